@@ -197,15 +197,15 @@ endef
 # As an administrator installs it without a package; settings that are there stay.
 install: install-files
 	find jobqueued -name '*.py' -exec install -Dm644 '{}' '$(DESTDIR)$(PYTHONDIR)/{}' ';'
-	install -Dm644 -t $(DESTDIR)$(PYTHONDIR)/jobqueued/ctl/page jobqueued/ctl/page/*
+	install -Dm644 -t $(DESTDIR)$(PYTHONDIR)/jobqueued/ctl/chart/page jobqueued/ctl/chart/page/*
 	/usr/bin/python3 -m compileall -q $(if $(DESTDIR),-s $(DESTDIR)) $(DESTDIR)$(PYTHONDIR)/jobqueued
 
 # All but the modules, which packages install in their own ways.
 install-files: export JOBQUEUED = $(call SCRIPT,jobqueued.__main__)
 install-files: export JOBQUEUECTL = $(call SCRIPT,jobqueued.ctl.main)
 install-files: export FENCE = $(call SCRIPT,jobqueued.child.fleet.fence)
-install-files: export CRONTAB = $(call SCRIPT,jobqueued.ctl.crontab)
-install-files: export AT = $(call SCRIPT,jobqueued.ctl.at)
+install-files: export CRONTAB = $(call SCRIPT,jobqueued.ctl.crontab.crontab)
+install-files: export AT = $(call SCRIPT,jobqueued.ctl.act.at)
 install-files:
 	install -d $(DESTDIR)/etc/jobqueue.d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/lib/jobqueued
 	test -e $(DESTDIR)/etc/jobqueued.yaml || install -m644 etc/jobqueued.yaml $(DESTDIR)/etc

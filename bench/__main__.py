@@ -44,7 +44,7 @@ from bench.starts import starts
 from bench.storm import storm
 from bench.submit import submit
 from bench.targets import table
-from jobqueued.ctl.client import ask
+from jobqueued.ctl.base.client import ask
 
 COUNT = 1000
 LINE = "true"

@@ -7,7 +7,9 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from jobqueued.model import SECOND, Claim, Escalation, RunId
+from jobqueued.base.instants import SECOND
+from jobqueued.model.job import Claim, Escalation
+from jobqueued.model.run import RunId
 from jobqueued.queue.admission import Admission
 from jobqueued.queue.locks import HOST, SLOT, Locks
 from jobqueued.queue.waiting import Terms

@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from bench.rig import ROOT, daemon, wait_for
-from jobqueued.ctl.client import ask
+from jobqueued.ctl.base.client import ask
 
 MINUTES = 6
 JOBS, LOCKS, SLOTS = 40, 4, 6

@@ -16,13 +16,16 @@ from pathlib import Path
 from typing import Any
 
 from bench.rig import Rig, daemon, wait_for
-from jobqueued.child import cgroup, spawn
-from jobqueued.child.caps import Caps
-from jobqueued.child.cgroup import Cgroup
-from jobqueued.commands import Launch
-from jobqueued.core import record
-from jobqueued.core.host_limits import HostLimits
-from jobqueued.model import Job, Run, RunId, RunState
+from jobqueued.child.processes import cgroup
+from jobqueued.child.processes.cgroup import Cgroup
+from jobqueued.child.start import spawn
+from jobqueued.child.start.caps import Caps
+from jobqueued.core.records import record
+from jobqueued.core.records.host_limits import HostLimits
+from jobqueued.model.commands import Launch
+from jobqueued.model.job import Job
+from jobqueued.model.run import Run, RunId
+from jobqueued.model.run_states import RunState
 from jobqueued.runs import launch_spec
 
 _LIMITS: dict[str, Any] = {"memory": 1 << 30, "memory_high": 1 << 29, "swap": 0, "tasks": 100}

@@ -13,8 +13,8 @@ from typing import Any
 from bench.rig import daemon
 from jobqueued.crontabs.jobs import MAX_JOBS, Host, Place, read_jobs_in_steps
 from jobqueued.crontabs.table import Form, read
-from jobqueued.ctl.client import ask
-from jobqueued.jobfile.yamltext import at_once
+from jobqueued.ctl.base.client import ask
+from jobqueued.jobfile.tree.yamltext import at_once
 
 LINES = 100_000
 LINES_OF_LIVE, FEW, MANY = 100, 100, 1000

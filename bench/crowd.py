@@ -11,7 +11,7 @@ from typing import Any
 
 from bench.flood import submit
 from bench.rig import Rig, daemon, on_cpu, pss_kib, wait_for
-from jobqueued.ctl.client import ask
+from jobqueued.ctl.base.client import ask
 
 LOADS, COUNT = (0, 4, 20, 40), 300
 PROGRAMS = {

@@ -23,8 +23,8 @@ from bench.rig import cpu_seconds, wait_for
 from bench.scale import Costs
 from jobqueued.child.fleet import claims, ends, session, uplink
 from jobqueued.child.fleet.claims import MOST, Claim, Found, Session
-from jobqueued.child.fleet.gateway import Gateway
-from jobqueued.child.fleet.wire import Message, coded
+from jobqueued.child.fleet.etcd.gateway import Gateway
+from jobqueued.child.fleet.etcd.wire import Message, coded
 from tests.support.etcd import Cluster, Member, cluster
 from tests.support.fleet_agent import agents
 

@@ -11,7 +11,8 @@ import statistics
 from dataclasses import replace
 from typing import Any
 
-from jobqueued.model import MINUTE, Claim
+from jobqueued.base.instants import MINUTE
+from jobqueued.model.job import Claim
 from jobqueued.timing.schedule import offset
 from tests.support.world import World, job
 

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from jobqueued.child.fleet import lines
-from jobqueued.child.fleet.gateway import Gateway
-from jobqueued.child.fleet.wire import coded
+from jobqueued.child.fleet.etcd.gateway import Gateway
+from jobqueued.child.fleet.etcd.wire import coded
 from tests.support.etcd import cluster
 from tests.support.fleet_agent import Agent, agents, pss, question_of
 

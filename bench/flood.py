@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from bench.rig import Rig, cpu_seconds, daemon, pss_kib, wait_for
-from jobqueued.child import unix_socket
-from jobqueued.control.varlink import Decoder, encode
-from jobqueued.ctl.client import ask
+from jobqueued.child.contract import unix_socket
+from jobqueued.control.protocol.varlink import Decoder, encode
+from jobqueued.ctl.base.client import ask
 
 COUNT, PARTS, CONNECTIONS, AT_ONCE = 10_000, 4, 4, 16
 FLOODER, OTHERS = 1, (2, 3)

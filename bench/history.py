@@ -5,11 +5,13 @@ from __future__ import annotations
 import random
 from pathlib import Path
 
-from jobqueued.child import wire
-from jobqueued.child.documents import NO_OUTPUT, UNKNOWN_OF_ATTEMPT, with_attempt
-from jobqueued.core import record
-from jobqueued.core.host_limits import HostLimits
-from jobqueued.model import SECOND, Record, Run, RunId, RunState, to_text
+from jobqueued.base.instants import SECOND, to_text
+from jobqueued.child.contract import wire
+from jobqueued.child.contract.documents import NO_OUTPUT, UNKNOWN_OF_ATTEMPT, Record, with_attempt
+from jobqueued.core.records import record
+from jobqueued.core.records.host_limits import HostLimits
+from jobqueued.model.run import Run, RunId
+from jobqueued.model.run_states import RunState
 
 
 def keep(logs: Path, job: str, dues: list[int], chance: random.Random) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 
 from bench.memory import quiet
 from bench.rig import ROOT, cpu_seconds, daemon
-from jobqueued.ctl.client import ask
+from jobqueued.ctl.base.client import ask
 
 JOBS = 20_000
 ROUNDS = 3

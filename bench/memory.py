@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from bench.rig import Rig, daemon, pss_kib, switches, wait_for
-from jobqueued.ctl.client import ask
+from jobqueued.ctl.base.client import ask
 
 BURST, SECONDS = 1000, 75
 HOST = "max_running: 1000\n"

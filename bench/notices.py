@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.rig import cpu_seconds, daemon, pss_kib, wait_for
-from jobqueued.ctl.client import ask
+from jobqueued.ctl.base.client import ask
 
 JOBS = 1000
 PATIENCE = 900

@@ -13,8 +13,8 @@ from typing import Any
 from bench.history import keep
 from bench.memory import quiet
 from bench.rig import daemon
-from jobqueued.ctl.client import ask
-from jobqueued.model import MINUTE
+from jobqueued.base.instants import MINUTE
+from jobqueued.ctl.base.client import ask
 from tests.support.chromium import Browser, browser
 from tests.support.cockpit import cockpit, install
 

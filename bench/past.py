@@ -13,8 +13,8 @@ from typing import Any
 from bench.history import keep
 from bench.memory import quiet
 from bench.rig import ROOT, children_cpu, daemon
-from jobqueued.ctl.client import ask
-from jobqueued.model import MINUTE, SECOND, to_text
+from jobqueued.base.instants import MINUTE, SECOND, to_text
+from jobqueued.ctl.base.client import ask
 
 TARGET = 0.1
 JOBS, PAST, QUESTIONS = 100, 500, 200

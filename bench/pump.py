@@ -13,9 +13,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from jobqueued.child.budget import Bucket, Common
-from jobqueued.child.journald import Stream
-from jobqueued.child.output import Output
+from jobqueued.child.report.budget import Bucket, Common
+from jobqueued.child.report.journald import Stream
+from jobqueued.child.report.output import Output
 
 MEGABYTES = 1000
 LINES, AT_ONCE = 200_000, 500

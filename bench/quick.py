@@ -23,7 +23,7 @@ import yaml
 
 from bench.rig import Rig, children_cpu, daemon, on_cpu, pss_kib, spawn_loop, wait_for
 from bench.starts import CTL
-from jobqueued.ctl.client import ask
+from jobqueued.ctl.base.client import ask
 from tests.simulation.life import Life, Terms
 from tests.simulation.year import works
 

@@ -24,9 +24,9 @@ from typing import NamedTuple
 
 from jobqueued.child.fleet.claims import ROOT, Session, kept
 from jobqueued.child.fleet.conversation import Conversation
-from jobqueued.child.fleet.host_order import HostOrder
+from jobqueued.child.fleet.etcd.host_order import HostOrder
+from jobqueued.child.fleet.etcd.wire import Message, text
 from jobqueued.child.fleet.known_locks import Part
-from jobqueued.child.fleet.wire import Message, text
 from tests.support.fake_etcd import FakeEtcd
 
 SECOND = 10**9

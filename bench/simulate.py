@@ -14,7 +14,7 @@ from typing import Any
 
 from bench.history import keep
 from bench.rig import ROOT, children_cpu
-from jobqueued.model import DAY, SECOND
+from jobqueued.base.instants import DAY, SECOND
 
 JOBS, PAST, LOCKS = 1000, 20, 100
 

@@ -13,7 +13,7 @@ from bench.rig import ROOT, daemon
 
 JOBS, ROUNDS = 1000, 15
 CTL = f"import sys; sys.path.insert(0, {str(ROOT)!r}); from jobqueued.ctl.main import main; main()"
-AT = f"import sys; sys.path.insert(0, {str(ROOT)!r}); from jobqueued.ctl.at import main; main(program={{!r}})"
+AT = f"import sys; sys.path.insert(0, {str(ROOT)!r}); from jobqueued.ctl.act.at import main; main(program={{!r}})"
 """The programs as they are installed, which look into no directory of their user's; {!r}: the name of the second."""
 _COMMANDS = {
     "submit": "submit -- true", "submit_later": "submit --at 23:59 -- true", "run": "run job-0001", "list": "list",

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from bench.rig import daemon
-from jobqueued.control.varlink import encode
-from jobqueued.ctl.client import ask
+from jobqueued.control.protocol.varlink import encode
+from jobqueued.ctl.base.client import ask
 
 JOBS = 5000
 STARTS = 40

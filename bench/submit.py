@@ -16,9 +16,9 @@ from typing import Any
 
 from bench.rig import Rig, daemon, wait_for
 from bench.starts import AT, CTL
-from jobqueued.child import unix_socket
-from jobqueued.control.varlink import Decoder, encode
-from jobqueued.ctl.client import ask
+from jobqueued.child.contract import unix_socket
+from jobqueued.control.protocol.varlink import Decoder, encode
+from jobqueued.ctl.base.client import ask
 
 PROCESSES, CALLS, PEERS = 20, 500, 20
 

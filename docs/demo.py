@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from jobqueued.ctl.client import Refused, Unreachable, ask
+from jobqueued.ctl.base.client import Refused, Unreachable, ask
 
 SETTINGS = "max_running: 2\n"
 JOBS = """\

@@ -9,20 +9,20 @@ from __future__ import annotations
 __version__ = "0.1.0"
 
 _HOME = {
-    "Catalog": "catalog",
-    "HostLimits": "core.host_limits",
-    "Job": "model",
-    "Now": "model",
-    "Run": "model",
-    "RunState": "model",
+    "Catalog": "model.catalog",
+    "HostLimits": "core.records.host_limits",
+    "Job": "model.job",
+    "Now": "model.job",
+    "Run": "model.run",
+    "RunState": "model.run_states",
     "Schedule": "timing.schedule",
     "ScheduleError": "timing.schedule",
     "Scheduler": "core.scheduler",
-    "TelemetryHook": "telemetry",
+    "TelemetryHook": "model.telemetry",
     "read_jobs": "jobfile.reader",
-    "tell_hooks": "core.telemetry",
-    "to_instant": "model",
-    "to_text": "model",
+    "tell_hooks": "core.records.telemetry",
+    "to_instant": "base.instants",
+    "to_text": "child.contract.instants",
 }
 
 __all__ = [

@@ -17,16 +17,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from jobqueued import __version__
-from jobqueued.child import atomic_file
-from jobqueued.child.trust import Refused
+from jobqueued.child.contract import atomic_file
+from jobqueued.child.contract.trust import Refused
 from jobqueued.host.instance_lock import CannotLock, InstanceLock
 from jobqueued.host.spare_imports import spare_imports
 
 if TYPE_CHECKING:
-    from jobqueued.daemon import Daemon
+    from jobqueued.daemon.daemon import Daemon
+    from jobqueued.daemon.installation import Installation
     from jobqueued.host.log import Log
-    from jobqueued.installation import Installation
-    from jobqueued.paths import Paths
+    from jobqueued.settings.paths import Paths
 
 _EXIT_FAILURE = 1
 _STDERR = 2
@@ -131,7 +131,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _limit_files() -> None:
-    from jobqueued.child.wire import limit_files
+    from jobqueued.child.contract.wire import limit_files
     from jobqueued.host.descriptors import LEAST, most
 
     limit_files(None)
@@ -155,14 +155,14 @@ def _leave(paths: Paths, log: Log) -> None:
 def _serve(options: argparse.Namespace, launcher: Path | None) -> int:
     try:
         with spare_imports():
-            import jobqueued.daemon  # noqa: F401
+            import jobqueued.daemon.daemon  # noqa: F401
+            from jobqueued.daemon.installation import Installation
             from jobqueued.host.log import Log, somebody_listens
-            from jobqueued.installation import Installation
-            from jobqueued.instance import Instance
-            from jobqueued.paths import NoPlace, Paths
             from jobqueued.runs.launcher_link import LauncherError
-            from jobqueued.settings import read_settings
-            from jobqueued.state.faults import StoreError
+            from jobqueued.settings.instance import Instance
+            from jobqueued.settings.paths import NoPlace, Paths
+            from jobqueued.settings.settings import read_settings
+            from jobqueued.state.db.faults import StoreError
     except OSError as error:  # too many open files, or a disk that fails
         raise CannotStart(f"{error.filename}: {error.strerror}") from None
     try:
@@ -214,11 +214,11 @@ def _make_daemon(
     """Return the daemon with its launcher, its state and its trace. Raises StoreError or OSError."""
     from dataclasses import replace
 
-    from jobqueued.daemon import Daemon
+    from jobqueued.daemon.daemon import Daemon
+    from jobqueued.daemon.trace import TraceFile
     from jobqueued.host.capacity import caps_by_default
     from jobqueued.runs.launcher_link import LAUNCHER, LauncherLink
-    from jobqueued.state.store import Store
-    from jobqueued.trace import TraceFile
+    from jobqueued.state.db.store import Store
 
     paths, config, _host, log = installation
     own, words = None if options.launcher else launcher or LAUNCHER, ("--delegated",) * bool(options.delegated)

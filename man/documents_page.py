@@ -5,7 +5,7 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Iterator
 
-from jobqueued.ctl.documents import DOCUMENTS, TYPES
+from jobqueued.ctl.base.documents import DOCUMENTS, TYPES
 
 _WIDTH = 110
 

@@ -13,23 +13,25 @@ from pathlib import Path
 
 import click
 
-from jobqueued.child.journald import OUTPUT_ID, UNSENT_ID
-from jobqueued.control import access, methods
-from jobqueued.core.lifecycle import TABLE
-from jobqueued.ctl import documents, explain
+from jobqueued.child.report.journald import OUTPUT_ID, UNSENT_ID
+from jobqueued.control import methods
+from jobqueued.control.protocol import access
+from jobqueued.core.records.lifecycle import TABLE
+from jobqueued.ctl.base import documents
+from jobqueued.ctl.files import explain
 from jobqueued.ctl.main import TASKS, main
 from jobqueued.host.messages import VOCABULARY
-from jobqueued.jobfile.keys import GROUPS, JOB_KEYS
-from jobqueued.jobfile.scalars import Key
+from jobqueued.jobfile.keys.keys import GROUPS, JOB_KEYS
+from jobqueued.jobfile.keys.settings_keys import SETTINGS_KEYS
 from jobqueued.jobfile.schema import job_file_schema
-from jobqueued.jobfile.settings_keys import SETTINGS_KEYS
+from jobqueued.jobfile.types.scalars import Key
 from man import documents_page, interface_page, markdown, mdoc
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 _BEGIN_OF_RIGHTS = "<!-- generated from jobqueued/control/methods.py -->\n"
-_BEGIN_OF_FINDINGS = "<!-- generated from jobqueued/ctl/findings.py -->\n"
-_BEGIN_OF_DOCUMENTS = "<!-- generated from jobqueued/ctl/documents.py -->\n"
-_BEGIN_OF_INTERFACE = "<!-- generated from jobqueued/control/interface.py -->\n"
+_BEGIN_OF_FINDINGS = "<!-- generated from jobqueued/ctl/base/findings.py -->\n"
+_BEGIN_OF_DOCUMENTS = "<!-- generated from jobqueued/ctl/base/documents.py -->\n"
+_BEGIN_OF_INTERFACE = "<!-- generated from jobqueued/control/protocol/interface.py -->\n"
 _END_IN_DOCS = "<!-- end of what is generated -->"
 _BEGIN, _END = '.\\" generated from {}\n', '.\\" end of what is generated\n'
 
@@ -41,9 +43,9 @@ def schema_text(_before: str) -> str:
 
 def page_text(page: str) -> str:
     """jobqueue.d(5) with the keys as they are now, and their indexes."""
-    page = _with(page, "jobqueued/jobfile/keys.py by section", _names(GROUPS))
-    page = _with(page, "jobqueued/jobfile/keys.py", [*_groups(), *_reserved()])
-    return _with(page, "jobqueued/jobfile/keys.py by name", _index())
+    page = _with(page, "jobqueued/jobfile/keys/keys.py by section", _names(GROUPS))
+    page = _with(page, "jobqueued/jobfile/keys/keys.py", [*_groups(), *_reserved()])
+    return _with(page, "jobqueued/jobfile/keys/keys.py by name", _index())
 
 
 def ctl_page_text(page: str) -> str:
@@ -80,7 +82,7 @@ def internals_page_text(page: str) -> str:
     paper = (REPOSITORY / "docs/architecture.md").read_text()
     for title in ("Processes", "The start protocol", "The end of a run", "Job files", "What is kept where"):
         page = _with(page, f"docs/architecture.md, {title}", markdown.section(paper, title))
-    return _with(page, "jobqueued/core/lifecycle.py", _life())
+    return _with(page, "jobqueued/core/records/lifecycle.py", _life())
 
 
 def security_page_text(page: str) -> str:
@@ -126,8 +128,8 @@ def _rights() -> Iterator[str]:
 
 def settings_page_text(page: str) -> str:
     """jobqueued.yaml(5) with the keys as they are now, and their index."""
-    page = _with(page, "jobqueued/jobfile/settings_keys.py by name", _settings_names())
-    return _with(page, "jobqueued/jobfile/settings_keys.py", _keys(SETTINGS_KEYS.values()))
+    page = _with(page, "jobqueued/jobfile/keys/settings_keys.py by name", _settings_names())
+    return _with(page, "jobqueued/jobfile/keys/settings_keys.py", _keys(SETTINGS_KEYS.values()))
 
 
 def _life() -> Iterator[str]:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from jobqueued.control.access import table
-from jobqueued.control.interface import INTERFACE
 from jobqueued.control.methods import rules
+from jobqueued.control.protocol.access import table
+from jobqueued.control.protocol.interface import INTERFACE
 
 _DECLARED = re.compile(r"^((?:#.*\n)*)((interface|type|method|error) (\w+).*\n(?:(?: |\)).*\n)*)", re.M)
 

@@ -12,9 +12,9 @@ from pathlib import Path
 
 from jobqueued import Scheduler
 from jobqueued.crontabs.jobs import Host, Place, read_jobs_in_steps
-from jobqueued.jobfile.drop_ins import Part, packed
 from jobqueued.jobfile.reader import read_packed
-from jobqueued.jobfile.yamltext import at_once
+from jobqueued.jobfile.tree.drop_ins import Part, packed
+from jobqueued.jobfile.tree.yamltext import at_once
 from tests.support import REPO
 from tests.support.papers import PAPERS, TYPED, blocks, dialogue, each, job_files, other_yaml, programs
 

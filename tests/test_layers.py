@@ -11,177 +11,272 @@ import sys
 
 import pytest
 
-from jobqueued import model
-from jobqueued.child import cgroup
-from jobqueued.model import RunId
+from jobqueued.child.processes import cgroup
+from jobqueued.model import job, run
+from jobqueued.model.run import RunId
 from jobqueued.runs.run_directory import Name
 from tests.support.house import PACKAGE, files, imports, tree
 from tests.support.papers import blocks
 
-WINGS: dict[str, list[str]] = {
-    "child": [
-        "tuples", "text", "json_values", "telemetry", "signals", "instants", "reasons", "documents", "attempt_life",
-        "process", "unix_socket", "atomic_file", "wire", "trust", "tree", "cgroup_files", "cgroup", "identity", "pam",
-        "posixspawn", "budget", "shutdown", "control_socket", "audience", "account", "caps", "environment", "as_user",
-        "lockfile", "journald", "start_report", "spawn", "watching", "starting",
-        "output", "ending", "record", "marks", "title", "hook", "hooks",
-        "local_runner", "slurm_runner", "runner",
-        "attempt", "sending", "spool", "spool_log", "spool_orders", "supervisor", "callers", "lost",
-        "questions", "seat", "watchers", "launcher",
-    ],
-    "child/notifier": [
-        "template", "addresses", "notice", "notice_text", "reach", "network", "program", "mail_delivery",
-        "mail", "webhook", "ping",
-        "apprise_urls", "main",
-    ],
-    "child/slurm": ["wrapper", "ends", "calls", "directory", "main"],
-    "child/watcher": ["inotify", "listing", "appearing", "main"],
-    "child/fleet": [
-        "host_order", "wire", "namespace", "neighbours", "values", "lines", "claims", "writes", "ends", "known_locks",
-        "others", "skips", "announcements", "requests", "outgoing", "turns", "mark",
-        "conversation", "tls", "connection", "gateway", "session", "uplink", "agent", "fence",
-    ],
-    "vocabulary": [
-        "hollow", "sha256", "instants", "run_states", "text", "alike", "copies", "problem",
-        "telemetry", "filenames", "submission", "users", "notify", "fleet", "model", "accounts", "saved", "events",
-        "commands", "circles", "catalog", "source",
-    ],
-    "timing": [
-        "crontab", "expansion", "cronexpr", "timespec", "schedule", "closest", "clock_changes", "catch_up", "due_times",
-    ],
-    "jobfile": [
-        "words", "yamlslips", "yamlparser", "yamltext", "refusal", "spelling", "scalars", "types", "queue_types",
-        "time_types", "process_types", "hook_keys", "notify_keys", "keys", "foreign",
-        "drop_ins", "merged_tree", "user_keys", "scopes", "runner_rules", "user_rules", "fleet_keys", "settings_keys",
-        "reader",
-        "submissions", "mending", "oddities", "schema",
-    ],
-    "crontabs": ["header", "words", "table", "names", "options", "run_parts", "variables", "periods", "jobs"],
-    "exchange": ["yaml_values", "draft", "job_file", "crontab", "reckoning", "proof", "real_cron", "disabling",
-        "to_crontab", "calendar_event", "unit_files", "timer", "at_job"],
-    "audit": ["timeline", "comparison", "known", "waits", "past"],
-    "queue": ["locks", "waiting", "drains", "admission", "placement"],
-    "core": [
-        "lifecycle", "elsewhere", "event_data", "host_limits", "spans", "record", "record_checks", "telemetry",
-        "usual", "recollection", "set_back", "memory", "presence", "fleet_state", "retries", "timers", "patience",
-        "job_state", "agenda", "changes", "submitted", "holders", "other_hosts", "scheduler_state", "invariants", "turn", "verdicts",
-        "agreement", "lateness", "fleet_overdue", "expectation", "dependencies",
-        "skips", "completion", "host_hold", "validity", "eligibility", "redefinition", "occurrences",
-        "clock", "fleet_policy",
-        "pauses", "jobs", "submissions", "lock_clients",
-        "attempts", "host_loss", "fleet_clients", "fleet", "forecast", "why", "attention",
-        "scheduler", "trace",
-    ],
-    "foresight": [
-        "durations", "tally", "story", "world", "apart", "calm", "futures", "summary", "suggestions",
-        "calibration",
-    ],
-    "notices": ["happenings", "incidents", "troubles", "places", "outbox", "pings", "notices"],
-    "metrics": ["families", "counts", "exposition", "readings"],
-    "settings": ["paths", "host_names", "instance", "drop_in_files", "settings"],
-    "host": [
-        "linux", "descriptors", "wall_timer", "garbage", "psi", "messages", "log", "capacity", "usage", "sd_notify",
-        "signals", "detach", "other_cron", "spare_imports", "instance_lock",
-    ],
-    "state": [
-        "faults", "ballast", "formats", "due_bounds", "mirror", "rows", "opening", "own_writes", "store", "write_batch",
-        "commits",
-        "record_files", "due_history", "past", "takeover", "tally", "ends", "missing_records", "room", "housekeeping",
-    ],
-    "runs": [
-        "kin", "marks", "emptying", "run_directory", "recovery", "lost_attempts", "following", "slurm_order",
-        "launch_spec",
-        "account_questions",
-        "own_program", "fleet_neighbours", "fleet_link", "launcher_link", "launcher_news", "notice_sender", "heartbeat",
-    ],
-    "jobdir": [
-        "trust", "kinds", "units", "file_changes", "inbox", "layers", "acceptance", "watch", "scripts", "time_zones",
-        "cron_tables", "user_files", "user_file_watch",
-        "job_files", "path_triggers", "user_watchers", "account_files",
-    ],
-    "control": [
-        "interface", "varlink", "access", "peers", "entrance", "identities", "parameters", "ownership", "declaration",
-        "replies", "seen", "unwell", "views", "definitions", "summary", "texts",
-        "status_calls", "lock_processes", "lock_calls", "crontab_calls", "notice_calls", "due_calls", "monitor",
-        "record_calls", "past_calls", "why_calls", "job_calls", "run_calls", "host_calls",
-        "event_stream", "settings_file", "reload", "listener", "server", "metrics_file", "user_budget",
-        "user_file_calls", "submit_calls", "submission_calls", "dispatcher", "methods",
-    ],
-    "daemon": [
-        "installation", "loop", "run_files", "acts", "trace", "decisions", "state_assembly", "job_assembly",
-        "run_assembly", "self_report", "control_assembly", "daemon", "__main__",
-    ],
-    "ctl": [
-        "table", "terminal", "standing", "arguments", "client", "whole_names", "findings", "explain", "reports",
-        "completion", "problems", "waiting", "records", "failed_submissions", "receivers", "unlikely", "rhythms",
-        "output", "table_files",
-        "job_units", "had_first", "job_files", "mends", "origins", "offline", "run_stats", "run_diff", "run_report",
-        "report_page", "chosen_runs", "follow", "due_changes", "past_files", "history_diff", "audit", "cat", "check",
-        "language_server", "editor", "crontab_spool", "crontab_check", "crontab_edit", "crontab", "old_code",
-        "diagnosis", "certificates", "host_health", "process_health", "fleet_health", "doctor", "documents",
-        "emit", "history", "run_spans", "otlp", "trace_events", "otlp_receiver", "export", "chart_runs", "chart_file",
-        "chart_waits", "chart_text", "chart_page", "timeline", "hold", "fleet",
-        "import_sources", "import_jobs", "list", "locks", "snapshot", "back_then", "kept_forecast", "simulated",
-        "parallel_futures",
-        "simulate", "logs", "metrics_server", "metrics", "expected_starts", "next", "notify", "pause", "reload",
-        "report", "restart_launcher", "run", "show", "status", "stop", "top_view", "top_screen",
-        "top", "watch", "why", "user_files", "with_lock", "handed_in", "submit", "at",
-        "over_ssh", "fleet_tables", "fleet_views", "main", "__main__",
-    ],
-}  # fmt: skip
-"""The wings and their files in the order of allowed imports: a file imports what stands before it.
-
-vocabulary, settings and daemon (the composition root) are the files at the top of the package.
-"""
+FOLDERS = {
+    folder: names.split()
+    for folder, names in {
+        "child/contract": """
+            atomic_file documents instants json_values reasons signals text trust tuples unix_socket wire""",
+        "child/processes": "cgroup_files cgroup process title tree",
+        "child/start": "identity as_user caps environment lockfile pam posixspawn start_report spawn starting",
+        "child/report": "account budget control_socket followers journald marks output record",
+        "child/hooks": "telemetry hook hooks",
+        "child/attempt": "attempt_life ending local_runner slurm_runner runner shutdown attempt",
+        "child/spool": "spool spool_log spool_orders",
+        "child": "callers lost sending watching supervisor questions worker watchers launcher",
+        "child/notifier": """
+            addresses notice template notice_text reach apprise_urls network program mail_delivery mail webhook ping
+            main""",
+        "child/slurm": "ends calls directory wrapper main",
+        "child/watcher": "inotify listing appearing main",
+        "child/fleet/etcd": "connection host_order namespace tls wire gateway values",
+        "child/fleet": """
+            lines claims mark neighbours writes session known_locks lock_queue others announcements ends skips
+            requests outgoing conversation uplink agent fence""",
+        "base": "filenames import_stubs instants intern problem replace sha256 text",
+        "model": """
+            submission users notify run_states telemetry job accounts circles catalog fleet run saved commands
+            events source""",
+        "timing": "catch_up clock_changes crontab expansion cronexpr schedule closest due_times timespec",
+        "jobfile/tree": "words yamlparser yamlslips yamltext drop_ins",
+        "jobfile/types": "refusal spelling scalars types queue_types process_types time_types",
+        "jobfile/keys": "fleet_keys hook_keys notify_keys keys user_keys settings_keys",
+        "jobfile": "foreign merged_tree runner_rules scopes user_rules reader mending oddities schema submissions",
+        "crontabs": "header words table names options run_parts variables periods jobs",
+        "exchange": """
+            draft at_job calendar_event yaml_values crontab disabling job_file reckoning proof real_cron unit_files
+            timer to_crontab""",
+        "audit": "timeline comparison known waits past",
+        "queue": "drains locks waiting admission placement",
+        "core/records": "event_data host_limits lifecycle spans record usual recollection record_checks telemetry",
+        "core/hosts": "claimed_by_others memory presence fleet_state",
+        "core/state": """
+            agenda changes holders job_state lateness_deadlines other_hosts submitted timers scheduler_state
+            invariants turn""",
+        "core/late": "fleet_overdue expectation lateness",
+        "core/runs": "dependencies retries skips completion host_hold eligibility validity verdicts",
+        "core/due": "occurrences set_back redefinition clock",
+        "core/jobs": "agreement pauses jobs submissions",
+        "core/with_lock": "lock_clients fleet_clients",
+        "core/attempts": "attempts host_loss",
+        "core/fleet": "fleet fleet_policy",
+        "core/explain": "attention forecast why",
+        "core": "scheduler trace",
+        "foresight": """
+            tally calibration durations simulated_host fast_path partition futures story summary suggestions""",
+        "notices": "failing_receivers happenings incidents send_slots outbox pings notices",
+        "metrics": "families counts exposition readings",
+        "settings": "drop_in_files host_names paths instance settings",
+        "host": """
+            capacity descriptors detach garbage instance_lock linux messages log other_cron psi sd_notify signals
+            spare_imports usage wall_timer""",
+        "state/db": "ballast due_bounds faults formats mirror rows opening own_writes store",
+        "state": """
+            write_batch commits disk_budget due_history ends record_files missing_records retention_count
+            housekeeping past takeover""",
+        "runs": """
+            account_questions emptying fleet_neighbours own_program fleet_link leftover_processes marks
+            run_directory recovery lost_attempts following slurm_order launch_spec launcher_link notice_sender
+            heartbeat launcher_news""",
+        "jobdir": """
+            trust kinds acceptance account_files scripts cron_tables file_changes inbox time_zones user_files units
+            layers watch user_file_watch job_files path_triggers user_watchers""",
+        "control/protocol": """
+            access peers interface varlink ownership declaration entrance identities parameters replies user_budget""",
+        "control/views": "definitions problems seen views texts",
+        "control/calls": """
+            crontab_calls due_calls event_stream host_calls job_calls lock_processes lock_calls monitor notice_calls
+            past_calls record_calls settings_file reload run_calls status_calls submission_calls submit_calls
+            user_file_calls why_calls""",
+        "control": "dispatcher listener methods metrics_file server summary",
+        "daemon": """
+            loop run_files acts installation job_assembly state_assembly run_assembly control_assembly trace
+            decisions self_report daemon""",
+        "": "__main__",
+        "ctl/base": """
+            arguments table terminal client findings completion documents editor hold_messages output problems
+            waiting records whole_names""",
+        "ctl/files": """
+            table_files job_units origins cat explain id_conflicts receivers unlikely job_files fixes reports
+            rhythms check language_server reload user_files""",
+        "ctl/past": """
+            due_changes audit offline chosen_runs failed_submissions follow run_stats run_diff history_diff history
+            past_files""",
+        "ctl/doctor": "certificates diagnosis old_code fleet_health host_health process_health doctor",
+        "ctl/crontab": "crontab_check crontab_spool crontab_edit crontab import_sources import_jobs",
+        "ctl/report": "run_report report_page report",
+        "ctl/export": "run_spans otlp otlp_receiver trace_events export metrics_server metrics",
+        "ctl/chart": "chart_runs chart_file chart_page chart_waits chart_text timeline",
+        "ctl/simulate": "kept_forecast parallel_futures snapshot expected_starts past_snapshot simulated simulate",
+        "ctl/view": "list locks logs next notify show status watch why",
+        "ctl/act": "submit_input submit at emit hold pause restart_launcher run stop with_lock",
+        "ctl/top": "top_view top_screen top",
+        "ctl/fleet": "fleet fleet_tables over_ssh fleet_views",
+        "ctl": "main __main__",
+    }.items()
+}
+"""The folders and their files in the order of allowed imports: a file imports only what stands before it."""
 
 MAP_FILE = PACKAGE.parent / "docs" / "architecture.md"
 MAP = MAP_FILE.read_text()
 
-AT_THE_TOP = {"vocabulary", "settings", "daemon"}
-PURE_WINGS = {
-    "vocabulary", "timing", "jobfile", "crontabs", "exchange", "audit", "queue", "core", "foresight", "notices",
+MOST_FILES = 20
+"""The most files in a folder, with its `__init__`."""
+
+PURE_FOLDERS = {
+    "base",
+    "model",
+    "timing",
+    "jobfile",
+    "crontabs",
+    "exchange",
+    "audit",
+    "queue",
+    "core",
+    "foresight",
+    "notices",
     "metrics",
-}  # fmt: skip
+}
+"""The folders that do no I/O and read no clock, with the folders inside them."""
 PURE_FILES = {
-    "child/text", "control/access", "control/interface", "control/seen", "control/varlink", "control/views",
-    "ctl/findings", "ctl/handed_in", "ctl/run_stats", "ctl/run_diff", "ctl/run_report", "ctl/run_spans", "ctl/otlp",
-    "ctl/trace_events", "ctl/chart_runs", "ctl/chart_file", "ctl/chart_waits",
-}  # fmt: skip
+    "child/contract/text",
+    "control/protocol/access",
+    "control/protocol/interface",
+    "control/views/seen",
+    "control/protocol/varlink",
+    "control/views/views",
+    "ctl/base/findings",
+    "ctl/act/submit_input",
+    "ctl/past/run_stats",
+    "ctl/past/run_diff",
+    "ctl/report/run_report",
+    "ctl/export/run_spans",
+    "ctl/export/otlp",
+    "ctl/export/trace_events",
+    "ctl/chart/chart_runs",
+    "ctl/chart/chart_file",
+    "ctl/chart/chart_waits",
+}
 
 STANDARD = {
-    "dataclasses", "enum", "heapq", "bisect", "re", "datetime", "zoneinfo", "math", "hashlib", "collections", "typing",
-    "contextlib", "itertools", "functools", "operator", "json", "signal", "types", "fnmatch", "urllib", "shlex",
-    "__future__", "marshal", "sys", "array", "zlib", "difflib", "base64", "ipaddress",
-}  # fmt: skip
+    "dataclasses",
+    "enum",
+    "heapq",
+    "bisect",
+    "re",
+    "datetime",
+    "zoneinfo",
+    "math",
+    "hashlib",
+    "collections",
+    "typing",
+    "contextlib",
+    "itertools",
+    "functools",
+    "operator",
+    "json",
+    "signal",
+    "types",
+    "fnmatch",
+    "urllib",
+    "shlex",
+    "__future__",
+    "marshal",
+    "sys",
+    "array",
+    "zlib",
+    "difflib",
+    "base64",
+    "ipaddress",
+}
 """What a pure file may use of the standard library; nothing in it reads a clock or touches a file by being imported."""
 
-IMPORTS = "hollow"
+IMPORTS = "base/import_stubs"
 """The pure file that says what an import statement imports."""
 
 PURE_OF_CHILD = {
-    "child/tuples", "child/text", "child/json_values", "child/telemetry", "child/signals", "child/instants",
-    "child/reasons", "child/documents", "child/attempt_life", "child/notifier/template", "child/notifier/addresses",
-    "child/fleet/wire", "child/fleet/lines",
-    "child/fleet/claims", "child/fleet/conversation", "child/fleet/known_locks", "child/fleet/others",
-    "child/fleet/requests", "child/fleet/turns", "child/fleet/skips", "child/fleet/outgoing",
-    "child/fleet/announcements", "child/fleet/host_order", "child/fleet/values", "child/fleet/writes",
-    "child/fleet/ends", "child/fleet/mark", "child/fleet/namespace", "child/fleet/neighbours", "child/slurm/ends",
-}  # fmt: skip
+    "child/contract/tuples",
+    "child/contract/text",
+    "child/contract/json_values",
+    "child/hooks/telemetry",
+    "child/contract/signals",
+    "child/contract/instants",
+    "child/contract/documents",
+    "child/attempt/attempt_life",
+    "child/notifier/template",
+    "child/notifier/addresses",
+    "child/fleet/etcd/wire",
+    "child/fleet/lines",
+    "child/fleet/claims",
+    "child/fleet/conversation",
+    "child/fleet/known_locks",
+    "child/fleet/others",
+    "child/fleet/requests",
+    "child/fleet/lock_queue",
+    "child/fleet/skips",
+    "child/fleet/outgoing",
+    "child/fleet/announcements",
+    "child/fleet/etcd/host_order",
+    "child/fleet/etcd/values",
+    "child/fleet/writes",
+    "child/fleet/ends",
+    "child/fleet/mark",
+    "child/fleet/etcd/namespace",
+    "child/fleet/neighbours",
+    "child/slurm/ends",
+}
 """Files of the small world that do no I/O."""
 
 ROOMS = {
-    "croniter": ["timing/expansion"], "yaml": ["jobfile/yamlparser"], "psutil": ["host/usage"],
-    "structlog": ["host/log"], "sdnotify": ["host/sd_notify"], "daemon": ["host/detach"], 
-    "apprise": ["child/notifier/apprise_urls"], "prometheus_client": ["ctl/metrics_server"],
-    "sqlite3": ["state/faults", "state/formats", "state/mirror", "state/opening", "state/rows", "state/store"],
-}  # fmt: skip
+    "croniter": ["timing/expansion"],
+    "yaml": ["jobfile/tree/yamlparser"],
+    "psutil": ["host/usage"],
+    "structlog": ["host/log"],
+    "sdnotify": ["host/sd_notify"],
+    "daemon": ["host/detach"],
+    "apprise": ["child/notifier/apprise_urls"],
+    "prometheus_client": ["ctl/export/metrics_server"],
+    "sqlite3": [
+        "state/db/faults",
+        "state/db/formats",
+        "state/db/mirror",
+        "state/db/opening",
+        "state/db/rows",
+        "state/db/store",
+    ],
+}
 
 SMALL = {
-    "__future__", "collections", "contextlib", "ctypes", "enum", "errno", "fcntl", "gc", "grp", "json", "os", "pwd",
-    "re", "resource", "select", "signal", "socket", "stat", "sys", "time", "typing",
-}  # fmt: skip
+    "__future__",
+    "collections",
+    "contextlib",
+    "ctypes",
+    "enum",
+    "errno",
+    "fcntl",
+    "gc",
+    "grp",
+    "json",
+    "os",
+    "pwd",
+    "re",
+    "resource",
+    "select",
+    "signal",
+    "socket",
+    "stat",
+    "sys",
+    "time",
+    "typing",
+}
 
-NOTIFIER = [f"child/notifier/{name}" for name in WINGS["child/notifier"]]
+NOTIFIER = [f"child/notifier/{name}" for name in FOLDERS["child/notifier"]]
 """The files of the notifier, which is started for one notice and gone: each loads what its own channel needs."""
 
 WATCHER = {"fnmatch", "itertools", "struct"}
@@ -194,24 +289,36 @@ AGENT = {"base64", "binascii", "math", "ssl", "threading"}
 """What the agent of a fleet needs to speak with etcd."""
 
 MAILS_AND_POSTS = {
-    "apprise", "base64", "binascii", "datetime", "email", "hashlib", "hmac", "http", "logging", "shlex", "smtplib",
-    "ipaddress", "ssl", "string", "urllib",
-}  # fmt: skip
+    "apprise",
+    "base64",
+    "binascii",
+    "datetime",
+    "email",
+    "hashlib",
+    "hmac",
+    "http",
+    "logging",
+    "shlex",
+    "smtplib",
+    "ipaddress",
+    "ssl",
+    "string",
+    "urllib",
+}
 
 MODULES_OF_THE_SMALL_WORLD = 79
 """The start-up budget of the launcher, in modules of others; every supervisor shares their memory."""
 
 
-def wing_of(name: str) -> str:
-    """The wing in which a file stands."""
-    wing, _, _ = name.rpartition("/")
-    return wing or next(wing for wing in AT_THE_TOP if name in WINGS[wing])
+def folder_of(name: str) -> str:
+    """The folder in which a file stands; "" for the top."""
+    return name.rpartition("/")[0]
 
 
-HOUSE = [name if wing in AT_THE_TOP else f"{wing}/{name}" for wing, names in WINGS.items() for name in names]
-"""Every file but the `__init__`s, without its suffix: ``model``, ``core/scheduler``."""
+HOUSE = [f"{folder}/{name}".lstrip("/") for folder, names in FOLDERS.items() for name in names]
+"""Every file but the `__init__`s, without its suffix: ``model/job``, ``core/scheduler``."""
 
-PURE = [name for name in HOUSE if wing_of(name) in PURE_WINGS or name in PURE_FILES]
+PURE = [name for name in HOUSE if name.partition("/")[0] in PURE_FOLDERS or name in PURE_FILES]
 
 
 def ours(name: str) -> set[str]:
@@ -220,31 +327,42 @@ def ours(name: str) -> set[str]:
     return {i for i in own if not (PACKAGE / i).is_dir()}
 
 
+def module(name: str) -> str:
+    """The name by which Python imports a file."""
+    return f"jobqueued.{name.removesuffix('/__init__').replace('/', '.')}"
+
+
 def others(name: str) -> set[str]:
     """The top-level packages that a file imports, without ours."""
     return {i.split(".")[0] for i in imports(name)} - {"jobqueued"}
 
 
 def test_every_file_has_its_place() -> None:
-    """The list of wings names every file of the package, and nothing else."""
+    """The list of folders names every file of the package, and nothing else."""
     assert sorted(HOUSE) == [name for name in files() if not name.endswith("__init__")]
 
 
-@pytest.mark.parametrize("name", [name for name in HOUSE if not name.startswith("ctl/")])
-def test_a_file_is_on_the_map(name: str) -> None:
-    """docs/architecture.md names each file in the row of its wing; of ctl/ it says what is no command."""
-    wing, _, stem = name.rpartition("/")
-    rows = [row for row in MAP.splitlines() if row.startswith(f"| `{wing}/`" if wing else "| (top)")]
-    assert any(f"`{stem}`" in row for row in rows)
+@pytest.mark.parametrize("folder", FOLDERS)
+def test_a_folder_is_small(folder: str) -> None:
+    """A reader sees all files of a folder at once."""
+    assert len([*(PACKAGE / folder).glob("*.py")]) <= MOST_FILES
 
 
-def test_the_flow_of_data_is_by_wings() -> None:
-    """Each arrow of the figure is named by wings, and what is between two is a noun of the model, or no type."""
+@pytest.mark.parametrize("folder", [folder for folder in FOLDERS if folder])
+def test_a_folder_is_on_the_map_and_says_where_to_begin(folder: str) -> None:
+    """docs/architecture.md has one row for each folder; the folder's docstring names the file to read first."""
+    assert 1 == sum(row.startswith(f"| `{folder}/`") for row in MAP.splitlines())
+    (begin,) = re.findall(r"Begin\s+with\s+`(\w+)`\.", ast.get_docstring(tree(f"{folder}/__init__")) or "")
+    assert begin in FOLDERS[folder]
+
+
+def test_the_flow_of_data_is_by_folders() -> None:
+    """Each arrow of the figure is named by folders, and what is between two is a noun of the model, or no type."""
     figure = MAP.partition("## The flow of data\n\n")[2].partition("\n\n")[0]
     arrows, things = re.findall("─(.+?)─▶", figure), re.split(" *─.+?─▶ *", figure.strip())
     assert len(arrows) + 1 == len(things) > 5
-    assert {wing for arrow in arrows for wing in arrow.split(", ")} <= {*WINGS}
-    assert {thing for thing in things if thing[0].isupper()} <= {*vars(model)}
+    assert {folder for arrow in arrows for folder in arrow.split(", ")} <= {*FOLDERS}
+    assert {thing for thing in things if thing[0].isupper()} <= {*vars(job), *vars(run)}
 
 
 def test_the_figure_of_processes_is_complete() -> None:
@@ -314,8 +432,8 @@ def test_every_library_has_a_room() -> None:
 @pytest.mark.parametrize("name", [name for name in HOUSE if name.startswith("child/")])
 def test_the_small_world_imports_its_own_only(name: str) -> None:
     """launcher and supervisor import a fixed list of standard modules, and each other."""
-    wings = {"child/notifier": MAILS_AND_POSTS, "child/watcher": WATCHER, "child/fleet": AGENT, "child/slurm": SLURM}
-    assert others(name) - SMALL - wings.get(wing_of(name), set()) == set()
+    programs = {"notifier": MAILS_AND_POSTS, "watcher": WATCHER, "fleet": AGENT, "slurm": SLURM}
+    assert others(name) - SMALL - programs.get(name.split("/")[1], set()) == set()
 
 
 def test_the_small_world_starts_small() -> None:
@@ -324,7 +442,9 @@ def test_the_small_world_starts_small() -> None:
     command = [sys.executable, "-I", "-S", "-c", code, str(PACKAGE.parent)]
     modules = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
     own = sorted(name for name in modules if name.startswith("jobqueued"))
-    assert own == ["jobqueued", "jobqueued.child", *(f"jobqueued.child.{name}" for name in sorted(WINGS["child"]))]
+    programs = ("child/notifier", "child/watcher", "child/fleet", "child/slurm")
+    expected = [name for name in files() if name.startswith("child/") and not name.startswith(programs)]
+    assert own == sorted({"jobqueued", *(module(name) for name in expected)})
     assert len(modules) - len(own) <= MODULES_OF_THE_SMALL_WORLD, modules
 
 

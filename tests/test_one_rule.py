@@ -15,15 +15,16 @@ from pathlib import Path
 
 import pytest
 
-from jobqueued.core.job_state import JobState
-from jobqueued.core.recollection import after, run_of
-from jobqueued.core.usual import RECENT, middle
-from jobqueued.ctl.chosen_runs import usual_of
-from jobqueued.ctl.rhythms import usual_times
-from jobqueued.ctl.snapshot import known_samples
-from jobqueued.model import SECOND, Record, to_instant, to_text
-from jobqueued.paths import Paths
-from jobqueued.saved import SavedJob
+from jobqueued.base.instants import SECOND, to_instant, to_text
+from jobqueued.child.contract.documents import Record
+from jobqueued.core.records.recollection import after, run_of
+from jobqueued.core.records.usual import RECENT, middle
+from jobqueued.core.state.job_state import JobState
+from jobqueued.ctl.files.rhythms import usual_times
+from jobqueued.ctl.past.chosen_runs import usual_of
+from jobqueued.ctl.simulate.snapshot import known_samples
+from jobqueued.model.saved import SavedJob
+from jobqueued.settings.paths import Paths
 from jobqueued.state.record_files import write
 from tests.support.house import files, tree
 from tests.support.records import a_record
@@ -95,13 +96,13 @@ def takes(name: str, module: str, what: str) -> bool:
 
 
 RULES: dict[str, tuple[str, Callable[[str], bool]]] = {
-    "/proc/PID/stat is read": ("child/process", reads_a_stat),
-    "a file is replaced by rename": ("child/atomic_file", writes_aside),
-    "a socket's path may have any length": ("child/unix_socket", goes_by_a_descriptor),
-    "a signal has a name": ("child/signals", names_signals),
-    "an instant is RFC 3339": ("child/instants", writes_instants),
-    "an entry is framed for journald": ("child/journald", frames_fields),
-    "a named tuple is made quickly": ("child/tuples", lambda name: takes(name, "typing", "NamedTuple")),
+    "/proc/PID/stat is read": ("child/processes/process", reads_a_stat),
+    "a file is replaced by rename": ("child/contract/atomic_file", writes_aside),
+    "a socket's path may have any length": ("child/contract/unix_socket", goes_by_a_descriptor),
+    "a signal has a name": ("child/contract/signals", names_signals),
+    "an instant is RFC 3339": ("child/contract/instants", writes_instants),
+    "an entry is framed for journald": ("child/report/journald", frames_fields),
+    "a named tuple is made quickly": ("child/contract/tuples", lambda name: takes(name, "typing", "NamedTuple")),
 }
 """What is done, the one file that does it for all, and how another that did would be known."""
 
@@ -146,7 +147,7 @@ def test_connecting() -> None:
     found = [
         f"{name}: {ast.unparse(call)}"
         for name in files()
-        if name != "child/unix_socket"
+        if name != "child/contract/unix_socket"
         for call in calls(name)
         if isinstance(call.func, ast.Attribute) and call.func.attr in ("connect", "bind") and call.args
         if not ast.unparse(call).startswith(("unix_socket.", "sqlite3."))
@@ -157,7 +158,7 @@ def test_connecting() -> None:
 
 
 def nodes(*own: str) -> Iterator[tuple[str, ast.AST]]:
-    """Every node of every file but the rule's `own`, with its place: ``core/why.py:12``."""
+    """Every node of every file but the rule's `own`, with its place: ``core/explain/why.py:12``."""
     for name in files():
         if f"{name}.py" not in own:
             for node in ast.walk(tree(name)):
@@ -200,7 +201,7 @@ def test_sizes() -> None:
     names = {"KiB", "MiB", "GiB", "TiB"}
     places = [
         place
-        for place, node in nodes("child/text.py")
+        for place, node in nodes("child/contract/text.py")
         if any(unit.match(text) for text in behind_values(node))
         or (isinstance(node, ast.Constant) and node.value in names)
     ]
@@ -211,7 +212,7 @@ def test_plurals() -> None:
     """`text.counted` alone makes a plural of a noun."""
     places = [
         place
-        for place, node in nodes("child/text.py")
+        for place, node in nodes("child/contract/text.py")
         if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Mult) and named(node.left) == {"s"}
     ]
     assert places == []
@@ -222,7 +223,7 @@ def test_printable() -> None:
     loops = (ast.GeneratorExp, ast.ListComp)
     places = [
         place
-        for place, node in nodes("child/text.py")
+        for place, node in nodes("child/contract/text.py")
         if isinstance(node, loops) and isinstance(node.elt, ast.IfExp)
         if "isprintable" in (words := {word for each in ast.walk(node.elt) for word in named(each)})
         if "printable" not in words

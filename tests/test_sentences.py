@@ -10,18 +10,18 @@ import pytest
 
 from tests.support.house import files, tree
 
-RULE = "child/reasons"
+RULE = "child/contract/reasons"
 """The file that finds the code of a text without one."""
 OF_OTHERS = {
-    "jobfile/yamlslips": "libyaml's messages, which have no codes",
+    "jobfile/tree/yamlslips": "libyaml's messages, which have no codes",
     "child/slurm/calls": "messages of Slurm's commands",
     "child/slurm/ends": "a message of slurmstepd",
-    "ctl/certificates": "the lines around a certificate",
-    "ctl/fleet_views": "the prefix of click's errors, from the jobqueuectl of another host",
-    "ctl/top_view": "a constant: the note of the screen is one of a few",
+    "ctl/doctor/certificates": "the lines around a certificate",
+    "ctl/fleet/fleet_views": "the prefix of click's errors, from the jobqueuectl of another host",
+    "ctl/top/top_view": "a constant: the note of the screen is one of a few",
     "exchange/at_job": "the head that at(1) writes",
-    "state/formats": "the head of SQLite's files",
-    "state/opening": "SQLite's check, which has its error code only in a message",
+    "state/db/formats": "the head of SQLite's files",
+    "state/db/opening": "SQLite's check, which has its error code only in a message",
 }
 """File → the words that it has to read."""
 SENTENCE = re.compile(r"[A-Za-z_]{2,}[:,;]? [A-Za-z]{2,}|[a-z]{2,}: $|[a-z]{2,} [a-z]{2,} ?$")

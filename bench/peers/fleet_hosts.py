@@ -13,7 +13,7 @@ import trustme
 import yaml
 
 from bench.peers.fleet_ledger import JOBS
-from jobqueued.child.fleet.tls import Tls
+from jobqueued.child.fleet.etcd.tls import Tls
 from tests.fleet.host import FleetHost, send
 from tests.support.etcd import Cluster, Site, cluster
 from tests.support.places import Place, Switch

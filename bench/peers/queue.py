@@ -23,7 +23,7 @@ from bench.peers.hosts import Host, Others, hosted
 from bench.peers.installs import Installs
 from bench.peers.places import place
 from bench.rig import wait_for
-from jobqueued.ctl.client import ask
+from jobqueued.ctl.base.client import ask
 
 COUNT = 900
 """Jobs: task-spooler has a process for each that waits, and its select(2) takes no more than 1,024 descriptors."""

@@ -12,8 +12,9 @@ from itertools import pairwise
 from typing import Any
 
 from jobqueued.audit.timeline import SLACK, Down, Span
-from jobqueued.child.tuples import NamedTuple
-from jobqueued.model import RunId, to_instant
+from jobqueued.base.instants import to_instant
+from jobqueued.child.contract.tuples import NamedTuple
+from jobqueued.model.run import RunId
 
 _CLOCK = re.compile(r"c(\d{1,18})\.\d+", re.ASCII)
 

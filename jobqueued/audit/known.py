@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
-from jobqueued.child.tuples import NamedTuple
-from jobqueued.model import LIVE, PENDING, Record, RunState, to_instant
-from jobqueued.saved import Past
+from jobqueued.base.instants import to_instant
+from jobqueued.child.contract.documents import Record
+from jobqueued.child.contract.tuples import NamedTuple
+from jobqueued.model.run_states import LIVE, PENDING, RunState
+from jobqueued.model.saved import Past
 
 
 class Known(NamedTuple):

@@ -10,9 +10,11 @@ from itertools import pairwise
 
 from jobqueued.audit.known import Answer, Known, dues, given_up, instant, over, spans
 from jobqueued.audit.waits import pending
-from jobqueued.child.text import counted
-from jobqueued.model import SECOND, Record, RunState, to_text
-from jobqueued.saved import Past
+from jobqueued.base.instants import SECOND, to_text
+from jobqueued.child.contract.documents import Record
+from jobqueued.child.contract.text import counted
+from jobqueued.model.run_states import RunState
+from jobqueued.model.saved import Past
 
 _OF_PAUSES, _OF_HOLDS, _OF_FILES = ("paused", "resumed"), ("held", "released"), ("enabled", "disabled", "gone")
 

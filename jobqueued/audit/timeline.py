@@ -11,9 +11,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
-from jobqueued.child.tuples import NamedTuple
-from jobqueued.model import HOUR, SECOND, Job, Scope
-from jobqueued.saved import DueChange
+from jobqueued.base.instants import HOUR, SECOND
+from jobqueued.child.contract.tuples import NamedTuple
+from jobqueued.model.job import Job, Scope
+from jobqueued.model.saved import DueChange
 
 Read = Callable[[DueChange], Iterable[Job] | None]
 """Returns the jobs of a text, or None if it can't be read."""

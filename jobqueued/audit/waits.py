@@ -6,7 +6,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from jobqueued.audit.known import Answer, Known, Span, dues, given_up, instant, over, spans
-from jobqueued.model import SECOND, Record, RunState, to_text
+from jobqueued.base.instants import SECOND, to_text
+from jobqueued.child.contract.documents import Record
+from jobqueued.model.run_states import RunState
 
 _STARTING = SECOND
 """A run may be admitted this long (ns) before its start."""

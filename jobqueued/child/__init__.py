@@ -1,5 +1,6 @@
-"""Launcher, supervisors and the other small programs.
+"""The launcher, its supervisors and the other small programs; they use the standard library only.
 
-These files run by path with ``python -I -S``. At start they import a short list of standard modules, and nothing later,
-because an upgrade may replace their package meanwhile. They never import the rest of jobqueued.
+This folder has the two main programs. The launcher starts a supervisor for each attempt and gives it orders. Nothing
+here imports the rest of jobqueued. What the scheduler and these programs share is in `contract/`. Begin with
+`launcher`.
 """

@@ -5,7 +5,7 @@ from __future__ import annotations
 import select
 import socket
 
-from jobqueued.child import wire
+from jobqueued.child.contract import wire
 
 
 class Callers:

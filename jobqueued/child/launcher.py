@@ -24,12 +24,16 @@ from collections import deque
 if __name__ == "__main__":  # when run by path: find jobqueued.child next to this file, after the standard library
     sys.path.append(os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
 
-from jobqueued.child import budget, cgroup, marks, spawn, supervisor, tree, watchers, wire
+from jobqueued.child import supervisor, watchers
 from jobqueued.child.callers import Callers
+from jobqueued.child.contract import wire
+from jobqueued.child.contract.text import counted
 from jobqueued.child.lost import Lost
+from jobqueued.child.processes import cgroup, tree
 from jobqueued.child.questions import Questions, is_question
-from jobqueued.child.seat import Hiring, Seat, spare
-from jobqueued.child.text import counted
+from jobqueued.child.report import budget, marks
+from jobqueued.child.start import spawn
+from jobqueued.child.worker import Hiring, Seat, spare
 
 IDLE, IDLE_SECONDS = 1, 30.0
 """Number of supervisors (1.5 MiB each) that stay when there is no work, and seconds until the others leave."""

@@ -7,9 +7,11 @@ import os
 import signal
 from collections.abc import Iterator
 
-from jobqueued.child import hook, process, tree, wire
-from jobqueued.child.cgroup import Cgroup
-from jobqueued.child.documents import SLURM_HELPER
+from jobqueued.child.contract import wire
+from jobqueued.child.contract.documents import SLURM_HELPER
+from jobqueued.child.hooks import hook
+from jobqueued.child.processes import process, tree
+from jobqueued.child.processes.cgroup import Cgroup
 
 _LEFT = -1
 """Instead of a pid: the attempt already has its record."""

@@ -12,11 +12,12 @@ import sys
 import time
 from typing import Any
 
-from jobqueued.child import identity, spawn, tree
-from jobqueued.child.cgroup import Cgroup
-from jobqueued.child.documents import LaunchSpec
-from jobqueued.child.identity import StartFailed
-from jobqueued.child.text import printable
+from jobqueued.child.contract.documents import LaunchSpec
+from jobqueued.child.contract.text import printable
+from jobqueued.child.processes import tree
+from jobqueued.child.processes.cgroup import Cgroup
+from jobqueued.child.start import identity, spawn
+from jobqueued.child.start.identity import StartFailed
 
 NOTIFIER = os.path.join(os.path.dirname(os.path.abspath(__file__)), "notifier", "main.py")
 SECONDS = 60.0

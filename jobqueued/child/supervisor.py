@@ -15,11 +15,15 @@ import socket
 import sys
 from typing import NoReturn
 
-from jobqueued.child import atomic_file, cgroup, identity, process, sending, spawn, spool_orders, tree, watching, wire
-from jobqueued.child.attempt import Attempt
-from jobqueued.child.budget import Common
-from jobqueued.child.shutdown import Shutdown
-from jobqueued.child.title import entitle
+from jobqueued.child import sending, watching
+from jobqueued.child.attempt.attempt import Attempt
+from jobqueued.child.attempt.shutdown import Shutdown
+from jobqueued.child.contract import atomic_file, wire
+from jobqueued.child.processes import cgroup, process, tree
+from jobqueued.child.processes.title import entitle
+from jobqueued.child.report.budget import Common
+from jobqueued.child.spool import spool_orders
+from jobqueued.child.start import identity, spawn
 
 NAME, _IDLE = "jq-supervisor", "idle"
 """Name of the process; its title shows the attempt after the name."""

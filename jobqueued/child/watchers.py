@@ -18,8 +18,8 @@ import signal
 import socket
 from collections import deque
 
-from jobqueued.child.seat import Seat
 from jobqueued.child.watching import WATCH
+from jobqueued.child.worker import Seat
 
 BURST, EVERY = 20, 0.25
 """Limit of one watcher: reports accepted at once, and seconds for each further one."""

@@ -15,8 +15,8 @@ import socket
 import sys
 from typing import NoReturn
 
-from jobqueued.child import identity, spawn
-from jobqueued.child.identity import StartFailed, User
+from jobqueued.child.start import identity, spawn
+from jobqueued.child.start.identity import StartFailed, User
 
 WATCH = "watch"
 """The order to a supervisor to become a watcher; the document is in the descriptor that comes with it."""

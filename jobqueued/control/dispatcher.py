@@ -6,14 +6,14 @@ from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import Any, Protocol, runtime_checkable
 
-from jobqueued.control import access
-from jobqueued.control.access import Answer, Whose
-from jobqueued.control.declaration import Declared, Handler, declared_in
-from jobqueued.control.ownership import Asker, Ownership, refusal
-from jobqueued.control.peers import Access, Peer
-from jobqueued.control.varlink import Method, VarlinkError
-from jobqueued.model import Now
-from jobqueued.state.faults import StoreError
+from jobqueued.control.protocol import access
+from jobqueued.control.protocol.access import Answer, Whose
+from jobqueued.control.protocol.declaration import Declared, Handler, declared_in
+from jobqueued.control.protocol.ownership import Asker, Ownership, refusal
+from jobqueued.control.protocol.peers import Access, Peer
+from jobqueued.control.protocol.varlink import Method, VarlinkError
+from jobqueued.model.job import Now
+from jobqueued.state.db.faults import StoreError
 
 
 @runtime_checkable

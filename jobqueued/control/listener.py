@@ -13,11 +13,11 @@ import socket
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from jobqueued.child import unix_socket, wire
+from jobqueued.base.instants import MINUTE, SECOND
+from jobqueued.child.contract import unix_socket, wire
 from jobqueued.child.watcher import inotify
 from jobqueued.host.descriptors import is_spare
 from jobqueued.host.log import Log
-from jobqueued.model import MINUTE, SECOND
 
 AGAIN = 10 * SECOND
 _REST = SECOND

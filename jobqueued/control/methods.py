@@ -4,24 +4,24 @@ from __future__ import annotations
 
 import re
 
-from jobqueued.control.access import Rule
-from jobqueued.control.crontab_calls import CrontabCalls
-from jobqueued.control.declaration import declared_in
-from jobqueued.control.due_calls import DueCalls
-from jobqueued.control.event_stream import EventStream
-from jobqueued.control.host_calls import HostCalls
-from jobqueued.control.interface import INTERFACE
-from jobqueued.control.job_calls import JobCalls
-from jobqueued.control.lock_calls import LockCalls
-from jobqueued.control.notice_calls import NoticeCalls
-from jobqueued.control.record_calls import RecordCalls
-from jobqueued.control.reload import Reload
-from jobqueued.control.run_calls import RunCalls
-from jobqueued.control.status_calls import StatusCalls
-from jobqueued.control.submission_calls import SubmissionCalls
-from jobqueued.control.submit_calls import SubmitCalls
-from jobqueued.control.user_file_calls import UserFileCalls
-from jobqueued.control.why_calls import WhyCalls
+from jobqueued.control.calls.crontab_calls import CrontabCalls
+from jobqueued.control.calls.due_calls import DueCalls
+from jobqueued.control.calls.event_stream import EventStream
+from jobqueued.control.calls.host_calls import HostCalls
+from jobqueued.control.calls.job_calls import JobCalls
+from jobqueued.control.calls.lock_calls import LockCalls
+from jobqueued.control.calls.notice_calls import NoticeCalls
+from jobqueued.control.calls.record_calls import RecordCalls
+from jobqueued.control.calls.reload import Reload
+from jobqueued.control.calls.run_calls import RunCalls
+from jobqueued.control.calls.status_calls import StatusCalls
+from jobqueued.control.calls.submission_calls import SubmissionCalls
+from jobqueued.control.calls.submit_calls import SubmitCalls
+from jobqueued.control.calls.user_file_calls import UserFileCalls
+from jobqueued.control.calls.why_calls import WhyCalls
+from jobqueued.control.protocol.access import Rule
+from jobqueued.control.protocol.declaration import declared_in
+from jobqueued.control.protocol.interface import INTERFACE
 
 CLASSES: tuple[type, ...] = (
     StatusCalls, RecordCalls, WhyCalls, EventStream, JobCalls, RunCalls, HostCalls, Reload, LockCalls, NoticeCalls,
@@ -32,7 +32,7 @@ CLASSES: tuple[type, ...] = (
 def rules() -> dict[str, Rule]:
     """Return method → rule, by rank and owner, and then in the order of the interface.
 
-    Crontabs: the supervisors decide who the owner is (`child/spool_orders.py`).
+    Crontabs: the supervisors decide who the owner is (`child/spool/spool_orders.py`).
     """
     order = re.findall(r"^method (\w+)", INTERFACE, re.M)
     found = [each for one in CLASSES for each in declared_in(one).values()]

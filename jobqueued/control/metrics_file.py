@@ -6,13 +6,14 @@ import os
 from collections.abc import Callable, Iterable, Iterator
 from itertools import chain, islice
 
-from jobqueued.child import atomic_file
-from jobqueued.control.replies import TellBug
+from jobqueued.base.instants import SECOND
+from jobqueued.child.contract import atomic_file
+from jobqueued.control.protocol.replies import TellBug
 from jobqueued.host.log import Log
 from jobqueued.metrics.exposition import Told, text
 from jobqueued.metrics.families import FAMILIES, Sample
-from jobqueued.model import SECOND, Now
-from jobqueued.source import Source
+from jobqueued.model.job import Now
+from jobqueued.model.source import Source
 
 EVERY, HEARTBEAT = 15 * SECOND, 60 * SECOND
 _READABLE = 0o644

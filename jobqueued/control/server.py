@@ -15,18 +15,19 @@ from collections import deque
 from collections.abc import Callable, Container, Mapping
 from typing import Any, Protocol
 
-from jobqueued.child.tuples import NamedTuple
-from jobqueued.control.access import Rank
-from jobqueued.control.identities import Identities
-from jobqueued.control.interface import NAME
+from jobqueued.base.instants import SECOND
+from jobqueued.child.contract.tuples import NamedTuple
 from jobqueued.control.listener import Listener
-from jobqueued.control.peers import Peer
-from jobqueued.control.replies import Replies
-from jobqueued.control.varlink import Decoder, Message, MessageError, Method, Service, VarlinkError, encode
+from jobqueued.control.protocol.access import Rank
+from jobqueued.control.protocol.identities import Identities
+from jobqueued.control.protocol.interface import NAME
+from jobqueued.control.protocol.peers import Peer
+from jobqueued.control.protocol.replies import Replies
+from jobqueued.control.protocol.varlink import Decoder, Message, MessageError, Method, Service, VarlinkError, encode
 from jobqueued.host.descriptors import is_spare, most
-from jobqueued.model import SECOND, Now
-from jobqueued.source import Source
-from jobqueued.users import Owner
+from jobqueued.model.job import Now
+from jobqueued.model.source import Source
+from jobqueued.model.users import Owner
 
 
 class Places(NamedTuple):

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from jobqueued.control import views
+from jobqueued.base.text import counted
+from jobqueued.control.views import views
 from jobqueued.core.scheduler import Scheduler
 from jobqueued.host.messages import local_time
-from jobqueued.model import LIVE
-from jobqueued.text import counted
+from jobqueued.model.run_states import LIVE
 
 
 def summary(scheduler: Scheduler, refused: int, degraded: str | None) -> str:

@@ -10,49 +10,35 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
-from jobqueued import events
-from jobqueued.accounts import Account
-from jobqueued.catalog import Catalog
-from jobqueued.commands import Command, Save
-from jobqueued.core import (
-    agreement,
-    attempts,
-    attention,
-    clock,
-    completion,
-    eligibility,
-    expectation,
-    fleet,
-    fleet_clients,
-    fleet_overdue,
-    host_hold,
-    host_loss,
-    invariants,
-    jobs,
-    lateness,
-    lock_clients,
-    occurrences,
-    pauses,
-    submissions,
-    validity,
-    verdicts,
-    why,
-)
-from jobqueued.core.fleet_policy import FleetPolicy
-from jobqueued.core.fleet_state import FleetState
-from jobqueued.core.host_limits import HostLimits
-from jobqueued.core.job_state import JobState
-from jobqueued.core.lock_clients import LockClaim
-from jobqueued.core.other_hosts import OtherHosts
-from jobqueued.core.scheduler_state import SchedulerState
-from jobqueued.core.timers import HostTimer
-from jobqueued.core.turn import Turn
-from jobqueued.fleet import FleetMark, FleetTrouble, FleetUp, MaySkip, PauseMade, Returned, SaidOverdue
-from jobqueued.model import Holder, Job, LockClientId, Now, Run, RunId
+from jobqueued.core.attempts import attempts, host_loss
+from jobqueued.core.due import clock, occurrences
+from jobqueued.core.explain import attention, why
+from jobqueued.core.fleet import fleet
+from jobqueued.core.fleet.fleet_policy import FleetPolicy
+from jobqueued.core.hosts.fleet_state import FleetState
+from jobqueued.core.jobs import agreement, jobs, pauses, submissions
+from jobqueued.core.late import expectation, fleet_overdue, lateness
+from jobqueued.core.records.host_limits import HostLimits
+from jobqueued.core.runs import completion, eligibility, host_hold, validity, verdicts
+from jobqueued.core.state import invariants
+from jobqueued.core.state.job_state import JobState
+from jobqueued.core.state.other_hosts import OtherHosts
+from jobqueued.core.state.scheduler_state import SchedulerState
+from jobqueued.core.state.timers import HostTimer
+from jobqueued.core.state.turn import Turn
+from jobqueued.core.with_lock import fleet_clients, lock_clients
+from jobqueued.core.with_lock.lock_clients import LockClaim
+from jobqueued.model import events
+from jobqueued.model.accounts import Account
+from jobqueued.model.catalog import Catalog
+from jobqueued.model.commands import Command, Save
+from jobqueued.model.fleet import FleetMark, FleetTrouble, FleetUp, MaySkip, PauseMade, Returned, SaidOverdue
+from jobqueued.model.job import Job, Now
+from jobqueued.model.run import Holder, LockClientId, Run, RunId
+from jobqueued.model.saved import Hold, SavedJob
+from jobqueued.model.submission import Resized
+from jobqueued.model.users import Owner
 from jobqueued.queue.locks import least_claims
-from jobqueued.saved import Hold, SavedJob
-from jobqueued.submission import Resized
-from jobqueued.users import Owner
 
 LAUNCHES_A_TURN = 64
 STEPS_A_TURN = 500

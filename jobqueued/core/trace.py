@@ -20,16 +20,19 @@ from functools import cache
 from types import UnionType
 from typing import Any, Union, cast, get_args, get_origin, get_type_hints
 
-from jobqueued import commands, events, model, saved
-from jobqueued.child.reasons import Reason, parse
-from jobqueued.child.tuples import NamedTuple
-from jobqueued.commands import Command
-from jobqueued.core import scheduler_state
-from jobqueued.core.host_limits import HostLimits
+from jobqueued.base.instants import to_text
+from jobqueued.child.contract.documents import Record
+from jobqueued.child.contract.reasons import Reason, parse
+from jobqueued.child.contract.tuples import NamedTuple
+from jobqueued.core.records.host_limits import HostLimits
 from jobqueued.core.scheduler import Scheduler
-from jobqueued.events import Event
-from jobqueued.model import Now, Record, Run, RunId, to_text
-from jobqueued.saved import Hold, SavedJob
+from jobqueued.core.state import scheduler_state
+from jobqueued.model import commands, events, job, saved
+from jobqueued.model.commands import Command
+from jobqueued.model.events import Event
+from jobqueued.model.job import Now
+from jobqueued.model.run import Run, RunId
+from jobqueued.model.saved import Hold, SavedJob
 from jobqueued.timing import schedule
 
 VERSION = 1
@@ -252,7 +255,7 @@ def _is_plain(kind: Any) -> bool:
 @cache
 def _classes() -> dict[str, Any]:
     """Return all classes that a trace can hold, by name."""
-    modules = (model, saved, events, commands, schedule, scheduler_state)
+    modules = (job, saved, events, commands, schedule, scheduler_state)
     found = (item for module in modules for item in vars(module).values() if isinstance(item, type))
     known = {each.__name__: each for each in found if is_dataclass(each) or hasattr(each, "_fields")}
     return {**known, "Started": Started, "TurnOver": TurnOver}

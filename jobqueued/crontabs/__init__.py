@@ -1,1 +1,4 @@
-"""Crontabs: the text of a table → its lines, as cron reads them → Jobs or problems (pure)."""
+"""The text of a crontab becomes lines, as cron reads them, and then Jobs or problems. Pure.
+
+`table` reads the lines; `jobs` makes jobs that do what cron would do. Begin with `table`.
+"""

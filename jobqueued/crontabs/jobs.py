@@ -11,19 +11,20 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
-from jobqueued.child.tuples import NamedTuple
+from jobqueued.base.instants import DAY, to_instant
+from jobqueued.base.problem import Problem
+from jobqueued.base.text import size
+from jobqueued.child.contract.tuples import NamedTuple
 from jobqueued.crontabs import names
 from jobqueued.crontabs.options import MOVED, is_option, options
 from jobqueued.crontabs.periods import OF_ANACRON, is_run_by_crontab, when
 from jobqueued.crontabs.run_parts import Parts, parts_of
 from jobqueued.crontabs.table import Assignment, Comment, Entry, Flaw, Form, Item, read_in_steps
 from jobqueued.crontabs.variables import Unusable, foreign_sender, keys_of
-from jobqueued.jobfile.spelling import odd_space_in
-from jobqueued.jobfile.types import MAX_PROBLEMS
-from jobqueued.jobfile.yamltext import MAX_BYTES, Steps
-from jobqueued.model import DAY, CatchUp, Claim, Job, to_instant
-from jobqueued.problem import Problem
-from jobqueued.text import size
+from jobqueued.jobfile.tree.yamltext import MAX_BYTES, Steps
+from jobqueued.jobfile.types.spelling import odd_space_in
+from jobqueued.jobfile.types.types import MAX_PROBLEMS
+from jobqueued.model.job import CatchUp, Claim, Job
 from jobqueued.timing.crontab import drawn_once
 from jobqueued.timing.schedule import At, Every, Schedule, ScheduleError, offset
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import re
 
+from jobqueued.base.sha256 import sha256
 from jobqueued.crontabs.table import Entry
-from jobqueued.sha256 import sha256
 
 LONGEST_TABLE, _LONGEST_WORD, _LONGEST_SCRIPT, _DIGITS = 40, 24, 120, 6
 _QUOTED = re.compile(r"'[^']*'|\"[^\"]*\"")

@@ -5,17 +5,17 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from jobqueued.base.problem import Problem
 from jobqueued.crontabs.table import Comment
 from jobqueued.jobfile.foreign import ELSEWHERE
-from jobqueued.jobfile.keys import JOB_KEYS
-from jobqueued.jobfile.queue_types import ID
-from jobqueued.jobfile.refusal import NotAccepted, Refusal
-from jobqueued.jobfile.scalars import FLAG, Key, table
+from jobqueued.jobfile.keys.keys import JOB_KEYS
 from jobqueued.jobfile.scopes import ONLY_OF_HOST, lock_of_fleet
-from jobqueued.jobfile.types import mapping, read_keys
-from jobqueued.jobfile.yamltext import Mapping, Node, read_tree
-from jobqueued.model import Claim
-from jobqueued.problem import Problem
+from jobqueued.jobfile.tree.yamltext import Mapping, Node, read_tree
+from jobqueued.jobfile.types.queue_types import ID
+from jobqueued.jobfile.types.refusal import NotAccepted, Refusal
+from jobqueued.jobfile.types.scalars import FLAG, Key, table
+from jobqueued.jobfile.types.types import mapping, read_keys
+from jobqueued.model.job import Claim
 
 _LINE = re.compile(r"#+[ \t]*jobqueue:[ \t]*(.*)")
 _OF_THE_LINE = frozenset((

@@ -5,11 +5,12 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from jobqueued.base.instants import DAY
 from jobqueued.crontabs.run_parts import parts_of
 from jobqueued.crontabs.table import Entry
 from jobqueued.crontabs.variables import Unusable
-from jobqueued.jobfile.yamltext import quoted
-from jobqueued.model import DAY, CatchUp, Claim
+from jobqueued.jobfile.tree.yamltext import quoted
+from jobqueued.model.job import CatchUp, Claim
 
 _HOURS = re.compile(r"([01]?\d|2[0-3])(?:-\d{1,2})?", re.ASCII)
 _HALF_PAST_SEVEN = 7 * 60 + 30

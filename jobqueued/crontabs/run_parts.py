@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 
-from jobqueued.child.tuples import NamedTuple
+from jobqueued.child.contract.tuples import NamedTuple
 
 _CALL = re.compile(
     r"(?<![\w./-])(?:/usr)?(?:/bin/)?run-parts((?:[ \t]+-[\w-]+)*)[ \t]+(/[\w./-]*[\w-])/?(?=[\s;&|)]|$)"

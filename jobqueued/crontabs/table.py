@@ -9,10 +9,10 @@ import re
 from enum import StrEnum
 from functools import lru_cache
 
-from jobqueued.child.tuples import NamedTuple
+from jobqueued.base.text import printable
+from jobqueued.child.contract.tuples import NamedTuple
 from jobqueued.crontabs.words import assignment, split_command
-from jobqueued.jobfile.yamltext import Steps, at_once
-from jobqueued.text import printable
+from jobqueued.jobfile.tree.yamltext import Steps, at_once
 from jobqueued.timing.cronexpr import MAX_CHARACTERS, ScheduleError, check_field
 from jobqueued.timing.crontab import ALIASES
 

@@ -6,12 +6,12 @@ from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
 
+from jobqueued.base.instants import DAY, MINUTE
 from jobqueued.crontabs.table import Entry
-from jobqueued.jobfile.notify_keys import ADDRESS
-from jobqueued.jobfile.refusal import NotAccepted
-from jobqueued.jobfile.yamltext import Scalar, quoted
-from jobqueued.model import DAY, MINUTE
-from jobqueued.notify import NOBODY, Notify
+from jobqueued.jobfile.keys.notify_keys import ADDRESS
+from jobqueued.jobfile.tree.yamltext import Scalar, quoted
+from jobqueued.jobfile.types.refusal import NotAccepted
+from jobqueued.model.notify import NOBODY, Notify
 
 DEFAULT_PATH = "/usr/bin:/bin"
 """The PATH of cron's jobs."""

@@ -15,76 +15,76 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from jobqueued import __version__
-from jobqueued.ctl.arguments import chosen, duration
+from jobqueued.ctl.base.arguments import chosen, duration
 
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
 
 TASKS = {
     "See what runs": {
-        "status": ("status", "status", "Show whether everything is healthy, and list what is not."),
-        "list": ("list", "list_jobs", "List the jobs, one per line."),
-        "show": ("show", "show", "Show a job or one of its runs."),
-        "top": ("top", "top", "Show what live runs use and which runs wait."),
-        "watch": ("watch", "watch", "Print the lines of the daemon's log as they are written."),
-        "history": ("history", "history", "List the runs of JOB, or of all jobs, newest first."),
-        "logs": ("logs", "logs", "Print the output of a run or of a job's newest run."),
-        "timeline": ("timeline", "timeline", "Show the runs of the JOBs, or of all jobs, as a chart."),
-        "next": ("next", "next_times", "Show when JOB, or each job, starts next."),
-        "locks": ("locks", "locks", "List each lock's holders and waiters."),
-        "report": ("report", "report", "Report failures, skips, slowdowns, waits and CPU hours."),
-        "notify": ("notify", "notify", "List open incidents and waiting notices, or send a test."),
+        "status": ("view.status", "status", "Show whether everything is healthy, and list what is not."),
+        "list": ("view.list", "list_jobs", "List the jobs, one per line."),
+        "show": ("view.show", "show", "Show a job or one of its runs."),
+        "top": ("top.top", "top", "Show what live runs use and which runs wait."),
+        "watch": ("view.watch", "watch", "Print the lines of the daemon's log as they are written."),
+        "history": ("past.history", "history", "List the runs of JOB, or of all jobs, newest first."),
+        "logs": ("view.logs", "logs", "Print the output of a run or of a job's newest run."),
+        "timeline": ("chart.timeline", "timeline", "Show the runs of the JOBs, or of all jobs, as a chart."),
+        "next": ("view.next", "next_times", "Show when JOB, or each job, starts next."),
+        "locks": ("view.locks", "locks", "List each lock's holders and waiters."),
+        "report": ("report.report", "report", "Report failures, skips, slowdowns, waits and CPU hours."),
+        "notify": ("view.notify", "notify", "List open incidents and waiting notices, or send a test."),
     },
     "Act": {
-        "run": ("run", "run_job", "Queue a run of JOB now and print the run's id."),
-        "rerun": ("run", "rerun", "Queue the job of RUN again and print the new run's id."),
-        "retry": ("run", "retry", "Start the next attempt of RUN now, without its delay."),
-        "submit": ("submit", "submit", "Submit COMMAND to run once, and print the submission's id."),
-        "withdraw": ("submit", "withdraw", "Start no more runs of a submission."),
-        "resize": ("submit", "resize", "Change how many runs of a submission may be live at once."),
-        "stop": ("stop", "stop", "Stop runs, or all live runs of a JOB."),
-        "emit": ("emit", "emit", "Emit EVENT and queue a run of each job that waits for it."),
-        "pause": ("pause", "pause", "Pause JOB: start none of its runs until JOB is resumed."),
-        "resume": ("pause", "resume", "Resume a paused JOB."),
-        "skip-next": ("pause", "skip_next", "Skip the next scheduled run of JOB."),
-        "forget": ("pause", "forget", "Stop expecting JOB to succeed."),
-        "hold": ("hold", "hold", "Put the host on hold: start nothing new until `release`."),
-        "drain": ("hold", "drain", "Put the host on hold and wait until no run is live."),
-        "release": ("hold", "release", "End a hold or a drain: let runs start again."),
-        "with-lock": ("with_lock", "with_lock", "Run COMMAND while holding LOCK or a resource."),
+        "run": ("act.run", "run_job", "Queue a run of JOB now and print the run's id."),
+        "rerun": ("act.run", "rerun", "Queue the job of RUN again and print the new run's id."),
+        "retry": ("act.run", "retry", "Start the next attempt of RUN now, without its delay."),
+        "submit": ("act.submit", "submit", "Submit COMMAND to run once, and print the submission's id."),
+        "withdraw": ("act.submit", "withdraw", "Start no more runs of a submission."),
+        "resize": ("act.submit", "resize", "Change how many runs of a submission may be live at once."),
+        "stop": ("act.stop", "stop", "Stop runs, or all live runs of a JOB."),
+        "emit": ("act.emit", "emit", "Emit EVENT and queue a run of each job that waits for it."),
+        "pause": ("act.pause", "pause", "Pause JOB: start none of its runs until JOB is resumed."),
+        "resume": ("act.pause", "resume", "Resume a paused JOB."),
+        "skip-next": ("act.pause", "skip_next", "Skip the next scheduled run of JOB."),
+        "forget": ("act.pause", "forget", "Stop expecting JOB to succeed."),
+        "hold": ("act.hold", "hold", "Put the host on hold: start nothing new until `release`."),
+        "drain": ("act.hold", "drain", "Put the host on hold and wait until no run is live."),
+        "release": ("act.hold", "release", "End a hold or a drain: let runs start again."),
+        "with-lock": ("act.with_lock", "with_lock", "Run COMMAND while holding LOCK or a resource."),
     },
     "Write jobs": {
-        "check": ("check", "check", "Check job files and cron's tables without the daemon."),
-        "add": ("user_files", "add", "Add one of your job files to the daemon."),
-        "edit": ("user_files", "edit", "Edit one of your job files in $VISUAL or $EDITOR."),
-        "remove": ("user_files", "remove", "Remove one of your job files and its jobs."),
-        "files": ("user_files", "files", "List your job files that the daemon stores."),
-        "cat": ("cat", "cat", "Print job files and their drop-ins, each under its path."),
-        "reload": ("reload", "reload", "Read changed job files now and report what changed."),
+        "check": ("files.check", "check", "Check job files and cron's tables without the daemon."),
+        "add": ("files.user_files", "add", "Add one of your job files to the daemon."),
+        "edit": ("files.user_files", "edit", "Edit one of your job files in $VISUAL or $EDITOR."),
+        "remove": ("files.user_files", "remove", "Remove one of your job files and its jobs."),
+        "files": ("files.user_files", "files", "List your job files that the daemon stores."),
+        "cat": ("files.cat", "cat", "Print job files and their drop-ins, each under its path."),
+        "reload": ("files.reload", "reload", "Read changed job files now and report what changed."),
         "language-server": (
-            "language_server",
+            "files.language_server",
             "language_server",
             "Check job files in an editor while you write them.",
         ),
     },
     "Find out why": {
-        "why": ("why", "why", "Explain why RUN, or a run of JOB, has not started."),
-        "doctor": ("doctor", "doctor", "Check the daemon and this host, and suggest fixes."),
-        "audit": ("audit", "audit", "Check that each due time has exactly one record."),
-        "simulate": ("simulate", "simulate", "Simulate coming runs: which jobs wait, how long and why."),
+        "why": ("view.why", "why", "Explain why RUN, or a run of JOB, has not started."),
+        "doctor": ("doctor.doctor", "doctor", "Check the daemon and this host, and suggest fixes."),
+        "audit": ("past.audit", "audit", "Check that each due time has exactly one record."),
+        "simulate": ("simulate.simulate", "simulate", "Simulate coming runs: which jobs wait, how long and why."),
     },
     "Export": {
-        "export": ("export", "export", "Export ended runs, or jobs as a crontab."),
-        "metrics": ("metrics", "metrics", "Print metrics, or serve them to Prometheus."),
+        "export": ("export.export", "export", "Export ended runs, or jobs as a crontab."),
+        "metrics": ("export.metrics", "metrics", "Print metrics, or serve them to Prometheus."),
     },
     "Cron": {
-        "import": ("import_jobs", "import_jobs", "Convert crontabs and systemd timers into job files."),
-        "crontab": ("crontab", "crontab", "Install FILE as a crontab, or list, edit or remove one."),
+        "import": ("crontab.import_jobs", "import_jobs", "Convert crontabs and systemd timers into job files."),
+        "crontab": ("crontab.crontab", "crontab", "Install FILE as a crontab, or list, edit or remove one."),
     },
     "Fleet and service": {
-        "fleet": ("fleet", "fleet", "List the hosts of the fleet, or accept its restored state."),
+        "fleet": ("fleet.fleet", "fleet", "List the hosts of the fleet, or accept its restored state."),
         "restart-launcher": (
-            "restart_launcher",
+            "act.restart_launcher",
             "restart_launcher",
             "Restart the launcher and the daemon; live runs continue.",
         ),
@@ -136,7 +136,7 @@ class _Group(click.Group):
             context.fail(f"status is about the daemon. For one job: jobqueuectl show {words[1]}")
         name, command, rest = super().resolve_command(context, words)
         if command is not None and (context.params["fleet"] or context.params["host"]):
-            from jobqueued.ctl.fleet_views import of_hosts
+            from jobqueued.ctl.fleet.fleet_views import of_hosts
 
             command = of_hosts(context, command, rest)
         return name, command, rest
@@ -227,7 +227,7 @@ def in_place(words: list[str], is_own: Callable[[str, str], bool] = lambda *_: F
 
 
 def _hosts(*given: Any) -> Any:
-    from jobqueued.ctl.completion import hosts
+    from jobqueued.ctl.base.completion import hosts
 
     return hosts(*given)
 

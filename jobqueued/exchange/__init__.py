@@ -1,1 +1,6 @@
-"""Files of other schedulers → job files, with a proof that both mean the same, and jobs → a crontab (pure)."""
+"""Crontabs, systemd timers and at jobs become job files, with a proof that both mean the same; and jobs become a
+crontab. Pure.
+
+`draft` is the form between the two. `reckoning` computes due times a second time, from crontab(5) alone. Begin with
+`draft`.
+"""

@@ -6,11 +6,12 @@ import re
 import shlex
 from typing import Any
 
+from jobqueued.base.instants import DAY, MINUTE, to_datetime
 from jobqueued.crontabs.jobs import Host
 from jobqueued.exchange.draft import Draft, Ids, Source
-from jobqueued.jobfile.words import is_variable
-from jobqueued.model import DAY, MINUTE, Job, to_datetime
-from jobqueued.notify import NOBODY, Notify
+from jobqueued.jobfile.tree.words import is_variable
+from jobqueued.model.job import Job
+from jobqueued.model.notify import NOBODY, Notify
 from jobqueued.timing.schedule import At
 
 NAME = re.compile(r"([a-zA-Z])([0-9a-f]{5})([0-9a-f]{8})")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from jobqueued.child.tuples import NamedTuple
+from jobqueued.child.contract.tuples import NamedTuple
 
 _WORDS = {
     "minutely": "*-*-* *:*:00", "hourly": "*-*-* *:00:00", "daily": "*-*-* 00:00:00", "monthly": "*-*-01 00:00:00",

@@ -6,18 +6,19 @@ from collections import defaultdict
 from typing import Any
 from zoneinfo import ZoneInfo
 
+from jobqueued.base.instants import to_datetime
+from jobqueued.base.problem import Problem
 from jobqueued.crontabs import names
 from jobqueued.crontabs.jobs import Host, Place, read_jobs_in_steps
 from jobqueued.crontabs.options import is_option, written
 from jobqueued.crontabs.table import Assignment, Comment, Entry, Flaw, Item, read
 from jobqueued.exchange.draft import Draft, Ids, Source
 from jobqueued.exchange.yaml_values import of_node
-from jobqueued.jobfile.spelling import spelled_duration
-from jobqueued.jobfile.words import is_variable
-from jobqueued.jobfile.yamltext import at_once
-from jobqueued.model import Claim, Job, to_datetime
-from jobqueued.notify import NOBODY, Notify
-from jobqueued.problem import Problem
+from jobqueued.jobfile.tree.words import is_variable
+from jobqueued.jobfile.tree.yamltext import at_once
+from jobqueued.jobfile.types.spelling import spelled_duration
+from jobqueued.model.job import Claim, Job
+from jobqueued.model.notify import NOBODY, Notify
 
 _NOT_KEYS = ("id", "expand", "locks")
 """Options that are written in another way."""

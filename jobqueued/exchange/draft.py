@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from jobqueued.model import Job
-from jobqueued.problem import Problem
+from jobqueued.base.problem import Problem
+from jobqueued.model.job import Job
 
 _LONGEST = 60
 _OTHER = "[^a-z0-9._-]+"

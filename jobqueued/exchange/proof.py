@@ -10,10 +10,11 @@ from functools import lru_cache
 from itertools import takewhile
 from typing import Any
 
+from jobqueued.base.instants import Trigger
+from jobqueued.base.problem import Problem
 from jobqueued.exchange.draft import DIFFERS, Draft
 from jobqueued.exchange.reckoning import changes, due_times, first
-from jobqueued.model import Claim, Job, Trigger
-from jobqueued.problem import Problem
+from jobqueued.model.job import Claim, Job
 from jobqueued.timing.schedule import Schedule
 
 INSTANTS = 1000

@@ -11,12 +11,12 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from zoneinfo import ZoneInfo
 
-from jobqueued.child.tuples import NamedTuple
+from jobqueued.base.problem import Problem
+from jobqueued.child.contract.tuples import NamedTuple
 from jobqueued.crontabs.table import Entry, Form, read
 from jobqueued.exchange import reckoning
 from jobqueued.exchange.draft import DIFFERS, Draft
 from jobqueued.exchange.proof import clock_of, differs_at, reckoned, times_of, windows
-from jobqueued.problem import Problem
 from jobqueued.timing.schedule import Schedule
 
 

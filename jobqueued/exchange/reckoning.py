@@ -13,7 +13,7 @@ from functools import lru_cache
 from itertools import islice, product
 from zoneinfo import ZoneInfo
 
-from jobqueued.child.tuples import NamedTuple
+from jobqueued.child.contract.tuples import NamedTuple
 
 DEBIAN, CRONIE, CRON_TZ = "debian", "cronie", "cronie's CRON_TZ"
 """The rules of real crons, in place of a `dst`; cronie's for clock changes apply to the host's zone only."""

@@ -7,14 +7,15 @@ import shlex
 from dataclasses import replace
 from typing import Any
 
+from jobqueued.base.instants import SECOND
 from jobqueued.exchange.calendar_event import Unsayable, cron_time
 from jobqueued.exchange.draft import Draft, Ids, Source
 from jobqueued.exchange.job_file import text_of
 from jobqueued.exchange.unit_files import Unit, commands_of, has_specifier, has_variable, span_of, words_of
 from jobqueued.exchange.yaml_values import Written
 from jobqueued.jobfile.reader import read_jobs
-from jobqueued.jobfile.spelling import spelled_duration
-from jobqueued.model import SECOND, Job
+from jobqueued.jobfile.types.spelling import spelled_duration
+from jobqueued.model.job import Job
 
 _IGNORED = frozenset((
     "AccuracySec", "Unit", "Documentation", "WantedBy", "Type", "RemainAfterExit", "StandardOutput", "StandardError",

@@ -7,14 +7,15 @@ import shlex
 from collections.abc import Iterable, Iterator
 from dataclasses import fields
 
-from jobqueued.child.documents import DEFAULT_PATH
-from jobqueued.child.tuples import NamedTuple
+from jobqueued.base.instants import MINUTE
+from jobqueued.child.contract.documents import DEFAULT_PATH
+from jobqueued.child.contract.tuples import NamedTuple
 from jobqueued.crontabs.table import Entry, Form, read
 from jobqueued.crontabs.words import assignment
 from jobqueued.exchange.yaml_values import comment
-from jobqueued.jobfile.words import is_variable
-from jobqueued.model import MINUTE, CatchUp, Job
-from jobqueued.notify import NOBODY
+from jobqueued.jobfile.tree.words import is_variable
+from jobqueued.model.job import CatchUp, Job
+from jobqueued.model.notify import NOBODY
 from jobqueued.timing.cronexpr import ScheduleError, check_field
 from jobqueued.timing.schedule import Schedule
 

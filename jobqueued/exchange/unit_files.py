@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from jobqueued.jobfile.spelling import meant_duration, parse_duration
+from jobqueued.jobfile.types.spelling import meant_duration, parse_duration
 
 Unit = dict[str, dict[str, list[str]]]
 """Section → name → all values of a setting; an empty value removes those before it."""

@@ -6,7 +6,7 @@ import json
 import re
 from typing import Any
 
-from jobqueued.jobfile.yamltext import Mapping, Node, Scalar, Sequence, meaning
+from jobqueued.jobfile.tree.yamltext import Mapping, Node, Scalar, Sequence, meaning
 
 _WIDTH = 100
 """Maximum characters of a list or a mapping on one line."""

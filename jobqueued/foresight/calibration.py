@@ -11,10 +11,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from math import sqrt
 from typing import Any
 
-from jobqueued.child.tuples import NamedTuple
-from jobqueued.core.usual import middle
+from jobqueued.base.instants import SECOND
+from jobqueued.child.contract.tuples import NamedTuple
+from jobqueued.core.records.usual import middle
 from jobqueued.foresight.tally import Tally
-from jobqueued.model import SECOND
 
 LEVEL = 0.95
 FUTURES = 39

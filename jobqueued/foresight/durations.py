@@ -10,9 +10,11 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from jobqueued.child.tuples import NamedTuple
-from jobqueued.core.usual import SOON
-from jobqueued.model import MINUTE, Job, RunState, to_instant
+from jobqueued.base.instants import MINUTE, to_instant
+from jobqueued.child.contract.tuples import NamedTuple
+from jobqueued.core.records.usual import SOON
+from jobqueued.model.job import Job
+from jobqueued.model.run_states import RunState
 
 Chance = Callable[[str], Callable[[], float]]
 """Name → stream of random numbers from 0 up to 1; the same name gives the same stream."""

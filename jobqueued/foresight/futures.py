@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from jobqueued.core.host_limits import HostLimits
-from jobqueued.foresight.apart import groups, is_plain
-from jobqueued.foresight.calm import Calendar, Calm
+from jobqueued.core.records.host_limits import HostLimits
 from jobqueued.foresight.durations import Chance, Draws, Durations
+from jobqueued.foresight.fast_path import Calendar, Calm
+from jobqueued.foresight.partition import groups, is_plain
+from jobqueued.foresight.simulated_host import Begun, World
 from jobqueued.foresight.tally import Tally
-from jobqueued.foresight.world import Begun, World
-from jobqueued.model import Job, Run
-from jobqueued.saved import Hold, SavedJob
+from jobqueued.model.job import Job
+from jobqueued.model.run import Run
+from jobqueued.model.saved import Hold, SavedJob
 
 _SLICES = 50
 """Maximum progress reports for each group of jobs in a future."""

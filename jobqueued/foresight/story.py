@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from jobqueued.child.reasons import reserved_for
+from jobqueued.base.instants import to_text
+from jobqueued.child.contract.reasons import reserved_for
 from jobqueued.foresight.tally import CONCURRENCY, DEPENDENCIES, HOLD, RESERVATION, Blame, Tally
-from jobqueued.model import RunId, RunState, to_text
+from jobqueued.model.run import RunId
+from jobqueued.model.run_states import RunState
 
 
 class Story(Tally):

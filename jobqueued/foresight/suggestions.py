@@ -10,16 +10,17 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from itertools import islice
 
-from jobqueued.child.tuples import NamedTuple
-from jobqueued.copies import changed
-from jobqueued.foresight.apart import groups
+from jobqueued.base.instants import DAY, HOUR, MINUTE, SECOND
+from jobqueued.base.replace import changed
+from jobqueued.base.text import duration
+from jobqueued.child.contract.tuples import NamedTuple
 from jobqueued.foresight.durations import Chance
 from jobqueued.foresight.futures import Host, play
+from jobqueued.foresight.partition import groups
 from jobqueued.foresight.summary import Row
 from jobqueued.foresight.tally import Tally
-from jobqueued.model import DAY, HOUR, MINUTE, SECOND, Job
+from jobqueued.model.job import Job
 from jobqueued.queue.locks import SLOT
-from jobqueued.text import duration
 from jobqueued.timing.schedule import Schedule, offset
 
 TRIED = 8

@@ -12,9 +12,10 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
-from jobqueued.child.tuples import NamedTuple
-from jobqueued.core.eligibility import DEADLINE
-from jobqueued.model import RunId, RunState
+from jobqueued.child.contract.tuples import NamedTuple
+from jobqueued.core.runs.eligibility import DEADLINE
+from jobqueued.model.run import RunId
+from jobqueued.model.run_states import RunState
 
 DEPENDENCIES, CONCURRENCY, RESERVATION, HOLD = "dependencies", "concurrency", "reservation", "hold"
 """Causes of waits apart from locks and resources: dependencies, own live runs, a reservation, a hold of the host."""

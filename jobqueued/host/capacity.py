@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from jobqueued.child.documents import SLURM_PATH
+from jobqueued.child.contract.documents import SLURM_PATH
 
 _ROOT = Path("/")
 

@@ -9,7 +9,7 @@ import os
 import time
 from pathlib import Path
 
-from jobqueued.child.trust import Refused, check_status
+from jobqueued.child.contract.trust import Refused, check_status
 
 PRIVATE = 0o600
 

@@ -17,10 +17,11 @@ from typing import Any, TextIO, cast
 import structlog
 from structlog.processors import JSONRenderer, TimeStamper, add_log_level
 
-from jobqueued.child import journald, unix_socket
-from jobqueued.child.instants import FORMAT
+from jobqueued.base.text import printable, reaching
+from jobqueued.child.contract import unix_socket
+from jobqueued.child.contract.instants import FORMAT
+from jobqueued.child.report import journald
 from jobqueued.host.messages import VOCABULARY, Fields, job_of, level_of, run_of, state_of
-from jobqueued.text import printable, reaching
 
 _JOURNAL, _SYSLOG = unix_socket.JOURNALD, "/dev/log"
 _DAEMON = 3 << 3

@@ -7,10 +7,10 @@ from collections.abc import Callable, Mapping, MutableMapping
 from datetime import datetime
 from typing import Any
 
-from jobqueued.child.reasons import of_record
-from jobqueued.child.tuples import NamedTuple
-from jobqueued.model import SECOND
-from jobqueued.text import counted, duration, ended, printable
+from jobqueued.base.instants import SECOND
+from jobqueued.base.text import counted, duration, ended, printable
+from jobqueued.child.contract.reasons import of_record
+from jobqueued.child.contract.tuples import NamedTuple
 
 Fields = MutableMapping[str, Any]
 

@@ -10,10 +10,11 @@ import struct
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from jobqueued.child.tuples import NamedTuple
+from jobqueued.base.instants import SECOND
+from jobqueued.child.contract.tuples import NamedTuple
 from jobqueued.child.watcher import inotify
-from jobqueued.model import SECOND, Now
-from jobqueued.source import Source
+from jobqueued.model.job import Now
+from jobqueued.model.source import Source
 
 PID_FILE = Path("run/crond.pid")
 """Below the host's root; Debian's cron, cronie and bcron lock this file."""

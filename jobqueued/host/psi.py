@@ -11,9 +11,9 @@ import select
 from collections.abc import Mapping
 from pathlib import Path
 
-from jobqueued.events import UnderPressure
-from jobqueued.model import Now
-from jobqueued.source import Source
+from jobqueued.model.events import UnderPressure
+from jobqueued.model.job import Now
+from jobqueued.model.source import Source
 
 _WINDOW = 2_000_000
 """Microseconds; a process without CAP_SYS_RESOURCE may only use multiples of 2 s."""

@@ -7,9 +7,10 @@ from collections.abc import Callable
 
 import sdnotify
 
-from jobqueued.model import MINUTE, SECOND, Now
-from jobqueued.source import Source
-from jobqueued.text import printable
+from jobqueued.base.instants import MINUTE, SECOND
+from jobqueued.base.text import printable
+from jobqueued.model.job import Now
+from jobqueued.model.source import Source
 
 
 class ServiceManager(Source):

@@ -7,8 +7,8 @@ import signal
 import socket
 from collections.abc import Callable
 
-from jobqueued.model import Now
-from jobqueued.source import Source
+from jobqueued.model.job import Now
+from jobqueued.model.source import Source
 
 
 class Signals(Source):

@@ -9,7 +9,7 @@ from __future__ import annotations
 from contextlib import AbstractContextManager
 from importlib.util import find_spec
 
-from jobqueued.hollow import without
+from jobqueued.base.import_stubs import without
 
 _ABSENT = ("rich", "greenlet")
 _HOLLOW = ("asyncio",)

@@ -7,9 +7,9 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
-from jobqueued.child import tree
-from jobqueued.child.cgroup import Cgroup
-from jobqueued.child.tuples import NamedTuple
+from jobqueued.child.contract.tuples import NamedTuple
+from jobqueued.child.processes import tree
+from jobqueued.child.processes.cgroup import Cgroup
 
 
 class Usage(NamedTuple):

@@ -5,8 +5,8 @@ from __future__ import annotations
 import contextlib
 import os
 
+from jobqueued.base.instants import SECOND
 from jobqueued.host import linux
-from jobqueued.model import SECOND
 
 _SLEW = SECOND // 2
 """A smaller difference (ns) between two turns is NTP's slewing, not a step."""

@@ -9,15 +9,16 @@ import os
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 
-from jobqueued.catalog import Catalog
-from jobqueued.child.tuples import NamedTuple
-from jobqueued.events import FileGone, JobsRead
+from jobqueued.base.instants import SECOND
+from jobqueued.base.problem import Problem
+from jobqueued.child.contract.tuples import NamedTuple
 from jobqueued.jobdir.kinds import Kind
 from jobqueued.jobdir.trust import IS_MASKED, MASKED
-from jobqueued.jobfile.drop_ins import main_path, parts_of
-from jobqueued.jobfile.yamltext import Steps, at_once
-from jobqueued.model import SECOND, Job
-from jobqueued.problem import Problem
+from jobqueued.jobfile.tree.drop_ins import main_path, parts_of
+from jobqueued.jobfile.tree.yamltext import Steps, at_once
+from jobqueued.model.catalog import Catalog
+from jobqueued.model.events import FileGone, JobsRead
+from jobqueued.model.job import Job
 
 PATIENCE = 5 * SECOND
 """How long (ns) a file may be missing before its jobs are removed: editors and package managers re-create files."""

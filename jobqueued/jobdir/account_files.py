@@ -9,10 +9,11 @@ import os
 import select
 from pathlib import Path
 
+from jobqueued.base.instants import SECOND
 from jobqueued.child.watcher import inotify
-from jobqueued.events import Reloaded
-from jobqueued.model import SECOND, Now
-from jobqueued.source import Source
+from jobqueued.model.events import Reloaded
+from jobqueued.model.job import Now
+from jobqueued.model.source import Source
 
 _FILES = frozenset(("passwd", "group"))
 _CALM = SECOND

@@ -14,10 +14,10 @@ from jobqueued.crontabs.names import of_table
 from jobqueued.host.other_cron import REBOOTED
 from jobqueued.jobdir.kinds import CRON_D, CRONTAB, CRONTAB_AND_ANACRONTAB, SPOOL, Kind
 from jobqueued.jobdir.scripts import Scripts
-from jobqueued.jobfile.yamltext import Steps, at_once
-from jobqueued.model import Job
-from jobqueued.paths import Paths
-from jobqueued.settings import Settings, machine_id
+from jobqueued.jobfile.tree.yamltext import Steps, at_once
+from jobqueued.model.job import Job
+from jobqueued.settings.paths import Paths
+from jobqueued.settings.settings import Settings, machine_id
 
 if TYPE_CHECKING:
     from jobqueued.jobdir.acceptance import Content, Read

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from jobqueued.child.tuples import NamedTuple
-from jobqueued.problem import Problem
+from jobqueued.base.problem import Problem
+from jobqueued.child.contract.tuples import NamedTuple
 
 Signature = tuple["int | Signature", ...]
 

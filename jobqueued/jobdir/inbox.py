@@ -13,13 +13,13 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
-from jobqueued.child.trust import Refused, check_path, quoted
+from jobqueued.base.instants import SECOND
+from jobqueued.base.problem import Problem
+from jobqueued.child.contract.trust import Refused, check_path, quoted
 from jobqueued.child.watcher import inotify
 from jobqueued.jobdir.file_changes import News, Signature
 from jobqueued.jobdir.kinds import JOB_FILES, Kind
 from jobqueued.jobdir.trust import InWriting
-from jobqueued.model import SECOND
-from jobqueued.problem import Problem
 
 RESCAN = 60 * SECOND
 """Minimum time (ns) between two listings that no event triggered."""

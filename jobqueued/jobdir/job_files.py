@@ -7,7 +7,7 @@ import select
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from operator import attrgetter
 
-from jobqueued.events import FileGone, JobsLoaded, JobsRead
+from jobqueued.base.problem import Problem
 from jobqueued.host.capacity import host_has
 from jobqueued.host.linux import has_own_tmp
 from jobqueued.host.log import Log
@@ -18,12 +18,12 @@ from jobqueued.jobdir.time_zones import TimeZones
 from jobqueued.jobdir.user_files import UserFiles
 from jobqueued.jobdir.watch import Watch
 from jobqueued.jobfile.oddities import Surroundings, read_here
-from jobqueued.jobfile.yamltext import Steps
-from jobqueued.model import Now
-from jobqueued.paths import Paths
-from jobqueued.problem import Problem
-from jobqueued.settings import Settings, user_name
-from jobqueued.source import Source, soonest
+from jobqueued.jobfile.tree.yamltext import Steps
+from jobqueued.model.events import FileGone, JobsLoaded, JobsRead
+from jobqueued.model.job import Now
+from jobqueued.model.source import Source, soonest
+from jobqueued.settings.paths import Paths
+from jobqueued.settings.settings import Settings, user_name
 
 _has_more, _deadline = attrgetter("has_more"), attrgetter("deadline")
 

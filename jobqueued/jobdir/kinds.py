@@ -11,9 +11,9 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
-from jobqueued.child.trust import Refused, check_path, name_of, quoted
-from jobqueued.drop_in_files import is_job_file
+from jobqueued.child.contract.trust import Refused, check_path, name_of, quoted
 from jobqueued.jobdir import trust
+from jobqueued.settings.drop_in_files import is_job_file
 
 _UNREADABLE = (
     "cannot be read: Permission denied; accepted: a daemon with CAP_DAC_READ_SEARCH, as by the drop-in cron.conf of"

@@ -14,9 +14,9 @@ from contextlib import suppress
 from operator import attrgetter
 from pathlib import Path
 
-from jobqueued.child.trust import Refused
+from jobqueued.base.problem import Problem
+from jobqueued.child.contract.trust import Refused
 from jobqueued.child.watcher import inotify
-from jobqueued.drop_in_files import drop_in_directory, file_of_drop_ins, is_job_file, listed
 from jobqueued.jobdir.file_changes import News, Signature
 from jobqueued.jobdir.inbox import (
     AGAIN,
@@ -30,8 +30,8 @@ from jobqueued.jobdir.inbox import (
 from jobqueued.jobdir.kinds import Kind
 from jobqueued.jobdir.trust import InWriting
 from jobqueued.jobdir.units import Assembly
-from jobqueued.problem import Problem
-from jobqueued.source import soonest
+from jobqueued.model.source import soonest
+from jobqueued.settings.drop_in_files import drop_in_directory, file_of_drop_ins, is_job_file, listed
 
 _has_news, _deadline = attrgetter("has_news"), attrgetter("deadline")
 _NONE = -1

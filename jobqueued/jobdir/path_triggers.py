@@ -11,10 +11,10 @@ import time
 
 from jobqueued.child.watcher.appearing import Appearing, Trouble
 from jobqueued.child.watcher.listing import MOST
-from jobqueued.events import PathAppeared
 from jobqueued.jobdir.inbox import remedy
-from jobqueued.model import Now
-from jobqueued.source import Source
+from jobqueued.model.events import PathAppeared
+from jobqueued.model.job import Now
+from jobqueued.model.source import Source
 
 
 class PathTriggers(Source):

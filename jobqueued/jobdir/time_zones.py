@@ -12,11 +12,11 @@ from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
+from jobqueued.base.instants import SECOND
+from jobqueued.base.sha256 import sha256
 from jobqueued.child.watcher import inotify
 from jobqueued.jobfile.scopes import Locality
-from jobqueued.model import SECOND
-from jobqueued.settings import Settings
-from jobqueued.sha256 import sha256
+from jobqueued.settings.settings import Settings
 from jobqueued.timing.schedule import forget_zones
 
 _FILES = frozenset(("localtime", "timezone"))

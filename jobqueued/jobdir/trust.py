@@ -1,6 +1,6 @@
 """Trust in files of the job directory: by name, type, owner and mode, and only while no process writes them.
 
-`child/trust.py` checks who can change the directory itself.
+`child/contract/trust.py` checks who can change the directory itself.
 """
 
 from __future__ import annotations
@@ -11,10 +11,10 @@ import re
 import stat
 from collections.abc import Callable
 
-from jobqueued.child.trust import Refused, check_status
+from jobqueued.child.contract.trust import Refused, check_status
 from jobqueued.child.watcher.listing import has_writer
-from jobqueued.drop_in_files import is_job_file
-from jobqueued.jobfile.yamltext import MAX_BYTES
+from jobqueued.jobfile.tree.yamltext import MAX_BYTES
+from jobqueued.settings.drop_in_files import is_job_file
 
 OPEN = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 """Flags of open(2) for a file of unknown type."""

@@ -7,11 +7,11 @@ import os
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 
-from jobqueued.child.trust import Refused
-from jobqueued.drop_in_files import drop_in_directory, places
+from jobqueued.child.contract.trust import Refused
 from jobqueued.jobdir.trust import MASKED
-from jobqueued.jobfile.drop_ins import Part, packed
-from jobqueued.jobfile.yamltext import MAX_BYTES
+from jobqueued.jobfile.tree.drop_ins import Part, packed
+from jobqueued.jobfile.tree.yamltext import MAX_BYTES
+from jobqueued.settings.drop_in_files import drop_in_directory, places
 
 ORPHANS = "is ignored, because there is no {}; accepted: drop-ins of a job file"
 """The warning about a directory of drop-ins whose file is missing."""

@@ -13,9 +13,9 @@ from jobqueued.jobdir.user_files import DIRECTORY, UserFile, UserFiles
 from jobqueued.jobdir.watch import Watch
 from jobqueued.jobfile.oddities import Surroundings, read_here
 from jobqueued.jobfile.scopes import Locality
+from jobqueued.jobfile.tree.yamltext import Steps
 from jobqueued.jobfile.user_rules import UserRules
-from jobqueued.jobfile.yamltext import Steps
-from jobqueued.users import UserLimits
+from jobqueued.model.users import UserLimits
 
 _never = frozenset[str]().__contains__
 USERS = Kind(

@@ -10,15 +10,15 @@ import os
 import re
 from pathlib import Path
 
-from jobqueued.child import atomic_file
-from jobqueued.child.tuples import NamedTuple
-from jobqueued.filenames import OF_A_USER
+from jobqueued.base.filenames import OF_A_USER
+from jobqueued.base.sha256 import sha256
+from jobqueued.child.contract import atomic_file
+from jobqueued.child.contract.tuples import NamedTuple
+from jobqueued.jobfile.keys.user_keys import PERMITS
 from jobqueued.jobfile.reader import read_jobs
-from jobqueued.jobfile.user_keys import PERMITS
 from jobqueued.jobfile.user_rules import UserRules
-from jobqueued.model import Job
-from jobqueued.sha256 import sha256
-from jobqueued.users import Owner, UserLimits
+from jobqueued.model.job import Job
+from jobqueued.model.users import Owner, UserLimits
 
 DIRECTORY = "users"
 NONE = "none"

@@ -14,16 +14,17 @@ import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
+from jobqueued.base.instants import SECOND
+from jobqueued.base.text import duration
 from jobqueued.child.watcher.appearing import Trouble
 from jobqueued.core.scheduler import Scheduler
-from jobqueued.events import AccountKnown, Event, FileGone, JobsRead, PathAppeared
 from jobqueued.jobdir.path_triggers import event_of, in_words
 from jobqueued.jobdir.user_files import UserFile
-from jobqueued.model import SECOND, Now
+from jobqueued.model.events import AccountKnown, Event, FileGone, JobsRead, PathAppeared
+from jobqueued.model.job import Now
+from jobqueued.model.source import Source
+from jobqueued.model.users import Owner, awaited_path
 from jobqueued.runs.launcher_link import LauncherLink
-from jobqueued.source import Source
-from jobqueued.text import duration
-from jobqueued.users import Owner, awaited_path
 
 APART = SECOND
 """Minimum time (ns) between two orders for one user."""

@@ -10,8 +10,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 
-from jobqueued.child.trust import Refused
-from jobqueued.events import FileGone, JobsRead
+from jobqueued.base.problem import Problem
+from jobqueued.child.contract.trust import Refused
 from jobqueued.jobdir.acceptance import Acceptance, Read
 from jobqueued.jobdir.file_changes import FileChanges
 from jobqueued.jobdir.inbox import Inbox
@@ -19,10 +19,10 @@ from jobqueued.jobdir.kinds import JOB_FILES, Kind
 from jobqueued.jobdir.layers import Layers
 from jobqueued.jobdir.trust import InWriting
 from jobqueued.jobdir.units import ORPHANS
-from jobqueued.jobfile.yamltext import Steps
-from jobqueued.model import Job
-from jobqueued.problem import Problem
-from jobqueued.source import soonest
+from jobqueued.jobfile.tree.yamltext import Steps
+from jobqueued.model.events import FileGone, JobsRead
+from jobqueued.model.job import Job
+from jobqueued.model.source import soonest
 
 SLICE = 16
 """Maximum files started, and reading steps, in one call of `scan`: some 10 ms."""

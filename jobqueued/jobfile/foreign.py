@@ -6,8 +6,8 @@ APScheduler, Ansible, and from guesses of people.
 
 from __future__ import annotations
 
-from jobqueued.jobfile.keys import JOB_KEYS
-from jobqueued.jobfile.types import PLANNED_TOO
+from jobqueued.jobfile.keys.keys import JOB_KEYS
+from jobqueued.jobfile.types.types import PLANNED_TOO
 
 _KEYS = {
     "command": "run cmd script exec execstart args arguments program programarguments action executor executorconfig "

@@ -9,15 +9,15 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from jobqueued.child.tuples import NamedTuple
-from jobqueued.jobfile.drop_ins import Part
+from jobqueued.base.problem import Problem
+from jobqueued.child.contract.tuples import NamedTuple
 from jobqueued.jobfile.foreign import ELSEWHERE, SAME
 from jobqueued.jobfile.reader import read_parts_in_steps
-from jobqueued.jobfile.refusal import Refusal
-from jobqueued.jobfile.spelling import plain_name
-from jobqueued.jobfile.types import MAX_PROBLEMS
-from jobqueued.jobfile.yamltext import MAX_BYTES, at_once, spans_of
-from jobqueued.problem import Problem
+from jobqueued.jobfile.tree.drop_ins import Part
+from jobqueued.jobfile.tree.yamltext import MAX_BYTES, at_once, spans_of
+from jobqueued.jobfile.types.refusal import Refusal
+from jobqueued.jobfile.types.spelling import plain_name
+from jobqueued.jobfile.types.types import MAX_PROBLEMS
 
 _MARK = b"\xef\xbb\xbf"
 _ROUNDS = 20

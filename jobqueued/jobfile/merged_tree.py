@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from jobqueued.child.tuples import NamedTuple
-from jobqueued.jobfile.drop_ins import Part, merged
-from jobqueued.jobfile.refusal import Refusal
-from jobqueued.jobfile.types import mapping
-from jobqueued.jobfile.yamltext import PART, Mapping, Node, Steps, is_null, read_trees_in_steps
-from jobqueued.problem import Problem
+from jobqueued.base.problem import Problem
+from jobqueued.child.contract.tuples import NamedTuple
+from jobqueued.jobfile.tree.drop_ins import Part, merged
+from jobqueued.jobfile.tree.yamltext import PART, Mapping, Node, Steps, is_null, read_trees_in_steps
+from jobqueued.jobfile.types.refusal import Refusal
+from jobqueued.jobfile.types.types import mapping
 
 TOP = mapping("a mapping with the keys defaults and jobs", dict)
 _EMPTY = "found an empty drop-in; accepted: `{}`, or a link to /dev/null, for a drop-in without changes"

@@ -5,19 +5,19 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 
-from jobqueued.catalog import written_in
-from jobqueued.child.documents import DEFAULT_PATH
-from jobqueued.child.tuples import NamedTuple
-from jobqueued.jobfile.drop_ins import parts_of
-from jobqueued.jobfile.queue_types import ENDS
+from jobqueued.base.problem import Problem
+from jobqueued.child.contract.documents import DEFAULT_PATH
+from jobqueued.child.contract.tuples import NamedTuple
 from jobqueued.jobfile.reader import read_parts_in_steps
 from jobqueued.jobfile.scopes import NOWHERE, Locality
-from jobqueued.jobfile.spelling import odd_space_in
-from jobqueued.jobfile.types import MAX_PROBLEMS
+from jobqueued.jobfile.tree.drop_ins import parts_of
+from jobqueued.jobfile.tree.yamltext import Steps, quoted
+from jobqueued.jobfile.types.queue_types import ENDS
+from jobqueued.jobfile.types.spelling import odd_space_in
+from jobqueued.jobfile.types.types import MAX_PROBLEMS
 from jobqueued.jobfile.user_rules import UserRules
-from jobqueued.jobfile.yamltext import Steps, quoted
-from jobqueued.model import Job
-from jobqueued.problem import Problem
+from jobqueued.model.catalog import written_in
+from jobqueued.model.job import Job
 
 _OPERATORS = r"\|\|?|&&?|;|\d?>>?(&\d)?|<<?<?|\d?>/dev/null|!"
 _EXPANDED = r"~(/.*)?|\$\{?\w+\}?(/.*)?|\$\(.*|`.*"

@@ -10,32 +10,24 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from jobqueued.alike import shared
-from jobqueued.jobfile.drop_ins import Part, in_its_file, parts_of
+from jobqueued.base.instants import Trigger, to_instant
+from jobqueued.base.intern import shared
+from jobqueued.base.problem import Problem
 from jobqueued.jobfile.foreign import AT_THE_TOP, ELSEWHERE
-from jobqueued.jobfile.keys import FILE_KEYS, JOB_KEYS
+from jobqueued.jobfile.keys.keys import FILE_KEYS, JOB_KEYS
 from jobqueued.jobfile.merged_tree import TOP, merged_tree
-from jobqueued.jobfile.queue_types import ID
-from jobqueued.jobfile.refusal import NotAccepted, Refusal
 from jobqueued.jobfile.runner_rules import of_a_runner
-from jobqueued.jobfile.scalars import Key, ValueType
 from jobqueued.jobfile.scopes import NOWHERE, Locality, of_a_fleet
-from jobqueued.jobfile.spelling import plain_name
-from jobqueued.jobfile.types import MAX_PROBLEMS, mapping, read_keys
+from jobqueued.jobfile.tree.drop_ins import Part, in_its_file, parts_of
+from jobqueued.jobfile.tree.yamlslips import A_JOB_FILE
+from jobqueued.jobfile.tree.yamltext import PART, Entry, Mapping, Node, Scalar, Steps, at_once, is_null
+from jobqueued.jobfile.types.queue_types import ID
+from jobqueued.jobfile.types.refusal import NotAccepted, Refusal
+from jobqueued.jobfile.types.scalars import Key, ValueType
+from jobqueued.jobfile.types.spelling import plain_name
+from jobqueued.jobfile.types.types import MAX_PROBLEMS, mapping, read_keys
 from jobqueued.jobfile.user_rules import UserRules, of_the_host
-from jobqueued.jobfile.yamlslips import A_JOB_FILE
-from jobqueued.jobfile.yamltext import (
-    PART,
-    Entry,
-    Mapping,
-    Node,
-    Scalar,
-    Steps,
-    at_once,
-    is_null,
-)
-from jobqueued.model import Job, On, Scope, Trigger, to_instant
-from jobqueued.problem import Problem
+from jobqueued.model.job import Job, On, Scope
 from jobqueued.timing.cronexpr import SECONDS
 from jobqueued.timing.crontab import in_a_job
 from jobqueued.timing.schedule import At, Every, Schedule, ScheduleError, Seconds, offset, schedule_of

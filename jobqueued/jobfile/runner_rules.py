@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 
-from jobqueued.child.tuples import NamedTuple
-from jobqueued.jobfile.refusal import Refusal
-from jobqueued.jobfile.yamltext import Entry, quoted
-from jobqueued.model import CPU, MEMORY, Job
+from jobqueued.child.contract.tuples import NamedTuple
+from jobqueued.jobfile.tree.yamltext import Entry, quoted
+from jobqueued.jobfile.types.refusal import Refusal
+from jobqueued.model.job import CPU, MEMORY, Job
 
 ASKED_OF_SLURM = frozenset({"memory", "cpu"})
 """The limits that Slurm enforces."""

@@ -6,9 +6,9 @@ durations out of range, and ids of other files.
 
 from __future__ import annotations
 
-from jobqueued.jobfile.keys import FILE_KEYS, JOB_KEYS
-from jobqueued.jobfile.scalars import Schema
-from jobqueued.jobfile.types import schema_of
+from jobqueued.jobfile.keys.keys import FILE_KEYS, JOB_KEYS
+from jobqueued.jobfile.types.scalars import Schema
+from jobqueued.jobfile.types.types import schema_of
 
 _HAS_COMMAND = {"required": ["command"]}
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
-from jobqueued.child.tuples import NamedTuple
-from jobqueued.fleet import FLEET, FleetSettings
-from jobqueued.jobfile.refusal import Refusal
-from jobqueued.jobfile.yamltext import Entry, quoted
-from jobqueued.model import Claim, Job, OnHostLoss, Overlap, Scope
+from jobqueued.child.contract.tuples import NamedTuple
+from jobqueued.jobfile.tree.yamltext import Entry, quoted
+from jobqueued.jobfile.types.refusal import Refusal
+from jobqueued.model.fleet import FLEET, FleetSettings
+from jobqueued.model.job import Claim, Job, OnHostLoss, Overlap, Scope
 from jobqueued.timing.schedule import Schedule
 
 ONLY_OF_HOST = "one of this host; only root's job files may have those of the fleet"

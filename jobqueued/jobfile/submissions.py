@@ -10,21 +10,22 @@ import re
 from dataclasses import replace
 from typing import Any
 
-from jobqueued.child.tuples import NamedTuple
-from jobqueued.jobfile.keys import JOB_KEYS
-from jobqueued.jobfile.refusal import Refusal
-from jobqueued.jobfile.scalars import Key
+from jobqueued.base.instants import DAY, to_instant
+from jobqueued.base.text import size
+from jobqueued.child.contract.tuples import NamedTuple
+from jobqueued.jobfile.keys.keys import JOB_KEYS
 from jobqueued.jobfile.scopes import ONLY_OF_HOST, lock_of_fleet
-from jobqueued.jobfile.types import read_keys
+from jobqueued.jobfile.tree.words import NAME, VARIABLE, is_value
+from jobqueued.jobfile.tree.yamltext import Entry, Mapping, Node, Scalar, Sequence
+from jobqueued.jobfile.types.refusal import Refusal
+from jobqueued.jobfile.types.scalars import Key
+from jobqueued.jobfile.types.types import read_keys
 from jobqueued.jobfile.user_rules import UserRules
-from jobqueued.jobfile.words import NAME, VARIABLE, is_value
-from jobqueued.jobfile.yamltext import Entry, Mapping, Node, Scalar, Sequence
-from jobqueued.model import DAY, UNBOUNDED, Job, to_instant
-from jobqueued.notify import Notify
-from jobqueued.submission import FILE, KEY, MOST_RUNS, OF_THE_HOST, After, Array, Submission
-from jobqueued.text import size
+from jobqueued.model.job import UNBOUNDED, Job
+from jobqueued.model.notify import Notify
+from jobqueued.model.submission import FILE, KEY, MOST_RUNS, OF_THE_HOST, After, Array, Submission
+from jobqueued.model.users import Owner, UserLimits
 from jobqueued.timing.schedule import At
-from jobqueued.users import Owner, UserLimits
 
 LARGEST = 160 << 10
 """Maximum bytes of a document."""

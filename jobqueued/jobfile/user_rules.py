@@ -9,17 +9,18 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
-from jobqueued.child.tuples import NamedTuple
-from jobqueued.jobfile.refusal import Refusal
+from jobqueued.base.instants import HOUR
+from jobqueued.base.text import duration, size
+from jobqueued.child.contract.tuples import NamedTuple
 from jobqueued.jobfile.scopes import ONLY_OF_HOST, lock_of_fleet
-from jobqueued.jobfile.yamltext import Entry, Node, quoted
-from jobqueued.jobfile.yamltext import Mapping as Tree
-from jobqueued.model import HOUR, Job, Scope
-from jobqueued.notify import Notify, Target
-from jobqueued.text import duration, size
+from jobqueued.jobfile.tree.yamltext import Entry, Node, quoted
+from jobqueued.jobfile.tree.yamltext import Mapping as Tree
+from jobqueued.jobfile.types.refusal import Refusal
+from jobqueued.model.job import Job, Scope
+from jobqueued.model.notify import Notify, Target
+from jobqueued.model.users import Owner, UserLimits
 from jobqueued.timing.closest import closest
 from jobqueued.timing.schedule import Every
-from jobqueued.users import Owner, UserLimits
 
 Entries = Mapping[str, Entry]
 _SETTINGS = "in jobqueued.yaml"

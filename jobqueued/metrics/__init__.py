@@ -1,1 +1,4 @@
-"""Metrics: counters, values read on request, and their text format (pure; docs/metrics.md)."""
+"""Counters since the start, values read on request, and their text format (docs/metrics.md). Pure.
+
+`families` has the names, types and meanings. Begin with `families`.
+"""

@@ -11,11 +11,12 @@ from collections.abc import Callable, Container, Iterable, Mapping
 from datetime import datetime
 from typing import Any
 
-from jobqueued.child import reasons
-from jobqueued.commands import Command, Say
+from jobqueued.base.instants import SECOND
+from jobqueued.child.contract import reasons
 from jobqueued.metrics.families import OTHERS, Sample
-from jobqueued.model import SECOND, RunState
-from jobqueued.submission import is_numbered, pool_of
+from jobqueued.model.commands import Command, Say
+from jobqueued.model.run_states import RunState
+from jobqueued.model.submission import is_numbered, pool_of
 
 MOST_JOBS = 1000
 DELAYS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 15.0, 60.0, 300.0, 1800.0, 7200.0)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from jobqueued.child.tuples import NamedTuple
+from jobqueued.child.contract.tuples import NamedTuple
 
 JOB = "job_id"
 """The label of a job; ``job`` is reserved by Prometheus."""

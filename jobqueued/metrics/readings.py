@@ -7,15 +7,16 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import islice
 from typing import Any
 
-from jobqueued.core.lock_clients import LockClaim
+from jobqueued.base.instants import SECOND
 from jobqueued.core.scheduler import Scheduler
+from jobqueued.core.with_lock.lock_clients import LockClaim
 from jobqueued.metrics.counts import MOST_JOBS, Counts
 from jobqueued.metrics.exposition import Told
 from jobqueued.metrics.families import FAMILIES, JOB, OTHERS, Sample
-from jobqueued.model import CORE, CPU, LIVE, PENDING, SECOND, Job, Now, RunState
+from jobqueued.model.job import CORE, CPU, Job, Now
+from jobqueued.model.notify import Target
+from jobqueued.model.run_states import ATTENTION, LIVE, PENDING, RunState
 from jobqueued.notices.notices import Notices
-from jobqueued.notify import Target
-from jobqueued.run_states import ATTENTION
 
 MOST_LOCKS = 200
 """Maximum locks with a label of their own, in order of name; the others share one."""

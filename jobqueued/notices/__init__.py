@@ -1,1 +1,5 @@
-"""Notices: who is notified of which event, how often, and of its end (pure; docs/notices.md)."""
+"""Who is notified of which event, how often, and of its end (docs/notices.md). Pure.
+
+`happenings` makes events from log lines, `incidents` joins those of one problem, `outbox` keeps notices until they are
+sent. Begin with `notices`.
+"""

@@ -6,13 +6,14 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from jobqueued.child.reasons import Code, Reason, of_record
-from jobqueued.child.tuples import NamedTuple
-from jobqueued.core.holders import ANOTHERS_RUN
-from jobqueued.core.recollection import has_failover, way_of
-from jobqueued.model import SECOND, Record
-from jobqueued.text import counted, duration, ended
-from jobqueued.users import share_of
+from jobqueued.base.instants import SECOND
+from jobqueued.base.text import counted, duration, ended
+from jobqueued.child.contract.documents import Record
+from jobqueued.child.contract.reasons import Code, Reason, of_record
+from jobqueued.child.contract.tuples import NamedTuple
+from jobqueued.core.records.recollection import has_failover, way_of
+from jobqueued.core.state.holders import ANOTHERS_RUN
+from jobqueued.model.users import share_of
 
 
 class Happening(NamedTuple):

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from jobqueued.model.notify import Target
+from jobqueued.model.saved import Incident
 from jobqueued.notices.happenings import Happening
-from jobqueued.notify import Target
-from jobqueued.saved import Incident
 
 
 def goes_on(

@@ -11,18 +11,19 @@ from fnmatch import translate
 from itertools import chain
 from typing import Any
 
-from jobqueued.commands import Command, EndedElsewhere, SaveIncident, SaveNotice, Say
-from jobqueued.model import SECOND, Job, to_text
+from jobqueued.base.instants import SECOND, to_text
+from jobqueued.base.sha256 import sha256
+from jobqueued.base.text import duration
+from jobqueued.model.commands import Command, EndedElsewhere, SaveIncident, SaveNotice, Say
+from jobqueued.model.job import Job
+from jobqueued.model.notify import DEFAULT_POLICY, NOBODY, Rule, Target
+from jobqueued.model.saved import Incident, Notice
+from jobqueued.model.users import share_of
 from jobqueued.notices import happenings, incidents
+from jobqueued.notices.failing_receivers import Numbers
 from jobqueued.notices.happenings import Happening
 from jobqueued.notices.outbox import Outbox
 from jobqueued.notices.pings import Pings
-from jobqueued.notices.troubles import Numbers
-from jobqueued.notify import DEFAULT_POLICY, NOBODY, Rule, Target
-from jobqueued.saved import Incident, Notice
-from jobqueued.sha256 import sha256
-from jobqueued.text import duration
-from jobqueued.users import share_of
 
 
 class Notices:

@@ -13,17 +13,17 @@ from datetime import datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from jobqueued.child.tuples import NamedTuple
-from jobqueued.commands import Command, ForgetNotice, SaveNotice, Say
-from jobqueued.copies import changed
-from jobqueued.model import DAY, MINUTE, SECOND
-from jobqueued.notices.places import Places
-from jobqueued.notices.troubles import Numbers, Troubles, Verdict, grown
-from jobqueued.notify import Policy, Target
-from jobqueued.saved import Notice
-from jobqueued.submission import is_numbered
-from jobqueued.text import counted
-from jobqueued.users import Owner
+from jobqueued.base.instants import DAY, MINUTE, SECOND
+from jobqueued.base.replace import changed
+from jobqueued.base.text import counted
+from jobqueued.child.contract.tuples import NamedTuple
+from jobqueued.model.commands import Command, ForgetNotice, SaveNotice, Say
+from jobqueued.model.notify import Policy, Target
+from jobqueued.model.saved import Notice
+from jobqueued.model.submission import is_numbered
+from jobqueued.model.users import Owner
+from jobqueued.notices.failing_receivers import Numbers, Troubles, Verdict, grown
+from jobqueued.notices.send_slots import Places
 
 SENDING = 2
 """Maximum messages sent at a time."""

@@ -10,17 +10,19 @@ import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from jobqueued.child.tuples import NamedTuple
-from jobqueued.commands import Command, ForgetNotice, SaveNotice, Say
-from jobqueued.copies import changed
-from jobqueued.core.recollection import has_failover
-from jobqueued.model import DAY, SECOND, Job, Record, to_text
+from jobqueued.base.instants import DAY, SECOND, to_text
+from jobqueued.base.replace import changed
+from jobqueued.base.sha256 import sha256
+from jobqueued.child.contract.documents import Record
+from jobqueued.child.contract.tuples import NamedTuple
+from jobqueued.core.records.recollection import has_failover
+from jobqueued.model.commands import Command, ForgetNotice, SaveNotice, Say
+from jobqueued.model.job import Job
+from jobqueued.model.notify import Ping, Target
+from jobqueued.model.saved import Notice
 from jobqueued.notices import happenings
-from jobqueued.notices.places import Places
-from jobqueued.notices.troubles import Numbers, Troubles, Verdict, grown
-from jobqueued.notify import Ping, Target
-from jobqueued.saved import Notice
-from jobqueued.sha256 import sha256
+from jobqueued.notices.failing_receivers import Numbers, Troubles, Verdict, grown
+from jobqueued.notices.send_slots import Places
 
 SENDING = 2
 """Maximum batches sent at a time, each to a receiver of its own."""

@@ -1,1 +1,5 @@
-"""The queue: who may run, who goes next, and on which units.  Pure."""
+"""Which runs may start, which goes next, and on which CPUs and units. Pure.
+
+`admission` makes one ordered pass over the queue; `locks` grants everything that a run needs, or nothing. Begin with
+`admission`.
+"""

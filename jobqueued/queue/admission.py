@@ -23,12 +23,13 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from heapq import heappop, heapreplace
 
-from jobqueued.child.tuples import NamedTuple
-from jobqueued.model import Claim, Holder, LockClientId, RunId
+from jobqueued.child.contract.tuples import NamedTuple
+from jobqueued.model.job import Claim
+from jobqueued.model.run import Holder, LockClientId, RunId
+from jobqueued.model.users import budget_of
 from jobqueued.queue.drains import Drains
 from jobqueued.queue.locks import SLOT, Claims, Locks, of_fleet
 from jobqueued.queue.waiting import Group, Head, Waiting
-from jobqueued.users import budget_of
 
 OUTPUT_DRAIN = 2_000_000_000
 """Longest time (ns) from the end of a run's last process to its record."""

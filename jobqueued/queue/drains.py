@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from jobqueued.model import Holder
+from jobqueued.model.run import Holder
 
 
 class Drains:

@@ -12,8 +12,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from jobqueued.fleet import FLEET, Part
-from jobqueued.model import Claim, Holder, Job, Scope
+from jobqueued.model.fleet import FLEET, Part
+from jobqueued.model.job import Claim, Job, Scope
+from jobqueued.model.run import Holder
 
 HOST, SLOT = ":host", ":max_running"
 """Names that no lock or resource can have, because they begin with a colon, as `FLEET` does."""

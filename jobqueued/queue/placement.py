@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from jobqueued.model import CORE, CPU, MEMORY, Claim
+from jobqueued.model.job import CORE, CPU, MEMORY, Claim
 
 CPUS = "cpus"
 

@@ -14,8 +14,9 @@ from collections.abc import Iterable, Iterator
 from heapq import heapify, heappop, heappush
 from itertools import count
 
-from jobqueued.child.tuples import NamedTuple
-from jobqueued.model import Claim, Escalation, Holder
+from jobqueued.child.contract.tuples import NamedTuple
+from jobqueued.model.job import Claim, Escalation
+from jobqueued.model.run import Holder
 from jobqueued.queue.locks import HOST, SLOT, Claims
 
 

@@ -7,10 +7,10 @@ from collections.abc import Callable, Iterator
 from itertools import starmap
 from typing import Any
 
-from jobqueued.accounts import Account
-from jobqueued.child import wire
-from jobqueued.events import AccountKnown
-from jobqueued.users import UserLimits
+from jobqueued.child.contract import wire
+from jobqueued.model.accounts import Account
+from jobqueued.model.events import AccountKnown
+from jobqueued.model.users import UserLimits
 
 
 class AccountQuestions:

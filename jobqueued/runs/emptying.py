@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import time
 
-from jobqueued.model import SECOND
+from jobqueued.base.instants import SECOND
 
 WHOLE, EMPTIED = "whole", "emptied"
 _AGAIN = 10 * SECOND

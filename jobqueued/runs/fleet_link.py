@@ -11,11 +11,12 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from jobqueued import events
+from jobqueued.base.instants import SECOND
+from jobqueued.child.contract.wire import Lines
 from jobqueued.child.fleet import lines
 from jobqueued.child.fleet.lines import Line
-from jobqueued.child.wire import Lines
-from jobqueued.commands import (
+from jobqueued.model import events
+from jobqueued.model.commands import (
     Accept,
     Announce,
     Ask,
@@ -27,12 +28,23 @@ from jobqueued.commands import (
     Stand,
     TellOverdue,
 )
-from jobqueued.fleet import FLEET, FleetMark, FleetSettings, FleetUp, Grant, MaySkip, PauseMade, Returned, SaidOverdue
-from jobqueued.instance import Instance
-from jobqueued.model import SECOND, WITH_LOCK, Claim, LockClientId, Now, RunId
+from jobqueued.model.fleet import (
+    FLEET,
+    FleetMark,
+    FleetSettings,
+    FleetUp,
+    Grant,
+    MaySkip,
+    PauseMade,
+    Returned,
+    SaidOverdue,
+)
+from jobqueued.model.job import Claim, Now
+from jobqueued.model.run import WITH_LOCK, LockClientId, RunId
+from jobqueued.model.source import Source
 from jobqueued.runs import own_program
 from jobqueued.runs.fleet_neighbours import Neighbours, common_of, to_json
-from jobqueued.source import Source
+from jobqueued.settings.instance import Instance
 
 AGENT = Path(__file__).parent.parent / "child" / "fleet" / "agent.py"
 _FIRST_PAUSE, _LONGEST_PAUSE = SECOND // 2, 10 * SECOND

@@ -8,10 +8,10 @@ from __future__ import annotations
 import json
 from collections.abc import Collection, Iterator, Mapping, Sequence
 
-from jobqueued.child.fleet.values import Common, parsed
-from jobqueued.fleet import FleetSettings, FleetTrouble
-from jobqueued.model import SECOND
-from jobqueued.text import duration, printable
+from jobqueued.base.instants import SECOND
+from jobqueued.base.text import duration, printable
+from jobqueued.child.fleet.etcd.values import Common, parsed
+from jobqueued.model.fleet import FleetSettings, FleetTrouble
 
 _SHOWN = 5
 

@@ -14,13 +14,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
 
-from jobqueued import events
-from jobqueued.child import wire
-from jobqueued.model import SECOND
+from jobqueued.base.instants import SECOND
+from jobqueued.base.text import duration
+from jobqueued.child.contract import wire
+from jobqueued.model import events
 from jobqueued.runs.lost_attempts import LostAttempts
 from jobqueued.runs.recovery import Recovery
 from jobqueued.runs.run_directory import Name, RunDirectory
-from jobqueued.text import duration
 
 SILENT = 10 * SECOND
 _LONGEST_PAUSE = 60 * SECOND

@@ -8,15 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from jobqueued.base.instants import DAY, SECOND
 from jobqueued.host.log import Log
-from jobqueued.model import DAY, SECOND, Now
+from jobqueued.model.job import Now
+from jobqueued.model.notify import Heartbeat as Wish
+from jobqueued.model.notify import Target
+from jobqueued.model.source import Source
+from jobqueued.notices.failing_receivers import Verdict, grown
 from jobqueued.notices.pings import receiver_of
-from jobqueued.notices.troubles import Verdict, grown
-from jobqueued.notify import Heartbeat as Wish
-from jobqueued.notify import Target
 from jobqueued.runs.launcher_link import LauncherLink
 from jobqueued.runs.notice_sender import ping_order
-from jobqueued.source import Source
 
 _PATIENCE = 10
 """Timeout (s) of a ping."""

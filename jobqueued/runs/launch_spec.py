@@ -7,19 +7,21 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, cast
 
-from jobqueued.child import wire
-from jobqueued.child.documents import Above, Attributes, Hook, JobOwner, LaunchSpec
-from jobqueued.commands import Launch
-from jobqueued.core import event_data, spans
-from jobqueued.core.record import triggered_by
-from jobqueued.core.telemetry import name_of
-from jobqueued.model import SECOND, CommandLine, Job, Record, Run, RunId
+from jobqueued.base.instants import SECOND
+from jobqueued.child.contract import wire
+from jobqueued.child.contract.documents import Above, Attributes, Hook, JobOwner, LaunchSpec, Record
+from jobqueued.core.records import event_data, spans
+from jobqueued.core.records.record import triggered_by
+from jobqueued.core.records.telemetry import name_of
+from jobqueued.model.commands import Launch
+from jobqueued.model.job import CommandLine, Job
+from jobqueued.model.run import Run, RunId
+from jobqueued.model.telemetry import TelemetryHook
+from jobqueued.model.users import Owner, UserLimits, budget_of, path_in
 from jobqueued.queue.placement import CPUS, environment
 from jobqueued.runs.marks import IDENTITY
 from jobqueued.runs.slurm_order import order_of
 from jobqueued.state import record_files
-from jobqueued.telemetry import TelemetryHook
-from jobqueued.users import Owner, UserLimits, budget_of, path_in
 
 
 def order(

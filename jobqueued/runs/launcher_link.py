@@ -13,15 +13,16 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from jobqueued import events
-from jobqueued.accounts import Account
-from jobqueued.child import atomic_file, json_values, wire
-from jobqueued.child.reasons import Code, parse
-from jobqueued.commands import Launch
-from jobqueued.instance import Instance
-from jobqueued.model import SECOND, Run, RunId
-from jobqueued.paths import Paths
-from jobqueued.run_states import Unstarted
+from jobqueued.base.instants import SECOND
+from jobqueued.base.text import duration
+from jobqueued.child.contract import atomic_file, json_values, wire
+from jobqueued.child.contract.reasons import Code, parse
+from jobqueued.model import events
+from jobqueued.model.accounts import Account
+from jobqueued.model.commands import Launch
+from jobqueued.model.run import Run, RunId
+from jobqueued.model.run_states import Unstarted
+from jobqueued.model.users import UserLimits
 from jobqueued.runs import own_program
 from jobqueued.runs.account_questions import AccountQuestions
 from jobqueued.runs.following import SILENT, Following
@@ -29,8 +30,8 @@ from jobqueued.runs.launch_spec import order
 from jobqueued.runs.lost_attempts import LostAttempts
 from jobqueued.runs.recovery import DEAD, NO_DIRECTORY, Recovery
 from jobqueued.runs.run_directory import Name, RunDirectory
-from jobqueued.text import duration
-from jobqueued.users import UserLimits
+from jobqueued.settings.instance import Instance
+from jobqueued.settings.paths import Paths
 
 LAUNCHER = Path(__file__).parent.parent / "child" / "launcher.py"
 HELLO_SECONDS = 10.0
@@ -295,7 +296,7 @@ class LauncherLink:
         self._order("notify", {**sender, "notice": notice}, answered)
 
     def see_to_crontab(self, order: dict[str, Any], answered: Answered) -> None:
-        """Queue an order of `child/spool_orders.py`; `answered` gets the parts of a table, and the answer."""
+        """Queue an order of `child/spool/spool_orders.py`; `answered` gets the parts of a table, and the answer."""
         self._order("crontab", order, answered)
 
     def _order(self, verb: str, document: dict[str, Any], answered: Answered) -> None:

@@ -6,12 +6,13 @@ import select
 import time
 from collections.abc import Callable, Iterable, Iterator
 
-from jobqueued.events import Event
+from jobqueued.base.instants import SECOND
+from jobqueued.base.text import duration
 from jobqueued.host.log import Log
-from jobqueued.model import SECOND, Now
+from jobqueued.model.events import Event
+from jobqueued.model.job import Now
+from jobqueued.model.source import Source
 from jobqueued.runs.launcher_link import LauncherError, LauncherLink
-from jobqueued.source import Source
-from jobqueued.text import duration
 
 _CALL_AGAIN = 10 * SECOND
 

@@ -15,16 +15,18 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from jobqueued.child import process
-from jobqueued.child.documents import SLURM_HELPER
-from jobqueued.child.reasons import more, of
-from jobqueued.events import AttemptOver, Event, RunLingers
-from jobqueued.model import SECOND, Now, RunId
-from jobqueued.runs import kin
-from jobqueued.runs.kin import Kin, Process, Processes, named
+from jobqueued.base.instants import SECOND
+from jobqueued.child.contract.documents import SLURM_HELPER
+from jobqueued.child.contract.reasons import more, of
+from jobqueued.child.processes import process
+from jobqueued.model.events import AttemptOver, Event, RunLingers
+from jobqueued.model.job import Now
+from jobqueued.model.run import RunId
+from jobqueued.model.source import Source
+from jobqueued.runs import leftover_processes
+from jobqueued.runs.leftover_processes import Kin, Process, Processes, named
 from jobqueued.runs.recovery import Dead, Recovery
 from jobqueued.runs.run_directory import Name, RunDirectory
-from jobqueued.source import Source
 
 _PATIENCE = 2 * SECOND
 """Time (ns) for the kernel to remove killed processes, before a live process is reported."""
@@ -149,7 +151,7 @@ class LostAttempts(Source):
         try:
             processes = Processes(os.getpid())
             since = min((lost.dead.clues.since for lost in due.values() if lost.dead.clues.since), default=0)
-            yield from kin.look(processes, since)
+            yield from leftover_processes.look(processes, since)
             yield from self._judge(due, processes)
         except OSError as error:
             for name, lost in due.items():
@@ -159,7 +161,7 @@ class LostAttempts(Source):
     def _judge(self, due: dict[Name, _Lost], processes: Processes) -> Iterator[Event | None]:
         """Yield what is left of each attempt; an attempt without live processes during a check has none afterwards."""
         for count, (name, lost) in enumerate(due.items(), 1):
-            if count % kin.SLICE == 0:
+            if count % leftover_processes.SLICE == 0:
                 yield None
             if self._lost.get(name) is not lost:
                 continue  # a user gave it up meanwhile
@@ -188,7 +190,9 @@ class LostAttempts(Source):
         """Kill the processes that certainly belong to it, and watch all."""
         _close(lost)
         own = {each.pid for each in found.certain}
-        others = [each for each in found.uncertain if each.name not in kin.SMALL_ONES]  # a supervisor has more to do
+        others = [
+            each for each in found.uncertain if each.name not in leftover_processes.SMALL_ONES
+        ]  # a supervisor has more to do
         for each in (*found.certain, *others):
             descriptor = _held(each)
             if descriptor is None:

@@ -20,11 +20,12 @@ from datetime import datetime
 from types import NoneType
 from typing import Any, cast
 
-from jobqueued.child import reasons, wire
-from jobqueued.child.documents import LaunchSpec, Record, SlurmJob
-from jobqueued.child.telemetry import Refused, said
-from jobqueued.core.record import owner_of, told_of
-from jobqueued.core.record_checks import (
+from jobqueued.base.instants import to_instant
+from jobqueued.child.contract import reasons, wire
+from jobqueued.child.contract.documents import LaunchSpec, Record, SlurmJob
+from jobqueued.child.hooks.telemetry import Refused, said
+from jobqueued.core.records.record import owner_of, told_of
+from jobqueued.core.records.record_checks import (
     INT64,
     OF_AN_ATTEMPT,
     OF_AN_END,
@@ -35,8 +36,8 @@ from jobqueued.core.record_checks import (
     checked_end,
     short,
 )
-from jobqueued.model import Run, RunId, to_instant
-from jobqueued.state.rows import claims_from, placed_from
+from jobqueued.model.run import Run, RunId
+from jobqueued.state.db.rows import claims_from, placed_from
 
 IDENTITY = ("key", "due", "queued", "trigger", "asked_by", "triggered_by", "failover", "claims", "placed", "ends_by")
 """Fields of a Run in its launch spec, so that R alone identifies it."""

@@ -6,8 +6,11 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
-from jobqueued.commands import Command
-from jobqueued.model import Job, Now
+from jobqueued.model.commands import Command
+from jobqueued.model.job import Job, Now
+from jobqueued.model.saved import Notice
+from jobqueued.model.source import Source
+from jobqueued.model.users import Owner, UserLimits
 from jobqueued.notices import happenings
 from jobqueued.notices.happenings import Happening
 from jobqueued.notices.notices import Notices
@@ -15,9 +18,6 @@ from jobqueued.notices.outbox import Message
 from jobqueued.notices.pings import Batch
 from jobqueued.runs.launch_spec import above
 from jobqueued.runs.launcher_link import LauncherLink
-from jobqueued.saved import Notice
-from jobqueued.source import Source
-from jobqueued.users import Owner, UserLimits
 
 _HEARD = frozenset({"refused", "flawed", "mended", "degraded", "recovered"})
 """Events that no command of the scheduler logs."""

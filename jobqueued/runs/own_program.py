@@ -10,7 +10,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from jobqueued.child import unix_socket
+from jobqueued.child.contract import unix_socket
 
 _ENVIRONMENT = ("PATH", "LANG", "LD_LIBRARY_PATH")
 

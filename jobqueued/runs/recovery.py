@@ -38,13 +38,14 @@ from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from itertools import groupby
 from operator import itemgetter
 
-from jobqueued import events
-from jobqueued.child import wire
-from jobqueued.child.reasons import Code, Reason
-from jobqueued.child.tuples import NamedTuple
-from jobqueued.model import LIVE, Run, RunId
-from jobqueued.runs import kin
-from jobqueued.runs.kin import Clues
+from jobqueued.child.contract import wire
+from jobqueued.child.contract.reasons import Code, Reason
+from jobqueued.child.contract.tuples import NamedTuple
+from jobqueued.model import events
+from jobqueued.model.run import Run, RunId
+from jobqueued.model.run_states import LIVE
+from jobqueued.runs import leftover_processes
+from jobqueued.runs.leftover_processes import Clues
 from jobqueued.runs.run_directory import Name, RunDirectory
 
 GONE, DEAD = Reason(Code.SUPERVISOR_GONE), Reason(Code.SUPERVISOR_DIED)
@@ -205,7 +206,7 @@ class Recovery:
         else:
             begin = run.queued if run.started is None else run.started
             is_unheard = (run.pid is None or run.started is None) and not run.doubted
-            yield from self._without(name, kin.since(begin), self._era if is_unheard else None)
+            yield from self._without(name, leftover_processes.since(begin), self._era if is_unheard else None)
 
     def _without(self, name: Name, since: int = 0, unheard: int | None = None) -> Iterator[events.Event]:
         """Yield the end in the record; without one, check whether its supervisor or processes live."""

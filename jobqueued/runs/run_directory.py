@@ -11,18 +11,20 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, TypeGuard
 
-from jobqueued import events
-from jobqueued.child import cgroup, process, unix_socket, wire
-from jobqueued.child.documents import UNSTARTED, Record, SlurmJob
-from jobqueued.child.reasons import Code, Reason
-from jobqueued.child.tuples import NamedTuple
-from jobqueued.core.record_checks import Damaged, checked_end
-from jobqueued.filenames import file_name, named_by_file
-from jobqueued.model import Run, RunId, to_instant
-from jobqueued.run_states import Unstarted
-from jobqueued.runs import kin, marks
+from jobqueued.base.filenames import file_name, named_by_file
+from jobqueued.base.instants import to_instant
+from jobqueued.child.contract import unix_socket, wire
+from jobqueued.child.contract.documents import UNSTARTED, Record, SlurmJob
+from jobqueued.child.contract.reasons import Code, Reason
+from jobqueued.child.contract.tuples import NamedTuple
+from jobqueued.child.processes import cgroup, process
+from jobqueued.core.records.record_checks import Damaged, checked_end
+from jobqueued.model import events
+from jobqueued.model.run import Run, RunId
+from jobqueued.model.run_states import Unstarted
+from jobqueued.runs import leftover_processes, marks
 from jobqueued.runs.emptying import Emptying
-from jobqueued.runs.kin import Clues
+from jobqueued.runs.leftover_processes import Clues
 from jobqueued.state import record_files
 
 
@@ -219,16 +221,16 @@ class RunDirectory:
         """Return the clues to processes of an attempt whose supervisor died."""
         main, spawning = self._pid(name), self._spawning(name)
         if spawning is None:  # of an older version, or there was no room to write it
-            since = self._made(name) if main is None else kin.ticks(main.before)
+            since = self._made(name) if main is None else leftover_processes.ticks(main.before)
             return Clues(since, self._identity(name), _born(main), None, None, self._title(name), self._on_slurm(name))
         base = (cgroup.unified(spawning.cgroups) or "").removesuffix("/self")
         own = f"{base}/{self._above(name)}{name}" if spawning.own else None
-        before, identity = kin.ticks(spawning.before), self._identity(name)
+        before, identity = leftover_processes.ticks(spawning.before), self._identity(name)
         return Clues(before, identity, _born(main), own, spawning.cgroups, self._title(name), self._on_slurm(name))
 
     def clues_without(self, name: Name, since: int = 0) -> Clues:
         """Return such clues without an R; `since`: earliest possible birth (ticks)."""
-        return Clues(since, kin.identity_of(str(name.run), name.attempt), title=self._title(name))
+        return Clues(since, leftover_processes.identity_of(str(name.run), name.attempt), title=self._title(name))
 
     def _title(self, name: Name) -> tuple[str, str]:
         return str(name), self._runs
@@ -237,8 +239,8 @@ class RunDirectory:
         data = self._read(name, wire.SPEC)
         with contextlib.suppress(Damaged):
             if is_whole(data):
-                return kin.identity(marks.spec(data).get("environment"))
-        return kin.identity_of(str(name.run), name.attempt)
+                return leftover_processes.identity(marks.spec(data).get("environment"))
+        return leftover_processes.identity_of(str(name.run), name.attempt)
 
     def _on_slurm(self, name: Name) -> bool:
         data = self._read(name, wire.SPEC)
@@ -262,7 +264,7 @@ class RunDirectory:
         """Return the tick before the oldest mark, or 0 without marks; R/spec is made before anything starts."""
         with contextlib.suppress(FileNotFoundError), os.scandir(f"{self._runs}/{name}") as marks_of:
             times = [entry.stat(follow_symlinks=False).st_mtime_ns for entry in marks_of]
-            return kin.since(min(times)) if times else 0
+            return leftover_processes.since(min(times)) if times else 0
         return 0
 
     def _has_ended(self, name: Name) -> bool:
@@ -320,4 +322,4 @@ def ended(name: Name, document: Record) -> events.AttemptOver:
 
 
 def _born(mark: wire.PidMark | None) -> tuple[int, int, int] | None:
-    return None if mark is None else (mark.pid, kin.ticks(mark.before), mark.after // process.TICK + 1)
+    return None if mark is None else (mark.pid, leftover_processes.ticks(mark.before), mark.after // process.TICK + 1)

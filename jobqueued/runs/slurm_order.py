@@ -5,10 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
-from jobqueued.child.documents import SlurmOrder
-from jobqueued.commands import Launch
-from jobqueued.model import SECOND, Job
-from jobqueued.text import size
+from jobqueued.base.instants import SECOND
+from jobqueued.base.text import size
+from jobqueued.child.contract.documents import SlurmOrder
+from jobqueued.model.commands import Launch
+from jobqueued.model.job import Job
 
 _MIB = 1 << 20
 _MINUTE = 60

@@ -1,1 +1,5 @@
-"""Storage: what survives a restart, in state.db and the record files."""
+"""What survives a restart: the queue and history in state.db, and a record file for each run.
+
+`commits` saves each turn's changes, or retries while the disk fails; `takeover` reads records that state.db lacks.
+`db/` has state.db itself. Begin with `commits`.
+"""

@@ -11,16 +11,17 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable
 
-from jobqueued.commands import Command
-from jobqueued.events import StateUnsaved
-from jobqueued.fleet import FleetMark
+from jobqueued.base.instants import SECOND
 from jobqueued.host.log import Log
 from jobqueued.metrics.counts import SHORT_TIMES, Histogram
-from jobqueued.model import SECOND, Now
-from jobqueued.paths import Paths
-from jobqueued.source import Source
-from jobqueued.state.faults import CommitFailed, Fault, StoreError
-from jobqueued.state.store import Store
+from jobqueued.model.commands import Command
+from jobqueued.model.events import StateUnsaved
+from jobqueued.model.fleet import FleetMark
+from jobqueued.model.job import Now
+from jobqueued.model.source import Source
+from jobqueued.settings.paths import Paths
+from jobqueued.state.db.faults import CommitFailed, Fault, StoreError
+from jobqueued.state.db.store import Store
 from jobqueued.state.write_batch import WriteBatch
 
 _RETRY = 10 * SECOND

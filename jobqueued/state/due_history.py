@@ -10,11 +10,11 @@ import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
-from jobqueued.events import ClockStepped, Event, FileGone, JobsRead
-from jobqueued.saved import DueChange
-from jobqueued.sha256 import sha256
-from jobqueued.state.faults import StoreError
-from jobqueued.state.store import Store
+from jobqueued.base.sha256 import sha256
+from jobqueued.model.events import ClockStepped, Event, FileGone, JobsRead
+from jobqueued.model.saved import DueChange
+from jobqueued.state.db.faults import StoreError
+from jobqueued.state.db.store import Store
 
 _NEWEST = "SELECT name, digest, timezone FROM due_change WHERE kind = 'file' GROUP BY name HAVING id = max(id)"
 _GONE = ("", "")

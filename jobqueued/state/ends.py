@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from jobqueued.child.tuples import NamedTuple
-from jobqueued.model import RunId
-from jobqueued.state.formats import ENDED
-from jobqueued.state.store import Store
+from jobqueued.child.contract.tuples import NamedTuple
+from jobqueued.model.run import RunId
+from jobqueued.state.db.formats import ENDED
+from jobqueued.state.db.store import Store
 
 AT_ONCE = 50
 """Rows of a job that are read at once."""

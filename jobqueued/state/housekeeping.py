@@ -13,21 +13,23 @@ from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from jobqueued.child.tuples import NamedTuple
-from jobqueued.events import HistoryGone
+from jobqueued.base.instants import DAY, MINUTE, SECOND
+from jobqueued.child.contract.tuples import NamedTuple
 from jobqueued.host.linux import give_back_memory
 from jobqueued.host.log import Log
-from jobqueued.model import DAY, MINUTE, SECOND, Now, RunId
-from jobqueued.settings import Retention
-from jobqueued.source import Source
+from jobqueued.model.events import HistoryGone
+from jobqueued.model.job import Now
+from jobqueued.model.run import RunId
+from jobqueued.model.source import Source
+from jobqueued.model.submission import is_numbered, pool_of
+from jobqueued.settings.settings import Retention
 from jobqueued.state import record_files
 from jobqueued.state.commits import Commits
+from jobqueued.state.db.faults import CommitFailed, StoreError
+from jobqueued.state.disk_budget import Room
 from jobqueued.state.ends import AT_ONCE, End, ends, of_pool, with_rows
-from jobqueued.state.faults import CommitFailed, StoreError
 from jobqueued.state.missing_records import MissingRecords
-from jobqueued.state.room import Room
-from jobqueued.state.tally import Eldest, Standing, Tally
-from jobqueued.submission import is_numbered, pool_of
+from jobqueued.state.retention_count import Eldest, Standing, Tally
 
 RUNS_A_TURN = AT_ONCE
 MOST_KNOWN = 4096

@@ -10,16 +10,18 @@ from collections import OrderedDict
 from collections.abc import Callable, Container, Iterator
 from pathlib import Path
 
-from jobqueued.child import atomic_file
-from jobqueued.core.recollection import is_ahead
-from jobqueued.core.record_checks import Damaged
+from jobqueued.base.instants import MINUTE
+from jobqueued.child.contract import atomic_file
+from jobqueued.child.contract.documents import Record
+from jobqueued.core.records.recollection import is_ahead
+from jobqueued.core.records.record_checks import Damaged
 from jobqueued.host.log import Log
-from jobqueued.model import MINUTE, Record, RunId
+from jobqueued.model.run import RunId
 from jobqueued.state import record_files
+from jobqueued.state.db.faults import StoreError
+from jobqueued.state.db.store import Store
 from jobqueued.state.ends import AT_ONCE, End, newest
-from jobqueued.state.faults import StoreError
 from jobqueued.state.record_files import Files
-from jobqueued.state.store import Store
 
 _UNSYNCED = 10 * MINUTE
 """Time (ns) for which a file may be in memory only: 30 s by default, longer with a slow disk, or on a laptop."""

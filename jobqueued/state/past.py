@@ -7,12 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from jobqueued.child.tuples import NamedTuple
-from jobqueued.model import Record, to_text
-from jobqueued.saved import DueChange, Past
-from jobqueued.state import rows
-from jobqueued.state.formats import ENDED
-from jobqueued.state.store import Store
+from jobqueued.base.instants import to_text
+from jobqueued.child.contract.documents import Record
+from jobqueued.child.contract.tuples import NamedTuple
+from jobqueued.model.saved import DueChange, Past
+from jobqueued.state.db import rows
+from jobqueued.state.db.formats import ENDED
+from jobqueued.state.db.store import Store
 
 _NEAR = 50
 """Records that are read before an instant, and as many after it."""

@@ -10,15 +10,18 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import cast
 
-from jobqueued.child import atomic_file, output, wire
-from jobqueued.child.documents import Output
-from jobqueued.child.output import TAIL, shown
-from jobqueued.child.tuples import NamedTuple
-from jobqueued.core import record_checks
-from jobqueued.core.record_checks import Damaged
-from jobqueued.filenames import file_name, named_by_file
-from jobqueued.model import LIVE, MAX_DIGITS, PENDING, Record, RunId
-from jobqueued.text import size
+from jobqueued.base.filenames import file_name, named_by_file
+from jobqueued.base.text import size
+from jobqueued.child.contract import atomic_file, wire
+from jobqueued.child.contract.documents import Output, Record
+from jobqueued.child.contract.tuples import NamedTuple
+from jobqueued.child.report import output
+from jobqueued.child.report.output import TAIL, shown
+from jobqueued.core.records import record_checks
+from jobqueued.core.records.record_checks import Damaged
+from jobqueued.model.job import MAX_DIGITS
+from jobqueued.model.run import RunId
+from jobqueued.model.run_states import LIVE, PENDING
 
 _END, _OUTPUT = ".json", ".log"
 _OF_A_RUN = [

@@ -23,9 +23,17 @@ from collections.abc import Callable, Container, Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from jobqueued.child import wire
-from jobqueued.child.reasons import Code, Reason
-from jobqueued.commands import (
+from jobqueued.base.filenames import file_name
+from jobqueued.base.instants import SECOND
+from jobqueued.base.text import counted
+from jobqueued.child.contract import wire
+from jobqueued.child.contract.documents import Record
+from jobqueued.child.contract.reasons import Code, Reason
+from jobqueued.core.records import recollection, record
+from jobqueued.core.records.host_limits import HostLimits
+from jobqueued.core.records.record_checks import Damaged
+from jobqueued.core.runs.skips import CLOCK, era
+from jobqueued.model.commands import (
     Command,
     ForgetRun,
     SaveBoot,
@@ -36,18 +44,13 @@ from jobqueued.commands import (
     SaveNumber,
     SaveRun,
 )
-from jobqueued.core import recollection, record
-from jobqueued.core.host_limits import HostLimits
-from jobqueued.core.record_checks import Damaged
-from jobqueued.core.skips import CLOCK, era
-from jobqueued.filenames import file_name
-from jobqueued.model import LIVE, PENDING, SECOND, Record, Run, RunId, RunState
-from jobqueued.saved import SavedJob
+from jobqueued.model.run import Run, RunId
+from jobqueued.model.run_states import LIVE, PENDING, RunState
+from jobqueued.model.saved import SavedJob
 from jobqueued.state import record_files
-from jobqueued.state.faults import Fault, StoreError
-from jobqueued.state.store import Store
+from jobqueued.state.db.faults import Fault, StoreError
+from jobqueued.state.db.store import Store
 from jobqueued.state.write_batch import WriteBatch
-from jobqueued.text import counted
 
 PART = 500
 """Rows in one commit."""

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Mapping
 
-from jobqueued.commands import (
+from jobqueued.child.contract.documents import Record
+from jobqueued.model.commands import (
     Command,
     ForgetJob,
     ForgetNotice,
@@ -21,13 +22,14 @@ from jobqueued.commands import (
     SaveRun,
     SaveSubmission,
 )
-from jobqueued.model import Record, Run, RunId, RunState
-from jobqueued.saved import DueChange, Incident, Notice, SavedJob
-from jobqueued.state import rows
-from jobqueued.state.faults import CommitFailed, Fault
-from jobqueued.state.mirror import Mirror
-from jobqueued.state.rows import PAST, hold_text
-from jobqueued.state.store import Store
+from jobqueued.model.run import Run, RunId
+from jobqueued.model.run_states import RunState
+from jobqueued.model.saved import DueChange, Incident, Notice, SavedJob
+from jobqueued.state.db import rows
+from jobqueued.state.db.faults import CommitFailed, Fault
+from jobqueued.state.db.mirror import Mirror
+from jobqueued.state.db.rows import PAST, hold_text
+from jobqueued.state.db.store import Store
 
 MOST_PAST = 10_000
 """Maximum acts of users that wait to be saved; later ones are dropped."""

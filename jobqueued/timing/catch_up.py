@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from jobqueued.child.tuples import NamedTuple
-from jobqueued.model import CatchUp, Job
+from jobqueued.child.contract.tuples import NamedTuple
+from jobqueued.model.job import CatchUp, Job
 
 
 class Sorted(NamedTuple):

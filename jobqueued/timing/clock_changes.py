@@ -9,7 +9,7 @@ from functools import lru_cache
 from typing import cast
 from zoneinfo import ZoneInfo
 
-from jobqueued.child.tuples import NamedTuple
+from jobqueued.child.contract.tuples import NamedTuple
 
 _DAY = timedelta(days=1)
 _SECOND = timedelta(seconds=1)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from itertools import pairwise
 
-from jobqueued.model import MINUTE, SECOND, Trigger
+from jobqueued.base.instants import MINUTE, SECOND, Trigger
 from jobqueued.timing.schedule import Schedule, Seconds
 
 _MINUTES = 24 * 60

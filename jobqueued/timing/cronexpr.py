@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from functools import lru_cache
 
-from jobqueued.child.tuples import NamedTuple
-from jobqueued.sha256 import sha256
-from jobqueued.text import counted
+from jobqueued.base.sha256 import sha256
+from jobqueued.base.text import counted
+from jobqueued.child.contract.tuples import NamedTuple
 from jobqueued.timing.crontab import ALIASES, behind_the_fields, field_drawn_once, meant_time
 from jobqueued.timing.expansion import expanded
 

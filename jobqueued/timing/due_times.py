@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from heapq import heapify, heappop, heappush
 
-from jobqueued.model import SECOND, Job
+from jobqueued.base.instants import SECOND
+from jobqueued.model.job import Job
 
 FIRST, MOST = 2, 64
 """Jobs taken at once: FIRST in the first call, then more while many are due, at most MOST."""

@@ -7,7 +7,7 @@ of a command that reads job files.
 
 from collections.abc import Sequence
 
-from jobqueued.hollow import own_copy, without
+from jobqueued.base.import_stubs import own_copy, without
 
 _NEEDLESS = ("calendar", "dateutil", "dateutil.relativedelta", "dateutil.tz", "pytz", "random", "traceback")
 with own_copy("croniter"), without(hollow=_NEEDLESS, covered=("platform",)):

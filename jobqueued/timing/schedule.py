@@ -12,8 +12,8 @@ from functools import cache, lru_cache
 from typing import cast
 from zoneinfo import ZoneInfo, available_timezones
 
-from jobqueued.child.tuples import NamedTuple
-from jobqueued.instants import LEAPING, SECOND
+from jobqueued.base.instants import LEAPING, SECOND
+from jobqueued.child.contract.tuples import NamedTuple
 from jobqueued.timing.cronexpr import (
     LASTING,
     SECONDS,

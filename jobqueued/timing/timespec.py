@@ -10,7 +10,7 @@ import re
 from datetime import UTC, date, datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
-from jobqueued.instants import SECOND, to_datetime, to_instant
+from jobqueued.base.instants import SECOND, to_datetime, to_instant
 
 ACCEPTED = "18:00, 5pm, noon, tomorrow 03:00, monday 9am, 2027-01-31 18:00, +2h, now + 3 days"
 ACCEPTED_PAST = "18:00, 2am, noon, yesterday 03:00, monday 9am, 2027-01-31 18:00, now - 3 days"

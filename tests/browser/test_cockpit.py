@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from jobqueued.model import JobStatus
-from jobqueued.run_states import ATTENTION, RunState
+from jobqueued.model.job import JobStatus
+from jobqueued.model.run_states import ATTENTION, RunState
 from tests.support.answers import JOB, STATUS
 from tests.support.axe import violations
 from tests.support.chromium import Browser

@@ -6,8 +6,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from jobqueued.control.unwell import unwell
-from jobqueued.run_states import ATTENTION, WELL
+from jobqueued.control.views.problems import unwell
+from jobqueued.model.run_states import ATTENTION, WELL
 from tests.support.answers import JOB, PROBLEM, STATUS
 from tests.support.axe import violations
 from tests.support.chromium import Browser

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from jobqueued.child.fleet.claims import ROOT
-from jobqueued.child.fleet.wire import coded
+from jobqueued.child.fleet.etcd.wire import coded
 from tests.support.axe import violations
 from tests.support.chromium import Browser
 from tests.support.cockpit import body, bus, cockpit, opened, shows

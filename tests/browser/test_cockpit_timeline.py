@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from jobqueued.model import to_text
-from jobqueued.run_states import FAILURES
+from jobqueued.base.instants import to_text
+from jobqueued.model.run_states import FAILURES
 from tests.support.answers import STATUS
 from tests.support.chromium import Browser
 from tests.support.cockpit import cockpit, install, old_daemon, opened, shows

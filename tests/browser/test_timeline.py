@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from jobqueued.ctl.chart_page import page
-from jobqueued.ctl.chart_runs import Run, Runs, collected
-from jobqueued.ctl.chart_waits import find_holders
+from jobqueued.ctl.chart.chart_page import page
+from jobqueued.ctl.chart.chart_runs import Run, Runs, collected
+from jobqueued.ctl.chart.chart_waits import find_holders
 from tests.support.axe import violations
 from tests.support.chromium import Browser, browser
 from tests.support.pictures import check_picture

@@ -31,13 +31,16 @@ BREAKS: dict[str, tuple[Break, str]] = {
         "overlaps",
     ),
     "an exclusive run has not the host for itself": (
-        Break("queue/locks.py", "_ALL_OF_HOST if job.exclusive else _SHARE_OF_HOST", "_SHARE_OF_HOST"), "overlaps",
+        Break("queue/locks.py", "_ALL_OF_HOST if job.exclusive else _SHARE_OF_HOST", "_SHARE_OF_HOST"),
+        "overlaps",
     ),
     "a key that is known gives a new submission": (
-        Break("jobfile/submissions.py", "    return key\n", '    return ""\n'), "doubled",
+        Break("jobfile/submissions.py", "    return key\n", '    return ""\n'),
+        "doubled",
     ),
     "a submission does not wait for what it is after": (
-        Break("core/eligibility.py", "    if job.submission:\n        sat", "    if False:\n        sat"), "order",
+        Break("core/runs/eligibility.py", "    if job.submission:\n        sat", "    if False:\n        sat"),
+        "order",
     ),
     "nobody is told of what happens in every second second": (
         Break(
@@ -48,12 +51,12 @@ BREAKS: dict[str, tuple[Break, str]] = {
         "untold",
     ),
     "the record has exit code 1 for 7": (
-        Break("child/record.py", 'used["exit_code"] = code if code', 'used["exit_code"] = min(code, 1) if code'),
+        Break("child/report/record.py", 'used["exit_code"] = code if code', 'used["exit_code"] = min(code, 1) if code'),
         "wrong",
     ),
     "failures are heard as successes": (
         Break(
-            "core/occurrences.py",
+            "core/due/occurrences.py",
             'on.result in (result, "any") for on in job.on',
             'on.result in ("success", result, "any") for on in job.on',
         ),
@@ -61,19 +64,19 @@ BREAKS: dict[str, tuple[Break, str]] = {
     ),
     "the cursor of a job goes back with the clock": (
         Break(
-            "core/clock.py",
+            "core/due/clock.py",
             "if step > 0 else set_back(saved, job, wall, -step)\n",
             "if step > 0 else changed(saved, cursor=wall - job.offset)\n",
         ),
         "doubled",
     ),
     "a clock that is set back stands still": (
-        Break("core/set_back.py", "if _repeats(saved, job, begin, ", "if False and _repeats(saved, job, begin, "),
+        Break("core/due/set_back.py", "if _repeats(saved, job, begin, ", "if False and _repeats(saved, job, begin, "),
         "lost",
     ),
     "every second start of a crontab's line is dropped": (
         Break(
-            "core/clock.py",
+            "core/due/clock.py",
             "    for asked in state[job.id].saved.skips:\n",
             '    if ":line" in job.id and occurrence.due // 60_000_000_000 % 2:\n        return\n'
             "    for asked in state[job.id].saved.skips:\n",
@@ -90,18 +93,19 @@ BREAKS: dict[str, tuple[Break, str]] = {
     ),
     "a definition that is read moves its clock back": (
         Break(
-            "core/redefinition.py",
+            "core/due/redefinition.py",
             "    cursor = forgone[-1] if forgone else saved.cursor\n",
             "    cursor = (forgone[-1] if forgone else saved.cursor) - 60_000_000_000\n",
         ),
         "doubled",
     ),
     "runs start while the host is held": (
-        Break("core/host_hold.py", "    return state.unsaved or held\n", "    return state.unsaved\n"), "held",
+        Break("core/runs/host_hold.py", "    return state.unsaved or held\n", "    return state.unsaved\n"),
+        "held",
     ),
     "a start uses up R's before it covers them": (
         Break(
-            "daemon.py",
+            "daemon/daemon.py",
             "runs.acts.take(self._decide(admit=False))  # an R may be removed only once its content is saved",
             "self._turn(admit=False)",
         ),
@@ -109,17 +113,19 @@ BREAKS: dict[str, tuple[Break, str]] = {
     ),
     "what waits for two others starts after one of them": (
         Break(
-            "core/dependencies.py",
+            "core/runs/dependencies.py",
             "    if satisfied != set(job.dependencies):\n        return ()\n    of_last",
             "    if not satisfied:\n        return ()\n    of_last",
         ),
         "order",
     ),
     "some output is another, and counted as it was": (
-        Break("child/output.py", "kept = os.write(self._file, data)", "kept = os.write(self._file, data.upper())"),
+        Break(
+            "child/report/output.py", "kept = os.write(self._file, data)", "kept = os.write(self._file, data.upper())"
+        ),
         "output",
     ),
-}  # fmt: skip
+}
 """What is broken, and the class of violations by which it is to be seen."""
 
 

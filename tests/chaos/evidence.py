@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from jobqueued.filenames import named_by_file
+from jobqueued.base.filenames import named_by_file
 from tests.chaos.disks import files_below
 from tests.chaos.receivers import Taken
 

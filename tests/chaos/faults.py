@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
 
-from jobqueued.filenames import named_by_file
+from jobqueued.base.filenames import named_by_file
 from tests.chaos import known, pairs, processes, shortages
 from tests.chaos.daemon import Host
 from tests.chaos.disks import Busy, files_below

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from jobqueued.copies import changed
-from jobqueued.ctl.back_then import back_then
-from jobqueued.ctl.kept_forecast import Kept, came
-from jobqueued.ctl.parallel_futures import play_in_parallel
-from jobqueued.ctl.snapshot import chance
+from jobqueued.base.replace import changed
+from jobqueued.ctl.simulate.kept_forecast import Kept, came
+from jobqueued.ctl.simulate.parallel_futures import play_in_parallel
+from jobqueued.ctl.simulate.past_snapshot import back_then
+from jobqueued.ctl.simulate.snapshot import chance
 from jobqueued.foresight.calibration import FUTURES, forecast, together
 from jobqueued.foresight.futures import Host
-from jobqueued.model import RunState
-from jobqueued.paths import Paths
+from jobqueued.model.run_states import RunState
+from jobqueued.settings.paths import Paths
 
 _MILLISECOND = 10**6
 

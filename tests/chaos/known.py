@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from jobqueued.state.formats import ENDED
+from jobqueued.state.db.formats import ENDED
 
 Rows = list[tuple[str, int, str, int, int | None, int]]
 

@@ -47,7 +47,7 @@ BREAKS: dict[str, Try] = {
     ),
     "what nobody wants any more is not given back": Try(
         Break(
-            "core/fleet.py",
+            "core/fleet/fleet.py",
             '        turn.do(GiveBack(event.job, event.key, RETURNED if _is_to_come(turn, event) else "over"))\n',
             "        pass\n",
         ),

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from jobqueued.child.fleet.claims import ROOT
-from jobqueued.child.fleet.gateway import Gateway, Rejected, Unreachable
+from jobqueued.child.fleet.etcd.gateway import Gateway, Rejected, Unreachable
 from jobqueued.child.fleet.session import snapshot
 from tests.fleet import jobs
 from tests.fleet.faults import Fault, of_etcd, of_host

@@ -26,7 +26,7 @@ from typing import Any
 
 import trustme
 
-from jobqueued.child.fleet.tls import Tls
+from jobqueued.child.fleet.etcd.tls import Tls
 from tests.fleet.day import NAMES
 from tests.fleet.host import FleetHost
 from tests.support import REPO

@@ -8,9 +8,9 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import NamedTuple
 
-from jobqueued.child.fleet.gateway import Rejected, Unreachable
+from jobqueued.child.fleet.etcd.gateway import Rejected, Unreachable
+from jobqueued.child.fleet.etcd.wire import after_all, coded
 from jobqueued.child.fleet.session import TTL
-from jobqueued.child.fleet.wire import after_all, coded
 from tests.fleet import jobs
 from tests.fleet.host import DistantHost, send
 from tests.fleet.proxy import CALM, Trouble

@@ -24,8 +24,8 @@ from math import inf
 from typing import Any, NamedTuple
 
 from jobqueued.child.fleet import mark
-from jobqueued.child.fleet.namespace import nameless
-from jobqueued.child.fleet.wire import Message, text
+from jobqueued.child.fleet.etcd.namespace import nameless
+from jobqueued.child.fleet.etcd.wire import Message, text
 from tests.support.linearizable import stuck
 
 _REACH = 60.0

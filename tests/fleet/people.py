@@ -14,8 +14,8 @@ from contextlib import suppress
 from math import inf
 from typing import NamedTuple
 
-from jobqueued.child.fleet.gateway import Gateway, Rejected, Unreachable
-from jobqueued.child.fleet.wire import coded
+from jobqueued.child.fleet.etcd.gateway import Gateway, Rejected, Unreachable
+from jobqueued.child.fleet.etcd.wire import coded
 from tests.fleet.history import Exchange, Read, Won, operations
 from tests.fleet.host import DistantHost
 from tests.support.linearizable import stuck

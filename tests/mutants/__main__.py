@@ -2,7 +2,7 @@
 
 python -m tests.mutants                     all of them, some hours
 python -m tests.mutants --sample 600 --seed 2
-python -m tests.mutants --only core/skips.py:36 core/retries.py     these places and files
+python -m tests.mutants --only core/runs/skips.py:36 core/runs/retries.py     these places and files
 python -m tests.mutants --only 0a4653b3 --tests tests/pure/core/test_jobs.py     this one, by these tests
 
 What is the same program in other words is in equivalent.txt, with the reason; a name changes with its statement.
@@ -87,7 +87,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--sample", type=int, default=0, help="so many, by chance; default: all")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--workers", type=int, default=2)
-    parser.add_argument("--only", nargs="+", default=[], help="names, files, or places such as core/skips.py:36")
+    parser.add_argument("--only", nargs="+", default=[], help="names, files, or places such as core/runs/skips.py:36")
     parser.add_argument("--tests", nargs="+", default=TESTS, help="files and directories of tests")
     parser.add_argument("--most", type=float, default=1e9, help="so many CPU seconds of tests for each; default: all")
     parser.add_argument("--log", help="a file that gets each one's name and killer: the killed are not tried again")

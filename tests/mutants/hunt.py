@@ -83,7 +83,7 @@ class Hunt:
     def _look_at_all(self, items: list[pytest.Item]) -> None:
         """See for each test to which lines it comes, and how long it takes."""
         known = pickle.loads(KNOWN.read_bytes()) if KNOWN.exists() else {}
-        core = {str(path): _digest(path) for wing in WINGS for path in Path(wing).glob("*.py")}
+        core = {str(path): _digest(path) for wing in WINGS for path in Path(wing).rglob("*.py")}
         for item in items:
             key = item.nodeid, _digest(item.path)
             if key not in known:
@@ -245,5 +245,5 @@ class _Again:
 def all_mutants() -> Iterator[Mutant]:
     """Yield the mutants of all files of the core."""
     for wing in WINGS:
-        for path in sorted(Path(wing).glob("*.py")):
+        for path in sorted(Path(wing).rglob("*.py")):
             yield from mutants(path)

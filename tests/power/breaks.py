@@ -12,16 +12,18 @@ import sys
 from tests.support.breaks import Break, broken
 
 BREAKS = {
-    "state.db is not synced": Break("state/opening.py", "synchronous = FULL", "synchronous = OFF"),
-    "state.db is synced at checkpoints only": Break("state/opening.py", "synchronous = FULL", "synchronous = NORMAL"),
+    "state.db is not synced": Break("state/db/opening.py", "synchronous = FULL", "synchronous = OFF"),
+    "state.db is synced at checkpoints only": Break(
+        "state/db/opening.py", "synchronous = FULL", "synchronous = NORMAL"
+    ),
     "acts come before their commit": Break(
-        "acts.py",
+        "daemon/acts.py",
         "        committed = self._commits.make()\n",
         "        for command in decided:\n            self._act(command, True)\n        self._link.flush()\n"
         "        committed, decided = self._commits.make(), [c for c in decided if isinstance(c, RemoveMarks)]\n",
     ),
     "an end is told before its commit": Break(
-        "daemon.py",
+        "daemon/daemon.py",
         "            for run, record in self._runs.acts.carry_out(decided):\n",
         "            for each in decided:\n"
         "                if getattr(each, 'record', None) and hasattr(each, 'run'):\n"
@@ -33,27 +35,29 @@ BREAKS = {
         "jobdir/user_files.py", "                os.fsync(descriptor)\n", "                pass\n"
     ),
     "a crontab is renamed without a sync": Break(
-        "child/spool.py", "            os.fsync(descriptor)\n", "            pass\n"
+        "child/spool/spool.py", "            os.fsync(descriptor)\n", "            pass\n"
     ),
     "a crontab has no durable name": Break(
-        "child/spool.py", "            os.fsync(directory)\n\n    def remove", "\n    def remove"
+        "child/spool/spool.py", "            os.fsync(directory)\n\n    def remove", "\n    def remove"
     ),
     "a directory has no durable name": Break(
-        "child/atomic_file.py", "        return\n    _sync(parent)\n", "        return\n"
+        "child/contract/atomic_file.py", "        return\n    _sync(parent)\n", "        return\n"
     ),
     "a record that nobody has heard of is not synced": Break(
-        "child/atomic_file.py", "        _sync(target)\n", "        pass\n"
+        "child/contract/atomic_file.py", "        _sync(target)\n", "        pass\n"
     ),
     "such a record has no durable name": Break(
-        "child/atomic_file.py", "for target in (path, directory, os.path.dirname(directory))", "for target in (path,)"
+        "child/contract/atomic_file.py",
+        "for target in (path, directory, os.path.dirname(directory))",
+        "for target in (path,)",
     ),
     "torn records are not looked for": Break(
         "state/missing_records.py", " or files.modified >= self._unsure_since", ""
     ),
     "a state.db of another boot counts as this one's": Break(
-        "daemon.py", "known = state.store.knows_boot(boot_id)", "known = True"
+        "daemon/daemon.py", "known = state.store.knows_boot(boot_id)", "known = True"
     ),
-}  # fmt: skip
+}
 
 
 def main() -> int:

@@ -19,7 +19,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from jobqueued.child import process
+from jobqueued.child.processes import process
 from tests.power import blocks, fuse
 from tests.power.tree import Act
 from tests.support.host import Host, wait_for

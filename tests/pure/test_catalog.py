@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jobqueued.catalog import Catalog, Change
-from jobqueued.model import Job, On
-from jobqueued.problem import Problem
+from jobqueued.base.problem import Problem
+from jobqueued.model.catalog import Catalog, Change
+from jobqueued.model.job import Job, On
 from jobqueued.timing.schedule import Schedule
 
 

@@ -8,10 +8,10 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jobqueued import events
-from jobqueued.catalog import Catalog
-from jobqueued.circles import circles, told, way_back
-from jobqueued.model import Job, On
+from jobqueued.model import events
+from jobqueued.model.catalog import Catalog
+from jobqueued.model.circles import circles, told, way_back
+from jobqueued.model.job import Job, On
 from tests.support.world import World, job
 
 MANY = 5000

@@ -18,18 +18,19 @@ from click.testing import CliRunner
 
 from jobqueued import __version__
 from jobqueued.__main__ import _parser
-from jobqueued.control.interface import INTERFACE
-from jobqueued.ctl import at, crontab
-from jobqueued.ctl.client import Refused, Unreachable
+from jobqueued.control.protocol.interface import INTERFACE
+from jobqueued.ctl.act import at
+from jobqueued.ctl.base.client import Refused, Unreachable
+from jobqueued.ctl.crontab import crontab
 from jobqueued.ctl.main import main
-from jobqueued.jobfile.drop_ins import Part, packed
-from jobqueued.jobfile.keys import JOB_KEYS
+from jobqueued.jobfile.keys.keys import JOB_KEYS
+from jobqueued.jobfile.keys.settings_keys import SETTINGS_KEYS
 from jobqueued.jobfile.reader import read_packed
-from jobqueued.jobfile.refusal import NotAccepted
-from jobqueued.jobfile.settings_keys import SETTINGS_KEYS
-from jobqueued.jobfile.yamltext import Mapping, read_tree
+from jobqueued.jobfile.tree.drop_ins import Part, packed
+from jobqueued.jobfile.tree.yamltext import Mapping, read_tree
+from jobqueued.jobfile.types.refusal import NotAccepted
 from jobqueued.runs.launch_spec import _TOLD
-from jobqueued.settings import Settings, read_settings
+from jobqueued.settings.settings import Settings, read_settings
 from tests.support import REPO
 from tests.support.papers import (
     FENCED,
@@ -234,7 +235,7 @@ def test_a_command_is_there(shown: tuple[str, ...], monkeypatch: pytest.MonkeyPa
     else:
         for command in main.commands.values():
             monkeypatch.setattr(command, "callback", lambda **_: None)
-        monkeypatch.setattr("jobqueued.ctl.fleet_views._Call.carry_out", lambda _: 0)
+        monkeypatch.setattr("jobqueued.ctl.fleet.fleet_views._Call.carry_out", lambda _: 0)
         assert (0, "") == ((done := CliRunner().invoke(main, words)).exit_code, done.output)
 
 

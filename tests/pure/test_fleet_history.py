@@ -11,8 +11,8 @@ import pytest
 
 from jobqueued.child.fleet import announcements, claims, ends, skips
 from jobqueued.child.fleet.claims import Again, Claim, Denied, Found, Granted, Session, Taken
+from jobqueued.child.fleet.etcd.wire import Message, coded
 from jobqueued.child.fleet.skips import Skip
-from jobqueued.child.fleet.wire import Message, coded
 from jobqueued.child.fleet.writes import Writes
 from tests.fleet.history import Exchange, disordered
 from tests.support.fake_etcd import FakeEtcd

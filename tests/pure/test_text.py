@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jobqueued.text import duration, printable, size, slurm_job
+from jobqueued.base.text import duration, printable, size, slurm_job
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from jobqueued.users import Owner, budget_of, share_of
+from jobqueued.model.users import Owner, budget_of, share_of
 
 
 @pytest.mark.parametrize(

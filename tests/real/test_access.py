@@ -11,15 +11,18 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from jobqueued.control import peers
-from jobqueued.control.declaration import declared_in
-from jobqueued.control.interface import INTERFACE
+from jobqueued.base.instants import SECOND
 from jobqueued.control.methods import CLASSES, rules
-from jobqueued.control.peers import Access
-from jobqueued.core.host_limits import HostLimits
-from jobqueued.core.record import begin
-from jobqueued.model import SECOND, Claim, Run, RunId, RunState
-from jobqueued.users import Owner
+from jobqueued.control.protocol import peers
+from jobqueued.control.protocol.declaration import declared_in
+from jobqueued.control.protocol.interface import INTERFACE
+from jobqueued.control.protocol.peers import Access
+from jobqueued.core.records.host_limits import HostLimits
+from jobqueued.core.records.record import begin
+from jobqueued.model.job import Claim
+from jobqueued.model.run import Run, RunId
+from jobqueued.model.run_states import RunState
+from jobqueued.model.users import Owner
 from tests.support.calls import Client, Real, call
 from tests.support.users import GROUP, NEEDS_ROOT
 from tests.support.world import MIDNIGHT, World, job

@@ -12,9 +12,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jobqueued.child import cgroup, cgroup_files, wire
-from jobqueued.child.account import Account
-from jobqueued.child.cgroup import Cgroup
+from jobqueued.child.contract import wire
+from jobqueued.child.processes import cgroup, cgroup_files
+from jobqueued.child.processes.cgroup import Cgroup
+from jobqueued.child.report.account import Account
 from tests.support.pool import Pool
 
 

@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from jobqueued.events import Reloaded
+from jobqueued.base.instants import SECOND
 from jobqueued.jobdir.account_files import AccountFiles
-from jobqueued.model import SECOND, Now
+from jobqueued.model.events import Reloaded
+from jobqueued.model.job import Now
 
 
 @pytest.fixture

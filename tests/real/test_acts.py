@@ -11,18 +11,18 @@ from typing import Any, cast
 
 import pytest
 
-from jobqueued.acts import Acts
-from jobqueued.commands import Command, LookAfter, NoteWhole, RemoveMarks, SaveRun
-from jobqueued.core.recollection import run_of
+from jobqueued.core.records.recollection import run_of
+from jobqueued.daemon.acts import Acts
+from jobqueued.daemon.run_files import MOST_KEPT, RunDirectories, RunFiles
 from jobqueued.host.log import Log
-from jobqueued.model import RunId
-from jobqueued.paths import Paths
-from jobqueued.run_files import MOST_KEPT, RunDirectories, RunFiles
+from jobqueued.model.commands import Command, LookAfter, NoteWhole, RemoveMarks, SaveRun
+from jobqueued.model.run import RunId
 from jobqueued.runs.fleet_link import FleetLink
 from jobqueued.runs.run_directory import Name
+from jobqueued.settings.paths import Paths
 from jobqueued.state import record_files
 from jobqueued.state.commits import Commits
-from jobqueued.state.store import Store
+from jobqueued.state.db.store import Store
 from jobqueued.state.write_batch import WriteBatch
 from tests.support.records import a_record
 
@@ -128,7 +128,7 @@ def test_nobody_can_tell_now(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, er
         raise OSError(error, os.strerror(error))
 
     with monkeypatch.context() as patched:
-        patched.setattr("jobqueued.child.atomic_file.content", refused)
+        patched.setattr("jobqueued.child.contract.atomic_file.content", refused)
         ends.end(1, known=True)
         ends.end(2)
     assert [1, 2] == ends.removed

@@ -10,9 +10,9 @@ from typing import NamedTuple
 
 import pytest
 
-from jobqueued.control.submit_calls import _at_allows
-from jobqueued.ctl import at
-from jobqueued.paths import Paths
+from jobqueued.control.calls.submit_calls import _at_allows
+from jobqueued.ctl.act import at
+from jobqueued.settings.paths import Paths
 from tests.support.host import Host, wait_for
 
 

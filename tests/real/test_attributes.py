@@ -12,11 +12,12 @@ from typing import Any
 
 import pytest
 
-from jobqueued.child import identity, spawn
-from jobqueued.child.cgroup import Cgroup
-from jobqueued.child.spawn import is_system_trouble
-from jobqueued.jobfile.keys import JOB_KEYS
-from jobqueued.model import SECOND, Job
+from jobqueued.base.instants import SECOND
+from jobqueued.child.processes.cgroup import Cgroup
+from jobqueued.child.start import identity, spawn
+from jobqueued.child.start.spawn import is_system_trouble
+from jobqueued.jobfile.keys.keys import JOB_KEYS
+from jobqueued.model.job import Job
 from jobqueued.runs.launch_spec import _CAPS, _RLIMITS, _attributes
 from tests.support.users import NEEDS_ROOT, NEEDS_USER, NICE, OTHER
 from tests.support.ways import Way, order

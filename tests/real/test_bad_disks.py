@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from jobqueued.state.ballast import BALLAST
+from jobqueued.state.db.ballast import BALLAST
 from tests.support.disk import Disk
 from tests.support.host import Host, wait_for
 from tests.support.needed import need

@@ -14,14 +14,15 @@ from typing import Any, ClassVar
 
 import pytest
 
-from jobqueued.commands import SaveBoot, SaveJob, SaveRun
-from jobqueued.events import StateUnsaved
-from jobqueued.model import Now, RunId
-from jobqueued.saved import SavedJob
-from jobqueued.state import faults, opening
-from jobqueued.state.ballast import BALLAST, Ballast
-from jobqueued.state.faults import CommitFailed, Fault, StoreError
-from jobqueued.state.store import NEWEST, Store
+from jobqueued.model.commands import SaveBoot, SaveJob, SaveRun
+from jobqueued.model.events import StateUnsaved
+from jobqueued.model.job import Now
+from jobqueued.model.run import RunId
+from jobqueued.model.saved import SavedJob
+from jobqueued.state.db import faults, opening
+from jobqueued.state.db.ballast import BALLAST, Ballast
+from jobqueued.state.db.faults import CommitFailed, Fault, StoreError
+from jobqueued.state.db.store import NEWEST, Store
 from tests.support.damage import PAGE, SALT, build, cuts, damage, kept, restored
 from tests.support.host import Host, wait_for
 from tests.support.saving import Saving

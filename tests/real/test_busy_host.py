@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from jobqueued.child import tree
-from jobqueued.child.seat import CPUS, ENOUGH
+from jobqueued.child.processes import tree
+from jobqueued.child.worker import CPUS, ENOUGH
 from tests.support import hung
 from tests.support.host import DEADLINE, Host, wait_for
 

@@ -15,11 +15,11 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from jobqueued.control.peers import Peer
-from jobqueued.control.varlink import _METHODS as METHODS
-from jobqueued.control.varlink import Message, Service, encode
-from jobqueued.saved import Hold
-from jobqueued.state.store import Store
+from jobqueued.control.protocol.peers import Peer
+from jobqueued.control.protocol.varlink import _METHODS as METHODS
+from jobqueued.control.protocol.varlink import Message, Service, encode
+from jobqueued.model.saved import Hold
+from jobqueued.state.db.store import Store
 from tests.support import REPO
 from tests.support.calls import Real
 from tests.support.calls import peer as as_user

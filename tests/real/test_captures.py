@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from jobqueued.ctl import simulate, snapshot
-from jobqueued.model import SECOND, to_instant, to_text
+from jobqueued.base.instants import SECOND, to_instant, to_text
+from jobqueued.ctl.simulate import simulate, snapshot
 from tests.support import REPO
 from tests.support.client import run
 from tests.support.host import Host

@@ -9,8 +9,8 @@ from typing import NamedTuple
 
 import pytest
 
+from jobqueued.ctl.files.fixes import Mend, Unwritten
 from jobqueued.ctl.main import main
-from jobqueued.ctl.mends import Mend, Unwritten
 from tests.support.client import on_terminal, run
 from tests.support.users import NEEDS_ROOT, STRANGER
 

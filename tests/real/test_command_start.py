@@ -15,21 +15,56 @@ from tests.support.host import Host
 
 LIBRARIES = {"click", "jobqueued"}
 OURS = {
-    "", "child", "child.atomic_file", "child.instants", "child.json_values", "child.text", "child.trust",
-    "child.tuples", "child.unix_socket", "control", "control.interface", "control.varlink", "core", "core.event_data",
-    "host_names", "instance", "instants", "jobfile", "jobfile.spelling", "jobfile.words", "paths", "problem",
-    "run_states", "text", "timing", "timing.timespec",
-}  # fmt: skip
+    "",
+    "child",
+    "child.atomic_file",
+    "child.instants",
+    "child.json_values",
+    "child.text",
+    "child.trust",
+    "child.tuples",
+    "child.unix_socket",
+    "control",
+    "control.interface",
+    "control.varlink",
+    "core",
+    "core.event_data",
+    "host_names",
+    "instance",
+    "instants",
+    "jobfile",
+    "jobfile.spelling",
+    "jobfile.words",
+    "paths",
+    "problem",
+    "run_states",
+    "text",
+    "timing",
+    "timing.timespec",
+}
 """What a command may import of ours, beside files of `ctl`: no job files, no records, no scheduler, no state."""
 HEAVY = {"asyncio", "email", "hashlib", "http", "logging", "multiprocessing", "sqlite3", "ssl", "subprocess"}
 """Parts of the standard library that cost more than a command does."""
 
 COMMANDS = [
-    ["submit", "--", "true"], ["submit", "--at", "tomorrow 03:00", "--name", "later", "--", "true"], ["submit", "true"],
-    ["withdraw", "host/later"], ["list"], ["list", "--json"], ["status"], ["why", "a"], ["run", "a"],
-    ["run", "--wait", "a"], ["pause", "a"], ["resume", "a"], ["emit", "it"], ["hold"], ["release"], ["locks"],
+    ["submit", "--", "true"],
+    ["submit", "--at", "tomorrow 03:00", "--name", "later", "--", "true"],
+    ["submit", "true"],
+    ["withdraw", "host/later"],
+    ["list"],
+    ["list", "--json"],
+    ["status"],
+    ["why", "a"],
+    ["run", "a"],
+    ["run", "--wait", "a"],
+    ["pause", "a"],
+    ["resume", "a"],
+    ["emit", "it"],
+    ["hold"],
+    ["release"],
+    ["locks"],
     ["--help"],
-]  # fmt: skip
+]
 AT = [["at", "now", "+", "1", "hour"], ["atq"], ["batch"]]
 
 
@@ -54,8 +89,13 @@ def imported(host: Host, code: str, words: list[str], folder: Path) -> set[str]:
         environment.pop(name, None)
     done = subprocess.run(
         [sys.executable, "-c", code, *words, str(listed)],
-        input="true\n", capture_output=True, text=True, env=environment, check=False, timeout=60,
-    )  # fmt: skip
+        input="true\n",
+        capture_output=True,
+        text=True,
+        env=environment,
+        check=False,
+        timeout=60,
+    )
     assert done.returncode in (0, 1), done.stderr
     return set(listed.read_text().split())
 
@@ -81,17 +121,32 @@ def test_a_command_imports_what_it_uses(host: Host, tmp_path: Path, words: list[
 @pytest.mark.parametrize("words", AT, ids=" ".join)
 def test_at_imports_what_it_uses(host: Host, tmp_path: Path, words: list[str]) -> None:
     """The same of at, atq and batch."""
-    code = f"{_AT_EXIT}from jobqueued.ctl.at import main; sys.exit(main(None, None, sys.argv.pop(1)))"
+    code = f"{_AT_EXIT}from jobqueued.ctl.act.at import main; sys.exit(main(None, None, sys.argv.pop(1)))"
     check(imported(host, code, words, tmp_path))
 
 
 SHOWING = [
-    ["show", "a"], ["next", "a"], ["next"], ["files"], ["metrics"], ["cat", "jobs.yaml"], ["history"],
-    ["history", "--stats"], ["report"], ["remove", "x"], ["crontab", "-l"], ["top", "--once"], ["timeline"],
-]  # fmt: skip
+    ["show", "a"],
+    ["next", "a"],
+    ["next"],
+    ["files"],
+    ["metrics"],
+    ["cat", "jobs.yaml"],
+    ["history"],
+    ["history", "--stats"],
+    ["report"],
+    ["remove", "x"],
+    ["crontab", "-l"],
+    ["top", "--once"],
+    ["timeline"],
+]
 READING = [
-    ["check"], ["doctor"], ["audit"], ["simulate", "--for", "1m", "--draws", "1"], ["import", "--kind", "user", "-"],
-]  # fmt: skip
+    ["check"],
+    ["doctor"],
+    ["audit"],
+    ["simulate", "--for", "1m", "--draws", "1"],
+    ["import", "--kind", "user", "-"],
+]
 NEEDLESS = {"dateutil", "pytz", "calendar", "yaml", "yaml.constructor"}
 """What croniter would load for its own walks through time, and yaml beside its parser."""
 
@@ -108,19 +163,38 @@ def test_a_command_that_reads_job_files_loads_of_its_libraries_what_they_do(
 
 IDLE = {
     ("check",): {
-        "jobqueued.core.scheduler_state", "jobqueued.core.validity", "jobqueued.state.rows", "sqlite3",
-        "jobqueued.saved", "jobqueued.host.usage", "jobqueued.child.identity", "jobqueued.ctl.findings",
-        "jobqueued.ctl.reports", "ctypes", "ssl", "random",
+        "jobqueued.core.state.scheduler_state",
+        "jobqueued.core.runs.validity",
+        "jobqueued.state.db.rows",
+        "sqlite3",
+        "jobqueued.model.saved",
+        "jobqueued.host.usage",
+        "jobqueued.child.start.identity",
+        "jobqueued.ctl.base.findings",
+        "jobqueued.ctl.files.reports",
+        "ctypes",
+        "ssl",
+        "random",
     },
-    ("doctor",): {"jobqueued.core.scheduler_state", "jobqueued.core.validity", "jobqueued.state.rows", "ssl"},
-    ("audit",): {"jobqueued.state.store", "jobqueued.state.rows", "sqlite3"},
+    ("doctor",): {
+        "jobqueued.core.state.scheduler_state",
+        "jobqueued.core.runs.validity",
+        "jobqueued.state.db.rows",
+        "ssl",
+    },
+    ("audit",): {"jobqueued.state.db.store", "jobqueued.state.db.rows", "sqlite3"},
     ("simulate", "--for", "1m", "--draws", "1"): {
-        "multiprocessing", "jobqueued.foresight.suggestions", "jobqueued.ctl.back_then",
+        "multiprocessing",
+        "jobqueued.foresight.suggestions",
+        "jobqueued.ctl.simulate.past_snapshot",
     },
     ("import", "--kind", "user", "-"): {
-        "jobqueued.events", "jobqueued.jobdir.watch", "jobqueued.jobdir.acceptance", "jobqueued.core.validity",
+        "jobqueued.model.events",
+        "jobqueued.jobdir.watch",
+        "jobqueued.jobdir.acceptance",
+        "jobqueued.core.runs.validity",
     },
-}  # fmt: skip
+}
 """What commands that read job files have no use for while the daemon is up, and jobs claim and await nothing."""
 
 
@@ -151,7 +225,7 @@ def test_patterns_of_rare_cases_are_compiled_by_them(host: Host, tmp_path: Path,
     assert len(listed.read_text().split()) <= PATTERNS
 
 
-MEASURING = {"jobqueued.control.monitor", "jobqueued.state.rows", "sqlite3"}
+MEASURING = {"jobqueued.control.calls.monitor", "jobqueued.state.db.rows", "sqlite3"}
 """What top measures with while the daemon is down."""
 
 

@@ -13,18 +13,18 @@ from pathlib import Path
 
 import pytest
 
-import jobqueued.instance
-from jobqueued.child import unix_socket
-from jobqueued.control.access import Rank
+import jobqueued.settings.instance
+from jobqueued.child.contract import unix_socket
+from jobqueued.control.protocol.access import Rank
+from jobqueued.control.protocol.varlink import encode
 from jobqueued.control.server import PLACES
-from jobqueued.control.varlink import encode
-from jobqueued.ctl.client import Refused, Unreachable, ask
+from jobqueued.ctl.base.client import Refused, Unreachable, ask
 from tests.support.client import run
 from tests.support.host import Host, wait_for
 from tests.support.stranger import as_user, become, public
 from tests.support.users import NEEDS_ROOT
 
-assert jobqueued.instance  # a process of another user may be unable to load it
+assert jobqueued.settings.instance  # a process of another user may be unable to load it
 OPERATORS = 1
 """The group `daemon`, which every Debian has."""
 FIRST = 70_001

@@ -20,18 +20,21 @@ from typing import Any
 
 import pytest
 
-from jobqueued.accounts import Account
-from jobqueued.child import unix_socket, wire
-from jobqueued.control import peers, server
-from jobqueued.control.access import Rank
-from jobqueued.control.interface import INTERFACE
-from jobqueued.control.lock_processes import LockProcesses
-from jobqueued.control.peers import Peer
+from jobqueued.base.instants import SECOND, to_instant
+from jobqueued.base.problem import Problem
+from jobqueued.child.contract import unix_socket, wire
+from jobqueued.control import server
+from jobqueued.control.calls.lock_processes import LockProcesses
+from jobqueued.control.protocol import peers
+from jobqueued.control.protocol.access import Rank
+from jobqueued.control.protocol.interface import INTERFACE
+from jobqueued.control.protocol.peers import Peer
+from jobqueued.control.protocol.varlink import LIMIT, Message, Method, VarlinkError, encode
 from jobqueued.control.server import CLIENTS, IDLE, PLACES, WAITING
-from jobqueued.control.varlink import LIMIT, Message, Method, VarlinkError, encode
-from jobqueued.core.host_limits import HostLimits
-from jobqueued.core.record import begin
-from jobqueued.events import (
+from jobqueued.core.records.host_limits import HostLimits
+from jobqueued.core.records.record import begin
+from jobqueued.model.accounts import Account
+from jobqueued.model.events import (
     AccountKnown,
     Emitted,
     Event,
@@ -42,10 +45,11 @@ from jobqueued.events import (
     SkipAsked,
     StopAsked,
 )
-from jobqueued.model import SECOND, Claim, LockClientId, Now, On, Run, RunId, RunState, to_instant
-from jobqueued.problem import Problem
-from jobqueued.saved import Hold
-from jobqueued.users import Owner
+from jobqueued.model.job import Claim, Now, On
+from jobqueued.model.run import LockClientId, Run, RunId
+from jobqueued.model.run_states import RunState
+from jobqueued.model.saved import Hold
+from jobqueued.model.users import Owner
 from tests.support import users
 from tests.support.calls import NAMELESS, SECRET, Client, Real, Service, call
 from tests.support.users import GROUP, NEEDS_ROOT, STRANGER

@@ -17,16 +17,17 @@ from pathlib import Path
 
 import pytest
 
+from jobqueued.base.instants import SECOND
 from jobqueued.child.watcher import inotify
 from jobqueued.crontabs.jobs import Host as Surroundings
-from jobqueued.events import FileGone, JobsRead
 from jobqueued.host.linux import has_just_booted
 from jobqueued.host.other_cron import PATIENCE as GONE
 from jobqueued.host.other_cron import PID_FILE, REBOOTED, OtherCron, other_cron
 from jobqueued.jobdir.acceptance import PATIENCE
 from jobqueued.jobdir.cron_tables import jobs_of_text, with_scripts
 from jobqueued.jobdir.inbox import RESCAN
-from jobqueued.model import SECOND, Now
+from jobqueued.model.events import FileGone, JobsRead
+from jobqueued.model.job import Now
 from tests.support import REPO
 from tests.support.host import Host, wait_for
 from tests.support.other_etc import copied

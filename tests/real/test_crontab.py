@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from jobqueued.child import spool, spool_orders
-from jobqueued.child.spool import PLACE
-from jobqueued.ctl import crontab as program
+from jobqueued.child.spool import spool, spool_orders
+from jobqueued.child.spool.spool import PLACE
+from jobqueued.ctl.crontab import crontab as program
 from jobqueued.jobdir.kinds import SPOOL
 from tests.support import REPO
 from tests.support.client import run
@@ -204,7 +204,7 @@ def test_programs_call_it_as_they_call_crons(tmp_path: Path) -> None:
     the list once more, as backintime does it; a user's table by -u from a file, as Ansible and python-crontab do it."""
     (tmp_path / "jobqueued.yaml").write_text("cron: {live: true}\n")
     (tmp_path / "crontab").write_text(
-        f"#!{sys.executable}\nimport sys\nfrom jobqueued.ctl.crontab import main\n\nsys.exit(main())\n"
+        f"#!{sys.executable}\nimport sys\nfrom jobqueued.ctl.crontab.crontab import main\n\nsys.exit(main())\n"
     )
     (tmp_path / "crontab").chmod(0o755)
     script = """set -e

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from jobqueued.child.spool import LARGEST_SENT, PLACE
+from jobqueued.child.spool.spool import LARGEST_SENT, PLACE
 from tests.support.crontabs import Calls, Told, crontab, editor, listening, spooled, terminal
 from tests.support.host import Host, wait_for
 from tests.support.stranger import as_user, public

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from jobqueued.child.spool import PLACE
+from jobqueued.child.spool.spool import PLACE
 from tests.support.crontabs import crontab, editor, spooled, terminal
 from tests.support.users import ME
 

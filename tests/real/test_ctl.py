@@ -24,14 +24,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jobqueued import __version__
-from jobqueued.control.interface import INTERFACE
+from jobqueued.control.protocol.interface import INTERFACE
+from jobqueued.control.protocol.varlink import Message, VarlinkError
 from jobqueued.control.server import Peer
-from jobqueued.control.unwell import unwell
-from jobqueued.control.varlink import Message, VarlinkError
-from jobqueued.ctl.client import Unreachable, ask
+from jobqueued.control.views.problems import unwell
+from jobqueued.ctl.base.client import Unreachable, ask
+from jobqueued.ctl.base.terminal import named
 from jobqueued.ctl.main import in_place, main
-from jobqueued.ctl.terminal import named
-from jobqueued.paths import Paths
+from jobqueued.settings.paths import Paths
 from tests.support.answers import (
     ATTEMPT,
     DEFINITION,

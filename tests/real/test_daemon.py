@@ -20,8 +20,8 @@ from pathlib import Path
 
 import pytest
 
-from jobqueued.child import wire
-from jobqueued.ctl.terminal import named
+from jobqueued.child.contract import wire
+from jobqueued.ctl.base.terminal import named
 from tests.support import REPO
 from tests.support.host import DEADLINE, Host, wait_for
 

@@ -11,14 +11,14 @@ from pathlib import Path
 
 import pytest
 
-from jobqueued import instance
-from jobqueued.ctl import doctor, host_health
-from jobqueued.ctl.diagnosis import OK, Finding
-from jobqueued.ctl.host_health import host
-from jobqueued.ctl.process_health import processes, users
+from jobqueued.ctl.doctor import doctor, host_health
+from jobqueued.ctl.doctor.diagnosis import OK, Finding
+from jobqueued.ctl.doctor.host_health import host
+from jobqueued.ctl.doctor.process_health import processes, users
 from jobqueued.host import capacity
-from jobqueued.instance import Instance
-from jobqueued.paths import Paths
+from jobqueued.settings import instance
+from jobqueued.settings.instance import Instance
+from jobqueued.settings.paths import Paths
 from tests.support.users import NEEDS_ROOT
 
 Launcher = Callable[..., int]

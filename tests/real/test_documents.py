@@ -13,10 +13,11 @@ import pytest
 from jsonschema import Draft7Validator
 
 from jobqueued.audit.comparison import Finding, Verdict
-from jobqueued.ctl import audit, simulated
-from jobqueued.ctl.documents import DOCUMENTS, documents_schema
+from jobqueued.ctl.base.documents import DOCUMENTS, documents_schema
+from jobqueued.ctl.base.terminal import JSON_SCHEMA
 from jobqueued.ctl.main import main
-from jobqueued.ctl.terminal import JSON_SCHEMA
+from jobqueued.ctl.past import audit
+from jobqueued.ctl.simulate import simulated
 from jobqueued.foresight.suggestions import Change, Cost, Suggestion
 from tests.support.client import run
 from tests.support.host import Host, wait_for

@@ -9,14 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from jobqueued.commands import SaveBoot
-from jobqueued.events import ClockStepped, Event, FileGone, JobsRead, Woke
-from jobqueued.model import SECOND
-from jobqueued.saved import DueChange
-from jobqueued.state import due_bounds
+from jobqueued.base.instants import SECOND
+from jobqueued.model.commands import SaveBoot
+from jobqueued.model.events import ClockStepped, Event, FileGone, JobsRead, Woke
+from jobqueued.model.saved import DueChange
+from jobqueued.state.db import due_bounds
+from jobqueued.state.db.mirror import Keys, Mirror
+from jobqueued.state.db.store import Store
 from jobqueued.state.due_history import DueHistory
-from jobqueued.state.mirror import Keys, Mirror
-from jobqueued.state.store import Store
 from jobqueued.state.write_batch import MOST_STEPS, WriteBatch
 from tests.support.states import limit_pages
 from tests.support.weight import weight

@@ -13,19 +13,22 @@ from pathlib import Path
 
 import pytest
 
-from jobqueued.child import unix_socket, wire
-from jobqueued.commands import Launch
-from jobqueued.core.host_limits import HostLimits
-from jobqueued.core.record import begin
-from jobqueued.events import Event, NeverStarted, RunLost, RunsEmptied
+from jobqueued.base.instants import SECOND
+from jobqueued.child.contract import unix_socket, wire
+from jobqueued.core.records.host_limits import HostLimits
+from jobqueued.core.records.record import begin
+from jobqueued.daemon.loop import read_clocks
 from jobqueued.host.log import Log
-from jobqueued.loop import read_clocks
-from jobqueued.model import SECOND, Now, Run, RunId, RunState
-from jobqueued.paths import Paths
+from jobqueued.model.commands import Launch
+from jobqueued.model.events import Event, NeverStarted, RunLost, RunsEmptied
+from jobqueued.model.job import Now
+from jobqueued.model.run import Run, RunId
+from jobqueued.model.run_states import RunState
 from jobqueued.runs.emptying import Emptying
 from jobqueued.runs.launcher_link import LauncherLink
 from jobqueued.runs.launcher_news import LauncherNews
 from jobqueued.runs.recovery import NO_DIRECTORY
+from jobqueued.settings.paths import Paths
 from tests.support.world import MIDNIGHT, job
 
 ONE, TWO, THREE = (RunId("a", number) for number in (1, 2, 3))

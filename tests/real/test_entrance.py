@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from jobqueued.control import entrance
-from jobqueued.control.entrance import admit_operators
-from jobqueued.control.peers import Access
+from jobqueued.control.protocol import entrance
+from jobqueued.control.protocol.entrance import admit_operators
+from jobqueued.control.protocol.peers import Access
 from tests.support.stranger import as_user, public
 from tests.support.users import NEEDS_ROOT
 

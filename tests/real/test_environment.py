@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from jobqueued.child import environment
-from jobqueued.child.environment import Environment, arguments
-from jobqueued.child.identity import StartFailed, User
+from jobqueued.child.start import environment
+from jobqueued.child.start.environment import Environment, arguments
+from jobqueued.child.start.identity import StartFailed, User
 
 GOOD = [
     ("A=a\\ \nB='b'\\  \nC=c\\\\  \n", {"A": "a ", "B": "b ", "C": "c\\"}),

@@ -22,9 +22,9 @@ from jobqueued.child.fleet.claims import (
     unit,
 )
 from jobqueued.child.fleet.conversation import _MOST_UNITS
-from jobqueued.child.fleet.gateway import Gateway, Rejected, Unreachable
+from jobqueued.child.fleet.etcd.gateway import Gateway, Rejected, Unreachable
+from jobqueued.child.fleet.etcd.wire import after_all, coded, text
 from jobqueued.child.fleet.mark import Mark
-from jobqueued.child.fleet.wire import after_all, coded, text
 from jobqueued.child.fleet.writes import Writes
 from tests.support.etcd import etcd
 

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from jobqueued.ctl import otlp, otlp_receiver
+from jobqueued.ctl.export import otlp, otlp_receiver
 from jobqueued.ctl.main import main
 from tests.support.host import Host, wait_for
 from tests.support.otlp import spans

@@ -15,8 +15,8 @@ from typing import Any
 
 import pytest
 
+from jobqueued.child.contract.signals import signal_name
 from jobqueued.child.fleet import fence
-from jobqueued.child.signals import signal_name
 from tests.support import REPO
 from tests.support.host import DEADLINE, kill, wait_for
 from tests.support.pool import Pool

@@ -14,7 +14,7 @@ import pytest
 
 from jobqueued.child.fleet import fence
 from jobqueued.jobfile.reader import read_jobs
-from jobqueued.model import Scope
+from jobqueued.model.job import Scope
 from tests.support import REPO
 from tests.support.host import DEADLINE, wait_for
 

@@ -19,20 +19,24 @@ from typing import Any
 
 import pytest
 
-from jobqueued import events
-from jobqueued.child import wire
-from jobqueued.control import lock_processes
-from jobqueued.control.lock_processes import LockProcesses
-from jobqueued.core.host_limits import HostLimits
+from jobqueued.base.instants import DAY, HOUR, SECOND
+from jobqueued.child.contract import wire
+from jobqueued.child.contract.documents import Record
+from jobqueued.control.calls import lock_processes
+from jobqueued.control.calls.lock_processes import LockProcesses
+from jobqueued.core.records.host_limits import HostLimits
 from jobqueued.core.scheduler import Scheduler
 from jobqueued.jobfile.reader import read_jobs
-from jobqueued.model import DAY, HOUR, LIVE, SECOND, Claim, LockClientId, Now, Record, Run, RunId, RunState
+from jobqueued.model import events
+from jobqueued.model.job import Claim, Now
+from jobqueued.model.run import LockClientId, Run, RunId
+from jobqueued.model.run_states import LIVE, RunState
+from jobqueued.model.saved import Hold, JobStats, Outcome, SavedJob, Skip
 from jobqueued.runs.recovery import DEAD, GONE, Recovery
 from jobqueued.runs.run_directory import Name, RunDirectory
-from jobqueued.saved import Hold, JobStats, Outcome, SavedJob, Skip
 from jobqueued.state import record_files
-from jobqueued.state.rows import hold_text
-from jobqueued.state.store import NEWEST, Store
+from jobqueued.state.db.rows import hold_text
+from jobqueued.state.db.store import NEWEST, Store
 from jobqueued.state.takeover import Takeover
 from jobqueued.state.write_batch import WriteBatch
 from tests.support import REPO

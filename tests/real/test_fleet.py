@@ -18,9 +18,9 @@ import pytest
 
 from jobqueued.child.fleet import fence
 from jobqueued.child.fleet.claims import ROOT
-from jobqueued.child.fleet.gateway import Gateway
-from jobqueued.child.fleet.wire import coded
-from jobqueued.loop import read_clocks
+from jobqueued.child.fleet.etcd.gateway import Gateway
+from jobqueued.child.fleet.etcd.wire import coded
+from jobqueued.daemon.loop import read_clocks
 from tests.fleet.proxy import CALM, Trouble, Way
 from tests.support.client import facts, run
 from tests.support.etcd import etcd

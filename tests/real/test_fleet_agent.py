@@ -9,14 +9,15 @@ from types import SimpleNamespace
 
 import pytest
 
-from jobqueued.child.fleet import claims, gateway, mark, session
-from jobqueued.child.fleet.gateway import Gateway
+from jobqueued.base.instants import SECOND
+from jobqueued.child.fleet import claims, mark, session
+from jobqueued.child.fleet.etcd import gateway
+from jobqueued.child.fleet.etcd.gateway import Gateway
+from jobqueued.child.fleet.etcd.wire import after_all, coded, text
 from jobqueued.child.fleet.lines import Line
 from jobqueued.child.fleet.mark import Mark
 from jobqueued.child.fleet.uplink import Uplink
-from jobqueued.child.fleet.wire import after_all, coded, text
-from jobqueued.loop import read_clocks
-from jobqueued.model import SECOND
+from jobqueued.daemon.loop import read_clocks
 from tests.support.etcd import cluster, etcd, loopback
 from tests.support.fleet_agent import Agent, agents, question_of
 from tests.support.host import wait_for

@@ -13,8 +13,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jobqueued.child.fleet import connection
-from jobqueued.child.fleet.connection import Connection, Garbled, Head
+from jobqueued.child.fleet.etcd import connection
+from jobqueued.child.fleet.etcd.connection import Connection, Garbled, Head
 from tests.support.receivers import answer
 
 MOST = 1 << 20

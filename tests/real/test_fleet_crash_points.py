@@ -13,8 +13,8 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from jobqueued.child.fleet.gateway import Gateway
-from jobqueued.child.fleet.wire import after_all, coded, text
+from jobqueued.child.fleet.etcd.gateway import Gateway
+from jobqueued.child.fleet.etcd.wire import after_all, coded, text
 from tests.support.etcd import etcd
 from tests.support.fleet_agent import Agent, agents
 from tests.support.host import DEADLINE, Host, wait_for

@@ -8,7 +8,7 @@ from email.utils import format_datetime
 
 import pytest
 
-from jobqueued.child.fleet.gateway import Gateway, Rejected, Unreachable
+from jobqueued.child.fleet.etcd.gateway import Gateway, Rejected, Unreachable
 from tests.support.receivers import WebServer, answer
 
 NO_LEADER = b'{"error":{"code":14,"message":"etcdserver: no leader"}}\n'

@@ -12,11 +12,11 @@ from pathlib import Path
 import pytest
 import trustme
 
-from jobqueued.ctl import fleet_health
-from jobqueued.ctl.certificates import ends
-from jobqueued.instance import Instance
-from jobqueued.model import Scope
-from jobqueued.paths import Paths
+from jobqueued.ctl.doctor import fleet_health
+from jobqueued.ctl.doctor.certificates import ends
+from jobqueued.model.job import Scope
+from jobqueued.settings.instance import Instance
+from jobqueued.settings.paths import Paths
 from tests.support.stranger import public
 from tests.support.users import ME, NEEDS_ROOT, USER
 from tests.support.world import MIDNIGHT, job

@@ -12,8 +12,8 @@ from random import Random
 import pytest
 
 from jobqueued.child.fleet.claims import ROOT
-from jobqueued.child.fleet.gateway import Gateway
-from jobqueued.child.fleet.wire import after_all, coded, text
+from jobqueued.child.fleet.etcd.gateway import Gateway
+from jobqueued.child.fleet.etcd.wire import after_all, coded, text
 from tests.fleet.history import Exchange
 from tests.fleet.proxy import Trouble, Way
 from tests.support.etcd import etcd

@@ -8,10 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from jobqueued.base.instants import SECOND
 from jobqueued.child.fleet import lines
-from jobqueued.events import Event
-from jobqueued.fleet import FleetMark, FleetSettings, FleetUp
-from jobqueued.model import SECOND, Now
+from jobqueued.model.events import Event
+from jobqueued.model.fleet import FleetMark, FleetSettings, FleetUp
+from jobqueued.model.job import Now
 from jobqueued.runs.fleet_link import FleetLink
 from tests.support.host import DEADLINE
 

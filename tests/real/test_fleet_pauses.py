@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from jobqueued.child.fleet import session, uplink
-from jobqueued.child.fleet.gateway import Gateway, Unreachable
+from jobqueued.child.fleet.etcd.gateway import Gateway, Unreachable
 from jobqueued.child.fleet.mark import Mark
 from jobqueued.child.fleet.uplink import Uplink
 from tests.support.etcd import etcd

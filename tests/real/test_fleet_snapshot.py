@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from jobqueued.child.fleet.gateway import Gateway
+from jobqueued.child.fleet.etcd.gateway import Gateway
+from jobqueued.child.fleet.etcd.wire import coded
 from jobqueued.child.fleet.session import occurrences, snapshot
-from jobqueued.child.fleet.wire import coded
 from tests.support.etcd import etcd
 from tests.support.fleet_agent import agents
 

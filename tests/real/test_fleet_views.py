@@ -11,10 +11,10 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from jobqueued.ctl import over_ssh
-from jobqueued.ctl.fleet_tables import VIEWS
-from jobqueued.loop import read_clocks
-from jobqueued.model import HOUR
+from jobqueued.base.instants import HOUR
+from jobqueued.ctl.fleet import over_ssh
+from jobqueued.ctl.fleet.fleet_tables import VIEWS
+from jobqueued.daemon.loop import read_clocks
 from tests.support.client import harmful, run
 from tests.support.fake_ssh import FakeSsh
 from tests.support.host import Host, wait_for

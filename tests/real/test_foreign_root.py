@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from jobqueued.model import RunId
-from jobqueued.paths import Paths
+from jobqueued.model.run import RunId
+from jobqueued.settings.paths import Paths
 from jobqueued.state import record_files
 from tests.support.client import run
 

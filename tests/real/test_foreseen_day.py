@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from jobqueued.model import SECOND
+from jobqueued.base.instants import SECOND
 from jobqueued.state.record_files import write
 from tests.chaos.foreseen import foreseen
 from tests.support.records import NOW, a_record

@@ -16,12 +16,14 @@ from pathlib import Path
 
 import pytest
 
-from jobqueued.model import Claim, RunId, RunState
-from jobqueued.saved import Incident, JobStats, Notice, SavedJob
-from jobqueued.state import formats
-from jobqueued.state.faults import StoreError
-from jobqueued.state.formats import VERSION, bring_up, format_on_disk
-from jobqueued.state.store import NEWEST, Store
+from jobqueued.model.job import Claim
+from jobqueued.model.run import RunId
+from jobqueued.model.run_states import RunState
+from jobqueued.model.saved import Incident, JobStats, Notice, SavedJob
+from jobqueued.state.db import formats
+from jobqueued.state.db.faults import StoreError
+from jobqueued.state.db.formats import VERSION, bring_up, format_on_disk
+from jobqueued.state.db.store import NEWEST, Store
 from tests.support import REPO
 from tests.support.host import Host
 from tests.support.states import a_run

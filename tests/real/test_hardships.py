@@ -19,9 +19,9 @@ from pathlib import Path
 
 import pytest
 
-from jobqueued.child import unix_socket, wire
+from jobqueued.child.contract import unix_socket, wire
 from jobqueued.child.supervisor import JOB_NOFILE
-from jobqueued.control.varlink import encode
+from jobqueued.control.protocol.varlink import encode
 from jobqueued.host.instance_lock import CannotLock, InstanceLock
 from jobqueued.runs.emptying import WHOLE
 from tests.support import REPO

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from jobqueued.model import DAY, MINUTE, SECOND, Now
-from jobqueued.notify import Heartbeat as Wish
+from jobqueued.base.instants import DAY, MINUTE, SECOND
+from jobqueued.model.job import Now
+from jobqueued.model.notify import Heartbeat as Wish
 from jobqueued.runs.heartbeat import Heartbeat
 
 

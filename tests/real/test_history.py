@@ -11,9 +11,10 @@ from typing import Any
 
 import pytest
 
-from jobqueued.control.varlink import Message
-from jobqueued.ctl import chosen_runs
-from jobqueued.model import HOUR, SECOND, Record, to_text
+from jobqueued.base.instants import HOUR, SECOND, to_text
+from jobqueued.child.contract.documents import Record
+from jobqueued.control.protocol.varlink import Message
+from jobqueued.ctl.past import chosen_runs
 from tests.support.answers import NASTY, Daemon
 from tests.support.client import harmful, run
 from tests.support.host import Host, wait_for

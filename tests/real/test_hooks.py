@@ -13,14 +13,17 @@ from typing import Any, cast
 
 import pytest
 
-from jobqueued.child import hook as hook_module
-from jobqueued.child import hooks, wire
-from jobqueued.child.control_socket import Loop
-from jobqueued.child.shutdown import Shutdown
-from jobqueued.ctl.offline import find_record
-from jobqueued.model import SECOND, Claim, Job, RunId
-from jobqueued.paths import Paths
-from jobqueued.telemetry import TelemetryHook
+from jobqueued.base.instants import SECOND
+from jobqueued.child.attempt.shutdown import Shutdown
+from jobqueued.child.contract import wire
+from jobqueued.child.hooks import hook as hook_module
+from jobqueued.child.hooks import hooks
+from jobqueued.child.report.control_socket import Loop
+from jobqueued.ctl.past.offline import find_record
+from jobqueued.model.job import Claim, Job
+from jobqueued.model.run import RunId
+from jobqueued.model.telemetry import TelemetryHook
+from jobqueued.settings.paths import Paths
 from tests.support.host import Host, lives, wait_for
 from tests.support.pool import Pool
 from tests.support.users import NEEDS_ROOT, OTHER, STRANGER

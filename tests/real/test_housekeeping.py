@@ -13,19 +13,21 @@ from typing import Any
 
 import pytest
 
-from jobqueued.child import wire
-from jobqueued.commands import SaveSubmission
-from jobqueued.core.recollection import run_of
+from jobqueued.base.instants import DAY, HOUR, MINUTE
+from jobqueued.child.contract import wire
+from jobqueued.core.records.recollection import run_of
 from jobqueued.host.log import Log
-from jobqueued.model import DAY, HOUR, MINUTE, Now, RunId
-from jobqueued.paths import Paths
-from jobqueued.saved import SavedJob
-from jobqueued.settings import Retention
+from jobqueued.model.commands import SaveSubmission
+from jobqueued.model.job import Now
+from jobqueued.model.run import RunId
+from jobqueued.model.saved import SavedJob
+from jobqueued.settings.paths import Paths
+from jobqueued.settings.settings import Retention
 from jobqueued.state import missing_records, record_files
 from jobqueued.state.commits import Commits
-from jobqueued.state.faults import CommitFailed, Fault
+from jobqueued.state.db.faults import CommitFailed, Fault
+from jobqueued.state.db.store import Store
 from jobqueued.state.housekeeping import AGAIN, RUNS_A_TURN, Housekeeping, Limits
-from jobqueued.state.store import Store
 from jobqueued.state.write_batch import WriteBatch
 from tests.support.host import Host, wait_for
 from tests.support.records import DAMAGES, NOW, a_record, write
@@ -465,7 +467,7 @@ class TestMissing:
         newer = a_record(1, "skipped", count=9)
         write(house.logs, newer)
         with monkeypatch.context() as patched:
-            patched.setattr("jobqueued.child.atomic_file.content", partial(fails, error=error))
+            patched.setattr("jobqueued.child.contract.atomic_file.content", partial(fails, error=error))
             housekeeping = house.sweep()
         assert "cannot write the record of job@1: " in housekeeping.troubles[0]
         house.go_on(housekeeping, AGAIN)

@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from jobqueued.child import as_user as as_user_files
-from jobqueued.child.as_user import opened
-from jobqueued.child.identity import User
-from jobqueued.child.trust import Refused
+from jobqueued.child.contract.trust import Refused
+from jobqueued.child.start import as_user as as_user_files
+from jobqueued.child.start.as_user import opened
+from jobqueued.child.start.identity import User
 from tests.support import hung
 from tests.support.host import Host, wait_for
 from tests.support.stranger import as_user, public

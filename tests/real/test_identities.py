@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from jobqueued.child import supervisor
-from jobqueued.control import identities
-from jobqueued.control.identities import Identities
-from jobqueued.users import Owner
+from jobqueued.control.protocol import identities
+from jobqueued.control.protocol.identities import Identities
+from jobqueued.model.users import Owner
 
 
 class Asked:

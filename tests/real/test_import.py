@@ -12,10 +12,10 @@ from typing import NamedTuple
 
 import pytest
 
-from jobqueued.ctl import import_jobs
+from jobqueued.ctl.crontab import import_jobs
 from jobqueued.ctl.main import main
 from jobqueued.jobdir.cron_tables import kinds_of_host
-from jobqueued.paths import Paths
+from jobqueued.settings.paths import Paths
 from tests.support.client import run
 
 TABLE = "MAILTO=\n# nightly\n30 2 * * * root /opt/backup --full >>/var/log/b 2>&1\n61 * * * * root x\n"

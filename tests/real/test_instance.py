@@ -13,11 +13,11 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from jobqueued import instance
 from jobqueued.ctl.main import main
-from jobqueued.instance import Instance, program
-from jobqueued.paths import NoPlace, Paths
-from jobqueued.settings import read_settings
+from jobqueued.settings import instance
+from jobqueued.settings.instance import Instance, program
+from jobqueued.settings.paths import NoPlace, Paths
+from jobqueued.settings.settings import read_settings
 from tests.support import REPO
 from tests.support.client import run
 from tests.support.host import wait_for
@@ -221,7 +221,7 @@ def test_a_daemon(runtime: Path, tmp_path: Path) -> None:
 
 _WAITS = """
 import sys
-from jobqueued.child.shutdown import Shutdown
+from jobqueued.child.attempt.shutdown import Shutdown
 shutdown = Shutdown(int(sys.argv[1]))
 print("ready", flush=True)
 while sys.stdin.readline():

@@ -18,11 +18,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from jobqueued.child import budget, journald
-from jobqueued.child.budget import Bucket, Common
-from jobqueued.child.documents import LaunchSpec
-from jobqueued.child.journald import LINE_MAX, OUTPUT_ID, UNSENT_ID, Stream
-from jobqueued.child.output import Output
+from jobqueued.child.contract.documents import LaunchSpec
+from jobqueued.child.report import budget, journald
+from jobqueued.child.report.budget import Bucket, Common
+from jobqueued.child.report.journald import LINE_MAX, OUTPUT_ID, UNSENT_ID, Stream
+from jobqueued.child.report.output import Output
 from jobqueued.host.messages import VOCABULARY
 from tests.support import REPO
 from tests.support.host import DEADLINE, Host, wait_for

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from jobqueued.ctl.language_server import serve
-from jobqueued.problem import Problem
+from jobqueued.base.problem import Problem
+from jobqueued.ctl.files.language_server import serve
 from tests.support.client import PROGRAM, environment
 
 WRONG = "jobs:\n  a: {command: [echo, '|', wc]}\n  b: {comand: x}\n"

@@ -17,11 +17,13 @@ from pathlib import Path
 
 import pytest
 
-from jobqueued.child import unix_socket, wire
-from jobqueued.commands import Launch
-from jobqueued.core import record
-from jobqueued.core.host_limits import HostLimits
-from jobqueued.model import Job, Run, RunId, RunState
+from jobqueued.child.contract import unix_socket, wire
+from jobqueued.core.records import record
+from jobqueued.core.records.host_limits import HostLimits
+from jobqueued.model.commands import Launch
+from jobqueued.model.job import Job
+from jobqueued.model.run import Run, RunId
+from jobqueued.model.run_states import RunState
 from jobqueued.runs import launch_spec
 from tests.support import REPO
 from tests.support.failing import limit_descriptors

@@ -12,16 +12,17 @@ from typing import Any
 
 import pytest
 
-from jobqueued.child import atomic_file, unix_socket
-from jobqueued.events import RunEnded, RunLost
+from jobqueued.base.instants import SECOND
+from jobqueued.child.contract import atomic_file, unix_socket
+from jobqueued.daemon.loop import read_clocks
 from jobqueued.host.log import Log
-from jobqueued.loop import read_clocks
-from jobqueued.model import SECOND, RunId
-from jobqueued.paths import Paths
+from jobqueued.model.events import RunEnded, RunLost
+from jobqueued.model.run import RunId
 from jobqueued.runs import launcher_news
 from jobqueued.runs.launcher_link import LauncherError, LauncherLink
 from jobqueued.runs.launcher_news import LauncherNews
 from jobqueued.runs.run_directory import Name
+from jobqueued.settings.paths import Paths
 from tests.support.records import a_record
 
 

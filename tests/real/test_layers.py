@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 from jobqueued.child.watcher import inotify
 from jobqueued.jobdir.acceptance import PATIENCE
 from jobqueued.jobdir.inbox import AGAIN, RESCAN
-from jobqueued.jobfile.drop_ins import MAX_DROP_INS
 from jobqueued.jobfile.reader import read_packed
+from jobqueued.jobfile.tree.drop_ins import MAX_DROP_INS
 from tests.support.layers import PLACES, Layered
 from tests.support.users import NEEDS_ROOT, believing
 

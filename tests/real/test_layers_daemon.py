@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from jobqueued.control.settings_file import SettingsFile
-from jobqueued.ctl.job_files import read_files
-from jobqueued.paths import Paths
-from jobqueued.settings import Settings, read_settings
+from jobqueued.control.calls.settings_file import SettingsFile
+from jobqueued.ctl.files.job_files import read_files
+from jobqueued.settings.paths import Paths
+from jobqueued.settings.settings import Settings, read_settings
 from tests.support.client import run
 from tests.support.host import Host, wait_for
 from tests.support.users import NEEDS_ROOT, believing

@@ -13,13 +13,13 @@ from typing import Any
 
 import pytest
 
-from jobqueued.child import unix_socket
+from jobqueued.base.instants import MINUTE, SECOND
+from jobqueued.child.contract import unix_socket
 from jobqueued.child.watcher import inotify
 from jobqueued.control import listener as module
-from jobqueued.control.entrance import admit_everybody
 from jobqueued.control.listener import AGAIN, Listener
+from jobqueued.control.protocol.entrance import admit_everybody
 from jobqueued.host.log import Log
-from jobqueued.model import MINUTE, SECOND
 
 
 class Said(Log):

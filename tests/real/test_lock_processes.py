@@ -16,15 +16,16 @@ from pathlib import Path
 
 import pytest
 
-from jobqueued.child.process import birth
-from jobqueued.commands import MarkLockHolder
-from jobqueued.control import lock_processes
-from jobqueued.control.lock_processes import OF_A_USER, LockProcesses
-from jobqueued.control.peers import Peer
-from jobqueued.ctl.client import Call
-from jobqueued.events import LockFound, LockOver
-from jobqueued.loop import read_clocks
-from jobqueued.model import Claim, LockClientId
+from jobqueued.child.processes.process import birth
+from jobqueued.control.calls import lock_processes
+from jobqueued.control.calls.lock_processes import OF_A_USER, LockProcesses
+from jobqueued.control.protocol.peers import Peer
+from jobqueued.ctl.base.client import Call
+from jobqueued.daemon.loop import read_clocks
+from jobqueued.model.commands import MarkLockHolder
+from jobqueued.model.events import LockFound, LockOver
+from jobqueued.model.job import Claim
+from jobqueued.model.run import LockClientId
 from tests.support.client import PROGRAM, environment, run
 from tests.support.host import DEADLINE, Host, wait_for
 

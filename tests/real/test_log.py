@@ -22,12 +22,14 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from jobqueued.core.host_limits import HostLimits
-from jobqueued.core.record import begin
+from jobqueued.base.instants import HOUR, SECOND, to_instant
+from jobqueued.core.records.host_limits import HostLimits
+from jobqueued.core.records.record import begin
 from jobqueued.host import log
 from jobqueued.host.log import Log
 from jobqueued.host.messages import VOCABULARY, local_time
-from jobqueued.model import HOUR, SECOND, Run, RunId, RunState, to_instant
+from jobqueued.model.run import Run, RunId
+from jobqueued.model.run_states import RunState
 from tests.support import REPO
 from tests.support.host import DEADLINE
 from tests.support.weight import circles

@@ -21,13 +21,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jobqueued.ctl import output
-from jobqueued.ctl.client import ask
-from jobqueued.ctl.logs import _no_output
+from jobqueued.ctl.base import output
+from jobqueued.ctl.base.client import ask
+from jobqueued.ctl.base.output import beginning_of_last
 from jobqueued.ctl.main import main
-from jobqueued.ctl.output import beginning_of_last
-from jobqueued.model import RunId
-from jobqueued.paths import Paths
+from jobqueued.ctl.view.logs import _no_output
+from jobqueued.model.run import RunId
+from jobqueued.settings.paths import Paths
 from jobqueued.state import record_files
 from tests.support.answers import LIVE, RECORD
 from tests.support.client import PROGRAM, environment, harmful, on_terminal, run_raw

@@ -8,11 +8,12 @@ from collections.abc import Iterator
 
 import pytest
 
-from jobqueued.accounts import Account
-from jobqueued.events import AccountKnown, Event, Reloaded, Woke
-from jobqueued.loop import Loop, read_clocks
-from jobqueued.model import SECOND, Now
-from jobqueued.source import Source
+from jobqueued.base.instants import SECOND
+from jobqueued.daemon.loop import Loop, read_clocks
+from jobqueued.model.accounts import Account
+from jobqueued.model.events import AccountKnown, Event, Reloaded, Woke
+from jobqueued.model.job import Now
+from jobqueued.model.source import Source
 
 HOUR = 3600 * SECOND
 

@@ -15,12 +15,15 @@ from pathlib import Path
 
 import pytest
 
-from jobqueued.child import process, wire
-from jobqueued.events import Event, NeverStarted, RunEnded, RunLingers, RunLost
-from jobqueued.loop import read_clocks
-from jobqueued.model import Job, Now, Run, RunId, RunState
-from jobqueued.runs import kin, lost_attempts
-from jobqueued.runs.kin import Clues, Kin, Process, Processes
+from jobqueued.child.contract import wire
+from jobqueued.child.processes import process
+from jobqueued.daemon.loop import read_clocks
+from jobqueued.model.events import Event, NeverStarted, RunEnded, RunLingers, RunLost
+from jobqueued.model.job import Job, Now
+from jobqueued.model.run import Run, RunId
+from jobqueued.model.run_states import RunState
+from jobqueued.runs import leftover_processes, lost_attempts
+from jobqueued.runs.leftover_processes import Clues, Kin, Process, Processes
 from jobqueued.runs.lost_attempts import LostAttempts
 from jobqueued.runs.recovery import GONE, NO_DIRECTORY, Dead, Recovery
 from jobqueued.runs.run_directory import Name, RunDirectory
@@ -361,14 +364,16 @@ def test_many_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     lost = LostAttempts(RunDirectory(tmp_path, tmp_path))
     lost.take(recovery)
     looks = []
-    monkeypatch.setattr(kin, "look", lambda *seen, look=kin.look: looks.append(1) or look(*seen))
+    monkeypatch.setattr(
+        leftover_processes, "look", lambda *seen, look=leftover_processes.look: looks.append(1) or look(*seen)
+    )
     assert [GONE] * 500 == said(lost)
     assert [1] == looks
 
 
 def test_slices(lost: LostAttempts, monkeypatch: pytest.MonkeyPatch) -> None:
     """A turn looks at a slice of the processes only; news that comes in between is not missed, nor who is let go."""
-    monkeypatch.setattr(kin, "SLICE", 2)
+    monkeypatch.setattr(leftover_processes, "SLICE", 2)
     see(monkeypatch, Kin([], [Process(1, 0, 0, 0, "init")]))
     assert ([], True, None) == (lost.turn(read_clocks()), lost.has_more, lost.deadline)
     turns = 1
@@ -390,8 +395,8 @@ def test_slices(lost: LostAttempts, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_numbers_that_begin_anew(lost: LostAttempts, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where so many were born during a look that a number may have been given twice, nothing is told lost."""
     births = iter((0, 1 << 14, 0, 0))
-    monkeypatch.setattr(kin, "_births", lambda: next(births))
-    monkeypatch.setattr(kin, "_numbers", lambda: 1 << 15)
+    monkeypatch.setattr(leftover_processes, "_births", lambda: next(births))
+    monkeypatch.setattr(leftover_processes, "_numbers", lambda: 1 << 15)
     see(monkeypatch, Kin([], []))
     assert ["processes come and go too fast to be told apart" in text for text in said(lost)] == [True]
     assert [GONE] == wait_for(lambda: said(lost))
@@ -466,7 +471,7 @@ def test_who_calls_himself_its_supervisor(user: str | None) -> None:
             assert titled.stdout is not None
             assert titled.stdout.readline() == b"\n"
             processes = Processes(os.getpid())
-            list(kin.look(processes, 0))
+            list(leftover_processes.look(processes, 0))
             _, found = processes.kin(Clues(0, cgroup="/none", title=("a@1.1", "/runs")))
             titled.kill()
     assert (user is None) == (titled.pid in [each.pid for each in found])

@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
+from jobqueued.child.contract.text import size
 from jobqueued.child.notifier.main import send
-from jobqueued.child.text import size
 from tests.support.host import wait_for
 from tests.support.notices import SUMMARY, an_event, document
 from tests.support.receivers import CERTIFICATE, MailServer, mail_server, tls

@@ -21,9 +21,9 @@ from typing import Any
 import pytest
 
 from jobqueued import __version__
-from jobqueued.child import atomic_file
-from jobqueued.state.formats import VERSION
-from jobqueued.state.store import Store
+from jobqueued.child.contract import atomic_file
+from jobqueued.state.db.formats import VERSION
+from jobqueued.state.db.store import Store
 from tests.support import REPO
 from tests.support.host import DEADLINE, Host, limited, lives, wait_for
 from tests.support.users import NEEDS_USER
@@ -491,7 +491,7 @@ import errno, sys
 
 class Finder:
     def find_spec(name, path=None, target=None):
-        if name == "jobqueued.daemon":
+        if name == "jobqueued.daemon.daemon":
             raise OSError(errno.ENFILE, "Too many open files in system", "daemon.py")
 
 sys.meta_path.insert(0, Finder)

@@ -13,17 +13,19 @@ from typing import Any
 
 import pytest
 
-from jobqueued import events
-from jobqueued.child import process, wire
-from jobqueued.child.reasons import fields, parse
-from jobqueued.core import record
-from jobqueued.core.host_limits import HostLimits
-from jobqueued.model import MINUTE, SECOND, Run, RunId, RunState, to_instant, to_text
-from jobqueued.run_states import Unstarted
-from jobqueued.runs import kin
+from jobqueued.base.instants import MINUTE, SECOND, to_instant, to_text
+from jobqueued.child.contract import wire
+from jobqueued.child.contract.reasons import fields, parse
+from jobqueued.child.processes import process
+from jobqueued.core.records import record
+from jobqueued.core.records.host_limits import HostLimits
+from jobqueued.model import events
+from jobqueued.model.run import Run, RunId
+from jobqueued.model.run_states import RunState, Unstarted
+from jobqueued.runs import leftover_processes
 from jobqueued.runs import marks as marks_of
-from jobqueued.runs.kin import Clues
 from jobqueued.runs.launcher_link import unstarted
+from jobqueued.runs.leftover_processes import Clues
 from jobqueued.runs.recovery import DEAD, GONE, Recovery
 from jobqueued.runs.run_directory import Name, RunDirectory
 from tests.support.host import Host, kill, wait_for
@@ -373,7 +375,7 @@ def test_a_claim_that_says_nothing(data: bytes) -> None:
 
 def test_clues(marks: RunDirectory) -> None:
     """R tells where to look for what is left of its attempt: from when on, by which variables, and in which cgroup."""
-    given = {"JOBQUEUE_RUN": "job@1", "JOBQUEUE_ATTEMPT": "1", "JOBQUEUE_DUE": "d", kin.INVOCATION: "i"}
+    given = {"JOBQUEUE_RUN": "job@1", "JOBQUEUE_ATTEMPT": "1", "JOBQUEUE_DUE": "d", leftover_processes.INVOCATION: "i"}
     spec = json.loads(order()) | {"environment": {**given, "HOME": "/", "JOBQUEUE_GPU": "1"}}
     put(marks, wire.SPEC, json.dumps(spec).encode() + b"\n")
     put(marks, wire.SPAWNING, SPAWNING.encode())
@@ -392,12 +394,12 @@ def test_clues(marks: RunDirectory) -> None:
 
 def test_when_a_claim_was_made(marks: RunDirectory) -> None:
     """Where nothing in R tells an instant, its oldest time stamp does, as a damaged mark has a new one."""
-    before = kin.ticks(time.clock_gettime_ns(time.CLOCK_BOOTTIME))
+    before = leftover_processes.ticks(time.clock_gettime_ns(time.CLOCK_BOOTTIME))
     assert abs(marks.clues(NAME).since - before) * process.TICK < MINUTE, "of now, not of the start of the host"
     put(marks, wire.SPEC, order())
     with marks.opened(NAME) as directory:
         os.utime(wire.SPEC, (0, 0), dir_fd=directory)
-    assert kin.ticks(0) == marks.clues(NAME).since
+    assert leftover_processes.ticks(0) == marks.clues(NAME).since
 
 
 def test_a_run_without_its_directory(marks: RunDirectory) -> None:

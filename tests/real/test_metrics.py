@@ -20,7 +20,7 @@ from jobqueued.control.metrics_file import EVERY, HEARTBEAT, MetricsFile
 from jobqueued.host.log import Log
 from jobqueued.metrics.exposition import Told
 from jobqueued.metrics.families import FAMILIES, Sample
-from jobqueued.model import Now
+from jobqueued.model.job import Now
 from tests.support.host import DEADLINE, Host, wait_for
 from tests.support.metrics import Values, values
 

@@ -23,15 +23,18 @@ from typing import Any
 
 import pytest
 
-from jobqueued.child import tree, unix_socket, wire
-from jobqueued.control import monitor
-from jobqueued.control.monitor import _FIRST as FIRST
-from jobqueued.control.monitor import _SLICE as SLICE
-from jobqueued.control.monitor import EVERY, HISTORY, Monitor, Process, Trace
-from jobqueued.control.varlink import Decoder, encode
+from jobqueued.base.instants import SECOND
+from jobqueued.child.contract import unix_socket, wire
+from jobqueued.child.processes import tree
+from jobqueued.control.calls import monitor
+from jobqueued.control.calls.monitor import _FIRST as FIRST
+from jobqueued.control.calls.monitor import _SLICE as SLICE
+from jobqueued.control.calls.monitor import EVERY, HISTORY, Monitor, Process, Trace
+from jobqueued.control.protocol.varlink import Decoder, encode
 from jobqueued.host import usage
 from jobqueued.host.usage import Usage
-from jobqueued.model import SECOND, Now, Run, RunId
+from jobqueued.model.job import Now
+from jobqueued.model.run import Run, RunId
 from jobqueued.runs.run_directory import Name, RunDirectory
 from tests.support import REPO
 from tests.support.host import DEADLINE, Host, wait_for

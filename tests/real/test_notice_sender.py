@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from jobqueued.commands import Say
-from jobqueued.model import MINUTE, SECOND, Job, Now
+from jobqueued.base.instants import MINUTE, SECOND
+from jobqueued.model.commands import Say
+from jobqueued.model.job import Job, Now
+from jobqueued.model.notify import Notify, Ping, Rule
 from jobqueued.notices.notices import Notices
-from jobqueued.notify import Notify, Ping, Rule
 from jobqueued.runs.notice_sender import NoticeSender
 from tests.support.told import BEGIN, record
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from jobqueued.ctl.old_code import code_of, launchers, replaced
+from jobqueued.ctl.doctor.old_code import code_of, launchers, replaced
 from tests.support.client import run as client
 from tests.support.host import Host, wait_for
 

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from jobqueued.child.output import Output
+from jobqueued.child.report.output import Output
 from tests.support.outputs import descriptors, shut
 from tests.support.users import NEEDS_USER
 

@@ -55,7 +55,7 @@ def test_it_is_said(host: Host, words: tuple[str, ...]) -> None:
 def test_not_of_a_job(host: Host) -> None:
     """Of a job that is another's the answer is no."""
 
-    import_module("jobqueued.ctl.top")
+    import_module("jobqueued.ctl.top.top")
 
     def shown() -> list[object]:
         done = run("--root", host.root, "top", "--once", "a")

@@ -12,14 +12,14 @@ from typing import Any
 
 import pytest
 
-from jobqueued.commands import SaveBoot, SaveSubmission
-from jobqueued.copies import changed
-from jobqueued.model import RunId
-from jobqueued.state import opening, own_writes
-from jobqueued.state.faults import CommitFailed, Fault
-from jobqueued.state.mirror import Keys, Mirror
-from jobqueued.state.own_writes import OwnWrites
-from jobqueued.state.store import NEWEST, Store
+from jobqueued.base.replace import changed
+from jobqueued.model.commands import SaveBoot, SaveSubmission
+from jobqueued.model.run import RunId
+from jobqueued.state.db import opening, own_writes
+from jobqueued.state.db.faults import CommitFailed, Fault
+from jobqueued.state.db.mirror import Keys, Mirror
+from jobqueued.state.db.own_writes import OwnWrites
+from jobqueued.state.db.store import NEWEST, Store
 from tests.support.saving import Saving
 from tests.support.states import save_ended
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from jobqueued.child import pam
+from jobqueued.child.start import pam
 from tests.support.users import ME, NEEDS_ROOT, OTHER
 from tests.support.ways import Way
 

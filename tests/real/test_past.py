@@ -9,9 +9,12 @@ from typing import Any
 
 import pytest
 
-from jobqueued.model import HOUR, SECOND, Run, RunId, RunState, to_text
-from jobqueued.state import past, rows
-from jobqueued.state.store import Store
+from jobqueued.base.instants import HOUR, SECOND, to_text
+from jobqueued.model.run import Run, RunId
+from jobqueued.model.run_states import RunState
+from jobqueued.state import past
+from jobqueued.state.db import rows
+from jobqueued.state.db.store import Store
 from tests.support.client import harmful, run
 from tests.support.host import Host, wait_for
 from tests.support.records import NOW, a_record

@@ -15,10 +15,10 @@ import pytest
 from jobqueued.child.watcher import appearing, inotify, listing
 from jobqueued.child.watcher.appearing import BURST, EVERY, PAUSE, READ, RESCAN, REST
 from jobqueued.child.watcher.listing import SLICE, Listing
-from jobqueued.events import PathAppeared
+from jobqueued.daemon.loop import read_clocks
 from jobqueued.jobdir import path_triggers
 from jobqueued.jobdir.path_triggers import PathTriggers
-from jobqueued.loop import read_clocks
+from jobqueued.model.events import PathAppeared
 from tests.support.host import wait_for
 
 

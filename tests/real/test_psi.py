@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from jobqueued.base.instants import SECOND
 from jobqueued.host.psi import DIRECTORY, PressureTriggers
-from jobqueued.model import SECOND, Now
+from jobqueued.model.job import Now
 from tests.support.host import DEADLINE
 
 

@@ -11,13 +11,13 @@ from pathlib import Path
 
 import pytest
 
-from jobqueued.ctl import receivers
-from jobqueued.ctl.receivers import Sender
-from jobqueued.model import Job
-from jobqueued.notify import Heartbeat, Notify, Ping, Rule, Webhook
-from jobqueued.paths import Paths
-from jobqueued.settings import Settings
-from jobqueued.users import Owner, UserLimits
+from jobqueued.ctl.files import receivers
+from jobqueued.ctl.files.receivers import Sender
+from jobqueued.model.job import Job
+from jobqueued.model.notify import Heartbeat, Notify, Ping, Rule, Webhook
+from jobqueued.model.users import Owner, UserLimits
+from jobqueued.settings.paths import Paths
+from jobqueued.settings.settings import Settings
 from tests.support import REPO
 from tests.support.host import Host
 from tests.support.stranger import public

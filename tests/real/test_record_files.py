@@ -9,7 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from jobqueued.model import SECOND, Record, RunId
+from jobqueued.base.instants import SECOND
+from jobqueued.child.contract.documents import Record
+from jobqueued.model.run import RunId
 from jobqueued.state import record_files
 
 NOW = 1_800_000_000 * SECOND

@@ -13,20 +13,23 @@ from typing import Any
 
 import pytest
 
-from jobqueued import events
-from jobqueued.child import unix_socket, wire
-from jobqueued.child.documents import UNKNOWN_OF_ATTEMPT, UNSTARTED, with_attempt
-from jobqueued.commands import Command, Launch, RemoveMarks, SaveRun
-from jobqueued.copies import changed
-from jobqueued.core import record
-from jobqueued.core.host_limits import HostLimits
+from jobqueued.base.instants import HOUR, MINUTE, SECOND, to_text
+from jobqueued.base.replace import changed
+from jobqueued.child.contract import unix_socket, wire
+from jobqueued.child.contract.documents import UNKNOWN_OF_ATTEMPT, UNSTARTED, Record, with_attempt
+from jobqueued.core.records import record
+from jobqueued.core.records.host_limits import HostLimits
 from jobqueued.core.scheduler import Scheduler
-from jobqueued.model import HOUR, LIVE, MINUTE, SECOND, Now, Record, Run, RunId, RunState, to_text
+from jobqueued.model import events
+from jobqueued.model.commands import Command, Launch, RemoveMarks, SaveRun
+from jobqueued.model.job import Now
+from jobqueued.model.run import Run, RunId
+from jobqueued.model.run_states import LIVE, RunState
+from jobqueued.model.saved import SavedJob
 from jobqueued.runs.emptying import WHOLE
 from jobqueued.runs.launch_spec import order
 from jobqueued.runs.recovery import Recovery
 from jobqueued.runs.run_directory import Name, RunDirectory
-from jobqueued.saved import SavedJob
 from tests.support.world import MIDNIGHT, job
 
 NOW = Now(MIDNIGHT + HOUR, 10**15)

@@ -7,21 +7,21 @@ from pathlib import Path
 
 import pytest
 
-from jobqueued.catalog import Catalog
-from jobqueued.control.reload import Reload
-from jobqueued.control.settings_file import SettingsFile
+from jobqueued.control.calls.reload import Reload
+from jobqueued.control.calls.settings_file import SettingsFile
 from jobqueued.crontabs.jobs import Host as CronHost
 from jobqueued.crontabs.jobs import read_jobs_in_steps
-from jobqueued.events import FileGone, JobsRead, Reloaded
+from jobqueued.daemon.loop import read_clocks
 from jobqueued.jobdir.acceptance import PATIENCE, SLICE_JOBS, Acceptance
 from jobqueued.jobdir.cron_tables import place_of
 from jobqueued.jobdir.job_files import Watches
 from jobqueued.jobdir.kinds import CRON_D
 from jobqueued.jobdir.watch import SLICE, Watch
 from jobqueued.jobfile.reader import read_in_steps
-from jobqueued.loop import read_clocks
-from jobqueued.paths import Paths
-from jobqueued.settings import Settings
+from jobqueued.model.catalog import Catalog
+from jobqueued.model.events import FileGone, JobsRead, Reloaded
+from jobqueued.settings.paths import Paths
+from jobqueued.settings.settings import Settings
 from tests.support.host import Host
 
 

@@ -12,7 +12,8 @@ from typing import Any
 
 import pytest
 
-from jobqueued.model import DAY, HOUR, SECOND, Record, to_text
+from jobqueued.base.instants import DAY, HOUR, SECOND, to_text
+from jobqueued.child.contract.documents import Record
 from tests.support.answers import NASTY, STATUS, Daemon
 from tests.support.client import harmful, run
 from tests.support.host import Host, wait_for

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import socket
 
-from jobqueued.child.seat import Seat, spare
+from jobqueued.child.worker import Seat, spare
 
 
 def test_who_is_spare() -> None:

@@ -9,10 +9,10 @@ import stat
 
 import pytest
 
-from jobqueued.control.definitions import definition
+from jobqueued.control.views.definitions import definition
 from jobqueued.jobfile.reader import read_jobs
-from jobqueued.model import Job
-from jobqueued.notify import Notify, Ping, Webhook
+from jobqueued.model.job import Job
+from jobqueued.model.notify import Notify, Ping, Webhook
 from tests.support.host import Host
 from tests.support.stranger import as_user, public
 from tests.support.users import NEEDS_ROOT, OTHER, STRANGER

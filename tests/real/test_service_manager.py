@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from jobqueued.base.instants import SECOND
 from jobqueued.host.sd_notify import ServiceManager
-from jobqueued.model import SECOND
 from jobqueued.state import record_files
 from jobqueued.state.takeover import PART
 from tests.support.host import DEADLINE, Host

@@ -12,17 +12,26 @@ from pathlib import Path
 
 import pytest
 
-from jobqueued.control.access import Rank
-from jobqueued.control.peers import Access, Peer
-from jobqueued.ctl import due_changes
-from jobqueued.fleet import FleetSettings
+from jobqueued.base.instants import DAY, MINUTE, SECOND, to_instant
+from jobqueued.control.protocol.access import Rank
+from jobqueued.control.protocol.peers import Access, Peer
+from jobqueued.ctl.past import due_changes
+from jobqueued.jobfile.keys.settings_keys import SETTINGS_KEYS
 from jobqueued.jobfile.reader import read_packed
 from jobqueued.jobfile.scopes import Locality
-from jobqueued.jobfile.settings_keys import SETTINGS_KEYS
-from jobqueued.model import DAY, MINUTE, SECOND, Escalation, to_instant
-from jobqueued.paths import Paths
-from jobqueued.saved import DueChange
-from jobqueued.settings import OPERATORS, Retention, Settings, capacity, host_timezone, limits_of, read_settings
+from jobqueued.model.fleet import FleetSettings
+from jobqueued.model.job import Escalation
+from jobqueued.model.saved import DueChange
+from jobqueued.settings.paths import Paths
+from jobqueued.settings.settings import (
+    OPERATORS,
+    Retention,
+    Settings,
+    capacity,
+    host_timezone,
+    limits_of,
+    read_settings,
+)
 from tests.support import REPO
 from tests.support.client import run as client
 from tests.support.host import Host

@@ -14,16 +14,17 @@ from typing import Any
 
 import pytest
 
-from jobqueued.ctl import parallel_futures
-from jobqueued.ctl.back_then import back_then
-from jobqueued.ctl.client import Refused
-from jobqueued.ctl.parallel_futures import play_in_parallel
-from jobqueued.ctl.snapshot import chance
+from jobqueued.base.instants import DAY, HOUR, SECOND, to_instant, to_text
+from jobqueued.ctl.base.client import Refused
+from jobqueued.ctl.simulate import parallel_futures
+from jobqueued.ctl.simulate.parallel_futures import play_in_parallel
+from jobqueued.ctl.simulate.past_snapshot import back_then
+from jobqueued.ctl.simulate.snapshot import chance
 from jobqueued.foresight.durations import Sample
 from jobqueued.foresight.futures import play
 from jobqueued.foresight.story import Story
-from jobqueued.model import DAY, HOUR, SECOND, Claim, to_instant, to_text
-from jobqueued.paths import Paths
+from jobqueued.model.job import Claim
+from jobqueued.settings.paths import Paths
 from tests.support import REPO
 from tests.support.client import run
 from tests.support.futures import a_host

@@ -95,7 +95,7 @@ def test_yaml_is_whole_for_others(before: str) -> None:
     """Of yaml only the parser is loaded; whoever imports it later gets all of it."""
     code = before + (
         "import sys\nthere = {'yaml', 'yaml.constructor'} & {*sys.modules}\n"
-        "from jobqueued.jobfile.yamlparser import PARSER\n"
+        "from jobqueued.jobfile.tree.yamlparser import PARSER\n"
         "print({'yaml', 'yaml.constructor'} & {*sys.modules} == there)\n"
         "import yaml\nprint(PARSER.__name__, yaml.load('{a: [1]}', yaml.CSafeLoader), yaml.safe_dump([2]))"
     )
@@ -105,7 +105,7 @@ def test_yaml_is_whole_for_others(before: str) -> None:
 def test_without_libyaml_the_parser_is_the_one_in_python() -> None:
     """PyYAML may have been built without it."""
     code = (
-        "import sys\nsys.modules['yaml._yaml'] = None\nfrom jobqueued.jobfile.yamlparser import PARSER\n"
+        "import sys\nsys.modules['yaml._yaml'] = None\nfrom jobqueued.jobfile.tree.yamlparser import PARSER\n"
         "print(PARSER.__name__, PARSER('{').get_event())"
     )
     assert "SafeLoader StreamStartEvent()\n" == said(code)

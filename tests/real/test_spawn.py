@@ -16,10 +16,10 @@ from typing import NoReturn
 
 import pytest
 
-from jobqueued.child import spawn
-from jobqueued.child.cgroup import Cgroup
-from jobqueued.child.identity import StartFailed, User
-from jobqueued.child.spawn import find, is_system_trouble
+from jobqueued.child.processes.cgroup import Cgroup
+from jobqueued.child.start import spawn
+from jobqueued.child.start.identity import StartFailed, User
+from jobqueued.child.start.spawn import find, is_system_trouble
 from tests.support import REPO
 from tests.support.host import DEADLINE, wait_for
 from tests.support.users import ME, NEEDS_ROOT, NEEDS_USER, OTHER, USER, owner

@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from jobqueued.child import spool
-from jobqueued.child.spool import NONE, PLACE, Changed, Refused, Spool, fits
+from jobqueued.child.spool import spool
+from jobqueued.child.spool.spool import NONE, PLACE, Changed, Refused, Spool, fits
 from tests.support.users import ME, NEEDS_ROOT, STRANGER
 
 OLD, NEW = b"# old\n", b"# new, and longer\n"

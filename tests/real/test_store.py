@@ -21,22 +21,20 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from jobqueued.model import Claim, Record, Run, RunId, RunState
-from jobqueued.notify import Notify, Webhook
-from jobqueued.saved import Expected, Hold, JobStats, Outcome, SavedJob, Skip
-from jobqueued.state import rows
-from jobqueued.state.ballast import BALLAST
-from jobqueued.state.faults import CommitFailed, StoreError
-from jobqueued.state.formats import ENDED as CONDITION
-from jobqueued.state.formats import VERSION
-from jobqueued.state.rows import hold_text
-from jobqueued.state.store import (
-    _ALL_ENDED,
-    NEWEST,
-    Mark,
-    Store,
-)
-from jobqueued.users import Owner
+from jobqueued.child.contract.documents import Record
+from jobqueued.model.job import Claim
+from jobqueued.model.notify import Notify, Webhook
+from jobqueued.model.run import Run, RunId
+from jobqueued.model.run_states import RunState
+from jobqueued.model.saved import Expected, Hold, JobStats, Outcome, SavedJob, Skip
+from jobqueued.model.users import Owner
+from jobqueued.state.db import rows
+from jobqueued.state.db.ballast import BALLAST
+from jobqueued.state.db.faults import CommitFailed, StoreError
+from jobqueued.state.db.formats import ENDED as CONDITION
+from jobqueued.state.db.formats import VERSION
+from jobqueued.state.db.rows import hold_text
+from jobqueued.state.db.store import _ALL_ENDED, NEWEST, Mark, Store
 from tests.support import REPO
 from tests.support.host import DEADLINE, Host, wait_for
 from tests.support.states import a_record, a_run, limit_pages, save, save_ended
@@ -220,7 +218,7 @@ class TestHistory:
 ENDLESS = """
 import sys
 from pathlib import Path
-from jobqueued.state.store import Store
+from jobqueued.state.db.store import Store
 from tests.support.states import a_run, save
 store = Store(Path(sys.argv[1]))
 number = 0
@@ -408,7 +406,7 @@ class TestBroken:
     def test_a_place_that_can_not_be_used(self, used: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         """Where no file can be opened the message names it; nothing is set aside."""
         elsewhere = partial(sqlite3.connect, "file:/nowhere/state.db", uri=True)
-        monkeypatch.setattr("jobqueued.state.opening.sqlite3.connect", lambda *_, **__: elsewhere())
+        monkeypatch.setattr("jobqueued.state.db.opening.sqlite3.connect", lambda *_, **__: elsewhere())
         with pytest.raises(StoreError, match=f"^{used}/state.db: unable to open database file"):
             Store(used)
 
@@ -447,8 +445,8 @@ class TestEnded:
     @pytest.mark.parametrize("job", [None, "job"])
     def test_rare(self, store: Store, monkeypatch: pytest.MonkeyPatch, job: str | None) -> None:
         """A call passes over so many at most, however rare what is wanted is; the next goes on behind them."""
-        monkeypatch.setattr("jobqueued.state.store._LOOKS", 10)
-        monkeypatch.setattr("jobqueued.state.store._LOOKS_AT_ROWS", 10)
+        monkeypatch.setattr("jobqueued.state.db.store._LOOKS", 10)
+        monkeypatch.setattr("jobqueued.state.db.store._LOOKS_AT_ROWS", 10)
         save_ended(store, *range(1, 26))
         looked: list[int] = []
         place: Mark | None = NEWEST
@@ -505,8 +503,8 @@ def test_hold(tmp_path: Path, hold: Hold) -> None:
 TIGHT = """
 import json, resource, sys
 from pathlib import Path
-from jobqueued.state.faults import CommitFailed
-from jobqueued.state.store import Store
+from jobqueued.state.db.faults import CommitFailed
+from jobqueued.state.db.store import Store
 from tests.support.states import save_ended
 
 state = Path(sys.argv[1])
@@ -535,8 +533,8 @@ print(json.dumps(said))
 TIGHT_BOOT = """
 import resource, sys
 from pathlib import Path
-from jobqueued.state.faults import CommitFailed
-from jobqueued.state.store import Store
+from jobqueued.state.db.faults import CommitFailed
+from jobqueued.state.db.store import Store
 
 store = Store(Path(sys.argv[1]))
 resource.setrlimit(resource.RLIMIT_FSIZE, (100, resource.RLIM_INFINITY))

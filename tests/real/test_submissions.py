@@ -14,8 +14,8 @@ from typing import Any
 
 import pytest
 
-from jobqueued.child import unix_socket
-from jobqueued.control.varlink import Decoder, encode
+from jobqueued.child.contract import unix_socket
+from jobqueued.control.protocol.varlink import Decoder, encode
 from tests.support.client import become, environment, facts, run
 from tests.support.host import Host, wait_for
 from tests.support.stranger import as_user, public

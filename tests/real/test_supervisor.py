@@ -21,15 +21,22 @@ from typing import Any, cast
 
 import pytest
 
-from jobqueued.child import as_user, attempt, identity, lockfile, spawn, supervisor, tree, wire
-from jobqueued.child.documents import LaunchSpec
-from jobqueued.child.lockfile import LockFiles
-from jobqueued.core import record
-from jobqueued.core.host_limits import HostLimits
-from jobqueued.fleet import Grant
-from jobqueued.model import HOUR, SECOND, Claim, Job, Run, RunId, RunState
+from jobqueued.base.instants import HOUR, SECOND
+from jobqueued.child import supervisor
+from jobqueued.child.attempt import attempt
+from jobqueued.child.contract import wire
+from jobqueued.child.contract.documents import LaunchSpec
+from jobqueued.child.processes import tree
+from jobqueued.child.start import as_user, identity, lockfile, spawn
+from jobqueued.child.start.lockfile import LockFiles
+from jobqueued.core.records import record
+from jobqueued.core.records.host_limits import HostLimits
+from jobqueued.model.fleet import Grant
+from jobqueued.model.job import Claim, Job
+from jobqueued.model.run import Run, RunId
+from jobqueued.model.run_states import RunState
+from jobqueued.model.users import Owner
 from jobqueued.queue.placement import CPUS
-from jobqueued.users import Owner
 from tests.support import REPO
 from tests.support.host import wait_for
 from tests.support.papers import fields

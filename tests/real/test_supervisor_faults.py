@@ -17,8 +17,10 @@ from pathlib import Path
 
 import pytest
 
-from jobqueued.child import attempt, shutdown, unix_socket, wire
-from jobqueued.model import HOUR, Job
+from jobqueued.base.instants import HOUR
+from jobqueued.child.attempt import attempt, shutdown
+from jobqueued.child.contract import unix_socket, wire
+from jobqueued.model.job import Job
 from tests.support import REPO
 from tests.support.failing import Standing, limit_descriptors
 from tests.support.host import DEADLINE, wait_for

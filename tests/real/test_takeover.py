@@ -11,13 +11,17 @@ from pathlib import Path
 
 import pytest
 
-from jobqueued.child import wire
-from jobqueued.commands import SaveNumber
-from jobqueued.core.recollection import run_of
-from jobqueued.model import HOUR, SECOND, Record, Run, RunId, RunState
-from jobqueued.saved import SavedJob
-from jobqueued.state import opening, record_files, takeover
-from jobqueued.state.store import Store
+from jobqueued.base.instants import HOUR, SECOND
+from jobqueued.child.contract import wire
+from jobqueued.child.contract.documents import Record
+from jobqueued.core.records.recollection import run_of
+from jobqueued.model.commands import SaveNumber
+from jobqueued.model.run import Run, RunId
+from jobqueued.model.run_states import RunState
+from jobqueued.model.saved import SavedJob
+from jobqueued.state import record_files, takeover
+from jobqueued.state.db import opening
+from jobqueued.state.db.store import Store
 from jobqueued.state.takeover import SLACK
 from tests.support.records import DAMAGES, NOW, a_record, write
 from tests.support.starts import BOOT, Start
@@ -69,7 +73,7 @@ class TestLost:
             raise OSError(error, os.strerror(error), "2.json")
 
         with monkeypatch.context() as patched:
-            patched.setattr("jobqueued.child.atomic_file.content", refused)
+            patched.setattr("jobqueued.child.contract.atomic_file.content", refused)
             with pytest.raises(OSError, match=re.escape(os.strerror(error))):
                 Start(tmp_path)
         start = Start(tmp_path)

@@ -12,11 +12,11 @@ from typing import Any, cast
 
 import pytest
 
+from jobqueued.base.instants import SECOND
 from jobqueued.child.watcher import inotify
 from jobqueued.jobdir.time_zones import TimeZones
 from jobqueued.jobfile.scopes import Locality
-from jobqueued.model import SECOND
-from jobqueued.settings import Settings
+from jobqueued.settings.settings import Settings
 from tests.support import REPO
 from tests.support.host import Host, wait_for
 from tests.support.other_etc import copied

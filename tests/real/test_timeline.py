@@ -15,9 +15,9 @@ from pathlib import Path
 
 import pytest
 
-from jobqueued.ctl import timeline
+from jobqueued.child.contract.documents import Record
+from jobqueued.ctl.chart import timeline
 from jobqueued.ctl.main import main
-from jobqueued.model import Record
 from jobqueued.state import record_files
 from tests.support import REPO
 from tests.support.host import Host, wait_for

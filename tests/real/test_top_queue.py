@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from jobqueued.ctl import top_screen
+from jobqueued.ctl.top import top_screen
 from tests.support.client import on_terminal, run
 from tests.support.host import Host, wait_for
 

@@ -14,13 +14,14 @@ from pathlib import Path
 
 import pytest
 
-from jobqueued import trace
+from jobqueued.base.instants import MINUTE
 from jobqueued.core.scheduler import Scheduler
 from jobqueued.core.trace import Recorder
-from jobqueued.decisions import Decisions
-from jobqueued.events import JobsRead, Woke
+from jobqueued.daemon import trace
+from jobqueued.daemon.decisions import Decisions
 from jobqueued.host.log import Log
-from jobqueued.model import MINUTE, Now
+from jobqueued.model.events import JobsRead, Woke
+from jobqueued.model.job import Now
 from tests.support import REPO
 from tests.support.host import DEADLINE, Host, wait_for
 
@@ -53,7 +54,7 @@ def fails(event: str) -> tuple[str, ...]:
     """A scheduler that can't handle some events."""
     return (
         "from jobqueued.core.scheduler import Scheduler",
-        "from jobqueued.events import *",
+        "from jobqueued.model.events import *",
         "before = Scheduler.handle",
         "def handle(self, event, now):",
         f"    if {event}: raise IndexError('no such step')",

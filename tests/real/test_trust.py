@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from jobqueued.child.trust import Refused, check_path, check_status, is_roots_alone, name_of, quoted
+from jobqueued.child.contract.trust import Refused, check_path, check_status, is_roots_alone, name_of, quoted
 from jobqueued.jobdir import trust
 from jobqueued.jobdir.inbox import AGAIN
-from jobqueued.settings import Settings, read_settings
+from jobqueued.settings.settings import Settings, read_settings
 from tests.support.directory import Directory
 from tests.support.host import Host, wait_for
 from tests.support.users import GROUP, NEEDS_ROOT, ROOT, believing

@@ -13,18 +13,18 @@ from typing import Any, cast
 
 import pytest
 
-from jobqueued.child import cgroup
-from jobqueued.child.caps import Caps
-from jobqueued.child.cgroup import Cgroup
-from jobqueued.child.documents import Above, LaunchSpec
-from jobqueued.child.identity import StartFailed
-from jobqueued.child.starting import start
-from jobqueued.commands import Launch
-from jobqueued.core.host_limits import HostLimits
-from jobqueued.core.record import begin
-from jobqueued.model import Run, RunId
+from jobqueued.child.contract.documents import Above, LaunchSpec
+from jobqueued.child.processes import cgroup
+from jobqueued.child.processes.cgroup import Cgroup
+from jobqueued.child.start.caps import Caps
+from jobqueued.child.start.identity import StartFailed
+from jobqueued.child.start.starting import start
+from jobqueued.core.records.host_limits import HostLimits
+from jobqueued.core.records.record import begin
+from jobqueued.model.commands import Launch
+from jobqueued.model.run import Run, RunId
+from jobqueued.model.users import Owner, UserLimits
 from jobqueued.runs.launch_spec import caps, order
-from jobqueued.users import Owner, UserLimits
 from tests.support.users import ME
 from tests.support.world import job
 

@@ -16,18 +16,18 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from jobqueued.control.declaration import bound
-from jobqueued.control.peers import Peer
-from jobqueued.control.user_budget import UserBudget
-from jobqueued.control.user_file_calls import UserFileCalls
-from jobqueued.control.varlink import VarlinkError
+from jobqueued.base.instants import MINUTE, SECOND
+from jobqueued.control.calls.user_file_calls import UserFileCalls
+from jobqueued.control.protocol.declaration import bound
+from jobqueued.control.protocol.peers import Peer
+from jobqueued.control.protocol.user_budget import UserBudget
+from jobqueued.control.protocol.varlink import VarlinkError
 from jobqueued.jobdir import user_file_watch
 from jobqueued.jobdir.job_files import Watches
 from jobqueued.jobdir.user_files import UserFile, UserFiles, stamp_of
 from jobqueued.jobfile.oddities import Surroundings
 from jobqueued.jobfile.scopes import NOWHERE
-from jobqueued.model import MINUTE, SECOND
-from jobqueued.users import Owner, UserLimits
+from jobqueued.model.users import Owner, UserLimits
 from tests.support.askers import asker
 from tests.support.world import World
 

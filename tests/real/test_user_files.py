@@ -14,11 +14,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jobqueued.child import atomic_file
-from jobqueued.filenames import named
+from jobqueued.base.filenames import named
+from jobqueued.child.contract import atomic_file
 from jobqueued.jobdir import user_files
 from jobqueued.jobdir.user_files import NONE, UserFile, UserFiles, fits, jobs_of_text, of_state, stamp_of
-from jobqueued.users import Owner
+from jobqueued.model.users import Owner
 
 OLD, NEW = b"# old\n", b"# new, and longer\n"
 FILE = UserFile(Owner(1000, "alice"), "backup")

@@ -15,8 +15,9 @@ from typing import Any
 
 import pytest
 
-from jobqueued.child import sending, tree
-from jobqueued.child.spawn import Started
+from jobqueued.child import sending
+from jobqueued.child.processes import tree
+from jobqueued.child.start.spawn import Started
 from tests.support import REPO
 from tests.support.host import Host, wait_for
 from tests.support.receivers import WebServer, answer

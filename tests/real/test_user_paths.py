@@ -14,10 +14,10 @@ from typing import Any
 
 import pytest
 
+from jobqueued.base.filenames import file_name
+from jobqueued.base.instants import SECOND
 from jobqueued.child.watcher.appearing import BURST
-from jobqueued.filenames import file_name
-from jobqueued.loop import read_clocks
-from jobqueued.model import SECOND
+from jobqueued.daemon.loop import read_clocks
 from tests.support import REPO
 from tests.support.host import Host, wait_for
 from tests.support.other_etc import change_users, copied

@@ -8,16 +8,17 @@ from typing import Any, cast
 
 import pytest
 
-from jobqueued.accounts import Account
-from jobqueued.catalog import Catalog
-from jobqueued.events import AccountKnown, JobsRead, PathAppeared
+from jobqueued.base.instants import SECOND
 from jobqueued.jobdir import user_watchers
 from jobqueued.jobdir.user_files import UserFile
 from jobqueued.jobdir.user_watchers import A_TURN, CALM, LONGEST_PAUSE, UserWatchers
 from jobqueued.jobfile.reader import read_jobs
 from jobqueued.jobfile.user_rules import UserRules
-from jobqueued.model import SECOND, Now
-from jobqueued.users import Owner, UserLimits
+from jobqueued.model.accounts import Account
+from jobqueued.model.catalog import Catalog
+from jobqueued.model.events import AccountKnown, JobsRead, PathAppeared
+from jobqueued.model.job import Now
+from jobqueued.model.users import Owner, UserLimits
 
 ALICE, BOB = Owner(1000, "alice"), Owner(1001, "bob")
 

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from jobqueued.users import LARGEST_FILE
+from jobqueued.model.users import LARGEST_FILE
 from tests.support.client import run
 from tests.support.crontabs import editor
 from tests.support.host import Host, wait_for

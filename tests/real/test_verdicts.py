@@ -11,10 +11,11 @@ from typing import Any, cast
 
 import pytest
 
-from jobqueued.commands import SaveSubmission
-from jobqueued.model import RunState, to_text
-from jobqueued.saved import Notice, SavedJob
-from jobqueued.state.store import Store
+from jobqueued.base.instants import to_text
+from jobqueued.model.commands import SaveSubmission
+from jobqueued.model.run_states import RunState
+from jobqueued.model.saved import Notice, SavedJob
+from jobqueued.state.db.store import Store
 from tests.chaos.checker import Checker
 from tests.chaos.day import Day
 from tests.chaos.episodes import CLASSES, episodes

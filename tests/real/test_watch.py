@@ -17,16 +17,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from jobqueued.base.instants import SECOND
 from jobqueued.child.watcher import inotify
-from jobqueued.drop_in_files import is_job_file
-from jobqueued.events import JobsRead
 from jobqueued.jobdir import trust
 from jobqueued.jobdir.acceptance import PATIENCE
 from jobqueued.jobdir.inbox import AGAIN, RESCAN
 from jobqueued.jobdir.trust import read_trusted
 from jobqueued.jobdir.watch import MOST_UNREAD, SLICE
 from jobqueued.jobfile.reader import read_jobs
-from jobqueued.model import SECOND
+from jobqueued.model.events import JobsRead
+from jobqueued.settings.drop_in_files import is_job_file
 from tests.support import REPO
 from tests.support.directory import Directory
 from tests.support.host import DEADLINE

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from jobqueued.child.seat import Seat
 from jobqueued.child.watchers import BURST, BURST_OF_ALL, EVERY, EVERY_OF_ALL, PATIENCE, STARTING, Watchers
+from jobqueued.child.worker import Seat
 from tests.support.host import wait_for
 
 NOW = 1000.0

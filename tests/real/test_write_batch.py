@@ -6,12 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from jobqueued.commands import ForgetRun, SaveBoot, SaveJob, SavePast, SaveRun
-from jobqueued.model import RunId, RunState
-from jobqueued.saved import Past, SavedJob
+from jobqueued.model.commands import ForgetRun, SaveBoot, SaveJob, SavePast, SaveRun
+from jobqueued.model.run import RunId
+from jobqueued.model.run_states import RunState
+from jobqueued.model.saved import Past, SavedJob
 from jobqueued.state import past, write_batch
-from jobqueued.state.faults import CommitFailed
-from jobqueued.state.store import Store
+from jobqueued.state.db.faults import CommitFailed
+from jobqueued.state.db.store import Store
 from jobqueued.state.write_batch import WriteBatch
 from tests.support.states import a_record, a_run, limit_pages
 

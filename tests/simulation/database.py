@@ -6,8 +6,8 @@ import sqlite3
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from jobqueued.state import formats, opening, rows
-from jobqueued.state.faults import CommitFailed
+from jobqueued.state.db import formats, opening, rows
+from jobqueued.state.db.faults import CommitFailed
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -7,16 +7,16 @@ from functools import lru_cache
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
-from jobqueued.control.peers import Access, Peer
-from jobqueued.control.varlink import VarlinkError
-from jobqueued.events import Event, FileGone, JobsRead
+from jobqueued.control.protocol.peers import Access, Peer
+from jobqueued.control.protocol.varlink import VarlinkError
 from jobqueued.host.log import Log
 from jobqueued.jobfile.oddities import Surroundings, read_here
 from jobqueued.jobfile.scopes import Locality
-from jobqueued.jobfile.yamltext import at_once
-from jobqueued.model import Job, Now
-from jobqueued.source import Source
-from jobqueued.users import Owner
+from jobqueued.jobfile.tree.yamltext import at_once
+from jobqueued.model.events import Event, FileGone, JobsRead
+from jobqueued.model.job import Job, Now
+from jobqueued.model.source import Source
+from jobqueued.model.users import Owner
 from tests.simulation.kernel import Open
 
 if TYPE_CHECKING:

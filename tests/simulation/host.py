@@ -16,18 +16,19 @@ from random import Random
 from typing import Any
 
 from jobqueued.child import launcher as launcher_module
-from jobqueued.child import marks, supervisor
+from jobqueued.child import supervisor
 from jobqueued.child.launcher import Launcher, Seat
-from jobqueued.child.spawn import Started
-from jobqueued.daemon import Daemon
-from jobqueued.installation import Installation
-from jobqueued.paths import Paths
-from jobqueued.runs import kin
+from jobqueued.child.report import marks
+from jobqueued.child.start.spawn import Started
+from jobqueued.daemon.daemon import Daemon
+from jobqueued.daemon.installation import Installation
+from jobqueued.runs import leftover_processes
 from jobqueued.runs.emptying import WHOLE
 from jobqueued.runs.launcher_link import LauncherError, LauncherLink
-from jobqueued.settings import Retention, Settings
-from jobqueued.state.faults import StoreError
-from jobqueued.state.store import Store
+from jobqueued.settings.paths import Paths
+from jobqueued.settings.settings import Retention, Settings
+from jobqueued.state.db.faults import StoreError
+from jobqueued.state.db.store import Store
 from tests.simulation.database import Database
 from tests.simulation.doubles import Bell, Lines
 from tests.simulation.files import Disk, Files, Inode
@@ -333,22 +334,22 @@ class Host:
         process = self.kernel.processes.get(pid)
         return None if process is None else (process.birth - self.kernel.booted) // TICK
 
-    def kin_of(self, pid: int) -> kin.Process | None:
+    def kin_of(self, pid: int) -> leftover_processes.Process | None:
         """A process as kin.py knows it."""
         it = self.kernel.processes.get(pid)
         if it is None or it.dead:
             return None
-        return kin.Process(pid, it.parent, it.session, self.births(pid) or 0, it.title)
+        return leftover_processes.Process(pid, it.parent, it.session, self.births(pid) or 0, it.title)
 
     def title_of(self, pid: int) -> list[str]:
         """What it shows as its arguments."""
         it = self.kernel.processes.get(pid)
         return [] if it is None else [it.title, it.attempt]
 
-    def details_of(self, pid: int) -> kin.Details:
+    def details_of(self, pid: int) -> leftover_processes.Details:
         """More of it."""
         it = self.kernel.processes.get(pid)
-        return kin.Details({} if it is None else it.environment, "0::/simulated\n")
+        return leftover_processes.Details({} if it is None else it.environment, "0::/simulated\n")
 
 
 def below(process: Process) -> Iterator[Process]:
@@ -359,7 +360,7 @@ def below(process: Process) -> Iterator[Process]:
 
 
 class Tree:
-    """What child/tree.py tells of a process."""
+    """What child/processes/tree.py tells of a process."""
 
     def __init__(self, host: Host) -> None:
         self._host, self._kernel = host, host.kernel
@@ -405,7 +406,7 @@ class Tree:
 
 
 class Shutdown:
-    """What child/shutdown.py tells."""
+    """What child/attempt/shutdown.py tells."""
 
     def __init__(self, host: Host) -> None:
         self._host, self._read = host, False

@@ -8,18 +8,23 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
-from jobqueued import commands, events
-from jobqueued.acts import Acts
-from jobqueued.child import attempt, lost, record, wire
-from jobqueued.control.submit_calls import SubmitCalls
-from jobqueued.core import attempts, clock, dependencies, redefinition
+from jobqueued.child import lost
+from jobqueued.child.attempt import attempt
+from jobqueued.child.contract import wire
+from jobqueued.child.report import record
+from jobqueued.control.calls.submit_calls import SubmitCalls
+from jobqueued.core.attempts import attempts
+from jobqueued.core.due import clock, redefinition
+from jobqueued.core.runs import dependencies
 from jobqueued.core.scheduler import Scheduler
-from jobqueued.model import RunState
+from jobqueued.daemon.acts import Acts
+from jobqueued.model import commands, events
+from jobqueued.model.run_states import RunState
 from jobqueued.queue.admission import Admission
 from jobqueued.runs.emptying import Emptying
 from jobqueued.runs.recovery import Recovery
 from jobqueued.runs.run_directory import RunDirectory
-from jobqueued.state.store import Store
+from jobqueued.state.db.store import Store
 from tests.simulation.life import Life, Terms
 
 Broken = Iterator[None]

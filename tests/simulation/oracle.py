@@ -11,10 +11,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from jobqueued.child import reasons
+from jobqueued.base.filenames import named_by_file
+from jobqueued.child.contract import reasons
+from jobqueued.child.contract.reasons import Code
 from jobqueued.child.launcher import IDLE
-from jobqueued.child.reasons import Code
-from jobqueued.filenames import named_by_file
 from jobqueued.runs.emptying import EMPTIED, WHOLE
 from tests.simulation import rounds
 from tests.simulation.kernel import SECOND, Process

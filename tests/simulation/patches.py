@@ -9,8 +9,8 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 from jobqueued.child import watchers
-from jobqueued.instance import Instance
-from jobqueued.state import opening
+from jobqueued.settings.instance import Instance
+from jobqueued.state.db import opening
 from tests.simulation.doubles import daemon_doubles
 from tests.simulation.host import Shutdown, Tree
 from tests.simulation.modules import FakePosixPath, FakeResource, FakeSelect, FakeSignal, FakeTime, opener
@@ -21,22 +21,65 @@ if TYPE_CHECKING:
     from tests.simulation.host import Host
 
 _MODULES = (
-    "child.atomic_file", "child.wire", "child.marks", "child.attempt", "child.supervisor", "child.launcher",
-    "child.seat", "state.own_writes",
-    "child.control_socket", "child.unix_socket", "child.callers", "child.lost", "child.questions", "child.record",
-    "child.output", "child.lockfile", "child.account", "child.hooks", "child.cgroup", "child.spawn",
-    "child.local_runner",
-    "runs.launcher_link", "runs.own_program", "runs.emptying",
-    "runs.following", "runs.lost_attempts", "runs.recovery", "runs.run_directory", "runs.kin",
-    "runs.launcher_news", "state.commits", "state.store", "state.faults", "state.record_files", "state.due_history",
-    "host.wall_timer", "loop", "daemon", "state_assembly", "run_assembly", "self_report", "decisions",
-    "control.record_calls", "control.job_calls",
-    "control.submission_calls",
-    "control.metrics_file", "trace",
-)  # fmt: skip
+    "child.contract.atomic_file",
+    "child.contract.wire",
+    "child.report.marks",
+    "child.attempt.attempt",
+    "child.supervisor",
+    "child.launcher",
+    "child.worker",
+    "state.db.own_writes",
+    "child.report.control_socket",
+    "child.contract.unix_socket",
+    "child.callers",
+    "child.lost",
+    "child.questions",
+    "child.report.record",
+    "child.report.output",
+    "child.start.lockfile",
+    "child.report.account",
+    "child.hooks.hooks",
+    "child.processes.cgroup",
+    "child.start.spawn",
+    "child.attempt.local_runner",
+    "runs.launcher_link",
+    "runs.own_program",
+    "runs.emptying",
+    "runs.following",
+    "runs.lost_attempts",
+    "runs.recovery",
+    "runs.run_directory",
+    "runs.leftover_processes",
+    "runs.launcher_news",
+    "state.commits",
+    "state.db.store",
+    "state.db.faults",
+    "state.record_files",
+    "state.due_history",
+    "host.wall_timer",
+    "daemon.loop",
+    "daemon.daemon",
+    "daemon.state_assembly",
+    "daemon.run_assembly",
+    "daemon.self_report",
+    "daemon.decisions",
+    "control.calls.record_calls",
+    "control.calls.job_calls",
+    "control.calls.submission_calls",
+    "control.metrics_file",
+    "daemon.trace",
+)
 
 
-_PARTS = ("daemon", "installation", "state_assembly", "job_assembly", "run_assembly", "control_assembly", "self_report")
+_PARTS = (
+    "daemon.daemon",
+    "daemon.installation",
+    "daemon.state_assembly",
+    "daemon.job_assembly",
+    "daemon.run_assembly",
+    "daemon.control_assembly",
+    "daemon.self_report",
+)
 """The modules of the composition root."""
 
 
@@ -90,9 +133,13 @@ def table(host: Host) -> dict[str, dict[str, Any]]:
     fake: FakeOs = system.fake
     FakePosixPath.fake = fake
     common = {
-        "os": fake, "time": FakeTime(system), "select": FakeSelect(system), "socket": system.sockets,
-        "signal": FakeSignal(system), "resource": FakeResource(),
-    }  # fmt: skip
+        "os": fake,
+        "time": FakeTime(system),
+        "select": FakeSelect(system),
+        "socket": system.sockets,
+        "signal": FakeSignal(system),
+        "resource": FakeResource(),
+    }
     found: dict[str, dict[str, Any]] = {}
     for name in _MODULES:
         module = importlib.import_module(f"jobqueued.{name}")
@@ -101,35 +148,41 @@ def table(host: Host) -> dict[str, dict[str, Any]]:
     tree, linux = Tree(host), _linux(host)
     for name in ("attempt", "supervisor", "launcher", "lost", "hooks", "account", "lockfile", "ending"):
         found.setdefault(f"child.{name}", {})["tree"] = tree
-    found["child.local_runner"] |= {"start": host.start_job}
+    found["child.attempt.local_runner"] |= {"start": host.start_job}
     found["child.supervisor"] |= {
-        "Shutdown": lambda _manager=1: Shutdown(host), "entitle": lambda _name, what: host.entitle(what),
+        "Shutdown": lambda _manager=1: Shutdown(host),
+        "entitle": lambda _name, what: host.entitle(what),
         "process": SimpleNamespace(stat=lambda _: SimpleNamespace(parent=1)),
         "cgroup": SimpleNamespace(membership=lambda: "0::/simulated\n"),
         "identity": SimpleNamespace(trouble_with=lambda *_: "", name_of=lambda _: "named somebody"),
         "sending": SimpleNamespace(send=host.receive),
-    }  # fmt: skip
+    }
     found["child.launcher"] |= {
         "watchers": SimpleNamespace(**vars(watchers) | {"Watchers": NoWatchers}),
-        "cgroup": SimpleNamespace(controllers=lambda _: None), "budget": SimpleNamespace(common=lambda: None),
+        "cgroup": SimpleNamespace(controllers=lambda _: None),
+        "budget": SimpleNamespace(common=lambda: None),
         "_complain": lambda text: host.note(f"launcher: {text}"),
-    }  # fmt: skip
-    found["child.account"] |= {"_FIRST": 86400.0, "_LONGEST": 86400.0}
-    found["child.process"] = {"stat": lambda _: None, "birth": host.births}
-    found["runs.kin"] |= {
-        "_births": lambda: 0, "_numbers": lambda: 1 << 22, "_read": host.kin_of, "_details": host.details_of,
+    }
+    found["child.report.account"] |= {"_FIRST": 86400.0, "_LONGEST": 86400.0}
+    found["child.processes.process"] = {"stat": lambda _: None, "birth": host.births}
+    found["runs.leftover_processes"] |= {
+        "_births": lambda: 0,
+        "_numbers": lambda: 1 << 22,
+        "_read": host.kin_of,
+        "_details": host.details_of,
         "_title": host.title_of,
-    }  # fmt: skip
+    }
     found["runs.launcher_link"] |= {
-        "Instance": SimpleNamespace(of=Instance), "sys": SimpleNamespace(executable="python3"),
-    }  # fmt: skip
+        "Instance": SimpleNamespace(of=Instance),
+        "sys": SimpleNamespace(executable="python3"),
+    }
     found["runs.own_program"] |= {"sys": SimpleNamespace(executable="python3")}
-    found["state.store"] |= {
+    found["state.db.store"] |= {
         "Ballast": Nothing,
         "opening": SimpleNamespace(
             **vars(opening) | {"to_write": host.database.to_write, "to_read": host.database.to_read}
         ),
-    }  # fmt: skip
+    }
     found["host.wall_timer"]["linux"] = linux
     found["paths"] = {"BOOT_ID": SimpleNamespace(read_text=lambda: host.boot_id)}
     for name, double in daemon_doubles(host).items():
@@ -152,9 +205,11 @@ def _linux(host: Host) -> SimpleNamespace:
         return timer.arm(wall)
 
     return SimpleNamespace(
-        realtime_timer=realtime_timer, arm=arm, time_asleep=lambda: kernel.asleep,
+        realtime_timer=realtime_timer,
+        arm=arm,
+        time_asleep=lambda: kernel.asleep,
         realtime_offset=lambda: kernel.wall - kernel.since_boot - kernel.asleep,
-    )  # fmt: skip
+    )
 
 
 def _method(function: Callable[[Any], Any]) -> Callable[[Any], Any]:

@@ -13,8 +13,9 @@ from typing import Any
 
 import pytest
 
-from jobqueued.child import wire
-from jobqueued.model import SECOND, Job
+from jobqueued.base.instants import SECOND
+from jobqueued.child.contract import wire
+from jobqueued.model.job import Job
 from tests.support.host import wait_for
 from tests.support.pool import Pool
 from tests.support.slurm import Cluster

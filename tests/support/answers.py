@@ -8,7 +8,7 @@ import threading
 from contextlib import suppress
 from pathlib import Path
 
-from jobqueued.control.varlink import Decoder, Message, Method, Service, VarlinkError, encode
+from jobqueued.control.protocol.varlink import Decoder, Message, Method, Service, VarlinkError, encode
 
 NASTY = "\x1b]0;owned\x07\x9b31m\r\x7f\u202eend\n"
 TAIL = f"a\tb\n{NASTY}"

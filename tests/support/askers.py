@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, cast
 
-from jobqueued.control.access import Rank
-from jobqueued.control.ownership import Asker
-from jobqueued.control.peers import Peer
-from jobqueued.model import Now
+from jobqueued.control.protocol.access import Rank
+from jobqueued.control.protocol.ownership import Asker
+from jobqueued.control.protocol.peers import Peer
+from jobqueued.model.job import Now
 
 
 def asker(

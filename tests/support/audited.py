@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
-from jobqueued import events
 from jobqueued.audit.comparison import Comparison, Cover, Verdict, cover_of
 from jobqueued.audit.timeline import Timeline
-from jobqueued.commands import Command, Save
-from jobqueued.model import PENDING, Job, Run, to_text
-from jobqueued.saved import DueChange
+from jobqueued.base.instants import to_text
+from jobqueued.model import events
+from jobqueued.model.commands import Command, Save
+from jobqueued.model.job import Job
+from jobqueued.model.run import Run
+from jobqueued.model.run_states import PENDING
+from jobqueued.model.saved import DueChange
 from jobqueued.state.due_history import DueHistory
 from jobqueued.state.write_batch import join_due_change
 from tests.support.world import World

@@ -12,61 +12,63 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
-from jobqueued.catalog import Catalog
-from jobqueued.child import unix_socket, wire
-from jobqueued.control import access
-from jobqueued.control.crontab_calls import CrontabCalls
-from jobqueued.control.declaration import method
+from jobqueued.base.problem import Problem
+from jobqueued.child.contract import unix_socket, wire
+from jobqueued.control.calls.crontab_calls import CrontabCalls
+from jobqueued.control.calls.due_calls import DueCalls
+from jobqueued.control.calls.event_stream import EventStream
+from jobqueued.control.calls.host_calls import HostCalls
+from jobqueued.control.calls.job_calls import JobCalls
+from jobqueued.control.calls.lock_calls import LockCalls
+from jobqueued.control.calls.lock_processes import LockProcesses
+from jobqueued.control.calls.monitor import Monitor
+from jobqueued.control.calls.notice_calls import NoticeCalls
+from jobqueued.control.calls.past_calls import PastCalls
+from jobqueued.control.calls.record_calls import RecordCalls
+from jobqueued.control.calls.reload import Reload
+from jobqueued.control.calls.run_calls import RunCalls
+from jobqueued.control.calls.settings_file import SettingsFile
+from jobqueued.control.calls.status_calls import StatusCalls
+from jobqueued.control.calls.submission_calls import SubmissionCalls
+from jobqueued.control.calls.submit_calls import SubmitCalls, Submitters
+from jobqueued.control.calls.user_file_calls import UserFileCalls
+from jobqueued.control.calls.why_calls import WhyCalls
 from jobqueued.control.dispatcher import Dispatcher
-from jobqueued.control.due_calls import DueCalls
-from jobqueued.control.entrance import admit_everybody
-from jobqueued.control.event_stream import EventStream
-from jobqueued.control.host_calls import HostCalls
-from jobqueued.control.identities import Identities
-from jobqueued.control.job_calls import JobCalls
 from jobqueued.control.listener import Listener
-from jobqueued.control.lock_calls import LockCalls
-from jobqueued.control.lock_processes import LockProcesses
-from jobqueued.control.monitor import Monitor
-from jobqueued.control.notice_calls import NoticeCalls
-from jobqueued.control.ownership import Asker, Ownership
-from jobqueued.control.past_calls import PastCalls
-from jobqueued.control.peers import Access, Peer
-from jobqueued.control.record_calls import RecordCalls
-from jobqueued.control.reload import Reload
-from jobqueued.control.replies import Replies
-from jobqueued.control.run_calls import RunCalls
+from jobqueued.control.protocol import access
+from jobqueued.control.protocol.declaration import method
+from jobqueued.control.protocol.entrance import admit_everybody
+from jobqueued.control.protocol.identities import Identities
+from jobqueued.control.protocol.ownership import Asker, Ownership
+from jobqueued.control.protocol.peers import Access, Peer
+from jobqueued.control.protocol.replies import Replies
+from jobqueued.control.protocol.user_budget import UserBudget
+from jobqueued.control.protocol.varlink import LIMIT, Decoder, Message, Method, encode
 from jobqueued.control.server import ControlServer
-from jobqueued.control.settings_file import SettingsFile
-from jobqueued.control.status_calls import StatusCalls
-from jobqueued.control.submission_calls import SubmissionCalls
-from jobqueued.control.submit_calls import SubmitCalls, Submitters
-from jobqueued.control.user_budget import UserBudget
-from jobqueued.control.user_file_calls import UserFileCalls
-from jobqueued.control.varlink import LIMIT, Decoder, Message, Method, encode
-from jobqueued.control.why_calls import WhyCalls
-from jobqueued.core.host_limits import HostLimits
-from jobqueued.core.record import begin
-from jobqueued.events import Event
+from jobqueued.core.records.host_limits import HostLimits
+from jobqueued.core.records.record import begin
+from jobqueued.daemon.loop import read_clocks
 from jobqueued.host.log import Log
 from jobqueued.jobdir import user_file_watch, user_files
 from jobqueued.jobdir.job_files import Watches
 from jobqueued.jobfile.oddities import Surroundings
 from jobqueued.jobfile.scopes import NOWHERE
-from jobqueued.loop import read_clocks
 from jobqueued.metrics.counts import Counts
 from jobqueued.metrics.readings import Readings
-from jobqueued.model import Now, Run, RunId, RunState
+from jobqueued.model.catalog import Catalog
+from jobqueued.model.events import Event
+from jobqueued.model.job import Now
+from jobqueued.model.notify import Notify, Rule
+from jobqueued.model.run import Run, RunId
+from jobqueued.model.run_states import RunState
+from jobqueued.model.users import Owner, UserLimits
 from jobqueued.notices.notices import Notices
-from jobqueued.notify import Notify, Rule
-from jobqueued.paths import Paths
-from jobqueued.problem import Problem
 from jobqueued.runs.lost_attempts import LostAttempts
 from jobqueued.runs.run_directory import RunDirectory
-from jobqueued.settings import Settings
-from jobqueued.state.store import Store
+from jobqueued.settings.paths import Paths
+from jobqueued.settings.settings import Settings
+from jobqueued.state.db.store import Store
 from jobqueued.state.write_batch import WriteBatch
-from jobqueued.users import Owner, UserLimits
 from tests.support.host import DEADLINE
 from tests.support.users import GROUP
 from tests.support.world import MIDNIGHT, World, job

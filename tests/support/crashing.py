@@ -71,19 +71,12 @@ PAUSE = 20_000_000
 
 def as_launcher(arguments: list[str]) -> None:
     """The launcher with the steps of launcher and supervisor armed."""
-    from jobqueued.child import (
-        attempt,
-        audience,
-        hook,
-        hooks,
-        launcher,
-        marks,
-        questions,
-        sending,
-        spawn,
-        supervisor,
-        tree,
-    )
+    from jobqueued.child import launcher, questions, sending, supervisor
+    from jobqueued.child.attempt import attempt
+    from jobqueued.child.hooks import hook, hooks
+    from jobqueued.child.processes import tree
+    from jobqueued.child.report import followers, marks
+    from jobqueued.child.start import spawn
 
     root = os.path.dirname(os.path.dirname(arguments[0]))
     for name in LAUNCHER_STEPS:
@@ -95,7 +88,7 @@ def as_launcher(arguments: list[str]) -> None:
     arm(spawn, "spawn", root)
     arm(hook, "told", root)
     arm(hooks.Hooks, "_finish", root)
-    arm(audience.Audience, "say", root)
+    arm(followers.Audience, "say", root)
     for name in ("put", "hand_over"):
         arm(questions.Questions, name, root)
     for name in SENDING_STEPS:
@@ -110,7 +103,8 @@ def as_launcher(arguments: list[str]) -> None:
 
 def as_agent(arguments: list[str]) -> None:
     """The agent of a fleet with the steps of a question armed."""
-    from jobqueued.child.fleet import agent, conversation, gateway
+    from jobqueued.child.fleet import agent, conversation
+    from jobqueued.child.fleet.etcd import gateway
 
     root = os.path.dirname(arguments[0])
     arm(gateway.Gateway, "_ask", root, lambda _gateway, _member, path, *_: path == "kv/txn")
@@ -135,11 +129,12 @@ def as_daemon(arguments: list[str]) -> int:
     """The daemon with the steps of the scheduler armed."""
     from pathlib import Path
 
-    from jobqueued import run_assembly
     from jobqueued.__main__ import main
+    from jobqueued.daemon import run_assembly
     from jobqueued.notices import outbox
     from jobqueued.runs import fleet_link, launcher_link, run_directory
-    from jobqueued.state import store, write_batch
+    from jobqueued.state import write_batch
+    from jobqueued.state.db import store
 
     root = arguments[arguments.index("--root") + 1]
     arm(store.Store, "commit", root)

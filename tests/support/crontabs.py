@@ -13,9 +13,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from jobqueued.child import spool_log, unix_socket
-from jobqueued.ctl import crontab as program
-from jobqueued.paths import Paths
+from jobqueued.child.contract import unix_socket
+from jobqueued.child.spool import spool_log
+from jobqueued.ctl.crontab import crontab as program
+from jobqueued.settings.paths import Paths
 from tests.support.host import DEADLINE
 from tests.support.stranger import become
 

@@ -9,10 +9,11 @@ import sys
 from pathlib import Path
 
 from jobqueued.core.scheduler import Scheduler
-from jobqueued.model import LIVE, PENDING, Now, RunState
-from jobqueued.saved import Hold, SavedJob
-from jobqueued.state.rows import hold_text
-from jobqueued.state.store import Store
+from jobqueued.model.job import Now
+from jobqueued.model.run_states import LIVE, PENDING, RunState
+from jobqueued.model.saved import Hold, SavedJob
+from jobqueued.state.db.rows import hold_text
+from jobqueued.state.db.store import Store
 from tests.support import REPO
 from tests.support.states import a_record, a_run
 

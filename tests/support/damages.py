@@ -18,14 +18,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
-from jobqueued.commands import SaveSubmission
-from jobqueued.core.recollection import run_of
-from jobqueued.model import SECOND, RunState
-from jobqueued.saved import Hold, JobStats, SavedJob
+from jobqueued.base.instants import SECOND
+from jobqueued.core.records.recollection import run_of
+from jobqueued.model.commands import SaveSubmission
+from jobqueued.model.run_states import RunState
+from jobqueued.model.saved import Hold, JobStats, SavedJob
 from jobqueued.state import record_files
-from jobqueued.state.faults import CommitFailed, Fault, StoreError
-from jobqueued.state.rows import hold_text
-from jobqueued.state.store import Store
+from jobqueued.state.db.faults import CommitFailed, Fault, StoreError
+from jobqueued.state.db.rows import hold_text
+from jobqueued.state.db.store import Store
 from tests.support import REPO
 from tests.support.records import NOW, a_record
 from tests.support.starts import Start

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from jobqueued.base.problem import Problem
 from jobqueued.child.watcher import inotify
-from jobqueued.events import FileGone, JobsRead
 from jobqueued.jobdir.acceptance import Content
 from jobqueued.jobdir.watch import Watch
 from jobqueued.jobfile.reader import read_in_steps
-from jobqueued.jobfile.yamltext import Steps
-from jobqueued.problem import Problem
+from jobqueued.jobfile.tree.yamltext import Steps
+from jobqueued.model.events import FileGone, JobsRead
 
 
 class Directory:

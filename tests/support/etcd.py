@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
-from jobqueued.child.fleet.gateway import Gateway, Rejected, Unreachable
-from jobqueued.child.fleet.tls import Tls
+from jobqueued.child.fleet.etcd.gateway import Gateway, Rejected, Unreachable
+from jobqueued.child.fleet.etcd.tls import Tls
 from tests.support.host import wait_for
 from tests.support.needed import need
 

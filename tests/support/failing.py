@@ -293,7 +293,8 @@ def limit_descriptors(pid: int, spare: int) -> None:
 
 def as_launcher(arguments: list[str]) -> None:
     """The launcher and its supervisors."""
-    from jobqueued.child import launcher, posixspawn, supervisor
+    from jobqueued.child import launcher, supervisor
+    from jobqueued.child.start import posixspawn
 
     root = os.path.dirname(os.path.dirname(arguments[0]))
     if os.path.exists(f"{root}/calls"):
@@ -317,8 +318,8 @@ def as_daemon(arguments: list[str]) -> int:
     from pathlib import Path
 
     from jobqueued.__main__ import main
-    from jobqueued.core import attempts
-    from jobqueued.model import SECOND
+    from jobqueued.base.instants import SECOND
+    from jobqueued.core.attempts import attempts
     from jobqueued.runs import following, launcher_news
     from jobqueued.state import commits, housekeeping
 

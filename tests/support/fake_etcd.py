@@ -7,7 +7,7 @@ from collections.abc import Callable
 from itertools import takewhile
 from typing import Any
 
-from jobqueued.child.fleet.wire import Message, after_all, coded, text
+from jobqueued.child.fleet.etcd.wire import Message, after_all, coded, text
 
 Change = tuple[int, list[Message]]
 """A revision, and the events of a watch by it."""

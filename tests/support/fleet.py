@@ -10,21 +10,24 @@ from heapq import heappop, heappush
 from random import Random
 from typing import Any, NamedTuple
 
-from jobqueued import events
+from jobqueued.base.instants import SECOND
 from jobqueued.child.fleet import claims, mark, writes
 from jobqueued.child.fleet.claims import NOTHING, ROOT, Found, Session, kept
 from jobqueued.child.fleet.conversation import Conversation
+from jobqueued.child.fleet.etcd.wire import Message, coded, text
 from jobqueued.child.fleet.known_locks import Part
 from jobqueued.child.fleet.lines import RETURNED
 from jobqueued.child.fleet.mark import Mark
 from jobqueued.child.fleet.requests import Announce, Batch, Overdue, Pause, Place, Publish
 from jobqueued.child.fleet.skips import Skip
-from jobqueued.child.fleet.wire import Message, coded, text
-from jobqueued.commands import Ask, Command, EndedElsewhere, FleetCommand, Launch, Reply, Save, SaveFleetMark, Say
-from jobqueued.core.elsewhere import span_of
-from jobqueued.core.fleet_state import second_of
-from jobqueued.fleet import FleetMark, FleetUp
-from jobqueued.model import PENDING, SECOND, Job, LockClientId, RunId, RunState
+from jobqueued.core.hosts.claimed_by_others import span_of
+from jobqueued.core.hosts.fleet_state import second_of
+from jobqueued.model import events
+from jobqueued.model.commands import Ask, Command, EndedElsewhere, FleetCommand, Launch, Reply, Save, SaveFleetMark, Say
+from jobqueued.model.fleet import FleetMark, FleetUp
+from jobqueued.model.job import Job
+from jobqueued.model.run import LockClientId, RunId
+from jobqueued.model.run_states import PENDING, RunState
 from jobqueued.queue.locks import FLEET, Locks, of_fleet, places_of
 from jobqueued.runs.fleet_link import event_of, line_of
 from tests.support.fake_etcd import FakeEtcd

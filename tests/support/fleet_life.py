@@ -6,24 +6,14 @@ from collections import defaultdict
 from dataclasses import replace
 from random import Random
 
-from jobqueued import events
-from jobqueued.fleet import FLEET, FleetUp
-from jobqueued.model import (
-    DAY,
-    HOUR,
-    MINUTE,
-    PENDING,
-    SECOND,
-    CatchUp,
-    Claim,
-    Job,
-    LockClientId,
-    OnHostLoss,
-    RunId,
-    Scope,
-)
-from jobqueued.saved import Hold
-from jobqueued.users import Owner
+from jobqueued.base.instants import DAY, HOUR, MINUTE, SECOND
+from jobqueued.model import events
+from jobqueued.model.fleet import FLEET, FleetUp
+from jobqueued.model.job import CatchUp, Claim, Job, OnHostLoss, Scope
+from jobqueued.model.run import LockClientId, RunId
+from jobqueued.model.run_states import PENDING
+from jobqueued.model.saved import Hold
+from jobqueued.model.users import Owner
 from tests.support.fleet import LATEST, Fleet, Host, Rules
 from tests.support.world import job
 

@@ -6,7 +6,7 @@ import json
 from dataclasses import dataclass
 
 from jobqueued.child.fleet.claims import ROOT
-from jobqueued.child.fleet.wire import text
+from jobqueued.child.fleet.etcd.wire import text
 from tests.support.fake_etcd import Change
 
 _PAUSED = f"{ROOT}paused/"

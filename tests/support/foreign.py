@@ -6,8 +6,8 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from jobqueued.jobfile.drop_ins import Part, packed
 from jobqueued.jobfile.reader import read_packed
+from jobqueued.jobfile.tree.drop_ins import Part, packed
 from tests.support.papers import OF_OTHERS, TYPED, blocks, dialogue, job_files, spans
 
 SHELL = {

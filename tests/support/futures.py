@@ -5,11 +5,12 @@ from __future__ import annotations
 import random
 from typing import Any
 
-from jobqueued.core.host_limits import HostLimits
+from jobqueued.base.instants import HOUR, SECOND
+from jobqueued.core.records.host_limits import HostLimits
 from jobqueued.foresight.durations import Chance, Durations, Sample
 from jobqueued.foresight.futures import Host, play
 from jobqueued.foresight.tally import Tally
-from jobqueued.model import HOUR, SECOND, Job
+from jobqueued.model.job import Job
 from tests.support.world import MIDNIGHT
 
 

@@ -13,9 +13,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
-from jobqueued.child import unix_socket, wire
-from jobqueued.control.varlink import Decoder, encode
-from jobqueued.filenames import file_name
+from jobqueued.base.filenames import file_name
+from jobqueued.child.contract import unix_socket, wire
+from jobqueued.control.protocol.varlink import Decoder, encode
 from tests.support import REPO
 from tests.support.preloaded import Forked
 

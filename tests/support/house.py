@@ -23,7 +23,7 @@ def tree(name: str) -> ast.Module:
 
 @cache
 def imports(name: str) -> frozenset[str]:
-    """Everything that a file imports, wherever in it, as full names: ``jobqueued.model``, ``os``."""
+    """Everything that a file imports, wherever in it, as full names: ``jobqueued.model.job``, ``os``."""
     found = set[str]()
     for node in ast.walk(tree(name)):
         if isinstance(node, ast.Import):

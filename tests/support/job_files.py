@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from hypothesis import strategies as st
 
-from jobqueued.jobfile.keys import FILE_KEYS, JOB_KEYS
-from jobqueued.model import DAY, HOUR, MINUTE, SECOND, UNBOUNDED, Claim, Escalation, On, Overlap, Scope
-from jobqueued.notify import USUALLY, Late
+from jobqueued.base.instants import DAY, HOUR, MINUTE, SECOND
+from jobqueued.jobfile.keys.keys import FILE_KEYS, JOB_KEYS
+from jobqueued.model.job import UNBOUNDED, Claim, Escalation, On, Overlap, Scope
+from jobqueued.model.notify import USUALLY, Late
 
 
 def _flow(entries: dict[str, str]) -> str:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from jobqueued.jobdir.acceptance import Content
-from jobqueued.jobfile.drop_ins import parts_of
 from jobqueued.jobfile.reader import read_parts_in_steps
-from jobqueued.jobfile.yamltext import Steps
+from jobqueued.jobfile.tree.drop_ins import parts_of
+from jobqueued.jobfile.tree.yamltext import Steps
 from tests.support.directory import Directory
 
 PLACES = ("etc", "run", "usr/local/lib", "usr/lib")

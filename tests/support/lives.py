@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from jobqueued.child.documents import ENDS
+from jobqueued.child.contract.documents import ENDS
 from tests.support.failing import LASTING
 from tests.support.host import Host, wait_for
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from jobqueued.child.output import Output
+from jobqueued.child.report.output import Output
 
 
 def shut(output: Output) -> dict[str, Any]:

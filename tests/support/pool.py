@@ -9,12 +9,16 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from jobqueued.child import budget, supervisor, unix_socket, wire
-from jobqueued.commands import Launch
-from jobqueued.core import record
-from jobqueued.core.host_limits import HostLimits
-from jobqueued.fleet import NO_GRANT, Grant
-from jobqueued.model import Job, Run, RunId, RunState
+from jobqueued.child import supervisor
+from jobqueued.child.contract import unix_socket, wire
+from jobqueued.child.report import budget
+from jobqueued.core.records import record
+from jobqueued.core.records.host_limits import HostLimits
+from jobqueued.model.commands import Launch
+from jobqueued.model.fleet import NO_GRANT, Grant
+from jobqueued.model.job import Job
+from jobqueued.model.run import Run, RunId
+from jobqueued.model.run_states import RunState
 from jobqueued.runs import launch_spec
 from tests.support.host import kill, wait_for
 

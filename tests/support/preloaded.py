@@ -122,7 +122,7 @@ def become(program: list[str], environment: dict[str, str], log: int) -> NoRetur
 
 
 if __name__ == "__main__":
-    import jobqueued.daemon  # noqa: F401
+    import jobqueued.daemon.daemon  # noqa: F401
 
     gc.freeze()
     serve(socket.socket(fileno=int(sys.argv[1])))

@@ -7,11 +7,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from jobqueued.child import wire
-from jobqueued.child.documents import with_attempt
-from jobqueued.core import record
-from jobqueued.core.host_limits import HostLimits
-from jobqueued.model import SECOND, Record, Run, RunId, RunState, to_text
+from jobqueued.base.instants import SECOND, to_text
+from jobqueued.child.contract import wire
+from jobqueued.child.contract.documents import Record, with_attempt
+from jobqueued.core.records import record
+from jobqueued.core.records.host_limits import HostLimits
+from jobqueued.model.run import Run, RunId
+from jobqueued.model.run_states import RunState
 from jobqueued.state import record_files
 
 NOW = 1_800_000_000 * SECOND

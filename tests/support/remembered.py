@@ -7,16 +7,21 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any, NamedTuple
 
-from jobqueued import events
 from jobqueued.audit import past
 from jobqueued.audit.known import Answer, Known
-from jobqueued.commands import Command, Save, SavePast
-from jobqueued.core import dependencies, record
-from jobqueued.core.dependencies import Standing
-from jobqueued.core.eligibility import Bar, Obstacle, obstacle
-from jobqueued.model import LIVE, MINUTE, SECOND, Claim, Job, Record, Run, RunId, RunState, to_text
+from jobqueued.base.instants import MINUTE, SECOND, to_text
+from jobqueued.child.contract.documents import Record
+from jobqueued.core.records import record
+from jobqueued.core.runs import dependencies
+from jobqueued.core.runs.dependencies import Standing
+from jobqueued.core.runs.eligibility import Bar, Obstacle, obstacle
+from jobqueued.model import events
+from jobqueued.model.commands import Command, Save, SavePast
+from jobqueued.model.job import Claim, Job
+from jobqueued.model.run import Run, RunId
+from jobqueued.model.run_states import LIVE, RunState
+from jobqueued.model.saved import Hold, Past
 from jobqueued.queue.locks import claims_of
-from jobqueued.saved import Hold, Past
 from tests.support.world import World, job
 
 NAMES = ("a", "b", "c", "d", "e")

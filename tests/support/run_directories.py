@@ -7,9 +7,11 @@ from itertools import chain, groupby
 from operator import itemgetter
 from typing import cast
 
-from jobqueued import events
-from jobqueued.commands import Launch
-from jobqueued.model import LIVE, Record, Run, RunId
+from jobqueued.child.contract.documents import Record
+from jobqueued.model import events
+from jobqueued.model.commands import Launch
+from jobqueued.model.run import Run, RunId
+from jobqueued.model.run_states import LIVE
 from jobqueued.runs.marks import IDENTITY
 
 Name = tuple[RunId, int]

@@ -5,13 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from jobqueued.commands import Command, SaveBoot, SaveHold, SaveJob, SaveRun
 from jobqueued.host.log import Log
-from jobqueued.model import RunState
-from jobqueued.paths import Paths
-from jobqueued.saved import SavedJob
+from jobqueued.model.commands import Command, SaveBoot, SaveHold, SaveJob, SaveRun
+from jobqueued.model.run_states import RunState
+from jobqueued.model.saved import SavedJob
+from jobqueued.settings.paths import Paths
 from jobqueued.state.commits import Commits
-from jobqueued.state.store import Store
+from jobqueued.state.db.store import Store
 from jobqueued.state.write_batch import WriteBatch
 from tests.support.states import a_run
 

@@ -9,7 +9,7 @@ import threading
 from pathlib import Path
 from typing import NamedTuple
 
-from jobqueued.child import unix_socket, wire
+from jobqueued.child.contract import unix_socket, wire
 
 
 class Entry(NamedTuple):

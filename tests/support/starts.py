@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from jobqueued.core.host_limits import HostLimits
-from jobqueued.model import RunId
-from jobqueued.state.faults import CommitFailed
-from jobqueued.state.store import Store
+from jobqueued.core.records.host_limits import HostLimits
+from jobqueued.model.run import RunId
+from jobqueued.state.db.faults import CommitFailed
+from jobqueued.state.db.store import Store
 from jobqueued.state.takeover import Takeover
 from jobqueued.state.write_batch import WriteBatch
 from tests.support.records import NOW

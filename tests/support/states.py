@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from jobqueued.model import SECOND, Record, Run, RunId, RunState
-from jobqueued.saved import SavedJob
-from jobqueued.state.store import Store
+from jobqueued.base.instants import SECOND
+from jobqueued.child.contract.documents import Record
+from jobqueued.model.run import Run, RunId
+from jobqueued.model.run_states import RunState
+from jobqueued.model.saved import SavedJob
+from jobqueued.state.db.store import Store
 
 
 def a_run(number: int = 1, job: str = "job", **fields: Any) -> Run:

@@ -25,16 +25,18 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
-from jobqueued import events
-from jobqueued.commands import Command, Launch, Reply, Say, Stop
-from jobqueued.control.views import standing, status
+from jobqueued.base.instants import MINUTE, SECOND, to_datetime
+from jobqueued.control.views.views import standing, status
 from jobqueued.host.messages import VOCABULARY
 from jobqueued.jobfile.reader import read_jobs
-from jobqueued.jobfile.spelling import parse_duration
-from jobqueued.model import MINUTE, SECOND, Claim, LockClientId, RunId, to_datetime
+from jobqueued.jobfile.types.spelling import parse_duration
+from jobqueued.model import events
+from jobqueued.model.commands import Command, Launch, Reply, Say, Stop
+from jobqueued.model.job import Claim
+from jobqueued.model.run import LockClientId, RunId
+from jobqueued.model.saved import Hold
 from jobqueued.runs.launcher_link import unstarted
 from jobqueued.runs.run_directory import Name
-from jobqueued.saved import Hold
 from tests.support.world import MIDNIGHT, World
 
 SCENARIOS = Path(__file__).parents[1] / "scenarios"

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from jobqueued.events import JobsRead
 from jobqueued.jobdir import cron_tables
 from jobqueued.jobdir.scripts import Scripts
 from jobqueued.jobdir.watch import Watch
-from jobqueued.paths import Paths
-from jobqueued.settings import Settings
+from jobqueued.model.events import JobsRead
+from jobqueued.settings.paths import Paths
+from jobqueued.settings.settings import Settings
 
 
 class Tables:

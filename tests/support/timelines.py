@@ -7,7 +7,8 @@ from datetime import datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from jobqueued.model import Record, to_instant, to_text
+from jobqueued.base.instants import to_instant, to_text
+from jobqueued.child.contract.documents import Record
 from tests.support.records import a_record
 
 BEGIN = datetime(2026, 11, 26, tzinfo=ZoneInfo("Europe/Berlin"))

@@ -6,12 +6,13 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
-from jobqueued.commands import Command, ForgetNotice, SaveIncident, SaveNotice, Say
-from jobqueued.model import MINUTE, SECOND, Job, to_text
+from jobqueued.base.instants import MINUTE, SECOND, to_text
+from jobqueued.model.commands import Command, ForgetNotice, SaveIncident, SaveNotice, Say
+from jobqueued.model.job import Job
+from jobqueued.model.notify import Notify, Rule
+from jobqueued.model.saved import Incident, Notice
 from jobqueued.notices.notices import Notices
 from jobqueued.notices.outbox import Message
-from jobqueued.notify import Notify, Rule
-from jobqueued.saved import Incident, Notice
 
 BEGIN = 1_782_900_000 * SECOND
 OPS = Rule(Notify(email=("ops@example.org",)))

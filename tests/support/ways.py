@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from jobqueued.child import posixspawn, spawn
-from jobqueued.child.cgroup import Cgroup
-from jobqueued.child.identity import StartFailed
+from jobqueued.child.processes.cgroup import Cgroup
+from jobqueued.child.start import posixspawn, spawn
+from jobqueued.child.start.identity import StartFailed
 from tests.support.users import ME, NEEDS_ROOT, OTHER
 
 WAYS = [

@@ -7,9 +7,15 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
-from jobqueued import events
-from jobqueued.accounts import Account
-from jobqueued.commands import (
+from jobqueued.base.instants import DAY, SECOND, to_datetime, to_instant, to_text
+from jobqueued.child.contract.documents import Record
+from jobqueued.core.records.host_limits import HostLimits
+from jobqueued.core.scheduler import Scheduler
+from jobqueued.core.state.submitted import share_in
+from jobqueued.core.trace import Line, Recorder
+from jobqueued.model import events
+from jobqueued.model.accounts import Account
+from jobqueued.model.commands import (
     Command,
     ForgetJob,
     ForgetLockClient,
@@ -30,33 +36,16 @@ from jobqueued.commands import (
     Stop,
     WriteRecord,
 )
-from jobqueued.core.host_limits import HostLimits
-from jobqueued.core.scheduler import Scheduler
-from jobqueued.core.submitted import share_in
-from jobqueued.core.trace import Line, Recorder
-from jobqueued.model import (
-    DAY,
-    SECOND,
-    UNBOUNDED,
-    Claim,
-    Job,
-    LockClientId,
-    Now,
-    Record,
-    Run,
-    RunId,
-    to_datetime,
-    to_instant,
-    to_text,
-)
+from jobqueued.model.job import UNBOUNDED, Claim, Job, Now
+from jobqueued.model.run import LockClientId, Run, RunId
+from jobqueued.model.saved import Hold, SavedJob
+from jobqueued.model.submission import FILE, Submission
+from jobqueued.model.users import Owner
 from jobqueued.queue.locks import FLEET, SLOT
 from jobqueued.queue.placement import CPUS, Placed
 from jobqueued.runs.launcher_link import unstarted
 from jobqueued.runs.run_directory import Name
-from jobqueued.saved import Hold, SavedJob
-from jobqueued.submission import FILE, Submission
 from jobqueued.timing.schedule import At, Schedule
-from jobqueued.users import Owner
 from tests.support.run_directories import RunDirectories
 
 MIDNIGHT = to_instant(datetime(2026, 3, 2, tzinfo=UTC))

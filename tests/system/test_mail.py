@@ -14,15 +14,16 @@ from pathlib import Path
 
 import pytest
 
-from jobqueued import events
-from jobqueued.child.documents import NO_OUTPUT, UNKNOWN_OF_ATTEMPT, with_attempt
-from jobqueued.commands import Command, Launch
-from jobqueued.core.host_limits import HostLimits
+from jobqueued.base.instants import MINUTE, SECOND, to_text
+from jobqueued.child.contract.documents import NO_OUTPUT, UNKNOWN_OF_ATTEMPT, Record, with_attempt
+from jobqueued.core.records.host_limits import HostLimits
 from jobqueued.core.scheduler import Scheduler
-from jobqueued.model import MINUTE, SECOND, Job, Now, Record, to_text
+from jobqueued.model import events
+from jobqueued.model.commands import Command, Launch
+from jobqueued.model.job import Job, Now
+from jobqueued.model.notify import Notify
 from jobqueued.notices.notices import Notices
 from jobqueued.notices.outbox import Message
-from jobqueued.notify import Notify
 from tests.support.world import MIDNIGHT, job
 from tests.system.vm import jobs, sh, start, until
 

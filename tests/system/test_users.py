@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from jobqueued.control.varlink import Decoder, encode
+from jobqueued.control.protocol.varlink import Decoder, encode
 from tests.system.vm import LOGS, journal, sh, start, status, until
 
 SETTINGS = "users: {live: 3, interval: 1s, caps: {memory: 96M, swap: 0, tasks: 60}}\n"

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from jobqueued.child.fleet.claims import OVERDUE, ROOT, Claim, Session, created
-from jobqueued.child.fleet.wire import Message, coded
+from jobqueued.child.fleet.etcd.wire import Message, coded
 
 
 def place(host: str, lock: str) -> str:

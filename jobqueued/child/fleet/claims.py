@@ -2,7 +2,7 @@
 
     /jq/hosts/HOST             STORE BOOT LABELS HELD    lives as long as the session; - - is no label, not held
     /jq/jobs/JOB               SPEC SINCE BEFORE WINDOW    the definition in force, and how long (s) etcd remembers
-                                                 occurrences due from a second on, and earlier ones (core/memory)
+                                                 occurrences due from a second on, and earlier ones (core/hosts/memory)
     /jq/overdue/JOB            WHO               the host that reported the job as overdue, and when
     /jq/paused/JOB             WHO               the job is paused for all hosts
     /jq/runs/JOB/SECOND/N      STORE [STATE]     an occurrence, and how it ended; N 2: after its first host was lost
@@ -22,10 +22,10 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from jobqueued.child.contract.tuples import NamedTuple
+from jobqueued.child.fleet.etcd.values import LAST_SECOND
+from jobqueued.child.fleet.etcd.wire import Message, after_all, coded, text
 from jobqueued.child.fleet.lines import RETURNED
-from jobqueued.child.fleet.values import LAST_SECOND
-from jobqueued.child.fleet.wire import Message, after_all, coded, text
-from jobqueued.child.tuples import NamedTuple
 
 ROOT = "/jq/"
 _OCCURRENCE = re.compile(rf"{ROOT}runs/(.+)/([1-9][0-9]{{9}})/([1-9][0-9]{{0,2}})")

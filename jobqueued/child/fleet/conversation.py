@@ -11,15 +11,15 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from jobqueued.child.fleet import claims, skips
 from jobqueued.child.fleet.claims import FREED, NOTHING, OVERDUE, ROOT, SKIPPED, Claim, Found, Session, attempt_of
+from jobqueued.child.fleet.etcd.values import end_of
+from jobqueued.child.fleet.etcd.wire import Message, text
 from jobqueued.child.fleet.known_locks import LOCKS, KnownLocks, Name, Owner, Part, lock_of
 from jobqueued.child.fleet.lines import Line
+from jobqueued.child.fleet.lock_queue import Turns
 from jobqueued.child.fleet.others import Others
 from jobqueued.child.fleet.outgoing import Outgoing
 from jobqueued.child.fleet.requests import Ask, Batch, GiveBack, Pause, Place, Plain
 from jobqueued.child.fleet.skips import Begun, KnownSkips, Mine, Skip
-from jobqueued.child.fleet.turns import Turns
-from jobqueued.child.fleet.values import end_of
-from jobqueued.child.fleet.wire import Message, text
 from jobqueued.child.fleet.writes import Writes
 
 _HOSTS, _JOBS, _PAUSED, _WAIT = (f"{ROOT}{kind}/" for kind in ("hosts", "jobs", "paused", "wait"))

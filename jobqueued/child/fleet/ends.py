@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from jobqueued.child.fleet.claims import FREED, Claim, Found
+from jobqueued.child.fleet.etcd.wire import Message, coded
 from jobqueued.child.fleet.lines import RETURNED
-from jobqueued.child.fleet.wire import Message, coded
 
 
 def end(

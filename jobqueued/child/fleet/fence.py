@@ -27,8 +27,8 @@ from typing import Any, NoReturn, TypeVar
 if __name__ == "__main__":  # when started as a file, it is not in a package yet
     sys.path.append(os.path.dirname(os.path.abspath(f"{__file__}/../../..")))
 
-from jobqueued.child import process
-from jobqueued.child.text import printable
+from jobqueued.child.contract.text import printable
+from jobqueued.child.processes import process
 
 Result = TypeVar("Result")
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Collection, Sequence
 
+from jobqueued.child.contract.tuples import NamedTuple
 from jobqueued.child.fleet import claims
 from jobqueued.child.fleet.claims import ROOT, Found
-from jobqueued.child.fleet.values import Holder, parsed
-from jobqueued.child.tuples import NamedTuple
+from jobqueued.child.fleet.etcd.values import Holder, parsed
 
 LOCKS = f"{ROOT}locks/"
 

@@ -41,7 +41,7 @@ KEY names an occurrence of the fleet (``f1772409660``; ``f1772409660.2`` after i
 SEEN is AGE NUMBER, the last mark of the fleet that this host received ("" 0: none). An etcd that is not that far was
 put back to an earlier state.
 
-SPEC of `publish` and `spec` is the whole value (core/memory.py); a job's runs and skips are claimed with it, too.
+SPEC of `publish` and `spec` is the whole value (core/hosts/memory.py); a job's runs and skips are claimed with it, too.
 
 SINCE is {JOB: SECOND}: the first second whose occurrence may be requested. For earlier occurrences, and for other jobs,
 only `ours` is reported, partly after `up`.

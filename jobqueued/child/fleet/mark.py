@@ -9,10 +9,10 @@ so a host that was down meanwhile notices, too.
 
 from __future__ import annotations
 
+from jobqueued.child.contract.tuples import NamedTuple
 from jobqueued.child.fleet.claims import ROOT, created
-from jobqueued.child.fleet.values import MOST
-from jobqueued.child.fleet.wire import Message, coded, text
-from jobqueued.child.tuples import NamedTuple
+from jobqueued.child.fleet.etcd.values import MOST
+from jobqueued.child.fleet.etcd.wire import Message, coded, text
 
 KEY = f"{ROOT}fleet"
 READING: Message = {"key": coded(KEY)}

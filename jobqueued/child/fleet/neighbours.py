@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from jobqueued.child.fleet.namespace import HOSTS, UP
-from jobqueued.child.fleet.wire import Message, after_all, coded, text
+from jobqueued.child.fleet.etcd.namespace import HOSTS, UP
+from jobqueued.child.fleet.etcd.wire import Message, after_all, coded, text
 
 _MOST, MOST_PARTS = 64, 8
 """Maximum number of hosts in a page, and of pages; a page that is full ends with its last fleet."""

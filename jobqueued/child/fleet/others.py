@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator
 
-from jobqueued.child.fleet import values
+from jobqueued.child.contract.tuples import NamedTuple
 from jobqueued.child.fleet.claims import Found, Loss, attempt_of, next_attempt
+from jobqueued.child.fleet.etcd import values
 from jobqueued.child.fleet.known_locks import Name
 from jobqueued.child.fleet.lines import Line
-from jobqueued.child.tuples import NamedTuple
 
 _TTL, _MOST_GRACE = 10, 86_400
 """Seconds after which an unreachable host has no session; maximum seconds for which a host keeps its locks."""

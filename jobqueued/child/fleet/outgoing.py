@@ -6,11 +6,11 @@ from collections import Counter, deque
 from collections.abc import Collection, Mapping
 
 from jobqueued.child.fleet import claims
+from jobqueued.child.fleet.etcd.wire import Message
 from jobqueued.child.fleet.known_locks import KnownLocks, Name
 from jobqueued.child.fleet.lines import RETURNED
 from jobqueued.child.fleet.requests import Ask, Batch, GiveBack, Plain, Request, transactions
 from jobqueued.child.fleet.skips import Skip
-from jobqueued.child.fleet.wire import Message
 from jobqueued.child.fleet.writes import Writes
 
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 
+from jobqueued.child.contract.tuples import NamedTuple
 from jobqueued.child.fleet import announcements, claims, ends, skips
 from jobqueued.child.fleet.claims import Claim, Found, Session
+from jobqueued.child.fleet.etcd.wire import Message
 from jobqueued.child.fleet.known_locks import KnownLocks, Name, Part
 from jobqueued.child.fleet.skips import Skip
-from jobqueued.child.fleet.wire import Message
-from jobqueued.child.tuples import NamedTuple
 
 
 class Ask(NamedTuple):

@@ -16,13 +16,13 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from typing import Any
 
-from jobqueued.child import atomic_file
+from jobqueued.child.contract import atomic_file
+from jobqueued.child.contract.tuples import NamedTuple
 from jobqueued.child.fleet import claims, mark, neighbours, writes
 from jobqueued.child.fleet.claims import NOTHING, Found, Session
-from jobqueued.child.fleet.gateway import Gateway
+from jobqueued.child.fleet.etcd.gateway import Gateway
+from jobqueued.child.fleet.etcd.wire import Message, after_all, coded, text
 from jobqueued.child.fleet.mark import Mark
-from jobqueued.child.fleet.wire import Message, after_all, coded, text
-from jobqueued.child.tuples import NamedTuple
 
 SECOND = 1_000_000_000
 TTL = 10

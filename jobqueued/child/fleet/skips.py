@@ -13,12 +13,12 @@ from __future__ import annotations
 from collections import defaultdict, deque
 from collections.abc import Mapping
 
+from jobqueued.child.contract.tuples import NamedTuple
 from jobqueued.child.fleet import claims
 from jobqueued.child.fleet.claims import FREED, NOTHING, ROOT, SKIPPED, Claim, Session, created, is_newest
+from jobqueued.child.fleet.etcd.wire import Message, coded
 from jobqueued.child.fleet.known_locks import Name
 from jobqueued.child.fleet.lines import Line
-from jobqueued.child.fleet.wire import Message, coded
-from jobqueued.child.tuples import NamedTuple
 
 _MOST_READ, _DIGITS = 64, 10
 """Maximum occurrences of the range that an answer contains; digits of their seconds."""

@@ -14,15 +14,15 @@ from typing import Any
 from jobqueued.child.fleet import claims, mark, session
 from jobqueued.child.fleet.claims import ROOT, told
 from jobqueued.child.fleet.conversation import Conversation
-from jobqueued.child.fleet.gateway import Gateway, Rejected, Unreachable, nearest_first
+from jobqueued.child.fleet.etcd.gateway import Gateway, Rejected, Unreachable, nearest_first
+from jobqueued.child.fleet.etcd.tls import FILES, Tls
+from jobqueued.child.fleet.etcd.wire import after_all, coded
 from jobqueued.child.fleet.known_locks import Part
 from jobqueued.child.fleet.lines import Line
 from jobqueued.child.fleet.mark import Mark
 from jobqueued.child.fleet.requests import Announce, Overdue, Pause, Place, Publish
 from jobqueued.child.fleet.session import SECOND, TTL, Closed, Leases, NotOver, RunLease
 from jobqueued.child.fleet.skips import Skip
-from jobqueued.child.fleet.tls import FILES, Tls
-from jobqueued.child.fleet.wire import after_all, coded
 
 _ANSWER, _NEWS = 2.0, float(TTL)
 """Timeouts (s) of an answer and of the watch; after that the call is repeated."""

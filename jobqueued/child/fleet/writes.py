@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from jobqueued.child.fleet import neighbours
 from jobqueued.child.fleet.claims import Found, Session, created
-from jobqueued.child.fleet.wire import Message, coded
+from jobqueued.child.fleet.etcd.wire import Message, coded
 
 
 def opening(session: Session, value: str, lease: int) -> Message:

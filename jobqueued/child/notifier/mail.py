@@ -15,12 +15,12 @@ from email.message import EmailMessage
 from email.policy import SMTP
 from email.utils import format_datetime
 
-from jobqueued.child import atomic_file
-from jobqueued.child.documents import Record
+from jobqueued.child.contract import atomic_file
+from jobqueued.child.contract.documents import Record
+from jobqueued.child.contract.text import printable, size
+from jobqueued.child.contract.tuples import NamedTuple
 from jobqueued.child.notifier import mail_delivery, notice_text
 from jobqueued.child.notifier.notice import Event, Never, Notice
-from jobqueued.child.text import printable, size
-from jobqueued.child.tuples import NamedTuple
 
 _SHOWN = 16 << 10
 """Maximum bytes of output, from its end, in the text."""

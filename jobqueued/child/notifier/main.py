@@ -20,9 +20,9 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 if __name__ == "__main__":  # when started as a file, it is not in a package yet
     sys.path.append(os.path.dirname(os.path.abspath(f"{__file__}/../../..")))
 
+from jobqueued.child.contract.text import printable
 from jobqueued.child.notifier import notice
 from jobqueued.child.notifier.notice import Later, Never, Notice, OutOfTime
-from jobqueued.child.text import printable
 
 _LONGEST = 300
 _PR_SET_DUMPABLE = 4

@@ -7,8 +7,8 @@ import ssl
 from collections.abc import Mapping
 from urllib.parse import unquote, urlsplit
 
+from jobqueued.child.contract.tuples import NamedTuple
 from jobqueued.child.notifier.notice import Later, Never, Notice, Refused
-from jobqueued.child.tuples import NamedTuple
 
 
 class Address(NamedTuple):

@@ -14,10 +14,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NotRequired, TypedDict, TypeVar, cast
 from urllib.parse import unquote
 
-from jobqueued.child import atomic_file
-from jobqueued.child.documents import Record
-from jobqueued.child.text import size
-from jobqueued.child.tuples import NamedTuple
+from jobqueued.child.contract import atomic_file
+from jobqueued.child.contract.documents import Record
+from jobqueued.child.contract.text import size
+from jobqueued.child.contract.tuples import NamedTuple
 
 VERSION = 1
 LARGEST = 8 << 20

@@ -6,9 +6,9 @@ import re
 import shlex
 from collections.abc import Iterator
 
+from jobqueued.child.contract.text import counted, printable
 from jobqueued.child.notifier import template as templates
 from jobqueued.child.notifier.notice import Event, Never, Notice
-from jobqueued.child.text import counted, printable
 
 _INFO, _WARNING, _ERROR, _CRITICAL = "info", "warning", "error", "critical"
 _SEVERITY = {

@@ -12,10 +12,10 @@ import select
 import signal
 from collections.abc import Mapping
 
+from jobqueued.child.contract.signals import signal_name
+from jobqueued.child.contract.text import last_line, printable
+from jobqueued.child.contract.tuples import NamedTuple
 from jobqueued.child.notifier.notice import VERSION, Later, Never, Notice, OutOfTime
-from jobqueued.child.signals import signal_name
-from jobqueued.child.text import last_line, printable
-from jobqueued.child.tuples import NamedTuple
 
 TEMPORARY = 75
 """EX_TEMPFAIL of sysexits(3)."""

@@ -7,10 +7,10 @@ import re
 import subprocess
 from collections.abc import Sequence
 
-from jobqueued.child.documents import SLURM_PATH
+from jobqueued.child.contract.documents import SLURM_PATH
+from jobqueued.child.contract.text import last_line, printable
+from jobqueued.child.contract.tuples import NamedTuple
 from jobqueued.child.slurm.ends import Seen
-from jobqueued.child.text import last_line, printable
-from jobqueued.child.tuples import NamedTuple
 
 _SECONDS = 20.0
 """Timeout (s) of a command, in case no controller answers; Slurm's own `MessageTimeout` is 10 s."""

@@ -8,7 +8,7 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
-from jobqueued.child import atomic_file
+from jobqueued.child.contract import atomic_file
 
 _WRAPPER = os.path.join(os.path.dirname(os.path.abspath(__file__)), "wrapper.py")
 _HEAD = b"#!/usr/bin/python3 -I\n"

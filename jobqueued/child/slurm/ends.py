@@ -6,9 +6,9 @@ import signal
 from collections.abc import Mapping
 from typing import Any
 
-from jobqueued.child.reasons import Code, Reason
-from jobqueued.child.text import last_line, printable
-from jobqueued.child.tuples import NamedTuple
+from jobqueued.child.contract.reasons import Code, Reason
+from jobqueued.child.contract.text import last_line, printable
+from jobqueued.child.contract.tuples import NamedTuple
 
 FINAL = frozenset({
     "BOOT_FAIL", "CANCELLED", "COMPLETED", "DEADLINE", "FAILED", "LAUNCH_FAILED", "NODE_FAIL", "OUT_OF_MEMORY",

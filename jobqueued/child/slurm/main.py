@@ -23,9 +23,9 @@ from typing import Any
 if __name__ == "__main__":  # when started as a file, it is not in a package yet
     sys.path.append(os.path.dirname(os.path.abspath(f"{__file__}/../../..")))
 
-from jobqueued.child.documents import SLURM_HELPER
-from jobqueued.child.reasons import Code, Reason
-from jobqueued.child.signals import signal_number
+from jobqueued.child.contract.documents import SLURM_HELPER
+from jobqueued.child.contract.reasons import Code, Reason
+from jobqueued.child.contract.signals import signal_number
 from jobqueued.child.slurm import calls
 from jobqueued.child.slurm.directory import Directory
 from jobqueued.child.slurm.ends import FINAL, GONE, WAITING, Seen, Verdict, is_over_memory, verdict

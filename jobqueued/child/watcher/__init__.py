@@ -1,1 +1,4 @@
-"""The watcher, a process of a user that waits for files; the daemon uses the same code for files of the host's jobs."""
+"""The watcher: a process of a user that waits for files, and reports those that are complete.
+
+The daemon uses `appearing` for files of the host's own jobs. Begin with `appearing`.
+"""

@@ -18,7 +18,7 @@ import stat
 import time
 from collections.abc import Iterable, Iterator
 
-from jobqueued.child.tuples import NamedTuple
+from jobqueued.child.contract.tuples import NamedTuple
 from jobqueued.child.watcher import inotify
 from jobqueued.child.watcher.listing import MOST, SLICE, Listing, Patterns
 

@@ -8,7 +8,7 @@ import os
 import struct
 from collections.abc import Iterator
 
-from jobqueued.child.tuples import NamedTuple
+from jobqueued.child.contract.tuples import NamedTuple
 
 _libc = ctypes.CDLL(None, use_errno=True)
 

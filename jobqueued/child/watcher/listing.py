@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator
 from fnmatch import translate
 from itertools import islice
 
-from jobqueued.child.tuples import NamedTuple
+from jobqueued.child.contract.tuples import NamedTuple
 
 _F_SETSIG = 10
 SLICE = 200

@@ -10,11 +10,12 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from jobqueued import events
 from jobqueued.audit.comparison import EXPIRED, UNKNOWN_FILE, Comparison, Cover, Finding
 from jobqueued.audit.timeline import SLACK, Down, Span, Timeline
-from jobqueued.model import HOUR, MINUTE, SECOND, Job, Overlap, Scope
-from jobqueued.saved import DueChange
+from jobqueued.base.instants import HOUR, MINUTE, SECOND
+from jobqueued.model import events
+from jobqueued.model.job import Job, Overlap, Scope
+from jobqueued.model.saved import DueChange
 from tests.support.audited import AuditedWorld
 from tests.support.world import MIDNIGHT, job
 

@@ -10,10 +10,11 @@ import pytest
 
 from jobqueued.audit.known import Answer, Known
 from jobqueued.audit.past import answer
-from jobqueued.child.reasons import wait_for_dependency
-from jobqueued.core.eligibility import Bar
-from jobqueued.model import HOUR, MINUTE, SECOND, Record, to_text
-from jobqueued.saved import Past
+from jobqueued.base.instants import HOUR, MINUTE, SECOND, to_text
+from jobqueued.child.contract.documents import Record
+from jobqueued.child.contract.reasons import wait_for_dependency
+from jobqueued.core.runs.eligibility import Bar
+from jobqueued.model.saved import Past
 from tests.support.records import NOW, a_record
 from tests.support.remembered import RememberedWorld
 

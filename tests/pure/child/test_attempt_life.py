@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jobqueued.child.attempt import Attempt
-from jobqueued.child.attempt_life import COMMAND_LIVES, NOTHING_TO_END, TABLE, IllegalStep, State, Step, after
-from jobqueued.child.documents import ENDS as STATES_OF_ENDS
-from jobqueued.core.lifecycle import ENDS
+from jobqueued.child.attempt.attempt import Attempt
+from jobqueued.child.attempt.attempt_life import COMMAND_LIVES, NOTHING_TO_END, TABLE, IllegalStep, State, Step, after
+from jobqueued.child.contract.documents import ENDS as STATES_OF_ENDS
+from jobqueued.core.records.lifecycle import ENDS
 
 FINAL = {State.DECLINED, State.LOST, State.OVER}
 

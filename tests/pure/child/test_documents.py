@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from jobqueued.child.documents import AttemptRecord, Journal, Output, OwnerRecord, Record, TriggeredBy
+from jobqueued.child.contract.documents import AttemptRecord, Journal, Output, OwnerRecord, Record, TriggeredBy
 from tests.support import REPO
 from tests.support.papers import fields
 

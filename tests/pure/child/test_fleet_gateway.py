@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from jobqueued.child.fleet import gateway
+from jobqueued.child.fleet.etcd import gateway
 
 
 def test_each_member_has_its_share() -> None:

@@ -18,11 +18,11 @@ import pytest
 from jobqueued.child.fleet import claims, lines, writes
 from jobqueued.child.fleet.claims import NOTHING, Found, Session, kept
 from jobqueued.child.fleet.conversation import Conversation
+from jobqueued.child.fleet.etcd.wire import Message, text
 from jobqueued.child.fleet.known_locks import Part
 from jobqueued.child.fleet.lines import Line
 from jobqueued.child.fleet.requests import Announce, Batch, Overdue, Pause, Place, Publish, Request
 from jobqueued.child.fleet.skips import Skip
-from jobqueued.child.fleet.wire import Message, text
 from tests.support import REPO
 from tests.support.fake_etcd import FakeEtcd, LeaseOver
 

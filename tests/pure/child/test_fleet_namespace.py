@@ -8,8 +8,8 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from jobqueued.child.fleet.namespace import named, nameless
-from jobqueued.child.fleet.wire import coded, text
+from jobqueued.child.fleet.etcd.namespace import named, nameless
+from jobqueued.child.fleet.etcd.wire import coded, text
 
 _NAMES = st.from_regex("[a-z0-9][a-z0-9._-]{0,8}", fullmatch=True)
 _TEXTS = st.one_of(st.text(), st.sampled_from(['"key": "L2pxL2E="', '\\"key\\":\\"L2pxL2E=\\"', "/jq/x", "L2pxL2E="]))

@@ -6,8 +6,8 @@ import pytest
 
 from jobqueued.child.fleet.claims import Session
 from jobqueued.child.fleet.conversation import Conversation
+from jobqueued.child.fleet.etcd.wire import text
 from jobqueued.child.fleet.known_locks import Part
-from jobqueued.child.fleet.wire import text
 from tests.support.fake_etcd import FakeEtcd
 
 LEASES = {"run": 1, "lock": 2, "session": 3}

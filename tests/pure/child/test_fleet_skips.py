@@ -9,8 +9,8 @@ import pytest
 from jobqueued.child.fleet import claims, skips
 from jobqueued.child.fleet.claims import Claim, Granted, Newer, Session, SessionOver, Stale, Taken
 from jobqueued.child.fleet.conversation import Conversation
+from jobqueued.child.fleet.etcd.wire import coded
 from jobqueued.child.fleet.skips import Begun, KnownSkips, Mine, Skip
-from jobqueued.child.fleet.wire import coded
 from tests.support.fake_etcd import FakeEtcd
 
 FIRST = 1772409600

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from jobqueued.child.fleet.turns import MOMENT, Turns
+from jobqueued.child.fleet.lock_queue import MOMENT, Turns
 
 
 def line(*hosts: str) -> Turns:

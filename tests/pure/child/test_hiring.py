@@ -11,8 +11,9 @@ from itertools import pairwise
 
 import pytest
 
-from jobqueued.child import seat, tree
-from jobqueued.child.seat import PATIENCE, PAUSE, YOUNG, Hiring
+from jobqueued.child import worker
+from jobqueued.child.processes import tree
+from jobqueued.child.worker import PATIENCE, PAUSE, YOUNG, Hiring
 
 CPUS, AT_ONCE, ENOUGH, LONGEST = 2, 2, 8, 0.25
 """What a host with two CPUs has."""
@@ -91,7 +92,7 @@ class Crowd:
 def two_cpus(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever the host has that the tests run on."""
     for name, value in {"AT_ONCE": AT_ONCE, "ENOUGH": ENOUGH, "LONGEST": LONGEST}.items():
-        monkeypatch.setattr(seat, name, value)
+        monkeypatch.setattr(worker, name, value)
 
 
 @pytest.fixture
@@ -101,7 +102,7 @@ def crowd(monkeypatch: pytest.MonkeyPatch) -> Callable[[int, list[tuple[float, f
     def made(load: int, attempts: list[tuple[float, float]]) -> Crowd:
         it = Crowd(load, deque(attempts))
         monkeypatch.setattr(tree, "wants_cpu", lambda pid: it.all[pid].until <= it.now)
-        monkeypatch.setattr(seat, "_is_crowded", lambda: load + len(it.wanting()) + 1 > CPUS)
+        monkeypatch.setattr(worker, "_is_crowded", lambda: load + len(it.wanting()) + 1 > CPUS)
         return it
 
     return made
@@ -157,7 +158,7 @@ def test_old_ones_delay_nobody(load: int, crowd: Made) -> None:
 def test_rest(monkeypatch: pytest.MonkeyPatch) -> None:
     """The launcher sleeps until one more may be worth it: a moment after a hand-over, longer where all are served."""
     monkeypatch.setattr(tree, "wants_cpu", lambda _pid: True)
-    monkeypatch.setattr(seat, "_is_crowded", lambda: True)
+    monkeypatch.setattr(worker, "_is_crowded", lambda: True)
     hiring, now = Hiring(), 1000.0
     pool = [Busy(number, now, 1.0, now) for number in range(ENOUGH)]
     hiring.handed_over(now)
@@ -191,5 +192,5 @@ def test_crowded(told: str | None, wanted: bool, monkeypatch: pytest.MonkeyPatch
         return io.BytesIO(told.encode())
 
     monkeypatch.setattr(os, "cpu_count", lambda: 4)
-    monkeypatch.setattr(seat, "open", opened, raising=False)
-    assert seat._is_crowded() is wanted
+    monkeypatch.setattr(worker, "open", opened, raising=False)
+    assert worker._is_crowded() is wanted

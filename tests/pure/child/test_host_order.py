@@ -6,8 +6,8 @@ from collections import Counter
 
 import pytest
 
-from jobqueued.child.fleet.host_order import HostOrder
-from jobqueued.model import SECOND
+from jobqueued.base.instants import SECOND
+from jobqueued.child.fleet.etcd.host_order import HostOrder
 
 THINGS = [f"backup f{1_772_409_660 + 60 * number}" for number in range(3000)]
 

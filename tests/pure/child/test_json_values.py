@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from jobqueued.child.json_values import compact, line
+from jobqueued.child.contract.json_values import compact, line
 
 
 @pytest.mark.parametrize("document", [{}, {"a": [1, 2.5, None, True], "b": {"c": "é\n\0"}}, {"x": [{}, {}] * 3}])

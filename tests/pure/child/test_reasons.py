@@ -15,9 +15,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jobqueued.child import reasons
-from jobqueued.child.reasons import Code, Reason, fields, label, of, of_record, parse
-from jobqueued.state.rows import NONSENSE
+from jobqueued.child.contract import reasons
+from jobqueued.child.contract.reasons import Code, Reason, fields, label, of, of_record, parse
+from jobqueued.state.db.rows import NONSENSE
 from tests.support import REPO
 
 WORDS = st.text("abc 012:;(),_-/@é", min_size=1, max_size=12)

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jobqueued.child.json_values import DEEPEST, compact
-from jobqueued.child.telemetry import MOST, Refused, merged, said
+from jobqueued.child.contract.json_values import DEEPEST, compact
+from jobqueued.child.hooks.telemetry import MOST, Refused, merged, said
 
 DEEP = '{"a":' * DEEPEST + "1" + "}" * DEEPEST
 FULL = '{"a":"' + "x" * (MOST - len('{"a":""}')) + '"}'

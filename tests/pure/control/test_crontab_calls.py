@@ -8,9 +8,9 @@ from typing import Any, cast
 
 import pytest
 
-from jobqueued.control.crontab_calls import CrontabCalls
-from jobqueued.control.declaration import bound
-from jobqueued.control.peers import Peer
+from jobqueued.control.calls.crontab_calls import CrontabCalls
+from jobqueued.control.protocol.declaration import bound
+from jobqueued.control.protocol.peers import Peer
 from tests.support.askers import asker
 
 

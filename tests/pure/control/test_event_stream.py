@@ -8,12 +8,12 @@ from typing import Any, cast
 
 import pytest
 
-from jobqueued.control.access import Rank
-from jobqueued.control.event_stream import MOST, EventStream
-from jobqueued.control.peers import Peer
-from jobqueued.control.varlink import VarlinkError
-from jobqueued.model import Now
-from jobqueued.users import Owner
+from jobqueued.control.calls.event_stream import MOST, EventStream
+from jobqueued.control.protocol.access import Rank
+from jobqueued.control.protocol.peers import Peer
+from jobqueued.control.protocol.varlink import VarlinkError
+from jobqueued.model.job import Now
+from jobqueued.model.users import Owner
 from tests.support.askers import asker
 
 ALICE, BOB = Owner(1001, "alice"), Owner(1002, "bob")

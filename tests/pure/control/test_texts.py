@@ -8,14 +8,14 @@ from typing import Any, cast
 
 import pytest
 
-from jobqueued.control import texts, views
-from jobqueued.control.peers import Peer
-from jobqueued.control.texts import _PUBLIC_FOR as PUBLIC_FOR
-from jobqueued.control.texts import _SLICE as SLICE
-from jobqueued.control.texts import _USERS as USERS
-from jobqueued.control.texts import Texts, gathered
-from jobqueued.events import PauseAsked
-from jobqueued.users import Owner
+from jobqueued.control.protocol.peers import Peer
+from jobqueued.control.views import texts, views
+from jobqueued.control.views.texts import _PUBLIC_FOR as PUBLIC_FOR
+from jobqueued.control.views.texts import _SLICE as SLICE
+from jobqueued.control.views.texts import _USERS as USERS
+from jobqueued.control.views.texts import Texts, gathered
+from jobqueued.model.events import PauseAsked
+from jobqueued.model.users import Owner
 from tests.support import askers
 from tests.support.metrics import Measured
 from tests.support.world import World, job

@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jobqueued import __version__
-from jobqueued.control.interface import INTERFACE
-from jobqueued.control.varlink import LIMIT, Decoder, Message, MessageError, Service, VarlinkError, encode
+from jobqueued.control.protocol.interface import INTERFACE
+from jobqueued.control.protocol.varlink import LIMIT, Decoder, Message, MessageError, Service, VarlinkError, encode
 
 SERVICE = "org.varlink.service"
 METHODS = ("Status", "List", "Describe", "Show", "Run", "Wait")

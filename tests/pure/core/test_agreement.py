@@ -8,10 +8,11 @@ from typing import Any
 
 import pytest
 
-from jobqueued.control.views import standing, status
-from jobqueued.core.agreement import spec_of
-from jobqueued.core.memory import parse_definition
-from jobqueued.model import SECOND, CatchUp, Claim, Job, Scope
+from jobqueued.base.instants import SECOND
+from jobqueued.control.views.views import standing, status
+from jobqueued.core.hosts.memory import parse_definition
+from jobqueued.core.jobs.agreement import spec_of
+from jobqueued.model.job import CatchUp, Claim, Job, Scope
 from tests.support.fleet import Fleet, Host
 from tests.support.world import job
 

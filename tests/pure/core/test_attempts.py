@@ -7,13 +7,15 @@ from typing import Any
 
 import pytest
 
-from jobqueued import events
-from jobqueued.commands import NoteWhole, RemoveMarks, Say, Stop
-from jobqueued.model import HOUR, MINUTE, SECOND, Claim, On, Overlap, Run, RunId, RunState
+from jobqueued.base.instants import HOUR, MINUTE, SECOND
+from jobqueued.model import events
+from jobqueued.model.commands import NoteWhole, RemoveMarks, Say, Stop
+from jobqueued.model.job import Claim, On, Overlap
+from jobqueued.model.run import Run, RunId
+from jobqueued.model.run_states import RunState, Unstarted
+from jobqueued.model.saved import Hold
+from jobqueued.model.users import Owner
 from jobqueued.queue.locks import HOST, SLOT
-from jobqueued.run_states import Unstarted
-from jobqueued.saved import Hold
-from jobqueued.users import Owner
 from tests.support.world import MIDNIGHT, World, ended, job, submission
 
 A, B = RunId("a", 1), RunId("a", 2)

@@ -7,11 +7,13 @@ from typing import Any
 
 import pytest
 
-from jobqueued import events
-from jobqueued.control.views import exclusive, standing, status
-from jobqueued.core.attention import Attention, is_over
-from jobqueued.model import HOUR, MINUTE, SECOND, Job, On, Overlap, RunId, to_datetime
-from jobqueued.notify import Late
+from jobqueued.base.instants import HOUR, MINUTE, SECOND, to_datetime
+from jobqueued.control.views.views import exclusive, standing, status
+from jobqueued.core.explain.attention import Attention, is_over
+from jobqueued.model import events
+from jobqueued.model.job import Job, On, Overlap
+from jobqueued.model.notify import Late
+from jobqueued.model.run import RunId
 from jobqueued.timing.schedule import At
 from tests.support.world import MIDNIGHT, World, job
 

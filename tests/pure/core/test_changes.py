@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from jobqueued.commands import ForgetJob, ForgetRun, SaveBoot, SaveHold, SaveJob, SaveRun, SaveSubmission
-from jobqueued.core.changes import Changes
-from jobqueued.model import Run, RunId
-from jobqueued.saved import SavedJob
+from jobqueued.core.state.changes import Changes
+from jobqueued.model.commands import ForgetJob, ForgetRun, SaveBoot, SaveHold, SaveJob, SaveRun, SaveSubmission
+from jobqueued.model.run import Run, RunId
+from jobqueued.model.saved import SavedJob
 from tests.support.world import ended
 
 RUN = Run(id=RunId("a", 1), key="k", due=1, queued=1, arrival=1)

@@ -7,11 +7,14 @@ from typing import Any, cast
 
 import pytest
 
-from jobqueued import events
-from jobqueued.child.reasons import Code, Reason, fields, parse
-from jobqueued.commands import RemoveMarks, Reply, Say, Stop, WriteRecord
-from jobqueued.model import HOUR, MINUTE, SECOND, Record, RunId, RunState, to_text
-from jobqueued.saved import Hold
+from jobqueued.base.instants import HOUR, MINUTE, SECOND, to_text
+from jobqueued.child.contract.documents import Record
+from jobqueued.child.contract.reasons import Code, Reason, fields, parse
+from jobqueued.model import events
+from jobqueued.model.commands import RemoveMarks, Reply, Say, Stop, WriteRecord
+from jobqueued.model.run import RunId
+from jobqueued.model.run_states import RunState
+from jobqueued.model.saved import Hold
 from tests.support.world import World, ended, job
 
 A = RunId("a", 1)

@@ -7,12 +7,15 @@ from dataclasses import replace
 
 import pytest
 
-from jobqueued.core.dependencies import Standing, hold_back, note_outcome, satisfy, verdict
-from jobqueued.core.job_state import Fault, Invalidity
-from jobqueued.core.scheduler_state import SchedulerState
-from jobqueued.core.turn import Turn
-from jobqueued.model import HOUR, MINUTE, Job, Run, RunId, RunState
-from jobqueued.saved import Outcome
+from jobqueued.base.instants import HOUR, MINUTE
+from jobqueued.core.runs.dependencies import Standing, hold_back, note_outcome, satisfy, verdict
+from jobqueued.core.state.job_state import Fault, Invalidity
+from jobqueued.core.state.scheduler_state import SchedulerState
+from jobqueued.core.state.turn import Turn
+from jobqueued.model.job import Job
+from jobqueued.model.run import Run, RunId
+from jobqueued.model.run_states import RunState
+from jobqueued.model.saved import Outcome
 from tests.support.world import MIDNIGHT, World, ended, job
 
 BEFORE, DUE = MIDNIGHT + 10 * HOUR, MIDNIGHT + 11 * HOUR

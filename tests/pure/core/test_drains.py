@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from jobqueued.model import HOUR, MINUTE, Claim, Job, RunId
+from jobqueued.base.instants import HOUR, MINUTE
+from jobqueued.model.job import Claim, Job
+from jobqueued.model.run import RunId
 from jobqueued.queue.drains import Drains
 from tests.support.world import World, job
 

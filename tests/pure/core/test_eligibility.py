@@ -7,11 +7,12 @@ from typing import Any
 
 import pytest
 
-from jobqueued import events
-from jobqueued.commands import Say
-from jobqueued.core.eligibility import planned
-from jobqueued.model import HOUR, MINUTE, SECOND, RunId
-from jobqueued.saved import Hold
+from jobqueued.base.instants import HOUR, MINUTE, SECOND
+from jobqueued.core.runs.eligibility import planned
+from jobqueued.model import events
+from jobqueued.model.commands import Say
+from jobqueued.model.run import RunId
+from jobqueued.model.saved import Hold
 from tests.support.world import MIDNIGHT, World, job
 
 A, B = RunId("a", 1), RunId("a", 2)
@@ -106,7 +107,7 @@ def test_what_a_further_attempt_is_after_an_edit(edit: dict[str, Any], reason: s
 
 def test_timers_of_what_is_over(monkeypatch: pytest.MonkeyPatch) -> None:
     """They are forgotten as new ones come."""
-    monkeypatch.setattr("jobqueued.core.timers._MANY", 5)
+    monkeypatch.setattr("jobqueued.core.state.timers._MANY", 5)
     world = World(job("a", start_deadline=HOUR))
     for ticket in range(20):
         world.run("a", ticket)

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from jobqueued.child.json_values import DEEPEST
-from jobqueued.core import event_data
-from jobqueued.core.event_data import MOST
+from jobqueued.child.contract.json_values import DEEPEST
+from jobqueued.core.records import event_data
+from jobqueued.core.records.event_data import MOST
 
 
 def nested(levels: int) -> dict[str, Any]:

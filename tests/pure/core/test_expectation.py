@@ -6,10 +6,11 @@ from typing import Any
 
 import pytest
 
-from jobqueued import events
-from jobqueued.commands import Reply, Say
-from jobqueued.model import DAY, HOUR, MINUTE, Job
-from jobqueued.notify import Notify, Webhook
+from jobqueued.base.instants import DAY, HOUR, MINUTE
+from jobqueued.model import events
+from jobqueued.model.commands import Reply, Say
+from jobqueued.model.job import Job
+from jobqueued.model.notify import Notify, Webhook
 from tests.support.world import MIDNIGHT, World, job
 
 NOTIFY = Notify(email=("a@example.org",), webhook=(Webhook("https://example.org/x", headers=(("A", "b"),)),))

@@ -9,18 +9,20 @@ from typing import Any
 
 import pytest
 
-from jobqueued import events
+from jobqueued.base.instants import HOUR, MINUTE, SECOND
+from jobqueued.base.replace import changed
 from jobqueued.child.fleet.claims import ROOT, Found, Session
 from jobqueued.child.fleet.conversation import Conversation
-from jobqueued.commands import FleetCommand, GiveBack
-from jobqueued.copies import changed
-from jobqueued.core.elsewhere import Span
-from jobqueued.core.fleet import _covers
-from jobqueued.core.holders import PARKED
-from jobqueued.fleet import FLEET, FleetUp
-from jobqueued.model import HOUR, MINUTE, SECOND, CatchUp, Claim, LockClientId, On, Overlap, RunId, Scope
+from jobqueued.core.fleet.fleet import _covers
+from jobqueued.core.hosts.claimed_by_others import Span
+from jobqueued.core.state.holders import PARKED
+from jobqueued.model import events
+from jobqueued.model.commands import FleetCommand, GiveBack
+from jobqueued.model.fleet import FLEET, FleetUp
+from jobqueued.model.job import CatchUp, Claim, On, Overlap, Scope
+from jobqueued.model.run import LockClientId, RunId
+from jobqueued.model.saved import Hold
 from jobqueued.queue.locks import places_of
-from jobqueued.saved import Hold
 from jobqueued.timing.schedule import Every
 from tests.support.fleet import PATIENCE, Agent, Fleet, Host, Rules
 from tests.support.fleet_life import FleetLife

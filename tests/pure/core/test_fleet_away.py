@@ -8,10 +8,11 @@ from random import Random
 
 import pytest
 
-from jobqueued import events
-from jobqueued.core.fleet import _FORGOTTEN
-from jobqueued.fleet import FleetMark, FleetUp
-from jobqueued.model import DAY, HOUR, MINUTE, SECOND, CatchUp, Claim, Job, Scope
+from jobqueued.base.instants import DAY, HOUR, MINUTE, SECOND
+from jobqueued.core.fleet.fleet import _FORGOTTEN
+from jobqueued.model import events
+from jobqueued.model.fleet import FleetMark, FleetUp
+from jobqueued.model.job import CatchUp, Claim, Job, Scope
 from tests.support.fleet import Fleet, Host
 from tests.support.world import MIDNIGHT, job
 

@@ -12,9 +12,12 @@ from typing import NamedTuple
 
 import pytest
 
-from jobqueued.commands import Ask, GiveBack, Launch
-from jobqueued.fleet import FLEET
-from jobqueued.model import HOUR, LIVE, PENDING, SECOND, Claim, RunId, Scope
+from jobqueued.base.instants import HOUR, SECOND
+from jobqueued.model.commands import Ask, GiveBack, Launch
+from jobqueued.model.fleet import FLEET
+from jobqueued.model.job import Claim, Scope
+from jobqueued.model.run import RunId
+from jobqueued.model.run_states import LIVE, PENDING
 from tests.support.fleet import Fleet, Rules
 from tests.support.world import MIDNIGHT, job
 

@@ -6,16 +6,16 @@ from random import Random
 
 import pytest
 
-from jobqueued import events
 from jobqueued.child.fleet import mark, session
 from jobqueued.child.fleet.claims import ROOT
-from jobqueued.child.fleet.gateway import Gateway
+from jobqueued.child.fleet.etcd.gateway import Gateway
+from jobqueued.child.fleet.etcd.values import MOST
 from jobqueued.child.fleet.mark import Mark
 from jobqueued.child.fleet.uplink import Uplink
-from jobqueued.child.fleet.values import MOST
-from jobqueued.commands import Accept, Launch
-from jobqueued.fleet import FleetMark
-from jobqueued.model import Scope
+from jobqueued.model import events
+from jobqueued.model.commands import Accept, Launch
+from jobqueued.model.fleet import FleetMark
+from jobqueued.model.job import Scope
 from tests.support.fake_etcd import FakeEtcd
 from tests.support.fleet import Fleet, Host
 from tests.support.world import World, job

@@ -10,14 +10,15 @@ from typing import Any
 
 import pytest
 
+from jobqueued.base.instants import DAY, HOUR, MINUTE, SECOND
+from jobqueued.base.replace import changed
 from jobqueued.child.fleet.session import _MARGIN
-from jobqueued.copies import changed
-from jobqueued.core.agreement import spec_of
-from jobqueued.core.fleet import _FORGOTTEN
-from jobqueued.core.fleet_state import FleetState
-from jobqueued.core.memory import Definition, next_definition, parse_definition
-from jobqueued.fleet import FleetMark, Returned
-from jobqueued.model import DAY, HOUR, MINUTE, SECOND, CatchUp, Claim, Job, Scope
+from jobqueued.core.fleet.fleet import _FORGOTTEN
+from jobqueued.core.hosts.fleet_state import FleetState
+from jobqueued.core.hosts.memory import Definition, next_definition, parse_definition
+from jobqueued.core.jobs.agreement import spec_of
+from jobqueued.model.fleet import FleetMark, Returned
+from jobqueued.model.job import CatchUp, Claim, Job, Scope
 from tests.support.fleet import Fleet, Host
 from tests.support.fleet_life import FleetLife
 from tests.support.world import MIDNIGHT, job

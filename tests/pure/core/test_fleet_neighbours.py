@@ -8,14 +8,14 @@ from typing import Any, cast
 
 import pytest
 
+from jobqueued.base.instants import SECOND
 from jobqueued.child.fleet import neighbours, session
 from jobqueued.child.fleet.claims import Found
-from jobqueued.child.fleet.gateway import Gateway
-from jobqueued.child.fleet.namespace import named, nameless
+from jobqueued.child.fleet.etcd.gateway import Gateway
+from jobqueued.child.fleet.etcd.namespace import named, nameless
+from jobqueued.child.fleet.etcd.wire import Message, coded
 from jobqueued.child.fleet.others import Others
-from jobqueued.child.fleet.wire import Message, coded
-from jobqueued.fleet import FleetSettings, FleetTrouble
-from jobqueued.model import SECOND
+from jobqueued.model.fleet import FleetSettings, FleetTrouble
 from jobqueued.runs.fleet_neighbours import Neighbours, common_of, to_json
 from tests.support.fake_etcd import FakeEtcd
 

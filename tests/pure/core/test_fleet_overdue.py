@@ -9,14 +9,15 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from jobqueued.base.instants import HOUR, SECOND
+from jobqueued.base.replace import changed
 from jobqueued.child.fleet.claims import OVERDUE
-from jobqueued.commands import Say, TellOverdue
-from jobqueued.copies import changed
-from jobqueued.core import expectation, fleet_overdue
-from jobqueued.core.turn import Turn
-from jobqueued.events import HostSeen
-from jobqueued.fleet import FleetUp, SaidOverdue
-from jobqueued.model import HOUR, SECOND, Job, Scope
+from jobqueued.core.late import expectation, fleet_overdue
+from jobqueued.core.state.turn import Turn
+from jobqueued.model.commands import Say, TellOverdue
+from jobqueued.model.events import HostSeen
+from jobqueued.model.fleet import FleetUp, SaidOverdue
+from jobqueued.model.job import Job, Scope
 from jobqueued.notices import happenings
 from tests.support.fleet import Fleet, Host
 from tests.support.world import MIDNIGHT, World, job

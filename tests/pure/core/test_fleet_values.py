@@ -11,11 +11,13 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from jobqueued.child.fleet import values
+from jobqueued.base.instants import HOUR, SECOND
 from jobqueued.child.fleet.claims import ROOT
-from jobqueued.core import fleet_overdue, pauses
+from jobqueued.child.fleet.etcd import values
+from jobqueued.core.jobs import pauses
+from jobqueued.core.late import fleet_overdue
 from jobqueued.host.messages import VOCABULARY
-from jobqueued.model import HOUR, SECOND, Claim, Scope
+from jobqueued.model.job import Claim, Scope
 from jobqueued.queue.locks import FLEET
 from tests.support.fleet import Fleet
 from tests.support.world import MIDNIGHT, job

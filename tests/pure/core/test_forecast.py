@@ -6,11 +6,13 @@ from datetime import datetime
 
 import pytest
 
-from jobqueued import events
-from jobqueued.control.monitor import processes
-from jobqueued.model import HOUR, MINUTE, SECOND, Claim, Escalation, Job, LockClientId, to_instant
-from jobqueued.saved import Hold, JobStats, SavedJob
-from jobqueued.users import Owner
+from jobqueued.base.instants import HOUR, MINUTE, SECOND, to_instant
+from jobqueued.control.calls.monitor import processes
+from jobqueued.model import events
+from jobqueued.model.job import Claim, Escalation, Job
+from jobqueued.model.run import LockClientId
+from jobqueued.model.saved import Hold, JobStats, SavedJob
+from jobqueued.model.users import Owner
 from tests.support.world import World, job
 
 FLAT = Escalation(0)

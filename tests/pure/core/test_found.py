@@ -7,8 +7,10 @@ from typing import Any
 
 import pytest
 
-from jobqueued import events
-from jobqueued.model import HOUR, MINUTE, SECOND, CatchUp, Claim, Job, Now, On, Run, RunId
+from jobqueued.base.instants import HOUR, MINUTE, SECOND
+from jobqueued.model import events
+from jobqueued.model.job import CatchUp, Claim, Job, Now, On
+from jobqueued.model.run import Run, RunId
 from tests.support.world import MIDNIGHT, World, ended, job
 
 

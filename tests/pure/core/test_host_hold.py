@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from jobqueued import events
-from jobqueued.commands import Reply, SaveHold, Say
-from jobqueued.core.host_hold import halt
-from jobqueued.model import HOUR
-from jobqueued.saved import Hold
+from jobqueued.base.instants import HOUR
+from jobqueued.core.runs.host_hold import halt
+from jobqueued.model import events
+from jobqueued.model.commands import Reply, SaveHold, Say
+from jobqueued.model.saved import Hold
 from tests.support.world import MIDNIGHT, World, job
 
 PLAIN, UNTIL, DRAIN = Hold("alice"), Hold("bob", MIDNIGHT + HOUR), Hold("carol", None, "boot1")

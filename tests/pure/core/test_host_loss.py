@@ -11,12 +11,14 @@ from types import SimpleNamespace
 
 import pytest
 
-from jobqueued import events
-from jobqueued.commands import Ask, GiveBack, Launch, WriteRecord
-from jobqueued.core import host_loss
-from jobqueued.fleet import FLEET, FleetUp
-from jobqueued.model import LIVE, MINUTE, PENDING, SECOND, Claim, Job, OnHostLoss, RunState, Scope
-from jobqueued.saved import Hold
+from jobqueued.base.instants import MINUTE, SECOND
+from jobqueued.core.attempts import host_loss
+from jobqueued.model import events
+from jobqueued.model.commands import Ask, GiveBack, Launch, WriteRecord
+from jobqueued.model.fleet import FLEET, FleetUp
+from jobqueued.model.job import Claim, Job, OnHostLoss, Scope
+from jobqueued.model.run_states import LIVE, PENDING, RunState
+from jobqueued.model.saved import Hold
 from tests.support.fleet import PATIENCE, TTL, Fleet, Host
 from tests.support.world import job
 

@@ -6,8 +6,9 @@ from dataclasses import replace
 
 import pytest
 
-from jobqueued import events
-from jobqueued.model import MINUTE, SECOND, Run, RunId
+from jobqueued.base.instants import MINUTE, SECOND
+from jobqueued.model import events
+from jobqueued.model.run import Run, RunId
 from tests.support.world import World, ended, job
 
 HOURLY = "0 * * * *"

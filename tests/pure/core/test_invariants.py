@@ -7,12 +7,14 @@ from dataclasses import replace
 
 import pytest
 
-from jobqueued import events
-from jobqueued.commands import SaveSubmission
-from jobqueued.core.invariants import validate
-from jobqueued.core.job_state import Delay
-from jobqueued.core.scheduler_state import SchedulerState
-from jobqueued.model import Claim, LockClientId, RunId, RunState
+from jobqueued.core.state.invariants import validate
+from jobqueued.core.state.job_state import Delay
+from jobqueued.core.state.scheduler_state import SchedulerState
+from jobqueued.model import events
+from jobqueued.model.commands import SaveSubmission
+from jobqueued.model.job import Claim
+from jobqueued.model.run import LockClientId, RunId
+from jobqueued.model.run_states import RunState
 from tests.support.world import World, job
 
 LIVE, WAITS, DUE, LATER = RunId("live", 1), RunId("queued", 1), RunId("queued", 2), RunId("retried", 1)

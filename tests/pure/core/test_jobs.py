@@ -7,11 +7,13 @@ from typing import Any
 
 import pytest
 
-from jobqueued import events
-from jobqueued.accounts import Account, accounts
-from jobqueued.commands import Reply, Say
-from jobqueued.model import HOUR, MINUTE, SECOND, CatchUp, Job, Overlap, RunId, to_datetime
-from jobqueued.run_states import Unstarted
+from jobqueued.base.instants import HOUR, MINUTE, SECOND, to_datetime
+from jobqueued.model import events
+from jobqueued.model.accounts import Account, accounts
+from jobqueued.model.commands import Reply, Say
+from jobqueued.model.job import CatchUp, Job, Overlap
+from jobqueued.model.run import RunId
+from jobqueued.model.run_states import Unstarted
 from jobqueued.runs.launcher_link import unstarted
 from jobqueued.runs.run_directory import Name
 from jobqueued.timing.schedule import At, Schedule

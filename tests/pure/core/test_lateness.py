@@ -6,13 +6,15 @@ from typing import Any
 
 import pytest
 
-from jobqueued import events
-from jobqueued.commands import Say
-from jobqueued.core.patience import Deadlines
-from jobqueued.core.usual import noted
-from jobqueued.model import HOUR, MINUTE, SECOND, Job, RunId
-from jobqueued.notify import Late
-from jobqueued.saved import Hold, SavedJob
+from jobqueued.base.instants import HOUR, MINUTE, SECOND
+from jobqueued.core.records.usual import noted
+from jobqueued.core.state.lateness_deadlines import Deadlines
+from jobqueued.model import events
+from jobqueued.model.commands import Say
+from jobqueued.model.job import Job
+from jobqueued.model.notify import Late
+from jobqueued.model.run import RunId
+from jobqueued.model.saved import Hold, SavedJob
 from tests.support.world import MIDNIGHT, World, job
 
 A = RunId("a", 1)

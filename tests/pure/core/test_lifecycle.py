@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jobqueued.core.lifecycle import ENDS, TABLE, IllegalStep, Step, after
-from jobqueued.model import LIVE, PENDING, RunState
+from jobqueued.core.records.lifecycle import ENDS, TABLE, IllegalStep, Step, after
+from jobqueued.model.run_states import LIVE, PENDING, RunState
 from tests.support import REPO
 
 FINAL = frozenset(RunState) - LIVE - PENDING

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from jobqueued import events
-from jobqueued.commands import ForgetLockClient, MarkLockHolder, Reply, Say
-from jobqueued.model import HOUR, MINUTE, Claim, LockClientId, RunId
-from jobqueued.run_states import Unstarted
-from jobqueued.saved import Hold
+from jobqueued.base.instants import HOUR, MINUTE
+from jobqueued.model import events
+from jobqueued.model.commands import ForgetLockClient, MarkLockHolder, Reply, Say
+from jobqueued.model.job import Claim
+from jobqueued.model.run import LockClientId, RunId
+from jobqueued.model.run_states import Unstarted
+from jobqueued.model.saved import Hold
 from tests.support.world import World, job
 
 TAPE, DB = Claim("tape", exclusive=True), Claim("db", exclusive=True)

@@ -17,27 +17,16 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from jobqueued import events
-from jobqueued.model import (
-    HOUR,
-    MINUTE,
-    SECOND,
-    CatchUp,
-    Claim,
-    Escalation,
-    Job,
-    LockClientId,
-    On,
-    Overlap,
-    Run,
-    RunId,
-    RunState,
-)
-from jobqueued.notify import Late
+from jobqueued.base.instants import HOUR, MINUTE, SECOND
+from jobqueued.model import events
+from jobqueued.model.job import CatchUp, Claim, Escalation, Job, On, Overlap
+from jobqueued.model.notify import Late
+from jobqueued.model.run import LockClientId, Run, RunId
+from jobqueued.model.run_states import RunState
+from jobqueued.model.saved import Hold
+from jobqueued.model.submission import After, Array, Resized
 from jobqueued.runs.launcher_link import unstarted
 from jobqueued.runs.run_directory import Name
-from jobqueued.saved import Hold
-from jobqueued.submission import After, Array, Resized
 from tests.support.audited import AuditedWorld
 from tests.support.world import job, submission
 

@@ -6,13 +6,15 @@ from typing import Any
 
 import pytest
 
-from jobqueued import events
-from jobqueued.commands import Reply, Say
-from jobqueued.core import clock
-from jobqueued.core.turn import Turn
-from jobqueued.model import HOUR, MINUTE, SECOND, CatchUp, On, Overlap, Run, RunId
-from jobqueued.saved import Hold
-from jobqueued.submission import Array
+from jobqueued.base.instants import HOUR, MINUTE, SECOND
+from jobqueued.core.due import clock
+from jobqueued.core.state.turn import Turn
+from jobqueued.model import events
+from jobqueued.model.commands import Reply, Say
+from jobqueued.model.job import CatchUp, On, Overlap
+from jobqueued.model.run import Run, RunId
+from jobqueued.model.saved import Hold
+from jobqueued.model.submission import Array
 from tests.support.world import MIDNIGHT, World, ended, job, submission
 
 PATH = On("path", "/in")

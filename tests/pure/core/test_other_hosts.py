@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from jobqueued.core.fleet_policy import FleetPolicy
-from jobqueued.core.fleet_state import FleetState
-from jobqueued.core.host_limits import HostLimits
-from jobqueued.core.other_hosts import OtherHosts
+from jobqueued.core.fleet.fleet_policy import FleetPolicy
+from jobqueued.core.hosts.fleet_state import FleetState
+from jobqueued.core.records.host_limits import HostLimits
 from jobqueued.core.scheduler import Scheduler
+from jobqueued.core.state.other_hosts import OtherHosts
 from tests.support.world import job
 
 CORE = Path(__file__).parents[3] / "jobqueued/core"

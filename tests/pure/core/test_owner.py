@@ -6,10 +6,13 @@ from typing import Any, cast
 
 import pytest
 
-from jobqueued.core.recollection import run_of
-from jobqueued.core.record import owner_of
-from jobqueued.model import Job, Record, RunId, RunState
-from jobqueued.users import Owner
+from jobqueued.child.contract.documents import Record
+from jobqueued.core.records.recollection import run_of
+from jobqueued.core.records.record import owner_of
+from jobqueued.model.job import Job
+from jobqueued.model.run import RunId
+from jobqueued.model.run_states import RunState
+from jobqueued.model.users import Owner
 from tests.support.world import World, job
 
 ALICE, ANOTHER = Owner(1000, "alice"), Owner(1001, "alice")

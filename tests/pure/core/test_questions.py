@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from jobqueued import events
+from jobqueued.base.instants import HOUR, MINUTE, SECOND, to_text
 from jobqueued.core.scheduler import Scheduler
 from jobqueued.core.trace import Recorder, TurnOver
-from jobqueued.model import HOUR, MINUTE, SECOND, Claim, LockClientId, Now, RunId, to_text
-from jobqueued.saved import Hold
-from jobqueued.users import Owner
+from jobqueued.model import events
+from jobqueued.model.job import Claim, Now
+from jobqueued.model.run import LockClientId, RunId
+from jobqueued.model.saved import Hold
+from jobqueued.model.users import Owner
 from tests.support.world import MIDNIGHT, World, job, submission
 
 ALICE, BOB = Owner(1000, "alice"), Owner(1001, "bob")

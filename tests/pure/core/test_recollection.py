@@ -7,20 +7,14 @@ from typing import Any
 
 import pytest
 
-from jobqueued.core.recollection import (
-    after,
-    final,
-    has_failover,
-    is_ahead,
-    learned,
-    over,
-    run_of,
-    up_to,
-)
-from jobqueued.core.record_checks import Damaged, checked, short
-from jobqueued.model import HOUR, SECOND, Record, Run, RunId, RunState, to_text
-from jobqueued.saved import OUTCOMES, Expected, SavedJob
-from jobqueued.users import Owner
+from jobqueued.base.instants import HOUR, SECOND, to_text
+from jobqueued.child.contract.documents import Record
+from jobqueued.core.records.recollection import after, final, has_failover, is_ahead, learned, over, run_of, up_to
+from jobqueued.core.records.record_checks import Damaged, checked, short
+from jobqueued.model.run import Run, RunId
+from jobqueued.model.run_states import RunState
+from jobqueued.model.saved import OUTCOMES, Expected, SavedJob
+from jobqueued.model.users import Owner
 from tests.support.records import NOW, a_record
 
 

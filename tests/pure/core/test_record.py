@@ -10,10 +10,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jobqueued.core import record
-from jobqueued.core.host_limits import HostLimits
-from jobqueued.model import RECORD_VERSION, SECOND, Job, Run, RunId, RunState
-from jobqueued.submission import Submission
+from jobqueued.base.instants import SECOND
+from jobqueued.core.records import record
+from jobqueued.core.records.host_limits import HostLimits
+from jobqueued.model.job import RECORD_VERSION, Job
+from jobqueued.model.run import Run, RunId
+from jobqueued.model.run_states import RunState
+from jobqueued.model.submission import Submission
 
 JOB = Job(
     id="backup", command=("/bin/backup", "--full"), user="backup", priority=10, tags=("a", "b"),

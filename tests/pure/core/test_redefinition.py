@@ -7,10 +7,11 @@ from typing import Any
 
 import pytest
 
-from jobqueued.core.redefinition import CHANGED, Redefinition, dues, put_off, redefine
-from jobqueued.model import HOUR, MINUTE, Job, On, to_datetime
-from jobqueued.saved import SavedJob, Skip
-from jobqueued.submission import After, Submission
+from jobqueued.base.instants import HOUR, MINUTE, to_datetime
+from jobqueued.core.due.redefinition import CHANGED, Redefinition, dues, put_off, redefine
+from jobqueued.model.job import Job, On
+from jobqueued.model.saved import SavedJob, Skip
+from jobqueued.model.submission import After, Submission
 from jobqueued.timing.schedule import At
 from tests.support.world import MIDNIGHT, job
 

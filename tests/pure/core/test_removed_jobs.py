@@ -6,14 +6,16 @@ from collections.abc import Callable
 
 import pytest
 
-from jobqueued import events
-from jobqueued.child.reasons import Code, Reason
-from jobqueued.commands import Say
-from jobqueued.core.skips import skip
-from jobqueued.core.turn import Turn
-from jobqueued.model import HOUR, MINUTE, Occurrence, RunId
-from jobqueued.run_states import Unstarted
-from jobqueued.saved import Hold
+from jobqueued.base.instants import HOUR, MINUTE
+from jobqueued.child.contract.reasons import Code, Reason
+from jobqueued.core.runs.skips import skip
+from jobqueued.core.state.turn import Turn
+from jobqueued.model import events
+from jobqueued.model.commands import Say
+from jobqueued.model.job import Occurrence
+from jobqueued.model.run import RunId
+from jobqueued.model.run_states import Unstarted
+from jobqueued.model.saved import Hold
 from tests.support.world import World, job
 
 

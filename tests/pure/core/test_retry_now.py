@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from jobqueued import events
-from jobqueued.commands import Say
-from jobqueued.model import HOUR, RunId, RunState
-from jobqueued.run_states import Unstarted
+from jobqueued.base.instants import HOUR
+from jobqueued.model import events
+from jobqueued.model.commands import Say
+from jobqueued.model.run import RunId
+from jobqueued.model.run_states import RunState, Unstarted
 from tests.support.world import World, job
 
 RUN = RunId("job", 1)

@@ -8,31 +8,20 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from jobqueued import events
-from jobqueued.accounts import Account
-from jobqueued.commands import Save
-from jobqueued.core.host_limits import HostLimits
-from jobqueued.core.retries import Again, another
+from jobqueued.base.instants import HOUR, MINUTE, SECOND, to_datetime, to_text
+from jobqueued.core.records.host_limits import HostLimits
+from jobqueued.core.runs.retries import Again, another
 from jobqueued.core.scheduler import LAUNCHES_A_TURN, Scheduler
 from jobqueued.jobfile.reader import read_jobs
-from jobqueued.model import (
-    HOUR,
-    MINUTE,
-    SECOND,
-    CatchUp,
-    Claim,
-    LockClientId,
-    Now,
-    On,
-    Run,
-    RunId,
-    RunState,
-    to_datetime,
-    to_text,
-)
+from jobqueued.model import events
+from jobqueued.model.accounts import Account
+from jobqueued.model.commands import Save
+from jobqueued.model.job import CatchUp, Claim, Now, On
+from jobqueued.model.run import LockClientId, Run, RunId
+from jobqueued.model.run_states import RunState
+from jobqueued.model.saved import Hold, JobStats, SavedJob
 from jobqueued.runs.launcher_link import unstarted
 from jobqueued.runs.run_directory import Name
-from jobqueued.saved import Hold, JobStats, SavedJob
 from jobqueued.timing.schedule import At
 from tests.support.world import MIDNIGHT, World, ended, job
 
@@ -887,7 +876,7 @@ def test_when_who_lives_has_ended_is_known_over_a_restart() -> None:
 
 def test_a_turn_that_takes_a_part_of_what_was_missed(monkeypatch: pytest.MonkeyPatch) -> None:
     """The newest of all due times is caught up, not the newest of a turn; also where it is due just now."""
-    monkeypatch.setattr("jobqueued.core.redefinition.DUES_A_TURN", 1)
+    monkeypatch.setattr("jobqueued.core.due.redefinition.DUES_A_TURN", 1)
     world = World(job("a", "0 * * * *"))
     world.pass_time(2 * 3600, scheduler=False)
     world.boot()

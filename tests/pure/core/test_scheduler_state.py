@@ -6,17 +6,20 @@ from dataclasses import replace
 
 import pytest
 
-from jobqueued import events
-from jobqueued.accounts import Account
-from jobqueued.core.clock import _blows_fuse
-from jobqueued.core.job_state import Delay, JobState
+from jobqueued.base.instants import HOUR, MINUTE, SECOND
+from jobqueued.core.due.clock import _blows_fuse
 from jobqueued.core.scheduler import LAUNCHES_A_TURN, STEPS_A_TURN, Scheduler, _order_matters
-from jobqueued.core.turn import Turn
-from jobqueued.model import HOUR, MINUTE, SECOND, Claim, Escalation, LockClientId, Run, RunId, RunState
+from jobqueued.core.state.job_state import Delay, JobState
+from jobqueued.core.state.turn import Turn
+from jobqueued.model import events
+from jobqueued.model.accounts import Account
+from jobqueued.model.job import Claim, Escalation
+from jobqueued.model.run import LockClientId, Run, RunId
+from jobqueued.model.run_states import RunState
+from jobqueued.model.saved import Hold, SavedJob
+from jobqueued.model.users import Owner
 from jobqueued.queue.locks import HOST, SLOT
 from jobqueued.queue.waiting import Terms
-from jobqueued.saved import Hold, SavedJob
-from jobqueued.users import Owner
 from tests.support.world import World, job
 
 A, B = RunId("a", 1), RunId("b", 1)

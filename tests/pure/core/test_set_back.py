@@ -9,14 +9,15 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from jobqueued import events
-from jobqueued.commands import Launch
-from jobqueued.core.set_back import set_back
+from jobqueued.base.instants import HOUR, MINUTE, SECOND
+from jobqueued.core.due.set_back import set_back
 from jobqueued.crontabs.jobs import Host, Place, read_jobs_in_steps
 from jobqueued.jobfile.reader import read_jobs
-from jobqueued.jobfile.yamltext import at_once
-from jobqueued.model import HOUR, MINUTE, SECOND, CatchUp, Job, Now, Scope
-from jobqueued.saved import SavedJob
+from jobqueued.jobfile.tree.yamltext import at_once
+from jobqueued.model import events
+from jobqueued.model.commands import Launch
+from jobqueued.model.job import CatchUp, Job, Now, Scope
+from jobqueued.model.saved import SavedJob
 from tests.support.debian_cron import DebianCron
 from tests.support.world import MIDNIGHT, World, job
 

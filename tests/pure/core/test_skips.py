@@ -6,17 +6,19 @@ from typing import Any
 
 import pytest
 
-from jobqueued import events
-from jobqueued.child.reasons import parse
-from jobqueued.commands import ForgetRun, Say, WriteRecord
-from jobqueued.copies import changed
-from jobqueued.core.recollection import run_of
-from jobqueued.core.skips import Cause, skip, skip_run
-from jobqueued.core.turn import Turn
-from jobqueued.model import HOUR, MINUTE, CatchUp, Claim, Job, Occurrence, RunId, to_text
-from jobqueued.notify import Late
-from jobqueued.saved import Hold
-from jobqueued.users import Owner
+from jobqueued.base.instants import HOUR, MINUTE, to_text
+from jobqueued.base.replace import changed
+from jobqueued.child.contract.reasons import parse
+from jobqueued.core.records.recollection import run_of
+from jobqueued.core.runs.skips import Cause, skip, skip_run
+from jobqueued.core.state.turn import Turn
+from jobqueued.model import events
+from jobqueued.model.commands import ForgetRun, Say, WriteRecord
+from jobqueued.model.job import CatchUp, Claim, Job, Occurrence
+from jobqueued.model.notify import Late
+from jobqueued.model.run import RunId
+from jobqueued.model.saved import Hold
+from jobqueued.model.users import Owner
 from tests.support.world import MIDNIGHT, World, job
 
 A = RunId("a", 1)

@@ -7,9 +7,10 @@ from dataclasses import replace
 
 import pytest
 
-from jobqueued.core import record, spans
-from jobqueued.core.host_limits import HostLimits
-from jobqueued.model import Run, RunId, RunState
+from jobqueued.core.records import record, spans
+from jobqueued.core.records.host_limits import HostLimits
+from jobqueued.model.run import Run, RunId
+from jobqueued.model.run_states import RunState
 
 HOST = HostLimits("host", machine="1" * 32)
 RUN = Run(id=RunId("a", 1), key="c0.1", due=1, queued=2, arrival=1)

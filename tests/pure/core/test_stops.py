@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from jobqueued import events
-from jobqueued.model import RunId
+from jobqueued.model import events
+from jobqueued.model.run import RunId
 from tests.support.world import World, job
 
 

@@ -7,11 +7,14 @@ from dataclasses import replace
 
 import pytest
 
-from jobqueued import events
-from jobqueued.commands import Reply
-from jobqueued.model import HOUR, Claim, RunId, RunState
-from jobqueued.saved import Hold, SavedJob
-from jobqueued.submission import MOST_BYTES, MOST_RUNS, After, Array, Resized
+from jobqueued.base.instants import HOUR
+from jobqueued.model import events
+from jobqueued.model.commands import Reply
+from jobqueued.model.job import Claim
+from jobqueued.model.run import RunId
+from jobqueued.model.run_states import RunState
+from jobqueued.model.saved import Hold, SavedJob
+from jobqueued.model.submission import MOST_BYTES, MOST_RUNS, After, Array, Resized
 from tests.support.world import World, ended, job, submission
 
 

@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 
 from jobqueued import HostLimits, Job, Run, TelemetryHook, tell_hooks
-from jobqueued.core import record
-from jobqueued.core.telemetry import name_of
-from jobqueued.model import Record, RunId
+from jobqueued.child.contract.documents import Record
+from jobqueued.core.records import record
+from jobqueued.core.records.telemetry import name_of
+from jobqueued.model.run import RunId
 
 
 def begun(job: Job) -> Record:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from jobqueued.core.agenda import Agenda
-from jobqueued.core.patience import Deadlines, Patience
-from jobqueued.core.timers import HostTimer, Timers
-from jobqueued.model import SECOND, Now, Run, RunId
+from jobqueued.base.instants import SECOND
+from jobqueued.core.state.agenda import Agenda
+from jobqueued.core.state.lateness_deadlines import Deadlines, Patience
+from jobqueued.core.state.timers import HostTimer, Timers
+from jobqueued.model.job import Now
+from jobqueued.model.run import Run, RunId
 from tests.support.records import a_record
 
 NOW = Now(1000 * SECOND, 10 * SECOND)
@@ -141,7 +143,7 @@ def test_deadlines_that_move_cost_no_memory() -> None:
 def test_many_deadlines_are_tidied_seldom(monkeypatch: pytest.MonkeyPatch) -> None:
     """When there are twice as many as are needed, and not each time."""
     tidied: list[int] = []
-    monkeypatch.setattr("jobqueued.core.patience.heapify", lambda heap: tidied.append(len(heap)))
+    monkeypatch.setattr("jobqueued.core.state.lateness_deadlines.heapify", lambda heap: tidied.append(len(heap)))
     deadlines = Deadlines[RunId]()
     for instant in range(3000):
         deadlines.set(RunId("a", instant % 500), instant)

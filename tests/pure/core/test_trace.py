@@ -10,9 +10,8 @@ from typing import Any, Literal, get_args
 
 import pytest
 
-from jobqueued import events
-from jobqueued.commands import Say
-from jobqueued.core.host_limits import HostLimits
+from jobqueued.base.instants import SECOND
+from jobqueued.core.records.host_limits import HostLimits
 from jobqueued.core.scheduler import Scheduler
 from jobqueued.core.trace import (
     RING,
@@ -29,8 +28,11 @@ from jobqueued.core.trace import (
     story,
 )
 from jobqueued.jobfile.reader import read_jobs
-from jobqueued.model import SECOND, CatchUp, Claim, Escalation, Now, Run, RunId
-from jobqueued.saved import Hold, JobStats, Outcome, SavedJob, Skip
+from jobqueued.model import events
+from jobqueued.model.commands import Say
+from jobqueued.model.job import CatchUp, Claim, Escalation, Now
+from jobqueued.model.run import Run, RunId
+from jobqueued.model.saved import Hold, JobStats, Outcome, SavedJob, Skip
 from tests.support.stories import stories, world_of
 from tests.support.world import World, job
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from jobqueued import events
-from jobqueued.commands import Launch
-from jobqueued.core import record
-from jobqueued.core.record import triggered_by
-from jobqueued.model import SECOND, Job, On, RunId
+from jobqueued.base.instants import SECOND
+from jobqueued.core.records import record
+from jobqueued.core.records.record import triggered_by
+from jobqueued.model import events
+from jobqueued.model.commands import Launch
+from jobqueued.model.job import Job, On
+from jobqueued.model.run import RunId
 from tests.support.world import World, job
 
 

@@ -6,11 +6,13 @@ import json
 
 import pytest
 
-from jobqueued.accounts import Account, accounts
-from jobqueued.model import LIVE, Job, RunId, RunState
+from jobqueued.model.accounts import Account, accounts
+from jobqueued.model.job import Job
+from jobqueued.model.run import RunId
+from jobqueued.model.run_states import LIVE, RunState
+from jobqueued.model.users import Owner, UserLimits
 from jobqueued.queue.admission import USER
 from jobqueued.runs.account_questions import AccountQuestions
-from jobqueued.users import Owner, UserLimits
 from tests.support.world import World, job
 
 ALICE = Owner(1000, "alice")

@@ -7,8 +7,8 @@ from collections.abc import Callable
 
 import pytest
 
-from jobqueued.core.usual import ENOUGH, KEPT, LEAST, UNSURE, bound, bound_at, durations, likely, middle, noted
-from jobqueued.model import HOUR, MINUTE, SECOND
+from jobqueued.base.instants import HOUR, MINUTE, SECOND
+from jobqueued.core.records.usual import ENOUGH, KEPT, LEAST, UNSURE, bound, bound_at, durations, likely, middle, noted
 
 MS = SECOND // 1000
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from jobqueued import events
-from jobqueued.accounts import Account
-from jobqueued.commands import Say
-from jobqueued.core.validity import NO_SLURM, amount, impossible
-from jobqueued.model import Claim, Job, On
-from jobqueued.users import Owner
+from jobqueued.core.runs.validity import NO_SLURM, amount, impossible
+from jobqueued.model import events
+from jobqueued.model.accounts import Account
+from jobqueued.model.commands import Say
+from jobqueued.model.job import Claim, Job, On
+from jobqueued.model.users import Owner
 from tests.support.world import World, job
 
 

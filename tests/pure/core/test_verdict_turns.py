@@ -7,11 +7,12 @@ from random import Random
 
 import pytest
 
-from jobqueued.child.fleet.host_order import HostOrder
-from jobqueued.commands import AskToSkip
-from jobqueued.core.fleet_state import FleetState, Verdict
-from jobqueued.fleet import FLEET
-from jobqueued.model import MINUTE, SECOND, Claim, Job, Scope
+from jobqueued.base.instants import MINUTE, SECOND
+from jobqueued.child.fleet.etcd.host_order import HostOrder
+from jobqueued.core.hosts.fleet_state import FleetState, Verdict
+from jobqueued.model.commands import AskToSkip
+from jobqueued.model.fleet import FLEET
+from jobqueued.model.job import Claim, Job, Scope
 from jobqueued.timing.schedule import Every
 from tests.support.fleet import Fleet, Host
 from tests.support.world import job

@@ -7,12 +7,15 @@ from random import Random
 
 import pytest
 
-from jobqueued import events
-from jobqueued.commands import Ask, AskToSkip, GiveBack, WriteRecord
-from jobqueued.core.elsewhere import Elsewhere, Span, span_of
-from jobqueued.fleet import FLEET
-from jobqueued.model import HOUR, MINUTE, SECOND, CatchUp, Claim, Job, Run, RunState, Scope
-from jobqueued.saved import Hold
+from jobqueued.base.instants import HOUR, MINUTE, SECOND
+from jobqueued.core.hosts.claimed_by_others import Elsewhere, Span, span_of
+from jobqueued.model import events
+from jobqueued.model.commands import Ask, AskToSkip, GiveBack, WriteRecord
+from jobqueued.model.fleet import FLEET
+from jobqueued.model.job import CatchUp, Claim, Job, Scope
+from jobqueued.model.run import Run
+from jobqueued.model.run_states import RunState
+from jobqueued.model.saved import Hold
 from jobqueued.timing.schedule import Every
 from tests.support.fleet import Fleet, Host
 from tests.support.world import MIDNIGHT, job

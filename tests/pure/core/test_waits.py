@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from jobqueued import events
-from jobqueued.commands import Command, SavePast
-from jobqueued.core.eligibility import UNKEPT, noted
-from jobqueued.model import HOUR, MINUTE, Claim, Run, RunId, to_text
-from jobqueued.saved import Hold, Past
+from jobqueued.base.instants import HOUR, MINUTE, to_text
+from jobqueued.core.runs.eligibility import UNKEPT, noted
+from jobqueued.model import events
+from jobqueued.model.commands import Command, SavePast
+from jobqueued.model.job import Claim
+from jobqueued.model.run import Run, RunId
+from jobqueued.model.saved import Hold, Past
 from tests.support.world import MIDNIGHT, World, job
 
 

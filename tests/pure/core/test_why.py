@@ -6,10 +6,12 @@ from typing import Any
 
 import pytest
 
-from jobqueued import events
-from jobqueued.model import HOUR, MINUTE, SECOND, Claim, Escalation, LockClientId, Occurrence, RunId, to_text
-from jobqueued.saved import Hold
-from jobqueued.users import Owner
+from jobqueued.base.instants import HOUR, MINUTE, SECOND, to_text
+from jobqueued.model import events
+from jobqueued.model.job import Claim, Escalation, Occurrence
+from jobqueued.model.run import LockClientId, RunId
+from jobqueued.model.saved import Hold
+from jobqueued.model.users import Owner
 from tests.support.world import MIDNIGHT, World, job
 
 TAPE, DB = Claim("tape", exclusive=True), Claim("db", exclusive=True)

@@ -8,15 +8,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from jobqueued.base.filenames import file_name
+from jobqueued.base.instants import DAY, HOUR, MINUTE, to_datetime, to_instant
 from jobqueued.crontabs.jobs import MAX_JOBS, Host, Place, read_jobs_in_steps
 from jobqueued.crontabs.names import of_table, word_of
 from jobqueued.crontabs.options import OF_A_USER
 from jobqueued.crontabs.run_parts import parts_of
-from jobqueued.filenames import file_name
-from jobqueued.jobfile.keys import JOB_KEYS
-from jobqueued.jobfile.yamltext import at_once
-from jobqueued.model import DAY, HOUR, MINUTE, CatchUp, Claim, Job, to_datetime, to_instant
-from jobqueued.notify import NOBODY, Notify
+from jobqueued.jobfile.keys.keys import JOB_KEYS
+from jobqueued.jobfile.tree.yamltext import at_once
+from jobqueued.model.job import CatchUp, Claim, Job
+from jobqueued.model.notify import NOBODY, Notify
 
 SYSTEM, ALICE = Place("cron.d/x"), Place("crontabs/alice", "alice")
 HOST = Host("Europe/Berlin")

@@ -11,9 +11,9 @@ from zoneinfo import ZoneInfo
 import click
 import pytest
 
-from jobqueued.ctl import arguments
-from jobqueued.ctl.arguments import future_time, kept_time, past_time
-from jobqueued.model import HOUR, to_instant
+from jobqueued.base.instants import HOUR, to_instant
+from jobqueued.ctl.base import arguments
+from jobqueued.ctl.base.arguments import future_time, kept_time, past_time
 
 BERLIN = ZoneInfo("Europe/Berlin")
 NOON = datetime(2026, 11, 24, 12, 0, 0, 1, BERLIN)

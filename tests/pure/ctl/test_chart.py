@@ -14,13 +14,15 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from jobqueued.ctl import chart_page, trace_events
-from jobqueued.ctl.chart_file import NoRecord, records
-from jobqueued.ctl.chart_runs import NONE, STATES, Run, Runs, collected, plain
-from jobqueued.ctl.chart_text import Window, chart, told
-from jobqueued.ctl.chart_waits import claims_of, find_holders, related, waits
-from jobqueued.ctl.table import Cell
-from jobqueued.model import Claim, Job, Record
+from jobqueued.child.contract.documents import Record
+from jobqueued.ctl.base.table import Cell
+from jobqueued.ctl.chart import chart_page
+from jobqueued.ctl.chart.chart_file import NoRecord, records
+from jobqueued.ctl.chart.chart_runs import NONE, STATES, Run, Runs, collected, plain
+from jobqueued.ctl.chart.chart_text import Window, chart, told
+from jobqueued.ctl.chart.chart_waits import claims_of, find_holders, related, waits
+from jobqueued.ctl.export import trace_events
+from jobqueued.model.job import Claim, Job
 from tests.support.records import a_record
 
 MINUTE = 60_000

@@ -9,13 +9,14 @@ from typing import Any
 import click
 import pytest
 
-from jobqueued.ctl import chart_page, trace_events
-from jobqueued.ctl.chart_file import NoRecord, records
-from jobqueued.ctl.chart_runs import Runs, collected, plain
-from jobqueued.ctl.chart_text import told
-from jobqueued.ctl.chart_waits import find_holders, waits
-from jobqueued.ctl.chosen_runs import USUAL, Wanted, of_runs, words_of
-from jobqueued.model import Record
+from jobqueued.child.contract.documents import Record
+from jobqueued.ctl.chart import chart_page
+from jobqueued.ctl.chart.chart_file import NoRecord, records
+from jobqueued.ctl.chart.chart_runs import Runs, collected, plain
+from jobqueued.ctl.chart.chart_text import told
+from jobqueued.ctl.chart.chart_waits import find_holders, waits
+from jobqueued.ctl.export import trace_events
+from jobqueued.ctl.past.chosen_runs import USUAL, Wanted, of_runs, words_of
 
 
 def a_run(host: str, job: str, due: int, started: int, ended: int, **fields: Any) -> dict[str, Any]:

@@ -13,10 +13,10 @@ import click
 import pytest
 from click.testing import CliRunner, Result
 
-from jobqueued.ctl import completion
-from jobqueued.ctl.findings import FINDINGS, GROUPS, SEVERITIES, Finding
+from jobqueued.base.problem import Problem
+from jobqueued.ctl.base import completion
+from jobqueued.ctl.base.findings import FINDINGS, GROUPS, SEVERITIES, Finding
 from jobqueued.ctl.main import main
-from jobqueued.problem import Problem
 from tests.support.house import files, tree
 
 CODE = re.compile("JQ[0-9]{3}")
@@ -44,7 +44,7 @@ def codes(name: str) -> set[str]:
 
 def test_each_code_of_the_package_has_an_entry_and_each_entry_is_told() -> None:
     """There is no code without an explanation, and none explained that nobody gives."""
-    assert FINDINGS.keys() == {code for name in files() if name != "ctl/findings" for code in codes(name)}
+    assert FINDINGS.keys() == {code for name in files() if name != "ctl/base/findings" for code in codes(name)}
 
 
 def test_each_problem_is_made_with_a_code() -> None:
@@ -69,7 +69,7 @@ def test_each_problem_has_the_severity_of_its_code() -> None:
                 }
                 severities, given = texts & SEVERITIES.keys(), texts & FINDINGS.keys()
                 known = {FINDINGS[code].severity for code in given}
-                severities = severities or {"warning" if name == "ctl/rhythms" else "error"}
+                severities = severities or {"warning" if name == "ctl/files/rhythms" else "error"}
                 assert (name, node.lineno, known <= severities) == (name, node.lineno, True)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from jobqueued.ctl.handed_in import LARGEST, MOST, NotRead, directives, environment, script
+from jobqueued.ctl.act.submit_input import LARGEST, MOST, NotRead, directives, environment, script
 from tests.support import REPO
 from tests.support.papers import blocks
 

@@ -13,10 +13,10 @@ from click.testing import CliRunner, Result
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jobqueued.ctl.findings import FINDINGS
+from jobqueued.base.problem import Problem
+from jobqueued.ctl.base.findings import FINDINGS
+from jobqueued.ctl.files.reports import github, sarif
 from jobqueued.ctl.main import main
-from jobqueued.ctl.reports import github, sarif
-from jobqueued.problem import Problem
 from tests.support import REPO
 
 HOSTILE = "a:b,c%\n::error file=x::owned\x1b[2J\udcff \u202e"

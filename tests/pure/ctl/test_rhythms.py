@@ -12,10 +12,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jobqueued.ctl.rhythms import ENOUGH, MANY, rhythms, usual_times
-from jobqueued.instants import HOUR, MINUTE, to_instant
+from jobqueued.base.instants import HOUR, MINUTE, to_instant
+from jobqueued.ctl.files.rhythms import ENOUGH, MANY, rhythms, usual_times
 from jobqueued.jobfile.reader import read_jobs
-from jobqueued.paths import Paths
+from jobqueued.settings.paths import Paths
 from jobqueued.timing.clock_changes import next_changes
 from tests.support.records import a_record
 

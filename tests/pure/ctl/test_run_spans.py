@@ -9,10 +9,11 @@ from typing import Any
 
 import pytest
 
-from jobqueued.core import spans
-from jobqueued.ctl import otlp, trace_events
-from jobqueued.ctl.run_spans import Span, of_run
-from jobqueued.model import SECOND, Record, to_text
+from jobqueued.base.instants import SECOND, to_text
+from jobqueued.child.contract.documents import Record
+from jobqueued.core.records import spans
+from jobqueued.ctl.export import otlp, trace_events
+from jobqueued.ctl.export.run_spans import Span, of_run
 from tests.support import otlp as published
 from tests.support.records import NOW, a_record
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from rich.cells import cell_len
 from rich.console import Console
 
-from jobqueued.ctl.table import Cell, Table, Text
+from jobqueued.ctl.base.table import Cell, Table, Text
 
 PLAIN = Console(file=io.StringIO(), color_system=None, width=80)
 COLOURED = Console(file=io.StringIO(), color_system="standard", force_terminal=True, width=80)

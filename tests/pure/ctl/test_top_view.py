@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
-from jobqueued.ctl.top_view import UNKNOWN, View
+from jobqueued.ctl.top.top_view import UNKNOWN, View
 
 NOW = {"cpu": 0.5, "memory": 1 << 20, "tasks": 2, "io_read": 0, "io_write": None}
 

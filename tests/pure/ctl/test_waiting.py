@@ -6,9 +6,9 @@ from typing import Any, cast
 
 import pytest
 
-from jobqueued.ctl import waiting
-from jobqueued.ctl.client import Call, Refused
-from jobqueued.ctl.waiting import Seen, await_answer
+from jobqueued.ctl.base import waiting
+from jobqueued.ctl.base.client import Call, Refused
+from jobqueued.ctl.base.waiting import Seen, await_answer
 
 
 class Slow:

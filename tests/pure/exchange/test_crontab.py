@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from jobqueued.base.instants import DAY
 from jobqueued.crontabs.jobs import Host, Place
 from jobqueued.exchange import proof
 from jobqueued.exchange.crontab import read_table
@@ -16,7 +17,7 @@ from jobqueued.exchange.disabling import disabled
 from jobqueued.exchange.draft import SAID, Ids, Source, name_of_file
 from jobqueued.exchange.job_file import text_of
 from jobqueued.jobfile.reader import read_jobs
-from jobqueued.model import DAY, Job
+from jobqueued.model.job import Job
 
 ALICE, SYSTEM = Place("crontabs/alice", "alice"), Place("cron.d/x")
 NOW = datetime(2027, 3, 1, tzinfo=UTC)

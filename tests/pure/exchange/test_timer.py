@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 
 import pytest
 
+from jobqueued.base.instants import HOUR, MINUTE
 from jobqueued.exchange import proof
 from jobqueued.exchange.calendar_event import Unsayable, cron_time
 from jobqueued.exchange.draft import Ids, Source
@@ -13,7 +14,7 @@ from jobqueued.exchange.job_file import text_of
 from jobqueued.exchange.timer import read_timer
 from jobqueued.exchange.unit_files import read_unit, span_of, words_of
 from jobqueued.jobfile.reader import read_jobs
-from jobqueued.model import HOUR, MINUTE, Job
+from jobqueued.model.job import Job
 from tests.support.calendar_events import SAYABLE
 
 NOW = datetime(2027, 3, 1, tzinfo=UTC)

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from jobqueued.crontabs.jobs import Host, Place, read_jobs_in_steps
 from jobqueued.exchange.to_crontab import Exported, crontab_of
 from jobqueued.jobfile.reader import read_jobs
-from jobqueued.jobfile.yamltext import at_once
-from jobqueued.model import Job
+from jobqueued.jobfile.tree.yamltext import at_once
+from jobqueued.model.job import Job
 
 AS_CRON = "concurrency: 1000, catch_up: none, leave_children: true, user: alice"
 

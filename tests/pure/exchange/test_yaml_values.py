@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jobqueued.exchange.yaml_values import Written, comment, lines, of_node
-from jobqueued.jobfile.yamltext import Mapping, read_tree
+from jobqueued.jobfile.tree.yamltext import Mapping, read_tree
 
 TEXTS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=40)
 

@@ -6,14 +6,16 @@ import random
 from array import array
 from typing import Any
 
-from jobqueued.core import recollection
-from jobqueued.core.usual import RECENT
-from jobqueued.events import RunStarted
+from jobqueued.base.instants import DAY, HOUR, MINUTE, SECOND
+from jobqueued.core.records import recollection
+from jobqueued.core.records.usual import RECENT
 from jobqueued.foresight import calibration
 from jobqueued.foresight.calibration import FUTURES, Expected, Forecast, Verdict
 from jobqueued.foresight.durations import Durations, Sample, samples
 from jobqueued.foresight.futures import Host, play
-from jobqueued.model import DAY, HOUR, MINUTE, SECOND, Claim, RunState
+from jobqueued.model.events import RunStarted
+from jobqueued.model.job import Claim
+from jobqueued.model.run_states import RunState
 from tests.support.futures import a_host, chance
 from tests.support.world import MIDNIGHT, World, job
 

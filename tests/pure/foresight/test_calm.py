@@ -8,12 +8,14 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from jobqueued.core.host_limits import HostLimits
-from jobqueued.foresight.apart import groups
+from jobqueued.base.instants import HOUR, MINUTE, SECOND
+from jobqueued.core.records.host_limits import HostLimits
 from jobqueued.foresight.durations import Sample
 from jobqueued.foresight.futures import Host, play
-from jobqueued.model import HOUR, MINUTE, SECOND, CatchUp, Claim, Escalation, Job, On, Overlap, Run, RunId
-from jobqueued.saved import SavedJob
+from jobqueued.foresight.partition import groups
+from jobqueued.model.job import CatchUp, Claim, Escalation, Job, On, Overlap
+from jobqueued.model.run import Run, RunId
+from jobqueued.model.saved import SavedJob
 from tests.support.futures import a_host, chance, took
 from tests.support.world import MIDNIGHT, job
 

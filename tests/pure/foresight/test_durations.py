@@ -6,8 +6,8 @@ from collections import Counter
 
 import pytest
 
+from jobqueued.base.instants import HOUR, MINUTE, SECOND
 from jobqueued.foresight.durations import GUESSED, Draws, Durations, Sample, samples
-from jobqueued.model import HOUR, MINUTE, SECOND
 from tests.support.futures import a_host, chance, future, took
 from tests.support.world import job
 

@@ -8,15 +8,18 @@ from typing import Any
 
 import pytest
 
-from jobqueued.core.host_limits import HostLimits
-from jobqueued.core.usual import likely
-from jobqueued.events import RunStarted
+from jobqueued.base.instants import HOUR, MINUTE, SECOND, to_text
+from jobqueued.core.records.host_limits import HostLimits
+from jobqueued.core.records.usual import likely
 from jobqueued.foresight.durations import Draws, Durations, Sample
+from jobqueued.foresight.simulated_host import World
 from jobqueued.foresight.tally import Tally
-from jobqueued.foresight.world import World
-from jobqueued.model import HOUR, MINUTE, SECOND, Claim, Escalation, Job, Run, RunId, RunState, to_text
-from jobqueued.saved import SavedJob
-from jobqueued.users import Owner
+from jobqueued.model.events import RunStarted
+from jobqueued.model.job import Claim, Escalation, Job
+from jobqueued.model.run import Run, RunId
+from jobqueued.model.run_states import RunState
+from jobqueued.model.saved import SavedJob
+from jobqueued.model.users import Owner
 from tests.support.futures import chance
 from tests.support.world import MIDNIGHT, job
 

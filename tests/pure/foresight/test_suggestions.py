@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from jobqueued.base.instants import DAY, MINUTE
 from jobqueued.foresight.futures import Host, play
 from jobqueued.foresight.suggestions import Cost, Suggestion, suggestions, words
 from jobqueued.foresight.summary import rows
-from jobqueued.model import DAY, MINUTE, Claim
+from jobqueued.model.job import Claim
 from tests.support.futures import a_host, chance
 from tests.support.world import job
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from jobqueued.base.instants import HOUR, MINUTE
 from jobqueued.foresight.futures import play
 from jobqueued.foresight.summary import Band, lacked, peaks, rows, wait_at
 from jobqueued.foresight.tally import Blame, Tally
-from jobqueued.model import HOUR, MINUTE, Claim, RunId
+from jobqueued.model.job import Claim
+from jobqueued.model.run import RunId
 from tests.support.futures import a_host, chance, took
 from tests.support.world import job
 

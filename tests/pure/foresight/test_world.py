@@ -8,18 +8,22 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
-from jobqueued.copies import changed
-from jobqueued.ctl import trace_events
-from jobqueued.ctl.chart_file import records
-from jobqueued.ctl.chart_runs import collected
-from jobqueued.ctl.chart_waits import find_holders, waits
+from jobqueued.base.instants import HOUR, MINUTE, SECOND, to_text
+from jobqueued.base.replace import changed
+from jobqueued.child.contract.documents import Record
+from jobqueued.ctl.chart.chart_file import records
+from jobqueued.ctl.chart.chart_runs import collected
+from jobqueued.ctl.chart.chart_waits import find_holders, waits
+from jobqueued.ctl.export import trace_events
 from jobqueued.foresight.durations import Sample
 from jobqueued.foresight.story import Story
 from jobqueued.foresight.tally import CONCURRENCY, DEPENDENCIES, HOLD, RESERVATION, Blame, Peak
-from jobqueued.model import HOUR, MINUTE, SECOND, Claim, Overlap, Record, Run, RunId, RunState, Scope, to_text
+from jobqueued.model.job import Claim, Overlap, Scope
+from jobqueued.model.run import Run, RunId
+from jobqueued.model.run_states import RunState
+from jobqueued.model.saved import Hold, JobStats, SavedJob
+from jobqueued.model.users import Owner
 from jobqueued.queue.locks import claims_of
-from jobqueued.saved import Hold, JobStats, SavedJob
-from jobqueued.users import Owner
 from tests.support.futures import a_host, future, took
 from tests.support.world import MIDNIGHT, World, job
 

@@ -21,14 +21,14 @@ from typing import Any, NamedTuple
 import pytest
 from click.testing import CliRunner
 
-from jobqueued.ctl.findings import FINDINGS
+from jobqueued.base.problem import Problem
+from jobqueued.base.text import counted, printable
+from jobqueued.ctl.base.findings import FINDINGS
+from jobqueued.ctl.base.problems import in_a_line
 from jobqueued.ctl.main import main
-from jobqueued.ctl.problems import in_a_line
-from jobqueued.jobfile.keys import FILE_KEYS, JOB_KEYS
-from jobqueued.jobfile.scalars import Key
-from jobqueued.jobfile.yamltext import MAX_BYTES, MAX_NODES
-from jobqueued.problem import Problem
-from jobqueued.text import counted, printable
+from jobqueued.jobfile.keys.keys import FILE_KEYS, JOB_KEYS
+from jobqueued.jobfile.tree.yamltext import MAX_BYTES, MAX_NODES
+from jobqueued.jobfile.types.scalars import Key
 
 BAD = Path(__file__).parents[2] / "bad"
 MESSAGES = BAD / "messages.txt"

@@ -6,11 +6,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jobqueued.jobfile.drop_ins import MAX_DROP_INS, Part, main_path, origins, packed, parts_of
+from jobqueued.base.instants import MINUTE
 from jobqueued.jobfile.merged_tree import Merged, merged_tree
 from jobqueued.jobfile.reader import read_packed
-from jobqueued.jobfile.yamltext import MAX_NODES, Mapping, at_once
-from jobqueued.model import MINUTE, Job
+from jobqueued.jobfile.tree.drop_ins import MAX_DROP_INS, Part, main_path, origins, packed, parts_of
+from jobqueued.jobfile.tree.yamltext import MAX_NODES, Mapping, at_once
+from jobqueued.model.job import Job
 
 MAIN = """\
 defaults: {user: backup, timeout: 1h}

@@ -11,17 +11,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from jobqueued.control.definitions import definition
-from jobqueued.jobfile.keys import FILE_KEYS, JOB_KEYS
+from jobqueued.base.instants import DAY, HOUR, MINUTE, SECOND
+from jobqueued.control.views.definitions import definition
+from jobqueued.jobfile.keys.keys import FILE_KEYS, JOB_KEYS
+from jobqueued.jobfile.keys.settings_keys import SETTINGS_KEYS
 from jobqueued.jobfile.reader import read_jobs
-from jobqueued.jobfile.refusal import NotAccepted
-from jobqueued.jobfile.scalars import Key, ValueType
-from jobqueued.jobfile.settings_keys import SETTINGS_KEYS
-from jobqueued.jobfile.spelling import meant_duration, meant_size, parse_duration, parse_size
-from jobqueued.jobfile.types import read_keys
-from jobqueued.jobfile.yamltext import Mapping, Node, Scalar, read_tree
-from jobqueued.model import DAY, HOUR, MINUTE, SECOND, UNBOUNDED, Job
-from jobqueued.settings import Settings
+from jobqueued.jobfile.tree.yamltext import Mapping, Node, Scalar, read_tree
+from jobqueued.jobfile.types.refusal import NotAccepted
+from jobqueued.jobfile.types.scalars import Key, ValueType
+from jobqueued.jobfile.types.spelling import meant_duration, meant_size, parse_duration, parse_size
+from jobqueued.jobfile.types.types import read_keys
+from jobqueued.model.job import UNBOUNDED, Job
+from jobqueued.settings.settings import Settings
 from tests.support.job_files import GOOD
 
 TABLES = [*JOB_KEYS.values(), *FILE_KEYS.values(), *SETTINGS_KEYS.values()]

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jobqueued.jobfile.keys import JOB_KEYS
+from jobqueued.jobfile.keys.keys import JOB_KEYS
 from jobqueued.jobfile.mending import mended
 from jobqueued.jobfile.reader import read_jobs
 from tests.support import REPO

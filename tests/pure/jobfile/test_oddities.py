@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from jobqueued.jobfile.oddities import Surroundings, read_here
-from jobqueued.jobfile.yamltext import at_once
+from jobqueued.jobfile.tree.yamltext import at_once
 
 ROOT = Surroundings(2, None, own_tmp=True)
 

@@ -8,11 +8,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from jobqueued.jobfile import reader, time_types, yamltext
+from jobqueued.base.instants import DAY, HOUR, SECOND
+from jobqueued.jobfile import reader
 from jobqueued.jobfile.reader import JOBS_A_STEP, MAX_COST, MAX_EXPRESSIONS, MAX_JOBS, read_in_steps, read_jobs
-from jobqueued.jobfile.types import MAX_PROBLEMS
-from jobqueued.jobfile.yamltext import NODES_A_STEP
-from jobqueued.model import DAY, HOUR, SECOND, CatchUp, Job
+from jobqueued.jobfile.tree import yamltext
+from jobqueued.jobfile.tree.yamltext import NODES_A_STEP
+from jobqueued.jobfile.types import time_types
+from jobqueued.jobfile.types.types import MAX_PROBLEMS
+from jobqueued.model.job import CatchUp, Job
 from jobqueued.timing import schedule
 from jobqueued.timing.schedule import Schedule
 from tests.support import EXAMPLES

@@ -9,14 +9,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from jobqueued.base.instants import HOUR, MINUTE, SECOND
 from jobqueued.jobfile.foreign import ELSEWHERE
-from jobqueued.jobfile.keys import JOB_KEYS
+from jobqueued.jobfile.keys.keys import JOB_KEYS
 from jobqueued.jobfile.reader import read_jobs
-from jobqueued.jobfile.refusal import NotAccepted
-from jobqueued.jobfile.scalars import Key
-from jobqueued.jobfile.spelling import meant_duration, meant_size, parse_duration, parse_size
-from jobqueued.jobfile.yamltext import Scalar, read_tree
-from jobqueued.model import HOUR, MINUTE, SECOND
+from jobqueued.jobfile.tree.yamltext import Scalar, read_tree
+from jobqueued.jobfile.types.refusal import NotAccepted
+from jobqueued.jobfile.types.scalars import Key
+from jobqueued.jobfile.types.spelling import meant_duration, meant_size, parse_duration, parse_size
 
 
 def keys() -> Iterator[tuple[str, Key]]:

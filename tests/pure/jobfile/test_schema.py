@@ -8,13 +8,13 @@ import pytest
 from hypothesis import example, given, settings
 from jsonschema import Draft7Validator
 
-from jobqueued.jobfile.keys import JOB_KEYS
+from jobqueued.jobfile.keys.keys import JOB_KEYS
 from jobqueued.jobfile.reader import read_jobs
-from jobqueued.jobfile.refusal import NotAccepted
-from jobqueued.jobfile.scalars import Key
 from jobqueued.jobfile.schema import job_file_schema
-from jobqueued.jobfile.types import plain
-from jobqueued.jobfile.yamltext import Mapping, read_tree
+from jobqueued.jobfile.tree.yamltext import Mapping, read_tree
+from jobqueued.jobfile.types.refusal import NotAccepted
+from jobqueued.jobfile.types.scalars import Key
+from jobqueued.jobfile.types.types import plain
 from man.generate import GENERATED, REPOSITORY
 from tests.support.job_files import GOOD, SECTIONS, VALUES
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from jobqueued.control.definitions import definition
-from jobqueued.fleet import FLEET, FleetSettings
-from jobqueued.jobfile.drop_ins import Part, packed
+from jobqueued.base.instants import DAY
+from jobqueued.control.views.definitions import definition
 from jobqueued.jobfile.reader import read_jobs, read_packed
 from jobqueued.jobfile.scopes import Locality
-from jobqueued.model import DAY, Claim, Job, Scope
+from jobqueued.jobfile.tree.drop_ins import Part, packed
+from jobqueued.model.fleet import FLEET, FleetSettings
+from jobqueued.model.job import Claim, Job, Scope
 
 WEB = FleetSettings(etcd=("https://etcd-1:2379",), name="web", timezone="Asia/Tokyo")
 ONE, OTHER = Locality("Europe/Berlin", "one", WEB), Locality("America/New_York", "other", WEB)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 import yaml
 
-from jobqueued.jobfile import yamltext
 from jobqueued.jobfile.reader import read_jobs
-from jobqueued.model import Job
+from jobqueued.jobfile.tree import yamltext
+from jobqueued.model.job import Job
 
 PARSERS = {"python": yaml.SafeLoader, "libyaml": getattr(yaml, "CSafeLoader", yaml.SafeLoader)}
 

@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jobqueued.jobfile.submissions import LARGEST, Wrong, read, read_after, read_again, read_array
-from jobqueued.model import Claim
-from jobqueued.submission import After, Array
-from jobqueued.users import Owner, UserLimits
+from jobqueued.model.job import Claim
+from jobqueued.model.submission import After, Array
+from jobqueued.model.users import Owner, UserLimits
 
 ALICE = Owner(1000, "alice")
 

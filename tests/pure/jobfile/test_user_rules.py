@@ -7,14 +7,15 @@ from typing import Any
 
 import pytest
 
+from jobqueued.base.instants import MINUTE, SECOND
+from jobqueued.jobfile.keys.user_keys import PERMITS
 from jobqueued.jobfile.reader import read_jobs
-from jobqueued.jobfile.user_keys import PERMITS
 from jobqueued.jobfile.user_rules import UserRules
-from jobqueued.model import MINUTE, SECOND, Claim, Job, On
-from jobqueued.notify import NOBODY
+from jobqueued.model.job import Claim, Job, On
+from jobqueued.model.notify import NOBODY
+from jobqueued.model.users import Owner, UserLimits, awaited_path
 from jobqueued.timing.closest import closest
 from jobqueued.timing.schedule import Every, Schedule, Seconds
-from jobqueued.users import Owner, UserLimits, awaited_path
 
 ALICE, LIMITS = Owner(1000, "alice"), UserLimits()
 

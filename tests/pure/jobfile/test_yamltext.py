@@ -10,8 +10,8 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from jobqueued.jobfile import yamltext
-from jobqueued.jobfile.yamltext import (
+from jobqueued.jobfile.tree import yamltext
+from jobqueued.jobfile.tree.yamltext import (
     Entry,
     Mapping,
     Node,

@@ -10,13 +10,14 @@ import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 from prometheus_client.parser import text_string_to_metric_families as parse_plain
 
-from jobqueued.commands import Say
+from jobqueued.base.instants import to_text
 from jobqueued.jobfile.reader import read_jobs
 from jobqueued.metrics.counts import DELAYS, RUN_TIMES, SHORT_TIMES, Counts, Histogram
 from jobqueued.metrics.exposition import text
 from jobqueued.metrics.families import FAMILIES, OTHERS, Family, Sample
 from jobqueued.metrics.readings import MOST_LOCKS, of_usage
-from jobqueued.model import Claim, to_text
+from jobqueued.model.commands import Say
+from jobqueued.model.job import Claim
 from tests.support import REPO
 from tests.support.metrics import Measured
 from tests.support.told import BEGIN, record

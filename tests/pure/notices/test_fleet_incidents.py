@@ -6,11 +6,12 @@ from random import Random
 
 import pytest
 
-from jobqueued.commands import EndedElsewhere
-from jobqueued.core.recollection import end_of
-from jobqueued.model import HOUR, Scope
+from jobqueued.base.instants import HOUR
+from jobqueued.core.records.recollection import end_of
+from jobqueued.model.commands import EndedElsewhere
+from jobqueued.model.job import Scope
+from jobqueued.model.notify import Notify, Rule
 from jobqueued.notices import happenings
-from jobqueued.notify import Notify, Rule
 from tests.support.fleet import Fleet
 from tests.support.told import OPS, Told, record
 from tests.support.world import job

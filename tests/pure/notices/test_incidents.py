@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from jobqueued.child.reasons import parse
-from jobqueued.model import DAY, HOUR, MINUTE, Job
+from jobqueued.base.instants import DAY, HOUR, MINUTE
+from jobqueued.child.contract.reasons import parse
+from jobqueued.model.job import Job
+from jobqueued.model.notify import EVENTS_OF_SITE, Notify, Rule, Target, Webhook
+from jobqueued.model.users import Owner
 from jobqueued.notices import happenings
-from jobqueued.notify import EVENTS_OF_SITE, Notify, Rule, Target, Webhook
-from jobqueued.users import Owner
 from tests.support.told import OPS, Told, record
 
 

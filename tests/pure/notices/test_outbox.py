@@ -11,13 +11,13 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from jobqueued.base.instants import DAY, HOUR, MINUTE, SECOND, to_instant
 from jobqueued.child.notifier.notice import read
 from jobqueued.child.notifier.notice_text import held_back, values
-from jobqueued.model import DAY, HOUR, MINUTE, SECOND, to_instant
+from jobqueued.model.notify import Notify, Policy, Rule, Target, Webhook
+from jobqueued.notices.failing_receivers import Numbers
 from jobqueued.notices.notices import Notices
 from jobqueued.notices.outbox import MOST, SENDING, SHOWN, Message, Outbox
-from jobqueued.notices.troubles import Numbers
-from jobqueued.notify import Notify, Policy, Rule, Target, Webhook
 from tests.support.told import BEGIN, Told
 from tests.support.weight import weight
 

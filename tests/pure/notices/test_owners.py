@@ -10,14 +10,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from jobqueued.commands import Say
-from jobqueued.model import DAY, HOUR, MINUTE, Job, Now
+from jobqueued.base.instants import DAY, HOUR, MINUTE
+from jobqueued.model.commands import Say
+from jobqueued.model.job import Job, Now
+from jobqueued.model.notify import Notify, Ping, Rule, Target, Webhook
+from jobqueued.model.saved import Notice
+from jobqueued.model.users import Owner, UserLimits, share_of
 from jobqueued.notices.outbox import MOST_OF_USER, SENDING
-from jobqueued.notices.places import Places
-from jobqueued.notify import Notify, Ping, Rule, Target, Webhook
+from jobqueued.notices.send_slots import Places
 from jobqueued.runs.notice_sender import NoticeSender
-from jobqueued.saved import Notice
-from jobqueued.users import Owner, UserLimits, share_of
 from tests.support.told import Told, record
 
 ALICE, BOB = Owner(1000, "alice"), Owner(1001, "bob")

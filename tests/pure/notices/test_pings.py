@@ -10,10 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jobqueued.commands import Say
-from jobqueued.model import DAY, HOUR, MINUTE, SECOND, Job
+from jobqueued.base.instants import DAY, HOUR, MINUTE, SECOND
+from jobqueued.model.commands import Say
+from jobqueued.model.job import Job
+from jobqueued.model.notify import Notify, Ping, Rule, Target
 from jobqueued.notices.pings import MOST, SENDING, receiver_of, run_id
-from jobqueued.notify import Notify, Ping, Rule, Target
 from tests.support.told import Told, record
 
 URL = "https://hc.example.org/uuid"

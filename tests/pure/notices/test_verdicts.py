@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jobqueued.model import DAY, SECOND
-from jobqueued.notices.troubles import Verdict
+from jobqueued.base.instants import DAY, SECOND
+from jobqueued.notices.failing_receivers import Verdict
 
 
 @pytest.mark.parametrize(

@@ -21,12 +21,14 @@ import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
-from jobqueued.model import SECOND, Claim, Escalation, RunId
+from jobqueued.base.instants import SECOND
+from jobqueued.model.job import Claim, Escalation
+from jobqueued.model.run import RunId
+from jobqueued.model.users import share_of
 from jobqueued.queue.admission import USER, Admission, Reservation
 from jobqueued.queue.drains import Drains
 from jobqueued.queue.locks import HOST, SLOT, Claims, Locks
 from jobqueued.queue.waiting import Group, Terms
-from jobqueued.users import share_of
 
 MINUTE, HOUR = 60 * SECOND, 3600 * SECOND
 FLAT = Escalation(0)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from jobqueued.core.fleet_state import FleetState
-from jobqueued.core.host_limits import HostLimits
-from jobqueued.core.other_hosts import OtherHosts
-from jobqueued.core.scheduler_state import SchedulerState
-from jobqueued.core.validity import verdicts
-from jobqueued.model import Claim, Job, Scope
+from jobqueued.core.hosts.fleet_state import FleetState
+from jobqueued.core.records.host_limits import HostLimits
+from jobqueued.core.runs.validity import verdicts
+from jobqueued.core.state.other_hosts import OtherHosts
+from jobqueued.core.state.scheduler_state import SchedulerState
+from jobqueued.model.job import Claim, Job, Scope
 from jobqueued.queue.locks import FLEET, may_ask_too_much
 from tests.support.world import job
 

@@ -23,7 +23,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from jobqueued.model import Claim, Scope
+from jobqueued.model.job import Claim, Scope
 from jobqueued.queue.locks import HOST, SLOT, Claims, Locks, claims_of, least_claims, places_of
 from tests.support.world import job
 

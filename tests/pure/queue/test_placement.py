@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from jobqueued.model import CORE, CPU, MEMORY, SECOND, Claim
+from jobqueued.base.instants import SECOND
+from jobqueued.model.job import CORE, CPU, MEMORY, Claim
 from jobqueued.queue.placement import CPUS, NUMBERED, Placed, Placement, environment
 
 HALF, QUARTER = (Claim(CPU, CORE // 2),), (Claim(CPU, CORE // 4),)

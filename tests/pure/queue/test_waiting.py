@@ -7,7 +7,9 @@ from fractions import Fraction
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jobqueued.model import SECOND, Claim, Escalation, RunId
+from jobqueued.base.instants import SECOND
+from jobqueued.model.job import Claim, Escalation
+from jobqueued.model.run import RunId
 from jobqueued.queue.waiting import Terms, Waiting
 
 SMALL = st.integers(-3, 3)

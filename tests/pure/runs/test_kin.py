@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from jobqueued.runs.kin import INVOCATION, Clues, Details, Kin, Process, Processes, identity, named
+from jobqueued.runs.leftover_processes import INVOCATION, Clues, Details, Kin, Process, Processes, identity, named
 
 GIVEN = {"JOBQUEUE_RUN": "job@1", "JOBQUEUE_ATTEMPT": "1", "JOBQUEUE_DUE": "d", INVOCATION: "a" * 32}
 OF_ANOTHER_HOST = {**GIVEN, INVOCATION: "b" * 32}

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, cast
 
-from jobqueued.commands import Say
-from jobqueued.model import MINUTE, SECOND, Now
+from jobqueued.base.instants import MINUTE, SECOND
+from jobqueued.model.commands import Say
+from jobqueued.model.job import Now
 from jobqueued.notices.notices import Notices
 from jobqueued.runs.launcher_link import LauncherLink
 from jobqueued.runs.notice_sender import NoticeSender

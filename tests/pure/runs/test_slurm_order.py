@@ -6,12 +6,15 @@ from typing import Any
 
 import pytest
 
-from jobqueued.child.documents import SlurmOrder
-from jobqueued.commands import Launch
-from jobqueued.core import record
-from jobqueued.core.host_limits import HostLimits
-from jobqueued.fleet import Grant
-from jobqueued.model import MINUTE, SECOND, Job, Run, RunId, RunState
+from jobqueued.base.instants import MINUTE, SECOND
+from jobqueued.child.contract.documents import SlurmOrder
+from jobqueued.core.records import record
+from jobqueued.core.records.host_limits import HostLimits
+from jobqueued.model.commands import Launch
+from jobqueued.model.fleet import Grant
+from jobqueued.model.job import Job
+from jobqueued.model.run import Run, RunId
+from jobqueued.model.run_states import RunState
 from jobqueued.runs.slurm_order import order_of
 
 ALWAYS = ["--no-requeue", "--export=NIL", "--open-mode=append"]

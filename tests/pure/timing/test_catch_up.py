@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jobqueued.model import CatchUp, Job
+from jobqueued.model.job import CatchUp, Job
 from jobqueued.timing.catch_up import sort_out
 
 WALL = 10_000

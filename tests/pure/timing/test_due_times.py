@@ -9,7 +9,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from jobqueued.model import DAY, MINUTE, Job
+from jobqueued.base.instants import DAY, MINUTE
+from jobqueued.model.job import Job
 from jobqueued.timing import due_times
 from jobqueued.timing.due_times import DueTimes
 from jobqueued.timing.schedule import Schedule

@@ -15,7 +15,7 @@ from cronsim import CronSim, CronSimError
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from jobqueued.model import Trigger
+from jobqueued.base.instants import Trigger
 from jobqueued.timing.cronexpr import seconds_of
 from jobqueued.timing.schedule import At, Every, Schedule, ScheduleError, Seconds, offset
 

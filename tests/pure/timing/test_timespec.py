@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jobqueued.model import to_datetime, to_instant
+from jobqueued.base.instants import to_datetime, to_instant
 from jobqueued.timing.timespec import TimeError, read
 
 BERLIN = "Europe/Berlin"

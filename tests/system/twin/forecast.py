@@ -8,7 +8,7 @@ from pathlib import Path
 
 from jobqueued.crontabs.jobs import Host
 from jobqueued.jobdir.cron_tables import jobs_of_text
-from jobqueued.model import Job
+from jobqueued.model.job import Job
 from jobqueued.timing.schedule import Schedule
 
 CRON_D, SPOOL = Path("/etc/cron.d"), Path("/var/spool/cron/crontabs")

@@ -9,7 +9,7 @@ from itertools import groupby
 from operator import attrgetter
 from pathlib import Path
 
-from jobqueued.ctl.client import ask
+from jobqueued.ctl.base.client import ask
 from tests.system.twin.cron import RECORDER, SHELL
 from tests.system.twin.starts import Log, Start
 from tests.system.vm import sh, until

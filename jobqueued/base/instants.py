@@ -1,0 +1,49 @@
+"""Instants (since 1970 UTC) and durations: integers in nanoseconds, so that comparisons are exact and cheap."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Protocol
+
+from jobqueued.child.contract.instants import to_text
+
+MILLISECOND, SECOND, MINUTE = 1_000_000, 1_000_000_000, 60_000_000_000
+HOUR, DAY = 60 * MINUTE, 24 * 60 * MINUTE
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+INSTANTS = range(-DAY, 7_258_118_400 * SECOND + DAY)
+"""The accepted instants: the years 1970 to 2199 in every zone. 64 bits end in 2262."""
+STEP_LIMIT = 3 * HOUR
+"""If a due time that had its turn is further ahead of the clock than this (ns), the clock was wrong."""
+LEAPING = "right/"
+"""Prefix of zones whose clock counts leap seconds, unlike the host's clock: jobs would be due half a minute early."""
+
+
+class Trigger(Protocol):
+    """A rule of the clock that makes a job due."""
+
+    @property
+    def starts_twice(self) -> bool:
+        """True if a time that the clock shows twice makes the job due twice."""
+
+    def after(self, instant: datetime) -> datetime | None:
+        """Return the first due time strictly after `instant`, both aware, or None if there is none."""
+
+
+def to_datetime(instant: int) -> datetime:
+    """Return the aware UTC datetime of an instant, cut to microseconds."""
+    return _EPOCH + timedelta(microseconds=instant // 1000)
+
+
+def to_instant(moment: datetime) -> int:
+    """Return the exact instant of an aware datetime. Raises ValueError if it is outside `INSTANTS`."""
+    instant = exactly(moment)
+    if instant not in INSTANTS:
+        raise ValueError(f"{moment} is not in the years 1970 to 2199")
+    return instant
+
+
+def exactly(moment: datetime) -> int:
+    """Return the instant of an aware datetime, also beyond `INSTANTS`."""
+    delta = moment - _EPOCH
+    return ((delta.days * 86400 + delta.seconds) * 1_000_000 + delta.microseconds) * 1000

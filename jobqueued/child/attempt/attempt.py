@@ -1,0 +1,402 @@
+"""One attempt: claim its R, start the job, pump its output, end it when it is time, write its record, mark its end."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import socket
+import time
+from collections.abc import Callable
+
+from jobqueued.child.attempt.attempt_life import COMMAND_LIVES, NOTHING_TO_END, IllegalStep, State, Step, after
+from jobqueued.child.attempt.ending import Ending, ended_all
+from jobqueued.child.attempt.runner import runner_of
+from jobqueued.child.attempt.shutdown import Shutdown
+from jobqueued.child.contract import wire
+from jobqueued.child.contract.documents import UNSTARTED, Record
+from jobqueued.child.contract.reasons import Code, Reason, of
+from jobqueued.child.hooks.hooks import Hooks
+from jobqueued.child.processes import tree
+from jobqueued.child.report import record
+from jobqueued.child.report.account import NEVER, Account
+from jobqueued.child.report.budget import Common
+from jobqueued.child.report.control_socket import REST, Loop
+from jobqueued.child.report.followers import Audience
+from jobqueued.child.report.marks import Marks, declined
+from jobqueued.child.report.output import Output
+from jobqueued.child.start.caps import Caps
+from jobqueued.child.start.identity import StartFailed
+from jobqueued.child.start.lockfile import LockFiles, Withheld
+
+_DRAIN, _DRAIN_OF_LEFT = 1.0, 0.1
+_SIGNAL_OF_INIT = 0.2
+"""Wait (s) after SIGTERM killed a job without our doing: at shutdown, init signals processes one by one."""
+_FIRST_TRY, _LONGEST_TRY = 0.1, 2.0
+"""First and longest pause (s) between two tries to write the end."""
+_MOST_MISHAPS = 10
+
+
+class Attempt:
+    """One attempt, from the claim of its R to the mark of its end."""
+
+    def __init__(
+        self, name: str, directory: int, launcher: socket.socket, wakeups: int, shutdown: Shutdown, common: Common,
+        home: int, cgroups: str, *, last: bool,
+    ) -> None:  # fmt: skip
+        """`home`: where cgroups are (cgroup.prepare). `cgroups`: ours. `last`: the last one of its supervisor."""
+        self.name, self._directory = name, directory
+        self._state = State.CLAIMING
+        self._last = last
+        self._wakeups, self._shutdown, self._common = wakeups, shutdown, common
+        self._audience = Audience(name, launcher)
+        self._loop = Loop(self._contain)
+        self._marks = Marks(directory, name)
+        self._home, self._cgroups = home, cgroups
+        self._drain_until, self._mishaps = NEVER, 0
+
+    @property
+    def leaves(self) -> bool:
+        """Return whether this supervisor must leave its pool."""
+        return self._audience.leaves
+
+    def _step(self, step: Step) -> bool:
+        """Take a step of the state table. Return False if the state stays the same, so that nothing is to be done.
+
+        An impossible step is a bug, which must not kill the command: the record warns of it, and the state stays.
+        """
+        try:
+            before, self._state = self._state, after(self._state, step)
+        except IllegalStep as error:
+            self._contain(error)
+            return False
+        return self._state is not before
+
+    def _contain(self, error: Exception) -> None:
+        """Warn in the record, once, of a bug or a lack of memory; raise it if it repeats after the command ended."""
+        text = f"bug in the supervisor: {error or type(error).__name__}"
+        if text not in self._draft.warnings:
+            self._warn(text)
+        self._mishaps += self._state not in COMMAND_LIVES
+        if self._mishaps > _MOST_MISHAPS:
+            raise error
+
+    def carry_out(self) -> str:
+        """Carry out the whole attempt. Return the path of the record, or "" if the attempt did not start here."""
+        held: list[Callable[[], object]] = []
+        try:
+            notice = self._begin(held)
+            if notice is None:
+                return self._live()
+        finally:
+            while held:
+                held.pop()()
+        self._step(Step.DECLINE)
+        self._audience.say(notice)
+        return ""
+
+    def _begin(self, held: list[Callable[[], object]]) -> str | None:
+        """Acquire everything, R last, and add to `held` how to release it. Return the notice of a failure, or None."""
+        try:
+            self._order = self._marks.spec()
+            self._runner = runner_of(self._order, self._home, self.name, self._marks)
+            self._cgroup = self._runner.cgroup
+            self._account = Account(self._cgroup)
+            self._caps = Caps(self._runner.order, self._cgroup)
+            self._ending = Ending(self._runner.order, self._cgroup)
+            self._draft = record.Draft(self._order, self._caps)
+            self._hooks = Hooks(self.name, self._order, self._home, self._loop, self._marks, self._so_far)
+            self._locks = LockFiles(self._order)
+            held.append(self._locks.free)
+            self._listen()
+            held.append(self._audience.close)
+            self._output = Output.of(self._order, self._common)
+            held.append(self._output.shut)
+            self._locks.take()
+            self._claim()
+        except Withheld as why:
+            return f"unstarted {self.name} {why}"
+        except OSError as error:
+            return declined(self.name, error)
+        return None
+
+    def _live(self) -> str:
+        try:
+            return self._settle(self._lived())
+        except BaseException:  # a bug: save the exit status of the command, if it is known
+            if self._draft.status is not None:
+                self._marks.lose(self._draft.status)
+            raise
+
+    def _lived(self) -> Record:
+        """Run the job's processes to their end and return the record."""
+        try:
+            self._start()
+        except StartFailed as failure:
+            self._step(Step.FAIL)
+            self._clear()
+            return self._draft.not_started(failure, self._output)
+        self._watch()
+        return self._record()
+
+    def _settle(self, document: Record) -> str:
+        """Write the record file, then R/ended, and retry until R/ended is written. Return the path of the record.
+
+        If R was deleted, or goes away because the host shuts down, the record file is enough.
+        """
+        self._locks.free()
+        if self._hooks and document["state"] != UNSTARTED:
+            self._tell_hooks(document)
+        path, data, pause = "", b"", _FIRST_TRY
+        while self._marks.are_there():
+            path, data = (path, data) if path else self._write_record(document)
+            try:
+                self._mark_end(data)
+            except OSError as error:
+                if path and self._shutdown.began():
+                    self._audience.leaves = True
+                    return path
+                self._bide(document, error, pause)
+                pause = min(2 * pause, _LONGEST_TRY)
+                continue
+            self._farewell()
+            if self._state is State.LEFT:
+                self._outlive()
+            else:
+                self._cgroup.remove()  # its last processes may have ended while R/ended could not be written
+            return path
+        if not path and not record.is_told(self._order):
+            path, _ = record.write(self._order, document)
+        self._lose()
+        return path
+
+    def _tell_hooks(self, document: Record) -> None:
+        """Run the hooks for the end, after the record file is written: so the end is saved whatever happens to them."""
+        path = self._write_record(self._hooks.interim(document))[0]
+        if path:
+            self._be_there()
+            self._hooks.see_off(document, path, lambda it: self._write_record(it)[0], self._audience)
+        else:
+            self._hooks.give_up("its record file can't be written")
+        self._draft.warnings += self._hooks.warnings()
+        document["telemetry"] = self._hooks.telemetry
+        self._audience.leaves |= self._hooks.left or (self._state is State.EMPTY and self._hooks.orphans_killed())
+
+    def _be_there(self) -> None:
+        """From now on, handle requests of followers and the shutdown of the host."""
+        self._audience.accept()
+        self._loop.on(self._shutdown.descriptor, self._look_for_shutdown)
+
+    def _bide(self, document: Record, error: OSError, seconds: float) -> None:
+        """Pause, because R can't be written; meanwhile serve followers, and pump the output of what was left."""
+        reason = f"it ended ({record.verdict(document)}), but its run directory can't be written: {error.strerror}"
+        if reason != self._audience.reason:
+            self._audience.stopping(reason)
+        self._be_there()
+        if self._state is State.LEAVING:
+            self._loop.on(self._output.reading, self._pump)
+        self._loop.go_on(seconds)
+
+    def _lose(self) -> None:
+        """Report the attempt as lost and end its remaining processes, because without R nothing would show them."""
+        self._audience.lost(self._draft.status)
+        if self._state is State.LEAVING:
+            self._step(Step.CLEAR)
+        self._clear()
+        self._step(Step.LOSE)
+
+    # the start
+
+    def _listen(self) -> None:
+        self._audience.listen(self._directory, self._loop, self._asked)
+
+    def _claim(self) -> None:
+        """Claim R: from here on the job may have run. The token shows a later launcher where to look for processes."""
+        self._marks.claim(wire.SpawningMark.now(self._cgroups, own=self._cgroup.is_own))
+        self._step(Step.CLAIM)
+
+    def _start(self) -> None:
+        before = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
+        self._draft.begin()
+        warnings = self._locks.examined()
+        started = self._runner.start(self._caps, self._output)
+        self._step(Step.START)
+        self._draft.pid, self._draft.warnings = started.pid, [*self._caps.warnings, *warnings, *started.warnings]
+        self._output.started(started.pid)
+        self._write_pid(before)
+        self._runner.watch(self._loop, self._draft, self._account, self._ending, self._caps.sampled is not None)
+        self._audience.say(f"started {self.name} {started.pid} {self._draft.started}")
+        self._hooks.begin(time.monotonic())
+
+    def _write_pid(self, before: int) -> None:
+        self._marks.started(wire.PidMark.of(self._draft.pid, self._draft.started, before))
+
+    def _clear(self) -> None:
+        """End all its processes; a failed start may have left some, such as a profile."""
+        self._loop.on(self._wakeups, self._reap)
+        self._reap()
+        if not ended_all(self._loop.turn, lambda: self._state is State.EMPTY):
+            self._audience.leaves = True  # the launcher inherits what can't end yet; SIGKILL was sent
+            self._step(Step.EMPTY)
+        self._cgroup.remove()
+
+    # its life
+
+    def _watch(self) -> None:
+        """Wait until the main process ended, no process of the run is left, and its output is drained or given up."""
+        self._loop.on(self._wakeups, self._reap)
+        self._loop.on(self._output.reading, self._pump)
+        self._be_there()
+        while self._state not in NOTHING_TO_END or self._output.reading in self._loop:
+            try:
+                self._wait()
+                self._look_at_the_clock()
+            except Exception as error:
+                self._contain(error)
+                self._loop.turn(REST)
+
+    def _wait(self) -> None:
+        ending = self._ending
+        times = ending.deadline, ending.kill_at, self._drain_until, self._account.at, self._hooks.at
+        self._loop.turn(min(times) - time.monotonic())
+
+    def _look_at_the_clock(self) -> None:
+        now = time.monotonic()
+        if now >= self._ending.deadline:
+            self._reap()  # a command that ended in time did not time out, however late we check
+        if now >= self._ending.deadline:
+            self._stop("timed_out", Reason(Code.TIMEOUT, seconds=self._order["timeout"]))
+        if now >= self._account.at:
+            self._sample(now)
+        if now >= self._ending.kill_at:
+            self._kill(now)
+        if now >= self._drain_until:
+            self._give_the_output_up()
+        if now >= self._hooks.at:
+            self._hooks.look(now)
+
+    def _sample(self, now: float) -> None:
+        if (excess := self._caps.exceeded(self._account.sample(now))) and self._state in COMMAND_LIVES:
+            self._stop("oom_killed", Reason(Code.OUT_OF_MEMORY, why=excess))
+
+    def _pump(self) -> None:
+        if not self._output.pump():
+            self._loop.off(self._output.reading)
+
+    def _give_the_output_up(self) -> None:
+        self._drain_until = NEVER
+        if not self._output.ended and self._output.reading in self._loop and self._state is State.EMPTY:
+            self._warn("a process of another run or service keeps its output open; the run did not wait for it")
+        self._loop.off(self._output.reading)
+
+    # its end
+
+    def _stop(self, state: str, reason: Reason, *, told: bool = False) -> None:
+        """End the run while its command lives; the first cause counts. `told`: all of it got SIGTERM already."""
+        if self._step(Step.STOP):
+            self._ending.cause = state, reason
+            self._tell_to_end(reason, told=told)
+
+    def _tell_to_end(self, reason: str, *, told: bool = False) -> None:
+        self._audience.stopping(reason)
+        self._ending.tell(time.monotonic(), told=told)
+
+    def _kill(self, now: float) -> None:
+        if warning := self._ending.warning():
+            self._warn(warning)
+        self._ending.kill(now)
+
+    def _asked(self, reason: str) -> None:
+        self._reap()
+        if self._state in COMMAND_LIVES:
+            self._stop("killed", of(reason))
+        elif self._state in NOTHING_TO_END and reason != self._audience.reason:  # a new scheduler may repeat it
+            self._hooks.give_up(reason)
+
+    def _look_for_shutdown(self) -> None:
+        if self._shutdown.began():
+            self._hooks.give_up("shutdown")
+            self._reap()
+            if self._state in COMMAND_LIVES:
+                self._stop("killed", Reason(Code.SHUTDOWN), told=True)
+
+    def _reap(self) -> None:
+        """Reap ended processes: the main process with its rusage, orphans separately."""
+        with contextlib.suppress(BlockingIOError):
+            os.read(self._wakeups, 512)
+        try:
+            for pid in tree.ended():
+                if pid == self._draft.pid:
+                    self._draft.end()
+                    if self._runner.goes_on(self._draft, self._output):
+                        continue
+                    self._ending.deadline = NEVER
+                    self._step(Step.END)
+                elif not self._hooks.reaped(pid):
+                    self._account.add(os.wait4(pid, 0)[2])
+        except ChildProcessError:
+            if self._step(Step.EMPTY):
+                self._ending.kill_at = self._account.at = NEVER
+                self._drain_until = time.monotonic() + _DRAIN
+            return
+        if self._state is State.ENDED:
+            self._look_at_what_is_left()
+
+    def _look_at_what_is_left(self) -> None:
+        """Handle processes that are left after the command ended."""
+        if self._draft.status == signal.SIGKILL and self._caps.killed():
+            self._step(Step.CLEAR)
+            self._ending.kill(time.monotonic())  # as the kernel kills the rest of a memory cgroup
+            return
+        names = ", ".join(tree.names(tree.children())[:5]) or "some"
+        if self._order["leave_children"]:
+            self._step(Step.LEAVE)
+            self._warn(f"left running: {names}")
+            self._drain_until = time.monotonic() + _DRAIN_OF_LEFT
+            return
+        self._step(Step.CLEAR)
+        self._warn(f"its command left processes behind; they were ended: {names}")
+        self._tell_to_end(f"its command has ended and left {names}")
+
+    def _outlive(self) -> None:
+        """Stay until the last process that `leave_children` left ended: it is our child, and its output flows here."""
+        self._drain_until = self._account.at = NEVER
+        self._loop.on(self._output.reading, self._pump)
+        while self._state is not State.OVER:
+            self._wait()
+        self._cgroup.remove()
+        self._marks.leave()
+
+    def _warn(self, text: str) -> None:
+        self._draft.warnings.append(text)
+
+    # the record
+
+    def _so_far(self) -> Record:
+        return self._draft.so_far(self._audience.reason, self._account, self._output)
+
+    def _record(self) -> Record:
+        draft, ending = self._draft, self._ending
+        if ending.cause is None and draft.was_terminated and self._shutdown.began(_SIGNAL_OF_INIT):
+            ending.cause = "killed", Reason(Code.SHUTDOWN)
+        state, reason = draft.verdict(ending.cause)
+        facts = draft.facts(self._account)
+        draft.warnings += self._caps.told(state)
+        over = self._state is State.EMPTY
+        if over and not self._cgroup.remove():
+            self._warn("cannot remove its cgroup: a process in it does not end")
+        return draft.finished(state, reason, facts, self._output, over=over)
+
+    def _write_record(self, document: Record) -> tuple[str, bytes]:
+        return record.write(self._order, document) if self._marks.are_there() else ("", wire.encode(document))
+
+    def _mark_end(self, document: bytes) -> None:
+        """Write R/ended with the record: the scheduler reads it there, even if the log directory can't be written."""
+        self._marks.end(document)
+        if self._state is State.LEAVING:
+            self._marks.stay_reachable()
+        self._step(Step.MARK)
+
+    def _farewell(self) -> None:
+        self._audience.leaves |= self._last or self._state is State.LEFT
+        self._audience.farewell()

@@ -1,0 +1,73 @@
+"""The ending of an attempt: its stop signal, a grace period, and SIGKILL to all that is left, repeatedly."""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import Callable
+
+from jobqueued.child.contract.documents import LaunchSpec
+from jobqueued.child.contract.reasons import Reason
+from jobqueued.child.contract.signals import signal_number
+from jobqueued.child.processes import process, tree
+from jobqueued.child.processes.cgroup import Cgroup
+from jobqueued.child.report.account import NEVER
+
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 10.0
+"""First and longest pause (s) between two SIGKILLs to all: a fork bomb may have children that we missed."""
+_UNKILLABLE = 2.0
+"""Seconds after which a failed start no longer waits for processes that can't be killed, because of a file system."""
+
+
+def ended_all(turn: Callable[[float], object], is_empty: Callable[[], bool]) -> bool:
+    """Kill all processes below this one, between turns of the loop. Return False if the rest can't be killed yet."""
+    until = time.monotonic() + _UNKILLABLE
+    while not is_empty():
+        tree.signal_all(signal.SIGKILL)
+        turn(_FIRST_PAUSE)
+        if time.monotonic() > until and all(map(process.is_stuck, tree.children())):
+            return False
+    return True
+
+
+class Ending:
+    """The ending of one attempt. `deadline`: when it times out, `kill_at`: when SIGKILL is due (monotonic, s).
+
+    `cause`: state and reason, whatever the command makes of the signal.
+    """
+
+    __slots__ = ("_cgroup", "_order", "_pause", "cause", "deadline", "kill_at")
+
+    def __init__(self, order: LaunchSpec, cgroup: Cgroup) -> None:
+        self._order, self._cgroup = order, cgroup
+        self.deadline = self.kill_at = NEVER
+        self.cause: tuple[str, Reason] | None = None
+        self._pause = _FIRST_PAUSE
+
+    def begin(self, now: float) -> None:
+        """Start the timeout."""
+        if self._order["timeout"] is not None:
+            self.deadline = now + self._order["timeout"]
+
+    def tell(self, now: float, *, told: bool = False) -> None:
+        """Send `stop_signal` now, and SIGKILL after `kill_grace`. `told`: all its processes already got SIGTERM."""
+        number = signal_number(self._order["stop_signal"])
+        if not told or number != signal.SIGTERM:
+            tree.signal_all(number)
+        tree.signal_all(signal.SIGCONT)  # a stopped process does not handle the signal
+        self.deadline = NEVER
+        self.kill_at = now + self._order["kill_grace"]
+
+    def kill(self, now: float) -> None:
+        """Send SIGKILL to all processes that are left, and schedule the next."""
+        self._cgroup.kill()
+        tree.signal_all(signal.SIGKILL)
+        self.kill_at = now + self._pause
+        self._pause = min(2 * self._pause, _LONGEST_PAUSE)
+
+    def warning(self) -> str:
+        """Return the warning for the record before the first SIGKILL, or "" if SIGKILL was asked for."""
+        grace, name = self._order["kill_grace"], self._order["stop_signal"]
+        if self._pause != _FIRST_PAUSE or not grace or name == "SIGKILL":
+            return ""
+        return f"did not end on {name}: SIGKILL after {grace:g} s"

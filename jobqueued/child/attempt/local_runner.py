@@ -1,0 +1,36 @@
+"""A run on this host: its command is a child of its supervisor, in its own cgroup."""
+
+from __future__ import annotations
+
+import time
+
+from jobqueued.child.attempt.ending import Ending
+from jobqueued.child.contract.documents import LaunchSpec
+from jobqueued.child.processes.cgroup import Cgroup
+from jobqueued.child.report.account import Account
+from jobqueued.child.report.control_socket import Loop
+from jobqueued.child.report.output import Output
+from jobqueued.child.report.record import Draft
+from jobqueued.child.start.caps import Caps
+from jobqueued.child.start.spawn import Started
+from jobqueued.child.start.starting import start
+
+
+class Local:
+    """The runner of one attempt. `order`: that of the local process, `cgroup`: its own."""
+
+    def __init__(self, order: LaunchSpec, home: int, name: str) -> None:
+        self.order, self.cgroup = order, Cgroup(home, name)
+
+    def start(self, caps: Caps, output: Output) -> Started:
+        """Start its process. Raises StartFailed."""
+        return start(self.order, self.cgroup, caps, output.writing)
+
+    def watch(self, _loop: Loop, _draft: Draft, account: Account, ending: Ending, is_sampled: bool) -> None:
+        """Start the timeout and the measurement of the started process."""
+        account.begin(time.monotonic(), watched=is_sampled)
+        ending.begin(time.monotonic())
+
+    def goes_on(self, _draft: Draft, _output: Output) -> bool:
+        """Return False: the run ends with its process."""
+        return False

@@ -1,0 +1,16 @@
+"""The places where an attempt may run, and the runner for each: the only interface between them and the supervisor."""
+
+from __future__ import annotations
+
+from jobqueued.child.attempt.local_runner import Local
+from jobqueued.child.attempt.slurm_runner import Slurm
+from jobqueued.child.contract.documents import LaunchSpec
+from jobqueued.child.report.marks import Marks
+
+Runner = Local | Slurm
+
+
+def runner_of(order: LaunchSpec, home: int, name: str, marks: Marks) -> Runner:
+    """Return the runner for a launch spec. `home`: where cgroups are."""
+    there = order.get("slurm")
+    return Slurm(order, there, name, marks) if there else Local(order, home, name)

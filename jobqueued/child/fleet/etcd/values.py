@@ -1,0 +1,97 @@
+"""Values of etcd, parsed within bounds, because any writer may have written anything. Pure."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any, TypeVar, cast
+
+from jobqueued.child.contract.tuples import NamedTuple
+
+MOST = 1 << 16
+"""Maximum characters of a host's value: a few hundred, and its labels."""
+END = (1 << 63) - 1
+"""The last instant (ns) that can be saved, in the year 2262; no number that a host writes is greater."""
+LAST_SECOND = END // 1_000_000_000 - 1
+_DIGITS = len(str(END))
+
+
+class Host(NamedTuple):
+    """The value of a host: its identity and its announcement; "-": none."""
+
+    store: str
+    boot: str = "-"
+    labels: str = "-"
+    standing: str = "-"
+    common: str = ""
+
+
+class Common(NamedTuple):
+    """The settings that all hosts of a fleet share.
+
+    `lock_grace` (s) is the time for which an unreachable host keeps its locks; `resources` are the units of the locks
+    of the fleet (``license=5,tape=2``).
+    """
+
+    timezone: str
+    lock_grace: int
+    resources: str
+
+
+class Begun(NamedTuple):
+    """The value of an occurrence: the store that has it, and how it ended ("": not over)."""
+
+    store: str
+    end: str = ""
+
+
+class Holder(NamedTuple):
+    """The value of a unit of a lock: the run that has it."""
+
+    store: str
+    job: str
+    key: str
+
+
+Value = TypeVar("Value", bound=tuple[Any, ...])
+
+
+def parsed(kind: type[Value], value: str) -> Value | None:
+    """Parse a value, a JSON array or words, as a named tuple of this kind, each field within its bounds.
+
+    Returns None if no host can have made the value.
+    """
+    hints, made = [*kind.__annotations__.values()], cast("Callable[..., Value]", kind)
+    try:
+        parts = _parts(value, len(hints))
+        return made(*(_read(part, hint) for part, hint in zip(parts, hints, strict=False)))
+    except (ValueError, TypeError, RecursionError):
+        return None
+
+
+def _parts(value: str, count: int) -> list[Any]:
+    """Return the parts of a value, at most `count`. Raises ValueError and RecursionError."""
+    if len(value) > MOST:
+        raise ValueError("too long")
+    parts = json.loads(value) if value.startswith("[") else value.split(" ", count - 1)
+    if len(parts) > count:
+        raise ValueError("too many parts")
+    return parts
+
+
+def _read(part: Any, hint: str) -> str | int | None:
+    """Return a field by its annotation. Raises ValueError if it has another type or is out of bounds."""
+    if hint == "str" and isinstance(part, str):
+        return part
+    if part is None and hint == "int | None":
+        return None
+    if isinstance(part, str) and part.isascii() and part.isdecimal() and len(part) <= _DIGITS:
+        part = int(part)
+    if hint == "str" or type(part) is not int or not 0 <= part <= END:
+        raise ValueError("no number within bounds")
+    return part
+
+
+def end_of(value: str) -> str:
+    """Return how an occurrence ended, from its value, or "" if it is not over. An invalid value counts as over."""
+    return (parsed(Begun, value) or Begun("", "over")).end

@@ -1,0 +1,235 @@
+"""The telemetry hooks of an attempt: called at its start, for samples and at its end, one after another.
+
+Their objects are merged in the order of the calls. The run continues whatever a hook does: its failures become one
+warning for each hook and run, with their number.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import time
+from collections import defaultdict, deque
+from collections.abc import Callable, Iterator
+from typing import cast
+
+from jobqueued.child.contract import atomic_file
+from jobqueued.child.contract.documents import LaunchSpec, Record
+from jobqueued.child.contract.text import counted
+from jobqueued.child.hooks import hook
+from jobqueued.child.hooks.telemetry import END, SAMPLE, START, Refused, failed, merged
+from jobqueued.child.processes import tree
+from jobqueued.child.report.account import NEVER
+from jobqueued.child.report.control_socket import Loop
+from jobqueued.child.report.followers import Audience
+from jobqueued.child.report.marks import Marks
+from jobqueued.child.report.record import verdict
+
+PATIENCE = 5.0
+"""Seconds after its timeout until a hook that can't be killed (nfs(5)) is abandoned."""
+_MOMENT = 1.0
+"""Seconds for which hooks may run at the end before the audience and the disk learn of it."""
+_CHUNK = 1 << 16
+_INTERIM = "this record was written before its telemetry hooks ended; what they printed later is missing"
+
+
+class Hooks:
+    """The hooks of one attempt. `at`: next call of `look` (monotonic, s). `telemetry`: merged so far.
+
+    `left`: one of them can't be killed.
+    """
+
+    def __init__(
+        self, name: str, order: LaunchSpec, home: int, loop: Loop, marks: Marks, record: Callable[[], Record]
+    ) -> None:
+        """`home`: where cgroups are. `record`: returns the record of the live attempt for the hooks."""
+        self._name, self._order, self._home = name, order, home
+        self._loop, self._marks, self._record = loop, marks, record
+        self._hooks = order.get("hooks", [])
+        self.telemetry = order["record"].get("telemetry", {})
+        self.at, self.left = NEVER, False
+        self._sample_at = [NEVER] * len(self._hooks)
+        self._waiting: deque[tuple[int, str]] = deque()
+        self._told: tuple[int, str] | None = None
+        self._told_last = -1
+        self._keeper = hook.Keeper(-1, -1)
+        self._until = NEVER
+        self._answer = b""
+        self._given_up = ""
+        self._final: Record | None = None
+        self._failures: dict[int, tuple[str, str]] = {}
+        self._failed: dict[int, int] = defaultdict(int)
+        self._left_out: dict[tuple[int, int], int] = defaultdict(int)
+
+    def __bool__(self) -> bool:
+        """Return whether there are hooks."""
+        return bool(self._hooks)
+
+    def begin(self, now: float) -> None:
+        """Start: the attempt has started."""
+        for index, each in enumerate(self._hooks):
+            if SAMPLE in each["at"]:
+                self._sample_at[index] = now + each["every"]
+        self._tell_all(START)
+
+    def look(self, now: float) -> None:
+        """Call hooks whose sample is due, unless they still have one waiting; abandon a hook that hangs."""
+        if self._told is not None and now >= self._until:
+            self._leave()
+        for index, at in enumerate(self._sample_at):
+            if now >= at:
+                every = self._hooks[index]["every"]
+                self._sample_at[index] = at + every * ((now - at) // every + 1)
+                if (index, SAMPLE) in (self._told, *self._waiting):
+                    self._left_out[index, self._told_last] += 1
+                else:
+                    self._waiting.append((index, SAMPLE))
+        self._go_on()
+
+    def interim(self, record: Record) -> Record:
+        """Return the record of an ended attempt for its file, while its hooks run, or finally if we die."""
+        warnings = [*record["warnings"], *self.warnings()]
+        if not self._given_up and (self._told is not None or any(END in each["at"] for each in self._hooks)):
+            warnings.append(_INTERIM)
+        *before, attempt = record["attempts"]
+        attempts = [*before, {**attempt, "warnings": warnings}]
+        return cast("Record", {**record, "telemetry": self.telemetry, "warnings": warnings, "attempts": attempts})
+
+    def see_off(self, record: Record, path: str, write: Callable[[Record], str], audience: Audience) -> None:
+        """Finish the waiting start calls and the calls for the end, and wait until all hooks are done.
+
+        `write` saves the record file (`path`) after each hook. If this takes longer than a moment, the audience gets
+        the reason, and the file is made durable then and after each later write.
+        """
+        written = self.telemetry
+        self._final = record
+        self._sample_at = [NEVER] * len(self._hooks)
+        self._waiting = deque(one for one in self._waiting if one[1] == START)
+        self._tell_all(END)
+        linger_at = time.monotonic() + _MOMENT
+        self.look(time.monotonic())
+        while self._told is not None:
+            self._loop.turn(min(self.at, linger_at) - time.monotonic())
+            if time.monotonic() >= linger_at and self._told is not None:
+                linger_at = NEVER
+                over = f"it is over ({verdict(record)}), and its telemetry hooks are told"
+                audience.stopping(f"{over}; to end them: jobqueuectl stop {record['run']}")
+                atomic_file.sync(path)
+            if self._waiting and self.telemetry is not written:
+                written = self.telemetry
+                if write(self.interim(record)) and linger_at == NEVER:
+                    atomic_file.sync(path)
+            self.look(time.monotonic())
+
+    def give_up(self, why: str) -> None:
+        """Call no more hooks, and end the one that runs."""
+        self._given_up = self._given_up or why
+        self._sample_at = [NEVER] * len(self._hooks)
+        self._waiting.clear()
+        if self._told is not None:
+            self._hang_up()
+            self._until = min(self._until, time.monotonic() + PATIENCE)
+        self._set()
+
+    def reaped(self, pid: int) -> bool:
+        """Reap an ended child if it was a keeper. Return whether it was."""
+        if pid not in tree.apart:
+            return False
+        os.waitpid(pid, 0)
+        tree.apart.discard(pid)
+        if self._told is not None and pid == self._keeper.pid:
+            self._hear()
+            self._finish(*self._told)
+        return True
+
+    def orphans_killed(self) -> bool:
+        """Kill processes of hooks whose keeper was killed, when nothing else is below us. Return whether any were.
+
+        After that the supervisor leaves its pool, because the end of such a process is not noticed.
+        """
+        found = bool(tree.children())
+        if found:
+            tree.signal_all(signal.SIGKILL)
+        return found
+
+    def warnings(self) -> Iterator[str]:
+        """Yield a warning for each hook that failed or was left out, and one if the hooks were cut short."""
+        for index, each in enumerate(self._hooks):
+            if failure := self._failures.get(index):
+                more = self._failed[index] - 1
+                often = f" (and {counted(more, 'more failure')})" if more else ""
+                yield failed(each["name"], *failure) + often
+            if held_up := {by: count for (whom, by), count in self._left_out.items() if whom == index}:
+                busy = " or ".join("it" if by == index else self._hooks[by]["name"] for by in held_up)
+                times = counted(sum(held_up.values()), "time")
+                yield failed(each["name"], SAMPLE, f"not started {times}, because {busy} was still busy")
+        if self._given_up:
+            yield f"its telemetry hooks were cut short: {self._given_up}"
+
+    def _tell_all(self, moment: str) -> None:
+        if not self._given_up:
+            self._waiting += [(index, moment) for index, each in enumerate(self._hooks) if moment in each["at"]]
+        self._set()
+
+    def _go_on(self) -> None:
+        """Call the next hook, if none runs."""
+        while self._told is None and self._waiting:
+            index, moment = self._waiting.popleft()
+            each = self._hooks[index]
+            record = self._record() if self._final is None else self._final
+            try:
+                told: Record = {**record, "telemetry": self.telemetry}
+                self._keeper = hook.told(self._name, self._order, each, moment, told, self._home)
+            except OSError as error:
+                self._note(index, moment, f"could not be started: {error.strerror}")
+                continue
+            self._told, self._told_last, self._answer = (index, moment), index, b""
+            self._until = time.monotonic() + each["timeout"] + PATIENCE
+            self._loop.on(self._keeper.answer, self._hear)
+        self._set()
+
+    def _set(self) -> None:
+        """Set the next time for `look`; a waiting call with no running hook is due at once."""
+        until = self._until if self._told is not None else 0 if self._waiting else NEVER
+        self.at = min([*self._sample_at, until], default=NEVER)
+
+    def _hear(self) -> None:
+        """Read what is available of the answer; its end counts only after the keeper is reaped."""
+        with contextlib.suppress(BlockingIOError):
+            while self._keeper.answer in self._loop:
+                data = os.read(self._keeper.answer, _CHUNK)
+                self._answer += data
+                if not data:
+                    self._loop.off(self._keeper.answer)
+
+    def _finish(self, index: int, moment: str) -> None:
+        self._hang_up()
+        self._told = None
+        try:
+            if not self._given_up:
+                said = hook.understood(self._answer)
+                if said:
+                    self.telemetry = merged(self.telemetry, said)
+                    self._marks.telemetry(self.telemetry)
+        except Refused as refusal:
+            self._note(index, moment, str(refusal))
+        self._set()
+
+    def _hang_up(self) -> None:
+        """Close the answer, which makes the keeper end the hook."""
+        if self._keeper.answer >= 0:
+            self._loop.off(self._keeper.answer)
+            os.close(self._keeper.answer)
+            self._keeper = self._keeper._replace(answer=-1)
+
+    def _leave(self) -> None:
+        assert self._told is not None
+        self._note(*self._told, "does not end, although it was killed")
+        self._told, self.left = None, True
+        self._hang_up()
+        self.give_up("one of them does not end")
+
+    def _note(self, index: int, moment: str, failure: str) -> None:
+        self._failures.setdefault(index, (moment, failure))
+        self._failed[index] += 1

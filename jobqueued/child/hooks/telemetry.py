@@ -1,0 +1,103 @@
+"""The telemetry of a run: its hooks' output, merged into one JSON object that its record contains.
+
+A hook prints an object, which is merged by RFC 7396: objects key by key, null removes a key, and other values replace
+the old one.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from jobqueued.child.contract.json_values import compact, flaws, showable
+
+START, SAMPLE, END = "start", "sample", "end"
+MOMENTS = (START, SAMPLE, END)
+"""The moments at which hooks are called."""
+MOST = 64 << 10
+"""Maximum bytes of one output of a hook, and of the text of the whole telemetry."""
+
+Telemetry = dict[str, Any]
+
+
+class Refused(ValueError):
+    """Output of a hook that no record can contain; str() is the reason."""
+
+
+def said(data: bytes) -> Telemetry:
+    """Return the object in a hook's output, or {} if it is empty. Raises Refused."""
+    if len(data) > MOST:
+        raise Refused(f"printed more than {MOST:,} bytes")
+    try:
+        text = data.decode()
+        found = json.loads(text, object_pairs_hook=_once) if text.strip() else {}
+    except UnicodeDecodeError as error:
+        raise Refused(f"printed bytes that are not UTF-8, the first after {error.start:,}") from None
+    except json.JSONDecodeError as error:
+        raise Refused(f"printed no JSON: {error.msg} in line {error.lineno}, column {error.colno}") from None
+    except RecursionError:
+        raise Refused("printed objects nested too deeply") from None
+    except Refused:
+        raise
+    except ValueError:  # a number with more digits than Python accepts
+        raise Refused("printed a number of thousands of digits; accepted: one of at most 64 bits, or a text") from None
+    return checked(found)
+
+
+def checked(found: object) -> Telemetry:
+    """Return an object in the form that records can contain. Raises Refused."""
+    if not isinstance(found, dict):
+        raise Refused(f'printed {_KINDS.get(type(found), "something else")}; accepted: an object such as {{"rows": 7}}')
+    if flaw := next(flaws(found, "telemetry"), ""):
+        raise Refused(f"printed what no record can hold: {flaw}")
+    kept: Telemetry = _shown(found)
+    return kept
+
+
+_KINDS = {list: "a list", str: "a text", int: "a number", float: "a number", bool: "true or false", type(None): "null"}
+
+
+def _once(pairs: list[tuple[str, Any]]) -> Telemetry:
+    found: Telemetry = {}
+    for name, value in pairs:
+        if name in found:
+            raise Refused(f"printed the key {json.dumps(name)[:40]} twice in one object")
+        found[name] = value
+    return found
+
+
+def _shown(value: Any) -> Any:
+    """Return the value with text that every reader of records accepts. Raises Refused if two keys become equal."""
+    if isinstance(value, dict):
+        return _once([(showable(name), _shown(item)) for name, item in value.items()])
+    if isinstance(value, list):
+        return [_shown(item) for item in value]
+    return showable(value) if isinstance(value, str) else value
+
+
+def merged(telemetry: Mapping[str, Any], update: Mapping[str, Any]) -> Telemetry:
+    """Return the telemetry with one more object. Raises Refused if that is too large; then it counts for nothing."""
+    found = _patched(telemetry, update)
+    if (size := len(compact(found))) > MOST:
+        raise Refused(f"printed too much: the run would have {size:,} bytes of telemetry; accepted: at most {MOST:,}")
+    return found
+
+
+def failed(name: str, moment: str = "", why: str = "") -> str:
+    """Return the warning about a failed hook, or only its prefix without a moment."""
+    return f"telemetry hook {name}, {moment}: {why}" if moment else f"telemetry hook {name}, "
+
+
+def _patched(old: Mapping[str, Any], new: Mapping[str, Any]) -> Telemetry:
+    """Return `old` changed by `new`: MergePatch of RFC 7396."""
+    found = dict(old)
+    for name, value in new.items():
+        if value is None:
+            found.pop(name, None)
+        elif isinstance(value, dict):
+            before = found.get(name)
+            found[name] = _patched(before if isinstance(before, dict) else {}, value)
+        else:
+            found[name] = value
+    return found

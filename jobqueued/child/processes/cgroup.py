@@ -1,0 +1,381 @@
+"""cgroup v2: each attempt starts in its own cgroup, and is measured and ended through it.
+
+The cgroups are below the launcher's own one, if that was delegated (``Delegate=`` of its scope). Launcher and
+supervisors live next to them in ``self``, because a cgroup that passes controllers on may have no processes. Cgroups of
+a user's jobs and crontab are inside one cgroup of the user, ``u1000``, which exists as long as one of them does.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import os
+import re
+import time
+from typing import cast
+
+from jobqueued.child.contract import wire
+from jobqueued.child.contract.documents import Above, Figures
+from jobqueued.child.processes.cgroup_files import capped, pairs, read, total, write
+
+_MOUNT, _SELF = "/sys/fs/cgroup", "self"
+_MEMBERSHIP = "/proc/{}/cgroup"
+_CONTROLLERS = ("memory", "pids", "io")
+_REFUSED = {
+    "memory": ("memory.events.local", "oom"),
+    "tasks": ("pids.events", "max"),
+    "cpu": ("cpu.stat", "throttled_usec"),
+}
+"""Key → cgroup file and its counter of what a limit refused."""
+_SHARED = {"cpu": "cgroup.kill", "cpuset": f"{_SELF}/cgroup.kill"}
+"""Controllers that are on only while an attempt holds a shared lock on this file, because it needs them.
+
+Only the owner can open these files, and all daemons that divide this cgroup share them.
+"""
+_DELEGATED = ("trusted.delegate", "user.delegate")
+"""systemd's extended attributes of a delegated cgroup (CGROUP_DELEGATION.md)."""
+_OF_A_USER = re.compile(r"u[0-9]+", re.ASCII)
+_GONE = (errno.ENOENT, errno.ENODEV)
+_ROUNDS = 10
+_PATIENCE = 1.0
+"""Maximum time (s) until the kernel removes what was killed."""
+
+
+def prepare(*, delegated: bool = False) -> int:
+    """Move this process to `self`. Return a descriptor of the place for attempts' cgroups, or -1.
+
+    `delegated`: our cgroup is delegated even without systemd's attribute, which a user's systemd does not set.
+    """
+    base = _divided(delegated)
+    if base is None:
+        return -1
+    try:
+        with contextlib.suppress(FileExistsError):
+            os.mkdir(f"{base}/{_SELF}")
+        home = os.open(base, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        write(home, f"{_SELF}/cgroup.procs", b"0")
+    except OSError:  # delegated in name only
+        return -1
+    _clear(home)
+    for controller in _CONTROLLERS:
+        with contextlib.suppress(OSError):  # the kernel, or the delegating process, does not have it
+            write(home, "cgroup.subtree_control", b"+" + controller.encode())
+    return home
+
+
+def _clear(home: int) -> None:
+    """Move the other processes of the delegated cgroup, such as the scheduler that started us, or a whole container."""
+    for _round in range(_ROUNDS):  # they may fork meanwhile
+        if not (others := (read(home, "cgroup.procs") or b"").split()):
+            return
+        for pid in others:
+            with contextlib.suppress(OSError):  # the process ended, or is not ours to move
+                write(home, f"{_SELF}/cgroup.procs", pid)
+
+
+def controllers(home: int) -> list[str] | None:
+    """Return the controllers that attempts' cgroups have, or get when needed, or None without cgroups."""
+    if home < 0:
+        return None
+    offered = (read(home, "cgroup.controllers") or b"").decode().split()
+    always = (read(home, "cgroup.subtree_control") or b"").decode().split()
+    return [name for name in (*_CONTROLLERS, *_SHARED) if name in (always if name in _CONTROLLERS else offered)]
+
+
+def _divided(delegated: bool) -> str | None:
+    """Return the cgroup that we may divide: our own, or its parent if we are in `self` of that already.
+
+    It is ours by `delegated`, by systemd's attribute, or as the root of a container's cgroup namespace.
+    """
+    own = _directory_of("self")
+    if own is None:
+        return None
+    base = own.removesuffix(f"/{_SELF}")
+    is_root = base.rstrip("/") == _MOUNT and os.path.exists(f"{_MOUNT}/cgroup.type")  # the host's own root has no type
+    noted = any(_attribute(base, name) == b"1" for name in _DELEGATED)
+    return base if delegated or is_root or noted else None
+
+
+def _directory_of(process: str) -> str | None:
+    """Return the directory of a process's cgroup, or None if this host has no unified hierarchy."""
+    path = unified(membership(process))
+    if path is None or not os.path.exists(f"{_MOUNT}{path}/cgroup.procs"):
+        return None
+    return f"{_MOUNT}{path}"
+
+
+def unified(membership: str) -> str | None:
+    """Return the cgroup v2 in this text, such as ``/system.slice/ssh.service``, or None."""
+    return next((line[3:] for line in membership.splitlines() if line.startswith("0::")), None)
+
+
+def membership(process: str = "self") -> str:
+    """Return the cgroups of a process in all hierarchies, in the format of /proc/PID/cgroup, or "" if it exited."""
+    try:
+        with open(_MEMBERSHIP.format(process), errors="surrogateescape") as file:
+            return file.read()
+    except OSError:
+        return ""
+
+
+def _attribute(path: str, name: str) -> bytes:
+    try:
+        return os.getxattr(path, name)
+    except OSError:
+        return b""
+
+
+class Cgroup:
+    """The cgroup of one attempt. `home`: the descriptor from `prepare`, or -1 if nothing is measured."""
+
+    def __init__(self, home: int, name: str) -> None:
+        self._home, self._name = home, name
+        self.above: Above | None = None
+        """The cgroup around it, with limits, made if needed; None: it is directly in `home`."""
+        self._parent = -1
+        self.directory = -1
+        self._shared: dict[str, int] = {}
+        self.troubles: list[str] = []
+        """Limits of the cgroup around it that can't be set, with the reasons."""
+
+    @property
+    def is_own(self) -> bool:
+        """Return whether the attempt has, or will have, its own cgroup."""
+        return self._home >= 0
+
+    def make(self) -> None:
+        """Make the cgroup. Raises OSError; EBUSY: it has processes."""
+        for patience in reversed(range(_ROUNDS if self._home >= 0 else 0)):
+            try:
+                self._make()
+                return
+            except OSError as error:
+                self._let_go_of_parent()
+                if self.above is None or error.errno not in _GONE or not patience:  # an ended run removed it
+                    raise
+
+    def _make(self) -> None:
+        parent = self._home if self.above is None else self._make_above(self.above)
+        try:
+            os.mkdir(self._name, 0o755, dir_fd=parent)
+        except FileExistsError:  # of a start that failed; or of another daemon in this place
+            if b"populated 1" in (read(parent, f"{self._name}/cgroup.events") or b""):
+                raise OSError(errno.EBUSY, "a run of that name of another daemon is in it") from None
+        self.directory = _opened(parent, self._name)
+
+    def _make_above(self, above: Above) -> int:
+        """Return a descriptor of the user's cgroup, made if missing, with the current limits."""
+        with contextlib.suppress(FileExistsError):
+            os.mkdir(above["name"], 0o755, dir_fd=self._home)
+        self._parent = _opened(self._home, above["name"])
+        for controller in (read(self._home, "cgroup.subtree_control") or b"").split():
+            if controller.decode() in _CONTROLLERS:
+                with contextlib.suppress(OSError):  # `cap` of a run reports that
+                    write(self._parent, "cgroup.subtree_control", b"+" + controller)
+        if any(key == "cpu" for key, _, _ in above["caps"]):
+            self._share("cpu")
+        found = [(key, capped(self._parent, file, text)) for key, file, text in above["caps"]]
+        self.troubles = [f"{key}: {trouble}" for key, trouble in found if key and trouble]
+        return self._parent
+
+    def _let_go_of_parent(self) -> None:
+        if self._parent >= 0:
+            os.close(self._parent)
+            self._parent = -1
+
+    @classmethod
+    def find(cls, home: int, name: str) -> Cgroup:
+        """Return the cgroup of an attempt whose supervisor died; its shared controllers are released."""
+        found = cls(home, name)
+        if home >= 0:
+            with contextlib.suppress(OSError):
+                user, found.directory = _found(home, name)
+                if user:
+                    found.above, found._parent = {"name": user, "caps": []}, _opened(home, user)
+                found._shared = {name: found._lock(name) for name in _SHARED}
+        return found
+
+    @classmethod
+    def of(cls, name: str, pid: int, supervisor: int | None) -> Cgroup:
+        """Return an attempt's cgroup, found from outside: next to its supervisor's, or else its main process's."""
+        found = cls(-1, name)
+        with contextlib.suppress(OSError):
+            if supervisor is None:
+                home, inside, _below = f"{_directory_of(str(pid))}/".partition(f"/{name}/")
+            else:
+                home, inside = (_directory_of(str(supervisor)) or "").removesuffix(f"/{_SELF}"), name
+            if home and inside:
+                base = os.open(home, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+                try:
+                    _user, found.directory = _found(base, name)
+                finally:
+                    os.close(base)
+        return found
+
+    def refused_tasks(self) -> int:
+        """Return the number of forks that failed because of its limit of tasks (pids.events)."""
+        return self._pairs("pids.events").get("max", 0) if self.directory >= 0 else 0
+
+    def close(self) -> None:
+        """Close its descriptor, and leave the cgroup as it is."""
+        if self.directory >= 0:
+            os.close(self.directory)
+            self.directory = -1
+
+    def join(self) -> None:
+        """Move this process into the cgroup."""
+        if self.directory >= 0:
+            write(self.directory, "cgroup.procs", b"0")
+
+    def cap(self, file: str, text: str) -> str:
+        """Write a limit. Return the reason why it can't be set, or "". Raises OSError if no descriptor is available."""
+        return capped(self.directory, file, text) if self.directory >= 0 else "its run has no cgroup"
+
+    def share(self, controller: str) -> None:
+        """Turn on the controller `cpu` or `cpuset` until the last attempt that needs it is over.
+
+        They are off otherwise, because with them the nice value of a process would count only inside its run.
+        """
+        if self.directory >= 0:
+            self._share(controller)
+            if self._parent >= 0:
+                with contextlib.suppress(OSError):
+                    write(self._parent, "cgroup.subtree_control", b"+" + controller.encode())
+
+    def _share(self, controller: str) -> None:
+        if controller not in self._shared:
+            lock = self._shared[controller] = self._lock(controller)
+            if lock >= 0:
+                fcntl.flock(lock, fcntl.LOCK_SH)
+            with contextlib.suppress(OSError):  # it is not delegated, and `cap` reports that
+                write(self._home, "cgroup.subtree_control", b"+" + controller.encode())
+
+    def _lock(self, controller: str) -> int:
+        """Return a descriptor of the controller's lock file, or -1 before Linux 5.14: there it stays on."""
+        try:
+            return os.open(_SHARED[controller], os.O_WRONLY | os.O_CLOEXEC, dir_fd=self._home)
+        except OSError as error:
+            if error.errno in wire.NO_DESCRIPTOR:
+                raise
+        return -1
+
+    def _unshare(self) -> None:
+        for controller, lock in self._shared.items():
+            if lock >= 0:
+                with contextlib.suppress(OSError):  # others need it
+                    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    self._end_sharing(b"-" + controller.encode())
+                os.close(lock)
+        self._shared.clear()
+
+    def _end_sharing(self, word: bytes) -> None:
+        """Turn a controller off, also in the cgroups of users."""
+        for user in _users(self._home):
+            with contextlib.suppress(OSError):  # the user's cgroup was just removed
+                write(self._home, f"{user}/cgroup.subtree_control", word)
+        write(self._home, "cgroup.subtree_control", word)
+
+    def now(self) -> tuple[int, int] | None:
+        """Return the bytes of memory and the number of tasks in use, or None if the figures are missing."""
+        if self.directory < 0:
+            return None
+        memory, tasks = self._number("memory.current"), self._number("pids.current")
+        return None if memory is None or tasks is None else (memory, tasks)
+
+    def refused_above(self) -> dict[str, int]:
+        """Return refusals by limits of all the user's runs: counts for memory and tasks, microseconds for cpu."""
+        if self._parent < 0:
+            return {}
+        return {key: pairs(self._parent, file).get(word, 0) for key, (file, word) in _REFUSED.items()}
+
+    def events(self) -> dict[str, int]:
+        """Return how often memory was short in it, by kind (memory.events)."""
+        return self._pairs("memory.events") if self.directory >= 0 else {}
+
+    def limits(self) -> dict[str, float | None]:
+        """Return its limits of memory (bytes), cpu (CPUs) and tasks; None: no limit."""
+        limit, _, period = (read(self.directory, "cpu.max") or b"max").partition(b" ")
+        cpu = int(limit) / int(period) if limit.isdigit() else None
+        return {"cpu": cpu, "memory": self._number("memory.max"), "tasks": self._number("pids.max")}
+
+    def kill(self) -> None:
+        """Send SIGKILL to all its processes at once, so that no process can fork away."""
+        if self.directory >= 0:
+            with contextlib.suppress(OSError):  # a kernel before 5.14
+                write(self.directory, "cgroup.kill", b"1")
+
+    def figures(self) -> Figures:
+        """Return the figures of all its processes: seconds, bytes, tasks; missing ones are left out."""
+        if self.directory < 0:
+            return {}
+        cpu, disks = self._pairs("cpu.stat"), read(self.directory, "io.stat")
+        throttled = cpu.get("throttled_usec")
+        figures = {
+            "cpu_user": cpu["user_usec"] / 1e6 if "user_usec" in cpu else None,
+            "cpu_system": cpu["system_usec"] / 1e6 if "system_usec" in cpu else None,
+            "memory_peak": self._number("memory.peak"),
+            "throttled": None if throttled is None else throttled / 1e6,
+            "tasks_peak": self._number("pids.peak"),
+            "io_read": None if disks is None else total(disks, b"rbytes"),
+            "io_write": None if disks is None else total(disks, b"wbytes"),
+        }
+        known = cast("Figures", {name: figure for name, figure in figures.items() if figure is not None})
+        return {**known, "memory_peak_below": None} if "memory_peak" in known else known
+
+    def remove(self, patience: float = _PATIENCE) -> bool:
+        """End its processes and remove the cgroup, within `patience` (s). Return whether it was removed."""
+        if self.directory < 0:
+            return True
+        until = time.monotonic() + patience
+        while not (gone := self._removed()):
+            self.kill()
+            if time.monotonic() >= until:
+                break
+            time.sleep(0.005)
+        self._let_go_of_parent()
+        if self.above is not None:
+            with contextlib.suppress(OSError):  # other runs of this user live
+                os.rmdir(self.above["name"], dir_fd=self._home)
+        self._unshare()
+        self.close()
+        return gone
+
+    def _removed(self) -> bool:
+        """Remove it, after the cgroups that the job made in it. Return whether it is gone."""
+        with contextlib.suppress(OSError):
+            for path, _names, _files, _fd in os.fwalk(".", topdown=False, dir_fd=self.directory):
+                if path != ".":
+                    with contextlib.suppress(OSError):
+                        os.rmdir(path, dir_fd=self.directory)
+        try:
+            os.rmdir(self._name, dir_fd=self._parent if self.above is not None else self._home)
+        except OSError as error:
+            return error.errno in _GONE
+        return True
+
+    def _number(self, name: str) -> int | None:
+        text = (read(self.directory, name) or b"").strip()
+        return int(text) if text.isdigit() else None
+
+    def _pairs(self, name: str) -> dict[str, int]:
+        return pairs(self.directory, name)
+
+
+def _users(home: int) -> list[str]:
+    """Return the names of users' cgroups."""
+    return [name for name in os.listdir(home) if _OF_A_USER.fullmatch(name)]
+
+
+def _found(home: int, name: str) -> tuple[str, int]:
+    """Return the user's cgroup ("": none) around the cgroup of this name, and a descriptor of that. Raises OSError."""
+    with contextlib.suppress(FileNotFoundError):
+        return "", _opened(home, name)
+    for user in _users(home):
+        with contextlib.suppress(FileNotFoundError):
+            return user, _opened(home, f"{user}/{name}")
+    raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), name)
+
+
+def _opened(home: int, name: str) -> int:
+    return os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=home)

@@ -1,0 +1,93 @@
+"""The budget of lines that all supervisors of one launcher may send to journald: token buckets in shared memory.
+
+journald has one limit, 10,000 lines in 30 s by default, for all of a unit, here the launcher's scope. If one run
+exceeds it, all runs of the unit lose lines. So the supervisors stay below the limit and share it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import time
+from collections.abc import Callable
+
+from jobqueued.child.contract.tuples import NamedTuple
+
+_SECOND = 1_000_000_000
+_TRIES, _PAUSE = 200, 0.0001
+_RESERVE, _FEW = 500, 10
+_MFD_NOEXEC_SEAL = 8
+_BUCKETS, _NUMBER = 64, 8
+
+
+class Bucket:
+    """A bucket with at most `burst` tokens and `rate` new ones a second, for all processes that inherited it.
+
+    It may hold several buckets, one for each `user`; some users may share one. A bucket is one number, the instant
+    (CLOCK_MONOTONIC, ns) at which it will be full, changed under a lock. The others wait at most 20 ms for the lock,
+    then go on without it. So a process that was suspended with the lock can later undo what others took, at most one
+    full bucket.
+    """
+
+    def __init__(self, burst: int, rate: int, clock: Callable[[], int] = time.monotonic_ns) -> None:
+        self._burst, self._rate, self._clock = burst, rate, clock
+        self._memory = _shared_memory()
+
+    def take(self, wanted: int, lately: float, user: str = "") -> int:
+        """Take up to `wanted` tokens and return how many, for a run that took `lately` tokens before.
+
+        A run gets at most half of what is left beyond its earlier share. The last tokens are for runs that sent little,
+        so that a new run always finds some.
+        """
+        place, locked = sum(user.encode()) % _BUCKETS * _NUMBER, self._lock()
+        try:
+            now = self._clock()
+            full_at = max(now, int.from_bytes(os.pread(self._memory, _NUMBER, place), "little"))
+            left = self._burst - (full_at - now) * self._rate / _SECOND
+            share = max((left - _RESERVE - lately + 1) / 2, min(left, _FEW - lately))
+            granted = max(0, min(wanted, int(share)))
+            if granted:
+                os.pwrite(self._memory, (full_at + granted * _SECOND // self._rate).to_bytes(_NUMBER, "little"), place)
+        finally:
+            if locked:
+                os.lockf(self._memory, os.F_ULOCK, 0)
+        return granted
+
+    def _lock(self) -> bool:
+        for _ in range(_TRIES):
+            with contextlib.suppress(BlockingIOError, PermissionError):
+                os.lockf(self._memory, os.F_TLOCK, 0)
+                return True
+            time.sleep(_PAUSE)
+        return False
+
+    def close(self) -> None:
+        """Close the shared memory."""
+        os.close(self._memory)
+
+
+class Common(NamedTuple):
+    """The common budget: of the lines of jobs, and of the notes about unsent lines.
+
+    journald counts the two separately, because their priorities differ. `of_users`: the lines of all runs of each user.
+    """
+
+    lines: Bucket
+    notes: Bucket
+    of_users: Bucket
+
+
+def common() -> Common:
+    """Return budgets of 8,000 lines in any 30 s, 5,000 at once; notes, and lines of a user, get half of that."""
+    return Common(Bucket(5_000, 100), Bucket(2_500, 50), Bucket(2_500, 50))
+
+
+def _shared_memory() -> int:
+    """Return anonymous memory as a file. Hardened hosts require the flag, which kernels before 6.3 lack."""
+    try:
+        return os.memfd_create("budget", os.MFD_CLOEXEC | _MFD_NOEXEC_SEAL)
+    except OSError as error:
+        if error.errno != errno.EINVAL:
+            raise
+        return os.memfd_create("budget")

@@ -1,0 +1,53 @@
+"""The audience of an attempt: its launcher, and the followers on R/control."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable
+
+from jobqueued.child.contract import wire
+from jobqueued.child.report.control_socket import ControlSocket, Loop
+
+
+class Audience:
+    """The audience of one attempt. `leaves`: its supervisor must leave its pool, as when the launcher exited.
+
+    `reason`: why the attempt is stopping, or "".
+    """
+
+    def __init__(self, name: str, launcher: socket.socket) -> None:
+        self._name, self._launcher = name, launcher
+        self.leaves = False
+        self.reason = ""
+
+    def listen(self, directory: int, loop: Loop, asked: Callable[[str], None]) -> None:
+        """Make R/control (`directory`: R). `asked` is called when a follower asks to stop. Raises OSError."""
+        self._control = ControlSocket(directory, loop, self._greeting, asked)
+        self.accept, self.close = self._control.accept, self._control.close
+
+    def _greeting(self) -> list[str]:
+        return ["live", *([f"stopping {self.reason}"] if self.reason else [])]
+
+    def say(self, notice: str) -> None:
+        """Send a notice to the launcher."""
+        try:
+            self._launcher.send(notice.encode()[: wire.NOTICE])
+        except OSError:  # R has it for the next launcher, or for this one when we exit
+            self.leaves = True
+
+    def stopping(self, reason: str) -> None:
+        """Send the launcher and all callers the reason why the attempt ends, or why it is not over yet."""
+        self.reason = reason
+        self.say(f"stopping {self._name} {reason}")
+        self._control.tell(f"stopping {reason}")
+
+    def lost(self, status: int | None) -> None:
+        """Tell the launcher that R is gone, and hang up on followers."""
+        self.say(f"lost {self._name} {'-' if status is None else status}")
+        self._control.hang_up()
+
+    def farewell(self) -> None:
+        """Tell all that the attempt ended."""
+        self._control.tell("ended")
+        self._control.hang_up()
+        self.say(f"{'left' if self.leaves else 'ended'} {self._name}")

@@ -1,0 +1,116 @@
+"""The limits that the kernel enforces on a run through its cgroup, and substitutes for them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from jobqueued.child.contract.documents import LaunchSpec
+from jobqueued.child.contract.text import size
+from jobqueued.child.processes.cgroup import Cgroup
+from jobqueued.child.start.identity import StartFailed
+
+_SETTINGS = "by `users: {caps: …}` of jobqueued.yaml"
+_LONG = 1_000_000
+"""Microseconds of waiting for CPUs above which the record has a warning."""
+
+
+class Caps:
+    """The limits of an attempt. Each of `order["caps"]` has a key, the cgroup file, and the value to write there.
+
+    `enforced`: key → ``cgroup``, ``sampled`` (only memory), ``affinity`` (only cpus) or ``no``.
+    """
+
+    def __init__(self, order: LaunchSpec, cgroup: Cgroup) -> None:
+        self._order, self._caps = order, order["caps"]
+        self._required, self._cgroup = order["enforce"] == "required", cgroup
+        cgroup.above = order.get("above")
+        self.enforced: dict[str, str] = {}
+        self.warnings: list[str] = []
+        self.sampled: int | None = None
+        """Memory limit (bytes) that is enforced by sampling, or None."""
+        above = order.get("above")
+        self._of_user = {} if above is None else {file: text for _, file, text in above["caps"]}
+        self._before: dict[str, int] = {}
+        """Refusals by the limits of all runs of the user before the start of this run."""
+
+    def apply(self) -> None:
+        """Set the limits before the start. Raises StartFailed if one can't be enforced here but must be."""
+        self._before = self._cgroup.refused_above()
+        self.warnings += [f"a limit of all runs of its user was not enforced: {it}" for it in self._cgroup.troubles]
+        if any(key == "cpu" for key, _, _ in self._caps):
+            self._cgroup.share("cpu")
+        self._place()
+        for key, file, text in self._caps:
+            trouble = self._cgroup.cap(file, text)
+            if trouble and self._required:
+                raise StartFailed("resource_limits", 0, f"{key}: can't be enforced on this host: {trouble}")
+            if not trouble:
+                self.enforced.setdefault(key, "cgroup")
+            elif key not in self.enforced:
+                self._do_without(key, file, text, trouble)
+
+    def _place(self) -> None:
+        """Confine the run to its CPUs: by its cgroup, or only by affinity, which its processes can change."""
+        cpus = self._order["cpus"]
+        if cpus:
+            self._cgroup.share("cpuset")
+            confined = not self._cgroup.cap("cpuset.cpus", ",".join(map(str, cpus)))
+            self.enforced["cpus"] = "cgroup" if confined else "affinity"
+            if not confined:
+                self._order["attributes"]["cpus"] = cpus
+
+    def _do_without(self, key: str, file: str, text: str, trouble: str) -> None:
+        if file == "memory.max":
+            self.sampled, self.enforced[key] = int(text), "sampled"
+        else:
+            self.enforced[key] = "no"
+        how = "only sampled" if self.sampled is not None and key == "memory" else "not enforced"
+        self.warnings.append(f"its resource_limits.{key} was {how}: {trouble}")
+
+    def exceeded(self, used: int) -> str:
+        """Return the reason to stop if the run uses this much memory, or "" if it may."""
+        if self.sampled is None or used <= self.sampled:
+            return ""
+        return f"it used {size(used)}, and its limit is {size(self.sampled)}"
+
+    def killed(self) -> str:
+        """Return why the kernel killed processes of the run, with the evidence of memory.events, or ""."""
+        events = self._cgroup.events()
+        if not (count := events.get("oom_kill")):
+            return ""
+        limit = next((int(text) for _, file, text in self._caps if file == "memory.max"), None)
+        of_user = self._of_user.get("memory.max", "max")
+        if not events.get("oom") and of_user != "max" and self._refused("memory"):
+            why = f"all runs of its user together may have {size(int(of_user))}, {_SETTINGS}"
+        elif not events.get("oom"):
+            why = "the host, or a limit above its own cgroup, had no more"
+        else:
+            why = "a limit below its own cgroup" if limit is None else f"its limit is {size(limit)}"
+        return f"{why} (memory.events: oom_kill {count})"
+
+    def told(self, state: str) -> list[str]:
+        """Return warnings about limits that the run reached but that did not end it."""
+        killed = "" if state == "oom_killed" or not (why := self.killed()) else f"out of memory: {why}"
+        limit = next((text for _, file, text in self._caps if file == "pids.max"), "")
+        count = self._cgroup.refused_tasks()
+        reached = f"it could not start more tasks than {limit} (pids.events: max {count})" if limit and count else ""
+        return [text for text in (killed, reached, *self._told_of_user(0 if limit else count)) if text]
+
+    def _told_of_user(self, count: int) -> Iterator[str]:
+        """Yield warnings about the user's limits; `count`: failed forks that were not due to the run's own limit."""
+        most = self._of_user.get("pids.max", "max")
+        if most != "max" and (count or self._refused("tasks")):
+            yield f"all runs of its user together could not start more tasks than {most}, {_SETTINGS}"
+        if "cpu.max" in self._of_user and (waited := self._refused("cpu")) >= _LONG:
+            cpus, seconds = _cpus(self._of_user["cpu.max"]), waited // 1_000_000
+            yield f"all runs of its user together have {cpus:g} CPUs, {_SETTINGS}, and waited {seconds} s for them"
+
+    def _refused(self, key: str) -> int:
+        """Return how much the limits of all runs of the user refused since the start of this run."""
+        return max(0, self._cgroup.refused_above().get(key, 0) - self._before.get(key, 0))
+
+
+def _cpus(text: str) -> float:
+    """Return the number of CPUs from the text of cpu.max."""
+    share, period = text.split()
+    return int(share) / int(period)

@@ -1,0 +1,164 @@
+"""The environment of a job, built from nothing. Later ones win:
+
+the variables of every job, with TRACEPARENT; those of a login (`login_environment`); `environment_file`; `environment`;
+and JOBQUEUE_….
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+import signal
+from collections.abc import Iterator
+
+from jobqueued.child.contract import atomic_file
+from jobqueued.child.contract.documents import DEFAULT_PATH, LaunchSpec
+from jobqueued.child.contract.trust import is_roots_alone
+from jobqueued.child.start.identity import StartFailed, User
+
+_OF_A_LOGIN = ("/etc/environment", "/etc/default/locale")
+"""Files that pam_env(8) reads at a login on Debian."""
+_LOGIN_SHELLS = frozenset({"ash", "bash", "dash", "ksh", "mksh", "sh", "yash", "zsh"})
+"""Shells with ``-l -c``; for users of other shells /bin/sh reads the profile."""
+_TOLD = 3
+_TELL = f"exec /usr/bin/env -0 >&{_TOLD}"
+_OF_THE_SHELL = frozenset({"_", "OLDPWD", "PWD", "SHLVL"})
+_MOST = 1 << 20
+
+_ASSIGNMENT = re.compile(
+    r"""(?:export[ \t]+)?([A-Za-z_][A-Za-z0-9_]*)=((?:'[^']*'|"(?:[^"\\]|\\.)*"|\\.|[^'"\\\n])*)(?:\n|\Z)""", re.S
+)
+_SPACE = re.compile(r"(?:\s|[#;][^\n]*)*")
+_QUOTED = re.compile(r"""'([^']*)'|"((?:[^"\\]|\\.)*)"|\\(.)|([ \t][#])""", re.S)
+_ESCAPED = re.compile(r'\\(["\\$`\n])')
+
+
+class Environment:
+    """The variables that jobqueued gives, and the job's own. Raises StartFailed with the file and line of an error."""
+
+    __slots__ = ("_files", "_is_roots", "_set", "given", "login")
+
+    def __init__(self, order: LaunchSpec, user: User) -> None:
+        """Read the files that we may read for this user; others might lead to files that the user may not read.
+
+        A user's own job names any files, so the user's process reads all of them.
+        """
+        self._is_roots = order.get("owner") is None
+        self._files = [
+            (path, dict(read(path)) if user.is_us or (self._is_roots and is_roots_alone(path)) else None)
+            for path in order["environment_file"]
+        ]
+        self._set = order["environment"]
+        self.login = order["login_environment"]
+        self.given = {
+            "PATH": DEFAULT_PATH, "HOME": user.home, "SHELL": user.shell or "/bin/sh" if self.login else order["shell"],
+            "LOGNAME": user.name, "USER": user.name, "LANG": "C.UTF-8",
+        }  # fmt: skip
+        if "runtime_directory" in order:
+            self.given["XDG_RUNTIME_DIR"] = order["runtime_directory"]
+        if "traceparent" in order:
+            self.given["TRACEPARENT"] = order["traceparent"]
+        if self.login:
+            for path in filter(os.path.exists, _OF_A_LOGIN):
+                self.given |= read(path)
+
+    def whole(self) -> dict[str, str]:
+        """Return the whole environment, as the job's user: the other files are read now.
+
+        At a login a shell, a child of this process, reads the user's profile too.
+        """
+        own: dict[str, str] = {}
+        for path, variables in self._files:
+            read_now = _read_by_user if self._is_roots else read
+            own |= read_now(path) if variables is None else variables
+        own |= self._set
+        return (self._of_profile(own) if self.login else self.given) | own
+
+    def _of_profile(self, own: dict[str, str]) -> dict[str, str]:
+        """Return the profile's variables, and ignore its directory, umask and input."""
+        shell = self.given["SHELL"]
+        shell = shell if os.path.basename(shell) in _LOGIN_SHELLS else "/bin/sh"
+        memory = os.memfd_create("environment")
+        actions = [(os.POSIX_SPAWN_OPEN, 0, "/dev/null", os.O_RDONLY, 0), (os.POSIX_SPAWN_DUP2, memory, _TOLD)]
+        pid = os.posix_spawn(
+            shell, [shell, "-l", "-c", _TELL], self.given | own, file_actions=actions, setsigmask=(),
+            setsigdef=sorted(signal.valid_signals()),
+        )  # fmt: skip
+        code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+        os.lseek(memory, 0, os.SEEK_SET)
+        with open(memory, "rb") as file:
+            told = os.fsdecode(file.read())
+        if code or not told:
+            how = f"exited with code {code}" if code >= 0 else f"was ended by signal {-code}"
+            raise StartFailed("login_environment", 0, f"{shell} {how} while it read the profile")
+        variables = dict(variable.split("=", 1) for variable in told.split("\0")[:-1])
+        return {name: value for name, value in variables.items() if name not in _OF_THE_SHELL}
+
+
+def arguments(order: LaunchSpec) -> list[str]:
+    """Return the command as arguments: a list is executed as it is, a string by the shell."""
+    command = order["command"]
+    return [order["shell"], "-c", command] if isinstance(command, str) else list(command)
+
+
+def read(path: str) -> Iterator[tuple[str, str]]:
+    """Yield the variables of a file of lines NAME=VALUE, which systemd.exec(5) and shells read in the same way.
+
+    Values may be quoted, also over lines; nothing is expanded. Raises StartFailed with the first line that is no
+    assignment, no comment and not blank.
+    """
+    text = _content(path)
+    place = 0
+    while (place := _SPACE.match(text, place).end()) < len(text):  # type: ignore[union-attr]
+        found = _ASSIGNMENT.match(text, place)
+        if found is None:
+            raise _wrong(path, text, place, "accepted: NAME=VALUE, quotes closed")
+        if any(part[4] for part in _QUOTED.finditer(found[2])):
+            raise _wrong(path, text, place, "it is unclear whether # starts a comment there; put the value into quotes")
+        yield found[1], _QUOTED.sub(_plain, _stripped(found[2]))
+        place = found.end()
+
+
+def _read_by_user(path: str) -> Iterator[tuple[str, str]]:
+    try:
+        yield from read(path)
+    except StartFailed as failure:
+        if failure.number != errno.EACCES:
+            raise
+        why = (
+            "the job's user must be able to read it, because users other than root can change it or a"
+            " directory above it"
+        )
+        raise StartFailed(failure.step, failure.number, f"{failure.detail}; {why}") from None
+
+
+def _stripped(value: str) -> str:
+    """Return the value without blanks around it; an escaped blank belongs to it."""
+    stripped = value.strip(" \t\r")
+    escaped = (len(stripped) - len(stripped.rstrip("\\"))) % 2
+    return stripped + value.lstrip(" \t\r")[len(stripped) :][:escaped]
+
+
+def _plain(part: re.Match[str]) -> str:
+    """Return the meaning of a quoted part of a value."""
+    single, double, escaped, _comment = part.groups()
+    if double is not None:
+        return _ESCAPED.sub(lambda found: found[1].strip("\n"), double)
+    return str(single if single is not None else escaped.strip("\n"))
+
+
+def _wrong(path: str, text: str, place: int, accepted: str) -> StartFailed:
+    line = text.count("\n", 0, place) + 1
+    return StartFailed("environment_file", 0, f"{path}:{line}: {accepted}")
+
+
+def _content(path: str) -> str:
+    try:
+        with open(atomic_file.to_read(path, follow=True), "rb") as file:
+            data = file.read(_MOST + 1)
+    except OSError as error:
+        raise StartFailed("environment_file", error.errno or 0, f"{path}: {error.strerror}") from None
+    if len(data) > _MOST or b"\0" in data:
+        raise StartFailed("environment_file", 0, f"{path}: accepted: at most 1 MiB of text")
+    return os.fsdecode(data)

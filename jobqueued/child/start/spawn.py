@@ -1,0 +1,409 @@
+"""Start one process: with posix_spawn if it can do everything that is asked, else with fork, naming a failed step."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import errno
+import os
+import resource
+import signal
+import stat
+import sys
+from collections.abc import Callable, Mapping
+from typing import Any, NoReturn
+
+from jobqueued.child.contract import wire
+from jobqueued.child.contract.documents import LaunchSpec
+from jobqueued.child.processes import process
+from jobqueued.child.processes.cgroup import Cgroup
+from jobqueued.child.start import pam, posixspawn, start_report
+from jobqueued.child.start.environment import Environment, arguments
+from jobqueued.child.start.identity import StartFailed, User, groups_lacking, groups_of, user_of_order
+
+_ALL_SIGNALS = sorted(signal.valid_signals())
+_LIBC = ctypes.CDLL(None, use_errno=True)
+PR_SET_PDEATHSIG, PR_SET_DUMPABLE, _PR_SET_NAME, _PR_SET_CHILD_SUBREAPER, PR_SET_NO_NEW_PRIVS = 1, 4, 15, 36, 38
+_IOPRIO_SET = {"x86_64": 251, "i686": 289, "aarch64": 30, "armv7l": 314, "riscv64": 30, "ppc64le": 273, "s390x": 282}
+_WIDE = sys.maxsize > 1 << 32
+_KEYCTL = {
+    "x86_64": 250 if _WIDE else 288, "i686": 288, "aarch64": 219 if _WIDE else 311, "armv8l": 311, "armv7l": 311,
+    "riscv64": 219, "ppc64le": 271, "s390x": 280,
+}  # fmt: skip
+_KEYCTL_JOIN_SESSION_KEYRING = 1
+_IOPRIO_CLASSES = {"realtime": 1, "best-effort": 2, "idle": 3}
+_POLICIES = {
+    "other": os.SCHED_OTHER, "batch": os.SCHED_BATCH, "idle": os.SCHED_IDLE, "fifo": os.SCHED_FIFO, "rr": os.SCHED_RR,
+}  # fmt: skip
+_OF_OURSELVES = ("RLIMIT_AS", "RLIMIT_DATA", "RLIMIT_NOFILE")
+"""Limits that this interpreter itself could exceed between setting them and the exec."""
+
+
+class Started:
+    """A started process, and warnings about its start."""
+
+    __slots__ = ("pid", "warnings")
+
+    def __init__(self, pid: int, warnings: list[str]) -> None:
+        self.pid, self.warnings = pid, warnings
+
+
+class _Plan:
+    """Everything needed from before the fork; the forked child must not use a user database."""
+
+    __slots__ = ("argv", "attributes", "cgroup", "environment", "groups", "order", "outputs", "stdin", "user")
+
+    def __init__(self, order: LaunchSpec, outputs: tuple[int, ...], cgroup: Cgroup) -> None:
+        self.order, self.outputs, self.cgroup = order, outputs, cgroup
+        self.attributes: Mapping[str, Any] = order["attributes"]
+        self.user = user_of_order(order)
+        other = not self.user.is_us or order["group"] is not None or order["groups"] is not None
+        self.groups = groups_of(order, self.user) if other else groups_lacking(order, self.user)
+        self.environment = Environment(order, self.user)
+        self.argv = arguments(order)
+        self.stdin = _stdin(order["stdin"])
+
+
+def spawn(
+    order: LaunchSpec, output: int, cgroup: Cgroup, errors: int | None = None, more: tuple[int, ...] = ()
+) -> Started:
+    """Start the job with these descriptors as stdout, stderr (None: stdout) and `more`, in its session and cgroup."""
+    plan = _Plan(order, (output, output if errors is None else errors, *more), cgroup)
+    try:
+        able = cgroup.directory < 0 or posixspawn.AVAILABLE
+        able = able and plan.groups is None and not plan.attributes and not plan.environment.login
+        return (_spawn(plan) if able else None) or _fork(plan)
+    finally:
+        os.close(plan.stdin)
+
+
+def _stdin(text: str) -> int:
+    """Return a descriptor from which the job reads this text, of any length, as any user."""
+    try:
+        if not text:
+            return os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC)
+        descriptor = os.memfd_create("stdin")
+        with open(descriptor, "wb", closefd=False) as file:
+            file.write(text.encode(errors="surrogateescape"))
+        os.lseek(descriptor, 0, os.SEEK_SET)
+    except OSError as error:
+        raise StartFailed("stdin", error.errno or 0) from None
+    return descriptor
+
+
+def find(program: str, path: str) -> str:
+    """Return the file that execvp(3) would run, by the job's own PATH. Raises StartFailed."""
+    if "/" in program:
+        return program
+    for folder in path.split(":"):
+        candidate = f"{folder or '.'}/{program}"
+        if os.access(candidate, os.X_OK) and not os.path.isdir(candidate):
+            return candidate
+    raise StartFailed("exec", errno.ENOENT, f"no command {program!r} in PATH {path}")
+
+
+def _spawn(plan: _Plan) -> Started | None:
+    """Start with posix_spawn, or return None if a step failed; then the forked child repeats it and names the step."""
+    previous = os.umask(plan.order["umask"])
+    warnings: list[str] = []
+    try:
+        _change_directory(plan.order, plan.user, warnings.append)
+        env = plan.environment.whole()
+        program = find(plan.argv[0], env["PATH"])
+        pid = _posix_spawn(plan, program, env)
+    except (OSError, StartFailed):
+        return None
+    finally:
+        os.umask(previous)
+        os.chdir("/")
+    return Started(pid, warnings)
+
+
+def _posix_spawn(plan: _Plan, program: str, env: dict[str, str]) -> int:
+    streams = (plan.stdin, *plan.outputs)
+    if plan.cgroup.directory >= 0:
+        return posixspawn.spawn(program, plan.argv, env, streams, plan.cgroup.directory)
+    actions = [(os.POSIX_SPAWN_DUP2, source, target) for target, source in enumerate(streams)]
+    return os.posix_spawn(
+        program, plan.argv, env, file_actions=actions, setsid=True, setsigmask=(), setsigdef=_ALL_SIGNALS
+    )
+
+
+def _change_directory(order: LaunchSpec, user: User, warn: Callable[[str], object]) -> None:
+    """Change to the job's directory, or to HOME without one; to / if HOME, or a path after a dash, can't be entered."""
+    directory, path = order["working_directory"] or "", _directory(order, user)
+    try:
+        os.chdir(path)
+    except OSError as error:
+        if directory.startswith("/"):
+            raise StartFailed("chdir", error.errno or 0, f"{directory}: {error.strerror}") from None
+        warn(f"{'' if directory else 'the home '}{path}: {error.strerror}; it ran in /")
+        os.chdir("/")
+
+
+def _directory(order: LaunchSpec, user: User) -> str:
+    return (order["working_directory"] or user.home).removeprefix("-")
+
+
+def _fork(plan: _Plan) -> Started:
+    reading, writing = map(posixspawn.raised, os.pipe2(os.O_CLOEXEC))
+    seconds = min(_START_SECONDS, plan.order.get("timeout") or _START_SECONDS)
+    try:
+        try:
+            pid = _forked()
+            if not pid:
+                _become(plan, writing)
+        finally:
+            os.close(writing)
+        report = start_report.read(reading, seconds)
+    finally:
+        os.close(reading)
+    if report.trouble is not None:
+        os.kill(pid, signal.SIGKILL)
+        process.is_reaped(pid, 1.0)  # it can't be killed while a system call waits for such a file system
+        raise report.trouble
+    return Started(pid, report.warnings)
+
+
+_NEEDS = {
+    step: f": jobs as other users need {capability}, which root lacks here"
+    for step, capability in (("stdio", "CAP_CHOWN"), ("setgroups", "CAP_SETGID"), ("setgid", "CAP_SETGID"),
+        ("setuid", "CAP_SETUID"))
+}  # fmt: skip
+_START_SECONDS = 60.0
+"""Timeout (s) of the start: a slow file system, such as a user's own, must not keep a run from its timeout and stop."""
+
+
+def _forked() -> int:
+    try:
+        return os.fork()
+    except OSError as error:
+        raise StartFailed("fork", error.errno or 0) from None
+
+
+def _become(plan: _Plan, report: int) -> NoReturn:
+    """Run the forked child, from fork to exec, in the order of the privilege drop; each step is fatal and named."""
+    steps = _Steps(plan, report)
+    try:
+        steps.take()
+    except StartFailed as error:
+        start_report.fail(report, error.number, error.step, error.detail)
+    except OSError as error:
+        need = _NEEDS.get(steps.step, "") if error.errno == errno.EPERM and not os.geteuid() else ""
+        start_report.fail(report, error.errno, steps.step, f"{steps.detail}{error.strerror}{need}")
+    except BaseException as error:
+        start_report.fail(report, 0, steps.step, f"{steps.detail}{type(error).__name__} {error}")
+    os._exit(127)
+
+
+class _Steps:
+    """The steps of the forked child; `step` and `detail` name the current one."""
+
+    def __init__(self, plan: _Plan, report: int) -> None:
+        self.step = self.detail = ""
+        self._plan, self._report = plan, report
+
+    def take(self) -> None:
+        """Take the steps: cgroup, session, limits, attributes, identity, streams, directory, exec."""
+        plan, attributes = self._plan, self._plan.attributes
+        self.step = "cgroup"
+        plan.cgroup.join()
+        self.step = "setsid"
+        os.setsid()
+        os.umask(plan.order["umask"])
+        self._limit(attributes.get("limits", {}))
+        for name, apply in _ATTRIBUTES:
+            if name in attributes:
+                self.step, self.detail = name, f"{attributes[name]}: "
+                apply(attributes[name])
+        self.detail = ""
+        self._identify()
+        if attributes.get("no_new_privs"):
+            self.step = "no_new_privs"
+            prctl(PR_SET_NO_NEW_PRIVS)
+        self.step = "stdio"
+        for target, source in enumerate((plan.stdin, *plan.outputs)):
+            os.dup2(source, target)
+        self._begin("chdir", _directory(plan.order, plan.user))
+        _change_directory(plan.order, plan.user, self._warn)
+        files = ", ".join(plan.order["environment_file"])
+        self._begin(*(("login_environment",) if plan.environment.login else ("environment_file", files)))
+        env = plan.environment.whole()
+        self._execute(env)
+
+    def _begin(self, step: str, detail: str = "") -> None:
+        """Report a step that a user's file system may block."""
+        self.step = step
+        start_report.begin(self._report, step, detail)
+
+    def _warn(self, text: str) -> None:
+        start_report.warn(self._report, text)
+
+    def _limit(self, limits: Mapping[str, list[Any]]) -> None:
+        """Set limits; soft and hard `cpu_time` differ by some seconds: SIGXCPU shows a cause that SIGKILL would not."""
+        for name, (key, *limit) in limits.items():
+            self.step, self.detail = "resource_limits", f"{key}: "
+            number = getattr(resource, name)
+            soft, hard = resource.getrlimit(number)
+            if self._plan.order.get("owner") and _as_number(limit[1]) > _as_number(hard):  # users lower limits only
+                raise StartFailed(self.step, errno.EPERM, f"{key}: users of this host are limited to {hard}")
+            if name in _OF_OURSELVES:
+                resource.setrlimit(number, (soft, max(hard, limit[1], key=_as_number)))  # lowered at the very end
+            else:
+                resource.setrlimit(number, tuple(limit))
+        self.detail = ""
+
+    def _identify(self) -> None:
+        if self._plan.groups is None:
+            return
+        gid, groups = self._plan.groups
+        uid = self._plan.user.uid
+        if not self._plan.user.is_us:
+            pam.check(self._plan.order, self._plan.user)
+            self.step = "stdio"
+            for output in self._plan.outputs:  # a job that opens /dev/stderr opens the pipe again
+                if stat.S_ISFIFO(os.fstat(output).st_mode):  # a device keeps its owner
+                    os.fchown(output, uid, gid)
+            self.step = "keyring"
+            join_keyring()
+        self.step = "setgroups"
+        os.setgroups(groups)
+        self.step = "setgid"
+        os.setresgid(gid, gid, gid)
+        self.step = "setuid"
+        os.setresuid(uid, uid, uid)
+        prctl(PR_SET_DUMPABLE, 0)  # until the exec this is our memory, whatever fs.suid_dumpable is
+
+    def _execute(self, env: dict[str, str]) -> None:
+        plan, limits = self._plan, self._plan.attributes.get("limits", {})
+        self._begin("exec", plan.argv[0])
+        program = find(plan.argv[0], env["PATH"])
+        self.detail = f"{program}: "
+        for number in _ALL_SIGNALS:
+            if number not in (signal.SIGKILL, signal.SIGSTOP):
+                signal.signal(number, signal.SIG_DFL)
+        signal.pthread_sigmask(signal.SIG_SETMASK, ())
+        try:
+            for name in _OF_OURSELVES:
+                if name in limits:
+                    resource.setrlimit(getattr(resource, name), limits[name][1:])
+            os.execve(program, plan.argv, env)
+        except OSError as error:
+            used_up = [key for name, (key, _, _) in limits.items() if error.errno in _USED_UP.get(name, ())]
+            if used_up:  # the job's own limits are the cause, not the host
+                raise StartFailed("exec", 0, f"{self.detail}its {' or '.join(used_up)} is used up") from None
+            raise StartFailed("exec", error.errno or 0, self.detail + _explained(program, error)) from None
+
+
+def _explained(program: str, error: OSError) -> str:
+    """Return the meaning of an error of execve(2) whose own message would be misleading."""
+    if error.errno == errno.EACCES and os.path.isdir(program):
+        return "it is a directory"
+    if error.errno == errno.ENOEXEC:
+        return f"{error.strerror}: a script needs a first line such as #!/bin/sh"
+    if error.errno == errno.ENOENT and os.path.exists(program):
+        with contextlib.suppress(OSError):  # the user may not read it, or the job may open no file
+            return _what_is_missing(program)
+    return str(error.strerror)
+
+
+def _what_is_missing(program: str) -> str:
+    with open(program, "rb") as file:
+        line = file.readline(256)
+    if not line.startswith(b"#!"):
+        return "the loader that the program needs is missing"
+    dos = "; the file has DOS line ends" if line.endswith(b"\r\n") else ""
+    return f"its interpreter {line[2:].strip().decode(errors='replace')} is missing{dos}"
+
+
+_USED_UP = {
+    "RLIMIT_NPROC": (errno.EAGAIN,), "RLIMIT_AS": (errno.ENOMEM,), "RLIMIT_DATA": (errno.ENOMEM,),
+    "RLIMIT_STACK": (errno.ENOMEM, errno.E2BIG),
+}  # fmt: skip
+
+
+def _as_number(limit: int) -> float:
+    return float("inf") if limit == -1 else limit
+
+
+def prctl(option: int, value: int = 1) -> None:
+    if _LIBC.prctl(option, value, 0, 0, 0):
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number))
+
+
+def _nice(value: int) -> None:
+    """Set the nice value, also of the session: if the kernel schedules by session, that of a process matters little."""
+    os.setpriority(os.PRIO_PROCESS, 0, value)
+    _write("/proc/self/autogroup", value, optional=True)
+
+
+def _write(path: str, value: int, *, optional: bool = False) -> None:
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+        os.write(descriptor, b"%d" % value)
+        os.close(descriptor)
+    except OSError:
+        if not optional:
+            raise
+
+
+def _ionice(text: str) -> None:
+    """Set the I/O priority with ioprio_set(2), which the C library does not wrap."""
+    name, _, level = text.partition(":")
+    number = _IOPRIO_SET.get(os.uname().machine)
+    if number is None:
+        raise OSError(errno.ENOSYS, f"jobqueued does not know ioprio_set(2) on {os.uname().machine}")
+    if _LIBC.syscall(number, 1, 0, _IOPRIO_CLASSES[name] << 13 | int(level or 0)):
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number))
+
+
+def join_keyring() -> None:
+    """Join a new session keyring (keyrings(7)): with ours, the job could read keys that other jobs put there.
+
+    The keyring stays root's, so that it does not count for the user's quota.
+    """
+    number = _KEYCTL.get(os.uname().machine, -1)
+    if _LIBC.syscall(number, _KEYCTL_JOIN_SESSION_KEYRING, None) < 0:
+        number = ctypes.get_errno()
+        if number not in (errno.ENOSYS, errno.EPERM):  # no keyrings here, or a container that forbids them
+            raise OSError(number, os.strerror(number))
+
+
+def _schedule(text: str) -> None:
+    policy, _, priority = text.partition(":")
+    os.sched_setscheduler(0, _POLICIES[policy], os.sched_param(int(priority or 0)))
+
+
+_ATTRIBUTES: tuple[tuple[str, Callable[[Any], None]], ...] = (
+    ("cpus", lambda cpus: os.sched_setaffinity(0, cpus)),
+    ("nice", _nice),
+    ("cpu_scheduling", _schedule),
+    ("ionice", _ionice),
+    ("oom_score_adj", lambda value: _write("/proc/self/oom_score_adj", value)),
+)
+
+
+def is_system_trouble(failure: StartFailed) -> bool:
+    """Return whether the host, not the job, is the cause of a failed start."""
+    return failure.number in wire.SYSTEM_TROUBLE
+
+
+def forgo_oom_protection() -> None:
+    """Give up a protection from the OOM killer that our starter set; jobs are not protected."""
+    with open("/proc/self/oom_score_adj") as file:
+        spared = int(file.read()) < 0
+    if spared:
+        _write("/proc/self/oom_score_adj", 0)
+
+
+def call_ourselves(name: str) -> None:
+    """Set the name that ps(1), top(1) and the journal's _COMM show; at most 15 bytes."""
+    # not by /proc/self/comm: Python's text files would unshare 60 pages in each fork
+    _LIBC.prctl(_PR_SET_NAME, name.encode(), 0, 0, 0)
+
+
+def become_subreaper() -> None:
+    """Make orphans below this process its children instead of PID 1's."""
+    prctl(_PR_SET_CHILD_SUBREAPER)

@@ -1,0 +1,116 @@
+"""A supervisor as its launcher sees it, and when one more is worth its fork."""
+
+from __future__ import annotations
+
+import os
+import socket
+import time
+from collections.abc import Collection, Iterable
+
+from jobqueued.child.contract import wire
+from jobqueued.child.processes import tree
+
+CPUS = len(os.sched_getaffinity(0))
+AT_ONCE = max(2, min(8, CPUS))
+"""Supervisors that are forked for a burst without waiting for a busy one."""
+ENOUGH = min(4 * CPUS, 16)
+"""Maximum young attempts that want a CPU; with fewer, a burst gets too little of a CPU that others use."""
+YOUNG = 2.0
+"""Age (s) after which an attempt is no longer short, so that no other attempt waits for its end."""
+PATIENCE = 0.005
+"""Minimum pause (s) between two forks: a supervisor that becomes idle meanwhile is cheaper than a fork (about 2 ms)."""
+PAUSE = 0.05
+"""Minimum pause (s) between two checks of the attempts' CPU use, each about 0.1 ms per attempt."""
+LONGEST = max(PAUSE, 0.5 / CPUS)
+"""Maximum pause (s) between two starts while attempts wait, however many want a CPU."""
+
+_WORN = 50
+"""Number of attempts after which a supervisor uses about 1.2 MiB more than a new one."""
+
+
+class Seat:
+    """One supervisor: process, socket, and its current attempt or question, or "" while it is idle."""
+
+    __slots__ = ("_attempts", "idle_since", "left", "name", "pid", "socket", "taken")
+
+    def __init__(self, pid: int, connection: socket.socket) -> None:
+        self.pid, self.socket, self._attempts = pid, connection, 0
+        self.name = self.left = ""
+        self.idle_since = time.monotonic()
+        self.taken = float("-inf")
+        """Instant (monotonic, s) at which it got its newest attempt."""
+
+    def take(self, name: str, directory: int) -> None:
+        """Hand over an attempt with its R. Raises OSError."""
+        socket.send_fds(self.socket, [name.encode()], [directory])
+        self.name, self.taken = name, time.monotonic()
+        self._attempts += 1
+
+    @property
+    def is_worn(self) -> bool:
+        """Return whether a new supervisor would take less memory."""
+        return self._attempts > _WORN
+
+    def hear(self) -> bytes | None:
+        """Return the next notice, None if there is none now, or b"" if the supervisor exited."""
+        try:
+            return self.socket.recv(wire.NOTICE)
+        except BlockingIOError:
+            return None
+        except OSError:
+            return b""
+
+
+def spare(idle: list[Seat], least: int, before: float = float("inf")) -> list[Seat]:
+    """Return idle supervisors that are not needed, except the newest `least`, and idle since before `before`.
+
+    If only `least` are idle, these are the worn ones, which a new supervisor should replace.
+    """
+    found = idle[:-least] or [seat for seat in idle if seat.is_worn]
+    return [seat for seat in found if seat.idle_since < before]
+
+
+class Hiring:
+    """Decides when one more supervisor is worth its fork, while attempts wait and no supervisor is idle.
+
+    An attempt that waits for a disk, a lock or time needs no CPU, so others can start meanwhile. If enough young
+    attempts want a CPU, one more supervisor would start nothing sooner and only take memory.
+    """
+
+    def __init__(self) -> None:
+        self._handed_over = self._next = float("-inf")
+
+    def handed_over(self, now: float) -> None:
+        """Note a hand-over: for a moment, waiting for an idle supervisor is cheaper than a fork."""
+        self._handed_over, self._next = now, max(self._next, now + PATIENCE)
+
+    def rest(self, now: float) -> float:
+        """Return the time (s) until one more may be worth it."""
+        return max(0.0, self._next - now)
+
+    def may_help(self, seats: Collection[Seat], now: float) -> bool:
+        """Return whether one more supervisor would start an attempt sooner than those that share the CPUs now."""
+        if len(seats) < AT_ONCE:
+            return True
+        if now < self._next:
+            return False
+        if now - self._handed_over < LONGEST and _is_crowded() and _want_cpus(seats, now) >= ENOUGH:
+            self._next = now + PAUSE
+            return False
+        return True
+
+
+def _want_cpus(seats: Iterable[Seat], now: float) -> int:
+    """Count the young attempts that want a CPU; only the newest, twice `ENOUGH`, are checked."""
+    young = [seat for seat in seats if now - seat.taken < YOUNG]
+    newest = sorted(young, key=lambda seat: seat.taken, reverse=True)[: 2 * ENOUGH]
+    return sum(tree.wants_cpu(seat.pid) for seat in newest)
+
+
+def _is_crowded() -> bool:
+    """Return whether the host's CPUs are busy without this process; False if the kernel does not show it."""
+    try:
+        with open("/proc/loadavg", "rb", 0) as file:
+            return int(file.read().split()[3].partition(b"/")[0]) > (os.cpu_count() or 1)
+    except (OSError, LookupError, ValueError):
+        return False

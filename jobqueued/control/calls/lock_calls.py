@@ -1,0 +1,133 @@
+"""Calls about locks: of processes that want some, and of people who ask for the holders."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from jobqueued.control.calls.lock_processes import LockProcesses
+from jobqueued.control.protocol.access import Rank, Rule, Whose
+from jobqueued.control.protocol.declaration import method
+from jobqueued.control.protocol.ownership import Asker, by_name
+from jobqueued.control.protocol.varlink import VarlinkError
+from jobqueued.control.views import views
+from jobqueued.core.scheduler import Scheduler
+from jobqueued.core.with_lock.lock_clients import LockClaim
+from jobqueued.jobfile.tree.words import is_name
+from jobqueued.model.events import Event, EvictAsked, LockAsked
+from jobqueued.model.fleet import FLEET
+from jobqueued.model.job import CPU, MEMORY, Claim
+from jobqueued.model.run import LockClientId, RunId
+
+_MOST_CLAIMS = 1000
+
+
+class LockCalls:
+    """Answers calls about locks; requests become events."""
+
+    def __init__(self, scheduler: Scheduler, processes: LockProcesses, happen: Callable[[Event], None]) -> None:
+        self._scheduler, self._processes, self._happen = scheduler, processes, happen
+
+    @method("Lock", Rule(Rank.OPERATOR))
+    def ask_for(self, asked: dict[str, Any], asker: Asker) -> None:
+        """Add a process to the queue for a lock; the reply comes when it has the lock."""
+        name, units = asked["lock"], asked.get("units") or 0
+        resource, is_of_fleet = f":{name}", f":{name}".startswith(FLEET)
+        if is_of_fleet:
+            name = resource.removeprefix(FLEET)
+        if not is_name(name) or name in (CPU, MEMORY):
+            raise VarlinkError("org.varlink.service.InvalidParameter", {"parameter": "lock"})
+        if units < 0 or (units and asked.get("shared")):
+            raise VarlinkError("org.varlink.service.InvalidParameter", {"parameter": "units"})
+        if is_of_fleet and asked.get("shared"):
+            raise VarlinkError(
+                "Refused", {"reason": "a fleet lock can't be shared; hold it alone, or some of its units"}
+            )
+        claim = Claim(resource if is_of_fleet else name, units, exclusive=not (units or asked.get("shared")))
+        try:
+            client = self._processes.come(asker.peer)
+        except ProcessLookupError:
+            raise VarlinkError(
+                "Refused",
+                {"reason": "the daemon can't see the process that asked: it exited, or is in another PID namespace"},
+            ) from None
+        except OSError as error:
+            reason = f"cannot watch the process that asked: {error.strerror}"
+            raise VarlinkError("Refused", {"reason": reason}) from None
+        number = asker.ticket()
+        self._processes.waits(client, number)
+        self._happen(LockAsked(number, client, (claim,), asker.peer.name, bool(asked.get("no_wait"))))
+
+    @method("Locks", Rule(Rank.READER, own=True))
+    def told(self, asked: dict[str, Any], asker: Asker) -> dict[str, Any]:
+        """Return the claims of holders and waiting runs or processes, sorted by lock.
+
+        Callers that are no readers see only the locks that their own jobs use; of another user's claim they see only
+        its existence.
+        """
+        name, own = asked.get("lock"), None if asker.sees_all else self._used_by(asker)
+        claims = [
+            each for each in self._scheduler.lock_claims() if name in (None, each.claim.resource.removeprefix(":"))
+        ]
+        claims = [each for each in claims if own is None or each.claim.resource in own]
+        claims.sort(key=lambda each: (each.claim.resource, not each.held))
+        known = set[str]() if name is None or claims else self._known() if own is None else own
+        names = {it.removeprefix(":") for it in known}
+        return {
+            "claims": [self._told_of(each, asker) for each in claims[:_MOST_CLAIMS]],
+            "more": max(0, len(claims) - _MOST_CLAIMS),
+            "known": [] if name in names else sorted(names)[:_MOST_CLAIMS],
+        }  # fmt: skip
+
+    def _used_by(self, asker: Asker) -> set[str]:
+        """Return the locks that the caller's jobs list, or that have the user's name."""
+        jobs = self._scheduler.catalog.of_owner(asker.peer.owner)
+        listed = {claim.resource for job in jobs for claim in job.locks}
+        used = {each.claim.resource for each in self._scheduler.lock_claims()}
+        return listed | {name for name in used if by_name(name, asker.peer.owner) is Whose.OWN}
+
+    def _told_of(self, each: LockClaim, asker: Asker) -> dict[str, Any]:
+        name = self._scheduler.name_for(each.holder, asker.owner)
+        if asker.sees_all or (isinstance(each.holder, RunId) and asker.has_run(each.holder)):
+            return views.lock_claim(each, *self._process_of(each))
+        nobody = each._replace(asked_by=None, since=None)
+        return {**views.lock_claim(nobody, None, None), "holder": name}
+
+    def _known(self) -> set[str]:
+        """Return the names of locks that jobs list or that are in use, and of resources with units."""
+        listed = {claim.resource for job in self._scheduler.catalog for claim in job.locks}
+        used = {each.claim.resource for each in self._scheduler.lock_claims()}
+        limits = self._scheduler.limits
+        return (listed | used | limits.resources.keys() | limits.of_fleet.keys()) - {CPU, MEMORY}
+
+    def _process_of(self, claim: LockClaim) -> tuple[int | None, str | None]:
+        if isinstance(claim.holder, LockClientId):
+            return self._processes.command_of(claim.holder) or (None, None)
+        if isinstance(claim.holder, str):  # the run is on another host
+            return None, None
+        job = self._scheduler.catalog.get(claim.holder.job)
+        words = None if job is None else job.command if isinstance(job.command, str) else " ".join(job.command)
+        return self._scheduler.runs[claim.holder].pid, words
+
+    @method("Evict", Rule(Rank.OPERATOR))
+    def evict(self, asked: dict[str, Any], asker: Asker) -> None:
+        """Take away the locks that a process holds or waits for."""
+        try:
+            client = LockClientId.parse(asked["holder"])
+        except ValueError:
+            run = _run(asked["holder"])
+            reason = f"{run} is a run and keeps its locks until it ends; to end it: jobqueuectl stop {run}"
+            raise VarlinkError("Refused", {"reason": reason}) from None
+        self._happen(EvictAsked(asker.ticket(), client, asker.peer.name))
+
+    def left(self, ticket: int) -> None:
+        """Release a process that left before its reply."""
+        if (over := self._processes.left(ticket)) is not None:
+            self._happen(over)
+
+
+def _run(text: str) -> RunId:
+    try:
+        return RunId.parse(text)
+    except ValueError:
+        raise VarlinkError("org.varlink.service.InvalidParameter", {"parameter": "holder"}) from None

@@ -1,0 +1,236 @@
+"""Processes of people that hold locks or wait for some (jobqueuectl with-lock), and the marks of holders.
+
+A mark is a file in the run directory. It tells the next scheduler which process holds what, and counts while that
+process lives.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import json
+import os
+import select
+import time
+from pathlib import Path
+
+from jobqueued.base.instants import SECOND
+from jobqueued.child.contract import atomic_file, wire
+from jobqueued.child.contract.tuples import NamedTuple
+from jobqueued.child.processes.process import birth
+from jobqueued.control.protocol.peers import Peer
+from jobqueued.host.descriptors import is_spare
+from jobqueued.model.commands import MarkLockHolder
+from jobqueued.model.events import LockFound, LockOver
+from jobqueued.model.job import Now
+from jobqueued.model.run import LockClientId
+from jobqueued.model.source import Source
+from jobqueued.state.db.rows import claims_from, placed_from
+
+_AGAIN = 10 * SECOND
+_COMMAND = 4096
+"""Maximum bytes read of a command line."""
+
+
+OF_A_USER = 64
+"""Maximum with-lock commands of a user; root and our own user have no limit."""
+
+
+class Asked(NamedTuple):
+    """A process that waits for locks or holds some: pid and birth, its user, and the ticket of its call."""
+
+    pid: int
+    birth: int
+    uid: int = -1
+    ticket: int = 0
+    descriptor: int | None = None
+    """A pidfd, or None if no descriptor was free: then it counts as live, and is checked again."""
+
+
+class LockProcesses(Source):
+    """The processes, each followed to its end. `directory` has the marks, each a file named by its number."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self._asked: dict[LockClientId, Asked] = {}
+        self._descriptors: dict[int, LockClientId] = {}
+        self._look_at = 0
+        self._last = 0
+        self._troubles: list[str] = []
+
+    @property
+    def troubles(self) -> list[str]:
+        """Marks that could not be read."""
+        return self._troubles
+
+    def found(self) -> list[LockFound]:
+        """Return the earlier holders that still live, and remove the marks of the others."""
+        try:
+            self._directory.mkdir(mode=0o700, exist_ok=True)
+            paths = sorted(self._directory.iterdir())
+        except OSError as error:
+            self._note(self._directory, error)
+            return []
+        return [event for path in paths if (event := self._found(path)) is not None]
+
+    def _found(self, path: Path) -> LockFound | None:
+        try:
+            mark = json.loads(path.read_text())
+            client, asked = LockClientId(int(path.name)), Asked(int(mark["pid"]), int(mark["birth"]))
+            asked = asked._replace(uid=int(mark.get("uid", -1)))
+            claims, placed = claims_from(mark["claims"]), placed_from(mark.get("placed", ()))
+            since = int(mark.get("since", 0))
+        except OSError as error:
+            self._note(path, error)
+            self._last = max(self._last, int(path.name) if path.name.isdecimal() else 0)
+            return None
+        except (ValueError, KeyError, TypeError, OverflowError):
+            _remove(path)
+            return None
+        self._last = max(self._last, client.number)
+        if not self._follow(client, asked):
+            _remove(path)
+            return None
+        return LockFound(client, claims, placed, str(mark["asked_by"]), since)
+
+    def _note(self, path: Path, error: OSError) -> None:
+        text = f"{path}: {error.strerror}; the with-lock commands saved there lose their locks"
+        self._troubles.append(text)
+
+    def come(self, peer: Peer) -> LockClientId:
+        """Return a name for a process that asks for locks; it is followed to its end, or until it is forgotten.
+
+        Raises OSError if it can't be followed, ProcessLookupError if it exited.
+        """
+        born = birth(peer.pid)
+        if born is None or (peer.process >= 0 and _has_ended(peer.process)):  # while it lives, the pid is its own
+            raise ProcessLookupError(errno.ESRCH, os.strerror(errno.ESRCH))
+        if peer.process < 0:
+            raise OSError(errno.EMFILE, "the daemon had no free descriptor when it connected")
+        of_user = sum(asked.uid == peer.uid for asked in self._asked.values())
+        if of_user >= OF_A_USER and peer.uid not in (0, os.geteuid()):
+            raise OSError(
+                errno.EUSERS,
+                f"{peer.name} has {of_user} with-lock commands, which is the limit; see: jobqueuectl locks",
+            )
+        descriptor = os.dup(peer.process)
+        if not is_spare(descriptor):  # it has no locks yet, and can ask again
+            os.close(descriptor)
+            raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+        self._last += 1
+        client = LockClientId(self._last)
+        self._note_asked(client, Asked(peer.pid, born, peer.uid, 0, descriptor))
+        return client
+
+    def waits(self, client: LockClientId, ticket: int) -> None:
+        """Note the ticket of a process that waits for its reply."""
+        self._asked[client] = self._asked[client]._replace(ticket=ticket)
+
+    def _note_asked(self, client: LockClientId, asked: Asked) -> None:
+        self._asked[client] = asked
+        if asked.descriptor is not None:
+            self._descriptors[asked.descriptor] = client
+
+    def _follow(self, client: LockClientId, asked: Asked) -> bool:
+        """Follow an earlier holder to its end. Return False if it ended."""
+        try:
+            descriptor = os.pidfd_open(asked.pid)
+        except OverflowError:  # no process has such a pid
+            return False
+        except OSError as error:
+            return error.errno in wire.SHORTAGE and self._miss(client, asked)
+        if birth(asked.pid) not in (asked.birth, None):  # None: no descriptor is free to read it
+            os.close(descriptor)
+            return False
+        if not is_spare(descriptor):
+            os.close(descriptor)
+            return self._miss(client, asked)
+        self._note_asked(client, asked._replace(descriptor=descriptor))
+        return True
+
+    def _miss(self, client: LockClientId, asked: Asked) -> bool:
+        self._note_asked(client, asked)
+        self._look_at = time.monotonic_ns() + _AGAIN
+        return True
+
+    @property
+    def _unseen(self) -> list[LockClientId]:
+        return [client for client, asked in self._asked.items() if asked.descriptor is None]
+
+    @property
+    def deadline(self) -> int | None:
+        """The time (ns) to check processes that can't be followed, or None."""
+        return self._look_at if self._unseen else None
+
+    def turn(self, now: Now) -> list[LockOver]:
+        """Check processes that can't be followed."""
+        return [self._over(client) for client in self._unseen if not self._follow(client, self._asked[client])]
+
+    def left(self, ticket: int) -> LockOver | None:
+        """Forget a process that hung up before its reply. Return the event, or None if the ticket is no process's."""
+        gone = (client for client, asked in self._asked.items() if asked.ticket == ticket)
+        client = next(gone, None)
+        return None if client is None else self._over(client)
+
+    def command_of(self, client: LockClientId) -> tuple[int, str] | None:
+        """Return pid and current command of a process that holds locks or waits for some, or None if it ended."""
+        asked = self._asked.get(client)
+        if asked is None or (asked.descriptor is not None and _has_ended(asked.descriptor)):
+            return None
+        try:
+            with open(f"/proc/{asked.pid}/cmdline", "rb") as file:
+                words = file.read(_COMMAND).rstrip(b"\0").replace(b"\0", b" ")
+        except OSError:
+            return asked.pid, ""
+        return asked.pid, words.decode(errors="replace")
+
+    def mark(self, command: MarkLockHolder) -> str:
+        """Write the mark of a holder. Return the reason if that failed, or ""."""
+        asked = self._asked.get(command.client)
+        if asked is None:
+            return ""  # it just left; the event follows
+        mark = {
+            "pid": asked.pid, "birth": asked.birth, "uid": asked.uid, "claims": command.claims,
+            "placed": command.placed, "asked_by": command.asked_by, "since": command.since,
+        }  # fmt: skip
+        path = self._directory / str(command.client.number)
+        try:
+            self._directory.mkdir(mode=0o700, exist_ok=True)
+            atomic_file.replace(str(path), json.dumps(mark).encode())
+        except OSError as error:
+            return f"{path}: {error.strerror}; a restart of the daemon will release the locks of this with-lock command"
+        return ""
+
+    def descriptors(self) -> dict[int, int]:
+        """Return a pidfd of each process, readable when it ends."""
+        return dict.fromkeys(self._descriptors, select.POLLIN)
+
+    def ready(self, descriptor: int, now: Now) -> list[LockOver]:
+        """Forget the process that ended."""
+        client = self._descriptors.get(descriptor)
+        return [] if client is None else [self._over(client)]
+
+    def forget(self, client: LockClientId) -> None:
+        """Stop following a process and remove its mark; an unknown one is fine."""
+        asked = self._asked.pop(client, None)
+        if asked is None:
+            return
+        if asked.descriptor is not None:
+            del self._descriptors[asked.descriptor]
+            os.close(asked.descriptor)
+        _remove(self._directory / str(client.number))
+
+    def _over(self, client: LockClientId) -> LockOver:
+        self.forget(client)
+        return LockOver(client)
+
+
+def _has_ended(process: int) -> bool:
+    poll = select.poll()
+    poll.register(process, select.POLLIN)
+    return bool(poll.poll(0))
+
+
+def _remove(path: Path) -> None:
+    with contextlib.suppress(OSError):  # if that fails: the next start finds the process ended
+        path.unlink()

@@ -1,0 +1,82 @@
+"""A reload by a user, from the request to the reply that every changed file is in force."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from jobqueued.control.calls.settings_file import SettingsFile
+from jobqueued.control.protocol.access import Rank, Rule
+from jobqueued.control.protocol.declaration import method
+from jobqueued.control.protocol.ownership import Asker
+from jobqueued.jobdir.job_files import Watches
+from jobqueued.model.catalog import Catalog, is_same
+from jobqueued.model.events import Reloaded
+from jobqueued.model.job import Job, Now
+from jobqueued.model.source import Source
+
+
+class Reload(Source):
+    """Reloads that are not answered yet.
+
+    Files are listed, because inotify does not see changes on network file systems and may lose events; a missing file
+    counts as deleted at once. `complete` is called after every file was read and its jobs are in force. So this source
+    comes before the job files, whose events count only after the turn.
+    """
+
+    def __init__(
+        self, watches: Watches, settings: SettingsFile, catalog: Catalog, complete: Callable[[], None]
+    ) -> None:
+        self._watches, self._settings, self._catalog, self._complete = watches, settings, catalog, complete
+        self._asked: dict[int, dict[str, Job]] = {}
+        self._under_way = False
+
+    def begin(self, ticket: int | None = None) -> None:
+        """Start a reload; the reply to the ticket has the changes since now."""
+        self._watches.settle()
+        self._under_way = True
+        if ticket is not None:
+            self._asked[ticket] = {job.id: job for job in self._catalog}
+
+    @method("Reload", Rule(Rank.OPERATOR))
+    def reload(self, asked: dict[str, Any], asker: Asker) -> None:
+        """Start a reload; the reply comes when it is complete."""
+        self.begin(asker.ticket())
+
+    @property
+    def has_more(self) -> bool:
+        """Return whether a requested reload is complete."""
+        return self._under_way and not self._watches.has_more
+
+    def turn(self, now: Now) -> list[Reloaded]:
+        """Report that it is complete."""
+        self._under_way = False
+        self._complete()
+        return [Reloaded()]
+
+    def answers(self) -> list[tuple[int, dict[str, Any]]]:
+        """Return the replies by ticket, and forget them."""
+        asked, self._asked = self._asked, {}
+        return [(ticket, self._told(before)) for ticket, before in asked.items()]
+
+    def _told(self, before: dict[str, Job]) -> dict[str, Any]:
+        jobs = {job.id: job for job in self._catalog}
+        return {
+            "jobs": len(jobs),
+            "added": sorted(jobs.keys() - before.keys()),
+            "edited": sorted(name for name, job in jobs.items() if not is_same(before.get(name, job), job)),
+            "removed": sorted(before.keys() - jobs.keys()),
+            **self.refused(),
+        }
+
+    def refused(self) -> dict[str, Any]:
+        """Return the files that were refused, in the interface's format: which are stale, and their problems.
+
+        The settings' file is included, also with the warning that it has changed.
+        """
+        problems = self._watches.problems
+        found = [problem for of_file in problems.values() for problem in of_file] + self._settings.problems
+        return {
+            "stale": self._watches.stale,
+            "problems": [problem._asdict() for problem in found],
+        }

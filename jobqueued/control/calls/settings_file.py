@@ -1,0 +1,62 @@
+"""The settings' files, which count from the daemon's start on, and their changes since."""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+
+from jobqueued.base.problem import Problem
+from jobqueued.child.contract.trust import Refused
+from jobqueued.jobdir.file_changes import Signature
+from jobqueued.jobdir.inbox import signature_of
+from jobqueued.settings.drop_in_files import drop_in_directory, listed
+from jobqueued.settings.instance import Instance
+from jobqueued.settings.paths import Paths
+from jobqueued.settings.settings import Settings, read_settings
+
+
+class SettingsFile:
+    """The file at `paths.config`, or at its other place, its drop-ins, and the settings at the start."""
+
+    def __init__(self, paths: Paths, in_force: Settings) -> None:
+        self._paths, self._in_force = paths, in_force
+        self._signature: Signature | None = None
+        self._problems: list[Problem] = []
+
+    @property
+    def problems(self) -> list[Problem]:
+        """Problems of the current files, or the warning that they are not in force; read again after a change."""
+        if (signature := self._looked_at()) != self._signature:
+            self._signature, self._problems = signature, self._read()
+        return self._problems
+
+    def _looked_at(self) -> Signature:
+        """Return the signature of all places and their files."""
+        return tuple(map(_signature, map(str, self._paths.config_files)))
+
+    def _read(self) -> list[Problem]:
+        of_user = self._paths.runtime is not None
+        settings, problems = read_settings(
+            self._paths.config, os.geteuid(), self._paths.more_config, of_user=of_user
+        )  # fmt: skip
+        if any(problem.severity == "error" for problem in problems):
+            stays = "the settings of the last start stay in force, but jobqueued can't start again with this file"
+            return [problem._replace(message=f"{problem.message}; {stays}") for problem in problems]
+        if settings == self._in_force:
+            return []
+        remedy = f"{Instance.of(self._paths.run).restart} (live runs go on)"
+        place = next(filter(os.path.lexists, map(str, self._paths.config_files)), str(self._paths.config))
+        return [
+            Problem(
+                place, 0, 0, "", f"was changed after the start; to apply the changes: {remedy}", "warning", code="JQ519"
+            )
+        ]
+
+
+def _signature(path: str) -> Signature:
+    """Return the signature of one place: its file and its drop-ins."""
+    folder, names = drop_in_directory(path), list[str]()
+    with suppress(OSError, Refused):  # reading the file will report the same error
+        names = sorted(listed(folder, None))
+    drop_ins = (signature_of(f"{folder}/{name}") for name in names)
+    return (signature_of(path), signature_of(folder), *drop_ins)

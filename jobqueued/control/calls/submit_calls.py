@@ -1,0 +1,212 @@
+"""The call Submit. Allowed users submit jobs that run as themselves; root's are the host's."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from jobqueued.child.contract.trust import name_of
+from jobqueued.control.protocol.access import Rank, Rule, Whose
+from jobqueued.control.protocol.declaration import method
+from jobqueued.control.protocol.ownership import Asker, Ownership
+from jobqueued.control.protocol.peers import Access
+from jobqueued.control.protocol.user_budget import UserBudget
+from jobqueued.control.protocol.varlink import VarlinkError
+from jobqueued.core.scheduler import Scheduler
+from jobqueued.core.state.submitted import share_in
+from jobqueued.jobdir.cron_tables import takes_mails
+from jobqueued.jobfile import submissions
+from jobqueued.jobfile.submissions import Asked, Wrong
+from jobqueued.model.events import AwaitedOver, Event, SubmissionsKept, Submitted
+from jobqueued.model.job import Job, Now
+from jobqueued.model.run import RunId
+from jobqueued.model.run_states import RunState
+from jobqueued.model.submission import After
+from jobqueued.model.users import Owner, UserLimits
+from jobqueued.settings.paths import Paths
+from jobqueued.settings.settings import Settings
+from jobqueued.state import record_files
+from jobqueued.state.db.store import Store
+from jobqueued.state.write_batch import WriteBatch
+
+_MOST_AWAITED = 1000
+
+
+class Submitters:
+    """Users who may submit, by `access` and `limits`, and the calls that they made in this minute."""
+
+    def __init__(self, access: Access, limits: UserLimits, budget: UserBudget) -> None:
+        self._access, self._limits, self._budget = access, limits, budget
+
+    def owner(self, asker: Asker) -> Owner | None:
+        """Return the user as whom a submission runs, or None for the host's jobs. Raises VarlinkError."""
+        peer = asker.peer
+        if asker.rank is Rank.ROOT:
+            return None
+        name = peer.name_or_uid
+        if name.isdigit():
+            raise VarlinkError("Refused", {"reason": f"this host has no user with the uid {name}"})
+        limits = self._limits
+        allowed = limits.allow is None or _has(limits.allow, name, peer.gids)
+        if not allowed or _has(limits.deny, name, peer.gids) or peer.uid == self._access.notifier:
+            reason = f"{name} may not submit jobs here; see `users: {{allow, deny}}` in jobqueued.yaml"
+            raise VarlinkError("Refused", {"reason": reason})
+        return Owner(peer.uid, name)
+
+    def count(self, asker: Asker) -> None:
+        """Count a call. Raises Wrong if there were too many in this minute."""
+        if asker.rank is not Rank.ROOT and self._budget.take(asker.peer.uid, asker.now.mono):
+            most = self._limits.calls
+            accepted = f"at most {most} (`users: {{calls: {most}}}` in jobqueued.yaml)"
+            raise Wrong(f"found too many calls within a minute; accepted: {accepted}")
+
+
+class SubmitCalls:
+    """Accepts submissions. `keep` returns what it means that a request is in no commit yet."""
+
+    def __init__(
+        self, scheduler: Scheduler, batch: WriteBatch, happen: Callable[[Event], None], config: Settings, paths: Paths,
+        submitters: Submitters, keep: Callable[[str], str],
+    ) -> None:  # fmt: skip
+        self._scheduler, self._batch, self._happen, self._config = scheduler, batch, happen, config
+        self._etc, self._logs, self._mails = paths.host / "etc", paths.logs, takes_mails(config)
+        self._submitters, self._keep = submitters, keep
+
+    @method("Submit", Rule(Rank.ROOT, own=True))
+    def submit(self, asked: dict[str, Any], asker: Asker) -> dict[str, Any] | None:
+        """Check a submission; reply at once only about one that was accepted before."""
+        document, owner = asked["submission"], self._submitters.owner(asker)
+        if document.get("tool") == "at":
+            self._check_at(owner, needs_list=True)
+        try:
+            self._submitters.count(asker)
+            found = submissions.read(document, owner, self._config.users, self._config.zone, mails=self._mails)
+            if self._is_for_at(found.job, asker.now):
+                self._check_at(owner, needs_list=False)
+            by = asker.peer.name if owner is None else owner.name
+            if found.key and (known := self._known(found, asker.ownership)):
+                is_saved = known not in self._batch.submissions
+                unsaved = None if is_saved else self._keep(f"{known}, submitted by {by}")
+                return {"job": known, "is_new": False, "unsaved": unsaved}
+            job, failed = self._awaiting(found.job, asker.ownership)
+        except Wrong as wrong:
+            raise VarlinkError("Refused", {"reason": str(wrong)}) from None
+        self._happen(Submitted(asker.ticket(), job, found.text, by, found.key, failed))
+        return None
+
+    def _check_at(self, owner: Owner | None, *, needs_list: bool) -> None:
+        """Raise NotAllowed if a user may not use at(1); `needs_list`: also if neither list exists."""
+        if owner is not None and not _at_allows(self._etc, owner.name, without_lists=not needs_list):
+            raise VarlinkError("NotAllowed", {"user": owner.name, "program": "at"})
+
+    def _is_for_at(self, job: Job, now: Now) -> bool:
+        """Return whether a user's job starts later, as a job of at(1), and jobqueued.yaml names no users."""
+        return self._config.users.allow is None and job.at is not None and job.at > now.wall
+
+    def _known(self, asked: Asked, ownership: Ownership) -> str | None:
+        """Return the earlier submission with this key, as long as anything of it is saved, or None. Raises Wrong."""
+        share, owner = share_in(asked.job.id), asked.job.owner
+        known = self._scheduler.submission_of(share, asked.key) or self._batch.submission_of(share, asked.key)
+        if known and owner is not None and ownership.job(known, owner) is not Whose.OWN:
+            raise Wrong(f"key: {asked.key} belongs to an earlier user named {owner.name}; use another key")
+        return known
+
+    def _awaiting(self, job: Job, ownership: Ownership) -> tuple[Job, tuple[str, ...]]:
+        """Return the job with what it must wait for, and what ended without the needed success. Raises Wrong."""
+        assert job.submission is not None
+        if not job.id.endswith("/") and self._has_history(job.id):
+            raise Wrong(f"an earlier {job.id} has history; use another name, or none")
+        if len(job.submission.after) > _MOST_AWAITED:
+            raise Wrong(f"after: found {len(job.submission.after)}; accepted: at most {_MOST_AWAITED}")
+        left, failed = list[After](), list[str]()
+        for after in dict.fromkeys(job.submission.after):
+            _check_owner(job, after, ownership)
+            if self._is_going_on(after.name):
+                left.append(after)
+            elif (state := has_succeeded(self._batch, after.name)) is None:
+                raise Wrong(f"after: {after.name} does not exist, or its record has expired")
+            elif after.result == "success" and not state:
+                left.append(after)
+                failed.append(after.name)
+        return replace(job, submission=job.submission._replace(after=tuple(left))), tuple(failed)
+
+    def _has_history(self, name: str) -> bool:
+        """Return whether a job has runs, in state.db or, if state.db was rewritten, only in record files."""
+        return bool(self._batch.history(name, 1) or record_files.numbers(self._logs, name))
+
+    def _is_going_on(self, name: str) -> bool:
+        if "@" not in name:
+            return self._scheduler.is_submitted(name)
+        return RunId.parse(name) in self._scheduler.runs
+
+
+def _check_owner(job: Job, after: After, ownership: Ownership) -> None:
+    """Raise Wrong unless the job's user owns what it waits for. Do not reveal whether another user's job exists."""
+    if job.owner is None:
+        return
+    if "@" in after.name:
+        whose = ownership.run(RunId.parse(after.name), job.owner)
+    else:
+        whose = ownership.job(after.name, job.owner)
+    if whose is not Whose.OWN:
+        raise Wrong(f"after: found {after.name}; accepted: submissions of {job.owner.name}")
+
+
+def has_succeeded(batch: WriteBatch, name: str) -> bool | None:
+    """Return whether an ended run or submission succeeded, or None if it is unknown."""
+    if "@" in name:
+        record = batch.record(RunId.parse(name))
+        states = [] if record is None else [record["state"]]
+    else:
+        states = batch.states(name)
+    return all(state == RunState.SUCCEEDED for state in states) if states else None
+
+
+def kept(store: Store, config: Settings) -> tuple[SubmissionsKept, list[str]]:
+    """Return the submissions that were unfinished at the last stop, and their problems. Raises StoreError."""
+    found, troubles, mails = [], [], takes_mails(config)
+    saved, numbers = store.submissions()
+    for it in saved:
+        try:
+            found.append(
+                (submissions.read_again(it.text, it.job, config.users, config.zone, mails=mails), it.text, it.key)
+            )
+        except Wrong as wrong:
+            troubles.append(f"the submission {it.job} will not run, because it can't be read: {wrong}")
+    return SubmissionsKept(tuple(found), numbers), troubles
+
+
+def unheard(scheduler: Scheduler, jobs: Iterable[Job], batch: WriteBatch) -> Iterable[AwaitedOver]:
+    """Yield what submissions wait for and what ended while no scheduler was running."""
+    names = dict.fromkeys(after.name for job in jobs if job.submission for after in job.submission.after)
+    for name in names:
+        if name in scheduler.catalog or ("@" in name and RunId.parse(name) in scheduler.runs):
+            continue
+        yield AwaitedOver(name, bool(has_succeeded(batch, name)))
+
+
+def _at_allows(etc: Path, name: str, *, without_lists: bool) -> bool:
+    """Return whether at.allow or, if there is none, at.deny lets a user use at(1); `without_lists`: if neither exists.
+
+    An unreadable list lets no one use it.
+    """
+    for file, listed in (("at.allow", True), ("at.deny", False)):
+        try:
+            lines = (etc / file).read_text(errors="replace").splitlines()
+        except FileNotFoundError:
+            continue
+        except OSError:
+            return False
+        return (name in map(str.strip, lines)) is listed
+    return without_lists
+
+
+def _has(named: Iterable[str], name: str, gids: Iterable[int]) -> bool:
+    """Return whether names, with an @ for groups, include a user."""
+    named = set(named)
+    if name in named:
+        return True
+    groups = {each for each in named if each.startswith("@")}
+    return bool(groups) and any(f"@{name_of(gid, '/etc/group')}" in groups for gid in gids)

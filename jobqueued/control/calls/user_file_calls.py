@@ -1,0 +1,392 @@
+"""Calls about users' job files: the caller is identified; a text is read, stored and in force before the reply.
+
+Calls are handled one at a time. A supervisor identifies the caller, because a user database may hang. A text is read in
+slices, like other files.
+"""
+
+from __future__ import annotations
+
+import base64
+import os
+from collections import deque
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from heapq import nsmallest
+from pathlib import Path
+from typing import Any
+
+from jobqueued.base.filenames import named
+from jobqueued.base.instants import to_text
+from jobqueued.base.problem import Problem
+from jobqueued.base.text import counted, duration, size
+from jobqueued.child.contract.tuples import NamedTuple
+from jobqueued.child.spool import spool_orders
+from jobqueued.control.protocol.access import Rank, Rule
+from jobqueued.control.protocol.declaration import method
+from jobqueued.control.protocol.ownership import Asker
+from jobqueued.control.protocol.replies import Reply
+from jobqueued.control.protocol.user_budget import UserBudget
+from jobqueued.control.protocol.varlink import VarlinkError
+from jobqueued.core.scheduler import Scheduler
+from jobqueued.jobdir.acceptance import Content
+from jobqueued.jobdir.job_files import Watches
+from jobqueued.jobdir.user_files import UserFile, UserFiles, fits, stamp_of
+from jobqueued.jobfile.tree.yamltext import Steps
+from jobqueued.model.job import Job, Now
+from jobqueued.model.source import Source
+from jobqueued.model.users import LARGEST_FILE, Owner, UserLimits
+from jobqueued.runs.launcher_link import Answered, LauncherLink
+
+_LIST, _GET, _SET, _REMOVE = "list", "get", "set", "remove"
+_CHANGES = (_SET, _REMOVE)
+_OWN = Rule(Rank.ROOT, own=True)
+_MOST_LISTED = 1000
+_NEXT = 3
+_BYTES_OF_A_CALL = 128
+"""Number of bytes that cost one more call: a large text takes as long to read as many small ones."""
+_STEPS = 16
+"""Maximum steps of reading a text in a turn: about 10 ms."""
+_LAUNCHER_SILENT = "the launcher does not answer; see: systemctl status jobqueued-launcher"
+_EMPTY = "found an empty file; accepted: `jobs: {}` for a file without jobs, or: jobqueuectl remove"
+
+Answer = tuple[dict[str, Any], str | None]
+"""The parameters of a reply, and its error."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Call:
+    """One call; `user`: the owner of the files, or None for the caller."""
+
+    ticket: int
+    act: str
+    asker: int
+    user: str | None
+    name: str = ""
+    text: bytes = b""
+    stamp: str | None = None
+
+
+class _Reading(NamedTuple):
+    """A text that is being read."""
+
+    call: _Call
+    file: UserFile
+    steps: Steps[Content]
+
+
+class UserFileCalls(Source):
+    """Stores, returns and removes users' files."""
+
+    def __init__(
+        self, link: LauncherLink, files: UserFiles, watches: Watches, scheduler: Scheduler, limits: UserLimits,
+        host: Path, reply: Reply,
+    ) -> None:  # fmt: skip
+        """`host`: the root of the host, which contains etc/cron.allow and etc/cron.deny."""
+        self._host = str(host)
+        self._link, self._files, self._scheduler = link, files, scheduler
+        self._limits, self._reply = limits, reply
+        self.budget = UserBudget(limits.calls)
+        self._waiting: deque[_Call] = deque()
+        self._is_busy = False
+        self._watch = next(watch for watch in watches if watch.directory == files.directory)
+        self._reading: _Reading | None = None
+        self._answered: tuple[_Call, Callable[[Now], Answer]] | None = None
+        """A stored change, and the function that returns the reply when it is in force."""
+
+    @method("UserFiles", _OWN)
+    def list_files(self, asked: dict[str, Any], asker: Asker) -> None:
+        """Reply with the files of a user."""
+        self._ask(_LIST, asked, asker)
+
+    @method("UserFileGet", _OWN)
+    def get_file(self, asked: dict[str, Any], asker: Asker) -> None:
+        """Reply with the text of a file."""
+        self._ask(_GET, asked, asker, _name(asked["name"]))
+
+    @method("UserFileSet", _OWN)
+    def store_file(self, asked: dict[str, Any], asker: Asker) -> None:
+        """Store a file."""
+        self._ask(_SET, asked, asker, _name(asked["name"]), _text(asked["text"]))
+
+    @method("UserFileRemove", _OWN)
+    def remove_file(self, asked: dict[str, Any], asker: Asker) -> None:
+        """Remove a file."""
+        self._ask(_REMOVE, asked, asker, _name(asked["name"]))
+
+    def _ask(self, act: str, asked: dict[str, Any], asker: Asker, name: str = "", text: bytes = b"") -> None:
+        """Queue a call: each user may call for own files, root for those of others."""
+        uid, user = asker.peer.uid, asked.get("user")
+        if user is not None and not _may_see_to_others(uid):
+            raise VarlinkError("PermissionDenied")
+        if act in _CHANGES and not _may_see_to_others(uid):
+            self._spend(uid, asker.now.mono, 1 + len(text) // _BYTES_OF_A_CALL)
+        self._waiting.append(_Call(asker.ticket(), act, uid, user, name, text, asked.get("stamp")))
+        self._go_on()
+
+    def left(self, ticket: int) -> None:
+        """Forget a caller that left before its turn; a call under way is carried out."""
+        self._waiting = deque(call for call in self._waiting if call.ticket != ticket)
+
+    def _spend(self, uid: int, mono: int, cost: int) -> None:
+        wait = self.budget.take(uid, mono, cost)
+        if wait:
+            most = f"more than {self._limits.calls} in a minute (users: {{calls: …}} in jobqueued.yaml)"
+            raise VarlinkError("Refused", {"reason": f"{most}; try again in {duration(wait / 1_000_000_000)}"})
+
+    # one call
+
+    def _go_on(self) -> None:
+        while self._waiting and not self._is_busy:
+            call = self._waiting.popleft()
+            if call.act != _SET and _may_see_to_others(call.asker) and (call.user is not None or call.asker == 0):
+                self._carry_out_for_root(call)
+            elif self._link.greeted:
+                self._is_busy = True
+                self._link.see_to_crontab(self._who(call), self._heard_by(call))
+                self._link.flush()
+            else:
+                self._finish(call, _refused(_LAUNCHER_SILENT))
+
+    def _who(self, call: _Call) -> dict[str, Any]:
+        """Return the question for the caller's identity and, to add a file, whether that user may have jobs."""
+        adds = call.act == _SET
+        allow, deny = (self._limits.allow, self._limits.deny) if adds else (None, ())
+        return {
+            "host": self._host, "act": spool_orders.WHO, "asker": call.asker, "user": call.user, "allow": allow,
+            "deny": deny, "lists": adds and allow is None,
+        }  # fmt: skip
+
+    def _finish(self, call: _Call, answer: Answer) -> None:
+        self._is_busy = False
+        self._reply(call.ticket, *answer)
+
+    def _heard_by(self, call: _Call) -> Answered:
+        def answered(_part: int | None, answer: str) -> None:
+            verb, _, rest = answer.partition(" ")
+            match verb:
+                case "done":
+                    uid, _, name = rest.partition(" ")
+                    self._take(call, Owner(int(uid), name))
+                case "refused":
+                    self._finish(call, _refused(rest))
+                case "denied":
+                    self._finish(call, ({}, "PermissionDenied"))
+                case _:
+                    self._finish(call, _refused(f"nothing was done: {rest.removeprefix('0 ')}; try again"))
+            self._go_on()
+
+        return answered
+
+    def _take(self, call: _Call, owner: Owner) -> None:
+        file = UserFile(owner, call.name)
+        try:
+            match call.act:
+                case "list":
+                    self._finish(call, self._listed([file for file in self._files.all() if file.owner == owner]))
+                case "get":
+                    self._finish(call, self._told(file))
+                case "set":
+                    self._begin(call, file)
+                case "remove":
+                    self._remove(call, file)
+        except OSError as error:
+            self._finish(call, _refused(f"{self._files.directory}: {error.strerror}"))
+
+    def _carry_out_for_root(self, call: _Call) -> None:
+        """Carry out root's call about stored files by their owners' names; the users may be deleted, or others now."""
+        try:
+            files = [file for file in self._files.all() if call.user is None or call.user in _names(file.owner)]
+            if call.act == _LIST:
+                self._finish(call, self._listed(files))
+                return
+            found = [file for file in files if file.name == call.name]
+            if call.user is None or len(found) > 1:
+                users = " or ".join(f"--user {_names(file.owner)[1]}" for file in found[:3]) or "--user NAME"
+                self._finish(call, _refused(f"root has no such file, but another user has: add {users}"))
+            elif not found:
+                self._finish(call, _no_file(call))
+            elif call.act == _GET:
+                self._finish(call, self._told(found[0]))
+            else:
+                self._is_busy = True
+                self._remove(call, found[0])
+        except OSError as error:
+            self._finish(call, _refused(f"{self._files.directory}: {error.strerror}"))
+
+    def _listed(self, files: list[UserFile]) -> Answer:
+        jobs = {file: self._scheduler.catalog.of_file(self._files.path(file)) for file in files[:_MOST_LISTED]}
+        refused = self._watch.problems
+        told = [
+            {
+                "name": file.name, "user": file.owner.name, "uid": file.owner.uid, "jobs": [job.id for job in found],
+                "invalid": next(filter(None, map(self._scheduler.invalid, found)), None),
+                "refused": next((str(each) for each in refused.get(self._files.path(file), ())), None),
+            }
+            for file, found in jobs.items()
+        ]  # fmt: skip
+        return {"files": told, "more": max(0, len(files) - _MOST_LISTED)}, None
+
+    def _told(self, file: UserFile) -> Answer:
+        text, stamp = self._files.read(file)
+        return {"text": base64.b64encode(text).decode(), "stamp": stamp, "user": file.owner.name}, None
+
+    # a change
+
+    def _begin(self, call: _Call, file: UserFile) -> None:
+        if reason := self._against(call, file):
+            self._finish(call, _refused(reason))
+            return
+        if call.stamp is not None and call.stamp != self._files.read(file)[1]:
+            self._finish(call, ({"name": file.name}, "UserFileChanged"))
+            return
+        self._reading = _Reading(call, file, self._watch.read(call.text, self._files.path(file)))
+
+    def _against(self, call: _Call, file: UserFile) -> str:
+        """Return the reason why a user may not store this file, whatever it contains, or ""."""
+        owner, others = file.owner, self._files.all()
+        if not fits(file):
+            return f"a file {file.name} of a user with this name can't be stored"
+        former = next((each for each in others if each.owner != owner and each.owner.share == owner.share), None)
+        if former is not None:
+            was = _names(former.owner)[1]
+            remedy = f"root can remove it: jobqueuectl remove --user {was} {former.name}"
+            return f"an earlier user with this name still has files here ({was}, {former.shown}); {remedy}"
+        most = self._limits.jobs
+        own = [each for each in others if each.owner == owner and each.name != file.name]
+        if len(own) >= max(1, most):
+            return f"you have {counted(len(own), 'file')}, but at most {most} are allowed; add the jobs to one of them"
+        return ""
+
+    def _remove(self, call: _Call, file: UserFile) -> None:
+        if call.stamp is not None and call.stamp != self._files.read(file)[1]:
+            self._finish(call, ({"name": file.name}, "UserFileChanged"))
+            return
+        jobs = [job.id for job in self._scheduler.catalog.of_file(self._files.path(file))]
+        if not self._files.remove(file):
+            self._finish(call, _no_file(call))
+            return
+        unsaved = _unsaved(self._files.made_durable())
+        self._watch.settle()
+        self._answered = call, lambda _now: ({"jobs": jobs, **unsaved}, None)
+
+    @property
+    def has_more(self) -> bool:
+        """Return whether a text is being read, or a stored change is now in force."""
+        return self._reading is not None or (self._answered is not None and not self._watch.has_more)
+
+    def turn(self, now: Now) -> tuple[()]:
+        """Continue the call under way."""
+        if self._reading is not None:
+            self._read_on(self._reading)
+        elif self._answered is not None and not self._watch.has_more:
+            call, answer = self._answered
+            self._answered = None
+            self._finish(call, answer(now))
+        self._go_on()
+        return ()
+
+    def _read_on(self, reading: _Reading) -> None:
+        try:
+            for _ in range(_STEPS):
+                next(reading.steps)
+        except StopIteration as over:
+            self._reading = None
+            try:
+                self._judge(reading, *over.value)
+            except OSError as error:
+                reason = f"it could not be stored, so nothing has changed: {self._files.directory}: {error.strerror}"
+                self._finish(reading.call, _refused(reason))
+
+    def _judge(self, reading: _Reading, jobs: tuple[Job, ...], problems: list[Problem]) -> None:
+        """Store the text, if it has no error. Raises OSError; then nothing is stored."""
+        call, file, path = reading.call, reading.file, self._files.path(reading.file)
+        problems = [*problems, *self._scheduler.catalog.conflicts(path, jobs), *self._beyond(file, jobs)]
+        if not call.text.strip():
+            problems = [Problem(path, 0, 0, "", _EMPTY, code="JQ112")]
+        told = [self._as_shown(problem, file)._asdict() for problem in problems]
+        if any(problem.severity == "error" for problem in problems):
+            self._finish(call, ({"stored": False, "problems": told, "jobs": [], "next": []}, None))
+            return
+        self._files.write(file, call.text)
+        unsaved = _unsaved(self._files.made_durable())
+        self._watch.read_again(path)
+        self._answered = call, lambda now: ({**self._in_force(path, call.text, now), "problems": told, **unsaved}, None)
+
+    def _beyond(self, file: UserFile, jobs: tuple[Job, ...]) -> Iterator[Problem]:
+        """Yield a problem if the user would have too many jobs or paths, in all files together."""
+        of_user = (each for each in self._files.all() if each.owner == file.owner and each != file)
+        others = sum(len(self._scheduler.catalog.of_file(self._files.path(each))) for each in of_user)
+        most = self._limits.jobs
+        awaited = {on.name for job in jobs for on in job.on if on.kind == "path"}
+        if awaited and len(known := awaited | self._awaited_elsewhere(file)) > most:
+            accepted = f"at most {most} a user, like jobs (users: {{jobs: …}} in jobqueued.yaml)"
+            message = f"found {counted(len(known), 'path')} that jobs wait for; accepted: {accepted}"
+            yield Problem(self._files.path(file), 0, 0, "on", message, code="JQ214")
+        if others + len(jobs) > most:
+            there = f" in addition to {others} in other files" if others else ""
+            found = f"found {counted(len(jobs), 'job')}{there}"
+            accepted = f"at most {most} a user (`users: {{jobs: …}}` in jobqueued.yaml)"
+            message = f"{found}; accepted: {accepted}"
+            yield Problem(self._files.path(file), 0, 0, "jobs", message, code="JQ214")
+
+    def _awaited_elsewhere(self, file: UserFile) -> set[str]:
+        """Return the paths that jobs in the user's other files wait for."""
+        others = (job for job in self._scheduler.catalog.of_owner(file.owner) if job.file != self._files.path(file))
+        return {on.name for job in others for on in job.on if on.kind == "path"}
+
+    def _as_shown(self, problem: Problem, file: UserFile) -> Problem:
+        """Return the problem with names of files as their user knows them."""
+        begin = f"{self._files.directory}/{file.owner.name}:{file.owner.uid}+"
+        return problem._replace(file=file.shown, message=problem.message.replace(begin, ""))
+
+    def _in_force(self, path: str, text: bytes, now: Now) -> dict[str, Any]:
+        """Return the reply about a stored text."""
+        jobs = self._scheduler.catalog.of_file(path)
+        soonest = [(start, job.id) for job in jobs if (start := self._scheduler.next_start(job.id)) is not None]
+        some = [self._scheduler.catalog[name] for _, name in nsmallest(_NEXT, soonest)]
+        starts = [(start, job) for job in some for start in job.next_starts(now.wall, _NEXT)]
+        first = nsmallest(_NEXT, starts, key=lambda each: each[0])
+        return {
+            "stored": True, "stamp": stamp_of(text),
+            "jobs": [{"id": job.id, "invalid": self._scheduler.invalid(job) or None} for job in jobs],
+            "next": [{"job": job.id, "at": to_text(start), "timezone": job.timezone} for start, job in first],
+        }  # fmt: skip
+
+
+def _may_see_to_others(uid: int) -> bool:
+    return uid in (0, os.geteuid())
+
+
+def _names(owner: Owner) -> tuple[str, str]:
+    """Return the names by which root means a user; the second one is unique."""
+    return owner.name, f"{owner.name}:{owner.uid}"
+
+
+def _refused(reason: str) -> Answer:
+    return {"reason": reason}, "Refused"
+
+
+def _no_file(call: _Call) -> Answer:
+    return {"name": call.name}, "NoSuchUserFile"
+
+
+def _unsaved(reason: str) -> dict[str, str]:
+    return {"unsaved": f"the file is active but not saved; a host crash may lose it: {reason}"} if reason else {}
+
+
+def _name(text: str) -> str:
+    try:
+        return named(text)
+    except ValueError as wrong:
+        raise VarlinkError("Refused", {"reason": f"found {wrong}"}) from None
+
+
+def _text(encoded: str) -> bytes:
+    try:
+        text = base64.b64decode(encoded, validate=True)
+    except ValueError:  # no base64, or not ASCII
+        raise VarlinkError("org.varlink.service.InvalidParameter", {"parameter": "text"}) from None
+    if len(text) > LARGEST_FILE:
+        reason = f"the file has {size(len(text))}; accepted: at most {size(LARGEST_FILE)}; divide it into several files"
+        raise VarlinkError("Refused", {"reason": reason})
+    return text

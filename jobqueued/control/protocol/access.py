@@ -1,0 +1,68 @@
+"""The rights on the control socket: the peer's rank decides, and the owner of the job or run that a call names.
+
+Each method states its rule (`declaration.py`); `methods.py` collects the rules in the table of the manual.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from enum import Enum, IntEnum
+
+from jobqueued.child.contract.tuples import NamedTuple
+
+
+class Rank(IntEnum):
+    """A stranger sees ids, states and times; a reader everything; an operator also acts, as do root and our user."""
+
+    STRANGER = 0
+    READER = 1
+    OPERATOR = 2
+    ROOT = 3
+
+
+class Whose(Enum):
+    """The owner of what a call names: the host, the caller or another user; or the call names nothing."""
+
+    HOST = "host"
+    OWN = "own"
+    ANOTHERS = "another's"
+    NOBODYS = "nobody's"
+
+
+class Answer(Enum):
+    """The part that a caller gets: everything, only what is about its own jobs, or nothing."""
+
+    ALL = "all"
+    OWN = "own"
+    NO = "-"
+
+
+class Rule(NamedTuple):
+    """The rank from which a method is allowed for everything; `own`: every user may call it for own jobs and runs.
+
+    `public`: other callers get a reply too, without private facts. `names`: the parameters that name a job, a run or an
+    event. `reason`: what refused callers are told.
+    """
+
+    rank: Rank
+    own: bool = False
+    names: str = ""
+    public: bool = False
+    reason: str = ""
+
+
+def table(rules: Mapping[str, Rule]) -> Iterator[tuple[str, ...]]:
+    """Yield method → rule as a table: the column headings, then each method with its callers."""
+    yield "method", "every user", "its owner", "readers", "operators", "root"
+    for method, rule in rules.items():
+        ranks = ("yes" if rank >= rule.rank else "-" for rank in list(Rank)[1:])
+        yield method, "in part" if rule.public else "-", "yes" if rule.own else "-", *ranks
+
+
+def answer(rule: Rule, rank: Rank, whose: Whose = Whose.NOBODYS) -> Answer:
+    """Return the part of a method that a caller of this rank gets, by the owner of what the call names."""
+    if rank >= rule.rank:
+        return Answer.ALL
+    if (rule.own and whose in (Whose.OWN, Whose.NOBODYS)) or rule.public:
+        return Answer.OWN
+    return Answer.NO

@@ -1,0 +1,61 @@
+"""A method of the control socket: one function whose decorator states its name, its rule and its limits.
+
+``@method("Pause", Rule(Rank.OPERATOR, own=True, names="job"))`` stands above a function of a class that takes the
+checked parameters and the caller. The function returns the reply, or None if the reply comes later. `methods.py` lists
+these classes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from types import MethodType
+from typing import Any
+
+from jobqueued.control.protocol import varlink
+from jobqueued.control.protocol.access import Rule
+from jobqueued.control.protocol.ownership import Asker
+
+Handler = Callable[[dict[str, Any], Asker], dict[str, Any] | None]
+"""Takes checked parameters and the caller. Raises VarlinkError to refuse."""
+
+
+class Declared:
+    """A method that a function of a class answers; an attribute of an object of that class is the bound function.
+
+    `waits`: a caller that waits for the reply may have one of the further places of `server.WAITING`.
+    """
+
+    __slots__ = ("_function", "name", "rule", "waits")
+
+    def __init__(self, name: str, rule: Rule, function: Callable[..., dict[str, Any] | None], *, waits: bool) -> None:
+        self.name, self.rule, self._function, self.waits = name, rule, function, waits
+
+    def __get__(self, calls: object, of: type | None = None) -> Handler:
+        """Return the function, bound to an object of its class."""
+        return MethodType(self._function, calls)
+
+
+def method(name: str, rule: Rule, *, waits: bool = False) -> Callable[[Callable[..., dict[str, Any] | None]], Declared]:
+    """Declare a function as a method of `interface.py`.
+
+    Raises ValueError if the interface has no such method, or the method has no parameter that the rule names.
+    """
+    parameters = varlink.signature(name)
+    if parameters is None or not parameters.keys() >= set(rule.names.split()):
+        raise ValueError(f"control/protocol/interface.py has no method {name}({rule.names})")
+    return lambda function: Declared(name, rule, function, waits=waits)
+
+
+def declared_in(calls: type) -> Mapping[str, Declared]:
+    """Return method → its declaration, for the functions of a class."""
+    return {each.name: each for each in vars(calls).values() if isinstance(each, Declared)}
+
+
+def bound(calls: object, asker: Asker) -> Mapping[str, varlink.Method]:
+    """Return the methods of an object for one caller, without their rules."""
+    return {name: partial(_answer, each.__get__(calls), asker) for name, each in declared_in(type(calls)).items()}
+
+
+def _answer(handler: Handler, asker: Asker, parameters: dict[str, Any]) -> dict[str, Any] | None:
+    return handler(parameters, asker)

@@ -1,0 +1,121 @@
+"""The owner of the job, run or event that a call names; together with the caller's rank it decides."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from jobqueued.child.contract.documents import Record
+from jobqueued.child.contract.tuples import NamedTuple
+from jobqueued.control.protocol.access import Rank, Rule, Whose
+from jobqueued.control.protocol.peers import Peer
+from jobqueued.control.protocol.varlink import VarlinkError
+from jobqueued.core.records.record import owner_of
+from jobqueued.core.scheduler import Scheduler
+from jobqueued.model.job import Now
+from jobqueued.model.run import RunId
+from jobqueued.model.users import Owner, share_of
+from jobqueued.state.write_batch import WriteBatch
+
+
+class Ownership:
+    """Finds owners by the current job or, if that is in no file, by its saved state and its newest record."""
+
+    def __init__(self, scheduler: Scheduler, batch: WriteBatch) -> None:
+        self._scheduler, self._batch = scheduler, batch
+
+    def job(self, name: str, user: Owner | None) -> Whose:
+        """Return the owner of a job id, relative to a user. Raises StoreError.
+
+        An id that no user has, but that would be this user's, is the user's own.
+        """
+        if (whose := by_name(name, user)) is not Whose.OWN:
+            return whose
+        owner = self._scheduler.owner_of(name)
+        if owner is None:
+            newest = self._batch.history(name, 1)
+            owner = owner_of(newest[0]) if newest else user
+        return Whose.OWN if owner == user else Whose.ANOTHERS
+
+    def run(self, run: RunId, user: Owner | None) -> Whose:
+        """Return the owner of a run, whoever has its job now. Raises StoreError."""
+        if (whose := by_name(run.job, user)) is not Whose.OWN:
+            return whose
+        live = self._scheduler.runs.get(run)
+        record = self._batch.record(run) if live is None else None
+        owner = live.owner if live is not None else user if record is None else owner_of(record)
+        return Whose.OWN if owner == user else Whose.ANOTHERS
+
+    def named(self, parameters: dict[str, Any], names: str, user: Owner | None) -> Whose:
+        """Return the owner of what a call names by one of these parameters. Raises StoreError."""
+        for name in names.split():
+            if name not in parameters:
+                continue
+            try:
+                return _LOOKS[name](self, parameters[name], user)
+            except ValueError:  # not the name of a run
+                break
+        return Whose.NOBODYS
+
+
+_LOOKS: dict[str, Callable[[Ownership, str, Owner | None], Whose]] = {
+    "job": Ownership.job,
+    "run": lambda self, text, user: self.run(RunId.parse(text), user),
+    "event": lambda _self, name, user: by_name(name, user),
+}
+
+
+def by_name(name: str, user: Owner | None) -> Whose:
+    """Return the owner shown by the name of a job, an event or a lock."""
+    share = share_of(name)
+    if not share:
+        return Whose.HOST
+    return Whose.OWN if user is not None and share == user.share else Whose.ANOTHERS
+
+
+def refusal(rule: Rule, parameters: dict[str, Any], whose: Whose) -> VarlinkError:
+    """Return the refusal for a caller. It does not reveal whether another user's job or run exists."""
+    if rule.reason:
+        return VarlinkError("Refused", {"reason": rule.reason})
+    if whose is Whose.ANOTHERS:
+        for name, error in (("job", "NoSuchJob"), ("run", "NoSuchRun")):
+            if name in parameters:
+                return VarlinkError(error, {name: parameters[name]})
+    return VarlinkError("PermissionDenied")
+
+
+class Asker(NamedTuple):
+    """A caller. `ticket` returns a number for a reply that comes later; `clocks` reads both clocks."""
+
+    peer: Peer
+    ticket: Callable[[], int]
+    rank: Rank
+    ownership: Ownership
+    clocks: Callable[[], Now]
+
+    @property
+    def now(self) -> Now:
+        """The time."""
+        return self.clocks()
+
+    @property
+    def sees_all(self) -> bool:
+        """Whether the caller sees everything; others see their own jobs and the public part of the host's."""
+        return self.rank >= Rank.READER
+
+    @property
+    def owner(self) -> Owner | None:
+        """The user whose own things the reply is about, or None if it is about everything."""
+        return None if self.sees_all else self.peer.owner or NO_USER
+
+    def has(self, record: Record) -> bool:
+        """Return whether the caller may see a record."""
+        return self.sees_all or (self.peer.owner is not None and owner_of(record) == self.peer.owner)
+
+    def has_run(self, run: RunId) -> bool:
+        """Return whether the caller may see a run, live or ended. Raises StoreError."""
+        return self.sees_all or self.ownership.run(run, self.peer.owner) is Whose.OWN
+
+
+NO_USER = Owner(-1, "")
+"""A user without jobs."""

@@ -1,0 +1,96 @@
+"""Replies that come later: who waits for which, by ticket."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from jobqueued.control.protocol.varlink import VarlinkError, encode
+
+TellBug = Callable[[str, Exception], str]
+"""Logs that something failed with an exception, and returns its place in the program for the caller."""
+Reply = Callable[[int, dict[str, Any], str | None], None]
+"""Sends parameters, or the parameters of an error, to the caller with a ticket."""
+
+
+class Caller(Protocol):
+    """A connection with a call under way. `pending`: the ticket of the call; `more`, `oneway`: the flags of varlink."""
+
+    pending: int | None
+    more: bool
+    oneway: bool
+
+    @property
+    def has_read_all(self) -> bool:
+        """Whether no reply is on its way."""
+
+    def send(self, message: bytes) -> None:
+        """Send a whole message; a caller that left is dropped."""
+
+    def finish(self) -> None:
+        """Note that its call has its last reply."""
+
+
+class Replies:
+    """Tickets of callers, and the way to them. `see_log`: the command that shows the log."""
+
+    def __init__(self, tell_bug: TellBug, see_log: str) -> None:
+        self._tell_bug, self._see_log = tell_bug, see_log
+        self._callers: dict[int, Caller] = {}
+        self._last = 0
+
+    def ticket(self, caller: Caller) -> int:
+        """Return a new ticket for the call of this caller."""
+        self._last += 1
+        self._callers[self._last] = caller
+        return self._last
+
+    def forget(self, ticket: int) -> bool:
+        """Forget a ticket; return whether its caller waited."""
+        return self._callers.pop(ticket, None) is not None
+
+    def stream(self, ticket: int, parameters: str) -> bool:
+        """Send one of several replies, or the only one. Return whether the caller waits for more.
+
+        Parameters are JSON, because many may get the same. A caller that has not read the last reply misses this one.
+        """
+        caller = self._callers.get(ticket)
+        if caller is None or not caller.more or caller.oneway:
+            self.send(ticket, f'{{"parameters":{parameters}}}\0'.encode())
+            return False
+        if caller.has_read_all:
+            caller.send(f'{{"parameters":{parameters},"continues":true}}\0'.encode())
+        return ticket in self._callers
+
+    def takes(self, ticket: int) -> bool:
+        """Return whether the caller waits for more replies and has read the last."""
+        caller = self._callers.get(ticket)
+        return caller is not None and caller.has_read_all
+
+    def reply(self, ticket: int, value: dict[str, Any], error: str | None = None) -> None:
+        """Send the reply to a waiting call; it is fine if the caller left."""
+        try:
+            message = encode({"parameters": value} if error is None else VarlinkError(error, value).reply())
+        except Exception as bug:
+            self.stumble(ticket, bug)
+        else:
+            self.send(ticket, message)
+
+    def stumble(self, ticket: int, bug: Exception) -> None:
+        """Refuse a waiting call because of a bug."""
+        self.send(ticket, self.refusal("a call that had to wait", bug))
+
+    def send(self, ticket: int, message: bytes) -> None:
+        """Send a whole message to a waiting call."""
+        caller = self._callers.get(ticket)
+        if caller is None or caller.pending != ticket:
+            return
+        if not caller.oneway:
+            caller.send(message)  # a caller that left meanwhile counts as one without a reply
+        self._callers.pop(ticket, None)
+        caller.finish()
+
+    def refusal(self, what: str, bug: Exception) -> bytes:
+        """Log a bug that costs an answer, and return the reply about it."""
+        reason = f"a bug in jobqueued: {self._tell_bug(what, bug)}; {self._see_log}"
+        return encode(VarlinkError("Refused", {"reason": reason}).reply())

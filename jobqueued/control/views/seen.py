@@ -1,0 +1,78 @@
+"""The part of the status that users may see: nothing of other users, and no text from the host's files."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from jobqueued.base.problem import Problem
+from jobqueued.base.text import counted
+from jobqueued.child.contract.tuples import NamedTuple
+from jobqueued.core.state.holders import ANOTHERS_RUN
+from jobqueued.model.users import Owner, share_of
+
+
+class Seen(NamedTuple):
+    """The part that a user sees: the host's jobs, as everybody may see them, and the user's own.
+
+    `job` returns that for a job id; `user` is None for a user without jobs.
+    """
+
+    job: Callable[[str], bool]
+    user: Owner | None = None
+
+    def file(self, path: str) -> bool:
+        """Return whether the user sees a job file, by the place of users' files: ``users/alice:1000+x.yaml``."""
+        kind, _, name = path.rpartition("/")
+        own = None if self.user is None else f"{self.user.name}:{self.user.uid}+"
+        return kind.rpartition("/")[2] != "users" or (own is not None and name.startswith(own))
+
+
+def seen_status(status: dict[str, Any], seen: Seen) -> dict[str, Any]:
+    """Return the daemon's part of Status without other users' runs and files."""
+    return {
+        **status, "left": [run for run in status["left"] if seen.job(run.rpartition("@")[0])],
+        "stale": [path for path in status["stale"] if seen.file(path)],
+        "problems": [problem for problem in status["problems"] if seen.file(problem["file"])],
+    }  # fmt: skip
+
+
+def public_status(status: dict[str, Any], seen: Seen) -> dict[str, Any]:
+    """Return the reply of Status for a user: of problems only the file's name and their number."""
+    own = [one for one in status["attention"] if share_of(one["job"])]  # there are none of other users
+    problems = [
+        Problem(name, 0, 0, "", f"problems: {len(found)}; {WHO_MAY}", _worst(found), code="JQ500")._asdict()
+        for name, found in _by_file(status["problems"]).items()
+    ]
+    troubles = status["troubles"]
+    return {
+        **status, "problems": problems, "stale": [path.rpartition("/")[2] for path in status["stale"]],
+        "troubles": [f"troubles: {len(troubles)}; {WHO_MAY}"] if troubles else [], "unenforced": [],
+        "reason": status["reason"] and f"the state can't be saved; {WHO_MAY}",
+        "attention": [one if one in own else {**one, "reason": None} for one in status["attention"]],
+        "exclusive": status["exclusive"] if seen.job((status["exclusive"] or "").rpartition("@")[0]) else ANOTHERS_RUN,
+    }  # fmt: skip
+
+
+def unwatched(words: dict[Owner, str], seen: Seen | None) -> list[str]:
+    """Return warnings about places where files for users' path triggers may be missed: of some users, or of one."""
+    if seen is not None:
+        return [found for owner, found in words.items() if owner == seen.user]
+    some = [f"{owner.name}: {found}" for owner, found in list(words.items())[:_MOST_USERS]]
+    more = len(words) - len(some)
+    return [*some, f"and of {counted(more, 'more user')}"] if more else some
+
+
+_MOST_USERS = 5
+WHO_MAY = "root and the groups of jobqueued.yaml can see more"
+
+
+def _by_file(problems: list[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
+    found: dict[str, list[dict[str, Any]]] = {}
+    for problem in problems:
+        found.setdefault(problem["file"].rpartition("/")[2], []).append(problem)
+    return found
+
+
+def _worst(problems: list[dict[str, Any]]) -> str:
+    return "error" if any(problem["severity"] == "error" for problem in problems) else "warning"

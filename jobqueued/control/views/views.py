@@ -1,0 +1,308 @@
+"""Jobs for people: plain data in the format of `interface.INTERFACE`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import asdict
+from itertools import groupby
+from operator import attrgetter
+from typing import Any
+
+from jobqueued.base.instants import SECOND, to_text
+from jobqueued.base.text import duration, settled_times
+from jobqueued.child.contract.documents import Record
+from jobqueued.child.contract.tuples import NamedTuple
+from jobqueued.control.views.seen import WHO_MAY, Seen
+from jobqueued.core.explain.attention import Attention, is_over
+from jobqueued.core.runs.validity import amount
+from jobqueued.core.scheduler import Scheduler
+from jobqueued.core.state.job_state import JobState
+from jobqueued.core.with_lock.lock_clients import LockClaim
+from jobqueued.model.catalog import written_in
+from jobqueued.model.job import CPU, Job, JobStatus, On
+from jobqueued.model.run import Run
+from jobqueued.model.run_states import ATTENTION, LIVE, PENDING, RunState
+from jobqueued.model.users import awaited_path
+from jobqueued.queue.locks import HOST, SLOT
+from jobqueued.queue.placement import CPUS
+
+
+def moment(instant: int | None) -> str | None:
+    """Return an instant as JSON text, or None."""
+    return None if instant is None else to_text(instant)
+
+
+class Batch(NamedTuple):
+    """The progress of a submission with several runs, in the interface's format."""
+
+    runs: int
+    done: int
+    failed: int
+    running: int
+    waiting: int
+    left: float | None
+
+
+class Standing(NamedTuple):
+    """The state of a job; None: unknown, because the files of a stopped daemon do not show it.
+
+    `later`: runs between two attempts; `is_retrying`: some of them retry. `is_used_up`: `max_runs` have started.
+    `is_over`: the clock makes it due no more. `has_missed`: none of its runs started. `late`: number of late runs.
+    `rests`: why its fleet lets none start here. `outdated`: its fleet has a newer definition. Times are in the
+    interface's format.
+    """
+
+    running: int
+    due: int | None = None
+    waiting: int | None = None
+    later: int | None = None
+    is_retrying: bool = False
+    paused: bool | None = None
+    paused_until: str | None = None
+    skips: list[str] | None = None
+    invalid: str | None = None
+    rests: str = ""
+    outdated: bool = False
+    is_used_up: bool = False
+    is_over: bool = False
+    has_missed: bool = False
+    last_run: str | None = None
+    last_state: str | None = None
+    last_failover: bool = False
+    failing_since: str | None = None
+    next: str | None = None
+    settled: str | None = None
+    late: int = 0
+    overdue_since: str | None = None
+    batch: Batch | None = None
+
+
+def status(job: Job, it: Standing) -> JobStatus:
+    """Return the status of a job."""
+    facts = (
+        (it.running, JobStatus.RUNNING),
+        (it.is_retrying, JobStatus.RETRYING),
+        (it.invalid, JobStatus.INVALID),
+        (it.paused, JobStatus.PAUSED),
+        (it.outdated and job.enabled, JobStatus.OUTDATED),
+        (it.due or it.waiting or it.later, JobStatus.WAITING),
+        (not job.enabled, JobStatus.DISABLED),
+        (it.is_used_up, JobStatus.COMPLETED),
+        (it.failing_since, JobStatus.FAILED),
+        (it.is_over and it.has_missed, JobStatus.MISSED),
+        (it.is_over, JobStatus.COMPLETED),
+    )
+    return next((status for fact, status in facts if fact), JobStatus.IDLE)
+
+
+def job_row(job: Job, it: Standing) -> dict[str, Any]:
+    """Return the interface's type Job."""
+    return {
+        "id": job.id, "description": job.description, "status": status(job, it).value, "enabled": job.enabled,
+        "paused": it.paused, "paused_until": it.paused_until, "skips": it.skips, "invalid": it.invalid,
+        "priority": job.priority, "concurrency": job.concurrency, "scope": job.scope.value, "schedule": rhythms(job),
+        "timezone": job.timezone, "next": it.next, "settled": it.settled, "last_run": it.last_run,
+        "last_state": it.last_state, "last_failover": it.last_failover, "failing_since": it.failing_since,
+        "due": it.due, "waiting": it.waiting,
+        "retrying": it.later, "running": it.running, "late": it.late, "overdue_since": it.overdue_since,
+        "tags": list(job.tags), "file": written_in(job), "line": job.line, "drop_ins": list(job.drop_ins),
+        "batch": None if it.batch is None else it.batch._asdict(),
+    }  # fmt: skip
+
+
+_PRIVATE: dict[str, Any] = {
+    "description": "", "tags": [], "schedule": [], "invalid": None, "file": "", "line": 0, "drop_ins": [],
+}  # fmt: skip
+"""Fields that strangers see empty: all text from its file, and its place."""
+
+
+def public_job_row(job: Job, it: Standing) -> dict[str, Any]:
+    """Return the interface's type Job as everybody may see it."""
+    return {**job_row(job, it), **_PRIVATE}
+
+
+def standing(scheduler: Scheduler, job: Job) -> Standing:
+    """Return the state of a job, from the scheduler."""
+    state = scheduler[job.id]
+    saved, stats = state.saved, state.saved.stats
+    had_some = bool(stats.last_state or stats.skipped)
+    return Standing(
+        running=len(state.live), due=len(state.due), waiting=len(state.waiting), later=len(state.delayed),
+        is_retrying=any(scheduler.runs[run].state is RunState.RETRYING for run in state.delayed),
+        paused=saved.paused, paused_until=moment(saved.paused_until),
+        skips=[to_text(due + job.offset) for due in saved.skipped], invalid=scheduler.invalid(job) or None,
+        rests=scheduler.rest_of(job), outdated=scheduler.is_outdated(job),
+        is_used_up=scheduler.is_completed(job), is_over=is_over(job, scheduler.next_start(job.id), had_some=had_some),
+        has_missed=not stats.started,
+        last_run=moment(stats.last_run), last_state=None if stats.last_state is None else str(stats.last_state),
+        last_failover=stats.by_failover, failing_since=moment(stats.fails_since), next=moment(_next(scheduler, job)),
+        settled=moment(saved.settled or None), late=len(saved.late), overdue_since=moment(saved.overdue_since),
+        batch=_batch(job, state),
+    )  # fmt: skip
+
+
+def _batch(job: Job, state: JobState) -> Batch | None:
+    """Return the progress of a submission, or None if it has one run, or the job is no submission."""
+    if job.submission is None or job.submission.runs == 1:
+        return None
+    runs, stats, running = job.submission.runs, state.saved.stats, len(state.live)
+    done = stats.started + stats.skipped
+    turns = -(-(runs - done) // min(job.concurrency, runs))
+    left = None if state.usual is None else turns * state.usual / SECOND
+    return Batch(runs, done, stats.failed, running, max(0, runs - done - running), left)
+
+
+def idleness(job: Job, it: Standing, newest: Iterable[Record], set_back: int | None = None) -> str:
+    """Return why no run of a job waits to start, with the remedy, after the reasons of `newest` runs that were skipped.
+
+    `set_back`: until when its fixed times had their turn before the clock was set back.
+    """
+    again = "" if set_back is None else f"; its {settled_times(to_text(set_back))}"
+    facts = (
+        (it.invalid, f"it is invalid: {it.invalid}"),
+        (it.paused, f"it is paused{f' until {it.paused_until}' if it.paused_until else ''}; to resume: "
+            f"jobqueuectl resume {job.id}"),
+        (it.rests, it.rests),
+        (not job.enabled, "it is disabled (`enabled: false`)"),
+        (it.is_used_up, f"its max_runs ({job.max_runs}) are used up"),
+        (it.running, "its runs are live now"),
+        (it.next, f"it is next due at {it.next}{', because earlier ones will be skipped' if it.skips else ''}{again}"),
+    )  # fmt: skip
+    skipped = [f"{one['run']} was skipped: {one['reason']}; " for one in newest if one["state"] == "skipped"]
+    due = f"; it comes due {', '.join(rhythms(job))}" if job.dependencies or job.on else ""
+    nothing = f"nothing makes it due now{due}; to run it: jobqueuectl run {job.id}"
+    return "".join(skipped) + next((words for fact, words in facts if fact), nothing)
+
+
+def rhythms(job: Job) -> list[str]:
+    """Return descriptions of the job's triggers."""
+    words = [f"{expression}, seconds {job.seconds}" if job.seconds else expression for expression in job.schedule]
+    words += [] if job.every is None else [f"every {duration(job.every // SECOND, 4)}"]
+    words += [] if job.at is None else [f"at {to_text(job.at)}"]
+    words += [f"after {', '.join(job.dependencies)}"] if job.dependencies and not job.triggers else []
+    words += [_event(on) for on in job.on]
+    return words + ["at boot"] * (job.at_boot and not any(e.strip().lower() == "@reboot" for e in job.schedule))
+
+
+def _event(on: On) -> str:
+    if on.kind in ("event", "path"):
+        return f"at {on.kind} {awaited_path(on.name) if on.kind == 'path' else on.name}"
+    result = {"success": "", "failure": "failure of ", "any": "any end of "}[on.result]
+    return f"after {result}{'any job' if on.name == '*' else on.name}"
+
+
+def lock_claim(one: LockClaim, pid: int | None, command: str | None) -> dict[str, Any]:
+    """Return the interface's type LockClaim for a holder with this pid and command."""
+    claim = one.claim
+    return {
+        "lock": claim.resource.removeprefix(":"), "mode": claim.mode, "units": claim.units, "held": one.held,
+        "since": moment(one.since), "holder": str(one.holder), "asked_by": one.asked_by, "pid": pid,
+        "command": command, "reason": one.reason,
+    }  # fmt: skip
+
+
+def holds(run: Run) -> list[dict[str, Any]]:
+    """Return the claims of a live run, except its share of the host and its slot."""
+    given = dict(run.placed)
+    return [
+        {
+            "resource": claim.resource.removeprefix(":"),
+            "mode": claim.mode,
+            "units": claim.units, "amount": amount(claim.resource, claim.units),
+            "given": list(given.get(CPUS if claim.resource == CPU else claim.resource, ())),
+        }
+        for claim in run.claims
+        if claim.exclusive or claim.resource not in (HOST, SLOT)
+    ]  # fmt: skip
+
+
+def stats(state: JobState) -> dict[str, Any]:
+    """Return the job's counters."""
+    counters = state.saved.stats
+    moments = {name: moment(getattr(counters, name)) for name in ("last_run", "failing_since")}
+    return {**asdict(counters), **moments, "usual": None if state.usual is None else state.usual / SECOND}
+
+
+def _next(scheduler: Scheduler, job: Job) -> int | None:
+    """Return the next start of a job by the clock, after its pause, or None if there is none."""
+    saved, start = scheduler[job.id].saved, scheduler.next_start(job.id)
+    if scheduler.invalid(job) or start is None:
+        return None
+    if saved.paused or not job.enabled or start - job.offset in saved.skipped:
+        return next(iter(saved.starts(job, 1)), None)
+    return start
+
+
+_LOOKS = 500
+"""Maximum starts to search for the first one that a user sees."""
+
+
+def next_job(scheduler: Scheduler, seen: Seen | None = None) -> tuple[int, str] | None:
+    """Return the first start of any job, and the job; with `seen`, of a visible job if one is among the next starts."""
+    if seen is not None:
+        starts = ((at, name) for at, name in scheduler.soonest_starts(_LOOKS) if seen.job(name))
+        return next((it for it in starts if _next(scheduler, scheduler.catalog[it[1]]) == it[0]), None)
+    first = scheduler.soonest()
+    if first is None or _next(scheduler, scheduler.catalog[first[1]]) == first[0]:
+        return first
+    times = ((_next(scheduler, job), job.id) for job in scheduler.catalog)
+    return min(((due, name) for due, name in times if due is not None), default=None)
+
+
+def counts(scheduler: Scheduler, seen: Seen | None = None) -> dict[str, int]:
+    """Return numbers of runs: due (held by their job's concurrency or dependencies), waiting, retrying and running."""
+    states = [run.state for run in scheduler.runs.values() if seen is None or seen.job(run.id.job)]
+    live = sum(state in LIVE for state in states)
+    counted = {state.value: states.count(state) for state in RunState if state in PENDING}
+    return {**counted, "running": live}
+
+
+def hold(scheduler: Scheduler) -> dict[str, Any]:
+    """Return the hold of this host: who asked for it, and its end."""
+    held = scheduler.hold
+    return {
+        "held_by": held and held.asked_by, "held_until": moment(held.until) if held else None,
+        "draining": held is not None and held.boot is not None,
+    }  # fmt: skip
+
+
+def exclusive(scheduler: Scheduler) -> dict[str, Any]:
+    """Return the run that is alone on this host because its job is exclusive."""
+    alone = (run.id for run in scheduler.live if any(it.resource == HOST and it.exclusive for it in run.claims))
+    return {"exclusive": next(map(str, alone), None)}
+
+
+def fleet(scheduler: Scheduler, *, whole: bool) -> dict[str, Any]:
+    """Return the fleet and its hosts with a session; if it is unreachable, why, but only if `whole`."""
+    known = scheduler.fleet
+    hosts = {} if known.down else known.hosts
+    return {
+        "fleet": known.name or None, "host": scheduler.limits.name, "hosts": sorted(hosts),
+        "about": [{"host": name, "labels": list(it.labels), "held": it.is_held} for name, it in sorted(hosts.items())],
+        "down": (known.down if whole else f"not all may know why; {WHO_MAY}") if known.down else None,
+    }  # fmt: skip
+
+
+def fleet_counted(scheduler: Scheduler) -> dict[str, Any]:
+    """Return the name of the fleet, and the number of its hosts with a session, or None if unknown."""
+    known = scheduler.fleet
+    return {"fleet": known.name or None, "fleet_hosts": len(known.hosts) if known.name and not known.down else None}
+
+
+MOST_NAMED = 100
+
+
+def attention(found: Iterable[Attention]) -> dict[str, Any]:
+    """Return what a person should look at, at most `MOST_NAMED` of each kind, and the number of each kind."""
+    kinds = {kind: list(those) for kind, those in groupby(found, attrgetter("kind"))}
+    named = [one for those in kinds.values() for one in those[:MOST_NAMED]]
+    return {
+        "attention": [
+            {
+                "kind": one.kind, "job": one.job, "run": None if one.run is None else str(one.run),
+                "since": moment(one.since), "until": moment(one.until), "reason": one.reason,
+            }
+            for one in named
+        ],
+        **{kind: len(kinds.get(kind, ())) for kind in ATTENTION},
+    }  # fmt: skip

@@ -1,0 +1,93 @@
+"""A new definition of a job: what becomes of its clock.  Nothing here starts or stops a run."""
+
+from __future__ import annotations
+
+import sys
+
+from jobqueued.base.replace import changed
+from jobqueued.child.contract.tuples import NamedTuple
+from jobqueued.core.due.set_back import set_back
+from jobqueued.model.job import Job
+from jobqueued.model.saved import SavedJob
+
+DUES_A_TURN = 1000
+CHANGED = ("rhythm", "cursor", "previous", "era", "settled", "skips", "satisfied", "ends", "appeared")
+"""The saved fields that a new definition may change; the others may change on their own meanwhile."""
+
+
+class Redefinition(NamedTuple):
+    """The outcome: what to save of the job, what to skip, and what to log."""
+
+    saved: SavedJob
+    forgone: list[int]
+    """Due times of the old definition, with the era before, whose start its `spread` had deferred."""
+    past: int | None
+    """The due time `at` that had passed when the job was first seen, or None."""
+    ahead: int
+    """Time (ns) by which the last due time was ahead of the clock, which continues from now; 0 if it was not."""
+
+
+def dues(job: Job, cursor: int, wall: int, settled: int = 0) -> tuple[list[int], int | None]:
+    """Return the due times after the cursor up to `wall` that are not `settled`, and the one that follows them.
+
+    At most DUES_A_TURN are returned.
+    """
+    found: list[int] = []
+    due = job.next_after(cursor, settled)
+    while due is not None and due <= wall and len(found) < DUES_A_TURN:
+        found.append(due)
+        due = job.next_after(due, settled)
+    return found, due
+
+
+def put_off(job: Job, saved: SavedJob, wall: int) -> list[int]:
+    """Return the due times up to now that only `spread` has deferred: they end with the definition."""
+    return dues(job, saved.cursor, wall, saved.settled)[0] if job.offset and job.enabled else []
+
+
+def redefine(saved: SavedJob, old: Job | None, job: Job, wall: int, *, completed: bool) -> Redefinition:
+    """Return the outcome of a new definition; `old` is None for the first one since the start.
+
+    `completed`: its `max_runs` have started.  A cursor holds for one rhythm.  With another rhythm nothing is due before
+    now, and nothing twice: after a small step back of the clock the cursor is ahead, and everything due before it has
+    run, whatever the rhythm was.
+    """
+    rhythm = sys.intern(job.rhythm) if job.enabled and not completed else ""
+    forgone: list[int] = []
+    if old is not None and (saved.rhythm != rhythm or _comes_sooner(old, job, saved, wall)):
+        forgone = put_off(old, saved, wall)
+    cursor = forgone[-1] if forgone else saved.cursor
+    satisfied = _still_satisfied(saved, old, job)
+    ends = tuple(end for end in saved.ends if end.job in satisfied)
+    before = changed(saved, satisfied=satisfied, ends=ends, cursor=cursor)
+    after = set_back(before, job, wall)  # it may have been set back while the daemon was down
+    ahead = max(cursor, saved.settled) - wall if after.era > saved.era else 0
+    past = None
+    if after.rhythm != rhythm or not after.cursor:
+        covered = after.cursor  # everything due up to there has a record, whatever the rhythm was
+        after = changed(
+            after, rhythm=rhythm, cursor=max(covered, wall), previous=after.previous or covered,
+            skips=tuple(it for it in after.skips if job.next_after(it.due - 1) == it.due),
+        )  # fmt: skip
+        past = job.at if job.enabled and job.at is not None and covered < job.at <= wall else None
+    if _awaits_new_paths(saved, old, job):
+        after = changed(after, appeared=wall)  # files that exist already have not appeared
+    return Redefinition(after, forgone, past, ahead)
+
+
+def _comes_sooner(old: Job, job: Job, saved: SavedJob, wall: int) -> bool:
+    """Return whether an occurrence that `spread` has deferred would start because of the edit."""
+    due = saved.next_due(old, saved.cursor) if old.offset > job.offset else None
+    return due is not None and due + job.offset <= wall
+
+
+def _still_satisfied(saved: SavedJob, old: Job | None, job: Job) -> tuple[str, ...]:
+    """Return the dependencies that have succeeded and that the job had before, too."""
+    kept = set(job.dependencies) & set(job.dependencies if old is None else old.dependencies)
+    kept |= {after.name for after in job.submission.after} if job.submission else set()
+    return tuple(sorted(kept & {*saved.satisfied}))
+
+
+def _awaits_new_paths(saved: SavedJob, old: Job | None, job: Job) -> bool:
+    is_new = not saved.appeared or (old is not None and old.on != job.on)
+    return is_new and any(on.kind == "path" for on in job.on)

@@ -1,0 +1,65 @@
+"""A system clock that was set back: how the clock of a job continues.
+
+If it was set back by more than 3 h, that is a correction, and the job's clock starts again from now.  Otherwise fixed
+times wait until the clock is where it was.  Elapsed time continues at once: what it makes due again is an occurrence of
+the next era.
+"""
+
+from __future__ import annotations
+
+from jobqueued.base.instants import MINUTE, STEP_LIMIT, Trigger, to_text
+from jobqueued.base.replace import changed
+from jobqueued.model.job import Job, Scope
+from jobqueued.model.saved import SavedJob
+
+
+def set_back(saved: SavedJob, job: Job, wall: int, back: int = 0) -> SavedJob:
+    """Return what is saved of a job at an instant (wall) after the clock was set back by `back` (ns; 0: unknown).
+
+    A step of a minute at most that is no longer than the time between two starts repeats nothing: the clock soon
+    catches up.
+    """
+    begin, reached = wall - job.offset, max(saved.cursor, saved.settled)
+    if max(back, reached - wall) > STEP_LIMIT:
+        return changed(saved, cursor=wall, previous=0, era=saved.era + 1, settled=0)
+    if saved.cursor > begin + back:  # it began there and starts what is due later, or the step is unknown
+        begin = wall
+    if reached <= begin:
+        return saved
+    if _repeats(saved, job, begin, max(back, saved.cursor - begin)):  # the step alone, without earlier ones
+        return changed(saved, cursor=begin, previous=0, era=saved.era + 1, settled=reached)
+    return changed(saved, settled=reached) if max(back, reached - begin) > MINUTE else saved
+
+
+def waits_until(saved: SavedJob, job: Job, wall: int) -> int | None:
+    """Return until when (wall) the fixed times of a job come again without being due.
+
+    None if no fixed time comes again, or the job is due at none later.
+    """
+    if saved.settled <= wall - job.offset or not job.enabled:
+        return None
+    once = tuple(trigger for trigger in job.triggers if not _is_twice(trigger, job))
+    fixed = changed(job, triggers=once)
+    first = fixed.next_after(wall - job.offset)
+    is_over = fixed.next_after(saved.settled) is None
+    return None if first is None or first > saved.settled or is_over else saved.settled + job.offset
+
+
+def told(until: int) -> str:
+    """Describe that fixed times wait until an instant (wall)."""
+    return f"fixed times until {to_text(until)} had their turn before the clock was set back"
+
+
+def _is_twice(trigger: Trigger, job: Job) -> bool:
+    """Return whether a time that the clock shows twice makes a job due twice; a job of the fleet is due once."""
+    return trigger.starts_twice and job.scope is Scope.HOST
+
+
+def _repeats(saved: SavedJob, job: Job, begin: int, back: int) -> bool:
+    """Return whether a due time that was handled comes again as another occurrence."""
+    elapsing = changed(job, triggers=tuple(trigger for trigger in job.triggers if _is_twice(trigger, job)))
+    first = elapsing.next_after(begin)
+    if first is None or first > saved.cursor:
+        return False
+    following = elapsing.next_after(first)
+    return back > MINUTE or (following is not None and back > following - first)

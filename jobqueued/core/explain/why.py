@@ -1,0 +1,283 @@
+"""Explanations: what a run lacks and who has it, who goes first, how its priority grows, and when it may start."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from jobqueued.base.instants import MINUTE, SECOND, to_text
+from jobqueued.base.text import counted, duration
+from jobqueued.core.explain.forecast import expected_starts
+from jobqueued.core.late import lateness
+from jobqueued.core.runs.eligibility import Bar, Obstacle, awaited_by, obstacle
+from jobqueued.core.runs.host_hold import halt
+from jobqueued.core.runs.validity import amount
+from jobqueued.core.state.scheduler_state import SchedulerState
+from jobqueued.model.job import CPU, MEMORY, Claim, Job, Now
+from jobqueued.model.run import Holder, LockClientId, Run, RunId
+from jobqueued.model.run_states import RunState, Unstarted
+from jobqueued.model.users import Owner
+from jobqueued.queue.admission import USER, Reservation
+from jobqueued.queue.locks import HOST, SLOT, Claims
+
+Why = dict[str, Any]
+Named = Callable[[Holder], str]
+
+
+def explain(state: SchedulerState, name: RunId, now: Now, asker: Owner | None = None) -> Why:
+    """Return everything about a run in the format of `interface.INTERFACE`; `reasons` explains it in words.
+
+    The `reasons` of a live run say why it is stopping, or are [].  `asker`: a user, who learns only that runs of other
+    users exist; None: a user who may see all.
+
+    Raises KeyError if there is no such run, or it has ended.
+    """
+    return _all_explained(state, [state.runs[name]], now, asker)[0]
+
+
+def explain_pending(
+    state: SchedulerState, job: str, limit: int, now: Now, asker: Owner | None = None
+) -> list[Why]:  # fmt: skip
+    """Explain the first runs of a job that have no live attempt, at most `limit`."""
+    return _all_explained(state, [state.runs[name] for name in state.standing(job).pending[:limit]], now, asker)
+
+
+def _all_explained(state: SchedulerState, runs: list[Run], now: Now, asker: Owner | None) -> list[Why]:
+    """Explain these runs of a job."""
+    ordered = list(state.admission.waiting.ordered(now.mono))
+    expected = expected_starts(state, [run.id for run in runs], ordered, now)
+    return [_explained(state, run, ordered, now, asker) | _expected(expected.get(run.id)) for run in runs]
+
+
+def _expected(start: int | None) -> Why:
+    return {"expected": None if start is None else to_text(start)}
+
+
+def lacked(state: SchedulerState, name: RunId) -> str | Holder:
+    """Return the first thing that a queued run lacks: a resource, or the holder of a reservation; "" if nothing."""
+    admission = state.admission
+    if name in state.fleet.asked:
+        return ""
+    terms = admission.waiting.terms(name)
+    if (missing := admission.locks.missing(terms.claims)) is not None:
+        return missing.resource
+    if admission.is_full(terms.share):
+        return USER
+    kept = (one.holder for one in admission.reservations if one.holder != name and one.touches(terms.claims))
+    return next(kept, "")
+
+
+def _explained(state: SchedulerState, run: Run, ordered: list[Holder], now: Now, asker: Owner | None) -> Why:
+    name = run.id
+    why: Why = {
+        "run": str(name), "state": run.state.value, "reasons": [], "missing": [], "ahead": [], "behind": None,
+        "priority": None, "effective_priority": None, "growth": None, "points": None, "every": None,
+        "waited": None, "dependencies": [], "late": None,
+    }  # fmt: skip
+    if name.number in state[name.job].saved.late:
+        why["late"] = lateness.words(state, run, now)
+    if run.state is RunState.DUE:
+        return why | _of_due(state, run, now)
+    if name in state[name.job].delayed:
+        return why | {"reasons": [_delayed(run, state[name.job].delayed[name].cause, now)]}
+    if name in state.fleet.asked:
+        return why | {"reasons": ["the fleet is asked for it"]}
+    if run.state is RunState.WAITING:
+        return why | _of_waiting(state, run, ordered, now, asker)
+    return why | {"reasons": [run.reason] if run.reason else []}
+
+
+def _of_due(state: SchedulerState, run: Run, now: Now) -> Why:
+    found = obstacle(state, run, now)
+    if found is None:
+        return {}
+    reason = _held_back(state, run, found, now)
+    held = _halted(state, now)
+    if found.verdict is None:
+        return {"reasons": [*held, reason]}
+    left = duration(max(0, run.held + state.catalog[run.id.job].dependency_timeout - now.wall) // SECOND)
+    return {"reasons": [*held, f"{reason}; it waits at most {left} longer"], "dependencies": [reason]}
+
+
+def _halted(state: SchedulerState, now: Now) -> list[str]:
+    """Return why nothing new starts on this host, and for how long, or [] if it may."""
+    reason = halt(state)
+    if state.unsaved or state.hold is None:
+        return [reason] if reason else []
+    return [f"{reason}{_for_so_long(state.hold.until, now)}; to end it: jobqueuectl release"]
+
+
+def _for_so_long(until: int | None, now: Now) -> str:
+    return "" if until is None else f" for {duration(max(0, until - now.wall) // SECOND)} more"
+
+
+def _held_back(state: SchedulerState, run: Run, found: Obstacle, now: Now) -> str:
+    """Describe what holds back a due run."""
+    name = run.id.job
+    if found.bar is Bar.UNDEFINED:
+        return f"job {name} is in no readable job file"
+    job, job_state = state.catalog[name], state[name]
+    match found.bar:
+        case Bar.PAUSED:
+            lasts = _for_so_long(job_state.saved.paused_until, now)
+            return f"job {name} is paused{lasts}; to resume: jobqueuectl resume {name}"
+        case Bar.ACCOUNT_UNKNOWN:
+            before = f"job {name} was invalid ({state.invalid(job)}); " if state.invalid(job) else ""
+            return f"{before}{next(state.accounts_to_look_up(job))} is being looked up"
+        case Bar.FLEET | Bar.OUTDATED:
+            return state.fleet.rest_of(job)
+        case Bar.TURN:
+            pause = duration((run.not_before - now.wall) / SECOND)
+            return f"other hosts of the fleet come first for this occurrence; this one asks for it in {pause}"
+        case Bar.AWAITS:
+            return f"it starts after {', '.join(awaited_by(state, job))}"
+        case Bar.CONCURRENCY:
+            others = sorted([*job_state.live, *job_state.waiting, *job_state.delayed])
+            return f"concurrency {job.concurrency} is used up by {', '.join(map(str, others))}"
+        case Bar.MAX_RUNS:
+            return f"max_runs {job.max_runs} may be used up by runs about to start"
+    return found.verdict.reason if found.verdict is not None else ""
+
+
+def _delayed(run: Run, cause: Unstarted | None, now: Now) -> str:
+    left = duration(max(0, run.not_before - now.wall) // SECOND)
+    pause = f"{left}; to start it now: jobqueuectl retry {run.id}"
+    if run.state is RunState.RETRYING:
+        kind = "failover" if run.failover else f"attempt {run.attempt}"
+        return f"its last attempt failed ({run.reason}); {kind} in {pause}"
+    if cause is Unstarted.PATH_BUSY:
+        return f"another program holds its lock file ({run.reason}); next try in {pause}"
+    return f"its start failed for a reason outside the job ({run.reason}); next try in {pause}"
+
+
+def _of_waiting(state: SchedulerState, run: Run, ordered: list[Holder], now: Now, asker: Owner | None) -> Why:
+    admission, named = state.admission, partial(state.name_for, asker=asker)
+    job, terms = state.catalog[run.id.job], admission.waiting.terms(run.id)
+    first = ordered[: ordered.index(run.id)]
+    ahead = _in_the_way(state, terms.claims, first)
+    missing = [_missing(state, claim, now, named) for claim in admission.locks.all_missing(terms.claims)]
+    behind = next((one for one in admission.reservations if one.holder in first and one.touches(terms.claims)), None)
+    points, every = terms.escalation
+    effective = admission.waiting.priority(run.id, now.mono)
+    return {
+        "reasons": [*_of_user(state, terms.share), *_words(state, missing, ahead, behind, effective, now, named)],
+        "growth": _growth(job, effective, points, every),
+        "missing": missing, "ahead": list(map(named, ahead)), "behind": behind and named(behind.holder),
+        "priority": job.priority, "effective_priority": round(effective, 3), "points": points, "every": every / SECOND,
+        "waited": run.age(now.wall) / SECOND,
+    }  # fmt: skip
+
+
+def _of_user(state: SchedulerState, share: str) -> list[str]:
+    """Return that no more runs of a user may be live, or [] if they may."""
+    if not state.admission.is_full(share):
+        return []
+    return [f"{counted(state.admission.most_of_a_user or 0, 'run')} of {share} are live, and no user may have more"]
+
+
+def _in_the_way(state: SchedulerState, claims: Claims, first: list[Holder]) -> list[Holder]:
+    """Return the runs ahead that want what a run with these claims waits for."""
+    queue, known = state.admission, dict[Claims, bool]()
+    for holder in first:
+        theirs = queue.waiting.terms(holder).claims
+        if theirs not in known:
+            known[theirs] = queue.compete(claims, theirs)
+    return [holder for holder in first if known[queue.waiting.terms(holder).claims]]
+
+
+def _missing(state: SchedulerState, claim: Claim, now: Now, named: Named) -> Why:
+    """Return a claim that can't be granted now: how much exists, and who holds it since when."""
+    locks = state.admission.locks
+    return {
+        "resource": claim.resource.removeprefix(":"), "mode": claim.mode, "units": claim.units,
+        "capacity": None if claim.resource == HOST else locks.capacity(claim.resource),
+        "holders": [_holder(state, holder, claim.resource, now, named) for holder in locks.holders(claim.resource)],
+    }  # fmt: skip
+
+
+def _holder(state: SchedulerState, holder: Holder, resource: str, now: Now, named: Named) -> Why:
+    if isinstance(holder, LockClientId):
+        return _client(state, holder, resource, now)
+    if isinstance(holder, str):
+        mode = next(held for held in state.admission.locks.held(holder) if held.resource == resource)
+        unknown = dict.fromkeys(("since", "held", "ends_by", "lingers"))
+        return {"run": holder, "mode": mode.mode, "units": mode.units, **unknown}
+    run, ends_at = state.runs[holder], state.admission.ends_at(holder)
+    claim = next(held for held in state.admission.locks.held(holder) if held.resource == resource)
+    if (name := named(holder)) != str(holder):
+        unknown = dict.fromkeys(("since", "held", "ends_by", "lingers"))
+        return {"run": name, "mode": claim.mode, "units": claim.units, **unknown}
+    return {
+        "run": name, "mode": claim.mode, "units": claim.units,
+        "since": None if run.started is None else to_text(run.started),
+        "held": None if run.started is None else duration(max(0, now.wall - run.started) // SECOND),
+        "ends_by": None if ends_at is None else to_text(now.wall + ends_at - now.mono),
+        "lingers": state.lingering.get(holder),
+    }  # fmt: skip
+
+
+def _client(state: SchedulerState, holder: LockClientId, resource: str, now: Now) -> Why:
+    known = state.lock_clients[holder]
+    claim, since = next(held for held in known.claims if held.resource == resource), known.since
+    return {
+        "run": state.name_of(holder), "mode": claim.mode, "units": claim.units,
+        "since": to_text(since) if since else None,
+        "held": duration(max(0, now.wall - since) // SECOND) if since else None, "ends_by": None, "lingers": None,
+    }  # fmt: skip
+
+
+def _words(
+    state: SchedulerState,
+    missing: list[Why],
+    ahead: list[Holder],
+    behind: Reservation | None,
+    effective: float,
+    now: Now,
+    named: Named,
+) -> list[str]:
+    words = [_lacks(each) for each in missing]
+    words = [*_halted(state, now), *words]
+    if (pressed := state.pressed(now.mono)) and effective < state.limits.calm:
+        calm = state.limits.calm
+        words.insert(
+            0, f"the host is under pressure ({', '.join(pressed)}): only runs of priority {calm} or more start now"
+        )
+    if behind is not None and not missing and not halt(state):
+        words.append(f"its claims are reserved for {named(behind.holder)}, which goes first")
+    elif ahead:
+        first = ", ".join(map(named, ahead[:3])) + (f" and {len(ahead) - 3} more" if len(ahead) > 3 else "")
+        words.append(f"it waits behind {first}")
+    return words
+
+
+def _lacks(missing: Why) -> str:
+    holders = [
+        holder["run"]
+        + (f" for {holder['held']}" if holder["held"] not in (None, "0 s") else "")
+        + (f" ({holder['lingers']})" if holder["lingers"] else "")
+        for holder in missing["holders"]
+    ]
+    who = ", ".join(holders[:5]) + (f" and {len(holders) - 5} more" if len(holders) > 5 else "")
+    match missing["resource"], missing["mode"]:
+        case resource, "exclusive" if resource == HOST[1:]:
+            return f"it is exclusive, and other runs are live: {who}"
+        case resource, _ if resource == HOST[1:]:
+            return f"an exclusive run is live: {who}"
+        case resource, _ if resource == SLOT[1:]:
+            return f"max_running {missing['capacity']} is used up by {who}"
+        case ((("cpu" | "memory") as resource), _):
+            name = CPU if resource == "cpu" else MEMORY
+            needs, there = amount(name, missing["units"]), amount(name, missing["capacity"])
+            return f"it asks for {needs} of the {there} that jobs have; held by {who}"
+        case resource, "units" if missing["capacity"] > 1:
+            return f"it asks for {missing['units']} of the {missing['capacity']} units of {resource}; held by {who}"
+    return f"lock {missing['resource']} is held by {who}"
+
+
+def _growth(job: Job, effective: float, points: int, every: int) -> str:
+    if not points:
+        return f"{job.priority}, which does not grow; the highest goes first"
+    each = "minute" if every == MINUTE else duration(every // SECOND)
+    growth = f"{counted(points, 'point')} for each {each} of waiting"
+    return f"{round(effective, 2):g} by now: {job.priority}, plus {growth}; the highest goes first"

@@ -1,0 +1,366 @@
+"""The fleet: of several hosts with the same jobs, one runs each occurrence, and one holds each lock.
+
+An admitted run asks the fleet for its occurrence and its claims there, all or nothing, and starts when they are
+granted.  While the fleet can't be asked, its jobs are suspended; what their clocks pass is caught up as after any gap.
+"""
+
+from __future__ import annotations
+
+from jobqueued.base.instants import DAY, SECOND
+from jobqueued.base.replace import changed
+from jobqueued.child.contract.reasons import Code, Reason
+from jobqueued.child.fleet.lines import RETURNED
+from jobqueued.core.attempts import attempts, host_loss
+from jobqueued.core.due.clock import skip_dues
+from jobqueued.core.due.occurrences import HELD_FROM_OTHERS, leave_to_others, refusal, run_of
+from jobqueued.core.hosts.claimed_by_others import Span, span_of
+from jobqueued.core.hosts.fleet_state import Asked, hosts_before, is_begun_elsewhere, is_of_fleet, second_of, unstarted
+from jobqueued.core.hosts.memory import looks_back
+from jobqueued.core.jobs import agreement, pauses
+from jobqueued.core.late import expectation, fleet_overdue, lateness
+from jobqueued.core.runs import verdicts
+from jobqueued.core.runs.completion import give_up
+from jobqueued.core.runs.eligibility import DEADLINE, watch_over
+from jobqueued.core.runs.host_hold import halt
+from jobqueued.core.state.scheduler_state import SchedulerState
+from jobqueued.core.state.turn import Turn
+from jobqueued.core.with_lock import fleet_clients
+from jobqueued.model.commands import Accept, Ask, EndedElsewhere, GiveBack, SaveFleetMark
+from jobqueued.model.events import Denied, FleetAccepted, Granted, Held, HostSeen, Ours, Taken
+from jobqueued.model.fleet import FleetMark, FleetTrouble, FleetUp, MaySkip, Returned
+from jobqueued.model.job import Claim, Job, Occurrence, Scope
+from jobqueued.model.run import WITH_LOCK, Holder, LockClientId, Run, RunId
+from jobqueued.model.run_states import LIVE, PENDING, RunState
+from jobqueued.queue.locks import PLACES, Locks, asks_fleet, of_fleet
+from jobqueued.timing import catch_up
+
+_ANEW = 0
+"""Number of the questions about locks that are held here already."""
+_COUNTED_AS_GONE, _FORGOTTEN = Reason(Code.COUNTED_AS_GONE), Reason(Code.FORGOTTEN_BY_FLEET)
+_ELSEWHERE = Reason(Code.ON_ANOTHER_HOST)
+
+
+def up(turn: Turn, event: FleetUp) -> None:
+    """Handle that the fleet can be asked, or can't: resume or suspend its jobs, and ask all open questions again."""
+    state, fleet = turn.state, turn.state.fleet
+    was_down, fleet.down = fleet.down, event.reason
+    if fleet.down and not was_down:
+        fleet.presence.end(turn.now)
+        _save_mark(turn)
+    fleet.unknown()
+    fleet.verdicts.clear()
+    fleet.losses.clear()
+    fleet.leading.clear()
+    for run in sorted(fleet.asked, reverse=True):
+        state.put_back(state.runs[run], turn.now)
+    fleet_clients.up(turn)
+    pauses.up(turn)
+    fleet_overdue.up(turn)
+    for job in filter(asks_fleet, state.catalog):
+        if job.id in fleet.specs and not fleet.down:
+            agreement.agree(turn, job)
+        if fleet.down:
+            for run in sorted(state[job.id].waiting, reverse=True):
+                state.put_back(state.runs[run], turn.now)
+        state.wind(job)
+        state.stir(job.id)
+    for left in sorted({run.id.job for run in state.runs.values() if is_of_fleet(run.key)}):
+        state.stir(left)
+    if fleet.down:
+        fleet.forget_hosts()
+        for holder in [holder for holder in state.admission.locks if isinstance(holder, str)]:
+            state.admission.release(holder)
+    else:
+        _lock_anew(turn)
+    if was_down and not fleet.down:
+        turn.say("fleet_up", fleet=fleet.name)
+        _give_up_forgotten(turn, fleet.presence.until(event.known, turn.now.wall))
+        _save_mark(turn)
+    elif fleet.down != was_down:
+        turn.say("fleet_down", fleet=fleet.name, reason=fleet.down)
+
+
+def _give_up_forgotten(turn: Turn, was_there: int) -> None:
+    """Give up runs that another host may have run while this one was away, if the fleet may have forgotten that.
+
+    `was_there`: when the host was last in the fleet (wall; 0 if unknown).
+    """
+    state = turn.state
+    for run in [run for run in state.runs.values() if run.state in PENDING and is_of_fleet(run.key)]:
+        job = state.catalog.get(run.id.job)
+        if job is None or hosts_before(run.key):
+            continue
+        begun = max(state.fleet.presence.may_have_begun(run.due + job.offset), was_there)
+        if begun + state.fleet.remembers(job, run.due) < turn.now.wall:
+            give_up(turn, run, _FORGOTTEN)
+
+
+def _lock_anew(turn: Turn) -> None:
+    """Ask again for the locks that are held here: this host may have been away so long that they became free."""
+    for run in list(turn.state.runs.values()):
+        if run.state in LIVE and (wanted := of_fleet(run.claims)):
+            job = turn.state.catalog.get(run.id.job)
+            parts = turn.state.admission.locks.parts(wanted)
+            turn.do(Ask(run.id, run.key, parts, _ANEW, DAY if job is None else looks_back(job)))
+    fleet_clients.lock_anew(turn, _ANEW)
+
+
+def granted(turn: Turn, event: Granted) -> None:
+    """Handle a grant of the fleet: launch the run that asked."""
+    if isinstance(event.run, LockClientId):
+        fleet_clients.granted(turn, event.run, event)
+        return
+    found = _answered(turn, event)
+    if found is None:
+        return
+    run, asked = found
+    if is_begun_elsewhere(run):
+        host_loss.take_over(turn, run)
+        return
+    if is_halted := bool(halt(turn.state)):
+        turn.state.enqueue(run, turn.now)
+    if is_halted or attempts.is_kept_back(turn, run):
+        turn.do(GiveBack(run.id.job, run.key, unstarted(run)))
+    else:
+        for leave in turn.state.fleet.had_turn(asked.claims):
+            turn.do(leave)
+        attempts.begin(turn, run, asked.priority, asked.waited_for, event.grant)
+
+
+def marked(turn: Turn, mark: FleetMark) -> None:
+    """Save the mark of the fleet before the runs that were granted after it start."""
+    turn.state.fleet.presence.mark = mark
+    _save_mark(turn)
+
+
+def _save_mark(turn: Turn) -> None:
+    presence, is_there = turn.state.fleet.presence, not turn.state.fleet.down
+    if presence.mark.age:
+        turn.do(SaveFleetMark(presence.saved(turn.now.wall, is_there=is_there)))
+
+
+def troubled(turn: Turn, trouble: FleetTrouble) -> None:
+    """Log a problem with another host or the fleet, or its end."""
+    turn.say("recovered" if trouble.is_over else "trouble", text=trouble.text)
+
+
+def accepted(turn: Turn, event: FleetAccepted) -> None:
+    """Accept, for a user, that the fleet has forgotten some of what happened."""
+    fleet = turn.state.fleet
+    if not fleet.name:
+        turn.refuse(event.ticket, "Refused", reason="this host is in no fleet; to join one: fleet in jobqueued.yaml")
+        return
+    fleet.presence.mark = FleetMark()
+    turn.do(SaveFleetMark(FleetMark()))
+    turn.do(Accept())
+    turn.say("fleet_accepted", fleet=fleet.name, asked_by=event.asked_by)
+    turn.reply(event.ticket, f"the acceptance of {fleet.name} by {event.asked_by}")
+
+
+def denied(turn: Turn, event: Denied) -> None:
+    """Let a run wait because other hosts have what it asked for; if none is known to have it, retry in 1 s."""
+    state, now = turn.state, turn.now
+    if event.number == _ANEW:
+        _lose_lock(turn, event.run)
+    if isinstance(event.run, LockClientId):
+        fleet_clients.denied(turn, event.run, event)
+        return
+    if (found := _answered(turn, event)) is None:
+        return
+    run, _ = found
+    if state.admission.locks.missing(state.terms(state.catalog[run.id.job]).claims) is not None:
+        state.enqueue(run, now)
+    else:
+        state.delay(changed(run, not_before=now.wall + SECOND, reason=Reason(Code.FLEET_TOOK_OTHER)), now)
+
+
+def _lose_lock(turn: Turn, name: Holder) -> None:
+    """Log that a run or a client continues without a lock that another host now holds."""
+    locks = turn.state.admission.locks
+    for claim in of_fleet(locks.held(name)) if name in locks else ():
+        if not claim.exclusive and locks.used(claim.resource) <= locks.capacity(claim.resource):
+            continue
+        for holder in (each for each in locks.holders(claim.resource) if isinstance(each, str)):
+            turn.say("lock_lost", run=turn.state.name_of(name), lock=claim.resource.removeprefix(":"), holder=holder)
+
+
+def _answered(turn: Turn, event: Granted | Denied) -> tuple[Run, Asked] | None:
+    """Return the run that an answer is about, which holds nothing now, and its question; None if that was withdrawn."""
+    state = turn.state
+    assert isinstance(event.run, RunId)
+    asked = state.fleet.asked.get(event.run)
+    if asked is None or asked.number != event.number:
+        return None
+    state.fleet.answered(event.run)
+    state.admission.release(event.run)
+    state.queue_stuck = False
+    return state.runs[event.run], asked
+
+
+def taken(turn: Turn, event: Taken) -> None:
+    """Handle that another host has an occurrence: let go of this host's run of it."""
+    state = turn.state
+    if event.job in state.fleet.losses:
+        state.fleet.losses[event.job].pop(event.key, None)
+    job = state.catalog.get(event.job)
+    if job is not None and job.scope is Scope.FLEET:
+        _note_elsewhere(turn, job, event)
+        if event.state and state.fleet.is_newer_end(event.job, event.key) and not _is_past(state, event):
+            turn.do(EndedElsewhere(event.job, event.state))
+    if event.state == RunState.SUCCEEDED and expectation.is_of_fleet(state, event.job):
+        at, wall = second_of(event.key) * SECOND, turn.now.wall
+        if state.fleet.is_newer_success(event.job, event.key):
+            known = min(wall, max(at, state.fleet.presence.ended)) if state.fleet.down else wall
+            expectation.succeeded_elsewhere(turn, event.job, known)
+    span = span_of(event.state, second_of(event.key))
+    for run in map(state.runs.__getitem__, state.standing(event.job).unfinished):
+        if run.state not in LIVE and (run.key == event.key or _covers(span, run.key)):
+            _let_go(turn, run, event)
+
+
+def _is_past(state: SchedulerState, event: Taken) -> bool:
+    """Return whether an end is an old one that matters only to an expectation (`askable`)."""
+    is_over = second_of(event.key) <= state[event.job].saved.cursor // SECOND
+    return bool(state.fleet.down) and is_over and run_of(state, event.job, event.key) is None
+
+
+def _covers(span: Span, key: str) -> bool:
+    """Return whether a skip of several occurrences covers the one with this key."""
+    return span.first < span.last and is_of_fleet(key) and not hosts_before(key) and span.covers(second_of(key))
+
+
+def may_skip(turn: Turn, event: MaySkip) -> None:
+    """Skip for all hosts what the fleet leaves to this one; the rest that the clock has reached follows."""
+    state, fleet = turn.state, turn.state.fleet
+    run = run_of(state, event.job, f"f{event.last}")
+    if run is not None and (asked := fleet.answered(run.id)) is not None:
+        state.admission.release(run.id)
+        give_up(turn, run, asked.skip or (DEADLINE if event.first == event.last else Reason(Code.MISSED)))
+    job, verdict = state.catalog.get(event.job), fleet.verdicts.pop(event.job, None)
+    if job is None or verdict is None:
+        return
+    fleet.leading.add(job.id)
+    dues = [due for due in verdict.dues if event.first <= due // SECOND <= event.last]
+    if dues:
+        skip_dues(turn, job, dues, verdict.reason)
+        state.remember(job.id, cursor=dues[-1], previous=0)
+    else:  # the fleet counts them as this host's already, and it knows better
+        fleet.elsewhere.note(job.id, Span(event.first, event.last), state[job.id].saved.cursor)
+    state.wind(job)
+    pauses.take_over(turn, job)
+
+
+def _note_elsewhere(turn: Turn, job: Job, event: Taken) -> None:
+    """Note an occurrence of another host that the clock has yet to reach; ask again for a skip that overlaps it."""
+    state, span = turn.state, span_of(event.state, second_of(event.key))
+    if job.enabled:
+        state.fleet.elsewhere.note(job.id, span, state[job.id].saved.cursor)
+    verdict = state.fleet.verdicts.get(job.id)
+    if verdict is not None and span.first <= verdict.dues[-1] // SECOND and verdict.dues[0] // SECOND <= span.last:
+        state.fleet.leading.discard(job.id)
+        verdicts.ask_anew(turn, job)
+        pauses.take_over(turn, job)
+
+
+def returned(turn: Turn, event: Returned) -> None:
+    """Make an occurrence due that another host gave back, unless the clock has yet to reach it, it is too old, or a run
+    of it exists here.
+    """
+    state, job = turn.state, turn.state.catalog.get(event.job)
+    is_one = bool(event.store) and is_of_fleet(event.key) and not hosts_before(event.key)
+    if job is None or job.scope is not Scope.FLEET or not is_one:
+        return
+    due, wall = second_of(event.key) * SECOND, turn.now.wall
+    state.fleet.elsewhere.returned(job.id, due // SECOND)
+    begin = wall - job.offset
+    memory = state.fleet.memory(job, begin)
+    is_old = due <= begin - max(catch_up.window_of(job, memory), catch_up.grace_of(job, memory))
+    if due > state[job.id].saved.cursor or is_old or run_of(state, job.id, event.key) is not None:
+        return
+    refused = refusal(turn, job, HELD_FROM_OTHERS)
+    may_wait = refused is None or refused.code is Code.PAUSED
+    if job.enabled and not state.fleet.lacks(job) and may_wait:
+        run = leave_to_others(state, job, state.number(Occurrence.fleet(job.id, due), wall), wall)
+        state.put_due(run)
+        state.stir(job.id)
+        watch_over(turn, job, run)
+
+
+def _let_go(turn: Turn, run: Run, event: Taken) -> None:
+    """Let go of a run whose occurrence another host has."""
+    state = turn.state
+    if state.fleet.answered(run.id) is not None:
+        state.admission.release(run.id)
+        state.queue_stuck = False
+        if run.key != event.key:  # a skip covers it, and the fleet may still grant it
+            state.fleet.withdraw(run, "over")
+    if run.so_far is not None:
+        give_up(turn, run, _COUNTED_AS_GONE if event.state == RunState.LOST else _ELSEWHERE)
+        return
+    state.forget(run)
+    lateness.over(turn, changed(run, reason=_ELSEWHERE))
+    state.stir(event.job)
+
+
+def held(turn: Turn, event: Held) -> None:
+    """Note what a run of another host holds now; a lock with one unit counts as exclusive."""
+    admission = turn.state.admission
+    if event.holder in admission.locks:
+        admission.release(event.holder)
+    if event.claims:
+        admission.hold(event.holder, tuple(_as_held(admission.locks, claim) for claim in event.claims), None)
+    turn.state.queue_stuck = False
+
+
+def host_seen(turn: Turn, event: HostSeen) -> None:
+    """Note that a host is in the fleet, or no longer is."""
+    turn.state.fleet.note_host(event)
+
+
+def askable(state: SchedulerState) -> dict[str, int]:
+    """Return the first UTC second for which the fleet may be asked about each job.
+
+    That is the oldest occurrence that waits or is to come or, for a job that is expected to succeed, the first one
+    after its last success.
+    """
+    since = dict[str, int]()
+    for job in filter(lambda job: job.scope is Scope.FLEET, state.catalog):
+        saved = state[job.id].saved
+        known = saved.cursor if saved.expected is None else min(saved.cursor, saved.expected.since)
+        since[job.id] = known // SECOND + 1
+    for name, it in state.jobs.items():
+        if name not in state.catalog and it.saved.expected is not None and expectation.is_of_fleet(state, name):
+            since[name] = it.saved.expected.since // SECOND + 1
+    for run in state.runs.values():
+        if run.state not in LIVE and is_of_fleet(run.key):
+            second = second_of(run.key)
+            since[run.id.job] = min(second, since.get(run.id.job, second))
+    return since
+
+
+def _as_held(locks: Locks, claim: Claim) -> Claim:
+    """Return a claim as its host holds it: alone if the lock has one unit.  How many places a job has may be unknown
+    yet.
+    """
+    is_alone = locks.capacity(claim.resource) == 1 and not claim.resource.startswith(PLACES)
+    return claim._replace(exclusive=True) if is_alone else claim
+
+
+def ours(turn: Turn, event: Ours) -> None:
+    """Give back what no run or client of this host has or wants now; one that asks for it again gets it."""
+    if event.job == WITH_LOCK:
+        fleet_clients.ours(turn, event.key)
+        return
+    run = run_of(turn.state, event.job, event.key)
+    if run is None:
+        turn.do(GiveBack(event.job, event.key, RETURNED if _is_to_come(turn, event) else "over"))
+    elif run.state not in LIVE and run.id not in turn.state.fleet.asked:
+        turn.do(GiveBack(event.job, event.key, unstarted(run)))
+
+
+def _is_to_come(turn: Turn, event: Ours) -> bool:
+    """Return whether the clock of a job has yet to reach an occurrence: it did before, but that was not saved."""
+    job = turn.state.catalog.get(event.job)
+    if job is None or not is_of_fleet(event.key) or hosts_before(event.key):
+        return False
+    return second_of(event.key) > turn.state[event.job].saved.cursor // SECOND

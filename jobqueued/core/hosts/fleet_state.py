@@ -1,0 +1,332 @@
+"""The fleet as this host sees it: whether it can be asked, the open questions, and the occurrences of other hosts."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+
+from jobqueued.child.contract.documents import Record
+from jobqueued.child.contract.reasons import Reason
+from jobqueued.child.contract.tuples import NamedTuple
+from jobqueued.child.fleet.etcd.host_order import HostOrder
+from jobqueued.child.fleet.lines import RETURNED
+from jobqueued.core.hosts import memory
+from jobqueued.core.hosts.claimed_by_others import Elsewhere
+from jobqueued.core.hosts.presence import Presence
+from jobqueued.core.records.recollection import end_of
+from jobqueued.model.commands import Announce, GiveBack, Stand
+from jobqueued.model.events import HostLost, HostSeen, PauseAsked
+from jobqueued.model.job import Job, Scope
+from jobqueued.model.run import Holder, Run, RunId
+from jobqueued.model.run_states import RunState
+from jobqueued.queue.locks import PLACES, Claims, asks_fleet, of_fleet
+
+
+class Asked(NamedTuple):
+    """A question to the fleet: its number, and the state of its run in the queue at that time."""
+
+    number: int
+    priority: float
+    waited_for: list[str]
+    claims: Claims
+    skip: Reason | None = None
+    """The reason to skip the run, if that is the question; None if the run is to start."""
+    asks_at: int | None = None
+    """Instant (monotonic, ns) until which other hosts may ask first, or None if the fleet was asked."""
+
+
+class Verdict(NamedTuple):
+    """The wish to skip for all hosts what a job's clock has reached: due times in order, and the reason.
+
+    `asks_at`: instant (monotonic, ns) until which other hosts may ask first, or None if the fleet was asked.
+    """
+
+    dues: list[int]
+    reason: Reason
+    asks_at: int | None = None
+
+
+class Pausing(NamedTuple):
+    """A user's request to pause or resume a job of the fleet, and the text that the fleet then has.
+
+    The user gets the answer once this host's request was carried out and has come back from the fleet, so that no
+    effect follows the answer.  `was_paused`: whether the job was paused on this host before.
+    """
+
+    ask: PauseAsked
+    text: str
+    was_paused: bool
+    is_made: bool = False
+    is_heard: bool = False
+
+
+def is_of_fleet(key: str) -> bool:
+    """Return whether a key is that of an occurrence of the whole fleet."""
+    return key[:1] == "f" and key.isascii() and key[1:].replace(".", "", 1).isdigit()
+
+
+def second_of(key: str) -> int:
+    """Return the UTC second of an occurrence of the fleet."""
+    return int(key[1:].partition(".")[0])
+
+
+def hosts_before(key: str) -> int:
+    """Return how many hosts were lost with an occurrence: one less than the number after the second in its key."""
+    number = key.partition(".")[2]
+    return int(number) - 1 if number and is_of_fleet(key) else 0
+
+
+def is_begun_elsewhere(run: Run) -> bool:
+    """Return whether a run stands for one that a lost host started, and the fleet has not yet left it to this host."""
+    return not run.attempt and hosts_before(run.key) > 0
+
+
+def unstarted(run: Run) -> str:
+    """Return the state with which a run gives back a grant that it did not use.
+
+    It frees the occurrence for any host, or is "" if the occurrence stays this host's, as that of a further attempt.
+    """
+    return RETURNED if is_of_fleet(run.key) and not hosts_before(run.key) and run.so_far is None else ""
+
+
+class FleetState:
+    """The fleet with this name; "" if the host is in none, so that nothing is asked.
+
+    A run that the fleet is asked about holds its claims on this host meanwhile, and stays in its job's `waiting`.  None
+    of that is saved: if the host asks again after a restart, it gets what was granted before.
+    """
+
+    def __init__(self, name: str, labels: tuple[str, ...] = ()) -> None:
+        self.name, self.labels = name, labels
+        self.down = "its fleet has not been reached yet" if name else ""
+        """The reason why the fleet can't be asked; "" if it can."""
+        self.asked: dict[RunId, Asked] = {}
+        self.specs: dict[str, str] = {}
+        """Job of the fleet → hash of its definition on this host (core/jobs/agreement.py)."""
+        self.published: dict[str, str] = {}
+        """Job → its definition in the fleet (core/hosts/memory.py)."""
+        self.definitions: dict[str, str] = {}
+        """Job → its definition in the fleet after what this host has published, if anything."""
+        self.offers: dict[str, str] = {}
+        """Job → its definition in the fleet before this host published one, until the outcome is known."""
+        self.outdated: set[str] = set()
+        """Jobs that have a newer definition in the fleet."""
+        self.hosts: dict[str, HostSeen] = {}
+        """Host → its session, including this host's; empty while the fleet is down."""
+        self._orders: dict[tuple[str, ...], HostOrder] = {}
+        """Labels that a job wants → the order of the hosts with these labels."""
+        self._announced: Announce | None = None
+        """The announcement that the other hosts have of this one, or None if unknown."""
+        self._number = 0
+        self.elsewhere = Elsewhere()
+        """The occurrences of other hosts that the clock has yet to reach."""
+        self._newest, self._succeeded = dict[str, tuple[int, int]](), dict[str, int]()
+        """Job → newest attempt of an occurrence whose end is known (UTC second, hosts before).
+
+        And job → newest occurrence (UTC second) that succeeded on another host.
+        """
+        self.presence = Presence()
+        self.verdicts: dict[str, Verdict] = {}
+        """Job → due times that this host has asked the fleet to skip; the job's clock waits for the answer."""
+        self.leading: set[str] = set()
+        """Jobs with skips that the fleet left to this host, so that it asks first for the next ones."""
+        self.losses = defaultdict[str, dict[str, tuple[int, HostLost]]](dict)
+        """Job → key → a run lost with its host, and until when (monotonic, ns) other hosts may take it."""
+        self.paused: dict[str, str] = {}
+        """Job → its pause on all hosts (core/jobs/pauses.py)."""
+        self.overdue, self.unheard = dict[str, str](), dict[str, int]()
+        """Job → the report of a host that it is overdue (core/late/fleet_overdue.py).
+
+        And job → since when (wall) it is overdue on this host while the fleet does not answer.
+        """
+        self.pausing: list[Pausing] = []
+        """Users' requests to pause or resume jobs of the fleet that have no answer yet."""
+        self.line: set[str] = set()
+        """Locks that this host stands in line for."""
+        self._moved: set[str] = set()
+        """Locks that a run or client of this host began or ceased to wait for in this turn."""
+        self._waiters: dict[Holder, tuple[str, ...]] = {}
+        self._wanted = Counter[str]()
+        """Lock → number of runs and clients in the queue that wait for it."""
+        self._asking = Counter[str]()
+        """Lock → number of open questions about it."""
+        self.given_back: dict[tuple[str, str], str] = {}
+        """Job and key of a run that gives back what it has in the fleet → its end, or "" if the run continues."""
+
+    def rests(self, job: Job) -> bool:
+        """Return whether a job's clock waits: its fleet can't be asked, or has another definition of the job."""
+        return job.scope is Scope.FLEET and (bool(self.down) or job.id in self.outdated)
+
+    def is_outdated(self, job: Job) -> bool:
+        """Return whether the fleet can be asked and has a newer definition of a job that would run here."""
+        return job.id in self.outdated and not self.down and not self.lacks(job)
+
+    def memory(self, job: Job, wall: int) -> int | None:
+        """Return for how long (ns) before an instant the fleet remembers which occurrences of a job ran.
+
+        None: for as long as the job looks back.
+        """
+        known = memory.parse_definition(self.definitions.get(job.id, ""))
+        return known.reach(wall) if job.scope is Scope.FLEET and known.window else None
+
+    def remembers(self, job: Job, due: int) -> int:
+        """Return for how long (ns) the fleet remembers an occurrence due at `due` (wall) after a host had it."""
+        known = memory.parse_definition(self.definitions.get(job.id, ""))
+        return known.kept(due) if known.window else memory.looks_back(job)
+
+    def definition(self, job: str) -> str:
+        """Return the definition that the fleet must have when it answers about a job, or "" if any will do."""
+        own, text = self.specs.get(job, ""), self.definitions.get(job, "")
+        return text if memory.parse_definition(text).spec == own else own
+
+    def rest_of(self, job: Job) -> str:
+        """Return why no run of a job starts here now, or "" if its fleet allows it."""
+        if self.down and asks_fleet(job):
+            return f"its fleet can't be asked: {self.down}"
+        if lacking := self.lacks(job):
+            return f"hosts of its fleet run it that have the label {lacking[0]}, and this one has not"
+        if self.is_outdated(job):
+            remedy = "to have it run here: bring them up to date, or change the job in them, as the last change counts"
+            return f"its fleet goes by a newer definition of it than the files of this host have; {remedy}"
+        return ""
+
+    def ask(self, run: Run, claims: Claims, priority: float, waited_for: list[str]) -> int:
+        """Note that the fleet is asked about a run that wants these claims; return the number of the question."""
+        number = self.question(claims)
+        self.asked[run.id] = Asked(number, priority, waited_for, claims)
+        self.given_back.pop((run.id.job, run.key), None)
+        return number
+
+    def ask_to_skip(self, run: Run, reason: Reason, asks_at: int) -> None:
+        """Note that this host asks the fleet, at an instant (monotonic, ns), to leave the skip of a run to it."""
+        self.asked[run.id] = Asked(self.question(()), 0, [], (), reason, asks_at)
+
+    def question(self, claims: Claims) -> int:
+        """Note that there is a question about these claims; return its number."""
+        self._number += 1
+        self._asking.update(claim.resource for claim in claims)
+        return self._number
+
+    def answered(self, run: RunId) -> Asked | None:
+        """Remove and return the question about a run after its answer, or return None if there was none."""
+        if (asked := self.asked.pop(run, None)) is not None:
+            self.answered_part(asked.claims)
+        return asked
+
+    def answered_part(self, claims: Claims) -> None:
+        """Note that a question about these claims is over."""
+        for claim in claims:
+            self._asking[claim.resource] -= 1
+            if not self._asking[claim.resource]:
+                del self._asking[claim.resource]
+        self._moved.update(claim.resource for claim in claims if not claim.resource.startswith(PLACES))
+
+    def withdraw(self, run: Run, state: str = "") -> None:
+        """Give back what the fleet may still grant to a run; with a `state` its occurrence is over."""
+        self.answered(run.id)
+        self._note(run, state or self.given_back.get((run.id.job, run.key), unstarted(run)))
+
+    def give_back(self, run: Run, record: Record | None = None) -> None:
+        """Give back what the fleet may have granted to a run; with a record the run has ended."""
+        if is_of_fleet(run.key) or of_fleet(run.claims):
+            self._note(run, "" if record is None else end_of(record))
+            if record is not None and is_of_fleet(run.key) and record["state"] != RunState.SKIPPED:
+                self.is_newer_end(run.id.job, run.key)
+
+    def is_newer_end(self, job: str, key: str) -> bool:
+        """Note the end of an occurrence; return whether it is newer than all ends known before."""
+        attempt = second_of(key), hosts_before(key)
+        is_newer = attempt > self._newest.get(job, (0, 0))
+        if is_newer:
+            self._newest[job] = attempt
+        return is_newer
+
+    def is_newer_success(self, job: str, key: str) -> bool:
+        """Note a success on another host; return whether it is newer than all such successes known before."""
+        second = second_of(key)
+        is_newer = second > self._succeeded.get(job, 0)
+        if is_newer:
+            self._succeeded[job] = second
+        return is_newer
+
+    def _note(self, run: Run, state: str = "") -> None:
+        name = run.id.job, run.key
+        self.given_back[name] = state or self.given_back.get(name, "")
+
+    def note_wait(self, holder: Holder, claims: Claims = ()) -> None:
+        """Note the claims that a run or client of this host now waits for; () if it no longer waits."""
+        if not self.name:
+            return
+        before = self._waiters.pop(holder, ())
+        locks = tuple(claim.resource for claim in of_fleet(claims) if not claim.resource.startswith(PLACES))
+        self._wanted.subtract(before)
+        self._wanted.update(locks)
+        self._moved.update(before, locks)
+        if locks:
+            self._waiters[holder] = locks
+
+    def had_turn(self, claims: Claims) -> list[Stand]:
+        """Leave the lines for locks that were granted; if others here still wait, the host joins at the end again."""
+        held = [claim.resource for claim in of_fleet(claims) if claim.resource in self.line]
+        self.line.difference_update(held)
+        self._moved.update(held)
+        return [Stand(lock, joins=False) for lock in held]
+
+    def unknown(self) -> None:
+        """Leave all lines, and forget what was announced and published: the fleet may not have it."""
+        self._announced = None
+        self.offers.clear()
+        self._moved.update(self.line)
+        self.line.clear()
+
+    def take_moves(self, *, is_held: bool) -> list[Stand | Announce]:
+        """Remove and return what the other hosts must learn since the last call: what this host is, where it is in
+        line.
+        """
+        news: list[Stand | Announce] = []
+        if not self.down and self._announced != (self.labels, is_held):
+            self._announced = Announce(self.labels, is_held)
+            news.append(self._announced)
+        return news if self.down or not self._moved else [*news, *self._moves()]
+
+    def _moves(self) -> list[Stand]:
+        moved, self._moved = self._moved, set()
+        waits = {lock for lock in moved if self._wanted[lock] or (lock in self.line and lock in self._asking)}
+        for lock in moved:
+            if not self._wanted[lock]:
+                del self._wanted[lock]
+        changed = [lock for lock in sorted(moved) if (lock in waits) != (lock in self.line)]
+        self.line.symmetric_difference_update(changed)
+        return [Stand(lock, joins=lock in self.line) for lock in changed]
+
+    def take_given_back(self) -> list[GiveBack]:
+        """Remove and return what goes back to the fleet since the last call."""
+        given_back, self.given_back = self.given_back, {}
+        return [GiveBack(job, key, state) for (job, key), state in given_back.items()]
+
+    def lacks(self, job: Job) -> list[str]:
+        """Return the labels that a job wants of its hosts and this host lacks."""
+        return [label for label in job.hosts if label not in self.labels]
+
+    def note_host(self, host: HostSeen) -> None:
+        """Note that a host has a session, or no longer has one if its `store` is empty."""
+        self.hosts[host.name] = host
+        if not host.store:
+            del self.hosts[host.name]
+        self._orders.clear()
+
+    def forget_hosts(self) -> None:
+        """Forget all hosts."""
+        self.hosts.clear()
+        self._orders.clear()
+
+    def turn_of(self, own: str, job: Job, key: str, within: int | None = None) -> int:
+        """Return for how long (ns) this host, named `own`, leaves an occurrence or report of a job to hosts that come
+        first.
+
+        `within`: the time (ns) in which all hosts have their turns.
+        """
+        if (order := self._orders.get(job.hosts)) is None:
+            able = {name: it for name, it in self.hosts.items() if set(job.hosts).issubset(it.labels)}
+            ready = [name for name, it in able.items() if not it.is_held]
+            order = self._orders[job.hosts] = HostOrder(ready or able)
+        return order.wait(own, f"{job.id} {key}", within)

@@ -1,0 +1,71 @@
+"""The time for which a fleet remembers which occurrences of a job ran.
+
+etcd keeps an occurrence for as long as hosts with the same definition may ask for it.  A later definition may look
+back farther, to occurrences that etcd has forgotten.  So the definition in etcd also says for how long occurrences are
+remembered (child/fleet/claims.py), and no host starts an older one.
+"""
+
+from __future__ import annotations
+
+from jobqueued.base.instants import HOUR, SECOND, STEP_LIMIT
+from jobqueued.child.contract.tuples import NamedTuple
+from jobqueued.child.fleet.etcd.values import parsed
+from jobqueued.model.job import Job
+
+_LEAST = HOUR // SECOND
+"""Shortest time (s) for which etcd remembers an occurrence (child/fleet/uplink.py)."""
+_ON_ITS_WAY = HOUR // SECOND
+"""Time (s) within which a published definition reaches etcd; until then, hosts may use the previous one."""
+
+
+class Definition(NamedTuple):
+    """A definition of a job as its fleet has it: its `spec`, and for how long (s) occurrences are remembered.
+
+    Those due from the second `since` on are remembered for `window`, those before for `before`.  `window` 0: unknown,
+    because no host wrote it.
+    """
+
+    spec: str
+    since: int = 0
+    before: int = 0
+    window: int = 0
+
+    @property
+    def text(self) -> str:
+        """The value of its key in etcd."""
+        return f"{self.spec} {self.since} {self.before} {self.window}"
+
+    def reach(self, wall: int) -> int:
+        """Return for how long (ns) before an instant (wall) all occurrences are remembered."""
+        return min(self.window * SECOND, max(self.before * SECOND, wall - self.since * SECOND))
+
+    def kept(self, due: int) -> int:
+        """Return for how long (ns) an occurrence due at `due` (wall) is remembered after a host had it."""
+        return SECOND * (self.window if due >= self.since * SECOND else self.before)
+
+
+def parse_definition(text: str) -> Definition:
+    """Parse the value of a definition in etcd; a value that no host wrote matches no definition."""
+    found = parsed(Definition, text)
+    if found is None or not (found == Definition(found.spec) or _LEAST <= found.before <= found.window):
+        return Definition(text)
+    return found
+
+
+def looks_back(job: Job) -> int:
+    """Return how long (ns) an occurrence must be remembered: that long after its due time, a clock may yield it."""
+    return max(job.catch_up_window, job.grace, STEP_LIMIT)
+
+
+def next_definition(there: str, spec: str, job: Job, wall: int) -> Definition:
+    """Return the definition that replaces the text `there` ("": none) in the fleet from now on."""
+    known, window, now = parse_definition(there), looks_back(job) // SECOND, wall // SECOND
+    if not there:
+        return Definition(spec, 0, window, window)
+    if not known.window:
+        return Definition(spec, now + _ON_ITS_WAY, _LEAST, window)
+    if window <= known.window:
+        return Definition(spec, known.since, min(known.before, window), window)
+    is_over = known.since <= now - known.window  # nothing that is due before that is remembered by either
+    before = known.window if is_over else min(known.before, known.window)
+    return Definition(spec, now + _ON_ITS_WAY, before, window)

@@ -1,0 +1,47 @@
+"""The last instant at which a host was in its fleet, even if its clock was set or the host slept since."""
+
+from __future__ import annotations
+
+from jobqueued.base.instants import MINUTE
+from jobqueued.model.fleet import FleetMark
+from jobqueued.model.job import Now
+
+
+class Presence:
+    """The last instant at which this host was in its fleet."""
+
+    def __init__(self) -> None:
+        self.mark = FleetMark()
+        """The newest mark of the fleet; `at`: when the host was last in the fleet before it started."""
+        self.ended = 0
+        """The instant (wall) at which the host last left the fleet; 0 if it did not since it started."""
+        self._back = 0
+        """Total time (ns) by which the clock was set back since then."""
+        self._forward = 0, 0
+        """Instant (monotonic) and length (ns) of the last forward step of the clock or sleep of the host."""
+
+    def stepped(self, step: int, mono: int) -> None:
+        """Note a step of the clock, or a sleep of the host."""
+        if step > 0:
+            self._forward = mono, step
+        else:
+            self._back -= step
+
+    def end(self, now: Now) -> None:
+        """Note that the host left the fleet; a host that slept learns that only after it woke up."""
+        mono, step = self._forward
+        is_recent = step > 0 and now.mono - mono <= MINUTE
+        self.ended, self._back = now.wall - step if is_recent else now.wall, 0
+
+    def until(self, known: int, wall: int) -> int:
+        """Return when the host was last in the fleet, by its clock of now; 0 if unknown.  `known`: as of its start."""
+        was_there = (self.ended or known) - self._back
+        return was_there if was_there <= wall else 0
+
+    def may_have_begun(self, start: int) -> int:
+        """Return the earliest instant at which another host may have started an occurrence that is to `start` here."""
+        return start - self._back
+
+    def saved(self, wall: int, *, is_there: bool) -> FleetMark:
+        """Return the mark to save.  A host that only reached etcd, and received nothing yet, is not in the fleet."""
+        return self.mark._replace(at=wall if is_there else self.ended or self.mark.at)

@@ -1,0 +1,272 @@
+"""Submissions: accepted with an id or refused; made into runs, a limited number at a time; forgotten when all runs are
+over.
+
+In one turn, and so with one commit, a submission gets its id, is saved, and gets its first runs.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from jobqueued.base.text import counted, size
+from jobqueued.child.contract.reasons import Code, Reason
+from jobqueued.core.due import occurrences
+from jobqueued.core.jobs import jobs
+from jobqueued.core.runs import validity
+from jobqueued.core.runs.completion import stop
+from jobqueued.core.runs.eligibility import give_up_all
+from jobqueued.core.runs.skips import Cause, skip
+from jobqueued.core.state.scheduler_state import SchedulerState
+from jobqueued.core.state.submitted import End, share_in
+from jobqueued.core.state.turn import Turn
+from jobqueued.model import events
+from jobqueued.model.accounts import accounts
+from jobqueued.model.commands import ForgetJob, LookUp, SaveSubmission
+from jobqueued.model.job import Job, Occurrence
+from jobqueued.model.run import Run
+from jobqueued.model.run_states import RunState
+from jobqueued.model.submission import MOST_BYTES, MOST_RUNS, Resized, is_numbered
+
+MADE_A_TURN, AHEAD = 500, 100
+"""Maximum runs of an array that are made in a turn, and the number that wait while more are to come."""
+
+
+def asked(turn: Turn, event: events.Submitted) -> None:
+    """Accept a submission, or refuse it."""
+    state, share = turn.state, share_in(event.job.id)
+    if (known := state.submitted.of_key(share, event.key)) is not None:
+        turn.reply(event.ticket, f"{known}, submitted by {event.asked_by}", job=known, is_new=False)
+        return
+    job = _named(state, _timed(event.job, turn.now.wall))
+    reason = state.unsaved or _refusal(state, job, event.text, event.failed) or _impossible(state, job)
+    if reason:
+        turn.refuse(event.ticket, "Refused", reason=reason)
+        return
+    state.catalog.add(job)
+    _put(turn, SaveSubmission(job.id, event.text, event.key))
+    jobs.defined(turn, job, None)
+    state.agenda.judge([job.id])
+    for account in state.accounts_to_look_up(job):
+        turn.do(LookUp(account))
+    _make_runs(turn, job, event.asked_by)
+    turn.reply(event.ticket, f"{job.id}, submitted by {event.asked_by}", job=job.id, is_new=True)
+    _catch_up(turn, job, event.failed)
+
+
+def _catch_up(turn: Turn, job: Job, failed: tuple[str, ...]) -> None:
+    """Apply to a new submission the ends that it waits for and that came before it."""
+    submission = job.submission
+    assert submission is not None
+    over = turn.state.submitted.over
+    for name in failed:
+        _settle(turn, job, name, "it has not succeeded", succeeded=False)
+    for after in submission.after:
+        if after.name not in failed and (end := over.get(after.name)) is not None:
+            _settle(turn, job, after.name, end.word, succeeded=end.succeeded)
+
+
+def _timed(job: Job, wall: int) -> Job:
+    """Return the job without its clock if its due time has passed."""
+    return job if job.at is None or job.at > wall else replace(job, at=None, triggers=())
+
+
+def _named(state: SchedulerState, job: Job) -> Job:
+    """Return the job with an id: if it has no name, the next number of its user."""
+    if not job.id.endswith("/"):
+        return job
+    share = share_in(job.id)
+    number = state.submitted.number(share)
+    while f"{share}/{number}" in state.jobs:
+        number += 1
+    return replace(job, id=f"{share}/{number}")
+
+
+def _refusal(state: SchedulerState, job: Job, text: str, failed: tuple[str, ...]) -> str:
+    """Return why a submission is refused, whatever this host has, or "" if it is not."""
+    share, submission = share_in(job.id), job.submission
+    assert submission is not None
+    if job.id in state.catalog:
+        return f"there is a job {job.id} already; give it another name, or none"
+    earlier = state.jobs.get(job.id)
+    if earlier is not None and earlier.unfinished:
+        return f"runs of another job {job.id} have not ended; give it another name, or none"
+    most, of_users = MOST_RUNS, "" if job.owner is None else state.limits.waiting_of_a_user
+    rule = f"at most {most}"
+    if isinstance(of_users, int) and of_users < most:
+        most, rule = of_users, f"at most {of_users} of a user (`users: {{waiting: {of_users}}}` in jobqueued.yaml)"
+    if submission.runs > most:
+        return f"it would be {submission.runs} runs; accepted: {rule}"
+    waiting = max(state.submitted.count[share], state.unfinished[share] if job.owner else 0)
+    if waiting + submission.runs > most:
+        return f"{waiting} wait already; accepted: {rule}; try again when some have ended"
+    if state.submitted.bytes[share] + len(text) > MOST_BYTES:
+        waits = f"submissions of {size(state.submitted.bytes[share])} wait already"
+        return f"{waits}; accepted: at most {size(MOST_BYTES)}; try again when some have ended"
+    known = {*failed, *state.submitted.over}
+    gone = [it.name for it in submission.after if it.name not in known and not _is_awaited(state, it.name)]
+    return f"{gone[0]} has just ended; ask once more" if gone else ""
+
+
+def _impossible(state: SchedulerState, job: Job) -> str:
+    """Return why a job could never run on this host as it is, or "" if it can."""
+    trouble = next(filter(None, map(state.accounts.get, accounts(job))), "")
+    return trouble or validity.shortage(state, job)
+
+
+def kept(turn: Turn, event: events.SubmissionsKept) -> None:
+    """Restore the submissions of an earlier scheduler."""
+    state = turn.state
+    for name in [name for name in state.jobs if is_numbered(name)]:
+        state.submitted.used(name)
+    state.submitted.go_on(event.numbers)
+    for job, text, key in event.kept:
+        if job.id not in state.catalog:
+            state.catalog.add(job)
+            state.submitted.put(SaveSubmission(job.id, text, key))
+            jobs.defined(turn, job, None)
+    for account in dict.fromkeys(account for job, *_ in event.kept for account in accounts(job)):
+        turn.do(LookUp(account))
+
+
+def loaded(turn: Turn) -> None:
+    """Forget the submissions that were over before the start, except for their history."""
+    state = turn.state
+    for name in [name for name in state.jobs if is_numbered(name) and name not in state.catalog]:
+        if not state[name].unfinished:
+            _forget(turn, name)
+
+
+def awaited_over(turn: Turn, event: events.AwaitedOver) -> None:
+    """Use the end of a run or submission that only history has."""
+    if not _is_awaited(turn.state, event.name):
+        _resolve(turn, event.name, "succeeded" if event.succeeded else "not succeeded", succeeded=event.succeeded)
+
+
+def withdraw_asked(turn: Turn, event: events.WithdrawAsked) -> None:
+    """Give up the waiting runs of a submission for a user, and stop the live ones if the user wants that."""
+    job = turn.state.catalog.get(event.job)
+    if job is None or job.submission is None or event.job not in turn.state.submitted:
+        turn.refuse(event.ticket, "NoSuchJob", job=event.job)
+        return
+    state, standing = turn.state, turn.state[job.id]
+    live, waiting = list(standing.live), len(standing.pending) + job.submission.runs - standing.saved.last_number
+    _abandon(turn, job, Reason(Code.WITHDRAWN, by=event.asked_by))
+    for run in [state.runs[name] for name in live if event.stop and name not in state.lingering]:
+        stop(turn, run, Reason(Code.STOPPED, by=event.asked_by))
+    asked = f"that {job.id} is withdrawn by {event.asked_by}"
+    turn.reply(event.ticket, asked, running=len(live), waiting=waiting)
+
+
+def resized(turn: Turn, event: Resized) -> None:
+    """Change, for a user, how many runs of a submission may be live at a time; live runs continue."""
+    state, old = turn.state, turn.state.catalog.get(event.job)
+    if old is None or event.job not in state.submitted:
+        turn.refuse(event.ticket, "NoSuchJob", job=event.job)
+        return
+    job = replace(old, concurrency=event.runs)
+    state.catalog.remove(job.id)
+    state.catalog.add(job)
+    state.changes.note_submission(state.submitted.reword(job.id, event.text))
+    jobs.defined(turn, job, old)
+    turn.say("resized", job=job.id, runs=event.runs, before=old.concurrency, asked_by=event.asked_by)
+    asked = f"that {job.id} has {counted(event.runs, 'run')} at a time, by {event.asked_by}"
+    turn.reply(event.ticket, asked, before=old.concurrency)
+
+
+def follow(turn: Turn, run: Run) -> None:
+    """Let the submissions go on that waited for the end of a run."""
+    succeeded = run.state is RunState.SUCCEEDED
+    _resolve(turn, str(run.id), run.state.value.replace("_", " "), succeeded=succeeded)
+
+
+def go_on(turn: Turn, name: str) -> None:
+    """Make further runs of a submission, or let it go if it is over."""
+    state = turn.state
+    job = state.catalog.get(name)
+    if job is None or job.submission is None:
+        return
+    saved = state[name].saved
+    if saved.last_number >= job.submission.runs:
+        if not state[name].unfinished:
+            _leave(turn, job)
+    elif not saved.paused:
+        _make_runs(turn, job, None)
+
+
+def _make_runs(turn: Turn, job: Job, asked_by: str | None) -> None:
+    """Make a submission's runs due, as many as may wait at a time; if it has a clock, that makes the first."""
+    state, submission = turn.state, job.submission
+    assert submission is not None
+    if job.at is not None and not state[job.id].saved.last_number:
+        return
+    ahead = max(AHEAD, min(job.concurrency, MADE_A_TURN))
+    missing = submission.runs - state[job.id].saved.last_number
+    for _ in range(min(missing, ahead - state[job.id].unstarted)):
+        occurrences.submitted(turn, job, asked_by)
+
+
+def _leave(turn: Turn, job: Job) -> None:
+    """Let a submission go whose runs are all over; only its history stays."""
+    stats = turn.state[job.id].saved.stats
+    assert job.submission is not None
+    succeeded = stats.succeeded >= job.submission.runs
+    word = "succeeded" if succeeded else f"{counted(job.submission.runs - stats.succeeded, 'run')} did not succeed"
+    turn.state.submitted.departed[job.id] = turn.state.catalog.remove(job.id)
+    turn.state.changes.note_submission(turn.state.submitted.take(job.id))
+    turn.state.due_times.clear(job.id)
+    turn.state.forget_job(job.id)
+    _resolve(turn, job.id, word, succeeded=succeeded)
+
+
+def _resolve(turn: Turn, name: str, word: str, *, succeeded: bool) -> None:
+    """Let the submissions that wait for an end go on, or give them up."""
+    turn.state.submitted.over[name] = End(word, succeeded)
+    for job in turn.state.catalog.followers(name):
+        _settle(turn, job, name, word, succeeded=succeeded)
+
+
+def _settle(turn: Turn, job: Job, name: str, word: str, *, succeeded: bool) -> None:
+    """Let a submission that waits for this end go on, or give it up."""
+    state = turn.state
+    assert job.submission is not None
+    awaited = next(after for after in job.submission.after if after.name == name)
+    if succeeded or awaited.result == "any":
+        state.remember(job.id, satisfied=tuple(sorted({*state[job.id].saved.satisfied, name})))
+        state.stir(job.id)
+    elif name not in state[job.id].saved.satisfied:
+        _abandon(turn, job, Reason(Code.AFTER, awaited=name, end=word))
+
+
+def _abandon(turn: Turn, job: Job, reason: Reason) -> None:
+    """Give up everything of a submission that has not started."""
+    state = turn.state
+    assert job.submission is not None
+    give_up_all(turn, job, reason)
+    first = state[job.id].saved.last_number + 1
+    missing = job.submission.runs - first + 1
+    if missing > 0:
+        due = turn.now.wall if job.at is None else job.at
+        skip(turn, job, [Occurrence(job.id, f"s{first}", due)] * missing, reason, Cause("submitted"))
+        state.remember(job.id, last_number=job.submission.runs)
+    if job.at is not None:
+        state.remember(job.id, cursor=max(state[job.id].saved.cursor, job.at))
+        state.due_times.clear(job.id)
+    state.stir(job.id)
+
+
+def _is_awaited(state: SchedulerState, name: str) -> bool:
+    """Return whether the end of a run or a submission is yet to come."""
+    if "@" not in name:
+        return name in state.submitted
+    job, _, number = name.rpartition("@")
+    return any(str(run.number) == number for run in state[job].unfinished) if job in state.jobs else False
+
+
+def _put(turn: Turn, submission: SaveSubmission) -> None:
+    turn.state.submitted.put(submission)
+    turn.state.changes.note_submission(submission)
+
+
+def _forget(turn: Turn, name: str) -> None:
+    turn.state.changes.note_submission(ForgetJob(name))
+    turn.state.forget_job(name)

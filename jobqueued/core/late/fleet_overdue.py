@@ -1,0 +1,109 @@
+"""Fleet jobs that are overdue: the host that reports a job to the fleet first notifies people; the others do not.
+
+The others rely on its report a minute later: the host may have died before it notified anybody, or may have withdrawn
+the report.  A host that gets no answer in this time notifies people by itself: better twice than never.
+"""
+
+from __future__ import annotations
+
+import json
+
+from jobqueued.base.instants import MINUTE, SECOND
+from jobqueued.child.contract.tuples import NamedTuple
+from jobqueued.child.fleet.etcd.values import parsed
+from jobqueued.core.state.turn import Turn
+from jobqueued.model.commands import TellOverdue
+from jobqueued.model.fleet import SaidOverdue
+from jobqueued.model.job import Job, Scope
+from jobqueued.model.saved import Expected
+
+_PATIENCE = MINUTE
+"""Time (ns) in which the fleet answers or can be asked again, and in which a dead host leaves the fleet."""
+_SKEW = 5 * SECOND
+"""Upper limit of the difference between the clocks of two hosts (ns)."""
+
+
+class Told(NamedTuple):
+    """A report that a job is overdue, as all hosts have it: the host that made it, and when (wall, ns)."""
+
+    host: str
+    at: int
+
+
+def told(text: str) -> Told | None:
+    """Parse the fleet's value, or return None if no host wrote it."""
+    return parsed(Told, text)
+
+
+def teller(turn: Turn, job: Job, expected: Expected) -> str | None:
+    """Return the host that notifies people of an overdue job, or None if the job must be checked again."""
+    state, fleet = turn.state, turn.state.fleet
+    own, wall, since = state.limits.name, turn.now.wall, expected.since + expected.within
+    if job.scope is not Scope.FLEET or not fleet.name:
+        return own
+    known = fleet.overdue.get(job.id, "")
+    if (said := told(known)) is not None and _is_of(said, expected, wall):
+        since = said.at + _PATIENCE
+        is_believed = said.host == own or (since <= wall and said.host in fleet.hosts)
+        if is_believed or since > wall:
+            fleet.unheard.pop(job.id, None)
+        if is_believed:
+            return said.host
+    if fleet.unheard.get(job.id, wall) + _PATIENCE <= wall:
+        del fleet.unheard[job.id]
+        return own
+    again = since + fleet.turn_of(own, job, "overdue")
+    if again <= wall:  # always so while the fleet is down: no host has a turn then
+        again = fleet.unheard.setdefault(job.id, wall) + _PATIENCE
+        if not fleet.down:
+            turn.do(TellOverdue(job.id, json.dumps([own, wall]), known))
+    state.patience.jobs.set(job.id, again)
+    return None
+
+
+def _is_of(said: Told, expected: Expected, wall: int) -> bool:
+    """Return whether a report is about the current overdue period: it is newer than the last success."""
+    return expected.since + min(_SKEW, expected.within // 2) < said.at <= wall + _SKEW
+
+
+def seen(turn: Turn, event: SaidOverdue) -> None:
+    """Note a report of the fleet and check the job again; while the fleet is down, `up` does that later."""
+    fleet = turn.state.fleet
+    fleet.overdue[event.job] = event.text
+    if not event.text:
+        del fleet.overdue[event.job]
+    if not fleet.down:
+        fleet.unheard.pop(event.job, None)
+        _look_again(turn, event.job)
+
+
+def up(turn: Turn) -> None:
+    """Check all overdue jobs again when the fleet can be asked; forget all reports when it can't."""
+    fleet = turn.state.fleet
+    if fleet.down:
+        fleet.overdue.clear()
+        return
+    for name in sorted(fleet.unheard.keys() | fleet.overdue.keys()):
+        _look_again(turn, name)
+
+
+def _look_again(turn: Turn, name: str) -> None:
+    """Check an overdue job that no host has reported, in this host's turn.
+
+    If the job is not overdue, withdraw what this host has reported.
+    """
+    state, fleet, wall = turn.state, turn.state.fleet, turn.now.wall
+    expected, job = state.standing(name).saved.expected, state.catalog.get(name)
+    if expected is None or (not expected.told and wall < expected.since + expected.within):
+        over(turn, name)
+    elif not expected.told:
+        wait = 0 if job is None or name in fleet.overdue else fleet.turn_of(state.limits.name, job, "overdue")
+        state.patience.jobs.set(name, wall + wait)
+
+
+def over(turn: Turn, name: str) -> None:
+    """Withdraw the report of a job that is no longer overdue, if this host made it and the fleet can be asked."""
+    fleet = turn.state.fleet
+    known = fleet.overdue.get(name, "")
+    if (said := told(known)) is not None and said.host == turn.state.limits.name and not fleet.down:
+        turn.do(TellOverdue(name, "", known))

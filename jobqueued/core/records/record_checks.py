@@ -1,0 +1,95 @@
+"""The check of a record that was read from a file, state.db or R: its fields, their types, and its end."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from types import NoneType
+from typing import Any, cast
+
+from jobqueued.base.instants import to_instant
+from jobqueued.child.contract.documents import ENDS, UNSTARTED, Record
+from jobqueued.model.run import RunId
+from jobqueued.model.run_states import RunState
+
+
+class Damaged(Exception):
+    """A document is invalid; str() says why."""
+
+
+_NUMBER, _TEXT, _TEXT_OR_NONE = (int, NoneType), (str,), (str, NoneType)
+Kinds = Mapping[str, tuple[type, ...]]
+OF_AN_END: Kinds = {
+    "job": _TEXT, "run": _TEXT, "number": (int,), "state": _TEXT, "reason": _TEXT_OR_NONE, "pid": _NUMBER,
+    "exit_code": _NUMBER, "signal": _NUMBER, "started": _TEXT_OR_NONE, "ended": _TEXT_OR_NONE, "output": (dict,),
+    "attempts": (list,),
+}  # fmt: skip
+"""The fields of a record that supervisors of all versions leave at the end of an attempt."""
+OF_AN_OCCURRENCE: Kinds = {
+    "key": _TEXT, "due": _TEXT, "queued": _TEXT, "trigger": _TEXT, "asked_by": _TEXT_OR_NONE,
+}  # fmt: skip
+"""The other fields of a record in a record file or in state.db."""
+OF_AN_ATTEMPT: Kinds = {
+    "attempt": (int,), "state": _TEXT, "started": _TEXT_OR_NONE, "ended": _TEXT_OR_NONE,
+}  # fmt: skip
+_OF_A_SKIP: Kinds = {"last_due": _TEXT, "count": (int,)}
+_OF_A_REASON: Kinds = {"reason": _TEXT_OR_NONE}
+_OF_AN_OUTPUT: Kinds = {"file": _TEXT_OR_NONE, "bytes": (int,), "dropped": _NUMBER, "tail": _TEXT}
+_OF_AN_END, _INSTANTS = ("started", "ended"), ("due", "queued", "started", "ended", "last_due", "given_up")
+INT64 = range(-1 << 63, 1 << 63)
+"""The integers that state.db can hold."""
+
+
+def checked(document: Any, run: RunId) -> Record:
+    """Return a document as the record of this run: skipped, ended, or between two attempts.  Raises Damaged."""
+    _check_record(document, run, {**OF_AN_END, **OF_AN_OCCURRENCE}, {**OF_AN_ATTEMPT, **_OF_A_REASON}, _INSTANTS)
+    if document["state"] == RunState.SKIPPED:
+        check(document, _OF_A_SKIP)
+    elif not document["attempts"] or not {document["attempts"][-1]["state"], document["state"]} & ENDS:
+        raise Damaged(f"it has no end: {short(document['state'])}")
+    return cast("Record", document)
+
+
+def checked_end(document: Any, run: RunId) -> Record:
+    """Return a document as the record that a supervisor left of an attempt of this run.  Raises Damaged."""
+    _check_record(document, run, OF_AN_END, OF_AN_ATTEMPT, _OF_AN_END)
+    if document["state"] not in (*ENDS, UNSTARTED):
+        raise Damaged(f"unknown state {short(document['state'])}")
+    return cast("Record", document)
+
+
+def _check_record(document: Any, run: RunId, kinds: Kinds, of_attempt: Kinds, instants: Iterable[str]) -> None:
+    """Check the fields of a record, of its attempts and of its output.  Raises Damaged."""
+    check(document, kinds)
+    if (document["job"], document["number"], document["run"]) != (*run, str(run)):
+        raise Damaged(f"it is of {short(document['run'])}")
+    for attempt in document["attempts"]:
+        check(attempt, of_attempt)
+    check(document["output"], _OF_AN_OUTPUT)
+    for told in (document, *document["attempts"]):
+        _check_instants(told, instants)
+
+
+def check(document: Any, kinds: Kinds) -> None:
+    """Check that a document is an object with all of these keys, of these types.  Raises Damaged."""
+    if not isinstance(document, dict):
+        raise Damaged(f"{short(document)} is no object")
+    for key, kind in kinds.items():
+        value = document.get(key, ...)
+        if not isinstance(value, kind) or (isinstance(value, int) and value not in INT64):
+            raise Damaged(f"{short(value)} is no {key}" if key in document else f"it has no {key}")
+
+
+def _check_instants(told: Mapping[str, Any], names: Iterable[str]) -> None:
+    for key in names:
+        try:
+            if told.get(key) is not None:
+                to_instant(datetime.fromisoformat(told[key]))
+        except (ValueError, TypeError):
+            raise Damaged(f"{short(told[key])} is no {key}") from None
+
+
+def short(value: object) -> str:
+    """Return a short form of a value for a message."""
+    text = repr(value)
+    return text if len(text) <= 40 else f"{text[:39]}…"

@@ -1,0 +1,62 @@
+"""Spans: the ids that let a tracing system join related runs (W3C Trace Context), without a tracing library.
+
+A run is a span, in the trace of what made it due or in one of its own.  Each attempt is a span in that of its run, and
+what a command traces are spans in that of its attempt.  https://www.w3.org/TR/trace-context/
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TypedDict
+
+from jobqueued.base.sha256 import sha256
+from jobqueued.child.contract.documents import Record
+from jobqueued.core.records.host_limits import HostLimits
+from jobqueued.model.run import Run
+
+_TRACE, _SPAN = 32, 16
+"""Length of the ids in hexadecimal digits."""
+_TRACEPARENT = re.compile(r"(?!ff)[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-f]{16})-[0-9a-f]{2}(?:-.*)?")
+
+
+class Ids(TypedDict):
+    """The ids of a run, as in its record."""
+
+    trace_id: str
+    span_id: str
+    parent_span_id: str | None
+
+
+def ids(run: Run, limits: HostLimits) -> Ids:
+    """Return the ids of a run; its own ones come from host, name and the instant when it was queued: no other has all
+    three.
+    """
+    drawn = sha256(f"{limits.machine}\0{limits.name}\0{run.id}\0{run.queued}".encode()).hexdigest()
+    trace, span, parent = drawn[:_TRACE], drawn[_TRACE : _TRACE + _SPAN], None
+    if run.triggered_by is not None and (caller := _TRACEPARENT.fullmatch(run.triggered_by.get("traceparent", ""))):
+        trace, parent = caller.groups()
+    return {"trace_id": trace, "span_id": span, "parent_span_id": parent}
+
+
+def of_record(record: Record) -> Ids:
+    """Return the ids of a run by its record; one of an earlier version has none, and always gets the same ones."""
+    if "trace_id" in record:
+        parent = record.get("parent_span_id")
+        return {"trace_id": record["trace_id"], "span_id": record["span_id"], "parent_span_id": parent}
+    drawn = sha256(f"{record['host']}\0{record['run']}\0{record['queued']}".encode()).hexdigest()
+    return {"trace_id": drawn[:_TRACE], "span_id": drawn[_TRACE : _TRACE + _SPAN], "parent_span_id": None}
+
+
+def of_attempt(span: str, attempt: int) -> str:
+    """Return the id of the span of an attempt of a run; attempt 0 is the wait before the first."""
+    return sha256(f"{span}.{attempt}".encode()).hexdigest()[:_SPAN]
+
+
+def traceparent(trace: str, span: str) -> str:
+    """Return a span in the format of a `traceparent` header; its trace is recorded, as each run is."""
+    return f"00-{trace}-{span}-01"
+
+
+def is_traceparent(text: str) -> bool:
+    """Return whether a string names a span."""
+    return bool(_TRACEPARENT.fullmatch(text))

@@ -1,0 +1,59 @@
+"""Telemetry hooks that are functions, for programs that use the library; supervisors call hooks that are commands."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from jobqueued.child.contract.documents import Record
+from jobqueued.child.contract.json_values import compact
+from jobqueued.child.contract.text import printable
+from jobqueued.child.hooks.telemetry import Refused, failed, merged, said
+from jobqueued.model.job import Job
+from jobqueued.model.telemetry import TelemetryHook
+
+_LONGEST = 60
+"""Maximum characters of a command that names its hook."""
+
+
+def tell_hooks(job: Job, moment: str, record: Record) -> Record:
+    """Call the job's functions for a moment of its run (start, sample, end); return the record with their results.
+
+    Each function gets its own copy of the record, with the results of those before it, and returns what to merge into
+    it, or None (docs/library.md).  A function that raises an exception, or returns what no record can hold, is named
+    once in the warnings.
+    """
+    found: Record = {**record, "telemetry": record.get("telemetry", {}), "warnings": [*record.get("warnings", ())]}
+    for hook in job.telemetry_hooks:
+        if moment not in hook.at or not callable(hook.command):
+            continue
+        try:
+            update = hook.command(_plain(found))
+            found["telemetry"] = merged(found["telemetry"], said(compact({**(update or {})}).encode()))
+        except Refused as refusal:
+            _note(found, job, hook, moment, str(refusal))
+        except Exception as error:  # whatever it is, the run continues
+            _note(found, job, hook, moment, f"{type(error).__name__}: {error}")
+    return found
+
+
+def name_of(job: Job, hook: TelemetryHook) -> str:
+    """Return the name of a hook for people: its function, or the start of its command."""
+    if callable(hook.command):
+        return getattr(hook.command, "__qualname__", type(hook.command).__name__)
+    told = job.told(hook.command) or ""
+    words = printable(told if isinstance(told, str) else " ".join(told))
+    return words if len(words) <= _LONGEST else f"{words[: _LONGEST - 1]}…"
+
+
+def _plain(value: Any) -> Any:
+    """Return a copy of a record with plain values, which a function may change without effect."""
+    if isinstance(value, Mapping):
+        return {name: _plain(item) for name, item in value.items()}
+    return [_plain(item) for item in value] if isinstance(value, list | tuple) else value
+
+
+def _note(record: Record, job: Job, hook: TelemetryHook, moment: str, why: str) -> None:
+    name = name_of(job, hook)
+    if not any(warning.startswith(failed(name)) for warning in record["warnings"]):
+        record["warnings"].append(failed(name, moment, why))

@@ -1,0 +1,213 @@
+"""Dependencies: whether a run may start because the jobs it depends on succeeded, and when they make a job due.
+
+With a clock: take the occurrence due at T, and the instant P before it in its schedule (or when the job was loaded).
+The newest occurrence of each dependency due in (P, T] must have succeeded.  If that occurrence is under way, the run
+waits for it.  If there is none, or it was skipped, the run waits for the next success.
+
+Without a clock: a job is due when each dependency has succeeded since the job was last due.  A job can be out of step
+with its dependencies: it would use a success of one from the previous round.  Then it waits for this round's end.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from enum import Enum, auto
+
+from jobqueued.child.contract.reasons import Code, Reason
+from jobqueued.child.contract.tuples import NamedTuple
+from jobqueued.core.state.scheduler_state import SchedulerState
+from jobqueued.core.state.turn import Turn
+from jobqueued.model.job import Job, Now
+from jobqueued.model.run import Run, RunId
+from jobqueued.model.run_states import LIVE, RunState
+from jobqueued.model.saved import Outcome
+
+
+class Standing(Enum):
+    """The state of a run's dependencies."""
+
+    MET = auto()
+    AWAITED = auto()
+    FAILED = auto()
+
+
+class Verdict(NamedTuple):
+    """The state of one dependency, or of the one that decides for all, and why."""
+
+    standing: Standing
+    dependency: str = ""
+    why: str = ""
+    timed_out: bool = False
+
+    @property
+    def reason(self) -> Reason:
+        """The verdict, also for the record of a run that it ends."""
+        code = Code.DEPENDENCY_TIMEOUT if self.timed_out else Code.DEPENDENCY
+        return Reason(code, job=self.dependency, why=self.why)
+
+
+_MET = Verdict(Standing.MET)
+
+
+def hold_back(job: Job) -> bool:
+    """Return whether a job's dependencies hold back its clock's runs; otherwise they make the job due."""
+    return bool(job.dependencies and job.triggers)
+
+
+def verdict(state: SchedulerState, job: Job, run: Run, now: Now) -> Verdict:
+    """Return the verdict on the dependencies of a run: a failed one decides, then an awaited one."""
+    if run.trigger != "schedule" or run.so_far is not None or not hold_back(job):
+        return _MET
+    found = [_of(state, name, run) for name in job.dependencies]
+    awaited = next((one for one in found if one.standing is Standing.AWAITED), None)
+    if awaited is not None and run.held and now.wall - run.held >= job.dependency_timeout:
+        found.append(awaited._replace(standing=Standing.FAILED, timed_out=True))
+    failed = next((one for one in found if one.standing is Standing.FAILED), None)
+    if failed is not None:
+        return _MET if job.on_dependency_failure == "run" else failed
+    return awaited or _MET
+
+
+def note_outcome(turn: Turn, run: Run) -> None:
+    """Save how an occurrence ended, for jobs that depend on it now or later."""
+    state, name, due = turn.state, run.id.job, run.due if run.last_due is None else run.last_due
+    state.stir(name)
+    others = [known for known in state[name].saved.outcomes if known.run != run.id.number]
+    outcome = Outcome(run.id.number, due, turn.now.wall, run.state.value)
+    state.remember(name, outcomes=_needed(state, name, (*others, outcome)))
+
+
+def _needed(state: SchedulerState, name: str, outcomes: tuple[Outcome, ...]) -> tuple[Outcome, ...]:
+    """Return the outcomes to save: the newest, the last success, and those that pending and coming runs depend on."""
+    spans = [(0, max(known.due for known in outcomes))]
+    for job in map(state.catalog.__getitem__, state.catalog.dependents(name)):
+        start = state.due_times.next(job.id)
+        pending = (state.runs[run] for run in state[job.id].pending)
+        spans += [(run.previous, run.due) for run in pending]
+        if start is not None:
+            spans.append((state[job.id].saved.cursor, start - job.offset))
+    needed = {_newest(outcomes, *span) for span in spans}
+    needed.add(max((known for known in outcomes if known.state == RunState.SUCCEEDED), key=_ended, default=None))
+    return tuple(known for known in outcomes if known in needed)
+
+
+def _ended(outcome: Outcome) -> int:
+    return outcome.ended
+
+
+def _of(state: SchedulerState, name: str, run: Run) -> Verdict:
+    """Return the verdict on one dependency, by its newest occurrence due after `run.previous` and not after the run."""
+    coming = state.due_times.next(name)
+    if coming is not None and coming - state.catalog[name].offset <= run.due:
+        return Verdict(Standing.AWAITED, name, "it is due and starts soon (`spread`)")
+    newest = _newest(state[name].saved.outcomes, run.previous, run.due)
+    moving = _moving(state, name)
+    inside = [other for other in moving if run.previous < other.due <= run.due]
+    last = max(inside, key=lambda other: (other.due, other.id.number), default=None)
+    if last is not None and (newest is None or (newest.due, newest.run) < (last.due, last.id.number)):
+        return Verdict(Standing.AWAITED, name, f"{last.id} is {last.state}")
+    if newest is not None and newest.state == RunState.SUCCEEDED:
+        return _MET
+    if newest is not None and newest.state != RunState.SKIPPED:
+        return Verdict(Standing.FAILED, name, f"{name}@{newest.run} {newest.state.replace('_', ' ')}")
+    if any(
+        known.state == RunState.SUCCEEDED and known.ended >= (run.held or run.queued)
+        for known in state[name].saved.outcomes
+    ):
+        return _MET
+    return _next_success(state, name, moving)
+
+
+def _newest(outcomes: tuple[Outcome, ...], previous: int, due: int) -> Outcome | None:
+    inside = [known for known in outcomes if previous < known.due <= due]
+    return max(inside, key=lambda known: (known.due, known.run), default=None)
+
+
+def _moving(state: SchedulerState, name: str) -> list[Run]:
+    """Return the runs of a job that can still end in success: of a paused job, only its live runs."""
+    runs = [state.runs[run] for run in state[name].unfinished]
+    return [run for run in runs if run.state in LIVE] if state[name].saved.paused else runs
+
+
+def _next_success(state: SchedulerState, name: str, moving: list[Run]) -> Verdict:
+    """Return the verdict on a dependency that has not run in time: whether a later success is possible."""
+    job = state.catalog.get(name)
+    if job is None and not state.complete:
+        return Verdict(Standing.AWAITED, name, "its file is not there yet, or can't be read")
+    if job is None:
+        return Verdict(Standing.FAILED, name, "no such job")
+    if moving:
+        first = min(moving, key=lambda run: run.id)
+        return Verdict(Standing.AWAITED, name, f"{first.id} is {first.state}")
+    if state[name].saved.paused:
+        return Verdict(Standing.FAILED, name, "it is paused")
+    if not job.enabled:
+        return Verdict(Standing.FAILED, name, "it is disabled")
+    if state.is_completed(job):
+        return Verdict(Standing.FAILED, name, "its `max_runs` have started")
+    if reason := state.invalid(job):
+        return Verdict(Standing.FAILED, name, f"it is invalid: {reason}")
+    return Verdict(Standing.AWAITED, name, "it has not run in time; waiting for its next success")
+
+
+def satisfy(turn: Turn, ended: Run, job: Job, *, counts: bool) -> tuple[RunId, ...]:
+    """Note the end of a run that `job` depends on, and whether it `counts` as a success.
+
+    Return the ends that make `job` due, one of each dependency, sorted by name, or () if it is not due.  An end that
+    made a found run due does not count again.  A job that is out of step waits for one more end.
+    """
+    state, saved = turn.state, turn.state[job.id].saved
+    if f"d{ended.id}" in state.found.get(job.id, {}):
+        return ()
+    ends = {end.job: end for end in saved.ends}
+    satisfied = {*saved.satisfied} & set(job.dependencies)
+    for old in sorted(_used_up(state, job, satisfied - ends.keys(), turn.now.wall)):
+        turn.say("out_of_step", job=job.id, end=str(old), awaited=old.job)
+        satisfied.discard(old.job)
+    if counts:
+        satisfied.add(ended.id.job)
+        ends[ended.id.job] = ended.id
+        known = tuple(sorted(end for name, end in ends.items() if name in satisfied))
+        saved = state.remember(job.id, satisfied=tuple(sorted(satisfied)), ends=known)
+    if satisfied != set(job.dependencies):
+        return ()
+    of_last_round = [*_of_last_round(turn, ended, job, saved.ends)] if counts else []
+    for end, awaited in of_last_round:
+        turn.say("out_of_step", job=job.id, end=str(end), awaited=str(awaited))
+    return () if of_last_round else saved.ends
+
+
+def _used_up(state: SchedulerState, job: Job, names: Iterable[str], wall: int) -> Iterator[RunId]:
+    """Yield the successes that a job has used up: the newest of a dependency, if it came due before the job was last
+    due.
+
+    Older versions did not save which ends made a job due, and counted such a success again after a degraded time.
+    """
+    for name in names:
+        succeeded = [known for known in state[name].saved.outcomes if known.state == RunState.SUCCEEDED]
+        newest = max(succeeded, key=_ended, default=None)
+        if newest is not None and newest.due <= _last_due(state, job.id, wall):
+            yield RunId(name, newest.run)
+
+
+def _last_due(state: SchedulerState, name: str, wall: int) -> int:
+    """Return when the newest run of a job was due, or 0 if it has none or the clock was set back since."""
+    dues = {known.run: known.due for known in state[name].saved.outcomes}
+    dues |= {run.number: state.runs[run].due for run in state[name].unfinished}
+    last = dues[max(dues)] if dues else 0
+    return last if last <= wall else 0
+
+
+def _of_last_round(turn: Turn, ended: Run, job: Job, ends: Iterable[RunId]) -> Iterator[tuple[RunId, RunId]]:
+    """Yield the ends of the previous round, each with the newer run of that dependency that is under way.
+
+    Such an end came due before the job was last due.  The newer run was due no later than `ended`.
+    """
+    state, last = turn.state, _last_due(turn.state, job.id, turn.now.wall)
+    for end in ends:
+        due = next((known.due for known in state[end.job].saved.outcomes if known.run == end.number), None)
+        if end == ended.id or due is None or due > last:
+            continue
+        newer = [run for run in _moving(state, end.job) if due < run.due <= ended.due]
+        if newer:
+            yield end, max(newer, key=lambda run: run.due).id

@@ -1,0 +1,295 @@
+"""Eligibility: what keeps a due run from the queue, and what lets it join or gives it up."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from enum import Enum, auto
+
+from jobqueued.base.instants import SECOND
+from jobqueued.child.contract.documents import Record
+from jobqueued.child.contract.reasons import Code, Reason, wait_for_dependency
+from jobqueued.child.contract.tuples import NamedTuple
+from jobqueued.core.late import lateness
+from jobqueued.core.records.lifecycle import Step
+from jobqueued.core.runs import dependencies
+from jobqueued.core.runs.completion import give_up
+from jobqueued.core.runs.dependencies import Standing, Verdict
+from jobqueued.core.runs.host_hold import UNTIL
+from jobqueued.core.runs.retries import most_attempts
+from jobqueued.core.state.scheduler_state import SchedulerState
+from jobqueued.core.state.turn import Turn
+from jobqueued.model.commands import SavePast
+from jobqueued.model.events import RetryAsked
+from jobqueued.model.job import Job, Now
+from jobqueued.model.run import Run, RunId
+from jobqueued.model.run_states import LIVE, PENDING, RunState
+from jobqueued.model.saved import Past
+
+DEADLINE = Reason(Code.START_DEADLINE)
+_MOST_WAITS = 32
+UNKEPT = "?"
+"""The obstacle of a period whose obstacles were dropped, because the run had too many."""
+
+
+class Bar(Enum):
+    """The kinds of obstacles of a due run."""
+
+    UNDEFINED = auto()
+    PAUSED = auto()
+    ACCOUNT_UNKNOWN = auto()
+    FLEET = auto()
+    """Other hosts must consent and can't be asked."""
+    OUTDATED = auto()
+    """Other hosts have a newer definition of the job."""
+    TURN = auto()
+    """Other hosts come first."""
+    AWAITS = auto()
+    """The job is a submission that waits for other runs or submissions to end."""
+    CONCURRENCY = auto()
+    MAX_RUNS = auto()
+    DEPENDENCY = auto()
+    """A dependency is awaited, or has failed; see `Obstacle.verdict`."""
+
+
+OF_THE_JOB = frozenset(Bar) - {Bar.TURN, Bar.MAX_RUNS, Bar.DEPENDENCY}
+"""Obstacles that keep all due runs of the job from the queue."""
+
+
+class Obstacle(NamedTuple):
+    """The obstacle that keeps a due run from the queue."""
+
+    bar: Bar
+    verdict: Verdict | None = None
+
+    @property
+    def word(self) -> str:
+        """The obstacle as in records: ``paused``, ``dependency backup``."""
+        if self.verdict is not None:
+            return wait_for_dependency(self.verdict.dependency)
+        return self.bar.name.lower()
+
+
+def obstacle(state: SchedulerState, run: Run, now: Now) -> Obstacle | None:
+    """Return what keeps a due run from the queue, or None if it may join."""
+    job = state.catalog.get(run.id.job)
+    if job is None:
+        return Obstacle(Bar.UNDEFINED)
+    if (bar := barred(state, job)) is not None:
+        return Obstacle(bar)
+    if run.not_before > now.wall:
+        return Obstacle(Bar.TURN)
+    if state[job.id].under_way >= job.concurrency:
+        return Obstacle(Bar.CONCURRENCY)
+    if run.so_far is None and state.is_used_up(job):
+        return Obstacle(Bar.MAX_RUNS)  # until it is known whether the last of them started
+    verdict = dependencies.verdict(state, job, run, now)
+    return None if verdict.standing is Standing.MET else Obstacle(Bar.DEPENDENCY, verdict)
+
+
+def noted(run: Run, wall: int, what: str) -> tuple[tuple[int, str], ...]:
+    """Return the waits of a run, with its current obstacle ("": it is in the queue); if there are too many, drop early
+    ones.
+    """
+    waits = run.waits
+    if (waits[-1][1] if waits else "") == what:
+        return waits
+    kept = waits if len(waits) < _MOST_WAITS else (waits[0], (waits[1][0], UNKEPT), *waits[3:])
+    return (*kept, (wall, sys.intern(what)))
+
+
+def barred(state: SchedulerState, job: Job) -> Bar | None:
+    """Return what keeps all runs of a job from the queue, or None if nothing does."""
+    if state[job.id].saved.paused:
+        return Bar.PAUSED
+    if not state.others.can_be_asked(job):
+        return Bar.FLEET
+    if state.others.has_newer(job):
+        return Bar.OUTDATED
+    if any(awaited_by(state, job)):
+        return Bar.AWAITS
+    return Bar.ACCOUNT_UNKNOWN if any(state.accounts_to_look_up(job)) else None
+
+
+def awaited_by(state: SchedulerState, job: Job) -> Iterator[str]:
+    """Yield the runs and submissions that a submission still waits for."""
+    if job.submission:
+        satisfied = state[job.id].saved.satisfied
+        yield from (after.name for after in job.submission.after if after.name not in satisfied)
+
+
+def promote(turn: Turn, name: str) -> None:
+    """Let the due runs of a job join the queue if nothing holds them back; give up those that never can."""
+    state = turn.state
+    job = state.catalog.get(name)
+    if job is None:
+        return
+    if state[name].can_never_run:
+        give_up_all(turn, job, Reason(Code.INVALID, why=state.invalid(job)))
+    if state.is_completed(job):
+        complete(turn, job)
+    state.others.skip_all_late(turn, job)
+    due = [state.runs[run] for run in state[name].due]
+    for place, run in enumerate(due):
+        found = obstacle(state, run, turn.now)
+        if found is None:
+            since, waits = run.since or turn.now.wall, noted(run, turn.now.wall, "")
+            state.enqueue(state.step(run, Step.QUEUE, since=since, waits=waits), turn.now)
+        elif found.bar is Bar.ACCOUNT_UNKNOWN:  # until the account is looked up
+            return
+        elif found.bar in OF_THE_JOB:
+            word = found.word
+            for held_back in due[place:]:
+                if held_back.since or not held_back.waits or held_back.waits[-1][1] != word:
+                    _rest(turn, held_back, word)
+            return
+        elif found.verdict is not None and found.verdict.standing is Standing.FAILED:
+            give_up(turn, run, found.verdict.reason)
+        else:
+            if found.bar is Bar.TURN:
+                state.timers.after(turn.now.mono + run.not_before - turn.now.wall, run.id)
+            _rest(turn, run, found.word)
+
+
+def _rest(turn: Turn, run: Run, word: str) -> None:
+    """Note what holds back a run, and stop its ageing.
+
+    A due run still ages if it was in the queue when the last scheduler ended.
+    """
+    wall = turn.now.wall
+    waits = noted(run, wall, word)
+    if run.since:
+        turn.state.change(run, waited=run.age(wall), since=0, waits=waits)
+    elif waits is not run.waits:
+        turn.state.change(run, waits=waits)
+
+
+def give_up_all(turn: Turn, job: Job, reason: Reason) -> None:
+    """Give up all runs of a job that are not live."""
+    for run in turn.state[job.id].pending:
+        give_up(turn, turn.state.runs[run], reason, job=job)
+
+
+def complete(turn: Turn, job: Job) -> None:
+    """Make a job due no more whose `max_runs` have all started, and give up its runs that never started."""
+    state = turn.state
+    state.due_times.clear(job.id)
+    if state[job.id].saved.rhythm:
+        state.remember(job.id, rhythm="")
+    for run in map(state.runs.__getitem__, sorted([*state[job.id].due, *state[job.id].waiting])):
+        if run.so_far is None:
+            give_up(turn, run, Reason(Code.MAX_RUNS))
+
+
+def watch_over(turn: Turn, job: Job, run: Run) -> None:
+    """Set the timers of a run that has not started: its lateness, its start deadline and its dependency timeout."""
+    state, now = turn.state, turn.now
+    lateness.watch(turn, run)
+    state.timers.forget(state.runs)
+    if run.so_far is None and job.start_deadline is not None:
+        state.timers.at(planned(state, run) + job.start_deadline, run.id)
+    if run.held:
+        state.timers.after(now.mono + max(0, run.held + job.dependency_timeout - now.wall), run.id)
+
+
+def planned(state: SchedulerState, run: Run) -> int:
+    """Return when (wall) a run should start: its due time, plus `spread` if the clock made it due."""
+    job = state.catalog.get(run.id.job)
+    return run.due + (job.offset if job is not None and run.trigger == "schedule" else 0)
+
+
+def look_at_run(turn: Turn, name: RunId) -> None:
+    """Handle the timer of a run."""
+    state = turn.state
+    run, job = state.runs.get(name), state.catalog.get(name.job)
+    if run is None or job is None or run.state not in PENDING:
+        return
+    delay = state[name.job].delayed.get(name)
+    if is_late(turn, job, run):
+        if not state.others.skip_late(turn, job, run):
+            give_up(turn, run, DEADLINE)
+    elif state.others.is_put_off(run):  # the clock was set back since then
+        watch_over(turn, job, state.put_back(run, turn.now))
+    elif delay is None:
+        state.stir(name.job)
+    elif delay.until <= turn.now.mono:
+        _go_on(turn, job, run)
+
+
+def is_late(turn: Turn, job: Job, run: Run) -> bool:
+    """Return whether a run missed its start deadline."""
+    deadline = job.start_deadline
+    if deadline is None or run.so_far is not None or turn.state.others.has_begun(run):
+        return False
+    return planned(turn.state, run) + deadline <= turn.now.wall
+
+
+def _go_on(turn: Turn, job: Job, run: Run) -> None:
+    """Queue a run whose delay is over, so that it ages from now on, or hold it back if its job is held back."""
+    state, job_state = turn.state, turn.state[job.id]
+    if run.state is RunState.RETRYING and run.attempt > most_attempts(job, run) and job.failover is not None:
+        run = state.change(run, failover=True)
+    if gone := _gone(job, run):
+        give_up(turn, run, gone)
+    elif job_state.can_never_run:
+        give_up(turn, run, Reason(Code.INVALID, why=state.invalid(job)))
+    elif (bar := barred(state, job)) is not None or len(job_state.waiting) + len(job_state.live) >= job.concurrency:
+        back = state.put_back(run, turn.now)
+        state.change(back, waits=noted(back, turn.now.wall, Obstacle(bar or Bar.CONCURRENCY).word))
+    else:
+        queued = state.step(run, Step.QUEUE) if run.state is RunState.RETRYING else run
+        state.enqueue(queued, turn.now)
+
+
+def retry_asked(turn: Turn, event: RetryAsked) -> None:
+    """End the delay before a run's next attempt, because a user asked for it: the attempt joins the queue now."""
+    state, now = turn.state, turn.now
+    run, job = state.runs.get(event.run), state.catalog.get(event.run.job)
+    delay = state[event.run.job].delayed.get(event.run) if run is not None else None
+    if run is None or job is None or delay is None:
+        turn.refuse(event.ticket, "Refused", reason=_no_delay(event.run, run))
+        return
+    asked = {} if run.so_far is None else {"so_far": _retried(run.so_far, event.asked_by)}
+    early = max(0, delay.until - now.mono)
+    turn.say("retry_asked", run=str(run.id), attempt=run.attempt, early=early / SECOND, asked_by=event.asked_by)
+    _go_on(turn, job, state.change(run, not_before=now.wall, **asked))
+    left = state.runs.get(run.id)
+    end = run.so_far["state"] if left is None and run.so_far is not None else RunState.SKIPPED.value
+    turn.reply(
+        event.ticket, f"the retry of {run.id} by {event.asked_by}", state=end if left is None else left.state.value
+    )
+
+
+def _no_delay(name: RunId, run: Run | None) -> str:
+    """Return why a run has no delay that could be ended, and what the user can do."""
+    if run is None:
+        return f"{name} has ended; to run its job again: jobqueuectl rerun {name}"
+    if run.state in LIVE:
+        return f"{name} is {run.state.value}; a retry follows only if this attempt fails"
+    if run.state is RunState.RETRYING:
+        return f"job {name.job} is in no readable job file"
+    return f"{name} is waiting for its turn, not for a delay; to see why: jobqueuectl why {name}"
+
+
+def _retried(so_far: Record, asked_by: str) -> Record:
+    """Return the record of a run whose next attempt starts early, because this user asked for it."""
+    *before, last = so_far["attempts"]
+    return {**so_far, "attempts": [*before, {**last, "retried_by": asked_by}]}
+
+
+def _gone(job: Job, run: Run) -> Reason | None:
+    """Return which setting for a further attempt the job no longer has, or None if it has it."""
+    if run.failover:
+        return None if job.failover is not None else Reason(Code.FAILOVER_REMOVED)
+    return Reason(Code.FEWER_RETRIES) if run.attempt > most_attempts(job, run) else None
+
+
+def resume(turn: Turn, name: str, asked_by: str) -> None:
+    """Resume a paused job; if its pause is over and was for all hosts, resume it on the others, too."""
+    if asked_by == UNTIL:
+        turn.state.others.end_pause(turn, name)
+    turn.state.remember(name, paused=False, paused_until=None, shared_pause="")
+    turn.do(SavePast(Past(turn.now.wall, name, "resumed", by=asked_by)))
+    lateness.go_on(turn, turn.state[name].pending)
+    turn.state.stir(name)
+    turn.say("job_resumed", job=name, asked_by=asked_by)

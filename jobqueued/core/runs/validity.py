@@ -1,0 +1,158 @@
+"""Validity: what keeps a job from running on this host, whatever its file says.
+
+It is judged again whenever something changes that it depends on.  A job's file is never refused for it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from jobqueued.base.text import size
+from jobqueued.core.state.job_state import Fault, Invalidity
+from jobqueued.core.state.scheduler_state import SchedulerState
+from jobqueued.core.state.turn import Turn
+from jobqueued.jobfile.types.spelling import nearest
+from jobqueued.model.catalog import Change, awaited, written_in
+from jobqueued.model.fleet import FLEET, MOST_AT_ONCE, Part
+from jobqueued.model.job import CORE, CPU, MEMORY, Claim, Job, Scope
+from jobqueued.queue.locks import asks_fleet, of_fleet
+
+NO_SLURM = (
+    "it runs on Slurm, and this host has no sbatch(1) to submit with; to add it: Debian's slurm-client, and a restart "
+    "of the daemon"
+)
+MANY = 200
+"""Maximum names among which a similar one is searched: more would keep the daemon too busy."""
+
+
+def judge(turn: Turn) -> None:
+    """Judge the jobs in the agenda; log which became invalid (a circle once) or valid, and check their due runs."""
+    state, said = turn.state, set[str]()
+    unjudged = state.agenda.take_unjudged()
+    for job, invalid in [] if unjudged == {} else verdicts(state, unjudged):
+        before, state[job.id].invalid = state[job.id].invalid, invalid
+        if invalid is None:
+            state.invalid_jobs.discard(job.id)
+        else:
+            state.invalid_jobs.add(job.id)
+        if invalid == before:
+            continue
+        state.stir(job.id)
+        if not state.invalid(job):
+            turn.say("job_valid", job=job.id)
+        elif invalid is None:
+            say_invalid(turn, job, state.invalid(job))
+        elif invalid.fault is not Fault.CIRCULAR or invalid.text not in said:
+            said.add(invalid.text)
+            say_invalid(turn, job, invalid.text)
+
+
+def say_invalid(turn: Turn, job: Job, reason: str) -> None:
+    """Log that a job does not run, and why."""
+    turn.say("job_invalid", job=job.id, reason=reason, file=written_in(job), line=job.line)
+
+
+def verdicts(state: SchedulerState, names: Iterable[str] | None) -> Iterator[tuple[Job, Invalidity | None]]:
+    """Yield each of these jobs (None: all) with what keeps it from running on this host now, or None.
+
+    Circles concern other jobs, too: if one of these jobs waits for another, all jobs that are or were in one are
+    judged.
+    """
+    jobs = [job for name in names if (job := state.catalog.get(name))] if names is not None else list(state.catalog)
+    circles: dict[str, str] = {}
+    if any(map(awaited, jobs)):
+        circles = state.catalog.circles()
+        others = {*circles, *state.invalid_jobs} - {job.id for job in jobs}
+        jobs += [job for name in sorted(others) if (job := state.catalog.get(name))]
+    for job in jobs:
+        of_others = _unknown(state, job) or _elsewhere(state, job) or _circular(circles.get(job.id, ""))
+        yield job, _impossible(state, job) or of_others
+
+
+def to_be_judged(state: SchedulerState, change: Change) -> Iterator[str]:
+    """Yield the ids of the jobs whose validity a change of definitions may have changed."""
+    yield from (job.id for job in (*change.added, *change.edited))
+    for job in (*change.added, *change.edited, *change.removed):
+        yield from state.catalog.dependents(job.id)
+        yield from (found.id for found in state.catalog.listeners("job", job.id))
+    if any(map(awaited, change.removed)):
+        yield from state.invalid_jobs
+
+
+def _unknown(state: SchedulerState, job: Job) -> Invalidity | None:
+    name = next((name for name in awaited(job) if name not in state.catalog), None)
+    if name is None or not state.complete:
+        return None
+    others = [known.id for known in state.catalog if known.owner == job.owner]
+    near = nearest(name, others) if len(state.catalog) <= MANY else ""
+    hint = f"; did you mean {near}?" if near else ""
+    return Invalidity(Fault.UNKNOWN_JOB, f"it depends on job {name}, which does not exist{hint}")
+
+
+def _elsewhere(state: SchedulerState, job: Job) -> Invalidity | None:
+    """Return the fault that a job waits for a fleet job, whose runs may be on other hosts, or None."""
+    others = (state.catalog[name] for name in awaited(job) if name in state.catalog)
+    other = next((other for other in others if other.scope is Scope.FLEET), None)
+    if other is None:
+        return None
+    why = "whose runs may be on other hosts"
+    return Invalidity(Fault.ELSEWHERE, f"it depends on job {other.id}, {why} (`scope: fleet`)")
+
+
+def _circular(way: str) -> Invalidity | None:
+    return Invalidity(Fault.CIRCULAR, f"it depends on itself: {way}") if way else None
+
+
+def _impossible(state: SchedulerState, job: Job) -> Invalidity | None:
+    if asks_fleet(job) and not state.limits.fleet:
+        remedy = "to join one: `fleet: {etcd: …}` in jobqueued.yaml"
+        return Invalidity(Fault.IMPOSSIBLE, f"it needs a fleet of hosts, and this host is in none; {remedy}")
+    if job.runner == "slurm" and not state.limits.has_slurm:
+        return Invalidity(Fault.IMPOSSIBLE, NO_SLURM)
+    unknown = next((claim for claim in job.resources if claim.resource not in state.limits.resources), None)
+    claim = unknown or state.admission.locks.impossible(state.terms(job).claims)
+    if claim is not None:
+        return Invalidity(Fault.IMPOSSIBLE, impossible(claim, state.limits.units))
+    reason = too_much_at_once(state.admission.locks.parts(of_fleet(job.locks)))
+    return Invalidity(Fault.IMPOSSIBLE, reason) if reason else None
+
+
+def too_much_at_once(parts: Iterable[Part]) -> str:
+    """Return that these are more units of the fleet than one transaction can claim, or "" if they are not."""
+    units = sum(part.units for part in parts)
+    remedy = "to hold some of a lock that has several: its `units`"
+    return f"it asks its fleet for {units} units at once, of at most {MOST_AT_ONCE}; {remedy}" * (units > MOST_AT_ONCE)
+
+
+def shortage(state: SchedulerState, job: Job) -> str:
+    """Return what a job that is in no catalog wants beyond what this host has, or "" if nothing."""
+    invalid = _impossible(state, job)
+    state.define(job)
+    return "" if invalid is None else invalid.text
+
+
+def impossible(claim: Claim, resources: dict[str, int]) -> str:
+    """Describe a claim for more units than the host or fleet has, with the remedy."""
+    name, there = claim.resource, resources.get(claim.resource)
+    if name in (CPU, MEMORY):
+        units = f"{claim.units / CORE:g}" if name == CPU else f"{-(-claim.units // (1 << 20))}M"
+        asked, given = amount(name, claim.units), amount(name, there or 0)
+        remedy = f"to allow more anyway: resources: {{{name}: {units}}} in jobqueued.yaml"
+        return f"it asks for {asked}, and jobs can have {given} here; {remedy}"
+    where, lock = ("fleet", name.removeprefix(FLEET)) if name.startswith(FLEET) else ("host", name)
+    more = f"resources: {{{lock}: {claim.units}}}"
+    remedy = f"to add some: {more if where == 'host' else f'fleet: {{{more}}}'} in jobqueued.yaml"
+    if there is None:
+        others = [other.removeprefix(FLEET) for other in resources if other.startswith(FLEET) == (where == "fleet")]
+        near = nearest(lock, [other for other in others if other not in (CPU, MEMORY)] or [""])
+        remedy = f"did you mean {near}? {remedy}" if near else remedy
+    return f"it asks for {claim.units} of {lock}, and this {where} has {there or 'none'}; {remedy}"
+
+
+def amount(resource: str, units: int) -> str:
+    """Describe units of a resource: ``0.5 CPUs``, ``400 MiB``, ``2 of gpu``."""
+    if resource == CPU:
+        return f"{units / CORE:g} {'CPU' if units == CORE else 'CPUs'}"
+    if resource == MEMORY:
+        return size(units)
+    return f"{units} of {resource}"

@@ -1,0 +1,66 @@
+"""The work that an event leaves for the end of its turn; each item is there once.
+
+Jobs that were read together are judged together, ends make other jobs due, and runs that were held back are checked.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable
+
+from jobqueued.child.contract.documents import Record
+from jobqueued.model.run import Run
+
+
+class Agenda:
+    """Jobs to be judged, ends that may make other jobs due, and jobs whose due runs must be checked."""
+
+    def __init__(self) -> None:
+        self._unjudged: dict[str, None] | None = None
+        self._ended: list[tuple[Run, Record]] = []
+        self._over: deque[Run] = deque()
+        self._stirred: dict[str, None] = {}
+
+    def judge(self, jobs: Iterable[str] | None) -> None:
+        """Note that the validity of these jobs on this host must be judged, or of all jobs if None."""
+        if jobs is None:
+            self._unjudged = None
+        elif self._unjudged is not None:
+            self._unjudged |= dict.fromkeys(jobs)
+
+    def take_unjudged(self) -> Iterable[str] | None:
+        """Remove and return the jobs that must be judged, or None if all must be."""
+        unjudged, self._unjudged = self._unjudged, {}
+        return unjudged
+
+    def follow(self, ended: Run, record: Record) -> None:
+        """Note the end of a run, which left this record, so that it can make other jobs due."""
+        self._ended.append((ended, record))
+
+    def take_ended(self) -> tuple[Run, Record] | None:
+        """Remove and return the oldest of these ends, or None if none is left."""
+        return self._ended.pop(0) if self._ended else None
+
+    def note_over(self, run: Run) -> None:
+        """Note that a run is over, in whatever state, so that submissions that wait for it are checked."""
+        self._over.append(run)
+
+    def take_over(self) -> Run | None:
+        """Remove and return the oldest run that is over, or None if none is left."""
+        return self._over.popleft() if self._over else None
+
+    def look_at(self, job: str) -> None:
+        """Note that the due runs of a job must be checked."""
+        self._stirred[job] = None
+
+    def take_stirred(self) -> str | None:
+        """Remove and return the next job whose due runs must be checked, or None if none is left."""
+        if not self._stirred:
+            return None
+        job = next(iter(self._stirred))
+        del self._stirred[job]
+        return job
+
+    def __bool__(self) -> bool:
+        """Return whether ends or due runs are left to handle."""
+        return bool(self._ended or self._over or self._stirred)

@@ -1,0 +1,47 @@
+"""Changes that must be saved, the newest of each run and job; `take` removes them for one commit."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from jobqueued.model.commands import ForgetJob, ForgetRun, Save, SaveBoot, SaveHold, SaveJob, SaveRun, SaveSubmission
+from jobqueued.model.run import RunId
+from jobqueued.model.saved import SavedJob
+
+
+class Changes:
+    """Runs, jobs and facts of the host that have changed since the last commit."""
+
+    def __init__(self) -> None:
+        self._runs: dict[RunId, SaveRun | ForgetRun] = {}
+        self._jobs: dict[str, None] = {}
+        self._host: list[SaveBoot | SaveHold] = []
+        self._submissions: dict[str, SaveSubmission | ForgetJob] = {}
+
+    def __bool__(self) -> bool:
+        return bool(self._runs or self._jobs or self._host or self._submissions)
+
+    def note_run(self, change: SaveRun | ForgetRun) -> None:
+        """Note a run as it is now."""
+        self._runs[(change.run if isinstance(change, ForgetRun) else change.run.id)] = change
+
+    def note_job(self, job: str) -> None:
+        """Note that the saved state of a job has changed."""
+        self._jobs[job] = None
+
+    def note_host(self, change: SaveBoot | SaveHold) -> None:
+        """Note a change of the host's saved state."""
+        self._host.append(change)
+
+    def note_submission(self, change: SaveSubmission | ForgetJob) -> None:
+        """Note a new submission, or the end of one: then nothing is saved of its job."""
+        self._submissions[change.job] = change
+        if isinstance(change, ForgetJob):
+            self._jobs.pop(change.job, None)
+
+    def take(self, saved: Callable[[str], SavedJob]) -> list[Save]:
+        """Remove and return the changes as commands; `saved` returns what to save of a job id."""
+        jobs = (SaveJob(saved(job)) for job in self._jobs)
+        found: list[Save] = [*self._runs.values(), *jobs, *self._host, *self._submissions.values()]
+        self._runs, self._jobs, self._host, self._submissions = {}, {}, [], {}
+        return found

@@ -1,0 +1,107 @@
+"""The state of one job id: what is saved besides its definition, and its unfinished runs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import Enum, auto
+from typing import Any
+
+from jobqueued.child.contract.tuples import NamedTuple
+from jobqueued.core.records.usual import likely
+from jobqueued.model.run import Run, RunId
+from jobqueued.model.run_states import Unstarted
+from jobqueued.model.saved import SavedJob
+
+
+class Fault(Enum):
+    """The kinds of faults that make a job invalid on this host."""
+
+    IMPOSSIBLE = auto()
+    """It wants more than the host has: none of its runs can ever be admitted."""
+    UNKNOWN_JOB = auto()
+    """It depends on a job that does not exist.  This fault, and those below, only keep new runs away."""
+    CIRCULAR = auto()
+    ELSEWHERE = auto()
+    """It depends on a job of the fleet."""
+
+
+class Invalidity(NamedTuple):
+    """The reason why a job can't run on this host now, whatever its file says."""
+
+    fault: Fault
+    text: str
+
+
+class Delay(NamedTuple):
+    """The instant (monotonic, ns) until which a run waits; `cause`: why its start failed, or None."""
+
+    until: int
+    cause: Unstarted | None = None
+
+
+@dataclass(slots=True)
+class JobState:
+    """The state of a job id besides its definition; it outlives the job's removal.
+
+    An unfinished run is in exactly one of `due` (its job's rules hold it back), `waiting` (in the queue), `delayed`
+    (before its next attempt, or after an error of the system) and `live`.  Only `SchedulerState` writes these four and
+    `saved`, so that each change is saved.
+
+    (`waiting` and `live` are dictionaries: empty ones take a third of empty sets, and each job has two.) `skip` is the
+    newest run if that is a skip; the next skip for the same reason joins it.  `preceding` is the skip before the newest
+    run; the run joins it if it is skipped for the same reason.  `recent`: number of occurrences of the clock, and since
+    when (monotonic, ns) they are counted, for the fuse.
+    """
+
+    saved: SavedJob
+    due: list[RunId] = field(default_factory=list)
+    waiting: dict[RunId, None] = field(default_factory=dict)
+    delayed: dict[RunId, Delay] = field(default_factory=dict)
+    live: dict[RunId, None] = field(default_factory=dict)
+    skip: Run | None = None
+    preceding: Run | None = None
+    invalid: Invalidity | None = None
+    recent: tuple[int, int] = (0, 0)
+    fuse_blown: bool = False
+
+    def precede(self) -> None:
+        """Note that a newer run exists."""
+        self.preceding, self.skip = self.skip, None
+
+    @property
+    def usual(self) -> int | None:
+        """The usual duration of a run (ns), or None if unknown."""
+        return likely(self.saved.took, self.saved.stats.usual)
+
+    @property
+    def unstarted(self) -> int:
+        """The number of runs that are due or in the queue."""
+        return len(self.due) + len(self.waiting)
+
+    @property
+    def under_way(self) -> int:
+        """The number of runs that count against `concurrency`."""
+        return len(self.waiting) + len(self.delayed) + len(self.live)
+
+    @property
+    def pending(self) -> list[RunId]:
+        """The runs without a live attempt, the oldest first."""
+        return sorted([*self.due, *self.waiting, *self.delayed])
+
+    @property
+    def unfinished(self) -> list[RunId]:
+        """All runs before their end."""
+        return [*self.due, *self.waiting, *self.delayed, *self.live]
+
+    @property
+    def can_never_run(self) -> bool:
+        """Return whether the fault of the job also ends the runs that it has."""
+        return self.invalid is not None and self.invalid.fault is Fault.IMPOSSIBLE
+
+
+def leave(place: dict[RunId, Any], run: RunId) -> None:
+    """Remove a run from a place if it is there; an empty place frees its memory (160 bytes a job)."""
+    if run in place:
+        del place[run]
+        if not place:
+            place.clear()

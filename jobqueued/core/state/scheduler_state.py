@@ -1,0 +1,401 @@
+"""The state of the scheduler, and the moves that keep it consistent.
+
+Every run before its end is in exactly one place of its job's `JobState`.  Only live runs, and clients with locks, hold
+claims.  `validate` has all the rules.
+
+State that must survive a restart is changed here only: by `keep`, `close` and the moves for runs, `remember` for jobs,
+`hold_host` and `note_boot` for the host.  Each notes what it changed, and `take_saves` returns the commands that save
+it, once for each run and job.  So no decision can forget to save what it changed.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from types import MappingProxyType
+from typing import Any
+
+from jobqueued.base.intern import shared
+from jobqueued.base.replace import changed
+from jobqueued.child.contract.documents import Record
+from jobqueued.core.hosts.fleet_state import FleetState
+from jobqueued.core.records import lifecycle
+from jobqueued.core.records.host_limits import HostLimits
+from jobqueued.core.records.lifecycle import Step
+from jobqueued.core.state.agenda import Agenda
+from jobqueued.core.state.changes import Changes
+from jobqueued.core.state.holders import ANOTHERS_RUN, LockClient
+from jobqueued.core.state.job_state import Delay, JobState, leave
+from jobqueued.core.state.lateness_deadlines import Patience
+from jobqueued.core.state.other_hosts import OtherHosts
+from jobqueued.core.state.submitted import Submitted
+from jobqueued.core.state.timers import HostTimer, Timers
+from jobqueued.model.accounts import Account, accounts
+from jobqueued.model.catalog import Catalog
+from jobqueued.model.commands import ForgetRun, Save, SaveBoot, SaveHold, SaveJob, SaveRun
+from jobqueued.model.job import Job, Now, Occurrence
+from jobqueued.model.run import Holder, LockClientId, Run, RunId
+from jobqueued.model.run_states import LIVE, RunState, Unstarted
+from jobqueued.model.saved import Hold, SavedJob
+from jobqueued.model.users import Owner, budget_of, share_of
+from jobqueued.queue.admission import OUTPUT_DRAIN, Admission
+from jobqueued.queue.locks import SLOT, Locks, claims_of, least_claims
+from jobqueued.queue.placement import Placement
+from jobqueued.queue.waiting import Terms
+from jobqueued.timing.due_times import DueTimes
+
+
+class SchedulerState:
+    """The jobs, their runs, the queue, and the host."""
+
+    def __init__(self, limits: HostLimits, fleet: FleetState, others: OtherHosts) -> None:
+        self.limits, self.catalog = limits, Catalog()
+        """The jobs that files and submissions define now; `jobs.read` changes it."""
+        self.due_times = DueTimes()
+        """Job → its next start by the clock: the first due time after its cursor."""
+        self.timers = Timers()
+        """Instants at which something must be checked; one check too many does no harm."""
+        self.patience = Patience()
+        """Deadlines beyond which runs are late and jobs overdue.  `lateness` and `expectation` change them."""
+        self.agenda = Agenda()
+        """The work that is left for the end of the turn."""
+        self.accounts: dict[Account, str] = {}
+        """Account of jobs → what is wrong with it, or "".  A missing account is being looked up (`account_known`)."""
+        self.invalid_jobs: set[str] = set()
+        """The ids of jobs with a `JobState.invalid`.  `validity.judge` changes it."""
+        self.noted: set[str] = set()
+        """The ids of jobs that are `SavedJob.is_noteworthy`.  `remember` changes it."""
+        self.loaded = False
+        """True once every job file was read after the start.  `jobs.loaded` sets it."""
+        self.complete = False
+        """True if all jobs are known: a file that can't be read yet, or has just disappeared, may have more."""
+        slots = {} if limits.max_running is None else {SLOT: limits.max_running}
+        self.admission = Admission(Locks({**limits.units, **slots}), limits.most_of_a_user)
+        """The queue (runs in a `waiting`, clients with a ticket), and the locks of everything that holds claims."""
+        self.placement = Placement(limits.resources, limits.cpus)
+        """The units that holders of claims were given."""
+        self.queue_stuck = False
+        """True if nothing in the queue can start before something ends or joins; then no pass is needed."""
+        self.lock_clients: dict[LockClientId, LockClient] = {}
+        """Users' commands in the queue or with locks.  `lock_clients` changes it."""
+        self.impatient: list[LockClientId] = []
+        """The clients that leave the queue unless the next pass grants them their claims."""
+        self.hold: Hold | None = None
+        self.unsaved = ""
+        """The reason why the state can't be saved since the start, or "" if it was.  `host_hold.unsaved` changes it."""
+        self.pressure: dict[str, int] = {}
+        """Name of a pressure → until when (monotonic, ns) it lasts.  `Scheduler` changes it."""
+        self._runs, self._terms = dict[RunId, Run](), dict[str, Terms]()
+        self.runs: Mapping[RunId, Run] = MappingProxyType(self._runs)
+        """Every run before its end."""
+        self.unfinished = Counter[str]()
+        """User's share (`users.budget_of`), "" for the host's jobs → number of unfinished runs."""
+        self.found: dict[str, dict[str, Run]] = {}
+        """Job → key → the run of an occurrence that only R's or records show: it is not made due again."""
+        self.lingering: dict[RunId, str] = {}
+        """Live run whose supervisor is gone → what may live of it.  `attempts.lingers` changes it."""
+        self.jobs: dict[str, JobState] = {}
+        """Job id → its state, for each id that was ever used."""
+        self.submitted, self.others, self.fleet = Submitted(), others, fleet
+        """The unfinished submissions (`submissions` changes them), the policy about other hosts, and what it knows."""
+        self._arrivals, self.changes = 0, Changes()
+
+    def restore(self, saved: Iterable[SavedJob], runs: Iterable[Run], hold: Hold | None, now: Now) -> None:
+        """Restore what was saved: live runs hold their claims again; others wait until their jobs are read."""
+        self.jobs.update((job.job, JobState(job)) for job in saved)
+        self.noted = {name for name, state in self.jobs.items() if state.saved.is_noteworthy}
+        for run in sorted(runs, key=lambda run: run.arrival):
+            self._arrivals = max(self._arrivals, run.arrival)
+            if run.state is RunState.SKIPPED:
+                self[run.id.job].skip = run
+            elif run.state in LIVE:
+                self.put_live(run, now)
+            elif run.state is RunState.RETRYING or (run.state is RunState.WAITING and run.not_before > now.wall):
+                self.delay(run, now)
+            else:  # a run that was in the queue ages until it is known whether it may return there
+                self.put_due(changed(run, state=RunState.DUE))
+        if hold is not None:
+            self.hold_host(hold)
+        self.take_saves()  # all of it is saved already
+
+    def __getitem__(self, job: str) -> JobState:
+        """Return the state of a job id, and keep it even if the id is new."""
+        found = self.jobs.get(job)
+        return self.jobs.setdefault(job, self.standing(job)) if found is None else found
+
+    def standing(self, job: str) -> JobState:
+        """Return the state of a job id for reading only: a caller may name an id that nobody has ever used."""
+        return self.jobs.get(job) or JobState(SavedJob(job=job))
+
+    # what must survive a restart
+
+    def take_saves(self) -> list[Save]:
+        """Remove and return the commands that save what has changed since the last call."""
+        return self.changes.take(lambda job: self.jobs[job].saved)
+
+    def all_saves(self) -> list[Save]:
+        """Return the commands that save everything, changed or not, except runs that have ended."""
+        jobs = [SaveJob(state.saved) for state in self.jobs.values()]
+        return [*(SaveRun(run) for run in self.runs.values()), *jobs, SaveHold(self.hold), *self.submitted.saves()]
+
+    def remember(self, job: str, **changes: Any) -> SavedJob:
+        """Change what is saved of a job id."""
+        state = self[job]
+        state.saved = changed(state.saved, **changes)
+        self.changes.note_job(job)
+        (self.noted.add if state.saved.is_noteworthy else self.noted.discard)(job)
+        return state.saved
+
+    def hand_over(self, job: str, owner: Owner | None) -> None:
+        """Note the owner of a job id; a new owner learns nothing of the earlier one's runs."""
+        self[job].saved = self[job].saved.of(owner)
+        self.remember(job)
+
+    def keep(self, run: Run) -> Run:
+        """Change a run before its end, or add one."""
+        if run.id not in self._runs:
+            self.unfinished[budget_of(run.id.job)] += 1
+        self._runs[run.id] = run
+        self.changes.note_run(SaveRun(run))
+        return run
+
+    def change(self, run: Run, **changes: Any) -> Run:
+        """Change fields of a run before its end."""
+        return self.keep(changed(run, **changes))
+
+    def step(self, run: Run, step: Step, **changes: Any) -> Run:
+        """Move a run by one step.  Raises lifecycle.IllegalStep, and changes nothing, if that is not allowed."""
+        return self.change(run, state=lifecycle.after(run.state, step), **changes)
+
+    def close(self, run: Run, record: Record) -> None:
+        """End a run with its record, and remove it from its place."""
+        if run.id in self._runs:  # otherwise no other host was asked
+            self.others.give_back(run, record)
+        self._let_go(run)
+        self.agenda.note_over(run)
+        self.changes.note_run(SaveRun(run, record))
+
+    def forget(self, run: Run, record: Record | None = None) -> None:
+        """Forget a run that never started: another record covers it or, if None, another host has its occurrence."""
+        self._let_go(run)
+        if record is not None:
+            self.others.give_back(run, record)
+        self.changes.note_run(ForgetRun(run.id, record))
+
+    def _let_go(self, run: Run) -> None:
+        if run.id in self._runs:
+            self._take_out(run.id)
+            self.patience.end(run.id)
+            del self._runs[run.id]
+            self.unfinished[budget_of(run.id.job)] -= 1
+
+    def hold_host(self, hold: Hold | None) -> None:
+        """Hold the host, so that nothing new starts, or release it if None."""
+        self.hold = hold
+        self.changes.note_host(SaveHold(hold))
+        if hold is not None and hold.until is not None:
+            self.timers.at(hold.until, HostTimer.HOLD)
+
+    def note_boot(self, boot: str) -> None:
+        """Save that this boot of the host was noticed."""
+        self.changes.note_host(SaveBoot(boot))
+
+    def name_of(self, holder: Holder) -> str:
+        """Return the name of a holder for people."""
+        client = self.lock_clients.get(holder) if isinstance(holder, LockClientId) else None
+        return str(holder) if client is None else f"a command of {client.asked_by} (with-lock)"
+
+    def name_for(self, holder: Holder, asker: Owner | None) -> str:
+        """Return the name of a holder as a user may see it (None: a user who may see all)."""
+        if asker is not None and isinstance(holder, RunId) and share_of(holder.job):
+            run = self.runs.get(holder)
+            if run is None or run.owner != asker:
+                return ANOTHERS_RUN
+        return self.name_of(holder)
+
+    def pressed(self, mono: int) -> list[str]:
+        """Return the kinds of work that wait too long on this host."""
+        return [name for name, until in self.pressure.items() if until > mono]
+
+    # jobs
+
+    def stir(self, job: str) -> None:
+        """Have the due runs of a job, and of those that depend on it, checked: something may let them go on."""
+        self.agenda.look_at(job)
+        for name in self.catalog.dependents(job):
+            self.agenda.look_at(name)
+
+    def define(self, job: Job) -> None:
+        """Update what follows from a job's definition."""
+        self._terms.pop(job.id, None)
+        self.admission.locks.give_places(job)
+
+    def forget_job(self, name: str) -> None:
+        """Forget a job that no longer exists and has no run."""
+        self.admission.locks.take_places(name)
+        for names in (self.invalid_jobs, self.noted):
+            names.discard(name)
+        for by_job in (self._terms, self.found, self.jobs):
+            by_job.pop(name, None)
+
+    def terms(self, job: Job) -> Terms:
+        """Return the terms on which a job's runs wait."""
+        found = self._terms.get(job.id)
+        if found is None:
+            bound = None if job.timeout is None else job.timeout + job.kill_grace + OUTPUT_DRAIN
+            claims = claims_of(job, slots=self.limits.max_running is not None)
+            escalation = job.escalation or self.limits.escalation
+            found = self._terms[job.id] = shared(Terms(claims, escalation, bound, job.drain, budget_of(job.id)))
+        return found
+
+    def wind(self, job: Job) -> None:
+        """Set a job's clock to the first occurrence after its cursor, or to none if the job is completed."""
+        saved = self[job.id].saved
+        if self.is_completed(job):
+            self.due_times.clear(job.id)
+        else:
+            self.due_times.set(job, saved.cursor, saved.settled, rests=self.others.is_clock_waiting(job))
+
+    def is_completed(self, job: Job) -> bool:
+        """Return whether `max_runs` have started."""
+        return job.max_runs is not None and self._started(job) >= job.max_runs
+
+    def is_used_up(self, job: Job) -> bool:
+        """Return whether `max_runs` have started, or are about to."""
+        if job.max_runs is None:
+            return False
+        starting = sum(not _has_started(self.runs[run]) for run in self[job.id].live)
+        return self._started(job) + starting >= job.max_runs
+
+    def _started(self, job: Job) -> int:
+        state = self[job.id]
+        under_way = [self.runs[run] for run in state.unfinished]
+        return state.saved.stats.started + sum(_has_started(run) for run in under_way)
+
+    def accounts_to_look_up(self, job: Job) -> Iterator[Account]:
+        """Yield the job's user and groups that are not known to exist on this host."""
+        return (account for account in accounts(job) if self.accounts.get(account) != "")
+
+    def invalid(self, job: Job) -> str:
+        """Return why a job can't run, whatever its file says, or "" if nothing is known."""
+        troubles = filter(None, map(self.accounts.get, accounts(job)))
+        return invalid.text if (invalid := self[job.id].invalid) is not None else next(troubles, "")
+
+    # runs
+
+    def number(self, occurrence: Occurrence, queued: int, **fields: Any) -> Run:
+        """Return a run of an occurrence with its job's next number and these fields; it is in no place yet."""
+        number, job = self[occurrence.job].saved.last_number + 1, self.catalog.get(occurrence.job)
+        self.remember(occurrence.job, last_number=number)
+        self[occurrence.job].precede()
+        return Run(
+            id=RunId(occurrence.job, number), key=occurrence.key, due=occurrence.due, queued=queued,
+            arrival=self.arrival(), owner=job.owner if job else None, **fields,
+        )  # fmt: skip
+
+    def arrival(self) -> int:
+        """Return the next place in the order of arrival."""
+        self._arrivals += 1
+        return self._arrivals
+
+    def put_due(self, run: Run) -> None:
+        """Put a run after the job's other due runs, until nothing holds it back."""
+        self.keep(run)
+        self[run.id.job].due.append(run.id)
+
+    def put_back(self, run: Run, now: Now) -> Run:
+        """Put a run before the job's other due runs, where it does not age."""
+        back = self.step(run, Step.KEEP_BACK, waited=run.age(now.wall), since=0, drains_since=0)
+        self._take_out(run.id)
+        self[run.id.job].due.insert(0, run.id)
+        return back
+
+    def delay(self, run: Run, now: Now, cause: Unstarted | None = None) -> None:
+        """Let a run wait until its `not_before`, and check it then; `cause` as in Delay."""
+        self.keep(run)
+        self._take_out(run.id)
+        until = now.mono + max(0, run.not_before - now.wall)
+        self[run.id.job].delayed[run.id] = Delay(until, cause)
+        self.timers.after(until, run.id)
+
+    def enqueue(self, run: Run, now: Now) -> Run:
+        """Put a run into the queue on its job's terms, or give it its new place there; it ages."""
+        job, state = self.catalog[run.id.job], self[run.id.job]
+        if not run.since:
+            run = self.change(run, since=now.wall)
+        if run.id in state.due:
+            state.due.remove(run.id)
+        state.delayed.pop(run.id, None)
+        if run.id in self.admission.locks:  # it waits already, and other hosts were asked for it
+            self.leave_queue(run.id)
+        state.waiting[run.id] = None
+        since = now.mono - run.age(now.wall)
+        if run.drains_since:
+            began = now.mono - max(0, now.wall - run.drains_since)
+            self.admission.drains.found(run.id, job.drain, began)
+        self.admission.waiting.add(run.id, terms := self.terms(job), job.priority, since, run.due, run.arrival)
+        self.others.note_wait(run.id, terms.claims)
+        self.queue_stuck = False
+        return run
+
+    def put_live(self, run: Run, now: Now) -> None:
+        """Take over a live run that was found, from any place: it holds its claims, even beyond the current capacity.
+
+        A run that an older version started claims what every run does.
+        """
+        known = self._runs.get(run.id)
+        if known is not None:
+            self.release(known, now) if known.state in LIVE else self._take_out(known.id)
+        claims = run.claims or least_claims(slots=self.limits.max_running is not None)
+        self.keep(run if run.claims else changed(run, claims=claims))
+        self[run.id.job].live[run.id] = None
+        ends_at = None if run.ends_by is None else now.mono + run.ends_by - now.wall
+        self.admission.hold(run.id, claims, ends_at)
+        self.placement.take(run.placed, claims, now.mono)
+
+    def admit(self, run: Run, now: Now) -> Run:
+        """Move a run from the queue to the live ones, with all its claims and the units that it gets for them."""
+        job = self.catalog[run.id.job]
+        claims, _, bound, *_ = self.terms(job)
+        placed = self.placement.choose(job.placement, claims, now.mono) if job.resources or job.locks else ()
+        started = self.step(
+            run, Step.ADMIT, attempt=max(1, run.attempt), claims=claims, placed=placed, reason=None, doubted=False,
+            drains_since=0, ends_by=None if bound is None else now.wall + bound,
+        )  # fmt: skip
+        self.admission.hold(run.id, claims, None if bound is None else now.mono + bound)
+        self.placement.take(placed, claims, now.mono)
+        self._take_out(run.id)
+        self[run.id.job].live[run.id] = None
+        return started
+
+    def release(self, run: Run, now: Now) -> None:
+        """Release the claims of a live run, which is then in no place."""
+        leave(self[run.id.job].live, run.id)
+        self.lingering.pop(run.id, None)
+        self.admission.release(run.id)
+        self.placement.give_back(run.placed, run.claims, now.mono)
+        self.others.give_back(run)
+        self.queue_stuck = False
+
+    def leave_queue(self, holder: Holder) -> None:
+        """Remove a run or client from the queue, or no longer ask other hosts for it; its reservation is over."""
+        is_asked_for = self.others.leave_queue(holder, self.runs)
+        self.admission.forget(holder)
+        if is_asked_for:
+            self.admission.release(holder)
+        self.queue_stuck = False
+
+    def _take_out(self, run: RunId) -> None:
+        """Remove a run from the place where it waits."""
+        state = self[run.job]
+        if run in state.waiting:
+            leave(state.waiting, run)
+            self.leave_queue(run)
+        leave(state.delayed, run)
+        if run in state.due:
+            state.due.remove(run)
+
+
+def _has_started(run: Run) -> bool:
+    """Return whether it is certain that a run has had a process."""
+    return run.pid is not None or run.so_far is not None

@@ -1,0 +1,70 @@
+"""One decision: the state that it changes, its instant, and the commands that it makes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from jobqueued.child.contract.reasons import Reason
+from jobqueued.core.state.scheduler_state import SchedulerState
+from jobqueued.model.commands import Command, Reply, Say
+from jobqueued.model.job import Now
+
+
+class Turn:
+    """The first argument of this folder's functions: they change its `state` and add commands to it."""
+
+    __slots__ = ("_commands", "now", "state")
+
+    def __init__(self, state: SchedulerState, now: Now) -> None:
+        self.state, self.now = state, now
+        self._commands: list[Command] = []
+
+    def do(self, command: Command) -> None:
+        """Add a command, which is carried out in this order after the commit."""
+        self._commands.append(command)
+
+    def say(self, event: str, **fields: Any) -> None:
+        """Log a line; `event` is one of `messages.VOCABULARY`."""
+        self._commands.append(Say(event, fields))
+
+    def reply(self, ticket: int, asked: str, **value: Any) -> None:
+        """Reply to the caller with this ticket; `asked` as in Reply."""
+        self._commands.append(Reply(ticket, value, asked=asked))
+
+    def refuse(self, ticket: int, error: str, **value: Any) -> None:
+        """Reply to the caller with an error of the interface."""
+        self._commands.append(Reply(ticket, value, error))
+
+    def finish(self) -> list[Command]:
+        """Return all commands: first those that save the changes, last those that give something back to the fleet."""
+        given_back = self.state.fleet.take_given_back() if self.state.fleet.given_back else ()
+        return [*self.state.take_saves(), *_briefly(self._commands), *given_back]
+
+
+def _briefly(commands: list[Command]) -> list[Command]:
+    """Return the commands with one line for consecutive skips of one job for one reason."""
+    found: list[Command] = []
+    line: Say | None = None
+    for command in commands:
+        if isinstance(command, Say):
+            if line is not None and _continues(line, command):
+                found.remove(line)
+                line = _both(line, command)
+            else:
+                line = command
+            found.append(line)
+        else:
+            found.append(command)
+    return found
+
+
+def _continues(line: Say, it: Say) -> bool:
+    if not line.event == it.event == "run_skipped":
+        return False
+    reason: Reason = line.fields["reason"]
+    return line.fields["job"] == it.fields["job"] and reason.is_same(it.fields["reason"])
+
+
+def _both(line: Say, it: Say) -> Say:
+    begun = {name: line.fields[name] for name in ("first_run", "first")}
+    return Say(it.event, {**it.fields, **begun, "times": line.fields["times"] + it.fields["times"]})

@@ -1,0 +1,100 @@
+"""jobqueuectl pause, resume, skip-next, forget: pause a job, skip its next run, or stop expecting its success."""
+
+from __future__ import annotations
+
+from zoneinfo import ZoneInfo
+
+import click
+
+from jobqueued.base.instants import to_text
+from jobqueued.base.text import printable
+from jobqueued.ctl.base import completion, hold_messages
+from jobqueued.ctl.base.arguments import future_time
+from jobqueued.ctl.base.client import ask
+from jobqueued.ctl.base.terminal import command, distance, local, print_line
+from jobqueued.settings.paths import Paths
+
+
+@click.command()
+@click.argument("job", shell_complete=completion.jobs)
+@click.option("--until", callback=future_time, metavar="T", help="Resume JOB at this time: 2h, 18:00, tomorrow, "
+              "2026-11-24.")  # fmt: skip
+@click.pass_obj
+def pause(paths: Paths, job: str, until: int | None) -> None:
+    """Pause JOB: start none of its runs until JOB is resumed.
+
+    Occurrences that become due during the pause are skipped, with a record.  Waiting runs stay queued, and live runs
+    continue.  A pause stays in force over restarts, edits of the job file and even the removal of the job.
+
+    \b
+    Examples:
+      jobqueuectl pause nightly-backup
+      jobqueuectl pause nightly-backup --until tomorrow
+    """
+    ends = None if until is None else to_text(until)
+    ask(paths.control, "Pause", job=job, until=ends)
+    print_line(f"{job} is paused{hold_messages.until(ends)}{hold_messages.resumed_by(job)}")
+
+
+@click.command()
+@click.argument("job", shell_complete=completion.jobs)
+@click.pass_obj
+def resume(paths: Paths, job: str) -> None:
+    """Resume a paused JOB.
+
+    Its waiting runs may start again.  Occurrences that were skipped during the pause do not run.
+
+    \b
+    Example:
+      jobqueuectl resume nightly-backup
+    """
+    answer = ask(paths.control, "Resume", job=job)
+    is_resumed = f"{job} is resumed; runs that were skipped during the pause do not start"
+    print_line(is_resumed if answer["was_paused"] else f"{job} was not paused")
+    if reason := hold_messages.obstacle(job, answer):
+        click.echo(printable(reason), err=True)
+
+
+@click.command()
+@click.argument("job")
+@click.pass_obj
+def forget(paths: Paths, job: str) -> None:
+    """Stop expecting JOB to succeed.
+
+    A job with `expect` stays overdue after it is removed from its file, in case that was an accident.  Use `forget` if
+    it was not.  JOB must be in no job file.
+
+    \b
+    Example:
+      jobqueuectl forget nightly-backup
+    """
+    ask(paths.control, "Forget", job=job)
+    print_line(f"{job} is no longer expected to succeed")
+
+
+@click.command("skip-next")
+@click.argument("job", shell_complete=completion.jobs)
+@click.option("--undo", is_flag=True, help="Cancel the latest skip.")
+@click.pass_obj
+def skip_next(paths: Paths, job: str, undo: bool) -> None:
+    """Skip the next scheduled run of JOB.
+
+    The start that is skipped and the start after it are printed, in the time zone of JOB.  Each further call skips one
+    more start.  Each skip leaves a record with the reason `skip_next`.  `show` lists the coming skips.
+
+    \b
+    Examples:
+      jobqueuectl skip-next nightly-backup
+      jobqueuectl skip-next --undo nightly-backup
+    """
+    answer = ask(paths.control, "SkipNext", job=job, undo=undo)
+    zone = ZoneInfo(answer["timezone"])
+    due, then = local(answer["due"], zone), "none"
+    if answer["next"] is not None:
+        then = f"{local(answer['next'], zone)} ({distance(answer['next'])})"
+    if undo:
+        print_line(f"{job} starts at {due} after all; its next start: {then}")
+    else:
+        print_line(
+            f"{job} does not start at {due}; its next start: {then}; to undo: {command(f'skip-next --undo {job}')}"
+        )

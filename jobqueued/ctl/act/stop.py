@@ -1,0 +1,77 @@
+"""jobqueuectl stop: stop runs."""
+
+from __future__ import annotations
+
+import sys
+from itertools import takewhile
+
+import click
+
+from jobqueued.base.text import printable
+from jobqueued.ctl.base import completion
+from jobqueued.ctl.base.client import Refused, Unreachable, ask
+from jobqueued.ctl.base.records import history, own_run, wait_for_end
+from jobqueued.model.run_states import LIVE
+from jobqueued.settings.paths import Paths
+
+
+@click.command()
+@click.argument("names", nargs=-1, required=True, metavar="RUN|JOB...", shell_complete=completion.jobs_or_runs)
+@click.option("-w", "--wait", is_flag=True, help="Wait until the runs ended, and print their results.")
+@click.option("--lost", is_flag=True, help="Declare runs without a supervisor lost.  Use this only if no process of "
+              "the run is left.")  # fmt: skip
+@click.pass_obj
+def stop(paths: Paths, names: tuple[str, ...], wait: bool, lost: bool) -> None:
+    """Stop runs, or all live runs of a JOB.
+
+    All processes of a live run get the run's stop signal and, after its kill_grace, SIGKILL.  To stop a waiting run,
+    name it as JOB@N; it then never starts.  Each run is printed with its state.
+
+    If the supervisor of a run exited, the run keeps its locks and other claims while a process may belong to it.
+    `status`, `why` and `doctor` name that process.  If the process does not belong to the run, use --lost: the run
+    ends, and no process is signalled.
+
+    Exits 1 if a run already ended, or if JOB has no live run.
+
+    \b
+    Examples:
+      jobqueuectl stop nightly-backup
+      jobqueuectl stop --wait nightly-backup@142 report@7
+      jobqueuectl stop --lost nightly-backup@142
+    """
+    stopped, failed = [], False
+    for name in names:
+        try:
+            for run in [name] if "@" in name else _live_runs(paths, name):
+                state = ask(paths.control, "Stop", run=run, lost=lost or None)["state"]
+                click.echo(printable(f"{run} {state}"))
+                stopped.append(run)
+        except Refused as refused:
+            refused.show()
+            failed = True
+        except Unreachable as down:
+            raise down.with_more(_live_without_it(paths, names)) from None
+    for run in stopped if wait else ():
+        if run != own_run():  # our own run's end can't be awaited
+            wait_for_end(paths, run, "is being stopped")
+    sys.exit(failed)
+
+
+def _live_without_it(paths: Paths, names: tuple[str, ...]) -> str:
+    """Return the live runs with these names, each with the command that ends it without the daemon."""
+    from jobqueued.ctl.past import offline
+
+    found = [run for run in offline.live(paths) if {run["run"], run["job"]} & {*names}]
+    lines = (
+        f"{run['run']} continues without the daemon; to end it now: kill {run['pid']}; its record will show this"
+        for run in found
+        if run["pid"] is not None
+    )
+    return printable("\n".join(lines))
+
+
+def _live_runs(paths: Paths, job: str) -> list[str]:
+    live = [run["run"] for run in takewhile(lambda run: run["state"] in LIVE, history(paths, {"job": job}))]
+    if not live:
+        raise Refused(f"{printable(job)} has no live run; to stop a waiting run, name it: JOB@N")
+    return live

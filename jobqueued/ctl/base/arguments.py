@@ -1,0 +1,241 @@
+"""Parsers for the arguments and options that users type: times, durations, names."""
+
+from __future__ import annotations
+
+import os
+import re
+import time
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+from click.core import ParameterSource
+
+from jobqueued.base.instants import SECOND, to_datetime, to_instant
+from jobqueued.settings.paths import NoPlace, Paths
+
+if TYPE_CHECKING:
+    from jobqueued.model.run import RunId
+
+_FIRST = to_datetime(0)
+"""Earliest instant; any earlier time is read as this one."""
+
+
+class NoInstance(click.ClickException):
+    """Raised if the user's own instance (--user) can't have its directories; the message has the remedy."""
+
+    exit_code = 2
+
+
+def chosen(context: click.Context) -> Paths:
+    """Return the paths that the options of `main` select; typed options override the environment.
+
+    Raises ClickException.
+    """
+    given = {name: context.params.get(name) for name in ("root", "user", "config", "jobs", "run", "logs")}
+    if given["root"] and given["user"]:
+        typed = [name for name in ("root", "user") if context.get_parameter_source(name) == ParameterSource.COMMANDLINE]
+        if len(typed) != 1:
+            names = "--root and --user" if typed else "JOBQUEUE_ROOT and JOBQUEUE_USER"
+            raise click.UsageError(f"{names} exclude each other.", context)
+        given["user" if typed == ["root"] else "root"] = None
+    try:
+        return Paths.chosen(given.pop("root"), user=bool(given.pop("user")), **given)
+    except NoPlace as why:
+        raise NoInstance(f"{why}{_meant(context)}") from None
+
+
+def _meant(context: click.Context) -> str:
+    """Return a hint at --of-user if the command has that option (the user may have meant it by --user), else ""."""
+    group, name = context.command, context.invoked_subcommand
+    command = group.get_command(context, name) if isinstance(group, click.Group) and name else None
+    has_it = command is not None and any("--of-user" in it.opts for it in command.params)
+    return "; for the runs of a user: --of-user NAME" if has_it else ""
+
+
+def past_time(_context: click.Context, _parameter: click.Parameter, text: str | None) -> int | None:
+    """Parse a time in the past as an instant (ns); a duration means that long ago. Raises BadParameter."""
+    instant = (
+        None if text is None else _instant(text, -1, "2h or 1d12h (ago), 18:00, 2am, 'monday 9am', today, yesterday")
+    )
+    if instant is not None and instant > time.time_ns():
+        raise click.BadParameter(f"{text!r} is in the future")
+    return instant
+
+
+def kept_time(context: click.Context, parameter: click.Parameter, text: str | None) -> int | None:
+    """Parse a time in the past as an instant (ns). Raises BadParameter for 1970, because nothing older is saved."""
+    instant = past_time(context, parameter, text)
+    if instant == 0:
+        raise click.BadParameter(f"{text!r} is before all saved records")
+    return instant
+
+
+def check_period(since: int | None, until: int | None) -> None:
+    """Raise UsageError if the period is empty, because one of its ends must be mistyped."""
+    if since is not None and until is not None and until <= since:
+        begin, end = (f"{to_datetime(instant).astimezone():%Y-%m-%d %H:%M:%S %Z}" for instant in (since, until))
+        raise click.UsageError(f"--since ({begin}) is not before --until ({end}).")
+
+
+def future_time(_context: click.Context, _parameter: click.Parameter, text: str | None) -> int | None:
+    """Parse a time in the future as an instant (ns); a duration means that long from now. Raises BadParameter."""
+    instant = None if text is None else _instant(text, 1, "2h or 1d12h (from now), 18:00, 5pm, 'monday 9am', tomorrow")
+    if instant is not None and instant <= time.time_ns():
+        raise click.BadParameter(f"{text!r} is in the past")
+    return instant
+
+
+def duration(_context: click.Context, _parameter: click.Parameter, text: str | None) -> float | None:
+    """Parse a duration, in seconds. Raises BadParameter."""
+    from jobqueued.jobfile.types.spelling import parse_duration
+
+    try:
+        return None if text is None else parse_duration(text) / SECOND
+    except ValueError as error:
+        raise click.BadParameter(f"{error}; accepted: a duration such as 30s, 5m or 2h") from None
+
+
+def name(_context: click.Context, _parameter: click.Parameter, text: str) -> str:
+    """Parse the name of a lock, a resource or an event. Raises BadParameter."""
+    from jobqueued.jobfile.tree.words import A_NAME, is_name
+
+    if not is_name(text):
+        raise click.BadParameter(f"{text!r}; accepted: {A_NAME}")
+    return text
+
+
+def lock_name(context: click.Context, parameter: click.Parameter, text: str) -> str:
+    """Parse the name of a lock, or of a resource that comes in units; a fleet's lock begins with fleet/."""
+    from jobqueued.model.fleet import FLEET
+    from jobqueued.model.job import CPU, MEMORY
+
+    if f":{text}".startswith(FLEET):
+        return f"{FLEET[1:]}{name(context, parameter, f':{text}'.removeprefix(FLEET))}"
+    if text in (CPU, MEMORY):
+        raise click.BadParameter(f"only runs can hold {text!r}; accepted: a lock, or another resource")
+    return name(context, parameter, text)
+
+
+def any_lock(context: click.Context, parameter: click.Parameter, text: str | None) -> str | None:
+    """Parse the name of a lock, or the path of a lock file."""
+    return text if text is None or text.startswith("/") else lock_name(context, parameter, text)
+
+
+def holder(_context: click.Context, _parameter: click.Parameter, text: str | None) -> str | None:
+    """Parse the name of a lock's holder: a lock client (`:with-lock@3`) or a run. Raises BadParameter."""
+    if text is not None:
+        from jobqueued.model.run import LockClientId, RunId
+
+        try:
+            LockClientId.parse(text) if text.startswith(":") else RunId.parse(text)
+        except ValueError:
+            told = f"{text!r}; accepted: the HOLDER of a lock such as :with-lock@3; see: jobqueuectl locks"
+            raise click.BadParameter(told) from None
+    return text
+
+
+def run_id(text: str) -> RunId:
+    """Parse the id of a run. Raises UsageError, which shows the format."""
+    from jobqueued.model.run import RunId
+
+    try:
+        return RunId.parse(text)
+    except ValueError as error:
+        raise click.UsageError(str(error)) from None
+
+
+def _instant(text: str, direction: int, accepted: str) -> int:
+    from jobqueued.jobfile.types.spelling import parse_duration
+
+    try:
+        if re.fullmatch("[0-9]+[dhms].*", text):
+            instant = time.time_ns() + direction * parse_duration(text)
+            return to_instant(max(to_datetime(instant), _FIRST))
+        moment = _day_or_hour(text, direction)
+        return to_instant(max(_moment(text) if moment is None else moment.astimezone(), _FIRST))
+    except (ValueError, OverflowError, StopIteration):
+        if (found := _in_words(text, direction)) is not None:
+            return found
+        forms = f"{accepted}, 2026-11-24, '2026-11-24 02:00', or RFC 3339"
+        raise click.BadParameter(f"{text!r}; accepted: {forms}") from None
+
+
+def _in_words(text: str, direction: int) -> int | None:
+    """Parse a time in words as `submit --at` does, or a past one; None if the text is no such time.
+
+    Raises BadParameter.
+    """
+    from jobqueued.timing.timespec import NoTime, TimeError, read, read_past
+
+    try:
+        return (read if direction > 0 else read_past)(text, time.time_ns(), zone_here())
+    except (NoTime, NoZone):
+        return None
+    except TimeError as wrong:
+        raise click.BadParameter(str(wrong)) from None
+
+
+class NoZone(ValueError):
+    """Raised if TZ is not the name of a time zone."""
+
+
+def zone_here() -> str:
+    """Return the time zone of times in words: $TZ if set, else the host's.
+
+    Raises NoZone if TZ is not the name of a zone.
+    """
+    name = os.environ.get("TZ", "").removeprefix(":")
+    if name:
+        from zoneinfo import ZoneInfo
+
+        try:
+            return ZoneInfo(name).key
+        except (KeyError, ValueError, OSError):
+            raise NoZone(f"TZ is {name!r}; accepted: the name of a zone, such as Europe/Berlin") from None
+    from jobqueued.settings.host_names import host_timezone
+
+    return host_timezone()
+
+
+_WITH_ZONE = "(.*[0-9]:[0-9]{2}) ([A-Za-z]{2,}|[+-][0-9]{2,4})"
+
+
+def _moment(text: str) -> datetime:
+    """Parse a date, with or without a time of day: as people write it, in RFC 3339, or as the commands print it."""
+    if (named := re.fullmatch(_WITH_ZONE, text)) is None:
+        return _there(datetime.fromisoformat(text), text)
+    moment, zone = datetime.fromisoformat(named[1]), named[2]
+    if zone == "UTC":
+        return moment.replace(tzinfo=UTC)
+    both = [moment.replace(fold=fold).astimezone() for fold in (0, 1)]  # an hour that comes twice: use the zone's name
+    return next(it for it in both if it.tzname() == zone)
+
+
+def _there(moment: datetime, text: str) -> datetime:
+    """Return the moment in the local zone. Raises BadParameter if the clocks are set forward over this time."""
+    here = moment.astimezone()
+    if moment.tzinfo is None and ":" in text and here.replace(tzinfo=None) != moment:
+        raise click.BadParameter(f"{text!r} does not exist: the clocks are set forward then")
+    return here
+
+
+def _day_or_hour(text: str, direction: int) -> datetime | None:
+    """Parse yesterday, today, tomorrow or a time of day (the next or the last one); None for any other text."""
+    now = datetime.now()
+    midnight = now.replace(hour=0, minute=0, second=0, microsecond=0)
+    days = {"yesterday": -1, "today": 0, "tomorrow": 1}
+    if text in days:
+        return midnight + timedelta(days=days[text])
+    if re.fullmatch("[0-9]{1,2}:[0-9]{2}(:[0-9]{2})?", text):
+        hour, minute, second = map(int, f"{text}:0".split(":")[:3])
+        moment = midnight.replace(hour=hour, minute=minute, second=second)
+        return moment if (moment > now) == (direction > 0) else moment + timedelta(days=direction)
+    return None
+
+
+def of_environment() -> Paths:
+    """Return the paths for programs without options of jobqueued: below $JOBQUEUE_ROOT if set, else the system's."""
+    root = os.environ.get("JOBQUEUE_ROOT")
+    return Paths.chosen(Path(root) if root else None).as_left()

@@ -1,0 +1,308 @@
+"""Calls to the daemon over its control socket."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import socket
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Self
+
+import click
+
+from jobqueued.base.text import printable
+from jobqueued.child.contract import unix_socket
+from jobqueued.control.protocol.interface import NAME
+from jobqueued.control.protocol.varlink import Decoder, Message, MessageError, encode
+from jobqueued.ctl.base.terminal import localised, moment, reaching
+from jobqueued.settings.paths import OPERATORS
+
+TIMEOUT = 10.0
+_BUSY = f"{NAME}.Busy"
+_SHORTEST, _LONGEST = 0.1, 2.0
+"""Shortest and longest pause (s) between two tries for a connection while the daemon is full; the pauses grow."""
+_CROWDED = 0.01
+"""Seconds between two tries to connect while the socket's backlog is full."""
+_LIMIT = 1 << 28
+"""Limit of a reply (bytes). The daemon is trusted with more than its clients: 100,000 jobs are a message of 30 MiB."""
+
+_WHO_MAY = "run this as root, or as a member of a group in `operators` or `readers` of jobqueued.yaml"
+OWN_ONLY = "only your own jobs and their runs are shown"
+_NO_JOB, _NO_RUN = f"{NAME}.NoSuchJob", f"{NAME}.NoSuchRun"
+_REFUSALS = {
+    _NO_JOB: "no such job: {job}; see: jobqueuectl list",
+    _NO_RUN: "no such run: {run}, or its record has expired; see: jobqueuectl history",
+    f"{NAME}.NoOutput": "no output of {run}: {reason}",
+    f"{NAME}.Refused": "refused: {reason}",
+    _BUSY: "refused: {reason}",
+    f"{NAME}.PermissionDenied": f"permission denied; {_WHO_MAY}; ids of your own jobs begin with your name: NAME/…",
+    f"{NAME}.NoCrontab": "no crontab for {user}",
+    f"{NAME}.NotAllowed": "{user} is not allowed to use crontab; see: /etc/cron.allow, /etc/cron.deny",
+    f"{NAME}.CrontabChanged": "the crontab was changed in the meantime",
+    f"{NAME}.NoSuchUserFile": "no job file {name}; see: jobqueuectl files",
+    f"{NAME}.UserFileChanged": "the job file {name} was changed in the meantime; see: jobqueuectl files {name}",
+}
+
+
+class Unreachable(click.ClickException):
+    """Raised if the daemon does not reply, or replies in an unknown way: the observation, and the remedy if known."""
+
+    exit_code = 2
+
+    def __init__(self, seen: str, remedy: str = "", *, is_down: bool = False) -> None:
+        """`is_down`: it is certain that no daemon runs."""
+        super().__init__(reaching(f"{seen}; {remedy}" if remedy else seen))
+        self.seen, self.remedy, self.is_down = seen, remedy, is_down
+
+    @property
+    def state(self) -> str:
+        """The state of the daemon, as far as this client can see it."""
+        return "down" if self.is_down else "unknown"
+
+    def with_more(self, text: str) -> Unreachable:
+        """Return the error with a line about what happens while the daemon is down, if it is down."""
+        return Unreachable(f"{self.message}\n{text}", is_down=True) if self.is_down and text else self
+
+
+class Refused(click.ClickException):
+    """Raised if the daemon refuses a call."""
+
+    exit_code = 1
+
+    def __init__(self, message: str, error: str = "") -> None:
+        """`error`: the name of the error in the interface, or "" if irrelevant."""
+        super().__init__(reaching(message))
+        self.error = error
+
+
+def ask(control: Path, method: str, timeout: float | None = TIMEOUT, **parameters: object) -> Message:
+    """Call a method of `interface.INTERFACE` and return the reply's parameters.
+
+    `timeout`: maximum seconds without an answer. Raises Unreachable or Refused; the messages name cause and remedy. If
+    the daemon could not save the effect of the call, stderr shows a warning.
+    """
+    with Call(control, method, timeout, **parameters) as call:
+        answer = call.answer()
+    if unsaved := answer.get("unsaved"):
+        click.echo(f"Warning: {printable(unsaved)}", err=True)
+    return answer
+
+
+class Call:
+    """A call on its own connection; `answer` waits for the reply, `fileno` is readable when the reply has arrived.
+
+    If the daemon has no free connection, the call retries for `timeout` seconds, and prints this once on stderr.
+    """
+
+    _more = False
+
+    def __init__(self, control: Path, method: str, timeout: float | None = TIMEOUT, **parameters: object) -> None:
+        self._control, self._timeout = control, timeout
+        self._ends = None if timeout is None else time.monotonic() + timeout
+        self._pause = _SHORTEST
+        self._call = encode({"method": f"{NAME}.{method}", "parameters": parameters, "more": self._more})
+        with self._explaining():
+            self._begin()
+
+    def _begin(self) -> None:
+        self._decoder, self._replies = Decoder(_LIMIT), list[Message]()
+        self._peer = connected(self._control, self._timeout)
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # turned away: the reply has the reason
+            self._peer.sendall(self._call)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._peer.close()
+
+    def fileno(self) -> int:
+        """Return the connection's descriptor."""
+        return self._peer.fileno()
+
+    def is_answered(self, seconds: float | None = 0) -> bool:
+        """Wait for the reply up to `seconds` (None: no limit); return whether it has arrived. Raises Unreachable."""
+        if not self._replies and not select.select([self], [], [], seconds)[0]:
+            return False
+        with self._explaining():
+            if not self._replies:
+                self._replies.append(self._reply())
+            return not self._is_turned_away()
+
+    def answer(self) -> Message:
+        """Return the next reply's parameters. Raises Refused or Unreachable."""
+        with self._explaining():
+            while True:
+                reply = self._reply()
+                self._replies.insert(0, reply)
+                if not self._is_turned_away():
+                    break
+            self._replies.pop(0)
+        if "error" in reply:
+            raise _refusal(reply, self._control)
+        answer: Message = reply["parameters"]
+        return answer
+
+    def _is_turned_away(self) -> bool:
+        """Return whether the call was repeated, after a pause, because the daemon was full."""
+        reply = self._replies[0]
+        if reply.get("error") != _BUSY or (self._ends is not None and time.monotonic() + self._pause > self._ends):
+            return False
+        if self._pause == _SHORTEST:
+            click.echo(printable(f"{localised(reply['parameters']['reason'])}; trying again"), err=True)
+        time.sleep(self._pause * (1 + os.getpid() % 8 / 8))  # different pauses spread clients that arrive together
+        self._pause = min(2 * self._pause, _LONGEST)
+        self._peer.close()
+        self._begin()
+        return True
+
+    def _reply(self) -> Message:
+        while not self._replies:
+            if not (data := self._peer.recv(1 << 20)):
+                raise ConnectionError(0, "it closed the connection without an answer")
+            self._replies += self._decoder.feed(data)
+        return self._replies.pop(0)
+
+    @contextlib.contextmanager
+    def _explaining(self) -> Iterator[None]:
+        try:
+            yield
+        except (OSError, MessageError) as error:
+            cause, remedy = _cause(error, self._control)
+            seen = f"cannot reach the daemon at {printable(str(self._control))}: {cause}"
+            raise Unreachable(seen, remedy, is_down=isinstance(error, _NOT_THERE)) from None
+
+
+class Stream(Call):
+    """A call with several replies."""
+
+    _more = True
+
+
+def own_only(control: Path) -> str:
+    """Return the sentence for a user who sees only own jobs (not a reader), or "" for other users."""
+    with contextlib.suppress(OSError, Unreachable, Refused):
+        if os.geteuid() in (0, os.stat(control).st_uid):
+            return ""
+        try:
+            ask(control, "Notices")
+        except Refused as error:
+            if error.error == "PermissionDenied":
+                return f"{OWN_ONLY}; for all, {_WHO_MAY}"
+    return ""
+
+
+def warn_of_own_only(control: Path) -> None:
+    """Print on stderr that only own jobs are shown, if so."""
+    if words := own_only(control):
+        click.echo(words[0].upper() + words[1:], err=True)
+
+
+@contextlib.contextmanager
+def meanwhile(text: str) -> Iterator[None]:
+    """Add `text` to the error of a call in this block if the daemon is down."""
+    try:
+        yield
+    except Unreachable as down:
+        raise down.with_more(text) from None
+
+
+_NOT_THERE = (FileNotFoundError, ConnectionRefusedError)
+
+
+def connected(control: Path, timeout: float | None) -> socket.socket:
+    """Connect to the daemon, through the socket of root and operators if we may use it. Raises OSError.
+
+    No other user can block that socket.
+    """
+    try:
+        return _by(control.with_name(OPERATORS), timeout)
+    except (*_NOT_THERE, PermissionError):
+        return _by(control, timeout)
+
+
+def _by(path: Path, timeout: float | None) -> socket.socket:
+    """Connect through a socket; retry while its backlog is full. Raises TimeoutError or another OSError."""
+    ends = None if timeout is None else time.monotonic() + timeout
+    while True:
+        peer = socket.socket(socket.AF_UNIX)
+        peer.settimeout(timeout)
+        try:
+            unix_socket.connect(peer, str(path))
+        except BlockingIOError:
+            peer.close()
+            if ends is not None and time.monotonic() > ends:
+                raise TimeoutError from None
+            time.sleep(_CROWDED)
+        except OSError:
+            peer.close()
+            raise
+        else:
+            return peer
+
+
+def _cause(error: OSError | MessageError, control: Path) -> tuple[str, str]:
+    """Return the cause of a failed call, and its remedy ("" if unknown)."""
+    from jobqueued.settings.instance import Instance
+
+    match error:
+        case _ if isinstance(error, _NOT_THERE):
+            start = printable(Instance.of(control.parent).start)
+            return "it is not running", f"start it (`{start}`), or choose another daemon with --user, --root or --run"
+        case PermissionError():
+            return "permission denied", _WHO_MAY
+        case TimeoutError():
+            return "no answer in time", Instance.of(control.parent).see_log
+        case OSError():
+            return str(error.strerror), Instance.of(control.parent).see_log
+    return f"another program listens there ({error})", ""
+
+
+def _refusal(reply: Message, control: Path) -> click.ClickException:
+    name, parameters = reply["error"], reply.get("parameters", {})
+    if name == _NO_JOB and (it := removed(control).get(parameters["job"])):
+        return Refused(it)
+    if name in (_NO_JOB, _NO_RUN) and (near := _nearest(name, parameters, control)):
+        return Refused(near, name.removeprefix(f"{NAME}."))
+    if name in _REFUSALS:
+        error = name.removeprefix(f"{NAME}.")
+        if parameters.get("program") == "at":
+            return Refused("You do not have permission to use at.", error)
+        return Refused(printable(localised(_REFUSALS[name].format_map(parameters))), error)
+    remedy = "if its version differs from that of jobqueuectl, restart the daemon"
+    return Unreachable(printable(f"the daemon replied {name} {parameters}"), remedy)
+
+
+def removed(control: Path) -> dict[str, str]:
+    """Return a sentence for each overdue job that is in no job file; {} if the daemon can't be asked."""
+    try:
+        found = [one for one in ask(control, "Status")["attention"] if one["kind"] == "overdue"]
+        known = {row["id"] for row in ask(control, "List")["jobs"]} if found else set()
+    except (Refused, Unreachable):
+        return {}
+    gone = {one["job"]: one["since"] for one in found if one["job"] not in known}
+    so = "no job file has {0}, but it is overdue since {1}; to stop expecting it: jobqueuectl forget {0}"
+    return {job: printable(so.format(job, moment(since))) for job, since in gone.items()}
+
+
+def _nearest(error: str, parameters: Message, control: Path) -> str:
+    """Return the sentence about an unknown job or run, with the name that was probably meant, or "" if none is near."""
+    wanted = str(parameters["job" if error == _NO_JOB else "run"])
+    job, at, number = wanted.rpartition("@") if error == _NO_RUN else (wanted, "", "")
+    try:
+        jobs = [row["id"] for row in ask(control, "List")["jobs"]]
+    except (Refused, Unreachable):
+        return ""
+    if error == _NO_RUN and wanted in jobs:
+        return f"{printable(wanted)} is a job, not a run; for its runs: jobqueuectl history {wanted}"
+    if error == _NO_RUN and job in jobs:
+        return f"no such run: {printable(wanted)}, or its record has expired; see: jobqueuectl history {job}"
+    from jobqueued.jobfile.types.spelling import nearest
+
+    near = nearest(job or wanted, jobs) if jobs else ""
+    number = number if at else ""
+    kind = "run" if error == _NO_RUN else "job"
+    return f"no such {kind}: {printable(wanted)}; did you mean {near}{at}{number}?" if near else ""

@@ -1,0 +1,68 @@
+"""Texts about what keeps jobs from starting: a hold of the host, a pause, an invalid or disabled job."""
+
+from __future__ import annotations
+
+import time
+
+import click
+
+from jobqueued.base.instants import SECOND, to_text
+from jobqueued.base.text import printable, settled_times
+from jobqueued.control.protocol.varlink import Message
+from jobqueued.ctl.base.terminal import command, localised, moment
+
+
+def resumed_by(job: str) -> str:
+    """Return the command that ends a pause, as a suffix."""
+    return f"; to resume: {command(f'resume {job}')}"
+
+
+def hold(answer: Message) -> str | None:
+    """Return the text about the host's hold, from fields that several replies have, or None if there is none."""
+    if answer.get("held_by") is None:
+        return None
+    lasts = until(answer["held_until"]) or " until the next boot" * answer["draining"]
+    return f"by {localised(answer['held_by'])}{lasts}: nothing new starts; to end it: {command('release')}"
+
+
+def warn_of_hold(answer: Message) -> None:
+    """Print on stderr that the host is on hold, if it is."""
+    if words := hold(answer):
+        click.echo(printable(f"The host is {'being drained' if answer['draining'] else 'on hold'} {words}"), err=True)
+
+
+def obstacle(job: str, answer: Message) -> str:
+    """Return why the clock does not start a job (yet), with the remedy, or "" if it does."""
+    if answer.get("invalid"):
+        return f"{job} is invalid: {answer['invalid']}"
+    if not answer.get("enabled", True):
+        place = f"{answer['file']} has" if answer.get("file") else "its job file has"
+        return f"{job} is disabled: {place} `enabled: false`, so the clock and events do not start it"
+    if answer.get("paused"):
+        return f"{job} is paused{until(answer['paused_until'])}{resumed_by(job)}"
+    if answer.get("set_back_until"):
+        return set_back(job, answer["set_back_until"])
+    return ""
+
+
+def set_back(job: str, instant: str) -> str:
+    """Return why a job is not due at fixed times that occur again after the clock was set back."""
+    return f"{job}: {localised(settled_times(instant))}"
+
+
+def until(instant: str | None) -> str:
+    """Return the end of a pause or hold as a suffix: `` until 2026-11-24 02:00:00 (in 5 h)``; "" if it has none."""
+    return f" until {moment(instant)}" if instant else ""
+
+
+def progress(batch: Message) -> str:
+    """Format the progress of a submission with several runs: ``12 of 100 done, 1 failed``."""
+    failed = f", {batch['failed']:,} failed" if batch["failed"] else ""
+    return f"{batch['done']:,} of {batch['runs']:,} done{failed}"
+
+
+def whole_progress(batch: Message) -> str:
+    """Format the progress with the remaining runs, and the expected end of the last one."""
+    left = batch["left"]
+    end = "" if left is None else f"; expected end {moment(to_text(time.time_ns() + round(left * SECOND)))}"
+    return f"{progress(batch)}, {batch['running']:,} running, {batch['waiting']:,} waiting{end}"

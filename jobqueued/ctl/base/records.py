@@ -1,0 +1,117 @@
+"""Records of runs: get them, wait for them, describe them."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from jobqueued.base.instants import to_text
+from jobqueued.base.text import duration, ended, printable
+from jobqueued.child.contract.reasons import of_record
+from jobqueued.control.protocol.varlink import Message
+from jobqueued.ctl.base import waiting
+from jobqueued.ctl.base.client import Call, Unreachable, ask
+from jobqueued.ctl.base.terminal import distance, localised, print_table, styled
+from jobqueued.settings.paths import Paths
+
+if TYPE_CHECKING:
+    from jobqueued.child.contract.documents import Record
+
+
+def history(paths: Paths, query: Message, since: int | None = None, until: int | None = None) -> Iterator[Record]:
+    """Yield the daemon's records for a query (`job`, `states`), newest first; pages are fetched when needed."""
+    ends = {"since": since, "until": until}
+    query = query | {name: to_text(instant) for name, instant in ends.items() if instant is not None}
+    place = None
+    while True:
+        page = ask(paths.control, "History", **query, before=place)
+        yield from page["runs"]
+        if (place := page["next"]) is None:
+            return
+
+
+def wait_for_end(paths: Paths, run: str, meanwhile: str) -> Record:
+    """Wait until a run ends, print its result on stderr, and return its record; until its start, print what it awaits.
+
+    `meanwhile`: what happens to the run if the daemon stops first. Raises Unreachable, or Interrupted on ^C.
+    """
+    try:
+        with Call(paths.control, "Wait", None, run=run) as call:
+            waiting.await_answer(call, waiting.for_run(paths, run))
+            record: Record = call.answer()["record"]
+    except Unreachable as error:
+        raise Unreachable(f"{error.message}\n{run} {meanwhile}; see its result with `jobqueuectl show {run}`") from None
+    except KeyboardInterrupt:
+        raise waiting.Interrupted(f"{run} {meanwhile}; see its result with `jobqueuectl show {run}`") from None
+    click.echo(f"{run} {result(record)}", err=True)
+    return record
+
+
+def own_run() -> str | None:
+    """Return the run that this program is part of, or None."""
+    return os.environ.get("JOBQUEUE_RUN")
+
+
+def own_span() -> str | None:
+    """Return the span that this program is part of ($TRACEPARENT), or None if it is missing or invalid."""
+    span = os.environ.get("TRACEPARENT", "")
+    if not span:
+        return None
+    from jobqueued.core.records.spans import is_traceparent
+
+    return span if is_traceparent(span) else None
+
+
+def result(record: Record) -> str:
+    """Format a run's end as a line: ``failed after 3.2 s: exit code 1``."""
+    return printable(localised(ended(record["state"], elapsed(record) or "", of_record(record))))
+
+
+def reason(record: Mapping[str, Any]) -> str | None:
+    """Return the reason for the run's state, with the user who asked to skip it."""
+    found, asker = record["reason"], record.get("asked_by")
+    return f"{found}, asked by {asker}" if asker and record["trigger"] == "schedule" else found
+
+
+def elapsed(record: Mapping[str, Any]) -> str | None:
+    """Format the time from start to end: ``2 min 3 s``; None if the run has not started or not ended."""
+    started, ended = record["started"], record["ended"]
+    if not (started and ended):
+        return None
+    return duration((datetime.fromisoformat(ended) - datetime.fromisoformat(started)).total_seconds())
+
+
+def exit_status(record: Mapping[str, Any]) -> str | None:
+    """Format the status from wait(2): ``exit code 3``, ``signal 9 (Killed)``; None if there is none."""
+    if record["signal"] is not None:
+        return f"signal {record['signal']} ({signal.strsignal(record['signal'])})"
+    return None if record["exit_code"] is None else f"exit code {record['exit_code']}"
+
+
+def repeats(record: Mapping[str, Any]) -> str:
+    """Format the number of skips in a row that share a record: ``12 times, ``; "" for one."""
+    return f"{record['count']} times, " if record.get("count", 1) > 1 else ""
+
+
+def print_runs(heading: str, name: str, records: Iterable[Mapping[str, Any]]) -> None:
+    """Print one run or attempt per line; `name`: the field with its name."""
+    print_table(
+        (heading, "STATE", "STARTED", "TOOK", "ENDED WITH", "REASON"),
+        (
+            (
+                f"{record[name]}{' (failover)' if record.get('failover') else ''}",
+                styled(record["state"]),
+                distance(record["started"]),
+                elapsed(record) or "-",
+                exit_status(record) or "-",
+                repeats(record) + localised(reason(record) or "-"),
+            )
+            for record in records
+        ),
+        keep=(heading, "STATE", "REASON", "STARTED"),
+    )

@@ -1,0 +1,100 @@
+"""Waits for a reply that print on stderr what they wait for, whenever this changes."""
+
+from __future__ import annotations
+
+import os
+import re
+import time
+from collections.abc import Callable
+from typing import Any
+
+import click
+
+from jobqueued.base.text import printable
+from jobqueued.child.contract.tuples import NamedTuple
+from jobqueued.control.protocol.varlink import Message
+from jobqueued.ctl.base.client import Call, Refused, Unreachable, ask
+from jobqueued.ctl.base.terminal import localised, reaching
+from jobqueued.model.run_states import PENDING
+from jobqueued.settings.paths import Paths
+
+_FIRST, _LEAST, _MOST = 1.0, 5.0, 60.0
+"""Seconds before the first check for the cause of a wait, and the shortest and longest pause between checks.
+
+The pauses grow, because each check costs the daemon time and many long waits may run at once.
+"""
+
+
+class Interrupted(click.ClickException):
+    """Raised if the user interrupted a wait (Ctrl-C); the message shows what happens to the awaited thing."""
+
+    exit_code = 130
+
+    def show(self, file: Any = None) -> None:
+        """Print the message on a line of its own, after the terminal's ^C."""
+        click.echo(f"\n{reaching(self.message)}", err=True)
+
+
+class Seen(NamedTuple):
+    """The present cause of a wait, as text ("": nothing to print). The text is printed again when `gist` changes."""
+
+    words: str
+    gist: object
+
+
+Look = Callable[[], Seen]
+
+
+def await_answer(call: Call, look: Look, seconds: float | None = None) -> bool:
+    """Wait for the reply, at most `seconds` (None: no limit); return whether it has arrived."""
+    ends = None if seconds is None else time.monotonic() + seconds
+    gist, pause = None, _FIRST
+    while True:
+        left = pause if ends is None else max(0.0, ends - time.monotonic())
+        if call.is_answered(min(pause, left)):
+            return True
+        if left <= pause and ends is not None:
+            return False
+        seen = _looked(look)
+        if seen.words and seen.gist != gist:
+            click.echo(printable(localised(seen.words)), err=True)
+        gist, pause = seen.gist, min(max(_LEAST, 2 * pause), _MOST)
+
+
+def _looked(look: Look) -> Seen:
+    try:
+        return look()
+    except (Refused, Unreachable):  # the wait is over, or the waiting call reports the same
+        return Seen("", None)
+
+
+def for_run(paths: Paths, run: str) -> Look:
+    """Return a function that shows why a run has not started."""
+
+    def look() -> Seen:
+        why = ask(paths.control, "Why", run=run)["why"]
+        if why["state"] not in PENDING or not why["reasons"]:
+            return Seen("", why["state"])
+        return Seen(f"{run} waits: {'; '.join(why['reasons'])}", _gist(why))
+
+    return look
+
+
+def _gist(why: Message) -> object:
+    """Return the reasons without their durations."""
+    holders = [(lack["resource"], [holder["run"] for holder in lack["holders"]]) for lack in why["missing"]]
+    words = [] if holders else [re.sub(r"\d+", "", reason) for reason in why["reasons"]]
+    return why["state"], why["behind"], holders, words
+
+
+def for_lock(paths: Paths, lock: str) -> Look:
+    """Return a function that shows who holds the lock that this process waits for, or why it does not get it."""
+
+    def look() -> Seen:
+        claims = ask(paths.control, "Locks", lock=lock)["claims"]
+        reason = next((claim["reason"] for claim in claims if claim["pid"] == os.getpid()), None)
+        holders = [claim["holder"] for claim in claims if claim["held"]]
+        words = reason or f"held by {', '.join(holders)}"
+        return Seen(f"waiting for lock {lock}: {words}" if reason or holders else "", words)
+
+    return look

@@ -1,0 +1,286 @@
+"""Runs as a chart needs them: a few facts of each, in columns of numbers by job, so that a million fit into memory.
+
+Times are milliseconds since 1970 UTC, and NONE where there is none.
+"""
+
+from __future__ import annotations
+
+import shlex
+from array import array
+from collections.abc import Collection, Hashable, Iterable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from itertools import compress, pairwise
+from typing import Any, cast
+
+from jobqueued.base.instants import MILLISECOND, to_text
+from jobqueued.child.contract.documents import Record
+from jobqueued.child.contract.tuples import NamedTuple
+from jobqueued.model.run_states import LIVE, PENDING, RunState
+
+NONE = -1
+OF_HOST = "of_host"
+"""The field of a record that has the host as whose its job is shown, where there are several."""
+STATES = [state.value for state in RunState]
+_GOES_ON = LIVE | PENDING
+_EPOCH, _MILLISECOND = datetime(1970, 1, 1, tzinfo=UTC), timedelta(milliseconds=1)
+_LONGEST = 200
+"""Characters of a text that a chart shows."""
+_Try = tuple[str | None, str | None, str | None]
+"""When an attempt started and ended, and its state."""
+
+
+class Run(NamedTuple):
+    """A run as numbers.  `state` is an index of STATES, `tags` and `waited_for` of `Runs.lists`, `claims` of
+    `Runs.claims`; `held_by`, `reason`, `trigger` and `command` are of `Runs.texts`.
+
+    Its wait began when it was `queued`: later than due by its job's `spread`, or as the daemon was down.
+    `ended` of a skip is when it was due last; `cpu` is in milliseconds, `memory` the peak in KiB; NONE: not known.
+    """
+
+    number: int
+    due: int
+    queued: int
+    started: int
+    ended: int
+    state: int
+    reason: int
+    waited_for: int
+    held_by: int
+    claims: int
+    tags: int
+    trigger: int
+    command: int
+    attempts: int
+    cpu: int
+    memory: int
+
+    @property
+    def until(self) -> int:
+        """The end of its wait: its start, or without one its end."""
+        return self.started if self.started != NONE else self.ended
+
+    @property
+    def waited(self) -> int:
+        """The time that it waited for its start; 0: it has none."""
+        return max(0, self.started - self.queued)
+
+
+class Runs:
+    """The runs of all jobs; those of a job come by due time once `sort` is called.
+
+    Of several hosts each job of each is one of its own, called ``db1: backup``: `whose` has its host, or "", and its
+    id.
+    `texts` and `lists` have each value once; the first is "", or empty.  `pauses` are those of a run, by its job and
+    number, between an attempt and the next: when each began and ended, which may be at once.  `tries` are the states of
+    the attempts before them, as indices of STATES.
+    """
+
+    def __init__(self) -> None:
+        self.pauses: dict[tuple[str, int], list[tuple[int, int]]] = {}
+        self.tries: dict[tuple[str, int], list[int]] = {}
+        self.of: dict[str, list[array[int]]] = {}
+        self.whose: dict[str, tuple[str, str]] = {}
+        self._texts: dict[Hashable, int] = {"": 0}
+        self._lists: dict[Hashable, int] = {(): 0}
+        self._claims: dict[Hashable, int] = {(): 0}
+
+    def __len__(self) -> int:
+        return sum(len(columns[0]) for columns in self.of.values())
+
+    @property
+    def texts(self) -> list[str]:
+        """The reasons, triggers and commands."""
+        return [*map(str, self._texts)]
+
+    @property
+    def lists(self) -> list[tuple[str, ...]]:
+        """The tags of runs, and what runs have waited for."""
+        return [*self._lists]  # type: ignore[list-item]
+
+    @property
+    def claims(self) -> list[dict[str, bool]]:
+        """The claims that runs held; true means alone."""
+        return [dict(it) for it in self._claims]  # type: ignore[call-overload]
+
+    @property
+    def are_silent(self) -> bool:
+        """True if the record of one does not tell what its run held."""
+        return any(NONE in columns[_CLAIMS] for columns in self.of.values())
+
+    @property
+    def are_of_hosts(self) -> bool:
+        """True if they tell whose they are."""
+        return any(self.whose[job][0] for job in self.of)
+
+    def add(self, record: Record) -> None:
+        """Take one run."""
+        host, job = cast("Mapping[str, Any]", record).get(OF_HOST, ""), record["job"]
+        name = f"{host}: {job}" if host else job
+        columns = self.of.get(name)
+        if columns is None:
+            columns = self.of[name] = [array("q") for _ in Run._fields]
+            self.whose[name] = host, job
+        for column, value in zip(columns, self._run(record), strict=True):
+            column.append(value)
+        tries: list[_Try] = [(it["started"], it["ended"], it.get("state")) for it in record.get("attempts") or ()]
+        if record["state"] in LIVE:
+            tries.append((record.get("started"), None, None))  # the attempt that goes on
+        if len(tries) > 1:
+            self._add_tries((name, record["number"]), tries, record["state"])
+
+    def _add_tries(self, key: tuple[str, int], tries: Sequence[_Try], state: str) -> None:
+        """Take what was between the attempts of a run; an attempt without a state has that of the run."""
+        found = [
+            ((_moment(one[1]), _moment(other[0])), STATES.index(one[2] or state)) for one, other in pairwise(tries)
+        ]
+        found = [it for it in found if NONE < it[0][0] <= it[0][1]]
+        self.pauses[key], self.tries[key] = [pause for pause, _ in found], [before for _, before in found]
+
+    def _run(self, record: Record) -> Run:
+        due = _moment(record["due"])
+        cpu = [part for part in (record.get("cpu_user"), record.get("cpu_system")) if part is not None]
+        peak, told = record.get("memory_peak"), cast("Mapping[str, Any]", record)
+        return Run(
+            number=record["number"], due=due, queued=max(due, _moment(record.get("queued"))),
+            started=_started(record), ended=_ended(record),
+            state=STATES.index(record["state"]), reason=self._text(_reason(record)),
+            waited_for=self._list(record.get("waited_for") or ()), held_by=self._text(told.get("held_by") or ""),
+            claims=self._held(told), tags=self._list(record.get("tags") or ()), trigger=self._text(_trigger(record)),
+            command=self._text(_command(record.get("command"))),
+            attempts=len(record.get("attempts") or ()), cpu=round(sum(cpu) * 1000) if cpu else NONE,
+            memory=NONE if peak is None else peak >> 10,
+        )  # fmt: skip
+
+    def _held(self, record: Mapping[str, Any]) -> int:
+        """The claims that a run held, by its record; NONE: it does not tell; one of the daemon's does."""
+        held = record.get("claims", () if "version" in record else None)
+        if held is None:
+            return NONE
+        told = tuple((it["resource"], it["mode"] == "exclusive" or it["units"] > 0) for it in held)
+        return self._claims.setdefault(told, len(self._claims))
+
+    def _text(self, text: str) -> int:
+        return self._texts.setdefault(text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…", len(self._texts))
+
+    def _list(self, texts: Sequence[str]) -> int:
+        return self._lists.setdefault(tuple(texts), len(self._lists))
+
+    def tell_holder(self, job: str, place: int, name: str) -> None:
+        """Note who held what the run at this place waited for."""
+        self.of[job][_HELD_BY][place] = self._text(name)
+
+    def name(self, job: str, place: int) -> str:
+        """The name of the run at a place: ``backup@142``."""
+        return f"{job}@{self.of[job][_NUMBER][place]}"
+
+    def sort(self) -> None:
+        """Bring the runs of each job in the order of their due times, and the jobs in that of their names."""
+        for columns in self.of.values():
+            order = sorted(range(len(columns[0])), key=columns[_DUE].__getitem__)
+            columns[:] = [array("q", map(column.__getitem__, order)) for column in columns]
+        self.of = dict(sorted(self.of.items()))
+
+    def runs(self, job: str) -> Iterator[Run]:
+        """Yield the runs of a job."""
+        return map(Run._make, zip(*self.of[job], strict=True))
+
+    def run(self, job: str, place: int) -> Run:
+        """The run at a place among those of its job."""
+        return Run._make(column[place] for column in self.of[job])
+
+    def chosen(self, jobs: Collection[str], tags: Collection[str]) -> Runs:
+        """Those of these jobs, of any host, that have each of these tags; none of either: of all."""
+        found, wanted = Runs(), [set(tags) <= set(each) for each in self.lists]
+        found._texts, found._lists, found._claims, found.pauses = self._texts, self._lists, self._claims, self.pauses
+        found.whose, found.tries = self.whose, self.tries
+        for job, columns in self.of.items():
+            kept = [wanted[each] for each in columns[_TAGS]] if not jobs or self.whose[job][1] in jobs else []
+            if any(kept):
+                found.of[job] = [array("q", compress(column, kept)) for column in columns]
+        return found
+
+    def span(self, now: int) -> tuple[int, int]:
+        """The time from the first due time to the last end, or to now if a run goes on; (now, now): no runs."""
+        begins = [min(columns[_DUE]) for columns in self.of.values()]
+        ends = [
+            max(now if NONE in columns[_ENDED] else 0, *map(max, (columns[at] for at in (_DUE, _STARTED, _ENDED))))
+            for columns in self.of.values()
+        ]
+        return (min(begins), max(ends)) if begins else (now, now)
+
+
+def collected(records: Iterable[Record]) -> Runs:
+    """The runs of these records, sorted."""
+    runs = Runs()
+    for record in records:
+        runs.add(record)
+    runs.sort()
+    return runs
+
+
+def plain(runs: Runs) -> Iterator[dict[str, object]]:
+    """Yield each run as JSON has it, by the names of a record where that has the same."""
+    texts, lists = runs.texts, runs.lists
+    for job in runs.of:
+        host, its_id = runs.whose[job]
+        for run in runs.runs(job):
+            yield {
+                **({"host": host} if host else {}),
+                "run": f"{job}@{run.number}", "job": its_id, "number": run.number, "state": STATES[run.state],
+                **{name: texts[getattr(run, name)] or None for name in ("reason", "trigger", "command", "held_by")},
+                **{name: moment(getattr(run, name)) for name in ("due", "queued", "started", "ended")},
+                "waited": run.waited / 1000 if run.started != NONE else None, "waited_for": lists[run.waited_for],
+                "pauses": [{"since": moment(begin), "until": moment(end)} for begin, end in
+                           runs.pauses.get((job, run.number), ()) if begin < end],
+                "tags": lists[run.tags], "cpu": run.cpu / 1000 if run.cpu != NONE else None,
+                "memory_peak": run.memory << 10 if run.memory != NONE else None,
+            }  # fmt: skip
+
+
+def moment(milliseconds: int) -> str | None:
+    """A time as JSON has it."""
+    return None if milliseconds == NONE else to_text(milliseconds * MILLISECOND)
+
+
+_NUMBER, _DUE, _STARTED, _ENDED, _TAGS, _HELD_BY, _CLAIMS = map(
+    Run._fields.index, ("number", "due", "started", "ended", "tags", "held_by", "claims")
+)
+
+
+def _moment(text: str | None) -> int:
+    return (datetime.fromisoformat(text) - _EPOCH) // _MILLISECOND if text else NONE
+
+
+def _started(record: Record) -> int:
+    """The start of its first attempt; the record of a live run has that of the attempt which goes on."""
+    parts: list[Mapping[str, Any]] = [record, *(record.get("attempts") or () if record["state"] in LIVE else ())]
+    return min((_moment(part["started"]) for part in parts if part.get("started")), default=NONE)
+
+
+def _ended(record: Record) -> int:
+    """The end of what is over, as early as it may have been where nobody knows it; NONE: it goes on."""
+    if record["state"] in LIVE:
+        return NONE  # what a record has is the end of the attempt before
+    ended = record.get("ended") or record.get("last_due")
+    if ended or record["state"] in _GOES_ON:
+        return _moment(ended)
+    parts: Iterable[Mapping[str, Any]] = [record, *(record.get("attempts") or ())]
+    return max(_moment(part.get(name)) for part in parts for name in ("due", "queued", "started", "ended"))
+
+
+def _reason(record: Record) -> str:
+    """The cause of its state; of skips that share a record, their number; of one that was asked for, by whom."""
+    count, reason, asked_by = record.get("count") or 1, record.get("reason") or "", record.get("asked_by")
+    if asked_by and record.get("trigger") == "schedule":
+        reason = f"{reason}, asked by {asked_by}"
+    return f"{count} times, {reason}" if count > 1 else reason
+
+
+def _trigger(record: Record) -> str:
+    """The cause that made it due: of another run its job, as there are many."""
+    trigger, asked_by = (record.get("trigger") or "").partition("@")[0], record.get("asked_by")
+    return f"{trigger} by {asked_by}" if asked_by and trigger != "schedule" else trigger
+
+
+def _command(command: Any) -> str:
+    return command or "" if isinstance(command, str | None) else shlex.join(command)

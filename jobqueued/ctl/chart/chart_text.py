@@ -1,0 +1,193 @@
+"""The chart of runs on a terminal: a row a job, a cell a piece of time, and a letter where something went badly."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from datetime import datetime, timedelta, tzinfo
+from itertools import groupby
+
+from jobqueued.base.text import duration, printable
+from jobqueued.child.contract.tuples import NamedTuple
+from jobqueued.ctl.base.table import Cell, Text
+from jobqueued.ctl.base.terminal import styled
+from jobqueued.ctl.chart.chart_runs import NONE, STATES, Run, Runs
+from jobqueued.ctl.chart.chart_waits import Wait
+
+_NARROWEST, _WIDEST_NAME = 20, 24
+_APART = 10
+"""Cells between two times on the axis, at least."""
+_NONE, _WAIT, _ON = " ", "░", "▶"
+_BARS = "▁▂▃▄▅▆▇█"
+_LETTERS = {
+    "failed": "F", "timed_out": "T", "killed": "K", "oom_killed": "O", "lost": "L", "skipped": "s", "retrying": "r",
+}  # fmt: skip
+_WORST = [*_LETTERS, "stopping", "running", "starting", "waiting", "due", "succeeded"]
+"""What a cell shows of all that was in its time: the first of these."""
+_STEPS = [1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 10800, 21600, 43200]
+_DAY = 86400
+_DAYS = [1, 2, 7, 14, 28, 56, 112, 224, 448, 896]
+
+
+class Window(NamedTuple):
+    """A piece of time (ms), cut into cells, in a zone; None: the local one."""
+
+    begin: int
+    end: int
+    cells: int
+    zone: tzinfo | None = None
+
+    @property
+    def cell(self) -> float:
+        """The time that a cell stands for (ms)."""
+        return max(1, self.end - self.begin) / self.cells
+
+    def place(self, moment: int) -> int:
+        """The cell of a moment; of one outside the nearest."""
+        return min(self.cells - 1, max(0, int((moment - self.begin) / self.cell)))
+
+    def local(self, moment: float) -> datetime:
+        """A moment in the zone."""
+        return datetime.fromtimestamp(moment / 1000, self.zone).astimezone(self.zone)
+
+
+def chart(runs: Runs, window: Window, now: int, width: int) -> Iterator[list[Cell]]:
+    """Yield the lines, each as its pieces: the axis, a row for each job, and what the signs in them mean."""
+    names = [printable(job) for job in runs.of]
+    column = min(max(map(len, names), default=0), _WIDEST_NAME)
+    window = window._replace(cells=max(_NARROWEST, width - column - 1))
+    for line in _axis(window):
+        yield [" " * (column + 1) + line]
+    seen = set[str]()
+    for job, name in zip(runs.of, names, strict=True):
+        row = _Row(window, now)
+        for run in runs.runs(job):
+            key = job, run.number
+            row.add(run, zip(runs.pauses.get(key, ()), runs.tries.get(key, ()), strict=True))
+        if len(name) > column:
+            yield [name]
+        yield [f"{name if len(name) <= column else '':{column}} ", *row.pieces()]
+        seen |= row.seen
+    yield [""]
+    yield from _legend(seen, width)
+
+
+class _Row:
+    """The cells of a job: of each the worst state, and how much of its time was run and waited for."""
+
+    def __init__(self, window: Window, now: int) -> None:
+        self._window, self._now = window, now
+        self._worst = [len(_WORST)] * window.cells
+        self._ran, self._waits = [0.0] * window.cells, [False] * window.cells
+        self.seen = set[str]()
+
+    def add(self, run: Run, pauses: Iterable[tuple[tuple[int, int], int]]) -> None:
+        """Draw a run: its wait, its attempts, each with its state at its end, and the pauses between them."""
+        ended = run.ended if run.ended != NONE else self._now
+        if ended < self._window.begin or run.due > self._window.end:
+            return
+        state, until = STATES[run.state], run.until if run.until != NONE else self._now
+        if state != "skipped":
+            self._wait(run.queued, until)
+        for (begin, end), before in pauses:
+            self._run(until, begin, len(_WORST) - 1)
+            self._mark(self._window.place(max(until, begin - 1)), _WORST.index(STATES[before]))
+            self._wait(begin, until := end)
+        self._run(until, ended, _WORST.index(state if _is_going_on(state) else "succeeded"))
+        self._mark(self._window.place(max(until, ended - 1)), _WORST.index(state))
+        if state == "retrying":
+            self._wait(ended, self._now)
+
+    def _wait(self, begin: int, end: int) -> None:
+        for cell in range(self._window.place(begin), self._window.place(end)):
+            self._waits[cell] = True
+
+    def _run(self, begin: int, end: int, state: int) -> None:
+        """Count what was run of each cell, which shows this state at least."""
+        place, length = self._window.place, self._window.cell
+        for cell in range(place(begin), place(max(begin, end - 1)) + 1):
+            first = self._window.begin + cell * length
+            self._ran[cell] += max(0, min(end, first + length) - max(begin, first))
+            self._mark(cell, state)
+
+    def _mark(self, cell: int, state: int) -> None:
+        self._worst[cell] = min(self._worst[cell], state)
+
+    def pieces(self) -> Iterator[Text]:
+        """Yield the cells, those of one style together."""
+        cells = [self._cell(number) for number in range(self._window.cells)]
+        for style, same in groupby(cells, key=lambda cell: cell.style):
+            yield Text("".join(cell.plain for cell in same), style)
+
+    def _cell(self, number: int) -> Text:
+        if self._worst[number] == len(_WORST):
+            if not self._waits[number]:
+                return Text(_NONE)
+            self.seen.add("waiting")
+            return styled(_WAIT, "waiting")
+        state = _WORST[self._worst[number]]
+        self.seen.add(state)
+        share = min(1.0, self._ran[number] / self._window.cell)
+        bar = _BARS[round(share * (len(_BARS) - 1))]
+        return styled(_LETTERS.get(state) or (_ON if _is_going_on(state) else bar), state)
+
+
+def _is_going_on(state: str) -> bool:
+    return state in ("starting", "running", "stopping", "waiting", "due")
+
+
+def _legend(seen: set[str], width: int) -> Iterator[list[Cell]]:
+    """Yield what the signs in the chart mean, in as many lines as that takes."""
+    signs = {**_LETTERS, "running": _ON, "starting": _ON, "stopping": _ON}
+    found = [(f"{_BARS[0]} {_BARS[-1]}", "succeeded", "ran, a little or all of the time"), (_WAIT, "waiting", "waits")]
+    found = [it for it in found if it[1] in seen]
+    found += [(signs[state], state, state) for state in _WORST if state in seen and state in signs]
+    line, used = list[Cell](), 0
+    for sign, state, meaning in found:
+        if line and used + len(sign) + len(meaning) + 1 > width:
+            yield line
+            line, used = [], 0
+        line += [styled(sign, state), f" {meaning}   "]
+        used += len(sign) + len(meaning) + 4
+    yield line
+
+
+def _axis(window: Window) -> Iterator[str]:
+    """Yield the two lines of the axis: times, and the day where one begins."""
+    labels, days = [" "] * window.cells, [" "] * window.cells
+    ends = {"labels": 0, "days": 0}
+    for tick in _ticks(window):
+        cell, is_day = window.place(int(tick.timestamp() * 1000)), (tick.hour, tick.minute, tick.second) == (0, 0, 0)
+        time = f"{tick:%H:%M}" if not tick.second else f"{tick:%H:%M:%S}"
+        for row, line, text in (("labels", labels, f"|{time}"), ("days", days, f"|{tick:%a %d %b}" * is_day)):
+            if text and cell >= ends[row] and cell + len(text) <= window.cells:
+                line[cell : cell + len(text)] = text
+                ends[row] = cell + len(text) + 1
+    yield from ("".join(line).rstrip() for line in (days, labels) if "".join(line).strip())
+
+
+def _ticks(window: Window) -> Iterator[datetime]:
+    """Yield round local times, some ten cells apart or more."""
+    least = window.cell * _APART / 1000
+    first = window.local(window.begin)
+    midnight = first.replace(hour=0, minute=0, second=0, microsecond=0, tzinfo=None)
+    step = next((step for step in _STEPS if step >= least), None)
+    if step is None:
+        days = next((days for days in _DAYS if days * _DAY >= least), _DAYS[-1])
+        moments: Iterable[datetime] = (midnight + timedelta(days=days * nth) for nth in range(10000))
+    else:
+        moments = (midnight + timedelta(seconds=step * nth) for nth in range(_DAY * 10000 // step))
+    for moment in moments:
+        tick = moment.astimezone() if window.zone is None else moment.replace(tzinfo=window.zone)
+        instant = tick.timestamp() * 1000
+        if instant > window.end:
+            return
+        if instant >= window.begin:
+            yield window.local(instant)  # a time that the clock skips is that which it shows instead
+
+
+def told(wait: Wait) -> str:
+    """A wait in a line: ``load@2 waited 3 min 2 s for database, held by dump@7``."""
+    took = duration(wait.run.waited / 1000)
+    lacked = f" for {', '.join(wait.waited_for)}" if wait.waited_for else ""
+    by = f", {'held by' if lacked else 'after'} {wait.holder}" if wait.holder else ""
+    return f"{wait.job}@{wait.run.number} waited {took}{lacked}{by}"

@@ -1,0 +1,166 @@
+"""The crontab of one user: the owner of the spool reads and writes it directly, other users through the daemon."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import os
+import pwd
+from collections.abc import Iterator
+from pathlib import Path
+
+from jobqueued.base.text import printable, size
+from jobqueued.child.contract.tuples import NamedTuple
+from jobqueued.child.spool import spool_log
+from jobqueued.child.spool.spool import LARGEST_SENT, NONE, Changed, Refused, Spool, allowed, fits, unreadable
+from jobqueued.control.protocol.varlink import Message
+from jobqueued.ctl.base.client import TIMEOUT, Unreachable, ask
+from jobqueued.ctl.base.client import Refused as Answer
+from jobqueued.jobdir.kinds import SPOOL
+from jobqueued.settings.instance import Instance
+from jobqueued.settings.paths import Paths
+
+
+class Failure(Exception):
+    """Raised if the request failed; str() is the message for the user."""
+
+
+class Owner(NamedTuple):
+    """The owner of a table."""
+
+    name: str
+    uid: int
+
+
+_FORBIDDEN = "You ({}) are not allowed to use this program (crontab)\nSee crontab(1) for more information"
+_CHANGED = "crontab: the table has been changed since this edit began, by another one or by a program"
+_DOWN = "{}\ncrontab: nothing was done, as it alone sees to the tables of those who are not root; as root: {}"
+_FORBIDDEN_ROOT = "The user {} cannot use this program (crontab)"
+
+
+def no_crontab(owner: Owner) -> str:
+    """Return the message of Debian's crontab, because programs look for it."""
+    return f"no crontab for {owner.name}"
+
+
+class Table:
+    """The table of a user."""
+
+    def __init__(self, paths: Paths, owner: Owner) -> None:
+        self._paths, self._owner, self._spool = paths, owner, Spool(str(paths.host))
+        self._direct = os.geteuid() == 0 or _is_ours(paths.host)
+        self.is_run = True
+        """After `install`: True if the daemon, or another cron of this host, runs crontabs."""
+        if not (fits(owner.name) and SPOOL.reads(owner.name)):
+            raise Failure(
+                f"crontab: {printable(owner.name)!r} can't have a crontab, as a file of that name is not read"
+            )
+        if self._direct:
+            self._check_right()
+
+    def _check_right(self) -> None:
+        """Raise Failure if cron.allow or cron.deny forbids the use; for calls to the daemon, the daemon checks this."""
+        forbidden = (_FORBIDDEN_ROOT if os.getuid() == 0 else _FORBIDDEN).format(self._owner.name)
+        try:
+            if not allowed(str(self._paths.host), self._owner.name, os.getuid()):
+                if os.getuid() != 0:
+                    spool_log.say_forbidden(str(self._paths.host), _asker(), os.getpid())
+                raise Failure(forbidden)
+        except Refused as refused:
+            raise Failure(f"{refused}\n{forbidden}") from None
+
+    def read(self, *, edits: bool = False) -> tuple[bytes, str]:
+        """Return the table in the spool and its stamp, or (b"", NONE) if there is none; `edits`: for an edit.
+
+        Raises Failure.
+        """
+        if self._direct:
+            self._log(spool_log.BEGIN_EDIT if edits else spool_log.LIST)
+            with self._told():
+                return self._spool.read(*self._owner)
+        answer = self._ask("CrontabGet", edit=edits)
+        return (b"", NONE) if answer is None else (base64.b64decode(answer["table"]), answer["stamp"])
+
+    def install(self, table: bytes, stamp: str | None = None) -> None:
+        """Install a table; with `stamp`, only if the present table has that stamp. Raises Failure."""
+        from jobqueued.host.other_cron import other_cron
+        from jobqueued.settings.settings import read_settings
+
+        if self._direct:
+            with self._told():
+                self._spool.install(*self._owner, table, stamp)
+            self._log(spool_log.REPLACE)
+            live = bool(read_settings(self._paths.config, more=self._paths.more_config)[0].cron.get("live"))
+        else:
+            if len(table) > LARGEST_SENT:
+                most = f"accepted: at most {size(LARGEST_SENT)}, and more of root"
+                raise Failure(f"crontab: the table has {size(len(table))}; {most}")
+            answer = self._ask("CrontabSet", table=base64.b64encode(table).decode(), stamp=stamp)
+            live = answer is not None and answer["live"]
+        self.is_run = live or bool(other_cron(self._paths.host))
+
+    def remove(self) -> bool:
+        """Remove the table; return False if there is none. Raises Failure."""
+        if self._direct:
+            with self._told():
+                is_removed = self._spool.remove(*self._owner)
+            if is_removed:
+                self._log(spool_log.DELETE)
+            return is_removed
+        return self._ask("CrontabRemove") is not None
+
+    def end_edit(self) -> None:
+        """Log to syslog that an edit ended, because the daemon does not see this."""
+        self._log(spool_log.END_EDIT)
+
+    def _log(self, event: str) -> None:
+        """Log an act of this process to syslog.
+
+        Acts that the daemon carries out are logged there, with the kernel's credentials.
+        """
+        spool_log.say(str(self._paths.host), _asker(), event, self._owner.name, os.getpid())
+
+    @contextlib.contextmanager
+    def _told(self) -> Iterator[None]:
+        try:
+            yield
+        except Changed:
+            raise Failure(_CHANGED) from None
+        except Refused as refused:
+            raise Failure(f"crontab: {refused}") from None
+        except OSError as error:
+            raise Failure(f"crontab: {self._spool.path}: {error.strerror}") from None
+
+    def _ask(self, method: str, **parameters: str | bool | None) -> Message | None:
+        """Return the daemon's reply, or None if there is no crontab. Raises Failure."""
+        try:
+            return ask(self._paths.control, method, TIMEOUT, user=self._owner.name, **parameters)
+        except Answer as answer:
+            match answer.error:
+                case "NoCrontab":
+                    return None
+                case "NotAllowed":
+                    why = [unreadable(str(self._paths.host)), _FORBIDDEN.format(self._owner.name)]
+                    raise Failure("\n".join(filter(None, why))) from None
+                case "PermissionDenied":
+                    raise Failure("must be privileged to use -u") from None
+                case "CrontabChanged":
+                    raise Failure(_CHANGED) from None
+            raise Failure(f"crontab: {answer.message}") from None
+        except Unreachable as unreachable:
+            start = printable(Instance.of(self._paths.run).start)
+            told = _DOWN.format(unreachable.seen, start) if unreachable.is_down else unreachable.message
+            raise Failure(f"crontab: {told}") from None
+
+
+def _asker() -> str:
+    """Return the name of the calling user."""
+    return pwd.getpwuid(os.getuid()).pw_name  # exists: a user without an entry has no table
+
+
+def _is_ours(host: Path) -> bool:
+    """Return whether the calling user owns the root directory of a daemon that was started with --root."""
+    try:
+        return host != Path("/") and host.stat().st_uid == os.geteuid()
+    except OSError:
+        return False

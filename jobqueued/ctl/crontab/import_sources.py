@@ -1,0 +1,230 @@
+"""The files of other schedulers, on this host or named, read for an import; nothing in them is executed."""
+
+from __future__ import annotations
+
+import errno
+import os
+import pwd
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+
+from jobqueued.child.contract import atomic_file
+from jobqueued.child.contract.trust import Refused
+from jobqueued.crontabs.jobs import Host, Place
+from jobqueued.crontabs.names import of_table
+from jobqueued.ctl.files.job_units import STANDARD_INPUT, read_file, user_of_daemon
+from jobqueued.exchange import at_job
+from jobqueued.exchange.crontab import read_table
+from jobqueued.exchange.draft import Ids, Source
+from jobqueued.exchange.real_cron import Cron
+from jobqueued.exchange.timer import read_timer
+from jobqueued.exchange.unit_files import Unit, read_unit
+from jobqueued.jobdir import kinds
+from jobqueued.jobdir.cron_tables import host_of, kinds_by_place, kinds_of_host
+from jobqueued.jobdir.scripts import Scripts
+from jobqueued.jobfile.tree.yamltext import MAX_BYTES
+from jobqueued.settings.paths import Paths
+from jobqueued.settings.settings import Settings
+
+_UNITS = tuple(map(Path, ("/etc/systemd/system", "/run/systemd/system", "/usr/local/lib/systemd/system",
+                          "/usr/lib/systemd/system")))  # fmt: skip
+"""The directories where systemd looks for units."""
+_AT_JOBS = Path("var/spool/cron/atjobs")
+"""The spool of Debian's at, below the host's root."""
+
+
+class Kind(StrEnum):
+    """The kind of a source."""
+
+    USER = "user"
+    SYSTEM = "system"
+    ANACRON = "anacrontab"
+    TIMER = "timer"
+    AT = "at"
+
+
+class Unclear(Exception):
+    """Raised if the name of a file does not show its kind."""
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A file to import and its content.
+
+    `owner`: the user of the table; `is_of_host`: a cron of this host reads it there.
+    """
+
+    path: Path
+    kind: Kind
+    name: str
+    data: bytes
+    owner: str | None = None
+    is_of_host: bool = False
+    private: bool = False
+    units: tuple[Unit, Unit | None] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """The options of an import.
+
+    `kind` and `user`: for files whose place does not show them. `expand`: make a job for each script of run-parts.
+    `cron`: the cron to compare with.
+    """
+
+    kind: Kind | None = None
+    user: str | None = None
+    expand: bool = False
+    cron: Cron = Cron.DEBIAN
+
+
+Failure = tuple[Path, str]
+"""A file that can't be read, and the reason."""
+
+
+def of_host(paths: Paths) -> Iterator[Found | Failure]:
+    """Yield the tables that cron, anacron and at of this host read, and the refused ones with the reason."""
+    for directory, kind in kinds_by_place(paths, beside_anacron=True).items():
+        for name in sorted(_names(directory), key=os.fsencode):
+            if kind.reads(name):
+                yield _read(directory / name, kind, paths)
+    for name in sorted(_names(paths.host / _AT_JOBS)):
+        if at_job.NAME.fullmatch(name):
+            yield _at_job(paths.host / _AT_JOBS / name)
+
+
+def named(paths: Paths, files: Iterable[Path], wish: Wish) -> Iterator[Found | Failure]:
+    """Yield the files that the user named. Raises Unclear."""
+    places = kinds_of_host(paths)
+    for file in files:
+        place = places.get(file.absolute().parent)
+        if wish.kind is None and place is not None and place.reads(file.name):
+            yield _read(file.absolute(), place, paths)
+        elif wish.kind is Kind.AT or (wish.kind is None and file.absolute().parent == paths.host / _AT_JOBS):
+            yield _at_job(file)
+        elif wish.kind is Kind.TIMER or (wish.kind is None and file.suffix == ".timer"):
+            yield _timer(file)
+        elif wish.kind is None:
+            told = f"the name of {file} does not show its format; add --kind user, or --kind "
+            told += "system (with a column of users)"
+            raise Unclear(told)
+        else:
+            yield _plain(file, wish.kind, wish.user)
+
+
+def installed_cron(host: Path) -> Cron:
+    """Return the cron installed below this root, by its program; Debian's if there is none."""
+    is_cronie = (host / "usr/sbin/crond").exists() and not (host / "usr/sbin/cron").exists()
+    return Cron.CRONIE if is_cronie else Cron.DEBIAN
+
+
+def has_user(name: str) -> bool:
+    """Return whether the host has a user of this name."""
+    try:
+        pwd.getpwnam(name)
+    except (KeyError, ValueError):
+        return False
+    return True
+
+
+def place_of(found: Found, wish: Wish) -> Place:
+    """Return how the parser reads this table: its name, owner and format."""
+    return Place(found.name, found.owner, wish.expand, periodic=found.kind is Kind.ANACRON)
+
+
+def sources(found: Iterable[Found], config: Settings, wish: Wish, taken: set[str]) -> list[Source]:
+    """Parse the files; `taken`: ids of other jobs."""
+    ids, scripts = Ids(taken), Scripts(watched=False)
+    host = host_of(config, config.zone)
+    return [_source(each, host._replace(scripts=scripts.of_table(str(each.path))), wish, ids) for each in found]
+
+
+def _source(found: Found, host: Host, wish: Wish, ids: Ids) -> Source:
+    if found.kind is Kind.AT:
+        return at_job.read_at_job(found.data, str(found.path), found.path.name, found.owner, host, ids)
+    if found.units is not None:
+        return read_timer(*found.units, str(found.path), found.name, host.timezone, ids)
+    return read_table(found.data, str(found.path), found.name, place_of(found, wish), host, ids)
+
+
+def _names(directory: Path) -> list[str]:
+    with suppress(OSError):
+        return os.listdir(directory)
+    return []
+
+
+def _read(path: Path, kind: kinds.Kind, paths: Paths) -> Found | Failure:
+    """Read a table in cron's own place, if cron would trust the file."""
+    try:
+        data = kind.read(str(path), user_of_daemon(paths), True)
+        private = not path.stat().st_mode & 0o004
+    except OSError as error:
+        return path, f"cannot be read: {error.strerror}"
+    except Refused as refused:
+        return path, str(refused)
+    if kind is kinds.SPOOL:
+        return Found(path, Kind.USER, of_table(path.name), data, path.name, is_of_host=True, private=private)
+    kind_of = Kind.ANACRON if path.name == "anacrontab" else Kind.SYSTEM
+    return Found(path, kind_of, of_table(path.name), data, is_of_host=True, private=private)
+
+
+def _plain(file: Path, kind: Kind, user: str | None) -> Found | Failure:
+    try:
+        data = read_file(file)
+        private = file == STANDARD_INPUT or not file.stat().st_mode & 0o004
+    except OSError as error:
+        return file, f"cannot be read: {error.strerror}"
+    except Refused as refused:
+        return file, str(refused)
+    name = "stdin" if file == STANDARD_INPUT else file.name
+    owner = None if kind is not Kind.USER else user or whoever_calls()
+    return Found(file, kind, of_table(name), data, owner, private=private)
+
+
+def _at_job(file: Path) -> Found | Failure:
+    """Read a job of at(1); its user is the owner of the file."""
+    try:
+        data = atomic_file.content(str(file))
+        found = file.stat()
+    except OSError as error:
+        return file, f"cannot be read: {error.strerror}"
+    if found.st_nlink > 1:
+        return file, f"found {found.st_nlink} hard links to this file; accepted: a file with one name"
+    if at_job.uid_of(data) not in (None, found.st_uid):
+        return file, "found the number of another user in it than its owner's; accepted: a job as at(1) leaves it"
+    user = None
+    with suppress(KeyError):
+        user = pwd.getpwuid(found.st_uid).pw_name
+    return Found(file, Kind.AT, file.name, data, user, is_of_host=True, private=True)
+
+
+def _timer(file: Path) -> Found | Failure:
+    """Read a timer with its service and the drop-ins of both, from its directory or another directory of units."""
+    try:
+        if not file.is_file():
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
+        timer = _unit(file)
+        service = (timer.get("Timer", {}).get("Unit") or [f"{file.stem}.service"])[-1]
+        place = next((d / service for d in (file.parent, *_UNITS) if (d / service).is_file()), None)
+        units = (timer, None if place is None else _unit(place))
+    except OSError as error:
+        return file, f"cannot be read: {error.strerror}"
+    return Found(file, Kind.TIMER, file.stem, b"", units=units)
+
+
+def _unit(file: Path) -> Unit:
+    unit: Unit = {}
+    for path in (file, *sorted(file.with_name(f"{file.name}.d").glob("*.conf"))):
+        with open(atomic_file.to_read(str(path), follow=True), "rb") as data:
+            read_unit(data.read(MAX_BYTES).decode(errors="replace"), unit)
+    return unit
+
+
+def whoever_calls() -> str:
+    """Return the name of the calling user, or the uid if it has no name."""
+    with suppress(KeyError):
+        return pwd.getpwuid(os.geteuid()).pw_name
+    return str(os.geteuid())

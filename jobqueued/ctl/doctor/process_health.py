@@ -1,0 +1,161 @@
+"""The health of scheduler and launcher, for jobqueuectl doctor: their code, rights, limits and units."""
+
+from __future__ import annotations
+
+import os
+import resource
+import subprocess
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from jobqueued.base.text import counted, size
+from jobqueued.ctl.doctor.diagnosis import OK, WARNING, Finding
+from jobqueued.ctl.doctor.old_code import code_of, launchers, replaced
+from jobqueued.host import capacity
+from jobqueued.settings.instance import BOOTED, Instance
+
+_CAPABILITIES = {
+    0: ("CHOWN", "runs of other users can't be started"),
+    1: ("DAC_OVERRIDE", "runs of root can't write files whose mode denies it to root"),
+    5: ("KILL", "runs of other users can't be ended"),
+    6: ("SETGID", "runs of other users can't be started"),
+    7: ("SETUID", "runs of other users can't be started"),
+    23: ("SYS_NICE", "`nice` below 0 and real-time `cpu_scheduling` fail"),
+    24: ("SYS_RESOURCE", "limits above the launcher's own and `oom_score_adj` below 0 fail"),
+}
+"""Of capability.h, with what does not work without them."""
+_NAMESPACES = {
+    "mnt": "files", "net": "network", "pid": "processes", "user": "users", "uts": "host name", "ipc": "shared memory",
+}  # fmt: skip
+_A_RUN = 2
+"""Processes of a run at least: the job and its supervisor."""
+_SPARE_DESCRIPTORS = 64
+_CAPS = "`users: {caps: {memory: …, tasks: …}}` in jobqueued.yaml"
+_USUAL = 500
+"""Live runs that should be possible where `max_running` is not set."""
+
+
+def processes(instance: Instance, scheduler: int, most: int | None) -> Iterator[Finding]:
+    """Check the processes; `most`: the `max_running` of the settings."""
+    found = launchers(instance.run / "runs")
+    yield from _code(instance, scheduler, found)
+    for launcher in found:
+        try:
+            yield from _rights(instance, launcher)
+            yield from _room(scheduler, launcher, most)
+        except OSError:  # it has ended, or is another user's
+            continue
+
+
+def users(caps: Mapping[str, Any], scheduler: int) -> Iterator[Finding]:
+    """Show what all runs of one user may take together; `caps` are those of the settings."""
+    bounds = {**capacity.caps_by_default(scheduler), **caps}
+    memory, tasks = bounds["memory"], bounds.get("tasks")
+    most = f"memory {'unlimited' if memory is None else size(memory)}, tasks {tasks or 'unlimited'}"
+    yield Finding("users", OK, f"limits of all runs of one user together: {most}; to change them: {_CAPS}")
+
+
+def units(instance: Instance) -> Iterator[Finding]:
+    """Check that systemd starts the daemon with the host, and anew after its death."""
+    if not instance.manager or not BOOTED.exists():
+        return
+    wanted = ["UnitFileState", "Restart", "NeedDaemonReload"]
+    for unit in ("jobqueued", "jobqueued-launcher"):
+        name = f"{unit}.service"
+        shown = subprocess.run(
+            [*instance.manager.split(), "show", f"--property={','.join(wanted)}", name], stdin=subprocess.DEVNULL,
+            capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        found = dict(line.partition("=")[::2] for line in shown.stdout.splitlines())
+        if unit == "jobqueued" and found.get("UnitFileState") not in ("enabled", "static", None):
+            seen = f"{name} is {found['UnitFileState']}: it will not start at boot"
+            yield Finding("unit", WARNING, seen, f"{instance.manager} enable jobqueued")
+        if found.get("Restart", "always") != "always":
+            seen = f"{name} has Restart={found['Restart']}: after a crash it may not start again"
+            yield Finding("unit", WARNING, seen, f"{instance.manager} cat {unit} shows where; set Restart=always")
+        if found.get("NeedDaemonReload") == "yes":
+            seen = f"{name} changed after systemd read it"
+            yield Finding("unit", WARNING, seen, f"{instance.manager} daemon-reload")
+
+
+def _code(instance: Instance, scheduler: int, found: list[int]) -> Iterator[Finding]:
+    """Check whether an update has replaced what runs; supervisors keep what they began with until their run ends."""
+    processes = [("scheduler", scheduler, ["jobqueued", "croniter", "psutil", "sdnotify", "structlog", "yaml"])]
+    processes += [("launcher", pid, ["jobqueued.child"]) for pid in found]
+    for name, pid, packages in processes:
+        if file := replaced(pid, code_of(*packages)):
+            seen = f"the {name} (pid {pid}) still runs old code; an update has replaced {file}"
+            yield Finding("code", WARNING, seen, instance.renew)
+
+
+def _rights(instance: Instance, launcher: int) -> Iterator[Finding]:
+    """Check what the launcher may do, as each run inherits it, and that runs see the host as this shell does."""
+    status = _status(launcher)
+    freed = (
+        f"{instance.manager} cat jobqueued-launcher shows which line takes it away; remove that"
+        f" line, then: {instance.renew}"
+    )
+    for follows, names in _lacking(status).items():
+        given, lacked = " ".join(f"--cap-add={name}" for name in names), ", ".join(f"CAP_{name}" for name in names)
+        remedy = freed if instance.manager else f"start it with {lacked}; in a container: {given}"
+        yield Finding("launcher", WARNING, f"it lacks {lacked}: {follows}", remedy)
+    if status["NoNewPrivs"] == "1":
+        seen = "it has no_new_privs: in runs, sudo, mail and other set-user-ID programs get no privileges"
+        remedy = (
+            freed if instance.manager else "start it without NoNewPrivileges= (systemd) or --no-new-privs (setpriv)"
+        )
+        yield Finding("launcher", WARNING, seen, remedy)
+    apart = [seen for name, seen in _NAMESPACES.items() if _namespace(launcher, name) != _namespace(os.getpid(), name)]
+    if apart:
+        seen = f"runs have other namespaces than this shell, so they may see different {', '.join(apart)}"
+        yield Finding("launcher", WARNING, seen, freed if instance.manager else "")
+
+
+def _lacking(status: dict[str, str]) -> dict[str, list[str]]:
+    """Say what does not work with root's launcher, and which capabilities it lacks for that."""
+    found: dict[str, list[str]] = {}
+    for bit, (name, follows) in _CAPABILITIES.items() if status["Uid"].split()[1] == "0" else ():
+        if not int(status["CapEff"], 16) >> bit & 1:
+            found.setdefault(follows, []).append(name)
+    return found
+
+
+def _room(scheduler: int, launcher: int, most: int | None) -> Iterator[Finding]:
+    """Check that as many runs can be live at a time as are wanted."""
+    wanted = most or _USUAL
+    for name, pid in (("scheduler", scheduler), ("launcher", launcher)):
+        files, _ = resource.prlimit(pid, resource.RLIMIT_NOFILE)
+        if files < 2 * wanted + _SPARE_DESCRIPTORS:
+            seen = f"the {name} can open {files} files, too few for {counted(wanted, 'live run')}"
+            yield Finding("limits", WARNING, seen, "raise LimitNOFILE= of its unit, or ulimit -n before its start")
+    for tasks, where in _bounds(launcher):
+        if tasks < _A_RUN * wanted:
+            seen = f"{where} allows {tasks} processes, too few for {counted(wanted, 'live run')}"
+            yield Finding("limits", WARNING, seen, _more_tasks(where))
+
+
+def _bounds(pid: int) -> Iterator[tuple[int, str]]:
+    """Yield how many processes there may be, and by which file of the kernel."""
+    own = capacity.cgroup_of(pid)
+    places = [] if own is None else [own, *capacity.parents(pid)]
+    for most, file in (*capacity.kernel_tasks(), *capacity.limits(places, "pids.max")):
+        yield most, str(file)
+
+
+def _more_tasks(where: str) -> str:
+    if where.startswith("/proc/sys/"):
+        return f"sysctl -w {where.removeprefix('/proc/sys/').replace('/', '.')}=4194304"
+    unit = Path(where).parent.name
+    if not unit.endswith((".service", ".scope", ".slice")):
+        return "raise the limit of the container, such as with --pids-limit=-1"
+    return f"systemctl set-property {unit} TasksMax=infinity"
+
+
+def _status(pid: int) -> dict[str, str]:
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return {name: value.strip() for name, _, value in (line.partition(":") for line in lines)}
+
+
+def _namespace(pid: int, name: str) -> str:
+    return os.readlink(f"/proc/{pid}/ns/{name}")

@@ -1,0 +1,71 @@
+"""Findings as text: one for the terminal, all of them for docs/check.md."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterator
+
+import click
+
+from jobqueued.base.text import printable
+from jobqueued.ctl.base.findings import FINDINGS, GROUPS, SEVERITIES, Finding
+
+ALL = "all"
+_WIDTH = 78
+
+
+def found(code: str) -> Finding:
+    """Return the finding with a code (upper or lower case, with or without JQ). Raises UsageError."""
+    wanted = code.strip().upper()
+    finding = FINDINGS.get(wanted) or FINDINGS.get(f"JQ{wanted}")
+    if finding is None:
+        raise click.UsageError(f"There is no finding {code!a}; to list all: jobqueuectl check --explain {ALL}")
+    return finding
+
+
+def explained(finding: Finding) -> str:
+    """Format a finding as lines: its meaning, a wrong and a right example."""
+    return "\n".join(_lines(finding)) + "\n"
+
+
+def _lines(finding: Finding) -> Iterator[str]:
+    yield from (f"{finding.code} ({finding.severity}): {finding.title}", "")
+    yield from textwrap.wrap(finding.text, _WIDTH, break_on_hyphens=False)
+    for heading, text in _examples(finding):
+        yield from ("", f"{heading}:")
+        yield from (f"    {printable(line)}" for line in text.splitlines() or ["(nothing)"])
+
+
+def _examples(finding: Finding) -> Iterator[tuple[str, str]]:
+    """Yield the heading and the text of each example; nothing if no file can show the finding."""
+    if not finding.right:
+        return
+    given = f", where {finding.given}" if finding.given else ""
+    place = "" if finding.file == Finding._field_defaults["file"] else f" ({finding.file})"
+    yield f"Wrong{place}{given}", finding.wrong
+    yield "Right", finding.right
+
+
+def listed() -> str:
+    """Return a line for each finding."""
+    return "".join(f"{it.code}  {it.severity:<8} {it.title}\n" for it in FINDINGS.values())
+
+
+def page() -> Iterator[str]:
+    """Yield the lines of docs/check.md for all findings."""
+    yield from ("", "| severity | meaning |", "|---|---|")
+    yield from (f"| {severity} | {meaning} |" for severity, meaning in SEVERITIES.items())
+    for begin, heading in GROUPS.items():
+        yield from ("", f"## {begin}xx: {heading}")
+        for finding in FINDINGS.values():
+            if finding.code.startswith(begin):
+                yield from _section(finding)
+    yield ""
+
+
+def _section(finding: Finding) -> Iterator[str]:
+    yield from ("", f"### {finding.code}: {finding.title}", "", f"*{finding.severity.capitalize()}.* {finding.text}")
+    for heading, text in _examples(finding):
+        yield from ("", f"{heading}:", "", "```")
+        yield from (printable(line) for line in text.splitlines() or ["(nothing)"])
+        yield "```"

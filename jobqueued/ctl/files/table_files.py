@@ -1,0 +1,72 @@
+"""Cron's tables in the places where a cron of this host looks, read as the daemon would, but without the daemon."""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from jobqueued.base.problem import Problem
+from jobqueued.child.contract.trust import Refused, check_path
+from jobqueued.crontabs.jobs import read_jobs_in_steps
+from jobqueued.jobdir.cron_tables import host_of, kinds_by_place, kinds_of_host, place_of
+from jobqueued.jobdir.kinds import Kind, Unreadable
+from jobqueued.jobdir.scripts import Scripts
+from jobqueued.jobfile.tree.yamltext import at_once
+from jobqueued.settings.paths import Paths
+from jobqueued.settings.settings import Settings
+
+if TYPE_CHECKING:
+    from jobqueued.jobdir.acceptance import Content
+
+
+class TableFiles:
+    """The tables of this host as a daemon with these settings and this user sees them."""
+
+    def __init__(self, paths: Paths, config: Settings, daemon: int) -> None:
+        self._paths, self._config, self._daemon = paths, config, daemon
+        self._kinds, self._scripts = kinds_of_host(paths), Scripts(watched=False)
+        self._host = host_of(config, config.zone)
+
+    def all_live(self) -> Iterator[Path]:
+        """Yield the tables, and directories of tables, that the daemon runs; none without `cron: {live: true}`."""
+        if self._config.cron.get("live"):
+            (etc, kind), *others = kinds_by_place(self._paths).items()
+            tables = [etc / name for name in ("crontab", "anacrontab") if kind.reads(name)]
+            yield from filter(os.path.lexists, [*tables, *(directory for directory, _ in others)])
+
+    def is_table(self, file: Path) -> bool:
+        """Return whether a file is in a place of cron's tables and has the name of one."""
+        kind = self._kinds.get(file.absolute().parent)
+        return kind is not None and (kind.reads(file.name) or kind.is_foreign(file.name))
+
+    def kind_in(self, directory: Path) -> Kind | None:
+        """Return the kind of the tables in a directory that has only tables, or None."""
+        return None if directory.absolute() == self._paths.crontabs[0] else self._kinds.get(directory.absolute())
+
+    def distrust(self, directory: Path) -> list[Problem]:
+        """Return why the daemon does not trust a directory of tables; [] if it does, or if it is not one."""
+        if kind := self.kind_in(directory):
+            try:
+                check_path(str(directory.absolute()), self._daemon, sticky=kind.sticky)
+            except FileNotFoundError:
+                pass
+            except Refused as refused:
+                return [Problem(str(directory), 0, 0, "", str(refused), code="JQ502")]
+        return []
+
+    def read(self, file: Path) -> Content:
+        """Return the jobs and problems of a table. Raises Refused or OSError."""
+        path, name = str(file.absolute()), str(file)
+        kind = self._kinds[file.absolute().parent]
+        if not kind.reads(file.name):
+            return (), [Problem(ascii(name)[1:-1], 0, 0, "", kind.unread, "warning", code="JQ503")]
+        try:
+            data = kind.read(path, self._daemon, True)
+        except Unreadable:  # its text is for the daemon
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), path) from None
+        host = self._host._replace(scripts=self._scripts.of_table(path))
+        place = place_of(kind, path, expand=self._config.cron.get("expand", False))
+        return at_once(read_jobs_in_steps(data, name, place, host))

@@ -1,0 +1,177 @@
+"""The documents of commands as tables of several hosts: the list that has the rows, its columns and their order."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import Any, Protocol, TypeVar
+
+from jobqueued.base.text import counted, size
+from jobqueued.child.contract.tuples import NamedTuple
+from jobqueued.control.protocol.varlink import Message
+from jobqueued.ctl.base import hold_messages
+from jobqueued.ctl.base.table import Cell
+from jobqueued.ctl.base.terminal import Columns, distance, local, localised, moment, styled
+from jobqueued.model.run_states import LIVE
+
+Options = Mapping[str, Any]
+"""The options and arguments of a command, as click parsed them."""
+
+
+class _Keyed(Protocol):
+    @property
+    def key(self) -> Any: ...
+
+
+R = TypeVar("R", bound=_Keyed)
+
+
+class Part(NamedTuple):
+    """The list `name` of a document, with its columns and sort key; `most`: maximum rows.
+
+    `nothing`: the text if no host has an item. `whole`: the document itself is the only item. `those`: returns the
+    items.
+    """
+
+    name: str
+    columns: Columns
+    key: Callable[[Message], Any] = lambda _: 0
+    nothing: str = ""
+    most: int | None = None
+    whole: bool = False
+    those: Callable[[Message], list[Message]] | None = None
+
+    def items(self, document: Message) -> list[Message]:
+        """Return the items of a host's document."""
+        if self.those is not None:
+            return self.those(document)
+        found: list[Message] = [document] if self.whole else document[self.name] or []
+        return found
+
+    def chosen(self, rows: Iterable[R]) -> list[R]:
+        """Return the rows to show, sorted; rows of a host with equal keys keep their order."""
+        return sorted(rows, key=lambda row: row.key)[: self.most]
+
+
+class View(NamedTuple):
+    """A command: its document's tables (by options), notes on a host, and the options for a single host only."""
+
+    parts: Callable[[Options], list[Part]]
+    notes: Callable[[Message], Sequence[str]] = lambda _: ()
+    apart: Sequence[str] = ()
+
+
+def _list(options: Options) -> list[Part]:
+    from jobqueued.ctl.view.list import JOBS, ORDERS, PLACES
+
+    return [Part("jobs", PLACES if options["files"] else JOBS, ORDERS[options["sort"]], "no jobs")]
+
+
+def _history(options: Options) -> list[Part]:
+    from jobqueued.ctl.past.history import RUNS
+
+    def newest_first(record: Message) -> tuple[bool, float]:
+        return record["state"] not in LIVE, -datetime.fromisoformat(record["queued"]).timestamp()
+
+    return [Part("runs", RUNS, newest_first, "no such runs", most=options["runs"])]
+
+
+def _locks(_options: Options) -> list[Part]:
+    from jobqueued.ctl.view.locks import CLAIMS
+
+    return [Part("claims", CLAIMS, lambda claim: claim["lock"], "no lock is held or waited for")]
+
+
+def _next(options: Options) -> list[Part]:
+    from jobqueued.ctl.view.next import EXPECTED, HEADINGS, lateness
+
+    job, is_foreseen = options["job"], bool(options["expect"])
+
+    def starts(document: Message) -> list[Message]:
+        if job is None:
+            found: list[Message] = document["next"]
+            return found
+        expected = document.get("expected") or [None] * len(document["next"])
+        both = zip(document["next"], expected, strict=True)
+        return [{"job": job, "at": at, **({} if late is None else {"expected": late})} for at, late in both]
+
+    def cells(start: Message) -> list[Cell]:
+        foreseen = [lateness(start.get("expected"))] if is_foreseen else []
+        return [local(start["at"]), distance(start["at"]), *foreseen, start["job"]]
+
+    columns = Columns((*HEADINGS, *[EXPECTED] * is_foreseen, "JOB"), cells, keep=("JOB", *HEADINGS))
+    return [Part("next", columns, lambda it: it["at"], "the clock starts no job", most=options["count"], those=starts)]
+
+
+def _why(options: Options) -> list[Part]:
+    if options["at"] is not None:
+        return [Part("past", Columns(("JOB", "THEN", "RUN", "BECAUSE"), _then, keep=("JOB", "THEN", "BECAUSE")),
+                     those=lambda document: [document["past"]])]  # fmt: skip
+    columns = Columns(("RUN", "STATE", "BECAUSE", "EXPECTED START"), _reasons, keep=("RUN", "BECAUSE", "STATE"))
+    return [Part("runs", columns, nothing=f"no run of {options['name']} waits to start")]
+
+
+def _reasons(it: Message) -> list[Cell]:
+    foreseen = it.get("foreseen") or {}
+    reasons = "; ".join(map(localised, it["reasons"])) or "-"
+    return [it["run"], styled(it["state"]), reasons, moment(foreseen.get("expected") or it.get("expected"))]
+
+
+def _then(past: Message) -> list[Cell]:
+    because = [*past["reasons"], *(f"not known: {what}" for what in past["unknown"])]
+    return [past["job"], styled(past["kind"].replace("_", " "), past["kind"]), past["run"] or "-",
+            "; ".join(map(localised, because)) or "-"]  # fmt: skip
+
+
+def _top(options: Options) -> list[Part]:
+    from jobqueued.ctl.top.top_view import HEADINGS, ORDERS, WAITING, usage_cells, waiting_cells
+
+    usage = Columns(HEADINGS[:-1], lambda run: [run["run"], *usage_cells(run)], keep=HEADINGS[:4])
+    waiting = Columns(WAITING, lambda run: [run["run"], *waiting_cells(run)], keep=WAITING)
+    return [
+        Part("runs", usage, ORDERS[options["sort"]], "No run is live."),
+        Part("waiting", waiting, lambda run: run["queued"]),
+    ]  # fmt: skip
+
+
+def _usage_of_host(document: Message) -> list[str]:
+    host, now = document["host"], document["host"]["now"]
+    cpu = f"CPU {now['cpu'] * 100:.0f} % of {host['cpus'] * 100:.0f} %"
+    return [f"{cpu}, memory {size(now['memory'])} of {size(host['memory'])}, {counted(now['tasks'], 'task')}"]
+
+
+def _status(_options: Options) -> list[Part]:
+    headings = ("ALL IS WELL", "STATE", "JOBS", "RUNNING", "WAITING", "NEXT", "VERSION")
+    return [Part("status", Columns(headings, _standing, keep=headings[:4]), whole=True)]
+
+
+def _standing(it: Message) -> list[Cell]:
+    causes = it["unwell"] if "unwell" in it else [it["reason"]]  # without an answer there is only a reason
+    wrong = f"no: {'; '.join(causes)}" if causes else ""
+    numbers = ("-" if it.get(name) is None else str(it[name]) for name in ("jobs", "running", "waiting"))
+    soonest = f"{it['next_job']}, {distance(it['next'])}" if it.get("next_job") else "-"
+    well = styled(wrong, "failed") if wrong else styled("yes", "ok")
+    return [well, styled(it["state"]), *numbers, soonest, it.get("version") or "-"]
+
+
+def _held(answer: Message) -> list[str]:
+    """Return the note about a host's hold, if it is on hold."""
+    return [f"on hold {words}"] if (words := hold_messages.hold(answer)) else []
+
+
+def _idle(answer: Message) -> list[str]:
+    """Return the notes of `why` apart from its runs."""
+    more = [f"{answer['more']:,} more wait"] if answer.get("more") else []
+    return more + ([localised(answer["idle"])] if answer.get("idle") else [])
+
+
+VIEWS = {
+    "history": View(_history, apart=("stats", "diff")),
+    "list": View(_list, _held, apart=("tsv",)),
+    "locks": View(_locks, apart=("evict",)),
+    "next": View(_next, apart=("expression",)),
+    "status": View(_status),
+    "top": View(_top, _usage_of_host),
+    "why": View(_why, _idle),
+}
+"""Command → its view."""

@@ -1,0 +1,260 @@
+"""Runs as users choose them: by job, state, time, tag, user, reason, exit code and duration, newest first.
+
+The daemon filters by state and time, because it has an index of both. Everything else is filtered here, record by
+record, so that no search blocks the daemon.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import pwd
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from heapq import merge
+from itertools import chain, islice
+from operator import itemgetter
+from typing import Any
+
+import click
+
+from jobqueued.base.instants import SECOND, to_instant, to_text
+from jobqueued.child.contract.documents import Record
+from jobqueued.ctl.base import records
+from jobqueued.ctl.base.arguments import check_period, past_time
+from jobqueued.ctl.base.arguments import duration as read_duration
+from jobqueued.ctl.base.client import Refused, Unreachable, warn_of_own_only
+from jobqueued.ctl.past import offline
+from jobqueued.model.run_states import FAILURES, LIVE, PENDING, RunState
+from jobqueued.settings.paths import Paths
+
+_STATES = [state.value for state in RunState if state not in PENDING or state is RunState.RETRYING]
+ENDED = frozenset(_STATES) - LIVE - PENDING
+PAGE = 50
+MOST_LOOKED_AT = 100_000
+"""Maximum records that one command reads to filter by their content."""
+USUAL = "usual"
+_UNUSUAL = 2
+"""Factor: a run that took longer than this many times the usual duration is longer than usual."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """The filter for runs; None or () does not filter.
+
+    A run must have all `tags`. `longer_than` is in seconds, or `USUAL`. `since` and `until` limit the time when the run
+    was queued, `ended_since` its end.
+    """
+
+    states: tuple[str, ...] | None = None
+    since: int | None = None
+    until: int | None = None
+    ended_since: int | None = None
+    tags: tuple[str, ...] = ()
+    user: str | None = None
+    reason: str | None = None
+    exit_codes: tuple[int, ...] = ()
+    longer_than: float | str | None = None
+
+    @property
+    def is_any(self) -> bool:
+        """True if the filter accepts every run."""
+        return self == Wanted()
+
+    @property
+    def looks_into_records(self) -> bool:
+        """True if the filter uses more than state and time."""
+        return replace(self, states=None, since=None, until=None) != Wanted()
+
+    @property
+    def asked_states(self) -> list[str] | None:
+        """The states to ask the daemon for; a filter by exit code or duration excludes skips and retrying runs."""
+        states = self.states
+        if states is None and (self.exit_codes or self.longer_than is not None):
+            states = tuple(state for state in _STATES if state not in (RunState.SKIPPED, RunState.RETRYING))
+        return None if states is None else list(states)
+
+    def takes(self, record: Record, usual: Callable[[Record], float | None], daemon: str | None = None) -> bool:
+        """Return whether a record passes the part of the filter that needs its content.
+
+        `usual`: record → usual duration (s) of its job. `daemon`: the daemon's user, for a run that names none.
+        """
+        user, owner = record["user"], record.get("owner")
+        if user is None and owner is None and record["command"] is not None:
+            user = daemon
+        return (
+            all(tag in record["tags"] for tag in self.tags)
+            and (self.ended_since is None or self.ended_since <= _ended(record))
+            and (self.user is None or self.user in (user, owner and owner["name"]))
+            and (self.reason is None or self.reason.casefold() in (record["reason"] or "").casefold())
+            and (not self.exit_codes or record["exit_code"] in self.exit_codes)
+            and (self.longer_than is None or self._is_longer(record, usual))
+        )
+
+    def _is_longer(self, record: Record, usual: Callable[[Record], float | None]) -> bool:
+        took = seconds(record)
+        if took is None:
+            return False
+        if isinstance(self.longer_than, float):
+            return took > self.longer_than
+        known = usual(record)
+        return known is not None and took > _UNUSUAL * known
+
+
+def _ended(record: Record) -> int:
+    """Return the end of the run as an instant, as well as it is known, or -1 if it has not ended."""
+    if record["state"] in LIVE | PENDING:
+        return -1
+    known = record["queued"], record.get("ended"), record.get("given_up"), record.get("last_due")
+    return max(to_instant(datetime.fromisoformat(text)) for text in known if text)
+
+
+def seconds(record: Record) -> float | None:
+    """Return the seconds from start to end (to now if the run is live), or None if not started or unknown."""
+    if not record["started"] or not (record["ended"] or record["state"] in LIVE):
+        return None
+    begin = datetime.fromisoformat(record["started"]).timestamp()
+    return max(0.0, (datetime.fromisoformat(record["ended"]).timestamp() if record["ended"] else time.time()) - begin)
+
+
+def _longer(context: click.Context, parameter: click.Parameter, text: str | None) -> float | str | None:
+    return text if text == USUAL else read_duration(context, parameter, text)
+
+
+def of_runs(command: Callable[..., None]) -> Callable[..., None]:
+    """Add the options that choose runs to a command, which gets `wanted`."""
+
+    @click.option("-s", "--state", "states", type=click.Choice(_STATES), multiple=True, metavar="S",
+                  help=f"Only runs in this state: {', '.join(_STATES)}.  May be repeated.")  # fmt: skip
+    @click.option("--failed", is_flag=True, help=f"Only runs that ended badly: {', '.join(sorted(FAILURES))}.")
+    @click.option("--since", callback=past_time, metavar="T", help="Only runs queued since T: 2h, today, 2026-11-24.")
+    @click.option("--until", callback=past_time, metavar="T", help="Only runs queued before T.")
+    @click.option("--ended-since", callback=past_time, metavar="T", help="Only runs that ended or were skipped "
+                  "since T.")  # fmt: skip
+    @click.option("--tag", "tags", multiple=True, metavar="TAG", help="Only runs whose job had this tag at the "
+                  "time.  Repeat to require several tags.")  # fmt: skip
+    @click.option("--of-user", "user", metavar="NAME", help="Only runs as this user, or of this user's jobs.")
+    @click.option("--reason", metavar="TEXT", help="Only runs with TEXT in their reason, in upper or lower case.")
+    @click.option("--exit-code", "exit_codes", type=int, multiple=True, metavar="N",
+                  help="Only runs with this exit code.  May be repeated.")  # fmt: skip
+    @click.option("--longer-than", callback=_longer, metavar="D", help="Only runs that took longer than D: 90s, 2h, or "
+                  "`usual`: twice the median of the newest 50 successful runs of the job.")  # fmt: skip
+    @functools.wraps(command)
+    def chosen(*args: Any, states: tuple[str, ...], failed: bool, **options: Any) -> None:
+        names = [name for name in Wanted.__slots__ if name in options]
+        given = {name: options.pop(name) for name in names}
+        check_period(given["since"], given["until"])
+        both = tuple(sorted({*states, *(FAILURES if failed else ())})) or None
+        command(*args, wanted=Wanted(states=both, **given), **options)
+
+    return chosen
+
+
+def words_of(wanted: Wanted) -> list[str]:
+    """Return the options that make another command choose the same runs; an empty set of states gives no option."""
+    times = {"since": wanted.since, "until": wanted.until, "ended-since": wanted.ended_since}
+    longer = wanted.longer_than
+    given = {
+        "state": wanted.states or (), **{name: (to_text(it),) for name, it in times.items() if it is not None},
+        "tag": wanted.tags, "of-user": (wanted.user,), "reason": (wanted.reason,), "exit-code": wanted.exit_codes,
+        "longer-than": (f"{longer:.0f}s" if isinstance(longer, float) else longer,),
+    }  # fmt: skip
+    return [f"--{name}={value}" for name, values in given.items() for value in values if value is not None]
+
+
+def matching(
+    paths: Paths, jobs: Sequence[str], wanted: Wanted, page: int = PAGE, *, bounded: bool = False,
+    also: Sequence[str] = (),
+) -> Iterator[Record]:  # fmt: skip
+    """Yield the wanted runs of these jobs (or of all), newest first; from files while the daemon is down.
+
+    `page`: runs per call. If records are read, or if `bounded`, only the newest `MOST_LOOKED_AT` runs count, and stderr
+    shows this. `also`: further jobs, which may be unknown to the daemon.
+    """
+    looks = wanted.looks_into_records
+    found = _by_state_and_time(paths, jobs, wanted, PAGE if looks else page, also)
+    return _looked_through(paths, found, wanted) if looks or bounded else found
+
+
+def _looked_through(paths: Paths, found: Iterator[Record], wanted: Wanted) -> Iterator[Record]:
+    @functools.cache
+    def usual(job: str) -> float | None:
+        return usual_of(_succeeded(paths, job))
+
+    daemon = None if wanted.user is None else _user_of_daemon(paths)
+    for looked, record in enumerate(found):
+        if looked >= MOST_LOOKED_AT:
+            click.echo(
+                f"Only the newest {looked:,} runs were looked through, back to {record['queued']};"
+                f" for older ones: --until {record['queued']}",
+                err=True,
+            )
+            return
+        if wanted.takes(record, lambda it: usual(it["job"]), daemon):
+            yield record
+
+
+def _user_of_daemon(paths: Paths) -> str | None:
+    from jobqueued.ctl.files.job_units import user_of_daemon
+
+    with contextlib.suppress(KeyError):
+        return pwd.getpwuid(user_of_daemon(paths)).pw_name
+    return None
+
+
+def _succeeded(paths: Paths, job: str) -> Iterator[Record]:
+    try:
+        yield from records.history(paths, {"job": job, "states": [RunState.SUCCEEDED]})
+    except Unreachable:
+        yield from (record for record in offline.history(paths, job) if record["state"] == RunState.SUCCEEDED)
+
+
+def usual_of(succeeded: Iterable[Record]) -> float | None:
+    """Return the seconds that runs of a job usually take, from records (newest first), or None if unknown."""
+    from jobqueued.core.records import recollection
+
+    usual = recollection.usual_of(succeeded)
+    return None if usual is None else usual / SECOND
+
+
+def _by_state_and_time(
+    paths: Paths, jobs: Sequence[str], wanted: Wanted, page: int, also: Sequence[str]
+) -> Iterator[Record]:  # fmt: skip
+    query = {"states": wanted.asked_states, "limit": page}
+    names: Sequence[str | None] = jobs or [None]
+    each = [records.history(paths, {**query, "job": job}, wanted.since, wanted.until) for job in names]
+    each += [_if_known(records.history(paths, {**query, "job": job}, wanted.since, wanted.until)) for job in also]
+    try:
+        first = [list(islice(found, 1)) for found in each]
+    except Unreachable as down:
+        return _from_files(paths, down, jobs, wanted, also)
+    if not jobs:
+        warn_of_own_only(paths.control)
+    return _merged(chain(*both) for both in zip(first, each, strict=True))
+
+
+def _if_known(found: Iterator[Record]) -> Iterator[Record]:
+    with contextlib.suppress(Refused):
+        yield from found
+
+
+def _from_files(
+    paths: Paths, down: Unreachable, jobs: Sequence[str], wanted: Wanted, also: Sequence[str]
+) -> Iterator[Record]:  # fmt: skip
+    last = None if wanted.until is None else to_text(wanted.until)
+    names, states = list[str | None](jobs) or [None], wanted.asked_states
+    for job in names:
+        offline.require_record(paths, down, job)
+    offline.explain(paths, down)
+    found = (offline.history(paths, job, to_text(wanted.since) if wanted.since else "") for job in (*names, *also))
+    return (
+        record
+        for record in _merged(found)
+        if (last is None or record["queued"] < last) and (states is None or record["state"] in states)
+    )
+
+
+def _merged(each: Iterable[Iterator[Record]]) -> Iterator[Record]:
+    return merge(*each, key=itemgetter("queued"), reverse=True)

@@ -1,0 +1,53 @@
+"""Submissions with a run that failed in the last day; an ended submission is no longer in a list of jobs."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Container, Iterator
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING
+
+from jobqueued.base.instants import SECOND, to_text
+from jobqueued.base.text import counted, printable
+from jobqueued.ctl.base.client import Refused, Unreachable, ask
+from jobqueued.ctl.base.records import result
+from jobqueued.ctl.base.terminal import command, distance
+from jobqueued.settings.paths import Paths
+
+if TYPE_CHECKING:
+    from jobqueued.child.contract.documents import Record
+
+_A_DAY = 24 * 3600 * SECOND
+_STATES = ["failed", "timed_out", "oom_killed", "lost"]
+_MOST_PAGES = 20
+"""Maximum pages (50 failures each, of all jobs) that are read; submissions whose failures are older are left out."""
+
+
+def lines(paths: Paths, known: Container[str] = (), names: tuple[str, ...] = ()) -> Iterator[str]:
+    """Yield a line for each submission with a failed run, newest first, except `known` jobs.
+
+    `names`: only jobs with one of these names, or that match one of them.
+    """
+    found: dict[str, list[Record]] = {}
+    for record in _failed(paths):
+        if record["trigger"] == "submitted" and record["job"] not in known:
+            found.setdefault(record["job"], []).append(record)
+    for job, runs in found.items():
+        if not names or any(fnmatchcase(part, name) for name in names for part in (job, job.partition("/")[2])):
+            last = runs[0]
+            when = distance(last["ended"] or last["queued"])
+            told = f"{counted(len(runs), 'run')} of it failed, the last {when}: {last['run']} {result(last)}"
+            yield printable(f"{job}: {told}; see: {command('show ' + last['run'])}")
+
+
+def _failed(paths: Paths) -> Iterator[Record]:
+    """Yield the records of failures, newest first; stop if the daemon does not reply."""
+    place, since = None, to_text(time.time_ns() - _A_DAY)
+    try:
+        for _ in range(_MOST_PAGES):
+            page = ask(paths.control, "History", states=_STATES, since=since, before=place)
+            yield from page["runs"]
+            if (place := page["next"]) is None:
+                return
+    except (Refused, Unreachable):
+        return

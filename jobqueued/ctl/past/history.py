@@ -1,0 +1,127 @@
+"""jobqueuectl history: list the runs of all jobs or of one, newest first; from the records while the daemon is down."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import islice
+
+import click
+
+from jobqueued.base.text import duration
+from jobqueued.child.contract.documents import Record
+from jobqueued.ctl.base import completion, records
+from jobqueued.ctl.base.table import Cell
+from jobqueued.ctl.base.terminal import (
+    Columns,
+    json_option,
+    local,
+    localised,
+    print_json,
+    print_line,
+    print_table,
+    styled,
+)
+from jobqueued.ctl.past import run_stats
+from jobqueued.ctl.past.chosen_runs import PAGE, Wanted, matching, of_runs
+from jobqueued.settings.paths import Paths
+
+
+@click.command()
+@click.argument("job", required=False, shell_complete=completion.jobs)
+@click.option(
+    "-n", "--runs", type=click.IntRange(1), default=20, show_default=True, metavar="N", help="Show at most N runs."
+)
+@click.option("--stats", is_flag=True, help="Show figures of each job instead of runs: count, success rate, durations, "
+              "trend and CPU hours, from at most 100,000 runs.")  # fmt: skip
+@click.option("--diff", nargs=2, metavar="RUN RUN", shell_complete=completion.jobs_or_runs, help="Show the differences "
+              "between two runs: definition, environment, durations, memory, output.")  # fmt: skip
+@of_runs
+@json_option
+@click.pass_obj
+def history(
+    paths: Paths, job: str | None, runs: int, stats: bool, diff: tuple[str, str] | None, wanted: Wanted, as_json: bool
+) -> None:
+    """List the runs of JOB, or of all jobs, newest first.
+
+    Live runs come first.  Ended and skipped runs follow, sorted by the time they were queued.  If a run never started,
+    its due time is shown in brackets.  While the daemon is down, the records are read.
+
+    --tag, --of-user, --reason, --exit-code and --longer-than search the newest 100,000 runs.  A message on standard
+    error shows if older runs were not searched.
+
+    With --stats, P50 and P95 are durations of the runs that succeeded: 50 % and 95 % of these runs took no longer.
+    TREND compares the median of the oldest third of these runs with the median of the newest third.  A job with fewer
+    than 9 such runs has no trend.
+
+    With --diff, figures that differ by less than a tenth are omitted.  Of each output, the last 2,000 lines, at most
+    256 KiB, are compared.  Only root and the daemon's own user see former job files, with the variables of the
+    environment; parts that are no longer saved are named.
+
+    \b
+    Examples:
+      jobqueuectl history --failed --since yesterday
+      jobqueuectl history nightly-backup -n 100 --json
+      jobqueuectl history --longer-than usual --since 7d
+      jobqueuectl history --stats --tag nightly
+      jobqueuectl history --diff nightly-backup@141 nightly-backup@142
+    """
+    if diff is not None:
+        if job is not None or stats or not wanted.is_any:
+            raise click.UsageError("--diff is of two runs, and takes nothing else to choose them")
+        from jobqueued.ctl.past.history_diff import print_diff
+
+        print_diff(paths, diff, as_json=as_json)
+        return
+    jobs = [job] if job else []
+    if stats:
+        _print_stats(paths, jobs, wanted, as_json=as_json)
+        return
+    found = list(islice(matching(paths, jobs, wanted, min(runs + 1, PAGE)), runs + 1))
+    more, found = found[runs:], found[:runs]
+    if as_json:
+        print_json({"runs": found})
+    elif found:
+        RUNS.print(found)
+        if more:
+            click.echo(f"older ones are left out; with them: -n {2 * runs}", err=True)
+    else:
+        print_line("no such runs")
+
+
+def _run(record: Record) -> tuple[Cell, ...]:
+    return record["run"], styled(record["state"]), _when(record), records.elapsed(record) or "-", _why(record)
+
+
+RUNS = Columns(
+    ("RUN", "STATE", "STARTED (DUE)", "TOOK", "WHY"), _run, keep=("RUN", "STATE", "WHY", "STARTED (DUE)")
+)  # fmt: skip
+
+
+def _when(record: Record) -> str:
+    """Return the time of the start, or the due time in brackets if the run has not started."""
+    return local(record["started"]) if record["started"] else f"({local(record['due'])})"
+
+
+def _why(record: Record) -> str:
+    ended_badly = record["exit_code"] != 0 and records.exit_status(record)
+    return records.repeats(record) + localised(records.reason(record) or ended_badly or "-")
+
+
+def _print_stats(paths: Paths, jobs: Sequence[str], wanted: Wanted, *, as_json: bool) -> None:
+    found = run_stats.stats_of(matching(paths, jobs, wanted, bounded=True))
+    if as_json:
+        print_json({"jobs": [each.document for each in found]})
+    elif found:
+        print_table(
+            ("JOB", "RUNS", "SUCCEEDED", "P50", "P95", "TREND", "CPU HOURS", "SKIPPED", "SINCE"),
+            map(_cells, found),
+            keep=("JOB", "RUNS", "SUCCEEDED", "P95", "TREND"),
+        )
+    else:
+        print_line("no such runs")
+
+
+def _cells(of: run_stats.Stats) -> tuple[str, ...]:
+    p50, p95 = ("-" if it is None else duration(it) for it in (of.p50, of.p95))
+    rate, hours = "-" if of.rate is None else f"{of.rate:.1%}", "-" if of.cpu is None else run_stats.hours(of.cpu)
+    return of.job, f"{of.runs:,}", rate, p50, p95, str(of.trend or "-"), hours, f"{of.skipped:,}", local(of.since)

@@ -1,0 +1,310 @@
+"""Answers from files while the daemon is down: job files, records, and the directories of live runs (R).
+
+Only state.db has waiting runs, pauses and counters.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import heapq
+import os
+import select
+import socket
+from collections.abc import Iterator
+from itertools import islice, takewhile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from jobqueued.base.instants import to_text
+from jobqueued.base.text import printable
+from jobqueued.child.contract import unix_socket, wire
+from jobqueued.child.contract.documents import UNSTARTED, Record
+from jobqueued.control.protocol.varlink import Message
+from jobqueued.ctl.base.client import Unreachable, ask
+from jobqueued.ctl.base.terminal import moment
+from jobqueued.model.job import Job
+from jobqueued.model.run import RunId
+from jobqueued.model.run_states import LIVE, PENDING, RunState
+from jobqueued.settings.paths import Paths
+from jobqueued.state import record_files
+
+if TYPE_CHECKING:  # most calls read only a record
+    from jobqueued.control.calls.monitor import Process
+    from jobqueued.model.saved import JobStats
+    from jobqueued.runs.run_directory import Name, RunDirectory
+
+_GREETING_SECONDS = 1.0
+_COUNTED = 20
+"""Maximum records of a job that are read for its row in a list."""
+
+
+def explain(paths: Paths, down: Unreachable, unknown: str = "") -> None:
+    """Print on stderr that files are read and why, when the daemon saved last, and what is missing in the answer."""
+    click.echo(f"{down.message}\nReading the files in {_shown(paths.logs)} and {_shown(paths.run)} instead.", err=True)
+    if saved := _last_saved(paths):
+        click.echo(f"The daemon saved its state last at {moment(to_text(saved))}.", err=True)
+    if unknown:
+        click.echo(f"They do not show {unknown}.", err=True)
+    hidden = [it for it in ((paths.logs, "records"), (paths.runs, "live runs")) if is_hidden(it[0])]
+    for directory, content in hidden:
+        click.echo(f"The {content} are missing: no permission to read {_shown(directory)}.", err=True)
+    if hidden:
+        click.echo("When the daemon runs again, it shows you the records and live runs of your own jobs.", err=True)
+
+
+def _last_saved(paths: Paths) -> int:
+    """Return the instant when the daemon last wrote state.db, or 0 if this user can't see it."""
+    last = 0
+    for name in ("state.db", "state.db-wal"):
+        with contextlib.suppress(OSError):
+            last = max(last, (paths.state / name).stat().st_mtime_ns)
+    return last
+
+
+def is_hidden(directory: Path) -> bool:
+    """Return whether this user may not list a directory."""
+    try:
+        os.scandir(directory).close()
+    except OSError as error:
+        return isinstance(error, PermissionError)
+    return False
+
+
+def require_record(paths: Paths, down: Unreachable, job: str | None) -> None:
+    """Raise Unreachable unless the job (None: any job) has a readable record."""
+    if next(history(paths, job), None) is None:
+        raise no_record(paths, down, job)
+
+
+def no_record(paths: Paths, down: Unreachable, name: str | None) -> Unreachable:
+    """Return the error for a job or run without a record in the files while the daemon is down."""
+    record = f"record of {printable(name)}" if name else "record"
+    hidden = "; when the daemon runs again, it shows you the records of your own jobs" * is_hidden(paths.logs)
+    return Unreachable(f"{down.message}\nNo {record} can be read from {_shown(paths.logs)} either{hidden}.")
+
+
+def _shown(path: Path) -> str:
+    return printable(str(path))
+
+
+# runs
+
+
+def live(paths: Paths) -> list[Record]:
+    """Return the present records of the live runs: they have an R without an end."""
+    return [record for record in _records_in_directories(paths) if record["state"] in LIVE]
+
+
+def processes(paths: Paths) -> list[Process]:
+    """Return the main processes of the live runs."""
+    from jobqueued.control.calls.monitor import Process
+
+    directories = _directories(paths)
+    with contextlib.suppress(OSError):
+        found = ((name, directories.started(name)) for name in directories.names() if directories.supervisor(name))
+        running = RunState.RUNNING.value
+        return [Process(name, running, it.pid, it.started) for name, it in found if it is not None]
+    return []
+
+
+def left_behind(paths: Paths) -> list[str]:
+    """Return the ended runs that left live processes behind."""
+    with contextlib.suppress(OSError):
+        return [str(name.run) for name in _directories(paths).left()]
+    return []
+
+
+def _directories(paths: Paths) -> RunDirectory:
+    from jobqueued.runs.run_directory import RunDirectory
+
+    return RunDirectory(paths.runs, paths.logs)
+
+
+def _records_in_directories(paths: Paths) -> list[Record]:
+    directories = _directories(paths)
+    with contextlib.suppress(OSError):  # no run since the boot; or hidden: `explain` prints this
+        return [record for name in directories.names() if (record := record_so_far(directories, name)) is not None]
+    return []
+
+
+def record_so_far(directories: RunDirectory, name: Name) -> Record | None:
+    """Return the record of an attempt as far as R has it, or None if R has nothing or the attempt never started."""
+    with directories.opened(name) as directory:
+        if directory is None:
+            return None
+        greeting = _greeting(directory)  # first: a supervisor writes R/ended before it exits
+        ended, begun = directories.record(name), directories.begun(name)
+        if ended is not None:
+            return None if ended["state"] == UNSTARTED else ended
+        if begun is None:
+            return None
+        spawning = wire.may_have_started(directory)
+    return _going_on(directories, name, begun, greeting, spawning=spawning)
+
+
+def _going_on(directories: RunDirectory, name: Name, record: Record, greeting: str | None, *, spawning: bool) -> Record:
+    """Return the record of an attempt without an end; `greeting`: the first message of its supervisor (None: none)."""
+    from jobqueued.host.usage import usage
+
+    started = directories.started(name)
+    if greeting is None and spawning:
+        return {**record, "state": RunState.LOST.value, "reason": "its supervisor is gone"}
+    if started is None:
+        return {**record, "state": RunState.STARTING.value, "ended": None}
+    if (telemetry := directories.telemetry(name)) is not None:
+        record["telemetry"] = telemetry
+    if (there := directories.slurm(name)) is not None:
+        record["slurm"] = there
+    _live, _, stopping = (greeting or "").partition("\nstopping ")
+    return {
+        **record, "state": str(RunState.STOPPING if stopping else RunState.RUNNING), "reason": stopping.strip() or None,
+        "pid": started.pid, "started": to_text(started.started), "ended": None,  # not of the previous attempt
+        "usage": usage(str(name), started.pid, directories.supervisor(name)),
+        "output": record_files.found_output(directories.logs, name.run) or record["output"],
+    }  # fmt: skip
+
+
+def _greeting(directory: int) -> str | None:
+    """Return the first message of a supervisor, "" if it is slow, or None if there is no supervisor."""
+    connection = unix_socket.connected(directory, wire.CONTROL)
+    if connection is None:
+        return None
+    with contextlib.suppress(OSError), connection:
+        if not select.select([connection], [], [], _GREETING_SECONDS)[0]:
+            return ""
+        return connection.recv(wire.NOTICE).decode(errors="replace")
+    return None
+
+
+def find_record(paths: Paths, run: RunId) -> Record:
+    """Return the record of a run from the daemon, or from the files while it is down. Raises Refused or Unreachable."""
+    try:
+        answer: Record = ask(paths.control, "Show", run=str(run))["record"]
+    except Unreachable as down:
+        found = _record(paths, run)
+        if found is None:
+            raise no_record(paths, down, str(run)) from None
+        explain(paths, down)
+        return found
+    return answer
+
+
+def _record(paths: Paths, run: RunId) -> Record | None:
+    if run.job not in record_files.jobs(paths.logs) and not any(found["run"] == str(run) for found in live(paths)):
+        return None  # no name may lead out of the directory
+    return _latest_record(paths, run)
+
+
+def final_record(paths: Paths, run: RunId) -> Record | None:
+    """Return the record of a run that has ended, or None."""
+    found = _latest_record(paths, run)
+    return found if found is not None and found["state"] not in LIVE | PENDING else None
+
+
+def supervisor_of(paths: Paths, run: RunId) -> socket.socket | None:
+    """Connect to the supervisor of a run, or return None; the connection is readable when either ends."""
+    for name in reversed(_attempts(paths, run)):
+        with contextlib.suppress(OSError):
+            if (connection := _directories(paths).follow(name)) is not None:
+                return connection
+    return None
+
+
+def run_directories(paths: Paths, run: RunId) -> list[Path]:
+    """Return the run directories (R) that this user may see, newest attempt last."""
+    return [paths.runs / str(name) for name in _attempts(paths, run)]
+
+
+def _attempts(paths: Paths, run: RunId) -> list[Name]:
+    with contextlib.suppress(OSError):
+        return [name for name in _directories(paths).names() if name.run == run]
+    return []
+
+
+def _latest_record(paths: Paths, run: RunId) -> Record | None:
+    """Return the record in the newest R that has one, else the record file, or None."""
+    with contextlib.suppress(OSError):
+        for name in reversed(_attempts(paths, run)):
+            if (found := record_so_far(_directories(paths), name)) is not None:
+                return found
+    return _filed(paths, run)
+
+
+def _filed(paths: Paths, run: RunId) -> Record | None:
+    """Return the record file of a run, or None if missing or damaged."""
+    from jobqueued.core.records.record_checks import Damaged
+
+    with contextlib.suppress(Damaged):
+        return record_files.checked(paths.logs, run)
+    return None
+
+
+def history(paths: Paths, job: str | None = None, since: str = "") -> Iterator[Record]:
+    """Yield runs without a record file (mostly live), then runs with one; each group newest first by queueing time."""
+    found = _records_in_directories(paths)
+    fileless = (record for record in found if record["state"] in LIVE or not _has_file(paths, record))
+    running = sorted(fileless, key=_queued, reverse=True)
+    yield from (record for record in running if job in (None, record["job"]) and _queued(record) >= since)
+    jobs = [name for name in record_files.jobs(paths.logs) if job in (None, name)]
+    records = heapq.merge(*(_records(paths, name) for name in jobs), key=_queued, reverse=True)
+    yield from takewhile(lambda record: _queued(record) >= since, records)
+
+
+def _records(paths: Paths, job: str) -> Iterator[Record]:
+    records = (_filed(paths, RunId(job, number)) for number in reversed(record_files.numbers(paths.logs, job)))
+    return (record for record in records if record is not None)
+
+
+def _has_file(paths: Paths, record: Record) -> bool:
+    return _filed(paths, RunId.parse(record["run"])) is not None
+
+
+def _queued(record: Record) -> str:
+    return str(record["queued"])
+
+
+# jobs
+
+
+def jobs(paths: Paths) -> list[tuple[Job, str | None]]:
+    """Return the accepted jobs of all files, by id, each with the reason why it is invalid on this host, or None."""
+    from jobqueued.ctl.files.job_files import read_files
+
+    found = read_files(paths)
+    return [(job, found.invalid.get(job.id)) for job in sorted(found.jobs, key=lambda job: job.id)]
+
+
+def job_row(paths: Paths, job: Job, invalid: str | None, running: list[Record], now: int) -> Message:
+    """Return a job's row as the interface's type Job, with null for unknown fields.
+
+    `running`: live runs of all jobs.
+    """
+    from jobqueued.control.views import views
+    from jobqueued.core.explain.attention import is_over
+
+    stats = _stats(paths, job.id)
+    had_some = next(_records(paths, job.id), None) is not None
+    live = [record for record in running if record["job"] == job.id]
+    starts = job.next_starts(now, 1) if job.enabled and not invalid else []
+    over = is_over(job, next(iter(starts), None), had_some=had_some)
+    return views.job_row(job, views.Standing(
+        running=len(live), invalid=invalid, is_over=over, has_missed=stats.last_state is None,
+        last_state=stats.last_state, last_failover=stats.by_failover,
+        last_run=None if stats.last_run is None else to_text(stats.last_run),
+        failing_since=None if stats.failing_since is None else to_text(stats.failing_since),
+        next=to_text(starts[0]) if starts else None,
+    ))  # fmt: skip
+
+
+def _stats(paths: Paths, job: str) -> JobStats:
+    """Return the counters from the newest records: the last result, and whether the job fails."""
+    from jobqueued.core.records import recollection
+    from jobqueued.model.saved import JobStats
+
+    ended = (record for record in _records(paths, job) if record["started"] and recollection.is_final(record))
+    stats = JobStats()
+    for record in sorted(islice(ended, _COUNTED), key=lambda record: str(record["ended"] or record["started"])):
+        stats = recollection.counted(stats, recollection.run_of(record), 0, record)
+    return stats

@@ -1,0 +1,170 @@
+"""A forecast in a file, and what came of it by the record files."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Collection, Iterable, Mapping
+from contextlib import suppress
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from jobqueued.base.instants import SECOND, to_instant, to_text
+from jobqueued.base.text import printable
+from jobqueued.child.contract import atomic_file
+from jobqueued.child.contract.tuples import NamedTuple
+from jobqueued.control.protocol.varlink import Message
+from jobqueued.core.records.recollection import began, run_of
+from jobqueued.core.records.record_checks import Damaged
+from jobqueued.ctl.base.client import Refused
+from jobqueued.foresight import calibration
+from jobqueued.foresight.calibration import Forecast, Verdict
+from jobqueued.model.job import Job
+from jobqueued.model.run import RunId
+from jobqueued.settings.paths import Paths
+from jobqueued.state import record_files
+
+_LAST = 10**10 * SECOND
+"""No forecast goes beyond: the year 2286."""
+
+
+class Kept(NamedTuple):
+    """A forecast, the instants (ns) between which it holds, and of how many futures it was made."""
+
+    since: int
+    until: int
+    draws: int
+    forecast: Forecast
+    spread: Mapping[str, int]
+    """By job, its part of `spread` (ns), where it has one."""
+
+    def lateness(self) -> dict[str, dict[int, Message]]:
+        """By job and planned start, by how many seconds that is expected to be late, and the band of it."""
+        found: dict[str, dict[int, Message]] = {}
+        for name, expected in self.forecast.items():
+            spread = self.spread.get(name, 0)
+            found[name] = {
+                it.due + spread: {
+                    "late": (it.middle - spread) / SECOND, "least_late": (it.low - spread) / SECOND,
+                    "most_late": (it.high - spread) / SECOND,
+                } for it in expected
+            }  # fmt: skip
+        return found
+
+
+def spread_of(jobs: Iterable[Job]) -> dict[str, int]:
+    """The parts of `spread` of those jobs that have one."""
+    return {job.id: job.offset for job in jobs if job.offset}
+
+
+def save(path: Path, kept: Kept) -> None:
+    """Write a forecast, in the place of an older one; Refused."""
+    document = {
+        "version": calibration.VERSION, "since": to_text(kept.since), "until": to_text(kept.until),
+        "draws": kept.draws, "jobs": calibration.to_document(kept.forecast),
+        "spread": {name: offset // SECOND for name, offset in kept.spread.items()},
+    }  # fmt: skip
+    try:
+        atomic_file.replace(str(path.absolute()), json.dumps(document).encode())
+    except OSError as error:
+        raise Refused(f"cannot write {printable(str(path))}: {error.strerror}") from None
+
+
+def keep(paths: Paths, kept: Kept) -> None:
+    """Keep a forecast in the state directory; the one there becomes that of the day before, once half of it is over.
+    Refused.
+    """
+    try:
+        before = read(paths.forecast)
+        if kept.since >= (before.since + before.until) // 2:
+            os.replace(paths.forecast, paths.forecast_before)
+    except Refused:
+        pass  # there is none, or a newer one is better
+    except OSError as error:
+        raise Refused(f"cannot write {printable(str(paths.forecast_before))}: {error.strerror}") from None
+    save(paths.forecast, kept)
+
+
+_DAILY = [f"{prefix}/share/jobqueued/jobqueued-forecast.yaml" for prefix in ("/usr", "/usr/local")]
+"""The job that keeps one each day, where a package, or `make install`, has put it."""
+
+
+def newest_over(paths: Paths) -> Kept:
+    """The forecast kept of the day before the newest, or the newest where there is no other; Refused."""
+    for path in (paths.forecast_before, paths.forecast):
+        if os.path.lexists(path):
+            return read(path)
+    daily = next((path for path in _DAILY if os.path.exists(path)), "")
+    raise Refused(
+        f"no forecast was saved in {printable(str(paths.state))}; to save one now: jobqueuectl simulate --keep; "
+        f"{f'to save one each day: cp {daily} /etc/jobqueue.d; ' if daily else ''}"
+        "to test a forecast of the past: --backtest yesterday"
+    )
+
+
+def save_runs(path: Path, found: Iterable[dict[str, Any]], jobs: Mapping[str, Job]) -> None:
+    """Write the runs of a future, a record a line, with the tags and commands of their jobs; Refused."""
+    try:
+        with open(path, "w") as file:
+            for record in found:
+                job = jobs[record["job"]]
+                file.write(json.dumps({**record, "tags": job.tags, "command": job.command}) + "\n")
+    except OSError as error:
+        raise Refused(f"cannot write {printable(str(path))}: {error.strerror}") from None
+
+
+def read(path: Path, only: Collection[str] | None = None) -> Kept:
+    """Read a forecast, or what it has of some jobs only; Refused."""
+    try:
+        document = json.loads(path.read_bytes())
+        if document["version"] != calibration.VERSION:
+            raise Refused(f"{printable(str(path))} is a forecast of another version; make a new one: simulate --save")
+        since, until = (to_instant(datetime.fromisoformat(document[name])) for name in ("since", "until"))
+        if not 0 <= since <= until <= _LAST:
+            raise ValueError
+        jobs = {name: rows for name, rows in document["jobs"].items() if only is None or name in only}
+        spread = {name: int(seconds) * SECOND for name, seconds in document.get("spread", {}).items()}
+        return Kept(since, until, int(document["draws"]), calibration.of_document(jobs), spread)
+    except OSError as error:
+        raise Refused(f"cannot read {printable(str(path))}: {error.strerror}") from None
+    except (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError):
+        raise Refused(f"{printable(str(path))} is not a forecast; simulate --save writes one") from None
+
+
+def came(paths: Paths, kept: Kept) -> dict[str, dict[int, int | None]]:
+    """By job and due time, when what the forecast speaks of began; None: it was skipped.  Of the rest nothing is known.
+
+    A skip that covers several due times is none of them but its first and last, as its record names these two only.
+    """
+    found: dict[str, dict[int, int | None]] = {}
+    for name in kept.forecast:
+        of_job: dict[int, int | None] = {}
+        for number in reversed(record_files.numbers(paths.logs, name)):
+            with suppress(Damaged):
+                document = record_files.checked(paths.logs, RunId(name, number))
+                run = run_of(document)
+                if run.queued < kept.since - SECOND:
+                    break
+                if run.trigger == "schedule":
+                    of_job[run.due] = began(document)
+                    of_job |= {} if run.last_due is None else {run.last_due: None}
+        found[name] = of_job
+    return found
+
+
+def verdict_document(kept: Kept, all_jobs: Verdict, verdicts: dict[str, Verdict]) -> Message:
+    """The verdicts as JSON."""
+    return {
+        "since": to_text(kept.since), "until": to_text(kept.until), "draws": kept.draws,
+        "foreseen": sum(map(len, kept.forecast.values())), **_told(all_jobs),
+        "exact": all_jobs.is_exact, "within": all_jobs.is_within,
+        "jobs": [{"job": name, **_told(it)} for name, it in calibration.worst(verdicts)],
+    }  # fmt: skip
+
+
+def _told(it: Verdict) -> Message:
+    return {
+        "compared": it.compared, "inside": it.inside, "error": it.error / SECOND, "steady": it.steady,
+        "steady_error": it.steady_error / SECOND,
+    }  # fmt: skip

@@ -1,0 +1,78 @@
+"""Simulate futures in parallel: each processor plays some of the draws in its own process."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, cast
+
+from jobqueued.base.instants import DAY
+from jobqueued.ctl.base.client import Refused
+from jobqueued.foresight.durations import Chance
+from jobqueued.foresight.futures import Host, play
+from jobqueued.foresight.tally import Tally
+
+if TYPE_CHECKING:
+    from multiprocessing.connection import Connection
+    from multiprocessing.context import ForkProcess
+
+_WORTH_IT = 100 * DAY
+"""Job time (ns, all jobs together) below which a single process is as fast."""
+
+
+def play_in_parallel(
+    host: Host, until: int, chances: Sequence[Chance], progress: Callable[[float], None] = lambda _: None, *,
+    keeps_starts: bool = False, first: Tally | None = None,
+) -> list[Tally]:  # fmt: skip
+    """Do the same as `foresight.futures.play`, but faster. Raises Refused.
+
+    `first` may stay empty: use the returned tallies.
+    """
+    workers = min(len(chances), len(os.sched_getaffinity(0)))
+    if workers < 2 or len(host.jobs) * (until - host.begin) < _WORTH_IT:
+        return play(host, until, chances, progress, keeps_starts=keeps_starts, first=first)
+    from multiprocessing import get_context
+
+    def work(number: int, out: Connection) -> None:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+        tally = None if number else first
+        out.send(play(host, until, chances[number::workers], out.send, keeps_starts=keeps_starts, first=tally))
+
+    fork = get_context("fork")
+    processes: list[ForkProcess] = []
+    pipes: dict[Connection, int] = {}
+    try:
+        for number in range(workers):
+            pipe, out = fork.Pipe(duplex=False)
+            processes.append(fork.Process(target=work, args=(number, out)))
+            processes[-1].start()
+            out.close()
+            pipes[pipe] = number
+        found = _gathered(pipes, progress)
+    finally:
+        for process in processes:
+            process.terminate()
+            process.join()
+    return [found[place % workers][place // workers] for place in range(len(chances))]
+
+
+def _gathered(pipes: dict[Connection, int], progress: Callable[[float], None]) -> dict[int, list[Tally]]:
+    """Collect the tallies of each process. Raises Refused if a process died."""
+    from multiprocessing.connection import wait
+
+    done, found = [0.0] * len(pipes), dict[int, list[Tally]]()
+    while len(found) < len(pipes):
+        for pipe in cast("list[Connection]", wait([pipe for pipe, number in pipes.items() if number not in found])):
+            try:
+                told = pipe.recv()
+            except EOFError:
+                raise Refused(
+                    "a process that simulated some of the draws died; to use less memory: --draws 1"
+                ) from None
+            if isinstance(told, float):
+                done[pipes[pipe]] = told
+                progress(sum(done) / len(pipes))
+            else:
+                found[pipes[pipe]] = told
+    return found

@@ -1,0 +1,241 @@
+"""The present host as the start of a simulation: job files, durations of runs, live and waiting runs."""
+
+from __future__ import annotations
+
+import os
+import random
+import time
+from collections.abc import Collection, Iterable, Mapping
+from contextlib import suppress
+from dataclasses import replace
+from datetime import datetime
+from pathlib import Path
+from typing import Any, cast
+
+from jobqueued.base.instants import to_instant
+from jobqueued.base.problem import Problem
+from jobqueued.base.replace import changed
+from jobqueued.base.text import printable
+from jobqueued.child.contract import atomic_file
+from jobqueued.child.contract.documents import Record
+from jobqueued.child.contract.tuples import NamedTuple
+from jobqueued.core.records.host_limits import HostLimits
+from jobqueued.core.records.recollection import is_final, run_of
+from jobqueued.core.records.record_checks import Damaged
+from jobqueued.core.records.usual import RECENT
+from jobqueued.core.runs.retries import Again, another
+from jobqueued.ctl.base import records
+from jobqueued.ctl.base.client import Refused, Unreachable, ask
+from jobqueued.ctl.files.job_files import read_files, settings_of
+from jobqueued.ctl.files.job_units import Unit, units
+from jobqueued.ctl.past.offline import is_hidden
+from jobqueued.foresight.durations import Chance, Durations, Sample, samples
+from jobqueued.foresight.futures import Host
+from jobqueued.foresight.partition import groups
+from jobqueued.host.capacity import host_has
+from jobqueued.jobdir import user_files
+from jobqueued.model.job import Job
+from jobqueued.model.run import Run, RunId
+from jobqueued.model.run_states import LIVE, PENDING, RunState
+from jobqueued.model.saved import Hold, JobStats, SavedJob, Skip
+from jobqueued.queue.admission import OUTPUT_DRAIN
+from jobqueued.queue.locks import claims_of
+from jobqueued.settings.paths import Paths
+from jobqueued.settings.settings import limits_of, machine_id
+from jobqueued.state import record_files
+
+_LOOKED_AT = 500
+"""Maximum newest records of a job that are searched for run durations; the others may be skips."""
+
+
+class Snapshot(NamedTuple):
+    """The host, and the facts that are missing.
+
+    `unknown`: jobs without a record of a duration. `without`: why live and waiting runs are unknown. `unread`: why
+    records can't be read. The last two are "" if all is known.
+    """
+
+    host: Host
+    unknown: list[str]
+    without: str
+    unread: str
+    problems: list[Problem]
+
+
+def snapshot(
+    paths: Paths, given: Mapping[str, int], default: int | None, only: Collection[str] | None = None
+) -> Snapshot:  # fmt: skip
+    """Read files and records, and ask the daemon for live and waiting runs.
+
+    `given`: job → duration (ns) of its runs. `default`: duration (ns) for jobs without a record. `only`: only these
+    jobs and the jobs that compete with them.
+    """
+    begin = time.time_ns()
+    jobs, limits, problems = host_of_files(paths)
+    if only is not None:
+        near = (group for group in groups(jobs, limits) if any(job.id in only for job in group))
+        jobs = tuple(job for group in near for job in group)
+    known = {job.id: _samples(paths, job.id, given) for job in jobs}
+    host = Host(begin=begin, jobs=jobs, limits=limits, durations=Durations(known, default))
+    unknown = sorted(job.id for job in jobs if not known[job.id])
+    without = ""
+    try:
+        host = _as_it_goes(paths, host)
+    except Unreachable as down:
+        without = down.seen
+    except Refused as refused:
+        without = refused.message
+    return Snapshot(host, unknown, without, unread(paths), problems)
+
+
+def unread(paths: Paths) -> str:
+    """Return why records can't be read, with the remedy, or "" if they can."""
+    if not is_hidden(paths.logs):
+        return ""
+    return f"{printable(str(paths.logs))} can't be read: permission denied; run this as root"
+
+
+def require_records(paths: Paths) -> None:
+    """Raise Refused if records can't be read."""
+    if why := unread(paths):
+        raise Refused(why)
+
+
+def host_of_files(paths: Paths) -> tuple[tuple[Job, ...], HostLimits, list[Problem]]:
+    """Return the host's valid jobs (with the jobs of users' files), its limits, and the problems of its files."""
+    reading, (config, _) = read_files(paths), settings_of(paths)
+    jobs = (*(job for job in reading.jobs if job.id not in reading.invalid), *_of_users(paths, config.zone))
+    return jobs, limits_of(config, "", *host_has()), reading.problems
+
+
+def _of_users(paths: Paths, timezone: str) -> list[Job]:
+    """Return the jobs from users' job files, as far as the caller may read them."""
+    found: list[Job] = []
+    with suppress(OSError):
+        for name in sorted(os.listdir(paths.state / user_files.DIRECTORY)):
+            if (file := user_files.UserFile.parse(name)) is not None:
+                text = atomic_file.content(str(paths.state / user_files.DIRECTORY / name))
+                found += user_files.jobs_of_text(file, text, timezone, machine_id()) or ()
+    return found
+
+
+def chance(seed: int, number: int) -> Chance:
+    """Return the source of random streams for one draw, by its number."""
+    return lambda name: random.Random(f"{seed}/{number}/{name}").random
+
+
+def _samples(paths: Paths, job: str, given: Mapping[str, int]) -> list[Sample]:
+    """Return the given duration of the job's runs, or the durations of its newest runs."""
+    return [Sample(given[job])] if job in given else known_samples(paths.logs, job)
+
+
+def known_samples(logs: Path, job: str) -> list[Sample]:
+    """Return the attempts of the newest runs of a job from their record files, oldest first.
+
+    Ignores damaged records.
+    """
+    found: list[list[Sample]] = []
+    for number in reversed(record_files.numbers(logs, job)[-_LOOKED_AT:]):
+        with suppress(Damaged):
+            found += filter(None, [samples(record_files.checked(logs, RunId(job, number)))])
+        if len(found) == RECENT:
+            break
+    return [sample for each in reversed(found) for sample in each]
+
+
+def _as_it_goes(paths: Paths, host: Host) -> Host:
+    """Return the host with the daemon's present state. Raises Unreachable or Refused."""
+    answer = ask(paths.control, "List")
+    jobs = {job.id: job for job in host.jobs}
+    ask(paths.control, "Notices")  # refused to users who see only own runs
+    slots = host.limits.max_running is not None
+    told = records.history(paths, {"states": sorted(LIVE | PENDING)})
+    runs = [_run(document, jobs[document["job"]], slots=slots) for document in told if document["job"] in jobs]
+    newest: dict[str, int] = {}
+    for run in runs:
+        newest[run.id.job] = max(run.id.number, newest.get(run.id.job, 0))
+    saved = [
+        _saved(paths, jobs[row["id"]], row, newest.get(row["id"], 0), host.begin)
+        for row in answer["jobs"] if row["id"] in jobs
+    ]  # fmt: skip
+    hold = None
+    if answer["held_by"] is not None:
+        hold = Hold(answer["held_by"], None if answer["held_until"] is None else _instant(answer["held_until"]))
+    return Host(
+        begin=host.begin, jobs=host.jobs, limits=host.limits, durations=host.durations, saved=tuple(saved),
+        runs=tuple(sorted(runs, key=lambda run: (run.queued, run.id))), hold=hold,
+    )  # fmt: skip
+
+
+def _run(document: Record, job: Job, *, slots: bool) -> Run:
+    """Return the run of an unfinished record, as the scheduler has it."""
+    so_far = document if document["attempts"] and not is_final(document) else None
+    run = changed(run_of(document), so_far=so_far)
+    if run.state is RunState.RETRYING and so_far is not None:
+        return _retrying(run, job, so_far)
+    if run.state not in LIVE:
+        return changed(run, pid=None, started=None, since=run.queued if run.state is RunState.WAITING else 0)
+    started = run.queued if run.started is None else run.started
+    ends_by = None if job.timeout is None else started + job.timeout + job.kill_grace + OUTPUT_DRAIN
+    return changed(
+        run, attempt=max(1, run.attempt), started=started, claims=claims_of(job, slots=slots), ends_by=ends_by
+    )
+
+
+def _retrying(run: Run, job: Job, so_far: Record) -> Run:
+    """Return a run that waits for its next attempt, with the time and kind that the scheduler has decided."""
+    last = so_far["attempts"][-1]
+    again = another(job, run, cast("Record", {**so_far, **last})) or Again(0, failover=False)
+    not_before = _instant(last["ended"]) + again.delay if last["ended"] else 0
+    return changed(run, pid=None, started=None, attempt=run.attempt + 1, failover=again.failover, not_before=not_before)
+
+
+def _saved(paths: Paths, job: Job, row: Mapping[str, Any], newest: int, begin: int) -> SavedJob:
+    until, settled, started = row["paused_until"], _instant(row["settled"]) if row.get("settled") else 0, 0
+    if job.max_runs is not None:
+        started = ask(paths.control, "Describe", job=job.id, runs=1)["stats"]["started"]
+    return SavedJob(
+        job=job.id, rhythm=job.rhythm, cursor=begin - job.offset, last_number=newest, owner=job.owner,
+        paused=row["paused"], paused_until=None if until is None else _instant(until),
+        settled=settled if settled > begin - job.offset else 0,
+        skips=tuple(Skip(_instant(start) - job.offset) for start in row["skips"]), stats=JobStats(started=started),
+    )  # fmt: skip
+
+
+def _instant(text: str) -> int:
+    return to_instant(datetime.fromisoformat(text))
+
+
+def with_files(
+    paths: Paths, found: Snapshot, directory: Path, given: Mapping[str, int], default: int | None
+) -> Snapshot:  # fmt: skip
+    """Return the snapshot with the files of a directory installed: each replaces the file of its name, or is added.
+
+    Its problems are errors, and the jobs and files in the directory that are not simulated.
+    """
+    reading, host = read_files(paths, (directory,)), found.host
+    problems = [it for it in reading.problems if it.severity == "error" or it.code in _UNPLAYED]
+    new = {job.id: job for job in reading.jobs if job.id not in reading.invalid}
+    names = {Path(unit.file).name for unit in units(paths, (directory,)) if isinstance(unit, Unit)}
+    kept = [job for job in host.jobs if Path(job.file).name not in names]
+    problems += [_twice(job, new[job.id]) for job in kept if job.id in new]
+    known = {**host.durations.known}
+    for name in new.keys() - known.keys():
+        known[name] = _samples(paths, name, given)
+    other = replace(host.with_jobs([*kept, *new.values()]), durations=Durations(known, default))
+    unknown = sorted(job.id for job in other.jobs if not known[job.id])
+    return found._replace(host=other, unknown=unknown, problems=problems)
+
+
+_UNPLAYED = {"JQ401", "JQ402", "JQ404", "JQ503", "JQ504", "JQ505"}
+"""Codes for jobs that will not run on this host, and for files that are unread or masked."""
+
+
+def _twice(old: Job, new: Job) -> Problem:
+    message = f"found {new.id}, which {old.file} has; accepted: an id that no other file has"
+    return Problem(new.file, new.line, 0, "", message, "error", new.id, "JQ213")
+
+
+def is_unreadable(problems: Iterable[Problem]) -> bool:
+    """Return whether a problem prevents a file from being accepted."""
+    return any(problem.severity == "error" for problem in problems)

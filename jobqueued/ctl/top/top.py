@@ -1,0 +1,225 @@
+"""jobqueuectl top: show the present usage of live runs and the host, the waiting runs, and keys to act on them."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import select
+import signal
+import sys
+import termios
+import time
+import tty
+from collections.abc import Callable, Iterator
+from functools import cache, partial
+
+import click
+from rich.console import ConsoleDimensions
+from rich.live import Live
+
+from jobqueued.control.protocol.varlink import Message
+from jobqueued.ctl.base import completion
+from jobqueued.ctl.base.client import Stream, Unreachable, ask, own_only, warn_of_own_only
+from jobqueued.ctl.base.terminal import json_option, print_json, rich_console
+from jobqueued.ctl.past import offline
+from jobqueued.ctl.top.top_screen import Screen, queue
+from jobqueued.ctl.top.top_view import HIDDEN, ORDERS, UNKNOWN, View
+from jobqueued.model.job import Now
+from jobqueued.settings.paths import Paths
+
+_STDOUT = 1
+_SHARE = 20
+"""After a call for the queue, top waits this many times the duration of the call, and at least for the next frame."""
+_KEYS = {
+    "\x1b[A": "up", "\x1b[B": "down", "\x1bOA": "up", "\x1bOB": "down", "\x1b[5~": "page up", "\x1b[6~": "page down",
+    "\x1b": "escape", "\r": "enter", "\n": "enter", "\x7f": "backspace", "\b": "backspace",
+}  # fmt: skip
+_KEY = re.compile(r"\x1b(?:\[[0-9;]*[A-Za-z~]|O[A-Z])?|.", re.DOTALL)
+
+
+@click.command()
+@click.argument("jobs", nargs=-1, metavar="[JOB]...", shell_complete=completion.jobs)
+@click.option("--sort", type=click.Choice(list(ORDERS)), default="cpu", show_default=True, help="Sort runs by this "
+              "figure.")  # fmt: skip
+@click.option("--once", is_flag=True, help="Print the figures once and exit.  This is the default if stdout is not a "
+              "terminal.")  # fmt: skip
+@json_option
+@click.pass_obj
+def top(paths: Paths, jobs: tuple[str, ...], sort: str, once: bool, as_json: bool) -> None:
+    """Show what live runs use and which runs wait.
+
+    For each live run of the JOBs, or of all jobs, it shows CPU (100 % is one core), memory, tasks and disk I/O.  The
+    limits of the run are shown with its usage.  The progress of a run assumes that it takes as long as its job usually
+    does.  Usage is measured in the run's cgroup.  For a run without a cgroup, at most 2,000 of its processes are
+    measured; > marks a run that has more.  Below are the waiting runs, with the runs that they wait for.  While the
+    daemon is down, jobqueuectl measures the live runs itself.
+
+    On a terminal, the arrow keys mark a run.  Enter follows its output, w explains why it waits, x stops it, r runs its
+    job again and p pauses its job.  / filters by name, tag:db, user:alice or state:running.  c, m, i, t and s sort by
+    CPU, memory, I/O, tasks and start.  n lists incidents, ? lists all keys and q quits.
+
+    \b
+    Examples:
+      jobqueuectl top --sort memory
+      jobqueuectl top --json | jq '.runs[] | {run, cpu: .now.cpu}'
+    """
+    view, look = View(jobs, sort, cache(partial(_user_of_daemon, paths))), partial(queue, paths, frozenset(jobs))
+    _require(paths, jobs)
+    if as_json or once or not sys.stdout.isatty() or rich_console().is_dumb_terminal:
+        with contextlib.closing(_source(paths)) as source:
+            frame = view.take(source.frame(), source.note)
+            if isinstance(source, _Daemon):
+                warn_of_own_only(paths.control)
+            waits = view.take_queue(look() if isinstance(source, _Daemon) else UNKNOWN)
+        print_json({**frame, **waits}) if as_json else rich_console().print(view.shown())
+    else:
+        with contextlib.suppress(KeyboardInterrupt), _keys() as keys:
+            _refresh(paths, view, look, keys)
+
+
+def _user_of_daemon(paths: Paths) -> str:
+    """Return the name of the daemon's user, from the owner of its directories, for filters by user."""
+    from jobqueued.child.contract.trust import name_of
+    from jobqueued.ctl.files.job_units import user_of_daemon
+
+    return name_of(user_of_daemon(paths))
+
+
+def _require(paths: Paths, jobs: tuple[str, ...]) -> None:
+    """Raise Refused if a job, and every run of it, is unknown or hidden from the caller."""
+    with contextlib.suppress(Unreachable):
+        for job in jobs:
+            ask(paths.control, "History", job=job, states=None, limit=1)
+
+
+def _refresh(paths: Paths, view: View, waits: Callable[[], Message], keys: int | None) -> None:
+    """Show frame after frame until the user quits; frames come from the daemon whenever it answers."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that the terminal is restored
+    signal.signal(signal.SIGTSTP, signal.SIG_IGN)  # its default would not restore it
+    source, screen, look = _source(paths, lasts=True), Screen(paths, view), 0.0
+    with Live(console=rich_console(), screen=True, auto_refresh=False) as live:
+        while True:
+            ready = _ready([keys, source.descriptor], source.patience)
+            if keys in ready and not all(map(screen.press, _pressed(keys))):
+                return
+            if source.descriptor in ready or (source.descriptor is None and not ready):
+                try:
+                    view.take(source.frame(), source.note)
+                    look = _look(view, waits, screen, look) if isinstance(source, _Daemon) else 0.0
+                except Unreachable:
+                    source = _Local(paths)
+                if isinstance(source, _Local):
+                    view.take_queue(UNKNOWN)
+                    with contextlib.suppress(Unreachable):
+                        source = _Daemon(paths, lasts=True)
+            elif not ready:
+                view.note = "the daemon does not answer; these are its last figures"
+            width, height = os.get_terminal_size(_STDOUT)  # $COLUMNS and $LINES may be outdated
+            width, height = width or 80, height or 24  # a serial console reports 0
+            live.console.size = ConsoleDimensions(width, height)
+            live.update(screen.shown(width, height), refresh=True)
+
+
+def _look(view: View, waits: Callable[[], Message], screen: Screen, at: float) -> float:
+    """Refresh the open page, and call for the queue if it is time; return when to call again (s, CLOCK_MONOTONIC)."""
+    begin = time.monotonic()
+    screen.refresh()
+    if begin < at:
+        return at
+    with contextlib.suppress(click.ClickException):  # without permission, top shows no queue
+        view.take_queue(waits())
+    return begin + _SHARE * (time.monotonic() - begin)
+
+
+def _pressed(keys: int | None) -> list[str]:
+    """Return the pressed keys, or [""] if the terminal was closed."""
+    data = os.read(keys, 256) if keys is not None else b""
+    return [_KEYS.get(key, key) for key in _KEY.findall(data.decode(errors="replace"))] or [""]
+
+
+def _ready(descriptors: list[int | None], patience: int) -> list[int]:
+    """Wait until a descriptor is readable, at most `patience` milliseconds; return the readable ones."""
+    poll = select.poll()
+    for descriptor in descriptors:
+        if descriptor is not None:
+            poll.register(descriptor, select.POLLIN)
+    return [descriptor for descriptor, _bits in poll.poll(patience)]
+
+
+@contextlib.contextmanager
+def _keys() -> Iterator[int | None]:
+    """Make the terminal pass on each key at once, without Enter; yields None if stdin is not a terminal."""
+    if not sys.stdin.isatty():
+        yield None
+        return
+    descriptor = sys.stdin.fileno()
+    before = termios.tcgetattr(descriptor)
+    tty.setcbreak(descriptor)
+    try:
+        yield descriptor
+    finally:
+        termios.tcsetattr(descriptor, termios.TCSADRAIN, before)
+
+
+class _Daemon:
+    """Frames from the daemon, one per second; `lasts`: the first frame also has the history."""
+
+    patience = 5000
+
+    def __init__(self, paths: Paths, *, lasts: bool) -> None:
+        self._stream = Stream(paths.control, "Usage", history=lasts)
+        self.descriptor: int | None = self._stream.fileno()
+        self.note = own_only(paths.control)
+
+    def frame(self) -> Message:
+        return self._stream.answer()
+
+    def close(self) -> None:
+        self._stream.__exit__()
+
+
+class _Local:
+    """Frames that this program measures while the daemon is down."""
+
+    descriptor: int | None = None
+    patience = 1000
+
+    def __init__(self, paths: Paths) -> None:
+        from jobqueued.control.calls.monitor import Monitor
+        from jobqueued.runs.run_directory import RunDirectory
+
+        self.note = HIDDEN if offline.is_hidden(paths.runs) else "measured here"
+        self._frame = ""
+        self._monitor = Monitor(lambda: offline.processes(paths), RunDirectory(paths.runs, paths.logs), self._keep)
+        self._monitor.join(0, False, _now())
+
+    def _keep(self, _ticket: int, text: str) -> bool:
+        self._frame = text
+        return True
+
+    def frame(self) -> Message:
+        self._frame = ""
+        while not self._frame:
+            at, now = self._monitor.at, _now()
+            if at is not None and not self._monitor.has_more and at > now.mono:
+                time.sleep((at - now.mono) / 1e9)
+            self._monitor.turn(_now())
+        frame: Message = json.loads(self._frame)
+        return frame
+
+    def close(self) -> None:
+        pass
+
+
+def _source(paths: Paths, *, lasts: bool = False) -> _Daemon | _Local:
+    try:
+        return _Daemon(paths, lasts=lasts)
+    except Unreachable as down:
+        offline.explain(paths, down)
+        return _Local(paths)
+
+
+def _now() -> Now:
+    return Now(time.time_ns(), time.monotonic_ns())

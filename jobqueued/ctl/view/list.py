@@ -1,0 +1,189 @@
+"""jobqueuectl list: all jobs, one per line; from job files and records while the daemon is down."""
+
+from __future__ import annotations
+
+import gc
+import time
+from collections.abc import Callable
+from fnmatch import fnmatchcase
+from functools import cache
+from typing import Any
+
+import click
+
+from jobqueued.base.text import printable
+from jobqueued.control.protocol.varlink import Message
+from jobqueued.ctl.base import completion, hold_messages
+from jobqueued.ctl.base.client import Refused, Unreachable, ask, removed
+from jobqueued.ctl.base.table import Cell, Text
+from jobqueued.ctl.base.terminal import Columns, distance, json_option, local, print_json, print_values, styled
+from jobqueued.ctl.base.whole_names import owned, print_found
+from jobqueued.ctl.past import failed_submissions
+from jobqueued.settings.paths import Paths
+
+
+@click.command("list")
+@click.argument("names", nargs=-1, metavar="[JOB|GLOB]...", shell_complete=completion.jobs)
+@click.option("--sort", type=click.Choice(("name", "next", "last")), default="name", show_default=True, metavar="BY",
+              help="Sort by name, next start or last start.")  # fmt: skip
+@click.option("-t", "--tag", "tags", multiple=True, metavar="T", help="List only jobs with this tag.  Repeat to "
+              "require several tags.")  # fmt: skip
+@click.option("--failed", is_flag=True, help="List only jobs that need attention: Failed, Invalid, Missed, Outdated, "
+              "late, overdue.")  # fmt: skip
+@click.option("--files", is_flag=True, help="Show the file and line of each job, and the drop-ins of the file.")
+@click.option("--tsv", is_flag=True, help="Print tab-separated values for scripts, without headings.")
+@json_option
+@click.pass_obj
+def list_jobs(
+    paths: Paths, names: tuple[str, ...], sort: str, tags: tuple[str, ...], failed: bool, files: bool, tsv: bool,
+    as_json: bool,
+) -> None:  # fmt: skip
+    """List the jobs, one per line.
+
+    Without arguments, all jobs are listed; else the jobs whose id is a JOB or matches a GLOB.  If no job is named
+    batch, `jobqueuectl list batch` shows host/batch and alice/batch, and names them on standard error.
+
+    STATUS shows the state of the job, and whether one of its runs is late or the job is overdue: it has not succeeded
+    for longer than its `expect`.  A job is Outdated if its fleet uses a newer definition of the job than the files of
+    this host.  For a submission with several runs, STATUS also counts the runs that are done and those that failed.
+
+    NEXT is the next start by the clock.  If a pause has an end, NEXT is the first start after the pause.  LAST is the
+    start of the last run that ended, and ENDED is the result of that run.
+
+    Standard error shows whether the host is on hold.  With --failed, it also names overdue jobs that are in no file,
+    and finished submissions with a run that failed in the last 24 hours.
+
+    With --files, the table shows the file and line of each job.  For each key of one job: `show --origin JOB`.
+
+    With --tsv, every line has the same columns.  NEXT and LAST are in RFC 3339 and UTC, and a missing value is an empty
+    field.  Later versions may append columns.
+
+    While the daemon is down, the list is made from job files, records and live runs.  It then lacks pauses and waiting
+    runs.
+
+    Exits 1 if you name jobs and none of them is listed.
+
+    \b
+    Examples:
+      jobqueuectl list --sort next 'nightly-*'
+      jobqueuectl list --failed --tag backup
+      jobqueuectl list --failed --tsv | cut -f1 | xargs -n1 jobqueuectl run
+      jobqueuectl list --json | jq -r '.jobs[] | select(.status == "Failed") | .id'
+    """
+    gc.disable()  # a long reply lives to the end, and each collection would scan it
+    click.get_current_context().call_on_close(gc.enable)
+    try:
+        answer = ask(paths.control, "List")
+    except Unreachable as down:
+        answer = _from_files(paths, down)
+    names, known = _whole_names(answer["jobs"], names), {job["id"] for job in answer["jobs"]}
+    answer["jobs"] = _chosen(answer["jobs"], names, set(tags), failed=failed)
+    answer["jobs"].sort(key=ORDERS[sort])
+    gone = _removed(paths, names, known) if not tags and (failed or not answer["jobs"]) else ""
+    if names and not answer["jobs"]:
+        raise Refused(gone or f"no such job: {printable(' '.join(names))}; see: jobqueuectl list")
+    click.echo(gone, err=True, nl=bool(gone))
+    if as_json:
+        print_json(answer)
+        return
+    hold_messages.warn_of_hold(answer)
+    if tsv:
+        print_values([job[key] for key in _VALUES] for job in answer["jobs"])
+        return
+    (PLACES if files else JOBS).print(answer["jobs"])
+
+
+def _place(job: Message) -> tuple[str, ...]:
+    return job["id"], f"{job['file']}:{job['line']}", ", ".join(job["drop_ins"]) or "-"
+
+
+PLACES = Columns(("JOB", "DEFINED IN", "DROP-INS"), _place)
+_when = cache(distance)
+"""Format the distance to an instant; cached, because many jobs are due at the same instant."""
+
+
+def _cells(job: Message) -> tuple[Cell, ...]:
+    return (
+        job["id"],
+        _status(job),
+        _when(job["next"]),
+        _when(job["last_run"]),
+        styled("by failover", "retrying") if job["last_failover"] else styled(job["last_state"]),
+        str(job["priority"]),
+        ", ".join(map(rhythm, job["schedule"])) or "-",
+        job["description"],
+    )
+
+
+JOBS = Columns(
+    ("JOB", "STATUS", "NEXT", "LAST", "ENDED", "PRIORITY", "SCHEDULE", "DESCRIPTION"), _cells,
+    keep=("JOB", "STATUS", "NEXT", "LAST"),
+)  # fmt: skip
+_VALUES = ("id", "status", "next", "last_run", "last_state", "priority", "schedule", "description")
+_FAILED = {"Failed", "Invalid", "Missed", "Outdated"}
+_TROUBLES = ("failing_since", "late", "overdue_since")
+
+
+def _status(job: Message) -> Text:
+    """Return the status of a job, with the progress of a batch, and whether a run is late or the job is overdue."""
+    more = [hold_messages.progress(job["batch"])] if job.get("batch") else []
+    more += [word for word, fact in (("late", job["late"]), ("overdue", job["overdue_since"])) if fact]
+    is_wrong = job["late"] or job["overdue_since"]
+    return styled(", ".join([job["status"], *more]), "retrying" if is_wrong else job["status"])
+
+
+ORDERS: dict[str, Callable[[Message], Any]] = {
+    "name": lambda job: job["id"],
+    "next": lambda job: (job["next"] is None, job["next"], job["id"]),
+    "last": lambda job: (job["last_run"] or "", job["id"]),
+}
+
+
+def _whole_names(jobs: list[Message], names: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the names; a name without a job becomes the ids of users' jobs that end with it, which stderr shows."""
+    ids, found = [job["id"] for job in jobs] if names else [], list[str]()
+    for name in names:
+        if "/" in name or any(fnmatchcase(one, name) for one in ids):
+            found.append(name)
+            continue
+        if those := owned(name, ids):
+            print_found(name, those)
+        found += those or [name]
+    return tuple(found)
+
+
+def _chosen(jobs: list[Message], names: tuple[str, ...], tags: set[str], *, failed: bool) -> list[Message]:
+    """Return the jobs that match a name (if any is given), have all tags, and need attention if `failed`."""
+    return [
+        job
+        for job in jobs
+        if (not names or any(fnmatchcase(job["id"], name) for name in names))
+        and tags.issubset(job.get("tags", ()))
+        and (not failed or job["status"] in _FAILED or any(map(job.get, _TROUBLES)))
+    ]
+
+
+def _removed(paths: Paths, names: tuple[str, ...], known: set[str]) -> str:
+    """Return a line for each overdue job in no file and each ended submission that failed in the last day.
+
+    `names`: only jobs and submissions with one of these names.
+    """
+    found = removed(paths.control).items()
+    overdue = [it for job, it in found if not names or any(fnmatchcase(job, name) for name in names)]
+    return "\n".join([*overdue, *failed_submissions.lines(paths, known, names)])
+
+
+def rhythm(text: str) -> str:
+    """Format a trigger of a job; an `at` is shown in the local zone."""
+    return f"at {local(text[3:])}" if text.startswith("at 2") else text
+
+
+def _from_files(paths: Paths, down: Unreachable) -> Message:
+    from jobqueued.ctl.past import offline
+
+    jobs = offline.jobs(paths)
+    if not jobs:
+        raise Unreachable(f"{down.message}\nNo jobs can be read from {printable(str(paths.jobs))} either.")
+    offline.explain(paths, down, "pauses or waiting runs")
+    now, live = time.time_ns(), offline.live(paths)
+    return {"jobs": [offline.job_row(paths, job, invalid, live, now) for job, invalid in jobs]}

@@ -1,0 +1,249 @@
+"""jobqueuectl logs: print the output of a run, and follow the output as it grows."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from heapq import merge
+from operator import itemgetter
+from typing import Any
+
+import click
+
+from jobqueued.base.text import counted, printable, size
+from jobqueued.child.contract.documents import Record
+from jobqueued.ctl.base import completion
+from jobqueued.ctl.base.arguments import run_id
+from jobqueued.ctl.base.client import Refused, Unreachable
+from jobqueued.ctl.base.output import CHUNK, Copy, Lines, Sink, Source, beginning_of_last, source_of
+from jobqueued.ctl.base.records import history, result
+from jobqueued.ctl.base.terminal import distance, json_option, local, reaching
+from jobqueued.ctl.base.waiting import Interrupted
+from jobqueued.ctl.base.whole_names import by_whole_name
+from jobqueued.ctl.past import offline
+from jobqueued.ctl.past.follow import follow as follow_run
+from jobqueued.model.run import RunId
+from jobqueued.model.run_states import LIVE, PENDING, RunState
+from jobqueued.settings.paths import Paths
+from jobqueued.state import record_files
+
+_OPEN = LIVE | PENDING
+_UNBOUNDED = 1 << 62
+_LOOK = 2.0
+"""Seconds between two checks for the next run of a job."""
+_ALL = {"offset": 0, "bytes": _UNBOUNDED}
+"""Place of an attempt's output if the record has none."""
+
+
+@click.command()
+@click.argument("name", metavar="RUN|JOB", shell_complete=completion.jobs_or_runs)
+@click.option("-f", "--follow", is_flag=True, help="Follow the output until the run ends; exit 0 if the run succeeded, "
+              "else 1.")  # fmt: skip
+@click.option("-n", "--lines", type=click.IntRange(0), metavar="N", help="Start at the last N lines.")
+@click.option("-a", "--attempt", type=click.IntRange(1), metavar="N", help="Print only the output of attempt N.")
+@click.option("-c", "--colour", "--color", is_flag=True, help="Keep the job's colours on a terminal.")
+@json_option
+@click.pass_obj
+def logs(paths: Paths, /, name: str, as_json: bool, **options: Any) -> None:
+    """Print the output of a run or of a job's newest run.
+
+    For a JOB, the newest run that has output is chosen and named on standard error.  With -f, the newest run that
+    started and has not ended is followed, even while it waits for its next attempt.  If there is no such run, `logs -f`
+    waits for the next run of the job.
+
+    A pipe gets the output byte for byte.  On a terminal, control characters are escaped, so that no output can harm the
+    terminal.  All messages of `logs`, such as the run's result with -f, go to standard error.
+
+    With --json, each line of output is a JSON object: the `run`, its `text`, the `offset` of the line in all output of
+    the run, in bytes, and whether a `newline` ends the line.  A line of more than 48 KiB is cut.
+
+    `logs` also works while the daemon is down.
+
+    Exits 1 if there is no output.
+
+    \b
+    Examples:
+      jobqueuectl logs -f nightly-backup
+      jobqueuectl logs nightly-backup@142 | grep -i error
+      jobqueuectl logs -n 20 --attempt 1 nightly-backup@142
+    """
+    try:
+        record = by_whole_name(paths.control, name, lambda name: copied(paths, name, as_json=as_json, **options))
+    except KeyboardInterrupt:
+        raise Interrupted(
+            f"a live run of {printable(name)} continues; see: jobqueuectl show {printable(name)}"
+        ) from None
+    if options["follow"]:
+        click.echo(f"{record['run']} {result(record)}", err=True)
+        sys.exit(record["state"] != "succeeded")
+
+
+def copied(
+    paths: Paths, name: str, *, follow: bool, lines: int | None = None, attempt: int | None = None,
+    colour: bool = False, as_json: bool = False,
+) -> Record:  # fmt: skip
+    """Copy the output of a run, to the run's end if `follow`; return its record."""
+    if "@" in name:
+        record = offline.find_record(paths, run_id(name))
+    else:
+        record = _live(paths, name) if follow else _newest(paths, name, follow=False)
+    run = RunId.parse(record["run"])
+    source = source_of(paths, run)
+    excerpt = Excerpt(source, record, attempt, Lines(run) if as_json else Copy(colour=colour))
+    is_open = record["state"] in _OPEN
+    try:
+        excerpt.skip_to_last(lines)
+        excerpt.copy()
+    except FileNotFoundError:
+        if not (follow and is_open):
+            raise _no_output(paths, record) from None
+    if follow and is_open:
+        _announce(record, source)
+        record = follow_run(paths, run, source, excerpt.copy_if_any)
+    excerpt.close()
+    _report_dropped(record)
+    return record
+
+
+def _newest(paths: Paths, job: str, *, follow: bool) -> Record:
+    """Return the newest run of a job with output; with `follow`, a live run counts too. Raises Refused."""
+    for record in _history(paths, job):
+        is_live = record["state"] in LIVE
+        has_output = record_files.whole_output(record)["file"] or (
+            record["state"] in _OPEN and _has_output(paths, record)
+        )
+        if has_output or (is_live and follow):
+            return _named(record)
+        if record["output"]["dropped"] or record["output"].get("error") or (is_live and _is_full(paths)):
+            click.echo(_no_output(paths, record).message, err=True)
+    raise Refused(f"no run of {printable(job)} has output")
+
+
+def _named(record: Record) -> Record:
+    click.echo(f"{record['run']}, {record['state']} {_when(record)}", err=True)
+    return record
+
+
+def _live(paths: Paths, job: str) -> Record:
+    """Return the newest run of a job that started and has not ended, or else the next one as soon as it starts."""
+    try:
+        known = _started(paths, job)
+        if known is None or known["state"] not in _OPEN:
+            last = f"; for the last: jobqueuectl logs {known['run']}" if known else ""
+            click.echo(printable(reaching(f"{job} has no live run; waiting for its next run{last}")), err=True)
+        found = known
+        while found is None or (found["state"] not in _OPEN and found == known):
+            time.sleep(_LOOK)
+            found = _started(paths, job)
+    except Unreachable:
+        return _newest(paths, job, follow=True)
+    return _named(found)
+
+
+def _started(paths: Paths, job: str) -> Record | None:
+    """Return the newest run of a job that has started, live or not, or None."""
+    return next((record for record in _begun(paths, job) if record["started"]), None)
+
+
+def _begun(paths: Paths, job: str) -> Iterator[Record]:
+    """Yield the runs of a job that started or ended, newest first."""
+    retrying = history(paths, {"job": job, "states": ["retrying"]})
+    return merge(retrying, history(paths, {"job": job}), key=itemgetter("number"), reverse=True)
+
+
+def _history(paths: Paths, job: str) -> Iterator[Record]:
+    try:
+        yield from _begun(paths, job)
+    except Unreachable as down:
+        offline.require_record(paths, down, job)
+        offline.explain(paths, down)
+        yield from offline.history(paths, job)
+
+
+def _when(record: Record) -> str:
+    if record["ended"] is None and record["started"] is not None:
+        return f"since {local(record['started'])}"
+    return distance(record["ended"] or record["queued"])
+
+
+def _has_output(paths: Paths, record: Record) -> bool:
+    try:
+        return source_of(paths, RunId.parse(record["run"])).size() > 0
+    except (FileNotFoundError, Refused):
+        return False
+
+
+class Excerpt:
+    """The chosen part of the output, copied as it grows."""
+
+    def __init__(self, source: Source, record: Record, attempt: int | None, sink: Sink) -> None:
+        self._source, self._sink = source, sink
+        self._place, self._end = (0, _UNBOUNDED) if attempt is None else _bounds(record, attempt)
+
+    def skip_to_last(self, lines: int | None) -> None:
+        """Skip everything but the last lines of the output so far. Raises FileNotFoundError."""
+        if lines is not None:
+            end = min(self._end, self._source.size())
+            self._place = beginning_of_last(self._source, lines, self._place, end)
+
+    def copy(self) -> None:
+        """Copy the output so far. Raises FileNotFoundError."""
+        while data := self._source.read(self._place, min(CHUNK, self._end - self._place)):
+            self._sink.write(data, self._place)
+            self._place += len(data)
+
+    def copy_if_any(self) -> None:
+        """Copy the output so far; do nothing if there is none."""
+        with suppress(FileNotFoundError):
+            self.copy()
+
+    def close(self) -> None:
+        """Close the sink."""
+        self._sink.close()
+
+
+def _bounds(record: Record, attempt: int) -> tuple[int, int]:
+    """Return the begin and end of an attempt's output (bytes).
+
+    A live attempt begins after all others and has no end.
+    """
+    pieces = {known["attempt"]: known.get("output", _ALL) for known in record["attempts"]}
+    if attempt in pieces:
+        offset = pieces[attempt]["offset"]
+        return offset, offset + pieces[attempt]["bytes"]
+    if record["state"] in LIVE and attempt == len(pieces) + 1:
+        return max((piece["offset"] + piece["bytes"] for piece in pieces.values()), default=0), _UNBOUNDED
+    count = counted(len(pieces) + (record["state"] in LIVE), "attempt")
+    raise Refused(f"{record['run']} has no attempt {attempt}, only {count}")
+
+
+def _no_output(paths: Paths, record: Record) -> Refused:
+    lost = record["state"] in LIVE and _is_full(paths)
+    reason = f"its output is dropped while {paths.logs} is full" if lost else record_files.no_output(record)
+    return Refused(printable(f"no output of {record['run']}: {reason}"))
+
+
+def _is_full(paths: Paths) -> bool:
+    """Return whether the file system of the output is full; False if this user can't see it."""
+    with suppress(OSError):
+        return not os.statvfs(paths.logs).f_bavail
+    return False
+
+
+def _announce(record: Record, source: Source) -> None:
+    """Print on stderr why no output may come for a while."""
+    if record["state"] == RunState.RETRYING:
+        click.echo(f"{record['run']} waits for its next attempt", err=True)
+    elif record["state"] in PENDING:
+        click.echo(f"{record['run']} has not started yet", err=True)
+    if source.watched is None:
+        click.echo("no permission to read its output file: the rest follows when the run ends", err=True)
+
+
+def _report_dropped(record: Record) -> None:
+    if dropped := record["output"]["dropped"]:
+        cause = record["output"].get("error") or "output_limit reached"
+        click.echo(printable(f"another {size(dropped)} of output dropped: {cause}"), err=True)

@@ -1,0 +1,412 @@
+"""jobqueuectl show: a job with its newest runs, or one run; from the files while the daemon is down."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from jobqueued.base.text import counted, duration, printable, size, slurm_job
+from jobqueued.child.contract.documents import Record, TriggeredBy
+from jobqueued.child.hooks.telemetry import SAMPLE
+from jobqueued.control.protocol.varlink import Message
+from jobqueued.control.views.definitions import definition
+from jobqueued.ctl.base import completion, hold_messages
+from jobqueued.ctl.base.arguments import run_id
+from jobqueued.ctl.base.client import Unreachable, ask
+from jobqueued.ctl.base.records import elapsed, exit_status, print_runs, reason
+from jobqueued.ctl.base.table import Text
+from jobqueued.ctl.base.terminal import (
+    json_option,
+    local,
+    localised,
+    moment,
+    print_facts,
+    print_json,
+    print_line,
+    print_table,
+    styled,
+)
+from jobqueued.ctl.base.whole_names import by_whole_name
+from jobqueued.ctl.past import offline
+from jobqueued.model import submission
+from jobqueued.model.job import Job
+from jobqueued.model.notify import CHANNELS
+from jobqueued.settings.paths import Paths
+from jobqueued.state import record_files
+
+if TYPE_CHECKING:
+    from jobqueued.ctl.files.origins import Origin
+
+Fact = tuple[str, str | Text | None]
+
+
+@click.command()
+@click.argument("name", metavar="JOB|JOB@N", shell_complete=completion.jobs_or_runs)
+@click.option(
+    "-n", "--runs", type=click.IntRange(1, 1000), default=10, show_default=True, metavar="N", help="Show N runs of JOB."
+)
+@click.option("--origin", is_flag=True, help="Show the file and line of each key of JOB.")
+@json_option
+@click.pass_obj
+def show(paths: Paths, name: str, runs: int, origin: bool, as_json: bool) -> None:
+    """Show a job or one of its runs.
+
+    For a JOB: its status, its definition and its newest runs.  For a run, JOB@N: its command, times, result, CPU time
+    and memory, and the end of its output.  For a live run: also its present usage.
+
+    With --origin, the table shows where each key of the JOB is set: in its job file, in the `defaults` of that file, or
+    in a drop-in.  The files are read as they are now, which may differ from the definition in force.
+
+    While the daemon is down, the answer is made from job files, records and live runs.
+
+    Exits 1 if the job or the run does not exist.
+
+    \b
+    Examples:
+      jobqueuectl show nightly-backup
+      jobqueuectl show --origin nightly-backup
+      jobqueuectl show nightly-backup@142 --json
+    """
+    is_run = "@" in name
+    if origin and not is_run:
+        from jobqueued.ctl.files.origins import origins_of
+
+        _print_origins(name, origins_of(paths, name), as_json=as_json)
+    elif origin:
+        raise click.UsageError("--origin is about a JOB, not a run")
+    elif not is_run:
+        answer = by_whole_name(paths.control, name, lambda name: _job(paths, name, runs))
+        print_json(answer) if as_json else _print_job(answer)
+    else:
+        record = by_whole_name(paths.control, name, lambda name: offline.find_record(paths, run_id(name)))
+        print_json(record) if as_json else _print_record(record)
+
+
+def _print_origins(job: str, found: Sequence[Origin], *, as_json: bool) -> None:
+    if as_json:
+        print_json({"job": job, "origins": [each._asdict() for each in found]})
+    else:
+        print_table(("KEY", "FROM"), ((each.key, f"{each.file}:{each.line}") for each in found))
+
+
+def _job(paths: Paths, job: str, count: int) -> Message:
+    try:
+        return ask(paths.control, "Describe", job=job, runs=count)
+    except Unreachable as down:
+        defined, invalid = next((found for found in offline.jobs(paths) if found[0].id == job), (None, None))
+        runs = list(islice(offline.history(paths, job), count))
+        if defined is None and not runs:
+            raise offline.no_record(paths, down, job) from None
+        offline.explain(paths, down, "its counters, pauses or waiting runs")
+        if defined is None:
+            return {"runs": runs}
+        row = offline.job_row(paths, defined, invalid, offline.live(paths), time.time_ns())
+        return {"job": row, "definition": _plain(definition(defined)), "runs": runs}
+
+
+def _plain(document: Message) -> Message:
+    """The document as its JSON reads: with lists, not tuples."""
+    plain: Message = json.loads(json.dumps(document))
+    return plain
+
+
+# a job
+
+_SHOWN_APART = frozenset({"id", "description", "enabled"})
+_DEFAULTS = {**json.loads(json.dumps(definition(Job(id="", command="")))), "timezone": None}
+
+
+def _print_job(answer: Message) -> None:
+    if "job" in answer:
+        counters = _counters(answer["stats"]) if "stats" in answer else []
+        print_facts([*_status(answer["job"]), *_definition(answer["definition"]), *counters])
+        print_line("")
+    if answer["runs"]:
+        print_runs("RUN", "run", answer["runs"])
+
+
+def _status(job: Message) -> list[Fact]:
+    return [
+        ("job", job["id"]),
+        ("description", job["description"] or None),
+        ("status", styled(job["status"])),
+        ("progress", hold_messages.whole_progress(job["batch"]) if job.get("batch") else None),
+        ("invalid", job["invalid"]),
+        (
+            "paused",
+            f"{hold_messages.until(job['paused_until']).strip() or 'yes'}{hold_messages.resumed_by(job['id'])}"
+            if job["paused"]
+            else None,
+        ),
+        ("late now", counted(job["late"], "run") if job["late"] else None),
+        ("overdue", f"no success since {moment(job['overdue_since'])}" if job["overdue_since"] else None),
+        ("next", moment(job["next"]) if job["next"] else _no_next(job)),
+        ("skip-next", ", ".join(map(local, job["skips"] or [])) or None),
+        ("defined in", f"{job['file']}:{job['line']}" if job["file"] != submission.FILE else "a submission"),
+        ("drop-ins", ", ".join(job.get("drop_ins", ())) or None),
+    ]
+
+
+def _no_next(job: Message) -> str:
+    return "disabled" if not job["enabled"] else "none while paused" if job["paused"] else "-"
+
+
+def _definition(definition: Message) -> list[Fact]:
+    """The settings that differ from their defaults."""
+    left_out = _SHOWN_APART | (set() if definition.get("every") else {"anchor"})
+    left_out |= set() if definition.get("schedule") or definition.get("at") else {"timezone"}
+    left_out |= _OF_SUBMISSIONS if definition.get("submission") else set()
+    found = {key: value for key, value in definition.items() if key not in left_out and value != _DEFAULTS.get(key)}
+    return [(key.replace("_", " "), _setting(key, value)) for key, value in found.items()]
+
+
+def _setting(key: str, value: Any) -> str | None:
+    match value:
+        case _ if key in _AS:
+            return _AS[key](value)
+        case float():
+            return duration(value)
+        case list():
+            return ", ".join(map(_item, value))
+        case str():
+            return value
+    return json.dumps(value)
+
+
+def _item(item: Any) -> str:
+    """An item of a list as job files have it: ``database``, ``{name: tape, mode: shared}``."""
+    match item:
+        case {"name": name, "mode": "exclusive", **others} if not others:
+            return str(name)
+        case dict():
+            return f"{{{', '.join(f'{key}: {value}' for key, value in item.items())}}}"
+    return str(item)
+
+
+def _command(command: str | Sequence[str]) -> str:
+    return command if isinstance(command, str) else shlex.join(command)
+
+
+def _amounts(amounts: Mapping[str, Any]) -> str:
+    """Limits or resources in the units of job files: ``memory 512 MiB, cpu 0.5, cpu_time 1 h``."""
+    return ", ".join(f"{name} {_amount(name, value)}" for name, value in amounts.items() if value is not None)
+
+
+def _amount(name: str, value: Any) -> str:
+    if name == "cpu_time":
+        return duration(value)
+    return f"{value:g}" if name in _COUNTED or not isinstance(value, int) or value < 1024 else size(value)
+
+
+_COUNTED = ("cpu", "tasks", "open_files", "processes", "sigpending")
+
+
+def _escalation(it: Mapping[str, Any]) -> str:
+    return f"{counted(it['points'], 'point')} every {duration(it['every'])}"
+
+
+def _hooks(hooks: Sequence[Mapping[str, Any]]) -> str:
+    """``push-metrics at start, sample (every 1 min), end``"""
+    return "; ".join(f"{_command(hook['command'])} at {', '.join(_moments(hook))}" for hook in hooks)
+
+
+def _moments(hook: Mapping[str, Any]) -> list[str]:
+    every = f" (every {duration(hook['every'])})"
+    return [f"{moment}{every * (moment == SAMPLE)}" for moment in hook["at"]]
+
+
+def _late(it: bool | Mapping[str, float]) -> str:
+    return "yes" if it is True else "no" if not it else ", ".join(_bounds(it))
+
+
+def _bounds(it: Mapping[str, float]) -> Iterator[str]:
+    if "after" in it:
+        yield f"after {duration(it['after'])}"
+    if "level" in it:
+        yield f"level {it['level']:g}"
+
+
+def _notify(wish: Mapping[str, Any]) -> str:
+    """``email ops@example.org; on failure, recovery; again every 6 h``"""
+    told = [f"{channel} {_address(each)}" for channel in CHANNELS for each in wish[channel]]
+    again = [f"again every {duration(wish['remind'])}"] if wish["remind"] else []
+    sender = [f"from {wish['sender']}"] if wish["sender"] else []
+    return "; ".join((", ".join(told) or "nobody", f"on {', '.join(wish['on'])}", *again, *sender))
+
+
+def _environment(variables: Mapping[str, str]) -> str:
+    """``A=1 'B=two words'``; of many their number."""
+    if len(variables) > _MOST_VARIABLES:
+        return f"{len(variables)} variables; to see them: --json"
+    return shlex.join(f"{name}={value}" for name, value in variables.items())
+
+
+def _ping(ping: Mapping[str, Any]) -> str:
+    """``https://hc-ping.com/UUID, success https://example.org/ok; without output``"""
+    urls = [f"{event} {ping[event]}".removeprefix("url ") for event in _PINGED if ping.get(event)]
+    return f"{', '.join(urls)}{'' if ping.get('output', True) else '; without output'}"
+
+
+def _submission(it: tuple[Sequence[int] | None, Sequence[Sequence[str]], str]) -> str | None:
+    """``indices 1 to 9 in steps of 3; after the success of alice/17; key nightly``"""
+    array, after, key = it
+    told = [f"indices {array[0]} to {array[1]}{_step(array[2])}"] if array else []
+    told += [f"after the {'success' if result == 'success' else 'end'} of {name}" for name, result in after]
+    return "; ".join([*told, *([f"key {key}"] if key else [])]) or None
+
+
+def _step(step: int) -> str:
+    return "" if step == 1 else f" in steps of {step}"
+
+
+def _address(each: str | Mapping[str, Any]) -> str:
+    return each if isinstance(each, str) else str(each["url"])
+
+
+_PINGED = ("url", "start", "success", "failure")
+_MOST_VARIABLES = 10
+_OF_SUBMISSIONS = frozenset({"max_waiting", "catch_up_window"})
+"""Keys that each submission has by itself."""
+_AS: dict[str, Callable[[Any], str | None]] = {
+    "command": _command,
+    "failover": _command,
+    "environment": _environment,
+    "ping": _ping,
+    "submission": _submission,
+    "resource_limits": _amounts,
+    "resources": _amounts,
+    "escalation": _escalation,
+    "telemetry_hooks": _hooks,
+    "late": _late,
+    "notify": _notify,
+    "umask": "{:04o}".format,
+    "output_limit": size,
+    "at": local,
+    "anchor": local,
+}
+
+
+def _counters(stats: Message) -> list[Fact]:
+    ended = f"{stats['started']} ended ({stats['succeeded']} succeeded, {stats['failed']} failed)"
+    return [
+        ("last run", moment(stats["last_run"])),
+        ("failing since", moment(stats["failing_since"]) if stats.get("failing_since") else None),
+        ("runs so far", f"{ended}, {stats['skipped']} skipped"),
+    ]
+
+
+# runs
+
+
+def _print_record(record: Record) -> None:
+    print_facts([*_outcome(record), *_times(record), *_process(record), *_consumption(record), *_labels(record)])
+    if len(record["attempts"]) > 1:
+        print_line("")
+        print_runs("ATTEMPT", "attempt", record["attempts"])
+    if tail := record["output"]["tail"]:
+        print_line("")
+        click.echo(printable(tail.removesuffix("\n"), keep="\n\t"))
+
+
+def _outcome(record: Record) -> list[Fact]:
+    by = record.get("triggered_by", TriggeredBy())
+    asker = f" by {localised(record['asked_by'])}" if record["asked_by"] and record["trigger"] != "schedule" else ""
+    return [
+        ("run", record["run"]),
+        ("state", styled(record["state"])),
+        ("reason", localised(reason(record) or "") or None),
+        ("ended with", exit_status(record)),
+        ("warning", "; ".join(record.get("warnings", [])) or None),
+        ("waits for", "; ".join(record.get("waits_for", [])) or None),
+        ("trigger", f"{record['trigger']}{asker}"),
+        ("appeared", by.get("path")),
+        ("trace", record.get("trace_id")),
+        ("data", json.dumps(by["data"]) if "data" in by else None),
+    ]
+
+
+def _times(record: Mapping[str, Any]) -> list[Fact]:
+    skips = f"{record['count']}, the last due {moment(record['last_due'])}" if record.get("count", 1) > 1 else None
+    times: list[Fact] = [(name, moment(record[name])) for name in ("due", "queued", "started", "ended") if record[name]]
+    return [*times, ("took", elapsed(record)), ("skipped in a row", skips)]
+
+
+def _process(record: Record) -> list[Fact]:
+    return [
+        ("command", _command(record["command"]) if record["command"] else None),
+        ("user", record["user"]),
+        ("host", record["host"]),
+        ("pid", _unless_none("{}", record["pid"])),
+        ("slurm", _unless_none("{}", record.get("slurm"), slurm_job)),
+        ("priority", _unless_none("{}", record["priority"])),
+        ("waited for", ", ".join(record.get("waited_for", [])) or None),
+        ("holds", ", ".join(map(_claim, record.get("holds", []))) or None),
+    ]
+
+
+def _claim(claim: Mapping[str, Any]) -> str:
+    """A claim of a live run: ``lock database``, ``2 of gpu (0, 1)``."""
+    given = f" ({', '.join(map(str, claim['given']))})" if claim["given"] else ""
+    how = {"exclusive": "all of", "shared": "a share of"}.get(claim["mode"], str(claim["amount"]))
+    return f"{how} {claim['resource']}{given}" if claim["mode"] != "units" else f"{claim['amount']}{given}"
+
+
+def _consumption(record: Record) -> list[Fact]:
+    output = record_files.whole_output(record)
+    journal = output.get("journal")
+    enforced = record.get("enforced") or {}
+    unsent = journal["dropped"] if journal else 0
+    bound = _unless_none("below {}, too small to be measured", record["memory_peak_below"], size)
+    by_samples = "" if record.get("tasks_peak") is not None else "at least "  # no cgroup has counted
+    return [
+        ("CPU", _cpu(record)),
+        ("memory peak", _unless_none(f"{by_samples}{{}}", record["memory_peak"], size) or bound),
+        ("memory mean", _unless_none("{}", record.get("memory_mean"), size)),
+        ("throttled", _unless_none("for {}", record.get("throttled") or None, duration)),
+        ("enforced", ", ".join(f"{key} {_HOW.get(how, how)}" for key, how in enforced.items()) or None),
+        ("tasks", _unless_none("{} at most", record.get("tasks_peak"))),
+        ("disks", None if record.get("io_read") is None else _disks(record)),
+        ("now", _now(record.get("usage"))),
+        ("output", f"{size(output['bytes'])} in {output['file']}" if output["file"] else None),
+        ("dropped", size(output["dropped"]) if output["dropped"] else None),
+        ("not in journal", counted(unsent, "line") if unsent else None),
+    ]
+
+
+_HOW = {"cgroup": "by its cgroup", "affinity": "by affinity", "no": "not", "slurm": "by Slurm"}
+
+
+def _cpu(record: Mapping[str, Any]) -> str | None:
+    user, system = record["cpu_user"], record["cpu_system"]
+    return None if user is None else f"{duration(user)} user, {duration(system)} system"
+
+
+def _now(usage: Mapping[str, Any] | None) -> str | None:
+    if not usage:
+        return None
+    stopped = ", stopped by a signal (SIGCONT continues it)" * usage["stopped"]
+    least = "at least " if usage.get("partial") else ""  # not all of its processes were looked at
+    tasks = counted(usage["tasks"], "task")
+    return f"{least}{duration(usage['cpu_seconds'])} CPU, {size(usage['memory'])}, {tasks}{stopped}"
+
+
+def _disks(record: Mapping[str, Any]) -> str:
+    return f"{size(record['io_read'])} read, {size(record['io_write'])} written"
+
+
+def _labels(record: Record) -> list[Fact]:
+    return [
+        ("tags", ", ".join(record["tags"]) or None),
+        ("metadata", json.dumps(record["metadata"]) if record["metadata"] else None),
+        ("telemetry", json.dumps(record["telemetry"]) if record.get("telemetry") else None),
+    ]
+
+
+def _unless_none(text: str, value: Any, form: Callable[[Any], str] = str) -> str | None:
+    return None if value is None else text.format(form(value))

@@ -1,0 +1,174 @@
+"""Calm: while nothing waits, and a run that is due lacks nothing, all that the scheduler does is to start it.
+
+So the scheduler is asked only from the first run on that lacks something, until nothing waits any more.  It is told
+what is live then, and where the clocks of the jobs stand; and what is live in the end is taken over from it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from heapq import heapify, heappop, heappush
+
+from jobqueued.core.records.host_limits import HostLimits
+from jobqueued.foresight.durations import Draws
+from jobqueued.foresight.simulated_host import Begun, World
+from jobqueued.foresight.tally import Tally
+from jobqueued.model.job import UNBOUNDED, Job
+from jobqueued.model.run import Run, RunId
+from jobqueued.model.run_states import RunState
+from jobqueued.model.saved import SavedJob
+from jobqueued.queue.admission import OUTPUT_DRAIN
+from jobqueued.queue.locks import SLOT, Locks, claims_of, places_of
+
+
+class Dues:
+    """The due times of jobs with the same clock, and the same part of `spread`, that start after an instant."""
+
+    def __init__(self, job: Job, begin: int) -> None:
+        self._job = job
+        self._found = [begin - job.offset]
+
+    def at(self, place: int) -> int:
+        """The due time at a place in their order, from 0 on; UNBOUNDED: there are not so many."""
+        found = self._found
+        while len(found) <= place + 1:
+            due = self._job.next_after(found[-1]) if self._job.enabled else None
+            found.append(UNBOUNDED if due is None else due)
+        return found[place + 1]
+
+    def before(self, place: int) -> int:
+        """The one before that, or the instant after which the first is due."""
+        return self._found[place]
+
+
+class Calendar:
+    """The due times of all jobs after an instant, each worked out once for all futures."""
+
+    def __init__(self, begin: int) -> None:
+        self._begin = begin
+        self._dues: dict[tuple[int, ...], Dues] = {}
+
+    def of(self, job: Job) -> Dues:
+        """The due times of a job; many jobs have the same objects as triggers."""
+        key = (job.enabled, job.offset, *map(id, job.triggers))
+        found = self._dues.get(key)
+        if found is None:
+            found = self._dues[key] = Dues(job, self._begin)
+        return found
+
+
+class Calm:
+    """The jobs of a group, all of them plain, as long as nothing waits."""
+
+    def __init__(self, jobs: Sequence[Job], limits: HostLimits, draws: Draws, tally: Tally, calendar: Calendar) -> None:
+        self._jobs, self._limits = jobs, limits
+        self._draws, self._tally = draws, tally
+        self._dues = list(map(calendar.of, jobs))
+        slots = limits.max_running is not None
+        self._claims = [claims_of(job, slots=slots) for job in jobs]
+        places = {name: units for job in jobs for name, units in places_of(job).items()}
+        slot = {SLOT: limits.max_running or 0} if slots else {}
+        self._capacities = {**limits.resources, **limits.of_fleet, **places, **slot}
+        self._shares = len(jobs) > 1 or jobs[0].concurrency > 1 or bool(jobs[0].resources)
+        self._places, self._numbers = [0] * len(jobs), [0] * len(jobs)
+        self._go_on([])
+
+    def _go_on(self, live: Sequence[Begun]) -> None:
+        """Go on with what is live; the clocks of the jobs stand where `_places` says."""
+        index = {job.id: place for place, job in enumerate(self._jobs)} if live else {}
+        self._locks = Locks(self._capacities)
+        self._live = [0] * len(self._jobs)
+        self._ends: list[tuple[int, int, Begun]] = []
+        for begun in live:
+            self._let_run(index[begun.run.job], begun)
+        self._starts = [self._start(place) for place in range(len(self._jobs))]
+        heapify(self._starts)
+
+    def _let_run(self, place: int, begun: Begun) -> None:
+        if self._shares:
+            self._locks.grant(begun.run, self._claims[place], found=True)
+        self._live[place] += 1
+        heappush(self._ends, (begun.end, place, begun))
+
+    def _start(self, place: int) -> tuple[int, int, int]:
+        due = self._dues[place].at(self._places[place])
+        return due + self._jobs[place].offset, place, due
+
+    def play(self, until: int) -> World | None:
+        """Let start what is due before an instant, until a run lacks something: then the world in which it waits."""
+        starts = self._starts
+        while (now := starts[0][0]) < until:
+            self._end(now)
+            due = [heappop(starts)]
+            while starts and starts[0][0] == now:
+                due.append(heappop(starts))
+            if not all(self._may_start(place) for _, place, _ in due):
+                return self._world(now)
+            for _, place, nominal in due:
+                self._begin(place, nominal, now)
+                heappush(starts, self._start(place))
+        self._end(until - 1)
+        return None
+
+    def _may_start(self, place: int) -> bool:
+        """Let the next run of a job have its claims, if it can."""
+        job = self._jobs[place]
+        if self._live[place] >= job.concurrency:
+            return False
+        return not self._shares or self._locks.grant(RunId(job.id, self._numbers[place] + 1), self._claims[place])
+
+    def _begin(self, place: int, due: int, now: int) -> None:
+        job = self._jobs[place]
+        number = self._numbers[place] = self._numbers[place] + 1
+        self._places[place] += 1
+        self._live[place] += 1
+        sample = self._draws.next(job)
+        run = RunId(job.id, number)
+        self._tally.started(run, due, now, now, None)
+        heappush(self._ends, (now + sample.took, place, Begun(run, due, now, now + sample.took, sample)))
+
+    def _end(self, until: int) -> None:
+        ends = self._ends
+        while ends and ends[0][0] <= until:
+            end, place, begun = heappop(ends)
+            self._live[place] -= 1
+            if self._shares:
+                self._locks.release(begun.run)
+            self._tally.attempted(begun.run, begun.started, end)
+            self._tally.ended(begun.run, begun.sample.state)
+
+    def settle(self, until: int) -> None:
+        """Count what lives on at an instant, the end of all."""
+        for _, _, begun in self._ends:
+            self._tally.attempted(begun.run, begun.started, until)
+
+    def _world(self, now: int) -> World:
+        """The world from now on."""
+        saved = [
+            SavedJob(job=job.id, rhythm=job.rhythm, cursor=dues.before(place), last_number=number)
+            for job, dues, place, number in zip(self._jobs, self._dues, self._places, self._numbers, strict=True)
+        ]
+        live = [(self._run(place, begun), begun) for _, place, begun in sorted(self._ends, key=_by_start)]
+        return World(self._jobs, self._limits, now, self._draws, self._tally, saved=saved, live=live)
+
+    def _run(self, place: int, begun: Begun) -> Run:
+        job = self._jobs[place]
+        ends_by = None if job.timeout is None else begun.started + job.timeout + job.kill_grace + OUTPUT_DRAIN
+        return Run(
+            id=begun.run, key=str(begun.run.number), due=begun.due, queued=begun.started, arrival=begun.run.number,
+            state=RunState.RUNNING, attempt=1, pid=1, started=begun.started, claims=self._claims[place],
+            ends_by=ends_by,
+        )  # fmt: skip
+
+    def take_over(self, world: World) -> None:
+        """Go on from a world in which nothing waits any more."""
+        for place, job in enumerate(self._jobs):
+            saved = world.scheduler[job.id].saved
+            self._numbers[place] = saved.last_number
+            while self._dues[place].at(self._places[place]) <= saved.cursor:
+                self._places[place] += 1
+        self._go_on(world.live)
+
+
+def _by_start(entry: tuple[int, int, Begun]) -> tuple[int, RunId]:
+    return entry[2].started, entry[2].run

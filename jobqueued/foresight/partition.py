@@ -1,0 +1,78 @@
+"""Jobs that have nothing to do with each other are played apart: none of them ever waits for another.
+
+They have to do with each other if they claim the same, or one hears of the end of the other.  A `max_running`, or one
+exclusive job, is something that all claim.
+
+One thing is lost: the first run of the whole host that has to wait reserves all that it needs, further ones what they
+lacked (queue/admission.py).  Here each group has a first one, which matters to runs that need two scarce things.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from fnmatch import fnmatchcase
+
+from jobqueued.core.records.host_limits import HostLimits
+from jobqueued.foresight.durations import Durations
+from jobqueued.model.job import Job
+from jobqueued.model.run_states import RunState
+from jobqueued.model.saved import SavedJob
+from jobqueued.model.users import budget_of
+from jobqueued.queue.locks import HOST, SLOT
+
+
+def groups(jobs: Sequence[Job], limits: HostLimits) -> list[tuple[Job, ...]]:
+    """The jobs in groups that have nothing to do with each other, in their order."""
+    parents = {job.id: job.id for job in jobs}
+
+    def root(name: str) -> str:
+        while parents[name] != name:
+            parents[name] = name = parents[parents[name]]
+        return name
+
+    first, has_exclusive = dict[str, str](), any(job.exclusive for job in jobs)
+    for job in jobs:
+        for thing in _things(job, limits, has_exclusive=has_exclusive):
+            parents[root(job.id)] = root(first.setdefault(thing, job.id))
+        for other in _heard(job, parents):
+            parents[root(job.id)] = root(other)
+    found: dict[str, list[Job]] = {}
+    for job in jobs:
+        found.setdefault(root(job.id), []).append(job)
+    return [tuple(group) for group in found.values()]
+
+
+def _things(job: Job, limits: HostLimits, *, has_exclusive: bool) -> Iterator[str]:
+    """Name what a job claims or needs, and others may as well."""
+    if has_exclusive:
+        yield HOST
+    if limits.max_running is not None:
+        yield SLOT
+    yield from (claim.resource for claim in (*job.locks, *job.resources))
+    if limits.most_of_a_user is not None and budget_of(job.id):
+        yield f":user {budget_of(job.id)}"
+
+
+def _heard(job: Job, known: Collection[str]) -> Iterator[str]:
+    """Yield the jobs of which a job hears."""
+    names = [*job.dependencies, *(on.name for on in job.on if on.kind == "job")]
+    yield from (name for name in names if name in known)
+    for on in job.on:
+        if on.kind == "jobs":
+            yield from (name for name in known if fnmatchcase(name, on.name))
+
+
+def is_plain(job: Job, limits: HostLimits, durations: Durations, saved: Mapping[str, SavedJob]) -> bool:
+    """Tell whether all that a run of a job needs to start is that it is due and lacks nothing, and its end is its end.
+
+    (That nobody hears of it is for the jobs of its group to say.)
+    """
+    if job.dependencies or job.on or job.max_runs is not None or job.submission is not None:
+        return False
+    if limits.most_of_a_user is not None and budget_of(job.id):
+        return False
+    known = saved.get(job.id)
+    if known is not None and (known.paused or known.skips or known.satisfied or known.settled):
+        return False
+    ends_well = all(sample.state == RunState.SUCCEEDED for sample in durations.of(job))
+    return ends_well or not (job.retries or job.failover)

@@ -1,0 +1,100 @@
+"""A file and its drop-ins: their texts as one, and their trees as one.
+
+A drop-in changes the file and the drop-ins before it. If both have a mapping at a key, the mappings are merged by the
+same rule. Any other value in a drop-in replaces the old one, and an empty value (`key:`, `~`, `null`) removes it.
+
+A node of part N of a file has the line N * PART + line, as positions in Go's go/token continue from file to file. So a
+line number also identifies its file.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+
+from jobqueued.base.problem import Problem
+from jobqueued.child.contract.tuples import NamedTuple
+from jobqueued.jobfile.tree.yamltext import MAX_BYTES, PART, Entry, Mapping, is_null
+
+MAX_DROP_INS = 100
+"""Maximum drop-ins of one file."""
+_MARK = b"\0drop-ins\0"
+"""Not valid YAML, so no file can look like several packed ones."""
+
+
+class Part(NamedTuple):
+    """A file, or a drop-in of it: its path and its text."""
+
+    path: str
+    text: bytes
+
+
+def packed(parts: Sequence[Part], file: str) -> bytes:
+    """Return a file and its drop-ins as one text; a file at the path `file` without drop-ins keeps its text.
+
+    Together they have at most `MAX_BYTES`.
+    """
+    first = parts[0]
+    if len(parts) == 1 and first.path == file and not first.text.startswith(_MARK):
+        return first.text
+    table = json.dumps([[part.path, len(part.text)] for part in parts]).encode()
+    return b"".join((_MARK, table, b"\0", *(part.text for part in parts)))
+
+
+def parts_of(text: bytes, file: str) -> list[Part]:
+    """Return the parts of a packed text; another text is the only part, at the path `file`."""
+    if not text.startswith(_MARK):
+        return [Part(file, text)]
+    table, _, rest = text[len(_MARK) :].partition(b"\0")
+    parts, place = [], 0
+    for path, size in json.loads(table):
+        parts.append(Part(path, rest[place : place + size]))
+        place += size
+    return parts
+
+
+def main_path(text: bytes, file: str) -> str:
+    """Return the path of the file itself in a packed text."""
+    return parts_of(text, file)[0].path if text.startswith(_MARK) else file
+
+
+def merged(below: Mapping, above: Mapping, of_no_effect: list[Problem]) -> Mapping:
+    """Merge a drop-in's tree into that of a file; a key that removes a missing key becomes a warning."""
+    return _merged(below, above, of_no_effect, ())
+
+
+def _merged(below: Mapping, above: Mapping, of_no_effect: list[Problem], way: tuple[str, ...]) -> Mapping:
+    entries = dict(below.entries)
+    for name, (key, value) in above.entries.items():
+        old = entries.get(name)
+        if is_null(value):
+            entries.pop(name, None)
+            if old is None:
+                message = "found no such key to remove; accepted: a key of the file, or of an earlier drop-in"
+                of_no_effect.append(
+                    Problem("", key.line, key.column, ".".join((*way, name)), message, "warning", code="JQ110")
+                )
+        elif old is not None and isinstance(old.value, Mapping) and isinstance(value, Mapping):
+            entries[name] = Entry(old.key, _merged(old.value, value, of_no_effect, (*way, name)))
+        else:
+            entries[name] = Entry(key, value)
+    return below._replace(entries=entries)
+
+
+def in_its_file(problem: Problem, paths: Sequence[str]) -> Problem:
+    """Return a Problem with a line of the merged tree, changed to its own file and line."""
+    number, line = divmod(problem.line, PART)
+    return problem._replace(file=paths[number], line=line)
+
+
+def origins(tree: Mapping, paths: Sequence[str]) -> Iterator[tuple[str, str, int]]:
+    """Yield each key of a mapping, nested ones as ``environment.PATH``, with its file and line."""
+    for name, (key, value) in tree.entries.items():
+        if isinstance(value, Mapping) and value.entries:
+            yield from ((f"{name}.{inner}", file, line) for inner, file, line in origins(value, paths))
+        else:
+            number, line = divmod(key.line, PART)
+            yield name, paths[number], line
+
+
+assert MAX_BYTES < PART

@@ -1,0 +1,49 @@
+"""A value that is not accepted, as data; its message is made only here: "found X; accepted: Y"."""
+
+from __future__ import annotations
+
+from jobqueued.base.problem import Problem
+from jobqueued.child.contract.tuples import NamedTuple
+from jobqueued.jobfile.tree.yamltext import Node, described
+
+
+class Refusal(NamedTuple):
+    """One value that is not accepted: its place in the file, what was found, and what is accepted.
+
+    `key` is the place inside a value: "", ``[2]``, ``.PATH``; the reader of the surrounding mapping adds its key.
+    `meant`: the spelling that was probably meant. `stands_for`: our key, if an unknown one is another name for it.
+    `code` is that of its Problem. `is_sure`: `meant` or `stands_for` is the only possible meaning.
+    """
+
+    line: int
+    column: int
+    key: str
+    found: str
+    accepted: str
+    meant: str = ""
+    stands_for: str = ""
+    code: str = "JQ202"
+    is_sure: bool = False
+
+    @classmethod
+    def of(cls, node: Node, accepted: str, found: str = "", meant: str = "", code: str = "JQ202") -> Refusal:
+        """Refuse the value at `node`; `found` describes it if its type is not the error."""
+        return cls(node.line, node.column, "", found or described(node), accepted, meant, code=code)
+
+    def below(self, place: str) -> Refusal:
+        """Return the refusal with its place seen from the surrounding value."""
+        return self._replace(key=place + self.key)
+
+    def problem(self, file: str = "") -> Problem:
+        """Return the refusal as a Problem that a person can fix."""
+        accepted = f"{self.meant} ({self.accepted})" if self.meant else self.accepted
+        message = f"found {self.found}; accepted: {accepted}"
+        return Problem(file, self.line, self.column, self.key, message, code=self.code)
+
+
+class NotAccepted(Exception):
+    """A value is not accepted, for all these reasons."""
+
+    def __init__(self, *refusals: Refusal) -> None:
+        super().__init__(*refusals)
+        self.refusals = refusals

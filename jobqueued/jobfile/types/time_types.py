@@ -1,0 +1,94 @@
+"""Types of value that concern time: zones, instants, cron expressions; made as in types.py."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, date, datetime, time, timedelta
+from zoneinfo import ZoneInfo
+
+from jobqueued.base.instants import LEAPING
+from jobqueued.jobfile.tree.yamltext import Scalar, is_null
+from jobqueued.jobfile.types.scalars import scalar
+from jobqueued.jobfile.types.spelling import Instead, nearest
+from jobqueued.timing.schedule import similar_zones, zones
+
+_TYPO = 2
+_MOST_DAYS = 31
+_LIKE_AN_INSTANT = r"(?a)(\d{4})-(\d\d?)-(\d\d?)(?:(T| )(\d\d?)(?::(\d\d)(:\d\d)?)?(Z|[-+]\d\d:\d\d)?)?"
+_INSTANT = r"(?a)\d{4}-\d\d-\d\d[T ]\d\d:\d\d(:\d\d)?(Z|[-+]\d\d:\d\d)?"
+
+
+def _zone(node: Scalar) -> str:
+    if node.text in ("localtime", "posixrules"):
+        raise Instead("no `timezone` at all for the host's own zone")
+    try:
+        ZoneInfo(node.text)
+    except (KeyError, ValueError, OSError):  # a path; a directory of the zone data, such as Europe
+        raise Instead(similar_zones(node.text) or nearest(node.text, _like(node.text) or ("",))) from None
+    if node.text.startswith(LEAPING):
+        raise Instead(node.text.removeprefix(LEAPING))
+    return node.text
+
+
+def _like(name: str) -> list[str]:
+    """Return the zones with the same first letter and about the same length: comparing with all is slow."""
+    return [zone for zone in zones() if zone[:1] == name[:1].upper() and abs(len(zone) - len(name)) <= _TYPO]
+
+
+def _expression(node: Scalar) -> Scalar:
+    """Return the node itself, with its place in the file: its errors are found later."""
+    if is_null(node) or not node.text.strip():
+        raise ValueError
+    return node
+
+
+def _instant(node: Scalar) -> datetime:
+    """Return an instant: aware if it is written with a zone, otherwise naive. Raises ValueError."""
+    if not re.fullmatch(_INSTANT, node.text):
+        raise Instead(_meant_instant(node.text))
+    try:
+        moment = datetime.fromisoformat(node.text)
+    except ValueError:
+        raise Instead(_meant_instant(node.text)) from None
+    moment = moment if moment.tzinfo is None else moment.astimezone(UTC)
+    if not 1970 <= moment.year < 2200:  # nanoseconds since 1970 in 64 bits end in 2262
+        raise ValueError
+    return moment
+
+
+def _meant_instant(text: str) -> str:
+    """Return our spelling of an instant in another format, or "" without a guess."""
+    if clock := re.fullmatch(r"(\d{1,2}):(\d\d)", text, re.ASCII):
+        daily = f'`schedule: "{int(clock[2])} {int(clock[1])} * * *"`'
+        return f"a date before the time, such as 2027-01-31T{int(clock[1]):02}:{clock[2]}; for every day, {daily}"
+    if re.fullmatch("[1-9][0-9]{8,9}", text):
+        return datetime.fromtimestamp(int(text), UTC).isoformat().replace("+00:00", "Z")
+    text = re.sub(r"(?a)(\d\d?)\.(\d\d?)\.(\d{4})", r"\3-\2-\1", " ".join(text.split()))
+    text = re.sub(r"([-+]\d\d)(\d\d)$", r"\1:\2", text.replace(" UTC", "Z").replace(" Z", "Z").replace("/", "-"))
+    like = re.fullmatch(_LIKE_AN_INSTANT, text)
+    if like is None:
+        return ""
+    year, month, day, mark, hour, minute, second, offset = like.groups("")
+    try:
+        days, is_midnight = _days(int(year), int(month), int(day)), (hour, minute, second) == ("24", "00", "")
+        daytime = f"{time(0 if is_midnight else int(hour or 0), int(minute or 0)):%H:%M}{second}{offset}"
+    except ValueError:
+        return ""
+    spelled = " or ".join(f"{each + timedelta(days=is_midnight)}{mark or 'T'}{daytime}" for each in days)
+    is_plain = mark or text == spelled[: len(text)] or len(days) > 1
+    return spelled if is_plain else f"{spelled}, or another time of that day"
+
+
+def _days(year: int, month: int, day: int) -> list[date]:
+    """Return the day; if its month lacks it, the month's last day, and the day that many days later."""
+    first = date(year, month, 1)
+    found = first + timedelta(days=day - 1)
+    if not 1 <= day <= _MOST_DAYS:
+        raise ValueError
+    return [found] if found.month == month else [found - timedelta(days=found.day), found]
+
+
+ZONE = scalar("time zone", "a time zone of the tz database, such as UTC or Europe/Berlin", _zone)
+EXPRESSION = scalar("cron expression", 'a cron expression such as "0 2 * * *"', _expression)
+SECONDS = scalar("seconds field", 'a field of seconds such as "*/10" or "0,30"', _expression)
+WHEN = scalar("instant", "an instant such as 2027-01-31T02:00 or 2027-01-31T02:00+01:00, from 1970 to 2199", _instant)

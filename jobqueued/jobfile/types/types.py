@@ -1,0 +1,224 @@
+"""Types of several values in YAML files: lists, mappings, and tables of keys; each made of scalars."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from math import isfinite
+from typing import Any, TypeVar
+
+from jobqueued.jobfile.tree.yamlslips import GLUED_KEY, NO_SPACE
+from jobqueued.jobfile.tree.yamltext import Entry, Mapping, Node, Scalar, Sequence, is_null, meaning, quoted
+from jobqueued.jobfile.types.refusal import NotAccepted, Refusal
+from jobqueued.jobfile.types.scalars import Key, Schema, ValueType, reworded
+from jobqueued.jobfile.types.spelling import is_alone, nearest, plain_name
+
+MAX_PROBLEMS = 100  # of one file; more are of no use, and each costs a search for the most similar key
+
+Value = TypeVar("Value")
+
+
+def read_keys(
+    entries: dict[str, Entry], keys: dict[str, Key], elsewhere: dict[str, str] | None = None
+) -> tuple[dict[str, Any], list[Refusal]]:
+    """Return the valid values by key, and the refusals of the others.
+
+    `elsewhere`: names in other programs, as `plain_name` returns them → our key, or a sentence.
+    """
+    values: dict[str, Any] = {}
+    refusals: list[Refusal] = []
+    for name, (key, node) in entries.items():
+        if len(refusals) >= MAX_PROBLEMS:
+            break
+        if name not in keys:
+            refusals.append(_unknown(key, keys, elsewhere or {}))
+        elif keys[name].planned:
+            refusals.append(Refusal.of(key, "the file without this key", _PLANNED, code="JQ215").below(name))
+        else:
+            try:
+                values[name] = keys[name].type.read(node)
+            except NotAccepted as wrong:
+                refusals += [_shown(refusal, keys[name]).below(name) for refusal in wrong.refusals]
+    return values, refusals
+
+
+def _shown(refusal: Refusal, key: Key) -> Refusal:
+    """Add the key's example to a refusal of a whole value that should be a mapping."""
+    is_whole = not (refusal.key or refusal.meant) and refusal.accepted == key.type.accepted
+    example = f"{refusal.accepted}, such as {key.example}" if is_whole and key.type.is_mapping else ""
+    return refusal._replace(accepted=example) if example else refusal
+
+
+# ── several values ──
+
+
+def sequence(item: ValueType, *, least: int = 1) -> ValueType:
+    """Return a type for lists of `least` or more values, read as a tuple."""
+    accepted = f"a list, each item {item.accepted}"
+
+    def read(node: Node) -> tuple[Any, ...]:
+        if not isinstance(node, Sequence) or len(node.items) < least:
+            raise NotAccepted(Refusal.of(node, accepted))
+        return tuple(each(((f"[{index}]", child) for index, child in enumerate(node.items)), item.read))
+
+    schema = {"type": "array", "items": item.schema, "minItems": least}
+    return ValueType(f"list of {item.name}", accepted, read, schema, item.keys)
+
+
+def one_or_more(item: ValueType, *, least: int = 1) -> ValueType:
+    """Return a type for one value, or a list of `least` or more; both are read as a tuple."""
+    several = sequence(item, least=least)
+    accepted = f"{item.accepted}, or a list of them"
+    single = reworded(item, accepted)
+
+    def read(node: Node) -> tuple[Any, ...]:
+        if isinstance(node, Sequence):
+            return tuple(several.read(node))
+        try:
+            return (single.read(node),)
+        except NotAccepted as wrong:
+            raise NotAccepted(*(_as_list(node, refusal, several) for refusal in wrong.refusals)) from None
+
+    return ValueType(f"{item.name} or list", accepted, read, {"anyOf": [item.schema, several.schema]}, item.keys)
+
+
+def _as_list(node: Node, refusal: Refusal, several: ValueType) -> Refusal:
+    """Return the refusal of one value; if it has commas, with the list that was meant."""
+    if not isinstance(node, Scalar) or "," not in node.text or refusal.meant:
+        return refusal
+    words = [word.strip() for word in node.text.split(",")]
+    try:
+        several.read(Sequence(node.line, node.column, [node._replace(text=word) for word in words]))
+    except NotAccepted:
+        return refusal
+    return refusal._replace(meant=f"[{', '.join(words)}]", is_sure=True)
+
+
+def either(simple: ValueType, structured: ValueType) -> ValueType:
+    """Return a type for a scalar of one type, or a mapping of another."""
+    accepted = simple.accepted if _is_planned(structured) else f"{simple.accepted}, or {structured.accepted}"
+    plain_one = reworded(simple, accepted)
+
+    def read(node: Node) -> Any:
+        return (structured if isinstance(node, Mapping) and node.entries else plain_one).read(node)
+
+    schema = {"anyOf": [simple.schema, structured.schema]}
+    return ValueType(f"{simple.name} or mapping", accepted, read, schema, structured.keys)
+
+
+def mapping(accepted: str, read: Callable[[dict[str, Entry]], Value], schema: Schema | None = None) -> ValueType:
+    """Return a type for mappings; an empty value counts as an empty mapping."""
+
+    def read_entries(node: Node) -> Value:
+        if isinstance(node, Mapping):
+            return read(node.entries)
+        if is_null(node):
+            return read({})
+        if isinstance(node, Scalar) and node.plain and (glued := re.fullmatch(GLUED_KEY, node.text)):
+            told = Refusal.of(node, f"{glued[1]}: {glued[2].strip()}", f"{glued[1]}: {NO_SPACE}")
+            raise NotAccepted(told)
+        raise NotAccepted(Refusal.of(node, accepted))
+
+    return ValueType("mapping", accepted, read_entries, {"type": ["object", "null"], **(schema or {})})
+
+
+def section(keys: dict[str, Key]) -> ValueType:
+    """Return a type for mappings with fixed keys; the value is a dict of the given ones."""
+
+    def read(entries: dict[str, Entry]) -> dict[str, Any]:
+        values, refusals = read_keys(entries, keys)
+        if refusals:
+            raise NotAccepted(*(refusal.below("." if refusal.key else "") for refusal in refusals))
+        return values
+
+    names = [name for name, key in keys.items() if not key.planned] or keys
+    whole = mapping(f"a mapping with the keys {', '.join(names)}", read, schema_of(keys))
+    return ValueType(whole.name, whole.accepted, whole.read, whole.schema, keys, is_mapping=True)
+
+
+def made(inner: ValueType, make: Callable[[Any], Any]) -> ValueType:
+    """Return the inner type; `make` converts its value."""
+    return replace(inner, read=lambda node: make(inner.read(node)))
+
+
+def _is_planned(structured: ValueType) -> bool:
+    return all(key.planned for key in structured.keys.values())
+
+
+def schema_of(keys: dict[str, Key]) -> Schema:
+    """Return JSON Schema's properties of a table, without planned keys."""
+    properties = {name: _described(key) for name, key in keys.items() if not key.planned}
+    return {"properties": properties, "additionalProperties": False}
+
+
+def _described(key: Key) -> Schema:
+    default = f"  Default: {key.default}." if key.default else ""
+    return {"description": f"{key.help}  Accepted: {key.type.accepted}.{default}", **key.type.schema}
+
+
+def each(places: Iterable[tuple[str, Node]], read: Callable[[Node], Value]) -> list[Value]:
+    """Return the values at places inside a bigger value. Raises NotAccepted with every refusal."""
+    values: list[Value] = []
+    refusals: list[Refusal] = []
+    for place, node in places:
+        try:
+            values.append(read(node))
+        except NotAccepted as wrong:
+            refusals += [refusal.below(place) for refusal in wrong.refusals]
+    if refusals:
+        raise NotAccepted(*refusals)
+    return values
+
+
+def plain(node: Node, of: Callable[[Scalar], Any] | None = None) -> Any:
+    """Return the value for JSON; `of` reads the scalars, by default as what they mean, if that is finite."""
+    of = of or _finite
+    match node:
+        case Sequence():
+            return each(((f"[{index}]", item) for index, item in enumerate(node.items)), lambda item: plain(item, of))
+        case Mapping():
+            places = ((f".{quoted(name)[1:-1]}", entry.value) for name, entry in node.entries.items())
+            return dict(zip(node.entries, each(places, lambda item: plain(item, of)), strict=True))
+    return of(node)
+
+
+def _finite(node: Scalar) -> Any:
+    value = meaning(node)
+    if isinstance(value, float) and not isfinite(value):
+        raise NotAccepted(Refusal.of(node, "a finite number of at most 64 bits, or a text in quotes"))
+    return value
+
+
+def _as_written(node: Scalar) -> Any:
+    """Return the meaning; but a number that JSON would write differently, such as 1.10, stays text."""
+    value = _finite(node)
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return node.text if is_number and json.dumps(value) != node.text else value
+
+
+ANYTHING = mapping("a mapping such as {owner: ops}", lambda entries: plain(Mapping(0, 0, entries), _as_written))
+
+_PLANNED = "a key of a later version"
+PLANNED_TOO = "the file without it (the key `{}` comes in a later version)"
+
+
+def _unknown(key: Scalar, keys: dict[str, Key], elsewhere: dict[str, str]) -> Refusal:
+    """Refuse a key, with what to write: another program's name for a key, a similar key, or any key."""
+    name, stands_for, is_sure = key.text, "", False
+    if plain_name(name) in elsewhere:
+        accepted = elsewhere[plain_name(name)]
+        stands_for = accepted if accepted in keys else ""
+    elif near := nearest(name, keys):
+        stands_for, is_sure = near, is_alone(name, keys)
+    else:
+        live = [key for key, found in keys.items() if not found.planned] or ["no mapping in this version"]
+        accepted = (
+            "a key of jobqueue.d(5), such as command, schedule or user" if "schedule" in keys else ", ".join(live)
+        )
+    if stands_for:
+        accepted = PLANNED_TOO.format(stands_for) if keys[stands_for].planned else f"'{stands_for}'"
+    refusal = Refusal.of(key, accepted, "an unknown key", code="JQ201")
+    refusal = refusal._replace(stands_for=stands_for, is_sure=is_sure)
+    return refusal.below(ascii(name[:64])[1:-1])

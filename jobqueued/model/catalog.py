@@ -1,0 +1,338 @@
+"""The jobs by id: add, remove, replace the jobs of a file."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Container, Iterable, Iterator
+from collections.abc import Mapping as Map
+from dataclasses import fields
+from itertools import chain, count
+from operator import attrgetter
+from typing import TypeVar
+
+from jobqueued.base.instants import Trigger
+from jobqueued.base.problem import Problem
+from jobqueued.child.contract.tuples import NamedTuple
+from jobqueued.model.accounts import Account, accounts
+from jobqueued.model.circles import circles, told, way_back
+from jobqueued.model.job import Job
+from jobqueued.model.users import Owner, share_of
+
+_NO_CIRCLE = "jobs of which none waits for itself; take one out of `dependencies` or `on`"
+_PATIENCE = 10
+"""Maximum linked circles that cost one file each; beyond it every file with a part in one is refused."""
+
+
+class Change(NamedTuple):
+    """The change of a file's jobs: `edited` holds the new definitions, `removed` the old ones."""
+
+    added: tuple[Job, ...] = ()
+    edited: tuple[Job, ...] = ()
+    removed: tuple[Job, ...] = ()
+
+
+class _Conflict(NamedTuple):
+    """The problems that keep a file from being accepted, and the files that already have its ids."""
+
+    problems: list[Problem]
+    holders: set[str]
+
+
+class Catalog:
+    """All jobs by id. Iterates in the order in which the ids were added."""
+
+    def __init__(self, jobs: Iterable[Job] = ()) -> None:
+        self._jobs: dict[str, Job] = {}
+        self._ids: dict[str, set[str]] = {}
+        self._accounts: dict[Account, set[str]] = {}
+        self._owned: dict[Owner, set[str]] = {}
+        self._dependents: dict[str, set[str]] = {}
+        self._listeners: dict[tuple[str, str], set[str]] = {}
+        self._followers: dict[str, set[str]] = {}
+        self._patterns: dict[str, re.Pattern[str]] = {}
+        self._limited: set[str] = set()
+        for job in jobs:
+            self.add(job)
+
+    def __len__(self) -> int:
+        return len(self._jobs)
+
+    def __iter__(self) -> Iterator[Job]:
+        return iter(self._jobs.values())
+
+    def __contains__(self, job_id: object) -> bool:
+        return job_id in self._jobs
+
+    def __getitem__(self, job_id: str) -> Job:
+        return self._jobs[job_id]
+
+    def get(self, job_id: str) -> Job | None:
+        """Return the job with this id, or None if there is none."""
+        return self._jobs.get(job_id)
+
+    def of_file(self, file: str) -> tuple[Job, ...]:
+        """Return the jobs of a file, by id."""
+        return tuple(self._jobs[job_id] for job_id in sorted(self._ids.get(file, ())))
+
+    def of_account(self, account: Account) -> tuple[Job, ...]:
+        """Return the jobs that run as a user or with a group, by id."""
+        return tuple(self._jobs[job_id] for job_id in sorted(self._accounts.get(account, ())))
+
+    def of_owner(self, owner: Owner | None) -> tuple[Job, ...]:
+        """Return the jobs of a user, by id; () for None."""
+        return tuple(self._jobs[job_id] for job_id in sorted(self._owned.get(owner, ()))) if owner else ()
+
+    def limited(self) -> list[Job]:
+        """Return the jobs with `resource_limits`, by id."""
+        return [self._jobs[job_id] for job_id in sorted(self._limited)]
+
+    @property
+    def owned(self) -> int:
+        """The number of users' jobs."""
+        return sum(map(len, self._owned.values()))
+
+    def dependents(self, job_id: str) -> tuple[str, ...]:
+        """Return the ids of the jobs that depend on a job, even if that job does not exist."""
+        found = self._dependents.get(job_id)
+        return tuple(sorted(found)) if found else ()
+
+    def followers(self, name: str) -> tuple[Job, ...]:
+        """Return the submissions that wait for the end of a run or of a submission, by id."""
+        return tuple(self._jobs[job_id] for job_id in sorted(self._followers.get(name, ())))
+
+    def listeners(self, kind: str, name: str) -> tuple[Job, ...]:
+        """Return the jobs that an event makes due, by id; its kind and name are those of `On`."""
+        return tuple(self._jobs[job_id] for job_id in sorted(self._listeners.get((kind, name), ())))
+
+    def patterns(self, job_id: str) -> list[str]:
+        """Return the patterns in `on: {job: …}` of the same user that match a job, even if that job does not exist."""
+        share = share_of(job_id)
+        return sorted(
+            name for name, pattern in self._patterns.items() if pattern.fullmatch(job_id) and share_of(name) == share
+        )
+
+    def awaited_names(self, of_kind: str) -> list[str]:
+        """Return the names of the events, paths or jobs that jobs wait for; `of_kind` is the kind of `On`."""
+        return sorted(name for (kind, name), ids in self._listeners.items() if kind == of_kind and ids)
+
+    def paths_of_user(self, owner: Owner) -> list[str]:
+        """Return the paths that jobs of a user wait for."""
+        return sorted({on.name for job in self.of_owner(owner) for on in job.on if on.kind == "path"})
+
+    def awaiting_paths(self) -> tuple[Job, ...]:
+        """Return the jobs that wait for files."""
+        return tuple(job for path in self.awaited_names("path") for job in self.listeners("path", path))
+
+    def depending(self) -> list[Job]:
+        """Return the jobs that depend on others in any way."""
+        ids = {*chain.from_iterable(self._dependents.values())}
+        ids.update(*(found for (kind, _), found in self._listeners.items() if kind == "job"))
+        return [self._jobs[job_id] for job_id in sorted(ids)]
+
+    def circles(self) -> dict[str, str]:
+        """Return job → circle, in words, for each job that waits for itself through others; one text for a circle."""
+        ways: dict[str, str] = {}
+        for group in circles((job.id for job in self.depending()), self._awaited):
+            way = told(way_back(min(group), {*group}, self._awaited))
+            ways |= dict.fromkeys(group, way)
+        return ways
+
+    def _awaited(self, name: str) -> tuple[str, ...]:
+        job = self._jobs.get(name)
+        return () if job is None else awaited(job)
+
+    def add(self, job: Job) -> None:
+        """Add a job. Raises ValueError if its id exists."""
+        if job.id in self._jobs:
+            raise ValueError(f"there is a job {job.id!r} already")
+        self._put(job)
+
+    def remove(self, job_id: str) -> Job:
+        """Remove a job and return it. Raises KeyError if it does not exist."""
+        job = self._jobs[job_id]
+        _discard(self._ids, job.file, job_id)
+        return self._pop(job_id)
+
+    def replace_file(self, file: str, jobs: Iterable[Job]) -> Change:
+        """Make `jobs` all the jobs of `file`, including jobs that move there from another file.
+
+        The Change omits jobs that only moved, within their file or to this one.
+        """
+        added, edited = [], []
+        left = self._ids.pop(file, set())
+        for job in jobs:
+            left.discard(job.id)
+            old = self._jobs.get(job.id)
+            if old is None:
+                added.append(job)
+            elif not is_same(old, job):
+                edited.append(job)
+            self._put(job)
+        removed = tuple(self._pop(job_id) for job_id in sorted(left))
+        return Change(tuple(added), tuple(edited), removed)
+
+    def conflicts(self, file: str, jobs: tuple[Job, ...]) -> list[Problem]:
+        """Find the problems that keep `jobs` from being those of `file`: an id stays with the file that has it."""
+        return self.conflicts_among({file: jobs}).get(file, [])
+
+    def conflicts_among(
+        self, files: Map[str, tuple[Job, ...]], vanished: Container[str] = ()
+    ) -> dict[str, list[Problem]]:
+        """Return file → problems that keep it from being accepted, for files that are new at the same time.
+
+        So two files can swap ids. A new id goes to the first file by name (in byte order); the ids of `vanished` files
+        are free. If files close a circle, the last by name is refused, as if it did not exist.
+        """
+        refused = self._taken(files, vanished)
+        for patience in count(_PATIENCE, -1):
+            left = {file: jobs for file, jobs in files.items() if file not in refused}
+            closing = self._closing(left, vanished, all_of_them=patience < 0)
+            if not closing:
+                break
+            refused |= closing
+            refused |= self._taken({file: jobs for file, jobs in left.items() if file not in closing}, vanished)
+        return refused
+
+    def _closing(
+        self, files: Map[str, tuple[Job, ...]], vanished: Container[str], *, all_of_them: bool
+    ) -> dict[str, list[Problem]]:
+        """Find the files that close circles: one file per circle, or `all_of_them`."""
+        fresh = {job.id: job for jobs in files.values() for job in jobs}
+        edges = {name: {*wanted} - {*self._awaited(name)} for name, job in fresh.items() if (wanted := awaited(job))}
+
+        def after(name: str) -> tuple[str, ...]:
+            if name in fresh:
+                return awaited(fresh[name])
+            old = self._jobs.get(name)
+            return () if old is None or old.file in files or old.file in vanished else awaited(old)
+
+        found: dict[str, list[Problem]] = {}
+        for group in circles((name for name, new in edges.items() if new), after):
+            members = {*group}
+            closing = {fresh[name].file: fresh[name] for name in group if edges.get(name, set()) & members}
+            for file in closing if all_of_them else [max(closing)] if closing else []:
+                job = closing[file]
+                way = told(way_back(job.id, members, after))
+                message = f"found a circle: {way}; accepted: {_NO_CIRCLE}"
+                problem = Problem(written_in(job), job.line, 0, "", message, code="JQ403")
+                found.setdefault(file, []).append(problem)
+        return found
+
+    def _taken(self, files: Map[str, tuple[Job, ...]], vanished: Container[str]) -> dict[str, list[Problem]]:
+        """Find the files with an id of another file."""
+        refused: dict[str, _Conflict] = {}
+        while found := self._conflicts({f: jobs for f, jobs in files.items() if f not in refused}, vanished):
+            sure = {file: conflict for file, conflict in found.items() if conflict.holders - found.keys()}
+            refused |= sure or found
+        for file in sorted(refused):  # retry files that refused one another, the first by name first
+            if refused[file].holders <= refused.keys():
+                others = {other: jobs for other, jobs in files.items() if other == file or other not in refused}
+                if not self._conflicts(others, vanished):
+                    del refused[file]
+        return {file: conflict.problems for file, conflict in refused.items()}
+
+    def _conflicts(self, files: Map[str, tuple[Job, ...]], vanished: Container[str]) -> dict[str, _Conflict]:
+        holders = self._holders(files, vanished)
+        found: dict[str, _Conflict] = {}
+        for file, jobs in files.items():
+            for job in jobs:
+                holder = holders[job.id]
+                if holder.file != file:
+                    where = f"{written_in(holder)}:{holder.line}"
+                    message = f"found the id {job.id!r}; accepted: an id that no other file has ({where} has it)"
+                    conflict = found.setdefault(file, _Conflict([], set()))
+                    conflict.problems.append(Problem(written_in(job), job.line, 0, "", message, code="JQ213"))
+                    conflict.holders.add(holder.file)
+        return found
+
+    def _holders(self, files: Map[str, tuple[Job, ...]], vanished: Container[str]) -> dict[str, Job]:
+        """Return id → its job for the ids in `files` if all of them are accepted: the earlier holder keeps it."""
+        holders: dict[str, Job] = {}
+        for file in sorted(files):
+            for job in files[file]:
+                old = self._jobs.get(job.id)
+                if old is not None and old.file not in files and old.file not in vanished:
+                    holders[job.id] = old
+                elif job.id not in holders or (old is not None and old.file == file):
+                    holders[job.id] = job
+        return holders
+
+    def _pop(self, job_id: str) -> Job:
+        job = self._jobs.pop(job_id)
+        self._forget(job)
+        return job
+
+    def _put(self, job: Job) -> None:
+        old = self._jobs.get(job.id)
+        if old is not None:
+            _discard(self._ids, old.file, job.id)
+        if old is not None:
+            self._forget(old)
+        self._jobs[job.id] = job
+        if job.resource_limits:
+            self._limited.add(job.id)
+        for account in accounts(job):
+            self._accounts.setdefault(account, set()).add(job.id)
+        if job.owner is not None:
+            self._owned.setdefault(job.owner, set()).add(job.id)
+        for name in job.dependencies:
+            self._dependents.setdefault(name, set()).add(job.id)
+        for after in job.submission.after if job.submission else ():
+            self._followers.setdefault(after.name, set()).add(job.id)
+        for on in job.on:
+            self._listeners.setdefault((on.kind, on.name), set()).add(job.id)
+            if on.kind == "jobs":
+                self._patterns[on.name] = re.compile(re.escape(on.name).replace(r"\*", ".*").replace(r"\?", "."))
+        self._ids.setdefault(job.file, set()).add(job.id)
+
+    def _forget(self, job: Job) -> None:
+        """Remove a job from the indexes."""
+        if job.owner is not None:
+            self._owned[job.owner].discard(job.id)
+            if not self._owned[job.owner]:
+                del self._owned[job.owner]
+        self._limited.discard(job.id)
+        for account in accounts(job):
+            _discard(self._accounts, account, job.id)
+        for name in job.dependencies:
+            _discard(self._dependents, name, job.id)
+        for after in job.submission.after if job.submission else ():
+            _discard(self._followers, after.name, job.id)
+        for on in job.on:
+            _discard(self._listeners, (on.kind, on.name), job.id)
+            if on.kind == "jobs" and (on.kind, on.name) not in self._listeners:
+                self._patterns.pop(on.name, None)
+
+
+Key = TypeVar("Key")
+
+
+def _discard(index: dict[Key, set[str]], key: Key, job_id: str) -> None:
+    """Remove an id from an index, and the key with its last id."""
+    ids = index.get(key, set())
+    ids.discard(job_id)
+    if not ids:
+        index.pop(key, None)
+
+
+def written_in(job: Job) -> str:
+    """Return the path of the file that has the job at its `line`: its job file, or a drop-in merged into that."""
+    return job.origin or job.file
+
+
+def awaited(job: Job) -> tuple[str, ...]:
+    """Return the ids of the jobs that a job waits for, or whose end makes it due; a pattern adds no id."""
+    return (*job.dependencies, *(on.name for on in job.on if on.kind == "job"))
+
+
+_PLACE_AND_COMPILED = {"file", "line", "origin", "drop_ins", "triggers"}
+_definition = attrgetter(*(field.name for field in fields(Job) if field.name not in _PLACE_AND_COMPILED))
+
+
+def is_same(old: Job, new: Job) -> bool:
+    """Return whether only the place changed. Compiled triggers follow from the definition and the rules of zones."""
+    return bool(_definition(old) == _definition(new)) and all(map(_has_same_zone, old.triggers, new.triggers))
+
+
+def _has_same_zone(old: Trigger, new: Trigger) -> bool:
+    return getattr(old, "zone", None) is getattr(new, "zone", None)

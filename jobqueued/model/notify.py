@@ -1,0 +1,223 @@
+"""The settings of notices: who is notified of what, by which channel and how often; and who gets pings."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import quote, unquote
+
+from jobqueued.child.contract.tuples import NamedTuple
+from jobqueued.model.users import Owner
+
+_HOUR = 3600 * 1_000_000_000
+
+FAILURES = ("failure", "timeout", "oom", "lost")
+"""Ends that are failures: `failure` includes all of them."""
+EVENTS = (
+    *FAILURES, "recovery", "success", "output", "failed_output", "missed", "late", "overdue", "skipped", "held_up",
+    "fuse", "config_error", "degraded",
+)  # fmt: skip
+"""All possible subjects of a notice."""
+EVENTS_OF_SITE = ("failure", "recovery", "missed", "late", "overdue", "held_up", "fuse", "config_error", "degraded")
+"""The events of a rule of the site that names none."""
+_WIDER = {"missed": "skipped", "failed_output": "output"}
+CHANNELS = ("email", "webhook", "command", "apprise")
+
+
+class Target(NamedTuple):
+    """A receiver of notices: ``email ops@example.org``, or ``command@1000:alice /home/alice/page-me``.
+
+    `owner`: the user who named it for own jobs, and as whom the notice is sent; None: it is the host's; mail always is.
+    """
+
+    channel: str
+    address: str
+    owner: Owner | None = None
+
+    def __str__(self) -> str:
+        return f"{self.channel}{_mark(self.owner)} {self.address}"
+
+    @property
+    def shown(self) -> str:
+        """The target for people and logs, without secrets: the part of a URL after the host is hidden."""
+        return f"{self._shown} as {self.owner.name}" if self.owner is not None else self._shown
+
+    @property
+    def _shown(self) -> str:
+        scheme, colon, rest = self.address.partition("://")
+        if not colon:
+            return f"{self.channel} {self.address}"
+        if self.channel == "apprise":  # in an Apprise URL the host is often a token, too
+            return f"{self.channel} {scheme}://…"
+        return f"{self.channel} {scheme}://{re.split('[/?#]', rest, maxsplit=1)[0].rpartition('@')[2]}/…"
+
+    @classmethod
+    def parse(cls, text: str) -> Target:
+        """Invert str()."""
+        way, _, address = text.partition(" ")
+        channel, _, owner = way.partition("@")
+        uid, _, name = owner.partition(":")
+        found = Owner(int(uid), unquote(name, errors="surrogateescape")) if uid.isdecimal() else None
+        return cls(channel, address, found)
+
+
+def _mark(owner: Owner | None) -> str:
+    return "" if owner is None else f"@{owner.uid}:{quote(owner.name, safe='', errors='surrogateescape')}"
+
+
+class Webhook(NamedTuple):
+    """A URL, and how notices are posted there (docs/notices.md)."""
+
+    url: str
+    template: str = ""
+    headers: tuple[tuple[str, str], ...] = ()
+    secret_file: str = ""
+    proxy: str = ""
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """Everything except the URL, in the notifier's format."""
+        found = {**self._asdict(), "headers": dict(self.headers)}
+        return {name: value for name, value in found.items() if value and name != "url"}
+
+
+@dataclass(frozen=True, slots=True)
+class Notify:
+    """One rule: send notices `on` these events to all these addresses; `remind` (ns): pause between two reminders.
+
+    `sender`: the From address of its mails; "": from the settings. `owner`: the user whose job has the rule; None: the
+    host's.
+    """
+
+    on: tuple[str, ...] = ("failure", "recovery", "missed", "overdue")
+    email: tuple[str, ...] = ()
+    webhook: tuple[Webhook, ...] = ()
+    command: tuple[str, ...] = ()
+    apprise: tuple[str, ...] = ()
+    remind: int | None = 6 * _HOUR
+    sender: str = ""
+    owner: Owner | None = None
+
+    def wants(self, event: str) -> bool:
+        """Return whether the rule includes an event."""
+        wider = "failure" if event in FAILURES else _WIDER.get(event, event)
+        return event in self.on or wider in self.on
+
+    def targets(self) -> Iterator[Target]:
+        """Yield all addresses."""
+        for channel in CHANNELS:
+            owner = None if channel == "email" else self.owner
+            for each in getattr(self, channel):
+                yield Target(channel, each.url if isinstance(each, Webhook) else each, owner)
+
+    def settings(self, target: Target) -> dict[str, Any]:
+        """Return the rule's own settings for a target, or {} if it has none."""
+        if target.channel == "email":
+            return {"from": self.sender} if self.sender and target.address in self.email else {}
+        if target.channel != "webhook" or target.owner != self.owner:
+            return {}
+        return next((hook.settings for hook in self.webhook if target.address == hook.url), {})
+
+    def plain(self) -> dict[str, Any]:
+        """Return the rule as JSON."""
+        lists = {name: list(getattr(self, name)) for name in _LISTS}
+        hooks = [{"url": hook.url, **hook.settings} for hook in self.webhook]
+        wish = {**lists, "webhook": hooks, "remind": self.remind, "sender": self.sender}
+        return wish if self.owner is None else {**wish, "owner": list(self.owner)}
+
+    @classmethod
+    def of(cls, plain: Mapping[str, Any]) -> Notify:
+        """Invert `plain`."""
+        hooks = [{**hook, "headers": tuple(hook.get("headers", {}).items())} for hook in plain["webhook"]]
+        lists = {name: tuple(plain[name]) for name in _LISTS}
+        webhook = tuple(Webhook(**hook) for hook in hooks)
+        owner = Owner(*plain["owner"]) if "owner" in plain else None
+        return cls(**lists, webhook=webhook, remind=plain["remind"], sender=plain["sender"], owner=owner)
+
+
+_LISTS = ("on", "email", "command", "apprise")
+NOBODY = Notify()
+
+
+class Late(NamedTuple):
+    """The limit beyond which a run is late.
+
+    Either `after`: the run has not ended this long (ns) after its due time. Or, if `level` is set or neither is, the
+    run takes longer than usual: at most a share of 1 - `level` of similar runs takes longer.
+    """
+
+    after: int | None = None
+    level: float | None = None
+
+
+USUALLY = Late()
+
+
+class Policy(NamedTuple):
+    """The times at which a target accepts notices: not in the `quiet` part of the day (minutes), collected for `digest`
+    (ns), and at most `rate`: a number of messages in a time (ns). Delayed notices are sent in one message.
+    """
+
+    quiet: tuple[int, int] | None = None
+    digest: int = 0
+    rate: tuple[int, int] = (30, _HOUR)
+
+
+DEFAULT_POLICY = Policy()
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """A rule of the site about jobs with one of these ids (patterns), tags and users; by default about all jobs."""
+
+    notify: Notify
+    jobs: tuple[str, ...] = ()
+    tags: tuple[str, ...] = ()
+    users: tuple[str, ...] = ()
+    policy: Policy = DEFAULT_POLICY
+
+
+class Ping(NamedTuple):
+    """The URLs that are requested when a run starts, succeeds and fails.
+
+    Those that are "" are derived from `url`, in the format of healthchecks.io; if that is "" too, none is requested.
+    `output`: the end of the output is sent with the ping.
+    """
+
+    url: str = ""
+    start: str = ""
+    success: str = ""
+    failure: str = ""
+    output: bool = True
+    owner: Owner | None = None
+    """The user whose job has the ping, and as whom it is sent; None: a job of the host."""
+
+    @property
+    def target(self) -> Target:
+        """The check, as one receiver: a newer ping replaces one that waits for it."""
+        return Target("ping", self.url or self.success or self.failure or self.start, self.owner)
+
+    def at(self, event: str, how: str, run: str) -> str:
+        """Return the URL for ``start``, ``success`` or ``failure``, or "" if there is none.
+
+        `how` is appended to `url` (``/start``, ``/1``); `run` is the id that links the pings of one run.
+        """
+        own: str = getattr(self, event)
+        if own or not self.url:
+            return own
+        path, _, query = self.url.partition("#")[0].partition("?")
+        return f"{path.rstrip('/')}{how}?{f'{query}&' if query else ''}rid={run}"
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """The setting in the format of `ping`."""
+        return {name: value for name, value in self._asdict().items() if value != "" and name != "owner"}
+
+
+class Heartbeat(NamedTuple):
+    """A URL that is requested `every` ns while scheduling works."""
+
+    url: str
+    every: int

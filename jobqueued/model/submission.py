@@ -1,0 +1,79 @@
+"""Submissions: jobs that a user submits to run once. Such a job is removed when no run of it can follow."""
+
+from __future__ import annotations
+
+import re
+
+from jobqueued.child.contract.tuples import NamedTuple
+
+FILE = "(submitted)"
+"""Shown in place of the file of such a job, which has none."""
+OF_THE_HOST = "host"
+"""First part of the ids of root's submissions, and of the daemon's own user: ``host/17``."""
+MOST_RUNS = 100_000
+"""Maximum runs of an array, and maximum submissions that wait at a time."""
+MOST_BYTES = 64 << 20
+"""Maximum bytes of the texts of a user's waiting submissions."""
+KEY = re.compile(r"[\x21-\x7e]{1,100}")
+"""A key of the user's own: a repeated request with the same key is the same submission."""
+_NUMBERED = re.compile(r"[^/]+/[1-9][0-9]*", re.ASCII)
+
+
+class Array(NamedTuple):
+    """The runs of a job, one for each index from `first` to `last`, each `step`; run number 1 has the first."""
+
+    first: int
+    last: int
+    step: int = 1
+
+    @property
+    def runs(self) -> int:
+        """The number of runs."""
+        return (self.last - self.first) // self.step + 1
+
+    def index_of(self, number: int) -> int:
+        """Return the index of the run with this number."""
+        return self.first + (number - 1) * self.step
+
+
+class After(NamedTuple):
+    """An awaited end: of a run (``alice/17@3``) or of a submission with all its runs; `result`: success or any."""
+
+    name: str
+    result: str = "success"
+
+
+class Submission(NamedTuple):
+    """The part of a job that only submissions have."""
+
+    array: Array | None = None
+    after: tuple[After, ...] = ()
+    key: str = ""
+    """The user's own key; "": none."""
+
+    @property
+    def runs(self) -> int:
+        """The number of its runs."""
+        return 1 if self.array is None else self.array.runs
+
+
+class Resized(NamedTuple):
+    """A user changes how many runs of a submission may be live; `text`: its new definition. The answer goes to
+    `ticket`.
+    """
+
+    ticket: int
+    job: str
+    runs: int
+    text: str
+    asked_by: str
+
+
+def pool_of(job: str) -> str:
+    """Return the name that stands for all submissions of the user whose submission has this id: ``alice/``."""
+    return f"{job.partition('/')[0]}/"
+
+
+def is_numbered(job: str) -> bool:
+    """Return whether an id is one of those that submissions without a name get."""
+    return _NUMBERED.fullmatch(job) is not None

@@ -1,0 +1,140 @@
+"""Receivers that do not accept messages: when each is retried, and when that is logged."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Hashable
+from typing import Generic, TypeVar
+
+from jobqueued.base.instants import DAY, HOUR, SECOND
+from jobqueued.child.contract.tuples import NamedTuple
+
+_LONGEST_PAUSE, _HOPELESS_PAUSE = HOUR, 6 * HOUR
+_SAID_EVERY = DAY
+_LONGEST_ASKED = DAY // SECOND
+_SECONDS = re.compile("[0-9]{1,20}", re.ASCII)
+
+Receiver = TypeVar("Receiver", bound=Hashable)
+
+
+class Verdict(NamedTuple):
+    """The answer of a notifier: sent, or the error and the pause (ns; 0: none given) before a retry."""
+
+    sent: bool
+    why: str = ""
+    pause: int = 0
+
+    @classmethod
+    def parse(cls, answer: str) -> Verdict:
+        """Parse ``sent``, ``later SECONDS WHY`` or ``never WHY``; anything else counts as never.
+
+        A pause is at most a day: a process of a user may have written the answer.
+        """
+        word, _, why = answer.partition(" ")
+        if word == "sent":
+            return cls(True)
+        if word != "later":
+            return cls(False, why or answer, _HOPELESS_PAUSE)
+        seconds, _, why = why.partition(" ")
+        asked = int(seconds) if _SECONDS.fullmatch(seconds) else 0
+        return cls(False, why or answer, min(asked, _LONGEST_ASKED) * SECOND)
+
+
+def grown(first: int, tries: int) -> int:
+    """Return the pause (ns) after this many tries: it doubles from `first` to an hour."""
+    return min(_LONGEST_PAUSE, first << min(tries - 1, 12))
+
+
+class _Trouble(NamedTuple):
+    """The last failure, and the pause (ns) after it without messages."""
+
+    shown: str
+    error: str
+    since: int
+    pause: int
+    times: int
+
+
+class Troubles(Generic[Receiver]):
+    """Receivers that did not accept the last message; each has a name for people, shown after `what`."""
+
+    def __init__(self, what: str) -> None:
+        self._what = what
+        self._troubles: dict[Receiver, _Trouble] = {}
+        self._said: dict[str, int] = {}
+        """name of a receiver, as shown → when its failure was last logged (wall)"""
+
+    @property
+    def told(self) -> list[str]:
+        """Each failing receiver and its error, for people."""
+        shown = {trouble.shown: trouble.error for trouble in self._troubles.values()}
+        return [f"{self._what}{it} can't be sent: {why}; see: jobqueuectl notify" for it, why in shown.items()]
+
+    def times(self, receiver: Receiver) -> int:
+        """Return the number of failures in a row."""
+        known = self._troubles.get(receiver)
+        return 0 if known is None else known.times
+
+    def note(self, receiver: Receiver, shown: str, why: str, pause: int, wall: int) -> bool:
+        """Note a failure; return whether to log it, because it was not logged for a day."""
+        self._troubles[receiver] = _Trouble(shown, why, wall, pause, self.times(receiver) + 1)
+        said = self._said.get(shown)
+        if said is not None and said <= wall < said + _SAID_EVERY:
+            return False
+        self._said[shown] = wall
+        return True
+
+    def end(self, receiver: Receiver) -> None:
+        """Note that a receiver accepted a message; the next failure is not logged sooner for that."""
+        self._troubles.pop(receiver, None)
+
+    def retain(self, receivers: Collection[Receiver]) -> None:
+        """Forget all receivers except these."""
+        self._troubles = {receiver: it for receiver, it in self._troubles.items() if receiver in receivers}
+        shown = {it.shown for it in self._troubles.values()}
+        self._said = {receiver: at for receiver, at in self._said.items() if receiver in shown}
+
+    def try_again(self, receiver: Receiver) -> None:
+        """Let the receiver have the next message at once."""
+        if (known := self._troubles.get(receiver)) is not None:
+            self._troubles[receiver] = known._replace(pause=0)
+
+    def is_refused(self, receiver: Receiver) -> bool:
+        """Return whether the receiver refused the last message for good."""
+        known = self._troubles.get(receiver)
+        return known is not None and known.pause == _HOPELESS_PAUSE
+
+    def rest(self, receiver: Receiver) -> list[tuple[int, int]]:
+        """Return [(instant, pause in ns)] of the last failure, or []."""
+        known = self._troubles.get(receiver)
+        return [] if known is None else [(known.since, known.pause)]
+
+    def spared(self, receivers: list[Receiver], busy: Collection[Receiver]) -> list[Receiver]:
+        """Return the receivers that may get a message while others are `busy`: only one failing receiver at a time."""
+        if not any(receiver in self._troubles for receiver in busy):
+            return receivers
+        return [receiver for receiver in receivers if receiver not in self._troubles]
+
+    def __contains__(self, receiver: Receiver) -> bool:
+        """Return whether the receiver did not accept the last message."""
+        return receiver in self._troubles
+
+    def __bool__(self) -> bool:
+        """Return whether any receiver fails."""
+        return bool(self._troubles)
+
+
+class Numbers:
+    """Numbers of notices, unique on this host forever: instants, but each greater than the one before."""
+
+    def __init__(self) -> None:
+        self._last = 0
+
+    def saw(self, number: int) -> None:
+        """Continue after a number that is in use."""
+        self._last = max(self._last, number)
+
+    def next(self, wall: int) -> int:
+        """Return the next number."""
+        self._last = max(self._last + 1, wall)
+        return self._last

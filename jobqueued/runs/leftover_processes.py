@@ -1,0 +1,322 @@
+"""Kin: the processes that certainly or possibly belong to an attempt after its supervisor and launcher died.
+
+certainly                                    possibly
+a process in its cgroup                      its supervisor, by its title: it lives, but has lost R
+the process in R/pid, started at its time    a process in the session of one that exited
+an orphan with its JOBQUEUE_INVOCATION_ID    such a process below another one (atd, say, keeps its caller's variables)
+all below these, and all of their sessions   –
+–                                            if runs have no cgroups: an orphan in a session as young as the
+                                             attempt, whose environment has no JOBQUEUE_RUN, or can't be read
+
+An orphan is a process that init, or a subreaper above us, has inherited. Children of a supervisor are recognized by
+their variables, as orphans are. A process does not belong to an attempt if it started earlier, has another
+JOBQUEUE_RUN, is below another process, or is in another cgroup (a service, a container). Neither does one whose session
+is older than the attempt, because a job starts its own session.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import time
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+
+from jobqueued.base.text import printable
+from jobqueued.child.contract import wire
+from jobqueued.child.contract.tuples import NamedTuple
+from jobqueued.child.processes import cgroup, process
+
+INVOCATION = "JOBQUEUE_INVOCATION_ID"
+_RUN, _ATTEMPT = "JOBQUEUE_RUN", "JOBQUEUE_ATTEMPT"
+_IDENTITY = (_RUN, _ATTEMPT, "JOBQUEUE_DUE", INVOCATION)
+_SUPERVISOR = "jq-supervisor"
+SMALL_ONES = ("jq-launcher", _SUPERVISOR)
+_NONE, _INIT = 0, 1
+_ROUNDS = 10
+_NAMED = 3
+SLICE = 100
+"""Number of processes checked in one step: about 5 ms."""
+
+
+class Process(NamedTuple):
+    """A process. `birth`: ticks of CLOCK_BOOTTIME."""
+
+    pid: int
+    parent: int
+    session: int
+    birth: int
+    name: str = ""
+
+    def __str__(self) -> str:
+        return f"pid {self.pid} ({self.name})"
+
+
+class Details(NamedTuple):
+    """Further facts. `environment`: JOBQUEUE_ variables (None: unreadable). `cgroups`: text of /proc/PID/cgroup.
+
+    `is_foreign`: it belongs to a user as whom no job of this daemon can run.
+    """
+
+    environment: Mapping[str, str] | None = {}
+    cgroups: str = ""
+    is_foreign: bool = False
+
+
+class Clues(NamedTuple):
+    """Clues to recognize an attempt's processes.
+
+    `since`: earliest possible birth (ticks). `identity`: variables that the job got. `main`: its process, and the ticks
+    between which that started. `cgroup`: its own, or None. `around`: the cgroups of its supervisor, or None if unknown.
+    `title`: the attempt and the directory of all R, in its supervisor's title.
+    """
+
+    since: int
+    identity: Mapping[str, str] = {}
+    main: tuple[int, int, int] | None = None
+    cgroup: str | None = None
+    around: str | None = None
+    title: tuple[str, str] | None = None
+    has_helper: bool = False
+    """True if its process stands for a job on Slurm and must end that job."""
+
+
+class Kin(NamedTuple):
+    """The processes that certainly belong to an attempt, and those that possibly do."""
+
+    certain: list[Process]
+    uncertain: list[Process]
+
+
+class Processes:
+    """All processes seen during a check, and their relations. `ourselves`: the checking process, no attempt's kin.
+
+    Add all processes first, then note the details of each of the `tops`.
+    """
+
+    def __init__(self, ourselves: int) -> None:
+        self._of: dict[int, Process] = {}
+        self._ourselves = ourselves
+        self._reapers = {_INIT}
+        self._children: dict[int, list[Process]] = defaultdict(list)
+        self._sessions: dict[int, list[Process]] = defaultdict(list)
+        self._session_births: dict[int, int] = {}
+        self._known: dict[int, Details] = {}
+        self._by_run: dict[str, list[Process]] = defaultdict(list)
+        self._by_cgroup: dict[str, list[Process]] = defaultdict(list)
+        self._nobodys: list[Process] = []
+        self._supervisors: dict[str, list[tuple[Process, str]]] = defaultdict(list)
+
+    def add(self, it: Process) -> None:
+        """Add a process."""
+        self._of[it.pid] = it
+        self._children[it.parent].append(it)
+        self._sessions[it.session].append(it)
+        self._session_births[it.session] = min(it.birth, self._session_births.get(it.session, it.birth))
+
+    def entitle(self, it: Process, words: Sequence[str]) -> None:
+        """Note a supervisor's title: its name, its attempt, and the directory of all R, as far as there was room."""
+        if len(words) > 1:
+            self._supervisors[words[1]].append((it, words[2] if len(words) > 2 else ""))
+
+    def tops(self, since: int) -> Iterator[Process | None]:
+        """Yield the tops of trees: processes born since (ticks) whose parent is older, dead, or a supervisor.
+
+        Yields None for each other process.
+        """
+        self._reapers |= set(self._above(self._ourselves))
+        return (each if self._is_top(each, since) else None for each in self._of.values())
+
+    def _above(self, pid: int) -> Iterator[int]:
+        while (found := self._of.get(pid)) is not None and found.parent in self._of:
+            pid = found.parent
+            yield pid
+
+    def _is_top(self, it: Process, since: int) -> bool:
+        if it.birth < since or it.pid == self._ourselves:
+            return False
+        parent = self._of.get(it.parent)
+        return self._is_orphan(it) or (parent is not None and (parent.birth < since or parent.name == _SUPERVISOR))
+
+    def _is_orphan(self, it: Process) -> bool:
+        return it.parent in self._reapers or (it.parent != _NONE and it.parent not in self._of)
+
+    def note(self, top: Process, known: Details) -> None:
+        """Note the details of a top."""
+        self._known[top.pid] = known
+        run = None if known.environment is None else known.environment.get(_RUN)
+        if run is not None:
+            self._by_run[run].append(top)
+        elif self._is_orphan(top) and top.name not in SMALL_ONES and not known.is_foreign:
+            self._nobodys.append(top)
+        path = cgroup.unified(known.cgroups)
+        while path:
+            self._by_cgroup[path].append(top)
+            path = path.rpartition("/")[0]
+
+    def kin(self, clues: Clues) -> Kin:
+        """Return the processes that certainly and possibly belong to an attempt."""
+        certain = self._closed(self._own(clues), clues.since)
+        uncertain = {each.pid: each for each in self._uncertain(clues) if each.pid not in certain}
+        return Kin([certain[pid] for pid in sorted(certain)], [uncertain[pid] for pid in sorted(uncertain)])
+
+    def _own(self, clues: Clues) -> list[Process]:
+        own = [] if clues.cgroup is None else list(self._by_cgroup.get(clues.cgroup, ()))
+        if INVOCATION in clues.identity:
+            own += filter(self._is_orphan, self._named(clues.identity))
+        main = None if clues.main is None else self._of.get(clues.main[0])
+        if clues.main is not None and main is not None and clues.main[1] <= main.birth <= clues.main[2]:
+            own.append(main)
+        return own
+
+    def _named(self, identity: Mapping[str, str]) -> list[Process]:
+        """Return the tops that have all of these variables."""
+        candidates = self._by_run.get(identity.get(_RUN, ""), [])
+        return [each for each in candidates if identity.items() <= (self._known[each.pid].environment or {}).items()]
+
+    def _closed(self, tops: list[Process], since: int) -> dict[int, Process]:
+        """Return these processes, all below them and all of their sessions that are young enough, except ourselves."""
+        found: dict[int, Process] = {}
+        queue = list(tops)
+        while queue:
+            each = queue.pop()
+            if each.pid in found or each.pid == self._ourselves or each.birth < since:
+                continue
+            found[each.pid] = each
+            queue += self._children.get(each.pid, ())
+            if self._session_births[each.session] >= since:
+                queue += self._sessions[each.session]
+        return found
+
+    def _uncertain(self, clues: Clues) -> Iterator[Process]:
+        found = self._named(clues.identity)
+        if clues.main is not None and clues.main[0] not in self._of:
+            found += self._sessions.get(clues.main[0], ())  # another process may have had the pid since
+        if clues.cgroup is None:
+            found += (each for each in self._nobodys if clues.around in (None, self._known[each.pid].cgroups))
+        for each in found:
+            if each.birth >= clues.since and self._session_births[each.session] >= clues.since:
+                yield each
+        if clues.title is not None:
+            attempt, runs = clues.title
+            yield from (each for each, shown in self._supervisors[attempt] if runs.startswith(shown))
+
+
+def identity(environment: object) -> dict[str, str]:
+    """Return the variables that tell an attempt's processes from all others, from the `environment` of R/spec."""
+    told = environment if isinstance(environment, dict) else {}
+    return {name: told[name] for name in _IDENTITY if isinstance(told.get(name), str)}
+
+
+def identity_of(run: str, attempt: int) -> dict[str, str]:
+    """Return such variables without a launch spec; another daemon on this host may have such a run too."""
+    return {_RUN: run, _ATTEMPT: str(attempt)}
+
+
+def since(instant: int) -> int:
+    """Return the tick before an instant (wall, ns), if the clock was not set since."""
+    ago = max(0, time.time_ns() - instant)
+    return ticks(max(0, time.clock_gettime_ns(time.CLOCK_BOOTTIME) - ago))
+
+
+def ticks(instant: int) -> int:
+    """Return the tick before an instant of CLOCK_BOOTTIME (ns)."""
+    return instant // process.TICK - 1
+
+
+def named(processes: list[Process]) -> str:
+    """Return processes as text: ``pid 123 (rsync), pid 124 (tar) and 3 more``."""
+    more = f" and {len(processes) - _NAMED} more" if len(processes) > _NAMED else ""
+    return ", ".join(map(str, processes[:_NAMED])) + more
+
+
+def look(processes: Processes, since: int) -> Iterator[None]:
+    """Check all processes of this host, for attempts since this tick, in steps.
+
+    Raises OSError if that is impossible now, or if so many processes started meanwhile that a pid may have been reused.
+    """
+    seen, births = set[int](), _births()
+    for _round in range(_ROUNDS):  # for processes born meanwhile, whose parent may have exited before it was read
+        new = {int(name) for name in os.listdir("/proc") if name.isdigit()} - seen
+        if not new:
+            break
+        for count, pid in enumerate(new, 1):
+            if (each := _read(pid)) is not None:
+                processes.add(each)
+                if each.name == _SUPERVISOR:
+                    processes.entitle(each, _title(pid))
+            if count % SLICE == 0:
+                yield
+        seen |= new
+    if _births() - births >= _numbers() // 2:
+        raise OSError(errno.EAGAIN, "processes come and go too fast to be told apart")
+    for count, top in enumerate(processes.tops(since), 1):
+        if top is not None:
+            processes.note(top, _details(top.pid))
+        if count % SLICE == 0:
+            yield
+
+
+def _births() -> int:
+    """Return the number of processes and threads started since boot, or 0 if /proc does not show it."""
+    with contextlib.suppress(FileNotFoundError), open("/proc/stat", "rb") as file:
+        return next(int(line.split()[1]) for line in file if line.startswith(b"processes "))
+    return 0
+
+
+def _numbers() -> int:
+    """Return the number of pids until the kernel reuses them, or the minimum of all kernels if unknown."""
+    with contextlib.suppress(FileNotFoundError), open("/proc/sys/kernel/pid_max", "rb") as file:
+        return int(file.read())
+    return 1 << 15
+
+
+def _read(pid: int) -> Process | None:
+    """Return a live process, or None. A process whose first thread ended lives as long as another thread."""
+    line = _file(pid, "stat")
+    if line is None:
+        return None
+    seen = process.parsed(line)
+    if seen.state in (b"Z", b"X") and seen.threads <= 1:
+        return None
+    return Process(pid, seen.parent, seen.session, seen.birth, printable(seen.name.decode(errors="replace")))
+
+
+def _title(pid: int) -> list[str]:
+    """Return the words of a supervisor's title, or [] if another user runs it: any user can name a process so."""
+    if _uid(pid) != os.geteuid():
+        return []
+    return (_file(pid, "cmdline") or b"").rstrip(b"\0").decode(errors="replace").split("\0")
+
+
+def _details(pid: int) -> Details:
+    cgroups = (_file(pid, "cgroup") or b"").decode(errors="surrogateescape")
+    return Details(_environment(pid), cgroups, is_foreign=os.geteuid() not in (0, _uid(pid)))
+
+
+def _environment(pid: int) -> dict[str, str] | None:
+    """Return the environment with which it was executed, or None if unreadable."""
+    data = _file(pid, "environ")
+    if data is None:
+        return None
+    variables = (word for word in data.split(b"\0") if word.startswith(b"JOBQUEUE_"))
+    pairs = (variable.decode(errors="replace").partition("=") for variable in variables)
+    return {name: value for name, _, value in pairs}
+
+
+def _uid(pid: int) -> int:
+    """Return its real user, or our own if it exited; /proc/PID may have another owner."""
+    lines = (_file(pid, "status") or b"").splitlines()
+    return next((int(line.split()[1]) for line in lines if line.startswith(b"Uid:")), os.geteuid())
+
+
+def _file(pid: int, name: str) -> bytes | None:
+    """Return a file of /proc/PID, or None if it is gone or not ours. Raises OSError if descriptors are short."""
+    try:
+        with open(f"/proc/{pid}/{name}", "rb", buffering=0) as file:
+            return file.readall()
+    except OSError as error:
+        if error.errno in wire.SHORTAGE:
+            raise
+        return None

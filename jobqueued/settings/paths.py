@@ -1,0 +1,250 @@
+"""Paths of the daemon, as the command line selects them."""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+from collections.abc import Container, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from jobqueued.child.contract import atomic_file
+from jobqueued.child.contract.trust import check_path, check_status, name_of, quoted
+from jobqueued.child.contract.unix_socket import JOURNALD
+
+_LEFT, _TOLD, _LONGEST = "paths.json", ("config", "jobs", "state", "logs"), 1 << 16
+_LAYERED = ("config", "jobs")
+_BELOW = ("run", "usr/local/lib", "usr/lib")
+"""The directories of packages that /etc overrides, as in systemd.unit(5)."""
+OPERATORS = "operators"
+BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+
+
+class NoPlace(Exception):
+    """A user's own instance has no place; the message contains the remedy."""
+
+
+@dataclass(frozen=True, slots=True)
+class Paths:
+    """The daemon's files and directories."""
+
+    config: Path
+    jobs: Path
+    state: Path
+    run: Path
+    logs: Path
+    journal: Path
+    """The socket of journald."""
+    host: Path = Path("/")
+    """The directory below which cron has its tables: the host's root."""
+    runtime: Path | None = None
+    """$XDG_RUNTIME_DIR of a user's own instance; None for other instances."""
+    more_config: tuple[Path, ...] = ()
+    """The places of the settings that `config` overrides, in order of precedence."""
+    more_jobs: tuple[Path, ...] = ()
+    """The directories of job files that `jobs` overrides, in order of precedence."""
+
+    @classmethod
+    def system(cls) -> Paths:
+        """Return the paths of the system's own daemon."""
+        state, logs = Path("/var/lib/jobqueue"), Path("/var/log/jobqueue")
+        run, journal = Path("/run/jobqueue"), Path(JOURNALD)
+        return cls(
+            Path("/etc/jobqueued.yaml"), Path("/etc/jobqueue.d"), state, run, logs, journal, **_below(Path("/"))
+        )  # fmt: skip
+
+    @classmethod
+    def under(cls, root: Path) -> Paths:
+        """Return the paths in one directory, for ``--root``; so nothing goes to the host's journal."""
+        state, logs = root / "state", root / "logs"
+        return cls(
+            root / "jobqueued.yaml", root / "jobqueue.d", state, root / "run", logs, root / "journal", root,
+            **_below(root),
+        )  # fmt: skip
+
+    @classmethod
+    def user(cls, environ: Mapping[str, str] = os.environ) -> Paths:
+        """Return the paths of the user's own instance, by the XDG Base Directory Specification. Raises NoPlace."""
+        config, state = (_base(environ, *usual) for usual in (("CONFIG", ".config"), ("STATE", ".local/state")))
+        runtime = cls.runtime_of(environ)
+        if why := _unusable(runtime):
+            raise NoPlace(why)
+        state /= "jobqueue"
+        return cls(
+            config / "jobqueued.yaml", config / "jobqueue.d", state, runtime / "jobqueue", state / "logs",
+            Path(JOURNALD), runtime=runtime,
+        )  # fmt: skip
+
+    @staticmethod
+    def runtime_of(environ: Mapping[str, str]) -> Path:
+        """Return $XDG_RUNTIME_DIR, or ``.`` if it is missing or not absolute."""
+        named = Path(environ.get("XDG_RUNTIME_DIR", ""))
+        return named if named.is_absolute() else Path()
+
+    @classmethod
+    def chosen(cls, root: Path | None, *, user: bool = False, **options: Path | None) -> Paths:
+        """Return the paths under `root`, the `user`'s own, or the system's; options replace the path of their name.
+
+        A path given as an option overrides no other place. Raises NoPlace for `user`.
+        """
+        base = cls.user() if user else cls.system() if root is None else cls.under(root.absolute())
+        given: dict[str, Any] = {name: path.absolute() for name, path in options.items() if path is not None}
+        given |= {f"more_{name}": () for name in _LAYERED if name in given}
+        return replace(base, **given)
+
+    @property
+    def job_directories(self) -> tuple[Path, ...]:
+        """The directories of job files, in order of precedence."""
+        return self.jobs, *self.more_jobs
+
+    @property
+    def config_files(self) -> tuple[Path, ...]:
+        """The places of the settings, in order of precedence."""
+        return self.config, *self.more_config
+
+    def has_settings(self, file: str) -> bool:
+        """Return whether a file is one of the settings files, or a drop-in of one."""
+        places = [str(place) for place in self.config_files]
+        return file in places or os.path.dirname(file) in [f"{place}.d" for place in places]
+
+    @property
+    def crontabs(self) -> tuple[Path, Path, Path]:
+        """The directories of cron's tables: of /etc/crontab, the packages' and the users'."""
+        return self.host / "etc", self.host / "etc/cron.d", self.host / "var/spool/cron/crontabs"
+
+    @property
+    def control(self) -> Path:
+        """The control socket."""
+        return self.run / "control"
+
+    @property
+    def operators(self) -> Path:
+        """The control socket of root and operators only; other users can't connect to it."""
+        return self.run / OPERATORS
+
+    @property
+    def launcher(self) -> Path:
+        """The launcher's socket."""
+        return self.run / "launcher"
+
+    @property
+    def forecast(self) -> Path:
+        """The newest saved forecast, which `jobqueuectl next` uses."""
+        return self.state / "forecast.json"
+
+    @property
+    def forecast_before(self) -> Path:
+        """The forecast saved one day before that one."""
+        return self.state / "forecast-before.json"
+
+    @property
+    def runs(self) -> Path:
+        """The run directory of this boot, with one directory R for each live attempt."""
+        return self.run / "runs" / BOOT_ID.read_text().strip()
+
+    def check(self, directory: Path, user: int) -> None:
+        """Check that only root and `user`, the daemon's, can change files in a directory. Raises Refused or OSError.
+
+        The parents of the log directory are not checked: on Ubuntu /var/log belongs to the group syslog.
+        """
+        if directory == self.logs:
+            check_status(os.stat(directory), str(directory), user)
+        else:
+            check_path(str(directory), user)
+
+    def leave(self) -> None:
+        """Write the other paths into the run directory, for programs that read files without a daemon.
+        Raises OSError.
+        """
+        path = str(self.run / _LEFT)
+        left: dict[str, str | list[str]] = {name: str(getattr(self, name)) for name in _TOLD}
+        left |= {f"more_{name}": list(map(str, getattr(self, f"more_{name}"))) for name in _LAYERED}
+        atomic_file.replace(path, json.dumps(left).encode())
+        os.chmod(path, 0o644)
+
+    def as_left(self, given: Container[str] = ()) -> Paths:
+        """Return these paths, replaced by those that a daemon left in the run directory, except the `given` ones.
+
+        The owner of the directory may be untrusted: anything other than a small regular file, such as a link or pipe,
+        is ignored.
+        """
+        try:
+            left = json.loads(_small_file(self.run / _LEFT))
+            found: dict[str, Any] = {name: Path(left[name]) for name in _TOLD if name not in given}
+            for name in (f"more_{name}" for name in _LAYERED if name not in given):
+                found[name] = tuple(map(Path, left.get(name, ())))
+            return replace(self, **found)
+        except (OSError, ValueError, LookupError, TypeError, RecursionError):  # missing, or in another format
+            return self
+
+    def changes(self, run: Path) -> list[str]:
+        """Return the options of the last start of a daemon with this run directory; `self` are its usual paths."""
+        last = replace(self, run=run).as_left()
+        changed = [name for name in _TOLD if last._places(name) != self._places(name)]
+        return [word for name in changed for word in (f"--{name}", str(getattr(last, name)))]
+
+    def _places(self, name: str) -> tuple[Path, ...]:
+        return getattr(self, name), *getattr(self, f"more_{name}", ())
+
+    def make_run(self) -> None:
+        """Make the run directory and its directories, if missing, so that every user can enter them. Raises OSError."""
+        is_there = (self.run / _LEFT).exists()
+        for directory, mode in ((self.run, 0o755), (self.runs.parent, 0o755), (self.runs, 0o711)):
+            try:
+                directory.mkdir(mode)
+            except FileExistsError:
+                continue
+            os.chmod(directory, mode)  # regardless of the umask
+        if not is_there:
+            self.leave()
+
+
+def _below(root: Path) -> dict[str, Any]:
+    """Return the places that those in /etc override."""
+    names = {"more_config": "jobqueued.yaml", "more_jobs": "jobqueue.d"}
+    return {key: tuple(root / directory / name for directory in _BELOW) for key, name in names.items()}
+
+
+def _small_file(path: Path) -> bytes:
+    """Read a regular file; return b"" for anything else. Raises OSError."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        return os.read(descriptor, _LONGEST) if stat.S_ISREG(os.fstat(descriptor).st_mode) else b""
+    finally:
+        os.close(descriptor)
+
+
+def _base(environ: Mapping[str, str], name: str, usual: str) -> Path:
+    """Return a base directory of the user, as an absolute path. Raises NoPlace."""
+    named = Path(environ.get(f"XDG_{name}_HOME", ""))
+    if named.is_absolute():
+        return named
+    home = Path(environ.get("HOME") or os.path.expanduser("~"))
+    if not home.is_absolute():
+        raise NoPlace(f"--user needs a home directory; set HOME or XDG_{name}_HOME to an absolute path")
+    return home / usual
+
+
+def _unusable(runtime: Path) -> str:
+    """Return why a user's instance can't use this runtime directory, or "" if it can."""
+    uid = os.geteuid()
+    if uid == 0:
+        return "--user is for ordinary users: root's own instance is the system's, or one with --root"
+    me, usual = name_of(uid), f"/run/user/{uid}"
+    if os.path.isdir(usual):
+        remedy = f"as a login would: export XDG_RUNTIME_DIR={usual}"
+    elif os.path.isdir("/run/systemd/system"):
+        remedy = f"log in, not by su or sudo; or, to have it without a login: loginctl enable-linger {me}"
+    else:
+        remedy = f"make a directory that only {me} can enter, and set XDG_RUNTIME_DIR to it"
+    if not runtime.is_absolute():
+        return f"--user needs XDG_RUNTIME_DIR, which is not set to an absolute path; {remedy}"
+    try:
+        owner = runtime.stat().st_uid
+    except OSError as error:
+        return f"XDG_RUNTIME_DIR={quoted(str(runtime))}: {error.strerror}; {remedy}"
+    if owner != uid:
+        return f"XDG_RUNTIME_DIR={quoted(str(runtime))} belongs to {name_of(owner)}, and not to {me}; {remedy}"
+    return ""

@@ -1,0 +1,186 @@
+"""The daemon's own settings: from /etc/jobqueued.yaml, with the host's own values as defaults."""
+
+from __future__ import annotations
+
+import os
+import pwd
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from jobqueued.base.instants import DAY
+from jobqueued.base.problem import Problem
+from jobqueued.child.contract import atomic_file
+from jobqueued.child.contract.trust import Refused, check_path, check_status
+from jobqueued.core.records.host_limits import HostLimits
+from jobqueued.jobfile.keys.settings_keys import read_settings_parts
+from jobqueued.jobfile.scopes import Locality
+from jobqueued.jobfile.tree.drop_ins import Part, in_its_file
+from jobqueued.jobfile.tree.yamltext import MAX_BYTES, at_once, read_trees_in_steps
+from jobqueued.model.fleet import FLEET, FleetSettings
+from jobqueued.model.job import CORE, CPU, MEMORY, Escalation
+from jobqueued.model.notify import Heartbeat, Rule
+from jobqueued.model.users import UserLimits
+from jobqueued.settings.drop_in_files import drop_in_directory, listed
+from jobqueued.settings.drop_in_files import places as drop_ins
+from jobqueued.settings.host_names import host_timezone, machine_id
+
+_ONE_A_MINUTE, _AS_USUAL = Escalation(), UserLimits()
+
+
+@dataclass(frozen=True, slots=True)
+class Retention:
+    """The limits of each job's history: what exceeds any of them is deleted (`age` in ns)."""
+
+    runs: int = 100
+    age: int = 90 * DAY
+    bytes: int = 1 << 30
+
+
+OPERATORS = ("jobqueue",)
+
+
+def user_name(uid: int) -> str | None:
+    """Return the name of a user, the number of a nameless one, or None for root, who may act as any user."""
+    if uid == 0:
+        return None
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return str(uid)
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """The settings of jobqueued.yaml; without `max_running` any number of runs may be live."""
+
+    max_running: int | None = None
+    resources: dict[str, int] = field(default_factory=dict)
+    reserve: dict[str, int] = field(default_factory=dict)
+    escalation: Escalation = _ONE_A_MINUTE
+    pressure: dict[str, int] = field(default_factory=dict)
+    timezone: str = ""
+    """The zone of jobs that name none; "": the host's."""
+    retention: Retention = Retention()
+    operators: tuple[str, ...] = OPERATORS
+    readers: tuple[str, ...] = ()
+    max_use: int | None = None
+    keep_free: int | None = None
+    """Bytes that output leaves free on its disk; None: depends on the size of the disk."""
+    notify: tuple[Rule, ...] = ()
+    notifier: str = "jobqueue"
+    mail: dict[str, Any] = field(default_factory=dict)
+    heartbeat: Heartbeat | None = None
+    metrics: dict[str, str] = field(default_factory=dict)
+    cron: dict[str, bool] = field(default_factory=dict)
+    users: UserLimits = _AS_USUAL
+    fleet: FleetSettings | None = None
+
+    @property
+    def zone(self) -> str:
+        """The zone of jobs that name none: from the settings, or the host's present zone."""
+        return self.timezone or host_timezone()
+
+    @property
+    def locality(self) -> Locality:
+        """The host's facts that reading job files needs."""
+        return Locality(self.zone, machine_id(), self.fleet)
+
+    @property
+    def calm(self) -> int:
+        """The lowest effective priority of runs that start even under pressure."""
+        return self.pressure.get("below", 0)
+
+
+def capacity(config: Settings, cores: int, memory: int) -> dict[str, int]:
+    """Return the units of each resource for jobs: from the settings, or the host's own minus the reserve.
+
+    `cores` and `memory` (bytes) are the host's; units of CPU are thousandths of a core.
+    """
+    own = {CPU: cores * CORE - config.reserve.get(CPU, 0), MEMORY: memory - config.reserve.get(MEMORY, 0)}
+    return {**{name: max(0, amount) for name, amount in own.items()}, **config.resources}
+
+
+def limits_of(config: Settings, host: str, cpus: list[int], memory: int, has_slurm: bool) -> HostLimits:
+    """Return the limits of a host with this name, these CPU numbers, this memory (bytes), and Slurm or not."""
+    return HostLimits(
+        host, config.max_running, capacity(config, len(cpus), memory), tuple(cpus), config.escalation, config.calm,
+        machine_id(), config.users.live, config.users.waiting,
+        "" if config.fleet is None else config.fleet.name,
+        {} if config.fleet is None else {f"{FLEET}{name}": units for name, units in config.fleet.resources.items()},
+        () if config.fleet is None else config.fleet.labels,
+        has_slurm,
+    )  # fmt: skip
+
+
+def read_settings(
+    path: Path, daemon: int | None = None, more: Sequence[Path] = (), *, of_user: bool = False
+) -> tuple[Settings, list[Problem]]:
+    """Return the settings of a file with its drop-ins; a missing or wrong setting gets its default.
+
+    `daemon` is the user of the daemon that reads the files: only root and that user may be able to change them; None:
+    no check. `more` are the places that `path` overrides: the first existing file counts, and the drop-ins of all
+    places. `of_user`: the settings are those of a user's own instance.
+    """
+    parts, unread = _read_all(list(map(str, (path, *more))), daemon)
+    if unread is not None:
+        return Settings(), [unread]
+    trees, paths = at_once(read_trees_in_steps(parts)), [part.path for part in parts]
+    problems = [problem for _, found in trees for problem in found]
+    values, refusals = read_settings_parts([tree for tree, _ in trees], of_user=of_user)
+    if "retention" in values:
+        values["retention"] = Retention(**values["retention"])
+    if "users" in values:
+        values["users"] = UserLimits(**values["users"])
+    errors = [problem for problem in problems if problem.severity == "error"]
+    return Settings(**values), [*errors, *(in_its_file(refusal.problem(), paths) for refusal in refusals)]
+
+
+def settings_parts(places: Sequence[str]) -> list[Part]:
+    """Return the settings file and its drop-ins, without missing or masked ones. Raises OSError or Refused."""
+    parts, unread = _read_all(places, None)
+    if unread is not None:
+        raise Refused(str(unread))
+    return [part for part in parts if part.text]
+
+
+def _read_all(places: Sequence[str], daemon: int | None) -> tuple[list[Part], Problem | None]:
+    """Read the file, empty if missing, and its drop-ins; or return a Problem if that fails."""
+    at = next(filter(os.path.lexists, places), places[0])
+    folders = [drop_in_directory(place) for place in places]
+
+    def names(_: int, folder: str) -> list[str]:
+        nonlocal at
+        at = folder
+        if daemon is not None and os.path.lexists(folder):
+            check_path(folder, daemon)
+        return listed(folder, daemon)
+
+    try:
+        parts = [_read(at, daemon)]
+        for number, name in drop_ins(folders, names):
+            at = f"{folders[number]}/{name}"
+            parts.append(_read(at, daemon))
+    except OSError as error:
+        return [], Problem(at, 0, 0, "", f"cannot be read: {error.strerror}", code="JQ501")
+    except Refused as refused:
+        return [], Problem(at, 0, 0, "", str(refused), code="JQ502")
+    return parts, None
+
+
+def _read(path: str, daemon: int | None) -> Part:
+    """Read a file; return an empty part if it is missing or masked by a link to /dev/null."""
+    path = os.path.abspath(path)
+    try:
+        if os.path.islink(path) and os.readlink(path) == os.devnull:
+            if daemon is not None:
+                check_path(os.path.dirname(path), daemon)
+                check_status(os.lstat(path), path, daemon)
+            return Part(path, b"")
+        if daemon is not None:
+            check_path(path, daemon)
+        with open(atomic_file.to_read(path, follow=True), "rb") as file:
+            return Part(path, file.read(MAX_BYTES + 1))
+    except FileNotFoundError:
+        return Part(path, b"")

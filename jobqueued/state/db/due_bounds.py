@@ -1,0 +1,45 @@
+"""Limits of the history of due times: how much of it is kept, and what goes when it is checked."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+
+from jobqueued.model.saved import DueChange
+
+CHANGES_OF_A_FILE, BYTES_OF_A_FILE, CHANGES, BYTES = 750, 3 << 20, 19_750, 15 << 20
+"""Limits after the oldest went: changes of a file, bytes of its texts, all changes, bytes of all texts."""
+DROPS_EACH, _CHANGES_A_BYTE = 250, 250 / (1 << 20)
+"""Changes after which all are checked, which takes up to 50 ms; a MiB of texts counts as that many."""
+
+SIZES = """
+SELECT id, CAST(kind AS BLOB), CAST(name AS BLOB), length(text) FROM due_change ORDER BY id DESC
+"""
+"""Blobs, because a damaged text could not be read."""
+DROP = "DELETE FROM due_change WHERE id = ?"
+
+
+def weight(change: DueChange) -> float:
+    """Return the weight of a change; when the weights of new changes add up to 1, the oldest changes go."""
+    return (1 + _CHANGES_A_BYTE * len(change.text or b"")) / DROPS_EACH
+
+
+def too_many(sizes: Iterable[tuple[int, bytes, bytes, int | None]]) -> list[tuple[int]]:
+    """Return the numbers of the changes that go.
+
+    `sizes`: all changes (number, kind, name, bytes of the text or None), newest first.  The oldest go, but the text
+    that a file has now stays.
+    """
+    counts, totals = Counter[tuple[bytes, bytes]](), Counter[tuple[bytes, bytes]]()
+    count = total = 0
+    gone = list[tuple[int]]()
+    for number, kind, name, size in sizes:
+        file = kind, name
+        counts[file] += 1
+        totals[file] += size or 0
+        count, total = count + 1, total + (size or 0)
+        is_beyond = counts[file] > CHANGES_OF_A_FILE or totals[file] > BYTES_OF_A_FILE
+        is_beyond = is_beyond or count > CHANGES or total > BYTES
+        if is_beyond and (counts[file] > 1 or size is None):
+            gone.append((number,))
+    return gone

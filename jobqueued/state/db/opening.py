@@ -1,0 +1,290 @@
+"""Open state.db, to write or only to read.  A file that can't be trusted is set aside whole, never deleted.
+
+To write, the file is locked for us alone (`locking_mode=EXCLUSIVE`) before its write-ahead log is read.  So SQLite
+keeps the log's index in its own memory, and not in a mapped file, where a full or read-only file system causes a
+SIGBUS.
+
+Each start reads everything that it needs.  It does not read history, which is a hundred times as much: 470 MB take 8 s
+from a disk.  After an unclean end, which leaves the log behind, SQLite checks the whole file, up to 1 GiB.  Otherwise
+damage to history shows when a user asks for a record, which is lost then, or when a commit meets the damage.  Then a
+new file is written from memory, which has everything that matters, so no waiting run is lost.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import re
+import sqlite3
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+
+from jobqueued.child.contract.tuples import NamedTuple
+from jobqueued.model.run import Run
+from jobqueued.model.saved import DueChange
+from jobqueued.state.db import ballast, rows
+from jobqueued.state.db.faults import CommitFailed, Fault, StoreError, failure, of_code
+from jobqueued.state.db.formats import VERSION, bring_up, format_on_disk, refuse_newer, version_of
+
+KEPT = 3
+"""Number of set-aside files that are kept, the newest ones: each may be as big as state.db."""
+CHECKED = 1 << 30
+"""Size (bytes) above which a file is not checked as a whole: a start has 90 s, also with a slow disk."""
+LEAST = 512
+"""Size of the smallest database (bytes)."""
+LONG = 4096
+"""Frames in the log from which on SQLite moves them into the database."""
+PATIENCE = 5.0
+"""Time (s) for which another program may have the file open during our start."""
+
+_KINDS = {stat.S_IFREG: "", stat.S_IFDIR: "a directory", stat.S_IFIFO: "a pipe", stat.S_IFSOCK: "a socket"}
+_HEADER, _WRITE_VERSION, _WAL_MODE = 19, 18, b"\2"
+"""Length and last offset of a part of the header, and the highest value there in a file that SQLite writes."""
+_NONSENSE = (None, sqlite3.SQLITE_ERROR)
+"""Codes of SQLite, or Python, for missing tables, or for a text that is not one."""
+
+
+class Opened(NamedTuple):
+    """An open state.db.
+
+    `is_new`: it holds nothing yet.  `kept`: what was read of it.  `broken`: why the file can't be read, or "".
+    `damage`: what SQLite found wrong in a part that no start needs, or "".
+    """
+
+    db: sqlite3.Connection
+    is_new: bool
+    kept: rows.Kept | None = None
+    broken: str = ""
+    damage: str = ""
+
+
+class SetAside(Exception):
+    """The file could not be trusted and was set aside; the message says why, and where it is."""
+
+
+def to_write(path: Path, *, at_start: bool) -> Opened:
+    """Open state.db, or create it if it is missing.  Raises CommitFailed, SetAside or StoreError."""
+    if what := _is_no_file(path):
+        raise SetAside(set_aside(path, what))
+    log = path.with_name(f"{path.name}-wal")
+    size = _size(path)
+    if 0 < size < LEAST or (not size and _size(log)):  # SQLite would start again, and delete the log
+        raise SetAside(set_aside(path, f"was cut to {size} bytes"))
+    checked = at_start and log.exists() and size <= CHECKED
+    refuse_newer(format_on_disk(path), path)
+    with _connected(path, path.as_uri(), PATIENCE if at_start else 0.0, aside=True) as db:
+        version = _version(db, path)
+        _keep_to_ourselves(path)
+        db.execute("PRAGMA journal_mode = WAL")
+        db.execute("PRAGMA synchronous = FULL")
+        db.execute(f"PRAGMA wal_autocheckpoint = {LONG}")
+        bring_up(db, version)
+        kept = _read(db)
+        db.execute("PRAGMA busy_timeout = 0")  # only a start waits: the loop never does
+        return Opened(db, _is_new(db), kept, damage=_damage(db) if checked else "")
+
+
+def to_read(path: Path, *, at_start: bool) -> Opened:
+    """Open state.db without changing it, because nothing can be written.
+
+    If it is missing or broken, open an empty one in memory instead.  Raises CommitFailed, StoreError.
+    """
+    if what := _is_no_file(path):
+        return Opened(_blank(), is_new=True, broken=what)
+    if not _size(path):
+        return Opened(_blank(), is_new=True)
+    how = "mode=ro&vfs=unix-none" if _size(path.with_name(f"{path.name}-wal")) else "immutable=1"
+    try:
+        with _connected(path, f"{path.as_uri()}?{how}", 0.0, aside=False) as db:
+            if (version := _version(db, path)) < VERSION:
+                remedy = f"make {path.parent} writable"
+                raise StoreError(f"{path} has format {version}, which a start must convert to {VERSION}; {remedy}")
+            return Opened(db, _is_new(db), _read(db) if at_start else None)
+    except CommitFailed as failed:
+        if failed.fault is not Fault.BROKEN:
+            raise
+        return Opened(_blank(), is_new=True, broken=str(failed))
+
+
+class Left(NamedTuple):
+    """The part of a state.db that is read while no daemon runs.
+
+    `saved_at`: its last commit (wall).  `files`: job file → text that was accepted last.
+    """
+
+    due_changes: list[DueChange]
+    runs: list[Run]
+    saved_at: int
+    files: dict[str, bytes]
+
+
+def left(directory: Path) -> Left:
+    """Return what a stopped daemon left, without changing it.  Raises StoreError."""
+    path = directory / "state.db"
+    try:
+        opened = to_read(path, at_start=True)
+        if opened.kept is None:
+            raise StoreError(opened.broken or f"{path} is missing")
+        with contextlib.closing(opened.db) as db:
+            changes = [rows.due_change_in(row[1:]) for row in db.execute(rows.DUE_CHANGES, (0, -1))]
+            saved_at = int(rows.read_meta(db).get("saved", "0"))
+            return Left(changes, opened.kept.runs, saved_at, rows.read_files(db))
+    except (CommitFailed, OSError, sqlite3.Error, *rows.NONSENSE) as error:
+        raise StoreError(f"{path}: {error}") from None
+
+
+def _is_no_file(path: Path) -> str:
+    """Describe what is in the place of state.db, or of one of its files, if that is no file, or return ""."""
+    for part in (path.with_name(path.name + ending) for ending in ballast.PARTS):
+        try:
+            kind = stat.S_IFMT(part.stat().st_mode)
+        except OSError as error:
+            if error.errno not in (errno.ENOENT, errno.ELOOP):
+                raise failure(error, path.parent) from None
+            found = "a broken link" if part.is_symlink() else ""
+        else:
+            found = _KINDS.get(kind, "a device")
+        if found:
+            return f"is {found}" if part == path else f"has {found} as {part.name}"
+    return ""
+
+
+def _version(db: sqlite3.Connection, path: Path) -> int:
+    """Return the format of a database, or 0 if it is empty.
+
+    Raises StoreError if it is newer than ours, CommitFailed if it is not ours.
+    """
+    version = version_of(db, path)
+    if not version and db.execute("SELECT 1 FROM sqlite_master").fetchone():
+        raise CommitFailed("its tables are not those of jobqueued", Fault.BROKEN)
+    with open(path, "rb") as file:
+        if file.read(_HEADER)[_WRITE_VERSION:] > _WAL_MODE:
+            raise CommitFailed("its header marks it as read-only", Fault.BROKEN)
+    if version and (mine := _own_id(path)) and mine != _id_in(db):
+        raise CommitFailed("its write-ahead log belongs to another state.db", Fault.BROKEN)
+    return version
+
+
+def _own_id(path: Path) -> str | None:
+    """Return the id in the file itself, whatever its log says, or None if it has no log or is unreadable."""
+    if _size(path.with_name(f"{path.name}-wal")):
+        with (
+            contextlib.suppress(sqlite3.Error),
+            contextlib.closing(sqlite3.connect(f"{path.as_uri()}?immutable=1", uri=True)) as db,
+        ):
+            return _id_in(db)
+    return None
+
+
+def _id_in(db: sqlite3.Connection) -> str | None:
+    found = db.execute("SELECT value FROM meta WHERE name = 'id'").fetchone()
+    return None if found is None else str(found[0])
+
+
+def set_aside(path: Path, what: str) -> str:
+    """Rename state.db and what belongs to it; return a description for people.  Raises CommitFailed."""
+    try:
+        found = ballast.set_aside(path)
+        number = int(found[-1].name.rpartition("-")[2]) if found else 0
+        aside = path.with_name(f"{path.name}.broken-{number + 1}")
+        moved = f", moved to {aside.name}" if os.path.lexists(path) else ""
+        for part in ballast.PARTS:
+            with contextlib.suppress(FileNotFoundError):
+                path.with_name(path.name + part).rename(f"{aside}{part}")
+        too_many = found[: 1 - KEPT]
+        for old in too_many:
+            ballast.remove(old)
+    except OSError as error:
+        raise failure(error, path.parent) from None
+    removed = ", ".join(old.name for old in too_many)
+    return f"{path} {what}{moved}" + (f", {removed} removed" if removed else "")
+
+
+@contextlib.contextmanager
+def _connected(path: Path, uri: str, patience: float, *, aside: bool) -> Iterator[sqlite3.Connection]:
+    """Yield a connection for us alone.  On an error, close it, and raise what is wrong with the file."""
+    with contextlib.ExitStack() as closing:
+        try:
+            db = sqlite3.connect(uri, uri=True, isolation_level=None, timeout=patience)
+            closing.callback(db.close)
+            db.execute("PRAGMA locking_mode = EXCLUSIVE")
+            yield db
+            closing.pop_all()
+        except (CommitFailed, sqlite3.Error, *rows.NONSENSE) as error:
+            failed = _verdict(error, path.parent)
+            if not aside or failed.fault is not Fault.BROKEN:
+                raise failed from None
+            words = set_aside(path, f"is corrupt ({failed})")  # before the close, which would delete the log
+            raise SetAside(words) from None
+
+
+def _keep_to_ourselves(path: Path) -> None:
+    """Let only us read state.db: it holds the texts of job files, with all secrets.  Its log gets the same mode."""
+    with contextlib.suppress(OSError):  # nothing can be written there: the mode stays
+        path.chmod(0o600)
+
+
+def _verdict(error: Exception, directory: Path) -> CommitFailed:
+    is_nonsense = isinstance(error, sqlite3.Error) and getattr(error, "sqlite_errorcode", None) in _NONSENSE
+    if is_nonsense or isinstance(error, rows.NONSENSE):
+        return CommitFailed(f"{type(error).__name__}: {error}", Fault.BROKEN)
+    return failure(error, directory)
+
+
+def _read(db: sqlite3.Connection) -> rows.Kept:
+    """Read everything that a start needs."""
+    for table in ("meta", "job", "file", "asked", "number"):
+        if flaw := _flaw(db, f"quick_check({table})"):
+            raise CommitFailed(flaw, Fault.BROKEN)
+    return rows.read(db)
+
+
+def _damage(db: sqlite3.Connection) -> str:
+    """Return the damage to any part of the file, or ""; a disk that can't be read now is no damage to the file."""
+    try:
+        return _flaw(db, "integrity_check(1)")
+    except (CommitFailed, sqlite3.Error):
+        return ""
+
+
+def damage_by_others(db: sqlite3.Connection, path: Path) -> str:
+    """Return the damage to an open file, or its log, that another program has written to.
+
+    "" if there is none, or the file is too large to check.
+    """
+    db.execute("PRAGMA shrink_memory")  # drop pages that were read before
+    return _damage(db) if _size(path) <= CHECKED else ""
+
+
+def _flaw(db: sqlite3.Connection, check: str) -> str:
+    """Return the first error that a check finds in the file, or "".  Raises an error if it can't be read."""
+    try:
+        found = str(db.execute(f"PRAGMA {check}").fetchone()[0])
+    except sqlite3.DatabaseError as error:
+        if of_code(error.sqlite_errorcode) is not Fault.BROKEN:
+            raise
+        found = str(error)
+    code = re.search(r"error code=(\d+)", found)
+    if code is not None and of_code(int(code[1])) is not Fault.BROKEN:
+        raise CommitFailed(found, Fault.FAILING)
+    return "" if found == "ok" else found.replace("\n", ": ")
+
+
+def _is_new(db: sqlite3.Connection) -> bool:
+    """Return whether no commit was ever made."""
+    return db.execute("SELECT 1 FROM meta UNION ALL SELECT 1 FROM job LIMIT 1").fetchone() is None
+
+
+def _blank() -> sqlite3.Connection:
+    db = sqlite3.connect(":memory:", isolation_level=None)
+    bring_up(db, 0)
+    return db
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:
+        return 0

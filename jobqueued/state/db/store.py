@@ -1,0 +1,401 @@
+"""state.db: the queue, cursors, counters and history, in SQLite (WAL, synchronous=FULL, one commit a loop turn).
+
+Only the scheduler uses it.  A file that can't be read is set aside, never deleted.  What the records still have is
+taken from them (takeover.py), and what is lost is reported.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sqlite3
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from jobqueued.child.contract.documents import Record
+from jobqueued.child.contract.tuples import NamedTuple
+from jobqueued.child.fleet.etcd.values import parsed
+from jobqueued.model.commands import SaveSubmission
+from jobqueued.model.fleet import FleetMark
+from jobqueued.model.run import Run, RunId
+from jobqueued.model.saved import DueChange, Hold, Incident, Notice, SavedJob
+from jobqueued.state.db import due_bounds, opening, rows
+from jobqueued.state.db.ballast import Ballast
+from jobqueued.state.db.faults import CommitFailed, Fault, StoreError, failure
+from jobqueued.state.db.formats import CLEAR, ENDED
+from jobqueued.state.db.mirror import Keys, Mirror, keys_in
+from jobqueued.state.db.own_writes import OwnWrites
+
+_ALL_ENDED = f"""
+SELECT queued, job, number, state FROM run WHERE {ENDED} AND (queued, job, number) < (?, ?, ?) AND queued >= ?
+ORDER BY queued DESC, job DESC, number DESC
+"""
+_ENDED_OF_JOB = f"""
+SELECT queued, job, number, state FROM run WHERE {ENDED} AND job = ? AND number < ? ORDER BY number DESC
+"""
+_LOOKS, _LOOKS_AT_ROWS = 5000, 500
+"""Maximum runs that one call passes over: in the index (some 3 ms), and in the rows themselves (as long)."""
+
+
+class Mark(NamedTuple):
+    """A place in history; older records come after it."""
+
+    queued: int
+    job: str
+    number: int
+
+
+NEWEST = Mark(2**63 - 1, "", 0)
+
+
+class Page(NamedTuple):
+    """A page of records, newest first, and the place after them, or None if there are no more."""
+
+    records: list[Record]
+    end: Mark | None
+
+
+class Mended(NamedTuple):
+    """A state.db that must get everything from memory, and `mirror`, which nothing else has.
+
+    `is_new`: it has no history yet.
+    """
+
+    mirror: Mirror
+    is_new: bool
+
+
+class Store:
+    """One open state.db in `directory`.
+
+    `lost`: a sentence about what a broken one took with it, or None.  `is_new`: it held nothing at the start.
+    `failure`: why it can't be written until `mend` has opened it again, or None.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self._path = directory / "state.db"
+        self._ballast = Ballast(directory)
+        self.lost: str | None = None
+        self.failure: CommitFailed | None = None
+        opened = self._opened()
+        self._db, self.is_new, self._kept = opened.db, opened.is_new, opened.kept
+        self._own, self._is_doubted = OwnWrites(self._path), False
+        self._has_committed, self._undropped, self._is_named = not self.is_new, 1.0, False
+        kept = opened.kept
+        self._mirror = Mirror({}, {}, Keys()) if kept is None else Mirror(kept.meta, kept.files, kept.keys)
+        self._ballast.lay()
+
+    def _opened(self) -> opening.Opened:
+        """Open state.db to write or, if that fails, to read.  Raises StoreError if its content can't be known."""
+        try:
+            opened = self._to_write(at_start=True)
+            if opened.damage:
+                self.failure = CommitFailed(opened.damage, Fault.BROKEN)
+            return opened
+        except CommitFailed as failed:
+            self.failure = failed
+        try:
+            if self.failure.fault not in (Fault.FULL, Fault.READ_ONLY, Fault.FAILING, Fault.DENIED):
+                raise self.failure
+            opened = opening.to_read(self._path, at_start=True)
+        except CommitFailed as failed:
+            raise StoreError(f"{self._path}: {failed}; {failed.fault.remedy}") from None
+        if opened.broken:
+            self.lost = f"{self._path} is corrupt ({opened.broken})"
+        return opened
+
+    def _to_write(self, *, at_start: bool) -> opening.Opened:
+        """Open state.db to write, after a broken one was set aside, or the ballast removed if there was no room.
+
+        Raises CommitFailed.
+        """
+        for _ in range(3):
+            try:
+                return opening.to_write(self._path, at_start=at_start)
+            except opening.SetAside as aside:
+                self.lost = str(aside)
+            except CommitFailed as failed:
+                if failed.fault is not Fault.FULL or not self._ballast.give_up():
+                    raise
+        raise CommitFailed("jobqueued can't read back what it writes there", Fault.FAILING)
+
+    def of_fleet(self) -> tuple[str, FleetMark]:
+        """Return the unique name of this state, "" before its first commit, and the mark of the fleet that was saved
+        last.
+        """
+        meta = dict(self.query("SELECT name, value FROM meta WHERE name IN ('id', 'fleet')"))
+        return meta.get("id", ""), parsed(FleetMark, meta.get("fleet", "[]")) or FleetMark()
+
+    def mend(self) -> Mended | None:
+        """Open state.db again after a failure; return None if it holds what was committed.  Raises CommitFailed."""
+        if self.failure is None:
+            return None
+        try:
+            if self.failure.fault is Fault.FOREIGN and (flaw := opening.damage_by_others(self._db, self._path)):
+                self.failure = CommitFailed(flaw, Fault.BROKEN)
+            if self.failure.fault is Fault.BROKEN:
+                what = "was removed or replaced" if self._own.is_another() else f"is corrupt ({self.failure})"
+                self.lost = opening.set_aside(self._path, what)
+            self._db.close()
+            opened = self._to_write(at_start=False)
+            self._db, self._is_named = opened.db, False
+            self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")  # what a failed fsync left unwritten
+            self._own = OwnWrites(self._path)
+        except (CommitFailed, StoreError, OSError, sqlite3.Error) as error:
+            self.failure = failure(error, self._path.parent)
+            self._db.close()
+            with contextlib.suppress(CommitFailed, StoreError, OSError):  # otherwise nothing can be read
+                self._db = opening.to_read(self._path, at_start=False).db
+            raise self.failure.with_traceback(None) from None
+        is_doubted, self.failure, self._is_doubted = self._is_doubted, None, False
+        is_new = opened.is_new and self._has_committed
+        return Mended(self._mirror, is_new) if is_new or is_doubted else None
+
+    def load(self) -> tuple[list[SavedJob], list[Run]]:
+        """Return the saved state of jobs, and the runs that go on.
+
+        These are the runs without an end, and each job's newest if it is a skip.
+        """
+        with self._reading():
+            kept, self._kept = self._kept or rows.read(self._db), None
+        return kept.jobs, kept.runs
+
+    def knows_boot(self, boot_id: str) -> bool:
+        """Return whether all live runs were recovered in this boot of the host already."""
+        with self._reading():
+            return rows.read_meta(self._db).get("boot") == boot_id
+
+    def hold(self) -> Hold | None:
+        """Return the hold of the host, or None."""
+        with self._reading():
+            return rows.hold_in(rows.read_meta(self._db))
+
+    def files(self) -> dict[str, bytes]:
+        """Return the texts of the job files that were accepted last, by name.  Raises StoreError."""
+        with self._reading():
+            return rows.read_files(self._db)
+
+    def notices(self) -> tuple[list[Incident], list[Notice]]:
+        """Return the open incidents, and the notices that wait to be sent.  Raises StoreError."""
+        with self._reading():
+            return rows.read_notices(self._db)
+
+    def due_changes(self, after: int, limit: int) -> list[tuple[int, DueChange]]:
+        """Return the changes of due times after this number, oldest first, each with its number.  Raises StoreError."""
+        with self._reading():
+            found = self._db.execute(rows.DUE_CHANGES, (after, limit)).fetchall()
+            return [(number, rows.due_change_in(row)) for number, *row in found]
+
+    def states(self, job: str) -> list[str]:
+        """Return the states in which runs of a job have ended, each once.  Raises StoreError."""
+        query = f"SELECT DISTINCT state FROM run WHERE job = ? AND {ENDED}"
+        with self._reading():
+            return [state for (state,) in self._db.execute(query, (job,))]
+
+    def tally(self, job: str) -> dict[int, tuple[str, int]]:
+        """Return the end of each run of a job by its number: its state, and how many occurrences it covers.
+
+        Raises StoreError.
+        """
+        query = f"SELECT number, state, count FROM run WHERE job = ? AND {ENDED}"
+        with self._reading():
+            return {number: (state, count) for number, state, count in self._db.execute(query, (job,))}
+
+    def submissions(self) -> tuple[list[SaveSubmission], dict[str, int]]:
+        """Return the unfinished submissions, and each user's last number.  Raises StoreError."""
+        with self._reading():
+            return rows.read_submissions(self._db)
+
+    def submission_of(self, share: str, key: str) -> str | None:
+        """Return the submission, over or not, that a user made with this key, or None if it has no history."""
+        with self._reading():
+            found = self._db.execute("SELECT job FROM asked WHERE share = ? AND key = ?", (share, key)).fetchone()
+        return None if found is None else str(found[0])
+
+    def commit(
+        self, runs: Mapping[RunId, tuple[Run, Record | None]], jobs: Mapping[str, SavedJob],
+        files: Mapping[str, bytes | None] | None = None, meta: Mapping[str, str | None] | None = None,
+        forgotten: Iterable[RunId] = (), incidents: Mapping[str, Incident | None] | None = None,
+        notices: Mapping[int, Notice | None] | None = None, submissions: Iterable[SaveSubmission] = (),
+        over: Iterable[str] = (), numbers: Mapping[str, int] | None = None, due_changes: Iterable[DueChange] = (),
+        keys: Mapping[str, str] | None = None, *, anew: bool = False,
+    ) -> None:  # fmt: skip
+        """Save all of this, or nothing.  Raises CommitFailed.  A full disk costs the ballast first.
+
+        None deletes a file, an incident, a notice or a value of `meta`.  `meta` has "boot", the boot in which all live
+        runs are recovered, "hold", and "untaken": records may lack their rows.  Of submissions that are `over` only the
+        keys stay, while they have history.  `keys`: those of earlier submissions.  `anew`: nothing stays of the old
+        state except history.
+        """
+        due, new = list(due_changes), list(submissions)
+        keys = {**(keys or {}), **keys_in(runs.values()), **{it.job: it.key for it in new if it.key}}
+        self._undropped += sum(map(due_bounds.weight, due))
+        drops = self._undropped >= 1
+        changes: list[tuple[str, Sequence[tuple[object, ...]]]] = [
+            *((statement, [()]) for statement in CLEAR if anew),
+            ("DELETE FROM run WHERE job = ? AND number = ? AND record IS NULL", list(forgotten)),
+            (rows.PUT_RUN, [rows.run_row(run, record) for run, record in runs.values()]),
+            (rows.PUT_JOB, [rows.job_row(memory) for memory in jobs.values()]),
+            *rows.of_submissions(new, list(over), numbers or {}, keys),
+            *_changed("file", "name", files),
+            *_changed("meta", "name", meta),
+            *_changed("incident", "subject", incidents, rows.incident_text),
+            *_changed("notice", "id", notices, rows.notice_text),
+            (rows.PUT_DUE_CHANGE, due),
+            ("INSERT OR IGNORE INTO meta VALUES ('id', lower(hex(randomblob(8))))", [] if self._is_named else [()]),
+            ("INSERT OR REPLACE INTO meta VALUES ('saved', ?)", [(str(time.time_ns()),)]),
+        ]
+        self._write(changes, drops=drops)
+        self._undropped = 0.0 if drops else self._undropped
+        self._mirror.follow(meta or {}, files or {}, keys)
+        if not self._is_named:
+            self._is_named = True
+            self._mirror.follow({"id": self.of_fleet()[0]}, {}, {})
+
+    def _write(self, changes: Sequence[tuple[str, Sequence[tuple[object, ...]]]], *, drops: bool = False) -> None:
+        """Make one transaction; if it `drops`, limit the history of due times, too.  Raises CommitFailed.
+
+        What SQLite says after an error may be wrong, so `mend` comes first then.
+        """
+        if (failing := self._failing()) is not None:
+            raise failing.with_traceback(None)
+        try:
+            with self._db:
+                self._db.execute("BEGIN IMMEDIATE")
+                for statement, values in changes:
+                    if values:
+                        self._db.executemany(statement, values)
+                if drops:
+                    gone = due_bounds.too_many(self._db.execute(due_bounds.SIZES))
+                    self._db.executemany(due_bounds.DROP, gone)
+        except sqlite3.Error as error:
+            failed = failure(error, self._path.parent)
+        else:
+            self._has_committed, self._kept = True, None
+            return
+        finally:
+            self._own.note()
+        if failed.fault is Fault.FULL and self._ballast.give_up():
+            self._write(changes, drops=drops)
+            return
+        if failed.fault not in (Fault.FULL, Fault.BUG):
+            self.failure = failed
+        raise failed
+
+    def _failing(self) -> CommitFailed | None:
+        """Return the failure that must be fixed first, as after writes of other programs, or None."""
+        if self.failure is None:
+            self.failure = self._own.trouble()
+            self._is_doubted |= self.failure is not None and self.failure.fault is Fault.FOREIGN
+        return self.failure
+
+    def record(self, run: RunId) -> Record | None:
+        """Return the whole record of an ended run, or None.  Raises StoreError."""
+        found = self._read("job = ? AND number = ? AND record IS NOT NULL", *run)
+        return found.get(run.number)
+
+    def history(self, job: str, limit: int) -> dict[int, Record]:
+        """Return the newest records of a job by number, newest first.  Raises StoreError."""
+        return self._read("job = ? AND record IS NOT NULL ORDER BY number DESC LIMIT ?", job, limit)
+
+    def ended(
+        self, before: Mark, since: int, limit: int, wanted: Callable[[Mark, str], bool], job: str | None = None
+    ) -> Page:
+        """Return the newest records before a place whose run (mark and state) is `wanted`.  Raises StoreError."""
+        values: tuple[object, ...]
+        query, values, looks = _ALL_ENDED, (*before, since), _LOOKS
+        if job is not None:
+            query, values, looks = _ENDED_OF_JOB, (job, before.number or 2**63 - 1), _LOOKS_AT_ROWS
+        found: list[Record] = []
+        with self._reading():
+            passed = self._db.execute(query, values)
+            for looked, (queued, name, number, state) in enumerate(passed, 1):
+                mark = Mark(queued, name, number)
+                if (
+                    queued >= since
+                    and wanted(mark, state)
+                    and (document := self.record(RunId(name, number))) is not None
+                ):
+                    found.append(document)
+                if len(found) >= limit or looked >= looks:
+                    passed.close()
+                    return Page(found, mark)
+        return Page(found, None)
+
+    def jobs(self) -> list[str]:
+        """Return all job ids that are saved.  Raises StoreError."""
+        with self._reading():
+            return [sys.intern(job) for (job,) in self._db.execute("SELECT job FROM job ORDER BY job")]
+
+    def _read(self, which: str, *values: object) -> dict[int, Record]:
+        """Return the records of these runs by number, without damaged ones.  Raises StoreError."""
+        with self._reading():
+            query = f"SELECT job, number, CAST(record AS BLOB) FROM run WHERE {which}"
+            found = self._db.execute(query, values).fetchall()
+        return {row[1]: record for row in found if (record := rows.record_in(*row)) is not None}
+
+    def forget(self, runs: Iterable[RunId]) -> None:
+        """Delete records that retention has removed, never a run without an end.  Raises CommitFailed."""
+        self._write([("DELETE FROM run WHERE job = ? AND number = ? AND record IS NOT NULL", list(runs))])
+
+    def forget_keys(self, jobs: Iterable[str]) -> None:
+        """Delete the keys of submissions that have no run, and get none.  Raises CommitFailed."""
+        unless = "NOT EXISTS (SELECT 1 FROM run WHERE job = asked.job) AND job NOT IN (SELECT job FROM submission)"
+        asked = f"SELECT 1 FROM asked WHERE job = ? AND {unless}"
+        try:
+            gone = [job for job in jobs if self.query(asked, (job,))]
+        except StoreError as error:
+            raise failure(error, self._path.parent) from None
+        self._write([("DELETE FROM asked WHERE job = ?", [(job,) for job in gone])])
+        self._mirror.forget_keys(gone)
+
+    def query(self, query: str, values: Iterable[object] = ()) -> list[Any]:
+        """Return the rows that a query finds.  Raises StoreError."""
+        with self._reading():
+            return self._db.execute(query, tuple(values)).fetchall()
+
+    def given_up(self) -> list[str]:
+        """Return the names of set-aside databases that were removed to make room, since the last call."""
+        given, self._ballast.removed = self._ballast.removed, []
+        return given
+
+    def tidy(self) -> None:
+        """Move the write-ahead log into the database, and lay the ballast again.  To be called when nothing is due.
+
+        A failure loses nothing: the next commit reports it.
+        """
+        if self._failing() is None:
+            with contextlib.suppress(sqlite3.Error):
+                self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+                self._db.execute("PRAGMA shrink_memory")  # the pages that it keeps for the next statement
+            self._own.note_tidied()
+            self._ballast.lay()
+
+    @contextlib.contextmanager
+    def _reading(self) -> Iterator[None]:
+        """Raise an error of SQLite, or of a row that makes no sense, as StoreError."""
+        try:
+            yield
+        except (sqlite3.Error, *rows.NONSENSE) as error:
+            if self.failure is not None and isinstance(error, sqlite3.ProgrammingError):  # it could not be opened again
+                text = f"{self._path} can't be opened: {self.failure}; {self.failure.fault.remedy}"
+                raise StoreError(text) from None
+            raise StoreError(f"{self._path}: {error}") from None
+
+    def close(self) -> None:
+        """Close the database, without leaving a write-ahead log."""
+        self._db.close()
+
+
+def _changed(
+    table: str, key: str, changes: Mapping[Any, Any] | None, text: Callable[[Any], object] = lambda value: value
+) -> Iterator[tuple[str, list[tuple[object, ...]]]]:
+    """Yield the statements that apply `changes` to a table of keys and values; None deletes a key."""
+    if not changes:
+        return
+    found = changes.items()
+    yield f"DELETE FROM {table} WHERE {key} = ?", [(name,) for name, value in found if value is None]
+    put: list[tuple[object, ...]] = [(name, text(value)) for name, value in found if value is not None]
+    yield f"INSERT OR REPLACE INTO {table} VALUES (?, ?)", put

@@ -1,0 +1,144 @@
+"""The history of a job, counted: which runs are beyond retention, and which stay."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from jobqueued.child.contract.tuples import NamedTuple
+from jobqueued.model.job import UNBOUNDED
+from jobqueued.settings.settings import Retention
+from jobqueued.state.record_files import Files, Listing
+
+FEW = 10
+"""Number of runs up to which a check of all costs no more than one of the new ones."""
+
+
+class Standing(NamedTuple):
+    """The runs that a check has left, so that the next check can look at the new ones only.
+
+    These are all runs up to the number `newest`, each with a record file.  Runs that may still change are `open`, and
+    are not counted.  No file of the others was changed before the instant `oldest` (wall).  `last`: their greatest
+    number, which was changed at the instant `latest`, or None if not all were changed in the order of their numbers.
+    """
+
+    newest: int
+    open: frozenset[int]
+    runs: int
+    skips: int
+    bytes: int
+    files: int
+    oldest: int
+    last: int
+    latest: int | None
+
+    def is_new(self, number: int) -> bool:
+        """Return whether a run is new since then, or may have changed."""
+        return number > self.newest or number in self.open
+
+    def without(self, gone: Tally, oldest: int) -> Standing:
+        """Return this without the runs that went."""
+        return self._replace(
+            runs=self.runs - gone.runs, skips=self.skips - gone.skips, bytes=self.bytes - gone.bytes,
+            files=self.files - gone.files, oldest=oldest,
+        )  # fmt: skip
+
+    def covers(self, numbers: Collection[int], found: Listing) -> bool:
+        """Return whether these are as many runs as were left, all with a record file, and as many with output."""
+        outputs = len(found.outputs.intersection(numbers))
+        as_many = self.runs + self.skips == len(numbers) and self.files == len(numbers) + outputs
+        return as_many and found.records.issuperset(numbers)
+
+
+class Tally:
+    """The history that a job keeps, counted from its newest run on; skips are counted separately."""
+
+    def __init__(self, retention: Retention, wall: int, *, newest: int = 0, keeps_one: bool = True) -> None:
+        """`newest`: the number of the newest run.  `keeps_one`: the newest run stays, however old it is."""
+        self._retention, self._oldest, self._least = retention, wall - retention.age, int(keeps_one)
+        self.runs = self.skips = self.bytes = self.files = 0
+        """Totals of all runs that were counted."""
+        self.newest, self._is_even = newest, True
+        self._open, self._settled, self._size, self._files, self._since = set[int](), [0, 0], 0, 0, UNBOUNDED
+        self._last, self._first, self._latest, self._is_in_order = 0, UNBOUNDED, 0, True
+        self.kept = 0
+        """The bytes of the runs that stay."""
+
+    def exceeds(self, modified: int, files: Files, *, is_skip: bool) -> bool:
+        """Count one more, older run; return whether it is beyond retention."""
+        self.runs, self.skips, self.bytes = self.runs + (not is_skip), self.skips + is_skip, self.bytes + files.bytes
+        self.files += files.names
+        count = self.skips if is_skip else self.runs
+        beyond = count > self._retention.runs or self.bytes > self._retention.bytes or modified < self._oldest
+        return beyond and self.runs + self.skips > self._least
+
+    def keep(self, number: int, files: Files, *, is_skip: bool, is_open: bool) -> None:
+        """Note that a run stays.  One of the two newest is open if it is a skip, because another skip may join it."""
+        self.kept += files.bytes
+        if is_open or (is_skip and number >= self.newest - 1):
+            self._open.add(number)
+        elif not files.record:
+            self._is_even = False
+        else:
+            self._settled[is_skip] += 1
+            self._size, self._files = self._size + files.bytes, self._files + files.names
+            if not self._last:
+                self._last, self._latest, self._since = number, files.modified, files.modified
+            self._is_in_order = self._is_in_order and files.modified <= self._since
+            self._first, self._since = number, min(self._since, files.modified)
+
+    def differs(self) -> None:
+        """Note that a run is not as it should be, or can't be checked."""
+        self._is_even = False
+
+    def standing(self, before: Standing | None = None) -> Standing | None:
+        """Return everything that stays, with what was left `before`.
+
+        None if the next check must look at all runs, or costs no more if it does.
+        """
+        (runs, skips), size, count, oldest = self._settled, self._size, self._files, self._since
+        last, latest = self._last, self._latest if self._is_in_order else None
+        if before is not None:
+            runs, skips, size = runs + before.runs, skips + before.skips, size + before.bytes
+            count, oldest = count + before.files, min(oldest, before.oldest)
+            if before.latest is None or self._first < before.last or self._since < before.latest:
+                latest = None
+            if last < before.last:
+                last, latest = before.last, None if last else before.latest
+        if not self._is_even or runs + skips <= FEW:
+            return None
+        return Standing(self.newest, frozenset(self._open), runs, skips, size, count, oldest, last, latest)
+
+
+class Eldest:
+    """The oldest runs of a standing, checked from the first on: which of them go, beside the newer ones of a tally."""
+
+    def __init__(self, retention: Retention, wall: int, known: Standing, newer: Tally) -> None:
+        self._kept, self._oldest = retention, wall - retention.age
+        self._left, self._bytes = [known.runs + newer.runs, known.skips + newer.skips], known.bytes + newer.bytes
+        self._is_in_order, self._rest, self._stays = known.latest is not None, known.oldest, UNBOUNDED
+        """Whether runs were changed in the order of their numbers; and two instants (wall).
+
+        No further run was changed before `_rest`, and no run that stays before `_stays`.
+        """
+
+    @property
+    def all_stay(self) -> bool:
+        """True if all further runs stay, however many they are."""
+        few = max(self._left) <= self._kept.runs and self._bytes <= self._kept.bytes
+        return few and self._rest >= self._oldest
+
+    def goes(self, files: Files, *, is_skip: bool) -> bool:
+        """Return whether the next run goes."""
+        count, beyond = self._left[is_skip], self._bytes > self._kept.bytes or files.modified < self._oldest
+        self._left[is_skip], self._bytes = count - 1, self._bytes - files.bytes
+        if self._is_in_order:
+            self._rest = files.modified
+        if beyond or count > self._kept.runs:
+            return True
+        self._stays = min(self._stays, files.modified)
+        return False
+
+    @property
+    def oldest(self) -> int:
+        """The instant (wall) before which no run that stays was changed."""
+        return min(self._stays, self._rest)
