@@ -208,6 +208,7 @@ PURE_OF_CHILD = {
     "child/contract/signals",
     "child/contract/instants",
     "child/contract/documents",
+    "child/contract/reasons",
     "child/attempt/attempt_life",
     "child/notifier/template",
     "child/notifier/addresses",
@@ -442,7 +443,7 @@ def test_the_small_world_starts_small() -> None:
     command = [sys.executable, "-I", "-S", "-c", code, str(PACKAGE.parent)]
     modules = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
     own = sorted(name for name in modules if name.startswith("jobqueued"))
-    programs = ("child/notifier", "child/watcher", "child/fleet", "child/slurm")
+    programs = ("child/notifier/", "child/watcher/", "child/fleet/", "child/slurm/")
     expected = [name for name in files() if name.startswith("child/") and not name.startswith(programs)]
     assert own == sorted({"jobqueued", *(module(name) for name in expected)})
     assert len(modules) - len(own) <= MODULES_OF_THE_SMALL_WORLD, modules

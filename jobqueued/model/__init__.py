@@ -1,4 +1,5 @@
-"""What the program talks about: jobs, occurrences, runs, users, submissions, and the scheduler's events and commands.
+"""The things that the program is about: jobs, occurrences, runs, users, submissions, and the scheduler's events and
+commands.
 
 Data flows in this order: Job → Occurrence → Run → Record. Pure. Begin with `job`.
 """

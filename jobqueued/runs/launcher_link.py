@@ -288,10 +288,8 @@ class LauncherLink:
         self.flush()
 
     def notify(self, sender: Mapping[str, Any], notice: dict[str, Any], answered: Answered) -> None:
-        """Queue a notice, sent by a process of its sender's `user` (None: ours).
-
-        `answered` gets the result of each part, by its number, and at the end that of the rest (None), also if the
-        launcher exits.
+        """Queue a notice, sent by a process of its sender's `user` (None: ours). `answered` gets the result of each
+        part, by its number, and at the end that of the rest (None), also if the launcher exits.
         """
         self._order("notify", {**sender, "notice": notice}, answered)
 

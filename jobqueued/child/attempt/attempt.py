@@ -61,10 +61,7 @@ class Attempt:
         return self._audience.leaves
 
     def _step(self, step: Step) -> bool:
-        """Take a step of the state table. Return False if the state stays the same, so that nothing is to be done.
-
-        An impossible step is a bug, which must not kill the command: the record warns of it, and the state stays.
-        """
+        """Take a step of the state table; return whether the state changed. A bug costs a warning, not the command."""
         try:
             before, self._state = self._state, after(self._state, step)
         except IllegalStep as error:

@@ -1,4 +1,4 @@
-"""What the scheduler and the small programs share: documents, wire lines, atomic files, trust in paths.
+"""Shared by the scheduler and the small programs: documents, wire lines, atomic files, trust in paths.
 
 A change here changes a format that an older launcher or daemon still reads. Begin with `wire`.
 """

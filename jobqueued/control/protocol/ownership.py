@@ -100,7 +100,7 @@ class Asker(NamedTuple):
 
     @property
     def sees_all(self) -> bool:
-        """Whether the caller sees everything; others see their own jobs and the public part of the host's."""
+        """True if the caller sees everything; others see their own jobs and the public part of the host's."""
         return self.rank >= Rank.READER
 
     @property

@@ -1,4 +1,4 @@
-"""What this host knows of the other hosts of its fleet.
+"""Knowledge of the other hosts of the fleet.
 
 `fleet_state` has the open questions to the fleet and their answers. Begin with `fleet_state`.
 """

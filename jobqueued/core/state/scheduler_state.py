@@ -340,7 +340,6 @@ class SchedulerState:
 
     def put_live(self, run: Run, now: Now) -> None:
         """Take over a live run that was found, from any place: it holds its claims, even beyond the current capacity.
-
         A run that an older version started claims what every run does.
         """
         known = self._runs.get(run.id)

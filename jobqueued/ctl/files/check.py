@@ -98,8 +98,7 @@ def check(
     problems += rhythms(jobs, now, usual_times(paths))
     rows = [row(job, now, runs=job.enabled and job.id not in invalid) for job in jobs]
     _print(rows, problems, refused, form)
-    if form == "text" and sys.stdout.isatty():
-        _print_next(paths, files, problems)
+    _print_next(paths, files, problems if form == "text" and sys.stdout.isatty() else [])
     is_bad = bool(invalid) or any(problem.severity == "error" for problem in problems)
     sys.exit(2 if unreadable else int(is_bad))
 
@@ -170,7 +169,7 @@ def _print_next(paths: Paths, files: tuple[Path, ...], problems: list[Problem]) 
 
     if problems:
         click.echo(f"to explain a code: jobqueuectl check --explain {problems[0].code}")
-    if any(mends(paths, files)):
+    if problems and any(mends(paths, files)):
         click.echo("to correct each error that has only one correction: add --fix")
 
 

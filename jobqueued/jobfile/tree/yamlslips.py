@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from itertools import pairwise
 from typing import Any
 
 from jobqueued.timing.crontab import in_a_job
@@ -161,3 +162,13 @@ def _of_colon(before: str, above: str) -> str:
         where = f"or {key[1]}: on its own line if it is a key"
         return f"found a colon inside a value; accepted: the value in quotes, {where}"
     return "found a colon inside a value; accepted: the value in quotes"
+
+
+_GOES_ON = re.compile(r"(&&|\|\|?|;|,|[({\[])\s*$")
+_CONTINUES = re.compile(r"\s*(-|&&|\||;|>|<|[)}\]])")
+
+
+def are_joined(lines: list[str]) -> bool:
+    """Return whether lines that YAML joins may have been meant as several: none shows that it continues."""
+    lines = [line for line in lines if line.strip() and not re.fullmatch(r">[-+0-9]*\s*(#.*)?", line.strip())]
+    return any(not (_GOES_ON.search(line) or _CONTINUES.match(following)) for line, following in pairwise(lines))

@@ -13,14 +13,21 @@ import re
 import sys
 from collections.abc import Callable, Generator, Iterable
 from contextlib import suppress
-from itertools import pairwise
 from typing import Any, TypeVar
 
 from jobqueued.base.problem import Problem
 from jobqueued.child.contract.tuples import NamedTuple
 from jobqueued.jobfile.tree.words import NOT_VALUE
 from jobqueued.jobfile.tree.yamlparser import PARSER, MarkedYAMLError, YAMLError, events
-from jobqueued.jobfile.tree.yamlslips import MAX_DEPTH, TOO_DEEP, Fault, position, syntax_fault, value_of_key
+from jobqueued.jobfile.tree.yamlslips import (
+    MAX_DEPTH,
+    TOO_DEEP,
+    Fault,
+    are_joined,
+    position,
+    syntax_fault,
+    value_of_key,
+)
 
 MAX_BYTES, MAX_NODES = 1 << 20, 100_000
 PART = 1 << 21
@@ -44,10 +51,9 @@ def at_once(steps: Steps[T]) -> T:
 
 
 class Scalar(NamedTuple):
-    """One text as written; `plain`: without quotes, so `meaning` may read a number in it.
-
-    `joined`: several lines of the file became one, probably unintentionally. `escaped`: an escape in double quotes that
-    became another character, ``\\t``.
+    """One text as written; `plain`: without quotes, so `meaning` may read a number in it. `joined`: several
+    lines of the file became one, probably by mistake. `escaped`: an escape in double quotes that became another
+    character, ``\\t``.
     """
 
     line: int
@@ -85,9 +91,8 @@ Node = Scalar | Sequence | Mapping
 
 
 def read_tree(data: bytes, file: str) -> tuple[Node | None, list[Problem]]:
-    """Return the root of the only document in `data` (None: empty, or no YAML), and all its Problems.
-
-    Never raises. A tree with Problems may be searched for more Problems, but not used.
+    """Return the root of the only document in `data` (None: empty, or no YAML), and all its Problems. Never raises.
+    A tree with Problems may be searched for more Problems, but not used.
     """
     return at_once(read_tree_in_steps(data, file))
 
@@ -134,10 +139,8 @@ def spans_of(text: str) -> dict[tuple[int, int], tuple[int, int]]:
 
 
 def meaning(scalar: Scalar) -> str | int | float | bool | None:
-    """Return the value of a scalar in YAML 1.2's core schema.
-
-    A number with a leading zero stays text, because its meaning is ambiguous. An integer beyond 64 bits is infinite,
-    like a float beyond its range.
+    """Return the value of a scalar in YAML 1.2's core schema. A number with a leading zero stays text, because its
+    meaning is ambiguous. An integer beyond 64 bits is infinite, like a float beyond its range.
     """
     text = scalar.text
     if not scalar.plain:
@@ -316,7 +319,7 @@ class _Tree:
         escape = _ESCAPE.search(_PLAIN_ESCAPE.sub("", raw)) if event.style == '"' else None
         return Scalar(
             self._lines + start.line + 1, start.column + 1, value, plain,
-            event.style != "|" and _is_joined(raw.splitlines()), escape[0] if escape else "",
+            event.style != "|" and are_joined(raw.splitlines()), escape[0] if escape else "",
         )  # fmt: skip
 
     def _items(self, depth: int) -> Steps[list[Node]]:
@@ -396,14 +399,6 @@ _LOST = re.compile(r"[ \t]+(#[^\s#!-][^\n]*)")
 """A word that starts with #: comments have a space there, so ``#42`` and ``#b`` are lost words."""
 _PLAIN_ESCAPE = re.compile(r"""\\["\\/ \n]""")
 _ESCAPE = re.compile(r"\\.")
-_GOES_ON = re.compile(r"(&&|\|\|?|;|,|[({\[])\s*$")
-_CONTINUES = re.compile(r"\s*(-|&&|\||;|>|<|[)}\]])")
-
-
-def _is_joined(lines: list[str]) -> bool:
-    """Return whether joined lines may have been meant as several: none shows that it continues."""
-    lines = [line for line in lines if line.strip() and not re.fullmatch(r">[-+0-9]*\s*(#.*)?", line.strip())]
-    return any(not (_GOES_ON.search(line) or _CONTINUES.match(following)) for line, following in pairwise(lines))
 
 
 def _fault(event: Any, message: str, code: str) -> Fault:

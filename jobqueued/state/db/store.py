@@ -58,10 +58,7 @@ class Page(NamedTuple):
 
 
 class Mended(NamedTuple):
-    """A state.db that must get everything from memory, and `mirror`, which nothing else has.
-
-    `is_new`: it has no history yet.
-    """
+    """A state.db that must get everything from memory; only `mirror` has the rest. `is_new`: it has no history yet."""
 
     mirror: Mirror
     is_new: bool
