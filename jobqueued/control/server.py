@@ -333,7 +333,7 @@ class ControlServer(Source):
     def _drop(self, client: _Client) -> None:
         self._clients.pop(client.connection.fileno(), None)
         client.queue, client.unread = [], 0
-        client.service = None  # breaks a cycle: frozen objects (daemon.py) are not collected
+        client.service = None  # breaks a cycle: frozen objects (daemon/daemon.py) are not collected
         client.outbox.clear()
         client.connection.close()
         if client.peer.process >= 0:

@@ -1,7 +1,7 @@
 """Sources of events for the loop: what to poll, when to check, and what happened.
 
 Recipe for a new one: derive a class from `Source`, override only what it needs, return what happened as events (in
-events.py; the scheduler decides about each), and add a line to the list in `Daemon._sources`. The loop needs no edit.
+model/events.py; the scheduler decides about each), and add a line to the list in `Daemon._sources`. The loop needs no edit.
 Nothing here may block: while a source works, everything else waits.
 """
 
