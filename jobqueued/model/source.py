@@ -1,8 +1,8 @@
 """Sources of events for the loop: what to poll, when to check, and what happened.
 
 Recipe for a new one: derive a class from `Source`, override only what it needs, return what happened as events (in
-model/events.py; the scheduler decides about each), and add a line to the list in `Daemon._sources`. The loop needs no edit.
-Nothing here may block: while a source works, everything else waits.
+model/events.py; the scheduler decides about each), and add a line to the list in `Daemon._sources`. The loop needs no
+edit. Nothing here may block: while a source works, everything else waits.
 """
 
 from __future__ import annotations
