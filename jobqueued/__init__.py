@@ -32,8 +32,10 @@ __all__ = [
 
 
 def __getattr__(name: str) -> object:
-    if name not in _HOME:
-        raise AttributeError(f"module 'jobqueued' has no attribute {name!r}")
     from importlib import import_module
 
+    if name in ("commands", "events"):
+        return import_module(f"jobqueued.model.{name}")
+    if name not in _HOME:
+        raise AttributeError(f"module 'jobqueued' has no attribute {name!r}")
     return getattr(import_module(f"jobqueued.{_HOME[name]}"), name)

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jobqueued.base.instants import SECOND
+from jobqueued.child.contract.reasons import Code, Reason, parse
 from jobqueued.core.records import record
 from jobqueued.core.records.host_limits import HostLimits
 from jobqueued.model.job import RECORD_VERSION, Job
@@ -25,7 +26,7 @@ JOB = Job(
 INSTANTS = st.integers(0, 4_000_000_000 * SECOND)
 RUNS = st.builds(
     Run, id=st.just(RunId("backup", 142)), key=st.text(), due=INSTANTS, queued=INSTANTS, arrival=st.integers(),
-    trigger=st.text(), asked_by=st.none() | st.text(), state=st.sampled_from(RunState), reason=st.none() | st.text(),
+    trigger=st.text(), asked_by=st.none() | st.text(), state=st.sampled_from(RunState), reason=st.none() | st.builds(parse, st.text()),
     attempt=st.integers(0, 9), pid=st.none() | st.integers(1), started=st.none() | INSTANTS,
     last_due=st.none() | INSTANTS, count=st.integers(1),
 )  # fmt: skip
@@ -49,7 +50,7 @@ def test_begin() -> None:
     """A run begins with its identity, its job's terms, and nothing known of its end."""
     assert record.begin(a_run(state=RunState.STARTING, asked_by="root", trigger="manual"), JOB, HostLimits("host")) == {
         "version": RECORD_VERSION, "job": "backup", "run": "backup@142", "number": 142, "key": "c0.1",
-        "state": "starting", "reason": None, "trigger": "manual", "triggered_by": {"kind": "manual"},
+        "state": "starting", "reason": None, "reason_code": None, "reason_params": {}, "trigger": "manual", "triggered_by": {"kind": "manual"},
         "trace_id": "17d25adae7cfe4c6d30c2b69d7733140", "span_id": "e175cd433a336044", "parent_span_id": None,
         "asked_by": "root",
         "due": "1970-01-01T00:00:01.000000Z", "queued": "1970-01-01T00:00:02.000000Z", "started": None, "ended": None,
@@ -89,8 +90,8 @@ def test_plain_json(run: Run, job: Job | None, status: int | None) -> None:
 
 def test_skipped() -> None:
     """A skip tells its reason, its first and last due time, and how many it stands for."""
-    one = a_run(state=RunState.SKIPPED, reason="missed")
-    many = a_run(state=RunState.SKIPPED, reason="missed", last_due=61 * SECOND, count=2)
+    one = a_run(state=RunState.SKIPPED, reason=Reason(Code.MISSED))
+    many = a_run(state=RunState.SKIPPED, reason=Reason(Code.MISSED), last_due=61 * SECOND, count=2)
     fields = ("state", "reason", "first_due", "last_due", "count")
     found = [tuple(record.skipped(run, JOB, HostLimits("host"))[name] for name in fields) for run in (one, many)]
     assert found == [
@@ -105,7 +106,7 @@ def test_skipped() -> None:
 )
 def test_lost(status: int | None, exit_code: int | None, signal: int | None) -> None:
     """A lost run tells what is known: pid, start, and the exit code or signal, if wait(2) told anybody."""
-    run = a_run(state=RunState.LOST, reason="gone", attempt=2, pid=4711, started=3 * SECOND)
+    run = a_run(state=RunState.LOST, reason=Reason(Code.OTHER, text="gone"), attempt=2, pid=4711, started=3 * SECOND)
     document = record.lost(run, JOB, HostLimits("host"), status)
     (attempt,) = document["attempts"]
     for place in (document, attempt):
@@ -133,7 +134,7 @@ def test_the_output_of_a_lost_attempt_is_its_own(size: int | None, tail: str, ex
         "output": {"file": "1.log", "offset": 0, "bytes": 4, "dropped": 0, "tail": "one\n", "journal": None},
     }  # fmt: skip
     before: Any = {**record.begin(a_run(), JOB, HostLimits("host")), "attempts": [first], "output": first["output"]}
-    run = a_run(state=RunState.LOST, reason="gone", attempt=2, so_far=before)
+    run = a_run(state=RunState.LOST, reason=Reason(Code.OTHER, text="gone"), attempt=2, so_far=before)
     whole: Any = {"file": "1.log", "bytes": size, "dropped": None, "tail": tail, "journal": None}
     document = record.lost(run, JOB, HostLimits("host"), None, None if size is None else whole)
     expected = {**expected, "dropped": None, "journal": None}
@@ -176,6 +177,6 @@ def test_a_lost_attempt_after_one_without_output() -> None:
     first = {"attempt": 1, "state": "failed", "started": None, "ended": None, "reason": None}
     before: Any = {**record.begin(a_run(), JOB, HostLimits("host")), "attempts": [first]}
     whole: Any = {"file": "1.log", "bytes": 3, "dropped": None, "tail": "one", "journal": None}
-    run = a_run(state=RunState.LOST, reason="gone", attempt=2, so_far=before)
+    run = a_run(state=RunState.LOST, reason=Reason(Code.OTHER, text="gone"), attempt=2, so_far=before)
     document = record.lost(run, JOB, HostLimits("host"), None, whole)
     assert {**whole, "offset": 0} == document["attempts"][1]["output"]
