@@ -146,7 +146,10 @@ def table(host: Host) -> dict[str, dict[str, Any]]:
         found[name] = {each: common[each] for each in common if each in vars(module)}
         found[name]["open"] = opener(fake)
     tree, linux = Tree(host), _linux(host)
-    for name in ("attempt", "supervisor", "launcher", "lost", "hooks", "account", "lockfile", "ending"):
+    for name in (
+        "attempt.attempt", "supervisor", "launcher", "lost", "hooks.hooks", "report.account", "start.lockfile",
+        "attempt.ending",
+    ):  # fmt: skip
         found.setdefault(f"child.{name}", {})["tree"] = tree
     found["child.attempt.local_runner"] |= {"start": host.start_job}
     found["child.supervisor"] |= {
@@ -184,7 +187,7 @@ def table(host: Host) -> dict[str, dict[str, Any]]:
         ),
     }
     found["host.wall_timer"]["linux"] = linux
-    found["paths"] = {"BOOT_ID": SimpleNamespace(read_text=lambda: host.boot_id)}
+    found["settings.paths"] = {"BOOT_ID": SimpleNamespace(read_text=lambda: host.boot_id)}
     for name, double in daemon_doubles(host).items():
         for part in _PARTS:
             if name in vars(importlib.import_module(f"jobqueued.{part}")):

@@ -165,11 +165,12 @@ def _mended(paths: Paths, files: tuple[Path, ...], out: TextIO, *, writes: bool)
 
 def _print_next(paths: Paths, files: tuple[Path, ...], problems: list[Problem]) -> None:
     """Print the commands that help a person with these problems."""
+    if not problems:
+        return
     from jobqueued.ctl.files.fixes import mends
 
-    if problems:
-        click.echo(f"to explain a code: jobqueuectl check --explain {problems[0].code}")
-    if problems and any(mends(paths, files)):
+    click.echo(f"to explain a code: jobqueuectl check --explain {problems[0].code}")
+    if any(mends(paths, files)):
         click.echo("to correct each error that has only one correction: add --fix")
 
 
