@@ -60,7 +60,7 @@ def tables(found: Sequence[Row]) -> list[str]:
         together.setdefault(text, []).append(title(change))
     days = lines([row for row in found if row.place == CALENDAR])
     together.setdefault(days, []).append(f"Day fields: the days of {CALENDAR} (1 is a Saturday)")
-    return ["\n".join((f"### {'; '.join(titles)}", "", *text)) for text, titles in together.items()]
+    return ["\n".join((f"## {'; '.join(titles)}", "", *text)) for text, titles in together.items()]
 
 
 def summary(found: Sequence[Row], versions: str) -> str:

@@ -26,7 +26,8 @@ JOB = Job(
 INSTANTS = st.integers(0, 4_000_000_000 * SECOND)
 RUNS = st.builds(
     Run, id=st.just(RunId("backup", 142)), key=st.text(), due=INSTANTS, queued=INSTANTS, arrival=st.integers(),
-    trigger=st.text(), asked_by=st.none() | st.text(), state=st.sampled_from(RunState), reason=st.none() | st.builds(parse, st.text()),
+    trigger=st.text(), asked_by=st.none() | st.text(), state=st.sampled_from(RunState),
+    reason=st.none() | st.builds(parse, st.text()),
     attempt=st.integers(0, 9), pid=st.none() | st.integers(1), started=st.none() | INSTANTS,
     last_due=st.none() | INSTANTS, count=st.integers(1),
 )  # fmt: skip
@@ -50,7 +51,8 @@ def test_begin() -> None:
     """A run begins with its identity, its job's terms, and nothing known of its end."""
     assert record.begin(a_run(state=RunState.STARTING, asked_by="root", trigger="manual"), JOB, HostLimits("host")) == {
         "version": RECORD_VERSION, "job": "backup", "run": "backup@142", "number": 142, "key": "c0.1",
-        "state": "starting", "reason": None, "reason_code": None, "reason_params": {}, "trigger": "manual", "triggered_by": {"kind": "manual"},
+        "state": "starting", "reason": None, "reason_code": None, "reason_params": {}, "trigger": "manual",
+        "triggered_by": {"kind": "manual"},
         "trace_id": "17d25adae7cfe4c6d30c2b69d7733140", "span_id": "e175cd433a336044", "parent_span_id": None,
         "asked_by": "root",
         "due": "1970-01-01T00:00:01.000000Z", "queued": "1970-01-01T00:00:02.000000Z", "started": None, "ended": None,
