@@ -120,7 +120,9 @@ def test_told() -> None:
     assert status()["controllers"] == ["memory", "pids", "io", "cpu"]
     assert "have no cgroups" not in sh("journalctl", "-u", "jobqueued", "-o", "cat")
     (found,) = (each for each in ctl("doctor")["findings"] if each["what"] == "cgroups")
-    assert found["seen"].startswith("runs have memory, pids, io, cpu, but no cpuset: "), "which this kernel has not"
+    assert found["seen"].startswith("runs have the controllers memory, pids, io, cpu; no cpuset: "), (
+        "not in this kernel"
+    )
 
 
 def home() -> Path:

@@ -274,7 +274,7 @@ class Attempt:
 
     def _sample(self, now: float) -> None:
         if (excess := self._caps.exceeded(self._account.sample(now))) and self._state in COMMAND_LIVES:
-            self._stop("oom_killed", Reason(Code.OUT_OF_MEMORY, why=excess))
+            self._stop("oom_killed", excess)
 
     def _pump(self) -> None:
         if not self._output.pump():

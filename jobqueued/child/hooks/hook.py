@@ -186,6 +186,6 @@ def _followed(pid: int, output: int, errors: int, caps: Caps, writing: int) -> t
 def _failure(code: int, caps: Caps, line: str) -> str:
     how = f"exit code {code}"
     if code < 0:
-        why = caps.killed() if code == -signal.SIGKILL else ""
+        why = caps.killed() if code == -signal.SIGKILL else None
         how = why or f"ended by signal {-code} ({signal_name(-code)})"
     return f"{how}: {line}" if line else how

@@ -81,7 +81,7 @@ class Draft:
         if (cause := cause or self._cause) is not None:
             return cause
         if self.code == -signal.SIGKILL and (reason := self._caps.killed()):
-            return "oom_killed", Reason(Code.OUT_OF_MEMORY, why=reason)
+            return "oom_killed", reason
         if self.code in self._order["success_codes"]:
             return "succeeded", None
         return "failed", self._failure()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from jobqueued.child.contract.documents import LaunchSpec
+from jobqueued.child.contract.reasons import Code, Reason
 from jobqueued.child.contract.text import size
 from jobqueued.child.processes.cgroup import Cgroup
 from jobqueued.child.start.identity import StartFailed
@@ -67,17 +68,17 @@ class Caps:
         how = "only sampled" if self.sampled is not None and key == "memory" else "not enforced"
         self.warnings.append(f"its resource_limits.{key} was {how}: {trouble}")
 
-    def exceeded(self, used: int) -> str:
-        """Return the reason to stop if the run uses this much memory, or "" if it may."""
+    def exceeded(self, used: int) -> Reason | None:
+        """Return the reason to stop if the run uses this much memory, or None if it may."""
         if self.sampled is None or used <= self.sampled:
-            return ""
-        return f"it used {size(used)}, and its limit is {size(self.sampled)}"
+            return None
+        return _out_of_memory(f"it used {size(used)}, and its limit is {size(self.sampled)}")
 
-    def killed(self) -> str:
-        """Return why the kernel killed processes of the run, with the evidence of memory.events, or ""."""
+    def killed(self) -> Reason | None:
+        """Return why the kernel killed processes of the run, with the evidence of memory.events, or None."""
         events = self._cgroup.events()
         if not (count := events.get("oom_kill")):
-            return ""
+            return None
         limit = next((int(text) for _, file, text in self._caps if file == "memory.max"), None)
         of_user = self._of_user.get("memory.max", "max")
         if not events.get("oom") and of_user != "max" and self._refused("memory"):
@@ -86,11 +87,11 @@ class Caps:
             why = "the host, or a limit above its own cgroup, had no more"
         else:
             why = "a limit below its own cgroup" if limit is None else f"its limit is {size(limit)}"
-        return f"{why} (memory.events: oom_kill {count})"
+        return _out_of_memory(f"{why} (memory.events: oom_kill {count})")
 
     def told(self, state: str) -> list[str]:
         """Return warnings about limits that the run reached but that did not end it."""
-        killed = "" if state == "oom_killed" or not (why := self.killed()) else f"out of memory: {why}"
+        killed = None if state == "oom_killed" else self.killed()
         limit = next((text for _, file, text in self._caps if file == "pids.max"), "")
         count = self._cgroup.refused_tasks()
         reached = f"it could not start more tasks than {limit} (pids.events: max {count})" if limit and count else ""
@@ -108,6 +109,10 @@ class Caps:
     def _refused(self, key: str) -> int:
         """Return how much the limits of all runs of the user refused since the start of this run."""
         return max(0, self._cgroup.refused_above().get(key, 0) - self._before.get(key, 0))
+
+
+def _out_of_memory(why: str) -> Reason:
+    return Reason(Code.OUT_OF_MEMORY, why=why)
 
 
 def _cpus(text: str) -> float:
