@@ -27,12 +27,12 @@ OWN = FleetSettings(etcd=(), timezone="Europe/Berlin", resources={"tape": 2, "li
     [
         ({}, ""),
         ({"labels": ("gpu",), "authority": "/x"}, ""),
-        ({"timezone": "UTC"}, "timezone UTC, not Europe/Berlin"),
-        ({"lock_grace": 30 * SECOND}, "lock_grace 30 s, not 1 min"),
-        ({"resources": {}}, "resources none, not license=5,tape=2"),
+        ({"timezone": "UTC"}, "timezone UTC instead of Europe/Berlin"),
+        ({"lock_grace": 30 * SECOND}, "lock_grace 30 s instead of 1 min"),
+        ({"resources": {}}, "resources none instead of license=5,tape=2"),
         (
             {"timezone": "UTC", "resources": {"license": 5, "tape": 3}},
-            "timezone UTC, not Europe/Berlin and resources license=5,tape=3, not license=5,tape=2",
+            "timezone UTC instead of Europe/Berlin and resources license=5,tape=3 instead of license=5,tape=2",
         ),
     ],
 )
@@ -65,7 +65,7 @@ def test_another_fleet() -> None:
     assert [] == [*known.note_fleets({"db": ["c"]}, {"db": ["dump"]}, {"report": 1, "sync": 1})]
     (found,) = known.note_fleets({"wbe": ["c", "d"]}, {"wbe": ["report", "sync", "x"]}, {"report": 1, "sync": 1})
     assert found.text.startswith(
-        "the fleet wbe (hosts: c, d) uses the same etcd as the fleet web and has report, sync, too"
+        "the fleet wbe (hosts: c, d) uses the same etcd as the fleet web, and both have report, sync: each fleet runs that"
     )
     assert [found.text] == known.troubles
     (over,) = known.note_fleets({}, {}, {"report": 1})

@@ -39,8 +39,8 @@ class TestRarely:
     def test_once_in_four_years(self) -> None:
         """The next two starts are named."""
         assert [
-            "JQ303 found next starts 2028-02-29 02:00:00 UTC, then 2032-02-29 02:00:00 UTC; "
-            "accepted: those, if they are meant, or another day"
+            "JQ303 found rare starts: 2028-02-29 02:00:00 UTC, then 2032-02-29 02:00:00 UTC; "
+            "accepted: these, if you want them, or another day"
         ] == of_job("schedule: '0 2 29 2 *'")
 
     def test_the_next_is_near(self) -> None:
@@ -60,13 +60,13 @@ class TestClockChanges:
     def test_a_fixed_time(self) -> None:
         """The dates of the next two changes, and what becomes of the run."""
         assert [
-            "JQ306 found `30 2 * * *` in Europe/Berlin: 02:30 does not exist on 2027-03-28, and it starts at 03:00; "
+            "JQ306 found `30 2 * * *` in Europe/Berlin: 02:30 does not exist on 2027-03-28, and the job starts at 03:00; "
             "02:30 occurs twice on 2027-10-31, and the job starts the first time only (dst: cron)"
         ] == of_job("schedule: '30 2 * * *', timezone: Europe/Berlin")
 
     @pytest.mark.parametrize(("keys", "words"), [
-        ("dst: both", ["it starts at 03:00", "both times"]), ("dst: skip", ["does not start", "the first time only"]),
-        ("dst: once", ["it starts at 03:00", "the first time only"]),
+        ("dst: both", ["the job starts at 03:00", "both times"]), ("dst: skip", ["does not start", "the first time only"]),
+        ("dst: once", ["the job starts at 03:00", "the first time only"]),
     ])  # fmt: skip
     def test_another_rule(self, keys: str, words: list[str]) -> None:
         """What happens is by the rule of the job."""
@@ -102,7 +102,7 @@ class TestClockChanges:
                 (True, 0): "does not start", (True, 1): f"starts at {change.end:%H:%M}",
                 (False, 1): "starts the first time only", (False, 2): "starts both times",
             }  # fmt: skip
-            assert f"{when}, and it {then[change.skips, len(found)]}" in message
+            assert f"{when}, and the job {then[change.skips, len(found)]}" in message
             assert found in ([], [f"{change.end if change.skips else wall:%H:%M}"] * len(found))
 
     def test_one_of_both(self) -> None:
@@ -208,8 +208,8 @@ class TestStarved:
     def test_shared_without_a_pause(self) -> None:
         """By holders that the drain does not outlast, and that nothing bounds."""
         assert [
-            "found a, b to share db without a pause, with no `timeout`, and usually for longer than its `drain` (1h), "
-            "so the lock may never be free; accepted: a `timeout` for them, or a longer `drain`"
+            "found that a, b share db without a pause or `timeout`, usually for longer than the `drain` of this job (1h), "
+            "so the lock may never be free; accepted: a `timeout` for the jobs that share it, or a longer `drain`"
         ] == starved(LONG)
 
     def test_it_becomes_free(self) -> None:

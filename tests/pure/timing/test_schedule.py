@@ -297,7 +297,7 @@ def test_impossible_dates(day_fields: str) -> None:
 @pytest.mark.parametrize(("expression", "dst"), [("30 2 * 3 0L", "skip"), ("*/15 2 * 3 0L", "cron")])
 def test_only_in_gaps(expression: str, dst: str) -> None:
     """A job all of whose matches fall into gaps is refused under a rule that does not run those."""
-    with pytest.raises(ScheduleError, match="skips each match") as caught:
+    with pytest.raises(ScheduleError, match="skip every match") as caught:
         Schedule(expression, "Europe/Berlin", dst=dst)
     assert "dst" == caught.value.field
     assert utc("2026-03-29 01:00") == Schedule(expression, "Europe/Berlin", dst="once").after(utc("2026-01-01"))
@@ -355,7 +355,7 @@ def test_same_meaning(alias: str, fields: str) -> None:
         ("0 0 15W * *", "day of month", "write the day itself"),
         ("0 0 LW * *", "day of month", "write `L`, or `25-31`"),
         ("0 0 L-2 * *", "day of month", "write `L` for the last day, or `25-31`"),
-        ("0 0 5L * *", "day of month", "write it in the day of week field, or `L`"),
+        ("0 0 5L * *", "day of month", "write this in the day of week field, or `L`"),
         ("0 0 20-L * *", "day of month", "write the number of the last day"),
         ("0 0 1#2 * *", "day of month", "in the day of week field"),
         ("0 0 L, * *", "day of month", "remove the stray comma"),
@@ -378,9 +378,9 @@ def test_same_meaning(alias: str, fields: str) -> None:
         ("mon * * * *", "minute", "write 0 to 59"),
         ("0~9 * * * *", "minute", "write `H` or `H(a-b)`"),
         ("R * * * *", "minute", "write `H` or `H(a-b)`"),
-        ("H(5) * * * *", "minute", "write `H`, `H(a-b)`"),
-        ("H(9-3) * * * *", "minute", "write `H`, `H(a-b)`"),
-        ("H(50-70)/5 * * * *", "minute", "write `H`, `H(a-b)`"),
+        ("H(5) * * * *", "minute", "write `H`, or `H(1-5)`"),
+        ("H(9-3) * * * *", "minute", "write `H`, or `H(1-5)`"),
+        ("H(50-70)/5 * * * *", "minute", "write `H`, or `H(1-5)`"),
         ("H/0 * * * *", "minute", "a step of 1 or more"),
         ("\u0663 * * * *", "expression", "write plain ASCII"),
         ("0\xa05 * * * *", "expression", "write plain ASCII"),
@@ -599,7 +599,7 @@ def test_a_date_that_is_drawn_exists() -> None:
     """Whatever a job draws for `H`, it is a date; where none can be, the expression is refused on every host."""
     for n in range(300):
         assert Schedule("H H 31 H *", job_id=f"job{n}").after(utc("2026-01-01"))
-        with pytest.raises(ScheduleError, match="which no date in 40 years is"):
+        with pytest.raises(ScheduleError, match="which matches no date in 40 years"):
             Schedule("0 0 H(30-31) 2 *", job_id=f"job{n}")
 
 
@@ -639,7 +639,7 @@ def test_no_clock_makes_a_boot(text: str) -> None:
     schedule = Schedule(text, "Europe/Berlin")
     assert (True, None, ()) == (schedule.at_boot, schedule.after(utc("2026-01-01")), schedule.warnings)
     assert not Schedule("@daily").at_boot
-    with pytest.raises(ScheduleError, match="seconds: found seconds beside `@reboot`"):
+    with pytest.raises(ScheduleError, match="seconds: found `seconds` with `@reboot`"):
         Seconds(schedule, "0")
 
 
