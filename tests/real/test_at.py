@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import re
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -115,9 +116,10 @@ def test_what_is_refused(call: Program, program: str, words: list[str], told: st
 
 
 def test_allowed(tmp_path: Path) -> None:
-    """By at.allow, without it by at.deny, without both nobody but root, as in at.allow(5)."""
-    assert not _at_allows(tmp_path, "alice")
+    """By at.allow, without it by at.deny; without both, what is asked decides: nobody but root, as in at.allow(5)."""
+    at, later = (partial(_at_allows, tmp_path, without_lists=without) for without in (False, True))
+    assert (False, True) == (at("alice"), later("alice"))
     (tmp_path / "at.deny").write_text("bob\n")
-    assert (True, False) == (_at_allows(tmp_path, "alice"), _at_allows(tmp_path, "bob"))
+    assert (True, False) == (at("alice"), at("bob")) == (later("alice"), later("bob"))
     (tmp_path / "at.allow").write_text("bob\n")
-    assert (False, True) == (_at_allows(tmp_path, "alice"), _at_allows(tmp_path, "bob"))
+    assert (False, True) == (at("alice"), at("bob")) == (later("alice"), later("bob"))

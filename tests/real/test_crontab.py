@@ -58,7 +58,7 @@ def test_the_life_of_a_table(call: Calls, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "told"),
     [
-        ("61 * * * * x\n", '"-":1: bad minute: found `61`: write 0 to 59, a range `a-b`, `*`, or one of '),
+        ("61 * * * * x\n", '"-":1: bad minute: found `61`: write 0 to 59, a range `a-b`, or `*`; `/step` may follow'),
         ("# ok\n* * * *\n", '"-":2: bad day-of-week: found 4 of five fields; accepted: five fields and a command'),
         ("@foo x\n", '"-":1: bad time specifier: found @foo; accepted: @reboot @hourly @daily @midnight @weekly '),
         ("* * * * *\n", '"-":1: bad command: found no command; accepted: a command after the five fields'),

@@ -246,7 +246,7 @@ def test_secrets(export: Export, monkeypatch: pytest.MonkeyPatch) -> None:
     ("words", "told"),
     [
         ([], "choose one format: --otlp, --chrome-trace or --crontab"),
-        (["--otlp", "--chrome-trace"], "one format, please"),
+        (["--otlp", "--chrome-trace"], "choose one format: --otlp, --chrome-trace or --crontab"),
         (["--otlp", "a"], "a JOB goes before --otlp"),
         (["--otlp", "ftp://x"], "accepted: http://HOST:PORT/v1/traces, or https://"),
         (["--otlp", "http://x:99999"], "accepted: http://HOST:PORT"),

@@ -266,7 +266,7 @@ def test_a_state_db_that_is_gone(host: Host) -> None:
     host.stop()
     (host.root / "state" / "state.db").unlink()
     host.start()
-    assert "history, counters and run numbers go on" in host.said("trouble")[0]["message"]
+    assert "history, counters and run numbers continue" in host.said("trouble")[0]["message"]
     assert host.run("work") == "work@2"
     host.wait("work@2")
     assert host.record("work@1") == before

@@ -182,7 +182,7 @@ class TestWhole:
         shown = run_raw("--root", host.root, "show", "tries@1")
         assert f"6 B in {host.root}/logs/tries/1.log".encode() in shown.stdout
         (host.root / "logs/tries/1.log").unlink()
-        assert b"1.log is gone" in logs(host.root, "tries@1").stderr
+        assert b"1.log was deleted" in logs(host.root, "tries@1").stderr
 
     @pytest.mark.parametrize(
         ("lines", "text"), [(0, b""), (1, b"two 2\n"), (2, b"one 1\ntwo 2\n"), (99, b"one 1\ntwo 2\n")]

@@ -460,7 +460,7 @@ def test_an_account_that_nobody_knows() -> None:
     """A container's arbitrary uid, without an entry in the user database, has a name and a home all the same."""
     check = (
         "import pwd\ndef gone(uid): raise KeyError(uid)\npwd.getpwuid = gone\n"
-        "from jobqueued.child import identity as i\nprint(i._OWN.name, i._OWN.home, i._OWN.shell)"
+        "from jobqueued.child.start import identity as i\nprint(i._OWN.name, i._OWN.home, i._OWN.shell)"
     )
     found = subprocess.run(
         [sys.executable, "-c", check], cwd=REPO, capture_output=True, text=True, timeout=DEADLINE, check=False

@@ -238,7 +238,7 @@ def test_what_ended_while_nobody_looked(host: Host, tmp_path: Path) -> None:
     host.start()
     assert 1 == host.call("Await", job="host/2")["succeeded"]
     assert "Refused" not in str(submit(host, after=["host/1"]))
-    assert "there is not" in submit(host, after=["host/77"])["reason"]
+    assert "host/77 does not exist" in submit(host, after=["host/77"])["reason"]
 
 
 def test_after_what_has_failed(host: Host, tmp_path: Path) -> None:

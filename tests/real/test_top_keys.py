@@ -172,7 +172,7 @@ def test_what_can_not_be_done_is_said(host: Host, top: Terminal) -> None:
     top.sees("(y/n)")
     host.call("Stop", run="report@1")
     top.press("y")
-    top.sees("refused: report@1 has ended")
+    top.sees("refused: report@1 has already ended: skipped")
     mark(top, "render@1")
     host.kill()
     top.press("w")

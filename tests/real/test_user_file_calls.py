@@ -251,7 +251,7 @@ def test_what_root_can_mean(site: Site) -> None:
         site.files.write(UserFile(Owner(uid, "old"), "x"), b"jobs: {}")
     assert ["old", "old"] == [file["user"] for file in site.ask(0, "UserFiles")["files"]]
     ticket = site.begin(0, "UserFileRemove", name="x", user="old")
-    assert "say --user old:7 or --user old:8" in site.replies[ticket][0]["reason"]
+    assert "add --user old:7 or --user old:8" in site.replies[ticket][0]["reason"]
     assert {"jobs": []} == site.ask(0, "UserFileRemove", name="x", user="old:7")
     assert {"jobs": []} == site.ask(0, "UserFileRemove", name="x", user="old")
     ticket = site.begin(0, "UserFileGet", name="x")

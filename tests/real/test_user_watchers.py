@@ -139,7 +139,7 @@ def test_trouble(site: Site) -> None:
     assert {ALICE: told} == site.watchers.words()
     for over in ("- 0", "1 13"):
         site.say(f"unnoticed {number} 0 999")
-        assert "cannot watch ~/in: Unknown error 999" in site.watchers.words()[ALICE]
+        assert "cannot watch ~/in, so it is checked once a minute: Unknown error 999" in site.watchers.words()[ALICE]
         site.say(f"unnoticed {number} {over}")
         assert {} == site.watchers.words()
 
