@@ -136,6 +136,7 @@ NO_MESSAGES = {
     "and pid": "put together from two texts",
     "records of": "put together from two texts",
     "state.db is a broken link": "put together from two texts; test_damaged_state.py has it",
+    "state.db was cut to": "put together from two texts; test_damaged_state.py has it",
 }
 """What is said elsewhere, and where, or cannot be found as one text."""
 
