@@ -29,7 +29,7 @@ from jobqueued.control.protocol.varlink import Message, VarlinkError
 from jobqueued.control.server import Peer
 from jobqueued.control.views.problems import unwell
 from jobqueued.ctl.base.client import Unreachable, ask
-from jobqueued.ctl.base.terminal import named
+from jobqueued.ctl.base.terminal import localised, named
 from jobqueued.ctl.main import in_place, main
 from jobqueued.settings.paths import Paths
 from tests.support.answers import (
@@ -278,7 +278,7 @@ class TestAnswers:
             (
                 VarlinkError("org.varlink.service.MethodNotFound", {"method": "X"}),
                 2,
-                "the daemon answers org.varlink.service.MethodNotFound",
+                "the daemon replied org.varlink.service.MethodNotFound",
             ),
         ],
         ids=str,
@@ -460,7 +460,7 @@ class TestStop:
         wait_for(lambda: len(list(host.root.glob("run/runs/*/*/pid"))) == 2)
         shown = run("--root", host.root, "stop", "--wait", "a")
         assert (0, {f"{name} stopping" for name in runs}) == (shown.returncode, set(shown.stdout.splitlines()))
-        ourselves = Peer(os.geteuid(), frozenset()).name
+        ourselves = localised(Peer(os.geteuid(), frozenset()).name)
         verdicts = sorted(re.sub(" after .*:", ":", line) for line in shown.stderr.splitlines())
         assert [f"{name} killed: stopped by {ourselves}" for name in runs] == verdicts
         assert ["killed"] * 2 == [record["state"] for record in host.call("History", job="a")["runs"]]
@@ -1238,13 +1238,13 @@ class TestDoctor:
     @pytest.mark.parametrize(
         ("status", "verdict", "told"),
         [
-            ({"controllers": None}, "warning", "cgroups: runs have none: memory is sampled"),
-            ({"controllers": ["memory", "pids"]}, "warning", "cgroups: runs have memory, pids, but no io: io_read an"),
+            ({"controllers": None}, "warning", "cgroups: runs have none: memory is only sampled"),
+            ({"controllers": ["memory", "pids"]}, "warning", "cgroups: runs have the controllers memory, pids; no io"),
             ({"unenforced": ["runs have no cgroups"]}, "warning", "limits: runs have no cgroups; "),
             ({"troubles": ["no inodes are left"]}, "error", "trouble: no inodes are left; "),
             ({"launcher": False}, "error", "launcher: it does not answer, so no run starts; see the log of the daemon"),
             ({"reason": "disk full"}, "error", "state: disk full; free space on its file system, or make it writable"),
-            ({"held_by": "root"}, "warning", "queue: on hold by root: nothing new starts; jobqueuectl --root "),
+            ({"held_by": "root"}, "warning", "queue: put on hold by root: nothing new starts; jobqueuectl --root "),
             ({"version": "0.0.9"}, "warning", "daemon: the daemon has version 0.0.9, but jobqueuectl has "),
             ({"problems": [PROBLEM]}, "error", "job files: /etc/jobqueue.d/b.yaml:3:5: schedule: found 'x'; "),
         ],
@@ -1295,7 +1295,7 @@ class TestDoctor:
         (tmp_path / "run/control").unlink()
         down = self.findings(tmp_path)[1]["error"]
         assert told in down
-        there = f"there is no directory {tmp_path}/none; mkdir -p {tmp_path}/none"
+        there = f"the directory {tmp_path}/none is missing; mkdir -p {tmp_path}/none"
         assert [f"metrics: {tmp_path}/none/jq.prom can't be written: {there}"] == [
             each for each in down if each.startswith("metrics: ")
         ]

@@ -276,7 +276,7 @@ def test_an_earlier_session(address: str, tmp_path: Path, monkeypatch: pytest.Mo
         with uplink._changed:
             uplink._conversation.is_outdated = True
             uplink._changed.notify_all()
-        wait_for(lambda: hears("up") and "an earlier session of once is not over yet" in str(heard))
+        wait_for(lambda: hears("up") and "an earlier session of once still exists" in str(heard))
     heard.clear()
     wait_for(lambda: hears("up", ""), seconds=60)
     uplink.stop()
