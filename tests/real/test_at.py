@@ -117,9 +117,9 @@ def test_what_is_refused(call: Program, program: str, words: list[str], told: st
 
 def test_allowed(tmp_path: Path) -> None:
     """By at.allow, without it by at.deny; without both, what is asked decides: nobody but root, as in at.allow(5)."""
-    at, later = (partial(_at_allows, tmp_path, without_lists=without) for without in (False, True))
-    assert (False, True) == (at("alice"), later("alice"))
+    by_at, later = (partial(_at_allows, tmp_path, without_lists=without) for without in (False, True))
+    assert (False, True) == (by_at("alice"), later("alice"))
     (tmp_path / "at.deny").write_text("bob\n")
-    assert (True, False) == (at("alice"), at("bob")) == (later("alice"), later("bob"))
+    assert (True, False) == (by_at("alice"), by_at("bob")) == (later("alice"), later("bob"))
     (tmp_path / "at.allow").write_text("bob\n")
-    assert (False, True) == (at("alice"), at("bob")) == (later("alice"), later("bob"))
+    assert (False, True) == (by_at("alice"), by_at("bob")) == (later("alice"), later("bob"))

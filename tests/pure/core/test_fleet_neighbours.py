@@ -65,7 +65,8 @@ def test_another_fleet() -> None:
     assert [] == [*known.note_fleets({"db": ["c"]}, {"db": ["dump"]}, {"report": 1, "sync": 1})]
     (found,) = known.note_fleets({"wbe": ["c", "d"]}, {"wbe": ["report", "sync", "x"]}, {"report": 1, "sync": 1})
     assert found.text.startswith(
-        "the fleet wbe (hosts: c, d) uses the same etcd as the fleet web, and both have report, sync: each fleet runs that"
+        "the fleet wbe (hosts: c, d) uses the same etcd as the fleet web, "
+        "and both have report, sync: each fleet runs that"
     )
     assert [found.text] == known.troubles
     (over,) = known.note_fleets({}, {}, {"report": 1})

@@ -60,12 +60,13 @@ class TestClockChanges:
     def test_a_fixed_time(self) -> None:
         """The dates of the next two changes, and what becomes of the run."""
         assert [
-            "JQ306 found `30 2 * * *` in Europe/Berlin: 02:30 does not exist on 2027-03-28, and the job starts at 03:00; "
-            "02:30 occurs twice on 2027-10-31, and the job starts the first time only (dst: cron)"
+            "JQ306 found `30 2 * * *` in Europe/Berlin: 02:30 does not exist on 2027-03-28, and the job starts at "
+            "03:00; 02:30 occurs twice on 2027-10-31, and the job starts the first time only (dst: cron)"
         ] == of_job("schedule: '30 2 * * *', timezone: Europe/Berlin")
 
     @pytest.mark.parametrize(("keys", "words"), [
-        ("dst: both", ["the job starts at 03:00", "both times"]), ("dst: skip", ["does not start", "the first time only"]),
+        ("dst: both", ["the job starts at 03:00", "both times"]),
+        ("dst: skip", ["does not start", "the first time only"]),
         ("dst: once", ["the job starts at 03:00", "the first time only"]),
     ])  # fmt: skip
     def test_another_rule(self, keys: str, words: list[str]) -> None:
@@ -208,8 +209,8 @@ class TestStarved:
     def test_shared_without_a_pause(self) -> None:
         """By holders that the drain does not outlast, and that nothing bounds."""
         assert [
-            "found that a, b share db without a pause or `timeout`, usually for longer than the `drain` of this job (1h), "
-            "so the lock may never be free; accepted: a `timeout` for the jobs that share it, or a longer `drain`"
+            "found that a, b share db without a pause or `timeout`, usually for longer than the `drain` of this job "
+            "(1h), so the lock may never be free; accepted: a `timeout` for the jobs that share it, or a longer `drain`"
         ] == starved(LONG)
 
     def test_it_becomes_free(self) -> None:
