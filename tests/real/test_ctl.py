@@ -25,8 +25,8 @@ from hypothesis import strategies as st
 
 from jobqueued import __version__
 from jobqueued.control.protocol.interface import INTERFACE
+from jobqueued.control.protocol.peers import Peer
 from jobqueued.control.protocol.varlink import Message, VarlinkError
-from jobqueued.control.server import Peer
 from jobqueued.control.views.problems import unwell
 from jobqueued.ctl.base.client import Unreachable, ask
 from jobqueued.ctl.base.terminal import localised, named
