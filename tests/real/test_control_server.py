@@ -464,7 +464,7 @@ class TestBugs:
         assert {"parameters": {"got": "y"}} == other.ask("Describe", job="y")
         assert 6 == len(service.bugs)
         assert f"a call of {ME}, io.jobqueue.Resume: KeyError('status')" == service.bugs[0]
-        assert not service.control._tickets
+        assert not service.replies._callers
 
 
 class TestSocket:
@@ -488,7 +488,7 @@ class TestSocket:
         """The path may be longer than the 107 bytes of an address."""
         directory = tmp_path / ("d" * 100) / ("e" * 100)
         directory.mkdir(parents=True)
-        service = Service(directory, methods.of)
+        service = Service(directory, lambda: methods)
         assert {"parameters": {"got": "x"}} == service.client().ask("Describe", job="x")
         service.control.close()
 
@@ -701,7 +701,7 @@ class TestVerbs:
         row = Run(id=RunId("old", 30), key="x", due=MIDNIGHT, queued=MIDNIGHT, arrival=1, state=RunState.FAILED)
         real.store.commit({row.id: (row, {**begin(row, None, HostLimits("host")), "state": "failed"})}, {})
         refused = client.ask("Stop", run="old@30")
-        assert ("io.jobqueue.Refused", {"reason": "old@30 has ended: failed"}) == tuple(refused.values())
+        assert ("io.jobqueue.Refused", {"reason": "old@30 has already ended: failed"}) == tuple(refused.values())
         assert "io.jobqueue.NoSuchRun" == client.ask("Stop", run="old@21")["error"]
 
     def test_why(self, real: Real) -> None:
@@ -718,7 +718,7 @@ class TestVerbs:
         ended = {**begin(row, None, HostLimits("host")), "state": "failed", "reason": "exit code 1"}
         real.store.commit({row.id: (row, ended)}, {})
         why = client.ask("Why", run="old@30")["parameters"]["why"]
-        assert {"run": "old@30", "state": "failed", "reasons": ["old@30 has ended: failed, exit code 1"]} == why
+        assert {"run": "old@30", "state": "failed", "reasons": ["old@30 ended: failed, exit code 1"]} == why
 
     def test_why_of_job(self, real: Real) -> None:
         """Why tells of a job what its first 10 waiting runs wait for, in one answer, and how many others wait."""

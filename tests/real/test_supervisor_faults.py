@@ -128,7 +128,9 @@ class TestTheEnd:
         assert [faulty.next().split()[0] for _ in range(2)] == ["started", "stopping"]
         faulty.socket.close()
         with faulty.follow(path) as follower:
-            assert follower.recv(4096).startswith(b"live\nstopping it is over")
+            assert follower.recv(4096).startswith(
+                b"live\nstopping it ended (exit code 7), but its run directory can't be written: "
+            )
             faulty.fail()
             assert follower.recv(4096) == b"ended\n"
         os.waitid(os.P_PID, faulty.pid, os.WEXITED | os.WNOWAIT)
@@ -146,7 +148,9 @@ class TestTheEnd:
         assert [pool.next().split()[0] for _ in range(2)] == ["started", "stopping"]
         down.touch()
         with pool.follow(path) as follower:
-            assert follower.recv(4096).startswith(b"live\nstopping it is over")
+            assert follower.recv(4096).startswith(
+                b"live\nstopping it ended (exit code 7), but its run directory can't be written: "
+            )
             pool.fail("create ended ENOSPC")
             assert follower.recv(4096) == b""
         assert pool.socket.recv(1) == b""
@@ -167,9 +171,9 @@ class TestTheEnd:
         """It waits with its reason as well, and answers."""
         faulty.fail("create ended ENOSPC")
         path = faulty.send(Job(id="job", command=["/no/such"]))
-        assert faulty.next().startswith("stopping job@1.1 it is over (start_failed: exec")
+        assert faulty.next().startswith("stopping job@1.1 it ended (start_failed: exec")
         with faulty.follow(path) as follower:
-            assert follower.recv(4096).startswith(b"live\nstopping it is over (start_failed")
+            assert follower.recv(4096).startswith(b"live\nstopping it ended (start_failed")
         faulty.fail()
         assert faulty.next() == "ended job@1.1"
 
