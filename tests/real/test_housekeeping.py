@@ -553,7 +553,9 @@ class TestMissing:
         write(house.logs, *[a_record(1, "retrying")] * older)
         housekeeping.miss(RunId("job", 1), OSError(errno.ENOSPC, "no room"), Now(NOW, 5))
         assert AGAIN + 5 == housekeeping.deadline
-        assert housekeeping.troubles[0].startswith("cannot write the record of job@1: no room; until they can")
+        assert housekeeping.troubles[0].startswith(
+            "cannot write the record of job@1: no room; state.db keeps new records until they can"
+        )
         house.go_on(housekeeping, AGAIN + 5)
         assert ([1], DAY, []) == (house.records, housekeeping.deadline, housekeeping.troubles)
         assert a_record(1, "lost") == record_files.read(house.logs, RunId("job", 1))

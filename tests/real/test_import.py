@@ -86,7 +86,7 @@ def test_it_asks_whose_cron(root: Path, run_import: Import) -> None:
     assert 0 == cronie.exit_code
     assert "etc/cron.d/backup: 2 jobs, each equal to its source, as cronie runs it" in cronie.stderr
     debian = run_import()
-    assert (1, True) == (debian.exit_code, "as line 3 has an error: bad username nobody-here" in debian.stderr)
+    assert (1, True) == (debian.exit_code, "because line 3 has an error: bad username nobody-here" in debian.stderr)
     copy = run_import("--kind", "system", str(root / "etc/cron.d/../cron.d/backup"))
     assert (1, True) == (copy.exit_code, ", because it ignores CRON_TZ" in copy.stderr)
     (root / "usr/sbin").mkdir(parents=True)
@@ -102,7 +102,7 @@ def test_a_user_in_a_users_table_is_told(root: Path, run_import: Import) -> None
     spool.write_text("10 3 * * * root /opt/backup\n10 3 * * * sh -c x\n10 3 * * * root\n")
     done = run_import(str(spool))
     assert (0, 1) == (done.exit_code, done.stderr.count("found the user"))
-    told = "found the user root where the command begins; accepted: the command alone, as only tables of the system"
+    told = "found the user root at the start of the command; accepted: the command alone, because only system tables"
     assert f"{spool}:1: daemon-root: {told}" in done.stderr
 
 
@@ -294,7 +294,7 @@ def test_what_was_imported_can_be_exported(root: Path, run_import: Import, capsy
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (("--crontab", "--otlp"), "one format, please"),
+        (("--crontab", "--otlp"), "choose one format: --otlp, --chrome-trace or --crontab"),
         (("--crontab", "--since", "1h"), "--crontab exports jobs, not runs"),
         (("nothing", "--crontab"), "no such job in"),
     ],

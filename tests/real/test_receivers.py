@@ -75,7 +75,7 @@ def test_mail(tmp_path: Path) -> None:
     assert [] == found(tmp_path, Notify(command=("/bin/true",)), config=config)
     sendmail, password = found(tmp_path, wish, config=config)
     assert (
-        f"mail.sendmail: {mail['sendmail']} does not exist here; accepted: the path of a program; or `smtp`" in sendmail
+        f"mail.sendmail: {mail['sendmail']} does not exist here; accepted: the path of a program, or `smtp`" in sendmail
     )
     assert f"mail.password_file: {mail['password_file']} does not exist here" in password
     by_smtp = Settings(mail={"smtp": "smtp://localhost:25"})
@@ -148,7 +148,7 @@ def test_the_channels_of_a_user() -> None:
         assert [] == of_a_user(directory, webhook=(hook,), command=(f"{directory}/program",))
         os.chown(directory / "secret", 0, pwd.getpwnam(OTHER).pw_gid)
         (directory / "secret").chmod(0o640)
-        said = f"{USER} may not read {directory}/secret; accepted: a file that it may"
+        said = f"{USER} may not read {directory}/secret; accepted: a file that it may read"
         assert [f"JQ516 notify.webhook.secret_file: {said}"] == of_a_user(directory, webhook=(hook,))
 
 
@@ -195,7 +195,7 @@ def test_apprise(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """It has to be installed."""
     monkeypatch.setattr("importlib.util.find_spec", lambda _name: None)
     (missing,) = found(tmp_path, Notify(apprise=("ntfy://x",)))
-    assert "found no package apprise here; accepted: apt install apprise" in missing
+    assert "found no package apprise here; accepted: the package (apt install apprise)" in missing
 
 
 def test_check_and_doctor(tmp_path: Path) -> None:
@@ -225,7 +225,8 @@ def test_check_and_doctor(tmp_path: Path) -> None:
 
 BARRED = """
 import json, os, sys
-from jobqueued.child import sending, spawn
+from jobqueued.child import sending
+from jobqueued.child.start import spawn
 spawn.become_subreaper()
 if sys.argv[1] == "python":
     sys.executable = sys.argv[2]
