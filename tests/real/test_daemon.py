@@ -200,7 +200,7 @@ def test_one_bad_file_harms_no_other(host: Host) -> None:
     assert host.said("mended")[0]["message"] == f"{host.root}/jobqueue.d/bad.yaml: accepted again"
     (host.root / "jobqueue.d" / "edited.yaml").unlink()
     (_, removed) = wait_for(lambda: (found := host.said("mended"))[1:] and found)
-    assert f"{host.root}/jobqueue.d/edited.yaml: removed, and its problems with it" == removed["message"]
+    assert f"{host.root}/jobqueue.d/edited.yaml: removed, with its errors" == removed["message"]
 
 
 def test_a_half_written_file_is_not_read(host: Host) -> None:

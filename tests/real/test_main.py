@@ -430,13 +430,13 @@ class TestDetach:
 
     def test_a_bug_at_the_start_is_told_in_the_foreground(self, detached: Detached) -> None:
         """Even a stack trace of the start is not lost."""
-        before = "from jobqueued import daemon; daemon.Daemon.run = lambda *_: 1 / 0"
+        before = "from jobqueued.daemon import daemon; daemon.Daemon.run = lambda *_: 1 / 0"
         status, said = detached.start(before=before)
         assert (1, "ZeroDivisionError: division by zero") == (status, said.splitlines()[-1])
 
     def test_a_daemon_that_is_killed_at_the_start(self, detached: Detached) -> None:
         """Who waits in the foreground hears of it, and that there was no word."""
-        before = "from jobqueued import daemon; daemon.Daemon.run = lambda *_: os.kill(os.getpid(), 9)"
+        before = "from jobqueued.daemon import daemon; daemon.Daemon.run = lambda *_: os.kill(os.getpid(), 9)"
         assert (1, "jobqueued: the daemon ended before it was ready, without a message\n") == detached.start(
             before=before
         )

@@ -229,7 +229,7 @@ def test_next_by_the_forecast_that_is_kept(host: Host) -> None:
     assert {"next", "more", "schema"} == json.loads(run(*asked, "--json").stdout).keys()
     kept.write_text("{}")
     done = run(*asked)
-    assert (0, True, False) == (done.returncode, "is no forecast" in done.stderr, "EXPECTED" in done.stdout)
+    assert (0, True, False) == (done.returncode, "is not a forecast" in done.stderr, "EXPECTED" in done.stdout)
 
 
 def test_why_with_all_that_comes_due(host: Host) -> None:
@@ -315,8 +315,8 @@ def test_a_forecast_is_compared_with_what_has_come(host: Host) -> None:
         {"jobs": {"tick": [[float("inf"), 0, 0, 0]]}}, {"jobs": {"tick": [[0, 0, 0, 10**400]]}},
         {"jobs": {"\0": [[0, 0, 0, 0]]}}, {"jobs": {"..": [[0, 0, 0, 0]]}}, {"jobs": {"tick": [[0, 0, 0, "1"]]}},
     ]  # fmt: skip
-    wrongs = [(json.dumps(whole | it), "is no forecast") for it in odd]
-    for text, told in (*wrongs, ("{}", "is no forecast"), ('{"version": 0}', "of another version")):
+    wrongs = [(json.dumps(whole | it), "is not a forecast") for it in odd]
+    for text, told in (*wrongs, ("{}", "is not a forecast"), ('{"version": 0}', "of another version")):
         file.write_text(text)
         wrong = run("--root", host.root, "simulate", "--check", str(file))
         assert (1, True) == (wrong.returncode, told in wrong.stderr), (text, wrong)
@@ -450,7 +450,7 @@ def test_a_process_that_dies(monkeypatch: pytest.MonkeyPatch) -> None:
         return os.abort() if os.getpid() != parent else lambda: 0.5  # type: ignore[return-value]
 
     host = a_host(*(job(f"j{n}", f"{n} * * * *") for n in range(50)))
-    with pytest.raises(Refused, match="has died"):
+    with pytest.raises(Refused, match="draws died"):
         play_in_parallel(host, host.begin + 3 * DAY, [dies, chance(7, 1)])
     assert [] == active_children()
 
