@@ -203,7 +203,7 @@ class TestWhy:
         assert ["it has started"] == reasons(ctl(busy, "why", name)[1])
         go(busy)
         busy.wait(name)
-        assert [f"{name} has ended: succeeded"] == reasons(ctl(busy, "why", name)[1])
+        assert [f"{name} ended: succeeded"] == reasons(ctl(busy, "why", name)[1])
 
     def test_nothing_waits(self, idle: Host) -> None:
         """Of a job without waiting runs it is told why; that is no failure."""
@@ -695,13 +695,13 @@ def test_late_and_overdue(busy: Host) -> None:
     assert ("after 1 s", "1 run") == (told["late"], told["late now"])
     assert facts(ctl(busy, "show", "stays")[1])["overdue"].startswith("no success since ")
     gone = rf"no job file has gone, but it is overdue since {TIME} \(.*\)"
-    gone += "; if that is wanted: jobqueuectl forget gone\n"
+    gone += "; to stop expecting it: jobqueuectl forget gone\n"
     assert re.fullmatch(gone, ctl(busy, "list", "--failed")[2])
     for words in (["show", "gone"], ["why", "gone"], ["run", "gone"], ["list", "gone"], ["list", "g?ne", "--failed"]):
         code, shown, told_of = ctl(busy, *words)
         assert (1, "", True) == (code, shown, bool(re.fullmatch(f"Error: {gone}", told_of))), (words, told_of)
     assert "" == ctl(busy, "list", "--failed", "stays")[2] == ctl(busy, "list", "--failed", "--tag", "x")[2]
-    assert (0, "nothing is expected of gone any more\n", "") == ctl(busy, "forget", "gone")
+    assert (0, "gone is no longer expected to succeed\n", "") == ctl(busy, "forget", "gone")
     assert (1, True) == ((refused := ctl(busy, "forget", "stays"))[0], "take `expect` out there" in refused[2])
     assert (1, True) == ((refused := ctl(busy, "forget", "gone"))[0], "no such job: gone" in refused[2])
     busy.wait(busy.run("stays"))

@@ -74,7 +74,8 @@ class TestProcesses:
     def test_no_new_privileges(self, tmp_path: Path, launcher: Launcher) -> None:
         launcher("setpriv", "--no-new-privs")
         (found,) = told(tmp_path)
-        assert found.startswith("launcher: it has no_new_privs: sudo, mail and other set-user-ID programs get no ")
+        programs = "sudo, mail and other set-user-ID programs"
+        assert found.startswith(f"launcher: it has no_new_privs: in runs, {programs} get no privileges → ")
 
     @NEEDS_ROOT
     def test_capabilities(self, tmp_path: Path, launcher: Launcher) -> None:
@@ -99,8 +100,8 @@ class TestProcesses:
         launcher("prlimit", "--nofile=200:200")
         assert [] == told(tmp_path, 68)
         assert [
-            "limits: the launcher can open 200 files, too few for 69 live runs → LimitNOFILE= of its unit, or ulimit "
-            "-n before it is started"
+            "limits: the launcher can open 200 files, too few for 69 live runs → raise LimitNOFILE= of its unit, or "
+            "ulimit -n before its start"
         ] == told(tmp_path, 69)
 
     def test_tasks(self, tmp_path: Path, launcher: Launcher) -> None:
@@ -184,9 +185,9 @@ class TestFileSystems:
         monkeypatch.setattr(host_health, "_MOUNTS", table)
         assert [
             f"file system: {paths.state} is in memory (tmpfs): a reboot loses waiting runs, pauses, submissions, "
-            "and what was due meanwhile → mount a disk there, or use a bind mount",
-            f"file system: {paths.logs} is in memory (tmpfs): a reboot loses records and output → put it on a "
-            "disk, by a mount or a bind mount",
+            "and what became due meanwhile → mount a disk there, or use a bind mount",
+            f"file system: {paths.logs} is in memory (tmpfs): a reboot loses records and output → mount a "
+            "disk there, or use a bind mount",
         ] == bad(paths, "file system")
 
     def test_a_link_to_itself(self, tmp_path: Path) -> None:
@@ -252,8 +253,8 @@ def test_cron_s_lists(tmp_path: Path) -> None:
     (place / "at.deny").write_text("daemon\n")
     overrides = "; to override: `users: {allow: …}` in jobqueued.yaml"
     assert [
-        f"{place}/cron.allow: only root and 2 users may have crontabs and add job files{overrides}",
-        f"{place}/at.deny: 1 user may not submit work that starts later{overrides}",
+        f"{place}/cron.allow: only root and 2 users can have crontabs and add job files{overrides}",
+        f"{place}/at.deny: 1 user can't submit work that starts later{overrides}",
     ] == [found.seen for found in host_health.host(paths, place) if found.what == "users"]
 
 

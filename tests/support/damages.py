@@ -380,7 +380,8 @@ def survivors(start: Start) -> list[str]:
 
 
 def _short(text: str, root: Path) -> str:
-    text = re.sub(r"is corrupt \((?!its? ).*\), moved", "is corrupt (…), moved", text)  # SQLite's words, or Python's
+    # SQLite's words, or Python's
+    text = re.sub(r"is corrupt \((?!its? |the file ).*\), moved", "is corrupt (…), moved", text)
     return text.replace(f"{root}/state/", "").replace(f"{root}/state", "…").replace(str(root), "…").partition(";")[0]
 
 
