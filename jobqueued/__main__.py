@@ -243,7 +243,7 @@ def _make_directories(paths: Paths, operators: tuple[str, ...]) -> None:
         except OSError as error:
             raise CannotStart(f"{directory}: {error.strerror}; jobqueued needs write permission there") from None
         if why and not (remedy and directory in (paths.state, paths.logs)):
-            raise CannotStart(f"{directory}: {why}; jobqueued must write there{remedy}")
+            raise CannotStart(f"{directory}: {why}; jobqueued needs write permission there{remedy}")
     if paths.runtime is not None:  # elsewhere a package or an administrator made it
         with contextlib.suppress(OSError):  # the first scan of the directory reports the reason
             paths.jobs.mkdir(parents=True, exist_ok=True)

@@ -126,7 +126,7 @@ class TestCanNotStart:
         (tmp_path / "closed").mkdir(mode=0o500)
         message = refused("--root", root, f"--{option}", tmp_path / "closed")
         assert f"jobqueued: {tmp_path}/closed" in message
-        assert "jobqueued must write there" in message
+        assert "jobqueued needs write permission there" in message
 
     def test_second_daemon(self, host: Host) -> None:
         """A second daemon on one state names the first one's pid; the first goes on."""
