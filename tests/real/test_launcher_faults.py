@@ -333,7 +333,7 @@ def test_all_disks_are_full_and_everybody_else_dies(faulty: Host, *, launcher_fi
             kill(_launcher(faulty))
         faulty.kill()
         if not launcher_first:  # which goes by itself once it is of no use
-            wait_for(lambda: not _launchers(faulty) or kill(_launchers(faulty)[0]))
+            wait_for(lambda: not (left := _launchers(faulty)) or kill(left[0]))
         faulty.start()
         assert faulty.call("Show", run=run)["record"]["state"] == "stopping"
     assert faulty.record(run) is None
