@@ -214,10 +214,10 @@ def test_a_run_that_its_users_limit_ends(home: int, tmp_path: Path) -> None:
     """The record tells that it was what all of the user's runs may have, and not what others had before."""
     kernel = Kernel(home, tmp_path, LIMITS, {})
     kernel.kill(oom=0, oom_kill=1)
-    others = "the host, or a limit above its own cgroup, had no more (memory.events: oom_kill 1)"
+    others = "out of memory: the host, or a limit above its own cgroup, had no more (memory.events: oom_kill 1)"
     assert others == kernel.caps.killed()
     kernel.refuse(oom=8)
-    why = f"all runs of its user together may have 8 GiB, {BY} (memory.events: oom_kill 1)"
+    why = f"out of memory: all runs of its user together may have 8 GiB, {BY} (memory.events: oom_kill 1)"
     assert why == kernel.caps.killed()
     kernel.kill(oom=1, oom_kill=1)
     assert "a limit below its own cgroup" in kernel.caps.killed()
@@ -227,7 +227,7 @@ def test_a_run_with_a_limit_of_its_own(home: int, tmp_path: Path) -> None:
     """What its own limit ends is not the user's."""
     kernel = Kernel(home, tmp_path, LIMITS, {"memory": 1 << 20})
     kernel.kill(oom=1, oom_kill=1)
-    assert "its limit is 1 MiB (memory.events: oom_kill 1)" == kernel.caps.killed()
+    assert "out of memory: its limit is 1 MiB (memory.events: oom_kill 1)" == kernel.caps.killed()
 
 
 def test_a_run_that_its_users_limits_hold_up(home: int, tmp_path: Path) -> None:
@@ -249,4 +249,4 @@ def test_without_limits_of_its_user(home: int, tmp_path: Path, limits: dict[str,
     kernel.kill(oom=0, oom_kill=1)
     kernel.refuse(oom=9, max=9, throttled_usec=99_000_000)
     assert "the host, or a limit above" in kernel.caps.killed()
-    assert [f"out of memory: {kernel.caps.killed()}"] == kernel.caps.told("succeeded")
+    assert [kernel.caps.killed()] == kernel.caps.told("succeeded")
