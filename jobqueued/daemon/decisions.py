@@ -138,8 +138,8 @@ class Decisions:
             if self._file is None:
                 return self._unwritten
             path = self._file
-        story = "" if name is None else f" (python3 -m jobqueued.trace story {path} {name.run})"
-        return f"please report it with {path}, which tells how it came to this{story}, and holds commands"
+        story = "" if name is None else f" (python3 -m jobqueued.daemon.trace story {path} {name.run})"
+        return f"please report this bug with {path}, which tells how it came to this{story}, and holds commands"
 
     def _say(self, text: str) -> None:
         if text != self._said:

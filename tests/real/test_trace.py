@@ -36,8 +36,8 @@ jobs:
 
 
 def read(*arguments: object) -> tuple[int, str]:
-    """``python -m jobqueued.trace``: its exit status, and what it says."""
-    command = [sys.executable, "-m", "jobqueued.trace", *map(str, arguments)]
+    """``python -m jobqueued.daemon.trace``: its exit status, and what it says."""
+    command = [sys.executable, "-m", "jobqueued.daemon.trace", *map(str, arguments)]
     found = subprocess.run(command, cwd=REPO, capture_output=True, text=True, timeout=DEADLINE, check=False)
     return found.returncode, found.stdout + found.stderr
 
@@ -262,7 +262,7 @@ def test_a_scheduler_that_is_stuck(host: Host) -> None:
     broken(
         host,
         "import os",
-        "from jobqueued import decisions",
+        "from jobqueued.daemon import decisions",
         "from jobqueued.core.scheduler import Scheduler",
         "decisions._AGAIN = 10**8",
         "before = Scheduler.admit",
