@@ -115,7 +115,9 @@ def test_a_receiver_that_hangs_or_is_away(told: Told) -> None:
 
 LEAVES = """
 import json, os, sys
-from jobqueued.child import sending, spawn, tree
+from jobqueued.child import sending
+from jobqueued.child.processes import tree
+from jobqueued.child.start import spawn
 sending.AFTERWARDS = float(sys.argv[1])
 spawn.become_subreaper()
 document = os.memfd_create("notice")

@@ -108,7 +108,8 @@ class TestNotifier:
 
 ALONE = """
 import json, os, sys
-from jobqueued.child import sending, spawn
+from jobqueued.child import sending
+from jobqueued.child.start import spawn
 spawn.become_subreaper()
 document = os.memfd_create("notice")
 os.write(document, json.dumps({"user": None, "notice": json.loads(sys.argv[1])}).encode())
