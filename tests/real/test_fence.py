@@ -208,7 +208,7 @@ def test_a_damaged_file(fenced: Fenced, content: bytes) -> None:
     )
     assert (fence.FAILED, begin) == (status, said[: len(begin)])
     assert (content, []) == (fenced.file.read_bytes(), fenced.had())
-    subprocess.run(said.partition("and then: ")[2], shell=True, check=True)
+    subprocess.run(said.partition(", then: ")[2], shell=True, check=True)
     assert (0, "") == fenced.run(10)
     assert refusal(fenced, 10, 9) == fenced.run(9)
 
@@ -344,7 +344,7 @@ def test_two_at_the_same_time(fenced: Fenced) -> None:
     refused = f"jobqueue-fence: {refusal(fenced, 7, 6)[1]}"
     assert ("", 0) == (second.communicate(timeout=DEADLINE)[1], second.returncode)
     said = older.communicate(timeout=DEADLINE)[1].strip()
-    assert (said, older.returncode) in [(refused, 123), (refused.replace("with 7", "with 8"), 123)]
+    assert (said, older.returncode) in [(refused, 123), (refused.replace("with number 7", "with number 8"), 123)]
     assert [7, 8] == fenced.ran()
 
 
@@ -510,5 +510,6 @@ def test_it_imports_little() -> None:
     done = subprocess.run(words, check=True, capture_output=True, text=True, timeout=DEADLINE)
     modules = set(re.findall(r"\| +([\w.]+)$", done.stderr, re.M))
     ours = {name for name in modules if name.startswith("jobqueued")}
-    assert {"jobqueued", *(f"jobqueued.child{each}" for each in ("", ".process", ".text", ".tuples"))} == ours
+    parts = ("", ".contract", ".contract.text", ".contract.tuples", ".processes", ".processes.process")
+    assert {"jobqueued", *(f"jobqueued.child{each}" for each in parts)} == ours
     assert set() == modules & {"argparse", "json", "logging", "subprocess", "threading", "socket", "shlex", "pathlib"}
