@@ -56,7 +56,8 @@ def start(source: Path, directory: Path, name: str, data: bytes) -> tuple[tuple[
     store = Store(directory)
     found, said = kept(store), bool(store.lost or store.failure)
     restored(store)
-    assert store.lost is None or store.lost.startswith(f"{directory}/state.db is c")  # corrupt, or cut
+    told = tuple(f"{directory}/state.db {what}" for what in ("is corrupt (", "was cut to "))
+    assert store.lost is None or store.lost.startswith(told)
     if store.failure is not None:
         store.mend()
         assert "moved to state.db.broken-1" in (store.lost or "")
@@ -490,7 +491,7 @@ def test_a_daemon_writes_its_memory_anew(host: Host) -> None:
     waiting = host.run("work")
     (host.root / "state" / "state.db").unlink()
     second = host.run("work")
-    wait_for(lambda: any("a new one is written" in line["message"] for line in host.said("trouble")))
+    wait_for(lambda: any("the daemon writes a new one" in line["message"] for line in host.said("trouble")))
     host.write("jobs.yaml", "jobs: [")
     wait_for(lambda: host.said("refused"))
     host.kill()
