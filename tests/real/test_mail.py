@@ -153,7 +153,7 @@ host      db1
 at        2026-11-26T12:00:00Z
 command   /usr/local/bin/backup --full
 user      root
-incident  since 2026-11-26T02:00:00Z, 5 so far, first run backup@138
+incident  since 2026-11-26T02:00:00Z, 5 times so far, first run backup@138
 
 jobqueuectl show backup@142
 jobqueuectl logs backup@142

@@ -350,7 +350,7 @@ BAD = {
     "`password_file` as well",
     "mail: {smtp: 'smtp://me:x@h', starttls: never}": "1:7: mail: found a user in `smtp` with `starttls: never`; "
     "accepted: `starttls: required`, or smtps://, because passwords are sent only over TLS",
-    "mail: {smtp: 'smtp://h:99999'}": "1:14: mail.smtp: found a value that is not shown, as it may be a "
+    "mail: {smtp: 'smtp://h:99999'}": "1:14: mail.smtp: found a value that is not shown because it may be a "
     "secret; accepted: a URL such as smtp://localhost:25 or smtps://user@mail.example.org:465",
     "heartbeat: {every: 1m}": "1:12: heartbeat: found a mapping; accepted: its `url` as well",
     "heartbeat: {url: 'https://h/x', every: 5s}": "1:40: heartbeat.every: found '5s'; accepted: a duration such as "
