@@ -119,7 +119,9 @@ def read(path: Path) -> Iterator[Line]:
 
 def main(arguments: list[str] | None = None) -> int:
     """Read a trace file and return the exit status: 1 if it replays otherwise, 2 if it can't be used."""
-    parser = argparse.ArgumentParser(prog="python -m jobqueued.daemon.trace", description="Read what jobqueued --trace wrote.")
+    parser = argparse.ArgumentParser(
+        prog="python -m jobqueued.daemon.trace", description="Read what jobqueued --trace wrote."
+    )
     commands = parser.add_subparsers(dest="command", required=True)
     command = commands.add_parser("story", help="tell the history of one run")
     command.add_argument("file", type=Path, metavar="FILE")

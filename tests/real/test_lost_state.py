@@ -226,7 +226,9 @@ def test_what_people_ask_for_while_degraded(host: Host) -> None:
     assert [f"saved in memory only; a restart will lose it: {state}"] * 3 == [answer["unsaved"] for answer in answers]
     assert 1 == len({answer["job"] for answer in answers})
     user = "root" if os.geteuid() == 0 else f"uid {os.geteuid()}"
-    assert any(entry["text"].startswith(f"the release by {user}: saved in memory only") for entry in host.said("unsaved"))
+    assert any(
+        entry["text"].startswith(f"the release by {user}: saved in memory only") for entry in host.said("unsaved")
+    )
     standing = ("due", "waiting", "running")
     wait_for(lambda: not any(host.call("Status")[name] for name in standing), why="all ends are said")
     os.truncate(host.root / "daemon.log", 0)
