@@ -115,7 +115,7 @@ def test_limits(alice: User) -> None:
     record = alice.finished("eats")
     assert record["reason"].startswith("out of memory: its limit is 50 MiB (memory.events: oom_kill ")
     told = alice.findings()
-    lost = f"warning: runs have {', '.join(controllers)}, but no io: io_read and io_write are not enforced"
+    lost = f"warning: runs have the controllers {', '.join(controllers)}; no io: io_read and io_write are not enforced"
     assert lost in told["cgroups"]
     assert "as root: systemctl edit user@.service" in told["cgroups"]
     assert told["linger"].startswith("ok: on for alice: ")

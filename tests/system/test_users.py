@@ -214,7 +214,10 @@ def test_files_that_appear() -> None:
         assert code == 0, said
     until(
         "bob is told",
-        lambda: "cannot watch /home/alice/inbox: Permission denied" in of("bob", "jobqueuectl", "status")[1],
+        lambda: (
+            "cannot watch /home/alice/inbox, so it is checked once a minute: Permission denied"
+            in of("bob", "jobqueuectl", "status")[1]
+        ),
     )
     until("alice has a watcher", lambda: "jq-watcher" in sh("ps", "-u", "alice", "-o", "comm="))
     sh("runuser", "-u", "alice", "--", "touch", "/home/alice/inbox/a")
