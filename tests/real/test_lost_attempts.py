@@ -411,12 +411,13 @@ def test_a_start_that_nobody_heard_of(tmp_path: Path, gone: str, ends: str) -> N
     Only where that R alone was removed, both were killed, and no record was written, nothing tells of it.
     """
     go, pool, queued = tmp_path / "go", Pool(tmp_path), read_clocks().wall
+    job = f"job-{os.getpid()}-{ends.replace(' ', '-')}"  # no test beside this one may have the same run
     os.mkfifo(go)
-    path = pool.send(Job(id="job", command=f"read -r x <{go}; exit 3"))
+    path = pool.send(Job(id=job, command=f"read -r x <{go}; exit 3"), id=RunId(job, 1))
     wait_for((path / wire.PID).exists)
     main = int((path / wire.PID).read_text().split()[0])
     shutil.rmtree(path)
-    of_run = {"id": RunId("job", 1), "key": "x", "due": 0, "queued": queued, "arrival": 1, "attempt": 1}
+    of_run = {"id": RunId(job, 1), "key": "x", "due": 0, "queued": queued, "arrival": 1, "attempt": 1}
     row = Run(**of_run, state=RunState.STARTING)
     marks = RunDirectory(tmp_path, tmp_path / "logs")
     if gone == "its R":
