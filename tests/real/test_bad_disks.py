@@ -148,7 +148,7 @@ class TestStart:
         assert wait_for(lambda: host.call("Run", job="quick").get("run")) == "quick@2"
         assert host.wait("quick@2")["state"] == "succeeded"
         assert (disk.inside / "state.db.broken-1").exists()
-        assert "moved to state.db.broken-1; a new one is written" in host.said("trouble")[-1]["message"]
+        assert "moved to state.db.broken-1; the daemon writes a new one" in host.said("trouble")[-1]["message"]
 
     def test_a_second_daemon(self, host: Host, disk: Disk) -> None:
         """The state directory is locked, though nothing can be written there."""
@@ -285,7 +285,7 @@ class TestLife:
         for _ in range(10):
             assert host.wait(host.run("quick"))["state"] == "succeeded"
         assert "database or disk is full" in degraded(host)
-        assert "runs go on" in degraded(host)
+        assert "runs start and continue" in degraded(host)
         disk.free()
         recovered(host)
         wait_for(lambda: host.marks() == [])

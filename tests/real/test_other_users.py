@@ -86,7 +86,7 @@ def test_a_name_and_a_number_are_one_user(site: Host, etc: Path) -> None:
     assert f"this host has no user with the uid {FIRST}" == put(site, FIRST)["reason"]
 
     change_users(etc, alice=SECOND)  # somebody else of that name
-    wait_for(lambda: f"number {SECOND} on this host" in invalid(site), why="another number")
+    wait_for(lambda: f"has uid {SECOND} on this host" in invalid(site), why="another number")
     assert is_refused(site)
     assert ([], True) == (names(site, SECOND), "root can remove it" in put(site, SECOND)["reason"])
 
@@ -99,7 +99,7 @@ def test_a_name_and_a_number_are_one_user(site: Host, etc: Path) -> None:
     assert ("succeeded", ["x"]) == (ran(site)["state"], names(site, FIRST))
 
     change_users(etc, alice=SECOND)
-    wait_for(lambda: f"number {SECOND} on this host" in invalid(site), why="another number")
+    wait_for(lambda: f"has uid {SECOND} on this host" in invalid(site), why="another number")
     assert {"jobs": ["alice/who"]} == site.call("UserFileRemove", name="x", user="alice")
     assert put(site, SECOND)["stored"]
     record = ran(site)

@@ -217,9 +217,9 @@ ME_AGAIN = {"uid": UID, "name": USER}
         (ME_AGAIN, [None, [USER]], "can't have jobs here, because of `users: {deny: …}`"),
         (ME_AGAIN, [["root"], []], "can't have jobs here, because of `users: {allow: …}`"),
         (ME_AGAIN, [None, [f"@{USER}"]], "can't have jobs here, because of `users: {deny: …}`"),
-        ({**ME_AGAIN, "uid": UID + 1}, [None, []], f"user '{USER}' is number {UID} on this host"),
+        ({**ME_AGAIN, "uid": UID + 1}, [None, []], f"user '{USER}' has uid {UID} on this host"),
         ({"uid": 0, "name": "root"}, [None, []], "root's jobs are files of the job directory"),
-        ({"uid": 0, "name": USER}, [None, []], f"user '{USER}' is number {UID} on this host"),
+        ({"uid": 0, "name": USER}, [None, []], f"user '{USER}' has uid {UID} on this host"),
         ({"uid": UID, "name": "no-such-user"}, [None, []], "no user 'no-such-user' on this host"),
     ],
 )  # fmt: skip

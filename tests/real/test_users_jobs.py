@@ -212,7 +212,7 @@ def test_the_quota_of_jobs(site: Host) -> None:
     assert put(site, some("de"), "two")["stored"]
     answer = put(site, some("def"), "two")
     assert not answer["stored"]
-    message = "found 3 jobs in addition to 3 in other files; accepted: 5 of a user"
+    message = "found 3 jobs in addition to 3 in other files; accepted: at most 5 a user"
     assert message in answer["problems"][0]["message"]
     assert put(site, some("abc"), "one")["stored"]
     assert not put(site, some("abcx"), "one")["stored"]
@@ -392,7 +392,7 @@ def test_check_as_the_user(site: Host, place: Path) -> None:
     assert (False, True) == (USER in (host := ctl(site, "check", "--host", files[1]).out), "job world, which" in host)
     assert f"{USER}/a" in ctl(site, "check", "--user", USER, files[0], uid=0).out
     denied = ctl(site, "check", "--user", DENIED, files[0], uid=0)
-    assert (1, True) == (denied.status, "may not have jobs here" in denied.out)
+    assert (1, True) == (denied.status, "can't have jobs here" in denied.out)
     assert put(site, "jobs: {a: {command: x, groups: [root]}}", "other")["stored"]
     wait_for(lambda: "is not in group 'root'" in invalid(site, f"{USER}/a"))
 
