@@ -216,7 +216,7 @@ def test_files_that_appear() -> None:
         "bob is told",
         lambda: (
             "cannot watch /home/alice/inbox, so it is checked once a minute: Permission denied"
-            in of("bob", "jobqueuectl", "status")[1]
+            in " ".join(of("bob", "jobqueuectl", "status")[1].split())
         ),
     )
     until("alice has a watcher", lambda: "jq-watcher" in sh("ps", "-u", "alice", "-o", "comm="))
