@@ -253,7 +253,7 @@ def test_removed_and_back() -> None:
     until("it has ended", lambda: record_file(following))
 
 
-@pytest.mark.says("the system clock was set")
+@pytest.mark.says("the system clock was changed")
 def test_in_place_of_cron() -> None:
     """cron goes, its tables are run, crontab(1) is there, and nothing is due for @reboot."""
     as_alice("-", text=TABLE)
@@ -280,7 +280,7 @@ def test_in_place_of_cron() -> None:
     until("what alice has handed to at has run", lambda: Path("/tmp/at-of-alice").exists())
 
 
-@pytest.mark.says("the system clock was set")
+@pytest.mark.says("the system clock was changed")
 def test_an_upgrade_of_both() -> None:
     """Nothing is due for @reboot, and a run of a table goes on."""
     waits = "until [ -e /run/live/over ]; do sleep 0.1; done; exit 5"
