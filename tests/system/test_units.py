@@ -308,7 +308,7 @@ def test_a_host_that_was_tuned() -> None:
         "unit: jobqueued.service is disabled: it will not start at boot → systemctl enable jobqueued",
         "unit: jobqueued.service has Restart=no: after a crash it may not start again → systemctl"
         " cat jobqueued shows where; "
-        "have Restart=always",
+        "set Restart=always",
     ] == unwell()
     for unit in dropins:
         sh("systemctl", "revert", unit)
