@@ -23,6 +23,10 @@ WATCHES = {
     ("system/vm.py", "time.sleep"): "the same",
     ("support/calls.py", "time.monotonic"): "a deadline: the server under test is turned meanwhile",
     ("mutants/hunt.py", "time.process_time"): "the deadline of what goes round for ever is beyond what its tests take",
+    (
+        "pure/child/test_reasons.py",
+        "time.process_time",
+    ): "linear takes milliseconds, the square minutes: 2 s are between",
     ("real/test_monitor.py", "time.monotonic"): "waits, with a deadline, until the daemon has slept beyond its rhythm",
     ("real/test_ctl.py", "time.time"): "what `2h ago` means lies between the clock before and after",
     ("real/test_log.py", "time.time_ns"): "a time stamp lies between the clock before and after",

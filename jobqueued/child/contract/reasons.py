@@ -293,13 +293,31 @@ def _parse_cause(text: str) -> Reason:
 def _matched(code: Code, text: str) -> Reason | None:
     """Return the reason with this code that a text means, or None."""
     if code not in _patterns:  # compiled at its first use: few processes parse a text
-        form = re.sub(r"\\\{(\w+)\\\}", lambda it: f"(?P<{it[1]}>{_FORMS.get(it[1], _ANY)[0]})", re.escape(code.text))
-        _patterns[code] = re.compile(form, re.DOTALL | re.ASCII)
-    found = _patterns[code].fullmatch(text)
+        _patterns[code] = re.compile(_pattern(code.text), re.DOTALL | re.ASCII)
+    found = _patterns[code].match(text)
     if found is None:
         return None
     params: dict[str, Any] = {name: _FORMS.get(name, _ANY)[1](value) for name, value in found.groupdict().items()}
-    return Reason(code, **{**params, "before": _parse_cause(params["before"])} if "before" in params else params)
+    if "before" not in params:
+        return Reason(code, **params)
+    if params["before"].startswith(_prefixes[Code.BY_FAILOVER]):  # a failover never follows a failover
+        return None
+    return Reason(code, **{**params, "before": _parse_cause(params["before"])})
+
+
+def _pattern(template: str) -> str:
+    """Return the pattern of the texts of a template. Each parameter ends where the words after it first occur.
+
+    The groups are atomic, so the time is linear in the text.
+    """
+    head, *rest = re.split(r"\{(\w+)\}", template)
+    pattern, group = re.escape(head), ""
+    for number in range(0, len(rest), 2):
+        name, literal = rest[number : number + 2]
+        group += f"(?P<{name}>{_FORMS.get(name, _ANY)[0]}){re.escape(literal)}"
+        if literal and number + 2 < len(rest):
+            pattern, group = f"{pattern}(?>{group})", ""
+    return rf"{pattern}(?>{group}\Z)"
 
 
 _patterns: dict[Code, re.Pattern[str]] = {}

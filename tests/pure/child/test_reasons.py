@@ -7,6 +7,7 @@ import json
 import marshal
 import pickle
 import re
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -182,6 +183,25 @@ def test_a_long_text(piece: str) -> None:
     text = piece * 2000
     assert parse(text) == text
     assert parse(f"start_failed: {text}") == f"start_failed: {text}"
+
+
+@pytest.mark.parametrize("code", Code)
+def test_a_long_text_of_each_code(code: Code) -> None:
+    """The time to read a text grows no faster than the text, whatever it repeats: the square would take minutes."""
+    literals = re.split(r"\{\w+\}", code.text)
+    began = time.process_time()
+    for literal in filter(str.strip, literals):
+        for begin in (literals[0], f"x{literals[0]}"):
+            text = f"{begin}{literal * (100_000 // len(literal))}x\n"
+            assert parse(text) == text
+    assert time.process_time() - began < 2
+
+
+def test_failovers_of_failovers() -> None:
+    """A text that nests ends without end, such as that of a damaged record, is one that no code fits."""
+    text = "by the failover, after " * 5000 + "exit code 1"
+    assert Code.OTHER is parse(text).code
+    assert Code.OTHER is of_record({"reason": text}).code
 
 
 RECORDS = sorted((REPO / "tests/fixtures/before-wings/logs").glob("*/*.json"))
