@@ -114,7 +114,7 @@ FOLDERS = {
         "ctl/export": "run_spans otlp otlp_receiver trace_events export metrics_server metrics",
         "ctl/chart": "chart_runs chart_file chart_page chart_waits chart_text timeline",
         "ctl/simulate": "kept_forecast parallel_futures snapshot expected_starts past_snapshot simulated simulate",
-        "ctl/view": "list locks logs next notify show status watch why",
+        "ctl/view": "job_settings list locks logs next notify show status watch why",
         "ctl/act": "submit_input submit at emit hold pause restart_launcher run stop with_lock",
         "ctl/top": "top_view top_screen top",
         "ctl/fleet": "fleet fleet_tables over_ssh fleet_views",

@@ -8,7 +8,6 @@ these classes.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from functools import partial
 from types import MethodType
 from typing import Any
 
@@ -50,12 +49,3 @@ def method(name: str, rule: Rule, *, waits: bool = False) -> Callable[[Callable[
 def declared_in(calls: type) -> Mapping[str, Declared]:
     """Return method → its declaration, for the functions of a class."""
     return {each.name: each for each in vars(calls).values() if isinstance(each, Declared)}
-
-
-def bound(calls: object, asker: Asker) -> Mapping[str, varlink.Method]:
-    """Return the methods of an object for one caller, without their rules."""
-    return {name: partial(_answer, each.__get__(calls), asker) for name, each in declared_in(type(calls)).items()}
-
-
-def _answer(handler: Handler, asker: Asker, parameters: dict[str, Any]) -> dict[str, Any] | None:
-    return handler(parameters, asker)

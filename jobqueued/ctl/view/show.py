@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import json
-import shlex
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +12,6 @@ import click
 
 from jobqueued.base.text import counted, duration, printable, size, slurm_job
 from jobqueued.child.contract.documents import Record, TriggeredBy
-from jobqueued.child.hooks.telemetry import SAMPLE
 from jobqueued.control.protocol.varlink import Message
 from jobqueued.control.views.definitions import definition
 from jobqueued.ctl.base import completion, hold_messages
@@ -34,9 +32,8 @@ from jobqueued.ctl.base.terminal import (
 )
 from jobqueued.ctl.base.whole_names import by_whole_name
 from jobqueued.ctl.past import offline
+from jobqueued.ctl.view.job_settings import command_line, settings
 from jobqueued.model import submission
-from jobqueued.model.job import Job
-from jobqueued.model.notify import CHANNELS
 from jobqueued.settings.paths import Paths
 from jobqueued.state import record_files
 
@@ -118,14 +115,11 @@ def _plain(document: Message) -> Message:
 
 # a job
 
-_SHOWN_APART = frozenset({"id", "description", "enabled"})
-_DEFAULTS = {**json.loads(json.dumps(definition(Job(id="", command="")))), "timezone": None}
-
 
 def _print_job(answer: Message) -> None:
     if "job" in answer:
         counters = _counters(answer["stats"]) if "stats" in answer else []
-        print_facts([*_status(answer["job"]), *_definition(answer["definition"]), *counters])
+        print_facts([*_status(answer["job"]), *settings(answer["definition"]), *counters])
         print_line("")
     if answer["runs"]:
         print_runs("RUN", "run", answer["runs"])
@@ -155,141 +149,6 @@ def _status(job: Message) -> list[Fact]:
 
 def _no_next(job: Message) -> str:
     return "disabled" if not job["enabled"] else "none while paused" if job["paused"] else "-"
-
-
-def _definition(definition: Message) -> list[Fact]:
-    """The settings that differ from their defaults."""
-    left_out = _SHOWN_APART | (set() if definition.get("every") else {"anchor"})
-    left_out |= set() if definition.get("schedule") or definition.get("at") else {"timezone"}
-    left_out |= _OF_SUBMISSIONS if definition.get("submission") else set()
-    found = {key: value for key, value in definition.items() if key not in left_out and value != _DEFAULTS.get(key)}
-    return [(key.replace("_", " "), _setting(key, value)) for key, value in found.items()]
-
-
-def _setting(key: str, value: Any) -> str | None:
-    match value:
-        case _ if key in _AS:
-            return _AS[key](value)
-        case float():
-            return duration(value)
-        case list():
-            return ", ".join(map(_item, value))
-        case str():
-            return value
-    return json.dumps(value)
-
-
-def _item(item: Any) -> str:
-    """An item of a list as job files have it: ``database``, ``{name: tape, mode: shared}``."""
-    match item:
-        case {"name": name, "mode": "exclusive", **others} if not others:
-            return str(name)
-        case dict():
-            return f"{{{', '.join(f'{key}: {value}' for key, value in item.items())}}}"
-    return str(item)
-
-
-def _command(command: str | Sequence[str]) -> str:
-    return command if isinstance(command, str) else shlex.join(command)
-
-
-def _amounts(amounts: Mapping[str, Any]) -> str:
-    """Limits or resources in the units of job files: ``memory 512 MiB, cpu 0.5, cpu_time 1 h``."""
-    return ", ".join(f"{name} {_amount(name, value)}" for name, value in amounts.items() if value is not None)
-
-
-def _amount(name: str, value: Any) -> str:
-    if name == "cpu_time":
-        return duration(value)
-    return f"{value:g}" if name in _COUNTED or not isinstance(value, int) or value < 1024 else size(value)
-
-
-_COUNTED = ("cpu", "tasks", "open_files", "processes", "sigpending")
-
-
-def _escalation(it: Mapping[str, Any]) -> str:
-    return f"{counted(it['points'], 'point')} every {duration(it['every'])}"
-
-
-def _hooks(hooks: Sequence[Mapping[str, Any]]) -> str:
-    """``push-metrics at start, sample (every 1 min), end``"""
-    return "; ".join(f"{_command(hook['command'])} at {', '.join(_moments(hook))}" for hook in hooks)
-
-
-def _moments(hook: Mapping[str, Any]) -> list[str]:
-    every = f" (every {duration(hook['every'])})"
-    return [f"{moment}{every * (moment == SAMPLE)}" for moment in hook["at"]]
-
-
-def _late(it: bool | Mapping[str, float]) -> str:
-    return "yes" if it is True else "no" if not it else ", ".join(_bounds(it))
-
-
-def _bounds(it: Mapping[str, float]) -> Iterator[str]:
-    if "after" in it:
-        yield f"after {duration(it['after'])}"
-    if "level" in it:
-        yield f"level {it['level']:g}"
-
-
-def _notify(wish: Mapping[str, Any]) -> str:
-    """``email ops@example.org; on failure, recovery; again every 6 h``"""
-    told = [f"{channel} {_address(each)}" for channel in CHANNELS for each in wish[channel]]
-    again = [f"again every {duration(wish['remind'])}"] if wish["remind"] else []
-    sender = [f"from {wish['sender']}"] if wish["sender"] else []
-    return "; ".join((", ".join(told) or "nobody", f"on {', '.join(wish['on'])}", *again, *sender))
-
-
-def _environment(variables: Mapping[str, str]) -> str:
-    """``A=1 'B=two words'``; of many their number."""
-    if len(variables) > _MOST_VARIABLES:
-        return f"{len(variables)} variables; to see them: --json"
-    return shlex.join(f"{name}={value}" for name, value in variables.items())
-
-
-def _ping(ping: Mapping[str, Any]) -> str:
-    """``https://hc-ping.com/UUID, success https://example.org/ok; without output``"""
-    urls = [f"{event} {ping[event]}".removeprefix("url ") for event in _PINGED if ping.get(event)]
-    return f"{', '.join(urls)}{'' if ping.get('output', True) else '; without output'}"
-
-
-def _submission(it: tuple[Sequence[int] | None, Sequence[Sequence[str]], str]) -> str | None:
-    """``indices 1 to 9 in steps of 3; after the success of alice/17; key nightly``"""
-    array, after, key = it
-    told = [f"indices {array[0]} to {array[1]}{_step(array[2])}"] if array else []
-    told += [f"after the {'success' if result == 'success' else 'end'} of {name}" for name, result in after]
-    return "; ".join([*told, *([f"key {key}"] if key else [])]) or None
-
-
-def _step(step: int) -> str:
-    return "" if step == 1 else f" in steps of {step}"
-
-
-def _address(each: str | Mapping[str, Any]) -> str:
-    return each if isinstance(each, str) else str(each["url"])
-
-
-_PINGED = ("url", "start", "success", "failure")
-_MOST_VARIABLES = 10
-_OF_SUBMISSIONS = frozenset({"max_waiting", "catch_up_window"})
-"""Keys that each submission has by itself."""
-_AS: dict[str, Callable[[Any], str | None]] = {
-    "command": _command,
-    "failover": _command,
-    "environment": _environment,
-    "ping": _ping,
-    "submission": _submission,
-    "resource_limits": _amounts,
-    "resources": _amounts,
-    "escalation": _escalation,
-    "telemetry_hooks": _hooks,
-    "late": _late,
-    "notify": _notify,
-    "umask": "{:04o}".format,
-    "output_limit": size,
-    "at": local,
-    "anchor": local,
-}
 
 
 def _counters(stats: Message) -> list[Fact]:
@@ -339,7 +198,7 @@ def _times(record: Mapping[str, Any]) -> list[Fact]:
 
 def _process(record: Record) -> list[Fact]:
     return [
-        ("command", _command(record["command"]) if record["command"] else None),
+        ("command", command_line(record["command"]) if record["command"] else None),
         ("user", record["user"]),
         ("host", record["host"]),
         ("pid", _unless_none("{}", record["pid"])),

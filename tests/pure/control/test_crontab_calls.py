@@ -9,9 +9,8 @@ from typing import Any, cast
 import pytest
 
 from jobqueued.control.calls.crontab_calls import CrontabCalls
-from jobqueued.control.protocol.declaration import bound
 from jobqueued.control.protocol.peers import Peer
-from tests.support.askers import asker
+from tests.support.askers import asker, bound
 
 
 class Link:

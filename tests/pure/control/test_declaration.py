@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 
 from jobqueued.control.protocol.access import Rank, Rule
-from jobqueued.control.protocol.declaration import bound, declared_in, method
+from jobqueued.control.protocol.declaration import declared_in, method
 from jobqueued.control.protocol.ownership import Asker
 from jobqueued.control.protocol.peers import Peer
-from tests.support.askers import asker
+from tests.support.askers import asker, bound
 
 
 class Calls:
