@@ -181,7 +181,7 @@ DEBIAN, CRONIE = "Debian cron", "cronie"
 REASONS = {
     "a": "Several matches of a fixed job inside one gap, and one at its very end, are one run of jobqueued.  "
     "Real crons start one process for each, a few seconds apart.",
-    "b": "The offset of the zone changes, but not its DST flag.  cronie looks at the flag alone, and goes on by the "
+    "b": "The offset of the zone changes, but not its DST flag.  cronie looks at the flag alone, and keeps the "
     "old offset until the flag changes or it is restarted.  jobqueued and Debian's cron follow the zone.",
     "c": "The clock goes forward by more than three hours.  Debian's cron takes that for a clock that was set, and "
     "drops what was skipped.  jobqueued has one rule for zone changes of any size.",
