@@ -34,7 +34,7 @@ _SA_NOCLDSTOP = 1
 _LIBC = ctypes.CDLL(None, use_errno=True)
 
 
-class _Watcher:
+class _UserWatcher:
     __slots__ = ("number", "paid", "pid", "socket", "uid")
 
     def __init__(self, number: int, uid: int, seat: Seat) -> None:
@@ -56,13 +56,13 @@ class Watchers:
         """uid → number and order that no supervisor has yet."""
         self._ready: deque[int] = deque()
         """The uids whose order only waits for a supervisor."""
-        self._of_pid: dict[int, _Watcher] = {}
-        self._of_uid: dict[int, _Watcher] = {}
-        self._silent: dict[_Watcher, float] = {}
+        self._of_pid: dict[int, _UserWatcher] = {}
+        self._of_uid: dict[int, _UserWatcher] = {}
+        self._silent: dict[_UserWatcher, float] = {}
         """New watcher without a report → instant (s) until which it delays others."""
-        self._hearing: dict[int, _Watcher] = {}
+        self._hearing: dict[int, _UserWatcher] = {}
         """Descriptor of the socket → watcher that has not hung up."""
-        self._resting: deque[tuple[float, _Watcher]] = deque()
+        self._resting: deque[tuple[float, _UserWatcher]] = deque()
         self._paid = 0.0
         self._deaf_until: float | None = None
 
@@ -134,7 +134,7 @@ class Watchers:
             os.close(descriptor)
         del self._orders[uid]
         self._ready.popleft()
-        watcher = self._of_pid[seat.pid] = self._of_uid[uid] = _Watcher(number, uid, seat)
+        watcher = self._of_pid[seat.pid] = self._of_uid[uid] = _UserWatcher(number, uid, seat)
         self._hearing[seat.socket.fileno()] = watcher
         self._silent[watcher] = now + PATIENCE
         self._ears.register(seat.socket, select.EPOLLIN)
@@ -180,7 +180,7 @@ class Watchers:
                 found.append(notice)
         return found
 
-    def _charge(self, watcher: _Watcher, now: float) -> None:
+    def _charge(self, watcher: _UserWatcher, now: float) -> None:
         watcher.paid = max(watcher.paid, now) + EVERY
         if watcher.paid > now + (BURST - 1) * EVERY:
             self._ears.unregister(watcher.socket)
@@ -192,13 +192,13 @@ class Watchers:
 
     # their ends
 
-    def _end(self, watcher: _Watcher) -> None:
+    def _end(self, watcher: _UserWatcher) -> None:
         """Kill a watcher and read no more from it."""
         self._hang_up(watcher)
         with contextlib.suppress(ProcessLookupError):
             os.kill(watcher.pid, signal.SIGKILL)
 
-    def _hang_up(self, watcher: _Watcher) -> None:
+    def _hang_up(self, watcher: _UserWatcher) -> None:
         self._silent.pop(watcher, None)
         if self._hearing.pop(watcher.socket.fileno(), None) is not None:
             with contextlib.suppress(FileNotFoundError):  # its socket pauses

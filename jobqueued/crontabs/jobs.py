@@ -86,7 +86,7 @@ def read_jobs_in_steps(
         message = f"found more than {size(MAX_BYTES)}; accepted: at most {size(MAX_BYTES)} per table"
         return (), [Problem(file, 0, 0, "", message, code="JQ103")]
     items = yield from read_in_steps(data, place.form)
-    reading = _Reading(file, place, host)
+    reading = _TableConversion(file, place, host)
     for number, item in enumerate(items, 1):
         reading.take(item)
         if not number % _LINES_A_STEP:
@@ -97,7 +97,7 @@ def read_jobs_in_steps(
 
 
 @dataclass(slots=True)
-class _Reading:
+class _TableConversion:
     """One table being read; `loose` are the comments with options, by line, that no job has taken."""
 
     file: str

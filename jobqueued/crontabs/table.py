@@ -111,7 +111,7 @@ def read(data: bytes, form: Form) -> list[Item]:
 
 def read_in_steps(data: bytes, form: Form) -> Steps[list[Item]]:
     """Return all items of a table, in steps of about a millisecond."""
-    reading = _Reading(form)
+    reading = _TableParser(form)
     *lines, rest = data.split(b"\n")
     for number, line in enumerate(lines, 1):
         if not number % LINES_A_STEP:
@@ -130,7 +130,7 @@ class _Wrong(Exception):
         self.reason, self.message = reason, message
 
 
-class _Reading:
+class _TableParser:
     """A table that is being read."""
 
     def __init__(self, form: Form) -> None:

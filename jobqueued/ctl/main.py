@@ -118,7 +118,7 @@ class _Commands(dict[str, click.Command]):
         return [(name, self[name]) for name in self]
 
 
-class _Group(click.Group):
+class _CommandGroup(click.Group):
     def parse_args(self, context: click.Context, words: list[str]) -> list[str]:
         """Parse the arguments; --root, --user and --json, which all commands have, may stand anywhere."""
         return super().parse_args(context, in_place(words, self._is_own))
@@ -236,7 +236,7 @@ _DIRECTORY = click.Path(path_type=Path, readable=False)
 
 
 @click.group(
-    cls=_Group,
+    cls=_CommandGroup,
     commands=_Commands.fromkeys(_COMMANDS),
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog="""\b

@@ -33,14 +33,14 @@ def read_table(data: bytes, file: str, name: str, place: Place, host: Host, ids:
     """Read a whole table; `name` is what it is called after. Never raises."""
     source = Source(file, name)
     jobs, problems = at_once(read_jobs_in_steps(data, file, place, host))
-    reading = _Reading(source, place, host, ids, jobs, problems)
+    reading = _TableImport(source, place, host, ids, jobs, problems)
     for item in read(data, place.form):
         reading.take(item)
     reading.end()
     return source
 
 
-class _Reading:
+class _TableImport:
     """A table that becomes drafts; `pending`: comments that belong to no draft yet."""
 
     def __init__(

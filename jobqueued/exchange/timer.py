@@ -36,27 +36,27 @@ _IONICE = {"idle": "idle", "3": "idle", "best-effort": "best-effort:4", "2": "be
 _PREFIXED = r"(?s)([-@:+!|]*)(.*)"
 
 
-class _Failed(Exception):
+class _NotConvertible(Exception):
     """A timer can't become a job; str() is the reason."""
 
 
 def read_timer(timer: Unit, service: Unit | None, file: str, name: str, timezone: str, ids: Ids) -> Source:
     """Read the job of a timer called `name`; `service` None: it has none. Never raises."""
     source = Source(file, name)
-    reading = _Reading(timer, service or {}, "" if _OF_USERS in file else "/")
+    reading = _TimerImport(timer, service or {}, "" if _OF_USERS in file else "/")
     try:
         if service is None:
-            raise _Failed("has no service, neither in `Unit=` nor by its name")
+            raise _NotConvertible("has no service, neither in `Unit=` nor by its name")
         keys = reading.keys()
         job_id = ids.free(name)
         draft = Draft(id=job_id, keys=keys, means=Job(id=job_id, command="true"), differs=tuple(reading.lost))
         jobs, problems = read_jobs(text_of([draft], "x").encode(), file, timezone=timezone)
         if not jobs:
-            raise _Failed("; ".join(f"{problem.key}: {problem.message}" for problem in problems))
+            raise _NotConvertible("; ".join(f"{problem.key}: {problem.message}" for problem in problems))
         source.drafts.append(replace(draft, means=jobs[0]))
         for text in reading.lost:
             source.tell(0, text)
-    except (_Failed, Unsayable, ValueError) as error:
+    except (_NotConvertible, Unsayable, ValueError) as error:
         source.tell(0, f"{error}; it is not imported", "error")
     source.rows.append({
         "line": 0, "type": "job", "schedule": "; ".join(reading.all("OnCalendar")),
@@ -68,7 +68,7 @@ def read_timer(timer: Unit, service: Unit | None, file: str, name: str, timezone
     return source
 
 
-class _Reading:
+class _TimerImport:
     """Two units that become the keys of a job; settings that were not used are lost."""
 
     def __init__(self, timer: Unit, service: Unit, directory: str) -> None:
@@ -158,7 +158,7 @@ class _Reading:
             keys["every"] = _span(again)
             self.lost.append(f"`every: {keys['every']}` counts from 1 January 1970, 00:00 UTC, not from the last run")
         if not {"schedule", "on", "every"} & keys.keys():
-            raise _Failed("has no time that a job file can express")
+            raise _NotConvertible("has no time that a job file can express")
         persistent = self.last("Persistent") in ("true", "yes", "on", "1")
         keys["catch_up"] = "latest" if persistent else "none"
         if persistent:
@@ -176,7 +176,7 @@ class _Reading:
             for text in self.all(setting):
                 lines += (self._line(setting, text, *words) for words in commands_of(text))
         if not lines:
-            raise _Failed("has no command")
+            raise _NotConvertible("has no command")
         if len(lines) == 1 and "-" not in lines[0][0]:
             return {"command": lines[0][1]}
         joined = [f"{shlex.join(words)} || true" if "-" in prefix else shlex.join(words) for prefix, words in lines]
@@ -185,13 +185,13 @@ class _Reading:
         return {"command": " && ".join(f"{{ {text}; }}" if " || " in text else text for text in joined)}
 
     def _line(self, setting: str, text: str, first: str, *words: str) -> tuple[str, list[str]]:
-        """Return the prefixes of a command, and its words. Raises _Failed."""
+        """Return the prefixes of a command, and its words. Raises _NotConvertible."""
         found = re.fullmatch(_PREFIXED, first)
         prefix, program = (found[1], found[2]) if found else ("", first)
         if set(prefix) & set("@+!|"):
-            raise _Failed(f"`{setting}={text}`: a job file can't have {prefix!r} before a command")
+            raise _NotConvertible(f"`{setting}={text}`: a job file can't have {prefix!r} before a command")
         if not program:
-            raise _Failed("has no command")
+            raise _NotConvertible("has no command")
         has_variables = ":" not in prefix
         if any(has_specifier(word) or (has_variables and has_variable(word)) for word in (program, *words)):
             raise _replaced(setting, text)
@@ -199,8 +199,8 @@ class _Reading:
         return prefix, [word.replace("$$", "$") for word in plain] if has_variables else plain
 
 
-def _replaced(setting: str, text: str) -> _Failed:
-    return _Failed(f"`{setting}={text}` has a specifier or variable that systemd replaces")
+def _replaced(setting: str, text: str) -> _NotConvertible:
+    return _NotConvertible(f"`{setting}={text}` has a specifier or variable that systemd replaces")
 
 
 def _span(text: str) -> str:

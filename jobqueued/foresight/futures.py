@@ -44,7 +44,7 @@ class Host:
         return replace(self, jobs=found, runs=runs)
 
 
-class _Group:
+class _JobGroup:
     """Jobs that are simulated together: by the scheduler, or if all are plain, by it only while something waits."""
 
     def __init__(
@@ -106,7 +106,7 @@ def play(
         tally = first if first is not None and not tallies else tally
         for jobs in parts:
             slices = min(_SLICES, len(jobs))
-            group = _Group(host, jobs, draws, tally, calendar, calm=apart)
+            group = _JobGroup(host, jobs, draws, tally, calendar, calm=apart)
             for number in range(1, slices + 1):
                 group.play(host.begin + (until - host.begin) * number // slices)
                 done += len(jobs) / slices

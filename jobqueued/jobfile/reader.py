@@ -87,7 +87,7 @@ def read_parts_in_steps(
     The refusals that became Problems are added to `refused`.
     """
     tree, problems, refusals, of_no_effect = yield from merged_tree(parts)
-    reading = _Reading(file, host, [part.path for part in parts], rules, refused=refused)
+    reading = _FileReading(file, host, [part.path for part in parts], rules, refused=refused)
     reading.note(refusals, of_no_effect)
     jobs = (yield from reading.jobs(tree, parts[0].text)) if tree is not None else ()
     errors = [problem for problem in problems if problem.severity == "error"] + reading.told(reading.errors)
@@ -97,7 +97,7 @@ def read_parts_in_steps(
 
 
 @dataclass(slots=True)
-class _Reading:
+class _FileReading:
     """One file being read, and the problems so far, each with the job (its id: `job`) in which it was found first.
 
     An error in `defaults` appears again in each job, but counts once. `stood_for`: the keys for which unknown ones were

@@ -16,7 +16,7 @@ _WITH_PROCESS = frozenset({"open_files", "file_size", "core", "cpu_time", "stack
 """The limits that a process keeps wherever it runs (setrlimit(2))."""
 
 
-class _Rule(NamedTuple):
+class _SlurmRule(NamedTuple):
     """A key that a job on Slurm can't have: what was found ("": nothing), and what is accepted."""
 
     key: str
@@ -35,21 +35,42 @@ def _resources(job: Job) -> str:
 
 
 _RULES = (
-    _Rule("resources", _resources, "`resource_limits: {cpu: …, memory: …}` to ask Slurm for them, because the "
-        "job uses no CPU or memory of this host"),
-    _Rule("resource_limits", _limits, "cpu, memory and limits of setrlimit(2), because Slurm manages cgroups on nodes"),
-    _Rule("placement", lambda job: quoted(job.placement) * (job.placement != "none"),
-        "none, because Slurm chooses the CPUs"),
-    _Rule("leave_children", lambda job: "true" * job.leave_children,
-        "false, because Slurm ends all processes that a job leaves on its node"),
-    _Rule("ionice", lambda job: "" if job.ionice is None else quoted(job.ionice),
-        "none, because it works on this host only"),
-    _Rule("cpu_scheduling", lambda job: quoted(job.cpu_scheduling) * (job.cpu_scheduling != "other"),
-        "other, because it works on this host only"),
-    _Rule("oom_score_adj", lambda job: str(job.oom_score_adj or ""),
-        "0, because it works on this host only"),
-    _Rule("no_new_privs", lambda job: "true" * job.no_new_privs, "false, because Slurm starts the process on the node"),
-)  # fmt: skip
+    _SlurmRule(
+        "resources",
+        _resources,
+        "`resource_limits: {cpu: …, memory: …}` to ask Slurm for them, because the "
+        "job uses no CPU or memory of this host",
+    ),
+    _SlurmRule(
+        "resource_limits", _limits, "cpu, memory and limits of setrlimit(2), because Slurm manages cgroups on nodes"
+    ),
+    _SlurmRule(
+        "placement",
+        lambda job: quoted(job.placement) if job.placement != "none" else "",
+        "none, because Slurm chooses the CPUs",
+    ),
+    _SlurmRule(
+        "leave_children",
+        lambda job: "true" if job.leave_children else "",
+        "false, because Slurm ends all processes that a job leaves on its node",
+    ),
+    _SlurmRule(
+        "ionice",
+        lambda job: "" if job.ionice is None else quoted(job.ionice),
+        "none, because it works on this host only",
+    ),
+    _SlurmRule(
+        "cpu_scheduling",
+        lambda job: quoted(job.cpu_scheduling) if job.cpu_scheduling != "other" else "",
+        "other, because it works on this host only",
+    ),
+    _SlurmRule("oom_score_adj", lambda job: str(job.oom_score_adj or ""), "0, because it works on this host only"),
+    _SlurmRule(
+        "no_new_privs",
+        lambda job: "true" if job.no_new_privs else "",
+        "false, because Slurm starts the process on the node",
+    ),
+)
 
 
 def of_a_runner(job: Job, entries: Mapping[str, Entry]) -> Iterator[Refusal]:

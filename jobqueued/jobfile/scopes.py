@@ -42,7 +42,7 @@ NOWHERE = Locality()
 """For files that are read without a host."""
 
 
-class _Rule(NamedTuple):
+class _FleetRule(NamedTuple):
     """A key that a fleet's job can't have: what was found ("": nothing), and what is accepted."""
 
     key: str
@@ -62,23 +62,37 @@ def _on(job: Job) -> str:
 
 
 _RULES = (
-    _Rule("schedule", lambda job: quoted("@reboot") * _boot(job),
-        "clock times, because each host boots at a different time"),
-    _Rule("on", _on, "a named event, because boots, files and ends of runs concern only one host"),
-    _Rule("max_runs", lambda job: "" if job.max_runs is None else str(job.max_runs),
-        "none, because each host counts its own runs"),
-    _Rule("exclusive", lambda job: "true" * job.exclusive, "false, because no run can have all hosts for itself"),
-    _Rule("overlap", lambda job: quoted("replace") * (job.overlap is Overlap.REPLACE),
-        "queue or skip, because the live run may be on another host"),
-    _Rule("dependencies", lambda job: quoted(", ".join(job.dependencies)) if job.dependencies else "",
-        "a job without dependencies, because their runs may be on other hosts"),
-)  # fmt: skip
+    _FleetRule(
+        "schedule",
+        lambda job: quoted("@reboot") * _boot(job),
+        "clock times, because each host boots at a different time",
+    ),
+    _FleetRule("on", _on, "a named event, because boots, files and ends of runs concern only one host"),
+    _FleetRule(
+        "max_runs",
+        lambda job: "" if job.max_runs is None else str(job.max_runs),
+        "none, because each host counts its own runs",
+    ),
+    _FleetRule(
+        "exclusive", lambda job: "true" if job.exclusive else "", "false, because no run can have all hosts for itself"
+    ),
+    _FleetRule(
+        "overlap",
+        lambda job: quoted("replace") if job.overlap is Overlap.REPLACE else "",
+        "queue or skip, because the live run may be on another host",
+    ),
+    _FleetRule(
+        "dependencies",
+        lambda job: quoted(", ".join(job.dependencies)) if job.dependencies else "",
+        "a job without dependencies, because their runs may be on other hosts",
+    ),
+)
 
 
 _OF_HOST = (
-    _Rule("on_host_loss", lambda job: quoted(job.on_host_loss.value) * (job.on_host_loss is not OnHostLoss.LOST),
+    _FleetRule("on_host_loss", lambda job: quoted(job.on_host_loss.value) * (job.on_host_loss is not OnHostLoss.LOST),
         "lost, or `scope: fleet`, which lets another host run the job again"),
-    _Rule("hosts", lambda job: quoted(", ".join(job.hosts)) if job.hosts else "",
+    _FleetRule("hosts", lambda job: quoted(", ".join(job.hosts)) if job.hosts else "",
         "none, or `scope: fleet`, because with `scope: host` each host that has the file runs the job"),
 )  # fmt: skip
 

@@ -50,7 +50,7 @@ class Schedule:
     at_boot: bool = field(init=False, repr=False, compare=False)
     _pattern: Pattern = field(init=False, repr=False, compare=False)
     _zone: ZoneInfo = field(init=False, repr=False, compare=False)
-    _rule: "_Rule" = field(init=False, repr=False, compare=False)
+    _rule: "_DstRule" = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         """Raise ScheduleError unless the whole expression is valid and some instant matches."""
@@ -286,22 +286,22 @@ def _owner(seed: str, job_id: str) -> str:
 # ── clock changes ──
 
 
-class _Rule(NamedTuple):
+class _DstRule(NamedTuple):
     """The effect of a clock change: a match in a gap runs (once, at the change), one in a repeated hour runs twice."""
 
     in_gap: bool
     repeats: bool
 
 
-_RULES = {"once": _Rule(True, False), "both": _Rule(True, True), "skip": _Rule(False, False)}
-_ELAPSED = _Rule(False, True)
+_RULES = {"once": _DstRule(True, False), "both": _DstRule(True, True), "skip": _DstRule(False, False)}
+_ELAPSED = _DstRule(False, True)
 _TICK = timedelta.resolution
 _MINUTE = timedelta(minutes=1)
 _DRAWS = 50
 _NEVER = Pattern(0, 0, 0, (), wild=False)
 
 
-def _rule(dst: str, wild: bool) -> _Rule:
+def _rule(dst: str, wild: bool) -> _DstRule:
     if dst == "cron":
         return _ELAPSED if wild else _RULES["once"]
     if dst not in _RULES:

@@ -236,7 +236,7 @@ def test_a_command_is_there(shown: tuple[str, ...], monkeypatch: pytest.MonkeyPa
     else:
         for command in main.commands.values():
             monkeypatch.setattr(command, "callback", lambda **_: None)
-        monkeypatch.setattr("jobqueued.ctl.fleet.fleet_views._Call.carry_out", lambda _: 0)
+        monkeypatch.setattr("jobqueued.ctl.fleet.fleet_views._HostCommand.carry_out", lambda _: 0)
         assert (0, "") == ((done := CliRunner().invoke(main, words)).exit_code, done.output)
 
 

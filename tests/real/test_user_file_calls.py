@@ -18,7 +18,6 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from jobqueued.base.instants import MINUTE, SECOND
 from jobqueued.control.calls.user_file_calls import UserFileCalls
-from jobqueued.control.protocol.declaration import bound
 from jobqueued.control.protocol.peers import Peer
 from jobqueued.control.protocol.user_budget import UserBudget
 from jobqueued.control.protocol.varlink import VarlinkError
@@ -28,7 +27,7 @@ from jobqueued.jobdir.user_files import UserFile, UserFiles, stamp_of
 from jobqueued.jobfile.oddities import Surroundings
 from jobqueued.jobfile.scopes import NOWHERE
 from jobqueued.model.users import Owner, UserLimits
-from tests.support.askers import asker
+from tests.support.askers import asker, bound
 from tests.support.world import World
 
 LIMITS = UserLimits(jobs=4, calls=100_000)

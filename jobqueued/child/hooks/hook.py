@@ -52,7 +52,7 @@ class _NotAwaited(Exception):
     """The supervisor no longer waits for the answer."""
 
 
-class _Failed(Exception):
+class _HookFailed(Exception):
     """The hook failed; str() is the reason."""
 
 
@@ -125,7 +125,7 @@ def _answer(order: LaunchSpec, hook: Hook, cgroup: Cgroup, writing: int) -> byte
         why = f"could not be started: {failure}"
     except OSError as error:
         why = f"could not be started: {error.strerror}"
-    except (_Failed, telemetry.Refused) as error:
+    except (_HookFailed, telemetry.Refused) as error:
         why = str(error)
     finally:
         tree.end_all(0)
@@ -179,7 +179,7 @@ def _followed(pid: int, output: int, errors: int, caps: Caps, writing: int) -> t
                 raise telemetry.Refused(f"printed more than {telemetry.MOST:,} bytes")
     code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
     if code:
-        raise _Failed(_failure(code, caps, last_line(tail)))
+        raise _HookFailed(_failure(code, caps, last_line(tail)))
     return telemetry.said(said)
 
 

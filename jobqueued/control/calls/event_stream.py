@@ -41,7 +41,7 @@ class _Line(NamedTuple):
     text: str
 
 
-class _Watcher(NamedTuple):
+class _LogWatcher(NamedTuple):
     """A watcher that received all lines before number `at`; empty selections mean everything."""
 
     at: int
@@ -62,7 +62,7 @@ class EventStream(Source):
         self._owner, self._replies = owner, replies
         self._lines = deque[_Line](maxlen=MOST)
         self._next = 0
-        self._watchers: dict[int, _Watcher] = {}
+        self._watchers: dict[int, _LogWatcher] = {}
 
     @method("Watch", Rule(Rank.READER, own=True))
     def watch(self, parameters: Mapping[str, Any], asker: Asker) -> None:
@@ -72,7 +72,7 @@ class EventStream(Source):
             raise VarlinkError("Refused", {"reason": f"there is no event {unknown[0]}; jobqueued(8) lists all events"})
         ticket = asker.ticket()
         if self._replies.stream(ticket, text_of({"events": [], "missed": 0})):
-            self._watchers[ticket] = _Watcher(self._next, events, jobs, asker)
+            self._watchers[ticket] = _LogWatcher(self._next, events, jobs, asker)
 
     def left(self, ticket: int) -> None:
         """Forget a watcher that left; without watchers no line is kept."""
@@ -108,7 +108,7 @@ class EventStream(Source):
                 self._tell(ticket, watcher)
         return ()
 
-    def _tell(self, ticket: int, watcher: _Watcher) -> None:
+    def _tell(self, ticket: int, watcher: _LogWatcher) -> None:
         oldest = self._next - len(self._lines)
         missed, begin = max(0, oldest - watcher.at), max(0, watcher.at - oldest)
         part = list(islice(self._lines, begin, begin + _IN_ANSWER))

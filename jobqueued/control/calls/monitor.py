@@ -148,7 +148,7 @@ class Live(Trace):
         self._meter.close()
 
 
-class _Watcher(NamedTuple):
+class _UsageWatcher(NamedTuple):
     """A client that watches all runs (`sees` None) or some; the first reply may include the history."""
 
     with_history: bool
@@ -167,7 +167,7 @@ class Monitor(Source):
         self, live: Callable[[], Iterable[Process]], marks: RunDirectory, stream: Callable[[int, str], bool]
     ) -> None:
         self._live, self.marks, self._stream = live, marks, stream
-        self._watchers: dict[int, _Watcher] = {}
+        self._watchers: dict[int, _UsageWatcher] = {}
         self._host: Host | None = None
         self._traces: dict[Name, Live] = {}
         self._rest: Iterator[None] | None = None
@@ -177,7 +177,7 @@ class Monitor(Source):
 
     def join(self, ticket: int, with_history: bool, now: Now, sees: Sees | None = None) -> None:
         """Add a client that watches all runs, or those that it may see; no other runs are sampled."""
-        self._watchers[ticket] = _Watcher(with_history, sees)
+        self._watchers[ticket] = _UsageWatcher(with_history, sees)
         if self.at is None:
             self.at = now.mono
             self.turn(now)

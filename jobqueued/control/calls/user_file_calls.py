@@ -54,7 +54,7 @@ Answer = tuple[dict[str, Any], str | None]
 
 
 @dataclass(frozen=True, slots=True)
-class _Call:
+class _FileCall:
     """One call; `user`: the owner of the files, or None for the caller."""
 
     ticket: int
@@ -66,10 +66,10 @@ class _Call:
     stamp: str | None = None
 
 
-class _Reading(NamedTuple):
+class _TextReading(NamedTuple):
     """A text that is being read."""
 
-    call: _Call
+    call: _FileCall
     file: UserFile
     steps: Steps[Content]
 
@@ -86,11 +86,11 @@ class UserFileCalls(Source):
         self._link, self._files, self._scheduler = link, files, scheduler
         self._limits, self._reply = limits, reply
         self.budget = UserBudget(limits.calls)
-        self._waiting: deque[_Call] = deque()
+        self._waiting: deque[_FileCall] = deque()
         self._is_busy = False
         self._watch = next(watch for watch in watches if watch.directory == files.directory)
-        self._reading: _Reading | None = None
-        self._answered: tuple[_Call, Callable[[Now], Answer]] | None = None
+        self._reading: _TextReading | None = None
+        self._answered: tuple[_FileCall, Callable[[Now], Answer]] | None = None
         """A stored change, and the function that returns the reply when it is in force."""
 
     @method("UserFiles", _OWN)
@@ -120,7 +120,7 @@ class UserFileCalls(Source):
             raise VarlinkError("PermissionDenied")
         if act in _CHANGES and not _may_see_to_others(uid):
             self._spend(uid, asker.now.mono, 1 + len(text) // _BYTES_OF_A_CALL)
-        self._waiting.append(_Call(asker.ticket(), act, uid, user, name, text, asked.get("stamp")))
+        self._waiting.append(_FileCall(asker.ticket(), act, uid, user, name, text, asked.get("stamp")))
         self._go_on()
 
     def left(self, ticket: int) -> None:
@@ -147,7 +147,7 @@ class UserFileCalls(Source):
             else:
                 self._finish(call, _refused(_LAUNCHER_SILENT))
 
-    def _who(self, call: _Call) -> dict[str, Any]:
+    def _who(self, call: _FileCall) -> dict[str, Any]:
         """Return the question for the caller's identity and, to add a file, whether that user may have jobs."""
         adds = call.act == _SET
         allow, deny = (self._limits.allow, self._limits.deny) if adds else (None, ())
@@ -156,11 +156,11 @@ class UserFileCalls(Source):
             "deny": deny, "lists": adds and allow is None,
         }  # fmt: skip
 
-    def _finish(self, call: _Call, answer: Answer) -> None:
+    def _finish(self, call: _FileCall, answer: Answer) -> None:
         self._is_busy = False
         self._reply(call.ticket, *answer)
 
-    def _heard_by(self, call: _Call) -> Answered:
+    def _heard_by(self, call: _FileCall) -> Answered:
         def answered(_part: int | None, answer: str) -> None:
             verb, _, rest = answer.partition(" ")
             match verb:
@@ -177,7 +177,7 @@ class UserFileCalls(Source):
 
         return answered
 
-    def _take(self, call: _Call, owner: Owner) -> None:
+    def _take(self, call: _FileCall, owner: Owner) -> None:
         file = UserFile(owner, call.name)
         try:
             match call.act:
@@ -192,7 +192,7 @@ class UserFileCalls(Source):
         except OSError as error:
             self._finish(call, _refused(f"{self._files.directory}: {error.strerror}"))
 
-    def _carry_out_for_root(self, call: _Call) -> None:
+    def _carry_out_for_root(self, call: _FileCall) -> None:
         """Carry out root's call about stored files by their owners' names; the users may be deleted, or others now."""
         try:
             files = [file for file in self._files.all() if call.user is None or call.user in _names(file.owner)]
@@ -232,16 +232,16 @@ class UserFileCalls(Source):
 
     # a change
 
-    def _begin(self, call: _Call, file: UserFile) -> None:
+    def _begin(self, call: _FileCall, file: UserFile) -> None:
         if reason := self._against(call, file):
             self._finish(call, _refused(reason))
             return
         if call.stamp is not None and call.stamp != self._files.read(file)[1]:
             self._finish(call, ({"name": file.name}, "UserFileChanged"))
             return
-        self._reading = _Reading(call, file, self._watch.read(call.text, self._files.path(file)))
+        self._reading = _TextReading(call, file, self._watch.read(call.text, self._files.path(file)))
 
-    def _against(self, call: _Call, file: UserFile) -> str:
+    def _against(self, call: _FileCall, file: UserFile) -> str:
         """Return the reason why a user may not store this file, whatever it contains, or ""."""
         owner, others = file.owner, self._files.all()
         if not fits(file):
@@ -257,7 +257,7 @@ class UserFileCalls(Source):
             return f"you have {counted(len(own), 'file')}, but at most {most} are allowed; add the jobs to one of them"
         return ""
 
-    def _remove(self, call: _Call, file: UserFile) -> None:
+    def _remove(self, call: _FileCall, file: UserFile) -> None:
         if call.stamp is not None and call.stamp != self._files.read(file)[1]:
             self._finish(call, ({"name": file.name}, "UserFileChanged"))
             return
@@ -285,7 +285,7 @@ class UserFileCalls(Source):
         self._go_on()
         return ()
 
-    def _read_on(self, reading: _Reading) -> None:
+    def _read_on(self, reading: _TextReading) -> None:
         try:
             for _ in range(_STEPS):
                 next(reading.steps)
@@ -297,7 +297,7 @@ class UserFileCalls(Source):
                 reason = f"it could not be stored, so nothing has changed: {self._files.directory}: {error.strerror}"
                 self._finish(reading.call, _refused(reason))
 
-    def _judge(self, reading: _Reading, jobs: tuple[Job, ...], problems: list[Problem]) -> None:
+    def _judge(self, reading: _TextReading, jobs: tuple[Job, ...], problems: list[Problem]) -> None:
         """Store the text, if it has no error. Raises OSError; then nothing is stored."""
         call, file, path = reading.call, reading.file, self._files.path(reading.file)
         problems = [*problems, *self._scheduler.catalog.conflicts(path, jobs), *self._beyond(file, jobs)]
@@ -366,7 +366,7 @@ def _refused(reason: str) -> Answer:
     return {"reason": reason}, "Refused"
 
 
-def _no_file(call: _Call) -> Answer:
+def _no_file(call: _FileCall) -> Answer:
     return {"name": call.name}, "NoSuchUserFile"
 
 

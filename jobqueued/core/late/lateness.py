@@ -27,7 +27,7 @@ FIRST = HOUR
 """Wait (ns) beyond which a run that the clock made due is late, if no start of its job is known."""
 
 
-class _Rule(Enum):
+class _LateRule(Enum):
     """The rules for limits: `late: {after: …}`, the usual time, and the default for a first start."""
 
     AFTER = auto()
@@ -38,7 +38,7 @@ class _Rule(Enum):
 class _Limit(NamedTuple):
     """The time `within` (ns) in which a run must go on, from `begun` (wall); `runs`: how many runs it is based on."""
 
-    rule: _Rule
+    rule: _LateRule
     begun: int
     within: int
     runs: int = 0
@@ -115,7 +115,7 @@ def restored(state: SchedulerState) -> None:
 def words(state: SchedulerState, run: Run, now: Now) -> str:
     """Return how late a run is, and by which rule; a run that has started may be late only because it waited."""
     first, limit = begun(run), _limit(state, run)
-    if limit is not None and limit.rule is _Rule.AFTER:
+    if limit is not None and limit.rule is _LateRule.AFTER:
         due = f"it was due {_passed(limit.begun, now)} ago and has not {'started' if first is None else 'ended'}"
         return f"{due}; it should end within {_in_words(limit.within)}"
     if first is None:
@@ -131,7 +131,7 @@ def _worded(going_on: str, step: str, limit: _Limit | None) -> str:
     if limit is None:
         return going_on
     within = _in_words(limit.within)
-    if limit.rule is _Rule.FIRST:
+    if limit.rule is _LateRule.FIRST:
         return f"{going_on}; it should {step} within {within}"
     known = "run" if limit.runs == 1 else f"{limit.runs} runs"
     return f"{going_on}; usually it {step}s within {within} (by its last {known})"
@@ -169,16 +169,16 @@ def _limits(saved: SavedJob, job: Job, run: Run, first: int | None) -> Iterator[
     if job.late is None:
         return
     if job.late.after is not None:
-        yield _Limit(_Rule.AFTER, run.queued, job.late.after)
+        yield _Limit(_LateRule.AFTER, run.queued, job.late.after)
         if job.late.level is None:
             return
     if first is not None:
         known = usual.durations(saved.took)
         if (within := usual.bound(job.late.level, known)) is not None:
-            yield _Limit(_Rule.USUAL, first, within, len(known))
+            yield _Limit(_LateRule.USUAL, first, within, len(known))
         return
     known = usual.durations(saved.delays)
     if (within := usual.bound(job.late.level, known)) is not None:
-        yield _Limit(_Rule.USUAL, run.queued, max(within, job.grace), len(known))
+        yield _Limit(_LateRule.USUAL, run.queued, max(within, job.grace), len(known))
     elif run.trigger == "schedule" and not run.held:  # a run that waits for dependencies waits as long as they take
-        yield _Limit(_Rule.FIRST, run.queued, max(FIRST, job.grace))
+        yield _Limit(_LateRule.FIRST, run.queued, max(FIRST, job.grace))

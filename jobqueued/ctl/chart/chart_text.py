@@ -59,7 +59,7 @@ def chart(runs: Runs, window: Window, now: int, width: int) -> Iterator[list[Cel
         yield [" " * (column + 1) + line]
     seen = set[str]()
     for job, name in zip(runs.of, names, strict=True):
-        row = _Row(window, now)
+        row = _JobCells(window, now)
         for run in runs.runs(job):
             key = job, run.number
             row.add(run, zip(runs.pauses.get(key, ()), runs.tries.get(key, ()), strict=True))
@@ -71,7 +71,7 @@ def chart(runs: Runs, window: Window, now: int, width: int) -> Iterator[list[Cel
     yield from _legend(seen, width)
 
 
-class _Row:
+class _JobCells:
     """The cells of a job: of each the worst state, and how much of its time was run and waited for."""
 
     def __init__(self, window: Window, now: int) -> None:

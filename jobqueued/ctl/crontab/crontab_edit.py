@@ -63,7 +63,7 @@ def edit(table: bytes, install: Install) -> int:
     except OSError as error:
         _clean_up(directory)
         raise Failure(f"crontab: error while writing new crontab to {file}: {error.strerror}") from None
-    session = _Session(directory, file, table)
+    session = _CrontabEdit(directory, file, table)
     return session.last(install)
 
 
@@ -71,7 +71,7 @@ def _private(path: str, flags: int) -> int:
     return os.open(path, flags, 0o600)
 
 
-class _Session:
+class _CrontabEdit:
     """One edit: the copy, and the table before the edit."""
 
     def __init__(self, directory: str, file: str, table: bytes) -> None:

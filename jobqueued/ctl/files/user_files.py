@@ -201,11 +201,11 @@ def edit(paths: Paths, file: str, user: str | None) -> None:
             stream.write(text)
     except OSError as error:
         raise Unreachable(f"cannot make a copy to edit: {error.filename}: {error.strerror}") from None
-    session = _Session(paths, file, user, copy)
+    session = _FileEdit(paths, file, user, copy)
     sys.exit(session.last(text, found["stamp"]))
 
 
-class _Session:
+class _FileEdit:
     """An edit of one file, through a copy of it."""
 
     def __init__(self, paths: Paths, name: str, user: str | None, copy: str) -> None:

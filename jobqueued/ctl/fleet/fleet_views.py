@@ -42,14 +42,14 @@ def of_hosts(context: click.Context, command: click.Command, words: Sequence[str
     found, typed = copy.copy(command), list(words)
 
     def carry_out(**options: Any) -> None:
-        call = _Call(context, str(command.name), typed, options)
+        call = _HostCommand(context, str(command.name), typed, options)
         sys.exit(call.carry_out())
 
     found.callback = carry_out
     return found
 
 
-class _Row(NamedTuple):
+class _JoinedRow(NamedTuple):
     key: Any
     host: str
     item: Message
@@ -57,7 +57,7 @@ class _Row(NamedTuple):
 
 
 @dataclass()
-class _Call:
+class _HostCommand:
     """A command with its words, and the options parsed from them."""
 
     context: click.Context
@@ -165,10 +165,10 @@ class _Call:
     def _show(self, words: Sequence[str]) -> None:
         view = VIEWS[self.name]
         parts = view.parts(self.options)
-        rows = {part.name: list[_Row]() for part in parts}
+        rows = {part.name: list[_JoinedRow]() for part in parts}
         rest, notes = dict[str, Message](), list[str]()
 
-        def read(host: str, document: Message) -> tuple[dict[str, list[_Row]], list[str]]:
+        def read(host: str, document: Message) -> tuple[dict[str, list[_JoinedRow]], list[str]]:
             found = {part.name: list(_rows(part, host, document)) for part in parts}
             return found, [f"{host}: {note}" for note in view.notes(document)]
 
@@ -310,17 +310,17 @@ def _last(reply: Reply) -> str:
     )
 
 
-def _rows(part: Part, host: str, document: Message) -> Iterator[_Row]:
+def _rows(part: Part, host: str, document: Message) -> Iterator[_JoinedRow]:
     """Yield the rows of a host's document. Raises TypeError or another of _ODD if it is malformed."""
     for item in part.items(document):
         cells = part.columns.cells(item)
         if not all(isinstance(cell, str | Text) for cell in cells):
             raise TypeError(cells)
-        yield _Row(part.key(item), host, {"host": host} | item | {"host": host}, cells)
+        yield _JoinedRow(part.key(item), host, {"host": host} | item | {"host": host}, cells)
 
 
 def _print(
-    parts: Sequence[Part], rows: Mapping[str, Sequence[_Row]], chosen: Mapping[str, Sequence[_Row]],
+    parts: Sequence[Part], rows: Mapping[str, Sequence[_JoinedRow]], chosen: Mapping[str, Sequence[_JoinedRow]],
     notes: Iterable[str],
 ) -> None:  # fmt: skip
     shown = [part for part in parts if chosen[part.name]]
