@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.rig import daemon
-from jobqueued.crontabs.jobs import MAX_JOBS, Host, Place, read_jobs_in_steps
+from jobqueued.crontabs.jobs import MAX_JOBS, CronHost, TablePlace, read_jobs_in_steps
 from jobqueued.crontabs.table import Form, read
 from jobqueued.ctl.base.client import ask
 from jobqueued.jobfile.tree.yamltext import at_once
@@ -67,8 +67,8 @@ def _wait_for_jobs(control: Path, count: int) -> None:
 
 
 def _jobs(table: int) -> Any:
-    place = Place(f"cron.d/table{table}")
-    return read_jobs_in_steps(_table(table, MAX_JOBS), f"/etc/cron.d/table{table}", place, Host())
+    place = TablePlace(f"cron.d/table{table}")
+    return read_jobs_in_steps(_table(table, MAX_JOBS), f"/etc/cron.d/table{table}", place, CronHost())
 
 
 def _seconds_to_read(text: bytes) -> float:

@@ -22,7 +22,7 @@ from urllib.parse import urlsplit
 from bench.rig import cpu_seconds, wait_for
 from bench.scale import Costs
 from jobqueued.child.fleet import claims, ends, session, uplink
-from jobqueued.child.fleet.claims import MOST, Claim, Found, Session
+from jobqueued.child.fleet.claims import MOST, FleetClaim, Session, StoredKey
 from jobqueued.child.fleet.etcd.gateway import Gateway
 from jobqueued.child.fleet.etcd.wire import Message, coded
 from tests.support.etcd import Cluster, Member, cluster
@@ -101,11 +101,13 @@ class Fleet:
     def runs(self, at_once: int) -> None:
         """Claim so many runs, each with the place of its job, and tell of their ends: three parts each."""
         self.count += at_once
-        wanted = [Claim(f"job{number}", f"f{next(self._seconds)}", (f"job/job{number}",)) for number in range(at_once)]
+        wanted = [
+            FleetClaim(f"job{number}", f"f{next(self._seconds)}", (f"job/job{number}",)) for number in range(at_once)
+        ]
         leases = {"run": self._run, "lock": self._lock}
         asked = [claims.transaction(claim, self._session, {}, 0, leases) for claim in wanted]
         revision = claims.revision(self._txn(asked))
-        lock = Found("", revision, revision)
+        lock = StoredKey("", revision, revision)
         ends = [part for claim in wanted for part in _ends(claim, self._session.store, lock)]
         for first in range(0, len(ends), MOST):
             self._txn(ends[first : first + MOST])
@@ -137,7 +139,7 @@ class Fleet:
             yield
 
 
-def _ends(claim: Claim, store: str, lock: Found) -> list[Message]:
+def _ends(claim: FleetClaim, store: str, lock: StoredKey) -> list[Message]:
     locks = [(f"{claims.ROOT}locks/{name}", lock) for name in claim.locks]
     return ends.end(claim.job, claim.key, store, "succeeded", locks)
 

@@ -13,9 +13,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from jobqueued.child.report.budget import Bucket, Common
-from jobqueued.child.report.journald import Stream
-from jobqueued.child.report.output import Output
+from jobqueued.child.report.budget import Bucket, CommonBudget
+from jobqueued.child.report.journald import JournalStream
+from jobqueued.child.report.output import OutputPump
 
 MEGABYTES = 1000
 LINES, AT_ONCE = 200_000, 500
@@ -57,7 +57,7 @@ def _cat(path: Path) -> float:
 
 def _to_file(path: Path) -> float:
     begin = time.monotonic()
-    output = Output(str(path), 1 << 40)
+    output = OutputPump(str(path), 1 << 40)
     job = subprocess.Popen(["head", "-c", f"{MEGABYTES}000000", "/dev/zero"], stdout=output.writing)
     found = _pumped(output, job)
     seconds = time.monotonic() - begin
@@ -66,7 +66,7 @@ def _to_file(path: Path) -> float:
     return seconds
 
 
-def _pumped(output: Output, job: subprocess.Popen[bytes]) -> dict[str, Any]:
+def _pumped(output: OutputPump, job: subprocess.Popen[bytes]) -> dict[str, Any]:
     """The loop of a supervisor, as far as output is concerned."""
     output.started(job.pid)
     poll = select.poll()
@@ -110,9 +110,9 @@ def _loop(path: Path) -> None:
 
 def _stream(path: Path) -> None:
     """A job that says its next lines when journald has those before: one that doesn't wait only has more dropped."""
-    common = Common(Bucket(10**12, 10**9), Bucket(1, 1))
-    stream = Stream(str(path), _IDENTITY, 10**9, common)
-    output = Output(None, 0, stream)
+    common = CommonBudget(Bucket(10**12, 10**9), Bucket(1, 1))
+    stream = JournalStream(str(path), _IDENTITY, 10**9, common)
+    output = OutputPump(None, 0, stream)
     poll = select.poll()
     poll.register(output.reading, select.POLLIN)
     job = os.dup(output.writing)

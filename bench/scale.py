@@ -26,7 +26,7 @@ from jobqueued.child.fleet.claims import ROOT, Session, kept
 from jobqueued.child.fleet.conversation import Conversation
 from jobqueued.child.fleet.etcd.host_order import HostOrder
 from jobqueued.child.fleet.etcd.wire import Message, text
-from jobqueued.child.fleet.known_locks import Part
+from jobqueued.child.fleet.known_locks import LockUnits
 from tests.support.fake_etcd import FakeEtcd
 
 SECOND = 10**9
@@ -158,7 +158,7 @@ class Fleet:
         for host in hosts:
             if (job, second) not in host.taken:
                 host.asked.add((job, second))
-                part = Part(f"job/{job}", 1, 1)
+                part = LockUnits(f"job/{job}", 1, 1)
                 host.agent.ask(self.now, job, second, 1, f"f{_BEGIN + second}", [part], _KEEP, "")
                 self._go_on(host)
 

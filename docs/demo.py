@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from jobqueued.ctl.base.client import Refused, Unreachable, ask
+from jobqueued.ctl.base.client import CallRefused, DaemonUnreachable, ask
 
 SETTINGS = "max_running: 2\n"
 JOBS = """\
@@ -89,7 +89,7 @@ def until_it_works(call: Callable[[], object]) -> None:
         try:
             call()
             return
-        except (Refused, Unreachable) as refusal:
+        except (CallRefused, DaemonUnreachable) as refusal:
             if time.monotonic() > until:
                 raise SystemExit(refusal.message) from None
             time.sleep(0.05)

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 from jobqueued import __version__
 from jobqueued.child.contract import atomic_file
-from jobqueued.child.contract.trust import Refused
+from jobqueued.child.contract.trust import FileRefused
 from jobqueued.host.instance_lock import CannotLock, InstanceLock
 from jobqueued.host.spare_imports import spare_imports
 
@@ -93,10 +93,11 @@ def _parser() -> argparse.ArgumentParser:
         " D/usr/local/lib and D/usr/lib",
     )
     instance.add_argument(
-        "--user", action="store_true",
+        "--user",
+        action="store_true",
         help="run as the user's own instance, with jobqueued.yaml and jobqueue.d in ~/.config, and jobqueue in"
         " ~/.local/state and $XDG_RUNTIME_DIR",
-    )  # fmt: skip
+    )
     for name, kind, what in (
         ("config", "F", "settings file  [/etc/jobqueued.yaml]"),
         ("jobs", "D", "directory of job files  [/etc/jobqueue.d]"),
@@ -110,22 +111,28 @@ def _parser() -> argparse.ArgumentParser:
         "--launcher", type=Path, metavar="SOCKET", help="use the launcher at this socket; never start another launcher"
     )
     parser.add_argument(
-        "--delegated", action="store_true",
+        "--delegated",
+        action="store_true",
         help="create the cgroups of runs below the current cgroup; use this in a user's session, started with"
         " systemd-run --user --scope --property=Delegate=yes",
-    )  # fmt: skip
+    )
     parser.add_argument(
-        "--log", choices=("auto", "text", "json", "journal"), default="auto",
+        "--log",
+        choices=("auto", "text", "json", "journal"),
+        default="auto",
         help="log as text or JSON on stderr, or to journald (to syslog if journald does not run); default: detected",
-    )  # fmt: skip
+    )
     parser.add_argument(
-        "--detach", action="store_true",
+        "--detach",
+        action="store_true",
         help="run in the background and log to journald or syslog; the command returns when the daemon is ready",
-    )  # fmt: skip
+    )
     parser.add_argument(
-        "--trace", type=Path, metavar="F",
+        "--trace",
+        type=Path,
+        metavar="F",
         help="write all events and decisions to F; at 64 MiB, F is renamed to F.1 and a new F is started",
-    )  # fmt: skip
+    )
     parser.add_argument("--pid-file", type=Path, metavar="F", help="write the PID to F; remove F on a clean exit")
     return parser
 
@@ -167,16 +174,20 @@ def _serve(options: argparse.Namespace, launcher: Path | None) -> int:
         raise CannotStart(f"{error.filename}: {error.strerror}") from None
     try:
         paths = Paths.chosen(
-            options.root, user=options.user, config=options.config, jobs=options.jobs, state=options.state,
-            run=options.run, logs=options.logs, journal=options.journal,
-        )  # fmt: skip
+            options.root,
+            user=options.user,
+            config=options.config,
+            jobs=options.jobs,
+            state=options.state,
+            run=options.run,
+            logs=options.logs,
+            journal=options.journal,
+        )
     except NoPlace as why:
         raise CannotStart(str(why)) from None
     ctl = Instance.of(paths.run).ctl
     log = Log(options.log, ctl)
-    config, problems = read_settings(
-        paths.config, os.geteuid(), paths.more_config, of_user=paths.runtime is not None
-    )  # fmt: skip
+    config, problems = read_settings(paths.config, os.geteuid(), paths.more_config, of_user=paths.runtime is not None)
     for problem in problems:
         log.say("problem", text=str(problem), file=problem.file, code=problem.code)
     if file := next((problem.file for problem in problems if problem.severity == "error"), ""):
@@ -210,7 +221,7 @@ def _serve(options: argparse.Namespace, launcher: Path | None) -> int:
 
 def _make_daemon(
     options: argparse.Namespace, launcher: Path | None, installation: Installation, make_run: Callable[[], None]
-) -> Daemon:  # fmt: skip
+) -> Daemon:
     """Return the daemon with its launcher, its state and its trace. Raises StoreError or OSError."""
     from dataclasses import replace
 
@@ -271,7 +282,7 @@ def _check_trust(paths: Paths) -> None:
     for directory in (paths.logs, paths.state, paths.run, paths.runs):
         try:
             paths.check(directory, os.geteuid())
-        except Refused as refused:
+        except FileRefused as refused:
             raise CannotStart(f"{directory}: {refused}") from None
         except OSError as error:
             raise CannotStart(f"{directory}: {error.strerror}") from None

@@ -11,9 +11,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 from jobqueued import Scheduler
-from jobqueued.crontabs.jobs import Host, Place, read_jobs_in_steps
+from jobqueued.crontabs.jobs import CronHost, TablePlace, read_jobs_in_steps
 from jobqueued.jobfile.reader import read_packed
-from jobqueued.jobfile.tree.drop_ins import Part, packed
+from jobqueued.jobfile.tree.drop_ins import FileText, packed
 from jobqueued.jobfile.tree.yamltext import at_once
 from tests.support import REPO
 from tests.support.papers import PAPERS, TYPED, blocks, dialogue, each, job_files, other_yaml, programs
@@ -76,7 +76,7 @@ def of(wanted: str) -> Callable[[Path], list[str]]:
 def scripts(path: Path) -> list[str]:
     """What a paper has for a shell: commands, and those of its job files."""
     typed = ["".join(f"{line}\n" for line, _ in dialogue(block)) for block in of("commands")(path)]
-    parts = ([Part("f", file.encode()) for file in files] for files in job_files(path))
+    parts = ([FileText("f", file.encode()) for file in files] for files in job_files(path))
     jobs = (job for some in parts for job in read_packed(packed(some, "f"), "f")[0])
     return [*typed, *(job.command for job in jobs if isinstance(job.command, str))]
 
@@ -111,7 +111,7 @@ def test_a_filter_names_what_there_is(shown: str) -> None:
 @each(of("table"))
 def test_a_crontab_is_read(shown: str) -> None:
     """It is accepted without a word."""
-    jobs, problems = at_once(read_jobs_in_steps(shown.encode(), "f", Place("cron.d/x"), Host("UTC")))
+    jobs, problems = at_once(read_jobs_in_steps(shown.encode(), "f", TablePlace("cron.d/x"), CronHost("UTC")))
     assert (True, []) == (bool(jobs), [str(problem) for problem in problems])
 
 

@@ -8,6 +8,7 @@ import ast
 import re
 import subprocess
 import sys
+from collections import Counter
 
 import pytest
 
@@ -499,3 +500,9 @@ def test_docstrings_say_the_thing_first(name: str) -> None:
     documented = (ast.Module, ast.ClassDef, ast.FunctionDef)
     texts = [ast.get_docstring(node) or "" for node in ast.walk(tree(name)) if isinstance(node, documented)]
     assert [] == [text for text in texts if text.split(" ")[0] in QUESTIONS]
+
+
+def test_a_class_name_is_defined_once() -> None:
+    """A reader who meets the name of a class knows which class it is."""
+    defined = Counter(node.name for name in files() for node in ast.walk(tree(name)) if isinstance(node, ast.ClassDef))
+    assert [] == [name for name, times in defined.items() if times > 1]

@@ -11,7 +11,7 @@ from datetime import datetime
 from itertools import pairwise
 from typing import Any
 
-from jobqueued.audit.timeline import SLACK, Down, Span
+from jobqueued.audit.timeline import SLACK, DefinitionSpan, Down
 from jobqueued.base.instants import to_instant
 from jobqueued.child.contract.tuples import NamedTuple
 from jobqueued.model.run import RunId
@@ -52,9 +52,15 @@ def cover_of(record: Mapping[str, Any], *, is_pending: bool = False) -> Cover:
     is_skip = record["state"] == "skipped"
     last, count = (record.get("last_due"), record.get("count", 1)) if is_skip else (None, 1)
     return Cover(
-        int(record["number"]), None if key is None else int(key[1]), due, _instant(last) if last else due, int(count),
-        _instant(record["queued"]), is_skip, is_pending,
-    )  # fmt: skip
+        int(record["number"]),
+        None if key is None else int(key[1]),
+        due,
+        _instant(last) if last else due,
+        int(count),
+        _instant(record["queued"]),
+        is_skip,
+        is_pending,
+    )
 
 
 def _instant(text: str) -> int:
@@ -62,7 +68,7 @@ def _instant(text: str) -> int:
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class DueFinding:
     """Due times in a row without a record ("hole"), or with two ("double"); `runs`: numbers of the related runs."""
 
     what: str
@@ -73,14 +79,14 @@ class Finding:
     cause: str
 
 
-class Verdict(NamedTuple):
+class JobComparison(NamedTuple):
     """The outcome for one job: how much was due later than `since`, and the findings. `before`: why not earlier."""
 
     job: str
     since: int
     before: str
     due: int
-    findings: list[Finding]
+    findings: list[DueFinding]
 
 
 UNKNOWN_FILE = "its job file is not known"
@@ -93,7 +99,7 @@ class Comparison:
     """Compares one job. `kept`: the number of runs, and of skips, that retention keeps for a job."""
 
     job: str
-    spans: Sequence[Span]
+    spans: Sequence[DefinitionSpan]
     covers: Sequence[Cover]
     kept: int
     downs: Sequence[Down] = ()
@@ -108,7 +114,7 @@ class Comparison:
                 self._twice.append((begin, min(until, reached)))
             reached = max(reached, until)
 
-    def verdict(self, since: int, until: int) -> Verdict:
+    def verdict(self, since: int, until: int) -> JobComparison:
         """Compare the due times after `since`, up to `until`, except times that came twice."""
         begin, before = max((self.spans[0].after, UNKNOWN_FILE), (self._records_begin(), EXPIRED), (since, ASKED))
         self._sort()
@@ -116,7 +122,9 @@ class Comparison:
         dues = sorted(expected)
         holes = [due for due in dues if not self._is_covered(due, expected[due])]
         findings = [*self._holes(dues, holes), *self._doubles(begin, until), *self._counts(begin, until)]
-        return Verdict(self.job, begin, before, sum(expected.values()), sorted(findings, key=lambda found: found.first))
+        return JobComparison(
+            self.job, begin, before, sum(expected.values()), sorted(findings, key=lambda found: found.first)
+        )
 
     def _records_begin(self) -> int:
         """Return the instant from which no record can have expired."""
@@ -140,7 +148,7 @@ class Comparison:
                 self._ranges.append(cover)
         self._hits = Counter()
 
-    def _judged(self, span: Span, begin: int, until: int) -> Iterator[int]:
+    def _judged(self, span: DefinitionSpan, begin: int, until: int) -> Iterator[int]:
         """Yield the times that were certainly due; if `max_runs` may be used up, only up to the job's last record.
 
         If the clock was set back, no record shows which of two equal times it is for.
@@ -168,7 +176,7 @@ class Comparison:
 
     # findings
 
-    def _holes(self, dues: Sequence[int], holes: Iterable[int]) -> Iterator[Finding]:
+    def _holes(self, dues: Sequence[int], holes: Iterable[int]) -> Iterator[DueFinding]:
         """Yield due times without a record, consecutive ones as one finding."""
         place = {due: number for number, due in enumerate(dues)}
         rows: list[list[int]] = []
@@ -179,7 +187,7 @@ class Comparison:
                 rows.append([due])
         for row in rows:
             gone = self._gone_about(row[0], row[-1])
-            yield Finding("hole", row[0], row[-1], len(row), tuple(gone[:10]), self._cause(row[0], row[-1], gone))
+            yield DueFinding("hole", row[0], row[-1], len(row), tuple(gone[:10]), self._cause(row[0], row[-1], gone))
 
     def _gone_about(self, first: int, last: int) -> list[int]:
         """Return the numbers without a record between the records before and after these due times."""
@@ -201,21 +209,21 @@ class Comparison:
                 return f"{by}; no number is missing"
         return "no number is missing: it was never made due, or its record was the last"
 
-    def _doubles(self, begin: int, until: int) -> Iterator[Finding]:
+    def _doubles(self, begin: int, until: int) -> Iterator[DueFinding]:
         cause = "{} and {} are one occurrence: an older state.db was put back, or a record copied"
         for due, covers in self._exact.items():
             sure = sorted((cover for cover in covers if not cover.is_pending), key=lambda cover: (cover.key, cover))
             for one, two in pairwise(sure):
                 if one.key == two.key and begin < due <= until:
                     runs = RunId(self.job, one.number), RunId(self.job, two.number)
-                    yield Finding("double", due, due, 1, (one.number, two.number), cause.format(*runs))
+                    yield DueFinding("double", due, due, 1, (one.number, two.number), cause.format(*runs))
         for one, two in pairwise(sorted(self._ranges, key=lambda cover: (cover.era, cover.first))):
             if one.era == two.era and two.first <= one.last and begin < two.first <= until:
                 runs = RunId(self.job, one.number), RunId(self.job, two.number)
                 last, least = min(one.last, two.last), min(one.count, two.count)
-                yield Finding("double", two.first, last, least, (one.number, two.number), cause.format(*runs))
+                yield DueFinding("double", two.first, last, least, (one.number, two.number), cause.format(*runs))
 
-    def _counts(self, begin: int, until: int) -> Iterator[Finding]:
+    def _counts(self, begin: int, until: int) -> Iterator[DueFinding]:
         """Yield skips that count fewer or more due times than there were."""
         for cover in self._ranges:
             hits, run = self._hits[cover.number], RunId(self.job, cover.number)
@@ -231,4 +239,4 @@ class Comparison:
             if hits > cover.count or is_sure:  # in other times more may have been due than is certain
                 what, other = ("hole", hits - cover.count) if hits > cover.count else ("double", cover.count - hits)
                 cause = f"{run} counts {cover.count} of {hits} that were due and have no other record"
-                yield Finding(what, cover.first, cover.last, other, (cover.number,), cause)
+                yield DueFinding(what, cover.first, cover.last, other, (cover.number,), cause)

@@ -34,7 +34,7 @@ class Known(NamedTuple):
     next_due: int | None
 
 
-class Answer(NamedTuple):
+class AuditAnswer(NamedTuple):
     """The answer: its kind, its run, the reasons in words, the answer first, and what is unknown.
 
     `kind` is running, down, gone, waiting, retrying, ended, disabled, paused, skipped, not_due or unknown.
@@ -46,7 +46,7 @@ class Answer(NamedTuple):
     unknown: list[str]
 
 
-class Span(NamedTuple):
+class AttemptSpan(NamedTuple):
     """The time of one attempt; `end` None: it is live. If it `is_lost`, it ended at `end` or earlier."""
 
     begin: int
@@ -63,16 +63,18 @@ def instant(text: str) -> int:
     return to_instant(datetime.fromisoformat(text))
 
 
-def spans(record: Record) -> list[Span]:
+def spans(record: Record) -> list[AttemptSpan]:
     """Return the times in which a run was live, one for each attempt."""
     begun = [it for it in record["attempts"] if it["started"] is not None]
     following = [*(it["started"] for it in begun[1:]), record.get("given_up")]
     found = [
-        Span(instant(str(it["started"])), instant(it["ended"] or after or str(it["started"])), it["ended"] is None)
+        AttemptSpan(
+            instant(str(it["started"])), instant(it["ended"] or after or str(it["started"])), it["ended"] is None
+        )
         for it, after in zip(begun, following, strict=False)
     ]
     if record["state"] in LIVE and record["started"] is not None:
-        found.append(Span(instant(record["started"]), None))
+        found.append(AttemptSpan(instant(record["started"]), None))
     return found
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import pairwise
 
-from jobqueued.audit.known import Answer, Known, dues, given_up, instant, over, spans
+from jobqueued.audit.known import AuditAnswer, Known, dues, given_up, instant, over, spans
 from jobqueued.audit.waits import pending
 from jobqueued.base.instants import SECOND, to_text
 from jobqueued.child.contract.documents import Record
@@ -19,7 +19,7 @@ from jobqueued.model.saved import Past
 _OF_PAUSES, _OF_HOLDS, _OF_FILES = ("paused", "resumed"), ("held", "released"), ("enabled", "disabled", "gone")
 
 
-def answer(known: Known, at: int, run: str | None = None) -> Answer:
+def answer(known: Known, at: int, run: str | None = None) -> AuditAnswer:
     """Return why the job, or this run of it, did not run at an instant (wall)."""
     at = _meant(known.runs, at)
     context = list(_context(known, at))
@@ -47,7 +47,7 @@ def _meant(runs: Iterable[Record], at: int) -> int:
     return at
 
 
-def _answers(known: Known, at: int, run: str | None) -> Iterator[Answer]:
+def _answers(known: Known, at: int, run: str | None) -> Iterator[AuditAnswer]:
     """Yield all possible answers, the most relevant first."""
     runs = [record for record in known.runs if run in (None, record["run"])]
     context = dict(_context(known, at))
@@ -66,29 +66,29 @@ def _answers(known: Known, at: int, run: str | None) -> Iterator[Answer]:
     yield from _due(known, runs, at, run)
 
 
-def _of_context(context: Mapping[str, str], kind: str, more: Iterable[str] = ()) -> Answer:
-    return Answer(kind, None, [context[kind], *more], [])
+def _of_context(context: Mapping[str, str], kind: str, more: Iterable[str] = ()) -> AuditAnswer:
+    return AuditAnswer(kind, None, [context[kind], *more], [])
 
 
-def _live(runs: Iterable[Record], at: int) -> Iterator[Answer]:
+def _live(runs: Iterable[Record], at: int) -> Iterator[AuditAnswer]:
     for record in runs:
         for number, span in enumerate(spans(record), 1):
             if span.covers(at) and span.is_lost:
                 lost = f"{record['run']} began at {to_text(span.begin)}, and was lost; when it ended is not known"
-                yield Answer("running", record["run"], [f"it may have run: {lost}"], [])
+                yield AuditAnswer("running", record["run"], [f"it may have run: {lost}"], [])
             elif span.covers(at):
                 end = "" if span.end is None else f" to {to_text(span.end)}"
                 which = f"attempt {number} of {record['run']}" if number > 1 else record["run"]
-                yield Answer(
+                yield AuditAnswer(
                     "running", record["run"], [f"it ran: {which} was live from {to_text(span.begin)}{end}"], []
                 )
 
 
-def _ended(runs: Iterable[Record], at: int) -> Iterator[Answer]:
+def _ended(runs: Iterable[Record], at: int) -> Iterator[AuditAnswer]:
     for record in runs:
         ended = over(record)
         if ended is not None and ended <= at:
-            yield Answer("ended", record["run"], [f"{record['run']} had ended: {_end(record)}"], [])
+            yield AuditAnswer("ended", record["run"], [f"{record['run']} had ended: {_end(record)}"], [])
 
 
 def _end(record: Record) -> str:
@@ -164,17 +164,17 @@ def _skips_then(known: Known, at: int) -> Iterator[str]:
 # due occurrences
 
 
-def _due(known: Known, runs: Sequence[Record], at: int, run: str | None) -> Iterator[Answer]:
+def _due(known: Known, runs: Sequence[Record], at: int, run: str | None) -> Iterator[AuditAnswer]:
     """Yield the outcome of the last occurrence, or that nothing was due yet."""
     before = _before(runs, at)
     if run is None and (lacking := _unkept(known, at)):
-        yield Answer("unknown", None, [], lacking)
+        yield AuditAnswer("unknown", None, [], lacking)
     if run is not None and not before:
-        yield Answer(
+        yield AuditAnswer(
             "not_due", run, [f"{run} was due later: at {runs[0]['due']}" if runs else f"{run} is not known"], []
         )
     if not before:
-        yield Answer("not_due", None, [f"nothing of {known.job} was due until then{_following(known, at)}"], [])
+        yield AuditAnswer("not_due", None, [f"nothing of {known.job} was due until then{_following(known, at)}"], [])
         return
     last = _last(before, at)
     if last["state"] == RunState.SKIPPED:
@@ -182,9 +182,9 @@ def _due(known: Known, runs: Sequence[Record], at: int, run: str | None) -> Iter
     due = to_text(dues(last)[0])
     if at < instant(last["queued"]):
         words = f"{last['run']} was due at {due}, and came to be at {last['queued']} (spread, or catching up)"
-        yield Answer("not_due", last["run"], [words], [])
+        yield AuditAnswer("not_due", last["run"], [words], [])
     words = f"it was not due: the last before was {last['run']}, due at {due} ({_end(last)}){_following(known, at)}"
-    yield Answer("not_due", last["run"], [words], [])
+    yield AuditAnswer("not_due", last["run"], [words], [])
 
 
 def _before(runs: Iterable[Record], at: int) -> list[Record]:
@@ -250,13 +250,13 @@ def _number(record: Record) -> int:
     return record["number"]
 
 
-def _skipped(record: Record, at: int) -> Answer:
+def _skipped(record: Record, at: int) -> AuditAnswer:
     first, last = dues(record)
     count = record.get("count", 1)
     due = to_text(first) if count == 1 else f"{to_text(first)} to {to_text(last)}, {counted(count, 'time')}"
     if last > at:
         due = f"since {to_text(first)}"
-    return Answer("skipped", record["run"], [f"what was due last ({due}) was skipped: {record['reason']}"], [])
+    return AuditAnswer("skipped", record["run"], [f"what was due last ({due}) was skipped: {record['reason']}"], [])
 
 
 def _following(known: Known, at: int) -> str:

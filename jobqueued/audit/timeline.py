@@ -24,7 +24,7 @@ SLACK = 2 * SECOND
 """A daemon that died may have had undecided due times for this long (ns) before its last commit."""
 
 
-class Span(NamedTuple):
+class DefinitionSpan(NamedTuple):
     """The due times of this definition, after `after` and up to `until`."""
 
     job: Job
@@ -54,13 +54,13 @@ class _Clock:
     job: Job | None = None
     after: int = 0
     reached: int = 0
-    spans: list[Span] = field(default_factory=list)
+    spans: list[DefinitionSpan] = field(default_factory=list)
 
     def close(self, until: int) -> None:
         """End the span."""
         until = max(until, self.reached)
         if self.job is not None and until > self.after:
-            self.spans.append(Span(self.job, self.after, until))
+            self.spans.append(DefinitionSpan(self.job, self.after, until))
         self.after = self.reached = max(self.after, until)
 
     def define(self, job: Job | None, change: DueChange) -> None:
@@ -93,7 +93,10 @@ class _Clock:
         if self.job is None:
             return self.after > latest
         until = max(self.reached, change.until - self.job.offset)
-        return self.after > latest or next(Span(self.job, self.after, until).dues(latest, until), None) is not None
+        return (
+            self.after > latest
+            or next(DefinitionSpan(self.job, self.after, until).dues(latest, until), None) is not None
+        )
 
 
 class Timeline:
@@ -142,12 +145,12 @@ class Timeline:
             elif is_back:
                 clock.set_back(change)
 
-    def spans(self, until: int) -> dict[str, list[Span]]:
+    def spans(self, until: int) -> dict[str, list[DefinitionSpan]]:
         """Return job → its spans up to an instant, for each job that was ever due by the clock."""
         found = {}
         for name, clock in self._clocks.items():
             end = max(until - clock.job.offset, clock.reached) if clock.job else 0
-            going_on = [Span(clock.job, clock.after, end)] if clock.job and end > clock.after else []
+            going_on = [DefinitionSpan(clock.job, clock.after, end)] if clock.job and end > clock.after else []
             if spans := [*clock.spans, *going_on]:
                 found[name] = spans
         return found

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from jobqueued.audit.known import Answer, Known, Span, dues, given_up, instant, over, spans
+from jobqueued.audit.known import AttemptSpan, AuditAnswer, Known, dues, given_up, instant, over, spans
 from jobqueued.base.instants import SECOND, to_text
 from jobqueued.child.contract.documents import Record
 from jobqueued.model.run_states import RunState
@@ -15,7 +15,7 @@ _STARTING = SECOND
 _MOST_NAMED = 5
 
 
-def pending(known: Known, runs: Iterable[Record], at: int, *, is_held: bool) -> Iterator[Answer]:
+def pending(known: Known, runs: Iterable[Record], at: int, *, is_held: bool) -> Iterator[AuditAnswer]:
     """Yield the runs that had not started, or waited for another attempt, regardless of their end."""
     for record in sorted(runs, key=lambda it: it["number"]):
         if record["state"] == RunState.SKIPPED:
@@ -43,7 +43,7 @@ def _waited_since(record: Record, at: int) -> int | None:
     return since if end is not None and since <= at < end else None
 
 
-def _waiting(known: Known, record: Record, at: int, queued: int, start: int | None, *, is_held: bool) -> Answer:
+def _waiting(known: Known, record: Record, at: int, queued: int, start: int | None, *, is_held: bool) -> AuditAnswer:
     waits = [(instant(it["since"]), it["for"]) for it in record.get("waits", ())]
     since, what = max((it for it in waits if it[0] <= at), default=(queued, ""))
     name = record["run"]
@@ -60,7 +60,7 @@ def _waiting(known: Known, record: Record, at: int, queued: int, start: int | No
         reasons += lacked
         if not lacked and not is_held:
             unknown += _why_not(known, record, at, start)
-    return Answer("waiting", name, reasons, unknown)
+    return AuditAnswer("waiting", name, reasons, unknown)
 
 
 def _why_not(known: Known, record: Record, at: int, start: int | None) -> Iterator[str]:
@@ -120,13 +120,13 @@ def _is_under_way(record: Record, at: int) -> bool:
     return instant(record["queued"]) <= at and (ended is None or at < ended)
 
 
-def _retrying(record: Record, attempt: int, times: Sequence[Span]) -> Answer:
+def _retrying(record: Record, attempt: int, times: Sequence[AttemptSpan]) -> AuditAnswer:
     last = record["attempts"][attempt - 1]
     after = times[attempt].begin if attempt < len(times) else None
     then = "" if after is None else f"; the next began at {to_text(after)}"
     reason = f" ({last['reason']})" if last["reason"] else ""
     words = f"{record['run']} waited for its next attempt: attempt {attempt} had {last['state']}{reason}{then}"
-    return Answer("retrying", record["run"], [words], [])
+    return AuditAnswer("retrying", record["run"], [words], [])
 
 
 def lacked_claims(record: Record, live: Iterable[Record]) -> Iterator[tuple[Mapping[str, Any], list[str]]]:

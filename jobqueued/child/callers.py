@@ -13,7 +13,7 @@ class Callers:
 
     def __init__(self, poll: select.poll) -> None:
         self._poll = poll
-        self._lines: dict[int, tuple[socket.socket, wire.Lines]] = {}
+        self._lines: dict[int, tuple[socket.socket, wire.SocketLines]] = {}
         self.scheduler: socket.socket | None = None
         self._outbox = bytearray()
 
@@ -29,7 +29,7 @@ class Callers:
         """Accept a connection. Raises OSError if the caller must wait."""
         connection, _address = listener.accept()
         connection.setblocking(False)
-        self._lines[connection.fileno()] = connection, wire.Lines(connection)
+        self._lines[connection.fileno()] = connection, wire.SocketLines(connection)
         self._poll.register(connection, select.POLLIN)
 
     def read(self, descriptor: int) -> tuple[socket.socket, list[bytes]]:

@@ -28,7 +28,7 @@ from jobqueued.child import supervisor, watchers
 from jobqueued.child.callers import Callers
 from jobqueued.child.contract import wire
 from jobqueued.child.contract.text import counted
-from jobqueued.child.lost import Lost
+from jobqueued.child.lost import AdoptedAttempts
 from jobqueued.child.processes import cgroup, tree
 from jobqueued.child.questions import Questions, is_question
 from jobqueued.child.report import budget, marks
@@ -60,7 +60,7 @@ class Launcher:
         self._idle: list[Seat] = []
         self._backlog: deque[str] = deque()
         self._questions = Questions()
-        self._lost = Lost(runs, home)
+        self._lost = AdoptedAttempts(runs, home)
         self._hiring, self._complained = Hiring(), float("-inf")
         self._resting_until: float | None = None
         self._most = resource.getrlimit(resource.RLIMIT_NOFILE)[0] - _RESERVE

@@ -17,7 +17,7 @@ _LEFT = -1
 """Instead of a pid: the attempt already has its record."""
 
 
-class Lost:
+class AdoptedAttempts:
     """The lost attempts of a launcher, which inherits their processes. `runs`: place of R; `home`: of cgroups."""
 
     def __init__(self, runs: str, home: int) -> None:

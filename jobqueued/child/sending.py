@@ -122,17 +122,23 @@ def _run(order: dict[str, Any], cgroup: Cgroup) -> bytes:
 
 
 def _spec(order: dict[str, Any]) -> LaunchSpec:
-    limits = {
-        name: [key, *[_at_most(getattr(resource, name), limit)] * 2]
-        for name, (key, limit) in _LIMITS.items()
-    }  # fmt: skip
+    limits = {name: [key, *[_at_most(getattr(resource, name), limit)] * 2] for name, (key, limit) in _LIMITS.items()}
     spec: Any = {
-        "command": [sys.executable, "-I", NOTIFIER], "user": order["user"], "group": None, "groups": None,
-        "owner": order.get("owner"), "asks_pam": "owner" in order,
-        "shell": "/bin/sh", "environment": {}, "environment_file": [], "login_environment": False,
-        "umask": 0o077, "working_directory": "/", "stdin": json.dumps(order["notice"]),
+        "command": [sys.executable, "-I", NOTIFIER],
+        "user": order["user"],
+        "group": None,
+        "groups": None,
+        "owner": order.get("owner"),
+        "asks_pam": "owner" in order,
+        "shell": "/bin/sh",
+        "environment": {},
+        "environment_file": [],
+        "login_environment": False,
+        "umask": 0o077,
+        "working_directory": "/",
+        "stdin": json.dumps(order["notice"]),
         "attributes": {"limits": limits},
-    }  # fmt: skip
+    }
     return spec  # type: ignore[no-any-return]
 
 

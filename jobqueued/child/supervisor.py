@@ -21,7 +21,7 @@ from jobqueued.child.attempt.shutdown import Shutdown
 from jobqueued.child.contract import atomic_file, wire
 from jobqueued.child.processes import cgroup, process, tree
 from jobqueued.child.processes.title import entitle
-from jobqueued.child.report.budget import Common
+from jobqueued.child.report.budget import CommonBudget
 from jobqueued.child.spool import spool_orders
 from jobqueued.child.start import identity, spawn
 
@@ -42,7 +42,7 @@ CRONTAB = "crontab "
 _ASKING_SECONDS = 60
 
 
-def become(launcher: socket.socket, common: Common, home: int, inherited: list[int]) -> NoReturn:
+def become(launcher: socket.socket, common: CommonBudget, home: int, inherited: list[int]) -> NoReturn:
     """Turn a fork of the launcher into a supervisor; `inherited` are the launcher's own descriptors."""
     status = 1
     try:
@@ -67,7 +67,7 @@ def become(launcher: socket.socket, common: Common, home: int, inherited: list[i
         os._exit(status)
 
 
-def serve(launcher: socket.socket, common: Common, home: int) -> None:
+def serve(launcher: socket.socket, common: CommonBudget, home: int) -> None:
     """Carry out attempts, one after another, until the launcher exits. `home`: descriptor of the cgroups' place."""
     try:
         wakeups, wakeup = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)

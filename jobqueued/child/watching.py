@@ -22,13 +22,20 @@ WATCH = "watch"
 """The order to a supervisor to become a watcher; the document is in the descriptor that comes with it."""
 PROGRAM = os.path.join(os.path.dirname(os.path.abspath(__file__)), "watcher", "main.py")
 _LIMITS = {
-    resource.RLIMIT_AS: 128 << 20, resource.RLIMIT_NOFILE: 32, resource.RLIMIT_CORE: 0, resource.RLIMIT_FSIZE: 0,
-    resource.RLIMIT_MEMLOCK: 0, resource.RLIMIT_MSGQUEUE: 0, resource.RLIMIT_SIGPENDING: 64,
+    resource.RLIMIT_AS: 128 << 20,
+    resource.RLIMIT_NOFILE: 32,
+    resource.RLIMIT_CORE: 0,
+    resource.RLIMIT_FSIZE: 0,
+    resource.RLIMIT_MEMLOCK: 0,
+    resource.RLIMIT_MSGQUEUE: 0,
+    resource.RLIMIT_SIGPENDING: 64,
     resource.RLIMIT_NPROC: 0,
-}  # fmt: skip
+}
 _OPTIONS = (
-    (spawn.PR_SET_DUMPABLE, 0), (spawn.PR_SET_NO_NEW_PRIVS, 1), (spawn.PR_SET_PDEATHSIG, signal.SIGKILL),
-)  # fmt: skip
+    (spawn.PR_SET_DUMPABLE, 0),
+    (spawn.PR_SET_NO_NEW_PRIVS, 1),
+    (spawn.PR_SET_PDEATHSIG, signal.SIGKILL),
+)
 """Its memory is ours until the exec; executing gains no privileges; it dies with the launcher."""
 _NICE = 10
 _PATHS = 3

@@ -7,7 +7,7 @@ from functools import partial
 from typing import Any, Protocol, runtime_checkable
 
 from jobqueued.control.protocol import access
-from jobqueued.control.protocol.access import Answer, Whose
+from jobqueued.control.protocol.access import AccessScope, Whose
 from jobqueued.control.protocol.declaration import Declared, Handler, declared_in
 from jobqueued.control.protocol.ownership import Asker, Ownership, refusal
 from jobqueued.control.protocol.peers import Access, Peer
@@ -70,5 +70,5 @@ class Dispatcher:
             return
         owner = asker.peer.owner
         whose = self._ownership.named(parameters, rule.names, owner) if rule.own else Whose.NOBODYS
-        if access.answer(rule, asker.rank, whose) is Answer.NO:
+        if access.answer(rule, asker.rank, whose) is AccessScope.NO:
             raise refusal(rule, parameters, whose)

@@ -24,9 +24,13 @@ _REST = SECOND
 """Pause (ns) of accepting connections when no descriptor is free; otherwise poll(2) would return at once."""
 _BACKLOG = 512
 _MASK = (
-    inotify.IN_DELETE | inotify.IN_MOVED_FROM | inotify.IN_MOVED_TO | inotify.IN_DELETE_SELF | inotify.IN_MOVE_SELF
+    inotify.IN_DELETE
+    | inotify.IN_MOVED_FROM
+    | inotify.IN_MOVED_TO
+    | inotify.IN_DELETE_SELF
+    | inotify.IN_MOVE_SELF
     | inotify.IN_ONLYDIR
-)  # fmt: skip
+)
 
 
 class Listener:

@@ -19,7 +19,7 @@ from jobqueued.control.calls.submission_calls import SubmissionCalls
 from jobqueued.control.calls.submit_calls import SubmitCalls
 from jobqueued.control.calls.user_file_calls import UserFileCalls
 from jobqueued.control.calls.why_calls import WhyCalls
-from jobqueued.control.protocol.access import Rule
+from jobqueued.control.protocol.access import AccessRule
 from jobqueued.control.protocol.declaration import declared_in
 from jobqueued.control.protocol.interface import INTERFACE
 
@@ -29,7 +29,7 @@ CLASSES: tuple[type, ...] = (
 )  # fmt: skip
 
 
-def rules() -> dict[str, Rule]:
+def rules() -> dict[str, AccessRule]:
     """Return method → rule, by rank and owner, and then in the order of the interface.
 
     Crontabs: the supervisors decide who the owner is (`child/spool/spool_orders.py`).

@@ -28,9 +28,13 @@ class MetricsFile(Source):
     """
 
     def __init__(
-        self, path: str | None, told: Callable[[Now], Iterable[Told]], version: Callable[[], int], log: Log,
+        self,
+        path: str | None,
+        told: Callable[[Now], Iterable[Told]],
+        version: Callable[[], int],
+        log: Log,
         tell_bug: TellBug,
-    ) -> None:  # fmt: skip
+    ) -> None:
         self._path, self._told, self._version, self._log, self._tell_bug = path, told, version, log, tell_bug
         self._at: int | None = None
         """Instant (CLOCK_MONOTONIC, ns) of the last start of writing, or None."""

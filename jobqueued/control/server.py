@@ -30,15 +30,19 @@ from jobqueued.model.source import Source
 from jobqueued.model.users import Owner
 
 
-class Places(NamedTuple):
+class ConnectionPlaces(NamedTuple):
     """Maximum connections of a rank in all, and of each of its users."""
 
     in_all: int
     of_a_user: int
 
 
-PLACES = {Rank.STRANGER: Places(32, 4), Rank.READER: Places(64, 16), Rank.OPERATOR: Places(128, 64)}
-WAITING = Places(64, 32)
+PLACES = {
+    Rank.STRANGER: ConnectionPlaces(32, 4),
+    Rank.READER: ConnectionPlaces(64, 16),
+    Rank.OPERATOR: ConnectionPlaces(128, 64),
+}
+WAITING = ConnectionPlaces(64, 32)
 """Further connections that only wait for the end of a run."""
 CLIENTS = 320
 """Maximum connections in all; those beyond the other limits are for root and our own user."""
@@ -82,9 +86,15 @@ class _Client:
     )  # fmt: skip
 
     def __init__(
-        self, connection: socket.socket, peer: Peer, rank: Rank, since: int, drop: Callable[[_Client], None], *,
+        self,
+        connection: socket.socket,
+        peer: Peer,
+        rank: Rank,
+        since: int,
+        drop: Callable[[_Client], None],
+        *,
         has_name: bool,
-    ) -> None:  # fmt: skip
+    ) -> None:
         self.connection, self.peer, self.rank, self.since, self._drop = connection, peer, rank, since, drop
         self.budget = peer.uid if has_name or rank is not Rank.STRANGER else _NAMELESS
         """The user whose budget this connection counts in."""
@@ -166,9 +176,13 @@ class ControlServer(Source):
     """The clients of the listening sockets. An unexpected exception in a call is a bug, and fails only that call."""
 
     def __init__(
-        self, listener: Listener, methods: Methods, replies: Replies, rank: Callable[[Peer], Rank],
+        self,
+        listener: Listener,
+        methods: Methods,
+        replies: Replies,
+        rank: Callable[[Peer], Rank],
         identities: Identities,
-    ) -> None:  # fmt: skip
+    ) -> None:
         self._listener, self._methods, self._replies, self._rank = listener, methods, replies, rank
         self._identities = identities
         self._clients: dict[int, _Client] = {}

@@ -58,7 +58,7 @@ class TurnOver(NamedTuple):
 
 
 @dataclass(slots=True)
-class Entry:
+class TraceEntry:
     """One input of the scheduler.  `bug`: why the scheduler could not decide about it."""
 
     number: int
@@ -91,12 +91,12 @@ class Recorder:
 
     def __init__(self, scheduler: Scheduler, note: Callable[[Line], None] | None = None) -> None:
         self._scheduler, self._note = scheduler, note
-        self.ring: deque[Entry] = deque(maxlen=RING)
+        self.ring: deque[TraceEntry] = deque(maxlen=RING)
         self._like = b""
         """The first small record, against which all others are compressed."""
         self._number = 0
         self._is_quiet = False
-        self._quiet: Entry | None = None
+        self._quiet: TraceEntry | None = None
 
     def restore(self, jobs: Iterable[SavedJob], runs: Iterable[Run], now: Now, hold: Hold | None) -> None:
         """Let the scheduler restore what an earlier one saved."""
@@ -122,7 +122,7 @@ class Recorder:
 
         Of consecutive turns without inputs and decisions, only the last is recorded.
         """
-        entry = Entry(self._number, now, TurnOver(admit))
+        entry = TraceEntry(self._number, now, TurnOver(admit))
         try:
             decided = (self._scheduler.admit if admit else self._scheduler.settle)(now)
         except Exception as error:
@@ -137,13 +137,13 @@ class Recorder:
             self._end(entry, decided)
         return decided
 
-    def _begin(self, told: Event | Started, now: Now) -> Entry:
+    def _begin(self, told: Event | Started, now: Now) -> TraceEntry:
         self._number += 1
-        entry = Entry(self._number, now, told)
+        entry = TraceEntry(self._number, now, told)
         self._enter(entry)
         return entry
 
-    def _enter(self, entry: Entry) -> None:
+    def _enter(self, entry: TraceEntry) -> None:
         if self._quiet is not None:
             quiet, self._quiet = self._quiet, None
             self._enter(quiet)
@@ -152,7 +152,7 @@ class Recorder:
             self._note(told_line(entry))
         self.ring.append(self._packed(entry))
 
-    def _packed(self, entry: Entry) -> Entry:
+    def _packed(self, entry: TraceEntry) -> TraceEntry:
         """Return the entry, with its record compressed if it has one."""
         if isinstance(entry.told, events.RunEnded):
             told: Any = entry.told.record
@@ -162,26 +162,26 @@ class Recorder:
             entry.told = entry.told._replace(record=cast("Record", Packed(record, self._like)))
         return entry
 
-    def _fail(self, entry: Entry, error: Exception) -> None:
+    def _fail(self, entry: TraceEntry, error: Exception) -> None:
         entry.bug = named(error)
         self._end(entry, ())
 
-    def _end(self, entry: Entry, decided: Iterable[Command]) -> None:
+    def _end(self, entry: TraceEntry, decided: Iterable[Command]) -> None:
         if self._note is not None:
             self._note(decided_line(entry, decided))
 
 
-def lines_of(entry: Entry) -> list[Line]:
+def lines_of(entry: TraceEntry) -> list[Line]:
     """Return the lines of an entry of the ring: the input and, if there is one, the bug."""
     return [told_line(entry), decided_line(entry, ())] if entry.bug else [told_line(entry)]
 
 
-def told_line(entry: Entry) -> Line:
+def told_line(entry: TraceEntry) -> Line:
     """Return the line of an input, with its time."""
     return {"number": entry.number, "wall": entry.now.wall, "mono": entry.now.mono, "told": plain(entry.told)}
 
 
-def decided_line(entry: Entry, decided: Iterable[Command]) -> Line:
+def decided_line(entry: TraceEntry, decided: Iterable[Command]) -> Line:
     """Return the line of a decision."""
     line: Line = {"number": entry.number, "decided": [plain(command) for command in decided]}
     return {**line, "bug": entry.bug} if entry.bug else line
@@ -294,7 +294,7 @@ def replay(lines: Iterable[Line]) -> Iterator[str]:
 
 
 def _again(scheduler: Scheduler, told: Any, now: Now) -> Line:
-    entry, commands = Entry(0, now, told), list[Command]()
+    entry, commands = TraceEntry(0, now, told), list[Command]()
     try:
         match told:
             case Started(_, jobs, runs, hold):

@@ -19,8 +19,8 @@ from jobqueued.crontabs import names
 from jobqueued.crontabs.options import MOVED, is_option, options
 from jobqueued.crontabs.periods import OF_ANACRON, is_run_by_crontab, when
 from jobqueued.crontabs.run_parts import Parts, parts_of
-from jobqueued.crontabs.table import Assignment, Comment, Entry, Flaw, Form, Item, read_in_steps
-from jobqueued.crontabs.variables import Unusable, foreign_sender, keys_of
+from jobqueued.crontabs.table import Assignment, Comment, Form, Item, LineFlaw, TableEntry, read_in_steps
+from jobqueued.crontabs.variables import VariableRefused, foreign_sender, keys_of
 from jobqueued.jobfile.tree.yamltext import MAX_BYTES, Steps
 from jobqueued.jobfile.types.spelling import odd_space_in
 from jobqueued.jobfile.types.types import MAX_PROBLEMS
@@ -35,15 +35,17 @@ UNLIMITED = 1000
 _LINES_A_STEP = 20
 _ROOT = "root"
 _AS_OF_ANACRON: dict[str, Any] = {
-    "concurrency": 1, "catch_up": CatchUp.LATEST, "catch_up_window": 31 * DAY,
-}  # fmt: skip
+    "concurrency": 1,
+    "catch_up": CatchUp.LATEST,
+    "catch_up_window": 31 * DAY,
+}
 """Each script runs once after a time in which the host was down, as anacron has it."""
 _LONGEST, _SHOWN = 1000, 300
 """Characters of a message, which may have a value of 100,000 in it, and those at its begin and end that are told."""
 _NOT_RUN = "; this line is not run"
 
 
-class Place(NamedTuple):
+class TablePlace(NamedTuple):
     """A table as its jobs are named after it: `id` (``cron.d/munin``), and whose it is (None: the system's).
 
     `expand`: lines of run-parts are taken apart, unless a line says otherwise.  `periodic`: it is an anacrontab.
@@ -62,7 +64,7 @@ class Place(NamedTuple):
         return Form.SYSTEM if self.owner is None else Form.USER
 
 
-class Host(NamedTuple):
+class CronHost(NamedTuple):
     """The host as jobs depend on it: its zone and seed, whether it takes mails, and scripts by their directory.
 
     `boots`: what is due at this boot was not run by another cron.  `name` is that of the host.  `any_sender`: MAILFROM
@@ -79,7 +81,7 @@ class Host(NamedTuple):
 
 
 def read_jobs_in_steps(
-    data: bytes, file: str, place: Place, host: Host
+    data: bytes, file: str, place: TablePlace, host: CronHost
 ) -> Steps[tuple[tuple[Job, ...], list[Problem]]]:
     """The jobs of a table, and what is wrong with its other lines, in steps of a millisecond or so.  Never raises."""
     if len(data) > MAX_BYTES:
@@ -101,8 +103,8 @@ class _TableConversion:
     """One table being read; `loose` are the comments with options, by line, that no job has taken."""
 
     file: str
-    place: Place
-    host: Host
+    place: TablePlace
+    host: CronHost
     jobs: list[Job] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
     alike: Counter[str] = field(default_factory=Counter)
@@ -117,7 +119,7 @@ class _TableConversion:
                     self.loose[item.line] = item
                 elif item.text.startswith(MOVED):
                     self._leave_above(item.line)
-            case Flaw():
+            case LineFlaw():
                 self._tell(item.line, item.message + _NOT_RUN, "JQ601")
             case Assignment():
                 if item.name == "LOGNAME":
@@ -125,7 +127,7 @@ class _TableConversion:
                     self._tell(item.line, message, "JQ603", "warning")
                 elif item.name == "MAILFROM" and (wrong := self._foreign_sender(item.value)):
                     self._tell(item.line, f"MAILFROM has no effect: {wrong}", "JQ603", "warning")
-            case Entry():
+            case TableEntry():
                 self._take_entry(item)
 
     def _foreign_sender(self, text: str) -> str:
@@ -155,7 +157,7 @@ class _TableConversion:
         while self.loose.pop(line := line - 1, None):
             pass
 
-    def _take_entry(self, entry: Entry) -> None:
+    def _take_entry(self, entry: TableEntry) -> None:
         for comment in entry.above:
             self.loose.pop(comment.line, None)
         if entry.dos and not self.dos:
@@ -169,20 +171,25 @@ class _TableConversion:
             return
         try:
             self.jobs += self._jobs_of(entry, own)
-        except Unusable as error:
+        except VariableRefused as error:
             self._tell(entry.line, f"{error}{_NOT_RUN}", "JQ602")
         except ScheduleError as error:
             self._tell(entry.line, f"{error}{_NOT_RUN}", error.code)
 
-    def _jobs_of(self, entry: Entry, own: dict[str, Any]) -> Iterator[Job]:
+    def _jobs_of(self, entry: TableEntry, own: dict[str, Any]) -> Iterator[Job]:
         """The job of a line, or those of its scripts."""
         name, expand = own.pop("id", None), own.pop("expand", self.place.expand)
         owner = self.place.owner or entry.user or _ROOT
         values: dict[str, Any] = {
-            "user": entry.user or owner, "command": entry.command, "stdin": entry.stdin or "",
-            "concurrency": UNLIMITED, "catch_up": CatchUp.NONE, "leave_children": True, "asks_pam": True,
+            "user": entry.user or owner,
+            "command": entry.command,
+            "stdin": entry.stdin or "",
+            "concurrency": UNLIMITED,
+            "catch_up": CatchUp.NONE,
+            "leave_children": True,
+            "asks_pam": True,
             **keys_of(entry, owner, mails=self.host.mails),
-        }  # fmt: skip
+        }
         if self._foreign_sender(values["notify"].sender):
             values["notify"] = replace(values["notify"], sender="")
         if self.place.periodic:
@@ -204,7 +211,7 @@ class _TableConversion:
         self.taken.add(found)
         return found
 
-    def _periodic(self, entry: Entry, name: str | None, values: dict[str, Any]) -> Iterator[Job]:
+    def _periodic(self, entry: TableEntry, name: str | None, values: dict[str, Any]) -> Iterator[Job]:
         """The job of a line of an anacrontab."""
         if is_run_by_crontab(entry):
             self._tell(entry.line, "is not run, because /etc/crontab already runs this directory", "JQ605", "warning")
@@ -218,11 +225,18 @@ class _TableConversion:
         anchor = At.read(datetime(1970, 1, 1, minutes // 60, minutes % 60), zone).instant
         shift = offset(values["spread"], job_id, self.host.seed) if "spread" in values else 0
         yield Job(
-            id=job_id, every=entry.days * DAY, anchor=to_instant(anchor), timezone=zone, offset=shift,
-            triggers=(Every(entry.days * DAY, anchor),), file=self.file, line=entry.line, **values,
-        )  # fmt: skip
+            id=job_id,
+            every=entry.days * DAY,
+            anchor=to_instant(anchor),
+            timezone=zone,
+            offset=shift,
+            triggers=(Every(entry.days * DAY, anchor),),
+            file=self.file,
+            line=entry.line,
+            **values,
+        )
 
-    def _scripts(self, entry: Entry, parts: Parts, values: dict[str, Any], own: dict[str, Any]) -> Iterator[Job]:
+    def _scripts(self, entry: TableEntry, parts: Parts, values: dict[str, Any], own: dict[str, Any]) -> Iterator[Job]:
         directory = parts.directory.rpartition("/")[2]
         lock = (Claim(directory, exclusive=True),)
         for script in self.host.scripts.get(parts.directory, ()):
@@ -234,7 +248,7 @@ class _TableConversion:
                 {**told, "locks": tuple(locks.values())},
             )
 
-    def _job(self, job_id: str, entry: Entry, values: dict[str, Any]) -> Job:
+    def _job(self, job_id: str, entry: TableEntry, values: dict[str, Any]) -> Job:
         zone, seed = values.pop("timezone", self.host.timezone), self.host.seed
         expression = drawn_once(entry.schedule)
         schedule = Schedule(expression, zone, job_id, values.get("dst", "cron"), seed=seed)
@@ -242,10 +256,17 @@ class _TableConversion:
             self._tell(entry.line, str(found), "JQ304", "warning")
         shift = offset(values["spread"], job_id, seed) if "spread" in values else 0
         return Job(
-            id=job_id, schedule=(expression,), timezone=zone, triggers=(schedule,), offset=shift,
-            at_boot=schedule.at_boot and self.host.boots, outlasts_steps=schedule.is_fixed, file=self.file,
-            line=entry.line, **values,
-        )  # fmt: skip
+            id=job_id,
+            schedule=(expression,),
+            timezone=zone,
+            triggers=(schedule,),
+            offset=shift,
+            at_boot=schedule.at_boot and self.host.boots,
+            outlasts_steps=schedule.is_fixed,
+            file=self.file,
+            line=entry.line,
+            **values,
+        )
 
     def _tell(self, line: int, message: str, code: str, severity: str = "error") -> None:
         if len(message) > _LONGEST:

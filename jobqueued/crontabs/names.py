@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 
 from jobqueued.base.sha256 import sha256
-from jobqueued.crontabs.table import Entry
+from jobqueued.crontabs.table import TableEntry
 
 LONGEST_TABLE, _LONGEST_WORD, _LONGEST_SCRIPT, _DIGITS = 40, 24, 120, 6
 _QUOTED = re.compile(r"'[^']*'|\"[^\"]*\"")
@@ -29,7 +29,7 @@ _INTERPRETERS = re.compile(r"(?:ba|da|k|z)?sh|perl|php[\d.]*|python[\d.]*|ruby|n
 _FIXED = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*", re.ASCII)
 
 
-def of_line(entry: Entry, owner: str) -> str:
+def of_line(entry: TableEntry, owner: str) -> str:
     """Return the name of a line in its table: ``munin-cron-5c1e90``; `owner` is the user of lines that name none."""
     told = "\0".join((entry.schedule, entry.user or owner, entry.command, entry.stdin or ""))
     return f"{word_of(entry.command)}-{sha256(told.encode()).hexdigest()[:_DIGITS]}"

@@ -7,8 +7,8 @@ from typing import Any
 
 from jobqueued.base.instants import DAY
 from jobqueued.crontabs.run_parts import parts_of
-from jobqueued.crontabs.table import Entry
-from jobqueued.crontabs.variables import Unusable
+from jobqueued.crontabs.table import TableEntry
+from jobqueued.crontabs.variables import VariableRefused
 from jobqueued.jobfile.tree.yamltext import quoted
 from jobqueued.model.job import CatchUp, Claim
 
@@ -19,24 +19,26 @@ _DAYS = {1: "* * *", 7: "* * 0", 30: "1 * *", 31: "1 * *", 365: "1 1 *"}
 """Days of a period → its day fields, for periods of the calendar."""
 _BY_CRONTAB = frozenset(("/etc/cron.hourly", "/etc/cron.daily", "/etc/cron.weekly", "/etc/cron.monthly"))
 OF_ANACRON: dict[str, Any] = {
-    "concurrency": 1, "catch_up": CatchUp.LATEST, "catch_up_window": 365 * DAY,
+    "concurrency": 1,
+    "catch_up": CatchUp.LATEST,
+    "catch_up_window": 365 * DAY,
     "locks": (Claim("anacrontab", exclusive=True),),
-}  # fmt: skip
+}
 """Each job runs once after a downtime of the host, and no two at the same time."""
 
 
-def is_run_by_crontab(entry: Entry) -> bool:
+def is_run_by_crontab(entry: TableEntry) -> bool:
     """Return whether it is one of the packaged lines that /etc/crontab has too."""
     parts = parts_of(entry.command)
     return parts is not None and parts.directory in _BY_CRONTAB
 
 
-def when(entry: Entry) -> tuple[str, int | None]:
+def when(entry: TableEntry) -> tuple[str, int | None]:
     """Return a period's cron expression and None, or "" and the minute of the day at which it is due every N days."""
     hours = dict(entry.environment).get("START_HOURS_RANGE", "")
     begin = _HOURS.fullmatch(hours)
     if hours and not begin:
-        raise Unusable(f"found START_HOURS_RANGE={quoted(hours)} above this line; accepted: hours, as in 6-22")
+        raise VariableRefused(f"found START_HOURS_RANGE={quoted(hours)} above this line; accepted: hours, as in 6-22")
     minutes = ((int(begin[1]) * 60 if begin else _HALF_PAST_SEVEN) + entry.delay) % (24 * 60)
     if entry.days in _DAYS:
         return f"{minutes % 60} {minutes // 60} {_DAYS[entry.days]}", None

@@ -61,7 +61,7 @@ class Assignment(NamedTuple):
     value: str
 
 
-class Entry(NamedTuple):
+class TableEntry(NamedTuple):
     """A job: `schedule` is five fields separated by spaces, or a nickname; `user` None: the table's owner.
 
     `environment`: the variables set above it. `above`: the comments directly above it. `stdin` None: it has none.
@@ -88,7 +88,7 @@ class Entry(NamedTuple):
     delay: int = 0
 
 
-class Flaw(NamedTuple):
+class LineFlaw(NamedTuple):
     """A line without effect: `reason` in cron's words, `message` in ours, with the correct form.
 
     `is_half`: the table ends before the line does.
@@ -101,7 +101,7 @@ class Flaw(NamedTuple):
     is_half: bool = False
 
 
-Item = Comment | Assignment | Entry | Flaw
+Item = Comment | Assignment | TableEntry | LineFlaw
 
 
 def read(data: bytes, form: Form) -> list[Item]:
@@ -158,7 +158,7 @@ class _TableParser:
         """Report a last line without a newline: half a line may be a command too."""
         if (body := raw.strip(b" \t\r")) and not body.startswith(b"#"):
             message = "found no newline at its end; accepted: a newline, because a line without one may be incomplete"
-            self.items.append(Flaw(number, "missing newline before EOF", message, _shown(raw), is_half=True))
+            self.items.append(LineFlaw(number, "missing newline before EOF", message, _shown(raw), is_half=True))
 
     def _add(self, number: int, raw: bytes, above: tuple[Comment, ...]) -> None:
         try:
@@ -166,7 +166,7 @@ class _TableParser:
             found = assignment(text)
             self.items.append(self._entry(number, text, above) if found is None else self._set(number, *found))
         except _Wrong as wrong:
-            self.items.append(Flaw(number, wrong.reason, wrong.message, _shown(raw)))
+            self.items.append(LineFlaw(number, wrong.reason, wrong.message, _shown(raw)))
 
     def _set(self, number: int, name: str, value: str) -> Assignment:
         if name not in self._variables and len(self._variables) >= MOST_VARIABLES:
@@ -177,7 +177,7 @@ class _TableParser:
         self._environment = None
         return Assignment(number, name, value)
 
-    def _entry(self, number: int, text: str, above: tuple[Comment, ...]) -> Entry:
+    def _entry(self, number: int, text: str, above: tuple[Comment, ...]) -> TableEntry:
         line, dos = text.rstrip("\r"), text.endswith("\r")
         line = line.lstrip(" \t")
         if line.startswith("="):
@@ -191,9 +191,11 @@ class _TableParser:
         command, stdin = split_command(rest[flag.end() :] if flag else rest)
         if not command or command.startswith("*"):
             raise _Wrong("bad command", _no_command(command, self._form))
-        return Entry(number, schedule, user, command, stdin, self._set_by_now(), above, quiet, flag is not None, dos)
+        return TableEntry(
+            number, schedule, user, command, stdin, self._set_by_now(), above, quiet, flag is not None, dos
+        )
 
-    def _periodic(self, number: int, line: str, above: tuple[Comment, ...], dos: bool) -> Entry:
+    def _periodic(self, number: int, line: str, above: tuple[Comment, ...], dos: bool) -> TableEntry:
         """Return the entry for a line of an anacrontab. Raises _Wrong."""
         period, delay, name, command = (*_BLANKS.split(line, 3), "", "", "")[:4]
         if period not in _PERIODS and not _PERIOD.fullmatch(period):
@@ -207,7 +209,9 @@ class _TableParser:
             raise _Wrong("bad command", "found no command; accepted: a command after period, delay and name")
         days = _PERIODS.get(period) or int(period)
         own = self._set_by_now()
-        return Entry(number, period, None, command, None, own, above, dos=dos, name=name, days=days, delay=int(delay))
+        return TableEntry(
+            number, period, None, command, None, own, above, dos=dos, name=name, days=days, delay=int(delay)
+        )
 
     def _set_by_now(self) -> tuple[tuple[str, str], ...]:
         """Return the variables set so far; lines between two assignments share the tuple."""

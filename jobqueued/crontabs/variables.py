@@ -7,7 +7,7 @@ from functools import lru_cache
 from typing import Any
 
 from jobqueued.base.instants import DAY, MINUTE
-from jobqueued.crontabs.table import Entry
+from jobqueued.crontabs.table import TableEntry
 from jobqueued.jobfile.keys.notify_keys import ADDRESS
 from jobqueued.jobfile.tree.yamltext import Scalar, quoted
 from jobqueued.jobfile.types.refusal import NotAccepted
@@ -19,12 +19,12 @@ _SHELL = "/bin/sh"
 _MOST_MINUTES = DAY // MINUTE
 
 
-class Unusable(Exception):
+class VariableRefused(Exception):
     """A variable that cron itself uses has a value that is not accepted; str() describes the problem."""
 
 
-def keys_of(entry: Entry, owner: str, *, mails: bool) -> dict[str, Any]:
-    """Return the fields of a Job that the variables above a line decide. Raises Unusable.
+def keys_of(entry: TableEntry, owner: str, *, mails: bool) -> dict[str, Any]:
+    """Return the fields of a Job that the variables above a line decide. Raises VariableRefused.
 
     `owner` gets the mail if there is no MAILTO; `mails`: the host can send mail.
     """
@@ -53,13 +53,15 @@ def _keys(environment: tuple[tuple[str, str], ...], owner: str | None, only_on_e
 def _absolute(given: Mapping[str, str], name: str, default: str) -> str:
     value = given.get(name) or default
     if not value.startswith("/"):
-        raise Unusable(f"found {name}={quoted(value)} above this line; accepted: an absolute path")
+        raise VariableRefused(f"found {name}={quoted(value)} above this line; accepted: an absolute path")
     return value
 
 
 def _minutes(text: str) -> int:
     if not (text.isascii() and text.isdigit() and len(text) < 6 and int(text) <= _MOST_MINUTES):
-        raise Unusable(f"found RANDOM_DELAY={quoted(text)} above this line; accepted: 0 to {_MOST_MINUTES} minutes")
+        raise VariableRefused(
+            f"found RANDOM_DELAY={quoted(text)} above this line; accepted: 0 to {_MOST_MINUTES} minutes"
+        )
     return int(text)
 
 
@@ -89,16 +91,16 @@ def foreign_sender(sender: str, owner: str, host: str) -> str:
 def _is_address(text: str) -> bool:
     try:
         _address("MAILFROM", text)
-    except Unusable:
+    except VariableRefused:
         return False
     return True
 
 
 def _address(variable: str, text: str) -> str:
-    """Return a mail address if job files accept it. Raises Unusable."""
+    """Return a mail address if job files accept it. Raises VariableRefused."""
     try:
         found: str = ADDRESS.read(Scalar(0, 0, text, plain=False))
     except NotAccepted as wrong:
         accepted = wrong.refusals[0].accepted
-        raise Unusable(f"found {quoted(text)} in {variable} above this line; accepted: {accepted}") from None
+        raise VariableRefused(f"found {quoted(text)} in {variable} above this line; accepted: {accepted}") from None
     return found

@@ -246,21 +246,41 @@ Exit status:
   2  wrong usage, or the daemon or a file can't be reached""",
 )
 @click.version_option(__version__, prog_name="jobqueuectl", message="%(prog)s %(version)s")
-@click.option("--root", type=_DIRECTORY, metavar="D", envvar="JOBQUEUE_ROOT", help="Use the daemon that was started "
-              "with --root D instead of the system's (also: $JOBQUEUE_ROOT).")  # fmt: skip
-@click.option("--user", is_flag=True, envvar="JOBQUEUE_USER", help="Use your own instance, jobqueued --user (also: "
-              "JOBQUEUE_USER=1).")  # fmt: skip
+@click.option(
+    "--root",
+    type=_DIRECTORY,
+    metavar="D",
+    envvar="JOBQUEUE_ROOT",
+    help="Use the daemon that was started with --root D instead of the system's (also: $JOBQUEUE_ROOT).",
+)
+@click.option(
+    "--user",
+    is_flag=True,
+    envvar="JOBQUEUE_USER",
+    help="Use your own instance, jobqueued --user (also: JOBQUEUE_USER=1).",
+)
 @click.option("--config", type=_DIRECTORY, metavar="F", help="Settings file.  [/etc/jobqueued.yaml]")
 @click.option("--jobs", type=_DIRECTORY, metavar="D", help="Directory of the job files.  [/etc/jobqueue.d]")
 @click.option("--run", type=_DIRECTORY, metavar="D", help="Directory of the control socket.  [/run/jobqueue]")
 @click.option("--logs", type=_DIRECTORY, metavar="D", help="Directory of the records.  [/var/log/jobqueue]")
 @click.option("--fleet", is_flag=True, help="Ask all hosts of the fleet by ssh, and show their answers as one.")
-@click.option("--host", multiple=True, metavar="H,…", shell_complete=_hosts, help="Ask these hosts by ssh, whether in "
-              "a fleet or not.  May be repeated.")  # fmt: skip
-@click.option("--ssh", metavar="COMMAND", envvar="JOBQUEUE_SSH", help="Command that reaches a host; HOST -- "
-              "jobqueuectl … is appended (also: $JOBQUEUE_SSH).  [ssh -o BatchMode=yes …]")  # fmt: skip
-@click.option("--timeout", metavar="D", callback=duration, help="Longest time to wait for the answers of all hosts.  "
-              "[30s]")  # fmt: skip
+@click.option(
+    "--host",
+    multiple=True,
+    metavar="H,…",
+    shell_complete=_hosts,
+    help="Ask these hosts by ssh, whether in a fleet or not.  May be repeated.",
+)
+@click.option(
+    "--ssh",
+    metavar="COMMAND",
+    envvar="JOBQUEUE_SSH",
+    help="Command that reaches a host; HOST -- "
+    "jobqueuectl … is appended (also: $JOBQUEUE_SSH).  [ssh -o BatchMode=yes …]",
+)
+@click.option(
+    "--timeout", metavar="D", callback=duration, help="Longest time to wait for the answers of all hosts.  [30s]"
+)
 @click.pass_context
 def main(context: click.Context, /, **options: object) -> None:
     """Query and control jobqueued, the job queue daemon.

@@ -22,9 +22,15 @@ class Acts:
     """Carries out commands. `reply` answers the callers who asked for them."""
 
     def __init__(
-        self, commits: Commits, link: LauncherLink, log: Log, files: RunFiles, lock_processes: LockProcesses,
-        fleet: FleetLink, reply: Reply,
-    ) -> None:  # fmt: skip
+        self,
+        commits: Commits,
+        link: LauncherLink,
+        log: Log,
+        files: RunFiles,
+        lock_processes: LockProcesses,
+        fleet: FleetLink,
+        reply: Reply,
+    ) -> None:
         self._commits, self._batch, self._link, self._log, self._files = commits, commits.batch, link, log, files
         self._lock_processes, self._fleet, self._reply = lock_processes, fleet, reply
         self._taken: list[Command] = []

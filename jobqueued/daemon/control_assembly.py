@@ -63,9 +63,15 @@ class ControlAssembly:
     """Everything that answers callers."""
 
     def __init__(
-        self, installation: Installation, scheduler: Scheduler, state: StateAssembly, jobs: JobAssembly,
-        runs: RunAssembly, replies: Replies, daemon: Outside,
-    ) -> None:  # fmt: skip
+        self,
+        installation: Installation,
+        scheduler: Scheduler,
+        state: StateAssembly,
+        jobs: JobAssembly,
+        runs: RunAssembly,
+        replies: Replies,
+        daemon: Outside,
+    ) -> None:
         paths, config, _host, log = installation
         access, self.unknown_groups = Access.of(config)
         store, batch, link, happen = state.store, state.batch, runs.link, daemon.happen
@@ -73,7 +79,7 @@ class ControlAssembly:
         self.monitor = Monitor(partial(processes, scheduler), link.marks, replies.stream)
         self.user_files = UserFileCalls(
             link, jobs.files, jobs.watches, scheduler, config.users, paths.host, replies.reply
-        )  # fmt: skip
+        )
         self.counts = Counts()
         readings = Readings(scheduler, state.notices, self.counts, daemon.health)
         self.submissions = SubmissionCalls(scheduler, batch, happen, replies.reply)
@@ -82,17 +88,25 @@ class ControlAssembly:
         self.texts, self.events = self._status.texts, EventStream(scheduler.owner_of, replies)
         submitters = Submitters(access, config.users, self.user_files.budget)
         calls = (
-            self._status, self._records, self.events, jobs.reload, self.user_files, self.submissions,
+            self._status,
+            self._records,
+            self.events,
+            jobs.reload,
+            self.user_files,
+            self.submissions,
             WhyCalls(scheduler, batch, self._records, PastCalls(scheduler, store, batch, self._records.begun)),
-            JobCalls(scheduler, happen), RunCalls(scheduler, happen, self._records, link.lost_attempts),
-            HostCalls(scheduler, happen, paths.runs.name), LockCalls(scheduler, runs.lock_processes, happen),
-            NoticeCalls(state.notices, runs.notices.test), DueCalls(store, batch),
+            JobCalls(scheduler, happen),
+            RunCalls(scheduler, happen, self._records, link.lost_attempts),
+            HostCalls(scheduler, happen, paths.runs.name),
+            LockCalls(scheduler, runs.lock_processes, happen),
+            NoticeCalls(state.notices, runs.notices.test),
+            DueCalls(store, batch),
             CrontabCalls(link, paths.host, replies.reply, live=lambda: jobs.runs_tables, users=config.users),
             SubmitCalls(scheduler, batch, happen, config, paths, submitters, state.commits.keep),
-        )  # fmt: skip
+        )
         self.metrics_file = MetricsFile(
             config.metrics.get("textfile"), readings.all, lambda: self.texts.version, log, daemon.tell_bug
-        )  # fmt: skip
+        )
         listener = Listener(doors(paths, access), daemon.remake_run, log)
         dispatcher = Dispatcher(calls, access, ownership, read_clocks)
         self.server = ControlServer(listener, dispatcher, replies, access.rank, Identities(link.name_of))

@@ -39,9 +39,13 @@ class Daemon:
     """One scheduler with everything that serves it."""
 
     def __init__(
-        self, installation: Installation, store: Store, link: LauncherLink, trace: TraceFile | None = None,
+        self,
+        installation: Installation,
+        store: Store,
+        link: LauncherLink,
+        trace: TraceFile | None = None,
         make_run: Callable[[], None] | None = None,
-    ) -> None:  # fmt: skip
+    ) -> None:
         paths, config, _host, self._log = installation
         self._config, self._make_run = config, make_run or paths.make_run
         self._happened: list[events.Event] = []
@@ -53,11 +57,11 @@ class Daemon:
         self._jobs = jobs = JobAssembly(installation, watches, scheduler, link, state.take_files, self._reloaded)
         self._runs = runs = RunAssembly(
             installation, link, scheduler, state, lambda: self._decisions.stands_still, self._replies.reply
-        )  # fmt: skip
+        )
         self._report = SelfReport(installation, scheduler, state, jobs, runs, self._problems)
         outside = Outside(
             self._happened.append, self._report.status, self._report.health, self._tell_bug, self._remake_run
-        )  # fmt: skip
+        )
         self._control = ControlAssembly(installation, scheduler, state, jobs, runs, self._replies, outside)
         self._service_manager, self._signals = ServiceManager(), Signals(self._asked_to_reload)
         self._loop = Loop(self._sources(), self._decisions.next_wakeup)

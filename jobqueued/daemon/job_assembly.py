@@ -28,18 +28,27 @@ def watched(installation: Installation, store: Store) -> Watches:
     """Return the watches of all job files, which begin with the texts that `store` has."""
     paths, config, *_ = installation
     return watches_of(
-        paths, config, store.files(), UserFiles(paths.state / DIRECTORY), of_cron=bool(config.cron.get("live")),
+        paths,
+        config,
+        store.files(),
+        UserFiles(paths.state / DIRECTORY),
+        of_cron=bool(config.cron.get("live")),
         boots=not store.is_new or has_just_booted(),
-    )  # fmt: skip
+    )
 
 
 class JobAssembly:
     """The sources of changes of jobs. `keep` saves accepted texts; `reloaded` is called at the end of a reload."""
 
     def __init__(
-        self, installation: Installation, watches: Watches, scheduler: Scheduler, link: LauncherLink,
-        keep: Callable[[Mapping[str, bytes | None]], None], reloaded: Callable[[], None],
-    ) -> None:  # fmt: skip
+        self,
+        installation: Installation,
+        watches: Watches,
+        scheduler: Scheduler,
+        link: LauncherLink,
+        keep: Callable[[Mapping[str, bytes | None]], None],
+        reloaded: Callable[[], None],
+    ) -> None:
         paths, config, _host, self._log = installation
         self.watches, self.files = watches, UserFiles(paths.state / DIRECTORY)
         self._other_cron = OtherCron(paths.host, self._cron_changed) if config.cron.get("live") else None

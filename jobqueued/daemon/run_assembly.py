@@ -19,7 +19,7 @@ from jobqueued.host.psi import PressureTriggers
 from jobqueued.model.events import Event
 from jobqueued.model.run import RunId
 from jobqueued.runs.fleet_link import AGENT, FleetLink
-from jobqueued.runs.heartbeat import Heartbeat
+from jobqueued.runs.heartbeat import HeartbeatSender
 from jobqueued.runs.launch_spec import shortfall
 from jobqueued.runs.launcher_link import LauncherLink
 from jobqueued.runs.launcher_news import LauncherNews
@@ -32,9 +32,14 @@ class RunAssembly:
     """`link` with everything that follows and ends runs. `stands_still` returns why no run starts."""
 
     def __init__(
-        self, installation: Installation, link: LauncherLink, scheduler: Scheduler, state: StateAssembly,
-        stands_still: Callable[[], str], reply: Reply,
-    ) -> None:  # fmt: skip
+        self,
+        installation: Installation,
+        link: LauncherLink,
+        scheduler: Scheduler,
+        state: StateAssembly,
+        stands_still: Callable[[], str],
+        reply: Reply,
+    ) -> None:
         paths, config, host, self._log = installation
         self._scheduler, self._batch, self.link = scheduler, state.batch, link
         self.pressure = PressureTriggers({name: part for name, part in config.pressure.items() if name != "below"})
@@ -42,14 +47,14 @@ class RunAssembly:
         self.news = LauncherNews(link, partial(self.recover, same_boot=True), self._log)
         notifier, users = config.notifier if os.geteuid() == 0 else None, link.accounts.users
         self.notices = NoticeSender(state.notices, link, notifier, config.mail, read_clocks, users)
-        self.heartbeat = Heartbeat(config.heartbeat, link, notifier, stands_still, self._log, read_clocks)
+        self.heartbeat = HeartbeatSender(config.heartbeat, link, notifier, stands_still, self._log, read_clocks)
         own, commits = AGENT if link.is_own else None, state.commits
         self.fleet = FleetLink(paths.run / "fleet", config.fleet, host, commits.of_fleet, scheduler.askable, own)
         self._directories = RunDirectories(state.batch, link.marks, paths.logs, self._log)
         limits = Limits(config.retention, config.max_use, config.keep_free, config.users.logs)
         self.housekeeping = Housekeeping(
             commits, paths.logs, limits, self._spared, self._log, self._directories.filed, scheduler.is_nowhere
-        )  # fmt: skip
+        )
         self.files = RunFiles(paths.logs, self._directories, self.housekeeping)
         self.acts = Acts(commits, link, self._log, self.files, self.lock_processes, self.fleet, reply)
 

@@ -24,9 +24,14 @@ class SelfReport:
     """Reads the parts of the daemon. `problems` returns the lasting problems of everything that the loop turns."""
 
     def __init__(
-        self, installation: Installation, scheduler: Scheduler, state: StateAssembly, jobs: JobAssembly,
-        runs: RunAssembly, problems: Callable[[], list[str]],
-    ) -> None:  # fmt: skip
+        self,
+        installation: Installation,
+        scheduler: Scheduler,
+        state: StateAssembly,
+        jobs: JobAssembly,
+        runs: RunAssembly,
+        problems: Callable[[], list[str]],
+    ) -> None:
         self._config, self._host, self._since = installation.settings, installation.host, time.time_ns()
         self._scheduler, self._state, self._jobs, self._runs, self._problems = scheduler, state, jobs, runs, problems
         self.turns = Histogram(SHORT_TIMES)
@@ -44,13 +49,21 @@ class SelfReport:
         """Return the part of the method Status that only the daemon has."""
         degraded, link = self._state.commits.degraded, self._runs.link
         return {
-            "version": __version__, "pid": os.getpid(), "host": self._host, "started": to_text(self._since),
-            "state": "degraded" if degraded else "ok", "reason": degraded,
-            "max_running": self._config.max_running, "launcher": link.greeted, **self._jobs.reload.refused(),
-            "troubles": self._problems(), "unenforced": self._runs.shortfall()[0],
+            "version": __version__,
+            "pid": os.getpid(),
+            "host": self._host,
+            "started": to_text(self._since),
+            "state": "degraded" if degraded else "ok",
+            "reason": degraded,
+            "max_running": self._config.max_running,
+            "launcher": link.greeted,
+            **self._jobs.reload.refused(),
+            "troubles": self._problems(),
+            "unenforced": self._runs.shortfall()[0],
             "unwatched": self._jobs.user_watchers.words(),
-            "left": [str(name.run) for name in link.marks.left(tidy=True)], "controllers": link.controllers,
-        }  # fmt: skip
+            "left": [str(name.run) for name in link.marks.left(tidy=True)],
+            "controllers": link.controllers,
+        }
 
     def health(self) -> dict[str, Figure]:
         """Return the daemon's own metrics."""

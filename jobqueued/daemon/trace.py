@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from jobqueued import __version__
-from jobqueued.core.trace import VERSION, Broken, Entry, Line, lines_of, replay, story
+from jobqueued.core.trace import VERSION, Broken, Line, TraceEntry, lines_of, replay, story
 from jobqueued.model.run import RunId
 
 LIMIT = 64 << 20
@@ -68,7 +68,7 @@ class TraceFile:
             text = text[os.write(self._file, text) :]
 
 
-def write_ring(directory: Path, ring: Iterable[Entry]) -> Path:
+def write_ring(directory: Path, ring: Iterable[TraceEntry]) -> Path:
     """Write the newest entries to a new file, as many as fit, and delete all but KEPT such files. Raises OSError."""
     lines: list[bytes] = []
     size = 0

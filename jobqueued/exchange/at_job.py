@@ -7,8 +7,8 @@ import shlex
 from typing import Any
 
 from jobqueued.base.instants import DAY, MINUTE, to_datetime
-from jobqueued.crontabs.jobs import Host
-from jobqueued.exchange.draft import Draft, Ids, Source
+from jobqueued.crontabs.jobs import CronHost
+from jobqueued.exchange.draft import ImportedFile, JobDraft, UniqueIds
 from jobqueued.jobfile.tree.words import is_variable
 from jobqueued.model.job import Job
 from jobqueued.model.notify import NOBODY, Notify
@@ -25,9 +25,11 @@ _QUIET, _ALWAYS = "-1", "1"
 _SHELL = "/bin/sh"
 
 
-def read_at_job(data: bytes, file: str, spool_name: str, user: str | None, host: Host, ids: Ids) -> Source:
+def read_at_job(
+    data: bytes, file: str, spool_name: str, user: str | None, host: CronHost, ids: UniqueIds
+) -> ImportedFile:
     """Read the job of a spool file; `user` is the name of its owner, None: no user of this host. Never raises."""
-    source = Source(file, spool_name)
+    source = ImportedFile(file, spool_name)
     job_id: str | None = None
     row: dict[str, Any] = {"line": 1, "type": "job", "schedule": "", "user": user, "command": "", "stdin": None}
     try:
@@ -46,7 +48,7 @@ def read_at_job(data: bytes, file: str, spool_name: str, user: str | None, host:
             )
         job_id = ids.free("at", str(int(found[2], 16)))
         source.drafts.append(
-            Draft(id=job_id, keys=keys, means=_job(job_id, keys, due, host.timezone), line=1, differs=tuple(differs))
+            JobDraft(id=job_id, keys=keys, means=_job(job_id, keys, due, host.timezone), line=1, differs=tuple(differs))
         )
         for text in differs:
             source.tell(0, text)
@@ -66,12 +68,20 @@ def uid_of(data: bytes) -> int | None:
 def _job(job_id: str, keys: dict[str, Any], due: int, timezone: str) -> Job:
     wish = keys.get("notify")
     return Job(
-        id=job_id, command=keys["command"], at=due, triggers=(At(to_datetime(due)),), user=keys["user"],
+        id=job_id,
+        command=keys["command"],
+        at=due,
+        triggers=(At(to_datetime(due)),),
+        user=keys["user"],
         umask=int(keys["umask"], 8) if "umask" in keys else None,
-        working_directory=keys.get("working_directory"), environment=tuple(keys.get("environment", {}).items()),
-        notify=Notify(("output",), (wish["email"],), remind=None) if wish else NOBODY, leave_children=True,
-        catch_up_window=365 * DAY, timezone=timezone, shell=keys.get("shell", _SHELL),
-    )  # fmt: skip
+        working_directory=keys.get("working_directory"),
+        environment=tuple(keys.get("environment", {}).items()),
+        notify=Notify(("output",), (wish["email"],), remind=None) if wish else NOBODY,
+        leave_children=True,
+        catch_up_window=365 * DAY,
+        timezone=timezone,
+        shell=keys.get("shell", _SHELL),
+    )
 
 
 def _keys(text: str, user: str, *, mails: bool) -> tuple[dict[str, Any], list[str]]:

@@ -9,10 +9,10 @@ from zoneinfo import ZoneInfo
 from jobqueued.base.instants import to_datetime
 from jobqueued.base.problem import Problem
 from jobqueued.crontabs import names
-from jobqueued.crontabs.jobs import Host, Place, read_jobs_in_steps
+from jobqueued.crontabs.jobs import CronHost, TablePlace, read_jobs_in_steps
 from jobqueued.crontabs.options import is_option, written
-from jobqueued.crontabs.table import Assignment, Comment, Entry, Flaw, Item, read
-from jobqueued.exchange.draft import Draft, Ids, Source
+from jobqueued.crontabs.table import Assignment, Comment, Item, LineFlaw, TableEntry, read
+from jobqueued.exchange.draft import ImportedFile, JobDraft, UniqueIds
 from jobqueued.exchange.yaml_values import of_node
 from jobqueued.jobfile.tree.words import is_variable
 from jobqueued.jobfile.tree.yamltext import at_once
@@ -29,9 +29,9 @@ _NO_MAIL = (
 )
 
 
-def read_table(data: bytes, file: str, name: str, place: Place, host: Host, ids: Ids) -> Source:
+def read_table(data: bytes, file: str, name: str, place: TablePlace, host: CronHost, ids: UniqueIds) -> ImportedFile:
     """Read a whole table; `name` is what it is called after. Never raises."""
-    source = Source(file, name)
+    source = ImportedFile(file, name)
     jobs, problems = at_once(read_jobs_in_steps(data, file, place, host))
     reading = _TableImport(source, place, host, ids, jobs, problems)
     for item in read(data, place.form):
@@ -44,7 +44,13 @@ class _TableImport:
     """A table that becomes drafts; `pending`: comments that belong to no draft yet."""
 
     def __init__(
-        self, source: Source, place: Place, host: Host, ids: Ids, jobs: tuple[Job, ...], problems: list[Problem]
+        self,
+        source: ImportedFile,
+        place: TablePlace,
+        host: CronHost,
+        ids: UniqueIds,
+        jobs: tuple[Job, ...],
+        problems: list[Problem],
     ) -> None:
         self._source, self._place, self._host, self._ids = source, place, host, ids
         self._jobs, self._told = defaultdict[int, list[Job]](list), defaultdict[int, list[Problem]](list)
@@ -65,10 +71,10 @@ class _TableImport:
                 if item.name == "MAILTO" and item.value and not self._host.mails:
                     self._source.tell(item.line, _NO_MAIL)
                 self._row(item.line, "env", name=item.name, value=item.value)
-            case Flaw():
+            case LineFlaw():
                 self._row(item.line, "error", reason=item.reason, text=item.text)
                 self._pending.append((item.line, _left_out(item.line, item.text)))
-            case Entry():
+            case TableEntry():
                 self._take_entry(item)
 
     def end(self) -> None:
@@ -82,14 +88,20 @@ class _TableImport:
         notes = [_of_an_import(problem.message) for problem in self._told[line]]
         self._source.rows.append({"line": line, "type": kind, **values, "notes": notes})
 
-    def _take_entry(self, entry: Entry) -> None:
+    def _take_entry(self, entry: TableEntry) -> None:
         jobs = self._jobs[entry.line]
         drafts = [self._draft(job, entry) for job in jobs]
         user = jobs[0].user if jobs else entry.user or self._place.owner
         self._row(
-            entry.line, "job", schedule=entry.schedule, user=user, command=entry.command,
-            stdin=entry.stdin, environment=dict(entry.environment), id=drafts[0].id if drafts else None,
-        )  # fmt: skip
+            entry.line,
+            "job",
+            schedule=entry.schedule,
+            user=user,
+            command=entry.command,
+            stdin=entry.stdin,
+            environment=dict(entry.environment),
+            id=drafts[0].id if drafts else None,
+        )
         self._source.rows[-1]["notes"] += [text for draft in drafts for text in draft.differs]
         if len(drafts) > 1:
             self._source.rows[-1]["notes"].append(
@@ -103,7 +115,7 @@ class _TableImport:
                 self._source.tell(entry.line, text)
         self._source.drafts += drafts
 
-    def _draft(self, job: Job, entry: Entry) -> Draft:
+    def _draft(self, job: Job, entry: TableEntry) -> JobDraft:
         lines = {comment.line for comment in entry.above}
         above = tuple(text for line, text in self._pending if line in lines)
         apart = tuple(text for line, text in self._pending if line not in lines)
@@ -113,12 +125,17 @@ class _TableImport:
         options = {name: of_node(node) for name, node in written(entry.above).items()}
         keys, differs = keys_of(job, self._host.timezone)
         keys |= {name: value for name, value in options.items() if name not in _NOT_KEYS}
-        return Draft(
-            id=self._id(job, entry, options.get("id")), keys=keys, means=job, line=entry.line, above=above,
-            apart=apart, differs=tuple(differs),
-        )  # fmt: skip
+        return JobDraft(
+            id=self._id(job, entry, options.get("id")),
+            keys=keys,
+            means=job,
+            line=entry.line,
+            above=above,
+            apart=apart,
+            differs=tuple(differs),
+        )
 
-    def _id(self, job: Job, entry: Entry, wanted: str | None) -> str:
+    def _id(self, job: Job, entry: TableEntry, wanted: str | None) -> str:
         name = job.id.partition(":")[2]
         owner = self._place.owner or ""
         if self._place.periodic:
@@ -144,14 +161,24 @@ def keys_of(job: Job, timezone: str) -> tuple[dict[str, Any], list[str]]:
     """Return the keys of a table's job, and its parts that no job file can express; `timezone` is the default zone."""
     environment, differs = _environment(job)
     keys: dict[str, Any] = {
-        "schedule": job.schedule[0] if len(job.schedule) == 1 else list(job.schedule), "timezone": job.timezone,
-        "every": job.every and spelled_duration(job.every), "anchor": _wall(job) if job.anchor else "",
-        "spread": spelled_duration(job.spread), "user": job.user, "command": job.command, "stdin": job.stdin,
-        "shell": job.shell, "working_directory": job.working_directory, "environment": environment,
-        "concurrency": job.concurrency, "catch_up": job.catch_up.value,
-        "catch_up_window": spelled_duration(job.catch_up_window), "leave_children": job.leave_children,
-        "locks": [_lock(claim, differs) for claim in job.locks], "notify": _notify(job.notify),
-    }  # fmt: skip
+        "schedule": job.schedule[0] if len(job.schedule) == 1 else list(job.schedule),
+        "timezone": job.timezone,
+        "every": job.every and spelled_duration(job.every),
+        "anchor": _wall(job) if job.anchor else "",
+        "spread": spelled_duration(job.spread),
+        "user": job.user,
+        "command": job.command,
+        "stdin": job.stdin,
+        "shell": job.shell,
+        "working_directory": job.working_directory,
+        "environment": environment,
+        "concurrency": job.concurrency,
+        "catch_up": job.catch_up.value,
+        "catch_up_window": spelled_duration(job.catch_up_window),
+        "leave_children": job.leave_children,
+        "locks": [_lock(claim, differs) for claim in job.locks],
+        "notify": _notify(job.notify),
+    }
     usual = {"timezone": timezone, "shell": _SHELL, "spread": "0s", "catch_up_window": "1d", "concurrency": 1}
     for variable, name in (("CRON_TZ", "timezone"), ("RANDOM_DELAY", "spread")):
         if environment.get(variable):

@@ -21,7 +21,7 @@ SAID = frozenset(("schedule", "environment.MAILTO", "command"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Draft:
+class JobDraft:
     """A job to be written: `keys` for YAML, and `means`, the Job that its source stands for.
 
     `above` are the comments directly above it, `apart` those further up; `differs` lists what a job file can't express.
@@ -37,7 +37,7 @@ class Draft:
 
 
 @dataclass(slots=True)
-class Source:
+class ImportedFile:
     """A file of another scheduler: its lines as `rows` in the form of ``import --json``, and its jobs.
 
     `head` and `tail` are comments at its beginning and end; `used` are the lines that have become jobs.
@@ -46,7 +46,7 @@ class Source:
     file: str
     name: str
     rows: list[dict[str, Any]] = field(default_factory=list)
-    drafts: list[Draft] = field(default_factory=list)
+    drafts: list[JobDraft] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
     head: tuple[str, ...] = ()
     tail: tuple[str, ...] = ()
@@ -62,7 +62,7 @@ class Source:
         self.problems.append(Problem(self.file, line, 0, "", message, severity, code=code))
 
 
-class Ids:
+class UniqueIds:
     """Generates ids that are unique on a host."""
 
     def __init__(self, taken: set[str] | None = None) -> None:

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from jobqueued.exchange.draft import Draft
+from jobqueued.exchange.draft import JobDraft
 from jobqueued.exchange.yaml_values import comment, flow, lines
 
 _OF_THE_JOB = frozenset(("schedule", "command", "stdin", "description", "at", "every", "on", "locks"))
@@ -16,7 +16,7 @@ _AS_ELSEWHERE = ("concurrency", "catch_up", "catch_up_window", "leave_children")
 _WITHIN = "  "
 
 
-def text_of(drafts: Iterable[Draft], first: str, head: Iterable[str] = (), tail: Iterable[str] = ()) -> str:
+def text_of(drafts: Iterable[JobDraft], first: str, head: Iterable[str] = (), tail: Iterable[str] = ()) -> str:
     """Return the text of a job file; `first` is its first line, a comment."""
     drafts = tuple(drafts)
     shared = _shared(drafts)
@@ -47,7 +47,7 @@ def _lines(name: str, value: Any, indent: str) -> list[str]:
     return lines(name, value, indent)
 
 
-def _shared(drafts: tuple[Draft, ...]) -> dict[str, Any]:
+def _shared(drafts: tuple[JobDraft, ...]) -> dict[str, Any]:
     """Return the keys that all jobs of the file have, with their most common value."""
     names = [name for name in drafts[0].keys if all(name in draft.keys for draft in drafts)] if drafts else []
     shared: dict[str, Any] = {}

@@ -12,7 +12,7 @@ from typing import Any
 
 from jobqueued.base.instants import Trigger
 from jobqueued.base.problem import Problem
-from jobqueued.exchange.draft import DIFFERS, Draft
+from jobqueued.exchange.draft import DIFFERS, JobDraft
 from jobqueued.exchange.reckoning import changes, due_times, first
 from jobqueued.model.job import Claim, Job
 from jobqueued.timing.schedule import Schedule
@@ -40,7 +40,7 @@ _NOT_SAID = frozenset(
 """Fields in which both may differ: names, values derived from them, and values compared in another way."""
 
 
-def check(drafts: Iterable[Draft], jobs: Iterable[Job], now: datetime) -> Iterator[tuple[Draft, str]]:
+def check(drafts: Iterable[JobDraft], jobs: Iterable[Job], now: datetime) -> Iterator[tuple[JobDraft, str]]:
     """Yield the differences between jobs that were read back and the meaning of their drafts."""
     found = {job.id: job for job in jobs}
     for draft in drafts:
@@ -53,7 +53,7 @@ def check(drafts: Iterable[Draft], jobs: Iterable[Job], now: datetime) -> Iterat
             yield draft, text
 
 
-def problems(file: str, differences: Iterable[tuple[Draft, str]]) -> list[Problem]:
+def problems(file: str, differences: Iterable[tuple[JobDraft, str]]) -> list[Problem]:
     """Return the differences as problems of a source."""
     return [
         Problem(file, draft.line, 0, "", f"differs: {text}", "error", draft.id, DIFFERS) for draft, text in differences

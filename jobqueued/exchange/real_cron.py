@@ -13,9 +13,9 @@ from zoneinfo import ZoneInfo
 
 from jobqueued.base.problem import Problem
 from jobqueued.child.contract.tuples import NamedTuple
-from jobqueued.crontabs.table import Entry, Form, read
+from jobqueued.crontabs.table import Form, TableEntry, read
 from jobqueued.exchange import reckoning
-from jobqueued.exchange.draft import DIFFERS, Draft
+from jobqueued.exchange.draft import DIFFERS, JobDraft
 from jobqueued.exchange.proof import clock_of, differs_at, reckoned, times_of, windows
 from jobqueued.timing.schedule import Schedule
 
@@ -32,7 +32,7 @@ class Cron(StrEnum):
         return "Debian's cron" if self is Cron.DEBIAN else "cronie"
 
 
-class Host(NamedTuple):
+class RealCronHost(NamedTuple):
     """The host whose cron it is: its zone, the present time, and whether a user exists."""
 
     zone: str
@@ -40,7 +40,9 @@ class Host(NamedTuple):
     has_user: Callable[[str], bool]
 
 
-def problems(file: str, data: bytes, form: Form, drafts: Iterable[Draft], cron: Cron, host: Host) -> Iterator[Problem]:
+def problems(
+    file: str, data: bytes, form: Form, drafts: Iterable[JobDraft], cron: Cron, host: RealCronHost
+) -> Iterator[Problem]:
     """Yield the differences between a cron and the jobs that a table becomes."""
     if form is Form.ANACRON:
         yield from (_problem(file, draft.line, text, draft.id) for draft, text in _of_anacron(data, drafts))
@@ -61,14 +63,14 @@ def _problem(file: str, line: int, text: str, job: str = "") -> Problem:
     return Problem(file, line, 0, "", f"differs: {text}", "error", job, DIFFERS)
 
 
-def _entries(data: bytes, form: Form) -> dict[int, Entry]:
-    return {item.line: item for item in read(data, form) if isinstance(item, Entry)}
+def _entries(data: bytes, form: Form) -> dict[int, TableEntry]:
+    return {item.line: item for item in read(data, form) if isinstance(item, TableEntry)}
 
 
 # ── one line ──
 
 
-def _of_line(draft: Draft, entry: Entry, cron: Cron, host: Host) -> str:
+def _of_line(draft: JobDraft, entry: TableEntry, cron: Cron, host: RealCronHost) -> str:
     """Return the first difference of a line, or ""."""
     variables = dict(entry.environment)
     if cron is Cron.DEBIAN and entry.only_on_error:
@@ -86,14 +88,14 @@ def _of_line(draft: Draft, entry: Entry, cron: Cron, host: Host) -> str:
     return f"{text}, because it ignores CRON_TZ" if text and ignored else text
 
 
-def _drawn(draft: Draft) -> str:
+def _drawn(draft: JobDraft) -> str:
     """Return the numbers that the job drew: cronie might have drawn the same."""
     (trigger,) = draft.means.triggers
     assert isinstance(trigger, Schedule)
     return trigger.in_numbers
 
 
-def _ways(cron: Cron, schedule: str, zone: str, host: Host) -> str:
+def _ways(cron: Cron, schedule: str, zone: str, host: RealCronHost) -> str:
     if cron is Cron.DEBIAN:
         return reckoning.DEBIAN
     if not zone:
@@ -102,7 +104,7 @@ def _ways(cron: Cron, schedule: str, zone: str, host: Host) -> str:
     return reckoning.CRON_TZ if is_wild or zone != host.zone else "skip"
 
 
-def _of_times(draft: Draft, schedule: str, zone: str, ways: str, cron: Cron, now: datetime) -> str:
+def _of_times(draft: JobDraft, schedule: str, zone: str, ways: str, cron: Cron, now: datetime) -> str:
     """Describe the first start that only the cron has, or only the job, or return ""."""
     clock = clock_of(draft.means)
     for begin, end in windows({zone, draft.means.timezone}, now):
@@ -134,7 +136,7 @@ def _of_lost_change(name: str, now: datetime) -> str:
 _WHEN = {7: "each Sunday", 30: "on the first of each month", 31: "on the first of each month", 365: "on 1 January"}
 
 
-def _of_anacron(data: bytes, drafts: Iterable[Draft]) -> Iterator[tuple[Draft, str]]:
+def _of_anacron(data: bytes, drafts: Iterable[JobDraft]) -> Iterator[tuple[JobDraft, str]]:
     entries = _entries(data, Form.ANACRON)
     for draft in drafts:
         if (days := entries[draft.line].days) > 1:

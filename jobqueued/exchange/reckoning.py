@@ -22,9 +22,14 @@ _WEEKDAYS = ["sun", "mon", "tue", "wed", "thu", "fri", "sat"]
 NAMES = {"month": (_MONTHS, 1), "day-of-week": (_WEEKDAYS, 0)}
 """The names in a field, and the number of the first."""
 _NICKNAMES = {
-    "@yearly": "0 0 1 1 *", "@annually": "0 0 1 1 *", "@monthly": "0 0 1 * *", "@weekly": "0 0 * * 0",
-    "@daily": "0 0 * * *", "@midnight": "0 0 * * *", "@hourly": "0 * * * *",
-}  # fmt: skip
+    "@yearly": "0 0 1 1 *",
+    "@annually": "0 0 1 1 *",
+    "@monthly": "0 0 1 * *",
+    "@weekly": "0 0 * * 0",
+    "@daily": "0 0 * * *",
+    "@midnight": "0 0 * * *",
+    "@hourly": "0 * * * *",
+}
 _DAY = timedelta(days=1)
 _LAST_YEAR = 2099
 _RULES = {"once": (True, False), "both": (True, True), "skip": (False, False), CRON_TZ: (False, True)}
@@ -58,10 +63,17 @@ class Line(NamedTuple):
         in_gap, twice = _RULES.get(dst, (not wild, wild))
         weekdays = {number % 7 for number in numbers(weekday, 0, 7, _WEEKDAYS)}
         return cls(
-            sorted(numbers(minute, 0, 59)), sorted(numbers(hour, 0, 23)), numbers(day, 1, 31),
-            numbers(month, 1, 12, _MONTHS, 1), weekdays, (day[0] == "*", weekday[0] == "*"), in_gap, twice,
-            dst in (DEBIAN, CRONIE), _LONGEST_GAP if dst == DEBIAN else timedelta.max,
-        )  # fmt: skip
+            sorted(numbers(minute, 0, 59)),
+            sorted(numbers(hour, 0, 23)),
+            numbers(day, 1, 31),
+            numbers(month, 1, 12, _MONTHS, 1),
+            weekdays,
+            (day[0] == "*", weekday[0] == "*"),
+            in_gap,
+            twice,
+            dst in (DEBIAN, CRONIE),
+            _LONGEST_GAP if dst == DEBIAN else timedelta.max,
+        )
 
     def has(self, day: date) -> bool:
         """Return whether the line matches a day."""

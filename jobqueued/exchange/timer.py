@@ -9,7 +9,7 @@ from typing import Any
 
 from jobqueued.base.instants import SECOND
 from jobqueued.exchange.calendar_event import Unsayable, cron_time
-from jobqueued.exchange.draft import Draft, Ids, Source
+from jobqueued.exchange.draft import ImportedFile, JobDraft, UniqueIds
 from jobqueued.exchange.job_file import text_of
 from jobqueued.exchange.unit_files import Unit, commands_of, has_specifier, has_variable, span_of, words_of
 from jobqueued.exchange.yaml_values import Written
@@ -23,9 +23,13 @@ _IGNORED = frozenset((
 ))  # fmt: skip
 """Settings that make no difference to a job, or that order the boot."""
 _SIMPLE = {
-    "User": "user", "Group": "group", "UMask": "umask", "Nice": "nice", "OOMScoreAdjust": "oom_score_adj",
+    "User": "user",
+    "Group": "group",
+    "UMask": "umask",
+    "Nice": "nice",
+    "OOMScoreAdjust": "oom_score_adj",
     "KillSignal": "stop_signal",
-}  # fmt: skip
+}
 """Settings of a service that are a key."""
 _MOST_GRACE = "1h"
 """The longest `kill_grace`."""
@@ -40,16 +44,16 @@ class _NotConvertible(Exception):
     """A timer can't become a job; str() is the reason."""
 
 
-def read_timer(timer: Unit, service: Unit | None, file: str, name: str, timezone: str, ids: Ids) -> Source:
+def read_timer(timer: Unit, service: Unit | None, file: str, name: str, timezone: str, ids: UniqueIds) -> ImportedFile:
     """Read the job of a timer called `name`; `service` None: it has none. Never raises."""
-    source = Source(file, name)
+    source = ImportedFile(file, name)
     reading = _TimerImport(timer, service or {}, "" if _OF_USERS in file else "/")
     try:
         if service is None:
             raise _NotConvertible("has no service, neither in `Unit=` nor by its name")
         keys = reading.keys()
         job_id = ids.free(name)
-        draft = Draft(id=job_id, keys=keys, means=Job(id=job_id, command="true"), differs=tuple(reading.lost))
+        draft = JobDraft(id=job_id, keys=keys, means=Job(id=job_id, command="true"), differs=tuple(reading.lost))
         jobs, problems = read_jobs(text_of([draft], "x").encode(), file, timezone=timezone)
         if not jobs:
             raise _NotConvertible("; ".join(f"{problem.key}: {problem.message}" for problem in problems))
@@ -58,13 +62,19 @@ def read_timer(timer: Unit, service: Unit | None, file: str, name: str, timezone
             source.tell(0, text)
     except (_NotConvertible, Unsayable, ValueError) as error:
         source.tell(0, f"{error}; it is not imported", "error")
-    source.rows.append({
-        "line": 0, "type": "job", "schedule": "; ".join(reading.all("OnCalendar")),
-        "user": reading.last("User", "root"),
-        "command": "; ".join(reading.all("ExecStart")), "stdin": None, "environment": {},
-        "id": source.drafts[0].id if source.drafts else None,
-        "notes": [problem.message for problem in source.problems],
-    })  # fmt: skip
+    source.rows.append(
+        {
+            "line": 0,
+            "type": "job",
+            "schedule": "; ".join(reading.all("OnCalendar")),
+            "user": reading.last("User", "root"),
+            "command": "; ".join(reading.all("ExecStart")),
+            "stdin": None,
+            "environment": {},
+            "id": source.drafts[0].id if source.drafts else None,
+            "notes": [problem.message for problem in source.problems],
+        }
+    )
     return source
 
 

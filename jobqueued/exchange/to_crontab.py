@@ -10,7 +10,7 @@ from dataclasses import fields
 from jobqueued.base.instants import MINUTE
 from jobqueued.child.contract.documents import DEFAULT_PATH
 from jobqueued.child.contract.tuples import NamedTuple
-from jobqueued.crontabs.table import Entry, Form, read
+from jobqueued.crontabs.table import Form, TableEntry, read
 from jobqueued.crontabs.words import assignment
 from jobqueued.exchange.yaml_values import comment
 from jobqueued.jobfile.tree.words import is_variable
@@ -193,5 +193,5 @@ def _is_read(line: str, when: str, user: str, command: str, stdin: str) -> bool:
     items = read(f"{line}\n".encode(errors="surrogateescape"), Form.SYSTEM)
     meant = (when, user, command, stdin)
     return [meant] == [
-        (item.schedule, item.user, item.command, item.stdin or "") for item in items if isinstance(item, Entry)
+        (item.schedule, item.user, item.command, item.stdin or "") for item in items if isinstance(item, TableEntry)
     ]

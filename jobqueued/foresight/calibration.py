@@ -33,7 +33,7 @@ _MOST = 10**13
 """No time in a document is more seconds or milliseconds: hundreds of years."""
 
 
-class Expected(NamedTuple):
+class ExpectedStart(NamedTuple):
     """The start that is expected of an occurrence, and its band: nanoseconds after it is due."""
 
     due: int
@@ -46,7 +46,7 @@ class Expected(NamedTuple):
         return self.low - SLACK <= late <= self.high + SLACK
 
 
-Forecast = dict[str, list[Expected]]
+Forecast = dict[str, list[ExpectedStart]]
 """By job, what is expected of its occurrences, in the order of their due times."""
 
 
@@ -64,9 +64,9 @@ def forecast(futures: Sequence[Tally]) -> Forecast:
     return found
 
 
-def _expected(due: int, late: Sequence[int]) -> Expected:
+def _expected(due: int, late: Sequence[int]) -> ExpectedStart:
     out = max(1, int((len(late) + 1) * (1 - LEVEL) / 2 + 1e-9))
-    return Expected(due, late[out - 1], middle(late), late[-out])
+    return ExpectedStart(due, late[out - 1], middle(late), late[-out])
 
 
 def to_document(found: Forecast) -> dict[str, Any]:
@@ -81,7 +81,7 @@ def of_document(document: Mapping[str, Any]) -> Forecast:
     """The inverse; ValueError, TypeError: it is none."""
     return {
         _name(name): [
-            Expected(_whole(due) * SECOND, *(_whole(time) * _MILLISECOND for time in (low, middle, high)))
+            ExpectedStart(_whole(due) * SECOND, *(_whole(time) * _MILLISECOND for time in (low, middle, high)))
             for due, low, middle, high in rows
         ]
         for name, rows in document.items()
@@ -100,7 +100,7 @@ def _whole(number: Any) -> int:
     return number
 
 
-class Verdict(NamedTuple):
+class Calibration(NamedTuple):
     """The comparison of some starts: how many, how many in their bands, and the median of the errors (ns)."""
 
     compared: int
@@ -122,7 +122,7 @@ class Verdict(NamedTuple):
         return self.inside >= most - _CHANCE * sqrt(most * (1 - LEVEL))
 
 
-def compare(found: Forecast, began: Mapping[str, Mapping[int, int | None]]) -> dict[str, Verdict]:
+def compare(found: Forecast, began: Mapping[str, Mapping[int, int | None]]) -> dict[str, Calibration]:
     """The verdicts by job; `began`: when what was due came to start (None: it was skipped), as far as that is known."""
     verdicts = {}
     for name, expected in found.items():
@@ -132,23 +132,27 @@ def compare(found: Forecast, began: Mapping[str, Mapping[int, int | None]]) -> d
     return verdicts
 
 
-def _verdict(pairs: Sequence[tuple[Expected, int | None]]) -> Verdict:
+def _verdict(pairs: Sequence[tuple[ExpectedStart, int | None]]) -> Calibration:
     errors = [(it, abs(start - it.due - it.middle)) for it, start in pairs if start is not None]
     steady = [error for it, error in errors if it.high - it.low <= STEADY]
     inside = sum(start is not None and it.holds(start - it.due) for it, start in pairs)
-    return Verdict(
-        len(pairs), inside, middle([error for _, error in errors] or [0]), len(steady), middle(steady or [0]),
-    )  # fmt: skip
+    return Calibration(
+        len(pairs),
+        inside,
+        middle([error for _, error in errors] or [0]),
+        len(steady),
+        middle(steady or [0]),
+    )
 
 
-def together(found: Forecast, began: Mapping[str, Mapping[int, int | None]]) -> Verdict:
+def together(found: Forecast, began: Mapping[str, Mapping[int, int | None]]) -> Calibration:
     """The verdict of all jobs."""
-    pairs: list[tuple[Expected, int | None]] = []
+    pairs: list[tuple[ExpectedStart, int | None]] = []
     for name, expected in found.items():
         pairs += [(it, began[name][it.due]) for it in expected if it.due in began.get(name, {})]
     return _verdict(pairs)
 
 
-def worst(verdicts: Mapping[str, Verdict]) -> Iterable[tuple[str, Verdict]]:
+def worst(verdicts: Mapping[str, Calibration]) -> Iterable[tuple[str, Calibration]]:
     """The verdicts, those first of which most lie outside, then those with the largest errors."""
     return sorted(verdicts.items(), key=lambda it: (it[1].inside - it[1].compared, -it[1].error, it[0]))

@@ -23,7 +23,7 @@ GUESSED = MINUTE
 """Duration (ns) of a run if nothing is known about its job."""
 
 
-class Sample(NamedTuple):
+class DurationSample(NamedTuple):
     """An attempt: its duration (ns) and its end."""
 
     took: int
@@ -36,14 +36,14 @@ _TOLD = {RunState.SUCCEEDED.value, RunState.FAILED.value, RunState.TIMED_OUT.val
 """States that show how long a run takes; a user or the host caused the other ends."""
 
 
-def samples(record: Mapping[str, Any]) -> list[Sample]:
+def samples(record: Mapping[str, Any]) -> list[DurationSample]:
     """Return the attempts in a record, except the failover, which is another command."""
     found = []
     for attempt in record.get("attempts", ()):
         began, over = attempt.get("started"), attempt.get("ended")
         if began and over and attempt["state"] in _TOLD and not attempt.get("failover"):
             took = max(0, _instant(over) - _instant(began))
-            found.append(Sample(took, attempt["state"], attempt.get("exit_code"), attempt.get("signal")))
+            found.append(DurationSample(took, attempt["state"], attempt.get("exit_code"), attempt.get("signal")))
     return found
 
 
@@ -57,17 +57,19 @@ class Durations:
     A job without samples takes the `given` duration (ns), else its timeout, else a minute.
     """
 
-    def __init__(self, known: Mapping[str, Sequence[Sample]], given: int | None = None) -> None:
+    def __init__(self, known: Mapping[str, Sequence[DurationSample]], given: int | None = None) -> None:
         self.known = known
         self._given = given
 
-    def of(self, job: Job) -> Sequence[Sample]:
+    def of(self, job: Job) -> Sequence[DurationSample]:
         """Return all samples that a run of a job may draw; a `timeout` ends longer ones."""
-        found: Sequence[Sample] = self.known.get(job.id) or [Sample(self._given or job.timeout or GUESSED)]
+        found: Sequence[DurationSample] = self.known.get(job.id) or [
+            DurationSample(self._given or job.timeout or GUESSED)
+        ]
         limit = job.timeout
         if limit is None or all(sample.took <= limit for sample in found):
             return found
-        over = Sample(limit, RunState.TIMED_OUT.value, None, 15)
+        over = DurationSample(limit, RunState.TIMED_OUT.value, None, 15)
         return [sample if sample.took <= limit else over for sample in found]
 
 
@@ -76,9 +78,9 @@ class Draws:
 
     def __init__(self, durations: Durations, chance: Chance) -> None:
         self._durations, self._chance = durations, chance
-        self._streams: dict[str, tuple[Sequence[Sample], Callable[[], float]]] = {}
+        self._streams: dict[str, tuple[Sequence[DurationSample], Callable[[], float]]] = {}
 
-    def next(self, job: Job) -> Sample:
+    def next(self, job: Job) -> DurationSample:
         """Draw the next attempt of a job."""
         stream = self._streams.get(job.id)
         if stream is None:
@@ -86,8 +88,8 @@ class Draws:
         found, draw = stream
         return found[int(draw() * len(found))] if len(found) > 1 else found[0]
 
-    def rest(self, job: Job, passed: int) -> Sample:
+    def rest(self, job: Job, passed: int) -> DurationSample:
         """Draw an attempt that has already run for `passed` ns; one that ran longer than any sample is about to end."""
         known = self._durations.of(job)
-        found = [sample for sample in known if sample.took >= passed] or [Sample(passed + SOON)]
+        found = [sample for sample in known if sample.took >= passed] or [DurationSample(passed + SOON)]
         return found[int(self._chance(f"{job.id} now")() * len(found))]

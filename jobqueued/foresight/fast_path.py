@@ -11,7 +11,7 @@ from heapq import heapify, heappop, heappush
 
 from jobqueued.core.records.host_limits import HostLimits
 from jobqueued.foresight.durations import Draws
-from jobqueued.foresight.simulated_host import Begun, World
+from jobqueued.foresight.simulated_host import LiveAttempt, World
 from jobqueued.foresight.tally import Tally
 from jobqueued.model.job import UNBOUNDED, Job
 from jobqueued.model.run import Run, RunId
@@ -73,18 +73,18 @@ class Calm:
         self._places, self._numbers = [0] * len(jobs), [0] * len(jobs)
         self._go_on([])
 
-    def _go_on(self, live: Sequence[Begun]) -> None:
+    def _go_on(self, live: Sequence[LiveAttempt]) -> None:
         """Go on with what is live; the clocks of the jobs stand where `_places` says."""
         index = {job.id: place for place, job in enumerate(self._jobs)} if live else {}
         self._locks = Locks(self._capacities)
         self._live = [0] * len(self._jobs)
-        self._ends: list[tuple[int, int, Begun]] = []
+        self._ends: list[tuple[int, int, LiveAttempt]] = []
         for begun in live:
             self._let_run(index[begun.run.job], begun)
         self._starts = [self._start(place) for place in range(len(self._jobs))]
         heapify(self._starts)
 
-    def _let_run(self, place: int, begun: Begun) -> None:
+    def _let_run(self, place: int, begun: LiveAttempt) -> None:
         if self._shares:
             self._locks.grant(begun.run, self._claims[place], found=True)
         self._live[place] += 1
@@ -125,7 +125,7 @@ class Calm:
         sample = self._draws.next(job)
         run = RunId(job.id, number)
         self._tally.started(run, due, now, now, None)
-        heappush(self._ends, (now + sample.took, place, Begun(run, due, now, now + sample.took, sample)))
+        heappush(self._ends, (now + sample.took, place, LiveAttempt(run, due, now, now + sample.took, sample)))
 
     def _end(self, until: int) -> None:
         ends = self._ends
@@ -151,14 +151,22 @@ class Calm:
         live = [(self._run(place, begun), begun) for _, place, begun in sorted(self._ends, key=_by_start)]
         return World(self._jobs, self._limits, now, self._draws, self._tally, saved=saved, live=live)
 
-    def _run(self, place: int, begun: Begun) -> Run:
+    def _run(self, place: int, begun: LiveAttempt) -> Run:
         job = self._jobs[place]
         ends_by = None if job.timeout is None else begun.started + job.timeout + job.kill_grace + OUTPUT_DRAIN
         return Run(
-            id=begun.run, key=str(begun.run.number), due=begun.due, queued=begun.started, arrival=begun.run.number,
-            state=RunState.RUNNING, attempt=1, pid=1, started=begun.started, claims=self._claims[place],
+            id=begun.run,
+            key=str(begun.run.number),
+            due=begun.due,
+            queued=begun.started,
+            arrival=begun.run.number,
+            state=RunState.RUNNING,
+            attempt=1,
+            pid=1,
+            started=begun.started,
+            claims=self._claims[place],
             ends_by=ends_by,
-        )  # fmt: skip
+        )
 
     def take_over(self, world: World) -> None:
         """Go on from a world in which nothing waits any more."""
@@ -170,5 +178,5 @@ class Calm:
         self._go_on(world.live)
 
 
-def _by_start(entry: tuple[int, int, Begun]) -> tuple[int, RunId]:
+def _by_start(entry: tuple[int, int, LiveAttempt]) -> tuple[int, RunId]:
     return entry[2].started, entry[2].run

@@ -9,7 +9,7 @@ from jobqueued.core.records.host_limits import HostLimits
 from jobqueued.foresight.durations import Chance, Draws, Durations
 from jobqueued.foresight.fast_path import Calendar, Calm
 from jobqueued.foresight.partition import groups, is_plain
-from jobqueued.foresight.simulated_host import Begun, World
+from jobqueued.foresight.simulated_host import LiveAttempt, World
 from jobqueued.foresight.tally import Tally
 from jobqueued.model.job import Job
 from jobqueued.model.run import Run
@@ -20,7 +20,7 @@ _SLICES = 50
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Host:
+class HostSnapshot:
     """A host at an instant: its jobs and limits, their state, and the durations of runs."""
 
     begin: int
@@ -31,12 +31,12 @@ class Host:
     runs: tuple[Run, ...] = ()
     hold: Hold | None = None
 
-    def without(self, jobs: Iterable[str]) -> Host:
+    def without(self, jobs: Iterable[str]) -> HostSnapshot:
         """Return the host without some jobs and their runs."""
         gone = set(jobs)
         return self.with_jobs([job for job in self.jobs if job.id not in gone])
 
-    def with_jobs(self, jobs: Iterable[Job]) -> Host:
+    def with_jobs(self, jobs: Iterable[Job]) -> HostSnapshot:
         """Return the host with other jobs, and only the runs of these."""
         found = tuple(jobs)
         known = {job.id for job in found}
@@ -48,7 +48,7 @@ class _JobGroup:
     """Jobs that are simulated together: by the scheduler, or if all are plain, by it only while something waits."""
 
     def __init__(
-        self, host: Host, jobs: Sequence[Job], draws: Draws, tally: Tally, calendar: Calendar, *, calm: bool
+        self, host: HostSnapshot, jobs: Sequence[Job], draws: Draws, tally: Tally, calendar: Calendar, *, calm: bool
     ) -> None:
         ids = {job.id for job in jobs}
         saved = {it.job: it for it in host.saved if it.job in ids}
@@ -62,9 +62,16 @@ class _JobGroup:
             live = [(run, _going_on(host, draws, run)) for run in runs if run.started is not None]
             waiting = [run for run in runs if run.started is None]
             self._world = World(
-                jobs, host.limits, host.begin, draws, tally,
-                saved=saved.values(), live=live, waiting=waiting, hold=host.hold,
-            )  # fmt: skip
+                jobs,
+                host.limits,
+                host.begin,
+                draws,
+                tally,
+                saved=saved.values(),
+                live=live,
+                waiting=waiting,
+                hold=host.hold,
+            )
 
     def play(self, until: int) -> None:
         """Simulate everything that happens before an instant."""
@@ -82,18 +89,24 @@ class _JobGroup:
             last.settle(until)
 
 
-def _going_on(host: Host, draws: Draws, run: Run) -> Begun:
+def _going_on(host: HostSnapshot, draws: Draws, run: Run) -> LiveAttempt:
     """Return a run that was live at the beginning, with its drawn end."""
     started = min(run.started or 0, host.begin)
     job = next(job for job in host.jobs if job.id == run.id.job)
     sample = draws.rest(job, host.begin - started)
-    return Begun(run.id, run.due, started, started + sample.took, sample)
+    return LiveAttempt(run.id, run.due, started, started + sample.took, sample)
 
 
 def play(
-    host: Host, until: int, chances: Sequence[Chance], progress: Callable[[float], None] = lambda _: None,
-    *, keeps_starts: bool = False, apart: bool = True, first: Tally | None = None,
-) -> list[Tally]:  # fmt: skip
+    host: HostSnapshot,
+    until: int,
+    chances: Sequence[Chance],
+    progress: Callable[[float], None] = lambda _: None,
+    *,
+    keeps_starts: bool = False,
+    apart: bool = True,
+    first: Tally | None = None,
+) -> list[Tally]:
     """Simulate a host once for each draw; `progress` gets the share that is done.
 
     `apart`: simulate groups of independent jobs separately, which is faster. `first`: the tally for the first draw.

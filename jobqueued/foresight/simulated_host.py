@@ -18,7 +18,7 @@ from jobqueued.child.contract.tuples import NamedTuple
 from jobqueued.core.records.host_limits import HostLimits
 from jobqueued.core.scheduler import Scheduler
 from jobqueued.core.state.holders import ANOTHERS_RUN
-from jobqueued.foresight.durations import Draws, Sample
+from jobqueued.foresight.durations import Draws, DurationSample
 from jobqueued.foresight.tally import CONCURRENCY, DEPENDENCIES, HOLD, RESERVATION, Blame, Tally
 from jobqueued.model import events
 from jobqueued.model.commands import Ask, Command, Launch, Say, Stop
@@ -38,21 +38,29 @@ def _planned(run: Run, job: Job) -> int:
     return run.due + (job.offset if run.trigger == "schedule" else 0)
 
 
-class Begun(NamedTuple):
+class LiveAttempt(NamedTuple):
     """A live attempt: its run, the run's due time, its start, and its drawn end."""
 
     run: RunId
     due: int
     started: int
     end: int
-    sample: Sample
+    sample: DurationSample
 
 
 def bare(job: Job) -> Job:
     """Return the definition without the settings that no queue depends on, such as the user and the notices."""
     return changed(
-        job, user=None, group=None, groups=None, late=None, expect=None, notify=NOBODY, telemetry_hooks=(), ping=None,
-    )  # fmt: skip
+        job,
+        user=None,
+        group=None,
+        groups=None,
+        late=None,
+        expect=None,
+        notify=NOBODY,
+        telemetry_hooks=(),
+        ping=None,
+    )
 
 
 class World:
@@ -63,15 +71,23 @@ class World:
     """
 
     def __init__(
-        self, jobs: Iterable[Job], limits: HostLimits, begin: int, draws: Draws, tally: Tally,
-        *, saved: Iterable[SavedJob] = (), waiting: Iterable[Run] = (), live: Iterable[tuple[Run, Begun]] = (),
+        self,
+        jobs: Iterable[Job],
+        limits: HostLimits,
+        begin: int,
+        draws: Draws,
+        tally: Tally,
+        *,
+        saved: Iterable[SavedJob] = (),
+        waiting: Iterable[Run] = (),
+        live: Iterable[tuple[Run, LiveAttempt]] = (),
         hold: Hold | None = None,
-    ) -> None:  # fmt: skip
+    ) -> None:
         self.now = Now(begin, begin)
         self.starts = 0
         """Number of attempts that started in this world."""
         self._draws, self._tally = draws, tally
-        self._live: dict[tuple[RunId, int], tuple[Begun, Mapping[str, Any]]] = {}
+        self._live: dict[tuple[RunId, int], tuple[LiveAttempt, Mapping[str, Any]]] = {}
         self._ends: list[tuple[int, RunId, int]] = []
         self._freed: list[RunId] = []
         self._was_held = hold is not None
@@ -103,7 +119,7 @@ class World:
         self._settle()
 
     @property
-    def live(self) -> list[Begun]:
+    def live(self) -> list[LiveAttempt]:
         """The live attempts, oldest first."""
         return [begun for begun, _ in self._live.values()]
 
@@ -168,11 +184,11 @@ class World:
             planned = _planned(run, job)
             blame, holder = self._blame(run, record["waited_for"]) if wall > planned else (None, None)
             self._tally.started(run.id, run.due, planned, wall, blame, holder)
-        self._begin(run, Begun(run.id, run.due, wall, wall + sample.took, sample), record)
+        self._begin(run, LiveAttempt(run.id, run.due, wall, wall + sample.took, sample), record)
         if job.max_runs is not None:
             self._happen(events.RunStarted(run.id, run.attempt, 1, wall))
 
-    def _begin(self, run: Run, begun: Begun, record: Mapping[str, Any]) -> None:
+    def _begin(self, run: Run, begun: LiveAttempt, record: Mapping[str, Any]) -> None:
         self._live[run.id, run.attempt] = begun, record
         heappush(self._ends, (max(begun.end, self.now.wall), run.id, run.attempt))
 
@@ -233,7 +249,7 @@ class World:
         """End an attempt at once, because the scheduler stops it."""
         found = self._live.get((run, attempt))
         if found is not None:
-            begun = found[0]._replace(end=self.now.wall, sample=Sample(0, RunState.KILLED.value, None, 15))
+            begun = found[0]._replace(end=self.now.wall, sample=DurationSample(0, RunState.KILLED.value, None, 15))
             self._live[run, attempt] = begun, found[1]
             heappush(self._ends, (self.now.wall, run, attempt))
 
@@ -247,7 +263,11 @@ class World:
         told = {"attempt": attempt, "state": sample.state, "reason": None, "output": {"bytes": 0}}
         attempts = [*record["attempts"], {**told, "failover": self.scheduler.runs[run].failover}]
         ended = {
-            **record, "state": sample.state, "reason": None, "exit_code": sample.exit_code, "signal": sample.signal,
+            **record,
+            "state": sample.state,
+            "reason": None,
+            "exit_code": sample.exit_code,
+            "signal": sample.signal,
             "attempts": attempts,
-        }  # fmt: skip
+        }
         self._happen(events.RunEnded(run, attempt, ended))  # type: ignore[arg-type]

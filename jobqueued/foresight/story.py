@@ -25,9 +25,13 @@ class Story(Tally):
         """Record the start of a run."""
         super().started(run, due, planned, start, blame, holder)
         self._runs[run] = {
-            "due": due, "queued": planned, "started": start, "state": RunState.RUNNING.value, "attempts": [],
+            "due": due,
+            "queued": planned,
+            "started": start,
+            "state": RunState.RUNNING.value,
+            "attempts": [],
             **_wait(blame, holder),
-        }  # fmt: skip
+        }
 
     def waits(
         self, run: RunId, due: int, planned: int, until: int, blame: Blame | None, holder: RunId | None = None
@@ -35,14 +39,22 @@ class Story(Tally):
         """Record a run that still waits at the end of the simulation."""
         super().waits(run, due, planned, until, blame, holder)
         self._runs[run] = {
-            "due": due, "queued": planned, "state": RunState.WAITING.value, "attempts": [], **_wait(blame, holder),
-        }  # fmt: skip
+            "due": due,
+            "queued": planned,
+            "state": RunState.WAITING.value,
+            "attempts": [],
+            **_wait(blame, holder),
+        }
 
     def found(self, run: RunId, due: int, queued: int, started: int, attempts: Sequence[tuple[int, int]]) -> None:
         """Record a run that started before the simulation."""
         told = {
-            "due": due, "queued": queued, "started": started, "state": RunState.RUNNING.value, "attempts": [*attempts],
-        }  # fmt: skip
+            "due": due,
+            "queued": queued,
+            "started": started,
+            "state": RunState.RUNNING.value,
+            "attempts": [*attempts],
+        }
         self._runs.setdefault(run, told)
 
     def attempted(self, run: RunId, start: int, end: int) -> None:

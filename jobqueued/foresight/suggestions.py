@@ -15,9 +15,9 @@ from jobqueued.base.replace import changed
 from jobqueued.base.text import duration
 from jobqueued.child.contract.tuples import NamedTuple
 from jobqueued.foresight.durations import Chance
-from jobqueued.foresight.futures import Host, play
+from jobqueued.foresight.futures import HostSnapshot, play
 from jobqueued.foresight.partition import groups
-from jobqueued.foresight.summary import Row
+from jobqueued.foresight.summary import JobFigures
 from jobqueued.foresight.tally import Tally
 from jobqueued.model.job import Job
 from jobqueued.queue.locks import SLOT
@@ -32,12 +32,12 @@ _SPREAD, _MANY = 10 * MINUTE, 3
 """The `spread` that is suggested (ns), and the minimum jobs that wait for the same."""
 
 
-class Change(NamedTuple):
+class SuggestedChange(NamedTuple):
     """A change of some jobs, or of the host (no jobs), and the text to write into the file; `apply` makes it."""
 
     jobs: tuple[str, ...]
     text: str
-    apply: Callable[[Host], Host]
+    apply: Callable[[HostSnapshot], HostSnapshot]
 
 
 class Cost(NamedTuple):
@@ -56,15 +56,19 @@ class Cost(NamedTuple):
 class Suggestion(NamedTuple):
     """A change that helps, with the costs before and after of all jobs that it may affect."""
 
-    change: Change
+    change: SuggestedChange
     before: Cost
     after: Cost
 
 
 def suggestions(
-    host: Host, until: int, rows: Sequence[Row], chances: Sequence[Chance], seed: str,
+    host: HostSnapshot,
+    until: int,
+    rows: Sequence[JobFigures],
+    chances: Sequence[Chance],
+    seed: str,
     progress: Callable[[float], None] = lambda _: None,
-) -> list[Suggestion]:  # fmt: skip
+) -> list[Suggestion]:
     """Try changes for the jobs that wait most (`rows`); return the changes that help, the best first.
 
     `seed`: decides each job's delay in a `spread`.
@@ -73,9 +77,7 @@ def suggestions(
     parts = groups(host.jobs, host.limits)
     for number, change in enumerate(islice(changes(host, rows, seed), TRIED)):
         ids = {job.id for part in parts if not change.jobs or {job.id for job in part} & {*change.jobs} for job in part}
-        futures, others = (
-            play(part, until, chances) for part in (_only(host, ids), _only(change.apply(host), ids))
-        )  # fmt: skip
+        futures, others = (play(part, until, chances) for part in (_only(host, ids), _only(change.apply(host), ids)))
         before, after = _cost(futures), _cost(others)
         if before.is_worse_than(after) and _due(others, change.jobs) >= _due(futures, change.jobs):
             found.append(Suggestion(change, before, after))
@@ -83,7 +85,7 @@ def suggestions(
     return sorted(found, key=lambda it: (it.after.missed - it.before.missed, it.after.waited - it.before.waited))
 
 
-def _only(host: Host, ids: Iterable[str]) -> Host:
+def _only(host: HostSnapshot, ids: Iterable[str]) -> HostSnapshot:
     known = set(ids)
     return host.with_jobs([job for job in host.jobs if job.id in known])
 
@@ -99,7 +101,7 @@ def _due(futures: Sequence[Tally], jobs: Iterable[str]) -> int:
     return sum(it.runs + it.waiting + it.skipped.total() for it in found)
 
 
-def changes(host: Host, rows: Sequence[Row], seed: str) -> Iterator[Change]:
+def changes(host: HostSnapshot, rows: Sequence[JobFigures], seed: str) -> Iterator[SuggestedChange]:
     """Yield changes that may help the jobs that wait most, the most promising first."""
     jobs = {job.id: job for job in host.jobs}
     waiting = [(jobs[row.job], row) for row in rows if (row.late.most or row.missed.most) and row.job in jobs]
@@ -115,14 +117,14 @@ def changes(host: Host, rows: Sequence[Row], seed: str) -> Iterator[Change]:
             yield later
 
 
-def _lacks(row: Row, what: str) -> bool:
+def _lacks(row: JobFigures, what: str) -> bool:
     return bool(row.blamed) and row.blamed[0][0].lacked == what
 
 
-def _more_slots(most: int) -> Change:
+def _more_slots(most: int) -> SuggestedChange:
     more = most + max(1, most // 4)
     text = f"max_running: {more} in jobqueued.yaml, instead of {most}"
-    return Change((), text, lambda host: replace(host, limits=host.limits._replace(max_running=more)))
+    return SuggestedChange((), text, lambda host: replace(host, limits=host.limits._replace(max_running=more)))
 
 
 def _may_be_spread(job: Job) -> bool:
@@ -134,17 +136,17 @@ def _may_be_spread(job: Job) -> bool:
     return first is not None and (second is None or second - first >= 3 * _SPREAD)
 
 
-def _spread(jobs: Sequence[Job], seed: str) -> Change:
+def _spread(jobs: Sequence[Job], seed: str) -> SuggestedChange:
     names = tuple(job.id for job in jobs)
     new = {job.id: changed(job, spread=_SPREAD, offset=offset(_SPREAD, job.id, seed)) for job in jobs}
-    return Change(names, f"spread: {_SPREAD // MINUTE}m", lambda host: _with(host, new))
+    return SuggestedChange(names, f"spread: {_SPREAD // MINUTE}m", lambda host: _with(host, new))
 
 
-def _with(host: Host, new: dict[str, Job]) -> Host:
+def _with(host: HostSnapshot, new: dict[str, Job]) -> HostSnapshot:
     return host.with_jobs([new.get(job.id, job) for job in host.jobs])
 
 
-def _later(job: Job, wait: int) -> Change | None:
+def _later(job: Job, wait: int) -> SuggestedChange | None:
     """Return a change that starts a job after its usual wait, or None.
 
     Only jobs that start at one minute of an hour or of a day can be changed.
@@ -159,7 +161,7 @@ def _later(job: Job, wait: int) -> Change | None:
         texts[1] = str(int(texts[1]) + minutes // 60)
     expression = " ".join([str(minutes % 60), *texts[1:]])
     new = changed(job, schedule=(expression,), triggers=(Schedule(expression, job.timezone, job.id, job.dst),))
-    return Change((job.id,), f'schedule: "{expression}"', lambda host: _with(host, {job.id: new}))
+    return SuggestedChange((job.id,), f'schedule: "{expression}"', lambda host: _with(host, {job.id: new}))
 
 
 def words(it: Suggestion) -> str:

@@ -26,7 +26,7 @@ def band(figures: Iterable[int]) -> Band:
     return Band(min(found), max(found))
 
 
-class Row(NamedTuple):
+class JobFigures(NamedTuple):
     """The figures of a job over all futures; waits are in ns. `blamed`: the causes of waits, the worst first."""
 
     job: str
@@ -72,28 +72,34 @@ def peaks(futures: Sequence[Tally], count: int, apart: int, since: int) -> list[
     return sorted(((peak.instant, live) for peak, live in worst), key=lambda it: (-it[1].most, it[0]))[:count]
 
 
-def rows(futures: Sequence[Tally]) -> list[Row]:
+def rows(futures: Sequence[Tally]) -> list[JobFigures]:
     """Return the rows of all jobs; jobs with the most missed deadlines and longest total waits come first."""
     names = sorted({name for future in futures for name in future.jobs})
     found = [_row(name, [future.jobs.get(name, _NOTHING) for future in futures]) for name in names]
     return sorted(found, key=lambda row: (-row.missed.most, -row.waited, row.job))
 
 
-def _row(name: str, found: list[OfJob]) -> Row:
+def _row(name: str, found: list[OfJob]) -> JobFigures:
     waits = sorted(wait for it in found for wait in it.waits)
     runs = sum(it.runs + it.waiting for it in found)
     blamed = Counter[Blame]()
     for it in found:
         blamed.update(it.blamed)
     reasons = {reason for it in found for reason in it.skipped}
-    return Row(
-        name, band(it.runs for it in found), band(len(it.waits) for it in found),
+    return JobFigures(
+        name,
+        band(it.runs for it in found),
+        band(len(it.waits) for it in found),
         band(it.waiting for it in found),
-        wait_at(0.5, waits, runs), wait_at(0.95, waits, runs), waits[-1] if waits else 0,
+        wait_at(0.5, waits, runs),
+        wait_at(0.95, waits, runs),
+        waits[-1] if waits else 0,
         band(it.missed for it in found),
         {reason: max(it.skipped[reason] for it in found) for reason in sorted(reasons)},
-        band(it.failed for it in found), blamed.most_common(), sum(waits) // len(found),
-    )  # fmt: skip
+        band(it.failed for it in found),
+        blamed.most_common(),
+        sum(waits) // len(found),
+    )
 
 
 def wait_at(level: float, waits: Sequence[int], runs: int) -> int:
@@ -102,7 +108,7 @@ def wait_at(level: float, waits: Sequence[int], runs: int) -> int:
     return waits[place] if waits and place >= 0 else 0
 
 
-def lacked(found: Iterable[Row]) -> list[tuple[str, int, list[tuple[str, int]]]]:
+def lacked(found: Iterable[JobFigures]) -> list[tuple[str, int, list[tuple[str, int]]]]:
     """Return each thing that runs wait for, the total wait (ns) and the jobs whose end they await, worst first."""
     waited, holders = Counter[str](), dict[str, Counter[str]]()
     for row in found:

@@ -9,7 +9,7 @@ import os
 import time
 from pathlib import Path
 
-from jobqueued.child.contract.trust import Refused, check_status
+from jobqueued.child.contract.trust import FileRefused, check_status
 
 PRIVATE = 0o600
 
@@ -66,7 +66,7 @@ class InstanceLock:
         except OSError as error:
             text = f"{self.file}: {error.strerror}; jobqueued needs write permission there"
             raise _given_up(descriptor, error.errno, text) from None
-        except Refused as refused:
+        except FileRefused as refused:
             raise _given_up(descriptor, errno.EPERM, f"{self.file}: {refused}") from None
         with contextlib.suppress(OSError):  # only for the next message
             os.ftruncate(descriptor, 0)

@@ -27,9 +27,13 @@ _FLOCK = struct.Struct("hhqqi")
 _TELLING = frozenset({PID_FILE.name, *_GENERATED.parts[1:]})
 """Names whose inotify events mean that a cron daemon may have started or ended."""
 _CHANGES = (
-    inotify.IN_CREATE | inotify.IN_MOVED_TO | inotify.IN_MOVED_FROM | inotify.IN_DELETE
-    | inotify.IN_CLOSE_WRITE | inotify.IN_MODIFY
-)  # fmt: skip
+    inotify.IN_CREATE
+    | inotify.IN_MOVED_TO
+    | inotify.IN_MOVED_FROM
+    | inotify.IN_DELETE
+    | inotify.IN_CLOSE_WRITE
+    | inotify.IN_MODIFY
+)
 PATIENCE = 10 * SECOND
 """Time (ns) after which a vanished cron daemon counts as ended."""
 _REMEDY = "systemctl disable --now cron"

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping
 from jobqueued.base.instants import SECOND
 from jobqueued.base.problem import Problem
 from jobqueued.child.contract.tuples import NamedTuple
-from jobqueued.jobdir.kinds import Kind
+from jobqueued.jobdir.kinds import DirectoryKind
 from jobqueued.jobdir.trust import IS_MASKED, MASKED
 from jobqueued.jobfile.tree.drop_ins import main_path, parts_of
 from jobqueued.jobfile.tree.yamltext import Steps, at_once
@@ -44,7 +44,9 @@ class Acceptance:
     A batch is started, gets files offered, and is agreed on; then `told` yields the resulting events, slice by slice.
     """
 
-    def __init__(self, read: Read, kept: Mapping[str, bytes], kind: Kind, is_gone: Callable[[str], bool]) -> None:
+    def __init__(
+        self, read: Read, kept: Mapping[str, bytes], kind: DirectoryKind, is_gone: Callable[[str], bool]
+    ) -> None:
         """`read` parses a file's bytes and path into its jobs, in steps; `kept` are the last accepted texts, by path.
 
         `is_gone` returns whether the file of a path is missing; False if unknown.

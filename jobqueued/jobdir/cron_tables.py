@@ -9,10 +9,10 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from jobqueued.crontabs.jobs import Host, Place, read_jobs_in_steps
+from jobqueued.crontabs.jobs import CronHost, TablePlace, read_jobs_in_steps
 from jobqueued.crontabs.names import of_table
 from jobqueued.host.other_cron import REBOOTED
-from jobqueued.jobdir.kinds import CRON_D, CRONTAB, CRONTAB_AND_ANACRONTAB, SPOOL, Kind
+from jobqueued.jobdir.kinds import CRON_D, CRONTAB, CRONTAB_AND_ANACRONTAB, SPOOL, DirectoryKind
 from jobqueued.jobdir.scripts import Scripts
 from jobqueued.jobfile.tree.yamltext import Steps, at_once
 from jobqueued.model.job import Job
@@ -30,7 +30,7 @@ _TOLD = b"\n#!jobqueued "
 
 def readers(
     paths: Paths, config: Settings, scripts: Scripts, zone: Callable[[], str], *, boots: bool = True
-) -> list[tuple[Path, Read, Kind]]:
+) -> list[tuple[Path, Read, DirectoryKind]]:
     """Return the directories of cron's tables, with the reader and kind of each; `zone` returns the host's zone.
 
     `boots`: this start of the daemon may be the first after a boot.
@@ -42,7 +42,7 @@ def readers(
     return [(directory, partial(_read, kind, host, zone, scripts, expand), kind) for directory, kind in places]
 
 
-def kinds_by_place(paths: Paths, *, beside_anacron: bool = False) -> dict[Path, Kind]:
+def kinds_by_place(paths: Paths, *, beside_anacron: bool = False) -> dict[Path, DirectoryKind]:
     """Return the directories of cron's tables with their kinds; anacrontab counts only if no anacron is installed.
 
     `beside_anacron`: it counts even then.
@@ -52,7 +52,7 @@ def kinds_by_place(paths: Paths, *, beside_anacron: bool = False) -> dict[Path, 
     return dict(zip(paths.crontabs, kinds, strict=True))
 
 
-def kinds_of_host(paths: Paths) -> dict[Path, Kind]:
+def kinds_of_host(paths: Paths) -> dict[Path, DirectoryKind]:
     """Return all directories that may have tables, including those of the host's own cron, whatever the
     daemon's root.
     """
@@ -60,7 +60,7 @@ def kinds_of_host(paths: Paths) -> dict[Path, Kind]:
 
 
 def _read(
-    kind: Kind, host: Host, zone: Callable[[], str], scripts: Scripts, expand: bool, data: bytes, path: str
+    kind: DirectoryKind, host: CronHost, zone: Callable[[], str], scripts: Scripts, expand: bool, data: bytes, path: str
 ) -> Steps[Content]:
     host = host._replace(timezone=zone(), scripts=scripts.of_table(path))
     return read_jobs_in_steps(data, path, place_of(kind, path, expand=expand), host)
@@ -72,7 +72,7 @@ def with_scripts(scripts: Scripts | None, expand: bool, name: str, text: bytes) 
     return text + _TOLD + json.dumps({"expand": expand, "scripts": told}).encode() if told else text
 
 
-def jobs_of_text(name: str, text: bytes, host: Host) -> tuple[Job, ...]:
+def jobs_of_text(name: str, text: bytes, host: CronHost) -> tuple[Job, ...]:
     """Return the jobs of a text of that history."""
     kind = next((kind for kind in (CRON_D, SPOOL) if name.startswith(kind.prefix)), CRONTAB)
     table, expand, scripts = _apart(text) if kind is not SPOOL or os.path.basename(name) == _ROOT else (text, False, {})
@@ -90,20 +90,20 @@ def _apart(text: bytes) -> tuple[bytes, bool, dict[str, tuple[str, ...]]]:
         return text, False, {}
 
 
-def place_of(kind: Kind, path: str, *, expand: bool = False) -> Place:
+def place_of(kind: DirectoryKind, path: str, *, expand: bool = False) -> TablePlace:
     """Return the place of a table, the prefix of its jobs: crontab, anacrontab, cron.d/NAME or crontabs/USER."""
     name = os.path.basename(path)
     if kind.prefix == CRONTAB.prefix:
-        return Place(name, expand=expand, periodic=name == "anacrontab")
+        return TablePlace(name, expand=expand, periodic=name == "anacrontab")
     if kind is SPOOL:  # listing a user's directory may hang
-        return Place(kind.prefix + of_table(name), name)
-    return Place(kind.prefix + of_table(name), expand=expand)
+        return TablePlace(kind.prefix + of_table(name), name)
+    return TablePlace(kind.prefix + of_table(name), expand=expand)
 
 
-def host_of(config: Settings, timezone: str = "") -> Host:
+def host_of(config: Settings, timezone: str = "") -> CronHost:
     """This host, as tables depend on it with these settings."""
     any_sender = "notify" in config.users.permit
-    return Host(timezone, machine_id(), takes_mails(config), name=os.uname().nodename, any_sender=any_sender)
+    return CronHost(timezone, machine_id(), takes_mails(config), name=os.uname().nodename, any_sender=any_sender)
 
 
 def takes_mails(config: Settings) -> bool:

@@ -76,7 +76,7 @@ class FileChanges(Protocol):
         """Return the changes since the last call."""
 
     def read(self, name: str) -> bytes:
-        """Read a file that no process is writing. Raises FileNotFoundError, InWriting, Refused, OSError."""
+        """Read a file that no process is writing. Raises FileNotFoundError, InWriting, FileRefused, OSError."""
 
     def put_back(self, name: str) -> bool:
         """Keep a file that is being written for later. Return whether inotify will report its close."""

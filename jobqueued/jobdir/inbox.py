@@ -15,10 +15,10 @@ from pathlib import Path
 
 from jobqueued.base.instants import SECOND
 from jobqueued.base.problem import Problem
-from jobqueued.child.contract.trust import Refused, check_path, quoted
+from jobqueued.child.contract.trust import FileRefused, check_path, quoted
 from jobqueued.child.watcher import inotify
 from jobqueued.jobdir.file_changes import News, Signature
-from jobqueued.jobdir.kinds import JOB_FILES, Kind
+from jobqueued.jobdir.kinds import JOB_FILES, DirectoryKind
 from jobqueued.jobdir.trust import InWriting
 
 RESCAN = 60 * SECOND
@@ -56,7 +56,7 @@ class Ears:
             if descriptor is not None:
                 os.close(descriptor)
 
-    def events(self) -> Iterable[inotify.Event]:
+    def events(self) -> Iterable[inotify.InotifyEvent]:
         """Return the pending events."""
         return [] if self.inotify is None else inotify.events(self.inotify)
 
@@ -64,7 +64,7 @@ class Ears:
 class Inbox:
     """One directory, maybe missing. Call `drain` if `fileno` is readable, `remounted` if `mounts` has POLLPRI."""
 
-    def __init__(self, directory: Path, kind: Kind = JOB_FILES, ears: Ears | None = None) -> None:
+    def __init__(self, directory: Path, kind: DirectoryKind = JOB_FILES, ears: Ears | None = None) -> None:
         self._kind, self._is_optional = kind, kind.optional
         self._ears = Ears(heard=kind.heard) if ears is None else ears
         self.at = str(directory)
@@ -104,7 +104,7 @@ class Inbox:
         for event in self._ears.events():
             self.hear(event)
 
-    def hear(self, event: inotify.Event) -> None:
+    def hear(self, event: inotify.InotifyEvent) -> None:
         """Process one inotify event."""
         if event.mask & inotify.IN_Q_OVERFLOW:
             self.relist()
@@ -213,7 +213,7 @@ class Inbox:
         else:
             self._take_in(name, mask, name)
 
-    def _hear_else(self, event: inotify.Event) -> None:
+    def _hear_else(self, event: inotify.InotifyEvent) -> None:
         """Process an event of another directory."""
 
     def _take_in(self, path: str, mask: int, name: str) -> None:
@@ -264,17 +264,17 @@ class Inbox:
         directory = os.fsencode(os.path.realpath(self._directory))
         return [line for line, point in table if _inside(point, directory) or _inside(directory, point)]
 
-    def _distrust(self) -> Refused | None:
+    def _distrust(self) -> FileRefused | None:
         """Return why the directory can't be trusted, because another user can change it, or None."""
         try:
             check_path(str(self._directory), os.geteuid(), sticky=self._kind.sticky)
-        except Refused as distrust:
+        except FileRefused as distrust:
             return distrust
         except OSError:  # listing it reports the same error
             pass
         return None
 
-    def _listed(self, mono: int, distrust: Refused | None) -> tuple[set[str], list[Problem]]:
+    def _listed(self, mono: int, distrust: FileRefused | None) -> tuple[set[str], list[Problem]]:
         """List the directory: return the files that changed while unwatched, and problems of the directory."""
         self._arm()
         directory = str(self._directory)
@@ -282,7 +282,7 @@ class Inbox:
             if distrust is not None:
                 raise distrust
             names = os.listdir(directory)
-        except (OSError, Refused) as error:
+        except (OSError, FileRefused) as error:
             is_missing = isinstance(error, FileNotFoundError | NotADirectoryError)
             if is_missing and self._is_optional:
                 return self._missing(), self._listed_well(self._parent, mono)

@@ -113,7 +113,7 @@ class Watches:
 
 def watches_of(
     paths: Paths, config: Settings, kept: Mapping[str, bytes], users: UserFiles, *, of_cron: bool, boots: bool
-) -> Watches:  # fmt: skip
+) -> Watches:
     """Return the watches of a daemon: its job files, those of users, and with `of_cron` the tables of cron.
 
     `kept` are the last accepted texts of files; `boots`: this may be the first start after a boot.

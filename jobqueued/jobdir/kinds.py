@@ -11,7 +11,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
-from jobqueued.child.contract.trust import Refused, check_path, name_of, quoted
+from jobqueued.child.contract.trust import FileRefused, check_path, name_of, quoted
 from jobqueued.jobdir import trust
 from jobqueued.settings.drop_in_files import is_job_file
 
@@ -23,7 +23,7 @@ NOT_OF_CRON = "is not read, as by cron; accepted: a name of A-Z a-z 0-9 _ and -"
 _OF_RUN_PARTS = re.compile(r"[A-Za-z0-9_-]+", re.ASCII)
 
 
-class Unreadable(Refused):
+class Unreadable(FileRefused):
     """A table was refused because this process may not read it."""
 
 
@@ -32,7 +32,7 @@ def _read_job_file(path: str, daemon: int, closed: bool) -> bytes:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Kind:
+class DirectoryKind:
     """A kind of directory.
 
     `reads` returns whether the file of a name is read, `is_foreign` whether an unread one deserves a warning. `read`
@@ -58,7 +58,7 @@ class Kind:
     heard: bool = True
 
 
-JOB_FILES = Kind(drop_ins=True)
+JOB_FILES = DirectoryKind(drop_ins=True)
 
 
 # ── tables of cron ──
@@ -81,14 +81,14 @@ def _read_of_system(path: str, daemon: int, closed: bool) -> bytes:
     if is_link and os.path.realpath(path) == os.devnull:
         return b""
     if is_link and not os.path.exists(path):
-        raise Refused("found a broken link; accepted: a regular file, or a link of root's to one")
+        raise FileRefused("found a broken link; accepted: a regular file, or a link of root's to one")
     if is_link:
         check_path(path, daemon)
     try:
         descriptor = os.open(path, trust.OPEN | (0 if is_link else os.O_NOFOLLOW))
     except OSError as error:
         if error.errno in (errno.ELOOP, errno.ENXIO):  # it became a link just now, or is a socket
-            raise Refused("found no regular file; accepted: one, or a link of root's to one") from None
+            raise FileRefused("found no regular file; accepted: one, or a link of root's to one") from None
         raise
     return trust.read_checked(descriptor, lambda found: trust.check_trusted(found, path, daemon), asks=not closed)
 
@@ -101,7 +101,7 @@ def _read_of_user(path: str, daemon: int, closed: bool) -> bytes:
         descriptor = os.open(path, trust.OPEN | os.O_NOFOLLOW)
     except OSError as error:
         if error.errno in (errno.ELOOP, errno.ENXIO):
-            raise Refused("found no regular file; accepted: one, as crontab(1) makes it") from None
+            raise FileRefused("found no regular file; accepted: one, as crontab(1) makes it") from None
         if error.errno == errno.EACCES:
             raise Unreadable(_UNREADABLE) from None
         raise
@@ -109,12 +109,12 @@ def _read_of_user(path: str, daemon: int, closed: bool) -> bytes:
     def check(found: os.stat_result) -> None:
         trust.check_trusted(found, path, None)
         if found.st_nlink > 1:
-            raise Refused(f"found {found.st_nlink} hard links to this file; accepted: a file with one name")
+            raise FileRefused(f"found {found.st_nlink} hard links to this file; accepted: a file with one name")
         if found.st_uid not in owners:
             mend = f"chown {quoted(user)} {quoted(path)}"
-            raise Refused(f"found a table that user {name_of(found.st_uid)} owns; accepted: {user}'s own: {mend}")
+            raise FileRefused(f"found a table that user {name_of(found.st_uid)} owns; accepted: {user}'s own: {mend}")
         if (mode := stat.S_IMODE(found.st_mode)) & ~0o600:
-            raise Refused(f"found mode {mode:04o}; accepted: 0600: chmod 600 {quoted(path)}")
+            raise FileRefused(f"found mode {mode:04o}; accepted: 0600: chmod 600 {quoted(path)}")
 
     return trust.read_checked(descriptor, check, asks=not closed)
 
@@ -135,17 +135,36 @@ def _is_of_spool(name: str) -> bool:
     return name.isprintable() and not name.startswith((".", "tmp.")) and not trust.is_leftover(name)
 
 
-CRON_D = Kind(
-    reads=_is_of_run_parts, is_foreign=_is_foreign_to_cron, is_meant=_never, unread=NOT_OF_CRON, read=_read_of_system,
-    prefix="cron.d/", lenient=True, optional=True, follows=True,
-)  # fmt: skip
-CRONTAB = Kind(
-    reads=frozenset(("crontab",)).__contains__, is_foreign=_never, is_meant=_never, read=_read_of_system,
-    prefix="etc/", lenient=True, optional=True, follows=True,
-)  # fmt: skip
+CRON_D = DirectoryKind(
+    reads=_is_of_run_parts,
+    is_foreign=_is_foreign_to_cron,
+    is_meant=_never,
+    unread=NOT_OF_CRON,
+    read=_read_of_system,
+    prefix="cron.d/",
+    lenient=True,
+    optional=True,
+    follows=True,
+)
+CRONTAB = DirectoryKind(
+    reads=frozenset(("crontab",)).__contains__,
+    is_foreign=_never,
+    is_meant=_never,
+    read=_read_of_system,
+    prefix="etc/",
+    lenient=True,
+    optional=True,
+    follows=True,
+)
 CRONTAB_AND_ANACRONTAB = replace(CRONTAB, reads=frozenset(("crontab", "anacrontab")).__contains__)
 """The kind if no anacron reads its own table."""
-SPOOL = Kind(
-    reads=_is_of_spool, is_foreign=_never, is_meant=_never, read=_read_of_user, prefix="crontabs/", lenient=True,
-    optional=True, sticky=True,
-)  # fmt: skip
+SPOOL = DirectoryKind(
+    reads=_is_of_spool,
+    is_foreign=_never,
+    is_meant=_never,
+    read=_read_of_user,
+    prefix="crontabs/",
+    lenient=True,
+    optional=True,
+    sticky=True,
+)

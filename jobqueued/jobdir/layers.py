@@ -15,7 +15,7 @@ from operator import attrgetter
 from pathlib import Path
 
 from jobqueued.base.problem import Problem
-from jobqueued.child.contract.trust import Refused
+from jobqueued.child.contract.trust import FileRefused
 from jobqueued.child.watcher import inotify
 from jobqueued.jobdir.file_changes import News, Signature
 from jobqueued.jobdir.inbox import (
@@ -27,7 +27,7 @@ from jobqueued.jobdir.inbox import (
     mount_table,
     signature_of,
 )
-from jobqueued.jobdir.kinds import Kind
+from jobqueued.jobdir.kinds import DirectoryKind
 from jobqueued.jobdir.trust import InWriting
 from jobqueued.jobdir.units import Assembly
 from jobqueued.model.source import soonest
@@ -44,14 +44,14 @@ class Layer(Inbox):
     A change of a drop-in counts as a change of its file.
     """
 
-    def __init__(self, directory: Path, kind: Kind, ears: Ears) -> None:
+    def __init__(self, directory: Path, kind: DirectoryKind, ears: Ears) -> None:
         self._watches: dict[str, int] = {}
         """file → watch of its drop-ins; 0: there may be some, but no watch."""
         self._files: dict[int, str] = {}
         super().__init__(directory, kind, ears)
 
     def drop_ins(self, name: str) -> list[str]:
-        """Return the names of the drop-ins of a file. Raises Refused or OSError."""
+        """Return the names of the drop-ins of a file. Raises FileRefused or OSError."""
         return listed(self._of_drop_ins(name), os.geteuid()) if name in self._watches else []
 
     def has_drop_ins(self, name: str) -> bool:
@@ -90,7 +90,7 @@ class Layer(Inbox):
         else:
             super()._note(name, mask)
 
-    def _hear_else(self, event: inotify.Event) -> None:
+    def _hear_else(self, event: inotify.InotifyEvent) -> None:
         """Process an event of a directory of drop-ins."""
         file = self._files.get(event.watch)
         if file is None:
@@ -148,7 +148,7 @@ class Layer(Inbox):
 class OptionalLayer(Layer):
     """A directory that counts as empty while it is missing, because packages come and go with it, or is not trusted."""
 
-    def __init__(self, directory: Path, kind: Kind, ears: Ears) -> None:
+    def __init__(self, directory: Path, kind: DirectoryKind, ears: Ears) -> None:
         super().__init__(directory, kind, ears)
         self._is_optional, self._is_left_out = True, False
 
@@ -159,7 +159,7 @@ class OptionalLayer(Layer):
         return super().read(name)
 
     def drop_ins(self, name: str) -> list[str]:
-        """Return the names of the drop-ins of a file. Raises Refused or OSError."""
+        """Return the names of the drop-ins of a file. Raises FileRefused or OSError."""
         return [] if self._is_left_out else super().drop_ins(name)
 
     def has_drop_ins(self, name: str) -> bool:
@@ -174,7 +174,7 @@ class OptionalLayer(Layer):
         """Return whether the file is missing, or the directory ignored."""
         return self._is_left_out or super().is_missing_in(name)
 
-    def _listed(self, mono: int, distrust: Refused | None) -> tuple[set[str], list[Problem]]:
+    def _listed(self, mono: int, distrust: FileRefused | None) -> tuple[set[str], list[Problem]]:
         """List the directory, or ignore it while other users can change it, so that no other directory waits for it."""
         self._is_left_out = distrust is not None
         if distrust is None:
@@ -193,7 +193,7 @@ class OptionalLayer(Layer):
 class Layers:
     """Several directories, of which the first must exist, as one inbox."""
 
-    def __init__(self, directories: Sequence[Path], kind: Kind) -> None:
+    def __init__(self, directories: Sequence[Path], kind: DirectoryKind) -> None:
         first, *others = directories
         self._ears = Ears()
         self.parts = (Layer(first, kind, self._ears), *(OptionalLayer(each, kind, self._ears) for each in others))
@@ -291,7 +291,7 @@ class Layers:
     # one file
 
     def read(self, name: str) -> bytes:
-        """Read a file with its drop-ins as one text. Raises FileNotFoundError, InWriting, Refused,
+        """Read a file with its drop-ins as one text. Raises FileNotFoundError, InWriting, FileRefused,
         OSError about `at`.
         """
         return self._assembly.text(name)

@@ -13,9 +13,13 @@ from jobqueued.crontabs.run_parts import is_script
 
 _MOST_NAMES, MOST_SCRIPTS = 10_000, 500
 _CHANGES = (
-    inotify.IN_CREATE | inotify.IN_MOVED_TO | inotify.IN_MOVED_FROM | inotify.IN_DELETE
-    | inotify.IN_CLOSE_WRITE | inotify.IN_ATTRIB
-)  # fmt: skip
+    inotify.IN_CREATE
+    | inotify.IN_MOVED_TO
+    | inotify.IN_MOVED_FROM
+    | inotify.IN_DELETE
+    | inotify.IN_CLOSE_WRITE
+    | inotify.IN_ATTRIB
+)
 
 
 class Scripts:

@@ -11,7 +11,7 @@ import re
 import stat
 from collections.abc import Callable
 
-from jobqueued.child.contract.trust import Refused, check_status
+from jobqueued.child.contract.trust import FileRefused, check_status
 from jobqueued.child.watcher.listing import has_writer
 from jobqueued.jobfile.tree.yamltext import MAX_BYTES
 from jobqueued.settings.drop_in_files import is_job_file
@@ -43,7 +43,7 @@ def is_meant(name: str) -> bool:
 _LEFTOVERS = (
     r"(?i)\..*|#.*#|README.*|(?!.*\.ya?ml\.).*\.(md|txt)|.*(~|\.(bak|disabled|example|new|off|old|orig|rej|sample|save|sw[a-p]|te?mp)"
     r"|\.(dpkg|ucf)-\w+|\.(rpm|pac)(new|save|orig))"
-)  # fmt: skip
+)
 
 
 def is_foreign(name: str) -> bool:
@@ -60,7 +60,7 @@ def is_leftover(name: str) -> bool:
 
 
 def read_trusted(path: str, daemon: int | None, *, closed: bool = False) -> bytes:
-    """Return a file's bytes, at most one more than allowed. Raises Refused like `check_trusted`, and OSError.
+    """Return a file's bytes, at most one more than allowed. Raises FileRefused like `check_trusted`, and OSError.
 
     `daemon` is the user of the daemon that reads it; None: no daemon, so any user may own and write it. Raises
     InWriting if a process is writing it; a daemon checks that unless the file is known to be `closed`.
@@ -73,7 +73,7 @@ def read_trusted(path: str, daemon: int | None, *, closed: bool = False) -> byte
                 check_status(os.lstat(path), path, daemon)
             return MASKED
         if error.errno in _UNOPENED:
-            raise Refused(f"found a {_UNOPENED[error.errno]}; accepted: a regular file") from None
+            raise FileRefused(f"found a {_UNOPENED[error.errno]}; accepted: a regular file") from None
         raise
     return read_checked(
         descriptor, lambda found: check_trusted(found, path, daemon), asks=daemon is not None and not closed
@@ -98,11 +98,11 @@ def read_checked(descriptor: int, check: Callable[[os.stat_result], None], *, as
 
 
 def check_trusted(found: os.stat_result, path: str, daemon: int | None) -> None:
-    """Raise Refused unless it is a regular file; for a daemon, with one name and writable only for root or its user."""
+    """Raise FileRefused unless it is a regular file. A daemon's has one name, writable only for root or its user."""
     if not stat.S_ISREG(found.st_mode):
-        raise Refused(f"found a {_KINDS.get(stat.S_IFMT(found.st_mode), 'special file')}; accepted: a regular file")
+        raise FileRefused(f"found a {_KINDS.get(stat.S_IFMT(found.st_mode), 'special file')}; accepted: a regular file")
     if daemon is None:
         return
     if found.st_nlink > 1:
-        raise Refused(f"found {found.st_nlink} hard links to this file; accepted: a file with one name")
+        raise FileRefused(f"found {found.st_nlink} hard links to this file; accepted: a file with one name")
     check_status(found, path, daemon)

@@ -7,9 +7,9 @@ import os
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 
-from jobqueued.child.contract.trust import Refused
+from jobqueued.child.contract.trust import FileRefused
 from jobqueued.jobdir.trust import MASKED
-from jobqueued.jobfile.tree.drop_ins import Part, packed
+from jobqueued.jobfile.tree.drop_ins import FileText, packed
 from jobqueued.jobfile.tree.yamltext import MAX_BYTES
 from jobqueued.settings.drop_in_files import drop_in_directory, places
 
@@ -24,17 +24,19 @@ class Assembly:
     """
 
     def __init__(
-        self, directories: Sequence[str], read: Callable[[int, str], bytes],
+        self,
+        directories: Sequence[str],
+        read: Callable[[int, str], bytes],
         drop_ins: Callable[[int, str], Iterable[str]],
-    ) -> None:  # fmt: skip
+    ) -> None:
         self._directories, self._read, self._drop_ins = directories, read, drop_ins
         self.at = directories[0]
 
     def text(self, name: str) -> bytes:
-        """Return the file and its drop-ins as one text. Raises FileNotFoundError, Refused, and what `read` raises."""
+        """Return the file and its drop-ins as one text. Raises FileNotFoundError and the errors of `read`."""
         return packed(self.parts(name), os.path.join(self._directories[0], name))
 
-    def parts(self, name: str) -> list[Part]:
+    def parts(self, name: str) -> list[FileText]:
         """Return the file and its drop-ins, without masked ones. Raises the same errors as `text`."""
         main = self._main(name)
         if main.text == MASKED:
@@ -45,10 +47,10 @@ class Assembly:
         parts = [main, *(part for part in drop_ins if part.text != MASKED)]
         if drop_ins and sum(len(part.text) for part in parts) > MAX_BYTES:
             self.at = main.path
-            raise Refused("found more than 1 MiB in the file and its drop-ins; accepted: at most 1 MiB")
+            raise FileRefused("found more than 1 MiB in the file and its drop-ins; accepted: at most 1 MiB")
         return parts
 
-    def _main(self, name: str) -> Part:
+    def _main(self, name: str) -> FileText:
         for number in range(len(self._directories)):
             with suppress(FileNotFoundError, NotADirectoryError):
                 return self._part(number, name)
@@ -62,6 +64,6 @@ class Assembly:
 
         return names
 
-    def _part(self, number: int, path: str) -> Part:
+    def _part(self, number: int, path: str) -> FileText:
         self.at = os.path.join(self._directories[number], path)
-        return Part(self.at, self._read(number, path))
+        return FileText(self.at, self._read(number, path))

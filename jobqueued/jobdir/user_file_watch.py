@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 
 from jobqueued.jobdir.acceptance import Content
-from jobqueued.jobdir.kinds import Kind
+from jobqueued.jobdir.kinds import DirectoryKind
 from jobqueued.jobdir.trust import is_leftover
 from jobqueued.jobdir.user_files import DIRECTORY, UserFile, UserFiles
 from jobqueued.jobdir.watch import Watch
@@ -18,12 +18,16 @@ from jobqueued.jobfile.user_rules import UserRules
 from jobqueued.model.users import UserLimits
 
 _never = frozenset[str]().__contains__
-USERS = Kind(
-    reads=lambda name: UserFile.parse(name) is not None, is_meant=_never, prefix=f"{DIRECTORY}/",
+USERS = DirectoryKind(
+    reads=lambda name: UserFile.parse(name) is not None,
+    is_meant=_never,
+    prefix=f"{DIRECTORY}/",
     is_foreign=lambda name: UserFile.parse(name) is None and not is_leftover(name),
     unread="is ignored; accepted: files that users stored with jobqueuectl add",
-    optional=True, vital=False, heard=False,
-)  # fmt: skip
+    optional=True,
+    vital=False,
+    heard=False,
+)
 
 
 def watch(

@@ -11,11 +11,11 @@ from itertools import islice
 from pathlib import Path
 
 from jobqueued.base.problem import Problem
-from jobqueued.child.contract.trust import Refused
+from jobqueued.child.contract.trust import FileRefused
 from jobqueued.jobdir.acceptance import Acceptance, Read
 from jobqueued.jobdir.file_changes import FileChanges
 from jobqueued.jobdir.inbox import Inbox
-from jobqueued.jobdir.kinds import JOB_FILES, Kind
+from jobqueued.jobdir.kinds import JOB_FILES, DirectoryKind
 from jobqueued.jobdir.layers import Layers
 from jobqueued.jobdir.trust import InWriting
 from jobqueued.jobdir.units import ORPHANS
@@ -38,9 +38,13 @@ class Watch:
     """
 
     def __init__(
-        self, directory: Path, read: Read, kept: Mapping[str, bytes] | None = None, kind: Kind = JOB_FILES,
+        self,
+        directory: Path,
+        read: Read,
+        kept: Mapping[str, bytes] | None = None,
+        kind: DirectoryKind = JOB_FILES,
         below: Sequence[Path] = (),
-    ) -> None:  # fmt: skip
+    ) -> None:
         """Start to watch; `read` parses a file's bytes and path into its jobs, in steps. The directory need not exist.
 
         `kept` are the last accepted texts, by name: a file that exists but can't be accepted now keeps those jobs.
@@ -232,7 +236,7 @@ class Watch:
         except OSError as error:
             self._acceptance.refuse(path, f"cannot be read: {error.strerror}", self.inbox.at, "JQ501")
             self.inbox.look_again(name, mono)
-        except Refused as refused:
+        except FileRefused as refused:
             self._acceptance.refuse(path, str(refused), self.inbox.at, "JQ502")
         else:
             yield from self._acceptance.offer(path, text)
@@ -246,7 +250,7 @@ class Watch:
             self._acceptance.say(path, found)
 
 
-def _of(kind: Kind, kept: Mapping[str, bytes]) -> Iterator[tuple[str, bytes]]:
+def _of(kind: DirectoryKind, kept: Mapping[str, bytes]) -> Iterator[tuple[str, bytes]]:
     """Yield the texts of files of a kind, with the names of the files."""
     for name, text in kept.items():
         prefix, slash, rest = name.rpartition("/")

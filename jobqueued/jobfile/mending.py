@@ -13,7 +13,7 @@ from jobqueued.base.problem import Problem
 from jobqueued.child.contract.tuples import NamedTuple
 from jobqueued.jobfile.foreign import ELSEWHERE, SAME
 from jobqueued.jobfile.reader import read_parts_in_steps
-from jobqueued.jobfile.tree.drop_ins import Part
+from jobqueued.jobfile.tree.drop_ins import FileText
 from jobqueued.jobfile.tree.yamltext import MAX_BYTES, at_once, spans_of
 from jobqueued.jobfile.types.refusal import Refusal
 from jobqueued.jobfile.types.spelling import plain_name
@@ -64,7 +64,7 @@ def mended(data: bytes) -> bytes:
 
 def _read(text: str) -> _Read:
     refused: list[Refusal] = []
-    _, problems = at_once(read_parts_in_steps([Part("", text.encode())], "", refused=refused))
+    _, problems = at_once(read_parts_in_steps([FileText("", text.encode())], "", refused=refused))
     return _Read([problem for problem in problems if problem.severity == "error"], refused)
 
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from jobqueued.base.problem import Problem
 from jobqueued.child.contract.tuples import NamedTuple
-from jobqueued.jobfile.tree.drop_ins import Part, merged
+from jobqueued.jobfile.tree.drop_ins import FileText, merged
 from jobqueued.jobfile.tree.yamltext import PART, Mapping, Node, Steps, is_null, read_trees_in_steps
 from jobqueued.jobfile.types.refusal import Refusal
 from jobqueued.jobfile.types.types import mapping
@@ -24,7 +24,7 @@ class Merged(NamedTuple):
     of_no_effect: list[Problem]
 
 
-def merged_tree(parts: Sequence[Part]) -> Steps[Merged]:
+def merged_tree(parts: Sequence[FileText]) -> Steps[Merged]:
     """Return the tree of all parts, in steps."""
     (tree, problems), *others = yield from read_trees_in_steps(parts)
     refusals, of_no_effect = list[Problem](), list[Problem]()

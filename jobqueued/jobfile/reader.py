@@ -18,9 +18,9 @@ from jobqueued.jobfile.keys.keys import FILE_KEYS, JOB_KEYS
 from jobqueued.jobfile.merged_tree import TOP, merged_tree
 from jobqueued.jobfile.runner_rules import of_a_runner
 from jobqueued.jobfile.scopes import NOWHERE, Locality, of_a_fleet
-from jobqueued.jobfile.tree.drop_ins import Part, in_its_file, parts_of
+from jobqueued.jobfile.tree.drop_ins import FileText, in_its_file, parts_of
 from jobqueued.jobfile.tree.yamlslips import A_JOB_FILE
-from jobqueued.jobfile.tree.yamltext import PART, Entry, Mapping, Node, Scalar, Steps, at_once, is_null
+from jobqueued.jobfile.tree.yamltext import PART, Mapping, Node, Scalar, Steps, YamlEntry, at_once, is_null
 from jobqueued.jobfile.types.queue_types import ID
 from jobqueued.jobfile.types.refusal import NotAccepted, Refusal
 from jobqueued.jobfile.types.scalars import Key, ValueType
@@ -52,7 +52,7 @@ _OF_CRON = {
 }
 """Variables of a crontab → the key that replaces them, and what to do if it is missing."""
 
-Entries = dict[str, Entry]
+Entries = dict[str, YamlEntry]
 
 
 def read_jobs(
@@ -70,7 +70,7 @@ def read_in_steps(
     data: bytes, file: str, host: Locality = NOWHERE, *, rules: UserRules | None = None
 ) -> Steps[tuple[tuple[Job, ...], list[Problem]]]:
     """Read a file as `read_jobs` does, in steps of about a millisecond."""
-    return (yield from read_parts_in_steps([Part(file, data)], file, host, rules=rules))
+    return (yield from read_parts_in_steps([FileText(file, data)], file, host, rules=rules))
 
 
 def read_packed(text: bytes, file: str, host: Locality = NOWHERE) -> tuple[tuple[Job, ...], list[Problem]]:
@@ -79,9 +79,13 @@ def read_packed(text: bytes, file: str, host: Locality = NOWHERE) -> tuple[tuple
 
 
 def read_parts_in_steps(
-    parts: Sequence[Part], file: str, host: Locality = NOWHERE, *, rules: UserRules | None = None,
+    parts: Sequence[FileText],
+    file: str,
+    host: Locality = NOWHERE,
+    *,
+    rules: UserRules | None = None,
     refused: list[Refusal] | None = None,
-) -> Steps[tuple[tuple[Job, ...], list[Problem]]]:  # fmt: skip
+) -> Steps[tuple[tuple[Job, ...], list[Problem]]]:
     """Read the parts of a file in steps. The jobs get `file`, their name in the catalog.
 
     The refusals that became Problems are added to `refused`.
@@ -176,7 +180,7 @@ class _FileReading:
             self._refuse(Refusal.of(place, f"at most {MAX_COST} in a file", found, code="JQ103"))
         return self.cost > MAX_COST
 
-    def _job(self, entry: Entry, defaults: Entries) -> Job | None:
+    def _job(self, entry: YamlEntry, defaults: Entries) -> Job | None:
         key, body = entry
         if key.text in JOB_KEYS and not isinstance(body, Mapping) and not is_null(body):
             found = f"the job key {key.text!r} in place of a job id"
@@ -229,7 +233,7 @@ class _FileReading:
             shared = defaults[name].value
             if isinstance(mine, Mapping) and isinstance(shared, Mapping):
                 self.cost += len(shared.entries)
-                own[name] = Entry(key, mine._replace(entries=shared.entries | mine.entries))
+                own[name] = YamlEntry(key, mine._replace(entries=shared.entries | mine.entries))
         return own
 
     def _when(self, job: str, values: dict[str, Any], entries: Entries, own: Entries) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 
 from jobqueued.child.contract.tuples import NamedTuple
-from jobqueued.jobfile.tree.yamltext import Entry, quoted
+from jobqueued.jobfile.tree.yamltext import YamlEntry, quoted
 from jobqueued.jobfile.types.refusal import Refusal
 from jobqueued.model.job import CPU, MEMORY, Job
 
@@ -73,7 +73,7 @@ _RULES = (
 )
 
 
-def of_a_runner(job: Job, entries: Mapping[str, Entry]) -> Iterator[Refusal]:
+def of_a_runner(job: Job, entries: Mapping[str, YamlEntry]) -> Iterator[Refusal]:
     """Refuse keys that a job with `runner: slurm` can't have, and in other jobs the keys of Slurm."""
     if job.runner == "slurm":
         for key, found, accepted in _RULES:

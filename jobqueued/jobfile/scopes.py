@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from jobqueued.child.contract.tuples import NamedTuple
-from jobqueued.jobfile.tree.yamltext import Entry, quoted
+from jobqueued.jobfile.tree.yamltext import YamlEntry, quoted
 from jobqueued.jobfile.types.refusal import Refusal
 from jobqueued.model.fleet import FLEET, FleetSettings
 from jobqueued.model.job import Claim, Job, OnHostLoss, Overlap, Scope
@@ -90,14 +90,20 @@ _RULES = (
 
 
 _OF_HOST = (
-    _FleetRule("on_host_loss", lambda job: quoted(job.on_host_loss.value) * (job.on_host_loss is not OnHostLoss.LOST),
-        "lost, or `scope: fleet`, which lets another host run the job again"),
-    _FleetRule("hosts", lambda job: quoted(", ".join(job.hosts)) if job.hosts else "",
-        "none, or `scope: fleet`, because with `scope: host` each host that has the file runs the job"),
-)  # fmt: skip
+    _FleetRule(
+        "on_host_loss",
+        lambda job: quoted(job.on_host_loss.value) * (job.on_host_loss is not OnHostLoss.LOST),
+        "lost, or `scope: fleet`, which lets another host run the job again",
+    ),
+    _FleetRule(
+        "hosts",
+        lambda job: quoted(", ".join(job.hosts)) if job.hosts else "",
+        "none, or `scope: fleet`, because with `scope: host` each host that has the file runs the job",
+    ),
+)
 
 
-def of_a_fleet(job: Job, entries: Mapping[str, Entry]) -> Iterator[Refusal]:
+def of_a_fleet(job: Job, entries: Mapping[str, YamlEntry]) -> Iterator[Refusal]:
     """Refuse keys that can't work for a job with `scope: fleet`, and in other jobs the keys of a fleet."""
     for key, found, accepted in _RULES:
         if job.scope is Scope.FLEET and (what := found(job)):

@@ -16,7 +16,7 @@ from jobqueued.child.contract.tuples import NamedTuple
 from jobqueued.jobfile.keys.keys import JOB_KEYS
 from jobqueued.jobfile.scopes import ONLY_OF_HOST, lock_of_fleet
 from jobqueued.jobfile.tree.words import NAME, VARIABLE, is_value
-from jobqueued.jobfile.tree.yamltext import Entry, Mapping, Node, Scalar, Sequence
+from jobqueued.jobfile.tree.yamltext import Mapping, Node, Scalar, Sequence, YamlEntry
 from jobqueued.jobfile.types.refusal import Refusal
 from jobqueued.jobfile.types.scalars import Key
 from jobqueued.jobfile.types.types import read_keys
@@ -54,7 +54,7 @@ class Wrong(Exception):
     """A submission is not accepted: str() contains what was found, and what is accepted."""
 
 
-class Asked(NamedTuple):
+class ParsedSubmission(NamedTuple):
     """A submission: its job, which has no number yet, the document to save, and the user's key ("": none)."""
 
     job: Job
@@ -63,9 +63,14 @@ class Asked(NamedTuple):
 
 
 def read(
-    document: dict[str, Any], owner: Owner | None, limits: UserLimits, timezone: str, *, mails: bool = True,
+    document: dict[str, Any],
+    owner: Owner | None,
+    limits: UserLimits,
+    timezone: str,
+    *,
+    mails: bool = True,
     again: bool = False,
-) -> Asked:  # fmt: skip
+) -> ParsedSubmission:
     """Return the submission of a user (None: of the host), within these limits. Raises Wrong.
 
     `mails`: this host can send mail. `again`: it was accepted before, so the present limits do not matter.
@@ -75,8 +80,9 @@ def read(
         raise Wrong(f"found {odd[0]!r}; accepted: {', '.join(sorted(known))}")
     text = json.dumps(
         {"v": 1, "owner": owner, **{name: it for name, it in document.items() if name not in ("v", "owner")}},
-        ensure_ascii=False, separators=(",", ":"),
-    )  # fmt: skip
+        ensure_ascii=False,
+        separators=(",", ":"),
+    )
     if len(text) > LARGEST:
         raise Wrong(f"found {size(len(text))}; accepted: at most {size(LARGEST)}, including script and environment")
     entries, values = _values(document.get("keys", {}))
@@ -90,14 +96,19 @@ def read(
     if document.get("mail") and mails and "notify" not in fields:
         fields["notify"] = _mail(document["mail"], "root" if owner is None else owner.name)
     job = Job(
-        id=f"{share}/{_name(document.get('name'))}", file=FILE, submission=submission,
-        concurrency=at_a_time or submission.runs, max_waiting=UNBOUNDED, catch_up_window=365 * DAY, **fields,
-    )  # fmt: skip
+        id=f"{share}/{_name(document.get('name'))}",
+        file=FILE,
+        submission=submission,
+        concurrency=at_a_time or submission.runs,
+        max_waiting=UNBOUNDED,
+        catch_up_window=365 * DAY,
+        **fields,
+    )
     if owner is not None:
         job, refusals = UserRules(owner, limits).applied(job, entries)
         if refusals and not again:
             raise Wrong("; ".join(map(_told, refusals)))
-    return Asked(job, text, submission.key)
+    return ParsedSubmission(job, text, submission.key)
 
 
 def read_again(text: str, job: str, limits: UserLimits, timezone: str, *, mails: bool) -> Job:
@@ -142,7 +153,7 @@ def read_after(text: object) -> After:
     return After(found[2], found[1] or "success")
 
 
-def _values(keys: object) -> tuple[dict[str, Entry], dict[str, Any]]:
+def _values(keys: object) -> tuple[dict[str, YamlEntry], dict[str, Any]]:
     variables = _variables(keys)
     node = _node({**keys, "environment": {}} if variables and isinstance(keys, dict) else keys, 0)
     if not isinstance(node, Mapping):
@@ -182,7 +193,7 @@ def _node(value: object, depth: int) -> Node:
     if depth > _DEEPEST:
         raise Wrong(f"found more than {_DEEPEST} levels of nesting; accepted: at most {_DEEPEST}")
     if isinstance(value, dict):
-        pairs = {name: Entry(_text(name), _node(each, depth + 1)) for name, each in value.items()}
+        pairs = {name: YamlEntry(_text(name), _node(each, depth + 1)) for name, each in value.items()}
         return Mapping(0, 0, pairs)
     if isinstance(value, list):
         return Sequence(0, 0, [_node(each, depth + 1) for each in value])

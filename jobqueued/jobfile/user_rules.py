@@ -13,8 +13,8 @@ from jobqueued.base.instants import HOUR
 from jobqueued.base.text import duration, size
 from jobqueued.child.contract.tuples import NamedTuple
 from jobqueued.jobfile.scopes import ONLY_OF_HOST, lock_of_fleet
-from jobqueued.jobfile.tree.yamltext import Entry, Node, quoted
 from jobqueued.jobfile.tree.yamltext import Mapping as Tree
+from jobqueued.jobfile.tree.yamltext import Node, YamlEntry, quoted
 from jobqueued.jobfile.types.refusal import Refusal
 from jobqueued.model.job import Job, Scope
 from jobqueued.model.notify import Notify, Target
@@ -22,7 +22,7 @@ from jobqueued.model.users import Owner, UserLimits
 from jobqueued.timing.closest import closest
 from jobqueued.timing.schedule import Every
 
-Entries = Mapping[str, Entry]
+Entries = Mapping[str, YamlEntry]
 _SETTINGS = "in jobqueued.yaml"
 _CODE = "JQ214"
 _MOST_TARGETS = 20
@@ -44,12 +44,20 @@ _PERMITS = (
     _Permit("escalation", lambda job: job.escalation is not None, lambda _: "the key `escalation`", "a job without it"),
     _Permit("nice", lambda job: job.nice < 0, lambda job: str(job.nice), "0 or more"),
     _Permit("oom_score_adj", lambda job: job.oom_score_adj < 0, lambda job: str(job.oom_score_adj), "0 or more"),
-    _Permit("cpu_scheduling", lambda job: job.cpu_scheduling.startswith(("fifo", "rr")),
-            lambda job: quoted(job.cpu_scheduling), "other, batch or idle"),
-    _Permit("ionice", lambda job: (job.ionice or "").startswith("realtime"), lambda job: quoted(job.ionice or ""),
-            "best-effort or idle"),
+    _Permit(
+        "cpu_scheduling",
+        lambda job: job.cpu_scheduling.startswith(("fifo", "rr")),
+        lambda job: quoted(job.cpu_scheduling),
+        "other, batch or idle",
+    ),
+    _Permit(
+        "ionice",
+        lambda job: (job.ionice or "").startswith("realtime"),
+        lambda job: quoted(job.ionice or ""),
+        "best-effort or idle",
+    ),
     _Permit("drain", lambda job: job.drain > HOUR, lambda job: _time(job.drain), "1h or less"),
-)  # fmt: skip
+)
 
 
 class UserRules(NamedTuple):
@@ -71,12 +79,17 @@ class UserRules(NamedTuple):
         """Return the job with its owner, who prefixes locks, dependencies and events; its id has the prefix already."""
         own = self.prefix
         return replace(
-            job, owner=self.owner, user=self.owner.name, asks_pam=True, more_groups=self.limits.groups,
+            job,
+            owner=self.owner,
+            user=self.owner.name,
+            asks_pam=True,
+            more_groups=self.limits.groups,
             locks=tuple(claim._replace(resource=own + claim.resource) for claim in job.locks),
             dependencies=tuple(own + name for name in job.dependencies),
-            on=tuple(on._replace(name=own + on.name) for on in job.on), notify=_sent_as(self.owner, job.notify),
+            on=tuple(on._replace(name=own + on.name) for on in job.on),
+            notify=_sent_as(self.owner, job.notify),
             ping=None if job.ping is None else job.ping._replace(owner=self.owner),
-        )  # fmt: skip
+        )
 
 
 def _sent_as(owner: Owner, wish: Notify) -> Notify:

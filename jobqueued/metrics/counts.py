@@ -66,9 +66,11 @@ class Counts:
         """Job with a label → start (seconds since 1970) of its last successful run."""
         self.delays, self.run_times = Histogram(DELAYS), Histogram(RUN_TIMES)
         self._counted: Mapping[str, Callable[[Mapping[str, Any]], None]] = {
-            "run_started": self._started, "run_ended": self._ended, "run_skipped": self._skipped,
+            "run_started": self._started,
+            "run_ended": self._ended,
+            "run_skipped": self._skipped,
             "run_retrying": self._retrying,
-        }  # fmt: skip
+        }
 
     def about(self, commands: Iterable[Command]) -> None:
         """Count the log lines among these commands."""

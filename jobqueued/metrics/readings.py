@@ -42,8 +42,15 @@ class Readings:
         """Yield every family with its samples, which are read on demand."""
         jobs = sorted(job.id for job in self._scheduler.catalog)
         labels = {job: self._counts.label(job) for job in jobs}
-        for part in (self._daemon(), self._queue(labels, now), self._counted(), self._by_job(labels),
-                     self._locks(), self._resources(), self._told()):  # fmt: skip
+        for part in (
+            self._daemon(),
+            self._queue(labels, now),
+            self._counted(),
+            self._by_job(labels),
+            self._locks(),
+            self._resources(),
+            self._told(),
+        ):
             for name, pieces in part:
                 yield FAMILIES[name], pieces
 
@@ -69,9 +76,10 @@ class Readings:
     def _counted(self) -> Iterator[Named]:
         counts = self._counts
         for name, by_labels in (
-            ("jobqueue_runs_ended", counts.ended), ("jobqueue_skips", counts.skipped),
+            ("jobqueue_runs_ended", counts.ended),
+            ("jobqueue_skips", counts.skipped),
             ("jobqueue_retries", counts.retried),
-        ):  # fmt: skip
+        ):
             labels, rows = FAMILIES[name].labels, list(by_labels.items())
             yield name, _cut(Sample("_total", dict(zip(labels, key, strict=True)), count) for key, count in rows)
         rows_of_jobs = list(counts.took.items())
@@ -150,9 +158,10 @@ class Readings:
 
 
 _ADDED_UP: Mapping[str, Callable[[Readings, Job], float | None]] = {
-    "jobqueue_job_failing": Readings._is_failing, "jobqueue_job_live_runs": Readings._live_runs,
+    "jobqueue_job_failing": Readings._is_failing,
+    "jobqueue_job_live_runs": Readings._live_runs,
     "jobqueue_job_pending_runs": Readings._pending_runs,
-}  # fmt: skip
+}
 _INSTANTS: Mapping[str, Callable[[Readings, Job], float | None]] = {
     "jobqueue_job_last_start_timestamp_seconds": Readings._last_start,
     "jobqueue_job_last_success_timestamp_seconds": Readings._last_success,

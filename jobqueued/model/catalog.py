@@ -23,7 +23,7 @@ _PATIENCE = 10
 """Maximum linked circles that cost one file each; beyond it every file with a part in one is refused."""
 
 
-class Change(NamedTuple):
+class CatalogChange(NamedTuple):
     """The change of a file's jobs: `edited` holds the new definitions, `removed` the old ones."""
 
     added: tuple[Job, ...] = ()
@@ -153,7 +153,7 @@ class Catalog:
         _discard(self._ids, job.file, job_id)
         return self._pop(job_id)
 
-    def replace_file(self, file: str, jobs: Iterable[Job]) -> Change:
+    def replace_file(self, file: str, jobs: Iterable[Job]) -> CatalogChange:
         """Make `jobs` all the jobs of `file`, including jobs that move there from another file.
 
         The Change omits jobs that only moved, within their file or to this one.
@@ -169,7 +169,7 @@ class Catalog:
                 edited.append(job)
             self._put(job)
         removed = tuple(self._pop(job_id) for job_id in sorted(left))
-        return Change(tuple(added), tuple(edited), removed)
+        return CatalogChange(tuple(added), tuple(edited), removed)
 
     def conflicts(self, file: str, jobs: tuple[Job, ...]) -> list[Problem]:
         """Find the problems that keep `jobs` from being those of `file`: an id stays with the file that has it."""

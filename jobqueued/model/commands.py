@@ -301,9 +301,20 @@ class Reply(NamedTuple):
 
 
 Save = (
-    SaveRun | ForgetRun | SaveJob | SaveBoot | SaveHold | SaveFleetMark | SavePast | SaveIncident | SaveNotice
-    | ForgetNotice | SaveSubmission | SaveNumber | ForgetJob
-)  # fmt: skip
+    SaveRun
+    | ForgetRun
+    | SaveJob
+    | SaveBoot
+    | SaveHold
+    | SaveFleetMark
+    | SavePast
+    | SaveIncident
+    | SaveNotice
+    | ForgetNotice
+    | SaveSubmission
+    | SaveNumber
+    | ForgetJob
+)
 """Everything that must survive: one durable commit a turn."""
 
 FleetCommand = Ask | AskToSkip | GiveBack | Publish | Accept | Announce | Stand | Pause | TellOverdue

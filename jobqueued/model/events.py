@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from jobqueued.child.contract.documents import Output, Record, TriggeredBy
+from jobqueued.child.contract.documents import OutputPlaces, Record, TriggeredBy
 from jobqueued.child.contract.tuples import NamedTuple
 from jobqueued.model.accounts import Account
 from jobqueued.model.fleet import FleetMark, FleetTrouble, FleetUp, Grant, MaySkip, PauseMade, Returned, SaidOverdue
@@ -97,7 +97,7 @@ class RunLost(NamedTuple):
     attempt: int
     reason: str
     wait_status: int | None = None
-    output: Output | None = None
+    output: OutputPlaces | None = None
     telemetry: dict[str, Any] | None = None
 
 

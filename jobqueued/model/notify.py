@@ -16,9 +16,20 @@ _HOUR = 3600 * 1_000_000_000
 FAILURES = ("failure", "timeout", "oom", "lost")
 """Ends that are failures: `failure` includes all of them."""
 EVENTS = (
-    *FAILURES, "recovery", "success", "output", "failed_output", "missed", "late", "overdue", "skipped", "held_up",
-    "fuse", "config_error", "degraded",
-)  # fmt: skip
+    *FAILURES,
+    "recovery",
+    "success",
+    "output",
+    "failed_output",
+    "missed",
+    "late",
+    "overdue",
+    "skipped",
+    "held_up",
+    "fuse",
+    "config_error",
+    "degraded",
+)
 """All possible subjects of a notice."""
 EVENTS_OF_SITE = ("failure", "recovery", "missed", "late", "overdue", "held_up", "fuse", "config_error", "degraded")
 """The events of a rule of the site that names none."""
@@ -169,7 +180,7 @@ DEFAULT_POLICY = Policy()
 
 
 @dataclass(frozen=True, slots=True)
-class Rule:
+class NotifyRule:
     """A rule of the site about jobs with one of these ids (patterns), tags and users; by default about all jobs."""
 
     notify: Notify

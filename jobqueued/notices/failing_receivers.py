@@ -17,7 +17,7 @@ _SECONDS = re.compile("[0-9]{1,20}", re.ASCII)
 Receiver = TypeVar("Receiver", bound=Hashable)
 
 
-class Verdict(NamedTuple):
+class NotifierAnswer(NamedTuple):
     """The answer of a notifier: sent, or the error and the pause (ns; 0: none given) before a retry."""
 
     sent: bool
@@ -25,7 +25,7 @@ class Verdict(NamedTuple):
     pause: int = 0
 
     @classmethod
-    def parse(cls, answer: str) -> Verdict:
+    def parse(cls, answer: str) -> NotifierAnswer:
         """Parse ``sent``, ``later SECONDS WHY`` or ``never WHY``; anything else counts as never.
 
         A pause is at most a day: a process of a user may have written the answer.

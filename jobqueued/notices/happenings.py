@@ -190,8 +190,19 @@ def _recovered(fields: Mapping[str, Any]) -> Happening | None:
 
 
 _MADE_OF = {
-    "run_late": _late, "late_over": _late_over, "overdue": _overdue, "overdue_over": _overdue_over,
-    "run_ended": _run_ended, "run_skipped": _skipped, "held_up": _held_up, "fuse": _fuse, "job_invalid": _invalid,
-    "job_valid": _valid, "refused": _refused, "flawed": _flawed, "mended": _mended, "degraded": _degraded,
+    "run_late": _late,
+    "late_over": _late_over,
+    "overdue": _overdue,
+    "overdue_over": _overdue_over,
+    "run_ended": _run_ended,
+    "run_skipped": _skipped,
+    "held_up": _held_up,
+    "fuse": _fuse,
+    "job_invalid": _invalid,
+    "job_valid": _valid,
+    "refused": _refused,
+    "flawed": _flawed,
+    "mended": _mended,
+    "degraded": _degraded,
     "recovered": _recovered,
-}  # fmt: skip
+}

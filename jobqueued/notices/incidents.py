@@ -34,7 +34,7 @@ def goes_on(
 
 def goes_on_elsewhere(
     known: Incident | None, happening: Happening, wishes: Mapping[Target, int | None], wall: int
-) -> Incident:  # fmt: skip
+) -> Incident:
     """Return the incident with a happening on another host of the fleet, which notifies people itself."""
     if known is not None and known.kind == happening.kind:
         return known._replace(times=known.times + 1)

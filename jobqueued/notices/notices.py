@@ -16,7 +16,7 @@ from jobqueued.base.sha256 import sha256
 from jobqueued.base.text import duration
 from jobqueued.model.commands import Command, EndedElsewhere, SaveIncident, SaveNotice, Say
 from jobqueued.model.job import Job
-from jobqueued.model.notify import DEFAULT_POLICY, NOBODY, Rule, Target
+from jobqueued.model.notify import DEFAULT_POLICY, NOBODY, NotifyRule, Target
 from jobqueued.model.saved import Incident, Notice
 from jobqueued.model.users import share_of
 from jobqueued.notices import happenings, incidents
@@ -30,9 +30,13 @@ class Notices:
     """`job` returns an id's job, `zone` the host's zone; `rules` are the site's; `user` runs jobs that name none."""
 
     def __init__(
-        self, host: str, rules: Sequence[Rule], zone: Callable[[], str], job: Callable[[str], Job | None],
+        self,
+        host: str,
+        rules: Sequence[NotifyRule],
+        zone: Callable[[], str],
+        job: Callable[[str], Job | None],
         user: str = "root",
-    ) -> None:  # fmt: skip
+    ) -> None:
         self._host, self._rules, self._job, self._user = host, rules, job, user
         self._patterns = [re.compile("|".join(map(translate, rule.jobs))) if rule.jobs else None for rule in rules]
         policies = {target: rule.policy for rule in reversed(rules) for target in rule.notify.targets()}
@@ -130,9 +134,12 @@ class Notices:
         return job is not None and job.submission is not None and happening.event not in ("late", "overdue")
 
     def reconcile(
-        self, refused: Collection[str], invalid: Callable[[str], bool | None], lasts: Callable[[str, str], bool],
+        self,
+        refused: Collection[str],
+        invalid: Callable[[str], bool | None],
+        lasts: Callable[[str, str], bool],
         wall: int,
-    ) -> list[Command]:  # fmt: skip
+    ) -> list[Command]:
         """End incidents whose end was not logged; those of a deleted job end silently.
 
         `refused`: the files refused now; `invalid` returns whether a job can't run, None if there is no such job;
@@ -247,8 +254,11 @@ class Notices:
         """Return target → pause (ns) between reminders, for the targets that want this happening."""
         job = self._job(happening.job) if happening.job is not None else None
         own = [job.notify] if job is not None else []
-        site = [rule.notify for rule, jobs in zip(self._rules, self._patterns, strict=True)
-                if _is_about(rule, jobs, happening, job)]  # fmt: skip
+        site = [
+            rule.notify
+            for rule, jobs in zip(self._rules, self._patterns, strict=True)
+            if _is_about(rule, jobs, happening, job)
+        ]
         return {t: each.remind for each in (*site, *own) if each.wants(happening.event) for t in each.targets()}
 
     def _put(self, target: Target, it: Happening, event: str, incident: Incident | None, wall: int) -> SaveNotice:
@@ -260,11 +270,19 @@ class Notices:
         if incident is not None and event == "reminder":
             since = f" ({incident.times} times since {to_text(incident.since)})"
         return {
-            "event": event, "host": self._host, "at": to_text(wall), "job": it.job, "run": it.run,
-            "summary": f"{it.summary}{since}", "user": (record["user"] or self._user) if record else None,
-            "command": record["command"] if record else None, "incident": _told(incident, self._host),
-            "record": record, "held_back": [], "not_shown": 0,
-        }  # fmt: skip
+            "event": event,
+            "host": self._host,
+            "at": to_text(wall),
+            "job": it.job,
+            "run": it.run,
+            "summary": f"{it.summary}{since}",
+            "user": (record["user"] or self._user) if record else None,
+            "command": record["command"] if record else None,
+            "incident": _told(incident, self._host),
+            "record": record,
+            "held_back": [],
+            "not_shown": 0,
+        }
 
 
 def _is_ping(notice: Notice) -> bool:
@@ -280,12 +298,14 @@ def _told(incident: Incident | None, host: str) -> dict[str, Any] | None:
         return None
     subject = sha256(incident.subject.encode(errors="surrogateescape")).hexdigest()[:12]
     return {
-        "id": f"{host}-{incident.since}-{subject}", "since": to_text(incident.since), "count": incident.times,
+        "id": f"{host}-{incident.since}-{subject}",
+        "since": to_text(incident.since),
+        "count": incident.times,
         "first_run": incident.first_run or None,
-    }  # fmt: skip
+    }
 
 
-def _is_about(rule: Rule, jobs: re.Pattern[str] | None, happening: Happening, job: Job | None) -> bool:
+def _is_about(rule: NotifyRule, jobs: re.Pattern[str] | None, happening: Happening, job: Job | None) -> bool:
     """Return whether a site rule is about a happening; a user's own job needs a rule that names the job or the user."""
     if jobs is not None and not jobs.fullmatch(happening.job or ""):
         return False

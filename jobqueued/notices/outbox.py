@@ -22,8 +22,8 @@ from jobqueued.model.notify import Policy, Target
 from jobqueued.model.saved import Notice
 from jobqueued.model.submission import is_numbered
 from jobqueued.model.users import Owner
-from jobqueued.notices.failing_receivers import Numbers, Troubles, Verdict, grown
-from jobqueued.notices.send_slots import Places
+from jobqueued.notices.failing_receivers import NotifierAnswer, Numbers, Troubles, grown
+from jobqueued.notices.send_slots import SendSlots
 
 SENDING = 2
 """Maximum messages sent at a time."""
@@ -76,7 +76,7 @@ class Outbox:
         self._sent: dict[Lane, deque[int]] = {}
         self._many = _MANY
         """Size of `_sent` at which old lanes are removed from it."""
-        self._troubles, self._places = Troubles[Target]("notices to "), Places()
+        self._troubles, self._places = Troubles[Target]("notices to "), SendSlots()
         self._known: tuple[int, int | None] | None = None
         """The time of the last `next_at`, and its result; None: something changed since."""
 
@@ -161,10 +161,17 @@ class Outbox:
             notices = list(self._waiting.pop(lane).values())
             self._count(lane, -len(notices))
             commands += [ForgetNotice(notice.id) for notice in notices]
-            commands.append(Say("notice_given_up", {
-                "target": lane.target.shown, "count": len(notices), "reason": together(notices)["summary"],
-                "after": "its receiver left all files",
-            }))  # fmt: skip
+            commands.append(
+                Say(
+                    "notice_given_up",
+                    {
+                        "target": lane.target.shown,
+                        "count": len(notices),
+                        "reason": together(notices)["summary"],
+                        "after": "its receiver left all files",
+                    },
+                )
+            )
         return commands
 
     def waits_for(self, target: str) -> bool:
@@ -273,7 +280,7 @@ class Outbox:
             return []
         self._known = None
         lane, ids = self._sending.pop(number)
-        verdict = Verdict.parse(answer)
+        verdict = NotifierAnswer.parse(answer)
         if verdict.sent:
             return self._sent_all(lane, ids, wall)
         return self._failed(lane, ids, verdict, wall)
@@ -293,7 +300,7 @@ class Outbox:
         said = Say("notice_sent", {"target": lane.target.shown, "summary": together(notices)["summary"]})
         return [*map(ForgetNotice, ids), said]
 
-    def _failed(self, lane: Lane, ids: list[int], verdict: Verdict, wall: int) -> list[Command]:
+    def _failed(self, lane: Lane, ids: list[int], verdict: NotifierAnswer, wall: int) -> list[Command]:
         waiting, target, why = self._waiting[lane], lane.target, verdict.why
         first = changed(waiting[ids[0]], tries=waiting[ids[0]].tries + 1, error=why)
         waiting[first.id] = first
@@ -343,10 +350,18 @@ def _gathered(notices: list[Notice]) -> dict[str, Any]:
     named = "; ".join(it["summary"] for it in held[:_NAMED]) + "; …" * (count > _NAMED)
     what = f"{counted(count, 'output')} held back" if held[0]["event"] == "output" else counted(count, "notice")
     return {
-        **notices[0].about, "event": "digest", "summary": f"{what}: {named}", "job": None, "run": None, "user": None,
-        "command": None, "incident": None, "record": None,
-        "held_back": held[:SHOWN], "not_shown": count - len(held[:SHOWN]),
-    }  # fmt: skip
+        **notices[0].about,
+        "event": "digest",
+        "summary": f"{what}: {named}",
+        "job": None,
+        "run": None,
+        "user": None,
+        "command": None,
+        "incident": None,
+        "record": None,
+        "held_back": held[:SHOWN],
+        "not_shown": count - len(held[:SHOWN]),
+    }
 
 
 def _held(about: Mapping[str, Any]) -> dict[str, Any]:

@@ -21,8 +21,8 @@ from jobqueued.model.job import Job
 from jobqueued.model.notify import Ping, Target
 from jobqueued.model.saved import Notice
 from jobqueued.notices import happenings
-from jobqueued.notices.failing_receivers import Numbers, Troubles, Verdict, grown
-from jobqueued.notices.send_slots import Places
+from jobqueued.notices.failing_receivers import NotifierAnswer, Numbers, Troubles, grown
+from jobqueued.notices.send_slots import SendSlots
 
 SENDING = 2
 """Maximum batches sent at a time, each to a receiver of its own."""
@@ -34,7 +34,7 @@ _FIRST_PAUSE = 10 * SECOND
 _TOO_OLD = DAY
 
 
-class Batch(NamedTuple):
+class PingBatch(NamedTuple):
     """Pings of several checks of one receiver (`receiver_of`), in order; the answer names their `number`."""
 
     number: int
@@ -50,7 +50,7 @@ class Pings:
         self._waiting: dict[Target, dict[int, Notice]] = {}
         self._sending: dict[int, tuple[Target, dict[Target, list[int]]]] = {}
         self._taken = 0
-        self._places = Places()
+        self._places = SendSlots()
         self.troubles = Troubles[Target]("")
 
     def __iter__(self) -> Iterator[Notice]:
@@ -92,14 +92,20 @@ class Pings:
 
     def _put(
         self, wish: Ping, event: str, how: str, job: str, run: str, summary: str, tail: str, wall: int
-    ) -> list[Command]:  # fmt: skip
+    ) -> list[Command]:
         url = wish.at(event, how, run_id(self._host, run))
         if not url:
             return [] if event == "start" else self._outdate(wish.target)
         about = {
-            "event": event, "at": to_text(wall), "job": job, "run": run, "summary": summary, "url": url, "tail": tail,
+            "event": event,
+            "at": to_text(wall),
+            "job": job,
+            "run": run,
+            "summary": summary,
+            "url": url,
+            "tail": tail,
             "is_own": not wish.url or bool(getattr(wish, event)),
-        }  # fmt: skip
+        }
         notice = Notice(self._numbers.next(wall), str(wish.target), wall, about)
         self._waiting.setdefault(wish.target, {})[notice.id] = notice
         return [SaveNotice(notice), *self._prune(wish.target)]
@@ -169,7 +175,7 @@ class Pings:
 
     # sending
 
-    def take(self, wall: int) -> Batch | None:
+    def take(self, wall: int) -> PingBatch | None:
         """Return the due pings of one receiver, or None; they count as being sent until `answered`."""
         if len(self._sending) >= SENDING:
             return None
@@ -183,7 +189,7 @@ class Pings:
         checks = dict(list(checks.items())[:MOST])
         number = self._waiting[first][checks[first][0]].id
         self._sending[number], self._taken = (receiver, checks), wall
-        return Batch(
+        return PingBatch(
             number, receiver, [(it, self._waiting[target][it].about) for target, ids in checks.items() for it in ids]
         )
 
@@ -205,7 +211,10 @@ class Pings:
     def answered(self, batch: int, verdicts: Mapping[int, str], others: str, wall: int) -> list[Command]:
         """Handle the answer about a batch: number → verdict of a ping, and the verdict on all others."""
         receiver, checks = self._sending.pop(batch)
-        rest, found = Verdict.parse(others), {it: Verdict.parse(verdict) for it, verdict in verdicts.items()}
+        rest, found = (
+            NotifierAnswer.parse(others),
+            {it: NotifierAnswer.parse(verdict) for it, verdict in verdicts.items()},
+        )
         pings = [(target, it, found.get(it, rest)) for target, ids in checks.items() for it in ids]
         commands: list[Command] = []
         for target, number, verdict in pings:
@@ -222,8 +231,8 @@ class Pings:
         return commands + [command for target in checks if target in self._waiting for command in self._prune(target)]
 
     def _failed(
-        self, receiver: Target, target: Target, number: int, verdict: Verdict, wall: int
-    ) -> list[Command]:  # fmt: skip
+        self, receiver: Target, target: Target, number: int, verdict: NotifierAnswer, wall: int
+    ) -> list[Command]:
         notice = self._waiting[target][number]
         tried = self._waiting[target][number] = changed(notice, tries=notice.tries + 1, error=verdict.why)
         pause = verdict.pause or grown(_FIRST_PAUSE, self.troubles.times(receiver) + 1)
@@ -235,8 +244,9 @@ class Pings:
 
 
 _TOLD: dict[str, Callable[[Pings, Mapping[str, Any], int], Sequence[Command]]] = {
-    "run_started": Pings._started, "run_ended": Pings._ended,
-}  # fmt: skip
+    "run_started": Pings._started,
+    "run_ended": Pings._ended,
+}
 
 
 def receiver_of(target: Target) -> Target:

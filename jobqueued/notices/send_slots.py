@@ -11,7 +11,7 @@ _MANY = 1000
 """Maximum users whose last turn is saved."""
 
 
-class Places:
+class SendSlots:
     """Limits users' receivers to one place, because each may take a process's time limit; the others are the host's."""
 
     def __init__(self) -> None:

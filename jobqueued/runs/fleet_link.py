@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from jobqueued.base.instants import SECOND
-from jobqueued.child.contract.wire import Lines
+from jobqueued.child.contract.wire import SocketLines
 from jobqueued.child.fleet import lines
 from jobqueued.child.fleet.lines import Line
 from jobqueued.model import events
@@ -82,8 +82,11 @@ def _asker(job: str, number: int) -> RunId | LockClientId:
 
 
 _OF_JOBS: dict[str, Callable[[str, str], events.Event]] = {
-    "paused": events.FleetPaused, "made": PauseMade, "overdue": SaidOverdue, "spec": events.Published,
-}  # fmt: skip
+    "paused": events.FleetPaused,
+    "made": PauseMade,
+    "overdue": SaidOverdue,
+    "spec": events.Published,
+}
 
 
 def event_of(line: Line) -> events.Event:
@@ -138,7 +141,7 @@ class FleetLink(Source):
         self._state, self._since = state, since
         self._neighbours = Neighbours(fleet)
         self._connection: socket.socket | None = None
-        self._lines: Lines
+        self._lines: SocketLines
         self._outbox = bytearray()
         self._asked_at: int | None = None
         """Instant (CLOCK_MONOTONIC, ns) of the first line that the agent has not answered yet, or None."""
@@ -259,7 +262,7 @@ class FleetLink(Source):
             remedy = "" if self._own else f"; {self._instance.start_agent}"
             self.lose(f"no agent at {self._address} ({error.strerror}){remedy}")
             return
-        self._lines = Lines(self._connection, _PART)
+        self._lines = SocketLines(self._connection, _PART)
         assert self._fleet is not None
         name, mark = state
         if mark.fleet != self._fleet.name:  # the host was in another fleet
@@ -273,8 +276,14 @@ class FleetLink(Source):
         """Return the settings for the agent."""
         assert self._fleet is not None
         files = {name: getattr(self._fleet, name) for name in ("etcd", "authority", "certificate", "key")}
-        return {**files, "fleet": self._fleet.name, "lock_grace": self._fleet.lock_grace // SECOND,
-                "host": self._host, "store": state, "common": to_json(common_of(self._fleet))}  # fmt: skip
+        return {
+            **files,
+            "fleet": self._fleet.name,
+            "lock_grace": self._fleet.lock_grace // SECOND,
+            "host": self._host,
+            "store": state,
+            "common": to_json(common_of(self._fleet)),
+        }
 
     def _reached(self) -> socket.socket:
         """Return a connection to the listening agent, or to a new one of our own if none listens. Raises OSError."""

@@ -10,27 +10,27 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 
 from jobqueued.base.instants import SECOND
 from jobqueued.base.text import duration, printable
-from jobqueued.child.fleet.etcd.values import Common, parsed
+from jobqueued.child.fleet.etcd.values import CommonSettings, parsed
 from jobqueued.model.fleet import FleetSettings, FleetTrouble
 
 _SHOWN = 5
 
 
-def common_of(settings: FleetSettings) -> Common:
+def common_of(settings: FleetSettings) -> CommonSettings:
     """Return the settings of this host that all hosts of its fleet share."""
     resources = ",".join(f"{name}={units}" for name, units in sorted(settings.resources.items()))
-    return Common(settings.timezone, settings.lock_grace // SECOND, resources)
+    return CommonSettings(settings.timezone, settings.lock_grace // SECOND, resources)
 
 
-def to_json(common: Common) -> str:
+def to_json(common: CommonSettings) -> str:
     """Return these settings as this host announces them to the others."""
     return json.dumps(common, separators=(",", ":"))
 
 
-def difference(own: Common, other: Common) -> str:
+def difference(own: CommonSettings, other: CommonSettings) -> str:
     """Describe how another host's settings differ from `own`, or return "" if they are equal."""
     found = list[str]()
-    for name, theirs, ours in zip(Common._fields, other, own, strict=True):
+    for name, theirs, ours in zip(CommonSettings._fields, other, own, strict=True):
         found += [f"{name} {_shown(theirs)} instead of {_shown(ours)}"] if theirs != ours else []
     return " and ".join(found)
 
@@ -60,7 +60,7 @@ class Neighbours:
 
     def note_host(self, name: str, common: str) -> Iterator[FleetTrouble]:
         """Take over a host's announcement; "": it has no session, or announced nothing."""
-        other = parsed(Common, common)
+        other = parsed(CommonSettings, common)
         differs = difference(self._own, other) if self._own is not None and other is not None else ""
         text = f"{printable(name)} is in the fleet with {differs}: all hosts need the same `fleet` in jobqueued.yaml"
         yield from _exchanged(self._hosts, name, text if differs else "")

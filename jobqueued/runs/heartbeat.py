@@ -14,7 +14,7 @@ from jobqueued.model.job import Now
 from jobqueued.model.notify import Heartbeat as Wish
 from jobqueued.model.notify import Target
 from jobqueued.model.source import Source
-from jobqueued.notices.failing_receivers import Verdict, grown
+from jobqueued.notices.failing_receivers import NotifierAnswer, grown
 from jobqueued.notices.pings import receiver_of
 from jobqueued.runs.launcher_link import LauncherLink
 from jobqueued.runs.notice_sender import ping_order
@@ -24,13 +24,18 @@ _PATIENCE = 10
 _FIRST_PAUSE = 10 * SECOND
 
 
-class Heartbeat(Source):
+class HeartbeatSender(Source):
     """Sends the pings of `wish` (None: none) as `user` (None: ours), unless `stands_still` returns a reason."""
 
     def __init__(
-        self, wish: Wish | None, link: LauncherLink, user: str | None, stands_still: Callable[[], str], log: Log,
+        self,
+        wish: Wish | None,
+        link: LauncherLink,
+        user: str | None,
+        stands_still: Callable[[], str],
+        log: Log,
         clocks: Callable[[], Now],
-    ) -> None:  # fmt: skip
+    ) -> None:
         self._wish, self._link, self._user, self._log, self._clocks = wish, link, user, log, clocks
         self._stands_still = stands_still
         self._at = 0
@@ -69,7 +74,7 @@ class Heartbeat(Source):
         if part is not None:
             self._verdict = answer
             return
-        verdict, now = Verdict.parse(self._verdict or answer), self._clocks()
+        verdict, now = NotifierAnswer.parse(self._verdict or answer), self._clocks()
         self._on_way, self._verdict = False, ""
         if verdict.sent:
             if self._trouble:

@@ -26,7 +26,7 @@ from jobqueued.state import record_files
 
 def order(
     launch: Launch, logs: Path, journal: Path, keep_free: int | None = None, users: UserLimits | None = None
-) -> LaunchSpec:  # fmt: skip
+) -> LaunchSpec:
     """Return the launch spec: the current job, the run that the attempt belongs to, and the record so far.
 
     `journal`: the socket of journald. `keep_free`: bytes that output leaves free (None: the default). `users`: the
@@ -101,9 +101,12 @@ def _of_array(job: Job, run: Run) -> dict[str, str]:
 def _hook(job: Job, hook: TelemetryHook, command: CommandLine) -> Hook:
     """Return a telemetry hook for a supervisor; hooks that are functions work only in programs that use the library."""
     return {
-        "name": name_of(job, hook), "command": command, "at": hook.at, "every": hook.every / SECOND,
+        "name": name_of(job, hook),
+        "command": command,
+        "at": hook.at,
+        "every": hook.every / SECOND,
         "timeout": hook.timeout / SECOND,
-    }  # fmt: skip
+    }
 
 
 def _traceparent(record: Record, attempt: int) -> str:
@@ -127,11 +130,18 @@ def _told(run: Run, logs: Path) -> dict[str, str]:
 
 
 _RLIMITS = {
-    "open_files": "RLIMIT_NOFILE", "file_size": "RLIMIT_FSIZE", "core": "RLIMIT_CORE", "cpu_time": "RLIMIT_CPU",
-    "stack": "RLIMIT_STACK", "locked_memory": "RLIMIT_MEMLOCK", "address_space": "RLIMIT_AS",
-    "processes": "RLIMIT_NPROC", "data": "RLIMIT_DATA", "msgqueue": "RLIMIT_MSGQUEUE",
+    "open_files": "RLIMIT_NOFILE",
+    "file_size": "RLIMIT_FSIZE",
+    "core": "RLIMIT_CORE",
+    "cpu_time": "RLIMIT_CPU",
+    "stack": "RLIMIT_STACK",
+    "locked_memory": "RLIMIT_MEMLOCK",
+    "address_space": "RLIMIT_AS",
+    "processes": "RLIMIT_NPROC",
+    "data": "RLIMIT_DATA",
+    "msgqueue": "RLIMIT_MSGQUEUE",
     "sigpending": "RLIMIT_SIGPENDING",
-}  # fmt: skip
+}
 _CPU_TIME_GRACE = 5
 """Seconds of CPU time between SIGXCPU, which shows the cause, and the kernel's SIGKILL."""
 
@@ -152,8 +162,11 @@ def _attributes(job: Job) -> Attributes:
 
 
 _CAPS = {
-    "memory": "memory.max", "memory_high": "memory.high", "swap": "memory.swap.max", "tasks": "pids.max",
-}  # fmt: skip
+    "memory": "memory.max",
+    "memory_high": "memory.high",
+    "swap": "memory.swap.max",
+    "tasks": "pids.max",
+}
 _DISKS = {"io_read": "rbps", "io_write": "wbps"}
 _CPU_PERIOD = 100_000
 """Period (µs) in which a run uses up its share of CPU time and then waits for the next."""

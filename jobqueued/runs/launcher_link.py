@@ -72,9 +72,14 @@ class LauncherLink:
     """
 
     def __init__(
-        self, paths: Paths, address: Path, own: Path | None = LAUNCHER, words: tuple[str, ...] = (),
-        users: UserLimits | None = None, keep_free: int | None = None,
-    ) -> None:  # fmt: skip
+        self,
+        paths: Paths,
+        address: Path,
+        own: Path | None = LAUNCHER,
+        words: tuple[str, ...] = (),
+        users: UserLimits | None = None,
+        keep_free: int | None = None,
+    ) -> None:
         self._address, self._own, self._words = address, own, words
         self._instance = Instance.of(paths.run)
         self.see = self._instance.see_launcher
@@ -90,7 +95,7 @@ class LauncherLink:
         """True when the launcher has answered; before that no orders are sent, and earlier ones are dropped."""
         self.controllers: list[str] | None = None
         """The controllers of the runs' cgroups, as the launcher reported; None: runs have no cgroups."""
-        self._lines: wire.Lines
+        self._lines: wire.SocketLines
         self._outbox = b""
         self._held: set[Name] = set()
         self._early: list[bytes] = []
@@ -144,7 +149,7 @@ class LauncherLink:
             self._calls = 0
             raise LauncherError(f"the launcher at {self._address} does not answer; {self.see}")
         self._connection = connection = self._reach()
-        self._lines, self._early = wire.Lines(connection, NOTICES), []
+        self._lines, self._early = wire.SocketLines(connection, NOTICES), []
         self._held.clear()
         with contextlib.suppress(OSError):  # if the launcher exited, the next read shows that
             connection.sendall(b"hello %d\n" % wire.VERSION)

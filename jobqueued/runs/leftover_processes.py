@@ -40,7 +40,7 @@ SLICE = 100
 """Number of processes checked in one step: about 5 ms."""
 
 
-class Process(NamedTuple):
+class LeftoverProcess(NamedTuple):
     """A process. `birth`: ticks of CLOCK_BOOTTIME."""
 
     pid: int
@@ -85,8 +85,8 @@ class Clues(NamedTuple):
 class Kin(NamedTuple):
     """The processes that certainly belong to an attempt, and those that possibly do."""
 
-    certain: list[Process]
-    uncertain: list[Process]
+    certain: list[LeftoverProcess]
+    uncertain: list[LeftoverProcess]
 
 
 class Processes:
@@ -96,31 +96,31 @@ class Processes:
     """
 
     def __init__(self, ourselves: int) -> None:
-        self._of: dict[int, Process] = {}
+        self._of: dict[int, LeftoverProcess] = {}
         self._ourselves = ourselves
         self._reapers = {_INIT}
-        self._children: dict[int, list[Process]] = defaultdict(list)
-        self._sessions: dict[int, list[Process]] = defaultdict(list)
+        self._children: dict[int, list[LeftoverProcess]] = defaultdict(list)
+        self._sessions: dict[int, list[LeftoverProcess]] = defaultdict(list)
         self._session_births: dict[int, int] = {}
         self._known: dict[int, Details] = {}
-        self._by_run: dict[str, list[Process]] = defaultdict(list)
-        self._by_cgroup: dict[str, list[Process]] = defaultdict(list)
-        self._nobodys: list[Process] = []
-        self._supervisors: dict[str, list[tuple[Process, str]]] = defaultdict(list)
+        self._by_run: dict[str, list[LeftoverProcess]] = defaultdict(list)
+        self._by_cgroup: dict[str, list[LeftoverProcess]] = defaultdict(list)
+        self._nobodys: list[LeftoverProcess] = []
+        self._supervisors: dict[str, list[tuple[LeftoverProcess, str]]] = defaultdict(list)
 
-    def add(self, it: Process) -> None:
+    def add(self, it: LeftoverProcess) -> None:
         """Add a process."""
         self._of[it.pid] = it
         self._children[it.parent].append(it)
         self._sessions[it.session].append(it)
         self._session_births[it.session] = min(it.birth, self._session_births.get(it.session, it.birth))
 
-    def entitle(self, it: Process, words: Sequence[str]) -> None:
+    def entitle(self, it: LeftoverProcess, words: Sequence[str]) -> None:
         """Note a supervisor's title: its name, its attempt, and the directory of all R, as far as there was room."""
         if len(words) > 1:
             self._supervisors[words[1]].append((it, words[2] if len(words) > 2 else ""))
 
-    def tops(self, since: int) -> Iterator[Process | None]:
+    def tops(self, since: int) -> Iterator[LeftoverProcess | None]:
         """Yield the tops of trees: processes born since (ticks) whose parent is older, dead, or a supervisor.
 
         Yields None for each other process.
@@ -133,16 +133,16 @@ class Processes:
             pid = found.parent
             yield pid
 
-    def _is_top(self, it: Process, since: int) -> bool:
+    def _is_top(self, it: LeftoverProcess, since: int) -> bool:
         if it.birth < since or it.pid == self._ourselves:
             return False
         parent = self._of.get(it.parent)
         return self._is_orphan(it) or (parent is not None and (parent.birth < since or parent.name == _SUPERVISOR))
 
-    def _is_orphan(self, it: Process) -> bool:
+    def _is_orphan(self, it: LeftoverProcess) -> bool:
         return it.parent in self._reapers or (it.parent != _NONE and it.parent not in self._of)
 
-    def note(self, top: Process, known: Details) -> None:
+    def note(self, top: LeftoverProcess, known: Details) -> None:
         """Note the details of a top."""
         self._known[top.pid] = known
         run = None if known.environment is None else known.environment.get(_RUN)
@@ -161,7 +161,7 @@ class Processes:
         uncertain = {each.pid: each for each in self._uncertain(clues) if each.pid not in certain}
         return Kin([certain[pid] for pid in sorted(certain)], [uncertain[pid] for pid in sorted(uncertain)])
 
-    def _own(self, clues: Clues) -> list[Process]:
+    def _own(self, clues: Clues) -> list[LeftoverProcess]:
         own = [] if clues.cgroup is None else list(self._by_cgroup.get(clues.cgroup, ()))
         if INVOCATION in clues.identity:
             own += filter(self._is_orphan, self._named(clues.identity))
@@ -170,14 +170,14 @@ class Processes:
             own.append(main)
         return own
 
-    def _named(self, identity: Mapping[str, str]) -> list[Process]:
+    def _named(self, identity: Mapping[str, str]) -> list[LeftoverProcess]:
         """Return the tops that have all of these variables."""
         candidates = self._by_run.get(identity.get(_RUN, ""), [])
         return [each for each in candidates if identity.items() <= (self._known[each.pid].environment or {}).items()]
 
-    def _closed(self, tops: list[Process], since: int) -> dict[int, Process]:
+    def _closed(self, tops: list[LeftoverProcess], since: int) -> dict[int, LeftoverProcess]:
         """Return these processes, all below them and all of their sessions that are young enough, except ourselves."""
-        found: dict[int, Process] = {}
+        found: dict[int, LeftoverProcess] = {}
         queue = list(tops)
         while queue:
             each = queue.pop()
@@ -189,7 +189,7 @@ class Processes:
                 queue += self._sessions[each.session]
         return found
 
-    def _uncertain(self, clues: Clues) -> Iterator[Process]:
+    def _uncertain(self, clues: Clues) -> Iterator[LeftoverProcess]:
         found = self._named(clues.identity)
         if clues.main is not None and clues.main[0] not in self._of:
             found += self._sessions.get(clues.main[0], ())  # another process may have had the pid since
@@ -225,7 +225,7 @@ def ticks(instant: int) -> int:
     return instant // process.TICK - 1
 
 
-def named(processes: list[Process]) -> str:
+def named(processes: list[LeftoverProcess]) -> str:
     """Return processes as text: ``pid 123 (rsync), pid 124 (tar) and 3 more``."""
     more = f" and {len(processes) - _NAMED} more" if len(processes) > _NAMED else ""
     return ", ".join(map(str, processes[:_NAMED])) + more
@@ -272,7 +272,7 @@ def _numbers() -> int:
     return 1 << 15
 
 
-def _read(pid: int) -> Process | None:
+def _read(pid: int) -> LeftoverProcess | None:
     """Return a live process, or None. A process whose first thread ended lives as long as another thread."""
     line = _file(pid, "stat")
     if line is None:
@@ -280,7 +280,7 @@ def _read(pid: int) -> Process | None:
     seen = process.parsed(line)
     if seen.state in (b"Z", b"X") and seen.threads <= 1:
         return None
-    return Process(pid, seen.parent, seen.session, seen.birth, printable(seen.name.decode(errors="replace")))
+    return LeftoverProcess(pid, seen.parent, seen.session, seen.birth, printable(seen.name.decode(errors="replace")))
 
 
 def _title(pid: int) -> list[str]:

@@ -24,7 +24,7 @@ from jobqueued.model.job import Now
 from jobqueued.model.run import RunId
 from jobqueued.model.source import Source
 from jobqueued.runs import leftover_processes
-from jobqueued.runs.leftover_processes import Kin, Process, Processes, named
+from jobqueued.runs.leftover_processes import Kin, LeftoverProcess, Processes, named
 from jobqueued.runs.recovery import Dead, Recovery
 from jobqueued.runs.run_directory import Name, RunDirectory
 
@@ -219,7 +219,7 @@ def _close(lost: _Lost) -> None:
     lost.watched = set()
 
 
-def _is_helper(it: Process, dead: Dead) -> bool:
+def _is_helper(it: LeftoverProcess, dead: Dead) -> bool:
     """Return whether this process ends its job on Slurm when it gets SIGTERM; only so nothing is left there."""
     return dead.clues.has_helper and it.name == SLURM_HELPER
 
@@ -233,7 +233,7 @@ def _living(found: Kin, dead: Dead) -> str:
     return ", and ".join(words)
 
 
-def _held(it: Process) -> int | None:
+def _held(it: LeftoverProcess) -> int | None:
     """Return a pidfd of this process, or None: it ended, its pid was reused, or no descriptor is free."""
     try:
         descriptor = os.pidfd_open(it.pid)

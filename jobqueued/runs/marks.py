@@ -23,7 +23,7 @@ from typing import Any, cast
 from jobqueued.base.instants import to_instant
 from jobqueued.child.contract import reasons, wire
 from jobqueued.child.contract.documents import LaunchSpec, Record, SlurmJob
-from jobqueued.child.hooks.telemetry import Refused, said
+from jobqueued.child.hooks.telemetry import TelemetryRefused, said
 from jobqueued.core.records.record import owner_of, told_of
 from jobqueued.core.records.record_checks import (
     INT64,
@@ -72,7 +72,7 @@ def telemetry(data: bytes) -> dict[str, Any]:
     """Return the object in R/telemetry. Raises Damaged."""
     try:
         return said(data.rstrip())
-    except Refused as refusal:
+    except TelemetryRefused as refusal:
         raise Damaged(str(refusal)) from None
 
 
@@ -119,9 +119,16 @@ def of_record(document: Record, run: RunId) -> Run:
     except (TypeError, ValueError):
         raise Damaged(f"{short(document['due'])} is no due") from None
     return Run(
-        id=run, key=document["key"], due=due, queued=queued, arrival=0, trigger=document["trigger"],
-        asked_by=document["asked_by"], triggered_by=told_of(document), owner=owner_of(document),
-    )  # fmt: skip
+        id=run,
+        key=document["key"],
+        due=due,
+        queued=queued,
+        arrival=0,
+        trigger=document["trigger"],
+        asked_by=document["asked_by"],
+        triggered_by=told_of(document),
+        owner=owner_of(document),
+    )
 
 
 _OF_SLURM: Kinds = {"job": (int,), "node": (str,), "state": (str,), "reason": (str,)}

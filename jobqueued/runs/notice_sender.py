@@ -15,7 +15,7 @@ from jobqueued.notices import happenings
 from jobqueued.notices.happenings import Happening
 from jobqueued.notices.notices import Notices
 from jobqueued.notices.outbox import Message
-from jobqueued.notices.pings import Batch
+from jobqueued.notices.pings import PingBatch
 from jobqueued.runs.launch_spec import above
 from jobqueued.runs.launcher_link import LauncherLink
 
@@ -39,9 +39,14 @@ class NoticeSender(Source):
     """
 
     def __init__(
-        self, notices: Notices, link: LauncherLink, user: str | None, settings: Mapping[str, Any],
-        clocks: Callable[[], Now], limits: UserLimits | None = None,
-    ) -> None:  # fmt: skip
+        self,
+        notices: Notices,
+        link: LauncherLink,
+        user: str | None,
+        settings: Mapping[str, Any],
+        clocks: Callable[[], Now],
+        limits: UserLimits | None = None,
+    ) -> None:
         self._notices, self._link, self._user, self._settings = notices, link, user, settings
         self._clocks, self._limits = clocks, limits or UserLimits()
         self._heard: list[Happening] = []
@@ -92,8 +97,14 @@ class NoticeSender(Source):
             return
         common = self._settings if target.channel == "email" else {}
         settings = {**common, **self._notices.settings(target, job)}
-        notice = {"version": 1, "id": name, "channel": target.channel, "target": target.address,
-                  "settings": settings, "event": about}  # fmt: skip
+        notice = {
+            "version": 1,
+            "id": name,
+            "channel": target.channel,
+            "target": target.address,
+            "settings": settings,
+            "event": about,
+        }
         self._hand_over(target.owner, notice, partial(self._answered, number))
 
     def _hand_over(
@@ -104,12 +115,14 @@ class NoticeSender(Source):
             self._link.notify({"user": self._user}, notice, answered)
             return
         sender = {
-            "user": owner.name, "owner": {"uid": owner.uid, "name": owner.name, "more_groups": []},
-            "barred": [self._limits.allow, self._limits.deny], "above": above(owner, self._limits),
-        }  # fmt: skip
+            "user": owner.name,
+            "owner": {"uid": owner.uid, "name": owner.name, "more_groups": []},
+            "barred": [self._limits.allow, self._limits.deny],
+            "above": above(owner, self._limits),
+        }
         self._link.notify(sender, {**notice, "user": owner.name, "reach": self._limits.reach}, answered)
 
-    def _ping(self, batch: Batch) -> None:
+    def _ping(self, batch: PingBatch) -> None:
         self._parts[batch.number] = {}
         pings = [{"number": number, "url": about["url"], "body": _body(about)} for number, about in batch.pings]
         notice = ping_order(batch.receiver.address, pings)
@@ -170,8 +183,14 @@ class NoticeSender(Source):
 
 def ping_order(receiver: str, pings: Sequence[Mapping[str, Any]], seconds: int = 40) -> dict[str, Any]:
     """Return the notice with one receiver's pings; those not sent within `seconds` come back."""
-    return {"version": 1, "id": "ping", "channel": "ping", "target": receiver, "settings": {"timeout": seconds},
-            "event": {"event": "ping", "host": "", "at": "", "summary": "", "pings": pings}}  # fmt: skip
+    return {
+        "version": 1,
+        "id": "ping",
+        "channel": "ping",
+        "target": receiver,
+        "settings": {"timeout": seconds},
+        "event": {"event": "ping", "host": "", "at": "", "summary": "", "pings": pings},
+    }
 
 
 def _body(about: Mapping[str, Any]) -> str | None:

@@ -45,6 +45,8 @@ def start(address: Path, program: Path, arguments: Sequence[str]) -> socket.sock
             [sys.executable, "-I", "-S", str(program), *arguments],
             {name: os.environ[name] for name in _ENVIRONMENT if name in os.environ},
             file_actions=[(os.POSIX_SPAWN_DUP2, listener.fileno(), 3)],
-            setsid=True, setsigmask=(), setsigdef=sorted(signal.valid_signals()),
-        )  # fmt: skip
+            setsid=True,
+            setsigmask=(),
+            setsigdef=sorted(signal.valid_signals()),
+        )
         return connected(address)  # connect while we listen: the program may exit at once

@@ -25,7 +25,9 @@ def order_of(launch: Launch, invocation: str) -> SlurmOrder:
     name, comment = f"{base}#{run.attempt}", f"{of_run}{run.attempt}:{invocation}:{launch.grant.fence or ''}"
     memory = job.resource_limits.get("memory")
     return {
-        "name": name, "comment": comment, "run": of_run,
+        "name": name,
+        "comment": comment,
+        "run": of_run,
         "earlier": [f"{base}#{attempt}" for attempt in range(1, run.attempt)],
         "options": [f"--job-name={name}", f"--comment={comment}", *_options(job)],
         "directory": job.slurm.get("directory"),
@@ -35,7 +37,7 @@ def order_of(launch: Launch, invocation: str) -> SlurmOrder:
             "cpu": f"{job.resource_limits['cpu']:g}" if "cpu" in job.resource_limits else "",
             "timeout": "" if job.timeout is None else f"{job.timeout / SECOND:g} s",
         },
-    }  # fmt: skip
+    }
 
 
 def _options(job: Job) -> Iterator[str]:

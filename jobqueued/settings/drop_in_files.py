@@ -7,7 +7,7 @@ import stat
 from collections.abc import Callable, Iterable, Sequence
 from itertools import islice
 
-from jobqueued.child.contract.trust import Refused, check_status
+from jobqueued.child.contract.trust import FileRefused, check_status
 from jobqueued.jobfile.tree.drop_ins import MAX_DROP_INS
 
 _SUFFIX = ".d"
@@ -36,7 +36,7 @@ def file_of_drop_ins(directory: str) -> str:
 
 
 def listed(directory: str, daemon: int | None) -> list[str]:
-    """Return the names of the drop-ins in a directory, [] if it is missing. Raises Refused or OSError.
+    """Return the names of the drop-ins in a directory, [] if it is missing. Raises FileRefused or OSError.
 
     `daemon` is the user of the daemon that reads it: only root and that user may be able to write there; None: no
     check.
@@ -47,26 +47,26 @@ def listed(directory: str, daemon: int | None) -> list[str]:
         return []
     if not stat.S_ISDIR(found.st_mode):
         kind = "symbolic link" if stat.S_ISLNK(found.st_mode) else "file"
-        raise Refused(f"found a {kind}; accepted: a directory of drop-ins")
+        raise FileRefused(f"found a {kind}; accepted: a directory of drop-ins")
     if daemon is not None:
         check_status(found, directory, daemon)
     with os.scandir(directory) as entries:
         names = [entry.name for entry in islice(entries, _MOST_NAMES + 1)]
     drop_ins = list(filter(is_job_file, names))
     if len(names) > _MOST_NAMES:
-        raise Refused(f"found more than {_MOST_NAMES} files; accepted: at most {MAX_DROP_INS} drop-ins of a file")
+        raise FileRefused(f"found more than {_MOST_NAMES} files; accepted: at most {MAX_DROP_INS} drop-ins of a file")
     return drop_ins
 
 
 def places(directories: Sequence[str], names: Callable[[int, str], Iterable[str]]) -> list[tuple[int, str]]:
     """Return the drop-ins of a file by name, each with the number of the first directory that has it.
 
-    `names` gets the number of a directory and its path. Raises Refused if there are too many, and whatever `names`
+    `names` gets the number of a directory and its path. Raises FileRefused if there are too many, and whatever `names`
     raises.
     """
     found: dict[str, int] = {}
     for number, directory in reversed(list(enumerate(directories))):
         found |= dict.fromkeys(names(number, directory), number)
     if len(found) > MAX_DROP_INS:
-        raise Refused(f"found {len(found)} drop-ins; accepted: at most {MAX_DROP_INS} of a file")
+        raise FileRefused(f"found {len(found)} drop-ins; accepted: at most {MAX_DROP_INS} of a file")
     return [(found[name], name) for name in sorted(found, key=os.fsencode)]

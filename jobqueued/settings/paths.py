@@ -51,18 +51,22 @@ class Paths:
         """Return the paths of the system's own daemon."""
         state, logs = Path("/var/lib/jobqueue"), Path("/var/log/jobqueue")
         run, journal = Path("/run/jobqueue"), Path(JOURNALD)
-        return cls(
-            Path("/etc/jobqueued.yaml"), Path("/etc/jobqueue.d"), state, run, logs, journal, **_below(Path("/"))
-        )  # fmt: skip
+        return cls(Path("/etc/jobqueued.yaml"), Path("/etc/jobqueue.d"), state, run, logs, journal, **_below(Path("/")))
 
     @classmethod
     def under(cls, root: Path) -> Paths:
         """Return the paths in one directory, for ``--root``; so nothing goes to the host's journal."""
         state, logs = root / "state", root / "logs"
         return cls(
-            root / "jobqueued.yaml", root / "jobqueue.d", state, root / "run", logs, root / "journal", root,
+            root / "jobqueued.yaml",
+            root / "jobqueue.d",
+            state,
+            root / "run",
+            logs,
+            root / "journal",
+            root,
             **_below(root),
-        )  # fmt: skip
+        )
 
     @classmethod
     def user(cls, environ: Mapping[str, str] = os.environ) -> Paths:
@@ -73,9 +77,14 @@ class Paths:
             raise NoPlace(why)
         state /= "jobqueue"
         return cls(
-            config / "jobqueued.yaml", config / "jobqueue.d", state, runtime / "jobqueue", state / "logs",
-            Path(JOURNALD), runtime=runtime,
-        )  # fmt: skip
+            config / "jobqueued.yaml",
+            config / "jobqueue.d",
+            state,
+            runtime / "jobqueue",
+            state / "logs",
+            Path(JOURNALD),
+            runtime=runtime,
+        )
 
     @staticmethod
     def runtime_of(environ: Mapping[str, str]) -> Path:
@@ -145,7 +154,7 @@ class Paths:
         return self.run / "runs" / BOOT_ID.read_text().strip()
 
     def check(self, directory: Path, user: int) -> None:
-        """Check that only root and `user`, the daemon's, can change files in a directory. Raises Refused or OSError.
+        """Check that only root and the daemon's `user` can change files in a directory. Raises FileRefused or OSError.
 
         The parents of the log directory are not checked: on Ubuntu /var/log belongs to the group syslog.
         """

@@ -12,15 +12,15 @@ from typing import Any
 from jobqueued.base.instants import DAY
 from jobqueued.base.problem import Problem
 from jobqueued.child.contract import atomic_file
-from jobqueued.child.contract.trust import Refused, check_path, check_status
+from jobqueued.child.contract.trust import FileRefused, check_path, check_status
 from jobqueued.core.records.host_limits import HostLimits
 from jobqueued.jobfile.keys.settings_keys import read_settings_parts
 from jobqueued.jobfile.scopes import Locality
-from jobqueued.jobfile.tree.drop_ins import Part, in_its_file
+from jobqueued.jobfile.tree.drop_ins import FileText, in_its_file
 from jobqueued.jobfile.tree.yamltext import MAX_BYTES, at_once, read_trees_in_steps
 from jobqueued.model.fleet import FLEET, FleetSettings
 from jobqueued.model.job import CORE, CPU, MEMORY, Escalation
-from jobqueued.model.notify import Heartbeat, Rule
+from jobqueued.model.notify import Heartbeat, NotifyRule
 from jobqueued.model.users import UserLimits
 from jobqueued.settings.drop_in_files import drop_in_directory, listed
 from jobqueued.settings.drop_in_files import places as drop_ins
@@ -68,7 +68,7 @@ class Settings:
     max_use: int | None = None
     keep_free: int | None = None
     """Bytes that output leaves free on its disk; None: depends on the size of the disk."""
-    notify: tuple[Rule, ...] = ()
+    notify: tuple[NotifyRule, ...] = ()
     notifier: str = "jobqueue"
     mail: dict[str, Any] = field(default_factory=dict)
     heartbeat: Heartbeat | None = None
@@ -105,13 +105,20 @@ def capacity(config: Settings, cores: int, memory: int) -> dict[str, int]:
 def limits_of(config: Settings, host: str, cpus: list[int], memory: int, has_slurm: bool) -> HostLimits:
     """Return the limits of a host with this name, these CPU numbers, this memory (bytes), and Slurm or not."""
     return HostLimits(
-        host, config.max_running, capacity(config, len(cpus), memory), tuple(cpus), config.escalation, config.calm,
-        machine_id(), config.users.live, config.users.waiting,
+        host,
+        config.max_running,
+        capacity(config, len(cpus), memory),
+        tuple(cpus),
+        config.escalation,
+        config.calm,
+        machine_id(),
+        config.users.live,
+        config.users.waiting,
         "" if config.fleet is None else config.fleet.name,
         {} if config.fleet is None else {f"{FLEET}{name}": units for name, units in config.fleet.resources.items()},
         () if config.fleet is None else config.fleet.labels,
         has_slurm,
-    )  # fmt: skip
+    )
 
 
 def read_settings(
@@ -137,15 +144,15 @@ def read_settings(
     return Settings(**values), [*errors, *(in_its_file(refusal.problem(), paths) for refusal in refusals)]
 
 
-def settings_parts(places: Sequence[str]) -> list[Part]:
-    """Return the settings file and its drop-ins, without missing or masked ones. Raises OSError or Refused."""
+def settings_parts(places: Sequence[str]) -> list[FileText]:
+    """Return the settings file and its drop-ins, without missing or masked ones. Raises OSError or FileRefused."""
     parts, unread = _read_all(places, None)
     if unread is not None:
-        raise Refused(str(unread))
+        raise FileRefused(str(unread))
     return [part for part in parts if part.text]
 
 
-def _read_all(places: Sequence[str], daemon: int | None) -> tuple[list[Part], Problem | None]:
+def _read_all(places: Sequence[str], daemon: int | None) -> tuple[list[FileText], Problem | None]:
     """Read the file, empty if missing, and its drop-ins; or return a Problem if that fails."""
     at = next(filter(os.path.lexists, places), places[0])
     folders = [drop_in_directory(place) for place in places]
@@ -164,12 +171,12 @@ def _read_all(places: Sequence[str], daemon: int | None) -> tuple[list[Part], Pr
             parts.append(_read(at, daemon))
     except OSError as error:
         return [], Problem(at, 0, 0, "", f"cannot be read: {error.strerror}", code="JQ501")
-    except Refused as refused:
+    except FileRefused as refused:
         return [], Problem(at, 0, 0, "", str(refused), code="JQ502")
     return parts, None
 
 
-def _read(path: str, daemon: int | None) -> Part:
+def _read(path: str, daemon: int | None) -> FileText:
     """Read a file; return an empty part if it is missing or masked by a link to /dev/null."""
     path = os.path.abspath(path)
     try:
@@ -177,10 +184,10 @@ def _read(path: str, daemon: int | None) -> Part:
             if daemon is not None:
                 check_path(os.path.dirname(path), daemon)
                 check_status(os.lstat(path), path, daemon)
-            return Part(path, b"")
+            return FileText(path, b"")
         if daemon is not None:
             check_path(path, daemon)
         with open(atomic_file.to_read(path, follow=True), "rb") as file:
-            return Part(path, file.read(MAX_BYTES + 1))
+            return FileText(path, file.read(MAX_BYTES + 1))
     except FileNotFoundError:
-        return Part(path, b"")
+        return FileText(path, b"")

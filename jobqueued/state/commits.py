@@ -20,7 +20,7 @@ from jobqueued.model.fleet import FleetMark
 from jobqueued.model.job import Now
 from jobqueued.model.source import Source
 from jobqueued.settings.paths import Paths
-from jobqueued.state.db.faults import CommitFailed, Fault, StoreError
+from jobqueued.state.db.faults import CommitFailed, StateFault, StoreError
 from jobqueued.state.db.store import Store
 from jobqueued.state.write_batch import WriteBatch
 
@@ -147,7 +147,7 @@ class Commits(Source):
         try:
             return self.batch.commit(proven=self._is_proven)
         except CommitFailed as error:
-            if error.fault not in (Fault.BROKEN, Fault.FOREIGN):
+            if error.fault not in (StateFault.BROKEN, StateFault.FOREIGN):
                 raise
         self._mend()
         return self.batch.commit()

@@ -31,9 +31,13 @@ class DueHistory:
     """
 
     def __init__(
-        self, zone: Callable[[], str], newest: Mapping[str, tuple[str, str]], texts: Mapping[str, bytes], saved_at: int,
+        self,
+        zone: Callable[[], str],
+        newest: Mapping[str, tuple[str, str]],
+        texts: Mapping[str, bytes],
+        saved_at: int,
         noted: Noted = lambda _, text: text,
-    ) -> None:  # fmt: skip
+    ) -> None:
         self._zone, self._newest, self._saved_at, self._noted = zone, dict(newest), saved_at, noted
         self._texts: dict[str, bytes | None] = dict(texts)
         """File → its text, if no event has reported it yet."""

@@ -15,7 +15,7 @@ _ROWS_AT_ONCE = 1000
 _NEWEST = 1000
 
 
-class End(NamedTuple):
+class HistoryEnd(NamedTuple):
     """A row of history in brief.
 
     `queued`: when the run was queued (wall).  `by_scheduler`: whether the scheduler may have written its record.
@@ -49,19 +49,19 @@ def newest(store: Store) -> list[RunId]:
     return [RunId(job, number) for job, number in store.query(_NEWEST_ROWS, (_NEWEST,))]
 
 
-def ends(store: Store, job: str, before: int, after: int = 0) -> dict[int, End]:
+def ends(store: Store, job: str, before: int, after: int = 0) -> dict[int, HistoryEnd]:
     """Return the newest rows of a job before one number, and after another.  Raises StoreError."""
     rows = store.query(_ENDS, (job, after, before, AT_ONCE))
-    return {number: End(queued, bool(mine), bool(is_skip)) for number, queued, mine, is_skip in rows}
+    return {number: HistoryEnd(queued, bool(mine), bool(is_skip)) for number, queued, mine, is_skip in rows}
 
 
-def of_pool(store: Store, pool: str) -> Iterator[list[tuple[int, RunId, End]]]:
+def of_pool(store: Store, pool: str) -> Iterator[list[tuple[int, RunId, HistoryEnd]]]:
     """Yield the rows of jobs in ``alice/``, each with when it was queued (wall), in batches.  Raises StoreError."""
     place = (pool, 0)
     while True:
         rows = store.query(_OF_POOL, (*place, f"{pool[:-1]}0", _ROWS_AT_ONCE))
         yield [
-            (queued, RunId(job, number), End(queued, bool(mine), bool(is_skip)))
+            (queued, RunId(job, number), HistoryEnd(queued, bool(mine), bool(is_skip)))
             for job, number, queued, mine, is_skip in rows
         ]
         if len(rows) < _ROWS_AT_ONCE:

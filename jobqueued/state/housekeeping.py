@@ -27,9 +27,9 @@ from jobqueued.state import record_files
 from jobqueued.state.commits import Commits
 from jobqueued.state.db.faults import CommitFailed, StoreError
 from jobqueued.state.disk_budget import Room
-from jobqueued.state.ends import AT_ONCE, End, ends, of_pool, with_rows
+from jobqueued.state.ends import AT_ONCE, HistoryEnd, ends, of_pool, with_rows
 from jobqueued.state.missing_records import MissingRecords
-from jobqueued.state.retention_count import Eldest, Standing, Tally
+from jobqueued.state.retention_count import CheckedRuns, Eldest, RetentionTally
 
 RUNS_A_TURN = AT_ONCE
 MOST_KNOWN = 4096
@@ -62,16 +62,22 @@ class Housekeeping(Source):
     """
 
     def __init__(
-        self, commits: Commits, logs: Path, limits: Limits, live: Callable[[], Container[RunId]], log: Log,
-        filed: Callable[[RunId], None], is_nowhere: Callable[[str], bool] = lambda _: False,
-    ) -> None:  # fmt: skip
+        self,
+        commits: Commits,
+        logs: Path,
+        limits: Limits,
+        live: Callable[[], Container[RunId]],
+        log: Log,
+        filed: Callable[[RunId], None],
+        is_nowhere: Callable[[str], bool] = lambda _: False,
+    ) -> None:
         self._is_nowhere, self._room = is_nowhere, Room(limits.max_use, limits.of_a_user)
         self._gone: list[str] = []
         """Jobs that have lost their last history since the last turn."""
         self._keep_free, self._missing = limits.keep_free, MissingRecords(commits.store, logs, log, filed)
         self._store, self._logs, self._retention, self._live = commits.store, logs, limits.retention, live
         self._commits, self._filed = commits, filed
-        self._known: dict[str, Standing] = {}
+        self._known: dict[str, CheckedRuns] = {}
         """Job → what its last check left."""
         self._jobs = OrderedDict[str, None]()
         """Jobs to check, in order of arrival: none waits forever, however many others come."""
@@ -209,7 +215,7 @@ class Housekeeping(Source):
         self._remove_unfinished(job, found.unfinished)
         compares = job in self._uncompared
         self._uncompared.discard(job)
-        tally, before = Tally(self._retention_of(job), now.wall, keeps_one=not is_nowhere), ANY
+        tally, before = RetentionTally(self._retention_of(job), now.wall, keeps_one=not is_nowhere), ANY
         while True:
             try:
                 rows = ends(self._store, job, before)
@@ -227,7 +233,7 @@ class Housekeeping(Source):
             before = numbers[-1]
             yield len(numbers)
 
-    def _look_at_new(self, job: str, known: Standing, now: Now) -> int:
+    def _look_at_new(self, job: str, known: CheckedRuns, now: Now) -> int:
         """Check the runs that are new since the last check, and remove the oldest for them; return the number of both.
 
         0: all runs must be checked.
@@ -245,7 +251,7 @@ class Housekeeping(Source):
             if not known.covers(old, found) or found.unfinished or max(len(rows), len(new)) >= RUNS_A_TURN:
                 return 0
             newest, keeps_one = max([known.newest, *new]), new[:1] > [known.newest]
-            tally = Tally(retention, now.wall, newest=newest, keeps_one=keeps_one)
+            tally = RetentionTally(retention, now.wall, newest=newest, keeps_one=keeps_one)
             gone = self._care_for(job, {number: rows.get(number) for number in new}, tally, compares=False)
             self._let_go(gone)
             eldest = Eldest(retention, now.wall, known, tally)
@@ -254,7 +260,7 @@ class Housekeeping(Source):
             return 0
         if oldest is None or (oldest and new and max(oldest) > new[-1]):
             return 0
-        nothing = Tally(_NOTHING, now.wall, keeps_one=False)
+        nothing = RetentionTally(_NOTHING, now.wall, keeps_one=False)
         gone = self._care_for(job, oldest, nothing, compares=False)
         self._let_go(gone)
         if len(gone) < len(oldest):
@@ -263,12 +269,12 @@ class Housekeeping(Source):
         self._learn(job, tally.kept + left.bytes, tally.standing(left))
         return len(new) + len(oldest) or 1
 
-    def _oldest(self, job: str, numbers: list[int], eldest: Eldest) -> dict[int, End | None] | None:
+    def _oldest(self, job: str, numbers: list[int], eldest: Eldest) -> dict[int, HistoryEnd | None] | None:
         """Return the oldest runs that must go, with their rows, or None if there may be others.
 
         Raises OSError, StoreError.
         """
-        some, found = numbers[: 0 if eldest.all_stay else RUNS_A_TURN // 2], dict[int, End | None]()
+        some, found = numbers[: 0 if eldest.all_stay else RUNS_A_TURN // 2], dict[int, HistoryEnd | None]()
         rows = ends(self._store, job, some[-1] + 1) if some else {}
         for number in some:
             end = rows.get(number)
@@ -278,7 +284,7 @@ class Housekeeping(Source):
                 break
         return found if eldest.all_stay and len(rows) < RUNS_A_TURN else None
 
-    def _learn(self, job: str, kept: int, standing: Standing | None) -> None:
+    def _learn(self, job: str, kept: int, standing: CheckedRuns | None) -> None:
         """Note what a check of a job left."""
         self._room.note(job, kept)
         if standing is not None:
@@ -298,13 +304,13 @@ class Housekeeping(Source):
         """Check the submissions of a user that are over, the newest first."""
         compares = pool in self._uncompared
         self._uncompared.discard(pool)
-        found = list[tuple[int, RunId, End]]()
+        found = list[tuple[int, RunId, HistoryEnd]]()
         with contextlib.suppress(StoreError):
             for some in of_pool(self._store, pool):
                 found += [row for row in some if self._pool(row[1].job) == pool]
                 yield RUNS_A_TURN
         found.sort(reverse=True)
-        tally = Tally(self._retention_of(pool), now.wall, keeps_one=False)
+        tally = RetentionTally(self._retention_of(pool), now.wall, keeps_one=False)
         for place in range(0, len(found), RUNS_A_TURN):
             gone = list[RunId]()
             for _, run, end in found[place : place + RUNS_A_TURN]:
@@ -334,7 +340,9 @@ class Housekeeping(Source):
         for job in over:
             self._room.forget(job)
 
-    def _care_for(self, job: str, found: Mapping[int, End | None], tally: Tally, *, compares: bool) -> list[RunId]:
+    def _care_for(
+        self, job: str, found: Mapping[int, HistoryEnd | None], tally: RetentionTally, *, compares: bool
+    ) -> list[RunId]:
         """Remove the files of these runs, or restore their records; return the runs whose rows must go."""
         live, gone = self._live(), list[RunId]()
         for number, end in found.items():

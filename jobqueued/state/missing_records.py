@@ -20,7 +20,7 @@ from jobqueued.model.run import RunId
 from jobqueued.state import record_files
 from jobqueued.state.db.faults import StoreError
 from jobqueued.state.db.store import Store
-from jobqueued.state.ends import AT_ONCE, End, newest
+from jobqueued.state.ends import AT_ONCE, HistoryEnd, newest
 from jobqueued.state.record_files import Files
 
 _UNSYNCED = 10 * MINUTE
@@ -97,7 +97,7 @@ class MissingRecords:
         self._again.clear()
         self.has_no_room = False
 
-    def may_differ(self, end: End, files: Files) -> bool:
+    def may_differ(self, end: HistoryEnd, files: Files) -> bool:
         """Return whether a record file may be older than its row, or incomplete."""
         return end.by_scheduler or files.modified >= self._unsure_since
 

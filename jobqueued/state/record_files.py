@@ -13,7 +13,7 @@ from typing import cast
 from jobqueued.base.filenames import file_name, named_by_file
 from jobqueued.base.text import size
 from jobqueued.child.contract import atomic_file, wire
-from jobqueued.child.contract.documents import Output, Record
+from jobqueued.child.contract.documents import OutputPlaces, Record
 from jobqueued.child.contract.tuples import NamedTuple
 from jobqueued.child.report import output
 from jobqueued.child.report.output import TAIL, shown
@@ -109,7 +109,7 @@ def shortage(logs: Path, keep_free: int | None) -> str:
     return f"{logs}: {size(free)} are free{limit}: no output is saved; free space on its file system"
 
 
-def found_output(logs: Path, run: RunId) -> Output | None:
+def found_output(logs: Path, run: RunId) -> OutputPlaces | None:
     """Return the output of a run by its file, if its supervisor could not record it, or None if there is no file."""
     try:
         there = read_output(logs, run, 0, 0)[1]
@@ -117,11 +117,15 @@ def found_output(logs: Path, run: RunId) -> Output | None:
     except OSError:
         return None
     return {
-        "file": str(output_of(logs, run)), "bytes": there, "dropped": None, "tail": shown(tail), "journal": None,
-    }  # fmt: skip
+        "file": str(output_of(logs, run)),
+        "bytes": there,
+        "dropped": None,
+        "tail": shown(tail),
+        "journal": None,
+    }
 
 
-def whole_output(document: Record) -> Output:
+def whole_output(document: Record) -> OutputPlaces:
     """Return the output of all attempts of a run.
 
     The output in its record is that of the last attempt, or what the file has so far.
@@ -179,7 +183,7 @@ def remove_directory(logs: Path, job: str) -> bool:
     return True
 
 
-class Listing(NamedTuple):
+class RecordListing(NamedTuple):
     """The numbers of a job's runs that left files.
 
     `runs`: those with a record or output, oldest first.  `unfinished`: those whose record was being written.  `records`
@@ -192,15 +196,15 @@ class Listing(NamedTuple):
     outputs: frozenset[int] = frozenset()
 
 
-def listing(logs: Path, job: str) -> Listing:
+def listing(logs: Path, job: str) -> RecordListing:
     """Return the runs of a job that left files.  Raises OSError."""
     try:
         names = os.listdir(directory_of(logs, job))
     except FileNotFoundError:
-        return Listing([], [])
+        return RecordListing([], [])
     listed = f"/{'/'.join(names)}/"
     records, outputs, unfinished = ([int(number) for number in each.findall(listed)] for each in _OF_A_RUN)
-    return Listing(sorted({*records, *outputs}), unfinished, frozenset(records), frozenset(outputs))
+    return RecordListing(sorted({*records, *outputs}), unfinished, frozenset(records), frozenset(outputs))
 
 
 def numbers(logs: Path, job: str) -> list[int]:

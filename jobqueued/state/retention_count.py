@@ -7,13 +7,13 @@ from collections.abc import Collection
 from jobqueued.child.contract.tuples import NamedTuple
 from jobqueued.model.job import UNBOUNDED
 from jobqueued.settings.settings import Retention
-from jobqueued.state.record_files import Files, Listing
+from jobqueued.state.record_files import Files, RecordListing
 
 FEW = 10
 """Number of runs up to which a check of all costs no more than one of the new ones."""
 
 
-class Standing(NamedTuple):
+class CheckedRuns(NamedTuple):
     """The runs that a check has left, so that the next check can look at the new ones only.
 
     These are all runs up to the number `newest`, each with a record file.  Runs that may still change are `open`, and
@@ -35,21 +35,24 @@ class Standing(NamedTuple):
         """Return whether a run is new since then, or may have changed."""
         return number > self.newest or number in self.open
 
-    def without(self, gone: Tally, oldest: int) -> Standing:
+    def without(self, gone: RetentionTally, oldest: int) -> CheckedRuns:
         """Return this without the runs that went."""
         return self._replace(
-            runs=self.runs - gone.runs, skips=self.skips - gone.skips, bytes=self.bytes - gone.bytes,
-            files=self.files - gone.files, oldest=oldest,
-        )  # fmt: skip
+            runs=self.runs - gone.runs,
+            skips=self.skips - gone.skips,
+            bytes=self.bytes - gone.bytes,
+            files=self.files - gone.files,
+            oldest=oldest,
+        )
 
-    def covers(self, numbers: Collection[int], found: Listing) -> bool:
+    def covers(self, numbers: Collection[int], found: RecordListing) -> bool:
         """Return whether these are as many runs as were left, all with a record file, and as many with output."""
         outputs = len(found.outputs.intersection(numbers))
         as_many = self.runs + self.skips == len(numbers) and self.files == len(numbers) + outputs
         return as_many and found.records.issuperset(numbers)
 
 
-class Tally:
+class RetentionTally:
     """The history that a job keeps, counted from its newest run on; skips are counted separately."""
 
     def __init__(self, retention: Retention, wall: int, *, newest: int = 0, keeps_one: bool = True) -> None:
@@ -90,7 +93,7 @@ class Tally:
         """Note that a run is not as it should be, or can't be checked."""
         self._is_even = False
 
-    def standing(self, before: Standing | None = None) -> Standing | None:
+    def standing(self, before: CheckedRuns | None = None) -> CheckedRuns | None:
         """Return everything that stays, with what was left `before`.
 
         None if the next check must look at all runs, or costs no more if it does.
@@ -106,13 +109,13 @@ class Tally:
                 last, latest = before.last, None if last else before.latest
         if not self._is_even or runs + skips <= FEW:
             return None
-        return Standing(self.newest, frozenset(self._open), runs, skips, size, count, oldest, last, latest)
+        return CheckedRuns(self.newest, frozenset(self._open), runs, skips, size, count, oldest, last, latest)
 
 
 class Eldest:
     """The oldest runs of a standing, checked from the first on: which of them go, beside the newer ones of a tally."""
 
-    def __init__(self, retention: Retention, wall: int, known: Standing, newer: Tally) -> None:
+    def __init__(self, retention: Retention, wall: int, known: CheckedRuns, newer: RetentionTally) -> None:
         self._kept, self._oldest = retention, wall - retention.age
         self._left, self._bytes = [known.runs + newer.runs, known.skips + newer.skips], known.bytes + newer.bytes
         self._is_in_order, self._rest, self._stays = known.latest is not None, known.oldest, UNBOUNDED

@@ -48,7 +48,7 @@ from jobqueued.model.run import Run, RunId
 from jobqueued.model.run_states import LIVE, PENDING, RunState
 from jobqueued.model.saved import SavedJob
 from jobqueued.state import record_files
-from jobqueued.state.db.faults import Fault, StoreError
+from jobqueued.state.db.faults import StateFault, StoreError
 from jobqueued.state.db.store import Store
 from jobqueued.state.write_batch import WriteBatch
 
@@ -63,9 +63,15 @@ class Takeover:
     """One takeover.  `found`: the runs that have an R in this boot; `commit` returns whether it succeeded."""
 
     def __init__(
-        self, store: Store, batch: WriteBatch, logs: Path, found: Iterable[RunId], commit: Callable[[], bool],
-        boot: str, limits: HostLimits,
-    ) -> None:  # fmt: skip
+        self,
+        store: Store,
+        batch: WriteBatch,
+        logs: Path,
+        found: Iterable[RunId],
+        commit: Callable[[], bool],
+        boot: str,
+        limits: HostLimits,
+    ) -> None:
         self._store, self._batch, self._logs, self._commit, self._limits = store, batch, logs, commit, limits
         self._boot = boot
         memories, runs = store.load()
@@ -80,7 +86,7 @@ class Takeover:
         self._beside += [SaveIncident(each.subject, each) for each in incidents]
         submissions, numbers = store.submissions()
         self._beside += [*submissions, *(SaveNumber(share, last) for share, last in numbers.items())]
-        self._is_breaking = store.failure is not None and store.failure.fault is Fault.BROKEN
+        self._is_breaking = store.failure is not None and store.failure.fault is StateFault.BROKEN
         if self._is_breaking:
             self._beside += self._ends()
         meta = _meta(store)

@@ -26,7 +26,7 @@ from jobqueued.model.run import Run, RunId
 from jobqueued.model.run_states import RunState
 from jobqueued.model.saved import DueChange, Incident, Notice, SavedJob
 from jobqueued.state.db import rows
-from jobqueued.state.db.faults import CommitFailed, Fault
+from jobqueued.state.db.faults import CommitFailed, StateFault
 from jobqueued.state.db.mirror import Mirror
 from jobqueued.state.db.rows import PAST, hold_text
 from jobqueued.state.db.store import Store
@@ -215,7 +215,7 @@ class WriteBatch:
             self._store.commit(*changes, *rest, due, keys, anew=anew)
             self._files, self._due_changes, self.trouble = {}, {}, ""
         except CommitFailed as error:
-            if not (self._files or self._due_changes) or error.fault is not Fault.FULL:
+            if not (self._files or self._due_changes) or error.fault is not StateFault.FULL:
                 raise
             self._store.commit(self.runs, self._jobs, {}, self._meta, self._forgotten, *rest, (), keys, anew=anew)
             was_told = self.trouble

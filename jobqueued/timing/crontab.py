@@ -27,10 +27,17 @@ _PERCENT = r"(?<!\\)%"
 """The end of a command in a crontab: its standard input follows, and each further one starts a new line."""
 _MOST = 300
 _IN_WORDS = {
-    "boot": "@reboot", "startup": "@reboot", "minutely": "* * * * *", "every minute": "* * * * *",
-    "every hour": "@hourly", "every day": "@daily", "nightly": "@midnight", "every week": "@weekly",
-    "every month": "@monthly", "every year": "@yearly",
-}  # fmt: skip
+    "boot": "@reboot",
+    "startup": "@reboot",
+    "minutely": "* * * * *",
+    "every minute": "* * * * *",
+    "every hour": "@hourly",
+    "every day": "@daily",
+    "nightly": "@midnight",
+    "every week": "@weekly",
+    "every month": "@monthly",
+    "every year": "@yearly",
+}
 _EASY_INTERVAL = r"[1-9]\d?[dhms]"
 _CALENDAR = r"(?a)(?:(mon|tue|wed|thu|fri|sat|sun) )?(?:\*-\*-\* )?([01]?[0-9]|2[0-3]):([0-5][0-9])(?::00)?"
 

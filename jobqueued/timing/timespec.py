@@ -18,14 +18,25 @@ _TOKEN = re.compile(
     r"(?P<iso>\d{4}-\d\d?-\d\d?t\d\d?:\d\d(?::\d\d)?(?:z|[+-]\d\d:?\d\d)?)"
     r"|(?P<date>\d{1,4}-\d\d?-\d\d?|\d\d?\.\d\d?\.\d{2,4}|\d\d?/\d\d?/\d{2,4})"
     r"|(?P<clock>\d\d?(?:[:']\d\d(?::\d\d)?|h\d\d(?![ms]))(?!\d)|\d\d?\.\d\d(?![.\d]))"
-    r"|(?P<number>\d+)|(?P<word>[a-z]+)|(?P<sign>[+-])|(?P<odd>\S)", re.ASCII
-)  # fmt: skip
+    r"|(?P<number>\d+)|(?P<word>[a-z]+)|(?P<sign>[+-])|(?P<odd>\S)",
+    re.ASCII,
+)
 _NAMED = {"noon": time(12), "midday": time(12), "midnight": time(0), "teatime": time(16)}
 _DAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
 _MONTHS = (
-    "january", "february", "march", "april", "may", "june", "july", "august", "september", "october", "november",
+    "january",
+    "february",
+    "march",
+    "april",
+    "may",
+    "june",
+    "july",
+    "august",
+    "september",
+    "october",
+    "november",
     "december",
-)  # fmt: skip
+)
 _UNITS = {"s": 1, "sec": 1, "second": 1, "m": 60, "minute": 60, "h": 3600, "hr": 3600, "hour": 3600}
 _SPANS = {"d": (0, 1), "day": (0, 1), "w": (0, 7), "week": (0, 7), "month": (1, 0), "year": (12, 0)}
 """Units of the calendar: months and days."""

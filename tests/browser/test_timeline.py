@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from jobqueued.ctl.chart.chart_page import page
-from jobqueued.ctl.chart.chart_runs import Run, Runs, collected
+from jobqueued.ctl.chart.chart_runs import ChartRun, Runs, collected
 from jobqueued.ctl.chart.chart_waits import find_holders
 from tests.support.axe import violations
 from tests.support.chromium import Browser, browser
@@ -438,7 +438,7 @@ def a_month() -> Runs:
         dues = [first + nth * (DAYS * 86_400_000 // each) + job * 61 for nth in range(each)]
         chance = [(nth * 7919 + job * 104_729) % 10_007 for nth in range(each)]
         columns = {
-            **dict.fromkeys(Run._fields, [0] * each), "number": range(1, each + 1), "due": dues, "queued": dues,
+            **dict.fromkeys(ChartRun._fields, [0] * each), "number": range(1, each + 1), "due": dues, "queued": dues,
             "started": [due + it % 97 for due, it in zip(dues, chance, strict=True)],
             "ended": [due + 100 + it * (job % 40) for due, it in zip(dues, chance, strict=True)],
             "state": [6 if it % 40 else 7 for it in chance], "cpu": [it * 3 for it in chance],

@@ -5,12 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 from jobqueued.base.replace import changed
-from jobqueued.ctl.simulate.kept_forecast import Kept, came
+from jobqueued.ctl.simulate.kept_forecast import KeptForecast, came
 from jobqueued.ctl.simulate.parallel_futures import play_in_parallel
 from jobqueued.ctl.simulate.past_snapshot import back_then
 from jobqueued.ctl.simulate.snapshot import chance
 from jobqueued.foresight.calibration import FUTURES, forecast, together
-from jobqueued.foresight.futures import Host
+from jobqueued.foresight.futures import HostSnapshot
 from jobqueued.model.run_states import RunState
 from jobqueued.settings.paths import Paths
 
@@ -33,15 +33,15 @@ def paths_of(root: Path) -> Paths:
     return Paths.chosen(root, **{name: root / place for name, place in places.items()})
 
 
-def _state(host: Host) -> dict[str, int]:
+def _state(host: HostSnapshot) -> dict[str, int]:
     waiting = sum(run.state is RunState.WAITING for run in host.runs)
     return {"runs that waited where a part of the day is foreseen from": waiting}
 
 
-def _compared(root: Path, host: Host, until: int) -> dict[str, int]:
+def _compared(root: Path, host: HostSnapshot, until: int) -> dict[str, int]:
     futures = play_in_parallel(host, until, [chance(0, number) for number in range(FUTURES)], keeps_starts=True)
     found = forecast(futures)
-    began = came(paths_of(root), Kept(host.begin, until, FUTURES, found, {}))
+    began = came(paths_of(root), KeptForecast(host.begin, until, FUTURES, found, {}))
     verdict = together(found, began)
     known = [(it, began[name].get(it.due, 0)) for name, expected in found.items() for it in expected]
     soonest = min((start - it.due for it, start in known if start), default=0)

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from jobqueued.child.fleet.claims import ROOT
-from jobqueued.child.fleet.etcd.gateway import Gateway, Rejected, Unreachable
+from jobqueued.child.fleet.etcd.gateway import EtcdUnreachable, Gateway, Rejected
 from jobqueued.child.fleet.session import snapshot
 from tests.fleet import jobs
 from tests.fleet.faults import Fault, of_etcd, of_host
@@ -157,7 +157,7 @@ class Fleet:
         try:
             parts = snapshot(gateway, {job.name: 0 for job in jobs.JOBS})
             return {key: each.value for _, part in parts for key, each in part.items()}
-        except (Unreachable, Rejected):
+        except (EtcdUnreachable, Rejected):
             return None
         finally:
             gateway.close()

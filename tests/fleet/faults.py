@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import NamedTuple
 
-from jobqueued.child.fleet.etcd.gateway import Rejected, Unreachable
+from jobqueued.child.fleet.etcd.gateway import EtcdUnreachable, Rejected
 from jobqueued.child.fleet.etcd.wire import after_all, coded
 from jobqueued.child.fleet.session import TTL
 from tests.fleet import jobs
@@ -200,7 +200,7 @@ def _held(members: list[Member]) -> Callable[[], object]:
 
 def _compacted(etcd: Cluster) -> Callable[[], object]:
     """Compact up to now, so that a watch that is behind can't go on."""
-    with suppress(Unreachable, Rejected):
+    with suppress(EtcdUnreachable, Rejected):
         member = etcd.members[0]
         revision = member.ask("kv/range", {"key": "AA=="})["header"]["revision"]
         member.ask("kv/compaction", {"revision": revision})
@@ -210,7 +210,7 @@ def _compacted(etcd: Cluster) -> Callable[[], object]:
 def _defragmented(etcd: Cluster) -> Callable[[], object]:
     """Have each member give back what it does not need; it does nothing else meanwhile."""
     for member in etcd.members:
-        with suppress(Unreachable, Rejected):
+        with suppress(EtcdUnreachable, Rejected):
             member.ask("maintenance/defragment", {}, 10)
     return _nothing
 
@@ -218,7 +218,7 @@ def _defragmented(etcd: Cluster) -> Callable[[], object]:
 def _full(etcd: Cluster) -> Callable[[], object]:
     """Fill etcd up to its quota, so that it takes no more keys."""
     member, number = etcd.members[0], 0
-    with suppress(Unreachable, Rejected):
+    with suppress(EtcdUnreachable, Rejected):
         while True:
             number += 1
             member.ask("kv/put", {"key": coded(f"{_FILLER}{number}"), "value": coded("x" * _PIECE)}, 5)
@@ -227,7 +227,7 @@ def _full(etcd: Cluster) -> Callable[[], object]:
 
 def _emptied(etcd: Cluster) -> bool:
     """Tell whether the members have space again, and take keys."""
-    with suppress(Unreachable, Rejected):
+    with suppress(EtcdUnreachable, Rejected):
         etcd.members[0].ask("kv/deleterange", {"key": coded(_FILLER), "range_end": coded(after_all(_FILLER))}, 5)
         _compacted(etcd)
         _defragmented(etcd)

@@ -14,7 +14,7 @@ from contextlib import suppress
 from math import inf
 from typing import NamedTuple
 
-from jobqueued.child.fleet.etcd.gateway import Gateway, Rejected, Unreachable
+from jobqueued.child.fleet.etcd.gateway import EtcdUnreachable, Gateway, Rejected
 from jobqueued.child.fleet.etcd.wire import coded
 from tests.fleet.history import Exchange, Read, Won, operations
 from tests.fleet.host import DistantHost
@@ -103,7 +103,7 @@ class People:
     def _look(self) -> None:
         """See what etcd has, if it answers."""
         gateway, asked = Gateway(self._members, 2), time.monotonic()
-        with suppress(Unreachable, Rejected):
+        with suppress(EtcdUnreachable, Rejected):
             found = gateway.call("kv/range", {"key": coded(_KEY)})
             self.acts.append(Act("paused" if found.get("kvs") else "resumed", "etcd", asked, time.monotonic()))
         gateway.close()

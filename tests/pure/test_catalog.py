@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jobqueued.base.problem import Problem
-from jobqueued.model.catalog import Catalog, Change
+from jobqueued.model.catalog import Catalog, CatalogChange
 from jobqueued.model.job import Job, On
 from jobqueued.timing.schedule import Schedule
 
@@ -46,9 +46,9 @@ def test_a_file_is_replaced_as_a_whole() -> None:
     """The jobs of a file are those of its newest content; those of other files stay."""
     catalog = Catalog([job("a"), job("b"), job("c"), job("other", "g")])
     change = catalog.replace_file("f", [job("a"), job("b", command="y"), job("d")])
-    assert Change((job("d"),), (job("b", command="y"),), (job("c"),)) == change
+    assert CatalogChange((job("d"),), (job("b", command="y"),), (job("c"),)) == change
     assert ["a", "b", "d", "other"] == sorted(j.id for j in catalog)
-    assert Change(removed=(job("a"), job("b", command="y"), job("d"))) == catalog.replace_file("f", [])
+    assert CatalogChange(removed=(job("a"), job("b", command="y"), job("d"))) == catalog.replace_file("f", [])
 
 
 def test_a_job_that_only_moved_has_not_changed() -> None:
@@ -56,8 +56,8 @@ def test_a_job_that_only_moved_has_not_changed() -> None:
     old = replace(job("a"), schedule=("0 2 * * *",), triggers=(Schedule("0 2 * * *", "UTC", "a", "cron"),))
     moved = replace(old, file="g", line=7, triggers=(Schedule("0 2 * * *", "UTC", "a", "cron"),))
     catalog = Catalog([old])
-    assert Change() == catalog.replace_file("g", [moved])
-    assert Change() == catalog.replace_file("f", [])
+    assert CatalogChange() == catalog.replace_file("g", [moved])
+    assert CatalogChange() == catalog.replace_file("f", [])
     assert moved == catalog["a"]
 
 

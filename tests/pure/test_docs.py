@@ -20,13 +20,13 @@ from jobqueued import __version__
 from jobqueued.__main__ import _parser
 from jobqueued.control.protocol.interface import INTERFACE
 from jobqueued.ctl.act import at
-from jobqueued.ctl.base.client import Refused, Unreachable
+from jobqueued.ctl.base.client import CallRefused, DaemonUnreachable
 from jobqueued.ctl.crontab import crontab
 from jobqueued.ctl.main import main
 from jobqueued.jobfile.keys.keys import JOB_KEYS
 from jobqueued.jobfile.keys.settings_keys import SETTINGS_KEYS
 from jobqueued.jobfile.reader import read_packed
-from jobqueued.jobfile.tree.drop_ins import Part, packed
+from jobqueued.jobfile.tree.drop_ins import FileText, packed
 from jobqueued.jobfile.tree.yamltext import Mapping, read_tree
 from jobqueued.jobfile.types.refusal import NotAccepted
 from jobqueued.runs.launch_spec import _TOLD
@@ -169,7 +169,7 @@ def names(path: Path) -> list[str]:
 @each(job_files)
 def test_a_job_file_is_read(shown: tuple[str, ...]) -> None:
     """It is accepted without a word."""
-    parts = [Part(str(number), text.encode()) for number, text in enumerate(shown)]
+    parts = [FileText(str(number), text.encode()) for number, text in enumerate(shown)]
     jobs, problems = read_packed(packed(parts, "f"), "f")
     assert (True, []) == (bool(jobs), [str(problem) for problem in problems])
 
@@ -313,8 +313,8 @@ def test_each_exit_status_is_in_the_table() -> None:
     said = {int(status) for status in re.findall(r"\b[Ee]xits?(?: with)? (\d+)", helps)}
     said |= {int(status) for status in re.findall(r"; (\d+) if", helps)}
     said |= {int(status) for status in re.findall(r"^\.It (\d+)$", manual, re.M)} | {
-        Refused.exit_code,
-        Unreachable.exit_code,
+        CallRefused.exit_code,
+        DaemonUnreachable.exit_code,
     }
     assert {0, 1, 2, 127} <= said
     assert set() == said - told - {130}

@@ -10,9 +10,17 @@ from typing import Any
 import pytest
 
 from jobqueued.child.fleet import announcements, claims, ends, skips
-from jobqueued.child.fleet.claims import Again, Claim, Denied, Found, Granted, Session, Taken
+from jobqueued.child.fleet.claims import (
+    ClaimAgain,
+    ClaimDenied,
+    ClaimGranted,
+    ClaimTaken,
+    FleetClaim,
+    Session,
+    StoredKey,
+)
 from jobqueued.child.fleet.etcd.wire import Message, coded
-from jobqueued.child.fleet.skips import Skip
+from jobqueued.child.fleet.skips import SkipRequest
 from jobqueued.child.fleet.writes import Writes
 from tests.fleet.history import Exchange, disordered
 from tests.support.fake_etcd import FakeEtcd
@@ -57,23 +65,23 @@ class Wire:
         self.note(host, "kv/txn", question, answer)
         return claims.answers(answer)
 
-    def claim(self, host: str, wanted: Claim) -> Any:
+    def claim(self, host: str, wanted: FleetClaim) -> Any:
         """Claim as an agent does; the outcome."""
-        found: dict[str, Found] = {}
+        found: dict[str, StoredKey] = {}
         while True:
             session = self.sessions[host]
             [answer] = self.call(host, claims.transaction(wanted, session, found, 0, LEASES))
             outcome = claims.outcome(wanted, session, found, 0, answer, self.etcd.revision)
-            if not isinstance(outcome, Again):
+            if not isinstance(outcome, ClaimAgain):
                 return outcome
             found = dict(outcome.found)
 
-    def end(self, host: str, wanted: Claim, state: str = "succeeded") -> None:
+    def end(self, host: str, wanted: FleetClaim, state: str = "succeeded") -> None:
         """Give all of it back."""
         locks = [(key, self.found(key)) for name in wanted.locks for key in [f"/jq/locks/{name}"]]
         self.call(host, *ends.end(wanted.job, wanted.key, f"{host}:id", state, locks))
 
-    def found(self, key: str) -> Found:
+    def found(self, key: str) -> StoredKey:
         """A key that is there."""
         return claims.kept(self.etcd.kvs[key])
 
@@ -84,19 +92,19 @@ class Wire:
         self.exchanges[number] = self.exchanges[number]._replace(answer=json.dumps(answer).encode())
 
 
-def tape(second: int, job: str = "a") -> Claim:
+def tape(second: int, job: str = "a") -> FleetClaim:
     """A claim of an occurrence with a lock."""
-    return Claim(job, f"f{second}", ("tape",))
+    return FleetClaim(job, f"f{second}", ("tape",))
 
 
 def passed_on() -> Wire:
     """A lock that one host has had, and another has."""
     wire = Wire()
-    assert isinstance(wire.claim("alpha", tape(1)), Granted)
-    assert isinstance(wire.claim("beta", tape(2)), Denied)
+    assert isinstance(wire.claim("alpha", tape(1)), ClaimGranted)
+    assert isinstance(wire.claim("beta", tape(2)), ClaimDenied)
     wire.end("alpha", tape(1))
-    assert isinstance(wire.claim("beta", tape(2)), Granted)
-    assert isinstance(wire.claim("gamma", tape(2)), Taken)
+    assert isinstance(wire.claim("beta", tape(2)), ClaimGranted)
+    assert isinstance(wire.claim("gamma", tape(2)), ClaimTaken)
     return wire
 
 
@@ -107,7 +115,7 @@ def test_what_was_so(seed: int) -> None:
     for second in range(40):
         host = wire.random.choice(HOSTS)
         outcomes = {host: wire.claim(host, tape(second // 2)) for host in wire.random.sample(HOSTS, 2)}
-        won = [host for host, outcome in outcomes.items() if isinstance(outcome, Granted)]
+        won = [host for host, outcome in outcomes.items() if isinstance(outcome, ClaimGranted)]
         for host in won:
             wire.end(host, tape(second // 2), wire.random.choice(["succeeded", "returned"]))
         wire.keep(LEASE)
@@ -168,10 +176,10 @@ def test_a_stale_answer() -> None:
 def test_a_lock_that_lapses(after: float, found: set[str]) -> None:
     """Another has a lock that nobody gave back: not before its lease can be over."""
     wire = Wire()
-    assert isinstance(wire.claim("alpha", tape(1)), Granted)
+    assert isinstance(wire.claim("alpha", tape(1)), ClaimGranted)
     wire.etcd.put("/jq/locks/tape", None)
     wire.now += after
-    assert isinstance(wire.claim("beta", tape(2)), Granted)
+    assert isinstance(wire.claim("beta", tape(2)), ClaimGranted)
     assert found == set(disordered(wire.exchanges))
 
 
@@ -208,9 +216,9 @@ def test_a_skip_beside_a_run() -> None:
     """What was skipped for all hosts though one had begun some of it, by what was told, is no order."""
     wire = Wire()
     wire.keep(LEASES["run"])
-    assert isinstance(wire.claim("alpha", tape(1000000030)), Granted)
+    assert isinstance(wire.claim("alpha", tape(1000000030)), ClaimGranted)
     wire.keep(LEASE)  # the claim was answered before the skip is asked for
-    skip = Skip("a", 1000000010, 1000000040, 60, "")
+    skip = SkipRequest("a", 1000000010, 1000000040, 60, "")
     [refused] = wire.call("beta", skips.transaction(skip, wire.sessions["beta"], 5))
     assert "succeeded" not in refused
     assert {} == disordered(wire.exchanges)

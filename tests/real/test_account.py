@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from jobqueued.child.contract import wire
 from jobqueued.child.processes import cgroup, cgroup_files
 from jobqueued.child.processes.cgroup import Cgroup
-from jobqueued.child.report.account import Account
+from jobqueued.child.report.account import AttemptAccount
 from tests.support.pool import Pool
 
 
@@ -32,7 +32,7 @@ class Kernel(Cgroup):
 
 def lived(kernel: Kernel, seconds: float, *, watched: bool = False) -> tuple[list[float], int | None]:
     """When a run of such a length was looked at, and its mean."""
-    account, looks = Account(kernel), []
+    account, looks = AttemptAccount(kernel), []
     account.begin(0.0, watched=watched)
     while account.at <= seconds:
         kernel.clock = account.at

@@ -21,7 +21,7 @@ from jobqueued.model.run import RunId
 from jobqueued.model.saved import SavedJob
 from jobqueued.state.db import faults, opening
 from jobqueued.state.db.ballast import BALLAST, Ballast
-from jobqueued.state.db.faults import CommitFailed, Fault, StoreError
+from jobqueued.state.db.faults import CommitFailed, StateFault, StoreError
 from jobqueued.state.db.store import NEWEST, Store
 from tests.support.damage import PAGE, SALT, build, cuts, damage, kept, restored
 from tests.support.host import Host, wait_for
@@ -64,7 +64,7 @@ def start(source: Path, directory: Path, name: str, data: bytes) -> tuple[tuple[
     try:
         store.commit({}, {}, {}, {"boot": "now"})
     except CommitFailed as met:
-        if met.fault is not Fault.BROKEN:
+        if met.fault is not StateFault.BROKEN:
             raise
         store.mend()
         store.commit({}, {}, {}, {"boot": "now"})
@@ -78,14 +78,14 @@ def start(source: Path, directory: Path, name: str, data: bytes) -> tuple[tuple[
 
 def no_room(*_: object, **__: object) -> None:
     """A disk that is full."""
-    raise CommitFailed("no room", Fault.FULL)
+    raise CommitFailed("no room", StateFault.FULL)
 
 
 class TestDamaged:
     def test_it_can_not_be_opened_anew(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         """Who asks meanwhile is told why, and what to do."""
         store = Store(tmp_path)
-        store.failure = CommitFailed("disk I/O error", Fault.FAILING)
+        store.failure = CommitFailed("disk I/O error", StateFault.FAILING)
         with monkeypatch.context() as patched:
             for name in ("to_write", "to_read"):
                 patched.setattr(opening, name, no_room)
@@ -343,7 +343,7 @@ class TestFailing:
 
     def test_recovery_is_proven(self, saving: Saving) -> None:
         """With nothing to save, it is degraded until something could be written all the same."""
-        saving.commits.degrade(CommitFailed("said by housekeeping", Fault.FULL))
+        saving.commits.degrade(CommitFailed("said by housekeeping", StateFault.FULL))
         saving.wait()
         Faulty.armed = ("SQLITE_IOERR_WRITE", 0)
         assert not saving.commits.make()
@@ -413,12 +413,12 @@ class TestStart:
     @pytest.mark.parametrize(
         ("found", "fault"),
         [
-            ("Tree 5 page 7: unable to get the page. error code=266", Fault.FAILING),
+            ("Tree 5 page 7: unable to get the page. error code=266", StateFault.FAILING),
             ("Tree 5 page 7: unable to get the page. error code=522", None),
             ("Tree 5 page 7: btreeInitPage() returns error code 11", None),
         ],
     )
-    def test_a_check_that_can_not_read(self, found: str, fault: Fault | None) -> None:
+    def test_a_check_that_can_not_read(self, found: str, fault: StateFault | None) -> None:
         """A sector that can't be read, which SQLite reports as if it were damage, has nothing set aside."""
 
         class Checked:
@@ -469,7 +469,7 @@ class TestBallast:
 
 def test_the_kernel_tells_what_sqlite_does_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """An error of I/O is a full quota, a read-only file system or too many open files if a small file meets that."""
-    for number, fault in (("EDQUOT", Fault.FULL), ("EROFS", Fault.READ_ONLY), ("EMFILE", Fault.LIMIT)):
+    for number, fault in (("EDQUOT", StateFault.FULL), ("EROFS", StateFault.READ_ONLY), ("EMFILE", StateFault.LIMIT)):
         error = sqlite3.OperationalError("disk I/O error")
         error.sqlite_errorcode, error.sqlite_errorname = sqlite3.SQLITE_IOERR_WRITE, "SQLITE_IOERR_WRITE"
         found = OSError(getattr(faults.errno, number), "the kernel's words")

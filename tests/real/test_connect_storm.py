@@ -18,7 +18,7 @@ from jobqueued.child.contract import unix_socket
 from jobqueued.control.protocol.access import Rank
 from jobqueued.control.protocol.varlink import encode
 from jobqueued.control.server import PLACES
-from jobqueued.ctl.base.client import Refused, Unreachable, ask
+from jobqueued.ctl.base.client import CallRefused, DaemonUnreachable, ask
 from tests.support.client import run
 from tests.support.host import Host, wait_for
 from tests.support.stranger import as_user, become, public
@@ -108,7 +108,7 @@ def answers(control: Path, count: int) -> list[str]:
     for _ in range(count):
         try:
             found.append(ask(control, "Status")["state"])
-        except (Refused, Unreachable) as error:
+        except (CallRefused, DaemonUnreachable) as error:
             found.append(error.message)
     return found
 
@@ -185,7 +185,7 @@ def test_a_crowded_daemon_is_not_down(tmp_path: Path, monkeypatch: pytest.Monkey
         stuck.bind(str(tmp_path / "run/control"))
         stuck.listen(0)
         first.connect(str(tmp_path / "run/control"))
-        with pytest.raises(Unreachable) as found:
+        with pytest.raises(DaemonUnreachable) as found:
             ask(tmp_path / "run/control", "Status")
         assert ("no answer in time" in found.value.message, found.value.is_down) == (True, False)
         json_told, told = (run("--root", str(tmp_path), "status", *words) for words in (["--json"], []))

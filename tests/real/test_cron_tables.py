@@ -19,7 +19,7 @@ import pytest
 
 from jobqueued.base.instants import SECOND
 from jobqueued.child.watcher import inotify
-from jobqueued.crontabs.jobs import Host as Surroundings
+from jobqueued.crontabs.jobs import CronHost as Surroundings
 from jobqueued.host.linux import has_just_booted
 from jobqueued.host.other_cron import PATIENCE as GONE
 from jobqueued.host.other_cron import PID_FILE, REBOOTED, OtherCron, other_cron

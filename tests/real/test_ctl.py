@@ -28,7 +28,7 @@ from jobqueued.control.protocol.interface import INTERFACE
 from jobqueued.control.protocol.peers import Peer
 from jobqueued.control.protocol.varlink import Message, VarlinkError
 from jobqueued.control.views.problems import unwell
-from jobqueued.ctl.base.client import Unreachable, ask
+from jobqueued.ctl.base.client import DaemonUnreachable, ask
 from jobqueued.ctl.base.terminal import localised, named
 from jobqueued.ctl.main import in_place, main
 from jobqueued.settings.paths import Paths
@@ -768,7 +768,7 @@ class TestClient:
         with socket.socket(socket.AF_UNIX) as listener:
             listener.bind(str(tmp_path / "control"))
             listener.listen()
-            with pytest.raises(Unreachable, match="no answer in time"):
+            with pytest.raises(DaemonUnreachable, match="no answer in time"):
                 ask(tmp_path / "control", "Status", timeout=0.01)
 
     @pytest.mark.parametrize(
@@ -789,7 +789,7 @@ class TestClient:
 
             thread = threading.Thread(target=talk)
             thread.start()
-            with pytest.raises(Unreachable, match=told):
+            with pytest.raises(DaemonUnreachable, match=told):
                 ask(tmp_path / "control", "Status", timeout=60)
             thread.join()
 

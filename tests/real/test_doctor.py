@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from jobqueued.ctl.doctor import doctor, host_health
-from jobqueued.ctl.doctor.diagnosis import OK, Finding
+from jobqueued.ctl.doctor.diagnosis import OK, HealthFinding
 from jobqueued.ctl.doctor.host_health import host
 from jobqueued.ctl.doctor.process_health import processes, users
 from jobqueued.host import capacity
@@ -60,7 +60,7 @@ def told(tmp_path: Path, most: int = FEW) -> list[str]:
     return [in_words(it) for it in found if not any(it.seen.startswith(f"it lacks CAP_{one}:") for one in lacking())]
 
 
-def in_words(finding: Finding) -> str:
+def in_words(finding: HealthFinding) -> str:
     return f"{finding.what}: {finding.seen} → {finding.remedy}"
 
 

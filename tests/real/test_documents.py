@@ -12,13 +12,13 @@ from typing import Any
 import pytest
 from jsonschema import Draft7Validator
 
-from jobqueued.audit.comparison import Finding, Verdict
+from jobqueued.audit.comparison import DueFinding, JobComparison
 from jobqueued.ctl.base.documents import DOCUMENTS, documents_schema
 from jobqueued.ctl.base.terminal import JSON_SCHEMA
 from jobqueued.ctl.main import main
 from jobqueued.ctl.past import audit
 from jobqueued.ctl.simulate import simulated
-from jobqueued.foresight.suggestions import Change, Cost, Suggestion
+from jobqueued.foresight.suggestions import Cost, SuggestedChange, Suggestion
 from tests.support.client import run
 from tests.support.host import Host, wait_for
 from tests.support.timelines import a_day
@@ -154,7 +154,7 @@ def _ask_of_past(found: Printed, host: Host) -> None:
     (host.root / "days").write_text(json.dumps({"runs": a_day(), "hosts": {}}))
     found.ask("timeline", "timeline", "--from", host.root / "days")
     found.ask("audit", "audit")
-    hole = Verdict("good", 0, "", 1, [Finding("hole", 1, 1, 1, (1,), "cause")])
+    hole = JobComparison("good", 0, "", 1, [DueFinding("hole", 1, 1, 1, (1,), "cause")])
     found["audit"].append({"schema": JSON_SCHEMA, **audit._document([hole], 2, True, [])})
     found.ask("logs", "logs", "good@1")
     found.ask("cat", "cat", "jobs.yaml")
@@ -168,7 +168,7 @@ def _ask_of_past(found: Printed, host: Host) -> None:
     (host.root / "jobqueue.d" / "wrong.yaml").unlink()
     played = ("--for", "1h", "--draws", "1", "--duration", "tick=3s")
     found.ask("simulate", "simulate", *played, "--with", host.root / "jobqueue.d", "--suggest")
-    spread = Suggestion(Change(("waiter",), "spread: 5m", lambda host: host), Cost(0.5, 2), Cost(0, 1))
+    spread = Suggestion(SuggestedChange(("waiter",), "spread: 5m", lambda host: host), Cost(0.5, 2), Cost(0, 1))
     found["simulate"].append({**found["simulate"][0], "suggestions": [simulated._advice(spread)]})
     run("--root", host.root, "simulate", *played, "--save", host.root / "kept")
     check = ("--root", host.root, "--json", "simulate", "--check", host.root / "kept")

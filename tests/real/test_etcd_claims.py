@@ -8,23 +8,23 @@ import pytest
 
 from jobqueued.child.fleet import claims, ends, mark, writes
 from jobqueued.child.fleet.claims import (
-    Again,
-    Claim,
-    Denied,
-    Found,
-    Granted,
+    ClaimAgain,
+    ClaimDenied,
+    ClaimGranted,
+    ClaimTaken,
+    FleetClaim,
     Loss,
     Outcome,
     Session,
     SessionOver,
     Stale,
-    Taken,
+    StoredKey,
     unit,
 )
 from jobqueued.child.fleet.conversation import _MOST_UNITS
-from jobqueued.child.fleet.etcd.gateway import Gateway, Rejected, Unreachable
+from jobqueued.child.fleet.etcd.gateway import EtcdUnreachable, Gateway, Rejected
 from jobqueued.child.fleet.etcd.wire import after_all, coded, text
-from jobqueued.child.fleet.mark import Mark
+from jobqueued.child.fleet.mark import EtcdMark
 from jobqueued.child.fleet.writes import Writes
 from tests.support.etcd import etcd
 
@@ -52,28 +52,28 @@ def session(gateway: Gateway, store: str) -> Session:
     return Session(store, store, claims.revision(answer))
 
 
-def claim(gateway: Gateway, wanted: Claim, by: Session, *, lost: bool = False) -> Outcome:
+def claim(gateway: Gateway, wanted: FleetClaim, by: Session, *, lost: bool = False) -> Outcome:
     """Claim it, again with what was found; `lost`: carried out, and the answer is not looked at."""
-    found: dict[str, Found] = {}
+    found: dict[str, StoredKey] = {}
     for _ in range(3):
         answer = gateway.call("kv/txn", claims.transaction(wanted, by, found, 0, {"run": 0, "lock": 0}))
         if lost:
-            return Again({})
+            return ClaimAgain({})
         outcome = claims.outcome(wanted, by, found, 0, answer, claims.revision(answer))
-        if not isinstance(outcome, Again):
+        if not isinstance(outcome, ClaimAgain):
             return outcome
         found = dict(outcome.found)
     raise AssertionError(f"{wanted} is asked for again and again")
 
 
-def there(gateway: Gateway) -> dict[str, Found]:
+def there(gateway: Gateway) -> dict[str, StoredKey]:
     """All keys but those of hosts."""
     answer = gateway.call("kv/range", {"key": coded(claims.ROOT), "range_end": coded(after_all(claims.ROOT))})
     found = {text(kv["key"]): claims.kept(kv) for kv in answer.get("kvs", ())}
     return {key: value for key, value in found.items() if "/hosts/" not in key}
 
 
-def give_back(gateway: Gateway, wanted: Claim, by: Session, state: str) -> None:
+def give_back(gateway: Gateway, wanted: FleetClaim, by: Session, state: str) -> None:
     """The end of a run."""
     value = f"{by.store} {wanted.job} {wanted.key}"
     locks = [(key, known) for key, known in there(gateway).items() if known.value == value]
@@ -81,38 +81,38 @@ def give_back(gateway: Gateway, wanted: Claim, by: Session, state: str) -> None:
         gateway.call("kv/txn", each)
 
 
-BACKUP = Claim("backup", "f1772409660", ("tape", "job/backup"))
+BACKUP = FleetClaim("backup", "f1772409660", ("tape", "job/backup"))
 
 
 def test_one_of_two(gateway: Gateway) -> None:
     """The first has it, with its locks; the other hears that it is taken, and who has a lock; the fences rise."""
     one, two = session(gateway, "s1"), session(gateway, "s2")
     first = claim(gateway, BACKUP, one)
-    assert isinstance(first, Granted)
-    assert Taken("s1") == claim(gateway, BACKUP, two)
-    other = Claim("other", "x1", ("tape",))
+    assert isinstance(first, ClaimGranted)
+    assert ClaimTaken("s1") == claim(gateway, BACKUP, two)
+    other = FleetClaim("other", "x1", ("tape",))
     denied = claim(gateway, other, two)
-    assert isinstance(denied, Denied)
+    assert isinstance(denied, ClaimDenied)
     assert ("/jq/locks/tape", "s1 backup f1772409660") == (denied.key, denied.found.value)
     give_back(gateway, BACKUP, one, "succeeded")
     assert {"/jq/runs/backup/1772409660/1": "s1 succeeded"} == {key: it.value for key, it in there(gateway).items()}
     second = claim(gateway, other, two)
-    assert isinstance(second, Granted)
+    assert isinstance(second, ClaimGranted)
     assert second.fence > first.fence
-    assert Taken("s1 succeeded") == claim(gateway, BACKUP, one), "what is over runs again"
+    assert ClaimTaken("s1 succeeded") == claim(gateway, BACKUP, one), "what is over runs again"
 
 
 def test_an_answer_that_was_lost(gateway: Gateway) -> None:
     """Asked again it is granted, by the same fence; a retry of the run has its locks anew, by a greater one."""
     one = session(gateway, "s1")
-    assert Again({}) == claim(gateway, BACKUP, one, lost=True)
+    assert ClaimAgain({}) == claim(gateway, BACKUP, one, lost=True)
     first, again = claim(gateway, BACKUP, one), claim(gateway, BACKUP, one)
-    assert isinstance(first, Granted)
+    assert isinstance(first, ClaimGranted)
     assert first == again
     give_back(gateway, BACKUP, one, "")
     assert ["/jq/runs/backup/1772409660/1"] == list(there(gateway))
     retried = claim(gateway, BACKUP, one)
-    assert isinstance(retried, Granted)
+    assert isinstance(retried, ClaimGranted)
     assert retried.fence > first.fence
 
 
@@ -129,30 +129,30 @@ def test_a_session_that_is_over(gateway: Gateway) -> None:
 def test_many_at_once(gateway: Gateway) -> None:
     """A batch of the most is carried out, each for itself: one that loses does not hurt the others."""
     one, two = session(gateway, "s1"), session(gateway, "s2")
-    wanted = [Claim("tick", f"f{second}", (f"job/tick{second}",)) for second in range(claims.MOST)]
-    assert isinstance(claim(gateway, wanted[7], two), Granted)
+    wanted = [FleetClaim("tick", f"f{second}", (f"job/tick{second}",)) for second in range(claims.MOST)]
+    assert isinstance(claim(gateway, wanted[7], two), ClaimGranted)
     transactions = [claims.transaction(each, one, {}, 0, {"run": 0, "lock": 0}) for each in wanted]
     answer = gateway.call("kv/txn", claims.batch(transactions))
     found = [claims.outcome(each, one, {}, 0, it, claims.revision(answer)) for each, it in
              zip(wanted, claims.answers(answer), strict=True)]  # fmt: skip
-    assert isinstance(found.pop(7), Taken)
-    assert [Granted(claims.revision(answer))] * (claims.MOST - 1) == found
+    assert isinstance(found.pop(7), ClaimTaken)
+    assert [ClaimGranted(claims.revision(answer))] * (claims.MOST - 1) == found
 
 
 def test_the_largest_write(gateway: Gateway) -> None:
     """Etcd takes as many questions as a batch has, each about as many units of locks as one may be about."""
     one = session(gateway, "s1")
 
-    def asked(number: int) -> Claim:
+    def asked(number: int) -> FleetClaim:
         units = (unit(f"tape{number}", each) for each in range(1, _MOST_UNITS + 1))
         key = f"f{1772409660 + number}"
-        return Claim("tick", f"{key}.2", tuple(units), "spec", Loss(key, "s2:id", 0))
+        return FleetClaim("tick", f"{key}.2", tuple(units), "spec", Loss(key, "s2:id", 0))
 
     wanted = [asked(number) for number in range(claims.MOST)]
     batch = claims.batch(claims.transaction(each, one, {}, 0, {"run": 0, "lock": 0}) for each in wanted)
-    gateway.call("kv/txn", mark.settling(Mark(), Mark(), "age") or {})
-    answer = gateway.call("kv/txn", mark.guarded(Writes(one).batch(batch, 0, 0), Mark("age", 1)))
-    assert Mark("age", 2) == mark.after(answer, Mark("age", 1))
+    gateway.call("kv/txn", mark.settling(EtcdMark(), EtcdMark(), "age") or {})
+    answer = gateway.call("kv/txn", mark.guarded(Writes(one).batch(batch, 0, 0), EtcdMark("age", 1)))
+    assert EtcdMark("age", 2) == mark.after(answer, EtcdMark("age", 1))
     outcomes = [claims.outcome(each, one, {}, 0, it, claims.revision(answer)) for each, it in
                 zip(wanted, claims.answers(answer), strict=True)]  # fmt: skip
     assert [Stale(None)] * claims.MOST == outcomes
@@ -174,7 +174,7 @@ def test_news(gateway: Gateway, address: str) -> None:
     """A watch tells what has changed since a revision, in order."""
     one = session(gateway, "s1")
     granted = claim(gateway, BACKUP, one)
-    assert isinstance(granted, Granted)
+    assert isinstance(granted, ClaimGranted)
     give_back(gateway, BACKUP, one, "failed")
     watch = Gateway([address], 5)
     asked = {"create_request": {"key": coded(claims.ROOT), "range_end": coded(after_all(claims.ROOT)),
@@ -199,7 +199,7 @@ def test_a_member_that_does_not_answer(gateway: Gateway, address: str) -> None:
         both.call("kv/range", {"key": ""})
     both.close()
     with pytest.raises(
-        Unreachable, match=r"http://127.0.0.1:1: Connection refused; http://127.0.0.1:2: Connection ref"
+        EtcdUnreachable, match=r"http://127.0.0.1:1: Connection refused; http://127.0.0.1:2: Connection ref"
     ):
         Gateway([nobody, "http://127.0.0.1:2"], 1).call("kv/range", {"key": coded("/jq/x")})
     with pytest.raises(Rejected, match="Not Found"):

@@ -15,7 +15,7 @@ from jobqueued.child.fleet.etcd import gateway
 from jobqueued.child.fleet.etcd.gateway import Gateway
 from jobqueued.child.fleet.etcd.wire import after_all, coded, text
 from jobqueued.child.fleet.lines import Line
-from jobqueued.child.fleet.mark import Mark
+from jobqueued.child.fleet.mark import EtcdMark
 from jobqueued.child.fleet.uplink import Uplink
 from jobqueued.daemon.loop import read_clocks
 from tests.support.etcd import cluster, etcd, loopback
@@ -243,7 +243,7 @@ def test_an_etcd_that_was_put_back_at_once(tmp_path: Path, monkeypatch: pytest.M
             heard.extend(uplink.lines())
             return any(line[: len(wanted)] == [*wanted] for line in heard)
 
-        uplink.hello(Mark(), {})
+        uplink.hello(EtcdMark(), {})
         wait_for(lambda: hears("up", ""))
         uplink.take(question_of("before", just_now()))  # by which the snapshot has all leases
         wait_for(lambda: hears("granted", "before"))
@@ -269,7 +269,7 @@ def test_an_earlier_session(address: str, tmp_path: Path, monkeypatch: pytest.Mo
         heard.extend(uplink.lines())
         return any(line[: len(wanted)] == [*wanted] for line in heard)
 
-    uplink.hello(Mark(), {})
+    uplink.hello(EtcdMark(), {})
     wait_for(lambda: hears("up", ""))
     with monkeypatch.context() as patched:
         patched.setattr(session, "_alive", lambda *_: 0)
@@ -308,7 +308,7 @@ def test_a_clock_that_is_wrong(
     monkeypatch.setattr(gateway, "time", clock)
     settings = {**SETTINGS, "etcd": [address], "host": f"late-{side[:5]}"}
     uplink = Uplink(settings, f"{tmp_path}/session", lambda: None)
-    uplink.hello(Mark(), {})
+    uplink.hello(EtcdMark(), {})
 
     def told() -> list[Line]:
         lines.extend(uplink.lines())

@@ -8,7 +8,7 @@ from email.utils import format_datetime
 
 import pytest
 
-from jobqueued.child.fleet.etcd.gateway import Gateway, Rejected, Unreachable
+from jobqueued.child.fleet.etcd.gateway import EtcdUnreachable, Gateway, Rejected
 from tests.support.receivers import WebServer, answer
 
 NO_LEADER = b'{"error":{"code":14,"message":"etcdserver: no leader"}}\n'
@@ -44,7 +44,7 @@ def test_a_stream_that_ends(good: WebServer, bad: bytes) -> None:
         gateway = Gateway([member.url, good.url], 5)
         stream = gateway.stream("watch", {})
         assert {"header": {"revision": "7"}} == next(stream)
-        with pytest.raises(Unreachable, match=member.url):
+        with pytest.raises(EtcdUnreachable, match=member.url):
             next(stream)
         next(gateway.stream("watch", {}))
         assert 1 == len(good.requests)
@@ -55,7 +55,7 @@ def test_no_answer_of_etcd(good: WebServer, bad: bytes) -> None:
     """What is no document of etcd's is a failure of that member, also if it says that all is well."""
     with WebServer(answer("200 OK", bad)) as member:
         gateway = Gateway([member.url, good.url], 5)
-        with pytest.raises(Unreachable, match=member.url):
+        with pytest.raises(EtcdUnreachable, match=member.url):
             gateway.call("kv/txn", {})
         assert {"result": {"header": {"revision": "7"}}} == gateway.call("kv/txn", {})
 

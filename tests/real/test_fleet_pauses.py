@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from jobqueued.child.fleet import session, uplink
-from jobqueued.child.fleet.etcd.gateway import Gateway, Unreachable
-from jobqueued.child.fleet.mark import Mark
+from jobqueued.child.fleet.etcd.gateway import EtcdUnreachable, Gateway
+from jobqueued.child.fleet.mark import EtcdMark
 from jobqueued.child.fleet.uplink import Uplink
 from tests.support.etcd import etcd
 from tests.support.host import wait_for
@@ -37,7 +37,7 @@ def test_how_long_they_are(said: bytes, pauses: list[float], tmp_path: Path, mon
     with WebServer(said) as member:
         host = {"etcd": [member.url], "fleet": "fleet", "host": "a", "store": "id", "lock_grace": 60}
         found = Uplink({**host, **files}, str(tmp_path / "session"), lambda: None)
-        found.hello(Mark(), {})
+        found.hello(EtcdMark(), {})
         wait_for(lambda: len(asked) >= len(pauses), why="tries")
         found.stop()
     wait_for(lambda: others.issuperset(threading.enumerate()), why="the end of its threads")
@@ -58,10 +58,10 @@ def test_watches_that_bring_nothing(*, is_alive: bool, tmp_path: Path, monkeypat
     others = set(threading.enumerate())
 
     def mute(*_: Any) -> None:
-        raise Unreachable("no news")
+        raise EtcdUnreachable("no news")
 
     def no_beat(*_: Any) -> int:
-        raise Unreachable("it is away")
+        raise EtcdUnreachable("it is away")
 
     monkeypatch.setattr(Gateway, "stream", mute)
     if not is_alive:
@@ -69,7 +69,7 @@ def test_watches_that_bring_nothing(*, is_alive: bool, tmp_path: Path, monkeypat
     with etcd(tmp_path / "etcd") as address:
         host = {"etcd": [address], "fleet": "fleet", "host": "a", "store": "id", "lock_grace": 60}
         found = Uplink({**host, **files}, str(tmp_path / "session"), lambda: None)
-        found.hello(Mark(), {})
+        found.hello(EtcdMark(), {})
         reasons = list[str]()
 
         def is_down() -> bool:

@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from jobqueued.child.fleet import claims
-from jobqueued.child.fleet.claims import Claim, Session
+from jobqueued.child.fleet.claims import FleetClaim, Session
 from tests.fleet.day import Day
 from tests.fleet.history import Exchange
 from tests.fleet.jobs import Line
@@ -76,7 +76,7 @@ def forgotten(day: Day) -> None:
 
 def twisted(day: Day) -> None:
     """Two hosts were told that they have made one key."""
-    question = claims.transaction(Claim("a", "f7", ()), Session("alpha:id", "alpha", 5), {}, 0, {"run": 1})
+    question = claims.transaction(FleetClaim("a", "f7", ()), Session("alpha:id", "alpha", 5), {}, 0, {"run": 1})
     del question["compare"][0]  # the session
     answer = {"succeeded": True, "header": {"revision": "9"}, "responses": [{}]}
     for number, host in enumerate(("alpha", "beta")):

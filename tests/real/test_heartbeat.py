@@ -8,7 +8,7 @@ from typing import Any
 from jobqueued.base.instants import DAY, MINUTE, SECOND
 from jobqueued.model.job import Now
 from jobqueued.model.notify import Heartbeat as Wish
-from jobqueued.runs.heartbeat import Heartbeat
+from jobqueued.runs.heartbeat import HeartbeatSender
 
 
 class Beating:
@@ -21,7 +21,7 @@ class Beating:
         self.said: list[str] = []
         self.still = ""
         wish = Wish(url, every) if url else None
-        self.heart = Heartbeat(wish, self, "notifier", lambda: self.still, self, self._clocks)  # type: ignore[arg-type]
+        self.heart = HeartbeatSender(wish, self, "notifier", lambda: self.still, self, self._clocks)  # type: ignore[arg-type]
 
     def _clocks(self) -> Now:
         return Now(DAY, self.mono)

@@ -25,7 +25,7 @@ from jobqueued.settings.paths import Paths
 from jobqueued.settings.settings import Retention
 from jobqueued.state import missing_records, record_files
 from jobqueued.state.commits import Commits
-from jobqueued.state.db.faults import CommitFailed, Fault
+from jobqueued.state.db.faults import CommitFailed, StateFault
 from jobqueued.state.db.store import Store
 from jobqueued.state.housekeeping import AGAIN, RUNS_A_TURN, Housekeeping, Limits
 from jobqueued.state.write_batch import WriteBatch
@@ -401,7 +401,7 @@ def fails(*_: object, error: int = errno.EIO) -> None:
 
 def fails_to_commit(*_: object) -> None:
     """A commit, on a disk that is full."""
-    raise CommitFailed("disk full", Fault.FULL)
+    raise CommitFailed("disk full", StateFault.FULL)
 
 
 class TestMissing:
@@ -573,7 +573,7 @@ class TestMissing:
     def test_not_before_its_row(self, house: House) -> None:
         """While commits fail the row may be missing too, so the record is not looked for."""
         housekeeping = house.sweep()
-        house.commits.degrade(CommitFailed("disk full", Fault.FULL))
+        house.commits.degrade(CommitFailed("disk full", StateFault.FULL))
         housekeeping.miss(RunId("job", 1), OSError(errno.ENOSPC, "no room"), Now(NOW, 0))
         house.go_on(housekeeping, AGAIN)
         house.rows(1)

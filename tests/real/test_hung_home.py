@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from jobqueued.child.contract.trust import Refused
+from jobqueued.child.contract.trust import FileRefused
 from jobqueued.child.start import as_user as as_user_files
 from jobqueued.child.start.as_user import opened
 from jobqueued.child.start.identity import User
@@ -74,7 +74,7 @@ def test_a_lock_file(place: tuple[Host, Path], monkeypatch: pytest.MonkeyPatch) 
     _, home = place
     monkeypatch.setattr(as_user_files, "SECONDS", 0.3)
     user = User(pwd.getpwuid(ITS_USER))
-    with pytest.raises(Refused, match=r"does not answer within 0\.3 s"):
+    with pytest.raises(FileRefused, match=r"does not answer within 0\.3 s"):
         list(opened(user, (user.gid, [user.gid]), [str(home / "lock")], lambda path, _: os.open(path, os.O_RDONLY)))
 
 

@@ -20,9 +20,9 @@ from hypothesis import strategies as st
 
 from jobqueued.child.contract.documents import LaunchSpec
 from jobqueued.child.report import budget, journald
-from jobqueued.child.report.budget import Bucket, Common
-from jobqueued.child.report.journald import LINE_MAX, OUTPUT_ID, UNSENT_ID, Stream
-from jobqueued.child.report.output import Output
+from jobqueued.child.report.budget import Bucket, CommonBudget
+from jobqueued.child.report.journald import LINE_MAX, OUTPUT_ID, UNSENT_ID, JournalStream
+from jobqueued.child.report.output import OutputPump
 from jobqueued.host.messages import VOCABULARY
 from tests.support import REPO
 from tests.support.host import DEADLINE, Host, wait_for
@@ -63,18 +63,18 @@ class World:
         self.path = directory / "journal"
         self.clock = DueTimes()
         half = [Bucket(2_500, 50, self.clock.nanoseconds) for _ in range(2)]
-        self.common = Common(Bucket(5_000, 100, self.clock.nanoseconds), *half)
+        self.common = CommonBudget(Bucket(5_000, 100, self.clock.nanoseconds), *half)
         self.sink: Sink | None = None
-        self.open: list[Stream] = []
+        self.open: list[JournalStream] = []
 
-    def stream(self, rate: int = NO_LIMIT, user: str | None = None, **identity: object) -> Stream:
+    def stream(self, rate: int = NO_LIMIT, user: str | None = None, **identity: object) -> JournalStream:
         """The output of a run."""
-        stream = Stream(str(self.path), {**IDENTITY, **identity}, rate, self.common, self.clock, user)
+        stream = JournalStream(str(self.path), {**IDENTITY, **identity}, rate, self.common, self.clock, user)
         stream.started(4711)
         self.open.append(stream)
         return stream
 
-    def handed_over(self, **options: Any) -> Stream:
+    def handed_over(self, **options: Any) -> JournalStream:
         """One that somebody else closes."""
         self.stream(**options)
         return self.open.pop()
@@ -98,7 +98,7 @@ class World:
         return sink.messages, told
 
     @staticmethod
-    def end(stream: Stream) -> None:
+    def end(stream: JournalStream) -> None:
         """Its pipe is at the end."""
         reading, writing = os.pipe2(os.O_CLOEXEC)
         stream.watch(reading)
@@ -106,7 +106,7 @@ class World:
         stream.end(reading)
         os.close(reading)
 
-    def close(self, stream: Stream, kept: str = "it is in FILE") -> dict[str, Any] | None:
+    def close(self, stream: JournalStream, kept: str = "it is in FILE") -> dict[str, Any] | None:
         """What the record says."""
         self.open.remove(stream)
         return closed(stream, kept)
@@ -121,7 +121,7 @@ class World:
             bucket.close()
 
 
-def settle(stream: Stream, sink: Sink) -> None:
+def settle(stream: JournalStream, sink: Sink) -> None:
     """Until journald has taken all."""
     sink.take()
     while stream.waiting:
@@ -139,7 +139,7 @@ def world(tmp_path: Path) -> Iterator[World]:
     assert set() == descriptors() - before
 
 
-def closed(stream: Stream, kept: str = "it is in FILE") -> dict[str, Any] | None:
+def closed(stream: JournalStream, kept: str = "it is in FILE") -> dict[str, Any] | None:
     """What the record says."""
     found = stream.report()
     stream.close(kept)
@@ -175,7 +175,7 @@ class TestLines:
             "output": "journal", "record": document, "attempt": 1, "journal": str(world.path), "journal_rate": 9,
             "logs": str(tmp_path / "1"), "output_limit": 9,
         }  # fmt: skip
-        sink, output = world.listen(), Output.of(cast("LaunchSpec", order), world.common)
+        sink, output = world.listen(), OutputPump.of(cast("LaunchSpec", order), world.common)
         os.write(output.writing, b"x\nSYSLOG_IDENTIFIER=sshd\nJOBQUEUE_OWNER_UID=0")
         output.started(4711)
         output.pump()
@@ -555,12 +555,12 @@ class TestPump:
     """The stream behind a pipe."""
 
     @pytest.fixture
-    def output(self, world: World, tmp_path: Path) -> Output:
+    def output(self, world: World, tmp_path: Path) -> OutputPump:
         """Output to both, with journald there; each test closes it."""
         world.listen()
-        return Output(str(tmp_path / "1.log"), 64 * MEBI, world.handed_over())
+        return OutputPump(str(tmp_path / "1.log"), 64 * MEBI, world.handed_over())
 
-    def test_both(self, world: World, output: Output, tmp_path: Path) -> None:
+    def test_both(self, world: World, output: OutputPump, tmp_path: Path) -> None:
         """File and journal get the same."""
         os.write(output.writing, b"one\ntwo\nthr")
         assert ready(output.reading)
@@ -576,7 +576,7 @@ class TestPump:
         assert b"one\ntwo\nthree" == (tmp_path / "1.log").read_bytes()
         assert (13, 0, told(3)) == (found["bytes"], found["dropped"], found["journal"])
 
-    def test_the_end_waits_for_journald(self, world: World, output: Output) -> None:
+    def test_the_end_waits_for_journald(self, world: World, output: OutputPump) -> None:
         """At the end of the output it is not the end until journald has taken all; nothing spins meanwhile."""
         os.write(output.writing, FLOOD)
         output.started(1)
@@ -592,7 +592,7 @@ class TestPump:
             assert ready(output.reading)
         assert told(SHARE, all_runs=5000 - SHARE) == shut(output)["journal"]
 
-    def test_what_is_left_goes_on(self, world: World, output: Output) -> None:
+    def test_what_is_left_goes_on(self, world: World, output: OutputPump) -> None:
         """Where processes outlive their run, the record tells what there was, and later lines arrive all the same."""
         os.write(output.writing, b"one\nhalf")
         left = os.dup(output.writing)
@@ -608,7 +608,7 @@ class TestPump:
         assert world.sink is not None
         assert [b"one", b"half a line", b"last"] == world.sink.messages
 
-    def test_cut_short(self, world: World, output: Output) -> None:
+    def test_cut_short(self, world: World, output: OutputPump) -> None:
         """Closed before the end of the pipe, the last piece is sent all the same."""
         os.write(output.writing, b"no newline")
         output.started(1)
@@ -627,7 +627,7 @@ class TestPump:
     def test_where_it_is_kept(self, world: World, tmp_path: Path, file: str | None, limit: int, kept: str) -> None:
         """The note on lines that were not sent says where they are, and what is nowhere."""
         sink, path = world.listen(), file and str(tmp_path / file)
-        output = Output(path, limit, world.handed_over(rate=1))
+        output = OutputPump(path, limit, world.handed_over(rate=1))
         os.write(output.writing, b"x\n" * 12)
         output.started(1)
         output.pump()

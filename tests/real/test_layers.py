@@ -539,7 +539,7 @@ def test_lost_events_cost_no_change_of_a_drop_in(jobs: Layered, monkeypatch: pyt
     jobs.scan()
     jobs.put("etc/a.yaml.d/x.yaml", C)
     jobs.forget_events()
-    overflow = [inotify.Event(-1, inotify.IN_Q_OVERFLOW, "")]
+    overflow = [inotify.InotifyEvent(-1, inotify.IN_Q_OVERFLOW, "")]
     monkeypatch.setattr(inotify, "events", lambda _: iter(overflow))
     assert (["a.yaml: j"], ["a.yaml"], {"j": "c"}) == (jobs.scan(), jobs.read, jobs.jobs("a.yaml"))
 

@@ -240,7 +240,7 @@ class TestJson:
         def printed(size: int) -> list[str]:
             shown = io.StringIO()
             with redirect_stdout(shown):
-                sink = output.Lines(RunId("a", 1), longest=5)
+                sink = output.JsonLines(RunId("a", 1), longest=5)
                 for at in range(0, len(text), size):
                     sink.write(text[at : at + size], begin + at)
                 sink.close()

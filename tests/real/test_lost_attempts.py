@@ -23,7 +23,7 @@ from jobqueued.model.job import Job, Now
 from jobqueued.model.run import Run, RunId
 from jobqueued.model.run_states import RunState
 from jobqueued.runs import leftover_processes, lost_attempts
-from jobqueued.runs.leftover_processes import Clues, Kin, Process, Processes
+from jobqueued.runs.leftover_processes import Clues, Kin, LeftoverProcess, Processes
 from jobqueued.runs.lost_attempts import LostAttempts
 from jobqueued.runs.recovery import GONE, NO_DIRECTORY, Dead, Recovery
 from jobqueued.runs.run_directory import Name, RunDirectory
@@ -254,12 +254,12 @@ NAME = Name(RunId("job", 1), 1)
 
 
 @pytest.fixture
-def sleeper() -> Iterator[Process]:
+def sleeper() -> Iterator[LeftoverProcess]:
     """A process of ours."""
     with subprocess.Popen(["sleep", "600"]) as started:
         seen = process.stat(started.pid)
         assert seen is not None
-        yield Process(started.pid, seen.parent, seen.session, seen.birth, "sleep")
+        yield LeftoverProcess(started.pid, seen.parent, seen.session, seen.birth, "sleep")
         started.kill()
 
 
@@ -286,7 +286,7 @@ def said(lost: LostAttempts) -> list[str]:
     return [event.reason for event in events if isinstance(event, RunLingers | RunLost)]
 
 
-def test_what_can_not_be_killed(lost: LostAttempts, sleeper: Process, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_can_not_be_killed(lost: LostAttempts, sleeper: LeftoverProcess, monkeypatch: pytest.MonkeyPatch) -> None:
     """What does not end although it was killed is named, once, and the run is not lost."""
     see(monkeypatch, Kin([sleeper], []))
     monkeypatch.setattr(signal, "pidfd_send_signal", refused)
@@ -306,7 +306,7 @@ def refused(*_: object) -> None:
     raise PermissionError(errno.EPERM, "Operation not permitted")
 
 
-def test_its_end_is_heard(lost: LostAttempts, sleeper: Process, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_its_end_is_heard(lost: LostAttempts, sleeper: LeftoverProcess, monkeypatch: pytest.MonkeyPatch) -> None:
     """When the last that was seen ends, it is looked again at once."""
     see(monkeypatch, Kin([sleeper], []))
     assert [] == said(lost), "it was killed just now"
@@ -319,7 +319,9 @@ def test_its_end_is_heard(lost: LostAttempts, sleeper: Process, monkeypatch: pyt
     assert ({}, None) == (lost.descriptors(), lost.deadline)
 
 
-def test_a_number_that_is_another_s(lost: LostAttempts, sleeper: Process, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_number_that_is_another_s(
+    lost: LostAttempts, sleeper: LeftoverProcess, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Whoever got the number since the look is not signalled."""
     see(monkeypatch, Kin([sleeper._replace(birth=sleeper.birth - 1)], []))
     assert [] == said(lost)
@@ -374,7 +376,7 @@ def test_many_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_slices(lost: LostAttempts, monkeypatch: pytest.MonkeyPatch) -> None:
     """A turn looks at a slice of the processes only; news that comes in between is not missed, nor who is let go."""
     monkeypatch.setattr(leftover_processes, "SLICE", 2)
-    see(monkeypatch, Kin([], [Process(1, 0, 0, 0, "init")]))
+    see(monkeypatch, Kin([], [LeftoverProcess(1, 0, 0, 0, "init")]))
     assert ([], True, None) == (lost.turn(read_clocks()), lost.has_more, lost.deadline)
     turns = 1
     recovery = Recovery(RunDirectory(Path("/"), Path("/")), set())

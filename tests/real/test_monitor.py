@@ -29,7 +29,7 @@ from jobqueued.child.processes import tree
 from jobqueued.control.calls import monitor
 from jobqueued.control.calls.monitor import _FIRST as FIRST
 from jobqueued.control.calls.monitor import _SLICE as SLICE
-from jobqueued.control.calls.monitor import EVERY, HISTORY, Monitor, Process, Trace
+from jobqueued.control.calls.monitor import EVERY, HISTORY, Monitor, RunProcess, Trace
 from jobqueued.control.protocol.varlink import Decoder, encode
 from jobqueued.host import usage
 from jobqueued.host.usage import Usage
@@ -64,10 +64,10 @@ class Here:
         marks = RunDirectory(Path("/no-such"), Path("/no-such"))
         self.monitor = Monitor(self.live, marks, self.reply)
 
-    def live(self) -> list[Process]:
+    def live(self) -> list[RunProcess]:
         found = [(RunId("a", number), pid) for number, pid in enumerate(self.pids, 1)]
         runs = [(run, pid) for run, pid in found if run.number not in self.gone]
-        return [Process(Name(run, 1), "running", pid, self.now.wall) for run, pid in runs]
+        return [RunProcess(Name(run, 1), "running", pid, self.now.wall) for run, pid in runs]
 
     def reply(self, ticket: int, text: str) -> bool:
         self.replies.setdefault(ticket, []).append(json.loads(text))

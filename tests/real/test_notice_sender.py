@@ -8,7 +8,7 @@ from typing import Any
 from jobqueued.base.instants import MINUTE, SECOND
 from jobqueued.model.commands import Say
 from jobqueued.model.job import Job, Now
-from jobqueued.model.notify import Notify, Ping, Rule
+from jobqueued.model.notify import Notify, NotifyRule, Ping
 from jobqueued.notices.notices import Notices
 from jobqueued.runs.notice_sender import NoticeSender
 from tests.support.told import BEGIN, record
@@ -36,7 +36,7 @@ def test_an_answer_within_a_turn() -> None:
     """What was just refused is not sent again in the turn in which that is heard: its pause counts from then."""
     now = Now(BEGIN, 1000 * SECOND)
     job = Job(id="a", command="x", ping=Ping(HTTPS))
-    notices, link = Notices("db1", [Rule(Notify(command=("/x",)))], lambda: "UTC", {"a": job}.get), Link()
+    notices, link = Notices("db1", [NotifyRule(Notify(command=("/x",)))], lambda: "UTC", {"a": job}.get), Link()
     sender = NoticeSender(notices, link, None, {}, lambda: now)  # type: ignore[arg-type]
     sender.decide([Say("run_ended", {"record": record("a", 1, 1)})], now)
     began = now

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from jobqueued.child.report.output import Output
+from jobqueued.child.report.output import OutputPump
 from tests.support.outputs import descriptors, shut
 from tests.support.users import NEEDS_USER
 
@@ -23,7 +23,7 @@ MEBI = 1 << 20
 
 def pumped(path: Path | str, *chunks: bytes, limit: int = MEBI) -> dict[str, Any]:
     """What is said of an output that came in these pieces."""
-    output = Output(str(path), limit)
+    output = OutputPump(str(path), limit)
     for chunk in chunks:
         assert len(chunk) == os.write(output.writing, chunk)
         assert output.pump()
@@ -84,7 +84,7 @@ class TestKept:
             return SimpleNamespace(f_blocks=300, f_frsize=1, f_bavail=40 - os.fstat(descriptor).st_size)
 
         monkeypatch.setattr(os, "fstatvfs", disk)
-        output = Output(str(log), MEBI, keep_free=keep_free, reserves=reserves)
+        output = OutputPump(str(log), MEBI, keep_free=keep_free, reserves=reserves)
         for chunk in (b"abc", b"defghijklmnopqrstuvwxyz"):
             os.write(output.writing, chunk)
             assert output.pump()
@@ -106,7 +106,7 @@ class TestKept:
 
     def test_a_chunk_at_a_time(self, log: Path) -> None:
         """pump() moves a pipeful at most, says whether there may be more, and never waits."""
-        output = Output(str(log), MEBI)
+        output = OutputPump(str(log), MEBI)
         assert output.pump()
         os.set_blocking(output.writing, False)
         filled = os.write(output.writing, b"x" * MEBI)
@@ -119,7 +119,7 @@ class TestKept:
     def test_descriptors(self, log: Path) -> None:
         """Nothing is inheritable, and shut() leaves nothing open."""
         before = descriptors()
-        output = Output(str(log), MEBI)
+        output = OutputPump(str(log), MEBI)
         os.write(output.writing, b"x")
         output.pump()
         assert [False] * 3 == [os.get_inheritable(number) for number in descriptors() - before]
@@ -174,7 +174,7 @@ class TestTrouble:
 
     def test_room_again(self, log: Path) -> None:
         """A disk that has room again takes what comes then; the error is told all the same."""
-        output = Output(str(log), MEBI)
+        output = OutputPump(str(log), MEBI)
         with FileSize(0):
             os.write(output.writing, b"lost")
             output.pump()

@@ -16,7 +16,7 @@ from jobqueued.base.replace import changed
 from jobqueued.model.commands import SaveBoot, SaveSubmission
 from jobqueued.model.run import RunId
 from jobqueued.state.db import opening, own_writes
-from jobqueued.state.db.faults import CommitFailed, Fault
+from jobqueued.state.db.faults import CommitFailed, StateFault
 from jobqueued.state.db.mirror import Keys, Mirror
 from jobqueued.state.db.own_writes import OwnWrites
 from jobqueued.state.db.store import NEWEST, Store
@@ -47,16 +47,16 @@ def replace(path: Path) -> None:
     shutil.move(shutil.copy2(path, path.with_name("copy")), path)
 
 
-OTHERS: dict[str, tuple[Fault, Callable[[Path], Any]]] = {
-    "removed": (Fault.BROKEN, lambda state: (state / DB).unlink()),
-    "replaced": (Fault.BROKEN, lambda state: replace(state / DB)),
-    "cut": (Fault.BROKEN, lambda state: os.truncate(state / DB, 4096)),
-    "longer": (Fault.FOREIGN, lambda state: os.truncate(state / DB, 1 << 20)),
-    "overwritten": (Fault.FOREIGN, lambda state: write(state / DB, at=8000)),
-    "the log removed": (Fault.FOREIGN, lambda state: (state / LOG).unlink()),
-    "the log replaced": (Fault.FOREIGN, lambda state: replace(state / LOG)),
-    "the log cut": (Fault.FOREIGN, lambda state: os.truncate(state / LOG, 4096)),
-    "the log overwritten": (Fault.FOREIGN, lambda state: write(state / LOG)),
+OTHERS: dict[str, tuple[StateFault, Callable[[Path], Any]]] = {
+    "removed": (StateFault.BROKEN, lambda state: (state / DB).unlink()),
+    "replaced": (StateFault.BROKEN, lambda state: replace(state / DB)),
+    "cut": (StateFault.BROKEN, lambda state: os.truncate(state / DB, 4096)),
+    "longer": (StateFault.FOREIGN, lambda state: os.truncate(state / DB, 1 << 20)),
+    "overwritten": (StateFault.FOREIGN, lambda state: write(state / DB, at=8000)),
+    "the log removed": (StateFault.FOREIGN, lambda state: (state / LOG).unlink()),
+    "the log replaced": (StateFault.FOREIGN, lambda state: replace(state / LOG)),
+    "the log cut": (StateFault.FOREIGN, lambda state: os.truncate(state / LOG, 4096)),
+    "the log overwritten": (StateFault.FOREIGN, lambda state: write(state / LOG)),
 }
 
 
@@ -150,7 +150,7 @@ def test_who_can_not_look(own: OwnWrites, monkeypatch: pytest.MonkeyPatch) -> No
         own.note()
         found = own.trouble()
         assert found is not None
-        assert (Fault.FAILING, False) == (found.fault, own.is_another())
+        assert (StateFault.FAILING, False) == (found.fault, own.is_another())
     assert own.trouble() is None
 
 
@@ -221,7 +221,7 @@ def test_no_room_to_mend_it(saving: Saving, monkeypatch: pytest.MonkeyPatch) -> 
 
 def no_room(*_: object, **__: object) -> None:
     """A disk that is full."""
-    raise CommitFailed("no room", Fault.FULL)
+    raise CommitFailed("no room", StateFault.FULL)
 
 
 def test_nothing_but_history_stays(saving: Saving) -> None:
@@ -239,7 +239,7 @@ def test_keys(tmp_path: Path) -> None:
         store.commit({}, {}, submissions=[SaveSubmission(f"host/{number}", "{}", f"key{number}")])
     store.commit({}, {}, over=["host/1"])
     store.forget_keys(["host/1", "host/2", "host/3"])
-    store.failure = CommitFailed("it was removed or replaced", Fault.BROKEN)
+    store.failure = CommitFailed("it was removed or replaced", StateFault.BROKEN)
     mended = store.mend()
     assert mended is not None
     assert {"host/2": "key2"} == mended.mirror.keys

@@ -14,7 +14,7 @@ import pytest
 
 from jobqueued.child.watcher import appearing, inotify, listing
 from jobqueued.child.watcher.appearing import BURST, EVERY, PAUSE, READ, RESCAN, REST
-from jobqueued.child.watcher.listing import SLICE, Listing
+from jobqueued.child.watcher.listing import SLICE, FileListing
 from jobqueued.daemon.loop import read_clocks
 from jobqueued.jobdir import path_triggers
 from jobqueued.jobdir.path_triggers import PathTriggers
@@ -304,15 +304,15 @@ class Storm:
         self._events = inotify.events
         self._files = [directory / f"{number}.tmp" for number in range(3 * SLICE)]
         monkeypatch.setattr(inotify, "events", self._counted)
-        monkeypatch.setattr(Listing, "_look", self._looks(Listing._look))
+        monkeypatch.setattr(FileListing, "_look", self._looks(FileListing._look))
 
-    def _counted(self, descriptor: int, most: int) -> list[inotify.Event]:
+    def _counted(self, descriptor: int, most: int) -> list[inotify.InotifyEvent]:
         found = list(self._events(descriptor, most))
         self.read += len(found)
         return found
 
-    def _looks(self, look: Callable[[Listing, os.DirEntry[str]], None]) -> Callable[..., None]:
-        def looked(listing: Listing, entry: os.DirEntry[str]) -> None:
+    def _looks(self, look: Callable[[FileListing, os.DirEntry[str]], None]) -> Callable[..., None]:
+        def looked(listing: FileListing, entry: os.DirEntry[str]) -> None:
             self.listed += 1
             look(listing, entry)
 
@@ -361,7 +361,7 @@ def lose_events(waiting: Waiting) -> None:
     """As if the kernel's queue had been too short for those that there are."""
     descriptor = waiting.triggers.descriptors()
     with pytest.MonkeyPatch.context() as patch:
-        lost = [inotify.Event(-1, inotify.IN_Q_OVERFLOW, "")]
+        lost = [inotify.InotifyEvent(-1, inotify.IN_Q_OVERFLOW, "")]
         events = inotify.events
         patch.setattr(inotify, "events", lambda number, _most: [list(events(number)), lost][1])
         for number in descriptor:

@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 
 from jobqueued.child.notifier import addresses, reach
 from jobqueued.child.notifier.main import send
-from jobqueued.child.notifier.notice import Refused
+from jobqueued.child.notifier.notice import AddressRefused
 from tests.support.notices import document
 from tests.support.receivers import WebServer, answer
 
@@ -159,17 +159,17 @@ def test_apprise(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_every_way_out() -> None:
     """Connections with and without exceptions, datagrams, and sockets that are not the Internet's."""
     with reach.bounded([]), socket.socket() as tcp, socket.socket(type=socket.SOCK_DGRAM) as udp:
-        with pytest.raises(Refused):
+        with pytest.raises(AddressRefused):
             tcp.connect(("127.0.0.1", 1))
-        with pytest.raises(Refused):
+        with pytest.raises(AddressRefused):
             tcp.connect_ex(("127.0.0.1", 1))
-        with pytest.raises(Refused):
+        with pytest.raises(AddressRefused):
             tcp.connect(("localhost", 1))
-        with pytest.raises(Refused):
+        with pytest.raises(AddressRefused):
             udp.sendto(b"x", ("127.0.0.1", 1))
-        with pytest.raises(Refused):
+        with pytest.raises(AddressRefused):
             udp.sendmsg([b"x"], [], 0, ("127.0.0.1", 1))
-        with socket.socket(socket.AF_UNIX) as unix, pytest.raises(Refused):
+        with socket.socket(socket.AF_UNIX) as unix, pytest.raises(AddressRefused):
             unix.connect("/run/docker.sock")
         udp.connect(("192.0.2.1", 9)) if own_address() else None
     with socket.socket(type=socket.SOCK_DGRAM) as udp:  # the bound ends with the notice

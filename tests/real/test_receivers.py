@@ -14,7 +14,7 @@ import pytest
 from jobqueued.ctl.files import receivers
 from jobqueued.ctl.files.receivers import Sender
 from jobqueued.model.job import Job
-from jobqueued.model.notify import Heartbeat, Notify, Ping, Rule, Webhook
+from jobqueued.model.notify import Heartbeat, Notify, NotifyRule, Ping, Webhook
 from jobqueued.model.users import Owner, UserLimits
 from jobqueued.settings.paths import Paths
 from jobqueued.settings.settings import Settings
@@ -30,7 +30,7 @@ def found(root: Path, *wishes: Notify, config: Settings | None = None, notifier:
     """The keys and messages about rules of the site and a job with these wishes; both tell the same."""
     config, paths = config or Settings(), Paths.under(root)
     told = []
-    for rules, notify in ((tuple(map(Rule, wishes)), Notify()), ((), wishes[0] if wishes else Notify())):
+    for rules, notify in ((tuple(map(NotifyRule, wishes)), Notify()), ((), wishes[0] if wishes else Notify())):
         whole = Settings(**{**_plain(config), "notify": rules, "notifier": notifier})
         jobs = [Job(id="a", command="x", notify=notify, file="f", line=2)]
         problems = list(receivers.problems(jobs, whole, paths, os.geteuid()))
@@ -129,7 +129,12 @@ def of_a_user(root: Path, reach: tuple[str, ...] = (), ping: str = "", **wish: o
     own = Owner(pwd.getpwnam(USER).pw_uid, USER)
     notify = Notify(**wish, owner=own)  # type: ignore[arg-type]
     job = Job(
-        id=f"{USER}/a", command="x", owner=own, notify=notify, file="f", ping=Ping(ping, owner=own) if ping else None
+        id=f"{USER}/a",
+        command="x",
+        owner=own,
+        notify=notify,
+        file="f",
+        ping=Ping(ping, owner=own) if ping else None,
     )
     settings = Settings(notifier=OTHER, users=UserLimits(reach=reach))
     found = receivers.problems([job], settings, Paths.under(root), os.geteuid())

@@ -9,8 +9,7 @@ import pytest
 
 from jobqueued.control.calls.reload import Reload
 from jobqueued.control.calls.settings_file import SettingsFile
-from jobqueued.crontabs.jobs import Host as CronHost
-from jobqueued.crontabs.jobs import read_jobs_in_steps
+from jobqueued.crontabs.jobs import CronHost, read_jobs_in_steps
 from jobqueued.daemon.loop import read_clocks
 from jobqueued.jobdir.acceptance import PATIENCE, SLICE_JOBS, Acceptance
 from jobqueued.jobdir.cron_tables import place_of

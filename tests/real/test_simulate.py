@@ -15,12 +15,12 @@ from typing import Any
 import pytest
 
 from jobqueued.base.instants import DAY, HOUR, SECOND, to_instant, to_text
-from jobqueued.ctl.base.client import Refused
+from jobqueued.ctl.base.client import CallRefused
 from jobqueued.ctl.simulate import parallel_futures
 from jobqueued.ctl.simulate.parallel_futures import play_in_parallel
 from jobqueued.ctl.simulate.past_snapshot import back_then
 from jobqueued.ctl.simulate.snapshot import chance
-from jobqueued.foresight.durations import Sample
+from jobqueued.foresight.durations import DurationSample
 from jobqueued.foresight.futures import play
 from jobqueued.foresight.story import Story
 from jobqueued.model.job import Claim
@@ -425,7 +425,7 @@ def test_draws_on_all_processors(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(parallel_futures, "_WORTH_IT", 0)
     locks = (Claim("tape", exclusive=True),)
     jobs = [job(f"j{n}", f"{n} * * * *", locks=locks if n % 3 else ()) for n in range(20)]
-    host = a_host(*jobs, seconds={each.id: [Sample(n * SECOND) for n in range(1, 300)] for each in jobs})
+    host = a_host(*jobs, seconds={each.id: [DurationSample(n * SECOND) for n in range(1, 300)] for each in jobs})
     until, chances = host.begin + DAY, [chance(7, number) for number in range(5)]
     story, told = Story(), list[float]()
     found = play_in_parallel(host, until, chances, told.append, keeps_starts=True, first=story)
@@ -450,7 +450,7 @@ def test_a_process_that_dies(monkeypatch: pytest.MonkeyPatch) -> None:
         return os.abort() if os.getpid() != parent else lambda: 0.5  # type: ignore[return-value]
 
     host = a_host(*(job(f"j{n}", f"{n} * * * *") for n in range(50)))
-    with pytest.raises(Refused, match="draws died"):
+    with pytest.raises(CallRefused, match="draws died"):
         play_in_parallel(host, host.begin + 3 * DAY, [dies, chance(7, 1)])
     assert [] == active_children()
 

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from jobqueued.child.spool import spool
-from jobqueued.child.spool.spool import NONE, PLACE, Changed, Refused, Spool, fits
+from jobqueued.child.spool.spool import NONE, PLACE, Changed, Spool, SpoolRefused, fits
 from tests.support.users import ME, NEEDS_ROOT, STRANGER
 
 OLD, NEW = b"# old\n", b"# new, and longer\n"
@@ -177,12 +177,12 @@ def test_links_are_not_followed(place: Path, tmp_path: Path) -> None:
         table.unlink()
         link(other)
         for act in (lambda: found.read(*US), lambda: install(found), lambda: found.remove(*US)):
-            with pytest.raises(Refused, match=f"found {said}; accepted: .*; as root: rm {table}"):
+            with pytest.raises(SpoolRefused, match=f"found {said}; accepted: .*; as root: rm {table}"):
                 act()
         assert OLD == other.read_bytes()
     table.unlink()
     os.mkfifo(table)
-    with pytest.raises(Refused, match="found no regular file"):
+    with pytest.raises(SpoolRefused, match="found no regular file"):
         found.read(*US)
 
 
@@ -200,7 +200,7 @@ def test_a_table_of_somebody_else(place: Path) -> None:
     """Under this user's name, but another's: refused."""
     install(spool_of(place))
     os.chown(place / ME.pw_name, STRANGER, -1)
-    with pytest.raises(Refused, match=f"user nobody owns it; accepted: {ME.pw_name}'s own: chown {ME.pw_name} "):
+    with pytest.raises(SpoolRefused, match=f"user nobody owns it; accepted: {ME.pw_name}'s own: chown {ME.pw_name} "):
         spool_of(place).read(*US)
 
 
@@ -210,7 +210,7 @@ def test_a_spool_that_others_may_exchange(place: Path, broken: str) -> None:
     install(spool_of(place))
     Path(f"{place}{broken}").resolve().chmod(0o777)
     for act in (lambda: spool_of(place).read(*US), lambda: install(spool_of(place))):
-        with pytest.raises(Refused, match="everybody may write"):
+        with pytest.raises(SpoolRefused, match="everybody may write"):
             act()
 
 

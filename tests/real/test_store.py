@@ -34,7 +34,7 @@ from jobqueued.state.db.faults import CommitFailed, StoreError
 from jobqueued.state.db.formats import ENDED as CONDITION
 from jobqueued.state.db.formats import VERSION
 from jobqueued.state.db.rows import hold_text
-from jobqueued.state.db.store import _ALL_ENDED, NEWEST, Mark, Store
+from jobqueued.state.db.store import _ALL_ENDED, NEWEST, HistoryMark, Store
 from tests.support import REPO
 from tests.support.host import DEADLINE, Host, wait_for
 from tests.support.states import a_record, a_run, limit_pages, save, save_ended
@@ -431,7 +431,7 @@ class TestEnded:
             rows = [(run, {"run": str(run.id)} if run.state in ENDS else None) for run in runs]
             store.commit({run.id: (run, record) for run, record in rows}, {})
             found: list[Any] = []
-            place: Mark | None = NEWEST
+            place: HistoryMark | None = NEWEST
             while place is not None:
                 page = store.ended(place, since, limit, lambda _, state: state in states, job)
                 assert len(page.records) <= limit
@@ -449,7 +449,7 @@ class TestEnded:
         monkeypatch.setattr("jobqueued.state.db.store._LOOKS_AT_ROWS", 10)
         save_ended(store, *range(1, 26))
         looked: list[int] = []
-        place: Mark | None = NEWEST
+        place: HistoryMark | None = NEWEST
         pages = []
         while place is not None:
             before = len(looked)

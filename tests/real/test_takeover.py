@@ -211,7 +211,7 @@ class TestLost:
         write(tmp_path / "logs", a_record(1), a_record(7, job="other"))
         true = record_files.listing
 
-        def listing(logs: Path, job: str) -> record_files.Listing:
+        def listing(logs: Path, job: str) -> record_files.RecordListing:
             if job == "job":
                 raise OSError(errno.EIO, os.strerror(errno.EIO))
             return true(logs, job)
@@ -242,7 +242,7 @@ class TestBreaking:
         store.commit(rows, {"job": SavedJob(job="job", last_number=3)}, None, {"boot": BOOT, "untaken": untaken})
         store.close()
 
-        def damaged(path: Path, *, at_start: bool) -> opening.Opened:
+        def damaged(path: Path, *, at_start: bool) -> opening.OpenState:
             return opened(path, at_start=at_start)._replace(damage="page 7 is none" if at_start else "")
 
         def commit(start: list[Start]) -> bool:

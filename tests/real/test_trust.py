@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from jobqueued.child.contract.trust import Refused, check_path, check_status, is_roots_alone, name_of, quoted
+from jobqueued.child.contract.trust import FileRefused, check_path, check_status, is_roots_alone, name_of, quoted
 from jobqueued.jobdir import trust
 from jobqueued.jobdir.inbox import AGAIN
 from jobqueued.settings.settings import Settings, read_settings
@@ -51,7 +51,7 @@ UNTRUSTED = {
 def test_files_that_others_could_have_written_are_refused(found: str) -> None:
     """A file of another user, or one that a group of root's may write too, is refused with what mends it."""
     seen, remedy = UNTRUSTED[found]
-    with pytest.raises(Refused) as refused:
+    with pytest.raises(FileRefused) as refused:
         check_status(seen, "/no ne", 0)
     assert f"found {found}; accepted: one that only root can write: {remedy}" == str(refused.value)
 
@@ -109,7 +109,7 @@ def test_what_is_said_mends_it(tmp_path: Path, place: str, way: str) -> None:
         check_path(str(file), 0)  # it leads to a directory of root's
         return
     assert not is_roots_alone(str(file))
-    with pytest.raises(Refused) as refused:
+    with pytest.raises(FileRefused) as refused:
         check_path(str(file), 0)
     subprocess.run(["sh", "-c", str(refused.value).partition("can write: ")[2]], check=True)
     check_path(str(file), 0)
@@ -126,7 +126,7 @@ def test_a_file_that_is_opened_while_it_is_read(tmp_path: Path, monkeypatch: pyt
         return False
 
     monkeypatch.setattr(trust, "has_writer", open_and_write)
-    with pytest.raises(Refused, match="everybody may write"):
+    with pytest.raises(FileRefused, match="everybody may write"):
         trust.read_trusted(str(file), US)
 
 
@@ -213,6 +213,6 @@ def test_a_shared_directory_stays_as_it_is() -> None:
     """Nobody is told to take /tmp from everybody: what is there has to go elsewhere."""
     with (
         tempfile.NamedTemporaryFile(dir="/tmp") as file,
-        pytest.raises(Refused, match="found it in /tmp, where everybody may write; accepted: a place"),
+        pytest.raises(FileRefused, match="found it in /tmp, where everybody may write; accepted: a place"),
     ):
         check_path(file.name, 0)

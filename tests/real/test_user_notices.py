@@ -17,7 +17,7 @@ import pytest
 
 from jobqueued.child import sending
 from jobqueued.child.processes import tree
-from jobqueued.child.start.spawn import Started
+from jobqueued.child.start.spawn import StartedProcess
 from tests.support import REPO
 from tests.support.host import Host, wait_for
 from tests.support.receivers import WebServer, answer
@@ -199,7 +199,7 @@ def sent(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     def spawned(spec: Any, answer: int, _cgroup: object) -> Any:
         specs.append(spec)
         os.write(answer, b"7 sent\n8 sent\n7 never\nlater 0 no\n")
-        return Started(os.getpid(), [])
+        return StartedProcess(os.getpid(), [])
 
     monkeypatch.setattr(sending.spawn, "spawn", spawned)
     monkeypatch.setattr(sending.tree, "one_ends", lambda *_: True)

@@ -281,7 +281,7 @@ def test_lost_events_cost_no_change(jobs: Directory, monkeypatch: pytest.MonkeyP
     jobs.write("b.yaml", "b", "d")
     (jobs.path / "c.yaml").unlink()
     jobs.forget_events()
-    overflow = [inotify.Event(-1, inotify.IN_Q_OVERFLOW, "")]
+    overflow = [inotify.InotifyEvent(-1, inotify.IN_Q_OVERFLOW, "")]
     monkeypatch.setattr(inotify, "events", lambda _: iter(overflow))
     assert (["b.yaml: b d"], ["b.yaml"], PATIENCE) == (jobs.scan(0), jobs.read, jobs.watch.deadline)
 

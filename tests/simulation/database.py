@@ -32,7 +32,7 @@ class Database:
         formats.bring_up(db, 0)
         return db
 
-    def to_write(self, path: Path, *, at_start: bool) -> opening.Opened:
+    def to_write(self, path: Path, *, at_start: bool) -> opening.OpenState:
         """As opening.to_write."""
         self.system.kernel.enter("open")
         fake = self.system.fake
@@ -40,13 +40,13 @@ class Database:
             try:
                 fake.close(fake.open(str(path), 0o101, 0o600))
             except OSError as error:
-                raise CommitFailed(str(error.strerror), opening.Fault.FULL) from None
+                raise CommitFailed(str(error.strerror), opening.StateFault.FULL) from None
         is_new = self.db.execute("SELECT 1 FROM meta UNION ALL SELECT 1 FROM job LIMIT 1").fetchone() is None
-        return opening.Opened(Connection(self), is_new, rows.read(self.db))  # type: ignore[arg-type]
+        return opening.OpenState(Connection(self), is_new, rows.read(self.db))  # type: ignore[arg-type]
 
-    def to_read(self, path: Path, *, at_start: bool) -> opening.Opened:
+    def to_read(self, path: Path, *, at_start: bool) -> opening.OpenState:
         """As opening.to_read."""
-        return opening.Opened(Connection(self), False, rows.read(self.db))  # type: ignore[arg-type]
+        return opening.OpenState(Connection(self), False, rows.read(self.db))  # type: ignore[arg-type]
 
 
 class Connection:

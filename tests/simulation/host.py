@@ -19,7 +19,7 @@ from jobqueued.child import launcher as launcher_module
 from jobqueued.child import supervisor
 from jobqueued.child.launcher import Launcher, Seat
 from jobqueued.child.report import marks
-from jobqueued.child.start.spawn import Started
+from jobqueued.child.start.spawn import StartedProcess
 from jobqueued.daemon.daemon import Daemon
 from jobqueued.daemon.installation import Installation
 from jobqueued.runs import leftover_processes
@@ -233,7 +233,7 @@ class Host:
         process = self.system.process()
         process.attempt = "" if what == "idle" else what
 
-    def start_job(self, order: dict[str, Any], _cgroup: object, _caps: object, output: int) -> Started:
+    def start_job(self, order: dict[str, Any], _cgroup: object, _caps: object, output: int) -> StartedProcess:
         """Start a command: what starting.start does."""
         parent = self.kernel.enter("spawn")
         job = self.kernel.spawn("job", parent, None)
@@ -241,7 +241,7 @@ class Host:
         job.attempt = parent.attempt
         job.environment = {name: str(value) for name, value in order["environment"].items()}
         Script(self, job, order).begin()
-        return Started(job.pid, [])
+        return StartedProcess(job.pid, [])
 
     def receive(self, document: int, _home: int) -> tuple[str, list[str]]:
         """Receive a notice: what sending.send does."""
@@ -334,12 +334,12 @@ class Host:
         process = self.kernel.processes.get(pid)
         return None if process is None else (process.birth - self.kernel.booted) // TICK
 
-    def kin_of(self, pid: int) -> leftover_processes.Process | None:
+    def kin_of(self, pid: int) -> leftover_processes.LeftoverProcess | None:
         """A process as kin.py knows it."""
         it = self.kernel.processes.get(pid)
         if it is None or it.dead:
             return None
-        return leftover_processes.Process(pid, it.parent, it.session, self.births(pid) or 0, it.title)
+        return leftover_processes.LeftoverProcess(pid, it.parent, it.session, self.births(pid) or 0, it.title)
 
     def title_of(self, pid: int) -> list[str]:
         """What it shows as its arguments."""

@@ -195,10 +195,10 @@ MUTANTS: dict[str, Mutant] = {
     "what is in R/ended counts as lost": Mutant(RunDirectory, "end", _loses, _KILLS, 5),
     "claims of live runs are dropped by a restart": Mutant(Admission, "hold", _drops_found, _KILLS, 20),
     "a retry repeats its attempt after a restart": Mutant(Scheduler, "restore", _counts_anew, _KILLS, 60),
-    "a launcher lets go before all is dead": Mutant(lost.Lost, "end", _ends_nothing, _KILLS, 60),
+    "a launcher lets go before all is dead": Mutant(lost.AdoptedAttempts, "end", _ends_nothing, _KILLS, 60),
     "a key is forgotten": Mutant(SubmitCalls, "_known", lambda _: lambda _self, *_: None, _CALLS, 5),
     "an exit status is one of others": Mutant(
-        record.Draft, "code", lambda _: property(lambda self: 0 if self.status is not None else 1), _KILLS, 5
+        record.RecordDraft, "code", lambda _: property(lambda self: 0 if self.status is not None else 1), _KILLS, 5
     ),
     "what has begun is taken for what has not":
         Mutant(wire, "may_have_started", lambda _: lambda _directory: False, _KILLS, 60),

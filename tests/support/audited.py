@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from jobqueued.audit.comparison import Comparison, Cover, Verdict, cover_of
+from jobqueued.audit.comparison import Comparison, Cover, JobComparison, cover_of
 from jobqueued.audit.timeline import Timeline
 from jobqueued.base.instants import to_text
 from jobqueued.model import events
@@ -61,7 +61,7 @@ class AuditedWorld(World):
             self._waiting = {}
         return committed
 
-    def audit(self, covers: dict[str, list[Cover]] | None = None) -> list[Verdict]:
+    def audit(self, covers: dict[str, list[Cover]] | None = None) -> list[JobComparison]:
         """Compare what was due with what there is, or with these."""
         while (wake := self.scheduler.next_wakeup(self.now)) is not None and wake <= self.now.wall:
             self.happen(events.Woke())

@@ -58,7 +58,7 @@ from jobqueued.metrics.readings import Readings
 from jobqueued.model.catalog import Catalog
 from jobqueued.model.events import Event
 from jobqueued.model.job import Now
-from jobqueued.model.notify import Notify, Rule
+from jobqueued.model.notify import Notify, NotifyRule
 from jobqueued.model.run import Run, RunId
 from jobqueued.model.run_states import RunState
 from jobqueued.model.users import Owner, UserLimits
@@ -259,7 +259,7 @@ class Reloads(Reload):
         super().__init__(Watches([]), SettingsFile(paths, Settings()), catalog, lambda: None)
         self._tickets = tickets
 
-    @method("Reload", access.Rule(access.Rank.OPERATOR))
+    @method("Reload", access.AccessRule(access.Rank.OPERATOR))
     def reload(self, asked: dict[str, Any], asker: Asker) -> None:
         """Note the ticket."""
         self._tickets.append(asker.ticket())
@@ -296,7 +296,7 @@ class Real(Service):
     def follow(self) -> None:
         """Methods for the scheduler that the world has by now."""
         scheduler, happen, replies = self.world.scheduler, self.happened.append, self.replies
-        notices = Notices("db1", [Rule(Notify(email=("ops@example.org",)))], lambda: "UTC", scheduler.catalog.get)
+        notices = Notices("db1", [NotifyRule(Notify(email=("ops@example.org",)))], lambda: "UTC", scheduler.catalog.get)
         told = NoticeCalls(notices, lambda job: [
             notices.tell(target, job, 1).notice for target in (notices.targets(job) if job else notices.all_targets([]))
         ])  # fmt: skip

@@ -24,7 +24,7 @@ from jobqueued.model.commands import SaveSubmission
 from jobqueued.model.run_states import RunState
 from jobqueued.model.saved import Hold, JobStats, SavedJob
 from jobqueued.state import record_files
-from jobqueued.state.db.faults import CommitFailed, Fault, StoreError
+from jobqueued.state.db.faults import CommitFailed, StateFault, StoreError
 from jobqueued.state.db.rows import hold_text
 from jobqueued.state.db.store import Store
 from tests.support import REPO
@@ -361,7 +361,7 @@ def _can_be_written(start: Start) -> bool:
     try:
         start.store.commit({}, {}, {}, {"boot": "another"})
     except CommitFailed as failed:
-        if failed.fault is not Fault.BROKEN:
+        if failed.fault is not StateFault.BROKEN:
             raise
         return False
     return True

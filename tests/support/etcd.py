@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
-from jobqueued.child.fleet.etcd.gateway import Gateway, Rejected, Unreachable
+from jobqueued.child.fleet.etcd.gateway import EtcdUnreachable, Gateway, Rejected
 from jobqueued.child.fleet.etcd.tls import Tls
 from tests.support.host import wait_for
 from tests.support.needed import need
@@ -79,7 +79,10 @@ class Member:
     def snapshot(self, path: Path) -> None:
         """Save all that it has, as `etcdctl snapshot save` does."""
         gateway = Gateway([self.clients], 5, self._tls)
-        with contextlib.suppress(Unreachable), path.open("wb") as file:  # so a stream ends, and not only when it breaks
+        with (
+            contextlib.suppress(EtcdUnreachable),
+            path.open("wb") as file,
+        ):  # so a stream ends, and not only when it breaks
             for part in gateway.stream("maintenance/snapshot", {}):
                 file.write(b64decode(part.get("blob", "")))
         gateway.close()
@@ -119,7 +122,7 @@ class Cluster:
     def leader(self) -> Member | None:
         """The member that the others follow; None: nobody says so now."""
         for member in self.members:
-            with contextlib.suppress(Unreachable, Rejected):
+            with contextlib.suppress(EtcdUnreachable, Rejected):
                 status = member.ask("maintenance/status", {})
                 if status.get("leader") == status["header"]["member_id"]:
                     return member

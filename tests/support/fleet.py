@@ -12,14 +12,21 @@ from typing import Any, NamedTuple
 
 from jobqueued.base.instants import SECOND
 from jobqueued.child.fleet import claims, mark, writes
-from jobqueued.child.fleet.claims import NOTHING, ROOT, Found, Session, kept
+from jobqueued.child.fleet.claims import NOTHING, ROOT, Session, StoredKey, kept
 from jobqueued.child.fleet.conversation import Conversation
 from jobqueued.child.fleet.etcd.wire import Message, coded, text
-from jobqueued.child.fleet.known_locks import Part
+from jobqueued.child.fleet.known_locks import LockUnits
 from jobqueued.child.fleet.lines import RETURNED
-from jobqueued.child.fleet.mark import Mark
-from jobqueued.child.fleet.requests import Announce, Batch, Overdue, Pause, Place, Publish
-from jobqueued.child.fleet.skips import Skip
+from jobqueued.child.fleet.mark import EtcdMark
+from jobqueued.child.fleet.requests import (
+    AnnounceRequest,
+    Overdue,
+    PauseRequest,
+    PlaceRequest,
+    PublishRequest,
+    RequestBatch,
+)
+from jobqueued.child.fleet.skips import SkipRequest
 from jobqueued.core.hosts.claimed_by_others import span_of
 from jobqueued.core.hosts.fleet_state import second_of
 from jobqueued.model import events
@@ -139,7 +146,7 @@ class Agent:
         self.delay = 0
         """How much longer (ns) its way to etcd is than that of others."""
         self.told = self.watched = 0
-        self.mark, self.known, self.there = Mark(), 0, 0
+        self.mark, self.known, self.there = EtcdMark(), 0, 0
         """The mark, when the host saved the one that it remembered as it began, and when that was in the fleet last."""
         self.looked = self.told_mark = self.closed_until = 0
         """When it looked for the mark of the fleet last, and told one; until when it pauses as that was put back."""
@@ -152,7 +159,7 @@ class Agent:
         """A scheduler has begun: it is told all that there is, then that the fleet can be asked."""
         self.connection += 1
         host = self.fleet.hosts[self.store]
-        self.since, known = host.scheduler.askable(), Mark(host.mark.age, host.mark.number)
+        self.since, known = host.scheduler.askable(), EtcdMark(host.mark.age, host.mark.number)
         self._note_there()
         self.known = max(host.mark.at, self.there - 60 * SECOND) if known.age else 0  # it is told a mark each minute
         self.mark = self.mark if known.age and known.is_in(self.mark) else known
@@ -163,25 +170,25 @@ class Agent:
         """Take what the scheduler wants."""
         match line_of(command):
             case ["ask", *asked]:
-                self.conversation.ask(self.fleet.now, *asked[:4], [Part(*part) for part in asked[4]], *asked[5:])
+                self.conversation.ask(self.fleet.now, *asked[:4], [LockUnits(*part) for part in asked[4]], *asked[5:])
             case ["skip", *skip]:
-                self.conversation.skip(Skip(*skip))
+                self.conversation.skip(SkipRequest(*skip))
             case ["give_back", job, key, state]:
                 is_kept = state == RETURNED and not self.rules.whole
                 self.conversation.give_back(self.fleet.now, job, key, "" if is_kept else state)
             case ["pause", *paused]:
-                self.conversation.want(Pause(*paused))
+                self.conversation.want(PauseRequest(*paused))
             case ["overdue", *overdue]:
                 self.conversation.want(Overdue(*overdue))
             case ["join" | "leave" as way, lock]:
-                self.conversation.want(Place(lock, way == "join" and self.rules.in_turn))
+                self.conversation.want(PlaceRequest(lock, way == "join" and self.rules.in_turn))
             case ["announce", labels, is_held]:
-                self.conversation.want(Announce(tuple(labels), is_held))
+                self.conversation.want(AnnounceRequest(tuple(labels), is_held))
             case ["accept"]:
-                self.mark, self.told_mark, self.closed_until = Mark(), 0, 0
+                self.mark, self.told_mark, self.closed_until = EtcdMark(), 0, 0
                 self.conversation.is_outdated = True
             case ["publish", *published]:
-                self.conversation.want(Publish(*published))
+                self.conversation.want(PublishRequest(*published))
         self._tell()
         self._go_on()
 
@@ -292,7 +299,7 @@ class Agent:
 
         self.fleet.at(self.fleet.now + self._while(), arrive)
 
-    def _next_batch(self) -> Batch | None:
+    def _next_batch(self) -> RequestBatch | None:
         """The next requests; occurrences live by a lease as that of child/fleet/session.RunLease."""
         keep = max(self.conversation.keep, LEAST_KEEP)
         if self.conversation.occurrences and (keep > self.lease.keep or self.fleet.now >= self.lease.until):
@@ -303,7 +310,7 @@ class Agent:
         patience = SECOND // 10 if self.is_late else 0
         return self.delay + patience + self.fleet.random.randint(1, 9) * SECOND // 1000
 
-    def _opened(self) -> Found | None:
+    def _opened(self) -> StoredKey | None:
         """Open the session, or go on with it: its last write (child/fleet/session.py); None if another has the name."""
         etcd, lease = self.fleet.etcd, LEASES["session"]
         if self.session is None:
@@ -335,10 +342,10 @@ class Agent:
         self._note(found)
         return True
 
-    def _marked(self) -> Mark:
+    def _marked(self) -> EtcdMark:
         return mark.read(self.fleet.etcd.txn({"success": [{"request_range": mark.READING}]}))
 
-    def _note(self, found: Mark, *, is_granted: bool = False) -> None:
+    def _note(self, found: EtcdMark, *, is_granted: bool = False) -> None:
         self.mark = found
         if is_granted or self.told_mark + 60 * SECOND <= self.fleet.now:
             self.told_mark = self.fleet.now
@@ -368,7 +375,7 @@ class Agent:
             self.swept.swept(everything)
         self._tell()
 
-    def _carry_out(self, batch: Batch) -> None:
+    def _carry_out(self, batch: RequestBatch) -> None:
         etcd = self.fleet.etcd
         if not self.rules.once:
             del batch.message["compare"][1]

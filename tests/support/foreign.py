@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from jobqueued.jobfile.reader import read_packed
-from jobqueued.jobfile.tree.drop_ins import Part, packed
+from jobqueued.jobfile.tree.drop_ins import FileText, packed
 from tests.support.papers import OF_OTHERS, TYPED, blocks, dialogue, job_files, spans
 
 SHELL = {
@@ -70,7 +70,7 @@ def shown(path: Path) -> list[str]:
             typed.append(block)
         elif all(TYPED.match(line) for line in lines):
             typed += [re.sub(r"(^|\s)#.*", "", line).strip() for line in lines]
-    parts = ([Part("f", file.encode()) for file in files] for files in job_files(path))
+    parts = ([FileText("f", file.encode()) for file in files] for files in job_files(path))
     jobs = (job for some in parts for job in read_packed(packed(some, "f"), "f")[0])
     named = [span for span in spans(path.read_text()) if re.match(rf"(?:sudo )?(?:{OF_OTHERS}) \S", span)]
     return [*typed, *(job.command for job in jobs if isinstance(job.command, str)), *named]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from jobqueued.child.notifier.notice import Notice, read
+from jobqueued.child.notifier.notice import NoticeToSend, read
 from tests.support.records import a_record
 
 SUMMARY = "backup@142 failed after 31 s: exit code 1"
@@ -38,6 +38,6 @@ def document(channel: str, target: Any, event: dict[str, Any] | None = None, **s
     ).encode()
 
 
-def a_notice(event: dict[str, Any] | None = None, **settings: Any) -> Notice:
+def a_notice(event: dict[str, Any] | None = None, **settings: Any) -> NoticeToSend:
     """A notice to a webhook, read."""
     return read(document("webhook", "https://example.org/", event, **settings))

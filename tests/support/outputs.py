@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from jobqueued.child.report.output import Output
+from jobqueued.child.report.output import OutputPump
 
 
-def shut(output: Output) -> dict[str, Any]:
+def shut(output: OutputPump) -> dict[str, Any]:
     """Close it; what it had reported."""
     found = output.report()
     output.shut()

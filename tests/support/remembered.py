@@ -8,12 +8,12 @@ from dataclasses import replace
 from typing import Any, NamedTuple
 
 from jobqueued.audit import past
-from jobqueued.audit.known import Answer, Known
+from jobqueued.audit.known import AuditAnswer, Known
 from jobqueued.base.instants import MINUTE, SECOND, to_text
 from jobqueued.child.contract.documents import Record
 from jobqueued.core.records import record
 from jobqueued.core.runs import dependencies
-from jobqueued.core.runs.dependencies import Standing
+from jobqueued.core.runs.dependencies import DependencyStates
 from jobqueued.core.runs.eligibility import Bar, Obstacle, obstacle
 from jobqueued.model import events
 from jobqueued.model.commands import Command, Save, SavePast
@@ -252,7 +252,7 @@ class RememberedWorld(World):
             yield found.word
         if found is not None and found.bar is Bar.CONCURRENCY:
             verdict = dependencies.verdict(state, state.catalog[run.id.job], run, self.now)
-            if verdict.standing is Standing.AWAITED:
+            if verdict.standing is DependencyStates.AWAITED:
                 yield Obstacle(Bar.DEPENDENCY, verdict).word
 
     def _lacks(self, name: RunId) -> dict[str, set[str]]:
@@ -274,14 +274,14 @@ class RememberedWorld(World):
             found["max_running"] = set(live)
         return found
 
-    def wrong(self) -> Iterator[tuple[Seen, Answer, str]]:
+    def wrong(self) -> Iterator[tuple[Seen, AuditAnswer, str]]:
         """Yield the truths to which the answer by what was kept is another, and what is wrong with it."""
         for seen in self.truths:
             found = past.answer(self.known(seen.job), seen.at)
             if (trouble := self._trouble(seen, found)) is not None:
                 yield seen, found, trouble
 
-    def _trouble(self, seen: Seen, found: Answer) -> str | None:
+    def _trouble(self, seen: Seen, found: AuditAnswer) -> str | None:
         for run in seen.running:
             if (own := past.answer(self._whole(seen.job), seen.at, run)).kind != "running":
                 return f"{run} itself is {own.kind}"
@@ -313,7 +313,7 @@ class RememberedWorld(World):
         about = {RunId.parse(it).number for it in (*seen.running, *seen.pending)} | {last, following}
         return not expired.isdisjoint(about)
 
-    def _wrong_wait(self, seen: Seen, found: Answer, told: str) -> str | None:
+    def _wrong_wait(self, seen: Seen, found: AuditAnswer, told: str) -> str | None:
         assert found.run is not None
         if found.run not in seen.pending:
             return None if any(map(self._is_shared, seen.pending)) else f"{seen.pending} waited"

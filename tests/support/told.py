@@ -9,13 +9,13 @@ from typing import Any
 from jobqueued.base.instants import MINUTE, SECOND, to_text
 from jobqueued.model.commands import Command, ForgetNotice, SaveIncident, SaveNotice, Say
 from jobqueued.model.job import Job
-from jobqueued.model.notify import Notify, Rule
+from jobqueued.model.notify import Notify, NotifyRule
 from jobqueued.model.saved import Incident, Notice
 from jobqueued.notices.notices import Notices
 from jobqueued.notices.outbox import Message
 
 BEGIN = 1_782_900_000 * SECOND
-OPS = Rule(Notify(email=("ops@example.org",)))
+OPS = NotifyRule(Notify(email=("ops@example.org",)))
 
 
 def record(
@@ -34,7 +34,7 @@ def record(
 class Told:
     """`answer` is what each message is answered; `saved` what a commit holds."""
 
-    def __init__(self, rules: Sequence[Rule] = (OPS,), jobs: Sequence[Job] = ()) -> None:
+    def __init__(self, rules: Sequence[NotifyRule] = (OPS,), jobs: Sequence[Job] = ()) -> None:
         self.rules, self.jobs = rules, {job.id: job for job in jobs}
         self.wall = BEGIN
         self.answer = "sent"

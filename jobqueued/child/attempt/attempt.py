@@ -9,7 +9,14 @@ import socket
 import time
 from collections.abc import Callable
 
-from jobqueued.child.attempt.attempt_life import COMMAND_LIVES, NOTHING_TO_END, IllegalStep, State, Step, after
+from jobqueued.child.attempt.attempt_life import (
+    COMMAND_LIVES,
+    NOTHING_TO_END,
+    AttemptStep,
+    IllegalAttemptStep,
+    State,
+    after,
+)
 from jobqueued.child.attempt.ending import Ending, ended_all
 from jobqueued.child.attempt.runner import runner_of
 from jobqueued.child.attempt.shutdown import Shutdown
@@ -19,12 +26,12 @@ from jobqueued.child.contract.reasons import Code, Reason, of
 from jobqueued.child.hooks.hooks import Hooks
 from jobqueued.child.processes import tree
 from jobqueued.child.report import record
-from jobqueued.child.report.account import NEVER, Account
-from jobqueued.child.report.budget import Common
-from jobqueued.child.report.control_socket import REST, Loop
+from jobqueued.child.report.account import NEVER, AttemptAccount
+from jobqueued.child.report.budget import CommonBudget
+from jobqueued.child.report.control_socket import REST, DescriptorLoop
 from jobqueued.child.report.followers import Audience
 from jobqueued.child.report.marks import Marks, declined
-from jobqueued.child.report.output import Output
+from jobqueued.child.report.output import OutputPump
 from jobqueued.child.start.caps import Caps
 from jobqueued.child.start.identity import StartFailed
 from jobqueued.child.start.lockfile import LockFiles, Withheld
@@ -41,16 +48,25 @@ class Attempt:
     """One attempt, from the claim of its R to the mark of its end."""
 
     def __init__(
-        self, name: str, directory: int, launcher: socket.socket, wakeups: int, shutdown: Shutdown, common: Common,
-        home: int, cgroups: str, *, last: bool,
-    ) -> None:  # fmt: skip
+        self,
+        name: str,
+        directory: int,
+        launcher: socket.socket,
+        wakeups: int,
+        shutdown: Shutdown,
+        common: CommonBudget,
+        home: int,
+        cgroups: str,
+        *,
+        last: bool,
+    ) -> None:
         """`home`: where cgroups are (cgroup.prepare). `cgroups`: ours. `last`: the last one of its supervisor."""
         self.name, self._directory = name, directory
         self._state = State.CLAIMING
         self._last = last
         self._wakeups, self._shutdown, self._common = wakeups, shutdown, common
         self._audience = Audience(name, launcher)
-        self._loop = Loop(self._contain)
+        self._loop = DescriptorLoop(self._contain)
         self._marks = Marks(directory, name)
         self._home, self._cgroups = home, cgroups
         self._drain_until, self._mishaps = NEVER, 0
@@ -60,11 +76,11 @@ class Attempt:
         """Return whether this supervisor must leave its pool."""
         return self._audience.leaves
 
-    def _step(self, step: Step) -> bool:
+    def _step(self, step: AttemptStep) -> bool:
         """Take a step of the state table; return whether the state changed. A bug costs a warning, not the command."""
         try:
             before, self._state = self._state, after(self._state, step)
-        except IllegalStep as error:
+        except IllegalAttemptStep as error:
             self._contain(error)
             return False
         return self._state is not before
@@ -88,7 +104,7 @@ class Attempt:
         finally:
             while held:
                 held.pop()()
-        self._step(Step.DECLINE)
+        self._step(AttemptStep.DECLINE)
         self._audience.say(notice)
         return ""
 
@@ -98,16 +114,16 @@ class Attempt:
             self._order = self._marks.spec()
             self._runner = runner_of(self._order, self._home, self.name, self._marks)
             self._cgroup = self._runner.cgroup
-            self._account = Account(self._cgroup)
+            self._account = AttemptAccount(self._cgroup)
             self._caps = Caps(self._runner.order, self._cgroup)
             self._ending = Ending(self._runner.order, self._cgroup)
-            self._draft = record.Draft(self._order, self._caps)
+            self._draft = record.RecordDraft(self._order, self._caps)
             self._hooks = Hooks(self.name, self._order, self._home, self._loop, self._marks, self._so_far)
             self._locks = LockFiles(self._order)
             held.append(self._locks.free)
             self._listen()
             held.append(self._audience.close)
-            self._output = Output.of(self._order, self._common)
+            self._output = OutputPump.of(self._order, self._common)
             held.append(self._output.shut)
             self._locks.take()
             self._claim()
@@ -130,7 +146,7 @@ class Attempt:
         try:
             self._start()
         except StartFailed as failure:
-            self._step(Step.FAIL)
+            self._step(AttemptStep.FAIL)
             self._clear()
             return self._draft.not_started(failure, self._output)
         self._watch()
@@ -198,9 +214,9 @@ class Attempt:
         """Report the attempt as lost and end its remaining processes, because without R nothing would show them."""
         self._audience.lost(self._draft.status)
         if self._state is State.LEAVING:
-            self._step(Step.CLEAR)
+            self._step(AttemptStep.CLEAR)
         self._clear()
-        self._step(Step.LOSE)
+        self._step(AttemptStep.LOSE)
 
     # the start
 
@@ -210,14 +226,14 @@ class Attempt:
     def _claim(self) -> None:
         """Claim R: from here on the job may have run. The token shows a later launcher where to look for processes."""
         self._marks.claim(wire.SpawningMark.now(self._cgroups, own=self._cgroup.is_own))
-        self._step(Step.CLAIM)
+        self._step(AttemptStep.CLAIM)
 
     def _start(self) -> None:
         before = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
         self._draft.begin()
         warnings = self._locks.examined()
         started = self._runner.start(self._caps, self._output)
-        self._step(Step.START)
+        self._step(AttemptStep.START)
         self._draft.pid, self._draft.warnings = started.pid, [*self._caps.warnings, *warnings, *started.warnings]
         self._output.started(started.pid)
         self._write_pid(before)
@@ -234,7 +250,7 @@ class Attempt:
         self._reap()
         if not ended_all(self._loop.turn, lambda: self._state is State.EMPTY):
             self._audience.leaves = True  # the launcher inherits what can't end yet; SIGKILL was sent
-            self._step(Step.EMPTY)
+            self._step(AttemptStep.EMPTY)
         self._cgroup.remove()
 
     # its life
@@ -290,7 +306,7 @@ class Attempt:
 
     def _stop(self, state: str, reason: Reason, *, told: bool = False) -> None:
         """End the run while its command lives; the first cause counts. `told`: all of it got SIGTERM already."""
-        if self._step(Step.STOP):
+        if self._step(AttemptStep.STOP):
             self._ending.cause = state, reason
             self._tell_to_end(reason, told=told)
 
@@ -328,11 +344,11 @@ class Attempt:
                     if self._runner.goes_on(self._draft, self._output):
                         continue
                     self._ending.deadline = NEVER
-                    self._step(Step.END)
+                    self._step(AttemptStep.END)
                 elif not self._hooks.reaped(pid):
                     self._account.add(os.wait4(pid, 0)[2])
         except ChildProcessError:
-            if self._step(Step.EMPTY):
+            if self._step(AttemptStep.EMPTY):
                 self._ending.kill_at = self._account.at = NEVER
                 self._drain_until = time.monotonic() + _DRAIN
             return
@@ -342,16 +358,16 @@ class Attempt:
     def _look_at_what_is_left(self) -> None:
         """Handle processes that are left after the command ended."""
         if self._draft.status == signal.SIGKILL and self._caps.killed():
-            self._step(Step.CLEAR)
+            self._step(AttemptStep.CLEAR)
             self._ending.kill(time.monotonic())  # as the kernel kills the rest of a memory cgroup
             return
         names = ", ".join(tree.names(tree.children())[:5]) or "some"
         if self._order["leave_children"]:
-            self._step(Step.LEAVE)
+            self._step(AttemptStep.LEAVE)
             self._warn(f"left running: {names}")
             self._drain_until = time.monotonic() + _DRAIN_OF_LEFT
             return
-        self._step(Step.CLEAR)
+        self._step(AttemptStep.CLEAR)
         self._warn(f"its command left processes behind; they were ended: {names}")
         self._tell_to_end(f"its command has ended and left {names}")
 
@@ -392,7 +408,7 @@ class Attempt:
         self._marks.end(document)
         if self._state is State.LEAVING:
             self._marks.stay_reachable()
-        self._step(Step.MARK)
+        self._step(AttemptStep.MARK)
 
     def _farewell(self) -> None:
         self._audience.leaves |= self._last or self._state is State.LEFT

@@ -28,7 +28,7 @@ class State(StrEnum):
     OVER = "over"
 
 
-class Step(StrEnum):
+class AttemptStep(StrEnum):
     """Things that can happen to an attempt."""
 
     DECLINE = "decline"
@@ -44,31 +44,31 @@ class Step(StrEnum):
     MARK = "mark"
 
 
-class IllegalStep(Exception):
+class IllegalAttemptStep(Exception):
     """A step that is not in the table."""
 
 
 _S = State
 
-TABLE: dict[tuple[State, Step], State] = {
-    (_S.CLAIMING, Step.DECLINE): _S.DECLINED,  # R is another's, recovery's or gone; a busy lock file
-    (_S.CLAIMING, Step.CLAIM): _S.STARTING,  # R/spawning is ours: from here on the job may have run
-    (_S.STARTING, Step.START): _S.RUNNING,
-    (_S.STARTING, Step.FAIL): _S.CLEARING,  # a profile may have started, and processes of it
-    (_S.RUNNING, Step.STOP): _S.STOPPING,
-    (_S.STOPPING, Step.STOP): _S.STOPPING,  # the first cause counts
-    (_S.RUNNING, Step.END): _S.ENDED,
-    (_S.STOPPING, Step.END): _S.CLEARING,  # the rest got its signal together with the command
-    (_S.ENDED, Step.CLEAR): _S.CLEARING,
-    (_S.ENDED, Step.LEAVE): _S.LEAVING,
-    (_S.LEAVING, Step.CLEAR): _S.CLEARING,  # R is gone, and with it everything that shows what is left
+TABLE: dict[tuple[State, AttemptStep], State] = {
+    (_S.CLAIMING, AttemptStep.DECLINE): _S.DECLINED,  # R is another's, recovery's or gone; a busy lock file
+    (_S.CLAIMING, AttemptStep.CLAIM): _S.STARTING,  # R/spawning is ours: from here on the job may have run
+    (_S.STARTING, AttemptStep.START): _S.RUNNING,
+    (_S.STARTING, AttemptStep.FAIL): _S.CLEARING,  # a profile may have started, and processes of it
+    (_S.RUNNING, AttemptStep.STOP): _S.STOPPING,
+    (_S.STOPPING, AttemptStep.STOP): _S.STOPPING,  # the first cause counts
+    (_S.RUNNING, AttemptStep.END): _S.ENDED,
+    (_S.STOPPING, AttemptStep.END): _S.CLEARING,  # the rest got its signal together with the command
+    (_S.ENDED, AttemptStep.CLEAR): _S.CLEARING,
+    (_S.ENDED, AttemptStep.LEAVE): _S.LEAVING,
+    (_S.LEAVING, AttemptStep.CLEAR): _S.CLEARING,  # R is gone, and with it everything that shows what is left
     # no process of it lives
-    **{(state, Step.EMPTY): _S.EMPTY for state in (_S.ENDED, _S.CLEARING, _S.LEAVING, _S.EMPTY)},
-    (_S.EMPTY, Step.LOSE): _S.LOST,  # R is gone
-    (_S.EMPTY, Step.MARK): _S.OVER,
-    (_S.LEAVING, Step.MARK): _S.LEFT,
-    (_S.LEFT, Step.EMPTY): _S.OVER,
-    (_S.OVER, Step.EMPTY): _S.OVER,  # it was checked twice in one turn
+    **{(state, AttemptStep.EMPTY): _S.EMPTY for state in (_S.ENDED, _S.CLEARING, _S.LEAVING, _S.EMPTY)},
+    (_S.EMPTY, AttemptStep.LOSE): _S.LOST,  # R is gone
+    (_S.EMPTY, AttemptStep.MARK): _S.OVER,
+    (_S.LEAVING, AttemptStep.MARK): _S.LEFT,
+    (_S.LEFT, AttemptStep.EMPTY): _S.OVER,
+    (_S.OVER, AttemptStep.EMPTY): _S.OVER,  # it was checked twice in one turn
 }
 
 COMMAND_LIVES = frozenset({State.RUNNING, State.STOPPING})
@@ -76,9 +76,9 @@ NOTHING_TO_END = frozenset({State.EMPTY, State.LEAVING})
 """States in which the record can be made after the output is drained."""
 
 
-def after(state: State, step: Step) -> State:
-    """Return the state after `step`. Raises IllegalStep if the table has none."""
+def after(state: State, step: AttemptStep) -> State:
+    """Return the state after `step`. Raises IllegalAttemptStep if the table has none."""
     try:
         return TABLE[state, step]
     except KeyError:
-        raise IllegalStep(f"an attempt that is {state} can't {step}") from None
+        raise IllegalAttemptStep(f"an attempt that is {state} can't {step}") from None

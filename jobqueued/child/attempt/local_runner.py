@@ -7,12 +7,12 @@ import time
 from jobqueued.child.attempt.ending import Ending
 from jobqueued.child.contract.documents import LaunchSpec
 from jobqueued.child.processes.cgroup import Cgroup
-from jobqueued.child.report.account import Account
-from jobqueued.child.report.control_socket import Loop
-from jobqueued.child.report.output import Output
-from jobqueued.child.report.record import Draft
+from jobqueued.child.report.account import AttemptAccount
+from jobqueued.child.report.control_socket import DescriptorLoop
+from jobqueued.child.report.output import OutputPump
+from jobqueued.child.report.record import RecordDraft
 from jobqueued.child.start.caps import Caps
-from jobqueued.child.start.spawn import Started
+from jobqueued.child.start.spawn import StartedProcess
 from jobqueued.child.start.starting import start
 
 
@@ -22,15 +22,17 @@ class Local:
     def __init__(self, order: LaunchSpec, home: int, name: str) -> None:
         self.order, self.cgroup = order, Cgroup(home, name)
 
-    def start(self, caps: Caps, output: Output) -> Started:
+    def start(self, caps: Caps, output: OutputPump) -> StartedProcess:
         """Start its process. Raises StartFailed."""
         return start(self.order, self.cgroup, caps, output.writing)
 
-    def watch(self, _loop: Loop, _draft: Draft, account: Account, ending: Ending, is_sampled: bool) -> None:
+    def watch(
+        self, _loop: DescriptorLoop, _draft: RecordDraft, account: AttemptAccount, ending: Ending, is_sampled: bool
+    ) -> None:
         """Start the timeout and the measurement of the started process."""
         account.begin(time.monotonic(), watched=is_sampled)
         ending.begin(time.monotonic())
 
-    def goes_on(self, _draft: Draft, _output: Output) -> bool:
+    def goes_on(self, _draft: RecordDraft, _output: OutputPump) -> bool:
         """Return False: the run ends with its process."""
         return False

@@ -17,20 +17,20 @@ from typing import Any, cast
 
 from jobqueued.child.attempt.ending import Ending
 from jobqueued.child.contract import wire
-from jobqueued.child.contract.documents import End, LaunchSpec, SlurmOrder
+from jobqueued.child.contract.documents import LaunchSpec, ProcessEnd, SlurmOrder
 from jobqueued.child.contract.reasons import of
 from jobqueued.child.processes import process
 from jobqueued.child.processes.cgroup import Cgroup
-from jobqueued.child.report.account import NEVER, Account
-from jobqueued.child.report.control_socket import Loop
+from jobqueued.child.report.account import NEVER, AttemptAccount
+from jobqueued.child.report.control_socket import DescriptorLoop
 from jobqueued.child.report.marks import Marks
-from jobqueued.child.report.output import Output
-from jobqueued.child.report.record import Draft
+from jobqueued.child.report.output import OutputPump
+from jobqueued.child.report.record import RecordDraft
 from jobqueued.child.start import posixspawn, spawn
 from jobqueued.child.start.caps import Caps
 from jobqueued.child.start.environment import arguments
 from jobqueued.child.start.identity import StartFailed
-from jobqueued.child.start.spawn import Started
+from jobqueued.child.start.spawn import StartedProcess
 
 HELPER = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "slurm", "main.py")
 _FAREWELL = 5.0
@@ -52,9 +52,15 @@ class Slurm:
         self._order, self._there, self._marks = order, there, marks
         self.cgroup = Cgroup(-1, name)
         self.order: LaunchSpec = {
-            **order, "command": [sys.executable, "-I", "-S", HELPER], "caps": [], "cpus": None, "attributes": {},
-            "umask": 0o077, "stop_signal": "SIGTERM", "kill_grace": NEVER,
-        }  # fmt: skip
+            **order,
+            "command": [sys.executable, "-I", "-S", HELPER],
+            "caps": [],
+            "cpus": None,
+            "attributes": {},
+            "umask": 0o077,
+            "stop_signal": "SIGTERM",
+            "kill_grace": NEVER,
+        }
         self._reading = self._writing = self._output = -1
         self._rest = b""
         self._words: list[dict[str, Any]] = []
@@ -63,7 +69,7 @@ class Slurm:
         self._is_running = False
         self._place: dict[str, Any] = {}
 
-    def start(self, caps: Caps, output: Output) -> Started:
+    def start(self, caps: Caps, output: OutputPump) -> StartedProcess:
         """Start the helper, and wait until it submitted the job. Raises StartFailed if the job can't be submitted."""
         caps.enforced |= {key: "slurm" for key in _SEEN_TO if self._there["limits"][key]}
         self._reading, self._writing = map(posixspawn.raised, os.pipe2(os.O_CLOEXEC))
@@ -75,7 +81,7 @@ class Slurm:
             self._close()
             raise
 
-    def _submitted(self) -> Started:
+    def _submitted(self) -> StartedProcess:
         started = self._helper(0, stopping=False)
         until = time.monotonic() + _FIRST_WORD
         while not (has_begun := self._has(*_FIRST)) and (left := until - time.monotonic()) > 0:
@@ -89,13 +95,15 @@ class Slurm:
             raise StartFailed("slurm", errno.EAGAIN if self._has("unstarted") else 0, why)
         return started
 
-    def watch(self, loop: Loop, draft: Draft, account: Account, ending: Ending, is_sampled: bool) -> None:
+    def watch(
+        self, loop: DescriptorLoop, draft: RecordDraft, account: AttemptAccount, ending: Ending, is_sampled: bool
+    ) -> None:
         """Read the helper's reports; the timeout runs while the job is on a node."""
         self._loop, self._draft, self._ending = loop, draft, ending
         loop.on(self._reading, self._hear)
         self._hear()
 
-    def goes_on(self, draft: Draft, output: Output) -> bool:
+    def goes_on(self, draft: RecordDraft, output: OutputPump) -> bool:
         """Restart a helper that died without a final report. Return False if it reported, or dies again and again."""
         self._read()
         if not self._has(*_LAST):
@@ -118,7 +126,7 @@ class Slurm:
         for descriptor in (self._reading, self._writing, self._output):
             os.close(descriptor)
 
-    def _conclude(self, draft: Draft) -> None:
+    def _conclude(self, draft: RecordDraft) -> None:
         why = self._word("unstarted") or self._word("refused")
         end = self._word("end") or {"cause": ("failed", f"start_failed: slurm: {why}"), "status": None}
         if end.get("failed"):
@@ -127,14 +135,14 @@ class Slurm:
         state, text = end["cause"] or ("", "")
         draft.conclude((state, of(text)) if state else None, end["status"], _used(end))
 
-    def _next(self, taken: int, *, stopping: bool) -> Started:
+    def _next(self, taken: int, *, stopping: bool) -> StartedProcess:
         self._deaths = self._deaths + 1 if time.monotonic() < self._born + _LONG else 1
         if self._deaths > _MOST_DEATHS:
             name = self._there["name"]
             raise StartFailed("slurm", 0, f"its helper was killed {self._deaths} times; scancel --name={name}")
         return self._helper(taken, stopping=stopping)
 
-    def _helper(self, taken: int, *, stopping: bool) -> Started:
+    def _helper(self, taken: int, *, stopping: bool) -> StartedProcess:
         order = posixspawn.raised(os.memfd_create("order"))
         self._born = time.monotonic()
         try:
@@ -148,14 +156,20 @@ class Slurm:
     def _ordered(self, taken: int, *, stopping: bool) -> dict[str, Any]:
         order = self._order
         return {
-            **self._there, "offset": taken, "stopping": stopping, "supervisor": os.getpid(),
-            "pause": min(self._deaths * self._deaths / 2, _LONGEST_PAUSE), "stop_signal": order["stop_signal"],
+            **self._there,
+            "offset": taken,
+            "stopping": stopping,
+            "supervisor": os.getpid(),
+            "pause": min(self._deaths * self._deaths / 2, _LONGEST_PAUSE),
+            "stop_signal": order["stop_signal"],
             "kill_grace": order["kill_grace"],
             "process": {
-                "command": arguments(order), "umask": order["umask"], "limits": order["attributes"].get("limits", {}),
+                "command": arguments(order),
+                "umask": order["umask"],
+                "limits": order["attributes"].get("limits", {}),
                 "nice": order["attributes"].get("nice", 0),
             },
-        }  # fmt: skip
+        }
 
     # what the helper says
 
@@ -187,13 +201,13 @@ class Slurm:
         return next((word[name] for word in self._words if name in word), None)
 
 
-def _used(end: Mapping[str, Any]) -> End:
+def _used(end: Mapping[str, Any]) -> ProcessEnd:
     """Return the figures that the wrapper measured at the end, of all processes that it reaped."""
     used = end.get("used") or {}
     facts: dict[str, Any] = {**_NOT_MEASURED, **{name: used.get(name) for name in _MEASURED}}
     if facts["memory_peak"] is not None:
         facts["memory_peak_below"] = None
-    return cast("End", {**facts, **({"slurm": end["slurm"]} if "slurm" in end else {})})
+    return cast("ProcessEnd", {**facts, **({"slurm": end["slurm"]} if "slurm" in end else {})})
 
 
 _NOT_MEASURED = dict.fromkeys(("memory_mean", "throttled", "tasks_peak"))

@@ -18,9 +18,7 @@ Kept = tuple[str, int, int]
 """A directory with its mode and group."""
 
 
-def replace(
-    path: str, data: bytes, mode: int = 0o640, *, durable: bool = False, above: Kept | None = None
-) -> None:  # fmt: skip
+def replace(path: str, data: bytes, mode: int = 0o640, *, durable: bool = False, above: Kept | None = None) -> None:
     """Make `path` a file of this content and mode. Create a missing directory, and `above` as it was. Raises OSError.
 
     After a failure only the old file exists. `durable`: also after a crash of the host, the old or the new file is

@@ -33,7 +33,7 @@ class Journal(TypedDict):
     why: dict[str, int]
 
 
-class Output(TypedDict):
+class OutputPlaces(TypedDict):
     """The places of an output; `offset`: first byte of the attempt's output in the run's file."""
 
     file: str | None
@@ -72,7 +72,7 @@ class SlurmJob(TypedDict):
     unheard: NotRequired[str]
 
 
-class End(Figures, total=False):
+class ProcessEnd(Figures, total=False):
     """The end of the main process of an attempt, and the resources used; `rusage` is of the attempt alone."""
 
     pid: int | None
@@ -82,7 +82,7 @@ class End(Figures, total=False):
     slurm: SlurmJob
 
 
-class Facts(End, total=False):
+class Facts(ProcessEnd, total=False):
     """Everything known about an attempt at its end; for a run, about its last attempt."""
 
     enforced: dict[str, str] | None
@@ -101,7 +101,7 @@ class AttemptRecord(Facts):
     reason: str | None
     reason_code: NotRequired[str | None]
     reason_params: NotRequired[dict[str, Any]]
-    output: NotRequired[Output]
+    output: NotRequired[OutputPlaces]
 
 
 class FollowedAttempt(AttemptRecord):
@@ -111,13 +111,24 @@ class FollowedAttempt(AttemptRecord):
 
 
 UNKNOWN: Facts = {
-    "pid": None, "exit_code": None, "signal": None, "cpu_user": None, "cpu_system": None, "memory_peak": None,
-    "memory_peak_below": None, "memory_mean": None, "throttled": None, "tasks_peak": None,
-    "io_read": None, "io_write": None, "enforced": None, "warnings": [],
-}  # fmt: skip
+    "pid": None,
+    "exit_code": None,
+    "signal": None,
+    "cpu_user": None,
+    "cpu_system": None,
+    "memory_peak": None,
+    "memory_peak_below": None,
+    "memory_mean": None,
+    "throttled": None,
+    "tasks_peak": None,
+    "io_read": None,
+    "io_write": None,
+    "enforced": None,
+    "warnings": [],
+}
 """The facts of a run before its end, or without a process: every key is present and unknown."""
 UNKNOWN_OF_ATTEMPT: Facts = {**UNKNOWN, "rusage": None}
-NO_OUTPUT: Output = {"file": None, "bytes": 0, "dropped": 0, "tail": "", "journal": None}
+NO_OUTPUT: OutputPlaces = {"file": None, "bytes": 0, "dropped": 0, "tail": "", "journal": None}
 
 
 class TriggeredBy(TypedDict, total=False):
@@ -182,7 +193,7 @@ class Record(Facts):
     waits: NotRequired[list[dict[str, str]]]
     claims: NotRequired[list[dict[str, Any]]]
     given_up: NotRequired[str]
-    output: Output
+    output: OutputPlaces
     tags: list[str]
     metadata: dict[str, Any]
     telemetry: NotRequired[dict[str, Any]]

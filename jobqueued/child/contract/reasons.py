@@ -126,13 +126,24 @@ class Code(StrEnum):
     """A cause without a code of its own, or a text that this version does not know."""
 
 
-JOB_REMOVED = frozenset({
-    Code.JOB_REMOVED, Code.JOB_REMOVED_WHILE_WAITING, Code.JOB_REMOVED_WHILE_SPREAD, Code.JOB_REMOVED_WHILE_DOWN,
-    Code.JOB_REMOVED_WHILE_STARTING,
-})  # fmt: skip
+JOB_REMOVED = frozenset(
+    {
+        Code.JOB_REMOVED,
+        Code.JOB_REMOVED_WHILE_WAITING,
+        Code.JOB_REMOVED_WHILE_SPREAD,
+        Code.JOB_REMOVED_WHILE_DOWN,
+        Code.JOB_REMOVED_WHILE_STARTING,
+    }
+)
 ON_PURPOSE = JOB_REMOVED | {
-    Code.PAUSED, Code.SKIP_NEXT, Code.STOPPED, Code.WITHDRAWN, Code.EDITED, Code.OVERLAP, Code.REPLACED,
-}  # fmt: skip
+    Code.PAUSED,
+    Code.SKIP_NEXT,
+    Code.STOPPED,
+    Code.WITHDRAWN,
+    Code.EDITED,
+    Code.OVERLAP,
+    Code.REPLACED,
+}
 """The causes of skips that a user or a setting wanted."""
 TIMEOUTS = frozenset({Code.TIMEOUT, Code.SLURM_TIMEOUT})
 """The causes whose text repeats that the run timed out."""
@@ -192,9 +203,11 @@ _FAILOVER, _BEFORE = "the failover: ", "; before it: "
 _RELEASED, _ALTHOUGH = "; released by ", ", although "
 _ANY: tuple[str, Callable[[str], Any]] = (".*?", str)
 _FORMS: dict[str, tuple[str, Callable[[str], Any]]] = {
-    "exit_code": ("[0-9]{1,10}", int), "signal": ("[0-9]{1,3}", int), "seconds": ("[0-9.e+]{1,30}", float),
+    "exit_code": ("[0-9]{1,10}", int),
+    "signal": ("[0-9]{1,3}", int),
+    "seconds": ("[0-9.e+]{1,30}", float),
     "core_dumped": ("(?:, core dumped)?", bool),
-}  # fmt: skip
+}
 """Parameter → its form in a text, and its value; all others are strings."""
 
 

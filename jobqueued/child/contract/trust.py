@@ -20,12 +20,12 @@ _PLAIN = re.compile(r"[\w/.+:@%,=-]+", re.ASCII)
 _EVERYBODYS = ("/tmp", "/var/tmp", "/dev/shm")
 
 
-class Refused(Exception):
+class FileRefused(Exception):
     """The path is not trusted; str() has what was found, what is accepted, and the commands that fix it."""
 
 
 def check_path(path: str, user: int, *, sticky: bool = False) -> None:
-    """Raise Refused unless only root and `user` can change or redirect an absolute path's target. Raises OSError.
+    """Raise FileRefused unless only root and `user` can change or redirect an absolute path's target. Raises OSError.
 
     All directories and links on the way count. A sticky directory on the way to a directory may be writable for
     everybody: there, other users can neither replace the inner directory nor move one of root's in. They could do that
@@ -38,12 +38,12 @@ def check_path(path: str, user: int, *, sticky: bool = False) -> None:
             continue
         if place in _EVERYBODYS:  # these must stay writable
             accepted = f"a place in directories that only {_owners(user)} can write"
-            raise Refused(f"found it in {place}, where everybody may write; accepted: {accepted}")
+            raise FileRefused(f"found it in {place}, where everybody may write; accepted: {accepted}")
         check_status(found, place, user)
 
 
 def followed(path: str, user: int) -> str:
-    """Return an absolute path with links followed. Raises OSError, and Refused at a link of another user."""
+    """Return an absolute path with links followed. Raises OSError, and FileRefused at a link of another user."""
     place = path
     for place, found in _way(path):
         if stat.S_ISLNK(found.st_mode):
@@ -55,13 +55,13 @@ def is_roots_alone(path: str) -> bool:
     """Return whether only root can change the target of an absolute path, or redirect it."""
     try:
         check_path(path, 0)
-    except (Refused, OSError):
+    except (FileRefused, OSError):
         return False
     return True
 
 
 def check_status(found: os.stat_result, path: str, user: int) -> None:
-    """Raise Refused unless only root and `user` can change this file, directory or link at `path`."""
+    """Raise FileRefused unless only root and `user` can change this file, directory or link at `path`."""
     kind, place = _KINDS.get(stat.S_IFMT(found.st_mode), "special file"), quoted(path)
     is_link = stat.S_ISLNK(found.st_mode)
     faults, commands = [], []
@@ -73,7 +73,7 @@ def check_status(found: os.stat_result, path: str, user: int) -> None:
         commands.append(f"chmod go-w {place}")
     if faults:
         what = f"a {kind} that {' and '.join(faults)}"
-        raise Refused(f"found {what}; accepted: one that only {_owners(user)} can write: {' && '.join(commands)}")
+        raise FileRefused(f"found {what}; accepted: one that only {_owners(user)} can write: {' && '.join(commands)}")
 
 
 def _owners(user: int) -> str:

@@ -261,7 +261,7 @@ def parse_status(text: str) -> int | None:
     return int(text) if _STATUS.fullmatch(text) else None
 
 
-class Lines:
+class SocketLines:
     """Complete lines from a non-blocking stream socket."""
 
     def __init__(self, connection: socket.socket, chunk: int = 1 << 16) -> None:

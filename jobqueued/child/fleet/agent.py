@@ -22,7 +22,7 @@ if __name__ == "__main__":
 
 from jobqueued.child.callers import Callers
 from jobqueued.child.fleet import lines
-from jobqueued.child.fleet.mark import Mark
+from jobqueued.child.fleet.mark import EtcdMark
 from jobqueued.child.fleet.session import TTL
 from jobqueued.child.fleet.uplink import Uplink
 
@@ -91,7 +91,7 @@ class Agent:
             if self._uplink is not None:
                 self._uplink.stop()
             self._uplink = Uplink(settings, self._session, self._wake)
-        self._uplink.hello(Mark(*seen), since)
+        self._uplink.hello(EtcdMark(*seen), since)
 
     def _wake(self) -> None:
         with contextlib.suppress(BlockingIOError):

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from jobqueued.child.fleet.claims import OVERDUE, ROOT, Claim, Session, created
+from jobqueued.child.fleet.claims import OVERDUE, ROOT, FleetClaim, Session, created
 from jobqueued.child.fleet.etcd.wire import Message, coded
 
 
@@ -18,7 +18,7 @@ def place(host: str, lock: str) -> str:
 
 def publication(job: str, spec: str, before: str) -> Message:
     """Return the transaction that puts a job's definition into force if the one before is `before` ("": none)."""
-    return _exchange(Claim(job, "", ()).definition, spec, before)
+    return _exchange(FleetClaim(job, "", ()).definition, spec, before)
 
 
 def overdue(job: str, text: str, before: str) -> Message:
@@ -40,7 +40,7 @@ def pausing(session: Session, job: str, text: str, before: str) -> Message:
 
     It is carried out only if the job's pause is `before` ("": any, because a user asked for the change).
     """
-    key = Claim(job, "", ()).pause
+    key = FleetClaim(job, "", ()).pause
     own = [{"key": coded(key), "target": "VALUE", "value": coded(before)}] if before else []
     put = {"request_put": {"key": coded(key), "value": coded(text)}}
     change = put if text else {"request_delete_range": {"key": coded(key)}}

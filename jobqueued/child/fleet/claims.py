@@ -36,7 +36,7 @@ MOST = 64
 """Maximum transactions in one batch: etcd's default limit is 128 operations, and the batch itself uses some."""
 
 
-class Found(NamedTuple):
+class StoredKey(NamedTuple):
     """A key as it was read: its value, and the revisions that created it and last changed it."""
 
     value: str
@@ -44,7 +44,7 @@ class Found(NamedTuple):
     modified: int
 
 
-NOTHING = Found("", 0, 0)
+NOTHING = StoredKey("", 0, 0)
 
 
 class Session(NamedTuple):
@@ -73,7 +73,7 @@ class Session(NamedTuple):
         return f"{ROOT}writes/{self.host}"
 
 
-class Attempt(NamedTuple):
+class FleetAttempt(NamedTuple):
     """One attempt at an occurrence of the fleet: its second and its number, from 1; ``f1772409660.2`` is number 2.
 
     A further attempt follows when the host that had the one before is lost.
@@ -88,10 +88,10 @@ class Attempt(NamedTuple):
         return f"f{self.second}" + f".{self.number - 1}" * (self.number > 2) if self.number > 1 else None
 
 
-def attempt_of(key: str) -> Attempt:
+def attempt_of(key: str) -> FleetAttempt:
     """Return the attempt that a key of the fleet names."""
     second, _, number = key[1:].partition(".")
-    return Attempt(int(second), int(number or 1))
+    return FleetAttempt(int(second), int(number or 1))
 
 
 def _run(job: str, key: str) -> str:
@@ -132,7 +132,7 @@ class Loss(NamedTuple):
     created: int
 
 
-class Claim(NamedTuple):
+class FleetClaim(NamedTuple):
     """The request of a run: its occurrence, if `key` is of the fleet (``f1772409660``), and units of locks (`unit`).
 
     `spec`: the definition of the job that must be in force ("": any). `loss`: the loss of the attempt before.
@@ -179,24 +179,24 @@ def unit(lock: str, number: int) -> str:
     return lock if number == 1 else f"{lock}:{number}"
 
 
-class Granted(NamedTuple):
+class ClaimGranted(NamedTuple):
     """The run gets everything; `fence` is smaller than that of any later holder of its locks."""
 
     fence: int
 
 
-class Taken(NamedTuple):
+class ClaimTaken(NamedTuple):
     """Another host has the occurrence, or it is over (`value`); "": the attempt before is not lost (`before`)."""
 
     value: str = ""
     before: str = ""
 
 
-class Denied(NamedTuple):
+class ClaimDenied(NamedTuple):
     """Another run has one of the locks: its key, as it was read."""
 
     key: str
-    found: Found
+    found: StoredKey
 
 
 class SessionOver(NamedTuple):
@@ -206,7 +206,7 @@ class SessionOver(NamedTuple):
 class Stale(NamedTuple):
     """The job has another definition now, as it was read, or None if it has none."""
 
-    found: Found | None
+    found: StoredKey | None
 
 
 class Paused(NamedTuple):
@@ -215,10 +215,10 @@ class Paused(NamedTuple):
     text: str
 
 
-class Again(NamedTuple):
+class ClaimAgain(NamedTuple):
     """This host already has a part: repeat the request with `found`."""
 
-    found: Mapping[str, Found]
+    found: Mapping[str, StoredKey]
 
 
 class Newer(NamedTuple):
@@ -227,11 +227,11 @@ class Newer(NamedTuple):
     revision: int
 
 
-Outcome = Granted | Taken | Denied | SessionOver | Paused | Stale | Again | Newer
+Outcome = ClaimGranted | ClaimTaken | ClaimDenied | SessionOver | Paused | Stale | ClaimAgain | Newer
 
 
 def transaction(
-    claim: Claim, session: Session, found: Mapping[str, Found], skipped: int, lease: Mapping[str, int]
+    claim: FleetClaim, session: Session, found: Mapping[str, StoredKey], skipped: int, lease: Mapping[str, int]
 ) -> Message:
     """Return the transaction that claims what is not this host's yet; `found`: what is, as it was read.
 
@@ -282,7 +282,7 @@ def first_skipped(value: str) -> int | None:
     return None if found is None else int(found[1])
 
 
-def _covering(claim: Claim, now: Mapping[str, Found]) -> str | None:
+def _covering(claim: FleetClaim, now: Mapping[str, StoredKey]) -> str | None:
     """Return the value of the skip that covers the claimed occurrence with others, or None."""
     if not claim.is_first:
         return None
@@ -309,21 +309,21 @@ def is_newest(job: str, known: int) -> Message:
 
 
 def outcome(
-    claim: Claim, session: Session, found: Mapping[str, Found], skipped: int, answer: Message, revision: int
+    claim: FleetClaim, session: Session, found: Mapping[str, StoredKey], skipped: int, answer: Message, revision: int
 ) -> Outcome:
     """Return the meaning of an answer to `transaction`; `revision`: that of the answer's header."""
     wanted = claim.values(session.store)
     if answer.get("succeeded"):
         is_new = wanted.keys() - found.keys()
-        return Granted(revision if is_new else max((it.modified for it in found.values()), default=revision))
+        return ClaimGranted(revision if is_new else max((it.modified for it in found.values()), default=revision))
     now = read(answer)
     host = now.get(session.key)
     if host is None or host.created != session.created:
         return SessionOver()
     if claim.run in now and now[claim.run].value != session.store:
-        return Taken(now[claim.run].value)
+        return ClaimTaken(now[claim.run].value)
     if (skip := _covering(claim, now)) is not None:
-        return Taken(skip)
+        return ClaimTaken(skip)
     newest = now.get(f"{SKIPPED}{claim.job}", NOTHING).modified
     if claim.is_first and newest != skipped:
         return Newer(newest)
@@ -331,14 +331,14 @@ def outcome(
         return Paused(now[claim.pause].value)
     for key, value in wanted.items():
         if key in now and now[key].value != value:
-            return Denied(key, now[key])
+            return ClaimDenied(key, now[key])
     definition = now.get(claim.definition)
     if claim.spec and (definition is None or definition.value != claim.spec):
         return Stale(definition)
     if claim.loss is not None and claim.run not in now:
         before = now.get(_run(claim.job, claim.loss.key))
-        return Taken(before="" if before is None else before.value)
-    return Again({key: now[key] for key in wanted if key in now})
+        return ClaimTaken(before="" if before is None else before.value)
+    return ClaimAgain({key: now[key] for key in wanted if key in now})
 
 
 def batch(transactions: Iterable[Message]) -> Message:
@@ -381,12 +381,12 @@ def created(key: str, revision: int) -> Message:
     return {"key": coded(key), "target": "CREATE", "create_revision": str(revision)}
 
 
-def read(answer: Message) -> dict[str, Found]:
+def read(answer: Message) -> dict[str, StoredKey]:
     """Return the keys that an answer contains."""
     ranges: Iterable[dict[str, Any]] = (each.get("response_range", {}) for each in answer.get("responses", ()))
     return {text(kv["key"]): kept(kv) for each in ranges for kv in each.get("kvs", ())}
 
 
-def kept(kv: Mapping[str, Any]) -> Found:
+def kept(kv: Mapping[str, Any]) -> StoredKey:
     """Return a key from the gateway's JSON."""
-    return Found(text(kv.get("value", "")), int(kv["create_revision"]), int(kv["mod_revision"]))
+    return StoredKey(text(kv.get("value", "")), int(kv["create_revision"]), int(kv["mod_revision"]))

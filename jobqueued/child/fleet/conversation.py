@@ -10,16 +10,26 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 
 from jobqueued.child.fleet import claims, skips
-from jobqueued.child.fleet.claims import FREED, NOTHING, OVERDUE, ROOT, SKIPPED, Claim, Found, Session, attempt_of
+from jobqueued.child.fleet.claims import (
+    FREED,
+    NOTHING,
+    OVERDUE,
+    ROOT,
+    SKIPPED,
+    FleetClaim,
+    Session,
+    StoredKey,
+    attempt_of,
+)
 from jobqueued.child.fleet.etcd.values import end_of
 from jobqueued.child.fleet.etcd.wire import Message, text
-from jobqueued.child.fleet.known_locks import LOCKS, KnownLocks, Name, Owner, Part, lock_of
+from jobqueued.child.fleet.known_locks import LOCKS, KnownLocks, LockUnits, Name, Owner, lock_of
 from jobqueued.child.fleet.lines import Line
 from jobqueued.child.fleet.lock_queue import Turns
 from jobqueued.child.fleet.others import Others
 from jobqueued.child.fleet.outgoing import Outgoing
-from jobqueued.child.fleet.requests import Ask, Batch, GiveBack, Pause, Place, Plain
-from jobqueued.child.fleet.skips import Begun, KnownSkips, Mine, Skip
+from jobqueued.child.fleet.requests import AskRequest, GiveBackRequest, PauseRequest, PlaceRequest, Plain, RequestBatch
+from jobqueued.child.fleet.skips import KnownSkips, Mine, OccurrencesTaken, SkipRequest
 from jobqueued.child.fleet.writes import Writes
 
 _HOSTS, _JOBS, _PAUSED, _WAIT = (f"{ROOT}{kind}/" for kind in ("hosts", "jobs", "paused", "wait"))
@@ -70,8 +80,8 @@ class Conversation:
         self.reason, self.keep = _UNREACHED, 0
 
     def ask(
-        self, now: int, job: str, number: int, question: int, key: str, parts: Sequence[Part], keep: int, spec: str
-    ) -> None:  # fmt: skip
+        self, now: int, job: str, number: int, question: int, key: str, parts: Sequence[LockUnits], keep: int, spec: str
+    ) -> None:
         """Queue a request of a run; it is dropped while requests are refused, and the scheduler knows that.
 
         If it is another host's turn, the run waits as if that host had the lock.
@@ -81,7 +91,7 @@ class Conversation:
         own = self._locks.units((job, key))
         if not question:  # about a live run: it has what it was granted
             parts = [part._replace(units=own.get(part.lock, part.units)) for part in parts]
-        claim = Claim(job, key, (), spec, self._members.loss_before((job, key)), is_live=not question)
+        claim = FleetClaim(job, key, (), spec, self._members.loss_before((job, key)), is_live=not question)
         is_too_much = sum(part.units for part in parts) > _MOST_UNITS
         if line := ["denied", job, number, question] if is_too_much else self._skips.told_of(claim):
             self.outbox.append(line)
@@ -92,9 +102,9 @@ class Conversation:
                 self.outbox += [["held", turn, [[part.lock, part.of]]], ["denied", job, number, question]]
                 return
         self.keep = max(self.keep, keep)
-        self._requests.take(Ask(claim, parts, number, question, keep, {}, self._skips.newest(job)))
+        self._requests.take(AskRequest(claim, parts, number, question, keep, {}, self._skips.newest(job)))
 
-    def skip(self, skip: Skip) -> None:
+    def skip(self, skip: SkipRequest) -> None:
         """Queue a request to skip occurrences for all hosts; dropped while requests are refused, and repeated later."""
         if line := self._skips.told(skip.job, skip.first, skip.last):
             self.outbox.append(line)
@@ -111,7 +121,7 @@ class Conversation:
         """Queue the end of what was granted; dropped while requests are refused: line `ours` brings it again."""
         if self.reason:
             return
-        self._requests.take(GiveBack((job, key), state))
+        self._requests.take(GiveBackRequest((job, key), state))
         for lock in self._locks.units((job, key)):
             self._turns.freed(lock, now)
 
@@ -139,7 +149,7 @@ class Conversation:
         """Return whether this host has locks."""
         return self._locks.has_own
 
-    def begin(self, session: Session, last: Found = NOTHING) -> int:
+    def begin(self, session: Session, last: StoredKey = NOTHING) -> int:
         """Start a new era with a snapshot, whose parts follow, and return it. `last`: the host's last write before."""
         self._note_made(last)
         self._drop()
@@ -149,7 +159,7 @@ class Conversation:
         self._untold = set(self._told)
         return self._era
 
-    def read(self, era: int, revision: int, found: Mapping[str, Found]) -> None:
+    def read(self, era: int, revision: int, found: Mapping[str, StoredKey]) -> None:
         """Take a part of the snapshot of an era; all parts have the same revision."""
         if era != self._era:
             return
@@ -173,7 +183,7 @@ class Conversation:
         self.reason = ""
         self.outbox.append(["up", ""])
         for lock in self._turns.places(self._session.host):
-            self._requests.take(Place(lock, joins=False))
+            self._requests.take(PlaceRequest(lock, joins=False))
         return True
 
     @property
@@ -187,7 +197,7 @@ class Conversation:
         if not self.reason:
             self.outbox += [["lost", *name, host] for name, host in self._members.lost(now)]
 
-    def swept(self, found: Mapping[str, Found]) -> None:
+    def swept(self, found: Mapping[str, StoredKey]) -> None:
         """Take a page of all occurrences, to find those that are this host's and not over, or that may be lost."""
         for key, known in found.items():
             name = claims.name_of(key)
@@ -211,86 +221,86 @@ class Conversation:
         self._tell_of(*changed)
         self.revision = max(self.revision, revision)
 
-    def next_batch(self, leases: Mapping[str, int], keep: int) -> Batch | None:
+    def next_batch(self, leases: Mapping[str, int], keep: int) -> RequestBatch | None:
         """Return the first requests as one transaction (outgoing.py), or None if there are none or none may be sent."""
         return self._requests.batch(self._writes, self._locks, leases, keep, self._era)
 
-    def answered(self, batch: Batch, answer: Message) -> None:
+    def answered(self, batch: RequestBatch, answer: Message) -> None:
         """Take the answer to a batch; answers to requests that were dropped meanwhile are ignored."""
         if not answer.get("succeeded"):
             self._not_next(batch.era, claims.read(answer))
             return
         revision, parts = claims.revision(answer), claims.answers(answer)
         self._writes.carried_out(revision)
-        again = list[Ask | Skip | GiveBack]()
+        again = list[AskRequest | SkipRequest | GiveBackRequest]()
         for size, touched in batch.parts:
             if batch.era != self._era:
                 return
             request = self._requests.take_first()
             own, parts = parts[:size], parts[size:]
-            if isinstance(request, GiveBack):
+            if isinstance(request, GiveBackRequest):
                 self._granted.discard(request.name)
                 (self._open.discard if request.state else self._leave_open)(request.name)
                 if any(key not in touched for key, _ in self._locks.keys(request.name)):
                     again.append(request)  # no answer has contained the lock; the watch reported it after this was sent
-            elif isinstance(request, Ask) and (repeated := self._hear(request, own[0], revision)) is not None:
+            elif isinstance(request, AskRequest) and (repeated := self._hear(request, own[0], revision)) is not None:
                 again.append(repeated)
-            elif isinstance(request, Skip) and (more := self._hear_skip(request, own[0])) is not None:
+            elif isinstance(request, SkipRequest) and (more := self._hear_skip(request, own[0])) is not None:
                 again.append(more)
             elif isinstance(request, Plain):
                 self._tell_made(request)
         for each in reversed(again):
             self._requests.put_first(each)
 
-    def _not_next(self, era: int, found: Mapping[str, Found]) -> None:
+    def _not_next(self, era: int, found: Mapping[str, StoredKey]) -> None:
         """Continue after a lost answer: another batch with the same write number was carried out."""
         if found.get(self._session.key, NOTHING).created != self._session.created:
             self.rest(_OVER)
         elif era == self._era:
             self._note_made(found.get(self._session.writes, NOTHING))
 
-    def _note_made(self, last: Found) -> None:
+    def _note_made(self, last: StoredKey) -> None:
         """Note which announcements the last write made; all its other requests are repeated."""
         self._tell_made(*self._requests.take_made(self._writes.made(last)))
 
     def _tell_made(self, *made: Plain) -> None:
-        awaited = (each for each in made if isinstance(each, Pause) and not each.before)
+        awaited = (each for each in made if isinstance(each, PauseRequest) and not each.before)
         self.outbox += [["made", each.job, each.text] for each in awaited]
 
-    def _hear(self, ask: Ask, answer: Message, revision: int) -> Ask | None:
+    def _hear(self, ask: AskRequest, answer: Message, revision: int) -> AskRequest | None:
         """Report the meaning of an answer, or return the request to repeat."""
         outcome = claims.outcome(ask.claim, self._session, ask.found, ask.skipped, answer, revision)
         told = [ask.claim.job, ask.number, ask.question]
         match outcome:
-            case claims.Granted(fence):
+            case claims.ClaimGranted(fence):
                 self._granted.add(ask.name)
                 self._open.discard(ask.name)
                 for key, value in ask.claim.values(self._session.store).items():
                     if key.startswith(LOCKS):
-                        known = ask.found.get(key) or Found(value, revision, revision)
+                        known = ask.found.get(key) or StoredKey(value, revision, revision)
                         self._tell_of(*self._locks.note(key, known, revision))
                 self.outbox.append(["granted", *told, fence, self.until if ask.claim.locks else 0])
-            case claims.Taken(value, before):
+            case claims.ClaimTaken(value, before):
                 self._open.discard(ask.name)
                 self._members.note_before(ask.name, before)
                 self._tell_taken(ask, value)
-            case claims.Denied(key, found):
+            case claims.ClaimDenied(key, found):
                 return self._hear_denied(ask, key, found, revision)
             case claims.Stale(definition):
                 self._tell_none(ask.claim.job, definition)
                 self.outbox.append(["denied", *told])
             case claims.Paused(who):
-                self._take_over(ask.claim.pause, Found(who, revision, revision))
+                self._take_over(ask.claim.pause, StoredKey(who, revision, revision))
                 self.outbox.append(["denied", *told])
             case claims.SessionOver():
                 self.rest(_OVER)
             case claims.Newer(newest):
                 return ask._replace(skipped=newest)
-            case claims.Again(known):
+            case claims.ClaimAgain(known):
                 return ask._replace(found=known)
         return None
 
-    def _hear_denied(self, ask: Ask, key: str, found: Found, revision: int) -> Ask | None:
+    def _hear_denied(self, ask: AskRequest, key: str, found: StoredKey, revision: int) -> AskRequest | None:
         """Report who has a lock, or return the request to repeat."""
         if revision > self.revision:  # otherwise the watch has reported that, and maybe later changes
             self._tell_of(*self._locks.note(key, found, found.modified))
@@ -299,13 +309,13 @@ class Conversation:
         self.outbox.append(["denied", ask.claim.job, ask.number, ask.question])
         return None
 
-    def _hear_skip(self, skip: Skip, answer: Message) -> Skip | None:
+    def _hear_skip(self, skip: SkipRequest, answer: Message) -> SkipRequest | None:
         """Report the meaning of an answer, or return the request to repeat."""
         match skips.outcome(skip, self._session, answer):
             case Mine(first, last) as mine:
                 self._skips.note_own(skip.job, mine)
                 self.outbox.append(["skipped", skip.job, first, last])
-            case Begun(found):
+            case OccurrencesTaken(found):
                 for key, value in found.items():
                     self._members.note_run((skip.job, key), value)
                     self.outbox.append(["taken", skip.job, key, end_of(value)])
@@ -315,11 +325,11 @@ class Conversation:
                 self._tell_none(skip.job, definition)
             case claims.SessionOver():
                 self.rest(_OVER)
-            case Skip() as again:
+            case SkipRequest() as again:
                 return again
         return None
 
-    def _tell_taken(self, ask: Ask, value: str) -> None:
+    def _tell_taken(self, ask: AskRequest, value: str) -> None:
         """Report whose occurrence it is; it may be this host's, to be skipped, if that was granted earlier."""
         job, key = ask.name
         first = claims.first_skipped(value)
@@ -339,7 +349,7 @@ class Conversation:
 
     def _leave_open(self, name: Name) -> None:
         """Note that an occurrence may be this host's."""
-        if Claim(*name, ()).run is not None:
+        if FleetClaim(*name, ()).run is not None:
             self._open.add(name)
 
     # what is known
@@ -353,7 +363,7 @@ class Conversation:
             elif units:
                 self._tell_ours(owner)
 
-    def _tell_of_occurrence(self, name: Name, known: Found) -> None:
+    def _tell_of_occurrence(self, name: Name, known: StoredKey) -> None:
         if known.value == self._session.store:
             if name not in self._granted:
                 self._open.add(name)
@@ -366,14 +376,14 @@ class Conversation:
                 self._skips.note(name[0], attempt_of(name[1]).second, known.value)
                 self.outbox.append(["taken", *name, end_of(known.value)])
 
-    def _tell_none(self, job: str, known: Found | None) -> None:
+    def _tell_none(self, job: str, known: StoredKey | None) -> None:
         if known is None:  # otherwise the watch reports it, after earlier changes
             self._tell_spec(job, None)
 
-    def _tell_spec(self, job: str, known: Found | None) -> None:
+    def _tell_spec(self, job: str, known: StoredKey | None) -> None:
         self.outbox.append(["spec", job, "" if known is None else known.value])
 
-    def _take_over(self, key: str, known: Found | None) -> None:
+    def _take_over(self, key: str, known: StoredKey | None) -> None:
         """Take over the current value of a key that is not a lock; None: it was deleted."""
         if key.startswith(_JOBS):
             self._tell_spec(key.removeprefix(_JOBS), known)

@@ -4,25 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from jobqueued.child.fleet.claims import FREED, Claim, Found
+from jobqueued.child.fleet.claims import FREED, FleetClaim, StoredKey
 from jobqueued.child.fleet.etcd.wire import Message, coded
 from jobqueued.child.fleet.lines import RETURNED
 
 
 def end(
-    job: str, key: str, store: str, state: str, locks: Iterable[tuple[str, Found]], lease: int = 0
-) -> list[Message]:  # fmt: skip
+    job: str, key: str, store: str, state: str, locks: Iterable[tuple[str, StoredKey]], lease: int = 0
+) -> list[Message]:
     """Return the transactions that give back locks of a run, and with a `state` end its occurrence.
 
     Each is carried out only for a key that is still this host's. The key of an ended occurrence lives as long as its
     lease. A returned occurrence can be claimed by any host again; a key announces that as long as `lease` lives.
     """
     transactions = [
-        {"compare": [{"key": coded(name), "target": "MOD", "mod_revision": str(known.modified)}],
-         "success": [{"request_delete_range": {"key": coded(name)}}]}
+        {
+            "compare": [{"key": coded(name), "target": "MOD", "mod_revision": str(known.modified)}],
+            "success": [{"request_delete_range": {"key": coded(name)}}],
+        }
         for name, known in locks
-    ]  # fmt: skip
-    if state and (run := Claim(job, key, ()).run) is not None:
+    ]
+    if state and (run := FleetClaim(job, key, ()).run) is not None:
         compare = {"key": coded(run), "target": "VALUE", "value": coded(store)}
         put: Message = {"key": coded(run), "value": coded(f"{store} {state}"), "ignore_lease": True}
         success: list[Message] = [{"request_put": put}]

@@ -52,7 +52,7 @@ _KEPT_HERE = frozenset({"local_lock=all", "local_lock=flock", "nobrl", "localflo
 """Mount options of nfs(5), mount.cifs(8), gfs2, ocfs2 and Lustre that hide locks from other hosts."""
 
 
-class Failure(Exception):
+class FenceFailure(Exception):
     """COMMAND is not run; str() is the message."""
 
     def __init__(self, message: str, status: int = FAILED) -> None:
@@ -74,7 +74,7 @@ def main() -> int:
         lock = _locked(path, wait)
         _enter(lock, path, number)
         return _run(command, lock)
-    except Failure as failure:
+    except FenceFailure as failure:
         _tell(str(failure))
         return failure.status
 
@@ -108,20 +108,20 @@ def _seconds(text: str) -> float:
     raise _misuse(f"--wait: found {printable(text)!r}; accepted: seconds, such as 30 or 0.5")
 
 
-def _misuse(what: str) -> Failure:
-    return Failure(f"{what}\n{USAGE}")
+def _misuse(what: str) -> FenceFailure:
+    return FenceFailure(f"{what}\n{USAGE}")
 
 
 def _number() -> int:
     """Return the fence number of this run."""
     text = os.environ.get(VARIABLE)
     if text is None:
-        raise Failure(
+        raise FenceFailure(
             f"${VARIABLE} is not set: give the job, or one of its locks, `scope: fleet`; see jobqueue-fence(1)"
         )
     if text.isascii() and text.isdigit() and len(text) <= _DIGITS and 0 < (number := int(text)) <= _GREATEST:
         return number
-    raise Failure(f"${VARIABLE}: found {printable(text)!r}; accepted: a whole number from 1 to {_GREATEST}")
+    raise FenceFailure(f"${VARIABLE}: found {printable(text)!r}; accepted: a whole number from 1 to {_GREATEST}")
 
 
 # ── lock ──
@@ -135,7 +135,7 @@ def _locked(path: str, wait: float | None) -> int:
         lock = _tried(f"open {shown}", os.open, path, flags, 0o666)
         found = os.fstat(lock)
         if not stat.S_ISREG(found.st_mode):
-            raise Failure(f"{shown} is not a regular file")
+            raise FenceFailure(f"{shown} is not a regular file")
         _see_that_others_see_it(shown, found.st_dev)
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -143,7 +143,7 @@ def _locked(path: str, wait: float | None) -> int:
             _wait_for(lock, shown, wait)
         except OSError as error:
             where = "; move it to a file system that supports locks" if error.errno in _NO_LOCKS else ""
-            raise Failure(f"cannot lock {shown}: {error.strerror}{where}") from None
+            raise FenceFailure(f"cannot lock {shown}: {error.strerror}{where}") from None
         if _tried(f"find {shown}", _is_there, path, found):
             return lock
         os.close(lock)
@@ -154,10 +154,10 @@ def _wait_for(lock: int, shown: str, wait: float | None) -> None:
 
     def give_up(*_: object) -> NoReturn:
         signal.signal(signal.SIGALRM, signal.SIG_IGN)
-        raise Failure(f"another run still holds {shown} after {wait:g} s", NOT_IN_TIME)
+        raise FenceFailure(f"another run still holds {shown} after {wait:g} s", NOT_IN_TIME)
 
     if wait == 0:
-        raise Failure(f"another run holds {shown}", NOT_IN_TIME)
+        raise FenceFailure(f"another run holds {shown}", NOT_IN_TIME)
     _tell(f"waiting for {shown}, which another run holds")
     signal.signal(signal.SIGALRM, give_up)
     signal.setitimer(signal.ITIMER_REAL, wait or 0, _NUDGE)
@@ -179,7 +179,7 @@ def _see_that_others_see_it(shown: str, device: int) -> None:
         of_device = (words for line in mounts if (words := line.split())[2] == f"{os.major(device)}:{os.minor(device)}")
         options = {option for words in of_device for option in words[-1].split(",")}
     for option in options & _KEPT_HERE:
-        raise Failure(f"{shown}: other hosts would not see its lock; mount its file system without {option}")
+        raise FenceFailure(f"{shown}: other hosts would not see its lock; mount its file system without {option}")
 
 
 # ── compare, write ──
@@ -190,13 +190,13 @@ def _enter(lock: int, path: str, number: int) -> None:
     shown = printable(path)
     seen = _seen(lock, shown)
     if seen > number:
-        raise Failure(
+        raise FenceFailure(
             f"{shown}: refused: a later run, with number {seen}, has used it; this run has number {number}", REFUSED
         )
     data = _content(number)
     written = _tried(f"write {shown}", os.pwrite, lock, data, 0)
     if written < len(data):
-        raise Failure(f"cannot write {shown}: only {written} of {len(data)} bytes; {_mended(shown)}")
+        raise FenceFailure(f"cannot write {shown}: only {written} of {len(data)} bytes; {_mended(shown)}")
     _tried(f"sync {shown}", os.fsync, lock)
     directory = os.path.dirname(os.path.realpath(path))  # a new name has to be durable, too
     above = _tried(f"open {printable(directory)}", os.open, directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -212,7 +212,7 @@ def _seen(lock: int, shown: str) -> int:
         return 0
     if first.isdigit() and data == _content(int(first)):
         return int(first)
-    raise Failure(f"{shown}: found {data!r}, which is not a number from jobqueue-fence; {_mended(shown)}")
+    raise FenceFailure(f"{shown}: found {data!r}, which is not a number from jobqueue-fence; {_mended(shown)}")
 
 
 def _mended(shown: str) -> str:
@@ -238,7 +238,7 @@ def _run(command: list[str], lock: int) -> int:
         child = os.posix_spawnp(command[0], command, os.environ, setsigmask=mask, setsigdef=ignored_by_python)
     except OSError as error:
         status = NOT_FOUND if error.errno == errno.ENOENT else NOT_EXECUTABLE
-        raise Failure(f"{printable(command[0])}: {error.strerror}", status) from None
+        raise FenceFailure(f"{printable(command[0])}: {error.strerror}", status) from None
     while True:
         told = signal.sigwaitinfo(awaited)
         if told.si_signo != signal.SIGCHLD:
@@ -262,7 +262,7 @@ def _tried(act: str, call: Callable[..., Result], *arguments: Any) -> Result:
     try:
         return call(*arguments)
     except OSError as error:
-        raise Failure(f"cannot {act}: {error.strerror}") from None
+        raise FenceFailure(f"cannot {act}: {error.strerror}") from None
 
 
 def _tell(message: str) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Collection, Sequence
 
 from jobqueued.child.contract.tuples import NamedTuple
 from jobqueued.child.fleet import claims
-from jobqueued.child.fleet.claims import ROOT, Found
+from jobqueued.child.fleet.claims import ROOT, StoredKey
 from jobqueued.child.fleet.etcd.values import Holder, parsed
 
 LOCKS = f"{ROOT}locks/"
@@ -18,7 +18,7 @@ Owner = Name | str
 """A name of this host, or the description of a holder on another host."""
 
 
-class Part(NamedTuple):
+class LockUnits(NamedTuple):
     """A number of `units` of a lock that has `of` units."""
 
     lock: str
@@ -40,7 +40,7 @@ class KnownLocks:
 
     def __init__(self, store: str) -> None:
         self._store = store
-        self._found = dict[str, Found]()
+        self._found = dict[str, StoredKey]()
         self._held = defaultdict[Owner, set[str]](set)
 
     def owners(self) -> list[Owner]:
@@ -56,7 +56,7 @@ class KnownLocks:
         """Return whether this host has locks."""
         return any(isinstance(owner, tuple) for owner in self._held)
 
-    def note(self, key: str, known: Found | None, modified: int) -> list[Owner]:
+    def note(self, key: str, known: StoredKey | None, modified: int) -> list[Owner]:
         """Take over a unit's value, unless it is older than the known one. Return its holders before and now."""
         before = self._found.get(key)
         if before is not None and before.modified >= modified:
@@ -74,7 +74,7 @@ class KnownLocks:
             self._found[key] = known
         return changed
 
-    def keys(self, owner: Owner) -> list[tuple[str, Found]]:
+    def keys(self, owner: Owner) -> list[tuple[str, StoredKey]]:
         """Return the keys of a holder."""
         return [(key, self._found[key]) for key in sorted(self._held.get(owner, ()))]
 
@@ -82,12 +82,12 @@ class KnownLocks:
         """Return the locks of a holder, and the units of each."""
         return Counter(map(lock_of, sorted(self._held.get(owner, ()))))
 
-    def spare(self, part: Part, name: Name) -> int:
+    def spare(self, part: LockUnits, name: Name) -> int:
         """Return the units that are left after a name gets its part; below 0 if there are too few now."""
         own = self._held.get(name, ())
         return sum(key in own or key not in self._found for key in part.all()) - part.units
 
-    def choose(self, parts: Sequence[Part], name: Name, busy: Collection[object]) -> tuple[str, ...]:
+    def choose(self, parts: Sequence[LockUnits], name: Name, busy: Collection[object]) -> tuple[str, ...]:
         """Return the names of units that make up the parts.
 
         First come units that this name has, then free ones, from a place that differs by host; if these are too few,

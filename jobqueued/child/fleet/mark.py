@@ -19,28 +19,28 @@ READING: Message = {"key": coded(KEY)}
 """The call of kv/range that reads the mark."""
 
 
-class Mark(NamedTuple):
+class EtcdMark(NamedTuple):
     """An age of a fleet, and the number of writes in it; "" if there is no valid age."""
 
     age: str = ""
     number: int = 0
 
-    def is_in(self, found: Mark) -> bool:
+    def is_in(self, found: EtcdMark) -> bool:
         """Return whether an etcd with the mark `found` has everything up to this mark."""
         return not self.age or (found.age == self.age and found.number >= self.number)
 
 
-def read(answer: Message) -> Mark:
+def read(answer: Message) -> EtcdMark:
     """Return the mark in an answer."""
     ranges = [answer, *(each.get("response_range", {}) for each in answer.get("responses", ()))]
     for kv in (kv for each in ranges for kv in each.get("kvs", ())):
         if text(kv["key"]) == KEY:
             age = text(kv.get("value", ""))
-            return Mark(age if len(age) <= MOST else "", int(kv["version"]))
-    return Mark()
+            return EtcdMark(age if len(age) <= MOST else "", int(kv["version"]))
+    return EtcdMark()
 
 
-def settling(found: Mark, seen: Mark, age: str) -> Message | None:
+def settling(found: EtcdMark, seen: EtcdMark, age: str) -> Message | None:
     """Return the transaction that sets the `age` of a fleet, or None if the fleet keeps the age that it has."""
     if found.age and (seen.is_in(found) or found.age != seen.age):
         return None
@@ -49,26 +49,31 @@ def settling(found: Mark, seen: Mark, age: str) -> Message | None:
     return {"compare": _is_it(found) if found.number else [created(KEY, 0)], "success": [_put(age)]}
 
 
-def guarded(batch: Message, seen: Mark) -> Message:
+def guarded(batch: Message, seen: EtcdMark) -> Message:
     """Return a batch that etcd carries out only if it has everything up to this mark, and that raises the mark.
 
     Otherwise the answer has the mark of etcd.
     """
-    more = {"compare": [_value(seen), _at_least(seen.number)], "success": [_put(seen.age, before=True)],
-            "failure": [{"request_range": READING}]}  # fmt: skip
+    more = {
+        "compare": [_value(seen), _at_least(seen.number)],
+        "success": [_put(seen.age, before=True)],
+        "failure": [{"request_range": READING}],
+    }
     return {**batch, **{name: [*batch.get(name, ()), *operations] for name, operations in more.items()}}
 
 
-def after(answer: Message, seen: Mark) -> Mark | None:
+def after(answer: Message, seen: EtcdMark) -> EtcdMark | None:
     """Return the mark after a guarded batch, or None if etcd lacks something up to `seen`."""
     if not answer.get("succeeded"):
         found = read(answer)
         return found if seen.is_in(found) else None
     before = (each.get("response_put", {}).get("prev_kv") for each in answer["responses"])
-    return Mark(seen.age, max((int(kv["version"]) for kv in before if kv and text(kv["key"]) == KEY), default=0) + 1)
+    return EtcdMark(
+        seen.age, max((int(kv["version"]) for kv in before if kv and text(kv["key"]) == KEY), default=0) + 1
+    )
 
 
-def _value(mark: Mark) -> Message:
+def _value(mark: EtcdMark) -> Message:
     return {"key": coded(KEY), "target": "VALUE", "value": coded(mark.age)}
 
 
@@ -76,7 +81,7 @@ def _at_least(number: int) -> Message:
     return {"key": coded(KEY), "target": "VERSION", "result": "GREATER", "version": str(number - 1)}
 
 
-def _is_it(mark: Mark) -> list[Message]:
+def _is_it(mark: EtcdMark) -> list[Message]:
     version = {"key": coded(KEY), "target": "VERSION", "version": str(mark.number)}
     return [_value(mark), version] if mark.age else [version]
 

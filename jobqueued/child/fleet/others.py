@@ -10,7 +10,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 
 from jobqueued.child.contract.tuples import NamedTuple
-from jobqueued.child.fleet.claims import Found, Loss, attempt_of, next_attempt
+from jobqueued.child.fleet.claims import Loss, StoredKey, attempt_of, next_attempt
 from jobqueued.child.fleet.etcd import values
 from jobqueued.child.fleet.known_locks import Name
 from jobqueued.child.fleet.lines import Line
@@ -21,7 +21,7 @@ _MOST_OPEN = 20_000
 """Maximum number of known live occurrences of other hosts; above that the oldest is forgotten."""
 
 
-class Lost(NamedTuple):
+class LostOccurrence(NamedTuple):
     """A lost occurrence: the name in which it can be claimed now, and the host that had it."""
 
     name: Name
@@ -57,14 +57,14 @@ class Others:
         if told := self._told.pop(store, None):
             self._open[store] |= told
 
-    def note_host(self, name: str, known: Found | None) -> Line:
+    def note_host(self, name: str, known: StoredKey | None) -> Line:
         """Take over that a host has a session, or none (None). Return the line for the scheduler."""
         self._hosts.pop(name, None)
-        if known is None or (host := values.parsed(values.Host, known.value)) is None:
+        if known is None or (host := values.parsed(values.HostValue, known.value)) is None:
             return ["host", name, "", [], False, ""]
         self._hosts[name] = host.store, known.created
         self._patiences.pop(host.store, None)
-        common = values.parsed(values.Common, host.common)
+        common = values.parsed(values.CommonSettings, host.common)
         if common is not None and (own := _patience_of(common)) > self._patience:
             self._patiences[host.store] = own
         self._gone.pop(host.store, None)
@@ -104,18 +104,20 @@ class Others:
         """The instant (BOOTTIME, ns) at which the next occurrence is lost, or None."""
         return min((until for store, until in self._gone.items() if store in self._open), default=None)
 
-    def lost(self, now: int) -> Iterator[Lost]:
+    def lost(self, now: int) -> Iterator[LostOccurrence]:
         """Yield each lost occurrence once, and start the time of hosts that have just become unreachable."""
         present = {store for store, _ in self._hosts.values()}
         for store in sorted(self._open.keys() - present):
             if self._gone.setdefault(store, now + self._patiences.get(store, self._patience)) <= now:
                 self._told[store] |= (over := self._open.pop(store))
-                yield from (Lost((job, next_attempt(key)), store.partition(":")[0]) for job, key in sorted(over))
+                yield from (
+                    LostOccurrence((job, next_attempt(key)), store.partition(":")[0]) for job, key in sorted(over)
+                )
         for store in self._gone.keys() - self._open.keys() - self._told.keys():
             del self._gone[store]
 
 
-def _patience_of(common: values.Common) -> int:
+def _patience_of(common: values.CommonSettings) -> int:
     """Return how long (ns) a host with this `lock_grace` keeps its occurrences without a session."""
     return (min(common.lock_grace, _MOST_GRACE) - _TTL) * 1_000_000_000
 

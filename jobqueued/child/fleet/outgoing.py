@@ -9,8 +9,8 @@ from jobqueued.child.fleet import claims
 from jobqueued.child.fleet.etcd.wire import Message
 from jobqueued.child.fleet.known_locks import KnownLocks, Name
 from jobqueued.child.fleet.lines import RETURNED
-from jobqueued.child.fleet.requests import Ask, Batch, GiveBack, Plain, Request, transactions
-from jobqueued.child.fleet.skips import Skip
+from jobqueued.child.fleet.requests import AskRequest, GiveBackRequest, Plain, Request, RequestBatch, transactions
+from jobqueued.child.fleet.skips import SkipRequest
 from jobqueued.child.fleet.writes import Writes
 
 
@@ -33,13 +33,13 @@ class Outgoing:
 
     def take(self, request: Request) -> None:
         """Add a request at the end."""
-        self._is_withdrawn |= isinstance(request, GiveBack) and self.has(request.name)
+        self._is_withdrawn |= isinstance(request, GiveBackRequest) and self.has(request.name)
         self._requests.append(request)
         self._names[request.name] += 1
 
     def drop(self) -> list[Name]:
         """Drop all requests. Return the names of those about runs: claims and returns."""
-        names = [each.name for each in self._requests if isinstance(each, Ask | GiveBack)]
+        names = [each.name for each in self._requests if isinstance(each, AskRequest | GiveBackRequest)]
         self._requests.clear()
         self._names.clear()
         return names
@@ -77,7 +77,9 @@ class Outgoing:
                 self._requests.append(each)
         return made
 
-    def batch(self, writes: Writes, locks: KnownLocks, leases: Mapping[str, int], keep: int, era: int) -> Batch | None:
+    def batch(
+        self, writes: Writes, locks: KnownLocks, leases: Mapping[str, int], keep: int, era: int
+    ) -> RequestBatch | None:
         """Return the first requests as one batch, or None if none may be sent.
 
         A request that needs etcd to remember longer than `keep` (s), the duration of the lease "run", is not sent. The
@@ -91,10 +93,10 @@ class Outgoing:
         jobs, skipping, announcements = set[str](), set[str](), 0
         for number in range(len(self._requests)):
             request = self._requests[number] = _chosen(self._requests[number], locks, seen)
-            job, is_skip, touched = request.name[0], isinstance(request, Skip), _touched(request, locks)
+            job, is_skip, touched = request.name[0], isinstance(request, SkipRequest), _touched(request, locks)
             made = transactions(request, writes.session, locks, leases)
             read = {(job, "")}  # a definition that is published
-            if isinstance(request, Ask | Skip) and request.keep > keep:
+            if isinstance(request, AskRequest | SkipRequest) and request.keep > keep:
                 break
             if _of_occurrence(request) and not leases["run"]:
                 break
@@ -109,7 +111,7 @@ class Outgoing:
             of_each.append((len(made), touched))
         if not of_each:
             return None
-        return Batch(writes.batch(claims.batch(parts), announcements, leases["session"]), of_each, era)
+        return RequestBatch(writes.batch(claims.batch(parts), announcements, leases["session"]), of_each, era)
 
     def _leave_out_withdrawn(self) -> None:
         """Drop claims that were given back since: if granted now, the occurrence would belong to no run."""
@@ -118,10 +120,10 @@ class Outgoing:
         requests, later = [*self._requests], set[Name]()
         self._requests.clear()
         for request in reversed(requests):
-            if isinstance(request, Ask) and request.name in later:
+            if isinstance(request, AskRequest) and request.name in later:
                 self._forget(request.name)
                 continue
-            if isinstance(request, GiveBack):
+            if isinstance(request, GiveBackRequest):
                 later.add(request.name)
             self._requests.appendleft(request)
         self._is_withdrawn = False
@@ -129,14 +131,14 @@ class Outgoing:
 
 def _of_occurrence(request: Request) -> bool:
     """Return whether a request creates the key of an occurrence, or one that announces its return."""
-    if isinstance(request, GiveBack):
+    if isinstance(request, GiveBackRequest):
         return request.state == RETURNED
-    return isinstance(request, Skip) or (isinstance(request, Ask) and request.claim.run is not None)
+    return isinstance(request, SkipRequest) or (isinstance(request, AskRequest) and request.claim.run is not None)
 
 
 def _chosen(request: Request, locks: KnownLocks, busy: Collection[object]) -> Request:
     """Return a request whose claim names units, if it needs some."""
-    if not isinstance(request, Ask) or request.claim.locks:
+    if not isinstance(request, AskRequest) or request.claim.locks:
         return request
     units = locks.choose(request.parts, request.name, busy)
     return request._replace(claim=request.claim._replace(locks=units))
@@ -144,6 +146,6 @@ def _chosen(request: Request, locks: KnownLocks, busy: Collection[object]) -> Re
 
 def _touched(request: Request, locks: KnownLocks) -> set[str | Name]:
     """Return the name of a request and the keys that it is about."""
-    if isinstance(request, Ask):
+    if isinstance(request, AskRequest):
         return {request.name, *request.claim.values("")}
     return {request.name, *(key for key, _ in locks.keys(request.name))}

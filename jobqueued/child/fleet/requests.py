@@ -6,13 +6,13 @@ from collections.abc import Collection, Mapping, Sequence
 
 from jobqueued.child.contract.tuples import NamedTuple
 from jobqueued.child.fleet import announcements, claims, ends, skips
-from jobqueued.child.fleet.claims import Claim, Found, Session
+from jobqueued.child.fleet.claims import FleetClaim, Session, StoredKey
 from jobqueued.child.fleet.etcd.wire import Message
-from jobqueued.child.fleet.known_locks import KnownLocks, Name, Part
-from jobqueued.child.fleet.skips import Skip
+from jobqueued.child.fleet.known_locks import KnownLocks, LockUnits, Name
+from jobqueued.child.fleet.skips import SkipRequest
 
 
-class Ask(NamedTuple):
+class AskRequest(NamedTuple):
     """Request number `question` about the run `job`@`number`.
 
     etcd must remember its occurrence for `keep` s. `found`: the part that is already this host's. `skipped`: the known
@@ -20,12 +20,12 @@ class Ask(NamedTuple):
     them until there is an answer.
     """
 
-    claim: Claim
-    parts: Sequence[Part]
+    claim: FleetClaim
+    parts: Sequence[LockUnits]
     number: int
     question: int
     keep: int
-    found: Mapping[str, Found]
+    found: Mapping[str, StoredKey]
     skipped: int = 0
 
     @property
@@ -34,14 +34,14 @@ class Ask(NamedTuple):
         return self.claim.job, self.claim.key
 
 
-class GiveBack(NamedTuple):
+class GiveBackRequest(NamedTuple):
     """Give back what was granted in this name; `state`: that of its occurrence."""
 
     name: Name
     state: str
 
 
-class Publish(NamedTuple):
+class PublishRequest(NamedTuple):
     """Put the definition of a job into force, if the one before is `before`."""
 
     job: str
@@ -54,7 +54,7 @@ class Publish(NamedTuple):
         return self.job, ""
 
 
-class Pause(NamedTuple):
+class PauseRequest(NamedTuple):
     """Set the pause of a job for all hosts ("": none), if it is `before` now ("": any)."""
 
     job: str
@@ -80,7 +80,7 @@ class Overdue(NamedTuple):
         return self.job, "overdue"
 
 
-class Place(NamedTuple):
+class PlaceRequest(NamedTuple):
     """Join (`joins`) or leave the line of hosts for a lock."""
 
     lock: str
@@ -92,7 +92,7 @@ class Place(NamedTuple):
         return "", self.lock
 
 
-class Announce(NamedTuple):
+class AnnounceRequest(NamedTuple):
     """Announce the labels of this host, and whether it is on hold."""
 
     labels: tuple[str, ...]
@@ -104,12 +104,12 @@ class Announce(NamedTuple):
         return "", "host"
 
 
-Plain = Publish | Place | Pause | Overdue | Announce
+Plain = PublishRequest | PlaceRequest | PauseRequest | Overdue | AnnounceRequest
 """Announcements: nothing of the answer is needed, and they must not be carried out again."""
-Request = Ask | Skip | GiveBack | Plain
+Request = AskRequest | SkipRequest | GiveBackRequest | Plain
 
 
-class Batch(NamedTuple):
+class RequestBatch(NamedTuple):
     """Requests that go to etcd together; each has its number of transactions, and the names and keys that it is about.
 
     `era`: the era of the conversation in which these requests came first.
@@ -122,20 +122,20 @@ class Batch(NamedTuple):
 
 def transactions(request: Request, session: Session, locks: KnownLocks, leases: Mapping[str, int]) -> list[Message]:
     """Return the transactions of a request; `leases`: of occurrences ("run"), locks ("lock") and the "session"."""
-    if isinstance(request, Ask):
+    if isinstance(request, AskRequest):
         return [claims.transaction(request.claim, session, request.found, request.skipped, leases)]
-    if isinstance(request, Skip):
+    if isinstance(request, SkipRequest):
         return [skips.transaction(request, session, leases["run"])]
-    if isinstance(request, Publish):
+    if isinstance(request, PublishRequest):
         return [announcements.publication(*request)]
-    if isinstance(request, Pause):
+    if isinstance(request, PauseRequest):
         return [announcements.pausing(session, *request)]
     if isinstance(request, Overdue):
         return [announcements.overdue(*request)]
-    if isinstance(request, Announce):
+    if isinstance(request, AnnounceRequest):
         return [announcements.announcing(session, *request, leases["session"])]
-    if isinstance(request, Place) and request.joins:
+    if isinstance(request, PlaceRequest) and request.joins:
         return [announcements.joining(session, request.lock, leases["session"])]
-    if isinstance(request, Place):
+    if isinstance(request, PlaceRequest):
         return [announcements.leaving(session, request.lock)]
     return ends.end(*request.name, session.store, request.state, locks.keys(request.name), leases["run"])

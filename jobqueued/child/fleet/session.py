@@ -19,10 +19,10 @@ from typing import Any
 from jobqueued.child.contract import atomic_file
 from jobqueued.child.contract.tuples import NamedTuple
 from jobqueued.child.fleet import claims, mark, neighbours, writes
-from jobqueued.child.fleet.claims import NOTHING, Found, Session
+from jobqueued.child.fleet.claims import NOTHING, Session, StoredKey
 from jobqueued.child.fleet.etcd.gateway import Gateway
 from jobqueued.child.fleet.etcd.wire import Message, after_all, coded, text
-from jobqueued.child.fleet.mark import Mark
+from jobqueued.child.fleet.mark import EtcdMark
 
 SECOND = 1_000_000_000
 TTL = 10
@@ -52,14 +52,14 @@ class Leases(NamedTuple):
     locks: int
 
 
-class Opened(NamedTuple):
+class OpenSession(NamedTuple):
     """A session that can claim from now on."""
 
     session: Session
     leases: Leases
     grace: int
     """Seconds for which locks live without being kept alive."""
-    last: Found
+    last: StoredKey
     """The last write of the agent that had the session before."""
 
 
@@ -68,8 +68,8 @@ def now() -> int:
     return time.clock_gettime_ns(time.CLOCK_BOOTTIME)
 
 
-def open_session(gateway: Gateway, settings: Mapping[str, Any], path: str) -> Opened:
-    """Resume the session saved in `path`, or open a new one. Raises Unreachable, Rejected, Closed and OSError."""
+def open_session(gateway: Gateway, settings: Mapping[str, Any], path: str) -> OpenSession:
+    """Resume the session saved in `path`, or open a new one. Raises EtcdUnreachable, Rejected, Closed and OSError."""
     store, host = f"{settings['host']}:{settings['store']}", settings["host"]
     kept, grace = _kept(path, store), settings["lock_grace"]
     session = kept.session if _alive(gateway, kept.session) else _granted(gateway, TTL)
@@ -84,14 +84,14 @@ def open_session(gateway: Gateway, settings: Mapping[str, Any], path: str) -> Op
     answer = gateway.call("kv/txn", writes.opening(own, f"{store} {own.boot} - - {own.common}".rstrip(), session))
     if answer.get("succeeded"):
         revision = claims.revision(answer)
-        return Opened(own._replace(created=revision, written=revision), leases, grace, NOTHING)
+        return OpenSession(own._replace(created=revision, written=revision), leases, grace, NOTHING)
     for kv in answer["responses"][0]["response_range"].get("kvs", ()):
         if int(kv.get("lease", 0)) != session:
             raise NotOver(_whose(host, store, text(kv["value"])))
         own, last = own._replace(created=int(kv["create_revision"])), claims.read(answer).get(own.writes, NOTHING)
         answer = gateway.call("kv/txn", writes.taking_over(own, last, session))
         if answer.get("succeeded"):
-            return Opened(own._replace(written=claims.revision(answer)), leases, grace, last)
+            return OpenSession(own._replace(written=claims.revision(answer)), leases, grace, last)
     return open_session(gateway, settings, path)  # the session ended meanwhile, or the last write was another
 
 
@@ -105,10 +105,10 @@ def _whose(host: str, store: str, value: str) -> str:
     return f"another host of the fleet has, or had until now, the name {host}; {remedy}"
 
 
-def check(gateway: Gateway, store: str, seen: Mark) -> Mark:
+def check(gateway: Gateway, store: str, seen: EtcdMark) -> EtcdMark:
     """Check that etcd has everything up to the mark `seen`, and return etcd's mark.
 
-    Raises Closed if etcd has not, Unreachable and Rejected.
+    Raises Closed if etcd has not, EtcdUnreachable and Rejected.
     """
     found = marked(gateway)
     if (message := mark.settling(found, seen, f"{store} {os.urandom(8).hex()}")) is not None:
@@ -122,8 +122,8 @@ def check(gateway: Gateway, store: str, seen: Mark) -> Mark:
     return found
 
 
-def look_around(gateway: Gateway, fleet: str) -> tuple[Mark, dict[str, list[str]]]:
-    """Return etcd's mark and the hosts of other fleets. Raises Unreachable and Rejected."""
+def look_around(gateway: Gateway, fleet: str) -> tuple[EtcdMark, dict[str, list[str]]]:
+    """Return etcd's mark and the hosts of other fleets. Raises EtcdUnreachable and Rejected."""
     edges = neighbours.others(fleet)
     answer = gateway.call("kv/txn", {"success": [*neighbours.reading(edges), {"request_range": mark.READING}]})
     ranges, parts = answer["responses"][: len(edges)], 1
@@ -135,29 +135,29 @@ def look_around(gateway: Gateway, fleet: str) -> tuple[Mark, dict[str, list[str]
 
 
 def jobs_of(gateway: Gateway, fleets: Iterable[str]) -> dict[str, list[str]]:
-    """Return the jobs of other fleets. Raises Unreachable and Rejected."""
+    """Return the jobs of other fleets. Raises EtcdUnreachable and Rejected."""
     wanted = neighbours.reading_jobs(fleets)
     responses = gateway.call("kv/txn", {"success": [*wanted.values()]})["responses"]
     return {name: neighbours.jobs_in(each, name) for name, each in zip(wanted, responses, strict=True)}
 
 
-def marked(gateway: Gateway) -> Mark:
-    """Return etcd's mark. Raises Unreachable and Rejected."""
+def marked(gateway: Gateway) -> EtcdMark:
+    """Return etcd's mark. Raises EtcdUnreachable and Rejected."""
     return mark.read(gateway.call("kv/range", mark.READING))
 
 
 def beat(gateway: Gateway, lease: int) -> int:
     """Keep a lease alive. Return the instant (ns) until which it lives at least, or 0 if it is over.
 
-    Raises Unreachable and Rejected.
+    Raises EtcdUnreachable and Rejected.
     """
     sent = now()
     ttl = _keep_alive(gateway, lease)
     return sent + ttl * SECOND if ttl > 0 else 0
 
 
-def snapshot(gateway: Gateway, since: Mapping[str, int]) -> Iterator[tuple[int, dict[str, Found]]]:
-    """Yield everything about the fleet in parts, with their common revision. Raises Unreachable and Rejected.
+def snapshot(gateway: Gateway, since: Mapping[str, int]) -> Iterator[tuple[int, dict[str, StoredKey]]]:
+    """Yield everything about the fleet in parts, with their common revision. Raises EtcdUnreachable and Rejected.
 
     `since`: job → first second whose occurrences are included.
     """
@@ -167,7 +167,7 @@ def snapshot(gateway: Gateway, since: Mapping[str, int]) -> Iterator[tuple[int, 
         limit = _PAGE // len(asked)
         answer = gateway.call("kv/txn", {"success": [_range(*each, limit, revision) for each in asked]})
         revision = revision or claims.revision(answer)
-        found = dict[str, Found]()
+        found = dict[str, StoredKey]()
         for (_, end), each in zip(asked, answer["responses"], strict=True):
             part, following = _found(each["response_range"])
             found |= part
@@ -176,8 +176,8 @@ def snapshot(gateway: Gateway, since: Mapping[str, int]) -> Iterator[tuple[int, 
         yield revision, found
 
 
-def occurrences(gateway: Gateway, key: str) -> tuple[dict[str, Found], str]:
-    """Return a page of all occurrences, and the next key ("" at the end). Raises Unreachable and Rejected."""
+def occurrences(gateway: Gateway, key: str) -> tuple[dict[str, StoredKey], str]:
+    """Return a page of all occurrences, and the next key ("" at the end). Raises EtcdUnreachable and Rejected."""
     return _found(gateway.call("kv/range", _range(key, after_all(RUNS), _PAGE)["request_range"]))
 
 
@@ -186,7 +186,7 @@ def _range(key: str, end: str, limit: int, revision: int = 0) -> Message:
     return {"request_range": wanted}
 
 
-def _found(answer: Message) -> tuple[dict[str, Found], str]:
+def _found(answer: Message) -> tuple[dict[str, StoredKey], str]:
     """Return the keys in an answer, and the key after them ("" at the end)."""
     found = {text(kv["key"]): claims.kept(kv) for kv in answer.get("kvs", ())}
     return found, f"{list(found)[-1]}\0" if answer.get("more") else ""
@@ -199,7 +199,7 @@ class RunLease:
         self._lease = self._left = self._keep = self._until = 0
 
     def take(self, gateway: Gateway, keep: int, most: int) -> int:
-        """Return a lease of at least `keep` s for `most` occurrences. Raises Unreachable and Rejected."""
+        """Return a lease of at least `keep` s for `most` occurrences. Raises EtcdUnreachable and Rejected."""
         if self._left < most or keep > self._keep or now() >= self._until:
             self._lease = _granted(gateway, keep + keep // 8 + _MARGIN)
             self._left, self._keep, self._until = _LEASE_USES, keep, now() + keep // 8 * SECOND
@@ -235,5 +235,5 @@ def _boot_id() -> str:
 
 
 def revoke(gateway: Gateway, lease: int) -> None:
-    """End a lease, and all keys that depend on it. Raises Unreachable and Rejected."""
+    """End a lease, and all keys that depend on it. Raises EtcdUnreachable and Rejected."""
     gateway.call("lease/revoke", {"ID": str(lease)})

@@ -15,7 +15,7 @@ from collections.abc import Mapping
 
 from jobqueued.child.contract.tuples import NamedTuple
 from jobqueued.child.fleet import claims
-from jobqueued.child.fleet.claims import FREED, NOTHING, ROOT, SKIPPED, Claim, Session, created, is_newest
+from jobqueued.child.fleet.claims import FREED, NOTHING, ROOT, SKIPPED, FleetClaim, Session, created, is_newest
 from jobqueued.child.fleet.etcd.wire import Message, coded
 from jobqueued.child.fleet.known_locks import Name
 from jobqueued.child.fleet.lines import Line
@@ -26,7 +26,7 @@ _MOST_KNOWN = 100
 """Maximum known skips of a job; older ones are forgotten, because no clock returns to them."""
 
 
-class Skip(NamedTuple):
+class SkipRequest(NamedTuple):
     """A request to skip the occurrences of a job from second `first` to `last`, to be remembered for `keep` s.
 
     `spec`: the definition of the job that must be in force ("": any). `newest`: the known revision of the job's newest
@@ -68,19 +68,19 @@ class Mine(NamedTuple):
     last: int
 
 
-class Begun(NamedTuple):
+class OccurrencesTaken(NamedTuple):
     """Other hosts have some of the occurrences: key (``f1772409660``) → value."""
 
     found: Mapping[str, str]
 
 
-Outcome = Mine | Begun | claims.Newer | claims.SessionOver | claims.Stale | Skip
+Outcome = Mine | OccurrencesTaken | claims.Newer | claims.SessionOver | claims.Stale | SkipRequest
 """Skip: the request to repeat."""
 
 
-def transaction(skip: Skip, session: Session, lease: int) -> Message:
+def transaction(skip: SkipRequest, session: Session, lease: int) -> Message:
     """Return the transaction of a skip."""
-    claim = Claim(*skip.name, ())
+    claim = FleetClaim(*skip.name, ())
     compare = [created(session.key, session.created), is_newest(skip.job, skip.newest)]
     compare.append({**skip.range, "target": "MOD", "result": "LESS", "mod_revision": str(skip.own + 1)})
     if skip.spec:
@@ -95,12 +95,12 @@ def transaction(skip: Skip, session: Session, lease: int) -> Message:
     return {"compare": compare, "success": success, "failure": [{"request_range": each} for each in ranges]}
 
 
-def outcome(skip: Skip, session: Session, answer: Message) -> Outcome:
+def outcome(skip: SkipRequest, session: Session, answer: Message) -> Outcome:
     """Return the meaning of an answer to `transaction`."""
     if answer.get("succeeded"):
         return Mine(skip.first, skip.last)
     found = claims.read(answer)
-    host, definition = found.pop(session.key, None), found.pop(Claim(*skip.name, ()).definition, None)
+    host, definition = found.pop(session.key, None), found.pop(FleetClaim(*skip.name, ()).definition, None)
     newest = found.pop(f"{SKIPPED}{skip.job}", NOTHING).modified
     if host is None or host.created != session.created:
         return claims.SessionOver()
@@ -114,7 +114,7 @@ def outcome(skip: Skip, session: Session, answer: Message) -> Outcome:
         if it.value != session.store:
             others[f"f{second}"] = it.value
     if others:
-        return Begun(others)
+        return OccurrencesTaken(others)
     if newest != skip.newest:
         return claims.Newer(newest)
     if skip.spec and (definition is None or definition.value != skip.spec):
@@ -165,7 +165,7 @@ class KnownSkips:
         """Return whether this host skipped an occurrence."""
         return any(first <= second <= last for first, last in self._own.get(job, ()))
 
-    def told_of(self, claim: Claim) -> Line | None:
+    def told_of(self, claim: FleetClaim) -> Line | None:
         """Return the line about a skip that covers a claim, or None."""
         second = claims.attempt_of(claim.key).second if claim.is_first else 0
         return self.told(claim.job, second, second)

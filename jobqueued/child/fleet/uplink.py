@@ -14,15 +14,15 @@ from typing import Any
 from jobqueued.child.fleet import claims, mark, session
 from jobqueued.child.fleet.claims import ROOT, told
 from jobqueued.child.fleet.conversation import Conversation
-from jobqueued.child.fleet.etcd.gateway import Gateway, Rejected, Unreachable, nearest_first
+from jobqueued.child.fleet.etcd.gateway import EtcdUnreachable, Gateway, Rejected, nearest_first
 from jobqueued.child.fleet.etcd.tls import FILES, Tls
 from jobqueued.child.fleet.etcd.wire import after_all, coded
-from jobqueued.child.fleet.known_locks import Part
+from jobqueued.child.fleet.known_locks import LockUnits
 from jobqueued.child.fleet.lines import Line
-from jobqueued.child.fleet.mark import Mark
-from jobqueued.child.fleet.requests import Announce, Overdue, Pause, Place, Publish
+from jobqueued.child.fleet.mark import EtcdMark
+from jobqueued.child.fleet.requests import AnnounceRequest, Overdue, PauseRequest, PlaceRequest, PublishRequest
 from jobqueued.child.fleet.session import SECOND, TTL, Closed, Leases, NotOver, RunLease
-from jobqueued.child.fleet.skips import Skip
+from jobqueued.child.fleet.skips import SkipRequest
 
 _ANSWER, _NEWS = 2.0, float(TTL)
 """Timeouts (s) of an answer and of the watch; after that the call is repeated."""
@@ -49,7 +49,7 @@ class Uplink:
         self._conversation = Conversation((settings["lock_grace"] - TTL) * SECOND)
         self._changed = threading.Condition()
         self._leases: Leases | None = None
-        self._seen, self._told_at = Mark(), 0
+        self._seen, self._told_at = EtcdMark(), 0
         """The newest mark, and the instant (BOOTTIME, ns) at which the scheduler last received one."""
         self._since: Mapping[str, int] = {}
         """Job → first second whose occurrence may be requested."""
@@ -66,7 +66,7 @@ class Uplink:
 
     # the scheduler
 
-    def hello(self, seen: Mark, since: Mapping[str, int]) -> None:
+    def hello(self, seen: EtcdMark, since: Mapping[str, int]) -> None:
         """Start with a new scheduler. `seen`: the saved mark; `since`: job → first second of its occurrences."""
         with self._changed:
             self._seen = self._seen if seen.is_in(self._seen) and seen.age else seen
@@ -83,22 +83,22 @@ class Uplink:
         with self._changed:
             match line:
                 case ["ask", str(job), int(number), int(question), str(key), list(parts), int(keep), str(spec)]:
-                    wanted = [Part(*part) for part in parts]
+                    wanted = [LockUnits(*part) for part in parts]
                     self._conversation.ask(session.now(), job, number, question, key, wanted, keep, spec)
                 case ["skip", str(job), int(first), int(last), int(keep), str(spec)]:
-                    self._conversation.skip(Skip(job, first, last, keep, spec))
+                    self._conversation.skip(SkipRequest(job, first, last, keep, spec))
                 case ["join" | "leave" as way, str(lock)]:
-                    self._conversation.want(Place(lock, way == "join"))
+                    self._conversation.want(PlaceRequest(lock, way == "join"))
                 case ["announce", list(labels), bool(is_held)]:
-                    self._conversation.want(Announce(tuple(labels), is_held))
+                    self._conversation.want(AnnounceRequest(tuple(labels), is_held))
                 case ["since", dict(since)]:
                     self._since = since
                 case ["accept"]:
-                    self._seen, self._told_at, self._conversation.is_outdated = Mark(), 0, True
+                    self._seen, self._told_at, self._conversation.is_outdated = EtcdMark(), 0, True
                 case ["publish", str(job), str(spec), str(before)]:
-                    self._conversation.want(Publish(job, spec, before))
+                    self._conversation.want(PublishRequest(job, spec, before))
                 case ["pause", str(job), str(text), str(before)]:
-                    self._conversation.want(Pause(job, text, before))
+                    self._conversation.want(PauseRequest(job, text, before))
                 case ["overdue", str(job), str(text), str(before)]:
                     self._conversation.want(Overdue(job, text, before))
                 case ["give_back", str(job), str(key), str(state)]:
@@ -125,7 +125,7 @@ class Uplink:
             self._over, leases = True, self._leases
             self._changed.notify_all()
         if leases is not None:
-            with suppress(Unreachable, Rejected, OSError):  # the session ends by itself
+            with suppress(EtcdUnreachable, Rejected, OSError):  # the session ends by itself
                 session.revoke(self._gateway(_ANSWER), leases.session)
 
     # requests
@@ -146,12 +146,12 @@ class Uplink:
                 else:
                     self._sweep(gateway)
                 pause = pause if is_refused else _FIRST_PAUSE
-            except (Unreachable, Rejected, Closed, OSError) as error:
+            except (EtcdUnreachable, Rejected, Closed, OSError) as error:
                 is_refused |= isinstance(error, Rejected)
                 self._fail(error)
                 with self._changed:
                     self._changed.wait_for(lambda: self._over, _some(pause))
-                pause = min(2 * pause, _LONGEST_PAUSE if isinstance(error, Unreachable) else _REFUSED_PAUSE)
+                pause = min(2 * pause, _LONGEST_PAUSE if isinstance(error, EtcdUnreachable) else _REFUSED_PAUSE)
             self._wake()
 
     def _wait_for_work(self) -> None:
@@ -225,7 +225,7 @@ class Uplink:
             self._conversation.pass_time(session.now())
             self._unswept = following
 
-    def _note(self, found: Mark, *, is_granted: bool = False) -> None:
+    def _note(self, found: EtcdMark, *, is_granted: bool = False) -> None:
         """Remember a mark, under the lock.
 
         The scheduler receives it before the claims that it covers, and otherwise once a minute, and saves it.
@@ -238,7 +238,11 @@ class Uplink:
     def _fail(self, error: Exception) -> None:
         """Handle a failure: one that may pass before the session ends is only retried."""
         with self._changed:
-            if isinstance(error, Unreachable) and session.now() < self._alive_until and not self._conversation.reason:
+            if (
+                isinstance(error, EtcdUnreachable)
+                and session.now() < self._alive_until
+                and not self._conversation.reason
+            ):
                 return
             if isinstance(error, NotOver):
                 self._leases = None
@@ -273,7 +277,7 @@ class Uplink:
             except Closed as why:
                 with self._changed:
                     self._rest(str(why))
-            except (Unreachable, Rejected, OSError) as error:
+            except (EtcdUnreachable, Rejected, OSError) as error:
                 trouble = _words(error)
             with self._changed:
                 if leases is not self._leases:
@@ -321,7 +325,7 @@ class Uplink:
         gateway, pause, mute, since = self._gateway(_NEWS), _FIRST_PAUSE, 0, 0
         is_past: Callable[[], bool] = lambda: self._over or watch != self._watch  # noqa: E731
         while True:
-            with suppress(Unreachable, Rejected, OSError):  # if the failure lasts, the session ends
+            with suppress(EtcdUnreachable, Rejected, OSError):  # if the failure lasts, the session ends
                 for result in gateway.stream("watch", watching(revision), {"Grpc-Metadata-hasleader": "true"}):
                     with self._changed:
                         if is_past():
@@ -353,10 +357,12 @@ def watching(revision: int) -> dict[str, Any]:
     """Return the call that watches all changes after a revision."""
     return {
         "create_request": {
-            "key": coded(f"{ROOT}hosts/"), "range_end": coded(after_all(f"{ROOT}wait/")),
-            "start_revision": str(revision + 1), "progress_notify": True,
+            "key": coded(f"{ROOT}hosts/"),
+            "range_end": coded(after_all(f"{ROOT}wait/")),
+            "start_revision": str(revision + 1),
+            "progress_notify": True,
         }
-    }  # fmt: skip
+    }
 
 
 def _some(pause: float) -> float:

@@ -12,7 +12,7 @@ was.
 from __future__ import annotations
 
 from jobqueued.child.fleet import neighbours
-from jobqueued.child.fleet.claims import Found, Session, created
+from jobqueued.child.fleet.claims import Session, StoredKey, created
 from jobqueued.child.fleet.etcd.wire import Message, coded
 
 
@@ -23,7 +23,7 @@ def opening(session: Session, value: str, lease: int) -> Message:
     return {"compare": [created(session.key, 0)], "success": success, "failure": _read(session)}
 
 
-def taking_over(session: Session, last: Found, lease: int) -> Message:
+def taking_over(session: Session, last: StoredKey, lease: int) -> Message:
     """Return the transaction that resumes after a `last` write and cancels pending writes of an earlier agent."""
     return _once({"success": []}, session, last.modified, f"{last.modified} 0", lease)
 
@@ -63,7 +63,7 @@ class Writes:
         self._revision = revision
         self._sent.clear()
 
-    def made(self, last: Found) -> int:
+    def made(self, last: StoredKey) -> int:
         """Return the number of announcements that the `last` write made, whose answer was lost."""
         announcements = self._sent.get(last.value, 0)
         self.carried_out(last.modified)

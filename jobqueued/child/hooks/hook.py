@@ -74,10 +74,10 @@ def told(name: str, order: LaunchSpec, hook: Hook, moment: str, record: Record, 
 
 
 def understood(answer: bytes) -> telemetry.Telemetry:
-    """Return the object in the keeper's answer. Raises Refused if the hook failed."""
+    """Return the object in the keeper's answer. Raises TelemetryRefused if the hook failed."""
     trouble, whole, said = answer.partition(b"\n")
     if trouble or not whole:
-        raise telemetry.Refused(trouble.decode(errors="replace") or "its keeper was killed")
+        raise telemetry.TelemetryRefused(trouble.decode(errors="replace") or "its keeper was killed")
     found: telemetry.Telemetry = json.loads(said)
     return found
 
@@ -125,7 +125,7 @@ def _answer(order: LaunchSpec, hook: Hook, cgroup: Cgroup, writing: int) -> byte
         why = f"could not be started: {failure}"
     except OSError as error:
         why = f"could not be started: {error.strerror}"
-    except (_HookFailed, telemetry.Refused) as error:
+    except (_HookFailed, telemetry.TelemetryRefused) as error:
         why = str(error)
     finally:
         tree.end_all(0)
@@ -176,7 +176,7 @@ def _followed(pid: int, output: int, errors: int, caps: Caps, writing: int) -> t
             elif descriptor == errors:
                 tail = (tail + data)[-_TAIL:]
             elif len(said := said + data) > telemetry.MOST:
-                raise telemetry.Refused(f"printed more than {telemetry.MOST:,} bytes")
+                raise telemetry.TelemetryRefused(f"printed more than {telemetry.MOST:,} bytes")
     code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
     if code:
         raise _HookFailed(_failure(code, caps, last_line(tail)))

@@ -18,10 +18,10 @@ from jobqueued.child.contract import atomic_file
 from jobqueued.child.contract.documents import LaunchSpec, Record
 from jobqueued.child.contract.text import counted
 from jobqueued.child.hooks import hook
-from jobqueued.child.hooks.telemetry import END, SAMPLE, START, Refused, failed, merged
+from jobqueued.child.hooks.telemetry import END, SAMPLE, START, TelemetryRefused, failed, merged
 from jobqueued.child.processes import tree
 from jobqueued.child.report.account import NEVER
-from jobqueued.child.report.control_socket import Loop
+from jobqueued.child.report.control_socket import DescriptorLoop
 from jobqueued.child.report.followers import Audience
 from jobqueued.child.report.marks import Marks
 from jobqueued.child.report.record import verdict
@@ -41,7 +41,7 @@ class Hooks:
     """
 
     def __init__(
-        self, name: str, order: LaunchSpec, home: int, loop: Loop, marks: Marks, record: Callable[[], Record]
+        self, name: str, order: LaunchSpec, home: int, loop: DescriptorLoop, marks: Marks, record: Callable[[], Record]
     ) -> None:
         """`home`: where cgroups are. `record`: returns the record of the live attempt for the hooks."""
         self._name, self._order, self._home = name, order, home
@@ -212,7 +212,7 @@ class Hooks:
                 if said:
                     self.telemetry = merged(self.telemetry, said)
                     self._marks.telemetry(self.telemetry)
-        except Refused as refusal:
+        except TelemetryRefused as refusal:
             self._note(index, moment, str(refusal))
         self._set()
 

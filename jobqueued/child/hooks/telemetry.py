@@ -21,36 +21,40 @@ MOST = 64 << 10
 Telemetry = dict[str, Any]
 
 
-class Refused(ValueError):
+class TelemetryRefused(ValueError):
     """Output of a hook that no record can contain; str() is the reason."""
 
 
 def said(data: bytes) -> Telemetry:
-    """Return the object in a hook's output, or {} if it is empty. Raises Refused."""
+    """Return the object in a hook's output, or {} if it is empty. Raises TelemetryRefused."""
     if len(data) > MOST:
-        raise Refused(f"printed more than {MOST:,} bytes")
+        raise TelemetryRefused(f"printed more than {MOST:,} bytes")
     try:
         text = data.decode()
         found = json.loads(text, object_pairs_hook=_once) if text.strip() else {}
     except UnicodeDecodeError as error:
-        raise Refused(f"printed bytes that are not UTF-8, the first after {error.start:,}") from None
+        raise TelemetryRefused(f"printed bytes that are not UTF-8, the first after {error.start:,}") from None
     except json.JSONDecodeError as error:
-        raise Refused(f"printed no JSON: {error.msg} in line {error.lineno}, column {error.colno}") from None
+        raise TelemetryRefused(f"printed no JSON: {error.msg} in line {error.lineno}, column {error.colno}") from None
     except RecursionError:
-        raise Refused("printed objects nested too deeply") from None
-    except Refused:
+        raise TelemetryRefused("printed objects nested too deeply") from None
+    except TelemetryRefused:
         raise
     except ValueError:  # a number with more digits than Python accepts
-        raise Refused("printed a number of thousands of digits; accepted: one of at most 64 bits, or a text") from None
+        raise TelemetryRefused(
+            "printed a number of thousands of digits; accepted: one of at most 64 bits, or a text"
+        ) from None
     return checked(found)
 
 
 def checked(found: object) -> Telemetry:
-    """Return an object in the form that records can contain. Raises Refused."""
+    """Return an object in the form that records can contain. Raises TelemetryRefused."""
     if not isinstance(found, dict):
-        raise Refused(f'printed {_KINDS.get(type(found), "something else")}; accepted: an object such as {{"rows": 7}}')
+        raise TelemetryRefused(
+            f'printed {_KINDS.get(type(found), "something else")}; accepted: an object such as {{"rows": 7}}'
+        )
     if flaw := next(flaws(found, "telemetry"), ""):
-        raise Refused(f"printed what no record can hold: {flaw}")
+        raise TelemetryRefused(f"printed what no record can hold: {flaw}")
     kept: Telemetry = _shown(found)
     return kept
 
@@ -62,13 +66,13 @@ def _once(pairs: list[tuple[str, Any]]) -> Telemetry:
     found: Telemetry = {}
     for name, value in pairs:
         if name in found:
-            raise Refused(f"printed the key {json.dumps(name)[:40]} twice in one object")
+            raise TelemetryRefused(f"printed the key {json.dumps(name)[:40]} twice in one object")
         found[name] = value
     return found
 
 
 def _shown(value: Any) -> Any:
-    """Return the value with text that every reader of records accepts. Raises Refused if two keys become equal."""
+    """Return the value with text that all readers of records accept. Raises TelemetryRefused if two keys get equal."""
     if isinstance(value, dict):
         return _once([(showable(name), _shown(item)) for name, item in value.items()])
     if isinstance(value, list):
@@ -77,10 +81,12 @@ def _shown(value: Any) -> Any:
 
 
 def merged(telemetry: Mapping[str, Any], update: Mapping[str, Any]) -> Telemetry:
-    """Return the telemetry with one more object. Raises Refused if that is too large; then it counts for nothing."""
+    """Return the telemetry with one more object added. Raises TelemetryRefused if that is too large."""
     found = _patched(telemetry, update)
     if (size := len(compact(found))) > MOST:
-        raise Refused(f"printed too much: the run would have {size:,} bytes of telemetry; accepted: at most {MOST:,}")
+        raise TelemetryRefused(
+            f"printed too much: the run would have {size:,} bytes of telemetry; accepted: at most {MOST:,}"
+        )
     return found
 
 

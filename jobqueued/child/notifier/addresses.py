@@ -9,12 +9,20 @@ HOST = "an address of this host"
 _REFUSED: dict[str, tuple[str, ...]] = {
     HOST: ("0.0.0.0/8", "127.0.0.0/8", "::/128", "::1/128"),
     "an address of this host's link": (
-        "169.254.0.0/16", "fe80::/10", "224.0.0.0/4", "255.255.255.255/32", "ff00::/8",
+        "169.254.0.0/16",
+        "fe80::/10",
+        "224.0.0.0/4",
+        "255.255.255.255/32",
+        "ff00::/8",
     ),
     "where clouds have the metadata of a host": (
-        "100.100.100.200/32", "168.63.129.16/32", "192.0.0.192/32", "fd00:ec2::254/128", "fd20:ce::254/128",
+        "100.100.100.200/32",
+        "168.63.129.16/32",
+        "192.0.0.192/32",
+        "fd00:ec2::254/128",
+        "fd20:ce::254/128",
     ),
-}  # fmt: skip
+}
 _NETWORKS: list[tuple[IPv4Network | IPv6Network, str]] = [
     (ip_network(network), what) for what, networks in _REFUSED.items() for network in networks
 ]

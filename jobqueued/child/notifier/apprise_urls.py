@@ -5,14 +5,14 @@ from __future__ import annotations
 import logging
 
 from jobqueued.child.notifier import notice_text
-from jobqueued.child.notifier.notice import Later, Never, Notice
+from jobqueued.child.notifier.notice import Later, Never, NoticeToSend
 from jobqueued.child.notifier.reach import refusal
 
 _TYPES = {"info": "INFO", "warning": "WARNING", "error": "FAILURE", "critical": "FAILURE"}
 _LONGEST_OUTPUT = 1024
 
 
-class Log(logging.Handler):
+class LastMessage(logging.Handler):
     """Keeps the last message that was logged."""
 
     said = ""
@@ -21,7 +21,7 @@ class Log(logging.Handler):
         self.said = f": {record.getMessage()}"
 
 
-def send(notice: Notice) -> None:
+def send(notice: NoticeToSend) -> None:
     """Send the notice with Apprise. Apprise returns only success or failure, so a failure counts as temporary."""
     try:
         import apprise
@@ -29,7 +29,7 @@ def send(notice: Notice) -> None:
         raise Never("apprise is not installed; to install it: apt install apprise") from None
     url = notice.address
     notice.hide(url)
-    log = Log(logging.WARNING)
+    log = LastMessage(logging.WARNING)
     logging.getLogger("apprise").addHandler(log)
     service = apprise.Apprise()
     if not service.add(url):

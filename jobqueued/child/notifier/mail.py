@@ -20,7 +20,7 @@ from jobqueued.child.contract.documents import Record
 from jobqueued.child.contract.text import printable, size
 from jobqueued.child.contract.tuples import NamedTuple
 from jobqueued.child.notifier import mail_delivery, notice_text
-from jobqueued.child.notifier.notice import Event, Never, Notice
+from jobqueued.child.notifier.notice import Never, NoticeEvent, NoticeToSend
 
 _SHOWN = 16 << 10
 """Maximum bytes of output, from its end, in the text."""
@@ -37,7 +37,7 @@ _OF_AT = "at:"
 """Prefix of the tag of jobs from at(1) and batch."""
 
 
-class Output(NamedTuple):
+class MailedOutput(NamedTuple):
     """The end of a run's output, as much as may be attached; `size`: that of the whole output, or None if unknown.
 
     `trouble`: why its file can't be read.
@@ -48,14 +48,14 @@ class Output(NamedTuple):
     trouble: str = ""
 
 
-def send(notice: Notice) -> None:
+def send(notice: NoticeToSend) -> None:
     """Mail the notice to one address, with sendmail(8) or over SMTP."""
     recipient = _address(notice.address, "the address")
     sender = _address(notice.setting("from", str, f"jobqueue@{mail_delivery.domain(notice.event)}"), "from")
     mail_delivery.deliver(notice, bytes(message(notice, sender, recipient)), sender, recipient)
 
 
-def message(notice: Notice, sender: str, recipient: str) -> EmailMessage:
+def message(notice: NoticeToSend, sender: str, recipient: str) -> EmailMessage:
     """Return the whole mail."""
     limit = notice.setting("attach_limit", int, _ATTACHED)
     if not 0 <= limit <= _MOST_ATTACHED:
@@ -86,17 +86,17 @@ def message(notice: Notice, sender: str, recipient: str) -> EmailMessage:
     return mail
 
 
-def _is_output(notice: Notice) -> bool:
+def _is_output(notice: NoticeToSend) -> bool:
     """Return whether this is the mail that cron sends: the command as its subject, and only the output as its text."""
     return notice.event["event"] == "output"
 
 
-def _is_report(notice: Notice) -> bool:
+def _is_report(notice: NoticeToSend) -> bool:
     """Return whether the notice has its own text (jobqueuectl report)."""
     return notice.event["event"] == "report"
 
 
-def _headers(notice: Notice, sender: str, recipient: str) -> Iterator[tuple[str, str]]:
+def _headers(notice: NoticeToSend, sender: str, recipient: str) -> Iterator[tuple[str, str]]:
     """Yield the headers of Debian's cron and cronie, those of RFC 3834, and ours."""
     event = notice.event
     user, domain = event.get("user") or "jobqueue", mail_delivery.domain(event)
@@ -119,7 +119,7 @@ def _headers(notice: Notice, sender: str, recipient: str) -> Iterator[tuple[str,
     yield "X-Jobqueued-Id", notice.id
 
 
-def _subject(event: Event, user: str, recipient: str) -> str:
+def _subject(event: NoticeEvent, user: str, recipient: str) -> str:
     """Return cron's subject with the event; for the user of an at(1) job, at's subject."""
     record, words = event.get("record"), notice_text.cut(notice_text.command(event), _LONGEST_SUBJECT // 2)
     is_of_at = record is not None and any(tag.startswith(_OF_AT) for tag in record.get("tags", ()))
@@ -131,7 +131,7 @@ def _subject(event: Event, user: str, recipient: str) -> str:
     return f"Cron <{user}@{event['host']}> {about}"
 
 
-def _quoted(output: Output, shown: str, attached: int, run: str) -> str:
+def _quoted(output: MailedOutput, shown: str, attached: int, run: str) -> str:
     """Return the output for the text, and where the rest of it is."""
     blocks = [output.trouble] if output.trouble else []
     if shown:
@@ -149,22 +149,22 @@ def _heading(length: int | None) -> str:
     return f"Its output (the end of {size(length)}):" if length > _SHOWN else "Its output:"
 
 
-def _output(record: Record | None, limit: int) -> Output:
+def _output(record: Record | None, limit: int) -> MailedOutput:
     """Return the end of a run's output, from its file or, if that can't be read, from the record."""
     if record is None:
-        return Output(b"", 0)
+        return MailedOutput(b"", 0)
     output = record["output"]
     tail = output["tail"].encode()
     path = output["file"]
     if path is None:
-        return Output(tail, None)
+        return MailedOutput(tail, None)
     try:
         with open(atomic_file.to_read(path), "rb", buffering=0) as file:
             length = os.fstat(file.fileno()).st_size
             file.seek(max(0, length - limit))
-            return Output(file.read(limit), length)
+            return MailedOutput(file.read(limit), length)
     except OSError as error:
-        return Output(tail, None, f"Its output can't be read: {printable(path)}: {error.strerror}")
+        return MailedOutput(tail, None, f"Its output can't be read: {printable(path)}: {error.strerror}")
 
 
 def _last(data: bytes, most: int) -> bytes:

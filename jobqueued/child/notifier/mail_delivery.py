@@ -9,7 +9,7 @@ import smtplib
 
 from jobqueued.child.notifier import network, program
 from jobqueued.child.notifier.network import Address
-from jobqueued.child.notifier.notice import Event, Later, Never, Notice, OutOfTime
+from jobqueued.child.notifier.notice import Later, Never, NoticeEvent, NoticeToSend, OutOfTime
 
 _PORTS = {"smtp": 25, "smtps": 465}
 _STARTTLS = ("opportunistic", "required", "never")
@@ -19,12 +19,12 @@ _PASSING = frozenset({71, 74, program.TEMPORARY})
 """EX_OSERR, EX_IOERR and EX_TEMPFAIL. Codes unknown to sysexits(3) are temporary, too, such as some mailers' 1."""
 
 
-def domain(event: Event) -> str:
+def domain(event: NoticeEvent) -> str:
     """Return the host name if it can stand in an address, otherwise localhost."""
     return event["host"] if _HOST.fullmatch(event["host"]) else "localhost"
 
 
-def deliver(notice: Notice, message: bytes, sender: str, recipient: str) -> None:
+def deliver(notice: NoticeToSend, message: bytes, sender: str, recipient: str) -> None:
     """Hand a mail over; after this returns, another program is responsible for it."""
     if url := notice.setting("smtp", str, ""):
         _by_smtp(notice, network.address(notice, url, _PORTS), message, sender, recipient)
@@ -32,7 +32,7 @@ def deliver(notice: Notice, message: bytes, sender: str, recipient: str) -> None
         _by_sendmail(notice, message, sender, recipient)
 
 
-def _by_sendmail(notice: Notice, message: bytes, sender: str, recipient: str) -> None:
+def _by_sendmail(notice: NoticeToSend, message: bytes, sender: str, recipient: str) -> None:
     path = notice.setting("sendmail", str, "/usr/sbin/sendmail")
     words = [path, "-i", "-f", sender, "--", recipient]
     ended = program.run(notice, words, message.replace(b"\r\n", b"\n"), {})
@@ -41,7 +41,7 @@ def _by_sendmail(notice: Notice, message: bytes, sender: str, recipient: str) ->
         raise (Never if lasting else Later)(f"{path}: exit code {ended.code}{ended.said}")
 
 
-def _by_smtp(notice: Notice, where: Address, message: bytes, sender: str, recipient: str) -> None:
+def _by_smtp(notice: NoticeToSend, where: Address, message: bytes, sender: str, recipient: str) -> None:
     how = notice.setting("starttls", str, _STARTTLS[0])
     if how not in _STARTTLS:
         raise Never(f"starttls is {how!r}; accepted: {', '.join(_STARTTLS)}")
@@ -69,7 +69,7 @@ def _by_smtp(notice: Notice, where: Address, message: bytes, sender: str, recipi
         raise network.trouble(where, error, notice.step) from None
 
 
-def _login(notice: Notice, where: Address, how: str) -> tuple[str, str] | None:
+def _login(notice: NoticeToSend, where: Address, how: str) -> tuple[str, str] | None:
     """Return user and password if the server requires a login; they are sent over TLS only."""
     if where.user is None:
         return None
@@ -85,7 +85,7 @@ def _login(notice: Notice, where: Address, how: str) -> tuple[str, str] | None:
     return where.user, password
 
 
-def _connected(notice: Notice, where: Address) -> smtplib.SMTP:
+def _connected(notice: NoticeToSend, where: Address) -> smtplib.SMTP:
     """Return a connected server. Our name is given, because smtplib would ask the resolver for it."""
     name = domain(notice.event)
     if where.scheme == "smtps":
@@ -101,6 +101,6 @@ def _start_tls(server: smtplib.SMTP, *, is_required: bool) -> None:
         server.ehlo_or_helo_if_needed()
 
 
-def _answer(notice: Notice, where: Address, code: int, said: bytes | str, about: str = "") -> Later | Never:
+def _answer(notice: NoticeToSend, where: Address, code: int, said: bytes | str, about: str = "") -> Later | Never:
     text = said.decode(errors="replace") if isinstance(said, bytes) else said
     return (Never if 500 <= code <= 599 else Later)(f"{where}: {about}{code} {notice.quoted(text)}")

@@ -22,7 +22,7 @@ if __name__ == "__main__":  # when started as a file, it is not in a package yet
 
 from jobqueued.child.contract.text import printable
 from jobqueued.child.notifier import notice
-from jobqueued.child.notifier.notice import Later, Never, Notice, OutOfTime
+from jobqueued.child.notifier.notice import Later, Never, NoticeToSend, OutOfTime
 
 _LONGEST = 300
 _PR_SET_DUMPABLE = 4
@@ -38,7 +38,7 @@ def send(data: bytes) -> str:
     return "\n".join([*(f"{part} {_worded(error)}" for part, error in given.parts), verdict])
 
 
-def _sent(given: Notice) -> str:
+def _sent(given: NoticeToSend) -> str:
     try:
         channel = _channel(given.channel)
         with _alarm(given.seconds), _bounded(given):
@@ -61,7 +61,7 @@ def _worded(verdict: Later | Never | None) -> str:
     return f"{word} {_line(str(verdict))}"
 
 
-def _channel(name: str) -> Callable[[Notice], None]:
+def _channel(name: str) -> Callable[[NoticeToSend], None]:
     """Return the channel of this name; its libraries are loaded only now."""
     match name:
         case "email":
@@ -79,7 +79,7 @@ def _channel(name: str) -> Callable[[Notice], None]:
     return send
 
 
-def _bounded(given: Notice) -> AbstractContextManager[None]:
+def _bounded(given: NoticeToSend) -> AbstractContextManager[None]:
     """Limit the addresses that a user's channel can reach; a channel of the host can reach all."""
     if not given.user:
         return nullcontext()

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from urllib.parse import unquote, urlsplit
 
 from jobqueued.child.contract.tuples import NamedTuple
-from jobqueued.child.notifier.notice import Later, Never, Notice, Refused
+from jobqueued.child.notifier.notice import AddressRefused, Later, Never, NoticeToSend
 
 
 class Address(NamedTuple):
@@ -29,7 +29,7 @@ class Address(NamedTuple):
         return self.origin if self.path == "/" else f"{self.origin}/…"
 
 
-def address(notice: Notice, url: str, ports: Mapping[str, int]) -> Address:
+def address(notice: NoticeToSend, url: str, ports: Mapping[str, int]) -> Address:
     """Split a URL, and hide its parts that may be secret; `ports`: accepted scheme → default port.
 
     Raises Never, without showing the URL, if it is invalid.
@@ -53,7 +53,7 @@ def address(notice: Notice, url: str, ports: Mapping[str, int]) -> Address:
 
 def trouble(where: Address, error: OSError, seconds: float) -> Later | Never:
     """Return the verdict for an error of the connection; `seconds`: the timeout of the answer."""
-    if isinstance(error, Refused):
+    if isinstance(error, AddressRefused):
         return Never(f"{where}: {error.strerror}")
     if isinstance(error, ssl.SSLCertVerificationError):
         trust = (

@@ -44,7 +44,7 @@ class Never(Exception):
     """The notice can't be sent as it is; str() has the cause and the fix."""
 
 
-class Refused(OSError):
+class AddressRefused(OSError):
     """A user's channel may not connect to this address; strerror has what is accepted."""
 
 
@@ -52,7 +52,7 @@ class OutOfTime(BaseException):
     """The time of this try is over. A BaseException, so that no library takes it for its own failure."""
 
 
-class Incident(TypedDict):
+class NoticeIncident(TypedDict):
     """The incident that several notices are about; `count`: how often it happened."""
 
     id: str
@@ -61,7 +61,7 @@ class Incident(TypedDict):
     first_run: str | None
 
 
-class Held(TypedDict):
+class HeldNotice(TypedDict):
     """A notice that was held back, or several equal ones; for an output, its run and the end of it (`tail`)."""
 
     event: str
@@ -71,7 +71,7 @@ class Held(TypedDict):
     tail: NotRequired[str]
 
 
-class Ping(TypedDict):
+class PingToSend(TypedDict):
     """One ping; `body`: the text to send, or None if there is no room for it.
 
     `until` (CLOCK_MONOTONIC, s): after that the ping would be wrong.
@@ -83,7 +83,7 @@ class Ping(TypedDict):
     until: NotRequired[float]
 
 
-class Event(TypedDict, total=False):
+class NoticeEvent(TypedDict, total=False):
     """An event; the first four keys are always present. A report has a `text`, and maybe `html`."""
 
     event: str
@@ -94,16 +94,16 @@ class Event(TypedDict, total=False):
     run: str | None
     user: str | None
     command: str | Sequence[str] | None
-    incident: Incident | None
+    incident: NoticeIncident | None
     record: Record | None
-    held_back: list[Held]
+    held_back: list[HeldNotice]
     not_shown: int
-    pings: list[Ping]
+    pings: list[PingToSend]
     text: str
     html: str | None
 
 
-class Notice(NamedTuple):
+class NoticeToSend(NamedTuple):
     """One event for one receiver; `id` is the same in every try.
 
     `secrets`: texts that no verdict may show, even if a receiver repeats them. `parts`: the verdicts on parts that have
@@ -115,7 +115,7 @@ class Notice(NamedTuple):
     channel: str
     target: str | list[str]
     settings: Mapping[str, Any]
-    event: Event
+    event: NoticeEvent
     secrets: list[str]
     parts: list[tuple[int, Later | Never | None]]
     user: str = ""
@@ -173,7 +173,7 @@ class Notice(NamedTuple):
         return secret
 
 
-def read(data: bytes) -> Notice:
+def read(data: bytes) -> NoticeToSend:
     """Parse a notice from JSON. Raises Never with what is missing."""
     if len(data) > LARGEST:
         raise Never(f"the notice has more than {size(LARGEST)}")
@@ -203,8 +203,8 @@ def read(data: bytes) -> Notice:
     target = given["target"]
     if isinstance(target, list) and not (target and all(isinstance(word, str) for word in target)):
         raise Never("the notice's target is a list, but not of words")
-    whole = (given["id"], given["channel"], target, given["settings"], cast("Event", event))
-    return Notice(*whole, [], [], given.get("user", ""), given.get("reach", ()))
+    whole = (given["id"], given["channel"], target, given["settings"], cast("NoticeEvent", event))
+    return NoticeToSend(*whole, [], [], given.get("user", ""), given.get("reach", ()))
 
 
 def _as_word(text: str) -> str:

@@ -8,14 +8,22 @@ from collections.abc import Iterator
 
 from jobqueued.child.contract.text import counted, printable
 from jobqueued.child.notifier import template as templates
-from jobqueued.child.notifier.notice import Event, Never, Notice
+from jobqueued.child.notifier.notice import Never, NoticeEvent, NoticeToSend
 
 _INFO, _WARNING, _ERROR, _CRITICAL = "info", "warning", "error", "critical"
 _SEVERITY = {
-    "failure": _ERROR, "timeout": _ERROR, "oom": _ERROR, "lost": _ERROR, "config_error": _ERROR,
-    "degraded": _CRITICAL, "recovery": _INFO, "success": _INFO, "output": _INFO, "test": _INFO,
+    "failure": _ERROR,
+    "timeout": _ERROR,
+    "oom": _ERROR,
+    "lost": _ERROR,
+    "config_error": _ERROR,
+    "degraded": _CRITICAL,
+    "recovery": _INFO,
+    "success": _INFO,
+    "output": _INFO,
+    "test": _INFO,
     "digest": _INFO,
-}  # fmt: skip
+}
 """Event → severity; other events are warnings."""
 _PRIORITY = {_INFO: 2, _WARNING: 3, _ERROR: 4, _CRITICAL: 5}
 _OVER = ("recovery", "success")
@@ -27,44 +35,54 @@ _TOKEN = re.compile(r"[\w-]{16,}")
 """A word of a template that may be a key."""
 
 
-def _severity(event: Event) -> str:
+def _severity(event: NoticeEvent) -> str:
     """Return the severity of an event, or the worst of several."""
     parts = [each["event"] for each in event.get("held_back") or ()] or [event["event"]]
     return max((_SEVERITY.get(part, _WARNING) for part in parts), key=_PRIORITY.__getitem__)
 
 
-def values(notice: Notice) -> dict[str, str | int]:
+def values(notice: NoticeToSend) -> dict[str, str | int]:
     """Return the values of all template names, cut to the length that the receivers in docs/notices.md accept."""
     event = notice.event
     record, incident = event.get("record"), event.get("incident")
     severity = _severity(event)
     tail = shown(record["output"]["tail"])[-_TAIL:] if record else ""
     return {
-        "id": notice.id, "event": event["event"], "host": event["host"], "at": event["at"],
-        "title": cut(event["summary"], _TITLE), "summary": cut(event["summary"], _SUMMARY),
-        "job": event.get("job") or "", "run": event.get("run") or "",
-        "user": event.get("user") or "", "command": command(event),
+        "id": notice.id,
+        "event": event["event"],
+        "host": event["host"],
+        "at": event["at"],
+        "title": cut(event["summary"], _TITLE),
+        "summary": cut(event["summary"], _SUMMARY),
+        "job": event.get("job") or "",
+        "run": event.get("run") or "",
+        "user": event.get("user") or "",
+        "command": command(event),
         "incident": incident["id"] if incident else notice.id,
-        "since": incident["since"] if incident else event["at"], "count": incident["count"] if incident else 1,
+        "since": incident["since"] if incident else event["at"],
+        "count": incident["count"] if incident else 1,
         "first_run": (incident["first_run"] if incident else event.get("run")) or "",
-        "state": record["state"] if record else "", "reason": (record["reason"] if record else "") or "",
+        "state": record["state"] if record else "",
+        "reason": (record["reason"] if record else "") or "",
         "tail": tail.rstrip("\n"),
-        "held_back": "\n".join(held_back(event)), "hints": "\n".join(hints(event)),
-        "severity": severity, "priority": _PRIORITY[severity],
+        "held_back": "\n".join(held_back(event)),
+        "hints": "\n".join(hints(event)),
+        "severity": severity,
+        "priority": _PRIORITY[severity],
         "action": "resolve" if event["event"] in _OVER else "trigger",
-    }  # fmt: skip
+    }
 
 
-def fill(template: str, notice: Notice, *, as_json: bool) -> str:
+def fill(template: str, notice: NoticeToSend, *, as_json: bool) -> str:
     """Return the text of a template; `as_json`: values are inside JSON strings. Raises Never with the error."""
     notice.secrets.extend(_TOKEN.findall(template))
     try:
         return templates.fill(template, values(notice), as_json=as_json)
-    except templates.Flaw as error:
-        raise Never(f"template: {templates.Flaw(notice.quoted(error.found), error.accepted)}") from None
+    except templates.TemplateFlaw as error:
+        raise Never(f"template: {templates.TemplateFlaw(notice.quoted(error.found), error.accepted)}") from None
 
 
-def command(event: Event) -> str:
+def command(event: NoticeEvent) -> str:
     """Return the command in one line, or "" if there is none; a command that is one line stays as it is."""
     words = event.get("command") or ""
     if isinstance(words, str):
@@ -82,7 +100,7 @@ def shown(output: str) -> str:
     return printable(output.replace("\r\n", "\n"), keep="\n\t")
 
 
-def body(notice: Notice, output: str) -> str:
+def body(notice: NoticeToSend, output: str) -> str:
     """Return the whole text for people; `output`: the shown part of the run's output, and where the rest is."""
     event = notice.event
     blocks = [printable(event["summary"]), "\n".join(_facts(event)), "\n".join(hints(event)), output]
@@ -92,14 +110,14 @@ def body(notice: Notice, output: str) -> str:
     return "\n\n".join(block for block in blocks if block) + "\n"
 
 
-def _held_outputs(event: Event) -> Iterator[str]:
+def _held_outputs(event: NoticeEvent) -> Iterator[str]:
     """Yield the end of each output that has no own mail, with the command that prints the whole output."""
     for held in event.get("held_back") or ():
         if tail := shown(held.get("tail") or "").strip("\n"):
             yield f"$ jobqueuectl logs {printable(held.get('run') or '')}\n{tail}"
 
 
-def _facts(event: Event) -> Iterator[str]:
+def _facts(event: NoticeEvent) -> Iterator[str]:
     """Yield host, time, command, user and incident."""
     yield f"host      {printable(event['host'])}"
     yield f"at        {printable(event['at'])}"
@@ -112,7 +130,7 @@ def _facts(event: Event) -> Iterator[str]:
         yield f"incident  since {printable(incident['since'])}, {counted(incident['count'], 'time')} so far{first}"
 
 
-def hints(event: Event) -> list[str]:
+def hints(event: NoticeEvent) -> list[str]:
     """Return the commands that show more."""
     if run := printable(event.get("run") or ""):
         return [f"jobqueuectl show {run}", f"jobqueuectl logs {run}"]
@@ -122,7 +140,7 @@ def hints(event: Event) -> list[str]:
     return [f"jobqueuectl show {job}", f"jobqueuectl why {job}"] if job else ["jobqueuectl status"]
 
 
-def held_back(event: Event) -> list[str]:
+def held_back(event: NoticeEvent) -> list[str]:
     """Return a line for each notice that was held back, and one for the number of omitted ones."""
     lines = [
         printable(f"{held['count']} × {held['summary']}" if held["count"] > 1 else held["summary"])

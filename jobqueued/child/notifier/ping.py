@@ -13,7 +13,7 @@ from typing import Any
 from jobqueued import __version__
 from jobqueued.child.notifier import network, webhook
 from jobqueued.child.notifier.network import Address
-from jobqueued.child.notifier.notice import Later, Never, Notice
+from jobqueued.child.notifier.notice import Later, Never, NoticeToSend
 
 _ANSWER_SECONDS = 10.0
 _READ = 1 << 16
@@ -22,7 +22,7 @@ _AWAY = 500
 """Lowest status that is about the server, not about the URL."""
 
 
-def send(notice: Notice) -> None:
+def send(notice: NoticeToSend) -> None:
     """Send all pings; the verdict on each becomes a part of the notice. Raises Later or Never about the rest."""
     connection: HTTPConnection | None = None
     try:
@@ -53,19 +53,19 @@ def send(notice: Notice) -> None:
             connection.close()
 
 
-def _seconds(notice: Notice) -> float:
+def _seconds(notice: NoticeToSend) -> float:
     """Return the time (s) that one answer may take."""
     return min(_ANSWER_SECONDS, notice.seconds)
 
 
-def _connection(notice: Notice, where: Address) -> HTTPConnection:
+def _connection(notice: NoticeToSend, where: Address) -> HTTPConnection:
     seconds = _seconds(notice)
     if where.scheme == "https":
         return HTTPSConnection(where.host, where.port, timeout=seconds, context=network.trusted())
     return HTTPConnection(where.host, where.port, timeout=seconds)
 
 
-def _answer(notice: Notice, connection: HTTPConnection, where: Address, ping: Mapping[str, Any]) -> HTTPResponse:
+def _answer(notice: NoticeToSend, connection: HTTPConnection, where: Address, ping: Mapping[str, Any]) -> HTTPResponse:
     """Send a request, and repeat it once if the receiver closed a connection that was used before."""
     headers = {"User-Agent": f"jobqueued/{__version__}", **webhook.authorization(notice, where)}
     body = ping["body"]

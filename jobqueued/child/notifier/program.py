@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from jobqueued.child.contract.signals import signal_name
 from jobqueued.child.contract.text import last_line, printable
 from jobqueued.child.contract.tuples import NamedTuple
-from jobqueued.child.notifier.notice import VERSION, Later, Never, Notice, OutOfTime
+from jobqueued.child.notifier.notice import VERSION, Later, Never, NoticeToSend, OutOfTime
 
 TEMPORARY = 75
 """EX_TEMPFAIL of sysexits(3)."""
@@ -31,7 +31,7 @@ class Ended(NamedTuple):
     said: str
 
 
-def send(notice: Notice) -> None:
+def send(notice: NoticeToSend) -> None:
     """Pass the notice to a command: an absolute path, or a list that begins with one."""
     target = notice.target
     words = [target] if isinstance(target, str) else target
@@ -45,12 +45,12 @@ def send(notice: Notice) -> None:
         raise Never(f"{words[0]}: exit code {ended.code}{ended.said}; to be retried, it must exit with {TEMPORARY}")
 
 
-def document(notice: Notice) -> bytes:
+def document(notice: NoticeToSend) -> bytes:
     """Return the event as JSON for programs, with the id that lets receivers drop duplicates."""
     return json.dumps({"version": VERSION, "id": notice.id, **notice.event}).encode()
 
 
-def run(notice: Notice, words: list[str], data: bytes, variables: Mapping[str, str]) -> Ended:
+def run(notice: NoticeToSend, words: list[str], data: bytes, variables: Mapping[str, str]) -> Ended:
     """Run a program with `data` on stdin. Raises Later or Never if it can't start, is killed or times out."""
     program = words[0]
     if not program.startswith("/") or any("\0" in word for word in words):
@@ -72,20 +72,26 @@ def run(notice: Notice, words: list[str], data: bytes, variables: Mapping[str, s
 
 def _start(words: list[str], variables: Mapping[str, str], stdin: int, stderr: int) -> int:
     actions = [
-        (os.POSIX_SPAWN_DUP2, stdin, 0), (os.POSIX_SPAWN_OPEN, 1, "/dev/null", os.O_WRONLY, 0),
+        (os.POSIX_SPAWN_DUP2, stdin, 0),
+        (os.POSIX_SPAWN_OPEN, 1, "/dev/null", os.O_WRONLY, 0),
         (os.POSIX_SPAWN_DUP2, stderr, 2),
-    ]  # fmt: skip
+    ]
     environment = os.environ | variables
     try:
         return os.posix_spawn(
-            words[0], words, environment, file_actions=actions, setsid=True, setsigmask=(),
+            words[0],
+            words,
+            environment,
+            file_actions=actions,
+            setsid=True,
+            setsigmask=(),
             setsigdef=sorted(signal.valid_signals()),
-        )  # fmt: skip
+        )
     except OSError as error:
         raise (Later if error.errno in _PASSING else Never)(f"{words[0]}: {error.strerror}") from None
 
 
-def _follow(pid: int, reading: int, notice: Notice, program: str) -> Ended:
+def _follow(pid: int, reading: int, notice: NoticeToSend, program: str) -> Ended:
     """Wait for the program's end and save the tail of its stderr; processes that it leaves behind delay nothing."""
     ending, tail, status = os.pidfd_open(pid), b"", None
     poll = select.poll()

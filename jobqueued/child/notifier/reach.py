@@ -15,7 +15,7 @@ from ipaddress import ip_address
 from typing import Any
 
 from jobqueued.child.notifier.addresses import HOST, meant, spelled, what_is
-from jobqueued.child.notifier.notice import Refused
+from jobqueued.child.notifier.notice import AddressRefused
 
 _EVENTS = frozenset({"socket.connect", "socket.sendto", "socket.sendmsg"})
 _ANY_PORT = 9
@@ -26,7 +26,7 @@ class _Bounds:
 
     permitted: Collection[str] | None = None
     is_hooked = is_asking = False
-    last: Refused | None = None
+    last: AddressRefused | None = None
 
 
 @contextmanager
@@ -42,7 +42,7 @@ def bounded(permitted: Collection[str] | None) -> Iterator[None]:
         _Bounds.permitted = None
 
 
-def refusal() -> Refused | None:
+def refusal() -> AddressRefused | None:
     """Return the last refusal, because a library may have hidden it."""
     return _Bounds.last
 
@@ -54,7 +54,7 @@ def _audit(event: str, arguments: tuple[Any, ...]) -> None:
     if address is None:  # sendmsg(2) on a connected socket
         return
     if why := _trouble(found.family, address, _Bounds.permitted):
-        _Bounds.last = Refused(errno.EACCES, why)
+        _Bounds.last = AddressRefused(errno.EACCES, why)
         raise _Bounds.last
 
 

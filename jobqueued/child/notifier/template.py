@@ -18,7 +18,7 @@ _LONGEST = 15
 """Longest unknown name that is shown; a longer one may be a key that contains a dollar sign."""
 
 
-class Flaw(ValueError):
+class TemplateFlaw(ValueError):
     """An error in a template, and what is accepted instead."""
 
     def __init__(self, found: str, accepted: str) -> None:
@@ -27,7 +27,7 @@ class Flaw(ValueError):
 
 
 def fill(template: str, values: Mapping[str, str | int], *, as_json: bool) -> str:
-    """Return the text of a template; `as_json`: values are inside JSON strings. Raises Flaw."""
+    """Return the text of a template; `as_json`: values are inside JSON strings. Raises TemplateFlaw."""
     escaped = {name: json.dumps(value)[1:-1] for name, value in values.items() if isinstance(value, str)}
     try:
         text = Template(template).substitute({**values, **escaped} if as_json else values)
@@ -35,18 +35,20 @@ def fill(template: str, values: Mapping[str, str | int], *, as_json: bool) -> st
             json.loads(text)
     except KeyError as error:
         name = error.args[0]
-        raise Flaw(f"${name}" if len(name) <= _LONGEST else "an unknown $name", f"${', $'.join(NAMES)}") from None
+        raise TemplateFlaw(
+            f"${name}" if len(name) <= _LONGEST else "an unknown $name", f"${', $'.join(NAMES)}"
+        ) from None
     except json.JSONDecodeError as error:
         where = f"line {error.lineno} column {error.colno}"
         found = f"a template that makes no JSON ({where} of what it makes: {error.msg})"
-        raise Flaw(found, 'JSON, with values in quotes: "$job"') from None
+        raise TemplateFlaw(found, 'JSON, with values in quotes: "$job"') from None
     except (ValueError, RecursionError) as error:
-        raise Flaw(f"a $ before no name ({str(error).rpartition(': ')[2]})", "$$ for a dollar sign") from None
+        raise TemplateFlaw(f"a $ before no name ({str(error).rpartition(': ')[2]})", "$$ for a dollar sign") from None
     return text
 
 
 def check(template: str, content_type: str) -> None:
-    """Raise Flaw if a template for this content type has an error."""
+    """Raise TemplateFlaw if a template for this content type has an error."""
     values = {name: 1 if name in NUMBERS else "x" for name in NAMES}
     fill(template, values, as_json=is_json(content_type))
 

@@ -22,22 +22,27 @@ from jobqueued import __version__
 from jobqueued.child.notifier import network, notice_text, program
 from jobqueued.child.notifier import template as template_of
 from jobqueued.child.notifier.network import Address
-from jobqueued.child.notifier.notice import Later, Never, Notice
+from jobqueued.child.notifier.notice import Later, Never, NoticeToSend
 
 PORTS = {"http": 80, "https": 443}
 _LONGEST_WAIT = 86400
 _QUOTED = 4096
 _PASSING = frozenset({HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_EARLY, HTTPStatus.TOO_MANY_REQUESTS})
 _REMEDIES = {
-    400: "the body is not accepted: check the template", 401: "check the token or password",
-    403: "check the token or password", 404: "check the URL", 405: "check the URL: it does not accept POST",
-    410: "check the URL", 413: "the body is too large: write a shorter template",
-    415: "check the header Content-Type", 422: "the body is not accepted: check the template",
-}  # fmt: skip
+    400: "the body is not accepted: check the template",
+    401: "check the token or password",
+    403: "check the token or password",
+    404: "check the URL",
+    405: "check the URL: it does not accept POST",
+    410: "check the URL",
+    413: "the body is too large: write a shorter template",
+    415: "check the header Content-Type",
+    422: "the body is not accepted: check the template",
+}
 _OURS = frozenset({"content-length", "host", "transfer-encoding", "connection"})
 
 
-def send(notice: Notice) -> None:
+def send(notice: NoticeToSend) -> None:
     """Send the notice with POST."""
     where = network.address(notice, notice.address, PORTS)
     headers = {"Content-Type": "application/json", "User-Agent": f"jobqueued/{__version__}", **_own_headers(notice)}
@@ -55,7 +60,7 @@ def send(notice: Notice) -> None:
         raise network.trouble(where, error, notice.step) from None
 
 
-def authorization(notice: Notice, where: Address) -> dict[str, str]:
+def authorization(notice: NoticeToSend, where: Address) -> dict[str, str]:
     """Return the header for the user and password of a URL, if it has any."""
     if where.user is None and where.password is None:
         return {}
@@ -65,7 +70,7 @@ def authorization(notice: Notice, where: Address) -> dict[str, str]:
     return {"Authorization": header}
 
 
-def body(notice: Notice, content_type: str) -> bytes:
+def body(notice: NoticeToSend, content_type: str) -> bytes:
     """Return the body of the request: the event, or a template's text with values escaped if it is JSON."""
     template = notice.setting("template", str, "")
     if not template:
@@ -100,7 +105,7 @@ def _key(secret: str) -> bytes:
         raise Never("secret_file: behind whsec_ base64 is accepted: openssl rand -base64 24") from None
 
 
-def _own_headers(notice: Notice) -> dict[str, str]:
+def _own_headers(notice: NoticeToSend) -> dict[str, str]:
     """Return the headers from the settings as they are written; Content-Type and User-Agent replace ours."""
     ours = {"content-type": "Content-Type", "user-agent": "User-Agent"}
     found: dict[str, str] = {}
@@ -117,7 +122,7 @@ def _own_headers(notice: Notice) -> dict[str, str]:
     return found
 
 
-def _connection(notice: Notice, where: Address) -> tuple[HTTPConnection, str]:
+def _connection(notice: NoticeToSend, where: Address) -> tuple[HTTPConnection, str]:
     """Return the connection, not opened yet, through the proxy if there is one, and the request's path."""
     url = notice.setting("proxy", str, "")
     first = network.address(notice, url, {"http": 3128}) if url else where
@@ -130,7 +135,7 @@ def _connection(notice: Notice, where: Address) -> tuple[HTTPConnection, str]:
     return plain, f"{where.origin}{where.path}" if url else where.path
 
 
-def judge(notice: Notice, where: Address, response: HTTPResponse) -> None:
+def judge(notice: NoticeToSend, where: Address, response: HTTPResponse) -> None:
     """Return if the receiver accepted the notice; otherwise raise Later or Never."""
     status = response.status
     if 200 <= status < 300:

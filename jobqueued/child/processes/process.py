@@ -48,9 +48,14 @@ def parsed(line: bytes) -> Stat:
     head, _, rest = line.rpartition(b") ")  # a name may contain any byte
     fields = rest.split()  # from the state on: field n of the manual page is fields[n - 3]
     return Stat(
-        head.partition(b"(")[2], fields[0], int(fields[1]), int(fields[3]), int(fields[17]), int(fields[19]),
+        head.partition(b"(")[2],
+        fields[0],
+        int(fields[1]),
+        int(fields[3]),
+        int(fields[17]),
+        int(fields[19]),
         int(fields[21]) * _PAGE,
-    )  # fmt: skip
+    )
 
 
 def arguments() -> tuple[int, int]:

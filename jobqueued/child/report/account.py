@@ -16,7 +16,7 @@ _BLOCK = 512
 """Unit (bytes) of ru_inblock and ru_oublock on every file system (getrusage(2), kernel/sys.c)."""
 
 
-class Account:
+class AttemptAccount:
     """The resource use of one attempt. `at`: when to call `sample` next (monotonic, s)."""
 
     def __init__(self, cgroup: Cgroup) -> None:
@@ -72,11 +72,13 @@ class Account:
         return {
             "cpu_user": round(sum(each.ru_utime for each in of_all), 6),
             "cpu_system": round(sum(each.ru_stime for each in of_all), 6),
-            "memory_peak": peak, "memory_peak_below": floor if peak is None else None,
-            "throttled": None, "tasks_peak": self._tasks_peak or None,
+            "memory_peak": peak,
+            "memory_peak_below": floor if peak is None else None,
+            "throttled": None,
+            "tasks_peak": self._tasks_peak or None,
             "io_read": sum(each.ru_inblock for each in of_all) * _BLOCK,
             "io_write": sum(each.ru_oublock for each in of_all) * _BLOCK,
-        }  # fmt: skip
+        }
 
 
 def _largest(processes: list[resource.struct_rusage]) -> tuple[int | None, int]:

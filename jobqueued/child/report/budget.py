@@ -67,7 +67,7 @@ class Bucket:
         os.close(self._memory)
 
 
-class Common(NamedTuple):
+class CommonBudget(NamedTuple):
     """The common budget: of the lines of jobs, and of the notes about unsent lines.
 
     journald counts the two separately, because their priorities differ. `of_users`: the lines of all runs of each user.
@@ -78,9 +78,9 @@ class Common(NamedTuple):
     of_users: Bucket
 
 
-def common() -> Common:
+def common() -> CommonBudget:
     """Return budgets of 8,000 lines in any 30 s, 5,000 at once; notes, and lines of a user, get half of that."""
-    return Common(Bucket(5_000, 100), Bucket(2_500, 50), Bucket(2_500, 50))
+    return CommonBudget(Bucket(5_000, 100), Bucket(2_500, 50), Bucket(2_500, 50))
 
 
 def _shared_memory() -> int:

@@ -18,7 +18,7 @@ REST = 1.0
 _LONGEST_POLL = 2**31 - 1
 
 
-class Loop:
+class DescriptorLoop:
     """Actions for descriptors that become readable.
 
     After an action raises an exception, its descriptor pauses and `failed` is called, so an error neither ends the
@@ -83,7 +83,7 @@ class ControlSocket:
     """The listening R/control and its followers; `greeting`: lines for a new follower, `stop`: called with a reason."""
 
     def __init__(
-        self, directory: int, loop: Loop, greeting: Callable[[], list[str]], stop: Callable[[str], None]
+        self, directory: int, loop: DescriptorLoop, greeting: Callable[[], list[str]], stop: Callable[[str], None]
     ) -> None:
         self._loop, self._greeting, self._stop = loop, greeting, stop
         self._connections: list[socket.socket] = []

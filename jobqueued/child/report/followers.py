@@ -6,7 +6,7 @@ import socket
 from collections.abc import Callable
 
 from jobqueued.child.contract import wire
-from jobqueued.child.report.control_socket import ControlSocket, Loop
+from jobqueued.child.report.control_socket import ControlSocket, DescriptorLoop
 
 
 class Audience:
@@ -20,7 +20,7 @@ class Audience:
         self.leaves = False
         self.reason = ""
 
-    def listen(self, directory: int, loop: Loop, asked: Callable[[str], None]) -> None:
+    def listen(self, directory: int, loop: DescriptorLoop, asked: Callable[[str], None]) -> None:
         """Make R/control (`directory`: R). `asked` is called when a follower asks to stop. Raises OSError."""
         self._control = ControlSocket(directory, loop, self._greeting, asked)
         self.accept, self.close = self._control.accept, self._control.close

@@ -16,7 +16,7 @@ from collections.abc import Callable, Mapping
 
 from jobqueued.child.contract import unix_socket
 from jobqueued.child.contract.documents import Journal
-from jobqueued.child.report.budget import Common
+from jobqueued.child.report.budget import CommonBudget
 
 LINE_MAX = 48 << 10
 """Maximum bytes of a line, as journald's LineMax."""
@@ -36,9 +36,10 @@ _SO_SNDBUFFORCE = 32
 _INFO, _WARNING = 6, 4
 _OVER_RATE, _OVER_COMMON, _NOT_TAKEN = "journal_rate", "all_runs", "journald"
 _WORDS = {
-    _OVER_RATE: "over its journal_rate", _OVER_COMMON: "over the limit of all runs together",
+    _OVER_RATE: "over its journal_rate",
+    _OVER_COMMON: "over the limit of all runs together",
     _NOT_TAKEN: "not taken by journald",
-}  # fmt: skip
+}
 
 
 def datagram(fields: Mapping[str, object]) -> bytes:
@@ -59,13 +60,18 @@ def _entry(fields: bytes, message: bytes) -> bytes:
     return fields + _counted(b"MESSAGE", message)
 
 
-class Stream:
+class JournalStream:
     """The output of one attempt, line by line, within its budget; unsent lines are counted by reason."""
 
     def __init__(
-        self, address: str, identity: dict[str, object], rate: int, common: Common,
-        clock: Callable[[], float] = time.monotonic, user: str | None = None,
-    ) -> None:  # fmt: skip
+        self,
+        address: str,
+        identity: dict[str, object],
+        rate: int,
+        common: CommonBudget,
+        clock: Callable[[], float] = time.monotonic,
+        user: str | None = None,
+    ) -> None:
         """`user`: the name of the user who owns the job, or None."""
         self._user = user
         self._address, self._rate, self._common, self._clock = address, rate, common, clock

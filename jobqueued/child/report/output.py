@@ -8,8 +8,8 @@ from jobqueued.child.contract import atomic_file, documents
 from jobqueued.child.contract.documents import LaunchSpec
 from jobqueued.child.contract.json_values import showable
 from jobqueued.child.contract.text import size
-from jobqueued.child.report.budget import Common
-from jobqueued.child.report.journald import Stream
+from jobqueued.child.report.budget import CommonBudget
+from jobqueued.child.report.journald import JournalStream
 
 _CHUNK = 1 << 16
 _PART, _MOST_KEPT = 20, 4 << 30
@@ -20,7 +20,7 @@ TAIL = 2048
 """Bytes of output that the record itself contains."""
 
 
-class Output:
+class OutputPump:
     """Pumps one pipe. The log file is made at the first byte; bytes that don't fit or can't be written are counted.
 
     `path` None: no file; `stream` None: no lines in the journal. The tail is always saved.
@@ -32,9 +32,14 @@ class Output:
     )  # fmt: skip
 
     def __init__(
-        self, path: str | None, limit: int, stream: Stream | None = None, keep_free: int | None = None,
-        above: atomic_file.Kept | None = None, reserves: int = 1,
-    ) -> None:  # fmt: skip
+        self,
+        path: str | None,
+        limit: int,
+        stream: JournalStream | None = None,
+        keep_free: int | None = None,
+        above: atomic_file.Kept | None = None,
+        reserves: int = 1,
+    ) -> None:
         """`limit`: maximum bytes of the file. `keep_free`: bytes to leave on its disk (None: a part of the disk).
         `above`: the directory of all logs. `reserves`: factor of `keep_free`.
         """
@@ -54,16 +59,19 @@ class Output:
         """True when all writers have closed the pipe; journald may not have everything yet."""
 
     @classmethod
-    def of(cls, order: LaunchSpec, common: Common) -> Output:
+    def of(cls, order: LaunchSpec, common: CommonBudget) -> OutputPump:
         """Return the output of an attempt, with the targets in its order."""
         where, stream = order["output"], None
         if where in ("both", "journal"):
             job, run = order["record"]["job"], order["record"]["run"]
             identity = {
-                "SYSLOG_IDENTIFIER": job, "JOBQUEUE_JOB": job, "JOBQUEUE_RUN": run,
-                "JOBQUEUE_ATTEMPT": order["attempt"], **_owner(order),
-            }  # fmt: skip
-            stream = Stream(order["journal"], identity, order["journal_rate"], common, user=_user(order))
+                "SYSLOG_IDENTIFIER": job,
+                "JOBQUEUE_JOB": job,
+                "JOBQUEUE_RUN": run,
+                "JOBQUEUE_ATTEMPT": order["attempt"],
+                **_owner(order),
+            }
+            stream = JournalStream(order["journal"], identity, order["journal_rate"], common, user=_user(order))
         path = f"{order['logs']}.log" if where in ("both", "file") else None
         reserves = _OF_USERS if order.get("above") else 1
         return cls(path, order["output_limit"], stream, order.get("keep_free"), order.get("log_directory"), reserves)
@@ -148,18 +156,21 @@ class Output:
                 os.close(descriptor)
         self._pipe = self.writing = self._file = -1
 
-    def report(self, *, over: bool = True) -> documents.Output:
+    def report(self, *, over: bool = True) -> documents.OutputPlaces:
         """Return the `output` of the attempt's record; `tail` has the last 2 KiB. `over`: no more will come."""
         journal = None
         if self._stream is not None:
             if over:
                 self._stream.end(self._pipe)
             journal = self._stream.report()
-        said: documents.Output = {
+        said: documents.OutputPlaces = {
             "file": self._path if self._written else None,
-            "offset": self._offset, "bytes": self._written, "dropped": self._dropped,
-            "tail": shown(self._tail), "journal": journal,
-        }  # fmt: skip
+            "offset": self._offset,
+            "bytes": self._written,
+            "dropped": self._dropped,
+            "tail": shown(self._tail),
+            "journal": journal,
+        }
         error = self._trouble()
         return said if error is None else {**said, "error": error}
 

@@ -14,16 +14,16 @@ from jobqueued.child.contract.documents import (
     UNKNOWN_OF_ATTEMPT,
     UNSTARTED,
     AttemptRecord,
-    End,
     LaunchSpec,
+    ProcessEnd,
     Record,
     with_attempt,
 )
 from jobqueued.child.contract.instants import to_text
 from jobqueued.child.contract.reasons import Code, Reason, fields, of
 from jobqueued.child.contract.signals import signal_name
-from jobqueued.child.report.account import Account
-from jobqueued.child.report.output import Output
+from jobqueued.child.report.account import AttemptAccount
+from jobqueued.child.report.output import OutputPump
 from jobqueued.child.start import spawn
 from jobqueued.child.start.caps import Caps
 from jobqueued.child.start.identity import StartFailed
@@ -35,7 +35,7 @@ _SPAN = slice(36, 52)
 _LIMIT_OF: dict[int, str] = {signal.SIGXCPU: "cpu_time", signal.SIGXFSZ: "file_size"}
 
 
-class Draft:
+class RecordDraft:
     """The facts so far. Instants are wall time (ns); `status` is a wait status; `code` is Popen's return code."""
 
     __slots__ = ("_caps", "_cause", "_elsewhere", "_ended", "_order", "_usage", "pid", "started", "status", "warnings")
@@ -46,7 +46,7 @@ class Draft:
         self.status: int | None = None
         self._usage: resource.struct_rusage | None = None
         self._cause: tuple[str, Reason] | None = None
-        self._elsewhere: End | None = None
+        self._elsewhere: ProcessEnd | None = None
         self.warnings: list[str] = []
 
     def begin(self) -> None:
@@ -58,7 +58,7 @@ class Draft:
         self._ended = time.time_ns()
         _pid, self.status, self._usage = os.wait4(self.pid, 0)
 
-    def conclude(self, cause: tuple[str, Reason] | None, status: int | None, used: End) -> None:
+    def conclude(self, cause: tuple[str, Reason] | None, status: int | None, used: ProcessEnd) -> None:
         """Note the end of a command that ran elsewhere: state and reason, wait status (None: unknown), and figures.
 
         `cause` or `status` is given.
@@ -96,12 +96,12 @@ class Draft:
         used_up = [key for key, _, _ in limits.values() if key == _LIMIT_OF.get(-self.code)]
         return Reason(Code.LIMIT_USED_UP, **facts, limit=used_up[0]) if used_up else Reason(Code.SIGNAL, **facts)
 
-    def facts(self, account: Account) -> End:
+    def facts(self, account: AttemptAccount) -> ProcessEnd:
         """Return how the main process exited, and what all processes used."""
         assert self._usage is not None
-        used: End = {"rusage": {name[3:]: getattr(self._usage, name) for name in _COUNTS}}
+        used: ProcessEnd = {"rusage": {name[3:]: getattr(self._usage, name) for name in _COUNTS}}
         if self._elsewhere is None:
-            used.update(cast("End", account.figures(self._usage)))
+            used.update(cast("ProcessEnd", account.figures(self._usage)))
         else:
             used = self._elsewhere
         code = None if self.status is None else self.code
@@ -110,16 +110,16 @@ class Draft:
         used["signal"] = -code if code is not None and code < 0 else None
         return used
 
-    def so_far(self, reason: str, account: Account, output: Output) -> Record:
+    def so_far(self, reason: str, account: AttemptAccount, output: OutputPump) -> Record:
         """Return the record of the live run with the facts of this attempt; `reason`: why it is stopping, or ""."""
-        known: End = {"pid": self.pid, "exit_code": None, "signal": None, "rusage": None}
-        known.update(cast("End", account.so_far()))
+        known: ProcessEnd = {"pid": self.pid, "exit_code": None, "signal": None, "rusage": None}
+        known.update(cast("ProcessEnd", account.so_far()))
         state, cause = ("stopping", of(reason)) if reason else ("running", None)
         live = self._attempt(state, cause, known, output, over=False)
         live["ended"] = None
         return {**with_attempt(self._order["record"], live), "attempts": self._order["record"]["attempts"]}
 
-    def not_started(self, failure: StartFailed, output: Output) -> Record:
+    def not_started(self, failure: StartFailed, output: OutputPump) -> Record:
         """Return the whole record of an attempt that could not start."""
         self._ended = time.time_ns()
         state, reason = "failed", Reason(Code.START_FAILED, why=str(failure))
@@ -127,19 +127,30 @@ class Draft:
             state, reason = UNSTARTED, of(str(failure))
         return self.finished(state, reason, {}, output, over=True)
 
-    def finished(self, state: str, reason: Reason | None, facts: End, output: Output, *, over: bool) -> Record:
+    def finished(
+        self, state: str, reason: Reason | None, facts: ProcessEnd, output: OutputPump, *, over: bool
+    ) -> Record:
         """Return the whole record: the run so far with this attempt added. `over`: no more output will come."""
         self.warnings += [loss for loss in output.losses() if loss not in self.warnings]
         return with_attempt(self._order["record"], self._attempt(state, reason, facts, output, over=over))
 
-    def _attempt(self, state: str, reason: Reason | None, facts: End, output: Output, *, over: bool) -> AttemptRecord:
+    def _attempt(
+        self, state: str, reason: Reason | None, facts: ProcessEnd, output: OutputPump, *, over: bool
+    ) -> AttemptRecord:
         told: Any = {
             **UNKNOWN_OF_ATTEMPT,
-            "attempt": self._order["attempt"], "span_id": self._order.get("traceparent", "")[_SPAN] or None,
-            "started": to_text(self.started), "ended": to_text(self._ended),
-            "state": state, **fields(reason), "warnings": self.warnings, **facts,
-            "enforced": self._caps.enforced, "failover": self._order["failover"], "output": output.report(over=over),
-        }  # fmt: skip
+            "attempt": self._order["attempt"],
+            "span_id": self._order.get("traceparent", "")[_SPAN] or None,
+            "started": to_text(self.started),
+            "ended": to_text(self._ended),
+            "state": state,
+            **fields(reason),
+            "warnings": self.warnings,
+            **facts,
+            "enforced": self._caps.enforced,
+            "failover": self._order["failover"],
+            "output": output.report(over=over),
+        }
         return cast("AttemptRecord", told)
 
 

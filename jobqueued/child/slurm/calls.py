@@ -10,14 +10,25 @@ from collections.abc import Sequence
 from jobqueued.child.contract.documents import SLURM_PATH
 from jobqueued.child.contract.text import last_line, printable
 from jobqueued.child.contract.tuples import NamedTuple
-from jobqueued.child.slurm.ends import Seen
+from jobqueued.child.slurm.ends import SqueueJob
 
 _SECONDS = 20.0
 """Timeout (s) of a command, in case no controller answers; Slurm's own `MessageTimeout` is 10 s."""
 _FIELDS = "%A|%T|%B|%k|%r"
 _ID = re.compile(r"(\d{1,10})(;.*)?", re.ASCII)
-_AWAY = ("unable to contact", "timed out", "connection", "communication", "zero bytes", "unable to establish",
-    "temporarily unable", "configuration source", "in standby mode", "message receive", "insane message")  # fmt: skip
+_AWAY = (
+    "unable to contact",
+    "timed out",
+    "connection",
+    "communication",
+    "zero bytes",
+    "unable to establish",
+    "temporarily unable",
+    "configuration source",
+    "in standby mode",
+    "message receive",
+    "insane message",
+)
 """Words in the error if a controller did not answer or understand, so that it is unknown what it did."""
 _SHOWN = 300
 
@@ -26,19 +37,19 @@ class Away(Exception):
     """No controller answered: the request may have been carried out or not."""
 
 
-class Refused(Exception):
+class SlurmRefused(Exception):
     """The controller refused."""
 
 
-class Found(NamedTuple):
+class FoundJob(NamedTuple):
     """A job found by name, with its comment."""
 
-    seen: Seen
+    seen: SqueueJob
     comment: str
 
 
 def submitted(options: Sequence[str], script: str, argument: str) -> int:
-    """Submit a batch script with one argument, and return the number of the job. Raises Away and Refused."""
+    """Submit a batch script with one argument, and return the number of the job. Raises Away and SlurmRefused."""
     said = _called(["sbatch", "--parsable", *options, script, argument])
     found = _ID.fullmatch(said.strip())
     if found is None:
@@ -46,22 +57,28 @@ def submitted(options: Sequence[str], script: str, argument: str) -> int:
     return int(found[1])
 
 
-def jobs_named(names: Sequence[str]) -> list[Found]:
-    """Return our user's jobs of these names, including ended ones that Slurm still has. Raises Away and Refused."""
+def jobs_named(names: Sequence[str]) -> list[FoundJob]:
+    """Return our user's jobs of these names, also ended ones that Slurm still has. Raises Away and SlurmRefused."""
     said = _called(
-        ["squeue", "--noheader", "--states=all", f"--user={os.geteuid()}", f"--name={','.join(names)}",
-         f"--format={_FIELDS}"]
-    )  # fmt: skip
+        [
+            "squeue",
+            "--noheader",
+            "--states=all",
+            f"--user={os.geteuid()}",
+            f"--name={','.join(names)}",
+            f"--format={_FIELDS}",
+        ]
+    )
     found = []
     for line in said.splitlines():
         number, state, node, comment, reason = line.split("|", 4)
-        seen = Seen(int(number), state, "" if node in ("n/a", "(null)") else node, reason)
-        found.append(Found(seen, comment))
+        seen = SqueueJob(int(number), state, "" if node in ("n/a", "(null)") else node, reason)
+        found.append(FoundJob(seen, comment))
     return sorted(found)
 
 
 def cancel(job: int, *options: str) -> None:
-    """Signal or cancel a job. Raises Away and Refused."""
+    """Signal or cancel a job. Raises Away and SlurmRefused."""
     _called(["scancel", *options, str(job)])
 
 
@@ -81,4 +98,4 @@ def _called(command: list[str]) -> str:
     said = said.removeprefix(f"{command[0]}: error: ").removeprefix("Batch job submission failed: ")
     if done.returncode < 0 or any(words in said.lower() for words in _AWAY):
         raise Away(f"{command[0]}: {said}")
-    raise Refused(f"{command[0]}: {said}")
+    raise SlurmRefused(f"{command[0]}: {said}")

@@ -35,9 +35,7 @@ class Directory:
             self._put("script", _HEAD + file.read())
         if not os.path.exists(f"{self.path}/stdin"):
             self._put("stdin", _all_of(0))
-        wanted = {
-            **self._order["process"], "environment": dict(os.environ), "working_directory": os.getcwd()
-        }  # fmt: skip
+        wanted = {**self._order["process"], "environment": dict(os.environ), "working_directory": os.getcwd()}
         self._put("order", json.dumps(wanted).encode())
 
     def _put(self, name: str, data: bytes) -> None:

@@ -23,7 +23,7 @@ _OVER_MEMORY = b"exceeded job memory limit"
 _SHOWN = 300
 
 
-class Seen(NamedTuple):
+class SqueueJob(NamedTuple):
     """A job as squeue(1) shows it; `reason`: why it waits, or why it failed."""
 
     job: int
@@ -37,7 +37,7 @@ class Seen(NamedTuple):
         return f"Slurm job {self.job}{f' on {self.node}' if self.node else ''}"
 
 
-class Verdict(NamedTuple):
+class SlurmEnd(NamedTuple):
     """`cause`: state and reason, or None if the wait status `status` decides, which is None if unknown.
 
     `failed`: step, errno and detail of a command that could not start.
@@ -48,30 +48,30 @@ class Verdict(NamedTuple):
     failed: tuple[str, int, str] | None = None
 
 
-def is_over_memory(seen: Seen, said: bytes) -> bool:
+def is_over_memory(seen: SqueueJob, said: bytes) -> bool:
     """Return whether Slurm ended the job because it used too much memory; `said`: Slurm's own messages."""
     return seen.state == "OUT_OF_MEMORY" or _OVER_MEMORY in said.lower()
 
 
 def verdict(
-    seen: Seen, end: Mapping[str, Any] | None, said: bytes, limits: Mapping[str, Any], *, has_begun: bool
-) -> Verdict:
+    seen: SqueueJob, end: Mapping[str, Any] | None, said: bytes, limits: Mapping[str, Any], *, has_begun: bool
+) -> SlurmEnd:
     """Judge a job that is over. `end`: its wrapper's report, or None; `limits`: descriptions of its limits."""
     status = None if end is None else int(end["status"])
     if end is not None and "failed" in end:
         step, number, detail = end["failed"]
-        return Verdict(None, None, (step, number, detail))
+        return SlurmEnd(None, None, (step, number, detail))
     if is_over_memory(seen, said) and _was_ended_by(status, signal.SIGKILL):
-        return Verdict(("oom_killed", _out_of_memory(seen, limits)), status)
+        return SlurmEnd(("oom_killed", _out_of_memory(seen, limits)), status)
     if seen.state in _OF_ITS_NODE and _was_ended_by(status, signal.SIGTERM, signal.SIGKILL):
         return _without_end(seen, said, has_begun=has_begun)
     if seen.state in _TOLD_TO_END and not _was_ended_by(status, signal.SIGTERM, signal.SIGKILL):
-        return Verdict(None, status)
+        return SlurmEnd(None, status)
     if (found := _ENDED_BY.get(seen.state)) is not None:
         state, code = found
-        return Verdict((state, _reason(code, seen, limit=limits.get("timeout", ""))), status)
+        return SlurmEnd((state, _reason(code, seen, limit=limits.get("timeout", ""))), status)
     if status is not None:
-        return Verdict(None, status)
+        return SlurmEnd(None, status)
     return _without_end(seen, said, has_begun=has_begun)
 
 
@@ -80,26 +80,26 @@ def _was_ended_by(status: int | None, *numbers: int) -> bool:
     return status is None or status & 0x7F in numbers or (status >> 8) - 128 in numbers
 
 
-def _reason(code: Code, seen: Seen, *, detail: str = "", **params: Any) -> Reason:
+def _reason(code: Code, seen: SqueueJob, *, detail: str = "", **params: Any) -> Reason:
     """Return the reason that Slurm's state of a job gives."""
     return Reason(code, **params, job=seen.told, job_state=f"{seen.state}{f': {detail}' if detail else ''}")
 
 
-def _out_of_memory(seen: Seen, limits: Mapping[str, Any]) -> Reason:
+def _out_of_memory(seen: SqueueJob, limits: Mapping[str, Any]) -> Reason:
     if limits.get("memory"):
         return Reason(Code.OUT_OF_MEMORY, why=f"its limit is {limits['memory']} ({seen.told}: {seen.state})")
     return _reason(Code.SLURM_OUT_OF_MEMORY, seen)
 
 
-def _without_end(seen: Seen, said: bytes, *, has_begun: bool) -> Verdict:
+def _without_end(seen: SqueueJob, said: bytes, *, has_begun: bool) -> SlurmEnd:
     """Judge a job without a report of its end."""
     if (found := _LOST_BY.get(seen.state)) is not None:
-        return Verdict(("lost", _reason(found, seen)))
+        return SlurmEnd(("lost", _reason(found, seen)))
     words = printable(last_line(said))[:_SHOWN]
     detail = "; ".join(text for text in (seen.reason if seen.reason != "None" else "", words) if text)
     if not has_begun:
-        return Verdict(None, None, ("slurm", 0, f"{seen.told}: {seen.state}{f': {detail}' if detail else ''}"))
-    return Verdict(("lost", _reason(Code.SLURM_NO_END, seen, detail=detail)))
+        return SlurmEnd(None, None, ("slurm", 0, f"{seen.told}: {seen.state}{f': {detail}' if detail else ''}"))
+    return SlurmEnd(("lost", _reason(Code.SLURM_NO_END, seen, detail=detail)))
 
 
 _ENDED_BY = {

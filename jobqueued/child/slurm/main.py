@@ -28,7 +28,7 @@ from jobqueued.child.contract.reasons import Code, Reason
 from jobqueued.child.contract.signals import signal_number
 from jobqueued.child.slurm import calls
 from jobqueued.child.slurm.directory import Directory
-from jobqueued.child.slurm.ends import FINAL, GONE, WAITING, Seen, Verdict, is_over_memory, verdict
+from jobqueued.child.slurm.ends import FINAL, GONE, WAITING, SlurmEnd, SqueueJob, is_over_memory, verdict
 from jobqueued.child.slurm.wrapper import KILL
 
 ORDER, REPORTS = 3, 4
@@ -61,7 +61,7 @@ class Helper:
     def __init__(self, order: Mapping[str, Any]) -> None:
         self._order = order
         self._directory = Directory(order)
-        self._seen: Seen | None = None
+        self._seen: SqueueJob | None = None
         self._since = self._changed = self._looked = time.monotonic()
         self._trouble = ""
         self._is_running = self._is_signalled = False
@@ -100,7 +100,7 @@ class Helper:
                 self._give_up_in_time(str(away))
                 self._wait(pause)
                 pause = min(2 * pause, _LONGEST_LOOK)
-            except calls.Refused as why:
+            except calls.SlurmRefused as why:
                 if self._directory.revoke():  # otherwise one that was submitted before has started
                     raise Over(refused=str(why)) from None
                 self._wait(pause)
@@ -117,7 +117,7 @@ class Helper:
             elif found.comment.startswith(order["run"]) and found.seen.state not in FINAL:
                 earlier.append(found.seen)
         for seen in earlier:
-            with contextlib.suppress(calls.Refused):
+            with contextlib.suppress(calls.SlurmRefused):
                 calls.cancel(seen.job)
         if earlier:
             raise calls.Away(f"{earlier[0].told} of an earlier attempt has not ended")
@@ -125,33 +125,33 @@ class Helper:
             self._saw(self._chosen(own))
         return bool(own)
 
-    def _chosen(self, own: list[Seen]) -> Seen:
+    def _chosen(self, own: list[SqueueJob]) -> SqueueJob:
         """Return the one of several jobs that has the command, or else the first, and cancel the others."""
         claim = self._directory.claim()
         first, *others = sorted(own, key=lambda seen: (claim is None or str(seen.job) != claim["job"], seen.job))
         for seen in others:
             if seen.state not in FINAL:
-                with contextlib.suppress(calls.Away, calls.Refused):
+                with contextlib.suppress(calls.Away, calls.SlurmRefused):
                     calls.cancel(seen.job)
         return first
 
     def _ask(self) -> None:
         if self._told_to_stop:
-            raise Over(end=_end(None, Verdict(("killed", Reason(Code.SLURM_STOPPED_FIRST)))))
+            raise Over(end=_end(None, SlurmEnd(("killed", Reason(Code.SLURM_STOPPED_FIRST)))))
         path = self._directory.path
         files = (f"--output={path}/slurm", "--chdir=/")
         options = [it for it in self._order["options"] if not (os.geteuid() and it.startswith(_RAISES))]
         if len(options) < len(self._order["options"]):
             _report(warning="its priority is 0 in Slurm, where only root and operators raise one")
         number = calls.submitted([*options, *files], self._directory.script, path)
-        self._saw(Seen(number, "PENDING"))
+        self._saw(SqueueJob(number, "PENDING"))
 
     def _give_up_in_time(self, why: str) -> None:
         """Revoke a submission with unknown result, unless it has started: then it will be found. Raises Over."""
         if not (self._told_to_stop or time.monotonic() > self._since + _SURE) or not self._directory.revoke():
             return
         if self._told_to_stop:
-            raise Over(end=_end(None, Verdict(("killed", Reason(Code.SLURM_STOPPED_UNSURE, why=why)))))
+            raise Over(end=_end(None, SlurmEnd(("killed", Reason(Code.SLURM_STOPPED_UNSURE, why=why)))))
         raise Over(unstarted=why)
 
     # follow
@@ -180,7 +180,7 @@ class Helper:
         self._looked = now
         try:
             found = calls.jobs_named([self._order["name"]])
-        except (calls.Away, calls.Refused) as away:
+        except (calls.Away, calls.SlurmRefused) as away:
             self._tell_trouble(str(away))
             return
         self._tell_trouble("")
@@ -204,13 +204,17 @@ class Helper:
         found = verdict(self._seen, end, said, self._order["limits"], has_begun=has_begun)
         if found.failed and end is None and late:
             reason = Reason(Code.SLURM_END_MISSING, job=self._seen.told, path=self._directory.path)
-            found = Verdict(("lost", reason))
+            found = SlurmEnd(("lost", reason))
         if is_over_memory(self._seen, said) and found.cause is None:
             _report(warning="out of memory: processes of it were killed")
-        raise Over(end={**_end(end, found), "slurm": {"job": self._seen.job, "node": self._seen.node or None,
-            "state": self._seen.state}})  # fmt: skip
+        raise Over(
+            end={
+                **_end(end, found),
+                "slurm": {"job": self._seen.job, "node": self._seen.node or None, "state": self._seen.state},
+            }
+        )
 
-    def _saw(self, seen: Seen) -> None:
+    def _saw(self, seen: SqueueJob) -> None:
         if self._seen is None or (seen.state, seen.reason) != (self._seen.state, self._seen.reason):
             self._changed = time.monotonic()
             _report(state=seen.state, job=seen.job, node=seen.node, reason=seen.reason)
@@ -238,7 +242,7 @@ class Helper:
                 self._kills += 1
                 self._kill_at = now + _LATE_FILES
                 calls.cancel(self._seen.job, *options)
-        except calls.Refused:  # the job is over, or will be soon
+        except calls.SlurmRefused:  # the job is over, or will be soon
             pass
         except calls.Away as away:
             self._is_signalled = False
@@ -268,7 +272,7 @@ _RAISES = "--nice=-"
 _OTHER_PLACE = "name a directory that this host and the nodes have in common: slurm: {directory: …}"
 
 
-def _end(end: Mapping[str, Any] | None, found: Verdict) -> dict[str, Any]:
+def _end(end: Mapping[str, Any] | None, found: SlurmEnd) -> dict[str, Any]:
     return {"cause": found.cause, "status": found.status, "failed": found.failed, "used": end}
 
 

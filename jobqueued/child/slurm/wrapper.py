@@ -26,8 +26,17 @@ from typing import Any, NoReturn
 
 KILL = signal.SIGTTOU
 """The order to kill the command with its process group; no `stop_signal` can be this one."""
-OWN = {signal.SIGKILL, signal.SIGSTOP, signal.SIGCHLD, signal.SIGTSTP, signal.SIGTTIN, signal.SIGSEGV, signal.SIGBUS,
-    signal.SIGFPE, signal.SIGILL}  # fmt: skip
+OWN = {
+    signal.SIGKILL,
+    signal.SIGSTOP,
+    signal.SIGCHLD,
+    signal.SIGTSTP,
+    signal.SIGTTIN,
+    signal.SIGSEGV,
+    signal.SIGBUS,
+    signal.SIGFPE,
+    signal.SIGILL,
+}
 """Signals that are not for the command; all others are passed on."""
 COUNTS = ("ru_maxrss", "ru_minflt", "ru_majflt", "ru_inblock", "ru_oublock", "ru_nvcsw", "ru_nivcsw")
 _NOT_STARTED = 127
@@ -57,12 +66,16 @@ def main(directory: str) -> int:
     _, status, used = os.wait4(pid, 0)
     all_used = resource.getrusage(resource.RUSAGE_CHILDREN)
     end: dict[str, Any] = {
-        "status": status, "node": _node(), "ended": time.time(),
-        "cpu_user": round(all_used.ru_utime, 6), "cpu_system": round(all_used.ru_stime, 6),
+        "status": status,
+        "node": _node(),
+        "ended": time.time(),
+        "cpu_user": round(all_used.ru_utime, 6),
+        "cpu_system": round(all_used.ru_stime, 6),
         "rusage": {name[3:]: getattr(used, name) for name in COUNTS},
         **_memory(all_used.ru_maxrss, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss),
-        "io_read": all_used.ru_inblock * 512, "io_write": all_used.ru_oublock * 512,
-    }  # fmt: skip
+        "io_read": all_used.ru_inblock * 512,
+        "io_write": all_used.ru_oublock * 512,
+    }
     if failed:
         end["failed"] = json.loads(failed)
     _write(directory, end)

@@ -32,11 +32,11 @@ _LISTS = "etc/cron.allow", "etc/cron.deny"
 _LONGEST_NAME = 200
 
 
-class Refused(Exception):
+class SpoolRefused(Exception):
     """The request is refused; str() has the reason and the fix."""
 
 
-class Changed(Refused):
+class Changed(SpoolRefused):
     """The table is no longer the one with the stamp."""
 
 
@@ -44,7 +44,7 @@ def allowed(host: str, name: str, asker: int) -> bool:
     """Return whether a user may have a crontab, by Debian's rules: a line in cron.allow, or else none in cron.deny.
 
     Root always may, and without both files everybody. A user may not if Debian's crontab, which runs with its group
-    only, could not read the file, unless root asks. Raises Refused if the file can't be read.
+    only, could not read the file, unless root asks. Raises SpoolRefused if the file can't be read.
     """
     if name == "root":
         return True
@@ -57,7 +57,7 @@ def allowed(host: str, name: str, asker: int) -> bool:
         except FileNotFoundError:
             continue
         except OSError as error:
-            raise Refused(f"{os.path.join(host, path)}: {error.strerror}") from None
+            raise SpoolRefused(f"{os.path.join(host, path)}: {error.strerror}") from None
     return True
 
 
@@ -76,9 +76,12 @@ def _is_kept_from_crontab(found: os.stat_result) -> bool:
 def fits(name: str) -> bool:
     """Return whether a user's name can be that of a table: no path, no hidden and no temporary file."""
     return not (
-        not name or "/" in name or name.startswith((".", "tmp.")) or not name.isprintable()
+        not name
+        or "/" in name
+        or name.startswith((".", "tmp."))
+        or not name.isprintable()
         or len(os.fsencode(name)) > _LONGEST_NAME
-    )  # fmt: skip
+    )
 
 
 class Spool:
@@ -88,7 +91,7 @@ class Spool:
         self._host, self.path = host, os.path.join(host, PLACE)
 
     def read(self, name: str, uid: int) -> tuple[bytes, str]:
-        """Return a user's table and its stamp, or b"" and NONE. Raises Refused and OSError."""
+        """Return a user's table and its stamp, or b"" and NONE. Raises SpoolRefused and OSError."""
         try:
             with _opened(self.path) as directory:
                 return self._content(directory, name, uid)
@@ -98,10 +101,10 @@ class Spool:
     def install(self, name: str, uid: int, table: bytes, stamp: str | None = None) -> None:
         """Save a table durably. Raises Changed if a `stamp` is given and the current table has another.
 
-        Raises Refused and OSError; then the old table stays.
+        Raises SpoolRefused and OSError; then the old table stays.
         """
         if len(table) > LARGEST:
-            raise Refused(f"the table has {len(table)} bytes; accepted: at most {LARGEST}")
+            raise SpoolRefused(f"the table has {len(table)} bytes; accepted: at most {LARGEST}")
         self._make()
         with _locked(self.path) as directory:
             found = self._found(directory, name, uid)
@@ -117,7 +120,7 @@ class Spool:
             os.fsync(directory)
 
     def remove(self, name: str, uid: int) -> bool:
-        """Remove a user's table durably. Return False if there is none. Raises Refused and OSError."""
+        """Remove a user's table durably. Return False if there is none. Raises SpoolRefused and OSError."""
         try:
             with _locked(self.path) as directory:
                 if self._found(directory, name, uid) is None:
@@ -166,7 +169,7 @@ class Spool:
             with open(descriptor, "rb", closefd=False) as file:
                 table = file.read(LARGEST + 1)
             if len(table) > LARGEST:
-                raise Refused(
+                raise SpoolRefused(
                     f"{printable(self._place(name))}: found more than {LARGEST} bytes; accepted: at most that"
                 )
             return table, _stamp(found)
@@ -174,7 +177,7 @@ class Spool:
             os.close(descriptor)
 
     def _found(self, directory: int, name: str, uid: int) -> os.stat_result | None:
-        """Return the status of the table, or None if it is missing. Raises Refused if it is no acceptable file."""
+        """Return the status of the table, or None if it is missing. Raises SpoolRefused if it is no acceptable file."""
         try:
             found = os.stat(name, dir_fd=directory, follow_symlinks=False)
         except FileNotFoundError:
@@ -186,14 +189,14 @@ class Spool:
         place, remove = printable(self._place(name)), f"rm {trust.quoted(self._place(name))}"
         if not stat.S_ISREG(found.st_mode):
             kind = "a symbolic link" if stat.S_ISLNK(found.st_mode) else "no regular file"
-            raise Refused(f"{place}: found {kind}; accepted: a regular file; as root: {remove}")
+            raise SpoolRefused(f"{place}: found {kind}; accepted: a regular file; as root: {remove}")
         if found.st_nlink > 1:
-            raise Refused(
+            raise SpoolRefused(
                 f"{place}: found {found.st_nlink} hard links; accepted: a file with one name; as root: {remove}"
             )
         if found.st_uid not in (0, os.geteuid(), uid):
             mend = f"chown {trust.quoted(name)} {trust.quoted(self._place(name))}"
-            raise Refused(
+            raise SpoolRefused(
                 f"{place}: user {trust.name_of(found.st_uid)} owns it; accepted: {printable(name)}'s own: {mend}"
             )
 
@@ -221,8 +224,8 @@ def _opened(path: str) -> Iterator[int]:
     """Open a directory that no other user can replace."""
     try:
         trust.check_path(path, os.geteuid(), sticky=True)
-    except trust.Refused as refused:
-        raise Refused(f"{path}: {refused}") from None
+    except trust.FileRefused as refused:
+        raise SpoolRefused(f"{path}: {refused}") from None
     directory = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
     try:
         yield directory

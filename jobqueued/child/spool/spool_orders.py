@@ -12,7 +12,7 @@ from typing import Any
 
 from jobqueued.child.contract.text import printable
 from jobqueued.child.spool import spool_log
-from jobqueued.child.spool.spool import NONE, Changed, Refused, Spool, allowed, fits
+from jobqueued.child.spool.spool import NONE, Changed, Spool, SpoolRefused, allowed, fits
 from jobqueued.child.start import identity
 
 READ, INSTALL, REMOVE = "read", "install", "remove"
@@ -44,7 +44,7 @@ def carry_out(document: int) -> tuple[str, list[str]]:
         return _carried_out(order)
     except Changed:
         return "changed", []
-    except Refused as refused:
+    except SpoolRefused as refused:
         return f"refused {printable(str(refused))[:_SHOWN]}", []
     except OSError as error:
         number = error.errno or errno.EIO
@@ -69,9 +69,9 @@ def _carried_out(order: dict[str, Any]) -> tuple[str, list[str]]:
             )
         return f"refused {trouble}" if trouble else f"done {uid} {name}", []
     if os.geteuid() not in (0, uid):
-        raise Refused("this daemon does not run as root, so it keeps only the table of its own user")
+        raise SpoolRefused("this daemon does not run as root, so it keeps only the table of its own user")
     if not fits(name):
-        raise Refused(
+        raise SpoolRefused(
             f"a user of the name {printable(name)!r} can't have a crontab, because this name can't be a file name here"
         )
     who, pid = _name(asker), order.get("pid", 0)  # a scheduler from before an upgrade sends less
@@ -80,7 +80,7 @@ def _carried_out(order: dict[str, Any]) -> tuple[str, list[str]]:
         return f"forbidden {name}", []
     if act == INSTALL:
         if asker and (trouble := identity.trouble_with("crontab", [name, order.get("allow"), order.get("deny", ())])):
-            raise Refused(trouble)
+            raise SpoolRefused(trouble)
         spool.install(name, uid, bytes.fromhex(order["table"]), order["stamp"])
         spool_log.say(host, who, spool_log.REPLACE, name, pid)
         return "done", []
@@ -95,12 +95,12 @@ def _carried_out(order: dict[str, Any]) -> tuple[str, list[str]]:
 
 
 def _entry(asker: int, user: str | None) -> pwd.struct_passwd:
-    """Return the user whose table it is: the asker, unless another is named. Raises Refused."""
+    """Return the user whose table it is: the asker, unless another is named. Raises SpoolRefused."""
     try:
         return pwd.getpwuid(asker) if user is None else pwd.getpwnam(user)
     except (KeyError, ValueError, UnicodeError):
         who = f"with the uid {asker}" if user is None else printable(user)
-        raise Refused(f"this host has no user {who}") from None
+        raise SpoolRefused(f"this host has no user {who}") from None
 
 
 def _name(uid: int) -> str:

@@ -8,7 +8,7 @@ import signal
 import socket
 from collections.abc import Callable, Iterator
 
-from jobqueued.child.contract.trust import Refused
+from jobqueued.child.contract.trust import FileRefused
 from jobqueued.child.processes import process
 from jobqueued.child.start.identity import StartFailed, User
 
@@ -20,8 +20,8 @@ _ANSWER = 4096
 
 def opened(
     user: User, groups: tuple[int, list[int]], paths: list[str], opens: Callable[[str, int], int]
-) -> Iterator[int]:  # fmt: skip
-    """Yield a descriptor of each path, opened by `opens` as the user. Raises OSError, Refused and StartFailed.
+) -> Iterator[int]:
+    """Yield a descriptor of each path, opened by `opens` as the user. Raises OSError, FileRefused and StartFailed.
 
     The process ends with the last path, or with the first that can't be opened.
     """
@@ -45,7 +45,7 @@ def _received(ours: socket.socket) -> int:
     try:
         answer, passed, _flags, _address = ours.recvmsg(_ANSWER, socket.CMSG_SPACE(4), _MSG_CMSG_CLOEXEC)
     except TimeoutError:
-        raise Refused(f"its file system does not answer within {SECONDS:g} s") from None
+        raise FileRefused(f"its file system does not answer within {SECONDS:g} s") from None
     if passed:
         return int.from_bytes(passed[0][2][:4], "little")
     number, _, text = answer.decode(errors="surrogateescape").partition(" ")
@@ -53,7 +53,7 @@ def _received(ours: socket.socket) -> int:
         raise StartFailed("lock", 0, "the process that was to open it has died")
     if int(number):
         raise OSError(int(number), os.strerror(int(number)))
-    raise Refused(text)
+    raise FileRefused(text)
 
 
 def _open_all(
@@ -71,7 +71,7 @@ def _open_all(
             os.close(descriptor)
     except OSError as error:
         theirs.send(f"{error.errno or 0} ".encode())
-    except Refused as refused:
+    except FileRefused as refused:
         theirs.send(f"0 {refused}".encode(errors="surrogateescape")[:_ANSWER])
     finally:
         os._exit(0)

@@ -52,9 +52,13 @@ class Environment:
         self._set = order["environment"]
         self.login = order["login_environment"]
         self.given = {
-            "PATH": DEFAULT_PATH, "HOME": user.home, "SHELL": user.shell or "/bin/sh" if self.login else order["shell"],
-            "LOGNAME": user.name, "USER": user.name, "LANG": "C.UTF-8",
-        }  # fmt: skip
+            "PATH": DEFAULT_PATH,
+            "HOME": user.home,
+            "SHELL": user.shell or "/bin/sh" if self.login else order["shell"],
+            "LOGNAME": user.name,
+            "USER": user.name,
+            "LANG": "C.UTF-8",
+        }
         if "runtime_directory" in order:
             self.given["XDG_RUNTIME_DIR"] = order["runtime_directory"]
         if "traceparent" in order:
@@ -82,9 +86,13 @@ class Environment:
         memory = os.memfd_create("environment")
         actions = [(os.POSIX_SPAWN_OPEN, 0, "/dev/null", os.O_RDONLY, 0), (os.POSIX_SPAWN_DUP2, memory, _TOLD)]
         pid = os.posix_spawn(
-            shell, [shell, "-l", "-c", _TELL], self.given | own, file_actions=actions, setsigmask=(),
+            shell,
+            [shell, "-l", "-c", _TELL],
+            self.given | own,
+            file_actions=actions,
+            setsigmask=(),
             setsigdef=sorted(signal.valid_signals()),
-        )  # fmt: skip
+        )
         code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
         os.lseek(memory, 0, os.SEEK_SET)
         with open(memory, "rb") as file:

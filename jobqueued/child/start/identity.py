@@ -35,8 +35,12 @@ class User:
 
     def __init__(self, entry: pwd.struct_passwd) -> None:
         self.name, self.uid, self.gid, self.home, self.shell = (
-            entry.pw_name, entry.pw_uid, entry.pw_gid, entry.pw_dir, entry.pw_shell,
-        )  # fmt: skip
+            entry.pw_name,
+            entry.pw_uid,
+            entry.pw_gid,
+            entry.pw_dir,
+            entry.pw_shell,
+        )
 
     @property
     def is_us(self) -> bool:

@@ -13,7 +13,7 @@ from collections.abc import Generator, Iterable, Iterator
 
 from jobqueued.child.contract.documents import LaunchSpec
 from jobqueued.child.contract.reasons import Code, Reason
-from jobqueued.child.contract.trust import Refused, check_path, followed, name_of, quoted
+from jobqueued.child.contract.trust import FileRefused, check_path, followed, name_of, quoted
 from jobqueued.child.processes import tree
 from jobqueued.child.start import as_user
 from jobqueued.child.start.identity import StartFailed, groups_of, user_of
@@ -66,13 +66,13 @@ class LockFiles:
         except StartFailed as failure:
             self.free()
             self._trouble = failure
-        except (OSError, Refused) as error:
+        except (OSError, FileRefused) as error:
             self.free()
             number = error.errno or 0 if isinstance(error, OSError) else 0
             self._trouble = StartFailed("lock", number, f"{path}: {os.strerror(number) if number else error}")
 
     def _opened(self) -> Generator[int]:
-        """Yield a descriptor of each file. Raises OSError, Refused and StartFailed."""
+        """Yield a descriptor of each file. Raises OSError, FileRefused and StartFailed."""
         paths = [path for path, _ in self._wanted]
         owner = self._order["record"].get("owner")
         user = user_of(self._user) if owner is not None else None
@@ -103,7 +103,7 @@ class LockFiles:
 
 
 def _opened(path: str, user: int) -> int:
-    """Return a descriptor of the file, created if missing. Raises OSError, and Refused at another user's link.
+    """Return a descriptor of the file, created if missing. Raises OSError, and FileRefused at another user's link.
 
     Any user who can read the file can lock it, so a new file is only for its owner.
     """
@@ -136,7 +136,7 @@ def _exposed(path: str, found: os.stat_result, user: int) -> str:
         check_path(os.path.dirname(path), user, sticky=True)
     except OSError:
         return ""
-    except Refused as refused:
+    except FileRefused as refused:
         return f"other users can replace the lock file {path}: {refused}"
     return ""
 

@@ -27,19 +27,29 @@ PR_SET_PDEATHSIG, PR_SET_DUMPABLE, _PR_SET_NAME, _PR_SET_CHILD_SUBREAPER, PR_SET
 _IOPRIO_SET = {"x86_64": 251, "i686": 289, "aarch64": 30, "armv7l": 314, "riscv64": 30, "ppc64le": 273, "s390x": 282}
 _WIDE = sys.maxsize > 1 << 32
 _KEYCTL = {
-    "x86_64": 250 if _WIDE else 288, "i686": 288, "aarch64": 219 if _WIDE else 311, "armv8l": 311, "armv7l": 311,
-    "riscv64": 219, "ppc64le": 271, "s390x": 280,
-}  # fmt: skip
+    "x86_64": 250 if _WIDE else 288,
+    "i686": 288,
+    "aarch64": 219 if _WIDE else 311,
+    "armv8l": 311,
+    "armv7l": 311,
+    "riscv64": 219,
+    "ppc64le": 271,
+    "s390x": 280,
+}
 _KEYCTL_JOIN_SESSION_KEYRING = 1
 _IOPRIO_CLASSES = {"realtime": 1, "best-effort": 2, "idle": 3}
 _POLICIES = {
-    "other": os.SCHED_OTHER, "batch": os.SCHED_BATCH, "idle": os.SCHED_IDLE, "fifo": os.SCHED_FIFO, "rr": os.SCHED_RR,
-}  # fmt: skip
+    "other": os.SCHED_OTHER,
+    "batch": os.SCHED_BATCH,
+    "idle": os.SCHED_IDLE,
+    "fifo": os.SCHED_FIFO,
+    "rr": os.SCHED_RR,
+}
 _OF_OURSELVES = ("RLIMIT_AS", "RLIMIT_DATA", "RLIMIT_NOFILE")
 """Limits that this interpreter itself could exceed between setting them and the exec."""
 
 
-class Started:
+class StartedProcess:
     """A started process, and warnings about its start."""
 
     __slots__ = ("pid", "warnings")
@@ -66,7 +76,7 @@ class _Plan:
 
 def spawn(
     order: LaunchSpec, output: int, cgroup: Cgroup, errors: int | None = None, more: tuple[int, ...] = ()
-) -> Started:
+) -> StartedProcess:
     """Start the job with these descriptors as stdout, stderr (None: stdout) and `more`, in its session and cgroup."""
     plan = _Plan(order, (output, output if errors is None else errors, *more), cgroup)
     try:
@@ -102,7 +112,7 @@ def find(program: str, path: str) -> str:
     raise StartFailed("exec", errno.ENOENT, f"no command {program!r} in PATH {path}")
 
 
-def _spawn(plan: _Plan) -> Started | None:
+def _spawn(plan: _Plan) -> StartedProcess | None:
     """Start with posix_spawn, or return None if a step failed; then the forked child repeats it and names the step."""
     previous = os.umask(plan.order["umask"])
     warnings: list[str] = []
@@ -116,7 +126,7 @@ def _spawn(plan: _Plan) -> Started | None:
     finally:
         os.umask(previous)
         os.chdir("/")
-    return Started(pid, warnings)
+    return StartedProcess(pid, warnings)
 
 
 def _posix_spawn(plan: _Plan, program: str, env: dict[str, str]) -> int:
@@ -145,7 +155,7 @@ def _directory(order: LaunchSpec, user: User) -> str:
     return (order["working_directory"] or user.home).removeprefix("-")
 
 
-def _fork(plan: _Plan) -> Started:
+def _fork(plan: _Plan) -> StartedProcess:
     reading, writing = map(posixspawn.raised, os.pipe2(os.O_CLOEXEC))
     seconds = min(_START_SECONDS, plan.order.get("timeout") or _START_SECONDS)
     try:
@@ -162,14 +172,18 @@ def _fork(plan: _Plan) -> Started:
         os.kill(pid, signal.SIGKILL)
         process.is_reaped(pid, 1.0)  # it can't be killed while a system call waits for such a file system
         raise report.trouble
-    return Started(pid, report.warnings)
+    return StartedProcess(pid, report.warnings)
 
 
 _NEEDS = {
     step: f": jobs as other users need {capability}, which root lacks here"
-    for step, capability in (("stdio", "CAP_CHOWN"), ("setgroups", "CAP_SETGID"), ("setgid", "CAP_SETGID"),
-        ("setuid", "CAP_SETUID"))
-}  # fmt: skip
+    for step, capability in (
+        ("stdio", "CAP_CHOWN"),
+        ("setgroups", "CAP_SETGID"),
+        ("setgid", "CAP_SETGID"),
+        ("setuid", "CAP_SETUID"),
+    )
+}
 _START_SECONDS = 60.0
 """Timeout (s) of the start: a slow file system, such as a user's own, must not keep a run from its timeout and stop."""
 
@@ -317,9 +331,11 @@ def _what_is_missing(program: str) -> str:
 
 
 _USED_UP = {
-    "RLIMIT_NPROC": (errno.EAGAIN,), "RLIMIT_AS": (errno.ENOMEM,), "RLIMIT_DATA": (errno.ENOMEM,),
+    "RLIMIT_NPROC": (errno.EAGAIN,),
+    "RLIMIT_AS": (errno.ENOMEM,),
+    "RLIMIT_DATA": (errno.ENOMEM,),
     "RLIMIT_STACK": (errno.ENOMEM, errno.E2BIG),
-}  # fmt: skip
+}
 
 
 def _as_number(limit: int) -> float:

@@ -13,14 +13,14 @@ from jobqueued.child.start.identity import StartFailed
 _FAILED, _AT = "\0", "\1"
 
 
-class Report(NamedTuple):
+class StartReport(NamedTuple):
     """Warnings, and the reason why the child did not reach its exec, or None."""
 
     warnings: list[str]
     trouble: StartFailed | None
 
 
-def read(descriptor: int, seconds: float) -> Report:
+def read(descriptor: int, seconds: float) -> StartReport:
     """Read the report of a child for at most `seconds`; after that its last step is the one that blocks."""
     told, is_whole, until = b"", False, time.monotonic() + seconds
     while not is_whole and select.select([descriptor], [], [], max(0.0, until - time.monotonic()))[0]:
@@ -36,7 +36,7 @@ def read(descriptor: int, seconds: float) -> Report:
     elif has_failed:
         number, step, detail = rest.split("\n", 2)
         trouble = StartFailed(step, int(number), detail)
-    return Report([line for line in lines if not line.startswith(_AT)], trouble)
+    return StartReport([line for line in lines if not line.startswith(_AT)], trouble)
 
 
 def warn(descriptor: int, text: str) -> None:

@@ -8,10 +8,10 @@ from jobqueued.child.processes.cgroup import Cgroup
 from jobqueued.child.start import spawn
 from jobqueued.child.start.caps import Caps
 from jobqueued.child.start.identity import StartFailed, user_of_order
-from jobqueued.child.start.spawn import Started
+from jobqueued.child.start.spawn import StartedProcess
 
 
-def start(order: LaunchSpec, cgroup: Cgroup, caps: Caps, output: int, errors: int | None = None) -> Started:
+def start(order: LaunchSpec, cgroup: Cgroup, caps: Caps, output: int, errors: int | None = None) -> StartedProcess:
     """Start the ordered process, with these descriptors as stdout and stderr (None: stdout). Raises StartFailed."""
     step = "cgroup"
     try:

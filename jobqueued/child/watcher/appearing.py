@@ -20,7 +20,7 @@ from collections.abc import Iterable, Iterator
 
 from jobqueued.child.contract.tuples import NamedTuple
 from jobqueued.child.watcher import inotify
-from jobqueued.child.watcher.listing import MOST, SLICE, Listing, Patterns
+from jobqueued.child.watcher.listing import MOST, SLICE, FileListing, Patterns
 
 SECOND = 1_000_000_000
 RESCAN = 60 * SECOND
@@ -84,7 +84,7 @@ class Appearing:
         """Directory to list → instant (wall) since when something may have been missed there."""
         self._listed: dict[str, int] = {}
         """Directory → its last listing (monotonic)."""
-        self._listing: tuple[str, bool, Listing] | None = None
+        self._listing: tuple[str, bool, FileListing] | None = None
         self._too_many: dict[str, int] = {}
         """Directory whose listing was cut off → instant of that."""
         self._appeared: dict[str, tuple[int, str]] = {}
@@ -180,7 +180,7 @@ class Appearing:
 
     # what the kernel tells
 
-    def _take(self, happened: Iterable[inotify.Event]) -> None:
+    def _take(self, happened: Iterable[inotify.InotifyEvent]) -> None:
         """Handle events, those of one name together."""
         names: dict[tuple[str, str], int] = {}
         for event in happened:
@@ -248,7 +248,11 @@ class Appearing:
                 return
             since = self._unlisted.pop(directory)
             at_start = since == _NOW
-            self._listing = directory, at_start, Listing(directory, self._patterns[directory], since, newest=at_start)
+            self._listing = (
+                directory,
+                at_start,
+                FileListing(directory, self._patterns[directory], since, newest=at_start),
+            )
         directory, at_start, listing = self._listing
         for path, changed, file in listing.go_on():
             self._appeared.setdefault(path, (changed if at_start else _NOW, file))

@@ -20,7 +20,7 @@ IN_ONLYDIR, IN_DONT_FOLLOW, IN_MASK_ADD = 0x0100_0000, 0x0200_0000, 0x2000_0000
 _CHUNK = 64 << 10
 
 
-class Event(NamedTuple):
+class InotifyEvent(NamedTuple):
     """One event: the watch it belongs to, its bits, and the name inside the watched directory ("" for itself)."""
 
     watch: int
@@ -50,7 +50,7 @@ def unwatch(descriptor: int, number: int) -> None:
     _checked("inotify_rm_watch", _libc.inotify_rm_watch(descriptor, number))
 
 
-def events(descriptor: int, most: int = 1 << 20) -> Iterator[Event]:
+def events(descriptor: int, most: int = 1 << 20) -> Iterator[InotifyEvent]:
     """Read the pending events without waiting, at most `most` bytes.
 
     The default covers the kernel's default queue (fs.inotify.max_queued_events).
@@ -60,10 +60,10 @@ def events(descriptor: int, most: int = 1 << 20) -> Iterator[Event]:
             yield from _parsed(os.read(descriptor, min(size, _CHUNK)))
 
 
-def _parsed(data: bytes) -> Iterator[Event]:
+def _parsed(data: bytes) -> Iterator[InotifyEvent]:
     offset = 0
     while offset < len(data):
         number, mask, _cookie, size = struct.unpack_from("iIII", data, offset)
         name = data[offset + 16 : offset + 16 + size].rstrip(b"\0")
         offset += 16 + size
-        yield Event(number, mask, os.fsdecode(name))
+        yield InotifyEvent(number, mask, os.fsdecode(name))

@@ -44,7 +44,7 @@ class Patterns:
         yield from (path for glob, path in self._globs if glob.match(name))
 
 
-class Found(NamedTuple):
+class ListedFile(NamedTuple):
     """A path with one of its files, or the newest, and the file's last change (wall, ns)."""
 
     path: str
@@ -52,7 +52,7 @@ class Found(NamedTuple):
     file: str
 
 
-class Listing:
+class FileListing:
     """One listing of files that changed since some time: call `go_on` until `is_over`.
 
     `looked` counts the names.
@@ -61,11 +61,11 @@ class Listing:
     def __init__(self, directory: str, patterns: Patterns, since: int, *, newest: bool) -> None:
         """`newest`: find the newest file of each path, to the end; otherwise any file is enough."""
         self._patterns, self._since, self._newest = patterns, since, newest
-        self._found: dict[str, Found] = {}
+        self._found: dict[str, ListedFile] = {}
         self.looked, self.is_over = 0, False
         self._entries = iter(_entries(directory))
 
-    def go_on(self) -> list[Found]:
+    def go_on(self) -> list[ListedFile]:
         """List one more slice. Return everything found when the listing is over, until then []."""
         before = self.looked
         for entry in islice(self._entries, SLICE):
@@ -81,7 +81,7 @@ class Listing:
                 changed = entry.stat(follow_symlinks=False).st_ctime_ns
                 known = self._found[path].changed if path in self._found else -1
                 if changed >= self._since and changed > known and not _is_being_written(entry):
-                    self._found[path] = Found(path, changed, entry.path)
+                    self._found[path] = ListedFile(path, changed, entry.path)
 
 
 def _entries(directory: str) -> Iterator[os.DirEntry[str]]:

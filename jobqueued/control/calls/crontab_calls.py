@@ -10,7 +10,7 @@ from typing import Any
 from jobqueued.base.text import size
 from jobqueued.child.spool import spool_orders
 from jobqueued.child.spool.spool import LARGEST_SENT
-from jobqueued.control.protocol.access import Rank, Rule
+from jobqueued.control.protocol.access import AccessRule, Rank
 from jobqueued.control.protocol.declaration import method
 from jobqueued.control.protocol.ownership import Asker
 from jobqueued.control.protocol.replies import Reply
@@ -20,7 +20,7 @@ from jobqueued.runs.launcher_link import Answered, LauncherLink
 
 _ERRORS = {"none": "NoCrontab", "forbidden": "NotAllowed"}
 
-_OWN = Rule(Rank.ROOT, own=True)
+_OWN = AccessRule(Rank.ROOT, own=True)
 
 
 class CrontabCalls:
@@ -58,10 +58,17 @@ class CrontabCalls:
         """Queue an order; for another user's crontab the supervisor refuses."""
         peer = asker.peer
         self._waiting[asker.ticket()] = {
-            "host": str(self._host), "act": act, "asker": peer.uid, "pid": peer.pid, "user": asked.get("user"),
-            "table": None if table is None else table.hex(), "stamp": asked.get("stamp"),
-            "edits": bool(asked.get("edit")), "allow": self._users.allow, "deny": self._users.deny,
-        }  # fmt: skip
+            "host": str(self._host),
+            "act": act,
+            "asker": peer.uid,
+            "pid": peer.pid,
+            "user": asked.get("user"),
+            "table": None if table is None else table.hex(),
+            "stamp": asked.get("stamp"),
+            "edits": bool(asked.get("edit")),
+            "allow": self._users.allow,
+            "deny": self._users.deny,
+        }
         self._go_on()
 
     def left(self, ticket: int) -> None:

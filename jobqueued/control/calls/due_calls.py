@@ -6,7 +6,7 @@ import base64
 from typing import Any
 
 from jobqueued.base.instants import to_text
-from jobqueued.control.protocol.access import Rank, Rule
+from jobqueued.control.protocol.access import AccessRule, Rank
 from jobqueued.control.protocol.declaration import method
 from jobqueued.control.protocol.ownership import Asker
 from jobqueued.model.saved import DueChange
@@ -25,7 +25,7 @@ class DueCalls:
 
     @method(
         "DueChanges",
-        Rule(Rank.ROOT, reason="job files may hold secrets; run this as root, or the daemon's user"),
+        AccessRule(Rank.ROOT, reason="job files may hold secrets; run this as root, or the daemon's user"),
     )
     def due_changes(self, asked: dict[str, Any], asker: Asker) -> dict[str, Any]:
         """Return a page of the changes after a number; the last page has the uncommitted ones. Raises StoreError."""

@@ -15,7 +15,7 @@ from typing import Any
 from jobqueued.base.instants import to_text
 from jobqueued.base.text import printable
 from jobqueued.child.contract.tuples import NamedTuple
-from jobqueued.control.protocol.access import Rank, Rule
+from jobqueued.control.protocol.access import AccessRule, Rank
 from jobqueued.control.protocol.declaration import method
 from jobqueued.control.protocol.ownership import Asker
 from jobqueued.control.protocol.replies import Replies
@@ -64,7 +64,7 @@ class EventStream(Source):
         self._next = 0
         self._watchers: dict[int, _LogWatcher] = {}
 
-    @method("Watch", Rule(Rank.READER, own=True))
+    @method("Watch", AccessRule(Rank.READER, own=True))
     def watch(self, parameters: Mapping[str, Any], asker: Asker) -> None:
         """Send a watcher everything logged from now on; the first answer, without lines, comes at once."""
         events, jobs = (frozenset(parameters.get(name) or ()) for name in ("events", "jobs"))
@@ -89,10 +89,15 @@ class EventStream(Source):
         if job is not None and share_of(job):
             owner = owner_of(record) if record else self._owner(job)
         told = {
-            "at": to_text(time_ns()), "event": event, "level": level_of(event, fields),
-            "message": printable(VOCABULARY[event].text({**fields})), "job": job,
-            "run": run_of(fields), "state": state_of(event, fields), "record": record,
-        }  # fmt: skip
+            "at": to_text(time_ns()),
+            "event": event,
+            "level": level_of(event, fields),
+            "message": printable(VOCABULARY[event].text({**fields})),
+            "job": job,
+            "run": run_of(fields),
+            "state": state_of(event, fields),
+            "record": record,
+        }
         self._lines.append(_Line(self._next, event, job, owner, text_of(told)))
         self._next += 1
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from jobqueued.control.protocol.access import Rank, Rule
+from jobqueued.control.protocol.access import AccessRule, Rank
 from jobqueued.control.protocol.declaration import method
 from jobqueued.control.protocol.ownership import Asker
 from jobqueued.control.protocol.parameters import instant_of
@@ -21,24 +21,24 @@ class HostCalls:
     def __init__(self, scheduler: Scheduler, happen: Callable[[Event], None], boot: str) -> None:
         self._scheduler, self._happen, self._boot = scheduler, happen, boot
 
-    @method("Hold", Rule(Rank.OPERATOR))
+    @method("Hold", AccessRule(Rank.OPERATOR))
     def hold(self, asked: dict[str, Any], asker: Asker) -> None:
         """Start nothing new on this host."""
         boot, by = self._boot if asked.get("boot") else None, asker.peer.name
         until = instant_of(asked, "until")
         self._happen(HoldAsked(asker.ticket(), by, Hold(by, until, boot)))
 
-    @method("Release", Rule(Rank.OPERATOR))
+    @method("Release", AccessRule(Rank.OPERATOR))
     def release(self, asked: dict[str, Any], asker: Asker) -> None:
         """Let new runs start again."""
         self._happen(HoldAsked(asker.ticket(), asker.peer.name, None))
 
-    @method("Fleet", Rule(Rank.READER, own=True, public=True))
+    @method("Fleet", AccessRule(Rank.READER, own=True, public=True))
     def fleet(self, asked: dict[str, Any], asker: Asker) -> dict[str, Any]:
         """Return the fleet of this host, and its hosts."""
         return views.fleet(self._scheduler, whole=asker.sees_all)
 
-    @method("AcceptFleet", Rule(Rank.OPERATOR))
+    @method("AcceptFleet", AccessRule(Rank.OPERATOR))
     def accept_fleet(self, asked: dict[str, Any], asker: Asker) -> None:
         """Continue in a fleet whose etcd was restored to an earlier state."""
         self._happen(FleetAccepted(asker.ticket(), asker.peer.name))

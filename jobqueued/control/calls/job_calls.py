@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from jobqueued.base.instants import to_text
-from jobqueued.control.protocol.access import Rank, Rule
+from jobqueued.control.protocol.access import AccessRule, Rank
 from jobqueued.control.protocol.declaration import method
 from jobqueued.control.protocol.ownership import Asker
 from jobqueued.control.protocol.parameters import MOST_RUNS, cause_of, event_of, instant_of
@@ -17,7 +17,7 @@ from jobqueued.core.due.set_back import waits_until
 from jobqueued.core.scheduler import Scheduler
 from jobqueued.model.events import Emitted, Event, ForgetAsked, PauseAsked, RunAsked, SkipAsked
 
-_OF_JOB = Rule(Rank.OPERATOR, own=True, names="job")
+_OF_JOB = AccessRule(Rank.OPERATOR, own=True, names="job")
 
 
 class JobCalls:
@@ -26,7 +26,7 @@ class JobCalls:
     def __init__(self, scheduler: Scheduler, happen: Callable[[Event], None]) -> None:
         self._scheduler, self._happen = scheduler, happen
 
-    @method("Next", Rule(Rank.READER, own=True, names="job"))
+    @method("Next", AccessRule(Rank.READER, own=True, names="job"))
     def next_starts(self, asked: dict[str, Any], asker: Asker) -> dict[str, Any]:
         """Return the next starts of a job, and what keeps it from starting."""
         name, count = asked["job"], asked["count"]
@@ -38,9 +38,12 @@ class JobCalls:
         row = views.job_row(job, views.standing(self._scheduler, job))
         barred = {name: row[name] for name in ("enabled", "invalid", "paused", "paused_until")}
         return {
-            "timezone": job.timezone, "next": list(map(to_text, starts)), **barred,
-            "set_back_until": views.moment(waits_until(saved, job, asker.now.wall)), **views.hold(self._scheduler),
-        }  # fmt: skip
+            "timezone": job.timezone,
+            "next": list(map(to_text, starts)),
+            **barred,
+            "set_back_until": views.moment(waits_until(saved, job, asker.now.wall)),
+            **views.hold(self._scheduler),
+        }
 
     @method("Run", _OF_JOB)
     def run(self, asked: dict[str, Any], asker: Asker) -> None:
@@ -48,7 +51,7 @@ class JobCalls:
         cause = cause_of(asked)
         self._happen(RunAsked(asker.ticket(), asked["job"], asker.peer.name, new_key(), None, cause))
 
-    @method("Emit", Rule(Rank.OPERATOR, own=True, names="event"))
+    @method("Emit", AccessRule(Rank.OPERATOR, own=True, names="event"))
     def emit(self, asked: dict[str, Any], asker: Asker) -> None:
         """Make the jobs due that wait for an event."""
         event, cause = event_of(asked["event"]), cause_of(asked)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from jobqueued.control.calls.lock_processes import LockProcesses
-from jobqueued.control.protocol.access import Rank, Rule, Whose
+from jobqueued.control.protocol.access import AccessRule, Rank, Whose
 from jobqueued.control.protocol.declaration import method
 from jobqueued.control.protocol.ownership import Asker, by_name
 from jobqueued.control.protocol.varlink import VarlinkError
@@ -28,7 +28,7 @@ class LockCalls:
     def __init__(self, scheduler: Scheduler, processes: LockProcesses, happen: Callable[[Event], None]) -> None:
         self._scheduler, self._processes, self._happen = scheduler, processes, happen
 
-    @method("Lock", Rule(Rank.OPERATOR))
+    @method("Lock", AccessRule(Rank.OPERATOR))
     def ask_for(self, asked: dict[str, Any], asker: Asker) -> None:
         """Add a process to the queue for a lock; the reply comes when it has the lock."""
         name, units = asked["lock"], asked.get("units") or 0
@@ -58,7 +58,7 @@ class LockCalls:
         self._processes.waits(client, number)
         self._happen(LockAsked(number, client, (claim,), asker.peer.name, bool(asked.get("no_wait"))))
 
-    @method("Locks", Rule(Rank.READER, own=True))
+    @method("Locks", AccessRule(Rank.READER, own=True))
     def told(self, asked: dict[str, Any], asker: Asker) -> dict[str, Any]:
         """Return the claims of holders and waiting runs or processes, sorted by lock.
 
@@ -77,7 +77,7 @@ class LockCalls:
             "claims": [self._told_of(each, asker) for each in claims[:_MOST_CLAIMS]],
             "more": max(0, len(claims) - _MOST_CLAIMS),
             "known": [] if name in names else sorted(names)[:_MOST_CLAIMS],
-        }  # fmt: skip
+        }
 
     def _used_by(self, asker: Asker) -> set[str]:
         """Return the locks that the caller's jobs list, or that have the user's name."""
@@ -109,7 +109,7 @@ class LockCalls:
         words = None if job is None else job.command if isinstance(job.command, str) else " ".join(job.command)
         return self._scheduler.runs[claim.holder].pid, words
 
-    @method("Evict", Rule(Rank.OPERATOR))
+    @method("Evict", AccessRule(Rank.OPERATOR))
     def evict(self, asked: dict[str, Any], asker: Asker) -> None:
         """Take away the locks that a process holds or waits for."""
         try:

@@ -36,7 +36,7 @@ OF_A_USER = 64
 """Maximum with-lock commands of a user; root and our own user have no limit."""
 
 
-class Asked(NamedTuple):
+class LockProcess(NamedTuple):
     """A process that waits for locks or holds some: pid and birth, its user, and the ticket of its call."""
 
     pid: int
@@ -52,7 +52,7 @@ class LockProcesses(Source):
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
-        self._asked: dict[LockClientId, Asked] = {}
+        self._asked: dict[LockClientId, LockProcess] = {}
         self._descriptors: dict[int, LockClientId] = {}
         self._look_at = 0
         self._last = 0
@@ -76,7 +76,7 @@ class LockProcesses(Source):
     def _found(self, path: Path) -> LockFound | None:
         try:
             mark = json.loads(path.read_text())
-            client, asked = LockClientId(int(path.name)), Asked(int(mark["pid"]), int(mark["birth"]))
+            client, asked = LockClientId(int(path.name)), LockProcess(int(mark["pid"]), int(mark["birth"]))
             asked = asked._replace(uid=int(mark.get("uid", -1)))
             claims, placed = claims_from(mark["claims"]), placed_from(mark.get("placed", ()))
             since = int(mark.get("since", 0))
@@ -119,19 +119,19 @@ class LockProcesses(Source):
             raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
         self._last += 1
         client = LockClientId(self._last)
-        self._note_asked(client, Asked(peer.pid, born, peer.uid, 0, descriptor))
+        self._note_asked(client, LockProcess(peer.pid, born, peer.uid, 0, descriptor))
         return client
 
     def waits(self, client: LockClientId, ticket: int) -> None:
         """Note the ticket of a process that waits for its reply."""
         self._asked[client] = self._asked[client]._replace(ticket=ticket)
 
-    def _note_asked(self, client: LockClientId, asked: Asked) -> None:
+    def _note_asked(self, client: LockClientId, asked: LockProcess) -> None:
         self._asked[client] = asked
         if asked.descriptor is not None:
             self._descriptors[asked.descriptor] = client
 
-    def _follow(self, client: LockClientId, asked: Asked) -> bool:
+    def _follow(self, client: LockClientId, asked: LockProcess) -> bool:
         """Follow an earlier holder to its end. Return False if it ended."""
         try:
             descriptor = os.pidfd_open(asked.pid)
@@ -148,7 +148,7 @@ class LockProcesses(Source):
         self._note_asked(client, asked._replace(descriptor=descriptor))
         return True
 
-    def _miss(self, client: LockClientId, asked: Asked) -> bool:
+    def _miss(self, client: LockClientId, asked: LockProcess) -> bool:
         self._note_asked(client, asked)
         self._look_at = time.monotonic_ns() + _AGAIN
         return True
@@ -190,9 +190,14 @@ class LockProcesses(Source):
         if asked is None:
             return ""  # it just left; the event follows
         mark = {
-            "pid": asked.pid, "birth": asked.birth, "uid": asked.uid, "claims": command.claims,
-            "placed": command.placed, "asked_by": command.asked_by, "since": command.since,
-        }  # fmt: skip
+            "pid": asked.pid,
+            "birth": asked.birth,
+            "uid": asked.uid,
+            "claims": command.claims,
+            "placed": command.placed,
+            "asked_by": command.asked_by,
+            "since": command.since,
+        }
         path = self._directory / str(command.client.number)
         try:
             self._directory.mkdir(mode=0o700, exist_ok=True)

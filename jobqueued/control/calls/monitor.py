@@ -44,7 +44,7 @@ Sees = Callable[[RunId], bool]
 """Returns whether a client may see a run."""
 
 
-class Process(NamedTuple):
+class RunProcess(NamedTuple):
     """A live run's process. `started`: wall (ns). `late`: reported as late. `usual`: usual duration (ns)."""
 
     name: Name
@@ -57,17 +57,23 @@ class Process(NamedTuple):
     tags: Sequence[str] = ()
 
 
-def processes(scheduler: Scheduler) -> list[Process]:
+def processes(scheduler: Scheduler) -> list[RunProcess]:
     """Return the processes of all live runs."""
     return [_process(scheduler, run, run.pid, run.started) for run in scheduler.live if run.pid and run.started]
 
 
-def _process(scheduler: Scheduler, run: Run, pid: int, started: int) -> Process:
+def _process(scheduler: Scheduler, run: Run, pid: int, started: int) -> RunProcess:
     known, job = scheduler[run.id.job], scheduler.catalog.get(run.id.job)
-    return Process(
-        Name(run.id, run.attempt), run.state.value, pid, started, run.id.number in known.saved.late, known.usual,
-        None if job is None else job.user, () if job is None else job.tags,
-    )  # fmt: skip
+    return RunProcess(
+        Name(run.id, run.attempt),
+        run.state.value,
+        pid,
+        started,
+        run.id.number in known.saved.late,
+        known.usual,
+        None if job is None else job.user,
+        () if job is None else job.tags,
+    )
 
 
 class Trace:
@@ -87,11 +93,18 @@ class Trace:
         def rate(now: float | None, then: float | None) -> float | None:
             return None if now is None or then is None else round(max(0.0, now - then) / seconds, 6)
 
-        self.samples.append(text_of({
-            "time": to_text(wall), "cpu": min(rate(used.cpu_seconds, before.cpu_seconds) or 0.0, self._most),
-            "memory": used.memory, "tasks": used.tasks, "io_read": rate(used.io_read, before.io_read),
-            "io_write": rate(used.io_write, before.io_write),
-        }))  # fmt: skip
+        self.samples.append(
+            text_of(
+                {
+                    "time": to_text(wall),
+                    "cpu": min(rate(used.cpu_seconds, before.cpu_seconds) or 0.0, self._most),
+                    "memory": used.memory,
+                    "tasks": used.tasks,
+                    "io_read": rate(used.io_read, before.io_read),
+                    "io_write": rate(used.io_write, before.io_write),
+                }
+            )
+        )
 
     def told(self, count: int) -> str:
         """Return the facts, the newest sample, and `count` samples of history, as JSON."""
@@ -99,7 +112,7 @@ class Trace:
         return f'{self._facts},"now":{self.samples[-1]},"history":[{",".join(history)}]}}'
 
 
-class Host(Trace):
+class HostUsage(Trace):
     """Usage of the whole host."""
 
     def __init__(self) -> None:
@@ -114,7 +127,7 @@ class Host(Trace):
 class Live(Trace):
     """Usage of a live run; its first sample covers the time since its start."""
 
-    def __init__(self, process: Process, now: Now, supervisor: int | None) -> None:
+    def __init__(self, process: RunProcess, now: Now, supervisor: int | None) -> None:
         self.run = process.name.run
         self._meter = Meter(str(process.name), process.pid, supervisor)
         age = tree.age(process.pid)
@@ -127,7 +140,7 @@ class Live(Trace):
         """Return whether enough descriptors are free to keep one for this run."""
         return is_spare(self._meter.descriptor)
 
-    def look(self, process: Process, wall: int) -> Iterator[None]:
+    def look(self, process: RunProcess, wall: int) -> Iterator[None]:
         """Take a sample piece by piece, unless the run just ended."""
         used: Usage | None = None
         for found in self._meter.read():
@@ -164,11 +177,11 @@ class Monitor(Source):
     """`live` returns the live runs. `stream` sends JSON to a ticket, and returns whether its caller waits for more."""
 
     def __init__(
-        self, live: Callable[[], Iterable[Process]], marks: RunDirectory, stream: Callable[[int, str], bool]
+        self, live: Callable[[], Iterable[RunProcess]], marks: RunDirectory, stream: Callable[[int, str], bool]
     ) -> None:
         self._live, self.marks, self._stream = live, marks, stream
         self._watchers: dict[int, _UsageWatcher] = {}
-        self._host: Host | None = None
+        self._host: HostUsage | None = None
         self._traces: dict[Name, Live] = {}
         self._rest: Iterator[None] | None = None
         self._alone = deque[Iterator[None]]()
@@ -229,7 +242,7 @@ class Monitor(Source):
 
     def _look(self, now: Now) -> Iterator[None]:
         if self._host is None:
-            self._host, self.at = Host(), now.mono + _FIRST
+            self._host, self.at = HostUsage(), now.mono + _FIRST
         else:
             self._host.look(now.wall)
             self.at = max(now.mono, (self.at or 0) + EVERY)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from jobqueued.base.instants import to_text
-from jobqueued.control.protocol.access import Rank, Rule
+from jobqueued.control.protocol.access import AccessRule, Rank
 from jobqueued.control.protocol.declaration import method
 from jobqueued.control.protocol.ownership import Asker
 from jobqueued.control.protocol.varlink import VarlinkError
@@ -24,7 +24,7 @@ class NoticeCalls:
     def __init__(self, notices: Notices, test: Callable[[str | None], list[Notice]]) -> None:
         self._notices, self._test = notices, test
 
-    @method("Notices", Rule(Rank.READER))
+    @method("Notices", AccessRule(Rank.READER))
     def told(self, asked: dict[str, Any], asker: Asker) -> dict[str, Any]:
         """Return all incidents and the waiting notices, oldest first."""
         incidents = sorted(self._notices.incidents.values(), key=lambda incident: incident.since)
@@ -35,7 +35,7 @@ class NoticeCalls:
             "more": max(0, len(incidents) - _MOST) + max(0, len(waiting) - _MOST),
         }
 
-    @method("Notify", Rule(Rank.OPERATOR))
+    @method("Notify", AccessRule(Rank.OPERATOR))
     def test(self, asked: dict[str, Any], asker: Asker) -> dict[str, Any]:
         """Queue a test for each target, in the outbox like any notice."""
         job = asked.get("job")
@@ -58,16 +58,25 @@ class NoticeCalls:
     def _incident(self, incident: Incident) -> dict[str, Any]:
         told = [target for target, _ in incident.told if not self._notices.outbox.waits_for(target)]
         return {
-            "subject": incident.subject, "kind": incident.kind, "since": to_text(incident.since),
-            "times": incident.times, "first_run": incident.first_run or None,
+            "subject": incident.subject,
+            "kind": incident.kind,
+            "since": to_text(incident.since),
+            "times": incident.times,
+            "first_run": incident.first_run or None,
             "told": [Target.parse(target).shown for target in told],
-        }  # fmt: skip
+        }
 
     def _notice(self, notice: Notice) -> dict[str, Any]:
         target = Target.parse(notice.target)
         first = notice if target.channel == "ping" else self._notices.outbox.first(notice)
         return {
-            "id": str(notice.id), "first": str(first.id), "target": target.shown, "event": notice.about["event"],
-            "summary": notice.about["summary"], "created": to_text(notice.created), "more": notice.more,
-            "tries": notice.tries, "error": notice.error or None,
-        }  # fmt: skip
+            "id": str(notice.id),
+            "first": str(first.id),
+            "target": target.shown,
+            "event": notice.about["event"],
+            "summary": notice.about["summary"],
+            "created": to_text(notice.created),
+            "more": notice.more,
+            "tries": notice.tries,
+            "error": notice.error or None,
+        }

@@ -54,10 +54,17 @@ class PastCalls:
         is_whole = around.is_whole or 1 in runs or not scheduler[name].saved.last_number
         standing = "gone" if job is None else "enabled" if job.enabled else "disabled"
         return Known(
-            name, list(runs.values()), is_whole, around.looked_back, [], True,
-            past.noted(self._store, self._batch.due_changes, name), past.downs(self._store, at),
-            standing, scheduler.next_start(name),
-        )  # fmt: skip
+            name,
+            list(runs.values()),
+            is_whole,
+            around.looked_back,
+            [],
+            True,
+            past.noted(self._store, self._batch.due_changes, name),
+            past.downs(self._store, at),
+            standing,
+            scheduler.next_start(name),
+        )
 
     def _named(self, text: str) -> Record:
         document = self._batch.record(run_of(text))

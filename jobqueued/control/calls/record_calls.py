@@ -14,7 +14,7 @@ from jobqueued.base.text import slurm_job
 from jobqueued.child.contract.documents import Record
 from jobqueued.child.contract.trust import name_of
 from jobqueued.control.calls.monitor import Monitor
-from jobqueued.control.protocol.access import Rank, Rule
+from jobqueued.control.protocol.access import AccessRule, Rank
 from jobqueued.control.protocol.declaration import method
 from jobqueued.control.protocol.ownership import Asker
 from jobqueued.control.protocol.parameters import MOST_RUNS, instant_of, run_of, wrong
@@ -30,7 +30,7 @@ from jobqueued.model.run_states import LIVE, PENDING
 from jobqueued.model.users import share_of
 from jobqueued.runs.run_directory import Name
 from jobqueued.state import record_files
-from jobqueued.state.db.store import NEWEST, Mark, Page, Store
+from jobqueued.state.db.store import NEWEST, HistoryMark, Page, Store
 from jobqueued.state.write_batch import WriteBatch
 
 _PAGE_RUNS, _PAGE_BYTES = 50, 1 << 16
@@ -39,7 +39,7 @@ _UNENDED = {state.value for state in LIVE | PENDING}
 _ANY = 1 << 63
 """An instant after all others."""
 
-_SEES_RUN = Rule(Rank.READER, own=True, names="run")
+_SEES_RUN = AccessRule(Rank.READER, own=True, names="run")
 
 
 class RecordCalls:
@@ -53,7 +53,7 @@ class RecordCalls:
         self._waiters: dict[RunId, list[int]] = {}
         """Run → tickets that wait for its end."""
 
-    @method("Describe", Rule(Rank.READER, own=True, names="job"))
+    @method("Describe", AccessRule(Rank.READER, own=True, names="job"))
     def describe(self, asked: dict[str, Any], asker: Asker) -> dict[str, Any]:
         """Return a job with its counters and newest records; its definition is redacted for most callers."""
         name, limit = asked["job"], asked.get("runs", 10)
@@ -65,9 +65,10 @@ class RecordCalls:
         runs = [self.begun(self._scheduler.runs[run]) for run in unfinished[:limit]] + self._batch.history(name, limit)
         return {
             "job": views.job_row(job, views.standing(self._scheduler, job)),
-            "definition": definition(job, whole=_may_see_secrets(job, asker)), "stats": views.stats(state),
+            "definition": definition(job, whole=_may_see_secrets(job, asker)),
+            "stats": views.stats(state),
             "runs": list(filter(asker.has, runs))[:limit],
-        }  # fmt: skip
+        }
 
     @method("Show", _SEES_RUN)
     def show(self, asked: dict[str, Any], asker: Asker) -> dict[str, Any] | None:
@@ -93,7 +94,7 @@ class RecordCalls:
         self._monitor.measure(run, then)
         return None
 
-    @method("Usage", Rule(Rank.READER, own=True))
+    @method("Usage", AccessRule(Rank.READER, own=True))
     def usage(self, asked: dict[str, Any], asker: Asker) -> None:
         """Reply with the usage of the host and of the live runs that the caller may see."""
         sees = None if asker.sees_all else asker.has_run
@@ -151,7 +152,7 @@ class RecordCalls:
             raise VarlinkError("NoOutput", {"run": str(run), "reason": f"it can't be read: {error.strerror}"}) from None
         return {"data": base64.b64encode(data).decode(), "size": size, "live": live}
 
-    @method("History", Rule(Rank.READER, own=True, names="job"))
+    @method("History", AccessRule(Rank.READER, own=True, names="job"))
     def history(self, asked: dict[str, Any], asker: Asker) -> dict[str, Any]:
         """Return a page of the records that the caller may see."""
         job, limit = asked.get("job"), max(1, min(asked.get("limit", _PAGE_RUNS), _PAGE_RUNS))
@@ -159,12 +160,12 @@ class RecordCalls:
         first, last = since or 0, _ANY - 1 if until is None else until
         share = None if asker.owner is None else asker.owner.share
 
-        def wanted(mark: Mark, state: str) -> bool:
+        def wanted(mark: HistoryMark, state: str) -> bool:
             is_theirs = share is None or share_of(mark.job) == share
             return is_theirs and first <= mark.queued < last and (states is None or state in states)
 
         place, among_live = _place(asked.get("before", _LIVE_PLACE))
-        fresh: list[tuple[Mark, Run]] = []
+        fresh: list[tuple[HistoryMark, Run]] = []
         if among_live:
             found = self._fresh(job, place, states or ())
             fresh = [(mark, run) for mark, run in found if wanted(mark, run.state) and asker.has_run(run.id)][:limit]
@@ -185,11 +186,12 @@ class RecordCalls:
     def _so_far(self, run: Run, asker: Asker) -> Record:
         begun, is_live = self.begun(run), run.state in LIVE
         return {
-            **begun, "output": record_files.found_output(self._logs, run.id) or begun["output"],
+            **begun,
+            "output": record_files.found_output(self._logs, run.id) or begun["output"],
             "usage": None,
             "holds": views.holds(run) if is_live else [],
             "waits_for": [] if is_live else self._scheduler.explain(run.id, asker.now, asker.owner)["reasons"],
-        }  # fmt: skip
+        }
 
     def begun(self, run: Run) -> Record:
         """Return the record of an unfinished run, as far as the scheduler knows it."""
@@ -197,11 +199,11 @@ class RecordCalls:
         ended = None if run.state in LIVE else begun["ended"]  # "ended" is that of the attempt before
         return {**begun, "pid": run.pid, "started": to_text(run.started) if run.started else None, "ended": ended}
 
-    def _fresh(self, job: str | None, before: Mark, wanted: Container[str]) -> list[tuple[Mark, Run]]:
+    def _fresh(self, job: str | None, before: HistoryMark, wanted: Container[str]) -> list[tuple[HistoryMark, Run]]:
         """Return live runs, runs in `wanted` states, and runs whose end is not saved yet, from a place on."""
         live = [run for run in self._scheduler.runs.values() if run.state in LIVE or run.state in wanted]
         runs = live + [run for run, record in self._batch.runs.values() if record is not None]
-        marks = ((Mark(run.queued, *run.id), run) for run in runs if job in (None, run.id.job))
+        marks = ((HistoryMark(run.queued, *run.id), run) for run in runs if job in (None, run.id.job))
         return sorted((found for found in marks if found[0] < before), key=itemgetter(0), reverse=True)
 
     def _knows(self, job: str) -> bool:
@@ -218,16 +220,16 @@ def _may_see_secrets(job: Job, asker: Asker) -> bool:
     return job.user is not None and job.user == name_of(peer.uid)
 
 
-def _place_text(mark: Mark) -> str:
+def _place_text(mark: HistoryMark) -> str:
     return f"{mark.queued}/{RunId(mark.job, mark.number)}"
 
 
-def _place(text: str) -> tuple[Mark, bool]:
+def _place(text: str) -> tuple[HistoryMark, bool]:
     """Return the place where a page of history begins, from the page before, and whether it is among the live runs."""
     among_live = text.startswith(_LIVE_PLACE)
     queued, _, run = text.removeprefix(_LIVE_PLACE).partition("/")
     try:
-        mark = NEWEST if text == _LIVE_PLACE else Mark(int(queued), *RunId.parse(run))
+        mark = NEWEST if text == _LIVE_PLACE else HistoryMark(int(queued), *RunId.parse(run))
         if not -_ANY <= mark.queued < _ANY:
             raise ValueError
         return mark, among_live

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from jobqueued.control.calls.settings_file import SettingsFile
-from jobqueued.control.protocol.access import Rank, Rule
+from jobqueued.control.protocol.access import AccessRule, Rank
 from jobqueued.control.protocol.declaration import method
 from jobqueued.control.protocol.ownership import Asker
 from jobqueued.jobdir.job_files import Watches
@@ -38,7 +38,7 @@ class Reload(Source):
         if ticket is not None:
             self._asked[ticket] = {job.id: job for job in self._catalog}
 
-    @method("Reload", Rule(Rank.OPERATOR))
+    @method("Reload", AccessRule(Rank.OPERATOR))
     def reload(self, asked: dict[str, Any], asker: Asker) -> None:
         """Start a reload; the reply comes when it is complete."""
         self.begin(asker.ticket())

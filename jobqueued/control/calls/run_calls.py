@@ -7,7 +7,7 @@ from typing import Any
 
 from jobqueued.control.calls.job_calls import new_key
 from jobqueued.control.calls.record_calls import RecordCalls
-from jobqueued.control.protocol.access import Rank, Rule
+from jobqueued.control.protocol.access import AccessRule, Rank
 from jobqueued.control.protocol.declaration import method
 from jobqueued.control.protocol.ownership import Asker
 from jobqueued.control.protocol.parameters import cause_of, run_of
@@ -18,7 +18,7 @@ from jobqueued.model.events import Event, LostAsked, RetryAsked, RunAsked, StopA
 from jobqueued.model.run import RunId
 from jobqueued.runs.lost_attempts import LostAttempts
 
-_OF_RUN = Rule(Rank.OPERATOR, own=True, names="run")
+_OF_RUN = AccessRule(Rank.OPERATOR, own=True, names="run")
 
 
 class RunCalls:

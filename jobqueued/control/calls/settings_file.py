@@ -6,7 +6,7 @@ import os
 from contextlib import suppress
 
 from jobqueued.base.problem import Problem
-from jobqueued.child.contract.trust import Refused
+from jobqueued.child.contract.trust import FileRefused
 from jobqueued.jobdir.file_changes import Signature
 from jobqueued.jobdir.inbox import signature_of
 from jobqueued.settings.drop_in_files import drop_in_directory, listed
@@ -36,9 +36,7 @@ class SettingsFile:
 
     def _read(self) -> list[Problem]:
         of_user = self._paths.runtime is not None
-        settings, problems = read_settings(
-            self._paths.config, os.geteuid(), self._paths.more_config, of_user=of_user
-        )  # fmt: skip
+        settings, problems = read_settings(self._paths.config, os.geteuid(), self._paths.more_config, of_user=of_user)
         if any(problem.severity == "error" for problem in problems):
             stays = "the settings of the last start stay in force, but jobqueued can't start again with this file"
             return [problem._replace(message=f"{problem.message}; {stays}") for problem in problems]
@@ -56,7 +54,7 @@ class SettingsFile:
 def _signature(path: str) -> Signature:
     """Return the signature of one place: its file and its drop-ins."""
     folder, names = drop_in_directory(path), list[str]()
-    with suppress(OSError, Refused):  # reading the file will report the same error
+    with suppress(OSError, FileRefused):  # reading the file will report the same error
         names = sorted(listed(folder, None))
     drop_ins = (signature_of(f"{folder}/{name}") for name in names)
     return (signature_of(path), signature_of(folder), *drop_ins)

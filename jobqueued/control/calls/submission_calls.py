@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from jobqueued.base.instants import to_text
-from jobqueued.control.protocol.access import Rank, Rule
+from jobqueued.control.protocol.access import AccessRule, Rank
 from jobqueued.control.protocol.declaration import method
 from jobqueued.control.protocol.ownership import Asker
 from jobqueued.control.protocol.peers import Peer
@@ -24,7 +24,7 @@ from jobqueued.state.db.faults import StoreError
 from jobqueued.state.write_batch import WriteBatch
 
 _MOST_TOLD = 10_000
-_OF_JOB = Rule(Rank.OPERATOR, own=True, names="job")
+_OF_JOB = AccessRule(Rank.OPERATOR, own=True, names="job")
 
 
 class SubmissionCalls:
@@ -58,7 +58,7 @@ class SubmissionCalls:
         text = submissions.resized(self._scheduler.text_of(name), runs)
         self._happen(Resized(asker.ticket(), name, runs, text, asker.peer.name_or_uid))
 
-    @method("Await", Rule(Rank.READER, own=True, names="job"), waits=True)
+    @method("Await", AccessRule(Rank.READER, own=True, names="job"), waits=True)
     def await_end(self, asked: dict[str, Any], asker: Asker) -> dict[str, Any] | None:
         """Return the end of a submission; of an unfinished one reply at its end."""
         name = asked["job"]
@@ -94,7 +94,7 @@ class SubmissionCalls:
                 except StoreError as error:
                     self._reply(ticket, {"reason": str(error)}, "Refused")
 
-    @method("Submissions", Rule(Rank.READER, own=True))
+    @method("Submissions", AccessRule(Rank.READER, own=True))
     def list_unfinished(self, asked: dict[str, Any], asker: Asker) -> dict[str, Any]:
         """Return the unfinished submissions of this peer, or all if the peer may see them."""
         peer = asker.peer
@@ -113,12 +113,16 @@ class SubmissionCalls:
         runs = [self._scheduler.runs[run] for run in state.unfinished]
         queued = min((run.queued for run in runs), default=state.saved.cursor)
         return {
-            "job": job.id, "user": "root" if job.owner is None else job.owner.name,
-            "at": None if start is None else to_text(start), "submitted": to_text(queued), "tags": list(job.tags),
-            "running": sum(run.state in LIVE for run in runs), "left": job.submission.runs - state.saved.last_number,
+            "job": job.id,
+            "user": "root" if job.owner is None else job.owner.name,
+            "at": None if start is None else to_text(start),
+            "submitted": to_text(queued),
+            "tags": list(job.tags),
+            "running": sum(run.state in LIVE for run in runs),
+            "left": job.submission.runs - state.saved.last_number,
             "waiting": sum(run.state not in LIVE for run in runs),
             "stdin": job.stdin if _owns(job, peer) or peer.uid == 0 else "",
-        }  # fmt: skip
+        }
 
 
 def _owns(job: Job, peer: Peer) -> bool:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from jobqueued.child.contract.trust import name_of
-from jobqueued.control.protocol.access import Rank, Rule, Whose
+from jobqueued.control.protocol.access import AccessRule, Rank, Whose
 from jobqueued.control.protocol.declaration import method
 from jobqueued.control.protocol.ownership import Asker, Ownership
 from jobqueued.control.protocol.peers import Access
@@ -18,7 +18,7 @@ from jobqueued.core.scheduler import Scheduler
 from jobqueued.core.state.submitted import share_in
 from jobqueued.jobdir.cron_tables import takes_mails
 from jobqueued.jobfile import submissions
-from jobqueued.jobfile.submissions import Asked, Wrong
+from jobqueued.jobfile.submissions import ParsedSubmission, Wrong
 from jobqueued.model.events import AwaitedOver, Event, SubmissionsKept, Submitted
 from jobqueued.model.job import Job, Now
 from jobqueued.model.run import RunId
@@ -67,14 +67,20 @@ class SubmitCalls:
     """Accepts submissions. `keep` returns what it means that a request is in no commit yet."""
 
     def __init__(
-        self, scheduler: Scheduler, batch: WriteBatch, happen: Callable[[Event], None], config: Settings, paths: Paths,
-        submitters: Submitters, keep: Callable[[str], str],
-    ) -> None:  # fmt: skip
+        self,
+        scheduler: Scheduler,
+        batch: WriteBatch,
+        happen: Callable[[Event], None],
+        config: Settings,
+        paths: Paths,
+        submitters: Submitters,
+        keep: Callable[[str], str],
+    ) -> None:
         self._scheduler, self._batch, self._happen, self._config = scheduler, batch, happen, config
         self._etc, self._logs, self._mails = paths.host / "etc", paths.logs, takes_mails(config)
         self._submitters, self._keep = submitters, keep
 
-    @method("Submit", Rule(Rank.ROOT, own=True))
+    @method("Submit", AccessRule(Rank.ROOT, own=True))
     def submit(self, asked: dict[str, Any], asker: Asker) -> dict[str, Any] | None:
         """Check a submission; reply at once only about one that was accepted before."""
         document, owner = asked["submission"], self._submitters.owner(asker)
@@ -105,7 +111,7 @@ class SubmitCalls:
         """Return whether a user's job starts later, as a job of at(1), and jobqueued.yaml names no users."""
         return self._config.users.allow is None and job.at is not None and job.at > now.wall
 
-    def _known(self, asked: Asked, ownership: Ownership) -> str | None:
+    def _known(self, asked: ParsedSubmission, ownership: Ownership) -> str | None:
         """Return the earlier submission with this key, as long as anything of it is saved, or None. Raises Wrong."""
         share, owner = share_in(asked.job.id), asked.job.owner
         known = self._scheduler.submission_of(share, asked.key) or self._batch.submission_of(share, asked.key)

@@ -21,7 +21,7 @@ from jobqueued.base.problem import Problem
 from jobqueued.base.text import counted, duration, size
 from jobqueued.child.contract.tuples import NamedTuple
 from jobqueued.child.spool import spool_orders
-from jobqueued.control.protocol.access import Rank, Rule
+from jobqueued.control.protocol.access import AccessRule, Rank
 from jobqueued.control.protocol.declaration import method
 from jobqueued.control.protocol.ownership import Asker
 from jobqueued.control.protocol.replies import Reply
@@ -39,7 +39,7 @@ from jobqueued.runs.launcher_link import Answered, LauncherLink
 
 _LIST, _GET, _SET, _REMOVE = "list", "get", "set", "remove"
 _CHANGES = (_SET, _REMOVE)
-_OWN = Rule(Rank.ROOT, own=True)
+_OWN = AccessRule(Rank.ROOT, own=True)
 _MOST_LISTED = 1000
 _NEXT = 3
 _BYTES_OF_A_CALL = 128
@@ -78,9 +78,15 @@ class UserFileCalls(Source):
     """Stores, returns and removes users' files."""
 
     def __init__(
-        self, link: LauncherLink, files: UserFiles, watches: Watches, scheduler: Scheduler, limits: UserLimits,
-        host: Path, reply: Reply,
-    ) -> None:  # fmt: skip
+        self,
+        link: LauncherLink,
+        files: UserFiles,
+        watches: Watches,
+        scheduler: Scheduler,
+        limits: UserLimits,
+        host: Path,
+        reply: Reply,
+    ) -> None:
         """`host`: the root of the host, which contains etc/cron.allow and etc/cron.deny."""
         self._host = str(host)
         self._link, self._files, self._scheduler = link, files, scheduler
@@ -152,9 +158,14 @@ class UserFileCalls(Source):
         adds = call.act == _SET
         allow, deny = (self._limits.allow, self._limits.deny) if adds else (None, ())
         return {
-            "host": self._host, "act": spool_orders.WHO, "asker": call.asker, "user": call.user, "allow": allow,
-            "deny": deny, "lists": adds and allow is None,
-        }  # fmt: skip
+            "host": self._host,
+            "act": spool_orders.WHO,
+            "asker": call.asker,
+            "user": call.user,
+            "allow": allow,
+            "deny": deny,
+            "lists": adds and allow is None,
+        }
 
     def _finish(self, call: _FileCall, answer: Answer) -> None:
         self._is_busy = False
@@ -218,12 +229,15 @@ class UserFileCalls(Source):
         refused = self._watch.problems
         told = [
             {
-                "name": file.name, "user": file.owner.name, "uid": file.owner.uid, "jobs": [job.id for job in found],
+                "name": file.name,
+                "user": file.owner.name,
+                "uid": file.owner.uid,
+                "jobs": [job.id for job in found],
                 "invalid": next(filter(None, map(self._scheduler.invalid, found)), None),
                 "refused": next((str(each) for each in refused.get(self._files.path(file), ())), None),
             }
             for file, found in jobs.items()
-        ]  # fmt: skip
+        ]
         return {"files": told, "more": max(0, len(files) - _MOST_LISTED)}, None
 
     def _told(self, file: UserFile) -> Answer:
@@ -347,10 +361,11 @@ class UserFileCalls(Source):
         starts = [(start, job) for job in some for start in job.next_starts(now.wall, _NEXT)]
         first = nsmallest(_NEXT, starts, key=lambda each: each[0])
         return {
-            "stored": True, "stamp": stamp_of(text),
+            "stored": True,
+            "stamp": stamp_of(text),
             "jobs": [{"id": job.id, "invalid": self._scheduler.invalid(job) or None} for job in jobs],
             "next": [{"job": job.id, "at": to_text(start), "timezone": job.timezone} for start, job in first],
-        }  # fmt: skip
+        }
 
 
 def _may_see_to_others(uid: int) -> bool:

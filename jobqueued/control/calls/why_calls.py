@@ -6,7 +6,7 @@ from typing import Any
 
 from jobqueued.control.calls.past_calls import PastCalls
 from jobqueued.control.calls.record_calls import RecordCalls
-from jobqueued.control.protocol.access import Rank, Rule
+from jobqueued.control.protocol.access import AccessRule, Rank
 from jobqueued.control.protocol.declaration import method
 from jobqueued.control.protocol.ownership import Asker
 from jobqueued.control.protocol.parameters import instant_of, run_of, wrong
@@ -26,7 +26,7 @@ class WhyCalls:
     def __init__(self, scheduler: Scheduler, batch: WriteBatch, records: RecordCalls, past: PastCalls) -> None:
         self._scheduler, self._batch, self._records, self._past = scheduler, batch, records, past
 
-    @method("Why", Rule(Rank.READER, own=True, names="job run"))
+    @method("Why", AccessRule(Rank.READER, own=True, names="job run"))
     def why(self, asked: dict[str, Any], asker: Asker) -> dict[str, Any]:
         """Explain a run, or the waiting runs of a job."""
         if ("run" in asked) == ("job" in asked):

@@ -29,7 +29,7 @@ class Whose(Enum):
     NOBODYS = "nobody's"
 
 
-class Answer(Enum):
+class AccessScope(Enum):
     """The part that a caller gets: everything, only what is about its own jobs, or nothing."""
 
     ALL = "all"
@@ -37,7 +37,7 @@ class Answer(Enum):
     NO = "-"
 
 
-class Rule(NamedTuple):
+class AccessRule(NamedTuple):
     """The rank from which a method is allowed for everything; `own`: every user may call it for own jobs and runs.
 
     `public`: other callers get a reply too, without private facts. `names`: the parameters that name a job, a run or an
@@ -51,7 +51,7 @@ class Rule(NamedTuple):
     reason: str = ""
 
 
-def table(rules: Mapping[str, Rule]) -> Iterator[tuple[str, ...]]:
+def table(rules: Mapping[str, AccessRule]) -> Iterator[tuple[str, ...]]:
     """Yield method → rule as a table: the column headings, then each method with its callers."""
     yield "method", "every user", "its owner", "readers", "operators", "root"
     for method, rule in rules.items():
@@ -59,10 +59,10 @@ def table(rules: Mapping[str, Rule]) -> Iterator[tuple[str, ...]]:
         yield method, "in part" if rule.public else "-", "yes" if rule.own else "-", *ranks
 
 
-def answer(rule: Rule, rank: Rank, whose: Whose = Whose.NOBODYS) -> Answer:
+def answer(rule: AccessRule, rank: Rank, whose: Whose = Whose.NOBODYS) -> AccessScope:
     """Return the part of a method that a caller of this rank gets, by the owner of what the call names."""
     if rank >= rule.rank:
-        return Answer.ALL
+        return AccessScope.ALL
     if (rule.own and whose in (Whose.OWN, Whose.NOBODYS)) or rule.public:
-        return Answer.OWN
-    return Answer.NO
+        return AccessScope.OWN
+    return AccessScope.NO

@@ -12,7 +12,7 @@ from types import MethodType
 from typing import Any
 
 from jobqueued.control.protocol import varlink
-from jobqueued.control.protocol.access import Rule
+from jobqueued.control.protocol.access import AccessRule
 from jobqueued.control.protocol.ownership import Asker
 
 Handler = Callable[[dict[str, Any], Asker], dict[str, Any] | None]
@@ -27,7 +27,9 @@ class Declared:
 
     __slots__ = ("_function", "name", "rule", "waits")
 
-    def __init__(self, name: str, rule: Rule, function: Callable[..., dict[str, Any] | None], *, waits: bool) -> None:
+    def __init__(
+        self, name: str, rule: AccessRule, function: Callable[..., dict[str, Any] | None], *, waits: bool
+    ) -> None:
         self.name, self.rule, self._function, self.waits = name, rule, function, waits
 
     def __get__(self, calls: object, of: type | None = None) -> Handler:
@@ -35,7 +37,9 @@ class Declared:
         return MethodType(self._function, calls)
 
 
-def method(name: str, rule: Rule, *, waits: bool = False) -> Callable[[Callable[..., dict[str, Any] | None]], Declared]:
+def method(
+    name: str, rule: AccessRule, *, waits: bool = False
+) -> Callable[[Callable[..., dict[str, Any] | None]], Declared]:
     """Declare a function as a method of `interface.py`.
 
     Raises ValueError if the interface has no such method, or the method has no parameter that the rule names.

@@ -7,7 +7,7 @@ from typing import Any
 
 from jobqueued.child.contract.documents import Record
 from jobqueued.child.contract.tuples import NamedTuple
-from jobqueued.control.protocol.access import Rank, Rule, Whose
+from jobqueued.control.protocol.access import AccessRule, Rank, Whose
 from jobqueued.control.protocol.peers import Peer
 from jobqueued.control.protocol.varlink import VarlinkError
 from jobqueued.core.records.record import owner_of
@@ -73,7 +73,7 @@ def by_name(name: str, user: Owner | None) -> Whose:
     return Whose.OWN if user is not None and share == user.share else Whose.ANOTHERS
 
 
-def refusal(rule: Rule, parameters: dict[str, Any], whose: Whose) -> VarlinkError:
+def refusal(rule: AccessRule, parameters: dict[str, Any], whose: Whose) -> VarlinkError:
     """Return the refusal for a caller. It does not reveal whether another user's job or run exists."""
     if rule.reason:
         return VarlinkError("Refused", {"reason": rule.reason})

@@ -13,9 +13,20 @@ from jobqueued.model.telemetry import TelemetryHook
 from jobqueued.model.users import awaited_path, path_in
 
 _DURATIONS = (
-    "every", "spread", "offset", "catch_up_window", "grace", "start_deadline", "timeout", "kill_grace", "drain",
-    "dependency_timeout", "retry_delay", "retry_max_delay", "expect",
-)  # fmt: skip
+    "every",
+    "spread",
+    "offset",
+    "catch_up_window",
+    "grace",
+    "start_deadline",
+    "timeout",
+    "kill_grace",
+    "drain",
+    "dependency_timeout",
+    "retry_delay",
+    "retry_max_delay",
+    "expect",
+)
 _INSTANTS = ("anchor", "at")
 _INTERNAL = ("triggers", "file", "line", "origin", "drop_ins", "at_boot", "owner", "more_groups")
 
@@ -54,13 +65,17 @@ def _late(late: Late | None) -> bool | dict[str, float]:
 def _redacted(job: Job) -> dict[str, Any]:
     """Return the settings that may contain secrets, redacted."""
     return {
-        "command": job.told(job.command), "failover": job.told(job.failover), "redact": [HIDDEN] * len(job.redact),
-        "environment": dict.fromkeys(dict(job.environment), HIDDEN), "stdin": HIDDEN if job.stdin else "",
+        "command": job.told(job.command),
+        "failover": job.told(job.failover),
+        "redact": [HIDDEN] * len(job.redact),
+        "environment": dict.fromkeys(dict(job.environment), HIDDEN),
+        "stdin": HIDDEN if job.stdin else "",
         "telemetry_hooks": [
             _hook(hook, None if callable(hook.command) else job.told(hook.command)) for hook in job.telemetry_hooks
         ],
-        "notify": _without_urls(job.notify), "ping": dict.fromkeys(job.ping.settings, HIDDEN) if job.ping else {},
-    }  # fmt: skip
+        "notify": _without_urls(job.notify),
+        "ping": dict.fromkeys(job.ping.settings, HIDDEN) if job.ping else {},
+    }
 
 
 def _hook(hook: TelemetryHook, command: object) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from jobqueued.core.state.holders import ANOTHERS_RUN
 from jobqueued.model.users import Owner, share_of
 
 
-class Seen(NamedTuple):
+class VisibleView(NamedTuple):
     """The part that a user sees: the host's jobs, as everybody may see them, and the user's own.
 
     `job` returns that for a job id; `user` is None for a user without jobs.
@@ -28,16 +28,17 @@ class Seen(NamedTuple):
         return kind.rpartition("/")[2] != "users" or (own is not None and name.startswith(own))
 
 
-def seen_status(status: dict[str, Any], seen: Seen) -> dict[str, Any]:
+def seen_status(status: dict[str, Any], seen: VisibleView) -> dict[str, Any]:
     """Return the daemon's part of Status without other users' runs and files."""
     return {
-        **status, "left": [run for run in status["left"] if seen.job(run.rpartition("@")[0])],
+        **status,
+        "left": [run for run in status["left"] if seen.job(run.rpartition("@")[0])],
         "stale": [path for path in status["stale"] if seen.file(path)],
         "problems": [problem for problem in status["problems"] if seen.file(problem["file"])],
-    }  # fmt: skip
+    }
 
 
-def public_status(status: dict[str, Any], seen: Seen) -> dict[str, Any]:
+def public_status(status: dict[str, Any], seen: VisibleView) -> dict[str, Any]:
     """Return the reply of Status for a user: of problems only the file's name and their number."""
     own = [one for one in status["attention"] if share_of(one["job"])]  # there are none of other users
     problems = [
@@ -46,15 +47,18 @@ def public_status(status: dict[str, Any], seen: Seen) -> dict[str, Any]:
     ]
     troubles = status["troubles"]
     return {
-        **status, "problems": problems, "stale": [path.rpartition("/")[2] for path in status["stale"]],
-        "troubles": [f"troubles: {len(troubles)}; {WHO_MAY}"] if troubles else [], "unenforced": [],
+        **status,
+        "problems": problems,
+        "stale": [path.rpartition("/")[2] for path in status["stale"]],
+        "troubles": [f"troubles: {len(troubles)}; {WHO_MAY}"] if troubles else [],
+        "unenforced": [],
         "reason": status["reason"] and f"the state can't be saved; {WHO_MAY}",
         "attention": [one if one in own else {**one, "reason": None} for one in status["attention"]],
         "exclusive": status["exclusive"] if seen.job((status["exclusive"] or "").rpartition("@")[0]) else ANOTHERS_RUN,
-    }  # fmt: skip
+    }
 
 
-def unwatched(words: dict[Owner, str], seen: Seen | None) -> list[str]:
+def unwatched(words: dict[Owner, str], seen: VisibleView | None) -> list[str]:
     """Return warnings about places where files for users' path triggers may be missed: of some users, or of one."""
     if seen is not None:
         return [found for owner, found in words.items() if owner == seen.user]

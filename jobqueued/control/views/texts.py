@@ -36,7 +36,7 @@ _FIRST, _LAST = b'{"parameters":{"jobs":[', b"],"
 Pieces = Iterator[str]
 
 
-class Text:
+class SharedReply:
     """One shared reply: for callers before its writing starts, while nothing has changed since, or for `keeps` (ns).
 
     A text that `ages` also changes with time.
@@ -96,8 +96,8 @@ class Text:
 class _OfUser(NamedTuple):
     """The texts of a user: the own jobs, and the status that the user may see."""
 
-    jobs: Text
-    status: Text
+    jobs: SharedReply
+    status: SharedReply
 
 
 class Texts(Source):
@@ -107,16 +107,19 @@ class Texts(Source):
     """
 
     def __init__(
-        self, scheduler: Scheduler, status: Callable[[Owner | None], dict[str, Any]],
-        told: Callable[[], Iterable[Told]], replies: Replies,
-    ) -> None:  # fmt: skip
+        self,
+        scheduler: Scheduler,
+        status: Callable[[Owner | None], dict[str, Any]],
+        told: Callable[[], Iterable[Told]],
+        replies: Replies,
+    ) -> None:
         """`status` returns the status for a user; None: a user without jobs."""
         self._scheduler, self._status, self._told, self._replies = scheduler, status, told, replies
         self.version = 0
-        self.jobs = Text(lambda: self._rows([job.id for job in scheduler.catalog], views.job_row))
-        self.public_jobs = Text(lambda: self._rows(self._public_names(), views.public_job_row), _PUBLIC_FOR)
-        self.public_status = Text(lambda: self._public_status(None), _PUBLIC_FOR)
-        self.metrics = Text(self._metrics, _METRICS_FOR, ages=True)
+        self.jobs = SharedReply(lambda: self._rows([job.id for job in scheduler.catalog], views.job_row))
+        self.public_jobs = SharedReply(lambda: self._rows(self._public_names(), views.public_job_row), _PUBLIC_FOR)
+        self.public_status = SharedReply(lambda: self._public_status(None), _PUBLIC_FOR)
+        self.metrics = SharedReply(self._metrics, _METRICS_FOR, ages=True)
         self._own: dict[Owner, _OfUser] = {}
         """User who asked recently → texts."""
         self._heads: dict[int, bytes] = {}
@@ -149,8 +152,8 @@ class Texts(Source):
         if known is None:
             of_user = partial(self._scheduler.catalog.of_owner, user)
             known = _OfUser(
-                Text(lambda: self._rows([job.id for job in of_user()], views.job_row), _PUBLIC_FOR),
-                Text(lambda: self._public_status(user), _PUBLIC_FOR),
+                SharedReply(lambda: self._rows([job.id for job in of_user()], views.job_row), _PUBLIC_FOR),
+                SharedReply(lambda: self._public_status(user), _PUBLIC_FOR),
             )
         self._own[user] = known
         for other in list(self._own)[:-_USERS]:
@@ -158,14 +161,14 @@ class Texts(Source):
                 del self._own[other]
         return known
 
-    def ask(self, text: Text, ticket: int, now: Now) -> None:
+    def ask(self, text: SharedReply, ticket: int, now: Now) -> None:
         """Reply with a text, now or when it is written."""
         if (written := text.ask(ticket, self.version, now.mono)) is not None:
             self._give(text, ticket, written, now)
         else:
             self._is_wanted = True
 
-    def _give(self, text: Text, ticket: int, written: bytes, now: Now) -> None:
+    def _give(self, text: SharedReply, ticket: int, written: bytes, now: Now) -> None:
         """Reply with a text; after a user's own jobs comes the public list."""
         if any(text is own.jobs for own in self._own.values()):
             self._heads[ticket] = written[len(_FIRST) : written.rindex(_LAST)]
@@ -183,7 +186,7 @@ class Texts(Source):
         return self._is_wanted
 
     @property
-    def _texts(self) -> tuple[Text, ...]:
+    def _texts(self) -> tuple[SharedReply, ...]:
         own = (text for of_user in self._own.values() for text in of_user)
         return self.jobs, self.public_status, self.public_jobs, self.metrics, *own
 
@@ -194,7 +197,7 @@ class Texts(Source):
         self._is_wanted = any(text.is_wanted for text in self._texts)
         return ()
 
-    def _go_on(self, text: Text, now: Now) -> None:
+    def _go_on(self, text: SharedReply, now: Now) -> None:
         try:
             written, tickets = text.go_on(self.version, now.mono)
         except Exception as bug:

@@ -12,7 +12,7 @@ from jobqueued.base.instants import SECOND, to_text
 from jobqueued.base.text import duration, settled_times
 from jobqueued.child.contract.documents import Record
 from jobqueued.child.contract.tuples import NamedTuple
-from jobqueued.control.views.seen import WHO_MAY, Seen
+from jobqueued.control.views.seen import WHO_MAY, VisibleView
 from jobqueued.core.explain.attention import Attention, is_over
 from jobqueued.core.runs.validity import amount
 from jobqueued.core.scheduler import Scheduler
@@ -32,7 +32,7 @@ def moment(instant: int | None) -> str | None:
     return None if instant is None else to_text(instant)
 
 
-class Batch(NamedTuple):
+class BatchProgress(NamedTuple):
     """The progress of a submission with several runs, in the interface's format."""
 
     runs: int
@@ -43,7 +43,7 @@ class Batch(NamedTuple):
     left: float | None
 
 
-class Standing(NamedTuple):
+class JobCondition(NamedTuple):
     """The state of a job; None: unknown, because the files of a stopped daemon do not show it.
 
     `later`: runs between two attempts; `is_retrying`: some of them retry. `is_used_up`: `max_runs` have started.
@@ -74,10 +74,10 @@ class Standing(NamedTuple):
     settled: str | None = None
     late: int = 0
     overdue_since: str | None = None
-    batch: Batch | None = None
+    batch: BatchProgress | None = None
 
 
-def status(job: Job, it: Standing) -> JobStatus:
+def status(job: Job, it: JobCondition) -> JobStatus:
     """Return the status of a job."""
     facts = (
         (it.running, JobStatus.RUNNING),
@@ -95,7 +95,7 @@ def status(job: Job, it: Standing) -> JobStatus:
     return next((status for fact, status in facts if fact), JobStatus.IDLE)
 
 
-def job_row(job: Job, it: Standing) -> dict[str, Any]:
+def job_row(job: Job, it: JobCondition) -> dict[str, Any]:
     """Return the interface's type Job."""
     return {
         "id": job.id, "description": job.description, "status": status(job, it).value, "enabled": job.enabled,
@@ -111,22 +111,28 @@ def job_row(job: Job, it: Standing) -> dict[str, Any]:
 
 
 _PRIVATE: dict[str, Any] = {
-    "description": "", "tags": [], "schedule": [], "invalid": None, "file": "", "line": 0, "drop_ins": [],
-}  # fmt: skip
+    "description": "",
+    "tags": [],
+    "schedule": [],
+    "invalid": None,
+    "file": "",
+    "line": 0,
+    "drop_ins": [],
+}
 """Fields that strangers see empty: all text from its file, and its place."""
 
 
-def public_job_row(job: Job, it: Standing) -> dict[str, Any]:
+def public_job_row(job: Job, it: JobCondition) -> dict[str, Any]:
     """Return the interface's type Job as everybody may see it."""
     return {**job_row(job, it), **_PRIVATE}
 
 
-def standing(scheduler: Scheduler, job: Job) -> Standing:
+def standing(scheduler: Scheduler, job: Job) -> JobCondition:
     """Return the state of a job, from the scheduler."""
     state = scheduler[job.id]
     saved, stats = state.saved, state.saved.stats
     had_some = bool(stats.last_state or stats.skipped)
-    return Standing(
+    return JobCondition(
         running=len(state.live), due=len(state.due), waiting=len(state.waiting), later=len(state.delayed),
         is_retrying=any(scheduler.runs[run].state is RunState.RETRYING for run in state.delayed),
         paused=saved.paused, paused_until=moment(saved.paused_until),
@@ -141,7 +147,7 @@ def standing(scheduler: Scheduler, job: Job) -> Standing:
     )  # fmt: skip
 
 
-def _batch(job: Job, state: JobState) -> Batch | None:
+def _batch(job: Job, state: JobState) -> BatchProgress | None:
     """Return the progress of a submission, or None if it has one run, or the job is no submission."""
     if job.submission is None or job.submission.runs == 1:
         return None
@@ -149,10 +155,10 @@ def _batch(job: Job, state: JobState) -> Batch | None:
     done = stats.started + stats.skipped
     turns = -(-(runs - done) // min(job.concurrency, runs))
     left = None if state.usual is None else turns * state.usual / SECOND
-    return Batch(runs, done, stats.failed, running, max(0, runs - done - running), left)
+    return BatchProgress(runs, done, stats.failed, running, max(0, runs - done - running), left)
 
 
-def idleness(job: Job, it: Standing, newest: Iterable[Record], set_back: int | None = None) -> str:
+def idleness(job: Job, it: JobCondition, newest: Iterable[Record], set_back: int | None = None) -> str:
     """Return why no run of a job waits to start, with the remedy, after the reasons of `newest` runs that were skipped.
 
     `set_back`: until when its fixed times had their turn before the clock was set back.
@@ -160,14 +166,17 @@ def idleness(job: Job, it: Standing, newest: Iterable[Record], set_back: int | N
     again = "" if set_back is None else f"; its {settled_times(to_text(set_back))}"
     facts = (
         (it.invalid, f"it is invalid: {it.invalid}"),
-        (it.paused, f"it is paused{f' until {it.paused_until}' if it.paused_until else ''}; to resume: "
-            f"jobqueuectl resume {job.id}"),
+        (
+            it.paused,
+            f"it is paused{f' until {it.paused_until}' if it.paused_until else ''}; to resume: "
+            f"jobqueuectl resume {job.id}",
+        ),
         (it.rests, it.rests),
         (not job.enabled, "it is disabled (`enabled: false`)"),
         (it.is_used_up, f"its max_runs ({job.max_runs}) are used up"),
         (it.running, "its runs are live now"),
         (it.next, f"it is next due at {it.next}{', because earlier ones will be skipped' if it.skips else ''}{again}"),
-    )  # fmt: skip
+    )
     skipped = [f"{one['run']} was skipped: {one['reason']}; " for one in newest if one["state"] == "skipped"]
     due = f"; it comes due {', '.join(rhythms(job))}" if job.dependencies or job.on else ""
     nothing = f"nothing makes it due now{due}; to run it: jobqueuectl run {job.id}"
@@ -195,10 +204,17 @@ def lock_claim(one: LockClaim, pid: int | None, command: str | None) -> dict[str
     """Return the interface's type LockClaim for a holder with this pid and command."""
     claim = one.claim
     return {
-        "lock": claim.resource.removeprefix(":"), "mode": claim.mode, "units": claim.units, "held": one.held,
-        "since": moment(one.since), "holder": str(one.holder), "asked_by": one.asked_by, "pid": pid,
-        "command": command, "reason": one.reason,
-    }  # fmt: skip
+        "lock": claim.resource.removeprefix(":"),
+        "mode": claim.mode,
+        "units": claim.units,
+        "held": one.held,
+        "since": moment(one.since),
+        "holder": str(one.holder),
+        "asked_by": one.asked_by,
+        "pid": pid,
+        "command": command,
+        "reason": one.reason,
+    }
 
 
 def holds(run: Run) -> list[dict[str, Any]]:
@@ -208,12 +224,13 @@ def holds(run: Run) -> list[dict[str, Any]]:
         {
             "resource": claim.resource.removeprefix(":"),
             "mode": claim.mode,
-            "units": claim.units, "amount": amount(claim.resource, claim.units),
+            "units": claim.units,
+            "amount": amount(claim.resource, claim.units),
             "given": list(given.get(CPUS if claim.resource == CPU else claim.resource, ())),
         }
         for claim in run.claims
         if claim.exclusive or claim.resource not in (HOST, SLOT)
-    ]  # fmt: skip
+    ]
 
 
 def stats(state: JobState) -> dict[str, Any]:
@@ -237,7 +254,7 @@ _LOOKS = 500
 """Maximum starts to search for the first one that a user sees."""
 
 
-def next_job(scheduler: Scheduler, seen: Seen | None = None) -> tuple[int, str] | None:
+def next_job(scheduler: Scheduler, seen: VisibleView | None = None) -> tuple[int, str] | None:
     """Return the first start of any job, and the job; with `seen`, of a visible job if one is among the next starts."""
     if seen is not None:
         starts = ((at, name) for at, name in scheduler.soonest_starts(_LOOKS) if seen.job(name))
@@ -249,7 +266,7 @@ def next_job(scheduler: Scheduler, seen: Seen | None = None) -> tuple[int, str] 
     return min(((due, name) for due, name in times if due is not None), default=None)
 
 
-def counts(scheduler: Scheduler, seen: Seen | None = None) -> dict[str, int]:
+def counts(scheduler: Scheduler, seen: VisibleView | None = None) -> dict[str, int]:
     """Return numbers of runs: due (held by their job's concurrency or dependencies), waiting, retrying and running."""
     states = [run.state for run in scheduler.runs.values() if seen is None or seen.job(run.id.job)]
     live = sum(state in LIVE for state in states)
@@ -261,9 +278,10 @@ def hold(scheduler: Scheduler) -> dict[str, Any]:
     """Return the hold of this host: who asked for it, and its end."""
     held = scheduler.hold
     return {
-        "held_by": held and held.asked_by, "held_until": moment(held.until) if held else None,
+        "held_by": held and held.asked_by,
+        "held_until": moment(held.until) if held else None,
         "draining": held is not None and held.boot is not None,
-    }  # fmt: skip
+    }
 
 
 def exclusive(scheduler: Scheduler) -> dict[str, Any]:
@@ -277,10 +295,12 @@ def fleet(scheduler: Scheduler, *, whole: bool) -> dict[str, Any]:
     known = scheduler.fleet
     hosts = {} if known.down else known.hosts
     return {
-        "fleet": known.name or None, "host": scheduler.limits.name, "hosts": sorted(hosts),
+        "fleet": known.name or None,
+        "host": scheduler.limits.name,
+        "hosts": sorted(hosts),
         "about": [{"host": name, "labels": list(it.labels), "held": it.is_held} for name, it in sorted(hosts.items())],
         "down": (known.down if whole else f"not all may know why; {WHO_MAY}") if known.down else None,
-    }  # fmt: skip
+    }
 
 
 def fleet_counted(scheduler: Scheduler) -> dict[str, Any]:
@@ -299,10 +319,14 @@ def attention(found: Iterable[Attention]) -> dict[str, Any]:
     return {
         "attention": [
             {
-                "kind": one.kind, "job": one.job, "run": None if one.run is None else str(one.run),
-                "since": moment(one.since), "until": moment(one.until), "reason": one.reason,
+                "kind": one.kind,
+                "job": one.job,
+                "run": None if one.run is None else str(one.run),
+                "since": moment(one.since),
+                "until": moment(one.until),
+                "reason": one.reason,
             }
             for one in named
         ],
         **{kind: len(kinds.get(kind, ())) for kind in ATTENTION},
-    }  # fmt: skip
+    }

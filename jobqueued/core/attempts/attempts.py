@@ -16,7 +16,7 @@ from jobqueued.child.contract.reasons import Code, Reason
 from jobqueued.core.due import clock
 from jobqueued.core.late import lateness
 from jobqueued.core.records import lifecycle, record
-from jobqueued.core.records.lifecycle import Step
+from jobqueued.core.records.lifecycle import RunStep
 from jobqueued.core.runs.completion import attempt_ended, give_up, stopping
 from jobqueued.core.runs.eligibility import Bar, Obstacle, barred, noted, planned, watch_over
 from jobqueued.core.state.turn import Turn
@@ -76,7 +76,7 @@ def started(turn: Turn, event: events.RunStarted) -> None:
         return
     known = run.pid is not None
     after_due = _lateness(turn, run, event.started)
-    run = turn.state.step(run, Step.START, pid=event.pid, started=event.started, doubted=False)
+    run = turn.state.step(run, RunStep.START, pid=event.pid, started=event.started, doubted=False)
     lateness.watch(turn, run)
     if not known:
         turn.say("run_started", run=str(run.id), pid=run.pid, **after_due)
@@ -117,7 +117,7 @@ def lost(turn: Turn, event: events.RunLost) -> None:
     state = turn.state
     run = _live(turn, event.run, event.attempt)
     if run is not None:
-        lost = changed(run, state=lifecycle.after(run.state, Step.LOSE), reason=reasons.of(event.reason))
+        lost = changed(run, state=lifecycle.after(run.state, RunStep.LOSE), reason=reasons.of(event.reason))
         job = state.catalog.get(run.id.job)
         document = record.lost(lost, job, state.limits, event.wait_status, event.output)
         document["given_up"] = to_text(turn.now.wall)
@@ -134,7 +134,7 @@ def lingers(turn: Turn, event: events.RunLingers) -> None:
     run = _live(turn, event.run, event.attempt)
     if run is None:
         return
-    turn.state.step(run, Step.STOP, reason=reasons.of(event.reason))
+    turn.state.step(run, RunStep.STOP, reason=reasons.of(event.reason))
     if run.id not in turn.state.lingering:
         turn.say("run_lingers", run=str(run.id), reason=event.reason)
     turn.state.lingering[run.id] = event.reason
@@ -177,9 +177,16 @@ def never_started(turn: Turn, event: events.NeverStarted) -> None:
         return
     pause, failures = _pause(run, event.cause)
     back = state.step(
-        run, Step.RETURN, not_before=now.wall + pause, failures=failures, pid=None, claims=(), placed=(),
-        ends_by=None, reason=reasons.of(event.reason) if event.reason else run.reason,
-    )  # fmt: skip
+        run,
+        RunStep.RETURN,
+        not_before=now.wall + pause,
+        failures=failures,
+        pid=None,
+        claims=(),
+        placed=(),
+        ends_by=None,
+        reason=reasons.of(event.reason) if event.reason else run.reason,
+    )
     state.release(run, now)
     back = _return(turn, back, pause, event.cause)
     if failures != run.failures:
@@ -228,10 +235,20 @@ def found(turn: Turn, event: events.Found) -> None:
     sent = event.sent or row or Run(id=event.run, key="", due=wall, queued=wall, arrival=0, trigger="unknown")
     known = row or changed(sent, arrival=state.arrival())
     run = changed(
-        known, state=lifecycle.after(known.state, Step.FIND), attempt=event.attempt, failover=sent.failover,
-        claims=sent.claims, placed=sent.placed, ends_by=sent.ends_by, so_far=sent.so_far, owner=sent.owner,
-        pid=None, started=None, reason=None, drains_since=0,
-    )  # fmt: skip
+        known,
+        state=lifecycle.after(known.state, RunStep.FIND),
+        attempt=event.attempt,
+        failover=sent.failover,
+        claims=sent.claims,
+        placed=sent.placed,
+        ends_by=sent.ends_by,
+        so_far=sent.so_far,
+        owner=sent.owner,
+        pid=None,
+        started=None,
+        reason=None,
+        drains_since=0,
+    )
     state.put_live(run, turn.now)
 
 

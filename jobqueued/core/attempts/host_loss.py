@@ -13,7 +13,7 @@ from jobqueued.core.attempts import attempts
 from jobqueued.core.due.occurrences import run_of
 from jobqueued.core.hosts.fleet_state import hosts_before, second_of
 from jobqueued.core.records import record
-from jobqueued.core.records.lifecycle import Step
+from jobqueued.core.records.lifecycle import RunStep
 from jobqueued.core.runs.completion import attempt_ended
 from jobqueued.core.runs.eligibility import barred
 from jobqueued.core.runs.host_hold import halt
@@ -67,7 +67,7 @@ def _ask(turn: Turn, event: HostLost) -> None:
     if run.state is not RunState.DUE or barred(state, job) is not None or halt(state):
         state.stir(job.id)
         return
-    waiting = state.enqueue(state.step(run, Step.QUEUE, since=turn.now.wall), turn.now)
+    waiting = state.enqueue(state.step(run, RunStep.QUEUE, since=turn.now.wall), turn.now)
     attempts.launch(turn, waiting)
 
 

@@ -14,7 +14,7 @@ from jobqueued.core.late import expectation
 from jobqueued.core.records.recollection import era_of
 from jobqueued.core.runs import dependencies
 from jobqueued.core.runs.completion import give_up
-from jobqueued.core.runs.dependencies import Standing
+from jobqueued.core.runs.dependencies import DependencyStates
 from jobqueued.core.runs.eligibility import resume
 from jobqueued.core.runs.host_hold import UNTIL
 from jobqueued.core.runs.skips import CLOCK, skip
@@ -211,7 +211,7 @@ def _new_of_clock(turn: Turn, job: Job, occurrence: Occurrence, previous: int) -
 
 
 def _waits(turn: Turn, job: Job, run: Run) -> bool:
-    return dependencies.verdict(turn.state, job, run, turn.now).standing is Standing.AWAITED
+    return dependencies.verdict(turn.state, job, run, turn.now).standing is DependencyStates.AWAITED
 
 
 def clock_stepped(turn: Turn, event: events.ClockStepped) -> None:

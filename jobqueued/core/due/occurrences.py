@@ -133,9 +133,11 @@ def _hearing(state: SchedulerState, ended: Run, result: str) -> list[tuple[Job, 
 def _end(ended: Run, record: Record) -> TriggeredBy:
     """Return the end of a run, as the runs get it that it makes due."""
     end: TriggeredBy = {
-        "run": str(ended.id), "state": ended.state.value, "exit_code": record.get("exit_code"),
+        "run": str(ended.id),
+        "state": ended.state.value,
+        "exit_code": record.get("exit_code"),
         "signal": record.get("signal"),
-    }  # fmt: skip
+    }
     if "pattern" in (by := ended.triggered_by or {}):
         end["pattern"] = by["pattern"]
     if "trace_id" in record:

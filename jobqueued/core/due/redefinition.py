@@ -66,9 +66,12 @@ def redefine(saved: SavedJob, old: Job | None, job: Job, wall: int, *, completed
     if after.rhythm != rhythm or not after.cursor:
         covered = after.cursor  # everything due up to there has a record, whatever the rhythm was
         after = changed(
-            after, rhythm=rhythm, cursor=max(covered, wall), previous=after.previous or covered,
+            after,
+            rhythm=rhythm,
+            cursor=max(covered, wall),
+            previous=after.previous or covered,
             skips=tuple(it for it in after.skips if job.next_after(it.due - 1) == it.due),
-        )  # fmt: skip
+        )
         past = job.at if job.enabled and job.at is not None and covered < job.at <= wall else None
     if _awaits_new_paths(saved, old, job):
         after = changed(after, appeared=wall)  # files that exist already have not appeared

@@ -27,7 +27,7 @@ FOR_EVER = 1 << 62
 
 def expected_starts(
     state: SchedulerState, asked: Collection[RunId], ordered: list[Holder], now: Now
-) -> dict[RunId, int]:  # fmt: skip
+) -> dict[RunId, int]:
     """Return the wall instants (ns) at which waiting runs of a job are likely to start, without those that are unknown.
 
     `ordered`: the queue in its current order.  Jobs that become due later are ignored.  A job that never succeeded
@@ -67,9 +67,7 @@ def expected_starts(
     return found
 
 
-def _played(
-    state: SchedulerState, asked: Collection[RunId], ordered: list[Holder]
-) -> tuple[set[RunId], list[Holder]]:  # fmt: skip
+def _played(state: SchedulerState, asked: Collection[RunId], ordered: list[Holder]) -> tuple[set[RunId], list[Holder]]:
     """Return the asked runs for which there is time, and the part of the queue to play for them.
 
     That part has the runs before them, those that age faster and may overtake, and others, which may pass while nothing

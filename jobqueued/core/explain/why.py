@@ -36,9 +36,7 @@ def explain(state: SchedulerState, name: RunId, now: Now, asker: Owner | None = 
     return _all_explained(state, [state.runs[name]], now, asker)[0]
 
 
-def explain_pending(
-    state: SchedulerState, job: str, limit: int, now: Now, asker: Owner | None = None
-) -> list[Why]:  # fmt: skip
+def explain_pending(state: SchedulerState, job: str, limit: int, now: Now, asker: Owner | None = None) -> list[Why]:
     """Explain the first runs of a job that have no live attempt, at most `limit`."""
     return _all_explained(state, [state.runs[name] for name in state.standing(job).pending[:limit]], now, asker)
 
@@ -71,10 +69,21 @@ def lacked(state: SchedulerState, name: RunId) -> str | Holder:
 def _explained(state: SchedulerState, run: Run, ordered: list[Holder], now: Now, asker: Owner | None) -> Why:
     name = run.id
     why: Why = {
-        "run": str(name), "state": run.state.value, "reasons": [], "missing": [], "ahead": [], "behind": None,
-        "priority": None, "effective_priority": None, "growth": None, "points": None, "every": None,
-        "waited": None, "dependencies": [], "late": None,
-    }  # fmt: skip
+        "run": str(name),
+        "state": run.state.value,
+        "reasons": [],
+        "missing": [],
+        "ahead": [],
+        "behind": None,
+        "priority": None,
+        "effective_priority": None,
+        "growth": None,
+        "points": None,
+        "every": None,
+        "waited": None,
+        "dependencies": [],
+        "late": None,
+    }
     if name.number in state[name.job].saved.late:
         why["late"] = lateness.words(state, run, now)
     if run.state is RunState.DUE:
@@ -163,10 +172,15 @@ def _of_waiting(state: SchedulerState, run: Run, ordered: list[Holder], now: Now
     return {
         "reasons": [*_of_user(state, terms.share), *_words(state, missing, ahead, behind, effective, now, named)],
         "growth": _growth(job, effective, points, every),
-        "missing": missing, "ahead": list(map(named, ahead)), "behind": behind and named(behind.holder),
-        "priority": job.priority, "effective_priority": round(effective, 3), "points": points, "every": every / SECOND,
+        "missing": missing,
+        "ahead": list(map(named, ahead)),
+        "behind": behind and named(behind.holder),
+        "priority": job.priority,
+        "effective_priority": round(effective, 3),
+        "points": points,
+        "every": every / SECOND,
         "waited": run.age(now.wall) / SECOND,
-    }  # fmt: skip
+    }
 
 
 def _of_user(state: SchedulerState, share: str) -> list[str]:
@@ -190,10 +204,12 @@ def _missing(state: SchedulerState, claim: Claim, now: Now, named: Named) -> Why
     """Return a claim that can't be granted now: how much exists, and who holds it since when."""
     locks = state.admission.locks
     return {
-        "resource": claim.resource.removeprefix(":"), "mode": claim.mode, "units": claim.units,
+        "resource": claim.resource.removeprefix(":"),
+        "mode": claim.mode,
+        "units": claim.units,
         "capacity": None if claim.resource == HOST else locks.capacity(claim.resource),
         "holders": [_holder(state, holder, claim.resource, now, named) for holder in locks.holders(claim.resource)],
-    }  # fmt: skip
+    }
 
 
 def _holder(state: SchedulerState, holder: Holder, resource: str, now: Now, named: Named) -> Why:
@@ -209,22 +225,28 @@ def _holder(state: SchedulerState, holder: Holder, resource: str, now: Now, name
         unknown = dict.fromkeys(("since", "held", "ends_by", "lingers"))
         return {"run": name, "mode": claim.mode, "units": claim.units, **unknown}
     return {
-        "run": name, "mode": claim.mode, "units": claim.units,
+        "run": name,
+        "mode": claim.mode,
+        "units": claim.units,
         "since": None if run.started is None else to_text(run.started),
         "held": None if run.started is None else duration(max(0, now.wall - run.started) // SECOND),
         "ends_by": None if ends_at is None else to_text(now.wall + ends_at - now.mono),
         "lingers": state.lingering.get(holder),
-    }  # fmt: skip
+    }
 
 
 def _client(state: SchedulerState, holder: LockClientId, resource: str, now: Now) -> Why:
     known = state.lock_clients[holder]
     claim, since = next(held for held in known.claims if held.resource == resource), known.since
     return {
-        "run": state.name_of(holder), "mode": claim.mode, "units": claim.units,
+        "run": state.name_of(holder),
+        "mode": claim.mode,
+        "units": claim.units,
         "since": to_text(since) if since else None,
-        "held": duration(max(0, now.wall - since) // SECOND) if since else None, "ends_by": None, "lingers": None,
-    }  # fmt: skip
+        "held": duration(max(0, now.wall - since) // SECOND) if since else None,
+        "ends_by": None,
+        "lingers": None,
+    }
 
 
 def _words(

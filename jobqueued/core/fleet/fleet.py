@@ -13,8 +13,15 @@ from jobqueued.child.fleet.lines import RETURNED
 from jobqueued.core.attempts import attempts, host_loss
 from jobqueued.core.due.clock import skip_dues
 from jobqueued.core.due.occurrences import HELD_FROM_OTHERS, leave_to_others, refusal, run_of
-from jobqueued.core.hosts.claimed_by_others import Span, span_of
-from jobqueued.core.hosts.fleet_state import Asked, hosts_before, is_begun_elsewhere, is_of_fleet, second_of, unstarted
+from jobqueued.core.hosts.claimed_by_others import SkippedSpan, span_of
+from jobqueued.core.hosts.fleet_state import (
+    FleetQuestion,
+    hosts_before,
+    is_begun_elsewhere,
+    is_of_fleet,
+    second_of,
+    unstarted,
+)
 from jobqueued.core.hosts.memory import looks_back
 from jobqueued.core.jobs import agreement, pauses
 from jobqueued.core.late import expectation, fleet_overdue, lateness
@@ -184,7 +191,7 @@ def _lose_lock(turn: Turn, name: Holder) -> None:
             turn.say("lock_lost", run=turn.state.name_of(name), lock=claim.resource.removeprefix(":"), holder=holder)
 
 
-def _answered(turn: Turn, event: Granted | Denied) -> tuple[Run, Asked] | None:
+def _answered(turn: Turn, event: Granted | Denied) -> tuple[Run, FleetQuestion] | None:
     """Return the run that an answer is about, which holds nothing now, and its question; None if that was withdrawn."""
     state = turn.state
     assert isinstance(event.run, RunId)
@@ -224,7 +231,7 @@ def _is_past(state: SchedulerState, event: Taken) -> bool:
     return bool(state.fleet.down) and is_over and run_of(state, event.job, event.key) is None
 
 
-def _covers(span: Span, key: str) -> bool:
+def _covers(span: SkippedSpan, key: str) -> bool:
     """Return whether a skip of several occurrences covers the one with this key."""
     return span.first < span.last and is_of_fleet(key) and not hosts_before(key) and span.covers(second_of(key))
 
@@ -245,7 +252,7 @@ def may_skip(turn: Turn, event: MaySkip) -> None:
         skip_dues(turn, job, dues, verdict.reason)
         state.remember(job.id, cursor=dues[-1], previous=0)
     else:  # the fleet counts them as this host's already, and it knows better
-        fleet.elsewhere.note(job.id, Span(event.first, event.last), state[job.id].saved.cursor)
+        fleet.elsewhere.note(job.id, SkippedSpan(event.first, event.last), state[job.id].saved.cursor)
     state.wind(job)
     pauses.take_over(turn, job)
 

@@ -8,7 +8,7 @@ from jobqueued.base.instants import STEP_LIMIT
 from jobqueued.child.contract.documents import Record
 from jobqueued.child.contract.reasons import Code, Reason
 from jobqueued.core.due.clock import is_of_pause
-from jobqueued.core.hosts.fleet_state import FleetState, Verdict, hosts_before, is_begun_elsewhere, is_of_fleet
+from jobqueued.core.hosts.fleet_state import FleetState, SkipWish, hosts_before, is_begun_elsewhere, is_of_fleet
 from jobqueued.core.hosts.memory import looks_back
 from jobqueued.core.runs import verdicts
 from jobqueued.core.runs.eligibility import DEADLINE, Bar, Obstacle, is_late, noted
@@ -46,9 +46,7 @@ class FleetPolicy(OtherHosts):
         self._fleet.leading.discard(job.id)
         return False
 
-    def _awaits_verdict(
-        self, turn: Turn, job: Job, found: list[int], following: int | None, since: int | None
-    ) -> bool:  # fmt: skip
+    def _awaits_verdict(self, turn: Turn, job: Job, found: list[int], following: int | None, since: int | None) -> bool:
         state, saved, fleet = turn.state, turn.state[job.id].saved, self._fleet
         if job.scope is not Scope.FLEET or fleet.lacks(job) or fleet.rests(job):
             return False
@@ -64,12 +62,10 @@ class FleetPolicy(OtherHosts):
         own = {due for due in dues if job.occurrence(saved.era, due).key in known}
         if first := fleet.elsewhere.first_free(job.id, dues, own):
             period = None if following is None else following - found[-1]
-            verdicts.ask(turn, job, Verdict(first, Reason(Code.PAUSED if saved.paused else Code.MISSED)), period)
+            verdicts.ask(turn, job, SkipWish(first, Reason(Code.PAUSED if saved.paused else Code.MISSED)), period)
         return bool(first)
 
-    def _sorted(
-        self, job: Job, found: list[int], wall: int, *, complete: bool, since: int | None
-    ) -> catch_up.Sorted:  # fmt: skip
+    def _sorted(self, job: Job, found: list[int], wall: int, *, complete: bool, since: int | None) -> catch_up.Sorted:
         memory = self._fleet.memory(job, wall)
         return catch_up.sort_out(job, found, wall, complete=complete, since=since, memory=memory)
 

@@ -12,7 +12,7 @@ _MOST, _MOST_SPANS = 10_000, 100
 """Limits, for each job, of remembered occurrences and of remembered skips of several occurrences."""
 
 
-class Span(NamedTuple):
+class SkippedSpan(NamedTuple):
     """The occurrences between two UTC seconds, both included, that one host has skipped."""
 
     first: int
@@ -23,13 +23,13 @@ class Span(NamedTuple):
         return self.first <= second <= self.last
 
 
-def span_of(state: str, second: int) -> Span:
+def span_of(state: str, second: int) -> SkippedSpan:
     """Return the span that ends at `second`: from FIRST if the occurrence ended as ``skipped FIRST``, else only
     `second`.
     """
     end, _, first = state.partition(" ")
     is_span = end == "skipped" and first.isascii() and first.isdecimal() and len(first) <= len(str(second))
-    return Span(min(int(first), second) if is_span else second, second)
+    return SkippedSpan(min(int(first), second) if is_span else second, second)
 
 
 class Elsewhere:
@@ -40,9 +40,9 @@ class Elsewhere:
 
     def __init__(self) -> None:
         self._taken = defaultdict[str, set[int]](set)
-        self._skipped = defaultdict[str, list[Span]](list)
+        self._skipped = defaultdict[str, list[SkippedSpan]](list)
 
-    def note(self, job: str, span: Span, cursor: int) -> None:
+    def note(self, job: str, span: SkippedSpan, cursor: int) -> None:
         """Note that another host has these occurrences, unless the cursor is past them."""
         if span.last <= cursor // SECOND:
             return

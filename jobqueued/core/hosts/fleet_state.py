@@ -21,7 +21,7 @@ from jobqueued.model.run_states import RunState
 from jobqueued.queue.locks import PLACES, Claims, asks_fleet, of_fleet
 
 
-class Asked(NamedTuple):
+class FleetQuestion(NamedTuple):
     """A question to the fleet: its number, and the state of its run in the queue at that time."""
 
     number: int
@@ -34,7 +34,7 @@ class Asked(NamedTuple):
     """Instant (monotonic, ns) until which other hosts may ask first, or None if the fleet was asked."""
 
 
-class Verdict(NamedTuple):
+class SkipWish(NamedTuple):
     """The wish to skip for all hosts what a job's clock has reached: due times in order, and the reason.
 
     `asks_at`: instant (monotonic, ns) until which other hosts may ask first, or None if the fleet was asked.
@@ -99,7 +99,7 @@ class FleetState:
         self.name, self.labels = name, labels
         self.down = "its fleet has not been reached yet" if name else ""
         """The reason why the fleet can't be asked; "" if it can."""
-        self.asked: dict[RunId, Asked] = {}
+        self.asked: dict[RunId, FleetQuestion] = {}
         self.specs: dict[str, str] = {}
         """Job of the fleet → hash of its definition on this host (core/jobs/agreement.py)."""
         self.published: dict[str, str] = {}
@@ -125,7 +125,7 @@ class FleetState:
         And job → newest occurrence (UTC second) that succeeded on another host.
         """
         self.presence = Presence()
-        self.verdicts: dict[str, Verdict] = {}
+        self.verdicts: dict[str, SkipWish] = {}
         """Job → due times that this host has asked the fleet to skip; the job's clock waits for the answer."""
         self.leading: set[str] = set()
         """Jobs with skips that the fleet left to this host, so that it asks first for the next ones."""
@@ -192,13 +192,13 @@ class FleetState:
     def ask(self, run: Run, claims: Claims, priority: float, waited_for: list[str]) -> int:
         """Note that the fleet is asked about a run that wants these claims; return the number of the question."""
         number = self.question(claims)
-        self.asked[run.id] = Asked(number, priority, waited_for, claims)
+        self.asked[run.id] = FleetQuestion(number, priority, waited_for, claims)
         self.given_back.pop((run.id.job, run.key), None)
         return number
 
     def ask_to_skip(self, run: Run, reason: Reason, asks_at: int) -> None:
         """Note that this host asks the fleet, at an instant (monotonic, ns), to leave the skip of a run to it."""
-        self.asked[run.id] = Asked(self.question(()), 0, [], (), reason, asks_at)
+        self.asked[run.id] = FleetQuestion(self.question(()), 0, [], (), reason, asks_at)
 
     def question(self, claims: Claims) -> int:
         """Note that there is a question about these claims; return its number."""
@@ -206,7 +206,7 @@ class FleetState:
         self._asking.update(claim.resource for claim in claims)
         return self._number
 
-    def answered(self, run: RunId) -> Asked | None:
+    def answered(self, run: RunId) -> FleetQuestion | None:
         """Remove and return the question about a run after its answer, or return None if there was none."""
         if (asked := self.asked.pop(run, None)) is not None:
             self.answered_part(asked.claims)

@@ -24,7 +24,7 @@ from jobqueued.model.job import Job, Scope
 from jobqueued.model.saved import Past
 
 
-class Told(NamedTuple):
+class FleetPause(NamedTuple):
     """A pause as all hosts have it: who asked for it, on which host, and until when (wall, ns; None: until resumed)."""
 
     asked_by: str
@@ -51,9 +51,9 @@ def asked(turn: Turn, event: PauseAsked) -> None:
     _answer(turn, event, was_paused=saved.paused)
 
 
-def told(text: str) -> Told:
+def told(text: str) -> FleetPause:
     """Parse the fleet's value; one that no host wrote counts as a pause without an end."""
-    return parsed(Told, text) or Told("somebody", "another host", None)
+    return parsed(FleetPause, text) or FleetPause("somebody", "another host", None)
 
 
 def _is_of_fleet(turn: Turn, job: Job) -> bool:

@@ -17,7 +17,7 @@ from jobqueued.core.runs.completion import stop
 from jobqueued.core.runs.eligibility import give_up_all
 from jobqueued.core.runs.skips import Cause, skip
 from jobqueued.core.state.scheduler_state import SchedulerState
-from jobqueued.core.state.submitted import End, share_in
+from jobqueued.core.state.submitted import SubmissionEnd, share_in
 from jobqueued.core.state.turn import Turn
 from jobqueued.model import events
 from jobqueued.model.accounts import accounts
@@ -220,7 +220,7 @@ def _leave(turn: Turn, job: Job) -> None:
 
 def _resolve(turn: Turn, name: str, word: str, *, succeeded: bool) -> None:
     """Let the submissions that wait for an end go on, or give them up."""
-    turn.state.submitted.over[name] = End(word, succeeded)
+    turn.state.submitted.over[name] = SubmissionEnd(word, succeeded)
     for job in turn.state.catalog.followers(name):
         _settle(turn, job, name, word, succeeded=succeeded)
 

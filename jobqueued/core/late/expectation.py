@@ -126,9 +126,13 @@ def _kept_of(name: str, expected: Expected) -> Job:
     """Return the part of a job that is saved in case it leaves its file."""
     wishes = expected.wishes
     return Job(
-        id=name, command="", notify=Notify.of(wishes["notify"]), tags=tuple(wishes["tags"]), user=wishes["user"],
+        id=name,
+        command="",
+        notify=Notify.of(wishes["notify"]),
+        tags=tuple(wishes["tags"]),
+        user=wishes["user"],
         scope=Scope(wishes.get("scope", Scope.HOST)),
-    )  # fmt: skip
+    )
 
 
 def is_of_fleet(state: SchedulerState, name: str) -> bool:

@@ -23,16 +23,16 @@ _SKEW = 5 * SECOND
 """Upper limit of the difference between the clocks of two hosts (ns)."""
 
 
-class Told(NamedTuple):
+class OverdueReport(NamedTuple):
     """A report that a job is overdue, as all hosts have it: the host that made it, and when (wall, ns)."""
 
     host: str
     at: int
 
 
-def told(text: str) -> Told | None:
+def told(text: str) -> OverdueReport | None:
     """Parse the fleet's value, or return None if no host wrote it."""
-    return parsed(Told, text)
+    return parsed(OverdueReport, text)
 
 
 def teller(turn: Turn, job: Job, expected: Expected) -> str | None:
@@ -61,7 +61,7 @@ def teller(turn: Turn, job: Job, expected: Expected) -> str | None:
     return None
 
 
-def _is_of(said: Told, expected: Expected, wall: int) -> bool:
+def _is_of(said: OverdueReport, expected: Expected, wall: int) -> bool:
     """Return whether a report is about the current overdue period: it is newer than the last success."""
     return expected.since + min(_SKEW, expected.within // 2) < said.at <= wall + _SKEW
 

@@ -7,7 +7,7 @@ from enum import StrEnum
 from jobqueued.model.run_states import LIVE, PENDING, RunState
 
 
-class Step(StrEnum):
+class RunStep(StrEnum):
     """The steps of a run."""
 
     QUEUE = "queue"
@@ -27,44 +27,44 @@ class Step(StrEnum):
     LOSE = "lose"
 
 
-class IllegalStep(Exception):
+class IllegalRunStep(Exception):
     """A step that the table does not allow."""
 
 
 _S = RunState
 
-TABLE: dict[tuple[RunState, Step], RunState] = {
-    (_S.DUE, Step.QUEUE): _S.WAITING,  # one of its job's `concurrency` is free, its dependencies have succeeded
-    (_S.DUE, Step.SKIP): _S.SKIPPED,
-    (_S.WAITING, Step.KEEP_BACK): _S.DUE,  # its job was paused
-    (_S.RETRYING, Step.QUEUE): _S.WAITING,  # the delay is over
-    (_S.RETRYING, Step.KEEP_BACK): _S.DUE,
-    (_S.WAITING, Step.SKIP): _S.SKIPPED,
-    (_S.WAITING, Step.ADMIT): _S.STARTING,  # all claims granted, committed before it is sent
+TABLE: dict[tuple[RunState, RunStep], RunState] = {
+    (_S.DUE, RunStep.QUEUE): _S.WAITING,  # one of its job's `concurrency` is free, its dependencies have succeeded
+    (_S.DUE, RunStep.SKIP): _S.SKIPPED,
+    (_S.WAITING, RunStep.KEEP_BACK): _S.DUE,  # its job was paused
+    (_S.RETRYING, RunStep.QUEUE): _S.WAITING,  # the delay is over
+    (_S.RETRYING, RunStep.KEEP_BACK): _S.DUE,
+    (_S.WAITING, RunStep.SKIP): _S.SKIPPED,
+    (_S.WAITING, RunStep.ADMIT): _S.STARTING,  # all claims granted, committed before it is sent
     # an R shows an attempt that no commit has
-    **{(state, Step.FIND): _S.STARTING for state in _S if state in LIVE | PENDING},
-    (_S.STARTING, Step.RETURN): _S.WAITING,  # certainly never started, by no fault of the job
-    (_S.STOPPING, Step.RETURN): _S.WAITING,
-    (_S.STARTING, Step.START): _S.RUNNING,
-    (_S.RUNNING, Step.START): _S.RUNNING,  # found again by a new scheduler
-    (_S.STOPPING, Step.START): _S.STOPPING,  # asked to stop before its start was reported
-    (_S.STARTING, Step.STOP): _S.STOPPING,
-    (_S.RUNNING, Step.STOP): _S.STOPPING,
-    (_S.STOPPING, Step.STOP): _S.STOPPING,
+    **{(state, RunStep.FIND): _S.STARTING for state in _S if state in LIVE | PENDING},
+    (_S.STARTING, RunStep.RETURN): _S.WAITING,  # certainly never started, by no fault of the job
+    (_S.STOPPING, RunStep.RETURN): _S.WAITING,
+    (_S.STARTING, RunStep.START): _S.RUNNING,
+    (_S.RUNNING, RunStep.START): _S.RUNNING,  # found again by a new scheduler
+    (_S.STOPPING, RunStep.START): _S.STOPPING,  # asked to stop before its start was reported
+    (_S.STARTING, RunStep.STOP): _S.STOPPING,
+    (_S.RUNNING, RunStep.STOP): _S.STOPPING,
+    (_S.STOPPING, RunStep.STOP): _S.STOPPING,
     # the attempt failed, and another follows
-    **{(state, Step.RETRY): _S.RETRYING for state in (_S.STARTING, _S.RUNNING, _S.STOPPING)},
-    (_S.WAITING, Step.RETRY): _S.RETRYING,  # that attempt was on a host that was lost
+    **{(state, RunStep.RETRY): _S.RETRYING for state in (_S.STARTING, _S.RUNNING, _S.STOPPING)},
+    (_S.WAITING, RunStep.RETRY): _S.RETRYING,  # that attempt was on a host that was lost
     **{
         (state, step): end
         for state in _S
         if state in LIVE  # an end may arrive without a report of the start
         for step, end in (
-            (Step.SUCCEED, _S.SUCCEEDED),
-            (Step.FAIL, _S.FAILED),
-            (Step.TIME_OUT, _S.TIMED_OUT),
-            (Step.KILL, _S.KILLED),
-            (Step.OOM_KILL, _S.OOM_KILLED),
-            (Step.LOSE, _S.LOST),
+            (RunStep.SUCCEED, _S.SUCCEEDED),
+            (RunStep.FAIL, _S.FAILED),
+            (RunStep.TIME_OUT, _S.TIMED_OUT),
+            (RunStep.KILL, _S.KILLED),
+            (RunStep.OOM_KILL, _S.OOM_KILLED),
+            (RunStep.LOSE, _S.LOST),
         )
     },
     **{
@@ -72,32 +72,32 @@ TABLE: dict[tuple[RunState, Step], RunState] = {
         for state in _S
         if state in PENDING  # given up after an attempt that failed
         for step, end in (
-            (Step.FAIL, _S.FAILED),
-            (Step.TIME_OUT, _S.TIMED_OUT),
-            (Step.KILL, _S.KILLED),
-            (Step.OOM_KILL, _S.OOM_KILLED),
-            (Step.LOSE, _S.LOST),
+            (RunStep.FAIL, _S.FAILED),
+            (RunStep.TIME_OUT, _S.TIMED_OUT),
+            (RunStep.KILL, _S.KILLED),
+            (RunStep.OOM_KILL, _S.OOM_KILLED),
+            (RunStep.LOSE, _S.LOST),
         )
     },
 }
 
-ENDS: dict[str, Step] = {
-    "succeeded": Step.SUCCEED,
-    "failed": Step.FAIL,
-    "timed_out": Step.TIME_OUT,
-    "killed": Step.KILL,
-    "oom_killed": Step.OOM_KILL,
-    "lost": Step.LOSE,
+ENDS: dict[str, RunStep] = {
+    "succeeded": RunStep.SUCCEED,
+    "failed": RunStep.FAIL,
+    "timed_out": RunStep.TIME_OUT,
+    "killed": RunStep.KILL,
+    "oom_killed": RunStep.OOM_KILL,
+    "lost": RunStep.LOSE,
 }
 """State of a record → the step that leads to it."""
 
 
-def after(state: RunState, step: Step) -> RunState:
+def after(state: RunState, step: RunStep) -> RunState:
     """Return the state that `step` leads to.
 
-    Raises IllegalStep if the table does not allow the step.
+    Raises IllegalRunStep if the table does not allow the step.
     """
     try:
         return TABLE[state, step]
     except KeyError:
-        raise IllegalStep(f"a run that is {state} can't {step}") from None
+        raise IllegalRunStep(f"a run that is {state} can't {step}") from None

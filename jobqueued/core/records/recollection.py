@@ -64,15 +64,25 @@ def run_of(record: Record) -> Run:
     started, last_due, lacked = record["started"], record.get("last_due"), record.get("waited_for")
     given_up = record.get("given_up") if record["state"] == RunState.SKIPPED else None
     return Run(
-        id=RunId(record["job"], record["number"]), key=record["key"], due=_instant(record["due"]),
-        queued=_instant(record["queued"]), arrival=0, trigger=record["trigger"], asked_by=record["asked_by"],
-        triggered_by=told_of(record), owner=owner_of(record),
-        state=RunState(record["state"]), reason=of_record(record), attempt=last_attempt(record), pid=record["pid"],
+        id=RunId(record["job"], record["number"]),
+        key=record["key"],
+        due=_instant(record["due"]),
+        queued=_instant(record["queued"]),
+        arrival=0,
+        trigger=record["trigger"],
+        asked_by=record["asked_by"],
+        triggered_by=told_of(record),
+        owner=owner_of(record),
+        state=RunState(record["state"]),
+        reason=of_record(record),
+        attempt=last_attempt(record),
+        pid=record["pid"],
         started=None if started is None else _instant(started),
-        last_due=None if last_due is None else _instant(last_due), count=record.get("count", 1),
+        last_due=None if last_due is None else _instant(last_due),
+        count=record.get("count", 1),
         given_up=None if given_up is None else _instant(given_up),
         lacked=tuple(map(str, lacked)) if given_up is not None and isinstance(lacked, list) else (),
-    )  # fmt: skip
+    )
 
 
 # what is saved of the job
@@ -187,9 +197,13 @@ def after(saved: SavedJob, run: Run, record: Record) -> SavedJob:
     if run.key.startswith("d"):  # it has used up the successes of its dependencies
         more |= {"satisfied": (), "ends": ()}
     return changed(
-        before, last_number=max(before.last_number, run.id.number), stats=stats,
-        outcomes=before.outcomes_with(run, ended), **_covered(before, run), **more,
-    )  # fmt: skip
+        before,
+        last_number=max(before.last_number, run.id.number),
+        stats=stats,
+        outcomes=before.outcomes_with(run, ended),
+        **_covered(before, run),
+        **more,
+    )
 
 
 def up_to(saved: SavedJob, number: int) -> SavedJob:

@@ -11,7 +11,7 @@ from jobqueued.child.contract.documents import (
     NO_OUTPUT,
     UNKNOWN,
     UNKNOWN_OF_ATTEMPT,
-    Output,
+    OutputPlaces,
     Record,
     TriggeredBy,
     with_attempt,
@@ -133,7 +133,7 @@ def _of_a_wait(run: Run, given_up: int, job: Job | None, limits: HostLimits) -> 
 
 
 def lost(
-    run: Run, job: Job | None, limits: HostLimits, wait_status: int | None, output: Output | None = None
+    run: Run, job: Job | None, limits: HostLimits, wait_status: int | None, output: OutputPlaces | None = None
 ) -> Record:
     """Return the record of a run whose attempt lost its supervisor, with the wait status if known.
 
@@ -143,16 +143,23 @@ def lost(
     exit_code, signal = _split(wait_status)
     offset = sum(known["output"]["bytes"] for known in begun["attempts"] if "output" in known)
     attempt: Any = {
-        **UNKNOWN_OF_ATTEMPT, "attempt": run.attempt,
-        "span_id": spans.of_attempt(begun["span_id"], run.attempt), "failover": run.failover, "pid": run.pid,
-        "exit_code": exit_code, "signal": signal,
-        "started": None if run.started is None else to_text(run.started), "ended": None,
-        "state": RunState.LOST.value, **reasons.fields(run.reason), "output": _own(output, offset),
-    }  # fmt: skip
+        **UNKNOWN_OF_ATTEMPT,
+        "attempt": run.attempt,
+        "span_id": spans.of_attempt(begun["span_id"], run.attempt),
+        "failover": run.failover,
+        "pid": run.pid,
+        "exit_code": exit_code,
+        "signal": signal,
+        "started": None if run.started is None else to_text(run.started),
+        "ended": None,
+        "state": RunState.LOST.value,
+        **reasons.fields(run.reason),
+        "output": _own(output, offset),
+    }
     return with_attempt(begun, attempt)
 
 
-def _own(output: Output | None, offset: int) -> Output:
+def _own(output: OutputPlaces | None, offset: int) -> OutputPlaces:
     """Return the part of an output from `offset` on.
 
     Its tail shows nothing from before; if the output is not UTF-8, it may show less.

@@ -20,18 +20,34 @@ class Damaged(Exception):
 _NUMBER, _TEXT, _TEXT_OR_NONE = (int, NoneType), (str,), (str, NoneType)
 Kinds = Mapping[str, tuple[type, ...]]
 OF_AN_END: Kinds = {
-    "job": _TEXT, "run": _TEXT, "number": (int,), "state": _TEXT, "reason": _TEXT_OR_NONE, "pid": _NUMBER,
-    "exit_code": _NUMBER, "signal": _NUMBER, "started": _TEXT_OR_NONE, "ended": _TEXT_OR_NONE, "output": (dict,),
+    "job": _TEXT,
+    "run": _TEXT,
+    "number": (int,),
+    "state": _TEXT,
+    "reason": _TEXT_OR_NONE,
+    "pid": _NUMBER,
+    "exit_code": _NUMBER,
+    "signal": _NUMBER,
+    "started": _TEXT_OR_NONE,
+    "ended": _TEXT_OR_NONE,
+    "output": (dict,),
     "attempts": (list,),
-}  # fmt: skip
+}
 """The fields of a record that supervisors of all versions leave at the end of an attempt."""
 OF_AN_OCCURRENCE: Kinds = {
-    "key": _TEXT, "due": _TEXT, "queued": _TEXT, "trigger": _TEXT, "asked_by": _TEXT_OR_NONE,
-}  # fmt: skip
+    "key": _TEXT,
+    "due": _TEXT,
+    "queued": _TEXT,
+    "trigger": _TEXT,
+    "asked_by": _TEXT_OR_NONE,
+}
 """The other fields of a record in a record file or in state.db."""
 OF_AN_ATTEMPT: Kinds = {
-    "attempt": (int,), "state": _TEXT, "started": _TEXT_OR_NONE, "ended": _TEXT_OR_NONE,
-}  # fmt: skip
+    "attempt": (int,),
+    "state": _TEXT,
+    "started": _TEXT_OR_NONE,
+    "ended": _TEXT_OR_NONE,
+}
 _OF_A_SKIP: Kinds = {"last_due": _TEXT, "count": (int,)}
 _OF_A_REASON: Kinds = {"reason": _TEXT_OR_NONE}
 _OF_AN_OUTPUT: Kinds = {"file": _TEXT_OR_NONE, "bytes": (int,), "dropped": _NUMBER, "tail": _TEXT}

@@ -19,7 +19,7 @@ _TRACE, _SPAN = 32, 16
 _TRACEPARENT = re.compile(r"(?!ff)[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-f]{16})-[0-9a-f]{2}(?:-.*)?")
 
 
-class Ids(TypedDict):
+class SpanIds(TypedDict):
     """The ids of a run, as in its record."""
 
     trace_id: str
@@ -27,7 +27,7 @@ class Ids(TypedDict):
     parent_span_id: str | None
 
 
-def ids(run: Run, limits: HostLimits) -> Ids:
+def ids(run: Run, limits: HostLimits) -> SpanIds:
     """Return the ids of a run; its own ones come from host, name and the instant when it was queued: no other has all
     three.
     """
@@ -38,7 +38,7 @@ def ids(run: Run, limits: HostLimits) -> Ids:
     return {"trace_id": trace, "span_id": span, "parent_span_id": parent}
 
 
-def of_record(record: Record) -> Ids:
+def of_record(record: Record) -> SpanIds:
     """Return the ids of a run by its record; one of an earlier version has none, and always gets the same ones."""
     if "trace_id" in record:
         parent = record.get("parent_span_id")

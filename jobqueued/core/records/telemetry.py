@@ -8,7 +8,7 @@ from typing import Any
 from jobqueued.child.contract.documents import Record
 from jobqueued.child.contract.json_values import compact
 from jobqueued.child.contract.text import printable
-from jobqueued.child.hooks.telemetry import Refused, failed, merged, said
+from jobqueued.child.hooks.telemetry import TelemetryRefused, failed, merged, said
 from jobqueued.model.job import Job
 from jobqueued.model.telemetry import TelemetryHook
 
@@ -30,7 +30,7 @@ def tell_hooks(job: Job, moment: str, record: Record) -> Record:
         try:
             update = hook.command(_plain(found))
             found["telemetry"] = merged(found["telemetry"], said(compact({**(update or {})}).encode()))
-        except Refused as refusal:
+        except TelemetryRefused as refusal:
             _note(found, job, hook, moment, str(refusal))
         except Exception as error:  # whatever it is, the run continues
             _note(found, job, hook, moment, f"{type(error).__name__}: {error}")

@@ -12,7 +12,7 @@ from jobqueued.base.replace import changed
 from jobqueued.child.contract.documents import Record
 from jobqueued.child.contract.reasons import Code, Reason, fields, more, of, of_record
 from jobqueued.core.late import expectation, lateness
-from jobqueued.core.records.lifecycle import ENDS, Step
+from jobqueued.core.records.lifecycle import ENDS, RunStep
 from jobqueued.core.records.recollection import counted, has_failover, learned, over
 from jobqueued.core.runs import retries
 from jobqueued.core.runs.dependencies import note_outcome
@@ -36,10 +36,21 @@ def attempt_ended(turn: Turn, run: Run, document: Record) -> None:
         finish(turn, run, step, document)
         return
     retrying = state.step(
-        run, Step.RETRY, reason=of_record(document), attempt=run.attempt + 1, failover=again.failover, pid=None,
-        failures=0, not_before=turn.now.wall + again.delay, since=0, waited=0, so_far=document,
-        claims=(), placed=(), ends_by=None,
-    )  # fmt: skip
+        run,
+        RunStep.RETRY,
+        reason=of_record(document),
+        attempt=run.attempt + 1,
+        failover=again.failover,
+        pid=None,
+        failures=0,
+        not_before=turn.now.wall + again.delay,
+        since=0,
+        waited=0,
+        so_far=document,
+        claims=(),
+        placed=(),
+        ends_by=None,
+    )
     if run.state in LIVE:
         state.release(run, turn.now)
     state.delay(retrying, turn.now)
@@ -47,7 +58,7 @@ def attempt_ended(turn: Turn, run: Run, document: Record) -> None:
     turn.say("run_retrying", record=document, again_in=again.delay / SECOND, failover=again.failover)
 
 
-def finish(turn: Turn, run: Run, step: Step, document: Record) -> None:
+def finish(turn: Turn, run: Run, step: RunStep, document: Record) -> None:
     """End a run whose last attempt left `document`."""
     state, name = turn.state, run.id.job
     by_failover = step in _OF_FAILOVERS and has_failover(document)
@@ -76,7 +87,7 @@ def _learned(state: SchedulerState, run: Run, document: Record) -> dict[str, Any
     return learned(state[run.id.job].saved, run, document, waited=waited, ran=ran)
 
 
-_OF_FAILOVERS = (Step.SUCCEED, Step.FAIL, Step.TIME_OUT, Step.OOM_KILL)
+_OF_FAILOVERS = (RunStep.SUCCEED, RunStep.FAIL, RunStep.TIME_OUT, RunStep.OOM_KILL)
 
 
 def _of_failover(document: Record) -> Record:
@@ -134,5 +145,5 @@ def stop(turn: Turn, run: Run, reason: Reason) -> None:
 
 def stopping(turn: Turn, run: Run, reason: Reason) -> None:
     """Note that a live run begins to end, for whatever reason."""
-    turn.state.step(run, Step.STOP, reason=reason)
+    turn.state.step(run, RunStep.STOP, reason=reason)
     turn.say("run_stopping", run=str(run.id), reason=reason)

@@ -23,7 +23,7 @@ from jobqueued.model.run_states import LIVE, RunState
 from jobqueued.model.saved import Outcome
 
 
-class Standing(Enum):
+class DependencyStates(Enum):
     """The state of a run's dependencies."""
 
     MET = auto()
@@ -31,10 +31,10 @@ class Standing(Enum):
     FAILED = auto()
 
 
-class Verdict(NamedTuple):
+class DependencyVerdict(NamedTuple):
     """The state of one dependency, or of the one that decides for all, and why."""
 
-    standing: Standing
+    standing: DependencyStates
     dependency: str = ""
     why: str = ""
     timed_out: bool = False
@@ -46,7 +46,7 @@ class Verdict(NamedTuple):
         return Reason(code, job=self.dependency, why=self.why)
 
 
-_MET = Verdict(Standing.MET)
+_MET = DependencyVerdict(DependencyStates.MET)
 
 
 def hold_back(job: Job) -> bool:
@@ -54,15 +54,15 @@ def hold_back(job: Job) -> bool:
     return bool(job.dependencies and job.triggers)
 
 
-def verdict(state: SchedulerState, job: Job, run: Run, now: Now) -> Verdict:
+def verdict(state: SchedulerState, job: Job, run: Run, now: Now) -> DependencyVerdict:
     """Return the verdict on the dependencies of a run: a failed one decides, then an awaited one."""
     if run.trigger != "schedule" or run.so_far is not None or not hold_back(job):
         return _MET
     found = [_of(state, name, run) for name in job.dependencies]
-    awaited = next((one for one in found if one.standing is Standing.AWAITED), None)
+    awaited = next((one for one in found if one.standing is DependencyStates.AWAITED), None)
     if awaited is not None and run.held and now.wall - run.held >= job.dependency_timeout:
-        found.append(awaited._replace(standing=Standing.FAILED, timed_out=True))
-    failed = next((one for one in found if one.standing is Standing.FAILED), None)
+        found.append(awaited._replace(standing=DependencyStates.FAILED, timed_out=True))
+    failed = next((one for one in found if one.standing is DependencyStates.FAILED), None)
     if failed is not None:
         return _MET if job.on_dependency_failure == "run" else failed
     return awaited or _MET
@@ -95,21 +95,21 @@ def _ended(outcome: Outcome) -> int:
     return outcome.ended
 
 
-def _of(state: SchedulerState, name: str, run: Run) -> Verdict:
+def _of(state: SchedulerState, name: str, run: Run) -> DependencyVerdict:
     """Return the verdict on one dependency, by its newest occurrence due after `run.previous` and not after the run."""
     coming = state.due_times.next(name)
     if coming is not None and coming - state.catalog[name].offset <= run.due:
-        return Verdict(Standing.AWAITED, name, "it is due and starts soon (`spread`)")
+        return DependencyVerdict(DependencyStates.AWAITED, name, "it is due and starts soon (`spread`)")
     newest = _newest(state[name].saved.outcomes, run.previous, run.due)
     moving = _moving(state, name)
     inside = [other for other in moving if run.previous < other.due <= run.due]
     last = max(inside, key=lambda other: (other.due, other.id.number), default=None)
     if last is not None and (newest is None or (newest.due, newest.run) < (last.due, last.id.number)):
-        return Verdict(Standing.AWAITED, name, f"{last.id} is {last.state}")
+        return DependencyVerdict(DependencyStates.AWAITED, name, f"{last.id} is {last.state}")
     if newest is not None and newest.state == RunState.SUCCEEDED:
         return _MET
     if newest is not None and newest.state != RunState.SKIPPED:
-        return Verdict(Standing.FAILED, name, f"{name}@{newest.run} {newest.state.replace('_', ' ')}")
+        return DependencyVerdict(DependencyStates.FAILED, name, f"{name}@{newest.run} {newest.state.replace('_', ' ')}")
     if any(
         known.state == RunState.SUCCEEDED and known.ended >= (run.held or run.queued)
         for known in state[name].saved.outcomes
@@ -129,25 +129,25 @@ def _moving(state: SchedulerState, name: str) -> list[Run]:
     return [run for run in runs if run.state in LIVE] if state[name].saved.paused else runs
 
 
-def _next_success(state: SchedulerState, name: str, moving: list[Run]) -> Verdict:
+def _next_success(state: SchedulerState, name: str, moving: list[Run]) -> DependencyVerdict:
     """Return the verdict on a dependency that has not run in time: whether a later success is possible."""
     job = state.catalog.get(name)
     if job is None and not state.complete:
-        return Verdict(Standing.AWAITED, name, "its file is not there yet, or can't be read")
+        return DependencyVerdict(DependencyStates.AWAITED, name, "its file is not there yet, or can't be read")
     if job is None:
-        return Verdict(Standing.FAILED, name, "no such job")
+        return DependencyVerdict(DependencyStates.FAILED, name, "no such job")
     if moving:
         first = min(moving, key=lambda run: run.id)
-        return Verdict(Standing.AWAITED, name, f"{first.id} is {first.state}")
+        return DependencyVerdict(DependencyStates.AWAITED, name, f"{first.id} is {first.state}")
     if state[name].saved.paused:
-        return Verdict(Standing.FAILED, name, "it is paused")
+        return DependencyVerdict(DependencyStates.FAILED, name, "it is paused")
     if not job.enabled:
-        return Verdict(Standing.FAILED, name, "it is disabled")
+        return DependencyVerdict(DependencyStates.FAILED, name, "it is disabled")
     if state.is_completed(job):
-        return Verdict(Standing.FAILED, name, "its `max_runs` have started")
+        return DependencyVerdict(DependencyStates.FAILED, name, "its `max_runs` have started")
     if reason := state.invalid(job):
-        return Verdict(Standing.FAILED, name, f"it is invalid: {reason}")
-    return Verdict(Standing.AWAITED, name, "it has not run in time; waiting for its next success")
+        return DependencyVerdict(DependencyStates.FAILED, name, f"it is invalid: {reason}")
+    return DependencyVerdict(DependencyStates.AWAITED, name, "it has not run in time; waiting for its next success")
 
 
 def satisfy(turn: Turn, ended: Run, job: Job, *, counts: bool) -> tuple[RunId, ...]:

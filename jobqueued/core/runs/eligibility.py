@@ -11,10 +11,10 @@ from jobqueued.child.contract.documents import Record
 from jobqueued.child.contract.reasons import Code, Reason, wait_for_dependency
 from jobqueued.child.contract.tuples import NamedTuple
 from jobqueued.core.late import lateness
-from jobqueued.core.records.lifecycle import Step
+from jobqueued.core.records.lifecycle import RunStep
 from jobqueued.core.runs import dependencies
 from jobqueued.core.runs.completion import give_up
-from jobqueued.core.runs.dependencies import Standing, Verdict
+from jobqueued.core.runs.dependencies import DependencyStates, DependencyVerdict
 from jobqueued.core.runs.host_hold import UNTIL
 from jobqueued.core.runs.retries import most_attempts
 from jobqueued.core.state.scheduler_state import SchedulerState
@@ -60,7 +60,7 @@ class Obstacle(NamedTuple):
     """The obstacle that keeps a due run from the queue."""
 
     bar: Bar
-    verdict: Verdict | None = None
+    verdict: DependencyVerdict | None = None
 
     @property
     def word(self) -> str:
@@ -84,7 +84,7 @@ def obstacle(state: SchedulerState, run: Run, now: Now) -> Obstacle | None:
     if run.so_far is None and state.is_used_up(job):
         return Obstacle(Bar.MAX_RUNS)  # until it is known whether the last of them started
     verdict = dependencies.verdict(state, job, run, now)
-    return None if verdict.standing is Standing.MET else Obstacle(Bar.DEPENDENCY, verdict)
+    return None if verdict.standing is DependencyStates.MET else Obstacle(Bar.DEPENDENCY, verdict)
 
 
 def noted(run: Run, wall: int, what: str) -> tuple[tuple[int, str], ...]:
@@ -134,7 +134,7 @@ def promote(turn: Turn, name: str) -> None:
         found = obstacle(state, run, turn.now)
         if found is None:
             since, waits = run.since or turn.now.wall, noted(run, turn.now.wall, "")
-            state.enqueue(state.step(run, Step.QUEUE, since=since, waits=waits), turn.now)
+            state.enqueue(state.step(run, RunStep.QUEUE, since=since, waits=waits), turn.now)
         elif found.bar is Bar.ACCOUNT_UNKNOWN:  # until the account is looked up
             return
         elif found.bar in OF_THE_JOB:
@@ -143,7 +143,7 @@ def promote(turn: Turn, name: str) -> None:
                 if held_back.since or not held_back.waits or held_back.waits[-1][1] != word:
                     _rest(turn, held_back, word)
             return
-        elif found.verdict is not None and found.verdict.standing is Standing.FAILED:
+        elif found.verdict is not None and found.verdict.standing is DependencyStates.FAILED:
             give_up(turn, run, found.verdict.reason)
         else:
             if found.bar is Bar.TURN:
@@ -237,7 +237,7 @@ def _go_on(turn: Turn, job: Job, run: Run) -> None:
         back = state.put_back(run, turn.now)
         state.change(back, waits=noted(back, turn.now.wall, Obstacle(bar or Bar.CONCURRENCY).word))
     else:
-        queued = state.step(run, Step.QUEUE) if run.state is RunState.RETRYING else run
+        queued = state.step(run, RunStep.QUEUE) if run.state is RunState.RETRYING else run
         state.enqueue(queued, turn.now)
 
 

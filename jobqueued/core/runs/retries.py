@@ -22,14 +22,14 @@ JITTER = 10
 """The pause grows by up to this fraction of it (a tenth), so that runs that failed together do not retry together."""
 
 
-class Again(NamedTuple):
+class NextAttempt(NamedTuple):
     """The next attempt: the pause before it (ns), and whether it is the failover."""
 
     delay: int
     failover: bool
 
 
-def another(job: Job, run: Run, record: Record) -> Again | None:
+def another(job: Job, run: Run, record: Record) -> NextAttempt | None:
     """Return the attempt that follows one that ended with this record, or None if it was the last.
 
     A stop by a user and a shutdown of the host end a run; they are no failures.  A lost attempt may have done its work,
@@ -37,14 +37,14 @@ def another(job: Job, run: Run, record: Record) -> Again | None:
     """
     state = record["state"]
     if run.attempt == 1 and (lost := hosts_before(run.key)):
-        return Again(0, failover=False) if job.on_host_loss is OnHostLoss.RERUN and lost <= MOST_LOST else None
+        return NextAttempt(0, failover=False) if job.on_host_loss is OnHostLoss.RERUN and lost <= MOST_LOST else None
     if run.failover or state not in (RunState.FAILED, RunState.TIMED_OUT, RunState.OOM_KILLED, RunState.LOST):
         return None
     if state == RunState.LOST and "lost" not in (job.retry_on or ()):
         return None
     if run.attempt < most_attempts(job, run) and _is_named(job, record):
-        return Again(_delay(job, run), failover=False)
-    return None if job.failover is None else Again(0, failover=True)
+        return NextAttempt(_delay(job, run), failover=False)
+    return None if job.failover is None else NextAttempt(0, failover=True)
 
 
 def most_attempts(job: Job, run: Run) -> int:

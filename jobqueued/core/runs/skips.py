@@ -14,7 +14,7 @@ from jobqueued.child.contract.reasons import Reason
 from jobqueued.child.contract.tuples import NamedTuple
 from jobqueued.core.late import lateness
 from jobqueued.core.records import lifecycle, record
-from jobqueued.core.records.lifecycle import Step
+from jobqueued.core.records.lifecycle import RunStep
 from jobqueued.core.runs.dependencies import note_outcome
 from jobqueued.core.state.turn import Turn
 from jobqueued.model.commands import WriteRecord
@@ -42,7 +42,7 @@ def skip(turn: Turn, job: Job, occurrences: list[Occurrence], reason: Reason, ca
         run = changed(run, last_due=last, count=run.count + len(occurrences))
     else:
         run = turn.state.number(occurrences[0], turn.now.wall, **cause._asdict())
-        skipped = lifecycle.after(run.state, Step.SKIP)
+        skipped = lifecycle.after(run.state, RunStep.SKIP)
         run = changed(run, state=skipped, reason=reason, last_due=last, count=len(occurrences))
     state.skip = run
     _skipped(turn, run, job, occurrences[0].due, len(occurrences))
@@ -56,7 +56,7 @@ def skip_run(turn: Turn, run: Run, reason: Reason, job: Job | None, *, joins: bo
     known = _like(state.preceding, run, reason) if joins and is_newest else None
     wait = _given_up(turn, run, known)
     if known is None:
-        skipped = turn.state.step(run, Step.SKIP, reason=reason, **wait)
+        skipped = turn.state.step(run, RunStep.SKIP, reason=reason, **wait)
     else:
         skipped = changed(known, last_due=run.due, count=known.count + 1, **wait)
         turn.state.forget(run, record.skipped(skipped, job, turn.state.limits))
@@ -98,6 +98,13 @@ def _skipped(turn: Turn, run: Run, job: Job | None, first: int, count: int) -> N
     turn.do(WriteRecord(document))
     last = run.due if run.last_due is None else run.last_due
     turn.say(
-        "run_skipped", job=name, first_run=str(run.id), run=str(run.id), reason=run.reason, first=first, due=last,
-        times=count, count=run.count,
-    )  # fmt: skip
+        "run_skipped",
+        job=name,
+        first_run=str(run.id),
+        run=str(run.id),
+        reason=run.reason,
+        first=first,
+        due=last,
+        times=count,
+        count=run.count,
+    )

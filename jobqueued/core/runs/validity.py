@@ -8,11 +8,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from jobqueued.base.text import size
-from jobqueued.core.state.job_state import Fault, Invalidity
+from jobqueued.core.state.job_state import Invalidity, JobFault
 from jobqueued.core.state.scheduler_state import SchedulerState
 from jobqueued.core.state.turn import Turn
 from jobqueued.jobfile.types.spelling import nearest
-from jobqueued.model.catalog import Change, awaited, written_in
+from jobqueued.model.catalog import CatalogChange, awaited, written_in
 from jobqueued.model.fleet import FLEET, MOST_AT_ONCE, Part
 from jobqueued.model.job import CORE, CPU, MEMORY, Claim, Job, Scope
 from jobqueued.queue.locks import asks_fleet, of_fleet
@@ -42,7 +42,7 @@ def judge(turn: Turn) -> None:
             turn.say("job_valid", job=job.id)
         elif invalid is None:
             say_invalid(turn, job, state.invalid(job))
-        elif invalid.fault is not Fault.CIRCULAR or invalid.text not in said:
+        elif invalid.fault is not JobFault.CIRCULAR or invalid.text not in said:
             said.add(invalid.text)
             say_invalid(turn, job, invalid.text)
 
@@ -69,7 +69,7 @@ def verdicts(state: SchedulerState, names: Iterable[str] | None) -> Iterator[tup
         yield job, _impossible(state, job) or of_others
 
 
-def to_be_judged(state: SchedulerState, change: Change) -> Iterator[str]:
+def to_be_judged(state: SchedulerState, change: CatalogChange) -> Iterator[str]:
     """Yield the ids of the jobs whose validity a change of definitions may have changed."""
     yield from (job.id for job in (*change.added, *change.edited))
     for job in (*change.added, *change.edited, *change.removed):
@@ -86,7 +86,7 @@ def _unknown(state: SchedulerState, job: Job) -> Invalidity | None:
     others = [known.id for known in state.catalog if known.owner == job.owner]
     near = nearest(name, others) if len(state.catalog) <= MANY else ""
     hint = f"; did you mean {near}?" if near else ""
-    return Invalidity(Fault.UNKNOWN_JOB, f"it depends on job {name}, which does not exist{hint}")
+    return Invalidity(JobFault.UNKNOWN_JOB, f"it depends on job {name}, which does not exist{hint}")
 
 
 def _elsewhere(state: SchedulerState, job: Job) -> Invalidity | None:
@@ -96,25 +96,25 @@ def _elsewhere(state: SchedulerState, job: Job) -> Invalidity | None:
     if other is None:
         return None
     why = "whose runs may be on other hosts"
-    return Invalidity(Fault.ELSEWHERE, f"it depends on job {other.id}, {why} (`scope: fleet`)")
+    return Invalidity(JobFault.ELSEWHERE, f"it depends on job {other.id}, {why} (`scope: fleet`)")
 
 
 def _circular(way: str) -> Invalidity | None:
-    return Invalidity(Fault.CIRCULAR, f"it depends on itself: {way}") if way else None
+    return Invalidity(JobFault.CIRCULAR, f"it depends on itself: {way}") if way else None
 
 
 def _impossible(state: SchedulerState, job: Job) -> Invalidity | None:
     if asks_fleet(job) and not state.limits.fleet:
         remedy = "to join one: `fleet: {etcd: …}` in jobqueued.yaml"
-        return Invalidity(Fault.IMPOSSIBLE, f"it needs a fleet of hosts, and this host is in none; {remedy}")
+        return Invalidity(JobFault.IMPOSSIBLE, f"it needs a fleet of hosts, and this host is in none; {remedy}")
     if job.runner == "slurm" and not state.limits.has_slurm:
-        return Invalidity(Fault.IMPOSSIBLE, NO_SLURM)
+        return Invalidity(JobFault.IMPOSSIBLE, NO_SLURM)
     unknown = next((claim for claim in job.resources if claim.resource not in state.limits.resources), None)
     claim = unknown or state.admission.locks.impossible(state.terms(job).claims)
     if claim is not None:
-        return Invalidity(Fault.IMPOSSIBLE, impossible(claim, state.limits.units))
+        return Invalidity(JobFault.IMPOSSIBLE, impossible(claim, state.limits.units))
     reason = too_much_at_once(state.admission.locks.parts(of_fleet(job.locks)))
-    return Invalidity(Fault.IMPOSSIBLE, reason) if reason else None
+    return Invalidity(JobFault.IMPOSSIBLE, reason) if reason else None
 
 
 def too_much_at_once(parts: Iterable[Part]) -> str:

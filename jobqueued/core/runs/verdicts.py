@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from jobqueued.base.instants import SECOND
 from jobqueued.child.contract.reasons import Reason
-from jobqueued.core.hosts.fleet_state import Verdict, second_of
+from jobqueued.core.hosts.fleet_state import SkipWish, second_of
 from jobqueued.core.hosts.memory import looks_back
-from jobqueued.core.records.lifecycle import Step
+from jobqueued.core.records.lifecycle import RunStep
 from jobqueued.core.state.turn import Turn
 from jobqueued.model.commands import AskToSkip
 from jobqueued.model.job import Job
@@ -22,7 +22,7 @@ _LEAST = SECOND // 2
 """Shortest time (ns) for the turns of all hosts, even if the next occurrence is near."""
 
 
-def ask(turn: Turn, job: Job, verdict: Verdict, period: int | None) -> None:
+def ask(turn: Turn, job: Job, verdict: SkipWish, period: int | None) -> None:
     """Ask the fleet whether this host may skip due times for all hosts, after the hosts that come first.
 
     `period`: the time to the next occurrence (ns), or None.  The turns take only a part of it, because until they are
@@ -63,7 +63,7 @@ def ask_of_run(turn: Turn, job: Job, run: Run, reason: Reason) -> None:
     asked = state.fleet.asked.get(run.id)
     if asked is None or not asked.skip:
         if run.state is RunState.DUE:
-            run = state.step(run, Step.QUEUE, since=turn.now.wall)
+            run = state.step(run, RunStep.QUEUE, since=turn.now.wall)
         state.enqueue(run, turn.now)
         state.leave_queue(run.id)
         state.admission.hold(run.id, (), None)

@@ -13,7 +13,7 @@ from jobqueued.model.run_states import Unstarted
 from jobqueued.model.saved import SavedJob
 
 
-class Fault(Enum):
+class JobFault(Enum):
     """The kinds of faults that make a job invalid on this host."""
 
     IMPOSSIBLE = auto()
@@ -28,7 +28,7 @@ class Fault(Enum):
 class Invalidity(NamedTuple):
     """The reason why a job can't run on this host now, whatever its file says."""
 
-    fault: Fault
+    fault: JobFault
     text: str
 
 
@@ -96,7 +96,7 @@ class JobState:
     @property
     def can_never_run(self) -> bool:
         """Return whether the fault of the job also ends the runs that it has."""
-        return self.invalid is not None and self.invalid.fault is Fault.IMPOSSIBLE
+        return self.invalid is not None and self.invalid.fault is JobFault.IMPOSSIBLE
 
 
 def leave(place: dict[RunId, Any], run: RunId) -> None:

@@ -21,14 +21,14 @@ from jobqueued.child.contract.documents import Record
 from jobqueued.core.hosts.fleet_state import FleetState
 from jobqueued.core.records import lifecycle
 from jobqueued.core.records.host_limits import HostLimits
-from jobqueued.core.records.lifecycle import Step
+from jobqueued.core.records.lifecycle import RunStep
 from jobqueued.core.state.agenda import Agenda
 from jobqueued.core.state.changes import Changes
 from jobqueued.core.state.holders import ANOTHERS_RUN, LockClient
 from jobqueued.core.state.job_state import Delay, JobState, leave
 from jobqueued.core.state.lateness_deadlines import Patience
 from jobqueued.core.state.other_hosts import OtherHosts
-from jobqueued.core.state.submitted import Submitted
+from jobqueued.core.state.submitted import UnfinishedSubmissions
 from jobqueued.core.state.timers import HostTimer, Timers
 from jobqueued.model.accounts import Account, accounts
 from jobqueued.model.catalog import Catalog
@@ -96,7 +96,7 @@ class SchedulerState:
         """Live run whose supervisor is gone → what may live of it.  `attempts.lingers` changes it."""
         self.jobs: dict[str, JobState] = {}
         """Job id → its state, for each id that was ever used."""
-        self.submitted, self.others, self.fleet = Submitted(), others, fleet
+        self.submitted, self.others, self.fleet = UnfinishedSubmissions(), others, fleet
         """The unfinished submissions (`submissions` changes them), the policy about other hosts, and what it knows."""
         self._arrivals, self.changes = 0, Changes()
 
@@ -163,7 +163,7 @@ class SchedulerState:
         """Change fields of a run before its end."""
         return self.keep(changed(run, **changes))
 
-    def step(self, run: Run, step: Step, **changes: Any) -> Run:
+    def step(self, run: Run, step: RunStep, **changes: Any) -> Run:
         """Move a run by one step.  Raises lifecycle.IllegalStep, and changes nothing, if that is not allowed."""
         return self.change(run, state=lifecycle.after(run.state, step), **changes)
 
@@ -289,9 +289,14 @@ class SchedulerState:
         self.remember(occurrence.job, last_number=number)
         self[occurrence.job].precede()
         return Run(
-            id=RunId(occurrence.job, number), key=occurrence.key, due=occurrence.due, queued=queued,
-            arrival=self.arrival(), owner=job.owner if job else None, **fields,
-        )  # fmt: skip
+            id=RunId(occurrence.job, number),
+            key=occurrence.key,
+            due=occurrence.due,
+            queued=queued,
+            arrival=self.arrival(),
+            owner=job.owner if job else None,
+            **fields,
+        )
 
     def arrival(self) -> int:
         """Return the next place in the order of arrival."""
@@ -305,7 +310,7 @@ class SchedulerState:
 
     def put_back(self, run: Run, now: Now) -> Run:
         """Put a run before the job's other due runs, where it does not age."""
-        back = self.step(run, Step.KEEP_BACK, waited=run.age(now.wall), since=0, drains_since=0)
+        back = self.step(run, RunStep.KEEP_BACK, waited=run.age(now.wall), since=0, drains_since=0)
         self._take_out(run.id)
         self[run.id.job].due.insert(0, run.id)
         return back
@@ -358,9 +363,16 @@ class SchedulerState:
         claims, _, bound, *_ = self.terms(job)
         placed = self.placement.choose(job.placement, claims, now.mono) if job.resources or job.locks else ()
         started = self.step(
-            run, Step.ADMIT, attempt=max(1, run.attempt), claims=claims, placed=placed, reason=None, doubted=False,
-            drains_since=0, ends_by=None if bound is None else now.wall + bound,
-        )  # fmt: skip
+            run,
+            RunStep.ADMIT,
+            attempt=max(1, run.attempt),
+            claims=claims,
+            placed=placed,
+            reason=None,
+            doubted=False,
+            drains_since=0,
+            ends_by=None if bound is None else now.wall + bound,
+        )
         self.admission.hold(run.id, claims, None if bound is None else now.mono + bound)
         self.placement.take(placed, claims, now.mono)
         self._take_out(run.id)

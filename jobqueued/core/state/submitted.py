@@ -11,14 +11,14 @@ from jobqueued.model.job import Job
 from jobqueued.model.submission import is_numbered
 
 
-class End(NamedTuple):
+class SubmissionEnd(NamedTuple):
     """The end of a run or a submission, in a word."""
 
     word: str
     succeeded: bool
 
 
-class Submitted:
+class UnfinishedSubmissions:
     """Unfinished submissions by job id.  The caller that adds or removes one must save it in the same commit."""
 
     def __init__(self) -> None:
@@ -27,7 +27,7 @@ class Submitted:
         self._numbers: dict[str, int] = {}
         self.departed: dict[str, Job] = {}
         """The jobs of submissions that were over in this turn, for notices about their ends."""
-        self.over: dict[str, End] = {}
+        self.over: dict[str, SubmissionEnd] = {}
         """The ends of this turn, for a submission that comes in the same turn and is to run after one of them."""
         self.count = Counter[str]()
         """First part of the ids, "alice" → number of submissions."""

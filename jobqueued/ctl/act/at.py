@@ -24,7 +24,7 @@ from jobqueued.ctl.act import submit_input
 from jobqueued.ctl.act.submit import hand_in, in_seconds, surroundings, zone
 from jobqueued.ctl.act.submit_input import NotRead
 from jobqueued.ctl.base.arguments import of_environment
-from jobqueued.ctl.base.client import Refused, Unreachable, ask
+from jobqueued.ctl.base.client import CallRefused, DaemonUnreachable, ask
 from jobqueued.settings.paths import Paths
 
 _USAGE = """\
@@ -58,7 +58,7 @@ def main(words: list[str] | None = None, paths: Paths | None = None, program: st
         _tell(f"{name}: invalid option -- '{printable(wrong.opt)}'\n{_USAGE}")
     except _Failure as failure:
         _tell(str(failure))
-    except (Refused, Unreachable) as error:
+    except (CallRefused, DaemonUnreachable) as error:
         _tell(error.message if getattr(error, "error", "") == "NotAllowed" else f"{name}: {error.message}")
     except click.UsageError as error:
         _tell(f"{name}: {error.message}")
@@ -219,7 +219,7 @@ def _remove(rest: list[str], paths: Paths) -> int:
             if job is None or ask(paths.control, "Withdraw", job=job)["running"]:
                 _tell(f"Cannot find jobid {printable(word)}" if job is None else f"Warning: {job} runs already")
                 status = 1
-        except Refused:
+        except CallRefused:
             _tell(f"Cannot find jobid {printable(word)}")
             status = 1
     return status

@@ -63,8 +63,12 @@ def _constant(word: str) -> None:
 
 @click.command()
 @click.argument("event", callback=name)
-@click.option("-d", "--data", metavar="JSON", help="Pass this JSON object of at most 16 KiB to the runs.  @FILE reads "
-              "it from a file, - from the standard input.")  # fmt: skip
+@click.option(
+    "-d",
+    "--data",
+    metavar="JSON",
+    help="Pass this JSON object of at most 16 KiB to the runs.  @FILE reads it from a file, - from the standard input.",
+)
 @click.pass_obj
 def emit(paths: Paths, event: str, data: str | None) -> None:
     """Emit EVENT and queue a run of each job that waits for it.

@@ -8,7 +8,7 @@ from jobqueued.base.instants import to_text
 from jobqueued.base.text import printable
 from jobqueued.ctl.base import hold_messages
 from jobqueued.ctl.base.arguments import future_time
-from jobqueued.ctl.base.client import Refused, Unreachable, ask
+from jobqueued.ctl.base.client import CallRefused, DaemonUnreachable, ask
 from jobqueued.ctl.base.records import history, own_run
 from jobqueued.ctl.base.terminal import command, moment, print_line
 from jobqueued.ctl.base.waiting import Interrupted
@@ -64,8 +64,8 @@ def drain(paths: Paths, until: int | None) -> None:
         click.echo(f"waiting for {', '.join(map(printable, live))}", err=True)
         try:
             ask(paths.control, "Wait", timeout=None, run=live[0])
-        except Unreachable as error:
-            raise Unreachable(f"{error.message}\n{stays}") from None
+        except DaemonUnreachable as error:
+            raise DaemonUnreachable(f"{error.message}\n{stays}") from None
         except KeyboardInterrupt:
             raise Interrupted(stays) from None
     print_line(f"no run is live; {stays}")
@@ -77,7 +77,7 @@ def _end_of_drain(until: int | None) -> str:
 
 def _live_and_on_hold(paths: Paths) -> list[str]:
     if ask(paths.control, "Status")["held_by"] is None:
-        raise Refused("the hold ended while runs were still live: runs start again")
+        raise CallRefused("the hold ended while runs were still live: runs start again")
     states = [state.value for state in LIVE]
     return [record["run"] for record in history(paths, {"states": states, "limit": 50}) if record["state"] in states]
 

@@ -9,7 +9,7 @@ import click
 
 from jobqueued.base.text import printable
 from jobqueued.ctl.base import completion
-from jobqueued.ctl.base.client import Refused, Unreachable, ask
+from jobqueued.ctl.base.client import CallRefused, DaemonUnreachable, ask
 from jobqueued.ctl.base.records import history, own_run, wait_for_end
 from jobqueued.model.run_states import LIVE
 from jobqueued.settings.paths import Paths
@@ -18,8 +18,11 @@ from jobqueued.settings.paths import Paths
 @click.command()
 @click.argument("names", nargs=-1, required=True, metavar="RUN|JOB...", shell_complete=completion.jobs_or_runs)
 @click.option("-w", "--wait", is_flag=True, help="Wait until the runs ended, and print their results.")
-@click.option("--lost", is_flag=True, help="Declare runs without a supervisor lost.  Use this only if no process of "
-              "the run is left.")  # fmt: skip
+@click.option(
+    "--lost",
+    is_flag=True,
+    help="Declare runs without a supervisor lost.  Use this only if no process of the run is left.",
+)
 @click.pass_obj
 def stop(paths: Paths, names: tuple[str, ...], wait: bool, lost: bool) -> None:
     """Stop runs, or all live runs of a JOB.
@@ -46,10 +49,10 @@ def stop(paths: Paths, names: tuple[str, ...], wait: bool, lost: bool) -> None:
                 state = ask(paths.control, "Stop", run=run, lost=lost or None)["state"]
                 click.echo(printable(f"{run} {state}"))
                 stopped.append(run)
-        except Refused as refused:
+        except CallRefused as refused:
             refused.show()
             failed = True
-        except Unreachable as down:
+        except DaemonUnreachable as down:
             raise down.with_more(_live_without_it(paths, names)) from None
     for run in stopped if wait else ():
         if run != own_run():  # our own run's end can't be awaited
@@ -73,5 +76,5 @@ def _live_without_it(paths: Paths, names: tuple[str, ...]) -> str:
 def _live_runs(paths: Paths, job: str) -> list[str]:
     live = [run["run"] for run in takewhile(lambda run: run["state"] in LIVE, history(paths, {"job": job}))]
     if not live:
-        raise Refused(f"{printable(job)} has no live run; to stop a waiting run, name it: JOB@N")
+        raise CallRefused(f"{printable(job)} has no live run; to stop a waiting run, name it: JOB@N")
     return live

@@ -17,7 +17,7 @@ from jobqueued.ctl.act import submit_input
 from jobqueued.ctl.act.submit_input import NotRead
 from jobqueued.ctl.base import completion
 from jobqueued.ctl.base.arguments import NoZone, zone_here
-from jobqueued.ctl.base.client import TIMEOUT, Call, Unreachable, ask
+from jobqueued.ctl.base.client import TIMEOUT, Call, DaemonUnreachable, ask
 from jobqueued.ctl.base.terminal import json_option, local, print_json, reaching
 from jobqueued.ctl.base.whole_names import by_whole_name
 from jobqueued.settings.paths import Paths
@@ -39,29 +39,63 @@ def _pairs(_context: click.Context, _parameter: click.Parameter, texts: tuple[st
 
 
 @click.command(context_settings={"ignore_unknown_options": False, "allow_interspersed_args": False})
-@click.option("--at", "at", metavar="TIME", help="Start at TIME: 18:00, 5pm, noon, 'tomorrow 03:00', 'monday 9am', "
-              "'2027-01-31 18:00', 'now + 2 days'.")  # fmt: skip
+@click.option(
+    "--at",
+    "at",
+    metavar="TIME",
+    help="Start at TIME: 18:00, 5pm, noon, 'tomorrow 03:00', 'monday 9am', '2027-01-31 18:00', 'now + 2 days'.",
+)
 @click.option("--in", "after_time", metavar="D", help="Start after this time: 30m, 2h or 1d12h.")
-@click.option("-a", "--after", multiple=True, metavar="RUN", help="Start after RUN, a submission or one of its runs, "
-              "succeeded.  With any:RUN, start after RUN ended in any way.  May be repeated.")  # fmt: skip
-@click.option("-l", "--lock", "locks", multiple=True, metavar="NAME", help="Hold this lock during the run.  May be "
-              "repeated.")  # fmt: skip
-@click.option("-r", "--resources", multiple=True, callback=_pairs, metavar="NAME=N", help="Hold these resources during "
-              "the run: cpu=2, memory=4G or gpu=1.  May be repeated.")  # fmt: skip
-@click.option("-p", "--priority", type=int, metavar="N", help="Priority in the queue.  Ordinary users may use 0 or "
-              "less.")  # fmt: skip
+@click.option(
+    "-a",
+    "--after",
+    multiple=True,
+    metavar="RUN",
+    help="Start after RUN, a submission or one of its runs, "
+    "succeeded.  With any:RUN, start after RUN ended in any way.  May be repeated.",
+)
+@click.option(
+    "-l", "--lock", "locks", multiple=True, metavar="NAME", help="Hold this lock during the run.  May be repeated."
+)
+@click.option(
+    "-r",
+    "--resources",
+    multiple=True,
+    callback=_pairs,
+    metavar="NAME=N",
+    help="Hold these resources during the run: cpu=2, memory=4G or gpu=1.  May be repeated.",
+)
+@click.option(
+    "-p", "--priority", type=int, metavar="N", help="Priority in the queue.  Ordinary users may use 0 or less."
+)
 @click.option("-t", "--timeout", metavar="D", help="Stop the run after this time.")
 @click.option("--retries", type=int, metavar="N", help="Retry the run up to N times if it fails.")
 @click.option("-n", "--name", metavar="NAME", help="Name the submission alice/NAME instead of alice/17.")
-@click.option("-e", "--env", multiple=True, metavar="NAME[=VALUE]", help="Pass only the named variables, or `all` or "
-              "`none`.  May be repeated.  [default: all except variables of the terminal and the login]")  # fmt: skip
-@click.option("-k", "--key", metavar="K", help="Submit only once: a second call with the same key returns the first "
-              "submission.")  # fmt: skip
-@click.option("--array", metavar="A-B[:S][%K]", help="Start one run for each number, at most K at once.  Each run "
-              "finds its number in $JOBQUEUE_ARRAY_INDEX.")  # fmt: skip
+@click.option(
+    "-e",
+    "--env",
+    multiple=True,
+    metavar="NAME[=VALUE]",
+    help="Pass only the named variables, or `all` or "
+    "`none`.  May be repeated.  [default: all except variables of the terminal and the login]",
+)
+@click.option(
+    "-k", "--key", metavar="K", help="Submit only once: a second call with the same key returns the first submission."
+)
+@click.option(
+    "--array",
+    metavar="A-B[:S][%K]",
+    help="Start one run for each number, at most K at once.  Each run finds its number in $JOBQUEUE_ARRAY_INDEX.",
+)
 @click.option("--mail", is_flag=True, help="Mail the output to you, if there is any.")
-@click.option("-f", "--file", "file", metavar="SCRIPT", help="Run this script as it is now; - is the standard input.  "
-              "Its lines `#JOBQUEUE key: value` set keys of a job file, or these options.")  # fmt: skip
+@click.option(
+    "-f",
+    "--file",
+    "file",
+    metavar="SCRIPT",
+    help="Run this script as it is now; - is the standard input.  "
+    "Its lines `#JOBQUEUE key: value` set keys of a job file, or these options.",
+)
 @click.option("-w", "--wait", is_flag=True, help="Wait for the end, and exit with the exit code of COMMAND.")
 @click.option("--follow", is_flag=True, help="Print the output as it is written, and wait.")
 @json_option
@@ -69,7 +103,7 @@ def _pairs(_context: click.Context, _parameter: click.Parameter, texts: tuple[st
 @click.pass_obj
 def submit(
     paths: Paths, /, command: tuple[str, ...], file: str | None, wait: bool, follow: bool, as_json: bool, **options: Any
-) -> None:  # fmt: skip
+) -> None:
     """Submit COMMAND to run once, and print the submission's id.
 
     COMMAND runs as you, in this directory, with this umask and environment.  It waits in the queue like any other run,
@@ -263,8 +297,8 @@ def wait_for(paths: Paths, job: str) -> int:
     try:
         with Call(paths.control, "Await", None, job=job) as call:
             answer = call.answer()
-    except Unreachable as error:
-        raise Unreachable(f"{error.message}\n{goes_on}") from None
+    except DaemonUnreachable as error:
+        raise DaemonUnreachable(f"{error.message}\n{goes_on}") from None
     except KeyboardInterrupt:
         raise Interrupted(goes_on) from None
     record: Record | None = answer["record"]

@@ -12,7 +12,7 @@ import click
 
 from jobqueued.base.text import printable
 from jobqueued.ctl.base import arguments
-from jobqueued.ctl.base.client import Call, Refused, ask
+from jobqueued.ctl.base.client import Call, CallRefused, ask
 from jobqueued.ctl.base.records import own_run
 from jobqueued.ctl.base.waiting import Interrupted, await_answer, for_lock
 from jobqueued.ctl.view.locks import warn_of_slip
@@ -26,8 +26,13 @@ _LONGEST = 1e9
 @click.option("-s", "--shared", is_flag=True, help="Share the lock with other holders that share it.")
 @click.option("-u", "--units", type=click.IntRange(1), metavar="N", help="Hold N units of a lock that has several.")
 @click.option("-n", "--no-wait", is_flag=True, help="Exit 1 if the lock is not granted at once.")
-@click.option("-w", "--wait", callback=arguments.duration, metavar="D", help="Exit 1 if the lock is not granted within "
-              "this time: 30s, 5m.")  # fmt: skip
+@click.option(
+    "-w",
+    "--wait",
+    callback=arguments.duration,
+    metavar="D",
+    help="Exit 1 if the lock is not granted within this time: 30s, 5m.",
+)
 @click.argument("lock", callback=arguments.lock_name)
 @click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED, metavar="-- COMMAND...")
 @click.pass_obj
@@ -74,7 +79,7 @@ def with_lock(
     try:
         with Call(paths.control, "Lock", None, **query) as call:
             if not await_answer(call, for_lock(paths, lock), wait and min(wait, _LONGEST)):
-                raise Refused(f"lock {printable(lock)} was not granted in time")
+                raise CallRefused(f"lock {printable(lock)} was not granted in time")
             os.environ.update(call.answer()["environment"], JOBQUEUE_LOCK=lock)
     except KeyboardInterrupt:
         raise Interrupted(f"no longer waiting for lock {printable(lock)}; {printable(program)} was not run") from None

@@ -47,7 +47,7 @@ _REFUSALS = {
 }
 
 
-class Unreachable(click.ClickException):
+class DaemonUnreachable(click.ClickException):
     """Raised if the daemon does not reply, or replies in an unknown way: the observation, and the remedy if known."""
 
     exit_code = 2
@@ -62,12 +62,12 @@ class Unreachable(click.ClickException):
         """The state of the daemon, as far as this client can see it."""
         return "down" if self.is_down else "unknown"
 
-    def with_more(self, text: str) -> Unreachable:
+    def with_more(self, text: str) -> DaemonUnreachable:
         """Return the error with a line about what happens while the daemon is down, if it is down."""
-        return Unreachable(f"{self.message}\n{text}", is_down=True) if self.is_down and text else self
+        return DaemonUnreachable(f"{self.message}\n{text}", is_down=True) if self.is_down and text else self
 
 
-class Refused(click.ClickException):
+class CallRefused(click.ClickException):
     """Raised if the daemon refuses a call."""
 
     exit_code = 1
@@ -81,8 +81,8 @@ class Refused(click.ClickException):
 def ask(control: Path, method: str, timeout: float | None = TIMEOUT, **parameters: object) -> Message:
     """Call a method of `interface.INTERFACE` and return the reply's parameters.
 
-    `timeout`: maximum seconds without an answer. Raises Unreachable or Refused; the messages name cause and remedy. If
-    the daemon could not save the effect of the call, stderr shows a warning.
+    `timeout`: maximum seconds without an answer. Raises DaemonUnreachable or CallRefused, whose messages name cause and
+    remedy. If the daemon could not save the effect of the call, stderr shows a warning.
     """
     with Call(control, method, timeout, **parameters) as call:
         answer = call.answer()
@@ -124,7 +124,7 @@ class Call:
         return self._peer.fileno()
 
     def is_answered(self, seconds: float | None = 0) -> bool:
-        """Wait for the reply up to `seconds` (None: no limit); return whether it has arrived. Raises Unreachable."""
+        """Wait for the reply up to `seconds` (None: no limit); return whether it arrived. Raises DaemonUnreachable."""
         if not self._replies and not select.select([self], [], [], seconds)[0]:
             return False
         with self._explaining():
@@ -133,7 +133,7 @@ class Call:
             return not self._is_turned_away()
 
     def answer(self) -> Message:
-        """Return the next reply's parameters. Raises Refused or Unreachable."""
+        """Return the next reply's parameters. Raises CallRefused or DaemonUnreachable."""
         with self._explaining():
             while True:
                 reply = self._reply()
@@ -173,10 +173,10 @@ class Call:
         except (OSError, MessageError) as error:
             cause, remedy = _cause(error, self._control)
             seen = f"cannot reach the daemon at {printable(str(self._control))}: {cause}"
-            raise Unreachable(seen, remedy, is_down=isinstance(error, _NOT_THERE)) from None
+            raise DaemonUnreachable(seen, remedy, is_down=isinstance(error, _NOT_THERE)) from None
 
 
-class Stream(Call):
+class ReplyStream(Call):
     """A call with several replies."""
 
     _more = True
@@ -184,12 +184,12 @@ class Stream(Call):
 
 def own_only(control: Path) -> str:
     """Return the sentence for a user who sees only own jobs (not a reader), or "" for other users."""
-    with contextlib.suppress(OSError, Unreachable, Refused):
+    with contextlib.suppress(OSError, DaemonUnreachable, CallRefused):
         if os.geteuid() in (0, os.stat(control).st_uid):
             return ""
         try:
             ask(control, "Notices")
-        except Refused as error:
+        except CallRefused as error:
             if error.error == "PermissionDenied":
                 return f"{OWN_ONLY}; for all, {_WHO_MAY}"
     return ""
@@ -206,7 +206,7 @@ def meanwhile(text: str) -> Iterator[None]:
     """Add `text` to the error of a call in this block if the daemon is down."""
     try:
         yield
-    except Unreachable as down:
+    except DaemonUnreachable as down:
         raise down.with_more(text) from None
 
 
@@ -264,16 +264,16 @@ def _cause(error: OSError | MessageError, control: Path) -> tuple[str, str]:
 def _refusal(reply: Message, control: Path) -> click.ClickException:
     name, parameters = reply["error"], reply.get("parameters", {})
     if name == _NO_JOB and (it := removed(control).get(parameters["job"])):
-        return Refused(it)
+        return CallRefused(it)
     if name in (_NO_JOB, _NO_RUN) and (near := _nearest(name, parameters, control)):
-        return Refused(near, name.removeprefix(f"{NAME}."))
+        return CallRefused(near, name.removeprefix(f"{NAME}."))
     if name in _REFUSALS:
         error = name.removeprefix(f"{NAME}.")
         if parameters.get("program") == "at":
-            return Refused("You do not have permission to use at.", error)
-        return Refused(printable(localised(_REFUSALS[name].format_map(parameters))), error)
+            return CallRefused("You do not have permission to use at.", error)
+        return CallRefused(printable(localised(_REFUSALS[name].format_map(parameters))), error)
     remedy = "if its version differs from that of jobqueuectl, restart the daemon"
-    return Unreachable(printable(f"the daemon replied {name} {parameters}"), remedy)
+    return DaemonUnreachable(printable(f"the daemon replied {name} {parameters}"), remedy)
 
 
 def removed(control: Path) -> dict[str, str]:
@@ -281,7 +281,7 @@ def removed(control: Path) -> dict[str, str]:
     try:
         found = [one for one in ask(control, "Status")["attention"] if one["kind"] == "overdue"]
         known = {row["id"] for row in ask(control, "List")["jobs"]} if found else set()
-    except (Refused, Unreachable):
+    except (CallRefused, DaemonUnreachable):
         return {}
     gone = {one["job"]: one["since"] for one in found if one["job"] not in known}
     so = "no job file has {0}, but it is overdue since {1}; to stop expecting it: jobqueuectl forget {0}"
@@ -294,7 +294,7 @@ def _nearest(error: str, parameters: Message, control: Path) -> str:
     job, at, number = wanted.rpartition("@") if error == _NO_RUN else (wanted, "", "")
     try:
         jobs = [row["id"] for row in ask(control, "List")["jobs"]]
-    except (Refused, Unreachable):
+    except (CallRefused, DaemonUnreachable):
         return ""
     if error == _NO_RUN and wanted in jobs:
         return f"{printable(wanted)} is a job, not a run; for its runs: jobqueuectl history {wanted}"

@@ -178,9 +178,13 @@ Schema = dict[str, Any]
 _TOKEN = re.compile(r"\.\.\.|\[string\]|\[\]|\w+(?:\(\))?|[?:(),]")
 _DECLARED = re.compile(r"^(?:type (\w+) |method (\w+)\([^)]*\) -> )(\(.*?\))\n(?=\n|\Z)", re.M | re.S)
 _PLAIN: Mapping[str, Schema] = {
-    "string": {"type": "string"}, "int": {"type": "integer"}, "float": {"type": "number"}, "bool": {"type": "boolean"},
-    "object": {"type": "object"}, "any": {},
-}  # fmt: skip
+    "string": {"type": "string"},
+    "int": {"type": "integer"},
+    "float": {"type": "number"},
+    "bool": {"type": "boolean"},
+    "object": {"type": "object"},
+    "any": {},
+}
 
 
 def declared() -> dict[str, str]:

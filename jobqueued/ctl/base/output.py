@@ -21,7 +21,7 @@ from jobqueued.state import record_files
 CHUNK = 1 << 16
 
 
-class Source(Protocol):
+class OutputSource(Protocol):
     """A place from which output is read."""
 
     watched: Path | None
@@ -66,7 +66,7 @@ class DaemonSource:
         self._control, self._run = control, run
 
     def read(self, offset: int, limit: int) -> bytes:
-        """See Source. Raises Refused if the daemon can't read the output."""
+        """See Source. Raises CallRefused if the daemon can't read the output."""
         answer = ask(self._control, "Logs", run=str(self._run), offset=offset, limit=limit)
         return base64.b64decode(answer["data"])
 
@@ -76,7 +76,7 @@ class DaemonSource:
         return int(answer["size"])
 
 
-def source_of(paths: Paths, run: RunId) -> Source:
+def source_of(paths: Paths, run: RunId) -> OutputSource:
     """Return the file if this user may read it, else the daemon as the source."""
     file = FileSource(record_files.output_of(paths.logs, run))
     try:
@@ -88,7 +88,7 @@ def source_of(paths: Paths, run: RunId) -> Source:
     return file
 
 
-def beginning_of_last(source: Source, lines: int, begin: int, end: int) -> int:
+def beginning_of_last(source: OutputSource, lines: int, begin: int, end: int) -> int:
     """Return the offset of the last `lines` lines between two offsets; a final newline belongs to the last line."""
     if not lines:
         return end
@@ -121,7 +121,7 @@ class Sink(Protocol):
         """Print the rest."""
 
 
-class Lines:
+class JsonLines:
     """Prints a JSON object per line of output; bytes that are not UTF-8 become lone surrogates, as in records.
 
     A line longer than `longest` bytes is cut.

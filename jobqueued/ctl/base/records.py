@@ -15,7 +15,7 @@ from jobqueued.base.text import duration, ended, printable
 from jobqueued.child.contract.reasons import of_record
 from jobqueued.control.protocol.varlink import Message
 from jobqueued.ctl.base import waiting
-from jobqueued.ctl.base.client import Call, Unreachable, ask
+from jobqueued.ctl.base.client import Call, DaemonUnreachable, ask
 from jobqueued.ctl.base.terminal import distance, localised, print_table, styled
 from jobqueued.settings.paths import Paths
 
@@ -38,14 +38,16 @@ def history(paths: Paths, query: Message, since: int | None = None, until: int |
 def wait_for_end(paths: Paths, run: str, meanwhile: str) -> Record:
     """Wait until a run ends, print its result on stderr, and return its record; until its start, print what it awaits.
 
-    `meanwhile`: what happens to the run if the daemon stops first. Raises Unreachable, or Interrupted on ^C.
+    `meanwhile`: what happens to the run if the daemon stops first. Raises DaemonUnreachable, or Interrupted on ^C.
     """
     try:
         with Call(paths.control, "Wait", None, run=run) as call:
             waiting.await_answer(call, waiting.for_run(paths, run))
             record: Record = call.answer()["record"]
-    except Unreachable as error:
-        raise Unreachable(f"{error.message}\n{run} {meanwhile}; see its result with `jobqueuectl show {run}`") from None
+    except DaemonUnreachable as error:
+        raise DaemonUnreachable(
+            f"{error.message}\n{run} {meanwhile}; see its result with `jobqueuectl show {run}`"
+        ) from None
     except KeyboardInterrupt:
         raise waiting.Interrupted(f"{run} {meanwhile}; see its result with `jobqueuectl show {run}`") from None
     click.echo(f"{run} {result(record)}", err=True)

@@ -18,14 +18,14 @@ if TYPE_CHECKING:  # slow to import, and needed only for terminals and wide cell
     from rich.console import Console
 
 
-class Text(NamedTuple):
+class StyledText(NamedTuple):
     """A text in a style of rich's, such as ``bold``; "" for no style."""
 
     plain: str
     style: str = ""
 
 
-Cell = str | Text
+Cell = str | StyledText
 _GAP = 2
 _WIDEST = 200
 """Widest column in a pipe (cells); a longer cell sticks out, so that the other rows need no blanks for it."""
@@ -44,7 +44,7 @@ class Table:
         `width`: the limit in cells, or None.
         """
         self._screen, self._wrapped, self._is_bounded = screen, wrapped, width is not None
-        self._rows = [[cell if isinstance(cell, Text) else printable(cell) for cell in row] for row in rows]
+        self._rows = [[cell if isinstance(cell, StyledText) else printable(cell) for cell in row] for row in rows]
         natural = [_widest(column) for column in zip(*self._rows, strict=True)]
         self.shown = list(range(len(natural))) if width is None else _fitting(natural, width, wrapped)
         widths = [natural[column] for column in self.shown]
@@ -73,22 +73,22 @@ class Table:
         if _width(cells[0]) > self._widths[0]:
             yield self._painted(cells[0])
             cells[0] = ""
-        for line in zip_longest(*map(self._pieces, cells, self._widths, self.shown), fillvalue=Text("")):
+        for line in zip_longest(*map(self._pieces, cells, self._widths, self.shown), fillvalue=StyledText("")):
             if any(piece.plain for piece in line):
                 yield self._line(line)
 
-    def _pieces(self, cell: Cell, width: int, column: int) -> list[Text]:
+    def _pieces(self, cell: Cell, width: int, column: int) -> list[StyledText]:
         """Return the lines of a cell, wrapped or cut to the width."""
-        text = cell if isinstance(cell, Text) else Text(cell)
+        text = cell if isinstance(cell, StyledText) else StyledText(cell)
         if _width(cell) > width and column not in self._wrapped:
             from rich.cells import set_cell_size
 
-            return [Text(set_cell_size(text.plain, width - 1).rstrip() + "…", text.style)]
+            return [StyledText(set_cell_size(text.plain, width - 1).rstrip() + "…", text.style)]
         from rich.console import Console
         from rich.text import Text as Wrapped
 
         lines = Wrapped(text.plain).wrap(self._screen or Console(), width)
-        return [Text(line.plain.rstrip(), text.style) for line in lines]
+        return [StyledText(line.plain.rstrip(), text.style) for line in lines]
 
     def _painted(self, cell: Cell) -> str:
         return painted(cell, self._screen)

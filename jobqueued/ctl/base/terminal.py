@@ -23,7 +23,7 @@ from click.core import ParameterSource
 from jobqueued.base.text import duration, printable
 from jobqueued.base.text import reaching as text_reaching
 from jobqueued.child.contract.tuples import NamedTuple
-from jobqueued.ctl.base.table import Cell, Table, Text, painted
+from jobqueued.ctl.base.table import Cell, StyledText, Table, painted
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -94,14 +94,14 @@ def user_named(text: str) -> str | None:
     return None
 
 
-def styled(word: str | None, like: str = "") -> Text:
+def styled(word: str | None, like: str = "") -> StyledText:
     """Return a state, status or severity in its colour, or any text in the colour of the state `like`."""
-    return Text(printable(word or "-"), _STYLES.get(like or word or "", ""))
+    return StyledText(printable(word or "-"), _STYLES.get(like or word or "", ""))
 
 
 def print_line(line: str, style: str = "") -> None:
     """Print a text as one line, however long."""
-    _write(Table(console(), [[Text(printable(line), style)]], (0,), None))
+    _write(Table(console(), [[StyledText(printable(line), style)]], (0,), None))
 
 
 def print_pieces(lines: Iterable[Iterable[Cell]]) -> None:
@@ -142,7 +142,7 @@ class Columns(NamedTuple):
 def table(headings: Sequence[str], rows: Iterable[Sequence[Cell]], keep: Sequence[str], width: int | None) -> Table:
     """Return a table with its headings; by default the first two columns are kept."""
     kept = [headings.index(heading) for heading in keep or headings[:2]]
-    return Table(console(), [[Text(heading, "bold") for heading in headings], *rows], kept, width)
+    return Table(console(), [[StyledText(heading, "bold") for heading in headings], *rows], kept, width)
 
 
 def print_values(rows: Iterable[Sequence[object]]) -> None:
@@ -156,9 +156,9 @@ def print_values(rows: Iterable[Sequence[object]]) -> None:
     sys.stdout.flush()
 
 
-def print_facts(facts: Iterable[tuple[str, str | Text | None]]) -> None:
+def print_facts(facts: Iterable[tuple[str, str | StyledText | None]]) -> None:
     """Print one fact per line, after its name; facts that are None are left out."""
-    rows = [(Text(name, "bold"), value) for name, value in facts if value is not None]
+    rows = [(StyledText(name, "bold"), value) for name, value in facts if value is not None]
     _write(Table(console(), rows, (0, 1), room()))
 
 

@@ -13,7 +13,7 @@ import click
 from jobqueued.base.text import printable
 from jobqueued.child.contract.tuples import NamedTuple
 from jobqueued.control.protocol.varlink import Message
-from jobqueued.ctl.base.client import Call, Refused, Unreachable, ask
+from jobqueued.ctl.base.client import Call, CallRefused, DaemonUnreachable, ask
 from jobqueued.ctl.base.terminal import localised, reaching
 from jobqueued.model.run_states import PENDING
 from jobqueued.settings.paths import Paths
@@ -35,14 +35,14 @@ class Interrupted(click.ClickException):
         click.echo(f"\n{reaching(self.message)}", err=True)
 
 
-class Seen(NamedTuple):
+class WaitCause(NamedTuple):
     """The present cause of a wait, as text ("": nothing to print). The text is printed again when `gist` changes."""
 
     words: str
     gist: object
 
 
-Look = Callable[[], Seen]
+Look = Callable[[], WaitCause]
 
 
 def await_answer(call: Call, look: Look, seconds: float | None = None) -> bool:
@@ -61,21 +61,21 @@ def await_answer(call: Call, look: Look, seconds: float | None = None) -> bool:
         gist, pause = seen.gist, min(max(_LEAST, 2 * pause), _MOST)
 
 
-def _looked(look: Look) -> Seen:
+def _looked(look: Look) -> WaitCause:
     try:
         return look()
-    except (Refused, Unreachable):  # the wait is over, or the waiting call reports the same
-        return Seen("", None)
+    except (CallRefused, DaemonUnreachable):  # the wait is over, or the waiting call reports the same
+        return WaitCause("", None)
 
 
 def for_run(paths: Paths, run: str) -> Look:
     """Return a function that shows why a run has not started."""
 
-    def look() -> Seen:
+    def look() -> WaitCause:
         why = ask(paths.control, "Why", run=run)["why"]
         if why["state"] not in PENDING or not why["reasons"]:
-            return Seen("", why["state"])
-        return Seen(f"{run} waits: {'; '.join(why['reasons'])}", _gist(why))
+            return WaitCause("", why["state"])
+        return WaitCause(f"{run} waits: {'; '.join(why['reasons'])}", _gist(why))
 
     return look
 
@@ -90,11 +90,11 @@ def _gist(why: Message) -> object:
 def for_lock(paths: Paths, lock: str) -> Look:
     """Return a function that shows who holds the lock that this process waits for, or why it does not get it."""
 
-    def look() -> Seen:
+    def look() -> WaitCause:
         claims = ask(paths.control, "Locks", lock=lock)["claims"]
         reason = next((claim["reason"] for claim in claims if claim["pid"] == os.getpid()), None)
         holders = [claim["holder"] for claim in claims if claim["held"]]
         words = reason or f"held by {', '.join(holders)}"
-        return Seen(f"waiting for lock {lock}: {words}" if reason or holders else "", words)
+        return WaitCause(f"waiting for lock {lock}: {words}" if reason or holders else "", words)
 
     return look

@@ -14,7 +14,7 @@ from typing import TypeVar
 import click
 
 from jobqueued.base.text import printable
-from jobqueued.ctl.base.client import Refused, ask
+from jobqueued.ctl.base.client import CallRefused, ask
 
 _MISSING = frozenset(("NoSuchJob", "NoSuchRun", "PermissionDenied"))
 """Errors of a name that nobody has; a user's call about a job of the host is refused before that is looked up."""
@@ -40,7 +40,7 @@ def by_whole_name(control: Path, name: str, act: Callable[[str], Found]) -> Foun
     """
     try:
         return act(name)
-    except Refused as refused:
+    except CallRefused as refused:
         if refused.error not in _MISSING or not (whole := _whole(control, name)):
             raise
     print_found(name, [whole])
@@ -54,5 +54,7 @@ def _whole(control: Path, name: str) -> str:
     found = [] if job in ids else sorted(owned(escape(job), ids))
     if len(found) > 1:
         rest = f" and {len(found) - _SHOWN} more" if len(found) > _SHOWN else f" and {found.pop()}"
-        raise Refused(printable(f"no such job: {job}; did you mean {', '.join(found[:_SHOWN])}{rest}?"), "NoSuchJob")
+        raise CallRefused(
+            printable(f"no such job: {job}; did you mean {', '.join(found[:_SHOWN])}{rest}?"), "NoSuchJob"
+        )
     return f"{found[0]}{at}{number}" if found else ""

@@ -17,15 +17,22 @@ _Kinds = Mapping[str, tuple[type, ...]]
 _ATTEMPT: _Kinds = {
     **dict.fromkeys(("started", "ended", "state", "reason", "span_id"), _TEXT),
     **dict.fromkeys(("attempt", "pid", "exit_code", "signal", "memory_peak", "memory_mean", "tasks_peak"), _INTEGER),
-    **dict.fromkeys(("io_read", "io_write"), _INTEGER), "warnings": _LIST,
+    **dict.fromkeys(("io_read", "io_write"), _INTEGER),
+    "warnings": _LIST,
     **dict.fromkeys(("cpu_user", "cpu_system", "throttled"), _NUMBER),
-}  # fmt: skip
+}
 _RECORD: _Kinds = {
-    **_ATTEMPT, **dict.fromkeys(("job", "due", "queued", "last_due", "run", "host", "user", "held_by"), _TEXT),
-    **dict.fromkeys(("given_up", "trigger", "asked_by", "trace_id", "parent_span_id"), _TEXT), "owner": (dict,),
-    "command": _LINE, "number": _INTEGER, "count": _INTEGER, "priority": _NUMBER, "effective_priority": _NUMBER,
+    **_ATTEMPT,
+    **dict.fromkeys(("job", "due", "queued", "last_due", "run", "host", "user", "held_by"), _TEXT),
+    **dict.fromkeys(("given_up", "trigger", "asked_by", "trace_id", "parent_span_id"), _TEXT),
+    "owner": (dict,),
+    "command": _LINE,
+    "number": _INTEGER,
+    "count": _INTEGER,
+    "priority": _NUMBER,
+    "effective_priority": _NUMBER,
     **dict.fromkeys(("waited_for", "tags", "attempts", "claims"), _LIST),
-}  # fmt: skip
+}
 _CLAIM: _Kinds = {"resource": _TEXT, "mode": _TEXT, "units": _INTEGER}
 _OWNER: _Kinds = {"name": _TEXT}
 """The fields that are checked, of a record and of the objects in it. A null counts as missing."""
@@ -37,12 +44,21 @@ _MOST = 1 << 52
 """Limit of all numbers in a record except `number`: so the difference of two times in ms fits into 64 bits."""
 _USUALLY = (0, _MOST)
 _BOUNDS = {
-    "number": (1, 10**MAX_DIGITS), **dict.fromkeys(("exit_code", "priority", "effective_priority"), (-_MOST, _MOST)),
-}  # fmt: skip
+    "number": (1, 10**MAX_DIGITS),
+    **dict.fromkeys(("exit_code", "priority", "effective_priority"), (-_MOST, _MOST)),
+}
 _LACKING: Mapping[str, Any] = {
-    "trigger": "", "host": "", "user": None, "command": None, "reason": None, "exit_code": None, "started": None,
-    "ended": None, "span_id": "", "tags": [],
-}  # fmt: skip
+    "trigger": "",
+    "host": "",
+    "user": None,
+    "command": None,
+    "reason": None,
+    "exit_code": None,
+    "started": None,
+    "ended": None,
+    "span_id": "",
+    "tags": [],
+}
 """Field → default. Every record of the daemon has these fields; a record from a file may lack them."""
 _LACKING_ATTEMPT: Mapping[str, Any] = {"started": None, "ended": None, "state": None, "reason": None}
 

@@ -18,7 +18,7 @@ from operator import sub
 from pathlib import Path
 from typing import TypeVar
 
-from jobqueued.ctl.chart.chart_runs import NONE, STATES, Run, Runs
+from jobqueued.ctl.chart.chart_runs import NONE, STATES, ChartRun, Runs
 
 _PLACE = Path(__file__).with_name("page")
 _SCRIPTS = ("runs.js", "chart.js", "controls.js")
@@ -31,9 +31,12 @@ def page(runs: Runs, span: tuple[int, int], now: int) -> str:
     style = _PLACE.joinpath("timeline.css").read_text()
     script = "".join(_PLACE.joinpath(name).read_text() for name in _SCRIPTS)
     parts = {
-        "style": style, "style-hash": _hash(style), "script": script, "script-hash": _hash(script),
+        "style": style,
+        "style-hash": _hash(style),
+        "script": script,
+        "script-hash": _hash(script),
         "data": base64.b64encode(zlib.compress(packed(runs, span, now), _LEVEL)).decode(),
-    }  # fmt: skip
+    }
     return re.sub("@([a-z-]+)@", lambda found: parts[found[1]], _PLACE.joinpath("timeline.html.in").read_text())
 
 
@@ -58,17 +61,24 @@ def packed(runs: Runs, span: tuple[int, int], now: int) -> bytes:
         for nth in range(width):
             data += text[nth :: column.itemsize]
     head = {
-        "begin": begin, "end": end, "now": now, "states": STATES, "columns": shapes,
-        "jobs": [(job, len(each[0])) for job, each in runs.of.items()], "texts": runs.texts, "lists": runs.lists,
-        "pauses": [*_pauses(runs, begin)], "tries": [*_of_runs(runs, runs.tries)],
-    }  # fmt: skip
+        "begin": begin,
+        "end": end,
+        "now": now,
+        "states": STATES,
+        "columns": shapes,
+        "jobs": [(job, len(each[0])) for job, each in runs.of.items()],
+        "texts": runs.texts,
+        "lists": runs.lists,
+        "pauses": [*_pauses(runs, begin)],
+        "tries": [*_of_runs(runs, runs.tries)],
+    }
     text = json.dumps(head, separators=(",", ":")).encode()
     return len(text).to_bytes(4, "little") + text + data
 
 
 def _columns(runs: Runs, begin: int) -> Iterator[tuple[str, array[int]]]:
     """Yield the columns by name, without a negative number in them."""
-    place = {name: nth for nth, name in enumerate(Run._fields)}
+    place = {name: nth for nth, name in enumerate(ChartRun._fields)}
     jobs = runs.of.values()
     for name in ("number", "due"):
         base = begin if name == "due" else 0
@@ -105,7 +115,7 @@ def _pauses(runs: Runs, begin: int) -> Iterator[tuple[int, list[int]]]:
 
 def _of_runs(runs: Runs, known: Mapping[tuple[str, int], list[Value]]) -> Iterator[tuple[int, list[Value]]]:
     """Yield what is known of runs with several attempts, by the place of each among all."""
-    first, number = 0, Run._fields.index("number")
+    first, number = 0, ChartRun._fields.index("number")
     having = {job for job, _ in known}
     for job, columns in runs.of.items():
         for place, each in enumerate(columns[number] if job in having else (), first):

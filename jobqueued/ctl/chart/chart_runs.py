@@ -29,7 +29,7 @@ _Try = tuple[str | None, str | None, str | None]
 """When an attempt started and ended, and its state."""
 
 
-class Run(NamedTuple):
+class ChartRun(NamedTuple):
     """A run as numbers.  `state` is an index of STATES, `tags` and `waited_for` of `Runs.lists`, `claims` of
     `Runs.claims`; `held_by`, `reason`, `trigger` and `command` are of `Runs.texts`.
 
@@ -118,7 +118,7 @@ class Runs:
         name = f"{host}: {job}" if host else job
         columns = self.of.get(name)
         if columns is None:
-            columns = self.of[name] = [array("q") for _ in Run._fields]
+            columns = self.of[name] = [array("q") for _ in ChartRun._fields]
             self.whose[name] = host, job
         for column, value in zip(columns, self._run(record), strict=True):
             column.append(value)
@@ -136,20 +136,28 @@ class Runs:
         found = [it for it in found if NONE < it[0][0] <= it[0][1]]
         self.pauses[key], self.tries[key] = [pause for pause, _ in found], [before for _, before in found]
 
-    def _run(self, record: Record) -> Run:
+    def _run(self, record: Record) -> ChartRun:
         due = _moment(record["due"])
         cpu = [part for part in (record.get("cpu_user"), record.get("cpu_system")) if part is not None]
         peak, told = record.get("memory_peak"), cast("Mapping[str, Any]", record)
-        return Run(
-            number=record["number"], due=due, queued=max(due, _moment(record.get("queued"))),
-            started=_started(record), ended=_ended(record),
-            state=STATES.index(record["state"]), reason=self._text(_reason(record)),
-            waited_for=self._list(record.get("waited_for") or ()), held_by=self._text(told.get("held_by") or ""),
-            claims=self._held(told), tags=self._list(record.get("tags") or ()), trigger=self._text(_trigger(record)),
+        return ChartRun(
+            number=record["number"],
+            due=due,
+            queued=max(due, _moment(record.get("queued"))),
+            started=_started(record),
+            ended=_ended(record),
+            state=STATES.index(record["state"]),
+            reason=self._text(_reason(record)),
+            waited_for=self._list(record.get("waited_for") or ()),
+            held_by=self._text(told.get("held_by") or ""),
+            claims=self._held(told),
+            tags=self._list(record.get("tags") or ()),
+            trigger=self._text(_trigger(record)),
             command=self._text(_command(record.get("command"))),
-            attempts=len(record.get("attempts") or ()), cpu=round(sum(cpu) * 1000) if cpu else NONE,
+            attempts=len(record.get("attempts") or ()),
+            cpu=round(sum(cpu) * 1000) if cpu else NONE,
             memory=NONE if peak is None else peak >> 10,
-        )  # fmt: skip
+        )
 
     def _held(self, record: Mapping[str, Any]) -> int:
         """The claims that a run held, by its record; NONE: it does not tell; one of the daemon's does."""
@@ -180,13 +188,13 @@ class Runs:
             columns[:] = [array("q", map(column.__getitem__, order)) for column in columns]
         self.of = dict(sorted(self.of.items()))
 
-    def runs(self, job: str) -> Iterator[Run]:
+    def runs(self, job: str) -> Iterator[ChartRun]:
         """Yield the runs of a job."""
-        return map(Run._make, zip(*self.of[job], strict=True))
+        return map(ChartRun._make, zip(*self.of[job], strict=True))
 
-    def run(self, job: str, place: int) -> Run:
+    def run(self, job: str, place: int) -> ChartRun:
         """The run at a place among those of its job."""
-        return Run._make(column[place] for column in self.of[job])
+        return ChartRun._make(column[place] for column in self.of[job])
 
     def chosen(self, jobs: Collection[str], tags: Collection[str]) -> Runs:
         """Those of these jobs, of any host, that have each of these tags; none of either: of all."""
@@ -226,15 +234,23 @@ def plain(runs: Runs) -> Iterator[dict[str, object]]:
         for run in runs.runs(job):
             yield {
                 **({"host": host} if host else {}),
-                "run": f"{job}@{run.number}", "job": its_id, "number": run.number, "state": STATES[run.state],
+                "run": f"{job}@{run.number}",
+                "job": its_id,
+                "number": run.number,
+                "state": STATES[run.state],
                 **{name: texts[getattr(run, name)] or None for name in ("reason", "trigger", "command", "held_by")},
                 **{name: moment(getattr(run, name)) for name in ("due", "queued", "started", "ended")},
-                "waited": run.waited / 1000 if run.started != NONE else None, "waited_for": lists[run.waited_for],
-                "pauses": [{"since": moment(begin), "until": moment(end)} for begin, end in
-                           runs.pauses.get((job, run.number), ()) if begin < end],
-                "tags": lists[run.tags], "cpu": run.cpu / 1000 if run.cpu != NONE else None,
+                "waited": run.waited / 1000 if run.started != NONE else None,
+                "waited_for": lists[run.waited_for],
+                "pauses": [
+                    {"since": moment(begin), "until": moment(end)}
+                    for begin, end in runs.pauses.get((job, run.number), ())
+                    if begin < end
+                ],
+                "tags": lists[run.tags],
+                "cpu": run.cpu / 1000 if run.cpu != NONE else None,
                 "memory_peak": run.memory << 10 if run.memory != NONE else None,
-            }  # fmt: skip
+            }
 
 
 def moment(milliseconds: int) -> str | None:
@@ -243,7 +259,7 @@ def moment(milliseconds: int) -> str | None:
 
 
 _NUMBER, _DUE, _STARTED, _ENDED, _TAGS, _HELD_BY, _CLAIMS = map(
-    Run._fields.index, ("number", "due", "started", "ended", "tags", "held_by", "claims")
+    ChartRun._fields.index, ("number", "due", "started", "ended", "tags", "held_by", "claims")
 )
 
 

@@ -8,9 +8,9 @@ from itertools import groupby
 
 from jobqueued.base.text import duration, printable
 from jobqueued.child.contract.tuples import NamedTuple
-from jobqueued.ctl.base.table import Cell, Text
+from jobqueued.ctl.base.table import Cell, StyledText
 from jobqueued.ctl.base.terminal import styled
-from jobqueued.ctl.chart.chart_runs import NONE, STATES, Run, Runs
+from jobqueued.ctl.chart.chart_runs import NONE, STATES, ChartRun, Runs
 from jobqueued.ctl.chart.chart_waits import Wait
 
 _NARROWEST, _WIDEST_NAME = 20, 24
@@ -19,8 +19,14 @@ _APART = 10
 _NONE, _WAIT, _ON = " ", "░", "▶"
 _BARS = "▁▂▃▄▅▆▇█"
 _LETTERS = {
-    "failed": "F", "timed_out": "T", "killed": "K", "oom_killed": "O", "lost": "L", "skipped": "s", "retrying": "r",
-}  # fmt: skip
+    "failed": "F",
+    "timed_out": "T",
+    "killed": "K",
+    "oom_killed": "O",
+    "lost": "L",
+    "skipped": "s",
+    "retrying": "r",
+}
 _WORST = [*_LETTERS, "stopping", "running", "starting", "waiting", "due", "succeeded"]
 """What a cell shows of all that was in its time: the first of these."""
 _STEPS = [1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 10800, 21600, 43200]
@@ -80,7 +86,7 @@ class _JobCells:
         self._ran, self._waits = [0.0] * window.cells, [False] * window.cells
         self.seen = set[str]()
 
-    def add(self, run: Run, pauses: Iterable[tuple[tuple[int, int], int]]) -> None:
+    def add(self, run: ChartRun, pauses: Iterable[tuple[tuple[int, int], int]]) -> None:
         """Draw a run: its wait, its attempts, each with its state at its end, and the pauses between them."""
         ended = run.ended if run.ended != NONE else self._now
         if ended < self._window.begin or run.due > self._window.end:
@@ -112,16 +118,16 @@ class _JobCells:
     def _mark(self, cell: int, state: int) -> None:
         self._worst[cell] = min(self._worst[cell], state)
 
-    def pieces(self) -> Iterator[Text]:
+    def pieces(self) -> Iterator[StyledText]:
         """Yield the cells, those of one style together."""
         cells = [self._cell(number) for number in range(self._window.cells)]
         for style, same in groupby(cells, key=lambda cell: cell.style):
-            yield Text("".join(cell.plain for cell in same), style)
+            yield StyledText("".join(cell.plain for cell in same), style)
 
-    def _cell(self, number: int) -> Text:
+    def _cell(self, number: int) -> StyledText:
         if self._worst[number] == len(_WORST):
             if not self._waits[number]:
-                return Text(_NONE)
+                return StyledText(_NONE)
             self.seen.add("waiting")
             return styled(_WAIT, "waiting")
         state = _WORST[self._worst[number]]

@@ -12,7 +12,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 
 from jobqueued.child.contract.reasons import reserver
 from jobqueued.child.contract.tuples import NamedTuple
-from jobqueued.ctl.chart.chart_runs import NONE, Run, Runs
+from jobqueued.ctl.chart.chart_runs import NONE, ChartRun, Runs
 from jobqueued.model.fleet import FLEET
 from jobqueued.model.job import Job
 
@@ -30,7 +30,7 @@ Claims = Mapping[str, Mapping[str, bool]]
 """Job → name of each claim of its runs → True if exclusive."""
 Place = tuple[str, int]
 """A run: its job, and its place among the runs of the job."""
-_ENDED, _WAITED_FOR, _CLAIMS = map(Run._fields.index, ("ended", "waited_for", "claims"))
+_ENDED, _WAITED_FOR, _CLAIMS = map(ChartRun._fields.index, ("ended", "waited_for", "claims"))
 _LAST: Place = ("\U0010ffff", 0)
 
 
@@ -38,7 +38,7 @@ class Wait(NamedTuple):
     """A run that had to wait, and the name of the run that it waited for ("" if unknown)."""
 
     job: str
-    run: Run
+    run: ChartRun
     waited_for: tuple[str, ...]
     holder: str
 
@@ -77,7 +77,7 @@ def waits(runs: Runs) -> Iterator[Wait]:
                 yield Wait(job, run, lists[run.waited_for], texts[run.held_by])
 
 
-def _has_waited(run: Run) -> bool:
+def _has_waited(run: ChartRun) -> bool:
     return run.started != NONE and bool(run.waited_for or run.held_by or run.waited >= _NOTICED)
 
 
@@ -94,14 +94,14 @@ class _Finder:
         self._claimed = {job: {*columns[_CLAIMS]} for job, columns in runs.of.items()}
         self._held: dict[tuple[str, bool, str | None], list[tuple[int, Place]]] = {}
 
-    def holder(self, job: str, place: int, run: Run, waited_for: tuple[str, ...]) -> Place | None:
+    def holder(self, job: str, place: int, run: ChartRun, waited_for: tuple[str, ...]) -> Place | None:
         """Return the last run to end among the runs that kept this one from starting, or None if unknown."""
         if not waited_for:
             return self._earlier(job, place, run)
         ends = [self._last((job, place), run, name) for name in waited_for if reserver(name) is None]
         return max((it for it in ends if it is not None), default=(0, None))[1]
 
-    def _last(self, at: Place, run: Run, name: str) -> tuple[int, Place] | None:
+    def _last(self, at: Place, run: ChartRun, name: str) -> tuple[int, Place] | None:
         """Return the last run to end, with its end, among the holders of `name` while this run waited, or None."""
         wants_alone = self._of(at[0], run.claims).get(name, False)
         host = None if name.startswith(_OF_FLEET) else self._runs.whose[at[0]][0]
@@ -139,7 +139,7 @@ class _Finder:
         """Return whether a run with these claims keeps others from the claim (`shared`: even from a share of it)."""
         return claims.get(name, not shared and name in _ALL) or (not shared and claims.get(name) is False)
 
-    def _earlier(self, job: str, place: int, run: Run) -> Place | None:
+    def _earlier(self, job: str, place: int, run: ChartRun) -> Place | None:
         """Return the earlier run of the same job that ended last while this run waited, or None."""
         ends = self._runs.of[job][_ENDED][max(0, place - _LOOKED_AT) : place]
         last = max((end for end in ends if run.queued < end <= run.started), default=None)

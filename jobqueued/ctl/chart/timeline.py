@@ -35,20 +35,32 @@ _DRAWN = tuple(state for state in RunState if state not in (RunState.DUE, RunSta
 
 @click.command()
 @click.argument("jobs", nargs=-1, metavar="[JOB]...", shell_complete=completion.jobs)
-@click.option("--html", is_flag=True, help="Print one HTML page to zoom, filter and read each run.  The page needs no "
-              "network.")  # fmt: skip
-@click.option("--chrome-trace", is_flag=True, help="Print the ended runs as Trace Events in JSON, like `export "
-              "--chrome-trace`.")  # fmt: skip
-@click.option("--from", "source", type=click.File(encoding="utf-8", errors="surrogateescape"), metavar="FILE",
-              help="Read the runs from FILE: one JSON record per line, or the --json output of `watch`, `history` or "
-              "`--fleet history`.  - is the standard input.")  # fmt: skip
+@click.option(
+    "--html", is_flag=True, help="Print one HTML page to zoom, filter and read each run.  The page needs no network."
+)
+@click.option(
+    "--chrome-trace", is_flag=True, help="Print the ended runs as Trace Events in JSON, like `export --chrome-trace`."
+)
+@click.option(
+    "--from",
+    "source",
+    type=click.File(encoding="utf-8", errors="surrogateescape"),
+    metavar="FILE",
+    help="Read the runs from FILE: one JSON record per line, or the --json output of `watch`, `history` or "
+    "`--fleet history`.  - is the standard input.",
+)
 @of_runs
 @json_option
 @click.pass_obj
 def timeline(
-    paths: Paths, jobs: tuple[str, ...], html: bool, chrome_trace: bool, source: IO[str] | None, wanted: Wanted,
+    paths: Paths,
+    jobs: tuple[str, ...],
+    html: bool,
+    chrome_trace: bool,
+    source: IO[str] | None,
+    wanted: Wanted,
     as_json: bool,
-) -> None:  # fmt: skip
+) -> None:
     """Show the runs of the JOBs, or of all jobs, as a chart.
 
     Each row is a job.  A row shows when the job ran, for how much of the time, and when its runs waited.  A letter
@@ -143,9 +155,15 @@ class Chart:
 
 @of_runs
 def of_hosts(
-    ask: Callable[[Wanted], tuple[list[Record], Mapping[str, object]]], *, jobs: tuple[str, ...], html: bool,
-    chrome_trace: bool, source: IO[str] | None, wanted: Wanted, as_json: bool,
-) -> None:  # fmt: skip
+    ask: Callable[[Wanted], tuple[list[Record], Mapping[str, object]]],
+    *,
+    jobs: tuple[str, ...],
+    html: bool,
+    chrome_trace: bool,
+    source: IO[str] | None,
+    wanted: Wanted,
+    as_json: bool,
+) -> None:
     """Draw the chart of several hosts; `ask` returns their runs, and the field `hosts` for JSON."""
     if source is not None:
         raise click.UsageError("--from reads a file, so it can't be combined with --fleet or --host")

@@ -18,10 +18,10 @@ from jobqueued.child.spool.spool import LARGEST, NONE, fits
 from jobqueued.control.protocol.varlink import Message
 from jobqueued.crontabs.header import with_header, without_header
 from jobqueued.ctl.base.arguments import of_environment
-from jobqueued.ctl.base.client import Refused
+from jobqueued.ctl.base.client import CallRefused
 from jobqueued.ctl.base.terminal import json_option, print_json
 from jobqueued.ctl.crontab.crontab_edit import TEMPLATE, edit
-from jobqueued.ctl.crontab.crontab_spool import Failure, Owner, Table, no_crontab
+from jobqueued.ctl.crontab.crontab_spool import SpoolFailure, TableOwner, UserTable, no_crontab
 from jobqueued.settings.paths import Paths
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ def main(words: list[str] | None = None, paths: Paths | None = None) -> int:
         return _carried_out(sys.argv[1:] if words is None else words, paths or of_environment())
     except _Usage as wrong:
         _tell(f"crontab: usage error: {wrong}\n{_USAGE}" if str(wrong) else _USAGE)
-    except Failure as failure:
+    except SpoolFailure as failure:
         _tell(str(failure))
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # the reader closed the pipe
@@ -86,7 +86,7 @@ def _carried_out(words: list[str], paths: Paths) -> int:
     if not acts and len(rest) != 1:
         raise _Usage("one file only, please" if rest else "file name must be specified for replace")
     owner = _owner([value for name, value in options if name == "-u"], paths)
-    table = Table(paths, owner)
+    table = UserTable(paths, owner)
     match acts:
         case ["l"]:
             return _list(table, owner)
@@ -97,20 +97,20 @@ def _carried_out(words: list[str], paths: Paths) -> int:
     return _replace(rest[0], table, owner, paths, dry="n" in given or "T" in given)
 
 
-def _owner(named: list[str], paths: Paths) -> Owner:
-    """Return the owner of the table. Raises Failure with the message of Debian's crontab."""
+def _owner(named: list[str], paths: Paths) -> TableOwner:
+    """Return the owner of the table. Raises SpoolFailure with the message of Debian's crontab."""
     try:
         entry = pwd.getpwuid(os.getuid())
     except KeyError:
-        raise Failure("crontab: your UID isn't in the passwd file.\nbailing out.") from None
+        raise SpoolFailure("crontab: your UID isn't in the passwd file.\nbailing out.") from None
     for name in named:
         try:
             entry = pwd.getpwnam(name)
         except (KeyError, ValueError, UnicodeError):
-            raise Failure(f"crontab:  user `{printable(name)}' unknown{_orphan(name, paths)}") from None
+            raise SpoolFailure(f"crontab:  user `{printable(name)}' unknown{_orphan(name, paths)}") from None
         if os.getuid() not in (0, entry.pw_uid):
-            raise Failure("must be privileged to use -u")
-    return Owner(entry.pw_name, entry.pw_uid)
+            raise SpoolFailure("must be privileged to use -u")
+    return TableOwner(entry.pw_name, entry.pw_uid)
 
 
 def _orphan(name: str, paths: Paths) -> str:
@@ -121,27 +121,27 @@ def _orphan(name: str, paths: Paths) -> str:
     return f"\ncrontab: its table is still there: rm {printable(str(place))}"
 
 
-def _read(table: Table, owner: Owner) -> tuple[bytes, str]:
+def _read(table: UserTable, owner: TableOwner) -> tuple[bytes, str]:
     found, stamp = table.read()
     if stamp == NONE:
-        raise Failure(no_crontab(owner))
+        raise SpoolFailure(no_crontab(owner))
     return found, stamp
 
 
-def _list(table: Table, owner: Owner) -> int:
+def _list(table: UserTable, owner: TableOwner) -> int:
     with open(1, "wb", closefd=False) as file:
         file.write(_listed(table, owner))
     return 0
 
 
-def _listed(table: Table, owner: Owner) -> bytes:
+def _listed(table: UserTable, owner: TableOwner) -> bytes:
     found, _ = _read(table, owner)
     bare = os.environ.get("CRONTAB_NOHEADER", "Y")[:1] not in ("N", "n")
     return without_header(found) if bare else found
 
 
 def _document(user: str | None, paths: Paths) -> Message:
-    """Return the table as JSON, with the daemon's jobs from it. Raises Failure.
+    """Return the table as JSON, with the daemon's jobs from it. Raises SpoolFailure.
 
     Bytes that are not UTF-8 become lone surrogates, as in records.
     """
@@ -149,27 +149,27 @@ def _document(user: str | None, paths: Paths) -> Message:
     from jobqueued.ctl.files.check import row
 
     owner = _owner([] if user is None else [user], paths)
-    text, now = _listed(Table(paths, owner), owner), time.time_ns()
+    text, now = _listed(UserTable(paths, owner), owner), time.time_ns()
     jobs = [row(job, now, runs=job.enabled) for job in check(text, owner.name, owner.name, paths).jobs]
     return {"user": owner.name, "text": text.decode(errors="surrogateescape"), "jobs": jobs}
 
 
-def _remove(table: Table, owner: Owner, *, asks: bool) -> int:
+def _remove(table: UserTable, owner: TableOwner, *, asks: bool) -> int:
     if asks:
         _read(table, owner)
         print(f"crontab: really delete {owner.name}'s crontab? (y/n) ", end="", flush=True)
         while (answer := sys.stdin.readline())[:1].lower() not in ("y", "n"):
             if not answer:
-                raise Failure("\ncrontab: no answer, so it is still there")
+                raise SpoolFailure("\ncrontab: no answer, so it is still there")
             print("Please enter Y or N: ", end="", file=sys.stderr, flush=True)
         if answer[:1].lower() == "n":
             return 0
     if not table.remove():
-        raise Failure(no_crontab(owner))
+        raise SpoolFailure(no_crontab(owner))
     return 0
 
 
-def _edit(table: Table, owner: Owner, paths: Paths) -> int:
+def _edit(table: UserTable, owner: TableOwner, paths: Paths) -> int:
     found, stamp = table.read(edits=True)
     if stamp == NONE:
         _tell(f"{no_crontab(owner)} - using an empty one")
@@ -183,7 +183,7 @@ def _edit(table: Table, owner: Owner, paths: Paths) -> int:
     return status
 
 
-def _replace(name: str, table: Table, owner: Owner, paths: Paths, *, dry: bool) -> int:
+def _replace(name: str, table: UserTable, owner: TableOwner, paths: Paths, *, dry: bool) -> int:
     text = _content(name)
     if not dry:
         return 0 if _install(text, name, table, owner, paths) else 1
@@ -198,22 +198,24 @@ def _replace(name: str, table: Table, owner: Owner, paths: Paths, *, dry: bool) 
 
 
 def _content(name: str) -> bytes:
-    """Read a file, at most one byte more than allowed, so that the caller sees if it is too long. Raises Failure."""
+    """Read a file, at most one byte more than allowed, which shows that it is too long. Raises SpoolFailure."""
     try:
         if name == "-":
             with open(0, "rb", closefd=False) as file:
                 return file.read(LARGEST + 1)
         with open(os.open(name, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC), "rb") as file:
             if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-                raise Failure(f"{printable(name)}: Not a regular file.")
+                raise SpoolFailure(f"{printable(name)}: Not a regular file.")
             return file.read(LARGEST + 1)
     except IsADirectoryError:
-        raise Failure(f"{printable(name)}: Not a regular file.") from None
+        raise SpoolFailure(f"{printable(name)}: Not a regular file.") from None
     except OSError as error:
-        raise Failure(f"{printable(name)}: {error.strerror}") from None
+        raise SpoolFailure(f"{printable(name)}: {error.strerror}") from None
 
 
-def _install(text: bytes, file: str, table: Table, owner: Owner, paths: Paths, stamp: str | None = None) -> bool:
+def _install(
+    text: bytes, file: str, table: UserTable, owner: TableOwner, paths: Paths, stamp: str | None = None
+) -> bool:
     """Install a table; print the errors and return False if it has any.
 
     At a terminal, also print warnings and the next starts.
@@ -249,8 +251,9 @@ def _tell(text: str) -> None:
 @click.command()
 @click.option("-u", "--user", metavar="USER", help="Use the crontab of this user instead of your own.  For root only.")
 @click.option("-l", "--list", "acts", flag_value="-l", help="Print the crontab.")
-@click.option("-e", "--edit", "acts", flag_value="-e", help="Edit the crontab with $VISUAL, $EDITOR or "
-              "sensible-editor.")  # fmt: skip
+@click.option(
+    "-e", "--edit", "acts", flag_value="-e", help="Edit the crontab with $VISUAL, $EDITOR or sensible-editor."
+)
 @click.option("-r", "--remove", "acts", flag_value="-r", help="Remove the crontab.")
 @click.option("-i", "--ask", is_flag=True, help="Ask before the crontab is removed.")
 @click.option("-n", "--check", is_flag=True, help="Check FILE, and install nothing.")
@@ -259,7 +262,7 @@ def _tell(text: str) -> None:
 @click.pass_obj
 def crontab(
     paths: Paths, user: str | None, acts: str | None, ask: bool, check: bool, file: str | None, as_json: bool
-) -> NoReturn:  # fmt: skip
+) -> NoReturn:
     """Install FILE as a crontab, or list, edit or remove one.
 
     This is the program crontab of jobqueued, with the same messages and exit statuses: see jobqueue-crontab(1).  A FILE
@@ -279,8 +282,8 @@ def crontab(
             raise click.UsageError("--json is for `crontab -l` alone.")
         try:
             print_json(_document(user, paths))
-        except Failure as failure:
-            raise Refused(str(failure)) from None
+        except SpoolFailure as failure:
+            raise CallRefused(str(failure)) from None
         sys.exit(0)
     named = [] if user is None else ["-u", user]
     words = [*named, *([acts] if acts else []), *["-i"] * ask, *["-n"] * check, *([] if file is None else ["--", file])]

@@ -10,9 +10,9 @@ from jobqueued.base.instants import to_text
 from jobqueued.base.text import printable, size
 from jobqueued.child.contract.tuples import NamedTuple
 from jobqueued.child.spool.spool import LARGEST
-from jobqueued.crontabs.jobs import MAX_JOBS, Place, read_jobs_in_steps
+from jobqueued.crontabs.jobs import MAX_JOBS, TablePlace, read_jobs_in_steps
 from jobqueued.crontabs.names import of_table
-from jobqueued.crontabs.table import Entry, Flaw, Form, read
+from jobqueued.crontabs.table import Form, LineFlaw, TableEntry, read
 from jobqueued.ctl.base.terminal import local
 from jobqueued.ctl.files.unlikely import misplaced_user
 from jobqueued.jobdir.cron_tables import host_of
@@ -30,7 +30,7 @@ NEXT = 3
 _SHOWN, _ERRORS = 60, 20
 
 
-class Verdict(NamedTuple):
+class CrontabVerdict(NamedTuple):
     """The result of a check. `errors` prevent the installation, and their last line sums them up."""
 
     errors: list[str]
@@ -38,17 +38,17 @@ class Verdict(NamedTuple):
     jobs: tuple[Job, ...]
 
 
-def check(table: bytes, name: str, user: str, paths: Paths) -> Verdict:
+def check(table: bytes, name: str, user: str, paths: Paths) -> CrontabVerdict:
     """Check a user's table; messages call it `name`."""
     if len(table) > MOST_BYTES:
-        return Verdict([f"crontab is too long; accepted: at most {size(MOST_BYTES)}."], [], ())
+        return CrontabVerdict([f"crontab is too long; accepted: at most {size(MOST_BYTES)}."], [], ())
     if table.count(b"\n") > MOST_LINES:
-        return Verdict([f"crontab is too long; maximum number of lines is {MOST_LINES}."], [], ())
+        return CrontabVerdict([f"crontab is too long; maximum number of lines is {MOST_LINES}."], [], ())
     items = read(table, Form.USER)
-    flaws = {item.line: item for item in items if isinstance(item, Flaw)}
-    entries = {item.line for item in items if isinstance(item, Entry)}
+    flaws = {item.line: item for item in items if isinstance(item, LineFlaw)}
+    entries = {item.line for item in items if isinstance(item, TableEntry)}
     settings, _ = read_settings(paths.config, more=paths.more_config)
-    place, host = Place(SPOOL.prefix + of_table(user), user), host_of(settings, settings.zone)._replace(mails=True)
+    place, host = TablePlace(SPOOL.prefix + of_table(user), user), host_of(settings, settings.zone)._replace(mails=True)
     jobs, problems = at_once(read_jobs_in_steps(table, name, place, host))
     wrong = [(flaw.line, _of_flaw(flaw)) for flaw in flaws.values() if not flaw.is_half]
     if len(entries) > MAX_JOBS:
@@ -64,10 +64,10 @@ def check(table: bytes, name: str, user: str, paths: Paths) -> Verdict:
         [f'"{printable(name)}":{line}: {printable(text)}' for line, text in sorted(found)] for found in (wrong, odd)
     )
     ends_early = any(flaw.is_half for flaw in flaws.values())
-    return Verdict(_summed_up(errors, ends_early), warnings, jobs)
+    return CrontabVerdict(_summed_up(errors, ends_early), warnings, jobs)
 
 
-def _of_flaw(flaw: Flaw) -> str:
+def _of_flaw(flaw: LineFlaw) -> str:
     """Return the words of Debian's crontab, followed by ours without the same field."""
     field = flaw.reason.removeprefix("bad ").replace("-", " ")
     return f"{flaw.reason}: {flaw.message.removeprefix(f'{field}: ')}"

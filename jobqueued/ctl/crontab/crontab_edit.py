@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 from jobqueued.child.spool.spool import LARGEST
 from jobqueued.ctl.base.editor import run, wants
-from jobqueued.ctl.crontab.crontab_spool import Failure
+from jobqueued.ctl.crontab.crontab_spool import SpoolFailure
 
 TEMPLATE = """\
 # Edit this file to introduce tasks to be run by cron.
@@ -44,16 +44,16 @@ TEMPLATE = """\
 Install = Callable[[bytes, str], bool]
 """Installs a table, given also the name of its file; returns False if the table has errors (printed).
 
-Raises Failure.
+Raises SpoolFailure.
 """
 
 
 def edit(table: bytes, install: Install) -> int:
-    """Let the user edit a table and install it; return the exit status. Raises Failure if nothing was changed."""
+    """Let the user edit a table and install it; return the exit status. Raises SpoolFailure if nothing was changed."""
     try:
         directory = tempfile.mkdtemp(prefix="crontab.", dir=os.environ.get("TMPDIR") or "/tmp")
     except OSError as error:
-        raise Failure(
+        raise SpoolFailure(
             f"{error.filename}: {error.strerror}\nCreation of temporary crontab file failed - aborting"
         ) from None
     file = os.path.join(directory, "crontab")
@@ -62,7 +62,7 @@ def edit(table: bytes, install: Install) -> int:
             copy.write(table)
     except OSError as error:
         _clean_up(directory)
-        raise Failure(f"crontab: error while writing new crontab to {file}: {error.strerror}") from None
+        raise SpoolFailure(f"crontab: error while writing new crontab to {file}: {error.strerror}") from None
     session = _CrontabEdit(directory, file, table)
     return session.last(install)
 
@@ -91,14 +91,14 @@ class _CrontabEdit:
                 if install(edited, self._file):
                     _clean_up(self._directory)
                     return 0
-            except Failure as failure:
+            except SpoolFailure as failure:
                 self._keep(str(failure))
             if (again := wants("Do you want to retry the same edit?")) is not True:
                 self._say_kept()
                 return 1 if again is None else 0
 
     def _edited(self) -> bytes | None:
-        """Return the table after the edit, or None if unchanged. Raises Failure."""
+        """Return the table after the edit, or None if unchanged. Raises SpoolFailure."""
         trouble = run(self._file, "crontab")
         try:
             edited, changed = self._read()
@@ -108,7 +108,7 @@ class _CrontabEdit:
             self._keep(trouble.rstrip("\n"))
         if trouble:
             _clean_up(self._directory)
-            raise Failure(trouble.rstrip("\n"))
+            raise SpoolFailure(trouble.rstrip("\n"))
         return edited if edited != self._table or changed != self._since else None
 
     def _read(self) -> tuple[bytes, int]:
@@ -123,10 +123,10 @@ class _CrontabEdit:
 
     def _give_up(self, why: str) -> None:
         _clean_up(self._directory)
-        raise Failure(f"{why}\nError while editing crontab")
+        raise SpoolFailure(f"{why}\nError while editing crontab")
 
     def _keep(self, why: str) -> None:
-        raise Failure(f"{why}\ncrontab: edits left in {self._file}")
+        raise SpoolFailure(f"{why}\ncrontab: edits left in {self._file}")
 
     def _say_kept(self) -> None:
         _tell(f"crontab: edits left in {self._file}")

@@ -12,20 +12,20 @@ from pathlib import Path
 from jobqueued.base.text import printable, size
 from jobqueued.child.contract.tuples import NamedTuple
 from jobqueued.child.spool import spool_log
-from jobqueued.child.spool.spool import LARGEST_SENT, NONE, Changed, Refused, Spool, allowed, fits, unreadable
+from jobqueued.child.spool.spool import LARGEST_SENT, NONE, Changed, Spool, SpoolRefused, allowed, fits, unreadable
 from jobqueued.control.protocol.varlink import Message
-from jobqueued.ctl.base.client import TIMEOUT, Unreachable, ask
-from jobqueued.ctl.base.client import Refused as Answer
+from jobqueued.ctl.base.client import TIMEOUT, DaemonUnreachable, ask
+from jobqueued.ctl.base.client import CallRefused as Answer
 from jobqueued.jobdir.kinds import SPOOL
 from jobqueued.settings.instance import Instance
 from jobqueued.settings.paths import Paths
 
 
-class Failure(Exception):
+class SpoolFailure(Exception):
     """Raised if the request failed; str() is the message for the user."""
 
 
-class Owner(NamedTuple):
+class TableOwner(NamedTuple):
     """The owner of a table."""
 
     name: str
@@ -38,41 +38,41 @@ _DOWN = "{}\ncrontab: nothing was done, as it alone sees to the tables of those 
 _FORBIDDEN_ROOT = "The user {} cannot use this program (crontab)"
 
 
-def no_crontab(owner: Owner) -> str:
+def no_crontab(owner: TableOwner) -> str:
     """Return the message of Debian's crontab, because programs look for it."""
     return f"no crontab for {owner.name}"
 
 
-class Table:
+class UserTable:
     """The table of a user."""
 
-    def __init__(self, paths: Paths, owner: Owner) -> None:
+    def __init__(self, paths: Paths, owner: TableOwner) -> None:
         self._paths, self._owner, self._spool = paths, owner, Spool(str(paths.host))
         self._direct = os.geteuid() == 0 or _is_ours(paths.host)
         self.is_run = True
         """After `install`: True if the daemon, or another cron of this host, runs crontabs."""
         if not (fits(owner.name) and SPOOL.reads(owner.name)):
-            raise Failure(
+            raise SpoolFailure(
                 f"crontab: {printable(owner.name)!r} can't have a crontab, as a file of that name is not read"
             )
         if self._direct:
             self._check_right()
 
     def _check_right(self) -> None:
-        """Raise Failure if cron.allow or cron.deny forbids the use; for calls to the daemon, the daemon checks this."""
+        """Raise SpoolFailure if cron.allow or cron.deny forbids the use. The daemon checks the calls that it gets."""
         forbidden = (_FORBIDDEN_ROOT if os.getuid() == 0 else _FORBIDDEN).format(self._owner.name)
         try:
             if not allowed(str(self._paths.host), self._owner.name, os.getuid()):
                 if os.getuid() != 0:
                     spool_log.say_forbidden(str(self._paths.host), _asker(), os.getpid())
-                raise Failure(forbidden)
-        except Refused as refused:
-            raise Failure(f"{refused}\n{forbidden}") from None
+                raise SpoolFailure(forbidden)
+        except SpoolRefused as refused:
+            raise SpoolFailure(f"{refused}\n{forbidden}") from None
 
     def read(self, *, edits: bool = False) -> tuple[bytes, str]:
         """Return the table in the spool and its stamp, or (b"", NONE) if there is none; `edits`: for an edit.
 
-        Raises Failure.
+        Raises SpoolFailure.
         """
         if self._direct:
             self._log(spool_log.BEGIN_EDIT if edits else spool_log.LIST)
@@ -82,7 +82,7 @@ class Table:
         return (b"", NONE) if answer is None else (base64.b64decode(answer["table"]), answer["stamp"])
 
     def install(self, table: bytes, stamp: str | None = None) -> None:
-        """Install a table; with `stamp`, only if the present table has that stamp. Raises Failure."""
+        """Install a table; with `stamp`, only if the present table has that stamp. Raises SpoolFailure."""
         from jobqueued.host.other_cron import other_cron
         from jobqueued.settings.settings import read_settings
 
@@ -94,13 +94,13 @@ class Table:
         else:
             if len(table) > LARGEST_SENT:
                 most = f"accepted: at most {size(LARGEST_SENT)}; root may install more"
-                raise Failure(f"crontab: the table has {size(len(table))}; {most}")
+                raise SpoolFailure(f"crontab: the table has {size(len(table))}; {most}")
             answer = self._ask("CrontabSet", table=base64.b64encode(table).decode(), stamp=stamp)
             live = answer is not None and answer["live"]
         self.is_run = live or bool(other_cron(self._paths.host))
 
     def remove(self) -> bool:
-        """Remove the table; return False if there is none. Raises Failure."""
+        """Remove the table; return False if there is none. Raises SpoolFailure."""
         if self._direct:
             with self._told():
                 is_removed = self._spool.remove(*self._owner)
@@ -125,14 +125,14 @@ class Table:
         try:
             yield
         except Changed:
-            raise Failure(_CHANGED) from None
-        except Refused as refused:
-            raise Failure(f"crontab: {refused}") from None
+            raise SpoolFailure(_CHANGED) from None
+        except SpoolRefused as refused:
+            raise SpoolFailure(f"crontab: {refused}") from None
         except OSError as error:
-            raise Failure(f"crontab: {self._spool.path}: {error.strerror}") from None
+            raise SpoolFailure(f"crontab: {self._spool.path}: {error.strerror}") from None
 
     def _ask(self, method: str, **parameters: str | bool | None) -> Message | None:
-        """Return the daemon's reply, or None if there is no crontab. Raises Failure."""
+        """Return the daemon's reply, or None if there is no crontab. Raises SpoolFailure."""
         try:
             return ask(self._paths.control, method, TIMEOUT, user=self._owner.name, **parameters)
         except Answer as answer:
@@ -141,16 +141,16 @@ class Table:
                     return None
                 case "NotAllowed":
                     why = [unreadable(str(self._paths.host)), _FORBIDDEN.format(self._owner.name)]
-                    raise Failure("\n".join(filter(None, why))) from None
+                    raise SpoolFailure("\n".join(filter(None, why))) from None
                 case "PermissionDenied":
-                    raise Failure("must be privileged to use -u") from None
+                    raise SpoolFailure("must be privileged to use -u") from None
                 case "CrontabChanged":
-                    raise Failure(_CHANGED) from None
-            raise Failure(f"crontab: {answer.message}") from None
-        except Unreachable as unreachable:
+                    raise SpoolFailure(_CHANGED) from None
+            raise SpoolFailure(f"crontab: {answer.message}") from None
+        except DaemonUnreachable as unreachable:
             start = printable(Instance.of(self._paths.run).start)
             told = _DOWN.format(unreachable.seen, start) if unreachable.is_down else unreachable.message
-            raise Failure(f"crontab: {told}") from None
+            raise SpoolFailure(f"crontab: {told}") from None
 
 
 def _asker() -> str:

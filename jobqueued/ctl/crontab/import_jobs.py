@@ -21,13 +21,13 @@ from jobqueued.child.contract import atomic_file
 from jobqueued.ctl.base.problems import in_a_line
 from jobqueued.ctl.base.terminal import json_option, print_json
 from jobqueued.ctl.crontab import import_sources
-from jobqueued.ctl.crontab.import_sources import Found, Kind, Unclear, Wish
+from jobqueued.ctl.crontab.import_sources import ImportFile, SourceKind, Unclear, Wish
 from jobqueued.ctl.files.job_files import read_files
 from jobqueued.ctl.files.job_units import STANDARD_INPUT, user_of_daemon
 from jobqueued.ctl.files.unlikely import misplaced_user
 from jobqueued.exchange import proof, real_cron
 from jobqueued.exchange.disabling import disabled
-from jobqueued.exchange.draft import DIFFERS, SAID, Draft, Source, name_of_file
+from jobqueued.exchange.draft import DIFFERS, SAID, ImportedFile, JobDraft, name_of_file
 from jobqueued.exchange.job_file import text_of
 from jobqueued.exchange.real_cron import Cron
 from jobqueued.jobfile.reader import read_jobs
@@ -39,8 +39,8 @@ from jobqueued.settings.settings import machine_id, read_settings
 class Plan:
     """A job file to write: its source, path and text, and the present content of the path (None if missing)."""
 
-    found: Found
-    source: Source
+    found: ImportFile
+    source: ImportedFile
     target: Path
     text: str
     old: str | None
@@ -50,24 +50,43 @@ class Plan:
 
 @click.command("import")
 @click.argument("files", nargs=-1, type=click.Path(path_type=Path, readable=False), metavar="[FILE]...")
-@click.option("--kind", type=click.Choice([each.value for each in Kind]), help="Format of each FILE: a user's crontab, "
-              "a crontab with a column of users, or the named format.  [by its place]")  # fmt: skip
+@click.option(
+    "--kind",
+    type=click.Choice([each.value for each in SourceKind]),
+    help="Format of each FILE: a user's crontab, "
+    "a crontab with a column of users, or the named format.  [by its place]",
+)
 @click.option("--user", metavar="NAME", help="User of each FILE's crontab.  [you]")
 @click.option("--expand", is_flag=True, help="Make one job for each script that run-parts runs.")
-@click.option("--as", "cron", type=click.Choice([each.value for each in Cron]), help="Read the tables as Debian's cron "
-              "or as cronie.  [the one installed, else Debian's]")  # fmt: skip
+@click.option(
+    "--as",
+    "cron",
+    type=click.Choice([each.value for each in Cron]),
+    help="Read the tables as Debian's cron or as cronie.  [the one installed, else Debian's]",
+)
 @click.option("--dry-run", is_flag=True, help="Print the job files, and write nothing.  This is the default.")
 @click.option("--diff", "as_diff", is_flag=True, help="Print the changes that --write would make in the job directory.")
 @click.option("--write", is_flag=True, help="Write the job files into the job directory.")
 @click.option("--force", is_flag=True, help="Overwrite job files that exist and differ.")
-@click.option("--disable-source", is_flag=True, help="With --write: turn the imported lines of the source into "
-              "comments.")  # fmt: skip
+@click.option(
+    "--disable-source", is_flag=True, help="With --write: turn the imported lines of the source into comments."
+)
 @json_option
 @click.pass_obj
 def import_jobs(
-    paths: Paths, files: tuple[Path, ...], kind: str | None, user: str | None, expand: bool, cron: str | None,
-    dry_run: bool, as_diff: bool, write: bool, force: bool, disable_source: bool, as_json: bool,
-) -> None:  # fmt: skip
+    paths: Paths,
+    files: tuple[Path, ...],
+    kind: str | None,
+    user: str | None,
+    expand: bool,
+    cron: str | None,
+    dry_run: bool,
+    as_diff: bool,
+    write: bool,
+    force: bool,
+    disable_source: bool,
+    as_json: bool,
+) -> None:
     """Convert crontabs and systemd timers into job files.
 
     Without a FILE, all tables that cron, anacron and at of this host run are read: /etc/crontab, /etc/cron.d, the
@@ -92,7 +111,7 @@ def import_jobs(
     """
     _check_usage(files, kind, user, write=write, disable=disable_source, others=dry_run + as_diff)
     whose = Cron(cron) if cron else import_sources.installed_cron(paths.host)
-    plans, failures = _plans(paths, files, Wish(Kind(kind) if kind else None, user, expand, whose))
+    plans, failures = _plans(paths, files, Wish(SourceKind(kind) if kind else None, user, expand, whose))
     if as_json:
         print_json(_document(plans, failures))
     elif as_diff:
@@ -119,7 +138,7 @@ def _check_usage(
         raise click.UsageError("--disable-source needs --write")
     if kind and not files:
         raise click.UsageError("--kind needs a FILE")
-    if user and kind != Kind.USER:
+    if user and kind != SourceKind.USER:
         raise click.UsageError("--user needs --kind user")
 
 
@@ -128,21 +147,21 @@ def _plans(paths: Paths, files: tuple[Path, ...], wish: Wish) -> tuple[list[Plan
         read = list(import_sources.named(paths, files, wish) if files else import_sources.of_host(paths))
     except Unclear as error:
         raise click.UsageError(str(error)) from None
-    found = [each for each in read if isinstance(each, Found)]
+    found = [each for each in read if isinstance(each, ImportFile)]
     config, _ = read_settings(paths.config, user_of_daemon(paths), paths.more_config)
     targets = [paths.jobs / name_of_file(_target(each)) for each in found]
     others = [job.id for job in read_files(paths, (paths.jobs,)).jobs if Path(job.file) not in targets]
     sources = import_sources.sources(found, config, wish, set(others))
     now = datetime.now(UTC).replace(microsecond=0)
     with _compared(sum(len(source.drafts) for source in sources)) as told:
-        host = real_cron.Host(config.zone, now, import_sources.has_user)
+        host = real_cron.RealCronHost(config.zone, now, import_sources.has_user)
         plans = [_plan(*each, host, wish, told) for each in zip(found, sources, targets, strict=True)]
-    return plans, [each for each in read if not isinstance(each, Found)]
+    return plans, [each for each in read if not isinstance(each, ImportFile)]
 
 
 _MANY = 100
 """Number of jobs from which progress is shown: their comparison takes a second."""
-Told = Callable[[list[Draft]], Iterable[Draft]]
+Told = Callable[[list[JobDraft]], Iterable[JobDraft]]
 
 
 @contextlib.contextmanager
@@ -153,7 +172,7 @@ def _compared(jobs: int) -> Iterator[Told]:
         return
     with click.progressbar(length=jobs, label="Comparing with the source", file=sys.stderr) as bar:
 
-        def told(drafts: list[Draft]) -> Iterator[Draft]:
+        def told(drafts: list[JobDraft]) -> Iterator[JobDraft]:
             for draft in drafts:
                 yield draft
                 bar.update(1)
@@ -165,17 +184,19 @@ def _is_at_terminal() -> bool:
     return sys.stderr.isatty()
 
 
-def _target(found: Found) -> str:
-    if found.kind is Kind.TIMER:
+def _target(found: ImportFile) -> str:
+    if found.kind is SourceKind.TIMER:
         return f"timer-{found.name}"
-    if found.kind is Kind.AT:
+    if found.kind is SourceKind.AT:
         return f"at-{found.name}"
     if found.is_of_host and found.path.name not in ("crontab", "anacrontab"):
-        return f"crontab-{found.name}" if found.kind is Kind.USER else f"cron.d-{found.name}"
+        return f"crontab-{found.name}" if found.kind is SourceKind.USER else f"cron.d-{found.name}"
     return found.name
 
 
-def _plan(found: Found, source: Source, target: Path, host: real_cron.Host, wish: Wish, told: Told) -> Plan:
+def _plan(
+    found: ImportFile, source: ImportedFile, target: Path, host: real_cron.RealCronHost, wish: Wish, told: Told
+) -> Plan:
     """Build the job file of a source, read it back and compare it with the source."""
     where = "standard input" if found.path == STANDARD_INPUT else printable(str(found.path))
     text = text_of(source.drafts, f"From {where}, by jobqueuectl import.", source.head, source.tail)
@@ -189,7 +210,7 @@ def _plan(found: Found, source: Source, target: Path, host: real_cron.Host, wish
     is_good = not source.drafts or not any(problem.severity == "error" for problem in wrong)
     if source.drafts and is_good:
         own += proof.problems(source.file, proof.check(told(source.drafts), jobs, host.now))
-        if found.kind is Kind.USER:
+        if found.kind is SourceKind.USER:
             users = ((draft, misplaced_user(draft.means)) for draft in source.drafts)
             own += [Problem(source.file, it.line, 0, "", text, "warning", it.id, "JQ608") for it, text in users if text]
         if found.kind not in _OFF:
@@ -248,11 +269,11 @@ def _tell_of(plans: list[Plan], cron: Cron) -> None:
         if jobs and not any(problem.code == DIFFERS for problem in plan.problems):
             differs = any(draft.differs for draft in plan.source.drafts)
             told += ", equal to its source but for what is said above" if differs else ", each equal to its source"
-            told += f", as {cron.told} runs it" if plan.found.kind in (Kind.USER, Kind.SYSTEM) else ""
+            told += f", as {cron.told} runs it" if plan.found.kind in (SourceKind.USER, SourceKind.SYSTEM) else ""
         _tell(told)
 
 
-def _not_imported(source: Source) -> int:
+def _not_imported(source: ImportedFile) -> int:
     return sum(row["type"] == "error" or (row["type"] == "job" and row["id"] is None) for row in source.rows)
 
 
@@ -305,13 +326,13 @@ def _hindrance(paths: Paths, plan: Plan, *, force: bool, disable: bool) -> str:
     return ""
 
 
-_OFF = (Kind.TIMER, Kind.AT)
+_OFF = (SourceKind.TIMER, SourceKind.AT)
 """Kinds of sources that can't be turned off by a comment."""
 
 
-def _off(found: Found) -> str:
+def _off(found: ImportFile) -> str:
     """Return the command that turns a source off."""
-    if found.kind is Kind.AT:
+    if found.kind is SourceKind.AT:
         return f"atrm {int(found.name[1:6], 16)}"
     manager = "systemctl --user" if "/systemd/user/" in str(found.path.absolute()) else "systemctl"
     return f"{manager} disable --now {found.path.name}"

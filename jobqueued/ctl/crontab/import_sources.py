@@ -12,13 +12,13 @@ from enum import StrEnum
 from pathlib import Path
 
 from jobqueued.child.contract import atomic_file
-from jobqueued.child.contract.trust import Refused
-from jobqueued.crontabs.jobs import Host, Place
+from jobqueued.child.contract.trust import FileRefused
+from jobqueued.crontabs.jobs import CronHost, TablePlace
 from jobqueued.crontabs.names import of_table
 from jobqueued.ctl.files.job_units import STANDARD_INPUT, read_file, user_of_daemon
 from jobqueued.exchange import at_job
 from jobqueued.exchange.crontab import read_table
-from jobqueued.exchange.draft import Ids, Source
+from jobqueued.exchange.draft import ImportedFile, UniqueIds
 from jobqueued.exchange.real_cron import Cron
 from jobqueued.exchange.timer import read_timer
 from jobqueued.exchange.unit_files import Unit, read_unit
@@ -29,14 +29,17 @@ from jobqueued.jobfile.tree.yamltext import MAX_BYTES
 from jobqueued.settings.paths import Paths
 from jobqueued.settings.settings import Settings
 
-_UNITS = tuple(map(Path, ("/etc/systemd/system", "/run/systemd/system", "/usr/local/lib/systemd/system",
-                          "/usr/lib/systemd/system")))  # fmt: skip
+_UNITS = tuple(
+    map(
+        Path, ("/etc/systemd/system", "/run/systemd/system", "/usr/local/lib/systemd/system", "/usr/lib/systemd/system")
+    )
+)
 """The directories where systemd looks for units."""
 _AT_JOBS = Path("var/spool/cron/atjobs")
 """The spool of Debian's at, below the host's root."""
 
 
-class Kind(StrEnum):
+class SourceKind(StrEnum):
     """The kind of a source."""
 
     USER = "user"
@@ -51,14 +54,14 @@ class Unclear(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class ImportFile:
     """A file to import and its content.
 
     `owner`: the user of the table; `is_of_host`: a cron of this host reads it there.
     """
 
     path: Path
-    kind: Kind
+    kind: SourceKind
     name: str
     data: bytes
     owner: str | None = None
@@ -75,7 +78,7 @@ class Wish:
     `cron`: the cron to compare with.
     """
 
-    kind: Kind | None = None
+    kind: SourceKind | None = None
     user: str | None = None
     expand: bool = False
     cron: Cron = Cron.DEBIAN
@@ -85,7 +88,7 @@ Failure = tuple[Path, str]
 """A file that can't be read, and the reason."""
 
 
-def of_host(paths: Paths) -> Iterator[Found | Failure]:
+def of_host(paths: Paths) -> Iterator[ImportFile | Failure]:
     """Yield the tables that cron, anacron and at of this host read, and the refused ones with the reason."""
     for directory, kind in kinds_by_place(paths, beside_anacron=True).items():
         for name in sorted(_names(directory), key=os.fsencode):
@@ -96,16 +99,16 @@ def of_host(paths: Paths) -> Iterator[Found | Failure]:
             yield _at_job(paths.host / _AT_JOBS / name)
 
 
-def named(paths: Paths, files: Iterable[Path], wish: Wish) -> Iterator[Found | Failure]:
+def named(paths: Paths, files: Iterable[Path], wish: Wish) -> Iterator[ImportFile | Failure]:
     """Yield the files that the user named. Raises Unclear."""
     places = kinds_of_host(paths)
     for file in files:
         place = places.get(file.absolute().parent)
         if wish.kind is None and place is not None and place.reads(file.name):
             yield _read(file.absolute(), place, paths)
-        elif wish.kind is Kind.AT or (wish.kind is None and file.absolute().parent == paths.host / _AT_JOBS):
+        elif wish.kind is SourceKind.AT or (wish.kind is None and file.absolute().parent == paths.host / _AT_JOBS):
             yield _at_job(file)
-        elif wish.kind is Kind.TIMER or (wish.kind is None and file.suffix == ".timer"):
+        elif wish.kind is SourceKind.TIMER or (wish.kind is None and file.suffix == ".timer"):
             yield _timer(file)
         elif wish.kind is None:
             told = f"the name of {file} does not show its format; add --kind user, or --kind "
@@ -130,20 +133,20 @@ def has_user(name: str) -> bool:
     return True
 
 
-def place_of(found: Found, wish: Wish) -> Place:
+def place_of(found: ImportFile, wish: Wish) -> TablePlace:
     """Return how the parser reads this table: its name, owner and format."""
-    return Place(found.name, found.owner, wish.expand, periodic=found.kind is Kind.ANACRON)
+    return TablePlace(found.name, found.owner, wish.expand, periodic=found.kind is SourceKind.ANACRON)
 
 
-def sources(found: Iterable[Found], config: Settings, wish: Wish, taken: set[str]) -> list[Source]:
+def sources(found: Iterable[ImportFile], config: Settings, wish: Wish, taken: set[str]) -> list[ImportedFile]:
     """Parse the files; `taken`: ids of other jobs."""
-    ids, scripts = Ids(taken), Scripts(watched=False)
+    ids, scripts = UniqueIds(taken), Scripts(watched=False)
     host = host_of(config, config.zone)
     return [_source(each, host._replace(scripts=scripts.of_table(str(each.path))), wish, ids) for each in found]
 
 
-def _source(found: Found, host: Host, wish: Wish, ids: Ids) -> Source:
-    if found.kind is Kind.AT:
+def _source(found: ImportFile, host: CronHost, wish: Wish, ids: UniqueIds) -> ImportedFile:
+    if found.kind is SourceKind.AT:
         return at_job.read_at_job(found.data, str(found.path), found.path.name, found.owner, host, ids)
     if found.units is not None:
         return read_timer(*found.units, str(found.path), found.name, host.timezone, ids)
@@ -156,35 +159,35 @@ def _names(directory: Path) -> list[str]:
     return []
 
 
-def _read(path: Path, kind: kinds.Kind, paths: Paths) -> Found | Failure:
+def _read(path: Path, kind: kinds.DirectoryKind, paths: Paths) -> ImportFile | Failure:
     """Read a table in cron's own place, if cron would trust the file."""
     try:
         data = kind.read(str(path), user_of_daemon(paths), True)
         private = not path.stat().st_mode & 0o004
     except OSError as error:
         return path, f"cannot be read: {error.strerror}"
-    except Refused as refused:
+    except FileRefused as refused:
         return path, str(refused)
     if kind is kinds.SPOOL:
-        return Found(path, Kind.USER, of_table(path.name), data, path.name, is_of_host=True, private=private)
-    kind_of = Kind.ANACRON if path.name == "anacrontab" else Kind.SYSTEM
-    return Found(path, kind_of, of_table(path.name), data, is_of_host=True, private=private)
+        return ImportFile(path, SourceKind.USER, of_table(path.name), data, path.name, is_of_host=True, private=private)
+    kind_of = SourceKind.ANACRON if path.name == "anacrontab" else SourceKind.SYSTEM
+    return ImportFile(path, kind_of, of_table(path.name), data, is_of_host=True, private=private)
 
 
-def _plain(file: Path, kind: Kind, user: str | None) -> Found | Failure:
+def _plain(file: Path, kind: SourceKind, user: str | None) -> ImportFile | Failure:
     try:
         data = read_file(file)
         private = file == STANDARD_INPUT or not file.stat().st_mode & 0o004
     except OSError as error:
         return file, f"cannot be read: {error.strerror}"
-    except Refused as refused:
+    except FileRefused as refused:
         return file, str(refused)
     name = "stdin" if file == STANDARD_INPUT else file.name
-    owner = None if kind is not Kind.USER else user or whoever_calls()
-    return Found(file, kind, of_table(name), data, owner, private=private)
+    owner = None if kind is not SourceKind.USER else user or whoever_calls()
+    return ImportFile(file, kind, of_table(name), data, owner, private=private)
 
 
-def _at_job(file: Path) -> Found | Failure:
+def _at_job(file: Path) -> ImportFile | Failure:
     """Read a job of at(1); its user is the owner of the file."""
     try:
         data = atomic_file.content(str(file))
@@ -198,10 +201,10 @@ def _at_job(file: Path) -> Found | Failure:
     user = None
     with suppress(KeyError):
         user = pwd.getpwuid(found.st_uid).pw_name
-    return Found(file, Kind.AT, file.name, data, user, is_of_host=True, private=True)
+    return ImportFile(file, SourceKind.AT, file.name, data, user, is_of_host=True, private=True)
 
 
-def _timer(file: Path) -> Found | Failure:
+def _timer(file: Path) -> ImportFile | Failure:
     """Read a timer with its service and the drop-ins of both, from its directory or another directory of units."""
     try:
         if not file.is_file():
@@ -212,7 +215,7 @@ def _timer(file: Path) -> Found | Failure:
         units = (timer, None if place is None else _unit(place))
     except OSError as error:
         return file, f"cannot be read: {error.strerror}"
-    return Found(file, Kind.TIMER, file.stem, b"", units=units)
+    return ImportFile(file, SourceKind.TIMER, file.stem, b"", units=units)
 
 
 def _unit(file: Path) -> Unit:

@@ -8,7 +8,7 @@ OK, WARNING, ERROR = "ok", "warning", "error"
 """Verdicts: healthy; a feature fails, works in another way or will fail after a reboot or power loss; a failure now."""
 
 
-class Finding(NamedTuple):
+class HealthFinding(NamedTuple):
     """A check: its subject, its verdict, the observed fact with its consequence, and the remedy."""
 
     what: str

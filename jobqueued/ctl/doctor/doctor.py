@@ -17,11 +17,11 @@ from jobqueued.base.text import counted
 from jobqueued.child.start import posixspawn
 from jobqueued.control.protocol.varlink import Message
 from jobqueued.ctl.base import client
-from jobqueued.ctl.base.client import Unreachable, ask
+from jobqueued.ctl.base.client import DaemonUnreachable, ask
 from jobqueued.ctl.base.problems import in_brackets
 from jobqueued.ctl.base.terminal import command, json_option, localised, print_json, print_table, styled
 from jobqueued.ctl.doctor import fleet_health, host_health, process_health
-from jobqueued.ctl.doctor.diagnosis import ERROR, OK, WARNING, Finding
+from jobqueued.ctl.doctor.diagnosis import ERROR, OK, WARNING, HealthFinding
 from jobqueued.ctl.doctor.old_code import listener
 from jobqueued.ctl.files.job_files import read_files, settings_of
 from jobqueued.settings.instance import BOOTED, Instance
@@ -39,10 +39,12 @@ class _Subject(StrEnum):
 
 
 _WANTED = {
-    "memory": "memory is only sampled, and memory_high and swap are not enforced", "pids": "tasks is not enforced",
-    "io": "io_read and io_write are not enforced", "cpu": "cpu is not enforced",
+    "memory": "memory is only sampled, and memory_high and swap are not enforced",
+    "pids": "tasks is not enforced",
+    "io": "io_read and io_write are not enforced",
+    "cpu": "cpu is not enforced",
     "cpuset": "CPUs are assigned by affinity, which a run can change",
-}  # fmt: skip
+}
 _DELEGATE = (
     "as root: systemctl edit user@.service, and add [Service] Delegate=cpu cpuset io memory pids; this takes effect at"
     " the next start of the user's service manager"
@@ -68,9 +70,9 @@ def doctor(paths: Paths, as_json: bool) -> None:
     try:
         status = ask(paths.control, "Status")
         findings = [*_daemon(paths, status), *_jobs(paths, status), *_limits(paths, status)]
-    except Unreachable as error:
+    except DaemonUnreachable as error:
         down = error.exit_code
-        findings = [Finding("daemon", ERROR, error.seen, error.remedy), *_files(paths), *_cgroups(paths)]
+        findings = [HealthFinding("daemon", ERROR, error.seen, error.remedy), *_files(paths), *_cgroups(paths)]
         findings += [*process_health.units(Instance.of(paths.run)), *host_health.metrics(paths)]
     findings += [*fleet_health.fleet(paths), *host_health.host(paths)]
     if as_json:
@@ -81,28 +83,28 @@ def doctor(paths: Paths, as_json: bool) -> None:
     sys.exit(down or any(finding.verdict == ERROR for finding in findings))
 
 
-def _fact(finding: Finding) -> str:
+def _fact(finding: HealthFinding) -> str:
     return f"{finding.seen} → {finding.remedy}" if finding.remedy else finding.seen
 
 
-def _daemon(paths: Paths, status: Message) -> Iterator[Finding]:
+def _daemon(paths: Paths, status: Message) -> Iterator[HealthFinding]:
     instance = Instance.of(paths.run)
     if status["version"] == __version__:
-        yield Finding("daemon", OK, f"jobqueued {status['version']} on {status['host']}, pid {status['pid']}")
+        yield HealthFinding("daemon", OK, f"jobqueued {status['version']} on {status['host']}, pid {status['pid']}")
     else:
         seen = f"the daemon has version {status['version']}, but jobqueuectl has {__version__}"
-        yield Finding("daemon", WARNING, seen, instance.restart)
+        yield HealthFinding("daemon", WARNING, seen, instance.restart)
     if status["reason"] is not None:
-        yield Finding("state", ERROR, status["reason"], "free space on its file system, or make it writable")
+        yield HealthFinding("state", ERROR, status["reason"], "free space on its file system, or make it writable")
     if status["launcher"]:
-        yield Finding("launcher", OK, "it answers")
+        yield HealthFinding("launcher", OK, "it answers")
     else:
-        yield Finding("launcher", ERROR, "it does not answer, so no run starts", instance.see_launcher)
+        yield HealthFinding("launcher", ERROR, "it does not answer, so no run starts", instance.see_launcher)
     for trouble in status["troubles"]:
-        yield Finding("trouble", ERROR, trouble)
+        yield HealthFinding("trouble", ERROR, trouble)
     if status["held_by"] is not None:
         seen = f"put on hold by {localised(status['held_by'])}: nothing new starts"
-        yield Finding("queue", WARNING, seen, command("release"))
+        yield HealthFinding("queue", WARNING, seen, command("release"))
     if status["pid"] == listener(paths.control):  # the daemon is not in a container
         yield from process_health.processes(instance, status["pid"], status["max_running"])
         yield from process_health.units(instance)
@@ -110,7 +112,7 @@ def _daemon(paths: Paths, status: Message) -> Iterator[Finding]:
             yield from process_health.users(settings_of(paths)[0].users.caps, status["pid"])
 
 
-def _jobs(paths: Paths, status: Message) -> Iterator[Finding]:
+def _jobs(paths: Paths, status: Message) -> Iterator[HealthFinding]:
     problems = [Problem(**problem) for problem in status["problems"]]
     if not any(paths.has_settings(problem.file) for problem in problems):  # the daemon may hide these problems from us
         problems += settings_of(paths)[1]
@@ -122,29 +124,33 @@ def _jobs(paths: Paths, status: Message) -> Iterator[Finding]:
     yield from fleet_health.load(found.jobs, status["fleet_hosts"] or 0, time.time_ns())
     try:
         rows = ask(paths.control, "List")["jobs"]
-    except client.Refused:
+    except client.CallRefused:
         rows = []
     for row in rows:
         if row["invalid"]:
-            yield Finding("job", ERROR, f"{row['id']} will not run: {row['invalid']}", f"{row['file']}:{row['line']}")
+            yield HealthFinding(
+                "job", ERROR, f"{row['id']} will not run: {row['invalid']}", f"{row['file']}:{row['line']}"
+            )
     if _Subject.JOB_FILES not in {_subject(paths, problem) for problem in problems}:
-        yield Finding(_Subject.JOB_FILES, OK, counted(status["jobs"], "job"))
+        yield HealthFinding(_Subject.JOB_FILES, OK, counted(status["jobs"], "job"))
 
 
-def _files(paths: Paths) -> Iterator[Finding]:
+def _files(paths: Paths) -> Iterator[HealthFinding]:
     """Check settings, job files and cron's tables without the daemon."""
     found = read_files(paths, looks=True)
     yield from _problems(paths, found.problems)
     if _Subject.JOB_FILES not in {_subject(paths, problem) for problem in found.problems}:
-        yield Finding(_Subject.JOB_FILES, OK, counted(len(found.jobs), "job"))
+        yield HealthFinding(_Subject.JOB_FILES, OK, counted(len(found.jobs), "job"))
 
 
-def _problems(paths: Paths, problems: list[Problem]) -> Iterator[Finding]:
+def _problems(paths: Paths, problems: list[Problem]) -> Iterator[HealthFinding]:
     for problem in problems:
         what = _subject(paths, problem)
         # a problem of a directory or a whole file names its own remedy
         has_more = what is _Subject.JOB_FILES and problem.line
-        yield Finding(what, problem.severity, f"{problem}{in_brackets(problem)}", command("check") if has_more else "")
+        yield HealthFinding(
+            what, problem.severity, f"{problem}{in_brackets(problem)}", command("check") if has_more else ""
+        )
 
 
 def _subject(paths: Paths, problem: Problem) -> _Subject:
@@ -157,37 +163,37 @@ def _is_of_notices(problem: Problem) -> bool:
     return problem.severity == WARNING and problem.key.partition(".")[0] in ("notify", "notifier", "mail")
 
 
-def _limits(paths: Paths, status: Message) -> Iterator[Finding]:
+def _limits(paths: Paths, status: Message) -> Iterator[HealthFinding]:
     """Check whether `resource_limits` are enforced."""
     found = status["controllers"]
     missing = [name for name in _WANTED if name not in (found or ())]
     if found is None:
         seen = "runs have none: memory is only sampled, other limits are not enforced, usage is counted by process"
-        yield Finding("cgroups", WARNING, seen, _cgroup_remedy(paths))
+        yield HealthFinding("cgroups", WARNING, seen, _cgroup_remedy(paths))
     elif missing:
         lost = "; ".join(f"no {name}: {_WANTED[name]}" for name in missing)
         seen = f"runs have the controllers {', '.join(found) or 'none'}; {lost}"
         verdict = OK if missing == ["cpuset"] else WARNING
         remedy = _without_version_1(*missing) if paths.runtime is None else _DELEGATE
-        yield Finding("cgroups", verdict, seen, remedy)
+        yield HealthFinding("cgroups", verdict, seen, remedy)
     else:
-        yield Finding("cgroups", OK, f"runs have the controllers {', '.join(found)}")
+        yield HealthFinding("cgroups", OK, f"runs have the controllers {', '.join(found)}")
     for limit in status["unenforced"]:
-        yield Finding("limits", WARNING, limit)
+        yield HealthFinding("limits", WARNING, limit)
     if found is not None and not posixspawn.AVAILABLE:
-        yield Finding(
+        yield HealthFinding(
             "start", OK, "this C library can't start processes in a cgroup, so runs start by fork, some ms slower"
         )
 
 
-def _cgroups(paths: Paths) -> Iterator[Finding]:
+def _cgroups(paths: Paths) -> Iterator[HealthFinding]:
     """Check this host's cgroups without the daemon."""
     if (_CGROUPS / "cgroup.controllers").exists() and not os.statvfs(_CGROUPS).f_flag & os.ST_RDONLY:
-        yield Finding(
+        yield HealthFinding(
             "cgroups", OK, "this host has cgroups version 2; whether runs get cgroups, only the running daemon knows"
         )
     else:
-        yield Finding("cgroups", WARNING, "runs will have no cgroups", _cgroup_remedy(paths))
+        yield HealthFinding("cgroups", WARNING, "runs will have no cgroups", _cgroup_remedy(paths))
 
 
 def _without_version_1(*controllers: str) -> str:

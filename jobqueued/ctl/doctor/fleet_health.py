@@ -11,7 +11,7 @@ from pathlib import Path
 
 from jobqueued.base.instants import SECOND
 from jobqueued.base.text import counted
-from jobqueued.ctl.doctor.diagnosis import ERROR, OK, WARNING, Finding
+from jobqueued.ctl.doctor.diagnosis import ERROR, OK, WARNING, HealthFinding
 from jobqueued.ctl.doctor.old_code import code_of, replaced
 from jobqueued.ctl.files.job_files import settings_of
 from jobqueued.ctl.files.job_units import user_of_daemon
@@ -35,7 +35,7 @@ _SHOWN = "ActiveState,Result,User,MainPID,NeedDaemonReload"
 Unit = dict[str, str]
 
 
-def fleet(paths: Paths, credentials: Path = CREDENTIALS) -> Iterator[Finding]:
+def fleet(paths: Paths, credentials: Path = CREDENTIALS) -> Iterator[HealthFinding]:
     """Check the agent's units and files for errors that keep it from etcd; the daemon shows whether etcd answers."""
     settings, instance = settings_of(paths)[0].fleet, Instance.of(paths.run)
     if settings is None:
@@ -44,16 +44,16 @@ def fleet(paths: Paths, credentials: Path = CREDENTIALS) -> Iterator[Finding]:
     agent = _shown(instance, "jobqueued-fleet.service") if has_units else {}
     found = [*_unit(instance, agent)] if has_units else []
     found += _files(settings, agent.get("User") or pwd.getpwuid(user_of_daemon(paths)).pw_name, credentials)
-    yield from found or [Finding("fleet", OK, "the agent can start and can read the files that `fleet` names")]
+    yield from found or [HealthFinding("fleet", OK, "the agent can start and can read the files that `fleet` names")]
 
 
-def load(jobs: Iterable[Job], hosts: int, now: int) -> Iterator[Finding]:
+def load(jobs: Iterable[Job], hosts: int, now: int) -> Iterator[HealthFinding]:
     """Check if etcd can notify all hosts of all runs, from the rate at which these jobs come due after `now` (ns)."""
     often = sum(_a_second(job, now) for job in jobs if job.scope is Scope.FLEET and job.enabled)
     if (cpus := often * hosts * _TOLD) > _MANY:
         seen = f"etcd notifies {hosts:,} hosts of {often:.1f} runs a second, which needs {cpus:.1f} CPUs of its members"
         remedy = "divide the hosts into several fleets, each with its own etcd"
-        yield Finding("fleet", WARNING, seen, remedy)
+        yield HealthFinding("fleet", WARNING, seen, remedy)
 
 
 def _a_second(job: Job, now: int) -> float:
@@ -69,29 +69,29 @@ def _shown(instance: Instance, unit: str) -> Unit:
     return dict(line.partition("=")[::2] for line in done.stdout.splitlines())
 
 
-def _unit(instance: Instance, agent: Unit) -> Iterator[Finding]:
+def _unit(instance: Instance, agent: Unit) -> Iterator[HealthFinding]:
     socket = instance.run / "fleet"
     if _shown(instance, "jobqueued-fleet.socket").get("ActiveState") != "active" or not socket.is_socket():
         seen = f"jobqueued-fleet.socket does not listen at {socket}, so the agent never starts"
-        yield Finding("fleet", ERROR, seen, f"{instance.manager} restart jobqueued-fleet.socket")
+        yield HealthFinding("fleet", ERROR, seen, f"{instance.manager} restart jobqueued-fleet.socket")
     if agent.get("Result", "success") != "success":
-        yield Finding("fleet", ERROR, f"the agent failed ({agent['Result']})", instance.see_agent)
+        yield HealthFinding("fleet", ERROR, f"the agent failed ({agent['Result']})", instance.see_agent)
     if agent.get("NeedDaemonReload") == "yes":
         seen = "jobqueued-fleet.service changed after systemd read it"
-        yield Finding("unit", WARNING, seen, f"{instance.manager} daemon-reload")
+        yield HealthFinding("unit", WARNING, seen, f"{instance.manager} daemon-reload")
     if file := replaced(int(agent.get("MainPID") or 0), code_of("jobqueued.child")):
         seen = f"the agent (pid {agent['MainPID']}) still runs old code; an update has replaced {file}"
-        yield Finding("code", WARNING, seen, instance.renew)
+        yield HealthFinding("code", WARNING, seen, instance.renew)
 
 
-def _files(settings: FleetSettings, user: str, credentials: Path) -> Iterator[Finding]:
+def _files(settings: FleetSettings, user: str, credentials: Path) -> Iterator[HealthFinding]:
     from jobqueued.child.fleet.etcd.tls import FILES
 
     try:
         agent = Sender.of(user)
     except KeyError:
         seen = f"the agent would run as user {user}, who does not exist"
-        yield Finding("fleet", ERROR, seen, "systemd-sysusers jobqueue.conf")
+        yield HealthFinding("fleet", ERROR, seen, "systemd-sysusers jobqueue.conf")
         return
     for name in FILES:
         if given := getattr(settings, name):
@@ -103,26 +103,26 @@ def _files(settings: FleetSettings, user: str, credentials: Path) -> Iterator[Fi
             except OSError as error:
                 if path == given or credentials.exists():  # credentials exist only while the agent runs
                     seen = f"`{name}`: {path}: {error.strerror}"
-                    yield Finding("fleet", ERROR, seen, "" if path == given else "see jobqueued.yaml(5), `fleet`")
+                    yield HealthFinding("fleet", ERROR, seen, "" if path == given else "see jobqueued.yaml(5), `fleet`")
 
 
-def _file(name: str, path: str, agent: Sender | None) -> Iterator[Finding]:
+def _file(name: str, path: str, agent: Sender | None) -> Iterator[HealthFinding]:
     """Check a file. `agent`: the user who must read it; None if systemd passes it as a credential. Raises OSError."""
     mode = os.stat(path).st_mode
     if agent is not None:
         if barred := agent.barred(path):
-            yield Finding("fleet", ERROR, f"`{name}`: {agent.name} can't enter {barred}", f"chmod o+x {barred}")
+            yield HealthFinding("fleet", ERROR, f"`{name}`: {agent.name} can't enter {barred}", f"chmod o+x {barred}")
         elif not agent.may(4, path):
             seen = f"`{name}`: {agent.name} can't read {path}"
-            yield Finding("fleet", ERROR, seen, f"chown {agent.name} {path} && chmod 400 {path}")
+            yield HealthFinding("fleet", ERROR, seen, f"chown {agent.name} {path} && chmod 400 {path}")
         if name == "key" and mode & (stat.S_IROTH | stat.S_IWOTH):
-            yield Finding("fleet", WARNING, f"`key`: everybody can read or write {path}", f"chmod o= {path}")
+            yield HealthFinding("fleet", WARNING, f"`key`: everybody can read or write {path}", f"chmod o= {path}")
     if name != "key":
         renew = "renew it; the agent reads the new file by itself"
         yield from _validity(name, path, _RENEW_CREDENTIAL if agent is None else renew)
 
 
-def _validity(name: str, path: str, remedy: str) -> Iterator[Finding]:
+def _validity(name: str, path: str, remedy: str) -> Iterator[HealthFinding]:
     """Check how long a certificate is valid; for authorities, the one that lasts longest. Raises OSError."""
     from jobqueued.ctl.doctor.certificates import ends
 
@@ -131,12 +131,12 @@ def _validity(name: str, path: str, remedy: str) -> Iterator[Finding]:
     except ValueError:
         found = []
     if not found:
-        yield Finding("fleet", ERROR, f"`{name}`: {path} has no PEM certificate")
+        yield HealthFinding("fleet", ERROR, f"`{name}`: {path} has no PEM certificate")
         return
     end = max(found) if name == "authority" else found[0]
     left, date = end - datetime.now(UTC), f"{end:%Y-%m-%d}"
     if left <= timedelta():
-        yield Finding("fleet", ERROR, f"`{name}`: {path} expired on {date}", remedy)
+        yield HealthFinding("fleet", ERROR, f"`{name}`: {path} expired on {date}", remedy)
     elif left < _SOON:
         seen = f"`{name}`: {path} expires on {date}, in {counted(left.days, 'day')}"
-        yield Finding("fleet", WARNING, seen, remedy)
+        yield HealthFinding("fleet", WARNING, seen, remedy)

@@ -12,8 +12,8 @@ from pathlib import Path
 
 from jobqueued.base.text import counted, size
 from jobqueued.child.contract import unix_socket
-from jobqueued.child.contract.trust import Refused
-from jobqueued.ctl.doctor.diagnosis import ERROR, OK, WARNING, Finding
+from jobqueued.child.contract.trust import FileRefused
+from jobqueued.ctl.doctor.diagnosis import ERROR, OK, WARNING, HealthFinding
 from jobqueued.ctl.files.job_files import settings_of
 from jobqueued.ctl.files.job_units import user_of_daemon
 from jobqueued.settings.host_names import host_timezone
@@ -35,12 +35,13 @@ _TMPFILES = ("/etc/tmpfiles.d", "/usr/local/lib/tmpfiles.d", "/usr/lib/tmpfiles.
 _UNITS = ("/usr/lib/systemd/system", "/lib/systemd/system", "/etc/systemd/system")
 
 
-def host(paths: Paths, etc: Path = Path("/etc")) -> Iterator[Finding]:
+def host(paths: Paths, etc: Path = Path("/etc")) -> Iterator[HealthFinding]:
     """Check the host; works also while the daemon is down."""
     for path, lost in (
-        (paths.state, "waiting runs, pauses, submissions, and what became due meanwhile"), (paths.run, ""),
+        (paths.state, "waiting runs, pauses, submissions, and what became due meanwhile"),
+        (paths.run, ""),
         (paths.logs, "records and output"),
-    ):  # fmt: skip
+    ):
         yield _directory(paths, path)
         yield from _mount(path, lost, is_database=path == paths.state)
     yield _journal(paths.journal)
@@ -51,45 +52,45 @@ def host(paths: Paths, etc: Path = Path("/etc")) -> Iterator[Finding]:
         yield from _lists(etc)
 
 
-def metrics(paths: Paths) -> Iterator[Finding]:
+def metrics(paths: Paths) -> Iterator[HealthFinding]:
     """Check that the directory of the metrics file exists; a running daemon reports this itself."""
     if path := settings_of(paths)[0].metrics.get("textfile"):
         directory = os.path.dirname(path)
         if not os.path.isdir(directory):
             seen = f"{path} can't be written: the directory {directory} is missing"
-            yield Finding("metrics", ERROR, seen, f"mkdir -p {directory}")
+            yield HealthFinding("metrics", ERROR, seen, f"mkdir -p {directory}")
 
 
-def _directory(paths: Paths, path: Path) -> Finding:
+def _directory(paths: Paths, path: Path) -> HealthFinding:
     user = user_of_daemon(paths)
     try:
         found = os.statvfs(path)
         paths.check(path, user)
         if not path.is_dir() or (user == os.geteuid() and not os.access(path, os.W_OK | os.X_OK)):
-            return Finding("directory", ERROR, f"{path} is not a directory in which jobqueued can write")
-    except Refused as refused:
-        return Finding("directory", ERROR, f"{path}: {refused}")
+            return HealthFinding("directory", ERROR, f"{path} is not a directory in which jobqueued can write")
+    except FileRefused as refused:
+        return HealthFinding("directory", ERROR, f"{path}: {refused}")
     except FileNotFoundError as error:
         is_known = paths.run == Paths.system().run and any(Path(it, "jobqueue.conf").exists() for it in _TMPFILES)
         remedy = "systemd-tmpfiles --create jobqueue.conf" if is_known else Instance.of(paths.run).start
-        return Finding("directory", ERROR, f"{path}: {error.strerror}", remedy)
+        return HealthFinding("directory", ERROR, f"{path}: {error.strerror}", remedy)
     except PermissionError as error:
-        return Finding("directory", WARNING, f"{path}: {error.strerror}", "run this as root")
+        return HealthFinding("directory", WARNING, f"{path}: {error.strerror}", "run this as root")
     except OSError as error:
-        return Finding("directory", ERROR, f"{path}: {error.strerror}", "look for disk errors: dmesg")
+        return HealthFinding("directory", ERROR, f"{path}: {error.strerror}", "look for disk errors: dmesg")
     free, total = found.f_bavail * found.f_frsize, found.f_blocks * found.f_frsize
     scarce = free < min(_SCARCE, total // 10) or (found.f_files and not found.f_favail)
     if found.f_flag & os.ST_RDONLY:
-        return Finding("directory", ERROR, f"{path} is on a read-only file system")
+        return HealthFinding("directory", ERROR, f"{path} is on a read-only file system")
     seen = f"{path}: {size(free)} free"
     return (
-        Finding("directory", WARNING, seen, "free space on its file system")
+        HealthFinding("directory", WARNING, seen, "free space on its file system")
         if scarce
-        else Finding("directory", OK, seen)
+        else HealthFinding("directory", OK, seen)
     )
 
 
-def _mount(path: Path, lost: str, *, is_database: bool) -> Iterator[Finding]:
+def _mount(path: Path, lost: str, *, is_database: bool) -> Iterator[HealthFinding]:
     """Check that a power loss or a reboot keeps the written files.
 
     `lost`: the content that would be lost; "" if it may be.
@@ -102,7 +103,7 @@ def _mount(path: Path, lost: str, *, is_database: bool) -> Iterator[Finding]:
     place, kind, options = max(reversed(mounts), key=lambda each: len(each[0]))  # at one place the last is visible
     if kind in _VOLATILE:
         seen = f"{path} is in memory ({kind}): a reboot loses {lost}"
-        yield Finding("file system", WARNING, seen, "mount a disk there, or use a bind mount")
+        yield HealthFinding("file system", WARNING, seen, "mount a disk there, or use a bind mount")
     elif kind in _OVER_A_NETWORK:
         why = (
             "SQLite's locks and log are unreliable there"
@@ -110,10 +111,10 @@ def _mount(path: Path, lost: str, *, is_database: bool) -> Iterator[Finding]:
             else "runs wait while the server is unreachable"
         )
         seen = f"{path} is on a network file system ({kind}): {why}"
-        yield Finding("file system", WARNING, seen, "move it to a disk of this host")
+        yield HealthFinding("file system", WARNING, seen, "move it to a disk of this host")
     elif unsafe := _UNSAFE.intersection(options.split(",")):
         seen = f"{place} is mounted with {min(unsafe)}: a power loss undoes committed writes"
-        yield Finding("file system", WARNING, seen, f"remove {min(unsafe)} from /etc/fstab, and reboot")
+        yield HealthFinding("file system", WARNING, seen, f"remove {min(unsafe)} from /etc/fstab, and reboot")
 
 
 def _mounts() -> Iterator[tuple[str, str, str]]:
@@ -124,64 +125,66 @@ def _mounts() -> Iterator[tuple[str, str, str]]:
         yield os.fsdecode(whole), kind.decode(), os.fsdecode(options)
 
 
-def _journal(path: Path) -> Finding:
+def _journal(path: Path) -> HealthFinding:
     try:
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as peer:
             unix_socket.connect(peer, str(path))
     except OSError as error:
         seen = f"output is saved in files only, not in the journal: {path}: {error.strerror}"
         if path != Paths.system().journal or not BOOTED.exists():  # a journal of another path or system is optional
-            return Finding("journal", OK, seen)
-        return Finding("journal", WARNING, seen, "systemctl start systemd-journald.socket")
-    return Finding("journal", OK, f"{path} listens")
+            return HealthFinding("journal", OK, seen)
+        return HealthFinding("journal", WARNING, seen, "systemctl start systemd-journald.socket")
+    return HealthFinding("journal", OK, f"{path} listens")
 
 
-def _linger(paths: Paths) -> Iterator[Finding]:
+def _linger(paths: Paths) -> Iterator[HealthFinding]:
     """Check that a user's own instance survives the user's logout."""
     if paths.runtime is None or not _LOGIND.exists():
         return
     name = user_name(os.geteuid())
     if (_LINGER / str(name)).exists():
-        yield Finding("linger", OK, f"on for {name}: the daemon starts at boot, and jobs run without a login")
+        yield HealthFinding("linger", OK, f"on for {name}: the daemon starts at boot, and jobs run without a login")
     else:
         seen = f"off for {name}: the daemon and all runs end at the last logout; the daemon starts at the next login"
-        yield Finding("linger", WARNING, seen, f"loginctl enable-linger {name}")
+        yield HealthFinding("linger", WARNING, seen, f"loginctl enable-linger {name}")
 
 
-def _clock(etc: Path) -> Iterator[Finding]:
+def _clock(etc: Path) -> Iterator[HealthFinding]:
     state = ctypes.CDLL(None).adjtimex(ctypes.create_string_buffer(_TIMEX_BYTES))
     if state == _TIME_ERROR:
         has_one = any(Path(place, f"{unit}.service").exists() for place in _UNITS for unit in _SYNCHRONISERS)
         remedy = "timedatectl set-ntp true; then check: timedatectl" if has_one else "apt install systemd-timesyncd"
         if not BOOTED.exists():
             remedy = "apt install chrony && service chrony start; in a container, check the clock of the host"
-        yield Finding("clock", WARNING, "it is not synchronised: if it is wrong, jobs start at the wrong time", remedy)
+        yield HealthFinding(
+            "clock", WARNING, "it is not synchronised: if it is wrong, jobs start at the wrong time", remedy
+        )
     elif state >= 0:
-        yield Finding("clock", OK, "it is synchronised")
+        yield HealthFinding("clock", OK, "it is synchronised")
     if (_content(etc / "adjtime") or b"").split(b"\n")[2:3] == [b"LOCAL"]:
         seen = "the hardware clock has local time: after a change to or from summer time, a boot starts one hour off"
-        yield Finding("clock", WARNING, seen, "timedatectl set-local-rtc 0")
+        yield HealthFinding("clock", WARNING, seen, "timedatectl set-local-rtc 0")
 
 
-def _zone(paths: Paths, etc: Path) -> Iterator[Finding]:
+def _zone(paths: Paths, etc: Path) -> Iterator[HealthFinding]:
     """Check that times without a zone mean the same for jobs as for cron and date(1) on this host."""
     name, of_host = settings_of(paths)[0].zone, host_timezone(etc)
     local = _content(etc / "localtime")
     here = _of_zone("UTC") if local is None else {local}  # as the C library does
     if not any(map(os.path.isdir, zoneinfo.TZPATH)):
-        yield Finding("time zone", ERROR, "no time zones are installed, so only UTC works", "apt install tzdata")
+        yield HealthFinding("time zone", ERROR, "no time zones are installed, so only UTC works", "apt install tzdata")
     elif name != of_host:
-        yield Finding("time zone", OK, f"{name}, from the settings; the host uses {of_host}")
+        yield HealthFinding("time zone", OK, f"{name}, from the settings; the host uses {of_host}")
     elif not here & _of_zone(name):
         is_there = "has another zone or an old copy" if local else "is missing, which means UTC"
         seen = f"jobs use {name}; other programs use /etc/localtime, which {is_there}"
         link = f"ln -sf {zoneinfo.TZPATH[0]}/{name} /etc/localtime, or link the zone you want"
-        yield Finding("time zone", WARNING, seen, link)
+        yield HealthFinding("time zone", WARNING, seen, link)
     else:
-        yield Finding("time zone", OK, name)
+        yield HealthFinding("time zone", OK, name)
 
 
-def _lists(etc: Path) -> Iterator[Finding]:
+def _lists(etc: Path) -> Iterator[HealthFinding]:
     """Show how many users cron's and at's lists keep from having jobs."""
     for program, act in (("cron", "have crontabs and add job files"), ("at", "submit work that starts later")):
         path = next((it for it in (etc / f"{program}.allow", etc / f"{program}.deny") if os.path.lexists(it)), None)
@@ -190,7 +193,7 @@ def _lists(etc: Path) -> Iterator[Finding]:
         names = counted(len(content.split()), "user")
         who = f"only root and {names} can" if path.suffix == ".allow" else f"{names} can't"
         seen = f"{path}: {who} {act}; to override: `users: {{allow: …}}` in jobqueued.yaml"
-        yield Finding("users", OK, seen)
+        yield HealthFinding("users", OK, seen)
 
 
 def _of_zone(name: str) -> set[bytes]:

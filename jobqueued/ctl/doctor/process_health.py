@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from jobqueued.base.text import counted, size
-from jobqueued.ctl.doctor.diagnosis import OK, WARNING, Finding
+from jobqueued.ctl.doctor.diagnosis import OK, WARNING, HealthFinding
 from jobqueued.ctl.doctor.old_code import code_of, launchers, replaced
 from jobqueued.host import capacity
 from jobqueued.settings.instance import BOOTED, Instance
@@ -26,8 +26,13 @@ _CAPABILITIES = {
 }
 """Of capability.h, with what does not work without them."""
 _NAMESPACES = {
-    "mnt": "files", "net": "network", "pid": "processes", "user": "users", "uts": "host name", "ipc": "shared memory",
-}  # fmt: skip
+    "mnt": "files",
+    "net": "network",
+    "pid": "processes",
+    "user": "users",
+    "uts": "host name",
+    "ipc": "shared memory",
+}
 _A_RUN = 2
 """Processes of a run at least: the job and its supervisor."""
 _SPARE_DESCRIPTORS = 64
@@ -36,7 +41,7 @@ _USUAL = 500
 """Live runs that should be possible where `max_running` is not set."""
 
 
-def processes(instance: Instance, scheduler: int, most: int | None) -> Iterator[Finding]:
+def processes(instance: Instance, scheduler: int, most: int | None) -> Iterator[HealthFinding]:
     """Check the processes; `most`: the `max_running` of the settings."""
     found = launchers(instance.run / "runs")
     yield from _code(instance, scheduler, found)
@@ -48,15 +53,15 @@ def processes(instance: Instance, scheduler: int, most: int | None) -> Iterator[
             continue
 
 
-def users(caps: Mapping[str, Any], scheduler: int) -> Iterator[Finding]:
+def users(caps: Mapping[str, Any], scheduler: int) -> Iterator[HealthFinding]:
     """Show what all runs of one user may take together; `caps` are those of the settings."""
     bounds = {**capacity.caps_by_default(scheduler), **caps}
     memory, tasks = bounds["memory"], bounds.get("tasks")
     most = f"memory {'unlimited' if memory is None else size(memory)}, tasks {tasks or 'unlimited'}"
-    yield Finding("users", OK, f"limits of all runs of one user together: {most}; to change them: {_CAPS}")
+    yield HealthFinding("users", OK, f"limits of all runs of one user together: {most}; to change them: {_CAPS}")
 
 
-def units(instance: Instance) -> Iterator[Finding]:
+def units(instance: Instance) -> Iterator[HealthFinding]:
     """Check that systemd starts the daemon with the host, and anew after its death."""
     if not instance.manager or not BOOTED.exists():
         return
@@ -64,32 +69,35 @@ def units(instance: Instance) -> Iterator[Finding]:
     for unit in ("jobqueued", "jobqueued-launcher"):
         name = f"{unit}.service"
         shown = subprocess.run(
-            [*instance.manager.split(), "show", f"--property={','.join(wanted)}", name], stdin=subprocess.DEVNULL,
-            capture_output=True, text=True, check=False,
-        )  # fmt: skip
+            [*instance.manager.split(), "show", f"--property={','.join(wanted)}", name],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
         found = dict(line.partition("=")[::2] for line in shown.stdout.splitlines())
         if unit == "jobqueued" and found.get("UnitFileState") not in ("enabled", "static", None):
             seen = f"{name} is {found['UnitFileState']}: it will not start at boot"
-            yield Finding("unit", WARNING, seen, f"{instance.manager} enable jobqueued")
+            yield HealthFinding("unit", WARNING, seen, f"{instance.manager} enable jobqueued")
         if found.get("Restart", "always") != "always":
             seen = f"{name} has Restart={found['Restart']}: after a crash it may not start again"
-            yield Finding("unit", WARNING, seen, f"{instance.manager} cat {unit} shows where; set Restart=always")
+            yield HealthFinding("unit", WARNING, seen, f"{instance.manager} cat {unit} shows where; set Restart=always")
         if found.get("NeedDaemonReload") == "yes":
             seen = f"{name} changed after systemd read it"
-            yield Finding("unit", WARNING, seen, f"{instance.manager} daemon-reload")
+            yield HealthFinding("unit", WARNING, seen, f"{instance.manager} daemon-reload")
 
 
-def _code(instance: Instance, scheduler: int, found: list[int]) -> Iterator[Finding]:
+def _code(instance: Instance, scheduler: int, found: list[int]) -> Iterator[HealthFinding]:
     """Check whether an update has replaced what runs; supervisors keep what they began with until their run ends."""
     processes = [("scheduler", scheduler, ["jobqueued", "croniter", "psutil", "sdnotify", "structlog", "yaml"])]
     processes += [("launcher", pid, ["jobqueued.child"]) for pid in found]
     for name, pid, packages in processes:
         if file := replaced(pid, code_of(*packages)):
             seen = f"the {name} (pid {pid}) still runs old code; an update has replaced {file}"
-            yield Finding("code", WARNING, seen, instance.renew)
+            yield HealthFinding("code", WARNING, seen, instance.renew)
 
 
-def _rights(instance: Instance, launcher: int) -> Iterator[Finding]:
+def _rights(instance: Instance, launcher: int) -> Iterator[HealthFinding]:
     """Check what the launcher may do, as each run inherits it, and that runs see the host as this shell does."""
     status = _status(launcher)
     freed = (
@@ -99,17 +107,17 @@ def _rights(instance: Instance, launcher: int) -> Iterator[Finding]:
     for follows, names in _lacking(status).items():
         given, lacked = " ".join(f"--cap-add={name}" for name in names), ", ".join(f"CAP_{name}" for name in names)
         remedy = freed if instance.manager else f"start it with {lacked}; in a container: {given}"
-        yield Finding("launcher", WARNING, f"it lacks {lacked}: {follows}", remedy)
+        yield HealthFinding("launcher", WARNING, f"it lacks {lacked}: {follows}", remedy)
     if status["NoNewPrivs"] == "1":
         seen = "it has no_new_privs: in runs, sudo, mail and other set-user-ID programs get no privileges"
         remedy = (
             freed if instance.manager else "start it without NoNewPrivileges= (systemd) or --no-new-privs (setpriv)"
         )
-        yield Finding("launcher", WARNING, seen, remedy)
+        yield HealthFinding("launcher", WARNING, seen, remedy)
     apart = [seen for name, seen in _NAMESPACES.items() if _namespace(launcher, name) != _namespace(os.getpid(), name)]
     if apart:
         seen = f"runs have other namespaces than this shell, so they may see different {', '.join(apart)}"
-        yield Finding("launcher", WARNING, seen, freed if instance.manager else "")
+        yield HealthFinding("launcher", WARNING, seen, freed if instance.manager else "")
 
 
 def _lacking(status: dict[str, str]) -> dict[str, list[str]]:
@@ -121,18 +129,20 @@ def _lacking(status: dict[str, str]) -> dict[str, list[str]]:
     return found
 
 
-def _room(scheduler: int, launcher: int, most: int | None) -> Iterator[Finding]:
+def _room(scheduler: int, launcher: int, most: int | None) -> Iterator[HealthFinding]:
     """Check that as many runs can be live at a time as are wanted."""
     wanted = most or _USUAL
     for name, pid in (("scheduler", scheduler), ("launcher", launcher)):
         files, _ = resource.prlimit(pid, resource.RLIMIT_NOFILE)
         if files < 2 * wanted + _SPARE_DESCRIPTORS:
             seen = f"the {name} can open {files} files, too few for {counted(wanted, 'live run')}"
-            yield Finding("limits", WARNING, seen, "raise LimitNOFILE= of its unit, or ulimit -n before its start")
+            yield HealthFinding(
+                "limits", WARNING, seen, "raise LimitNOFILE= of its unit, or ulimit -n before its start"
+            )
     for tasks, where in _bounds(launcher):
         if tasks < _A_RUN * wanted:
             seen = f"{where} allows {tasks} processes, too few for {counted(wanted, 'live run')}"
-            yield Finding("limits", WARNING, seen, _more_tasks(where))
+            yield HealthFinding("limits", WARNING, seen, _more_tasks(where))
 
 
 def _bounds(pid: int) -> Iterator[tuple[int, str]]:

@@ -16,10 +16,10 @@ from jobqueued.base.instants import to_instant, to_text
 from jobqueued.base.text import counted, printable
 from jobqueued.child.contract.documents import Record
 from jobqueued.ctl.base import completion
-from jobqueued.ctl.base.client import Unreachable
+from jobqueued.ctl.base.client import DaemonUnreachable
 from jobqueued.ctl.base.problems import in_a_line
 from jobqueued.ctl.export import otlp, trace_events
-from jobqueued.ctl.export.otlp import Batch
+from jobqueued.ctl.export.otlp import ExportRequest
 from jobqueued.ctl.export.otlp_receiver import NotTaken, Receiver, Url, headers
 from jobqueued.ctl.past.chosen_runs import ENDED, Wanted, matching, of_runs
 from jobqueued.settings.paths import Paths
@@ -42,19 +42,37 @@ def _url(_context: click.Context, _parameter: click.Parameter, text: str | None)
 
 @click.command()
 @click.argument("jobs", nargs=-1, metavar="[JOB]...", shell_complete=completion.jobs)
-@click.option("--otlp", "otlp_to", is_flag=False, flag_value=_STDOUT, metavar="[URL]", callback=_url,
-              help="Send spans to URL by OTLP over HTTP.  Without URL, print them as OTLP in JSON, one request per "
-              "line.")  # fmt: skip
-@click.option("--chrome-trace", is_flag=True, help="Print Trace Events in JSON for ui.perfetto.dev, speedscope.app or "
-              "chrome://tracing.  Each job has its own track.")  # fmt: skip
-@click.option("--crontab", is_flag=True, help="Print the jobs, not their runs, as lines of /etc/cron.d.  Keys that "
-              "cron can't express become comments, and are listed on standard error.")  # fmt: skip
+@click.option(
+    "--otlp",
+    "otlp_to",
+    is_flag=False,
+    flag_value=_STDOUT,
+    metavar="[URL]",
+    callback=_url,
+    help="Send spans to URL by OTLP over HTTP.  Without URL, print them as OTLP in JSON, one request per line.",
+)
+@click.option(
+    "--chrome-trace",
+    is_flag=True,
+    help="Print Trace Events in JSON for ui.perfetto.dev, speedscope.app or "
+    "chrome://tracing.  Each job has its own track.",
+)
+@click.option(
+    "--crontab",
+    is_flag=True,
+    help="Print the jobs, not their runs, as lines of /etc/cron.d.  Keys that "
+    "cron can't express become comments, and are listed on standard error.",
+)
 @of_runs
 @click.pass_obj
 def export(
-    paths: Paths, jobs: tuple[str, ...], otlp_to: Url | str | None, chrome_trace: bool, crontab: bool,
+    paths: Paths,
+    jobs: tuple[str, ...],
+    otlp_to: Url | str | None,
+    chrome_trace: bool,
+    crontab: bool,
     wanted: Wanted,
-) -> None:  # fmt: skip
+) -> None:
     """Export ended runs, or jobs as a crontab.
 
     Choose one format: --otlp, --chrome-trace or --crontab.
@@ -136,7 +154,7 @@ def _print(lines: Iterable[str]) -> None:
     sys.stdout.flush()
 
 
-def _send(url: Url, batches: Iterator[Batch]) -> None:
+def _send(url: Url, batches: Iterator[ExportRequest]) -> None:
     """Send all batches; if one fails, print what was sent and the option that sends the rest."""
     try:
         own = headers(os.environ.get(_HEADERS, ""))
@@ -149,7 +167,7 @@ def _send(url: Url, batches: Iterator[Batch]) -> None:
                 try:
                     refused += receiver.take(batch)
                 except NotTaken as error:
-                    raise Unreachable(f"{error}{_how_to_go_on(runs, batch)}") from None
+                    raise DaemonUnreachable(f"{error}{_how_to_go_on(runs, batch)}") from None
                 runs, spans = runs + batch.runs, spans + batch.spans
         finally:
             if runs:
@@ -159,7 +177,7 @@ def _send(url: Url, batches: Iterator[Batch]) -> None:
         sys.exit(1)
 
 
-def _how_to_go_on(runs: int, batch: Batch) -> str:
+def _how_to_go_on(runs: int, batch: ExportRequest) -> str:
     """Return the option that sends the remaining runs (the newest are sent first), or "" if none were sent."""
     if not runs:
         return ""

@@ -37,8 +37,12 @@ def _address(_context: click.Context, _parameter: click.Parameter, given: str | 
 @click.command()
 @json_option
 @click.option("--usage", is_flag=True, help="Also measure the usage of live runs, by job.  This takes 0.3 s.")
-@click.option("--listen", metavar="[ADDRESS:]PORT", callback=_address, help="Serve the metrics by HTTP, in the "
-              "foreground.  Without ADDRESS, only this host can connect.")  # fmt: skip
+@click.option(
+    "--listen",
+    metavar="[ADDRESS:]PORT",
+    callback=_address,
+    help="Serve the metrics by HTTP, in the foreground.  Without ADDRESS, only this host can connect.",
+)
 @click.pass_obj
 def metrics(paths: Paths, as_json: bool, usage: bool, listen: tuple[str, int] | None) -> None:
     """Print metrics, or serve them to Prometheus.
@@ -70,7 +74,7 @@ def metrics(paths: Paths, as_json: bool, usage: bool, listen: tuple[str, int] | 
 
 
 def _families(paths: Paths, *, usage: bool) -> list[Told]:
-    """Return all metric families from the daemon. Raises Unreachable or Refused."""
+    """Return all metric families from the daemon. Raises DaemonUnreachable or CallRefused."""
     families = ask(paths.control, "Metrics")["families"]
     told: list[Told] = [
         (Family(each["name"], each["kind"], each["help"]), [[Sample(**sample) for sample in each["samples"]]])

@@ -14,7 +14,7 @@ from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
 
 import click
 
-from jobqueued.ctl.base.client import Refused, Unreachable
+from jobqueued.ctl.base.client import CallRefused, DaemonUnreachable
 from jobqueued.metrics.exposition import Told
 from jobqueued.metrics.families import FAMILIES, Sample
 
@@ -44,7 +44,7 @@ class _Collector:
         try:
             with self._turn:
                 told = self._families()
-        except (Unreachable, Refused) as error:
+        except (DaemonUnreachable, CallRefused) as error:
             click.echo(f"no metrics: {error.format_message()}", err=True)
             told = []
         return [(FAMILIES["jobqueue_up"], [[Sample("", {}, int(bool(told)))]]), *told]
@@ -107,18 +107,18 @@ class _Handler(WSGIRequestHandler):
 
 
 def serve(families: Callable[[], list[Told]], host: str, port: int) -> None:
-    """Serve scrapes of `families` until a signal ends the server. Raises Unreachable if it can't start."""
+    """Serve scrapes of `families` until a signal ends the server. Raises DaemonUnreachable if it can't start."""
     try:
         from prometheus_client import CollectorRegistry, make_wsgi_app
     except ImportError:
-        raise Unreachable(_NO_LIBRARY) from None
+        raise DaemonUnreachable(_NO_LIBRARY) from None
     registry = CollectorRegistry()
     registry.register(_Collector(families))
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     try:
         server = _Server(host, port)
     except OSError as error:
-        raise Unreachable(f"cannot listen on {host}, port {port}: {error.strerror}") from None
+        raise DaemonUnreachable(f"cannot listen on {host}, port {port}: {error.strerror}") from None
     with server:
         server.set_app(make_wsgi_app(registry))
         shown = f"[{host}]" if ":" in host else host

@@ -13,7 +13,7 @@ from typing import Any
 from jobqueued import __version__
 from jobqueued.child.contract.documents import Record
 from jobqueued.child.contract.tuples import NamedTuple
-from jobqueued.ctl.export.run_spans import Span, Value, of_run
+from jobqueued.ctl.export.run_spans import RunSpan, Value, of_run
 
 MOST_SPANS, MOST_BYTES = 512, 1 << 20
 """Limits of one request. A run is never divided: a larger run is a request of its own."""
@@ -21,7 +21,7 @@ _INTERNAL, _CLIENT, _ERROR = 1, 3, 2
 """SPAN_KIND_INTERNAL; SPAN_KIND_CLIENT (for attempts, which start a program); STATUS_CODE_ERROR."""
 
 
-class Batch(NamedTuple):
+class ExportRequest(NamedTuple):
     """One request: its text (ASCII), the number of its runs and spans, and the latest queueing time of these runs."""
 
     text: str
@@ -30,7 +30,7 @@ class Batch(NamedTuple):
     newest: str
 
 
-def batches(records: Iterable[Record]) -> Iterator[Batch]:
+def batches(records: Iterable[Record]) -> Iterator[ExportRequest]:
     """Yield requests with the spans of these runs; only one request is in memory."""
     kept = _Kept()
     for record in records:
@@ -57,9 +57,9 @@ class _Kept:
         self.runs, self.spans, self.size = self.runs + 1, self.spans + len(spans), self.size + size
         self._newest = max(self._newest, record["queued"])
 
-    def batch(self) -> Batch:
+    def batch(self) -> ExportRequest:
         resources = ",".join(_of_host(host, spans) for host, spans in self._by_host.items())
-        return Batch(f'{{"resourceSpans":[{resources}]}}', self.runs, self.spans, self._newest)
+        return ExportRequest(f'{{"resourceSpans":[{resources}]}}', self.runs, self.spans, self._newest)
 
 
 def _of_host(host: str, spans: list[str]) -> str:
@@ -69,7 +69,7 @@ def _of_host(host: str, spans: list[str]) -> str:
     return f"{head}{','.join(spans)}]}}]}}"
 
 
-def document(span: Span) -> dict[str, Any]:
+def document(span: RunSpan) -> dict[str, Any]:
     """Return a span as OTLP's message Span."""
     return {
         "traceId": span.trace,

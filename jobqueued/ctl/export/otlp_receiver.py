@@ -22,7 +22,7 @@ import click
 from jobqueued import __version__
 from jobqueued.base.text import printable
 from jobqueued.child.contract.tuples import NamedTuple
-from jobqueued.ctl.export.otlp import Batch
+from jobqueued.ctl.export.otlp import ExportRequest
 
 _PORTS = {"http": 80, "https": 443}
 _PATH = "/v1/traces"
@@ -34,10 +34,13 @@ _TRIES, _PATIENCE = 5, 60
 _ANSWER, _QUOTED = 1 << 16, 300
 _REMEDIES = {
     400: "the request is not accepted: does the receiver take OTLP as JSON?",
-    401: "set a header in OTEL_EXPORTER_OTLP_HEADERS", 403: "check OTEL_EXPORTER_OTLP_HEADERS",
-    404: f"check the path: it is usually {_PATH}", 405: f"check the path: it is usually {_PATH}",
-    413: "raise its limit: a request has about 1 MiB", 415: "it does not accept JSON: enable OTLP/HTTP with JSON there",
-}  # fmt: skip
+    401: "set a header in OTEL_EXPORTER_OTLP_HEADERS",
+    403: "check OTEL_EXPORTER_OTLP_HEADERS",
+    404: f"check the path: it is usually {_PATH}",
+    405: f"check the path: it is usually {_PATH}",
+    413: "raise its limit: a request has about 1 MiB",
+    415: "it does not accept JSON: enable OTLP/HTTP with JSON there",
+}
 
 
 class NotTaken(Exception):
@@ -91,16 +94,18 @@ class Receiver:
     def __init__(self, url: Url, own: dict[str, str]) -> None:
         self._url, self._connection = url, _connection(url)
         self._headers = {
-            "Content-Type": "application/json", "User-Agent": f"jobqueued/{__version__}",
-            **({"Authorization": url.authorization} if url.authorization else {}), **own,
-        }  # fmt: skip
+            "Content-Type": "application/json",
+            "User-Agent": f"jobqueued/{__version__}",
+            **({"Authorization": url.authorization} if url.authorization else {}),
+            **own,
+        }
         self._was_used = self._was_odd = False
 
     def close(self) -> None:
         """Close the connection."""
         self._connection.close()
 
-    def take(self, batch: Batch) -> int:
+    def take(self, batch: ExportRequest) -> int:
         """Send a request; return the number of its spans that the receiver refused. Raises NotTaken."""
         for attempt in range(1, _TRIES + 1):
             status, reason, wait, body = self._answer(batch.text.encode())
@@ -154,8 +159,11 @@ class Receiver:
         answer = _json(body)
         if answer is None and body.strip() and not self._was_odd:
             self._was_odd = True
-            click.echo(f"Warning: {self._url} answered {status}, but not with OTLP{_quoted(body)}; does the URL "
-                       "lead to an OTLP receiver?", err=True)  # fmt: skip
+            click.echo(
+                f"Warning: {self._url} answered {status}, but not with OTLP{_quoted(body)}; does the URL "
+                "lead to an OTLP receiver?",
+                err=True,
+            )
         partial = (answer or {}).get("partialSuccess")
         if not isinstance(partial, dict):
             return 0

@@ -19,7 +19,7 @@ _WAIT = 0
 _USED = ("cpu_user", "cpu_system", "memory_peak", "memory_mean", "tasks_peak", "io_read", "io_write", "throttled")
 
 
-class Span(NamedTuple):
+class RunSpan(NamedTuple):
     """A part of a run; times are instants (ns). `kind` is run, wait or attempt. `facts` contain no null."""
 
     kind: str
@@ -34,7 +34,7 @@ class Span(NamedTuple):
     facts: dict[str, Value]
 
 
-def of_run(record: Record) -> list[Span]:
+def of_run(record: Record) -> list[RunSpan]:
     """Return the spans of an ended run; the run's own span comes first and contains the others."""
     ids = spans.of_record(record)
     trace, own = ids["trace_id"], ids["span_id"]
@@ -43,23 +43,41 @@ def of_run(record: Record) -> list[Span]:
     started = [span.begin for span in attempts]
     start = max(due, min(started, default=due))
     queued = min(max(due, _instant(record["queued"])), start)
-    wait = Span("wait", "wait", trace, spans.of_attempt(own, _WAIT), own, queued, start, None,
-                _facts({"jobqueue.waited_for": record.get("waited_for")}))  # fmt: skip
+    wait = RunSpan(
+        "wait",
+        "wait",
+        trace,
+        spans.of_attempt(own, _WAIT),
+        own,
+        queued,
+        start,
+        None,
+        _facts({"jobqueue.waited_for": record.get("waited_for")}),
+    )
     last = record["ended"] or record.get("last_due")
     ends = [span.end for span in (wait, *attempts)] + ([_instant(last)] if last else [])
-    run = Span("run", record["job"], trace, own, ids["parent_span_id"], min([due, *started]), max(ends),
-               _error(record), _facts(_of_run(record)))  # fmt: skip
+    run = RunSpan(
+        "run",
+        record["job"],
+        trace,
+        own,
+        ids["parent_span_id"],
+        min([due, *started]),
+        max(ends),
+        _error(record),
+        _facts(_of_run(record)),
+    )
     return [run, *([wait] if wait.end > wait.begin else []), *attempts]
 
 
-def _attempt(record: Record, attempt: AttemptRecord, trace: str, run: str) -> Span:
+def _attempt(record: Record, attempt: AttemptRecord, trace: str, run: str) -> RunSpan:
     """Return the span of an attempt; if its start or end is unknown, the shortest possible span."""
     begin = _instant(attempt["started"] or record["started"] or record["queued"])
     end = max(begin, _instant(attempt["ended"])) if attempt["ended"] else begin
     number = attempt["attempt"]
     own = attempt.get("span_id") or spans.of_attempt(run, number)
     name = "failover" if attempt.get("failover") else "attempt"
-    return Span("attempt", name, trace, own, run, begin, end, _error(attempt), _facts(_of_attempt(record, attempt)))
+    return RunSpan("attempt", name, trace, own, run, begin, end, _error(attempt), _facts(_of_attempt(record, attempt)))
 
 
 def _of_run(record: Record) -> dict[str, Any]:
@@ -75,13 +93,19 @@ def _of_attempt(record: Record, attempt: AttemptRecord) -> dict[str, Any]:
     own: Mapping[str, Any] = attempt
     command = None if attempt.get("failover") else record["command"]
     return {
-        "jobqueue.run": record["run"], "jobqueue.attempt": attempt["attempt"], "jobqueue.state": attempt["state"],
-        "jobqueue.reason": attempt["reason"], "process.pid": attempt.get("pid"),
-        "process.exit.code": attempt.get("exit_code"), "jobqueue.signal": attempt.get("signal"),
-        "process.owner": record["user"], "jobqueue.warnings": attempt.get("warnings"), **_failure(attempt),
+        "jobqueue.run": record["run"],
+        "jobqueue.attempt": attempt["attempt"],
+        "jobqueue.state": attempt["state"],
+        "jobqueue.reason": attempt["reason"],
+        "process.pid": attempt.get("pid"),
+        "process.exit.code": attempt.get("exit_code"),
+        "jobqueue.signal": attempt.get("signal"),
+        "process.owner": record["user"],
+        "jobqueue.warnings": attempt.get("warnings"),
+        **_failure(attempt),
         "process.command_line" if isinstance(command, str) else "process.command_args": command,
         **{f"jobqueue.{name}": own.get(name) for name in _USED},
-    }  # fmt: skip
+    }
 
 
 def _failure(ended: Record | AttemptRecord) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from jobqueued.child.contract.documents import Record
-from jobqueued.ctl.export.run_spans import Span, of_run
+from jobqueued.ctl.export.run_spans import RunSpan, of_run
 
 
 def lines(records: Iterable[Record]) -> Iterator[str]:
@@ -36,15 +36,21 @@ def _text(event: dict[str, Any]) -> str:
     return json.dumps(event, separators=(",", ":"))
 
 
-def _slice(span: Span, host: int, track: int) -> dict[str, Any]:
+def _slice(span: RunSpan, host: int, track: int) -> dict[str, Any]:
     """Return a span as a complete event; times are in microseconds, as in records."""
     state = span.facts.get("jobqueue.state", "")
     name = span.name if state in ("", "succeeded") else f"{span.name}: {state}"
     begin, end = span.begin // 1000, span.end // 1000
     return {
-        "name": name, "cat": span.kind, "ph": "X", "ts": begin, "dur": end - begin, "pid": host, "tid": track,
+        "name": name,
+        "cat": span.kind,
+        "ph": "X",
+        "ts": begin,
+        "dur": end - begin,
+        "pid": host,
+        "tid": track,
         "args": span.facts,
-    }  # fmt: skip
+    }
 
 
 class _Tracks:
@@ -55,7 +61,7 @@ class _Tracks:
         self._of: dict[tuple[int, str], list[list[int]]] = {}
         self._last = 0
 
-    def of(self, host: str, job: str, run: Span) -> tuple[int, int]:
+    def of(self, host: str, job: str, run: RunSpan) -> tuple[int, int]:
         """Return the numbers of the host and of a track on which every run begins after this run's end."""
         number = self._hosts.setdefault(host, len(self._hosts) + 1)
         tracks = self._of.setdefault((number, job), [])

@@ -8,13 +8,13 @@ import sys
 import click
 
 from jobqueued.base.text import printable
-from jobqueued.child.contract.trust import Refused as Distrusted
+from jobqueued.child.contract.trust import FileRefused as Distrusted
 from jobqueued.ctl.base import completion
-from jobqueued.ctl.base.client import Unreachable
+from jobqueued.ctl.base.client import DaemonUnreachable
 from jobqueued.ctl.base.terminal import json_option, print_json
 from jobqueued.ctl.files.origins import parts_meant
 from jobqueued.jobdir.trust import MASKED
-from jobqueued.jobfile.tree.drop_ins import Part
+from jobqueued.jobfile.tree.drop_ins import FileText
 from jobqueued.settings.paths import Paths
 
 
@@ -47,22 +47,22 @@ def cat(paths: Paths, names: tuple[str, ...], as_json: bool) -> None:
         _print(part)
 
 
-def _parts(paths: Paths, name: str) -> list[Part]:
+def _parts(paths: Paths, name: str) -> list[FileText]:
     try:
         return parts_meant(paths, name)
     except OSError as error:
-        raise Unreachable(f"{printable(error.filename or name)}: {error.strerror}") from None
+        raise DaemonUnreachable(f"{printable(error.filename or name)}: {error.strerror}") from None
     except Distrusted as distrusted:
-        raise Unreachable(f"{printable(name)}: {distrusted}", "jobqueuectl check") from None
+        raise DaemonUnreachable(f"{printable(name)}: {distrusted}", "jobqueuectl check") from None
 
 
-def _plain(part: Part) -> dict[str, str | None]:
+def _plain(part: FileText) -> dict[str, str | None]:
     """Return the part as JSON; bytes that are not UTF-8 become lone surrogates, as in records."""
     text = None if part.text == MASKED else part.text.decode(errors="surrogateescape")
     return {"path": part.path, "text": text}
 
 
-def _print(part: Part) -> None:
+def _print(part: FileText) -> None:
     if part.text == MASKED:
         click.echo(f"# {printable(part.path)} is masked by its link to {os.devnull}")
         return

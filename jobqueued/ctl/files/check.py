@@ -17,7 +17,7 @@ from jobqueued.base.problem import Problem
 from jobqueued.base.text import counted, printable
 from jobqueued.control.protocol.varlink import Message
 from jobqueued.ctl.base import completion
-from jobqueued.ctl.base.client import Unreachable
+from jobqueued.ctl.base.client import DaemonUnreachable
 from jobqueued.ctl.base.problems import print_problems
 from jobqueued.ctl.base.terminal import distance, json_option, print_json, print_line, print_table
 from jobqueued.ctl.files.job_files import NOTHING, Reading, read_files
@@ -32,19 +32,35 @@ from jobqueued.settings.paths import Paths
 @click.argument("files", nargs=-1, type=click.Path(path_type=Path, readable=False), metavar="[FILE|DIR]...")
 @click.option("--user", metavar="NAME", help="Check the files as files of this user, by the rules for users.")
 @click.option("--host", is_flag=True, help="Check the files as files of the host, even if you are an ordinary user.")
-@click.option("--explain", metavar="CODE", shell_complete=completion.codes, help="Explain the finding with this code, "
-              "such as JQ204, or list all codes (all).  Nothing is checked.")  # fmt: skip
-@click.option("--format", "form", type=click.Choice(["text", "json", "sarif", "github"]), help="Format of the answer: "
-              "text for people, the JSON of --json, SARIF 2.1.0, or workflow commands of GitHub.")  # fmt: skip
-@click.option("--fix", is_flag=True, help="Show as a diff and write each correction that has only one meaning, then "
-              "check.")  # fmt: skip
+@click.option(
+    "--explain",
+    metavar="CODE",
+    shell_complete=completion.codes,
+    help="Explain the finding with this code, such as JQ204, or list all codes (all).  Nothing is checked.",
+)
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["text", "json", "sarif", "github"]),
+    help="Format of the answer: text for people, the JSON of --json, SARIF 2.1.0, or workflow commands of GitHub.",
+)
+@click.option(
+    "--fix", is_flag=True, help="Show as a diff and write each correction that has only one meaning, then check."
+)
 @click.option("--diff", is_flag=True, help="Show the changes that --fix would write.  Nothing is written or checked.")
 @json_option
 @click.pass_obj
 def check(
-    paths: Paths, files: tuple[Path, ...], user: str | None, host: bool, explain: str | None, form: str | None,
-    fix: bool, diff: bool, as_json: bool,
-) -> None:  # fmt: skip
+    paths: Paths,
+    files: tuple[Path, ...],
+    user: str | None,
+    host: bool,
+    explain: str | None,
+    form: str | None,
+    fix: bool,
+    diff: bool,
+    as_json: bool,
+) -> None:
     """Check job files and cron's tables without the daemon.
 
     Problems are listed, each with a code in brackets; --explain explains the code.  Then the jobs that the daemon would
@@ -116,11 +132,11 @@ def _is_settings(file: Path) -> bool:
 
 
 def _settings_problems(file: Path) -> list[Problem]:
-    """Return the problems of a file of settings. Raises Unreachable if the file is missing."""
+    """Return the problems of a file of settings. Raises DaemonUnreachable if the file is missing."""
     from jobqueued.settings.settings import read_settings
 
     if not file.is_file():
-        raise Unreachable(f"{printable(str(file))}: no such file")
+        raise DaemonUnreachable(f"{printable(str(file))}: no such file")
     return read_settings(file)[1]
 
 

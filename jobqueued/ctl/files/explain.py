@@ -8,13 +8,13 @@ from collections.abc import Iterator
 import click
 
 from jobqueued.base.text import printable
-from jobqueued.ctl.base.findings import FINDINGS, GROUPS, SEVERITIES, Finding
+from jobqueued.ctl.base.findings import FINDINGS, GROUPS, SEVERITIES, FindingKind
 
 ALL = "all"
 _WIDTH = 78
 
 
-def found(code: str) -> Finding:
+def found(code: str) -> FindingKind:
     """Return the finding with a code (upper or lower case, with or without JQ). Raises UsageError."""
     wanted = code.strip().upper()
     finding = FINDINGS.get(wanted) or FINDINGS.get(f"JQ{wanted}")
@@ -23,12 +23,12 @@ def found(code: str) -> Finding:
     return finding
 
 
-def explained(finding: Finding) -> str:
+def explained(finding: FindingKind) -> str:
     """Format a finding as lines: its meaning, a wrong and a right example."""
     return "\n".join(_lines(finding)) + "\n"
 
 
-def _lines(finding: Finding) -> Iterator[str]:
+def _lines(finding: FindingKind) -> Iterator[str]:
     yield from (f"{finding.code} ({finding.severity}): {finding.title}", "")
     yield from textwrap.wrap(finding.text, _WIDTH, break_on_hyphens=False)
     for heading, text in _examples(finding):
@@ -36,12 +36,12 @@ def _lines(finding: Finding) -> Iterator[str]:
         yield from (f"    {printable(line)}" for line in text.splitlines() or ["(nothing)"])
 
 
-def _examples(finding: Finding) -> Iterator[tuple[str, str]]:
+def _examples(finding: FindingKind) -> Iterator[tuple[str, str]]:
     """Yield the heading and the text of each example; nothing if no file can show the finding."""
     if not finding.right:
         return
     given = f", where {finding.given}" if finding.given else ""
-    place = "" if finding.file == Finding._field_defaults["file"] else f" ({finding.file})"
+    place = "" if finding.file == FindingKind._field_defaults["file"] else f" ({finding.file})"
     yield f"Wrong{place}{given}", finding.wrong
     yield "Right", finding.right
 
@@ -63,7 +63,7 @@ def page() -> Iterator[str]:
     yield ""
 
 
-def _section(finding: Finding) -> Iterator[str]:
+def _section(finding: FindingKind) -> Iterator[str]:
     yield from ("", f"### {finding.code}: {finding.title}", "", f"*{finding.severity.capitalize()}.* {finding.text}")
     for heading, text in _examples(finding):
         yield from ("", f"{heading}:", "", "```")

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from jobqueued.base.text import printable
-from jobqueued.child.contract.trust import Refused
+from jobqueued.child.contract.trust import FileRefused
 from jobqueued.child.contract.tuples import NamedTuple
 from jobqueued.ctl.files.job_files import settings_of
 from jobqueued.ctl.files.job_units import STANDARD_INPUT, Unit, units, user_of_daemon
@@ -70,7 +70,7 @@ def mends(paths: Paths, files: Iterable[Path]) -> Iterator[Mend]:
     for found in units(paths, tuple(files) or (paths.jobs,), tables):
         if not isinstance(found, Unit) or Path(found.file) == STANDARD_INPUT or tables.is_table(Path(found.file)):
             continue
-        with contextlib.suppress(OSError, Refused):  # check reports this
+        with contextlib.suppress(OSError, FileRefused):  # check reports this
             for path, text in parts_of(found.text(), found.file):
                 if text != MASKED and (new := mended(text)) != text:
                     yield Mend(path, text, new)

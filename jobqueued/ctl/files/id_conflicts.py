@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterable, Iterator, Mapping
 
 from jobqueued.base.problem import Problem
-from jobqueued.ctl.base.client import Refused, Unreachable, ask
+from jobqueued.ctl.base.client import CallRefused, DaemonUnreachable, ask
 from jobqueued.jobfile.reader import read_packed
 from jobqueued.model.catalog import Catalog
 from jobqueued.model.job import Job
@@ -42,9 +42,9 @@ def _in_force(paths: Paths, own: Mapping[str, str]) -> Iterator[Job]:
     """Yield the jobs of these files that the daemon has in force, as far as it shows them."""
     try:
         rows = ask(paths.control, "List")["jobs"]
-    except Refused:
+    except CallRefused:
         return
-    except Unreachable:
+    except DaemonUnreachable:
         yield from _left(paths, own)
         return
     for row in rows:

@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING
 
 from jobqueued.base.problem import Problem
 from jobqueued.base.text import size
-from jobqueued.child.contract.trust import Refused, check_path
+from jobqueued.child.contract.trust import FileRefused, check_path
 from jobqueued.child.contract.tuples import NamedTuple
-from jobqueued.ctl.base.client import Refused as NoAnswer
-from jobqueued.ctl.base.client import Unreachable, ask
+from jobqueued.ctl.base.client import CallRefused as NoAnswer
+from jobqueued.ctl.base.client import DaemonUnreachable, ask
 from jobqueued.ctl.files.id_conflicts import conflicts
 from jobqueued.ctl.files.job_units import Unit, units, user_of_daemon
 from jobqueued.host.capacity import host_has
@@ -53,9 +53,7 @@ class Reading(NamedTuple):
 NOTHING = Reading([], {}, [], 0, False)
 
 
-def read_files(
-    paths: Paths, files: Iterable[Path] = (), owner: Owner | None = None, *, looks: bool = False
-) -> Reading:  # fmt: skip
+def read_files(paths: Paths, files: Iterable[Path] = (), owner: Owner | None = None, *, looks: bool = False) -> Reading:
     """Read files and directories in this order; by default all that the daemon reads, including cron's tables.
 
     Files in the daemon's own directories, and tables in cron's places, must be trusted by the daemon. `owner`: other
@@ -130,12 +128,12 @@ def _content(found: Unit, paths: Paths, config: Settings, owner: Owner | None, t
         if tables and tables.is_table(Path(found.file)):
             return tables.read(Path(found.file))
         return _read(found, paths, config, owner)
-    except Refused as error:
+    except FileRefused as error:
         return (), [Problem(found.at, 0, 0, "", str(error), code="JQ502")]
 
 
 def _read(found: Unit, paths: Paths, config: Settings, owner: Owner | None) -> Content:
-    """Return the jobs and problems of a job file. Raises Refused or OSError."""
+    """Return the jobs and problems of a job file. Raises FileRefused or OSError."""
     data = found.text()
     jobs, problems = _jobs_of(data, found.file, paths, config, owner)
     main = parts_of(data, found.file)[0]
@@ -169,7 +167,7 @@ def _beyond(rules: UserRules, name: str, data: bytes, jobs: int) -> list[Problem
 
 def _kept(paths: Paths, ids: set[str]) -> list[Job]:
     """Return the other jobs of the caller in the daemon, because the new jobs may depend on them; [] if it is down."""
-    with suppress(NoAnswer, Unreachable):
+    with suppress(NoAnswer, DaemonUnreachable):
         found = {job for file in ask(paths.control, "UserFiles")["files"] for job in file["jobs"]}
         return [Job(id=job, command="") for job in sorted(found - ids)]
     return []
@@ -196,7 +194,7 @@ def _distrust(paths: Paths) -> list[Problem]:
         with suppress(OSError):  # missing, or reported by its listing
             try:
                 check_path(directory, user_of_daemon(paths))
-            except Refused as refused:
+            except FileRefused as refused:
                 problems.append(Problem(directory, 0, 0, "", str(refused), code="JQ502"))
     return problems
 
@@ -270,7 +268,7 @@ def _others(paths: Paths, ids: set[str]) -> Iterator[Job]:
     """Yield the jobs in the daemon's own directories, except those with these ids."""
     for found in units(paths, (paths.jobs,)):
         if isinstance(found, Unit):
-            with suppress(OSError, Refused):
+            with suppress(OSError, FileRefused):
                 yield from (job for job in read_packed(found.text(), found.file)[0] if job.id not in ids)
 
 

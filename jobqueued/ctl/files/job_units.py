@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from jobqueued.base.problem import Problem
-from jobqueued.child.contract.trust import Refused
+from jobqueued.child.contract.trust import FileRefused
 from jobqueued.jobdir.trust import UNREAD, is_foreign, read_trusted
 from jobqueued.jobdir.units import ORPHANS, Assembly
-from jobqueued.jobfile.tree.drop_ins import Part, packed
+from jobqueued.jobfile.tree.drop_ins import FileText, packed
 from jobqueued.jobfile.tree.yamltext import MAX_BYTES
 from jobqueued.settings.drop_in_files import drop_in_directory, file_of_drop_ins, is_job_file, listed
 from jobqueued.settings.paths import Paths
@@ -39,10 +39,10 @@ class Unit:
         return self.file if self._assembly is None else self._assembly.at
 
     def text(self) -> bytes:
-        """Return the file with its drop-ins as one text. Raises OSError or Refused."""
+        """Return the file with its drop-ins as one text. Raises OSError or FileRefused."""
         if self._assembly is not None:
             return self._assembly.text(os.path.basename(self.file))
-        return packed([Part(self.file, read_file(Path(self.file)))], self.file)
+        return packed([FileText(self.file, read_file(Path(self.file)))], self.file)
 
 
 def units(paths: Paths, files: Iterable[Path], tables: TableFiles | None = None) -> Iterator[Unit | Problem]:
@@ -119,7 +119,7 @@ def _units(directories: list[str], listings: list[list[str]], daemon: int | None
 def read_file(file: Path) -> bytes:
     """Read at most one byte more than a job file may have; ``-`` is the standard input.
 
-    Raises Refused for a FIFO without a writer.
+    Raises FileRefused for a FIFO without a writer.
     """
     if file == STANDARD_INPUT:
         return sys.stdin.buffer.read(MAX_BYTES + 1)
@@ -127,7 +127,9 @@ def read_file(file: Path) -> bytes:
         is_pipe = stat.S_ISFIFO(os.fstat(stream.fileno()).st_mode)
         data = stream.read(MAX_BYTES + 1)  # None: the writer has not written yet
         if data == b"" and is_pipe and not select.select([stream], [], [], 0)[0]:
-            raise Refused("found a FIFO to which nobody writes; accepted: a file, or a pipe with a program's output")
+            raise FileRefused(
+                "found a FIFO to which nobody writes; accepted: a file, or a pipe with a program's output"
+            )
         os.set_blocking(stream.fileno(), True)
         data = data or b""
         while len(data) <= MAX_BYTES and (more := stream.read(MAX_BYTES + 1 - len(data))):

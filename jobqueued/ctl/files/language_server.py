@@ -118,6 +118,9 @@ def _diagnostic(problem: Problem, lines: list[str]) -> Message:
     parts = line[: max(0, problem.column - 1)], line
     places = [{"line": number, "character": len(part.encode("utf-16-le", "surrogatepass")) // 2} for part in parts]
     return {
-        "range": dict(zip(("start", "end"), places, strict=True)), "severity": _SEVERITIES[problem.severity],
-        "code": problem.code, "source": "jobqueuectl", "message": str(problem._replace(file="", line=0, column=0)),
-    }  # fmt: skip
+        "range": dict(zip(("start", "end"), places, strict=True)),
+        "severity": _SEVERITIES[problem.severity],
+        "code": problem.code,
+        "source": "jobqueuectl",
+        "message": str(problem._replace(file="", line=0, column=0)),
+    }

@@ -7,13 +7,13 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 
 from jobqueued.base.text import printable
-from jobqueued.child.contract.trust import Refused as Distrusted
+from jobqueued.child.contract.trust import FileRefused as Distrusted
 from jobqueued.child.contract.tuples import NamedTuple
-from jobqueued.ctl.base.client import Refused, Unreachable, ask
+from jobqueued.ctl.base.client import CallRefused, DaemonUnreachable, ask
 from jobqueued.ctl.files.job_units import Unit, units
 from jobqueued.jobfile.merged_tree import merged_tree
-from jobqueued.jobfile.tree.drop_ins import Part, origins, parts_of
-from jobqueued.jobfile.tree.yamltext import Entry, Mapping, at_once
+from jobqueued.jobfile.tree.drop_ins import FileText, origins, parts_of
+from jobqueued.jobfile.tree.yamltext import Mapping, YamlEntry, at_once
 from jobqueued.settings.drop_in_files import file_of_drop_ins, is_job_file
 from jobqueued.settings.paths import Paths
 
@@ -26,10 +26,10 @@ class Origin(NamedTuple):
     line: int
 
 
-def parts_meant(paths: Paths, name: str) -> list[Part]:
+def parts_meant(paths: Paths, name: str) -> list[FileText]:
     """Return the file with its drop-ins, for a file name, a path or the id of a job.
 
-    Raises Refused if there is none; OSError or Distrusted if the file can't be read.
+    Raises CallRefused if there is none; OSError or Distrusted if the file can't be read.
     """
     if os.path.basename(name) == paths.config.name or paths.has_settings(os.path.abspath(name)):
         from jobqueued.settings.settings import settings_parts
@@ -37,11 +37,11 @@ def parts_meant(paths: Paths, name: str) -> list[Part]:
         return settings_parts([str(place) for place in paths.config_files])
     found = _of_file(paths, name) if is_job_file(name) else _of_job(paths, name)
     if found is None:
-        raise Refused(f"no such job file, and no such job: {printable(name)}; see: jobqueuectl list --files")
+        raise CallRefused(f"no such job file, and no such job: {printable(name)}; see: jobqueuectl list --files")
     return found
 
 
-def _of_file(paths: Paths, name: str) -> list[Part] | None:
+def _of_file(paths: Paths, name: str) -> list[FileText] | None:
     """Return the parts of a file, by its name, its path or the path of a drop-in; None if it is not the daemon's."""
     directory, base = os.path.split(os.path.abspath(name) if "/" in name else name)
     if file := file_of_drop_ins(os.path.basename(directory)):
@@ -54,22 +54,22 @@ def _of_file(paths: Paths, name: str) -> list[Part] | None:
     return None
 
 
-def _of_job(paths: Paths, job: str) -> list[Part] | None:
+def _of_job(paths: Paths, job: str) -> list[FileText] | None:
     """Return the parts of the file that has a job, or None; the daemon must name the file of a cron table."""
     for unit in _units(paths):
         with suppress(OSError, Distrusted):
             parts = parts_of(unit.text(), unit.file)
             if job in _jobs(at_once(merged_tree(parts)).tree):
                 return parts
-    with suppress(Unreachable, Refused):
+    with suppress(DaemonUnreachable, CallRefused):
         file = str(ask(paths.control, "Describe", job=job, runs=0)["job"]["file"])
         with open(file, "rb") as stream:
-            return [Part(file, stream.read())]
+            return [FileText(file, stream.read())]
     return None
 
 
 def origins_of(paths: Paths, job: str) -> list[Origin]:
-    """Return the places of all keys of a job in the present files. Raises Refused if no file has the job."""
+    """Return the places of all keys of a job in the present files. Raises CallRefused if no file has the job."""
     for unit in _units(paths):
         with suppress(OSError, Distrusted):
             parts = parts_of(unit.text(), unit.file)
@@ -77,10 +77,10 @@ def origins_of(paths: Paths, job: str) -> list[Origin]:
             body = _jobs(tree).get(job)
             if isinstance(tree, Mapping) and body is not None:
                 return list(_origins(tree, body, [part.path for part in parts]))
-    raise Refused(f"{printable(job)} is in no job file; see: jobqueuectl list --files")
+    raise CallRefused(f"{printable(job)} is in no job file; see: jobqueuectl list --files")
 
 
-def _origins(tree: Mapping, body: Entry, paths: Sequence[str]) -> Iterator[Origin]:
+def _origins(tree: Mapping, body: YamlEntry, paths: Sequence[str]) -> Iterator[Origin]:
     defaults = tree.entries["defaults"].value if "defaults" in tree.entries else None
     own = body.value.entries if isinstance(body.value, Mapping) else {}
     shared = defaults.entries if isinstance(defaults, Mapping) else {}
@@ -88,7 +88,7 @@ def _origins(tree: Mapping, body: Entry, paths: Sequence[str]) -> Iterator[Origi
         yield Origin(key, file, line)
 
 
-def _with_shared(own: dict[str, Entry], shared: dict[str, Entry]) -> Iterator[tuple[str, Entry]]:
+def _with_shared(own: dict[str, YamlEntry], shared: dict[str, YamlEntry]) -> Iterator[tuple[str, YamlEntry]]:
     """Yield the entries of a job; each mapping also gets the entries that only the default has."""
     for name, entry in own.items():
         below, value = shared[name].value if name in shared else None, entry.value
@@ -98,7 +98,7 @@ def _with_shared(own: dict[str, Entry], shared: dict[str, Entry]) -> Iterator[tu
             yield name, entry
 
 
-def _jobs(tree: object) -> dict[str, Entry]:
+def _jobs(tree: object) -> dict[str, YamlEntry]:
     jobs = tree.entries["jobs"].value if isinstance(tree, Mapping) and "jobs" in tree.entries else None
     return jobs.entries if isinstance(jobs, Mapping) else {}
 

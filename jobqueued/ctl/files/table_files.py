@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from jobqueued.base.problem import Problem
-from jobqueued.child.contract.trust import Refused, check_path
+from jobqueued.child.contract.trust import FileRefused, check_path
 from jobqueued.crontabs.jobs import read_jobs_in_steps
 from jobqueued.jobdir.cron_tables import host_of, kinds_by_place, kinds_of_host, place_of
-from jobqueued.jobdir.kinds import Kind, Unreadable
+from jobqueued.jobdir.kinds import DirectoryKind, Unreadable
 from jobqueued.jobdir.scripts import Scripts
 from jobqueued.jobfile.tree.yamltext import at_once
 from jobqueued.settings.paths import Paths
@@ -42,7 +42,7 @@ class TableFiles:
         kind = self._kinds.get(file.absolute().parent)
         return kind is not None and (kind.reads(file.name) or kind.is_foreign(file.name))
 
-    def kind_in(self, directory: Path) -> Kind | None:
+    def kind_in(self, directory: Path) -> DirectoryKind | None:
         """Return the kind of the tables in a directory that has only tables, or None."""
         return None if directory.absolute() == self._paths.crontabs[0] else self._kinds.get(directory.absolute())
 
@@ -53,12 +53,12 @@ class TableFiles:
                 check_path(str(directory.absolute()), self._daemon, sticky=kind.sticky)
             except FileNotFoundError:
                 pass
-            except Refused as refused:
+            except FileRefused as refused:
                 return [Problem(str(directory), 0, 0, "", str(refused), code="JQ502")]
         return []
 
     def read(self, file: Path) -> Content:
-        """Return the jobs and problems of a table. Raises Refused or OSError."""
+        """Return the jobs and problems of a table. Raises FileRefused or OSError."""
         path, name = str(file.absolute()), str(file)
         kind = self._kinds[file.absolute().parent]
         if not kind.reads(file.name):

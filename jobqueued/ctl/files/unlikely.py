@@ -19,10 +19,9 @@ from jobqueued.base.instants import to_text
 from jobqueued.base.problem import Problem
 from jobqueued.base.text import printable
 from jobqueued.child.contract.documents import DEFAULT_PATH
-from jobqueued.child.contract.trust import Refused as NotTrusted
-from jobqueued.child.contract.trust import check_path, is_roots_alone
+from jobqueued.child.contract.trust import FileRefused, check_path, is_roots_alone
 from jobqueued.control.protocol.varlink import Message
-from jobqueued.ctl.base.client import Refused, Unreachable, ask
+from jobqueued.ctl.base.client import CallRefused, DaemonUnreachable, ask
 from jobqueued.ctl.base.terminal import local
 from jobqueued.ctl.files.receivers import Sender
 from jobqueued.model.catalog import written_in
@@ -57,7 +56,7 @@ def unlikely(jobs: Iterable[Job], paths: Paths, daemon: int) -> Iterator[Problem
 
 def _status(paths: Paths) -> Message | None:
     """Return the daemon's status, or None if it is down or refuses."""
-    with suppress(Refused, Unreachable):
+    with suppress(CallRefused, DaemonUnreachable):
         return ask(paths.control, "Status")
     return None
 
@@ -163,7 +162,7 @@ def _of_writers(path: str, user: pwd.struct_passwd | None) -> str:
     if user is not None:
         try:
             check_path(path, user.pw_uid)
-        except NotTrusted as refused:
+        except FileRefused as refused:
             return f"{printable(path)}: {refused}"
         except OSError:
             pass

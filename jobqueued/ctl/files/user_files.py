@@ -17,10 +17,10 @@ import click
 from jobqueued.base.filenames import named
 from jobqueued.base.problem import Problem
 from jobqueued.base.text import counted, printable, size
-from jobqueued.child.contract.trust import Refused as Distrusted
+from jobqueued.child.contract.trust import FileRefused as Distrusted
 from jobqueued.control.protocol.varlink import Message
 from jobqueued.ctl.base import editor
-from jobqueued.ctl.base.client import Refused, Unreachable, ask
+from jobqueued.ctl.base.client import CallRefused, DaemonUnreachable, ask
 from jobqueued.ctl.base.problems import print_problems
 from jobqueued.ctl.base.terminal import json_option, local, print_json, print_line, print_table, reaching
 from jobqueued.model.users import LARGEST_FILE
@@ -80,9 +80,9 @@ def add(paths: Paths, file: Path, name: str | None, user: str | None, as_json: b
     try:
         text = read_file(file)
     except OSError as error:
-        raise Unreachable(f"{printable(str(file))}: {error.strerror}") from None
+        raise DaemonUnreachable(f"{printable(str(file))}: {error.strerror}") from None
     except Distrusted as refused:
-        raise Unreachable(f"{printable(str(file))}: {refused}") from None
+        raise DaemonUnreachable(f"{printable(str(file))}: {refused}") from None
     answer = _set(paths, name, text, user, None)
     if as_json:
         print_json(answer)
@@ -139,7 +139,7 @@ def files(paths: Paths, file: str | None, user: str | None, as_json: bool) -> No
     if file is not None:
         answer = ask(paths.control, "UserFileGet", _SECONDS, name=file, user=user)
         if answer["stamp"] == "none":
-            raise Refused(f"no job file {file} of {printable(answer['user'])}; see: jobqueuectl files")
+            raise CallRefused(f"no job file {file} of {printable(answer['user'])}; see: jobqueuectl files")
         if as_json:
             print_json({"name": file, **answer})
         else:
@@ -200,7 +200,7 @@ def edit(paths: Paths, file: str, user: str | None) -> None:
         with open(copy, "xb", opener=lambda path, flags: os.open(path, flags, 0o600)) as stream:
             stream.write(text)
     except OSError as error:
-        raise Unreachable(f"cannot make a copy to edit: {error.filename}: {error.strerror}") from None
+        raise DaemonUnreachable(f"cannot make a copy to edit: {error.filename}: {error.strerror}") from None
     session = _FileEdit(paths, file, user, copy)
     sys.exit(session.last(text, found["stamp"]))
 
@@ -221,11 +221,11 @@ class _FileEdit:
                 return 0
             try:
                 answer = _set(self._paths, self._name, edited, self._user, stamp)
-            except Unreachable as unreachable:
-                raise Unreachable(f"{unreachable.message}\n{self._kept()}") from None
-            except Refused as refused:
+            except DaemonUnreachable as unreachable:
+                raise DaemonUnreachable(f"{unreachable.message}\n{self._kept()}") from None
+            except CallRefused as refused:
                 if refused.error != "Refused":
-                    raise Refused(f"{refused.message}\n{self._kept()}", refused.error) from None
+                    raise CallRefused(f"{refused.message}\n{self._kept()}", refused.error) from None
                 print_line(refused.message, "error")
             else:
                 _print(self._name, answer)
@@ -239,15 +239,15 @@ class _FileEdit:
     def _edited(self) -> bytes:
         trouble = editor.run(self._copy, "jobqueuectl").rstrip("\n")
         if trouble:
-            raise Refused(f"{printable(trouble)}\n{self._kept()}")
+            raise CallRefused(f"{printable(trouble)}\n{self._kept()}")
         try:
             descriptor = os.open(self._copy, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_NOFOLLOW | os.O_CLOEXEC)
             with open(descriptor, "rb") as stream:
                 if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-                    raise Refused(f"{self._copy} is no longer a regular file; nothing was changed")
+                    raise CallRefused(f"{self._copy} is no longer a regular file; nothing was changed")
                 return stream.read(LARGEST_FILE + 1)
         except OSError as error:
-            raise Refused(f"{self._copy}: {error.strerror}; nothing was changed") from None
+            raise CallRefused(f"{self._copy}: {error.strerror}; nothing was changed") from None
 
     def _kept(self) -> str:
         user = f" --user {self._user}" if self._user else ""
@@ -261,7 +261,7 @@ class _FileEdit:
 def _set(paths: Paths, name: str, text: bytes, user: str | None, stamp: str | None) -> Message:
     """Send a text to the daemon; return the reply."""
     if len(text) > LARGEST_FILE:
-        raise Refused(
+        raise CallRefused(
             f"the file has more than {size(LARGEST_FILE)}; accepted: at most that; divide it into several files",
             "Refused",
         )

@@ -6,7 +6,7 @@ import click
 
 from jobqueued.base.text import printable
 from jobqueued.control.protocol.varlink import Message
-from jobqueued.ctl.base.client import Refused, ask
+from jobqueued.ctl.base.client import CallRefused, ask
 from jobqueued.ctl.base.terminal import command, json_option, print_json, print_line, print_table
 from jobqueued.settings.paths import Paths
 
@@ -57,11 +57,11 @@ def _list_hosts(paths: Paths, *, as_json: bool) -> None:
 def known(answer: Message) -> list[str]:
     """Return the fleet's hosts from the reply of the method Fleet.
 
-    Raises Refused if the host is in no fleet, or if the fleet is unreachable.
+    Raises CallRefused if the host is in no fleet, or if the fleet is unreachable.
     """
     if answer["fleet"] is None:
-        raise Refused("this host is in no fleet; to join one: `fleet` in jobqueued.yaml")
+        raise CallRefused("this host is in no fleet; to join one: `fleet` in jobqueued.yaml")
     if answer["down"] is not None:
-        raise Refused(printable(f"the fleet is unavailable: {answer['down']}"))
+        raise CallRefused(printable(f"the fleet is unavailable: {answer['down']}"))
     hosts: list[str] = answer["hosts"]
     return hosts

@@ -26,7 +26,7 @@ class _Keyed(Protocol):
 R = TypeVar("R", bound=_Keyed)
 
 
-class Part(NamedTuple):
+class DocumentTable(NamedTuple):
     """The list `name` of a document, with its columns and sort key; `most`: maximum rows.
 
     `nothing`: the text if no host has an item. `whole`: the document itself is the only item. `those`: returns the
@@ -53,36 +53,36 @@ class Part(NamedTuple):
         return sorted(rows, key=lambda row: row.key)[: self.most]
 
 
-class View(NamedTuple):
+class FleetView(NamedTuple):
     """A command: its document's tables (by options), notes on a host, and the options for a single host only."""
 
-    parts: Callable[[Options], list[Part]]
+    parts: Callable[[Options], list[DocumentTable]]
     notes: Callable[[Message], Sequence[str]] = lambda _: ()
     apart: Sequence[str] = ()
 
 
-def _list(options: Options) -> list[Part]:
+def _list(options: Options) -> list[DocumentTable]:
     from jobqueued.ctl.view.list import JOBS, ORDERS, PLACES
 
-    return [Part("jobs", PLACES if options["files"] else JOBS, ORDERS[options["sort"]], "no jobs")]
+    return [DocumentTable("jobs", PLACES if options["files"] else JOBS, ORDERS[options["sort"]], "no jobs")]
 
 
-def _history(options: Options) -> list[Part]:
+def _history(options: Options) -> list[DocumentTable]:
     from jobqueued.ctl.past.history import RUNS
 
     def newest_first(record: Message) -> tuple[bool, float]:
         return record["state"] not in LIVE, -datetime.fromisoformat(record["queued"]).timestamp()
 
-    return [Part("runs", RUNS, newest_first, "no such runs", most=options["runs"])]
+    return [DocumentTable("runs", RUNS, newest_first, "no such runs", most=options["runs"])]
 
 
-def _locks(_options: Options) -> list[Part]:
+def _locks(_options: Options) -> list[DocumentTable]:
     from jobqueued.ctl.view.locks import CLAIMS
 
-    return [Part("claims", CLAIMS, lambda claim: claim["lock"], "no lock is held or waited for")]
+    return [DocumentTable("claims", CLAIMS, lambda claim: claim["lock"], "no lock is held or waited for")]
 
 
-def _next(options: Options) -> list[Part]:
+def _next(options: Options) -> list[DocumentTable]:
     from jobqueued.ctl.view.next import EXPECTED, HEADINGS, lateness
 
     job, is_foreseen = options["job"], bool(options["expect"])
@@ -100,15 +100,24 @@ def _next(options: Options) -> list[Part]:
         return [local(start["at"]), distance(start["at"]), *foreseen, start["job"]]
 
     columns = Columns((*HEADINGS, *[EXPECTED] * is_foreseen, "JOB"), cells, keep=("JOB", *HEADINGS))
-    return [Part("next", columns, lambda it: it["at"], "the clock starts no job", most=options["count"], those=starts)]
+    return [
+        DocumentTable(
+            "next", columns, lambda it: it["at"], "the clock starts no job", most=options["count"], those=starts
+        )
+    ]
 
 
-def _why(options: Options) -> list[Part]:
+def _why(options: Options) -> list[DocumentTable]:
     if options["at"] is not None:
-        return [Part("past", Columns(("JOB", "THEN", "RUN", "BECAUSE"), _then, keep=("JOB", "THEN", "BECAUSE")),
-                     those=lambda document: [document["past"]])]  # fmt: skip
+        return [
+            DocumentTable(
+                "past",
+                Columns(("JOB", "THEN", "RUN", "BECAUSE"), _then, keep=("JOB", "THEN", "BECAUSE")),
+                those=lambda document: [document["past"]],
+            )
+        ]
     columns = Columns(("RUN", "STATE", "BECAUSE", "EXPECTED START"), _reasons, keep=("RUN", "BECAUSE", "STATE"))
-    return [Part("runs", columns, nothing=f"no run of {options['name']} waits to start")]
+    return [DocumentTable("runs", columns, nothing=f"no run of {options['name']} waits to start")]
 
 
 def _reasons(it: Message) -> list[Cell]:
@@ -119,19 +128,23 @@ def _reasons(it: Message) -> list[Cell]:
 
 def _then(past: Message) -> list[Cell]:
     because = [*past["reasons"], *(f"not known: {what}" for what in past["unknown"])]
-    return [past["job"], styled(past["kind"].replace("_", " "), past["kind"]), past["run"] or "-",
-            "; ".join(map(localised, because)) or "-"]  # fmt: skip
+    return [
+        past["job"],
+        styled(past["kind"].replace("_", " "), past["kind"]),
+        past["run"] or "-",
+        "; ".join(map(localised, because)) or "-",
+    ]
 
 
-def _top(options: Options) -> list[Part]:
+def _top(options: Options) -> list[DocumentTable]:
     from jobqueued.ctl.top.top_view import HEADINGS, ORDERS, WAITING, usage_cells, waiting_cells
 
     usage = Columns(HEADINGS[:-1], lambda run: [run["run"], *usage_cells(run)], keep=HEADINGS[:4])
     waiting = Columns(WAITING, lambda run: [run["run"], *waiting_cells(run)], keep=WAITING)
     return [
-        Part("runs", usage, ORDERS[options["sort"]], "No run is live."),
-        Part("waiting", waiting, lambda run: run["queued"]),
-    ]  # fmt: skip
+        DocumentTable("runs", usage, ORDERS[options["sort"]], "No run is live."),
+        DocumentTable("waiting", waiting, lambda run: run["queued"]),
+    ]
 
 
 def _usage_of_host(document: Message) -> list[str]:
@@ -140,9 +153,9 @@ def _usage_of_host(document: Message) -> list[str]:
     return [f"{cpu}, memory {size(now['memory'])} of {size(host['memory'])}, {counted(now['tasks'], 'task')}"]
 
 
-def _status(_options: Options) -> list[Part]:
+def _status(_options: Options) -> list[DocumentTable]:
     headings = ("ALL IS WELL", "STATE", "JOBS", "RUNNING", "WAITING", "NEXT", "VERSION")
-    return [Part("status", Columns(headings, _standing, keep=headings[:4]), whole=True)]
+    return [DocumentTable("status", Columns(headings, _standing, keep=headings[:4]), whole=True)]
 
 
 def _standing(it: Message) -> list[Cell]:
@@ -166,12 +179,12 @@ def _idle(answer: Message) -> list[str]:
 
 
 VIEWS = {
-    "history": View(_history, apart=("stats", "diff")),
-    "list": View(_list, _held, apart=("tsv",)),
-    "locks": View(_locks, apart=("evict",)),
-    "next": View(_next, apart=("expression",)),
-    "status": View(_status),
-    "top": View(_top, _usage_of_host),
-    "why": View(_why, _idle),
+    "history": FleetView(_history, apart=("stats", "diff")),
+    "list": FleetView(_list, _held, apart=("tsv",)),
+    "locks": FleetView(_locks, apart=("evict",)),
+    "next": FleetView(_next, apart=("expression",)),
+    "status": FleetView(_status),
+    "top": FleetView(_top, _usage_of_host),
+    "why": FleetView(_why, _idle),
 }
 """Command → its view."""

@@ -19,12 +19,12 @@ from jobqueued.base.text import printable
 from jobqueued.child.contract.tuples import NamedTuple
 from jobqueued.control.protocol.varlink import Message
 from jobqueued.ctl.base.arguments import run_id
-from jobqueued.ctl.base.client import Refused, ask
-from jobqueued.ctl.base.table import Cell, Text
+from jobqueued.ctl.base.client import CallRefused, ask
+from jobqueued.ctl.base.table import Cell, StyledText
 from jobqueued.ctl.base.terminal import JSON_SCHEMA, options_given, print_json_line, print_line, print_table
 from jobqueued.ctl.fleet import fleet, over_ssh
-from jobqueued.ctl.fleet.fleet_tables import VIEWS, Options, Part
-from jobqueued.ctl.fleet.over_ssh import Reply, Way
+from jobqueued.ctl.fleet.fleet_tables import VIEWS, DocumentTable, Options
+from jobqueued.ctl.fleet.over_ssh import HostReply, Way
 
 T = TypeVar("T")
 
@@ -109,7 +109,7 @@ class _HostCommand:
 
     @cached_property
     def _hosts(self) -> list[str]:
-        """The named hosts, or all with a session in the fleet. Raises Refused or Unreachable if these are unknown."""
+        """The named hosts, or all in the fleet. Raises CallRefused or DaemonUnreachable if these are unknown."""
         named = named_hosts(self.context)
         return named or [name for name in fleet.known(self._fleet) if self._is_host(name)]
 
@@ -135,7 +135,7 @@ class _HostCommand:
     def _fail(self, host: str, reason: str, code: int = _UNREACHED) -> None:
         self.failed[host], self.code = reason, max(self.code, code)
 
-    def _replies(self, words: Sequence[str]) -> Iterator[Reply]:
+    def _replies(self, words: Sequence[str]) -> Iterator[HostReply]:
         """Yield the replies of the hosts; print their warnings after the last one."""
         told = list[str]()
         for reply in over_ssh.replies(
@@ -233,7 +233,7 @@ class _HostCommand:
         try:
             process = subprocess.Popen(self._way.command(host, words), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)
         except OSError as error:
-            raise Refused(f"cannot start {self._way.program[0]}: {error.strerror}") from None
+            raise CallRefused(f"cannot start {self._way.program[0]}: {error.strerror}") from None
         with process:
             try:
                 self._copy(host, process)
@@ -270,7 +270,7 @@ class _HostCommand:
                 self._fail(reply.host, _last(reply), reply.code or _UNREACHED)
         if not found:
             where = "; ".join(f"{host}: {reason}" for host, reason in self.failed.items())
-            raise Refused(printable(f"no run of {job} has started on any host{where and f' ({where})'}"))
+            raise CallRefused(printable(f"no run of {job} has started on any host{where and f' ({where})'}"))
         _, host, run = max(found)
         click.echo(f"{run} on {host}", err=True)
         return host, run
@@ -290,7 +290,7 @@ class _NoDocument(Exception):
     """Raised if a host's output is not a document; the message describes the output."""
 
 
-def _document(reply: Reply) -> Message:
+def _document(reply: HostReply) -> Message:
     try:
         document = json.loads(reply.out)
     except (ValueError, RecursionError):
@@ -303,26 +303,28 @@ def _document(reply: Reply) -> Message:
     return document
 
 
-def _last(reply: Reply) -> str:
+def _last(reply: HostReply) -> str:
     """Return the last line on stderr, which usually has the cause, or else the exit status."""
     return (
         reply.errors[-1].removeprefix("Error: ") if reply.errors else f"its jobqueuectl exited with status {reply.code}"
     )
 
 
-def _rows(part: Part, host: str, document: Message) -> Iterator[_JoinedRow]:
+def _rows(part: DocumentTable, host: str, document: Message) -> Iterator[_JoinedRow]:
     """Yield the rows of a host's document. Raises TypeError or another of _ODD if it is malformed."""
     for item in part.items(document):
         cells = part.columns.cells(item)
-        if not all(isinstance(cell, str | Text) for cell in cells):
+        if not all(isinstance(cell, str | StyledText) for cell in cells):
             raise TypeError(cells)
         yield _JoinedRow(part.key(item), host, {"host": host} | item | {"host": host}, cells)
 
 
 def _print(
-    parts: Sequence[Part], rows: Mapping[str, Sequence[_JoinedRow]], chosen: Mapping[str, Sequence[_JoinedRow]],
+    parts: Sequence[DocumentTable],
+    rows: Mapping[str, Sequence[_JoinedRow]],
+    chosen: Mapping[str, Sequence[_JoinedRow]],
     notes: Iterable[str],
-) -> None:  # fmt: skip
+) -> None:
     shown = [part for part in parts if chosen[part.name]]
     if not shown:
         print_line(parts[0].nothing)

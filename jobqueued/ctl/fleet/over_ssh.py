@@ -54,7 +54,7 @@ class Way(NamedTuple):
         return printable(shlex.join(own if host == self.here else self.command(host, words)))
 
 
-class Reply(NamedTuple):
+class HostReply(NamedTuple):
     """The result of a command on a host: exit status and output; `problem`: why the result is incomplete."""
 
     host: str
@@ -64,7 +64,7 @@ class Reply(NamedTuple):
     problem: str = ""
 
 
-def replies(hosts: Sequence[str], command: Callable[[str], list[str]], seconds: float) -> Iterator[Reply]:
+def replies(hosts: Sequence[str], command: Callable[[str], list[str]], seconds: float) -> Iterator[HostReply]:
     """Run a command on each host, several at once; yield the replies in the order of the hosts.
 
     `seconds`: limit for all.
@@ -74,15 +74,15 @@ def replies(hosts: Sequence[str], command: Callable[[str], list[str]], seconds: 
         yield from places.map(lambda host: _reply(host, command(host), deadline), hosts)
 
 
-def _reply(host: str, command: list[str], deadline: float) -> Reply:
+def _reply(host: str, command: list[str], deadline: float) -> HostReply:
     if time.monotonic() >= deadline:
-        return Reply(host, problem="it was not asked, because the time was over; to wait longer: --timeout")
+        return HostReply(host, problem="it was not asked, because the time was over; to wait longer: --timeout")
     try:
         process = subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, bufsize=0
         )
     except OSError as error:
-        return Reply(host, problem=f"cannot start {command[0]}: {error.strerror}")
+        return HostReply(host, problem=f"cannot start {command[0]}: {error.strerror}")
     assert process.stdout is not None
     assert process.stderr is not None
     out, err = bytearray(), bytearray()
@@ -94,7 +94,7 @@ def _reply(host: str, command: list[str], deadline: float) -> Reply:
             problem = problem or _LATE
             process.kill()
     errors = [printable(line) for line in err.decode(errors="backslashreplace").splitlines() if line.strip()]
-    return Reply(host, process.returncode, bytes(out), errors, problem)
+    return HostReply(host, process.returncode, bytes(out), errors, problem)
 
 
 _LATE = "no answer in time; to wait longer: --timeout"

@@ -8,13 +8,13 @@ from dataclasses import asdict
 
 import click
 
-from jobqueued.audit.comparison import Comparison, Finding, Verdict
+from jobqueued.audit.comparison import Comparison, DueFinding, JobComparison
 from jobqueued.audit.timeline import Timeline
 from jobqueued.base.instants import to_text
 from jobqueued.base.text import counted, printable
 from jobqueued.ctl.base import completion
 from jobqueued.ctl.base.arguments import check_period, past_time
-from jobqueued.ctl.base.client import Refused
+from jobqueued.ctl.base.client import CallRefused
 from jobqueued.ctl.base.terminal import json_option, local, print_json, print_line, print_table
 from jobqueued.ctl.files.job_units import user_of_daemon
 from jobqueued.ctl.past import due_changes
@@ -60,7 +60,9 @@ def audit(paths: Paths, jobs: tuple[str, ...], since: int | None, until: int | N
         timeline.take(change)
     spans = timeline.spans(end)
     if unknown := sorted(set(jobs) - spans.keys()):
-        raise Refused(f"no clock made {printable(', '.join(unknown))} due, as far as is known; see: jobqueuectl list")
+        raise CallRefused(
+            f"no clock made {printable(', '.join(unknown))} due, as far as is known; see: jobqueuectl list"
+        )
     kept = config.retention.runs
     verdicts = [
         Comparison(job, spans[job], sources.covers(job, since or 0), kept, timeline.downs).verdict(since or 0, end)
@@ -68,9 +70,11 @@ def audit(paths: Paths, jobs: tuple[str, ...], since: int | None, until: int | N
     ]
     if not any(verdict.since < end for verdict in verdicts):
         if since is not None and since >= sources.until:
-            raise Refused(f"nothing is known yet of the time after {local(to_text(sources.until))}")
+            raise CallRefused(f"nothing is known yet of the time after {local(to_text(sources.until))}")
         if until is not None:
-            raise Refused(f"nothing is known of the time until {local(to_text(end))}: files and records are of later")
+            raise CallRefused(
+                f"nothing is known of the time until {local(to_text(end))}: files and records are of later"
+            )
     if as_json:
         print_json(_document(verdicts, end, sources.is_up, sorted(timeline.unreadable)))
     else:
@@ -79,24 +83,26 @@ def audit(paths: Paths, jobs: tuple[str, ...], since: int | None, until: int | N
         sys.exit(1)
 
 
-def _document(verdicts: Sequence[Verdict], end: int, is_up: bool, unreadable: Sequence[str]) -> dict[str, object]:
+def _document(verdicts: Sequence[JobComparison], end: int, is_up: bool, unreadable: Sequence[str]) -> dict[str, object]:
     return {
-        "until": to_text(end), "daemon": is_up, "unreadable": unreadable,
+        "until": to_text(end),
+        "daemon": is_up,
+        "unreadable": unreadable,
         "due": sum(verdict.due for verdict in verdicts),
         "findings": [_told(verdict.job, found) for verdict in verdicts for found in verdict.findings],
         "jobs": [
             {"job": v.job, "since": to_text(v.since), "not_earlier": v.before or None, "due": v.due} for v in verdicts
         ],
-    }  # fmt: skip
+    }
 
 
-def _told(job: str, found: Finding) -> dict[str, object]:
+def _told(job: str, found: DueFinding) -> dict[str, object]:
     runs = [str(RunId(job, number)) for number in found.runs]
     first, last = to_text(found.first), to_text(found.last)
     return {"job": job, **asdict(found), "first": first, "last": last, "runs": runs}
 
 
-def _print(verdicts: Sequence[Verdict], end: int, is_up: bool, unreadable: Sequence[str]) -> None:
+def _print(verdicts: Sequence[JobComparison], end: int, is_up: bool, unreadable: Sequence[str]) -> None:
     wrong = [(verdict.job, found) for verdict in verdicts for found in verdict.findings]
     for name in unreadable:
         print_line(f"{name}: a former text can't be read by this version; what its jobs were due then is not known")

@@ -25,7 +25,7 @@ from jobqueued.child.contract.documents import Record
 from jobqueued.ctl.base import records
 from jobqueued.ctl.base.arguments import check_period, past_time
 from jobqueued.ctl.base.arguments import duration as read_duration
-from jobqueued.ctl.base.client import Refused, Unreachable, warn_of_own_only
+from jobqueued.ctl.base.client import CallRefused, DaemonUnreachable, warn_of_own_only
 from jobqueued.ctl.past import offline
 from jobqueued.model.run_states import FAILURES, LIVE, PENDING, RunState
 from jobqueued.settings.paths import Paths
@@ -126,21 +126,45 @@ def _longer(context: click.Context, parameter: click.Parameter, text: str | None
 def of_runs(command: Callable[..., None]) -> Callable[..., None]:
     """Add the options that choose runs to a command, which gets `wanted`."""
 
-    @click.option("-s", "--state", "states", type=click.Choice(_STATES), multiple=True, metavar="S",
-                  help=f"Only runs in this state: {', '.join(_STATES)}.  May be repeated.")  # fmt: skip
+    @click.option(
+        "-s",
+        "--state",
+        "states",
+        type=click.Choice(_STATES),
+        multiple=True,
+        metavar="S",
+        help=f"Only runs in this state: {', '.join(_STATES)}.  May be repeated.",
+    )
     @click.option("--failed", is_flag=True, help=f"Only runs that ended badly: {', '.join(sorted(FAILURES))}.")
     @click.option("--since", callback=past_time, metavar="T", help="Only runs queued since T: 2h, today, 2026-11-24.")
     @click.option("--until", callback=past_time, metavar="T", help="Only runs queued before T.")
-    @click.option("--ended-since", callback=past_time, metavar="T", help="Only runs that ended or were skipped "
-                  "since T.")  # fmt: skip
-    @click.option("--tag", "tags", multiple=True, metavar="TAG", help="Only runs whose job had this tag at the "
-                  "time.  Repeat to require several tags.")  # fmt: skip
+    @click.option(
+        "--ended-since", callback=past_time, metavar="T", help="Only runs that ended or were skipped since T."
+    )
+    @click.option(
+        "--tag",
+        "tags",
+        multiple=True,
+        metavar="TAG",
+        help="Only runs whose job had this tag at the time.  Repeat to require several tags.",
+    )
     @click.option("--of-user", "user", metavar="NAME", help="Only runs as this user, or of this user's jobs.")
     @click.option("--reason", metavar="TEXT", help="Only runs with TEXT in their reason, in upper or lower case.")
-    @click.option("--exit-code", "exit_codes", type=int, multiple=True, metavar="N",
-                  help="Only runs with this exit code.  May be repeated.")  # fmt: skip
-    @click.option("--longer-than", callback=_longer, metavar="D", help="Only runs that took longer than D: 90s, 2h, or "
-                  "`usual`: twice the median of the newest 50 successful runs of the job.")  # fmt: skip
+    @click.option(
+        "--exit-code",
+        "exit_codes",
+        type=int,
+        multiple=True,
+        metavar="N",
+        help="Only runs with this exit code.  May be repeated.",
+    )
+    @click.option(
+        "--longer-than",
+        callback=_longer,
+        metavar="D",
+        help="Only runs that took longer than D: 90s, 2h, or "
+        "`usual`: twice the median of the newest 50 successful runs of the job.",
+    )
     @functools.wraps(command)
     def chosen(*args: Any, states: tuple[str, ...], failed: bool, **options: Any) -> None:
         names = [name for name in Wanted.__slots__ if name in options]
@@ -157,17 +181,26 @@ def words_of(wanted: Wanted) -> list[str]:
     times = {"since": wanted.since, "until": wanted.until, "ended-since": wanted.ended_since}
     longer = wanted.longer_than
     given = {
-        "state": wanted.states or (), **{name: (to_text(it),) for name, it in times.items() if it is not None},
-        "tag": wanted.tags, "of-user": (wanted.user,), "reason": (wanted.reason,), "exit-code": wanted.exit_codes,
+        "state": wanted.states or (),
+        **{name: (to_text(it),) for name, it in times.items() if it is not None},
+        "tag": wanted.tags,
+        "of-user": (wanted.user,),
+        "reason": (wanted.reason,),
+        "exit-code": wanted.exit_codes,
         "longer-than": (f"{longer:.0f}s" if isinstance(longer, float) else longer,),
-    }  # fmt: skip
+    }
     return [f"--{name}={value}" for name, values in given.items() for value in values if value is not None]
 
 
 def matching(
-    paths: Paths, jobs: Sequence[str], wanted: Wanted, page: int = PAGE, *, bounded: bool = False,
+    paths: Paths,
+    jobs: Sequence[str],
+    wanted: Wanted,
+    page: int = PAGE,
+    *,
+    bounded: bool = False,
     also: Sequence[str] = (),
-) -> Iterator[Record]:  # fmt: skip
+) -> Iterator[Record]:
     """Yield the wanted runs of these jobs (or of all), newest first; from files while the daemon is down.
 
     `page`: runs per call. If records are read, or if `bounded`, only the newest `MOST_LOOKED_AT` runs count, and stderr
@@ -207,7 +240,7 @@ def _user_of_daemon(paths: Paths) -> str | None:
 def _succeeded(paths: Paths, job: str) -> Iterator[Record]:
     try:
         yield from records.history(paths, {"job": job, "states": [RunState.SUCCEEDED]})
-    except Unreachable:
+    except DaemonUnreachable:
         yield from (record for record in offline.history(paths, job) if record["state"] == RunState.SUCCEEDED)
 
 
@@ -221,14 +254,14 @@ def usual_of(succeeded: Iterable[Record]) -> float | None:
 
 def _by_state_and_time(
     paths: Paths, jobs: Sequence[str], wanted: Wanted, page: int, also: Sequence[str]
-) -> Iterator[Record]:  # fmt: skip
+) -> Iterator[Record]:
     query = {"states": wanted.asked_states, "limit": page}
     names: Sequence[str | None] = jobs or [None]
     each = [records.history(paths, {**query, "job": job}, wanted.since, wanted.until) for job in names]
     each += [_if_known(records.history(paths, {**query, "job": job}, wanted.since, wanted.until)) for job in also]
     try:
         first = [list(islice(found, 1)) for found in each]
-    except Unreachable as down:
+    except DaemonUnreachable as down:
         return _from_files(paths, down, jobs, wanted, also)
     if not jobs:
         warn_of_own_only(paths.control)
@@ -236,13 +269,13 @@ def _by_state_and_time(
 
 
 def _if_known(found: Iterator[Record]) -> Iterator[Record]:
-    with contextlib.suppress(Refused):
+    with contextlib.suppress(CallRefused):
         yield from found
 
 
 def _from_files(
-    paths: Paths, down: Unreachable, jobs: Sequence[str], wanted: Wanted, also: Sequence[str]
-) -> Iterator[Record]:  # fmt: skip
+    paths: Paths, down: DaemonUnreachable, jobs: Sequence[str], wanted: Wanted, also: Sequence[str]
+) -> Iterator[Record]:
     last = None if wanted.until is None else to_text(wanted.until)
     names, states = list[str | None](jobs) or [None], wanted.asked_states
     for job in names:

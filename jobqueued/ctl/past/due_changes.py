@@ -14,7 +14,7 @@ from jobqueued.child.contract.documents import Record
 from jobqueued.child.contract.tuples import NamedTuple
 from jobqueued.control.protocol.varlink import Message
 from jobqueued.ctl.base import records
-from jobqueued.ctl.base.client import Refused, Unreachable, ask
+from jobqueued.ctl.base.client import CallRefused, DaemonUnreachable, ask
 from jobqueued.ctl.files.job_files import settings_of
 from jobqueued.jobdir import user_files
 from jobqueued.jobfile.reader import read_packed
@@ -47,25 +47,25 @@ class Sources(NamedTuple):
         if self.told is not None:
             found |= {cover.number: cover for cover in self.told.get(job, ())}
         elif self.is_up:
-            with contextlib.suppress(Refused):  # the job has no record
+            with contextlib.suppress(CallRefused):  # the job has no record
                 found |= {cover.number: cover for cover in _covers(_from_daemon(self.paths, job), since)}
         waiting = (cover for cover in self.pending.get(job, ()) if cover.number not in found)
         return [*found.values(), *waiting]
 
 
 def sources(paths: Paths, *, with_all: bool = False) -> Sources:
-    """Ask the daemon, or read state.db while it is down. Raises Unreachable. `with_all`: read all records at once."""
+    """Ask the daemon, or read state.db while it is down. `with_all`: all records at once. Raises DaemonUnreachable."""
     now = time.time_ns()
     try:
         pending = _by_job(records.history(paths, {"states": sorted(PENDING)}), is_pending=True)
         told = _by_job(records.history(paths, {}), is_pending=False) if with_all else None
         return Sources(paths, True, list(_changes(paths)), pending, now - SETTLED, told)
-    except Unreachable as down:
+    except DaemonUnreachable as down:
         return _left(paths, now, down)
 
 
-def _left(paths: Paths, now: int, down: Unreachable) -> Sources:
-    """Return the sources from state.db. Raises Unreachable if it can't be read."""
+def _left(paths: Paths, now: int, down: DaemonUnreachable) -> Sources:
+    """Return the sources from state.db. Raises DaemonUnreachable if it can't be read."""
     from jobqueued.core.records import record
     from jobqueued.core.records.host_limits import HostLimits
     from jobqueued.state.db.faults import StoreError
@@ -74,7 +74,7 @@ def _left(paths: Paths, now: int, down: Unreachable) -> Sources:
     try:
         found = left(paths.state)
     except StoreError as error:
-        raise Unreachable(f"{down.message}\nWithout it state.db is read, and can't be: {error}") from None
+        raise DaemonUnreachable(f"{down.message}\nWithout it state.db is read, and can't be: {error}") from None
     pending = [record.begin(run, None, HostLimits()) for run in found.runs if run.state in PENDING]
     return Sources(
         paths, False, found.due_changes, _by_job(pending, is_pending=True), min(now - SETTLED, found.saved_at)
@@ -91,10 +91,10 @@ def reader(paths: Paths) -> Callable[[DueChange], tuple[Job, ...] | None]:
         if (file := user_files.of_state(change.name)) is not None:
             return user_files.jobs_of_text(file, text, change.timezone, seed)
         if "/" in change.name:  # the name is that of a table of cron
-            from jobqueued.crontabs.jobs import Host
+            from jobqueued.crontabs.jobs import CronHost
             from jobqueued.jobdir.cron_tables import jobs_of_text
 
-            return jobs_of_text(change.name, text, Host(change.timezone, seed))
+            return jobs_of_text(change.name, text, CronHost(change.timezone, seed))
         found, problems = read_packed(text, change.name, host._replace(timezone=change.timezone))
         return None if any(problem.severity == "error" for problem in problems) else found
 
@@ -118,9 +118,11 @@ def defined(changes: Iterable[DueChange], job: str, instant: int, paths: Paths) 
 
 
 def known(found: Sources) -> Sources:
-    """Return the sources if they contain the text of a job file. Raises Unreachable otherwise."""
+    """Return the sources if they contain the text of a job file. Raises DaemonUnreachable otherwise."""
     if not any(change.kind == "file" for change in found.changes):
-        raise Unreachable("no text of a job file is known", "one is noted when it changes, or when the daemon starts")
+        raise DaemonUnreachable(
+            "no text of a job file is known", "one is noted when it changes, or when the daemon starts"
+        )
     return found
 
 

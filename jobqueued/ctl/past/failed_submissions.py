@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from jobqueued.base.instants import SECOND, to_text
 from jobqueued.base.text import counted, printable
-from jobqueued.ctl.base.client import Refused, Unreachable, ask
+from jobqueued.ctl.base.client import CallRefused, DaemonUnreachable, ask
 from jobqueued.ctl.base.records import result
 from jobqueued.ctl.base.terminal import command, distance
 from jobqueued.settings.paths import Paths
@@ -49,5 +49,5 @@ def _failed(paths: Paths) -> Iterator[Record]:
             yield from page["runs"]
             if (place := page["next"]) is None:
                 return
-    except (Refused, Unreachable):
+    except (CallRefused, DaemonUnreachable):
         return

@@ -11,8 +11,8 @@ from contextlib import suppress
 
 from jobqueued.child.contract.documents import Record
 from jobqueued.child.watcher import inotify
-from jobqueued.ctl.base.client import Call, Unreachable
-from jobqueued.ctl.base.output import Source
+from jobqueued.ctl.base.client import Call, DaemonUnreachable
+from jobqueued.ctl.base.output import OutputSource
 from jobqueued.ctl.past import offline
 from jobqueued.model.run import RunId
 from jobqueued.settings.paths import Paths
@@ -21,7 +21,7 @@ from jobqueued.state import record_files
 _COMES = inotify.IN_CREATE | inotify.IN_MOVED_TO
 
 
-def follow(paths: Paths, run: RunId, source: Source, copy: Callable[[], None]) -> Record:
+def follow(paths: Paths, run: RunId, source: OutputSource, copy: Callable[[], None]) -> Record:
     """Call `copy` whenever there may be more output, and once after the run's end; return the run's record.
 
     The daemon reports the end; while it is down, the supervisor, the run directory and the record file do.
@@ -39,12 +39,12 @@ def follow(paths: Paths, run: RunId, source: Source, copy: Callable[[], None]) -
 class _Wakeups:
     """Descriptors that become readable when there may be more output, or when the run ended."""
 
-    def __init__(self, paths: Paths, run: RunId, source: Source) -> None:
+    def __init__(self, paths: Paths, run: RunId, source: OutputSource) -> None:
         self._paths, self._run, self._source = paths, run, source
         self._inotify = inotify.instance()
         self._supervisor: socket.socket | None = None
         self._call: Call | None = None
-        with suppress(Unreachable):
+        with suppress(DaemonUnreachable):
             self._call = Call(paths.control, "Wait", None, run=str(run))
 
     def __enter__(self) -> _Wakeups:
@@ -91,7 +91,7 @@ class _Wakeups:
                 return None
             record: Record = self._call.answer()["record"]
             return record
-        except Unreachable:
+        except DaemonUnreachable:
             self._hang_up()
             if self._source.watched is None:
                 raise

@@ -31,10 +31,19 @@ from jobqueued.settings.paths import Paths
 @click.option(
     "-n", "--runs", type=click.IntRange(1), default=20, show_default=True, metavar="N", help="Show at most N runs."
 )
-@click.option("--stats", is_flag=True, help="Show figures of each job instead of runs: count, success rate, durations, "
-              "trend and CPU hours, from at most 100,000 runs.")  # fmt: skip
-@click.option("--diff", nargs=2, metavar="RUN RUN", shell_complete=completion.jobs_or_runs, help="Show the differences "
-              "between two runs: definition, environment, durations, memory, output.")  # fmt: skip
+@click.option(
+    "--stats",
+    is_flag=True,
+    help="Show figures of each job instead of runs: count, success rate, durations, "
+    "trend and CPU hours, from at most 100,000 runs.",
+)
+@click.option(
+    "--diff",
+    nargs=2,
+    metavar="RUN RUN",
+    shell_complete=completion.jobs_or_runs,
+    help="Show the differences between two runs: definition, environment, durations, memory, output.",
+)
 @of_runs
 @json_option
 @click.pass_obj
@@ -92,9 +101,7 @@ def _run(record: Record) -> tuple[Cell, ...]:
     return record["run"], styled(record["state"]), _when(record), records.elapsed(record) or "-", _why(record)
 
 
-RUNS = Columns(
-    ("RUN", "STATE", "STARTED (DUE)", "TOOK", "WHY"), _run, keep=("RUN", "STATE", "WHY", "STARTED (DUE)")
-)  # fmt: skip
+RUNS = Columns(("RUN", "STATE", "STARTED (DUE)", "TOOK", "WHY"), _run, keep=("RUN", "STATE", "WHY", "STARTED (DUE)"))
 
 
 def _when(record: Record) -> str:

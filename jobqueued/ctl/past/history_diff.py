@@ -12,7 +12,7 @@ from jobqueued.base.text import counted, duration, size
 from jobqueued.child.contract.documents import Record
 from jobqueued.control.views.definitions import definition
 from jobqueued.ctl.base.arguments import run_id
-from jobqueued.ctl.base.client import Refused, Unreachable
+from jobqueued.ctl.base.client import CallRefused, DaemonUnreachable
 from jobqueued.ctl.base.output import source_of
 from jobqueued.ctl.base.terminal import print_json, print_line, print_table, styled
 from jobqueued.ctl.past import due_changes, offline
@@ -40,7 +40,7 @@ def print_diff(paths: Paths, names: tuple[str, str], *, as_json: bool) -> None:
     found, unknown = differences(first, second), list[str]()
     try:
         found += _definitions(paths, first, second)
-    except (Refused, Unreachable) as error:
+    except (CallRefused, DaemonUnreachable) as error:
         what = str(error.message).partition("\n")[0]
         unknown.append(f"definition and environment, beyond what records have: {what}")
     before, after = (_output(paths, record, unknown) for record in (first, second))
@@ -63,7 +63,7 @@ def _definitions(paths: Paths, first: Record, second: Record) -> list[Difference
     jobs = [due_changes.defined(changes, record["job"], _begun(record), paths) for record in (first, second)]
     if jobs[0] is None or jobs[1] is None:
         run = (first, second)[jobs[0] is not None]["run"]
-        raise Refused(f"the job file of {run} is not kept")
+        raise CallRefused(f"the job file of {run} is not kept")
     return definition_differences(definition(jobs[0]), definition(jobs[1]))
 
 
@@ -80,7 +80,7 @@ def _output(paths: Paths, record: Record, unknown: list[str]) -> list[str] | Non
         place = max(0, length - OUTPUT_BYTES)
         while place < length and (piece := source.read(place, length - place)):
             data, place = data + piece, place + len(piece)
-    except (FileNotFoundError, Refused) as error:
+    except (FileNotFoundError, CallRefused) as error:
         if not (record["output"]["bytes"] or record["output"]["dropped"]):
             return []
         why = record_files.no_output(record) if isinstance(error, FileNotFoundError) else error.message

@@ -22,7 +22,7 @@ from jobqueued.base.text import printable
 from jobqueued.child.contract import unix_socket, wire
 from jobqueued.child.contract.documents import UNSTARTED, Record
 from jobqueued.control.protocol.varlink import Message
-from jobqueued.ctl.base.client import Unreachable, ask
+from jobqueued.ctl.base.client import DaemonUnreachable, ask
 from jobqueued.ctl.base.terminal import moment
 from jobqueued.model.job import Job
 from jobqueued.model.run import RunId
@@ -31,7 +31,7 @@ from jobqueued.settings.paths import Paths
 from jobqueued.state import record_files
 
 if TYPE_CHECKING:  # most calls read only a record
-    from jobqueued.control.calls.monitor import Process
+    from jobqueued.control.calls.monitor import RunProcess
     from jobqueued.model.saved import JobStats
     from jobqueued.runs.run_directory import Name, RunDirectory
 
@@ -40,7 +40,7 @@ _COUNTED = 20
 """Maximum records of a job that are read for its row in a list."""
 
 
-def explain(paths: Paths, down: Unreachable, unknown: str = "") -> None:
+def explain(paths: Paths, down: DaemonUnreachable, unknown: str = "") -> None:
     """Print on stderr that files are read and why, when the daemon saved last, and what is missing in the answer."""
     click.echo(f"{down.message}\nReading the files in {_shown(paths.logs)} and {_shown(paths.run)} instead.", err=True)
     if saved := _last_saved(paths):
@@ -72,17 +72,17 @@ def is_hidden(directory: Path) -> bool:
     return False
 
 
-def require_record(paths: Paths, down: Unreachable, job: str | None) -> None:
-    """Raise Unreachable unless the job (None: any job) has a readable record."""
+def require_record(paths: Paths, down: DaemonUnreachable, job: str | None) -> None:
+    """Raise DaemonUnreachable unless the job (None: any job) has a readable record."""
     if next(history(paths, job), None) is None:
         raise no_record(paths, down, job)
 
 
-def no_record(paths: Paths, down: Unreachable, name: str | None) -> Unreachable:
+def no_record(paths: Paths, down: DaemonUnreachable, name: str | None) -> DaemonUnreachable:
     """Return the error for a job or run without a record in the files while the daemon is down."""
     record = f"record of {printable(name)}" if name else "record"
     hidden = "; when the daemon runs again, it shows you the records of your own jobs" * is_hidden(paths.logs)
-    return Unreachable(f"{down.message}\nNo {record} can be read from {_shown(paths.logs)} either{hidden}.")
+    return DaemonUnreachable(f"{down.message}\nNo {record} can be read from {_shown(paths.logs)} either{hidden}.")
 
 
 def _shown(path: Path) -> str:
@@ -97,15 +97,15 @@ def live(paths: Paths) -> list[Record]:
     return [record for record in _records_in_directories(paths) if record["state"] in LIVE]
 
 
-def processes(paths: Paths) -> list[Process]:
+def processes(paths: Paths) -> list[RunProcess]:
     """Return the main processes of the live runs."""
-    from jobqueued.control.calls.monitor import Process
+    from jobqueued.control.calls.monitor import RunProcess
 
     directories = _directories(paths)
     with contextlib.suppress(OSError):
         found = ((name, directories.started(name)) for name in directories.names() if directories.supervisor(name))
         running = RunState.RUNNING.value
-        return [Process(name, running, it.pid, it.started) for name, it in found if it is not None]
+        return [RunProcess(name, running, it.pid, it.started) for name, it in found if it is not None]
     return []
 
 
@@ -159,11 +159,15 @@ def _going_on(directories: RunDirectory, name: Name, record: Record, greeting: s
         record["slurm"] = there
     _live, _, stopping = (greeting or "").partition("\nstopping ")
     return {
-        **record, "state": str(RunState.STOPPING if stopping else RunState.RUNNING), "reason": stopping.strip() or None,
-        "pid": started.pid, "started": to_text(started.started), "ended": None,  # not of the previous attempt
+        **record,
+        "state": str(RunState.STOPPING if stopping else RunState.RUNNING),
+        "reason": stopping.strip() or None,
+        "pid": started.pid,
+        "started": to_text(started.started),
+        "ended": None,  # not of the previous attempt
         "usage": usage(str(name), started.pid, directories.supervisor(name)),
         "output": record_files.found_output(directories.logs, name.run) or record["output"],
-    }  # fmt: skip
+    }
 
 
 def _greeting(directory: int) -> str | None:
@@ -179,10 +183,10 @@ def _greeting(directory: int) -> str | None:
 
 
 def find_record(paths: Paths, run: RunId) -> Record:
-    """Return the record of a run from the daemon, or from the files while it is down. Raises Refused or Unreachable."""
+    """Return the record of a run, from the files if the daemon is down. Raises CallRefused or DaemonUnreachable."""
     try:
         answer: Record = ask(paths.control, "Show", run=str(run))["record"]
-    except Unreachable as down:
+    except DaemonUnreachable as down:
         found = _record(paths, run)
         if found is None:
             raise no_record(paths, down, str(run)) from None
@@ -289,13 +293,20 @@ def job_row(paths: Paths, job: Job, invalid: str | None, running: list[Record], 
     live = [record for record in running if record["job"] == job.id]
     starts = job.next_starts(now, 1) if job.enabled and not invalid else []
     over = is_over(job, next(iter(starts), None), had_some=had_some)
-    return views.job_row(job, views.Standing(
-        running=len(live), invalid=invalid, is_over=over, has_missed=stats.last_state is None,
-        last_state=stats.last_state, last_failover=stats.by_failover,
-        last_run=None if stats.last_run is None else to_text(stats.last_run),
-        failing_since=None if stats.failing_since is None else to_text(stats.failing_since),
-        next=to_text(starts[0]) if starts else None,
-    ))  # fmt: skip
+    return views.job_row(
+        job,
+        views.JobCondition(
+            running=len(live),
+            invalid=invalid,
+            is_over=over,
+            has_missed=stats.last_state is None,
+            last_state=stats.last_state,
+            last_failover=stats.by_failover,
+            last_run=None if stats.last_run is None else to_text(stats.last_run),
+            failing_since=None if stats.failing_since is None else to_text(stats.failing_since),
+            next=to_text(starts[0]) if starts else None,
+        ),
+    )
 
 
 def _stats(paths: Paths, job: str) -> JobStats:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from itertools import islice
 
-from jobqueued.audit.known import Answer, Known
+from jobqueued.audit.known import AuditAnswer, Known
 from jobqueued.audit.past import answer
 from jobqueued.base.instants import to_text
 from jobqueued.child.contract.documents import Record
-from jobqueued.ctl.base.client import Unreachable
+from jobqueued.ctl.base.client import DaemonUnreachable
 from jobqueued.ctl.past import offline
 from jobqueued.model.run import RunId
 from jobqueued.model.saved import DueChange, Past
@@ -21,10 +21,10 @@ _LOOKED_AT = 1000
 """Maximum records that are read of the job, and of all jobs (the newest that were queued by the instant)."""
 
 
-def why(paths: Paths, down: Unreachable, job: str, at: int, run: str | None) -> Answer:
+def why(paths: Paths, down: DaemonUnreachable, job: str, at: int, run: str | None) -> AuditAnswer:
     """Explain from files why a job, or a run of it, did not run at an instant (wall clock, ns).
 
-    Raises Unreachable if no file has a record of the job.
+    Raises DaemonUnreachable if no file has a record of the job.
     """
     offline.require_record(paths, down, job)
     offline.explain(paths, down)
@@ -37,10 +37,17 @@ def why(paths: Paths, down: Unreachable, job: str, at: int, run: str | None) -> 
         unknown.append(f"pauses, holds, what job files said, and when the daemon was down: {error}")
     standing = {each.id: "enabled" if each.enabled else "disabled" for each, _ in offline.jobs(paths)}
     known = Known(
-        job, found, _is_whole(found), found[-1]["queued"] if len(found) >= _LOOKED_AT else "", others,
-        len(others) < _LOOKED_AT, _noted(changes, job),
-        [(it.until, it.since) for it in changes if it.kind == "start"], standing.get(job, "gone"), None,
-    )  # fmt: skip
+        job,
+        found,
+        _is_whole(found),
+        found[-1]["queued"] if len(found) >= _LOOKED_AT else "",
+        others,
+        len(others) < _LOOKED_AT,
+        _noted(changes, job),
+        [(it.until, it.since) for it in changes if it.kind == "start"],
+        standing.get(job, "gone"),
+        None,
+    )
     told = answer(known, at, run)
     return told._replace(unknown=[*told.unknown, *unknown])
 

@@ -39,11 +39,12 @@ def differences(first: Record, second: Record) -> list[Difference]:
     attempts = Difference("attempts", len(first["attempts"]), len(second["attempts"]))
     found += [attempts] if attempts.first != attempts.second else []
     figures = [
-        Difference("waited", _waited(first), _waited(second)), Difference("took", took_of(first), took_of(second)),
+        Difference("waited", _waited(first), _waited(second)),
+        Difference("took", took_of(first), took_of(second)),
         Difference("cpu", cpu_of(first), cpu_of(second)),
         *(Difference(name, first.get(name), second.get(name)) for name in _FIGURES),
         Difference("output_bytes", first["output"]["bytes"], second["output"]["bytes"]),
-    ]  # fmt: skip
+    ]
     return [*found, *(figure for figure in figures if _differ(figure.first, figure.second))]
 
 

@@ -91,9 +91,17 @@ def _of_job(job: str, found: Sequence[Record]) -> Stats:
     used = [known for record in ran if (known := cpu_of(record)) is not None]
     skipped = sum(record.get("count", 1) for record in found if record["state"] == RunState.SKIPPED)
     return Stats(
-        job, len(ran), len(succeeded), skipped, percentile(took, 50), percentile(took, 95), trend_of(took),
-        sum(used) if used else None, found[-1]["queued"], found[0]["queued"],
-    )  # fmt: skip
+        job,
+        len(ran),
+        len(succeeded),
+        skipped,
+        percentile(took, 50),
+        percentile(took, 95),
+        trend_of(took),
+        sum(used) if used else None,
+        found[-1]["queued"],
+        found[0]["queued"],
+    )
 
 
 def hours(cpu: float) -> str:

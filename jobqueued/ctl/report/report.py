@@ -18,11 +18,11 @@ from jobqueued.control.protocol.varlink import Message
 from jobqueued.control.views.problems import unwell
 from jobqueued.ctl.base import records
 from jobqueued.ctl.base.arguments import check_period, past_time
-from jobqueued.ctl.base.client import Refused, Unreachable, ask
+from jobqueued.ctl.base.client import CallRefused, DaemonUnreachable, ask
 from jobqueued.ctl.base.terminal import json_option, localised, print_json
 from jobqueued.ctl.past import offline
 from jobqueued.ctl.past.chosen_runs import MOST_LOOKED_AT, Wanted, matching
-from jobqueued.ctl.report.run_report import Report, Row, Standing, document, kept_since, local
+from jobqueued.ctl.report.run_report import PresentProblems, ReportRow, RunReport, document, kept_since, local
 from jobqueued.ctl.report.run_report import report as made_of
 from jobqueued.model.run_states import ATTENTION, PENDING, WELL, RunState
 from jobqueued.settings.paths import Paths
@@ -32,17 +32,17 @@ _SECONDS = 60
 
 
 @click.command()
-@click.option("--since", callback=past_time, metavar="T", help="Include the runs queued since T: 2h, yesterday, "
-              "2026-11-24.  [1d]")  # fmt: skip
+@click.option(
+    "--since", callback=past_time, metavar="T", help="Include the runs queued since T: 2h, yesterday, 2026-11-24.  [1d]"
+)
 @click.option("--until", callback=past_time, metavar="T", help="Include the runs queued before T.  [now]")
 @click.option("--html", "as_html", is_flag=True, help="Print an HTML page.  With --mail, add the page to the mail.")
-@click.option("--mail", metavar="ADDRESS", help="Mail the report to ADDRESS by `mail` of jobqueued.yaml, and print "
-              "nothing.")  # fmt: skip
+@click.option(
+    "--mail", metavar="ADDRESS", help="Mail the report to ADDRESS by `mail` of jobqueued.yaml, and print nothing."
+)
 @json_option
 @click.pass_obj
-def report(
-    paths: Paths, since: int | None, until: int | None, as_html: bool, mail: str | None, as_json: bool
-) -> None:  # fmt: skip
+def report(paths: Paths, since: int | None, until: int | None, as_html: bool, mail: str | None, as_json: bool) -> None:
     """Report failures, skips, slowdowns, waits and CPU hours.
 
     The report lists:
@@ -69,7 +69,7 @@ def report(
     now = time.time_ns()
     begin, end = now - DAY if since is None else since, now if until is None else until
     check_period(begin, end)
-    made = _made(paths, begin, end, _standing(paths) if until is None else Standing())
+    made = _made(paths, begin, end, _standing(paths) if until is None else PresentProblems())
     if mail is not None:
         _send(paths, made, mail, to_text(now), as_html=as_html)
     elif as_json:
@@ -81,7 +81,7 @@ def report(
         sys.stdout.flush()
 
 
-def _made(paths: Paths, begin: int, end: int, standing: Standing) -> Report:
+def _made(paths: Paths, begin: int, end: int, standing: PresentProblems) -> RunReport:
     """Build the report of a period, compared with the equally long period before."""
     first, instant = max(0, 2 * begin - end), to_text(begin)
     wanted = Wanted(states=tuple(RunState), since=first or None, until=end)  # waiting runs have numbers too
@@ -102,9 +102,9 @@ def _is_next(paths: Paths, record: Record) -> bool:
     try:
         older = records.history(paths, {"job": record["job"]}, until=until)
         return _is_before(older, record)
-    except Refused:
+    except CallRefused:
         return False
-    except Unreachable:
+    except DaemonUnreachable:
         return _is_before(offline.history(paths, record["job"]), record)
 
 
@@ -122,18 +122,18 @@ def _light(found: Iterator[Record]) -> Iterator[Record]:
         yield {name: it for name, it in record.items() if name not in _HEAVY}  # type: ignore[misc]
 
 
-def _standing(paths: Paths) -> Standing:
+def _standing(paths: Paths) -> PresentProblems:
     """Return the present problems, first of the host, then of the jobs."""
     try:
         answer = ask(paths.control, "Status")
-    except (Refused, Unreachable) as error:
-        return Standing([_row(getattr(error, "state", "unknown"), error.message, "jobqueued")])
+    except (CallRefused, DaemonUnreachable) as error:
+        return PresentProblems([_row(getattr(error, "state", "unknown"), error.message, "jobqueued")])
     of_jobs = list(_of_jobs(answer))
     count = sum(answer[kind] for kind in ATTENTION if kind not in WELL)
-    return Standing([*_of_host(answer), *of_jobs], count - len(of_jobs))
+    return PresentProblems([*_of_host(answer), *of_jobs], count - len(of_jobs))
 
 
-def _of_host(answer: Message) -> Iterator[Row]:
+def _of_host(answer: Message) -> Iterator[ReportRow]:
     named: Message = dict.fromkeys(ATTENTION, 0) | {"troubles": [], "problems": []}  # these have rows of their own
     for words in unwell({**answer, **named}):
         yield _row("not well", words, answer["host"])
@@ -144,20 +144,20 @@ def _of_host(answer: Message) -> Iterator[Row]:
         yield _row("has errors", wrong[file], file, file=file)
 
 
-def _of_jobs(answer: Message) -> Iterator[Row]:
+def _of_jobs(answer: Message) -> Iterator[ReportRow]:
     for each in answer["attention"]:
         if each["kind"] != "paused":
             yield _row(each["kind"], each["reason"], each["job"], **{it: each[it] for it in ("job", "run", "since")})
 
 
-def _row(kind: str, reason: str | None, what: str, **facts: str | None) -> Row:
+def _row(kind: str, reason: str | None, what: str, **facts: str | None) -> ReportRow:
     told = dict.fromkeys(("job", "run", "file", "since")) | facts
     words = filter(None, (told["since"] and local(told["since"]), reason))
-    return Row({"kind": kind.replace(" ", "_"), **told, "reason": reason}, (what, kind, "; ".join(words)))
+    return ReportRow({"kind": kind.replace(" ", "_"), **told, "reason": reason}, (what, kind, "; ".join(words)))
 
 
-def _send(paths: Paths, made: Report, address: str, at: str, *, as_html: bool) -> None:
-    """Mail the report through the notifier. Raises Unreachable with the reason if it was not sent."""
+def _send(paths: Paths, made: RunReport, address: str, at: str, *, as_html: bool) -> None:
+    """Mail the report through the notifier. Raises DaemonUnreachable with the reason if it was not sent."""
     import hashlib
 
     from jobqueued.ctl.files.job_units import user_of_daemon
@@ -166,15 +166,19 @@ def _send(paths: Paths, made: Report, address: str, at: str, *, as_html: bool) -
 
     settings = read_settings(paths.config, user_of_daemon(paths), paths.more_config)[0].mail
     event = {
-        "event": "report", "host": made.host, "at": at, "summary": f"report: {made.headline}",
-        "text": report_page.text(made), "html": report_page.html(made) if as_html else None,
-    }  # fmt: skip
+        "event": "report",
+        "host": made.host,
+        "at": at,
+        "summary": f"report: {made.headline}",
+        "text": report_page.text(made),
+        "html": report_page.html(made) if as_html else None,
+    }
     name = hashlib.sha256(f"{made.host} {at} {address}".encode()).hexdigest()[:32]
     notice = {"version": 1, "id": name, "channel": "email", "target": address, "settings": settings, "event": event}
     verdict = _verdict(json.dumps(notice).encode())
     if verdict != "sent":
         why = verdict.partition(" ")[2] if verdict.startswith("never") else verdict.split(" ", 2)[-1]
-        raise Unreachable(f"the report was not sent to {printable(address)}: {printable(why)}")
+        raise DaemonUnreachable(f"the report was not sent to {printable(address)}: {printable(why)}")
 
 
 def _verdict(notice: bytes) -> str:

@@ -6,7 +6,7 @@ import textwrap
 from collections.abc import Iterator
 from html import escape
 
-from jobqueued.ctl.report.run_report import Part, Report, Row, harmless, local
+from jobqueued.ctl.report.run_report import ReportPart, ReportRow, RunReport, harmless, local
 
 WIDTH = 80
 _HEAD = 44
@@ -20,7 +20,7 @@ p.well{color:#060}
 pre{margin:0;white-space:pre-wrap;color:#555}"""
 
 
-def text(made: Report) -> str:
+def text(made: RunReport) -> str:
     """Return the report as text; one line if the host has no problem."""
     made = harmless(made)
     first = f"{made.host}, {local(made.since)} to {local(made.until)}: {made.headline}"
@@ -30,7 +30,7 @@ def text(made: Report) -> str:
     return "".join(f"{line}\n" for line in lines)
 
 
-def _rows(part: Part) -> Iterator[str]:
+def _rows(part: ReportPart) -> Iterator[str]:
     widths = [max(len(row.cells[column]) for row in part.rows) for column in range(len(part.heads) - 1)]
     for row in part.rows:
         yield from _row(row, widths)
@@ -38,7 +38,7 @@ def _rows(part: Part) -> Iterator[str]:
         yield f"  {part.more}"
 
 
-def _row(row: Row, widths: list[int]) -> Iterator[str]:
+def _row(row: ReportRow, widths: list[int]) -> Iterator[str]:
     """Yield the lines of a row: the last cell beside the others if there is room, else below; the note always below."""
     padded = [cell.ljust(width) for cell, width in zip(row.cells, widths, strict=False)]
     head, last = f"  {'  '.join(padded)}", row.cells[-1]
@@ -56,22 +56,29 @@ def _below(line: str) -> list[str]:
     return textwrap.wrap(line, WIDTH, initial_indent="    ", subsequent_indent="    ")
 
 
-def html(made: Report) -> str:
+def html(made: RunReport) -> str:
     """Return the report as an HTML page."""
     made = harmless(made)
     title = escape(f"{made.host}, {local(made.since)} to {local(made.until)}")
     well = ' class="well"' * made.is_well
     policy = "default-src 'none'; style-src 'unsafe-inline'"
-    return "\n".join([
-        "<!DOCTYPE html>", '<html lang="en"><head><meta charset="utf-8">',
-        f'<meta http-equiv="Content-Security-Policy" content="{policy}">',
-        f"<title>{title}</title>", f"<style>\n{_STYLE}\n</style></head><body>",
-        f"<h1>{title}</h1>", f"<p{well}>{escape(made.headline)}</p>",
-        *(line for part in made.parts for line in _table(part)), "</body></html>", "",
-    ])  # fmt: skip
+    return "\n".join(
+        [
+            "<!DOCTYPE html>",
+            '<html lang="en"><head><meta charset="utf-8">',
+            f'<meta http-equiv="Content-Security-Policy" content="{policy}">',
+            f"<title>{title}</title>",
+            f"<style>\n{_STYLE}\n</style></head><body>",
+            f"<h1>{title}</h1>",
+            f"<p{well}>{escape(made.headline)}</p>",
+            *(line for part in made.parts for line in _table(part)),
+            "</body></html>",
+            "",
+        ]
+    )
 
 
-def _table(part: Part) -> Iterator[str]:
+def _table(part: ReportPart) -> Iterator[str]:
     wrong = ' class="wrong"' * part.is_wrong
     yield f"<h2{wrong}>{escape(part.title)}</h2>"
     yield f"<table><tr>{''.join(f'<th>{escape(head)}</th>' for head in part.heads)}</tr>"

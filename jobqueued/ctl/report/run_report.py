@@ -25,7 +25,7 @@ _ENOUGH, _SLOWER, _RARER = 3, 1.5, 0.1
 """Minimum runs of a job to compare; factor of P50, and loss of the success rate, from which a job counts as worse."""
 
 
-class Row(NamedTuple):
+class ReportRow(NamedTuple):
     """One row of a part: its facts for JSON, its cells (the last may be long), and a note that stands below it."""
 
     facts: dict[str, Any]
@@ -33,7 +33,7 @@ class Row(NamedTuple):
     note: str = ""
 
 
-class Part(NamedTuple):
+class ReportPart(NamedTuple):
     """One part of a report. It has `number` rows in all; `more` describes the omitted rows, or the total.
 
     `is_wrong`: a user should look at it. `total`: the seconds of all jobs together, if the part is about seconds.
@@ -42,28 +42,28 @@ class Part(NamedTuple):
     kind: str
     title: str
     heads: tuple[str, ...]
-    rows: list[Row]
+    rows: list[ReportRow]
     number: int
     more: str = ""
     is_wrong: bool = True
     total: float | None = None
 
 
-class Standing(NamedTuple):
+class PresentProblems(NamedTuple):
     """The present problems; `more`: the number of problems without a row."""
 
-    rows: Sequence[Row] = ()
+    rows: Sequence[ReportRow] = ()
     more: int = 0
 
 
-class Report(NamedTuple):
+class RunReport(NamedTuple):
     """The report of a period (RFC 3339); `headline` is a one-line summary."""
 
     host: str
     since: str
     until: str
     headline: str
-    parts: list[Part]
+    parts: list[ReportPart]
 
     @property
     def is_well(self) -> bool:
@@ -72,9 +72,13 @@ class Report(NamedTuple):
 
 
 def report(
-    host: str, period: tuple[str, str], now: Sequence[Record], before: Iterable[Record], standing: Standing,
+    host: str,
+    period: tuple[str, str],
+    now: Sequence[Record],
+    before: Iterable[Record],
+    standing: PresentProblems,
     kept: Sequence[tuple[str, str]] = (),
-) -> Report:  # fmt: skip
+) -> RunReport:
     """Build the report of a period from its records, the records of the equally long period before, and `standing`.
 
     `kept`: jobs whose records do not reach back to the period's begin, with the instant to which they reach.
@@ -86,11 +90,14 @@ def report(
     unwanted = [it for it in skips if (reason := of_record(it)) is None or reason.code not in ON_PURPOSE]
     parts = [
         _part("now", "Now", ("WHAT", "STATE", "SINCE, REASON"), standing.rows, more=standing.more),
-        _not_kept(kept), _failures(failed), _skipped("not_run", "Did not run", unwanted, is_wrong=True),
+        _not_kept(kept),
+        _failures(failed),
+        _skipped("not_run", "Did not run", unwanted, is_wrong=True),
         _worse(stats, {each.job: each for each in stats_of(before)}),
         _skipped("on_purpose", "Skipped on purpose", [it for it in skips if it not in unwanted], is_wrong=False),
-        _waits(ended), _costs(stats.values()),
-    ]  # fmt: skip
+        _waits(ended),
+        _costs(stats.values()),
+    ]
     shown = [part for part in parts if part.rows]
     ran = sum(each.runs for each in stats.values())
     jobs = counted(sum(bool(each.runs) for each in stats.values()), "job")
@@ -98,10 +105,10 @@ def report(
     what += " succeeded" if ran and not failed else ""
     wrong = list(_wrong(len(failed), sum(it.get("count", 1) for it in unwanted), parts))
     headline = f"{', '.join(wrong)}; {what}" if wrong else f"all is well: {what}"
-    return Report(host, *period, headline, shown)
+    return RunReport(host, *period, headline, shown)
 
 
-def _wrong(failed: int, skipped: int, parts: Sequence[Part]) -> Iterator[str]:
+def _wrong(failed: int, skipped: int, parts: Sequence[ReportPart]) -> Iterator[str]:
     if failed:
         yield f"{failed:,} failed"
     if skipped:
@@ -114,39 +121,48 @@ def _wrong(failed: int, skipped: int, parts: Sequence[Part]) -> Iterator[str]:
 
 
 def _part(
-    kind: str, title: str, heads: tuple[str, ...], rows: Sequence[Row], *, more: int = 0, is_wrong: bool = True
-) -> Part:  # fmt: skip
+    kind: str, title: str, heads: tuple[str, ...], rows: Sequence[ReportRow], *, more: int = 0, is_wrong: bool = True
+) -> ReportPart:
     """Return a part with the first rows, and the number of the others."""
     more += max(0, len(rows) - _ROWS)
     shown = list(rows[:_ROWS])
-    return Part(kind, title, heads, shown, len(shown) + more, f"and {more:,} more" if more else "", is_wrong)
+    return ReportPart(kind, title, heads, shown, len(shown) + more, f"and {more:,} more" if more else "", is_wrong)
 
 
-def _not_kept(kept: Sequence[tuple[str, str]]) -> Part:
+def _not_kept(kept: Sequence[tuple[str, str]]) -> ReportPart:
     rows = [
-        Row({"job": job, "kept_since": since}, (job, f"only since {local(since)}; see retention in jobqueued.yaml(5)"))
+        ReportRow(
+            {"job": job, "kept_since": since}, (job, f"only since {local(since)}; see retention in jobqueued.yaml(5)")
+        )
         for job, since in kept
     ]
     return _part("not_kept", "Records are missing", ("JOB", "KEPT"), rows)
 
 
-def _failures(failed: Sequence[Record]) -> Part:
+def _failures(failed: Sequence[Record]) -> ReportPart:
     """Return the newest failed runs of each job; the job with the most failures comes first."""
     jobs = Counter(record["job"] for record in failed)
     rows = []
     for job, count in jobs.most_common(_ROWS):
         of_job = [record for record in failed if record["job"] == job][:_FAILED_OF_A_JOB]
-        rows += [Row(
-            {**_facts(record, "run", "state", "reason", "started", "ended"), "took": took_of(record),
-             "last_output": _last(record) or None, "failed_of_job": count},
-            (record["run"], local(record["started"] or record["queued"]), _end(record)),
-            f"last output: {last}" if (last := _last(record)) else "",
-        ) for record in of_job]  # fmt: skip
+        rows += [
+            ReportRow(
+                {
+                    **_facts(record, "run", "state", "reason", "started", "ended"),
+                    "took": took_of(record),
+                    "last_output": _last(record) or None,
+                    "failed_of_job": count,
+                },
+                (record["run"], local(record["started"] or record["queued"]), _end(record)),
+                f"last output: {last}" if (last := _last(record)) else "",
+            )
+            for record in of_job
+        ]
         if count > len(of_job):
             rows[-1] = rows[-1]._replace(note=f"{rows[-1].note}\n… and {count - len(of_job):,} more of {job}".lstrip())
     more = max(0, len(jobs) - _ROWS)
     left_out = f"and {counted(more, 'more job')}" if more else ""
-    return Part("failed", "Failed", ("RUN", "STARTED", "END"), rows, len(failed), left_out)
+    return ReportPart("failed", "Failed", ("RUN", "STARTED", "END"), rows, len(failed), left_out)
 
 
 def _facts(record: Record, *names: str) -> dict[str, Any]:
@@ -163,7 +179,7 @@ def _last(record: Record) -> str:
     return last_line(record["output"]["tail"].encode(errors="replace"))[:_LINE]
 
 
-def _skipped(kind: str, title: str, skips: Sequence[Record], *, is_wrong: bool) -> Part:
+def _skipped(kind: str, title: str, skips: Sequence[Record], *, is_wrong: bool) -> ReportPart:
     """Return the skips, grouped by job and reason."""
     found = dict[tuple[str, str], list[Record]]()
     for record in skips:
@@ -172,11 +188,11 @@ def _skipped(kind: str, title: str, skips: Sequence[Record], *, is_wrong: bool) 
     for (job, reason), each in found.items():
         times, last = sum(it.get("count", 1) for it in each), each[0].get("last_due", each[0]["due"])
         facts = {**_facts(each[0], "reason"), "times": times, "last_due": last}
-        rows.append(Row(facts, (job, f"{times:,}", local(last), reason)))
+        rows.append(ReportRow(facts, (job, f"{times:,}", local(last), reason)))
     return _part(kind, title, ("JOB", "TIMES", "LAST DUE", "REASON"), rows, is_wrong=is_wrong)
 
 
-def _worse(now: dict[str, Stats], before: dict[str, Stats]) -> Part:
+def _worse(now: dict[str, Stats], before: dict[str, Stats]) -> ReportPart:
     """Return the jobs that succeed less often, or take longer, than in the period before."""
     rows = []
     for job, new in now.items():
@@ -186,26 +202,28 @@ def _worse(now: dict[str, Stats], before: dict[str, Stats]) -> Part:
         if new.rate < old.rate - _RARER:
             facts = {"job": job, "what": "success_rate", "now": new.rate, "before": old.rate}
             rows.append(
-                Row(facts, (job, f"succeeded in {new.rate:.0%} of its runs, {old.rate:.0%} in the time before"))
+                ReportRow(facts, (job, f"succeeded in {new.rate:.0%} of its runs, {old.rate:.0%} in the time before"))
             )
         if new.p50 is not None and old.p50 is not None and new.p50 > _SLOWER * old.p50 and new.p50 >= old.p50 + 1:
             facts = {"job": job, "what": "p50", "now": new.p50, "before": old.p50}
-            rows.append(Row(facts, (job, f"took {duration(new.p50)} (P50), {duration(old.p50)} in the time before")))
+            rows.append(
+                ReportRow(facts, (job, f"took {duration(new.p50)} (P50), {duration(old.p50)} in the time before"))
+            )
     return _part("worse", "Worse than before", ("JOB", "WHAT"), rows)
 
 
-def _waits(ended: Iterable[Record]) -> Part:
+def _waits(ended: Iterable[Record]) -> ReportPart:
     """Return the runs with the longest waits between queueing and start."""
     waits = [(wait, record) for record in ended if (wait := _waited(record)) >= _LONG]
     longest = sorted(waits, key=lambda it: -it[0])[:_TOP]
     rows = [
-        Row(
+        ReportRow(
             {**_facts(it, "run"), "waited": wait, "waited_for": it.get("waited_for") or []},
             (it["run"], duration(wait), f"for {', '.join(names)}" if (names := it.get("waited_for")) else "-"),
         )
         for wait, it in longest
     ]
-    return Part("waits", "Longest waits", ("RUN", "WAITED", "FOR"), rows, len(waits), is_wrong=False)
+    return ReportPart("waits", "Longest waits", ("RUN", "WAITED", "FOR"), rows, len(waits), is_wrong=False)
 
 
 def _waited(record: Record) -> float:
@@ -215,22 +233,22 @@ def _waited(record: Record) -> float:
     return (started - queued).total_seconds()
 
 
-def _costs(stats: Iterable[Stats]) -> Part:
+def _costs(stats: Iterable[Stats]) -> ReportPart:
     """Return the jobs that used the most CPU time, and the total of all jobs."""
     used = sorted(((each.cpu, each) for each in stats if each.cpu), key=lambda it: -it[0])
     rows = [
-        Row({"job": each.job, "cpu_seconds": cpu, "runs": each.runs}, (each.job, hours(cpu), counted(each.runs, "run")))
+        ReportRow(
+            {"job": each.job, "cpu_seconds": cpu, "runs": each.runs}, (each.job, hours(cpu), counted(each.runs, "run"))
+        )
         for cpu, each in used[:_TOP]
     ]
     total = sum(cpu for cpu, _ in used)
     more = f"all {counted(len(used), 'job')}: {hours(total)}"
     heads = ("JOB", "HOURS", "OF")
-    return Part("cpu", "CPU hours", heads, rows, len(used), more, is_wrong=False, total=total)
+    return ReportPart("cpu", "CPU hours", heads, rows, len(used), more, is_wrong=False, total=total)
 
 
-def kept_since(
-    found: Iterable[Record], begin: str, is_next: Callable[[Record], bool]
-) -> Iterator[tuple[str, str]]:  # fmt: skip
+def kept_since(found: Iterable[Record], begin: str, is_next: Callable[[Record], bool]) -> Iterator[tuple[str, str]]:
     """Yield the jobs whose records do not reach back to `begin` without a gap, with the instant to which they reach.
 
     `found`: all saved records from some instant before `begin`, including runs that have not ended. `is_next`: returns
@@ -255,21 +273,28 @@ def local(text: str) -> str:
     return f"{datetime.fromisoformat(text).astimezone():%Y-%m-%d %H:%M %Z}"
 
 
-def document(made: Report) -> dict[str, Any]:
+def document(made: RunReport) -> dict[str, Any]:
     """Return the report as JSON: instants in UTC, durations in seconds."""
     parts = [
-        {"kind": it.kind, "is_wrong": it.is_wrong, "count": it.number, "total": it.total,
-         "rows": [row.facts for row in it.rows]}
+        {
+            "kind": it.kind,
+            "is_wrong": it.is_wrong,
+            "count": it.number,
+            "total": it.total,
+            "rows": [row.facts for row in it.rows],
+        }
         for it in made.parts
-    ]  # fmt: skip
+    ]
     return {**made._asdict(), "parts": parts, "is_well": made.is_well}
 
 
-def harmless(made: Report) -> Report:
+def harmless(made: RunReport) -> RunReport:
     """Return the report with everything escaped that could harm a terminal or forge a line."""
     parts = [
         part._replace(
-            rows=[Row(it.facts, tuple(map(printable, it.cells)), printable(it.note, keep="\n")) for it in part.rows]
+            rows=[
+                ReportRow(it.facts, tuple(map(printable, it.cells)), printable(it.note, keep="\n")) for it in part.rows
+            ]
         )
         for part in made.parts
     ]

@@ -9,13 +9,13 @@ import click
 
 from jobqueued.base.instants import DAY, HOUR, MINUTE, to_text
 from jobqueued.control.protocol.varlink import Message
-from jobqueued.ctl.base.client import Refused
+from jobqueued.ctl.base.client import CallRefused
 from jobqueued.ctl.base.terminal import reaching
-from jobqueued.ctl.simulate.kept_forecast import Kept, spread_of
+from jobqueued.ctl.simulate.kept_forecast import KeptForecast, spread_of
 from jobqueued.ctl.simulate.parallel_futures import play_in_parallel
 from jobqueued.ctl.simulate.snapshot import chance, snapshot
-from jobqueued.foresight.calibration import FUTURES, Expected, forecast
-from jobqueued.foresight.futures import Host
+from jobqueued.foresight.calibration import FUTURES, ExpectedStart, forecast
+from jobqueued.foresight.futures import HostSnapshot
 from jobqueued.foresight.partition import groups
 from jobqueued.foresight.tally import Tally
 from jobqueued.model.run import RunId
@@ -29,15 +29,15 @@ _SPANS = (HOUR, DAY)
 """Spans (ns) to simulate for waiting runs, shortest first, because most of them start soon."""
 
 
-def expected_starts(paths: Paths, starts: Mapping[str, list[int]]) -> Kept:
+def expected_starts(paths: Paths, starts: Mapping[str, list[int]]) -> KeptForecast:
     """Return the expected starts of some jobs in the next day; `starts`: job → planned starts.
 
     Each group of jobs that compete with each other is simulated only until these have started.
     """
     begin = time.time_ns()
-    until, expected = begin + DAY, dict[str, list[Expected]]()
+    until, expected = begin + DAY, dict[str, list[ExpectedStart]]()
     if min((start for planned in starts.values() for start in planned), default=until) >= until:
-        return Kept(begin, until, FUTURES, {}, {})
+        return KeptForecast(begin, until, FUTURES, {}, {})
     found = snapshot(paths, {}, None, only=starts)
     if found.unread:
         click.echo(reaching(f"How long runs take is not known: {found.unread}"), err=True)
@@ -47,10 +47,10 @@ def expected_starts(paths: Paths, starts: Mapping[str, list[int]]) -> Kept:
             last = max(due + job.offset for job in jobs for due in near[job.id])
             foreseen = forecast(_until_started(found.host.with_jobs(jobs), last, dues))
             expected |= {name: [it for it in foreseen.get(name, ()) if it.due in near[name]] for name in near}
-    return Kept(begin, until, FUTURES, expected, spread_of(found.host.jobs))
+    return KeptForecast(begin, until, FUTURES, expected, spread_of(found.host.jobs))
 
 
-def _until_started(host: Host, last: int, dues: set[tuple[str, int]]) -> list[Tally]:
+def _until_started(host: HostSnapshot, last: int, dues: set[tuple[str, int]]) -> list[Tally]:
     """Simulate until every wanted occurrence has started in each future, or the limit is reached."""
     futures, played, happened = list[Tally](), 0, 0
     for more in _MORE:
@@ -67,12 +67,12 @@ def _until_started(host: Host, last: int, dues: set[tuple[str, int]]) -> list[Ta
 def expected_of_waiting(paths: Paths, job: str, runs: list[RunId]) -> dict[RunId, Message | None]:
     """Return the expected start, with its band, of each of these waiting runs of a job (first attempts only).
 
-    A run maps to None if it does not start within a day in most futures. Raises Refused if the daemon hides waiting
+    A run maps to None if it does not start within a day in most futures. Raises CallRefused if the daemon hides waiting
     runs.
     """
     found = snapshot(paths, {}, None, only=(job,))
     if found.without:
-        raise Refused(found.without)
+        raise CallRefused(found.without)
     due = {run.id: run.due for run in found.host.runs if run.id in runs and run.so_far is None}
     foreseen: dict[RunId, Message | None] = {}
     for span in _SPANS:
@@ -83,14 +83,15 @@ def expected_of_waiting(paths: Paths, job: str, runs: list[RunId]) -> dict[RunId
     return foreseen
 
 
-def _futures(host: Host, until: int) -> list[Tally]:
+def _futures(host: HostSnapshot, until: int) -> list[Tally]:
     return play_in_parallel(host, until, [chance(0, number) for number in range(FUTURES)], keeps_starts=True)
 
 
-def _band(it: Expected | None) -> Message | None:
+def _band(it: ExpectedStart | None) -> Message | None:
     if it is None:
         return None
     return {
-        "expected": to_text(it.due + it.middle), "earliest": to_text(it.due + it.low),
+        "expected": to_text(it.due + it.middle),
+        "earliest": to_text(it.due + it.low),
         "latest": to_text(it.due + it.high),
-    }  # fmt: skip
+    }

@@ -17,9 +17,9 @@ from jobqueued.child.contract.tuples import NamedTuple
 from jobqueued.control.protocol.varlink import Message
 from jobqueued.core.records.recollection import began, run_of
 from jobqueued.core.records.record_checks import Damaged
-from jobqueued.ctl.base.client import Refused
+from jobqueued.ctl.base.client import CallRefused
 from jobqueued.foresight import calibration
-from jobqueued.foresight.calibration import Forecast, Verdict
+from jobqueued.foresight.calibration import Calibration, Forecast
 from jobqueued.model.job import Job
 from jobqueued.model.run import RunId
 from jobqueued.settings.paths import Paths
@@ -29,7 +29,7 @@ _LAST = 10**10 * SECOND
 """No forecast goes beyond: the year 2286."""
 
 
-class Kept(NamedTuple):
+class KeptForecast(NamedTuple):
     """A forecast, the instants (ns) between which it holds, and of how many futures it was made."""
 
     since: int
@@ -46,10 +46,12 @@ class Kept(NamedTuple):
             spread = self.spread.get(name, 0)
             found[name] = {
                 it.due + spread: {
-                    "late": (it.middle - spread) / SECOND, "least_late": (it.low - spread) / SECOND,
+                    "late": (it.middle - spread) / SECOND,
+                    "least_late": (it.low - spread) / SECOND,
                     "most_late": (it.high - spread) / SECOND,
-                } for it in expected
-            }  # fmt: skip
+                }
+                for it in expected
+            }
         return found
 
 
@@ -58,20 +60,23 @@ def spread_of(jobs: Iterable[Job]) -> dict[str, int]:
     return {job.id: job.offset for job in jobs if job.offset}
 
 
-def save(path: Path, kept: Kept) -> None:
+def save(path: Path, kept: KeptForecast) -> None:
     """Write a forecast, in the place of an older one; Refused."""
     document = {
-        "version": calibration.VERSION, "since": to_text(kept.since), "until": to_text(kept.until),
-        "draws": kept.draws, "jobs": calibration.to_document(kept.forecast),
+        "version": calibration.VERSION,
+        "since": to_text(kept.since),
+        "until": to_text(kept.until),
+        "draws": kept.draws,
+        "jobs": calibration.to_document(kept.forecast),
         "spread": {name: offset // SECOND for name, offset in kept.spread.items()},
-    }  # fmt: skip
+    }
     try:
         atomic_file.replace(str(path.absolute()), json.dumps(document).encode())
     except OSError as error:
-        raise Refused(f"cannot write {printable(str(path))}: {error.strerror}") from None
+        raise CallRefused(f"cannot write {printable(str(path))}: {error.strerror}") from None
 
 
-def keep(paths: Paths, kept: Kept) -> None:
+def keep(paths: Paths, kept: KeptForecast) -> None:
     """Keep a forecast in the state directory; the one there becomes that of the day before, once half of it is over.
     Refused.
     """
@@ -79,10 +84,10 @@ def keep(paths: Paths, kept: Kept) -> None:
         before = read(paths.forecast)
         if kept.since >= (before.since + before.until) // 2:
             os.replace(paths.forecast, paths.forecast_before)
-    except Refused:
+    except CallRefused:
         pass  # there is none, or a newer one is better
     except OSError as error:
-        raise Refused(f"cannot write {printable(str(paths.forecast_before))}: {error.strerror}") from None
+        raise CallRefused(f"cannot write {printable(str(paths.forecast_before))}: {error.strerror}") from None
     save(paths.forecast, kept)
 
 
@@ -90,13 +95,13 @@ _DAILY = [f"{prefix}/share/jobqueued/jobqueued-forecast.yaml" for prefix in ("/u
 """The job that keeps one each day, where a package, or `make install`, has put it."""
 
 
-def newest_over(paths: Paths) -> Kept:
+def newest_over(paths: Paths) -> KeptForecast:
     """The forecast kept of the day before the newest, or the newest where there is no other; Refused."""
     for path in (paths.forecast_before, paths.forecast):
         if os.path.lexists(path):
             return read(path)
     daily = next((path for path in _DAILY if os.path.exists(path)), "")
-    raise Refused(
+    raise CallRefused(
         f"no forecast was saved in {printable(str(paths.state))}; to save one now: jobqueuectl simulate --keep; "
         f"{f'to save one each day: cp {daily} /etc/jobqueue.d; ' if daily else ''}"
         "to test a forecast of the past: --backtest yesterday"
@@ -111,28 +116,30 @@ def save_runs(path: Path, found: Iterable[dict[str, Any]], jobs: Mapping[str, Jo
                 job = jobs[record["job"]]
                 file.write(json.dumps({**record, "tags": job.tags, "command": job.command}) + "\n")
     except OSError as error:
-        raise Refused(f"cannot write {printable(str(path))}: {error.strerror}") from None
+        raise CallRefused(f"cannot write {printable(str(path))}: {error.strerror}") from None
 
 
-def read(path: Path, only: Collection[str] | None = None) -> Kept:
+def read(path: Path, only: Collection[str] | None = None) -> KeptForecast:
     """Read a forecast, or what it has of some jobs only; Refused."""
     try:
         document = json.loads(path.read_bytes())
         if document["version"] != calibration.VERSION:
-            raise Refused(f"{printable(str(path))} is a forecast of another version; make a new one: simulate --save")
+            raise CallRefused(
+                f"{printable(str(path))} is a forecast of another version; make a new one: simulate --save"
+            )
         since, until = (to_instant(datetime.fromisoformat(document[name])) for name in ("since", "until"))
         if not 0 <= since <= until <= _LAST:
             raise ValueError
         jobs = {name: rows for name, rows in document["jobs"].items() if only is None or name in only}
         spread = {name: int(seconds) * SECOND for name, seconds in document.get("spread", {}).items()}
-        return Kept(since, until, int(document["draws"]), calibration.of_document(jobs), spread)
+        return KeptForecast(since, until, int(document["draws"]), calibration.of_document(jobs), spread)
     except OSError as error:
-        raise Refused(f"cannot read {printable(str(path))}: {error.strerror}") from None
+        raise CallRefused(f"cannot read {printable(str(path))}: {error.strerror}") from None
     except (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError):
-        raise Refused(f"{printable(str(path))} is not a forecast; simulate --save writes one") from None
+        raise CallRefused(f"{printable(str(path))} is not a forecast; simulate --save writes one") from None
 
 
-def came(paths: Paths, kept: Kept) -> dict[str, dict[int, int | None]]:
+def came(paths: Paths, kept: KeptForecast) -> dict[str, dict[int, int | None]]:
     """By job and due time, when what the forecast speaks of began; None: it was skipped.  Of the rest nothing is known.
 
     A skip that covers several due times is none of them but its first and last, as its record names these two only.
@@ -153,18 +160,25 @@ def came(paths: Paths, kept: Kept) -> dict[str, dict[int, int | None]]:
     return found
 
 
-def verdict_document(kept: Kept, all_jobs: Verdict, verdicts: dict[str, Verdict]) -> Message:
+def verdict_document(kept: KeptForecast, all_jobs: Calibration, verdicts: dict[str, Calibration]) -> Message:
     """The verdicts as JSON."""
     return {
-        "since": to_text(kept.since), "until": to_text(kept.until), "draws": kept.draws,
-        "foreseen": sum(map(len, kept.forecast.values())), **_told(all_jobs),
-        "exact": all_jobs.is_exact, "within": all_jobs.is_within,
+        "since": to_text(kept.since),
+        "until": to_text(kept.until),
+        "draws": kept.draws,
+        "foreseen": sum(map(len, kept.forecast.values())),
+        **_told(all_jobs),
+        "exact": all_jobs.is_exact,
+        "within": all_jobs.is_within,
         "jobs": [{"job": name, **_told(it)} for name, it in calibration.worst(verdicts)],
-    }  # fmt: skip
+    }
 
 
-def _told(it: Verdict) -> Message:
+def _told(it: Calibration) -> Message:
     return {
-        "compared": it.compared, "inside": it.inside, "error": it.error / SECOND, "steady": it.steady,
+        "compared": it.compared,
+        "inside": it.inside,
+        "error": it.error / SECOND,
+        "steady": it.steady,
         "steady_error": it.steady_error / SECOND,
-    }  # fmt: skip
+    }

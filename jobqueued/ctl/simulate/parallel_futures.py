@@ -8,9 +8,9 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, cast
 
 from jobqueued.base.instants import DAY
-from jobqueued.ctl.base.client import Refused
+from jobqueued.ctl.base.client import CallRefused
 from jobqueued.foresight.durations import Chance
-from jobqueued.foresight.futures import Host, play
+from jobqueued.foresight.futures import HostSnapshot, play
 from jobqueued.foresight.tally import Tally
 
 if TYPE_CHECKING:
@@ -22,10 +22,15 @@ _WORTH_IT = 100 * DAY
 
 
 def play_in_parallel(
-    host: Host, until: int, chances: Sequence[Chance], progress: Callable[[float], None] = lambda _: None, *,
-    keeps_starts: bool = False, first: Tally | None = None,
-) -> list[Tally]:  # fmt: skip
-    """Do the same as `foresight.futures.play`, but faster. Raises Refused.
+    host: HostSnapshot,
+    until: int,
+    chances: Sequence[Chance],
+    progress: Callable[[float], None] = lambda _: None,
+    *,
+    keeps_starts: bool = False,
+    first: Tally | None = None,
+) -> list[Tally]:
+    """Do the same as `foresight.futures.play`, but faster. Raises CallRefused.
 
     `first` may stay empty: use the returned tallies.
     """
@@ -58,7 +63,7 @@ def play_in_parallel(
 
 
 def _gathered(pipes: dict[Connection, int], progress: Callable[[float], None]) -> dict[int, list[Tally]]:
-    """Collect the tallies of each process. Raises Refused if a process died."""
+    """Collect the tallies of each process. Raises CallRefused if a process died."""
     from multiprocessing.connection import wait
 
     done, found = [0.0] * len(pipes), dict[int, list[Tally]]()
@@ -67,7 +72,7 @@ def _gathered(pipes: dict[Connection, int], progress: Callable[[float], None]) -
             try:
                 told = pipe.recv()
             except EOFError:
-                raise Refused(
+                raise CallRefused(
                     "a process that simulated some of the draws died; to use less memory: --draws 1"
                 ) from None
             if isinstance(told, float):

@@ -12,8 +12,8 @@ from jobqueued.core.records.recollection import began, over, run_of
 from jobqueued.core.records.record_checks import Damaged
 from jobqueued.core.records.usual import RECENT
 from jobqueued.ctl.simulate.snapshot import host_of_files
-from jobqueued.foresight.durations import Durations, Sample, samples
-from jobqueued.foresight.futures import Host
+from jobqueued.foresight.durations import Durations, DurationSample, samples
+from jobqueued.foresight.futures import HostSnapshot
 from jobqueued.model.job import Job
 from jobqueued.model.run import Run, RunId
 from jobqueued.model.run_states import RunState
@@ -24,14 +24,14 @@ from jobqueued.settings.paths import Paths
 from jobqueued.state import record_files
 
 
-def back_then(paths: Paths, at: int, default: int | None) -> Host:
+def back_then(paths: Paths, at: int, default: int | None) -> HostSnapshot:
     """The host at an instant: how long runs had taken until then, what was live and waited; its jobs are those of now.
 
     `default`: how long (ns) runs of jobs take that had none.
     """
     jobs, limits, _ = host_of_files(paths)
     slots = limits.max_running is not None
-    known: dict[str, list[Sample]] = {}
+    known: dict[str, list[DurationSample]] = {}
     saved, runs = list[SavedJob](), list[Run]()
     for job in jobs:
         newest, ended = 0, 0
@@ -53,9 +53,9 @@ def back_then(paths: Paths, at: int, default: int | None) -> Host:
             )
         )
     runs.sort(key=lambda run: (run.queued, run.id))
-    return Host(
+    return HostSnapshot(
         begin=at, jobs=jobs, limits=limits, durations=Durations(known, default), saved=tuple(saved), runs=tuple(runs)
-    )  # fmt: skip
+    )
 
 
 def _before(logs: Path, job: Job, at: int) -> Iterator[Record]:

@@ -17,7 +17,7 @@ from jobqueued.ctl.base.arguments import past_time
 from jobqueued.ctl.base.problems import in_a_line
 from jobqueued.ctl.base.terminal import json_option, print_json, reaching
 from jobqueued.ctl.simulate.kept_forecast import (
-    Kept,
+    KeptForecast,
     came,
     keep,
     newest_over,
@@ -72,9 +72,10 @@ def _given(_context: click.Context, _parameter: click.Parameter, words: tuple[st
 
 _LONGEST = 366 * DAY
 _ALONE = {
-    "checked": {"as_json"}, "back": {"as_json", "span", "seed", "default"},
+    "checked": {"as_json"},
+    "back": {"as_json", "span", "seed", "default"},
     "keeps": {"as_json", "span", "draws", "seed", "default", "all_jobs"},
-}  # fmt: skip
+}
 """Option that does not just print a simulation → the options that may stand beside it."""
 _TRIALS = 3
 """Draws that are enough to try a change."""
@@ -84,29 +85,73 @@ _KEPT = Path()
 
 
 @click.command()
-@click.option("--for", "span", callback=_span, default="1d", metavar="D", help="Simulate this period, starting now; at "
-              "most 366d.  [1d]")  # fmt: skip
-@click.option("--draws", type=click.IntRange(1, 1000), metavar="N", help="Draw the run times N times.  Figures show "
-              "least…most.  [5; with --save and --keep 39]")  # fmt: skip
-@click.option("--seed", type=int, default=0, metavar="N", help="Seed of the random draws.  The same N gives the same "
-              "result.  [0]")  # fmt: skip
-@click.option("--with", "directory", type=click.Path(path_type=Path, file_okay=False, exists=True), metavar="DIR",
-              help="Compare with a simulation in which the files in DIR are installed.")  # fmt: skip
-@click.option("--duration", "given", multiple=True, callback=_given, metavar="JOB=D", help="Let each run of JOB take "
-              "D.  May be repeated.")  # fmt: skip
-@click.option("--default-duration", "default", callback=_duration, metavar="D", help="Let runs of a job without "
-              "earlier runs take D.  [their timeout, or 1m]")  # fmt: skip
+@click.option(
+    "--for",
+    "span",
+    callback=_span,
+    default="1d",
+    metavar="D",
+    help="Simulate this period, starting now; at most 366d.  [1d]",
+)
+@click.option(
+    "--draws",
+    type=click.IntRange(1, 1000),
+    metavar="N",
+    help="Draw the run times N times.  Figures show least…most.  [5; with --save and --keep 39]",
+)
+@click.option(
+    "--seed", type=int, default=0, metavar="N", help="Seed of the random draws.  The same N gives the same result.  [0]"
+)
+@click.option(
+    "--with",
+    "directory",
+    type=click.Path(path_type=Path, file_okay=False, exists=True),
+    metavar="DIR",
+    help="Compare with a simulation in which the files in DIR are installed.",
+)
+@click.option(
+    "--duration",
+    "given",
+    multiple=True,
+    callback=_given,
+    metavar="JOB=D",
+    help="Let each run of JOB take D.  May be repeated.",
+)
+@click.option(
+    "--default-duration",
+    "default",
+    callback=_duration,
+    metavar="D",
+    help="Let runs of a job without earlier runs take D.  [their timeout, or 1m]",
+)
 @click.option("--suggest", is_flag=True, help="Try changes that may help, and list those that do.")
-@click.option("--runs", "story", type=_FILE, metavar="FILE",
-              help="Write the runs of the first draw to FILE, for `timeline --from FILE`.")  # fmt: skip
+@click.option(
+    "--runs",
+    "story",
+    type=_FILE,
+    metavar="FILE",
+    help="Write the runs of the first draw to FILE, for `timeline --from FILE`.",
+)
 @click.option("--save", "kept", type=_FILE, metavar="FILE", help="Save the expected start of each run in FILE.")
-@click.option("--keep", "keeps", is_flag=True, help="Save the expected starts in the state directory, for `next` and "
-              "--check.")  # fmt: skip
-@click.option("--check", "checked", is_flag=False, flag_value="", type=_FILE, metavar="[FILE]",
-              help="Simulate nothing; compare FILE, or the forecast that --keep saved yesterday, with the real "
-              "starts.")  # fmt: skip
-@click.option("--backtest", "back", callback=past_time, metavar="WHEN", help="Simulate from WHEN on, with the records "
-              "of that time, and compare with the real starts.")  # fmt: skip
+@click.option(
+    "--keep", "keeps", is_flag=True, help="Save the expected starts in the state directory, for `next` and --check."
+)
+@click.option(
+    "--check",
+    "checked",
+    is_flag=False,
+    flag_value="",
+    type=_FILE,
+    metavar="[FILE]",
+    help="Simulate nothing; compare FILE, or the forecast that --keep saved yesterday, with the real starts.",
+)
+@click.option(
+    "--backtest",
+    "back",
+    callback=past_time,
+    metavar="WHEN",
+    help="Simulate from WHEN on, with the records of that time, and compare with the real starts.",
+)
 @click.option("-a", "--all", "all_jobs", is_flag=True, help="List all jobs, not only those that wait.")
 @json_option
 @click.pass_obj
@@ -164,7 +209,7 @@ def simulate(
         save_runs(story, told.records(until), {job.id: job for job in found.host.jobs})
     if saves:
         foreseen = calibration.forecast(result.futures)
-        forecast = Kept(found.host.begin, until, len(result.futures), foreseen, spread_of(found.host.jobs))
+        forecast = KeptForecast(found.host.begin, until, len(result.futures), foreseen, spread_of(found.host.jobs))
         keep(paths, forecast) if kept is None else save(kept, forecast)
     if as_json:
         print_json(document(result))
@@ -199,9 +244,15 @@ def _with(paths: Paths, found: Snapshot, directory: Path, given: dict[str, int],
 
 
 def _result(
-    found: Snapshot, other: Snapshot | None, until: int, chances: Sequence[Chance], first: Story | None, *,
-    suggest: bool, keeps_starts: bool,
-) -> Result:  # fmt: skip
+    found: Snapshot,
+    other: Snapshot | None,
+    until: int,
+    chances: Sequence[Chance],
+    first: Story | None,
+    *,
+    suggest: bool,
+    keeps_starts: bool,
+) -> Result:
     """Simulate the host as it is and with the other files, and try changes that may help."""
     steps = 1 + (other is not None) + suggest
     with _progress(steps) as progress:
@@ -218,7 +269,7 @@ def _result(
 
 def _foreseen(
     paths: Paths, at: int, span: int, default: int | None, seed: int, progress: Callable[[float], None]
-) -> Kept:
+) -> KeptForecast:
     """Return the forecast that would have been made at an instant, for the part of `span` that is over."""
     from jobqueued.ctl.simulate.past_snapshot import back_then
 
@@ -226,10 +277,10 @@ def _foreseen(
     host, until = back_then(paths, at, default), min(at + span, time.time_ns())
     chances = [chance(seed, number) for number in range(FUTURES)]
     futures = play_in_parallel(host, until, chances, progress, keeps_starts=True)
-    return Kept(at, until, FUTURES, calibration.forecast(futures), spread_of(host.jobs))
+    return KeptForecast(at, until, FUTURES, calibration.forecast(futures), spread_of(host.jobs))
 
 
-def _check(paths: Paths, kept: Kept, *, as_json: bool) -> int:
+def _check(paths: Paths, kept: KeptForecast, *, as_json: bool) -> int:
     """Print how a forecast compares with the real starts; return the exit status."""
     require_records(paths)
     came_so = came(paths, kept)

@@ -10,11 +10,11 @@ from jobqueued.base.text import counted, duration, printable
 from jobqueued.child.contract.tuples import NamedTuple
 from jobqueued.control.protocol.varlink import Message
 from jobqueued.ctl.base.terminal import local, print_line, print_table
-from jobqueued.ctl.simulate.kept_forecast import Kept
+from jobqueued.ctl.simulate.kept_forecast import KeptForecast
 from jobqueued.ctl.simulate.snapshot import Snapshot
 from jobqueued.foresight import calibration, summary
-from jobqueued.foresight.calibration import Verdict
-from jobqueued.foresight.summary import Band, Row
+from jobqueued.foresight.calibration import Calibration
+from jobqueued.foresight.summary import Band, JobFigures
 from jobqueued.foresight.tally import Tally
 
 if TYPE_CHECKING:
@@ -48,10 +48,14 @@ def document(result: Result) -> Message:
     """Return the result as JSON."""
     found = result.found
     told: Message = {
-        "since": to_text(found.host.begin), "until": to_text(result.until), "draws": len(result.futures),
-        "from_now": not found.without, "guessed": result.guessed,
-        "unread": found.unread or None, **_figures(result.futures, found.host.begin),
-    }  # fmt: skip
+        "since": to_text(found.host.begin),
+        "until": to_text(result.until),
+        "draws": len(result.futures),
+        "from_now": not found.without,
+        "guessed": result.guessed,
+        "unread": found.unread or None,
+        **_figures(result.futures, found.host.begin),
+    }
     if result.others is not None:
         told["with"] = _figures(result.others, found.host.begin)
     if result.advice is not None:
@@ -77,7 +81,7 @@ def _figures(futures: Sequence[Tally], since: int) -> Message:
             {"at": to_text(instant), "live": live.most, "least": live.least}
             for instant, live in summary.peaks(futures, 24, HOUR, since)
         ],
-    }  # fmt: skip
+    }
 
 
 def _whole(futures: Sequence[Tally]) -> list[tuple[str, Band]]:
@@ -96,7 +100,7 @@ def _least_most(band: Band) -> list[int]:
     return [band.least, band.most]
 
 
-def _told(row: Row) -> Message:
+def _told(row: JobFigures) -> Message:
     blamed = [{"for": it.lacked, "whose": it.holder or None, "seconds": time / SECOND} for it, time in row.blamed]
     waits = {"half": row.half / SECOND, "most": row.most / SECOND, "longest": row.longest / SECOND}
     bands = {name: _least_most(getattr(row, name)) for name in ("runs", "late", "waiting", "missed", "failed")}
@@ -126,7 +130,7 @@ def show(result: Result, *, all_jobs: bool) -> None:
         print_line("To try what would help: --suggest")
 
 
-def _print_differences(rows: Sequence[Row], others: Sequence[Row], most: int | None) -> None:
+def _print_differences(rows: Sequence[JobFigures], others: Sequence[JobFigures], most: int | None) -> None:
     """Print the jobs whose forecast the other files change."""
     today, other = ({row.job: row for row in each} for each in (rows, others))
     changed = [name for name in dict.fromkeys([*other, *today]) if _fate(today.get(name)) != _fate(other.get(name))]
@@ -142,7 +146,7 @@ def _print_differences(rows: Sequence[Row], others: Sequence[Row], most: int | N
         print_line(f"… and {counted(len(changed) - most, 'other job')}; to list all: --all")
 
 
-def _fate(row: Row | None) -> tuple[str, ...]:
+def _fate(row: JobFigures | None) -> tuple[str, ...]:
     return ("-",) * 4 if row is None else (str(row.runs), str(row.late), _time(row.waited), str(row.missed))
 
 
@@ -172,8 +176,15 @@ def _print_sources(found: Snapshot, guessed: Sequence[str]) -> None:
 
 
 def _print_whole(result: Result) -> None:
-    names = {"runs": "runs", "waiting": "wait in the end", "late": "start late", "waited": "waited in all",
-             "missed": "deadlines missed", "failed": "fail", "most_live": "live at once"}  # fmt: skip
+    names = {
+        "runs": "runs",
+        "waiting": "wait in the end",
+        "late": "start late",
+        "waited": "waited in all",
+        "missed": "deadlines missed",
+        "failed": "fail",
+        "most_live": "live at once",
+    }
     today = [(names[name], _figure(name, band)) for name, band in _whole(result.futures)]
     if result.others is None:
         print_table(("", "HOST"), today)
@@ -197,19 +208,20 @@ def _figure(name: str, band: Band) -> str:
     return least if least == most else f"{least} … {most}"
 
 
-def _print_jobs(rows: Sequence[Row], most: int | None) -> None:
+def _print_jobs(rows: Sequence[JobFigures], most: int | None) -> None:
     if not rows:
         print_line("Every run starts as planned.")
         return
     print_table(
         ("JOB", "RUNS", "LATE", "HALF", "95 %", "LONGEST", "FOR", "MISSED", "SKIPPED"),
-        [_cells(row) for row in rows[:most]], keep=("JOB", "LATE", "LONGEST", "FOR", "95 %", "MISSED"),
-    )  # fmt: skip
+        [_cells(row) for row in rows[:most]],
+        keep=("JOB", "LATE", "LONGEST", "FOR", "95 %", "MISSED"),
+    )
     if most is not None and len(rows) > most:
         print_line(f"… and {counted(len(rows) - most, 'other job')}; to list all: --all")
 
 
-def _cells(row: Row) -> tuple[str, ...]:
+def _cells(row: JobFigures) -> tuple[str, ...]:
     blame = row.blamed[0][0] if row.blamed else None
     why = "-" if blame is None else f"{blame.lacked} ({blame.holder})" if blame.holder else blame.lacked
     skipped = ", ".join(f"{times} {reason}" for reason, times in row.skipped.items()) or "-"
@@ -217,7 +229,7 @@ def _cells(row: Row) -> tuple[str, ...]:
     return row.job, str(row.runs), str(row.late), *times, printable(why), str(row.missed), printable(skipped)
 
 
-def _print_locks(rows: Sequence[Row], draws: int, files: str = "") -> None:
+def _print_locks(rows: Sequence[JobFigures], draws: int, files: str = "") -> None:
     found = summary.lacked(rows)
     if found:
         print_table(
@@ -233,7 +245,7 @@ def _time(time: int) -> str:
     return duration(time / SECOND) if time >= SECOND else "0" if not time else "< 1 s"
 
 
-def show_verdicts(kept: Kept, whole: Verdict, verdicts: dict[str, Verdict]) -> None:
+def show_verdicts(kept: KeptForecast, whole: Calibration, verdicts: dict[str, Calibration]) -> None:
     """Print how a forecast compares with the real starts."""
     foreseen = sum(map(len, kept.forecast.values()))
     print_line(

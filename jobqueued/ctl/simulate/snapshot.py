@@ -23,14 +23,14 @@ from jobqueued.core.records.host_limits import HostLimits
 from jobqueued.core.records.recollection import is_final, run_of
 from jobqueued.core.records.record_checks import Damaged
 from jobqueued.core.records.usual import RECENT
-from jobqueued.core.runs.retries import Again, another
+from jobqueued.core.runs.retries import NextAttempt, another
 from jobqueued.ctl.base import records
-from jobqueued.ctl.base.client import Refused, Unreachable, ask
+from jobqueued.ctl.base.client import CallRefused, DaemonUnreachable, ask
 from jobqueued.ctl.files.job_files import read_files, settings_of
 from jobqueued.ctl.files.job_units import Unit, units
 from jobqueued.ctl.past.offline import is_hidden
-from jobqueued.foresight.durations import Chance, Durations, Sample, samples
-from jobqueued.foresight.futures import Host
+from jobqueued.foresight.durations import Chance, Durations, DurationSample, samples
+from jobqueued.foresight.futures import HostSnapshot
 from jobqueued.foresight.partition import groups
 from jobqueued.host.capacity import host_has
 from jobqueued.jobdir import user_files
@@ -55,7 +55,7 @@ class Snapshot(NamedTuple):
     records can't be read. The last two are "" if all is known.
     """
 
-    host: Host
+    host: HostSnapshot
     unknown: list[str]
     without: str
     unread: str
@@ -64,7 +64,7 @@ class Snapshot(NamedTuple):
 
 def snapshot(
     paths: Paths, given: Mapping[str, int], default: int | None, only: Collection[str] | None = None
-) -> Snapshot:  # fmt: skip
+) -> Snapshot:
     """Read files and records, and ask the daemon for live and waiting runs.
 
     `given`: job → duration (ns) of its runs. `default`: duration (ns) for jobs without a record. `only`: only these
@@ -76,14 +76,14 @@ def snapshot(
         near = (group for group in groups(jobs, limits) if any(job.id in only for job in group))
         jobs = tuple(job for group in near for job in group)
     known = {job.id: _samples(paths, job.id, given) for job in jobs}
-    host = Host(begin=begin, jobs=jobs, limits=limits, durations=Durations(known, default))
+    host = HostSnapshot(begin=begin, jobs=jobs, limits=limits, durations=Durations(known, default))
     unknown = sorted(job.id for job in jobs if not known[job.id])
     without = ""
     try:
         host = _as_it_goes(paths, host)
-    except Unreachable as down:
+    except DaemonUnreachable as down:
         without = down.seen
-    except Refused as refused:
+    except CallRefused as refused:
         without = refused.message
     return Snapshot(host, unknown, without, unread(paths), problems)
 
@@ -96,9 +96,9 @@ def unread(paths: Paths) -> str:
 
 
 def require_records(paths: Paths) -> None:
-    """Raise Refused if records can't be read."""
+    """Raise CallRefused if records can't be read."""
     if why := unread(paths):
-        raise Refused(why)
+        raise CallRefused(why)
 
 
 def host_of_files(paths: Paths) -> tuple[tuple[Job, ...], HostLimits, list[Problem]]:
@@ -124,17 +124,17 @@ def chance(seed: int, number: int) -> Chance:
     return lambda name: random.Random(f"{seed}/{number}/{name}").random
 
 
-def _samples(paths: Paths, job: str, given: Mapping[str, int]) -> list[Sample]:
+def _samples(paths: Paths, job: str, given: Mapping[str, int]) -> list[DurationSample]:
     """Return the given duration of the job's runs, or the durations of its newest runs."""
-    return [Sample(given[job])] if job in given else known_samples(paths.logs, job)
+    return [DurationSample(given[job])] if job in given else known_samples(paths.logs, job)
 
 
-def known_samples(logs: Path, job: str) -> list[Sample]:
+def known_samples(logs: Path, job: str) -> list[DurationSample]:
     """Return the attempts of the newest runs of a job from their record files, oldest first.
 
     Ignores damaged records.
     """
-    found: list[list[Sample]] = []
+    found: list[list[DurationSample]] = []
     for number in reversed(record_files.numbers(logs, job)[-_LOOKED_AT:]):
         with suppress(Damaged):
             found += filter(None, [samples(record_files.checked(logs, RunId(job, number)))])
@@ -143,8 +143,8 @@ def known_samples(logs: Path, job: str) -> list[Sample]:
     return [sample for each in reversed(found) for sample in each]
 
 
-def _as_it_goes(paths: Paths, host: Host) -> Host:
-    """Return the host with the daemon's present state. Raises Unreachable or Refused."""
+def _as_it_goes(paths: Paths, host: HostSnapshot) -> HostSnapshot:
+    """Return the host with the daemon's present state. Raises DaemonUnreachable or CallRefused."""
     answer = ask(paths.control, "List")
     jobs = {job.id: job for job in host.jobs}
     ask(paths.control, "Notices")  # refused to users who see only own runs
@@ -156,15 +156,21 @@ def _as_it_goes(paths: Paths, host: Host) -> Host:
         newest[run.id.job] = max(run.id.number, newest.get(run.id.job, 0))
     saved = [
         _saved(paths, jobs[row["id"]], row, newest.get(row["id"], 0), host.begin)
-        for row in answer["jobs"] if row["id"] in jobs
-    ]  # fmt: skip
+        for row in answer["jobs"]
+        if row["id"] in jobs
+    ]
     hold = None
     if answer["held_by"] is not None:
         hold = Hold(answer["held_by"], None if answer["held_until"] is None else _instant(answer["held_until"]))
-    return Host(
-        begin=host.begin, jobs=host.jobs, limits=host.limits, durations=host.durations, saved=tuple(saved),
-        runs=tuple(sorted(runs, key=lambda run: (run.queued, run.id))), hold=hold,
-    )  # fmt: skip
+    return HostSnapshot(
+        begin=host.begin,
+        jobs=host.jobs,
+        limits=host.limits,
+        durations=host.durations,
+        saved=tuple(saved),
+        runs=tuple(sorted(runs, key=lambda run: (run.queued, run.id))),
+        hold=hold,
+    )
 
 
 def _run(document: Record, job: Job, *, slots: bool) -> Run:
@@ -185,7 +191,7 @@ def _run(document: Record, job: Job, *, slots: bool) -> Run:
 def _retrying(run: Run, job: Job, so_far: Record) -> Run:
     """Return a run that waits for its next attempt, with the time and kind that the scheduler has decided."""
     last = so_far["attempts"][-1]
-    again = another(job, run, cast("Record", {**so_far, **last})) or Again(0, failover=False)
+    again = another(job, run, cast("Record", {**so_far, **last})) or NextAttempt(0, failover=False)
     not_before = _instant(last["ended"]) + again.delay if last["ended"] else 0
     return changed(run, pid=None, started=None, attempt=run.attempt + 1, failover=again.failover, not_before=not_before)
 
@@ -195,11 +201,17 @@ def _saved(paths: Paths, job: Job, row: Mapping[str, Any], newest: int, begin: i
     if job.max_runs is not None:
         started = ask(paths.control, "Describe", job=job.id, runs=1)["stats"]["started"]
     return SavedJob(
-        job=job.id, rhythm=job.rhythm, cursor=begin - job.offset, last_number=newest, owner=job.owner,
-        paused=row["paused"], paused_until=None if until is None else _instant(until),
+        job=job.id,
+        rhythm=job.rhythm,
+        cursor=begin - job.offset,
+        last_number=newest,
+        owner=job.owner,
+        paused=row["paused"],
+        paused_until=None if until is None else _instant(until),
         settled=settled if settled > begin - job.offset else 0,
-        skips=tuple(Skip(_instant(start) - job.offset) for start in row["skips"]), stats=JobStats(started=started),
-    )  # fmt: skip
+        skips=tuple(Skip(_instant(start) - job.offset) for start in row["skips"]),
+        stats=JobStats(started=started),
+    )
 
 
 def _instant(text: str) -> int:
@@ -208,7 +220,7 @@ def _instant(text: str) -> int:
 
 def with_files(
     paths: Paths, found: Snapshot, directory: Path, given: Mapping[str, int], default: int | None
-) -> Snapshot:  # fmt: skip
+) -> Snapshot:
     """Return the snapshot with the files of a directory installed: each replaces the file of its name, or is added.
 
     Its problems are errors, and the jobs and files in the directory that are not simulated.

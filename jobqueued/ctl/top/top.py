@@ -21,11 +21,11 @@ from rich.live import Live
 
 from jobqueued.control.protocol.varlink import Message
 from jobqueued.ctl.base import completion
-from jobqueued.ctl.base.client import Stream, Unreachable, ask, own_only, warn_of_own_only
+from jobqueued.ctl.base.client import DaemonUnreachable, ReplyStream, ask, own_only, warn_of_own_only
 from jobqueued.ctl.base.terminal import json_option, print_json, rich_console
 from jobqueued.ctl.past import offline
 from jobqueued.ctl.top.top_screen import Screen, queue
-from jobqueued.ctl.top.top_view import HIDDEN, ORDERS, UNKNOWN, View
+from jobqueued.ctl.top.top_view import HIDDEN, ORDERS, UNKNOWN, TopView
 from jobqueued.model.job import Now
 from jobqueued.settings.paths import Paths
 
@@ -33,18 +33,29 @@ _STDOUT = 1
 _SHARE = 20
 """After a call for the queue, top waits this many times the duration of the call, and at least for the next frame."""
 _KEYS = {
-    "\x1b[A": "up", "\x1b[B": "down", "\x1bOA": "up", "\x1bOB": "down", "\x1b[5~": "page up", "\x1b[6~": "page down",
-    "\x1b": "escape", "\r": "enter", "\n": "enter", "\x7f": "backspace", "\b": "backspace",
-}  # fmt: skip
+    "\x1b[A": "up",
+    "\x1b[B": "down",
+    "\x1bOA": "up",
+    "\x1bOB": "down",
+    "\x1b[5~": "page up",
+    "\x1b[6~": "page down",
+    "\x1b": "escape",
+    "\r": "enter",
+    "\n": "enter",
+    "\x7f": "backspace",
+    "\b": "backspace",
+}
 _KEY = re.compile(r"\x1b(?:\[[0-9;]*[A-Za-z~]|O[A-Z])?|.", re.DOTALL)
 
 
 @click.command()
 @click.argument("jobs", nargs=-1, metavar="[JOB]...", shell_complete=completion.jobs)
-@click.option("--sort", type=click.Choice(list(ORDERS)), default="cpu", show_default=True, help="Sort runs by this "
-              "figure.")  # fmt: skip
-@click.option("--once", is_flag=True, help="Print the figures once and exit.  This is the default if stdout is not a "
-              "terminal.")  # fmt: skip
+@click.option(
+    "--sort", type=click.Choice(list(ORDERS)), default="cpu", show_default=True, help="Sort runs by this figure."
+)
+@click.option(
+    "--once", is_flag=True, help="Print the figures once and exit.  This is the default if stdout is not a terminal."
+)
 @json_option
 @click.pass_obj
 def top(paths: Paths, jobs: tuple[str, ...], sort: str, once: bool, as_json: bool) -> None:
@@ -65,7 +76,7 @@ def top(paths: Paths, jobs: tuple[str, ...], sort: str, once: bool, as_json: boo
       jobqueuectl top --sort memory
       jobqueuectl top --json | jq '.runs[] | {run, cpu: .now.cpu}'
     """
-    view, look = View(jobs, sort, cache(partial(_user_of_daemon, paths))), partial(queue, paths, frozenset(jobs))
+    view, look = TopView(jobs, sort, cache(partial(_user_of_daemon, paths))), partial(queue, paths, frozenset(jobs))
     _require(paths, jobs)
     if as_json or once or not sys.stdout.isatty() or rich_console().is_dumb_terminal:
         with contextlib.closing(_source(paths)) as source:
@@ -88,13 +99,13 @@ def _user_of_daemon(paths: Paths) -> str:
 
 
 def _require(paths: Paths, jobs: tuple[str, ...]) -> None:
-    """Raise Refused if a job, and every run of it, is unknown or hidden from the caller."""
-    with contextlib.suppress(Unreachable):
+    """Raise CallRefused if a job, and every run of it, is unknown or hidden from the caller."""
+    with contextlib.suppress(DaemonUnreachable):
         for job in jobs:
             ask(paths.control, "History", job=job, states=None, limit=1)
 
 
-def _refresh(paths: Paths, view: View, waits: Callable[[], Message], keys: int | None) -> None:
+def _refresh(paths: Paths, view: TopView, waits: Callable[[], Message], keys: int | None) -> None:
     """Show frame after frame until the user quits; frames come from the daemon whenever it answers."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that the terminal is restored
     signal.signal(signal.SIGTSTP, signal.SIG_IGN)  # its default would not restore it
@@ -108,11 +119,11 @@ def _refresh(paths: Paths, view: View, waits: Callable[[], Message], keys: int |
                 try:
                     view.take(source.frame(), source.note)
                     look = _look(view, waits, screen, look) if isinstance(source, _Daemon) else 0.0
-                except Unreachable:
+                except DaemonUnreachable:
                     source = _Local(paths)
                 if isinstance(source, _Local):
                     view.take_queue(UNKNOWN)
-                    with contextlib.suppress(Unreachable):
+                    with contextlib.suppress(DaemonUnreachable):
                         source = _Daemon(paths, lasts=True)
             elif not ready:
                 view.note = "the daemon does not answer; these are its last figures"
@@ -122,7 +133,7 @@ def _refresh(paths: Paths, view: View, waits: Callable[[], Message], keys: int |
             live.update(screen.shown(width, height), refresh=True)
 
 
-def _look(view: View, waits: Callable[[], Message], screen: Screen, at: float) -> float:
+def _look(view: TopView, waits: Callable[[], Message], screen: Screen, at: float) -> float:
     """Refresh the open page, and call for the queue if it is time; return when to call again (s, CLOCK_MONOTONIC)."""
     begin = time.monotonic()
     screen.refresh()
@@ -169,7 +180,7 @@ class _Daemon:
     patience = 5000
 
     def __init__(self, paths: Paths, *, lasts: bool) -> None:
-        self._stream = Stream(paths.control, "Usage", history=lasts)
+        self._stream = ReplyStream(paths.control, "Usage", history=lasts)
         self.descriptor: int | None = self._stream.fileno()
         self.note = own_only(paths.control)
 
@@ -216,7 +227,7 @@ class _Local:
 def _source(paths: Paths, *, lasts: bool = False) -> _Daemon | _Local:
     try:
         return _Daemon(paths, lasts=lasts)
-    except Unreachable as down:
+    except DaemonUnreachable as down:
         offline.explain(paths, down)
         return _Local(paths)
 

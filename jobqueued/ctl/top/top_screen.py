@@ -17,9 +17,9 @@ from jobqueued.base.text import printable
 from jobqueued.child.contract.documents import Record
 from jobqueued.control.protocol.varlink import Message
 from jobqueued.ctl.base import records
-from jobqueued.ctl.base.client import Refused, ask
+from jobqueued.ctl.base.client import CallRefused, ask
 from jobqueued.ctl.base.terminal import localised, moment
-from jobqueued.ctl.top.top_view import ORDERS, View, bar
+from jobqueued.ctl.top.top_view import ORDERS, TopView, bar
 from jobqueued.model.run_states import PENDING
 from jobqueued.settings.paths import Paths
 
@@ -67,7 +67,7 @@ def queue(paths: Paths, jobs: Collection[str] = ()) -> Message:
 
 def _waiting(paths: Paths, job: str | None) -> Iterator[Record]:
     """Yield the waiting runs of a job, or of all, newest first; none if the job no longer exists."""
-    with suppress(Refused):
+    with suppress(CallRefused):
         found = records.history(paths, {"states": sorted(PENDING), "job": job})
         yield from (run for run in found if run["state"] in PENDING)  # a run may have ended meanwhile
 
@@ -90,7 +90,7 @@ def _wanted(paths: Paths) -> tuple[dict[str, list[str]], bool]:
 
 def incidents(paths: Paths) -> list[Message]:
     """Return the open incidents; [] if the caller may not see them."""
-    with suppress(Refused):
+    with suppress(CallRefused):
         found: list[Message] = ask(paths.control, "Notices", _PATIENCE)["incidents"]
         return found
     return []
@@ -106,7 +106,7 @@ def _unwell(status: Message) -> str:
 class Screen:
     """The screen of `top`: the view, with a page of lines or a question over it."""
 
-    def __init__(self, paths: Paths, view: View) -> None:
+    def __init__(self, paths: Paths, view: TopView) -> None:
         self._paths, self._view = paths, view
         self._page: _Page | None = None
         self._asked: Callable[[], str] | None = None

@@ -17,7 +17,7 @@ from jobqueued.base.text import counted, duration, printable, size
 from jobqueued.control.protocol.interface import HISTORY
 from jobqueued.control.protocol.varlink import Message
 from jobqueued.ctl.base.client import OWN_ONLY
-from jobqueued.ctl.base.table import Cell, Text
+from jobqueued.ctl.base.table import Cell, StyledText
 from jobqueued.ctl.base.terminal import distance, localised, room, styled, table
 
 HIDDEN = "no permission to see live runs"
@@ -31,8 +31,18 @@ _LEAST = 3
 _NAME, _BESIDE = 16, 52
 """Minimum width of a name (cells), and the width of CPU, memory, state and progress beside it."""
 HEADINGS = (
-    "RUN", "CPU", "MEMORY", "STATE", "PROGRESS", "TASKS", "READ", "WRITTEN", "CPU TIME", "STARTED", "RECENT CPU",
-)  # fmt: skip
+    "RUN",
+    "CPU",
+    "MEMORY",
+    "STATE",
+    "PROGRESS",
+    "TASKS",
+    "READ",
+    "WRITTEN",
+    "CPU TIME",
+    "STARTED",
+    "RECENT CPU",
+)
 WAITING = ("WAITING", "STATE", "QUEUED", "FOR")
 ORDERS: dict[str, Callable[[Message], Any]] = {
     "cpu": lambda run: -run["now"]["cpu"],
@@ -43,7 +53,7 @@ ORDERS: dict[str, Callable[[Message], Any]] = {
 }
 
 
-class View:
+class TopView:
     """The screen, made from the frames so far. `note`: a remark shown above the runs.
 
     `daemon`: returns the daemon's user, for a run that names none.
@@ -129,7 +139,7 @@ class View:
 
     def _section(
         self, headings: Sequence[str], runs: list[Message], row: Callable[[Message], list[Cell]], most: int, width: int
-    ) -> tuple[list[Line], list[str]]:  # fmt: skip
+    ) -> tuple[list[Line], list[str]]:
         """Return at most `most` lines (headings and the runs around the mark), and the headings that did not fit."""
         count = len(runs) if len(runs) < most else max(1, most - 2)
         place = next((place for place, run in enumerate(runs) if run["run"] == self.marked), 0)
@@ -164,11 +174,17 @@ class View:
         host, now, cpus = self._frame["host"], self._frame["host"]["now"], self._frame["host"]["cpus"]
         bars = f"{' ' * lasts}{self._bars('', cpus) if lasts else ''}"
         head = [
-            (f"CPU {_percent(now['cpu'])} of {_percent(cpus)}{bars}, "
-             f"memory {size(now['memory'])} of {size(host['memory'])}", ""),
-            (f"{counted(now['tasks'], 'task')}, disks {_rate(now['io_read'])} read, {_rate(now['io_write'])} written"
-             f"{_pressure(host.get('pressure') or {})}", ""),
-        ]  # fmt: skip
+            (
+                f"CPU {_percent(now['cpu'])} of {_percent(cpus)}{bars}, "
+                f"memory {size(now['memory'])} of {size(host['memory'])}",
+                "",
+            ),
+            (
+                f"{counted(now['tasks'], 'task')}, disks {_rate(now['io_read'])} read, {_rate(now['io_write'])} written"
+                f"{_pressure(host.get('pressure') or {})}",
+                "",
+            ),
+        ]
         head += [(f"not well: {self._queue['unwell']}", "red")] if self._queue["unwell"] else []
         if self._queue["more_wait"]:
             head.append((f"only the newest {len(self._queue['waiting']):,} runs that wait are shown", "yellow"))
@@ -221,13 +237,20 @@ def usage_cells(run: Message) -> list[Cell]:
     """Return the cells of a live run, from its CPU to its start."""
     now, limits, least = run["now"], run["limits"], ">" * run["partial"]
     state = styled(f"{run['state']}, late", "retrying") if run["late"] else styled(run["state"])
-    state = Text("stopped by a signal", "yellow") if run["stopped"] else state
+    state = StyledText("stopped by a signal", "yellow") if run["stopped"] else state
     memory = _limited(f"{least}{size(now['memory'])}", limits["memory"], size)
     tasks = _limited(f"{least}{now['tasks']}", limits["tasks"], str)
     return [
-        _limited(_percent(now["cpu"]), limits["cpu"], _percent), memory, state, _progress(run), tasks,
-        _rate(now["io_read"]), _rate(now["io_write"]), duration(run["cpu_seconds"]), distance(run["started"]),
-    ]  # fmt: skip
+        _limited(_percent(now["cpu"]), limits["cpu"], _percent),
+        memory,
+        state,
+        _progress(run),
+        tasks,
+        _rate(now["io_read"]),
+        _rate(now["io_write"]),
+        duration(run["cpu_seconds"]),
+        distance(run["started"]),
+    ]
 
 
 def waiting_cells(run: Message) -> list[Cell]:
@@ -236,13 +259,13 @@ def waiting_cells(run: Message) -> list[Cell]:
     return [styled(run["state"]), distance(run["queued"]), whom]
 
 
-def _progress(run: Message) -> Text:
+def _progress(run: Message) -> StyledText:
     """Return the elapsed share of the job's usual duration: ``━━━━── 63 %``."""
     if not run.get("usual"):
-        return Text("-")
+        return StyledText("-")
     part = (time.time() - datetime.fromisoformat(run["started"]).timestamp()) / run["usual"]
     full = round(min(1.0, max(0.0, part)) * _PROGRESS)
-    return Text(f"{'━' * full}{'─' * (_PROGRESS - full)} {part * 100:.0f} %", "yellow" if part > 1 else "")
+    return StyledText(f"{'━' * full}{'─' * (_PROGRESS - full)} {part * 100:.0f} %", "yellow" if part > 1 else "")
 
 
 def _pressure(pressure: Message) -> str:

@@ -14,8 +14,8 @@ import click
 from jobqueued.base.text import printable
 from jobqueued.control.protocol.varlink import Message
 from jobqueued.ctl.base import completion, hold_messages
-from jobqueued.ctl.base.client import Refused, Unreachable, ask, removed
-from jobqueued.ctl.base.table import Cell, Text
+from jobqueued.ctl.base.client import CallRefused, DaemonUnreachable, ask, removed
+from jobqueued.ctl.base.table import Cell, StyledText
 from jobqueued.ctl.base.terminal import Columns, distance, json_option, local, print_json, print_values, styled
 from jobqueued.ctl.base.whole_names import owned, print_found
 from jobqueued.ctl.past import failed_submissions
@@ -24,20 +24,41 @@ from jobqueued.settings.paths import Paths
 
 @click.command("list")
 @click.argument("names", nargs=-1, metavar="[JOB|GLOB]...", shell_complete=completion.jobs)
-@click.option("--sort", type=click.Choice(("name", "next", "last")), default="name", show_default=True, metavar="BY",
-              help="Sort by name, next start or last start.")  # fmt: skip
-@click.option("-t", "--tag", "tags", multiple=True, metavar="T", help="List only jobs with this tag.  Repeat to "
-              "require several tags.")  # fmt: skip
-@click.option("--failed", is_flag=True, help="List only jobs that need attention: Failed, Invalid, Missed, Outdated, "
-              "late, overdue.")  # fmt: skip
+@click.option(
+    "--sort",
+    type=click.Choice(("name", "next", "last")),
+    default="name",
+    show_default=True,
+    metavar="BY",
+    help="Sort by name, next start or last start.",
+)
+@click.option(
+    "-t",
+    "--tag",
+    "tags",
+    multiple=True,
+    metavar="T",
+    help="List only jobs with this tag.  Repeat to require several tags.",
+)
+@click.option(
+    "--failed",
+    is_flag=True,
+    help="List only jobs that need attention: Failed, Invalid, Missed, Outdated, late, overdue.",
+)
 @click.option("--files", is_flag=True, help="Show the file and line of each job, and the drop-ins of the file.")
 @click.option("--tsv", is_flag=True, help="Print tab-separated values for scripts, without headings.")
 @json_option
 @click.pass_obj
 def list_jobs(
-    paths: Paths, names: tuple[str, ...], sort: str, tags: tuple[str, ...], failed: bool, files: bool, tsv: bool,
+    paths: Paths,
+    names: tuple[str, ...],
+    sort: str,
+    tags: tuple[str, ...],
+    failed: bool,
+    files: bool,
+    tsv: bool,
     as_json: bool,
-) -> None:  # fmt: skip
+) -> None:
     """List the jobs, one per line.
 
     Without arguments, all jobs are listed; else the jobs whose id is a JOB or matches a GLOB.  If no job is named
@@ -74,14 +95,14 @@ def list_jobs(
     click.get_current_context().call_on_close(gc.enable)
     try:
         answer = ask(paths.control, "List")
-    except Unreachable as down:
+    except DaemonUnreachable as down:
         answer = _from_files(paths, down)
     names, known = _whole_names(answer["jobs"], names), {job["id"] for job in answer["jobs"]}
     answer["jobs"] = _chosen(answer["jobs"], names, set(tags), failed=failed)
     answer["jobs"].sort(key=ORDERS[sort])
     gone = _removed(paths, names, known) if not tags and (failed or not answer["jobs"]) else ""
     if names and not answer["jobs"]:
-        raise Refused(gone or f"no such job: {printable(' '.join(names))}; see: jobqueuectl list")
+        raise CallRefused(gone or f"no such job: {printable(' '.join(names))}; see: jobqueuectl list")
     click.echo(gone, err=True, nl=bool(gone))
     if as_json:
         print_json(answer)
@@ -116,15 +137,16 @@ def _cells(job: Message) -> tuple[Cell, ...]:
 
 
 JOBS = Columns(
-    ("JOB", "STATUS", "NEXT", "LAST", "ENDED", "PRIORITY", "SCHEDULE", "DESCRIPTION"), _cells,
+    ("JOB", "STATUS", "NEXT", "LAST", "ENDED", "PRIORITY", "SCHEDULE", "DESCRIPTION"),
+    _cells,
     keep=("JOB", "STATUS", "NEXT", "LAST"),
-)  # fmt: skip
+)
 _VALUES = ("id", "status", "next", "last_run", "last_state", "priority", "schedule", "description")
 _FAILED = {"Failed", "Invalid", "Missed", "Outdated"}
 _TROUBLES = ("failing_since", "late", "overdue_since")
 
 
-def _status(job: Message) -> Text:
+def _status(job: Message) -> StyledText:
     """Return the status of a job, with the progress of a batch, and whether a run is late or the job is overdue."""
     more = [hold_messages.progress(job["batch"])] if job.get("batch") else []
     more += [word for word, fact in (("late", job["late"]), ("overdue", job["overdue_since"])) if fact]
@@ -178,12 +200,12 @@ def rhythm(text: str) -> str:
     return f"at {local(text[3:])}" if text.startswith("at 2") else text
 
 
-def _from_files(paths: Paths, down: Unreachable) -> Message:
+def _from_files(paths: Paths, down: DaemonUnreachable) -> Message:
     from jobqueued.ctl.past import offline
 
     jobs = offline.jobs(paths)
     if not jobs:
-        raise Unreachable(f"{down.message}\nNo jobs can be read from {printable(str(paths.jobs))} either.")
+        raise DaemonUnreachable(f"{down.message}\nNo jobs can be read from {printable(str(paths.jobs))} either.")
     offline.explain(paths, down, "pauses or waiting runs")
     now, live = time.time_ns(), offline.live(paths)
     return {"jobs": [offline.job_row(paths, job, invalid, live, now) for job, invalid in jobs]}

@@ -20,8 +20,12 @@ _KEPT = (
 
 @click.command()
 @json_option
-@click.option("--evict", metavar="HOLDER", callback=arguments.holder, help="Take from a with-lock command all locks "
-              "that it holds or waits for, such as :with-lock@3.")  # fmt: skip
+@click.option(
+    "--evict",
+    metavar="HOLDER",
+    callback=arguments.holder,
+    help="Take from a with-lock command all locks that it holds or waits for, such as :with-lock@3.",
+)
 @click.argument("lock", required=False, callback=arguments.any_lock)
 @click.pass_obj
 def locks(paths: Paths, as_json: bool, evict: str | None, lock: str | None) -> None:
@@ -75,9 +79,10 @@ def _cells(claim: Message) -> tuple[str, ...]:
 
 
 CLAIMS = Columns(
-    ("LOCK", "HOLDER", "STATE", "SINCE", "PID", "MODE", "ASKED BY", "COMMAND"), _cells,
+    ("LOCK", "HOLDER", "STATE", "SINCE", "PID", "MODE", "ASKED BY", "COMMAND"),
+    _cells,
     keep=("LOCK", "HOLDER", "STATE"),
-)  # fmt: skip
+)
 
 
 def warn_of_slip(answer: Message, lock: str | None) -> None:

@@ -17,8 +17,8 @@ from jobqueued.base.text import counted, printable, size
 from jobqueued.child.contract.documents import Record
 from jobqueued.ctl.base import completion
 from jobqueued.ctl.base.arguments import run_id
-from jobqueued.ctl.base.client import Refused, Unreachable
-from jobqueued.ctl.base.output import CHUNK, Copy, Lines, Sink, Source, beginning_of_last, source_of
+from jobqueued.ctl.base.client import CallRefused, DaemonUnreachable
+from jobqueued.ctl.base.output import CHUNK, Copy, JsonLines, OutputSource, Sink, beginning_of_last, source_of
 from jobqueued.ctl.base.records import history, result
 from jobqueued.ctl.base.terminal import distance, json_option, local, reaching
 from jobqueued.ctl.base.waiting import Interrupted
@@ -40,8 +40,9 @@ _ALL = {"offset": 0, "bytes": _UNBOUNDED}
 
 @click.command()
 @click.argument("name", metavar="RUN|JOB", shell_complete=completion.jobs_or_runs)
-@click.option("-f", "--follow", is_flag=True, help="Follow the output until the run ends; exit 0 if the run succeeded, "
-              "else 1.")  # fmt: skip
+@click.option(
+    "-f", "--follow", is_flag=True, help="Follow the output until the run ends; exit 0 if the run succeeded, else 1."
+)
 @click.option("-n", "--lines", type=click.IntRange(0), metavar="N", help="Start at the last N lines.")
 @click.option("-a", "--attempt", type=click.IntRange(1), metavar="N", help="Print only the output of attempt N.")
 @click.option("-c", "--colour", "--color", is_flag=True, help="Keep the job's colours on a terminal.")
@@ -82,9 +83,15 @@ def logs(paths: Paths, /, name: str, as_json: bool, **options: Any) -> None:
 
 
 def copied(
-    paths: Paths, name: str, *, follow: bool, lines: int | None = None, attempt: int | None = None,
-    colour: bool = False, as_json: bool = False,
-) -> Record:  # fmt: skip
+    paths: Paths,
+    name: str,
+    *,
+    follow: bool,
+    lines: int | None = None,
+    attempt: int | None = None,
+    colour: bool = False,
+    as_json: bool = False,
+) -> Record:
     """Copy the output of a run, to the run's end if `follow`; return its record."""
     if "@" in name:
         record = offline.find_record(paths, run_id(name))
@@ -92,7 +99,7 @@ def copied(
         record = _live(paths, name) if follow else _newest(paths, name, follow=False)
     run = RunId.parse(record["run"])
     source = source_of(paths, run)
-    excerpt = Excerpt(source, record, attempt, Lines(run) if as_json else Copy(colour=colour))
+    excerpt = Excerpt(source, record, attempt, JsonLines(run) if as_json else Copy(colour=colour))
     is_open = record["state"] in _OPEN
     try:
         excerpt.skip_to_last(lines)
@@ -109,7 +116,7 @@ def copied(
 
 
 def _newest(paths: Paths, job: str, *, follow: bool) -> Record:
-    """Return the newest run of a job with output; with `follow`, a live run counts too. Raises Refused."""
+    """Return the newest run of a job with output; with `follow`, a live run counts too. Raises CallRefused."""
     for record in _history(paths, job):
         is_live = record["state"] in LIVE
         has_output = record_files.whole_output(record)["file"] or (
@@ -119,7 +126,7 @@ def _newest(paths: Paths, job: str, *, follow: bool) -> Record:
             return _named(record)
         if record["output"]["dropped"] or record["output"].get("error") or (is_live and _is_full(paths)):
             click.echo(_no_output(paths, record).message, err=True)
-    raise Refused(f"no run of {printable(job)} has output")
+    raise CallRefused(f"no run of {printable(job)} has output")
 
 
 def _named(record: Record) -> Record:
@@ -138,7 +145,7 @@ def _live(paths: Paths, job: str) -> Record:
         while found is None or (found["state"] not in _OPEN and found == known):
             time.sleep(_LOOK)
             found = _started(paths, job)
-    except Unreachable:
+    except DaemonUnreachable:
         return _newest(paths, job, follow=True)
     return _named(found)
 
@@ -157,7 +164,7 @@ def _begun(paths: Paths, job: str) -> Iterator[Record]:
 def _history(paths: Paths, job: str) -> Iterator[Record]:
     try:
         yield from _begun(paths, job)
-    except Unreachable as down:
+    except DaemonUnreachable as down:
         offline.require_record(paths, down, job)
         offline.explain(paths, down)
         yield from offline.history(paths, job)
@@ -172,14 +179,14 @@ def _when(record: Record) -> str:
 def _has_output(paths: Paths, record: Record) -> bool:
     try:
         return source_of(paths, RunId.parse(record["run"])).size() > 0
-    except (FileNotFoundError, Refused):
+    except (FileNotFoundError, CallRefused):
         return False
 
 
 class Excerpt:
     """The chosen part of the output, copied as it grows."""
 
-    def __init__(self, source: Source, record: Record, attempt: int | None, sink: Sink) -> None:
+    def __init__(self, source: OutputSource, record: Record, attempt: int | None, sink: Sink) -> None:
         self._source, self._sink = source, sink
         self._place, self._end = (0, _UNBOUNDED) if attempt is None else _bounds(record, attempt)
 
@@ -217,13 +224,13 @@ def _bounds(record: Record, attempt: int) -> tuple[int, int]:
     if record["state"] in LIVE and attempt == len(pieces) + 1:
         return max((piece["offset"] + piece["bytes"] for piece in pieces.values()), default=0), _UNBOUNDED
     count = counted(len(pieces) + (record["state"] in LIVE), "attempt")
-    raise Refused(f"{record['run']} has no attempt {attempt}, only {count}")
+    raise CallRefused(f"{record['run']} has no attempt {attempt}, only {count}")
 
 
-def _no_output(paths: Paths, record: Record) -> Refused:
+def _no_output(paths: Paths, record: Record) -> CallRefused:
     lost = record["state"] in LIVE and _is_full(paths)
     reason = f"its output is dropped while {paths.logs} is full" if lost else record_files.no_output(record)
-    return Refused(printable(f"no output of {record['run']}: {reason}"))
+    return CallRefused(printable(f"no output of {record['run']}: {reason}"))
 
 
 def _is_full(paths: Paths) -> bool:
@@ -233,7 +240,7 @@ def _is_full(paths: Paths) -> bool:
     return False
 
 
-def _announce(record: Record, source: Source) -> None:
+def _announce(record: Record, source: OutputSource) -> None:
     """Print on stderr why no output may come for a while."""
     if record["state"] == RunState.RETRYING:
         click.echo(f"{record['run']} waits for its next attempt", err=True)

@@ -15,14 +15,14 @@ from jobqueued.base.instants import to_instant, to_text
 from jobqueued.base.text import counted, duration, printable
 from jobqueued.control.protocol.varlink import Message
 from jobqueued.ctl.base import completion, hold_messages
-from jobqueued.ctl.base.client import Refused, Unreachable, ask
+from jobqueued.ctl.base.client import CallRefused, DaemonUnreachable, ask
 from jobqueued.ctl.base.terminal import command, distance, json_option, local, print_json, print_line, print_table
 from jobqueued.ctl.past import offline
 from jobqueued.model.job import Job
 from jobqueued.settings.paths import Paths
 
 if TYPE_CHECKING:
-    from jobqueued.ctl.simulate.kept_forecast import Kept
+    from jobqueued.ctl.simulate.kept_forecast import KeptForecast
 
 _MOST = 1000
 HEADINGS = ("BY THE CLOCK", "IN")
@@ -40,9 +40,16 @@ EXPECTED = "EXPECTED TO START"
 @json_option
 @click.pass_obj
 def next_times(
-    paths: Paths, job: str | None, expression: str | None, timezone: str | None, dst: str, seconds: str | None,
-    count: int, expect: bool, as_json: bool,
-) -> None:  # fmt: skip
+    paths: Paths,
+    job: str | None,
+    expression: str | None,
+    timezone: str | None,
+    dst: str,
+    seconds: str | None,
+    count: int,
+    expect: bool,
+    as_json: bool,
+) -> None:
     """Show when JOB, or each job, starts next.
 
     With JOB, its next starts are shown, in the job's time zone.  Without JOB, the next start of each job is shown, the
@@ -118,7 +125,7 @@ def _print_all(paths: Paths, count: int, *, expect: bool, as_json: bool) -> None
 
 def _print(
     rows: list[tuple[str, str]], expected: list[Message | None] | None, kept: str | None, jobs: list[str] | None = None
-) -> None:  # fmt: skip
+) -> None:
     """Print starts by the clock; if given, also the expected lateness, the jobs and the forecast's age (`kept`)."""
     columns = dict(zip(HEADINGS, zip(*rows, strict=True), strict=True))
     if expected is not None:
@@ -141,7 +148,7 @@ def _foreseen(paths: Paths, starts: list[tuple[str, str]], *, expect: bool) -> t
     if expect:
         from jobqueued.ctl.simulate.expected_starts import expected_starts
 
-        forecast: Kept | None = expected_starts(paths, planned)
+        forecast: KeptForecast | None = expected_starts(paths, planned)
     else:
         forecast = _kept(paths, planned)
     if forecast is None:
@@ -151,7 +158,7 @@ def _foreseen(paths: Paths, starts: list[tuple[str, str]], *, expect: bool) -> t
     return (to_text(forecast.since), found) if expect or any(found) else None
 
 
-def _kept(paths: Paths, jobs: Iterable[str]) -> Kept | None:
+def _kept(paths: Paths, jobs: Iterable[str]) -> KeptForecast | None:
     """Return the saved forecast for some jobs, or None if missing, unreadable for this user or invalid (printed)."""
     if not os.access(paths.forecast, os.R_OK):
         return None
@@ -159,7 +166,7 @@ def _kept(paths: Paths, jobs: Iterable[str]) -> Kept | None:
 
     try:
         return read(paths.forecast, only=set(jobs))
-    except Refused as refused:
+    except CallRefused as refused:
         click.echo(refused.message, err=True)
         return None
 
@@ -170,7 +177,7 @@ def _of_all(paths: Paths, count: int) -> tuple[list[tuple[str, str]], int]:
         answer = ask(paths.control, "List")
         hold_messages.warn_of_hold(answer)
         found = [(job["next"], job["id"]) for job in answer["jobs"] if job["next"]]
-    except Unreachable as down:
+    except DaemonUnreachable as down:
         jobs = offline.jobs(paths)
         offline.explain(paths, down, "pauses, skips to come or a hold of the host")
         all_ = ((_answer(job, int(invalid is None))["next"], job.id) for job, invalid in jobs if job.enabled)
@@ -184,7 +191,7 @@ def _own_zone(paths: Paths) -> str:
 
     config, problems = read_settings(paths.config, more=paths.more_config)
     if problems:
-        raise Refused("\n".join(map(str, problems)))
+        raise CallRefused("\n".join(map(str, problems)))
     return config.zone
 
 
@@ -212,7 +219,7 @@ def _of_expression(expression: str, zone: str, dst: str, seconds: str | None, jo
         schedule = Schedule(expression, zone, job or "", dst, seed=machine_id())
         trigger = schedule if seconds is None else Seconds(schedule, seconds)
     except ScheduleError as error:
-        raise Refused(str(error)) from None
+        raise CallRefused(str(error)) from None
     if job is None and schedule.is_drawn:
         raise click.UsageError("`H` is drawn for a job; name one: jobqueuectl next JOB -e ...")
     return _answer(Job(id=job or "x", command="", timezone=zone, triggers=(trigger,)), count)
@@ -221,11 +228,11 @@ def _of_expression(expression: str, zone: str, dst: str, seconds: str | None, jo
 def _of_job(paths: Paths, name: str, count: int) -> Message:
     try:
         return ask(paths.control, "Next", job=name, count=count)
-    except Unreachable as unreachable:
+    except DaemonUnreachable as unreachable:
         job, invalid = next((found for found in offline.jobs(paths) if found[0].id == name), (None, None))
         if job is None:
             place = printable(str(paths.jobs))
-            raise Unreachable(f"{unreachable.message}\nNo job {printable(name)} in {place} either.") from None
+            raise DaemonUnreachable(f"{unreachable.message}\nNo job {printable(name)} in {place} either.") from None
         offline.explain(paths, unreachable, "pauses, skips to come or a hold of the host")
         return {**_answer(job, count if invalid is None else 0), "enabled": job.enabled, "invalid": invalid}
 

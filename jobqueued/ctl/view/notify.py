@@ -23,10 +23,14 @@ def _job(context: click.Context, parameter: click.Parameter, text: str | None) -
 
 @click.command()
 @json_option
-@click.option("--list", "wants_list", is_flag=True, help="List open incidents and waiting notices.  This is the "
-              "default.")  # fmt: skip
-@click.option("--test", is_flag=True, help="Send a test, together with all waiting notices, to all recipients.  Wait "
-              "for the results.")  # fmt: skip
+@click.option(
+    "--list", "wants_list", is_flag=True, help="List open incidents and waiting notices.  This is the default."
+)
+@click.option(
+    "--test",
+    is_flag=True,
+    help="Send a test, together with all waiting notices, to all recipients.  Wait for the results.",
+)
 @click.option("--job", metavar="JOB", callback=_job, help="With --test: send only to the recipients of this job.")
 @click.pass_obj
 def notify(paths: Paths, as_json: bool, wants_list: bool, test: bool, job: str | None) -> None:
@@ -68,11 +72,16 @@ def _print_incidents(incidents: list[dict[str, Any]]) -> None:
         print_table(
             ("INCIDENT", "SINCE", "TIMES", "HOW", "TOLD"),
             (
-                (it["subject"], distance(it["since"]), str(it["times"]), it["kind"] or "-",
-                 ", ".join(it["told"]) or "nobody")
+                (
+                    it["subject"],
+                    distance(it["since"]),
+                    str(it["times"]),
+                    it["kind"] or "-",
+                    ", ".join(it["told"]) or "nobody",
+                )
                 for it in incidents
             ),
-        )  # fmt: skip
+        )
 
 
 def _print_notices(notices: list[dict[str, Any]]) -> None:
@@ -80,11 +89,16 @@ def _print_notices(notices: list[dict[str, Any]]) -> None:
         print_table(
             ("WAITS FOR", "SINCE", "TRIES", "WHY", "NOTICE"),
             (
-                (it["target"], distance(it["created"]), str(it["tries"]), it["error"] or "-",
-                 it["summary"] + (f" (and {it['more']} more)" if it["more"] else ""))
+                (
+                    it["target"],
+                    distance(it["created"]),
+                    str(it["tries"]),
+                    it["error"] or "-",
+                    it["summary"] + (f" (and {it['more']} more)" if it["more"] else ""),
+                )
                 for it in notices
             ),
-        )  # fmt: skip
+        )
 
 
 def _test(paths: Paths, job: str | None, *, as_json: bool) -> None:

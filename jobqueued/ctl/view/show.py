@@ -16,9 +16,9 @@ from jobqueued.control.protocol.varlink import Message
 from jobqueued.control.views.definitions import definition
 from jobqueued.ctl.base import completion, hold_messages
 from jobqueued.ctl.base.arguments import run_id
-from jobqueued.ctl.base.client import Unreachable, ask
+from jobqueued.ctl.base.client import DaemonUnreachable, ask
 from jobqueued.ctl.base.records import elapsed, exit_status, print_runs, reason
-from jobqueued.ctl.base.table import Text
+from jobqueued.ctl.base.table import StyledText
 from jobqueued.ctl.base.terminal import (
     json_option,
     local,
@@ -40,7 +40,7 @@ from jobqueued.state import record_files
 if TYPE_CHECKING:
     from jobqueued.ctl.files.origins import Origin
 
-Fact = tuple[str, str | Text | None]
+Fact = tuple[str, str | StyledText | None]
 
 
 @click.command()
@@ -95,7 +95,7 @@ def _print_origins(job: str, found: Sequence[Origin], *, as_json: bool) -> None:
 def _job(paths: Paths, job: str, count: int) -> Message:
     try:
         return ask(paths.control, "Describe", job=job, runs=count)
-    except Unreachable as down:
+    except DaemonUnreachable as down:
         defined, invalid = next((found for found in offline.jobs(paths) if found[0].id == job), (None, None))
         runs = list(islice(offline.history(paths, job), count))
         if defined is None and not runs:

@@ -11,7 +11,7 @@ from jobqueued.base.problem import Problem
 from jobqueued.base.text import counted
 from jobqueued.control.protocol.varlink import Message
 from jobqueued.ctl.base import hold_messages
-from jobqueued.ctl.base.client import Unreachable, ask
+from jobqueued.ctl.base.client import DaemonUnreachable, ask
 from jobqueued.ctl.base.problems import print_problems, print_stale
 from jobqueued.ctl.base.records import print_runs
 from jobqueued.ctl.base.terminal import (
@@ -64,7 +64,7 @@ def status(paths: Paths, as_json: bool) -> None:
     """
     try:
         answer = ask(paths.control, "Status")
-    except Unreachable as down:
+    except DaemonUnreachable as down:
         _print_down(paths, down, as_json)
         sys.exit(down.exit_code)
     problems = [Problem(**problem) for problem in answer["problems"]]
@@ -76,7 +76,7 @@ def status(paths: Paths, as_json: bool) -> None:
     sys.exit(bool(answer["unwell"]))
 
 
-def _print_down(paths: Paths, down: Unreachable, as_json: bool) -> None:
+def _print_down(paths: Paths, down: DaemonUnreachable, as_json: bool) -> None:
     from jobqueued.ctl.past import offline
 
     hidden = offline.is_hidden(paths.runs)

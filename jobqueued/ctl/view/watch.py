@@ -11,7 +11,7 @@ import click
 
 from jobqueued.base.text import counted
 from jobqueued.ctl.base import completion
-from jobqueued.ctl.base.client import Stream, Unreachable, ask, warn_of_own_only
+from jobqueued.ctl.base.client import DaemonUnreachable, ReplyStream, ask, warn_of_own_only
 from jobqueued.ctl.base.terminal import json_option, print_json_line, print_line
 from jobqueued.host.messages import VOCABULARY
 from jobqueued.settings.instance import Instance
@@ -22,8 +22,15 @@ _STYLES = {"warning": "yellow", "error": "red", "critical": "bold red"}
 
 @click.command()
 @click.argument("jobs", nargs=-1, metavar="[JOB]...", shell_complete=completion.jobs)
-@click.option("-e", "--event", "events", type=click.Choice(list(VOCABULARY)), multiple=True, metavar="EVENT",
-              help="Print only lines of this event, such as run_ended.  May be repeated.")  # fmt: skip
+@click.option(
+    "-e",
+    "--event",
+    "events",
+    type=click.Choice(list(VOCABULARY)),
+    multiple=True,
+    metavar="EVENT",
+    help="Print only lines of this event, such as run_ended.  May be repeated.",
+)
 @click.option("-n", "--lines", type=click.IntRange(1), metavar="N", help="Exit after N lines.")
 @json_option
 @click.pass_obj
@@ -48,12 +55,12 @@ def watch(paths: Paths, jobs: tuple[str, ...], events: tuple[str, ...], lines: i
         ask(paths.control, "Describe", job=job, runs=0)
     if not jobs:
         warn_of_own_only(paths.control)
-    with Stream(paths.control, "Watch", events=events, jobs=jobs) as stream:
+    with ReplyStream(paths.control, "Watch", events=events, jobs=jobs) as stream:
         _copy(stream, lines, print_json_line if as_json else _print, Instance.of(paths.run))
 
 
-def _copy(stream: Stream, most: int | None, show: Any, instance: Instance) -> None:
-    """Show lines, at most `most` (None: no limit). Raises Unreachable when the daemon ends."""
+def _copy(stream: ReplyStream, most: int | None, show: Any, instance: Instance) -> None:
+    """Show lines, at most `most` (None: no limit). Raises DaemonUnreachable when the daemon ends."""
     stream.answer()
     show({"event": "watching"})
     count = 0
@@ -68,8 +75,8 @@ def _copy(stream: Stream, most: int | None, show: Any, instance: Instance) -> No
             show(line)
 
 
-def _comes(stream: Stream) -> bool:
-    """Wait for a reply; return False if the reader of stdout exited. Raises Unreachable."""
+def _comes(stream: ReplyStream) -> bool:
+    """Wait for a reply; return False if the reader of stdout exited. Raises DaemonUnreachable."""
     poll = select.poll()
     poll.register(stream, select.POLLIN)
     poll.register(sys.stdout, 0)
@@ -77,8 +84,8 @@ def _comes(stream: Stream) -> bool:
         while not stream.is_answered():
             if any(descriptor == sys.stdout.fileno() for descriptor, _bits in poll.poll()):
                 return False
-    except Unreachable as error:
-        raise Unreachable("the daemon closed the connection", error.remedy) from None
+    except DaemonUnreachable as error:
+        raise DaemonUnreachable("the daemon closed the connection", error.remedy) from None
     return True
 
 

@@ -8,7 +8,7 @@ from jobqueued.base.instants import to_text
 from jobqueued.control.protocol.varlink import Message
 from jobqueued.ctl.base import completion
 from jobqueued.ctl.base.arguments import kept_time, run_id
-from jobqueued.ctl.base.client import Unreachable, ask, meanwhile
+from jobqueued.ctl.base.client import DaemonUnreachable, ask, meanwhile
 from jobqueued.ctl.base.terminal import (
     json_option,
     local,
@@ -31,8 +31,12 @@ _UNKNOWN = "Only the daemon knows what waits and why; live runs continue; see: j
 @click.argument("name", metavar="RUN|JOB", shell_complete=completion.jobs_or_runs)
 @click.option("-a", "--all", "all_ahead", is_flag=True, help="List every run that goes first.")
 @click.option("--expect", is_flag=True, help="Simulate when the run starts, including runs that become due before it.")
-@click.option("--at", callback=kept_time, metavar="T", help="Explain why the job or run did not run at T: 2h, 02:00, "
-              "2am, yesterday, 'monday 9am', '2026-11-24 02:00'.")  # fmt: skip
+@click.option(
+    "--at",
+    callback=kept_time,
+    metavar="T",
+    help="Explain why the job or run did not run at T: 2h, 02:00, 2am, yesterday, 'monday 9am', '2026-11-24 02:00'.",
+)
 @json_option
 @click.pass_obj
 def why(paths: Paths, name: str, all_ahead: bool, expect: bool, at: int | None, as_json: bool) -> None:
@@ -113,7 +117,7 @@ def _foresee(paths: Paths, runs: list[Message]) -> None:
 def _past(paths: Paths, run: str | None, job: str | None, at: int) -> Message:
     try:
         past: Message = ask(paths.control, "Why", run=run, job=job, at=to_text(at))["past"]
-    except Unreachable as down:
+    except DaemonUnreachable as down:
         from jobqueued.ctl.past import past_files
 
         name = job or run_id(run or "").job
@@ -125,12 +129,16 @@ def _print_past(past: Message, *, as_json: bool) -> None:
     if as_json:
         print_json({"past": past})
         return
-    print_facts([
-        ("at", moment(past["at"])), ("job", past["job"]), ("run", past["run"]),
-        ("then", styled(past["kind"].replace("_", " "), past["kind"])),
-        *(("" if number else "because", localised(reason)) for number, reason in enumerate(past["reasons"])),
-        *(("not known", localised(what)) for what in past["unknown"]),
-    ])  # fmt: skip
+    print_facts(
+        [
+            ("at", moment(past["at"])),
+            ("job", past["job"]),
+            ("run", past["run"]),
+            ("then", styled(past["kind"].replace("_", " "), past["kind"])),
+            *(("" if number else "because", localised(reason)) for number, reason in enumerate(past["reasons"])),
+            *(("not known", localised(what)) for what in past["unknown"]),
+        ]
+    )
 
 
 def _print(why: Message, all_ahead: bool) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from jobqueued.jobfile.tree.words import A_NAME, NAME
-from jobqueued.jobfile.tree.yamltext import Entry, Mapping, Node, Scalar
+from jobqueued.jobfile.tree.yamltext import Mapping, Node, Scalar, YamlEntry
 from jobqueued.jobfile.types.queue_types import AMOUNTS, LABELS
 from jobqueued.jobfile.types.refusal import NotAccepted, Refusal
 from jobqueued.jobfile.types.scalars import Key, ValueType, duration, scalar, table, text, url
@@ -23,9 +23,11 @@ _PORT = 2379
 _BYTE = "(?:25[0-5]|2[0-4][0-9]|1?[0-9]?[0-9])"
 _LOOPBACK = rf"localhost|::1|127(?:\.{_BYTE}){{3}}"
 _URL = url(
-    "the URL of a member such as https://etcd-1.example.org:2379, or for a member on this host "
-    "http://127.0.0.1:2379", "https", "http", bare=True,
-)  # fmt: skip
+    "the URL of a member such as https://etcd-1.example.org:2379, or for a member on this host http://127.0.0.1:2379",
+    "https",
+    "http",
+    bare=True,
+)
 
 
 def _member(node: Scalar) -> str:
@@ -59,12 +61,15 @@ def _members(node: Node) -> tuple[str, ...]:
     return members
 
 
-_PEM = text("an absolute path such as /etc/jobqueued/host.pem, or the name of a credential of jobqueued-fleet.service",
-    "/[^\0]+|[A-Za-z0-9][A-Za-z0-9._-]{0,254}", "path or name")  # fmt: skip
+_PEM = text(
+    "an absolute path such as /etc/jobqueued/host.pem, or the name of a credential of jobqueued-fleet.service",
+    "/[^\0]+|[A-Za-z0-9][A-Za-z0-9._-]{0,254}",
+    "path or name",
+)
 _MOST_UNITS = 1000
 
 
-def _resources(entries: dict[str, Entry]) -> dict[str, int]:
+def _resources(entries: dict[str, YamlEntry]) -> dict[str, int]:
     amounts: dict[str, int] = AMOUNTS.read(Mapping(0, 0, entries))
     for name, units in amounts.items():
         if name in (CPU, MEMORY) or units > _MOST_UNITS:

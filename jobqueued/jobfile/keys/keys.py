@@ -71,12 +71,17 @@ RESOURCE_LIMITS = table(
     Key("stack", _BYTES, "", "Stack of each process (RLIMIT_STACK).", "8M"),
     Key("locked_memory", _BYTES, "", "Locked memory of each process (RLIMIT_MEMLOCK).", "64K"),
     Key("address_space", _BYTES, "", "Address space of each process (RLIMIT_AS).", "4G"),
-    Key("processes", UNITS, "",
-        "Processes and threads of the run's user (RLIMIT_NPROC). All of this user on the host count.", "256"),
+    Key(
+        "processes",
+        UNITS,
+        "",
+        "Processes and threads of the run's user (RLIMIT_NPROC). All of this user on the host count.",
+        "256",
+    ),
     Key("data", _BYTES, "", "Data segment of each process (RLIMIT_DATA).", "1G"),
     Key("msgqueue", _BYTES, "", "POSIX message queues of the run's user (RLIMIT_MSGQUEUE).", "800K"),
     Key("sigpending", UNITS, "", "Queued signals of the run's user (RLIMIT_SIGPENDING).", "1000"),
-)  # fmt: skip
+)
 
 RETENTION = table(
     Key(

@@ -39,9 +39,9 @@ from jobqueued.model.notify import (
     Heartbeat,
     Late,
     Notify,
+    NotifyRule,
     Ping,
     Policy,
-    Rule,
     Webhook,
 )
 
@@ -62,13 +62,23 @@ ADDRESS = text(
 _URL = unshown(url("a URL such as https://example.org/hook", "https", "http"))
 _HOOK = table(
     Key("url", _URL, "", "URL to which notices are posted.", "https://example.org/hook"),
-    Key("template", unshown(WORD), "",
-        "Text to post instead of JSON, with names such as $title; see docs/notices.md.", '\'{"text": "$title"}\''),
+    Key(
+        "template",
+        unshown(WORD),
+        "",
+        "Text to post instead of JSON, with names such as $title; see docs/notices.md.",
+        '\'{"text": "$title"}\'',
+    ),
     Key("headers", unshown(_HEADERS), "{}", "Additional headers of the request.", "{Authorization: Bearer tk_123}"),
     Key("secret_file", PATH, "", "File with the secret that signs each request.", "/etc/jobqueued/webhook-secret"),
-    Key("proxy", unshown(url("a URL such as http://proxy.example.org:3128", "http")), "",
-        "HTTP proxy for the request.", "http://proxy.example.org:3128"),
-)  # fmt: skip
+    Key(
+        "proxy",
+        unshown(url("a URL such as http://proxy.example.org:3128", "http")),
+        "",
+        "HTTP proxy for the request.",
+        "http://proxy.example.org:3128",
+    ),
+)
 
 
 def _webhook(node: Node) -> Webhook:
@@ -79,7 +89,7 @@ def _webhook(node: Node) -> Webhook:
     if values.get("template") and isinstance(node, Mapping):
         try:
             template.check(values["template"], kind)
-        except template.Flaw as flaw:
+        except template.TemplateFlaw as flaw:
             place = node.entries["template"].value
             near = nearest(flaw.found.removeprefix("$"), template.NAMES)
             meant = f"${near}" if near else ""
@@ -141,9 +151,11 @@ def _rate(node: Scalar) -> tuple[int, int]:
 
 _OF_THE_SITE = table(
     replace(_NOTIFY["on"], default=_in_yaml(EVENTS_OF_SITE)),
-    replace(_NOTIFY["webhook"],
-        help="URLs to which the notices are posted as JSON. Lists and logs hide the part of a URL after the host."),
-)  # fmt: skip
+    replace(
+        _NOTIFY["webhook"],
+        help="URLs to which the notices are posted as JSON. Lists and logs hide the part of a URL after the host.",
+    ),
+)
 """Keys of a job's setting that differ in a rule of the site."""
 _RULE = table(
     *{**_NOTIFY, **_OF_THE_SITE}.values(),
@@ -192,20 +204,25 @@ def _mail(node: Node) -> dict[str, Any]:
 MAIL = replace(_MAIL, read=_mail)
 
 
-def _rule(values: dict[str, Any]) -> Rule:
+def _rule(values: dict[str, Any]) -> NotifyRule:
     policy = DEFAULT_POLICY._replace(**{name: values[name] for name in Policy._fields if name in values})
     scope = {name: values[name] for name in ("jobs", "tags", "users") if name in values}
-    return Rule(_notify({"on": EVENTS_OF_SITE, **values}), policy=policy, **scope)
+    return NotifyRule(_notify({"on": EVENTS_OF_SITE, **values}), policy=policy, **scope)
 
 
 NOTIFY = made(section(_NOTIFY), _notify)
 _LATE = table(
     Key("after", duration("1s", "365d"), "", "Longest time between the due time of a run and its end.", "2h"),
-    Key("level", number(0.5, 0.99), "",
+    Key(
+        "level",
+        number(0.5, 0.99),
+        "",
         "Share of usual runs that are in time. With 0.99, 1 of 100 usual runs is late; this needs 99 known runs. With "
         "0.95, 1 of 20 usual runs is late; this needs 20 known runs. While fewer runs are known, the default limit "
-        "applies.", "0.95"),
-)  # fmt: skip
+        "applies.",
+        "0.95",
+    ),
+)
 
 
 def _late(node: Node) -> Late | None:
@@ -229,8 +246,8 @@ _ADDRESS = "an address as well: `email`, `webhook`, `command` or `apprise`"
 _WHOLE_RULE = made(section(_RULE), _rule)
 
 
-def _addressed(node: Node) -> Rule:
-    rule: Rule = _WHOLE_RULE.read(node)
+def _addressed(node: Node) -> NotifyRule:
+    rule: NotifyRule = _WHOLE_RULE.read(node)
     if next(rule.notify.targets(), None) is None:
         raise NotAccepted(Refusal.of(node, _ADDRESS, "no recipient", code="JQ205"))
     return rule
@@ -249,10 +266,12 @@ _PING = section(table(
     Key("failure", _CHECK, "", "URL to request when a run failed.", "https://example.org/api/push/TOKEN?status=down"),
     Key("output", FLAG, "true", "Send the end of the output to `url`, with the result of the run.", "false"),
 ))  # fmt: skip
-_HEARTBEAT = section(table(
-    Key("url", _CHECK, "", "URL to request.", "https://hc-ping.com/UUID"),
-    Key("every", duration("10s", "1d"), "1m", "Time between two requests.", "5m"),
-))  # fmt: skip
+_HEARTBEAT = section(
+    table(
+        Key("url", _CHECK, "", "URL to request.", "https://hc-ping.com/UUID"),
+        Key("every", duration("10s", "1d"), "1m", "Time between two requests.", "5m"),
+    )
+)
 
 
 def _ping(node: Node) -> Ping:

@@ -11,7 +11,7 @@ from jobqueued.jobfile.keys.keys import RETENTION
 from jobqueued.jobfile.keys.notify_keys import HEARTBEAT, MAIL, RULES
 from jobqueued.jobfile.keys.user_keys import USERS
 from jobqueued.jobfile.tree.drop_ins import merged
-from jobqueued.jobfile.tree.yamltext import Entry, Mapping, Node, Scalar, quoted
+from jobqueued.jobfile.tree.yamltext import Mapping, Node, Scalar, YamlEntry, quoted
 from jobqueued.jobfile.types.process_types import ACCOUNT, GROUP
 from jobqueued.jobfile.types.queue_types import AMOUNTS, ESCALATION
 from jobqueued.jobfile.types.refusal import NotAccepted, Refusal
@@ -20,7 +20,7 @@ from jobqueued.jobfile.types.time_types import ZONE
 from jobqueued.jobfile.types.types import mapping, one_or_more, read_keys, section
 
 
-def _resources(entries: dict[str, Entry]) -> dict[str, int]:
+def _resources(entries: dict[str, YamlEntry]) -> dict[str, int]:
     taken = [entry.key for entry in entries.values() if entry.key.text in _VARIABLES]
     if taken:
         accepted = f"another name, because {_TAKEN} mean something else"
@@ -28,7 +28,7 @@ def _resources(entries: dict[str, Entry]) -> dict[str, int]:
     return dict(AMOUNTS.read(Mapping(0, 0, entries)))
 
 
-def _reserved(entries: dict[str, Entry]) -> dict[str, int]:
+def _reserved(entries: dict[str, YamlEntry]) -> dict[str, int]:
     others = [entry.key for entry in entries.values() if entry.key.text not in _BOTH]
     if others:
         raise NotAccepted(*(Refusal.of(key, "cpu or memory", quoted(key.text)) for key in others))
@@ -70,19 +70,32 @@ _PRESSURE = section(
 
 _PROM = text("an absolute path that ends in .prom such as /var/lib/jobqueued.prom", r"/(?:[^\0]*/)?[^/\0]+\.prom")
 _METRICS = table(
-    Key("textfile", _PROM, "",
+    Key(
+        "textfile",
+        _PROM,
+        "",
         "File for the textfile collector of node_exporter. The daemon writes the file at most every 15 s.",
-        "/var/lib/prometheus/node-exporter/jobqueued.prom"),
-)  # fmt: skip
+        "/var/lib/prometheus/node-exporter/jobqueued.prom",
+    ),
+)
 
 _CRON = table(
-    Key("live", FLAG, "false",
+    Key(
+        "live",
+        FLAG,
+        "false",
         "Run the jobs of cron's own tables while no other cron runs: /etc/crontab, /etc/cron.d, users' crontabs, and "
-        "/etc/anacrontab if anacron is not installed.", "true"),
-    Key("expand", FLAG, "false",
+        "/etc/anacrontab if anacron is not installed.",
+        "true",
+    ),
+    Key(
+        "expand",
+        FLAG,
+        "false",
         "Make one job of each script in /etc/cron.daily and similar directories, instead of one job for all scripts.",
-        "true"),
-)  # fmt: skip
+        "true",
+    ),
+)
 
 _GROUPS = one_or_more(GROUP, least=0)
 

@@ -46,8 +46,16 @@ def _reach(node: Scalar) -> str:
 
 _REACH = scalar("address", "an address with a port such as 127.0.0.1:8080 or '[::1]:8080'", _reach)
 PERMITS = (
-    "exclusive", "priority", "escalation", "nice", "oom_score_adj", "cpu_scheduling", "ionice", "notify", "drain",
-)  # fmt: skip
+    "exclusive",
+    "priority",
+    "escalation",
+    "nice",
+    "oom_score_adj",
+    "cpu_scheduling",
+    "ionice",
+    "notify",
+    "drain",
+)
 """Keys with which one job may burden or reach others, so that users have them only where the site permits."""
 _LIFTED = ("memory", "tasks")
 """Those that have a default, so that there is a word for none."""

@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 
 from jobqueued.base.problem import Problem
 from jobqueued.child.contract.tuples import NamedTuple
-from jobqueued.jobfile.tree.yamltext import MAX_BYTES, PART, Entry, Mapping, is_null
+from jobqueued.jobfile.tree.yamltext import MAX_BYTES, PART, Mapping, YamlEntry, is_null
 
 MAX_DROP_INS = 100
 """Maximum drop-ins of one file."""
@@ -22,14 +22,14 @@ _MARK = b"\0drop-ins\0"
 """Not valid YAML, so no file can look like several packed ones."""
 
 
-class Part(NamedTuple):
+class FileText(NamedTuple):
     """A file, or a drop-in of it: its path and its text."""
 
     path: str
     text: bytes
 
 
-def packed(parts: Sequence[Part], file: str) -> bytes:
+def packed(parts: Sequence[FileText], file: str) -> bytes:
     """Return a file and its drop-ins as one text; a file at the path `file` without drop-ins keeps its text.
 
     Together they have at most `MAX_BYTES`.
@@ -41,14 +41,14 @@ def packed(parts: Sequence[Part], file: str) -> bytes:
     return b"".join((_MARK, table, b"\0", *(part.text for part in parts)))
 
 
-def parts_of(text: bytes, file: str) -> list[Part]:
+def parts_of(text: bytes, file: str) -> list[FileText]:
     """Return the parts of a packed text; another text is the only part, at the path `file`."""
     if not text.startswith(_MARK):
-        return [Part(file, text)]
+        return [FileText(file, text)]
     table, _, rest = text[len(_MARK) :].partition(b"\0")
     parts, place = [], 0
     for path, size in json.loads(table):
-        parts.append(Part(path, rest[place : place + size]))
+        parts.append(FileText(path, rest[place : place + size]))
         place += size
     return parts
 
@@ -75,9 +75,9 @@ def _merged(below: Mapping, above: Mapping, of_no_effect: list[Problem], way: tu
                     Problem("", key.line, key.column, ".".join((*way, name)), message, "warning", code="JQ110")
                 )
         elif old is not None and isinstance(old.value, Mapping) and isinstance(value, Mapping):
-            entries[name] = Entry(old.key, _merged(old.value, value, of_no_effect, (*way, name)))
+            entries[name] = YamlEntry(old.key, _merged(old.value, value, of_no_effect, (*way, name)))
         else:
-            entries[name] = Entry(key, value)
+            entries[name] = YamlEntry(key, value)
     return below._replace(entries=entries)
 
 

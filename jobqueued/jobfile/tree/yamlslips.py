@@ -14,7 +14,7 @@ TOO_DEEP = f"found more than {MAX_DEPTH} levels of nesting; accepted: at most {M
 _LINE_BREAK = "\r?\n"
 
 
-class Fault(Exception):
+class YamlFault(Exception):
     """A Problem without its file; raised only if reading can't continue."""
 
     def __init__(self, line: int, column: int, message: str, code: str = "JQ101", severity: str = "error") -> None:
@@ -29,7 +29,7 @@ def position(before: str) -> tuple[int, int]:
 
 
 def value_of_key(text: str, key: Any, value: Any, event: Any) -> Any:
-    """Return the value of a key from this event. Raises Fault if a plain key lacks a value, probably by mistake."""
+    """Return the value of a key from this event. Raises YamlFault if a plain key lacks a value, probably by mistake."""
     if getattr(value, "text", None) != "" or not (key.plain and value.plain):
         return value
     begin, end = event.start_mark, event.end_mark.index
@@ -42,7 +42,7 @@ def value_of_key(text: str, key: Any, value: Any, event: Any) -> Any:
         message = f"found {glued[1]}: {NO_SPACE}; accepted: {glued[1]}: {glued[2].strip()}"
     else:
         return value
-    raise Fault(begin.line + 1, begin.column + 1, message)
+    raise YamlFault(begin.line + 1, begin.column + 1, message)
 
 
 _CONFLICT = "(?m)^(<{7} |={7}$|>{7} )"
@@ -83,26 +83,26 @@ _REMEDIES = (
 """The beginning of the parser's message, the character at its place, and our message."""
 
 
-def syntax_fault(error: Any, text: str) -> Fault:
+def syntax_fault(error: Any, text: str) -> YamlFault:
     """Return the parser's error, at the place of the mistake instead of where the parser noticed it."""
     problem, context = error.problem or "", error.context or ""
     mark = error.problem_mark or error.context_mark
     assert mark is not None
     if conflict := re.search(_CONFLICT, text):
         message = "found a conflict marker of git; accepted: the file without conflicts"
-        return Fault(*position(text[: conflict.start()]), message, "JQ106")
+        return YamlFault(*position(text[: conflict.start()]), message, "JQ106")
     if "exceeded maximum nesting depth" in problem + context:
         place = [bracket.start() for bracket in re.finditer(_BRACKET, text)][MAX_DEPTH]
-        return Fault(*position(text[:place]), TOO_DEEP, "JQ103")
+        return YamlFault(*position(text[:place]), TOO_DEEP, "JQ103")
     start = error.context_mark
     if start is not None and (opened := _opened(context, problem, text[start.index :], mark.line - start.line)):
-        return Fault(start.line + 1, start.column + 1, opened)
+        return YamlFault(start.line + 1, start.column + 1, opened)
     if keys := in_a_job(text[text.rfind("\n", 0, mark.index) + 1 :].partition("\n")[0]):
-        return Fault(mark.line + 1, 1, f"found a line of a crontab; accepted: {A_JOB_FILE.format(keys)}", "JQ107")
+        return YamlFault(mark.line + 1, 1, f"found a line of a crontab; accepted: {A_JOB_FILE.format(keys)}", "JQ107")
     if start is not None and context in ("while scanning an alias", "while scanning an anchor"):
         mark = start
     code = "JQ111" if text.startswith("\t", mark.index) else "JQ101"
-    return Fault(mark.line + 1, mark.column + 1, _remedy(problem, context, text, mark.index), code)
+    return YamlFault(mark.line + 1, mark.column + 1, _remedy(problem, context, text, mark.index), code)
 
 
 def _opened(context: str, problem: str, rest: str, lines: int) -> str:

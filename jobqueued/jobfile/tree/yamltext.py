@@ -22,7 +22,7 @@ from jobqueued.jobfile.tree.yamlparser import PARSER, MarkedYAMLError, YAMLError
 from jobqueued.jobfile.tree.yamlslips import (
     MAX_DEPTH,
     TOO_DEEP,
-    Fault,
+    YamlFault,
     are_joined,
     position,
     syntax_fault,
@@ -77,10 +77,10 @@ class Mapping(NamedTuple):
 
     line: int
     column: int
-    entries: dict[str, Entry]
+    entries: dict[str, YamlEntry]
 
 
-class Entry(NamedTuple):
+class YamlEntry(NamedTuple):
     """One key of a mapping and its value."""
 
     key: Scalar
@@ -109,19 +109,19 @@ def read_trees_in_steps(parts: Iterable[tuple[str, bytes]]) -> Steps[list[tuple[
     """
     found, nodes = [], 0
     for number, (file, data) in enumerate(parts):
-        faults: list[Fault] = []
+        faults: list[YamlFault] = []
         root: Node | None = None
         text = ""
         try:
             tree = _Tree(text := _decoded(data), faults, number * PART, nodes)
             root = yield from tree.root()
             nodes = tree.nodes
-        except Fault as fatal:
+        except YamlFault as fatal:
             faults.append(fatal)
         except MarkedYAMLError as error:
             faults.append(syntax_fault(error, text))
         except (YAMLError, ValueError, OverflowError) as error:  # the last two: escapes, in the pure parser only
-            faults.append(Fault(0, 0, f"this is not YAML: {error}"))
+            faults.append(YamlFault(0, 0, f"this is not YAML: {error}"))
         problems = [Problem(file, it.line, it.column, "", it.message, it.severity, code=it.code) for it in faults]
         found.append((root, problems))
     return found
@@ -203,30 +203,30 @@ _UTF_16 = re.compile(rb"\xff\xfe|\xfe\xff|[\t\n\r -~]\0[\t\n\r -~]\0|\0[\t\n\r -
 def _decoded(data: bytes) -> str:
     """Decode UTF-8 that the parser can't refuse by character: its own error would name only a byte."""
     if len(data) > MAX_BYTES:
-        raise Fault(0, 0, "found more than 1 MiB; accepted: a file of at most 1 MiB", "JQ103")
+        raise YamlFault(0, 0, "found more than 1 MiB; accepted: a file of at most 1 MiB", "JQ103")
     if _UTF_16.match(data):
-        raise Fault(1, 1, "found UTF-16; accepted: UTF-8 text (see `Save as` in the editor)", "JQ102")
+        raise YamlFault(1, 1, "found UTF-16; accepted: UTF-8 text (see `Save as` in the editor)", "JQ102")
     try:
         text = data.decode()
     except UnicodeDecodeError as error:
         message = f"found the byte 0x{data[error.start]:02x}; accepted: UTF-8 text"
-        raise Fault(*position(data[: error.start].decode()), message, "JQ102") from None
+        raise YamlFault(*position(data[: error.start].decode()), message, "JQ102") from None
     if text.replace("\n", "").isprintable():  # true of nearly all files
         return text
     odd = re.search(_NOT_TEXT, text)
     if odd and odd[0] in _LINE_ENDS:
         message = f"found {_LINE_ENDS[odd[0]]}, which not all programs read as the end of a line; accepted: a line feed"
-        raise Fault(*position(text[: odd.start()]), message, "JQ102")
+        raise YamlFault(*position(text[: odd.start()]), message, "JQ102")
     if odd:
         name = "a byte order mark" if odd[0] == "\ufeff" else f"the character U+{ord(odd[0]):04X}"
-        raise Fault(*position(text[: odd.start()]), f"found {name}; accepted: UTF-8 text without it", "JQ102")
+        raise YamlFault(*position(text[: odd.start()]), f"found {name}; accepted: UTF-8 text without it", "JQ102")
     return text
 
 
 class _Tree:
     """Builds the nodes of one text; errors that do not stop it go to `faults`."""
 
-    def __init__(self, text: str, faults: list[Fault], lines: int, nodes: int) -> None:
+    def __init__(self, text: str, faults: list[YamlFault], lines: int, nodes: int) -> None:
         """`lines` and `nodes`: the counts of earlier parts."""
         self._text, self._lines = text, lines
         self._faults = faults
@@ -315,12 +315,16 @@ class _Tree:
                 "accepted: quotes around the whole value, or a space after the # of a comment"
             )
             column = lost.start(1) - self._text.rfind("\n", 0, lost.start(1))
-            self._faults.append(Fault(end.line + 1, column, message, "JQ108", "warning"))
+            self._faults.append(YamlFault(end.line + 1, column, message, "JQ108", "warning"))
         escape = _ESCAPE.search(_PLAIN_ESCAPE.sub("", raw)) if event.style == '"' else None
         return Scalar(
-            self._lines + start.line + 1, start.column + 1, value, plain,
-            event.style != "|" and are_joined(raw.splitlines()), escape[0] if escape else "",
-        )  # fmt: skip
+            self._lines + start.line + 1,
+            start.column + 1,
+            value,
+            plain,
+            event.style != "|" and are_joined(raw.splitlines()),
+            escape[0] if escape else "",
+        )
 
     def _items(self, depth: int) -> Steps[list[Node]]:
         items: list[Node] = []
@@ -328,8 +332,8 @@ class _Tree:
             items.append(self._leaf(event, depth) or (yield from self._node(event, depth)))
         return items
 
-    def _entries(self, depth: int) -> Steps[dict[str, Entry]]:
-        entries: dict[str, Entry] = {}
+    def _entries(self, depth: int) -> Steps[dict[str, YamlEntry]]:
+        entries: dict[str, YamlEntry] = {}
         following, leaf = self._next, self._leaf
         while type(first := following()) is not events.MappingEndEvent:
             key: Scalar | None = leaf(first, depth)
@@ -338,7 +342,7 @@ class _Tree:
             event = following()
             value = leaf(event, depth) or (yield from self._node(event, depth))
             if key is not None:
-                entries[key.text] = Entry(key, value_of_key(self._text, key, value, first))
+                entries[key.text] = YamlEntry(key, value_of_key(self._text, key, value, first))
         return entries
 
     def _first_node(self, event: Any, depth: int) -> Steps[Node]:
@@ -350,7 +354,7 @@ class _Tree:
             raise _fault(event, message, "JQ106")
         return (yield from self._node(event, depth))
 
-    def _key(self, key: Node, event: Any, entries: dict[str, Entry]) -> Scalar | None:
+    def _key(self, key: Node, event: Any, entries: dict[str, YamlEntry]) -> Scalar | None:
         if not isinstance(key, Scalar):
             self._refuse(event, f"found {described(key)} as a key; accepted: a text")
         elif key.plain and key.text == "<<":
@@ -401,5 +405,5 @@ _PLAIN_ESCAPE = re.compile(r"""\\["\\/ \n]""")
 _ESCAPE = re.compile(r"\\.")
 
 
-def _fault(event: Any, message: str, code: str) -> Fault:
-    return Fault(event.start_mark.line + 1, event.start_mark.column + 1, message, code)
+def _fault(event: Any, message: str, code: str) -> YamlFault:
+    return YamlFault(event.start_mark.line + 1, event.start_mark.column + 1, message, code)

@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from jobqueued.jobfile.tree.words import A_NAME, NAME, VARIABLE
-from jobqueued.jobfile.tree.yamltext import Entry, Node, Scalar, Sequence, is_null, quoted
+from jobqueued.jobfile.tree.yamltext import Node, Scalar, Sequence, YamlEntry, is_null, quoted
 from jobqueued.jobfile.types.queue_types import PATH
 from jobqueued.jobfile.types.refusal import NotAccepted, Refusal
 from jobqueued.jobfile.types.scalars import ValueType, integer, scalar, text
@@ -46,12 +46,12 @@ def _command(node: Node) -> str | tuple[str, ...]:
     return words
 
 
-def _environment(entries: dict[str, Entry]) -> tuple[tuple[str, str], ...]:
+def _environment(entries: dict[str, YamlEntry]) -> tuple[tuple[str, str], ...]:
     rule = "a name of letters, digits and _ that does not start with a digit"
     return tuple(_named(entries, unshown(WORD), VARIABLE, rule).items())
 
 
-def _named(entries: dict[str, Entry], value: ValueType, name: str, rule: str) -> dict[str, Any]:
+def _named(entries: dict[str, YamlEntry], value: ValueType, name: str, rule: str) -> dict[str, Any]:
     """Return name → value for names that people choose; an error in a name does not hide one in a value."""
     refusals = [
         Refusal.of(key, rule, quoted(key.text)) for key, _ in entries.values() if not re.fullmatch(name, key.text)
@@ -65,7 +65,7 @@ def _named(entries: dict[str, Entry], value: ValueType, name: str, rule: str) ->
     return dict(zip(entries, values, strict=True))
 
 
-def by_name(value: ValueType, name: str, rule: str) -> Callable[[dict[str, Entry]], dict[str, Any]]:
+def by_name(value: ValueType, name: str, rule: str) -> Callable[[dict[str, YamlEntry]], dict[str, Any]]:
     """Return a reader of values by name; `rule` describes valid names."""
     return lambda entries: _named(entries, value, name, rule)
 
@@ -95,8 +95,11 @@ COMMAND = ValueType(
 )
 IO = scalar("text", "idle, or best-effort:N or realtime:N, N from 0 to 7", _io_class, {"pattern": f"^(?:{_IO_CLASS})$"})
 _SIGNALS = "HUP INT QUIT ABRT KILL USR1 USR2 PIPE ALRM TERM WINCH IO PWR SYS XCPU XFSZ VTALRM PROF TRAP"
-SIGNAL = text("a signal that ends programs, such as SIGTERM, SIGINT or SIGRTMIN+3",
-    rf"SIG(?:{_SIGNALS.replace(' ', '|')}|RTMIN\+[1-9]|RTMIN\+[12][0-9]|RTMIN)", "signal")  # fmt: skip
+SIGNAL = text(
+    "a signal that ends programs, such as SIGTERM, SIGINT or SIGRTMIN+3",
+    rf"SIG(?:{_SIGNALS.replace(' ', '|')}|RTMIN\+[1-9]|RTMIN\+[12][0-9]|RTMIN)",
+    "signal",
+)
 ENVIRONMENT = unshown(
     mapping("a mapping of names to values such as {LANG: C.UTF-8}", _environment, {"additionalProperties": WORD.schema})
 )

@@ -9,7 +9,7 @@ from signal import Signals
 from typing import Any
 
 from jobqueued.jobfile.tree.words import A_NAME, NAME, is_name
-from jobqueued.jobfile.tree.yamltext import Entry, Node, Scalar, is_null, meaning, quoted
+from jobqueued.jobfile.tree.yamltext import Node, Scalar, YamlEntry, is_null, meaning, quoted
 from jobqueued.jobfile.types.refusal import NotAccepted, Refusal
 from jobqueued.jobfile.types.scalars import Key, ValueType, choice, duration, integer, scalar, size, table, text
 from jobqueued.jobfile.types.spelling import Instead, nearest
@@ -145,7 +145,7 @@ _MEMORY_AMOUNT = size("1K", "1000000T")
 _AMOUNT = text("an amount such as 2, 0.5, 50% or 400M", r"[0-9]{1,9}(\.[0-9]{1,9})?|[0-9]{1,9}[%KMGT]", "amount")
 
 
-def _amounts(entries: dict[str, Entry]) -> dict[str, int]:
+def _amounts(entries: dict[str, YamlEntry]) -> dict[str, int]:
     """Return resource → units: CPU in thousandths of a core, memory in bytes."""
     refusals = [Refusal.of(key, A_NAME, quoted(key.text)) for key, _ in entries.values() if not is_name(key.text)]
     values: dict[str, int] = {}
@@ -247,9 +247,18 @@ def _event(node: Node, values: dict[str, Any]) -> On:
 
 
 ENDS = {
-    "failure": "failure", "failed": "failure", "fail": "failure", "error": "failure", "onfailure": "failure",
-    "success": "success", "succeeded": "success", "ok": "success", "end": "any", "finish": "any", "done": "any",
-}  # fmt: skip
+    "failure": "failure",
+    "failed": "failure",
+    "fail": "failure",
+    "error": "failure",
+    "onfailure": "failure",
+    "success": "success",
+    "succeeded": "success",
+    "ok": "success",
+    "end": "any",
+    "finish": "any",
+    "done": "any",
+}
 """Words for the end of a run → the `result` that is meant: as an event name they would wait for `jobqueuectl emit`."""
 
 
@@ -286,6 +295,8 @@ def _cause(node: Scalar) -> str:
     return str(number)
 
 
-CAUSE = scalar("cause",
-    "an exit code such as 75, a signal such as SIGSEGV, timeout, oom, lost, or start (it could not be started)", _cause,
-)  # fmt: skip
+CAUSE = scalar(
+    "cause",
+    "an exit code such as 75, a signal such as SIGSEGV, timeout, oom, lost, or start (it could not be started)",
+    _cause,
+)

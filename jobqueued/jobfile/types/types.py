@@ -10,7 +10,7 @@ from math import isfinite
 from typing import Any, TypeVar
 
 from jobqueued.jobfile.tree.yamlslips import GLUED_KEY, NO_SPACE
-from jobqueued.jobfile.tree.yamltext import Entry, Mapping, Node, Scalar, Sequence, is_null, meaning, quoted
+from jobqueued.jobfile.tree.yamltext import Mapping, Node, Scalar, Sequence, YamlEntry, is_null, meaning, quoted
 from jobqueued.jobfile.types.refusal import NotAccepted, Refusal
 from jobqueued.jobfile.types.scalars import Key, Schema, ValueType, reworded
 from jobqueued.jobfile.types.spelling import is_alone, nearest, plain_name
@@ -21,7 +21,7 @@ Value = TypeVar("Value")
 
 
 def read_keys(
-    entries: dict[str, Entry], keys: dict[str, Key], elsewhere: dict[str, str] | None = None
+    entries: dict[str, YamlEntry], keys: dict[str, Key], elsewhere: dict[str, str] | None = None
 ) -> tuple[dict[str, Any], list[Refusal]]:
     """Return the valid values by key, and the refusals of the others.
 
@@ -108,7 +108,7 @@ def either(simple: ValueType, structured: ValueType) -> ValueType:
     return ValueType(f"{simple.name} or mapping", accepted, read, schema, structured.keys)
 
 
-def mapping(accepted: str, read: Callable[[dict[str, Entry]], Value], schema: Schema | None = None) -> ValueType:
+def mapping(accepted: str, read: Callable[[dict[str, YamlEntry]], Value], schema: Schema | None = None) -> ValueType:
     """Return a type for mappings; an empty value counts as an empty mapping."""
 
     def read_entries(node: Node) -> Value:
@@ -127,7 +127,7 @@ def mapping(accepted: str, read: Callable[[dict[str, Entry]], Value], schema: Sc
 def section(keys: dict[str, Key]) -> ValueType:
     """Return a type for mappings with fixed keys; the value is a dict of the given ones."""
 
-    def read(entries: dict[str, Entry]) -> dict[str, Any]:
+    def read(entries: dict[str, YamlEntry]) -> dict[str, Any]:
         values, refusals = read_keys(entries, keys)
         if refusals:
             raise NotAccepted(*(refusal.below("." if refusal.key else "") for refusal in refusals))

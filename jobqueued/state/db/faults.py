@@ -13,7 +13,7 @@ from enum import Enum
 from pathlib import Path
 
 
-class Fault(Enum):
+class StateFault(Enum):
     """The kinds of faults, each with its remedy."""
 
     FULL = "free space on its file system"
@@ -40,28 +40,28 @@ class StoreError(Exception):
 class CommitFailed(Exception):
     """The state can't be saved, and nothing of this commit was; `fault` is why, the message is SQLite's."""
 
-    def __init__(self, text: str, fault: Fault) -> None:
+    def __init__(self, text: str, fault: StateFault) -> None:
         super().__init__(text)
         self.fault = fault
 
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 _OF_ERRNO = {
-    **dict.fromkeys(_FULL, Fault.FULL),
-    **dict.fromkeys((errno.EROFS,), Fault.READ_ONLY),
-    **dict.fromkeys((errno.EACCES, errno.EPERM), Fault.DENIED),
-    **dict.fromkeys((errno.EMFILE, errno.ENFILE, errno.EFBIG), Fault.LIMIT),
-    errno.ENOMEM: Fault.MEMORY,
+    **dict.fromkeys(_FULL, StateFault.FULL),
+    **dict.fromkeys((errno.EROFS,), StateFault.READ_ONLY),
+    **dict.fromkeys((errno.EACCES, errno.EPERM), StateFault.DENIED),
+    **dict.fromkeys((errno.EMFILE, errno.ENFILE, errno.EFBIG), StateFault.LIMIT),
+    errno.ENOMEM: StateFault.MEMORY,
 }
 """Any other error is FAILING."""
 
 _OF_SQLITE = {
-    sqlite3.SQLITE_FULL: Fault.FULL,
-    sqlite3.SQLITE_CORRUPT: Fault.BROKEN,
-    sqlite3.SQLITE_NOTADB: Fault.BROKEN,
-    sqlite3.SQLITE_NOMEM: Fault.MEMORY,
-    sqlite3.SQLITE_BUSY: Fault.BUSY,
-    sqlite3.SQLITE_LOCKED: Fault.BUSY,
+    sqlite3.SQLITE_FULL: StateFault.FULL,
+    sqlite3.SQLITE_CORRUPT: StateFault.BROKEN,
+    sqlite3.SQLITE_NOTADB: StateFault.BROKEN,
+    sqlite3.SQLITE_NOMEM: StateFault.MEMORY,
+    sqlite3.SQLITE_BUSY: StateFault.BUSY,
+    sqlite3.SQLITE_LOCKED: StateFault.BUSY,
 }
 """Primary code → fault; for any other code the kernel is asked."""
 
@@ -69,9 +69,9 @@ _UNREADABLE = sqlite3.SQLITE_IOERR_SHORT_READ
 """The file is shorter than its header says."""
 
 
-def of_code(code: int) -> Fault | None:
+def of_code(code: int) -> StateFault | None:
     """Return the fault that SQLite's extended code names, or None if the kernel must be asked."""
-    return Fault.BROKEN if code == _UNREADABLE else _OF_SQLITE.get(code & 0xFF)
+    return StateFault.BROKEN if code == _UNREADABLE else _OF_SQLITE.get(code & 0xFF)
 
 
 def failure(error: Exception, directory: Path) -> CommitFailed:
@@ -79,19 +79,19 @@ def failure(error: Exception, directory: Path) -> CommitFailed:
     if isinstance(error, CommitFailed):
         return error
     if isinstance(error, StoreError):
-        return CommitFailed(str(error), Fault.FAILING)
+        return CommitFailed(str(error), StateFault.FAILING)
     if isinstance(error, OSError):
-        return CommitFailed(error.strerror or str(error), _OF_ERRNO.get(error.errno or 0, Fault.FAILING))
+        return CommitFailed(error.strerror or str(error), _OF_ERRNO.get(error.errno or 0, StateFault.FAILING))
     code: int | None = getattr(error, "sqlite_errorcode", None)
     if code is None:  # Python's: it could not pass the data to SQLite
-        return CommitFailed(str(error), Fault.BUG)
+        return CommitFailed(str(error), StateFault.BUG)
     if (known := of_code(code)) is not None:
         return CommitFailed("the file is shorter than its header says" if code == _UNREADABLE else str(error), known)
     if (found := _asked(directory)) is not None:
-        return CommitFailed(f"{error}: {found.strerror}", _OF_ERRNO.get(found.errno or 0, Fault.FAILING))
+        return CommitFailed(f"{error}: {found.strerror}", _OF_ERRNO.get(found.errno or 0, StateFault.FAILING))
     path = str(directory / "state.db")
     is_fixed = os.path.exists(path) and not os.access(path, os.W_OK)  # as by chattr(1): SQLite opens it read-only
-    fault = Fault.DENIED if is_fixed or code & 0xFF == sqlite3.SQLITE_READONLY else Fault.FAILING
+    fault = StateFault.DENIED if is_fixed or code & 0xFF == sqlite3.SQLITE_READONLY else StateFault.FAILING
     return CommitFailed(f"{error}, {getattr(error, 'sqlite_errorname', code)}", fault)
 
 

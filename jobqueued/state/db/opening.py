@@ -25,7 +25,7 @@ from jobqueued.child.contract.tuples import NamedTuple
 from jobqueued.model.run import Run
 from jobqueued.model.saved import DueChange
 from jobqueued.state.db import ballast, rows
-from jobqueued.state.db.faults import CommitFailed, Fault, StoreError, failure, of_code
+from jobqueued.state.db.faults import CommitFailed, StateFault, StoreError, failure, of_code
 from jobqueued.state.db.formats import VERSION, bring_up, format_on_disk, refuse_newer, version_of
 
 KEPT = 3
@@ -46,7 +46,7 @@ _NONSENSE = (None, sqlite3.SQLITE_ERROR)
 """Codes of SQLite, or Python, for missing tables, or for a text that is not one."""
 
 
-class Opened(NamedTuple):
+class OpenState(NamedTuple):
     """An open state.db.
 
     `is_new`: it holds nothing yet.  `kept`: what was read of it.  `broken`: why the file can't be read, or "".
@@ -55,7 +55,7 @@ class Opened(NamedTuple):
 
     db: sqlite3.Connection
     is_new: bool
-    kept: rows.Kept | None = None
+    kept: rows.SavedState | None = None
     broken: str = ""
     damage: str = ""
 
@@ -64,7 +64,7 @@ class SetAside(Exception):
     """The file could not be trusted and was set aside; the message says why, and where it is."""
 
 
-def to_write(path: Path, *, at_start: bool) -> Opened:
+def to_write(path: Path, *, at_start: bool) -> OpenState:
     """Open state.db, or create it if it is missing.  Raises CommitFailed, SetAside or StoreError."""
     if what := _is_no_file(path):
         raise SetAside(set_aside(path, what))
@@ -83,29 +83,29 @@ def to_write(path: Path, *, at_start: bool) -> Opened:
         bring_up(db, version)
         kept = _read(db)
         db.execute("PRAGMA busy_timeout = 0")  # only a start waits: the loop never does
-        return Opened(db, _is_new(db), kept, damage=_damage(db) if checked else "")
+        return OpenState(db, _is_new(db), kept, damage=_damage(db) if checked else "")
 
 
-def to_read(path: Path, *, at_start: bool) -> Opened:
+def to_read(path: Path, *, at_start: bool) -> OpenState:
     """Open state.db without changing it, because nothing can be written.
 
     If it is missing or broken, open an empty one in memory instead.  Raises CommitFailed, StoreError.
     """
     if what := _is_no_file(path):
-        return Opened(_blank(), is_new=True, broken=what)
+        return OpenState(_blank(), is_new=True, broken=what)
     if not _size(path):
-        return Opened(_blank(), is_new=True)
+        return OpenState(_blank(), is_new=True)
     how = "mode=ro&vfs=unix-none" if _size(path.with_name(f"{path.name}-wal")) else "immutable=1"
     try:
         with _connected(path, f"{path.as_uri()}?{how}", 0.0, aside=False) as db:
             if (version := _version(db, path)) < VERSION:
                 remedy = f"make {path.parent} writable"
                 raise StoreError(f"{path} has format {version}, which a start must convert to {VERSION}; {remedy}")
-            return Opened(db, _is_new(db), _read(db) if at_start else None)
+            return OpenState(db, _is_new(db), _read(db) if at_start else None)
     except CommitFailed as failed:
-        if failed.fault is not Fault.BROKEN:
+        if failed.fault is not StateFault.BROKEN:
             raise
-        return Opened(_blank(), is_new=True, broken=str(failed))
+        return OpenState(_blank(), is_new=True, broken=str(failed))
 
 
 class Left(NamedTuple):
@@ -158,12 +158,12 @@ def _version(db: sqlite3.Connection, path: Path) -> int:
     """
     version = version_of(db, path)
     if not version and db.execute("SELECT 1 FROM sqlite_master").fetchone():
-        raise CommitFailed("its tables are not those of jobqueued", Fault.BROKEN)
+        raise CommitFailed("its tables are not those of jobqueued", StateFault.BROKEN)
     with open(path, "rb") as file:
         if file.read(_HEADER)[_WRITE_VERSION:] > _WAL_MODE:
-            raise CommitFailed("its header marks it as read-only", Fault.BROKEN)
+            raise CommitFailed("its header marks it as read-only", StateFault.BROKEN)
     if version and (mine := _own_id(path)) and mine != _id_in(db):
-        raise CommitFailed("its write-ahead log belongs to another state.db", Fault.BROKEN)
+        raise CommitFailed("its write-ahead log belongs to another state.db", StateFault.BROKEN)
     return version
 
 
@@ -214,7 +214,7 @@ def _connected(path: Path, uri: str, patience: float, *, aside: bool) -> Iterato
             closing.pop_all()
         except (CommitFailed, sqlite3.Error, *rows.NONSENSE) as error:
             failed = _verdict(error, path.parent)
-            if not aside or failed.fault is not Fault.BROKEN:
+            if not aside or failed.fault is not StateFault.BROKEN:
                 raise failed from None
             words = set_aside(path, f"is corrupt ({failed})")  # before the close, which would delete the log
             raise SetAside(words) from None
@@ -229,15 +229,15 @@ def _keep_to_ourselves(path: Path) -> None:
 def _verdict(error: Exception, directory: Path) -> CommitFailed:
     is_nonsense = isinstance(error, sqlite3.Error) and getattr(error, "sqlite_errorcode", None) in _NONSENSE
     if is_nonsense or isinstance(error, rows.NONSENSE):
-        return CommitFailed(f"{type(error).__name__}: {error}", Fault.BROKEN)
+        return CommitFailed(f"{type(error).__name__}: {error}", StateFault.BROKEN)
     return failure(error, directory)
 
 
-def _read(db: sqlite3.Connection) -> rows.Kept:
+def _read(db: sqlite3.Connection) -> rows.SavedState:
     """Read everything that a start needs."""
     for table in ("meta", "job", "file", "asked", "number"):
         if flaw := _flaw(db, f"quick_check({table})"):
-            raise CommitFailed(flaw, Fault.BROKEN)
+            raise CommitFailed(flaw, StateFault.BROKEN)
     return rows.read(db)
 
 
@@ -263,12 +263,12 @@ def _flaw(db: sqlite3.Connection, check: str) -> str:
     try:
         found = str(db.execute(f"PRAGMA {check}").fetchone()[0])
     except sqlite3.DatabaseError as error:
-        if of_code(error.sqlite_errorcode) is not Fault.BROKEN:
+        if of_code(error.sqlite_errorcode) is not StateFault.BROKEN:
             raise
         found = str(error)
     code = re.search(r"error code=(\d+)", found)
-    if code is not None and of_code(int(code[1])) is not Fault.BROKEN:
-        raise CommitFailed(found, Fault.FAILING)
+    if code is not None and of_code(int(code[1])) is not StateFault.BROKEN:
+        raise CommitFailed(found, StateFault.FAILING)
     return "" if found == "ok" else found.replace("\n", ": ")
 
 

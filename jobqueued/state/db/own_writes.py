@@ -10,7 +10,7 @@ import os
 from pathlib import Path
 
 from jobqueued.child.contract.tuples import NamedTuple
-from jobqueued.state.db.faults import CommitFailed, Fault, failure
+from jobqueued.state.db.faults import CommitFailed, StateFault, failure
 from jobqueued.state.db.opening import LONG
 
 _LONG = LONG * (4096 + 24)
@@ -84,10 +84,10 @@ class OwnWrites:
         if _is_unwritten(was, file) and _is_unwritten(self._seen_log, log):
             return None
         if was is None or file is None or not _is_same(was, file):
-            return CommitFailed("it was removed or replaced", Fault.BROKEN)
+            return CommitFailed("it was removed or replaced", StateFault.BROKEN)
         if file.size < was.size:
-            return CommitFailed(f"it was cut to {file.size} bytes", Fault.BROKEN)
-        return CommitFailed("another program has written to it or its log", Fault.FOREIGN)
+            return CommitFailed(f"it was cut to {file.size} bytes", StateFault.BROKEN)
+        return CommitFailed("another program has written to it or its log", StateFault.FOREIGN)
 
 
 def _look(path: str) -> Look | None:

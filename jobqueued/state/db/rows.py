@@ -41,10 +41,19 @@ _RUN_FIELDS = (
     "failures", "last_due", "count",
 )  # fmt: skip
 _MORE_OF_RUN = (
-    "not_before", "failover", "stop_asked", "since", "waited", "held", "drains_since",
-    "previous", "claims", "placed", "ends_by",
+    "not_before",
+    "failover",
+    "stop_asked",
+    "since",
+    "waited",
+    "held",
+    "drains_since",
+    "previous",
+    "claims",
+    "placed",
+    "ends_by",
     "so_far",
-)  # fmt: skip
+)
 """Fields that few runs have, and no ended run: in one JSON object, without those at their defaults."""
 _TRIGGER, _WITH_TRIGGER = _RUN_FIELDS.index("trigger"), ("owner", "waits", "given_up", "lacked", "doubted")
 _RUN_COLUMNS = f"job, number, more, {', '.join(_RUN_FIELDS)}"
@@ -272,7 +281,7 @@ def read_submissions(db: sqlite3.Connection) -> tuple[list[SaveSubmission], dict
     return found, dict(db.execute("SELECT share, last FROM number"))
 
 
-class Kept(NamedTuple):
+class SavedState(NamedTuple):
     """Everything that a start needs.
 
     `runs`: those without an end, and each job's newest if it is a skip.  `boot`: the boot in which everything was
@@ -294,7 +303,7 @@ class Kept(NamedTuple):
     meta: dict[str, str]
 
 
-def read(db: sqlite3.Connection) -> Kept:
+def read(db: sqlite3.Connection) -> SavedState:
     """Read everything that a start needs.  Raises sqlite3.Error or one of NONSENSE if that is impossible."""
     jobs = [_memory(*row) for row in db.execute(f"SELECT {_JOB_COLUMNS} FROM job")]
     unfinished = [_run(*row) for row in db.execute(f"SELECT {_RUN_COLUMNS} FROM run WHERE record IS NULL")]
@@ -302,7 +311,7 @@ def read(db: sqlite3.Connection) -> Kept:
     skips = [_run(*row) for row in db.execute(f"SELECT {_RUN_COLUMNS} FROM run WHERE state = 'skipped' AND {newest}")]
     meta, keys = read_meta(db), Keys()
     keys.put(db.execute("SELECT job, key FROM asked"))
-    kept = Kept(
+    kept = SavedState(
         jobs,
         [*unfinished, *skips],
         hold_in(meta),

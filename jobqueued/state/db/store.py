@@ -23,7 +23,7 @@ from jobqueued.model.run import Run, RunId
 from jobqueued.model.saved import DueChange, Hold, Incident, Notice, SavedJob
 from jobqueued.state.db import due_bounds, opening, rows
 from jobqueued.state.db.ballast import Ballast
-from jobqueued.state.db.faults import CommitFailed, Fault, StoreError, failure
+from jobqueued.state.db.faults import CommitFailed, StateFault, StoreError, failure
 from jobqueued.state.db.formats import CLEAR, ENDED
 from jobqueued.state.db.mirror import Keys, Mirror, keys_in
 from jobqueued.state.db.own_writes import OwnWrites
@@ -39,7 +39,7 @@ _LOOKS, _LOOKS_AT_ROWS = 5000, 500
 """Maximum runs that one call passes over: in the index (some 3 ms), and in the rows themselves (as long)."""
 
 
-class Mark(NamedTuple):
+class HistoryMark(NamedTuple):
     """A place in history; older records come after it."""
 
     queued: int
@@ -47,14 +47,14 @@ class Mark(NamedTuple):
     number: int
 
 
-NEWEST = Mark(2**63 - 1, "", 0)
+NEWEST = HistoryMark(2**63 - 1, "", 0)
 
 
 class Page(NamedTuple):
     """A page of records, newest first, and the place after them, or None if there are no more."""
 
     records: list[Record]
-    end: Mark | None
+    end: HistoryMark | None
 
 
 class Mended(NamedTuple):
@@ -84,17 +84,17 @@ class Store:
         self._mirror = Mirror({}, {}, Keys()) if kept is None else Mirror(kept.meta, kept.files, kept.keys)
         self._ballast.lay()
 
-    def _opened(self) -> opening.Opened:
+    def _opened(self) -> opening.OpenState:
         """Open state.db to write or, if that fails, to read.  Raises StoreError if its content can't be known."""
         try:
             opened = self._to_write(at_start=True)
             if opened.damage:
-                self.failure = CommitFailed(opened.damage, Fault.BROKEN)
+                self.failure = CommitFailed(opened.damage, StateFault.BROKEN)
             return opened
         except CommitFailed as failed:
             self.failure = failed
         try:
-            if self.failure.fault not in (Fault.FULL, Fault.READ_ONLY, Fault.FAILING, Fault.DENIED):
+            if self.failure.fault not in (StateFault.FULL, StateFault.READ_ONLY, StateFault.FAILING, StateFault.DENIED):
                 raise self.failure
             opened = opening.to_read(self._path, at_start=True)
         except CommitFailed as failed:
@@ -103,7 +103,7 @@ class Store:
             self.lost = f"{self._path} is corrupt ({opened.broken})"
         return opened
 
-    def _to_write(self, *, at_start: bool) -> opening.Opened:
+    def _to_write(self, *, at_start: bool) -> opening.OpenState:
         """Open state.db to write, after a broken one was set aside, or the ballast removed if there was no room.
 
         Raises CommitFailed.
@@ -114,9 +114,9 @@ class Store:
             except opening.SetAside as aside:
                 self.lost = str(aside)
             except CommitFailed as failed:
-                if failed.fault is not Fault.FULL or not self._ballast.give_up():
+                if failed.fault is not StateFault.FULL or not self._ballast.give_up():
                     raise
-        raise CommitFailed("jobqueued can't read back what it writes there", Fault.FAILING)
+        raise CommitFailed("jobqueued can't read back what it writes there", StateFault.FAILING)
 
     def of_fleet(self) -> tuple[str, FleetMark]:
         """Return the unique name of this state, "" before its first commit, and the mark of the fleet that was saved
@@ -130,9 +130,9 @@ class Store:
         if self.failure is None:
             return None
         try:
-            if self.failure.fault is Fault.FOREIGN and (flaw := opening.damage_by_others(self._db, self._path)):
-                self.failure = CommitFailed(flaw, Fault.BROKEN)
-            if self.failure.fault is Fault.BROKEN:
+            if self.failure.fault is StateFault.FOREIGN and (flaw := opening.damage_by_others(self._db, self._path)):
+                self.failure = CommitFailed(flaw, StateFault.BROKEN)
+            if self.failure.fault is StateFault.BROKEN:
                 what = "was removed or replaced" if self._own.is_another() else f"is corrupt ({self.failure})"
                 self.lost = opening.set_aside(self._path, what)
             self._db.close()
@@ -212,13 +212,22 @@ class Store:
         return None if found is None else str(found[0])
 
     def commit(
-        self, runs: Mapping[RunId, tuple[Run, Record | None]], jobs: Mapping[str, SavedJob],
-        files: Mapping[str, bytes | None] | None = None, meta: Mapping[str, str | None] | None = None,
-        forgotten: Iterable[RunId] = (), incidents: Mapping[str, Incident | None] | None = None,
-        notices: Mapping[int, Notice | None] | None = None, submissions: Iterable[SaveSubmission] = (),
-        over: Iterable[str] = (), numbers: Mapping[str, int] | None = None, due_changes: Iterable[DueChange] = (),
-        keys: Mapping[str, str] | None = None, *, anew: bool = False,
-    ) -> None:  # fmt: skip
+        self,
+        runs: Mapping[RunId, tuple[Run, Record | None]],
+        jobs: Mapping[str, SavedJob],
+        files: Mapping[str, bytes | None] | None = None,
+        meta: Mapping[str, str | None] | None = None,
+        forgotten: Iterable[RunId] = (),
+        incidents: Mapping[str, Incident | None] | None = None,
+        notices: Mapping[int, Notice | None] | None = None,
+        submissions: Iterable[SaveSubmission] = (),
+        over: Iterable[str] = (),
+        numbers: Mapping[str, int] | None = None,
+        due_changes: Iterable[DueChange] = (),
+        keys: Mapping[str, str] | None = None,
+        *,
+        anew: bool = False,
+    ) -> None:
         """Save all of this, or nothing.  Raises CommitFailed.  A full disk costs the ballast first.
 
         None deletes a file, an incident, a notice or a value of `meta`.  `meta` has "boot", the boot in which all live
@@ -274,10 +283,10 @@ class Store:
             return
         finally:
             self._own.note()
-        if failed.fault is Fault.FULL and self._ballast.give_up():
+        if failed.fault is StateFault.FULL and self._ballast.give_up():
             self._write(changes, drops=drops)
             return
-        if failed.fault not in (Fault.FULL, Fault.BUG):
+        if failed.fault not in (StateFault.FULL, StateFault.BUG):
             self.failure = failed
         raise failed
 
@@ -285,7 +294,7 @@ class Store:
         """Return the failure that must be fixed first, as after writes of other programs, or None."""
         if self.failure is None:
             self.failure = self._own.trouble()
-            self._is_doubted |= self.failure is not None and self.failure.fault is Fault.FOREIGN
+            self._is_doubted |= self.failure is not None and self.failure.fault is StateFault.FOREIGN
         return self.failure
 
     def record(self, run: RunId) -> Record | None:
@@ -298,7 +307,12 @@ class Store:
         return self._read("job = ? AND record IS NOT NULL ORDER BY number DESC LIMIT ?", job, limit)
 
     def ended(
-        self, before: Mark, since: int, limit: int, wanted: Callable[[Mark, str], bool], job: str | None = None
+        self,
+        before: HistoryMark,
+        since: int,
+        limit: int,
+        wanted: Callable[[HistoryMark, str], bool],
+        job: str | None = None,
     ) -> Page:
         """Return the newest records before a place whose run (mark and state) is `wanted`.  Raises StoreError."""
         values: tuple[object, ...]
@@ -309,7 +323,7 @@ class Store:
         with self._reading():
             passed = self._db.execute(query, values)
             for looked, (queued, name, number, state) in enumerate(passed, 1):
-                mark = Mark(queued, name, number)
+                mark = HistoryMark(queued, name, number)
                 if (
                     queued >= since
                     and wanted(mark, state)

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from jobqueued.audit.comparison import EXPIRED, UNKNOWN_FILE, Comparison, Cover, Finding
-from jobqueued.audit.timeline import SLACK, Down, Span, Timeline
+from jobqueued.audit.comparison import EXPIRED, UNKNOWN_FILE, Comparison, Cover, DueFinding
+from jobqueued.audit.timeline import SLACK, DefinitionSpan, Down, Timeline
 from jobqueued.base.instants import HOUR, MINUTE, SECOND
 from jobqueued.model import events
 from jobqueued.model.job import Job, Overlap, Scope
@@ -65,7 +65,7 @@ def lived(defined: Job, actions: list[tuple[str, Any]]) -> AuditedWorld:
     return world
 
 
-def findings(world: AuditedWorld, covers: list[Cover] | None = None) -> list[Finding]:
+def findings(world: AuditedWorld, covers: list[Cover] | None = None) -> list[DueFinding]:
     """What an audit finds, maybe of these records."""
     return [found for verdict in world.audit(covers and {"a": covers}) for found in verdict.findings]
 
@@ -183,7 +183,7 @@ def skipped(number: int, first: float, last: float, count: int) -> Cover:
 
 def compared(*covers: Cover, kept: int = 100, known: float = 0, defined: Job = HOURLY, **more: Any) -> Comparison:
     """The comparison of an hourly job with these."""
-    return Comparison("a", [Span(defined, at(known), at(9))], covers, kept, **more)
+    return Comparison("a", [DefinitionSpan(defined, at(known), at(9))], covers, kept, **more)
 
 
 RUNS = [ran(number, number) for number in range(1, 9)]

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from jobqueued.audit.known import Answer, Known
+from jobqueued.audit.known import AuditAnswer, Known
 from jobqueued.audit.past import answer
 from jobqueued.base.instants import HOUR, MINUTE, SECOND, to_text
 from jobqueued.child.contract.documents import Record
@@ -49,7 +49,7 @@ def known(*runs: Record, **fields: Any) -> Known:
     return Known("job", runs, True, "", (), True, (), (), "enabled", None)._replace(**fields)
 
 
-def told(found: Answer) -> tuple[str, str | None, str]:
+def told(found: AuditAnswer) -> tuple[str, str | None, str]:
     return found.kind, found.run, "; ".join([*found.reasons, *found.unknown])
 
 

@@ -10,7 +10,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jobqueued.child.attempt.attempt import Attempt
-from jobqueued.child.attempt.attempt_life import COMMAND_LIVES, NOTHING_TO_END, TABLE, IllegalStep, State, Step, after
+from jobqueued.child.attempt.attempt_life import (
+    COMMAND_LIVES,
+    NOTHING_TO_END,
+    TABLE,
+    IllegalAttemptStep,
+    State,
+    after,
+)
+from jobqueued.child.attempt.attempt_life import (
+    AttemptStep as Step,
+)
 from jobqueued.child.contract.documents import ENDS as STATES_OF_ENDS
 from jobqueued.core.records.lifecycle import ENDS
 
@@ -23,7 +33,7 @@ def test_every_pair(state: State, step: Step) -> None:
     if (state, step) in TABLE:
         assert TABLE[state, step] is after(state, step)
     else:
-        with pytest.raises(IllegalStep, match=f"^an attempt that is {state} can't {step}$"):
+        with pytest.raises(IllegalAttemptStep, match=f"^an attempt that is {state} can't {step}$"):
             after(state, step)
 
 
@@ -34,7 +44,7 @@ def test_any_history(steps: list[Step]) -> None:
     for step in steps:
         try:
             ahead = after(state, step)
-        except IllegalStep:
+        except IllegalAttemptStep:
             continue
         assert state not in FINAL or ahead is state
         if step is Step.MARK:

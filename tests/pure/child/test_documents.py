@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from jobqueued.child.contract.documents import AttemptRecord, Journal, Output, OwnerRecord, Record, TriggeredBy
+from jobqueued.child.contract.documents import AttemptRecord, Journal, OutputPlaces, OwnerRecord, Record, TriggeredBy
 from tests.support import REPO
 from tests.support.papers import fields
 
@@ -30,7 +30,7 @@ def test_the_fields() -> None:
     ("field", "keys"),
     [
         ("attempts", AttemptRecord.__annotations__.keys() - Record.__annotations__.keys() | {"offset"}),
-        ("output", Output.__annotations__.keys() - {"offset"}),
+        ("output", OutputPlaces.__annotations__.keys() - {"offset"}),
         ("journal", Journal.__annotations__.keys()),
         ("owner", OwnerRecord.__annotations__.keys()),
         ("triggered_by", TriggeredBy.__annotations__.keys() - UNTOLD),

@@ -16,13 +16,21 @@ from typing import get_args
 import pytest
 
 from jobqueued.child.fleet import claims, lines, writes
-from jobqueued.child.fleet.claims import NOTHING, Found, Session, kept
+from jobqueued.child.fleet.claims import NOTHING, Session, StoredKey, kept
 from jobqueued.child.fleet.conversation import Conversation
 from jobqueued.child.fleet.etcd.wire import Message, text
-from jobqueued.child.fleet.known_locks import Part
+from jobqueued.child.fleet.known_locks import LockUnits
 from jobqueued.child.fleet.lines import Line
-from jobqueued.child.fleet.requests import Announce, Batch, Overdue, Pause, Place, Publish, Request
-from jobqueued.child.fleet.skips import Skip
+from jobqueued.child.fleet.requests import (
+    AnnounceRequest,
+    Overdue,
+    PauseRequest,
+    PlaceRequest,
+    PublishRequest,
+    Request,
+    RequestBatch,
+)
+from jobqueued.child.fleet.skips import SkipRequest
 from tests.support import REPO
 from tests.support.fake_etcd import FakeEtcd, LeaseOver
 
@@ -90,7 +98,7 @@ class Host:
         self.conversation.read(era, self.etcd.revision, {key: kept(kv) for key, kv in self.etcd.kvs.items()})
         self.conversation.complete(era)
 
-    def _found(self, key: str) -> Found:
+    def _found(self, key: str) -> StoredKey:
         return kept(self.etcd.kvs[key]) if key in self.etcd.kvs else NOTHING
 
     def _lapse(self) -> None:
@@ -121,7 +129,7 @@ class Host:
         if self.random.random() < 0.7:
             self.conversation.answered(batch, answer)
 
-    def _note(self, batch: Batch) -> None:
+    def _note(self, batch: RequestBatch) -> None:
         queue = [*self.conversation._requests._requests]
         self.kinds.update(type(each) for each in queue[: len(batch.parts)])
 
@@ -130,25 +138,27 @@ class Host:
         chance, talk = self.random, self.conversation
         job, lock, second = chance.choice(JOBS), chance.choice(LOCKS), FIRST + 60 * chance.randrange(5)
         key = chance.choice([f"f{second}", f"f{second}.2", "x1"])
-        parts = [Part(lock, 1, 1)] * chance.randrange(2)
+        parts = [LockUnits(lock, 1, 1)] * chance.randrange(2)
         match chance.randrange(5):
             case 0:
                 talk.ask(0, job, 1, chance.choice([0, 1]), key, parts, 3600, chance.choice(["", "spec 1"]))
             case 1:
-                talk.skip(Skip(job, second, second + 60 * chance.randrange(3), 3600, ""))
+                talk.skip(SkipRequest(job, second, second + 60 * chance.randrange(3), 3600, ""))
             case 2:
                 talk.give_back(0, job, key, chance.choice(["", "succeeded"]))
             case _:
                 talk.want(chance.choice([*self._announcements(job, lock)]))
 
-    def _announcements(self, job: str, lock: str) -> Iterator[Publish | Pause | Overdue | Place | Announce]:
+    def _announcements(
+        self, job: str, lock: str
+    ) -> Iterator[PublishRequest | PauseRequest | Overdue | PlaceRequest | AnnounceRequest]:
         defined, told, paused = (self._found(f"/jq/{kind}/{job}").value for kind in ("jobs", "overdue", "paused"))
-        yield Publish(job, f"spec {self.random.randrange(3)}", defined)
-        yield Pause(job, self.random.choice(["", "paused"]), "")
-        yield Pause(job, "", paused or "paused")
+        yield PublishRequest(job, f"spec {self.random.randrange(3)}", defined)
+        yield PauseRequest(job, self.random.choice(["", "paused"]), "")
+        yield PauseRequest(job, "", paused or "paused")
         yield Overdue(job, self.random.choice(["", "late"]), told)
-        yield Place(lock, self.random.random() < 0.5)
-        yield Announce(("gpu",), self.random.random() < 0.5)
+        yield PlaceRequest(lock, self.random.random() < 0.5)
+        yield AnnounceRequest(("gpu",), self.random.random() < 0.5)
 
 
 def repeat(etcd: FakeEtcd, message: Message) -> None:
@@ -202,7 +212,7 @@ class Pausing:
         self.session = Session("a:id", "a", 0)
         self.begin(NOTHING, writes.opening(self.session, "a:id", 3))
 
-    def begin(self, last: Found, message: Message) -> None:
+    def begin(self, last: StoredKey, message: Message) -> None:
         """Begin with a snapshot."""
         revision = claims.revision(self.etcd.txn(message))
         self.session = self.session._replace(created=self.session.created or revision, written=revision)
@@ -238,7 +248,7 @@ def test_a_pause_is_made_once(before: str | None, wanted: str, after: str | None
     """One that was made, and whose answer was lost, is not made again once another host has undone it."""
     pausing = Pausing()
     pausing.etcd.put("/jq/paused/tick", before)
-    pausing.talk.want(Pause("tick", wanted, ""))
+    pausing.talk.want(PauseRequest("tick", wanted, ""))
     pausing.lost()
     assert ({} if before else {"/jq/paused/tick": wanted}) == pausing.paused
     pausing.etcd.put("/jq/paused/tick", after)
@@ -251,9 +261,9 @@ def test_a_pause_is_made_once(before: str | None, wanted: str, after: str | None
 def test_what_was_made_as_an_agent_begins_anew() -> None:
     """It is told before the scheduler may ask again, and what was not made is not told."""
     pausing = Pausing()
-    pausing.talk.want(Pause("tick", "by a", ""))
+    pausing.talk.want(PauseRequest("tick", "by a", ""))
     pausing.lost()
-    pausing.talk.want(Pause("tape", "by a", ""))
+    pausing.talk.want(PauseRequest("tape", "by a", ""))
     era = pausing.talk.begin(pausing.session, kept(pausing.etcd.kvs["/jq/writes/a"]))
     assert [["made", "tick", "by a"]] == pausing.lines()
     pausing.talk.complete(era)
@@ -263,13 +273,13 @@ def test_what_was_made_as_an_agent_begins_anew() -> None:
 def test_an_earlier_agent() -> None:
     """What an agent has sent that is gone is not carried out once the next has begun."""
     pausing = Pausing()
-    pausing.talk.want(Pause("tick", "by a", ""))
+    pausing.talk.want(PauseRequest("tick", "by a", ""))
     batch = pausing.talk.next_batch(LEASES, 3600)
     assert batch is not None
     last = kept(pausing.etcd.kvs["/jq/writes/a"])
     pausing.begin(last, writes.taking_over(pausing.session, last, 3))
     repeat(pausing.etcd, batch.message)
-    pausing.talk.want(Pause("tape", "by a", ""))
+    pausing.talk.want(PauseRequest("tape", "by a", ""))
     pausing.carry_out()
     assert {"/jq/paused/tape": "by a"} == pausing.paused
 

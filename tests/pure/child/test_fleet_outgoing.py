@@ -7,7 +7,7 @@ import pytest
 from jobqueued.child.fleet.claims import Session
 from jobqueued.child.fleet.conversation import Conversation
 from jobqueued.child.fleet.etcd.wire import text
-from jobqueued.child.fleet.known_locks import Part
+from jobqueued.child.fleet.known_locks import LockUnits
 from tests.support.fake_etcd import FakeEtcd
 
 LEASES = {"run": 1, "lock": 2, "session": 3}
@@ -34,7 +34,7 @@ def puts(conversation: Conversation) -> list[tuple[str, str]]:
 
 def ask(conversation: Conversation, question: int, key: str = KEY, *locks: str) -> None:
     """Ask for an occurrence, and locks."""
-    conversation.ask(0, "tick", 1, question, key, [Part(lock, 1, 1) for lock in locks], 3600, "")
+    conversation.ask(0, "tick", 1, question, key, [LockUnits(lock, 1, 1) for lock in locks], 3600, "")
 
 
 def test_what_was_taken_back_before_its_answer() -> None:

@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 
 from jobqueued.child.fleet import claims, skips
-from jobqueued.child.fleet.claims import Claim, Granted, Newer, Session, SessionOver, Stale, Taken
+from jobqueued.child.fleet.claims import ClaimGranted, ClaimTaken, FleetClaim, Newer, Session, SessionOver, Stale
 from jobqueued.child.fleet.conversation import Conversation
 from jobqueued.child.fleet.etcd.wire import coded
-from jobqueued.child.fleet.skips import Begun, KnownSkips, Mine, Skip
+from jobqueued.child.fleet.skips import KnownSkips, Mine, OccurrencesTaken, SkipRequest
 from tests.support.fake_etcd import FakeEtcd
 
 FIRST = 1772409600
@@ -29,13 +29,13 @@ class Hosts:
 
     def skip(self, host: str, first: int, last: int, spec: str = "", own: int = 0) -> Any:
         """Ask to skip what is due from one second to another; the outcome."""
-        skip = Skip("tick", FIRST + first, FIRST + last, 60, spec, self.newest(host), own)
+        skip = SkipRequest("tick", FIRST + first, FIRST + last, 60, spec, self.newest(host), own)
         answer = self.etcd.txn(skips.transaction(skip, self.sessions[host], 1))
         return skips.outcome(skip, self.sessions[host], answer)
 
     def run(self, host: str, second: int) -> Any:
         """Claim an occurrence; the outcome."""
-        claim, known = Claim("tick", f"f{FIRST + second}", ()), self.newest(host)
+        claim, known = FleetClaim("tick", f"f{FIRST + second}", ()), self.newest(host)
         answer = self.etcd.txn(claims.transaction(claim, self.sessions[host], {}, known, LEASES))
         return claims.outcome(claim, self.sessions[host], {}, known, answer, self.etcd.revision)
 
@@ -79,7 +79,7 @@ def test_two_that_overlap(other: tuple[int, int], hears: bool) -> None:
         hosts.hear("b")
         assert Mine(FIRST + other[0], FIRST + other[1]) == hosts.skip("b", *other), "it was told of all before"
         return
-    assert Begun({f"f{FIRST + 60}": f"a:id skipped {FIRST}"}) == hosts.skip("b", *other)
+    assert OccurrencesTaken({f"f{FIRST + 60}": f"a:id skipped {FIRST}"}) == hosts.skip("b", *other)
 
 
 def test_one_after_another() -> None:
@@ -95,26 +95,26 @@ def test_one_after_another() -> None:
 def test_what_is_begun() -> None:
     """Nothing is skipped that another host has, and nothing is begun that was skipped, or may have been."""
     hosts = Hosts()
-    assert isinstance(hosts.run("a", 30), Granted)
-    assert Begun({f"f{FIRST + 30}": "a:id"}) == hosts.skip("b", 0, 60)
+    assert isinstance(hosts.run("a", 30), ClaimGranted)
+    assert OccurrencesTaken({f"f{FIRST + 30}": "a:id"}) == hosts.skip("b", 0, 60)
     assert Mine(FIRST + 40, FIRST + 60) == hosts.skip("b", 40, 60)
-    assert Taken(f"b:id skipped {FIRST + 40}") == hosts.run("a", 50), "it does not know of the skip"
+    assert ClaimTaken(f"b:id skipped {FIRST + 40}") == hosts.run("a", 50), "it does not know of the skip"
     assert isinstance(hosts.run("a", 20), Newer)
     hosts.hear("a")
-    assert isinstance(hosts.run("a", 20), Granted)
-    assert isinstance(hosts.run("a", 60), Taken)
-    assert isinstance(hosts.run("a", 90), Granted)
+    assert isinstance(hosts.run("a", 20), ClaimGranted)
+    assert isinstance(hosts.run("a", 60), ClaimTaken)
+    assert isinstance(hosts.run("a", 90), ClaimGranted)
 
 
 def test_what_is_begun_here() -> None:
     """What this host was granted and has not begun is skipped with the rest."""
     hosts = Hosts()
-    assert isinstance(hosts.run("a", 30), Granted)
+    assert isinstance(hosts.run("a", 30), ClaimGranted)
     again = hosts.skip("a", 0, 30)
-    assert isinstance(again, Skip)
+    assert isinstance(again, SkipRequest)
     assert again.own
     assert Mine(FIRST, FIRST + 30) == hosts.skip("a", 0, 30, own=again.own)
-    assert isinstance(hosts.skip("b", 0, 30), Begun)
+    assert isinstance(hosts.skip("b", 0, 30), OccurrencesTaken)
 
 
 @pytest.mark.parametrize("last", [60, 90])
@@ -155,7 +155,7 @@ def test_what_no_host_has_written(key: str, value: str, told: dict[str, str]) ->
     hosts.etcd.put(f"/jq/runs/tick/{FIRST + int(second)}/{number}", value)
     hosts.etcd.put("/jq/skipped/tick", "x")
     outcome = hosts.skip("a", 0, 60)
-    assert (Begun(told) if told else Newer(hosts.etcd.revision)) == outcome
+    assert (OccurrencesTaken(told) if told else Newer(hosts.etcd.revision)) == outcome
 
 
 @pytest.mark.parametrize("value", ["", "garbage", "x 1", "9" * 5000])
@@ -182,7 +182,7 @@ def test_a_run_that_is_to_be_skipped() -> None:
     """A host that was left an occurrence to skip, and asks for it, hears that."""
     hosts = Hosts()
     hosts.skip("a", 0, 60)
-    assert Taken(f"a:id skipped {FIRST}") == hosts.run("a", 60) == hosts.run("a", 30)
+    assert ClaimTaken(f"a:id skipped {FIRST}") == hosts.run("a", 60) == hosts.run("a", 30)
 
 
 def test_what_was_told() -> None:
@@ -213,7 +213,7 @@ def test_a_question_that_crosses_a_skip() -> None:
     assert [["up", ""], line] == conversation.outbox
     conversation.outbox.clear()
     conversation.ask(0, "tick", 1, 1, f"f{FIRST + 45}", [], 60, "")
-    conversation.skip(Skip("tick", FIRST, FIRST + 40, 60, ""))
+    conversation.skip(SkipRequest("tick", FIRST, FIRST + 40, 60, ""))
     told = [["taken", "tick", f"f{FIRST + 45}", line[3]], ["taken", "tick", f"f{FIRST + 40}", line[3]]]
     assert (told, False) == (conversation.outbox, conversation.wants)
     conversation.ask(0, "tick", 1, 2, f"f{FIRST + 90}", [], 60, "")
@@ -233,7 +233,7 @@ def test_a_return_that_is_told_after_the_skip(second: int) -> None:
     conversation.complete(1)
     returned = f"/jq/returned/tick/f{FIRST + second}"
     revision = etcd.put(returned, "b:id")
-    conversation.skip(Skip("tick", FIRST, FIRST + 60, 60, ""))
+    conversation.skip(SkipRequest("tick", FIRST, FIRST + 60, 60, ""))
     batch = conversation.next_batch(LEASES | {"session": 3}, 60)
     assert batch is not None
     conversation.outbox.clear()

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jobqueued.child.contract.json_values import DEEPEST, compact
-from jobqueued.child.hooks.telemetry import MOST, Refused, merged, said
+from jobqueued.child.hooks.telemetry import MOST, TelemetryRefused, merged, said
 
 DEEP = '{"a":' * DEEPEST + "1" + "}" * DEEPEST
 FULL = '{"a":"' + "x" * (MOST - len('{"a":""}')) + '"}'
@@ -65,7 +65,7 @@ def test_taken(output: bytes, expected: dict[str, Any]) -> None:
 )
 def test_refused(output: bytes, words: str) -> None:
     """Whatever is no such object is refused, with words that fit a line."""
-    with pytest.raises(Refused) as refused:
+    with pytest.raises(TelemetryRefused) as refused:
         said(output)
     assert words in str(refused.value)
     assert len(str(refused.value)) < 200
@@ -83,7 +83,7 @@ def test_any_output(output: bytes) -> None:
     """Whatever a hook says is taken, and then a record can hold it, or refused."""
     try:
         found = said(output)
-    except Refused:
+    except TelemetryRefused:
         return
     assert found == json.loads(json.dumps(found, allow_nan=False).encode())
     json.dumps(found, ensure_ascii=False).encode()  # no lone surrogate
@@ -115,6 +115,6 @@ def test_all_of_it_is_bounded() -> None:
     """What would make it too much is refused as a whole; what takes away is not."""
     full = merged({}, said(FULL.encode()))
     assert MOST == len(compact(full))
-    with pytest.raises(Refused, match="65,542 bytes of telemetry; accepted: at most 65,536"):
+    with pytest.raises(TelemetryRefused, match="65,542 bytes of telemetry; accepted: at most 65,536"):
         merged(full, {"b": 1})
     assert {"b": 1} == merged(full, {"a": None, "b": 1})

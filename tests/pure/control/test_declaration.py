@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from jobqueued.control.protocol.access import Rank, Rule
+from jobqueued.control.protocol.access import AccessRule, Rank
 from jobqueued.control.protocol.declaration import declared_in, method
 from jobqueued.control.protocol.ownership import Asker
 from jobqueued.control.protocol.peers import Peer
@@ -19,11 +19,11 @@ class Calls:
     def __init__(self, answer: str) -> None:
         self._answer = answer
 
-    @method("Release", Rule(Rank.OPERATOR))
+    @method("Release", AccessRule(Rank.OPERATOR))
     def release(self, asked: dict[str, Any], asker: Asker) -> dict[str, Any]:
         return {**asked, "by": asker.peer.uid, "answer": self._answer}
 
-    @method("Wait", Rule(Rank.READER, names="run"), waits=True)
+    @method("Wait", AccessRule(Rank.READER, names="run"), waits=True)
     def wait(self, asked: dict[str, Any], asker: Asker) -> None:
         asker.ticket()
 
@@ -32,7 +32,7 @@ class Calls:
 def test_the_interface_decides(name: str, names: str) -> None:
     """A method that the interface lacks can't be declared, nor a rule about a parameter that the method lacks."""
     with pytest.raises(ValueError, match=name):
-        method(name, Rule(Rank.ROOT, names=names))
+        method(name, AccessRule(Rank.ROOT, names=names))
 
 
 def test_what_a_class_declares() -> None:

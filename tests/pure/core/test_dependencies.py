@@ -8,8 +8,8 @@ from dataclasses import replace
 import pytest
 
 from jobqueued.base.instants import HOUR, MINUTE
-from jobqueued.core.runs.dependencies import Standing, hold_back, note_outcome, satisfy, verdict
-from jobqueued.core.state.job_state import Fault, Invalidity
+from jobqueued.core.runs.dependencies import DependencyStates, hold_back, note_outcome, satisfy, verdict
+from jobqueued.core.state.job_state import Invalidity, JobFault
 from jobqueued.core.state.scheduler_state import SchedulerState
 from jobqueued.core.state.turn import Turn
 from jobqueued.model.job import Job
@@ -20,7 +20,7 @@ from tests.support.world import MIDNIGHT, World, ended, job
 
 BEFORE, DUE = MIDNIGHT + 10 * HOUR, MIDNIGHT + 11 * HOUR
 RUN = Run(id=RunId("a", 1), key="c0.1", due=DUE, queued=DUE, arrival=1, previous=BEFORE, held=DUE)
-MET, AWAITED, FAILED = Standing.MET, Standing.AWAITED, Standing.FAILED
+MET, AWAITED, FAILED = DependencyStates.MET, DependencyStates.AWAITED, DependencyStates.FAILED
 LATER = "it has not run in time; waiting for its next success"
 Prepare = Callable[[SchedulerState], object]
 
@@ -62,11 +62,11 @@ def paused(state: SchedulerState) -> None:
 
 
 def invalid(state: SchedulerState) -> None:
-    state["d"].invalid = Invalidity(Fault.IMPOSSIBLE, "too much")
+    state["d"].invalid = Invalidity(JobFault.IMPOSSIBLE, "too much")
 
 
 D, HOURLY = job("d"), job("d", "0 * * * *", offset=5 * MINUTE)
-TABLE: list[tuple[Job | None, tuple[Outcome, ...], Prepare, Standing, str]] = [
+TABLE: list[tuple[Job | None, tuple[Outcome, ...], Prepare, DependencyStates, str]] = [
     # by its newest occurrence in time
     (D, (outcome(1, 60),), nothing, MET, ""),
     (D, (outcome(1, 1),), nothing, MET, ""),
@@ -108,7 +108,7 @@ TABLE: list[tuple[Job | None, tuple[Outcome, ...], Prepare, Standing, str]] = [
 
 @pytest.mark.parametrize(("job_d", "outcomes", "prepare", "standing", "why"), TABLE)
 def test_one_dependency(
-    job_d: Job | None, outcomes: tuple[Outcome, ...], prepare: Prepare, standing: Standing, why: str
+    job_d: Job | None, outcomes: tuple[Outcome, ...], prepare: Prepare, standing: DependencyStates, why: str
 ) -> None:
     """The newest occurrence of the dependency that is due after the one before, and not after this one, decides."""
     state = state_with(job_d, *outcomes)

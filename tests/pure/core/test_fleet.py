@@ -11,10 +11,10 @@ import pytest
 
 from jobqueued.base.instants import HOUR, MINUTE, SECOND
 from jobqueued.base.replace import changed
-from jobqueued.child.fleet.claims import ROOT, Found, Session
+from jobqueued.child.fleet.claims import ROOT, Session, StoredKey
 from jobqueued.child.fleet.conversation import Conversation
 from jobqueued.core.fleet.fleet import _covers
-from jobqueued.core.hosts.claimed_by_others import Span
+from jobqueued.core.hosts.claimed_by_others import SkippedSpan
 from jobqueued.core.state.holders import PARKED
 from jobqueued.model import events
 from jobqueued.model.commands import FleetCommand, GiveBack
@@ -635,8 +635,8 @@ def test_those_who_come_later() -> None:
 def test_what_a_skip_covers() -> None:
     """The occurrences that it names, but not one that another host had already, whose loss has a record of its own."""
     keys = ("f1", "f2", "f3", "f4", "f2.2", "c2.0")
-    assert ["f1", "f2", "f3"] == [key for key in keys if _covers(Span(1, 3), key)]
-    assert [] == [key for key in keys if _covers(Span(2, 2), key)]
+    assert ["f1", "f2", "f3"] == [key for key in keys if _covers(SkippedSpan(1, 3), key)]
+    assert [] == [key for key in keys if _covers(SkippedSpan(2, 2), key)]
 
 
 def test_the_hosts_of_a_fleet() -> None:
@@ -657,7 +657,7 @@ def test_the_hosts_of_a_fleet() -> None:
 def test_a_host_that_goes_unseen() -> None:
     """A snapshot that is read anew, as news of some time are lost, tells which hosts are there no more."""
     told = Conversation(PATIENCE)
-    there = {f"{ROOT}hosts/{name}": Found(f"{name}:id boot", 1, 1) for name in "ab"}
+    there = {f"{ROOT}hosts/{name}": StoredKey(f"{name}:id boot", 1, 1) for name in "ab"}
     era = told.begin(Session("a:id", "a", 1))
     told.read(era, 5, there)
     told.complete(era)

@@ -10,7 +10,7 @@ from jobqueued.child.fleet import mark, session
 from jobqueued.child.fleet.claims import ROOT
 from jobqueued.child.fleet.etcd.gateway import Gateway
 from jobqueued.child.fleet.etcd.values import MOST
-from jobqueued.child.fleet.mark import Mark
+from jobqueued.child.fleet.mark import EtcdMark
 from jobqueued.child.fleet.uplink import Uplink
 from jobqueued.model import events
 from jobqueued.model.commands import Accept, Launch
@@ -133,29 +133,29 @@ def test_settling() -> None:
     etcd = FakeEtcd()
     read = {"request_range": mark.READING}
 
-    def there() -> Mark:
+    def there() -> EtcdMark:
         return mark.read(etcd.txn({"success": [read]}))
 
-    def settle(seen: Mark, age: str, found: Mark | None = None) -> Mark:
+    def settle(seen: EtcdMark, age: str, found: EtcdMark | None = None) -> EtcdMark:
         message = mark.settling(there() if found is None else found, seen, age)
         if message is not None:
             etcd.txn(message)
         return there()
 
-    assert Mark() == settle(Mark("x", 1), "one")
-    assert Mark("one", 1) == settle(Mark(), "one")
-    assert Mark("one", 1) == settle(Mark(), "two", Mark()), "another host was first"
-    assert Mark("one", 1) == settle(Mark("one", 1), "two")
-    assert Mark("one", 1) == settle(Mark("x", 1), "two")
-    put = mark.guarded({"success": []}, Mark("one", 1))
-    assert Mark("one", 2) == mark.after(etcd.txn(put), Mark("one", 1))
-    assert Mark("one", 3) == mark.after(etcd.txn(put), Mark("one", 1))
-    assert Mark("two", 4) == settle(Mark("one", 9), "two")
-    assert Mark("two", 4) == settle(Mark("one", 9), "three", Mark("one", 3))
-    assert mark.after(etcd.txn(put), Mark("one", 1)) is None
-    assert mark.after(etcd.txn(mark.guarded({"success": []}, Mark("two", 5))), Mark("two", 5)) is None
-    other = {"compare": [mark._value(Mark("x"))], "failure": [read]}
-    assert Mark("two", 4) == mark.after(etcd.txn(other), Mark("two", 4)), "it failed for something else"
+    assert EtcdMark() == settle(EtcdMark("x", 1), "one")
+    assert EtcdMark("one", 1) == settle(EtcdMark(), "one")
+    assert EtcdMark("one", 1) == settle(EtcdMark(), "two", EtcdMark()), "another host was first"
+    assert EtcdMark("one", 1) == settle(EtcdMark("one", 1), "two")
+    assert EtcdMark("one", 1) == settle(EtcdMark("x", 1), "two")
+    put = mark.guarded({"success": []}, EtcdMark("one", 1))
+    assert EtcdMark("one", 2) == mark.after(etcd.txn(put), EtcdMark("one", 1))
+    assert EtcdMark("one", 3) == mark.after(etcd.txn(put), EtcdMark("one", 1))
+    assert EtcdMark("two", 4) == settle(EtcdMark("one", 9), "two")
+    assert EtcdMark("two", 4) == settle(EtcdMark("one", 9), "three", EtcdMark("one", 3))
+    assert mark.after(etcd.txn(put), EtcdMark("one", 1)) is None
+    assert mark.after(etcd.txn(mark.guarded({"success": []}, EtcdMark("two", 5))), EtcdMark("two", 5)) is None
+    other = {"compare": [mark._value(EtcdMark("x"))], "failure": [read]}
+    assert EtcdMark("two", 4) == mark.after(etcd.txn(other), EtcdMark("two", 4)), "it failed for something else"
 
 
 @pytest.mark.parametrize("value", ["", "x" * (MOST + 1), "ü\udcff"])
@@ -165,16 +165,16 @@ def test_what_no_host_has_made(value: str) -> None:
     for _ in range(3):
         etcd.put(_KEY, value)
 
-    def there() -> Mark:
+    def there() -> EtcdMark:
         return mark.read(etcd.txn({"success": [{"request_range": mark.READING}]}))
 
-    assert mark.settling(Mark("", 3), Mark("before", 1), "new") is None, "not before that is accepted"
-    if (message := mark.settling(there(), Mark(), "new")) is not None:
+    assert mark.settling(EtcdMark("", 3), EtcdMark("before", 1), "new") is None, "not before that is accepted"
+    if (message := mark.settling(there(), EtcdMark(), "new")) is not None:
         assert etcd.txn(message)["succeeded"]
         assert not etcd.txn(message).get("succeeded"), "a late copy"
     found = there()
     assert found.age
-    assert Mark(found.age, found.number + 1) == mark.after(etcd.txn(mark.guarded({"success": []}, found)), found)
+    assert EtcdMark(found.age, found.number + 1) == mark.after(etcd.txn(mark.guarded({"success": []}, found)), found)
 
 
 @pytest.mark.parametrize(
@@ -186,12 +186,12 @@ def test_a_look_while_an_answer_comes(
     """What was read before this host's own writes is no older state of etcd, but what is older than it knew then."""
     settings = {"lock_grace": 60, "fleet": "test"}
     uplink = Uplink(settings, "", lambda: None)
-    uplink._seen = Mark("a", 5)
+    uplink._seen = EtcdMark("a", 5)
 
-    def look(*_: object) -> tuple[Mark, dict[str, list[str]]]:
-        uplink._seen = Mark("a", 9)
-        return Mark("a", found), {}
+    def look(*_: object) -> tuple[EtcdMark, dict[str, list[str]]]:
+        uplink._seen = EtcdMark("a", 9)
+        return EtcdMark("a", found), {}
 
     monkeypatch.setattr(session, "look_around", look)
     uplink._look_around(Gateway(["http://x:1"], 1))
-    assert (is_outdated, Mark("a", known)) == (uplink._conversation.is_outdated, uplink._seen)
+    assert (is_outdated, EtcdMark("a", known)) == (uplink._conversation.is_outdated, uplink._seen)

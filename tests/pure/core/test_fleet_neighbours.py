@@ -10,7 +10,7 @@ import pytest
 
 from jobqueued.base.instants import SECOND
 from jobqueued.child.fleet import neighbours, session
-from jobqueued.child.fleet.claims import Found
+from jobqueued.child.fleet.claims import StoredKey
 from jobqueued.child.fleet.etcd.gateway import Gateway
 from jobqueued.child.fleet.etcd.namespace import named, nameless
 from jobqueued.child.fleet.etcd.wire import Message, coded
@@ -88,7 +88,7 @@ def test_many() -> None:
 def test_a_host_with_a_longer_grace(grace: int, patience: int) -> None:
     """What it has begun is its own for as long as it has announced, and no shorter than this host has it."""
     others = Others(50 * SECOND)
-    others.note_host("b", Found(f'b:1 boot - - ["UTC",{grace},""]', 1, 1))
+    others.note_host("b", StoredKey(f'b:1 boot - - ["UTC",{grace},""]', 1, 1))
     others.note_run(("tick", "f1772409660"), "b:1")
     others.note_host("b", None)
     assert [] == [*others.lost(1000 * SECOND)]

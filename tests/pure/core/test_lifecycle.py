@@ -8,31 +8,31 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jobqueued.core.records.lifecycle import ENDS, TABLE, IllegalStep, Step, after
+from jobqueued.core.records.lifecycle import ENDS, TABLE, IllegalRunStep, RunStep, after
 from jobqueued.model.run_states import LIVE, PENDING, RunState
 from tests.support import REPO
 
 FINAL = frozenset(RunState) - LIVE - PENDING
 
 
-@pytest.mark.parametrize(("state", "step"), list(itertools.product(RunState, Step)))
-def test_every_pair(state: RunState, step: Step) -> None:
+@pytest.mark.parametrize(("state", "step"), list(itertools.product(RunState, RunStep)))
+def test_every_pair(state: RunState, step: RunStep) -> None:
     """A pair is in the table and leads there, or raises with both names."""
     if (state, step) in TABLE:
         assert TABLE[state, step] is after(state, step)
     else:
-        with pytest.raises(IllegalStep, match=f"^a run that is {state} can't {step}$"):
+        with pytest.raises(IllegalRunStep, match=f"^a run that is {state} can't {step}$"):
             after(state, step)
 
 
-@given(st.lists(st.sampled_from(Step), max_size=30))
-def test_any_history(steps: list[Step]) -> None:
+@given(st.lists(st.sampled_from(RunStep), max_size=30))
+def test_any_history(steps: list[RunStep]) -> None:
     """However steps come: nothing follows an end, no start without an admission, no skip of what was sent."""
     state, told = RunState.DUE, [RunState.DUE]
     for step in steps:
         try:
             state = after(state, step)
-        except IllegalStep:
+        except IllegalRunStep:
             continue
         assert told[-1] not in FINAL
         assert not (state is RunState.RUNNING and told[-1] not in LIVE)
@@ -47,7 +47,7 @@ def test_the_figure_of_the_queue() -> None:
     steps = itertools.pairwise([state for (state,) in ways] + ["succeeded"])
     again = retry.rpartition(": ")[2].removesuffix(" …").split(" ──▶ ")
     assert {*steps, tuple(again), ("running", again[0])} <= {
-        (before, end) for (before, step), end in TABLE.items() if step is not Step.FIND
+        (before, end) for (before, step), end in TABLE.items() if step is not RunStep.FIND
     }
     assert {*ends} == {end for (before, _), end in TABLE.items() if before is RunState.RUNNING and end in FINAL}
 
@@ -64,7 +64,7 @@ def test_every_state_is_reached() -> None:
 def test_the_way_of_most_runs() -> None:
     """Due, waiting, starting, running, succeeded."""
     state, told = RunState.DUE, []
-    for step in (Step.QUEUE, Step.ADMIT, Step.START, Step.SUCCEED):
+    for step in (RunStep.QUEUE, RunStep.ADMIT, RunStep.START, RunStep.SUCCEED):
         state = after(state, step)
         told.append(state)
     assert [RunState.WAITING, RunState.STARTING, RunState.RUNNING, RunState.SUCCEEDED] == told
@@ -73,7 +73,7 @@ def test_the_way_of_most_runs() -> None:
 def test_never_started_waits_again() -> None:
     """Only what is certainly not running goes back to the queue; also if somebody asked it to stop meanwhile."""
     assert {RunState.STARTING: RunState.WAITING, RunState.STOPPING: RunState.WAITING} == {
-        state: end for (state, step), end in TABLE.items() if step is Step.RETURN
+        state: end for (state, step), end in TABLE.items() if step is RunStep.RETURN
     }
 
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from jobqueued.base.instants import HOUR, MINUTE, SECOND, to_datetime, to_text
 from jobqueued.core.records.host_limits import HostLimits
-from jobqueued.core.runs.retries import Again, another
+from jobqueued.core.runs.retries import NextAttempt, another
 from jobqueued.core.scheduler import LAUNCHES_A_TURN, Scheduler
 from jobqueued.jobfile.reader import read_jobs
 from jobqueued.model import events
@@ -660,7 +660,7 @@ def test_a_pause_that_outgrows_all() -> None:
     """A retry delay that is doubled for ever, without a limit, is as long as state.db can hold: some 146 years."""
     endless = job("a", retries=9999, retry_delay=HOUR, retry_backoff=2.0)
     run = Run(id=RunId("a", 1), key="", due=0, queued=0, arrival=0, attempt=9999)
-    assert Again(2**62, failover=False) == another(endless, run, ended(run.id, "failed", exit_code=1))
+    assert NextAttempt(2**62, failover=False) == another(endless, run, ended(run.id, "failed", exit_code=1))
 
 
 def test_a_record_that_has_a_state_only() -> None:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from jobqueued.base.instants import HOUR, MINUTE, SECOND
 from jobqueued.core.due.set_back import set_back
-from jobqueued.crontabs.jobs import Host, Place, read_jobs_in_steps
+from jobqueued.crontabs.jobs import CronHost, TablePlace, read_jobs_in_steps
 from jobqueued.jobfile.reader import read_jobs
 from jobqueued.jobfile.tree.yamltext import at_once
 from jobqueued.model import events
@@ -32,7 +32,7 @@ def jobs(text: str) -> tuple[Job, ...]:
 def lines(*expressions: str) -> tuple[Job, ...]:
     """Read a table of cron, of one command for each expression."""
     text = "".join(f"{expression} root {number}\n" for number, expression in enumerate(expressions))
-    found, problems = at_once(read_jobs_in_steps(text.encode(), "f", Place("cron.d/x"), Host("UTC")))
+    found, problems = at_once(read_jobs_in_steps(text.encode(), "f", TablePlace("cron.d/x"), CronHost("UTC")))
     assert not problems, problems
     return found
 

@@ -9,7 +9,7 @@ import pytest
 
 from jobqueued.base.instants import MINUTE, SECOND
 from jobqueued.child.fleet.etcd.host_order import HostOrder
-from jobqueued.core.hosts.fleet_state import FleetState, Verdict
+from jobqueued.core.hosts.fleet_state import FleetState, SkipWish
 from jobqueued.model.commands import AskToSkip
 from jobqueued.model.fleet import FLEET
 from jobqueued.model.job import Claim, Job, Scope
@@ -37,7 +37,7 @@ class Scene:
         """What the host knows of its fleet."""
         return self.host.scheduler._state.fleet
 
-    def miss(self, minutes: float) -> Verdict:
+    def miss(self, minutes: float) -> SkipWish:
         """Let it reach nobody for so long, until it has something to skip."""
         self.host.agent.cut()
         self.fleet.pass_time(minutes * 60)

@@ -8,7 +8,7 @@ from random import Random
 import pytest
 
 from jobqueued.base.instants import HOUR, MINUTE, SECOND
-from jobqueued.core.hosts.claimed_by_others import Elsewhere, Span, span_of
+from jobqueued.core.hosts.claimed_by_others import Elsewhere, SkippedSpan, span_of
 from jobqueued.model import events
 from jobqueued.model.commands import Ask, AskToSkip, GiveBack, WriteRecord
 from jobqueued.model.fleet import FLEET
@@ -330,17 +330,19 @@ def test_nothing_is_asked_while_it_goes_well() -> None:
 
 def test_what_a_span_covers() -> None:
     """The end of an occurrence in words says what else was skipped with it; whatever else stands for itself."""
-    assert Span(3, 9) == span_of("skipped 3", 9)
-    assert [Span(9, 9)] * 4 == [span_of(state, 9) for state in ("skipped", "succeeded", "skipped x", "skipped ³")]
+    assert SkippedSpan(3, 9) == span_of("skipped 3", 9)
+    assert [SkippedSpan(9, 9)] * 4 == [
+        span_of(state, 9) for state in ("skipped", "succeeded", "skipped x", "skipped ³")
+    ]
 
 
 def test_the_first_that_is_free() -> None:
     """What is asked for in one piece has nothing of others, or of this host's own, in between."""
     known, dues = Elsewhere(), [second * SECOND for second in range(10, 90, 10)]
     assert dues == known.first_free("a", dues, set())
-    known.note("a", Span(10, 10), 0)
-    known.note("a", Span(45, 45), 0)
-    known.note("a", Span(60, 70), 0)
+    known.note("a", SkippedSpan(10, 10), 0)
+    known.note("a", SkippedSpan(45, 45), 0)
+    known.note("a", SkippedSpan(60, 70), 0)
     assert dues[1:4] == known.first_free("a", dues, set())
     assert dues[1:2] == known.first_free("a", dues, {30 * SECOND})
     assert dues[4:5] == known.first_free("a", dues[4:], set())
@@ -354,15 +356,15 @@ def test_how_much_is_known() -> None:
     """Of too many the oldest are forgotten."""
     known = Elsewhere()
     for second in range(1, 12_000):
-        known.note("a", Span(second, second), 0)
-        known.note("b", Span(2 * second, 2 * second + 1), 0)
+        known.note("a", SkippedSpan(second, second), 0)
+        known.note("b", SkippedSpan(2 * second, 2 * second + 1), 0)
     assert (False, True) == (known.has("a", SECOND), known.has("a", 11_999 * SECOND))
     assert (False, True) == (known.has("b", 2 * SECOND), known.has("b", 2 * 11_999 * SECOND))
     few = Elsewhere()
     for second in range(1, 102):
-        few.note("a", Span(2 * second, 2 * second + 1), 0)
+        few.note("a", SkippedSpan(2 * second, 2 * second + 1), 0)
     for second in range(1, 10_002):
-        few.note("b", Span(second, second), 0)
+        few.note("b", SkippedSpan(second, second), 0)
     assert [False, True] == [few.has("a", 2 * second * SECOND) for second in (50, 51)]
     assert [False, True] == [few.has("b", second * SECOND) for second in (5000, 5001)]
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from jobqueued.base.filenames import file_name
 from jobqueued.base.instants import DAY, HOUR, MINUTE, to_datetime, to_instant
-from jobqueued.crontabs.jobs import MAX_JOBS, Host, Place, read_jobs_in_steps
+from jobqueued.crontabs.jobs import MAX_JOBS, CronHost, TablePlace, read_jobs_in_steps
 from jobqueued.crontabs.names import of_table, word_of
 from jobqueued.crontabs.options import OF_A_USER
 from jobqueued.crontabs.run_parts import parts_of
@@ -19,18 +19,18 @@ from jobqueued.jobfile.tree.yamltext import at_once
 from jobqueued.model.job import CatchUp, Claim, Job
 from jobqueued.model.notify import NOBODY, Notify
 
-SYSTEM, ALICE = Place("cron.d/x"), Place("crontabs/alice", "alice")
-HOST = Host("Europe/Berlin")
+SYSTEM, ALICE = TablePlace("cron.d/x"), TablePlace("crontabs/alice", "alice")
+HOST = CronHost("Europe/Berlin")
 
 
-def jobs_of(text: str, place: Place = ALICE, host: Host = HOST) -> tuple[Job, ...]:
+def jobs_of(text: str, place: TablePlace = ALICE, host: CronHost = HOST) -> tuple[Job, ...]:
     """The jobs of a table in which nothing is wrong."""
     jobs, problems = at_once(read_jobs_in_steps(text.encode(), "f", place, host))
     assert [] == [problem for problem in problems if problem.severity == "error"]
     return jobs
 
 
-def problems_of(text: str, place: Place = ALICE) -> list[str]:
+def problems_of(text: str, place: TablePlace = ALICE) -> list[str]:
     """All that is wrong with a table."""
     return [str(problem) for problem in at_once(read_jobs_in_steps(text.encode(), "f", place, HOST))[1]]
 
@@ -76,10 +76,12 @@ def test_variables_of_cron_decide_about_the_job() -> None:
         (ALICE, "alice", False, True), (ALICE, "alice@db1", False, True), (ALICE, "alice@DB1", False, True),
         (ALICE, "root", False, False), (ALICE, "root@db1", False, False), (ALICE, "bob@example.org", False, False),
         (ALICE, "alice@example.org", False, False), (ALICE, "Alice", False, False), (ALICE, "bob", True, True),
-        (Place("crontabs/root", "root"), "ops@example.org", False, True), (SYSTEM, "ops@example.org", False, True),
+        (TablePlace("crontabs/root", "root"), "ops@example.org", False, True), (SYSTEM, "ops@example.org", False, True),
     ],
 )  # fmt: skip
-def test_no_user_sends_mail_in_the_name_of_another(place: Place, sender: str, permits: bool, is_taken: bool) -> None:
+def test_no_user_sends_mail_in_the_name_of_another(
+    place: TablePlace, sender: str, permits: bool, is_taken: bool
+) -> None:
     """MAILFROM of a user's table is that user here, or what root permits; else the line runs, and its mail has the
     host's sender.
     """
@@ -221,7 +223,7 @@ def test_a_users_locks_are_the_users_own() -> None:
     (job,) = jobs_of("# jobqueue: {locks: [disk]}\n@daily x\n")
     assert job.locks == (Claim("alice/disk", exclusive=True),)
     assert {*JOB_KEYS, "id"} >= OF_A_USER
-    (job,) = jobs_of("# jobqueue: {locks: [disk], priority: 5}\n@daily x\n", Place("crontabs/root", "root"))
+    (job,) = jobs_of("# jobqueue: {locks: [disk], priority: 5}\n@daily x\n", TablePlace("crontabs/root", "root"))
     assert (job.locks, job.priority) == ((Claim("disk", exclusive=True),), 5)
 
 
@@ -300,14 +302,14 @@ DAILY = "25 6 * * * root test -x /usr/sbin/anacron || ( cd / && run-parts --repo
 def test_run_parts_taken_apart_keeps_guard_and_order() -> None:
     """One job a script, by the words of the line, under one lock, caught up as anacron does."""
     host = HOST._replace(scripts={"/etc/cron.daily": ("apt", "man-db")})
-    apt, man_db = jobs_of(DAILY, Place("crontab", expand=True), host)
+    apt, man_db = jobs_of(DAILY, TablePlace("crontab", expand=True), host)
     assert (apt.id, man_db.id) == ("crontab:cron.daily/apt", "crontab:cron.daily/man-db")
     assert apt.command == "test -x /usr/sbin/anacron || ( cd / && /etc/cron.daily/apt )"
     assert apt.locks == man_db.locks == (Claim("cron.daily", exclusive=True),)
     assert (apt.catch_up, apt.catch_up_window, apt.concurrency) == (CatchUp.LATEST, 31 * DAY, 1)
-    (whole,) = jobs_of(f"# jobqueue: {{expand: false}}\n{DAILY}", Place("crontab", expand=True), host)
+    (whole,) = jobs_of(f"# jobqueue: {{expand: false}}\n{DAILY}", TablePlace("crontab", expand=True), host)
     assert whole.command.endswith("run-parts --report /etc/cron.daily )")
-    assert [job.id for job in jobs_of(f"# jobqueue: {{expand: true}}\n{DAILY}", Place("crontab"), host)] == [
+    assert [job.id for job in jobs_of(f"# jobqueue: {{expand: true}}\n{DAILY}", TablePlace("crontab"), host)] == [
         "crontab:cron.daily/apt",
         "crontab:cron.daily/man-db",
     ]
@@ -331,7 +333,7 @@ def test_only_a_plain_call_of_run_parts_is_taken_apart(command: str, expected: t
     assert parts_of(command) == expected
 
 
-ANACRON = Place("anacrontab", periodic=True)
+ANACRON = TablePlace("anacrontab", periodic=True)
 
 
 def test_an_anacrontab_is_due_at_times_and_caught_up() -> None:
@@ -422,7 +424,7 @@ def test_a_script_with_a_long_name_has_a_short_id() -> None:
     names = ("a" * 255, "b" * 255, "b" * 254, "man-db")
     host = HOST._replace(scripts={"/etc/cron.daily": names})
     text = b"@daily root run-parts /etc/cron.daily\n"
-    jobs, _ = at_once(read_jobs_in_steps(text, "f", Place("crontab", expand=True), host))
+    jobs, _ = at_once(read_jobs_in_steps(text, "f", TablePlace("crontab", expand=True), host))
     assert 4 == len({job.id for job in jobs})
     assert max(len(file_name(job.id)) for job in jobs) < 100
     assert "crontab:cron.daily/man-db" == jobs[-1].id

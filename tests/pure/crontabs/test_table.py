@@ -11,9 +11,9 @@ from jobqueued.crontabs.table import (
     MOST_VARIABLES,
     Assignment,
     Comment,
-    Entry,
-    Flaw,
     Form,
+    LineFlaw,
+    TableEntry,
     read,
     read_in_steps,
 )
@@ -21,12 +21,12 @@ from jobqueued.crontabs.table import (
 
 def flaws(data: bytes, form: Form = Form.USER) -> list[tuple[int, str]]:
     """The lines that count for nothing, with cron's words for it."""
-    return [(item.line, item.reason) for item in read(data, form) if isinstance(item, Flaw)]
+    return [(item.line, item.reason) for item in read(data, form) if isinstance(item, LineFlaw)]
 
 
-def entries(data: bytes, form: Form = Form.USER) -> list[Entry]:
+def entries(data: bytes, form: Form = Form.USER) -> list[TableEntry]:
     """The jobs of a table."""
-    return [item for item in read(data, form) if isinstance(item, Entry)]
+    return [item for item in read(data, form) if isinstance(item, TableEntry)]
 
 
 def test_a_table_of_the_system_has_a_user_in_each_line() -> None:
@@ -42,8 +42,8 @@ SHELL=/bin/sh
     title, shell, heading, hourly, daily = read(text, Form.SYSTEM)
     assert (title, heading) == (Comment(1, "# /etc/crontab"), Comment(3, "# m h dom mon dow user command"))
     assert shell == Assignment(2, "SHELL", "/bin/sh")
-    assert isinstance(hourly, Entry)
-    assert isinstance(daily, Entry)
+    assert isinstance(hourly, TableEntry)
+    assert isinstance(daily, TableEntry)
     assert (hourly.line, hourly.schedule, hourly.user) == (4, "17 * * * *", "root")
     assert hourly.command == "cd / && run-parts --report /etc/cron.hourly"
     assert [comment.text for comment in hourly.above] == ["# m h dom mon dow user command"]
@@ -170,7 +170,7 @@ def test_what_is_wrong_is_said_in_one_line_that_a_terminal_can_show() -> None:
     """Text of strangers is data, in messages too."""
     for text in (b"\x1b]0;x\x07 * * * * x\n", b"* * * * * \x1b[2J x\n", b"@\x1b[1m x\n", b"a" * 9999 + b" b\n"):
         (found,) = read(text, Form.SYSTEM)
-        assert isinstance(found, Flaw)
+        assert isinstance(found, LineFlaw)
         assert found.message.isprintable()
         assert len(found.message) < 600
 

@@ -18,7 +18,7 @@ from jobqueued.child.contract.documents import Record
 from jobqueued.ctl.base.table import Cell
 from jobqueued.ctl.chart import chart_page
 from jobqueued.ctl.chart.chart_file import NoRecord, records
-from jobqueued.ctl.chart.chart_runs import NONE, STATES, Run, Runs, collected, plain
+from jobqueued.ctl.chart.chart_runs import NONE, STATES, ChartRun, Runs, collected, plain
 from jobqueued.ctl.chart.chart_text import Window, chart, told
 from jobqueued.ctl.chart.chart_waits import claims_of, find_holders, related, waits
 from jobqueued.ctl.export import trace_events
@@ -103,7 +103,7 @@ class Looked(list[int]):
 def looked_at(runs: Runs, job: str, field: str) -> Looked:
     """A column of a job, from now on watched."""
     columns: list[Any] = runs.of[job]
-    place = Run._fields.index(field)
+    place = ChartRun._fields.index(field)
     columns[place] = found = Looked(columns[place])
     return found
 

@@ -15,7 +15,7 @@ from click.testing import CliRunner, Result
 
 from jobqueued.base.problem import Problem
 from jobqueued.ctl.base import completion
-from jobqueued.ctl.base.findings import FINDINGS, GROUPS, SEVERITIES, Finding
+from jobqueued.ctl.base.findings import FINDINGS, GROUPS, SEVERITIES, FindingKind
 from jobqueued.ctl.main import main
 from tests.support.house import files, tree
 
@@ -102,7 +102,7 @@ def check(host: Path, *words: str) -> Result:
     return result
 
 
-def found(host: Path, finding: Finding, text: str, *, right: bool) -> list[tuple[str, str]]:
+def found(host: Path, finding: FindingKind, text: str, *, right: bool) -> list[tuple[str, str]]:
     """The codes and severities of the findings of an example."""
     program = host / "bin/backup"
     program.write_text("#!/bin/sh\n")
@@ -133,13 +133,13 @@ GIVEN: dict[str, Callable[[Path, bool], None]] = {
 
 
 @pytest.mark.parametrize("finding", SHOWN, ids=lambda finding: finding.code)
-def test_the_wrong_example_yields_its_finding(host: Path, finding: Finding) -> None:
+def test_the_wrong_example_yields_its_finding(host: Path, finding: FindingKind) -> None:
     """With its severity, and no other code."""
     assert {(finding.code, finding.severity)} == set(found(host, finding, finding.wrong, right=False))
 
 
 @pytest.mark.parametrize("finding", SHOWN, ids=lambda finding: finding.code)
-def test_the_right_example_yields_nothing(host: Path, finding: Finding) -> None:
+def test_the_right_example_yields_nothing(host: Path, finding: FindingKind) -> None:
     """Neither this finding nor another."""
     assert [] == found(host, finding, finding.right, right=True)
 

@@ -13,7 +13,7 @@ from jobqueued.base.instants import SECOND, to_text
 from jobqueued.child.contract.documents import Record
 from jobqueued.core.records import spans
 from jobqueued.ctl.export import otlp, trace_events
-from jobqueued.ctl.export.run_spans import Span, of_run
+from jobqueued.ctl.export.run_spans import RunSpan, of_run
 from tests.support import otlp as published
 from tests.support.records import NOW, a_record
 
@@ -218,5 +218,5 @@ def test_events_are_written_as_records_come() -> None:
 def test_ids_of_earlier_versions() -> None:
     """They are valid, always the same, and no two runs share them."""
     first, second = (of_run({**OLD, "run": f"job@{number}", "number": number})[0] for number in (5, 6))  # type: ignore[typeddict-item]
-    assert isinstance(first, Span)
+    assert isinstance(first, RunSpan)
     assert (first.trace, first.id) != (second.trace, second.id)

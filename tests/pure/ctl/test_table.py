@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from rich.cells import cell_len
 from rich.console import Console
 
-from jobqueued.ctl.base.table import Cell, Table, Text
+from jobqueued.ctl.base.table import Cell, StyledText, Table
 
 PLAIN = Console(file=io.StringIO(), color_system=None, width=80)
 COLOURED = Console(file=io.StringIO(), color_system="standard", force_terminal=True, width=80)
@@ -113,7 +113,7 @@ def test_the_last_column_is_cut() -> None:
 
 def test_colour() -> None:
     """Colour takes no room, and there is none where there is none."""
-    rows: list[list[Cell]] = [["a", Text("failed", "red"), "b"], ["a", "x", "b"]]
+    rows: list[list[Cell]] = [["a", StyledText("failed", "red"), "b"], ["a", "x", "b"]]
     assert ["a  \x1b[31mfailed\x1b[0m  b", "a  x       b"] == list(Table(COLOURED, rows, (0, 1), 80).lines())
     assert ["a  failed  b", "a  x       b"] == list(Table(PLAIN, rows, (0, 1), 80).lines())
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
-from jobqueued.ctl.top.top_view import UNKNOWN, View
+from jobqueued.ctl.top.top_view import UNKNOWN, TopView
 
 NOW = {"cpu": 0.5, "memory": 1 << 20, "tasks": 2, "io_read": 0, "io_write": None}
 
@@ -36,9 +36,9 @@ def waits(run: str, *for_: str, **fields: Any) -> dict[str, Any]:
 def view(
     *runs: dict[str, Any], waiting: tuple[dict[str, Any], ...] = (), unwell: str = "", incidents: int = 0,
     daemon: str = "root",
-) -> View:  # fmt: skip
+) -> TopView:  # fmt: skip
     """One with these, of a daemon of that user."""
-    found = View((), "cpu", lambda: daemon)
+    found = TopView((), "cpu", lambda: daemon)
     pressure = {"cpu": 12.3, "memory": 0.0, "io": None}
     host = {"cpus": 2, "memory": 1 << 34, "pressure": pressure, "now": NOW, "history": []}
     found.take({"host": host, "runs": list(runs)})

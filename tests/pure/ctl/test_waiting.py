@@ -7,8 +7,8 @@ from typing import Any, cast
 import pytest
 
 from jobqueued.ctl.base import waiting
-from jobqueued.ctl.base.client import Call, Refused
-from jobqueued.ctl.base.waiting import Seen, await_answer
+from jobqueued.ctl.base.client import Call, CallRefused
+from jobqueued.ctl.base.waiting import WaitCause, await_answer
 
 
 class Slow:
@@ -23,7 +23,7 @@ class Slow:
         return self._left < 0
 
 
-def told(seen: list[Seen], capsys: pytest.CaptureFixture[str]) -> tuple[list[str], list[float]]:
+def told(seen: list[WaitCause], capsys: pytest.CaptureFixture[str]) -> tuple[list[str], list[float]]:
     """What is said while these are seen, and the seconds between the looks."""
     rest, call = iter(seen), Slow(len(seen))
     assert await_answer(cast(Call, call), lambda: next(rest))
@@ -32,15 +32,21 @@ def told(seen: list[Seen], capsys: pytest.CaptureFixture[str]) -> tuple[list[str
 
 def test_a_change_is_told(capsys: pytest.CaptureFixture[str]) -> None:
     """The same for a longer time is not said again, another thing is; between looks are some seconds, ever more."""
-    seen = [Seen("a for 1 s", "a"), Seen("a for 6 s", "a"), Seen("b", "b"), Seen("", None), Seen("b", "b")]
+    seen = [
+        WaitCause("a for 1 s", "a"),
+        WaitCause("a for 6 s", "a"),
+        WaitCause("b", "b"),
+        WaitCause("", None),
+        WaitCause("b", "b"),
+    ]
     assert (["a for 1 s", "b", "b"], [1, 5, 10, 20, 40, 60]) == told(seen, capsys)
 
 
 def test_what_can_not_be_told(capsys: pytest.CaptureFixture[str]) -> None:
     """A look that is refused costs nothing."""
 
-    def refused() -> Seen:
-        raise Refused("no such run")
+    def refused() -> WaitCause:
+        raise CallRefused("no such run")
 
     assert await_answer(cast(Call, Slow(3)), refused)
     assert "" == capsys.readouterr().err
@@ -49,8 +55,8 @@ def test_what_can_not_be_told(capsys: pytest.CaptureFixture[str]) -> None:
 def test_a_limit() -> None:
     """A wait ends at its limit, to the second."""
     call = Slow(3)
-    assert not await_answer(cast(Call, call), lambda: Seen("", None), 0.5)
-    assert not await_answer(cast(Call, Slow(3)), lambda: Seen("", None), 0)
+    assert not await_answer(cast(Call, call), lambda: WaitCause("", None), 0.5)
+    assert not await_answer(cast(Call, Slow(3)), lambda: WaitCause("", None), 0)
     assert [True] == [0 < seconds <= 0.5 for seconds in call.waits]
 
 

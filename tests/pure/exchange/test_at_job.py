@@ -6,10 +6,10 @@ from datetime import UTC, datetime
 
 import pytest
 
-from jobqueued.crontabs.jobs import Host
+from jobqueued.crontabs.jobs import CronHost
 from jobqueued.exchange import proof
 from jobqueued.exchange.at_job import read_at_job, uid_of
-from jobqueued.exchange.draft import Ids
+from jobqueued.exchange.draft import UniqueIds
 from jobqueued.exchange.job_file import text_of
 from jobqueued.jobfile.reader import read_jobs
 
@@ -22,12 +22,12 @@ BODY = (
 )
 NAME = "a0001001c3d5a0"
 NOW = datetime(2026, 11, 1, tzinfo=UTC)
-HOST = Host("Europe/Berlin")
+HOST = CronHost("Europe/Berlin")
 
 
 def test_a_job_of_at_is_a_job_that_is_due_once() -> None:
     """Its variables, directory, mask and shell are keys, and its lines the command."""
-    source = read_at_job((HEAD + BODY).encode(), "f", NAME, "alice", HOST, Ids())
+    source = read_at_job((HEAD + BODY).encode(), "f", NAME, "alice", HOST, UniqueIds())
     text = text_of(source.drafts, "From f.")
     jobs, problems = read_jobs(text.encode(), "g", timezone=HOST.timezone)
     assert ([], []) == (problems, source.problems)
@@ -46,12 +46,12 @@ def test_a_job_of_at_is_a_job_that_is_due_once() -> None:
 def test_letters_of_several_bytes_are_one_again() -> None:
     """at(1) puts a backslash before each byte of a letter that is not ASCII."""
     data = HEAD.encode() + b"A=\\\xc3\\\xa9; export A\ncd /\\\xc3\\\xbc || {\n echo\n exit 1\n}\necho \xc3\xa4\n"
-    ((draft,), problems) = (source := read_at_job(data, "f", NAME, "alice", HOST, Ids())).drafts, source.problems
+    ((draft,), problems) = (source := read_at_job(data, "f", NAME, "alice", HOST, UniqueIds())).drafts, source.problems
     assert [] == problems
     assert ({"A": "é"}, "/ü", "echo ä") == tuple(
         draft.keys[key] for key in ("environment", "working_directory", "command")
     )
-    (problem,) = read_at_job(data + b"\xc3\n", "f", NAME, "alice", HOST, Ids()).problems
+    (problem,) = read_at_job(data + b"\xc3\n", "f", NAME, "alice", HOST, UniqueIds()).problems
     assert "not imported" in problem.message
 
 
@@ -68,7 +68,7 @@ def test_letters_of_several_bytes_are_one_again() -> None:
 )
 def test_what_is_no_such_job_is_told(data: str, name: str, user: str | None, said: str) -> None:
     """It is not imported; a command may be whatever its owner wrote."""
-    source = read_at_job(data.encode(), "f", name, user, HOST, Ids())
+    source = read_at_job(data.encode(), "f", name, user, HOST, UniqueIds())
     assert [said] == [problem.message.partition("; it is not imported")[0] for problem in source.problems] or not said
     assert (not said) == bool(source.drafts)
 
@@ -76,7 +76,7 @@ def test_what_is_no_such_job_is_told(data: str, name: str, user: str | None, sai
 def test_what_differs_is_told() -> None:
     """Another queue, a mail in any case, nobody who takes mails."""
     data = HEAD.replace(" 0\n", " 1\n").encode() + b"x\n"
-    found = read_at_job(data, "f", "b" + NAME[1:], "alice", HOST._replace(mails=False), Ids()).problems
+    found = read_at_job(data, "f", "b" + NAME[1:], "alice", HOST._replace(mails=False), UniqueIds()).problems
     words = [word for word in ("queue 'b'", "not always", "can't send mail") if word in str(found)]
     assert ["queue 'b'", "not always", "can't send mail"] == words
     assert (1000, None) == (uid_of(HEAD.encode()), uid_of(b"x"))

@@ -10,23 +10,23 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jobqueued.base.instants import DAY
-from jobqueued.crontabs.jobs import Host, Place
+from jobqueued.crontabs.jobs import CronHost, TablePlace
 from jobqueued.exchange import proof
 from jobqueued.exchange.crontab import read_table
 from jobqueued.exchange.disabling import disabled
-from jobqueued.exchange.draft import SAID, Ids, Source, name_of_file
+from jobqueued.exchange.draft import SAID, ImportedFile, UniqueIds, name_of_file
 from jobqueued.exchange.job_file import text_of
 from jobqueued.jobfile.reader import read_jobs
 from jobqueued.model.job import Job
 
-ALICE, SYSTEM = Place("crontabs/alice", "alice"), Place("cron.d/x")
+ALICE, SYSTEM = TablePlace("crontabs/alice", "alice"), TablePlace("cron.d/x")
 NOW = datetime(2027, 3, 1, tzinfo=UTC)
-HOST = Host("Europe/Berlin", any_sender=True, scripts={"/etc/cron.daily": ("0anacron", "logrotate")})
+HOST = CronHost("Europe/Berlin", any_sender=True, scripts={"/etc/cron.daily": ("0anacron", "logrotate")})
 
 
-def imported(text: str, place: Place = ALICE, name: str = "x") -> tuple[Source, str, tuple[Job, ...]]:
+def imported(text: str, place: TablePlace = ALICE, name: str = "x") -> tuple[ImportedFile, str, tuple[Job, ...]]:
     """A table, the job file made of it, and its jobs, which are read without a word and differ in nothing."""
-    source = read_table(text.encode(), "f", name, place, HOST, Ids())
+    source = read_table(text.encode(), "f", name, place, HOST, UniqueIds())
     written = text_of(source.drafts, "From f.", source.head, source.tail)
     jobs, problems = read_jobs(written.encode(), "g", timezone=HOST.timezone) if source.drafts else ((), [])
     assert [] == [str(problem) for problem in problems if problem.severity == "error" or problem.key not in SAID], (
@@ -143,7 +143,7 @@ def test_whatever_a_table_has_its_job_file_means_the_same(rows: list[str]) -> No
 def test_scripts_of_run_parts_are_jobs_of_their_own() -> None:
     """Under one lock, and caught up as by anacron; the row names all of them."""
     source, _, jobs = imported(
-        "25 6 * * * root cd / && run-parts --report /etc/cron.daily\n", Place("crontab", expand=True)
+        "25 6 * * * root cd / && run-parts --report /etc/cron.daily\n", TablePlace("crontab", expand=True)
     )
     assert ["cron.daily-0anacron", "cron.daily-logrotate"] == [job.id for job in jobs]
     assert ["becomes one job per script: cron.daily-0anacron, cron.daily-logrotate"] == source.rows[0]["notes"]
@@ -151,7 +151,7 @@ def test_scripts_of_run_parts_are_jobs_of_their_own() -> None:
 
 def test_ids_are_words_that_nobody_else_has() -> None:
     """Of the table and the program, with a number where that is taken; an id that a person gave is kept."""
-    ids = Ids({"munin-cron"})
+    ids = UniqueIds({"munin-cron"})
     text = "@daily root munin-cron\n@daily root /x/Other_One\n# jobqueue: {id: mine}\n@daily root x\n"
     source = read_table(text.encode(), "f", "munin", SYSTEM, HOST, ids)
     assert ["munin-cron-2", "munin-other_one", "mine"] == [draft.id for draft in source.drafts]
@@ -161,7 +161,7 @@ def test_ids_are_words_that_nobody_else_has() -> None:
 
 def test_what_a_job_file_cannot_say_is_told() -> None:
     """A variable with an odd name, a lock of a user's own."""
-    source = read_table(b"A-B=1\n# jobqueue: {locks: [disk]}\n@daily x\n", "f", "x", ALICE, HOST, Ids())
+    source = read_table(b"A-B=1\n# jobqueue: {locks: [disk]}\n@daily x\n", "f", "x", ALICE, HOST, UniqueIds())
     assert ["A-B", "alice-disk"] == [word for word in ("A-B", "alice-disk") if word in str(source.problems)]
     assert 2 == len(source.rows[1]["notes"])
 
@@ -179,7 +179,7 @@ def test_what_a_job_file_cannot_say_is_told() -> None:
 )
 def test_the_proof_tells_what_differs(changed: dict[str, object], told: str) -> None:
     """Each field but those that follow from the name."""
-    source = read_table(b"30 2 * * * x\n", "f", "x", ALICE, HOST, Ids())
+    source = read_table(b"30 2 * * * x\n", "f", "x", ALICE, HOST, UniqueIds())
     jobs = [replace(draft.means, id=draft.id) for draft in source.drafts]
     assert [] == list(proof.check(source.drafts, jobs, NOW))
     found = [text for _, text in proof.check(source.drafts, [replace(jobs[0], **changed)], NOW)]  # type: ignore[arg-type]
@@ -188,7 +188,7 @@ def test_the_proof_tells_what_differs(changed: dict[str, object], told: str) -> 
 
 def test_the_proof_does_not_believe_the_search_that_runs_the_jobs() -> None:
     """A schedule whose due times are off by one hour in summer is found out, though both Jobs have it."""
-    source = read_table(b"30 2 * * * x\n", "f", "x", ALICE, HOST, Ids())
+    source = read_table(b"30 2 * * * x\n", "f", "x", ALICE, HOST, UniqueIds())
     wrong = tuple(replace(draft.means, id=draft.id, triggers=_in_utc()) for draft in source.drafts)
     drafts = [replace(draft, means=replace(draft.means, triggers=_in_utc())) for draft in source.drafts]
     assert ["is due 2027-03-01 02:30:00+00:00, but its source is due 2027-03-01 01:30:00+00:00"] == [
@@ -197,7 +197,9 @@ def test_the_proof_does_not_believe_the_search_that_runs_the_jobs() -> None:
 
 
 def _in_utc() -> tuple[object, ...]:
-    (job,) = (draft.means for draft in read_table(b"CRON_TZ=UTC\n30 2 * * * x\n", "f", "x", ALICE, HOST, Ids()).drafts)
+    (job,) = (
+        draft.means for draft in read_table(b"CRON_TZ=UTC\n30 2 * * * x\n", "f", "x", ALICE, HOST, UniqueIds()).drafts
+    )
     return job.triggers
 
 
@@ -212,7 +214,7 @@ def test_an_anacrontab_becomes_jobs_that_are_caught_up() -> None:
     """Its periods are times of the calendar, or days that are counted; each job has the name that it has there."""
     text = "START_HOURS_RANGE=6-22\n# weekly\n7 5 Clean-up /opt/clean\n10 0 ten /opt/ten\n"
     text += "1 5 cron.daily run-parts /etc/cron.daily\n"
-    source, written, (weekly, ten) = imported(text, Place("anacrontab", "root", periodic=True), "anacrontab")
+    source, written, (weekly, ten) = imported(text, TablePlace("anacrontab", "root", periodic=True), "anacrontab")
     assert (("clean-up", "5 6 * * 0"), ("ten", 10 * DAY)) == ((weekly.id, weekly.schedule[0]), (ten.id, ten.every))
     assert "anchor: 1970-01-01T06:00" in written
     assert ("latest", 1, ["anacrontab"]) == (weekly.catch_up, weekly.concurrency, [c.resource for c in weekly.locks])

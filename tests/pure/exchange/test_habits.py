@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from jobqueued.crontabs.jobs import Host, Place
+from jobqueued.crontabs.jobs import CronHost, TablePlace
 from jobqueued.exchange.crontab import read_table
-from jobqueued.exchange.draft import Ids
+from jobqueued.exchange.draft import UniqueIds
 
 Row = dict[str, Any]
 
@@ -79,7 +79,7 @@ HABITS: dict[str, tuple[str, str, list[Row]]] = {
 @pytest.mark.parametrize(("kind", "text", "rows"), HABITS.values(), ids=HABITS)
 def test_a_habit_of_real_crontabs_is_read_as_cron_reads_it(kind: str, text: str, rows: list[Row]) -> None:
     """docs/moving-from-cron.md says where this is stricter."""
-    place = Place("crontabs/alice", "alice") if kind == "user" else Place("cron.d/x")
-    source = read_table(text.encode(), "f", "x", place, Host(), Ids())
+    place = TablePlace("crontabs/alice", "alice") if kind == "user" else TablePlace("cron.d/x")
+    source = read_table(text.encode(), "f", "x", place, CronHost(), UniqueIds())
     assert len(rows) == len(source.rows)
     assert rows == [{key: row[key] for key in wanted} for wanted, row in zip(rows, source.rows, strict=True)]

@@ -6,11 +6,11 @@ from datetime import UTC, datetime
 
 import pytest
 
-from jobqueued.crontabs.jobs import Host, Place
+from jobqueued.crontabs.jobs import CronHost, TablePlace
 from jobqueued.crontabs.table import Form
 from jobqueued.exchange import real_cron
 from jobqueued.exchange.crontab import read_table
-from jobqueued.exchange.draft import Ids
+from jobqueued.exchange.draft import UniqueIds
 from jobqueued.exchange.real_cron import Cron, refusal
 from jobqueued.exchange.reckoning import first
 
@@ -19,11 +19,11 @@ NAMES = {"root", "alice"}
 GOOD = "* * * * * root x\n"
 
 
-def differences(text: str, cron: Cron, place: Place | None = None, zone: str = "Europe/Berlin") -> list[str]:
+def differences(text: str, cron: Cron, place: TablePlace | None = None, zone: str = "Europe/Berlin") -> list[str]:
     """What is said of a table, each with its line."""
-    place = place or Place("cron.d/x")
-    source = read_table(text.encode(), "f", "x", place, Host(zone), Ids())
-    host = real_cron.Host(zone, NOW, NAMES.__contains__)
+    place = place or TablePlace("cron.d/x")
+    source = read_table(text.encode(), "f", "x", place, CronHost(zone), UniqueIds())
+    host = real_cron.RealCronHost(zone, NOW, NAMES.__contains__)
     found = real_cron.problems("f", text.encode(), place.form, source.drafts, cron, host)
     return [f"{problem.line}: {problem.message.removeprefix('differs: ')}" for problem in found]
 
@@ -146,5 +146,5 @@ def test_anacron_counts_from_the_last_time() -> None:
     """Here a period is a part of the calendar; a daily one is the same."""
     assert ["2: is due each Sunday, but anacron runs it 7 days after its last run",
             "3: is due every 10 days of the calendar, but anacron runs it 10 days after its last run"] == differences(
-        "1 5 a x\n@weekly 5 b y\n10 5 c z\n", Cron.DEBIAN, Place("anacrontab", periodic=True)
+        "1 5 a x\n@weekly 5 b y\n10 5 c z\n", Cron.DEBIAN, TablePlace("anacrontab", periodic=True)
     )  # fmt: skip

@@ -9,7 +9,7 @@ import pytest
 from jobqueued.base.instants import HOUR, MINUTE
 from jobqueued.exchange import proof
 from jobqueued.exchange.calendar_event import Unsayable, cron_time
-from jobqueued.exchange.draft import Ids, Source
+from jobqueued.exchange.draft import ImportedFile, UniqueIds
 from jobqueued.exchange.job_file import text_of
 from jobqueued.exchange.timer import read_timer
 from jobqueued.exchange.unit_files import read_unit, span_of, words_of
@@ -34,10 +34,10 @@ def test_what_cron_cannot_say_is_refused(event: str) -> None:
         cron_time(event)
 
 
-def imported(timer: str, service: str | None) -> tuple[Source, tuple[Job, ...]]:
+def imported(timer: str, service: str | None) -> tuple[ImportedFile, tuple[Job, ...]]:
     """A timer, and the job that its file has."""
     units = (read_unit(timer), None if service is None else read_unit(service))
-    source = read_timer(*units, "f.timer", "f", "Europe/Berlin", Ids())
+    source = read_timer(*units, "f.timer", "f", "Europe/Berlin", UniqueIds())
     jobs, problems = read_jobs(text_of(source.drafts, "x").encode(), "g", timezone="Europe/Berlin")
     assert [] == [problem for problem in problems if source.drafts]
     assert [] == list(proof.check(source.drafts, jobs, NOW))

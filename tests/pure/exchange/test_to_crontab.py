@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jobqueued.crontabs.jobs import Host, Place, read_jobs_in_steps
+from jobqueued.crontabs.jobs import CronHost, TablePlace, read_jobs_in_steps
 from jobqueued.exchange.to_crontab import Exported, crontab_of
 from jobqueued.jobfile.reader import read_jobs
 from jobqueued.jobfile.tree.yamltext import at_once
@@ -24,7 +24,7 @@ def exported(keys: str) -> Exported:
 
 def back(text: str) -> tuple[Job, ...]:
     """The jobs that cron would see in it."""
-    jobs, problems = at_once(read_jobs_in_steps(text.encode(), "f", Place("cron.d/x"), Host("Europe/Berlin")))
+    jobs, problems = at_once(read_jobs_in_steps(text.encode(), "f", TablePlace("cron.d/x"), CronHost("Europe/Berlin")))
     assert [] == [str(problem) for problem in problems if problem.severity == "error"]
     return jobs
 

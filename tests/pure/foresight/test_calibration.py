@@ -10,9 +10,9 @@ from jobqueued.base.instants import DAY, HOUR, MINUTE, SECOND
 from jobqueued.core.records import recollection
 from jobqueued.core.records.usual import RECENT
 from jobqueued.foresight import calibration
-from jobqueued.foresight.calibration import FUTURES, Expected, Forecast, Verdict
-from jobqueued.foresight.durations import Durations, Sample, samples
-from jobqueued.foresight.futures import Host, play
+from jobqueued.foresight.calibration import FUTURES, Calibration, ExpectedStart, Forecast
+from jobqueued.foresight.durations import Durations, DurationSample, samples
+from jobqueued.foresight.futures import HostSnapshot, play
 from jobqueued.model.events import RunStarted
 from jobqueued.model.job import Claim
 from jobqueued.model.run_states import RunState
@@ -62,18 +62,18 @@ def a_month(seed: int, slower: float = 1.0, days: int = 30) -> tuple[Forecast, d
     return foreseen, began
 
 
-def _as_known(world: World) -> Host:
+def _as_known(world: World) -> HostSnapshot:
     """The host as its records and its state tell of it now."""
     for run in list(world.scheduler.runs.values()):
         if run.state is RunState.STARTING:
             world.happen(RunStarted(run.id, run.attempt, 4711, world.begun[run.id, run.attempt]))
-    known: dict[str, list[Sample]] = {job.id: [] for job in NIGHT}
+    known: dict[str, list[DurationSample]] = {job.id: [] for job in NIGHT}
     for run, record in sorted(world.rows.values(), key=lambda row: row[0].id.number):
         if record is not None:
             known[run.id.job] += samples(record)
     durations = Durations({name: found[-RECENT:] for name, found in known.items()})
     saved, runs = tuple(world.memories.values()), tuple(world.scheduler.runs.values())
-    return Host(
+    return HostSnapshot(
         begin=world.now.wall, jobs=tuple(NIGHT), limits=world.limits, durations=durations, saved=saved, runs=runs
     )  # fmt: skip
 
@@ -110,8 +110,8 @@ def test_bands() -> None:
     futures = play(host, host.begin + DAY, [chance(n) for n in range(100)], keeps_starts=True)
     for late, future in enumerate(futures):
         future.of("a").dues, future.of("a").begun = array("q", [0]), array("q", [late])
-    assert {"a": [Expected(0, 0, 19, 38)]} == calibration.forecast(futures[:39])
-    assert {"a": [Expected(0, 1, 49, 98)]} == calibration.forecast(futures)
+    assert {"a": [ExpectedStart(0, 0, 19, 38)]} == calibration.forecast(futures[:39])
+    assert {"a": [ExpectedStart(0, 1, 49, 98)]} == calibration.forecast(futures)
     for future in futures[:50]:
         future.of("a").dues, future.of("a").begun = array("q"), array("q")
     assert {} == calibration.forecast(futures)
@@ -119,14 +119,14 @@ def test_bands() -> None:
 
 def test_verdicts() -> None:
     """A start in time is inside, also one that the launcher delays; a skip is not; what is not known does not count."""
-    foreseen = {"a": [Expected(day * DAY, 0, 0, MINUTE) for day in range(4)], "b": [Expected(0, 0, 0, 0)]}
+    foreseen = {"a": [ExpectedStart(day * DAY, 0, 0, MINUTE) for day in range(4)], "b": [ExpectedStart(0, 0, 0, 0)]}
     began = {"a": {0: SECOND // 10, DAY: DAY + 2 * MINUTE, 2 * DAY: None}}
-    assert {"a": Verdict(3, 1, SECOND // 10, 0, 0)} == calibration.compare(foreseen, began)
-    assert Verdict(3, 1, SECOND // 10, 0, 0) == calibration.together(foreseen, began)
-    assert [True, False] == [Verdict(100, inside, 0, 0, 0).is_within for inside in (90, 89)]
+    assert {"a": Calibration(3, 1, SECOND // 10, 0, 0)} == calibration.compare(foreseen, began)
+    assert Calibration(3, 1, SECOND // 10, 0, 0) == calibration.together(foreseen, began)
+    assert [True, False] == [Calibration(100, inside, 0, 0, 0).is_within for inside in (90, 89)]
 
 
 def test_a_document() -> None:
     """A forecast survives as JSON, to the millisecond."""
-    found = {"a": [Expected(MIDNIGHT, 0, 1_000_000, SECOND + 2_000_000)]}
+    found = {"a": [ExpectedStart(MIDNIGHT, 0, 1_000_000, SECOND + 2_000_000)]}
     assert found == calibration.of_document(calibration.to_document(found))

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from jobqueued.base.instants import HOUR, MINUTE, SECOND
 from jobqueued.core.records.host_limits import HostLimits
-from jobqueued.foresight.durations import Sample
-from jobqueued.foresight.futures import Host, play
+from jobqueued.foresight.durations import DurationSample
+from jobqueued.foresight.futures import HostSnapshot, play
 from jobqueued.foresight.partition import groups
 from jobqueued.model.job import CatchUp, Claim, Escalation, Job, On, Overlap
 from jobqueued.model.run import Run, RunId
@@ -24,7 +24,7 @@ LOCKS = st.sampled_from([(), (), ("a",), ("b",), ("a", "b"), ("c",)])
 
 
 @st.composite
-def hosts(draw: st.DrawFn) -> Host:
+def hosts(draw: st.DrawFn) -> HostSnapshot:
     """A host with some jobs that may wait for each other, and histories in which no two runs end at one instant."""
     jobs, seconds = list[Job](), dict[str, Any]()
     for number in range(draw(st.integers(1, 6))):
@@ -44,14 +44,16 @@ def hosts(draw: st.DrawFn) -> Host:
         jobs.append(job(f"j{number}", draw(TIMES), file=f"{number % 2}.yaml", **fields))
         lasts = draw(st.lists(st.integers(1, 1000) | st.integers(20000, 30000), min_size=1, max_size=3))
         ends = draw(st.sampled_from(["succeeded", "succeeded", "failed"]))
-        seconds[f"j{number}"] = [Sample(n * SECOND + 7 * number + n, ends, int(ends == "failed")) for n in lasts]
+        seconds[f"j{number}"] = [
+            DurationSample(n * SECOND + 7 * number + n, ends, int(ends == "failed")) for n in lasts
+        ]
     limits = {"max_running": draw(st.sampled_from([None, None, 2])), "resources": {"gpu": 2, "cpu": 4000, "memory": 1}}
     return a_host(*jobs, seconds=seconds, **limits)
 
 
 @settings(max_examples=50, derandomize=True, deadline=None)
 @given(hosts(), st.integers(0, 9))
-def test_it_is_what_the_scheduler_decides(host: Host, seed: int) -> None:
+def test_it_is_what_the_scheduler_decides(host: HostSnapshot, seed: int) -> None:
     """Starts, waits, causes, skips and ends are those of one scheduler that is asked from beginning to end."""
     found, decided = (
         play(host, host.begin + 8 * HOUR, [chance(seed)], keeps_starts=True, apart=apart)[0] for apart in (True, False)

@@ -7,7 +7,7 @@ from collections import Counter
 import pytest
 
 from jobqueued.base.instants import HOUR, MINUTE, SECOND
-from jobqueued.foresight.durations import GUESSED, Draws, Durations, Sample, samples
+from jobqueued.foresight.durations import GUESSED, Draws, Durations, DurationSample, samples
 from tests.support.futures import a_host, chance, future, took
 from tests.support.world import job
 
@@ -36,9 +36,9 @@ def test_a_seed_tells_the_future() -> None:
 def test_what_nobody_knows() -> None:
     """Without any run there is the time that was given for such jobs, else the timeout, else a minute."""
     a, b = job("a", timeout=HOUR), job("b")
-    assert [Sample(HOUR)] == Durations({}).of(a)
-    assert [Sample(GUESSED)] == Durations({"b": []}).of(b)
-    assert [Sample(SECOND)] == Durations({}, SECOND).of(a)
+    assert [DurationSample(HOUR)] == Durations({}).of(a)
+    assert [DurationSample(GUESSED)] == Durations({"b": []}).of(b)
+    assert [DurationSample(SECOND)] == Durations({}, SECOND).of(a)
 
 
 def test_samples_of_a_record() -> None:
@@ -49,7 +49,7 @@ def test_samples_of_a_record() -> None:
         {**begun, "ended": None}, {**begun, "exit_code": 0},
     ]  # fmt: skip
     took = 1_500_000_000
-    assert [Sample(took, "failed", 3), Sample(took)] == samples({"attempts": attempts})
+    assert [DurationSample(took, "failed", 3), DurationSample(took)] == samples({"attempts": attempts})
 
 
 def test_what_is_live_takes_longer_than_it_has() -> None:

@@ -11,7 +11,7 @@ import pytest
 from jobqueued.base.instants import HOUR, MINUTE, SECOND, to_text
 from jobqueued.core.records.host_limits import HostLimits
 from jobqueued.core.records.usual import likely
-from jobqueued.foresight.durations import Draws, Durations, Sample
+from jobqueued.foresight.durations import Draws, Durations, DurationSample
 from jobqueued.foresight.simulated_host import World
 from jobqueued.foresight.tally import Tally
 from jobqueued.model.events import RunStarted
@@ -60,7 +60,7 @@ def a_world(luck: random.Random, starts: Starts) -> World:
         resources={"gpu": 3}, max_running=luck.choice([None, 2, 4]), most_of_a_user=luck.choice([None, 1])
     )  # fmt: skip
     times = {name: f"{luck.randint(1000, 9_000_000)}" for name in jobs}
-    known = {name: [Sample(likely(times[name], None, it.timeout) or 0)] for name, it in jobs.items()}
+    known = {name: [DurationSample(likely(times[name], None, it.timeout) or 0)] for name, it in jobs.items()}
     waiting, numbers = list[Run](), Counter[str]()
     for arrival in range(luck.randint(4, 25)):
         name, queued = luck.choice(list(jobs)), MIDNIGHT - luck.randint(0, 9000) * SECOND

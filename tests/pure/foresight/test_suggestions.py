@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from jobqueued.base.instants import DAY, MINUTE
-from jobqueued.foresight.futures import Host, play
+from jobqueued.foresight.futures import HostSnapshot, play
 from jobqueued.foresight.suggestions import Cost, Suggestion, suggestions, words
 from jobqueued.foresight.summary import rows
 from jobqueued.model.job import Claim
@@ -13,13 +13,13 @@ from tests.support.world import job
 TAPE = (Claim("tape", exclusive=True),)
 
 
-def suggested(host: Host) -> list[Suggestion]:
+def suggested(host: HostSnapshot) -> list[Suggestion]:
     """What is suggested for a day."""
     chances, until = [chance(0), chance(1)], host.begin + DAY
     return suggestions(host, until, rows(play(host, until, chances)), chances, "seed")
 
 
-def told(host: Host) -> list[tuple[tuple[str, ...], str]]:
+def told(host: HostSnapshot) -> list[tuple[tuple[str, ...], str]]:
     """The changes that are suggested."""
     return [(it.change.jobs, it.change.text) for it in suggested(host)]
 

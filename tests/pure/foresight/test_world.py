@@ -15,7 +15,7 @@ from jobqueued.ctl.chart.chart_file import records
 from jobqueued.ctl.chart.chart_runs import collected
 from jobqueued.ctl.chart.chart_waits import find_holders, waits
 from jobqueued.ctl.export import trace_events
-from jobqueued.foresight.durations import Sample
+from jobqueued.foresight.durations import DurationSample
 from jobqueued.foresight.story import Story
 from jobqueued.foresight.tally import CONCURRENCY, DEPENDENCIES, HOLD, RESERVATION, Blame, Peak
 from jobqueued.model.job import Claim, Overlap, Scope
@@ -103,7 +103,7 @@ def test_a_job_waits_for_itself() -> None:
 
 def test_dependencies_retries_and_the_like_are_the_scheduler_s() -> None:
     """A job waits for its dependency, which fails once and is tried again; others hear of an end; `max_runs` end."""
-    fails = [Sample(MINUTE, "failed", 1)]
+    fails = [DurationSample(MINUTE, "failed", 1)]
     host = a_host(
         job("dump", "0 2 * * *"), job("ship", "5 2 * * *", dependencies=("dump",)),
         job("twice", "0 * * * *", max_runs=2),
@@ -171,7 +171,8 @@ def test_the_story() -> None:
         job("report", "10 2 * * *", locks=DATABASE, retries=1, retry_delay=5 * MINUTE),
         job("slow", "0,10 4 * * *"), job("often", "0-2 5 * * *", overlap=Overlap.SKIP), job("late", "0 23 * * *"),
         seconds={
-            "backup": 1800, "report": [Sample(60 * SECOND, "failed", 1)], "slow": 900, "often": 150, "late": 7200,
+            "backup": 1800, "report": [DurationSample(60 * SECOND, "failed", 1)], "slow": 900, "often": 150,
+            "late": 7200,
         },
     )  # fmt: skip
     story = Story()
@@ -281,7 +282,7 @@ def test_the_story_of_what_is_live_and_waits_all_the_time() -> None:
     )  # fmt: skip
     host = a_host(
         backup, report, fails,
-        seconds={"backup": 99999, "report": 1, "fails": [Sample(MINUTE, "failed", 1)]},
+        seconds={"backup": 99999, "report": 1, "fails": [DurationSample(MINUTE, "failed", 1)]},
     )  # fmt: skip
     for hours, attempts in ((0.01, 1), (0.5, 2)):
         story = Story()

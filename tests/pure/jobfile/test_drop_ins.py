@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from jobqueued.base.instants import MINUTE
 from jobqueued.jobfile.merged_tree import Merged, merged_tree
 from jobqueued.jobfile.reader import read_packed
-from jobqueued.jobfile.tree.drop_ins import MAX_DROP_INS, Part, main_path, origins, packed, parts_of
+from jobqueued.jobfile.tree.drop_ins import MAX_DROP_INS, FileText, main_path, origins, packed, parts_of
 from jobqueued.jobfile.tree.yamltext import MAX_NODES, Mapping, at_once
 from jobqueued.model.job import Job
 
@@ -29,7 +29,7 @@ FILE, OTHER = "/etc/a.yaml", "/usr/lib/a.yaml"
 def read(*texts: str) -> tuple[dict[str, Job], list[str]]:
     """The jobs of a file with drop-ins, and the problems."""
     paths = [OTHER, *(f"{FILE}.d/{number}" for number in range(1, len(texts)))]
-    parts = [Part(path, text.encode()) for path, text in zip(paths, texts, strict=True)]
+    parts = [FileText(path, text.encode()) for path, text in zip(paths, texts, strict=True)]
     jobs, problems = read_packed(packed(parts, FILE), FILE)
     return {job.id: job for job in jobs}, list(map(str, problems))
 
@@ -129,27 +129,27 @@ def test_all_parts_share_the_bounds_of_a_file() -> None:
 
 def test_a_text_alone_is_as_it_is() -> None:
     """A file without drop-ins in the first directory is kept as it was written, by older versions, too."""
-    part = Part(FILE, MAIN.encode())
+    part = FileText(FILE, MAIN.encode())
     assert (part.text, [part], FILE) == (packed([part], FILE), parts_of(part.text, FILE), main_path(part.text, FILE))
 
 
-PARTS = st.lists(st.builds(Part, st.text(max_size=5), st.binary(max_size=20)), min_size=1, max_size=5)
+PARTS = st.lists(st.builds(FileText, st.text(max_size=5), st.binary(max_size=20)), min_size=1, max_size=5)
 
 
 @given(PARTS)
-def test_what_is_packed_is_unpacked(parts: list[Part]) -> None:
+def test_what_is_packed_is_unpacked(parts: list[FileText]) -> None:
     """Whatever the texts are; no text of one file is taken for that of several."""
     whole = packed(parts, FILE)
     assert (parts, parts[0].path) == (parts_of(whole, FILE), main_path(whole, FILE))
-    again = packed([Part(FILE, whole)], FILE)
-    assert [Part(FILE, whole)] == parts_of(again, FILE)
+    again = packed([FileText(FILE, whole)], FILE)
+    assert [FileText(FILE, whole)] == parts_of(again, FILE)
 
 
 def test_each_key_has_its_origin() -> None:
     """The file and the line that count for it, of the job and of the defaults."""
     parts = [
-        Part(OTHER, MAIN.encode()),
-        Part(f"{FILE}.d/1", b"jobs:\n  j:\n    environment: {B: '3'}\n    tags: [z]\n"),
+        FileText(OTHER, MAIN.encode()),
+        FileText(f"{FILE}.d/1", b"jobs:\n  j:\n    environment: {B: '3'}\n    tags: [z]\n"),
     ]
     found = at_once(merged_tree(parts))
     assert isinstance(found, Merged)

@@ -8,7 +8,7 @@ from jobqueued.base.instants import DAY
 from jobqueued.control.views.definitions import definition
 from jobqueued.jobfile.reader import read_jobs, read_packed
 from jobqueued.jobfile.scopes import Locality
-from jobqueued.jobfile.tree.drop_ins import Part, packed
+from jobqueued.jobfile.tree.drop_ins import FileText, packed
 from jobqueued.model.fleet import FLEET, FleetSettings
 from jobqueued.model.job import Claim, Job, Scope
 
@@ -18,7 +18,7 @@ ONE, OTHER = Locality("Europe/Berlin", "one", WEB), Locality("America/New_York",
 
 def read(body: str, host: Locality = ONE, *drop_ins: str) -> Job:
     """The one job of a file with drop-ins, as a host reads it."""
-    parts = [Part(f"f{number or ''}", text.encode()) for number, text in enumerate((body, *drop_ins))]
+    parts = [FileText(f"f{number or ''}", text.encode()) for number, text in enumerate((body, *drop_ins))]
     (job,), problems = read_packed(packed(parts, "f"), "f", host)
     assert [] == problems
     return job

@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 
 from jobqueued.jobfile.tree import yamltext
 from jobqueued.jobfile.tree.yamltext import (
-    Entry,
     Mapping,
     Node,
     Scalar,
     Sequence,
+    YamlEntry,
     described,
     is_null,
     meaning,
@@ -124,8 +124,8 @@ def test_each_node_has_its_place() -> None:
         1,
         1,
         {
-            "é": Entry(Scalar(1, 1, "é", True), Scalar(1, 4, "x", False)),
-            "b": Entry(Scalar(2, 1, "b", True), Sequence(3, 1, [Scalar(3, 3, "1", True)])),
+            "é": YamlEntry(Scalar(1, 1, "é", True), Scalar(1, 4, "x", False)),
+            "b": YamlEntry(Scalar(2, 1, "b", True), Sequence(3, 1, [Scalar(3, 3, "1", True)])),
         },
     )
     assert (expected, []) == read_tree('é: "x"\nb:\n- 1\n'.encode(), "f")

@@ -10,7 +10,7 @@ from jobqueued.base.instants import HOUR
 from jobqueued.core.records.recollection import end_of
 from jobqueued.model.commands import EndedElsewhere
 from jobqueued.model.job import Scope
-from jobqueued.model.notify import Notify, Rule
+from jobqueued.model.notify import Notify, NotifyRule
 from jobqueued.notices import happenings
 from tests.support.fleet import Fleet
 from tests.support.told import OPS, Told, record
@@ -20,7 +20,7 @@ from tests.support.world import job
 class Hosts:
     """Hosts that hear of the ends of each other's runs."""
 
-    def __init__(self, *rules: Rule) -> None:
+    def __init__(self, *rules: NotifyRule) -> None:
         self.hosts = [Told(rules or [OPS]) for _ in range(3)]
 
     def ends(self, host: int, exit_code: int = 0, state: str = "", others: bool = True) -> None:
@@ -92,7 +92,7 @@ def test_what_nobody_hears() -> None:
 
 def test_who_wants_nothing() -> None:
     """Of what nobody wants to be told nothing is kept; no success of another host is told as one."""
-    fleet = Hosts(Rule(Notify(on=("success",), email=("ops@example.org",))))
+    fleet = Hosts(NotifyRule(Notify(on=("success",), email=("ops@example.org",))))
     fleet.ends(0, 1)
     fleet.ends(0)
     assert [["success"], [], []] == fleet.told

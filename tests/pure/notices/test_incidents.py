@@ -7,7 +7,7 @@ import pytest
 from jobqueued.base.instants import DAY, HOUR, MINUTE
 from jobqueued.child.contract.reasons import parse
 from jobqueued.model.job import Job
-from jobqueued.model.notify import EVENTS_OF_SITE, Notify, Rule, Target, Webhook
+from jobqueued.model.notify import EVENTS_OF_SITE, Notify, NotifyRule, Target, Webhook
 from jobqueued.model.users import Owner
 from jobqueued.notices import happenings
 from tests.support.told import OPS, Told, record
@@ -41,7 +41,7 @@ def test_another_failure_is_told_anew() -> None:
 
 def test_whose_failure_was_not_told() -> None:
     """An end is told to those who know of the beginning, and want it."""
-    told = Told([Rule(Notify(on=("recovery",), email=("a@example.org",))), OPS])
+    told = Told([NotifyRule(Notify(on=("recovery",), email=("a@example.org",))), OPS])
     told.ends("a", 1)
     told.wait(MINUTE)
     told.ends("a")
@@ -118,8 +118,8 @@ def test_a_failover_does_not_hide_the_failure() -> None:
 def test_no_reminder() -> None:
     """`remind: none` is once; a shorter one is a shorter one, for each target."""
     rules = [
-        Rule(Notify(email=("once@example.org",), remind=None)),
-        Rule(Notify(email=("often@example.org",), remind=HOUR)),
+        NotifyRule(Notify(email=("once@example.org",), remind=None)),
+        NotifyRule(Notify(email=("often@example.org",), remind=HOUR)),
     ]
     told = Told(rules)
     for _ in range(10):
@@ -148,10 +148,10 @@ def test_who_is_told_of_which_job() -> None:
         Job(id="web", command="x", notify=Notify(email=("web@example.org", "all@example.org"))),
     ]
     rules = [
-        Rule(Notify(email=("db@example.org",)), jobs=("db-*", "old")),
-        Rule(Notify(email=("night@example.org",)), tags=("nightly", "x")),
-        Rule(Notify(email=("root@example.org",)), users=("root",)),
-        Rule(Notify(email=("all@example.org",))),
+        NotifyRule(Notify(email=("db@example.org",)), jobs=("db-*", "old")),
+        NotifyRule(Notify(email=("night@example.org",)), tags=("nightly", "x")),
+        NotifyRule(Notify(email=("root@example.org",)), users=("root",)),
+        NotifyRule(Notify(email=("all@example.org",))),
     ]
     told = Told(rules, jobs)
     found = {}
@@ -165,7 +165,7 @@ def test_who_is_told_of_which_job() -> None:
 
 def test_the_site() -> None:
     """A refused file, an invalid job and a state that can't be saved have an end, too, and belong to no job's rule."""
-    told = Told([Rule(SITE), Rule(SITE, jobs=("x",))])
+    told = Told([NotifyRule(SITE), NotifyRule(SITE, jobs=("x",))])
     told.say("refused", file="/etc/jobqueue.d/a.yaml", jobs=["a"])
     told.say("job_invalid", job="b", reason="no user bob", file="b.yaml", line=3)
     told.say("degraded", text="cannot save state")
@@ -185,7 +185,7 @@ SITE = Notify(on=("config_error", "degraded", "recovery"), email=("ops@example.o
 
 def test_an_end_that_nobody_saw() -> None:
     """What is over by the next start is told as over; what belongs to a job that is gone is over in silence."""
-    told = Told([Rule(Notify(on=("failure", "config_error", "recovery"), email=("ops@example.org",)))])
+    told = Told([NotifyRule(Notify(on=("failure", "config_error", "recovery"), email=("ops@example.org",)))])
     told.say("refused", file="a.yaml", jobs=[])
     told.say("refused", file="b.yaml", jobs=[])
     told.say("job_invalid", job="b", reason="no user bob", file="b.yaml", line=3)
@@ -216,7 +216,7 @@ def test_settings_of_a_webhook() -> None:
     """Those that a job has for its URL, or a rule; others go without."""
     url = "https://example.org/x"
     own = Notify(webhook=(Webhook(url, template="$title", headers=(("A", "b"),)),))
-    told = Told([Rule(Notify(webhook=(Webhook(url, secret_file="/s"),)))], [Job(id="a", command="x", notify=own)])
+    told = Told([NotifyRule(Notify(webhook=(Webhook(url, secret_file="/s"),)))], [Job(id="a", command="x", notify=own)])
     target = Target("webhook", url)
     assert {"template": "$title", "headers": {"A": "b"}} == told.notices.settings(target, "a")
     assert {"secret_file": "/s"} == told.notices.settings(target, None)
@@ -226,7 +226,7 @@ def test_settings_of_a_webhook() -> None:
 
 def test_skips() -> None:
     """A missed occurrence is told; other skips to those who want them. The next success ends it, without a word."""
-    told = Told([OPS, Rule(Notify(on=("skipped",), email=("all@example.org",)))])
+    told = Told([OPS, NotifyRule(Notify(on=("skipped",), email=("all@example.org",)))])
     for reason in ("missed", "queue_full", "queue_full"):
         told.say("run_skipped", run="a@1", reason=parse(reason), due=0, count=1)
         told.wait(MINUTE)
@@ -236,12 +236,12 @@ def test_skips() -> None:
     assert (3, {}) == (len(told.got), told.incidents)
 
 
-LATE = Rule(Notify(on=EVENTS_OF_SITE, email=("ops@example.org",)))
+LATE = NotifyRule(Notify(on=EVENTS_OF_SITE, email=("ops@example.org",)))
 
 
 def test_a_late_run() -> None:
     """Told once; that it is over to those who know of it, however it has ended, with the incident of its beginning."""
-    told = Told([LATE, Rule(Notify(on=("success",), email=("all@example.org",)))])
+    told = Told([LATE, NotifyRule(Notify(on=("success",), email=("all@example.org",)))])
     told.say("run_late", job="a", run="a@1", reason="it has run for 3 h, and usually ends within 1 h")
     told.wait(MINUTE)
     told.restart()
@@ -284,10 +284,10 @@ def test_what_is_late_no_more_by_the_next_start() -> None:
 def test_a_rule_of_the_site_is_about_jobs_of_users_if_it_names_them() -> None:
     """Whatever a user's own job calls itself, nobody is told of it who has not asked for that user, or that job."""
     rules = [
-        Rule(Notify(email=("all@example.org",))),
-        Rule(Notify(email=("nightly@example.org",)), tags=("nightly",)),
-        Rule(Notify(email=("jobs@example.org",)), jobs=("alice/*",)),
-        Rule(Notify(email=("users@example.org",)), users=("alice",)),
+        NotifyRule(Notify(email=("all@example.org",))),
+        NotifyRule(Notify(email=("nightly@example.org",)), tags=("nightly",)),
+        NotifyRule(Notify(email=("jobs@example.org",)), jobs=("alice/*",)),
+        NotifyRule(Notify(email=("users@example.org",)), users=("alice",)),
     ]
     own = {"command": "true", "tags": ("nightly",), "user": "alice", "owner": Owner(1000, "alice")}
     told = Told(rules, [Job(id="alice/x", **own), Job(id="x", command="true", tags=("nightly",))])

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from jobqueued.base.instants import DAY, HOUR, MINUTE, SECOND, to_instant
 from jobqueued.child.notifier.notice import read
 from jobqueued.child.notifier.notice_text import held_back, values
-from jobqueued.model.notify import Notify, Policy, Rule, Target, Webhook
+from jobqueued.model.notify import Notify, NotifyRule, Policy, Target, Webhook
 from jobqueued.notices.failing_receivers import Numbers
 from jobqueued.notices.notices import Notices
 from jobqueued.notices.outbox import MOST, SENDING, SHOWN, Message, Outbox
@@ -27,7 +27,7 @@ OUTPUT = Notify(on=("output",), email=("alice",), remind=None)
 
 def under(**policy: Any) -> Told:
     """A host whose only rule has this policy."""
-    return Told([Rule(OPS, policy=Policy(**policy))])
+    return Told([NotifyRule(OPS, policy=Policy(**policy))])
 
 
 def at(text: str) -> int:
@@ -59,9 +59,9 @@ def test_a_rate() -> None:
     assert told.summaries[-1].startswith("20 notices: job-10@1 ")
 
 
-def mailing(*rules: Rule) -> Told:
+def mailing(*rules: NotifyRule) -> Told:
     """A host that mails the output of each run to alice, by these other rules too."""
-    return Told([Rule(OUTPUT), *rules])
+    return Told([NotifyRule(OUTPUT), *rules])
 
 
 def test_outputs_go_one_by_one() -> None:
@@ -119,7 +119,7 @@ def test_an_output_each_minute() -> None:
 
 def test_outputs_hold_up_no_alarm() -> None:
     """To one address thirty messages of each kind go in an hour: a failure after thirty outputs is told at once."""
-    told = mailing(Rule(Notify(email=("alice",)), jobs=("backup",)))
+    told = mailing(NotifyRule(Notify(email=("alice",)), jobs=("backup",)))
     for number in range(40):
         told.ends(f"job-{number}", output="x")
     told.wait(MINUTE)
@@ -144,7 +144,7 @@ def test_an_output_that_is_refused() -> None:
 
 def test_a_digest_of_outputs() -> None:
     """Who asks for a digest of outputs gets one, with the end of each output."""
-    told = Told([Rule(OUTPUT, policy=Policy(digest=HOUR))])
+    told = Told([NotifyRule(OUTPUT, policy=Policy(digest=HOUR))])
     for number in range(3):
         told.ends(f"job-{number}", output="x")
     told.wait(2 * HOUR)
@@ -253,7 +253,7 @@ def test_when_it_is_tried_again(answer: str, pause: int) -> None:
 def test_one_target_does_not_hold_up_another() -> None:
     """Each is tried by itself, few at a time."""
     targets = tuple(f"{number}@example.org" for number in range(5))
-    told = Told([Rule(Notify(email=targets))])
+    told = Told([NotifyRule(Notify(email=targets))])
     told.ends("a", 1)
     first = list(told.notices.outbox.take(told.wall))
     assert SENDING == len(first)
@@ -279,7 +279,9 @@ def test_what_comes_while_a_full_message_is_on_its_way() -> None:
 def test_who_hangs_does_not_starve_others() -> None:
     """One of the two places is for those who took the last message, whoever waits longer."""
     away = tuple(f"away-{number}@example.org" for number in range(20))
-    told = Told([Rule(Notify(email=away), jobs=("a",)), Rule(Notify(email=("good@example.org",)), jobs=("b",))])
+    told = Told(
+        [NotifyRule(Notify(email=away), jobs=("a",)), NotifyRule(Notify(email=("good@example.org",)), jobs=("b",))]
+    )
     told.answer = "later 0 away"
     told.ends("a", 1)
     told.send()
@@ -321,7 +323,7 @@ def test_a_clock_that_was_behind() -> None:
 def test_one_receiver_is_said_once() -> None:
     """However many ways lead there: what parts them is not shown."""
     hooks = tuple(Webhook(f"https://example.org/{number}") for number in range(100))
-    told = Told([Rule(Notify(webhook=hooks))])
+    told = Told([NotifyRule(Notify(webhook=hooks))])
     told.answer = "never 404"
     told.ends("a", 1)
     told.send()
@@ -382,7 +384,7 @@ def test_at_least_once(steps: list[str]) -> None:
     An output is in a message of its own while the rate allows that.
     """
     outputs = Notify(on=("output",), email=("ops@example.org",), remind=None)
-    told = Told([Rule(Notify(email=("ops@example.org",), remind=None)), Rule(outputs)])
+    told = Told([NotifyRule(Notify(email=("ops@example.org",), remind=None)), NotifyRule(outputs)])
     runs, written, failing, expected = 0, 0, False, set[tuple[str, str]]()
     for step in steps:
         if step in ("fail", "succeed"):
@@ -429,7 +431,7 @@ def test_the_next_instant_is_kept(steps: list[tuple[str | int, int]]) -> None:
     """It is not found out again while nothing changes; what is kept is never later than what would be found, nor is
     anything sent late, or early, by it.
     """
-    rules = [Rule(team, (f"job-{number}-*",), policy=POLICIES[number]) for number, team in enumerate(TEAMS)]
+    rules = [NotifyRule(team, (f"job-{number}-*",), policy=POLICIES[number]) for number, team in enumerate(TEAMS)]
     told = Told(rules)
     outbox, on_way = told.notices.outbox, list[Message]()
     for nth, (step, team) in enumerate(steps):
@@ -473,7 +475,7 @@ def test_a_thousand_targets_cost_nothing() -> None:
 
 def test_a_place_is_kept() -> None:
     """Of two who did not take the last message one is tried at a time: whoever takes his need not wait for both."""
-    rules = [Rule(team, (f"job-{number}",)) for number, team in enumerate(TEAMS)]
+    rules = [NotifyRule(team, (f"job-{number}",)) for number, team in enumerate(TEAMS)]
     told = Told(rules)
     outbox = told.notices.outbox
     told.ends("job-0", 1)

@@ -13,11 +13,11 @@ from hypothesis import strategies as st
 from jobqueued.base.instants import DAY, HOUR, MINUTE
 from jobqueued.model.commands import Say
 from jobqueued.model.job import Job, Now
-from jobqueued.model.notify import Notify, Ping, Rule, Target, Webhook
+from jobqueued.model.notify import Notify, NotifyRule, Ping, Target, Webhook
 from jobqueued.model.saved import Notice
 from jobqueued.model.users import Owner, UserLimits, share_of
 from jobqueued.notices.outbox import MOST_OF_USER, SENDING
-from jobqueued.notices.send_slots import Places
+from jobqueued.notices.send_slots import SendSlots
 from jobqueued.runs.notice_sender import NoticeSender
 from tests.support.told import Told, record
 
@@ -55,7 +55,7 @@ def test_a_wish_is_read_as_it_was_written() -> None:
 
 def test_one_program_of_the_host_and_of_users() -> None:
     """Each is told by itself, of what is its own: nothing of one goes with another's."""
-    told = Told([Rule(Notify(command=(PAGE,)))], [job(ALICE), job(BOB), Job(id="h", command="x")])
+    told = Told([NotifyRule(Notify(command=(PAGE,)))], [job(ALICE), job(BOB), Job(id="h", command="x")])
     for name in ("alice/x", "h", "bob/x"):
         told.ends(name, 1)
     told.wait(MINUTE)
@@ -93,7 +93,7 @@ def test_no_message_mixes_owners(happens: list[tuple[str, str]]) -> None:
 def test_a_user_gets_no_settings_of_the_hosts() -> None:
     """Neither the headers nor the secret with which the site posts to the same URL."""
     site = Notify(webhook=(Webhook(URL, headers=(("Authorization", "Bearer operators"),), secret_file="/etc/secret"),))
-    told = Told([Rule(site)], [job(ALICE, webhook=(Webhook(URL),)), job(BOB, webhook=(Webhook(URL, "$title"),))])
+    told = Told([NotifyRule(site)], [job(ALICE, webhook=(Webhook(URL),)), job(BOB, webhook=(Webhook(URL, "$title"),))])
     (target,) = told.jobs["alice/x"].notify.targets()
     assert {} == told.notices.settings(target, "alice/x")
     assert {} == told.notices.settings(target, "bob/x")
@@ -104,7 +104,7 @@ def test_a_user_gets_no_settings_of_the_hosts() -> None:
 def test_users_have_one_place_in_turns() -> None:
     """While a channel of a user hangs, the host's go; then it is another user's turn, whoever has waited for longer."""
     many = [job(ALICE, f"x{n}", command=(f"{PAGE}{n}",)) for n in range(5)]
-    told = Told([Rule(Notify(command=("/host",)))], [*many, job(BOB), Job(id="h", command="x")])
+    told = Told([NotifyRule(Notify(command=("/host",)))], [*many, job(BOB), Job(id="h", command="x")])
     for each in (*many, told.jobs["bob/x"]):
         told.ends(each.id, 1)
     outbox = told.notices.outbox
@@ -123,7 +123,7 @@ def test_users_have_one_place_in_turns() -> None:
 
 def test_turns_are_forgotten() -> None:
     """Of the first of more than a thousand users, so that no memory grows."""
-    places = Places()
+    places = SendSlots()
     for uid in range(1002):
         places.give(Target("command", PAGE, Owner(uid, "x")))
     ranks = [places.rank(Target("command", PAGE, Owner(uid, "x"))) for uid in range(1002)]
@@ -132,7 +132,7 @@ def test_turns_are_forgotten() -> None:
 
 def test_what_an_earlier_version_left_is_not_sent_as_the_host() -> None:
     """It did not note whose a channel is: only mail goes, and what rules of the site name."""
-    told = Told([Rule(Notify(command=("/site",)))], [job(ALICE), Job(id="h", command="x")])
+    told = Told([NotifyRule(Notify(command=("/site",)))], [job(ALICE), Job(id="h", command="x")])
     may_go = told.notices.may_go
     assert not may_go(Target("command", PAGE), "alice/x")
     assert not may_go(Target("webhook", URL), "u1000/17")
@@ -195,7 +195,7 @@ def sender(told: Told, limits: UserLimits = UserLimits()) -> tuple[NoticeSender,
 
 def test_the_orders() -> None:
     """The host's go as the notifier; a user's as that user, without the settings of mail, if the site lets it."""
-    told = Told([Rule(Notify(email=("ops",)))], [job(ALICE), Job(id="h", command="x")])
+    told = Told([NotifyRule(Notify(email=("ops",)))], [job(ALICE), Job(id="h", command="x")])
     told.ends("alice/x", 1)
     told.ends("h", 1)
     it, link = sender(told, UserLimits(allow=("alice",), deny=("bob",), caps={"memory": 1 << 30}))

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from jobqueued.base.instants import DAY, HOUR, MINUTE, SECOND
 from jobqueued.model.commands import Say
 from jobqueued.model.job import Job
-from jobqueued.model.notify import Notify, Ping, Rule, Target
+from jobqueued.model.notify import Notify, NotifyRule, Ping, Target
 from jobqueued.notices.pings import MOST, SENDING, receiver_of, run_id
 from tests.support.told import Told, record
 
@@ -298,7 +298,7 @@ def test_a_check_that_no_file_names() -> None:
 
 def test_a_receiver_of_the_site_is_one_as_long_as_its_rule() -> None:
     """Whatever the job files say."""
-    told = Told([Rule(Notify(email=("ops@example.org",)))])
+    told = Told([NotifyRule(Notify(email=("ops@example.org",)))])
     told.answer = "later 0 away"
     told.ends("a", 1)
     told.send()

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jobqueued.base.instants import DAY, SECOND
-from jobqueued.notices.failing_receivers import Verdict
+from jobqueued.notices.failing_receivers import NotifierAnswer
 
 
 @pytest.mark.parametrize(
@@ -20,12 +20,12 @@ from jobqueued.notices.failing_receivers import Verdict
 )  # fmt: skip
 def test_a_pause_is_a_day_at_most(answer: str, pause: int) -> None:
     """A process of a user may have written it: what is no number of seconds counts as none."""
-    assert (False, pause) == (Verdict.parse(answer).sent, Verdict.parse(answer).pause)
+    assert (False, pause) == (NotifierAnswer.parse(answer).sent, NotifierAnswer.parse(answer).pause)
 
 
 @given(st.one_of(st.text(), st.text().map("later {}".format), st.text().map("never {}".format)))
 def test_any_answer_is_a_verdict(answer: str) -> None:
     """None makes the scheduler fail."""
-    verdict = Verdict.parse(answer)
+    verdict = NotifierAnswer.parse(answer)
     assert 0 <= verdict.pause <= DAY
     assert verdict.sent == (answer.partition(" ")[0] == "sent")

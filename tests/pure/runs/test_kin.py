@@ -6,7 +6,16 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from jobqueued.runs.leftover_processes import INVOCATION, Clues, Details, Kin, Process, Processes, identity, named
+from jobqueued.runs.leftover_processes import (
+    INVOCATION,
+    Clues,
+    Details,
+    Kin,
+    LeftoverProcess,
+    Processes,
+    identity,
+    named,
+)
 
 GIVEN = {"JOBQUEUE_RUN": "job@1", "JOBQUEUE_ATTEMPT": "1", "JOBQUEUE_DUE": "d", INVOCATION: "a" * 32}
 OF_ANOTHER_HOST = {**GIVEN, INVOCATION: "b" * 32}
@@ -15,18 +24,18 @@ SCHEDULER, SHELL, ATD = 500, 400, 300
 AROUND = "1:name=systemd:/\n0::/\n"
 CLUES = Clues(since=100, identity=GIVEN, main=(1000, 110, 111), around=AROUND)
 HOST = [
-    Process(1, 0, 0, 0),
-    Process(2, 0, 0, 0),
-    Process(ATD, 1, ATD, 5),
-    Process(SHELL, 1, SHELL, 50),
-    Process(SCHEDULER, SHELL, SHELL, 400),
+    LeftoverProcess(1, 0, 0, 0),
+    LeftoverProcess(2, 0, 0, 0),
+    LeftoverProcess(ATD, 1, ATD, 5),
+    LeftoverProcess(SHELL, 1, SHELL, 50),
+    LeftoverProcess(SCHEDULER, SHELL, SHELL, 400),
 ]
 
 
 class Known(NamedTuple):
     """A process with its details."""
 
-    process: Process
+    process: LeftoverProcess
     details: Details
 
 
@@ -34,11 +43,11 @@ def it(
     pid: int, parent: int = 1, session: int | None = None, birth: int = 120, name: str = "it", **details: Any
 ) -> Known:
     """A process that is young, and in a session of its own unless told."""
-    known = Process(pid, parent, pid if session is None else session, birth, name)
+    known = LeftoverProcess(pid, parent, pid if session is None else session, birth, name)
     return Known(known, Details(**{"cgroups": AROUND, **details}))
 
 
-def told(*processes: Known, clues: Clues = CLUES, host: list[Process] = HOST) -> tuple[list[int], list[int]]:
+def told(*processes: Known, clues: Clues = CLUES, host: list[LeftoverProcess] = HOST) -> tuple[list[int], list[int]]:
     """The pids of those that are certain, and of those that are not."""
     details = {each.process.pid: each.details for each in processes}
     known = [*host, *(each.process for each in processes)]
@@ -154,8 +163,8 @@ def test_what_a_supervisor_has() -> None:
     """A supervisor that lives without R keeps it from being over, and so does what it has, however young both are."""
     title = ("job@1.1", "/run/jobqueue/runs/boot")
     clues = Clues(since=100, identity=OLD, title=title)
-    supervisor = Process(30, SCHEDULER, SCHEDULER, 450, "jq-supervisor")
-    jobs = Known(Process(31, 30, 31, 460, "it"), Details(environment=GIVEN))
+    supervisor = LeftoverProcess(30, SCHEDULER, SCHEDULER, 450, "jq-supervisor")
+    jobs = Known(LeftoverProcess(31, 30, 31, 460, "it"), Details(environment=GIVEN))
     assert ([], [31]) == told(jobs, clues=clues, host=[*HOST, supervisor])
     words = {
         "its own": (["jq-supervisor", "job@1.1", "/run/jobqueue/runs"], [30]),

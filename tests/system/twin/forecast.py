@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
-from jobqueued.crontabs.jobs import Host
+from jobqueued.crontabs.jobs import CronHost
 from jobqueued.jobdir.cron_tables import jobs_of_text
 from jobqueued.model.job import Job
 from jobqueued.timing.schedule import Schedule
@@ -19,7 +19,7 @@ def jobs(zone: str) -> list[Job]:
     tables = {"etc/crontab": Path("/etc/crontab")}
     tables |= {f"cron.d/{path.name}": path for path in CRON_D.iterdir() if not path.name.startswith(".")}
     tables |= {f"crontabs/{path.name}": path for path in SPOOL.iterdir()}
-    host = Host(zone)
+    host = CronHost(zone)
     return [job for name, path in tables.items() for job in jobs_of_text(name, path.read_bytes(), host)]
 
 

@@ -15,7 +15,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from jobqueued.child.fleet.etcd.connection import Connection, Garbled, Head
 from jobqueued.child.fleet.etcd.host_order import drawn_from
 from jobqueued.child.fleet.etcd.namespace import named, nameless
-from jobqueued.child.fleet.etcd.tls import Tls, Unusable
+from jobqueued.child.fleet.etcd.tls import Tls, TlsUnusable
 from jobqueued.child.fleet.etcd.wire import Message
 
 _UNAVAILABLE, _DEADLINE = 14, 4
@@ -27,7 +27,7 @@ _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct",
 _NONE: Mapping[str, str] = {}
 
 
-class Unreachable(Exception):
+class EtcdUnreachable(Exception):
     """No member answered; the message has the error of each."""
 
 
@@ -71,7 +71,7 @@ class Gateway:
         """Number of connections so far; after a new connection another etcd may answer."""
 
     def call(self, path: str, message: Message) -> Message:
-        """Request one answer: ``call("kv/range", {"key": …})``. Raises Unreachable and Rejected."""
+        """Request one answer: ``call("kv/range", {"key": …})``. Raises EtcdUnreachable and Rejected."""
         connection, _ = self._asked(path, message)
         try:
             return _document(nameless(connection.read(_MOST), self._fleet))
@@ -79,7 +79,7 @@ class Gateway:
             raise self._left(f"its answer was cut off: {_words(error)}") from None
 
     def stream(self, path: str, message: Message, headers: Mapping[str, str] = _NONE) -> Iterator[Message]:
-        """Request answers that arrive one by one, each within the timeout. Raises Unreachable and Rejected."""
+        """Request answers that arrive one by one, each within the timeout. Raises EtcdUnreachable and Rejected."""
         connection, _ = self._asked(path, message, headers)
         while True:
             try:
@@ -101,12 +101,12 @@ class Gateway:
         """Ask another member from now on."""
         self._left("")
 
-    def _left(self, trouble: str) -> Unreachable:
+    def _left(self, trouble: str) -> EtcdUnreachable:
         """Leave a member, so that another is asked next, and return the error for it."""
         member = self._members.pop(0)
         self._members.append(member)
         self.close()
-        return Unreachable(f"{member}: {trouble}")
+        return EtcdUnreachable(f"{member}: {trouble}")
 
     def _asked(self, path: str, message: Message, headers: Mapping[str, str] = _NONE) -> tuple[Connection, Head]:
         """Return the unread answer of the first member that answers; members that failed are asked last from now on."""
@@ -120,11 +120,11 @@ class Gateway:
                 if rejected.code not in (_UNAVAILABLE, _DEADLINE):
                     raise rejected
                 troubles.append(str(self._left(str(rejected))))
-            except Unusable as error:
-                raise Unreachable(str(error)) from None
+            except TlsUnusable as error:
+                raise EtcdUnreachable(str(error)) from None
             except (OSError, Garbled, UnicodeError) as error:  # UnicodeError: the name can't be a host's
                 troubles.append(str(self._left(self._trouble(member, error))))
-        raise Unreachable("; ".join(troubles))
+        raise EtcdUnreachable("; ".join(troubles))
 
     def _ask(self, member: str, path: str, message: Message, headers: Mapping[str, str]) -> tuple[Connection, Head]:
         if self._connection is not None and not self._connection.is_kept:

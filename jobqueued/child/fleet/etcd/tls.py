@@ -23,7 +23,7 @@ _ALERTS = {
 _NO_TLS = frozenset({"WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "UNEXPECTED_EOF_WHILE_READING"})
 
 
-class Unusable(Exception):
+class TlsUnusable(Exception):
     """TLS is impossible; the message has the setting and the error of its file."""
 
 
@@ -34,12 +34,12 @@ class Tls:
         self._given = dict(zip(FILES, (authority, certificate, key), strict=True))
 
     def context(self) -> ssl.SSLContext:
-        """Return a context from the current content of the files. Raises Unusable."""
+        """Return a context from the current content of the files. Raises TlsUnusable."""
         paths = {name: _readable(name, given) for name, given in self._given.items() if given}
         try:
             context = ssl.create_default_context(cafile=paths.get("authority"))
         except ssl.SSLError:
-            raise Unusable(f"authority: {paths['authority']} has no PEM certificate") from None
+            raise TlsUnusable(f"authority: {paths['authority']} has no PEM certificate") from None
         if "certificate" in paths:
             _introduce(context, paths["certificate"], paths["key"])
         return context
@@ -69,18 +69,18 @@ class Tls:
 
 def _introduce(context: ssl.SSLContext, certificate: str, key: str) -> None:
     def password() -> str:
-        raise Unusable(f"key: {key} has a password; use a key without one")
+        raise TlsUnusable(f"key: {key} has a password; use a key without one")
 
     try:
         context.load_cert_chain(certificate, key, password)
     except ssl.SSLError as error:
         if error.reason == "KEY_VALUES_MISMATCH":
-            raise Unusable(f"key: {key} does not belong to {certificate}") from None
-        raise Unusable(f"certificate, key: {certificate} has no PEM certificate, or {key} no PEM key") from None
+            raise TlsUnusable(f"key: {key} does not belong to {certificate}") from None
+        raise TlsUnusable(f"certificate, key: {certificate} has no PEM certificate, or {key} no PEM key") from None
 
 
 def _readable(name: str, given: str) -> str:
-    """Return the path of a readable file. Raises Unusable."""
+    """Return the path of a readable file. Raises TlsUnusable."""
     path = given if "/" in given else _credential(name, given)
     try:
         with open(path, "rb"):
@@ -88,13 +88,15 @@ def _readable(name: str, given: str) -> str:
     except OSError as error:
         why = error.strerror
     if path == given:
-        raise Unusable(f"{name}: {path}: {why}")
+        raise TlsUnusable(f"{name}: {path}: {why}")
     store = f"store it as /etc/credstore/{given} (or see LoadCredential= in systemd.exec(5)), then restart the service"
-    raise Unusable(f"{name}: jobqueued-fleet.service has no credential {given}: {store}")
+    raise TlsUnusable(f"{name}: jobqueued-fleet.service has no credential {given}: {store}")
 
 
 def _credential(name: str, given: str) -> str:
     directory = os.environ.get("CREDENTIALS_DIRECTORY")
     if directory is None and "INVOCATION_ID" not in os.environ:
-        raise Unusable(f"{name}: credentials such as {given} exist only in a unit of systemd; write the path of a file")
+        raise TlsUnusable(
+            f"{name}: credentials such as {given} exist only in a unit of systemd; write the path of a file"
+        )
     return f"{directory or '/run/credentials'}/{given}"

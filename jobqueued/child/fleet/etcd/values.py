@@ -16,7 +16,7 @@ LAST_SECOND = END // 1_000_000_000 - 1
 _DIGITS = len(str(END))
 
 
-class Host(NamedTuple):
+class HostValue(NamedTuple):
     """The value of a host: its identity and its announcement; "-": none."""
 
     store: str
@@ -26,7 +26,7 @@ class Host(NamedTuple):
     common: str = ""
 
 
-class Common(NamedTuple):
+class CommonSettings(NamedTuple):
     """The settings that all hosts of a fleet share.
 
     `lock_grace` (s) is the time for which an unreachable host keeps its locks; `resources` are the units of the locks
@@ -38,7 +38,7 @@ class Common(NamedTuple):
     resources: str
 
 
-class Begun(NamedTuple):
+class OccurrenceValue(NamedTuple):
     """The value of an occurrence: the store that has it, and how it ended ("": not over)."""
 
     store: str
@@ -94,4 +94,4 @@ def _read(part: Any, hint: str) -> str | int | None:
 
 def end_of(value: str) -> str:
     """Return how an occurrence ended, from its value, or "" if it is not over. An invalid value counts as over."""
-    return (parsed(Begun, value) or Begun("", "over")).end
+    return (parsed(OccurrenceValue, value) or OccurrenceValue("", "over")).end
