@@ -25,5 +25,5 @@ def named(text: str) -> str:
     """Return the name of a user's file, given with or without its suffix. Raises ValueError."""
     name = text.removesuffix(".yaml").removesuffix(".yml")
     if not OF_A_USER.fullmatch(name):
-        raise ValueError(f"{text!r}; accepted: {_A_NAME}")
+        raise ValueError(f"{text!r}; expected {_A_NAME}")
     return name

@@ -85,7 +85,7 @@ def read_jobs_in_steps(
 ) -> Steps[tuple[tuple[Job, ...], list[Problem]]]:
     """The jobs of a table, and what is wrong with its other lines, in steps of a millisecond or so.  Never raises."""
     if len(data) > MAX_BYTES:
-        message = f"found more than {size(MAX_BYTES)}; accepted: at most {size(MAX_BYTES)} per table"
+        message = f"found more than {size(MAX_BYTES)}; expected at most {size(MAX_BYTES)} per table"
         return (), [Problem(file, 0, 0, "", message, code="JQ103")]
     items = yield from read_in_steps(data, place.form)
     reading = _TableConversion(file, place, host)
@@ -139,12 +139,10 @@ class _TableConversion:
         for line in self.loose:
             self._tell(line, "has no effect, because the line directly below is not a job", "JQ603", "warning")
         if self.dos:
-            message = (
-                "ends with a carriage return (DOS), which is removed; accepted: lines that end with a newline only"
-            )
+            message = "ends with a carriage return (DOS), which is removed; expected lines that end with a newline only"
             self._tell(self.dos, message, "JQ604", "warning")
         if len(self.jobs) > MAX_JOBS:
-            message = f"found more than {MAX_JOBS} jobs; accepted: at most {MAX_JOBS} per table; the others are not run"
+            message = f"found more than {MAX_JOBS} jobs; expected at most {MAX_JOBS} per table; the others are not run"
             self._tell(self.jobs[MAX_JOBS].line, message, "JQ103")
         problems = sorted(self.problems, key=lambda problem: (problem.severity, problem.line))
         if (more := len(problems) - MAX_PROBLEMS) > 0:

@@ -72,11 +72,11 @@ def options(above: tuple[Comment, ...], owner: str | None) -> tuple[dict[str, An
 
 def _read(text: str, owner: str | None) -> tuple[dict[str, Any], list[Problem]]:
     if len(text) > _LONGEST:
-        message = f"found {len(text)} characters; accepted: at most {_LONGEST}"
+        message = f"found {len(text)} characters; expected at most {_LONGEST}"
         return {}, [Problem("", 0, 1, "", message, code="JQ103")]
     tree, problems = read_tree(text.encode(), "")
     if tree is None or problems:
-        nothing = "found nothing; accepted: a mapping, as in {timeout: 2h}"
+        nothing = "found nothing; expected a mapping, as in {timeout: 2h}"
         return {}, problems or [Problem("", 0, 1, "", nothing, code="JQ202")]
     try:
         entries = _BODY.read(tree)

@@ -38,7 +38,7 @@ def when(entry: TableEntry) -> tuple[str, int | None]:
     hours = dict(entry.environment).get("START_HOURS_RANGE", "")
     begin = _HOURS.fullmatch(hours)
     if hours and not begin:
-        raise VariableRefused(f"found START_HOURS_RANGE={quoted(hours)} above this line; accepted: hours, as in 6-22")
+        raise VariableRefused(f"found START_HOURS_RANGE={quoted(hours)} above this line; expected hours, as in 6-22")
     minutes = ((int(begin[1]) * 60 if begin else _HALF_PAST_SEVEN) + entry.delay) % (24 * 60)
     if entry.days in _DAYS:
         return f"{minutes % 60} {minutes // 60} {_DAYS[entry.days]}", None

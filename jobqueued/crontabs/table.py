@@ -157,7 +157,7 @@ class _TableParser:
     def take_rest(self, number: int, raw: bytes) -> None:
         """Report a last line without a newline: half a line may be a command too."""
         if (body := raw.strip(b" \t\r")) and not body.startswith(b"#"):
-            message = "found no newline at its end; accepted: a newline, because a line without one may be incomplete"
+            message = "found no newline at its end; expected a newline, because a line without one may be incomplete"
             self.items.append(LineFlaw(number, "missing newline before EOF", message, _shown(raw), is_half=True))
 
     def _add(self, number: int, raw: bytes, above: tuple[Comment, ...]) -> None:
@@ -171,7 +171,7 @@ class _TableParser:
     def _set(self, number: int, name: str, value: str) -> Assignment:
         if name not in self._variables and len(self._variables) >= MOST_VARIABLES:
             raise _Wrong(
-                "too many variables", f"found more than {MOST_VARIABLES} variables; accepted: at most {MOST_VARIABLES}"
+                "too many variables", f"found more than {MOST_VARIABLES} variables; expected at most {MOST_VARIABLES}"
             )
         self._variables[name] = value
         self._environment = None
@@ -181,7 +181,7 @@ class _TableParser:
         line, dos = text.rstrip("\r"), text.endswith("\r")
         line = line.lstrip(" \t")
         if line.startswith("="):
-            raise _Wrong("bad name", "found no name before `=`; accepted: NAME = value")
+            raise _Wrong("bad name", "found no name before `=`; expected NAME = value")
         if self._form is Form.ANACRON:
             return self._periodic(number, line, above, dos)
         quiet = line.startswith("-")
@@ -199,14 +199,14 @@ class _TableParser:
         """Return the entry for a line of an anacrontab. Raises _Wrong."""
         period, delay, name, command = (*_BLANKS.split(line, 3), "", "", "")[:4]
         if period not in _PERIODS and not _PERIOD.fullmatch(period):
-            found = f"found the period {_short(period)}; accepted: 1 to 999 days, or {' '.join(_PERIODS)}"
+            found = f"found the period {_short(period)}; expected 1 to 999 days, or {' '.join(_PERIODS)}"
             raise _Wrong("bad period", found)
         if not _DELAY.fullmatch(delay):
-            raise _Wrong("bad delay", f"found the delay {_short(delay)!r}; accepted: 0 to 9999 minutes")
+            raise _Wrong("bad delay", f"found the delay {_short(delay)!r}; expected 0 to 9999 minutes")
         if not _NAME.fullmatch(name):
-            raise _Wrong("bad job identifier", f"found the name {_short(name)!r}; accepted: letters, digits and . _ -")
+            raise _Wrong("bad job identifier", f"found the name {_short(name)!r}; expected letters, digits and . _ -")
         if not command:
-            raise _Wrong("bad command", "found no command; accepted: a command after period, delay and name")
+            raise _Wrong("bad command", "found no command; expected a command after period, delay and name")
         days = _PERIODS.get(period) or int(period)
         own = self._set_by_now()
         return TableEntry(
@@ -225,7 +225,7 @@ class _TableParser:
             return None, rest
         user, *behind = _BLANKS.split(rest, 1)
         if not _USER.fullmatch(user):
-            message = f"found {_short(user)} as the user; accepted: a user, and then the command, as in /etc/crontab"
+            message = f"found {_short(user)} as the user; expected a user, and then the command, as in /etc/crontab"
             raise _Wrong("bad username", message)
         return user, behind[0] if behind else ""
 
@@ -237,15 +237,15 @@ def _shown(raw: bytes) -> str:
 def _text(raw: bytes) -> str:
     """Return a line as text. Raises _Wrong."""
     if len(raw) > LONGEST:
-        message = f"found {len(raw)} bytes in a line; accepted: at most {LONGEST}; for a longer command, call a script"
+        message = f"found {len(raw)} bytes in a line; expected at most {LONGEST}; for a longer command, call a script"
         raise _Wrong("command too long", message)
     if b"\0" in raw:
-        raise _Wrong("bad command", f"found a NUL (byte {raw.index(0) + 1} of the line); accepted: text without NUL")
+        raise _Wrong("bad command", f"found a NUL (byte {raw.index(0) + 1} of the line); expected text without NUL")
     try:
         return raw.decode()
     except UnicodeDecodeError as error:
         where = f"0x{raw[error.start]:02X} (byte {error.start + 1} of the line)"
-        message = f"found {where}, which is not UTF-8; accepted: UTF-8, for example from iconv -f latin1 -t utf-8"
+        message = f"found {where}, which is not UTF-8; expected UTF-8, for example from iconv -f latin1 -t utf-8"
         raise _Wrong("bad command", message) from None
 
 
@@ -254,7 +254,7 @@ def _when(line: str) -> tuple[str, str]:
     if line.startswith("@"):
         name, *behind = _BLANKS.split(line, 1)
         if name not in ALIASES and name != REBOOT:
-            found = f"found {_short(name)}; accepted: {' '.join((REBOOT, *ALIASES))}, in lower case"
+            found = f"found {_short(name)}; expected {' '.join((REBOOT, *ALIASES))}, in lower case"
             raise _Wrong("bad time specifier", found)
         return name, behind[0] if behind else ""
     parts = _BLANKS.split(line, len(_FIELDS))
@@ -262,7 +262,7 @@ def _when(line: str) -> tuple[str, str]:
         if index >= len(parts) or not parts[index]:
             raise _Wrong(
                 f"bad {name}",
-                f"found {len([*filter(None, parts)])} of five fields; accepted: five fields and a command",
+                f"found {len([*filter(None, parts)])} of five fields; expected five fields and a command",
             )
         if refused := _refused(index, parts[index]):
             raise _Wrong(f"bad {name}", refused)
@@ -273,7 +273,7 @@ def _when(line: str) -> tuple[str, str]:
 def _refused(index: int, text: str) -> str:
     """Return why a field is not accepted, or ""."""
     if len(text) > MAX_CHARACTERS:
-        return f"found a field of {len(text)} characters; accepted: at most {MAX_CHARACTERS}"
+        return f"found a field of {len(text)} characters; expected at most {MAX_CHARACTERS}"
     try:
         check_field(index, text)
     except ScheduleError as error:
@@ -284,9 +284,9 @@ def _refused(index: int, text: str) -> str:
 
 def _no_command(command: str, form: Form) -> str:
     if command:
-        return "found a sixth field, `*`; accepted: five fields, and then the command"
+        return "found a sixth field, `*`; expected five fields, and then the command"
     who = "a user and " if form is Form.SYSTEM else ""
-    return f"found no command; accepted: {who}a command after the five fields"
+    return f"found no command; expected {who}a command after the five fields"
 
 
 def _short(text: str, most: int = 80) -> str:

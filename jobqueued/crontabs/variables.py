@@ -53,14 +53,14 @@ def _keys(environment: tuple[tuple[str, str], ...], owner: str | None, only_on_e
 def _absolute(given: Mapping[str, str], name: str, default: str) -> str:
     value = given.get(name) or default
     if not value.startswith("/"):
-        raise VariableRefused(f"found {name}={quoted(value)} above this line; accepted: an absolute path")
+        raise VariableRefused(f"found {name}={quoted(value)} above this line; expected an absolute path")
     return value
 
 
 def _minutes(text: str) -> int:
     if not (text.isascii() and text.isdigit() and len(text) < 6 and int(text) <= _MOST_MINUTES):
         raise VariableRefused(
-            f"found RANDOM_DELAY={quoted(text)} above this line; accepted: 0 to {_MOST_MINUTES} minutes"
+            f"found RANDOM_DELAY={quoted(text)} above this line; expected 0 to {_MOST_MINUTES} minutes"
         )
     return int(text)
 
@@ -102,5 +102,5 @@ def _address(variable: str, text: str) -> str:
         found: str = ADDRESS.read(Scalar(0, 0, text, plain=False))
     except NotAccepted as wrong:
         accepted = wrong.refusals[0].accepted
-        raise VariableRefused(f"found {quoted(text)} in {variable} above this line; accepted: {accepted}") from None
+        raise VariableRefused(f"found {quoted(text)} in {variable} above this line; expected {accepted}") from None
     return found

@@ -105,7 +105,7 @@ def _keys(text: str, user: str, *, mails: bool) -> tuple[dict[str, Any], list[st
     if found := _DOCUMENT.fullmatch(body):
         body, keys["shell"] = found[2], variables.get("SHELL", _SHELL)
         if not keys["shell"].startswith("/"):
-            raise ValueError(f"has SHELL={keys['shell']!r}; accepted: an absolute path")
+            raise ValueError(f"has SHELL={keys['shell']!r}; expected an absolute path")
     if not body.strip():
         raise ValueError("has no command")
     keys |= {

@@ -198,7 +198,7 @@ def _environment(job: Job) -> tuple[dict[str, str], list[str]]:
         del given[name]
     rule = "a name of letters, digits and _"
     return given, [
-        f"leaves the variable {name!r} out, because a job file can't have a variable of this name; accepted: {rule}"
+        f"leaves the variable {name!r} out, because a job file can't have a variable of this name; expected {rule}"
         for name in odd
     ]
 

@@ -271,7 +271,7 @@ class Acceptance:
 
 def _emptied(path: str) -> Problem:
     """Return the problem of an emptied file: a full disk leaves one, so it does not mean that all jobs go."""
-    message = "found an empty file that had jobs; accepted: `jobs: {}` where all of them are to go"
+    message = "found an empty file that had jobs; to remove all of them, write `jobs: {}`"
     return Problem(path, 0, 0, "", message, code="JQ112")
 
 

@@ -16,10 +16,10 @@ from jobqueued.jobdir import trust
 from jobqueued.settings.drop_in_files import is_job_file
 
 _UNREADABLE = (
-    "cannot be read: Permission denied; accepted: a daemon with CAP_DAC_READ_SEARCH, as by the drop-in cron.conf of"
+    "cannot be read: Permission denied; the daemon needs CAP_DAC_READ_SEARCH, as in the drop-in cron.conf of"
     " docs/moving-from-cron.md"
 )
-NOT_OF_CRON = "is not read, as by cron; accepted: a name of A-Z a-z 0-9 _ and -"
+NOT_OF_CRON = "is not read, as by cron; expected a name of A-Z a-z 0-9 _ and -"
 _OF_RUN_PARTS = re.compile(r"[A-Za-z0-9_-]+", re.ASCII)
 
 
@@ -81,14 +81,14 @@ def _read_of_system(path: str, daemon: int, closed: bool) -> bytes:
     if is_link and os.path.realpath(path) == os.devnull:
         return b""
     if is_link and not os.path.exists(path):
-        raise FileRefused("found a broken link; accepted: a regular file, or a link of root's to one")
+        raise FileRefused("found a broken link; expected a regular file, or a link of root's to one")
     if is_link:
         check_path(path, daemon)
     try:
         descriptor = os.open(path, trust.OPEN | (0 if is_link else os.O_NOFOLLOW))
     except OSError as error:
         if error.errno in (errno.ELOOP, errno.ENXIO):  # it became a link just now, or is a socket
-            raise FileRefused("found no regular file; accepted: one, or a link of root's to one") from None
+            raise FileRefused("found no regular file; expected one, or a link of root's to one") from None
         raise
     return trust.read_checked(descriptor, lambda found: trust.check_trusted(found, path, daemon), asks=not closed)
 
@@ -101,7 +101,7 @@ def _read_of_user(path: str, daemon: int, closed: bool) -> bytes:
         descriptor = os.open(path, trust.OPEN | os.O_NOFOLLOW)
     except OSError as error:
         if error.errno in (errno.ELOOP, errno.ENXIO):
-            raise FileRefused("found no regular file; accepted: one, as crontab(1) makes it") from None
+            raise FileRefused("found no regular file; expected one, as crontab(1) makes it") from None
         if error.errno == errno.EACCES:
             raise Unreadable(_UNREADABLE) from None
         raise
@@ -109,12 +109,12 @@ def _read_of_user(path: str, daemon: int, closed: bool) -> bytes:
     def check(found: os.stat_result) -> None:
         trust.check_trusted(found, path, None)
         if found.st_nlink > 1:
-            raise FileRefused(f"found {found.st_nlink} hard links to this file; accepted: a file with one name")
+            raise FileRefused(f"found {found.st_nlink} hard links to this file; expected a file with one name")
         if found.st_uid not in owners:
             mend = f"chown {quoted(user)} {quoted(path)}"
-            raise FileRefused(f"found a table that user {name_of(found.st_uid)} owns; accepted: {user}'s own: {mend}")
+            raise FileRefused(f"found a table that user {name_of(found.st_uid)} owns; expected {user}'s own: {mend}")
         if (mode := stat.S_IMODE(found.st_mode)) & ~0o600:
-            raise FileRefused(f"found mode {mode:04o}; accepted: 0600: chmod 600 {quoted(path)}")
+            raise FileRefused(f"found mode {mode:04o}; expected 0600: chmod 600 {quoted(path)}")
 
     return trust.read_checked(descriptor, check, asks=not closed)
 

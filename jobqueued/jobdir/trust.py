@@ -32,7 +32,7 @@ MASKED = b"jobs: {}  # a link to /dev/null\n"
 Such a link must be root's or the daemon's user's, as a file must, and point there directly.
 """
 IS_MASKED = "is masked by its link to /dev/null, so it has no jobs"
-UNREAD = "is ignored; accepted: a printable name that ends in .yaml or .yml (lower case)"
+UNREAD = "is ignored; expected a printable name that ends in .yaml or .yml (lower case)"
 
 
 def is_meant(name: str) -> bool:
@@ -73,7 +73,7 @@ def read_trusted(path: str, daemon: int | None, *, closed: bool = False) -> byte
                 check_status(os.lstat(path), path, daemon)
             return MASKED
         if error.errno in _UNOPENED:
-            raise FileRefused(f"found a {_UNOPENED[error.errno]}; accepted: a regular file") from None
+            raise FileRefused(f"found a {_UNOPENED[error.errno]}; expected a regular file") from None
         raise
     return read_checked(
         descriptor, lambda found: check_trusted(found, path, daemon), asks=daemon is not None and not closed
@@ -100,9 +100,9 @@ def read_checked(descriptor: int, check: Callable[[os.stat_result], None], *, as
 def check_trusted(found: os.stat_result, path: str, daemon: int | None) -> None:
     """Raise FileRefused unless it is a regular file. A daemon's has one name, writable only for root or its user."""
     if not stat.S_ISREG(found.st_mode):
-        raise FileRefused(f"found a {_KINDS.get(stat.S_IFMT(found.st_mode), 'special file')}; accepted: a regular file")
+        raise FileRefused(f"found a {_KINDS.get(stat.S_IFMT(found.st_mode), 'special file')}; expected a regular file")
     if daemon is None:
         return
     if found.st_nlink > 1:
-        raise FileRefused(f"found {found.st_nlink} hard links to this file; accepted: a file with one name")
+        raise FileRefused(f"found {found.st_nlink} hard links to this file; expected a file with one name")
     check_status(found, path, daemon)

@@ -13,7 +13,7 @@ from jobqueued.jobfile.tree.drop_ins import FileText, packed
 from jobqueued.jobfile.tree.yamltext import MAX_BYTES
 from jobqueued.settings.drop_in_files import drop_in_directory, places
 
-ORPHANS = "is ignored, because there is no {}; accepted: drop-ins of a job file"
+ORPHANS = "is ignored, because there is no {}; expected drop-ins of a job file"
 """The warning about a directory of drop-ins whose file is missing."""
 
 
@@ -47,7 +47,7 @@ class Assembly:
         parts = [main, *(part for part in drop_ins if part.text != MASKED)]
         if drop_ins and sum(len(part.text) for part in parts) > MAX_BYTES:
             self.at = main.path
-            raise FileRefused("found more than 1 MiB in the file and its drop-ins; accepted: at most 1 MiB")
+            raise FileRefused("found more than 1 MiB in the file and its drop-ins; expected at most 1 MiB")
         return parts
 
     def _main(self, name: str) -> FileText:

@@ -12,7 +12,7 @@ from jobqueued.jobfile.types.refusal import Refusal
 from jobqueued.jobfile.types.types import mapping
 
 TOP = mapping("a mapping with the keys defaults and jobs", dict)
-_EMPTY = "found an empty drop-in; accepted: `{}`, or a link to /dev/null, for a drop-in without changes"
+_EMPTY = "found an empty drop-in; expected `{}`, or a link to /dev/null, for a drop-in without changes"
 
 
 class Merged(NamedTuple):

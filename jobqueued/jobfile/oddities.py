@@ -67,27 +67,27 @@ def _of(job: Job, where: Surroundings) -> Iterator[tuple[str, str, str]]:
             yield "JQ210", f"environment.{name}", message
     cpu, memory = job.resource_limits.get("cpu"), job.resource_limits.get("memory")
     if cpu is not None and cpu > where.cpus and job.runner == "local":
-        share = f"; accepted: {cpu:g}%, if you meant percent" if cpu >= 10 else "; accepted: fewer cores, or no limit"
+        share = f"; write {cpu:g}% if you meant percent" if cpu >= 10 else "; use fewer cores, or no limit"
         yield "JQ511", "resource_limits.cpu", f"found {cpu:g} cores, but the daemon has {where.cpus}{share}"
     if memory is not None and memory < _LEAST_MEMORY:
-        message = "found less than any program needs; accepted: at least a few MiB, such as 64M"
+        message = "found less than any program needs; expected at least a few MiB, such as 64M"
         yield "JQ511", "resource_limits.memory", message
     if where.user is not None and job.user not in (None, where.user):
         message = (
             f"found {quoted(job.user or '')}, but the daemon runs as {where.user} and can't start jobs of other users"
         )
-        yield "JQ506", "user", f"{message}; accepted: {where.user}, or a daemon that runs as root"
+        yield "JQ506", "user", f"{message}; use {where.user}, or run the daemon as root"
     for on in job.on:
         if on.kind == "event" and (result := ENDS.get(on.name)):
             found = f"found {quoted(on.name)}, an event that only `jobqueuectl emit {on.name}` emits"
             yield (
                 "JQ217",
                 "on.event",
-                f"{found}; accepted: {{job: backup, result: {result}}} to start after each such run of backup",
+                f"{found}; expected {{job: backup, result: {result}}} to start after each such run of backup",
             )
         if where.own_tmp and on.kind == "path" and re.match(_TEMPORARY, on.name):
             message = f"found {quoted(on.name)}, but the daemon has its own /tmp (PrivateTmp=) and can't see this path"
-            yield "JQ513", "on.path", f"{message}; accepted: a path outside /tmp and /var/tmp"
+            yield "JQ513", "on.path", f"{message}; use a path outside /tmp and /var/tmp"
 
 
 def _text_of(job: Job, key: str) -> str:
@@ -100,10 +100,10 @@ def _of_line(line: str, job: Job) -> Iterator[tuple[str, str]]:
     """Yield code and message of forms that are right in a crontab or a terminal, but not here."""
     if re.search(_BACKGROUND, line) and not job.leave_children:
         detached = "found & at the end, so the run ends at once and the daemon kills the background process"
-        accepted = "the command without & (and without nohup), or `leave_children: true`"
-        yield "JQ211", f"{detached}; accepted: {accepted}"
+        remedy = "the command without & (and without nohup), or `leave_children: true`"
+        yield "JQ211", f"{detached}; use {remedy}"
     if re.search(_PERCENT, line):
-        yield "JQ212", "found \\%, which only a crontab needs; accepted: %, an ordinary character here"
+        yield "JQ212", "found \\%, which only a crontab needs; write %, which is an ordinary character here"
 
 
 def _of_variable(value: str) -> str:
@@ -111,10 +111,10 @@ def _of_variable(value: str) -> str:
     if not (found := re.search(_IN_VALUES, value)):
         return ""
     if found["name"] == "PATH":
-        return f"found $PATH, which nothing expands here; accepted: the directories themselves, such as {DEFAULT_PATH}"
+        return f"found $PATH, which nothing expands here; write the directories themselves, such as {DEFAULT_PATH}"
     home = found["tilde"] or found["name"] == "HOME"
     remedy = "the directory itself, such as /home/alice" if home else "its value"
-    return f"found {found['tilde'] or '$' + found['name']}, which nothing expands here; accepted: {remedy}"
+    return f"found {found['tilde'] or '$' + found['name']}, which nothing expands here; write {remedy}"
 
 
 def _of_words(words: tuple[str, ...]) -> str:
@@ -126,4 +126,4 @@ def _of_words(words: tuple[str, ...]) -> str:
         odd = words[0]
     text = " ".join(words)
     remedy = f"one string, which a shell reads: {quoted(text)}"
-    return f"found {quoted(odd)} in a list, which no shell reads; accepted: {remedy}" if odd else ""
+    return f"found {quoted(odd)} in a list, which no shell reads; write {remedy}" if odd else ""

@@ -338,13 +338,12 @@ class _FileReading:
                 continue
             if node.joined:
                 message = (
-                    "found several lines, which the shell gets as one; accepted: | after the key, which "
-                    "keeps them apart"
+                    "found several lines, which the shell gets as one; expected | after the key, which keeps them apart"
                 )
                 self._note(self.warnings, _about(node, name, message, "JQ208", "warning"))
             if node.escaped:
                 message = f"found {node.escaped} in double quotes, where YAML replaces it before the shell sees it"
-                message += "; accepted: single quotes, or | after the key"
+                message += "; expected single quotes, or | after the key"
                 self._note(self.warnings, _about(node, name, message, "JQ209", "warning"))
 
     def _entries(self, node: Node, body: ValueType) -> Entries | None:

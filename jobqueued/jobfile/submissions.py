@@ -77,19 +77,19 @@ def read(
     """
     known = {"v", "owner", "keys", "name", "array", "after", "key", "mail", "tool"}
     if odd := sorted(document.keys() - known):
-        raise Wrong(f"found {odd[0]!r}; accepted: {', '.join(sorted(known))}")
+        raise Wrong(f"found {odd[0]!r}; expected {', '.join(sorted(known))}")
     text = json.dumps(
         {"v": 1, "owner": owner, **{name: it for name, it in document.items() if name not in ("v", "owner")}},
         ensure_ascii=False,
         separators=(",", ":"),
     )
     if len(text) > LARGEST:
-        raise Wrong(f"found {size(len(text))}; accepted: at most {size(LARGEST)}, including script and environment")
+        raise Wrong(f"found {size(len(text))}; expected at most {size(LARGEST)}, including script and environment")
     entries, values = _values(document.get("keys", {}))
     array, at_a_time = read_array(document["array"]) if "array" in document else (None, None)
     awaited = document.get("after", [])
     if not isinstance(awaited, list):
-        raise Wrong(f"after: found {awaited!r}; accepted: a list of submissions and runs")
+        raise Wrong(f"after: found {awaited!r}; expected a list of submissions and runs")
     submission = Submission(array, tuple(map(read_after, awaited)), _key(document.get("key", "")))
     share = OF_THE_HOST if owner is None else owner.share
     fields = _fields(values, timezone)
@@ -132,13 +132,13 @@ def read_array(text: object) -> tuple[Array, int | None]:
     """Return the runs of ``1-100%10``, and how many of them may be live at a time, or None. Raises Wrong."""
     found = _ARRAY.fullmatch(text) if isinstance(text, str) else None
     if found is None:
-        raise Wrong(f"array: found {text!r}; accepted: {A_RANGE}")
+        raise Wrong(f"array: found {text!r}; expected {A_RANGE}")
     last, step, at_a_time = int(found[2]), int(found[3] or 1), None if found[4] is None else int(found[4])
     array = Array(last if found[1] is None else int(found[1]), last, step or 1)
     if step < 1 or at_a_time == 0 or array.first > array.last:
-        raise Wrong(f"array: found {text!r}; accepted: {A_RANGE}")
+        raise Wrong(f"array: found {text!r}; expected {A_RANGE}")
     if array.runs > MOST_RUNS:
-        raise Wrong(f"array: found {array.runs} runs; accepted: at most {MOST_RUNS}")
+        raise Wrong(f"array: found {array.runs} runs; expected at most {MOST_RUNS}")
     return array, at_a_time
 
 
@@ -149,7 +149,7 @@ def read_after(text: object) -> After:
         accepted = (
             "a submission such as alice/17, or one of its runs such as alice/17@3; any: before it, if it may fail"
         )
-        raise Wrong(f"after: found {text!r}; accepted: {accepted}")
+        raise Wrong(f"after: found {text!r}; expected {accepted}")
     return After(found[2], found[1] or "success")
 
 
@@ -157,16 +157,16 @@ def _values(keys: object) -> tuple[dict[str, YamlEntry], dict[str, Any]]:
     variables = _variables(keys)
     node = _node({**keys, "environment": {}} if variables and isinstance(keys, dict) else keys, 0)
     if not isinstance(node, Mapping):
-        raise Wrong("keys: accepted: keys of a job file and their values")
+        raise Wrong("keys: expected keys of a job file and their values")
     values, refusals = read_keys(node.entries, KEYS)
     if refusals:
         raise Wrong("; ".join(map(_told, refusals)))
     if name := lock_of_fleet(values.get("locks", ())):
-        raise Wrong(f"locks: found the lock {name!r} of the fleet; accepted: {ONLY_OF_HOST}")
+        raise Wrong(f"locks: found the lock {name!r} of the fleet; expected {ONLY_OF_HOST}")
     if variables:
         values["environment"] = variables
     if "command" not in values:
-        raise Wrong(f"found no command; accepted: {KEYS['command'].type.accepted}")
+        raise Wrong(f"found no command; expected {KEYS['command'].type.accepted}")
     return node.entries, values
 
 
@@ -191,7 +191,7 @@ def _told(refusal: Refusal) -> str:
 def _node(value: object, depth: int) -> Node:
     """Return a JSON value as the node that the same text in a job file would give."""
     if depth > _DEEPEST:
-        raise Wrong(f"found more than {_DEEPEST} levels of nesting; accepted: at most {_DEEPEST}")
+        raise Wrong(f"found more than {_DEEPEST} levels of nesting; expected at most {_DEEPEST}")
     if isinstance(value, dict):
         pairs = {name: YamlEntry(_text(name), _node(each, depth + 1)) for name, each in value.items()}
         return Mapping(0, 0, pairs)
@@ -202,7 +202,7 @@ def _node(value: object, depth: int) -> Node:
 
 def _text(text: str) -> Scalar:
     if not is_value(text):
-        raise Wrong("found a NUL, or half of a character; accepted: text without it")
+        raise Wrong("found a NUL, or half of a character; expected text without it")
     return Scalar(0, 0, text, plain=False)
 
 
@@ -217,7 +217,7 @@ def _fields(values: dict[str, Any], timezone: str) -> dict[str, Any]:
 
 def _mail(when: object, name: str) -> Notify:
     if when not in MAIL:
-        raise Wrong(f"mail: found {when!r}; accepted: {' or '.join(MAIL)}")
+        raise Wrong(f"mail: found {when!r}; expected {' or '.join(MAIL)}")
     return Notify(("output",) if when == "output" else ("success", "failure"), (name,), remind=None)
 
 
@@ -227,11 +227,11 @@ def _name(name: object) -> str:
         return ""
     if not isinstance(name, str) or not _NAME.fullmatch(name) or name.isdigit():
         accepted = "up to 64 characters of a-z 0-9 . _ -, starting with a letter or digit, and not a number"
-        raise Wrong(f"name: found {name!r}; accepted: {accepted}")
+        raise Wrong(f"name: found {name!r}; expected {accepted}")
     return name
 
 
 def _key(key: object) -> str:
     if not isinstance(key, str) or (key and not KEY.fullmatch(key)):
-        raise Wrong("key: accepted: at most 100 ASCII characters without a space")
+        raise Wrong("key: expected at most 100 ASCII characters without a space")
     return key

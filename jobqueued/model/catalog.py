@@ -213,7 +213,7 @@ class Catalog:
             for file in closing if all_of_them else [max(closing)] if closing else []:
                 job = closing[file]
                 way = told(way_back(job.id, members, after))
-                message = f"found a circle: {way}; accepted: {_NO_CIRCLE}"
+                message = f"found a circle: {way}; expected {_NO_CIRCLE}"
                 problem = Problem(written_in(job), job.line, 0, "", message, code="JQ403")
                 found.setdefault(file, []).append(problem)
         return found
@@ -239,7 +239,7 @@ class Catalog:
                 holder = holders[job.id]
                 if holder.file != file:
                     where = f"{written_in(holder)}:{holder.line}"
-                    message = f"found the id {job.id!r}; accepted: an id that no other file has ({where} has it)"
+                    message = f"found the id {job.id!r}; expected an id that no other file has ({where} has it)"
                     conflict = found.setdefault(file, _Conflict([], set()))
                     conflict.problems.append(Problem(written_in(job), job.line, 0, "", message, code="JQ213"))
                     conflict.holders.add(holder.file)

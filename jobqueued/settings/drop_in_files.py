@@ -47,14 +47,14 @@ def listed(directory: str, daemon: int | None) -> list[str]:
         return []
     if not stat.S_ISDIR(found.st_mode):
         kind = "symbolic link" if stat.S_ISLNK(found.st_mode) else "file"
-        raise FileRefused(f"found a {kind}; accepted: a directory of drop-ins")
+        raise FileRefused(f"found a {kind}; expected a directory of drop-ins")
     if daemon is not None:
         check_status(found, directory, daemon)
     with os.scandir(directory) as entries:
         names = [entry.name for entry in islice(entries, _MOST_NAMES + 1)]
     drop_ins = list(filter(is_job_file, names))
     if len(names) > _MOST_NAMES:
-        raise FileRefused(f"found more than {_MOST_NAMES} files; accepted: at most {MAX_DROP_INS} drop-ins of a file")
+        raise FileRefused(f"found more than {_MOST_NAMES} files; expected at most {MAX_DROP_INS} drop-ins of a file")
     return drop_ins
 
 
@@ -68,5 +68,5 @@ def places(directories: Sequence[str], names: Callable[[int, str], Iterable[str]
     for number, directory in reversed(list(enumerate(directories))):
         found |= dict.fromkeys(names(number, directory), number)
     if len(found) > MAX_DROP_INS:
-        raise FileRefused(f"found {len(found)} drop-ins; accepted: at most {MAX_DROP_INS} of a file")
+        raise FileRefused(f"found {len(found)} drop-ins; expected at most {MAX_DROP_INS} of a file")
     return [(found[name], name) for name in sorted(found, key=os.fsencode)]

@@ -64,7 +64,7 @@ def read(text: str, now: int, timezone: str) -> int:
         raise error if isinstance(error, TimeError) else words.wrong() from None
     if instant < now - now % (60 * SECOND):
         raise PastTime(
-            f"found {text!r}, which is in the past: {_shown(to_datetime(instant), words.zone)}; accepted: a later time"
+            f"found {text!r}, which is in the past: {_shown(to_datetime(instant), words.zone)}; expected a later time"
         )
     return max(instant, now)
 
@@ -81,7 +81,7 @@ def read_past(text: str, now: int, timezone: str) -> int:
         raise error if isinstance(error, TimeError) else words.wrong(ACCEPTED_PAST) from None
     if instant > now:
         shown = _shown(to_datetime(instant), words.zone)
-        raise TimeError(f"found {text!r}, which is in the future: {shown}; accepted: an earlier time")
+        raise TimeError(f"found {text!r}, which is in the future: {shown}; expected an earlier time")
     return instant
 
 
@@ -104,7 +104,7 @@ class _Words:
         self._zone: ZoneInfo | None = None
 
     def wrong(self, accepted: str = ACCEPTED) -> TimeError:
-        return NoTime(f"found {self.text!r}; accepted: {accepted}")
+        return NoTime(f"found {self.text!r}; expected {accepted}")
 
     def moment(self) -> datetime:
         if len(self.text) > 100 or not self._todo:
@@ -288,9 +288,9 @@ class _Words:
             after = early.astimezone(UTC).astimezone(zone)
             before = late.astimezone(UTC).astimezone(zone)
             near = f"{before:%Y-%m-%d %H:%M} or {after:%Y-%m-%d %H:%M}"
-            raise TimeError(f"found {self.text!r}: the clock of {zone.key} skips {shown}; accepted: {near}")
+            raise TimeError(f"found {self.text!r}: the clock of {zone.key} skips {shown}; expected {near}")
         both = " or ".join(it.isoformat(timespec="minutes") for it in (early, late))
-        raise TimeError(f"found {self.text!r}: the clock of {zone.key} shows {shown} twice; accepted: {both}")
+        raise TimeError(f"found {self.text!r}: the clock of {zone.key} shows {shown} twice; expected {both}")
 
 
 def _place(word: str, names: tuple[str, ...]) -> int | None:

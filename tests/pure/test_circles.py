@@ -92,7 +92,7 @@ def test_what_was_there_goes_on() -> None:
     closing = (job("a", file="a", line=7, dependencies=("c",)), job("good", file="a"))
     (problem,) = catalog.conflicts("a", closing)
     assert ("a", 7) == (problem.file, problem.line)
-    assert problem.message.startswith("found a circle: a → c → b → a; accepted: ")
+    assert problem.message.startswith("found a circle: a → c → b → a; expected ")
     opened = {"a": closing, "b": (job("b", file="b"),)}
     assert {} == catalog.conflicts_among(opened)
 

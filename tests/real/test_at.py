@@ -91,7 +91,7 @@ def test_batch_and_queues(call: Program, host: Host) -> None:
     ("program", "words", "told"),
     [
         ("at", [], "Garbled time"),
-        ("at", ["3"], "accepted: 03:00 or 3am or 3pm"),
+        ("at", ["3"], "expected 03:00 or 3am or 3pm"),
         ("at", ["foo"], "Garbled time"),
         ("at", ["noon", "2001-01-01"], "at: refusing to create job destined in the past"),
         ("at", ["-z"], "at: invalid option -- 'z'\nUsage: at "),

@@ -83,7 +83,7 @@ def test_a_line_with_an_error(root: Path, check: Check, table: str) -> None:
     with open(root / table, "a") as file:
         file.write(f"# jobqueue: {{user: x}}\n@daily {ME.pw_name} true\n61 * * * * {ME.pw_name} true\n")
     accepted = "a key that neither the line nor a variable above it sets"
-    bad = f"{root}/{table}:2:14: user: found the key 'user'; accepted: {accepted}; its job is not run [JQ606]"
+    bad = f"{root}/{table}:2:14: user: found the key 'user'; expected {accepted}; its job is not run [JQ606]"
     for words in (root / table,), ():
         exit_code, lines = check(*words)
         assert (1, [bad, f"{root}/{table}:4: {IS_BAD} [JQ601]"]) == (exit_code, lines[:2])

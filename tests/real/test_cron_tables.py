@@ -110,7 +110,7 @@ def test_names_are_those_of_run_parts(tables: Tables) -> None:
     watch.scan(0)
     assert sorted(Path(path).name for path in watch.changes) == ["\\xe4", "backup.sh"]
     assert {p.message for found in watch.changes.values() for p in found} == {
-        "is not read, as by cron; accepted: a name of A-Z a-z 0-9 _ and -"
+        "is not read, as by cron; expected a name of A-Z a-z 0-9 _ and -"
     }
 
 
@@ -167,7 +167,7 @@ def test_links_to_nothing(tables: Tables) -> None:
     (tables.cron_d / "masked").symlink_to("/dev/null")
     (tables.cron_d / "lost").symlink_to("nowhere")
     assert tables.scan() == {"masked": []}
-    assert tables.refused() == {"lost": ["found a broken link; accepted: a regular file, or a link of root's to one"]}
+    assert tables.refused() == {"lost": ["found a broken link; expected a regular file, or a link of root's to one"]}
 
 
 @NEEDS_ROOT
@@ -205,7 +205,7 @@ def test_users_tables_are_their_own(tables: Tables) -> None:
     tables.write(own, "@daily x\n", 0o644)
     tables.write(tables.spool / "tmp.XyZ", "@daily x\n", 0o600)
     assert tables.scan() == {}
-    assert tables.refused() == {ME.pw_name: [f"found mode 0644; accepted: 0600: chmod 600 {own}"]}
+    assert tables.refused() == {ME.pw_name: [f"found mode 0644; expected 0600: chmod 600 {own}"]}
     own.chmod(0o600)
     assert len(tables.scan()[ME.pw_name]) == 1
     os.link(own, tables.root / "second")
@@ -245,8 +245,8 @@ def test_a_users_table_of_somebody_else_is_refused(tables: Tables) -> None:
     os.chown(tables.spool / "ghost", STRANGER, -1)
     assert tables.scan() == {}
     assert tables.refused() == {
-        OTHER: [f"found a table that user 12345 owns; accepted: {OTHER}'s own: chown {OTHER} {tables.spool / OTHER}"],
-        "ghost": [f"found a table that user {OTHER} owns; accepted: ghost's own: chown ghost {tables.spool / 'ghost'}"],
+        OTHER: [f"found a table that user 12345 owns; expected {OTHER}'s own: chown {OTHER} {tables.spool / OTHER}"],
+        "ghost": [f"found a table that user {OTHER} owns; expected ghost's own: chown ghost {tables.spool / 'ghost'}"],
     }
 
 

@@ -59,9 +59,9 @@ def test_the_life_of_a_table(call: Calls, tmp_path: Path) -> None:
     ("text", "told"),
     [
         ("61 * * * * x\n", '"-":1: bad minute: found `61`: write 0 to 59, a range `a-b`, or `*`; `/step` may follow'),
-        ("# ok\n* * * *\n", '"-":2: bad day-of-week: found 4 of five fields; accepted: five fields and a command'),
-        ("@foo x\n", '"-":1: bad time specifier: found @foo; accepted: @reboot @hourly @daily @midnight @weekly '),
-        ("* * * * *\n", '"-":1: bad command: found no command; accepted: a command after the five fields'),
+        ("# ok\n* * * *\n", '"-":2: bad day-of-week: found 4 of five fields; expected five fields and a command'),
+        ("@foo x\n", '"-":1: bad time specifier: found @foo; expected @reboot @hourly @daily @midnight @weekly '),
+        ("* * * * *\n", '"-":1: bad command: found no command; expected a command after the five fields'),
         ("# jobqueue: {user: root}\n@daily x\n", '"-":1: bad option: '),
     ],
 )  # fmt: skip
@@ -102,8 +102,8 @@ def test_a_line_that_cron_takes_and_never_runs_is_installed(call: Calls) -> None
     ("text", "told"),
     [
         (b"# x\n" * 10_001, "crontab is too long; maximum number of lines is 10000."),
-        (b"# " + b"x" * (1 << 20), "crontab is too long; accepted: at most 1023 KiB."),
-        (b"@daily x\n" * 1001, '"-":1001: too many jobs: accepted: at most 1000 in a table'),
+        (b"# " + b"x" * (1 << 20), "crontab is too long; expected at most 1023 KiB."),
+        (b"@daily x\n" * 1001, '"-":1001: too many jobs: expected at most 1000 in a table'),
         (b"@daily " + b"x" * (1 << 17) + b"\n", '"-":1: command too long: '),
         (b"@daily a\0b\n", '"-":1: bad command: found a NUL'),
         (b"@daily \xe4\n", '"-":1: bad command: found 0xE4'),

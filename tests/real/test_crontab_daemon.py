@@ -89,7 +89,7 @@ def test_a_table_of_any_bytes_and_size(call: Calls) -> None:
     assert 0 == call("-", text=large).status
     assert large == call("-l").out.encode(errors="surrogateescape")
     told = call("-", text=large + large)
-    assert (1, True) == (told.status, told.err.endswith("; accepted: at most 128 KiB; root may install more\n")), told
+    assert (1, True) == (told.status, told.err.endswith("; expected at most 128 KiB; root may install more\n")), told
     assert 0 == call("-", text=large + large, uid=None).status
 
 
@@ -141,7 +141,7 @@ def test_calls_that_make_no_sense(site: Host) -> None:
     """No base64, too much, a stamp that is none, a user without a name: each is refused."""
     assert "InvalidParameter" in asked(site, "CrontabSet", table="?")["error"]
     too_much = asked(site, "CrontabSet", table="A" * 4 * (LARGEST_SENT // 3 + 1))
-    assert too_much["reason"].endswith("accepted: at most 128 KiB; root may install more")
+    assert too_much["reason"].endswith("expected at most 128 KiB; root may install more")
     assert {"error": "io.jobqueue.CrontabChanged"} == asked(site, "CrontabSet", table="", stamp="1")
     nameless = as_user(54321, lambda: site.call("CrontabGet"))
     assert {"error": "io.jobqueue.Refused", "reason": "this host has no user with the uid 54321"} == nameless
@@ -155,7 +155,7 @@ def test_a_link_under_ones_name(site: Host, call: Calls) -> None:
     place.symlink_to("/etc/shadow")
     status, out, err = call("-l")
     assert (1, "") == (status, out)
-    assert err == f"crontab: refused: {place}: found a symbolic link; accepted: a regular file; as root: rm {place}\n"
+    assert err == f"crontab: refused: {place}: found a symbolic link; expected a regular file; as root: rm {place}\n"
     assert 1 == call("-", text=TABLE).status == call("-r").status
 
 

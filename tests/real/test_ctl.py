@@ -404,7 +404,7 @@ class TestHistory:
     def test_no_time(self, text: str) -> None:
         """A malformed time is refused, with the forms that are accepted."""
         shown = run("history", "--since", text)
-        assert (2, True) == (shown.returncode, "accepted: 2h or 1d12h (ago), 18:00, 2am" in shown.stderr), shown.stderr
+        assert (2, True) == (shown.returncode, "expected 2h or 1d12h (ago), 18:00, 2am" in shown.stderr), shown.stderr
 
     @pytest.mark.parametrize("option", ["--since", "--until"])
     def test_time_to_come(self, option: str) -> None:
@@ -898,7 +898,7 @@ class TestCheck:
         (tmp_path / "jobqueue.d" / "a.yaml").write_text(CLEAN)
         (tmp_path / "jobqueue.d" / "a.yaml").chmod(0o666)
         shown = run("--root", tmp_path, "check")
-        reason = "found a file that everybody may write; accepted: one that only root can write: chmod go-w"
+        reason = "found a file that everybody may write; expected one that only root can write: chmod go-w"
         file = f"{tmp_path}/jobqueue.d/a.yaml"
         assert (1, believing(f"{file}: {reason} {file} [JQ502]")) == (shown.returncode, shown.stdout.splitlines()[0])
         assert run("check", tmp_path / "jobqueue.d").returncode == 0
@@ -911,7 +911,7 @@ class TestCheck:
         """Nobody waits for one; one with a slow writer is read to its end."""
         os.mkfifo(tmp_path / "fifo")
         shown = run("check", tmp_path / "fifo")
-        reason = "found a FIFO to which nobody writes; accepted: a file, or a pipe with a program's output"
+        reason = "found a FIFO to which nobody writes; expected a file, or a pipe with a program's output"
         assert (1, f"{tmp_path}/fifo: {reason} [JQ502]") == (shown.returncode, shown.stdout.splitlines()[0])
         reading, writing = os.pipe()
         program = subprocess.Popen([*PROGRAM, "check", f"/dev/fd/{reading}"], pass_fds=[reading], stdout=-1)
@@ -1290,7 +1290,7 @@ class TestDoctor:
         (tmp_path / "jobqueued.yaml").write_text(f"metrics: {{textfile: {tmp_path}/none/jq.prom}}\n")
         up = self.findings(tmp_path)[1]["error"]
         (told,) = (each for each in up if each.startswith("directory: "))
-        assert told.startswith(f"directory: {tmp_path}/logs: found a directory that everybody may write; accepted: ")
+        assert told.startswith(f"directory: {tmp_path}/logs: found a directory that everybody may write; expected ")
         assert f"chmod go-w {tmp_path}/logs" in told
         (tmp_path / "run/control").unlink()
         down = self.findings(tmp_path)[1]["error"]
@@ -1338,18 +1338,18 @@ def test_check_warns_of_what_can_not_run_here(tmp_path: Path) -> None:
     shown = run("--root", tmp_path, "check", file)
     assert 1 == shown.returncode
     told = [line for line in shown.stdout.splitlines() if "(warning)" in line]
-    no_group = "accepted: a group of this host; without it the job will not run (warning) [JQ505]"
+    no_group = "expected a group of this host; without it the job will not run (warning) [JQ505]"
     expected = [
-        f"{file}:2: a: command: /nowhere/prog does not exist here; accepted: the path of a program (warning) [JQ507]",
-        f"{file}:3: b: command: /etc/passwd is not a program here; accepted: the path of a program (warning) [JQ507]",
+        f"{file}:2: a: command: /nowhere/prog does not exist here; expected the path of a program (warning) [JQ507]",
+        f"{file}:3: b: command: /etc/passwd is not a program here; expected the path of a program (warning) [JQ507]",
         f"{file}:4: c: at: found an instant in the past (2020-01-01 00:00:00 UTC), "
-        "so a job that did not run yet never will; accepted: a future instant, or `schedule` for several (warning) "
+        "so a job that did not run yet never will; expected a future instant, or `schedule` for several (warning) "
         "[JQ305]",
     ]
     path = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-    remedy = "accepted: its full path, or `environment: {PATH: …}` (warning) [JQ507]"
+    remedy = "expected its full path, or `environment: {PATH: …}` (warning) [JQ507]"
     expected += [
-        f"{file}:6: e: working_directory: {tmp_path}/none does not exist here; accepted: an existing directory "
+        f"{file}:6: e: working_directory: {tmp_path}/none does not exist here; expected an existing directory "
         "(warning) [JQ510]",
         f"{file}:6: e: command: found no program no-such-prog in the job's PATH ({path}); {remedy}",
         f"{file}:6: e: failover: found no program no-such-either in the job's PATH ({path}); {remedy}",
@@ -1357,12 +1357,12 @@ def test_check_warns_of_what_can_not_run_here(tmp_path: Path) -> None:
         f"{file}:10: h: environment_file: /etc/default/x does not exist here; without this file, the job will not "
         f"start "
         "(warning) [JQ509]",
-        f"{file}:11: i: working_directory: /etc/passwd is not a directory here; accepted: an existing directory "
+        f"{file}:11: i: working_directory: /etc/passwd is not a directory here; expected an existing directory "
         "(warning) [JQ510]",
-        f"{file}:12: j: command: found no program bin/x in /, the job's working_directory; accepted: its full path "
+        f"{file}:12: j: command: found no program bin/x in /, the job's working_directory; expected its full path "
         "(warning) [JQ507]",
         f"{file}:12: j: locks: /no/where does not exist here, so /no/where/x.lock can't be in it (warning) [JQ510]",
-        f"{file}:13: k: shell: /bin/dsh does not exist here; accepted: the path of a program (warning) [JQ507]",
+        f"{file}:13: k: shell: /bin/dsh does not exist here; expected the path of a program (warning) [JQ507]",
         f"{file}:13: k: on: /no/where does not exist here, so /no/where/*.csv can't be in it (warning) [JQ510]",
     ]
     expected += [
@@ -1379,7 +1379,7 @@ def test_check_warns_of_limits_that_are_required_and_missing(host: Host) -> None
     )
     told = (
         "enforce: the job will not start, because this host can't enforce resource_limits.tasks; "
-        "accepted: best_effort, or"
+        "expected best_effort, or"
     )
     assert told not in run("--root", host.root, "check").stdout
     host.start()
@@ -1393,7 +1393,7 @@ def test_check_names_files_that_are_not_read(tmp_path: Path) -> None:
         (tmp_path / name).write_text("jobs: {}")
     (tmp_path / "archive").mkdir()
     shown = run("check", tmp_path).stdout.splitlines()
-    not_read = "is ignored; accepted: a printable name that ends in .yaml or .yml (lower case)"
+    not_read = "is ignored; expected a printable name that ends in .yaml or .yml (lower case)"
     names = ("a.YAML", "backup", "cleanup.conf", "jobs.json")
     told = [f"{tmp_path}/{name}: {not_read} (warning) [JQ503]" for name in names]
     assert told == [line for line in shown if "(warning)" in line]
@@ -1581,7 +1581,7 @@ def test_check_reads_the_standard_input() -> None:
     words = [*PROGRAM, "check", "-"]
     text = "jobs: {a: {comand: x}}"
     done = subprocess.run(words, input=text, check=False, capture_output=True, text=True, env=environment())
-    assert (1, "-:1:12: a: comand: found an unknown key; accepted: 'command' [JQ201]") == (
+    assert (1, "-:1:12: a: comand: found an unknown key; expected 'command' [JQ201]") == (
         done.returncode, done.stdout.splitlines()[0],
     )  # fmt: skip
 

@@ -255,10 +255,10 @@ class TestEmit:
     @pytest.mark.parametrize(
         ("data", "words"),
         [
-            ('{"a": }', "line 1, column 7: Expecting value; accepted: an object of JSON"), ("[1]", "found no object"),
+            ('{"a": }', "line 1, column 7: Expecting value; expected an object of JSON"), ("[1]", "found no object"),
             ('{"a": 1, "a": 2}', 'found the key "a" twice'), ('{"a": NaN}', "found NaN, which is not JSON"),
             ('{"a": [1e999]}', 'data["a"][0]: found inf'), ("{" + '"a":{' * 20 + "}" * 21, "more than 16 levels"),
-            ('{"a":' * 9999, "accepted: an object of JSON"), ("@nowhere", "cannot read nowhere: No such file"),
+            ('{"a":' * 9999, "expected an object of JSON"), ("@nowhere", "cannot read nowhere: No such file"),
             ("@/dev/zero", "found more than 1,048,576 bytes"), ("", "line 1, column 1"),
         ],
         ids=lambda it: it[:16],
@@ -273,7 +273,7 @@ class TestEmit:
     def test_no_name(self, idle: Host, event: str) -> None:
         """A malformed name of an event is an error."""
         code, shown, told = ctl(idle, "emit", event)
-        assert (2, "", True) == (code, shown, "accepted: a name such as" in told)
+        assert (2, "", True) == (code, shown, "expected a name such as" in told)
 
 
 class TestRun:
@@ -393,7 +393,7 @@ class TestPause:
         assert "succeeded" == busy.wait(busy.run("plain"))["state"]
 
     @pytest.mark.parametrize(
-        ("time", "told"), [("yesterday", "'yesterday' is in the past"), ("x", "'x'; accepted: 2h or 1d12h (from now)")]
+        ("time", "told"), [("yesterday", "'yesterday' is in the past"), ("x", "'x'; expected 2h or 1d12h (from now)")]
     )
     @pytest.mark.parametrize("words", [["pause", "plain"], ["hold"], ["drain"]], ids=str)
     def test_no_end(self, idle: Host, words: list[str], time: str, told: str) -> None:

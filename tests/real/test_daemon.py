@@ -190,7 +190,7 @@ def test_one_bad_file_harms_no_other(host: Host) -> None:
     host.start()
     assert {job["id"] for job in host.call("List")["jobs"]} == {"good", "edited"}
     (found,) = [entry["message"] for entry in host.said("problem") if "comand" in entry["message"]]
-    assert found == f"{host.root}/jobqueue.d/bad.yaml:2:9: bad: comand: found an unknown key; accepted: 'command'"
+    assert found == f"{host.root}/jobqueue.d/bad.yaml:2:9: bad: comand: found an unknown key; expected 'command'"
     host.write("edited.yaml", "jobs: {edited: {command: [}}")
     wait_for(lambda: len(host.call("Status")["problems"]) > 1)
     assert {job["id"] for job in host.call("List")["jobs"]} == {"good", "edited"}

@@ -37,13 +37,13 @@ GOOD = [
 ]
 
 WRONG = [
-    ("A=1\nB 2\n", 2, "accepted: NAME=VALUE"),
+    ("A=1\nB 2\n", 2, "expected NAME=VALUE"),
     ("\n\nA='open\nB=1\n", 3, "quotes closed"),
     ('A="open\n', 1, "quotes closed"),
-    ("1A=1\n", 1, "accepted: NAME=VALUE"),
-    ("A-B=1\n", 1, "accepted: NAME=VALUE"),
-    ("set -x\n", 1, "accepted: NAME=VALUE"),
-    ("A =1\n", 1, "accepted: NAME=VALUE"),
+    ("1A=1\n", 1, "expected NAME=VALUE"),
+    ("A-B=1\n", 1, "expected NAME=VALUE"),
+    ("set -x\n", 1, "expected NAME=VALUE"),
+    ("A =1\n", 1, "expected NAME=VALUE"),
     ("A=1 # or not\n", 1, "whether # starts a comment"),
     ("A=it's\n", 1, "quotes closed"),
 ]

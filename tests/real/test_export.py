@@ -239,7 +239,7 @@ def test_secrets(export: Export, monkeypatch: pytest.MonkeyPatch) -> None:
     assert 2 == done.exit_code
     assert not any(secret in done.stdout + done.stderr for secret in ("passw0rd", "s3cret", "me:"))
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_HEADERS", "no pair")
-    assert "accepted: NAME=VALUE" in export("--otlp", receiver.url).stderr
+    assert "expected NAME=VALUE" in export("--otlp", receiver.url).stderr
 
 
 @pytest.mark.parametrize(
@@ -248,9 +248,9 @@ def test_secrets(export: Export, monkeypatch: pytest.MonkeyPatch) -> None:
         ([], "choose one format: --otlp, --chrome-trace or --crontab"),
         (["--otlp", "--chrome-trace"], "choose one format: --otlp, --chrome-trace or --crontab"),
         (["--otlp", "a"], "a JOB goes before --otlp"),
-        (["--otlp", "ftp://x"], "accepted: http://HOST:PORT/v1/traces, or https://"),
-        (["--otlp", "http://x:99999"], "accepted: http://HOST:PORT"),
-        (["--otlp", "http://"], "accepted: http://HOST:PORT"),
+        (["--otlp", "ftp://x"], "expected http://HOST:PORT/v1/traces, or https://"),
+        (["--otlp", "http://x:99999"], "expected http://HOST:PORT"),
+        (["--otlp", "http://"], "expected http://HOST:PORT"),
         (["nobody", "--otlp"], "No record of nobody"),
     ],
 )

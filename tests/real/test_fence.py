@@ -142,9 +142,9 @@ def test_the_exit_status_is_that_of_the_command(fenced: Fenced) -> None:
         (["f"], 125, f"COMMAND is missing\n{fence.USAGE}"),
         (["f", "--"], 125, f"COMMAND is missing\n{fence.USAGE}"),
         (["--shared", "f", "true"], 125, f"no such option: --shared\n{fence.USAGE}"),
-        (["--wait"], 125, f"--wait: found ''; accepted: seconds, such as 30 or 0.5\n{fence.USAGE}"),
-        (["--wait=-1", "f", "true"], 125, f"--wait: found '-1'; accepted: seconds, such as 30 or 0.5\n{fence.USAGE}"),
-        (["-w", "nan", "f", "true"], 125, f"--wait: found 'nan'; accepted: seconds, such as 30 or 0.5\n{fence.USAGE}"),
+        (["--wait"], 125, f"--wait: found ''; expected seconds, such as 30 or 0.5\n{fence.USAGE}"),
+        (["--wait=-1", "f", "true"], 125, f"--wait: found '-1'; expected seconds, such as 30 or 0.5\n{fence.USAGE}"),
+        (["-w", "nan", "f", "true"], 125, f"--wait: found 'nan'; expected seconds, such as 30 or 0.5\n{fence.USAGE}"),
         (["f", "/no/such"], 127, "/no/such: No such file or directory"),
         (["f", "no-such-\x1b"], 127, "no-such-\\x1b: No such file or directory"),
         (["f", "/etc/passwd"], 126, "/etc/passwd: Permission denied"),
@@ -172,7 +172,7 @@ def test_the_command_line(tmp_path: Path, words: list[str], status: int, said: s
 def test_a_number_that_is_none(fenced: Fenced, number: str) -> None:
     """What the variable has is said, and what it has to be; nothing is made."""
     shown = number.encode("unicode_escape").decode() if not number.isprintable() else number
-    said = f"$JOBQUEUE_FENCE: found '{shown}'; accepted: a whole number from 1 to 9223372036854775807"
+    said = f"$JOBQUEUE_FENCE: found '{shown}'; expected a whole number from 1 to 9223372036854775807"
     assert (fence.FAILED, said) == fenced.run(number)
     assert (False, []) == (fenced.file.exists(), fenced.had())
 

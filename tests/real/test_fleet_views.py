@@ -176,7 +176,7 @@ def test_a_name_that_is_none(fleet: Fleet, name: str) -> None:
     fleet.ssh.asked()
     done = fleet.ctl("--host", f"a,{name}", "list")
     assert (2, "", []) == (done.returncode, done.stdout, fleet.ssh.asked())
-    assert "is not the name of a host; accepted: a name of letters, digits" in done.stderr
+    assert "is not the name of a host; expected a name of letters, digits" in done.stderr
 
 
 @pytest.mark.parametrize(

@@ -107,7 +107,7 @@ class TestChoice:
     def test_nonsense(self, down: Path) -> None:
         """A duration that is none is refused, with what is accepted."""
         shown = run("--root", down, "history", "--longer-than", "long")
-        assert (2, True) == (shown.returncode, "accepted: a duration" in shown.stderr)
+        assert (2, True) == (shown.returncode, "expected a duration" in shown.stderr)
 
 
 class TestStats:

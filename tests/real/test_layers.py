@@ -68,7 +68,7 @@ def test_files_are_sorted_over_all_directories(tmp_path: Path) -> None:
     assert (["a.yaml: j", "c.yaml: c"], {"b.yaml"}) == (jobs.scan(), jobs.problems().keys())
     where = jobs.file("usr/lib/a.yaml")
     assert [
-        f"run/b.yaml:2: : found the id 'j'; accepted: an id that no other file has ({where}:2 has it)".replace(
+        f"run/b.yaml:2: : found the id 'j'; expected an id that no other file has ({where}:2 has it)".replace(
             str(tmp_path), ""
         )
     ] == jobs.told()
@@ -97,13 +97,13 @@ def test_a_new_version_of_a_broken_override_counts(jobs: Layered) -> None:
     jobs.scan()
     jobs.put("etc/a.yaml", "jobs: {j: {comand: x}}")
     assert ([], {"j": "a"}) == (jobs.scan(), jobs.jobs("a.yaml"))
-    assert ["etc/a.yaml:1: comand: found an unknown key; accepted: 'command'"] == jobs.told()
+    assert ["etc/a.yaml:1: comand: found an unknown key; expected 'command'"] == jobs.told()
     assert [str(jobs.file("etc/a.yaml"))] == list(map(jobs.watch.place, jobs.watch.problems))
     jobs.put("etc/a.yaml", B)
     assert (["a.yaml: j"], {"j": "b"}) == (jobs.scan(), jobs.jobs("a.yaml"))
 
 
-OPEN_TO_ALL = "found a directory that everybody may write; accepted: one that only root can write: chmod go-w"
+OPEN_TO_ALL = "found a directory that everybody may write; expected one that only root can write: chmod go-w"
 
 
 @NEEDS_ROOT
@@ -186,7 +186,7 @@ def test_no_other_link_masks(jobs: Layered, way: str) -> None:
     MASKS[way](jobs.path / "a.yaml")
     jobs.scan()
     assert {"j": "a"} == jobs.jobs("a.yaml")
-    assert ["etc/a.yaml:0: : found a symbolic link; accepted: a regular file"] == jobs.told()
+    assert ["etc/a.yaml:0: : found a symbolic link; expected a regular file"] == jobs.told()
 
 
 @NEEDS_ROOT
@@ -198,7 +198,7 @@ def test_a_mask_of_somebody_else_is_refused(jobs: Layered) -> None:
     os.chown(jobs.path / "a.yaml", 65534, -1, follow_symlinks=False)
     jobs.scan()
     assert {"j": "a"} == jobs.jobs("a.yaml")
-    reason = "found a symbolic link that user nobody owns; accepted: one that only root can write: chown -h root"
+    reason = "found a symbolic link that user nobody owns; expected one that only root can write: chown -h root"
     assert [f"etc/a.yaml:0: : {reason} /etc/jobqueue.d/a.yaml"] == jobs.told()
 
 
@@ -208,7 +208,7 @@ def test_an_empty_file_masks_nothing(jobs: Layered) -> None:
     jobs.scan()
     jobs.put("etc/a.yaml", "")
     jobs.scan()
-    reason = "found an empty file that had jobs; accepted: `jobs: {}` where all of them are to go"
+    reason = "found an empty file that had jobs; expected `jobs: {}` where all of them are to go"
     assert ([f"etc/a.yaml:0: : {reason}"], {"j": "a"}) == (jobs.told(), jobs.jobs("a.yaml"))
     jobs.put("etc/a.yaml", "jobs: {}")
     assert (["a.yaml: "], []) == (jobs.scan(), jobs.told())
@@ -286,8 +286,8 @@ def test_a_broken_drop_in_makes_its_file_stale(jobs: Layered) -> None:
     jobs.put("etc/b.yaml", "jobs: {c: {command: x}}")
     assert ["b.yaml: c"] == jobs.scan()
     wrong = [
-        'etc/a.yaml.d/x.yaml:4: environment.Y: found a list; accepted: a string ("" for an empty one)',
-        "etc/a.yaml.d/x.yaml:5: prioriti: found an unknown key; accepted: 'priority'",
+        'etc/a.yaml.d/x.yaml:4: environment.Y: found a list; expected a string ("" for an empty one)',
+        "etc/a.yaml.d/x.yaml:5: prioriti: found an unknown key; expected 'priority'",
     ]
     later = again(jobs)
     later.scan()
@@ -308,7 +308,7 @@ def test_drop_ins_of_no_file_are_told_of(jobs: Layered) -> None:
     """They make no jobs, are a warning, and count once the file is there; and again when it went."""
     jobs.put("etc/a.yaml.d/x.yaml", A)
     assert ([], []) == (jobs.scan(0), jobs.told())
-    orphans = "etc/a.yaml.d:0: : is ignored, because there is no a.yaml; accepted: drop-ins of a job file"
+    orphans = "etc/a.yaml.d:0: : is ignored, because there is no a.yaml; expected drop-ins of a job file"
     assert [orphans] == jobs.news()
     jobs.watch.inbox.relist()
     assert ([], []) == (jobs.scan(0), jobs.news())
@@ -325,7 +325,7 @@ def test_a_drop_in_is_masked_and_overridden(jobs: Layered) -> None:
     jobs.put("usr/lib/a.yaml.d/x.yaml", B)
     mask = jobs.put("etc/a.yaml.d/x.yaml", "")
     jobs.scan()
-    empty = "found an empty drop-in; accepted: `{}`, or a link to /dev/null, for a drop-in without changes"
+    empty = "found an empty drop-in; expected `{}`, or a link to /dev/null, for a drop-in without changes"
     assert [f"etc/a.yaml.d/x.yaml:0: : {empty}"] == jobs.told()
     for text in ("{}", "# nothing"):
         mask.write_text(text)
@@ -347,7 +347,7 @@ def test_a_job_in_drop_ins_of_two_files_is_the_first_ones(jobs: Layered) -> None
     for name in ("a", "b"):
         jobs.put(f"etc/{name}.yaml.d/x.yaml", "\njobs:\n  same: {command: x}")
     assert ["a.yaml: a same"] == jobs.scan()
-    taken = "found the id 'same'; accepted: an id that no other file has (/etc/jobqueue.d/a.yaml.d/x.yaml:3 has it)"
+    taken = "found the id 'same'; expected an id that no other file has (/etc/jobqueue.d/a.yaml.d/x.yaml:3 has it)"
     assert ([f"etc/b.yaml.d/x.yaml:3: : {taken}"], {"b": "x"}) == (jobs.told(), jobs.jobs("b.yaml"))
     jobs.file("etc/a.yaml.d/x.yaml").unlink()
     assert ["b.yaml: b same", "a.yaml: a"] == jobs.scan()
@@ -373,25 +373,25 @@ def big(directory: Path) -> None:
         (directory / f"{number}.yaml").write_text("#" * (600 << 10))
 
 
-OPEN = believing("everybody may write; accepted: one that only root can write: chmod go-w")
+OPEN = believing("everybody may write; expected one that only root can write: chmod go-w")
 REFUSED: dict[str, tuple[Callable[[Path], Any], str]] = {
-    "too many": (many, "etc/a.yaml.d:0: : found more than 1000 files; accepted: at most 100 drop-ins of a file"),
-    "too big": (big, "etc/a.yaml:0: : found more than 1 MiB in the file and its drop-ins; accepted: at most 1 MiB"),
+    "too many": (many, "etc/a.yaml.d:0: : found more than 1000 files; expected at most 100 drop-ins of a file"),
+    "too big": (big, "etc/a.yaml:0: : found more than 1 MiB in the file and its drop-ins; expected at most 1 MiB"),
     "a directory": (
         lambda directory: (directory / "x.yaml").mkdir(),
-        "etc/a.yaml.d/x.yaml:0: : found a directory; accepted: a regular file",
+        "etc/a.yaml.d/x.yaml:0: : found a directory; expected a regular file",
     ),
     "a link": (
         lambda directory: (directory / "x.yaml").symlink_to("x.yaml"),
-        "etc/a.yaml.d/x.yaml:0: : found a symbolic link; accepted: a regular file",
+        "etc/a.yaml.d/x.yaml:0: : found a symbolic link; expected a regular file",
     ),
     "a link as directory": (
         lambda directory: (directory.rmdir(), directory.symlink_to("a.yaml.d")),
-        "etc/a.yaml.d:0: : found a symbolic link; accepted: a directory of drop-ins",
+        "etc/a.yaml.d:0: : found a symbolic link; expected a directory of drop-ins",
     ),
     "a file as directory": (
         lambda directory: (directory.rmdir(), directory.touch()),
-        "etc/a.yaml.d:0: : found a file; accepted: a directory of drop-ins",
+        "etc/a.yaml.d:0: : found a file; expected a directory of drop-ins",
     ),
     "open to all": (
         lambda directory: directory.chmod(0o777),
@@ -429,7 +429,7 @@ def test_as_many_drop_ins_as_may_be(jobs: Layered) -> None:
     assert ([], MAX_DROP_INS) == (jobs.told(), len(job.environment))
     jobs.put("run/a.yaml.d/more.yaml", "{}")
     jobs.scan()
-    assert [f"found {MAX_DROP_INS + 1} drop-ins; accepted: at most {MAX_DROP_INS} of a file"] == [
+    assert [f"found {MAX_DROP_INS + 1} drop-ins; expected at most {MAX_DROP_INS} of a file"] == [
         it.partition(": : ")[2] for it in jobs.told()
     ]
 

@@ -115,18 +115,18 @@ def test_check_reads_what_the_daemon_reads(host: Host) -> None:
     put(host, "run/jobqueue.d/c.yaml.d/x.yaml", "{}")
     checked = run("--root", host.root, "check")
     orphan = (
-        f"{host.root}/run/jobqueue.d/c.yaml.d: is ignored, because there is no c.yaml; accepted: drop-ins of a job file"
+        f"{host.root}/run/jobqueue.d/c.yaml.d: is ignored, because there is no c.yaml; expected drop-ins of a job file"
     )
     told = [f"{orphan} (warning) [JQ503]", "JOB  NEXT", "a    -", "b    -", "2 jobs, 1 problem"]
     assert told == checked.stdout.splitlines()
     drop_in = put(host, "jobqueue.d/a.yaml.d/x.yaml", "jobs:\n  a: {nice: 99}\n")
     drop_in.chmod(0o666)
-    refused = believing("found a file that everybody may write; accepted: one that only root can write: chmod go-w")
+    refused = believing("found a file that everybody may write; expected one that only root can write: chmod go-w")
     told = run("--root", host.root, "check")
     assert (1, True) == (told.returncode, f"{drop_in}: {refused} {drop_in}" in told.stdout)
     drop_in.chmod(0o644)
     told = run("--root", host.root, "check")
-    assert (1, f"{drop_in}:2:13: a: nice: found 99; accepted: a whole number from -20 to 19 [JQ202]") == (
+    assert (1, f"{drop_in}:2:13: a: nice: found 99; expected a whole number from -20 to 19 [JQ202]") == (
         told.returncode,
         told.stdout.splitlines()[0],
     )

@@ -432,10 +432,10 @@ class TestWithLock:
     @pytest.mark.parametrize(
         ("options", "told"),
         [
-            (["Tape"], "'Tape'; accepted: a name such as"), (["/run/tape.lock"], "accepted: a name such as"),
-            ([""], "accepted: a name such as"), (["cpu"], "only runs can hold 'cpu'; accepted: a lock"),
+            (["Tape"], "'Tape'; expected a name such as"), (["/run/tape.lock"], "expected a name such as"),
+            ([""], "expected a name such as"), (["cpu"], "only runs can hold 'cpu'; expected a lock"),
             (["--shared", "--units", "2", "tape"], "either --shared or --units"),
-            (["-w", "2", "tape"], "accepted: a duration such as 30s"),
+            (["-w", "2", "tape"], "expected a duration such as 30s"),
         ],
         ids=str,
     )  # fmt: skip
@@ -553,7 +553,7 @@ class TestLocks:
             f"{name} is a run and keeps its locks until it ends; to end it: jobqueuectl --root {busy.root} stop {name}"
         )
         assert f"Error: refused: {told}\n" == refused
-        assert "accepted: the HOLDER of a lock such as" in run("--root", busy.root, "locks", "--evict", "x").stderr
+        assert "expected the HOLDER of a lock such as" in run("--root", busy.root, "locks", "--evict", "x").stderr
         again = run("--root", busy.root, "locks", "--evict", ":with-lock@1")
         assert (1, "Error: refused: :with-lock@1 neither holds nor wants a lock\n") == (again.returncode, again.stderr)
         assert (0, "", "") == holder.go()

@@ -224,7 +224,7 @@ and 12 more
 
     def test_bad_instant(self, server: tuple[MailServer, int]) -> None:
         """One that is none is said."""
-        assert "accepted: RFC 3339" in mailed(server[1], an_event(at="today"))
+        assert "expected RFC 3339" in mailed(server[1], an_event(at="today"))
 
 
 class TestOutput:
@@ -329,7 +329,7 @@ class TestSmtp:
     )
     def test_bad_urls(self, url: str) -> None:
         """What is none is refused with what is accepted."""
-        assert "accepted: smtp://HOST:PORT or smtps://HOST:PORT" in send(document("email", TO, smtp=url))
+        assert "expected smtp://HOST:PORT or smtps://HOST:PORT" in send(document("email", TO, smtp=url))
 
 
 class TestTls:
@@ -376,7 +376,7 @@ class TestTls:
 
     def test_unknown(self, server: tuple[MailServer, int]) -> None:
         """Another word is refused."""
-        assert "accepted: opportunistic, required, never" in mailed(server[1], starttls="always")
+        assert "expected opportunistic, required, never" in mailed(server[1], starttls="always")
 
     @pytest.mark.usefixtures("trusted")
     @pytest.mark.filterwarnings("ignore:Requiring AUTH")  # TLS is there before the server knows of it
@@ -432,8 +432,8 @@ class TestTls:
             (None, "", "No such file or directory"),
             (0o644, "x\n", "everybody may read or write it: chmod o= "),
             (0o602, "x\n", "everybody may read or write it: chmod o= "),
-            (0o600, "\n", "accepted: one line"),
-            (0o600, "x" * 5000, "accepted: one line"),
+            (0o600, "\n", "expected one line"),
+            (0o600, "x" * 5000, "expected one line"),
             (0o600, "grün\n", "must be ASCII"),
         ],
     )
@@ -450,7 +450,7 @@ class TestTls:
     def test_relative_password_file(self) -> None:
         """A path from nowhere is refused."""
         verdict = send(document("email", TO, smtp="smtps://me@127.0.0.1:1", password_file="secret"))
-        assert verdict == "never password_file is 'secret'; accepted: an absolute path"
+        assert verdict == "never password_file is 'secret'; expected an absolute path"
 
     @NEEDS_USER
     def test_password_that_is_not_ours(self, password: Path) -> None:

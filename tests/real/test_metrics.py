@@ -151,7 +151,7 @@ def test_without_the_library(tmp_path: Path) -> None:
 def test_where_to_listen(host: Host, given: str) -> None:
     """An address is one, not a name, and the port is one."""
     refused = ctl(host, "metrics", "--listen", given)
-    assert (2, True) == (refused.returncode, "accepted: a port such as 9753" in refused.stderr)
+    assert (2, True) == (refused.returncode, "expected a port such as 9753" in refused.stderr)
 
 
 def test_a_port_that_is_taken(host: Host) -> None:

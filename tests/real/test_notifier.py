@@ -59,11 +59,11 @@ class TestProgram:
             (b'{"version": 1, "event": {"at": 3}}', "never the notice lacks id, channel, target, settings, "
              "event.event, event.host, event.at, event.summary"),
             (document("command", []), "never the notice's target is a list, but not of words"),
-            (document("pigeon", "x"), "never there is no channel pigeon; accepted: email, webhook, command, apprise"),
-            (document("webhook", ["x"]), "never webhook: found a list; accepted: one target"),
+            (document("pigeon", "x"), "never there is no channel pigeon; expected email, webhook, command, apprise"),
+            (document("webhook", ["x"]), "never webhook: found a list; expected one target"),
             (document("email", "a@b", timeout="5s"), "never email: timeout is a str, which is not accepted"),
-            (document("email", "a@b", timeout=0), "never email: timeout is 0; accepted: up to 55 (seconds)"),
-            (document("email", "a@b", timeout=56), "never email: timeout is 56; accepted: up to 55 (seconds)"),
+            (document("email", "a@b", timeout=0), "never email: timeout is 0; expected up to 55 (seconds)"),
+            (document("email", "a@b", timeout=56), "never email: timeout is 56; expected up to 55 (seconds)"),
             (document("email", "a@b").replace(b"n-142", b"n\\n142"), "never the notice's id is not what headers take"),
             (b" " * (LARGEST + 1), "never the notice has more than 8 MiB"),
         ],
@@ -193,9 +193,9 @@ class TestCommand:
     @pytest.mark.parametrize(
         ("target", "said"),
         [
-            ("mail", "command: mail: accepted: an absolute path"),
-            ("", "command: : accepted: an absolute path"),
-            (["/bin/true", "a\0b"], "command: /bin/true: accepted: an absolute path"),
+            ("mail", "command: mail: expected an absolute path"),
+            ("", "command: : expected an absolute path"),
+            (["/bin/true", "a\0b"], "command: /bin/true: expected an absolute path"),
             ("/nowhere", "/nowhere: No such file or directory"),
             ("/etc", "/etc: Permission denied"),
             ("/etc/passwd", "/etc/passwd: Permission denied"),

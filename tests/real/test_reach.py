@@ -77,7 +77,7 @@ def test_no_spelling_of_an_address_of_the_host(host: str) -> None:
         }
         told = [users("webhook", url), users("ping", "x", event=ping), users("webhook", "http://192.0.2.1/", proxy=url)]
     assert ([], []) == (taken, [it for it in told if not it.startswith("never ")])
-    assert all("accepted: another address, unless root permits this one with `users: {reach: ['" in it for it in told)
+    assert all("expected another address, unless root permits this one with `users: {reach: ['" in it for it in told)
 
 
 def test_an_address_of_an_interface() -> None:
@@ -126,7 +126,7 @@ def test_a_redirect_leads_nowhere() -> None:
         with WebServer(away) as web:
             permitted = f"127.0.0.1:{web.port}"
             assert "redirects are not followed" in users("webhook", web.url, permitted)
-            with pytest.raises(OSError, match="accepted: another"), reach.bounded([permitted]):
+            with pytest.raises(OSError, match="expected another"), reach.bounded([permitted]):
                 urlopen(web.url, timeout=5)
     assert [] == taken
 

@@ -48,11 +48,11 @@ def test_programs(tmp_path: Path) -> None:
     """A command has to be there, and a program."""
     (plain := tmp_path / "plain").touch(0o644)
     assert [] == found(tmp_path, Notify(command=("/bin/true",)))
-    assert ["notify.command: /nonexistent does not exist here; accepted: the path of a program"] == found(
+    assert ["notify.command: /nonexistent does not exist here; expected the path of a program"] == found(
         tmp_path, Notify(command=("/nonexistent",))
     )
     for path in (plain, tmp_path):
-        assert f"notify.command: {path} is not a program here; accepted: the path of a program" in found(
+        assert f"notify.command: {path} is not a program here; expected the path of a program" in found(
             tmp_path, Notify(command=(str(path),))
         )
 
@@ -75,7 +75,7 @@ def test_mail(tmp_path: Path) -> None:
     assert [] == found(tmp_path, Notify(command=("/bin/true",)), config=config)
     sendmail, password = found(tmp_path, wish, config=config)
     assert (
-        f"mail.sendmail: {mail['sendmail']} does not exist here; accepted: the path of a program, or `smtp`" in sendmail
+        f"mail.sendmail: {mail['sendmail']} does not exist here; expected the path of a program, or `smtp`" in sendmail
     )
     assert f"mail.password_file: {mail['password_file']} does not exist here" in password
     by_smtp = Settings(mail={"smtp": "smtp://localhost:25"})
@@ -92,7 +92,7 @@ def test_secrets(tmp_path: Path) -> None:
     assert [] == found(tmp_path, wish)
     secret.chmod(0o604)
     (shared,) = found(tmp_path, wish)
-    assert f"any user may read or write {secret}; accepted: no access for other users: chmod o= {secret}" in shared
+    assert f"any user may read or write {secret}; expected no access for other users: chmod o= {secret}" in shared
 
 
 @NEEDS_ROOT
@@ -113,13 +113,13 @@ def test_what_the_sender_may_not() -> None:
         group = receivers._group(Sender.of(OTHER))
         assert told == [
             f"notify.command: {OTHER} can't start {directory}/program because of its mode; "
-            "accepted: a program that it can start",
+            "expected a program that it can start",
             f"notify.command: {OTHER} can't start {hidden}/program because it may not enter {hidden}; "
-            "accepted: a program that it can start",
+            "expected a program that it can start",
             f"notify.webhook.secret_file: {OTHER} may not read {directory}/secret; "
-            f"accepted: chgrp {group} {directory}/secret && chmod 640 {directory}/secret",
+            f"expected chgrp {group} {directory}/secret && chmod 640 {directory}/secret",
             f"notify.webhook.secret_file: {OTHER} may not enter {hidden}; "
-            "accepted: a directory that it may enter, such as /etc/jobqueued",
+            "expected a directory that it may enter, such as /etc/jobqueued",
         ]
         assert Sender.of("root").barred(f"{hidden}/program") == ""
 
@@ -153,7 +153,7 @@ def test_the_channels_of_a_user() -> None:
         assert [] == of_a_user(directory, webhook=(hook,), command=(f"{directory}/program",))
         os.chown(directory / "secret", 0, pwd.getpwnam(OTHER).pw_gid)
         (directory / "secret").chmod(0o640)
-        said = f"{USER} may not read {directory}/secret; accepted: a file that it may read"
+        said = f"{USER} may not read {directory}/secret; expected a file that it may read"
         assert [f"JQ516 notify.webhook.secret_file: {said}"] == of_a_user(directory, webhook=(hook,))
 
 
@@ -192,7 +192,7 @@ def test_the_sender_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr(Sender, "barred", lambda _self, _path: "/root")
     (barred, *_) = found(tmp_path, Notify(apprise=("ntfy://x",)))
     assert (
-        f"{ME.pw_name} can't start {sys.executable}, because it may not enter /root; accepted: a user who can" in barred
+        f"{ME.pw_name} can't start {sys.executable}, because it may not enter /root; expected a user who can" in barred
     )
 
 
@@ -200,7 +200,7 @@ def test_apprise(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """It has to be installed."""
     monkeypatch.setattr("importlib.util.find_spec", lambda _name: None)
     (missing,) = found(tmp_path, Notify(apprise=("ntfy://x",)))
-    assert "found no package apprise here; accepted: the package (apt install apprise)" in missing
+    assert "found no package apprise here; expected the package (apt install apprise)" in missing
 
 
 def test_check_and_doctor(tmp_path: Path) -> None:
@@ -215,7 +215,7 @@ def test_check_and_doctor(tmp_path: Path) -> None:
         ctl = [sys.executable, "-m", "jobqueued.ctl", "--root", str(host.root), "--config", str(config)]
         checked = subprocess.run([*ctl, "check"], capture_output=True, text=True, check=False, cwd=REPO)
         assert (
-            f"{config}: notify.command: /nonexistent does not exist here; accepted: the path of a program"
+            f"{config}: notify.command: /nonexistent does not exist here; expected the path of a program"
             in checked.stdout
         )
         assert "a.yaml:1: a: notify.command: /neither does not exist here" in checked.stdout

@@ -54,7 +54,7 @@ def test_addresses_that_users_notices_may_reach(text: str, found: str | None, tm
     config, problems = read_settings(path)
     assert (found is None) == bool(problems)
     assert found is None or (found,) == config.users.reach
-    assert found is not None or "accepted: an address with a port such as 127.0.0.1:8080" in str(problems[0])
+    assert found is not None or "expected an address with a port such as 127.0.0.1:8080" in str(problems[0])
 
 
 @pytest.mark.parametrize("key", ["memory", "tasks"])
@@ -175,7 +175,7 @@ def test_a_rule_names_an_address(tmp_path: Path) -> None:
     file = tmp_path / "jobqueued.yaml"
     file.write_text("notify:\n  - {on: failure, email: a@example.org}\n  - {jobs: x, quiet: 22:00-07:00}\n")
     (problem,) = read_settings(file)[1]
-    said = f"{file}:3:5: notify[1]: found no recipient; accepted: an address as well: "
+    said = f"{file}:3:5: notify[1]: found no recipient; expected an address as well: "
     assert str(problem).startswith(said)
 
 
@@ -315,74 +315,74 @@ MEMBER = (
 )
 
 BAD = {
-    "fleet: {}": "1:8: fleet: found an empty mapping; accepted: its `etcd` as well",
-    "fleet: {etcd: https://a, name: Web}": "1:32: fleet.name: found 'Web'; accepted: a name such as db-1: up to 64 "
+    "fleet: {}": "1:8: fleet: found an empty mapping; expected its `etcd` as well",
+    "fleet: {etcd: https://a, name: Web}": "1:32: fleet.name: found 'Web'; expected a name such as db-1: up to 64 "
     "characters of a-z 0-9 . _ -, starting with a letter or digit",
-    "fleet: {etcd: http://db1:2379}": "1:15: fleet.etcd: found 'http://db1:2379'; accepted: https://db1:2379 "
+    "fleet: {etcd: http://db1:2379}": "1:15: fleet.etcd: found 'http://db1:2379'; expected https://db1:2379 "
     f"({MEMBER}, or a list of them)",
-    "fleet: {etcd: http://127.0.0.1.example.org}": "1:15: fleet.etcd: found 'http://127.0.0.1.example.org'; accepted: "
+    "fleet: {etcd: http://127.0.0.1.example.org}": "1:15: fleet.etcd: found 'http://127.0.0.1.example.org'; expected "
     f"https://127.0.0.1.example.org ({MEMBER}, or a list of them)",
-    "fleet: {etcd: https://db1/}": f"1:15: fleet.etcd: found 'https://db1/'; accepted: https://db1 ({MEMBER}, or a "
+    "fleet: {etcd: https://db1/}": f"1:15: fleet.etcd: found 'https://db1/'; expected https://db1 ({MEMBER}, or a "
     "list of them)",
     "fleet: {etcd: 'https://a, https://b, https://c'}": "1:15: fleet.etcd: found 'https://a, https://b, https://c'; "
-    f"accepted: [https://a, https://b, https://c] ({MEMBER}, or a list of them)",
-    "fleet: {etcd: [https://db1:0]}": f"1:16: fleet.etcd[0]: found 'https://db1:0'; accepted: {MEMBER}",
-    "fleet: {etcd: https://me:secret@db1}": "1:15: fleet.etcd: found a user in the URL of a member; accepted: a URL "
+    f"expected [https://a, https://b, https://c] ({MEMBER}, or a list of them)",
+    "fleet: {etcd: [https://db1:0]}": f"1:16: fleet.etcd[0]: found 'https://db1:0'; expected {MEMBER}",
+    "fleet: {etcd: https://me:secret@db1}": "1:15: fleet.etcd: found a user in the URL of a member; expected a URL "
     "without a user; `certificate` identifies this host",
-    "fleet: {etcd: [https://a, https://b]}": "1:15: fleet.etcd: found two members; accepted: one, three or five "
+    "fleet: {etcd: [https://a, https://b]}": "1:15: fleet.etcd: found two members; expected one, three or five "
     "members, because two can do nothing as soon as one of them stops",
-    "fleet: {etcd: [https://a, https://A:2379, https://b]}": "1:15: fleet.etcd: found https://a:2379 twice; accepted: "
+    "fleet: {etcd: [https://a, https://A:2379, https://b]}": "1:15: fleet.etcd: found https://a:2379 twice; expected "
     "each member once",
     f"fleet: {{etcd: [{', '.join(f'https://{n}' for n in range(10))}]}}": "1:15: fleet.etcd: found 10 members; "
-    "accepted: at most 9",
-    "fleet: {etcd: https://a, lock_grace: 29s}": "1:38: fleet.lock_grace: found '29s'; accepted: a duration such as "
+    "expected at most 9",
+    "fleet: {etcd: https://a, lock_grace: 29s}": "1:38: fleet.lock_grace: found '29s'; expected a duration such as "
     "90s, 5m or 2h, from 30s to 1d",
-    "fleet: {etcd: https://a, resources: {cpu: 2}}": "1:43: fleet.resources: found cpu: 2000; accepted: a lock by its "
+    "fleet: {etcd: https://a, resources: {cpu: 2}}": "1:43: fleet.resources: found cpu: 2000; expected a lock by its "
     "name",
-    "fleet: {etcd: https://a, resources: {license: 1001}}": "1:47: fleet.resources: found license: 1001; accepted: at "
+    "fleet: {etcd: https://a, resources: {license: 1001}}": "1:47: fleet.resources: found license: 1001; expected at "
     "most 1000",
-    "fleet: {etcd: https://a, certificate: /a.pem}": "1:8: fleet: found `certificate` alone; accepted: its `key` as "
+    "fleet: {etcd: https://a, certificate: /a.pem}": "1:8: fleet: found `certificate` alone; expected its `key` as "
     "well",
-    "fleet: {etcd: https://a, key: a.key}": "1:8: fleet: found `key` alone; accepted: its `certificate` as well",
-    "fleet: {etcd: https://a, authority: ca/a.pem}": "1:37: fleet.authority: found 'ca/a.pem'; accepted: an absolute "
+    "fleet: {etcd: https://a, key: a.key}": "1:8: fleet: found `key` alone; expected its `certificate` as well",
+    "fleet: {etcd: https://a, authority: ca/a.pem}": "1:37: fleet.authority: found 'ca/a.pem'; expected an absolute "
     "path such as /etc/jobqueued/host.pem, or the name of a credential of jobqueued-fleet.service",
-    "mail: {smtp: 'smtp://me@h:25'}": "1:7: mail: found a user in `smtp` without a password; accepted: its "
+    "mail: {smtp: 'smtp://me@h:25'}": "1:7: mail: found a user in `smtp` without a password; expected its "
     "`password_file` as well",
     "mail: {smtp: 'smtp://me:x@h', starttls: never}": "1:7: mail: found a user in `smtp` with `starttls: never`; "
-    "accepted: `starttls: required`, or smtps://, because passwords are sent only over TLS",
+    "expected `starttls: required`, or smtps://, because passwords are sent only over TLS",
     "mail: {smtp: 'smtp://h:99999'}": "1:14: mail.smtp: found a value that is not shown because it may be a "
-    "secret; accepted: a URL such as smtp://localhost:25 or smtps://user@mail.example.org:465",
-    "heartbeat: {every: 1m}": "1:12: heartbeat: found a mapping; accepted: its `url` as well",
-    "heartbeat: {url: 'https://h/x', every: 5s}": "1:40: heartbeat.every: found '5s'; accepted: a duration such as "
+    "secret; expected a URL such as smtp://localhost:25 or smtps://user@mail.example.org:465",
+    "heartbeat: {every: 1m}": "1:12: heartbeat: found a mapping; expected its `url` as well",
+    "heartbeat: {url: 'https://h/x', every: 5s}": "1:40: heartbeat.every: found '5s'; expected a duration such as "
     "90s, 5m or 2h, from 10s to 1d",
-    "max_running: 0": "1:14: max_running: found 0; accepted: a whole number from 1 to 100000, or none",
-    "timezone: Mars": "1:11: timezone: found 'Mars'; accepted: a time zone of the tz database, such as UTC or "
+    "max_running: 0": "1:14: max_running: found 0; expected a whole number from 1 to 100000, or none",
+    "timezone: Mars": "1:11: timezone: found 'Mars'; expected a time zone of the tz database, such as UTC or "
     "Europe/Berlin",
-    "metrics: {textfile: x.prom}": "1:21: metrics.textfile: found 'x.prom'; accepted: an absolute path that ends in "
+    "metrics: {textfile: x.prom}": "1:21: metrics.textfile: found 'x.prom'; expected an absolute path that ends in "
     ".prom such as /var/lib/jobqueued.prom",
-    "retention: 5": "1:12: retention: found 5; accepted: a mapping with the keys runs, age, bytes, "
+    "retention: 5": "1:12: retention: found 5; expected a mapping with the keys runs, age, bytes, "
     "such as {runs: 500, age: 365d, bytes: 10G}",
-    "retention: {age: 5}": "1:18: retention.age: found 5; accepted: a duration such as 2h or 1d12h, from 1h to 36500d",
-    "retention: {byte: 5}": "1:13: retention.byte: found an unknown key; accepted: 'bytes'",
-    "max_runing: 5": "1:1: max_runing: found an unknown key; accepted: 'max_running'",
-    "[]": "1:1: found an empty list; accepted: a mapping with the keys max_running, timezone, retention, max_use, "
+    "retention: {age: 5}": "1:18: retention.age: found 5; expected a duration such as 2h or 1d12h, from 1h to 36500d",
+    "retention: {byte: 5}": "1:13: retention.byte: found an unknown key; expected 'bytes'",
+    "max_runing: 5": "1:1: max_runing: found an unknown key; expected 'max_running'",
+    "[]": "1:1: found an empty list; expected a mapping with the keys max_running, timezone, retention, max_use, "
     "keep_free, resources, reserve, escalation, pressure, operators, readers, notify, notifier, mail, "
     "heartbeat, metrics, cron, users, fleet",
-    "resources: [gpu]": "1:12: resources: found a list; accepted: a mapping of resources to amounts "
+    "resources: [gpu]": "1:12: resources: found a list; expected a mapping of resources to amounts "
     "such as {cpu: 1, memory: 400M}",
-    "resources: {gpu: 0}": "1:18: resources.gpu: found 0; accepted: a whole number from 1 to 1000000",
-    "resources: {memory: 16}": "1:21: resources.memory: found 16; accepted: a size such as 512K, 512M or 2G, from 1K "
+    "resources: {gpu: 0}": "1:18: resources.gpu: found 0; expected a whole number from 1 to 1000000",
+    "resources: {memory: 16}": "1:21: resources.memory: found 16; expected a size such as 512K, 512M or 2G, from 1K "
     "to 1000000T",
-    "resources: {GPU: 1}": "1:13: resources: found 'GPU'; accepted: a name such as db-1: up to 64 characters of "
+    "resources: {GPU: 1}": "1:13: resources: found 'GPU'; expected a name such as db-1: up to 64 characters of "
     "a-z 0-9 . _ -, starting with a letter or digit",
-    "reserve: {disk: 1G}": "1:11: reserve: found 'disk'; accepted: cpu or memory",
-    "reserve: {cpu: 1G}": "1:16: reserve.cpu: found '1G'; accepted: a number of cores such as 0.5, or a percentage of "
+    "reserve: {disk: 1G}": "1:11: reserve: found 'disk'; expected cpu or memory",
+    "reserve: {cpu: 1G}": "1:16: reserve.cpu: found '1G'; expected a number of cores such as 0.5, or a percentage of "
     "one core such as 50%, from 0.01 to 4096 cores",
-    "escalation: 5": "1:13: escalation: found 5; accepted: a mapping with the keys points, every, "
+    "escalation: 5": "1:13: escalation: found 5; expected a mapping with the keys points, every, "
     "such as {points: 2, every: 5m}",
-    "escalation: {every: 0s}": "1:21: escalation.every: found '0s'; accepted: a duration such as 90s, 5m or 2h, "
+    "escalation: {every: 0s}": "1:21: escalation.every: found '0s'; expected a duration such as 90s, 5m or 2h, "
     "from 1s to 1d",
-    "a: !x 1\n": "1:4: found a tag; accepted: a value without a tag, or quotes around a value that starts with !",
+    "a: !x 1\n": "1:4: found a tag; expected a value without a tag, or quotes around a value that starts with !",
 }
 
 

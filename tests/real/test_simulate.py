@@ -267,11 +267,11 @@ def test_wrong_words(host: Host) -> None:
     forecast = host.root / "forecast"
     forecast.write_text("{}")
     for words, told in (
-        (("--for", "soon"), "accepted: a duration such as 30s, 5m or 2h"),
-        (("--for", "0s"), "accepted: a duration that is not 0"),
-        (("--duration", "5m"), "accepted: JOB=DURATION"),
+        (("--for", "soon"), "expected a duration such as 30s, 5m or 2h"),
+        (("--for", "0s"), "expected a duration that is not 0"),
+        (("--duration", "5m"), "expected JOB=DURATION"),
         (("--duration", "nosuch=3h"), "--duration: there is no such job: nosuch"),
-        (("--for", "367d"), "accepted: at most 366 d"),
+        (("--for", "367d"), "expected at most 366 d"),
         (
             ("--backtest", "8m", "--draws", "3", "--save", str(host.root / "x")),
             "--backtest and --draws, --save exclude",

@@ -177,7 +177,7 @@ def test_links_are_not_followed(place: Path, tmp_path: Path) -> None:
         table.unlink()
         link(other)
         for act in (lambda: found.read(*US), lambda: install(found), lambda: found.remove(*US)):
-            with pytest.raises(SpoolRefused, match=f"found {said}; accepted: .*; as root: rm {table}"):
+            with pytest.raises(SpoolRefused, match=f"found {said}; expected .*; as root: rm {table}"):
                 act()
         assert OLD == other.read_bytes()
     table.unlink()
@@ -200,7 +200,7 @@ def test_a_table_of_somebody_else(place: Path) -> None:
     """Under this user's name, but another's: refused."""
     install(spool_of(place))
     os.chown(place / ME.pw_name, STRANGER, -1)
-    with pytest.raises(SpoolRefused, match=f"user nobody owns it; accepted: {ME.pw_name}'s own: chown {ME.pw_name} "):
+    with pytest.raises(SpoolRefused, match=f"user nobody owns it; expected {ME.pw_name}'s own: chown {ME.pw_name} "):
         spool_of(place).read(*US)
 
 

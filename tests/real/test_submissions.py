@@ -187,7 +187,7 @@ def test_more_at_a_time(host: Host) -> None:
     host.start()
     assert 4 == next(row["concurrency"] for row in host.call("List")["jobs"] if row["id"] == "host/1")
     shown = run("--root", host.root, "resize", "host/2", "4")
-    refused = "Error: refused: host/2 has only one run; accepted: a submission with --array\n"
+    refused = "Error: refused: host/2 has only one run; expected a submission with --array\n"
     assert (1, refused) == (shown.returncode, shown.stderr)
     assert "no such job: host/7" in run("--root", host.root, "resize", "host/7", "4").stderr
 

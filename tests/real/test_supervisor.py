@@ -401,7 +401,7 @@ class TestLockFiles:
         os.chown(pool.root / "way", STRANGER, -1, follow_symlinks=False)
         _said, run = pool.order(Job(id="job", command="true"), **self.locks(pool, **{"way/b": True}))
         reason = json.loads((run / wire.ENDED).read_bytes())["reason"]
-        link = f"found a symbolic link that user {OTHER} owns; accepted: one that only root can write: "
+        link = f"found a symbolic link that user {OTHER} owns; expected one that only root can write: "
         assert f"start_failed: lock: {pool.root}/way/b: {link}chown -h root {pool.root}/way" == reason
         assert ["a"] == os.listdir(place)
 

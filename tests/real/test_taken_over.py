@@ -82,7 +82,7 @@ def test_who_comes_after_has_nothing(place: Place, users: dict[str, int], uid: i
     assert [] == place.ask(uid, "Submissions")["submissions"]
     assert [] == place.ask(uid, "History")["runs"]
     for after in ("alice/over", "alice/over@1", "alice/live", KEEPS):
-        assert "accepted: submissions of" in place.submit(uid, "true", after=[after])["reason"], after
+        assert "expected submissions of" in place.submit(uid, "true", after=[after])["reason"], after
     answer = place.submit(uid, "id -u", key="k")
     assert answer.get("is_new") or "use another key" in answer["reason"]
     own = place.submit(uid, "id -u")["job"]

@@ -53,7 +53,7 @@ def test_files_that_others_could_have_written_are_refused(found: str) -> None:
     seen, remedy = UNTRUSTED[found]
     with pytest.raises(FileRefused) as refused:
         check_status(seen, "/no ne", 0)
-    assert f"found {found}; accepted: one that only root can write: {remedy}" == str(refused.value)
+    assert f"found {found}; expected one that only root can write: {remedy}" == str(refused.value)
 
 
 def test_a_name_is_the_hosts_own() -> None:
@@ -141,7 +141,7 @@ def test_a_directory_that_others_may_write_is_not_read(tmp_path: Path, place: st
     (tmp_path / place).chmod(0o1777 if place.endswith(".d") else 0o777)
     directory.write("a.yaml", "evil")
     directory.write("b.yaml", "b")
-    reason = "found a directory that everybody may write; accepted: one that only root can write: chmod go-w"
+    reason = "found a directory that everybody may write; expected one that only root can write: chmod go-w"
     refused = f"{reason} {tmp_path / place}; its last known jobs stay in force"
     assert ([], {"jobqueue.d": [refused]}) == (directory.scan(), directory.problems())
     later = Directory(directory.path, {name: text for name, text in directory.kept.items() if text is not None})
@@ -166,7 +166,7 @@ def test_a_start_believes_no_directory_of_others(tmp_path: Path) -> None:
             OPENED[way](path)
             (host.root / "daemon.log").write_text("")
             assert 1 == host.start(ready=False).wait(20)
-            assert "accepted: one that only root can write: " in host.log()
+            assert "expected one that only root can write: " in host.log()
             os.chown(path, 0, 0)
             path.chmod(before)
     host.start()
@@ -178,7 +178,7 @@ def test_settings_are_believed_as_job_files_are(tmp_path: Path) -> None:
     file = tmp_path / "jobqueued.yaml"
     file.write_text("max_running: 3")
     file.chmod(0o666)
-    reason = f"found a file that everybody may write; accepted: one that only root can write: chmod go-w {file}"
+    reason = f"found a file that everybody may write; expected one that only root can write: chmod go-w {file}"
     config, problems = read_settings(file, US)
     assert (Settings(), [believing(reason)]) == (config, [problem.message for problem in problems])
     assert 3 == read_settings(file)[0].max_running
@@ -213,6 +213,6 @@ def test_a_shared_directory_stays_as_it_is() -> None:
     """Nobody is told to take /tmp from everybody: what is there has to go elsewhere."""
     with (
         tempfile.NamedTemporaryFile(dir="/tmp") as file,
-        pytest.raises(FileRefused, match="found it in /tmp, where everybody may write; accepted: a place"),
+        pytest.raises(FileRefused, match="found it in /tmp, where everybody may write; expected a place"),
     ):
         check_path(file.name, 0)

@@ -146,7 +146,7 @@ def test_the_name_of_a_stored_file_tells_whose_it_is(name: str, uid: int, file: 
 @pytest.mark.parametrize("name", ["", ".hidden", "a/b", "../x", "a b", "ä", "x" * 65, "x\n", "-x", "a:b", "a+b"])
 def test_names_that_no_file_has(name: str) -> None:
     """They are refused, with what is accepted."""
-    with pytest.raises(ValueError, match="accepted: a name such as backup"):
+    with pytest.raises(ValueError, match="expected a name such as backup"):
         named(name)
 
 

@@ -125,7 +125,7 @@ def test_a_secret_is_one_that_the_user_may_read(site: Host, place: Path, how: st
         named.symlink_to(secret)
     ended(site, f"secret-{how}", f"webhook: {{url: 'http://{how}.invalid/x', secret_file: {named}}}")
     told = wait_for(lambda: error(site, f"{how}.invalid"), why="the refusal")
-    assert told == f"{named}: Permission denied; accepted: a file that {USER} may read"
+    assert told == f"{named}: Permission denied; expected a file that {USER} may read"
 
 
 def test_an_address_of_the_host(site: Host, open_to_users: WebServer) -> None:
@@ -138,7 +138,7 @@ def test_an_address_of_the_host(site: Host, open_to_users: WebServer) -> None:
         for channel in ("webhook", "ping"):
             told = wait_for(lambda it=channel: error(site, f"{it} {closed.url}"), why=f"the refusal of a {channel}")
             assert (
-                f"127.0.0.1:{closed.port} is an address of this host; accepted: another address, unless root permits"
+                f"127.0.0.1:{closed.port} is an address of this host; expected another address, unless root permits"
                 in told
             )
         assert ["/yes"] == [request.path for request in open_to_users.requests]

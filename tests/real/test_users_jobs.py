@@ -185,7 +185,7 @@ def test_names_that_lead_nowhere(site: Host, name: str) -> None:
     """No file of another name is written, read or removed."""
     for method, more in (("UserFileGet", {}), ("UserFileSet", {"text": ""}), ("UserFileRemove", {})):
         answer = ask(site, method, name=name, **more)
-        assert (REFUSED, True) == (answer["error"], "accepted: a name such as backup" in answer["reason"])
+        assert (REFUSED, True) == (answer["error"], "expected a name such as backup" in answer["reason"])
     assert {} == stored(site)
 
 
@@ -212,7 +212,7 @@ def test_the_quota_of_jobs(site: Host) -> None:
     assert put(site, some("de"), "two")["stored"]
     answer = put(site, some("def"), "two")
     assert not answer["stored"]
-    message = "found 3 jobs in addition to 3 in other files; accepted: at most 5 a user"
+    message = "found 3 jobs in addition to 3 in other files; expected at most 5 a user"
     assert message in answer["problems"][0]["message"]
     assert put(site, some("abc"), "one")["stored"]
     assert not put(site, some("abcx"), "one")["stored"]
@@ -229,7 +229,7 @@ def test_an_id_is_in_one_file(site: Host) -> None:
     """The other is named as the user knows it."""
     put(site, HELLO, "one")
     answer = put(site, HELLO, "two")
-    message = f"found the id '{USER}/hello'; accepted: an id that no other file has (one.yaml:2 has it)"
+    message = f"found the id '{USER}/hello'; expected an id that no other file has (one.yaml:2 has it)"
     assert (False, [message]) == (answer["stored"], [problem["message"] for problem in answer["problems"]])
 
 
@@ -237,10 +237,10 @@ def test_the_size_of_a_file(site: Host, place: Path) -> None:
     """At the bound it is read; beyond it the program says so, and the daemon too; of a million characters as well."""
     filler = HELLO + "#" * (LARGEST_FILE - len(HELLO))
     assert put(site, filler)["stored"]
-    reason = "the file has 64 KiB; accepted: at most 64 KiB; divide it into several files"
+    reason = "the file has 64 KiB; expected at most 64 KiB; divide it into several files"
     assert reason.partition(";")[2] in put(site, filler + "#")["reason"]
     file = written(f"{place}/x.yaml", HELLO * 20_000)
-    told = Told(1, "", "Error: the file has more than 64 KiB; accepted: at most that; divide it into several files\n")
+    told = Told(1, "", "Error: the file has more than 64 KiB; expected at most that; divide it into several files\n")
     assert told == ctl(site, "add", file)
     assert {f"{USER}:{UID}+x.yaml": filler} == stored(site)
 
@@ -316,7 +316,7 @@ def test_limits_that_are_narrower_by_now(site: Host) -> None:
         site.start()
         told = {file["name"]: file for file in ask(site, "UserFiles")["files"]}
         assert ([], None) == (told["busy"]["jobs"], told["x"]["refused"])
-        assert "busy: nice: found -1; accepted: 0 or more" in told["busy"]["refused"]
+        assert "busy: nice: found -1; expected 0 or more" in told["busy"]["refused"]
         assert [f"{USER}/hello"] == jobs(site)
         site.write("host.yaml", "jobs: {waits: {command: x, dependencies: [nowhere]}}")
         site.call("Reload")
@@ -379,11 +379,11 @@ def test_check_as_the_user(site: Host, place: Path) -> None:
     told = ctl(site, "check", files[0])
     assert (0, True) == (told.status, f"{USER}/a" in told.out), told
     told = ctl(site, "check", files[1])
-    assert (1, True) == (told.status, "priority: found 5; accepted: 0 or less" in told.out)
+    assert (1, True) == (told.status, "priority: found 5; expected 0 or less" in told.out)
     files[1].write_text(bad.replace("priority: 5, ", ""))
     told = ctl(site, "check", files[1])
     for warning in (
-        f"groups: found 'root'; accepted: a group of this host, in which {USER} is",
+        f"groups: found 'root'; expected a group of this host, in which {USER} is",
         f"job {USER}/world, which",
     ):
         assert warning in told.out, told
@@ -451,7 +451,7 @@ def test_a_file_that_nobody_put_there(site: Host) -> None:
     try:
         site.call("Reload")
         assert [] == jobs(site)
-        assert any(f"{stray}: is ignored; accepted: files that users" in line["message"] for line in site.said("odd"))
+        assert any(f"{stray}: is ignored; expected files that users" in line["message"] for line in site.said("odd"))
     finally:
         stray.unlink()
 

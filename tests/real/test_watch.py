@@ -91,7 +91,7 @@ def test_a_bad_file_harms_no_other_and_keeps_its_jobs(jobs: Directory) -> None:
     (jobs.path / "a.yaml").write_text("5")
     jobs.write("b.yaml", "b")
     assert ["b.yaml: b"] == jobs.scan()
-    wrong = {"a.yaml": ["found 5; accepted: a mapping with the keys defaults and jobs"]}
+    wrong = {"a.yaml": ["found 5; expected a mapping with the keys defaults and jobs"]}
     assert (wrong, wrong) == (jobs.problems(), jobs.changes())
     (jobs.path / "a.yaml").write_text("5")
     assert ([], {}, wrong) == (jobs.scan(), jobs.changes(), jobs.problems())
@@ -145,7 +145,7 @@ def test_an_id_stays_with_the_file_that_had_it(jobs: Directory) -> None:
     jobs.write("a.yaml", "x", "y")
     assert [] == jobs.scan()
     where = f"{jobs.path}/b.yaml:2"
-    assert {"a.yaml": [f"found the id 'x'; accepted: an id that no other file has ({where} has it)"]} == jobs.problems()
+    assert {"a.yaml": [f"found the id 'x'; expected an id that no other file has ({where} has it)"]} == jobs.problems()
     jobs.write("b.yaml", "z")
     assert (["a.yaml: x y", "b.yaml: z"], {}) == (jobs.scan(), jobs.problems())
 
@@ -873,14 +873,14 @@ def test_only_regular_files_are_read(kind: str, jobs: Directory, monkeypatch: py
     SPECIAL[kind](Path("a.yaml"))
     jobs.write("b.yaml", "b")
     assert ["b.yaml: b"] == jobs.scan()
-    assert {"a.yaml": [f"found a {kind}; accepted: a regular file"]} == jobs.problems()
+    assert {"a.yaml": [f"found a {kind}; expected a regular file"]} == jobs.problems()
 
 
 def test_a_file_with_two_names_is_refused(jobs: Directory) -> None:
     """A hard link could be anybody's way to a file of root's."""
     jobs.write("a.yaml", "a")
     os.link(jobs.path / "a.yaml", jobs.path / "b.txt")
-    assert ([], {"a.yaml": ["found 2 hard links to this file; accepted: a file with one name"]}) == (
+    assert ([], {"a.yaml": ["found 2 hard links to this file; expected a file with one name"]}) == (
         jobs.scan(),
         jobs.problems(),
     )
@@ -891,7 +891,7 @@ def test_permissions_are_judged_when_they_change(jobs: Directory) -> None:
     jobs.write("a.yaml", "a")
     jobs.scan()
     os.chmod(jobs.path / "a.yaml", 0o666)
-    reason = "found a file that everybody may write; accepted: one that only root can write: chmod go-w"
+    reason = "found a file that everybody may write; expected one that only root can write: chmod go-w"
     assert ([], {"a.yaml": [believing(f"{reason} {jobs.path}/a.yaml")]}) == (jobs.scan(), jobs.problems())
     os.chmod(jobs.path / "a.yaml", 0o644)
     assert (["a.yaml: a"], {}) == (jobs.scan(), jobs.problems())
@@ -902,7 +902,7 @@ def test_no_more_is_read_than_a_file_may_have(jobs: Directory) -> None:
     with open(jobs.path / "a.yaml", "wb") as file:
         file.truncate(1 << 34)
     assert (1 << 20) + 1 == len(read_trusted(str(jobs.path / "a.yaml"), os.geteuid()))
-    assert ([], {"a.yaml": ["found more than 1 MiB; accepted: a file of at most 1 MiB"]}) == (
+    assert ([], {"a.yaml": ["found more than 1 MiB; expected a file of at most 1 MiB"]}) == (
         jobs.scan(),
         jobs.problems(),
     )

@@ -146,10 +146,10 @@ class TestRequest:
         [
             (
                 '{"text": $summary}',
-                "no JSON (line 1 column 10 of what it makes: Expecting value); accepted: JSON, with values in quotes",
+                "no JSON (line 1 column 10 of what it makes: Expecting value); expected JSON, with values in quotes",
             ),
-            ('{"text": "$sumary"}', "found $sumary; accepted: $id, $event, $host"),
-            ('{"text": "5 $"}', "accepted: $$ for a dollar sign"),
+            ('{"text": "$sumary"}', "found $sumary; expected $id, $event, $host"),
+            ('{"text": "5 $"}', "expected $$ for a dollar sign"),
             ("[" * 100_000, "template: "),
             (7, "template is a int"),
         ],
@@ -169,9 +169,7 @@ class TestRequest:
     def test_bad_urls(self, url: str) -> None:
         """What is none is refused and not shown."""
         verdict = send(document("webhook", url))
-        assert verdict.startswith(
-            "never webhook: found a URL that it can't use; accepted: http://HOST:PORT or https://"
-        )
+        assert verdict.startswith("never webhook: found a URL that it can't use; expected http://HOST:PORT or https://")
         assert "cret" not in verdict
 
     def test_proxy(self, server: WebServer) -> None:

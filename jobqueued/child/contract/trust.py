@@ -38,7 +38,7 @@ def check_path(path: str, user: int, *, sticky: bool = False) -> None:
             continue
         if place in _EVERYBODYS:  # these must stay writable
             accepted = f"a place in directories that only {_owners(user)} can write"
-            raise FileRefused(f"found it in {place}, where everybody may write; accepted: {accepted}")
+            raise FileRefused(f"found it in {place}, where everybody may write; expected {accepted}")
         check_status(found, place, user)
 
 
@@ -73,7 +73,7 @@ def check_status(found: os.stat_result, path: str, user: int) -> None:
         commands.append(f"chmod go-w {place}")
     if faults:
         what = f"a {kind} that {' and '.join(faults)}"
-        raise FileRefused(f"found {what}; accepted: one that only {_owners(user)} can write: {' && '.join(commands)}")
+        raise FileRefused(f"found {what}; expected one that only {_owners(user)} can write: {' && '.join(commands)}")
 
 
 def _owners(user: int) -> str:

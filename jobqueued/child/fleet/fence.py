@@ -105,7 +105,7 @@ def _seconds(text: str) -> float:
             return seconds
     except ValueError:
         pass
-    raise _misuse(f"--wait: found {printable(text)!r}; accepted: seconds, such as 30 or 0.5")
+    raise _misuse(f"--wait: found {printable(text)!r}; expected seconds, such as 30 or 0.5")
 
 
 def _misuse(what: str) -> FenceFailure:
@@ -121,7 +121,7 @@ def _number() -> int:
         )
     if text.isascii() and text.isdigit() and len(text) <= _DIGITS and 0 < (number := int(text)) <= _GREATEST:
         return number
-    raise FenceFailure(f"${VARIABLE}: found {printable(text)!r}; accepted: a whole number from 1 to {_GREATEST}")
+    raise FenceFailure(f"${VARIABLE}: found {printable(text)!r}; expected a whole number from 1 to {_GREATEST}")
 
 
 # ── lock ──

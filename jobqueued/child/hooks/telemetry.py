@@ -42,7 +42,7 @@ def said(data: bytes) -> Telemetry:
         raise
     except ValueError:  # a number with more digits than Python accepts
         raise TelemetryRefused(
-            "printed a number of thousands of digits; accepted: one of at most 64 bits, or a text"
+            "printed a number of thousands of digits; expected one of at most 64 bits, or a text"
         ) from None
     return checked(found)
 
@@ -51,7 +51,7 @@ def checked(found: object) -> Telemetry:
     """Return an object in the form that records can contain. Raises TelemetryRefused."""
     if not isinstance(found, dict):
         raise TelemetryRefused(
-            f'printed {_KINDS.get(type(found), "something else")}; accepted: an object such as {{"rows": 7}}'
+            f'printed {_KINDS.get(type(found), "something else")}; expected an object such as {{"rows": 7}}'
         )
     if flaw := next(flaws(found, "telemetry"), ""):
         raise TelemetryRefused(f"printed what no record can hold: {flaw}")
@@ -85,7 +85,7 @@ def merged(telemetry: Mapping[str, Any], update: Mapping[str, Any]) -> Telemetry
     found = _patched(telemetry, update)
     if (size := len(compact(found))) > MOST:
         raise TelemetryRefused(
-            f"printed too much: the run would have {size:,} bytes of telemetry; accepted: at most {MOST:,}"
+            f"printed too much: the run would have {size:,} bytes of telemetry; expected at most {MOST:,}"
         )
     return found
 

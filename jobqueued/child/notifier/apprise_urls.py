@@ -34,7 +34,7 @@ def send(notice: NoticeToSend) -> None:
     service = apprise.Apprise()
     if not service.add(url):
         said = f"found a URL that apprise does not know{notice.quoted(log.said)}"
-        raise Never(f"apprise: {said}; accepted: slack://…, ntfy://…, see apprise(1)")
+        raise Never(f"apprise: {said}; expected slack://…, ntfy://…, see apprise(1)")
     known = notice_text.values(notice)
     template = notice.setting("template", str, "")
     tail = str(known["tail"])[-_LONGEST_OUTPUT:]

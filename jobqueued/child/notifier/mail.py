@@ -59,7 +59,7 @@ def message(notice: NoticeToSend, sender: str, recipient: str) -> EmailMessage:
     """Return the whole mail."""
     limit = notice.setting("attach_limit", int, _ATTACHED)
     if not 0 <= limit <= _MOST_ATTACHED:
-        raise Never(f"attach_limit is {limit}; accepted: 0 to {size(_MOST_ATTACHED)}")
+        raise Never(f"attach_limit is {limit}; expected 0 to {size(_MOST_ATTACHED)}")
     mail = EmailMessage(policy=SMTP)
     for name, value in _headers(notice, sender, recipient):
         mail[name] = value
@@ -177,7 +177,7 @@ def _last(data: bytes, most: int) -> bytes:
 
 def _address(text: str, what: str) -> str:
     if not _ADDRESS.fullmatch(text):
-        raise Never(f"{what} is {text!r}; accepted: one address, in ASCII, without a name: ops@example.org")
+        raise Never(f"{what} is {text!r}; expected one address, in ASCII, without a name: ops@example.org")
     return text
 
 
@@ -190,7 +190,7 @@ def _instant(text: str) -> datetime:
     try:
         return datetime.fromisoformat(text)
     except ValueError:
-        raise Never(f"the notice's instant is {text!r}; accepted: RFC 3339") from None
+        raise Never(f"the notice's instant is {text!r}; expected RFC 3339") from None
 
 
 def _charset(data: bytes) -> dict[str, str]:

@@ -44,7 +44,7 @@ def _by_sendmail(notice: NoticeToSend, message: bytes, sender: str, recipient: s
 def _by_smtp(notice: NoticeToSend, where: Address, message: bytes, sender: str, recipient: str) -> None:
     how = notice.setting("starttls", str, _STARTTLS[0])
     if how not in _STARTTLS:
-        raise Never(f"starttls is {how!r}; accepted: {', '.join(_STARTTLS)}")
+        raise Never(f"starttls is {how!r}; expected {', '.join(_STARTTLS)}")
     login = _login(notice, where, how)
     try:
         with contextlib.closing(_connected(notice, where)) as server:

@@ -75,7 +75,7 @@ def _channel(name: str) -> Callable[[NoticeToSend], None]:
         case "ping":
             from jobqueued.child.notifier.ping import send
         case _:
-            raise Never(f"there is no channel {name}; accepted: email, webhook, command, apprise")
+            raise Never(f"there is no channel {name}; expected email, webhook, command, apprise")
     return send
 
 

@@ -41,7 +41,7 @@ def address(notice: NoticeToSend, url: str, ports: Mapping[str, int]) -> Address
     except ValueError:
         port, host = 0, None
     if not re.fullmatch("[!-~]+", url) or not host or port == 0 or parts.scheme not in ports:
-        raise Never(f"{notice.channel}: found a URL that it can't use; accepted: {accepted}, in ASCII")
+        raise Never(f"{notice.channel}: unusable URL; expected {accepted}, in ASCII")
     path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
     asked = [value for pair in parts.query.split("&") for value in (pair, pair.partition("=")[2])]
     for secret in (path.strip("/"), *parts.path.split("/"), *asked, parts.username, parts.password):

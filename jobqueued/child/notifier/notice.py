@@ -126,7 +126,7 @@ class NoticeToSend(NamedTuple):
         """The time (s) that this try may take."""
         seconds = float(self.setting("timeout", (int, float), SECONDS))
         if not 0 < seconds <= MOST_SECONDS:
-            raise Never(f"{self.channel}: timeout is {seconds:g}; accepted: up to {MOST_SECONDS} (seconds)")
+            raise Never(f"{self.channel}: timeout is {seconds:g}; expected up to {MOST_SECONDS} (seconds)")
         return seconds
 
     @property
@@ -139,7 +139,7 @@ class NoticeToSend(NamedTuple):
         """The target, if it must be a single string. Raises Never for a list."""
         if isinstance(self.target, str):
             return self.target
-        raise Never(f"{self.channel}: found a list; accepted: one target")
+        raise Never(f"{self.channel}: found a list; expected one target")
 
     def setting(self, name: str, kind: type[T] | tuple[type[T], ...], default: T) -> T:
         """Return a setting of the channel, or the default. Raises Never if it has another type."""
@@ -167,7 +167,7 @@ class NoticeToSend(NamedTuple):
         if not path:
             return None
         if not path.startswith("/"):
-            raise Never(f"{name} is {path!r}; accepted: an absolute path")
+            raise Never(f"{name} is {path!r}; expected an absolute path")
         secret = _credential(path, self.user)
         self.secrets.append(secret)
         return secret
@@ -220,12 +220,12 @@ def _credential(path: str, user: str) -> str:
             mode = os.fstat(file.fileno()).st_mode
             content = file.read(_LARGEST_CREDENTIAL + 1)
     except OSError as error:
-        allow = f"; accepted: a file that {user} may read" if user else f": chgrp jobqueue {path} && chmod 640 {path}"
+        allow = f"; expected a file that {user} may read" if user else f": chgrp jobqueue {path} && chmod 640 {path}"
         allow = allow if error.errno == errno.EACCES else ""
         raise Never(f"{path}: {error.strerror}{allow}") from None
     if mode & (stat.S_IROTH | stat.S_IWOTH):
         raise Never(f"{path}: everybody may read or write it: chmod o= {path}")
     secret = content.decode(errors="replace").partition("\n")[0].strip()
     if not secret or len(content) > _LARGEST_CREDENTIAL:
-        raise Never(f"{path}: accepted: one line with the secret, and nothing else")
+        raise Never(f"{path}: expected one line with the secret, and nothing else")
     return secret

@@ -54,7 +54,7 @@ def run(notice: NoticeToSend, words: list[str], data: bytes, variables: Mapping[
     """Run a program with `data` on stdin. Raises Later or Never if it can't start, is killed or times out."""
     program = words[0]
     if not program.startswith("/") or any("\0" in word for word in words):
-        raise Never(f"{notice.channel}: {program}: accepted: an absolute path")
+        raise Never(f"{notice.channel}: {program}: expected an absolute path")
     reading, writing = os.pipe2(os.O_CLOEXEC)
     memory = os.memfd_create("notice")
     try:

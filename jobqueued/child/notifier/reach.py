@@ -61,7 +61,7 @@ def _audit(event: str, arguments: tuple[Any, ...]) -> None:
 def _trouble(family: int, address: Any, permitted: Collection[str]) -> str:
     """Return the reason why nothing may be sent to an address, or "" if it may."""
     if family not in (socket.AF_INET, socket.AF_INET6):
-        return f"a socket of family {int(family)} is none of the Internet; accepted: IPv4 and IPv6"
+        return f"found a socket of family {int(family)}; expected IPv4 or IPv6"
     host, port = address[0], address[1]
     try:
         ip = meant(host)
@@ -72,7 +72,7 @@ def _trouble(family: int, address: Any, permitted: Collection[str]) -> str:
     if not what or shown in permitted:
         return ""
     permit = f"unless root permits this one with `users: {{reach: ['{shown}']}}`"
-    return f"{shown} is {what}; accepted: another address, {permit}"
+    return f"{shown} is {what}; use another address, {permit}"
 
 
 def _is_ours(family: int, host: str) -> bool:

@@ -22,7 +22,7 @@ class TemplateFlaw(ValueError):
     """An error in a template, and what is accepted instead."""
 
     def __init__(self, found: str, accepted: str) -> None:
-        super().__init__(f"found {found}; accepted: {accepted}")
+        super().__init__(f"found {found}; expected {accepted}")
         self.found, self.accepted = found, accepted
 
 

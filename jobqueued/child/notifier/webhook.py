@@ -102,7 +102,7 @@ def _key(secret: str) -> bytes:
     try:
         return base64.b64decode(text + "=" * (-len(text) % 4), validate=True)
     except ValueError:  # no base64, or no ASCII
-        raise Never("secret_file: behind whsec_ base64 is accepted: openssl rand -base64 24") from None
+        raise Never("secret_file: expected base64 after whsec_, as from: openssl rand -base64 24") from None
 
 
 def _own_headers(notice: NoticeToSend) -> dict[str, str]:
@@ -114,7 +114,7 @@ def _own_headers(notice: NoticeToSend) -> dict[str, str]:
         is_name = re.fullmatch(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+", name) and name.lower() not in _OURS
         if not (is_name and isinstance(value, str) and re.fullmatch(r"[ -~\t]*", value)):
             raise Never(
-                f"headers: {name}: accepted: a name of HTTP, but for {', '.join(sorted(_OURS))}, and ASCII text"
+                f"headers: {name}: expected an HTTP header other than {', '.join(sorted(_OURS))}, and ASCII text"
             )
         found[ours.get(name.lower(), name)] = value
         if name.lower() not in ours:

@@ -104,7 +104,7 @@ class Spool:
         Raises SpoolRefused and OSError; then the old table stays.
         """
         if len(table) > LARGEST:
-            raise SpoolRefused(f"the table has {len(table)} bytes; accepted: at most {LARGEST}")
+            raise SpoolRefused(f"the table has {len(table)} bytes; expected at most {LARGEST}")
         self._make()
         with _locked(self.path) as directory:
             found = self._found(directory, name, uid)
@@ -170,7 +170,7 @@ class Spool:
                 table = file.read(LARGEST + 1)
             if len(table) > LARGEST:
                 raise SpoolRefused(
-                    f"{printable(self._place(name))}: found more than {LARGEST} bytes; accepted: at most that"
+                    f"{printable(self._place(name))}: found more than {LARGEST} bytes; expected at most that"
                 )
             return table, _stamp(found)
         finally:
@@ -189,15 +189,15 @@ class Spool:
         place, remove = printable(self._place(name)), f"rm {trust.quoted(self._place(name))}"
         if not stat.S_ISREG(found.st_mode):
             kind = "a symbolic link" if stat.S_ISLNK(found.st_mode) else "no regular file"
-            raise SpoolRefused(f"{place}: found {kind}; accepted: a regular file; as root: {remove}")
+            raise SpoolRefused(f"{place}: found {kind}; expected a regular file; as root: {remove}")
         if found.st_nlink > 1:
             raise SpoolRefused(
-                f"{place}: found {found.st_nlink} hard links; accepted: a file with one name; as root: {remove}"
+                f"{place}: found {found.st_nlink} hard links; expected a file with one name; as root: {remove}"
             )
         if found.st_uid not in (0, os.geteuid(), uid):
             mend = f"chown {trust.quoted(name)} {trust.quoted(self._place(name))}"
             raise SpoolRefused(
-                f"{place}: user {trust.name_of(found.st_uid)} owns it; accepted: {printable(name)}'s own: {mend}"
+                f"{place}: user {trust.name_of(found.st_uid)} owns it; expected {printable(name)}'s own: {mend}"
             )
 
     def _write(self, directory: int, table: bytes, uid: int) -> None:

@@ -121,7 +121,7 @@ def read(path: str) -> Iterator[tuple[str, str]]:
     while (place := _SPACE.match(text, place).end()) < len(text):  # type: ignore[union-attr]
         found = _ASSIGNMENT.match(text, place)
         if found is None:
-            raise _wrong(path, text, place, "accepted: NAME=VALUE, quotes closed")
+            raise _wrong(path, text, place, "expected NAME=VALUE with closed quotes")
         if any(part[4] for part in _QUOTED.finditer(found[2])):
             raise _wrong(path, text, place, "it is unclear whether # starts a comment there; put the value into quotes")
         yield found[1], _QUOTED.sub(_plain, _stripped(found[2]))
@@ -168,5 +168,5 @@ def _content(path: str) -> str:
     except OSError as error:
         raise StartFailed("environment_file", error.errno or 0, f"{path}: {error.strerror}") from None
     if len(data) > _MOST or b"\0" in data:
-        raise StartFailed("environment_file", 0, f"{path}: accepted: at most 1 MiB of text")
+        raise StartFailed("environment_file", 0, f"{path}: expected at most 1 MiB of text")
     return os.fsdecode(data)

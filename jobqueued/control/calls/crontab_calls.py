@@ -125,6 +125,6 @@ def _table(text: str) -> bytes:
     except ValueError:  # no base64, or not ASCII
         raise VarlinkError("org.varlink.service.InvalidParameter", {"parameter": "table"}) from None
     if len(table) > LARGEST_SENT:
-        reason = f"the table has {size(len(table))}; accepted: at most {size(LARGEST_SENT)}; root may install more"
+        reason = f"the table has {size(len(table))}; expected at most {size(LARGEST_SENT)}; root may install more"
         raise VarlinkError("Refused", {"reason": reason})
     return table

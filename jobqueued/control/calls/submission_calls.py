@@ -52,9 +52,9 @@ class SubmissionCalls:
         if job is None or job.submission is None:
             raise VarlinkError("NoSuchJob", {"job": name})
         if job.submission.runs == 1:
-            raise VarlinkError("Refused", {"reason": f"{name} has only one run; accepted: a submission with --array"})
+            raise VarlinkError("Refused", {"reason": f"{name} has only one run; expected a submission with --array"})
         if not 1 <= runs <= MOST_RUNS:
-            raise VarlinkError("Refused", {"reason": f"found {runs}; accepted: a number from 1 to {MOST_RUNS}"})
+            raise VarlinkError("Refused", {"reason": f"found {runs}; expected a number from 1 to {MOST_RUNS}"})
         text = submissions.resized(self._scheduler.text_of(name), runs)
         self._happen(Resized(asker.ticket(), name, runs, text, asker.peer.name_or_uid))
 

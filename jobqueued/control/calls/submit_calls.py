@@ -60,7 +60,7 @@ class Submitters:
         if asker.rank is not Rank.ROOT and self._budget.take(asker.peer.uid, asker.now.mono):
             most = self._limits.calls
             accepted = f"at most {most} (`users: {{calls: {most}}}` in jobqueued.yaml)"
-            raise Wrong(f"found too many calls within a minute; accepted: {accepted}")
+            raise Wrong(f"found too many calls within a minute; expected {accepted}")
 
 
 class SubmitCalls:
@@ -125,7 +125,7 @@ class SubmitCalls:
         if not job.id.endswith("/") and self._has_history(job.id):
             raise Wrong(f"an earlier {job.id} has history; use another name, or none")
         if len(job.submission.after) > _MOST_AWAITED:
-            raise Wrong(f"after: found {len(job.submission.after)}; accepted: at most {_MOST_AWAITED}")
+            raise Wrong(f"after: found {len(job.submission.after)}; expected at most {_MOST_AWAITED}")
         left, failed = list[After](), list[str]()
         for after in dict.fromkeys(job.submission.after):
             _check_owner(job, after, ownership)
@@ -157,7 +157,7 @@ def _check_owner(job: Job, after: After, ownership: Ownership) -> None:
     else:
         whose = ownership.job(after.name, job.owner)
     if whose is not Whose.OWN:
-        raise Wrong(f"after: found {after.name}; accepted: submissions of {job.owner.name}")
+        raise Wrong(f"after: found {after.name}; expected submissions of {job.owner.name}")
 
 
 def has_succeeded(batch: WriteBatch, name: str) -> bool | None:

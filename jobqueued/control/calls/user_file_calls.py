@@ -47,7 +47,7 @@ _BYTES_OF_A_CALL = 128
 _STEPS = 16
 """Maximum steps of reading a text in a turn: about 10 ms."""
 _LAUNCHER_SILENT = "the launcher does not answer; see: systemctl status jobqueued-launcher"
-_EMPTY = "found an empty file; accepted: `jobs: {}` for a file without jobs, or: jobqueuectl remove"
+_EMPTY = "found an empty file; expected `jobs: {}` for a file without jobs, or: jobqueuectl remove"
 
 Answer = tuple[dict[str, Any], str | None]
 """The parameters of a reply, and its error."""
@@ -334,13 +334,13 @@ class UserFileCalls(Source):
         awaited = {on.name for job in jobs for on in job.on if on.kind == "path"}
         if awaited and len(known := awaited | self._awaited_elsewhere(file)) > most:
             accepted = f"at most {most} a user, like jobs (users: {{jobs: …}} in jobqueued.yaml)"
-            message = f"found {counted(len(known), 'path')} that jobs wait for; accepted: {accepted}"
+            message = f"found {counted(len(known), 'path')} that jobs wait for; expected {accepted}"
             yield Problem(self._files.path(file), 0, 0, "on", message, code="JQ214")
         if others + len(jobs) > most:
             there = f" in addition to {others} in other files" if others else ""
             found = f"found {counted(len(jobs), 'job')}{there}"
             accepted = f"at most {most} a user (`users: {{jobs: …}}` in jobqueued.yaml)"
-            message = f"{found}; accepted: {accepted}"
+            message = f"{found}; expected {accepted}"
             yield Problem(self._files.path(file), 0, 0, "jobs", message, code="JQ214")
 
     def _awaited_elsewhere(self, file: UserFile) -> set[str]:
@@ -402,6 +402,6 @@ def _text(encoded: str) -> bytes:
     except ValueError:  # no base64, or not ASCII
         raise VarlinkError("org.varlink.service.InvalidParameter", {"parameter": "text"}) from None
     if len(text) > LARGEST_FILE:
-        reason = f"the file has {size(len(text))}; accepted: at most {size(LARGEST_FILE)}; divide it into several files"
+        reason = f"the file has {size(len(text))}; expected at most {size(LARGEST_FILE)}; divide it into several files"
         raise VarlinkError("Refused", {"reason": reason})
     return text

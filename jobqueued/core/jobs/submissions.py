@@ -95,13 +95,13 @@ def _refusal(state: SchedulerState, job: Job, text: str, failed: tuple[str, ...]
     if isinstance(of_users, int) and of_users < most:
         most, rule = of_users, f"at most {of_users} of a user (`users: {{waiting: {of_users}}}` in jobqueued.yaml)"
     if submission.runs > most:
-        return f"it would be {submission.runs} runs; accepted: {rule}"
+        return f"it would be {submission.runs} runs; expected {rule}"
     waiting = max(state.submitted.count[share], state.unfinished[share] if job.owner else 0)
     if waiting + submission.runs > most:
-        return f"{waiting} wait already; accepted: {rule}; try again when some have ended"
+        return f"{waiting} wait already; expected {rule}; try again when some have ended"
     if state.submitted.bytes[share] + len(text) > MOST_BYTES:
         waits = f"submissions of {size(state.submitted.bytes[share])} wait already"
-        return f"{waits}; accepted: at most {size(MOST_BYTES)}; try again when some have ended"
+        return f"{waits}; expected at most {size(MOST_BYTES)}; try again when some have ended"
     known = {*failed, *state.submitted.over}
     gone = [it.name for it in submission.after if it.name not in known and not _is_awaited(state, it.name)]
     return f"{gone[0]} has just ended; ask once more" if gone else ""

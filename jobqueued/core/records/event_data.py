@@ -19,8 +19,8 @@ def text(data: dict[str, Any]) -> str:
 def flaw(data: object) -> str:
     """Return what is wrong with a value as data of an event, and where, or "" if nothing is."""
     if not isinstance(data, dict):
-        return f"found no object; accepted: {ACCEPTED}"
+        return f"found no object; expected {ACCEPTED}"
     if found := next(flaws(data, "data"), ""):
         return found
     size = len(text(data))
-    return f"found {size:,} bytes; accepted: at most {MOST:,}; put more into a file and its path here" * (size > MOST)
+    return f"found {size:,} bytes; expected at most {MOST:,}; put more into a file, and its path here" * (size > MOST)

@@ -164,7 +164,7 @@ def _commands(file: str | None) -> str:
     try:
         return data.decode()
     except UnicodeDecodeError as error:
-        raise _Failure(f"at: found the byte 0x{data[error.start]:02x} in the commands; accepted: UTF-8 text") from None
+        raise _Failure(f"at: found the byte 0x{data[error.start]:02x} in the commands; expected UTF-8 text") from None
 
 
 def _document(text: str, queue: str, start: int, options: Mapping[str, str], *, waits: bool) -> Message:

@@ -24,9 +24,9 @@ def _read(text: str) -> dict[str, Any]:
         data = json.loads(_text(text), object_pairs_hook=_object, parse_constant=_constant)
     except json.JSONDecodeError as error:
         where = f"line {error.lineno}, column {error.colno}"
-        raise click.UsageError(f"--data: {where}: {error.msg}; accepted: {event_data.ACCEPTED}") from None
+        raise click.UsageError(f"--data: {where}: {error.msg}; expected {event_data.ACCEPTED}") from None
     except (ValueError, RecursionError) as error:
-        raise click.UsageError(f"--data: {error}; accepted: {event_data.ACCEPTED}") from None
+        raise click.UsageError(f"--data: {error}; expected {event_data.ACCEPTED}") from None
     if flaw := event_data.flaw(data):
         raise click.UsageError(f"--data: {flaw}")
     return dict(data)

@@ -34,7 +34,7 @@ def _pairs(_context: click.Context, _parameter: click.Parameter, texts: tuple[st
     pairs = [text.partition("=") for each in texts for text in each.split(",")]
     for name, given, amount in pairs:
         if not (name and given and amount):
-            raise click.BadParameter(f"{name!r}; accepted: cpu=2, memory=4G or gpu=1")
+            raise click.BadParameter(f"{name!r}; expected cpu=2, memory=4G or gpu=1")
     return {name: amount for name, _, amount in pairs}
 
 
@@ -158,7 +158,7 @@ def submit(
 def hand_in(paths: Paths, document: Message) -> Message:
     """Submit the document and return the daemon's reply. Raises UsageError if the document is too large."""
     if (found := len(encode(document))) > _TOO_LARGE:
-        raise click.UsageError(f"the submission has {size(found)}; accepted: at most {size(_TOO_LARGE)}")
+        raise click.UsageError(f"the submission has {size(found)}; expected at most {size(_TOO_LARGE)}")
     return ask(paths.control, "Submit", TIMEOUT, submission=document)
 
 
@@ -196,7 +196,7 @@ def _document(words: list[str], file: str | None, options: dict[str, Any]) -> tu
     if options["at"] or options["after_time"]:
         at, delay = options["at"], options["after_time"]
     if at and delay:
-        raise NotRead("found a time and a delay; accepted: one of --at and --in")
+        raise NotRead("found a time and a delay; expected one of --at and --in")
     start = _start(at, delay)
     in_script = {name: _list(own.pop(name, [])) for name in ("env", "after")}
     wishes, after = (options[name] or tuple(in_script[name]) for name in ("env", "after"))
@@ -245,7 +245,7 @@ def _start(at: object, delay: object) -> int | None:
         try:
             return _in_full(now + parse_duration(str(delay)))
         except ValueError as error:
-            raise NotRead(f"{error}; accepted: a delay such as 30m, 2h or 1d12h") from None
+            raise NotRead(f"{error}; expected a delay such as 30m, 2h or 1d12h") from None
     if at is None:
         return None
     from jobqueued.timing.timespec import TimeError, read
@@ -262,7 +262,7 @@ def _in_full(instant: int) -> int:
 
 def _command(words: list[str]) -> dict[str, Any]:
     if not words:
-        raise NotRead("COMMAND is missing; accepted: -- COMMAND, or -f SCRIPT")
+        raise NotRead("COMMAND is missing; expected -- COMMAND, or -f SCRIPT")
     one = words[0]
     return {"command": one if len(words) == 1 and any(it in one for it in " \t\n;|&$<>") else words}
 
@@ -279,7 +279,7 @@ def _script(file: str) -> str:
     try:
         return data.decode()
     except UnicodeDecodeError as error:
-        raise NotRead(f"{file}: found the byte 0x{data[error.start]:02x}; accepted: UTF-8 text") from None
+        raise NotRead(f"{file}: found the byte 0x{data[error.start]:02x}; expected UTF-8 text") from None
 
 
 def _follow(paths: Paths, run: str) -> None:

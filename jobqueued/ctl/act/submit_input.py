@@ -53,13 +53,13 @@ def environment(variables: Mapping[str, str], wishes: Iterable[str]) -> dict[str
     for wish in named:
         name, given, value = wish.partition("=")
         if not is_variable(name):
-            raise NotRead(f"found {wish!r}; accepted: NAME, NAME=VALUE, {ALL} or {NONE}")
+            raise NotRead(f"found {wish!r}; expected NAME, NAME=VALUE, {ALL} or {NONE}")
         if given or name in variables:
             found[name] = value if given else variables[name]
     kept = {name: value for name, value in found.items() if is_variable(name) and is_value(value)}
     if (needed := sum(len(name) + len(value.encode()) + 2 for name, value in kept.items())) > MOST:
         accepted = f"at most {size(MOST)}; name what the job needs: --env PATH --env HOME"
-        raise NotRead(f"the environment has {size(needed)}; accepted: {accepted}")
+        raise NotRead(f"the environment has {size(needed)}; expected {accepted}")
     return kept
 
 
@@ -75,13 +75,13 @@ def script(text: str, arguments: Iterable[str] = ()) -> dict[str, Any]:
     if not text.strip():
         raise NotRead("the script is empty")
     if (found := len(text.encode(errors="surrogateescape"))) > LARGEST:
-        raise NotRead(f"the script has {size(found)}; accepted: at most {size(LARGEST)}")
+        raise NotRead(f"the script has {size(found)}; expected at most {size(LARGEST)}")
     if not is_value(text):
-        raise NotRead("the script is no text; accepted: UTF-8 without a NUL")
+        raise NotRead("the script is no text; expected UTF-8 without a NUL")
     first = text.partition("\n")[0]
     program = first[2:].split(None, 1) if first.startswith("#!") else []
     if program and not program[0].startswith("/"):
-        raise NotRead(f"the first line has {program[0]!r}; accepted: the absolute path of a program")
+        raise NotRead(f"the first line has {program[0]!r}; expected the absolute path of a program")
     words = [*(program or ["/bin/sh"]), _FILE]
     return {"command": [*_SHELL, *(word.strip() for word in words), *arguments], "stdin": text}
 
@@ -105,7 +105,7 @@ def directives(text: str, file: str) -> dict[str, Any]:
     if tree is None or (isinstance(tree, Scalar) and not tree.text):
         return {}
     if not isinstance(tree, Mapping):
-        raise NotRead(f"{file}:{tree.line}: accepted: #JOBQUEUE key: value, as in #JOBQUEUE timeout: 2h")
+        raise NotRead(f"{file}:{tree.line}: expected #JOBQUEUE key: value, as in #JOBQUEUE timeout: 2h")
     return {name: _plain(entry.value) for name, entry in tree.entries.items()}
 
 

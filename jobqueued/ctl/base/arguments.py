@@ -94,7 +94,7 @@ def duration(_context: click.Context, _parameter: click.Parameter, text: str | N
     try:
         return None if text is None else parse_duration(text) / SECOND
     except ValueError as error:
-        raise click.BadParameter(f"{error}; accepted: a duration such as 30s, 5m or 2h") from None
+        raise click.BadParameter(f"{error}; expected a duration such as 30s, 5m or 2h") from None
 
 
 def name(_context: click.Context, _parameter: click.Parameter, text: str) -> str:
@@ -102,7 +102,7 @@ def name(_context: click.Context, _parameter: click.Parameter, text: str) -> str
     from jobqueued.jobfile.tree.words import A_NAME, is_name
 
     if not is_name(text):
-        raise click.BadParameter(f"{text!r}; accepted: {A_NAME}")
+        raise click.BadParameter(f"{text!r}; expected {A_NAME}")
     return text
 
 
@@ -114,7 +114,7 @@ def lock_name(context: click.Context, parameter: click.Parameter, text: str) -> 
     if f":{text}".startswith(FLEET):
         return f"{FLEET[1:]}{name(context, parameter, f':{text}'.removeprefix(FLEET))}"
     if text in (CPU, MEMORY):
-        raise click.BadParameter(f"only runs can hold {text!r}; accepted: a lock, or another resource")
+        raise click.BadParameter(f"only runs can hold {text!r}; expected a lock, or another resource")
     return name(context, parameter, text)
 
 
@@ -131,7 +131,7 @@ def holder(_context: click.Context, _parameter: click.Parameter, text: str | Non
         try:
             LockClientId.parse(text) if text.startswith(":") else RunId.parse(text)
         except ValueError:
-            told = f"{text!r}; accepted: the HOLDER of a lock such as :with-lock@3; see: jobqueuectl locks"
+            told = f"{text!r}; expected the HOLDER of a lock such as :with-lock@3; see: jobqueuectl locks"
             raise click.BadParameter(told) from None
     return text
 
@@ -159,7 +159,7 @@ def _instant(text: str, direction: int, accepted: str) -> int:
         if (found := _in_words(text, direction)) is not None:
             return found
         forms = f"{accepted}, 2026-11-24, '2026-11-24 02:00', or RFC 3339"
-        raise click.BadParameter(f"{text!r}; accepted: {forms}") from None
+        raise click.BadParameter(f"{text!r}; expected {forms}") from None
 
 
 def _in_words(text: str, direction: int) -> int | None:
@@ -193,7 +193,7 @@ def zone_here() -> str:
         try:
             return ZoneInfo(name).key
         except (KeyError, ValueError, OSError):
-            raise NoZone(f"TZ is {name!r}; accepted: the name of a zone, such as Europe/Berlin") from None
+            raise NoZone(f"TZ is {name!r}; expected the name of a zone, such as Europe/Berlin") from None
     from jobqueued.settings.host_names import host_timezone
 
     return host_timezone()

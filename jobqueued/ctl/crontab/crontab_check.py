@@ -41,7 +41,7 @@ class CrontabVerdict(NamedTuple):
 def check(table: bytes, name: str, user: str, paths: Paths) -> CrontabVerdict:
     """Check a user's table; messages call it `name`."""
     if len(table) > MOST_BYTES:
-        return CrontabVerdict([f"crontab is too long; accepted: at most {size(MOST_BYTES)}."], [], ())
+        return CrontabVerdict([f"crontab is too long; expected at most {size(MOST_BYTES)}."], [], ())
     if table.count(b"\n") > MOST_LINES:
         return CrontabVerdict([f"crontab is too long; maximum number of lines is {MOST_LINES}."], [], ())
     items = read(table, Form.USER)
@@ -52,7 +52,7 @@ def check(table: bytes, name: str, user: str, paths: Paths) -> CrontabVerdict:
     jobs, problems = at_once(read_jobs_in_steps(table, name, place, host))
     wrong = [(flaw.line, _of_flaw(flaw)) for flaw in flaws.values() if not flaw.is_half]
     if len(entries) > MAX_JOBS:
-        wrong.append((sorted(entries)[MAX_JOBS], f"too many jobs: accepted: at most {MAX_JOBS} in a table"))
+        wrong.append((sorted(entries)[MAX_JOBS], f"too many jobs; expected at most {MAX_JOBS} in a table"))
     odd = list[tuple[int, str]]()
     for problem in problems:
         if problem.severity == "error" and problem.line not in entries and problem.line not in flaws:

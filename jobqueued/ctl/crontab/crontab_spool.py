@@ -93,7 +93,7 @@ class UserTable:
             live = bool(read_settings(self._paths.config, more=self._paths.more_config)[0].cron.get("live"))
         else:
             if len(table) > LARGEST_SENT:
-                most = f"accepted: at most {size(LARGEST_SENT)}; root may install more"
+                most = f"expected at most {size(LARGEST_SENT)}; root may install more"
                 raise SpoolFailure(f"crontab: the table has {size(len(table))}; {most}")
             answer = self._ask("CrontabSet", table=base64.b64encode(table).decode(), stamp=stamp)
             live = answer is not None and answer["live"]

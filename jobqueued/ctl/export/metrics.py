@@ -31,7 +31,7 @@ def _address(_context: click.Context, _parameter: click.Parameter, given: str | 
         return str(ipaddress.ip_address(host)), int(port)
     except ValueError:
         accepted = "a port such as 9753, or an address with one: 192.0.2.7:9753, [::]:9753"
-        raise click.BadParameter(f"{given!r}; accepted: {accepted}") from None
+        raise click.BadParameter(f"{given!r}; expected {accepted}") from None
 
 
 @click.command()

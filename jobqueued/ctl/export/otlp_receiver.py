@@ -65,7 +65,7 @@ class Url(NamedTuple):
         except (ValueError, KeyError):
             host = None
         if not host or not re.fullmatch("[!-~]+", text):
-            raise ValueError(f"accepted: http://HOST:PORT{_PATH}, or https://")
+            raise ValueError(f"expected http://HOST:PORT{_PATH}, or https://")
         path = parts.path + (f"?{parts.query}" if parts.query else "")
         both = f"{unquote(parts.username or '')}:{unquote(parts.password or '')}".encode()
         basic = f"Basic {base64.b64encode(both).decode()}" if parts.username is not None else None
@@ -83,7 +83,7 @@ def headers(text: str) -> dict[str, str]:
         name, is_one, value = pair.partition("=")
         name, value = name.strip(), unquote(value.strip())
         if not is_one or not name.isascii() or not name.replace("-", "").isalnum() or not value.isprintable():
-            raise ValueError("accepted: NAME=VALUE, several with commas between, as in authorization=Bearer%20…")
+            raise ValueError("expected NAME=VALUE, several with commas between, as in authorization=Bearer%20…")
         found[name] = value.encode().decode("latin-1")
     return found
 

@@ -157,10 +157,10 @@ def _beyond(rules: UserRules, name: str, data: bytes, jobs: int) -> list[Problem
     if trouble := trouble_with("owner", [user, uid, rules.limits.allow, rules.limits.deny]):
         problems.append(Problem(name, 0, 0, "", trouble, code="JQ214"))
     if len(data) > LARGEST_FILE:
-        message = f"found {size(len(data))}; accepted: at most {size(LARGEST_FILE)}"
+        message = f"found {size(len(data))}; expected at most {size(LARGEST_FILE)}"
         problems.append(Problem(name, 0, 0, "", message, code="JQ103"))
     if jobs > most:
-        message = f"found {jobs} jobs; accepted: {most} of a user, or what root sets by `users: {{jobs: …}}`"
+        message = f"found {jobs} jobs; expected {most} of a user, or what root sets by `users: {{jobs: …}}`"
         problems.append(Problem(name, 0, 0, "jobs", f"{message} in jobqueued.yaml", code="JQ214"))
     return problems
 
@@ -206,7 +206,7 @@ def _unknown_accounts(jobs: Iterable[Job]) -> Iterator[tuple[str, str, Problem]]
             kind, name = account[:2]
             key = "groups" if kind == "group" and name != job.group else kind
             whose = f", in which {account.member} is" if account.member else ""
-            message = f"found {name!r}; accepted: a {kind} of this host{whose}; without it the job will not run"
+            message = f"found {name!r}; expected a {kind} of this host{whose}; without it the job will not run"
             problem = Problem(written_in(job), job.line, 0, key, message, "warning", job.id, "JQ505")
             why = f"user {account.member!r} is not in group {name!r}" if whose else f"no {kind} {name!r} on this host"
             yield job.id, why, problem

@@ -83,7 +83,7 @@ def problems(jobs: Iterable[Job], config: Settings, paths: Paths, daemon: int) -
         sender = Sender(config.notifier, 0, frozenset())  # unknown user: assume the widest rights
     if barred := _bars(sender, sys.executable):
         message = f"{sender.name} can't start {sys.executable}, because it may not enter {barred}"
-        message += "; accepted: a user who can, such as root"
+        message += "; use a user who can, such as root"
         yield Problem(file, 0, 0, "notifier", message, "warning", code="JQ514")
     for code, key, message in [*_of_mail(config, sender, [*wishes, *(job.notify for job in jobs)])]:
         yield Problem(file, 0, 0, key, message, "warning", code=code)
@@ -97,7 +97,7 @@ def problems(jobs: Iterable[Job], config: Settings, paths: Paths, daemon: int) -
 
 _NOBODY = (
     "found no user {!r} on this host, so no notice can be sent; "
-    "accepted: a user of this host (systemd-sysusers jobqueue.conf creates the user jobqueue)"
+    "use a user of this host (systemd-sysusers jobqueue.conf creates the user jobqueue)"
 )
 
 
@@ -126,7 +126,7 @@ def _closed(url: str, permitted: Sequence[str]) -> str:
         shown = spelled(ip, parts.port or {"http": 80}.get(parts.scheme, 443))
         if (what := what_is(ip)) and shown not in permitted:
             permit = f"unless root permits this one with `users: {{reach: ['{shown}']}}` in jobqueued.yaml"
-            return f"{shown} is {what}, which users' notices can't reach; accepted: another address, {permit}"
+            return f"{shown} is {what}, which users' notices can't reach; use another address, {permit}"
     return ""
 
 
@@ -142,7 +142,7 @@ def _of_wish(wish: Notify, sender: Sender) -> Iterator[tuple[str, str, str]]:
         if hook.secret_file and (message := _of_credential(hook.secret_file, sender, is_own=wish.owner is not None)):
             yield "JQ516", "notify.webhook.secret_file", message
     if wish.apprise and importlib.util.find_spec("apprise") is None:
-        message = "found no package apprise here; accepted: the package (apt install apprise), or another channel"
+        message = "the package apprise is not installed; install it (apt install apprise), or use another channel"
         yield "JQ517", "notify.apprise", message
 
 
@@ -163,12 +163,12 @@ def _of_program(path: str, sender: Sender) -> str:
         try:
             mode = os.stat(path).st_mode
             if not (stat.S_ISREG(mode) and mode & 0o111):
-                return f"{printable(path)} is not a program here; accepted: the path of a program"
+                return f"{printable(path)} is not a program here; expected the path of a program"
             if (barred := sender.barred(path)) or not sender.may(1, path):
                 why = f"because it may not enter {barred}" if barred else "because of its mode"
-                return f"{sender.name} can't start {printable(path)} {why}; accepted: a program that it can start"
+                return f"{sender.name} can't start {printable(path)} {why}; expected a program that it can start"
         except (FileNotFoundError, NotADirectoryError):
-            return f"{printable(path)} does not exist here; accepted: the path of a program"
+            return f"{printable(path)} does not exist here; expected the path of a program"
     return ""
 
 
@@ -185,14 +185,14 @@ def _of_credential(path: str, sender: Sender, *, is_own: bool = False) -> str:
         try:
             if os.stat(path).st_mode & (stat.S_IROTH | stat.S_IWOTH):
                 shown = printable(path)
-                return f"any user may read or write {shown}; accepted: no access for other users: chmod o= {shown}"
+                return f"any user may read or write {shown}; to prevent it: chmod o= {shown}"
             if barred := sender.barred(path):
                 place = "a directory that it may enter" + (", such as /etc/jobqueued" if not is_own else "")
-                return f"{sender.name} may not enter {barred}; accepted: {place}"
+                return f"{sender.name} may not enter {barred}; use {place}"
             if not sender.may(4, path):
-                return f"{sender.name} may not read {printable(path)}; accepted: {_mend(path, sender, is_own=is_own)}"
+                return f"{sender.name} may not read {printable(path)}; use {_mend(path, sender, is_own=is_own)}"
         except (FileNotFoundError, NotADirectoryError):
-            return f"{printable(path)} does not exist here; accepted: a file with one line, the secret"
+            return f"{printable(path)} does not exist here; expected a file with one line, the secret"
     return ""
 
 

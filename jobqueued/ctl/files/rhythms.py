@@ -92,7 +92,7 @@ def _rarely(job: Job, now: int) -> Iterator[str]:
     first, second, *_ = [*job.next_starts(now, 2), None, None]
     if first is not None and (first - now > _RARE or (second is not None and second - first > _RARE)):
         then = "" if second is None else f", then {local(to_text(second))}"
-        yield f"found rare starts: {local(to_text(first))}{then}; accepted: these, if you want them, or another day"
+        yield f"found rare starts: {local(to_text(first))}{then}; keep them if you want them, or choose another day"
 
 
 def _of_changes(job: Job, now: datetime) -> Iterator[str]:
@@ -127,7 +127,7 @@ def _too_long(job: Job, now: int, usual: Usual) -> Iterator[str]:
     found = (
         f"found runs that usually take {spelled_duration(took)}, but only {spelled_duration(interval)} between starts"
     )
-    yield f"{found}, so {_UNUSUAL[job.overlap]}; accepted: more time between starts, or a higher `concurrency`"
+    yield f"{found}, so {_UNUSUAL[job.overlap]}; leave more time between starts, or raise `concurrency`"
 
 
 def _interval(job: Job, now: int) -> int | None:
@@ -151,9 +151,9 @@ def _together(jobs: list[Job], now: int) -> Iterator[Problem]:
 
 def _crowd(instant: int, found: list[Job]) -> str:
     names, more = [job.id for job in found[:_NAMED]], len(found) - _NAMED
-    accepted = "`spread: 15m`, or H in the minute field, if the exact time does not matter"
+    remedy = "`spread: 15m`, or H in the minute field, if the exact time does not matter"
     crowd = f"{', '.join(names)} and {more} more"
-    return f"found {len(found)} jobs that start at {local(to_text(instant))}, {crowd}; accepted: {accepted}"
+    return f"found {len(found)} jobs that start at {local(to_text(instant))}, {crowd}; use {remedy}"
 
 
 def _starved(jobs: list[Job], now: int, usual: Usual) -> Iterator[Problem]:
@@ -187,4 +187,4 @@ def _without_pause(job: Job, name: str, holders: list[_Holder]) -> str:
         f"found that {names} share {name} without a pause or `timeout`, usually for longer than the `drain` of this job"
     )
     remedy = "a `timeout` for the jobs that share it, or a longer `drain`"
-    return f"{found} ({spelled_duration(job.drain)}), so the lock may never be free; accepted: {remedy}"
+    return f"{found} ({spelled_duration(job.drain)}), so the lock may never be free; use {remedy}"

@@ -48,7 +48,7 @@ def unlikely(jobs: Iterable[Job], paths: Paths, daemon: int) -> Iterator[Problem
             message = (
                 f"found an instant in the past ({local(to_text(job.at))}), so a job that did not run yet never will"
             )
-            found.append(("JQ305", "at", f"{message}; accepted: a future instant, or `schedule` for several"))
+            found.append(("JQ305", "at", f"{message}; use a future instant, or `schedule` for several"))
         yield from (
             Problem(written_in(job), job.line, 0, key, text, "warning", job.id, code) for code, key, text in found
         )
@@ -68,7 +68,7 @@ def _of_limits(job: Job, controllers: list[str] | None) -> Iterator[tuple[str, s
 
     if keys := unenforced(job, controllers):
         limits = ", ".join(f"resource_limits.{key}" for key in keys)
-        remedy = "accepted: best_effort, or the cgroups that `jobqueuectl doctor` lists as missing"
+        remedy = "use best_effort, or set up the cgroups that `jobqueuectl doctor` lists as missing"
         yield "JQ512", "enforce", f"the job will not start, because this host can't enforce {limits}; {remedy}"
 
 
@@ -78,7 +78,7 @@ def _of_files(job: Job, daemon: int) -> Iterator[tuple[str, str, str]]:
     if directory is not None and not os.path.isdir(directory):
         with suppress(PermissionError):
             seen = "is not a directory" if _exists(directory) else "does not exist"
-            message = f"{printable(directory)} {seen} here; accepted: an existing directory"
+            message = f"{printable(directory)} {seen} here; expected an existing directory"
             yield "JQ510", "working_directory", message
     if isinstance(job.command, str) and (message := _program(job, (job.shell,))[1]):
         yield "JQ507", "shell", message
@@ -117,7 +117,7 @@ def misplaced_user(job: Job) -> str:
     except (KeyError, ValueError):
         return ""
     advice = "the command alone, because only system tables have a column for users"
-    return f"found the user {word} at the start of the command; accepted: {advice}"
+    return f"found the user {word} at the start of the command; use {advice}"
 
 
 def _exists(path: str) -> bool:
@@ -182,20 +182,20 @@ def _program(job: Job, command: str | tuple[str, ...]) -> tuple[str, str]:
         return found if found.startswith("/") else "", ""
     if word.startswith("/"):
         seen = "is not a program" if os.path.exists(word) else "does not exist"
-        return "", f"{word} {seen} here; accepted: the path of a program"
+        return "", f"{word} {seen} here; expected the path of a program"
     if "/" in word:
         base = (job.working_directory or "").removeprefix("-")
         if not os.path.isdir(base):
             return "", ""
         if found := shutil.which(os.path.join(base, word)):
             return found, ""
-        return "", f"found no program {word} in {printable(base)}, the job's working_directory; accepted: its full path"
+        return "", f"found no program {word} in {printable(base)}, the job's working_directory; expected its full path"
     if job.environment_file or job.login_environment:
         return "", ""
     if job.asks_pam and (told := misplaced_user(job)):
         return "", told
     remedy = "`PATH=…` above its line" if job.asks_pam else "`environment: {PATH: …}`"  # in a table, in a job file
-    return "", f"found no program {word} in the job's PATH ({path}); accepted: its full path, or {remedy}"
+    return "", f"found no program {word} in the job's PATH ({path}); expected its full path, or {remedy}"
 
 
 def _first_word(line: str) -> str:

@@ -262,7 +262,7 @@ def _set(paths: Paths, name: str, text: bytes, user: str | None, stamp: str | No
     """Send a text to the daemon; return the reply."""
     if len(text) > LARGEST_FILE:
         raise CallRefused(
-            f"the file has more than {size(LARGEST_FILE)}; accepted: at most that; divide it into several files",
+            f"the file has more than {size(LARGEST_FILE)}; expected at most that; divide it into several files",
             "Refused",
         )
     encoded = base64.b64encode(text).decode()

@@ -115,7 +115,7 @@ class _HostCommand:
 
     def _is_host(self, name: str) -> bool:
         if not over_ssh.is_host(name):
-            self._fail(name, f"the fleet has this as the name of a host; accepted: {over_ssh.A_HOST}")
+            self._fail(name, f"the fleet has this as the name of a host; expected {over_ssh.A_HOST}")
         return over_ssh.is_host(name)
 
     @cached_property
@@ -345,5 +345,5 @@ def named_hosts(context: click.Context) -> list[str]:
     """Return the hosts that --host names, without duplicates. Raises UsageError if a name is invalid."""
     names = list(dict.fromkeys(name for text in context.params["host"] for name in text.split(",") if name))
     if odd := [name for name in names if not over_ssh.is_host(name)]:
-        raise click.UsageError(f"--host: {printable(odd[0])!r} is not the name of a host; accepted: {over_ssh.A_HOST}")
+        raise click.UsageError(f"--host: {printable(odd[0])!r} is not the name of a host; expected {over_ssh.A_HOST}")
     return names

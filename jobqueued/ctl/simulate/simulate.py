@@ -44,9 +44,9 @@ def _duration(_context: click.Context | None, _parameter: click.Parameter | None
     try:
         found = None if text is None else parse_duration(text)
     except ValueError as error:
-        raise click.BadParameter(f"{error}; accepted: a duration such as 30s, 5m or 2h") from None
+        raise click.BadParameter(f"{error}; expected a duration such as 30s, 5m or 2h") from None
     if found == 0:
-        raise click.BadParameter("accepted: a duration that is not 0")
+        raise click.BadParameter("expected a duration that is not 0")
     return found
 
 
@@ -54,7 +54,7 @@ def _span(context: click.Context, parameter: click.Parameter, text: str) -> int:
     """Parse the period to simulate, in ns. Raises BadParameter."""
     found = _duration(context, parameter, text)
     if found is None or found > _LONGEST:
-        raise click.BadParameter(f"accepted: at most {duration(_LONGEST / SECOND)}")
+        raise click.BadParameter(f"expected at most {duration(_LONGEST / SECOND)}")
     return found
 
 
@@ -65,7 +65,7 @@ def _given(_context: click.Context, _parameter: click.Parameter, words: tuple[st
         job, _, text = word.rpartition("=")
         took = _duration(None, None, text)
         if not job or took is None:
-            raise click.BadParameter(f"{word!r}; accepted: JOB=DURATION, such as nightly-backup=20m")
+            raise click.BadParameter(f"{word!r}; expected JOB=DURATION, such as nightly-backup=20m")
         found[job] = took
     return found
 

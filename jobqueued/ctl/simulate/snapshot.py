@@ -244,7 +244,7 @@ _UNPLAYED = {"JQ401", "JQ402", "JQ404", "JQ503", "JQ504", "JQ505"}
 
 
 def _twice(old: Job, new: Job) -> Problem:
-    message = f"found {new.id}, which {old.file} has; accepted: an id that no other file has"
+    message = f"found {new.id}, which {old.file} has; expected an id that no other file has"
     return Problem(new.file, new.line, 0, "", message, "error", new.id, "JQ213")
 
 

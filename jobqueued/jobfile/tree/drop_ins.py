@@ -70,7 +70,7 @@ def _merged(below: Mapping, above: Mapping, of_no_effect: list[Problem], way: tu
         if is_null(value):
             entries.pop(name, None)
             if old is None:
-                message = "found no such key to remove; accepted: a key of the file, or of an earlier drop-in"
+                message = "found no such key to remove; expected a key of the file, or of an earlier drop-in"
                 of_no_effect.append(
                     Problem("", key.line, key.column, ".".join((*way, name)), message, "warning", code="JQ110")
                 )

@@ -9,7 +9,7 @@ from typing import Any
 from jobqueued.timing.crontab import in_a_job
 
 MAX_DEPTH = 32
-TOO_DEEP = f"found more than {MAX_DEPTH} levels of nesting; accepted: at most {MAX_DEPTH}"
+TOO_DEEP = f"found more than {MAX_DEPTH} levels of nesting; expected at most {MAX_DEPTH}"
 
 _LINE_BREAK = "\r?\n"
 
@@ -37,9 +37,9 @@ def value_of_key(text: str, key: Any, value: Any, event: Any) -> Any:
     if behind.startswith(":"):
         return value
     if before.endswith("?"):
-        message = f"found ? before a key that has no value; accepted: {key.text}: and a value"
+        message = f"found ? before a key that has no value; expected {key.text}: and a value"
     elif glued := re.fullmatch(GLUED_KEY, key.text):
-        message = f"found {glued[1]}: {NO_SPACE}; accepted: {glued[1]}: {glued[2].strip()}"
+        message = f"found {glued[1]}: {NO_SPACE}; expected {glued[1]}: {glued[2].strip()}"
     else:
         return value
     raise YamlFault(begin.line + 1, begin.column + 1, message)
@@ -56,29 +56,29 @@ NO_SPACE = "without a space after the colon"
 _LAST_WORD = r"\s([a-z_]{2,30})$"
 _LONE_WORD = r"\s*[\w.-]+\s*"
 
-AS_A_TEXT = "accepted: the whole command in quotes, as in command: '~/bin/x -a >/tmp/out'"
+AS_A_TEXT = "expected the whole command in quotes, as in command: '~/bin/x -a >/tmp/out'"
 A_JOB_FILE = "a job file, as in jobs: {{backup: {{{}}}}}"
 """What to write for a line of a crontab."""
 
 _REMEDIES = (
-    ("", "\t", "a tab; accepted: spaces (`check --fix` replaces tabs at the start of a line)"),
+    ("", "\t", "a tab; expected spaces (`check --fix` replaces tabs at the start of a line)"),
     ("block sequence entries are not allowed", "",
-        "a - inside a line; accepted: quotes around a value that starts with -, or a list with one item per line"),
+        "a - inside a line; expected quotes around a value that starts with -, or a list with one item per line"),
     ("found character that cannot start any token", ">", "a > in brackets, but no shell reads a list; " + AS_A_TEXT),
     ("found character that cannot start any token", "|", "a | in brackets, but no shell reads a list; " + AS_A_TEXT),
     ("did not find expected <document start>", "",
-        "text after the end of the first value; accepted: one YAML mapping (not an INI file or a crontab)"),
+        "text after the end of the first value; expected one YAML mapping (not an INI file or a crontab)"),
     ("did not find expected ',' or", "",
-        "text after a value in brackets; accepted: a comma between the values, or quotes around the whole value"),
+        "text after a value in brackets; expected a comma between the values, or quotes around the whole value"),
     ("found unknown directive name", "",
-        "a line that starts with %; accepted: quotes around a value that starts with %, or # before a comment"),
+        "a line that starts with %; expected quotes around a value that starts with %, or # before a comment"),
     ("found unknown escape character", "",
-        "an unknown escape in double quotes; accepted: single quotes, inside which \\ is an ordinary character"),
+        "an unknown escape in double quotes; expected single quotes, inside which \\ is an ordinary character"),
     ("did not find expected hex", "",
-        "an escape without its hex digits in double quotes; accepted: single quotes, inside which \\ is an "
+        "an escape without its hex digits in double quotes; expected single quotes, inside which \\ is an "
         "ordinary character"),
     ("found invalid Unicode character escape code", "",
-        "an escape for half a character; accepted: the character itself"),
+        "an escape for half a character; expected the character itself"),
 )  # fmt: skip
 """The beginning of the parser's message, the character at its place, and our message."""
 
@@ -89,7 +89,7 @@ def syntax_fault(error: Any, text: str) -> YamlFault:
     mark = error.problem_mark or error.context_mark
     assert mark is not None
     if conflict := re.search(_CONFLICT, text):
-        message = "found a conflict marker of git; accepted: the file without conflicts"
+        message = "found a conflict marker of git; expected the file without conflicts"
         return YamlFault(*position(text[: conflict.start()]), message, "JQ106")
     if "exceeded maximum nesting depth" in problem + context:
         place = [bracket.start() for bracket in re.finditer(_BRACKET, text)][MAX_DEPTH]
@@ -98,7 +98,7 @@ def syntax_fault(error: Any, text: str) -> YamlFault:
     if start is not None and (opened := _opened(context, problem, text[start.index :], mark.line - start.line)):
         return YamlFault(start.line + 1, start.column + 1, opened)
     if keys := in_a_job(text[text.rfind("\n", 0, mark.index) + 1 :].partition("\n")[0]):
-        return YamlFault(mark.line + 1, 1, f"found a line of a crontab; accepted: {A_JOB_FILE.format(keys)}", "JQ107")
+        return YamlFault(mark.line + 1, 1, f"found a line of a crontab; expected {A_JOB_FILE.format(keys)}", "JQ107")
     if start is not None and context in ("while scanning an alias", "while scanning an anchor"):
         mark = start
     code = "JQ111" if text.startswith("\t", mark.index) else "JQ101"
@@ -109,13 +109,13 @@ def _opened(context: str, problem: str, rest: str, lines: int) -> str:
     """Return the message about an unclosed bracket or quote, or a line without a colon, or "" for other mistakes."""
     if context.startswith("while scanning a simple key"):
         if glued := re.match(_GLUED, rest):
-            return f"found {glued[1]}: {NO_SPACE}; accepted: {glued[1]}: {glued[2]}"
-        return "found a line without a colon; accepted: a key, a colon, a space, and its value"
+            return f"found {glued[1]}: {NO_SPACE}; expected {glued[1]}: {glued[2]}"
+        return "found a line without a colon; expected a key, a colon, a space, and its value"
     if context.startswith("while scanning a quoted scalar") and "end of stream" in problem:
-        return f"found a {rest[:1]} that is never closed; accepted: a closing quote (inside '…', write ' as '')"
+        return f"found a {rest[:1]} that is never closed; expected a closing quote (inside '…', write ' as '')"
     if context.startswith("while parsing a flow") and lines:
         return (
-            f"found a {rest[:1]} without its closing bracket, or a missing comma below it; accepted: [a, b] or {{a: b}}"
+            f"found a {rest[:1]} without its closing bracket, or a missing comma below it; expected [a, b] or {{a: b}}"
         )
     return ""
 
@@ -127,41 +127,41 @@ def _remedy(problem: str, context: str, text: str, index: int) -> str:
         if problem.startswith(beginning) and found.startswith(character):
             return f"found {remedy}"
     if text.startswith("&&", index) or text.startswith("&&", index - 1):
-        return "found && at the start of a value; accepted: both commands in one value, in quotes: 'a && b'"
+        return "found && at the start of a value; expected both commands in one value, in quotes: 'a && b'"
     if found and found in "@`%*&" and context.startswith("while scanning"):
         return _of_first(found, before, text[index:].partition("\n")[0])
     if context.startswith("while scanning a block scalar"):
-        return "found text after | or >; accepted: the text on the lines below, or quotes around the whole value"
+        return "found text after | or >; expected the text on the lines below, or quotes around the whole value"
     if problem.startswith("mapping values are not allowed"):
         return _of_colon(before, text[: index - len(before)].rpartition("\n")[0].rpartition("\n")[2])
     if problem.startswith("did not find expected key") and context.startswith("while parsing a block mapping"):
         if before.strip():
-            return "found text after a value; accepted: quotes around the whole value (inside '…', write ' as '')"
-        return "found a line with wrong indentation; accepted: all keys of a mapping in the same column"
+            return "found text after a value; expected quotes around the whole value (inside '…', write ' as '')"
+        return "found a line with wrong indentation; expected all keys of a mapping in the same column"
     return f"this is not YAML: {context} {problem}".replace(":  ", ": ")
 
 
 def _of_first(found: str, before: str, value: str) -> str:
     """Return the message about a character that can't begin a plain value; it quotes a value that fills the line."""
     if before.strip() == "schedule:" and (keys := in_a_job(value)):
-        return f"found a line of a crontab; accepted: a key for each part, as in {{{keys}}}"
+        return f"found a line of a crontab; expected a key for each part, as in {{{keys}}}"
     is_whole = re.fullmatch(r"\s*(- )?[a-z_]+: *", before) and re.fullmatch(r"[^&'\"#\\][^'\"#\\]{0,60}", value)
     accepted = f'"{value.rstrip()}"' if is_whole else "the value in quotes"
-    return f"found a value that starts with {found}; accepted: {accepted}"
+    return f"found a value that starts with {found}; expected {accepted}"
 
 
 def _of_colon(before: str, above: str) -> str:
     """Return the message about a misplaced colon, from the text before it and the line above."""
     if re.fullmatch(_LONE_WORD, before) and (glued := re.fullmatch(_GLUED, above.strip())):
-        return f"found {glued[1]}: without a space after its colon in the line above; accepted: {glued[1]}: {glued[2]}"
+        return f"found {glued[1]}: without a space after its colon in the line above; expected {glued[1]}: {glued[2]}"
     if re.fullmatch(_LONE_WORD, before):
         return (
-            "found a key inside the value of the line above; accepted: a colon after the key above, or less indentation"
+            "found a key inside the value of the line above; expected a colon after the key above, or less indentation"
         )
     if key := re.search(_LAST_WORD, before):
         where = f"or {key[1]}: on its own line if it is a key"
-        return f"found a colon inside a value; accepted: the value in quotes, {where}"
-    return "found a colon inside a value; accepted: the value in quotes"
+        return f"found a colon inside a value; expected the value in quotes, {where}"
+    return "found a colon inside a value; expected the value in quotes"
 
 
 _GOES_ON = re.compile(r"(&&|\|\|?|;|,|[({\[])\s*$")

@@ -203,23 +203,23 @@ _UTF_16 = re.compile(rb"\xff\xfe|\xfe\xff|[\t\n\r -~]\0[\t\n\r -~]\0|\0[\t\n\r -
 def _decoded(data: bytes) -> str:
     """Decode UTF-8 that the parser can't refuse by character: its own error would name only a byte."""
     if len(data) > MAX_BYTES:
-        raise YamlFault(0, 0, "found more than 1 MiB; accepted: a file of at most 1 MiB", "JQ103")
+        raise YamlFault(0, 0, "found more than 1 MiB; expected a file of at most 1 MiB", "JQ103")
     if _UTF_16.match(data):
-        raise YamlFault(1, 1, "found UTF-16; accepted: UTF-8 text (see `Save as` in the editor)", "JQ102")
+        raise YamlFault(1, 1, "found UTF-16; expected UTF-8 text (see `Save as` in the editor)", "JQ102")
     try:
         text = data.decode()
     except UnicodeDecodeError as error:
-        message = f"found the byte 0x{data[error.start]:02x}; accepted: UTF-8 text"
+        message = f"found the byte 0x{data[error.start]:02x}; expected UTF-8 text"
         raise YamlFault(*position(data[: error.start].decode()), message, "JQ102") from None
     if text.replace("\n", "").isprintable():  # true of nearly all files
         return text
     odd = re.search(_NOT_TEXT, text)
     if odd and odd[0] in _LINE_ENDS:
-        message = f"found {_LINE_ENDS[odd[0]]}, which not all programs read as the end of a line; accepted: a line feed"
+        message = f"found {_LINE_ENDS[odd[0]]}, which not all programs read as the end of a line; expected a line feed"
         raise YamlFault(*position(text[: odd.start()]), message, "JQ102")
     if odd:
         name = "a byte order mark" if odd[0] == "\ufeff" else f"the character U+{ord(odd[0]):04X}"
-        raise YamlFault(*position(text[: odd.start()]), f"found {name}; accepted: UTF-8 text without it", "JQ102")
+        raise YamlFault(*position(text[: odd.start()]), f"found {name}; expected UTF-8 text without it", "JQ102")
     return text
 
 
@@ -242,14 +242,14 @@ class _Tree:
         if isinstance(start, events.StreamEndEvent):
             return None
         if start.version or start.tags:
-            self._refuse(start, "found a % directive; accepted: YAML 1.2 without directives")
+            self._refuse(start, "found a % directive; expected YAML 1.2 without directives")
         root = yield from self._node(self._next(), 1)
         self._next()
         if not isinstance(end := self._next(), events.StreamEndEvent):
-            raise _fault(end, "found a second document; accepted: one document per file", "JQ105")
+            raise _fault(end, "found a second document; expected one document per file", "JQ105")
         for name, event in self._unused.items():
             hint = f"quotes around a value that starts with &, or the value without &{name[:_SHOWN]}"
-            self._refuse(event, f"found &{name[:_SHOWN]}, which no *{name[:_SHOWN]} uses; accepted: {hint}")
+            self._refuse(event, f"found &{name[:_SHOWN]}, which no *{name[:_SHOWN]} uses; expected {hint}")
         return root
 
     def _refuse(self, event: Any, message: str, code: str = "JQ105") -> None:
@@ -268,7 +268,7 @@ class _Tree:
             known = event.tag.startswith(_OF_YAML)  # any other may be an unquoted password
             tag = f"the tag {quoted(event.tag.replace(_OF_YAML, '!!', 1))}" if known else "a tag"
             self._refuse(
-                event, f"found {tag}; accepted: a value without a tag, or quotes around a value that starts with !"
+                event, f"found {tag}; expected a value without a tag, or quotes around a value that starts with !"
             )
         self._anchors.pop(event.anchor, None)
         node = yield from self._bare(event, depth)
@@ -295,7 +295,7 @@ class _Tree:
         mark = event.start_mark
         if isinstance(event, events.ScalarEvent):
             if event.style == '"' and (odd := re.search(NOT_VALUE, event.value)):
-                message = f"found an escape for U+{ord(odd[0]):04X}; accepted: text without it"
+                message = f"found an escape for U+{ord(odd[0]):04X}; expected text without it"
                 self._refuse(event, message, "JQ102")
             return self._scalar(event)
         if isinstance(event, events.SequenceStartEvent):
@@ -312,7 +312,7 @@ class _Tree:
         if plain and (lost := _LOST.match(self._text, end.index)) and self._text[end.index - 1] != "#":
             message = (
                 f"found {quoted(lost[1])} after the value, which YAML reads as a comment; "
-                "accepted: quotes around the whole value, or a space after the # of a comment"
+                "expected quotes around the whole value, or a space after the # of a comment"
             )
             column = lost.start(1) - self._text.rfind("\n", 0, lost.start(1))
             self._faults.append(YamlFault(end.line + 1, column, message, "JQ108", "warning"))
@@ -349,19 +349,19 @@ class _Tree:
         """Return a key that needs a closer look."""
         if isinstance(event, events.MappingStartEvent) and self._is_template(event):
             message = (
-                "found {{, a template that was not rendered; accepted: the rendered file, or quotes around the value"
+                "found {{, a template that was not rendered; expected the rendered file, or quotes around the value"
             )
             raise _fault(event, message, "JQ106")
         return (yield from self._node(event, depth))
 
     def _key(self, key: Node, event: Any, entries: dict[str, YamlEntry]) -> Scalar | None:
         if not isinstance(key, Scalar):
-            self._refuse(event, f"found {described(key)} as a key; accepted: a text")
+            self._refuse(event, f"found {described(key)} as a key; expected a text")
         elif key.plain and key.text == "<<":
-            self._refuse(event, "found the merge key <<; accepted: `defaults` for keys that all jobs of the file share")
+            self._refuse(event, "found the merge key <<; expected `defaults` for keys that all jobs of the file share")
         elif first := entries.get(key.text):
             where = f"it is already on line {first.key.line - self._lines}"
-            self._refuse(event, f"found the key {quoted(key.text)} again; accepted: each key once ({where})", "JQ104")
+            self._refuse(event, f"found the key {quoted(key.text)} again; expected each key once ({where})", "JQ104")
         else:
             return key
         return None
@@ -374,7 +374,7 @@ class _Tree:
         node = self._anchors.get(event.anchor)
         if node is None:
             hint = "quotes around a value that starts with *, or an alias below its anchor"
-            raise _fault(event, f"found an alias without its anchor; accepted: {hint}", "JQ105")
+            raise _fault(event, f"found an alias without its anchor; expected {hint}", "JQ105")
         self._unused.pop(event.anchor, None)
         self._count_again(node, event, depth)
         return node
@@ -395,7 +395,7 @@ class _Tree:
         if depth > MAX_DEPTH:
             raise _fault(event, TOO_DEEP, "JQ103")
         if self.nodes > MAX_NODES:
-            message = f"found more than {MAX_NODES} values (aliases count in full); accepted: at most {MAX_NODES}"
+            message = f"found more than {MAX_NODES} values (aliases count in full); expected at most {MAX_NODES}"
             raise _fault(event, message, "JQ103")
 
 

@@ -1,4 +1,4 @@
-"""A value that is not accepted, as data; its message is made only here: "found X; accepted: Y"."""
+"""A value that is not accepted, as data; its message is made only here: "found X; expected Y"."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Refusal(NamedTuple):
     def problem(self, file: str = "") -> Problem:
         """Return the refusal as a Problem that a person can fix."""
         accepted = f"{self.meant} ({self.accepted})" if self.meant else self.accepted
-        message = f"found {self.found}; accepted: {accepted}"
+        message = f"found {self.found}; expected {accepted}"
         return Problem(file, self.line, self.column, self.key, message, code=self.code)
 
 

@@ -45,13 +45,13 @@ def test_taken(output: bytes, expected: dict[str, Any]) -> None:
         (b"\xef\xbb\xbf{}", "printed no JSON: Unexpected UTF-8 BOM"),
         (b'{"a": "\xff"}', "printed bytes that are not UTF-8, the first after 7"),
         ('{"a": 1}'.encode("utf-16"), "not UTF-8"),
-        (b"[1]", "printed a list; accepted: an object"),
+        (b"[1]", "printed a list; expected an object"),
         (b"7", "printed a number"),
         (b"7.5", "printed a number"),
         (b'"x"', "printed a text"),
         (b"true", "printed true or false"),
         (b"null", "printed null"),
-        (b'{"a": NaN}', 'telemetry["a"]: found nan; accepted: a finite number'),
+        (b'{"a": NaN}', 'telemetry["a"]: found nan; expected a finite number'),
         (b'{"a": [-Infinity]}', 'telemetry["a"][0]: found -inf'),
         (b'{"a": 1e999}', 'telemetry["a"]: found inf'),
         (b'{"a": 18446744073709551616}', "found a number of 20 digits"),
@@ -115,6 +115,6 @@ def test_all_of_it_is_bounded() -> None:
     """What would make it too much is refused as a whole; what takes away is not."""
     full = merged({}, said(FULL.encode()))
     assert MOST == len(compact(full))
-    with pytest.raises(TelemetryRefused, match="65,542 bytes of telemetry; accepted: at most 65,536"):
+    with pytest.raises(TelemetryRefused, match="65,542 bytes of telemetry; expected at most 65,536"):
         merged(full, {"b": 1})
     assert {"b": 1} == merged(full, {"a": None, "b": 1})

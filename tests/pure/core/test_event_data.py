@@ -38,12 +38,12 @@ def test_taken(data: dict[str, Any]) -> None:
 @pytest.mark.parametrize(
     ("data", "words"),
     [
-        ([], "found no object; accepted: an object of JSON"), (None, "found no object"), ("a", "found no object"),
-        ({"a": [0, {"b c": float("inf")}]}, 'data["a"][1]["b c"]: found inf; accepted: a finite number'),
+        ([], "found no object; expected an object of JSON"), (None, "found no object"), ("a", "found no object"),
+        ({"a": [0, {"b c": float("inf")}]}, 'data["a"][1]["b c"]: found inf; expected a finite number'),
         ({"a": 2**64}, 'data["a"]: found a number of 20 digits'), ({"a": -(2**63) - 1}, 'data["a"]: found a number of'),
         (nested(DEEPEST + 1), f"found more than {DEEPEST} levels"),
         ({"a": [[]] * 9 + [nested(99)]}, 'data["a"][9]["a"]'),
-        ({"a": FULL["a"] + "x"}, "found 16,385 bytes; accepted: at most 16,384"),
+        ({"a": FULL["a"] + "x"}, "found 16,385 bytes; expected at most 16,384"),
         ({"é" * 3000: 1}, "bytes; accepted"),
     ],
 )  # fmt: skip

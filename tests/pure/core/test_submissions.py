@@ -281,7 +281,7 @@ def test_texts_of_too_many_bytes() -> None:
         world.happen(events.Submitted(number, submission("bob/" if number == 3 else "alice/"), text, "alice"))
         told.append(world.replies[number].value.get("reason", "taken"))
         world.pass_time(10 if number == 3 else 0)
-    full = "submissions of 64 MiB wait already; accepted: at most 64 MiB; try again when some have ended"
+    full = "submissions of 64 MiB wait already; expected at most 64 MiB; try again when some have ended"
     assert ["taken", "taken", full, "taken", "taken"] == told
 
 
@@ -327,8 +327,8 @@ def test_refused() -> None:
     refusals = [
         (submission(resources=(Claim("gpu", 3),)), "it asks for 3 of gpu, and this host has 2"),
         (submission("host/a"), "there is a job host/a already"),
-        (submission(array=Array(1, 11)), "it would be 11 runs; accepted: at most 10 of a user"),
-        (submission("host/", array=Array(1, MOST_RUNS + 1)), f"accepted: at most {MOST_RUNS}"),
+        (submission(array=Array(1, 11)), "it would be 11 runs; expected at most 10 of a user"),
+        (submission("host/", array=Array(1, MOST_RUNS + 1)), f"expected at most {MOST_RUNS}"),
         (submission(after=[After("alice/77")]), "alice/77 has just ended"),
         (submission(after=[After("nobody@1")]), "nobody@1 has just ended"),
     ]
@@ -359,7 +359,7 @@ def test_how_many_runs(of_a_user: int | None, who: str, runs: int, rule: str) ->
     """As many as the rule says are taken, one more is refused with it."""
     world = World(waiting_of_a_user=of_a_user)
     reply = world.submit(submission(who, array=Array(1, runs), concurrency=1))
-    assert (f"it would be {runs} runs; accepted: {rule}" if rule else None) == reply.value.get("reason")
+    assert (f"it would be {runs} runs; expected {rule}" if rule else None) == reply.value.get("reason")
 
 
 def test_a_name_of_which_a_run_lives() -> None:

@@ -100,14 +100,14 @@ def test_no_user_sends_mail_in_the_name_of_another(
 @pytest.mark.parametrize(
     ("line", "said"),
     [
-        ("SHELL=bash", "found SHELL='bash' above this line; accepted: an absolute path"),
-        ("HOME=x", "found HOME='x' above this line; accepted: an absolute path"),
-        ("RANDOM_DELAY=1h", "found RANDOM_DELAY='1h' above this line; accepted: 0 to 1440 minutes"),
-        ("MAILTO=-oQ/tmp", "found '-oQ/tmp' in MAILTO above this line; accepted: a mail address"),
-        ("MAILTO=|/bin/sh", "found '|/bin/sh' in MAILTO above this line; accepted: a mail address"),
-        ("MAILTO=/srv/mails", "found '/srv/mails' in MAILTO above this line; accepted: a mail address"),
-        ("MAILTO=a b", "found 'a b' in MAILTO above this line; accepted: a mail address"),
-        ("MAILFROM=x;y", "found 'x;y' in MAILFROM above this line; accepted: a mail address"),
+        ("SHELL=bash", "found SHELL='bash' above this line; expected an absolute path"),
+        ("HOME=x", "found HOME='x' above this line; expected an absolute path"),
+        ("RANDOM_DELAY=1h", "found RANDOM_DELAY='1h' above this line; expected 0 to 1440 minutes"),
+        ("MAILTO=-oQ/tmp", "found '-oQ/tmp' in MAILTO above this line; expected a mail address"),
+        ("MAILTO=|/bin/sh", "found '|/bin/sh' in MAILTO above this line; expected a mail address"),
+        ("MAILTO=/srv/mails", "found '/srv/mails' in MAILTO above this line; expected a mail address"),
+        ("MAILTO=a b", "found 'a b' in MAILTO above this line; expected a mail address"),
+        ("MAILFROM=x;y", "found 'x;y' in MAILFROM above this line; expected a mail address"),
         ("CRON_TZ=CET/Berlin", "timezone: found 'CET/Berlin': write Europe/Berlin"),
     ],
 )
@@ -186,27 +186,27 @@ def test_a_comment_above_a_line_adds_any_key_of_a_job() -> None:
 @pytest.mark.parametrize(
     ("option", "said"),
     [
-        ("{lock: disk}", "f:1:14: lock: found an unknown key; accepted: 'locks'"),
-        ("{timeout: soon}", "f:1:23: timeout: found 'soon'; accepted: "),
-        ("{command: y}", "f:1:14: command: found the key 'command'; accepted: a key that neither the line"),
-        ("{priority: 5}", "f:1:14: priority: found the key 'priority'; accepted: the line without it"),
-        ("{expand: true}", "f:1:14: expand: found the key 'expand'; accepted: the line without it"),
-        ("{output_limit: 1T}", "f:1:14: output_limit: found the key 'output_limit'; accepted: the line without it"),
-        ("{group: adm}", "f:1:14: group: found the key 'group'; accepted: the line without it"),
-        ("{locks: [/etc/x]}", "f:1:22: locks[0]: found '/etc/x'; accepted: {path: /etc/x}"),
-        ("{locks: [{path: /etc/x}]}", "f:1:21: locks: found a lock file; accepted: the name of a lock"),
+        ("{lock: disk}", "f:1:14: lock: found an unknown key; expected 'locks'"),
+        ("{timeout: soon}", "f:1:23: timeout: found 'soon'; expected "),
+        ("{command: y}", "f:1:14: command: found the key 'command'; expected a key that neither the line"),
+        ("{priority: 5}", "f:1:14: priority: found the key 'priority'; expected the line without it"),
+        ("{expand: true}", "f:1:14: expand: found the key 'expand'; expected the line without it"),
+        ("{output_limit: 1T}", "f:1:14: output_limit: found the key 'output_limit'; expected the line without it"),
+        ("{group: adm}", "f:1:14: group: found the key 'group'; expected the line without it"),
+        ("{locks: [/etc/x]}", "f:1:22: locks[0]: found '/etc/x'; expected {path: /etc/x}"),
+        ("{locks: [{path: /etc/x}]}", "f:1:21: locks: found a lock file; expected the name of a lock"),
         ("{locks: [a]", "f:1:"),
         (
             "{locks: {name: x, scope: fleet}}",
-            "f:1:21: locks: found the lock 'x' of the fleet; accepted: one of this host",
+            "f:1:21: locks: found the lock 'x' of the fleet; expected one of this host",
         ),
         (
             "{scope: fleet}",
-            "f:1:14: scope: found the key 'scope'; accepted: the line without it; only root's job files",
+            "f:1:14: scope: found the key 'scope'; expected the line without it; only root's job files",
         ),
-        ("5", "f:1:13: found 5; accepted: a mapping of job keys"),
-        ("", "f:1:12: found nothing; accepted: a mapping"),
-        ("{timeout: 2h} # " + "x" * 4000, "f:1:13: found 4016 characters; accepted: at most 4000"),
+        ("5", "f:1:13: found 5; expected a mapping of job keys"),
+        ("", "f:1:12: found nothing; expected a mapping"),
+        ("{timeout: 2h} # " + "x" * 4000, "f:1:13: found 4016 characters; expected at most 4000"),
     ],
 )
 def test_a_wrong_option_costs_its_job(option: str, said: str) -> None:
@@ -232,7 +232,7 @@ def test_what_has_no_effect_is_said() -> None:
     text = "# jobqueue: {timeout: 1h}\n\n@daily x\r\nLOGNAME=x\n# jobqueue: {timeout: 1h}\n"
     assert problems_of(text) == [
         "f:1: has no effect, because the line directly below is not a job",
-        "f:3: ends with a carriage return (DOS), which is removed; accepted: lines that end with a newline only",
+        "f:3: ends with a carriage return (DOS), which is removed; expected lines that end with a newline only",
         "f:4: has no effect: LOGNAME is the name of the user who runs the job",
         "f:5: has no effect, because the line directly below is not a job",
     ]
@@ -363,13 +363,13 @@ START_HOURS_RANGE=3-22
 @pytest.mark.parametrize(
     ("line", "said"),
     [
-        ("0 5 a x", "found the period 0; accepted: 1 to 999 days, or @daily"),
-        ("@hourly 5 a x", "found the period @hourly; accepted: 1 to 999 days, or @daily"),
-        ("1 soon a x", "found the delay 'soon'; accepted: 0 to 9999 minutes"),
-        ("1 5 a/b x", "found the name 'a/b'; accepted: letters, digits and . _ -"),
-        ("1 5 a", "found no command; accepted: a command after period, delay and name"),
-        ("1", "found the delay ''; accepted: 0 to 9999 minutes"),
-        ("START_HOURS_RANGE=x\n1 5 a x", "found START_HOURS_RANGE='x' above this line; accepted: hours, as in 6-22"),
+        ("0 5 a x", "found the period 0; expected 1 to 999 days, or @daily"),
+        ("@hourly 5 a x", "found the period @hourly; expected 1 to 999 days, or @daily"),
+        ("1 soon a x", "found the delay 'soon'; expected 0 to 9999 minutes"),
+        ("1 5 a/b x", "found the name 'a/b'; expected letters, digits and . _ -"),
+        ("1 5 a", "found no command; expected a command after period, delay and name"),
+        ("1", "found the delay ''; expected 0 to 9999 minutes"),
+        ("START_HOURS_RANGE=x\n1 5 a x", "found START_HOURS_RANGE='x' above this line; expected hours, as in 6-22"),
     ],
 )
 def test_a_wrong_line_of_an_anacrontab_costs_itself(line: str, said: str) -> None:

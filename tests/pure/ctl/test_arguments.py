@@ -164,9 +164,9 @@ def test_future(text: str) -> None:
 
 def test_words_of_another_direction() -> None:
     """They are refused with the instant that they mean."""
-    told = "found 'now + 2 hours', which is in the future: 2026-11-24 14:00; accepted: an earlier time"
+    told = "found 'now + 2 hours', which is in the future: 2026-11-24 14:00; expected an earlier time"
     assert told == refusal(past_time, "now + 2 hours")
-    told = "found 'now - 2 hours', which is in the past: 2026-11-24 10:00; accepted: a later time"
+    told = "found 'now - 2 hours', which is in the past: 2026-11-24 10:00; expected a later time"
     assert told == refusal(future_time, "now - 2 hours")
 
 
@@ -197,10 +197,10 @@ def test_words_of_another_direction() -> None:
 def test_no_time(option: Option, accepted: str, text: str) -> None:
     """A malformed time is answered with the accepted forms."""
     forms = f"{accepted}, 2026-11-24, '2026-11-24 02:00', or RFC 3339"
-    assert f"{text!r}; accepted: {forms}" == refusal(option, text)
+    assert f"{text!r}; expected {forms}" == refusal(option, text)
 
 
 @pytest.mark.parametrize("option", [past_time, future_time])
 def test_beyond_the_calendar(option: Option) -> None:
     """A time of no year from 1 to 9999 is no time."""
-    assert refusal(option, "9999999d").startswith("'9999999d'; accepted: ")
+    assert refusal(option, "9999999d").startswith("'9999999d'; expected ")

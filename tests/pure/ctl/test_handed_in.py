@@ -38,7 +38,7 @@ def test_directives() -> None:
 @pytest.mark.parametrize(
     ("line", "told"),
     [
-        ("#JOBQUEUE timeout", "s.sh:1: accepted: #JOBQUEUE key: value"),
+        ("#JOBQUEUE timeout", "s.sh:1: expected #JOBQUEUE key: value"),
         ("#\n#JOBQUEUE a: [1", "s.sh:2"),
         ("#JOBQUEUE a: 1\n#JOBQUEUE a: 2", "s.sh:2"),
     ],

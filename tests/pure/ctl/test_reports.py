@@ -52,7 +52,7 @@ def test_sarif_has_the_results_and_their_rules(tmp_path: Path, monkeypatch: pyte
     assert list(FINDINGS) == [rule["id"] for rule in run["tool"]["driver"]["rules"]]
     assert ("JQ201", "error") == (found["ruleId"], found["level"])
     assert "JQ201" == run["tool"]["driver"]["rules"][found["ruleIndex"]]["id"]
-    assert "b: comand: found an unknown key; accepted: 'command'" == found["message"]["text"]
+    assert "b: comand: found an unknown key; expected 'command'" == found["message"]["text"]
     place = found["locations"][0]["physicalLocation"]
     assert {"artifactLocation": {"uri": "a%20b.yaml"}, "region": {"startLine": 1, "startColumn": 43}} == place
 
@@ -103,7 +103,7 @@ def test_github_annotates(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     """A line for each problem, and nothing else."""
     monkeypatch.chdir(tmp_path)
     result = check(tmp_path, "--format", "github", "a b.yaml")
-    expected = "::error file=a b.yaml,line=1,col=43,title=JQ201::b: comand: found an unknown key; accepted: 'command'\n"
+    expected = "::error file=a b.yaml,line=1,col=43,title=JQ201::b: comand: found an unknown key; expected 'command'\n"
     assert (1, expected) == (result.exit_code, result.stdout)
 
 

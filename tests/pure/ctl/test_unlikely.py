@@ -44,7 +44,7 @@ def test_a_program_that_everybody_may_write(place: Path, command: str) -> None:
     keys = f"command: {command.format(place)}"
     assert [] == told(place, keys)
     (place / "prog").chmod(0o757)
-    accepted = "accepted: one that only root can write" if os.geteuid() == 0 else "accepted: "
+    accepted = "expected one that only root can write" if os.geteuid() == 0 else "expected "
     ((code, key, message),) = told(place, keys)
     assert ("JQ508", "command") == (code, key)
     assert message.startswith(f"{place}/prog: found a file that everybody may write; {accepted}")
@@ -74,7 +74,7 @@ def test_a_program_of_another_user(place: Path) -> None:
 
 
 @pytest.mark.parametrize(("text", "reason"), [
-    ("A=1\nno variable\n", "/bin/vars:2: accepted: NAME=VALUE, quotes closed"), ("A='1\n", "/bin/vars:1: accepted: "),
+    ("A=1\nno variable\n", "/bin/vars:2: expected NAME=VALUE, quotes closed"), ("A='1\n", "/bin/vars:1: expected "),
     (None, "/bin/vars does not exist here"),
 ])  # fmt: skip
 def test_variables_that_can_not_be_read(place: Path, text: str | None, reason: str) -> None:

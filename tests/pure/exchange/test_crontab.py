@@ -88,7 +88,7 @@ def test_rows_say_each_line_as_cron_reads_it() -> None:
         {
             "line": 3, "type": "error", "reason": "bad time specifier", "text": "@never root z",
             "notes": [
-                "found @never; accepted: @reboot @hourly @daily @midnight @weekly @monthly @yearly @annually, in lower "
+                "found @never; expected @reboot @hourly @daily @midnight @weekly @monthly @yearly @annually, in lower "
                 "case; this line is not imported"
             ],
         },

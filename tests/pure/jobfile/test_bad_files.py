@@ -45,8 +45,8 @@ SHOWN = 90
 
 # A message about a cron expression starts with the field.
 FIELD = "((minute|hour|day of month|month|day of week|expression|seconds|dst): )?"
-FOUND_AND_ACCEPTED = re.compile(f"{FIELD}found .+(; accepted: |: write |: remove the stray comma).*")
-# Messages that do not say "found X; accepted: Y".  The list may only shrink.
+FOUND_AND_ACCEPTED = re.compile(f"{FIELD}found .+(; expected |: write |: remove the stray comma).*")
+# Messages that do not say "found X; expected Y".  The list may only shrink.
 OTHERWISE = re.compile(
     f"{FIELD}("
     "this is not YAML: .+"
@@ -220,7 +220,7 @@ def test_each_problem_has_a_code_of_its_severity(said: dict[str, Said]) -> None:
 
 
 def test_each_problem_says_what_was_found_and_what_is_accepted(said: dict[str, Said]) -> None:
-    """But for a closed list of other forms, a message is "found X; accepted: Y", in one line that can be printed."""
+    """But for a closed list of other forms, a message is "found X; expected Y", in one line that can be printed."""
     for answers in said.values():
         for problem in answers.problems:
             forms = (FOUND_AND_ACCEPTED, OTHERWISE)

@@ -83,25 +83,25 @@ def test_a_problem_is_where_its_key_is() -> None:
         "jobs: {j: {nice: 1, nice: 2}}",
     )
     assert [
-        f"{FILE}.d/1:4:11: k: nice: found 'high'; accepted: a whole number from -20 to 19",
-        f"{FILE}.d/1:5:5: k: nicer: found an unknown key; accepted: 'nice'",
-        f"{FILE}.d/2:3:3: l: command: found no command; accepted: a command for the shell, or a list of the program"
+        f"{FILE}.d/1:4:11: k: nice: found 'high'; expected a whole number from -20 to 19",
+        f"{FILE}.d/1:5:5: k: nicer: found an unknown key; expected 'nice'",
+        f"{FILE}.d/2:3:3: l: command: found no command; expected a command for the shell, or a list of the program"
         " and its arguments",
-        f"{FILE}.d/3:1:21: found the key 'nice' again; accepted: each key once (it is already on line 1)",
+        f"{FILE}.d/3:1:21: found the key 'nice' again; expected each key once (it is already on line 1)",
     ] == problems
 
 
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
-        ("", ": found an empty drop-in; accepted: `{}`, or a link to /dev/null, for a drop-in without changes"),
-        ("5", ":1:1: found 5; accepted: a mapping with the keys defaults and jobs"),
+        ("", ": found an empty drop-in; expected `{}`, or a link to /dev/null, for a drop-in without changes"),
+        ("5", ":1:1: found 5; expected a mapping with the keys defaults and jobs"),
         ("[", ":2:1: this is not YAML: while parsing a flow"),
-        ("jobs: 5", ":1:7: jobs: found 5; accepted: a mapping of ids to jobs"),
-        ("jobs: [j]", ":1:7: jobs: found a list; accepted: a mapping of ids to jobs"),
-        ("jobs: {j: [x]}", ":1:11: j: found a list; accepted: a mapping of job keys"),
-        ("job: {}", ":1:1: job: found an unknown key; accepted: 'jobs'"),
-        ("\0", ":1:1: found the character U+0000; accepted: UTF-8 text without it"),
+        ("jobs: 5", ":1:7: jobs: found 5; expected a mapping of ids to jobs"),
+        ("jobs: [j]", ":1:7: jobs: found a list; expected a mapping of ids to jobs"),
+        ("jobs: {j: [x]}", ":1:11: j: found a list; expected a mapping of job keys"),
+        ("job: {}", ":1:1: job: found an unknown key; expected 'jobs'"),
+        ("\0", ":1:1: found the character U+0000; expected UTF-8 text without it"),
         ("&a [*a]", ":1:5: found an alias without its anchor"),
     ],
 )
@@ -115,7 +115,7 @@ def test_a_wrong_drop_in_is_refused(text: str, problem: str) -> None:
 def test_what_takes_nothing_away_is_a_warning() -> None:
     """Most likely its name is wrong."""
     _, problems = read(MAIN, "jobs:\n  j:\n    timeuot: ~\n  jj:\n")
-    message = "found no such key to remove; accepted: a key of the file, or of an earlier drop-in"
+    message = "found no such key to remove; expected a key of the file, or of an earlier drop-in"
     assert [f"{FILE}.d/1:3:5: jobs.j.timeuot: {message}", f"{FILE}.d/1:4:3: jobs.jj: {message}"] == problems
 
 
@@ -124,7 +124,7 @@ def test_all_parts_share_the_bounds_of_a_file() -> None:
     bomb = "jobs: {j: {metadata: {a: &a [" + "x, " * 300 + "], b: &b [" + "*a, " * 300 + "]}}}"
     jobs, problems = read(MAIN, *(bomb.replace("metadata: {a", f"metadata: {{a{n}") for n in range(3)))
     assert {} == jobs
-    assert f"found more than {MAX_NODES} values (aliases count in full); accepted: at most 100000" in "".join(problems)
+    assert f"found more than {MAX_NODES} values (aliases count in full); expected at most 100000" in "".join(problems)
 
 
 def test_a_text_alone_is_as_it_is() -> None:

@@ -152,28 +152,27 @@ def test_values_are_read(text: str, value: object) -> None:
 
 FILE = "the absolute path of a file, with no . or .. in it"
 EVENTS = "boot, or a mapping with the keys path, event, job, result, or a list of them"
-CRON = 'accepted: a cron expression such as "0 2 * * *", or a list of them'
-FINITE = "accepted: a finite number of at most 64 bits, or a text in quotes"
-OCTAL = "accepted: an octal mode with a leading zero, such as 0022"
-PRIORITY = "accepted: a whole number from -1000 to 1000"
-ZONE = "accepted: a time zone of the tz database, such as UTC or Europe/Berlin"
-SHORT = "accepted: a duration such as 90s, 5m or 2h, from "
-SPAN = "accepted: a duration such as 90s, 5m, 2h or 1d12h, from "
-LINE = "accepted: a command for the shell, or a list of the program and its arguments"
-VARIABLE = "accepted: a name of letters, digits and _ that does not start with a digit"
-WORD = 'accepted: a string ("" for an empty one)'
-LATER = "found a key of a later version; accepted: the file without this key"
-CORES = "accepted: a number of cores such as 0.5, or a percentage of one core such as 50%, from 0.01 to 4096 cores"
+CRON = 'expected a cron expression such as "0 2 * * *", or a list of them'
+FINITE = "expected a finite number of at most 64 bits, or a text in quotes"
+OCTAL = "expected an octal mode with a leading zero, such as 0022"
+PRIORITY = "expected a whole number from -1000 to 1000"
+ZONE = "expected a time zone of the tz database, such as UTC or Europe/Berlin"
+SHORT = "expected a duration such as 90s, 5m or 2h, from "
+SPAN = "expected a duration such as 90s, 5m, 2h or 1d12h, from "
+LINE = "expected a command for the shell, or a list of the program and its arguments"
+VARIABLE = "expected a name of letters, digits and _ that does not start with a digit"
+WORD = 'expected a string ("" for an empty one)'
+LATER = "found a key of a later version; expected the file without this key"
+CORES = "expected a number of cores such as 0.5, or a percentage of one core such as 50%, from 0.01 to 4096 cores"
 NAME = "a name such as db-1: up to 64 characters of a-z 0-9 . _ -, starting with a letter or digit"
-LOCK = f"accepted: {NAME}, or a mapping with the keys name, path, mode, units, scope"
+LOCK = f"expected {NAME}, or a mapping with the keys name, path, mode, units, scope"
 IDENTIFIER = (
-    "accepted: an id such as nightly-backup: up to 64 characters of a-z 0-9 . _ -, starting with a letter or digit"
+    "expected an id such as nightly-backup: up to 64 characters of a-z 0-9 . _ -, starting with a letter or digit"
 )
 CAUSES = (
-    "accepted: an exit code such as 75, a signal such as SIGSEGV, "
-    "timeout, oom, lost, or start (it could not be started)"
+    "expected an exit code such as 75, a signal such as SIGSEGV, timeout, oom, lost, or start (it could not be started)"
 )
-ANY = "accepted: a key of jobqueue.d(5), such as command, schedule or user"
+ANY = "expected a key of jobqueue.d(5), such as command, schedule or user"
 BAD = [
     ("timeout: 90", f"f:1:10: timeout: found 90; {SPAN.replace('a dur', '90s (a dur')}1s to 365d, or none)"),
     ("timeout: 2h30", f"f:1:10: timeout: found '2h30'; {SPAN}1s to 365d, or none"),
@@ -183,61 +182,61 @@ BAD = [
     ("grace: none", f"f:1:8: grace: found 'none'; {SHORT}0s to 1d"),
     ("grace: 25h", f"f:1:8: grace: found '25h'; {SHORT}0s to 1d"),
     ("grace: \u0661s", f"f:1:8: grace: found '\u0661s'; {SHORT}0s to 1d"),
-    ("output_limit: 64", "f:1:15: output_limit: found 64; accepted: a size such as 512K, 512M or 2G, from 1K to 1T"),
-    ("output_limit: 5MB", "f:1:15: output_limit: found '5MB'; accepted: 5M (a size such as 512K, 512M or 2G, from 1K "
+    ("output_limit: 64", "f:1:15: output_limit: found 64; expected a size such as 512K, 512M or 2G, from 1K to 1T"),
+    ("output_limit: 5MB", "f:1:15: output_limit: found '5MB'; expected 5M (a size such as 512K, 512M or 2G, from 1K "
         "to 1T)"),
-    ("umask: 22", f"f:1:8: umask: found 22; accepted: 0022 ({OCTAL.removeprefix('accepted: ')})"),
+    ("umask: 22", f"f:1:8: umask: found 22; expected 0022 ({OCTAL.removeprefix('expected ')})"),
     ("umask: 0088", f"f:1:8: umask: found '0088', a number with a leading zero; {OCTAL}"),
     ("priority: 0755", f"f:1:11: priority: found '0755', a number with a leading zero; {PRIORITY}"),
     ("priority: 1.0", f"f:1:11: priority: found 1.0; {PRIORITY}"),
     ("priority: 1001", f"f:1:11: priority: found 1001; {PRIORITY}"),
     ("priority: true", f"f:1:11: priority: found true; {PRIORITY}"),
     ('priority: "1"', f"f:1:11: priority: found the text '1' in quotes; {PRIORITY}"),
-    ("concurrency: 0", "f:1:14: concurrency: found 0; accepted: a whole number from 1 to 1000"),
-    ("enabled: no", "f:1:10: enabled: found 'no'; accepted: false (true or false)"),
-    ("catch_up: al", "f:1:11: catch_up: found 'al'; accepted: none, latest or all"),
-    ("dst: [once]", "f:1:6: dst: found a list; accepted: cron, once, both or skip"),
+    ("concurrency: 0", "f:1:14: concurrency: found 0; expected a whole number from 1 to 1000"),
+    ("enabled: no", "f:1:10: enabled: found 'no'; expected false (true or false)"),
+    ("catch_up: al", "f:1:11: catch_up: found 'al'; expected none, latest or all"),
+    ("dst: [once]", "f:1:6: dst: found a list; expected cron, once, both or skip"),
     ("timezone: Europe", f"f:1:11: timezone: found 'Europe'; {ZONE}"),
     ("timezone: ../etc/passwd", f"f:1:11: timezone: found '../etc/passwd'; {ZONE}"),
     ("command: ''", f"f:1:10: command: found ''; {LINE}"),
     ("command: ' '", f"f:1:10: command: found ' '; {LINE}"),
     ("command: {a: b}", f"f:1:10: command: found a mapping; {LINE}"),
-    ("command: []", f"f:1:10: command: found an empty list; accepted: a list, each item {WORD[10:]}"),
-    ("command: ['', a]", "f:1:11: command[0]: found ''; accepted: the name or path of a program"),
+    ("command: []", f"f:1:10: command: found an empty list; expected a list, each item {WORD[10:]}"),
+    ("command: ['', a]", "f:1:11: command[0]: found ''; expected the name or path of a program"),
     ("command: [a, ~]", f"f:1:14: command[1]: found ~, which means nothing; {WORD}"),
     ("schedule: ''", f"f:1:11: schedule: found ''; {CRON}"),
-    ("shell: sh", "f:1:8: shell: found 'sh'; accepted: an absolute path such as /srv/backup"),
-    ("user: ''", "f:1:7: user: found ''; accepted: the name of an account such as backup"),
+    ("shell: sh", "f:1:8: shell: found 'sh'; expected an absolute path such as /srv/backup"),
+    ("user: ''", "f:1:7: user: found ''; expected the name of an account such as backup"),
     ("environment: {1A: x}", f"f:1:15: environment: found '1A'; {VARIABLE}"),
     ("environment: {A: [x]}", f"f:1:18: environment.A: found a list; {WORD}"),
-    ("environment: [A=x]", "f:1:14: environment: found a list; accepted: a mapping of names to values "
+    ("environment: [A=x]", "f:1:14: environment: found a list; expected a mapping of names to values "
         "such as {LANG: C.UTF-8}"),
-    ("success_codes: [256]", "f:1:17: success_codes[0]: found 256; accepted: a whole number from 0 to 255"),
+    ("success_codes: [256]", "f:1:17: success_codes[0]: found 256; expected a whole number from 0 to 255"),
     ("metadata: {a: {b: [.inf]}}", f"f:1:20: metadata.a.b[0]: found .inf; {FINITE}"),
     ("metadata: {a: 18446744073709551616}", f"f:1:15: metadata.a: found 18446744073709551616; {FINITE}"),
-    ("shcedule: x", "f:1:1: shcedule: found an unknown key; accepted: 'schedule'"),
+    ("shcedule: x", "f:1:1: shcedule: found an unknown key; expected 'schedule'"),
     ("credentials: {a: /a}", f"f:1:1: credentials: {LATER}"),
-    ("credential: {a: /a}", "f:1:1: credential: found an unknown key; accepted: the file without it "
+    ("credential: {a: /a}", "f:1:1: credential: found an unknown key; expected the file without it "
         "(the key `credentials` comes in a later version)"),
-    ("on: {path: srv/in}", "f:1:12: on.path: found 'srv/in'; accepted: an absolute path such as "
+    ("on: {path: srv/in}", "f:1:12: on.path: found 'srv/in'; expected an absolute path such as "
         "/srv/in/*.csv, with * ? and [] in its last part only"),
-    ("on: {job: 'Db-*'}", "f:1:11: on.job: found 'Db-*'; accepted: an id such as nightly-backup: up to 64 "
+    ("on: {job: 'Db-*'}", "f:1:11: on.job: found 'Db-*'; expected an id such as nightly-backup: up to 64 "
         "characters of a-z 0-9 . _ -, starting with a letter or digit; or a pattern of ids with * and ?"),
-    ("on: boots", f"f:1:5: on: found 'boots'; accepted: {EVENTS}"),
-    ("on: rebooted", f"f:1:5: on: found 'rebooted'; accepted: {{event: rebooted}} or {{job: rebooted}} ({EVENTS})"),
-    ("on: [deployed]", "f:1:6: on[0]: found 'deployed'; accepted: {event: deployed} or {job: deployed} (boot, or a "
+    ("on: boots", f"f:1:5: on: found 'boots'; expected {EVENTS}"),
+    ("on: rebooted", f"f:1:5: on: found 'rebooted'; expected {{event: rebooted}} or {{job: rebooted}} ({EVENTS})"),
+    ("on: [deployed]", "f:1:6: on[0]: found 'deployed'; expected {event: deployed} or {job: deployed} (boot, or a "
         "mapping with the keys path, event, job, result)"),
-    ("exclusiv: true", "f:1:1: exclusiv: found an unknown key; accepted: 'exclusive'"),
-    ("exclusive: 1", "f:1:12: exclusive: found 1; accepted: true (true or false)"),
-    ("retry_backoff: .nan", "f:1:16: retry_backoff: found .nan; accepted: a number from 1 to 10"),
-    ("retry_backoff: 0.5", "f:1:16: retry_backoff: found 0.5; accepted: a number from 1 to 10"),
+    ("exclusiv: true", "f:1:1: exclusiv: found an unknown key; expected 'exclusive'"),
+    ("exclusive: 1", "f:1:12: exclusive: found 1; expected true (true or false)"),
+    ("retry_backoff: .nan", "f:1:16: retry_backoff: found .nan; expected a number from 1 to 10"),
+    ("retry_backoff: 0.5", "f:1:16: retry_backoff: found 0.5; expected a number from 1 to 10"),
     ("resources: {cpu: 4097}", f"f:1:18: resources.cpu: found 4097; {CORES}"),
     ("resources: {cpu: .inf}", f"f:1:18: resources.cpu: found .inf; {CORES}"),
     ("resources: {cpu: 0%}", f"f:1:18: resources.cpu: found '0%'; {CORES}"),
     ("locks: [':host']", f"f:1:9: locks[0]: found ':host'; {LOCK}"),
-    ("locks: [{path: /}]", f"f:1:16: locks[0].path: found '/'; accepted: {FILE}"),
-    ("locks: [{path: /run/../x}]", f"f:1:16: locks[0].path: found '/run/../x'; accepted: {FILE}"),
-    ("locks: [{path: /run/x/}]", f"f:1:16: locks[0].path: found '/run/x/'; accepted: {FILE}"),
+    ("locks: [{path: /}]", f"f:1:16: locks[0].path: found '/'; expected {FILE}"),
+    ("locks: [{path: /run/../x}]", f"f:1:16: locks[0].path: found '/run/../x'; expected {FILE}"),
+    ("locks: [{path: /run/x/}]", f"f:1:16: locks[0].path: found '/run/x/'; expected {FILE}"),
     ("locks: [~]", f"f:1:9: locks[0]: found ~, which means nothing; {LOCK}"),
     ("dependencies: ['a@1']", f"f:1:16: dependencies[0]: found 'a@1'; {IDENTIFIER}"),
     ("retry_on: [256]", f"f:1:12: retry_on[0]: found 256; {CAUSES}"),

@@ -21,7 +21,7 @@ from jobqueued.timing.schedule import Schedule
 from tests.support import EXAMPLES
 from tests.support.job_files import BODIES, SECTIONS, VALUES
 
-NO_COMMAND = "command: found no command; accepted: a command for the shell, or a list of the program and its arguments"
+NO_COMMAND = "command: found no command; expected a command for the shell, or a list of the program and its arguments"
 
 
 def jobs(text: str) -> tuple[Job, ...]:
@@ -170,28 +170,28 @@ jobs:
 
 def test_a_wrong_default_is_named_once() -> None:
     """What is wrong in `defaults` is one Problem, however many jobs share it or replace it, or none."""
-    wrong = ["f:1:22: priority: found 'x'; accepted: a whole number from -1000 to 1000"]
+    wrong = ["f:1:22: priority: found 'x'; expected a whole number from -1000 to 1000"]
     for rest in ("", "jobs: {a: {command: x}, b: {command: x}}", "jobs: {a: {command: x, priority: 1}}"):
         assert wrong == problems(f"defaults: {{priority: x}}\n{rest}")
 
 
 BAD = {
-    "5": ["f:1:1: found 5; accepted: a mapping with the keys defaults and jobs"],
-    "- jobs": ["f:1:1: found a list; accepted: a mapping with the keys defaults and jobs"],
-    "job: {}": ["f:1:1: job: found an unknown key; accepted: 'jobs'"],
-    "jobs: [a]": ["f:1:7: jobs: found a list; accepted: a mapping of ids to jobs"],
-    "jobs: {a: [x]}": ["f:1:11: a: found a list; accepted: a mapping of job keys"],
+    "5": ["f:1:1: found 5; expected a mapping with the keys defaults and jobs"],
+    "- jobs": ["f:1:1: found a list; expected a mapping with the keys defaults and jobs"],
+    "job: {}": ["f:1:1: job: found an unknown key; expected 'jobs'"],
+    "jobs: [a]": ["f:1:7: jobs: found a list; expected a mapping of ids to jobs"],
+    "jobs: {a: [x]}": ["f:1:11: a: found a list; expected a mapping of job keys"],
     "jobs: {a: }": [f"f:1:8: a: {NO_COMMAND}"],
     "jobs: {A b: {command: x}}": [
-        "f:1:8: found 'A b'; accepted: an id such as nightly-backup: up to 64 characters "
+        "f:1:8: found 'A b'; expected an id such as nightly-backup: up to 64 characters "
         "of a-z 0-9 . _ -, starting with a letter or digit"
     ],
     "jobs: {../x: {command: x}}": [
-        "f:1:8: found '../x'; accepted: an id such as nightly-backup: up to 64 characters "
+        "f:1:8: found '../x'; expected an id such as nightly-backup: up to 64 characters "
         "of a-z 0-9 . _ -, starting with a letter or digit"
     ],
     "jobs: {a: {command: x}, a: {command: y}}": [
-        "f:1:25: found the key 'a' again; accepted: each key once (it is already on line 1)"
+        "f:1:25: found the key 'a' again; expected each key once (it is already on line 1)"
     ],
     "jobs: {a: {command: x, schedule: '61 * * * *'}}": [
         "f:1:34: a: schedule: minute: found `61`: write 0 to 59, a range `a-b`, or `*`; `/step` may "
@@ -201,11 +201,11 @@ BAD = {
         "f:1:46: a: schedule: hour: found `25`: write 0 to 23, a range `a-b`, or `*`; `/step` may follow a range or `*`"
     ],
     "jobs: {a: {command: [], timeout: 5, schedule: ''}, b: {notify: required}}": [
-        'f:1:21: a: command: found an empty list; accepted: a list, each item a string ("" for an empty one)',
-        "f:1:34: a: timeout: found 5; accepted: 5s (a duration such as 90s, 5m, 2h or 1d12h, from 1s to 365d, or none)",
-        "f:1:47: a: schedule: found ''; accepted: a cron expression such as \"0 2 * * *\", or a list of them",
+        'f:1:21: a: command: found an empty list; expected a list, each item a string ("" for an empty one)',
+        "f:1:34: a: timeout: found 5; expected 5s (a duration such as 90s, 5m, 2h or 1d12h, from 1s to 365d, or none)",
+        "f:1:47: a: schedule: found ''; expected a cron expression such as \"0 2 * * *\", or a list of them",
         f"f:1:52: b: {NO_COMMAND}",
-        "f:1:64: b: notify: found 'required'; accepted: a mapping with the keys on, email, webhook, command, apprise, "
+        "f:1:64: b: notify: found 'required'; expected a mapping with the keys on, email, webhook, command, apprise, "
         "remind, from, such as {on: failure, email: ops@example.org}",
     ],
 }
@@ -309,7 +309,7 @@ def test_a_file_has_so_many_jobs() -> None:
     """They come into force in one turn, so there is a limit, and a file with more is told to be split."""
     assert MAX_JOBS == len(read_jobs(jobs_text(MAX_JOBS), "f")[0])
     found, (problem,) = read_jobs(jobs_text(MAX_JOBS + 1), "f")
-    message = f"found {MAX_JOBS + 1} jobs; accepted: at most {MAX_JOBS} in a file"
+    message = f"found {MAX_JOBS + 1} jobs; expected at most {MAX_JOBS} in a file"
     assert ((), "jobs", MAX_JOBS + 2, message) == (found, problem.key, problem.line, problem.message)
 
 
@@ -317,7 +317,7 @@ def test_a_job_has_so_many_expressions() -> None:
     """They are compiled in one step."""
     listed = ", ".join(["H H * * *"] * (MAX_EXPRESSIONS + 1))
     found, (problem,) = read_jobs(f"jobs: {{a: {{command: x, schedule: [{listed}]}}}}".encode(), "f")
-    message = f"found {MAX_EXPRESSIONS + 1} cron expressions; accepted: at most {MAX_EXPRESSIONS} of a job"
+    message = f"found {MAX_EXPRESSIONS + 1} cron expressions; expected at most {MAX_EXPRESSIONS} of a job"
     assert ((), "schedule", message) == (found, problem.key, problem.message)
 
 

@@ -126,7 +126,7 @@ def read_body(body: str) -> str:
 def test_foreign_names(word: str) -> None:
     """A name from elsewhere is answered with a key of ours, or with keys and values, that are accepted."""
     said = read_body(f"{word}: x")
-    key, fragments = re.search(r"accepted: '(\w+)'", said), re.findall("`([^`]*: [^`]*)`", said)
+    key, fragments = re.search(r"expected '(\w+)'", said), re.findall("`([^`]*: [^`]*)`", said)
     if key is not None:
         fragments = [f"{key[1]}: {JOB_KEYS[key[1]].example}"]
     assert fragments or re.search(
@@ -199,49 +199,49 @@ def test_times_in_words(written: str, meant: str) -> None:
 
 
 SLIPS = {
-    "jobs: {a: {command: [~/bin/x, -a, >, /tmp/y]}}": "accepted: the whole command in quotes, as in command: '",
+    "jobs: {a: {command: [~/bin/x, -a, >, /tmp/y]}}": "expected the whole command in quotes, as in command: '",
     "jobs: {a: {command: [a, |, b]}}": "found a | in brackets, but no shell reads a list",
-    "jobs:\n  a:\n    schedule: */5 * * * *\n    command: x\n": 'accepted: "*/5 * * * *"',
+    "jobs:\n  a:\n    schedule: */5 * * * *\n    command: x\n": 'expected "*/5 * * * *"',
     "jobs: {a: {command: x, schedule: 5m}}": "like `every: 5m`",
-    "jobs:\n  a:\n    command:echo hi\n    user: x\n": "accepted: command: echo hi",
+    "jobs:\n  a:\n    command:echo hi\n    user: x\n": "expected command: echo hi",
     "jobs:\n  a:\n    command: echo hi timeout: 5m\n": "the value in quotes, or timeout: on its own line",
-    "jobs:\n  a:\n    command\n    user: x\n": "accepted: a colon after the key above, or less indentation",
-    "jobs:\n  a:\n\tcommand: x\n": "accepted: spaces (`check --fix` replaces tabs",
-    "jobs:\n  a:\n    command: 'echo\n": "accepted: a closing quote",
-    "jobs:\n  a:\n    command: [a, b\n    user: x\n": "accepted: [a, b] or {a: b}",
-    "jobs:\n  a:\n    command: && b\n": "accepted: both commands in one value, in quotes: 'a && b'",
-    "jobs:\n  a:\n    command: x\n    timeout:\n": "timeout: found nothing; accepted: a duration",
+    "jobs:\n  a:\n    command\n    user: x\n": "expected a colon after the key above, or less indentation",
+    "jobs:\n  a:\n\tcommand: x\n": "expected spaces (`check --fix` replaces tabs",
+    "jobs:\n  a:\n    command: 'echo\n": "expected a closing quote",
+    "jobs:\n  a:\n    command: [a, b\n    user: x\n": "expected [a, b] or {a: b}",
+    "jobs:\n  a:\n    command: && b\n": "expected both commands in one value, in quotes: 'a && b'",
+    "jobs:\n  a:\n    command: x\n    timeout:\n": "timeout: found nothing; expected a duration",
     "jobs: {a: {command: x, schedule: '0 2 1 1 * 2027'}}": "the key `at`: `at: 2027-01-01T02:00`",
     "jobs: {a: {command: x, schedule: '@every 5m'}}": "like `every: 5m`",
     "jobs: {a: {command: x, schedule: '12:30'}}": 'write `"30 12 * * *"`',
     "jobs: {a: {command: x, schedule: '0 2pm * * *'}}": "write `14`",
     "jobs: {a: {command: x, at: '12:30'}}": 'for every day, `schedule: "30 12 * * *"`',
-    "jobs: {a: {command: x, at: '31.01.2027 2:00'}}": "accepted: 2027-01-31 02:00 (",
-    "jobs: {a: {command: x, at: '2027-01-31T02:00+0100'}}": "accepted: 2027-01-31T02:00+01:00 (",
-    "jobs: {a: {command: x, at: 1801353600}}": "accepted: 2027-01-31T00:00:00Z (",
-    "jobs: {a: {command: x, at: 2027-02-30}}": "accepted: 2027-02-28T00:00 or 2027-03-02T00:00 (",
-    "jobs: {a: {command: x, at: 2028-02-30}}": "accepted: 2028-02-29T00:00 or 2028-03-01T00:00 (",
-    "jobs: {a: {command: x, at: 2027-04-31T18:00}}": "accepted: 2027-04-30T18:00 or 2027-05-01T18:00 (",
-    "jobs: {a: {command: x, at: 2027-13-01}}": "accepted: an instant such as 2027-01-31T02:00",
-    "jobs: {a: {command: x, at: 2027-2-3}}": "accepted: 2027-02-03T00:00, or another time of that day (",
-    "jobs: {a: {command: x, at: 2027-02-03 10}}": "accepted: 2027-02-03 10:00 (",
-    "jobs: {a: {command: x, at: 2027-02-03  10:00}}": "accepted: 2027-02-03 10:00 (",
-    "jobs: {a: {command: x, at: 2027-02-03 24:00}}": "accepted: 2027-02-04 00:00 (",
-    "jobs: {a: {command: x, at: 2027-02-03 10:60}}": "accepted: an instant such as 2027-01-31T02:00",
-    "jobs: {a: {command: x, at: 1970-01-01T00:00+14:00}}": "accepted: an instant such as",
-    "jobs: {a: {command: x, at: 3.2.2027}}": "accepted: 2027-02-03T00:00, or another time of that day (",
-    "jobs: {a: {command: x, timeout: 1.5}}": "accepted: a duration such as 90s",
-    "jobs:\n  a:\n    command:x\n": "found command: without a space after the colon; accepted: command: x",
-    "jobs: {a: {command:x}}": "found command: without a space after the colon; accepted: command: x",
-    "jobs:\n  a: command:x\n": "found command: without a space after the colon; accepted: command: x",
-    "jobs:\n  a:\n    command: x\n    metadata: {b:c}\n": "found b: without a space after the colon; accepted: b: c",
-    "jobs:\n  a:\n    command:\u00a0x\n": "found command: without a space after the colon; accepted: command: x",
-    "jobs:\n  ? 5\n": "found ? before a key that has no value; accepted: 5: and a value",
-    "jobs:\n  a:\n    command: x\n    metadata:\n      ? 5\n": "found ? before a key that has no value; accepted: 5:",
-    "jobs: {a: {command: x, metadata: {? 5}}}": "found ? before a key that has no value; accepted: 5: and a value",
-    "jobs: {a: {command: x, timeout: 5 minutes}}": "accepted: 5m (",
-    "jobs: {a: {command: x, timezone: GMT+5}}": "accepted: Etc/GMT-5, which is UTC+5 (",
-    "jobs:\n  a:\n    command: [a, b] && c\n": "accepted: ",
+    "jobs: {a: {command: x, at: '31.01.2027 2:00'}}": "expected 2027-01-31 02:00 (",
+    "jobs: {a: {command: x, at: '2027-01-31T02:00+0100'}}": "expected 2027-01-31T02:00+01:00 (",
+    "jobs: {a: {command: x, at: 1801353600}}": "expected 2027-01-31T00:00:00Z (",
+    "jobs: {a: {command: x, at: 2027-02-30}}": "expected 2027-02-28T00:00 or 2027-03-02T00:00 (",
+    "jobs: {a: {command: x, at: 2028-02-30}}": "expected 2028-02-29T00:00 or 2028-03-01T00:00 (",
+    "jobs: {a: {command: x, at: 2027-04-31T18:00}}": "expected 2027-04-30T18:00 or 2027-05-01T18:00 (",
+    "jobs: {a: {command: x, at: 2027-13-01}}": "expected an instant such as 2027-01-31T02:00",
+    "jobs: {a: {command: x, at: 2027-2-3}}": "expected 2027-02-03T00:00, or another time of that day (",
+    "jobs: {a: {command: x, at: 2027-02-03 10}}": "expected 2027-02-03 10:00 (",
+    "jobs: {a: {command: x, at: 2027-02-03  10:00}}": "expected 2027-02-03 10:00 (",
+    "jobs: {a: {command: x, at: 2027-02-03 24:00}}": "expected 2027-02-04 00:00 (",
+    "jobs: {a: {command: x, at: 2027-02-03 10:60}}": "expected an instant such as 2027-01-31T02:00",
+    "jobs: {a: {command: x, at: 1970-01-01T00:00+14:00}}": "expected an instant such as",
+    "jobs: {a: {command: x, at: 3.2.2027}}": "expected 2027-02-03T00:00, or another time of that day (",
+    "jobs: {a: {command: x, timeout: 1.5}}": "expected a duration such as 90s",
+    "jobs:\n  a:\n    command:x\n": "found command: without a space after the colon; expected command: x",
+    "jobs: {a: {command:x}}": "found command: without a space after the colon; expected command: x",
+    "jobs:\n  a: command:x\n": "found command: without a space after the colon; expected command: x",
+    "jobs:\n  a:\n    command: x\n    metadata: {b:c}\n": "found b: without a space after the colon; expected b: c",
+    "jobs:\n  a:\n    command:\u00a0x\n": "found command: without a space after the colon; expected command: x",
+    "jobs:\n  ? 5\n": "found ? before a key that has no value; expected 5: and a value",
+    "jobs:\n  a:\n    command: x\n    metadata:\n      ? 5\n": "found ? before a key that has no value; expected 5:",
+    "jobs: {a: {command: x, metadata: {? 5}}}": "found ? before a key that has no value; expected 5: and a value",
+    "jobs: {a: {command: x, timeout: 5 minutes}}": "expected 5m (",
+    "jobs: {a: {command: x, timezone: GMT+5}}": "expected Etc/GMT-5, which is UTC+5 (",
+    "jobs:\n  a:\n    command: [a, b] && c\n": "expected ",
     "%JOBS 1\njobs: {}\n": "quotes around a value that starts with %, or # before a comment",
 }
 """The commonest slips, and what is said of each in our words."""
@@ -261,7 +261,7 @@ def test_the_job_is_named() -> None:
     text = "defaults: {timeout: 2x}\njobs:\n  a: {command: x, umask: 22}\n  b: {command: x, priority: high}\n"
     problems = read_jobs(text.encode(), "f")[1]
     assert [("", "timeout"), ("a", "umask"), ("b", "priority")] == [(it.job, it.key) for it in problems]
-    assert str(problems[1]).startswith("f:3:26: a: umask: found 22; accepted: 0022 (")
+    assert str(problems[1]).startswith("f:3:26: a: umask: found 22; expected 0022 (")
 
 
 BOUNDED = {name: key for name, key in KEYS.items() if key.type.name in ("duration", "size")}
@@ -282,7 +282,7 @@ def test_each_refusal_has_an_example_that_works(name: str) -> None:
     _, problems = read_jobs(f"jobs: {{a: {{command: x, {name}: [[{{}}]]}}}}".encode(), "f")
     if name == "command":
         return
-    told = problems[0].message.partition("accepted: ")[2]
+    told = problems[0].message.partition("expected ")[2]
     found = [*re.findall(r"\{.*\}|\"[^\"]+\"", told), *re.findall(r"\S*[^\s,;:]", told)]
     assert any(map(key_accepts(name), found)), told
 

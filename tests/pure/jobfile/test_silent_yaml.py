@@ -29,7 +29,7 @@ def test_code_in_a_comment_never_runs(end: str) -> None:
     """A character that only some take for the end of a line is refused: so a comment ends where an editor shows it."""
     jobs, (told,) = read(f"jobs:\n  a: # harmless{end}    command: rm -r /\n    command: x\n")
     assert ((), "2:16::error:found ") == (jobs, told[:18])
-    assert told.endswith("accepted: a line feed")
+    assert told.endswith("expected a line feed")
     assert ((), 1) == ((read(f"jobs: {{a: {{command: x}}}} #{end}")[0]), len(read(f"# {end}\njobs: 5")[1]))
 
 
@@ -49,7 +49,7 @@ def test_a_lost_word(value: str, lost: str) -> None:
     jobs, told = read(f"jobs:\n  a:\n    command: {value}\n")
     column = len("    command: ") + value.partition("#")[0].__len__() + 1
     accepted = "quotes around the whole value, or a space after the # of a comment"
-    rest = f"after the value, which YAML reads as a comment; accepted: {accepted}"
+    rest = f"after the value, which YAML reads as a comment; expected {accepted}"
     assert ([f"3:{column}::warning:found {lost!r} {rest}"] if lost else []) == told
     assert jobs
 
@@ -58,7 +58,7 @@ def test_an_anchor_that_nobody_uses() -> None:
     """It is refused, as it takes a word away from the value; one that is used is not."""
     jobs, told = read("jobs:\n  a:\n    command: &backup /usr/bin/backup\n")
     hint = "quotes around a value that starts with &, or the value without &backup"
-    assert ((), [f"3:14::error:found &backup, which no *backup uses; accepted: {hint}"]) == (jobs, told)
+    assert ((), [f"3:14::error:found &backup, which no *backup uses; expected {hint}"]) == (jobs, told)
     assert [] == read("jobs:\n  a: {command: &c x}\n  b: {command: *c}\n")[1]
     assert "which no *c uses" in read("jobs:\n  a: {command: &c x}\n  b: {command: *c, stdin: &c y}\n")[1][0]
 
@@ -75,7 +75,7 @@ def test_an_anchor_that_nobody_uses() -> None:
 def test_lines_that_become_one(value: str, joined: bool) -> None:
     """Commands on lines of their own that YAML makes one line are told; a line that goes on is meant so."""
     _, told = read(f"jobs:\n  a:\n    command: {value}")
-    message = "found several lines, which the shell gets as one; accepted: | after the key, which keeps them apart"
+    message = "found several lines, which the shell gets as one; expected | after the key, which keeps them apart"
     assert ([f"3:14:command:warning:{message}"] if joined else []) == told
     assert [] == read(f"jobs:\n  a:\n    command: x\n    description: {value}")[1]
 
@@ -89,7 +89,7 @@ def test_escapes_in_commands(value: str, escape: str) -> None:
     """An escape that the shell does not get as it is written is told; those for quotes and backslash are meant."""
     _, told = read(f"jobs:\n  a:\n    command: {value}\n")
     message = (
-        f"found {escape} in double quotes, where YAML replaces it before the shell sees it; accepted: single "
+        f"found {escape} in double quotes, where YAML replaces it before the shell sees it; expected single "
         f"quotes, or | after the key"
     )
     assert ([f"3:14:command:warning:{message}"] if escape else []) == told

@@ -46,7 +46,7 @@ def test_the_hosts() -> None:
         document(locks=["db"], exclusive=True, nice=-5, environment_file="/etc/x"), None, UserLimits(), "UTC"
     ).job
     assert ("host/", None, (Claim("db", exclusive=True),), True) == (job.id, job.owner, job.locks, job.exclusive)
-    with pytest.raises(Wrong, match="found the lock 'x' of the fleet; accepted: one of this host"):
+    with pytest.raises(Wrong, match="found the lock 'x' of the fleet; expected one of this host"):
         read(document(locks=[{"name": "x", "scope": "fleet"}]), None, UserLimits(), "UTC")
 
 
@@ -62,14 +62,14 @@ def test_arrays(text: str, array: Array, at_a_time: int | None) -> None:
 @pytest.mark.parametrize("text", ["", "9-1", "1-5:0", "1-5%0", "1-1000000000", "a", "1-2-3", "-1", "٣", 5, None])
 def test_no_array(text: object) -> None:
     """What is none, or too many, is refused with what is accepted."""
-    with pytest.raises(Wrong, match="accepted: "):
+    with pytest.raises(Wrong, match="expected "):
         read_array(text)
 
 
 @pytest.mark.parametrize("text", ["", "17", "alice/", "alice/17@0", "later:alice/17", "a b/1", "alice/17@x"])
 def test_no_after(text: str) -> None:
     """What names no run and no submission is refused."""
-    with pytest.raises(Wrong, match="accepted: "):
+    with pytest.raises(Wrong, match="expected "):
         read_after(text)
 
 
@@ -84,7 +84,7 @@ def test_no_after(text: str) -> None:
         (document(exclusive=True), "permit: [exclusive]"),
         (document(priority=1), "permit: [priority]"),
         (document(notify={"email": "a@b"}), "permit: [notify]"),
-        (document(resource_limits={"memory": "2G"}), "resource_limits.memory: found 2 GiB; accepted: at most 1 GiB"),
+        (document(resource_limits={"memory": "2G"}), "resource_limits.memory: found 2 GiB; expected at most 1 GiB"),
         (document(user="root"), "unknown key"),
         (document(locks=[{"name": "x", "units": 2}]), "found units of a lock"),
         (document(locks=[{"name": "x", "scope": "fleet"}]), "found the lock 'x' of the fleet"),
@@ -92,7 +92,7 @@ def test_no_after(text: str) -> None:
         (document(stdin="a\0b"), "found a NUL"),
         (document(description="\ud800"), "half of a character"),
         (document(metadata=[[[[[[[[[[[[[[[[[[1]]]]]]]]]]]]]]]]]]), "levels"),
-        (document(stdin="x" * LARGEST), "accepted: at most 160"),
+        (document(stdin="x" * LARGEST), "expected at most 160"),
         ({**document(), "name": "17"}, "not a number"),
         ({**document(), "name": "../x"}, "name: found"),
         ({**document(), "key": "a b"}, "key: accepted"),

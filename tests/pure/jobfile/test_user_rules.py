@@ -41,7 +41,7 @@ def test_what_burdens_others_is_refused_unless_the_site_permits_it(key: str) -> 
     line, found = BY_KEY[key]
     jobs, problems = read(line)
     assert ([], 1) == (jobs, len(problems))
-    assert problems[0].startswith(f"f:4:{len(key) + 7}: x: {key}: {found}; accepted: ")
+    assert problems[0].startswith(f"f:4:{len(key) + 7}: x: {key}: {found}; expected ")
     assert f"`users: {{permit: [{key}]}}` in jobqueued.yaml" in problems[0]
     jobs, problems = read(line, replace(LIMITS, permit=(key,)))
     assert (1, []) == (len(jobs), problems)
@@ -66,7 +66,7 @@ def test_a_job_is_the_users_whatever_the_file_says() -> None:
     for other in ("root", "bob", "'1000'"):
         jobs, problems = read(f"user: {other}")
         name = other.strip("'")
-        told = f"f:4:11: x: user: found '{name}'; accepted: alice, because all jobs of this file run as alice"
+        told = f"f:4:11: x: user: found '{name}'; expected alice, because all jobs of this file run as alice"
         assert ([], [told]) == (jobs, problems)
 
 
@@ -90,8 +90,8 @@ def test_the_hosts_jobs_have_no_home() -> None:
     text = "jobs: {x: {command: 'true', on: {path: ~/in/*}}}"
     _, problems = read_jobs(text.encode(), "f")
     accepted = "an absolute path; ~/ works only in files that users add (jobqueuectl add)"
-    assert [f"f:1:33: x: on: found '~/in/*'; accepted: {accepted}"] == [str(problem) for problem in problems]
-    pattern = "accepted: an absolute path such as /srv/in/*.csv, with * ? and [] in its last part only"
+    assert [f"f:1:33: x: on: found '~/in/*'; expected {accepted}"] == [str(problem) for problem in problems]
+    pattern = "expected an absolute path such as /srv/in/*.csv, with * ? and [] in its last part only"
     assert pattern in read("on: {path: ~bob/in}")[1][0]
 
 
@@ -106,14 +106,14 @@ def test_a_name_that_cannot_stand_in_an_id_gives_a_share_by_number() -> None:
 @pytest.mark.parametrize(
     ("line", "told"),
     [
-        ("locks: {name: license, units: 2}", "locks: found units of a lock; accepted: the whole lock"),
+        ("locks: {name: license, units: 2}", "locks: found units of a lock; expected the whole lock"),
         (
             "locks: [a, {name: tape, scope: fleet}]",
-            "locks: found the lock 'tape' of the fleet; accepted: one of this host",
+            "locks: found the lock 'tape' of the fleet; expected one of this host",
         ),
-        ("scope: fleet", "scope: found a job of the fleet; accepted: one of this host"),
-        ("ping: https://hc-ping.com/x", "ping: found the key `ping`; accepted: a job without it"),
-        ("notify: {email: alice, from: root}", "notify: found `from`; accepted: only `email: alice`"),
+        ("scope: fleet", "scope: found a job of the fleet; expected one of this host"),
+        ("ping: https://hc-ping.com/x", "ping: found the key `ping`; expected a job without it"),
+        ("notify: {email: alice, from: root}", "notify: found `from`; expected only `email: alice`"),
         ("notify: {command: /bin/true}", "notify: found command /bin/true; accepted"),
         ("notify: {webhook: https://x.example/secret}", "notify: found webhook https://x.example/…; accepted"),
     ],
@@ -144,7 +144,7 @@ def test_the_addresses_of_a_job() -> None:
     for number in (20, 21):
         jobs, problems = read(f"notify: {{command: [{', '.join(f'/bin/x{n}' for n in range(number))}]}}", permitted)
         assert (number == 20, number == 21) == (bool(jobs), len(problems) == 1)
-    assert "x: notify: found 21; accepted: at most 20 addresses per job" in problems[0]
+    assert "x: notify: found 21; expected at most 20 addresses per job" in problems[0]
 
 
 CAPS: dict[str, Any] = {"cpu": 2.0, "memory": 1 << 30, "swap": 0, "tasks": 10}
@@ -153,9 +153,9 @@ CAPS: dict[str, Any] = {"cpu": 2.0, "memory": 1 << 30, "swap": 0, "tasks": 10}
 @pytest.mark.parametrize(
     ("asked", "told"),
     [
-        ("cpu: 2", ""), ("cpu: 2.01", "found 2.01; accepted: at most 2,"), ("memory: 1G", ""),
-        ("memory: 1025M", "found 1.001 GiB; accepted: at most 1 GiB"), ("tasks: 11", "found 11; accepted: at most 10"),
-        ("swap: unlimited", "found unlimited; accepted: at most 0 B"), ("open_files: 9999", ""),
+        ("cpu: 2", ""), ("cpu: 2.01", "found 2.01; expected at most 2,"), ("memory: 1G", ""),
+        ("memory: 1025M", "found 1.001 GiB; expected at most 1 GiB"), ("tasks: 11", "found 11; expected at most 10"),
+        ("swap: unlimited", "found unlimited; expected at most 0 B"), ("open_files: 9999", ""),
     ],
 )  # fmt: skip
 def test_no_job_has_more_than_the_caps_of_its_user(asked: str, told: str) -> None:
@@ -169,7 +169,7 @@ def test_no_job_has_more_than_the_caps_of_its_user(asked: str, told: str) -> Non
     ("line", "interval", "told"),
     [
         ("schedule: '* * * * *'", MINUTE, ""), ("every: 1m", MINUTE, ""),
-        ("every: 59s", MINUTE, "every: found 59 s; accepted: 1 min or more"),
+        ("every: 59s", MINUTE, "every: found 59 s; expected 1 min or more"),
         ("seconds: '*/30'\n    schedule: '@daily'", MINUTE, "seconds: found 30 s between two starts"),
         ("seconds: 30\n    schedule: '* * * * *'", MINUTE, ""),
         ("schedule: '*/10 * * * *'", 10 * MINUTE, ""),
@@ -195,7 +195,7 @@ def test_the_output_of_a_run() -> None:
     jobs, problems = read("output_limit: 100G")
     assert ([], 1) == (jobs, len(problems))
     assert (
-        "output_limit: found 100 GiB; accepted: at most 64 MiB, which is `logs` divided by `live` of `users`"
+        "output_limit: found 100 GiB; expected at most 64 MiB, which is `logs` divided by `live` of `users`"
         in problems[0]
     )
     assert ["alice/x"] == [job.id for job in read("", replace(LIMITS, logs=16))[0]]

@@ -49,43 +49,42 @@ def plain(node: Node) -> object:
 
 
 NO_ANCHOR = (
-    "found an alias without its anchor; accepted: quotes around a value that starts with *, or an alias "
-    "below its anchor"
+    "found an alias without its anchor; expected quotes around a value that starts with *, or an alias below its anchor"
 )
 BAD = [
-    ("a: 1\nb: 2\na: 3\n", "f:3:1: found the key 'a' again; accepted: each key once (it is already on line 1)"),
+    ("a: 1\nb: 2\na: 3\n", "f:3:1: found the key 'a' again; expected each key once (it is already on line 1)"),
     (
         "a: !!python/name:os x",
-        "f:1:4: found the tag '!!python/name:os'; accepted: a value without a tag, or quotes around a value that "
+        "f:1:4: found the tag '!!python/name:os'; expected a value without a tag, or quotes around a value that "
         "starts with !",
     ),
-    ("a: ! x", "f:1:4: found a tag; accepted: a value without a tag, or quotes around a value that starts with !"),
+    ("a: ! x", "f:1:4: found a tag; expected a value without a tag, or quotes around a value that starts with !"),
     (
         "a: &x {b: 1}\nc:\n  <<: *x\n",
-        "f:3:3: found the merge key <<; accepted: `defaults` for keys that all jobs of the file share",
+        "f:3:3: found the merge key <<; expected `defaults` for keys that all jobs of the file share",
     ),
-    ("a: 1\n---\nb: 1\n", "f:2:1: found a second document; accepted: one document per file"),
-    ("? [a]\n: 1\n", "f:1:3: found a list as a key; accepted: a text"),
-    ("%YAML 1.1\n---\na: no\n", "f:1:1: found a % directive; accepted: YAML 1.2 without directives"),
+    ("a: 1\n---\nb: 1\n", "f:2:1: found a second document; expected one document per file"),
+    ("? [a]\n: 1\n", "f:1:3: found a list as a key; expected a text"),
+    ("%YAML 1.1\n---\na: no\n", "f:1:1: found a % directive; expected YAML 1.2 without directives"),
     ("a: *b", f"f:1:4: {NO_ANCHOR}"),
     ("a: &b [*b]", f"f:1:8: {NO_ANCHOR}"),
     ("a: &b 1\nc: &b [*b]", f"f:2:8: {NO_ANCHOR}"),
-    ("a: */5 * * * *", 'f:1:4: found a value that starts with *; accepted: "*/5 * * * *"'),
-    ("a: @daily", 'f:1:4: found a value that starts with @; accepted: "@daily"'),
-    ("a: `date`", 'f:1:4: found a value that starts with `; accepted: "`date`"'),
-    ("a: %H", 'f:1:4: found a value that starts with %; accepted: "%H"'),
-    ("a:\n\tb: 1", "f:2:1: found a tab; accepted: spaces (`check --fix` replaces tabs at the start of a line)"),
+    ("a: */5 * * * *", 'f:1:4: found a value that starts with *; expected "*/5 * * * *"'),
+    ("a: @daily", 'f:1:4: found a value that starts with @; expected "@daily"'),
+    ("a: `date`", 'f:1:4: found a value that starts with `; expected "`date`"'),
+    ("a: %H", 'f:1:4: found a value that starts with %; expected "%H"'),
+    ("a:\n\tb: 1", "f:2:1: found a tab; expected spaces (`check --fix` replaces tabs at the start of a line)"),
     (
         "a: echo b: c",
-        "f:1:10: found a colon inside a value; accepted: the value in quotes",
+        "f:1:10: found a colon inside a value; expected the value in quotes",
     ),
-    ('a: "\\0"', "f:1:4: found an escape for U+0000; accepted: text without it"),
-    ("a: \x00", "f:1:4: found the character U+0000; accepted: UTF-8 text without it"),
-    ("\ufeffa: 1", "f:1:1: found a byte order mark; accepted: UTF-8 text without it"),
-    ("a: é\r\nb\x1b", "f:2:2: found the character U+001B; accepted: UTF-8 text without it"),
-    ("a: " + "x" * yamltext.MAX_BYTES, "f: found more than 1 MiB; accepted: a file of at most 1 MiB"),
-    ("[" * 33, "f:1:33: found more than 32 levels of nesting; accepted: at most 32"),
-    ("- 1\n" * 100_000, "f:100000:3: found more than 100000 values (aliases count in full); accepted: at most 100000"),
+    ('a: "\\0"', "f:1:4: found an escape for U+0000; expected text without it"),
+    ("a: \x00", "f:1:4: found the character U+0000; expected UTF-8 text without it"),
+    ("\ufeffa: 1", "f:1:1: found a byte order mark; expected UTF-8 text without it"),
+    ("a: é\r\nb\x1b", "f:2:2: found the character U+001B; expected UTF-8 text without it"),
+    ("a: " + "x" * yamltext.MAX_BYTES, "f: found more than 1 MiB; expected a file of at most 1 MiB"),
+    ("[" * 33, "f:1:33: found more than 32 levels of nesting; expected at most 32"),
+    ("- 1\n" * 100_000, "f:100000:3: found more than 100000 values (aliases count in full); expected at most 100000"),
 ]
 
 
@@ -97,7 +96,7 @@ def test_says_what_is_wrong_and_where(text: str, message: str) -> None:
 
 def test_bytes_that_are_no_utf8_have_a_place_too() -> None:
     """The place of a bad byte counts lines and characters, not bytes."""
-    assert ["f:2:4: found the byte 0xff; accepted: UTF-8 text"] == messages("a: 1\né: ".encode() + b"\xff")
+    assert ["f:2:4: found the byte 0xff; expected UTF-8 text"] == messages("a: 1\né: ".encode() + b"\xff")
 
 
 @pytest.mark.parametrize("text", ["a: [b", "a: 'it's'", "a: {b: c}}", 'a: "b', "a:\n  b: 1\n c: 2", "- a\nb: c"])
