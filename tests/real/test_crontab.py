@@ -103,7 +103,7 @@ def test_a_line_that_cron_takes_and_never_runs_is_installed(call: Calls) -> None
     [
         (b"# x\n" * 10_001, "crontab is too long; maximum number of lines is 10000."),
         (b"# " + b"x" * (1 << 20), "crontab is too long; expected at most 1023 KiB."),
-        (b"@daily x\n" * 1001, '"-":1001: too many jobs: expected at most 1000 in a table'),
+        (b"@daily x\n" * 1001, '"-":1001: too many jobs; expected at most 1000 in a table'),
         (b"@daily " + b"x" * (1 << 17) + b"\n", '"-":1: command too long: '),
         (b"@daily a\0b\n", '"-":1: bad command: found a NUL'),
         (b"@daily \xe4\n", '"-":1: bad command: found 0xE4'),

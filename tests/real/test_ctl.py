@@ -1343,7 +1343,7 @@ def test_check_warns_of_what_can_not_run_here(tmp_path: Path) -> None:
         f"{file}:2: a: command: /nowhere/prog does not exist here; expected the path of a program (warning) [JQ507]",
         f"{file}:3: b: command: /etc/passwd is not a program here; expected the path of a program (warning) [JQ507]",
         f"{file}:4: c: at: found an instant in the past (2020-01-01 00:00:00 UTC), "
-        "so a job that did not run yet never will; expected a future instant, or `schedule` for several (warning) "
+        "so a job that did not run yet never will; use a future instant, or `schedule` for several (warning) "
         "[JQ305]",
     ]
     path = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -1377,10 +1377,7 @@ def test_check_warns_of_limits_that_are_required_and_missing(host: Host) -> None
     (host.root / "jobqueue.d" / "a.yaml").write_text(
         "jobs: {a: {command: [sh], resource_limits: {tasks: 9, open_files: 9}, enforce: required}}"
     )
-    told = (
-        "enforce: the job will not start, because this host can't enforce resource_limits.tasks; "
-        "expected best_effort, or"
-    )
+    told = "enforce: the job will not start, because this host can't enforce resource_limits.tasks; use best_effort, or"
     assert told not in run("--root", host.root, "check").stdout
     host.start()
     assert told in run("--root", host.root, "check").stdout

@@ -38,14 +38,14 @@ GOOD = [
 
 WRONG = [
     ("A=1\nB 2\n", 2, "expected NAME=VALUE"),
-    ("\n\nA='open\nB=1\n", 3, "quotes closed"),
-    ('A="open\n', 1, "quotes closed"),
+    ("\n\nA='open\nB=1\n", 3, "closed quotes"),
+    ('A="open\n', 1, "closed quotes"),
     ("1A=1\n", 1, "expected NAME=VALUE"),
     ("A-B=1\n", 1, "expected NAME=VALUE"),
     ("set -x\n", 1, "expected NAME=VALUE"),
     ("A =1\n", 1, "expected NAME=VALUE"),
     ("A=1 # or not\n", 1, "whether # starts a comment"),
-    ("A=it's\n", 1, "quotes closed"),
+    ("A=it's\n", 1, "closed quotes"),
 ]
 
 

@@ -208,7 +208,7 @@ def test_an_empty_file_masks_nothing(jobs: Layered) -> None:
     jobs.scan()
     jobs.put("etc/a.yaml", "")
     jobs.scan()
-    reason = "found an empty file that had jobs; expected `jobs: {}` where all of them are to go"
+    reason = "found an empty file that had jobs; to remove all of them, write `jobs: {}`"
     assert ([f"etc/a.yaml:0: : {reason}"], {"j": "a"}) == (jobs.told(), jobs.jobs("a.yaml"))
     jobs.put("etc/a.yaml", "jobs: {}")
     assert (["a.yaml: "], []) == (jobs.scan(), jobs.told())

@@ -77,7 +77,7 @@ def test_no_spelling_of_an_address_of_the_host(host: str) -> None:
         }
         told = [users("webhook", url), users("ping", "x", event=ping), users("webhook", "http://192.0.2.1/", proxy=url)]
     assert ([], []) == (taken, [it for it in told if not it.startswith("never ")])
-    assert all("expected another address, unless root permits this one with `users: {reach: ['" in it for it in told)
+    assert all("use another address, unless root permits this one with `users: {reach: ['" in it for it in told)
 
 
 def test_an_address_of_an_interface() -> None:
@@ -126,7 +126,7 @@ def test_a_redirect_leads_nowhere() -> None:
         with WebServer(away) as web:
             permitted = f"127.0.0.1:{web.port}"
             assert "redirects are not followed" in users("webhook", web.url, permitted)
-            with pytest.raises(OSError, match="expected another"), reach.bounded([permitted]):
+            with pytest.raises(OSError, match="use another"), reach.bounded([permitted]):
                 urlopen(web.url, timeout=5)
     assert [] == taken
 
@@ -153,7 +153,7 @@ def test_apprise(monkeypatch: pytest.MonkeyPatch) -> None:
     with listening() as (port, taken):
         told = users("apprise", f"json://secret:{port}")
     assert [] == taken
-    assert told.startswith(f"never apprise: json://: 127.0.0.1:{port} is an address of this host; accepted:")
+    assert told.startswith(f"never apprise: json://: 127.0.0.1:{port} is an address of this host; use another address")
 
 
 def test_every_way_out() -> None:

@@ -92,7 +92,7 @@ def test_secrets(tmp_path: Path) -> None:
     assert [] == found(tmp_path, wish)
     secret.chmod(0o604)
     (shared,) = found(tmp_path, wish)
-    assert f"any user may read or write {secret}; expected no access for other users: chmod o= {secret}" in shared
+    assert f"any user may read or write {secret}; to prevent it: chmod o= {secret}" in shared
 
 
 @NEEDS_ROOT
@@ -117,7 +117,7 @@ def test_what_the_sender_may_not() -> None:
             f"notify.command: {OTHER} can't start {hidden}/program because it may not enter {hidden}; "
             "expected a program that it can start",
             f"notify.webhook.secret_file: {OTHER} may not read {directory}/secret; "
-            f"expected chgrp {group} {directory}/secret && chmod 640 {directory}/secret",
+            f"to permit it: chgrp {group} {directory}/secret && chmod 640 {directory}/secret",
             f"notify.webhook.secret_file: {OTHER} may not enter {hidden}; "
             "expected a directory that it may enter, such as /etc/jobqueued",
         ]
@@ -153,7 +153,7 @@ def test_the_channels_of_a_user() -> None:
         assert [] == of_a_user(directory, webhook=(hook,), command=(f"{directory}/program",))
         os.chown(directory / "secret", 0, pwd.getpwnam(OTHER).pw_gid)
         (directory / "secret").chmod(0o640)
-        said = f"{USER} may not read {directory}/secret; expected a file that it may read"
+        said = f"{USER} may not read {directory}/secret; use a file that it may read"
         assert [f"JQ516 notify.webhook.secret_file: {said}"] == of_a_user(directory, webhook=(hook,))
 
 
@@ -191,16 +191,14 @@ def test_the_sender_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     assert (["notifier"] if ROOT else []) + without_root == [each.partition(":")[0] for each in told]
     monkeypatch.setattr(Sender, "barred", lambda _self, _path: "/root")
     (barred, *_) = found(tmp_path, Notify(apprise=("ntfy://x",)))
-    assert (
-        f"{ME.pw_name} can't start {sys.executable}, because it may not enter /root; expected a user who can" in barred
-    )
+    assert f"{ME.pw_name} can't start {sys.executable}, because it may not enter /root; use a user who can" in barred
 
 
 def test_apprise(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """It has to be installed."""
     monkeypatch.setattr("importlib.util.find_spec", lambda _name: None)
     (missing,) = found(tmp_path, Notify(apprise=("ntfy://x",)))
-    assert "found no package apprise here; expected the package (apt install apprise)" in missing
+    assert "the package apprise is not installed; install it (apt install apprise)" in missing
 
 
 def test_check_and_doctor(tmp_path: Path) -> None:

@@ -138,8 +138,7 @@ def test_an_address_of_the_host(site: Host, open_to_users: WebServer) -> None:
         for channel in ("webhook", "ping"):
             told = wait_for(lambda it=channel: error(site, f"{it} {closed.url}"), why=f"the refusal of a {channel}")
             assert (
-                f"127.0.0.1:{closed.port} is an address of this host; expected another address, unless root permits"
-                in told
+                f"127.0.0.1:{closed.port} is an address of this host; use another address, unless root permits" in told
             )
         assert ["/yes"] == [request.path for request in open_to_users.requests]
     assert [] == closed.requests

@@ -172,11 +172,11 @@ def _of_program(path: str, sender: Sender) -> str:
     return ""
 
 
-def _mend(path: str, sender: Sender, *, is_own: bool) -> str:
+def _remedy(path: str, sender: Sender, *, is_own: bool) -> str:
     return (
-        "a file that it may read"
+        "use a file that it may read"
         if is_own
-        else f"chgrp {_group(sender)} {printable(path)} && chmod 640 {printable(path)}"
+        else f"to permit it: chgrp {_group(sender)} {printable(path)} && chmod 640 {printable(path)}"
     )
 
 
@@ -190,7 +190,7 @@ def _of_credential(path: str, sender: Sender, *, is_own: bool = False) -> str:
                 place = "a directory that it may enter" + (", such as /etc/jobqueued" if not is_own else "")
                 return f"{sender.name} may not enter {barred}; use {place}"
             if not sender.may(4, path):
-                return f"{sender.name} may not read {printable(path)}; use {_mend(path, sender, is_own=is_own)}"
+                return f"{sender.name} may not read {printable(path)}; {_remedy(path, sender, is_own=is_own)}"
         except (FileNotFoundError, NotADirectoryError):
             return f"{printable(path)} does not exist here; expected a file with one line, the secret"
     return ""

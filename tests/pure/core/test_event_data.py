@@ -44,7 +44,7 @@ def test_taken(data: dict[str, Any]) -> None:
         (nested(DEEPEST + 1), f"found more than {DEEPEST} levels"),
         ({"a": [[]] * 9 + [nested(99)]}, 'data["a"][9]["a"]'),
         ({"a": FULL["a"] + "x"}, "found 16,385 bytes; expected at most 16,384"),
-        ({"é" * 3000: 1}, "bytes; accepted"),
+        ({"é" * 3000: 1}, "bytes; expected"),
     ],
 )  # fmt: skip
 def test_refused(data: object, words: str) -> None:

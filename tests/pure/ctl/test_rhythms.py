@@ -40,7 +40,7 @@ class TestRarely:
         """The next two starts are named."""
         assert [
             "JQ303 found rare starts: 2028-02-29 02:00:00 UTC, then 2032-02-29 02:00:00 UTC; "
-            "expected these, if you want them, or another day"
+            "keep them if you want them, or choose another day"
         ] == of_job("schedule: '0 2 29 2 *'")
 
     def test_the_next_is_near(self) -> None:
@@ -140,7 +140,7 @@ class TestTogether:
         assert [(
             "JQ307", "j00",
             "found 12 jobs that start at 2026-11-28 02:00:00 UTC, j00, j01, j02, j03, j04 and 7 more; "
-            "expected `spread: 15m`, or H in the minute field, if the exact time does not matter",
+            "use `spread: 15m`, or H in the minute field, if the exact time does not matter",
         )] == found  # fmt: skip
 
     @pytest.mark.parametrize("keys", [
@@ -163,7 +163,7 @@ class TestTooLong:
         """The warning says both times, and what becomes of the next run."""
         assert [
             "JQ308 found runs that usually take 12m, but only 10m between starts, so later runs wait, and runs "
-            "beyond `max_waiting` are skipped; expected more time between starts, or a higher `concurrency`"
+            "beyond `max_waiting` are skipped; leave more time between starts, or raise `concurrency`"
         ] == of_job("schedule: '*/10 * * * *'", 12 * MINUTE)
         assert "later runs are skipped" in of_job("every: 10m, overlap: skip", 12 * MINUTE)[0]
         assert "each run stops the one" in of_job("every: 10m, overlap: replace", 12 * MINUTE)[0]
@@ -210,7 +210,7 @@ class TestStarved:
         """By holders that the drain does not outlast, and that nothing bounds."""
         assert [
             "found that a, b share db without a pause or `timeout`, usually for longer than the `drain` of this job "
-            "(1h), so the lock may never be free; expected a `timeout` for the jobs that share it, or a longer `drain`"
+            "(1h), so the lock may never be free; use a `timeout` for the jobs that share it, or a longer `drain`"
         ] == starved(LONG)
 
     def test_it_becomes_free(self) -> None:

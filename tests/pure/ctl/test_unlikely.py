@@ -74,7 +74,7 @@ def test_a_program_of_another_user(place: Path) -> None:
 
 
 @pytest.mark.parametrize(("text", "reason"), [
-    ("A=1\nno variable\n", "/bin/vars:2: expected NAME=VALUE, quotes closed"), ("A='1\n", "/bin/vars:1: expected "),
+    ("A=1\nno variable\n", "/bin/vars:2: expected NAME=VALUE with closed quotes"), ("A='1\n", "/bin/vars:1: expected "),
     (None, "/bin/vars does not exist here"),
 ])  # fmt: skip
 def test_variables_that_can_not_be_read(place: Path, text: str | None, reason: str) -> None:

@@ -45,7 +45,7 @@ SHOWN = 90
 
 # A message about a cron expression starts with the field.
 FIELD = "((minute|hour|day of month|month|day of week|expression|seconds|dst): )?"
-FOUND_AND_ACCEPTED = re.compile(f"{FIELD}found .+(; expected |: write |: remove the stray comma).*")
+FOUND_AND_ACCEPTED = re.compile(f"{FIELD}found .+(; expected |; use |; write |: write |: remove the stray comma).*")
 # Messages that do not say "found X; expected Y".  The list may only shrink.
 OTHERWISE = re.compile(
     f"{FIELD}("
@@ -220,7 +220,7 @@ def test_each_problem_has_a_code_of_its_severity(said: dict[str, Said]) -> None:
 
 
 def test_each_problem_says_what_was_found_and_what_is_accepted(said: dict[str, Said]) -> None:
-    """But for a closed list of other forms, a message is "found X; expected Y", in one line that can be printed."""
+    """But for a closed list of other forms, a message is "found X; expected Y" (or what to use or write), in one line that can be printed."""
     for answers in said.values():
         for problem in answers.problems:
             forms = (FOUND_AND_ACCEPTED, OTHERWISE)

@@ -30,7 +30,7 @@ def told(body: str, where: Surroundings = ROOT) -> list[str]:
 def test_a_list_is_no_shell(command: str, odd: str) -> None:
     """Shell syntax in a list is told, with the text that a shell would read."""
     (warning,) = told(f"command: {command}")
-    assert warning.startswith(f"command: found '{odd}' in a list, which no shell reads; expected one string, which")
+    assert warning.startswith(f"command: found '{odd}' in a list, which no shell reads; write one string, which")
 
 
 @pytest.mark.parametrize(
@@ -72,7 +72,7 @@ def test_what_programs_read_themselves(command: str) -> None:
 def test_no_variable_is_expanded(value: str, found: str, remedy: str) -> None:
     """What only a shell would expand in a value of `environment` is told, without the value."""
     (warning,) = told(f"command: x, environment: {{A: 1, X: '{value}'}}")
-    assert warning.startswith(f"environment.X: found {found}, which nothing expands here; expected {remedy}")
+    assert warning.startswith(f"environment.X: found {found}, which nothing expands here; write {remedy}")
     assert value not in warning
 
 
@@ -99,13 +99,13 @@ def test_commands_that_wait(line: str) -> None:
 def test_percent_of_a_crontab() -> None:
     """A backslash that a crontab needs is told: in quotes it would reach the program."""
     (warning,) = told(r"command: 'tar czf x-$(date +\%F).tgz /srv'")
-    assert r"command: found \%, which only a crontab needs; expected %, an ordinary character here" == warning
+    assert r"command: found \%, which only a crontab needs; write %, which is an ordinary character here" == warning
     assert [] == told("command: 'tar czf x-$(date +%F).tgz /srv'")
 
 
 def test_limits() -> None:
     """More CPUs than there are, and less memory than a program needs, are told."""
-    assert ["resource_limits.cpu: found 200 cores, but the daemon has 2; expected 200%, if you meant percent"] == (
+    assert ["resource_limits.cpu: found 200 cores, but the daemon has 2; write 200% if you meant percent"] == (
         told("command: x, resource_limits: {cpu: 200}")
     )
     (warning,) = told("command: x, resource_limits: {memory: 1K}")

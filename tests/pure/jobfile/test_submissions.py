@@ -77,7 +77,7 @@ def test_no_after(text: str) -> None:
     ("wrong", "told"),
     [
         ({"keys": {}}, "found no command"),
-        ({"keys": []}, "keys: accepted"),
+        ({"keys": []}, "keys: expected"),
         (document(comand="x"), "comand: found an unknown key"),
         (document(schedule="* * * * *"), "unknown key"),
         (document(timeout="soon"), "timeout: found"),
@@ -95,7 +95,7 @@ def test_no_after(text: str) -> None:
         (document(stdin="x" * LARGEST), "expected at most 160"),
         ({**document(), "name": "17"}, "not a number"),
         ({**document(), "name": "../x"}, "name: found"),
-        ({**document(), "key": "a b"}, "key: accepted"),
+        ({**document(), "key": "a b"}, "key: expected"),
         ({**document(), "mail": "never"}, "mail: found"),
         ({**document(), "uid": 0}, "found 'uid'"),
         ({**document(), "after": 5}, "after: found 5"),

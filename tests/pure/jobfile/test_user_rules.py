@@ -114,8 +114,8 @@ def test_a_name_that_cannot_stand_in_an_id_gives_a_share_by_number() -> None:
         ("scope: fleet", "scope: found a job of the fleet; expected one of this host"),
         ("ping: https://hc-ping.com/x", "ping: found the key `ping`; expected a job without it"),
         ("notify: {email: alice, from: root}", "notify: found `from`; expected only `email: alice`"),
-        ("notify: {command: /bin/true}", "notify: found command /bin/true; accepted"),
-        ("notify: {webhook: https://x.example/secret}", "notify: found webhook https://x.example/…; accepted"),
+        ("notify: {command: /bin/true}", "notify: found command /bin/true; expected"),
+        ("notify: {webhook: https://x.example/secret}", "notify: found webhook https://x.example/…; expected"),
     ],
 )
 def test_what_a_process_of_the_user_would_have_to_do_is_roots(line: str, told: str) -> None:
