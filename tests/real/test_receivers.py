@@ -119,7 +119,7 @@ def test_what_the_sender_may_not() -> None:
             f"notify.webhook.secret_file: {OTHER} may not read {directory}/secret; "
             f"to permit it: chgrp {group} {directory}/secret && chmod 640 {directory}/secret",
             f"notify.webhook.secret_file: {OTHER} may not enter {hidden}; "
-            "expected a directory that it may enter, such as /etc/jobqueued",
+            "use a directory that it may enter, such as /etc/jobqueued",
         ]
         assert Sender.of("root").barred(f"{hidden}/program") == ""
 

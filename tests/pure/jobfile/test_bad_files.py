@@ -220,7 +220,7 @@ def test_each_problem_has_a_code_of_its_severity(said: dict[str, Said]) -> None:
 
 
 def test_each_problem_says_what_was_found_and_what_is_accepted(said: dict[str, Said]) -> None:
-    """But for a closed list of other forms, a message is "found X; expected Y" (or what to use or write), in one line that can be printed."""
+    """A message is "found X; expected Y" (or what to use or write), but for a closed list of other forms."""
     for answers in said.values():
         for problem in answers.problems:
             forms = (FOUND_AND_ACCEPTED, OTHERWISE)

@@ -201,7 +201,7 @@ BAD = [
     ("command: ''", f"f:1:10: command: found ''; {LINE}"),
     ("command: ' '", f"f:1:10: command: found ' '; {LINE}"),
     ("command: {a: b}", f"f:1:10: command: found a mapping; {LINE}"),
-    ("command: []", f"f:1:10: command: found an empty list; expected a list, each item {WORD.removeprefix('expected ')}"),
+    ("command: []", f"f:1:10: command: found an empty list; expected a list, each item {WORD[9:]}"),
     ("command: ['', a]", "f:1:11: command[0]: found ''; expected the name or path of a program"),
     ("command: [a, ~]", f"f:1:14: command[1]: found ~, which means nothing; {WORD}"),
     ("schedule: ''", f"f:1:11: schedule: found ''; {CRON}"),
