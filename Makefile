@@ -71,7 +71,7 @@ bench-quick: $(VENV)/.tested
 soak: $(VENV)/.tested
 	@failed=; \
 	JOBQUEUED_SOAK=1 $(BIN)/python -m pytest tests/pure/timing/test_zones.py tests/pure/core/test_machine.py \
-		tests/pure/core/test_fleet.py tests/pure/core/test_fleet_memory.py tests/real/test_supervisor.py tests/real/test_submissions.py || failed="$$failed tests"; \
+		tests/pure/core/fleet/test_fleet.py tests/pure/core/fleet/test_fleet_memory.py tests/real/child/test_supervisor.py tests/real/control/test_submissions.py || failed="$$failed tests"; \
 	$(BIN)/python -m tests.simulation --seeds $(SEEDS) || failed="$$failed simulation"; \
 	$(BIN)/python -m tests.simulation.mutants || failed="$$failed simulation.mutants"; \
 	$(BIN)/python -m tests.mutants --sample $(SAMPLE) --seed $(SEED) || failed="$$failed mutants"; \
@@ -85,7 +85,7 @@ mutants: $(VENV)/.tested
 # I/O that fails, at each call in each way: some minutes.  NTH=6: at each sixth.
 NTH ?= 1
 faults: $(VENV)/.tested
-	JOBQUEUED_FAULTS=$(NTH) $(BIN)/python -m pytest -n 4 --dist worksteal tests/real/test_faults.py tests/real/test_notice_crash_points.py tests/real/test_killed_starts.py
+	JOBQUEUED_FAULTS=$(NTH) $(BIN)/python -m pytest -n 4 --dist worksteal tests/real/days/test_faults.py tests/real/notices/test_notice_crash_points.py tests/real/runs/test_killed_starts.py
 
 # Our due times beside the real Debian cron and cronie, as root: fetched, not installed.  --write: docs/dev/realcron.md.
 realcron: $(VENV)/.installed

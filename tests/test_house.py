@@ -27,16 +27,16 @@ WATCHES = {
         "pure/child/test_reasons.py",
         "time.process_time",
     ): "linear takes milliseconds, the square minutes: 2 s are between",
-    ("real/test_monitor.py", "time.monotonic"): "waits, with a deadline, until the daemon has slept beyond its rhythm",
-    ("real/test_ctl.py", "time.time"): "what `2h ago` means lies between the clock before and after",
-    ("real/test_log.py", "time.time_ns"): "a time stamp lies between the clock before and after",
-    ("real/test_launcher_faults.py", "time.sleep"): "a while in which it may not spin: what it does then is counted",
-    ("real/test_supervisor_faults.py", "time.sleep"): "the same",
+    ("real/control/test_monitor.py", "time.monotonic"): "waits, with a deadline, until the daemon sleeps longer",
+    ("real/ctl/test_answers.py", "time.time"): "what `2h ago` means lies between the clock before and after",
+    ("real/daemon/test_log.py", "time.time_ns"): "a time stamp lies between the clock before and after",
+    ("real/child/test_launcher_faults.py", "time.sleep"): "a while in which it may not spin: its calls are counted",
+    ("real/child/test_supervisor_faults.py", "time.sleep"): "the same",
     ("system/test_reboot.py", "time.time"): "a run is to be due while the machine goes down",
     ("simulation/__main__.py", "time.monotonic"): "what many lives took is told, and judged by nobody",
     ("simulation/year.py", "time.monotonic"): "the same, of a year",
     ("simulation/year.py", "time.process_time"): "the same",
-    ("real/test_user_notices.py", "time.monotonic"): "a wait is bounded by a deadline that it is given",
+    ("real/notices/test_user_notices.py", "time.monotonic"): "a wait is bounded by a deadline that it is given",
     ("browser/test_cockpit_timeline.py", "time.time_ns"): "the page shows the hours before now",
     ("system/test_usage.py", "time.monotonic"): "a rate is what was counted by the time it took, and both are read",
 }
@@ -96,6 +96,14 @@ def test_a_pure_test_starts_nothing(name: str) -> None:
     """Neither itself nor by a helper: no process, no socket, no thread."""
     used = {(file, what) for file in reached(name) for what in (imports(file) & WORLDLY) | (calls(file) & STARTS)}
     assert used == set()
+
+
+@pytest.mark.parametrize(
+    "folder", sorted({str(Path(name).parent) for name in FILES if name.startswith(("pure/", "real/"))})
+)
+def test_a_folder_is_small(folder: str) -> None:
+    """A reader of `pure/` and `real/` finds the test of a subject by its folder."""
+    assert len([name for name in FILES if str(Path(name).parent) == folder]) <= 20
 
 
 def test_hypothesis_has_no_deadline() -> None:

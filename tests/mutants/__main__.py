@@ -3,7 +3,7 @@
 python -m tests.mutants                     all of them, some hours
 python -m tests.mutants --sample 600 --seed 2
 python -m tests.mutants --only core/runs/skips.py:36 core/runs/retries.py     these places and files
-python -m tests.mutants --only 0a4653b3 --tests tests/pure/core/test_jobs.py     this one, by these tests
+python -m tests.mutants --only 0a4653b3 --tests tests/pure/core/jobs/test_jobs.py     this one, by these tests
 
 What is the same program in other words is in equivalent.txt, with the reason; a name changes with its statement.
 """

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.answers import DEFINITION, FREE, IDLE, JOB, LIVE, RECORD, STATS, STATUS, Daemon
 from tests.support.host import Host
 from tests.support.pool import Pool
 
@@ -54,3 +55,19 @@ def ticking(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Host]:
     host.start()
     yield host
     host.close()
+
+
+@pytest.fixture
+def daemon(tmp_path: Path) -> Iterator[Daemon]:
+    """A daemon under tmp_path that answers from a table: it has the job and the runs of tests.support.answers."""
+    found = Daemon(tmp_path / "run")
+    found.answers("Status", STATUS)
+    found.answers("List", {"jobs": [JOB, IDLE], **FREE})
+    found.answers("Describe", {"job": JOB, "definition": DEFINITION, "stats": STATS, "runs": [LIVE, RECORD]})
+    found.methods["Show"] = lambda asked: {"record": LIVE if asked["run"].endswith("@143") else RECORD}
+    found.answers("History", {"runs": [LIVE, RECORD], "next": None})
+    found.answers("Pause", {})
+    found.answers("Resume", {"was_paused": True, "enabled": True, "invalid": None, "file": "/a.yaml"})
+    found.answers("Run", {"run": "nightly-backup@142"})
+    yield found
+    found.close()

@@ -1,6 +1,6 @@
 """Compare our due times with the real crons': exit 1 if anything differs that is not declared, or the reverse.
 
-What Debian's does while its clock is set is compared with the rules by which tests/pure/core/test_set_back.py goes.
+What Debian's does while its clock is set is compared with the rules by which tests/pure/core/due/test_set_back.py goes.
 
 python -m tests.realcron            compare, and check that docs/dev/realcron.md has the current table
 python -m tests.realcron --write    compare, and write the table there

@@ -35,9 +35,9 @@ ELSEWHERE: dict[str, tuple[str, str]] = {
     r"ssh .*": ("tests/test_foreign.py", '"ssh"'),
     r"(cat|export) --[a-z-]+": ("tests/pure/test_docs.py", "def test_an_option_is_there("),
     r"python -m .*": ("tests/pure/test_docs.py", "def test_a_module_is_there("),
-    r"sed -i 's/-lt .*|used=.*": ("tests/real/test_first_steps.py", "dialogue(block)"),
-    r"set -e\nchanged=.*": ("tests/real/test_fence_recipes.py", "recipes.md"),
-    r"cat FILE\.1 FILE \| .*": ("tests/real/test_trace.py", "cat FILE"),
+    r"sed -i 's/-lt .*|used=.*": ("tests/real/days/test_first_steps.py", "dialogue(block)"),
+    r"set -e\nchanged=.*": ("tests/real/fleet/test_fence_recipes.py", "recipes.md"),
+    r"cat FILE\.1 FILE \| .*": ("tests/real/daemon/test_trace.py", "cat FILE"),
     r"jobqueuectl drain && systemctl reboot": ("tests/system/test_reboot.py", 'sh("systemctl", "reboot")'),
     r"systemctl restart jobqueued && systemctl disable --now cron": (
         "tests/system/test_crontab.py", 'sh("systemctl", "disable", "--now", "cron")',

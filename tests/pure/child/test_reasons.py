@@ -214,5 +214,5 @@ def test_the_records_of_a_version_without_codes(path: Path) -> None:
     for told in (record, *record["attempts"]):
         found = of_record(told)
         assert told["reason"] == found
-        is_edited = path.parent.name == "hungry"  # no version wrote its reason: see tests/real/test_fixtures.py
+        is_edited = path.parent.name == "hungry"  # no version wrote its reason: see tests/real/state/test_fixtures.py
         assert found is None or (found.code is Code.OTHER) is is_edited

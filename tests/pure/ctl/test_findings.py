@@ -25,9 +25,10 @@ ENTRY = "jobs:\n  backup:\n    command: 'true'\n"
 
 TOLD_ELSEWHERE = {
     "JQ112": "the daemon, of a file that it knew", "JQ308": "test_rhythms", "JQ405": "test_rhythms",
-    "JQ404": "test_ctl: of a file beside those of the daemon",
-    "JQ500": "the daemon, to users", "JQ501": "test_ctl: a file is not there", "JQ504": "test_ctl: a link to /dev/null",
-    "JQ506": "test_oddities: a daemon of a user", "JQ512": "test_ctl: a host without controllers",
+    "JQ404": "test_check: of a file beside those of the daemon",
+    "JQ500": "the daemon, to users",
+    "JQ501": "test_check: a file is not there", "JQ504": "test_check: a link to /dev/null",
+    "JQ506": "test_oddities: a daemon of a user", "JQ512": "test_check: a host without controllers",
     "JQ513": "test_oddities: of the host's own instance", "JQ514": "test_receivers", "JQ517": "test_receivers",
     "JQ518": "the daemon", "JQ519": "the daemon", "JQ520": "test_receivers",
     "JQ605": "test_check_tables: an /etc/anacrontab",

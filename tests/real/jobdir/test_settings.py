@@ -118,7 +118,7 @@ def test_no_file_means_the_defaults(tmp_path: Path) -> None:
 
 def test_the_shipped_file_shows_the_defaults() -> None:
     """The jobqueued.yaml that is installed changes nothing."""
-    assert (Settings(), []) == read_settings(Path(__file__).parents[2] / "etc/jobqueued.yaml")
+    assert (Settings(), []) == read_settings(Path(__file__).parents[3] / "etc/jobqueued.yaml")
 
 
 def test_settings_are_read(tmp_path: Path) -> None:

@@ -180,7 +180,7 @@ class TestTheEnd:
     @NEEDS_ROOT
     def test_on_a_full_file_system(self, tmp_path: Path) -> None:
         """The same on a tmpfs that its own output has filled."""
-        command = ["unshare", "--mount", sys.executable, "-m", "tests.real.test_supervisor_faults", str(tmp_path)]
+        command = ["unshare", "--mount", sys.executable, "-m", "tests.real.child.test_supervisor_faults", str(tmp_path)]
         subprocess.run(command, cwd=REPO, check=True, timeout=DEADLINE)
 
 

@@ -371,7 +371,7 @@ finally:
 def test_a_full_log_disk(tmp_path: Path) -> None:
     """In life too records that found no room come when there is room."""
     command = ["unshare", "-m", sys.executable, "-c", FULL, str(tmp_path / "host")]
-    subprocess.run(command, cwd=Path(__file__).parents[2], check=True, timeout=90)
+    subprocess.run(command, cwd=Path(__file__).parents[3], check=True, timeout=90)
 
 
 @pytest.mark.parametrize("how", ["removed", "a backup put back"])

@@ -12,7 +12,7 @@ from jobqueued.core.scheduler import Scheduler
 from jobqueued.core.state.other_hosts import OtherHosts
 from tests.support.world import job
 
-CORE = Path(__file__).parents[3] / "jobqueued/core"
+CORE = Path(__file__).parents[4] / "jobqueued/core"
 BY_THE_JOB_OR_KEY = {"shares", "has_begun"}
 """The questions whose answer is the same with and without a fleet."""
 
