@@ -99,17 +99,14 @@ def fields(text: str) -> list[list[str]]:
 
 
 def job_files(path: Path) -> list[tuple[str, ...]]:
-    """Every job file in a paper; each drop-in behind the first of them, of which it is one.
+    """Every job file in a paper, each drop-in after the job file that it changes.
 
-    Those of check.md are wrong, or are right beside what is wrong: test_findings.py has them.  What a script writes
-    (`# on each`) is read by the daemons of those that are typed.
+    Daemons read the files that a script writes (`# on each`).
     """
-    if path.name == "check.md":
-        return []
     found = [
         block
         for block in blocks(path.read_text())
-        if re.search(r"^jobs:(?:$| \{)", block, re.M) and not re.search("^(?:from|import|# on) ", block, re.M)
+        if re.search(r"^jobs:(?:$| \{)", block, re.M) and not re.search(r"^(?:from|import|# on|\$) ", block, re.M)
     ]
     return [(found[0], block) if re.match(r"# \S+\.d/", block) else (block,) for block in found]
 

@@ -1,4 +1,4 @@
-"""Findings as text: one for the terminal, all of them for docs/check.md."""
+"""Findings as text: each with its examples for the terminal, the list of all for docs/check.md."""
 
 from __future__ import annotations
 
@@ -52,20 +52,11 @@ def listed() -> str:
 
 
 def page() -> Iterator[str]:
-    """Yield the lines of docs/check.md for all findings."""
+    """Yield the lines of docs/check.md about all findings."""
     yield from ("", "| severity | meaning |", "|---|---|")
     yield from (f"| {severity} | {meaning} |" for severity, meaning in SEVERITIES.items())
     for begin, heading in GROUPS.items():
-        yield from ("", f"## {begin}xx: {heading}")
-        for finding in FINDINGS.values():
-            if finding.code.startswith(begin):
-                yield from _section(finding)
+        yield from ("", f"### {begin}xx: {heading}", "", "| code | severity | finding |", "|---|---|---|")
+        found = (it for it in FINDINGS.values() if it.code.startswith(begin))
+        yield from (f"| {it.code} | {it.severity} | {it.title} |" for it in found)
     yield ""
-
-
-def _section(finding: FindingKind) -> Iterator[str]:
-    yield from ("", f"### {finding.code}: {finding.title}", "", f"*{finding.severity.capitalize()}.* {finding.text}")
-    for heading, text in _examples(finding):
-        yield from ("", f"{heading}:", "", "```")
-        yield from (printable(line) for line in text.splitlines() or ["(nothing)"])
-        yield "```"
