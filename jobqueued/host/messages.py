@@ -66,8 +66,8 @@ def _emitted(fields: Fields) -> str:
 
 def _skipped(fields: Fields) -> str:
     times, due = fields["times"], local_time(fields["due"])
-    since = f"{local_time(fields['first'])} to " * (fields["first"] != fields["due"])
-    told = f"{times} times, " * (times > 1) + f"due {since}{due}"
+    since = f"{local_time(fields['first'])} to " if fields["first"] != fields["due"] else ""
+    told = f"{times} times, due {since}{due}" if times > 1 else f"due {since}{due}"
     row = f", {fields['count']} in a row" if fields["count"] > times else ""
     runs = fields["run"] if fields["first_run"] == fields["run"] else f"{fields['first_run']} to {fields['run']}"
     return f"{runs} skipped: {fields['reason']}, {told}{row}"

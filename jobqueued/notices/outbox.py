@@ -347,7 +347,7 @@ def together(notices: list[Notice]) -> dict[str, Any]:
 
 def _gathered(notices: list[Notice]) -> dict[str, Any]:
     held, count = [_held(notice.about) for notice in notices], sum(1 + notice.more for notice in notices)
-    named = "; ".join(it["summary"] for it in held[:_NAMED]) + "; …" * (count > _NAMED)
+    named = "; ".join([*(it["summary"] for it in held[:_NAMED]), *(["…"] if count > _NAMED else [])])
     what = f"{counted(count, 'output')} held back" if held[0]["event"] == "output" else counted(count, "notice")
     return {
         **notices[0].about,

@@ -47,7 +47,7 @@ class Instance:
         is_kept = os.path.exists(run.parent / "systemd")  # a user's manager has this directory
         with contextlib.suppress(NoPlace):
             if (own := Paths.user()).run == run:
-                return cls(run, "systemctl --user" * is_kept, own)
+                return cls(run, "systemctl --user" if is_kept else "", own)
         other = _OF_A_USER.fullmatch(str(run)) if is_kept else None
         return cls(run, f"systemctl --user -M {name_of(int(other[1]))}@" if other else "")
 

@@ -83,9 +83,14 @@ class FleetAttempt(NamedTuple):
     number: int
 
     @property
+    def key(self) -> str:
+        """The key of its run."""
+        return f"f{self.second}.{self.number}" if self.number > 1 else f"f{self.second}"
+
+    @property
     def before(self) -> str | None:
         """Return the key of the attempt before this one, or None if this is the first."""
-        return f"f{self.second}" + f".{self.number - 1}" * (self.number > 2) if self.number > 1 else None
+        return FleetAttempt(self.second, self.number - 1).key if self.number > 1 else None
 
 
 def attempt_of(key: str) -> FleetAttempt:
@@ -105,7 +110,7 @@ def name_of(key: str) -> tuple[str, str] | None:
     if (found := _OCCURRENCE.fullmatch(key)) is None or int(found[2]) > LAST_SECOND:
         return None
     job, second, number = found.groups()
-    return job, f"f{second}" + f".{number}" * (number != "1")
+    return job, f"f{second}" if number == "1" else f"f{second}.{number}"
 
 
 def returned_of(key: str) -> tuple[str, int] | None:

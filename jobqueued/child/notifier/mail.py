@@ -127,7 +127,7 @@ def _subject(event: NoticeEvent, user: str, recipient: str) -> str:
         return f"Output from your job {(event.get('job') or '').rpartition('/')[2]:>8}"
     about = (f"{words}: " if words else "") + printable(event["summary"])
     if event["event"] == "output":
-        about = words + " (failed)" * (record is not None and record["state"] != "succeeded")
+        about = f"{words} (failed)" if record is not None and record["state"] != "succeeded" else words
     return f"Cron <{user}@{event['host']}> {about}"
 
 

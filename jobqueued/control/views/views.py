@@ -190,7 +190,8 @@ def rhythms(job: Job) -> list[str]:
     words += [] if job.at is None else [f"at {to_text(job.at)}"]
     words += [f"after {', '.join(job.dependencies)}"] if job.dependencies and not job.triggers else []
     words += [_event(on) for on in job.on]
-    return words + ["at boot"] * (job.at_boot and not any(e.strip().lower() == "@reboot" for e in job.schedule))
+    is_named = any(expression.strip().lower() == "@reboot" for expression in job.schedule)
+    return [*words, "at boot"] if job.at_boot and not is_named else words
 
 
 def _event(on: On) -> str:

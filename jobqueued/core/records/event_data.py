@@ -22,5 +22,6 @@ def flaw(data: object) -> str:
         return f"found no object; expected {ACCEPTED}"
     if found := next(flaws(data, "data"), ""):
         return found
-    size = len(text(data))
-    return f"found {size:,} bytes; expected at most {MOST:,}; put more into a file, and its path here" * (size > MOST)
+    if (size := len(text(data))) > MOST:
+        return f"found {size:,} bytes; expected at most {MOST:,}; put more into a file, and its path here"
+    return ""

@@ -120,8 +120,10 @@ def _impossible(state: SchedulerState, job: Job) -> Invalidity | None:
 def too_much_at_once(parts: Iterable[Part]) -> str:
     """Return that these are more units of the fleet than one transaction can claim, or "" if they are not."""
     units = sum(part.units for part in parts)
+    if units <= MOST_AT_ONCE:
+        return ""
     remedy = "to hold some of a lock that has several: its `units`"
-    return f"it asks its fleet for {units} units at once, of at most {MOST_AT_ONCE}; {remedy}" * (units > MOST_AT_ONCE)
+    return f"it asks its fleet for {units} units at once, of at most {MOST_AT_ONCE}; {remedy}"
 
 
 def shortage(state: SchedulerState, job: Job) -> str:

@@ -115,16 +115,26 @@ def print_pieces(lines: Iterable[Iterable[Cell]]) -> None:
 def print_table(headings: Sequence[str], rows: Iterable[Sequence[Cell]], keep: Sequence[str] = ()) -> None:
     """Print rows under headings; a pipe gets all columns, each row as one line.
 
-    On a terminal, columns are dropped until the rest fits, and a line names them. The columns of `keep`, the most
-    important first, are dropped last.
+    A terminal gets no column that is empty in all rows. Columns are dropped until the rest fits, and a line names them.
+    The columns of `keep`, the most important first, are dropped last.
     """
-    found = table(headings, rows, keep, room())
+    cells, width = list(rows), room()
+    if width is not None:
+        used = [place for place, name in enumerate(headings) if name in keep or not _is_empty(cells, place)]
+        headings, cells = [headings[place] for place in used], [[row[place] for place in used] for row in cells]
+    found = table(headings, cells, [name for name in keep if name in headings], width)
     _write(found)
     hidden = [heading for place, heading in enumerate(headings) if place not in found.shown]
     if hidden and (screen := console()) is not None and screen.is_terminal:
         from rich.text import Text as Wrapped
 
         screen.print(Wrapped(f"(not shown here: {', '.join(hidden)})", "dim"))
+
+
+def _is_empty(rows: Sequence[Sequence[Cell]], place: int) -> bool:
+    """Return whether a column has nothing to show: only ``-`` and ``0``."""
+    cells = (row[place] for row in rows)
+    return bool(rows) and all((cell if isinstance(cell, str) else cell.plain) in ("-", "0", "") for cell in cells)
 
 
 class Columns(NamedTuple):

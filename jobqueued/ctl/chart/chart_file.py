@@ -108,7 +108,7 @@ def checked(record: Any, *, is_of_hosts: bool = False) -> Record:
 
     `is_of_hosts`: the record comes from `--fleet history --json`, so its job is its host's.
     """
-    _require(record, _RECORD, needed=(*_NEEDED, *["host"] * is_of_hosts))
+    _require(record, _RECORD, needed=(*_NEEDED, "host") if is_of_hosts else _NEEDED)
     record.pop(OF_HOST, None)
     if is_of_hosts:
         record[OF_HOST] = record["host"]

@@ -164,7 +164,7 @@ def _axis(window: Window) -> Iterator[str]:
     for tick in _ticks(window):
         cell, is_day = window.place(int(tick.timestamp() * 1000)), (tick.hour, tick.minute, tick.second) == (0, 0, 0)
         time = f"{tick:%H:%M}" if not tick.second else f"{tick:%H:%M:%S}"
-        for row, line, text in (("labels", labels, f"|{time}"), ("days", days, f"|{tick:%a %d %b}" * is_day)):
+        for row, line, text in (("labels", labels, f"|{time}"), ("days", days, f"|{tick:%a %d %b}" if is_day else "")):
             if text and cell >= ends[row] and cell + len(text) <= window.cells:
                 line[cell : cell + len(text)] = text
                 ends[row] = cell + len(text) + 1

@@ -99,7 +99,7 @@ def _next(options: Options) -> list[DocumentTable]:
         foreseen = [lateness(start.get("expected"))] if is_foreseen else []
         return [local(start["at"]), distance(start["at"]), *foreseen, start["job"]]
 
-    columns = Columns((*HEADINGS, *[EXPECTED] * is_foreseen, "JOB"), cells, keep=("JOB", *HEADINGS))
+    columns = Columns((*HEADINGS, *([EXPECTED] if is_foreseen else []), "JOB"), cells, keep=("JOB", *HEADINGS))
     return [
         DocumentTable(
             "next", columns, lambda it: it["at"], "the clock starts no job", most=options["count"], those=starts
@@ -116,14 +116,14 @@ def _why(options: Options) -> list[DocumentTable]:
                 those=lambda document: [document["past"]],
             )
         ]
-    columns = Columns(("RUN", "STATE", "BECAUSE", "EXPECTED START"), _reasons, keep=("RUN", "BECAUSE", "STATE"))
+    columns = Columns(("RUN", "STATE", "EXPECTED START", "BECAUSE"), _reasons, keep=("RUN", "BECAUSE", "STATE"))
     return [DocumentTable("runs", columns, nothing=f"no run of {options['name']} waits to start")]
 
 
 def _reasons(it: Message) -> list[Cell]:
     foreseen = it.get("foreseen") or {}
     reasons = "; ".join(map(localised, it["reasons"])) or "-"
-    return [it["run"], styled(it["state"]), reasons, moment(foreseen.get("expected") or it.get("expected"))]
+    return [it["run"], styled(it["state"]), moment(foreseen.get("expected") or it.get("expected")), reasons]
 
 
 def _then(past: Message) -> list[Cell]:

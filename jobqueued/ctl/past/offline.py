@@ -81,7 +81,8 @@ def require_record(paths: Paths, down: DaemonUnreachable, job: str | None) -> No
 def no_record(paths: Paths, down: DaemonUnreachable, name: str | None) -> DaemonUnreachable:
     """Return the error for a job or run without a record in the files while the daemon is down."""
     record = f"record of {printable(name)}" if name else "record"
-    hidden = "; when the daemon runs again, it shows you the records of your own jobs" * is_hidden(paths.logs)
+    own = "; when the daemon runs again, it shows you the records of your own jobs"
+    hidden = own if is_hidden(paths.logs) else ""
     return DaemonUnreachable(f"{down.message}\nNo {record} can be read from {_shown(paths.logs)} either{hidden}.")
 
 

@@ -19,7 +19,7 @@ from jobqueued.control.views.problems import unwell
 from jobqueued.ctl.base import records
 from jobqueued.ctl.base.arguments import check_period, past_time
 from jobqueued.ctl.base.client import CallRefused, DaemonUnreachable, ask
-from jobqueued.ctl.base.terminal import json_option, localised, print_json
+from jobqueued.ctl.base.terminal import json_option, localised, print_json, room
 from jobqueued.ctl.past import offline
 from jobqueued.ctl.past.chosen_runs import MOST_LOOKED_AT, Wanted, matching
 from jobqueued.ctl.report.run_report import PresentProblems, ReportRow, RunReport, document, kept_since, local
@@ -57,7 +57,8 @@ def report(paths: Paths, since: int | None, until: int | None, as_html: bool, ma
     - the longest waits, and CPU hours
     - present problems, unless --until is given
 
-    If there is no problem, the first line shows that.  The text is 80 columns wide.  At most the newest 100,000 runs
+    If there is no problem, the first line shows that.  The text is as wide as the terminal, or 80 columns.
+    At most the newest 100,000 runs
     are read.  While the daemon is down, the records are read.
 
     \b
@@ -77,7 +78,7 @@ def report(paths: Paths, since: int | None, until: int | None, as_html: bool, ma
     else:
         from jobqueued.ctl.report import report_page
 
-        sys.stdout.write(report_page.html(made) if as_html else report_page.text(made))
+        sys.stdout.write(report_page.html(made) if as_html else report_page.text(made, room()))
         sys.stdout.flush()
 
 

@@ -1,4 +1,4 @@
-"""A report as text of 80 columns, and as one self-contained HTML page."""
+"""A report as text, and as one self-contained HTML page."""
 
 from __future__ import annotations
 
@@ -8,9 +8,8 @@ from html import escape
 
 from jobqueued.ctl.report.run_report import ReportPart, ReportRow, RunReport, harmless, local
 
-WIDTH = 80
-_HEAD = 44
-"""Maximum width of the first cells (columns); if they are wider, the last cell goes below them."""
+_WIDTH = 80
+"""Width of a text that no terminal shows (columns)."""
 _STYLE = """\
 body{font:14px/1.5 sans-serif;max-width:60em;margin:2em auto;padding:0 1em;color:#222}
 table{border-collapse:collapse;margin-bottom:1em}
@@ -20,40 +19,41 @@ p.well{color:#060}
 pre{margin:0;white-space:pre-wrap;color:#555}"""
 
 
-def text(made: RunReport) -> str:
-    """Return the report as text; one line if the host has no problem."""
+def text(made: RunReport, width: int | None = None) -> str:
+    """Return the report as text of this width (columns; None means 80); one line if the host has no problem."""
+    width = width or _WIDTH
     made = harmless(made)
     first = f"{made.host}, {local(made.since)} to {local(made.until)}: {made.headline}"
-    lines = textwrap.wrap(first, WIDTH) if made.parts else [first]
+    lines = textwrap.wrap(first, width) if made.parts else [first]
     for part in made.parts:
-        lines += ["", part.title, *_rows(part)]
+        lines += ["", part.title, *_rows(part, width)]
     return "".join(f"{line}\n" for line in lines)
 
 
-def _rows(part: ReportPart) -> Iterator[str]:
+def _rows(part: ReportPart, width: int) -> Iterator[str]:
     widths = [max(len(row.cells[column]) for row in part.rows) for column in range(len(part.heads) - 1)]
     for row in part.rows:
-        yield from _row(row, widths)
+        yield from _row(row, widths, width)
     if part.more:
         yield f"  {part.more}"
 
 
-def _row(row: ReportRow, widths: list[int]) -> Iterator[str]:
+def _row(row: ReportRow, widths: list[int], width: int) -> Iterator[str]:
     """Yield the lines of a row: the last cell beside the others if there is room, else below; the note always below."""
-    padded = [cell.ljust(width) for cell, width in zip(row.cells, widths, strict=False)]
+    padded = [cell.ljust(each) for cell, each in zip(row.cells, widths, strict=False)]
     head, last = f"  {'  '.join(padded)}", row.cells[-1]
-    if len(head) <= _HEAD:
+    if len(head) <= width // 2 + 4:
         indent = " " * (len(head) + 2)
-        yield from textwrap.wrap(f"{head}  {last}", WIDTH, subsequent_indent=indent, drop_whitespace=True)
+        yield from textwrap.wrap(f"{head}  {last}", width, subsequent_indent=indent, drop_whitespace=True)
     else:
-        yield from textwrap.wrap(f"  {'  '.join(row.cells[:-1])}", WIDTH, subsequent_indent="  ")
-        yield from _below(last)
+        yield from textwrap.wrap(f"  {'  '.join(row.cells[:-1])}", width, subsequent_indent="  ")
+        yield from _below(last, width)
     for line in row.note.split("\n") if row.note else ():
-        yield from _below(line)
+        yield from _below(line, width)
 
 
-def _below(line: str) -> list[str]:
-    return textwrap.wrap(line, WIDTH, initial_indent="    ", subsequent_indent="    ")
+def _below(line: str, width: int) -> list[str]:
+    return textwrap.wrap(line, width, initial_indent="    ", subsequent_indent="    ")
 
 
 def html(made: RunReport) -> str:

@@ -99,7 +99,7 @@ def incidents(paths: Paths) -> list[Message]:
 def _unwell(status: Message) -> str:
     """Return the problems of the host as text, with the jobs that they are about."""
     named = list(dict.fromkeys(one["job"] for one in status["attention"] if one["kind"] != "paused"))
-    jobs = ", ".join(named[:_NAMED]) + ", …" * (len(named) > _NAMED)
+    jobs = ", ".join([*named[:_NAMED], *(["…"] if len(named) > _NAMED else [])])
     return "; ".join(map(localised, status["unwell"])) + (f" ({jobs})" if named and status["unwell"] else "")
 
 

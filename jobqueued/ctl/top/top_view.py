@@ -128,7 +128,7 @@ class TopView:
         found, hidden = self._section(HEADINGS, live, row, rest - behind if live else 0, width)
         lines = [*self._head(lasts=lasts, hidden=hidden)[: len(head)], Line(), *(found or nothing)]
         if waiting:
-            lines += [Line()] * (len(lines) > len(head) + 1)
+            lines += [Line()] if len(lines) > len(head) + 1 else []
             most = height - len(lines) - bool(foot) if lasts else rest
             lines += self._section(WAITING, waiting, waiting_row, most, width)[0]
         if hidden and not lasts and sys.stdout.isatty():
@@ -153,7 +153,7 @@ class TopView:
         return lines, hidden
 
     def _table(self, headings: Sequence[str], rows: list[list[Cell]], width: int) -> tuple[list[Line], list[str]]:
-        first = "  " * (width > 0) + headings[0]
+        first = f"  {headings[0]}" if width > 0 else headings[0]
         found = table([first, *headings[1 : len(rows[0])]], rows, (), width or room())
         lines = [Line.from_ansi(line, no_wrap=True) for line in found.lines()]
         for line in lines:

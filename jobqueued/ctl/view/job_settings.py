@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shlex
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -12,6 +11,7 @@ from jobqueued.child.hooks.telemetry import SAMPLE
 from jobqueued.control.protocol.varlink import Message
 from jobqueued.control.views.definitions import definition
 from jobqueued.ctl.base.terminal import local
+from jobqueued.exchange.yaml_values import flow
 from jobqueued.model.job import Job
 from jobqueued.model.notify import CHANNELS
 
@@ -52,7 +52,8 @@ def _item(item: Any) -> str:
 
 
 def command_line(command: str | Sequence[str]) -> str:
-    return command if isinstance(command, str) else shlex.join(command)
+    """``sleep 4``, or ``[sh, -c, 'sleep 4']`` for a program with its arguments."""
+    return command if isinstance(command, str) else flow(list(command))
 
 
 def amounts(amounts: Mapping[str, Any]) -> str:
@@ -103,16 +104,14 @@ def _notify(wish: Mapping[str, Any]) -> str:
 
 
 def _environment(variables: Mapping[str, str]) -> str:
-    """``A=1 'B=two words'``; of many their number."""
-    if len(variables) > _MOST_VARIABLES:
-        return f"{len(variables)} variables; to see them: --json"
-    return shlex.join(f"{name}={value}" for name, value in variables.items())
+    """``{A: "1", B: two words}``; of many their number."""
+    return flow(variables) if len(variables) <= _MOST_VARIABLES else f"{len(variables)} variables; to see them: --json"
 
 
 def _ping(ping: Mapping[str, Any]) -> str:
-    """``https://hc-ping.com/UUID, success https://example.org/ok; without output``"""
-    urls = [f"{event} {ping[event]}".removeprefix("url ") for event in _PINGED if ping.get(event)]
-    return f"{', '.join(urls)}{'' if ping.get('output', True) else '; without output'}"
+    """``https://hc-ping.com/UUID``, or ``{success: https://example.org/ok, output: false}``"""
+    found = {key: value for key, value in ping.items() if value not in (None, key == "output")}
+    return flow(found["url"] if found.keys() == {"url"} else found)
 
 
 def _submission(it: tuple[Sequence[int] | None, Sequence[Sequence[str]], str]) -> str | None:
@@ -131,7 +130,6 @@ def _address(each: str | Mapping[str, Any]) -> str:
     return each if isinstance(each, str) else str(each["url"])
 
 
-_PINGED = ("url", "start", "success", "failure")
 _MOST_VARIABLES = 10
 _OF_SUBMISSIONS = frozenset({"max_waiting", "catch_up_window"})
 """Keys that each submission has by itself."""

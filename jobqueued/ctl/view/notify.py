@@ -87,17 +87,18 @@ def _print_incidents(incidents: list[dict[str, Any]]) -> None:
 def _print_notices(notices: list[dict[str, Any]]) -> None:
     if notices:
         print_table(
-            ("WAITS FOR", "SINCE", "TRIES", "WHY", "NOTICE"),
+            ("WAITS FOR", "SINCE", "TRIES", "NOTICE", "WHY"),
             (
                 (
                     it["target"],
                     distance(it["created"]),
                     str(it["tries"]),
-                    it["error"] or "-",
                     it["summary"] + (f" (and {it['more']} more)" if it["more"] else ""),
+                    it["error"] or "-",
                 )
                 for it in notices
             ),
+            keep=("WAITS FOR", "WHY"),
         )
 
 

@@ -31,7 +31,9 @@ def _io_class(node: Scalar) -> str:
     if not re.fullmatch(_IO_CLASS, node.text):
         level = re.fullmatch("(?:best-effort|be|realtime|rt)?:?([0-7]?)", node.text)
         name = "realtime" if node.text[:1] == "r" else "best-effort"
-        idle = "idle" if node.text.startswith("idle") else "idle or " * (node.text == "3")  # class 3 of ionice(1)
+        idle = (
+            "idle" if node.text.startswith("idle") else "idle or " if node.text == "3" else ""
+        )  # class 3 of ionice(1)
         raise Instead(f"{idle}{name}:{level[1] or 4}" if level else idle)
     return node.text
 

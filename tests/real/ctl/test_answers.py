@@ -138,8 +138,8 @@ class TestAnswers:
         """A job's definition is shown in the units of job files, without what is by default, then its newest runs."""
         shown = run("--root", tmp_path, "show", "nightly-backup")
         expected = {
-            "status": "Failed", "defined in": "/etc/jobqueue.d/backup.yaml:5", "command": "backup --to 'a b'",
-            "timeout": "2 h", "umask": "0022", "success codes": "0, 3", "environment": "A=b",
+            "status": "Failed", "defined in": "/etc/jobqueue.d/backup.yaml:5", "command": "[backup, --to, 'a b']",
+            "timeout": "2 h", "umask": "0022", "success codes": "0, 3", "environment": "{A: b}",
             "runs so far": "3 ended (1 succeeded, 2 failed), 4 skipped", "on": "boot, {event: e}",
             "locks": "db, {name: tape, mode: shared}",
         }  # fmt: skip
@@ -188,7 +188,7 @@ class TestAnswers:
             ({"asked_by": "uid 0", "trigger": "manual"}, "trigger", "manual by root"),
             ({"warnings": ["a", "b\x1b"]}, "warning", r"a; b\x1b"),
             ({"waits_for": ["a@1 runs", "it is young"]}, "waits for", "a@1 runs; it is young"),
-            ({"command": ["sh", "-c", "a b"]}, "command", "sh -c 'a b'"),
+            ({"command": ["sh", "-c", "a b"]}, "command", "[sh, -c, 'a b']"),
         ],
     )
     def test_facts(self, daemon: Daemon, tmp_path: Path, change: Message, name: str, value: str) -> None:

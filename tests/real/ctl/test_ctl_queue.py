@@ -761,7 +761,7 @@ jobs:
         "resource limits": "memory 512 MiB, cpu 0.5, cpu_time 1 h, tasks 2000, core 0, stack 8 MiB",
         "resources": "cpu 0.01, memory 1 MiB", "escalation": "2 points every 10 min",
         "locks": "{path: /run/lock/x, mode: exclusive}, {name: tape, mode: shared}, disk",
-        "failover": "echo 'a b'", "max waiting": "none", "environment": "A=1 'B=two words'",
-        "ping": "https://a.example/x, failure https://b.example/y; without output",
+        "failover": "[echo, 'a b']", "max waiting": "none", "environment": "{A: '1', B: 'two words'}",
+        "ping": "{url: https://a.example/x, failure: https://b.example/y, output: false}",
         "notify": "email a@example.org, webhook http://localhost/x; on failure, late; from b@c.de",
     }.items() <= told.items()  # fmt: skip

@@ -184,7 +184,7 @@ class TestDaemonDown:
         (records / "jobqueue.d" / "a.yaml").write_text("jobs: {nightly-backup: {command: [echo, a b], timeout: 5m}}")
         shown = run("--root", records, "show", "nightly-backup")
         found = facts(shown.stdout)
-        assert ("echo 'a b'", "5 min", "Failed") == (found["command"], found["timeout"], found["status"])
+        assert ("[echo, 'a b']", "5 min", "Failed") == (found["command"], found["timeout"], found["status"])
         assert "runs so far" not in found
 
     def test_live(self, host: Host) -> None:
