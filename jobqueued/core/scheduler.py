@@ -1,8 +1,7 @@
-"""The scheduler: decides who runs when.  No clock, no I/O: events in, commands out, time is an argument.
+"""The scheduler: decides which run starts when.  No clock, no I/O: events in, commands out, time is an argument.
 
-commands = scheduler.handle(event, now)     # what happened
-commands += scheduler.admit(now)            # once a turn: who starts
-wake_at = scheduler.next_wakeup(now)        # nothing to do before that instant
+commands = scheduler.handle(event, now)     # what happened commands += scheduler.admit(now)            # once a turn:
+who starts wake_at = scheduler.next_wakeup(now)        # nothing to do before that instant
 """
 
 from __future__ import annotations
@@ -46,13 +45,13 @@ _PLAIN = least_claims(slots=False)
 
 
 def _order_matters(state: SchedulerState) -> bool:
-    """Return whether it matters which of the waiting runs is admitted first."""
+    """Return whether the order of admission matters, because waiting runs may compete."""
     scarce = (bool(terms.share) or terms.claims != _PLAIN for terms in state.admission.waiting.all_terms())
     return state.limits.max_running is not None or any(scarce)
 
 
 def _under_pressure(turn: Turn, event: events.UnderPressure) -> None:
-    """Note that work waits too long, and look again when that is over, unless a new event extends it."""
+    """Note that work waits too long on this host, and set a timer for the end of the pressure."""
     turn.state.pressure[event.name] = event.until
     turn.state.timers.after(event.until, HostTimer.PRESSURE)
 
@@ -141,7 +140,7 @@ _DECIDERS: dict[type, Callable[[Turn, Any], None]] = {
 
 
 class Scheduler:
-    """All decisions about one host's jobs.  `validate` states the invariants that hold after every event."""
+    """All decisions about one host's jobs.  `validate` checks the invariants that hold after every event."""
 
     def __init__(self, limits: HostLimits | None = None) -> None:
         limits = limits or HostLimits()
@@ -155,7 +154,7 @@ class Scheduler:
 
     @property
     def limits(self) -> HostLimits:
-        """The name of this host, and what it has."""
+        """The name and the resources of this host."""
         return self._state.limits
 
     @property
@@ -175,20 +174,20 @@ class Scheduler:
 
     @property
     def fleet(self) -> FleetState:
-        """The fleet, as this host knows it."""
+        """The fleet as this host sees it."""
         return self._state.fleet
 
     @property
     def unsaved(self) -> str:
-        """The reason why nothing starts after a start that could not save its state; "" if it could."""
+        """The reason why the state can't be saved, so that nothing new starts, or ""."""
         return self._state.unsaved
 
     def __getitem__(self, job: str) -> JobState:
-        """The state of a job id, which may be unknown."""
+        """Return the state of a job ID, which may be unknown."""
         return self._state.standing(job)
 
     def owner_of(self, job: str) -> Owner | None:
-        """Return the user who owns this job id or owned it last, or None if there is none or it is unknown."""
+        """Return the current or last owner of this job ID, or None if the host owns it or it is unknown."""
         state = self._state.jobs.get(job)
         return None if state is None else state.saved.owner
 
@@ -197,11 +196,11 @@ class Scheduler:
         return self._state.due_times.next(job)
 
     def soonest(self) -> tuple[int, str] | None:
-        """Return the soonest start (wall, ns) of all jobs by the clock, with its job, or None."""
+        """Return the soonest scheduled start (wall, ns) of all jobs, with its job, or None."""
         return self._state.due_times.first()
 
     def soonest_starts(self, limit: int) -> Iterator[tuple[int, str]]:
-        """Yield the soonest starts in order, with their jobs, after at most `limit` steps."""
+        """Yield the soonest scheduled starts in order, with their jobs, for at most `limit` steps."""
         return self._state.due_times.in_order(limit)
 
     def invalid(self, job: Job) -> str:
@@ -209,25 +208,27 @@ class Scheduler:
         return self._state.invalid(job)
 
     def may_have_jobs(self, owner: Owner) -> bool:
-        """Return whether this user is known to exist and may have jobs."""
+        """Return whether this user exists and may have jobs; False if unknown."""
         return self._state.accounts.get(Account("owner", owner.name, owner.uid)) == ""
 
     def lingers(self, run: RunId) -> str:
-        """Return what may still live of a run whose supervisor is gone, or "" for any other run."""
+        """Return which processes may survive of a run whose supervisor exited, or "" for any other run."""
         return self._state.lingering.get(run, "")
 
     def needs(self, kind: str, job: str) -> bool:
-        """Return whether runs of a job were reported as late and still are, or the job as overdue."""
+        """Return whether runs of a job are reported as late, or, for another `kind`, whether the job is reported as
+        overdue.
+        """
         saved = self[job].saved
         return bool(saved.late) if kind == "late" else saved.is_overdue
 
     def told_of(self, name: str) -> Job | None:
-        """Return the job of this id, or the saved part of one that is in no file and overdue, or None."""
+        """Return the job with this ID, or the saved part of an expected job that is in no file, or None."""
         departed = self._state.submitted.departed.get(name)
         return self.catalog.get(name) or departed or expectation.wishes_of(self._state, name)
 
     def all_told_of(self) -> list[Job]:
-        """Return all jobs, and the saved parts of those that are in no file and overdue."""
+        """Return all jobs, and the saved parts of expected jobs that are in no file."""
         kept = [job for name in self._state.noted if name not in self.catalog and (job := self.told_of(name))]
         return [*self.catalog, *kept]
 
@@ -237,7 +238,7 @@ class Scheduler:
 
     @property
     def submitted(self) -> Iterator[str]:
-        """The ids of all unfinished submissions, in the order in which they came."""
+        """The IDs of all unfinished submissions, in order of arrival."""
         return iter(self._state.submitted)
 
     def is_submitted(self, job: str) -> bool:
@@ -249,7 +250,7 @@ class Scheduler:
         return self._state.submitted.text(job)
 
     def is_nowhere(self, job: str) -> bool:
-        """Return whether it is certain that no job has this id, and no unfinished run."""
+        """Return whether it is certain that this ID has neither a job nor an unfinished run."""
         known = self._state.jobs.get(job)
         return self._state.complete and job not in self.catalog and not (known and known.unfinished)
 
@@ -258,7 +259,7 @@ class Scheduler:
         return self._state.is_completed(job)
 
     def restore(self, saved: Iterable[SavedJob], runs: Iterable[Run], now: Now, hold: Hold | None = None) -> None:
-        """Restore what an earlier scheduler saved, before the first event."""
+        """Restore the state that an earlier scheduler saved.  Must be called before the first event."""
         known = list(saved)
         self._state.restore(known, runs, hold, now)
         lateness.restored(self._state)
@@ -266,13 +267,13 @@ class Scheduler:
             expectation.await_success(self._state, job)
 
     def handle(self, event: events.Event, now: Now) -> list[Command]:
-        """Return what to do about `event`.  Raises lifecycle.IllegalStep if it can't have happened."""
+        """Handle an event and return the commands.  Raises lifecycle.IllegalRunStep if the event is impossible."""
         turn = Turn(self._state, now)
         _DECIDERS[type(event)](turn, event)
         return turn.finish()
 
     def settle(self, now: Now) -> list[Command]:
-        """Decide what follows from the events of a turn, before its commit.  `admit` does this, too."""
+        """Decide the consequences of a turn's events, before its commit.  `admit` includes this step."""
         turn = Turn(self._state, now)
         self._work_off(turn)
         return turn.finish()
@@ -292,13 +293,15 @@ class Scheduler:
                 self._pass(turn)
             if halted or state.queue_stuck:
                 lock_clients.refuse_impatient(turn)
-        # only now, because a run that has started waits for nothing
+        # last, because a started run no longer waits for a lock
         for move in state.fleet.take_moves(is_held=state.hold is not None) if state.fleet.name else ():
             turn.do(move)
         return turn.finish()
 
     def _work_off(self, turn: Turn) -> None:
-        """Work off the agenda: all ends, which are committed with what follows from them, and some of the rest."""
+        """Handle all ends in the agenda, so that their consequences share the commit, and up to STEPS_A_TURN other
+        items.
+        """
         state, agenda = self._state, self._state.agenda
         if not state.loaded:
             return
@@ -319,7 +322,7 @@ class Scheduler:
             occurrences.follow(turn, *ended)
 
     def _pass(self, turn: Turn) -> None:
-        """Grant in one pass over the queue what can be granted."""
+        """Make one pass over the queue, and admit the runs and clients whose claims can be granted."""
         state, mono, granted = self._state, turn.now.mono, 0
         least = state.limits.calm if state.pressed(mono) else None
         for holder in state.admission.turn(mono, LAUNCHES_A_TURN, least):
@@ -354,7 +357,7 @@ class Scheduler:
         return self._state.all_saves()
 
     def attention(self, now: Now) -> Iterator[attention.Attention]:
-        """Yield what a user should look at: jobs that are invalid, failing, late or paused."""
+        """Yield the jobs and runs that need a user's attention: invalid, failing, late or paused."""
         return attention.of(self._state, now)
 
     @property
@@ -363,23 +366,23 @@ class Scheduler:
         return len(self._state.admission.waiting)
 
     def head_priority(self, now: Now) -> float | None:
-        """Return the effective priority of the first in the queue, or None if it is empty."""
+        """Return the highest effective priority in the queue, or None if the queue is empty."""
         return self._state.admission.waiting.highest(now.mono)
 
     def rest_of(self, job: Job) -> str:
-        """Return why the fleet lets none of a job's runs start here now, or "" if it does."""
+        """Return why the fleet lets no run of a job start here now, or "" if runs may start."""
         return self._state.fleet.rest_of(job)
 
     def is_outdated(self, job: Job) -> bool:
-        """Return whether the fleet has a newer definition of a job, which would run on this host."""
+        """Return whether the fleet has a newer definition of a job that would run on this host."""
         return self._state.fleet.is_outdated(job)
 
     def askable(self) -> dict[str, int]:
-        """Return the first second for which the fleet may be asked about each of its jobs (fleet.askable)."""
+        """Return fleet job → first UTC second whose occurrence may be requested (fleet.askable)."""
         return fleet.askable(self._state)
 
     def claimed(self, resource: str) -> int:
-        """Return the units of a resource that are taken."""
+        """Return the number of units of a resource that are in use."""
         return self._state.admission.locks.used(resource)
 
     def lock_claims(self) -> Iterator[LockClaim]:
@@ -387,7 +390,7 @@ class Scheduler:
         return lock_clients.claims(self._state)
 
     def explain(self, run: RunId, now: Now, asker: Owner | None = None) -> dict[str, Any]:
-        """Explain why a run has not started (why.explain).  Raises KeyError if there is no such unfinished run."""
+        """Explain why a run has not started (why.explain).  Raises KeyError if no such unfinished run exists."""
         return why.explain(self._state, run, now, asker)
 
     def explain_pending(self, job: str, limit: int, now: Now, asker: Owner | None = None) -> list[dict[str, Any]]:
@@ -395,7 +398,7 @@ class Scheduler:
         return why.explain_pending(self._state, job, limit, now, asker)
 
     def lacks(self, run: RunId) -> str | Holder:
-        """Return what a run in the queue lacks (why.lacked)."""
+        """Return the first thing that a run in the queue lacks (why.lacked)."""
         return why.lacked(self._state, run)
 
     def holders(self, resource: str) -> list[Holder]:
@@ -403,7 +406,7 @@ class Scheduler:
         return self._state.admission.locks.holders(resource)
 
     def name_for(self, holder: Holder, asker: Owner | None) -> str:
-        """Return the name of a holder, as a user may see it (None: a user who may see all)."""
+        """Return the name of a holder as this user may see it; None means a user who may see everything."""
         return self._state.name_for(holder, asker)
 
     def validate(self) -> None:

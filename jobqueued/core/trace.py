@@ -1,10 +1,10 @@
-"""The trace: all inputs of the scheduler and all its decisions, to read and to replay.
+"""The trace: all inputs and decisions of the scheduler, to read and to replay.
 
-Each event gets a number and enters a ring before it is handled.  Written as lines of JSON, a ring is a trace file
-(docs/trace.md).  If it begins with a start of the daemon, a replay gives the same commands.
+Each event gets a number and enters a ring buffer before it is handled.  A trace file is the ring as lines of JSON
+(docs/trace.md).  If a trace begins with a start of the daemon, a replay yields the same commands.
 
-Values are written as they are: a dataclass or a named tuple becomes an object whose "is" names its class, without the
-fields that have their default.  Dictionaries (records) stay as they are.
+A dataclass or a named tuple becomes an object whose "is" names its class, without fields at their defaults.
+Dictionaries (records) stay unchanged.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ Line = dict[str, Any]
 
 
 class Started(NamedTuple):
-    """A scheduler started with what an earlier one saved."""
+    """A scheduler started with the state that an earlier one saved."""
 
     limits: HostLimits
     jobs: tuple[SavedJob, ...]
@@ -52,14 +52,14 @@ class Started(NamedTuple):
 
 
 class TurnOver(NamedTuple):
-    """All events of a turn were handled; the scheduler decided what follows and, if `admit`, which runs start."""
+    """A turn ended: the scheduler decided the consequences of its events and, if `admit`, which runs start."""
 
     admit: bool
 
 
 @dataclass(slots=True)
 class TraceEntry:
-    """One input of the scheduler.  `bug`: why the scheduler could not decide about it."""
+    """One input of the scheduler.  `bug`: the exception that handling the input raised, or ""."""
 
     number: int
     now: Now
@@ -68,7 +68,7 @@ class TraceEntry:
 
 
 class Packed:
-    """A record, compressed against another one: some 400 bytes instead of a hundred objects of some 8 KiB."""
+    """A record, compressed with another record as dictionary: about 400 bytes instead of 8 KiB in a hundred objects."""
 
     __slots__ = ("_data", "_like")
 
@@ -85,28 +85,28 @@ class Packed:
 class Recorder:
     """A scheduler whose inputs and decisions are recorded.
 
-    `ring` has the newest inputs without the decisions: commands would cost the garbage collector twice as much as all
-    events.  `note` gets both as lines, when they arise.
+    `ring` has the newest inputs without the decisions, because commands would cost the garbage collector twice as much
+    as all events.  `note` receives inputs and decisions as lines, as they occur.
     """
 
     def __init__(self, scheduler: Scheduler, note: Callable[[Line], None] | None = None) -> None:
         self._scheduler, self._note = scheduler, note
         self.ring: deque[TraceEntry] = deque(maxlen=RING)
         self._like = b""
-        """The first small record, against which all others are compressed."""
+        """The first small record, used as the dictionary to compress all others."""
         self._number = 0
         self._is_quiet = False
         self._quiet: TraceEntry | None = None
 
     def restore(self, jobs: Iterable[SavedJob], runs: Iterable[Run], now: Now, hold: Hold | None) -> None:
-        """Let the scheduler restore what an earlier one saved."""
+        """Let the scheduler restore the state that an earlier one saved."""
         started = Started(self._scheduler.limits, tuple(jobs), tuple(runs), hold)
         entry = self._begin(started, now)
         self._scheduler.restore(started.jobs, started.runs, now, hold)
         self._end(entry, ())
 
     def handle(self, event: Event, now: Now) -> Sequence[Command]:
-        """Let the scheduler decide about an event.  What it raises is recorded, and raised."""
+        """Let the scheduler handle an event.  An exception is recorded and raised again."""
         entry = self._begin(event, now)
         self._is_quiet = False
         try:
@@ -118,9 +118,9 @@ class Recorder:
         return decided
 
     def over(self, now: Now, *, admit: bool = True) -> Sequence[Command]:
-        """Let the scheduler decide what follows at the end of a turn.
+        """Let the scheduler decide the consequences at the end of a turn.
 
-        Of consecutive turns without inputs and decisions, only the last is recorded.
+        In a series of turns without inputs and decisions, only the last turn is recorded.
         """
         entry = TraceEntry(self._number, now, TurnOver(admit))
         try:
@@ -172,7 +172,7 @@ class Recorder:
 
 
 def lines_of(entry: TraceEntry) -> list[Line]:
-    """Return the lines of an entry of the ring: the input and, if there is one, the bug."""
+    """Return the lines of an entry of the ring: the input and, if any, the bug."""
     return [told_line(entry), decided_line(entry, ())] if entry.bug else [told_line(entry)]
 
 
@@ -247,7 +247,7 @@ def revived(value: Any, kind: Any = object) -> Any:
 
 
 def _is_plain(kind: Any) -> bool:
-    """Return whether an annotation is that of a value that stays a dictionary: a record, metadata."""
+    """Return whether values with this annotation stay dictionaries, such as records and metadata."""
     origin = get_origin(kind) or kind
     return origin is Any or (isinstance(origin, type) and issubclass(origin, dict))
 
@@ -270,11 +270,11 @@ def _hints(kind: type) -> dict[str, Any]:
 
 
 class Broken(Exception):
-    """The file is no trace, or can't be used in this way; the message says why."""
+    """The file is not a trace, or can't be used in this way; the message says why."""
 
 
 def replay(lines: Iterable[Line]) -> Iterator[str]:
-    """Replay a trace with a new scheduler, and yield the decisions that differ.
+    """Replay a trace with a new scheduler, and yield decisions that differ from the trace.
 
     Raises Broken if the trace does not begin with a start.
     """
@@ -309,7 +309,7 @@ def _again(scheduler: Scheduler, told: Any, now: Now) -> Line:
 
 
 def story(lines: Iterable[Line], run: RunId) -> Iterator[str]:
-    """Yield the history of one run: a line for each event and each command about it, with the wall time."""
+    """Yield the history of one run: a line for each event and command about the run, with the wall time."""
     time, event = "", ""
     for line in lines:
         if "told" in line:
@@ -340,7 +340,7 @@ _BRIEF = 160
 
 
 def brief(value: Any, *, nested: bool = False) -> str:
-    """Return a plain value on one line for people: its name and its short fields."""
+    """Describe a plain value on one line: its name and its short fields."""
     if not isinstance(value, dict):
         return str(value)
     if value.get("is") == "RunId":

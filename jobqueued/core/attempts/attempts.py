@@ -1,6 +1,6 @@
-"""Attempts, from launch to end: what to do when supervisors or the launcher report something.
+"""Attempts, from launch to end: handlers of the reports of supervisors and the launcher.
 
-A report about an attempt that is not the live one of its run is old, and changes nothing.
+A report about an attempt that is not the live one of its run is outdated and changes nothing.
 """
 
 from __future__ import annotations
@@ -44,11 +44,11 @@ def launch(turn: Turn, run: Run) -> None:
 
 
 def is_kept_back(turn: Turn, run: Run) -> bool:
-    """Put a run back if runs that are about to start use up its job's `max_runs`; return whether it was put back."""
+    """Put a run back if runs about to start may use up its job's `max_runs`; return whether it was put back."""
     state, now = turn.state, turn.now
     if run.so_far is not None or not state.is_used_up(state.catalog[run.id.job]):
         return False
-    back = state.put_back(run, now)  # until it is known which of them start
+    back = state.put_back(run, now)  # until those starts are reported
     state.change(back, waits=noted(back, now.wall, Obstacle(Bar.MAX_RUNS).word))
     return True
 
@@ -70,7 +70,7 @@ def _live(turn: Turn, run: RunId, attempt: int) -> Run | None:
 
 
 def started(turn: Turn, event: events.RunStarted) -> None:
-    """Note that the process of an attempt exists."""
+    """Handle the report that the process of an attempt exists."""
     run = _live(turn, event.run, event.attempt)
     if run is None:
         return
@@ -81,19 +81,19 @@ def started(turn: Turn, event: events.RunStarted) -> None:
     if not known:
         turn.say("run_started", run=str(run.id), pid=run.pid, **after_due)
         turn.state.stir(run.id.job)
-    if run.state is RunState.STOPPING:  # its supervisor may have missed the order to stop
+    if run.state is RunState.STOPPING:  # its supervisor may have missed the stop order
         turn.do(Stop(run.id, run.attempt, run.reason or ""))
 
 
 def _lateness(turn: Turn, run: Run, started: int) -> dict[str, Any]:
-    """Return the lateness of a first attempt (ns), or the number of a further attempt, as fields for the log."""
+    """Return log fields: the lateness (ns) of a first attempt, or the number of a later one."""
     if run.so_far is not None:
         return {"attempt": run.attempt, "failover": run.failover}
     return {"late": max(0, started - planned(turn.state, run))}
 
 
 def stops(turn: Turn, event: events.RunStopping) -> None:
-    """Note that a supervisor began to end its attempt."""
+    """Handle the report that a supervisor is stopping its attempt."""
     run = _live(turn, event.run, event.attempt)
     if run is not None and run.state is not RunState.STOPPING:
         stopping(turn, run, reasons.of(event.reason))
@@ -102,7 +102,7 @@ def stops(turn: Turn, event: events.RunStopping) -> None:
 def ended(turn: Turn, event: events.RunEnded) -> None:
     """Handle the record of an attempt that ended.
 
-    Raises ValueError, and changes nothing, if the record's state is no end.
+    Raises ValueError, and changes nothing, if the record's state is not a final one.
     """
     run = _live(turn, event.run, event.attempt)
     if run is not None:
@@ -113,7 +113,7 @@ def ended(turn: Turn, event: events.RunEnded) -> None:
 
 
 def lost(turn: Turn, event: events.RunLost) -> None:
-    """End an attempt that may have run and whose supervisor is gone, with a record that says `lost`."""
+    """End an attempt whose supervisor exited, with a record in state `lost`: the attempt may have run."""
     state = turn.state
     run = _live(turn, event.run, event.attempt)
     if run is not None:
@@ -130,7 +130,7 @@ def lost(turn: Turn, event: events.RunLost) -> None:
 
 
 def lingers(turn: Turn, event: events.RunLingers) -> None:
-    """Let a run whose supervisor is gone keep its claims: some of its processes live, or may live."""
+    """Let a run whose supervisor exited keep its claims while its processes may still be alive."""
     run = _live(turn, event.run, event.attempt)
     if run is None:
         return
@@ -141,7 +141,7 @@ def lingers(turn: Turn, event: events.RunLingers) -> None:
 
 
 def runs_emptied(turn: Turn, _event: events.RunsEmptied) -> None:
-    """Mark all starts that were sent but not reported as doubtful: their R may be among those that were removed."""
+    """Mark all unreported starts as doubtful: their run directories may have been removed."""
     for run in list(turn.state.runs.values()):
         if run.state in LIVE and run.pid is None and not run.doubted:
             turn.state.change(run, doubted=True)
@@ -166,7 +166,7 @@ def lost_asked(turn: Turn, event: events.LostAsked) -> None:
 
 
 def never_started(turn: Turn, event: events.NeverStarted) -> None:
-    """Send an attempt again that never started: at once if nothing failed, else after 1 s, 2 s, … up to 60 s."""
+    """Send an attempt that never started again: at once if nothing failed, else after 1 s, 2 s, … up to 60 s."""
     state, now = turn.state, turn.now
     run = _live(turn, event.run, event.attempt)
     if run is not None and run.pid is not None:
@@ -198,7 +198,7 @@ def never_started(turn: Turn, event: events.NeverStarted) -> None:
 
 
 def _return(turn: Turn, run: Run, pause: int, cause: Unstarted) -> Run:
-    """Put a run that did not start back: before its pause, into the queue, or among the due runs of its job."""
+    """Put a run that did not start back: into its pause, into the queue, or among the due runs of its job."""
     state, now = turn.state, turn.now
     job = state.catalog.get(run.id.job)
     state.stir(run.id.job)
@@ -212,7 +212,7 @@ def _return(turn: Turn, run: Run, pause: int, cause: Unstarted) -> Run:
 
 
 def _pause(run: Run, cause: Unstarted) -> tuple[int, int]:
-    """Return the pause (ns) before the attempt is sent again, and its failures so far (a busy path: at least 1)."""
+    """Return the pause (ns) before the attempt is sent again, and its failures so far (at least 1 for a busy path)."""
     if cause is Unstarted.NO_FAULT:
         return 0, run.failures
     if cause is Unstarted.PATH_BUSY:
@@ -221,9 +221,9 @@ def _pause(run: Run, cause: Unstarted) -> tuple[int, int]:
 
 
 def found(turn: Turn, event: events.Found) -> None:
-    """Count an attempt as launched although the row of its run does not show that: the commit failed.
+    """Count an attempt as launched although its run's row does not show the launch: the commit failed.
 
-    If there is no row, note that its number and its occurrence are used.
+    If no row exists, also mark the run's number and occurrence as used.
     """
     state = turn.state
     row = state.runs.get(event.run)
@@ -253,24 +253,24 @@ def found(turn: Turn, event: events.Found) -> None:
 
 
 def recorded(turn: Turn, event: events.Recorded) -> None:
-    """Keep the cause of a recorded run from making another run due."""
+    """Keep the cause of a recorded run from making a second run due."""
     _keep_from_coming_again(turn, event.run)
 
 
 def _keep_from_coming_again(turn: Turn, run: Run) -> None:
-    """Keep everything that made a run due, alone or with others, from making another run due."""
+    """Keep each cause of a run, including each end that it waited for, from making a second run due."""
     ends: Iterable[str] = (run.triggered_by or {}).get("ends", ()) if run.key.startswith("d") else ()
     turn.state.found.setdefault(run.id.job, {}).update(dict.fromkeys((run.key, *(f"d{end}" for end in ends)), run))
 
 
 def _use(turn: Turn, event: events.Found) -> None:
-    """Note that a run's number, and its occurrence if known, are used."""
+    """Mark a run's number, and its occurrence if known, as used."""
     state, name = turn.state, event.run.job
     saved, sent = state[name].saved, event.sent
     state.remember(name, last_number=max(saved.last_number, event.run.number))
     if sent is not None:
         _keep_from_coming_again(turn, sent)
-        if name not in state.submitted:  # this run has used up the successes that are saved
+        if name not in state.submitted:  # this run used up the saved successes
             state.remember(name, satisfied=(), ends=())
         if sent.trigger.startswith("path "):
             state.remember(name, appeared=max(saved.appeared, sent.queued))

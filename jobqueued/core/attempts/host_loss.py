@@ -1,7 +1,7 @@
 """The loss of a host of the fleet.
 
-Each of its unfinished runs goes to one of the other hosts, as a run with the same occurrence that starts as lost.  It
-is retried if its job wants that.
+One of the other hosts takes over each of its unfinished runs, as a run of the same occurrence whose first attempt is
+lost.  With `on_host_loss: rerun` in its job, a second attempt follows.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ from jobqueued.model.run import Run
 from jobqueued.model.run_states import RunState
 
 _AT_ONCE = 100
-"""Maximum lost runs that are asked for in one turn."""
+"""Maximum lost runs that this host asks for in one turn."""
 
 
 def lost(turn: Turn, event: HostLost) -> None:
-    """Ask for an occurrence whose host is gone, after the hosts that come before this one."""
+    """Schedule the request for an occurrence whose host is lost, after the hosts that come before this one."""
     state, job = turn.state, turn.state.catalog.get(event.job)
     if job is not None and job.scope is Scope.FLEET:
         at = turn.now.mono + state.fleet.turn_of(state.limits.name, job, event.key)
@@ -38,7 +38,7 @@ def lost(turn: Turn, event: HostLost) -> None:
 
 
 def look(turn: Turn, name: str) -> None:
-    """Ask for the lost runs of a job that other hosts had their turn for, at most `_AT_ONCE` of them."""
+    """Ask for at most `_AT_ONCE` lost runs of a job, once the hosts that come first had their turn."""
     state = turn.state
     if name not in state.fleet.losses:
         return
@@ -53,7 +53,7 @@ def look(turn: Turn, name: str) -> None:
 
 
 def _ask(turn: Turn, event: HostLost) -> None:
-    """Ask for a lost run now or, if this host may start nothing, when it may."""
+    """Ask for a lost run now or, if this host may start nothing now, as soon as it may."""
     state = turn.state
     job = state.catalog.get(event.job)
     if job is None or job.scope is not Scope.FLEET or not _may_have(turn, job, event.key):
@@ -72,16 +72,18 @@ def _ask(turn: Turn, event: HostLost) -> None:
 
 
 def _may_have(turn: Turn, job: Job, key: str) -> bool:
-    """Return whether this host may have a lost run: any host can record a loss, but only rerun what it can run."""
+    """Return whether this host may take over a lost run.  Any host can record a loss; a rerun needs one that can run
+    the job.
+    """
     state = turn.state
-    if not hosts_before(key) or second_of(key) * SECOND >= turn.now.wall:  # no host has begun it, whatever etcd has
+    if not hosts_before(key) or second_of(key) * SECOND >= turn.now.wall:  # no host started it, even if etcd has a key
         return False
     is_able = job.enabled and not state.fleet.lacks(job) and not state.invalid(job)
     return key not in state.found.get(job.id, {}) and (is_able or job.on_host_loss is OnHostLoss.LOST)
 
 
 def take_over(turn: Turn, run: Run) -> None:
-    """End a run that a lost host started, because the fleet leaves it to this host."""
+    """Record the loss of a run that a lost host started, because the fleet granted it to this host."""
     begun = changed(run, attempt=1)
     job = turn.state.catalog.get(run.id.job)
     document = record.lost(changed(begun, state=RunState.LOST), job, turn.state.limits, None)

@@ -1,4 +1,4 @@
-"""The clock: which occurrences of jobs it makes due, also after gaps and steps of the system clock."""
+"""The clock of each job: it makes occurrences due, including after gaps and steps of the system clock."""
 
 from __future__ import annotations
 
@@ -25,28 +25,28 @@ from jobqueued.model.run import Run
 from jobqueued.model.saved import SavedJob
 
 HELD_FROM_CLOCK = 1
-"""Limit of due and queued runs that a job gets from its clock, if it has no `max_waiting`."""
+"""Limit of unstarted runs that a job gets from its clock, if it has no `max_waiting`."""
 FUSE, NEW = 100, 10 * SECOND
-"""Limit of a job's new occurrences by the clock in a minute, and the age (ns) up to which one is new."""
+"""Limit of a job's new occurrences in a minute, and the age (ns) up to which an occurrence is new."""
 _MISSED, _PAUSED = Reason(Code.MISSED), Reason(Code.PAUSED)
 
 
 def woke(turn: Turn) -> None:
-    """Handle everything that the clock has made due until now."""
+    """Handle all due times that were reached."""
     for name in turn.state.due_times.take(turn.now.wall):
         _come_due(turn, turn.state.catalog[name], at_once=False)
 
 
 def catch_clock(turn: Turn, job: Job) -> None:
-    """Handle everything that the clock has made due of one job until now.  Called before the job changes."""
+    """Handle all due times that one job has reached.  Called before the job changes."""
     while (start := turn.state.due_times.next(job.id)) is not None and start <= turn.now.wall:
         _come_due(turn, job, at_once=True)
 
 
 def comes_due(turn: Turn, job: Job) -> bool:
-    """Handle everything that the clock has made due of one job until now.
+    """Handle all due times that one job has reached.
 
-    Return False if the clock must wait, because other hosts were asked about a skip and have not answered yet.
+    Return False if the clock must wait, because the fleet has not answered a question about a skip.
     """
     while (start := turn.state.due_times.next(job.id)) is not None and start <= turn.now.wall:
         if not _come_due(turn, job, at_once=False):
@@ -55,17 +55,17 @@ def comes_due(turn: Turn, job: Job) -> bool:
 
 
 def skip_dues(turn: Turn, job: Job, dues: list[int], reason: Reason) -> None:
-    """Skip these due times of a job's clock; do nothing if the list is empty."""
+    """Skip these due times of a job; do nothing if the list is empty."""
     if dues:
         named = partial(job.occurrence, turn.state[job.id].saved.era)
         skip(turn, job, list(map(named, dues)), reason)
 
 
 def cover(turn: Turn, job: str) -> None:
-    """Move the cursor of a job past the occurrences that were found; others that were due until now become due again.
+    """Move the cursor of a job past the occurrences that were found; other past due times become due again.
 
-    Occurrences between now and a found one were handled before the clock was set back, which was not saved: they are
-    skipped.
+    A found occurrence may lie in the future, if the clock was set back and the step was not saved.  Due times between
+    now and that occurrence were handled before the step, so they are skipped.
     """
     state = turn.state
     if job in state.catalog:
@@ -85,9 +85,7 @@ def cover(turn: Turn, job: str) -> None:
 
 
 def _catch_era(turn: Turn, job: Job) -> None:
-    """Handle what the clock has made due until now; if a run of a newer era was found, only what was due before that
-    run.
-    """
+    """Handle all due times that were reached; if a run of a newer era was found, only those before that run."""
     known, era = turn.state.found[job.id], turn.state[job.id].saved.era
     newer = [run.due for key, run in known.items() if (of := era_of(key)) is not None and of > era]
     if not newer:
@@ -99,9 +97,9 @@ def _catch_era(turn: Turn, job: Job) -> None:
 
 
 def _take_up_era(turn: Turn, job: Job) -> None:
-    """Continue in the newest era among the found runs: the step back that began it was not saved.
+    """Continue in the newest era among the found runs: the step back that started this era was not saved.
 
-    What the eras before it reached is settled, unless that is further ahead than a correction of the clock.
+    Due times that earlier eras reached are settled, unless they are more than STEP_LIMIT ahead.
     """
     state, saved, wall = turn.state, turn.state[job.id].saved, turn.now.wall
     found = [(era, run) for key, run in state.found[job.id].items() if (era := era_of(key)) is not None]
@@ -118,7 +116,7 @@ def _take_up_era(turn: Turn, job: Job) -> None:
 
 
 def _skip_ahead(turn: Turn, job: Job, last: int, covered: list[tuple[int, int]]) -> None:
-    """Skip what is due between now and `last`, except in the `covered` periods (first and last due time)."""
+    """Skip the due times between now and `last`, except in the `covered` periods (first and last due time)."""
     cursor = max(turn.state[job.id].saved.cursor, turn.now.wall - job.offset)
     while job.enabled and (found := dues(job, cursor, last, turn.state[job.id].saved.settled)[0]):
         skip_dues(turn, job, [d for d in found if not any(begin <= d <= end for begin, end in covered)], _MISSED)
@@ -126,9 +124,11 @@ def _skip_ahead(turn: Turn, job: Job, last: int, covered: list[tuple[int, int]])
 
 
 def _come_due(turn: Turn, job: Job, *, at_once: bool, until: int | None = None) -> bool:
-    """Make each due time from the cursor to now, or to an earlier `until`, a run or a skip; move the cursor past them.
+    """Turn each due time from the cursor to now, or to an earlier `until`, into a run or a skip; move the cursor past
+    them.
 
-    Return False, and do nothing, if other hosts must be asked about a skip first; with `at_once` the clock can't wait.
+    Return False, and do nothing, if the fleet must be asked about a skip first; with `at_once`, never wait for the
+    fleet.
     """
     state = turn.state
     before = state[job.id].saved
@@ -167,7 +167,7 @@ def is_of_pause(turn: Turn, job: Job, due: int) -> bool:
 
 
 def _after_pause(turn: Turn, job: Job, found: list[int]) -> list[int]:
-    """Skip what came due during a job's pause, resume the job if its pause is over, and return what came due later."""
+    """Skip the due times during a job's pause, resume the job if its pause is over, and return the later due times."""
     until = turn.state[job.id].saved.paused_until
     is_over = until is not None and until < turn.now.wall
     during = [due for due in found if is_of_pause(turn, job, due)]
@@ -179,7 +179,7 @@ def _after_pause(turn: Turn, job: Job, found: list[int]) -> list[int]:
 
 
 def _blows_fuse(turn: Turn, job: Job, fresh: int) -> bool:
-    """Count occurrences that are not late; return whether there are too many, until a minute has fewer."""
+    """Count new occurrences; return whether the fuse is blown, that is, until a minute has fewer than the limit."""
     if not fresh:
         return False
     state, mono = turn.state[job.id], turn.now.mono
@@ -196,7 +196,7 @@ def _blows_fuse(turn: Turn, job: Job, fresh: int) -> bool:
 
 
 def _new_of_clock(turn: Turn, job: Job, occurrence: Occurrence, previous: int) -> None:
-    """Make a run or a skip of an occurrence of the clock; it supersedes runs that wait for dependencies."""
+    """Turn a scheduled occurrence into a run or a skip; a run supersedes those that wait for dependencies."""
     state = turn.state
     for asked in state[job.id].saved.skips:
         if asked.due == occurrence.due:
@@ -225,7 +225,7 @@ def clock_stepped(turn: Turn, event: events.ClockStepped) -> None:
     state.others.clock_stepped(event.step, turn.now.mono)
     _shift(turn, event.step)
     for job in state.catalog.awaiting_paths():
-        if state[job.id].saved.appeared > wall:  # otherwise no file would be new until the clock gets there
+        if state[job.id].saved.appeared > wall:  # otherwise no file would be new until the clock reaches that instant
             state.remember(job.id, appeared=wall)
     if abs(event.step) <= STEP_LIMIT:
         state.due_times.jump(wall - event.step, wall)
@@ -254,7 +254,7 @@ def _stand(turn: Turn, job: str, after: SavedJob) -> None:
 
 
 def slept(turn: Turn, event: events.Slept) -> None:
-    """Shift everything that durations count from; what came due during the sleep is caught up as after any gap."""
+    """Shift all instants that durations count from; due times during the sleep are handled like those of any gap."""
     turn.state.others.slept(event.duration, turn.now.mono)
     _shift(turn, event.duration)
     if 0 < event.duration <= STEP_LIMIT:

@@ -1,4 +1,4 @@
-"""Occurrences: what a clock, a boot, an event, another job or a user makes due becomes a run, or a skip."""
+"""Occurrences, due by a clock, a boot, an event, a file, another job or a user; each becomes a run or a skip."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ from jobqueued.model.run_states import RunState
 from jobqueued.model.users import awaited_path, share_of
 
 HELD_FROM_OTHERS = 100
-"""Limit of due and queued runs of a job that has no `max_waiting`."""
+"""Limit of unstarted runs of a job that has no `max_waiting`."""
 
 
 def booted(turn: Turn, boot: str) -> None:
-    """Make the jobs with `at_boot` due, and save that this boot was noticed."""
+    """Make the jobs with `at_boot` due, and save the boot ID so that they are due only once."""
     for job in turn.state.catalog:
         if job.at_boot and job.enabled:
             new(turn, job, Occurrence(job.id, f"b{boot}", turn.now.wall), Cause("boot"))
@@ -35,7 +35,7 @@ def booted(turn: Turn, boot: str) -> None:
 
 
 def asked(turn: Turn, event: events.RunAsked) -> None:
-    """Make a job due for a user; refuse while nothing can be saved, because the run's number could be lost."""
+    """Make a job due for a user; refuse while the state cannot be saved, because the run's number could be lost."""
     job = turn.state.catalog.get(event.job)
     if job is None:
         turn.refuse(event.ticket, "NoSuchJob", job=event.job)
@@ -65,7 +65,7 @@ def submitted(turn: Turn, job: Job, asked_by: str | None) -> Run:
 
 
 def emitted(turn: Turn, event: events.Emitted) -> None:
-    """Make the jobs due that wait for an event; the answer names the runs, including skipped ones."""
+    """Make the jobs that wait for an event due; the reply lists the runs, including skipped ones."""
     if turn.state.unsaved:
         turn.refuse(event.ticket, "Refused", reason=turn.state.unsaved)
         return
@@ -84,7 +84,7 @@ def emitted(turn: Turn, event: events.Emitted) -> None:
 
 
 def appeared(turn: Turn, event: events.PathAppeared) -> None:
-    """Make the jobs due that wait for a file that appeared; a run that has yet to start will find it, too."""
+    """Make the jobs that wait for a new file due, except a job with an unstarted run: that run will find the file."""
     state, wall = turn.state, turn.now.wall
     cause = Cause(f"path {awaited_path(event.path)}", None, {"path": event.file})
     for job in state.catalog.listeners("path", event.path):
@@ -96,7 +96,7 @@ def appeared(turn: Turn, event: events.PathAppeared) -> None:
 
 
 def follow(turn: Turn, ended: Run, record: Record) -> None:
-    """Make the jobs due that react to the final end of a run, which left this record."""
+    """Make the jobs that react to the final end of a run due; `record` is its record."""
     state, wall = turn.state, turn.now.wall
     result = "success" if ended.state is RunState.SUCCEEDED else "failure"
     hearing, dependents = _hearing(state, ended, result), state.catalog.dependents(ended.id.job)
@@ -114,9 +114,9 @@ def follow(turn: Turn, ended: Run, record: Record) -> None:
 
 
 def _hearing(state: SchedulerState, ended: Run, result: str) -> list[tuple[Job, str | None]]:
-    """Return the jobs that react to this end, each once, with the pattern that matched, or None if by the id.
+    """Return the jobs that react to this end, each once, with the pattern that matched, or None if the job ID matched.
 
-    A pattern does not match a run that a pattern made due, directly or through others: so no chain is endless.
+    A pattern does not match a run that a pattern made due, directly or through other runs, so that no chain is endless.
     """
     names: list[tuple[str, str]] = [("job", ended.id.job)]
     if "pattern" not in (ended.triggered_by or {}):
@@ -131,7 +131,7 @@ def _hearing(state: SchedulerState, ended: Run, result: str) -> list[tuple[Job, 
 
 
 def _end(ended: Run, record: Record) -> TriggeredBy:
-    """Return the end of a run, as the runs get it that it makes due."""
+    """Return the end of a run in the form that the runs it triggers receive."""
     end: TriggeredBy = {
         "run": str(ended.id),
         "state": ended.state.value,
@@ -146,14 +146,15 @@ def _end(ended: Run, record: Record) -> TriggeredBy:
 
 
 def _counts(turn: Turn, run: Run) -> bool:
-    """Return whether a run counts against another: not if another host may have its occurrence, or it only records a
-    loss.
+    """Return whether a run counts towards its job's limits.
+
+    It does not if another host may take its occurrence, or if it only records a loss.
     """
     return not hosts_before(run.key) and (run.state is not RunState.DUE or run.not_before <= turn.now.wall)
 
 
 def refusal(turn: Turn, job: Job, limit: int) -> Reason | None:
-    """Return why an occurrence of a job becomes no run, or None if it does."""
+    """Return why a new occurrence of a job is skipped, or None if it becomes a run."""
     state = turn.state[job.id]
     if state.saved.paused:
         return Reason(Code.PAUSED)
@@ -174,9 +175,9 @@ def refusal(turn: Turn, job: Job, limit: int) -> Reason | None:
 def new(
     turn: Turn, job: Job, occurrence: Occurrence, cause: Cause, limit: int = HELD_FROM_OTHERS, previous: int = 0
 ) -> Run:
-    """Make a run of an occurrence, or a skip with the reason.
+    """Turn an occurrence into a run, or into a skip with the reason.
 
-    `previous`: the due time before it in the job's rhythm.
+    `previous`: the job's scheduled due time before this one, or 0.
     """
     state = turn.state
     if state[job.id].saved.satisfied and job.submission is None:
@@ -199,7 +200,7 @@ def new(
 
 
 def leave_to_others(state: SchedulerState, job: Job, run: Run, wall: int) -> Run:
-    """Leave a run to other hosts until it is this one's turn, for at most half of the time that it has left."""
+    """Leave a run to other hosts until this host's turn, for at most half of the time before the run is too late."""
     following = state.due_times.next(job.id)
     by = None if job.start_deadline is None else run.due + job.offset + job.start_deadline
     left = min((max(0, end - wall) // 2 for end in (following, by) if end is not None), default=None)
@@ -208,7 +209,7 @@ def leave_to_others(state: SchedulerState, job: Job, run: Run, wall: int) -> Run
 
 
 def _again(state: SchedulerState, occurrence: Occurrence) -> Run | None:
-    """Return the run of a fleet occurrence that the clock reaches again after it was set back, or None."""
+    """Return the run of a fleet occurrence that the clock reaches a second time after a step back, or None."""
     return run_of(state, occurrence.job, occurrence.key) if is_of_fleet(occurrence.key) else None
 
 
@@ -219,7 +220,7 @@ def run_of(state: SchedulerState, job: str, key: str) -> Run | None:
 
 
 def _look_up(turn: Turn, job: Job) -> bool:
-    """Ask for the user and groups of a job that are not known to exist; return False if there are none."""
+    """Look up those accounts of a job whose existence is unknown; return False if there are none."""
     unknown = list(turn.state.accounts_to_look_up(job))
     for account in unknown:
         turn.do(LookUp(account))

@@ -1,4 +1,4 @@
-"""A new definition of a job: what becomes of its clock.  Nothing here starts or stops a run."""
+"""The effect of a new definition on a job's clock.  Nothing here starts or stops a run."""
 
 from __future__ import annotations
 
@@ -12,26 +12,23 @@ from jobqueued.model.saved import SavedJob
 
 DUES_A_TURN = 1000
 CHANGED = ("rhythm", "cursor", "previous", "era", "settled", "skips", "satisfied", "ends", "appeared")
-"""The saved fields that a new definition may change; the others may change on their own meanwhile."""
+"""The saved fields that a new definition may change."""
 
 
 class Redefinition(NamedTuple):
-    """The outcome: what to save of the job, what to skip, and what to log."""
+    """The outcome: the job's new saved state, the due times to skip, and the values to log."""
 
     saved: SavedJob
     forgone: list[int]
-    """Due times of the old definition, with the era before, whose start its `spread` had deferred."""
+    """Due times of the old definition, in the previous era, whose start its `spread` had deferred."""
     past: int | None
-    """The due time `at` that had passed when the job was first seen, or None."""
+    """The due time of `at`, if it had passed when the job was first seen; else None."""
     ahead: int
-    """Time (ns) by which the last due time was ahead of the clock, which continues from now; 0 if it was not."""
+    """Time (ns) by which the last due time was ahead of the system clock, or 0.  The job's clock continues from now."""
 
 
 def dues(job: Job, cursor: int, wall: int, settled: int = 0) -> tuple[list[int], int | None]:
-    """Return the due times after the cursor up to `wall` that are not `settled`, and the one that follows them.
-
-    At most DUES_A_TURN are returned.
-    """
+    """Return at most DUES_A_TURN unsettled due times after the cursor up to `wall`, and the one that follows."""
     found: list[int] = []
     due = job.next_after(cursor, settled)
     while due is not None and due <= wall and len(found) < DUES_A_TURN:
@@ -41,16 +38,16 @@ def dues(job: Job, cursor: int, wall: int, settled: int = 0) -> tuple[list[int],
 
 
 def put_off(job: Job, saved: SavedJob, wall: int) -> list[int]:
-    """Return the due times up to now that only `spread` has deferred: they end with the definition."""
+    """Return the past due times that only `spread` has deferred: they end with the definition."""
     return dues(job, saved.cursor, wall, saved.settled)[0] if job.offset and job.enabled else []
 
 
 def redefine(saved: SavedJob, old: Job | None, job: Job, wall: int, *, completed: bool) -> Redefinition:
     """Return the outcome of a new definition; `old` is None for the first one since the start.
 
-    `completed`: its `max_runs` have started.  A cursor holds for one rhythm.  With another rhythm nothing is due before
-    now, and nothing twice: after a small step back of the clock the cursor is ahead, and everything due before it has
-    run, whatever the rhythm was.
+    `completed`: the job's `max_runs` have started.  A cursor is valid for one rhythm.  A new rhythm makes nothing due
+    before now, and nothing twice: if the cursor is ahead after a small step back of the clock, due times continue after
+    the cursor.
     """
     rhythm = sys.intern(job.rhythm) if job.enabled and not completed else ""
     forgone: list[int] = []
@@ -60,11 +57,11 @@ def redefine(saved: SavedJob, old: Job | None, job: Job, wall: int, *, completed
     satisfied = _still_satisfied(saved, old, job)
     ends = tuple(end for end in saved.ends if end.job in satisfied)
     before = changed(saved, satisfied=satisfied, ends=ends, cursor=cursor)
-    after = set_back(before, job, wall)  # it may have been set back while the daemon was down
+    after = set_back(before, job, wall)  # the clock may have been set back while the daemon was down
     ahead = max(cursor, saved.settled) - wall if after.era > saved.era else 0
     past = None
     if after.rhythm != rhythm or not after.cursor:
-        covered = after.cursor  # everything due up to there has a record, whatever the rhythm was
+        covered = after.cursor  # all due times up to here have a record, under any rhythm
         after = changed(
             after,
             rhythm=rhythm,
@@ -74,18 +71,18 @@ def redefine(saved: SavedJob, old: Job | None, job: Job, wall: int, *, completed
         )
         past = job.at if job.enabled and job.at is not None and covered < job.at <= wall else None
     if _awaits_new_paths(saved, old, job):
-        after = changed(after, appeared=wall)  # files that exist already have not appeared
+        after = changed(after, appeared=wall)  # files that already exist do not count as new
     return Redefinition(after, forgone, past, ahead)
 
 
 def _comes_sooner(old: Job, job: Job, saved: SavedJob, wall: int) -> bool:
-    """Return whether an occurrence that `spread` has deferred would start because of the edit."""
+    """Return whether the edit would start an occurrence that `spread` has deferred."""
     due = saved.next_due(old, saved.cursor) if old.offset > job.offset else None
     return due is not None and due + job.offset <= wall
 
 
 def _still_satisfied(saved: SavedJob, old: Job | None, job: Job) -> tuple[str, ...]:
-    """Return the dependencies that have succeeded and that the job had before, too."""
+    """Return the satisfied dependencies that both the old and the new definition have."""
     kept = set(job.dependencies) & set(job.dependencies if old is None else old.dependencies)
     kept |= {after.name for after in job.submission.after} if job.submission else set()
     return tuple(sorted(kept & {*saved.satisfied}))

@@ -1,8 +1,8 @@
-"""A system clock that was set back: how the clock of a job continues.
+"""Set the clocks of jobs back after a step back of the system clock.
 
-If it was set back by more than 3 h, that is a correction, and the job's clock starts again from now.  Otherwise fixed
-times wait until the clock is where it was.  Elapsed time continues at once: what it makes due again is an occurrence of
-the next era.
+A step of more than 3 h is a correction: the job's clock starts again from now.  After a smaller step, fixed times wait
+until the system clock is where it was.  Intervals continue at once; due times that they repeat are occurrences of the
+next era.
 """
 
 from __future__ import annotations
@@ -14,15 +14,15 @@ from jobqueued.model.saved import SavedJob
 
 
 def set_back(saved: SavedJob, job: Job, wall: int, back: int = 0) -> SavedJob:
-    """Return what is saved of a job at an instant (wall) after the clock was set back by `back` (ns; 0: unknown).
+    """Return a job's saved state at an instant (wall) after the clock was set back by `back` ns, or by an unknown time
+    if 0.
 
-    A step of a minute at most that is no longer than the time between two starts repeats nothing: the clock soon
-    catches up.
+    A step of at most a minute that is no longer than the time between two starts repeats nothing.
     """
     begin, reached = wall - job.offset, max(saved.cursor, saved.settled)
     if max(back, reached - wall) > STEP_LIMIT:
         return changed(saved, cursor=wall, previous=0, era=saved.era + 1, settled=0)
-    if saved.cursor > begin + back:  # it began there and starts what is due later, or the step is unknown
+    if saved.cursor > begin + back:  # the job's clock started at the cursor, or the step is unknown
         begin = wall
     if reached <= begin:
         return saved
@@ -32,9 +32,9 @@ def set_back(saved: SavedJob, job: Job, wall: int, back: int = 0) -> SavedJob:
 
 
 def waits_until(saved: SavedJob, job: Job, wall: int) -> int | None:
-    """Return until when (wall) the fixed times of a job come again without being due.
+    """Return until when (wall) the fixed times of a job pass a second time without being due.
 
-    None if no fixed time comes again, or the job is due at none later.
+    None if no fixed time passes again, or if no later one exists.
     """
     if saved.settled <= wall - job.offset or not job.enabled:
         return None
@@ -46,17 +46,17 @@ def waits_until(saved: SavedJob, job: Job, wall: int) -> int | None:
 
 
 def told(until: int) -> str:
-    """Describe that fixed times wait until an instant (wall)."""
+    """Return a message that fixed times wait until an instant (wall)."""
     return f"fixed times until {to_text(until)} had their turn before the clock was set back"
 
 
 def _is_twice(trigger: Trigger, job: Job) -> bool:
-    """Return whether a time that the clock shows twice makes a job due twice; a job of the fleet is due once."""
+    """Return whether a trigger makes a job due again when the clock shows a time twice; never for a fleet job."""
     return trigger.starts_twice and job.scope is Scope.HOST
 
 
 def _repeats(saved: SavedJob, job: Job, begin: int, back: int) -> bool:
-    """Return whether a due time that was handled comes again as another occurrence."""
+    """Return whether a handled due time comes again as an occurrence of the next era."""
     elapsing = changed(job, triggers=tuple(trigger for trigger in job.triggers if _is_twice(trigger, job)))
     first = elapsing.next_after(begin)
     if first is None or first > saved.cursor:

@@ -16,11 +16,10 @@ from jobqueued.model.run import RunId
 
 
 class Attention(NamedTuple):
-    """One job, or one late run of it.  `kind` is one of ATTENTION; instants are wall times (ns).
+    """A job or a late run that needs attention.  `kind` is one of ATTENTION; instants are wall times (ns).
 
-    `run`: the late run, or the last one that failed.  `reason`: why the job is invalid, failing, late or overdue, or
-    does not start here.  `until`: the end of a pause, or of the fixed times that were handled before the clock was set
-    back.
+    `run`: the late run, or the last failed run.  `reason`: why the job is invalid, failing, late or overdue, or does
+    not start here.  `until`: the end of a pause, or the last fixed time that was handled before the clock was set back.
     """
 
     kind: str
@@ -58,7 +57,7 @@ def of(state: SchedulerState, now: Now) -> Iterator[Attention]:
 
 
 def _waiting(state: SchedulerState, noted: list[Job], now: Now) -> Iterator[Attention]:
-    """Yield the jobs that wait as intended: paused ones, and those whose clock was set back."""
+    """Yield the jobs that wait as intended: paused jobs, and jobs whose clock was set back."""
     for job in noted:
         saved = state[job.id].saved
         if saved.paused:
@@ -69,7 +68,7 @@ def _waiting(state: SchedulerState, noted: list[Job], now: Now) -> Iterator[Atte
 
 
 def is_over(job: Job, following: int | None, *, had_some: bool) -> bool:
-    """Return whether only the clock made a job due, `had_some` due times passed, and none follows."""
+    """Return whether only the clock can make a job due, some due time passed (`had_some`), and none follows."""
     return bool(job.triggers) and had_some and following is None and not (job.at_boot or job.on)
 
 

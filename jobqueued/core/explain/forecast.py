@@ -1,7 +1,7 @@
 """The forecast of a start: the queue is played forward, with each run taking its usual time.
 
-It is the short form of `foresight/`, fast enough for the daemon.  From the same queue and with the same times, a run
-starts at the same instant in both.
+It is the short form of `foresight/`, fast enough for the daemon.  For the same queue and the same times, both forecast
+the same starts.
 """
 
 from __future__ import annotations
@@ -17,21 +17,21 @@ from jobqueued.model.job import Now
 from jobqueued.model.run import Holder, RunId
 
 MOST = 100
-"""Maximum runs that are played forward: more would keep the daemon busy for an unsure result."""
+"""Maximum runs to play forward: more would keep the daemon busy for an uncertain result."""
 
 IDLE_LOOKS = 10
-"""Passes in a row that the queue asked for and that started nothing, after which there is no forecast."""
+"""Number of passes in a row without a start, after which the forecast ends."""
 FOR_EVER = 1 << 62
-"""Endless `drain` (ns) of all runs: what starts beside a holder with an unknown end is not foreseen."""
+"""Endless `drain` (ns) of all runs: nothing is forecast to start while a holder with an unknown end is live."""
 
 
 def expected_starts(
     state: SchedulerState, asked: Collection[RunId], ordered: list[Holder], now: Now
 ) -> dict[RunId, int]:
-    """Return the wall instants (ns) at which waiting runs of a job are likely to start, without those that are unknown.
+    """Return when (wall, ns) waiting runs of a job are likely to start; runs without a forecast are omitted.
 
-    `ordered`: the queue in its current order.  Jobs that become due later are ignored.  A job that never succeeded
-    takes its `timeout`; without one its end is unknown.
+    `ordered`: the queue in its current order.  Jobs that become due later are ignored.  A job that never succeeded is
+    assumed to take its `timeout`; without a timeout its end is unknown.
     """
     wanted, waiting = _played(state, asked, ordered)
     found = dict[RunId, int]()
@@ -45,7 +45,7 @@ def expected_starts(
     mono, idle, is_stuck = now.mono, 0, state.queue_stuck
     while idle <= IDLE_LOOKS:
         idle += 1
-        for run in () if is_stuck else queue.turn(mono, MOST):  # another pass would note another refusal
+        for run in () if is_stuck else queue.turn(mono, MOST):  # another pass would record another refusal
             if isinstance(run, RunId) and run in wanted:
                 found[run] = now.wall + mono - now.mono
                 if len(found) == len(wanted):
@@ -68,10 +68,10 @@ def expected_starts(
 
 
 def _played(state: SchedulerState, asked: Collection[RunId], ordered: list[Holder]) -> tuple[set[RunId], list[Holder]]:
-    """Return the asked runs for which there is time, and the part of the queue to play for them.
+    """Return the asked runs that are within the limit MOST, and the part of the queue to play for them.
 
-    That part has the runs before them, those that age faster and may overtake, and others, which may pass while nothing
-    is reserved (queue/drains.py).
+    This part has the runs before them and those that age faster and may overtake.  Up to MOST it also has runs after
+    them, which may pass while nothing is reserved (queue/drains.py).
     """
     places = [place for place, run in enumerate(ordered[:MOST]) if run in asked]
     queue, faster = state.admission.waiting, list[int]()

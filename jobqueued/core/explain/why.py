@@ -1,4 +1,4 @@
-"""Explanations: what a run lacks and who has it, who goes first, how its priority grows, and when it may start."""
+"""Explanations of a wait: the missing resources and their holders, the order, the priority, and the likely start."""
 
 from __future__ import annotations
 
@@ -26,18 +26,18 @@ Named = Callable[[Holder], str]
 
 
 def explain(state: SchedulerState, name: RunId, now: Now, asker: Owner | None = None) -> Why:
-    """Return everything about a run in the format of `interface.INTERFACE`; `reasons` explains it in words.
+    """Explain a run in the format of `interface.INTERFACE`; `reasons` describes its wait in words.
 
-    The `reasons` of a live run say why it is stopping, or are [].  `asker`: a user, who learns only that runs of other
-    users exist; None: a user who may see all.
+    For a live run, `reasons` contains why it is stopping, or is [].  `asker`: a user who learns only that runs of other
+    users exist, or None for a user who may see everything.
 
-    Raises KeyError if there is no such run, or it has ended.
+    Raises KeyError if no such run exists, or if it ended.
     """
     return _all_explained(state, [state.runs[name]], now, asker)[0]
 
 
 def explain_pending(state: SchedulerState, job: str, limit: int, now: Now, asker: Owner | None = None) -> list[Why]:
-    """Explain the first runs of a job that have no live attempt, at most `limit`."""
+    """Explain the first `limit` runs of a job that have no live attempt."""
     return _all_explained(state, [state.runs[name] for name in state.standing(job).pending[:limit]], now, asker)
 
 
@@ -110,7 +110,7 @@ def _of_due(state: SchedulerState, run: Run, now: Now) -> Why:
 
 
 def _halted(state: SchedulerState, now: Now) -> list[str]:
-    """Return why nothing new starts on this host, and for how long, or [] if it may."""
+    """Return why nothing new starts on this host, and for how long, or [] if runs may start."""
     reason = halt(state)
     if state.unsaved or state.hold is None:
         return [reason] if reason else []
@@ -184,14 +184,14 @@ def _of_waiting(state: SchedulerState, run: Run, ordered: list[Holder], now: Now
 
 
 def _of_user(state: SchedulerState, share: str) -> list[str]:
-    """Return that no more runs of a user may be live, or [] if they may."""
+    """Return a reason if the limit of a user's live runs is reached, else []."""
     if not state.admission.is_full(share):
         return []
     return [f"{counted(state.admission.most_of_a_user or 0, 'run')} of {share} are live, and no user may have more"]
 
 
 def _in_the_way(state: SchedulerState, claims: Claims, first: list[Holder]) -> list[Holder]:
-    """Return the runs ahead that want what a run with these claims waits for."""
+    """Return the runs in `first` that compete with these claims."""
     queue, known = state.admission, dict[Claims, bool]()
     for holder in first:
         theirs = queue.waiting.terms(holder).claims
@@ -201,7 +201,7 @@ def _in_the_way(state: SchedulerState, claims: Claims, first: list[Holder]) -> l
 
 
 def _missing(state: SchedulerState, claim: Claim, now: Now, named: Named) -> Why:
-    """Return a claim that can't be granted now: how much exists, and who holds it since when."""
+    """Describe a claim that can't be granted now: its capacity, its holders, and since when they hold it."""
     locks = state.admission.locks
     return {
         "resource": claim.resource.removeprefix(":"),

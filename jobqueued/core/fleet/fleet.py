@@ -1,7 +1,8 @@
-"""The fleet: of several hosts with the same jobs, one runs each occurrence, and one holds each lock.
+"""The fleet: several hosts with the same jobs.  One host runs each occurrence, and one host holds each lock.
 
-An admitted run asks the fleet for its occurrence and its claims there, all or nothing, and starts when they are
-granted.  While the fleet can't be asked, its jobs are suspended; what their clocks pass is caught up as after any gap.
+An admitted run asks the fleet for its occurrence and its fleet claims, all or nothing, and starts when they are
+granted.  While the fleet can't be asked, its jobs are suspended.  Due times that pass in this period are handled like
+those of any gap.
 """
 
 from __future__ import annotations
@@ -42,13 +43,13 @@ from jobqueued.queue.locks import PLACES, Locks, asks_fleet, of_fleet
 from jobqueued.timing import catch_up
 
 _ANEW = 0
-"""Number of the questions about locks that are held here already."""
+"""Number of all questions about locks that this host already holds."""
 _COUNTED_AS_GONE, _FORGOTTEN = Reason(Code.COUNTED_AS_GONE), Reason(Code.FORGOTTEN_BY_FLEET)
 _ELSEWHERE = Reason(Code.ON_ANOTHER_HOST)
 
 
 def up(turn: Turn, event: FleetUp) -> None:
-    """Handle that the fleet can be asked, or can't: resume or suspend its jobs, and ask all open questions again."""
+    """Resume the fleet's jobs and ask all open questions again if it can be asked; else suspend its jobs."""
     state, fleet = turn.state, turn.state.fleet
     was_down, fleet.down = fleet.down, event.reason
     if fleet.down and not was_down:
@@ -88,9 +89,9 @@ def up(turn: Turn, event: FleetUp) -> None:
 
 
 def _give_up_forgotten(turn: Turn, was_there: int) -> None:
-    """Give up runs that another host may have run while this one was away, if the fleet may have forgotten that.
+    """Give up runs that another host may have run during this host's absence, if the fleet may have forgotten them.
 
-    `was_there`: when the host was last in the fleet (wall; 0 if unknown).
+    `was_there`: when this host was last in the fleet (wall; 0 if unknown).
     """
     state = turn.state
     for run in [run for run in state.runs.values() if run.state in PENDING and is_of_fleet(run.key)]:
@@ -103,7 +104,7 @@ def _give_up_forgotten(turn: Turn, was_there: int) -> None:
 
 
 def _lock_anew(turn: Turn) -> None:
-    """Ask again for the locks that are held here: this host may have been away so long that they became free."""
+    """Ask again for the locks that this host holds: after a long absence, the fleet may have freed them."""
     for run in list(turn.state.runs.values()):
         if run.state in LIVE and (wanted := of_fleet(run.claims)):
             job = turn.state.catalog.get(run.id.job)
@@ -152,7 +153,7 @@ def troubled(turn: Turn, trouble: FleetTrouble) -> None:
 
 
 def accepted(turn: Turn, event: FleetAccepted) -> None:
-    """Accept, for a user, that the fleet has forgotten some of what happened."""
+    """Accept the fleet's state for a user, although the fleet has forgotten some occurrences."""
     fleet = turn.state.fleet
     if not fleet.name:
         turn.refuse(event.ticket, "Refused", reason="this host is in no fleet; to join one: fleet in jobqueued.yaml")
@@ -165,7 +166,7 @@ def accepted(turn: Turn, event: FleetAccepted) -> None:
 
 
 def denied(turn: Turn, event: Denied) -> None:
-    """Let a run wait because other hosts have what it asked for; if none is known to have it, retry in 1 s."""
+    """Let a run wait because other hosts hold its claims; if no holder is known, retry in 1 s."""
     state, now = turn.state, turn.now
     if event.number == _ANEW:
         _lose_lock(turn, event.run)
@@ -192,7 +193,10 @@ def _lose_lock(turn: Turn, name: Holder) -> None:
 
 
 def _answered(turn: Turn, event: Granted | Denied) -> tuple[Run, FleetQuestion] | None:
-    """Return the run that an answer is about, which holds nothing now, and its question; None if that was withdrawn."""
+    """Release the claims of the run that an answer is about; return the run and its question.
+
+    Return None if the question was withdrawn.
+    """
     state = turn.state
     assert isinstance(event.run, RunId)
     asked = state.fleet.asked.get(event.run)
@@ -205,7 +209,7 @@ def _answered(turn: Turn, event: Granted | Denied) -> tuple[Run, FleetQuestion] 
 
 
 def taken(turn: Turn, event: Taken) -> None:
-    """Handle that another host has an occurrence: let go of this host's run of it."""
+    """Give up this host's run of an occurrence that another host has."""
     state = turn.state
     if event.job in state.fleet.losses:
         state.fleet.losses[event.job].pop(event.key, None)
@@ -226,7 +230,7 @@ def taken(turn: Turn, event: Taken) -> None:
 
 
 def _is_past(state: SchedulerState, event: Taken) -> bool:
-    """Return whether an end is an old one that matters only to an expectation (`askable`)."""
+    """Return whether an end is so old that it matters only to an expectation (`askable`)."""
     is_over = second_of(event.key) <= state[event.job].saved.cursor // SECOND
     return bool(state.fleet.down) and is_over and run_of(state, event.job, event.key) is None
 
@@ -237,7 +241,7 @@ def _covers(span: SkippedSpan, key: str) -> bool:
 
 
 def may_skip(turn: Turn, event: MaySkip) -> None:
-    """Skip for all hosts what the fleet leaves to this one; the rest that the clock has reached follows."""
+    """Skip, for all hosts, the due times that the fleet left to this host; later due times follow separately."""
     state, fleet = turn.state, turn.state.fleet
     run = run_of(state, event.job, f"f{event.last}")
     if run is not None and (asked := fleet.answered(run.id)) is not None:
@@ -251,14 +255,14 @@ def may_skip(turn: Turn, event: MaySkip) -> None:
     if dues:
         skip_dues(turn, job, dues, verdict.reason)
         state.remember(job.id, cursor=dues[-1], previous=0)
-    else:  # the fleet counts them as this host's already, and it knows better
+    else:  # the fleet already counts these occurrences as this host's
         fleet.elsewhere.note(job.id, SkippedSpan(event.first, event.last), state[job.id].saved.cursor)
     state.wind(job)
     pauses.take_over(turn, job)
 
 
 def _note_elsewhere(turn: Turn, job: Job, event: Taken) -> None:
-    """Note an occurrence of another host that the clock has yet to reach; ask again for a skip that overlaps it."""
+    """Note an occurrence of another host that the clock has yet to reach; ask again about a skip that overlaps it."""
     state, span = turn.state, span_of(event.state, second_of(event.key))
     if job.enabled:
         state.fleet.elsewhere.note(job.id, span, state[job.id].saved.cursor)
@@ -270,8 +274,9 @@ def _note_elsewhere(turn: Turn, job: Job, event: Taken) -> None:
 
 
 def returned(turn: Turn, event: Returned) -> None:
-    """Make an occurrence due that another host gave back, unless the clock has yet to reach it, it is too old, or a run
-    of it exists here.
+    """Make an occurrence that another host gave back due.
+
+    Do nothing if the clock has yet to reach the occurrence, if it is too old, or if this host has a run of it.
     """
     state, job = turn.state, turn.state.catalog.get(event.job)
     is_one = bool(event.store) and is_of_fleet(event.key) and not hosts_before(event.key)
@@ -294,12 +299,12 @@ def returned(turn: Turn, event: Returned) -> None:
 
 
 def _let_go(turn: Turn, run: Run, event: Taken) -> None:
-    """Let go of a run whose occurrence another host has."""
+    """Give up a run whose occurrence another host has."""
     state = turn.state
     if state.fleet.answered(run.id) is not None:
         state.admission.release(run.id)
         state.queue_stuck = False
-        if run.key != event.key:  # a skip covers it, and the fleet may still grant it
+        if run.key != event.key:  # a skip covers this occurrence, and the fleet may still grant it
             state.fleet.withdraw(run, "over")
     if run.so_far is not None:
         give_up(turn, run, _COUNTED_AS_GONE if event.state == RunState.LOST else _ELSEWHERE)
@@ -310,7 +315,7 @@ def _let_go(turn: Turn, run: Run, event: Taken) -> None:
 
 
 def held(turn: Turn, event: Held) -> None:
-    """Note what a run of another host holds now; a lock with one unit counts as exclusive."""
+    """Note the claims that a run of another host holds now; a lock with one unit counts as exclusive."""
     admission = turn.state.admission
     if event.holder in admission.locks:
         admission.release(event.holder)
@@ -320,15 +325,15 @@ def held(turn: Turn, event: Held) -> None:
 
 
 def host_seen(turn: Turn, event: HostSeen) -> None:
-    """Note that a host is in the fleet, or no longer is."""
+    """Note that a host joined or left the fleet."""
     turn.state.fleet.note_host(event)
 
 
 def askable(state: SchedulerState) -> dict[str, int]:
-    """Return the first UTC second for which the fleet may be asked about each job.
+    """Return job → first UTC second whose occurrence may be requested from the fleet.
 
-    That is the oldest occurrence that waits or is to come or, for a job that is expected to succeed, the first one
-    after its last success.
+    This is the oldest occurrence that waits or is to come.  For a job that is expected to succeed, it is the first
+    occurrence after the last success.
     """
     since = dict[str, int]()
     for job in filter(lambda job: job.scope is Scope.FLEET, state.catalog):
@@ -346,15 +351,16 @@ def askable(state: SchedulerState) -> dict[str, int]:
 
 
 def _as_held(locks: Locks, claim: Claim) -> Claim:
-    """Return a claim as its host holds it: alone if the lock has one unit.  How many places a job has may be unknown
-    yet.
+    """Return a claim in the mode in which its host holds it: exclusive if the lock has one unit.
+
+    A job's places are an exception, because their number may still be unknown.
     """
     is_alone = locks.capacity(claim.resource) == 1 and not claim.resource.startswith(PLACES)
     return claim._replace(exclusive=True) if is_alone else claim
 
 
 def ours(turn: Turn, event: Ours) -> None:
-    """Give back what no run or client of this host has or wants now; one that asks for it again gets it."""
+    """Give back an occurrence or lock that no run or client of this host uses now; it can be requested again."""
     if event.job == WITH_LOCK:
         fleet_clients.ours(turn, event.key)
         return
@@ -366,7 +372,7 @@ def ours(turn: Turn, event: Ours) -> None:
 
 
 def _is_to_come(turn: Turn, event: Ours) -> bool:
-    """Return whether the clock of a job has yet to reach an occurrence: it did before, but that was not saved."""
+    """Return whether a job's clock has yet to reach an occurrence: it did so before, but the progress was not saved."""
     job = turn.state.catalog.get(event.job)
     if job is None or not is_of_fleet(event.key) or hosts_before(event.key):
         return False

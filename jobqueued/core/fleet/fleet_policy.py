@@ -36,9 +36,10 @@ class FleetPolicy(OtherHosts):
     def hold_up(
         self, turn: Turn, job: Job, found: list[int], following: int | None, since: int | None, *, at_once: bool
     ) -> bool:
-        """Return whether the first of these due times must be skipped for all hosts, and ask the fleet for it once.
+        """Return whether the first of these due times must be skipped for all hosts, and ask the fleet about the skip
+        once.
 
-        Then everything after it waits, too, unless `at_once`.
+        If so, all later due times wait for the answer too.  With `at_once`, do not ask, and return False.
         """
         if not at_once and self._awaits_verdict(turn, job, found, following, since):
             return True
@@ -70,7 +71,9 @@ class FleetPolicy(OtherHosts):
         return catch_up.sort_out(job, found, wall, complete=complete, since=since, memory=memory)
 
     def keep_all(self, job: Job, cursor: int) -> bool:
-        """Return whether a job wants labels of its hosts that this host lacks; forget what its clock has passed."""
+        """Return whether this host lacks labels that the job requires; forget other hosts' occurrences up to the
+        cursor.
+        """
         if not self._fleet.lacks(job):
             return False
         self._fleet.elsewhere.pass_by(job.id, cursor)
@@ -79,9 +82,9 @@ class FleetPolicy(OtherHosts):
     def sort_out(
         self, job: Job, found: list[int], wall: int, cursor: int, *, complete: bool, since: int | None
     ) -> catch_up.Sorted:
-        """Sort out due times within the memory of the fleet, and then omit those that other hosts have.
+        """Sort due times within the memory of the fleet, then omit those that other hosts have.
 
-        Only then, so that all hosts choose the same ones to catch up.
+        The order matters: all hosts must choose the same due times to catch up on.
         """
         todo = self._sorted(job, found, wall, complete=complete, since=since)
         if job.scope is Scope.FLEET:
@@ -90,13 +93,13 @@ class FleetPolicy(OtherHosts):
         return todo
 
     def own_skips(self, job: Job, dues: list[int]) -> list[int]:
-        """Return the due times that no other host has; none if hosts with a newer definition of the job skip them."""
+        """Return the due times that no other host has, or [] if hosts with a newer definition of the job skip them."""
         if job.scope is not Scope.FLEET:
             return dues
         return [] if job.id in self._fleet.outdated else self._fleet.elsewhere.leave_out(job.id, dues)
 
     def clock_stepped(self, step: int, mono: int) -> None:
-        """Note a step of the system clock; after a correction, the times of open questions about skips don't count."""
+        """Note a step of the system clock; after a correction, drop open questions about skips."""
         self._fleet.presence.stepped(step, mono)
         if abs(step) > STEP_LIMIT:
             self._fleet.verdicts.clear()
@@ -108,7 +111,7 @@ class FleetPolicy(OtherHosts):
     # runs that have yet to start
 
     def can_be_asked(self, job: Job) -> bool:
-        """Return whether the fleet can be asked, if runs of a job need its grant."""
+        """Return False if runs of a job need a grant of the fleet and the fleet can't be asked, else True."""
         return not (self._fleet.down and asks_fleet(job))
 
     def has_newer(self, job: Job) -> bool:
@@ -121,7 +124,7 @@ class FleetPolicy(OtherHosts):
         return asked is not None and asked.asks_at is not None
 
     def skip_late(self, turn: Turn, job: Job, run: Run) -> bool:
-        """Ask to skip a run for all hosts, if its occurrence is the fleet's; else return False."""
+        """Ask to skip a run for all hosts; return False, and do nothing, if its occurrence is not the fleet's."""
         if not is_of_fleet(run.key):
             return False
         verdicts.ask_of_run(turn, job, run, DEADLINE)
@@ -134,14 +137,14 @@ class FleetPolicy(OtherHosts):
                 verdicts.ask_of_run(turn, job, run, DEADLINE)
 
     def end_pause(self, turn: Turn, job: str) -> None:
-        """End the pause of a job in the fleet, if the fleet has the one that is over."""
+        """End the pause of a job in the fleet, if the pause that is over is the fleet's."""
         if shared := turn.state[job].saved.shared_pause:
             turn.do(Pause(job, "", shared))
 
     # runs that are about to start, and claims
 
     def refusal(self, job: Job, run: Run) -> Reason | None:
-        """Return which label of its job a run of the fleet would need on this host, or None."""
+        """Return a reason with a label that a fleet run requires and this host lacks, or None if none is missing."""
         is_new = is_of_fleet(run.key) and not hosts_before(run.key)
         lacking = self._fleet.lacks(job) if is_new else ()
         return Reason(Code.LABEL_REMOVED, label=lacking[0]) if lacking else None
@@ -149,12 +152,12 @@ class FleetPolicy(OtherHosts):
     def ask(self, turn: Turn, run: Run, priority: float, waited_for: list[str]) -> bool:
         """Ask the fleet for the occurrence and the claims of a run; return False if none of them is the fleet's.
 
-        While the fleet can't be asked, the run is put back; the result is True then, too.
+        If the fleet can't be asked, put the run back, and return True.
         """
         state, fleet = turn.state, self._fleet
         job = state.catalog[run.id.job]
         claims, _, bound, *_ = state.terms(job)
-        if is_begun_elsewhere(run):  # nothing of it starts before the fleet says which host records its loss
+        if is_begun_elsewhere(run):  # nothing starts before the fleet chose the host that records the loss
             claims = ()
         wanted = of_fleet(claims)
         if not (wanted or is_of_fleet(run.key)):
@@ -174,8 +177,9 @@ class FleetPolicy(OtherHosts):
         self._fleet.note_wait(holder, claims)
 
     def leave_queue(self, holder: Holder, runs: Mapping[RunId, Run]) -> bool:
-        """Note that a run or client no longer waits, and withdraw its question to the fleet; return whether there was
-        one.
+        """Note that a run or client no longer waits, and withdraw its question to the fleet.
+
+        Return whether it had an open question.
         """
         self._fleet.note_wait(holder)
         if not isinstance(holder, RunId) or holder not in self._fleet.asked:
@@ -184,5 +188,7 @@ class FleetPolicy(OtherHosts):
         return True
 
     def give_back(self, run: Run, record: Record | None = None) -> None:
-        """Give back what the fleet may have granted to a run; with a record the run has ended."""
+        """Give back the occurrence and claims that the fleet may have granted to a run; with a record, the run has
+        ended.
+        """
         self._fleet.give_back(run, record)

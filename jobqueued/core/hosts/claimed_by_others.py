@@ -1,4 +1,4 @@
-"""Occurrences that other hosts of the fleet have run or skipped, and that the clock of this host has yet to reach."""
+"""Occurrences that other hosts of the fleet ran or skipped and that the clock of this host has yet to reach."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _MOST, _MOST_SPANS = 10_000, 100
 
 
 class SkippedSpan(NamedTuple):
-    """The occurrences between two UTC seconds, both included, that one host has skipped."""
+    """The occurrences from one UTC second to another, both included, that one host skipped."""
 
     first: int
     last: int
@@ -70,9 +70,7 @@ class Elsewhere:
         return [due for due in dues if not self.has(job, due)]
 
     def first_free(self, job: str, dues: list[int], own: set[int]) -> list[int]:
-        """Return the first free due times in a row: nothing of other hosts and nothing of this host's `own` is between
-        them.
-        """
+        """Return the first free due times in a row, with no occurrence of other hosts or of `own` between them."""
         free = [due for due in self.leave_out(job, dues) if due not in own]
         if not free:
             return []
@@ -87,7 +85,7 @@ class Elsewhere:
         self._skipped.pop(job, None)
 
     def pass_by(self, job: str, cursor: int) -> None:
-        """Forget what the clock of a job has passed: its cursor is here now."""
+        """Forget the occurrences of a job up to this cursor."""
         taken, skipped, second = self._taken.pop(job, ()), self._skipped.pop(job, ()), cursor // SECOND
         if later := {each for each in taken if each > second}:
             self._taken[job] = later

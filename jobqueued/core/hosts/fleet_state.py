@@ -29,13 +29,14 @@ class FleetQuestion(NamedTuple):
     waited_for: list[str]
     claims: Claims
     skip: Reason | None = None
-    """The reason to skip the run, if that is the question; None if the run is to start."""
+    """The reason for the skip, if the question is about a skip; None if the run is to start."""
     asks_at: int | None = None
     """Instant (monotonic, ns) until which other hosts may ask first, or None if the fleet was asked."""
 
 
 class SkipWish(NamedTuple):
-    """The wish to skip for all hosts what a job's clock has reached: due times in order, and the reason.
+    """Due times, in order, that a job's clock has reached and that this host wants to skip for all hosts, and the
+    reason.
 
     `asks_at`: instant (monotonic, ns) until which other hosts may ask first, or None if the fleet was asked.
     """
@@ -46,10 +47,10 @@ class SkipWish(NamedTuple):
 
 
 class Pausing(NamedTuple):
-    """A user's request to pause or resume a job of the fleet, and the text that the fleet then has.
+    """A user's request to pause or resume a job of the fleet, and the value that it sets in the fleet.
 
-    The user gets the answer once this host's request was carried out and has come back from the fleet, so that no
-    effect follows the answer.  `was_paused`: whether the job was paused on this host before.
+    The user gets the reply once the fleet carried out the request (`is_made`) and reported the new value back
+    (`is_heard`), so that no effect follows the reply.  `was_paused`: whether the job was paused on this host before.
     """
 
     ask: PauseAsked
@@ -70,42 +71,42 @@ def second_of(key: str) -> int:
 
 
 def hosts_before(key: str) -> int:
-    """Return how many hosts were lost with an occurrence: one less than the number after the second in its key."""
+    """Return how many hosts were lost with an occurrence: one less than the attempt number at the end of its key."""
     number = key.partition(".")[2]
     return int(number) - 1 if number and is_of_fleet(key) else 0
 
 
 def is_begun_elsewhere(run: Run) -> bool:
-    """Return whether a run stands for one that a lost host started, and the fleet has not yet left it to this host."""
+    """Return whether a run stands for one that a lost host started and that is not yet granted to this host."""
     return not run.attempt and hosts_before(run.key) > 0
 
 
 def unstarted(run: Run) -> str:
-    """Return the state with which a run gives back a grant that it did not use.
+    """Return the state with which a run gives back an unused grant.
 
-    It frees the occurrence for any host, or is "" if the occurrence stays this host's, as that of a further attempt.
+    RETURNED frees the occurrence for any host; "" keeps it for this host, as for a later attempt.
     """
     return RETURNED if is_of_fleet(run.key) and not hosts_before(run.key) and run.so_far is None else ""
 
 
 class FleetState:
-    """The fleet with this name; "" if the host is in none, so that nothing is asked.
+    """The state of the fleet with this name, or "" if the host is in no fleet.
 
-    A run that the fleet is asked about holds its claims on this host meanwhile, and stays in its job's `waiting`.  None
-    of that is saved: if the host asks again after a restart, it gets what was granted before.
+    While the fleet is asked about a run, the run holds its claims on this host and stays in its job's `waiting`.
+    Questions are not saved: if the host asks again after a restart, it gets the same grant.
     """
 
     def __init__(self, name: str, labels: tuple[str, ...] = ()) -> None:
         self.name, self.labels = name, labels
         self.down = "its fleet has not been reached yet" if name else ""
-        """The reason why the fleet can't be asked; "" if it can."""
+        """The reason why the fleet can't be asked, or "" if it can be asked."""
         self.asked: dict[RunId, FleetQuestion] = {}
         self.specs: dict[str, str] = {}
         """Job of the fleet → hash of its definition on this host (core/jobs/agreement.py)."""
         self.published: dict[str, str] = {}
         """Job → its definition in the fleet (core/hosts/memory.py)."""
         self.definitions: dict[str, str] = {}
-        """Job → its definition in the fleet after what this host has published, if anything."""
+        """Job → its definition in the fleet, including one that this host has published."""
         self.offers: dict[str, str] = {}
         """Job → its definition in the fleet before this host published one, until the outcome is known."""
         self.outdated: set[str] = set()
@@ -113,47 +114,47 @@ class FleetState:
         self.hosts: dict[str, HostSeen] = {}
         """Host → its session, including this host's; empty while the fleet is down."""
         self._orders: dict[tuple[str, ...], HostOrder] = {}
-        """Labels that a job wants → the order of the hosts with these labels."""
+        """Labels that a job requires → the order of the hosts with these labels."""
         self._announced: Announce | None = None
-        """The announcement that the other hosts have of this one, or None if unknown."""
+        """The announcement of this host that the other hosts have, or None if unknown."""
         self._number = 0
         self.elsewhere = Elsewhere()
         """The occurrences of other hosts that the clock has yet to reach."""
         self._newest, self._succeeded = dict[str, tuple[int, int]](), dict[str, int]()
-        """Job → newest attempt of an occurrence whose end is known (UTC second, hosts before).
-
-        And job → newest occurrence (UTC second) that succeeded on another host.
+        """Job → newest attempt of an occurrence whose end is known (UTC second, hosts lost before); and job → newest
+        occurrence (UTC second) that succeeded on another host.
         """
         self.presence = Presence()
         self.verdicts: dict[str, SkipWish] = {}
         """Job → due times that this host has asked the fleet to skip; the job's clock waits for the answer."""
         self.leading: set[str] = set()
-        """Jobs with skips that the fleet left to this host, so that it asks first for the next ones."""
+        """Jobs with skips that the fleet left to this host, so that this host asks first about their next skips."""
         self.losses = defaultdict[str, dict[str, tuple[int, HostLost]]](dict)
-        """Job → key → a run lost with its host, and until when (monotonic, ns) other hosts may take it."""
+        """Job → key → until when (monotonic, ns) other hosts may take over a lost run, and the loss."""
         self.paused: dict[str, str] = {}
         """Job → its pause on all hosts (core/jobs/pauses.py)."""
         self.overdue, self.unheard = dict[str, str](), dict[str, int]()
-        """Job → the report of a host that it is overdue (core/late/fleet_overdue.py).
-
-        And job → since when (wall) it is overdue on this host while the fleet does not answer.
+        """Job → a host's report that the job is overdue (core/late/fleet_overdue.py); and job → since when (wall) this
+        host, with the job overdue, waits for an answer of the fleet.
         """
         self.pausing: list[Pausing] = []
-        """Users' requests to pause or resume jobs of the fleet that have no answer yet."""
+        """Users' requests to pause or resume jobs of the fleet that have no reply yet."""
         self.line: set[str] = set()
-        """Locks that this host stands in line for."""
+        """Locks whose line (queue of hosts) this host has joined."""
         self._moved: set[str] = set()
-        """Locks that a run or client of this host began or ceased to wait for in this turn."""
+        """Locks that a run or client of this host started or stopped waiting for in this turn."""
         self._waiters: dict[Holder, tuple[str, ...]] = {}
         self._wanted = Counter[str]()
         """Lock → number of runs and clients in the queue that wait for it."""
         self._asking = Counter[str]()
         """Lock → number of open questions about it."""
         self.given_back: dict[tuple[str, str], str] = {}
-        """Job and key of a run that gives back what it has in the fleet → its end, or "" if the run continues."""
+        """Job and key of a run that gives back its claims in the fleet → the end of its occurrence, or "" if the
+        occurrence stays this host's.
+        """
 
     def rests(self, job: Job) -> bool:
-        """Return whether a job's clock waits: its fleet can't be asked, or has another definition of the job."""
+        """Return whether a job's clock waits, because its fleet can't be asked or has a newer definition of the job."""
         return job.scope is Scope.FLEET and (bool(self.down) or job.id in self.outdated)
 
     def is_outdated(self, job: Job) -> bool:
@@ -163,7 +164,7 @@ class FleetState:
     def memory(self, job: Job, wall: int) -> int | None:
         """Return for how long (ns) before an instant the fleet remembers which occurrences of a job ran.
 
-        None: for as long as the job looks back.
+        None means for as long as the job looks back.
         """
         known = memory.parse_definition(self.definitions.get(job.id, ""))
         return known.reach(wall) if job.scope is Scope.FLEET and known.window else None
@@ -174,12 +175,14 @@ class FleetState:
         return known.kept(due) if known.window else memory.looks_back(job)
 
     def definition(self, job: str) -> str:
-        """Return the definition that the fleet must have when it answers about a job, or "" if any will do."""
+        """Return the definition that the fleet must have when it answers about a job, or "" if any definition is
+        accepted.
+        """
         own, text = self.specs.get(job, ""), self.definitions.get(job, "")
         return text if memory.parse_definition(text).spec == own else own
 
     def rest_of(self, job: Job) -> str:
-        """Return why no run of a job starts here now, or "" if its fleet allows it."""
+        """Return why the fleet lets no run of a job start here now, or "" if runs may start."""
         if self.down and asks_fleet(job):
             return f"its fleet can't be asked: {self.down}"
         if lacking := self.lacks(job):
@@ -190,24 +193,24 @@ class FleetState:
         return ""
 
     def ask(self, run: Run, claims: Claims, priority: float, waited_for: list[str]) -> int:
-        """Note that the fleet is asked about a run that wants these claims; return the number of the question."""
+        """Note a question about a run with these claims; return the question's number."""
         number = self.question(claims)
         self.asked[run.id] = FleetQuestion(number, priority, waited_for, claims)
         self.given_back.pop((run.id.job, run.key), None)
         return number
 
     def ask_to_skip(self, run: Run, reason: Reason, asks_at: int) -> None:
-        """Note that this host asks the fleet, at an instant (monotonic, ns), to leave the skip of a run to it."""
+        """Note that this host asks the fleet at `asks_at` (monotonic, ns) whether it may skip a run for all hosts."""
         self.asked[run.id] = FleetQuestion(self.question(()), 0, [], (), reason, asks_at)
 
     def question(self, claims: Claims) -> int:
-        """Note that there is a question about these claims; return its number."""
+        """Note a question about these claims; return its number."""
         self._number += 1
         self._asking.update(claim.resource for claim in claims)
         return self._number
 
     def answered(self, run: RunId) -> FleetQuestion | None:
-        """Remove and return the question about a run after its answer, or return None if there was none."""
+        """Remove and return the question about a run after its answer; return None if no question is open."""
         if (asked := self.asked.pop(run, None)) is not None:
             self.answered_part(asked.claims)
         return asked
@@ -221,12 +224,14 @@ class FleetState:
         self._moved.update(claim.resource for claim in claims if not claim.resource.startswith(PLACES))
 
     def withdraw(self, run: Run, state: str = "") -> None:
-        """Give back what the fleet may still grant to a run; with a `state` its occurrence is over."""
+        """Withdraw the question about a run, and give back any grant; with a `state`, its occurrence is over."""
         self.answered(run.id)
         self._note(run, state or self.given_back.get((run.id.job, run.key), unstarted(run)))
 
     def give_back(self, run: Run, record: Record | None = None) -> None:
-        """Give back what the fleet may have granted to a run; with a record the run has ended."""
+        """Give back the occurrence and claims that the fleet may have granted to a run; with a record, the run has
+        ended.
+        """
         if is_of_fleet(run.key) or of_fleet(run.claims):
             self._note(run, "" if record is None else end_of(record))
             if record is not None and is_of_fleet(run.key) and record["state"] != RunState.SKIPPED:
@@ -253,7 +258,7 @@ class FleetState:
         self.given_back[name] = state or self.given_back.get(name, "")
 
     def note_wait(self, holder: Holder, claims: Claims = ()) -> None:
-        """Note the claims that a run or client of this host now waits for; () if it no longer waits."""
+        """Note the claims that a run or client of this host now waits for, or () if it no longer waits."""
         if not self.name:
             return
         before = self._waiters.pop(holder, ())
@@ -265,23 +270,21 @@ class FleetState:
             self._waiters[holder] = locks
 
     def had_turn(self, claims: Claims) -> list[Stand]:
-        """Leave the lines for locks that were granted; if others here still wait, the host joins at the end again."""
+        """Leave the lines for granted locks; if other runs here still wait, the host later joins again at the end."""
         held = [claim.resource for claim in of_fleet(claims) if claim.resource in self.line]
         self.line.difference_update(held)
         self._moved.update(held)
         return [Stand(lock, joins=False) for lock in held]
 
     def unknown(self) -> None:
-        """Leave all lines, and forget what was announced and published: the fleet may not have it."""
+        """Leave all lines, and forget all announcements and publications: the fleet may not have received them."""
         self._announced = None
         self.offers.clear()
         self._moved.update(self.line)
         self.line.clear()
 
     def take_moves(self, *, is_held: bool) -> list[Stand | Announce]:
-        """Remove and return what the other hosts must learn since the last call: what this host is, where it is in
-        line.
-        """
+        """Remove and return the changes for the other hosts since the last call: this host's announcement and lines."""
         news: list[Stand | Announce] = []
         if not self.down and self._announced != (self.labels, is_held):
             self._announced = Announce(self.labels, is_held)
@@ -299,12 +302,12 @@ class FleetState:
         return [Stand(lock, joins=lock in self.line) for lock in changed]
 
     def take_given_back(self) -> list[GiveBack]:
-        """Remove and return what goes back to the fleet since the last call."""
+        """Remove and return everything given back to the fleet since the last call."""
         given_back, self.given_back = self.given_back, {}
         return [GiveBack(job, key, state) for (job, key), state in given_back.items()]
 
     def lacks(self, job: Job) -> list[str]:
-        """Return the labels that a job wants of its hosts and this host lacks."""
+        """Return the labels that a job requires and this host lacks."""
         return [label for label in job.hosts if label not in self.labels]
 
     def note_host(self, host: HostSeen) -> None:
@@ -320,8 +323,7 @@ class FleetState:
         self._orders.clear()
 
     def turn_of(self, own: str, job: Job, key: str, within: int | None = None) -> int:
-        """Return for how long (ns) this host, named `own`, leaves an occurrence or report of a job to hosts that come
-        first.
+        """Return for how long (ns) this host, named `own`, leaves an occurrence or report to hosts that come first.
 
         `within`: the time (ns) in which all hosts have their turns.
         """

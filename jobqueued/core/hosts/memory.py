@@ -1,8 +1,8 @@
-"""The time for which a fleet remembers which occurrences of a job ran.
+"""The period for which a fleet remembers which occurrences of a job ran.
 
-etcd keeps an occurrence for as long as hosts with the same definition may ask for it.  A later definition may look
-back farther, to occurrences that etcd has forgotten.  So the definition in etcd also says for how long occurrences are
-remembered (child/fleet/claims.py), and no host starts an older one.
+etcd keeps an occurrence for as long as hosts with the same definition may ask for it.  A later definition may look back
+farther, to occurrences that etcd has forgotten.  Therefore the definition in etcd also has the period
+(child/fleet/claims.py), and no host starts an older one.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from jobqueued.model.job import Job
 _LEAST = HOUR // SECOND
 """Shortest time (s) for which etcd remembers an occurrence (child/fleet/uplink.py)."""
 _ON_ITS_WAY = HOUR // SECOND
-"""Time (s) within which a published definition reaches etcd; until then, hosts may use the previous one."""
+"""Time (s) within which a published definition reaches etcd; before that, hosts may use the previous definition."""
 
 
 class Definition(NamedTuple):
-    """A definition of a job as its fleet has it: its `spec`, and for how long (s) occurrences are remembered.
+    """The definition of a job in its fleet: its `spec`, and for how long (s) occurrences are remembered.
 
-    Those due from the second `since` on are remembered for `window`, those before for `before`.  `window` 0: unknown,
-    because no host wrote it.
+    Occurrences due from the second `since` on are remembered for `window`, earlier ones for `before`.  A `window` of 0
+    means unknown, because no host wrote the value.
     """
 
     spec: str
@@ -45,7 +45,7 @@ class Definition(NamedTuple):
 
 
 def parse_definition(text: str) -> Definition:
-    """Parse the value of a definition in etcd; a value that no host wrote matches no definition."""
+    """Parse the value of a definition in etcd; a malformed value becomes a `spec` that matches no job."""
     found = parsed(Definition, text)
     if found is None or not (found == Definition(found.spec) or _LEAST <= found.before <= found.window):
         return Definition(text)
@@ -53,12 +53,12 @@ def parse_definition(text: str) -> Definition:
 
 
 def looks_back(job: Job) -> int:
-    """Return how long (ns) an occurrence must be remembered: that long after its due time, a clock may yield it."""
+    """Return how long (ns) an occurrence must be remembered: this long after it is due, a clock may still yield it."""
     return max(job.catch_up_window, job.grace, STEP_LIMIT)
 
 
 def next_definition(there: str, spec: str, job: Job, wall: int) -> Definition:
-    """Return the definition that replaces the text `there` ("": none) in the fleet from now on."""
+    """Return the definition that replaces `there` in the fleet from now on; "" means that the fleet has none."""
     known, window, now = parse_definition(there), looks_back(job) // SECOND, wall // SECOND
     if not there:
         return Definition(spec, 0, window, window)
@@ -66,6 +66,6 @@ def next_definition(there: str, spec: str, job: Job, wall: int) -> Definition:
         return Definition(spec, now + _ON_ITS_WAY, _LEAST, window)
     if window <= known.window:
         return Definition(spec, known.since, min(known.before, window), window)
-    is_over = known.since <= now - known.window  # nothing that is due before that is remembered by either
+    is_over = known.since <= now - known.window  # occurrences before `since` are no longer remembered
     before = known.window if is_over else min(known.before, known.window)
     return Definition(spec, now + _ON_ITS_WAY, before, window)

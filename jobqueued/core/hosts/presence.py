@@ -12,11 +12,14 @@ class Presence:
 
     def __init__(self) -> None:
         self.mark = FleetMark()
-        """The newest mark of the fleet; `at`: when the host was last in the fleet before it started."""
+        """The newest mark of the fleet; its `at` is when the host was last in the fleet before the scheduler started.
+        """
         self.ended = 0
-        """The instant (wall) at which the host last left the fleet; 0 if it did not since it started."""
+        """The instant (wall) at which the host last left the fleet, or 0 if it has not left since the scheduler
+        started.
+        """
         self._back = 0
-        """Total time (ns) by which the clock was set back since then."""
+        """Total time (ns) by which the clock was set back since the host last left the fleet."""
         self._forward = 0, 0
         """Instant (monotonic) and length (ns) of the last forward step of the clock or sleep of the host."""
 
@@ -28,13 +31,16 @@ class Presence:
             self._back -= step
 
     def end(self, now: Now) -> None:
-        """Note that the host left the fleet; a host that slept learns that only after it woke up."""
+        """Note that the host left the fleet; a host that slept notices this only after it woke up."""
         mono, step = self._forward
         is_recent = step > 0 and now.mono - mono <= MINUTE
         self.ended, self._back = now.wall - step if is_recent else now.wall, 0
 
     def until(self, known: int, wall: int) -> int:
-        """Return when the host was last in the fleet, by its clock of now; 0 if unknown.  `known`: as of its start."""
+        """Return when the host was last in the fleet, on its present clock, or 0 if unknown.
+
+        `known`: that instant as of the start.
+        """
         was_there = (self.ended or known) - self._back
         return was_there if was_there <= wall else 0
 
@@ -43,5 +49,5 @@ class Presence:
         return start - self._back
 
     def saved(self, wall: int, *, is_there: bool) -> FleetMark:
-        """Return the mark to save.  A host that only reached etcd, and received nothing yet, is not in the fleet."""
+        """Return the mark to save.  `is_there` is False for a host that reached etcd but received nothing yet."""
         return self.mark._replace(at=wall if is_there else self.ended or self.mark.at)

@@ -3,9 +3,9 @@
 Each definition has a hash, its spec.  A host publishes its spec if it differs from the one that all hosts last agreed
 on.  A host that still has the last agreed spec leaves the job to the others.
 
-A host publishes its next definition only when it knows what became of the last one.  The fleet shows that by another
-definition than before, or by its whole content when it can be asked again.  Until then the published definition counts;
-if the files change meanwhile, they are newer.
+A host publishes its next definition only when the outcome of its last publication is known.  The fleet shows the
+outcome by a definition other than before, or by its whole content after a reconnect.  Until the outcome is known, the
+published definition counts.  Files that change in this period are newer.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from jobqueued.model.events import Published
 from jobqueued.model.job import Job, Scope
 
 _OF_THE_HOST = frozenset({"file", "line", "origin", "drop_ins", "triggers", "offset", "owner", "enabled"})
-"""Fields that are no part of a definition: they repeat other fields, or differ between hosts."""
+"""Fields that do not belong to a definition: they repeat other fields, or differ between hosts."""
 
 
 def spec_of(job: Job) -> str:
@@ -39,8 +39,8 @@ def _usual(field: Field[Any]) -> Any:
 
 
 def _plain(value: Any) -> Any:
-    """Return a value as JSON, without fields at their defaults: a field that a later version adds keeps the spec as it
-    is.
+    """Return a value as JSON, without fields at their defaults, so that a field added by a later version changes no
+    spec.
     """
     if isinstance(value, Enum):
         return value.value
@@ -81,7 +81,7 @@ def published(turn: Turn, event: Published) -> None:
 def _settle(turn: Turn, job: Job, there: str) -> None:
     """Handle the outcome of the definition that this host published last.
 
-    If the fleet uses it, the current definition of this host is newer, even if it is the one from before.
+    If the fleet uses it, this host's current definition is newer, even if its files were changed back.
     """
     turn.state.fleet.offers.pop(job.id, None)
     saved = turn.state[job.id].saved

@@ -1,6 +1,6 @@
-"""Jobs, as files and users change them: they come, change and go, or have a start skipped.
+"""Changes of jobs by files and users: jobs are added, edited or removed, or have their next start skipped.
 
-None of this starts or stops a run.
+Nothing here starts or stops a run.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from jobqueued.model.saved import Past, Skip
 
 
 def read(turn: Turn, event: events.JobsRead) -> None:
-    """Make these the jobs of a file; what the clock made due before belongs to the old definitions."""
+    """Replace the jobs of a file; due times before now belong to the old definitions."""
     state = turn.state
     before = {job.id: job for job in state.catalog.of_file(event.file)}
     before |= {job.id: old for job in event.jobs if (old := state.catalog.get(job.id)) is not None}
@@ -60,7 +60,7 @@ def _goes_on(old: Job, new: Job | None) -> bool:
 
 
 def _note_standing(turn: Turn, job: Job, old: Job | None) -> None:
-    """Save that a job came, or that its file enables or disables it; not at start, when all jobs come."""
+    """Save that a job was added, enabled or disabled; do nothing while the daemon loads all jobs at start."""
     before = "gone" if old is None else _standing(old)
     if turn.state.loaded and before != _standing(job):
         turn.do(SavePast(Past(turn.now.wall, job.id, _standing(job), before)))
@@ -71,7 +71,7 @@ def _standing(job: Job) -> str:
 
 
 def _without(turn: Turn, event: events.JobsRead, taken: list[str]) -> events.JobsRead:
-    """Return the event without the jobs that have the name of a submission, and log these."""
+    """Return the event without the jobs that have the name of a submission; log these jobs as invalid."""
     for job in event.jobs:
         if job.id in taken:
             reason = "a submission has its name; when that is over, save the file anew"
@@ -80,7 +80,7 @@ def _without(turn: Turn, event: events.JobsRead, taken: list[str]) -> events.Job
 
 
 def loaded(turn: Turn, event: events.JobsLoaded) -> None:
-    """Go on after all files were read at start: runs that wait for a job that no longer exists never run."""
+    """Continue after all files were read at start: give up runs whose job no longer exists."""
     state = turn.state
     state.loaded = True
     state.complete = state.complete or event.complete
@@ -113,7 +113,7 @@ def reloaded(turn: Turn) -> None:
 
 
 def account_known(turn: Turn, event: events.AccountKnown) -> None:
-    """Note whether a user or group exists; jobs of a missing one are invalid, and their pending runs never run."""
+    """Note whether a user or group exists; if not, its jobs are invalid, and their pending runs are given up."""
     state = turn.state
     before, state.accounts[event.account] = state.accounts.get(event.account), event.trouble
     is_news = event.trouble != before
@@ -128,14 +128,17 @@ def account_known(turn: Turn, event: events.AccountKnown) -> None:
 
 
 def _that_wait(state: SchedulerState, account: Account) -> list[Job]:
-    """Return the jobs of an account that have due runs, by id: a user may have 100,000 jobs without any."""
+    """Return the jobs of an account that have due runs, sorted by ID.
+
+    Starts from the runs, because a user may have 100,000 jobs without due runs.
+    """
     found = {run.id.job for run in state.runs.values() if run.state is RunState.DUE}
     jobs = (state.catalog.get(name) for name in sorted(found))
     return [job for job in jobs if job is not None and account in accounts(job)]
 
 
 def skip_asked(turn: Turn, event: events.SkipAsked) -> None:
-    """Skip the clock's next occurrence of a job; a repeated request skips one more, `undo` cancels the last."""
+    """Skip the next scheduled occurrence of a job; a repeated request skips one more, `undo` cancels the last."""
     state = turn.state
     job = state.catalog.get(event.job)
     if job is None:
@@ -224,7 +227,7 @@ def _take_up(turn: Turn, job: Job) -> None:
 
 
 def _is_newly_held(job: Job, run: Run) -> bool:
-    """Return whether dependencies hold back a run that was made when its job had none."""
+    """Return whether new dependencies hold back a run that was created without dependencies."""
     return dependencies.hold_back(job) and not run.held and run.so_far is None and run.trigger == "schedule"
 
 
@@ -246,7 +249,7 @@ def _removed(turn: Turn, job: Job) -> None:
     state.stir(job.id)
     give_up_all(turn, job, Reason(Code.JOB_REMOVED_WHILE_WAITING))
     expectation.removed(turn, job)
-    if not state[job.id].saved.last_number:  # the history of the others is checked each day
+    if not state[job.id].saved.last_number:  # jobs that had runs are checked each day
         turn.do(LookAfter(job.id))
 
 

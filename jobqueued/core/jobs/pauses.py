@@ -1,7 +1,7 @@
-"""Pauses of jobs: runs that wait are held back and continue from there, live runs continue.
+"""Pauses of jobs: waiting runs are held back until the job is resumed; live runs continue.
 
-Pauses of a fleet's jobs hold on all hosts: the fleet has them, and each host takes them over.  While the fleet can't be
-asked, none of its jobs starts; so no pause is accepted, and none counts as ended.
+A pause of a fleet job is valid on all hosts: the fleet stores it, and each host applies it.  While the fleet can't be
+asked, no pause is accepted, and no pause ends; none of the fleet's jobs starts anyway.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from jobqueued.model.saved import Past
 
 
 class FleetPause(NamedTuple):
-    """A pause as all hosts have it: who asked for it, on which host, and until when (wall, ns; None: until resumed)."""
+    """A pause in the fleet: the user, the user's host, and the end (wall, ns), or None for a pause until resumed."""
 
     asked_by: str
     host: str
@@ -52,12 +52,15 @@ def asked(turn: Turn, event: PauseAsked) -> None:
 
 
 def told(text: str) -> FleetPause:
-    """Parse the fleet's value; one that no host wrote counts as a pause without an end."""
+    """Parse the fleet's value; a malformed value counts as a pause without an end."""
     return parsed(FleetPause, text) or FleetPause("somebody", "another host", None)
 
 
 def _is_of_fleet(turn: Turn, job: Job) -> bool:
-    """Return whether a pause or resumption is for all hosts; a pause of this host alone ends here alone."""
+    """Return whether a pause or resumption is for all hosts.
+
+    A pause of this host alone is ended on this host alone.
+    """
     saved = turn.state[job.id].saved
     is_own = saved.paused and not saved.shared_pause
     return job.scope is Scope.FLEET and bool(turn.state.fleet.name) and not is_own
@@ -70,7 +73,7 @@ def _ask_fleet(turn: Turn, job: Job, event: PauseAsked) -> None:
         turn.refuse(event.ticket, "Refused", reason=reason)
         return
     text = json.dumps([event.asked_by, turn.state.limits.name, event.until]) if event.pause else ""
-    is_heard = fleet.paused.get(job.id, "") == text  # a pause that has not come back yet can be ended, too
+    is_heard = fleet.paused.get(job.id, "") == text  # a pause that the fleet has not reported yet can be ended too
     fleet.pausing.append(Pausing(event, text, turn.state[job.id].saved.paused, is_heard=is_heard))
     turn.do(Pause(job.id, text))
 
@@ -93,7 +96,7 @@ def paused(turn: Turn, event: FleetPaused) -> None:
 
 
 def made(turn: Turn, event: PauseMade) -> None:
-    """Note that the fleet has carried out a pause or resumption: the first such request of this host that was open."""
+    """Note that the fleet carried out a pause or resumption; this settles the first such open request of this host."""
     pausing = turn.state.fleet.pausing
     alike = (number for number, each in enumerate(pausing) if (each.ask.job, each.text) == event and not each.is_made)
     for number in islice(alike, 1):
@@ -102,7 +105,7 @@ def made(turn: Turn, event: PauseMade) -> None:
 
 
 def _answer_over(turn: Turn) -> None:
-    """Answer the users whose requests were carried out and have come back from the fleet."""
+    """Reply to the users whose requests the fleet carried out and reported back."""
     fleet = turn.state.fleet
     over = [each for each in fleet.pausing if each.is_made and each.is_heard]
     fleet.pausing = [each for each in fleet.pausing if not (each.is_made and each.is_heard)]
@@ -111,9 +114,10 @@ def _answer_over(turn: Turn) -> None:
 
 
 def take_over(turn: Turn, job: Job, asked_by: str = "") -> None:
-    """Pause a job on this host if its fleet has it paused, or resume it; `asked_by`: the user who just asked for that.
+    """Pause or resume a job on this host as in its fleet; `asked_by` is the user who just asked for the change, if any.
 
-    What came due before comes first (`clock.comes_due`); if that has to wait, the caller must call this again.
+    Due times before now are handled first (`clock.comes_due`).  If they must wait for the fleet, nothing changes, and
+    the caller must call this function again later.
     """
     state = turn.state
     if job.scope is not Scope.FLEET:
@@ -145,14 +149,14 @@ def look(turn: Turn, name: str) -> None:
             take_over(turn, job)
         return
     if job is not None and turn.state.fleet.rests(job):
-        clock.catch_clock(turn, job)  # its clock waits: what came due during its pause is skipped
+        clock.catch_clock(turn, job)  # its clock waits: skip the due times during its pause
     resume(turn, name, UNTIL)
 
 
 def up(turn: Turn) -> None:
-    """Take over all pauses when the fleet can be asked, and ask again for those that were not carried out.
+    """If the fleet can be asked, apply all its pauses, and repeat the requests that were not carried out.
 
-    When the fleet can't be asked, refuse all open requests.
+    Otherwise refuse all open requests.
     """
     state, fleet = turn.state, turn.state.fleet
     if not fleet.down:
@@ -172,7 +176,7 @@ def up(turn: Turn) -> None:
 
 
 def _pause(turn: Turn, job: Job, asked_by: str, until: int | None) -> None:
-    """Hold back the waiting and coming runs of a job until an instant (wall, ns), or until it is resumed if None."""
+    """Hold back the waiting and coming runs of a job until an instant (wall, ns); None means until resumed."""
     state = turn.state
     state.remember(job.id, paused=True, paused_until=until)
     state.stir(job.id)
@@ -185,7 +189,10 @@ def _pause(turn: Turn, job: Job, asked_by: str, until: int | None) -> None:
 
 
 def _answer(turn: Turn, event: PauseAsked, *, was_paused: bool) -> None:
-    """Answer a request to pause or resume a job, with what else keeps the job from running."""
+    """Reply to a request to pause or resume a job.
+
+    The reply to a resumption includes other obstacles: the job is disabled or invalid.
+    """
     job = turn.state.catalog.get(event.job)
     if job is None:
         turn.refuse(event.ticket, "NoSuchJob", job=event.job)

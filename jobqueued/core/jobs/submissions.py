@@ -1,7 +1,6 @@
-"""Submissions: accepted with an id or refused; made into runs, a limited number at a time; forgotten when all runs are
-over.
+"""Submissions: accepted with an ID or refused; turned into runs in batches; removed when all runs are over.
 
-In one turn, and so with one commit, a submission gets its id, is saved, and gets its first runs.
+One turn, and therefore one commit, assigns the ID, saves the submission, and creates its first runs.
 """
 
 from __future__ import annotations
@@ -28,7 +27,7 @@ from jobqueued.model.run_states import RunState
 from jobqueued.model.submission import MOST_BYTES, MOST_RUNS, Resized, is_numbered
 
 MADE_A_TURN, AHEAD = 500, 100
-"""Maximum runs of an array that are made in a turn, and the number that wait while more are to come."""
+"""Maximum runs of an array to create in one turn, and the number of waiting runs to maintain while more are to come."""
 
 
 def asked(turn: Turn, event: events.Submitted) -> None:
@@ -54,7 +53,7 @@ def asked(turn: Turn, event: events.Submitted) -> None:
 
 
 def _catch_up(turn: Turn, job: Job, failed: tuple[str, ...]) -> None:
-    """Apply to a new submission the ends that it waits for and that came before it."""
+    """Apply the ends that a new submission waits for and that came before it."""
     submission = job.submission
     assert submission is not None
     over = turn.state.submitted.over
@@ -71,7 +70,7 @@ def _timed(job: Job, wall: int) -> Job:
 
 
 def _named(state: SchedulerState, job: Job) -> Job:
-    """Return the job with an id: if it has no name, the next number of its user."""
+    """Return the job with an ID; a job without a name gets its user's next number."""
     if not job.id.endswith("/"):
         return job
     share = share_in(job.id)
@@ -82,7 +81,7 @@ def _named(state: SchedulerState, job: Job) -> Job:
 
 
 def _refusal(state: SchedulerState, job: Job, text: str, failed: tuple[str, ...]) -> str:
-    """Return why a submission is refused, whatever this host has, or "" if it is not."""
+    """Return why a submission is refused regardless of the host's resources, or "" if it is acceptable."""
     share, submission = share_in(job.id), job.submission
     assert submission is not None
     if job.id in state.catalog:
@@ -108,7 +107,7 @@ def _refusal(state: SchedulerState, job: Job, text: str, failed: tuple[str, ...]
 
 
 def _impossible(state: SchedulerState, job: Job) -> str:
-    """Return why a job could never run on this host as it is, or "" if it can."""
+    """Return why a job can never run on this host in its present state, or "" if it can."""
     trouble = next(filter(None, map(state.accounts.get, accounts(job))), "")
     return trouble or validity.shortage(state, job)
 
@@ -137,13 +136,13 @@ def loaded(turn: Turn) -> None:
 
 
 def awaited_over(turn: Turn, event: events.AwaitedOver) -> None:
-    """Use the end of a run or submission that only history has."""
+    """Apply the end of a run or submission that is only in the history."""
     if not _is_awaited(turn.state, event.name):
         _resolve(turn, event.name, "succeeded" if event.succeeded else "not succeeded", succeeded=event.succeeded)
 
 
 def withdraw_asked(turn: Turn, event: events.WithdrawAsked) -> None:
-    """Give up the waiting runs of a submission for a user, and stop the live ones if the user wants that."""
+    """Give up the waiting runs of a submission for a user; with `stop`, also stop its live runs."""
     job = turn.state.catalog.get(event.job)
     if job is None or job.submission is None or event.job not in turn.state.submitted:
         turn.refuse(event.ticket, "NoSuchJob", job=event.job)
@@ -174,13 +173,13 @@ def resized(turn: Turn, event: Resized) -> None:
 
 
 def follow(turn: Turn, run: Run) -> None:
-    """Let the submissions go on that waited for the end of a run."""
+    """Apply the end of a run to the submissions that wait for it."""
     succeeded = run.state is RunState.SUCCEEDED
     _resolve(turn, str(run.id), run.state.value.replace("_", " "), succeeded=succeeded)
 
 
 def go_on(turn: Turn, name: str) -> None:
-    """Make further runs of a submission, or let it go if it is over."""
+    """Create more runs of a submission, or remove the submission if it is over."""
     state = turn.state
     job = state.catalog.get(name)
     if job is None or job.submission is None:
@@ -194,7 +193,9 @@ def go_on(turn: Turn, name: str) -> None:
 
 
 def _make_runs(turn: Turn, job: Job, asked_by: str | None) -> None:
-    """Make a submission's runs due, as many as may wait at a time; if it has a clock, that makes the first."""
+    """Make a submission's next runs due, up to the number that may wait; the first run of one with `at` is left to the
+    clock.
+    """
     state, submission = turn.state, job.submission
     assert submission is not None
     if job.at is not None and not state[job.id].saved.last_number:
@@ -206,7 +207,7 @@ def _make_runs(turn: Turn, job: Job, asked_by: str | None) -> None:
 
 
 def _leave(turn: Turn, job: Job) -> None:
-    """Let a submission go whose runs are all over; only its history stays."""
+    """Remove a submission whose runs are all over; its history stays."""
     stats = turn.state[job.id].saved.stats
     assert job.submission is not None
     succeeded = stats.succeeded >= job.submission.runs
@@ -219,14 +220,14 @@ def _leave(turn: Turn, job: Job) -> None:
 
 
 def _resolve(turn: Turn, name: str, word: str, *, succeeded: bool) -> None:
-    """Let the submissions that wait for an end go on, or give them up."""
+    """Let the submissions that wait for this end continue, or give them up."""
     turn.state.submitted.over[name] = SubmissionEnd(word, succeeded)
     for job in turn.state.catalog.followers(name):
         _settle(turn, job, name, word, succeeded=succeeded)
 
 
 def _settle(turn: Turn, job: Job, name: str, word: str, *, succeeded: bool) -> None:
-    """Let a submission that waits for this end go on, or give it up."""
+    """Let a submission that waits for this end continue, or give it up."""
     state = turn.state
     assert job.submission is not None
     awaited = next(after for after in job.submission.after if after.name == name)
@@ -238,7 +239,7 @@ def _settle(turn: Turn, job: Job, name: str, word: str, *, succeeded: bool) -> N
 
 
 def _abandon(turn: Turn, job: Job, reason: Reason) -> None:
-    """Give up everything of a submission that has not started."""
+    """Give up all runs of a submission that have not started."""
     state = turn.state
     assert job.submission is not None
     give_up_all(turn, job, reason)

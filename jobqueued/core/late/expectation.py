@@ -1,7 +1,7 @@
-"""Expectations: people are notified once if a job has not succeeded for longer than its `expect`, for whatever reason.
+"""Expectations: people are notified once if a job has not succeeded for longer than its `expect`, for any reason.
 
-That includes a job that is paused, invalid, or removed from its file.  It ends if a user forgets a removed job
-(`forget`), or if the file drops the job's `expect` or disables the job.  For a fleet job, one host notifies people.
+This includes a job that is paused, invalid, or removed from its file.  An expectation ends if a user forgets a removed
+job (`forget`), or if the file drops `expect` or disables the job.  For a fleet job, one host notifies people.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from jobqueued.model.saved import Expected, SavedJob
 
 
 def defined(turn: Turn, job: Job) -> None:
-    """Handle the `expect` of a new definition; an expectation that exists continues with the new period."""
+    """Handle the `expect` of a new definition; an existing expectation continues with the new period."""
     known, wall = turn.state[job.id].saved.expected, turn.now.wall
     if job.expect is None or not job.enabled:
         end(turn, job.id, "its file expects that no more")
@@ -33,7 +33,7 @@ def defined(turn: Turn, job: Job) -> None:
 
 
 def removed(turn: Turn, job: Job) -> None:
-    """Log that a job is still expected to succeed although no file has it."""
+    """Log that a job is still expected to succeed although no file defines it."""
     expected = turn.state[job.id].saved.expected
     if expected is not None:
         turn.say("still_expected", job=job.id, within=expected.within)
@@ -88,7 +88,7 @@ def look(turn: Turn, limit: int) -> None:
 
 
 def shift(turn: Turn, step: int) -> None:
-    """Shift all expectations by a step of the clock: no time has passed."""
+    """Shift all expectations by a step of the clock, because no time passed."""
     for name in {*turn.state.patience.jobs, *turn.state.noted}:
         if (expected := turn.state[name].saved.expected) is not None:
             _put(turn, name, expected._replace(since=expected.since + step), "")

@@ -1,7 +1,8 @@
-"""Fleet jobs that are overdue: the host that reports a job to the fleet first notifies people; the others do not.
+"""Fleet jobs that are overdue: only the host that first reports a job to the fleet notifies people.
 
-The others rely on its report a minute later: the host may have died before it notified anybody, or may have withdrawn
-the report.  A host that gets no answer in this time notifies people by itself: better twice than never.
+The other hosts rely on the report after a minute, if its host is still in the fleet: that host may have died before it
+notified people, or may have withdrawn the report.  A host without an answer in this time notifies people itself: two
+notices are better than none.
 """
 
 from __future__ import annotations
@@ -18,20 +19,20 @@ from jobqueued.model.job import Job, Scope
 from jobqueued.model.saved import Expected
 
 _PATIENCE = MINUTE
-"""Time (ns) in which the fleet answers or can be asked again, and in which a dead host leaves the fleet."""
+"""Time (ns) to wait for an answer or a reconnect of the fleet, and for a dead host to leave the fleet."""
 _SKEW = 5 * SECOND
 """Upper limit of the difference between the clocks of two hosts (ns)."""
 
 
 class OverdueReport(NamedTuple):
-    """A report that a job is overdue, as all hosts have it: the host that made it, and when (wall, ns)."""
+    """A report in the fleet that a job is overdue: its host and its instant (wall, ns)."""
 
     host: str
     at: int
 
 
 def told(text: str) -> OverdueReport | None:
-    """Parse the fleet's value, or return None if no host wrote it."""
+    """Parse the fleet's value, or return None if it is malformed."""
     return parsed(OverdueReport, text)
 
 
@@ -53,7 +54,7 @@ def teller(turn: Turn, job: Job, expected: Expected) -> str | None:
         del fleet.unheard[job.id]
         return own
     again = since + fleet.turn_of(own, job, "overdue")
-    if again <= wall:  # always so while the fleet is down: no host has a turn then
+    if again <= wall:  # always true while the fleet is down: no host has a turn
         again = fleet.unheard.setdefault(job.id, wall) + _PATIENCE
         if not fleet.down:
             turn.do(TellOverdue(job.id, json.dumps([own, wall]), known))
@@ -67,7 +68,7 @@ def _is_of(said: OverdueReport, expected: Expected, wall: int) -> bool:
 
 
 def seen(turn: Turn, event: SaidOverdue) -> None:
-    """Note a report of the fleet and check the job again; while the fleet is down, `up` does that later."""
+    """Note a report from the fleet and check the job again; while the fleet is down, `up` checks it later."""
     fleet = turn.state.fleet
     fleet.overdue[event.job] = event.text
     if not event.text:
@@ -78,7 +79,7 @@ def seen(turn: Turn, event: SaidOverdue) -> None:
 
 
 def up(turn: Turn) -> None:
-    """Check all overdue jobs again when the fleet can be asked; forget all reports when it can't."""
+    """Check all overdue jobs again if the fleet can be asked; else forget all reports."""
     fleet = turn.state.fleet
     if fleet.down:
         fleet.overdue.clear()
@@ -88,9 +89,9 @@ def up(turn: Turn) -> None:
 
 
 def _look_again(turn: Turn, name: str) -> None:
-    """Check an overdue job that no host has reported, in this host's turn.
+    """Check an overdue job again, in this host's turn if no host has reported the job.
 
-    If the job is not overdue, withdraw what this host has reported.
+    If the job is not overdue, withdraw this host's report.
     """
     state, fleet, wall = turn.state, turn.state.fleet, turn.now.wall
     expected, job = state.standing(name).saved.expected, state.catalog.get(name)

@@ -1,7 +1,7 @@
-"""Lateness: people are notified once of a run that has not started, or not ended, when it usually would have.
+"""Lateness: people are notified once of a run that has not started or ended within its usual time.
 
-Each unfinished run has one deadline, set when the run is made and again when it starts.  A run that a user holds back,
-by a pause or a hold, is not late; its time starts again when it may go on.
+Each unfinished run has one deadline, set when the run is created and again when it starts.  A run that a user holds
+back by a pause or a hold is not late; its time starts again afterwards.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from jobqueued.model.saved import SavedJob
 from jobqueued.model.users import Owner
 
 FIRST = HOUR
-"""Wait (ns) beyond which a run that the clock made due is late, if no start of its job is known."""
+"""Wait (ns) after which a scheduled run is late, if no start of its job is known."""
 
 
 class _LateRule(Enum):
@@ -36,7 +36,7 @@ class _LateRule(Enum):
 
 
 class _Limit(NamedTuple):
-    """The time `within` (ns) in which a run must go on, from `begun` (wall); `runs`: how many runs it is based on."""
+    """A limit: the run must start or end `within` ns of `begun` (wall).  `runs`: how many past runs it is based on."""
 
     rule: _LateRule
     begun: int
@@ -57,12 +57,12 @@ def watch(turn: Turn, run: Run) -> None:
 
 
 def has_waited(state: SchedulerState, run: Run) -> bool:
-    """Return whether a run has waited, until now or its start, only for its turn."""
+    """Return whether a run waited only for its turn, until now or until its start."""
     return run.id not in state.patience.held and run.id not in state.patience.set_back
 
 
 def lacked(state: SchedulerState, run: Run, owner: Owner | None) -> tuple[str, ...]:
-    """Return the resources that a run of this owner lacked in the queue so far, and what was reserved for others."""
+    """Return the resources that a run of this owner lacked in the queue so far, and reservations that held it back."""
     return tuple(
         it.removeprefix(":") if isinstance(it, str) else reserved_for(state.name_for(it, owner))
         for it in state.admission.refusals.get(run.id, ())
@@ -70,7 +70,7 @@ def lacked(state: SchedulerState, run: Run, owner: Owner | None) -> tuple[str, .
 
 
 def go_on(turn: Turn, runs: Iterable[RunId]) -> None:
-    """Restart the time of these runs if they have not started: a user had held them back."""
+    """Restart the time of those runs that have not started, after a user held them back."""
     for run in map(turn.state.runs.__getitem__, runs):
         if run.state in PENDING and begun(run) is None:
             turn.state.patience.held.add(run.id)
@@ -104,7 +104,7 @@ def over(turn: Turn, run: Run) -> None:
 
 
 def restored(state: SchedulerState) -> None:
-    """Forget late runs that ended before this start; all pending runs have waited for a restart."""
+    """Forget late runs that ended before this start, and restart the time of all pending runs."""
     state.patience.held.update(run.id for run in state.runs.values() if run.state in PENDING)
     for name in {run.job for run in state.runs} | state.noted:
         late = tuple(number for number in state[name].saved.late if RunId(name, number) in state.runs)
@@ -113,7 +113,7 @@ def restored(state: SchedulerState) -> None:
 
 
 def words(state: SchedulerState, run: Run, now: Now) -> str:
-    """Return how late a run is, and by which rule; a run that has started may be late only because it waited."""
+    """Describe how late a run is, and under which rule; a started run may be late only because it waited."""
     first, limit = begun(run), _limit(state, run)
     if limit is not None and limit.rule is _LateRule.AFTER:
         due = f"it was due {_passed(limit.begun, now)} ago and has not {'started' if first is None else 'ended'}"
@@ -146,20 +146,22 @@ def _in_words(time: int) -> str:
 
 
 def begun(run: Run) -> int | None:
-    """Return when (wall) the first attempt of a run started, or None if not started or unknown."""
+    """Return when (wall) the first attempt of a run started, or None if it has not started or the start is unknown."""
     if run.so_far is not None:
         return began(run.so_far)
     return run.started if run.pid is not None else None
 
 
 def _is_held_back(state: SchedulerState, run: Run) -> bool:
-    """Return whether a pause, a hold or an unsaved state keeps a run from starting."""
+    """Return whether a pause, a hold or a failure to save the state keeps a run from starting."""
     held = state[run.id.job].saved.paused or state.hold is not None or bool(state.unsaved)
     return held and run.state in PENDING and begun(run) is None
 
 
 def _limit(state: SchedulerState, run: Run, *, at_start: bool = False) -> _Limit | None:
-    """Return the limit that a run reaches first, or the one of its start with `at_start`, or None if it has none."""
+    """Return the limit that a run reaches first, or None if it has none; with `at_start`, only limits of its start
+    count.
+    """
     job = state.catalog.get(run.id.job)
     found = () if job is None else _limits(state[job.id].saved, job, run, None if at_start else begun(run))
     return min(found, key=lambda limit: limit.begun + limit.within, default=None)
@@ -180,5 +182,5 @@ def _limits(saved: SavedJob, job: Job, run: Run, first: int | None) -> Iterator[
     known = usual.durations(saved.delays)
     if (within := usual.bound(job.late.level, known)) is not None:
         yield _Limit(_LateRule.USUAL, run.queued, max(within, job.grace), len(known))
-    elif run.trigger == "schedule" and not run.held:  # a run that waits for dependencies waits as long as they take
+    elif run.trigger == "schedule" and not run.held:  # dependencies may take any time
         yield _Limit(_LateRule.FIRST, run.queued, max(FIRST, job.grace))

@@ -1,4 +1,4 @@
-"""The data of an event: a JSON object that the emitter passes to the runs that the event makes due."""
+"""The data of an event: a JSON object that its emitter passes to the triggered runs."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ from typing import Any
 from jobqueued.child.contract.json_values import compact, flaws
 
 MOST = 16 << 10
-"""Limit of the text (bytes), which runs get as a variable."""
+"""Limit of the data's text (bytes), which runs get as an environment variable."""
 ACCEPTED = 'an object of JSON such as {"version": 7}'
 
 
 def text(data: dict[str, Any]) -> str:
-    """Return the data as runs get them: one line of ASCII."""
+    """Return the data in the form that runs get: one line of ASCII."""
     return compact(data)
 
 
 def flaw(data: object) -> str:
-    """Return what is wrong with a value as data of an event, and where, or "" if nothing is."""
+    """Return the error of a value as event data, and its place, or "" if the value is valid."""
     if not isinstance(data, dict):
         return f"found no object; expected {ACCEPTED}"
     if found := next(flaws(data, "data"), ""):

@@ -1,4 +1,4 @@
-"""Limits of a host: what it has for its jobs."""
+"""Limits of a host: its resources for jobs."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from jobqueued.model.job import Escalation
 class HostLimits(NamedTuple):
     """The limits of the host, from itself and jobqueued.yaml.
 
-    `name`: its name.  `max_running`: None for no limit.  `resources`: resource → units (CPU in thousandths of a core,
-    memory in bytes).  `cpus`: the numbers of its CPUs.  `escalation`: how waiting runs age.
+    `max_running` is None for no limit.  `resources`: resource → units (CPU in thousandths of a core, memory in bytes).
+    `cpus`: the numbers of its CPUs.  `escalation`: the ageing of waiting runs.
     """
 
     name: str = "localhost"
@@ -21,21 +21,21 @@ class HostLimits(NamedTuple):
     calm: int = 0
     """Lowest effective priority of runs that start under pressure."""
     machine: str = ""
-    """The id of the host, which tells it apart from others of the same name."""
+    """The ID of the host, which distinguishes hosts with the same name."""
     most_of_a_user: int | None = None
-    """Maximum live runs of a user's own jobs; None for no limit."""
+    """Maximum live runs of a user's own jobs, or None for no limit."""
     waiting_of_a_user: int | None = None
-    """Maximum waiting runs and submissions of a user; None for no limit."""
+    """Maximum waiting runs and submissions of a user, or None for no limit."""
     fleet: str = ""
-    """The name of the host's fleet; "" if it is in none."""
+    """The name of the host's fleet, or "" if the host is in no fleet."""
     of_fleet: dict[str, int] = {}  # noqa: RUF012
     """Lock of the fleet → its units, if it has several."""
     labels: tuple[str, ...] = ()
-    """Labels of this host, by which jobs of the fleet choose hosts."""
+    """Labels of this host; fleet jobs choose hosts by labels."""
     has_slurm: bool = False
     """True if this host can submit to Slurm."""
 
     @property
     def units(self) -> dict[str, int]:
-        """Resource, or lock that has several units → its units."""
+        """Resource, or lock with several units → its units."""
         return {**self.resources, **self.of_fleet}

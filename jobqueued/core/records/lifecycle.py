@@ -34,26 +34,26 @@ class IllegalRunStep(Exception):
 _S = RunState
 
 TABLE: dict[tuple[RunState, RunStep], RunState] = {
-    (_S.DUE, RunStep.QUEUE): _S.WAITING,  # one of its job's `concurrency` is free, its dependencies have succeeded
+    (_S.DUE, RunStep.QUEUE): _S.WAITING,  # below its job's `concurrency`, dependencies met
     (_S.DUE, RunStep.SKIP): _S.SKIPPED,
     (_S.WAITING, RunStep.KEEP_BACK): _S.DUE,  # its job was paused
     (_S.RETRYING, RunStep.QUEUE): _S.WAITING,  # the delay is over
     (_S.RETRYING, RunStep.KEEP_BACK): _S.DUE,
     (_S.WAITING, RunStep.SKIP): _S.SKIPPED,
-    (_S.WAITING, RunStep.ADMIT): _S.STARTING,  # all claims granted, committed before it is sent
-    # an R shows an attempt that no commit has
+    (_S.WAITING, RunStep.ADMIT): _S.STARTING,  # all claims granted; committed before the launch
+    # a run directory shows an attempt that was not committed
     **{(state, RunStep.FIND): _S.STARTING for state in _S if state in LIVE | PENDING},
-    (_S.STARTING, RunStep.RETURN): _S.WAITING,  # certainly never started, by no fault of the job
+    (_S.STARTING, RunStep.RETURN): _S.WAITING,  # certainly never started, through no fault of the job
     (_S.STOPPING, RunStep.RETURN): _S.WAITING,
     (_S.STARTING, RunStep.START): _S.RUNNING,
     (_S.RUNNING, RunStep.START): _S.RUNNING,  # found again by a new scheduler
-    (_S.STOPPING, RunStep.START): _S.STOPPING,  # asked to stop before its start was reported
+    (_S.STOPPING, RunStep.START): _S.STOPPING,  # stopped before its start was reported
     (_S.STARTING, RunStep.STOP): _S.STOPPING,
     (_S.RUNNING, RunStep.STOP): _S.STOPPING,
     (_S.STOPPING, RunStep.STOP): _S.STOPPING,
-    # the attempt failed, and another follows
+    # the attempt failed; another one follows
     **{(state, RunStep.RETRY): _S.RETRYING for state in (_S.STARTING, _S.RUNNING, _S.STOPPING)},
-    (_S.WAITING, RunStep.RETRY): _S.RETRYING,  # that attempt was on a host that was lost
+    (_S.WAITING, RunStep.RETRY): _S.RETRYING,  # its attempt was on a lost host
     **{
         (state, step): end
         for state in _S

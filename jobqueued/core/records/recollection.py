@@ -1,7 +1,7 @@
-"""Recollection: what is saved of a job after one more of its records.
+"""Recollection: the saved values of a job after one more of its records.
 
-In operation it updates the counters.  If state.db is lost or older than the record files, it restores from them what
-was saved.
+In normal operation it updates the counters.  If state.db is lost or older than the record files, it restores the saved
+values from these files.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ if TYPE_CHECKING:  # most callers only read records
     from jobqueued.model.saved import Expected, JobStats, SavedJob
 
 
-# a record as its run
+# from a record to its run
 
 
 _CLOCK = re.compile(r"c(\d{1,18})\.", re.A)
@@ -46,12 +46,12 @@ def is_final(record: Record) -> bool:
 
 
 def is_ahead(record: Record, other: Record) -> bool:
-    """Return whether a record has more attempts, or covers more skips, than another one of the same run."""
+    """Return whether a record has more attempts, or covers more skips, than another record of the same run."""
     return (last_attempt(record), record.get("count", 1)) > (last_attempt(other), other.get("count", 1))
 
 
 def final(record: Record, why: str) -> Record:
-    """Return a record with an end: a run between two attempts ends as the last of them did."""
+    """Return a record with a final state: a run between two attempts gets the state of its last attempt."""
     if is_final(record):
         return record
     last = record["attempts"][-1]
@@ -85,14 +85,14 @@ def run_of(record: Record) -> Run:
     )
 
 
-# what is saved of the job
+# the saved values of a job
 
 
 def counted(stats: JobStats, run: Run, at: int, record: Record, *, is_last: bool = True) -> JobStats:
-    """Return the counters after one more run, which was not skipped.
+    """Return the counters after one more run that was not skipped.
 
-    `at`: the start (wall) if its record has none.  `is_last`: no other run ended after it.  A run that was ended
-    deliberately does not change whether its job is failing.
+    `at`: the start (wall) to use if the record has none.  `is_last`: no other run ended later.  A run that was ended on
+    purpose does not change whether its job is failing.
     """
     succeeded, before = run.state is RunState.SUCCEEDED, stats.fails_since
     by_failover, time = succeeded and has_failover(record), took(record)
@@ -115,7 +115,7 @@ def counted(stats: JobStats, run: Run, at: int, record: Record, *, is_last: bool
 
 
 def _was_deliberate(run: Run, record: Record) -> bool:
-    """Return whether a user or a newer run ended a run."""
+    """Return whether a user or a newer run stopped a run."""
     reason = of_record(record)
     return run.state is RunState.KILLED and reason is not None and reason.code in (Code.STOPPED, Code.REPLACED)
 
@@ -126,7 +126,7 @@ def has_failover(record: Record) -> bool:
 
 
 def _mean(mean: int | None, took: int) -> int:
-    """Return the moving average of durations (ns) with one more, which counts for a quarter."""
+    """Return the moving average of durations (ns) after one more, which has a weight of one quarter."""
     return took if mean is None else (3 * mean + took) // 4
 
 
@@ -137,19 +137,19 @@ def _of_attempt(record: Record, place: int, name: str) -> int | None:
 
 
 def began(record: Record) -> int | None:
-    """Return when (wall) the first attempt of a run started, or None if there was none or it is unknown."""
+    """Return when (wall) the first attempt of a run started, or None if it has no attempt or the start is unknown."""
     return _of_attempt(record, 0, "started")
 
 
 def over(record: Record) -> int | None:
-    """Return when (wall) the last attempt of a run ended, or None if there was none or it is unknown."""
+    """Return when (wall) the last attempt of a run ended, or None if it has no attempt or the end is unknown."""
     return _of_attempt(record, -1, "ended")
 
 
 def took(record: Record) -> int | None:
-    """Return the time (ns) from the first start of a run to its last end, if that counts as usual.
+    """Return the time (ns) from the first start of a run to its last end, if it counts for the usual duration.
 
-    None if the run did not succeed, only its failover did, or the times are unknown.
+    None if the run did not succeed, if only its failover succeeded, or if a time is unknown.
     """
     first, last = began(record), over(record)
     if first is None or last is None or record["state"] != RunState.SUCCEEDED or has_failover(record):
@@ -158,15 +158,15 @@ def took(record: Record) -> int | None:
 
 
 def usual_of(newest_first: Iterable[Record], enough: int = 1) -> int | None:
-    """Return the usual duration (ns) of a job's runs by records, or None if fewer than `enough` of them count."""
+    """Return the usual duration (ns) of runs from their records, or None if fewer than `enough` records count."""
     known = list(islice((time for record in newest_first if (time := took(record)) is not None), RECENT))
     return middle(known) if len(known) >= enough else None
 
 
 def learned(saved: SavedJob, run: Run, record: Record, *, waited: bool = True, ran: bool = True) -> dict[str, Any]:
-    """Return the changes of a job's saved times after one more run, which has ended.
+    """Return the changes of a job's saved times after one more ended run.
 
-    `waited`, `ran`: whether its wait and its duration count as usual.
+    `waited`, `ran`: whether the run's wait and duration count for the usual times.
     """
     first, time = began(record), took(record)
     if first is None:
@@ -178,12 +178,12 @@ def learned(saved: SavedJob, run: Run, record: Record, *, waited: bool = True, r
 
 
 def succeeded(expected: Expected | None, ended: int) -> Expected | None:
-    """Return the expectation of a job after one of its runs succeeded."""
+    """Return the expectation of a job after one of its runs succeeded, or None if it has none."""
     return None if expected is None else expected._replace(since=max(expected.since, ended), told=0)
 
 
 def after(saved: SavedJob, run: Run, record: Record) -> SavedJob:
-    """Return what is saved of a job after the end of one more run that is known only from its record."""
+    """Return a job's saved state after the end of one more run that is known only from its record."""
     before = up_to(saved, run.id.number - 1)
     ended = _instant(record["ended"] or record["started"] or record["queued"])
     stats, more = before.stats, dict[str, Any]()
@@ -194,7 +194,7 @@ def after(saved: SavedJob, run: Run, record: Record) -> SavedJob:
         stats, more = counted(stats, run, ended, record, is_last=is_last), learned(before, run, record)
     if run.state is RunState.SUCCEEDED:
         more["expected"] = succeeded(before.expected, ended)
-    if run.key.startswith("d"):  # it has used up the successes of its dependencies
+    if run.key.startswith("d"):  # it used up the successes of its dependencies
         more |= {"satisfied": (), "ends": ()}
     return changed(
         before,
@@ -207,7 +207,7 @@ def after(saved: SavedJob, run: Run, record: Record) -> SavedJob:
 
 
 def up_to(saved: SavedJob, number: int) -> SavedJob:
-    """Return what is saved of a job whose numbers are used up to this one, by unknown runs.
+    """Return a job's saved state with all run numbers up to `number` used, by unknown runs.
 
     These runs count as started, so that `max_runs` is not exceeded.
     """
@@ -218,25 +218,25 @@ def up_to(saved: SavedJob, number: int) -> SavedJob:
 
 
 def _covered(saved: SavedJob, run: Run) -> dict[str, Any]:
-    """Return the changes of the cursor by an occurrence of the clock; one of an earlier era does not move it."""
+    """Return the changes of the cursor by a scheduled occurrence; an occurrence of an earlier era changes nothing."""
     era, due = era_of(run.key), run.due if run.last_due is None else run.last_due
     if era is None or (era, due) <= (saved.era, saved.cursor):
         return {}
     changes: dict[str, Any] = {"era": era, "cursor": due, "previous": 0}
-    if era > saved.era:  # the clock was set back: fixed times up to where it was count as handled
+    if era > saved.era:  # the clock was set back: fixed times before the step count as handled
         reached = max(saved.cursor, saved.settled)
         changes["settled"] = reached if due < reached <= due + STEP_LIMIT else 0
     return changes
 
 
 def era_of(key: str) -> int | None:
-    """Return the era in the key of a clock's occurrence, or None for any other key."""
+    """Return the era in the key of a scheduled occurrence, or None for any other key."""
     found = _CLOCK.match(key)
     return None if found is None else int(found[1])
 
 
 def way_of(record: Record) -> str:
-    """Return how a failure ended, which tells it apart from other failures, whatever its message."""
+    """Return the kind of a failure, such as ``exit code 3``, independent of its message."""
     for words, value in (("exit code", record.get("exit_code")), ("signal", record.get("signal"))):
         if record["state"] == RunState.FAILED and value is not None:
             return f"{words} {value}"
@@ -244,5 +244,5 @@ def way_of(record: Record) -> str:
 
 
 def end_of(record: Record) -> str:
-    """Return the end of a run as its fleet gets it: ``failed exit code 3``, ``timed_out``."""
+    """Return the end of a run in the fleet's format: ``failed exit code 3``, ``timed_out``."""
     return " ".join(dict.fromkeys([record["state"], way_of(record)]))

@@ -1,4 +1,4 @@
-"""The record: the JSON document about one run, as the scheduler starts and ends it (supervisors add attempts)."""
+"""The record: the JSON document about one run.  The scheduler starts and ends it; supervisors add attempts."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _KINDS = {"end": "job"}
 
 
 def begin(run: Run, job: Job | None, limits: HostLimits) -> Record:
-    """Return the record of a run so far, with the attempts that have ended; `job` is None if no longer defined."""
+    """Return the record of a run so far, with its ended attempts; `job` is None if it is no longer defined."""
     if run.so_far is not None:
         before = cast("Record", {**run.so_far, "state": run.state.value, **reasons.fields(run.reason)})
         return before if "trace_id" in before else {**before, **spans.ids(run, limits)}  # from an older version
@@ -73,7 +73,7 @@ def begin(run: Run, job: Job | None, limits: HostLimits) -> Record:
 
 
 def claims(of: Claims, job: Job | None, limits: HostLimits) -> Iterator[dict[str, Any]]:
-    """Yield the claims of a run except those that every run has, each with its units and the total."""
+    """Yield the claims of a run, except those that every run has, each with its units and the capacity."""
     units = {SLOT: limits.max_running, **limits.of_fleet, **({} if job is None else places_of(job))}
     for claim in of:
         if claim.resource != HOST or claim.exclusive:
@@ -83,7 +83,7 @@ def claims(of: Claims, job: Job | None, limits: HostLimits) -> Iterator[dict[str
 
 
 def owner_of(record: Record) -> Owner | None:
-    """Return the user who owns a run, or None if it is the host's or that is unknown."""
+    """Return the user who owns a run, or None if the host owns it or the owner is unknown."""
     match record.get("owner"):
         case {"uid": int(uid), "name": str(name)}:
             return Owner(uid, name)
@@ -91,19 +91,19 @@ def owner_of(record: Record) -> Owner | None:
 
 
 def triggered_by(run: Run) -> TriggeredBy:
-    """Return the cause of a run: the kind of its trigger, and what else is known about it."""
+    """Return the cause of a run: the kind of its trigger, and its known details."""
     word = run.trigger.partition(" ")[0]
     by: TriggeredBy = {"kind": _KINDS.get(word, word)}
     return by if run.triggered_by is None else {**by, **(_without(run.triggered_by, "traceparent") or {})}
 
 
 def told_of(record: Record) -> TriggeredBy | None:
-    """Return the part of a run's cause that its trigger does not contain, from its record, or None."""
+    """Return the part of a recorded cause that the trigger does not contain, or None if nothing is left."""
     return _without(record.get("triggered_by"), "kind")
 
 
 def repeated(by: TriggeredBy | None) -> TriggeredBy | None:
-    """Return the part of a run's cause that its rerun gets, too, or None."""
+    """Return the part of a run's cause that its rerun also gets, or None if nothing is left."""
     return _without(by, "kind", "traceparent", "pattern", "ends")
 
 
@@ -125,7 +125,7 @@ def skipped(run: Run, job: Job | None, limits: HostLimits) -> Record:
 
 
 def _of_a_wait(run: Run, given_up: int, job: Job | None, limits: HostLimits) -> dict[str, Any]:
-    """Return the part of a skip's record about the wait: what the run lacked and claimed, and when it was given up."""
+    """Return the part of a skip's record about the wait: the missing resources, the claims, and the end of the wait."""
     wanted = () if job is None else claims_of(job, slots=limits.max_running is not None)
     asked = list(claims(wanted, job, limits))
     told = {"waited_for": list(run.lacked), "given_up": to_text(given_up)}
@@ -137,7 +137,7 @@ def lost(
 ) -> Record:
     """Return the record of a run whose attempt lost its supervisor, with the wait status if known.
 
-    `output`: what the output file has of all attempts, or None if there is no file.
+    `output`: the output of all attempts in the output file, or None if no file exists.
     """
     begun = begin(run, job, limits)
     exit_code, signal = _split(wait_status)
@@ -162,7 +162,7 @@ def lost(
 def _own(output: OutputPlaces | None, offset: int) -> OutputPlaces:
     """Return the part of an output from `offset` on.
 
-    Its tail shows nothing from before; if the output is not UTF-8, it may show less.
+    Its tail contains nothing from before `offset`; if the output is not UTF-8, the tail may be shorter.
     """
     if output is None or output["bytes"] <= offset:
         return {**NO_OUTPUT, "dropped": None, "offset": offset}

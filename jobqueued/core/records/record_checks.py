@@ -1,4 +1,4 @@
-"""The check of a record that was read from a file, state.db or R: its fields, their types, and its end."""
+"""The check of a record from a file, state.db or a run directory: its fields, their types, and its final state."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ OF_AN_OCCURRENCE: Kinds = {
     "trigger": _TEXT,
     "asked_by": _TEXT_OR_NONE,
 }
-"""The other fields of a record in a record file or in state.db."""
+"""The additional fields of a record in a record file or in state.db."""
 OF_AN_ATTEMPT: Kinds = {
     "attempt": (int,),
     "state": _TEXT,
@@ -67,7 +67,7 @@ def checked(document: Any, run: RunId) -> Record:
 
 
 def checked_end(document: Any, run: RunId) -> Record:
-    """Return a document as the record that a supervisor left of an attempt of this run.  Raises Damaged."""
+    """Return a document as the record that a supervisor left after an attempt of this run.  Raises Damaged."""
     _check_record(document, run, OF_AN_END, OF_AN_ATTEMPT, _OF_AN_END)
     if document["state"] not in (*ENDS, UNSTARTED):
         raise Damaged(f"unknown state {short(document['state'])}")

@@ -1,7 +1,7 @@
 """Spans: the ids that let a tracing system join related runs (W3C Trace Context), without a tracing library.
 
-A run is a span, in the trace of what made it due or in one of its own.  Each attempt is a span in that of its run, and
-what a command traces are spans in that of its attempt.  https://www.w3.org/TR/trace-context/
+A run is a span in the trace of its cause, or in a new trace.  Each attempt is a child span of its run.  Spans that a
+command creates are children of its attempt.  https://www.w3.org/TR/trace-context/
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ class SpanIds(TypedDict):
 
 
 def ids(run: Run, limits: HostLimits) -> SpanIds:
-    """Return the ids of a run; its own ones come from host, name and the instant when it was queued: no other has all
-    three.
+    """Return the IDs of a run.  New IDs are derived from the host, the run's name and its queue instant, a unique
+    combination.
     """
     drawn = sha256(f"{limits.machine}\0{limits.name}\0{run.id}\0{run.queued}".encode()).hexdigest()
     trace, span, parent = drawn[:_TRACE], drawn[_TRACE : _TRACE + _SPAN], None
@@ -39,7 +39,7 @@ def ids(run: Run, limits: HostLimits) -> SpanIds:
 
 
 def of_record(record: Record) -> SpanIds:
-    """Return the ids of a run by its record; one of an earlier version has none, and always gets the same ones."""
+    """Return the IDs of a run from its record; a record of an earlier version always gets the same derived IDs."""
     if "trace_id" in record:
         parent = record.get("parent_span_id")
         return {"trace_id": record["trace_id"], "span_id": record["span_id"], "parent_span_id": parent}
@@ -48,15 +48,15 @@ def of_record(record: Record) -> SpanIds:
 
 
 def of_attempt(span: str, attempt: int) -> str:
-    """Return the id of the span of an attempt of a run; attempt 0 is the wait before the first."""
+    """Return the span ID of an attempt of a run; attempt 0 is the wait before the first one."""
     return sha256(f"{span}.{attempt}".encode()).hexdigest()[:_SPAN]
 
 
 def traceparent(trace: str, span: str) -> str:
-    """Return a span in the format of a `traceparent` header; its trace is recorded, as each run is."""
+    """Return a span in the format of a `traceparent` header, with the flag that the trace is recorded."""
     return f"00-{trace}-{span}-01"
 
 
 def is_traceparent(text: str) -> bool:
-    """Return whether a string names a span."""
+    """Return whether a string is a valid `traceparent` header."""
     return bool(_TRACEPARENT.fullmatch(text))

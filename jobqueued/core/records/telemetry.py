@@ -13,15 +13,15 @@ from jobqueued.model.job import Job
 from jobqueued.model.telemetry import TelemetryHook
 
 _LONGEST = 60
-"""Maximum characters of a command that names its hook."""
+"""Maximum characters of a command that is used as the hook's name."""
 
 
 def tell_hooks(job: Job, moment: str, record: Record) -> Record:
     """Call the job's functions for a moment of its run (start, sample, end); return the record with their results.
 
-    Each function gets its own copy of the record, with the results of those before it, and returns what to merge into
-    it, or None (docs/library.md).  A function that raises an exception, or returns what no record can hold, is named
-    once in the warnings.
+    Each function gets its own copy of the record, with the results of earlier functions.  It returns the values to
+    merge, or None (docs/library.md).  A function that raises an exception, or returns values that no record can hold,
+    gets one entry in the warnings.
     """
     found: Record = {**record, "telemetry": record.get("telemetry", {}), "warnings": [*record.get("warnings", ())]}
     for hook in job.telemetry_hooks:
@@ -32,7 +32,7 @@ def tell_hooks(job: Job, moment: str, record: Record) -> Record:
             found["telemetry"] = merged(found["telemetry"], said(compact({**(update or {})}).encode()))
         except TelemetryRefused as refusal:
             _note(found, job, hook, moment, str(refusal))
-        except Exception as error:  # whatever it is, the run continues
+        except Exception as error:  # any error: the run continues
             _note(found, job, hook, moment, f"{type(error).__name__}: {error}")
     return found
 
@@ -47,7 +47,7 @@ def name_of(job: Job, hook: TelemetryHook) -> str:
 
 
 def _plain(value: Any) -> Any:
-    """Return a copy of a record with plain values, which a function may change without effect."""
+    """Return a deep copy of a record with plain values, so that a function's changes have no effect."""
     if isinstance(value, Mapping):
         return {name: _plain(item) for name, item in value.items()}
     return [_plain(item) for item in value] if isinstance(value, list | tuple) else value

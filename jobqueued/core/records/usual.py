@@ -1,13 +1,14 @@
-"""The usual: how long the newest runs of a job took or waited, and the bound beyond which another is late.
+"""The usual times: how long the newest runs of a job took or waited, and the bound beyond which a run is late.
 
-The usual duration of a job's runs is the median (`middle`) of its newest runs that succeeded by themselves
+The usual duration of a job's runs is the median (`middle`) of its newest runs that succeeded without failover
 (recollection.took).  `why`, `top`, `show`, `history` and `check` use it; `simulate` draws from such durations.
 
 A list of durations is a string of milliseconds, the newest last: ``61234 60012``.  state.db has it in this form, which
 takes a fraction of a tuple's memory.  A duration below a second is 0 there, because it is below every bound.
 
 `bound_at` is a one-sided conformal bound (Vovk, Gammerman, Shafer: Algorithmic Learning in a Random World, 2005): if
-runs are exchangeable, the next one is as likely to have any rank among those before it, whatever their distribution.
+runs are exchangeable, the next run has any rank among those before it with the same probability, under any
+distribution.
 """
 
 from __future__ import annotations
@@ -19,13 +20,13 @@ from math import ceil, floor
 from jobqueued.base.instants import MINUTE, SECOND
 
 KEPT = 99
-"""Number of durations that are saved: as many as the level 0.99 needs."""
+"""Number of saved durations: the minimum for the level 0.99."""
 RECENT = 50
-"""Number of the newest durations that predict another one, here and in simulations."""
+"""Number of newest durations that predict the next one, here and in simulations."""
 ENOUGH = 20
 """Minimum number of durations for a level."""
 LEAST, UNSURE = MINUTE, 10 * MINUTE
-"""Lowest bounds (ns): for any job, and for one with fewer than `ENOUGH` durations."""
+"""Lowest bounds (ns): for any job, and for a job with fewer than `ENOUGH` durations."""
 _FACTOR = 3
 _MILLISECOND = SECOND // 1000
 _ROUNDING = 1e-9
@@ -46,21 +47,21 @@ def durations(times: str) -> list[int]:
 
 
 def middle(times: Sequence[int]) -> int:
-    """Return the median of at least one duration; of the two in the middle, the shorter one."""
+    """Return the median of at least one duration; for an even number, the shorter of the two middle ones."""
     return sorted(times)[(len(times) - 1) // 2]
 
 
 SOON = SECOND
-"""Time (ns) in which a run is expected to end that takes longer than any before."""
+"""Expected remaining time (ns) of a run that takes longer than any before."""
 
 
 @lru_cache(maxsize=1024)
 def likely(times: str, mean: int | None, limit: int | None = None, passed: int = 0) -> int | None:
-    """Return the likely duration of a run (ns), by the list of those before, or None if unknown.
+    """Return the likely duration of a run (ns), from the list of durations before it, or None if unknown.
 
-    It is the median, which one hung run does not move.  If `passed` ns have passed, only durations of at least that
-    count. `limit` is an upper limit, and the result if no run is known.  The list does not distinguish durations below
-    a second; for these the `mean` is used, and also if there is no list yet.
+    It is the median, because one hung run does not move a median.  If `passed` ns have passed, only durations of at
+    least `passed` count.  `limit` is an upper limit, and the result if no duration is known.  The `mean` replaces
+    durations below a second, which the list does not distinguish, and an empty list.
     """
     short = min(SECOND, mean or 0)
     known = [time or short for time in durations(times)[-RECENT:]] or [
@@ -73,11 +74,13 @@ def likely(times: str, mean: int | None, limit: int | None = None, passed: int =
 
 
 def bound_at(level: float, known: Sequence[int]) -> int | None:
-    """Return the duration (ns) that another run exceeds with probability 1 - `level`, or None if too few are known.
+    """Return the duration (ns) that another run exceeds with probability at most 1 - `level`, or None if too few are
+    known.
 
-    Of n known runs and another, each is as likely to be one of the k longest: the other exceeds the k-th longest of the
-    n with probability k / (n + 1).  Only as many of the newest are used as make this 1 - `level`, not less.  So the
-    bound is as low as possible, and follows changes soonest.
+    Among n known runs and another one, each has the same chance to be one of the k longest.  Therefore the other run
+    exceeds the k-th longest of the n with probability k / (n + 1).  The bound uses only the newest n runs, with the
+    smallest n for which this probability is at most 1 - `level`.  A small n keeps the bound low and lets it follow
+    changes soon.
     """
     if len(known) < ENOUGH:
         return None
@@ -91,8 +94,8 @@ def bound_at(level: float, known: Sequence[int]) -> int | None:
 def bound(level: float | None, known: Sequence[int]) -> int | None:
     """Return the duration (ns) beyond which another run is late, or None if no run is known.
 
-    Without a level, or with too few runs for it, the bound is three times the mean, and at least the longest of them: n
-    + 1 runs are as likely to be the longest, so at most one in n + 1 exceeds that.  Short runs get a minimum.
+    Without a level, or with too few runs for it, the bound is three times the mean, but at least the longest of the n
+    known runs: another run exceeds that one with probability 1 / (n + 1) at most.  Short runs get a minimum.
     """
     if not known:
         return None

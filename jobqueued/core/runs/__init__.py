@@ -1,4 +1,4 @@
-"""One run: what keeps it from the queue, whether it is skipped, how it ends, whether it is tried again.
+"""One run: obstacles before the queue, skips, its end, and retries.
 
 `eligibility` decides whether a due run may join the queue; `completion` ends it. Begin with `eligibility`.
 """

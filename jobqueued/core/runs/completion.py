@@ -1,4 +1,4 @@
-"""The end of a run: a live attempt is stopped or ends; then another attempt follows, or the run is over.
+"""The end of a run: a live attempt ends or is stopped; another attempt follows, or the run is over.
 
 When a run is over, its record and counters are saved, people are notified, and other jobs react to the end.
 """
@@ -82,7 +82,7 @@ def finish(turn: Turn, run: Run, step: RunStep, document: Record) -> None:
 
 
 def _learned(state: SchedulerState, run: Run, document: Record) -> dict[str, Any]:
-    """Return the job's new usual times, with those of this run if its wait and its duration count."""
+    """Return the job's new usual times, including this run's wait and duration if they count."""
     waited, ran = lateness.has_waited(state, run), run.id not in state.patience.set_back
     return learned(state[run.id.job].saved, run, document, waited=waited, ran=ran)
 
@@ -91,7 +91,9 @@ _OF_FAILOVERS = (RunStep.SUCCEED, RunStep.FAIL, RunStep.TIME_OUT, RunStep.OOM_KI
 
 
 def _of_failover(document: Record) -> Record:
-    """Return the record of a run that its failover ended; the reason includes that of the attempt before."""
+    """Return the record of a run whose last attempt was its failover; its reason includes the previous attempt's
+    reason.
+    """
     before = next((of_record(attempt) for attempt in document["attempts"][-2:-1]), None)
     if document["state"] == RunState.SUCCEEDED:
         return cast("Record", {**document, **fields(Reason(Code.BY_FAILOVER, before=before))})
@@ -102,7 +104,7 @@ def give_up(turn: Turn, run: Run, reason: Reason, *, stopped: bool = False, job:
     """End a run that has no live attempt.
 
     A run that never started is skipped.  Any other run ends with the state of its last attempt, or as killed if
-    `stopped` by a user.  `job`: its last definition, if it is no longer in the catalog.
+    `stopped` by a user.  `job`: the last definition of a job that is no longer in the catalog.
     """
     if run.so_far is None:
         skip_run(turn, run, reason, job or turn.state.catalog.get(run.id.job), joins=not stopped)
@@ -116,7 +118,7 @@ def give_up(turn: Turn, run: Run, reason: Reason, *, stopped: bool = False, job:
 
 
 def stop_asked(turn: Turn, event: StopAsked) -> None:
-    """Stop a run for a user.  If the user asks again, the supervisor gets the order again."""
+    """Stop a run for a user.  A repeated request sends the order to the supervisor again."""
     run = turn.state.runs.get(event.run)
     if run is None:
         turn.refuse(event.ticket, "Refused", reason=f"{event.run} has ended")
@@ -144,6 +146,6 @@ def stop(turn: Turn, run: Run, reason: Reason) -> None:
 
 
 def stopping(turn: Turn, run: Run, reason: Reason) -> None:
-    """Note that a live run begins to end, for whatever reason."""
+    """Note that a live run is stopping, for any reason."""
     turn.state.step(run, RunStep.STOP, reason=reason)
     turn.say("run_stopping", run=str(run.id), reason=reason)

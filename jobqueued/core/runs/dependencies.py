@@ -1,11 +1,13 @@
-"""Dependencies: whether a run may start because the jobs it depends on succeeded, and when they make a job due.
+"""Dependencies: whether a run may start after the jobs that it depends on, and when their ends make a job due.
 
-With a clock: take the occurrence due at T, and the instant P before it in its schedule (or when the job was loaded).
-The newest occurrence of each dependency due in (P, T] must have succeeded.  If that occurrence is under way, the run
-waits for it.  If there is none, or it was skipped, the run waits for the next success.
+For a job with a clock: let a run be due at T, and let P be the previous due time in the job's schedule, or the time
+when the job was loaded.  For each dependency, the newest occurrence due in (P, T] must have succeeded.  If this
+occurrence is under way, the run waits for its end.  If no such occurrence exists, or if it was skipped, the run waits
+for the dependency's next success.
 
-Without a clock: a job is due when each dependency has succeeded since the job was last due.  A job can be out of step
-with its dependencies: it would use a success of one from the previous round.  Then it waits for this round's end.
+A job without a clock is due when each dependency has succeeded since the job was last due.  Such a job can be out of
+step, if it would use a success from the previous round of a dependency.  It then waits for the end of the current
+round.
 """
 
 from __future__ import annotations
@@ -32,7 +34,7 @@ class DependencyStates(Enum):
 
 
 class DependencyVerdict(NamedTuple):
-    """The state of one dependency, or of the one that decides for all, and why."""
+    """The state of one dependency, or of the dependency that decides for all, and the reason."""
 
     standing: DependencyStates
     dependency: str = ""
@@ -41,7 +43,7 @@ class DependencyVerdict(NamedTuple):
 
     @property
     def reason(self) -> Reason:
-        """The verdict, also for the record of a run that it ends."""
+        """The reason for the wait, or for the end of a run whose dependency failed."""
         code = Code.DEPENDENCY_TIMEOUT if self.timed_out else Code.DEPENDENCY
         return Reason(code, job=self.dependency, why=self.why)
 
@@ -50,12 +52,12 @@ _MET = DependencyVerdict(DependencyStates.MET)
 
 
 def hold_back(job: Job) -> bool:
-    """Return whether a job's dependencies hold back its clock's runs; otherwise they make the job due."""
+    """Return whether a job's dependencies hold back its scheduled runs; otherwise they make the job due."""
     return bool(job.dependencies and job.triggers)
 
 
 def verdict(state: SchedulerState, job: Job, run: Run, now: Now) -> DependencyVerdict:
-    """Return the verdict on the dependencies of a run: a failed one decides, then an awaited one."""
+    """Return the verdict on the dependencies of a run: a failed dependency decides first, then an awaited one."""
     if run.trigger != "schedule" or run.so_far is not None or not hold_back(job):
         return _MET
     found = [_of(state, name, run) for name in job.dependencies]
@@ -69,7 +71,7 @@ def verdict(state: SchedulerState, job: Job, run: Run, now: Now) -> DependencyVe
 
 
 def note_outcome(turn: Turn, run: Run) -> None:
-    """Save how an occurrence ended, for jobs that depend on it now or later."""
+    """Save the end of an occurrence, for jobs that depend on it now or later."""
     state, name, due = turn.state, run.id.job, run.due if run.last_due is None else run.last_due
     state.stir(name)
     others = [known for known in state[name].saved.outcomes if known.run != run.id.number]
@@ -78,7 +80,7 @@ def note_outcome(turn: Turn, run: Run) -> None:
 
 
 def _needed(state: SchedulerState, name: str, outcomes: tuple[Outcome, ...]) -> tuple[Outcome, ...]:
-    """Return the outcomes to save: the newest, the last success, and those that pending and coming runs depend on."""
+    """Return the outcomes to save: the newest, the last success, and those that pending or coming runs depend on."""
     spans = [(0, max(known.due for known in outcomes))]
     for job in map(state.catalog.__getitem__, state.catalog.dependents(name)):
         start = state.due_times.next(job.id)
@@ -96,7 +98,9 @@ def _ended(outcome: Outcome) -> int:
 
 
 def _of(state: SchedulerState, name: str, run: Run) -> DependencyVerdict:
-    """Return the verdict on one dependency, by its newest occurrence due after `run.previous` and not after the run."""
+    """Return the verdict on one dependency, from its newest occurrence due after `run.previous` up to the run's due
+    time.
+    """
     coming = state.due_times.next(name)
     if coming is not None and coming - state.catalog[name].offset <= run.due:
         return DependencyVerdict(DependencyStates.AWAITED, name, "it is due and starts soon (`spread`)")
@@ -124,7 +128,7 @@ def _newest(outcomes: tuple[Outcome, ...], previous: int, due: int) -> Outcome |
 
 
 def _moving(state: SchedulerState, name: str) -> list[Run]:
-    """Return the runs of a job that can still end in success: of a paused job, only its live runs."""
+    """Return the runs of a job that can still succeed; if the job is paused, only its live runs."""
     runs = [state.runs[run] for run in state[name].unfinished]
     return [run for run in runs if run.state in LIVE] if state[name].saved.paused else runs
 
@@ -151,10 +155,10 @@ def _next_success(state: SchedulerState, name: str, moving: list[Run]) -> Depend
 
 
 def satisfy(turn: Turn, ended: Run, job: Job, *, counts: bool) -> tuple[RunId, ...]:
-    """Note the end of a run that `job` depends on, and whether it `counts` as a success.
+    """Note the end of a run that `job` depends on; `counts` is whether the end counts as a success.
 
-    Return the ends that make `job` due, one of each dependency, sorted by name, or () if it is not due.  An end that
-    made a found run due does not count again.  A job that is out of step waits for one more end.
+    Return the ends that make `job` due, one for each dependency, sorted by name, or () if the job is not due.  An end
+    that already made a found run due does not count again.  A job that is out of step waits for one more end.
     """
     state, saved = turn.state, turn.state[job.id].saved
     if f"d{ended.id}" in state.found.get(job.id, {}):
@@ -178,10 +182,10 @@ def satisfy(turn: Turn, ended: Run, job: Job, *, counts: bool) -> tuple[RunId, .
 
 
 def _used_up(state: SchedulerState, job: Job, names: Iterable[str], wall: int) -> Iterator[RunId]:
-    """Yield the successes that a job has used up: the newest of a dependency, if it came due before the job was last
+    """Yield the successes that a job has used up: a dependency's newest success, if it was due before the job was last
     due.
 
-    Older versions did not save which ends made a job due, and counted such a success again after a degraded time.
+    Older versions did not save which ends made a job due, and could count such a success again.
     """
     for name in names:
         succeeded = [known for known in state[name].saved.outcomes if known.state == RunState.SUCCEEDED]
@@ -191,7 +195,7 @@ def _used_up(state: SchedulerState, job: Job, names: Iterable[str], wall: int) -
 
 
 def _last_due(state: SchedulerState, name: str, wall: int) -> int:
-    """Return when the newest run of a job was due, or 0 if it has none or the clock was set back since."""
+    """Return when the newest run of a job was due, or 0 if no run is known or if the clock was set back since."""
     dues = {known.run: known.due for known in state[name].saved.outcomes}
     dues |= {run.number: state.runs[run].due for run in state[name].unfinished}
     last = dues[max(dues)] if dues else 0
@@ -199,7 +203,7 @@ def _last_due(state: SchedulerState, name: str, wall: int) -> int:
 
 
 def _of_last_round(turn: Turn, ended: Run, job: Job, ends: Iterable[RunId]) -> Iterator[tuple[RunId, RunId]]:
-    """Yield the ends of the previous round, each with the newer run of that dependency that is under way.
+    """Yield the ends of the previous round, each with the dependency's newer run that is under way.
 
     Such an end came due before the job was last due.  The newer run was due no later than `ended`.
     """

@@ -1,4 +1,4 @@
-"""Eligibility: what keeps a due run from the queue, and what lets it join or gives it up."""
+"""Eligibility: the obstacles that keep a due run from the queue, and how a run joins the queue or is given up."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from jobqueued.model.saved import Past
 DEADLINE = Reason(Code.START_DEADLINE)
 _MOST_WAITS = 32
 UNKEPT = "?"
-"""The obstacle of a period whose obstacles were dropped, because the run had too many."""
+"""The obstacle that stands for the dropped ones of a run that had too many."""
 
 
 class Bar(Enum):
@@ -82,15 +82,13 @@ def obstacle(state: SchedulerState, run: Run, now: Now) -> Obstacle | None:
     if state[job.id].under_way >= job.concurrency:
         return Obstacle(Bar.CONCURRENCY)
     if run.so_far is None and state.is_used_up(job):
-        return Obstacle(Bar.MAX_RUNS)  # until it is known whether the last of them started
+        return Obstacle(Bar.MAX_RUNS)  # until the last starts are reported
     verdict = dependencies.verdict(state, job, run, now)
     return None if verdict.standing is DependencyStates.MET else Obstacle(Bar.DEPENDENCY, verdict)
 
 
 def noted(run: Run, wall: int, what: str) -> tuple[tuple[int, str], ...]:
-    """Return the waits of a run, with its current obstacle ("": it is in the queue); if there are too many, drop early
-    ones.
-    """
+    """Return the waits of a run with its current obstacle ("" for the queue) added; drop early waits if too many."""
     waits = run.waits
     if (waits[-1][1] if waits else "") == what:
         return waits
@@ -119,7 +117,7 @@ def awaited_by(state: SchedulerState, job: Job) -> Iterator[str]:
 
 
 def promote(turn: Turn, name: str) -> None:
-    """Let the due runs of a job join the queue if nothing holds them back; give up those that never can."""
+    """Let the due runs of a job join the queue if nothing holds them back; give up those that can never run."""
     state = turn.state
     job = state.catalog.get(name)
     if job is None:
@@ -152,9 +150,9 @@ def promote(turn: Turn, name: str) -> None:
 
 
 def _rest(turn: Turn, run: Run, word: str) -> None:
-    """Note what holds back a run, and stop its ageing.
+    """Record the obstacle of a run, and stop its ageing.
 
-    A due run still ages if it was in the queue when the last scheduler ended.
+    A due run still ages if it was in the queue when the previous scheduler ended.
     """
     wall = turn.now.wall
     waits = noted(run, wall, word)
@@ -171,7 +169,7 @@ def give_up_all(turn: Turn, job: Job, reason: Reason) -> None:
 
 
 def complete(turn: Turn, job: Job) -> None:
-    """Make a job due no more whose `max_runs` have all started, and give up its runs that never started."""
+    """Clear the clock of a job whose `max_runs` have all started, and give up its runs that never started."""
     state = turn.state
     state.due_times.clear(job.id)
     if state[job.id].saved.rhythm:
@@ -208,7 +206,7 @@ def look_at_run(turn: Turn, name: RunId) -> None:
     if is_late(turn, job, run):
         if not state.others.skip_late(turn, job, run):
             give_up(turn, run, DEADLINE)
-    elif state.others.is_put_off(run):  # the clock was set back since then
+    elif state.others.is_put_off(run):  # the clock was set back since the question
         watch_over(turn, job, state.put_back(run, turn.now))
     elif delay is None:
         state.stir(name.job)
@@ -242,7 +240,7 @@ def _go_on(turn: Turn, job: Job, run: Run) -> None:
 
 
 def retry_asked(turn: Turn, event: RetryAsked) -> None:
-    """End the delay before a run's next attempt, because a user asked for it: the attempt joins the queue now."""
+    """End the delay before a run's next attempt for a user: the attempt joins the queue now."""
     state, now = turn.state, turn.now
     run, job = state.runs.get(event.run), state.catalog.get(event.run.job)
     delay = state[event.run.job].delayed.get(event.run) if run is not None else None
@@ -261,7 +259,7 @@ def retry_asked(turn: Turn, event: RetryAsked) -> None:
 
 
 def _no_delay(name: RunId, run: Run | None) -> str:
-    """Return why a run has no delay that could be ended, and what the user can do."""
+    """Return why a run has no delay to end, and what the user can do."""
     if run is None:
         return f"{name} has ended; to run its job again: jobqueuectl rerun {name}"
     if run.state in LIVE:
@@ -272,20 +270,20 @@ def _no_delay(name: RunId, run: Run | None) -> str:
 
 
 def _retried(so_far: Record, asked_by: str) -> Record:
-    """Return the record of a run whose next attempt starts early, because this user asked for it."""
+    """Return the record of a run with the note that this user asked for an early retry."""
     *before, last = so_far["attempts"]
     return {**so_far, "attempts": [*before, {**last, "retried_by": asked_by}]}
 
 
 def _gone(job: Job, run: Run) -> Reason | None:
-    """Return which setting for a further attempt the job no longer has, or None if it has it."""
+    """Return a reason if the job no longer has the setting for this attempt, or None if it still does."""
     if run.failover:
         return None if job.failover is not None else Reason(Code.FAILOVER_REMOVED)
     return Reason(Code.FEWER_RETRIES) if run.attempt > most_attempts(job, run) else None
 
 
 def resume(turn: Turn, name: str, asked_by: str) -> None:
-    """Resume a paused job; if its pause is over and was for all hosts, resume it on the others, too."""
+    """Resume a paused job; if its pause is over and was for all hosts, also resume the job on the others."""
     if asked_by == UNTIL:
         turn.state.others.end_pause(turn, name)
     turn.state.remember(name, paused=False, paused_until=None, shared_pause="")

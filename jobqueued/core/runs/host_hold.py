@@ -1,4 +1,4 @@
-"""The hold of the host: nothing new starts while a user holds it, or after a start that could not save its state."""
+"""The hold of the host: nothing new starts while a user holds it, or while the state can't be saved."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ UNTIL = "its --until"
 
 
 def halt(state: SchedulerState) -> str:
-    """Return why nothing new starts on this host, or "" if it may."""
+    """Return why nothing new starts on this host, or "" if runs may start."""
     held = "" if state.hold is None else f"the host is on hold by {state.hold.asked_by}: nothing new starts"
     return state.unsaved or held
 
 
 def unsaved(turn: Turn, event: StateUnsaved) -> None:
-    """Start nothing new while the state can't be saved, and go on when it is."""
+    """Start nothing new while the state can't be saved; continue once it is saved."""
     turn.state.unsaved = event.reason
     _go_on(turn)
 
@@ -30,7 +30,7 @@ def asked(turn: Turn, event: HoldAsked) -> None:
     if event.hold is None:
         if before is not None:
             release(turn, event.asked_by)
-    elif before is not None and event.hold.boot is not None:  # a hold that lasts longer comes back afterwards
+    elif before is not None and event.hold.boot is not None:  # an earlier hold that lasts longer comes back afterwards
         before = before.below if before.boot is not None else before
         hold(turn, event.hold._replace(below=before))
     else:
@@ -54,13 +54,13 @@ def release(turn: Turn, asked_by: str) -> None:
 
 
 def _go_on(turn: Turn) -> None:
-    """Restart the time of waiting runs, so that they are not late, unless something else holds the host."""
+    """Restart the time of waiting runs, so that they are not late, unless the host is still halted."""
     if not halt(turn.state):
         lateness.go_on(turn, turn.state.runs)
 
 
 def expire(turn: Turn, why: str) -> None:
-    """End a hold whose time is over; an earlier one that still lasts comes back into force."""
+    """End the hold; an earlier hold that still lasts comes back into force."""
     below = None if turn.state.hold is None else turn.state.hold.below
     if below is not None and below.lasts(turn.now.wall):
         hold(turn, below)

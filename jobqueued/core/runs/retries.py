@@ -1,4 +1,4 @@
-"""Another attempt: whether a failed run is retried, when, and when its failover takes over."""
+"""Retries: whether and when another attempt follows a failed one, or the failover takes over."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from jobqueued.model.run import Run
 from jobqueued.model.run_states import RunState
 
 AT_ONCE, LEAST = 5, SECOND
-"""Number of retries without a shortest pause, and the shortest pause before later ones (ns)."""
+"""Number of retries without a minimum pause, and the minimum pause (ns) before later retries."""
 MOST_LOST = 1
-"""Maximum hosts that may be lost with a run that another host reruns: the run may be the cause."""
+"""Maximum lost hosts of a run that another host still reruns; after more, the run may be the cause."""
 JITTER = 10
-"""The pause grows by up to this fraction of it (a tenth), so that runs that failed together do not retry together."""
+"""Divisor of the pause: a random tenth at most is added, so that runs that failed together do not retry together."""
 
 
 class NextAttempt(NamedTuple):
@@ -32,7 +32,7 @@ class NextAttempt(NamedTuple):
 def another(job: Job, run: Run, record: Record) -> NextAttempt | None:
     """Return the attempt that follows one that ended with this record, or None if it was the last.
 
-    A stop by a user and a shutdown of the host end a run; they are no failures.  A lost attempt may have done its work,
+    A run ends without a retry after a stop by a user or a shutdown of the host.  A lost attempt may have done its work,
     so it is retried only if `retry_on` allows it, or on another host if `on_host_loss` does.
     """
     state = record["state"]
@@ -48,7 +48,7 @@ def another(job: Job, run: Run, record: Record) -> NextAttempt | None:
 
 
 def most_attempts(job: Job, run: Run) -> int:
-    """Return the attempts that a run may have besides the failover; one that was lost with its host is extra."""
+    """Return the maximum attempts of a run without its failover; an attempt that a lost host started is extra."""
     return 1 + job.retries + (hosts_before(run.key) > 0)
 
 
@@ -72,7 +72,7 @@ def _is_named(job: Job, record: Record) -> bool:
 def _delay(job: Job, run: Run) -> int:
     """Return the pause (ns) before the next attempt: `retry_delay`, grown by `retry_backoff`, plus a random part.
 
-    A burst of retries would keep the launcher from other runs.
+    The random part avoids bursts of retries, which would delay other launches.
     """
     most = 2**62 if job.retry_max_delay is None else job.retry_max_delay
     growth: float = 2.0 ** min(

@@ -1,7 +1,8 @@
-"""Skips: occurrences that will not run, with the record that says why.
+"""Skips: occurrences that will not run, with records of the reasons.
 
-Consecutive skips of one job with the same cause and reason share a record, but not across a correction of the clock:
-its era would be earlier than that of its last due time, and after a loss of state.db that era would start again.
+Consecutive skips of one job with the same cause and reason share a record, but only within an era of the clock.
+Otherwise a shared record would have an earlier era than its last due time, and after a loss of state.db that due time
+would be handled again.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from jobqueued.model.run import Run
 
 
 class Cause(NamedTuple):
-    """The cause of an occurrence: its trigger, the user behind it, if any, and what else the run gets about it."""
+    """The cause of an occurrence: its trigger, the user who asked for it, if any, and details for the run."""
 
     trigger: str = "schedule"
     asked_by: str | None = None
@@ -34,7 +35,7 @@ CLOCK = Cause()
 
 
 def skip(turn: Turn, job: Job, occurrences: list[Occurrence], reason: Reason, cause: Cause = CLOCK) -> Run:
-    """Skip occurrences that are no runs yet; return the skip that covers them."""
+    """Skip occurrences that have no run yet; return the skip that covers them."""
     state, last = turn.state[job.id], occurrences[-1].due
     run = state.skip
     is_like = run is not None and reason.is_same(run.reason) and (run.trigger, run.asked_by) == cause[:2]
@@ -50,7 +51,10 @@ def skip(turn: Turn, job: Job, occurrences: list[Occurrence], reason: Reason, ca
 
 
 def skip_run(turn: Turn, run: Run, reason: Reason, job: Job | None, *, joins: bool) -> None:
-    """Skip a due or waiting run; if it `joins` the skip before it, that skip covers it, and it leaves no record."""
+    """Skip a due or waiting run.
+
+    With `joins`, a preceding skip for the same reason covers the run, which then leaves no record.
+    """
     state = turn.state[run.id.job]
     is_newest = run.id.number == state.saved.last_number
     known = _like(state.preceding, run, reason) if joins and is_newest else None
@@ -67,14 +71,14 @@ def skip_run(turn: Turn, run: Run, reason: Reason, job: Job | None, *, joins: bo
 
 
 def _given_up(turn: Turn, run: Run, known: Run | None) -> dict[str, Any]:
-    """Return the facts of the wait of a run that is given up; a shared record has those of the last one."""
+    """Return the fields about the wait of a run that is given up; a shared record has those of the last run."""
     if known is not None and known.given_up is not None and turn.now.wall <= run.queued:
         return {}
     return {"given_up": turn.now.wall, "lacked": lateness.lacked(turn.state, run, run.owner), "waits": run.waits}
 
 
 def _like(preceding: Run | None, run: Run, reason: Reason) -> Run | None:
-    """Return the skip before a run of the clock that was never launched, if it has the same reason, or None."""
+    """Return the preceding skip if it has the same reason and the run is scheduled and was never launched, or None."""
     if preceding is None or run.trigger != CLOCK.trigger or run.attempt:
         return None
     known, this = ((it.trigger, era(it.key), it.owner) for it in (preceding, run))
@@ -83,7 +87,7 @@ def _like(preceding: Run | None, run: Run, reason: Reason) -> Run | None:
 
 
 def era(key: str) -> str:
-    """Return the part of a clock's key that names its era, or "" for any other key."""
+    """Return the part with the era in the key of a scheduled occurrence, or "" for any other key."""
     return key.partition(".")[0] if key.startswith("c") else ""
 
 

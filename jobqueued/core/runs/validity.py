@@ -1,6 +1,6 @@
-"""Validity: what keeps a job from running on this host, whatever its file says.
+"""Validity: the reasons outside its file that keep a job from running on this host.
 
-It is judged again whenever something changes that it depends on.  A job's file is never refused for it.
+The scheduler judges a job again after every change that may affect it.  Such a reason never makes a job file invalid.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ NO_SLURM = (
     "of the daemon"
 )
 MANY = 200
-"""Maximum names among which a similar one is searched: more would keep the daemon too busy."""
+"""Maximum names to search for a similar one: more would keep the daemon busy."""
 
 
 def judge(turn: Turn) -> None:
-    """Judge the jobs in the agenda; log which became invalid (a circle once) or valid, and check their due runs."""
+    """Judge the jobs in the agenda; log which became invalid (once for a circle) or valid, and check their due runs."""
     state, said = turn.state, set[str]()
     unjudged = state.agenda.take_unjudged()
     for job, invalid in [] if unjudged == {} else verdicts(state, unjudged):
@@ -48,15 +48,14 @@ def judge(turn: Turn) -> None:
 
 
 def say_invalid(turn: Turn, job: Job, reason: str) -> None:
-    """Log that a job does not run, and why."""
+    """Log that a job is invalid, and why."""
     turn.say("job_invalid", job=job.id, reason=reason, file=written_in(job), line=job.line)
 
 
 def verdicts(state: SchedulerState, names: Iterable[str] | None) -> Iterator[tuple[Job, Invalidity | None]]:
-    """Yield each of these jobs (None: all) with what keeps it from running on this host now, or None.
+    """Yield each of these jobs, or all jobs if None, with the reason why it can't run on this host now, or None.
 
-    Circles concern other jobs, too: if one of these jobs waits for another, all jobs that are or were in one are
-    judged.
+    If one of these jobs depends on another, also judge all jobs that are or were in a circle.
     """
     jobs = [job for name in names if (job := state.catalog.get(name))] if names is not None else list(state.catalog)
     circles: dict[str, str] = {}
@@ -90,7 +89,7 @@ def _unknown(state: SchedulerState, job: Job) -> Invalidity | None:
 
 
 def _elsewhere(state: SchedulerState, job: Job) -> Invalidity | None:
-    """Return the fault that a job waits for a fleet job, whose runs may be on other hosts, or None."""
+    """Return a fault if a job depends on a fleet job, whose runs may be on other hosts, or None."""
     others = (state.catalog[name] for name in awaited(job) if name in state.catalog)
     other = next((other for other in others if other.scope is Scope.FLEET), None)
     if other is None:
@@ -118,7 +117,7 @@ def _impossible(state: SchedulerState, job: Job) -> Invalidity | None:
 
 
 def too_much_at_once(parts: Iterable[Part]) -> str:
-    """Return that these are more units of the fleet than one transaction can claim, or "" if they are not."""
+    """Return a message if these are more units of the fleet than one transaction can claim, or "" if not."""
     units = sum(part.units for part in parts)
     if units <= MOST_AT_ONCE:
         return ""
@@ -127,7 +126,7 @@ def too_much_at_once(parts: Iterable[Part]) -> str:
 
 
 def shortage(state: SchedulerState, job: Job) -> str:
-    """Return what a job that is in no catalog wants beyond what this host has, or "" if nothing."""
+    """Return which demand of a job outside the catalog exceeds this host, or "" if none does."""
     invalid = _impossible(state, job)
     state.define(job)
     return "" if invalid is None else invalid.text

@@ -1,8 +1,8 @@
-"""Verdicts for all hosts of a fleet: an occurrence that none of them will run is skipped by one, which has the record.
+"""Verdicts for all hosts of a fleet: one host skips an occurrence that no host will run, and has its record.
 
-Such an occurrence was missed while no host could ask the fleet, came due while the job was paused on all hosts, or did
-not start in time.  The fleet is asked as for a run; the job's clock, or the run, waits for the answer.  Nothing of that
-is saved: after a restart the host comes to the same result, and gets what it was granted before.
+Such an occurrence was missed while no host could ask the fleet, was due during a pause on all hosts, or did not start
+in time.  This host asks the fleet as for a run; the job's clock or the run waits for the answer.  Questions are not
+saved: after a restart the host asks again, and gets the same grant.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ _LEAST = SECOND // 2
 def ask(turn: Turn, job: Job, verdict: SkipWish, period: int | None) -> None:
     """Ask the fleet whether this host may skip due times for all hosts, after the hosts that come first.
 
-    `period`: the time to the next occurrence (ns), or None.  The turns take only a part of it, because until they are
-    over nothing of the job starts here, and more of it may be missed.  So one host asks for all parts of a gap.
+    `period`: the time to the next occurrence (ns), or None.  The turns of all hosts take only a part of it: while they
+    last, no run of the job starts here, and more occurrences may be missed.
     """
     within = None if period is None else max(_LEAST, period // 4)
     is_first = job.id in turn.state.fleet.leading
@@ -46,7 +46,9 @@ def look(turn: Turn, name: str) -> None:
 
 
 def decide_here(turn: Turn, job: Job) -> None:
-    """Stop waiting for an answer about a job that changes; if the fleet was not asked, ask it for other hosts."""
+    """Stop waiting for an answer about a job that changes; if the fleet was not asked yet, ask it now for the other
+    hosts.
+    """
     verdict = turn.state.fleet.verdicts.pop(job.id, None)
     if verdict is not None and verdict.asks_at is not None:
         _ask(turn, job, verdict.dues[0] // SECOND, verdict.dues[-1] // SECOND)
@@ -55,7 +57,7 @@ def decide_here(turn: Turn, job: Job) -> None:
 def ask_of_run(turn: Turn, job: Job, run: Run, reason: Reason) -> None:
     """Ask the fleet whether this host may skip a run for all hosts, after the hosts that come first.
 
-    The run did not start in time.  It waits for the answer, and while the fleet can't be asked.
+    The run did not start in time.  It waits for the answer, even if the fleet can't be asked yet.
     """
     state = turn.state
     if state.fleet.rests(job) or state.fleet.down:

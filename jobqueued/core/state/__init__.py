@@ -1,5 +1,4 @@
-"""The state of the scheduler, the moves that keep it consistent, and the changes that must be saved.
+"""The state of the scheduler, the functions that keep it consistent, and the changes that must be saved.
 
-`turn` is what a decision may change: the state, its instant and the commands that it makes. Begin with
-`scheduler_state`.
+`turn` is one decision: the state that it changes, its instant and its commands. Begin with `scheduler_state`.
 """

@@ -1,6 +1,6 @@
-"""The work that an event leaves for the end of its turn; each item is there once.
+"""The work that an event leaves for the end of its turn; each item is listed once.
 
-Jobs that were read together are judged together, ends make other jobs due, and runs that were held back are checked.
+At the end of the turn, changed jobs are judged together, ends make other jobs due, and held-back runs are checked.
 """
 
 from __future__ import annotations
@@ -22,27 +22,27 @@ class Agenda:
         self._stirred: dict[str, None] = {}
 
     def judge(self, jobs: Iterable[str] | None) -> None:
-        """Note that the validity of these jobs on this host must be judged, or of all jobs if None."""
+        """Note that the validity of these jobs must be judged; None means all jobs."""
         if jobs is None:
             self._unjudged = None
         elif self._unjudged is not None:
             self._unjudged |= dict.fromkeys(jobs)
 
     def take_unjudged(self) -> Iterable[str] | None:
-        """Remove and return the jobs that must be judged, or None if all must be."""
+        """Remove and return the jobs to judge, or None for all jobs."""
         unjudged, self._unjudged = self._unjudged, {}
         return unjudged
 
     def follow(self, ended: Run, record: Record) -> None:
-        """Note the end of a run, which left this record, so that it can make other jobs due."""
+        """Note the end of a run with this record, so that it can make other jobs due."""
         self._ended.append((ended, record))
 
     def take_ended(self) -> tuple[Run, Record] | None:
-        """Remove and return the oldest of these ends, or None if none is left."""
+        """Remove and return the oldest noted end, or None if none is left."""
         return self._ended.pop(0) if self._ended else None
 
     def note_over(self, run: Run) -> None:
-        """Note that a run is over, in whatever state, so that submissions that wait for it are checked."""
+        """Note that a run is over, in any state, so that submissions that wait for it are checked."""
         self._over.append(run)
 
     def take_over(self) -> Run | None:

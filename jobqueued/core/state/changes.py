@@ -1,4 +1,4 @@
-"""Changes that must be saved, the newest of each run and job; `take` removes them for one commit."""
+"""Changes to save, the newest of each run and job; `take` removes them for one commit."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Changes:
         return bool(self._runs or self._jobs or self._host or self._submissions)
 
     def note_run(self, change: SaveRun | ForgetRun) -> None:
-        """Note a run as it is now."""
+        """Note the newest change of a run, replacing an earlier one."""
         self._runs[(change.run if isinstance(change, ForgetRun) else change.run.id)] = change
 
     def note_job(self, job: str) -> None:
@@ -34,13 +34,13 @@ class Changes:
         self._host.append(change)
 
     def note_submission(self, change: SaveSubmission | ForgetJob) -> None:
-        """Note a new submission, or the end of one: then nothing is saved of its job."""
+        """Note a new submission, or the end of a submission, whose job then needs no save."""
         self._submissions[change.job] = change
         if isinstance(change, ForgetJob):
             self._jobs.pop(change.job, None)
 
     def take(self, saved: Callable[[str], SavedJob]) -> list[Save]:
-        """Remove and return the changes as commands; `saved` returns what to save of a job id."""
+        """Remove and return the changes as commands; `saved` returns the state of a job ID to save."""
         jobs = (SaveJob(saved(job)) for job in self._jobs)
         found: list[Save] = [*self._runs.values(), *jobs, *self._host, *self._submissions.values()]
         self._runs, self._jobs, self._host, self._submissions = {}, {}, [], {}

@@ -1,4 +1,4 @@
-"""Users' commands that hold claims or wait for some, and the name of a run for users who may not see it."""
+"""Users' commands that hold or await claims, and the name of a run for users who may not see it."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ from jobqueued.queue.locks import Claims
 from jobqueued.queue.placement import Placed
 
 ANOTHERS_RUN = "a run of another user"
-"""Name of a run for a user who may not see which it is."""
+"""Name of a run for a user who may not see its ID."""
 
 
 PARKED = -1
-"""`question` of a client that waits until the fleet can be asked."""
+"""Value of `question` for a client that waits until the fleet can be asked."""
 
 
 class LockClient(NamedTuple):
-    """A user's command that wants claims or, with `ticket` 0, holds them; `since` an instant (wall; 0 if unknown).
+    """A user's command that waits for claims or, with `ticket` 0, holds them, `since` an instant (wall; 0 if unknown).
 
-    `question`: the number of its question to the fleet, PARKED, or 0 for none.  `at_once`: it does not wait.
+    `question`: the number of its question to the fleet, PARKED, or 0 for none.  `at_once`: refuse instead of waiting.
     """
 
     claims: Claims

@@ -1,4 +1,4 @@
-"""The state of one job id: what is saved besides its definition, and its unfinished runs."""
+"""The state of one job ID in addition to its definition: its saved values and its unfinished runs."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ class JobFault(Enum):
     """The kinds of faults that make a job invalid on this host."""
 
     IMPOSSIBLE = auto()
-    """It wants more than the host has: none of its runs can ever be admitted."""
+    """It claims more than the host has: none of its runs can ever be admitted."""
     UNKNOWN_JOB = auto()
-    """It depends on a job that does not exist.  This fault, and those below, only keep new runs away."""
+    """It depends on a job that does not exist.  This fault and those below prevent only new runs."""
     CIRCULAR = auto()
     ELSEWHERE = auto()
     """It depends on a job of the fleet."""
 
 
 class Invalidity(NamedTuple):
-    """The reason why a job can't run on this host now, whatever its file says."""
+    """The reason, outside its file, why a job can't run on this host now."""
 
     fault: JobFault
     text: str
@@ -41,16 +41,17 @@ class Delay(NamedTuple):
 
 @dataclass(slots=True)
 class JobState:
-    """The state of a job id besides its definition; it outlives the job's removal.
+    """The state of a job ID in addition to its definition; it outlives the job's removal.
 
-    An unfinished run is in exactly one of `due` (its job's rules hold it back), `waiting` (in the queue), `delayed`
-    (before its next attempt, or after an error of the system) and `live`.  Only `SchedulerState` writes these four and
-    `saved`, so that each change is saved.
+    An unfinished run is in exactly one of `due` (held back by its job's rules), `waiting` (in the queue), `delayed`
+    (before its next attempt, or after a system error) and `live`.  Only `SchedulerState` writes these four and `saved`,
+    so that each change is saved.
 
-    (`waiting` and `live` are dictionaries: empty ones take a third of empty sets, and each job has two.) `skip` is the
-    newest run if that is a skip; the next skip for the same reason joins it.  `preceding` is the skip before the newest
-    run; the run joins it if it is skipped for the same reason.  `recent`: number of occurrences of the clock, and since
-    when (monotonic, ns) they are counted, for the fuse.
+    `waiting` and `live` are dictionaries because an empty one takes a third of the memory of an empty set.
+
+    `skip` is the newest run if that run is a skip; the next skip for the same reason joins it.  `preceding` is the skip
+    before the newest run; if the newest run is skipped for the same reason, it joins `preceding`.  `recent`, for the
+    fuse: the number of scheduled occurrences, and since when (monotonic, ns) they are counted.
     """
 
     saved: SavedJob
@@ -65,7 +66,7 @@ class JobState:
     fuse_blown: bool = False
 
     def precede(self) -> None:
-        """Note that a newer run exists."""
+        """Note that a newer run exists, so that `skip` is now the preceding run."""
         self.preceding, self.skip = self.skip, None
 
     @property
@@ -95,12 +96,12 @@ class JobState:
 
     @property
     def can_never_run(self) -> bool:
-        """Return whether the fault of the job also ends the runs that it has."""
+        """Return whether the fault of the job also ends its existing runs."""
         return self.invalid is not None and self.invalid.fault is JobFault.IMPOSSIBLE
 
 
 def leave(place: dict[RunId, Any], run: RunId) -> None:
-    """Remove a run from a place if it is there; an empty place frees its memory (160 bytes a job)."""
+    """Remove a run from a place if it is in it; an empty place frees its memory (160 bytes per job)."""
     if run in place:
         del place[run]
         if not place:

@@ -1,4 +1,4 @@
-"""Deadlines beyond which runs are late and jobs overdue, and the runs whose times don't count as usual."""
+"""Deadlines after which runs are late and jobs overdue, and the runs whose times don't count for usual times."""
 
 from __future__ import annotations
 
@@ -41,13 +41,13 @@ class Deadlines(Generic[Subject]):
         self._at.pop(subject, None)
 
     def soonest(self) -> int | None:
-        """Return the first of the instants, or None."""
+        """Return the earliest instant, or None."""
         while self._heap and self._at.get(self._heap[0][1]) != self._heap[0][0]:
             heappop(self._heap)
         return self._heap[0][0] if self._heap else None
 
     def take(self, instant: int, limit: int) -> list[Subject]:
-        """Remove and return the subjects whose instant has come, at most `limit`."""
+        """Remove and return at most `limit` subjects whose instants have passed."""
         found: list[Subject] = []
         while (soonest := self.soonest()) is not None and soonest <= instant and len(found) < limit:
             found.append(heappop(self._heap)[1])
@@ -56,10 +56,10 @@ class Deadlines(Generic[Subject]):
 
 
 class Patience:
-    """Runs in `runs` are late, and jobs in `jobs` overdue, after their instants (monotonic and wall, ns).
+    """The deadlines of runs (`runs`: monotonic, ns) and of expected jobs (`jobs`: wall, ns).
 
-    A run in `held` has waited for more than its turn: for a pause, a hold or a restart.  A run in `set_back` existed
-    when the clock was set or the host slept.  These times don't count as usual.
+    A run in `held` waited for more than its turn: for a pause, a hold or a restart.  A run in `set_back` existed when
+    the clock was set or the host slept.  Their times don't count for the usual times.
     """
 
     def __init__(self) -> None:
@@ -70,12 +70,12 @@ class Patience:
         self._within: dict[RunId, int] = {}
 
     def wait(self, run: RunId, until: int, within: int) -> None:
-        """Set the instant (monotonic, ns) at which a run's time `within` (ns) ends, after which it is late."""
+        """Set a run's deadline `until` (monotonic, ns), the end of its time `within` (ns)."""
         self.runs.set(run, until)
         self._within[run] = within
 
     def forget(self, run: RunId) -> None:
-        """Let a run never be late."""
+        """Remove a run's deadline, so that it is never late."""
         self.runs.clear(run)
         self._within.pop(run, None)
 
@@ -86,11 +86,11 @@ class Patience:
         self.set_back.discard(run)
 
     def over(self, mono: int, limit: int) -> list[tuple[RunId, int]]:
-        """Remove and return the runs whose time is over, at most `limit`, each with the time (ns) that it had."""
+        """Remove and return at most `limit` runs whose deadlines have passed, each with its time `within` (ns)."""
         return [(run, self._within.pop(run)) for run in self.runs.take(mono, limit)]
 
     def soonest(self, now: Now) -> int | None:
-        """Return the first of the instants, as a wall instant, or None."""
+        """Return the earliest deadline as a wall instant, or None."""
         wall, mono = self.jobs.soonest(), self.runs.soonest()
         if mono is None:
             return wall

@@ -1,11 +1,11 @@
-"""The state of the scheduler, and the moves that keep it consistent.
+"""The state of the scheduler, and the functions that keep it consistent.
 
-Every run before its end is in exactly one place of its job's `JobState`.  Only live runs, and clients with locks, hold
-claims.  `validate` has all the rules.
+Every unfinished run is in exactly one place of its job's `JobState`.  Only live runs and clients with locks hold
+claims.  `invariants.validate` has all the rules.
 
-State that must survive a restart is changed here only: by `keep`, `close` and the moves for runs, `remember` for jobs,
-`hold_host` and `note_boot` for the host.  Each notes what it changed, and `take_saves` returns the commands that save
-it, once for each run and job.  So no decision can forget to save what it changed.
+State that must survive a restart is changed only here: by `keep`, `close` and the moves for runs, `remember` for jobs,
+`hold_host` and `note_boot` for the host.  Each of them notes its change, and `take_saves` returns the commands that
+save the changes, once for each run and job.  Therefore no decision can forget to save a change.
 """
 
 from __future__ import annotations
@@ -50,39 +50,41 @@ class SchedulerState:
 
     def __init__(self, limits: HostLimits, fleet: FleetState, others: OtherHosts) -> None:
         self.limits, self.catalog = limits, Catalog()
-        """The jobs that files and submissions define now; `jobs.read` changes it."""
+        """The jobs that files and submissions define now; `jobs.read` and `submissions` change it."""
         self.due_times = DueTimes()
-        """Job → its next start by the clock: the first due time after its cursor."""
+        """Job → its next scheduled start: the first due time after its cursor."""
         self.timers = Timers()
-        """Instants at which something must be checked; one check too many does no harm."""
+        """Instants at which runs, jobs or the host must be checked; an unnecessary check does no harm."""
         self.patience = Patience()
-        """Deadlines beyond which runs are late and jobs overdue.  `lateness` and `expectation` change them."""
+        """Deadlines after which runs are late and jobs overdue.  `lateness` and `expectation` change them."""
         self.agenda = Agenda()
         """The work that is left for the end of the turn."""
         self.accounts: dict[Account, str] = {}
-        """Account of jobs → what is wrong with it, or "".  A missing account is being looked up (`account_known`)."""
+        """User or group of jobs → its error, or "" if it exists.  An account that is not listed is being looked up
+        (`account_known`).
+        """
         self.invalid_jobs: set[str] = set()
-        """The ids of jobs with a `JobState.invalid`.  `validity.judge` changes it."""
+        """The IDs of jobs with a `JobState.invalid`.  `validity.judge` changes it."""
         self.noted: set[str] = set()
-        """The ids of jobs that are `SavedJob.is_noteworthy`.  `remember` changes it."""
+        """The IDs of jobs whose `SavedJob.is_noteworthy` is true.  `remember` changes it."""
         self.loaded = False
         """True once every job file was read after the start.  `jobs.loaded` sets it."""
         self.complete = False
-        """True if all jobs are known: a file that can't be read yet, or has just disappeared, may have more."""
+        """True once all jobs are known.  A file that could not be read at the start may define more."""
         slots = {} if limits.max_running is None else {SLOT: limits.max_running}
         self.admission = Admission(Locks({**limits.units, **slots}), limits.most_of_a_user)
-        """The queue (runs in a `waiting`, clients with a ticket), and the locks of everything that holds claims."""
+        """The queue (runs in a `waiting`, clients with a ticket), and all claims that are held."""
         self.placement = Placement(limits.resources, limits.cpus)
-        """The units that holders of claims were given."""
+        """The numbered units that holders of claims use."""
         self.queue_stuck = False
-        """True if nothing in the queue can start before something ends or joins; then no pass is needed."""
+        """True if nothing in the queue can start before a holder ends or a run joins; then no pass is needed."""
         self.lock_clients: dict[LockClientId, LockClient] = {}
-        """Users' commands in the queue or with locks.  `lock_clients` changes it."""
+        """Users' commands that wait for locks or hold them.  `lock_clients` changes it."""
         self.impatient: list[LockClientId] = []
         """The clients that leave the queue unless the next pass grants them their claims."""
         self.hold: Hold | None = None
         self.unsaved = ""
-        """The reason why the state can't be saved since the start, or "" if it was.  `host_hold.unsaved` changes it."""
+        """The reason why the state can't be saved, or "" if it can.  `host_hold.unsaved` changes it."""
         self.pressure: dict[str, int] = {}
         """Name of a pressure → until when (monotonic, ns) it lasts.  `Scheduler` changes it."""
         self._runs, self._terms = dict[RunId, Run](), dict[str, Terms]()
@@ -91,17 +93,18 @@ class SchedulerState:
         self.unfinished = Counter[str]()
         """User's share (`users.budget_of`), "" for the host's jobs → number of unfinished runs."""
         self.found: dict[str, dict[str, Run]] = {}
-        """Job → key → the run of an occurrence that only R's or records show: it is not made due again."""
+        """Job → key → the run of an occurrence that only run directories or records show; it is not made due again."""
         self.lingering: dict[RunId, str] = {}
-        """Live run whose supervisor is gone → what may live of it.  `attempts.lingers` changes it."""
+        """Live run whose supervisor exited → its processes that may be alive.  `attempts.lingers` changes it."""
         self.jobs: dict[str, JobState] = {}
         """Job id → its state, for each id that was ever used."""
         self.submitted, self.others, self.fleet = UnfinishedSubmissions(), others, fleet
-        """The unfinished submissions (`submissions` changes them), the policy about other hosts, and what it knows."""
+        """The unfinished submissions (`submissions` changes them), the policy about other hosts, and the fleet's state.
+        """
         self._arrivals, self.changes = 0, Changes()
 
     def restore(self, saved: Iterable[SavedJob], runs: Iterable[Run], hold: Hold | None, now: Now) -> None:
-        """Restore what was saved: live runs hold their claims again; others wait until their jobs are read."""
+        """Restore the saved state: live runs hold their claims again; other runs wait until their jobs are read."""
         self.jobs.update((job.job, JobState(job)) for job in saved)
         self.noted = {name for name, state in self.jobs.items() if state.saved.is_noteworthy}
         for run in sorted(runs, key=lambda run: run.arrival):
@@ -112,11 +115,11 @@ class SchedulerState:
                 self.put_live(run, now)
             elif run.state is RunState.RETRYING or (run.state is RunState.WAITING and run.not_before > now.wall):
                 self.delay(run, now)
-            else:  # a run that was in the queue ages until it is known whether it may return there
+            else:  # a run that was in the queue still ages until it is checked
                 self.put_due(changed(run, state=RunState.DUE))
         if hold is not None:
             self.hold_host(hold)
-        self.take_saves()  # all of it is saved already
+        self.take_saves()  # everything is already saved
 
     def __getitem__(self, job: str) -> JobState:
         """Return the state of a job id, and keep it even if the id is new."""
@@ -124,13 +127,13 @@ class SchedulerState:
         return self.jobs.setdefault(job, self.standing(job)) if found is None else found
 
     def standing(self, job: str) -> JobState:
-        """Return the state of a job id for reading only: a caller may name an id that nobody has ever used."""
+        """Return the state of a job ID for reading only; the ID may be unknown."""
         return self.jobs.get(job) or JobState(SavedJob(job=job))
 
-    # what must survive a restart
+    # state that must survive a restart
 
     def take_saves(self) -> list[Save]:
-        """Remove and return the commands that save what has changed since the last call."""
+        """Remove and return the commands that save the changes since the last call."""
         return self.changes.take(lambda job: self.jobs[job].saved)
 
     def all_saves(self) -> list[Save]:
@@ -139,7 +142,7 @@ class SchedulerState:
         return [*(SaveRun(run) for run in self.runs.values()), *jobs, SaveHold(self.hold), *self.submitted.saves()]
 
     def remember(self, job: str, **changes: Any) -> SavedJob:
-        """Change what is saved of a job id."""
+        """Change saved values of a job ID."""
         state = self[job]
         state.saved = changed(state.saved, **changes)
         self.changes.note_job(job)
@@ -147,7 +150,7 @@ class SchedulerState:
         return state.saved
 
     def hand_over(self, job: str, owner: Owner | None) -> None:
-        """Note the owner of a job id; a new owner learns nothing of the earlier one's runs."""
+        """Note the owner of a job ID; a new owner learns nothing about the earlier owner's runs."""
         self[job].saved = self[job].saved.of(owner)
         self.remember(job)
 
@@ -164,7 +167,7 @@ class SchedulerState:
         return self.keep(changed(run, **changes))
 
     def step(self, run: Run, step: RunStep, **changes: Any) -> Run:
-        """Move a run by one step.  Raises lifecycle.IllegalStep, and changes nothing, if that is not allowed."""
+        """Move a run by one step.  Raises lifecycle.IllegalRunStep, and changes nothing, if the step is not allowed."""
         return self.change(run, state=lifecycle.after(run.state, step), **changes)
 
     def close(self, run: Run, record: Record) -> None:
@@ -176,7 +179,7 @@ class SchedulerState:
         self.changes.note_run(SaveRun(run, record))
 
     def forget(self, run: Run, record: Record | None = None) -> None:
-        """Forget a run that never started: another record covers it or, if None, another host has its occurrence."""
+        """Forget a run that never started: `record` covers it or, if None, another host has its occurrence."""
         self._let_go(run)
         if record is not None:
             self.others.give_back(run, record)
@@ -197,7 +200,7 @@ class SchedulerState:
             self.timers.at(hold.until, HostTimer.HOLD)
 
     def note_boot(self, boot: str) -> None:
-        """Save that this boot of the host was noticed."""
+        """Save that this boot of the host was handled."""
         self.changes.note_host(SaveBoot(boot))
 
     def name_of(self, holder: Holder) -> str:
@@ -206,7 +209,7 @@ class SchedulerState:
         return str(holder) if client is None else f"a command of {client.asked_by} (with-lock)"
 
     def name_for(self, holder: Holder, asker: Owner | None) -> str:
-        """Return the name of a holder as a user may see it (None: a user who may see all)."""
+        """Return the name of a holder as this user may see it; None means a user who may see everything."""
         if asker is not None and isinstance(holder, RunId) and share_of(holder.job):
             run = self.runs.get(holder)
             if run is None or run.owner != asker:
@@ -220,13 +223,13 @@ class SchedulerState:
     # jobs
 
     def stir(self, job: str) -> None:
-        """Have the due runs of a job, and of those that depend on it, checked: something may let them go on."""
+        """Mark the due runs of a job and of its dependents for a check."""
         self.agenda.look_at(job)
         for name in self.catalog.dependents(job):
             self.agenda.look_at(name)
 
     def define(self, job: Job) -> None:
-        """Update what follows from a job's definition."""
+        """Update the values that are derived from a job's definition."""
         self._terms.pop(job.id, None)
         self.admission.locks.give_places(job)
 
@@ -239,7 +242,7 @@ class SchedulerState:
             by_job.pop(name, None)
 
     def terms(self, job: Job) -> Terms:
-        """Return the terms on which a job's runs wait."""
+        """Return the terms on which a job's runs wait in the queue."""
         found = self._terms.get(job.id)
         if found is None:
             bound = None if job.timeout is None else job.timeout + job.kill_grace + OUTPUT_DRAIN
@@ -261,7 +264,7 @@ class SchedulerState:
         return job.max_runs is not None and self._started(job) >= job.max_runs
 
     def is_used_up(self, job: Job) -> bool:
-        """Return whether `max_runs` have started, or are about to."""
+        """Return whether `max_runs` have started or are about to start."""
         if job.max_runs is None:
             return False
         starting = sum(not _has_started(self.runs[run]) for run in self[job.id].live)
@@ -277,14 +280,14 @@ class SchedulerState:
         return (account for account in accounts(job) if self.accounts.get(account) != "")
 
     def invalid(self, job: Job) -> str:
-        """Return why a job can't run, whatever its file says, or "" if nothing is known."""
+        """Return the reason outside its file why a job can't run, or "" if none is known."""
         troubles = filter(None, map(self.accounts.get, accounts(job)))
         return invalid.text if (invalid := self[job.id].invalid) is not None else next(troubles, "")
 
     # runs
 
     def number(self, occurrence: Occurrence, queued: int, **fields: Any) -> Run:
-        """Return a run of an occurrence with its job's next number and these fields; it is in no place yet."""
+        """Create a run of an occurrence with its job's next number and these fields; the run is in no place yet."""
         number, job = self[occurrence.job].saved.last_number + 1, self.catalog.get(occurrence.job)
         self.remember(occurrence.job, last_number=number)
         self[occurrence.job].precede()
@@ -304,19 +307,19 @@ class SchedulerState:
         return self._arrivals
 
     def put_due(self, run: Run) -> None:
-        """Put a run after the job's other due runs, until nothing holds it back."""
+        """Add a run to the end of its job's due runs."""
         self.keep(run)
         self[run.id.job].due.append(run.id)
 
     def put_back(self, run: Run, now: Now) -> Run:
-        """Put a run before the job's other due runs, where it does not age."""
+        """Move a run to the front of its job's due runs, where it does not age."""
         back = self.step(run, RunStep.KEEP_BACK, waited=run.age(now.wall), since=0, drains_since=0)
         self._take_out(run.id)
         self[run.id.job].due.insert(0, run.id)
         return back
 
     def delay(self, run: Run, now: Now, cause: Unstarted | None = None) -> None:
-        """Let a run wait until its `not_before`, and check it then; `cause` as in Delay."""
+        """Delay a run until its `not_before`, and set a timer for a check at that instant; `cause` as in Delay."""
         self.keep(run)
         self._take_out(run.id)
         until = now.mono + max(0, run.not_before - now.wall)
@@ -324,14 +327,14 @@ class SchedulerState:
         self.timers.after(until, run.id)
 
     def enqueue(self, run: Run, now: Now) -> Run:
-        """Put a run into the queue on its job's terms, or give it its new place there; it ages."""
+        """Put a run into the queue on its job's terms, or update its place in the queue; it ages in the queue."""
         job, state = self.catalog[run.id.job], self[run.id.job]
         if not run.since:
             run = self.change(run, since=now.wall)
         if run.id in state.due:
             state.due.remove(run.id)
         state.delayed.pop(run.id, None)
-        if run.id in self.admission.locks:  # it waits already, and other hosts were asked for it
+        if run.id in self.admission.locks:  # already in `waiting`, with a question to other hosts
             self.leave_queue(run.id)
         state.waiting[run.id] = None
         since = now.mono - run.age(now.wall)
@@ -344,8 +347,9 @@ class SchedulerState:
         return run
 
     def put_live(self, run: Run, now: Now) -> None:
-        """Take over a live run that was found, from any place: it holds its claims, even beyond the current capacity.
-        A run that an older version started claims what every run does.
+        """Move a run that was found live from any place: it holds its claims, even beyond the current capacity.
+
+        A run that an older version started gets the claims that every run has.
         """
         known = self._runs.get(run.id)
         if known is not None:
@@ -358,7 +362,7 @@ class SchedulerState:
         self.placement.take(run.placed, claims, now.mono)
 
     def admit(self, run: Run, now: Now) -> Run:
-        """Move a run from the queue to the live ones, with all its claims and the units that it gets for them."""
+        """Move a run from the queue to the live runs; grant its claims, and assign numbered units to it."""
         job = self.catalog[run.id.job]
         claims, _, bound, *_ = self.terms(job)
         placed = self.placement.choose(job.placement, claims, now.mono) if job.resources or job.locks else ()
@@ -380,7 +384,7 @@ class SchedulerState:
         return started
 
     def release(self, run: Run, now: Now) -> None:
-        """Release the claims of a live run, which is then in no place."""
+        """Release the claims of a live run, and remove it from its place."""
         leave(self[run.id.job].live, run.id)
         self.lingering.pop(run.id, None)
         self.admission.release(run.id)
@@ -389,7 +393,7 @@ class SchedulerState:
         self.queue_stuck = False
 
     def leave_queue(self, holder: Holder) -> None:
-        """Remove a run or client from the queue, or no longer ask other hosts for it; its reservation is over."""
+        """Remove a run or client from the queue, or withdraw its question to other hosts; its reservation ends."""
         is_asked_for = self.others.leave_queue(holder, self.runs)
         self.admission.forget(holder)
         if is_asked_for:

@@ -1,4 +1,4 @@
-"""The submissions that are not over: their texts, from which a restart restores them, and their totals."""
+"""The unfinished submissions: their texts, for a restart, and their totals."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from jobqueued.model.submission import is_numbered
 
 
 class SubmissionEnd(NamedTuple):
-    """The end of a run or a submission, in a word."""
+    """The end of a run or a submission, and whether it succeeded."""
 
     word: str
     succeeded: bool
@@ -26,13 +26,13 @@ class UnfinishedSubmissions:
         self._ids: dict[tuple[str, str], str] = {}
         self._numbers: dict[str, int] = {}
         self.departed: dict[str, Job] = {}
-        """The jobs of submissions that were over in this turn, for notices about their ends."""
+        """The jobs of submissions that ended in this turn, for notices about their ends."""
         self.over: dict[str, SubmissionEnd] = {}
-        """The ends of this turn, for a submission that comes in the same turn and is to run after one of them."""
+        """The ends of this turn, for a submission that arrives in the same turn and waits for one of them."""
         self.count = Counter[str]()
-        """First part of the ids, "alice" → number of submissions."""
+        """First part of the IDs, such as "alice" → number of submissions."""
         self.bytes = Counter[str]()
-        """First part of the ids → total size of the texts (characters)."""
+        """First part of the IDs → total size of the texts (characters)."""
 
     def put(self, submission: SaveSubmission) -> None:
         """Add a submission."""
@@ -71,12 +71,12 @@ class UnfinishedSubmissions:
         return self._numbers.get(share, 0) + 1
 
     def used(self, job: str) -> None:
-        """Note an id with a number, which is never given again."""
+        """Note an ID with a number, so that the number is never assigned again."""
         share, _, number = job.partition("/")
         self._numbers[share] = max(self._numbers.get(share, 0), int(number))
 
     def go_on(self, numbers: Mapping[str, int]) -> None:
-        """Continue after the numbers that were used before."""
+        """Continue after the numbers that were used earlier."""
         for share, number in numbers.items():
             self.used(f"{share}/{number}")
 

@@ -1,4 +1,4 @@
-"""Timers: when something must be checked again, by the wall clock or after a duration."""
+"""Timers: the instants, wall or monotonic, at which subjects must be checked again."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from jobqueued.model.run import RunId
 
 
 class HostTimer(Enum):
-    """The timers of the host: the end of its hold, the end of pressure on it."""
+    """The timers of the host: the end of its hold, and the end of pressure on it."""
 
     HOLD = auto()
     PRESSURE = auto()
 
 
 Subject = RunId | str | HostTimer
-"""A run, a job by its id, or the host."""
+"""A run, a job ID, or a timer of the host."""
 _Heap = list[tuple[int, int, Subject]]
 
 _MANY = 1000
@@ -55,7 +55,7 @@ class Timers:
         self._many = 2 * len(self) + _MANY
 
     def due(self, now: Now, limit: int) -> list[Subject]:
-        """Remove and return the subjects to check now, each once, in order of time, at most `limit`."""
+        """Remove and return at most `limit` subjects to check now, each once, in order of time."""
         found: dict[Subject, None] = {}
         for heap, time in ((self._wall, now.wall), (self._mono, now.mono)):
             while heap and heap[0][0] <= time and len(found) < limit:
@@ -63,7 +63,7 @@ class Timers:
         return list(found)
 
     def soonest(self, now: Now) -> int | None:
-        """Return the next of these times as a wall instant, or None."""
+        """Return the earliest timer as a wall instant, or None."""
         wall = self._wall[0][0] if self._wall else None
         if not self._mono:
             return wall

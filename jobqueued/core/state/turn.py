@@ -1,4 +1,4 @@
-"""One decision: the state that it changes, its instant, and the commands that it makes."""
+"""One decision: the state that it changes, its instant, and its commands."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from jobqueued.model.job import Now
 
 
 class Turn:
-    """The first argument of this folder's functions: they change its `state` and add commands to it."""
+    """The first argument of the scheduler's functions, which change its `state` and add commands to it."""
 
     __slots__ = ("_commands", "now", "state")
 
@@ -20,7 +20,7 @@ class Turn:
         self._commands: list[Command] = []
 
     def do(self, command: Command) -> None:
-        """Add a command, which is carried out in this order after the commit."""
+        """Add a command; the daemon executes commands in this order, after the commit."""
         self._commands.append(command)
 
     def say(self, event: str, **fields: Any) -> None:
@@ -36,13 +36,13 @@ class Turn:
         self._commands.append(Reply(ticket, value, error))
 
     def finish(self) -> list[Command]:
-        """Return all commands: first those that save the changes, last those that give something back to the fleet."""
+        """Return all commands: first those that save changes, last those that give claims back to the fleet."""
         given_back = self.state.fleet.take_given_back() if self.state.fleet.given_back else ()
         return [*self.state.take_saves(), *_briefly(self._commands), *given_back]
 
 
 def _briefly(commands: list[Command]) -> list[Command]:
-    """Return the commands with one line for consecutive skips of one job for one reason."""
+    """Merge the log lines of consecutive skips of one job for one reason into one."""
     found: list[Command] = []
     line: Say | None = None
     for command in commands:

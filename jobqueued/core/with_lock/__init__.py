@@ -1,4 +1,4 @@
-"""Commands of users that take part in the locks (jobqueuectl with-lock).
+"""Users' commands that hold locks in the queue (jobqueuectl with-lock).
 
-`fleet_clients` is for locks that the whole fleet shares. Begin with `lock_clients`.
+`fleet_clients` handles locks of the fleet. Begin with `lock_clients`.
 """

@@ -1,4 +1,4 @@
-"""Users' commands that want locks of the fleet: they queue as runs do, and when admitted, the fleet is asked.
+"""Users' commands that want locks of the fleet: they queue like runs; once they are admitted, this host asks the fleet.
 
 While the fleet can't be asked, they wait outside the queue.
 """
@@ -16,7 +16,7 @@ from jobqueued.queue.locks import of_fleet
 
 
 def grant(turn: Turn, name: LockClientId) -> None:
-    """Give an admitted client its claims; if some are the fleet's, hold them on this host and ask the fleet."""
+    """Grant an admitted client its claims; if some are fleet locks, hold all on this host and ask the fleet."""
     state, client = turn.state, turn.state.lock_clients[name]
     state.leave_queue(name)
     if not of_fleet(client.claims):
@@ -32,7 +32,7 @@ def grant(turn: Turn, name: LockClientId) -> None:
 
 
 def granted(turn: Turn, name: LockClientId, event: Granted) -> None:
-    """Give a client its claims, which the fleet has granted."""
+    """Grant a client its claims after the fleet granted them."""
     client = _answered(turn, name, event.number)
     if client is None:
         return
@@ -46,28 +46,30 @@ def granted(turn: Turn, name: LockClientId, event: Granted) -> None:
 
 
 def denied(turn: Turn, name: LockClientId, event: Denied) -> None:
-    """Let a client wait, because other hosts have what it wants."""
+    """Let a client wait, because other hosts hold its claims."""
     client = _answered(turn, name, event.number)
     if client is not None:
         _wait_on(turn, name, client)
 
 
 def ours(turn: Turn, key: str) -> None:
-    """Give back what a client has in the fleet, if the client is gone or did not ask for it."""
+    """Give back a client's claims in the fleet, if the client is gone or has no open question."""
     client = next((client for name, client in turn.state.lock_clients.items() if name.key == key), None)
     if client is None or (client.ticket and client.question <= 0):
         turn.do(GiveBack(WITH_LOCK, key))
 
 
 def lock_anew(turn: Turn, number: int) -> None:
-    """Ask with this number for what clients hold: this host may have been away so long that it became free."""
+    """Ask again, with this question number, for the locks that clients hold: after a long absence, the fleet may have
+    freed them.
+    """
     for name, client in turn.state.lock_clients.items():
         if not client.ticket and (wanted := of_fleet(client.claims)):
             turn.do(Ask(name, name.key, turn.state.admission.locks.parts(wanted), number, 0))
 
 
 def up(turn: Turn) -> None:
-    """Let the clients that the fleet was asked about wait outside the queue; queue them again once it can be asked."""
+    """Park the clients with open questions outside the queue; queue them again once the fleet can be asked."""
     state = turn.state
     for name, client in list(state.lock_clients.items()):
         if client.question > 0:
@@ -78,7 +80,9 @@ def up(turn: Turn) -> None:
 
 
 def _answered(turn: Turn, name: LockClientId, number: int) -> LockClient | None:
-    """Return the client that an answer is about, which holds nothing now, or None if the question was withdrawn."""
+    """Release the claims of the client that an answer is about; return the client, or None if the question was
+    withdrawn.
+    """
     state = turn.state
     client = state.lock_clients.get(name)
     if client is None or not client.question or client.question != number:

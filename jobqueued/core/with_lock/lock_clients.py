@@ -1,7 +1,7 @@
-"""Users' commands that take part in the locks (jobqueuectl with-lock): they wait, hold and release as runs do.
+"""Users' commands that hold locks in the queue (jobqueuectl with-lock): they wait, hold and release like runs.
 
-A client is a process that holds its claims while it lives.  The daemon reports its end, and finds it again after a
-restart.
+A client is a process that holds its claims while it lives.  The daemon reports the end of the process, and finds the
+process again after a restart.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from jobqueued.queue.waiting import Terms
 
 
 def asked(turn: Turn, event: LockAsked) -> None:
-    """Let a client join the queue; one that does not want to wait leaves it unless the next pass grants its claims."""
+    """Let a client join the queue; with `at_once`, it is refused unless the next pass grants its claims."""
     state, now = turn.state, turn.now
     if reason := _never(state, event.claims):
         turn.refuse(event.ticket, "Refused", reason=reason)
@@ -43,7 +43,7 @@ def asked(turn: Turn, event: LockAsked) -> None:
 
 
 def _never(state: SchedulerState, claims: Claims) -> str:
-    """Return why no client can ever have these claims, or "" if one can."""
+    """Return why these claims can never be granted, or "" if they can."""
     locks = state.admission.locks
     if (claim := locks.impossible(claims)) is not None:
         return f"{claim.resource.removeprefix(':')} has {counted(locks.capacity(claim.resource), 'unit')}"
@@ -53,7 +53,7 @@ def _never(state: SchedulerState, claims: Claims) -> str:
 
 
 def enqueue(turn: Turn, name: LockClientId) -> None:
-    """Put a client into the queue; its age counts from its request."""
+    """Put a client into the queue; it ages from its request on."""
     state, now = turn.state, turn.now
     client = state.lock_clients[name]
     terms = Terms(client.claims, state.limits.escalation, None, HOUR)
@@ -92,7 +92,7 @@ def keeps_waiting(turn: Turn, claims: Claims) -> str:
 
 
 def begin(turn: Turn, name: LockClientId, grant: Grant = NO_GRANT) -> None:
-    """Give a client its claims, and mark that before it gets the answer."""
+    """Grant a client its claims, and save the mark of the grant before the reply."""
     state, mono = turn.state, turn.now.mono
     client = state.lock_clients[name]
     placed = state.placement.choose("spread", client.claims, mono)
@@ -106,7 +106,7 @@ def begin(turn: Turn, name: LockClientId, grant: Grant = NO_GRANT) -> None:
 
 
 def found(turn: Turn, event: LockFound) -> None:
-    """Give a client the claims that an earlier scheduler granted it, before anything is admitted."""
+    """Restore the claims that an earlier scheduler granted to a client, before anything is admitted."""
     state, mono = turn.state, turn.now.mono
     state.lock_clients[event.client] = LockClient(event.claims, event.asked_by, 0, event.placed, event.since)
     state.admission.hold(event.client, event.claims, None)
@@ -114,7 +114,7 @@ def found(turn: Turn, event: LockFound) -> None:
 
 
 def over(turn: Turn, event: LockOver) -> None:
-    """Take everything back from a client whose process has ended, whether it held its claims or waited."""
+    """Remove a client whose process ended, whether it held its claims or waited."""
     state = turn.state
     client = state.lock_clients.pop(event.client, None)
     state.leave_queue(event.client)
@@ -123,7 +123,7 @@ def over(turn: Turn, event: LockOver) -> None:
     if client.question > 0:
         state.fleet.answered_part(of_fleet(client.claims))
         state.admission.release(event.client)
-    if of_fleet(client.claims):  # an answer that did not arrive may have granted some
+    if of_fleet(client.claims):  # an answer that did not arrive may have granted locks
         turn.do(GiveBack(WITH_LOCK, event.client.key))
     if not client.ticket:
         state.admission.release(event.client)
@@ -132,7 +132,7 @@ def over(turn: Turn, event: LockOver) -> None:
 
 
 def evict_asked(turn: Turn, event: EvictAsked) -> None:
-    """Take away what a client wants or holds, for the next in the queue, although its process may continue."""
+    """Remove a client's claims or its place in the queue for a user; its process may continue without the locks."""
     client = turn.state.lock_clients.get(event.client)
     if client is None:
         turn.refuse(event.ticket, "Refused", reason=f"{event.client} neither holds nor wants a lock")
@@ -146,9 +146,9 @@ def evict_asked(turn: Turn, event: EvictAsked) -> None:
 
 
 class LockClaim(NamedTuple):
-    """One lock that a run or client holds (`held`) or waits for, since an instant (wall), or None if unknown.
+    """One lock that a run or client holds (`held`) or waits for; `since` is an instant (wall), or None if unknown.
 
-    `reason`: who else holds the lock, or why it is withheld, if no run or client holds it.
+    `reason`: for an awaited lock that no run or client holds, the foreign holder or why the lock is withheld.
     """
 
     claim: Claim
@@ -162,7 +162,7 @@ class LockClaim(NamedTuple):
 def claims(state: SchedulerState) -> Iterator[LockClaim]:
     """Yield the locks that are held, in the order of the grants, then those that are awaited, by arrival.
 
-    The last are those of runs that wait for a lock file which another program holds.
+    Last come lock files that runs wait for and that another program holds.
     """
     admission = state.admission
     for holder in admission.locks:
@@ -187,7 +187,7 @@ def _claims(state: SchedulerState, holder: Holder, claims: Claims, *, held: bool
 
 
 def _withheld(state: SchedulerState, holder: Holder, claims: Claims, claim: Claim) -> str | None:
-    """Return why a claim that could be granted is not, or None if it can't be."""
+    """Return why a claim that could be granted is withheld, or None if the claim can't be granted."""
     queue = state.admission
     if queue.locks.missing((claim,)) is not None:
         return None
