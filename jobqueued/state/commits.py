@@ -1,7 +1,7 @@
-"""Commits, and what is reported while they fail: the state is degraded, and the commit is retried every 10 s.
+"""Commits, and the reports while they fail: the state is degraded, and the daemon retries the commit every 10 s.
 
-If a start can't commit, nothing new starts, because nothing else than state.db may show what happened.  Later, R has
-the intent and the end of each run, so scheduling continues.
+If the daemon can't commit at its start, no new run starts, because only state.db would show the run.  If commits fail
+later, scheduling continues, because run directories have the intent and the end of each run.
 """
 
 from __future__ import annotations
@@ -26,15 +26,15 @@ from jobqueued.state.write_batch import WriteBatch
 
 _RETRY = 10 * SECOND
 _AT_MOST_EVERY = SECOND
-"""Shortest time (ns) between two tries: with much to do, each turn would try again with everything so far."""
+"""Minimum time (ns) between two tries: on a busy host, each turn would retry with all unsaved changes."""
 _MOST_TOLD = 100
-"""Maximum requests of users that are named as lost when the daemon ends."""
+"""Maximum lost requests of users to list when the daemon ends."""
 
 
 class Commits(Source):
-    """Commits of one batch.  `degraded`: why commits fail now, or None if they don't.
+    """Commits of one batch.  `degraded`: why commits fail now, or None if they succeed.
 
-    `everything` returns what a new state.db must hold.
+    `everything` returns the commands that save the whole state in a new state.db.
     """
 
     def __init__(
@@ -46,17 +46,17 @@ class Commits(Source):
         """The fault and its remedy."""
         self._asked = deque[str](maxlen=_MOST_TOLD)
         self._asked_in_all = 0
-        """The newest requests of users that no commit has saved, and the number of all of them."""
+        """The newest unsaved requests of users, and the number of all unsaved requests."""
         self._holds = True
-        """True until the first commit: nothing new starts during the start, or after one that can't commit."""
+        """True until the first commit of the daemon: no new run starts before it."""
         self._is_proven = False
-        """True if something was written since the start, or since the last failure."""
+        """True if a commit succeeded since the start or since the last failure."""
         self.times, self.failures = Histogram(SHORT_TIMES), 0
-        """Durations of the commits that succeeded, and the number of those that failed."""
+        """Durations of successful commits, and the number of failed ones."""
         self._tried_at = 0
 
     def __bool__(self) -> bool:
-        """Return whether there is something to commit, or to try."""
+        """Return whether changes wait for a commit, or whether a commit must be tried."""
         return bool(self.batch or not self._is_proven or self.store.failure)
 
     def of_fleet(self) -> tuple[str, FleetMark] | None:
@@ -68,17 +68,17 @@ class Commits(Source):
 
     @property
     def troubles(self) -> list[str]:
-        """Descriptions of state that is not saved although commits succeed; `degraded` says why none does."""
+        """Descriptions of state that is not saved although commits succeed; for failing commits, see `degraded`."""
         return [self.batch.trouble] if self.batch.trouble else []
 
     @property
     def deadline(self) -> int | None:
-        """The time of the next try (monotonic, ns), which wakes the loop for it, or None if commits succeed."""
+        """The time of the next try (monotonic, ns), at which the loop wakes, or None if commits succeed."""
         return self._tried_at + _RETRY if self.degraded else None
 
     @property
     def has_more(self) -> bool:
-        """True once the state is saved that a start could not save."""
+        """True once a state that could not be saved at the start is saved."""
         return self._holds and self.degraded is None
 
     def turn(self, now: Now) -> Iterable[StateUnsaved]:
@@ -89,12 +89,12 @@ class Commits(Source):
         return (StateUnsaved(""),)
 
     def begun(self) -> list[StateUnsaved]:
-        """Return the event that lets nothing new start, if the start could not commit."""
+        """Return an event that prevents new runs if the daemon could not commit at its start, or []."""
         self._holds = self.degraded is not None
         return [StateUnsaved(self.degraded)] if self.degraded else []
 
     def make(self) -> bool:
-        """Commit the batch, or return False if it stays for the next try."""
+        """Commit the batch; return False if it stays for the next try."""
         now = time.monotonic_ns()
         if self.degraded and now < self._tried_at + _AT_MOST_EVERY:
             return False
@@ -115,17 +115,17 @@ class Commits(Source):
         self._asked_in_all = 0
         if self.degraded:
             self.degraded = None
-            self.store.tidy()  # creates the ballast again, too
+            self.store.tidy()  # also creates the ballast again
             self._log.say("recovered", text=f"{self._paths.state}: the state is saved again", of="state")
         return True
 
     def last(self) -> bool:
-        """Try once more before the daemon ends, at once, and even if only the time is to be saved."""
+        """Try once more, immediately, before the daemon ends, even if only the time is unsaved."""
         self._tried_at, self._is_proven = 0, False
         return self.make()
 
     def keep(self, asked: str) -> str:
-        """Keep a user's request in memory until a commit saves it; return what that means, for the user."""
+        """Note a user's request that no commit has saved; return a warning for the user."""
         unsaved = f"saved in memory only; a restart will lose it: {self._cause}"
         if asked not in self._asked:
             self._asked.append(asked)
@@ -135,7 +135,7 @@ class Commits(Source):
 
     @property
     def forgotten(self) -> str:
-        """Return what of users' requests is lost if the daemon ends now, or "" if nothing."""
+        """Describe the users' requests that are lost if the daemon ends now, or return "" if none is."""
         if not self._asked:
             return ""
         more = self._asked_in_all - len(self._asked)
@@ -155,7 +155,7 @@ class Commits(Source):
     def _mend(self) -> None:
         """Open state.db again after a failure.
 
-        Everything in memory goes into a new file, and into a file that another program has changed.
+        If the file is new or was changed by another program, put the whole state from memory into the next commit.
         """
         lost_before = self.store.lost
         mended = self.store.mend()
@@ -174,7 +174,7 @@ class Commits(Source):
             self._log.say("trouble", text=f"{lost}; the daemon writes everything else again; {found}")
 
     def degrade(self, error: CommitFailed) -> None:
-        """Note a failed commit, and log the first one."""
+        """Note a failed commit; log only the first failure."""
         risk = f"starts and ends are saved only in {self._paths.run}, so runs may repeat if the host goes down"
         effect = "live runs continue, but nothing new starts" if self._holds else f"runs start and continue, but {risk}"
         self._cause = f"{self._paths.state}/state.db can't be written ({error}); {error.fault.remedy}"

@@ -1,4 +1,4 @@
-"""The bytes of all jobs' records and output, and which job loses some if they are too many."""
+"""The size of all jobs' records and output, and the job that must lose some of it if the total is too large."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from jobqueued.model.users import budget_of, share_of
 
 
 class Room:
-    """The bytes of the runs that each job keeps, as of the last check.
+    """The bytes that the runs of each job use, as of the last check.
 
-    `max_use`: maximum of all jobs together, `of_a_user` of the jobs of a user; None: no limit.
+    `max_use`: limit of all jobs together; `of_a_user`: limit of each user's jobs; None means no limit.
     """
 
     def __init__(self, max_use: int | None, of_a_user: int | None) -> None:
@@ -22,19 +22,19 @@ class Room:
         self._kept: dict[str, int] = {}
         self._of_users = Counter[str]()
         self._bounds: dict[str, int] = {}
-        """Job → bytes that it may keep now, because all jobs together have too many."""
+        """Job → its limit (bytes), while all jobs together are above theirs."""
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._kept)
 
     def note(self, job: str, size: int) -> None:
-        """Note the bytes that a job keeps."""
+        """Note the bytes that a job uses."""
         self.forget(job)
         self._kept[job] = size
         self._add(job, size)
 
     def forget(self, job: str) -> None:
-        """Note that a job keeps nothing."""
+        """Note that a job uses no space."""
         if job in self._kept:
             self._add(job, -self._kept.pop(job))
 
@@ -46,16 +46,16 @@ class Room:
                 del self._of_users[share]
 
     def bound(self, job: str, most: int) -> int:
-        """Return the bytes that a job may keep, at most `most`; for a pool, the limit of a user."""
+        """Return the limit (bytes) of a job, at most `most`; for a pool (``alice/``), the limit of a user."""
         if job.endswith("/") and share_of(job) and self._of_a_user != UNBOUNDED:
             most = self._of_a_user
         return min(most, self._bounds.get(job, UNBOUNDED))
 
     def largest(self) -> str | None:
-        """Return the job that keeps most, if all together keep too much, or None.
+        """Return the largest job if a limit of all jobs or of a user is exceeded, or None.
 
-        Its limit becomes what the next one keeps, so its oldest runs go.  A job above its limit has nothing more to
-        remove.
+        The job's new limit is the size of the next largest job, or the size that ends the excess, so its oldest runs
+        are removed.  A job above its limit is not returned, because it has nothing more to remove.
         """
         greedy = [share for share, size in self._of_users.items() if size > self._of_a_user]
         if self.total <= self._max_use and not greedy:

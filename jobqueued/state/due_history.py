@@ -1,6 +1,6 @@
-"""The history of due times, for an audit: which text a job file had since when, clock steps, starts.
+"""The history of due times, for an audit: the texts of job files over time, clock steps, and starts.
 
-No decision depends on it.  Each change is one row with its instant, in the same commit as what the scheduler decides.
+No decision depends on it.  Each change is one row with its instant, in the same commit as the decisions of its turn.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ _NEWEST = "SELECT name, digest, timezone FROM due_change WHERE kind = 'file' GRO
 _GONE = ("", "")
 
 Noted = Callable[[str, bytes], bytes]
-"""Function of a file's name and text; returns a text from which alone all jobs of the file follow."""
+"""Function of a file's name and text; returns a text that defines all jobs of the file without other files."""
 
 
 class DueHistory:
-    """Changes since the start.  `zone` returns the zone of jobs that name none.
+    """Changes since the start.  `zone` returns the timezone of jobs without one.
 
-    An earlier daemon left `newest` (file → digest and zone that were noted last), `texts` (file → text that was
-    accepted last) and `saved_at` (its last commit, wall; 0: none).  `noted` returns what to save of a file's text.
+    An earlier daemon left `newest` (file → last noted digest and timezone), `texts` (file → last accepted text) and
+    `saved_at` (its last commit, wall, or 0).  `noted` returns the form of a file's text to save.
     """
 
     def __init__(
@@ -42,12 +42,12 @@ class DueHistory:
         self._texts: dict[str, bytes | None] = dict(texts)
         """File → its text, if no event has reported it yet."""
         self._unread = set(texts)
-        """Files without an event since the start: their earlier text was in force until the last commit."""
+        """Files without an event since the start; their earlier text was in force until the last commit."""
         self._has_begun = False
 
     @classmethod
     def of(cls, store: Store, zone: Callable[[], str], noted: Noted = lambda _, text: text) -> DueHistory:
-        """Continue the history in state.db; what can't be read there is noted again."""
+        """Continue the history in state.db; if it can't be read, all files are noted again."""
         with contextlib.suppress(StoreError):
             newest = {name: (digest, zone) for name, digest, zone in store.query(_NEWEST)}
             found = store.query("SELECT CAST(value AS INTEGER) FROM meta WHERE name = 'saved'")
@@ -55,11 +55,11 @@ class DueHistory:
         return cls(zone, {}, {}, 0, noted)
 
     def take_files(self, files: Mapping[str, bytes | None]) -> None:
-        """Take the texts of accepted files, by name (None: the file is gone).  An event for each follows."""
+        """Add the texts of accepted files, by name; None means a deleted file.  An event for each file follows."""
         self._texts |= files
 
     def after(self, happened: Iterable[Event], wall: int) -> Iterator[DueChange]:
-        """Yield the changes by these events, which the scheduler receives at that instant (wall)."""
+        """Yield the changes that these events cause; the scheduler receives the events at `wall`."""
         for event in happened:
             match event:
                 case ClockStepped(step):
@@ -69,7 +69,7 @@ class DueHistory:
                     yield from self._changed(self._name(path), wall)
 
     def anew(self, texts: Mapping[str, bytes | None]) -> Iterator[DueChange]:
-        """Yield these texts of accepted files as changes from now on: the earlier ones were lost with state.db."""
+        """Yield these texts of accepted files as changes from now on, after state.db was lost."""
         wall = time.time_ns()
         for name, text in texts.items():
             if text is not None:
@@ -77,7 +77,7 @@ class DueHistory:
                 yield DueChange("file", name, wall, wall, *self._version(noted), noted)
 
     def _name(self, path: str) -> str:
-        """Return the name of a file in state.db; that of a cron table begins with the table's directory."""
+        """Return the name of a file in state.db; the name of a cron table includes its directory."""
         directory, name = os.path.split(path)
         with_directory = f"{os.path.basename(directory)}/{name}"
         return with_directory if with_directory in self._texts else name
@@ -100,6 +100,6 @@ class DueHistory:
         version = self._version(text)
         if version != self._newest.get(name, _GONE):
             self._newest[name] = version
-            if version == _GONE:  # users make files with ever new names
+            if version == _GONE:  # limits memory: users may create files with ever new names
                 del self._newest[name]
             yield DueChange("file", name, self._saved_at if is_first else wall, wall, *version, text)

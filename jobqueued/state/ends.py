@@ -1,4 +1,4 @@
-"""Rows of history in brief, as retention needs them."""
+"""Brief rows of history, for retention."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from jobqueued.state.db.formats import ENDED
 from jobqueued.state.db.store import Store
 
 AT_ONCE = 50
-"""Rows of a job that are read at once."""
+"""Number of rows of a job to read at once."""
 _ROWS_AT_ONCE = 1000
 _NEWEST = 1000
 
 
 class HistoryEnd(NamedTuple):
-    """A row of history in brief.
+    """A brief row of history.
 
     `queued`: when the run was queued (wall).  `by_scheduler`: whether the scheduler may have written its record.
     """
@@ -27,7 +27,7 @@ class HistoryEnd(NamedTuple):
 
 
 _WITH_ROWS = f"SELECT DISTINCT job FROM run INDEXED BY history WHERE {ENDED}"
-"""The query uses the index, without the records, which are 450 MB for 100,000 runs."""
+"""The query reads only the index, not the records, which take 450 MB for 100,000 runs."""
 _NEWEST_ROWS = f"SELECT job, number FROM run INDEXED BY history WHERE {ENDED} ORDER BY queued DESC LIMIT ?"
 _ENDS = """
 SELECT number, queued, state IN ('skipped', 'lost') OR attempt > 1, state = 'skipped' FROM run
@@ -45,18 +45,20 @@ def with_rows(store: Store) -> set[str]:
 
 
 def newest(store: Store) -> list[RunId]:
-    """Return the newest runs that have ended, of all jobs.  Raises StoreError."""
+    """Return the newest ended runs of all jobs.  Raises StoreError."""
     return [RunId(job, number) for job, number in store.query(_NEWEST_ROWS, (_NEWEST,))]
 
 
 def ends(store: Store, job: str, before: int, after: int = 0) -> dict[int, HistoryEnd]:
-    """Return the newest rows of a job before one number, and after another.  Raises StoreError."""
+    """Return the newest rows of a job with numbers between `after` and `before`, both excluded.  Raises StoreError."""
     rows = store.query(_ENDS, (job, after, before, AT_ONCE))
     return {number: HistoryEnd(queued, bool(mine), bool(is_skip)) for number, queued, mine, is_skip in rows}
 
 
 def of_pool(store: Store, pool: str) -> Iterator[list[tuple[int, RunId, HistoryEnd]]]:
-    """Yield the rows of jobs in ``alice/``, each with when it was queued (wall), in batches.  Raises StoreError."""
+    """Yield batches of the rows of jobs in a pool (``alice/``), each with the time when it was queued (wall).  Raises
+    StoreError.
+    """
     place = (pool, 0)
     while True:
         rows = store.query(_OF_POOL, (*place, f"{pool[:-1]}0", _ROWS_AT_ONCE))

@@ -1,7 +1,7 @@
 """Housekeeping: retention, missing record files, and the write-ahead log.
 
-It checks some runs of one job a turn, some time after there is something to do.  A row of history goes because of what
-is known of its run, never because a file is missing: the file is written again, now or when there is room.
+Each turn checks a few runs of one job, some time after a run ended.  A row of history is deleted only under the rules
+of retention, never because its file is missing: a missing file is written again, as soon as the disk has room.
 """
 
 from __future__ import annotations
@@ -33,20 +33,20 @@ from jobqueued.state.retention_count import CheckedRuns, Eldest, RetentionTally
 
 RUNS_A_TURN = AT_ONCE
 MOST_KNOWN = 4096
-"""Maximum jobs whose last check is remembered, so that only their new runs are checked."""
+"""Maximum jobs whose last check is remembered, so that the next check covers only their new runs."""
 _COST_OF_JOB = 10
-"""Cost of a check of a job, for its lists of files and rows, in runs that are checked."""
+"""Cost of listing a job's files and rows, expressed as a number of checked runs."""
 OF_SUBMISSIONS = 100
-"""Factor of `runs` in retention for all submissions of a user together that are over."""
+"""Factor of retention's `runs` for all ended submissions of a user together, and for an array."""
 _NOTHING = Retention(runs=0)
 ANY = 1 << 62
-"""A number above that of any run."""
+"""A number above all run numbers."""
 AGAIN = 10 * SECOND
-"""Pause (ns) before a record that could not be written is retried."""
+"""Pause (ns) before the next try to write a record."""
 
 
 class Limits(NamedTuple):
-    """Limits of what is kept: `max_use` and `of_a_user` as in Room; `keep_free`: bytes left free on the disk."""
+    """Limits of stored history: `max_use` and `of_a_user` as in Room; `keep_free`: bytes to leave free on the disk."""
 
     retention: Retention
     max_use: int | None = None
@@ -55,9 +55,9 @@ class Limits(NamedTuple):
 
 
 class Housekeeping(Source):
-    """Jobs with runs that may have to go, or with missing records.
+    """Jobs with runs that may be beyond retention, or with missing records.
 
-    `live` returns the runs to spare; `filed` is called with each run whose record was written, or removed. `is_nowhere`
+    `live` returns the runs to spare; `filed` is called with each run whose record was written or removed. `is_nowhere`
     returns whether a job certainly does not exist.
     """
 
@@ -73,14 +73,14 @@ class Housekeeping(Source):
     ) -> None:
         self._is_nowhere, self._room = is_nowhere, Room(limits.max_use, limits.of_a_user)
         self._gone: list[str] = []
-        """Jobs that have lost their last history since the last turn."""
+        """Jobs that lost their last history since the last turn."""
         self._keep_free, self._missing = limits.keep_free, MissingRecords(commits.store, logs, log, filed)
         self._store, self._logs, self._retention, self._live = commits.store, logs, limits.retention, live
         self._commits, self._filed = commits, filed
         self._known: dict[str, CheckedRuns] = {}
-        """Job → what its last check left."""
+        """Job → the runs that its last check left."""
         self._jobs = OrderedDict[str, None]()
-        """Jobs to check, in order of arrival: none waits forever, however many others come."""
+        """Jobs to check, in order of arrival, so that none waits forever."""
         self._uncompared: set[str] = set()
         """Jobs whose record files may be older than their rows."""
         self._only_missing: set[str] = set()
@@ -88,13 +88,13 @@ class Housekeeping(Source):
         self._again: set[str] = set()
         """Jobs to check again later, because records could not be written now."""
         self._going_on: Iterator[int] = iter(())
-        """The rest of the check of a job; yields how many runs were checked."""
+        """The rest of the check of a job; yields numbers of checked runs."""
         self._at: int | None = None
         self._try_again_at = 0
         self._all_at = 0
 
     def begin(self, now: Now, went_down: int | None = None) -> None:
-        """Check every job at start, because no daemon did meanwhile; `went_down`: when (wall) the host went down."""
+        """Schedule a check of every job at start; `went_down`: when (wall) the host went down, or None if it did not."""
         self._missing.begin(went_down)
         found = in_history = set[str]()
         with contextlib.suppress(StoreError):
@@ -107,17 +107,17 @@ class Housekeeping(Source):
         self._at, self._all_at = now.mono, now.mono + DAY
 
     def _pool(self, job: str) -> str:
-        """Return the name under which a job is checked: ``alice/`` for all submissions of a user that are over."""
+        """Return the name under which a job is checked: ``alice/`` for all ended submissions of a user."""
         return pool_of(job) if is_numbered(job) and self._is_nowhere(job) else job
 
     def note(self, job: str, now: Now) -> None:
-        """Note that a run of this job has ended, or that the job no longer exists."""
+        """Note that a run of this job ended or that the job no longer exists."""
         self._jobs[self._pool(job)] = None
         soon = now.mono + MINUTE
         self._at = soon if self._at is None else min(self._at, soon)
 
     def miss(self, run: RunId, error: OSError, now: Now) -> None:
-        """Note that the record of this run could not be written, and must be as soon as possible."""
+        """Note that the record of this run could not be written, so that it is retried as soon as possible."""
         if not self._missing.note(run):
             self._jobs[run.job] = None
             self._only_missing.add(run.job)
@@ -128,7 +128,7 @@ class Housekeeping(Source):
 
     @property
     def kept(self) -> int:
-        """The bytes of all runs that are kept, as far as they were checked."""
+        """The bytes of all stored runs that were checked."""
         return self._room.total
 
     @property
@@ -142,7 +142,7 @@ class Housekeeping(Source):
         return self._at
 
     def turn(self, now: Now) -> Iterable[HistoryGone]:
-        """Check some runs, of few jobs; after the last job, move the write-ahead log."""
+        """Check some runs of a few jobs; after the last job, move the write-ahead log into state.db."""
         self._look(now)
         gone, self._gone = self._gone, []
         return map(HistoryGone, gone)
@@ -168,11 +168,11 @@ class Housekeeping(Source):
         self._finish(now)
 
     def _write_missing(self) -> int:
-        """Write some missing records, unless commits fail as well; return how many were checked."""
+        """Write some missing records, unless commits fail too; return how many were checked."""
         return 0 if self._commits.degraded else self._missing.write_some(self._live)
 
     def _next_job(self) -> str | None:
-        """Return the next job to check, or None; if a record could not be written just now, no other one is tried."""
+        """Return the next job to check, or None.  If the disk has no room, defer jobs that only miss records."""
         while self._jobs:
             job, _ = self._jobs.popitem(last=False)
             if not (self._missing.has_no_room and job in self._only_missing):
@@ -181,13 +181,13 @@ class Housekeeping(Source):
         return None
 
     def _finish(self, now: Now) -> None:
-        """Wait until there is something to do, or to retry."""
+        """Set the time of the next check."""
         if not (self._jobs or self._again or self._missing):
             self._missing.recover()
         self._jobs |= dict.fromkeys(sorted(self._again))
         self._uncompared |= self._again
         self._only_missing, self._again = self._again | (self._only_missing & self._jobs.keys()), set()
-        if now.mono >= self._all_at:  # the records of jobs that no longer run grow older, too
+        if now.mono >= self._all_at:  # the records of jobs that no longer run also exceed their age
             self._jobs |= dict.fromkeys(map(self._pool, self._room))
             self._known.clear()
             self._all_at = now.mono + DAY
@@ -197,7 +197,7 @@ class Housekeeping(Source):
         give_back_memory()
 
     def _look_at(self, job: str, now: Now) -> Iterator[int]:
-        """Check the runs of a job, the newest first, or only the new ones if that is enough."""
+        """Check the runs of a job, the newest first, or only the new runs if this is sufficient."""
         known, is_nowhere = self._known.pop(job, None), self._is_nowhere(job)
         if (
             known is not None
@@ -209,7 +209,7 @@ class Housekeeping(Source):
             return
         try:
             found = record_files.listing(self._logs, job)
-        except OSError:  # its files are unknown, so nothing goes
+        except OSError:  # its files are unknown, so nothing is removed
             self._again.add(job)
             return
         self._remove_unfinished(job, found.unfinished)
@@ -234,9 +234,9 @@ class Housekeeping(Source):
             yield len(numbers)
 
     def _look_at_new(self, job: str, known: CheckedRuns, now: Now) -> int:
-        """Check the runs that are new since the last check, and remove the oldest for them; return the number of both.
+        """Check the runs that are new since the last check, and remove the oldest in return.
 
-        0: all runs must be checked.
+        Return the number of both, or 0 if all runs must be checked.
         """
         retention = self._retention_of(job)
         if retention.runs < 1 or (known.latest is None and known.oldest < now.wall - retention.age):
@@ -270,9 +270,9 @@ class Housekeeping(Source):
         return len(new) + len(oldest) or 1
 
     def _oldest(self, job: str, numbers: list[int], eldest: Eldest) -> dict[int, HistoryEnd | None] | None:
-        """Return the oldest runs that must go, with their rows, or None if there may be others.
+        """Return the oldest runs to remove, with their rows, or None if more runs may have to be removed.
 
-        Raises OSError, StoreError.
+        Raises OSError or StoreError.
         """
         some, found = numbers[: 0 if eldest.all_stay else RUNS_A_TURN // 2], dict[int, HistoryEnd | None]()
         rows = ends(self._store, job, some[-1] + 1) if some else {}
@@ -285,7 +285,7 @@ class Housekeeping(Source):
         return found if eldest.all_stay and len(rows) < RUNS_A_TURN else None
 
     def _learn(self, job: str, kept: int, standing: CheckedRuns | None) -> None:
-        """Note what a check of a job left."""
+        """Note the runs that a check of a job left."""
         self._room.note(job, kept)
         if standing is not None:
             self._known[job] = standing
@@ -293,15 +293,15 @@ class Housekeeping(Source):
                 del self._known[next(iter(self._known))]
 
     def _retention_of(self, job: str) -> Retention:
-        """Return the history that a job may keep now.
+        """Return the retention of a job now.
 
-        The submissions of a user that are over, or an array that is not, keep as much as many jobs do.
+        The ended submissions of a user together, or an unfinished array, may keep as many runs as OF_SUBMISSIONS jobs.
         """
         runs = self._retention.runs * (OF_SUBMISSIONS if job.endswith("/") or is_numbered(job) else 1)
         return replace(self._retention, runs=runs, bytes=self._room.bound(job, self._retention.bytes))
 
     def _look_at_pool(self, pool: str, now: Now) -> Iterator[int]:
-        """Check the submissions of a user that are over, the newest first."""
+        """Check the ended submissions of a user, the newest first."""
         compares = pool in self._uncompared
         self._uncompared.discard(pool)
         found = list[tuple[int, RunId, HistoryEnd]]()
@@ -324,7 +324,7 @@ class Housekeeping(Source):
             self._room.forget(pool)
 
     def _let_go(self, gone: list[RunId]) -> None:
-        """Delete the rows of runs whose files were removed, unless their R's can't be removed."""
+        """Delete the rows of runs whose files were removed, except runs that still have a run directory."""
         for run in gone:
             self._filed(run)
         spared = self._live() if gone else ()
@@ -332,7 +332,7 @@ class Housekeeping(Source):
             self._store.forget(over)
 
     def _see_off(self, jobs: Iterable[str]) -> None:
-        """Remove the directories of jobs that no longer exist, and forget the jobs."""
+        """Remove the empty directories of jobs that no longer exist, and forget the jobs."""
         over = [job for job in jobs if self._is_nowhere(job) and record_files.remove_directory(self._logs, job)]
         if over:
             self._store.forget_keys(over)
@@ -343,13 +343,13 @@ class Housekeeping(Source):
     def _care_for(
         self, job: str, found: Mapping[int, HistoryEnd | None], tally: RetentionTally, *, compares: bool
     ) -> list[RunId]:
-        """Remove the files of these runs, or restore their records; return the runs whose rows must go."""
+        """Remove the files of these runs, or restore their records; return the runs whose rows must be deleted."""
         live, gone = self._live(), list[RunId]()
         for number, end in found.items():
             run = RunId(job, number)
             try:
                 files = record_files.files(self._logs, run)
-            except OSError:  # a run that can't be checked stays
+            except OSError:  # keep a run that can't be checked
                 tally.differs()
                 continue
             changed = max(files.modified, 0 if files.record or end is None else end.queued)
@@ -375,7 +375,7 @@ class Housekeeping(Source):
         return True
 
     def _remove_unfinished(self, job: str, numbers: list[int]) -> None:
-        """Remove the partial records that a crash left; that of a live run may be in use."""
+        """Remove the partial records that a crash left, except those of live runs, which may be in use."""
         live = self._live()
         for run in (RunId(job, number) for number in numbers):
             if run not in live:

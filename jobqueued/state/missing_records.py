@@ -1,6 +1,7 @@
-"""Records in state.db that have no file, or an older one: each file is written as soon as there is room.
+"""Records in state.db whose file is missing or older: each file is written as soon as the disk has room.
 
-Until then damage to state.db could destroy them.  So they come before everything else, at a start with the newest runs.
+Until a file is written, damage to state.db could destroy its record.  Therefore these files come before all other
+housekeeping, and at a start the newest runs come first.
 """
 
 from __future__ import annotations
@@ -24,10 +25,10 @@ from jobqueued.state.ends import AT_ONCE, HistoryEnd, newest
 from jobqueued.state.record_files import Files
 
 _UNSYNCED = 10 * MINUTE
-"""Time (ns) for which a file may be in memory only: 30 s by default, longer with a slow disk, or on a laptop."""
+"""Time (ns) for which a written file may exist only in memory: usually 30 s, longer with a slow disk or on a laptop."""
 _NEVER = 1 << 63
 MOST = 10_000
-"""Maximum runs to remember; for further ones the jobs must be checked."""
+"""Maximum runs to remember; a check of all jobs finds any other runs."""
 
 
 class MissingRecords:
@@ -42,31 +43,31 @@ class MissingRecords:
         self._unsure_since = _NEVER
         """Record files that changed after this instant (wall, ns) may be incomplete."""
         self._runs, self._again = OrderedDict[RunId, None](), dict[RunId, None]()
-        """Runs to write, in order of arrival, and runs that could not be written just now."""
+        """Runs whose records to write, in order of arrival, and runs whose records could not be written."""
         self._written = 0
-        """Number of records that were written since the error was logged."""
+        """Number of records written since the error was logged."""
         self.has_no_room = False
-        """True if a record could not be written just now; then no other is tried."""
+        """True after a record could not be written: no other record is tried until the next retry."""
         self.trouble = ""
         """The error that was logged, or "" if all records could be written."""
 
     def begin(self, went_down: int | None) -> None:
-        """Note, at start, when (wall) the host went down, or None if it did not."""
+        """Note, at start, when (wall) the host went down; None means that it did not."""
         self._unsure_since = _NEVER if went_down is None else went_down - _UNSYNCED
 
     def __bool__(self) -> bool:
-        """True while any such runs are known."""
+        """Return whether records of runs are missing."""
         return bool(self._runs or self._again)
 
     def note(self, run: RunId) -> bool:
-        """Remember a run; return False if there are too many."""
+        """Remember a run; return False if too many are remembered."""
         if len(self._runs) + len(self._again) >= MOST:
             return False
         self._again[run] = None
         return True
 
     def find(self) -> Iterator[int]:
-        """Remember the newest runs without a record file; yield how many were checked, after each batch."""
+        """Remember the newest runs without a record file; after each batch, yield the number of checked runs."""
         runs = list[RunId]()
         with contextlib.suppress(StoreError):
             runs = newest(self._store)
@@ -78,7 +79,7 @@ class MissingRecords:
             yield AT_ONCE
 
     def write_some(self, live: Callable[[], Container[RunId]]) -> int:
-        """Write some of these records, except those of live runs, while there is room; return how many were checked."""
+        """Write some missing records, except of live runs, while the disk has room; return how many were checked."""
         looked, spared = 0, live() if self._runs else ()
         while self._runs and not self.has_no_room and looked < AT_ONCE:
             run, _ = self._runs.popitem(last=False)
@@ -92,7 +93,7 @@ class MissingRecords:
         return looked
 
     def try_again(self) -> None:
-        """Retry the records that could not be written: there may be room now."""
+        """Let the records that could not be written be tried again."""
         self._runs |= self._again
         self._again.clear()
         self.has_no_room = False
@@ -102,10 +103,9 @@ class MissingRecords:
         return end.by_scheduler or files.modified >= self._unsure_since
 
     def write(self, run: RunId, files: Files) -> bool:
-        """Write the record file of a run if it is missing, or older than its row: the scheduler writes after the
-        commit.
+        """Write the record file of a run if it is missing or older than its row.
 
-        Return False if it must be tried again.
+        Return False if the write must be retried.
         """
         if self.has_no_room:
             return False
@@ -134,14 +134,14 @@ class MissingRecords:
         return found != record and not is_ahead(found, record)
 
     def say(self, run: RunId, error: OSError) -> None:
-        """Log that a record could not be written, once for all of them."""
+        """Log that a record could not be written, unless an earlier failure was logged."""
         if not self.trouble:
             rest = "state.db keeps new records until they can be written"
             self.trouble, self._written = f"cannot write the record of {run}: {error.strerror}; {rest}", 0
             self._log.say("trouble", text=self.trouble)
 
     def recover(self) -> None:
-        """Log that no record is missing any longer."""
+        """Log that no record is missing, if a failure was logged."""
         if self.trouble:
             text = f"{self._written} missing records were written"
             text = {0: "no record is missing now", 1: "the missing record was written"}.get(self._written, text)

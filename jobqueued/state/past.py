@@ -1,6 +1,6 @@
-"""The saved past: records around an instant, acts of users and changes of job files, and when no daemon ran.
+"""The saved past: records around an instant, acts of users, and periods without a daemon.
 
-Each query is bounded, so that a question costs some milliseconds, however much is saved.
+Each query is bounded, so that it takes some milliseconds regardless of the amount of history.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from jobqueued.state.db.formats import ENDED
 from jobqueued.state.db.store import Store
 
 _NEAR = 50
-"""Records that are read before an instant, and as many after it."""
+"""Number of records to read before an instant, and after it."""
 _FAR = 1000
-"""Records before an instant that are searched for runs that lasted until then."""
+"""Number of records before an instant to search for runs that lasted until it."""
 _RECORD = "SELECT job, number, CAST(record AS BLOB) FROM run"
 _NEXT = "SELECT number, queued FROM run WHERE job = ? AND number >= ? AND record IS NOT NULL ORDER BY number LIMIT 1"
 _FIRST = "SELECT 1 FROM run WHERE job = ? AND number = 1 AND record IS NOT NULL"
@@ -48,7 +48,7 @@ class Around(NamedTuple):
 
 
 def around(store: Store, job: str, at: int) -> Around:
-    """Return the records of a job around an instant (wall), and older ones of runs that lasted until then.
+    """Return the records of a job around an instant (wall), and of older runs that lasted until it.
 
     Raises StoreError.
     """
@@ -71,7 +71,7 @@ def _queued(store: Store, job: str, number: int) -> str:
 
 
 def _number_after(store: Store, job: str, at: int) -> int:
-    """Return the number of a job's first record that was queued later, by bisection: numbers grow with time."""
+    """Return the number of the job's first run queued after an instant, by bisection: numbers grow with time."""
     low, high = 1, (store.query(_LAST, (job,))[0][0] or 0) + 1
     while low < high:
         middle = (low + high) // 2
@@ -84,12 +84,14 @@ def _number_after(store: Store, job: str, at: int) -> int:
 
 
 def live(store: Store, at: int) -> list[Record]:
-    """Return the records of runs that may have been live at an instant (wall), of the last ones queued before it."""
+    """Return the records of the runs that may have been live at an instant (wall), among the last ones queued before
+    it.
+    """
     return _records(store.query(_LIVE, (at, at, to_text(at))))
 
 
 def has_all(store: Store, at: int) -> bool:
-    """Return whether the records of `live` are all that were queued before an instant (wall)."""
+    """Return whether `live` searches all runs that were queued before an instant (wall)."""
     query = f"SELECT count(*) FROM (SELECT 1 FROM run WHERE queued <= ? LIMIT {_FAR + 1})"
     return bool(store.query(query, (at,))[0][0] <= _FAR)
 
@@ -99,7 +101,7 @@ def _records(found: Iterable[tuple[str, int, bytes]]) -> list[Record]:
 
 
 def noted(store: Store, waiting: Iterable[DueChange], job: str) -> list[Past]:
-    """Return everything that was noted of a job and of the host, oldest first, saved or not.  Raises StoreError."""
+    """Return all acts on a job and on the host, saved or in `waiting`, oldest first.  Raises StoreError."""
     changes = [DueChange(*row) for row in store.query(_PASTS, (job,))]
     changes += [change for change in waiting if change.kind == rows.PAST and change.name in (job, "")]
     return sorted((rows.past_in(change) for change in changes), key=lambda it: it.at)

@@ -1,4 +1,4 @@
-"""The run log: one record and one output file a run, ``<logs>/<job>/<n>.json`` and ``<n>.log``."""
+"""The run log: one record and one output file for each run, ``<logs>/<job>/<n>.json`` and ``<n>.log``."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _OF_A_RUN = [
     re.compile(rf"/([1-9]\d{{0,{MAX_DIGITS - 1}}}){re.escape(ending)}(?=/)", re.A)
     for ending in (_END, _OUTPUT, f"{_END}{atomic_file.TEMPORARY}")
 ]
-"""Patterns of the numbers of such files in a list of names, each between slashes."""
+"""Patterns for the run numbers of such files in a list of names between slashes."""
 
 
 def directory_of(logs: Path, job: str) -> str:
@@ -37,7 +37,7 @@ def directory_of(logs: Path, job: str) -> str:
 
 
 def path_of(logs: Path, run: RunId) -> str:
-    """Return the path of both files, without the suffix."""
+    """Return the common path of a run's two files, without the suffix."""
     return f"{logs}/{file_name(run.job)}/{run.number}"
 
 
@@ -61,8 +61,8 @@ def read(logs: Path, run: RunId) -> Record | None:
 def checked(logs: Path, run: RunId) -> Record:
     """Return the record in a run's file.
 
-    Raises record_checks.Damaged if the file has no whole record of the run, OSError if the host is short of descriptors
-    or memory.
+    Raises record_checks.Damaged if the file has no complete record of the run, or OSError if the host is short of
+    descriptors or memory.
     """
     try:
         document = json.loads(atomic_file.content(f"{path_of(logs, run)}{_END}"))
@@ -76,7 +76,7 @@ def checked(logs: Path, run: RunId) -> Record:
 
 
 def output_of(logs: Path, run: RunId) -> Path:
-    """Return the path of a run's output file, which exists once the run has written something."""
+    """Return the path of a run's output file, which exists once the run has written output."""
     return Path(path_of(logs, run) + _OUTPUT)
 
 
@@ -90,7 +90,7 @@ def read_output(logs: Path, run: RunId, offset: int, limit: int) -> tuple[bytes,
 
 
 def shortage(logs: Path, keep_free: int | None) -> str:
-    """Return why not all output or records can be stored there, or "" if there is room for both.
+    """Return why output or records can't be stored in the directory, or "" if they can.
 
     `keep_free` as in the settings.  A missing directory is no error: it will be created again.
     """
@@ -110,7 +110,7 @@ def shortage(logs: Path, keep_free: int | None) -> str:
 
 
 def found_output(logs: Path, run: RunId) -> OutputPlaces | None:
-    """Return the output of a run by its file, if its supervisor could not record it, or None if there is no file."""
+    """Return the output of a run from its file, for a supervisor that could not record it, or None without a file."""
     try:
         there = read_output(logs, run, 0, 0)[1]
         tail = read_output(logs, run, max(0, there - TAIL), TAIL)[0]
@@ -128,7 +128,7 @@ def found_output(logs: Path, run: RunId) -> OutputPlaces | None:
 def whole_output(document: Record) -> OutputPlaces:
     """Return the output of all attempts of a run.
 
-    The output in its record is that of the last attempt, or what the file has so far.
+    The output in the record is that of the last attempt, or the file's content so far.
     """
     last = document["output"]
     pieces = [attempt["output"] for attempt in document["attempts"] if "output" in attempt]
@@ -159,7 +159,7 @@ def no_output(document: Record) -> str:
 
 
 def write(logs: Path, document: Record) -> None:
-    """Write a record file by rename.  Raises OSError."""
+    """Write a record file atomically, by rename.  Raises OSError."""
     path = path_of(logs, RunId(document["job"], document["number"]))
     atomic_file.replace(path + _END, wire.encode(document))
 
@@ -173,7 +173,7 @@ def jobs(logs: Path) -> list[str]:
 
 
 def remove_directory(logs: Path, job: str) -> bool:
-    """Remove the directory of a job if no run has left anything there; return False if it is not empty."""
+    """Remove the directory of a job if it is empty; return False if it remains."""
     try:
         os.rmdir(directory_of(logs, job))
     except FileNotFoundError:
@@ -186,8 +186,8 @@ def remove_directory(logs: Path, job: str) -> bool:
 class RecordListing(NamedTuple):
     """The numbers of a job's runs that left files.
 
-    `runs`: those with a record or output, oldest first.  `unfinished`: those whose record was being written.  `records`
-    and `outputs`: those of `runs` with a record, and with output.
+    `runs`: runs with a record or output, oldest first.  `unfinished`: runs with a partially written record.  `records`:
+    runs with a record.  `outputs`: runs with output.
     """
 
     runs: list[int]
@@ -215,7 +215,7 @@ def numbers(logs: Path, job: str) -> list[int]:
 
 
 def changed(logs: Path, since: int) -> Iterator[str]:
-    """Yield the jobs in whose directories files came or went at that instant (wall) or later.  Raises OSError."""
+    """Yield the jobs whose directories changed at an instant (wall) or later.  Raises OSError."""
     with os.scandir(logs) as entries:
         for entry in entries:
             if entry.is_dir(follow_symlinks=False) and entry.stat(follow_symlinks=False).st_mtime_ns >= since:
@@ -234,8 +234,8 @@ def tells(logs: Path, run: RunId, attempt: int) -> bool:
 class Files(NamedTuple):
     """The files of a run.
 
-    `record`: whether one is its record.  `modified`: the last change (wall, ns; 0: none).  `bytes`: their total size.
-    `names`: their number.
+    `record`: whether the record exists.  `modified`: the last change (wall, ns), or 0 without files.  `bytes`: their
+    total size.  `names`: their number.
     """
 
     record: bool
@@ -245,9 +245,9 @@ class Files(NamedTuple):
 
 
 def files(logs: Path, run: RunId) -> Files:
-    """Return the files that a run has left.  Raises OSError.
+    """Return the files of a run.  Raises OSError.
 
-    An empty record, which a crash of the host may leave, does not count as one.
+    An empty record file, which a crash of the host may leave, does not count as a record.
     """
     record, modified, total, count, path = False, 0, 0, 0, path_of(logs, run)
     for ending in (_END, _OUTPUT):
@@ -261,7 +261,7 @@ def files(logs: Path, run: RunId) -> Files:
 
 
 def remove(logs: Path, run: RunId) -> None:
-    """Remove a run's files, its record last.  Raises OSError; then the record still exists."""
+    """Remove a run's files, its record last.  Raises OSError if files remain."""
     for ending in (_OUTPUT, _END):
         with contextlib.suppress(FileNotFoundError):
             os.unlink(path_of(logs, run) + ending)

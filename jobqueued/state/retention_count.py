@@ -1,4 +1,4 @@
-"""The history of a job, counted: which runs are beyond retention, and which stay."""
+"""Counts of a job's history, to decide which runs are beyond retention."""
 
 from __future__ import annotations
 
@@ -10,15 +10,16 @@ from jobqueued.settings.settings import Retention
 from jobqueued.state.record_files import Files, RecordListing
 
 FEW = 10
-"""Number of runs up to which a check of all costs no more than one of the new ones."""
+"""Maximum number of runs for which a full check costs no more than a check of the new runs."""
 
 
 class CheckedRuns(NamedTuple):
-    """The runs that a check has left, so that the next check can look at the new ones only.
+    """The runs that a check left, so that the next check can be limited to new runs.
 
-    These are all runs up to the number `newest`, each with a record file.  Runs that may still change are `open`, and
-    are not counted.  No file of the others was changed before the instant `oldest` (wall).  `last`: their greatest
-    number, which was changed at the instant `latest`, or None if not all were changed in the order of their numbers.
+    They are all runs up to the number `newest`, each with a record file.  Runs that may still change are `open` and not
+    counted.  The files of the counted runs were last changed at `oldest` (wall) or later.  `last` is the greatest
+    counted number.  `latest` is when its files were changed, or None if the order of changes differs from the order of
+    numbers.
     """
 
     newest: int
@@ -32,11 +33,11 @@ class CheckedRuns(NamedTuple):
     latest: int | None
 
     def is_new(self, number: int) -> bool:
-        """Return whether a run is new since then, or may have changed."""
+        """Return whether a run is new since the check, or may have changed."""
         return number > self.newest or number in self.open
 
     def without(self, gone: RetentionTally, oldest: int) -> CheckedRuns:
-        """Return this without the runs that went."""
+        """Return a copy without the removed runs."""
         return self._replace(
             runs=self.runs - gone.runs,
             skips=self.skips - gone.skips,
@@ -46,20 +47,20 @@ class CheckedRuns(NamedTuple):
         )
 
     def covers(self, numbers: Collection[int], found: RecordListing) -> bool:
-        """Return whether these are as many runs as were left, all with a record file, and as many with output."""
+        """Return whether the counts of runs and files still match these numbers, all with a record file."""
         outputs = len(found.outputs.intersection(numbers))
         as_many = self.runs + self.skips == len(numbers) and self.files == len(numbers) + outputs
         return as_many and found.records.issuperset(numbers)
 
 
 class RetentionTally:
-    """The history that a job keeps, counted from its newest run on; skips are counted separately."""
+    """The history that a job may keep, counted from its newest run; skips are counted separately."""
 
     def __init__(self, retention: Retention, wall: int, *, newest: int = 0, keeps_one: bool = True) -> None:
-        """`newest`: the number of the newest run.  `keeps_one`: the newest run stays, however old it is."""
+        """`newest`: the number of the newest run.  `keeps_one`: the newest run stays, regardless of its age."""
         self._retention, self._oldest, self._least = retention, wall - retention.age, int(keeps_one)
         self.runs = self.skips = self.bytes = self.files = 0
-        """Totals of all runs that were counted."""
+        """Totals of all counted runs."""
         self.newest, self._is_even = newest, True
         self._open, self._settled, self._size, self._files, self._since = set[int](), [0, 0], 0, 0, UNBOUNDED
         self._last, self._first, self._latest, self._is_in_order = 0, UNBOUNDED, 0, True
@@ -75,7 +76,7 @@ class RetentionTally:
         return beyond and self.runs + self.skips > self._least
 
     def keep(self, number: int, files: Files, *, is_skip: bool, is_open: bool) -> None:
-        """Note that a run stays.  One of the two newest is open if it is a skip, because another skip may join it."""
+        """Note that a run stays.  A skip among the two newest runs is open, because another skip may join it."""
         self.kept += files.bytes
         if is_open or (is_skip and number >= self.newest - 1):
             self._open.add(number)
@@ -90,13 +91,13 @@ class RetentionTally:
             self._first, self._since = number, min(self._since, files.modified)
 
     def differs(self) -> None:
-        """Note that a run is not as it should be, or can't be checked."""
+        """Note that a run deviates from the rules or can't be checked, so that the next check covers all runs."""
         self._is_even = False
 
     def standing(self, before: CheckedRuns | None = None) -> CheckedRuns | None:
-        """Return everything that stays, with what was left `before`.
+        """Return all runs that stay, including those left `before`.
 
-        None if the next check must look at all runs, or costs no more if it does.
+        None if the next check must cover all runs, or if a full check costs no more.
         """
         (runs, skips), size, count, oldest = self._settled, self._size, self._files, self._since
         last, latest = self._last, self._latest if self._is_in_order else None
@@ -113,7 +114,9 @@ class RetentionTally:
 
 
 class Eldest:
-    """The oldest runs of a standing, checked from the first on: which of them go, beside the newer ones of a tally."""
+    """The oldest runs of a `CheckedRuns`, checked from the oldest on: which of them to remove, given newer runs in a
+    tally.
+    """
 
     def __init__(self, retention: Retention, wall: int, known: CheckedRuns, newer: RetentionTally) -> None:
         self._kept, self._oldest = retention, wall - retention.age
@@ -121,17 +124,17 @@ class Eldest:
         self._is_in_order, self._rest, self._stays = known.latest is not None, known.oldest, UNBOUNDED
         """Whether runs were changed in the order of their numbers; and two instants (wall).
 
-        No further run was changed before `_rest`, and no run that stays before `_stays`.
+        No remaining run was changed before `_rest`, and no run that stays was changed before `_stays`.
         """
 
     @property
     def all_stay(self) -> bool:
-        """True if all further runs stay, however many they are."""
+        """True if all remaining runs stay."""
         few = max(self._left) <= self._kept.runs and self._bytes <= self._kept.bytes
         return few and self._rest >= self._oldest
 
     def goes(self, files: Files, *, is_skip: bool) -> bool:
-        """Return whether the next run goes."""
+        """Return whether to remove the next run."""
         count, beyond = self._left[is_skip], self._bytes > self._kept.bytes or files.modified < self._oldest
         self._left[is_skip], self._bytes = count - 1, self._bytes - files.bytes
         if self._is_in_order:
@@ -143,5 +146,5 @@ class Eldest:
 
     @property
     def oldest(self) -> int:
-        """The instant (wall) before which no run that stays was changed."""
+        """An instant (wall): no run that stays was changed before it."""
         return min(self._stays, self._rest)

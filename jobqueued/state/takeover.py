@@ -1,18 +1,20 @@
-"""The takeover of what the record files have and state.db lacks, before anything is decided.
+"""The takeover of history that record files have and state.db lacks, before any decision at a start.
 
-That happens if state.db is missing or was set aside, if an older one was put back, or if it could not be written any
-longer before the daemon ended.  Directories of jobs that were changed after the last commit are checked:
+State.db lacks history if it is missing or was set aside, if an older one was put back, or if it could not be written
+before the daemon ended.  The takeover checks the directories of jobs that changed after the last commit:
 
-number                        record                        becomes after the last one            ended, or skipped
-history; counters and cursor continue after it                               between two attempts          the same,
-with the end of its last attempt                               damaged, or only output       used, and counted as
-started with a row that is not final  not ahead of the row          the row continues
-ahead of the row              its end                               damaged, or only output       lost, if the row has
-no attempt of the newest row, a skip     covers more occurrences       the row of the row before that        the same
-the row; the newest, never sent, is part of it and goes
+number                        record                    result
+after the last number         ended or skipped          history; counters and cursor continue after it
+                              between two attempts      history, with the end of its last attempt
+                              damaged, or only output   the number is used and counts as started
+its row is not final          not newer than the row    the row is unchanged
+                              newer than the row        the run ends as in the record
+                              damaged, or only output   lost, if the row has no attempt
+its row is the newest skip    covers more occurrences   the row is updated
+its row is the skip before    covers more occurrences   the row is updated; the newest run, if never sent, is removed
 
-A run that is live in this boot, or has its end in R, is left to recovery, and only its number counts.  Everything is
-committed in parts, each complete in itself, so that after a crash the takeover continues where it was.
+For a run that is live in this boot or has its end in a run directory, the takeover only uses up the number; recovery
+handles the run.  The takeover commits in parts, each complete in itself, so that it continues after a crash.
 """
 
 from __future__ import annotations
@@ -53,14 +55,16 @@ from jobqueued.state.db.store import Store
 from jobqueued.state.write_batch import WriteBatch
 
 PART = 500
-"""Rows in one commit."""
+"""Maximum rows in one commit."""
 _BEFORE = "SELECT number, state FROM run WHERE job = ? AND number < ? ORDER BY number DESC LIMIT 1"
 SLACK = 2 * SECOND
-"""Tolerance (ns) for when a directory changed: the clock for files ticks, and some file systems count in seconds."""
+"""Tolerance (ns) of a directory's modification time: the kernel's file clock is coarse, and some file systems count in
+seconds.
+"""
 
 
 class Takeover:
-    """One takeover.  `found`: the runs that have an R in this boot; `commit` returns whether it succeeded."""
+    """One takeover.  `found`: runs with a run directory in this boot; `commit` returns whether it succeeded."""
 
     def __init__(
         self,
@@ -80,7 +84,7 @@ class Takeover:
         self._unsettled, self._found = _by_job(self._runs), _by_job(found)
         self._skip: Run | None = None
         self._joined = 0
-        """Number of rows of the current job that have joined its skip."""
+        """Number of runs of the current job that joined its skip."""
         incidents, notices = store.notices()
         self._beside: list[Command] = [SaveHold(store.hold()), *map(SaveNotice, notices)]
         self._beside += [SaveIncident(each.subject, each) for each in incidents]
@@ -93,14 +97,14 @@ class Takeover:
         self._is_new, self._is_untaken = not meta, "untaken" in meta
         saved = meta.get("saved", "")
         self.saved_at = int(saved) if saved.isdecimal() and not self._is_untaken else 0
-        """The instant of the last commit before the takeover (wall, ns); 0 if any record may be newer."""
+        """The instant of the last commit before the takeover (wall, ns), or 0 if any record may be newer."""
         self._has_room = True
         self._records = self._damaged = 0
         before = _recorded(meta)
         self.recorded = [run for run in self._runs_of(before) if self._may_come_again(run)]
-        """Runs from the takeover that the scheduler must know, so that they are not made due again.
+        """Runs from the takeover that the scheduler must know, so that their causes make no second run due.
 
-        That includes the runs of an earlier start that was killed before it had used up what made them due.
+        They include the runs of an earlier start that was killed before it had used up their causes.
         """
         if len(self.recorded) != len(before):
             self._batch.note_recorded([run.id for run in self.recorded])
@@ -109,7 +113,7 @@ class Takeover:
 
     @property
     def lost(self) -> bool:
-        """Return whether state.db was lost, so that it is unknown what was due, and what this boot has made due."""
+        """Return whether state.db was lost, so that due runs and the causes of this boot are unknown."""
         return self._is_new and bool(self._records or self._damaged or self._unreadable or self._store.lost)
 
     @property
@@ -118,17 +122,19 @@ class Takeover:
         return list(self._memories.values()), list(self._runs.values())
 
     def everything(self) -> list[Command]:
-        """Return everything that a new state.db must hold if it breaks during the takeover; skips are history."""
+        """Return the commands for a new state.db if the current one breaks during the takeover, except history and
+        skips.
+        """
         going_on = (run for run in self._runs.values() if run.state is not RunState.SKIPPED)
         return [*map(SaveJob, self._memories.values()), *map(SaveRun, going_on), *self._beside]
 
     def carry_out(self, wall: int) -> None:
-        """Take everything over and commit it.  Raises OSError if the host is short of descriptors or memory."""
+        """Take over all records and commit them.  Raises OSError if the host is short of descriptors or memory."""
         since = self.saved_at - SLACK
-        if since > wall:  # by a clock that was ahead, so it is useless
+        if since > wall:  # from a clock that was ahead, so it is useless
             since = 0
         try:
-            for job in self._found:  # a run without a record may get one before recovery looks at it
+            for job in self._found:  # a run without a record may get one before recovery checks it
                 self._look_at(job)
             for job in record_files.changed(self._logs, since):
                 if job not in self._found:
@@ -145,7 +151,7 @@ class Takeover:
             self._save(untaken=bool(self._unreadable or (self._is_breaking and self.saved_at)))
 
     def told(self, state: Path) -> list[str]:
-        """Describe the takeover for people; `state`: the directory of state.db."""
+        """Return messages about the takeover; `state` is the directory of state.db."""
         texts = []
         records, jobs = counted(self._records, "record"), counted(len(self._jobs), "job")
         came = f"{records} of {jobs} restored from {self._logs}"
@@ -176,7 +182,7 @@ class Takeover:
         return texts
 
     def _ends(self) -> Iterator[SaveRun]:
-        """Yield the history rows of runs that have an R; without them their ends would count as new again."""
+        """Yield the history rows of runs with a run directory; without these rows, their ends would count as new."""
         for run in (RunId(job, number) for job, numbers in self._found.items() for number in sorted(numbers)):
             with contextlib.suppress(StoreError):
                 if (document := self._store.record(run)) is not None:
@@ -205,7 +211,10 @@ class Takeover:
             del self._runs[preceding]
 
     def _preceding(self, job: str) -> RunId | None:
-        """Return the skip before a job's newest row, which that may have joined since, and note it as unsettled."""
+        """Return the skip before a job's newest row, and note it as unsettled, or return None.
+
+        The newest run may have joined this skip after the last commit.
+        """
         newest = max(self._unsettled.get(job, ()), default=0)
         if newest and self._runs[RunId(job, newest)].state is not RunState.SKIPPED:
             for number, state in self._store.query(_BEFORE, (job, newest)):
@@ -217,17 +226,17 @@ class Takeover:
         return None
 
     def _in_question(self, saved: SavedJob, used: list[int]) -> list[int]:
-        """Return the numbers for which the files may have more than the rows, in order."""
+        """Return the run numbers whose files may be newer than their rows, in order."""
         newest, unsettled = saved.last_number, self._unsettled.get(saved.job, set())
         if self.saved_at and saved.job in self._memories:
             settled: Container[int] = range(newest + 1)
-        else:  # only rows have submissions that are over; those of a breaking state.db are not in the next
+        else:  # ended submissions exist only as rows, and a breaking state.db loses its rows
             settled = set() if self._is_breaking else _numbers(self._store, saved.job)
         live = (number for number in self._found.get(saved.job, ()) if number > newest)
         return sorted({*live, *(number for number in used if number in unsettled or number not in settled)})
 
     def _take(self, saved: SavedJob, run: RunId) -> SavedJob:
-        """Take over one number; return what is then saved of its job."""
+        """Take over one run number; return the new saved state of its job."""
         if run.number in self._found.get(run.job, ()):
             before = recollection.up_to(saved, run.number - 1)
             return replace(before, last_number=max(before.last_number, run.number))
@@ -243,11 +252,11 @@ class Takeover:
         return self._end(saved, row, document)
 
     def _end(self, saved: SavedJob, row: Run | None, document: Record) -> SavedJob:
-        """Take over the end of a run; return what is then saved of its job."""
+        """Take over the end of a run; return the new saved state of its job."""
         final = recollection.final(document, "state.db was lost, or is older than the record")
         run = recollection.run_of(final)
         if final is not document:
-            run = replace(run, attempt=run.attempt + 1)  # like any run that waited for another attempt in vain
+            run = replace(run, attempt=run.attempt + 1)  # as for any run that is given up between two attempts
         self._records += 1
         self._jobs.add(run.id.job)
         if self._has_room or row is not None:
@@ -258,14 +267,14 @@ class Takeover:
         if run.state is RunState.SKIPPED:
             self._skip = run
         if row is None and run.id.number <= saved.last_number:
-            return saved  # it is already counted
+            return saved  # already counted
         if row is not None and row.state is RunState.SKIPPED:
             self._let_join(row, run)
             run = replace(run, count=run.count - row.count)
         return recollection.after(saved, run, final)
 
     def _let_join(self, row: Run, skip: Run) -> None:
-        """Forget the runs that were never sent and that have joined a skip since its row was saved."""
+        """Forget the never-sent runs that joined a skip after its row was saved."""
         since, until = (it.due if it.last_due is None else it.last_due for it in (row, skip))
         for run in [RunId(row.id.job, number) for number in self._unsettled.get(row.id.job, ())]:
             it = self._runs.get(run)
@@ -277,7 +286,7 @@ class Takeover:
                 self._joined += 1
 
     def _may_come_again(self, run: Run) -> bool:
-        """Return whether the scheduler may get the cause of a run again: this boot, or the end of another run."""
+        """Return whether the scheduler may receive the cause of a run again: this boot, or the end of another run."""
         kind, cause = run.key[:1], run.key[1:]
         if kind == "b":
             return cause == self._boot
@@ -285,7 +294,7 @@ class Takeover:
         return any(map(self._may_end, [*ends, *(run.triggered_by or {}).get("ends", ())]))
 
     def _may_end(self, name: str) -> bool:
-        """Return whether the scheduler may get the end of a run."""
+        """Return whether the scheduler may receive the end of a run again."""
         with contextlib.suppress(ValueError):
             run = RunId.parse(name)
             return run in self._runs or run.number in self._found.get(run.job, ())
@@ -299,7 +308,7 @@ class Takeover:
                     yield recollection.run_of(document)
 
     def _is_ahead(self, document: Record, row: Run) -> bool:
-        """Return whether a record has more than a row.  Recovery handles the end of a live attempt."""
+        """Return whether a record is newer than a row.  The end of a live attempt is left to recovery."""
         skips, last = document["state"] == RunState.SKIPPED, recollection.last_attempt(document)
         if row.state is RunState.SKIPPED:
             return skips and document.get("count", 1) > row.count
@@ -319,7 +328,9 @@ class Takeover:
         return recollection.up_to(saved, run.number)
 
     def _choose_skip(self, saved: SavedJob) -> None:
-        """Keep a skip only if it is its job's newest run (besides those that joined it), so that the next joins it."""
+        """Keep a skip only if it is its job's newest run, apart from runs that joined it, so that the next skip joins
+        it.
+        """
         newest = saved.last_number - self._joined
         for run in [RunId(saved.job, number) for number in self._unsettled.get(saved.job, ())]:
             if run in self._runs and self._runs[run].state is RunState.SKIPPED and run.number != newest:
@@ -328,7 +339,7 @@ class Takeover:
             self._runs[self._skip.id] = self._skip
 
     def _save(self, *, untaken: bool) -> None:
-        """Commit.  Without room, rows of history wait for a later start; everything else is in memory."""
+        """Commit.  If the disk has no room, rows of history wait for a later start; everything else stays in memory."""
         if self.lost:
             self._batch.take(SaveBoot(self._boot))
         self._batch.note_untaken(some=untaken or not self._has_room)
@@ -342,12 +353,12 @@ class Takeover:
 
 
 def _meta(store: Store) -> dict[str, str]:
-    """Return all facts that were committed besides jobs and runs, or {} if there was no commit."""
+    """Return all committed facts other than jobs and runs, or {} without a commit."""
     return dict(store.query("SELECT name, value FROM meta"))
 
 
 def _recorded(meta: dict[str, str]) -> list[str]:
-    """Return the names of runs that an earlier start took over, and whose causes the scheduler may get again."""
+    """Return the names of runs that an earlier start took over and whose causes the scheduler may receive again."""
     with contextlib.suppress(ValueError):
         names = json.loads(meta.get("recorded", "[]"))
         return [name for name in names if isinstance(name, str)] if isinstance(names, list) else []
@@ -367,5 +378,5 @@ def _by_job(runs: Iterable[RunId]) -> dict[str, set[int]]:
 
 
 def _was_never_sent(row: Run) -> bool:
-    """Return whether a run was never sent to the launcher, by its row, and so has no files."""
+    """Return whether a run was, according to its row, never sent to the launcher, so that it has no files."""
     return row.state in PENDING and row.attempt == 0

@@ -1,4 +1,4 @@
-"""Decisions that are not saved yet: the newest state of each goes with the next commit that succeeds."""
+"""Unsaved decisions: the next successful commit saves the newest state of each run and job."""
 
 from __future__ import annotations
 
@@ -32,16 +32,16 @@ from jobqueued.state.db.rows import PAST, hold_text
 from jobqueued.state.db.store import Store
 
 MOST_PAST = 10_000
-"""Maximum acts of users that wait to be saved; later ones are dropped."""
+"""Maximum unsaved acts of users; later ones are dropped."""
 MOST_STEPS = 100
-"""Maximum clock steps that wait separately; later ones are merged into one."""
+"""Maximum separate unsaved clock steps; later steps are merged into one."""
 
 
 def join_due_change(waiting: dict[tuple[str, str], DueChange], change: DueChange) -> None:
-    """Add a change to those that wait: of one file, the first change and its current text are kept.
+    """Add a change to the unsaved ones; for each file, keep only the instant of its first change and its current text.
 
-    What was due between them is uncertain.  The first stays in its place among the clock steps, because it ends what
-    was due until then.
+    Due times between these two are uncertain.  The first change keeps its place among the clock steps, because it ends
+    the period of the saved text.
     """
     number = str(min(len(waiting), MOST_PAST if change.kind == PAST else MOST_STEPS))
     key = change.kind, number if change.kind == PAST else change.name or number
@@ -63,7 +63,7 @@ def _counted(record: Record) -> tuple[str, int]:
 class WriteBatch:
     """Collects the `Save…` commands and the accepted files of one turn, or of many while the disk is full.
 
-    `due_anew` turns texts of job files into the history of due times for a new state.db.
+    `due_anew` converts texts of job files to the history of due times for a new state.db.
     """
 
     def __init__(
@@ -76,7 +76,7 @@ class WriteBatch:
         self._files: dict[str, bytes | None] = {}
         self._meta: dict[str, str | None] = {}
         self.trouble = ""
-        """The reason why accepted files are not saved although everything else is, or "" if they are."""
+        """The reason why accepted files are not saved although all other state is, or "" if they are saved."""
         self._incidents: dict[str, Incident | None] = {}
         self._notices: dict[int, Notice | None] = {}
         self._due_changes: dict[tuple[str, str], DueChange] = {}
@@ -124,34 +124,34 @@ class WriteBatch:
                 self._notices[number] = None
 
     def take_files(self, files: Mapping[str, bytes | None]) -> None:
-        """Add the texts of accepted files, by name; None: the file is gone."""
+        """Add the texts of accepted files, by name; None means a deleted file."""
         self._files |= files
 
     def take_due_changes(self, changes: Iterable[DueChange]) -> None:
-        """Add changes of due times; those of one file are merged while they wait, which limits their number."""
+        """Add changes of due times; unsaved changes of one file are merged, which limits their number."""
         for change in changes:
             join_due_change(self._due_changes, change)
 
     @property
     def due_changes(self) -> list[DueChange]:
-        """The changes of due times that are not saved yet, the oldest first."""
+        """The unsaved changes of due times, the oldest first."""
         return list(self._due_changes.values())
 
     def note_untaken(self, *, some: bool) -> None:
-        """Note whether records may lack their rows, so that the next start checks all of them."""
+        """Note whether records may lack their rows, so that the next start checks all records."""
         self._meta["untaken"] = "1" if some else None
 
     def note_recorded(self, runs: Iterable[RunId]) -> None:
-        """Note which runs were taken over from records, and may be made due again because of an R."""
+        """Note which runs were taken over from records and could be made due again by a cause in a run directory."""
         self._meta["recorded"] = json.dumps(list(map(str, runs))) if runs else None
 
     def drop(self, run: RunId) -> None:
-        """Leave out the row of a run."""
+        """Remove the row of a run from the batch."""
         del self.runs[run]
 
     @property
     def ended(self) -> dict[RunId, Record]:
-        """The records that are not saved yet."""
+        """The unsaved records."""
         return {run: record for run, (_, record) in self.runs.items() if record is not None}
 
     def record(self, run: RunId) -> Record | None:
@@ -165,14 +165,15 @@ class WriteBatch:
         return [found[number] for number in sorted(found, reverse=True)][:limit]
 
     def states(self, job: str) -> list[str]:
-        """Return the states in which runs of a job have ended, saved or not, each once.  Raises StoreError."""
+        """Return the final states of a job's runs, saved or not, each once.  Raises StoreError."""
         ended = [record["state"] for run, record in self.ended.items() if run.job == job]
         return list(dict.fromkeys([*ended, *self._store.states(job)]))
 
     def tally(self, job: str) -> tuple[int, int, int]:
         """Count the ended runs and skips of a job, saved or not.  Raises StoreError.
 
-        Return how many there are, how many succeeded, and the number of the first that did not, or of the last.
+        Return the total, the number of successes, and the run number of the first failure or, without one, of the last
+        run.
         """
         found = self._store.tally(job) | {run.number: record for run, record in self.ended.items() if run.job == job}
         counts = {number: it if isinstance(it, tuple) else _counted(it) for number, it in found.items()}
@@ -181,7 +182,7 @@ class WriteBatch:
         return sum(count for _, count in counts.values()), succeeded, min(failed, default=max(counts, default=0))
 
     def submission_of(self, share: str, key: str) -> str | None:
-        """Return the submission, over or not, saved or not, that a user made with this key, or None.  Raises
+        """Return the submission, ended or not, saved or not, that a user made with this key, or None.  Raises
         StoreError.
         """
         for it in self.submissions.values():
@@ -190,7 +191,11 @@ class WriteBatch:
         return self._store.submission_of(share, key)
 
     def begin_anew(self, everything: Iterable[Command], mirror: Mirror) -> None:
-        """Put all of this into the next commit, and nothing else except history, which the records complete."""
+        """Let the next commit replace the whole saved state, except history.
+
+        `everything` has the scheduler's state, and `mirror` the rest.  The next start completes the history from
+        records.
+        """
         for command in everything:
             self.take(command)
         self._files, self._keys = {**mirror.files, **self._files}, mirror.keys
@@ -200,10 +205,10 @@ class WriteBatch:
         self._meta["untaken"] = "1"
 
     def commit(self, *, proven: bool = True) -> str:
-        """Save everything.  Raises CommitFailed, and keeps everything.
+        """Save the batch.  Raises CommitFailed, and keeps the batch.
 
-        If there is no room for everything, texts of files wait.  Return why they do, if that is new, or "".  Unless it
-        is `proven` that there is room, something is written in any case.
+        If the disk has no room for the whole batch, the texts of files wait; return the reason if this is new, else "".
+        Unless it is `proven` that commits succeed, write even an empty batch.
         """
         if proven and not self:
             return ""

@@ -1,4 +1,4 @@
-"""state.db: its format, how it is opened, written and read, and what to do if it is damaged.
+"""state.db: its format, how it is opened, written and read, and the handling of damage.
 
-Only this folder speaks SQL. Begin with `store`.
+SQL is used only here and in a few queries of `state/`. Begin with `store`.
 """

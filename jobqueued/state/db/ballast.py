@@ -1,7 +1,7 @@
-"""Ballast: disk space to give up when the disk is full, so that the ends of live runs can still be committed.
+"""Ballast: disk space to free when the disk is full, so that the ends of live runs can still be committed.
 
-Errors of the ballast are not reported: it exists, or there was no room for it.  If there is none, a state.db that was
-set aside is removed instead, and that is reported.
+Errors are not reported: the ballast exists, or the disk had no room for it.  Without ballast, the oldest state.db that
+was set aside is removed instead, and the daemon logs the removal.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ PARTS = ("", "-wal", "-journal", "-shm")
 
 
 class Ballast:
-    """A file in the state directory that occupies the space."""
+    """The ballast, a file in the state directory."""
 
     def __init__(self, directory: Path) -> None:
         self._path = directory / "ballast"
         self.removed: list[str] = []
-        """Names of the removed databases that were set aside, until they are reported."""
+        """Names of removed set-aside databases that are not logged yet."""
 
     def lay(self) -> None:
-        """Occupy the space, unless less than the same amount would stay free."""
+        """Create the ballast, unless less than its size would stay free."""
         with contextlib.suppress(OSError):
             there = os.statvfs(self._path.parent)
             if there.f_bavail * there.f_frsize >= 2 * BALLAST and not self._is_whole():
@@ -43,9 +43,9 @@ class Ballast:
             self.give_up()
 
     def give_up(self) -> bool:
-        """Make room: remove the ballast or, if it is gone, the oldest state.db that was set aside.
+        """Make room: remove the ballast or, if it is missing, the oldest state.db that was set aside.
 
-        Return False if there is neither.
+        Return False if neither exists.
         """
         with contextlib.suppress(OSError):
             self._path.unlink()

@@ -1,4 +1,4 @@
-"""Limits of the history of due times: how much of it is kept, and what goes when it is checked."""
+"""Limits of the history of due times, and the changes that each check deletes."""
 
 from __future__ import annotations
 
@@ -8,27 +8,26 @@ from collections.abc import Iterable
 from jobqueued.model.saved import DueChange
 
 CHANGES_OF_A_FILE, BYTES_OF_A_FILE, CHANGES, BYTES = 750, 3 << 20, 19_750, 15 << 20
-"""Limits after the oldest went: changes of a file, bytes of its texts, all changes, bytes of all texts."""
+"""Limits after each check: changes of a file, bytes of its texts, all changes, bytes of all texts."""
 DROPS_EACH, _CHANGES_A_BYTE = 250, 250 / (1 << 20)
-"""Changes after which all are checked, which takes up to 50 ms; a MiB of texts counts as that many."""
+"""Number of new changes between two checks of up to 50 ms each; a MiB of texts counts as this number."""
 
 SIZES = """
 SELECT id, CAST(kind AS BLOB), CAST(name AS BLOB), length(text) FROM due_change ORDER BY id DESC
 """
-"""Blobs, because a damaged text could not be read."""
+"""Casts to BLOB, because SQLite could not return damaged text."""
 DROP = "DELETE FROM due_change WHERE id = ?"
 
 
 def weight(change: DueChange) -> float:
-    """Return the weight of a change; when the weights of new changes add up to 1, the oldest changes go."""
+    """Return the weight of a change; a check follows when the weights of new changes add up to 1."""
     return (1 + _CHANGES_A_BYTE * len(change.text or b"")) / DROPS_EACH
 
 
 def too_many(sizes: Iterable[tuple[int, bytes, bytes, int | None]]) -> list[tuple[int]]:
-    """Return the numbers of the changes that go.
+    """Return the numbers of the changes to delete: the oldest, but never the current text of a file.
 
-    `sizes`: all changes (number, kind, name, bytes of the text or None), newest first.  The oldest go, but the text
-    that a file has now stays.
+    `sizes`: all changes (number, kind, name, bytes of the text or None), newest first.
     """
     counts, totals = Counter[tuple[bytes, bytes]](), Counter[tuple[bytes, bytes]]()
     count = total = 0

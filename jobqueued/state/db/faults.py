@@ -1,7 +1,7 @@
-"""Faults of state.db and its disk: each has a remedy, and few are in the file itself.
+"""Faults of state.db and its disk, each with a remedy.
 
-SQLite reports what it was doing, but seldom why that failed: a disk that was remounted read-only is a "disk I/O error",
-and so is a quota.  So a small test file beside state.db asks the kernel.
+SQLite seldom reports the cause of a failure: a read-only disk and an exceeded quota are both a "disk I/O error".
+Therefore this module writes a small test file next to state.db to get the kernel's error.
 """
 
 from __future__ import annotations
@@ -34,11 +34,11 @@ class StateFault(Enum):
 
 
 class StoreError(Exception):
-    """The state can't be used, or a part of it can't be read; the message says why and what to do."""
+    """The state can't be used, or a part of it can't be read; the message has the cause and the remedy."""
 
 
 class CommitFailed(Exception):
-    """The state can't be saved, and nothing of this commit was; `fault` is why, the message is SQLite's."""
+    """The state can't be saved, and this commit saved nothing; `fault` is the cause, the message SQLite's."""
 
     def __init__(self, text: str, fault: StateFault) -> None:
         super().__init__(text)
@@ -53,7 +53,7 @@ _OF_ERRNO = {
     **dict.fromkeys((errno.EMFILE, errno.ENFILE, errno.EFBIG), StateFault.LIMIT),
     errno.ENOMEM: StateFault.MEMORY,
 }
-"""Any other error is FAILING."""
+"""errno → fault; any other error is FAILING."""
 
 _OF_SQLITE = {
     sqlite3.SQLITE_FULL: StateFault.FULL,
@@ -63,14 +63,14 @@ _OF_SQLITE = {
     sqlite3.SQLITE_BUSY: StateFault.BUSY,
     sqlite3.SQLITE_LOCKED: StateFault.BUSY,
 }
-"""Primary code → fault; for any other code the kernel is asked."""
+"""SQLite's primary code → fault; for any other code, a test file shows the fault."""
 
 _UNREADABLE = sqlite3.SQLITE_IOERR_SHORT_READ
-"""The file is shorter than its header says."""
+"""SQLite's code for a file that is shorter than its header says."""
 
 
 def of_code(code: int) -> StateFault | None:
-    """Return the fault that SQLite's extended code names, or None if the kernel must be asked."""
+    """Return the fault of an extended code of SQLite, or None if a test file must show it."""
     return StateFault.BROKEN if code == _UNREADABLE else _OF_SQLITE.get(code & 0xFF)
 
 
@@ -83,20 +83,20 @@ def failure(error: Exception, directory: Path) -> CommitFailed:
     if isinstance(error, OSError):
         return CommitFailed(error.strerror or str(error), _OF_ERRNO.get(error.errno or 0, StateFault.FAILING))
     code: int | None = getattr(error, "sqlite_errorcode", None)
-    if code is None:  # Python's: it could not pass the data to SQLite
+    if code is None:  # an error of Python: it could not pass the data to SQLite
         return CommitFailed(str(error), StateFault.BUG)
     if (known := of_code(code)) is not None:
         return CommitFailed("the file is shorter than its header says" if code == _UNREADABLE else str(error), known)
     if (found := _asked(directory)) is not None:
         return CommitFailed(f"{error}: {found.strerror}", _OF_ERRNO.get(found.errno or 0, StateFault.FAILING))
     path = str(directory / "state.db")
-    is_fixed = os.path.exists(path) and not os.access(path, os.W_OK)  # as by chattr(1): SQLite opens it read-only
+    is_fixed = os.path.exists(path) and not os.access(path, os.W_OK)  # such as by chattr(1): SQLite opens it read-only
     fault = StateFault.DENIED if is_fixed or code & 0xFF == sqlite3.SQLITE_READONLY else StateFault.FAILING
     return CommitFailed(f"{error}, {getattr(error, 'sqlite_errorname', code)}", fault)
 
 
 def _asked(directory: Path) -> OSError | None:
-    """Return the error of creating, writing, syncing and removing a small file there, or None."""
+    """Create, write, sync and remove a small test file in a directory; return the error, or None."""
     path = directory / "probe"
     flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW
     try:

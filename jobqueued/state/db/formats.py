@@ -1,8 +1,8 @@
 """Formats of state.db: its tables, and the steps from older formats to newer ones.
 
-A format has one step from the one before, which never changes again.  It also has a fixture (tests/fixtures/state) that
-the version with this format wrote.  All steps that a file needs are one transaction, so the file has either its old
-format or ours.  There are no steps back.
+Each format has one step from the previous format, which never changes again, and a fixture that a version with this
+format wrote (tests/fixtures/state).  All steps of a file are one transaction, so the file has either its old format or
+the current one.  No step leads back.
 """
 
 from __future__ import annotations
@@ -34,7 +34,9 @@ CREATE INDEX unfinished ON run (job, number) WHERE record IS NULL;
 """
 
 ENDED = f"state NOT IN {tuple(str(state) for state in RunState if state in LIVE | PENDING)}"
-"""Must equal the condition of the index `history`, also in older files, or SQLite does not use the index."""
+"""Condition of an ended run.  It must equal the condition of the index `history`, in older files too; otherwise SQLite
+does not use the index.
+"""
 
 _STEPS = {
     1: """
@@ -92,14 +94,14 @@ _BACK = (
 
 
 def version_of(db: sqlite3.Connection, path: Path) -> int:
-    """Return the format of a database, or 0 if it is empty.  Raises StoreError if it is newer than ours."""
+    """Return the format of a database, or 0 if it is empty.  Raises StoreError if it is newer than VERSION."""
     version: int = db.execute("PRAGMA user_version").fetchone()[0]
     refuse_newer(version, path)
     return version
 
 
 def refuse_newer(version: int, path: Path) -> None:
-    """Raise StoreError, with the way back, if the format of a database is newer than ours."""
+    """Raise StoreError, with the remedy, if the format of a database is newer than VERSION."""
     if version > VERSION:
         raise StoreError(
             f"{path} was written by a newer jobqueued (format {version}); this one supports up to {VERSION};"
@@ -108,10 +110,10 @@ def refuse_newer(version: int, path: Path) -> None:
 
 
 def format_on_disk(path: Path) -> int:
-    """Return the format of a database by its bytes, or 0 if it has none or can't be read.
+    """Return the format of a database from its bytes, or 0 if it has none or can't be read.
 
-    SQLite would move the log into the file at its close, and so change a file that is not ours to change.  In the log,
-    the last committed copy of page 1 counts.  https://sqlite.org/fileformat2.html has the offsets.
+    SQLite is not used, because its close would move the log into the file and so change a file of another version.  The
+    last committed copy of page 1 in the log counts.  https://sqlite.org/fileformat2.html has the offsets.
     """
     version = 0
     with contextlib.suppress(OSError):
@@ -145,7 +147,7 @@ def _user_version(header: bytes) -> int:
 
 
 def bring_up(db: sqlite3.Connection, version: int) -> None:
-    """Upgrade a database from this format to ours."""
+    """Upgrade a database from this format to VERSION."""
     steps = [_STEPS[number] for number in range(max(version, 1), VERSION)]
     if version < VERSION:
         script = "".join(steps if version else [_SCHEMA, *steps])

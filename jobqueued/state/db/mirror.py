@@ -1,4 +1,4 @@
-"""A copy in memory of what only state.db has.  It goes into the next state.db if this one can't be read any longer.
+"""A copy in memory of the data that only state.db has.  A new state.db gets it if the old one becomes unreadable.
 
 The scheduler has everything else except history.  The copy is compact, because there may be many texts and keys.
 """
@@ -15,17 +15,17 @@ from jobqueued.model.run import Run
 from jobqueued.model.submission import KEY
 
 _OF_A_COMMIT = ("saved", "untaken")
-"""Names of facts that belong to one commit only."""
+"""Names of facts that each commit sets again."""
 
 
 class Keys:
-    """Job → key of its submission, in some 40 bytes each."""
+    """Job → key of its submission, in about 40 bytes each."""
 
     def __init__(self) -> None:
         self._db: sqlite3.Connection | None = None
 
     def put(self, keys: Iterable[tuple[str, str]]) -> None:
-        """Add keys of jobs.  Raises TypeError if a job or key is no string."""
+        """Add keys of jobs.  Raises TypeError if a job or key is not a string."""
         for pair in keys:
             if not all(isinstance(it, str) for it in pair):
                 raise TypeError(f"{pair!r} are no job and its key")
@@ -54,7 +54,7 @@ class Mirror:
     def follow(
         self, meta: Mapping[str, str | None], files: Mapping[str, bytes | None], keys: Mapping[str, str]
     ) -> None:
-        """Apply what a commit has changed; a value of None is deleted."""
+        """Apply the changes of a commit; None deletes a value."""
         _change(self._meta, meta)
         _change(self._files, {name: None if it is None else zlib.compress(it, 1) for name, it in files.items()})
         self._keys.put(keys.items())
@@ -65,7 +65,7 @@ class Mirror:
 
     @property
     def meta(self) -> dict[str, str]:
-        """The facts by name, without those that each commit has of its own."""
+        """The facts by name, without those that each commit sets again."""
         return {name: value for name, value in self._meta.items() if name not in _OF_A_COMMIT}
 
     @property

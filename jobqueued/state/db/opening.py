@@ -1,13 +1,13 @@
 """Open state.db, to write or only to read.  A file that can't be trusted is set aside whole, never deleted.
 
-To write, the file is locked for us alone (`locking_mode=EXCLUSIVE`) before its write-ahead log is read.  So SQLite
-keeps the log's index in its own memory, and not in a mapped file, where a full or read-only file system causes a
-SIGBUS.
+To write, the daemon locks the file for itself (`locking_mode=EXCLUSIVE`) before SQLite reads the write-ahead log.
+SQLite then keeps the log's index in its own memory instead of a mapped file, where a full or read-only file system
+would cause a SIGBUS.
 
-Each start reads everything that it needs.  It does not read history, which is a hundred times as much: 470 MB take 8 s
-from a disk.  After an unclean end, which leaves the log behind, SQLite checks the whole file, up to 1 GiB.  Otherwise
-damage to history shows when a user asks for a record, which is lost then, or when a commit meets the damage.  Then a
-new file is written from memory, which has everything that matters, so no waiting run is lost.
+A start does not read history, which is a hundred times as large as the rest: 470 MB take 8 s from a disk.  After an
+unclean end, which leaves the log behind, SQLite checks the whole file, up to 1 GiB.  Other damage to history appears
+when a user asks for a lost record, or when a commit meets the damage.  The daemon then writes a new file from memory,
+which has everything except history, so no waiting run is lost.
 """
 
 from __future__ import annotations
@@ -29,28 +29,28 @@ from jobqueued.state.db.faults import CommitFailed, StateFault, StoreError, fail
 from jobqueued.state.db.formats import VERSION, bring_up, format_on_disk, refuse_newer, version_of
 
 KEPT = 3
-"""Number of set-aside files that are kept, the newest ones: each may be as big as state.db."""
+"""Maximum set-aside databases to keep, the newest ones: each may be as large as state.db."""
 CHECKED = 1 << 30
-"""Size (bytes) above which a file is not checked as a whole: a start has 90 s, also with a slow disk."""
+"""Maximum size (bytes) of a file that is checked as a whole: a start has 90 s, even with a slow disk."""
 LEAST = 512
 """Size of the smallest database (bytes)."""
 LONG = 4096
-"""Frames in the log from which on SQLite moves them into the database."""
+"""Number of frames in the log at which SQLite moves them into the database."""
 PATIENCE = 5.0
-"""Time (s) for which another program may have the file open during our start."""
+"""Time (s) for which a start waits for another program that has the file open."""
 
 _KINDS = {stat.S_IFREG: "", stat.S_IFDIR: "a directory", stat.S_IFIFO: "a pipe", stat.S_IFSOCK: "a socket"}
 _HEADER, _WRITE_VERSION, _WAL_MODE = 19, 18, b"\2"
-"""Length and last offset of a part of the header, and the highest value there in a file that SQLite writes."""
+"""Bytes of the header to read, the offset of the write version in it, and the highest version that SQLite can write."""
 _NONSENSE = (None, sqlite3.SQLITE_ERROR)
-"""Codes of SQLite, or Python, for missing tables, or for a text that is not one."""
+"""Error codes that mean damage: SQLite's for missing tables, and None, Python's for text that is not UTF-8."""
 
 
 class OpenState(NamedTuple):
     """An open state.db.
 
-    `is_new`: it holds nothing yet.  `kept`: what was read of it.  `broken`: why the file can't be read, or "".
-    `damage`: what SQLite found wrong in a part that no start needs, or "".
+    `is_new`: no commit was ever made.  `kept`: the state that was read from it.  `broken`: why the file can't be read,
+    or "".  `damage`: an error that SQLite found in a part that no start needs, or "".
     """
 
     db: sqlite3.Connection
@@ -61,7 +61,7 @@ class OpenState(NamedTuple):
 
 
 class SetAside(Exception):
-    """The file could not be trusted and was set aside; the message says why, and where it is."""
+    """The file could not be trusted and was set aside; the message has the reason and the new name."""
 
 
 def to_write(path: Path, *, at_start: bool) -> OpenState:
@@ -70,7 +70,7 @@ def to_write(path: Path, *, at_start: bool) -> OpenState:
         raise SetAside(set_aside(path, what))
     log = path.with_name(f"{path.name}-wal")
     size = _size(path)
-    if 0 < size < LEAST or (not size and _size(log)):  # SQLite would start again, and delete the log
+    if 0 < size < LEAST or (not size and _size(log)):  # SQLite would create the file again and delete the log
         raise SetAside(set_aside(path, f"was cut to {size} bytes"))
     checked = at_start and log.exists() and size <= CHECKED
     refuse_newer(format_on_disk(path), path)
@@ -82,14 +82,14 @@ def to_write(path: Path, *, at_start: bool) -> OpenState:
         db.execute(f"PRAGMA wal_autocheckpoint = {LONG}")
         bring_up(db, version)
         kept = _read(db)
-        db.execute("PRAGMA busy_timeout = 0")  # only a start waits: the loop never does
+        db.execute("PRAGMA busy_timeout = 0")  # the loop never waits, only a start does
         return OpenState(db, _is_new(db), kept, damage=_damage(db) if checked else "")
 
 
 def to_read(path: Path, *, at_start: bool) -> OpenState:
     """Open state.db without changing it, because nothing can be written.
 
-    If it is missing or broken, open an empty one in memory instead.  Raises CommitFailed, StoreError.
+    If it is missing or broken, open an empty one in memory instead.  Raises CommitFailed or StoreError.
     """
     if what := _is_no_file(path):
         return OpenState(_blank(), is_new=True, broken=what)
@@ -111,7 +111,7 @@ def to_read(path: Path, *, at_start: bool) -> OpenState:
 class Left(NamedTuple):
     """The part of a state.db that is read while no daemon runs.
 
-    `saved_at`: its last commit (wall).  `files`: job file → text that was accepted last.
+    `saved_at`: its last commit (wall).  `files`: job file → last accepted text.
     """
 
     due_changes: list[DueChange]
@@ -121,7 +121,7 @@ class Left(NamedTuple):
 
 
 def left(directory: Path) -> Left:
-    """Return what a stopped daemon left, without changing it.  Raises StoreError."""
+    """Read the state.db of a stopped daemon without changing it.  Raises StoreError."""
     path = directory / "state.db"
     try:
         opened = to_read(path, at_start=True)
@@ -136,7 +136,7 @@ def left(directory: Path) -> Left:
 
 
 def _is_no_file(path: Path) -> str:
-    """Describe what is in the place of state.db, or of one of its files, if that is no file, or return ""."""
+    """Describe a directory, device or other non-file in place of state.db or one of its files, or return ""."""
     for part in (path.with_name(path.name + ending) for ending in ballast.PARTS):
         try:
             kind = stat.S_IFMT(part.stat().st_mode)
@@ -154,7 +154,7 @@ def _is_no_file(path: Path) -> str:
 def _version(db: sqlite3.Connection, path: Path) -> int:
     """Return the format of a database, or 0 if it is empty.
 
-    Raises StoreError if it is newer than ours, CommitFailed if it is not ours.
+    Raises StoreError if it is newer than VERSION, CommitFailed if it is not a database of jobqueued.
     """
     version = version_of(db, path)
     if not version and db.execute("SELECT 1 FROM sqlite_master").fetchone():
@@ -168,7 +168,7 @@ def _version(db: sqlite3.Connection, path: Path) -> int:
 
 
 def _own_id(path: Path) -> str | None:
-    """Return the id in the file itself, whatever its log says, or None if it has no log or is unreadable."""
+    """Return the ID in the file itself, ignoring its log, or None if it has no log or is unreadable."""
     if _size(path.with_name(f"{path.name}-wal")):
         with (
             contextlib.suppress(sqlite3.Error),
@@ -184,7 +184,7 @@ def _id_in(db: sqlite3.Connection) -> str | None:
 
 
 def set_aside(path: Path, what: str) -> str:
-    """Rename state.db and what belongs to it; return a description for people.  Raises CommitFailed."""
+    """Rename state.db and all files that belong to it; return a description for people.  Raises CommitFailed."""
     try:
         found = ballast.set_aside(path)
         number = int(found[-1].name.rpartition("-")[2]) if found else 0
@@ -204,7 +204,9 @@ def set_aside(path: Path, what: str) -> str:
 
 @contextlib.contextmanager
 def _connected(path: Path, uri: str, patience: float, *, aside: bool) -> Iterator[sqlite3.Connection]:
-    """Yield a connection for us alone.  On an error, close it, and raise what is wrong with the file."""
+    """Yield an exclusive connection.  On an error, close it, and raise the fault: SetAside with `aside`, or
+    CommitFailed.
+    """
     with contextlib.ExitStack() as closing:
         try:
             db = sqlite3.connect(uri, uri=True, isolation_level=None, timeout=patience)
@@ -221,8 +223,8 @@ def _connected(path: Path, uri: str, patience: float, *, aside: bool) -> Iterato
 
 
 def _keep_to_ourselves(path: Path) -> None:
-    """Let only us read state.db: it holds the texts of job files, with all secrets.  Its log gets the same mode."""
-    with contextlib.suppress(OSError):  # nothing can be written there: the mode stays
+    """Let only the daemon read state.db: it has the texts of job files, with secrets.  Its log gets the same mode."""
+    with contextlib.suppress(OSError):  # a read-only file system: the mode stays
         path.chmod(0o600)
 
 
@@ -242,7 +244,7 @@ def _read(db: sqlite3.Connection) -> rows.SavedState:
 
 
 def _damage(db: sqlite3.Connection) -> str:
-    """Return the damage to any part of the file, or ""; a disk that can't be read now is no damage to the file."""
+    """Return the damage to any part of the file, or ""; a temporarily unreadable disk is not damage."""
     try:
         return _flaw(db, "integrity_check(1)")
     except (CommitFailed, sqlite3.Error):
@@ -250,16 +252,16 @@ def _damage(db: sqlite3.Connection) -> str:
 
 
 def damage_by_others(db: sqlite3.Connection, path: Path) -> str:
-    """Return the damage to an open file, or its log, that another program has written to.
+    """Return the damage to an open file or its log after another program wrote to it.
 
-    "" if there is none, or the file is too large to check.
+    "" means no damage, or a file that is too large to check.
     """
     db.execute("PRAGMA shrink_memory")  # drop pages that were read before
     return _damage(db) if _size(path) <= CHECKED else ""
 
 
 def _flaw(db: sqlite3.Connection, check: str) -> str:
-    """Return the first error that a check finds in the file, or "".  Raises an error if it can't be read."""
+    """Return the first error that a check finds in the file, or "".  Raises an error if the file can't be read."""
     try:
         found = str(db.execute(f"PRAGMA {check}").fetchone()[0])
     except sqlite3.DatabaseError as error:

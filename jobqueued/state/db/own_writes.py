@@ -1,7 +1,8 @@
-"""Detect writes of other programs to state.db and its log: any change since our last write is theirs.
+"""Detect writes of other programs to state.db and its log: any change since the daemon's last write.
 
-SQLite's lock keeps other programs from opening the files, but not from cutting or overwriting them.  Each commit checks
-both files, and the log again afterwards.  A commit changes state.db itself only if the log is long enough to be moved.
+SQLite's lock keeps other programs from opening the files in SQLite, but not from truncating or overwriting them.  Each
+commit first checks both files, and afterwards notes the log.  A commit changes state.db itself only if the log is long
+enough to be moved.
 """
 
 from __future__ import annotations
@@ -14,15 +15,15 @@ from jobqueued.state.db.faults import CommitFailed, StateFault, failure
 from jobqueued.state.db.opening import LONG
 
 _LONG = LONG * (4096 + 24)
-"""Size of the log (bytes) from which on a commit may move it into state.db."""
+"""Size of the log (bytes) at which a commit may move it into state.db."""
 _LEAST_HOLE = 128
-"""Tolerance in blocks of 512 bytes: file systems that compress may need a few less for the same data."""
+"""Tolerance in blocks of 512 bytes: with compression, the same data may later take fewer blocks."""
 
 
 class Look(NamedTuple):
-    """A file as in stat(2); `blocks` of 512 bytes, of which a hole has none.
+    """A file as in stat(2); `blocks` of 512 bytes, without holes.
 
-    File systems change the number of blocks without a write: XFS takes back what it allocated ahead, ZFS counts later.
+    File systems change the number of blocks without a write: XFS frees preallocated blocks, and ZFS counts late.
     """
 
     device: int
@@ -33,16 +34,16 @@ class Look(NamedTuple):
 
 
 class OwnWrites:
-    """The state of both files after our last write."""
+    """The state of both files after the daemon's last write."""
 
     def __init__(self, path: Path) -> None:
         self._directory, self._file, self._log = path.parent, str(path), f"{path}-wal"
         self._seen, self._seen_log = _look(self._file), _look(self._log)
 
     def note(self) -> None:
-        """Remember both files after a commit of ours.
+        """Remember both files after a commit.
 
-        A file that was replaced, cut or has a new hole is not remembered, because a commit does none of these.
+        Do not remember a file that was replaced, truncated or has a new hole, because no commit does this.
         """
         try:
             log = _look(self._log)
@@ -54,7 +55,7 @@ class OwnWrites:
             return
 
     def note_tidied(self) -> None:
-        """Remember both files after we moved the log into state.db."""
+        """Remember both files after the daemon moved the log into state.db."""
         try:
             log = _look(self._log)
             if _is_same(self._seen_log, log):
@@ -68,7 +69,7 @@ class OwnWrites:
             self._seen = file
 
     def is_another(self) -> bool:
-        """Return whether another file, or none, has taken the place of state.db."""
+        """Return whether state.db was removed or replaced."""
         try:
             return not _is_same(self._seen, _look(self._file))
         except OSError:
@@ -108,7 +109,7 @@ def _is_unwritten(was: Look | None, now: Look | None) -> bool:
 
 
 def _has_grown(was: Look | None, now: Look | None) -> bool:
-    """Return whether a file is the same one, and has neither become smaller nor got a hole."""
+    """Return whether a file is the same, neither smaller nor with a new hole."""
     if was is None or now is None or not _is_same(was, now) or now.size < was.size:
         return False
     return now.blocks * 512 >= now.size or now.blocks + _LEAST_HOLE >= min(was.blocks, was.size // 512)

@@ -1,7 +1,7 @@
-"""Rows of state.db: which column has which part of the state, and what a column may hold.
+"""Rows of state.db: the mapping of the state to columns, and the check of their values.
 
-SQLite does not keep to the type of a column, and a damaged page may hold anything.  So values are checked before they
-are used: a value that makes no sense raises an error of `NONSENSE`.
+SQLite does not enforce the type of a column, and a damaged page may contain any value.  Therefore values are checked
+before use: an impossible value raises an error of `NONSENSE`.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ _MORE_OF_RUN = (
     "ends_by",
     "so_far",
 )
-"""Fields that few runs have, and no ended run: in one JSON object, without those at their defaults."""
+"""Fields that few unfinished runs and no ended run have: one JSON object, without fields at their defaults."""
 _TRIGGER, _WITH_TRIGGER = _RUN_FIELDS.index("trigger"), ("owner", "waits", "given_up", "lacked", "doubted")
 _RUN_COLUMNS = f"job, number, more, {', '.join(_RUN_FIELDS)}"
 PUT_RUN = f"INSERT OR REPLACE INTO run ({_RUN_COLUMNS}, record) VALUES ({', '.join('?' * (len(_RUN_FIELDS) + 4))})"
@@ -64,9 +64,9 @@ _MORE_OF_JOB = {
     "expected": "expected", "owner": "owner", "skips_by": "skippers", "agreed": "agreed",
     "shared_pause": "shared_pause", "ends": "ends", "offered": "offered", "settled": "settled",
 }  # fmt: skip
-"""Name in the row → field that few jobs have; older versions know some of these names."""
+"""Name in the row → field that few jobs have; older versions also know some of these names."""
 _MORE_STATS = ("failing_since", "failing_run", "failing_reason", "by_failover")
-"""Fields that older versions refuse among the other statistics."""
+"""Fields that older versions would refuse among the other statistics."""
 _STATS = tuple(name for name in JobStats.__slots__ if name not in _MORE_STATS)
 _JOB_COLUMNS = "job, rhythm, cursor, era, last_number, paused, stats, more"
 PUT_JOB = f"INSERT OR REPLACE INTO job ({_JOB_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
@@ -75,8 +75,8 @@ PUT_JOB = f"INSERT OR REPLACE INTO job ({_JOB_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?
 def run_row(run: Run, record: Record | None) -> tuple[object, ...]:
     """Return the values of PUT_RUN.
 
-    `triggered_by` follows the trigger after a NUL, with owner and waits.  A version that does not know them takes that
-    for a long word; a field that it does not know would make it set the whole state aside.
+    `triggered_by`, owner and waits follow the trigger after a NUL.  An older version reads them as part of the trigger.
+    An unknown field, in contrast, would make it set the whole state aside.
     """
     values = _run_fields(run)
     if (record is None or run.state is RunState.SKIPPED) and (more := _told_of(run)):
@@ -122,7 +122,7 @@ def _run(job: str, number: int, more: str, *rest: Any) -> Run:
 
 
 def hold_text(hold: Hold | None) -> str | None:
-    """Return the value that `commit` takes for "hold", or None if there is no hold."""
+    """Return the value of "hold" for `Store.commit`, or None without a hold."""
     return None if hold is None else json.dumps(_plain_hold(hold))
 
 
@@ -237,13 +237,13 @@ PAST = "past"
 
 
 def past_change(past: Past) -> DueChange:
-    """Return the row of an act in the past; it has no text, because the newest text would never go."""
+    """Return the row of a past act.  Its text column is empty, because the newest text of a name is never deleted."""
     told = json_values.line(past._asdict())
     return DueChange(PAST, past.job, past.at, past.at, "", told)
 
 
 def past_in(change: DueChange) -> Past:
-    """Return the act in the past that a row holds.  Raises one of NONSENSE."""
+    """Return the past act in a row.  Raises one of NONSENSE."""
     past = Past(**json.loads(change.timezone))
     _look_at(past)
     return past
@@ -252,10 +252,10 @@ def past_in(change: DueChange) -> Past:
 def of_submissions(
     new: list[SaveSubmission], over: list[str], last: Mapping[str, int], keys: Mapping[str, str]
 ) -> list[tuple[str, list[tuple[object, ...]]]]:
-    """Return the statements that save new submissions, and forget those that are over, with the state of their jobs.
+    """Return the statements that save new submissions and delete ended ones (`over`) with the state of their jobs.
 
-    The numbers of both are saved, and `last`: share → number.  A submission that was over when it was found in the
-    records has no other trace.  `keys`: those of the new submissions, and of jobs that may be saved already.
+    They also save the numbers of both and `last` (share → number), because an ended submission may leave no other
+    trace.  `keys`: job → key for new submissions and for jobs that may already be saved.
     """
     if not (new or over or last or keys):
         return []
@@ -284,10 +284,10 @@ def read_submissions(db: sqlite3.Connection) -> tuple[list[SaveSubmission], dict
 class SavedState(NamedTuple):
     """Everything that a start needs.
 
-    `runs`: those without an end, and each job's newest if it is a skip.  `boot`: the boot in which everything was
-    recovered.  `files`: name → text of an accepted file.  `incidents`: problems that last.  `notices`: those that wait
-    to be sent.  `submissions`: those that are not over.  `numbers`: user → last number.  `keys`: those of all
-    submissions. `meta`: all facts about the host.
+    `runs`: unfinished runs, and each job's newest run if it is a skip.  `boot`: the last boot with a complete recovery.
+    `files`: name → text of an accepted file.  `incidents`: open problems.  `notices`: unsent notices.  `submissions`:
+    unfinished ones.  `numbers`: user → last number.  `keys`: the keys of all submissions.  `meta`: all facts about the
+    host.
     """
 
     jobs: list[SavedJob]
@@ -304,7 +304,7 @@ class SavedState(NamedTuple):
 
 
 def read(db: sqlite3.Connection) -> SavedState:
-    """Read everything that a start needs.  Raises sqlite3.Error or one of NONSENSE if that is impossible."""
+    """Read everything that a start needs.  Raises sqlite3.Error or one of NONSENSE."""
     jobs = [_memory(*row) for row in db.execute(f"SELECT {_JOB_COLUMNS} FROM job")]
     unfinished = [_run(*row) for row in db.execute(f"SELECT {_RUN_COLUMNS} FROM run WHERE record IS NULL")]
     newest = "(job, number) IN (SELECT job, (SELECT max(number) FROM run WHERE run.job = job.job) FROM job)"
@@ -356,13 +356,13 @@ def record_in(job: str, number: int, text: bytes) -> Record | None:
     return cast("Record", record) if whole else None
 
 
-# what a value may be
+# the check of values
 
 _NOTHING = object()
 
 
 def _look_at(noun: Any) -> None:
-    """Raise TypeError if a field is not of its class's type, or ValueError if a job id makes no sense."""
+    """Raise TypeError if a field does not match its annotation, or ValueError if a job ID is impossible."""
     for name, kind, plain, empty in _kinds(noun.__class__):
         value = getattr(noun, name)
         if type(value) not in plain and value is not empty and not _fits(value, kind):
@@ -374,7 +374,9 @@ def _look_at(noun: Any) -> None:
 
 @cache
 def _kinds(noun: type) -> list[tuple[str, Any, tuple[type, ...], object]]:
-    """Return the fields of a class: name, annotation, types without further check, and `()` if that needs none."""
+    """Return the fields of a class: name, annotation, types that need no further check, and `()` if an empty tuple is
+    valid.
+    """
     hints = get_type_hints(noun)
     return [
         (name, kind, tuple(filter(_is_plain, _choices(kind))), () if _fits((), kind) else _NOTHING)
@@ -383,7 +385,7 @@ def _kinds(noun: type) -> list[tuple[str, Any, tuple[type, ...], object]]:
 
 
 def _is_plain(kind: Any) -> bool:
-    """Return whether a class says everything about a value that is of this class."""
+    """Return whether values of a type need no check beyond the type itself."""
     return isinstance(kind, type) and get_origin(kind) is None and not issubclass(kind, Enum | tuple | list | dict)
 
 

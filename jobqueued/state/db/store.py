@@ -1,7 +1,7 @@
 """state.db: the queue, cursors, counters and history, in SQLite (WAL, synchronous=FULL, one commit a loop turn).
 
-Only the scheduler uses it.  A file that can't be read is set aside, never deleted.  What the records still have is
-taken from them (takeover.py), and what is lost is reported.
+Only the daemon uses it.  A file that can't be read is set aside, never deleted.  The next start restores history from
+the records (takeover.py), and the daemon logs the losses.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _ENDED_OF_JOB = f"""
 SELECT queued, job, number, state FROM run WHERE {ENDED} AND job = ? AND number < ? ORDER BY number DESC
 """
 _LOOKS, _LOOKS_AT_ROWS = 5000, 500
-"""Maximum runs that one call passes over: in the index (some 3 ms), and in the rows themselves (as long)."""
+"""Maximum runs that one call of `ended` checks: in the index, and in the rows themselves (about 3 ms each)."""
 
 
 class HistoryMark(NamedTuple):
@@ -51,14 +51,17 @@ NEWEST = HistoryMark(2**63 - 1, "", 0)
 
 
 class Page(NamedTuple):
-    """A page of records, newest first, and the place after them, or None if there are no more."""
+    """A page of records, newest first, and the place after them, or None for the last page."""
 
     records: list[Record]
     end: HistoryMark | None
 
 
 class Mended(NamedTuple):
-    """A state.db that must get everything from memory; only `mirror` has the rest. `is_new`: it has no history yet."""
+    """A state.db that must get the whole state from memory; `mirror` has the part that the scheduler lacks.
+
+    `is_new`: it has no history yet.
+    """
 
     mirror: Mirror
     is_new: bool
@@ -67,8 +70,8 @@ class Mended(NamedTuple):
 class Store:
     """One open state.db in `directory`.
 
-    `lost`: a sentence about what a broken one took with it, or None.  `is_new`: it held nothing at the start.
-    `failure`: why it can't be written until `mend` has opened it again, or None.
+    `lost`: a message about a broken state.db that was set aside or ignored, or None.  `is_new`: it was empty at the
+    start.  `failure`: why it can't be written until `mend` opens it again, or None.
     """
 
     def __init__(self, directory: Path) -> None:
@@ -85,7 +88,7 @@ class Store:
         self._ballast.lay()
 
     def _opened(self) -> opening.OpenState:
-        """Open state.db to write or, if that fails, to read.  Raises StoreError if its content can't be known."""
+        """Open state.db to write or, if that fails, to read.  Raises StoreError if it can't be read."""
         try:
             opened = self._to_write(at_start=True)
             if opened.damage:
@@ -104,7 +107,7 @@ class Store:
         return opened
 
     def _to_write(self, *, at_start: bool) -> opening.OpenState:
-        """Open state.db to write, after a broken one was set aside, or the ballast removed if there was no room.
+        """Open state.db to write; first set a broken one aside, or free the ballast if the disk is full.
 
         Raises CommitFailed.
         """
@@ -119,14 +122,12 @@ class Store:
         raise CommitFailed("jobqueued can't read back what it writes there", StateFault.FAILING)
 
     def of_fleet(self) -> tuple[str, FleetMark]:
-        """Return the unique name of this state, "" before its first commit, and the mark of the fleet that was saved
-        last.
-        """
+        """Return the unique ID of this state, or "" before its first commit, and the last saved mark of the fleet."""
         meta = dict(self.query("SELECT name, value FROM meta WHERE name IN ('id', 'fleet')"))
         return meta.get("id", ""), parsed(FleetMark, meta.get("fleet", "[]")) or FleetMark()
 
     def mend(self) -> Mended | None:
-        """Open state.db again after a failure; return None if it holds what was committed.  Raises CommitFailed."""
+        """Open state.db again after a failure; return None if it still has all commits.  Raises CommitFailed."""
         if self.failure is None:
             return None
         try:
@@ -138,7 +139,7 @@ class Store:
             self._db.close()
             opened = self._to_write(at_start=False)
             self._db, self._is_named = opened.db, False
-            self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")  # what a failed fsync left unwritten
+            self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")  # pages that a failed fsync left unwritten
             self._own = OwnWrites(self._path)
         except (CommitFailed, StoreError, OSError, sqlite3.Error) as error:
             self.failure = failure(error, self._path.parent)
@@ -151,16 +152,13 @@ class Store:
         return Mended(self._mirror, is_new) if is_new or is_doubted else None
 
     def load(self) -> tuple[list[SavedJob], list[Run]]:
-        """Return the saved state of jobs, and the runs that go on.
-
-        These are the runs without an end, and each job's newest if it is a skip.
-        """
+        """Return the saved state of jobs, unfinished runs, and each job's newest run if it is a skip."""
         with self._reading():
             kept, self._kept = self._kept or rows.read(self._db), None
         return kept.jobs, kept.runs
 
     def knows_boot(self, boot_id: str) -> bool:
-        """Return whether all live runs were recovered in this boot of the host already."""
+        """Return whether all live runs were already recovered in this boot of the host."""
         with self._reading():
             return rows.read_meta(self._db).get("boot") == boot_id
 
@@ -170,7 +168,7 @@ class Store:
             return rows.hold_in(rows.read_meta(self._db))
 
     def files(self) -> dict[str, bytes]:
-        """Return the texts of the job files that were accepted last, by name.  Raises StoreError."""
+        """Return the last accepted texts of job files, by name.  Raises StoreError."""
         with self._reading():
             return rows.read_files(self._db)
 
@@ -186,16 +184,13 @@ class Store:
             return [(number, rows.due_change_in(row)) for number, *row in found]
 
     def states(self, job: str) -> list[str]:
-        """Return the states in which runs of a job have ended, each once.  Raises StoreError."""
+        """Return the final states of a job's runs, each once.  Raises StoreError."""
         query = f"SELECT DISTINCT state FROM run WHERE job = ? AND {ENDED}"
         with self._reading():
             return [state for (state,) in self._db.execute(query, (job,))]
 
     def tally(self, job: str) -> dict[int, tuple[str, int]]:
-        """Return the end of each run of a job by its number: its state, and how many occurrences it covers.
-
-        Raises StoreError.
-        """
+        """Return run number → final state and number of occurrences, for ended runs of a job.  Raises StoreError."""
         query = f"SELECT number, state, count FROM run WHERE job = ? AND {ENDED}"
         with self._reading():
             return {number: (state, count) for number, state, count in self._db.execute(query, (job,))}
@@ -206,7 +201,7 @@ class Store:
             return rows.read_submissions(self._db)
 
     def submission_of(self, share: str, key: str) -> str | None:
-        """Return the submission, over or not, that a user made with this key, or None if it has no history."""
+        """Return the submission, unfinished or ended, that a user made with this key, or None if it has no history."""
         with self._reading():
             found = self._db.execute("SELECT job FROM asked WHERE share = ? AND key = ?", (share, key)).fetchone()
         return None if found is None else str(found[0])
@@ -228,12 +223,12 @@ class Store:
         *,
         anew: bool = False,
     ) -> None:
-        """Save all of this, or nothing.  Raises CommitFailed.  A full disk costs the ballast first.
+        """Save all changes, or nothing.  Raises CommitFailed.  If the disk is full, free the ballast and retry.
 
-        None deletes a file, an incident, a notice or a value of `meta`.  `meta` has "boot", the boot in which all live
-        runs are recovered, "hold", and "untaken": records may lack their rows.  Of submissions that are `over` only the
-        keys stay, while they have history.  `keys`: those of earlier submissions.  `anew`: nothing stays of the old
-        state except history.
+        None deletes a file, an incident, a notice or a value of `meta`.  Names in `meta` are "boot" (the boot in which
+        all live runs are recovered), "hold", and "untaken" (records may lack their rows).  Submissions that are `over`
+        keep only their keys, as long as they have history.  `keys`: those of earlier submissions.  `anew`: delete the
+        old state except history.
         """
         due, new = list(due_changes), list(submissions)
         keys = {**(keys or {}), **keys_in(runs.values()), **{it.job: it.key for it in new if it.key}}
@@ -261,9 +256,9 @@ class Store:
             self._mirror.follow({"id": self.of_fleet()[0]}, {}, {})
 
     def _write(self, changes: Sequence[tuple[str, Sequence[tuple[object, ...]]]], *, drops: bool = False) -> None:
-        """Make one transaction; if it `drops`, limit the history of due times, too.  Raises CommitFailed.
+        """Make one transaction; with `drops`, also limit the history of due times.  Raises CommitFailed.
 
-        What SQLite says after an error may be wrong, so `mend` comes first then.
+        After an error, SQLite's answers may be wrong, so `mend` must open the file again first.
         """
         if (failing := self._failing()) is not None:
             raise failing.with_traceback(None)
@@ -291,14 +286,14 @@ class Store:
         raise failed
 
     def _failing(self) -> CommitFailed | None:
-        """Return the failure that must be fixed first, as after writes of other programs, or None."""
+        """Return the failure that must be fixed first, including writes of other programs, or None."""
         if self.failure is None:
             self.failure = self._own.trouble()
             self._is_doubted |= self.failure is not None and self.failure.fault is StateFault.FOREIGN
         return self.failure
 
     def record(self, run: RunId) -> Record | None:
-        """Return the whole record of an ended run, or None.  Raises StoreError."""
+        """Return the record of an ended run, or None.  Raises StoreError."""
         found = self._read("job = ? AND number = ? AND record IS NOT NULL", *run)
         return found.get(run.number)
 
@@ -314,7 +309,9 @@ class Store:
         wanted: Callable[[HistoryMark, str], bool],
         job: str | None = None,
     ) -> Page:
-        """Return the newest records before a place whose run (mark and state) is `wanted`.  Raises StoreError."""
+        """Return the newest records before a place, of runs for which `wanted` (mark, state) is true.  Raises
+        StoreError.
+        """
         values: tuple[object, ...]
         query, values, looks = _ALL_ENDED, (*before, since), _LOOKS
         if job is not None:
@@ -336,7 +333,7 @@ class Store:
         return Page(found, None)
 
     def jobs(self) -> list[str]:
-        """Return all job ids that are saved.  Raises StoreError."""
+        """Return all saved job IDs.  Raises StoreError."""
         with self._reading():
             return [sys.intern(job) for (job,) in self._db.execute("SELECT job FROM job ORDER BY job")]
 
@@ -348,11 +345,11 @@ class Store:
         return {row[1]: record for row in found if (record := rows.record_in(*row)) is not None}
 
     def forget(self, runs: Iterable[RunId]) -> None:
-        """Delete records that retention has removed, never a run without an end.  Raises CommitFailed."""
+        """Delete the rows of runs that retention removed, but never an unfinished run.  Raises CommitFailed."""
         self._write([("DELETE FROM run WHERE job = ? AND number = ? AND record IS NOT NULL", list(runs))])
 
     def forget_keys(self, jobs: Iterable[str]) -> None:
-        """Delete the keys of submissions that have no run, and get none.  Raises CommitFailed."""
+        """Delete the keys of submissions that have no run and get none.  Raises CommitFailed."""
         unless = "NOT EXISTS (SELECT 1 FROM run WHERE job = asked.job) AND job NOT IN (SELECT job FROM submission)"
         asked = f"SELECT 1 FROM asked WHERE job = ? AND {unless}"
         try:
@@ -373,24 +370,24 @@ class Store:
         return given
 
     def tidy(self) -> None:
-        """Move the write-ahead log into the database, and lay the ballast again.  To be called when nothing is due.
+        """Move the write-ahead log into the database, and create the ballast again.  Call this when nothing is due.
 
-        A failure loses nothing: the next commit reports it.
+        A failure loses nothing; the next commit raises it.
         """
         if self._failing() is None:
             with contextlib.suppress(sqlite3.Error):
                 self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-                self._db.execute("PRAGMA shrink_memory")  # the pages that it keeps for the next statement
+                self._db.execute("PRAGMA shrink_memory")  # free cached pages
             self._own.note_tidied()
             self._ballast.lay()
 
     @contextlib.contextmanager
     def _reading(self) -> Iterator[None]:
-        """Raise an error of SQLite, or of a row that makes no sense, as StoreError."""
+        """Convert errors of SQLite and of impossible rows to StoreError."""
         try:
             yield
         except (sqlite3.Error, *rows.NONSENSE) as error:
-            if self.failure is not None and isinstance(error, sqlite3.ProgrammingError):  # it could not be opened again
+            if self.failure is not None and isinstance(error, sqlite3.ProgrammingError):  # `mend` could not open it
                 text = f"{self._path} can't be opened: {self.failure}; {self.failure.fault.remedy}"
                 raise StoreError(text) from None
             raise StoreError(f"{self._path}: {error}") from None
