@@ -1,6 +1,5 @@
-"""Live attempts as the scheduler sees them: their directories, the launcher, the fleet's agent, and recovery after a
-crash.
+"""Live attempts from the scheduler's side: their directories, the launcher, the fleet's agent, and recovery.
 
-`run_directory` reads R, the directory of one attempt; `recovery` gives a verdict on each at the start. Begin with
-`run_directory`.
+`run_directory` reads R, the directory of one attempt; `recovery` gives a verdict on each attempt at the start. Begin
+with `run_directory`.
 """

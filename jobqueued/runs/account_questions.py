@@ -1,4 +1,4 @@
-"""Questions about users and groups: the launcher's supervisors answer, because the databases may hang."""
+"""Questions about users and groups; processes of the launcher answer them, because the user databases may hang."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class AccountQuestions:
         self._last = 0
 
     def ask(self, account: Account) -> bytes:
-        """Return the line that asks about a user or group, or b"" if that question is pending."""
+        """Return the line that asks about a user or group, or b"" if the same question is pending."""
         if account in self._asked.values():
             return b""
         self._last += 1

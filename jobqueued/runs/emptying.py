@@ -1,7 +1,7 @@
 """Detect that the directory of all R was emptied: a file in it disappears with the rest.
 
-The file is `emptied` until a commit contains the starts that are in doubt, then `whole`. If neither exists after that,
-the directory was emptied again, and everything launched until now is in doubt.
+The file is named `emptied` until a commit contains the doubtful starts, and `whole` afterwards.  If neither name
+exists, the directory was emptied again, and all launches until now are doubtful.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ _AGAIN = 10 * SECOND
 
 
 class Emptying:
-    """The files of one directory, as one scheduler makes them."""
+    """The file in one directory, as one scheduler creates it."""
 
     def __init__(self, runs: str) -> None:
         self._runs, self._times = runs, 0
         self.deadline: int | None = None
-        """Instant (monotonic, ns) to start again, because the last write failed, or None."""
+        """Instant (monotonic, ns) to retry a failed write, or None."""
 
     @property
     def era(self) -> int | None:
@@ -30,7 +30,9 @@ class Emptying:
         return self._times if any(os.path.exists(f"{self._runs}/{name}") for name in names) else None
 
     def begin(self) -> bool:
-        """Start an era: launches without a reported start are in doubt. Return False if the file can't be written."""
+        """Start an era, because launches without a reported start are doubtful.  Return False if the file can't be
+        written.
+        """
         self.deadline = time.monotonic_ns() + _AGAIN
         try:
             flags = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
@@ -41,7 +43,7 @@ class Emptying:
         return True
 
     def settle(self) -> None:
-        """Note that a commit contains what is in doubt: other schedulers need not doubt it again."""
+        """Note that a commit contains the doubtful starts, so that a later scheduler need not doubt them again."""
         try:
             os.rename(f"{self._runs}/{EMPTIED}", f"{self._runs}/{WHOLE}")
         except OSError:  # the directory was emptied again, or is read-only

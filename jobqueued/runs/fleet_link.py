@@ -121,11 +121,11 @@ def event_of(line: Line) -> events.Event:
 
 
 class FleetLink(Source):
-    """The connection to the agent at `address`; without a `fleet` there is none.
+    """The connection to the agent at `address`, if the host has a `fleet`.
 
     `state` returns this host's identity and its fleet mark, or None if nothing can be saved now, so that no claim may
-    be granted. `since` returns job → first second whose occurrence may be requested. `own`: the program to start if no
-    agent listens, with its directory; None: PID 1 starts it.
+    be granted. `since` returns job → first second whose occurrence may be requested. `own`: the agent's program, to
+    start if no agent listens, or None if PID 1 starts it.
     """
 
     def __init__(
@@ -151,7 +151,7 @@ class FleetLink(Source):
         self._known = 0
         """Instant (wall, ns) at which the mark that the agent received was saved."""
         self._has_news = False
-        """True if the next turn must report `_down`."""
+        """True if the next turn must report the value of `_down`."""
         self._instance = Instance.of(address.parent)
 
     def send(self, command: FleetCommand) -> None:
@@ -169,7 +169,7 @@ class FleetLink(Source):
                 del self._outbox[: self._connection.send(self._outbox)]
 
     def lose(self, reason: str) -> None:
-        """Disconnect; the next connection brings the whole state again."""
+        """Disconnect; after the next connection, the agent sends the whole state again."""
         self.close()
         self._down, self._has_news = reason, True
         self._call_at = time.monotonic_ns() + self._pause
@@ -191,7 +191,7 @@ class FleetLink(Source):
 
     @property
     def has_more(self) -> bool:
-        """Return whether the agent's own state is to be reported."""
+        """Return whether the state of the connection must be reported."""
         return self._has_news
 
     @property
@@ -202,7 +202,7 @@ class FleetLink(Source):
 
     @property
     def deadline(self) -> int | None:
-        """The time (ns) to connect to an agent, or to give up a silent one, or None."""
+        """The time (monotonic, ns) to connect to an agent or to give up a silent one, or None."""
         if self._fleet is None:
             return None
         if self._connection is None:
@@ -242,7 +242,7 @@ class FleetLink(Source):
             yield from happened
 
     def turn(self, now: Now) -> Iterator[events.Event]:
-        """Connect to an agent; report if there is none."""
+        """Connect to an agent if it is time, give up a silent one, and report a lost connection."""
         if self._fleet is not None and self._connection is None and self._call_at <= now.mono:
             self._call(now)
         elif self._connection is not None and (deadline := self.deadline) is not None and deadline <= now.mono:
@@ -286,7 +286,7 @@ class FleetLink(Source):
         }
 
     def _reached(self) -> socket.socket:
-        """Return a connection to the listening agent, or to a new one of our own if none listens. Raises OSError."""
+        """Return a connection to the listening agent; if none listens, start one unless PID 1 does.  Raises OSError."""
         try:
             return own_program.connected(self._address)
         except OSError as error:

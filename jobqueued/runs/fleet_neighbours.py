@@ -23,7 +23,7 @@ def common_of(settings: FleetSettings) -> CommonSettings:
 
 
 def to_json(common: CommonSettings) -> str:
-    """Return these settings as this host announces them to the others."""
+    """Return these settings in the form that this host announces to the others."""
     return json.dumps(common, separators=(",", ":"))
 
 
@@ -59,7 +59,7 @@ class Neighbours:
         self._fleets.clear()
 
     def note_host(self, name: str, common: str) -> Iterator[FleetTrouble]:
-        """Take over a host's announcement; "": it has no session, or announced nothing."""
+        """Compare a host's announced settings; "" means that it has no session or announced nothing."""
         other = parsed(CommonSettings, common)
         differs = difference(self._own, other) if self._own is not None and other is not None else ""
         text = f"{printable(name)} is in the fleet with {differs}: all hosts need the same `fleet` in jobqueued.yaml"
@@ -68,7 +68,7 @@ class Neighbours:
     def note_fleets(
         self, fleets: Mapping[str, Sequence[str]], jobs: Mapping[str, Sequence[str]], own: Collection[str]
     ) -> Iterator[FleetTrouble]:
-        """Take over the other fleets with their hosts and jobs; `own`: the jobs of this fleet."""
+        """Compare the jobs of the other fleets; `fleets` has their hosts, `own` the jobs of this fleet."""
         for name in {*self._fleets, *fleets}:
             same = sorted(set(jobs.get(name, ())) & set(own))
             where = (

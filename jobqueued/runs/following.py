@@ -1,7 +1,7 @@
-"""Attempts whose end no launcher reports: supervisors of earlier launchers are followed; others are unsettled.
+"""Attempts whose end no launcher reports: the daemon follows supervisors of earlier launchers; the rest are unsettled.
 
-A process that listens on R/control lives, and no live attempt is declared lost: its supervisor may be suspended, or
-wait for a disk.
+As long as a process listens on R/control, its attempt is never declared lost: the supervisor may be suspended or wait
+for a disk.
 """
 
 from __future__ import annotations
@@ -31,12 +31,12 @@ class _Supervisor:
     name: Name
     connection: socket.socket
     silent_since: int | None
-    """Instant (monotonic, ns) since when it has not answered, or None if it has."""
+    """Instant (monotonic, ns) since when it has not answered, or None if it has answered."""
     told: bool = False
 
     @property
     def pid(self) -> int:
-        """The pid of the supervisor that listens."""
+        """The PID of the supervisor."""
         credentials = self.connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
         return int(struct.unpack("3i", credentials)[0])
 
@@ -55,7 +55,9 @@ class Following:
         self._news: list[str] = []
 
     def take(self, recovery: Recovery) -> None:
-        """Follow supervisors that a recovery adopted, pass on lost attempts, and check unsettled ones again later."""
+        """Follow the supervisors that a recovery adopted, pass on its dead attempts, and check unsettled ones again
+        later.
+        """
         now = time.monotonic_ns()
         for name, connection in recovery.adopted:
             self._supervisors[connection.fileno()] = _Supervisor(name, connection, now)
@@ -69,7 +71,7 @@ class Following:
         self._lost_attempts.take(recovery)
 
     def settle(self, *names: Name) -> Iterator[events.Event]:
-        """Yield the verdicts on attempts that no launcher reports."""
+        """Yield the verdicts on these attempts."""
         recovery = Recovery(self._marks, self._held, followed=len(self._supervisors))
         for name in names:
             yield from recovery.verdict(name)
@@ -147,7 +149,7 @@ class Following:
         if not said or "ended" in said:
             del self._supervisors[descriptor]
             each.connection.close()
-            yield from self.settle(each.name, *islice(self._unsettled, 1))  # it may need the free descriptor
+            yield from self.settle(each.name, *islice(self._unsettled, 1))  # may need the free descriptor
 
 
 def _silent(supervisor: _Supervisor) -> str:

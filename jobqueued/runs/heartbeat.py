@@ -1,7 +1,7 @@
 """The heartbeat: pings an outside monitor at intervals while scheduling works; without pings the monitor alerts.
 
-A ping means that scheduling works now, so none waits: a ping that was not sent in time is dropped, and the next one is
-new. It goes through launcher and supervisor as every start does, so it covers these too.
+A ping means that scheduling works now, so a ping that was not sent in time is dropped.  Pings go through the launcher
+and a supervisor like every start, so they cover these programs too.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _FIRST_PAUSE = 10 * SECOND
 
 
 class HeartbeatSender(Source):
-    """Sends the pings of `wish` (None: none) as `user` (None: ours), unless `stands_still` returns a reason."""
+    """Sends the pings of `wish`, if any, as `user` (None: the daemon's), unless `stands_still` returns a reason."""
 
     def __init__(
         self,
@@ -51,7 +51,7 @@ class HeartbeatSender(Source):
 
     @property
     def deadline(self) -> int | None:
-        """The time (ns) of the next ping, or None: no heartbeat, or the last ping or the launcher must answer first."""
+        """The time (monotonic, ns) of the next ping, or None without a heartbeat or while an answer is awaited."""
         return None if self._wish is None or self._on_way or not self._link.greeted else self._at
 
     def turn(self, now: Now) -> tuple[()]:

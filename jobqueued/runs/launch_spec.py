@@ -1,4 +1,4 @@
-"""The launch spec: everything that a supervisor gets for one attempt: the current job and the run it belongs to."""
+"""The launch spec: everything that a supervisor gets for one attempt."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ def order(
 ) -> LaunchSpec:
     """Return the launch spec: the current job, the run that the attempt belongs to, and the record so far.
 
-    `journal`: the socket of journald. `keep_free`: bytes that output leaves free (None: the default). `users`: the
-    limits of each user (None: the defaults).
+    `journal`: the socket of journald.  `keep_free`: bytes that output leaves free on the disk.  `users`: the limits of
+    each user.  None means the default for both.
     """
     run, job, users = launch.run, launch.job, users or UserLimits()
     command = job.failover if run.failover and job.failover is not None else job.command
@@ -117,7 +117,7 @@ _TOLD = ("run", "state", "exit_code", "signal", "path", "event")
 
 
 def _told(run: Run, logs: Path) -> dict[str, str]:
-    """Return the variables with the cause of a run; facts that are unknown or do not apply have none."""
+    """Return the variables with the cause of a run; unknown facts have no variable."""
     by: Mapping[str, Any] = triggered_by(run)
     if run.triggered_by is None:
         return {"JOBQUEUE_TRIGGER": by["kind"]}
@@ -143,11 +143,11 @@ _RLIMITS = {
     "sigpending": "RLIMIT_SIGPENDING",
 }
 _CPU_TIME_GRACE = 5
-"""Seconds of CPU time between SIGXCPU, which shows the cause, and the kernel's SIGKILL."""
+"""CPU time (s) between SIGXCPU, which shows the cause, and the kernel's SIGKILL."""
 
 
 def _attributes(job: Job) -> Attributes:
-    """Return settings beyond identity and environment, only those that the job sets: any of them costs a fork."""
+    """Return the settings beyond identity and environment that the job sets; any of them costs a fork."""
     asked = {
         "limits": {
             _RLIMITS[key]: [key, *_limit(key, value)] for key, value in job.resource_limits.items() if key in _RLIMITS
@@ -169,11 +169,11 @@ _CAPS = {
 }
 _DISKS = {"io_read": "rbps", "io_write": "wbps"}
 _CPU_PERIOD = 100_000
-"""Period (µs) in which a run uses up its share of CPU time and then waits for the next."""
+"""Period (µs) of the CPU limit: a run that used up its share waits for the next period."""
 
 
 def caps(key: str, value: float | None) -> list[tuple[str, str, str]]:
-    """Return the settings of a run's cgroup for a limit; that of memory ends the run as a whole."""
+    """Return the settings of a run's cgroup for a limit; the memory limit kills the run as a whole."""
     if key == "cpu" and value is not None:
         return [(key, "cpu.max", f"{round(value * _CPU_PERIOD)} {_CPU_PERIOD}")]
     if key in _DISKS:
@@ -183,9 +183,9 @@ def caps(key: str, value: float | None) -> list[tuple[str, str, str]]:
 
 
 def above(owner: Owner | None, users: UserLimits) -> Above:
-    """Return the cgroup of a user, with limits; the supervisor names that of a crontab.
+    """Return the cgroup of a user, with limits; for a crontab, the supervisor sets the name.
 
-    If it runs out of memory, only the largest run or process is killed, not all.
+    If the cgroup runs out of memory, only the largest run or process is killed.
     """
     name = "" if owner is None else wire.cgroup_of_user(owner.uid)
     defaults = [("", *cap[1:]) for key in users.defaults.keys() - users.caps for cap in caps(key, users.defaults[key])]
@@ -194,7 +194,7 @@ def above(owner: Owner | None, users: UserLimits) -> Above:
 
 
 def unenforced(job: Job, controllers: list[str] | None) -> list[str]:
-    """Return the limits of a job that its cgroup can't enforce with these controllers (None: no cgroups)."""
+    """Return the limits of a job that its cgroup can't enforce with these controllers; None means no cgroups."""
     have = set(controllers or ())
     return [
         key
@@ -228,7 +228,7 @@ def _some(ids: list[str]) -> str:
 
 
 def _limit(key: str, value: int | None) -> tuple[int, int]:
-    """Return the soft and the hard limit for setrlimit(2); -1: unlimited."""
+    """Return the soft and the hard limit for setrlimit(2); -1 means unlimited."""
     if value is None:
         return -1, -1
     if key == "cpu_time":

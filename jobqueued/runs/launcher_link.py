@@ -1,4 +1,4 @@
-"""The connection to the launcher and earlier ones' supervisors. A line from them is only a hint to check R."""
+"""The connections to the launcher and to supervisors of earlier launchers.  Their lines are only hints to check R."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ NOTICES = 4096
 
 Answered = Callable[[int | None, str], None]
 HearWatcher = Callable[[str, int, str], Iterator[events.Event]]
-"""Handles a notice of a watcher: its verb, the number of the order, and the rest."""
+"""Function that handles a notice of a watcher: its verb, the number of the order, and the rest."""
 
 
 class LauncherError(Exception):
@@ -50,7 +50,7 @@ class LauncherError(Exception):
 
 
 def unstarted(name: Name, reason: str) -> events.NeverStarted:
-    """Return the event of ``unstarted NAME REASON``; supervisors of all versions tell a busy path by the same text."""
+    """Return the event of ``unstarted NAME REASON``; all versions of supervisors send the same text for a busy path."""
     causes, found = Unstarted, parse(reason)
     is_busy = found.code in (Code.PATH_BUSY, Code.PATH_HELD)
     cause = causes.PATH_BUSY if is_busy else causes.TROUBLE if reason else causes.NO_FAULT
@@ -65,10 +65,11 @@ def _not_at_once(event: events.Event) -> events.Event:
 
 
 class LauncherLink:
-    """The connection to the launcher. `own`: the program to start if none answers; None: PID 1 starts it.
+    """The connection to the launcher.
 
-    `words`: further arguments for it. `users`: the users who may have jobs, and their limits. `keep_free`: bytes that
-    output leaves free on its disk; None: the default.
+    `own`: the program to start if no launcher listens, or None if PID 1 starts it.  `words`: more arguments for the
+    program.  `users`: the users who may have jobs, and their limits.  `keep_free`: bytes that output leaves free on its
+    disk, or None for the default.
     """
 
     def __init__(
@@ -83,7 +84,7 @@ class LauncherLink:
         self._address, self._own, self._words = address, own, words
         self._instance = Instance.of(paths.run)
         self.see = self._instance.see_launcher
-        """The command that shows what is wrong if the launcher does not answer."""
+        """A hint for messages: how to find out why the launcher does not answer."""
         self._runs, self._logs, self._journal = paths.runs, paths.logs, paths.journal
         runtime = {} if paths.runtime is None else {"runtime_directory": str(paths.runtime)}
         self._common = {"log_directory": atomic_file.kept(str(paths.logs)), **runtime}
@@ -92,9 +93,9 @@ class LauncherLink:
         self._connection: socket.socket | None = None
         self._calls = 0
         self.greeted = False
-        """True when the launcher has answered; before that no orders are sent, and earlier ones are dropped."""
+        """True once the launcher has answered; its answer drops earlier orders, and none is sent before it."""
         self.controllers: list[str] | None = None
-        """The controllers of the runs' cgroups, as the launcher reported; None: runs have no cgroups."""
+        """The controllers of the runs' cgroups, from the launcher, or None if runs have no cgroups."""
         self._lines: wire.SocketLines
         self._outbox = b""
         self._held: set[Name] = set()
@@ -125,7 +126,7 @@ class LauncherLink:
         return self._own is not None
 
     def connect(self) -> None:
-        """Connect to a launcher and wait for its answer; only at the start, when nothing else needs us."""
+        """Connect to a launcher and wait for its answer; only at the start, when the daemon has nothing else to do."""
         while not self.greeted:
             connection = self.call()
             until = time.monotonic() + HELLO_SECONDS
@@ -134,10 +135,10 @@ class LauncherLink:
                     break
 
     def call(self) -> socket.socket:
-        """Connect and say hello. The launcher has answered when `greeted` is true, after a `read` of its descriptor.
+        """Connect and send hello.  A later `read` of the descriptor sets `greeted` when the launcher answers.
 
-        Then each order of an older scheduler has its R, or will never be read. Raises LauncherError if there is no
-        launcher, or several calls in a row had no answer.
+        After the answer, each order of an older scheduler has its R or will never be read.  Raises LauncherError if no
+        launcher can be reached, or if several calls in a row had no answer.
         """
         self.close()
         self._calls += 1
@@ -156,11 +157,11 @@ class LauncherLink:
         return connection
 
     def _reach(self) -> socket.socket:
-        """Connect to the listening launcher, or to a new one of our own if none listens; never waits."""
+        """Connect to the listening launcher without waiting; if none listens, start one unless PID 1 does."""
         try:
             return own_program.connected(self._address)
         except OSError as error:
-            if error.errno not in (errno.ENOENT, errno.ECONNREFUSED):  # one may exist: a second one would be wrong
+            if error.errno not in (errno.ENOENT, errno.ECONNREFUSED):  # a launcher may exist, and a second one must not
                 raise LauncherError(f"cannot reach the launcher at {self._address}: {error.strerror}") from None
             if self._own is None:
                 remedy = self._instance.start_launcher
@@ -173,7 +174,7 @@ class LauncherLink:
             raise LauncherError(f"cannot start the launcher ({where}): {error.strerror}") from None
 
     def _hear_greeting(self, lines: list[bytes]) -> None:
-        """Handle its list of attempts, and its hello; keep later lines until after the recovery."""
+        """Handle the launcher's list of attempts and its hello; keep later lines until after the recovery."""
         for index, line in enumerate(lines):
             verb, _, rest = line.decode().partition(" ")
             if verb == "hello":
@@ -190,7 +191,7 @@ class LauncherLink:
     def recover(
         self, runs: Mapping[RunId, Run], is_final: Callable[[RunId], bool], *, same_boot: bool
     ) -> Iterator[events.Event]:
-        """Yield the verdicts on everything that may be live; see recovery.py."""
+        """Yield the verdicts on all attempts that may be live; see recovery.py."""
         recovery = Recovery(self.marks, self._held, unsent=self._unsent)
         yield from self.emptied()
         yield from recovery.verdicts(runs, is_final, same_boot=same_boot)
@@ -201,7 +202,7 @@ class LauncherLink:
         yield from self._hear(early)
 
     def emptied(self) -> list[events.Event]:
-        """Return the event that the directory of all R was emptied, if so."""
+        """Return an event if the directory of all R was emptied, else []."""
         emptying, now = self.marks.emptying, time.monotonic_ns()
         is_news = emptying.era is None or (emptying.deadline is not None and emptying.deadline <= now)
         return [events.RunsEmptied()] if is_news and emptying.begin() else []
@@ -217,7 +218,7 @@ class LauncherLink:
     # orders and notices
 
     def __contains__(self, descriptor: int) -> bool:
-        """Return whether a descriptor is one of ours."""
+        """Return whether a descriptor belongs to one of these connections."""
         return descriptor in self.following or (
             self._connection is not None and descriptor == self._connection.fileno()
         )
@@ -246,11 +247,11 @@ class LauncherLink:
 
     @property
     def overdue(self) -> int | None:
-        """The instant (CLOCK_MONOTONIC, ns) to report `silence`, or None if no order waits, or it was reported."""
+        """The instant (CLOCK_MONOTONIC, ns) to report `silence`, or None if no order waits or a report was made."""
         return self._heard_at + SILENT if self._heard_at is not None and self._unanswered and not self._told else None
 
     def silence(self) -> str:
-        """Return a report about a silent launcher, or "" if it took all orders. It is no run's failure."""
+        """Return a report about a silent launcher, or "" if it took all orders.  No run fails because of it."""
         self._unanswered = {name for name in self._unanswered if name not in self.marks}
         if not self._unanswered:
             return ""
@@ -268,7 +269,7 @@ class LauncherLink:
     def stop(self, name: Name, reason: str) -> str:
         """Ask an attempt's supervisor to stop it; a supervisor that does not listen yet is asked after its start.
 
-        Returns the reason why that failed, or "".
+        Return the reason why the order could not be sent, or "".
         """
         line = f"stop {reason}\n".encode()
         if self.following.tell(name, line):
@@ -293,22 +294,24 @@ class LauncherLink:
         self.flush()
 
     def notify(self, sender: Mapping[str, Any], notice: dict[str, Any], answered: Answered) -> None:
-        """Queue a notice, sent by a process of its sender's `user` (None: ours). `answered` gets the result of each
-        part, by its number, and at the end that of the rest (None), also if the launcher exits.
+        """Queue a notice, which a process of its sender's `user` sends; None means the daemon's user.
+
+        `answered` gets the number and result of each part and, at the end, None and the result of the rest, even if the
+        launcher exits.
         """
         self._order("notify", {**sender, "notice": notice}, answered)
 
     def see_to_crontab(self, order: dict[str, Any], answered: Answered) -> None:
-        """Queue an order of `child/spool/spool_orders.py`; `answered` gets the parts of a table, and the answer."""
+        """Queue an order of `child/spool/spool_orders.py`; `answered` gets the parts of a table and the answer."""
         self._order("crontab", order, answered)
 
     def _order(self, verb: str, document: dict[str, Any], answered: Answered) -> None:
-        self._last_order = max(self._last_order + 1, time.time_ns())  # unlike any number of an earlier scheduler
+        self._last_order = max(self._last_order + 1, time.time_ns())  # never a number of an earlier scheduler
         self._orders[self._last_order] = answered
         self._outbox += f"{verb} {self._last_order} {json_values.line(document)}\n".encode()
 
     def watch(self, number: int, order: str, heard: HearWatcher) -> None:
-        """Queue the order of a watcher, which is not repeated to another launcher; `heard` handles its notices."""
+        """Queue the order for a watcher, which is not repeated to a new launcher; `heard` handles its notices."""
         self._watchers[number] = heard
         self._outbox += f"watch {number} {order}\n".encode()
 
@@ -335,7 +338,9 @@ class LauncherLink:
             self._queued.popleft()
 
     def read(self, descriptor: int) -> Iterator[events.Event] | None:
-        """Return the events of a readable descriptor, or None if the launcher exited: then call and recover again."""
+        """Return the events of a readable descriptor, or None if the launcher exited, so that `call` and `recover` must
+        follow.
+        """
         if descriptor in self.following:
             return self.following.read(descriptor)
         lines = self._lines.read()
@@ -397,7 +402,7 @@ class LauncherLink:
                     yield unstarted(name, detail)
 
     def _verdict_on(self, name: Name, status: int | None) -> Iterator[events.Event]:
-        """Yield the end of an attempt whose supervisor died; if its marks can't be read now, they are checked again."""
+        """Yield the end of an attempt whose supervisor died; if its marks can't be read now, check them again later."""
         try:
             reason = DEAD if name in self.marks else NO_DIRECTORY
             yield self.marks.end(name) or self.marks.lost(name, reason, status)

@@ -44,13 +44,15 @@ class LauncherNews(Source):
 
     @property
     def deadline(self) -> int | None:
-        """The time (ns) to call again, to report a silent launcher, or to retry a failed note."""
+        """The time (monotonic, ns) to call again, to report a silent launcher, or to check attempts or the run
+        directories.
+        """
         link = self._link
         times = (self._call_again_at, link.overdue, link.following.deadline, link.marks.emptying.deadline)
         return min((at for at in times if at is not None), default=None)
 
     def ready(self, descriptor: int, now: Now) -> list[Event]:
-        """Handle notices; if the launcher hung up, call a new one."""
+        """Handle notices; if the launcher exited, call a new one."""
         if descriptor not in self._link:
             return []
         self._link.flush()
@@ -70,7 +72,9 @@ class LauncherNews(Source):
         return events
 
     def _recovered(self) -> Iterator[Event]:
-        """Yield the verdicts; if the run directory can't be read now, everything is repeated with the next call."""
+        """Yield the verdicts of a recovery; if the directory of all R can't be read now, repeat the recovery with the
+        next call.
+        """
         try:
             yield from self._recover()
         except OSError as error:
@@ -93,7 +97,7 @@ class LauncherNews(Source):
         return events
 
     def _call(self) -> None:
-        """Call a launcher. Until one answers, admitted attempts stay `starting`; they are sent after the recovery."""
+        """Call a launcher.  Until a launcher answers, admitted attempts stay `starting`; the recovery settles them."""
         try:
             self._link.call()
         except LauncherError as error:

@@ -8,10 +8,10 @@ all below these, and all of their sessions   –
 –                                            if runs have no cgroups: an orphan in a session as young as the
                                              attempt, whose environment has no JOBQUEUE_RUN, or can't be read
 
-An orphan is a process that init, or a subreaper above us, has inherited. Children of a supervisor are recognized by
-their variables, as orphans are. A process does not belong to an attempt if it started earlier, has another
-JOBQUEUE_RUN, is below another process, or is in another cgroup (a service, a container). Neither does one whose session
-is older than the attempt, because a job starts its own session.
+An orphan is a process whose parent is now init or a subreaper above the daemon.  Children of a supervisor are
+recognized by their variables, like orphans. A process does not belong to an attempt if it started earlier, has another
+JOBQUEUE_RUN, is below another process, or is in another cgroup (a service, a container). A process whose session is
+older than the attempt does not belong to it either, because each job starts its own session.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ class LeftoverProcess(NamedTuple):
 class Details(NamedTuple):
     """Further facts. `environment`: JOBQUEUE_ variables (None: unreadable). `cgroups`: text of /proc/PID/cgroup.
 
-    `is_foreign`: it belongs to a user as whom no job of this daemon can run.
+    `is_foreign`: its user can't have jobs of this daemon.
     """
 
     environment: Mapping[str, str] | None = {}
@@ -67,9 +67,9 @@ class Details(NamedTuple):
 class Clues(NamedTuple):
     """Clues to recognize an attempt's processes.
 
-    `since`: earliest possible birth (ticks). `identity`: variables that the job got. `main`: its process, and the ticks
-    between which that started. `cgroup`: its own, or None. `around`: the cgroups of its supervisor, or None if unknown.
-    `title`: the attempt and the directory of all R, in its supervisor's title.
+    `since`: earliest possible birth (ticks).  `identity`: variables that the job got.  `main`: its main process (PID,
+    and the earliest and latest tick of its birth).  `cgroup`: its cgroup, or None.  `around`: the cgroups of its
+    supervisor, or None if unknown.  `title`: the attempt and the directory of all R in its supervisor's title.
     """
 
     since: int
@@ -79,18 +79,19 @@ class Clues(NamedTuple):
     around: str | None = None
     title: tuple[str, str] | None = None
     has_helper: bool = False
-    """True if its process stands for a job on Slurm and must end that job."""
+    """True if its process represents a job on Slurm and must end that job."""
 
 
 class Kin(NamedTuple):
-    """The processes that certainly belong to an attempt, and those that possibly do."""
+    """The processes that certainly belong to an attempt, and those that possibly belong to it."""
 
     certain: list[LeftoverProcess]
     uncertain: list[LeftoverProcess]
 
 
 class Processes:
-    """All processes seen during a check, and their relations. `ourselves`: the checking process, no attempt's kin.
+    """All processes seen during a check, and their relations.  `ourselves`: the checking process, which belongs to no
+    attempt.
 
     Add all processes first, then note the details of each of the `tops`.
     """
@@ -116,14 +117,14 @@ class Processes:
         self._session_births[it.session] = min(it.birth, self._session_births.get(it.session, it.birth))
 
     def entitle(self, it: LeftoverProcess, words: Sequence[str]) -> None:
-        """Note a supervisor's title: its name, its attempt, and the directory of all R, as far as there was room."""
+        """Note a supervisor's title: its name, its attempt, and the directory of all R, which may be truncated."""
         if len(words) > 1:
             self._supervisors[words[1]].append((it, words[2] if len(words) > 2 else ""))
 
     def tops(self, since: int) -> Iterator[LeftoverProcess | None]:
         """Yield the tops of trees: processes born since (ticks) whose parent is older, dead, or a supervisor.
 
-        Yields None for each other process.
+        Yield None for each other process.
         """
         self._reapers |= set(self._above(self._ourselves))
         return (each if self._is_top(each, since) else None for each in self._of.values())
@@ -176,7 +177,7 @@ class Processes:
         return [each for each in candidates if identity.items() <= (self._known[each.pid].environment or {}).items()]
 
     def _closed(self, tops: list[LeftoverProcess], since: int) -> dict[int, LeftoverProcess]:
-        """Return these processes, all below them and all of their sessions that are young enough, except ourselves."""
+        """Return these processes, their descendants and sessions, if young enough, except the checking process."""
         found: dict[int, LeftoverProcess] = {}
         queue = list(tops)
         while queue:
@@ -192,7 +193,7 @@ class Processes:
     def _uncertain(self, clues: Clues) -> Iterator[LeftoverProcess]:
         found = self._named(clues.identity)
         if clues.main is not None and clues.main[0] not in self._of:
-            found += self._sessions.get(clues.main[0], ())  # another process may have had the pid since
+            found += self._sessions.get(clues.main[0], ())  # the PID may have been reused
         if clues.cgroup is None:
             found += (each for each in self._nobodys if clues.around in (None, self._known[each.pid].cgroups))
         for each in found:
@@ -204,18 +205,18 @@ class Processes:
 
 
 def identity(environment: object) -> dict[str, str]:
-    """Return the variables that tell an attempt's processes from all others, from the `environment` of R/spec."""
+    """Return the variables that identify an attempt's processes, from the `environment` of R/spec."""
     told = environment if isinstance(environment, dict) else {}
     return {name: told[name] for name in _IDENTITY if isinstance(told.get(name), str)}
 
 
 def identity_of(run: str, attempt: int) -> dict[str, str]:
-    """Return such variables without a launch spec; another daemon on this host may have such a run too."""
+    """Return identifying variables without a launch spec; a run of another daemon on this host may share them."""
     return {_RUN: run, _ATTEMPT: str(attempt)}
 
 
 def since(instant: int) -> int:
-    """Return the tick before an instant (wall, ns), if the clock was not set since."""
+    """Return the tick before an instant (wall, ns); wrong if the clock was set since."""
     ago = max(0, time.time_ns() - instant)
     return ticks(max(0, time.clock_gettime_ns(time.CLOCK_BOOTTIME) - ago))
 
@@ -234,10 +235,11 @@ def named(processes: list[LeftoverProcess]) -> str:
 def look(processes: Processes, since: int) -> Iterator[None]:
     """Check all processes of this host, for attempts since this tick, in steps.
 
-    Raises OSError if that is impossible now, or if so many processes started meanwhile that a pid may have been reused.
+    Raises OSError if this is impossible now, or if so many processes started during the check that a PID may have been
+    reused.
     """
     seen, births = set[int](), _births()
-    for _round in range(_ROUNDS):  # for processes born meanwhile, whose parent may have exited before it was read
+    for _round in range(_ROUNDS):  # finds processes born during a round, whose parent may have exited unread
         new = {int(name) for name in os.listdir("/proc") if name.isdigit()} - seen
         if not new:
             break
@@ -266,14 +268,14 @@ def _births() -> int:
 
 
 def _numbers() -> int:
-    """Return the number of pids until the kernel reuses them, or the minimum of all kernels if unknown."""
+    """Return the number of PIDs until the kernel reuses them, or the minimum of all kernels if unknown."""
     with contextlib.suppress(FileNotFoundError), open("/proc/sys/kernel/pid_max", "rb") as file:
         return int(file.read())
     return 1 << 15
 
 
 def _read(pid: int) -> LeftoverProcess | None:
-    """Return a live process, or None. A process whose first thread ended lives as long as another thread."""
+    """Return a live process, or None.  A process whose first thread ended is alive while another thread runs."""
     line = _file(pid, "stat")
     if line is None:
         return None
@@ -284,7 +286,7 @@ def _read(pid: int) -> LeftoverProcess | None:
 
 
 def _title(pid: int) -> list[str]:
-    """Return the words of a supervisor's title, or [] if another user runs it: any user can name a process so."""
+    """Return the words of a supervisor's title, or [] if another user runs it: any user can fake such a title."""
     if _uid(pid) != os.geteuid():
         return []
     return (_file(pid, "cmdline") or b"").rstrip(b"\0").decode(errors="replace").split("\0")
@@ -296,7 +298,7 @@ def _details(pid: int) -> Details:
 
 
 def _environment(pid: int) -> dict[str, str] | None:
-    """Return the environment with which it was executed, or None if unreadable."""
+    """Return the JOBQUEUE_ variables with which a process was executed, or None if unreadable."""
     data = _file(pid, "environ")
     if data is None:
         return None
@@ -306,13 +308,15 @@ def _environment(pid: int) -> dict[str, str] | None:
 
 
 def _uid(pid: int) -> int:
-    """Return its real user, or our own if it exited; /proc/PID may have another owner."""
+    """Return the real UID of a process, or the daemon's if it exited; the owner of /proc/PID may differ."""
     lines = (_file(pid, "status") or b"").splitlines()
     return next((int(line.split()[1]) for line in lines if line.startswith(b"Uid:")), os.geteuid())
 
 
 def _file(pid: int, name: str) -> bytes | None:
-    """Return a file of /proc/PID, or None if it is gone or not ours. Raises OSError if descriptors are short."""
+    """Return a file of /proc/PID, or None if it is missing or denied.  Raises OSError without free descriptors or
+    memory.
+    """
     try:
         with open(f"/proc/{pid}/{name}", "rb", buffering=0) as file:
             return file.readall()

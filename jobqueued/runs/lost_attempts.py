@@ -1,8 +1,8 @@
-"""Lost attempts: their supervisor died, and they are over when none of their processes lives.
+"""Lost attempts: their supervisor died, and they are over when no process of them is alive.
 
-Processes that certainly belong to an attempt (kin.py) are killed, repeatedly. Processes that only possibly do are left
-alone: the run keeps its claims until they end, or a user declares that they are not its own (`jobqueuectl stop --lost
-RUN`).
+The daemon repeatedly kills the processes that certainly belong to an attempt (leftover_processes.py).  It does not
+touch processes that only possibly belong to it: the run keeps its claims until they end, or until a user declares that
+they are not the run's (`jobqueuectl stop --lost RUN`).
 """
 
 from __future__ import annotations
@@ -32,17 +32,16 @@ _PATIENCE = 2 * SECOND
 """Time (ns) for the kernel to remove killed processes, before a live process is reported."""
 _FIRST_PAUSE, _FIRST_LONG_PAUSE, _LONGEST_PAUSE = SECOND // 50, SECOND, 60 * SECOND
 _IN_THIS_LOOK = 1 << 62
-"""Stands for the time of the next check while a check runs and no event requires another."""
+"""Value of the next check's time while a check runs and no event requires another one."""
 _WATCHED = 64
-"""Maximum watched processes of one attempt, whose end wakes us; a deadline brings the next check anyway."""
+"""Maximum watched processes of one attempt, whose end wakes the daemon; more are found by the next timed check."""
 
 
 @dataclass(slots=True)
 class _Lost:
     """One lost attempt. `since` and `look_at` on CLOCK_MONOTONIC (ns).
 
-    `watched`: pidfds of processes that were seen. `living`: description of the live processes, or "" if not reported
-    yet.
+    `watched`: pidfds of live processes.  `living`: description of the live processes, or "" if not reported yet.
     """
 
     dead: Dead
@@ -53,7 +52,7 @@ class _Lost:
     watched: set[int] = field(default_factory=set)
 
     def rest(self) -> None:
-        """Schedule the next check after the pause, or at once if an event came during this one."""
+        """Schedule the next check after the pause; an event during this check has already scheduled it at once."""
         if self.look_at == _IN_THIS_LOOK:
             self.look_at = time.monotonic_ns() + self.pause
 
@@ -66,13 +65,13 @@ class _Lost:
 
 
 class LostAttempts(Source):
-    """Attempts with processes that live or may live."""
+    """Attempts with processes that are or may be alive."""
 
     def __init__(self, marks: RunDirectory) -> None:
         self._marks = marks
         self._lost: dict[Name, _Lost] = {}
         self._looking: Iterator[Event | None] | None = None
-        """A check that continues turn by turn."""
+        """The check in progress, which continues turn by turn."""
 
     def take(self, recovery: Recovery) -> None:
         """Add the dead attempts of a recovery."""
@@ -80,9 +79,9 @@ class LostAttempts(Source):
             self._lost.setdefault(name, _Lost(dead, time.monotonic_ns())).look_at = 0
 
     def give_up(self, run: RunId, asked_by: str) -> AttemptOver | None:
-        """Give up a run because a user declares that nothing of it lives. Return its end, or None if it is no such run.
+        """End a lingering run because a user declares that no process of it is alive; return its end.
 
-        Raises OSError if its marks can't be read now; try again.
+        Return None if the run does not linger.  Raises OSError if its marks can't be read now.
         """
         name = next((name for name, lost in self._lost.items() if name.run == run and lost.living), None)
         if name is None:
@@ -110,7 +109,7 @@ class LostAttempts(Source):
 
     @property
     def deadline(self) -> int | None:
-        """The time (ns) of the next check."""
+        """The time (monotonic, ns) of the next check, or None."""
         times = (lost.look_at for lost in self._lost.values())
         return min((at for at in times if at != _IN_THIS_LOOK), default=None)
 
@@ -159,12 +158,12 @@ class LostAttempts(Source):
                     yield from self._say(name, f"its processes can't be listed ({error.strerror})")
 
     def _judge(self, due: dict[Name, _Lost], processes: Processes) -> Iterator[Event | None]:
-        """Yield what is left of each attempt; an attempt without live processes during a check has none afterwards."""
+        """Yield the end or the leftovers of each attempt; an attempt without live processes during a check is over."""
         for count, (name, lost) in enumerate(due.items(), 1):
             if count % leftover_processes.SLICE == 0:
                 yield None
             if self._lost.get(name) is not lost:
-                continue  # a user gave it up meanwhile
+                continue  # a user ended it during the check
             found = processes.kin(lost.dead.clues)
             self._watch(lost, found)
             if not (found.certain or (found.uncertain and not lost.dead.is_leftover)):
@@ -178,7 +177,7 @@ class LostAttempts(Source):
                 yield from self._say(name, _living(found, lost.dead))
 
     def _say(self, name: Name, living: str) -> Iterator[Event]:
-        """Report what lives, unless it was reported, and check again after a pause that grows to a minute."""
+        """Report live processes, unless already reported, and check again after a pause that grows to a minute."""
         lost = self._lost[name]
         lost.pause = min(max(2 * lost.pause, _FIRST_LONG_PAUSE), _LONGEST_PAUSE)
         lost.rest()
@@ -187,7 +186,7 @@ class LostAttempts(Source):
             yield RunLingers(*name, lost.told(name))
 
     def _watch(self, lost: _Lost, found: Kin) -> None:
-        """Kill the processes that certainly belong to it, and watch all."""
+        """Kill the processes that certainly belong to an attempt, and watch all processes."""
         _close(lost)
         own = {each.pid for each in found.certain}
         others = [
@@ -198,7 +197,7 @@ class LostAttempts(Source):
             if descriptor is None:
                 continue
             if each.pid in own:
-                with contextlib.suppress(OSError):  # EPERM: it became another user's
+                with contextlib.suppress(OSError):  # EPERM: it changed its user
                     signal.pidfd_send_signal(
                         descriptor, signal.SIGTERM if _is_helper(each, lost.dead) else signal.SIGKILL
                     )
@@ -220,7 +219,7 @@ def _close(lost: _Lost) -> None:
 
 
 def _is_helper(it: LeftoverProcess, dead: Dead) -> bool:
-    """Return whether this process ends its job on Slurm when it gets SIGTERM; only so nothing is left there."""
+    """Return whether a process, on SIGTERM, ends its job on Slurm; SIGKILL would leave the job behind."""
     return dead.clues.has_helper and it.name == SLURM_HELPER
 
 
@@ -234,7 +233,7 @@ def _living(found: Kin, dead: Dead) -> str:
 
 
 def _held(it: LeftoverProcess) -> int | None:
-    """Return a pidfd of this process, or None: it ended, its pid was reused, or no descriptor is free."""
+    """Return a pidfd of a process, or None if it ended, its PID was reused, or no descriptor is free."""
     try:
         descriptor = os.pidfd_open(it.pid)
     except OSError:

@@ -84,7 +84,7 @@ def slurm(data: bytes) -> SlurmJob:
 
 
 def sent(data: bytes, run: RunId) -> Run:
-    """Return the run of an attempt as it was launched, from R/spec, possibly of an older version. Raises Damaged."""
+    """Return the run of an attempt as it was launched, from an R/spec of this or an older version.  Raises Damaged."""
     document = spec(data)
     told = document["run"]
     known = {field: told[field] for field in IDENTITY if field in told}
@@ -103,7 +103,7 @@ def sent(data: bytes, run: RunId) -> Run:
 
 
 def _so_far(begun: Record, run: RunId) -> Record | None:
-    """Return the record of the earlier attempts, as it was before this one started, or None."""
+    """Return the record of the earlier attempts as it was before this attempt started, or None."""
     if not begun["attempts"]:
         return None
     last = begun["attempts"][-1]
@@ -136,7 +136,7 @@ _NUMBER, _TEXT = (int, NoneType), (str, NoneType)
 _OF_AN_IDENTITY: Kinds = {"key": (str,), "due": (int,), "queued": (int,), "trigger": (str,), "asked_by": _TEXT}
 _OLDER = {"failover": False, "ends_by": None, "triggered_by": None}
 _OF_THE_NEWER: Kinds = {"failover": (bool,), "ends_by": _NUMBER, "triggered_by": (dict, NoneType)}
-"""Fields that specs of older versions may lack, and their types."""
+"""Fields that specs of older versions may lack: their defaults and types."""
 _OF_A_CLAIM: Kinds = {"resource": (str,), "units": (int,), "exclusive": (bool, int)}
 
 

@@ -1,4 +1,4 @@
-"""The way of notices and pings: events go to `notices`, and its messages go to the launcher."""
+"""The sender of notices and pings: it passes events to `notices`, and messages of `notices` to the launcher."""
 
 from __future__ import annotations
 
@@ -33,9 +33,9 @@ class TooMany(Exception):
 
 
 class NoticeSender(Source):
-    """Sends the outbox, as this `user` (None: ours), with these `settings` of mail.
+    """Sends the outbox as `user` (None means the daemon's), with these `settings` of mail.
 
-    Notices for targets in users' own jobs are sent as these users, within their `limits`. `clocks` reads both clocks.
+    Notices for targets in users' own jobs are sent as these users, within their `limits`.  `clocks` reads both clocks.
     """
 
     def __init__(
@@ -63,7 +63,7 @@ class NoticeSender(Source):
 
     @property
     def has_more(self) -> bool:
-        """Return whether there is something to save."""
+        """Return whether events or answers wait for the next commit."""
         return bool(self._heard or self._decided)
 
     @property
@@ -79,7 +79,7 @@ class NoticeSender(Source):
         return now.mono + at - now.wall if at > now.wall else 0
 
     def turn(self, now: Now) -> tuple[()]:
-        """Send what is due. The clock is read again, because answers of this turn use a later time than `now`."""
+        """Send all due messages.  Reads the clock again, because answers in this turn use a later time than `now`."""
         wall = self._clocks().wall
         if self._link.greeted:
             for message in self._notices.outbox.take(wall):
@@ -110,7 +110,7 @@ class NoticeSender(Source):
     def _hand_over(
         self, owner: Owner | None, notice: dict[str, Any], answered: Callable[[int | None, str], None]
     ) -> None:
-        """Order a notice to be sent by a process of the host's notifier, or of a user with that user's limits."""
+        """Send a notice by a process of the host's notifier, or by a process of `owner` within this user's limits."""
         if owner is None:
             self._link.notify({"user": self._user}, notice, answered)
             return
@@ -153,7 +153,9 @@ class NoticeSender(Source):
         self._decided += self._notices.retain(jobs)
 
     def test(self, job: str | None) -> list[Notice]:
-        """Queue a test for each target of a job; None: for each target of the site's rules and of all jobs."""
+        """Queue a test for each target of a job; None means each target of the site's rules and of all jobs.  Raises
+        TooMany.
+        """
         wall = self._clocks().wall
         jobs = self._jobs() if self._jobs is not None else ()
         targets = self._notices.all_targets(jobs) if job is None else dict.fromkeys(self._notices.targets(job), job)
@@ -176,13 +178,13 @@ class NoticeSender(Source):
         self._let_go(answer, *verdicts.values())
 
     def _let_go(self, *answers: str) -> None:
-        """Drop failed messages whose receiver was removed while they were on their way."""
+        """Drop failed messages whose receiver was removed before the answer."""
         if self._jobs is not None and any(answer != "sent" for answer in answers):
             self._decided += self._notices.retain(self._jobs)
 
 
 def ping_order(receiver: str, pings: Sequence[Mapping[str, Any]], seconds: int = 40) -> dict[str, Any]:
-    """Return the notice with one receiver's pings; those not sent within `seconds` come back."""
+    """Return the notice with one receiver's pings; the sender returns pings that it could not send within `seconds`."""
     return {
         "version": 1,
         "id": "ping",
@@ -194,7 +196,7 @@ def ping_order(receiver: str, pings: Sequence[Mapping[str, Any]], seconds: int =
 
 
 def _body(about: Mapping[str, Any]) -> str | None:
-    """Return the text to send with a ping, or None if its URL is a user's own, which expects no text."""
+    """Return the text to send with a ping, or None if the URL is a user's own, which expects no text."""
     if about["is_own"]:
         return None
     return "" if about["event"] == "start" else f"{about['summary']}\n{about['tail']}"

@@ -1,4 +1,4 @@
-"""A program that listens at a socket: PID 1 starts it, or the daemon starts its own."""
+"""A program that listens at a socket and that PID 1 or the daemon starts."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def connected(address: Path) -> socket.socket:
 
 
 def start(address: Path, program: Path, arguments: Sequence[str]) -> socket.socket:
-    """Start a program that outlives us while it has work, and return a connection to it. Raises OSError.
+    """Start a program that outlives the daemon while it has work; return a connection to it.  Raises OSError.
 
     As under systemd, it gets the listening socket as descriptor 3.
     """
@@ -49,4 +49,4 @@ def start(address: Path, program: Path, arguments: Sequence[str]) -> socket.sock
             setsigmask=(),
             setsigdef=sorted(signal.valid_signals()),
         )
-        return connected(address)  # connect while we listen: the program may exit at once
+        return connected(address)  # connect before closing the listener: the program may exit at once

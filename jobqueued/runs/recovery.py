@@ -56,9 +56,9 @@ KNOWN = "its end was known already"
 class Dead(NamedTuple):
     """An attempt whose supervisor died: the reason why it is lost, and the clues to its live processes.
 
-    `is_leftover`: its end is known, and other runs may have its claims. `unheard`: the era of `emptying`, if no start
-    was reported. If the directory of all R was not emptied since, and it has neither process nor record, it never
-    started.
+    `is_leftover`: its end is known, and other runs may have its claims.  `unheard`: the era of `emptying` if no start
+    was reported, else None.  An unheard attempt without process and record never started, unless the directory of all R
+    was emptied in between.
     """
 
     reason: str
@@ -67,17 +67,20 @@ class Dead(NamedTuple):
     unheard: int | None = None
 
     def over(self, name: Name, marks: RunDirectory) -> events.AttemptOver:
-        """Return its end, when none of its processes lives. Raises OSError if a mark can't be read now."""
+        """Return the end of the attempt, once none of its processes is alive.  Raises OSError if a mark can't be read
+        now.
+        """
         end = marks.lost(name, self.reason)
         never = self.unheard is not None and self.unheard == marks.emptying.era and isinstance(end, events.RunLost)
         return events.NeverStarted(*name) if never else end
 
 
 class Recovery:
-    """One recovery. `held`: attempts of the present launcher. `unsent`: attempts that were not sent to any.
+    """One recovery.
 
-    `followed`: number of followed supervisors. The recovery collects in `adopted` the supervisors to follow, in
-    `unsettled` attempts without verdict and why, and in `dead` attempts whose supervisor died silently.
+    `held`: attempts of the present launcher.  `unsent`: attempts that no launcher received.  `followed`: number of
+    followed supervisors.  The recovery collects the supervisors to follow in `adopted`, attempts without a verdict,
+    with the reason, in `unsettled`, and attempts whose supervisor died silently in `dead`.
     """
 
     def __init__(
@@ -92,7 +95,7 @@ class Recovery:
     def verdicts(
         self, runs: Mapping[RunId, Run], is_final: Callable[[RunId], bool], *, same_boot: bool
     ) -> Iterator[events.Event]:
-        """Yield the verdicts on every attempt that has an R, and every live run of `runs` that has none."""
+        """Yield the verdicts on every attempt that has an R, and on every live run of `runs` without an R."""
         yield from self._in_order(self._of_each(runs, is_final, same_boot=same_boot))
 
     def _of_each(
@@ -122,14 +125,16 @@ class Recovery:
             yield from found
 
     def verdict(self, name: Name) -> Iterator[events.Event]:
-        """Yield the verdict on one attempt that is in its row or was found, or nothing if it must be checked again."""
+        """Yield the verdict on one attempt that its row or an event `Found` shows, or nothing if it must be checked
+        again.
+        """
         try:
             yield from self._verdict(name)
         except OSError as error:
             self.unsettled[name] = str(error.strerror)
 
     def _of_run(self, attempts: list[Name], row: Run | None) -> Iterator[events.Event]:
-        """Yield the verdicts on all attempts of a run that is not final; `row` None: the run is unknown."""
+        """Yield the verdicts on all attempts of an unfinished run; `row` is None if the run is unknown."""
         if row is not None and row.state in LIVE and [name.attempt for name in attempts] == [row.attempt]:
             yield from self.verdict(attempts[0])
             return
@@ -147,7 +152,7 @@ class Recovery:
                 yield from self._leftover(name)
 
     def _leftover(self, name: Name) -> Iterator[events.Event]:
-        """Handle an attempt whose end is known, but whose marks still exist."""
+        """Handle an attempt whose end is known but whose marks still exist."""
         if (end := self._marks.end(name)) is not None:
             yield end
         else:
@@ -174,7 +179,9 @@ class Recovery:
         yield from self._by_supervisor(name)
 
     def _by_supervisor(self, name: Name) -> Iterator[events.Event]:
-        """Yield the verdict if only its supervisor can know the end; a launcher that holds the attempt reports it."""
+        """Yield the verdict on an attempt whose end only its supervisor can know; nothing if the launcher will report
+        it.
+        """
         connection = self._marks.follow(name)
         if connection is not None:
             if self._followed + len(self.adopted) >= resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 2:
@@ -189,13 +196,15 @@ class Recovery:
             self.dead[name] = Dead(GONE, self._marks.clues(name))
 
     def _started(self, name: Name) -> Iterator[events.Event]:
-        """Yield the start, in case an earlier scheduler did not receive it."""
+        """Yield the start of an attempt, in case an earlier scheduler did not receive it."""
         started = self._marks.started(name)
         if started is not None:
             yield started
 
     def _without_directory(self, run: Run, *, same_boot: bool) -> Iterator[events.Event]:
-        """Yield the verdict on a run without R; nothing if the launcher holds it, because that will report its end."""
+        """Yield the verdict on a run without R; nothing if the launcher holds it, because the launcher will report its
+        end.
+        """
         name = Name(run.id, run.attempt)
         if not same_boot:
             yield self._marks.lost(name, Reason(Code.HOST_WENT_DOWN))
@@ -209,7 +218,7 @@ class Recovery:
             yield from self._without(name, leftover_processes.since(begin), self._era if is_unheard else None)
 
     def _without(self, name: Name, since: int = 0, unheard: int | None = None) -> Iterator[events.Event]:
-        """Yield the end in the record; without one, check whether its supervisor or processes live."""
+        """Yield the end in the record; without a record, note the attempt as dead, for a check of its processes."""
         end = self._marks.lost(name, NO_DIRECTORY)
         if isinstance(end, events.RunLost):
             self.dead[name] = Dead(NO_DIRECTORY, self._marks.clues_without(name, since), unheard=unheard)
@@ -218,7 +227,9 @@ class Recovery:
 
 
 def _took_token(directory: int) -> bool:
-    """Decide that an attempt never starts. Return False if a supervisor was faster. Raises OSError without room."""
+    """Decide that an attempt never starts; return False if a supervisor was faster.  Raises OSError if the disk is
+    full.
+    """
     try:
         wire.take_token(directory)
     except FileExistsError:

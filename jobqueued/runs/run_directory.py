@@ -1,4 +1,4 @@
-"""R, the directory of one live attempt, read by the scheduler: how far the attempt came, and what is left of it."""
+"""R, the directory of one live attempt, as the scheduler reads it: the attempt's progress and leftovers."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ class RunDirectory:
     def follow(self, name: Name) -> socket.socket | None:
         """Return a connection to the attempt's supervisor, or None if it does not listen.
 
-        Raises OSError if that is unknown: too many connections wait, or no descriptor is free.
+        Raises OSError if this is unknown, because too many connections wait or no descriptor is free.
         """
         with self.opened(name) as directory:
             return None if directory is None else unix_socket.connected(directory, wire.CONTROL)
@@ -91,7 +91,7 @@ class RunDirectory:
     def left(self, *, tidy: bool = False) -> list[Name]:
         """Return ended attempts whose processes still live (`leave_children`), with their supervisors.
 
-        `tidy`: remove the socket of a dead supervisor; only the directory's owner may.
+        `tidy`: also remove the sockets of dead supervisors; only the directory's owner may do this.
         """
         directory = wire.open_directory(self._runs)
         try:
@@ -102,13 +102,13 @@ class RunDirectory:
             os.close(directory)
 
     def remove(self, name: Name) -> None:
-        """Remove R, if it exists. Raises OSError if it contains a file that is no mark."""
+        """Remove R, if it exists.  Raises OSError if it contains a file that is not a mark."""
         path = f"{self._runs}/{name}"
         try:
             for mark in wire.USUAL:
                 os.unlink(f"{path}/{mark}")
             os.rmdir(path)
-        except OSError:  # it has fewer marks, or more
+        except OSError:  # it has other marks than usual
             for mark in wire.MARKS:
                 with contextlib.suppress(FileNotFoundError):
                     os.unlink(f"{path}/{mark}")
@@ -116,7 +116,9 @@ class RunDirectory:
                 os.rmdir(path)
 
     def end(self, name: Name) -> events.Event | None:
-        """Return the event of R/ended, or None if the attempt has not ended. An unreadable R/ended is an end, too."""
+        """Return the event of R/ended, or None if the attempt has not ended.  An unreadable R/ended also counts as an
+        end.
+        """
         data = self._read(name, wire.ENDED)
         if not is_whole(data):
             return None
@@ -168,23 +170,23 @@ class RunDirectory:
         return None
 
     def sent_beside(self, known: Container[RunId]) -> Iterator[Run]:
-        """Yield the runs that are not `known`, as they were last launched, if their R shows them."""
+        """Yield the runs that are not `known` but have an R, as they were last launched."""
         for name in self.names():
             if name.run not in known and (sent := self.sent(name)) is not None:
                 yield sent
 
     def has_begun(self, name: Name) -> bool:
-        """Return whether an attempt may have started, by its marks."""
+        """Return whether an attempt may have started, according to its marks."""
         with self.opened(name) as directory:
             return directory is not None and (wire.may_have_started(directory) or self._has_ended(name))
 
     def started(self, name: Name) -> events.RunStarted | None:
-        """Return the start from R/pid, or None: the process did not start, or R/pid was not written."""
+        """Return the start from R/pid, or None if the process did not start or R/pid was not written."""
         mark = self._pid(name)
         return None if mark is None else events.RunStarted(*name, mark.pid, mark.started)
 
     def supervisor(self, name: Name) -> int | None:
-        """Return the live supervisor in R/pid, or None, also if R has the end."""
+        """Return the PID of the live supervisor in R/pid, or None; also None if R has the end."""
         mark = self._pid(name)
         if mark is None or mark.supervisor is None or self._has_ended(name):
             return None
@@ -192,7 +194,7 @@ class RunDirectory:
         return mark.supervisor if born is not None and born <= mark.after // process.TICK + 1 else None
 
     def lost(self, name: Name, reason: str, status: int | None = None) -> events.AttemptOver:
-        """Return the end of an attempt without supervisor: that in the record file if it came so far, else it is lost.
+        """Return the end of an attempt without supervisor: from the record file if it has the end, else as lost.
 
         Raises OSError if a mark can't be read now.
         """
@@ -220,7 +222,7 @@ class RunDirectory:
     def clues(self, name: Name) -> Clues:
         """Return the clues to processes of an attempt whose supervisor died."""
         main, spawning = self._pid(name), self._spawning(name)
-        if spawning is None:  # of an older version, or there was no room to write it
+        if spawning is None:  # an older version, or a full disk
             since = self._made(name) if main is None else leftover_processes.ticks(main.before)
             return Clues(since, self._identity(name), _born(main), None, None, self._title(name), self._on_slurm(name))
         base = (cgroup.unified(spawning.cgroups) or "").removesuffix("/self")
@@ -229,7 +231,7 @@ class RunDirectory:
         return Clues(before, identity, _born(main), own, spawning.cgroups, self._title(name), self._on_slurm(name))
 
     def clues_without(self, name: Name, since: int = 0) -> Clues:
-        """Return such clues without an R; `since`: earliest possible birth (ticks)."""
+        """Return the clues to processes of an attempt without R; `since`: earliest possible birth (ticks)."""
         return Clues(since, leftover_processes.identity_of(str(name.run), name.attempt), title=self._title(name))
 
     def _title(self, name: Name) -> tuple[str, str]:
@@ -292,7 +294,7 @@ class RunDirectory:
         self._flaws[f"{self._runs}/{name}/{mark}: {text}"] = None
 
     def flaws(self) -> list[str]:
-        """Return the damaged marks with the consequences, each once."""
+        """Return damaged marks and the consequences since the last call, each once."""
         told = list(self._flaws)
         self._flaws.clear()
         return told

@@ -14,11 +14,11 @@ from jobqueued.model.job import Job
 _MIB = 1 << 20
 _MINUTE = 60
 _SHORT = 12
-"""Digits of the invocation id in the directory's name: attempts of the same name get different directories."""
+"""Digits of the invocation ID in a directory's name: attempts with the same name get different directories."""
 
 
 def order_of(launch: Launch, invocation: str) -> SlurmOrder:
-    """Return the order; `invocation`: the id of this launch, which tells its job from all others."""
+    """Return the order; `invocation` is the ID of this launch, which distinguishes its job from all others."""
     run, job = launch.run, launch.job
     base = f"{job.id}@{run.due // SECOND}"
     of_run = f"{launch.record['host']}:{run.id}."
@@ -41,7 +41,9 @@ def order_of(launch: Launch, invocation: str) -> SlurmOrder:
 
 
 def _options(job: Job) -> Iterator[str]:
-    """Yield options for sbatch. Priority becomes nice: any user may lower it in Slurm, operators may raise it."""
+    """Yield options for sbatch.  Priority becomes `--nice`: any user may lower a job's priority, only operators raise
+    it.
+    """
     yield from ("--no-requeue", "--export=NIL", "--open-mode=append")
     for name in ("partition", "account", "qos", "gres"):
         if name in job.slurm:

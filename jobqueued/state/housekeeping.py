@@ -94,7 +94,7 @@ class Housekeeping(Source):
         self._all_at = 0
 
     def begin(self, now: Now, went_down: int | None = None) -> None:
-        """Schedule a check of every job at start; `went_down`: when (wall) the host went down, or None if it did not."""
+        """Schedule a check of every job at start; `went_down`: when (wall) the host went down, None if it did not."""
         self._missing.begin(went_down)
         found = in_history = set[str]()
         with contextlib.suppress(StoreError):
