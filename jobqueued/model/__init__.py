@@ -1,5 +1,4 @@
-"""The things that the program is about: jobs, occurrences, runs, users, submissions, and the scheduler's events and
-commands.
+"""The basic classes: jobs, occurrences, runs, users, submissions, and the scheduler's events and commands.
 
 Data flows in this order: Job → Occurrence → Run → Record. Pure. Begin with `job`.
 """

@@ -1,4 +1,4 @@
-"""The users and groups that jobs name; a host may lack them."""
+"""The users and groups that jobs need; a host may lack them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from jobqueued.model.users import budget_of
 
 
 class Account(NamedTuple):
-    """A user, a group, the owner of jobs or the user of a crontab; `kind` is which.
+    """A user, a group, the owner of jobs or the user of a crontab (`kind`).
 
     An owner must have this `uid`. A group with a `uid` must contain that user, whose name is `member`.
     """

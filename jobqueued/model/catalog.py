@@ -1,4 +1,4 @@
-"""The jobs by id: add, remove, replace the jobs of a file."""
+"""The jobs by ID: add and remove jobs, and replace the jobs of a file."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from jobqueued.model.users import Owner, share_of
 
 _NO_CIRCLE = "jobs of which none waits for itself; take one out of `dependencies` or `on`"
 _PATIENCE = 10
-"""Maximum linked circles that cost one file each; beyond it every file with a part in one is refused."""
+"""Maximum passes that refuse one file for each circle; after more, every file with a part in a circle is refused."""
 
 
 class CatalogChange(NamedTuple):
@@ -67,7 +67,7 @@ class Catalog:
         return self._jobs[job_id]
 
     def get(self, job_id: str) -> Job | None:
-        """Return the job with this id, or None if there is none."""
+        """Return the job with this ID, or None if no such job exists."""
         return self._jobs.get(job_id)
 
     def of_file(self, file: str) -> tuple[Job, ...]:
@@ -105,7 +105,7 @@ class Catalog:
         return tuple(self._jobs[job_id] for job_id in sorted(self._listeners.get((kind, name), ())))
 
     def patterns(self, job_id: str) -> list[str]:
-        """Return the patterns in `on: {job: …}` of the same user that match a job, even if that job does not exist."""
+        """Return the patterns in `on: {job: …}` of the same user that match a job ID, even of a missing job."""
         share = share_of(job_id)
         return sorted(
             name for name, pattern in self._patterns.items() if pattern.fullmatch(job_id) and share_of(name) == share
@@ -156,7 +156,7 @@ class Catalog:
     def replace_file(self, file: str, jobs: Iterable[Job]) -> CatalogChange:
         """Make `jobs` all the jobs of `file`, including jobs that move there from another file.
 
-        The Change omits jobs that only moved, within their file or to this one.
+        The result omits jobs that only moved, within their file or to this file.
         """
         added, edited = [], []
         left = self._ids.pop(file, set())
@@ -172,16 +172,17 @@ class Catalog:
         return CatalogChange(tuple(added), tuple(edited), removed)
 
     def conflicts(self, file: str, jobs: tuple[Job, ...]) -> list[Problem]:
-        """Find the problems that keep `jobs` from being those of `file`: an id stays with the file that has it."""
+        """Return the problems that keep `file` from having `jobs`: an ID stays with the file that has it."""
         return self.conflicts_among({file: jobs}).get(file, [])
 
     def conflicts_among(
         self, files: Map[str, tuple[Job, ...]], vanished: Container[str] = ()
     ) -> dict[str, list[Problem]]:
-        """Return file → problems that keep it from being accepted, for files that are new at the same time.
+        """Return file → problems that keep it from being accepted, for files that changed at the same time.
 
-        So two files can swap ids. A new id goes to the first file by name (in byte order); the ids of `vanished` files
-        are free. If files close a circle, the last by name is refused, as if it did not exist.
+        Judging the files together lets two files swap IDs. A new id goes to the first file by name (in byte order); the
+        ids of `vanished` files are free. If files close a circle, the last file by name is refused, as if it did not
+        exist.
         """
         refused = self._taken(files, vanished)
         for patience in count(_PATIENCE, -1):
@@ -246,7 +247,7 @@ class Catalog:
         return found
 
     def _holders(self, files: Map[str, tuple[Job, ...]], vanished: Container[str]) -> dict[str, Job]:
-        """Return id → its job for the ids in `files` if all of them are accepted: the earlier holder keeps it."""
+        """Return ID → its job if all `files` are accepted; an earlier holder keeps its ID."""
         holders: dict[str, Job] = {}
         for file in sorted(files):
             for job in files[file]:
@@ -316,7 +317,7 @@ def _discard(index: dict[Key, set[str]], key: Key, job_id: str) -> None:
 
 
 def written_in(job: Job) -> str:
-    """Return the path of the file that has the job at its `line`: its job file, or a drop-in merged into that."""
+    """Return the path of the file that has the job at its `line`: its job file, or a drop-in merged into that file."""
     return job.origin or job.file
 
 
@@ -330,7 +331,9 @@ _definition = attrgetter(*(field.name for field in fields(Job) if field.name not
 
 
 def is_same(old: Job, new: Job) -> bool:
-    """Return whether only the place changed. Compiled triggers follow from the definition and the rules of zones."""
+    """Return whether two definitions differ only in their place.  Compiled triggers depend on the definition and
+    timezones.
+    """
     return bool(_definition(old) == _definition(new)) and all(map(_has_same_zone, old.triggers, new.triggers))
 
 

@@ -1,8 +1,8 @@
 """Commands: the scheduler's decisions for the daemon to carry out.
 
-The order is a promise. All `Save…` commands of one loop turn are one durable commit, made before anything else of that
-turn is done; the rest is carried out in the order given. So an intent is on disk before its process can exist, and an
-end is on disk before anything acts on it.
+The order is a promise. All `Save…` commands of one loop turn are one durable commit, which precedes all other commands
+of the turn; the daemon executes these in the given order.  Therefore an intent is on disk before its process can exist,
+and an end is on disk before any reaction to it.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from jobqueued.model.saved import Hold, Incident, Notice, Past, SavedJob
 
 
 class SaveRun(NamedTuple):
-    """Save this state of a run; `record` comes with the end, and is saved complete."""
+    """Save this state of a run; an ended run comes with its complete `record`."""
 
     run: Run
     record: Record | None = None
@@ -28,7 +28,8 @@ class SaveRun(NamedTuple):
 class ForgetRun(NamedTuple):
     """Delete a run that never started.
 
-    `record`: that of the skip before it, which covers its occurrence; None: another host of the fleet has it.
+    `record`: the record of the preceding skip, which covers its occurrence, or None if another host of the fleet has
+    it.
     """
 
     run: RunId
@@ -42,13 +43,13 @@ class SaveJob(NamedTuple):
 
 
 class SaveBoot(NamedTuple):
-    """Save that this boot of the host was noticed."""
+    """Save that this boot of the host was handled."""
 
     boot: str
 
 
 class SaveHold(NamedTuple):
-    """Save that no new run starts on this host, or with None that runs start again."""
+    """Save the hold of the host, or with None its end."""
 
     hold: Hold | None
 
@@ -60,13 +61,13 @@ class SaveFleetMark(NamedTuple):
 
 
 class SavePast(NamedTuple):
-    """Save that a job was paused, the host held, or the like: for later questions about that time."""
+    """Save an act, such as a pause of a job or a hold of the host, for later questions about its time."""
 
     past: Past
 
 
 class SaveIncident(NamedTuple):
-    """Save the problem of a subject; None: it has none now."""
+    """Save the problem of a subject; None means that the problem is over."""
 
     subject: str
     incident: Incident | None
@@ -85,7 +86,7 @@ class ForgetNotice(NamedTuple):
 
 
 class SaveSubmission(NamedTuple):
-    """Save a submission by its job's id: its definition as `text`, and the asker's `key` ("": none)."""
+    """Save a submission under its job ID: its definition as `text`, and the user's `key`, or ""."""
 
     job: str
     text: str
@@ -100,21 +101,21 @@ class SaveNumber(NamedTuple):
 
 
 class ForgetJob(NamedTuple):
-    """Delete the saved state of a job that exists nowhere, and its definition if submitted; not its history."""
+    """Delete the saved state of a job that no longer exists, and its definition if submitted, but not its history."""
 
     job: str
 
 
 class LookUp(NamedTuple):
-    """Ask this host's databases for a user or a group. The answer is AccountKnown, after any time."""
+    """Look up a user or a group in this host's databases.  The answer is an event AccountKnown, after any time."""
 
     account: Account
 
 
 class Launch(NamedTuple):
-    """Send the attempt to the launcher. Only after the commit that has the run as `starting`.
+    """Send the attempt to the launcher, after the commit that has the run as `starting`.
 
-    `grant` is the fleet's, if the fleet had to agree to the start.
+    `grant`: the fleet's grant, if the run needed one.
     """
 
     run: Run
@@ -124,11 +125,11 @@ class Launch(NamedTuple):
 
 
 class Ask(NamedTuple):
-    """Ask the fleet for the occurrence of a run, if it is the fleet's, and for these parts: all or nothing.
+    """Ask the fleet for the occurrence of a run, if it is a fleet job's, and for these parts of locks: all or nothing.
 
-    Or for the parts that a with-lock command wants. `key` with the run's job is its name in the fleet. The answer is
-    `Granted`, `Denied` or `Taken` with this `number`. For `keep` ns a host may still ask for the occurrence. `spec`:
-    the definition that the run requires; "": any. Only after the commit that has the run.
+    A with-lock command asks only for parts.  The run's job and `key` are its name in the fleet.  The answer is
+    `Granted` or `Denied` with this `number`, or `Taken`.  A host may still ask for the occurrence for `keep` ns.
+    `spec`: the definition that the run requires, or "" for any.  Only after the commit that has the run.
     """
 
     run: RunId | LockClientId
@@ -142,8 +143,8 @@ class Ask(NamedTuple):
 class AskToSkip(NamedTuple):
     """Ask the fleet for the occurrences of a job from one UTC second to another, to skip them for all hosts.
 
-    The answer is `MaySkip`, or `Taken` for one of them, or `Published` for the job; after the latter two the host may
-    ask again.
+    The answer is `MaySkip`, or `Taken` for one of the occurrences, or `Published` for the job; after `Taken` and
+    `Published` the host may ask again.
     """
 
     job: str
@@ -154,7 +155,7 @@ class AskToSkip(NamedTuple):
 
 
 class Publish(NamedTuple):
-    """Make this definition of a job, named by its hash, the fleet's, if the fleet's was `before` ("": none).
+    """Publish a job's definition, represented by its hash, if the fleet's definition is still `before`, or "" for none.
 
     Only after the commit that has the job's file.
     """
@@ -165,13 +166,13 @@ class Publish(NamedTuple):
 
 
 class Accept(NamedTuple):
-    """Accept the fleet's present state as the truth, though the fleet lost a part of it."""
+    """Accept the fleet's present state as the truth, although the fleet lost a part of it."""
 
 
 class GiveBack(NamedTuple):
-    """Return all claims of a run to the fleet; with a `state` the run ended so, and its occurrence is over.
+    """Give all claims of a run back to the fleet; with a `state`, the run ended in it, and its occurrence is over.
 
-    Only after the commit that has this.
+    Only after the commit that has the end of the claims.
     """
 
     job: str
@@ -180,9 +181,9 @@ class GiveBack(NamedTuple):
 
 
 class Pause(NamedTuple):
-    """Pause a job on all hosts of the fleet, or resume it ("").
+    """Set the pause of a job on all hosts of the fleet to `text`, or resume the job with "".
 
-    `before`: only if its pause was this; "": in any case, and a caller waits for the answer.
+    `before`: the pause that the fleet must still have, or "" for any pause; then a caller waits for the answer.
     """
 
     job: str
@@ -191,7 +192,7 @@ class Pause(NamedTuple):
 
 
 class TellOverdue(NamedTuple):
-    """Report to the fleet that a job is overdue ("": no longer), if the fleet's last report is `before` ("": none)."""
+    """Report to the fleet that a job is overdue, or with "" no longer is, if the last report is still `before`."""
 
     job: str
     text: str
@@ -213,7 +214,7 @@ class Announce(NamedTuple):
 
 
 class Stop(NamedTuple):
-    """Order the attempt's supervisor to end it. Only after the commit that has the run as `stopping`."""
+    """Order an attempt's supervisor to stop it, after the commit that has the run as `stopping`."""
 
     run: RunId
     attempt: int
@@ -221,17 +222,17 @@ class Stop(NamedTuple):
 
 
 class NoteWhole(NamedTuple):
-    """Mark the directory of all R's as not emptied since now.
+    """Mark the directory of all R as not emptied from now on.
 
-    Only after the commit that has the runs whose start is in doubt because the directory was emptied before.
+    Only after the commit that has the runs with a doubtful start, because the directory was emptied earlier.
     """
 
 
 class RemoveMarks(NamedTuple):
-    """Remove R, the attempt's directory. Only after the commit that has its end, and once its record is a file.
+    """Remove R, the attempt's directory, after the commit that has its end, and once its record file exists.
 
     `again`: the attempt never started and is sent again under the same name, so its R is empty and is removed at once.
-    `known`: its end was saved before, so no supervisor has just written that file.
+    `known`: the end was saved earlier, so no supervisor has just written the record file.
     """
 
     run: RunId
@@ -241,22 +242,22 @@ class RemoveMarks(NamedTuple):
 
 
 class WriteRecord(NamedTuple):
-    """Write the record file of a run that no supervisor wrote (skipped, lost). After the commit."""
+    """Write the record file of a run that no supervisor wrote, such as a skipped or lost run, after the commit."""
 
     record: Record
 
 
 class Say(NamedTuple):
-    """Write one line to the log. `event` is of `journal.VOCABULARY`."""
+    """Write one line to the log.  `event` is one of `messages.VOCABULARY`."""
 
     event: str
     fields: dict[str, Any]
 
 
 class MarkLockHolder(NamedTuple):
-    """Mark that a with-lock command holds these claims, and which units it got.
+    """Write a mark that a with-lock command holds these claims and units.
 
-    Before the reply: after a restart, the mark is found again.
+    The mark precedes the reply, so that the claims are found after a restart.
     """
 
     client: LockClientId
@@ -267,19 +268,19 @@ class MarkLockHolder(NamedTuple):
 
 
 class ForgetLockClient(NamedTuple):
-    """Forget a with-lock command and its mark: it neither has nor wants claims."""
+    """Forget a with-lock command and its mark: it neither holds nor awaits claims."""
 
     client: LockClientId
 
 
 class LookAfter(NamedTuple):
-    """Check, some time after the commit, whether anything is to be kept of a job that left its file and never ran."""
+    """Check, some time after the commit, whether a job that left its file and never ran has history to keep."""
 
     job: str
 
 
 class EndedElsewhere(NamedTuple):
-    """Handle the end of a run on another host of the fleet (`core.recollection.end_of`).
+    """Handle the end of a run on another host of the fleet (`state` as in `core.records.recollection.end_of`).
 
     Only one host notifies people of a job's problem.
     """
@@ -289,9 +290,9 @@ class EndedElsewhere(NamedTuple):
 
 
 class Reply(NamedTuple):
-    """Answer the caller with this ticket: `error` names the varlink error; without one, `value` is the reply.
+    """Answer the caller with this ticket: `error` names the varlink error; without it, `value` is the reply.
 
-    `asked`: the act that must survive a restart, in words; "": state.db is not involved.
+    `asked`: a description of the act that must survive a restart, or "" if state.db is not involved.
     """
 
     ticket: int
@@ -315,7 +316,7 @@ Save = (
     | SaveNumber
     | ForgetJob
 )
-"""Everything that must survive: one durable commit a turn."""
+"""The commands that one durable commit per turn executes."""
 
 FleetCommand = Ask | AskToSkip | GiveBack | Publish | Accept | Announce | Stand | Pause | TellOverdue
 """Commands to the fleet."""

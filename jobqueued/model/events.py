@@ -1,4 +1,4 @@
-"""Events: everything that can make the scheduler decide something."""
+"""Events: the inputs of the scheduler."""
 
 from __future__ import annotations
 
@@ -16,7 +16,9 @@ from jobqueued.model.submission import Resized
 
 
 class JobsRead(NamedTuple):
-    """A job file was accepted: its jobs replace its earlier ones. `place`: its path, if not in the first directory."""
+    """A job file was accepted: its jobs replace its earlier ones.  `place`: its path if not in the first directory, or
+    "".
+    """
 
     file: str
     jobs: tuple[Job, ...]
@@ -30,8 +32,10 @@ class FileGone(NamedTuple):
 
 
 class JobsLoaded(NamedTuple):
-    """Every job file was read, and every live attempt was found. `complete` False: some files were refused or
-    unreachable, and their jobs are unknown. `boot`: the id of this boot, if it is new.
+    """Every job file was read, and every live attempt was found.
+
+    `complete` is False if jobs are unknown because some files were refused or unreachable.  `boot`: the ID of this boot
+    if it is new, or None.
     """
 
     complete: bool
@@ -39,18 +43,18 @@ class JobsLoaded(NamedTuple):
 
 
 class Reloaded(NamedTuple):
-    """A user asked for a reload, and every changed file was read; or the host has other users or groups."""
+    """A user asked for a reload, and every changed file was read; or the host's users or groups changed."""
 
 
 class AccountKnown(NamedTuple):
-    """The host's databases have answered: `trouble` is why jobs can't run as a user or group, "" if they can."""
+    """The host's databases answered: `trouble` is why jobs can't run as a user or group, or "" if they can."""
 
     account: Account
     trouble: str
 
 
 class Woke(NamedTuple):
-    """The time that `next_wakeup` returned has come, or may have come: the scheduler checks `now`."""
+    """The time that `next_wakeup` returned has or may have passed; the scheduler checks `now`."""
 
 
 class ClockStepped(NamedTuple):
@@ -75,7 +79,7 @@ class RunStarted(NamedTuple):
 
 
 class RunStopping(NamedTuple):
-    """The supervisor began to end the attempt: its time is up, processes were left behind, or a user asked."""
+    """The supervisor is stopping the attempt: its time is up, processes were left behind, or a user asked."""
 
     run: RunId
     attempt: int
@@ -91,7 +95,9 @@ class RunEnded(NamedTuple):
 
 
 class RunLost(NamedTuple):
-    """The attempt may have run, but its supervisor exited; `wait_status`, `output` and `telemetry` None: unknown."""
+    """The attempt may have run, but its supervisor exited.  `wait_status`, `output` and `telemetry` are None if
+    unknown.
+    """
 
     run: RunId
     attempt: int
@@ -102,7 +108,7 @@ class RunLost(NamedTuple):
 
 
 class RunLingers(NamedTuple):
-    """The attempt's supervisor exited, and a process may live; `reason` includes the remedy. RunLost may follow."""
+    """The attempt's supervisor exited, but a process may live; `reason` includes the remedy.  RunLost may follow."""
 
     run: RunId
     attempt: int
@@ -110,11 +116,11 @@ class RunLingers(NamedTuple):
 
 
 class RunsEmptied(NamedTuple):
-    """The directory of all R's is that of a new boot, or was emptied: an attempt without R may have started."""
+    """The directory of all R belongs to a new boot or was emptied: an attempt without R may have started."""
 
 
 class NeverStarted(NamedTuple):
-    """The attempt was sent but certainly never started; `reason`: why, for people; "": nothing was wrong."""
+    """The attempt was sent but certainly never started; `reason` is the error for people, or "" without an error."""
 
     run: RunId
     attempt: int
@@ -123,7 +129,7 @@ class NeverStarted(NamedTuple):
 
 
 class Granted(NamedTuple):
-    """The fleet has granted the request of `Ask` with this number."""
+    """The fleet granted the request of `Ask` with this number."""
 
     run: RunId | LockClientId
     number: int
@@ -131,21 +137,23 @@ class Granted(NamedTuple):
 
 
 class Denied(NamedTuple):
-    """The fleet denied the request, because others have some of the claims; an earlier `Held` named them."""
+    """The fleet denied the request, because other hosts hold some of the claims; an earlier `Held` named them."""
 
     run: RunId | LockClientId
     number: int
 
 
 class FleetPaused(NamedTuple):
-    """The fleet's pause of a job is now this (core/jobs/pauses.py has the text's format); "": it has none."""
+    """The fleet's pause of a job changed to `text` (format: core/jobs/pauses.py), or to none ("")."""
 
     job: str
     text: str
 
 
 class Taken(NamedTuple):
-    """An occurrence is not this host's: another host runs it, or it is over and ended in this state ("": unknown)."""
+    """An occurrence is not this host's: another host runs it, or it ended in this `state`, or "" if the state is
+    unknown.
+    """
 
     job: str
     key: str
@@ -153,7 +161,7 @@ class Taken(NamedTuple):
 
 
 class HostLost(NamedTuple):
-    """An occurrence may be requested by this key: the `host` that had it failed before the end."""
+    """An occurrence may be requested under this key, because the `host` that had it failed before its end."""
 
     job: str
     key: str
@@ -161,21 +169,23 @@ class HostLost(NamedTuple):
 
 
 class Held(NamedTuple):
-    """A holder on another host, or the next one in the queue, now has these claims of the fleet; (): none."""
+    """A holder on another host, or the next one in the queue, now has these claims of the fleet, or none."""
 
     holder: str
     claims: tuple[Claim, ...]
 
 
 class Published(NamedTuple):
-    """The fleet now uses this definition of a job (`Publish`); "": none yet."""
+    """The fleet now uses this definition of a job (`Publish`), or has none yet ("")."""
 
     job: str
     spec: str
 
 
 class HostSeen(NamedTuple):
-    """A host of the fleet has a session, with these labels; `store` identifies it, "": its session ended."""
+    """A host of the fleet has a session with these labels; `store` identifies the host's state, or is "" if the session
+    ended.
+    """
 
     name: str
     store: str
@@ -184,7 +194,7 @@ class HostSeen(NamedTuple):
 
 
 class Ours(NamedTuple):
-    """By the fleet's records this host has an unfinished occurrence, or claims, under this name."""
+    """According to the fleet, this host has an unfinished occurrence or claims under this name."""
 
     job: str
     key: str
@@ -195,8 +205,9 @@ AttemptOver = RunEnded | RunLost | NeverStarted
 
 
 class Found(NamedTuple):
-    """An attempt has an R, but its run's row is older or missing: the commit before its launch was lost. `sent`: the
-    run in its launch spec (R/spec), or None if that is unreadable.
+    """An attempt has an R, but its run's row is older or missing: the commit before its launch was lost.
+
+    `sent`: the run in its launch spec (R/spec), or None if the spec is unreadable.
     """
 
     run: RunId
@@ -205,14 +216,15 @@ class Found(NamedTuple):
 
 
 class Recorded(NamedTuple):
-    """A record has a run that no commit has; its trigger may be reported again."""
+    """A record shows a run that no commit has; the cause of the run may be reported again."""
 
     run: Run
 
 
 class RunAsked(NamedTuple):
-    """A user wants a job to run now, or to repeat a run of it that has ended (`again`). The caller's program drew
-    `key`; the answer goes to `ticket`. The run gets `triggered_by` as additional facts.
+    """A user wants a job to run now, or to repeat an ended run of it (`again`).
+
+    `key`: a random key from the caller's program.  The answer goes to `ticket`.  `triggered_by`: details for the run.
     """
 
     ticket: int
@@ -226,8 +238,8 @@ class RunAsked(NamedTuple):
 class Submitted(NamedTuple):
     """A user submits a job to run once: ``alice/`` to get a number, or ``alice/name``.
 
-    `text` defines it for the next start; `key` is the user's, "" for none. The answer goes to `ticket`. `failed`: runs
-    or submissions whose success it awaits, but which ended without success.
+    `text` is its definition for the next start; `key` is the user's key, or "".  The answer goes to `ticket`.
+    `failed`: awaited runs or submissions that already ended without success.
     """
 
     ticket: int
@@ -239,27 +251,29 @@ class Submitted(NamedTuple):
 
 
 class SubmissionsKept(NamedTuple):
-    """The unfinished submissions of the last daemon, with text and key, and the last numbers by user."""
+    """The unfinished submissions of the last daemon, with text and key, and user → last number."""
 
     kept: tuple[tuple[Job, str, str], ...]
     numbers: dict[str, int]
 
 
 class AwaitedOver(NamedTuple):
-    """The end of a run, or of a submission, that another awaits, from its history."""
+    """The end, from history, of a run or submission that a submission awaits."""
 
     name: str
     succeeded: bool
 
 
 class HistoryGone(NamedTuple):
-    """Nothing is left of a job's history; the job existed nowhere when that was noticed."""
+    """A job that no longer exists has no history left."""
 
     job: str
 
 
 class WithdrawAsked(NamedTuple):
-    """A user wants no further run of a submission to start; `stop`: its live runs end, too; answer to `ticket`."""
+    """A user wants no more runs of a submission to start; `stop`: also stop its live runs.  The answer goes to
+    `ticket`.
+    """
 
     ticket: int
     job: str
@@ -268,7 +282,9 @@ class WithdrawAsked(NamedTuple):
 
 
 class Emitted(NamedTuple):
-    """A user reports an event (`on: {event: …}`); its runs get `triggered_by`. The answer goes to `ticket`."""
+    """A user reports an event (`on: {event: …}`); the runs that it triggers get `triggered_by`.  The answer goes to
+    `ticket`.
+    """
 
     ticket: int
     event: str
@@ -294,14 +310,16 @@ class RetryAsked(NamedTuple):
 
 
 class LostAsked(NamedTuple):
-    """A user reports that no process of a lingering run lives; `over`: the attempt's end; answer to `ticket`."""
+    """A user reports that no process of a lingering run is alive; `over`: the attempt's end.  The answer goes to
+    `ticket`.
+    """
 
     ticket: int
     over: AttemptOver
 
 
 class PathAppeared(NamedTuple):
-    """A file of `on: {path: …}` appeared at `instant` (wall), perhaps with others; `key` as in RunAsked."""
+    """A file of `on: {path: …}` appeared at `instant` (wall), perhaps with other files; `key` as in RunAsked."""
 
     path: str
     instant: int
@@ -320,7 +338,7 @@ class PauseAsked(NamedTuple):
 
 
 class SkipAsked(NamedTuple):
-    """A user wants the clock's next occurrence skipped, or the last such skip undone; the answer goes to `ticket`."""
+    """A user wants to skip the next scheduled occurrence, or to undo such a skip; the answer goes to `ticket`."""
 
     ticket: int
     job: str
@@ -329,7 +347,7 @@ class SkipAsked(NamedTuple):
 
 
 class ForgetAsked(NamedTuple):
-    """A user expects nothing more (`Job.expect`) of a job that is in no file; the answer goes to `ticket`."""
+    """A user ends the expectation (`Job.expect`) of a job that is in no file; the answer goes to `ticket`."""
 
     ticket: int
     job: str
@@ -337,7 +355,7 @@ class ForgetAsked(NamedTuple):
 
 
 class HoldAsked(NamedTuple):
-    """A user puts the host on hold, or releases it (None); the answer goes to `ticket`."""
+    """A user puts the host on hold, or releases it with None; the answer goes to `ticket`."""
 
     ticket: int
     asked_by: str
@@ -359,13 +377,15 @@ class UnderPressure(NamedTuple):
 
 
 class StateUnsaved(NamedTuple):
-    """A start could not save its state, so no new run starts, for this reason; "": the state is saved now."""
+    """No new run may start, because a start could not save its state, for this reason; "" means that the state is saved
+    now.
+    """
 
     reason: str
 
 
 class LockAsked(NamedTuple):
-    """A command wants to hold locks as long as it lives; `at_once`: now or not at all. The answer goes to `ticket`."""
+    """A command wants to hold locks until it exits; `at_once`: without waiting.  The answer goes to `ticket`."""
 
     ticket: int
     client: LockClientId
@@ -375,7 +395,7 @@ class LockAsked(NamedTuple):
 
 
 class LockFound(NamedTuple):
-    """A command that was granted its locks by an earlier scheduler still lives."""
+    """A command that got its locks from an earlier scheduler is still alive."""
 
     client: LockClientId
     claims: tuple[Claim, ...]
@@ -385,7 +405,7 @@ class LockFound(NamedTuple):
 
 
 class LockOver(NamedTuple):
-    """A command that wanted or had locks ended, or withdrew."""
+    """A command that awaited or held locks ended or withdrew."""
 
     client: LockClientId
 

@@ -1,4 +1,4 @@
-"""The fleet of a host: several hosts with the same jobs, which share what they run through an etcd."""
+"""The fleet of a host: several hosts that share jobs and locks through etcd."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from jobqueued.child.contract.tuples import NamedTuple
 FLEET = ":fleet/"
 """Prefix of the names of fleet-wide locks."""
 MOST_AT_ONCE = 32
-"""Maximum units of the fleet's locks for one run: one transaction claims them, and etcd allows 128 operations."""
+"""Maximum units of fleet locks for one run: one transaction claims them, and etcd allows 128 operations in it."""
 
 
 class Grant(NamedTuple):
     """The fleet's permission for a run to start.
 
-    `fence`: a later holder of one of its locks gets a greater number; 0: no fleet was asked. `until`: the instant
-    (CLOCK_BOOTTIME, ns) from which another host may get its locks if this host is not heard from; 0: the locks stay.
+    `fence`: a number that grows with each holder of a lock, or 0 if no fleet was asked.  `until`: the instant
+    (CLOCK_BOOTTIME, ns) at which another host may get the locks if this host stays silent, or 0 if the locks stay.
     """
 
     fence: int = 0
@@ -28,7 +28,7 @@ NO_GRANT = Grant()
 
 
 class Part(NamedTuple):
-    """The wanted `units` of a lock of the fleet, `of` the existing units; `lock` begins with `FLEET`."""
+    """The requested `units` of a fleet lock with `of` units in total; `lock` begins with `FLEET`."""
 
     lock: str
     units: int
@@ -36,7 +36,7 @@ class Part(NamedTuple):
 
 
 class FleetUp(NamedTuple):
-    """The fleet is reachable from now on, after all its claims were received; or it is not, for this `reason`.
+    """The fleet is reachable, and all its claims were received; or it is unreachable for this `reason`.
 
     `known`: the last instant (wall) at which this host was in the fleet, as saved before its agent connected.
     """
@@ -46,9 +46,10 @@ class FleetUp(NamedTuple):
 
 
 class FleetMark(NamedTuple):
-    """The last mark of the fleet that a host received (child/fleet/mark.py); `age` "": none. As an event: save it.
+    """The last mark of the fleet that a host received (child/fleet/mark.py); `age` is "" without a mark.
 
-    `at`: the last saved instant (wall) at which the host was in the fleet; 0: none. `fleet`: its name.
+    As an event, it must be saved.  `at`: the last saved instant (wall) at which the host was in the fleet, or 0.
+    `fleet`: the name of the fleet.
     """
 
     age: str = ""
@@ -62,11 +63,11 @@ class FleetSettings:
     """The key `fleet` of jobqueued.yaml: the members of its `etcd` as URLs with a port, and how to connect to them.
 
     `name` and `timezone` decide when its jobs are due, so all its hosts need the same. A host keeps its locks for
-    `lock_grace` (ns) after its last sign of life. `resources`: the units of locks that have several. `labels`: what
-    this host has, and jobs may require.
+    `lock_grace` (ns) after its last sign of life. `resources`: lock → its units, if several.  `labels`: labels of this
+    host, which jobs may require.
 
-    `authority`, `certificate` and `key` are PEM files, given by an absolute path or by the name of a credential of the
-    agent's unit; "": none.
+    `authority`, `certificate` and `key` are PEM files, given as an absolute path or as the name of a credential of the
+    agent's unit, or "".
     """
 
     etcd: tuple[str, ...]
@@ -81,7 +82,7 @@ class FleetSettings:
 
 
 class FleetTrouble(NamedTuple):
-    """Event: hosts differ where all must agree, or another fleet has the same jobs; or this problem is over."""
+    """Event: hosts have different shared settings, or another fleet has the same jobs; or this problem is over."""
 
     text: str
     is_over: bool = False
@@ -96,14 +97,14 @@ class MaySkip(NamedTuple):
 
 
 class PauseMade(NamedTuple):
-    """Event: this host made a pause of all hosts, or ended one (""), as a user asked."""
+    """Event: the fleet carried out this host's request to pause a job on all hosts, or to resume it ("")."""
 
     job: str
     text: str
 
 
 class SaidOverdue(NamedTuple):
-    """Event: a host of the fleet reported a job overdue; "": no host did, or the job no longer is.
+    """Event: a host of the fleet reported a job as overdue, or with "" that no such report exists now.
 
     core/late/fleet_overdue.py has the format of `text`.
     """
@@ -113,9 +114,9 @@ class SaidOverdue(NamedTuple):
 
 
 class Returned(NamedTuple):
-    """Event: a host (`store`) returned an occurrence before it ran: the first host that asks gets it.
+    """Event: a host (`store`) gave back an occurrence before it ran, so that the first host that asks gets it.
 
-    `store` "": the occurrence is no longer available.
+    `store` is "" if the occurrence is no longer available.
     """
 
     job: str

@@ -1,4 +1,4 @@
-"""Jobs and their occurrences: what a job file says about a command, and a time at which it is due.
+"""Jobs and their occurrences: the definition of a command in a job file, and the times at which it is due.
 
 Instants are integers, nanoseconds since 1970 UTC, so that comparisons are exact and cheap; durations are nanoseconds
 too. In JSON (records, control socket) instants are RFC 3339 UTC with microseconds, durations seconds, sizes bytes.
@@ -27,7 +27,7 @@ from jobqueued.model.submission import Submission
 from jobqueued.model.telemetry import TelemetryHook
 from jobqueued.model.users import Owner
 
-UNBOUNDED = 1 << 62  # more than can ever occur
+UNBOUNDED = 1 << 62  # greater than any real value
 MAX_DIGITS = 18  # of a run's number, so that it fits an int64
 RECORD_VERSION = 1
 HIDDEN = "***"  # shown in place of a secret to users who may not see it
@@ -90,8 +90,9 @@ class OnHostLoss(StrEnum):
 
 
 class Claim(NamedTuple):
-    """A run's part of one resource while it runs: everything, N `units`, or a share (0 units). `resource` is the name
-    of a lock or resource, the absolute path of a lock file, or `locks.HOST` or `SLOT`.
+    """A run's part of one resource: everything (`exclusive`), N `units`, or a share (0 units).
+
+    `resource` is the name of a lock or resource, the absolute path of a lock file, or `locks.HOST` or `SLOT`.
     """
 
     resource: str
@@ -111,14 +112,14 @@ CORE = 1000
 
 
 class Escalation(NamedTuple):
-    """The priority of a waiting run grows by this many points, each `every` ns."""
+    """The ageing of a waiting run: its priority grows by `points` per `every` ns."""
 
     points: int = 1
     every: int = MINUTE
 
 
 class On(NamedTuple):
-    """A trigger other than the clock: `kind` is event, path, job or jobs (a pattern of ids); `result` is a run's."""
+    """A trigger other than the clock: `kind` is event, path, job or jobs (a pattern); `result`: the awaited end."""
 
     kind: str
     name: str
@@ -129,9 +130,10 @@ class On(NamedTuple):
 class Job:
     """A definition: what to run, when, under which rules. `keys.JOB_KEYS` documents the fields of the same name.
 
-    `triggers`: all rules of the clock, compiled. `offset` (ns): the job's part of `spread`. `escalation`, `owner` None:
-    the host's. `asks_pam`: PAM may refuse the job. `more_groups`: groups it may have in addition to its user's. `line`
-    is in `origin`, or in `file` if there is no origin. `hosts`: labels that a host must have to run it.
+    `triggers`: all rules of the clock, compiled. `offset` (ns): the job's part of `spread`. `escalation` and `owner`
+    are None for the host's.  `asks_pam`: PAM may refuse the job.  `more_groups`: groups that it may have in addition to
+    its user's. `line` is in `origin`, or in `file` if there is no origin. `hosts`: labels that a host must have to run
+    it.
     """
 
     id: str
@@ -223,14 +225,14 @@ class Job:
     drop_ins: tuple[str, ...] = ()
 
     def told(self, command: CommandLine | None) -> CommandLine | None:
-        """Return a command of the job for records and other users: with ``***`` for each word of `redact`."""
+        """Return a command of the job for records and other users, with ``***`` in place of each word of `redact`."""
         if command is None or not self.redact:
             return command
         words = re.compile("|".join(map(re.escape, sorted(self.redact, key=len, reverse=True))))
         return words.sub(HIDDEN, command) if isinstance(command, str) else tuple(words.sub(HIDDEN, c) for c in command)
 
     def next_after(self, instant: int, settled: int = 0) -> int | None:
-        """Return the first clock due time strictly after `instant`, or None if there is none before 2200.
+        """Return the first scheduled due time strictly after `instant`, or None if none exists before 2200.
 
         After the clock was set back, triggers that do not start twice count only after `settled`.
         """
@@ -242,7 +244,7 @@ class Job:
         return due if due is not None and due < INSTANTS.stop else None
 
     def next_starts(self, instant: int, count: int, settled: int = 0) -> list[int]:
-        """Return the next `count` starts of this job by the clock after `instant`: due times plus `offset`."""
+        """Return the next `count` scheduled starts of this job after `instant`: due times plus `offset`."""
         starts: list[int] = []
         due: int | None = instant - self.offset
         while len(starts) < count and due is not None and (due := self.next_after(due, settled)) is not None:
@@ -250,7 +252,7 @@ class Job:
         return starts
 
     def occurrence(self, era: int, due: int) -> Occurrence:
-        """Return the clock's occurrence at a nominal due time; for a fleet job it is the same one on each host."""
+        """Return the scheduled occurrence at a nominal due time; for a fleet job, it is the same on each host."""
         return Occurrence.fleet(self.id, due) if self.scope is Scope.FLEET else Occurrence.clock(self.id, era, due)
 
     @property

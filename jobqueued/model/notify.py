@@ -1,4 +1,4 @@
-"""The settings of notices: who is notified of what, by which channel and how often; and who gets pings."""
+"""The settings of notices (receivers, events, channels, frequency), and of pings."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ EVENTS = (
 )
 """All possible subjects of a notice."""
 EVENTS_OF_SITE = ("failure", "recovery", "missed", "late", "overdue", "held_up", "fuse", "config_error", "degraded")
-"""The events of a rule of the site that names none."""
+"""The default events of a rule of the site."""
 _WIDER = {"missed": "skipped", "failed_output": "output"}
 CHANNELS = ("email", "webhook", "command", "apprise")
 
@@ -40,7 +40,8 @@ CHANNELS = ("email", "webhook", "command", "apprise")
 class Target(NamedTuple):
     """A receiver of notices: ``email ops@example.org``, or ``command@1000:alice /home/alice/page-me``.
 
-    `owner`: the user who named it for own jobs, and as whom the notice is sent; None: it is the host's; mail always is.
+    `owner`: the user who set the receiver in their own jobs and as whom the notice is sent, or None for the host, which
+    sends all mail.
     """
 
     channel: str
@@ -52,7 +53,7 @@ class Target(NamedTuple):
 
     @property
     def shown(self) -> str:
-        """The target for people and logs, without secrets: the part of a URL after the host is hidden."""
+        """The target for people and logs; the part of a URL after the host is hidden, because it may be secret."""
         return f"{self._shown} as {self.owner.name}" if self.owner is not None else self._shown
 
     @property
@@ -60,7 +61,7 @@ class Target(NamedTuple):
         scheme, colon, rest = self.address.partition("://")
         if not colon:
             return f"{self.channel} {self.address}"
-        if self.channel == "apprise":  # in an Apprise URL the host is often a token, too
+        if self.channel == "apprise":  # in an Apprise URL, the host is often a token
             return f"{self.channel} {scheme}://…"
         return f"{self.channel} {scheme}://{re.split('[/?#]', rest, maxsplit=1)[0].rpartition('@')[2]}/…"
 
@@ -79,7 +80,7 @@ def _mark(owner: Owner | None) -> str:
 
 
 class Webhook(NamedTuple):
-    """A URL, and how notices are posted there (docs/notices.md)."""
+    """A URL, and the settings for posting notices to it (docs/notices.md)."""
 
     url: str
     template: str = ""
@@ -98,8 +99,8 @@ class Webhook(NamedTuple):
 class Notify:
     """One rule: send notices `on` these events to all these addresses; `remind` (ns): pause between two reminders.
 
-    `sender`: the From address of its mails; "": from the settings. `owner`: the user whose job has the rule; None: the
-    host's.
+    `sender`: the From address of its mails, or "" for the host's setting.  `owner`: the user whose job has the rule, or
+    None for the host.
     """
 
     on: tuple[str, ...] = ("failure", "recovery", "missed", "overdue")
@@ -124,7 +125,7 @@ class Notify:
                 yield Target(channel, each.url if isinstance(each, Webhook) else each, owner)
 
     def settings(self, target: Target) -> dict[str, Any]:
-        """Return the rule's own settings for a target, or {} if it has none."""
+        """Return the rule's settings for a target, or {} if it has none."""
         if target.channel == "email":
             return {"from": self.sender} if self.sender and target.address in self.email else {}
         if target.channel != "webhook" or target.owner != self.owner:
@@ -155,8 +156,8 @@ NOBODY = Notify()
 class Late(NamedTuple):
     """The limit beyond which a run is late.
 
-    Either `after`: the run has not ended this long (ns) after its due time. Or, if `level` is set or neither is, the
-    run takes longer than usual: at most a share of 1 - `level` of similar runs takes longer.
+    With `after`, a run is late if it has not ended this long (ns) after its due time.  With `level`, or without either,
+    a run is late if it takes longer than usual: at most a fraction of 1 - `level` of similar runs takes longer.
     """
 
     after: int | None = None
@@ -167,8 +168,10 @@ USUALLY = Late()
 
 
 class Policy(NamedTuple):
-    """The times at which a target accepts notices: not in the `quiet` part of the day (minutes), collected for `digest`
-    (ns), and at most `rate`: a number of messages in a time (ns). Delayed notices are sent in one message.
+    """The times at which a target accepts notices.
+
+    None is sent in the `quiet` part of the day (minutes).  Notices are collected for `digest` ns.  `rate`: the maximum
+    number of messages in a time (ns).  Delayed notices are sent in one message.
     """
 
     quiet: tuple[int, int] | None = None
@@ -181,7 +184,7 @@ DEFAULT_POLICY = Policy()
 
 @dataclass(frozen=True, slots=True)
 class NotifyRule:
-    """A rule of the site about jobs with one of these ids (patterns), tags and users; by default about all jobs."""
+    """A rule of the site for jobs that match one of these IDs (patterns), tags and users; by default for all jobs."""
 
     notify: Notify
     jobs: tuple[str, ...] = ()
@@ -191,10 +194,10 @@ class NotifyRule:
 
 
 class Ping(NamedTuple):
-    """The URLs that are requested when a run starts, succeeds and fails.
+    """The URLs to request when a run starts, succeeds or fails.
 
-    Those that are "" are derived from `url`, in the format of healthchecks.io; if that is "" too, none is requested.
-    `output`: the end of the output is sent with the ping.
+    A URL that is "" is derived from `url`, in the format of healthchecks.io; if `url` is "" too, nothing is requested.
+    `output`: send the end of the output with the ping.
     """
 
     url: str = ""
@@ -203,17 +206,17 @@ class Ping(NamedTuple):
     failure: str = ""
     output: bool = True
     owner: Owner | None = None
-    """The user whose job has the ping, and as whom it is sent; None: a job of the host."""
+    """The user whose job has the ping and as whom it is sent, or None for a job of the host."""
 
     @property
     def target(self) -> Target:
-        """The check, as one receiver: a newer ping replaces one that waits for it."""
+        """The monitor's check as one receiver: a newer ping replaces a waiting one."""
         return Target("ping", self.url or self.success or self.failure or self.start, self.owner)
 
     def at(self, event: str, how: str, run: str) -> str:
-        """Return the URL for ``start``, ``success`` or ``failure``, or "" if there is none.
+        """Return the URL for ``start``, ``success`` or ``failure``, or "" for no request.
 
-        `how` is appended to `url` (``/start``, ``/1``); `run` is the id that links the pings of one run.
+        `how` is appended to `url` (``/start``, ``/1``); `run` is the ID that links the pings of one run.
         """
         own: str = getattr(self, event)
         if own or not self.url:

@@ -1,4 +1,4 @@
-"""Runs and their ids, and lock clients, which hold locks as runs do: Job → Occurrence → Run → Record.
+"""Runs and their IDs, and lock clients, which hold locks like runs: Job → Occurrence → Run → Record.
 
 Instants and durations are integers in nanoseconds (`base/instants`).
 """
@@ -21,7 +21,7 @@ _LOCK_CLIENT = f"{WITH_LOCK}@"
 
 
 class LockClientId(NamedTuple):
-    """The name of a command that wants or has locks (jobqueuectl with-lock): ``:with-lock@3``."""
+    """The name of a command that awaits or holds locks (jobqueuectl with-lock): ``:with-lock@3``."""
 
     number: int
 
@@ -53,7 +53,7 @@ class RunId(NamedTuple):
 
     @classmethod
     def parse(cls, text: str) -> RunId:
-        """Invert str(). Raises ValueError, which quotes the wrong text."""
+        """Invert str().  Raises ValueError, whose message quotes the wrong text."""
         job, at, number = text.rpartition("@")
         if not (at and job and number.isascii() and number.isdigit() and len(number) <= MAX_DIGITS and int(number)):
             raise ValueError(f"{text!r} is not a run; a run is written JOB@NUMBER, for example backup@142")
@@ -61,27 +61,28 @@ class RunId(NamedTuple):
 
 
 Holder = RunId | LockClientId | str
-"""A holder of claims, or one that waits for them; a string names a run of another host of the fleet."""
+"""A run or client that holds or awaits claims; a string names a run of another host of the fleet."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Run:
-    """One occurrence being carried out (or skipped), with as much of its history as the scheduler needs.
+    """One occurrence that is executed or skipped, with the part of its history that the scheduler needs.
 
-    `reason` is why it is stopping, or ended as it did. `attempt` counts from 1 (0: none was ever sent); `failover`:
-    that attempt is the failover; `doubted`: its R may have been removed before its start was reported; `stop_asked`: no
-    other attempt may follow. `arrival` orders runs that are equal otherwise. A skip that covers several occurrences has
-    `due` of the first, `last_due` and `count`. `triggered_by` has further facts about its trigger. `owner` is the job's
-    when the run was made.
+    `reason`: why it is stopping, or why it ended in its state.  `attempt`: counted from 1, or 0 if none was ever sent.
+    `failover`: this attempt is the failover.  `doubted`: its R may have been removed before its start was reported.
+    `stop_asked`: no other attempt may follow.  `arrival`: the order of runs that are otherwise equal.  A skip of
+    several occurrences has `due` of the first one, `last_due` and `count`.  `triggered_by`: details of its trigger.
+    `owner`: the job's owner when the run was created.
 
-    It ages since `since` (wall; 0: it does not), and aged for `waited` ns before that. No attempt is made before
-    `not_before`. Other runs are held back for it since `drains_since`. Its dependencies hold it back since `held`;
-    `previous` is the instant before `due` in its job's rhythm. A live run holds `claims`, of which it got the units in
-    `placed`, and ends by `ends_by` (None: unknown). `so_far` is the record of the attempts that have ended. `waits`:
-    the start (wall) of each wait before its start, and what held it back; "": it was in the queue. A skip of a run that
-    existed has `given_up`, the time of that, and `lacked`, what it did not get in the queue; if it covers several,
-    those of the last that waited. All instants are wall time; a step of the clock shifts those from which durations
-    count.
+    `since`: the start (wall) of its ageing, or 0 if it does not age; `waited`: its age (ns) before `since`.
+    `not_before`: earliest start of the next attempt.  `drains_since`: since when other runs are held back for it.
+    `held`: since when its dependencies hold it back.  `previous`: the due time before `due` in its job's rhythm.
+
+    A live run holds `claims`, with the numbered units in `placed`, and ends by `ends_by`, or None if unknown.
+    `so_far`: the record of its ended attempts.  `waits`: the start (wall) of each wait before its start and the
+    obstacle, or "" for the queue.  A skip of a run that had waited has `given_up`, the end of the wait, and `lacked`,
+    the resources that it lacked in the queue; a skip of several runs has those of the last one that waited.  All
+    instants are wall times; a step of the clock shifts those that durations count from.
     """
 
     id: RunId
@@ -119,7 +120,7 @@ class Run:
     doubted: bool = False
 
     def age(self, wall: int) -> int:
-        """Return for how long (ns) it has aged."""
+        """Return the run's age (ns) in the queue."""
         return self.waited + (max(0, wall - self.since) if self.since else 0)
 
     def shifted(self, step: int) -> Run:

@@ -1,4 +1,4 @@
-"""State that survives restarts besides definitions and runs: the progress of each job id, and the hold of the host."""
+"""State that survives restarts, besides definitions and runs: the progress of jobs, holds, incidents, notices."""
 
 from __future__ import annotations
 
@@ -24,21 +24,25 @@ class JobStats:
     last_run: int | None = None
     last_state: RunState | None = None
     usual: int | None = None
-    """Mean duration of its successful runs (ns), in which the newest counts for a quarter.
+    """Moving average of the durations of its successful runs (ns); the newest run has a weight of one quarter.
 
-    It is the usual time of runs below a second; core/records/usual.py has that of longer ones.
+    It is the usual time of runs below a second; for longer runs, see core/records/usual.py.
     """
     failing_since: int | None = None
-    """The start (wall) of the first of the failed runs in a row, or None. Runs that a user stopped do not count."""
+    """The start (wall) of the first failed run in the present series of failures, or None.  Runs that a user stopped do
+    not count.
+    """
     failing_run: int | None = None
     failing_reason: str | None = None
-    """Number and reason of the last of the runs that failed in a row."""
+    """Number and reason of the last failed run in the series."""
     by_failover: bool = False
     """Whether the last run succeeded only by its failover."""
 
     @property
     def fails_since(self) -> int | None:
-        """The instant of `failing_since`, also if an older version, which did not save that, counted the last run."""
+        """The instant of `failing_since`, or the last run's if that run failed under an older version without
+        `failing_since`.
+        """
         is_older = self.failing_since is None and self.last_state in FAILURES - {RunState.KILLED}
         return self.last_run if is_older else self.failing_since
 
@@ -48,7 +52,7 @@ OUTCOMES = 10
 
 
 class Outcome(NamedTuple):
-    """The outcome of an occurrence, for the jobs that depend on its job; `ended` on the wall."""
+    """The outcome of an occurrence, for the jobs that depend on its job; `due` and `ended` are wall times."""
 
     run: int
     due: int
@@ -57,7 +61,7 @@ class Outcome(NamedTuple):
 
 
 class Skip(NamedTuple):
-    """A due time of the clock that a user wants a job to skip, and that user; None: not recorded."""
+    """A scheduled due time that a user wants to skip, and the user, or None if not recorded."""
 
     due: int
     asked_by: str | None = None
@@ -66,8 +70,8 @@ class Skip(NamedTuple):
 class Expected(NamedTuple):
     """The expectation that a job succeeds at least each `within` ns.
 
-    It has not succeeded `since` an instant (wall); people were notified at `told` (wall; 0: not yet). `wishes` are the
-    fields of its definition that decide who is notified.
+    The job has not succeeded `since` an instant (wall).  `told`: when (wall) people were notified, or 0.  `wishes`: the
+    fields of its definition that select the receivers.
     """
 
     within: int
@@ -78,18 +82,22 @@ class Expected(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SavedJob:
-    """The saved part of a job id besides its definition: the progress of its clock, and the used numbers.
+    """The saved state of a job ID in addition to its definition: the progress of its clock, and its run numbers.
 
-    `cursor`: every clock occurrence at or before it is covered by a record. It is valid for `rhythm` only. `settled`:
-    until this instant, times that the clock shows again after it was set back are due again only by a trigger that
-    starts twice; 0: by any. `previous`: the last due time before the rhythm changed, until the new rhythm makes the job
-    due. `outcomes`: those that dependent jobs use or may use. `satisfied`: the dependencies that succeeded since it was
-    due last, if they make it due, and `ends`: their runs. `appeared`: files of its `on: {path: …}` that came until this
-    instant no longer count. `skips`: due times of its clock to skip, in the order of the requests. `took` and `delays`:
-    durations of its newest successful runs, and their waits before the start (core/records/usual.py). `late`: the
-    numbers of its unfinished runs that were reported late. `owner`: its last owner. `agreed`: the definition that the
-    fleet already knows; `offered`: the last published one, while the result is unknown (core/jobs/agreement.py).
-    `shared_pause`: the pause of all hosts that pauses it (core/jobs/pauses.py).
+    `cursor`: records cover all scheduled occurrences up to it; valid only for `rhythm`.  `settled`: up to this instant,
+    times that the clock shows again after a step back are due only for triggers that start twice; 0 means no such
+    instant.  `previous`: the last due time before a change of the rhythm, until the new rhythm makes the job due.
+    `skips`: scheduled due times to skip, in the order of the requests.  `appeared`: files of `on: {path: …}` that
+    appeared up to this instant no longer count.
+
+    `outcomes`: outcomes that dependent jobs use or may use.  `satisfied`: for a job that its dependencies make due,
+    those that succeeded since it was last due; `ends`: their runs.  `took` and `delays`: durations of its newest
+    successful runs, and waits before starts (core/records/usual.py).  `late`: numbers of its unfinished runs that were
+    reported as late.
+
+    `owner`: its last owner.  `agreed`: the last definition that the fleet and this host agreed on; `offered`: the last
+    published definition while its outcome is unknown (core/jobs/agreement.py).  `shared_pause`: the fleet's pause that
+    pauses the job (core/jobs/pauses.py).
     """
 
     job: str
@@ -117,15 +125,17 @@ class SavedJob:
     stats: JobStats = JobStats()
 
     def of(self, owner: Owner | None) -> SavedJob:
-        """Return this state for a job of `owner`; a new owner gets only what prevents reuse of numbers and keys."""
+        """Return this state for a job of `owner`; a new owner gets only the values that prevent reuse of numbers and
+        keys.
+        """
         if self.owner in (None, owner):
             return changed(self, owner=owner)
         return SavedJob(job=self.job, era=self.era + 1, last_number=self.last_number, owner=owner)
 
     def outcomes_with(self, run: Run, ended: int) -> tuple[Outcome, ...]:
-        """Return the newest outcomes, and the last success, including that of a run.
+        """Return the newest outcomes and the last success after adding the outcome of a run.
 
-        The next end of a run drops those that no job needs.
+        The next end of a run drops outcomes that no job needs.
         """
         due = run.due if run.last_due is None else run.last_due
         others = [known for known in self.outcomes if known.run != run.id.number]
@@ -142,14 +152,15 @@ class SavedJob:
 
     @property
     def skippers(self) -> tuple[str | None, ...]:
-        """The user who asked for each skip; () if none is recorded."""
+        """The user who asked for each skip, or () if no user is recorded."""
         askers = tuple(it.asked_by for it in self.skips) if self.skips else ()
         return askers if any(askers) else ()
 
     @property
     def is_noteworthy(self) -> bool:
-        """True if a user may have to act: the job is paused, late, overdue, was only skipped, its last run failed, or
-        the clock was set back.
+        """True if a user may have to act.
+
+        The job is paused, late or overdue, was only skipped, its last run failed, or the clock was set back.
         """
         was_skipped = bool(self.stats.skipped and not self.stats.started)
         lasts = self.paused or self.is_overdue or bool(self.late) or self.settled > 0
@@ -166,11 +177,11 @@ class SavedJob:
         return self.expected.since if self.expected is not None and self.expected.told else None
 
     def next_due(self, job: Job, after: int) -> int | None:
-        """Return the first due time of the job's clock after an instant that is not settled, or None."""
+        """Return the job's first scheduled due time after an instant that is not settled, or None."""
         return job.next_after(after, self.settled)
 
     def starts(self, job: Job, count: int) -> list[int]:
-        """Return the job's next starts by the clock, after its pause and without skipped ones: at most `count`."""
+        """Return at most `count` next scheduled starts of the job, after its pause and without skipped ones."""
         if not job.enabled or (self.paused and self.paused_until is None):
             return []
         since = max(self.cursor + job.offset, self.paused_until or 0)
@@ -179,8 +190,10 @@ class SavedJob:
 
 
 class Hold(NamedTuple):
-    """No new run starts on this host until a user releases it, until an instant (wall), or, if `boot` is set, until the
-    host has another boot. After that the hold `below` is in force.
+    """A hold of the host, during which no new run starts.
+
+    It lasts until a user releases it, until an instant (wall), or, if `boot` is set, until the next boot.  Then the
+    hold `below` comes into force, if any.
     """
 
     asked_by: str
@@ -194,7 +207,8 @@ class Hold(NamedTuple):
 
 
 class Incident(NamedTuple):
-    """A problem since an instant (wall): how often it was seen, its first run, and when each target was last notified.
+    """An open problem since an instant (wall): how often it occurred, its first run, and when each target was last
+    notified.
 
     `elsewhere`: another host of the fleet notified people; that host also reports its end.
     """
@@ -209,10 +223,10 @@ class Incident(NamedTuple):
 
 
 class Past(NamedTuple):
-    """A change that people, or job files, made to a job, or to the host (`job` ""), at an instant (wall).
+    """A change of a job, or of the host if `job` is "", by a user or a job file at an instant (wall).
 
-    `what` is the new status: paused, resumed, held, released, or for a definition enabled, disabled, gone; `before`:
-    the old one of these three. `by`: the user; `until`: the latest end.
+    `what`: the new status: paused, resumed, held or released; for a definition, enabled, disabled or gone.  `before`:
+    the earlier status of a definition.  `by`: the user.  `until`: the latest end of a pause or hold.
     """
 
     at: int
@@ -224,11 +238,12 @@ class Past(NamedTuple):
 
 
 class DueChange(NamedTuple):
-    """A change of what the clock makes due: the old state ended at `until`, the new one begins at `since`.
+    """A change that affects due times: the old state ended at `until`, the new one begins at `since`.
 
-    `kind` "file": the job file of this name has this text (None: it was deleted), and `timezone` for jobs that name
-    none; for a table of cron the text is followed by the scripts of `expand`. "start": the daemon was down in between.
-    "clock": the clock was set from the one to the other. "past": a `Past` of the job `name`, in `timezone` as JSON.
+    Kind "file": the job file `name` has this text, or None if it was deleted, and `timezone` is that of jobs without
+    one; the text of a cron table is followed by the scripts of `expand`.  Kind "start": the daemon was down from
+    `until` to `since`.  Kind "clock": the clock was set from `until` to `since`.  Kind "past": a `Past` of the job
+    `name`, as JSON in `timezone`.
     """
 
     kind: str
@@ -244,7 +259,7 @@ class DueChange(NamedTuple):
 class Notice:
     """A notice that waits to be sent to a target: `about` is its content (docs/notices.md).
 
-    `more`: number of later notices for which there was no room. `error`: why the last of `tries` failed.
+    `more`: number of later notices that were dropped for lack of room.  `error`: why the last of `tries` failed.
     """
 
     id: int

@@ -1,8 +1,8 @@
 """Sources of events for the loop: what to poll, when to check, and what happened.
 
-Recipe for a new one: derive a class from `Source`, override only what it needs, return what happened as events (in
-model/events.py; the scheduler decides about each), and add a line to the list in `Daemon._sources`. The loop needs no
-edit. Nothing here may block: while a source works, everything else waits.
+To add a source: derive a class from `Source`, override the methods that it needs, return events (model/events.py),
+which the scheduler handles, and add a line to the list in `Daemon._sources`.  The loop needs no change. A source must
+never block: while it works, the whole daemon waits.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ def soonest(times: Iterable[int | None]) -> int | None:
 
 
 class Source:
-    """A source without events: the defaults of all others."""
+    """A source without events: the base class of all others."""
 
     def descriptors(self) -> Mapping[int, int]:
         """Return the descriptors to wait for, each with its bits for poll(2). The loop calls it before each sleep."""
@@ -30,12 +30,12 @@ class Source:
 
     @property
     def deadline(self) -> int | None:
-        """The time (CLOCK_MONOTONIC, ns) from which `turn` is to be called, or None."""
+        """The time (CLOCK_MONOTONIC, ns) at which `turn` must be called, or None."""
         return None
 
     @property
     def has_more(self) -> bool:
-        """True if `turn` is to be called at once, without a sleep."""
+        """True if `turn` must be called at once, without a sleep."""
         return False
 
     @property
@@ -49,10 +49,12 @@ class Source:
     def ready(self, descriptor: int, now: Now) -> Iterable[Event]:
         """Return the events behind a descriptor that poll(2) reported.
 
-        An earlier handler may have closed it since, so its number may be another file's.
+        An earlier handler may have closed the descriptor, so its number may belong to another file.
         """
         return ()
 
     def turn(self, now: Now) -> Iterable[Event]:
-        """Return the events that are due: after `ready` of all sources, if there is more or the deadline is over."""
+        """Return the events that are due.  Called after `ready` of all sources, if `has_more` or the deadline has
+        passed.
+        """
         return ()

@@ -1,4 +1,4 @@
-"""Submissions: jobs that a user submits to run once. Such a job is removed when no run of it can follow."""
+"""Submissions: jobs that a user submits to run once.  A submission is removed when no more runs of it can follow."""
 
 from __future__ import annotations
 
@@ -7,20 +7,22 @@ import re
 from jobqueued.child.contract.tuples import NamedTuple
 
 FILE = "(submitted)"
-"""Shown in place of the file of such a job, which has none."""
+"""Text in place of the file of a submission, which has no file."""
 OF_THE_HOST = "host"
-"""First part of the ids of root's submissions, and of the daemon's own user: ``host/17``."""
+"""First part of the IDs of submissions of root or of the daemon's own user: ``host/17``."""
 MOST_RUNS = 100_000
 """Maximum runs of an array, and maximum submissions that wait at a time."""
 MOST_BYTES = 64 << 20
 """Maximum bytes of the texts of a user's waiting submissions."""
 KEY = re.compile(r"[\x21-\x7e]{1,100}")
-"""A key of the user's own: a repeated request with the same key is the same submission."""
+"""Pattern of a user's key: a repeated request with the same key is the same submission."""
 _NUMBERED = re.compile(r"[^/]+/[1-9][0-9]*", re.ASCII)
 
 
 class Array(NamedTuple):
-    """The runs of a job, one for each index from `first` to `last`, each `step`; run number 1 has the first."""
+    """The runs of a job, one for each index from `first` to `last` in steps of `step`; run number 1 has the first
+    index.
+    """
 
     first: int
     last: int
@@ -49,7 +51,7 @@ class Submission(NamedTuple):
     array: Array | None = None
     after: tuple[After, ...] = ()
     key: str = ""
-    """The user's own key; "": none."""
+    """The user's key, or ""."""
 
     @property
     def runs(self) -> int:
@@ -58,8 +60,9 @@ class Submission(NamedTuple):
 
 
 class Resized(NamedTuple):
-    """A user changes how many runs of a submission may be live; `text`: its new definition. The answer goes to
-    `ticket`.
+    """Event: a user changes how many runs of a submission may be live.
+
+    `text`: its new definition.  The answer goes to `ticket`.
     """
 
     ticket: int
@@ -70,10 +73,10 @@ class Resized(NamedTuple):
 
 
 def pool_of(job: str) -> str:
-    """Return the name that stands for all submissions of the user whose submission has this id: ``alice/``."""
+    """Return the name for all submissions of the user whose submission has this ID: ``alice/``."""
     return f"{job.partition('/')[0]}/"
 
 
 def is_numbered(job: str) -> bool:
-    """Return whether an id is one of those that submissions without a name get."""
+    """Return whether an ID has the form of a submission without a name: ``alice/17``."""
     return _NUMBERED.fullmatch(job) is not None

@@ -13,7 +13,7 @@ _SECOND = 1_000_000_000
 
 
 class TelemetryHook(NamedTuple):
-    """A command that gets the record of a run at these moments of each attempt, and may add to it.
+    """A command that gets the record of a run at these moments of each attempt and may add to the record.
 
     `every` is the time between two samples (ns), `timeout` its time limit (ns). For programs that use the library
     `command` may be a function (library.md).

@@ -1,6 +1,7 @@
 """Users with jobs of their own: their identity and their rights on this host.
 
-A job of a user is ``alice/backup``. Name and number together are the identity: either may belong to another user later.
+A user's job has an ID such as ``alice/backup``.  Name and UID together are the identity, because either may later
+belong to another user.
 """
 
 from __future__ import annotations
@@ -13,27 +14,27 @@ from jobqueued.child.contract.tuples import NamedTuple
 from jobqueued.model.submission import OF_THE_HOST
 
 _NAME = r"(?a)(?!u[0-9]+$)[a-z_][a-z0-9_.-]{0,31}"
-"""Pattern of a name that is a share: not ``u1000``, which belongs to the user with this number."""
+"""Pattern of a user name that can be a share; not ``u1000``, which is the share of the user with this UID."""
 _CRONTABS = "crontabs"
 _TABLES = frozenset(("cron.d", _CRONTABS, OF_THE_HOST))
-"""First parts of ids that belong to cron's tables, or to root's submissions."""
+"""First parts of IDs of jobs in cron tables, or of root's submissions."""
 _ROOT = "root"
 _MINUTE = 60_000_000_000
 LARGEST_FILE = 1 << 16
-"""Maximum size of a user's file (bytes), so that it is read in a turn or two."""
+"""Maximum size of a user's file (bytes), so that the daemon reads it in a turn or two."""
 
 
 class Owner(NamedTuple):
-    """The user who owns a job, and put it here."""
+    """The user who owns a job."""
 
     uid: int
     name: str
 
     @property
     def share(self) -> str:
-        """The first part of the ids of this user's jobs, and the key of their shared limits: ``alice``, or ``u1000``.
+        """The first part of the IDs of this user's jobs, and the key of their shared limits: ``alice`` or ``u1000``.
 
-        It is the latter if the name can't be part of an id, or means something else there.
+        It contains the UID if the name can't be part of an ID, or has another meaning in IDs.
         """
         return self.name if _is_share(self.name) else f"u{self.uid}"
 
@@ -49,10 +50,10 @@ def share_of(job: str) -> str:
 
 
 def budget_of(job: str) -> str:
-    """Return the share of the user whose budget the runs of this job id count against, or "" for the host's work.
+    """Return the share whose budget the runs of this job ID count against, or "" for the host's work.
 
-    It is the owner of the job, or the user of the crontab. Tables of the system are root's, whatever user a line names.
-    A table of a user whose name is no share has a budget of its own, ``crontabs/Alice``.
+    This is the share of the job's owner, or of the crontab's user.  System tables belong to the host, regardless of the
+    users in their lines.  The crontab of a user whose name can't be a share has a separate budget, ``crontabs/Alice``.
     """
     first, _, rest = job.partition("/")
     if first != _CRONTABS:
@@ -64,18 +65,18 @@ def budget_of(job: str) -> str:
 def path_in(resource: str) -> str:
     """Return the path of the lock file that a claim is for, or "" if the claim is for another resource.
 
-    A claim of a user's job begins with the user's share, ``alice//srv/x.lock``: the file itself, opened as that user,
-    shows its holder.
+    A claim of a user's job begins with the user's share, as in ``alice//srv/x.lock``: the supervisor opens the file as
+    this user, and the file's lock shows the holder.
     """
     share, _, rest = resource.partition("/")
     return resource if not share else rest if rest.startswith("/") else ""
 
 
 def awaited_path(name: str) -> str:
-    """Return the path of a trigger of this name.
+    """Return the path in the name of a path trigger.
 
-    The name of a user's trigger has the share first: ``alice/~/in/*.csv``. So no file of the host is reported to a
-    user, nor a user's file to anyone else.
+    The name of a user's trigger begins with the share, as in ``alice/~/in/*.csv``, so that users learn nothing about
+    files of others.
     """
     share, _, rest = name.partition("/")
     return rest if share else name
@@ -85,12 +86,14 @@ def awaited_path(name: str) -> str:
 class UserLimits:
     """The key `users` of jobqueued.yaml: which users may have jobs, and the limits of each.
 
-    `allow` and `deny` name users, and groups with an ``@``; None: all are allowed. `interval` is the shortest time
-    between two starts by the clock of one job (ns); `live` and `waiting` count runs, `logs` bytes of records and
-    output, `calls` those in a minute that add, change or submit. `permit` names the keys that otherwise only root has,
-    `groups` those that jobs may have without membership; `reach` the addresses of the host that their notices may go
-    to, ``127.0.0.1:80``; `caps` limit all runs of a user together, as `resource_limits` limit one.
-    `defaults` hold where `caps` has no value. They depend on the host, so no job is refused because of them.
+    `allow` and `deny` list users, and groups with an ``@``; `allow` None means all users.  `interval`: shortest time
+    (ns) between two scheduled starts of one job.  `live` and `waiting`: numbers of runs.  `logs`: bytes of records and
+    output.  `calls`: number of calls in a minute that add, change or submit.  `permit`: keys that otherwise only root
+    may use.  `groups`: groups that jobs may have without membership.  `reach`: addresses of the host that notices may
+    go to, such as ``127.0.0.1:80``.
+
+    `caps`: limits of all runs of a user together, in the format of `resource_limits`.  `defaults`: values for limits
+    that are not in `caps`.  They depend on the host, so no job is refused because of them.
     """
 
     allow: tuple[str, ...] | None = None
