@@ -1,6 +1,6 @@
 """File names of jobs and attempts, and the names that users give their job files.
 
-A job of a crontab has a slash in its name, and no job has a plus: the file has a plus for the slash.
+Jobs of crontabs and users have a slash in their IDs, and no job has a plus: file names have a plus for the slash.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Imports of libraries without what these would load beside, which nobody here has a use for."""
+"""Imports of libraries without modules that they would load but that the program never uses."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import NoReturn
 
 
 class _Hollow(ModuleType):
-    """A module that has whatever is imported from it, as long as nobody calls that."""
+    """A module with a function for each imported name; a call raises NotImplementedError."""
 
     def __getattr__(self, name: str) -> object:
         if name.startswith("__"):
@@ -26,8 +26,10 @@ class _Hollow(ModuleType):
 
 @contextmanager
 def without(absent: Sequence[str] = (), hollow: Sequence[str] = (), covered: Sequence[str] = ()) -> Iterator[None]:
-    """Have what is imported meanwhile do without those modules: `absent` ones can't be imported, `hollow` ones can, and
-    do nothing.  Those that are there already are used, but for the `covered`, which are hollow in any case.
+    """Replace modules during the imports of the `with` block.
+
+    An `absent` module can't be imported, and a `hollow` one is empty, unless the module is already loaded.  A `covered`
+    module is hollow even if it is already loaded.
     """
     instead: dict[str, ModuleType | None] = {**dict.fromkeys(absent), **{name: _Hollow(name) for name in hollow}}
     instead = {name: module for name, module in instead.items() if name not in sys.modules}
@@ -44,7 +46,7 @@ def without(absent: Sequence[str] = (), hollow: Sequence[str] = (), covered: Seq
 
 @contextmanager
 def own_copy(library: str) -> Iterator[None]:
-    """Have a library that is imported meanwhile for us alone: who imports it later gets another, which is whole."""
+    """Keep the copy of a library that the `with` block imports private: a later import loads the complete library."""
     was_there = library in sys.modules
     yield
     for name in [] if was_there else [name for name in sys.modules if name.partition(".")[0] == library]:
@@ -53,8 +55,10 @@ def own_copy(library: str) -> Iterator[None]:
 
 @contextmanager
 def uninitialized(library: str) -> Iterator[ModuleType]:
-    """Have modules of a library that are imported meanwhile without what its `__init__` would import; yields what they
-    see as the library.  Who imports it later gets it whole; if it is there already, it is used as it is.
+    """Let the `with` block import modules of a library without running the library's `__init__`; yield the empty
+    package.
+
+    A later import loads the complete library.  If the library is already loaded or missing, it is imported normally.
     """
     spec = None if library in sys.modules else find_spec(library)
     if spec is None:

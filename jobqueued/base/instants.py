@@ -12,11 +12,11 @@ HOUR, DAY = 60 * MINUTE, 24 * 60 * MINUTE
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 INSTANTS = range(-DAY, 7_258_118_400 * SECOND + DAY)
-"""The accepted instants: the years 1970 to 2199 in every zone. 64 bits end in 2262."""
+"""The accepted instants: the years 1970 to 2199 in every timezone.  64 bits end in 2262."""
 STEP_LIMIT = 3 * HOUR
-"""If a due time that had its turn is further ahead of the clock than this (ns), the clock was wrong."""
+"""Limit (ns) of a normal clock step.  If a handled due time is further ahead of the clock, the clock was wrong."""
 LEAPING = "right/"
-"""Prefix of zones whose clock counts leap seconds, unlike the host's clock: jobs would be due half a minute early."""
+"""Prefix of timezones that count leap seconds, unlike the host's clock: jobs would be due half a minute early."""
 
 
 class Trigger(Protocol):
@@ -27,11 +27,11 @@ class Trigger(Protocol):
         """True if a time that the clock shows twice makes the job due twice."""
 
     def after(self, instant: datetime) -> datetime | None:
-        """Return the first due time strictly after `instant`, both aware, or None if there is none."""
+        """Return the first due time strictly after `instant`, both aware, or None if none follows."""
 
 
 def to_datetime(instant: int) -> datetime:
-    """Return the aware UTC datetime of an instant, cut to microseconds."""
+    """Return the aware UTC datetime of an instant, truncated to microseconds."""
     return _EPOCH + timedelta(microseconds=instant // 1000)
 
 
@@ -44,6 +44,6 @@ def to_instant(moment: datetime) -> int:
 
 
 def exactly(moment: datetime) -> int:
-    """Return the instant of an aware datetime, also beyond `INSTANTS`."""
+    """Return the exact instant of an aware datetime, even outside `INSTANTS`."""
     delta = moment - _EPOCH
     return ((delta.days * 86400 + delta.seconds) * 1_000_000 + delta.microseconds) * 1000

@@ -1,4 +1,4 @@
-"""Equal values kept once: most jobs are alike, and there may be 100,000 of them."""
+"""Shared equal values, to save memory: a host may have 100,000 jobs, most of them alike."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ T = TypeVar("T")
 
 
 def shared(value: T) -> T:
-    """The first of the values equal to this one, while it is among the 1,000 that were asked for last; hashable."""
+    """Return the first value equal to this hashable value, if it is among the last 1,000 requested ones."""
     first: T = _first(value)  # type: ignore[assignment]
     return first
 

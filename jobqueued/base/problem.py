@@ -6,10 +6,10 @@ from jobqueued.child.contract.tuples import NamedTuple
 
 
 class Problem(NamedTuple):
-    """One error in a file that a person can fix; `job` is the id of the job it is in, if any.
+    """One problem in a file that a person can fix; `job` is the ID of the affected job, or "".
 
-    Lines and columns count from 1; 0: unknown. The severity is "error", "warning" or "note". `code` is the kind of the
-    problem, for `jobqueuectl check --explain`; ctl/base/findings.py lists all codes.
+    Lines and columns count from 1; 0 means unknown. The severity is "error", "warning" or "note". `code` is the kind of
+    the problem, for `jobqueuectl check --explain`; ctl/base/findings.py lists all codes.
     """
 
     file: str

@@ -1,4 +1,4 @@
-"""Nouns that have changed: a copy with other values of some fields."""
+"""Fast copies of dataclasses with changed fields."""
 
 from __future__ import annotations
 
@@ -12,7 +12,10 @@ T = TypeVar("T")
 
 
 def changed(noun: T, **changes: Any) -> T:
-    """The same as dataclasses.replace, in a third of its time, of a dataclass with slots and without __post_init__."""
+    """Return a copy with changed fields, like dataclasses.replace in a third of its time.
+
+    The dataclass must have slots and no __post_init__.
+    """
     kind: Any = type(noun)
     values, setters = _fields(kind)
     copy: T = object.__new__(kind)
@@ -24,6 +27,6 @@ def changed(noun: T, **changes: Any) -> T:
 
 @cache
 def _fields(kind: Any) -> tuple[Any, list[Any]]:
-    """A getter of the values of all fields, and a setter of each."""
+    """Return a getter of the values of all fields, and a setter for each field."""
     names = kind.__slots__
     return attrgetter(*names), [getattr(kind, name).__set__ for name in names]

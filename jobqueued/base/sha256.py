@@ -1,11 +1,11 @@
-"""SHA-256 in Python's own implementation: hashlib would load OpenSSL, which takes longer than hashing here."""
+"""SHA-256 in Python's own implementation: hashlib would load OpenSSL, which takes longer than the hashing."""
 
 from jobqueued.base.import_stubs import own_copy, without
 
 try:
     with own_copy("hashlib"), without(absent=("_hashlib",)):
         from hashlib import sha256
-except ImportError:  # a Python that was built with only OpenSSL's version
+except ImportError:  # this Python has only OpenSSL's version
     from hashlib import sha256
 
 __all__ = ["sha256"]

@@ -15,7 +15,9 @@ _UNITS = (("d", 86400), ("h", 3600), ("min", 60), ("s", 1))
 
 
 def duration(seconds: float, parts: int = 2) -> str:
-    """Format a duration with at most `parts` units, none of them 0: ``250 ms``, ``4.21 s``, ``2 h 10 min``, ``1 d``."""
+    """Format a duration (s) with at most `parts` units, without units of 0: ``250 ms``, ``4.21 s``, ``2 h 10 min``, ``1
+    d``.
+    """
     if 0 < seconds and (milliseconds := round(seconds * 1000)) < 1000:
         return f"{milliseconds} ms"
     if seconds < 60:

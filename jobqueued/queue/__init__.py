@@ -1,5 +1,4 @@
-"""The queue: the runs that may start, their order, and their CPUs and units. Pure.
+"""The queue: the runs that may start, their order, their CPUs and numbered units.  Pure.
 
-`admission` makes one ordered pass over the queue; `locks` grants everything that a run needs, or nothing. Begin with
-`admission`.
+`admission` makes one ordered pass over the queue; `locks` grants all claims of a run, or none. Begin with `admission`.
 """

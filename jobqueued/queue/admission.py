@@ -1,20 +1,21 @@
-"""Admission: one ordered pass over the queue grants all that can be granted.
+"""Admission: one ordered pass over the queue admits the runs whose claims can be granted.
 
-The first run that can't be admitted *reserves* what it needs, as if it held it; lower runs may take what is left.
-Further runs that only live runs keep from starting reserve what they have lacked so far and others want, too, but no
-slot: each run that goes before them needs one as well.  A run that has to wait for a reservation reserves nothing,
-because it could not use it.  Nor does a run that lacks what a run of another host of the fleet holds.  So no run is
-overtaken forever, and nothing is kept idle before it is needed.
+The first run that can't be admitted *reserves* its claims, as if it held them; lower runs may take the rest.
 
-If all runs that want a resource were refused it, a run that waits for nothing else can't change anything for others. It
-is parked (waiting.py), unless it may be the first that reserves.
+Later runs that only live runs keep from starting also reserve: the resources that they have lacked so far and that
+other runs want, but no slot, because each run before them needs a slot too.  A run that waits for a reservation
+reserves nothing, because it could not use the claims.  A run that lacks a lock held by another host of the fleet
+reserves nothing either.  With these rules, no run is overtaken forever, and no resource stays idle before it is needed.
 
-A lower run that needs reserved claims may still pass (backfill) if it has certainly ended by H, the latest end of their
-current holders.  The first run that reserved starts by H, unless a higher one came.  If a holder has no `timeout`, its
-end is unknown.  Then there is no backfill, and after `drain` the reservation lapses for the same time, so that one run
-can't block the host (drains.py).
+If all runs that want a resource were refused, a run that waits for nothing else does not affect other runs.  Such a run
+is parked (waiting.py), unless it may be the first to reserve.
 
-At most `most_of_a_user` runs of a user are live at a time.  A run that waits only for that reserves nothing.
+A lower run that needs reserved claims may still pass (backfill) if it certainly ends by H, the latest end of the
+current holders.  The first run that reserved starts by H, unless a higher run arrived.  If a holder has no `timeout`,
+its end is unknown.  In this case no backfill is possible, and after `drain` the reservation lapses for the same time,
+so that one run can't block the host (drains.py).
+
+At most `most_of_a_user` runs of a user are live at a time.  A run that waits only for this limit reserves nothing.
 """
 
 from __future__ import annotations
@@ -32,16 +33,16 @@ from jobqueued.queue.locks import SLOT, Claims, Locks, of_fleet
 from jobqueued.queue.waiting import Group, Head, Waiting
 
 OUTPUT_DRAIN = 2_000_000_000
-"""Longest time (ns) from the end of a run's last process to its record."""
+"""Maximum time (ns) from the end of a run's last process to its record."""
 
 
 _SOMEBODY = LockClientId(0)
 USER = ":user"
-"""Name of the refusal of a run whose user may have no more live runs."""
+"""Name of the missing resource of a run whose user has too many live runs."""
 
 
 class Reservation(NamedTuple):
-    """The promise to a run that can't be admitted yet.  `until`: H (monotonic, ns), or None if unknown."""
+    """A promise to a run that can't be admitted yet.  `until`: H (monotonic, ns), or None if unknown."""
 
     holder: Holder
     group: Group
@@ -50,13 +51,13 @@ class Reservation(NamedTuple):
     until: int | None
 
     def touches(self, claims: Claims) -> bool:
-        """Return whether a run with these claims could delay the run that reserves."""
+        """Return whether a run with these claims could delay the run that reserved."""
         mine = {claim.resource: claim for claim in self.claims}
         return any(_conflict(mine[claim.resource], claim) for claim in claims if claim.resource in mine)
 
 
 class Lapse(NamedTuple):
-    """A run for which others were held back for `drain`, and the runs that it waits for."""
+    """A run whose reservation lapsed after `drain`, and the holders that it waits for."""
 
     run: Holder
     holders: list[Holder]
@@ -77,10 +78,10 @@ class Admission:
         """Number of runs of other hosts that hold claims."""
         self.drains = Drains()
         self.lapses: list[Lapse] = []
-        """The reservations that lapsed in the last pass; each is reported once while its run waits."""
+        """The reservations that lapsed in the last pass; each is reported only once while its run waits."""
         self._promises: dict[Holder, int] = {}
         self.refusals: dict[Holder, dict[str | Holder, None]] = {}
-        """Run that was ever first of its group → what kept it from starting: resources, and runs that reserved."""
+        """Run that was ever first of its group → its obstacles: resources, and runs that reserved."""
         self.reservations: list[Reservation] = []
         self.look_at: int | None = None
         """The instant (monotonic, ns) at which a pass may grant more without an event, or None if never."""
@@ -102,7 +103,8 @@ class Admission:
     def only(self, runs: Iterable[Holder], drain: int | None = None) -> Admission:
         """Copy the queue with some of its runs, to play it forward.
 
-        `drain`: for how long (ns) others are held back for each of them, from now on; None: as in this queue.
+        `drain`: for how long (ns) others are held back for each of these runs from now on, or None to keep the present
+        state.
         """
         some = Admission(Locks(self.locks.capacities), self.most_of_a_user)
         for holder in self.locks:
@@ -131,7 +133,7 @@ class Admission:
         return bool(share) and self.most_of_a_user is not None and self.waiting.live[share] >= self.most_of_a_user
 
     def forget(self, holder: Holder) -> None:
-        """Remove a run or client from the queue, if it is there."""
+        """Remove a run or client from the queue, if present."""
         self.waiting.remove(holder)
         self.refusals.pop(holder, None)
         self._promises.pop(holder, None)
@@ -141,10 +143,9 @@ class Admission:
         return self._ends[run]
 
     def turn(self, mono: int, limit: int, least: int | None = None) -> Iterator[Holder]:
-        """Yield the runs to admit, at most `limit`; the caller takes each out of the queue and lets it `hold` its
-        claims.
+        """Yield at most `limit` runs to admit; the caller removes each from the queue and calls `hold` for its claims.
 
-        `least`: runs of lower effective priority are left out.
+        `least`: runs of lower effective priority are not admitted.
         """
         reserved = Locks(self.locks.capacities)
         self.reservations, self.lapses, self.look_at = [], [], None
@@ -154,7 +155,7 @@ class Admission:
         while heads and granted < limit:
             load, run, rank, group = heads[0][0], *heads[0][4:]
             if load != self.waiting.load(group) and (anew := self.waiting.head(group, mono)) is not None:
-                heapreplace(heads, anew)  # another run of this user has just started
+                heapreplace(heads, anew)  # another run of this user just started
                 continue
             if least is not None and not group.reaches(least, rank, mono):
                 passed_over = True
@@ -183,9 +184,9 @@ class Admission:
         self._park(refused)
 
     def _park(self, refused: dict[str, list[Group]]) -> None:
-        """Park the groups that were refused a resource, if they are all that want it.
+        """Park the groups that were refused a resource, if no other group wants it.
 
-        If there are several, the end of its holders must be known: otherwise they drain the host (drains.py).
+        Several groups are parked only if the end of all holders is known; otherwise they drain the host (drains.py).
         """
         for resource, groups in refused.items():
             has_an_end = all(self._ends[holder] is not None for holder in self.locks.holders(resource))
@@ -194,13 +195,13 @@ class Admission:
                 self.waiting.park(resource, groups, has_an_end=has_an_end)
 
     def _waits_for_that_alone(self, run: Holder, group: Group, missing: Claim) -> bool:
-        """Return whether a run was never refused anything else that it wants, and may get this one day."""
+        """Return whether this resource is the only obstacle that a run ever had, and may become free."""
         if group.is_parked or missing.resource != group.only or self.locks.impossible(group.terms.claims) is not None:
             return False
         return self.refusals[run].keys() <= {group.only, SLOT}
 
     def _may_go_first(self, group: Group, reserved: Locks, mono: int) -> bool:
-        """Return whether a run that lacks nothing may start in spite of the reservations."""
+        """Return whether a run that lacks nothing may start despite the reservations."""
         claims, bound = group.terms.claims, group.terms.bound
         if self.locks.missing(claims, reserved) is None:
             return True
@@ -234,14 +235,14 @@ class Admission:
         reserved.grant(run, kept)
 
     def _waits_for_another_host(self, claims: Claims) -> bool:
-        """Return whether a run lacks what a run of another host holds: this host is not kept idle for that."""
+        """Return whether a run lacks a claim that another host holds; this host does not stay idle for such a run."""
         if not self._elsewhere:
             return False
         wanted = self.locks.all_missing(of_fleet(claims))
         return any(isinstance(holder, str) for claim in wanted for holder in self.locks.holders(claim.resource))
 
     def _is_for_others(self, resource: str) -> bool:
-        """Return whether a further run that reserves some of a resource would keep it from other runs."""
+        """Return whether reserving a resource for one more run would withhold it from other runs."""
         return resource != SLOT and self.waiting.wanted[resource] > 1
 
     def _note_refusal(self, run: Holder, claims: Claims, missing: Claim | None) -> dict[str | Holder, None]:
@@ -253,7 +254,7 @@ class Admission:
         return known
 
     def _promised(self, run: Holder, claims: Claims) -> int | None:
-        """Return H, which never grows while a run waits: a run that backfills must not let others backfill longer."""
+        """Return H, which never grows while a run waits, so that backfilled runs do not extend the backfill."""
         until, before = self.honoured_by(claims), self._promises.get(run)
         if until is not None:
             until = self._promises[run] = until if before is None else min(until, before)
@@ -265,20 +266,22 @@ class Admission:
         return list({holder: None for claim in short for holder in self.locks.holders(claim.resource)})
 
     def compete(self, claims: Claims, others: Claims) -> bool:
-        """Return whether a run with these claims could not run beside one ahead of it with the claims `others`."""
+        """Return whether a run with these claims can't run at the same time as a run with the claims `others`."""
         beside, theirs = Locks(self.locks.capacities), {claim.resource: claim for claim in others}
         beside.grant(_SOMEBODY, others)
         both = [claim for claim in claims if claim.resource in theirs]
         return any(_conflict(one, theirs[one.resource]) and self.locks.missing((one,), beside) for one in both)
 
     def honoured_by(self, claims: Claims) -> int | None:
-        """Return H: when (monotonic, ns) all holders of what the claims lack have ended, or None if unknown."""
+        """Return H: when (monotonic, ns) all holders of the missing claims have ended, or None if unknown."""
         ends = [self._ends.get(holder) for holder in self.holders(claims)]
         known = [end for end in ends if end is not None]
         return max(known, default=None) if len(known) == len(ends) else None
 
     def _note_overtaking(self, rank: int, group: Group) -> None:
-        """Note when a run that only reservations hold back overtakes one that ages more slowly."""
+        """Schedule a pass for when a run that only reservations hold back overtakes a reserving run that ages more
+        slowly.
+        """
         points, every = group.terms.escalation
         for promise in self.reservations:
             their_points, their_every = promise.group.terms.escalation
@@ -287,7 +290,7 @@ class Admission:
                 self._look_again((rank * their_every - promise.rank * every) // faster + 1)
 
     def _note_reaching(self, least: int, heads: list[Head]) -> None:
-        """Look again when the first run with too low a priority has aged enough."""
+        """Schedule a pass for when the first run with too low a priority has aged enough."""
         for *_, rank, group in heads:
             self._look_again(group.reaching(least, rank))
 

@@ -1,7 +1,8 @@
-"""Drains: if a holder's end is unknown, others are held back for a while, and then go first for as long.
+"""Drains: if a run waits for a holder with an unknown end, other runs are held back for a while, then go first for as
+long.
 
-The whole host takes these turns together: if each run had turns of its own, two waiting runs could hold others back
-forever.  While others go first, no run holds them back; after that the turns start again.
+All waiting runs of the host share these turns: with separate turns, two waiting runs could hold others back forever.
+While others go first, no run holds them back; afterwards the turns start again.
 """
 
 from __future__ import annotations
@@ -16,12 +17,12 @@ class Drains:
 
     def __init__(self) -> None:
         self.runs: dict[Holder, int] = {}
-        """Run for which others are held back, or were in the last turn → for how long they may be (ns)."""
+        """Run for which others are, or in the last turn were, held back → maximum time (ns) of holding back."""
         self._told: set[Holder] = set()
         self.since: int | None = None
-        """The start of the current turn, or None if there is none."""
+        """The start of the current turn, or None without a turn."""
         self._lapse: int | None = None
-        """The time (ns) for which others go first, or None if they do not."""
+        """The time (ns) for which others go first, or None while they do not."""
         self._before: dict[Holder, int] = {}
         self._found: dict[Holder, int] = {}
         """Run → start of the turn in which an earlier scheduler first held others back for it."""
@@ -34,11 +35,13 @@ class Drains:
         return copied
 
     def found(self, run: Holder, drain: int, began: int) -> None:
-        """Continue the turns of an earlier scheduler, which held others back for a run since the turn of `began`."""
+        """Continue the turns of an earlier scheduler, which held others back for a run since the turn that started at
+        `began`.
+        """
         self.runs[run], self._found[run] = drain, began
 
     def begin(self, mono: int, waiting: Collection[Holder]) -> None:
-        """Begin a pass over the runs that wait."""
+        """Begin a pass over the waiting runs."""
         longest = max(self.runs.values(), default=0)
         if self._found:
             self._go_on(mono, longest)
@@ -51,7 +54,7 @@ class Drains:
             self.since, self._lapse = mono, longest
 
     def _go_on(self, mono: int, longest: int) -> None:
-        """Continue the turns from the newest that is known; those before may have been longer or shorter."""
+        """Continue the turns from the newest known one, as if all turns had the present length."""
         if self.since is None:
             began = max(self._found.values())
             turns = (mono - began) // longest
@@ -86,7 +89,7 @@ class Drains:
         return [run for run in self._before if run not in self.runs]
 
     def tell(self, run: Holder) -> bool:
-        """Return whether to report now that others go before a run for which they were held back."""
+        """Return True once when others start to go before a run for which they were held back."""
         news = self._lapse is not None and run in self.runs and run not in self._told
         if news:
             self._told.add(run)
@@ -94,7 +97,7 @@ class Drains:
 
     @property
     def look_at(self) -> int | None:
-        """The instant at which the turn changes, or None if there is no turn."""
+        """The instant at which the turn changes, or None without a turn."""
         if self.since is None:
             return None
         return self.since + (max(self.runs.values(), default=0) if self._lapse is None else self._lapse)

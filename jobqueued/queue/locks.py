@@ -1,11 +1,11 @@
-"""The lock manager: everything that a run needs is granted at once or not at all, so nothing can deadlock.
+"""The lock manager: all claims of a run are granted at once or not at all, so no deadlock is possible.
 
-There is one kind of claim for everything a run may wait for: the host, a slot of `max_running`, named locks, lock
-files, CPU, memory and named resources.  A resource has units (one by default).  A claim takes some of them, all of it
-(`exclusive`: no other holder has any part), or none (a share: any holder but an exclusive one may have some, too).
+Claims of one class cover everything that a run may wait for: the host, a slot of `max_running`, named locks, lock
+files, CPU, memory and named resources.  A resource has units (one by default).  A claim takes some units, or the whole
+resource (`exclusive`, without any other holder), or no unit (a share, which only excludes exclusive holders).
 
-The lock manager works on plain data, and does not store claims.  Claims belong to live runs: after a crash the
-scheduler grants them again to the runs that it finds, before it admits anything.
+The lock manager works in memory and saves nothing.  Claims belong to live runs: after a crash, the scheduler first
+grants them again to the live runs that it finds, before it admits others.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from jobqueued.model.job import Claim, Job, Scope
 from jobqueued.model.run import Holder
 
 HOST, SLOT = ":host", ":max_running"
-"""Names that no lock or resource can have, because they begin with a colon, as `FLEET` does."""
+"""Names that no lock or resource can have, because they begin with a colon, like `FLEET`."""
 PLACES = f"{FLEET}job/"
-"""Prefix of the name of a run's place among its job's runs in the whole fleet."""
+"""Prefix of the claim on a place among a job's runs in the whole fleet."""
 
 Claims = tuple[Claim, ...]
 
@@ -27,20 +27,20 @@ _SHARE_OF_HOST, _ALL_OF_HOST, _ONE_SLOT = Claim(HOST), Claim(HOST, exclusive=Tru
 
 
 def claims_of(job: Job, *, slots: bool) -> Claims:
-    """Return the claims of each run of a job; `slots`: whether there is a `max_running`."""
+    """Return the claims of each run of a job; `slots`: whether the host has a `max_running`."""
     host = _ALL_OF_HOST if job.exclusive else _SHARE_OF_HOST
     place = (_place(job),) if job.scope is Scope.FLEET else ()
     return (host, *((_ONE_SLOT,) if slots else ()), *job.locks, *job.resources, *place)
 
 
 def _place(job: Job) -> Claim:
-    """Return the claim of a run on a place among its job's runs in the whole fleet."""
+    """Return the claim on a place among a job's runs in the whole fleet."""
     name = f"{PLACES}{job.id}"
     return Claim(name, exclusive=True) if job.concurrency == 1 else Claim(name, 1)
 
 
 def places_of(job: Job) -> dict[str, int]:
-    """Return the number of places of a job in the whole fleet, by the name of their claim, if there are several."""
+    """Return the name of the claim → number of a job's places in the fleet, or {} if it has at most one place."""
     return {_place(job).resource: job.concurrency} if job.scope is Scope.FLEET and job.concurrency > 1 else {}
 
 
@@ -50,12 +50,12 @@ def asks_fleet(job: Job) -> bool:
 
 
 def of_fleet(claims: Claims) -> Claims:
-    """Return the claims that the fleet must grant, besides this host."""
+    """Return the claims that the fleet must grant, in addition to this host."""
     return tuple(claim for claim in claims if claim.resource.startswith(FLEET))
 
 
 def may_ask_too_much(job: Job) -> bool:
-    """Return whether a host may lack what runs of a job need; each host has one unit of each lock."""
+    """Return whether a host may lack claims of a job's runs; each host has one unit of each lock."""
     return asks_fleet(job) or bool(job.resources) or any(claim.units > 1 for claim in job.locks)
 
 
@@ -82,12 +82,12 @@ class Locks:
 
     def __init__(self, capacity: Mapping[str, int]) -> None:
         self.capacities = dict(capacity)
-        """Resource → units, if it has not exactly one."""
+        """Resource → units, for resources that do not have exactly one."""
         self._used: dict[str, _Use] = {}
         self._held: dict[Holder, Claims] = {}
 
     def missing(self, claims: Claims, beside: Locks | None = None) -> Claim | None:
-        """Return the first claim that can't be granted now, or None; what is held `beside` counts as held, too."""
+        """Return the first claim that can't be granted now, or None; claims held in `beside` also count as held."""
         used, too = self._used, {} if beside is None else beside._used
         for claim in claims:
             resource, units, exclusive = claim
@@ -97,7 +97,7 @@ class Locks:
                     return claim
                 continue
             here, there = here or _NOBODY, there or _NOBODY
-            if exclusive or here.alone or there.alone:  # each holder has some of it
+            if exclusive or here.alone or there.alone:  # each holder has a part of the resource
                 return claim
             if units and here.units + there.units + units > self.capacities.get(resource, 1):
                 return claim
@@ -112,10 +112,10 @@ class Locks:
         return next((claim for claim in claims if claim.units > self.capacities.get(claim.resource, 1)), None)
 
     def grant(self, holder: Holder, claims: Claims, *, found: bool = False) -> bool:
-        """Give `holder` all of `claims` or nothing; return whether it got them.
+        """Grant `holder` all `claims` or none; return whether they were granted.
 
-        A holder that was `found` alive gets them even beyond the current capacity.  Raises ValueError if it holds
-        claims.
+        A holder that was `found` alive gets its claims even beyond the current capacity.  Raises ValueError if it
+        already holds claims.
         """
         if holder in self._held:
             raise ValueError(f"{holder} holds its claims already")
@@ -150,7 +150,7 @@ class Locks:
         return self._held[holder]
 
     def give_places(self, job: Job) -> None:
-        """Set how many runs of a job may be live in the fleet, by its definition."""
+        """Set how many runs of a job may be live in the fleet, from its definition."""
         self.take_places(job.id)
         self.capacities.update(places_of(job))
 
@@ -159,7 +159,9 @@ class Locks:
         self.capacities.pop(f"{PLACES}{job}", None)
 
     def parts(self, claims: Claims) -> tuple[Part, ...]:
-        """Return claims as the fleet is asked for them: an exclusive one is for all units, or for the first place."""
+        """Return claims in the form of a question to the fleet: an exclusive claim asks for all units, or for the first
+        place.
+        """
         parts = list[Part]()
         for resource, units, exclusive in claims:
             of = self.capacity(resource)

@@ -1,8 +1,8 @@
-"""Even distribution: which units of a resource, and which CPUs, a run gets.
+"""Placement: the choice of numbered units of a resource, and of CPUs, for a run.
 
-`spread` takes the units that were used least, so that over time all are used alike.  `pack` takes the first free ones,
-so that the others stay free.  A run gets CPUs only if it asks for CPU and for a placement: otherwise the kernel, which
-can move it, balances better.
+`spread` chooses the units that were used least, so that all are used evenly over time.  `pack` chooses the first free
+units, so that the others stay free.  A run gets CPUs only if it asks for CPU and for a placement; otherwise the kernel
+balances better, because it can move the run.
 """
 
 from __future__ import annotations
@@ -24,19 +24,19 @@ _VARIABLE = str.maketrans("abcdefghijklmnopqrstuvwxyz.-", "ABCDEFGHIJKLMNOPQRSTU
 
 
 def environment(placed: Placed) -> dict[str, str]:
-    """Return the variables that show a command its units: ``JOBQUEUE_GPU=1``."""
+    """Return the variables with a command's units: ``JOBQUEUE_GPU=1``."""
     return {f"JOBQUEUE_{name.translate(_VARIABLE)}": ",".join(map(str, numbers)) for name, numbers in placed}
 
 
 class _Units:
-    """The load of each unit, now and in total (full-unit-nanoseconds)."""
+    """The load of each unit, now and in total (load × ns)."""
 
     def __init__(self, numbers: Iterable[int]) -> None:
         self.load = dict.fromkeys(numbers, 0)
         self._busy, self._since = dict(self.load), dict(self.load)
 
     def change(self, number: int, share: int, mono: int) -> None:
-        """Add a share to the load of a unit, or remove one (negative)."""
+        """Add a share to the load of a unit; a negative share reduces the load."""
         if number in self.load:
             self._busy[number] += self.load[number] * max(0, mono - self._since[number])
             self._since[number] = mono
@@ -56,7 +56,7 @@ class Placement:
         self._units[CPUS] = _Units(cpus)
 
     def choose(self, placement: str, claims: Iterable[Claim], mono: int) -> Placed:
-        """Choose units for a run with these claims; the run has them only after `take`."""
+        """Choose units for a run with these claims; `take` assigns them."""
         chosen = [
             (claim.resource, self._free(claim, placement, mono))
             for claim in claims
@@ -72,7 +72,7 @@ class Placement:
         self._change(placed, claims, mono, 1)
 
     def give_back(self, placed: Placed, claims: Iterable[Claim], mono: int) -> None:
-        """Note that a run has given these units back."""
+        """Note that a run gave these units back."""
         self._change(placed, claims, mono, -1)
 
     def _change(self, placed: Placed, claims: Iterable[Claim], mono: int, sign: int) -> None:
@@ -91,7 +91,7 @@ class Placement:
         return tuple(sorted(free if claim.exclusive else free[: claim.units]))
 
     def _cpus(self, asked: int, placement: str, mono: int) -> tuple[int, ...]:
-        """Return as many CPUs as a run asks for, rounded up."""
+        """Choose as many CPUs as a run asks for, rounded up."""
         units = self._units[CPUS]
         count = min(-(-asked // CORE), len(units.load))
         share = asked // count
@@ -105,5 +105,5 @@ class Placement:
         return tuple(sorted(sorted(units.load, key=order)[:count]))
 
     def load(self, name: str = CPUS) -> dict[int, int]:
-        """Return the load of each unit (CPUs: in thousandths, others: 0 or 1), or {} if the units have no numbers."""
+        """Return the load of each unit, or {} if the units have no numbers; for CPUs in thousandths, else 0 or 1."""
         return dict(self._units[name].load) if name in self._units else {}

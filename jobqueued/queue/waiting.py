@@ -1,10 +1,10 @@
 """The order of the queue: runs that wait for admission, highest effective priority first.
 
-Effective priority = priority + points × waited ÷ every: exact, linear, without a limit.  Ties go by due time, then by
-arrival.  Runs on the same terms keep their order while they wait.  So each group of them is a heap of its own, and when
-time has passed, only the heads of the groups are compared.
+Effective priority = priority + points × waited ÷ every: exact, linear, without a limit.  Ties are broken by due time,
+then by arrival.  Runs on the same terms keep their order while they wait.  Therefore each group of such runs is a heap,
+and a pass compares only the heads of the groups.
 
-Runs of users go after all others, whatever their priority; of these, the user with the fewest live runs goes first.
+Runs of users go after all runs of the host, regardless of priority; the user with the fewest live runs goes first.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ from jobqueued.queue.locks import HOST, SLOT, Claims
 class Terms(NamedTuple):
     """Everything that decides on a run's admission except its age and priority.
 
-    `bound`: the longest time (ns) until nothing of it is left, or None if unknown.  `drain`: for how long (ns) others
-    are held back for it while it waits for a holder with an unknown end.  `share`: the user who owns the run; "": the
-    host.
+    `bound`: maximum time (ns) from the start until the claims are released, or None if unknown.  `drain`: for how long
+    (ns) others are held back for the run while it waits for a holder with an unknown end.  `share`: the share of the
+    user who owns the run, or "" for the host.
     """
 
     claims: Claims
@@ -53,10 +53,10 @@ class Group:
         others = {claim.resource for claim in terms.claims} - {HOST, SLOT}
         is_plain = not (terms.share or Claim(HOST, exclusive=True) in terms.claims)
         self.only: str | None = others.pop() if len(others) == 1 and is_plain else None
-        """The one resource that its runs want besides a part of the host, or None; also None for users' runs."""
+        """The only resource that its runs want besides a part of the host, or None; always None for users' runs."""
         self.is_parked = False
         self.many = _MANY
-        """Length above which the heap is searched for dead entries."""
+        """Length above which the heap is cleared of dead entries."""
 
     def effective(self, rank: int, mono: int) -> int:
         """Return the effective priority, in 2^-96 points, of a run with this rank at an instant (monotonic, ns)."""
@@ -75,18 +75,20 @@ class Group:
 
 
 Head = tuple[int, int, int, int, Holder, int, Group]
-"""The order of a group's first run among those of other groups at an instant, lowest first; its rank, and the group."""
+"""A group's first run at an instant: values that order it among other groups (lowest first), the run, its rank, and the
+group.
+"""
 
 
 class Waiting:
     """The queue, with a heap for each group of runs.
 
-    A run that left or changed its place leaves a dead entry behind.  It is dropped when it comes to the top, or when
-    most entries are dead: the first run may wait for days while others come and go.
+    A run that left or changed its place leaves a dead entry in the heap.  A dead entry is dropped when it reaches the
+    top, or when most entries are dead, because the first run may wait for days while others come and go.
 
-    A group that waits only for a resource that no group can get now is parked.  Then it is not among the heads, unless
-    it is the first of similar ones.  It wakes when a holder takes or releases some of the resource, when another group
-    wants it, or when a parked group gets another first run.
+    A group that waits only for a resource that no group can get now is parked: it is not among the heads, unless it is
+    the first of similar groups.  It wakes when a holder takes or releases some of the resource, when another group
+    wants the resource, or when a parked group gets another first run.
     """
 
     def __init__(self) -> None:
@@ -95,7 +97,8 @@ class Waiting:
         self._parked: dict[str, list[Group]] = {}
         """Resource → groups that are parked for it."""
         self._firsts: dict[tuple[Escalation, bool], list[tuple[_Key, int, Group]]] = {}
-        """Way of ageing, and whether the awaited end is known → heap of parked groups, some of which woke again."""
+        """Escalation, and whether the awaited end is known → heap of parked groups, some of which may be awake again.
+        """
         self._entries = count()
         self.wanted: Counter[str] = Counter()
         """Resource → number of groups that want it."""
@@ -104,12 +107,12 @@ class Waiting:
         """User's share → number of live runs."""
 
     def load(self, group: Group) -> int:
-        """Return the number by which groups are ordered first: 0 for the host's runs, 1 + live runs for a user's."""
+        """Return the first sort key of a group: 0 for the host's runs, 1 + the number of live runs for a user's."""
         share = group.terms.share
         return 1 + self.live[share] if share else 0
 
     def add(self, run: Holder, terms: Terms, priority: int, since: int, due: int, arrival: int) -> None:
-        """Queue a run that has aged since `since` (monotonic, ns), or give a queued one its new place."""
+        """Queue a run that ages since `since` (monotonic, ns), or move a queued run to its new place."""
         group = self._group(terms)
         points, every = terms.escalation
         key = points * since - priority * every, due, arrival, run
@@ -122,7 +125,7 @@ class Waiting:
             self._bury(group)
 
     def _group(self, terms: Terms) -> Group:
-        """Return the group of these terms, which may be new."""
+        """Return the group of these terms; create it if it is missing."""
         group = self._groups.get(terms)
         if group is None:
             group = self._groups[terms] = self._awake[terms] = Group(terms)
@@ -144,10 +147,10 @@ class Waiting:
             self._wake_group(group)
 
     def park(self, resource: str, groups: Iterable[Group], *, has_an_end: bool) -> None:
-        """Park these groups, which are all that want a resource, and wait for nothing else.
+        """Park all groups that want a resource; they must wait for nothing else.
 
-        `has_an_end`: whether the end of its holders is known.  No group is parked if one of them is gone, or has
-        another first run than the pass has seen.
+        `has_an_end`: whether the end of the resource's holders is known.  No group is parked if one of them was
+        dropped, or has another first run than the pass saw.
         """
         groups = list(groups)
         if not all(self._awake.get(group.terms) is group and self._is_first_alive(group) for group in groups):
@@ -173,7 +176,7 @@ class Waiting:
 
     @staticmethod
     def _is_parked_so(entry: tuple[_Key, int, Group]) -> bool:
-        """Return whether an entry is current: its group is parked, and still has this first run."""
+        """Return whether an entry is current: its group is parked and still has this first run."""
         key, _, group = entry
         return group.is_parked and group.heap[0] == key
 
@@ -197,7 +200,7 @@ class Waiting:
                 del self._firsts[like]
 
     def head(self, group: Group, mono: int) -> Head | None:
-        """Return the first run of a group, or None if it is empty; then the group is dropped."""
+        """Return the first run of a group, or None if it is empty; an empty group is dropped."""
         heap, places = group.heap, self._places
         while heap:
             key = heap[0]
@@ -221,26 +224,26 @@ class Waiting:
         return found
 
     def priority(self, run: Holder, mono: int) -> float:
-        """Return the effective priority of a run at an instant.  Raises KeyError if the run is not here."""
+        """Return the effective priority of a run at an instant.  Raises KeyError if the run is not queued."""
         group, key = self._places[run]
         return group.effective(key[0], mono) / (1 << _EXACT)
 
     def highest(self, mono: int) -> float | None:
-        """Return the effective priority of the first run at an instant, or None if there is none."""
+        """Return the effective priority of the first run at an instant, or None if the queue is empty."""
         heads = self.heads(mono)
         return self.priority(heads[0][4], mono) if heads else None
 
     def place(self, run: Holder, mono: int) -> tuple[int, int, int, int]:
-        """Return the place of a run at an instant, lowest first.  Raises KeyError if the run is not here."""
+        """Return the sort key of a run at an instant, lowest first.  Raises KeyError if the run is not queued."""
         group, key = self._places[run]
         return self.load(group), -group.effective(key[0], mono), key[1], key[2]
 
     def terms(self, run: Holder) -> Terms:
-        """Return the terms of a run.  Raises KeyError if the run is not here."""
+        """Return the terms of a run.  Raises KeyError if the run is not queued."""
         return self._places[run][0].terms
 
     def all_terms(self) -> Iterable[Terms]:
-        """Return the terms on which runs wait, or recently did."""
+        """Return the terms on which runs wait or recently waited."""
         return self._groups
 
     def ordered(self, mono: int) -> Iterator[Holder]:
@@ -248,7 +251,7 @@ class Waiting:
         return iter(sorted(self._places, key=lambda run: self.place(run, mono)))
 
     def only(self, runs: Iterable[Holder], drain: int | None) -> Waiting:
-        """Copy the queue with some of its runs only, each with this `drain` (ns), or with its own if None."""
+        """Copy the queue with only these runs, each with this `drain` (ns), or unchanged if None."""
         some = Waiting()
         some.live = self.live.copy()
         for run in runs:
