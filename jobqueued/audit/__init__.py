@@ -1,5 +1,5 @@
-"""Compare due times with records, without the code that decided about them.
+"""The audit: compare due times with records, independently of the scheduler's code.
 
-`timeline` computes what was due from the recorded changes, and `comparison` finds missing and double records. `past`
+`timeline` computes due times from the recorded changes, and `comparison` finds missing and double records. `past`
 explains why a job did not run at an instant. Pure. Begin with `comparison`.
 """

@@ -21,9 +21,9 @@ _CLOCK = re.compile(r"c(\d{1,18})\.\d+", re.ASCII)
 
 @dataclass(frozen=True, slots=True, order=True)
 class Cover:
-    """The part of a record that the comparison needs: it covers `count` due times of its clock, from `first` to `last`.
+    """The part of a record for the comparison: it covers `count` scheduled due times, from `first` to `last`.
 
-    `era` None: the clock did not make it due. `is_pending`: it is no final record yet, and may become part of one.
+    `era` is None for an unscheduled run.  `is_pending`: the record is not final, and may be merged into another one.
     """
 
     number: int
@@ -37,12 +37,12 @@ class Cover:
 
     @property
     def key(self) -> tuple[int | None, int]:
-        """The occurrence."""
+        """The identity of the first occurrence."""
         return self.era, self.first
 
     @property
     def begins(self) -> int:
-        """The instant before which every due time has a lower number."""
+        """An instant: the runs of all due times before it have lower numbers."""
         return self.queued if self.era is None else min(self.queued, self.first) - 1
 
 
@@ -69,7 +69,7 @@ def _instant(text: str) -> int:
 
 @dataclass(frozen=True, slots=True)
 class DueFinding:
-    """Due times in a row without a record ("hole"), or with two ("double"); `runs`: numbers of the related runs."""
+    """Consecutive due times without a record ("hole") or with two ("double"); `runs`: numbers of the related runs."""
 
     what: str
     first: int
@@ -80,7 +80,10 @@ class DueFinding:
 
 
 class JobComparison(NamedTuple):
-    """The outcome for one job: how much was due later than `since`, and the findings. `before`: why not earlier."""
+    """The outcome for one job: the number of due times after `since`, and the findings.
+
+    `before`: why earlier due times were not compared.
+    """
 
     job: str
     since: int
@@ -96,7 +99,7 @@ ASKED = ""
 
 @dataclass()
 class Comparison:
-    """Compares one job. `kept`: the number of runs, and of skips, that retention keeps for a job."""
+    """The comparison of one job.  `kept`: the number of runs, and of skips, that retention keeps for a job."""
 
     job: str
     spans: Sequence[DefinitionSpan]
@@ -115,7 +118,7 @@ class Comparison:
             reached = max(reached, until)
 
     def verdict(self, since: int, until: int) -> JobComparison:
-        """Compare the due times after `since`, up to `until`, except times that came twice."""
+        """Compare the due times after `since` up to `until`, except times that the clock passed twice."""
         begin, before = max((self.spans[0].after, UNKNOWN_FILE), (self._records_begin(), EXPIRED), (since, ASKED))
         self._sort()
         expected = Counter(due for span in self.spans for due in self._judged(span, begin, until))
@@ -129,7 +132,7 @@ class Comparison:
     def _records_begin(self) -> int:
         """Return the instant from which no record can have expired."""
         numbers = {cover.number for cover in self.covers}
-        if len(numbers) == max(numbers, default=0):  # it has all records
+        if len(numbers) == max(numbers, default=0):  # all records exist
             return 0
         known = sorted(cover for cover in self.covers if not cover.is_pending)
         bounds = [known[0].begins] if known and known[0].number > 1 else []
@@ -151,7 +154,7 @@ class Comparison:
     def _judged(self, span: DefinitionSpan, begin: int, until: int) -> Iterator[int]:
         """Yield the times that were certainly due; if `max_runs` may be used up, only up to the job's last record.
 
-        If the clock was set back, no record shows which of two equal times it is for.
+        Times that the clock passed twice are omitted, because no record shows which of the two it is for.
         """
         limit = span.job.max_runs
         if limit is not None and max((cover.number for cover in self.covers), default=0) >= limit:
@@ -162,7 +165,7 @@ class Comparison:
         yield from (due for due in span.dues(begin, until) if not self._came_twice(due - 1, due))
 
     def _came_twice(self, after: int, until: int) -> bool:
-        """Return whether a part of this time came more than once."""
+        """Return whether the clock passed a part of this period more than once."""
         place = bisect_left(self._twice, (until, 0))
         return place > 0 and self._twice[place - 1][1] > after
 
@@ -190,7 +193,7 @@ class Comparison:
             yield DueFinding("hole", row[0], row[-1], len(row), tuple(gone[:10]), self._cause(row[0], row[-1], gone))
 
     def _gone_about(self, first: int, last: int) -> list[int]:
-        """Return the numbers without a record between the records before and after these due times."""
+        """Return the run numbers without a record between the records before and after these due times."""
         clocked = sorted((cover for cover in self.covers if cover.era is not None), key=lambda cover: cover.first)
         place = bisect_left(clocked, first, key=lambda cover: cover.first)
         after = [cover.number for cover in clocked[place:] if cover.first > last][:1]
@@ -224,7 +227,7 @@ class Comparison:
                 yield DueFinding("double", two.first, last, least, (one.number, two.number), cause.format(*runs))
 
     def _counts(self, begin: int, until: int) -> Iterator[DueFinding]:
-        """Yield skips that count fewer or more due times than there were."""
+        """Yield findings for skips whose count differs from the number of due times."""
         for cover in self._ranges:
             hits, run = self._hits[cover.number], RunId(self.job, cover.number)
             if not begin < cover.first <= cover.last <= until or hits == cover.count:
@@ -236,7 +239,7 @@ class Comparison:
             is_sure = len(about) == 1 and {one.era for one in beside} - {None} == {cover.era}
             is_sure = is_sure and about[0].after < cover.first and cover.last <= about[0].until
             is_sure = is_sure and about[0].job.max_runs is None
-            if hits > cover.count or is_sure:  # in other times more may have been due than is certain
+            if hits > cover.count or is_sure:  # else more may have been due than is certain
                 what, other = ("hole", hits - cover.count) if hits > cover.count else ("double", cover.count - hits)
                 cause = f"{run} counts {cover.count} of {hits} that were due and have no other record"
                 yield DueFinding(what, cover.first, cover.last, other, (cover.number,), cause)

@@ -15,11 +15,12 @@ from jobqueued.model.saved import Past
 class Known(NamedTuple):
     """The facts about a job for an answer about an instant.
 
-    `runs`: its records about that instant; `is_whole`: none is missing before them; `looked_back`: the first record
-    that was searched for long runs ("": all saved records were). `others`: the records of any job's runs that may have
-    been live then; `has_all_others`: no other run was. `past`: recorded changes of the job and of the host, oldest
-    first. `downs`: the last sign of life of each daemon, and the start of the next. `standing`: enabled, disabled or
-    gone now; `next_due`: when the clock makes it due next.
+    `runs`: its records around the instant.  `is_whole`: no record is missing before them.  `looked_back`: the instant
+    of the oldest record that was searched for long runs, or "" if all were searched.  `others`: records of any jobs'
+    runs that may have been live at the instant; `has_all_others`: no other run was live.  `past`: recorded changes of
+    the job and of the host, oldest first.  `downs`: the last sign of life of each daemon, and the start of the next
+    one.  `standing`: whether the job is enabled, disabled or gone now.  `next_due`: its next scheduled due time, or
+    None.
     """
 
     job: str
@@ -35,7 +36,7 @@ class Known(NamedTuple):
 
 
 class AuditAnswer(NamedTuple):
-    """The answer: its kind, its run, the reasons in words, the answer first, and what is unknown.
+    """The answer: its kind, its run, the reasons in words (the answer first), and the unknown facts.
 
     `kind` is running, down, gone, waiting, retrying, ended, disabled, paused, skipped, not_due or unknown.
     """
@@ -47,24 +48,24 @@ class AuditAnswer(NamedTuple):
 
 
 class AttemptSpan(NamedTuple):
-    """The time of one attempt; `end` None: it is live. If it `is_lost`, it ended at `end` or earlier."""
+    """The period of one attempt; `end` is None while it is live.  If it `is_lost`, it ended at `end` or earlier."""
 
     begin: int
     end: int | None
     is_lost: bool = False
 
     def covers(self, at: int) -> bool:
-        """Return whether the attempt was live at an instant, or may have been if it is lost."""
+        """Return whether the attempt was live at an instant, or, if it is lost, may have been live."""
         return self.begin <= at and (self.end is None or at < self.end)
 
 
 def instant(text: str) -> int:
-    """Return an instant in the format of records."""
+    """Parse an instant in the format of records."""
     return to_instant(datetime.fromisoformat(text))
 
 
 def spans(record: Record) -> list[AttemptSpan]:
-    """Return the times in which a run was live, one for each attempt."""
+    """Return the periods in which a run was live, one for each attempt."""
     begun = [it for it in record["attempts"] if it["started"] is not None]
     following = [*(it["started"] for it in begun[1:]), record.get("given_up")]
     found = [
@@ -84,13 +85,13 @@ def dues(record: Record) -> tuple[int, int]:
 
 
 def given_up(record: Record) -> int | None:
-    """Return the instant at which a waiting run was skipped, or None if it did not wait or that is unknown."""
+    """Return the instant at which a waiting run was skipped, or None if it did not wait or the instant is unknown."""
     text = record.get("given_up") if record["state"] == RunState.SKIPPED else None
     return None if text is None else instant(text)
 
 
 def over(record: Record) -> int | None:
-    """Return the instant at which a started run ended, or None if it is live, never started, or that is unknown."""
+    """Return the instant at which a started run ended, or None if it is live, never started, or the end is unknown."""
     if record["state"] in LIVE | PENDING or record["state"] == RunState.SKIPPED:
         return None
     text = record.get("given_up") or record["ended"]

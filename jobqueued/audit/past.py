@@ -1,6 +1,6 @@
-"""The past of a job: why it did not run at an instant, from records and the recorded changes of people and job files.
+"""The past of a job: why it did not run at an instant, from records and recorded changes by users and job files.
 
-It does not ask the scheduler. Missing facts are reported as unknown, not guessed.
+The scheduler is not asked.  Missing facts are reported as unknown, not guessed.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def answer(known: Known, at: int, run: str | None = None) -> AuditAnswer:
 def _meant(runs: Iterable[Record], at: int) -> int:
     """Return the start of the run that was due at exactly this instant, if it started within a second; otherwise `at`.
 
-    A user who names a due time means its run, which starts some milliseconds later.
+    A user who enters a due time means its run, which starts some milliseconds later.
     """
     for record in runs:
         if record["state"] != RunState.SKIPPED and dues(record)[0] == at:
@@ -99,7 +99,7 @@ def _end(record: Record) -> str:
 
 
 def _context(known: Known, at: int) -> Iterator[tuple[str, str]]:
-    """Yield what kept every run of the job from starting at an instant: its kind, and words."""
+    """Yield the obstacles of all runs of the job at an instant: kind and description."""
     for begin, end in known.downs:
         if begin <= at < end:
             yield (
@@ -126,7 +126,7 @@ def _whose(past: Past) -> str:
 
 
 def _lasting(past: Iterable[Past], job: str, whats: tuple[str, str], at: int) -> Past | None:
-    """Return the pause, or hold, that was in force at an instant, or None."""
+    """Return the pause or hold that was in force at an instant, or None."""
     last = max((it for it in past if it.job == job and it.what in whats and it.at <= at), default=None, key=_at)
     return last if last is not None and last.what == whats[0] and (last.until is None or at < last.until) else None
 
@@ -136,7 +136,7 @@ def _at(past: Past) -> int:
 
 
 def _standing(known: Known, at: int) -> tuple[str, str]:
-    """Return the job's status by its file at an instant, and since when, in words; "" if unknown."""
+    """Return the job's status in its file at an instant, and since when, in words; each is "" if unknown."""
     noted = [it for it in known.past if it.job == known.job and it.what in _OF_FILES]
     before = [it for it in noted if it.at <= at]
     if before:
@@ -165,7 +165,7 @@ def _skips_then(known: Known, at: int) -> Iterator[str]:
 
 
 def _due(known: Known, runs: Sequence[Record], at: int, run: str | None) -> Iterator[AuditAnswer]:
-    """Yield the outcome of the last occurrence, or that nothing was due yet."""
+    """Yield the outcome of the last occurrence, or that no occurrence was due yet."""
     before = _before(runs, at)
     if run is None and (lacking := _unkept(known, at)):
         yield AuditAnswer("unknown", None, [], lacking)
@@ -197,7 +197,7 @@ def _last(before: Iterable[Record], at: int) -> Record:
 
 
 def _unkept(known: Known, at: int) -> list[str]:
-    """Return what is unknown because records of that time have expired."""
+    """Return the facts that are unknown because records of the time have expired."""
     what, before = f"what {known.job} did then: its records", _before(known.runs, at)
     if before:
         last = _last(before, at)
@@ -208,10 +208,10 @@ def _unkept(known: Known, at: int) -> list[str]:
 
 
 def _unkept_lives(known: Known, at: int) -> list[str]:
-    """Return what is unknown because earlier runs with expired records may still have been live."""
+    """Return the facts that are unknown because earlier runs with expired records may still have been live."""
     before = sorted(_before(known.runs, at), key=_number)
     begun = max((it["number"] for it in before if (times := spans(it)) and times[0].begin <= at), default=0)
-    ordered = [it for it in before if it["number"] >= begun]  # those before the newest that ran were over
+    ordered = [it for it in before if it["number"] >= begun]  # runs before the newest live one were over
     is_lacking = not begun and not known.is_whole and bool(ordered) and ordered[0]["number"] > 1
     if is_lacking or any(_is_gap(known.runs, one, other) for one, other in pairwise(ordered)):
         return [f"whether a run of {known.job} waited or was live still of which the record is not kept"]
@@ -219,7 +219,7 @@ def _unkept_lives(known: Known, at: int) -> list[str]:
 
 
 def _unsure_waits(runs: Iterable[Record], at: int) -> Iterator[str]:
-    """Yield what is unknown because skips that share a record have only one instant of their end."""
+    """Yield the facts that are unknown because skips that share a record have only one end of a wait."""
     for record in runs:
         end = given_up(record)
         if end is not None and record.get("count", 1) > 1 and instant(record["due"]) <= at < end:
@@ -227,7 +227,7 @@ def _unsure_waits(runs: Iterable[Record], at: int) -> Iterator[str]:
 
 
 def _after_a_gap(runs: Iterable[Record], last: Record, at: int) -> Record | None:
-    """Return the next record if records are missing between the last one due before an instant and it, or None."""
+    """Return the record after `last` if records are missing between them and the instant is after `last`, or None."""
     following = min((it for it in runs if it["number"] > last["number"]), key=_number, default=None)
     if following is None or at <= dues(last)[1] or not _is_gap(runs, last, following):
         return None
@@ -235,9 +235,9 @@ def _after_a_gap(runs: Iterable[Record], last: Record, at: int) -> Record | None
 
 
 def _is_gap(runs: Iterable[Record], one: Record, other: Record) -> bool:
-    """Return whether records between these are missing: runs and skips expire separately, each the oldest first.
+    """Return whether records between these two are missing: runs and skips expire separately, the oldest first.
 
-    Runs that joined a skip also leave a gap in the numbers after it.
+    Runs that joined a skip also leave a gap in the numbers, which is not a missing record.
     """
     missing = other["number"] - one["number"] - 1
     if not missing or one["state"] != RunState.SKIPPED or missing >= one.get("count", 1):

@@ -1,8 +1,8 @@
-"""The timeline: from the recorded changes, the spans of time in which one definition made a job due.
+"""The timeline: the periods in which one definition made a job due, from the recorded changes.
 
 An edit that keeps a job's rhythm continues its span. A new rhythm makes nothing due before the edit. A forward step of
 the clock of up to 3 h is a gap like any other, and everything in it is due once. A larger step is a correction, and the
-skipped times are not due. After a step back, triggers by elapsed time are due again; fixed times only after a step of
+skipped times are not due. After a step back, intervals are due again; fixed times are due again only after a step of
 more than 3 h. The scheduler uses its cursor; the audit checks that both agree.
 """
 
@@ -17,11 +17,11 @@ from jobqueued.model.job import Job, Scope
 from jobqueued.model.saved import DueChange
 
 Read = Callable[[DueChange], Iterable[Job] | None]
-"""Returns the jobs of a text, or None if it can't be read."""
+"""Function that returns the jobs of a text, or None if the text can't be read."""
 
 STEP = 3 * HOUR
 SLACK = 2 * SECOND
-"""A daemon that died may have had undecided due times for this long (ns) before its last commit."""
+"""Period (ns) before the last commit of a daemon that died in which due times may have been undecided."""
 
 
 class DefinitionSpan(NamedTuple):
@@ -32,7 +32,7 @@ class DefinitionSpan(NamedTuple):
     until: int
 
     def dues(self, after: int, until: int) -> Iterator[int]:
-        """Yield its due times after one instant, up to another."""
+        """Yield the due times after one instant up to another."""
         due, last = self.job.next_after(max(self.after, after)), min(self.until, until)
         while due is not None and due <= last:
             yield due
@@ -40,7 +40,7 @@ class DefinitionSpan(NamedTuple):
 
 
 class Down(NamedTuple):
-    """A time in which the daemon was down (`step` False), or which a step of the clock passed."""
+    """A period in which the daemon was down, or which a step of the clock passed over (`step`)."""
 
     begin: int
     end: int
@@ -49,7 +49,10 @@ class Down(NamedTuple):
 
 @dataclass(slots=True)
 class _Clock:
-    """The state of one job: due `after` an instant (`job` None: never). Due times up to `reached` are covered."""
+    """The state of one job, which is due `after` an instant, or never if `job` is None.
+
+    Due times up to `reached` are covered.
+    """
 
     job: Job | None = None
     after: int = 0
@@ -88,7 +91,7 @@ class _Clock:
         self.after, self.reached = change.since, 0
 
     def is_ahead_of(self, change: DueChange) -> bool:
-        """Return whether it was due so far after the new time that the clock had been wrong."""
+        """Return whether a due time is so far ahead of the new time that the clock must have been wrong."""
         latest = change.since + STEP
         if self.job is None:
             return self.after > latest
@@ -133,7 +136,7 @@ class Timeline:
         old, self._files[change.name] = self._files.get(change.name, {}), new
         for name in (*new, *(old.keys() - new.keys())):
             job = new.get(name) or next((jobs[name] for jobs in self._files.values() if name in jobs), None)
-            is_own = job is not None and job.scope is Scope.HOST  # a fleet's records are on several hosts
+            is_own = job is not None and job.scope is Scope.HOST  # records of fleet jobs are on several hosts
             due = job is not None and is_own and job.enabled and job.triggers
             self._clocks.setdefault(name, _Clock()).define(job if due else None, change)
 
@@ -146,7 +149,7 @@ class Timeline:
                 clock.set_back(change)
 
     def spans(self, until: int) -> dict[str, list[DefinitionSpan]]:
-        """Return job → its spans up to an instant, for each job that was ever due by the clock."""
+        """Return job → its spans up to an instant, for each job that was ever scheduled."""
         found = {}
         for name, clock in self._clocks.items():
             end = max(until - clock.job.offset, clock.reached) if clock.job else 0

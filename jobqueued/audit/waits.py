@@ -1,4 +1,4 @@
-"""Runs that waited at an instant: what each waited for, and the holder, from their records."""
+"""Runs that waited at an instant: what each run waited for, and the holders, from their records."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from jobqueued.child.contract.documents import Record
 from jobqueued.model.run_states import RunState
 
 _STARTING = SECOND
-"""A run may be admitted this long (ns) before its start."""
+"""Maximum time (ns) between admission and start of a run."""
 _MOST_NAMED = 5
 
 
 def pending(known: Known, runs: Iterable[Record], at: int, *, is_held: bool) -> Iterator[AuditAnswer]:
-    """Yield the runs that had not started, or waited for another attempt, regardless of their end."""
+    """Yield answers for the runs that had not started or waited for another attempt, regardless of their ends."""
     for record in sorted(runs, key=lambda it: it["number"]):
         if record["state"] == RunState.SKIPPED:
             if (since := _waited_since(record, at)) is not None:
@@ -33,9 +33,9 @@ def pending(known: Known, runs: Iterable[Record], at: int, *, is_held: bool) -> 
 
 
 def _waited_since(record: Record, at: int) -> int | None:
-    """Return the instant since which a run that was skipped later had waited, or None if it did not wait at `at`.
+    """Return the instant since which a later skipped run had waited, or None if it did not wait at `at`.
 
-    If several share a record, the last one counts.
+    If several skips share a record, this is about the last one.
     """
     end, since = given_up(record), instant(record["queued"])
     if record.get("count", 1) > 1:
@@ -64,7 +64,7 @@ def _waiting(known: Known, record: Record, at: int, queued: int, start: int | No
 
 
 def _why_not(known: Known, record: Record, at: int, start: int | None) -> Iterator[str]:
-    """Yield what is unknown about a queued run that lacked nothing in the records."""
+    """Yield the unknown facts about a queued run that, according to the records, lacked nothing."""
     if start is not None and start - at <= _STARTING:
         return
     waited_for = record.get("waited_for")

@@ -1,5 +1,5 @@
-"""The daemon itself: its loop, how decisions are carried out, and how all parts are put together.
+"""The daemon itself: its loop, the execution of commands, and the assembly of all parts.
 
-`daemon` is made of four assemblies: state, jobs, runs, control. `acts` commits a turn's changes before it acts on them.
-Begin with `daemon`.
+`daemon` consists of four assemblies: state, jobs, runs, control. `acts` commits a turn's changes before it acts on
+them. Begin with `daemon`.
 """

@@ -1,4 +1,4 @@
-"""Acts: one commit of everything to save, then the commands one by one in the order given."""
+"""Acts: one commit of all changes, then the commands one by one in the given order."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from jobqueued.state.commits import Commits
 
 
 class Acts:
-    """Carries out commands. `reply` answers the callers who asked for them."""
+    """The execution of commands.  `reply` sends a reply to a caller."""
 
     def __init__(
         self,
@@ -34,21 +34,21 @@ class Acts:
         self._commits, self._batch, self._link, self._log, self._files = commits, commits.batch, link, log, files
         self._lock_processes, self._fleet, self._reply = lock_processes, fleet, reply
         self._taken: list[Command] = []
-        """Commands to carry out with the next commit."""
+        """Commands to execute after the next commit."""
         self._held_back: list[RemoveMarks | commands.NoteWhole] = []
         self._unsaved: dict[RunId, Record] = {}
-        """Records to write after their commit: a record file ahead of state.db would mislead the next start."""
+        """Records to write after their commit, because a record file ahead of state.db would mislead the next start."""
 
     def take(self, decided: Sequence[Command]) -> None:
-        """Add commands to the next commit, and carry them out after it."""
+        """Add commands to the next commit; they are executed after it."""
         for command in decided:
             self._batch.take(command)
         self._taken += decided
 
     def carry_out(self, decided: Sequence[Command]) -> list[tuple[RunId, Record]]:
-        """Commit first, then carry out the commands.
+        """Commit first, then execute the commands.
 
-        Return each run whose end is committed or can't be committed now, with its record.
+        Return each run whose end was to be committed, with its record, even if the commit failed.
         """
         self.take(decided)
         decided, self._taken = self._taken, []
@@ -69,12 +69,12 @@ class Acts:
         return ended
 
     def last(self) -> None:
-        """Commit what is left before the daemon ends, and carry out the commands that waited for a commit."""
+        """Commit the remaining changes before the daemon ends, and execute the commands that waited for a commit."""
         if self._commits.last():
             self._catch_up()
 
     def _ask_fleet(self, wishes: Sequence[commands.FleetCommand], committed: bool) -> None:
-        """Send the fleet's commands. If this host can't save a grant, disconnect from the fleet first."""
+        """Send commands to the fleet.  If this host can't save a grant, disconnect from the fleet first."""
         if not committed:
             self._fleet.lose("this host can't save what it would be granted")
         for wish in wishes:
@@ -84,7 +84,7 @@ class Acts:
     def _act(self, command: Command, committed: bool) -> None:
         match command:
             case commands.Launch(run):
-                self._unsaved.pop(run.id, None)  # its supervisor has that record, and writes it from now on
+                self._unsaved.pop(run.id, None)  # its supervisor has the record, and writes it from now on
                 self._link.launch(command)
             case commands.Stop(run, attempt, reason):
                 self._complain(self._link.stop(Name(run, attempt), reason))
@@ -113,7 +113,7 @@ class Acts:
             self._log.say("trouble", text=trouble)
 
     def _catch_up(self) -> None:
-        """Carry out what waited for this commit."""
+        """Execute the commands that waited for this commit."""
         held_back, self._held_back = self._held_back, []
         unsaved, self._unsaved = self._unsaved, {}
         for record in unsaved.values():
@@ -124,7 +124,7 @@ class Acts:
     def _remove_marks(self, command: RemoveMarks) -> None:
         try:
             self._files.remove(command)
-        except OSError:  # too many open files: the record file can't be read for now
+        except OSError:  # too many open files: the record file can't be read now
             self._held_back.append(command)
 
     def _file_record(self, record: Record, committed: bool) -> None:

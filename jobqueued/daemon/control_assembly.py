@@ -48,8 +48,8 @@ from jobqueued.model.run import RunId
 class Outside(NamedTuple):
     """The functions of the daemon for callers.
 
-    `happen` takes an event; `status` and `health` return what only the daemon knows. `tell_bug` logs a bug.
-    `remake_run` makes the run directory again.
+    `happen` adds an event.  `status` and `health` return values that only the daemon has.  `tell_bug` logs a bug.
+    `remake_run` creates the run directory again.
     """
 
     happen: Callable[[Event], None]
@@ -60,7 +60,7 @@ class Outside(NamedTuple):
 
 
 class ControlAssembly:
-    """Everything that answers callers."""
+    """All objects that answer callers."""
 
     def __init__(
         self,
@@ -112,5 +112,5 @@ class ControlAssembly:
         self.server = ControlServer(listener, dispatcher, replies, access.rank, Identities(link.name_of))
 
     def notify_ended(self, run: RunId, record: Record) -> None:
-        """Reply to those who wait for the end of a run."""
+        """Reply to the callers that wait for the end of a run."""
         self._records.notify_ended(run, record)

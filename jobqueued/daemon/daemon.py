@@ -1,8 +1,8 @@
-"""The composition root: one scheduler, four assemblies that serve it, and the turns of its loop.
+"""The composition root: one scheduler, four assemblies that serve it, and the turns of the loop.
 
-A turn: collect events, let the scheduler decide, commit, act. Between turns the process sleeps in poll(2) until a
-descriptor is ready or the timer of the next wake-up fires; nothing polls periodically. Events come from a list of
-sources (source.py has the recipe for a new one).
+A turn: collect events, let the scheduler decide, commit, act.  Between turns the process sleeps in poll(2) until a
+descriptor is ready or the timer of the next wake-up fires; nothing polls periodically.  Events come from a list of
+sources (model/source.py shows how to add one).
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from jobqueued.state.db.store import Store
 
 
 class Daemon:
-    """One scheduler with everything that serves it."""
+    """One scheduler with all parts that serve it."""
 
     def __init__(
         self,
@@ -69,7 +69,7 @@ class Daemon:
         self._log.listen(self._control.events.hear)
 
     def _sources(self) -> tuple[Source, ...]:
-        """Return all sources of events, in the order of their turns."""
+        """Return all sources of events, in the order of their calls in a turn."""
         state, jobs, runs, control = self._state, self._jobs, self._runs, self._control
         return (
             *jobs.first_sources, self._signals, jobs.path_triggers, runs.lock_processes, runs.news,
@@ -80,13 +80,13 @@ class Daemon:
         )  # fmt: skip
 
     def begin(self, boot_id: str) -> None:
-        """Take over what an earlier daemon left. Raises LauncherError, StoreError or OSError if that can't be read."""
+        """Restore the state of an earlier daemon.  Raises LauncherError, StoreError or OSError if this fails."""
         self._signals.catch()
         gc.disable()
         self._begin(boot_id)
 
     def run(self, ready: Callable[[], None]) -> None:
-        """Run jobs until the stop; `ready` is called first."""
+        """Run jobs until the daemon is stopped; call `ready` first."""
         ready()
         gc.freeze()
         gc.enable()
@@ -179,7 +179,7 @@ class Daemon:
         return decided
 
     def _follow_jobs(self) -> None:
-        """Do what follows from other jobs."""
+        """Update everything that depends on the set of jobs."""
         self._jobs.want_paths(self._scheduler.catalog)
         self._reconcile_notices()
         self._control.counts.make_room(self._scheduler.catalog)
@@ -195,7 +195,7 @@ class Daemon:
     # reports
 
     def _problems(self) -> list[str]:
-        """Return all lasting problems; a source, or one of these, also logs when a new one begins."""
+        """Return all lasting problems; their owner also logs each new problem."""
         unknown_groups, cannot_start = self._control.unknown_groups, self._runs.shortfall()[1]
         return [*unknown_groups, *self._loop.troubles, *cannot_start, *self._decisions.troubles]
 

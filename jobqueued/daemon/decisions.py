@@ -1,8 +1,7 @@
-"""The scheduler's decisions, with a trace. A bug in the scheduler costs one event, is logged, and stops nothing else.
+"""The scheduler's decisions, with a trace.  A bug in the scheduler is logged, and affects only one event.
 
-An event that it can't handle is an impossible step (lifecycle.IllegalStep) or any other exception. The end of an
-attempt is not lost with the event: the run counts as lost or, if that is impossible too, is set aside until the next
-start.
+A bug is an impossible step (lifecycle.IllegalRunStep) or any other exception.  If the event is the end of an attempt,
+the run counts as lost or, if this is impossible too, is set aside until the next start.
 """
 
 from __future__ import annotations
@@ -30,7 +29,7 @@ _FILE_EVERY = 10 * MINUTE
 
 
 class Decisions:
-    """A scheduler and its trace. `directory` gets the files about bugs, unless there is a `trace`."""
+    """A scheduler and its trace.  Without a `trace`, files about bugs are written to `directory`."""
 
     def __init__(self, scheduler: Scheduler, log: Log, directory: Path, trace: TraceFile | None) -> None:
         self._scheduler, self._log, self._directory, self._trace = scheduler, log, directory, trace
@@ -46,7 +45,7 @@ class Decisions:
 
     @property
     def troubles(self) -> list[str]:
-        """The attempts that a bug set aside, a stuck scheduler, and a trace that ended, in words."""
+        """Descriptions of attempts that a bug set aside, of a stuck scheduler, and of a trace that ended."""
         trace = "" if self._trace is None else self._trace.trouble
         return [*self._set_aside.values(), *filter(None, (self._stuck, trace))]
 
@@ -64,7 +63,7 @@ class Decisions:
         return [command for event in happened for command in self._about(event, now)]
 
     def following(self, now: Now, *, admit: bool) -> Sequence[Command]:
-        """Decide what follows at the end of a turn and, if `admit`, which runs start."""
+        """Decide the consequences at the end of a turn and, if `admit`, which runs start."""
         if self._stuck_until > now.mono:
             return ()
         try:
@@ -76,7 +75,7 @@ class Decisions:
         return decided
 
     def next_wakeup(self, now: Now) -> int | None:
-        """Return the scheduler's next wake-up; while it is stuck, not before its retry."""
+        """Return the scheduler's next wake-up; while it is stuck, the retry at the earliest."""
         wake = self._scheduler.next_wakeup(now)
         rest = self._stuck_until - now.mono
         return wake if not self._stuck or rest <= 0 else max(wake or 0, now.wall + rest)
@@ -99,7 +98,7 @@ class Decisions:
             return self._instead(event, name, error, now)
 
     def _instead(self, event: Event, name: Name | None, error: Exception, now: Now) -> Sequence[Command]:
-        """Handle an event that raised an exception as far as possible."""
+        """Handle an event that raised an exception, as far as possible."""
         why, how = _where(error), self._told(name, now)
         if name is not None and isinstance(event, RunEnded | NeverStarted):
             try:
@@ -124,7 +123,7 @@ class Decisions:
         self._say(f"{self._stuck}: {_where(error)}; to begin anew, restart jobqueued; {self._told(None, now)}")
 
     def _told(self, name: Name | None, now: Now) -> str:
-        """Write a trace file, at most one in ten minutes, and return the words that point to it."""
+        """Write a trace file, at most one in ten minutes, and return a text that refers to the file."""
         if self._trace is not None and self._trace.is_whole:
             path = self._trace.path
         else:

@@ -1,4 +1,4 @@
-"""The things that a daemon is started with, for all its parts."""
+"""The installation that a daemon is started with, for all its parts."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from jobqueued.settings.settings import Settings, limits_of
 
 
 class Installation(NamedTuple):
-    """The places of a daemon, its settings, the name of its host, and its log."""
+    """The paths of a daemon, its settings, the name of its host, and its log."""
 
     paths: Paths
     settings: Settings

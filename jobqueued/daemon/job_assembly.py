@@ -25,7 +25,7 @@ from jobqueued.state.db.store import Store
 
 
 def watched(installation: Installation, store: Store) -> Watches:
-    """Return the watches of all job files, which begin with the texts that `store` has."""
+    """Return the watches of all job files, which start with the saved texts in `store`."""
     paths, config, *_ = installation
     return watches_of(
         paths,
@@ -38,7 +38,7 @@ def watched(installation: Installation, store: Store) -> Watches:
 
 
 class JobAssembly:
-    """The sources of changes of jobs. `keep` saves accepted texts; `reloaded` is called at the end of a reload."""
+    """The sources of changes of jobs.  `keep` saves accepted texts; `reloaded` is called at the end of a reload."""
 
     def __init__(
         self,
@@ -74,7 +74,7 @@ class JobAssembly:
             yield from self.job_files.turn(read_clocks())
 
     def want_paths(self, catalog: Catalog) -> None:
-        """Watch the paths for which jobs of the host wait."""
+        """Watch the paths that jobs of the host wait for."""
         self.path_triggers.want(name for name in catalog.awaited_names("path") if not share_of(name))
 
     def _cron_changed(self, is_there: bool, told: str) -> None:

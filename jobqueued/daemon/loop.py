@@ -21,16 +21,16 @@ def read_clocks() -> Now:
 
 
 class Loop:
-    """Collects events. `next_wakeup` is the scheduler's: it returns the wall instant of its next check."""
+    """The collection of events.  `next_wakeup` returns the wall instant of the scheduler's next check."""
 
     def __init__(self, sources: Sequence[Source], next_wakeup: Callable[[Now], int | None]) -> None:
-        """The order of `sources` is that of their events in a turn."""
+        """`sources`, in the order of their events in a turn."""
         self._sources, self._next_wakeup = sources, next_wakeup
         self._polled, self._timed, self._eager = (
             [source for source in sources if getattr(type(source), name) is not getattr(Source, name)]
             for name in ("descriptors", "deadline", "has_more")
         )
-        """The sources that have descriptors, a deadline, or `has_more`: others are not asked for these."""
+        """The sources that override `descriptors`, `deadline` or `has_more`; others are not asked for these."""
         self._turning = [source for source in sources if source in self._timed or source in self._eager]
         self._timer = WallTimer()
         self._interests = list[Mapping[int, int]]()
@@ -39,7 +39,7 @@ class Loop:
         """The end of the last sleep (CLOCK_MONOTONIC, ns)."""
 
     def start(self) -> None:
-        """Note that the first turn begins now."""
+        """Note that the first turn starts now."""
         self.woke = time.monotonic_ns()
 
     @property
@@ -50,7 +50,7 @@ class Loop:
     def clock_changes(self) -> list[Event]:
         """Return steps of the clock and sleep of the host since the last call.
 
-        They come before all other events: the new clock must not decide what was due.
+        They must precede all other events, so that the new time does not decide what was due before the step.
         """
         step, slept = self._timer.step(), self._timer.slept()
         changes: list[Event] = [Slept(slept)] if slept else []
@@ -80,7 +80,7 @@ class Loop:
             happened.append(Woke())
 
     def _can_sleep(self) -> bool:
-        """Set the timer. Return False if an event is due already, or the clock was set just now."""
+        """Set the timer.  Return False if an event is already due, or if the clock was just set."""
         now = read_clocks()
         deadline, wake = soonest(map(_deadline, self._timed)), self._next_wakeup(now)
         at = soonest((None if deadline is None else now.wall + max(0, deadline - now.mono), wake))

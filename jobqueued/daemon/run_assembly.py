@@ -1,4 +1,4 @@
-"""The runs of the daemon: the launcher, the fleet, what is done with ended runs, and what is sent about them."""
+"""The runs of the daemon: the launcher, the fleet, the files of ended runs, and notices."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from jobqueued.state.housekeeping import Housekeeping, Limits
 
 
 class RunAssembly:
-    """`link` with everything that follows and ends runs. `stands_still` returns why no run starts."""
+    """`link` and all parts that follow and end runs.  `stands_still` returns why no run starts, or ""."""
 
     def __init__(
         self,
@@ -59,13 +59,13 @@ class RunAssembly:
         self.acts = Acts(commits, link, self._log, self.files, self.lock_processes, self.fleet, reply)
 
     def recover(self, *, same_boot: bool) -> Iterator[Event]:
-        """Yield the verdicts on everything that may be live."""
+        """Yield the verdicts on all attempts that may be live."""
         yield from self.link.recover(self._scheduler.runs, self._is_final, same_boot=same_boot)
         for flaw in self.link.marks.flaws():
             self._log.say("trouble", text=flaw)
 
     def shortfall(self) -> tuple[list[str], list[str]]:
-        """Return the limits that can't be enforced here, in words, and the jobs that don't start because of that."""
+        """Return messages about limits that can't be enforced here, and about jobs that therefore don't start."""
         return shortfall(self._scheduler.catalog.limited(), self.link.controllers)
 
     def close(self) -> None:
@@ -77,7 +77,7 @@ class RunAssembly:
         return self._directories.spared(self._scheduler.runs)
 
     def _is_final(self, run: RunId) -> bool:
-        """Return whether the end of a run is saved; if it can't be read, the end is handled again."""
+        """Return whether the end of a run is saved; False if it can't be read, so that the end is handled again."""
         with contextlib.suppress(StoreError):
             return run not in self._scheduler.runs and self._batch.record(run) is not None
         return False

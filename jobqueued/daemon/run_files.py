@@ -1,4 +1,4 @@
-"""Files of runs that ended: their record files, and the run directories (R) that stay until these exist."""
+"""Files of ended runs: their record files, and the run directories (R) that stay until the record files exist."""
 
 from __future__ import annotations
 
@@ -19,32 +19,36 @@ from jobqueued.state.housekeeping import Housekeeping
 from jobqueued.state.write_batch import WriteBatch
 
 MOST_KEPT = 256
-"""Maximum runs whose R is kept until their record file can be written."""
+"""Maximum runs whose R is retained until their record file can be written."""
 
 
 class RunDirectories:
-    """The R's of attempts that ended: each is removed, or kept as a proof of the end."""
+    """The run directories (R) of ended attempts: each is removed, or retained as a proof of the end."""
 
     def __init__(self, batch: WriteBatch, marks: RunDirectory, logs: Path, log: Log) -> None:
         self._batch, self._marks, self._logs, self._log = batch, marks, logs, log
         self._kept: dict[RunId, list[RemoveMarks]] = {}
-        """R's that stay until their record file exists: they prove the end if state.db is lost or put back."""
+        """Run → R that stay until its record file exists; they prove the end if state.db is lost or an old one is put
+        back.
+        """
         self._stuck: dict[RunId, dict[Name, None]] = {}
-        """R's that could not be removed. History keeps their runs, or the next start would count them as live."""
+        """Run → R that could not be removed.  History retains these runs; otherwise the next start would count them as
+        live.
+        """
 
     def spared(self, live: Collection[RunId]) -> Container[RunId]:
-        """Return the runs that history must keep: live runs, and runs whose R could not be removed."""
+        """Return the runs that history must retain: live runs, and runs whose R could not be removed."""
         return {*live, *self._stuck} if self._stuck else live
 
     def filed(self, run: RunId) -> None:
-        """Remove a run's R's: its record file exists now, or its history was deleted."""
+        """Remove the retained R of a run, because its record file exists now, or its history was deleted."""
         for command in self._kept.pop(run, ()):
             self._remove(command)
 
     def remove(self, command: RemoveMarks, *, is_unwritten: bool) -> None:
-        """Remove an R together with the kept R's of its run; or keep it.
+        """Remove an R together with the retained R of its run, or retain it.
 
-        `is_unwritten`: the record file could not be written. Raises OSError if the record file can't be read.
+        `is_unwritten`: the record file could not be written.  Raises OSError if the record file can't be read.
         """
         run = command.run
         if not command.again:
@@ -57,14 +61,14 @@ class RunDirectories:
         self._remove(command)
 
     def _is_untold(self, command: RemoveMarks) -> bool:
-        """Return whether history has the run, but no record file has the end of this attempt. Raises OSError."""
+        """Return whether history has the run but no record file has the end of this attempt.  Raises OSError."""
         with contextlib.suppress(StoreError):
             if self._batch.record(command.run) is None:
                 return False
         return not record_files.tells(self._logs, command.run, command.attempt)
 
     def _remove(self, command: RemoveMarks) -> None:
-        """Remove an R; if that works, also retry those that could not be removed."""
+        """Remove an R; on success, also retry the R that could not be removed."""
         name = Name(command.run, command.attempt)
         if trouble := self._removal(name):
             if name not in self._stuck.get(name.run, ()):
@@ -77,7 +81,7 @@ class RunDirectories:
                 return
 
     def _removal(self, name: Name) -> str:
-        """Remove an R; return why it can't be removed, or "" if it was."""
+        """Remove an R; return why it can't be removed, or "" on success."""
         try:
             self._marks.remove(name)
         except OSError as error:
@@ -90,7 +94,7 @@ class RunDirectories:
 
 
 class RunFiles:
-    """Writes record files, and removes the R's of runs that have one. `housekeeping` hears of files that it misses."""
+    """Writes record files, and removes the R of runs that have one.  `housekeeping` is notified of missing files."""
 
     def __init__(self, logs: Path, directories: RunDirectories, housekeeping: Housekeeping) -> None:
         self._logs, self._directories, self._housekeeping = logs, directories, housekeeping
@@ -103,7 +107,7 @@ class RunFiles:
         self._failed.clear()
 
     def write(self, record: Record) -> None:
-        """Write a record file; one that can't be written now is written later."""
+        """Write a record file; if this fails, housekeeping writes it later."""
         run = RunId(record["job"], record["number"])
         try:
             atomic_file.restore(*self._log_directory)
@@ -113,9 +117,9 @@ class RunFiles:
             self._housekeeping.miss(run, error, read_clocks())
 
     def remove(self, command: RemoveMarks) -> None:
-        """Remove or keep an R. Raises OSError if the record file can't be read."""
+        """Remove or retain an R.  Raises OSError if the record file can't be read."""
         self._directories.remove(command, is_unwritten=command.run in self._failed)
 
     def check(self, job: str) -> None:
-        """Let the files of a job be checked: one of its runs ended, or it does not exist any more."""
+        """Schedule a check of a job's files, because one of its runs ended or the job no longer exists."""
         self._housekeeping.note(job, read_clocks())

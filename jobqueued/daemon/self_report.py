@@ -1,4 +1,4 @@
-"""The daemon about itself: its line for systemctl, its part of the method Status, and its own metrics."""
+"""The daemon's report about itself: the line for systemctl, a part of the method Status, and its own metrics."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from jobqueued.metrics.readings import Figure
 
 
 class SelfReport:
-    """Reads the parts of the daemon. `problems` returns the lasting problems of everything that the loop turns."""
+    """The report from all parts of the daemon.  `problems` returns all lasting problems."""
 
     def __init__(
         self,
@@ -46,7 +46,7 @@ class SelfReport:
         return farewell(self._scheduler)
 
     def status(self) -> dict[str, Any]:
-        """Return the part of the method Status that only the daemon has."""
+        """Return the daemon's part of the method Status."""
         degraded, link = self._state.commits.degraded, self._runs.link
         return {
             "version": __version__,

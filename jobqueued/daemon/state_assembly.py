@@ -1,4 +1,4 @@
-"""The state of the daemon on disk: what was due, the batch of the next commit, and the notices that wait."""
+"""The state of the daemon on disk: the history of due times, the batch of the next commit, and waiting notices."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from jobqueued.state.write_batch import WriteBatch
 
 
 class StateAssembly:
-    """`store` with everything that writes to it."""
+    """`store` and all parts that write to it."""
 
     def __init__(self, installation: Installation, store: Store, scheduler: Scheduler, watches: Watches) -> None:
         paths, config, host, log = installation
@@ -45,7 +45,7 @@ class StateAssembly:
         self.due_history.take_files(files)
 
     def take_over(self, boot_id: str, live: Collection[RunId], progress: Callable[[], None]) -> Takeover:
-        """Take over what the records have and state.db lacks; `progress` is called before each large commit."""
+        """Take over history that state.db lacks from the records; `progress` is called before each large commit."""
         limits = self._scheduler.limits
         commit = partial(self._commit_part, progress)
         takeover = Takeover(self.store, self.batch, self._paths.logs, {*live}, commit, boot_id, limits)
@@ -56,12 +56,12 @@ class StateAssembly:
         return takeover
 
     def note_restored(self) -> None:
-        """Note that scheduler and notices have what the takeover found."""
+        """Restore the notices, and note that the scheduler has the results of the takeover."""
         self.notices.restore(*self.store.notices())
         self._unrestored = None
 
     def note_recovered(self, boot_id: str) -> None:
-        """Let a new state.db have this boot as recovered."""
+        """Note this boot as recovered, so that a new state.db has it."""
         self._boot = [SaveBoot(boot_id)]
 
     def _commit_part(self, progress: Callable[[], None]) -> bool:
@@ -70,7 +70,7 @@ class StateAssembly:
         return self.commits.make()
 
     def _everything(self) -> list[Command]:
-        """Return everything that a new state.db must have."""
+        """Return the commands that save the whole state in a new state.db."""
         if self._unrestored is not None:
             return self._unrestored.everything()
         return [*self._scheduler.everything(), *self.notices.everything(), *self._boot]

@@ -23,21 +23,21 @@ LIMIT = 64 << 20
 """Maximum size of a trace file (bytes)."""
 
 KEPT = 3
-"""Maximum number of kept files about bugs."""
+"""Maximum number of files about bugs to keep."""
 
 
 class TraceFile:
     """A trace that is written line by line, for ``jobqueued --trace FILE``.
 
-    Only its owner can read it, because it has commands. An existing file becomes FILE.1, at the start and when it is
-    full. A full disk ends the trace, not the daemon: `failed` gets the reason, once.
+    Only its owner can read the file, because it contains commands.  An existing file is renamed to FILE.1, at the start
+    and when it is full.  A write error ends the trace, not the daemon; `failed` is called once with the reason.
     """
 
     def __init__(self, path: Path, failed: Callable[[str], None]) -> None:
         """Create the file. Raises OSError."""
         self.path, self._failed = path, failed
         self.is_whole, self.trouble = True, ""
-        """Whether the trace is complete, and why not."""
+        """Whether the trace is complete, and why it is not, or ""."""
         self._file, self._size = -1, 0
         self._renew()
 
@@ -69,7 +69,7 @@ class TraceFile:
 
 
 def write_ring(directory: Path, ring: Iterable[TraceEntry]) -> Path:
-    """Write the newest entries to a new file, as many as fit, and delete all but KEPT such files. Raises OSError."""
+    """Write as many of the newest entries as fit to a new file, and delete all but KEPT such files.  Raises OSError."""
     lines: list[bytes] = []
     size = 0
     for entry in reversed(list(ring)):
@@ -103,7 +103,7 @@ def _encoded(line: Line) -> bytes:
 
 
 def read(path: Path) -> Iterator[Line]:
-    """Yield the lines of a trace file, without one that is cut off at the end. Raises Broken or OSError."""
+    """Yield the lines of a trace file, except an incomplete last line.  Raises Broken or OSError."""
     with open(path, encoding="utf-8") as file:
         for number, text in enumerate(file):
             try:
@@ -118,7 +118,7 @@ def read(path: Path) -> Iterator[Line]:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Read a trace file and return the exit status: 1 if it replays otherwise, 2 if it can't be used."""
+    """Read a trace file and return the exit status: 1 if the replay differs, 2 if the file can't be used."""
     parser = argparse.ArgumentParser(
         prog="python -m jobqueued.daemon.trace", description="Read what jobqueued --trace wrote."
     )

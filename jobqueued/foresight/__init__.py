@@ -1,4 +1,4 @@
-"""Simulation: the real scheduler under a virtual clock, in which runs take as long as they usually took. Pure.
+"""Simulation: the real scheduler under a virtual clock, with durations drawn from past runs.  Pure.
 
-`simulated_host` jumps from event to event; `futures` plays several draws of it. Begin with `simulated_host`.
+`simulated_host` jumps from event to event; `futures` simulates several draws. Begin with `simulated_host`.
 """

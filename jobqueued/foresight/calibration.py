@@ -1,8 +1,9 @@
-"""Calibration: a forecast that was kept, beside what was.
+"""Calibration: the comparison of a saved forecast with the real starts.
 
-The band of a start leaves out the same number of the lowest and of the highest of n futures: if what comes is one more
-of their kind, it is as likely to have any place among them, so k of n + 1 lie below and k above (conformal prediction;
-Vovk, Gammerman, Shafer: Algorithmic Learning in a Random World, 2005).  39 futures are the fewest for 95 %.
+The band of a start omits the same number k of the lowest and of the highest of n futures.  If the real start behaves
+like one more future, it has each rank among them with the same probability, so it lies below the band, or above it,
+with probability k / (n + 1) each (conformal prediction; Vovk, Gammerman, Shafer: Algorithmic Learning in a Random
+World, 2005).  A band of 95 % needs at least 39 futures.
 """
 
 from __future__ import annotations
@@ -18,23 +19,23 @@ from jobqueued.foresight.tally import Tally
 
 LEVEL = 0.95
 FUTURES = 39
-"""So many are enough for the band to be of this level."""
+"""Minimum number of futures for a band of this level."""
 SLACK = SECOND
-"""A start itself takes a while, and bands are shown to the second."""
+"""Tolerance (ns) of a band: a start itself takes a while, and bands are shown in seconds."""
 STEADY = 5 * SECOND
-"""A band that is no wider is that of a start of which history tells when it comes."""
+"""Maximum width (ns) of the band of a steady start, whose time history predicts well."""
 EXACT = SECOND
-"""Half of the steady starts come as near to what was expected."""
+"""Maximum median error (ns) of steady starts in an exact forecast."""
 _CHANCE = 2.33
-"""Standard deviations below what is to be expected that come once in a hundred times."""
+"""Number of standard deviations below the mean that occur with probability 1 %."""
 VERSION = 1
 _MILLISECOND = SECOND // 1000
 _MOST = 10**13
-"""No time in a document is more seconds or milliseconds: hundreds of years."""
+"""Maximum of a time in a document (s or ms): hundreds of years."""
 
 
 class ExpectedStart(NamedTuple):
-    """The start that is expected of an occurrence, and its band: nanoseconds after it is due."""
+    """The expected start of an occurrence, and its band: in ns after it is due."""
 
     due: int
     low: int
@@ -42,16 +43,16 @@ class ExpectedStart(NamedTuple):
     high: int
 
     def holds(self, late: int) -> bool:
-        """Tell whether a start so long after it was due lies in the band."""
+        """Return whether a start this long (ns) after the due time is in the band."""
         return self.low - SLACK <= late <= self.high + SLACK
 
 
 Forecast = dict[str, list[ExpectedStart]]
-"""By job, what is expected of its occurrences, in the order of their due times."""
+"""Job → expected starts of its occurrences, in the order of their due times."""
 
 
 def forecast(futures: Sequence[Tally]) -> Forecast:
-    """Expect of each occurrence that starts in most of some futures, whose starts were kept, what it did there."""
+    """Return the forecast for each occurrence that starts in most of the futures, whose tallies must record starts."""
     found: Forecast = {}
     for name in sorted({name for future in futures for name in future.jobs}):
         late: dict[int, list[int]] = {}
@@ -70,7 +71,7 @@ def _expected(due: int, late: Sequence[int]) -> ExpectedStart:
 
 
 def to_document(found: Forecast) -> dict[str, Any]:
-    """A forecast as JSON: of each occurrence the second at which it is due, and milliseconds after it."""
+    """Return a forecast as JSON: each occurrence's due second, and its expected starts in milliseconds after it."""
     return {
         name: [[it.due // SECOND, *(-(-time // _MILLISECOND) for time in it[1:])] for it in expected]
         for name, expected in found.items()
@@ -78,7 +79,7 @@ def to_document(found: Forecast) -> dict[str, Any]:
 
 
 def of_document(document: Mapping[str, Any]) -> Forecast:
-    """The inverse; ValueError, TypeError: it is none."""
+    """Invert `to_document`.  Raises ValueError or TypeError if the document is not a forecast."""
     return {
         _name(name): [
             ExpectedStart(_whole(due) * SECOND, *(_whole(time) * _MILLISECOND for time in (low, middle, high)))
@@ -101,29 +102,29 @@ def _whole(number: Any) -> int:
 
 
 class Calibration(NamedTuple):
-    """The comparison of some starts: how many, how many in their bands, and the median of the errors (ns)."""
+    """The comparison of starts: their number, the number inside their bands, and the median error (ns)."""
 
     compared: int
     inside: int
     error: int
     steady: int
     steady_error: int
-    """How many of them were steady, and the median of their errors."""
+    """Number of steady starts, and their median error (ns)."""
 
     @property
     def is_exact(self) -> bool:
-        """Tell whether half of the steady ones came when they were expected."""
+        """Return whether the median error of steady starts is small."""
         return self.steady_error <= EXACT
 
     @property
     def is_within(self) -> bool:
-        """Tell whether no fewer lie in their bands than chance explains."""
+        """Return whether so many starts are inside their bands that chance explains the others."""
         most = LEVEL * self.compared
         return self.inside >= most - _CHANCE * sqrt(most * (1 - LEVEL))
 
 
 def compare(found: Forecast, began: Mapping[str, Mapping[int, int | None]]) -> dict[str, Calibration]:
-    """The verdicts by job; `began`: when what was due came to start (None: it was skipped), as far as that is known."""
+    """Return job → comparison; `began`: job → due time → start, or None if the occurrence was skipped."""
     verdicts = {}
     for name, expected in found.items():
         known = began.get(name, {})
@@ -146,7 +147,7 @@ def _verdict(pairs: Sequence[tuple[ExpectedStart, int | None]]) -> Calibration:
 
 
 def together(found: Forecast, began: Mapping[str, Mapping[int, int | None]]) -> Calibration:
-    """The verdict of all jobs."""
+    """Return the comparison of all jobs together."""
     pairs: list[tuple[ExpectedStart, int | None]] = []
     for name, expected in found.items():
         pairs += [(it, began[name][it.due]) for it in expected if it.due in began.get(name, {})]
@@ -154,5 +155,5 @@ def together(found: Forecast, began: Mapping[str, Mapping[int, int | None]]) -> 
 
 
 def worst(verdicts: Mapping[str, Calibration]) -> Iterable[tuple[str, Calibration]]:
-    """The verdicts, those first of which most lie outside, then those with the largest errors."""
+    """Return the comparisons, sorted by most starts outside their bands, then by largest error."""
     return sorted(verdicts.items(), key=lambda it: (it[1].inside - it[1].compared, -it[1].error, it[0]))

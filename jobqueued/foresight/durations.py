@@ -1,7 +1,7 @@
 """Durations: how long the runs of each job take, and how they end, drawn from the known runs.
 
-Each known attempt is equally likely, so the draws have the distribution of the history, whatever its shape. Each job
-has its own random stream, so that a change of one job does not change the draws of the others.
+Each known attempt is equally likely, so the draws have the distribution of the history. Each job has its own random
+stream, so that a change of one job does not change the draws of the others.
 """
 
 from __future__ import annotations
@@ -33,11 +33,11 @@ class DurationSample(NamedTuple):
 
 
 _TOLD = {RunState.SUCCEEDED.value, RunState.FAILED.value, RunState.TIMED_OUT.value, RunState.OOM_KILLED.value}
-"""States that show how long a run takes; a user or the host caused the other ends."""
+"""States of attempts that show the duration of a run; a user or the host caused the other ends."""
 
 
 def samples(record: Mapping[str, Any]) -> list[DurationSample]:
-    """Return the attempts in a record, except the failover, which is another command."""
+    """Return the attempts in a record, except the failover, which runs another command."""
     found = []
     for attempt in record.get("attempts", ()):
         began, over = attempt.get("started"), attempt.get("ended")

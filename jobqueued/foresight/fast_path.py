@@ -1,7 +1,7 @@
-"""Calm: while nothing waits, and a run that is due lacks nothing, all that the scheduler does is to start it.
+"""The fast path: while no run waits, the scheduler would only start each due run, so it is not needed.
 
-So the scheduler is asked only from the first run on that lacks something, until nothing waits any more.  It is told
-what is live then, and where the clocks of the jobs stand; and what is live in the end is taken over from it.
+The scheduler takes over at the first run that lacks a claim, until no run waits.  It then gets the live runs and the
+positions of the jobs' clocks.  Afterwards, the fast path takes the live runs back from it.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ from jobqueued.queue.locks import SLOT, Locks, claims_of, places_of
 
 
 class Dues:
-    """The due times of jobs with the same clock, and the same part of `spread`, that start after an instant."""
+    """The due times after an instant of jobs with the same clock and the same part of `spread`."""
 
     def __init__(self, job: Job, begin: int) -> None:
         self._job = job
         self._found = [begin - job.offset]
 
     def at(self, place: int) -> int:
-        """The due time at a place in their order, from 0 on; UNBOUNDED: there are not so many."""
+        """Return the due time with this index, from 0, or UNBOUNDED if there are fewer."""
         found = self._found
         while len(found) <= place + 1:
             due = self._job.next_after(found[-1]) if self._job.enabled else None
@@ -37,19 +37,19 @@ class Dues:
         return found[place + 1]
 
     def before(self, place: int) -> int:
-        """The one before that, or the instant after which the first is due."""
+        """Return the due time before the one with this index, or for 0 the instant after which the first is due."""
         return self._found[place]
 
 
 class Calendar:
-    """The due times of all jobs after an instant, each worked out once for all futures."""
+    """The due times of all jobs after an instant, computed once for all futures."""
 
     def __init__(self, begin: int) -> None:
         self._begin = begin
         self._dues: dict[tuple[int, ...], Dues] = {}
 
     def of(self, job: Job) -> Dues:
-        """The due times of a job; many jobs have the same objects as triggers."""
+        """Return the due times of a job; many jobs share trigger objects."""
         key = (job.enabled, job.offset, *map(id, job.triggers))
         found = self._dues.get(key)
         if found is None:
@@ -58,7 +58,7 @@ class Calendar:
 
 
 class Calm:
-    """The jobs of a group, all of them plain, as long as nothing waits."""
+    """The jobs of a group, all of them plain, while no run waits."""
 
     def __init__(self, jobs: Sequence[Job], limits: HostLimits, draws: Draws, tally: Tally, calendar: Calendar) -> None:
         self._jobs, self._limits = jobs, limits
@@ -74,7 +74,7 @@ class Calm:
         self._go_on([])
 
     def _go_on(self, live: Sequence[LiveAttempt]) -> None:
-        """Go on with what is live; the clocks of the jobs stand where `_places` says."""
+        """Continue with these live runs; `_places` has the positions of the jobs' clocks."""
         index = {job.id: place for place, job in enumerate(self._jobs)} if live else {}
         self._locks = Locks(self._capacities)
         self._live = [0] * len(self._jobs)
@@ -95,7 +95,9 @@ class Calm:
         return due + self._jobs[place].offset, place, due
 
     def play(self, until: int) -> World | None:
-        """Let start what is due before an instant, until a run lacks something: then the world in which it waits."""
+        """Start the runs due before an instant; if a run lacks a claim, stop, and return the world in which it waits,
+        else None.
+        """
         starts = self._starts
         while (now := starts[0][0]) < until:
             self._end(now)
@@ -111,7 +113,7 @@ class Calm:
         return None
 
     def _may_start(self, place: int) -> bool:
-        """Let the next run of a job have its claims, if it can."""
+        """Return whether the next run of a job may start, and grant its claims."""
         job = self._jobs[place]
         if self._live[place] >= job.concurrency:
             return False
@@ -138,12 +140,12 @@ class Calm:
             self._tally.ended(begun.run, begun.sample.state)
 
     def settle(self, until: int) -> None:
-        """Count what lives on at an instant, the end of all."""
+        """Count the attempts that are live at an instant, the end of the simulation."""
         for _, _, begun in self._ends:
             self._tally.attempted(begun.run, begun.started, until)
 
     def _world(self, now: int) -> World:
-        """The world from now on."""
+        """Return the world from now on."""
         saved = [
             SavedJob(job=job.id, rhythm=job.rhythm, cursor=dues.before(place), last_number=number)
             for job, dues, place, number in zip(self._jobs, self._dues, self._places, self._numbers, strict=True)
@@ -169,7 +171,7 @@ class Calm:
         )
 
     def take_over(self, world: World) -> None:
-        """Go on from a world in which nothing waits any more."""
+        """Continue from a world in which no run waits."""
         for place, job in enumerate(self._jobs):
             saved = world.scheduler[job.id].saved
             self._numbers[place] = saved.last_number

@@ -1,4 +1,4 @@
-"""Futures: simulations of one host, each with other draws of how long runs take."""
+"""Futures: simulations of one host, each with other draws of durations."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class HostSnapshot:
 
 
 class _JobGroup:
-    """Jobs that are simulated together: by the scheduler, or if all are plain, by it only while something waits."""
+    """Jobs that are simulated together; if all are plain, the scheduler is used only while a run waits."""
 
     def __init__(
         self, host: HostSnapshot, jobs: Sequence[Job], draws: Draws, tally: Tally, calendar: Calendar, *, calm: bool
@@ -90,7 +90,7 @@ class _JobGroup:
 
 
 def _going_on(host: HostSnapshot, draws: Draws, run: Run) -> LiveAttempt:
-    """Return a run that was live at the beginning, with its drawn end."""
+    """Return the attempt of a run that was live at the beginning, with a drawn end."""
     started = min(run.started or 0, host.begin)
     job = next(job for job in host.jobs if job.id == run.id.job)
     sample = draws.rest(job, host.begin - started)
@@ -107,7 +107,7 @@ def play(
     apart: bool = True,
     first: Tally | None = None,
 ) -> list[Tally]:
-    """Simulate a host once for each draw; `progress` gets the share that is done.
+    """Simulate a host once for each stream of draws; `progress` gets the finished fraction.
 
     `apart`: simulate groups of independent jobs separately, which is faster. `first`: the tally for the first draw.
     """

@@ -1,10 +1,10 @@
-"""Jobs that have nothing to do with each other are played apart: none of them ever waits for another.
+"""Groups of independent jobs, which are simulated separately, because none ever waits for a job of another group.
 
-They have to do with each other if they claim the same, or one hears of the end of the other.  A `max_running`, or one
-exclusive job, is something that all claim.
+Jobs depend on each other if they claim the same resource, or if one reacts to the end of the other.  With a
+`max_running` or an exclusive job, all jobs share a resource.
 
-One thing is lost: the first run of the whole host that has to wait reserves all that it needs, further ones what they
-lacked (queue/admission.py).  Here each group has a first one, which matters to runs that need two scarce things.
+The result is slightly inexact: on the real host, only one run is the first waiting run, which reserves all its claims
+(queue/admission.py).  Here each group has a first run.  The difference matters to runs that need two scarce resources.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from jobqueued.queue.locks import HOST, SLOT
 
 
 def groups(jobs: Sequence[Job], limits: HostLimits) -> list[tuple[Job, ...]]:
-    """The jobs in groups that have nothing to do with each other, in their order."""
+    """Return the jobs in independent groups, in their order."""
     parents = {job.id: job.id for job in jobs}
 
     def root(name: str) -> str:
@@ -43,7 +43,7 @@ def groups(jobs: Sequence[Job], limits: HostLimits) -> list[tuple[Job, ...]]:
 
 
 def _things(job: Job, limits: HostLimits, *, has_exclusive: bool) -> Iterator[str]:
-    """Name what a job claims or needs, and others may as well."""
+    """Yield the names of resources and limits that a job uses and other jobs may use too."""
     if has_exclusive:
         yield HOST
     if limits.max_running is not None:
@@ -54,7 +54,7 @@ def _things(job: Job, limits: HostLimits, *, has_exclusive: bool) -> Iterator[st
 
 
 def _heard(job: Job, known: Collection[str]) -> Iterator[str]:
-    """Yield the jobs of which a job hears."""
+    """Yield the jobs whose ends a job reacts to."""
     names = [*job.dependencies, *(on.name for on in job.on if on.kind == "job")]
     yield from (name for name in names if name in known)
     for on in job.on:
@@ -63,9 +63,9 @@ def _heard(job: Job, known: Collection[str]) -> Iterator[str]:
 
 
 def is_plain(job: Job, limits: HostLimits, durations: Durations, saved: Mapping[str, SavedJob]) -> bool:
-    """Tell whether all that a run of a job needs to start is that it is due and lacks nothing, and its end is its end.
+    """Return whether runs of a job start as soon as they are due and lack no claim, and end without a retry.
 
-    (That nobody hears of it is for the jobs of its group to say.)
+    The caller must check that no other job reacts to their ends, by checking all jobs of the group.
     """
     if job.dependencies or job.on or job.max_runs is not None or job.submission is not None:
         return False

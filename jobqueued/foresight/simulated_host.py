@@ -1,7 +1,7 @@
 """The world of a future: the real scheduler on a virtual host, whose clock jumps from event to event.
 
-A run starts as soon as the scheduler launches it, and ends after its drawn duration. Nothing is saved, no notice is
-sent, and every account exists. Users, files and events make nothing due.
+A run starts as soon as the scheduler launches it, and ends after its drawn duration.  Nothing is saved, no notice is
+sent, and every account exists.  Users, files and events trigger no runs.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class LiveAttempt(NamedTuple):
 
 
 def bare(job: Job) -> Job:
-    """Return the definition without the settings that no queue depends on, such as the user and the notices."""
+    """Return the definition without settings that do not affect the queue, such as the user and the notices."""
     return changed(
         job,
         user=None,
@@ -134,7 +134,7 @@ class World:
     def play(self, until: int, least: int | None = None) -> bool:
         """Simulate everything before an instant; return False.
 
-        With `least`: stop as soon as that many attempts have started and nothing waits, and return True.
+        With `least`, stop and return True as soon as this many attempts have started and no run waits.
         """
         while (soonest := self._soonest()) is not None and soonest < until:
             if soonest > self.now.wall:
@@ -193,7 +193,9 @@ class World:
         heappush(self._ends, (max(begun.end, self.now.wall), run.id, run.attempt))
 
     def _blame(self, run: Run, waited_for: list[str]) -> tuple[Blame | None, RunId | None]:
-        """Return the cause of a wait that just ended, and the run whose end released what was lacking, or None."""
+        """Return the cause of a wait that just ended, and the run whose end released the missing resource, each or
+        None.
+        """
         freed = self._freed[0] if self._freed else None
         if not waited_for:
             own = next((it for it in self._freed if it.job == run.id.job), None)
@@ -221,7 +223,9 @@ class World:
                 self._tally.waits(run.id, run.due, _planned(run, job), until, *self._blame_so_far(run, oldest))
 
     def _blame_so_far(self, run: Run, oldest: dict[str, RunId | None]) -> tuple[Blame | None, RunId | None]:
-        """Return the cause of a lasting wait, and the run that has held the lacking thing longest (from `oldest`)."""
+        """Return the cause of a lasting wait, and the run that has held the missing resource longest; `oldest` is a
+        cache.
+        """
         held_back = run.waits[-1][1] if run.waits else ""
         if held_back == CONCURRENCY:
             return Blame(CONCURRENCY, run.id.job), self._oldest(self.scheduler[run.id.job].live)
@@ -240,7 +244,7 @@ class World:
         return (Blame(resource.removeprefix(":"), name) if resource else None), holder
 
     def _oldest(self, runs: Iterable[RunId]) -> RunId | None:
-        """Return the one of some live runs that started first, or None."""
+        """Return the live run among `runs` that started first, or None."""
         attempts = ((run, self.scheduler.runs[run].attempt) for run in runs)
         begun = [self._live[it][0] for it in attempts if it in self._live]
         return min(begun, key=lambda it: (it.started, it.run)).run if begun else None
@@ -255,7 +259,7 @@ class World:
 
     def _end(self, end: int, run: RunId, attempt: int) -> None:
         found = self._live.pop((run, attempt), None)
-        if found is None:  # stopped before
+        if found is None:  # already stopped
             return
         (*_, started, _, sample), record = found
         self._tally.attempted(run, started, end)

@@ -1,7 +1,7 @@
-"""Suggestions: small changes that let runs wait less; each is simulated before it is suggested.
+"""Suggestions: small changes that shorten waits; each is simulated before it is suggested.
 
-The changes are: start a job later, by as long as it waits anyway; `spread` jobs that wait for the same; a larger
-`max_running`. The purpose of a lock is unknown, so a lock that delays runs is only reported (`summary.lacked`).
+The changes are: start a job later, by its usual wait; `spread` for jobs that wait for the same resource; a larger
+`max_running`.  The purpose of a lock is unknown, so a lock that delays runs is only reported (`summary.lacked`).
 """
 
 from __future__ import annotations
@@ -24,16 +24,18 @@ from jobqueued.queue.locks import SLOT
 from jobqueued.timing.schedule import Schedule, offset
 
 TRIED = 8
-"""Maximum changes that are tried."""
+"""Maximum changes to try."""
 _ENOUGH = 0.8
-"""A change helps if the wait falls to this share or less."""
+"""A change helps if the total wait falls to this fraction or less."""
 _ROUND = 5 * MINUTE
 _SPREAD, _MANY = 10 * MINUTE, 3
-"""The `spread` that is suggested (ns), and the minimum jobs that wait for the same."""
+"""The suggested `spread` (ns), and the minimum number of jobs that wait for the same resource."""
 
 
 class SuggestedChange(NamedTuple):
-    """A change of some jobs, or of the host (no jobs), and the text to write into the file; `apply` makes it."""
+    """A change of some jobs, or of the host if `jobs` is empty, and the text to write into the file; `apply` makes the
+    change.
+    """
 
     jobs: tuple[str, ...]
     text: str
@@ -71,7 +73,7 @@ def suggestions(
 ) -> list[Suggestion]:
     """Try changes for the jobs that wait most (`rows`); return the changes that help, the best first.
 
-    `seed`: decides each job's delay in a `spread`.
+    `seed` determines each job's delay in a `spread`.
     """
     found = list[Suggestion]()
     parts = groups(host.jobs, host.limits)
@@ -96,7 +98,7 @@ def _cost(futures: Sequence[Tally]) -> Cost:
 
 
 def _due(futures: Sequence[Tally], jobs: Iterable[str]) -> int:
-    """Return the number of occurrences of some jobs: a change that moves them past the end only seems to help."""
+    """Return the number of occurrences of jobs, because a change that moves them past the end only seems to help."""
     found = [future.of(job) for future in futures for job in jobs]
     return sum(it.runs + it.waiting + it.skipped.total() for it in found)
 
@@ -128,7 +130,7 @@ def _more_slots(most: int) -> SuggestedChange:
 
 
 def _may_be_spread(job: Job) -> bool:
-    """Return whether a job has no `spread`, and is due at most once in three times the suggested one."""
+    """Return whether a job has no `spread` and is due at most once in three times the suggested one."""
     if job.spread or not job.triggers:
         return False
     first = job.next_after(DAY)
@@ -165,7 +167,7 @@ def _later(job: Job, wait: int) -> SuggestedChange | None:
 
 
 def words(it: Suggestion) -> str:
-    """Describe what a change does: ``20 min less waiting``."""
+    """Describe the effect of a change: ``20 min less waiting``."""
     saved = it.before.waited - it.after.waited
     more = "less" if saved > 0 else "more"
     told = [f"{duration(abs(saved) / SECOND)} {more} waiting"] if abs(saved) >= SECOND else []

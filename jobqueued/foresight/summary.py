@@ -1,4 +1,4 @@
-"""The summary of several futures: the least and the greatest value of each figure."""
+"""The summary of several futures: the minimum and the maximum of each figure."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from jobqueued.foresight.tally import Blame, OfJob, Peak, Tally
 
 
 class Band(NamedTuple):
-    """The least and the greatest value of a figure in all futures."""
+    """The minimum and the maximum of a figure in all futures."""
 
     least: int
     most: int
@@ -37,7 +37,7 @@ class JobFigures(NamedTuple):
     """Runs that still wait at the end."""
     half: int
     most: int
-    """Waits (ns) that 50 % and 95 % of the runs do not exceed."""
+    """Waits (ns) that 50 % and 95 % of the runs do not exceed (median and 95th percentile)."""
     longest: int
     missed: Band
     skipped: dict[str, int]
@@ -103,13 +103,13 @@ def _row(name: str, found: list[OfJob]) -> JobFigures:
 
 
 def wait_at(level: float, waits: Sequence[int], runs: int) -> int:
-    """Return the wait (ns) that this share of the runs did not exceed; `waits`: the waits above 0, sorted."""
+    """Return the wait (ns) that this fraction of the runs did not exceed; `waits`: the waits above 0, sorted."""
     place = -int(-level * runs // 1) - 1 - (runs - len(waits))
     return waits[place] if waits and place >= 0 else 0
 
 
 def lacked(found: Iterable[JobFigures]) -> list[tuple[str, int, list[tuple[str, int]]]]:
-    """Return each thing that runs wait for, the total wait (ns) and the jobs whose end they await, worst first."""
+    """Return each resource that runs wait for, the total wait (ns) and the jobs whose end they await, worst first."""
     waited, holders = Counter[str](), dict[str, Counter[str]]()
     for row in found:
         for blame, time in row.blamed:

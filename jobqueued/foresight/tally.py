@@ -18,11 +18,11 @@ from jobqueued.model.run import RunId
 from jobqueued.model.run_states import RunState
 
 DEPENDENCIES, CONCURRENCY, RESERVATION, HOLD = "dependencies", "concurrency", "reservation", "hold"
-"""Causes of waits apart from locks and resources: dependencies, own live runs, a reservation, a hold of the host."""
+"""Causes of waits other than locks and resources: dependencies, live runs of the same job, a reservation, a hold."""
 
 
 class Blame(NamedTuple):
-    """The cause of a wait: what the run lacked, and the job whose end released it ("" if none)."""
+    """The cause of a wait: the missing resource, and the job whose end released it, or ""."""
 
     lacked: str
     holder: str
@@ -34,7 +34,7 @@ class OfJob:
 
     runs: int = 0
     waiting: int = 0
-    """Runs that still wait for their start at the end."""
+    """Number of runs that still wait for their start at the end."""
     waits: array[int] = field(default_factory=lambda: array("q"))
     """Delay of each late run (ns); for runs that still wait at the end, the delay so far."""
     ends: Counter[str] = field(default_factory=Counter)
@@ -87,7 +87,7 @@ class Tally:
     def started(
         self, run: RunId, due: int, planned: int, start: int, blame: Blame | None, holder: RunId | None = None
     ) -> None:
-        """Count the start of a run; `holder`: the run whose end released what it lacked."""
+        """Count the start of a run; `holder`: the run whose end released the missing resource."""
         it = self.of(run.job)
         it.runs += 1
         if self._keeps_starts:
@@ -105,7 +105,7 @@ class Tally:
     def waits(
         self, run: RunId, due: int, planned: int, until: int, blame: Blame | None, holder: RunId | None = None
     ) -> None:
-        """Count a run that still waits at the end; `holder`: the run that has what it lacks."""
+        """Count a run that still waits at the end; `holder`: the run that holds the missing resource."""
         it = self.of(run.job)
         it.waiting += 1
         _wait(it, until - planned, blame)
@@ -124,7 +124,7 @@ class Tally:
         self.of(run.job).ends[state] += 1
 
     def skipped(self, run: RunId, reason: str, times: int, first: int, last: int) -> None:
-        """Count skipped occurrences that a run stands for; `first` and `last`: due times of the first and last."""
+        """Count the skipped occurrences that a skip covers; `first` and `last` are due times."""
         self.of(run.job).skipped[reason] += times
 
     @property
@@ -158,7 +158,7 @@ class Tally:
         return max((live for _, live in _levels(self._begun, self._over)), default=0)
 
     def peaks(self, count: int | None, apart: int, since: int = 0) -> list[Peak]:
-        """Return the instants from `since` on at which most runs were live, at most `count` (None: all).
+        """Return the `count` instants from `since` on at which most runs were live, or all if None.
 
         At most one instant for each span of `apart` ns.
         """

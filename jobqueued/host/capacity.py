@@ -1,4 +1,4 @@
-"""Capacity of the host: what runs may use in all."""
+"""The capacity of the host, which all runs share."""
 
 from __future__ import annotations
 
@@ -12,17 +12,19 @@ _ROOT = Path("/")
 
 
 def host_has() -> tuple[list[int], int, bool]:
-    """The CPUs that this process may use, by number, the bytes of memory of the host, and if it can submit to Slurm."""
+    """Return the numbers of the CPUs that this process may use, the host's memory (bytes), and whether it can submit to
+    Slurm.
+    """
     has_slurm = any(os.access(f"{folder}/sbatch", os.X_OK) for folder in SLURM_PATH.split(":"))
     return sorted(os.sched_getaffinity(0)), _memory(_ROOT), has_slurm
 
 
 def caps_by_default(pid: int | str = "self", root: Path = _ROOT) -> dict[str, int]:
-    """Limits of all runs of one user together: four fifths of the memory and a third of the tasks.
+    """Return the default limits of all runs of one user together: four fifths of the memory and a third of the tasks.
 
-    They are parts of what the host has, or of what the cgroups above that of the daemon, `pid`, allow.  The daemon's
-    own cgroup does not count, because runs are in the launcher's.  `root` has /proc and /sys.  If no file says how many
-    tasks there may be, there is no limit of tasks.
+    The whole is the host's capacity, or the limits of the cgroups above that of the daemon (`pid`).  The daemon's own
+    cgroup does not count, because runs are in the launcher's.  `root` contains /proc and /sys.  If no file has a limit
+    of tasks, the result has none either.
     """
     above = parents(pid, root)
     memory = min([_memory(root), *(most for most, _ in limits(above, "memory.max"))])
@@ -31,13 +33,13 @@ def caps_by_default(pid: int | str = "self", root: Path = _ROOT) -> dict[str, in
 
 
 def _memory(root: Path) -> int:
-    """MemTotal (bytes)."""
+    """Return MemTotal (bytes)."""
     with open(root / "proc/meminfo") as file:
         return int(file.readline().split()[1]) << 10
 
 
 def kernel_tasks(root: Path = _ROOT) -> Iterator[tuple[int, Path]]:
-    """Yield how many tasks the kernel allows, and the file that has it."""
+    """Yield the kernel's limits of tasks, each with its file."""
     for name in ("pid_max", "threads-max"):
         file = root / "proc/sys/kernel" / name
         if (most := _number(file)) is not None:
@@ -45,14 +47,14 @@ def kernel_tasks(root: Path = _ROOT) -> Iterator[tuple[int, Path]]:
 
 
 def cgroup_of(pid: int | str, root: Path = _ROOT) -> Path | None:
-    """The directory of the cgroup of a process; None: it has none of version 2."""
+    """Return the directory of a process's cgroup, or None without cgroups of version 2."""
     lines = (root / f"proc/{pid}/cgroup").read_text().splitlines()
     name = next((line.removeprefix("0::/") for line in lines if line.startswith("0::/")), None)
     return None if name is None else root / "sys/fs/cgroup" / name
 
 
 def parents(pid: int | str, root: Path = _ROOT) -> list[Path]:
-    """The cgroups above that of a process, up to the root of the tree, which in a container may have limits."""
+    """Return the cgroups above that of a process, up to the root of the tree, which may have limits in a container."""
     place, top = cgroup_of(pid, root), root / "sys/fs/cgroup"
     if place is None:
         return []
@@ -60,14 +62,14 @@ def parents(pid: int | str, root: Path = _ROOT) -> list[Path]:
 
 
 def limits(places: list[Path], name: str) -> Iterator[tuple[int, Path]]:
-    """Yield the limits of these cgroups in the file of this name, and where each is."""
+    """Yield the limits of these cgroups in the files with this name, each with its file."""
     for place in places:
         if (most := _number(place / name)) is not None:
             yield most, place / name
 
 
 def _number(file: Path) -> int | None:
-    """Return the number in a file, or None if it has none ("max") or can't be read, as in some containers."""
+    """Return the number in a file, or None if it has no number ("max") or can't be read, as in some containers."""
     try:
         text = file.read_text().strip()
     except OSError:

@@ -1,20 +1,20 @@
-"""Limits of descriptors: optional uses leave some free for essential ones."""
+"""Limits of descriptors: optional uses leave some descriptors free for essential ones."""
 
 from __future__ import annotations
 
 import resource
 
 LEAST = 64
-"""Minimum limit with which the daemon starts: it has some 25 of its own."""
+"""Minimum limit with which the daemon starts; it needs about 25 descriptors itself."""
 RESERVED = 16
-"""Descriptors that stay free for the loop's own reading and writing, however many clients there are."""
+"""Number of descriptors to leave free for the loop's own files, regardless of the number of clients."""
 
 
 def most() -> int:
-    """Return how many descriptors this process may have."""
+    """Return the maximum number of descriptors of this process."""
     return resource.getrlimit(resource.RLIMIT_NOFILE)[0]
 
 
 def is_spare(descriptor: int) -> bool:
-    """Return whether enough descriptors are left after this one: the kernel gives the lowest free number."""
+    """Return whether enough descriptors are left after this one, since the kernel assigns the lowest free number."""
     return descriptor < most() - RESERVED

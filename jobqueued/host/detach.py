@@ -10,14 +10,14 @@ from collections.abc import Callable
 import daemon
 
 _READY = b"\0"
-"""The last byte to the process at the terminal; other bytes are text for people."""
+"""The last byte that the process at the terminal receives; other bytes are text for people."""
 
 
 def detach(kept: list[int]) -> Callable[[], None]:
     """Go into the background: double fork, new session, directory /, /dev/null for stdio; only `kept` stays open.
 
-    The calling process stays in the foreground and prints what sys.stderr gets, until the returned function is called
-    ("ready"; exit status 0) or the daemon ends before that (1). Call it before any thread runs.
+    The calling process stays in the foreground and prints the text written to sys.stderr.  It exits with status 0 once
+    the returned function is called, or with 1 if the daemon ends earlier.  Call this before any thread runs.
     """
     reading, writing = os.pipe()
     if os.fork():
@@ -41,7 +41,7 @@ def detach(kept: list[int]) -> Callable[[], None]:
 
 
 def _attend(reading: int) -> int:
-    """Print the daemon's messages until it is ready or has exited; return the exit status."""
+    """Print the daemon's messages until it is ready or exits; return the exit status."""
     text = b""
     while data := os.read(reading, 4096):
         text += data

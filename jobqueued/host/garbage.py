@@ -6,10 +6,11 @@ import gc
 
 
 def freeze() -> None:
-    """Exclude the jobs from later collections, because none is part of a cycle: 100,000 jobs take half a second.
+    """Exclude the jobs from later garbage collections: 100,000 jobs, none of which is part of a cycle, take half a
+    second.
 
-    Present garbage is collected first, because nothing would collect it later. So temporary objects, such as
-    connections, must not form cycles after their end: they may be frozen here while they live.
+    Existing garbage is collected first, because it would never be collected later.  For the same reason, temporary
+    objects such as connections must not form cycles after their end: they may be frozen here while they are alive.
     """
     gc.collect(1)
     gc.freeze()

@@ -1,4 +1,4 @@
-"""Locks of the daemon's directories and of its PID file, one daemon for each; the kernel releases them at its end."""
+"""Locks of the daemon's directories and of its PID file, so that each has one daemon; the kernel releases them."""
 
 from __future__ import annotations
 
@@ -15,14 +15,16 @@ PRIVATE = 0o600
 
 
 class CannotLock(OSError):
-    """The lock is unavailable; `strerror` includes the remedy. If another daemon has it, `errno` is EADDRINUSE."""
+    """The lock is unavailable; `strerror` includes the remedy.  If another daemon holds the lock, `errno` is
+    EADDRINUSE.
+    """
 
 
 class InstanceLock:
     """The lock of one file.
 
-    A user who can read a file can lock it: for readable files, such as a PID file, only our own user's lock counts.
-    `name`: what it is for; `option`: the option to use another.
+    Any user who can read a file can lock it, so for readable files, such as a PID file, only locks of the daemon's user
+    count.  `name`: the purpose of the file.  `option`: the command-line option for another file.
     """
 
     def __init__(self, file: Path, name: str, option: str, mode: int = PRIVATE) -> None:
@@ -31,16 +33,16 @@ class InstanceLock:
         self.descriptor = self._taken()
 
     def retake(self) -> None:
-        """Acquire it again if the file was removed or replaced. Raises CannotLock if another process was quicker."""
+        """Acquire the lock again if the file was removed or replaced.  Raises CannotLock if another process has it."""
         if self._is_there():
             return
         old, self.descriptor = self.descriptor, self._taken()
         os.close(old)
-        with contextlib.suppress(OSError):  # on a full disk the holder's pid is missing, but the lock is held
+        with contextlib.suppress(OSError):  # on a full disk, the holder's PID is missing, but the lock is held
             self.write_pid()
 
     def write_pid(self) -> None:
-        """Write our pid into the file. Raises OSError."""
+        """Write the PID of this process into the file.  Raises OSError."""
         os.pwrite(self.descriptor, b"%d\n" % os.getpid(), 0)
 
     def _is_there(self) -> bool:
@@ -68,20 +70,20 @@ class InstanceLock:
             raise _given_up(descriptor, error.errno, text) from None
         except FileRefused as refused:
             raise _given_up(descriptor, errno.EPERM, f"{self.file}: {refused}") from None
-        with contextlib.suppress(OSError):  # only for the next message
+        with contextlib.suppress(OSError):  # a stale PID would only confuse the next message
             os.ftruncate(descriptor, 0)
         return descriptor
 
 
 def _given_up(descriptor: int, number: int | None, text: str) -> CannotLock:
-    """Close the file and return the error, so that the caller can retry."""
+    """Close the file, and return the error for the caller to raise."""
     if descriptor >= 0:
         os.close(descriptor)
     return CannotLock(number, text)
 
 
 def _is_ours(pid: str) -> bool:
-    """Return whether this is a live process of the daemon's user."""
+    """Return whether a PID is that of a live process of the daemon's user."""
     try:
         return os.stat(f"/proc/{pid}").st_uid == os.geteuid()
     except OSError:
@@ -89,7 +91,10 @@ def _is_ours(pid: str) -> bool:
 
 
 def _lock_once_free(descriptor: int) -> None:
-    """Lock a file. Raises BlockingIOError. A launcher that is about to start briefly holds a dead daemon's lock."""
+    """Lock a file; wait briefly for a launcher that just starts, which may hold a dead daemon's lock.
+
+    Raises BlockingIOError.
+    """
     for _ in range(100):
         with contextlib.suppress(BlockingIOError):
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -101,12 +106,12 @@ def _lock_once_free(descriptor: int) -> None:
 
 
 def _holder(descriptor: int) -> str:
-    """Return the pid that is written in a locked file."""
+    """Return the PID in a locked file."""
     return os.pread(descriptor, 32, 0).decode(errors="replace").strip()
 
 
 def _opened(file: Path, mode: int) -> int:
-    """Return a descriptor of the file, created if missing; a read-only one suffices for a lock."""
+    """Open or create the file; open it read-only if it is not writable, which suffices for a lock."""
     flags = os.O_CLOEXEC | os.O_NOFOLLOW
     try:
         return os.open(file, flags | os.O_RDWR | os.O_CREAT, mode)

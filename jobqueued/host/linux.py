@@ -1,6 +1,6 @@
 """Linux calls that Python 3.11 does not wrap (timerfd), and offsets between the kernel's clocks.
 
-Every function raises OSError with the call's name; constants are those of the manual pages of the same name.
+Every function raises OSError with the call's name; constants are named as in the manual pages.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ _TFD_NONBLOCK_CLOEXEC = os.O_NONBLOCK | os.O_CLOEXEC
 _TFD_TIMER_ABSTIME, _TFD_TIMER_CANCEL_ON_SET = 1, 2
 _CLOCK_REALTIME = 0
 _ITIMERSPEC = struct.Struct("@llll")
-"""Interval and value, each in seconds and nanoseconds."""
+"""struct itimerspec: interval and value, each in seconds and nanoseconds."""
 
 
 def _checked(name: str, result: int) -> int:
@@ -35,7 +35,7 @@ def realtime_timer() -> int:
 def arm(timer: int, instant: int) -> bool:
     """Arm the timer for an absolute instant (ns); if the clock is set later, read(2) fails with ECANCELED.
 
-    Return False if the clock was set between the last call and this one; the kernel reports it once, so arm again.
+    Return False if the clock was set since the last call; the kernel reports this once, so the caller must arm again.
     """
     spec = _ITIMERSPEC.pack(0, 0, *divmod(instant, 1_000_000_000))
     flags = _TFD_TIMER_ABSTIME | _TFD_TIMER_CANCEL_ON_SET
@@ -52,12 +52,12 @@ def realtime_offset() -> int:
 
 
 def time_asleep() -> int:
-    """Return BOOTTIME − MONOTONIC (ns): how long the host was suspended since its boot."""
+    """Return BOOTTIME − MONOTONIC (ns): the total time that the host was suspended since its boot."""
     return time.clock_gettime_ns(time.CLOCK_BOOTTIME) - time.monotonic_ns()
 
 
 def has_just_booted() -> bool:
-    """Return True for ten minutes after a boot: a daemon that is installed later was not started by a boot."""
+    """Return whether the boot was less than ten minutes ago; a daemon installed later was not started by a boot."""
     return time.clock_gettime(time.CLOCK_BOOTTIME) < 600
 
 
@@ -76,6 +76,6 @@ def _mounted(line: str) -> tuple[str, str]:
 
 
 def give_back_memory() -> None:
-    """Return malloc(3)'s unused memory to the kernel; does nothing if the libc lacks malloc_trim(3)."""
+    """Return malloc(3)'s unused memory to the kernel; do nothing if the libc lacks malloc_trim(3)."""
     if hasattr(_libc, "malloc_trim"):
         _libc.malloc_trim(0)

@@ -1,4 +1,4 @@
-"""The daemon's log lines: one vocabulary in three formats: journald's fields, JSON lines, or plain text for people."""
+"""The daemon's log: one vocabulary in three formats: journald's fields, JSON lines, or plain text for people."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _PRIORITY = {"debug": 7, "info": 6, "warning": 4, "error": 3, "critical": 2}
 
 
 class Log:
-    """The daemon's log in one format. `say` never raises: a dead journald must not stop anything."""
+    """The daemon's log in one format.  `say` never raises, because a dead journald must not stop the daemon."""
 
     def __init__(self, dress: str = "auto", ctl: str = "jobqueuectl") -> None:
         """`ctl`: the jobqueuectl command that reaches this daemon, for remedies."""
@@ -40,29 +40,30 @@ class Log:
             structlog.WriteLogger(cast("TextIO", _Stderr())),
             processors=[add_log_level, partial(_add_message, ctl), *_DRESSES[dress]],
             wrapper_class=structlog.BoundLogger,
-            time=None,  # so that it comes first; TimeStamper fills it in
+            time=None,  # the first field; TimeStamper sets it
         ).bind()  # otherwise each line would create a logger that only the garbage collector can remove
         self._listeners: list[Callable[[str, Fields], object]] = []
 
     def listen(self, hear: Callable[[str, Fields], object]) -> None:
-        """Let a function get each line, too."""
+        """Add a function that also receives each line."""
         self._listeners.append(hear)
 
     def say(self, event: str, **fields: Any) -> None:
-        """Log one line; `event` is of VOCABULARY."""
+        """Log one line; `event` is one of VOCABULARY."""
         for hear in self._listeners:
             hear(event, fields)
         getattr(self._logger, level_of(event, fields))(event, **fields)
 
 
 _PIECE = 1024
-"""Characters that a writable pipe accepts at once: at most PIPE_BUF bytes."""
+"""Number of characters that a writable pipe accepts at once (at most PIPE_BUF bytes)."""
 
 
 class _Stderr:
-    """The current standard error, which `detach` replaces. If no process reads it, only the records have the facts.
+    """The current standard error, which `detach` replaces.
 
-    A line that was written partly is ended before the next one.
+    If no process reads it, lines are dropped; the records have the same facts.  A partly written line is ended before
+    the next one.
     """
 
     def __init__(self) -> None:
@@ -85,7 +86,7 @@ class _Stderr:
 
 
 def _takes(stream: TextIO) -> bool:
-    """Return whether writing would not block: an idle reader of a pipe or socket must not stop the loop."""
+    """Return whether a write would not block, because an idle reader of a pipe or socket must not stop the loop."""
     try:
         descriptor = stream.fileno()
     except (OSError, ValueError):  # not a file
@@ -116,7 +117,7 @@ def _to_text(_logger: object, _method: str, fields: Fields) -> str:
 
 
 def _to_journald(_logger: object, _method: str, fields: Fields) -> Fields:
-    """Send a line to journald, or to /dev/log in syslog(3)'s format; if both fail, the next processor gets it."""
+    """Send a line to journald, or to /dev/log in syslog(3)'s format; if both fail, pass it to the next processor."""
     if _sent(_JOURNAL, journald.datagram(_journal_fields(fields))) or _sent(_SYSLOG, _syslog_line(fields)):
         raise structlog.DropEvent
     return fields
@@ -125,11 +126,11 @@ def _to_journald(_logger: object, _method: str, fields: Fields) -> Fields:
 _encode = json.JSONEncoder(separators=(",", ":"), check_circular=False, default=str).encode
 _TEXT = [TimeStamper("%H:%M:%S", utc=False, key="time"), _to_text]
 _JSON = [
-    TimeStamper(FORMAT, key="time"),  # "iso" has no microseconds where they are 0
+    TimeStamper(FORMAT, key="time"),  # "iso" omits microseconds of 0
     JSONRenderer(lambda fields, **_: _encode(fields)),
 ]
 _DRESSES: dict[str, list[Any]] = {"text": _TEXT, "json": _JSON, "journal": [_to_journald, *_JSON]}
-"""format → structlog's processors from the fields of a line to its text"""
+"""Format → structlog's processors from the fields of a line to its text."""
 
 
 def somebody_listens() -> bool:

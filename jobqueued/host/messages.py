@@ -1,4 +1,4 @@
-"""The lines of the daemon's log: one table, each with its level, its MESSAGE_ID and its text."""
+"""The lines of the daemon's log: a table with the level, the MESSAGE_ID and the text of each event."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def _fleet(fields: Fields) -> str:
 
 
 def _ended(fields: Fields) -> str:
-    """``backup@142 failed after 0.31 s: exit code 1; last output: No space left on device``"""
+    """Return ``backup@142 failed after 0.31 s: exit code 1; last output: No space left on device``."""
     record = fields["record"]
     took = ""
     if record["started"] and record["ended"]:
@@ -316,5 +316,5 @@ def job_of(fields: Mapping[str, Any]) -> str | None:
 
 
 def state_of(event: str, fields: Mapping[str, Any]) -> str | None:
-    """Return the state of the run that a line is about, at that time, or None."""
+    """Return the state, at that time, of the run that a line is about, or None."""
     return _STATES.get(event) or fields.get("record", {}).get("state")

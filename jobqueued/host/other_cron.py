@@ -1,4 +1,4 @@
-"""Another cron daemon of this host: if both run the tables, each job runs twice."""
+"""Detection of another cron daemon on this host: if both ran the cron tables, each job would run twice."""
 
 from __future__ import annotations
 
@@ -17,9 +17,12 @@ from jobqueued.model.job import Now
 from jobqueued.model.source import Source
 
 PID_FILE = Path("run/crond.pid")
-"""Below the host's root; Debian's cron, cronie and bcron lock this file."""
+"""Path below the host's root; Debian's cron, cronie and bcron lock this file."""
 REBOOTED = Path("run/crond.reboot")
-"""Below the host's root; if it exists, nothing is due at this boot (Debian's cron and packages of crons make it)."""
+"""Path below the host's root; if the file exists, no job is due at this boot.
+
+Debian's cron and packages of crons create it.
+"""
 _GENERATED = Path("run/systemd/generator/cron.target.wants")
 """The timers of systemd-cron, which has no daemon."""
 _NAMES = frozenset((b"cron", b"crond", b"bcron-sched", b"fcron", b"busybox-crond"))
@@ -40,12 +43,15 @@ _REMEDY = "systemctl disable --now cron"
 
 
 def other_cron(host: Path) -> str:
-    """Return another cron daemon in words, or "": it locks the PID file, or is a root process of a known name."""
+    """Describe another cron daemon, or return "".
+
+    It is the process that locks the PID file, or a root process with a known name.
+    """
     return _found(host).words
 
 
 class _Found(NamedTuple):
-    """Another cron daemon, and its process; 0: none, or unknown."""
+    """A description of another cron daemon, or "", and its PID, or 0 if unknown."""
 
     words: str = ""
     pid: int = 0
@@ -65,18 +71,19 @@ def _known(host: Path) -> _Found:
 
 
 class OtherCron(Source):
-    """Notices when another cron daemon starts or ends: inotify(7) reports its PID file, and pidfd_open(2) its end.
+    """A source that detects the start and end of another cron daemon, with inotify(7) on its PID file and
+    pidfd_open(2).
 
-    `words` describes it, "" if there is none. One that locks no file, and is not systemd-cron, is found only at the
-    start. It counts as ended after PATIENCE, because a restart stops it first.
+    `words` describes the other daemon, or is "".  A daemon that locks no file and is not systemd-cron is found only at
+    the start.  A daemon counts as ended after PATIENCE, because a restart also stops it first.
     """
 
     def __init__(self, host: Path, changed: Callable[[bool, str], None]) -> None:
-        """`changed` is called with whether there is one now, and with the text for the log."""
+        """`changed` is called with whether another cron daemon exists now, and with the text for the log."""
         self._host, self._changed = host, changed
         self._inotify: int | None = None
         self._process: int | None = None
-        """A descriptor of its process."""
+        """A pidfd of the other daemon's process."""
         self._looks = True
         self._again: int | None = None
         with contextlib.suppress(OSError):
@@ -97,12 +104,12 @@ class OtherCron(Source):
 
     @property
     def has_more(self) -> bool:
-        """True if it must be checked at once."""
+        """True if a check is due at once."""
         return self._looks
 
     @property
     def deadline(self) -> int | None:
-        """The time (CLOCK_MONOTONIC, ns) of the next check: PATIENCE after an end, 1 s after a start; or None."""
+        """The time (CLOCK_MONOTONIC, ns) of the next check, or None: PATIENCE after an end, 1 s after a start."""
         return self._again
 
     def ready(self, descriptor: int, now: Now) -> tuple[()]:
@@ -116,7 +123,7 @@ class OtherCron(Source):
         return ()
 
     def turn(self, now: Now) -> tuple[()]:
-        """Check whether there is another cron daemon."""
+        """Check whether another cron daemon exists."""
         self._looks = False
         if self._again is not None and self._again <= now.mono:
             self._again = None
@@ -139,11 +146,11 @@ class OtherCron(Source):
             os.close(self._process)
             self._process = None
         if pid:
-            with contextlib.suppress(OSError):  # it ended; that closes its PID file, and inotify reports it
+            with contextlib.suppress(OSError):  # it ended, which closes its PID file, and inotify reports this
                 self._process = os.pidfd_open(pid)
 
     def _watch(self) -> None:
-        """Watch all existing directories; watching one twice changes nothing."""
+        """Watch all existing directories; watching a directory twice has no effect."""
         if self._inotify is not None:
             for directory in (PID_FILE.parent, *_GENERATED.parents[:2]):
                 with contextlib.suppress(OSError):
@@ -176,7 +183,7 @@ def _written(descriptor: int) -> int:
 
 
 def _of_root() -> Iterator[tuple[int, bytes]]:
-    """Yield pid and name of root's processes on this host, except those in containers."""
+    """Yield PID and name of root's processes on this host, except in containers."""
     for entry in os.listdir("/proc"):
         if entry.isdigit() and int(entry) != os.getpid():
             with contextlib.suppress(OSError):
@@ -188,6 +195,6 @@ def _of_root() -> Iterator[tuple[int, bytes]]:
 
 
 def _here() -> list[bytes]:
-    """Return our own pids, one for each pid namespace that we are in."""
+    """Return the PIDs of this process, one for each of its PID namespaces."""
     with open("/proc/self/status", "rb") as file:
         return next((line.split()[1:] for line in file if line.startswith(b"NSpid:")), [b"1"])

@@ -1,7 +1,7 @@
 """Pressure on the host (PSI, Documentation/accounting/psi.rst): the kernel reports when work waits too long.
 
-A trigger fires at most once in its window, while the share of time in which some work was stalled exceeds the limit. So
-pressure that is not reported again is over, and no polling is needed.
+A trigger fires at most once in its window, while some work is stalled for more than the limit (a share of the time).
+Pressure that is not reported again is over, so no polling is needed.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from jobqueued.model.job import Now
 from jobqueued.model.source import Source
 
 _WINDOW = 2_000_000
-"""Microseconds; a process without CAP_SYS_RESOURCE may only use multiples of 2 s."""
+"""Window of a trigger (µs); without CAP_SYS_RESOURCE, only multiples of 2 s are allowed."""
 _LASTS = 2 * _WINDOW * 1000
 
 DIRECTORY = Path("/proc/pressure")
@@ -39,11 +39,11 @@ class PressureTriggers(Source):
 
     @property
     def troubles(self) -> list[str]:
-        """The triggers that could not be set, and why."""
+        """Descriptions of the triggers that could not be set."""
         return self._troubles
 
     def descriptors(self) -> dict[int, int]:
-        """Return the triggers: each has POLLPRI once its limit is exceeded."""
+        """Return the triggers; each has POLLPRI once its limit is exceeded."""
         return dict.fromkeys(self._triggers, select.POLLPRI)
 
     def ready(self, descriptor: int, now: Now) -> list[UnderPressure]:
@@ -55,7 +55,7 @@ def _trigger(path: Path, percent: int) -> int:
     descriptor = os.open(path, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
     try:
         os.write(descriptor, b"some %d %d\0" % (_WINDOW * percent // 100, _WINDOW))
-    except OSError:  # without a trigger poll(2) would return at once
+    except OSError:  # without a trigger, poll(2) would return at once
         os.close(descriptor)
         raise
     return descriptor

@@ -14,7 +14,7 @@ from jobqueued.model.source import Source
 
 
 class ServiceManager(Source):
-    """The notification socket of the unit that started us, if any. Its deadline is for `follow`, after the turn."""
+    """The notification socket of the daemon's unit, if any.  The deadline is for `follow`, after the turn."""
 
     def __init__(self) -> None:
         self._notifier = sdnotify.SystemdNotifier()
@@ -28,7 +28,7 @@ class ServiceManager(Source):
 
     @property
     def deadline(self) -> int | None:
-        """The time (CLOCK_MONOTONIC, ns) from which `follow` may notify again; None: after the next event."""
+        """The time (CLOCK_MONOTONIC, ns) from which `follow` may notify again, or None until the next event."""
         return self._due
 
     def starting(self, status: str) -> None:
@@ -49,7 +49,9 @@ class ServiceManager(Source):
         self._notify("RELOADING=1", f"MONOTONIC_USEC={mono * 1_000_000 // SECOND}")
 
     def follow(self, mono: int, status: Callable[[], str]) -> None:
-        """Send a changed line for ``systemctl status``, at most one check a second. Call it after each turn."""
+        """Send the line for ``systemctl status`` if it changed, with at most one check a second.  Call this after each
+        turn.
+        """
         if self._notifier.socket is None:
             return
         if mono < self._quiet_until:
@@ -69,12 +71,14 @@ class ServiceManager(Source):
         self._notify("STOPPING=1", f"STATUS={text}")
 
     def _notify(self, *assignments: str) -> None:
-        """Send as UTF-8: the library would encode as Latin-1, and drop texts with other letters."""
+        """Send assignments as UTF-8; the library would encode as Latin-1, and drop texts with other letters."""
         self._notifier.notify("\n".join(map(printable, assignments)).encode().decode("latin-1"))
 
 
 class Watchdog(Source):
-    """The sign of life for PID 1, if its watchdog is on; each calls `beat`, because the host wakes up anyway."""
+    """The sign of life for PID 1, if its watchdog is enabled; each sign also calls `beat`, because the host is awake
+    anyway.
+    """
 
     def __init__(self, service_manager: ServiceManager, beat: Callable[[int], None]) -> None:
         self._service_manager, self._beat = service_manager, beat

@@ -1,4 +1,4 @@
-"""Signals of the daemon: SIGTERM and SIGINT end it, SIGHUP asks for a reload."""
+"""Signals of the daemon: SIGTERM and SIGINT stop it, SIGHUP reloads."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ class Signals(Source):
         self._reload = reload
         self._reading, self._writing = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
         self.stop = False
-        """True once the daemon is to end."""
+        """True once the daemon must stop."""
 
     def catch(self) -> None:
-        """Receive signals from now on, including those that our parent had blocked."""
+        """Receive signals from now on, including those that the parent process had blocked."""
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             signal.signal(number, self._note)
-        signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # our own launcher must not become a zombie when it exits
+        signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # a launcher that the daemon started must not become a zombie
         signal.set_wakeup_fd(self._writing.fileno(), warn_on_full_buffer=False)
         signal.pthread_sigmask(signal.SIG_SETMASK, ())
 
@@ -37,7 +37,7 @@ class Signals(Source):
 
     @property
     def has_more(self) -> bool:
-        """True once the daemon is to end: it must not sleep before that."""
+        """True once the daemon must stop, so that it does not sleep again."""
         return self.stop
 
     def ready(self, descriptor: int, now: Now) -> tuple[()]:

@@ -13,7 +13,7 @@ from jobqueued.child.processes.cgroup import Cgroup
 
 
 class Usage(NamedTuple):
-    """Resource use at an instant (CLOCK_MONOTONIC, ns). None: unknown.
+    """Resource use at an instant (CLOCK_MONOTONIC, ns); None means unknown.
 
     CPU seconds and bytes read from and written to disks are totals so far; memory (bytes) and tasks are current.
     `partial`: the run has more processes than were read.
@@ -31,11 +31,11 @@ class Usage(NamedTuple):
 
 
 MOST, _MOST_STEPS = 2000, 20_000
-"""Maximum processes of a run, and maximum steps over its processes and threads: some 0.2 s at most."""
+"""Maximum processes of a run, and maximum steps over its processes and threads, to limit a reading to about 0.2 s."""
 
 
 def host() -> Usage:
-    """Return the host's use: memory is what is not available at once; CPU time is that of all CPUs, without waiting."""
+    """Return the host's use: memory that is not available at once, and busy time of all CPUs."""
     import psutil  # takes 1 MiB, only on request
 
     times, memory = psutil.cpu_times(), psutil.virtual_memory()
@@ -52,7 +52,7 @@ def host() -> Usage:
 
 
 def usage(attempt: str, pid: int, supervisor: int | None) -> dict[str, Any] | None:
-    """Return the fields of Usage for an attempt, by its name and processes, or None if it has ended."""
+    """Return the fields of Usage for an attempt, given its name and processes, or None if it has ended."""
     meter = Meter(attempt, pid, supervisor)
     try:
         *_, used = meter.read()
@@ -62,9 +62,9 @@ def usage(attempt: str, pid: int, supervisor: int | None) -> dict[str, Any] | No
 
 
 class Meter:
-    """The use of one attempt, by its main process and its supervisor (None: unknown).
+    """The use of one attempt, given its main process and its supervisor, or None if unknown.
 
-    `by`: ``cgroup`` or ``processes``; `limits`: the cgroup's limits of cpu, memory and tasks.
+    `by`: ``cgroup`` or ``processes``.  `limits`: the cgroup's limits of cpu, memory and tasks.
     """
 
     def __init__(self, attempt: str, pid: int, supervisor: int | None) -> None:
@@ -84,7 +84,7 @@ class Meter:
         self._cgroup.close()
 
     def read(self) -> Iterator[Usage | None]:
-        """Read step by step: yield None while there is more, and at last the use, or None if the attempt has ended."""
+        """Read step by step: yield None after each step, and finally the use, or None if the attempt has ended."""
         if self.by == "processes":
             yield from self._of_processes()
             return
@@ -121,7 +121,7 @@ def _total(column: tuple[Any, ...]) -> Any:
 
 
 def _of_process(pid: int) -> tuple[float, int, int, int | None, int | None] | None:
-    """Return CPU time (with reaped children), memory, tasks, bytes read and written, as in Usage; None if it ended.
+    """Return CPU time (with reaped children), memory, tasks, bytes read and written, as in Usage, or None if it ended.
 
     Bytes are None without permission, or if the kernel does not report them.
     """

@@ -9,7 +9,7 @@ from jobqueued.base.instants import SECOND
 from jobqueued.host import linux
 
 _SLEW = SECOND // 2
-"""A smaller difference (ns) between two turns is NTP's slewing, not a step."""
+"""Maximum difference (ns) between two turns that counts as NTP's slewing, not as a step."""
 
 
 class WallTimer:
@@ -25,13 +25,13 @@ class WallTimer:
         return self._timer
 
     def set(self, wake: int) -> bool:
-        """Arm the timer. Return False if the clock was set just now, so that `wake` (wall, ns) may be outdated."""
+        """Arm the timer.  Return False if the clock was just set, so that `wake` (wall, ns) may be outdated."""
         if wake != self._armed:
             self._armed = wake if linux.arm(self._timer, wake) else None
         return self._armed is not None
 
     def rang(self) -> None:
-        """Note that it fired, so that it is armed again."""
+        """Note that the timer fired, so that it is armed again."""
         self._armed = None
         with contextlib.suppress(OSError):  # ECANCELED: the clock was set, which `step` reports
             os.read(self._timer, 8)

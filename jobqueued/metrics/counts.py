@@ -1,6 +1,6 @@
 """Counters since the start, updated from log lines.
 
-The number of labels is limited: `MOST_JOBS` jobs have labels of their own, all others share one.
+The number of labels is limited: `MOST_JOBS` jobs have separate labels, and all other jobs share one.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class Histogram:
 
 
 class Counts:
-    """Counters of the decisions of each turn; at most `most` jobs have a label of their own."""
+    """Counters of the scheduler's decisions; at most `most` jobs have a separate label."""
 
     def __init__(self, most: int = MOST_JOBS) -> None:
         self._most = most
@@ -80,7 +80,7 @@ class Counts:
                 count(each.fields)
 
     def label(self, job: str) -> str:
-        """Return the label of a job: its id while there is room; submissions of a user share one: ``alice/``."""
+        """Return the label of a job: its ID as long as labels are left; submissions of a user share ``alice/``."""
         if is_numbered(job):
             job = pool_of(job)
         if job in self._labels:
@@ -103,7 +103,7 @@ class Counts:
             self.succeeded.pop(job, None)
 
     def _started(self, fields: Mapping[str, Any]) -> None:
-        if "late" in fields:  # a later attempt is no start of a run
+        if "late" in fields:  # a later attempt is not the start of a run
             self.delays.add(fields["late"] / SECOND)
 
     def _ended(self, fields: Mapping[str, Any]) -> None:

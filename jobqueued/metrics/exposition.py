@@ -1,4 +1,4 @@
-"""The text of metrics: OpenMetrics 1.0, or Prometheus' own format, which node_exporter reads from files."""
+"""The text of metrics: OpenMetrics 1.0, or the older format of Prometheus, which node_exporter reads from files."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from collections.abc import Iterable, Iterator
 from jobqueued.metrics.families import Family, Sample
 
 Told = tuple[Family, Iterable[list[Sample]]]
-"""A family with its samples, in pieces that are made on demand."""
+"""A family with its samples, in pieces that are created on demand."""
 
 
 def text(told: Iterable[Told], *, openmetrics: bool = True) -> Iterator[str]:
-    """Yield the text, piece by piece. Prometheus' format uses a counter's full name in its description."""
+    """Yield the text, piece by piece.  In the older format, a counter's description has its full name."""
     for family, pieces in told:
         name = family.name if openmetrics or family.kind != "counter" else f"{family.name}_total"
         yield f"# HELP {name} {_escaped(family.help)}\n# TYPE {name} {family.kind}\n"

@@ -1,4 +1,4 @@
-"""The families of metrics in docs/metrics.md: names, types, labels, meaning."""
+"""The families of metrics in docs/metrics.md: names, types, labels and meanings."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from jobqueued.child.contract.tuples import NamedTuple
 JOB = "job_id"
 """The label of a job; ``job`` is reserved by Prometheus."""
 OTHERS = ":others"
-"""The label of all jobs, or locks, without a label of their own; no job or lock can have this name."""
+"""The label of all jobs or locks without a separate label; no job or lock can have this name."""
 
 
 class Family(NamedTuple):

@@ -1,4 +1,4 @@
-"""All metrics at an instant, in pieces, because there may be very many jobs."""
+"""All metrics at an instant, in pieces, because a host may have very many jobs."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from jobqueued.model.run_states import ATTENTION, LIVE, PENDING, RunState
 from jobqueued.notices.notices import Notices
 
 MOST_LOCKS = 200
-"""Maximum locks with a label of their own, in order of name; the others share one."""
+"""Maximum locks with a separate label, in order of name; the others share one."""
 _PIECE = 250
-"""Jobs, or samples, that are read together: some 0.3 ms."""
+"""Number of jobs or samples to read at once: about 0.3 ms."""
 
 Figure = float | list[Sample]
 Named = tuple[str, Iterable[list[Sample]]]
@@ -30,7 +30,7 @@ Named = tuple[str, Iterable[list[Sample]]]
 class Readings:
     """Reads all counters, and all metrics of the scheduler and of the notices.
 
-    `health` returns metrics of the daemon itself, by family.
+    `health` returns family → figure for metrics of the daemon itself.
     """
 
     def __init__(
@@ -101,7 +101,7 @@ class Readings:
     def _of_jobs(
         self, labels: Mapping[str, str], read: Callable[[Readings, Job], float | None], *, adds_up: bool
     ) -> Iterator[list[Sample]]:
-        """Yield the value of each job that has one; if it `adds_up`, jobs without a label share a sum."""
+        """Yield the value of each job that has one; with `adds_up`, jobs without a separate label share a sum."""
         rest, names = 0.0, iter(labels)
         while taken := list(islice(names, _PIECE)):
             jobs = [job for name in taken if (job := self._scheduler.catalog.get(name)) is not None]
@@ -126,7 +126,7 @@ class Readings:
         return None if last is None else last / SECOND
 
     def _last_success(self, job: Job) -> float | None:
-        """Return the start (s) of the last known success, or None: after a restart only the last run is known."""
+        """Return the start (s) of the last known success, or None; after a restart, only the last run is known."""
         stats = self._scheduler[job.id].saved.stats
         if stats.last_state is RunState.SUCCEEDED and stats.last_run is not None:
             return stats.last_run / SECOND

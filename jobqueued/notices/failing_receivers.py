@@ -1,4 +1,4 @@
-"""Receivers that do not accept messages: when each is retried, and when that is logged."""
+"""Receivers that do not accept messages: the times of retries and of log lines."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Receiver = TypeVar("Receiver", bound=Hashable)
 
 
 class NotifierAnswer(NamedTuple):
-    """The answer of a notifier: sent, or the error and the pause (ns; 0: none given) before a retry."""
+    """The answer of a notifier: sent, or the error and the requested pause (ns) before a retry, or 0."""
 
     sent: bool
     why: str = ""
@@ -26,9 +26,9 @@ class NotifierAnswer(NamedTuple):
 
     @classmethod
     def parse(cls, answer: str) -> NotifierAnswer:
-        """Parse ``sent``, ``later SECONDS WHY`` or ``never WHY``; anything else counts as never.
+        """Parse ``sent``, ``later SECONDS WHY`` or ``never WHY``; any other text counts as never.
 
-        A pause is at most a day: a process of a user may have written the answer.
+        The pause is limited to a day, because a user's process may have written the answer.
         """
         word, _, why = answer.partition(" ")
         if word == "sent":
@@ -41,7 +41,7 @@ class NotifierAnswer(NamedTuple):
 
 
 def grown(first: int, tries: int) -> int:
-    """Return the pause (ns) after this many tries: it doubles from `first` to an hour."""
+    """Return the pause (ns) after this many tries, which doubles from `first` up to an hour."""
     return min(_LONGEST_PAUSE, first << min(tries - 1, 12))
 
 
@@ -56,13 +56,13 @@ class _Trouble(NamedTuple):
 
 
 class Troubles(Generic[Receiver]):
-    """Receivers that did not accept the last message; each has a name for people, shown after `what`."""
+    """Receivers that did not accept the last message; messages show a receiver's name for people after `what`."""
 
     def __init__(self, what: str) -> None:
         self._what = what
         self._troubles: dict[Receiver, _Trouble] = {}
         self._said: dict[str, int] = {}
-        """name of a receiver, as shown → when its failure was last logged (wall)"""
+        """Name of a receiver for people → when its failure was last logged (wall)."""
 
     @property
     def told(self) -> list[str]:
@@ -85,7 +85,7 @@ class Troubles(Generic[Receiver]):
         return True
 
     def end(self, receiver: Receiver) -> None:
-        """Note that a receiver accepted a message; the next failure is not logged sooner for that."""
+        """Note that a receiver accepted a message; this does not make the next failure be logged sooner."""
         self._troubles.pop(receiver, None)
 
     def retain(self, receivers: Collection[Receiver]) -> None:
@@ -95,7 +95,7 @@ class Troubles(Generic[Receiver]):
         self._said = {receiver: at for receiver, at in self._said.items() if receiver in shown}
 
     def try_again(self, receiver: Receiver) -> None:
-        """Let the receiver have the next message at once."""
+        """End the pause of a receiver, so that the next message is sent at once."""
         if (known := self._troubles.get(receiver)) is not None:
             self._troubles[receiver] = known._replace(pause=0)
 
@@ -125,7 +125,7 @@ class Troubles(Generic[Receiver]):
 
 
 class Numbers:
-    """Numbers of notices, unique on this host forever: instants, but each greater than the one before."""
+    """Numbers of notices, unique on this host forever: instants, each greater than the number before."""
 
     def __init__(self) -> None:
         self._last = 0

@@ -17,10 +17,10 @@ from jobqueued.model.users import share_of
 
 
 class Happening(NamedTuple):
-    """One event of `notify.EVENTS`, or an end that only people who got a notice of its beginning receive ("over").
+    """One event of `notify.EVENTS`, or "over", an end that only people who were notified of the beginning receive.
 
-    Happenings with the same `subject` are one incident while it lasts, which people are notified of again if its `kind`
-    changes; "" opens none. `closes`: the subjects that it ends.
+    Happenings with the same `subject` are one incident while it lasts; people are notified again if its `kind` changes.
+    A `subject` of "" opens no incident.  `closes`: the subjects that this happening ends.
     """
 
     event: str
@@ -40,9 +40,9 @@ def of(event: str, fields: Mapping[str, Any]) -> Happening | None:
 
 
 def output_of(event: str, fields: Mapping[str, Any]) -> Happening | None:
-    """Return the happening for the output of an ended run, which some want as mail, as from cron; None if no output.
+    """Return the happening for the output of an ended run, for mail as from cron, or None without output.
 
-    It is sent in addition to other notices of the end.
+    Its notice is sent in addition to other notices of the end.
     """
     if event != "run_ended" or not fields["record"]["output"]["bytes"]:
         return None
@@ -88,7 +88,7 @@ def _over(job: str) -> tuple[str, ...]:
 
 
 def elsewhere(job: str, state: str) -> Happening | None:
-    """Return the happening of a run's end on another host, or None; `state` is the fleet's: ``failed exit code 3``."""
+    """Return the happening of a run's end on another host, or None; `state` as in the fleet: ``failed exit code 3``."""
     if state == "succeeded":
         return Happening("over", f"{job} has succeeded on another host of its fleet", closes=_over(job), job=job)
     ended, _, way = state.partition(" ")

@@ -1,4 +1,4 @@
-"""Incidents: people are notified of a problem once, of changes, by reminders while it lasts, and of its end."""
+"""Incidents: people are notified of a problem once, of changes of it, by reminders while it lasts, and of its end."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from jobqueued.notices.happenings import Happening
 def goes_on(
     known: Incident | None, happening: Happening, wishes: Mapping[Target, int | None], wall: int
 ) -> tuple[Incident, dict[Target, str]]:
-    """Return the incident with the new happening, and target → event, for the targets to notify now.
+    """Return the incident after the new happening, and target → event for the targets to notify now.
 
-    `wishes`: target → pause (ns) between two reminders, for those that want this event; None: no reminder.
+    `wishes`: target that wants this event → pause (ns) between two reminders, or None for no reminder.
     """
     run = happening.run or ""
     if known is None:
@@ -35,7 +35,7 @@ def goes_on(
 def goes_on_elsewhere(
     known: Incident | None, happening: Happening, wishes: Mapping[Target, int | None], wall: int
 ) -> Incident:
-    """Return the incident with a happening on another host of the fleet, which notifies people itself."""
+    """Return the incident after a happening on another host of the fleet, which notifies people itself."""
     if known is not None and known.kind == happening.kind:
         return known._replace(times=known.times + 1)
     marks = _marks(dict(known.told) if known else {}, dict.fromkeys(wishes, happening.event), wall)
@@ -53,5 +53,5 @@ def _marks(before: Mapping[str, int], told: Mapping[Target, str], wall: int) -> 
 
 
 def told_of(incident: Incident) -> list[Target]:
-    """Return the targets that were notified of it, and are to be notified of its end."""
+    """Return the targets that were notified of an incident and must be notified of its end."""
     return [Target.parse(text) for text, _ in incident.told]

@@ -1,4 +1,4 @@
-"""Makes incidents from log lines, and notices for the people who want them.
+"""Incidents from log lines, and notices for the people who want them.
 
 commands = notices.about(commands, now)    # before the commit that has the events
 """
@@ -27,7 +27,11 @@ from jobqueued.notices.pings import Pings
 
 
 class Notices:
-    """`job` returns an id's job, `zone` the host's zone; `rules` are the site's; `user` runs jobs that name none."""
+    """The notices of a host.
+
+    `job` returns the job with an ID, `zone` the host's timezone.  `rules`: the site's.  `user` runs jobs that name no
+    user.
+    """
 
     def __init__(
         self,
@@ -48,7 +52,7 @@ class Notices:
         self.incidents: dict[str, Incident] = {}
 
     def restore(self, kept: Iterable[Incident], waiting: Iterable[Notice]) -> None:
-        """Take over the state that an earlier scheduler saved."""
+        """Restore the state that an earlier scheduler saved."""
         self.incidents = {incident.subject: incident for incident in kept}
         waiting = list(waiting)
         self.outbox.restore(notice for notice in waiting if not _is_ping(notice))
@@ -60,7 +64,7 @@ class Notices:
         return [*saves, *map(SaveNotice, self.waiting())]
 
     def waiting(self) -> Iterator[Notice]:
-        """Return everything that waits to be sent, including pings."""
+        """Return all waiting notices, including pings."""
         return chain(self.outbox, self.pings)
 
     @property
@@ -69,7 +73,7 @@ class Notices:
         return [*self.outbox.troubles, *self.pings.troubles.told]
 
     def about(self, commands: Iterable[Command], wall: int) -> list[Command]:
-        """Return the commands that save the notices and incidents of these commands."""
+        """Return the commands that save the notices and incidents for these commands."""
         saves = list[Command]()
         for command in commands:
             if isinstance(command, Say) and self._matters(command.fields):
@@ -93,7 +97,7 @@ class Notices:
             yield SaveIncident(incident.subject, incident)
 
     def _of_line(self, said: Say, wall: int) -> list[Command]:
-        """Return the saves for a log line; output goes only to targets without another notice of the run."""
+        """Return the saves for a log line; output is sent only to targets that get no other notice of the run."""
         happening, output = happenings.of(said.event, said.fields), happenings.output_of(said.event, said.fields)
         saves = [*self.note(happening, wall)] if happening else []
         if output is not None:
@@ -103,7 +107,7 @@ class Notices:
         return saves
 
     def _matters(self, fields: Mapping[str, Any]) -> bool:
-        """Return whether people may want a notice; if not, a run costs nothing more."""
+        """Return whether people may want a notice, as a fast check for runs without notices."""
         if self._rules or self.incidents:
             return True
         record, run = fields.get("record"), fields.get("run")
@@ -120,7 +124,7 @@ class Notices:
             yield from (self._put(target, happening, happening.event, None, wall) for target in wishes)
             return
         known = self.incidents.get(happening.subject)
-        if known is None and not wishes:  # its end will interest no one
+        if known is None and not wishes:  # nobody wants a notice of its end either
             return
         incident, told = incidents.goes_on(known, happening, wishes, wall)
         self.incidents[incident.subject] = incident
@@ -129,7 +133,9 @@ class Notices:
             yield self._put(target, happening, event, incident, wall)
 
     def _is_once(self, happening: Happening) -> bool:
-        """Return whether it is the end of a submission: no later run will succeed, so it is no incident."""
+        """Return whether a happening is the end of a submission, which is not an incident because no later run can
+        succeed.
+        """
         job = self._job(happening.job) if happening.job is not None else None
         return job is not None and job.submission is not None and happening.event not in ("late", "overdue")
 
@@ -140,10 +146,10 @@ class Notices:
         lasts: Callable[[str, str], bool],
         wall: int,
     ) -> list[Command]:
-        """End incidents whose end was not logged; those of a deleted job end silently.
+        """End incidents whose end was not logged; incidents of a deleted job end silently.
 
-        `refused`: the files refused now; `invalid` returns whether a job can't run, None if there is no such job;
-        `lasts`: whether it is still late, or overdue.
+        `refused`: the files that are refused now.  `invalid` returns whether a job can't run, or None if no such job
+        exists.  `lasts` returns whether a job is still late or overdue.
         """
         commands: list[Command] = []
         for subject in list(self.incidents):
@@ -164,8 +170,8 @@ class Notices:
         return commands
 
     def retain(self, jobs: Callable[[], Iterable[Job]]) -> list[Command]:
-        """Drop notices for receivers that no file names any longer; `jobs` returns all jobs, called only
-        if some wait.
+        """Drop notices for receivers that no file names any longer; `jobs` returns all jobs, and is called only if
+        notices wait.
         """
         if self.outbox.is_idle and self.pings.is_idle:
             return []
@@ -177,7 +183,7 @@ class Notices:
         return [*self._let_go(named), *self.pings.retain(checks)]
 
     def _let_go(self, named: Collection[Target]) -> Iterator[Command]:
-        """Drop notices for other targets than these; such a target counts as not notified."""
+        """Drop notices for other targets than these; a dropped target counts as not notified."""
         waited = {notice.target for notice in self.outbox}
         yield from self.outbox.retain(named)
         gone = {target for target in waited if not self.outbox.waits_for(target)}
@@ -188,20 +194,20 @@ class Notices:
                 yield SaveIncident(subject, self.incidents[subject])
 
     def tell(self, target: Target, job: str | None, wall: int) -> SaveNotice:
-        """Add a test notice for a target, for this job or for none.
+        """Add a test notice for a target, about this job or none.
 
-        It is sent at once, with all waiting ones, even if the last message failed.
+        It is sent at once, together with all waiting notices, even if the last message failed.
         """
         self.outbox.try_again(target)
         test = Happening("test", f"a test of notices to {target.shown} from {self._host}", job=job)
         return self._put(target, test, "test", None, wall)
 
     def knows(self, job: str) -> bool:
-        """Return whether there is a job of this name."""
+        """Return whether a job with this ID exists."""
         return self._job(job) is not None
 
     def targets(self, job: str) -> list[Target]:
-        """Return all targets that may get notices of a job, from its own setting or the site's rules."""
+        """Return all targets that may get notices of a job, from its `notify` or the site's rules."""
         own, about = self._job(job), Happening("test", "", job=job)
         rules = [
             rule for rule, jobs in zip(self._rules, self._patterns, strict=True) if _is_about(rule, jobs, about, own)
@@ -210,7 +216,7 @@ class Notices:
         return list(dict.fromkeys(target for wish in wishes for target in wish.targets()))
 
     def all_targets(self, jobs: Iterable[Job]) -> dict[Target, str | None]:
-        """Return target → the first of these jobs that names it; None if the site's rules name it."""
+        """Return target → the first of these jobs that names it, or None if the site's rules name it."""
         found: dict[Target, str | None] = {target: None for rule in self._rules for target in rule.notify.targets()}
         for job in jobs:
             for target in job.notify.targets():
@@ -218,9 +224,9 @@ class Notices:
         return found
 
     def may_go(self, target: Target, job: str | None) -> bool:
-        """Return whether it is known as which user a notice about this job is sent to a target.
+        """Return whether the user as whom to send a notice about this job to a target is known.
 
-        An earlier version, whose notices may still wait, sent notices to users' own targets as the daemon's user.
+        Notices of an earlier version, which may still wait, do not contain the user of a user's own target.
         """
         is_known = target.owner is not None or target.channel == "email" or target in self._named
         return is_known or not share_of(job or "")
@@ -290,7 +296,7 @@ def _is_ping(notice: Notice) -> bool:
 
 
 _RECOVERS = ("run", "invalid", "file", "state", "late", "overdue")
-"""The subjects whose end is reported; others end silently."""
+"""Kinds of incidents whose ends are reported; others end silently."""
 
 
 def _told(incident: Incident | None, host: str) -> dict[str, Any] | None:
@@ -306,7 +312,7 @@ def _told(incident: Incident | None, host: str) -> dict[str, Any] | None:
 
 
 def _is_about(rule: NotifyRule, jobs: re.Pattern[str] | None, happening: Happening, job: Job | None) -> bool:
-    """Return whether a site rule is about a happening; a user's own job needs a rule that names the job or the user."""
+    """Return whether a site rule applies to a happening; for a user's own job, it must name the job or the user."""
     if jobs is not None and not jobs.fullmatch(happening.job or ""):
         return False
     if share_of(happening.job or "") and jobs is None and not rule.users:

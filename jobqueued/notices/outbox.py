@@ -1,8 +1,7 @@
-"""The outbox: notices that wait to be sent, collected for each target, and retried until they are sent or too old.
+"""The outbox: waiting notices, collected for each target, and retried until they are sent or too old.
 
-Each output of a run is a message of its own, as cron sends it, until the target's rate is used up.
-
-At least once: a sent notice is deleted after the answer, so a notice may be sent again, under the same id.
+Each output of a run is a separate message, as from cron, until the target's rate is used up.  Notices are sent at least
+once: a notice is deleted only after the answer, so it may be sent again with the same ID.
 """
 
 from __future__ import annotations
@@ -26,13 +25,13 @@ from jobqueued.notices.failing_receivers import NotifierAnswer, Numbers, Trouble
 from jobqueued.notices.send_slots import SendSlots
 
 SENDING = 2
-"""Maximum messages sent at a time."""
+"""Maximum messages to send at the same time."""
 MOST = 500
-"""Maximum waiting notices for one target; beyond it they are only counted."""
+"""Maximum waiting notices for one target; more are only counted."""
 MOST_OF_USER = 1000
 """Maximum waiting notices for all targets of one user."""
 SHOWN = 50
-"""Maximum notices named in one message."""
+"""Maximum notices listed in one message."""
 _NAMED = 3
 _FIRST_PAUSE = MINUTE
 _GIVE_UP, _TRIES = 3 * DAY, 10
@@ -40,18 +39,18 @@ _LONGEST_PERIOD, _MANY = DAY, 64
 
 
 class Message(NamedTuple):
-    """One message to a target: one notice, or several together. `number` is unique on this host forever."""
+    """One message to a target, with one or more notices.  `number` is unique on this host forever."""
 
     number: int
     id: str
     target: Target
     about: dict[str, Any]
     job: str | None
-    """The job of the first of them."""
+    """The job of the first notice."""
 
 
 class Lane(NamedTuple):
-    """The notices of one kind for one target; outputs and other notices delay, and join, only their own kind."""
+    """The notices of one kind for one target: outputs are delayed and joined separately from other notices."""
 
     target: Target
     is_output: bool
@@ -63,7 +62,7 @@ class Lane(NamedTuple):
 
 
 class Outbox:
-    """`policy` returns when a target accepts notices, by the clock of `zone`."""
+    """The waiting notices; `policy` returns when a target accepts notices, in the timezone that `zone` returns."""
 
     def __init__(
         self, host: str, policy: Callable[[Target], Policy], zone: Callable[[], str], numbers: Numbers
@@ -71,14 +70,14 @@ class Outbox:
         self._host, self._policy, self._zone, self._numbers = host, policy, zone, numbers
         self._waiting: dict[Lane, dict[int, Notice]] = {}
         self._of_users = Counter[Owner]()
-        """user → number of waiting notices for all the user's targets."""
+        """User → number of waiting notices for all targets of the user."""
         self._sending: dict[int, tuple[Lane, list[int]]] = {}
         self._sent: dict[Lane, deque[int]] = {}
         self._many = _MANY
         """Size of `_sent` at which old lanes are removed from it."""
         self._troubles, self._places = Troubles[Target]("notices to "), SendSlots()
         self._known: tuple[int, int | None] | None = None
-        """The time of the last `next_at`, and its result; None: something changed since."""
+        """The time of the last `next_at`, and its result, or None after a change."""
 
     def __iter__(self) -> Iterator[Notice]:
         """Iterate over all notices that wait or are being sent."""
@@ -90,7 +89,7 @@ class Outbox:
         return self._troubles.told
 
     def restore(self, notices: Iterable[Notice]) -> None:
-        """Take over the notices that an earlier scheduler saved."""
+        """Restore the notices that an earlier scheduler saved."""
         for notice in sorted(notices, key=lambda notice: notice.id):
             lane = Lane.of(Target.parse(notice.target), notice.about)
             self._waiting.setdefault(lane, {})[notice.id] = notice
@@ -113,8 +112,8 @@ class Outbox:
         return SaveNotice(notice)
 
     def _full(self, lane: Lane) -> Lane | None:
-        """Return the lane whose newest notice counts one more, because this target or its user has too
-        many; or None.
+        """Return the lane whose newest notice must count one more, because this target or its user has too many, or
+        None.
         """
         waiting, owner = self._waiting.get(lane, {}), lane.target.owner
         if len(waiting) < MOST and (owner is None or self._of_users[owner] < MOST_OF_USER):
@@ -124,34 +123,34 @@ class Outbox:
         return found if own and _newest(self._waiting[found]).id not in self._on_way(found) else None
 
     def _count(self, lane: Lane, notices: int) -> None:
-        """Add to the count of notices that wait for the user of a lane, if it has one."""
+        """Add to the count of waiting notices of a lane's user, if any."""
         if (owner := lane.target.owner) is not None:
             self._of_users[owner] += notices
             if not self._of_users[owner]:
                 del self._of_users[owner]
 
     def try_again(self, target: Target) -> None:
-        """Send the next message to a target at once, though the last one failed: the problem may be fixed."""
+        """Send the next message to a target at once, although the last one failed, because the problem may be fixed."""
         self._troubles.try_again(target)
         self._known = None
 
     def first(self, notice: Notice) -> Notice:
-        """Return the oldest notice of this one's lane, which has the tries and the last error."""
+        """Return the oldest notice in the lane of a notice; it has the tries and the last error."""
         waiting = self._waiting[Lane.of(Target.parse(notice.target), notice.about)]
         return waiting[_oldest(waiting)]
 
     @property
     def is_idle(self) -> bool:
-        """True if nothing waits, and no receiver has a problem."""
+        """True if no notice waits and no receiver has a problem."""
         return not (self._waiting or self._troubles)
 
     def of_submissions(self) -> set[Target]:
-        """Return the targets of waiting notices about submissions, which are in no file."""
+        """Return the targets of waiting notices about submissions, which no file names."""
         waiting = self._waiting.items()
         return {lane.target for lane, of in waiting if any(is_numbered(it.about["job"] or "") for it in of.values())}
 
     def retain(self, targets: Collection[Target]) -> list[Command]:
-        """Drop notices for other targets than these, except those being sent, and forget their problems."""
+        """Drop notices for other targets than these, except notices being sent, and forget their problems."""
         busy = self._busy()
         gone = [lane for lane in self._waiting if lane.target not in targets and lane.target not in busy]
         self._troubles.retain(targets)
@@ -182,7 +181,7 @@ class Outbox:
     # when
 
     def next_at(self, wall: int) -> int | None:
-        """Return the instant (wall) at which `take` has a message, or None until an answer or a notice comes."""
+        """Return the instant (wall) at which `take` has a message, or None until the next answer or notice."""
         if len(self._sending) >= SENDING:
             return None
         if self._known is not None:
@@ -205,7 +204,7 @@ class Outbox:
         return {lane.target for lane, _ in self._sending.values()}
 
     def _ready(self) -> list[Lane]:
-        """Return the lanes that could send; targets that did not accept the last message leave one place free."""
+        """Return the lanes that may send; targets that did not accept the last message use at most one slot."""
         busy = self._busy()
         found = [lane for lane, waiting in self._waiting.items() if waiting and lane.target not in busy]
         free = self._places.left((lane.target for lane in found), busy)
@@ -213,7 +212,7 @@ class Outbox:
         return [lane for lane in found if lane.target in spared]
 
     def _opens(self, lane: Lane, wall: int) -> int:
-        """Return the instant (wall) from which a message may be sent; marks of a clock that was ahead delay nothing."""
+        """Return the earliest instant (wall) for a message; marks of a clock that was ahead delay nothing."""
         policy, waiting = self._policy(lane.target), self._waiting[lane]
         marks = [(waiting[_oldest(waiting)].created, policy.digest)]
         marks += self._troubles.rest(lane.target)
@@ -225,7 +224,7 @@ class Outbox:
         return self._after_quiet(policy.quiet, opens)
 
     def _batch(self, lane: Lane, wall: int) -> list[Notice]:
-        """Return the notices for one message: a single output, unless it is the last message that the rate allows."""
+        """Return the notices for one message: a single output, unless this is the last message that the rate allows."""
         waiting, policy = list(self._waiting[lane].values()), self._policy(lane.target)
         most, period = policy.rate
         sent = sum(wall - period < at <= wall for at in self._sent.get(lane, ()))
@@ -248,7 +247,7 @@ class Outbox:
     # sending
 
     def take(self, wall: int) -> Iterator[Message]:
-        """Yield the messages that are due; each counts as being sent until `answered`."""
+        """Yield the due messages; each counts as being sent until `answered`."""
         if (at := self.next_at(wall)) is None or at > wall:
             return
         for lane in sorted(self._ready(), key=self._rank):
@@ -271,7 +270,7 @@ class Outbox:
         self._sending[number] = lane, [notice.id for notice in notices]
         name, about = f"{self._host}-{number}-{notices[-1].id}", together(notices)
         if lane.is_output and notices[0].tries and self._troubles.is_refused(lane.target):
-            about = _gathered(notices)  # the message may be too large or look like spam; its summary is not
+            about = _gathered(notices)  # the message may be too large or look like spam; a summary does not
         return Message(number, name, lane.target, about, notices[0].about["job"])
 
     def answered(self, number: int, answer: str, wall: int) -> list[Command]:
@@ -292,7 +291,7 @@ class Outbox:
         if not waiting:
             del self._waiting[lane]
         self._sent.setdefault(lane, deque(maxlen=1000)).append(wall)
-        if len(self._sent) > self._many:  # each submission may name another target
+        if len(self._sent) > self._many:  # each submission may have another target
             since = wall - _LONGEST_PERIOD
             self._sent = {other: marks for other, marks in self._sent.items() if since < marks[-1] <= wall}
             self._many = 2 * len(self._sent) + _MANY
@@ -312,7 +311,7 @@ class Outbox:
         return commands + self._give_up(lane, wall)
 
     def _give_up(self, lane: Lane, wall: int) -> list[Command]:
-        """Give up notices that are too old and were tried often enough: the clock may have jumped since."""
+        """Give up notices that are too old and were tried often enough; age alone may be due to a clock step."""
         waiting = self._waiting[lane]
         if waiting[_oldest(waiting)].tries < _TRIES:
             return []
@@ -331,17 +330,17 @@ class Outbox:
 
 
 def _oldest(waiting: dict[int, Notice]) -> int:
-    """Return the id of the first notice that waits for a target: they are in order."""
+    """Return the number of the first waiting notice of a target; the notices are in order."""
     return next(iter(waiting))
 
 
 def _newest(waiting: dict[int, Notice]) -> Notice:
-    """Return the last notice that waits for a target."""
+    """Return the last waiting notice of a target."""
     return waiting[next(reversed(waiting))]
 
 
 def together(notices: list[Notice]) -> dict[str, Any]:
-    """Return one document about all notices: the only one's, or a digest that names them."""
+    """Return one document about all notices: that of a single notice, or a digest."""
     return notices[0].about if len(notices) == 1 and not notices[0].more else _gathered(notices)
 
 

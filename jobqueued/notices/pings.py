@@ -1,7 +1,7 @@
-"""Pings: an outside receiver gets each run's start and end, so that it can raise the alarm when none comes.
+"""Pings: an outside monitor gets each run's start and end, so that it can alert people if they are missing.
 
-A newer ping of a check replaces a waiting one, and a ping that is too old is given up: pings report the present state,
-and an old one would be wrong. Otherwise pings are sent at least once, under the same run id.
+Pings report the present state, so a newer ping of a check replaces a waiting one, and a ping that is too old is given
+up.  Other pings are sent at least once, with the same run ID.
 """
 
 from __future__ import annotations
@@ -25,17 +25,17 @@ from jobqueued.notices.failing_receivers import NotifierAnswer, Numbers, Trouble
 from jobqueued.notices.send_slots import SendSlots
 
 SENDING = 2
-"""Maximum batches sent at a time, each to a receiver of its own."""
+"""Maximum batches to send at the same time, each to another receiver."""
 MOST = 50
 """Maximum checks of one batch."""
 _APART = SECOND
-"""Minimum time (ns) between the starts of batches: each is a process."""
+"""Minimum time (ns) between the starts of batches, because each takes a process."""
 _FIRST_PAUSE = 10 * SECOND
 _TOO_OLD = DAY
 
 
 class PingBatch(NamedTuple):
-    """Pings of several checks of one receiver (`receiver_of`), in order; the answer names their `number`."""
+    """Pings of several checks of one receiver (`receiver_of`), in order, each with its number."""
 
     number: int
     receiver: Target
@@ -43,7 +43,7 @@ class PingBatch(NamedTuple):
 
 
 class Pings:
-    """`job` returns the job of an id."""
+    """The waiting pings; `job` returns the job with an ID."""
 
     def __init__(self, host: str, job: Callable[[str], Job | None], numbers: Numbers) -> None:
         self._host, self._job, self._numbers = host, job, numbers
@@ -58,15 +58,15 @@ class Pings:
         return (notice for notices in self._waiting.values() for notice in notices.values())
 
     def restore(self, notices: Iterable[Notice]) -> None:
-        """Take over the pings that an earlier scheduler saved."""
+        """Restore the pings that an earlier scheduler saved."""
         for notice in sorted(notices, key=lambda notice: notice.id):
             self._waiting.setdefault(Target.parse(notice.target), {})[notice.id] = notice
             self._numbers.saw(notice.id)
 
-    # what is told
+    # pings of runs
 
     def about(self, commands: Iterable[Command], wall: int) -> list[Command]:
-        """# pings of runs"""
+        """Return the commands that save the pings for these commands."""
         said = (each for each in commands if isinstance(each, Say) and each.event in _TOLD)
         return [command for each in said for command in _TOLD[each.event](self, each.fields, wall)]
 
@@ -111,9 +111,9 @@ class Pings:
         return [SaveNotice(notice), *self._prune(wish.target)]
 
     def _prune(self, target: Target) -> list[Command]:
-        """Drop outdated pings: all ends except the newest, and starts of runs that have ended.
+        """Drop outdated pings: all ends except the newest, and starts of ended runs.
 
-        The newest end keeps the error of a dropped ping, because people look for it there.
+        The newest end takes over the error of a dropped ping, because people look for the error there.
         """
         waiting, busy = self._waiting[target], self._on_way(target)
         ends = [notice for notice in waiting.values() if notice.about["event"] != "start"]
@@ -129,7 +129,7 @@ class Pings:
         return [*saves, *self._drop(target, dropped)]
 
     def _outdate(self, target: Target) -> list[Command]:
-        """Drop the waiting ends, because there is a newer end without a ping."""
+        """Drop the waiting ends, because a newer end has no ping."""
         waiting, busy = self._waiting.get(target, {}), self._on_way(target)
         ends = [it.id for it in waiting.values() if it.about["event"] != "start" and it.id not in busy]
         return self._drop(target, ends) if ends else []
@@ -143,11 +143,11 @@ class Pings:
 
     @property
     def is_idle(self) -> bool:
-        """True if nothing waits, and no receiver has a problem."""
+        """True if no ping waits and no receiver has a problem."""
         return not (self._waiting or self.troubles)
 
     def retain(self, targets: Collection[Target]) -> list[Command]:
-        """Drop pings for other targets than these, except those being sent, and forget their problems."""
+        """Drop pings for other targets than these, except pings being sent, and forget their problems."""
         gone = [target for target in self._waiting if target not in targets and not self._on_way(target)]
         self.troubles.retain({*targets, *map(receiver_of, targets)})
         return [command for target in gone for command in self._drop(target, list(self._waiting[target]))]
@@ -155,7 +155,7 @@ class Pings:
     # when
 
     def next_at(self, wall: int) -> int | None:
-        """Return the instant (wall) at which `take` has a batch, or None until an answer or a run comes."""
+        """Return the instant (wall) at which `take` has a batch, or None until the next answer or run."""
         if not self._waiting or len(self._sending) >= SENDING:
             return None
         return min((self._opens(target, wall) for target in self._ready()), default=None)
@@ -176,7 +176,7 @@ class Pings:
     # sending
 
     def take(self, wall: int) -> PingBatch | None:
-        """Return the due pings of one receiver, or None; they count as being sent until `answered`."""
+        """Return the due pings of one receiver, or None; the pings count as being sent until `answered`."""
         if len(self._sending) >= SENDING:
             return None
         due = [target for target in self._ready() if self._opens(target, wall) <= wall]
@@ -197,7 +197,7 @@ class Pings:
         return self._places.rank(target), receiver_of(target) in self.troubles, min(self._waiting[target])
 
     def expire(self, wall: int) -> list[Command]:
-        """Give up the pings that are too old to be true."""
+        """Give up the pings that are too old."""
         commands: list[Command] = []
         for target in list(self._waiting):
             busy, waiting = self._on_way(target), self._waiting[target].values()
@@ -209,7 +209,7 @@ class Pings:
         return commands
 
     def answered(self, batch: int, verdicts: Mapping[int, str], others: str, wall: int) -> list[Command]:
-        """Handle the answer about a batch: number → verdict of a ping, and the verdict on all others."""
+        """Handle the answer about a batch: number → verdict on a ping, and the verdict on all others."""
         receiver, checks = self._sending.pop(batch)
         rest, found = (
             NotifierAnswer.parse(others),
@@ -250,7 +250,9 @@ _TOLD: dict[str, Callable[[Pings, Mapping[str, Any], int], Sequence[Command]]] =
 
 
 def receiver_of(target: Target) -> Target:
-    """Return the scheme, host and port of a check: if they are unreachable, so are all checks of one user there."""
+    """Return the scheme, host and port of a check; if they are unreachable, all checks of one user there are
+    unreachable.
+    """
     scheme, _, rest = target.address.partition("://")
     return Target("receiver", f"{scheme}://{re.split('[/?#]', rest, maxsplit=1)[0]}", target.owner)
 
@@ -262,7 +264,7 @@ def run_id(host: str, run: str) -> str:
 
 
 def _outcome(record: Record) -> tuple[str, str]:
-    """Return the event of an end, and the suffix for the URL of a check: "", its exit code, or /fail."""
+    """Return the event of an end, and the suffix for the URL of a check: "", the exit code, or /fail."""
     if record["state"] == "succeeded" and not has_failover(record):
         return "success", ""
     code = record["exit_code"]

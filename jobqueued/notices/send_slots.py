@@ -1,4 +1,4 @@
-"""Places: the messages that may be sent at a time. One place is for all users, who take turns."""
+"""Slots: limits of the messages that are sent at the same time.  All users share one slot and take turns."""
 
 from __future__ import annotations
 
@@ -8,11 +8,13 @@ from jobqueued.model.notify import Target
 from jobqueued.model.users import Owner
 
 _MANY = 1000
-"""Maximum users whose last turn is saved."""
+"""Maximum users whose last turn is remembered."""
 
 
 class SendSlots:
-    """Limits users' receivers to one place, because each may take a process's time limit; the others are the host's."""
+    """Limits users' receivers to one slot, because each may block it for a process's time limit; the rest is the
+    host's.
+    """
 
     def __init__(self) -> None:
         self._turns: dict[Owner, int] = {}
@@ -20,16 +22,18 @@ class SendSlots:
         self._last = 0
 
     def left(self, targets: Iterable[Target], busy: Collection[Target]) -> list[Target]:
-        """Return the targets for which a place is free while others are `busy`."""
+        """Return the targets for which a slot is free while others are `busy`."""
         is_taken = any(target.owner is not None for target in busy)
         return [target for target in targets if target.owner is None or not is_taken]
 
     def rank(self, target: Target) -> int:
-        """Return the rank of a due target: the host's and new users' first, then the user with the oldest last turn."""
+        """Return the rank of a due target: targets of the host and of new users first, then by the user's oldest last
+        turn.
+        """
         return 0 if target.owner is None else self._turns.get(target.owner, 0)
 
     def give(self, target: Target) -> None:
-        """Note that a message to a target is sent now."""
+        """Note that a message is being sent to a target."""
         if target.owner is None:
             return
         self._last += 1

@@ -1,4 +1,4 @@
-"""Catching up after a gap: some of the missed occurrences still run, the others are skipped as missed."""
+"""The rules after a gap: which missed occurrences still run, and which are skipped as missed."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ class Sorted(NamedTuple):
 
 
 def window_of(job: Job, memory: int | None) -> int:
-    """Return how far back (ns) a job catches up: no farther than the `memory` of its fleet, if that is less."""
+    """Return how far back (ns) a job makes up for missed occurrences, at most the `memory` of its fleet."""
     return job.catch_up_window if memory is None else min(job.catch_up_window, memory)
 
 
@@ -26,12 +26,12 @@ def grace_of(job: Job, memory: int | None) -> int:
 def sort_out(
     job: Job, dues: list[int], wall: int, *, complete: bool, since: int | None = None, memory: int | None = None
 ) -> Sorted:
-    """Let occurrences run that are at most `grace` late, and older ones in `catch_up_window` according to `catch_up`.
+    """Sort due times: those at most `grace` late run, and older ones in `catch_up_window` according to `catch_up`.
 
-    `latest` means one run for the whole gap, so it catches up nothing if a fresh one runs anyway. `complete` False:
-    later due times follow in another call, so the latest is not among these. `since`: a step of the clock passed over
-    later due times, and the latest of them runs even if `catch_up` is `none`. `memory` (ns): nothing older runs,
-    because it may have run on another host of the fleet; None: no limit.
+    `latest` means one run for the whole gap, so no missed occurrence runs if a newer one runs anyway.  `complete` is
+    False if later due times follow in another call, so that the latest is not among these.  `since`: a step of the
+    clock passed over later due times, and the latest of them runs even with `catch_up: none`.  `memory` (ns): older
+    occurrences do not run, because they may have run on another host of the fleet; None means no limit.
     """
     grace = grace_of(job, memory)
     fresh = [due for due in dues if wall - due <= grace]

@@ -1,4 +1,4 @@
-"""Future clock changes of a time zone, as instants, and the wall times that each of them skips or repeats."""
+"""Future clock changes of a timezone: their instants, and the wall times that each one skips or repeats."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from jobqueued.child.contract.tuples import NamedTuple
 _DAY = timedelta(days=1)
 _SECOND = timedelta(seconds=1)
 _HORIZON = 400
-"""Days; in them a zone that has summer time changes at least twice."""
+"""Number of days to search; a timezone with summer time changes at least twice in them."""
 
 
 class ClockChange(NamedTuple):
@@ -28,7 +28,7 @@ class ClockChange(NamedTuple):
 
 @lru_cache(maxsize=256)
 def next_changes(timezone: str, day: datetime, count: int = 2) -> tuple[ClockChange, ...]:
-    """Return the first changes of the offset after an aware instant, in 400 days; two in one day may be missed."""
+    """Return the first changes of the offset within 400 days after an aware instant; two in one day may be missed."""
     zone, found = ZoneInfo(timezone), list[ClockChange]()
     for change in _changes(zone, day.astimezone(UTC)):
         found.append(change)

@@ -1,4 +1,4 @@
-"""The shortest time between two starts by the clock, from their times of day, as if the job ran every day."""
+"""The shortest time between two scheduled starts, from their times of day, as if the job ran every day."""
 
 from __future__ import annotations
 

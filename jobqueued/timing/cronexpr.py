@@ -1,7 +1,8 @@
 """A cron expression: its grammar, and the wall times that match it.
 
-The grammar is crontab(5) as Vixie wrote it, with `L`, `#` and Jenkins' `H`. This module checks it, because croniter
-guesses where we refuse. croniter then expands each plain field; the expanded sets are searched on naive wall time.
+The grammar is crontab(5) as Vixie wrote it, with `L`, `#` and Jenkins' `H`. This module checks expressions, because
+croniter accepts dubious ones. croniter then expands each plain field; the expanded sets are searched on naive wall
+time.
 """
 
 import re
@@ -18,7 +19,7 @@ from jobqueued.timing.expansion import expanded
 
 
 class ScheduleError(ValueError):
-    """An expression, zone or dst rule is refused: `field` is the place, `reason` the advice, `code` its Problem's."""
+    """A refused expression, timezone or dst rule: `field` is the place, `reason` the advice, `code` the Problem's."""
 
     def __init__(self, field: str, reason: str, code: str = "JQ301") -> None:
         super().__init__(field, reason, code)
@@ -28,14 +29,13 @@ class ScheduleError(ValueError):
         return f"{self.field}: {self.reason}"
 
 
-# The check for a match starts here, because zones keep the last of their known rules forever, and those of today's
-# tzdata with dated exceptions (Morocco's Ramadan) end in 2087.
+# The check for a match starts in 2100: today's tzdata has dated exceptions (Morocco's Ramadan) until 2087.
 LASTING = datetime(2100, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
 class Pattern:
-    """The wall times that match, as bit masks; `days` holds one mask for each shape of a month.
+    """The matching wall times, as bit masks; `days` has one mask for each shape of a month.
 
     `wild`: the minute or hour field starts with `*`, Vixie's mark of a job that follows elapsed time.
     """
@@ -47,7 +47,7 @@ class Pattern:
     wild: bool
 
     def later(self, wall: datetime) -> datetime | None:
-        """Return the first matching minute that begins after `wall`, or None if there is none in 40 years."""
+        """Return the first matching minute that begins after `wall`, or None if none follows in 40 years."""
         year, month, day, hour = wall.year, wall.month, wall.day, wall.hour
         days = self._days(year, month)
         if days >> day & 1:
@@ -117,7 +117,7 @@ class Field:
 
 _MONTHS = ("", "jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 _WEEKDAYS = ("sun", "mon", "tue", "wed", "thu", "fri", "sat")
-# `H` keeps to days that each month has, and counts Sunday once, as in Jenkins.
+# `H` is limited to days that each month has, and counts Sunday once, as in Jenkins.
 _MINUTE = Field(0, "minute", 0, 59, 59, 59)
 _HOUR = Field(1, "hour", 0, 23, 23, 23)
 _DAY = Field(2, "day of month", 1, 31, 28, 31)
@@ -133,7 +133,7 @@ _HASHED = re.compile(r"h(?:\(([^()/]+-[^()/]+)\))?(/\d{1,9})?", re.IGNORECASE)
 _NTH = re.compile(r"([a-z]{3}|\d)(?:#([1-5])|l)", re.IGNORECASE)
 _OURS = re.compile(rf"{_HASHED.pattern}|l|{_NTH.pattern}", re.IGNORECASE)
 _INTERVAL = r"(?i)(\d+[dhms])+"
-# Spellings of other crons, and ours in the wrong field.
+# Spellings of other crons, and valid spellings in the wrong field.
 _REFUSED = (
     (r"\?", "write `*`"),
     (r"lw|wl", "write `L`, or `25-31` and let the command check for the last working day"),
@@ -171,7 +171,7 @@ def fields(expression: str) -> tuple[tuple[Field, str], ...]:
 
 
 def _in_ascii(texts: list[str]) -> str:
-    """Return the spelling with plain spaces, if that is valid."""
+    """Return the spelling with plain spaces if it is valid, else a hint."""
     plain = " ".join(texts)
     if not (plain.isascii() and plain.isprintable()):
         return "plain ASCII"
@@ -233,7 +233,7 @@ def _alias(name: str) -> str:
 
 @lru_cache(maxsize=4096)
 def pattern_of(text: str) -> Pattern:
-    """Expand five fields whose `H` are drawn; equal texts share a pattern. Raises ScheduleError."""
+    """Expand five fields in which `H` is already replaced; equal texts share a pattern.  Raises ScheduleError."""
     minute, hour, day, month, weekday = text.split()
     wild = minute.startswith("*") or hour.startswith("*")
     if not exists(day, month, weekday):
@@ -245,19 +245,19 @@ def pattern_of(text: str) -> Pattern:
 
 @lru_cache(maxsize=4096)
 def exists(day: str, month: str, weekday: str) -> bool:
-    """Return whether a date in 40 years matches the drawn day fields."""
+    """Return whether a date within 40 years matches the day fields, in which `H` is already replaced."""
     return Pattern(1, 1, _mask(_MONTH, month), _day_masks(day, weekday), wild=False).later(LASTING) is not None
 
 
 @lru_cache(maxsize=1024)
 def _day_masks(day: str, weekday: str) -> tuple[int, ...]:
-    """Expand both day fields: for each shape of a month the days that match, bits 1 to 31."""
+    """Expand both day fields: the matching days (bits 1 to 31) for each shape of a month."""
     items = day.split(",")
     numbers = [item for item in items if item not in _LAST_DAY]
     dates = _mask(_DAY, ",".join(numbers)) if numbers else 0
     last = len(numbers) < len(items)
     weeks = _weeks(weekday)
-    # Vixie's star bit: a day field that starts with `*` restricts the other, two without it add up.
+    # Vixie's star bit: a day field that starts with `*` restricts the other field; two fields without it add up.
     both = day.startswith("*") or weekday.startswith("*")
     masks = []
     for first, length in _SHAPES:
@@ -314,12 +314,12 @@ def seconds_of(text: str, job: str) -> tuple[int, ...]:
 
 
 def drawn(job: str, purpose: str) -> int:
-    """Draw the number of a job for a purpose, below 2^64; it never changes."""
+    """Return the number below 2^64 that a job draws for a purpose; it never changes."""
     return int.from_bytes(sha256(f"{job}\0{purpose}".encode()).digest()[:8], "big")
 
 
 def with_draws(field: Field, text: str, job: str) -> str:
-    """Replace each `H` of a field by the number this job draws, which must never change."""
+    """Replace each `H` of a field by the number that this job draws, which must never change."""
     if "h" not in text.lower():
         return text
     number = drawn(job, field.name)

@@ -1,4 +1,4 @@
-"""Crontabs and times that people paste from elsewhere: recognised, and translated into keys of job files."""
+"""Crontab lines and times that people paste from elsewhere, translated into keys of job files."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ ALIASES = {
     "@yearly": "0 0 1 1 *",
     "@annually": "0 0 1 1 *",
 }
-"""The nicknames of crontab(5); @reboot is none, because it is no time."""
+"""The nicknames of crontab(5), except @reboot, which is not a time."""
 
 _RANGES = ((0, 59), (0, 23), (1, 31), (1, 12), (0, 6))
 """The first and the last number of each field."""
@@ -24,7 +24,7 @@ _LINE = rf"(?m)^[ \t]*(?P<time>{_TIME})[ \t]+(?P<rest>\S[^\n]*)"
 _WITH_USER = r"(?P<user>(?:root|nobody|www-data)\b|[a-z_][a-z0-9_-]*(?=\t|  | +(?:/|\[ |test )))[ \t]+(?P<command>\S.*)"
 _PLAIN = r"[\w/.][\w/. =+-]*"
 _PERCENT = r"(?<!\\)%"
-"""The end of a command in a crontab: its standard input follows, and each further one starts a new line."""
+"""Pattern for the end of a command in a crontab: standard input follows, and each further match starts a new line."""
 _MOST = 300
 _IN_WORDS = {
     "boot": "@reboot",

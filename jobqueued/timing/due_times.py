@@ -9,13 +9,13 @@ from jobqueued.base.instants import SECOND
 from jobqueued.model.job import Job
 
 FIRST, MOST = 2, 64
-"""Jobs taken at once: FIRST in the first call, then more while many are due, at most MOST."""
+"""Number of jobs that a call of `take` returns: FIRST in the first call, then more while many are due, at most MOST."""
 
 _Entry = tuple[int, int, str]
 
 
 class DueTimes:
-    """The next start of every job that has one: its next due time plus its own part of `spread`."""
+    """The next start of every job that has one: its next due time plus its part of `spread`."""
 
     def __init__(self) -> None:
         self._heap: list[_Entry] = []
@@ -26,7 +26,7 @@ class DueTimes:
     def set(self, job: Job, cursor: int, settled: int = 0, *, rests: bool = False) -> None:
         """Set a job's next start to that of the first occurrence after `cursor` that is not `settled`.
 
-        A job that `rests` has a next start, but does not become due.
+        A job that `rests` has a next start but does not become due.
         """
         due = job.next_after(cursor, settled) if job.enabled else None
         if due is None:
@@ -52,14 +52,14 @@ class DueTimes:
             self.pass_over(since, to)
 
     def jumped(self, job: Job, due: int) -> bool:
-        """Return whether the last step of the clock went over the start for `due` of a job."""
+        """Return whether the last step of the clock passed over a job's start for `due`."""
         since, to = self._jumped
         return since < due + job.offset <= to
 
     def passed_since(self, job: Job, due: int) -> int | None:
         """Return the instant since which the clock jumped over a job's start for `due`, or None if it did not.
 
-        Only for jobs that outlast steps.
+        Always None for jobs that do not outlast steps.
         """
         since, to = self._passed_over
         return since - job.offset if job.outlasts_steps and since < due + job.offset <= to else None
@@ -71,13 +71,13 @@ class DueTimes:
         self._tidy()
 
     def _tidy(self) -> None:
-        """Drop the stale entries, of edited or removed definitions, when they are the majority."""
+        """Drop the stale entries of edited or removed definitions when they are the majority."""
         if len(self._heap) > 2 * len(self._next) + 64:
             self._heap = [entry for name, entry in self._next.items() if name not in self._resting]
             heapify(self._heap)
 
     def next(self, job: str) -> int | None:
-        """Return the instant at which the clock starts a job next, or None."""
+        """Return the next scheduled start of a job, or None."""
         return self._next[job][0] if job in self._next else None
 
     def first(self) -> tuple[int, str] | None:
@@ -94,7 +94,7 @@ class DueTimes:
         return self._next.get(entry[2]) == entry and entry[2] not in self._resting
 
     def in_order(self, limit: int) -> Iterator[tuple[int, str]]:
-        """Yield the next starts, the earliest first, and their jobs, after at most `limit` looks at the heap."""
+        """Yield the next starts, the earliest first, and their jobs, from at most `limit` entries of the heap."""
         heap, found, told = self._heap, [(self._heap[0], 0)] if self._heap else [], set[str]()
         for _ in range(limit):
             if not found:
@@ -113,11 +113,11 @@ class DueTimes:
         return None if first is None else first[0]
 
     def take(self, wall: int) -> list[str]:
-        """Return some jobs whose start has come, by time and priority; the caller sets each again.
+        """Return some jobs that are due, by time and priority; the caller must set each again.
 
-        If many are due, the first call returns few, so that these need not wait for the others, and later calls return
-        more, which is cheaper. After a gap a call returns the maximum, because the order among jobs of several instants
-        matters.
+        If many jobs are due, the first call returns few, so that these need not wait for the rest, and later calls
+        return more, which is cheaper.  After a gap, a call returns the maximum, because the order among jobs of several
+        instants matters.
         """
         ready: dict[str, None] = {}
         while (start := self.soonest()) is not None and start <= wall:

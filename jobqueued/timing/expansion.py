@@ -1,8 +1,8 @@
 """A plain field of a cron expression, expanded by croniter.
 
-croniter would load dateutil, pytz and calendar for walks through time, random for random draws, and traceback for
-errors, and would run file(1), through platform, to get the machine's word size. That is a large part of the start time
-of a command that reads job files.
+Without the stubs, croniter would load dateutil, pytz, calendar, random and traceback, and would run file(1), through
+platform, to get the machine's word size.  This would take a large part of the start time of a command that reads job
+files.
 """
 
 from collections.abc import Sequence
@@ -15,5 +15,5 @@ with own_copy("croniter"), without(hollow=_NEEDLESS, covered=("platform",)):
 
 
 def expanded(fields: Sequence[str], index: int) -> Sequence[int | str]:
-    """Return the values of the field at that place; ["*"] means all."""
+    """Return the values of the field at this index; ["*"] means all."""
     return croniter.expand(" ".join(fields))[0][index]

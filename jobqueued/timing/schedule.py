@@ -1,7 +1,7 @@
-"""Triggers by the clock: a cron expression in a time zone with a rule for clock changes, elapsed time, or one instant.
+"""Clock triggers: a cron expression in a timezone with a rule for clock changes, an interval, or one instant.
 
-Matches are searched on naive wall time and mapped to UTC by the `dst` rule. Wall times only grow in that search, so it
-cannot loop.
+Matches are searched on naive wall time and mapped to UTC by the `dst` rule. Wall times only grow in the search, so it
+always ends.
 """
 
 import re
@@ -35,11 +35,11 @@ __all__ = ["At", "Every", "Schedule", "ScheduleError", "Seconds", "offset"]
 
 @dataclass(frozen=True, slots=True)
 class Schedule:
-    """A cron expression in a zone; `job_id` and `seed` (for example the machine id) decide the values of its `H`.
+    """A cron expression in a timezone; `job_id` and `seed` (for example the machine ID) determine the values of `H`.
 
-    `dst` is the rule for a clock change: `cron` (as Vixie: jobs at fixed hours as `once`, wildcard jobs by elapsed
-    time), `once` (each wall time once), `both` (those of a repeated hour twice), `skip` (none for a skipped hour).
-    `@reboot` is accepted too: `at_boot` is true, and no clock makes it due.
+    `dst` is the rule for clock changes.  `cron` follows Vixie: `once` for jobs at fixed hours, elapsed time for
+    wildcard jobs.  `once`: each wall time is due once.  `both`: times of a repeated hour are due twice.  `skip`: times
+    of a skipped hour are not due.  `@reboot` is also accepted: `at_boot` is true, and no due time exists.
     """
 
     expression: str
@@ -64,7 +64,7 @@ class Schedule:
             raise ScheduleError("dst", f"{found}: write `once`, or another hour", "JQ302")
 
     def _drawn_pattern(self, texts: tuple[tuple[Field, str], ...]) -> Pattern:
-        """Return the pattern of the fields; `H` is drawn again if a draw makes a date that does not exist."""
+        """Return the pattern of the fields; draw `H` again if a draw results in a date that does not exist."""
         return pattern_of(" ".join(self._drawn_texts(texts))) if texts else _NEVER
 
     def _drawn_texts(self, texts: tuple[tuple[Field, str], ...]) -> list[str]:
@@ -77,22 +77,22 @@ class Schedule:
 
     @property
     def zone(self) -> ZoneInfo:
-        """The zone with its rules; another object after `forget_zones`."""
+        """The timezone with its rules; another object after `forget_zones`."""
         return self._zone
 
     @property
     def is_fixed(self) -> bool:
-        """True unless it is due by no clock or a wildcard job, whose minute or hour field starts with ``*``."""
+        """True for fixed hours; False for `@reboot`, and if the minute or hour field starts with ``*``."""
         return not (self._pattern.wild or self.at_boot)
 
     @property
     def in_numbers(self) -> str:
-        """The five fields, with the number that each `H` stands for; "" for `@reboot`."""
+        """The five fields with the number for each `H`, or "" for `@reboot`."""
         return " ".join(self._drawn_texts(fields(self.expression))) if not self.at_boot else ""
 
     @property
     def is_drawn(self) -> bool:
-        """True if it depends on the job, because it has an `H`."""
+        """True if the due times depend on the job, because the expression has an `H`."""
         return any(with_draws(f, text, "") != text for f, text in fields(self.expression))
 
     @property
@@ -102,12 +102,12 @@ class Schedule:
 
     @property
     def starts_in_gaps(self) -> bool:
-        """True if a match that the clock skips is due at the clock change."""
+        """True if a match in a skipped hour is due at the clock change."""
         return self._rule.in_gap
 
     @property
     def starts_twice(self) -> bool:
-        """True if a time that comes twice makes it due twice."""
+        """True if a match in a repeated hour is due twice."""
         return self._rule.repeats
 
     def first_within(self, begin: datetime, end: datetime) -> datetime | None:
@@ -121,12 +121,12 @@ class Schedule:
         return tuple(oversteps(fields(self.expression)))
 
     def after(self, instant: datetime) -> datetime | None:
-        """Return the first due instant after an aware `instant`, in UTC, or None if there is none in 40 years."""
+        """Return the first due instant after an aware `instant`, in UTC, or None if none follows in 40 years."""
         if instant.utcoffset() is None:
             raise ValueError(f"naive datetime, it needs a time zone: {instant!r}")
         if self.at_boot:
             return None
-        instant = instant.astimezone(UTC)  # a wall time that its zone skips becomes one that exists
+        instant = instant.astimezone(UTC)  # converts a skipped wall time to an existing one
         wall = instant.astimezone(self._zone).replace(tzinfo=None, fold=0)
         early, late = _offsets(self._zone, wall)
         if early > late:
@@ -134,7 +134,7 @@ class Schedule:
         return self._first(instant, wall)
 
     def _first(self, instant: datetime, wall: datetime) -> datetime | None:
-        """Find the first match after both, if no repeated hour lies between `wall` and `instant`."""
+        """Return the first match after both arguments; no repeated hour may lie between them."""
         while (found := self._pattern.later(wall)) is not None:
             early, late = _offsets(self._zone, found)
             if early >= late or self._rule.in_gap:
@@ -145,7 +145,7 @@ class Schedule:
         return None
 
     def _after_repeated(self, instant: datetime, wall: datetime) -> datetime | None:
-        """Find the first match after `instant`, whose wall time `wall` occurs twice."""
+        """Return the first match after `instant`, whose wall time `wall` occurs twice."""
         early, late = _offsets(self._zone, wall)
         change = _change(self._zone, wall)
         start, end = (change.replace(tzinfo=None) + offset for offset in (late, early))
@@ -190,12 +190,12 @@ class Seconds:
 
     @property
     def zone(self) -> ZoneInfo:
-        """The zone of the schedule."""
+        """The timezone of the schedule."""
         return self.schedule.zone
 
     @property
     def starts_twice(self) -> bool:
-        """The value of the schedule."""
+        """The schedule's value."""
         return self.schedule.starts_twice
 
     @property
@@ -205,11 +205,11 @@ class Seconds:
 
     @property
     def warnings(self) -> tuple[Overstep, ...]:
-        """The schedule's warnings, and too wide steps of the seconds."""
+        """The schedule's warnings, and steps of the seconds that are too wide."""
         return (*self.schedule.warnings, *oversteps([(SECONDS, self.seconds.strip())]))
 
     def after(self, instant: datetime) -> datetime | None:
-        """Return the first due instant after an aware `instant`, in UTC, or None if there is none in 40 years."""
+        """Return the first due instant after an aware `instant`, in UTC, or None if none follows in 40 years."""
         instant = instant.astimezone(UTC)
         minute = self.schedule.after(instant - _MINUTE)
         while minute is not None and minute + self._offsets[-1] <= instant:
@@ -219,7 +219,7 @@ class Seconds:
 
 @dataclass(frozen=True, slots=True)
 class Every:
-    """An aware `anchor`, and each multiple of `interval` (ns, whole seconds) of elapsed time since it."""
+    """An interval: due at an aware `anchor` and after each multiple of `interval` (ns, whole seconds) since it."""
 
     interval: int
     anchor: datetime = datetime(1970, 1, 1, tzinfo=UTC)
@@ -232,7 +232,7 @@ class Every:
 
     @property
     def starts_twice(self) -> bool:
-        """True: elapsed time does not depend on what the clock shows."""
+        """True: elapsed time does not depend on wall times."""
         return True
 
     def after(self, instant: datetime) -> datetime:
@@ -249,8 +249,9 @@ class At:
 
     @classmethod
     def read(cls, moment: datetime, timezone: str) -> "At":
-        """Return an aware moment, or a wall time of the zone: a skipped time is the change, a repeated
-        one its first.
+        """Return the trigger for an aware moment or a wall time of the timezone.
+
+        A skipped wall time means the clock change, and a repeated one means its first occurrence.
         """
         if moment.tzinfo is not None:
             return cls(moment.astimezone(UTC))
@@ -260,7 +261,7 @@ class At:
 
     @property
     def starts_twice(self) -> bool:
-        """False: it comes once."""
+        """False: an instant occurs once."""
         return False
 
     def after(self, instant: datetime) -> datetime | None:
@@ -269,7 +270,7 @@ class At:
 
 
 def forget_zones(names: list[str]) -> None:
-    """Make new schedules load the rules of these zones again: the tz database has changed."""
+    """Let new schedules load the rules of these timezones again, because the tz database changed."""
     ZoneInfo.clear_cache(only_keys=names)
     _common.cache_clear()
 
@@ -287,7 +288,10 @@ def _owner(seed: str, job_id: str) -> str:
 
 
 class _DstRule(NamedTuple):
-    """The effect of a clock change: a match in a gap runs (once, at the change), one in a repeated hour runs twice."""
+    """The effect of a clock change.
+
+    `in_gap`: a match in a skipped hour runs once, at the change.  `repeats`: a match in a repeated hour runs twice.
+    """
 
     in_gap: bool
     repeats: bool
@@ -336,18 +340,18 @@ _ABBREVIATIONS = {
     "AEST": "Australia/Sydney", "AEDT": "Australia/Sydney", "NZST": "Pacific/Auckland", "NZDT": "Pacific/Auckland",
     "Z": "UTC", "ZULU": "UTC",
 }  # fmt: skip
-"""Abbreviations that are no names in the tz database, and their usual zones."""
+"""Abbreviations that are not names in the tz database, and their usual timezones."""
 _AHEAD = r"(?a)(?:UTC|GMT)?([-+])0?(\d{1,2})(?::?00)?"
 
 
 @lru_cache(maxsize=1024)
 def similar_zones(name: str) -> str:
-    """Return the zones that a wrong name may mean, in words, or "" without a guess."""
+    """Return the timezones that an unknown name may mean, in words, or "" without a guess."""
     wanted = name.strip().casefold().replace(" ", "_")
     if name.upper() in _ABBREVIATIONS:
         return _ABBREVIATIONS[name.upper()]
     if (ahead := re.fullmatch(_AHEAD, name.upper())) and int(ahead[2]) <= 12:
-        sign = "-" if ahead[1] == "+" else "+"  # in POSIX west is positive
+        sign = "-" if ahead[1] == "+" else "+"  # in POSIX, west is positive
         return f"Etc/GMT{sign}{int(ahead[2])}, which is UTC{ahead[1]}{int(ahead[2])}" if int(ahead[2]) else "UTC"
     same = [zone for zone in zones() if zone.casefold() == wanted or wanted.endswith(f"/zoneinfo/{zone.casefold()}")]
     city = wanted.rpartition("/")[2]
@@ -355,7 +359,9 @@ def similar_zones(name: str) -> str:
 
 
 def _offsets(zone: ZoneInfo, wall: datetime) -> tuple[timedelta, timedelta]:
-    """Return the offsets of a wall time by fold (PEP 495): in a gap the first is less, in a repeated hour more."""
+    """Return the offsets of a wall time for fold 0 and 1 (PEP 495); the first is smaller in a gap, larger in a repeated
+    hour.
+    """
     early, late = zone.utcoffset(wall), zone.utcoffset(wall.replace(fold=1))
     return cast("tuple[timedelta, timedelta]", (early, late))
 

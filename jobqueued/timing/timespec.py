@@ -1,7 +1,7 @@
 """Times in words, as in at(1) and more: ``tomorrow 03:00``, ``5pm + 2 days``, ``in 90m``, ``noon``.
 
-The grammar is that of at(1) (/usr/share/doc/at/timespec); time and date may come in either order. A text that could
-mean several instants, or none, is refused; the message shows what is accepted.
+The grammar is that of at(1) (/usr/share/doc/at/timespec); time and date may come in either order.  A text that could
+mean several instants or none is refused; the message shows accepted forms.
 """
 
 from __future__ import annotations
@@ -44,11 +44,11 @@ _MOST = 100_000
 
 
 class TimeError(ValueError):
-    """The text is no time, or an ambiguous one: str() quotes it and shows what is accepted."""
+    """The text is not a time, or ambiguous; str() quotes the text and shows accepted forms."""
 
 
 class NoTime(TimeError):
-    """The text is no time at all."""
+    """The text is not a time."""
 
 
 class PastTime(TimeError):
@@ -56,7 +56,9 @@ class PastTime(TimeError):
 
 
 def read(text: str, now: int, timezone: str) -> int:
-    """Return the instant that a text means at `now` in a zone; a past time of day is tomorrow's. Raises TimeError."""
+    """Return the instant that a text means at `now` in a timezone; a past time of day means tomorrow.  Raises
+    TimeError.
+    """
     words = _Words(text, now, ZoneInfo(timezone))
     try:
         instant = to_instant(words.moment())
@@ -70,9 +72,9 @@ def read(text: str, now: int, timezone: str) -> int:
 
 
 def read_past(text: str, now: int, timezone: str) -> int:
-    """Return the past instant that a text means; ``yesterday`` is accepted too. Raises TimeError.
+    """Return the past instant that a text means; ``yesterday`` is accepted too.  Raises TimeError.
 
-    A time of day, a weekday or a day of a month is the last one before `now`.
+    A time of day, a weekday or a day of a month means the last one before `now`.
     """
     words = _Words(text, now, ZoneInfo(timezone), is_past=True)
     try:
@@ -200,7 +202,7 @@ class _Words:
         self._date = it
 
     def _of_month(self, month: int, day: int) -> date:
-        """Return a day of a month: of the year after it, or of the nearest fitting year, future or past."""
+        """Return a day of a month: in the year that follows in the text, or in the nearest future or past year."""
         if self._todo and self._todo[-1][0] == "number" and self._is_year():
             return _dated(self._todo.pop()[1], str(month), str(day))
         found, today = date(self.now.year, month, day), self.now.date()
@@ -209,7 +211,7 @@ class _Words:
         return found if found >= today else date(self.now.year + 1, month, day)
 
     def _is_year(self) -> bool:
-        """Return whether the next number is a year, not a time of day: ``jul 31 2027``, ``jul 31 1730``."""
+        """Return whether the next number is a year and not a time of day: ``jul 31 2027``, ``jul 31 1730``."""
         digits, behind = self._peek(), self._todo[-2][1] if len(self._todo) > 1 else ""
         if behind in ("am", "pm"):
             return False
@@ -228,7 +230,9 @@ class _Words:
             self._add(1, word)
 
     def _weekday(self, day: int) -> None:
-        """Set the next day of this name; today's name means in a week. For past times: the last such day, or today."""
+        """Set the next day with this name; today's name means in a week.  For past times, set the last such day, or
+        today.
+        """
         if self._is_past:
             self._set_date(self.now.date() - timedelta(days=(self.now.weekday() - day) % 7))
             self._weekly = True
@@ -279,7 +283,7 @@ class _Words:
         return self._unique(wall, zone) + seconds
 
     def _unique(self, wall: datetime, zone: ZoneInfo) -> datetime:
-        """Return the instant of a wall time. Raises TimeError if the clock of the zone skips it or shows it twice."""
+        """Return the instant of a wall time.  Raises TimeError if the timezone skips or repeats it."""
         early, late = (wall.replace(tzinfo=zone, fold=fold) for fold in (0, 1))
         if early.utcoffset() == late.utcoffset():
             return early.astimezone(UTC)
@@ -294,12 +298,12 @@ class _Words:
 
 
 def _place(word: str, names: tuple[str, ...]) -> int | None:
-    """Return the index of the name that a word is, or begins, with at least three letters, or None."""
+    """Return the index of the name that begins with a word of at least three letters, or None."""
     return next((at for at, name in enumerate(names) if len(word) >= 3 and name.startswith(word)), None)
 
 
 def _of_digits(word: str) -> date:
-    """Return a day from ``2027-01-31``, ``31.1.2027``, or the American ``1/31/2027``."""
+    """Parse a day: ``2027-01-31``, ``31.1.2027``, or the American ``1/31/2027``."""
     if "-" in word:
         return _dated(*word.split("-"))
     if "." in word:
@@ -314,7 +318,7 @@ def _dated(year: str, month: str, day: str) -> date:
 
 
 def _later(wall: datetime, months: int, days: int) -> datetime:
-    """Return `wall` that many months and days later; the last day if the month lacks the day."""
+    """Return `wall` plus months and days; if the month lacks the day, its last day."""
     if months:
         at = wall.year * 12 + wall.month - 1 + months
         year, month = divmod(at, 12)
