@@ -97,8 +97,7 @@ class Waiting:
         self._parked: dict[str, list[Group]] = {}
         """Resource → groups that are parked for it."""
         self._firsts: dict[tuple[Escalation, bool], list[tuple[_Key, int, Group]]] = {}
-        """Escalation, and whether the awaited end is known → heap of parked groups, some of which may be awake again.
-        """
+        """Escalation, and whether the awaited end is known → heap of parked groups, some of them awake again."""
         self._entries = count()
         self.wanted: Counter[str] = Counter()
         """Resource → number of groups that want it."""

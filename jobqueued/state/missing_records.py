@@ -28,7 +28,7 @@ _UNSYNCED = 10 * MINUTE
 """Time (ns) for which a written file may exist only in memory: usually 30 s, longer with a slow disk or on a laptop."""
 _NEVER = 1 << 63
 MOST = 10_000
-"""Maximum runs to remember; a check of all jobs finds any other runs."""
+"""Maximum runs to remember; for more runs, housekeeping checks the whole job."""
 
 
 class MissingRecords:

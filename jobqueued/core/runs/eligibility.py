@@ -29,7 +29,7 @@ from jobqueued.model.saved import Past
 DEADLINE = Reason(Code.START_DEADLINE)
 _MOST_WAITS = 32
 UNKEPT = "?"
-"""The obstacle that stands for the dropped ones of a run that had too many."""
+"""Placeholder for the dropped obstacles of a run that had too many."""
 
 
 class Bar(Enum):

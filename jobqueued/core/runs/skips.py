@@ -1,8 +1,8 @@
 """Skips: occurrences that will not run, with records of the reasons.
 
 Consecutive skips of one job with the same cause and reason share a record, but only within an era of the clock.
-Otherwise a shared record would have an earlier era than its last due time, and after a loss of state.db that due time
-would be handled again.
+Otherwise a shared record would have an earlier era than its last due time, and after a loss of state.db the scheduler
+would start the later era again.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Detect writes of other programs to state.db and its log: any change since the daemon's last write.
 
 SQLite's lock keeps other programs from opening the files in SQLite, but not from truncating or overwriting them.  Each
-commit first checks both files, and afterwards notes the log.  A commit changes state.db itself only if the log is long
+commit checks both files first, and the log again afterwards.  A commit changes state.db itself only if the log is long
 enough to be moved.
 """
 
