@@ -65,7 +65,7 @@ def instant(text: str) -> int:
 
 
 def spans(record: Record) -> list[AttemptSpan]:
-    """Return the periods in which a run was live, one for each attempt."""
+    """Return the periods when a run was live, one for each attempt."""
     begun = [it for it in record["attempts"] if it["started"] is not None]
     following = [*(it["started"] for it in begun[1:]), record.get("given_up")]
     found = [
@@ -85,13 +85,13 @@ def dues(record: Record) -> tuple[int, int]:
 
 
 def given_up(record: Record) -> int | None:
-    """Return the instant at which a waiting run was skipped, or None if it did not wait or the instant is unknown."""
+    """Return the instant when a waiting run was skipped, or None if it did not wait or the instant is unknown."""
     text = record.get("given_up") if record["state"] == RunState.SKIPPED else None
     return None if text is None else instant(text)
 
 
 def over(record: Record) -> int | None:
-    """Return the instant at which a started run ended, or None if it is live, never started, or the end is unknown."""
+    """Return the instant when a started run ended, or None if it is live, never started, or the end is unknown."""
     if record["state"] in LIVE | PENDING or record["state"] == RunState.SKIPPED:
         return None
     text = record.get("given_up") or record["ended"]

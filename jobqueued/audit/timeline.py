@@ -1,4 +1,4 @@
-"""The timeline: the periods in which one definition made a job due, from the recorded changes.
+"""The timeline: the periods when one definition made a job due, from the recorded changes.
 
 An edit that keeps a job's rhythm continues its span. A new rhythm makes nothing due before the edit. A forward step of
 the clock of up to 3 h is a gap like any other, and everything in it is due once. A larger step is a correction, and the
@@ -40,7 +40,7 @@ class DefinitionSpan(NamedTuple):
 
 
 class Down(NamedTuple):
-    """A period in which the daemon was down, or which a step of the clock passed over (`step`)."""
+    """A period when the daemon was down, or which a step of the clock passed over (`step`)."""
 
     begin: int
     end: int

@@ -1,9 +1,9 @@
 """Calibration: the comparison of a saved forecast with the real starts.
 
 The band of a start omits the same number k of the lowest and of the highest of n futures.  If the real start behaves
-like one more future, it has each rank among them with the same probability, so it lies below the band, or above it,
-with probability k / (n + 1) each (conformal prediction; Vovk, Gammerman, Shafer: Algorithmic Learning in a Random
-World, 2005).  A band of 95 % needs at least 39 futures.
+like one more future, each rank among them has the same probability.  So the start is below the band with probability k
+/ (n + 1), and above it with the same probability (conformal prediction; Vovk, Gammerman, Shafer: Algorithmic Learning
+in a Random World, 2005).  A band of 95 % needs at least 39 futures.
 """
 
 from __future__ import annotations
@@ -118,7 +118,7 @@ class Calibration(NamedTuple):
 
     @property
     def is_within(self) -> bool:
-        """Return whether so many starts are inside their bands that chance explains the others."""
+        """Return whether the number of starts inside their bands is as high as chance allows to expect."""
         most = LEVEL * self.compared
         return self.inside >= most - _CHANCE * sqrt(most * (1 - LEVEL))
 

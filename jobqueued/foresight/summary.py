@@ -58,7 +58,7 @@ _live = attrgetter("live")
 
 
 def peaks(futures: Sequence[Tally], count: int, apart: int, since: int) -> list[tuple[int, Band]]:
-    """Return the instants at which most runs are live in any future, from `since` (ns) on, with the band of live runs.
+    """Return the instants when most runs are live in any future, from `since` (ns) on, with the band of live runs.
 
     At most one instant for each span of `apart` ns. The band also includes futures without a start in that span.
     """

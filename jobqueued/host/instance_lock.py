@@ -23,7 +23,7 @@ class CannotLock(OSError):
 class InstanceLock:
     """The lock of one file.
 
-    Any user who can read a file can lock it, so for readable files, such as a PID file, only locks of the daemon's user
+    Any user who can read a file can lock it.  For readable files, such as a PID file, only locks of the daemon's user
     count.  `name`: the purpose of the file.  `option`: the command-line option for another file.
     """
 

@@ -43,7 +43,7 @@ class WallTimer:
         return asleep - before if asleep - before > _SLEW else 0
 
     def step(self) -> int:
-        """Return the step (ns) by which the clock was set since the last call, or 0."""
+        """Return the step (ns) of the clock since the last call, or 0."""
         offset, before = linux.realtime_offset(), self._offset
         self._offset = offset
         return offset - before if abs(offset - before) > _SLEW else 0

@@ -17,7 +17,7 @@ class Grant(NamedTuple):
     """The fleet's permission for a run to start.
 
     `fence`: a number that grows with each holder of a lock, or 0 if no fleet was asked.  `until`: the instant
-    (CLOCK_BOOTTIME, ns) at which another host may get the locks if this host stays silent, or 0 if the locks stay.
+    (CLOCK_BOOTTIME, ns) when another host may get the locks if this host stays silent, or 0 if the locks stay.
     """
 
     fence: int = 0
@@ -38,7 +38,7 @@ class Part(NamedTuple):
 class FleetUp(NamedTuple):
     """The fleet is reachable, and all its claims were received; or it is unreachable for this `reason`.
 
-    `known`: the last instant (wall) at which this host was in the fleet, as saved before its agent connected.
+    `known`: the last instant (wall) when this host was in the fleet, as saved before its agent connected.
     """
 
     reason: str
@@ -48,8 +48,8 @@ class FleetUp(NamedTuple):
 class FleetMark(NamedTuple):
     """The last mark of the fleet that a host received (child/fleet/mark.py); `age` is "" without a mark.
 
-    As an event, it must be saved.  `at`: the last saved instant (wall) at which the host was in the fleet, or 0.
-    `fleet`: the name of the fleet.
+    As an event, it must be saved.  `at`: the last saved instant (wall) when the host was in the fleet, or 0. `fleet`:
+    the name of the fleet.
     """
 
     age: str = ""

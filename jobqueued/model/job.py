@@ -1,4 +1,4 @@
-"""Jobs and their occurrences: the definition of a command in a job file, and the times at which it is due.
+"""Jobs and their occurrences: the definition of a command in a job file, and the times when it is due.
 
 Instants are integers, nanoseconds since 1970 UTC, so that comparisons are exact and cheap; durations are nanoseconds
 too. In JSON (records, control socket) instants are RFC 3339 UTC with microseconds, durations seconds, sizes bytes.

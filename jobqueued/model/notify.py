@@ -168,7 +168,7 @@ USUALLY = Late()
 
 
 class Policy(NamedTuple):
-    """The times at which a target accepts notices.
+    """The times when a target accepts notices.
 
     None is sent in the `quiet` part of the day (minutes).  Notices are collected for `digest` ns.  `rate`: the maximum
     number of messages in a time (ns).  Delayed notices are sent in one message.

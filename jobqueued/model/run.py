@@ -124,7 +124,7 @@ class Run:
         return self.waited + (max(0, wall - self.since) if self.since else 0)
 
     def shifted(self, step: int) -> Run:
-        """Return the run after a step of the wall clock: instants from which durations count move with the clock."""
+        """Return the run after a step of the wall clock: instants that durations count from move with the clock."""
         moments = {name: getattr(self, name) for name in ("since", "not_before", "held", "drains_since", "ends_by")}
         return changed(self, **{name: moment + step for name, moment in moments.items() if moment})
 

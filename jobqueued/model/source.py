@@ -1,8 +1,8 @@
 """Sources of events for the loop: what to poll, when to check, and what happened.
 
-To add a source: derive a class from `Source`, override the methods that it needs, return events (model/events.py),
-which the scheduler handles, and add a line to the list in `Daemon._sources`.  The loop needs no change. A source must
-never block: while it works, the whole daemon waits.
+To add a source, derive a class from `Source`, override the methods that it needs, and add a line to the list in
+`Daemon._sources`.  Its methods return events (model/events.py), which the scheduler handles.  The loop needs no change.
+A source must never block: while it works, the whole daemon waits.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class Source:
 
     @property
     def deadline(self) -> int | None:
-        """The time (CLOCK_MONOTONIC, ns) at which `turn` must be called, or None."""
+        """The time (CLOCK_MONOTONIC, ns) when `turn` must be called, or None."""
         return None
 
     @property

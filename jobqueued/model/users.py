@@ -65,7 +65,7 @@ def budget_of(job: str) -> str:
 def path_in(resource: str) -> str:
     """Return the path of the lock file that a claim is for, or "" if the claim is for another resource.
 
-    A claim of a user's job begins with the user's share, as in ``alice//srv/x.lock``: the supervisor opens the file as
+    A claim of a user's job begins with the user's share, as in ``alice//srv/x.lock``.  The supervisor opens the file as
     this user, and the file's lock shows the holder.
     """
     share, _, rest = resource.partition("/")

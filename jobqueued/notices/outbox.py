@@ -74,7 +74,7 @@ class Outbox:
         self._sending: dict[int, tuple[Lane, list[int]]] = {}
         self._sent: dict[Lane, deque[int]] = {}
         self._many = _MANY
-        """Size of `_sent` at which old lanes are removed from it."""
+        """Maximum size of `_sent` before old lanes are removed from it."""
         self._troubles, self._places = Troubles[Target]("notices to "), SendSlots()
         self._known: tuple[int, int | None] | None = None
         """The time of the last `next_at`, and its result, or None after a change."""
@@ -181,7 +181,7 @@ class Outbox:
     # when
 
     def next_at(self, wall: int) -> int | None:
-        """Return the instant (wall) at which `take` has a message, or None until the next answer or notice."""
+        """Return the instant (wall) when `take` has a message, or None until the next answer or notice."""
         if len(self._sending) >= SENDING:
             return None
         if self._known is not None:

@@ -155,7 +155,7 @@ class Pings:
     # when
 
     def next_at(self, wall: int) -> int | None:
-        """Return the instant (wall) at which `take` has a batch, or None until the next answer or run."""
+        """Return the instant (wall) when `take` has a batch, or None until the next answer or run."""
         if not self._waiting or len(self._sending) >= SENDING:
             return None
         return min((self._opens(target, wall) for target in self._ready()), default=None)

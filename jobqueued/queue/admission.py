@@ -2,8 +2,8 @@
 
 The first run that can't be admitted *reserves* its claims, as if it held them; lower runs may take the rest.
 
-Later runs that only live runs keep from starting also reserve: the resources that they have lacked so far and that
-other runs want, but no slot, because each run before them needs a slot too.  A run that waits for a reservation
+Later runs that only live runs keep from starting reserve the resources that they have lacked so far and that other runs
+also want.  They reserve no slot, because each run before them needs a slot too.  A run that waits for a reservation
 reserves nothing, because it could not use the claims.  A run that lacks a lock held by another host of the fleet
 reserves nothing either.  With these rules, no run is overtaken forever, and no resource stays idle before it is needed.
 
@@ -12,8 +12,8 @@ is parked (waiting.py), unless it may be the first to reserve.
 
 A lower run that needs reserved claims may still pass (backfill) if it certainly ends by H, the latest end of the
 current holders.  The first run that reserved starts by H, unless a higher run arrived.  If a holder has no `timeout`,
-its end is unknown.  In this case no backfill is possible, and after `drain` the reservation lapses for the same time,
-so that one run can't block the host (drains.py).
+its end is unknown.  In this case no backfill is possible.  After `drain` the reservation lapses for the same time, so
+that one run can't block the host (drains.py).
 
 At most `most_of_a_user` runs of a user are live at a time.  A run that waits only for this limit reserves nothing.
 """
@@ -84,7 +84,7 @@ class Admission:
         """Run that was ever first of its group → its obstacles: resources, and runs that reserved."""
         self.reservations: list[Reservation] = []
         self.look_at: int | None = None
-        """The instant (monotonic, ns) at which a pass may grant more without an event, or None if never."""
+        """The instant (monotonic, ns) when a pass may grant more without an event, or None if never."""
 
     def hold(self, run: Holder, claims: Claims, ends_at: int | None) -> None:
         """Note that a run is live and holds these claims, even beyond the current capacity."""

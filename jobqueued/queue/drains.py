@@ -17,15 +17,15 @@ class Drains:
 
     def __init__(self) -> None:
         self.runs: dict[Holder, int] = {}
-        """Run for which others are, or in the last turn were, held back → maximum time (ns) of holding back."""
+        """Run that others are held back for, now or in the last turn → maximum time (ns) of holding back."""
         self._told: set[Holder] = set()
         self.since: int | None = None
         """The start of the current turn, or None without a turn."""
         self._lapse: int | None = None
-        """The time (ns) for which others go first, or None while they do not."""
+        """The time (ns) that others go first, or None while they do not."""
         self._before: dict[Holder, int] = {}
         self._found: dict[Holder, int] = {}
-        """Run → start of the turn in which an earlier scheduler first held others back for it."""
+        """Run → start of the turn when an earlier scheduler first held others back for it."""
 
     def copy(self) -> Drains:
         """Copy the turns in their current state, to play them forward."""
@@ -80,16 +80,16 @@ class Drains:
 
     @property
     def new(self) -> list[Holder]:
-        """The runs for which others are held back since this pass."""
+        """The runs that others are held back for since this pass."""
         return [run for run in self.runs if run not in self._before] if self._lapse is None else []
 
     @property
     def over(self) -> list[Holder]:
-        """The runs for which others are no longer held back, because they start or wait for a known end."""
+        """The runs that others are no longer held back for, because they start or wait for a known end."""
         return [run for run in self._before if run not in self.runs]
 
     def tell(self, run: Holder) -> bool:
-        """Return True once when others start to go before a run for which they were held back."""
+        """Return True once when others start to go before a run that they were held back for."""
         news = self._lapse is not None and run in self.runs and run not in self._told
         if news:
             self._told.add(run)
@@ -97,7 +97,7 @@ class Drains:
 
     @property
     def look_at(self) -> int | None:
-        """The instant at which the turn changes, or None without a turn."""
+        """The instant when the turn changes, or None without a turn."""
         if self.since is None:
             return None
         return self.since + (max(self.runs.values(), default=0) if self._lapse is None else self._lapse)

@@ -108,7 +108,7 @@ class Locks:
         return [claim for claim in claims if self.missing((claim,)) is not None]
 
     def impossible(self, claims: Claims) -> Claim | None:
-        """Return the first claim for more units than exist, or None if all can be granted one day."""
+        """Return the first claim for more units than exist, or None if all claims are possible."""
         return next((claim for claim in claims if claim.units > self.capacities.get(claim.resource, 1)), None)
 
     def grant(self, holder: Holder, claims: Claims, *, found: bool = False) -> bool:

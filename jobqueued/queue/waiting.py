@@ -84,11 +84,11 @@ class Waiting:
     """The queue, with a heap for each group of runs.
 
     A run that left or changed its place leaves a dead entry in the heap.  A dead entry is dropped when it reaches the
-    top, or when most entries are dead, because the first run may wait for days while others come and go.
+    top.  If most entries are dead, all are dropped, because the first run may wait for days while others come and go.
 
-    A group that waits only for a resource that no group can get now is parked: it is not among the heads, unless it is
-    the first of similar groups.  It wakes when a holder takes or releases some of the resource, when another group
-    wants the resource, or when a parked group gets another first run.
+    A group that waits only for one resource is parked while no group can get this resource.  A parked group is not
+    among the heads, unless it is the first of similar groups.  It wakes when a holder takes or releases some of the
+    resource, when another group wants the resource, or when a parked group gets another first run.
     """
 
     def __init__(self) -> None:

@@ -149,7 +149,7 @@ class FleetLink(Source):
         self._down = ""
         """Reason why the fleet is unreachable, as it was reported, or "" if it is reachable or unknown."""
         self._known = 0
-        """Instant (wall, ns) at which the mark that the agent received was saved."""
+        """Instant (wall, ns) when the mark that the agent received was saved."""
         self._has_news = False
         """True if the next turn must report the value of `_down`."""
         self._instance = Instance.of(address.parent)

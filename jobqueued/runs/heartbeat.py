@@ -25,7 +25,7 @@ _FIRST_PAUSE = 10 * SECOND
 
 
 class HeartbeatSender(Source):
-    """Sends the pings of `wish`, if any, as `user` (None: the daemon's), unless `stands_still` returns a reason."""
+    """Sends the pings of `wish`, if any, as `user` (None is the daemon's), unless `stands_still` returns a reason."""
 
     def __init__(
         self,

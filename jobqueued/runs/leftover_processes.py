@@ -9,9 +9,9 @@ all below these, and all of their sessions   –
                                              attempt, whose environment has no JOBQUEUE_RUN, or can't be read
 
 An orphan is a process whose parent is now init or a subreaper above the daemon.  Children of a supervisor are
-recognized by their variables, like orphans. A process does not belong to an attempt if it started earlier, has another
-JOBQUEUE_RUN, is below another process, or is in another cgroup (a service, a container). A process whose session is
-older than the attempt does not belong to it either, because each job starts its own session.
+recognized by their variables, like orphans. A process does not belong to an attempt if it started earlier or has
+another JOBQUEUE_RUN.  Neither does a process below another one, or in another cgroup (a service, a container). A
+process whose session is older than the attempt does not belong to it either, because each job starts its own session.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ class LeftoverProcess(NamedTuple):
 
 
 class Details(NamedTuple):
-    """Further facts. `environment`: JOBQUEUE_ variables (None: unreadable). `cgroups`: text of /proc/PID/cgroup.
+    """Further facts. `environment`: JOBQUEUE_ variables (None if unreadable). `cgroups`: text of /proc/PID/cgroup.
 
     `is_foreign`: its user can't have jobs of this daemon.
     """
@@ -298,7 +298,7 @@ def _details(pid: int) -> Details:
 
 
 def _environment(pid: int) -> dict[str, str] | None:
-    """Return the JOBQUEUE_ variables with which a process was executed, or None if unreadable."""
+    """Return the JOBQUEUE_ variables of a process at its execution, or None if unreadable."""
     data = _file(pid, "environ")
     if data is None:
         return None

@@ -1,8 +1,8 @@
 """Lost attempts: their supervisor died, and they are over when no process of them is alive.
 
-The daemon repeatedly kills the processes that certainly belong to an attempt (leftover_processes.py).  It does not
-touch processes that only possibly belong to it: the run keeps its claims until they end, or until a user declares that
-they are not the run's (`jobqueuectl stop --lost RUN`).
+The daemon repeatedly kills the processes that certainly belong to an attempt (leftover_processes.py).  Processes that
+only possibly belong to it are not touched.  The run keeps its claims until they end, or until a user declares that they
+are not the run's (`jobqueuectl stop --lost RUN`).
 """
 
 from __future__ import annotations

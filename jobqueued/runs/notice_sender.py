@@ -68,7 +68,7 @@ class NoticeSender(Source):
 
     @property
     def deadline(self) -> int | None:
-        """The time (ns) at which a target accepts the next message, or None."""
+        """The time (ns) when a target accepts the next message, or None."""
         if not self._link.greeted:
             return None
         now = self._clocks()
@@ -148,7 +148,7 @@ class NoticeSender(Source):
         self._decided += self._notices.reconcile(refused, invalid, lasts, self._clocks().wall)
 
     def retain(self, jobs: Callable[[], Iterable[Job]]) -> None:
-        """Drop messages for receivers that are in no file any longer; `jobs` returns all jobs, now and later."""
+        """Drop messages for receivers that no file names any longer; `jobs` returns all jobs, now and later."""
         self._jobs = jobs
         self._decided += self._notices.retain(jobs)
 

@@ -58,7 +58,7 @@ class Dead(NamedTuple):
 
     `is_leftover`: its end is known, and other runs may have its claims.  `unheard`: the era of `emptying` if no start
     was reported, else None.  An unheard attempt without process and record never started, unless the directory of all R
-    was emptied in between.
+    was emptied since.
     """
 
     reason: str

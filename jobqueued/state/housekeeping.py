@@ -1,7 +1,7 @@
 """Housekeeping: retention, missing record files, and the write-ahead log.
 
 Each turn checks a few runs of one job, some time after a run ended.  A row of history is deleted only under the rules
-of retention, never because its file is missing: a missing file is written again, as soon as the disk has room.
+of retention, never because its file is missing.  A missing file is written again as soon as the disk has room.
 """
 
 from __future__ import annotations

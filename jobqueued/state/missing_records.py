@@ -25,7 +25,7 @@ from jobqueued.state.ends import AT_ONCE, HistoryEnd, newest
 from jobqueued.state.record_files import Files
 
 _UNSYNCED = 10 * MINUTE
-"""Time (ns) for which a written file may exist only in memory: usually 30 s, longer with a slow disk or on a laptop."""
+"""Time (ns) that a written file may exist only in memory: usually 30 s, longer with a slow disk or on a laptop."""
 _NEVER = 1 << 63
 MOST = 10_000
 """Maximum runs to remember; for more runs, housekeeping checks the whole job."""

@@ -10,7 +10,7 @@ from jobqueued.settings.settings import Retention
 from jobqueued.state.record_files import Files, RecordListing
 
 FEW = 10
-"""Maximum number of runs for which a full check costs no more than a check of the new runs."""
+"""Maximum number of runs whose full check costs no more than a check of the new runs."""
 
 
 class CheckedRuns(NamedTuple):

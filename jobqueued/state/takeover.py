@@ -328,7 +328,7 @@ class Takeover:
         return recollection.up_to(saved, run.number)
 
     def _choose_skip(self, saved: SavedJob) -> None:
-        """Keep a skip only if it is its job's newest run, apart from runs that joined it, so that the next skip joins
+        """Keep a skip only if it is its job's newest run, not counting runs that joined it, so that the next skip joins
         it.
         """
         newest = saved.last_number - self._joined

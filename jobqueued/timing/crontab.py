@@ -24,7 +24,7 @@ _LINE = rf"(?m)^[ \t]*(?P<time>{_TIME})[ \t]+(?P<rest>\S[^\n]*)"
 _WITH_USER = r"(?P<user>(?:root|nobody|www-data)\b|[a-z_][a-z0-9_-]*(?=\t|  | +(?:/|\[ |test )))[ \t]+(?P<command>\S.*)"
 _PLAIN = r"[\w/.][\w/. =+-]*"
 _PERCENT = r"(?<!\\)%"
-"""Pattern for the end of a command in a crontab: standard input follows, and each further match starts a new line."""
+"""Pattern for the end of a command in a crontab: standard input follows, and each later match starts a new line."""
 _MOST = 300
 _IN_WORDS = {
     "boot": "@reboot",

@@ -24,7 +24,7 @@ class Redefinition(NamedTuple):
     past: int | None
     """The due time of `at`, if it had passed when the job was first seen; else None."""
     ahead: int
-    """Time (ns) by which the last due time was ahead of the system clock, or 0.  The job's clock continues from now."""
+    """Lead (ns) of the last due time over the system clock, or 0.  The job's clock continues from now."""
 
 
 def dues(job: Job, cursor: int, wall: int, settled: int = 0) -> tuple[list[int], int | None]:
@@ -46,8 +46,8 @@ def redefine(saved: SavedJob, old: Job | None, job: Job, wall: int, *, completed
     """Return the outcome of a new definition; `old` is None for the first one since the start.
 
     `completed`: the job's `max_runs` have started.  A cursor is valid for one rhythm.  A new rhythm makes nothing due
-    before now, and nothing twice: if the cursor is ahead after a small step back of the clock, due times continue after
-    the cursor.
+    before now, and nothing twice.  If the cursor is ahead after a small step back of the clock, due times continue
+    after the cursor.
     """
     rhythm = sys.intern(job.rhythm) if job.enabled and not completed else ""
     forgone: list[int] = []

@@ -351,7 +351,7 @@ def askable(state: SchedulerState) -> dict[str, int]:
 
 
 def _as_held(locks: Locks, claim: Claim) -> Claim:
-    """Return a claim in the mode in which its host holds it: exclusive if the lock has one unit.
+    """Return a claim in the mode of its host: exclusive if the lock has one unit.
 
     A job's places are an exception, because their number may still be unknown.
     """

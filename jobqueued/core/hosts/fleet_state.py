@@ -82,7 +82,7 @@ def is_begun_elsewhere(run: Run) -> bool:
 
 
 def unstarted(run: Run) -> str:
-    """Return the state with which a run gives back an unused grant.
+    """Return the state that a run sends to give back an unused grant.
 
     RETURNED frees the occurrence for any host; "" keeps it for this host, as for a later attempt.
     """
@@ -325,7 +325,7 @@ class FleetState:
     def turn_of(self, own: str, job: Job, key: str, within: int | None = None) -> int:
         """Return for how long (ns) this host, named `own`, leaves an occurrence or report to hosts that come first.
 
-        `within`: the time (ns) in which all hosts have their turns.
+        `within`: maximum time (ns) of the turns of all hosts.
         """
         if (order := self._orders.get(job.hosts)) is None:
             able = {name: it for name, it in self.hosts.items() if set(job.hosts).issubset(it.labels)}

@@ -1,4 +1,4 @@
-"""The period for which a fleet remembers which occurrences of a job ran.
+"""The fleet's memory of which occurrences of a job ran, and its length.
 
 etcd keeps an occurrence for as long as hosts with the same definition may ask for it.  A later definition may look back
 farther, to occurrences that etcd has forgotten.  Therefore the definition in etcd also has the period
@@ -13,7 +13,7 @@ from jobqueued.child.fleet.etcd.values import parsed
 from jobqueued.model.job import Job
 
 _LEAST = HOUR // SECOND
-"""Shortest time (s) for which etcd remembers an occurrence (child/fleet/uplink.py)."""
+"""Minimum time (s) that etcd remembers an occurrence (child/fleet/uplink.py)."""
 _ON_ITS_WAY = HOUR // SECOND
 """Time (s) within which a published definition reaches etcd; before that, hosts may use the previous definition."""
 

@@ -1,4 +1,4 @@
-"""The last instant at which a host was in its fleet, even if its clock was set or the host slept since."""
+"""The last instant when a host was in its fleet, even if its clock was set or the host slept since."""
 
 from __future__ import annotations
 
@@ -8,18 +8,16 @@ from jobqueued.model.job import Now
 
 
 class Presence:
-    """The last instant at which this host was in its fleet."""
+    """The last instant when this host was in its fleet."""
 
     def __init__(self) -> None:
         self.mark = FleetMark()
         """The newest mark of the fleet; its `at` is when the host was last in the fleet before the scheduler started.
         """
         self.ended = 0
-        """The instant (wall) at which the host last left the fleet, or 0 if it has not left since the scheduler
-        started.
-        """
+        """The instant (wall) when the host last left the fleet, or 0 if it has not left since the scheduler started."""
         self._back = 0
-        """Total time (ns) by which the clock was set back since the host last left the fleet."""
+        """Total (ns) of the clock's steps back since the host last left the fleet."""
         self._forward = 0, 0
         """Instant (monotonic) and length (ns) of the last forward step of the clock or sleep of the host."""
 
@@ -45,7 +43,7 @@ class Presence:
         return was_there if was_there <= wall else 0
 
     def may_have_begun(self, start: int) -> int:
-        """Return the earliest instant at which another host may have started an occurrence that is to `start` here."""
+        """Return the earliest instant when another host may have started an occurrence that is to `start` here."""
         return start - self._back
 
     def saved(self, wall: int, *, is_there: bool) -> FleetMark:

@@ -1,8 +1,8 @@
 """Fleet jobs that are overdue: only the host that first reports a job to the fleet notifies people.
 
-The other hosts rely on the report after a minute, if its host is still in the fleet: that host may have died before it
-notified people, or may have withdrawn the report.  A host without an answer in this time notifies people itself: two
-notices are better than none.
+The other hosts wait a minute, because the reporting host may die before it notifies people, or may withdraw the report.
+Then they rely on the report if its host is still in the fleet.  A host without an answer in this time notifies people
+itself: two notices are better than none.
 """
 
 from __future__ import annotations

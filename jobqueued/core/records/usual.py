@@ -6,9 +6,8 @@ The usual duration of a job's runs is the median (`middle`) of its newest runs t
 A list of durations is a string of milliseconds, the newest last: ``61234 60012``.  state.db has it in this form, which
 takes a fraction of a tuple's memory.  A duration below a second is 0 there, because it is below every bound.
 
-`bound_at` is a one-sided conformal bound (Vovk, Gammerman, Shafer: Algorithmic Learning in a Random World, 2005): if
-runs are exchangeable, the next run has any rank among those before it with the same probability, under any
-distribution.
+`bound_at` is a one-sided conformal bound (Vovk, Gammerman, Shafer: Algorithmic Learning in a Random World, 2005).  If
+runs are exchangeable, each rank of the next run among earlier runs has the same probability, under any distribution.
 """
 
 from __future__ import annotations
@@ -79,7 +78,7 @@ def bound_at(level: float, known: Sequence[int]) -> int | None:
 
     Among n known runs and another one, each has the same chance to be one of the k longest.  Therefore the other run
     exceeds the k-th longest of the n with probability k / (n + 1).  The bound uses only the newest n runs, with the
-    smallest n for which this probability is at most 1 - `level`.  A small n keeps the bound low and lets it follow
+    smallest n that keeps this probability at most 1 - `level`.  A small n keeps the bound low and lets it follow
     changes soon.
     """
     if len(known) < ENOUGH:
@@ -95,7 +94,7 @@ def bound(level: float | None, known: Sequence[int]) -> int | None:
     """Return the duration (ns) beyond which another run is late, or None if no run is known.
 
     Without a level, or with too few runs for it, the bound is three times the mean, but at least the longest of the n
-    known runs: another run exceeds that one with probability 1 / (n + 1) at most.  Short runs get a minimum.
+    known runs.  Another run exceeds the longest one with probability 1 / (n + 1) at most.  Short runs get a minimum.
     """
     if not known:
         return None

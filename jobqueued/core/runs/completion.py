@@ -137,7 +137,7 @@ def stop_asked(turn: Turn, event: StopAsked) -> None:
 
 
 def stop(turn: Turn, run: Run, reason: Reason) -> None:
-    """Stop a live run; no further attempt follows."""
+    """Stop a live run; no other attempt follows."""
     if run.state is not RunState.STOPPING:
         stopping(turn, changed(run, stop_asked=True), reason)
     elif not run.stop_asked:

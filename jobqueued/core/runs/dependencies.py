@@ -1,9 +1,8 @@
 """Dependencies: whether a run may start after the jobs that it depends on, and when their ends make a job due.
 
-For a job with a clock: let a run be due at T, and let P be the previous due time in the job's schedule, or the time
-when the job was loaded.  For each dependency, the newest occurrence due in (P, T] must have succeeded.  If this
-occurrence is under way, the run waits for its end.  If no such occurrence exists, or if it was skipped, the run waits
-for the dependency's next success.
+For a job with a clock: let T be the due time of a run, and P the job's previous due time, or when the job was loaded.
+For each dependency, the newest occurrence due in (P, T] must have succeeded.  If this occurrence is under way, the run
+waits for its end.  If no such occurrence exists, or if it was skipped, the run waits for the dependency's next success.
 
 A job without a clock is due when each dependency has succeeded since the job was last due.  Such a job can be out of
 step, if it would use a success from the previous round of a dependency.  It then waits for the end of the current

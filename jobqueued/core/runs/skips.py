@@ -92,7 +92,7 @@ def era(key: str) -> str:
 
 
 def _skipped(turn: Turn, run: Run, job: Job | None, first: int, count: int) -> None:
-    """Save and log a skip that grew by `count` occurrences, the first of which was due at `first`."""
+    """Save and log a skip that grew by `count` occurrences; the first of these was due at `first`."""
     state, name = turn.state, run.id.job
     document = record.skipped(run, job, state.limits)
     state.close(run, document)

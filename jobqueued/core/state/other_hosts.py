@@ -52,7 +52,7 @@ class OtherHosts:
         return catch_up.sort_out(job, found, wall, complete=complete, since=since)
 
     def own_skips(self, job: Job, dues: list[int]) -> list[int]:
-        """Return which of these due times, none of which will run, this host must skip because no other host does."""
+        """Return the due times that this host must skip because no other host does; none of `dues` will run."""
         return dues
 
     def clock_stepped(self, step: int, mono: int) -> None:

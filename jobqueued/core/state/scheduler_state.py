@@ -54,7 +54,7 @@ class SchedulerState:
         self.due_times = DueTimes()
         """Job → its next scheduled start: the first due time after its cursor."""
         self.timers = Timers()
-        """Instants at which runs, jobs or the host must be checked; an unnecessary check does no harm."""
+        """Instants to check runs, jobs or the host; an unnecessary check does no harm."""
         self.patience = Patience()
         """Deadlines after which runs are late and jobs overdue.  `lateness` and `expectation` change them."""
         self.agenda = Agenda()

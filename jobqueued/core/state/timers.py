@@ -25,7 +25,7 @@ _MANY = 1000
 
 
 class Timers:
-    """Instants at which to check a subject.  A timer that is no longer needed still fires, without effect."""
+    """The instants to check a subject.  A timer that is no longer needed still fires, without effect."""
 
     def __init__(self) -> None:
         self._wall: _Heap = []

@@ -37,7 +37,7 @@ LEAST = 512
 LONG = 4096
 """Number of frames in the log at which SQLite moves them into the database."""
 PATIENCE = 5.0
-"""Time (s) for which a start waits for another program that has the file open."""
+"""Time (s) that a start waits for another program that has the file open."""
 
 _KINDS = {stat.S_IFREG: "", stat.S_IFDIR: "a directory", stat.S_IFIFO: "a pipe", stat.S_IFSOCK: "a socket"}
 _HEADER, _WRITE_VERSION, _WAL_MODE = 19, 18, b"\2"
