@@ -166,7 +166,7 @@ def lost_asked(turn: Turn, event: events.LostAsked) -> None:
 
 
 def never_started(turn: Turn, event: events.NeverStarted) -> None:
-    """Send an attempt that never started again: at once if nothing failed, else after 1 s, 2 s, … up to 60 s."""
+    """Resend an attempt that certainly never started: at once if nothing failed, else after 1 s, 2 s, … up to 60 s."""
     state, now = turn.state, turn.now
     run = _live(turn, event.run, event.attempt)
     if run is not None and run.pid is not None:

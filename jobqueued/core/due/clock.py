@@ -32,19 +32,19 @@ _MISSED, _PAUSED = Reason(Code.MISSED), Reason(Code.PAUSED)
 
 
 def woke(turn: Turn) -> None:
-    """Handle all due times that were reached."""
+    """Handle the due times of all jobs up to now."""
     for name in turn.state.due_times.take(turn.now.wall):
         _come_due(turn, turn.state.catalog[name], at_once=False)
 
 
 def catch_clock(turn: Turn, job: Job) -> None:
-    """Handle all due times that one job has reached.  Called before the job changes."""
+    """Handle a job's due times up to now.  Called before the job changes."""
     while (start := turn.state.due_times.next(job.id)) is not None and start <= turn.now.wall:
         _come_due(turn, job, at_once=True)
 
 
 def comes_due(turn: Turn, job: Job) -> bool:
-    """Handle all due times that one job has reached.
+    """Handle a job's due times up to now.
 
     Return False if the clock must wait, because the fleet has not answered a question about a skip.
     """
@@ -85,7 +85,7 @@ def cover(turn: Turn, job: str) -> None:
 
 
 def _catch_era(turn: Turn, job: Job) -> None:
-    """Handle all due times that were reached; if a run of a newer era was found, only those before that run."""
+    """Handle a job's due times up to now or, if a run of a newer era was found, up to that run."""
     known, era = turn.state.found[job.id], turn.state[job.id].saved.era
     newer = [run.due for key, run in known.items() if (of := era_of(key)) is not None and of > era]
     if not newer:
@@ -179,7 +179,10 @@ def _after_pause(turn: Turn, job: Job, found: list[int]) -> list[int]:
 
 
 def _blows_fuse(turn: Turn, job: Job, fresh: int) -> bool:
-    """Count new occurrences; return whether the fuse is blown, that is, until a minute has fewer than the limit."""
+    """Count new occurrences; return whether the fuse is blown.
+
+    The fuse blows if a minute has more than FUSE occurrences, and holds again after a minute with fewer.
+    """
     if not fresh:
         return False
     state, mono = turn.state[job.id], turn.now.mono

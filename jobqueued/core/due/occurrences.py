@@ -27,7 +27,7 @@ HELD_FROM_OTHERS = 100
 
 
 def booted(turn: Turn, boot: str) -> None:
-    """Make the jobs with `at_boot` due, and save the boot ID so that they are due only once."""
+    """Trigger the jobs with `at_boot`, and save the boot ID so that they are due only once."""
     for job in turn.state.catalog:
         if job.at_boot and job.enabled:
             new(turn, job, Occurrence(job.id, f"b{boot}", turn.now.wall), Cause("boot"))
@@ -65,7 +65,7 @@ def submitted(turn: Turn, job: Job, asked_by: str | None) -> Run:
 
 
 def emitted(turn: Turn, event: events.Emitted) -> None:
-    """Make the jobs that wait for an event due; the reply lists the runs, including skipped ones."""
+    """Trigger the jobs that wait for an event; the reply lists the runs, including skipped ones."""
     if turn.state.unsaved:
         turn.refuse(event.ticket, "Refused", reason=turn.state.unsaved)
         return
@@ -84,7 +84,7 @@ def emitted(turn: Turn, event: events.Emitted) -> None:
 
 
 def appeared(turn: Turn, event: events.PathAppeared) -> None:
-    """Make the jobs that wait for a new file due, except a job with an unstarted run: that run will find the file."""
+    """Trigger the jobs that wait for a file that appeared, except jobs with an unstarted run, which will find it."""
     state, wall = turn.state, turn.now.wall
     cause = Cause(f"path {awaited_path(event.path)}", None, {"path": event.file})
     for job in state.catalog.listeners("path", event.path):
@@ -96,7 +96,7 @@ def appeared(turn: Turn, event: events.PathAppeared) -> None:
 
 
 def follow(turn: Turn, ended: Run, record: Record) -> None:
-    """Make the jobs that react to the final end of a run due; `record` is its record."""
+    """Trigger the jobs that react to the final end of a run; `record` is the run's record."""
     state, wall = turn.state, turn.now.wall
     result = "success" if ended.state is RunState.SUCCEEDED else "failure"
     hearing, dependents = _hearing(state, ended, result), state.catalog.dependents(ended.id.job)

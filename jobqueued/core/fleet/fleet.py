@@ -274,9 +274,9 @@ def _note_elsewhere(turn: Turn, job: Job, event: Taken) -> None:
 
 
 def returned(turn: Turn, event: Returned) -> None:
-    """Make an occurrence that another host gave back due.
+    """Handle an occurrence that another host gave back: make it due on this host.
 
-    Do nothing if the clock has yet to reach the occurrence, if it is too old, or if this host has a run of it.
+    Do nothing if the clock has yet to reach the occurrence, if it is too old, or if this host already has a run of it.
     """
     state, job = turn.state, turn.state.catalog.get(event.job)
     is_one = bool(event.store) and is_of_fleet(event.key) and not hosts_before(event.key)

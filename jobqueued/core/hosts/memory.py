@@ -1,8 +1,8 @@
 """The fleet's memory of which occurrences of a job ran, and its length.
 
 etcd keeps an occurrence for as long as hosts with the same definition may ask for it.  A later definition may look back
-farther, to occurrences that etcd has forgotten.  Therefore the definition in etcd also has the period
-(child/fleet/claims.py), and no host starts an older one.
+farther, to occurrences that etcd has forgotten.  Therefore the definition in etcd also has this period
+(child/fleet/claims.py), and no host starts an older occurrence.
 """
 
 from __future__ import annotations
