@@ -66,7 +66,7 @@ class Callers:
         return len(self._outbox)
 
     def flush(self) -> None:
-        """Send the scheduler as much as it accepts now."""
+        """Send as much to the scheduler as it accepts now."""
         if self.scheduler is None or not self._outbox:
             return
         try:

@@ -44,7 +44,7 @@ REST = 1.0
 COMPLAINTS = 60.0
 """Minimum time (s) between two log lines about such failures."""
 _RESERVE = 8
-"""Descriptors that are not for supervisors: they are for callers and for files that are open for a moment."""
+"""Descriptors reserved for callers, and for files that are open only briefly."""
 _GONE = frozenset({errno.EPIPE, errno.ECONNRESET, errno.ENOTCONN})
 _LISTEN_FD = 3
 

@@ -1,4 +1,4 @@
-"""Lost attempts: those whose supervisor died, until none of their processes lives."""
+"""Lost attempts: attempts whose supervisor died, until none of their processes lives."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _LEFT = -1
 
 
 class AdoptedAttempts:
-    """The lost attempts of a launcher, which inherits their processes. `runs`: place of R; `home`: of cgroups."""
+    """The lost attempts of a launcher, which inherits their processes. `runs`: place of R. `home`: place of cgroups."""
 
     def __init__(self, runs: str, home: int) -> None:
         self._runs, self._home = runs, home
@@ -35,7 +35,7 @@ class AdoptedAttempts:
         return len(self._mains)
 
     def take(self, name: str) -> str:
-        """Add an attempt if it may have started, and return ""; otherwise return the notice of its state."""
+        """Add an attempt that may have live processes, and return "". Otherwise return its notice: ended or unstarted."""
         main, status = 0, None
         with contextlib.suppress(OSError):  # recovered already, removed by a user, or unreadable
             directory = wire.open_directory(f"{self._runs}/{name}")
@@ -56,7 +56,7 @@ class AdoptedAttempts:
         return ""
 
     def take_left(self, name: str) -> None:
-        """Add an attempt that has its record; its processes have no supervisor now."""
+        """Add an attempt that already has its record, but whose remaining processes have lost their supervisor."""
         self._mains[name] = _LEFT, None
 
     def died(self, pid: int, status: int) -> None:
@@ -66,7 +66,7 @@ class AdoptedAttempts:
                 self._mains[name] = main, None if name in self._on_slurm else status
 
     def end(self, supervisors: set[int]) -> list[str]:
-        """Kill children except supervisors; Slurm helpers get SIGTERM. Return the notices when none is left."""
+        """Kill children except supervisors; Slurm helpers get SIGTERM. Return the notices once none is left."""
         if not self._mains:
             return []
         strays = [pid for pid in tree.children() if pid not in supervisors]

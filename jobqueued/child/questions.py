@@ -64,7 +64,7 @@ class Questions:
 
 
 def is_question(name: str) -> bool:
-    """Return whether a supervisor has one of these orders, not an attempt."""
+    """Return whether a supervisor's task is one of these orders, not an attempt."""
     return name.startswith((QUESTION, NOTIFY, CRONTAB))
 
 

@@ -25,7 +25,7 @@ AFTERWARDS = 30.0
 """Time (s) for which processes that a mail program left may deliver the mail it accepted."""
 _LIMITS = {"RLIMIT_AS": ("memory", 512 << 20), "RLIMIT_CPU": ("cpu_time", 30), "RLIMIT_CORE": ("core", 0)}
 _STUCK = 5.0
-"""Seconds after which a killed user's process is left to the launcher: a file system of the user may block it."""
+"""Seconds after which a killed process of a user is left to the launcher: a file system of the user may block it."""
 _ANSWER = 1 << 16
 """Maximum bytes of all answers; a pipe holds them."""
 _SHOWN = 240
@@ -38,7 +38,7 @@ _PART = re.compile(r"[0-9]{1,20} (sent|later|never)\b")
 
 
 def send(document: int, home: int = -1) -> tuple[str, list[str]]:
-    """Send the notice in a file, ``{"user": …, "notice": {…}}``. Return the answer, and those about its parts.
+    """Send the notice in a file, ``{"user": …, "notice": {…}}``. Return the answer, and the answers about its parts.
 
     A user's own notice is sent as that user: ``"owner"`` is that of a launch spec, ``"barred"`` the lists of
     `identity.barred`, and ``"above"`` the cgroup in `home` around the process. Raises SystemExit if a process of that
@@ -77,7 +77,7 @@ def _refusal(order: dict[str, Any]) -> bytes:
 
 
 def _cgroup(order: dict[str, Any], home: int) -> Cgroup:
-    """Return the cgroup of a user's process: at most one for notices and one for pings, in that of the user's runs."""
+    """Return the cgroup for a process of a user, inside that of the user's runs: one for notices, and one for pings."""
     if "owner" not in order:
         return Cgroup(-1, "")
     above = order["above"]
@@ -89,7 +89,7 @@ def _cgroup(order: dict[str, Any], home: int) -> Cgroup:
 
 
 def _end(cgroup: Cgroup, *, is_own: bool) -> None:
-    """End the processes that are left; only the host's mail program may go on for a while."""
+    """End the processes that are left; only the host's mail program may continue for a while."""
     if not is_own:
         tree.end_all(time.monotonic() + AFTERWARDS)
         return

@@ -152,7 +152,7 @@ def _answer(order: str) -> bytes:
 
 
 def _receive(launcher: socket.socket, gone: select.poll) -> tuple[str, int] | None:
-    """Return the name and R (a descriptor) of the next order, or None if the launcher exited; R is -1 if none came."""
+    """Return the name and R (a descriptor) of the next order, or None if the launcher exited. R is -1 if missing."""
     try:
         data, ancillary, _flags, _address = launcher.recvmsg(wire.NOTICE, socket.CMSG_SPACE(4), _MSG_CMSG_CLOEXEC)
     except ConnectionResetError:  # the launcher died before it read all of our notices

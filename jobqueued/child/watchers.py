@@ -139,7 +139,7 @@ class Watchers:
         self._silent[watcher] = now + PATIENCE
         self._ears.register(seat.socket, select.EPOLLIN)
 
-    # what they say
+    # their reports
 
     def rest(self, now: float) -> list[float]:
         """Read again from watchers whose pause is over. Return the seconds until the next action, or []."""
@@ -206,7 +206,7 @@ class Watchers:
             watcher.socket.close()
 
     def bury(self, pid: int) -> str | None:
-        """Handle a reaped process: None if it was no watcher, "" if another watcher follows, or the notice."""
+        """Handle a reaped process. Return None if it was no watcher, "" if another follows, or the notice."""
         watcher = self._of_pid.pop(pid, None)
         if watcher is None:
             return None

@@ -36,7 +36,7 @@ _OPTIONS = (
     (spawn.PR_SET_NO_NEW_PRIVS, 1),
     (spawn.PR_SET_PDEATHSIG, signal.SIGKILL),
 )
-"""Its memory is ours until the exec; executing gains no privileges; it dies with the launcher."""
+"""prctl(2) options of a watcher: our memory is hidden until the exec, no new privileges, death with the launcher."""
 _NICE = 10
 _PATHS = 3
 _SECONDS = 60

@@ -62,7 +62,7 @@ class Seat:
 
 
 def spare(idle: list[Seat], least: int, before: float = float("inf")) -> list[Seat]:
-    """Return idle supervisors that are not needed, except the newest `least`, and idle since before `before`.
+    """Return the idle supervisors that are not needed: all except the newest `least`, if idle since before `before`.
 
     If only `least` are idle, these are the worn ones, which a new supervisor should replace.
     """
@@ -85,7 +85,7 @@ class Hiring:
         self._handed_over, self._next = now, max(self._next, now + PATIENCE)
 
     def rest(self, now: float) -> float:
-        """Return the time (s) until one more may be worth it."""
+        """Return the time (s) until one more supervisor may be worth its fork."""
         return max(0.0, self._next - now)
 
     def may_help(self, seats: Collection[Seat], now: float) -> bool:

@@ -38,7 +38,7 @@ from jobqueued.child.start.lockfile import LockFiles, Withheld
 
 _DRAIN, _DRAIN_OF_LEFT = 1.0, 0.1
 _SIGNAL_OF_INIT = 0.2
-"""Wait (s) after SIGTERM killed a job without our doing: at shutdown, init signals processes one by one."""
+"""Wait (s) for our own SIGTERM after one killed the job: at shutdown, init signals processes one by one."""
 _FIRST_TRY, _LONGEST_TRY = 0.1, 2.0
 """First and longest pause (s) between two tries to write the end."""
 _MOST_MISHAPS = 10
@@ -60,7 +60,7 @@ class Attempt:
         *,
         last: bool,
     ) -> None:
-        """`home`: where cgroups are (cgroup.prepare). `cgroups`: ours. `last`: the last one of its supervisor."""
+        """`home`: place of cgroups (cgroup.prepare). `cgroups`: this supervisor's. `last`: its last attempt."""
         self.name, self._directory = name, directory
         self._state = State.CLAIMING
         self._last = last
@@ -77,7 +77,7 @@ class Attempt:
         return self._audience.leaves
 
     def _step(self, step: AttemptStep) -> bool:
-        """Take a step of the state table; return whether the state changed. A bug costs a warning, not the command."""
+        """Take a step of the state table. Return whether the state changed. A bug only adds a warning."""
         try:
             before, self._state = self._state, after(self._state, step)
         except IllegalAttemptStep as error:
@@ -109,7 +109,7 @@ class Attempt:
         return ""
 
     def _begin(self, held: list[Callable[[], object]]) -> str | None:
-        """Acquire everything, R last, and add to `held` how to release it. Return the notice of a failure, or None."""
+        """Acquire everything, R last, and add release functions to `held`. Return the notice of a failure, or None."""
         try:
             self._order = self._marks.spec()
             self._runner = runner_of(self._order, self._home, self.name, self._marks)
@@ -155,7 +155,7 @@ class Attempt:
     def _settle(self, document: Record) -> str:
         """Write the record file, then R/ended, and retry until R/ended is written. Return the path of the record.
 
-        If R was deleted, or goes away because the host shuts down, the record file is enough.
+        If R was deleted, or the host is shutting down, the record file is enough.
         """
         self._locks.free()
         if self._hooks and document["state"] != UNSTARTED:
@@ -184,7 +184,7 @@ class Attempt:
         return path
 
     def _tell_hooks(self, document: Record) -> None:
-        """Run the hooks for the end, after the record file is written: so the end is saved whatever happens to them."""
+        """Run the hooks for the end. The record file is written first, so the end is saved even if a hook fails."""
         path = self._write_record(self._hooks.interim(document))[0]
         if path:
             self._be_there()
@@ -196,12 +196,12 @@ class Attempt:
         self._audience.leaves |= self._hooks.left or (self._state is State.EMPTY and self._hooks.orphans_killed())
 
     def _be_there(self) -> None:
-        """From now on, handle requests of followers and the shutdown of the host."""
+        """Start to handle requests of followers and the shutdown of the host."""
         self._audience.accept()
         self._loop.on(self._shutdown.descriptor, self._look_for_shutdown)
 
     def _bide(self, document: Record, error: OSError, seconds: float) -> None:
-        """Pause, because R can't be written; meanwhile serve followers, and pump the output of what was left."""
+        """Pause before the next try to write R; serve followers, and pump the output of processes that were left."""
         reason = f"it ended ({record.verdict(document)}), but its run directory can't be written: {error.strerror}"
         if reason != self._audience.reason:
             self._audience.stopping(reason)
@@ -245,7 +245,7 @@ class Attempt:
         self._marks.started(wire.PidMark.of(self._draft.pid, self._draft.started, before))
 
     def _clear(self) -> None:
-        """End all its processes; a failed start may have left some, such as a profile."""
+        """End all processes of the attempt; a failed start may have left some, such as those of a profile."""
         self._loop.on(self._wakeups, self._reap)
         self._reap()
         if not ended_all(self._loop.turn, lambda: self._state is State.EMPTY):
@@ -305,7 +305,7 @@ class Attempt:
     # its end
 
     def _stop(self, state: str, reason: Reason, *, told: bool = False) -> None:
-        """End the run while its command lives; the first cause counts. `told`: all of it got SIGTERM already."""
+        """End the run while its command lives; the first cause counts. `told`: its processes already got SIGTERM."""
         if self._step(AttemptStep.STOP):
             self._ending.cause = state, reason
             self._tell_to_end(reason, told=told)
@@ -323,7 +323,7 @@ class Attempt:
         self._reap()
         if self._state in COMMAND_LIVES:
             self._stop("killed", of(reason))
-        elif self._state in NOTHING_TO_END and reason != self._audience.reason:  # a new scheduler may repeat it
+        elif self._state in NOTHING_TO_END and reason != self._audience.reason:  # a new scheduler may ask again
             self._hooks.give_up(reason)
 
     def _look_for_shutdown(self) -> None:
@@ -372,7 +372,7 @@ class Attempt:
         self._tell_to_end(f"its command has ended and left {names}")
 
     def _outlive(self) -> None:
-        """Stay until the last process that `leave_children` left ended: it is our child, and its output flows here."""
+        """Stay until the processes that `leave_children` left have ended: our children, which write to our pipe."""
         self._drain_until = self._account.at = NEVER
         self._loop.on(self._output.reading, self._pump)
         while self._state is not State.OVER:

@@ -1,9 +1,9 @@
-"""The life of an attempt: one table, (state, step) → state. A step that is missing there is a bug and changes nothing.
+"""The life of an attempt: one table, (state, step) → state. A step that the table lacks is a bug and changes nothing.
 
 An attempt is claimed (CLAIMING), started (STARTING) and watched (RUNNING; STOPPING after a stop signal) until its
-command ends (ENDED). Then processes that the command left are ended too (CLEARING) or, with `leave_children`, left to
-live (LEAVING). When nothing lives (EMPTY), or may live on, the output is drained, the record written and the end marked
-(OVER). A supervisor whose attempt left processes stays until they ended as well (LEFT).
+command ends (ENDED). Processes that the command left behind are then ended (CLEARING) or, with `leave_children`, left
+alone (LEAVING). When no process lives (EMPTY), or the rest may live on, the supervisor drains the output, writes the
+record and marks the end (OVER). A supervisor whose attempt left processes alone stays until they end (LEFT).
 """
 
 from __future__ import annotations
@@ -51,24 +51,24 @@ class IllegalAttemptStep(Exception):
 _S = State
 
 TABLE: dict[tuple[State, AttemptStep], State] = {
-    (_S.CLAIMING, AttemptStep.DECLINE): _S.DECLINED,  # R is another's, recovery's or gone; a busy lock file
+    (_S.CLAIMING, AttemptStep.DECLINE): _S.DECLINED,  # R is another's, recovery's or deleted; or a lock file is busy
     (_S.CLAIMING, AttemptStep.CLAIM): _S.STARTING,  # R/spawning is ours: from here on the job may have run
     (_S.STARTING, AttemptStep.START): _S.RUNNING,
-    (_S.STARTING, AttemptStep.FAIL): _S.CLEARING,  # a profile may have started, and processes of it
+    (_S.STARTING, AttemptStep.FAIL): _S.CLEARING,  # the profile may have started processes
     (_S.RUNNING, AttemptStep.STOP): _S.STOPPING,
     (_S.STOPPING, AttemptStep.STOP): _S.STOPPING,  # the first cause counts
     (_S.RUNNING, AttemptStep.END): _S.ENDED,
     (_S.STOPPING, AttemptStep.END): _S.CLEARING,  # the rest got its signal together with the command
     (_S.ENDED, AttemptStep.CLEAR): _S.CLEARING,
     (_S.ENDED, AttemptStep.LEAVE): _S.LEAVING,
-    (_S.LEAVING, AttemptStep.CLEAR): _S.CLEARING,  # R is gone, and with it everything that shows what is left
-    # no process of it lives
+    (_S.LEAVING, AttemptStep.CLEAR): _S.CLEARING,  # without R nothing would show the processes that are left
+    # no process of the attempt lives
     **{(state, AttemptStep.EMPTY): _S.EMPTY for state in (_S.ENDED, _S.CLEARING, _S.LEAVING, _S.EMPTY)},
-    (_S.EMPTY, AttemptStep.LOSE): _S.LOST,  # R is gone
+    (_S.EMPTY, AttemptStep.LOSE): _S.LOST,  # R was deleted
     (_S.EMPTY, AttemptStep.MARK): _S.OVER,
     (_S.LEAVING, AttemptStep.MARK): _S.LEFT,
     (_S.LEFT, AttemptStep.EMPTY): _S.OVER,
-    (_S.OVER, AttemptStep.EMPTY): _S.OVER,  # it was checked twice in one turn
+    (_S.OVER, AttemptStep.EMPTY): _S.OVER,  # children were checked twice in one turn
 }
 
 COMMAND_LIVES = frozenset({State.RUNNING, State.STOPPING})

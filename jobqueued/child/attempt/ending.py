@@ -1,4 +1,4 @@
-"""The ending of an attempt: its stop signal, a grace period, and SIGKILL to all that is left, repeatedly."""
+"""The ending of an attempt: its stop signal, a grace period, and repeated SIGKILLs to all remaining processes."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from jobqueued.child.report.account import NEVER
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 10.0
 """First and longest pause (s) between two SIGKILLs to all: a fork bomb may have children that we missed."""
 _UNKILLABLE = 2.0
-"""Seconds after which a failed start no longer waits for processes that can't be killed, because of a file system."""
+"""Seconds that a failed start waits for processes that can't be killed because a file system blocks them."""
 
 
 def ended_all(turn: Callable[[float], object], is_empty: Callable[[], bool]) -> bool:
@@ -31,9 +31,9 @@ def ended_all(turn: Callable[[float], object], is_empty: Callable[[], bool]) -> 
 
 
 class Ending:
-    """The ending of one attempt. `deadline`: when it times out, `kill_at`: when SIGKILL is due (monotonic, s).
+    """The ending of one attempt. `deadline`: when it times out. `kill_at`: when SIGKILL is due (both monotonic, s).
 
-    `cause`: state and reason, whatever the command makes of the signal.
+    `cause`: state and reason if the attempt was stopped, however its command then exits; otherwise None.
     """
 
     __slots__ = ("_cgroup", "_order", "_pause", "cause", "deadline", "kill_at")

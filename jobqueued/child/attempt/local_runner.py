@@ -17,13 +17,13 @@ from jobqueued.child.start.starting import start
 
 
 class Local:
-    """The runner of one attempt. `order`: that of the local process, `cgroup`: its own."""
+    """The runner of one attempt. `order`: its launch spec. `cgroup`: that of the attempt."""
 
     def __init__(self, order: LaunchSpec, home: int, name: str) -> None:
         self.order, self.cgroup = order, Cgroup(home, name)
 
     def start(self, caps: Caps, output: OutputPump) -> StartedProcess:
-        """Start its process. Raises StartFailed."""
+        """Start the process of the attempt. Raises StartFailed."""
         return start(self.order, self.cgroup, caps, output.writing)
 
     def watch(

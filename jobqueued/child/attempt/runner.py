@@ -11,6 +11,6 @@ Runner = Local | Slurm
 
 
 def runner_of(order: LaunchSpec, home: int, name: str, marks: Marks) -> Runner:
-    """Return the runner for a launch spec. `home`: where cgroups are."""
+    """Return the runner for a launch spec. `home`: descriptor of the place for cgroups."""
     there = order.get("slurm")
     return Slurm(order, there, name, marks) if there else Local(order, home, name)

@@ -1,4 +1,4 @@
-"""SIGTERM for a supervisor: from PID 1 or a user's manager it means that host, session or scope shut down."""
+"""SIGTERM for a supervisor. From PID 1 or a user's manager it means that the host, session or scope shuts down."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _SENDER = slice(12, 16)
 
 
 class Shutdown:
-    """The descriptor to wait on, and its meaning. SIGTERM stays blocked in this process from now on.
+    """Recognizes a shutdown. `descriptor` is readable after any SIGTERM, which stays blocked in this process.
 
     `manager`: the process that started the launcher, a user's service manager if the launcher is a unit of it.
     """

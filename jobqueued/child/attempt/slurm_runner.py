@@ -46,7 +46,7 @@ _CHUNK = 1 << 16
 
 
 class Slurm:
-    """The runner of one attempt. `order`: that of the helper, `cgroup`: none."""
+    """The runner of one attempt, which has no cgroup. `order`: launch spec of the helper."""
 
     def __init__(self, order: LaunchSpec, there: SlurmOrder, name: str, marks: Marks) -> None:
         self._order, self._there, self._marks = order, there, marks
@@ -171,7 +171,7 @@ class Slurm:
             },
         }
 
-    # what the helper says
+    # reports of the helper
 
     def _read(self) -> None:
         with contextlib.suppress(BlockingIOError):
@@ -180,7 +180,7 @@ class Slurm:
                 self._words += map(json.loads, lines)
 
     def _hear(self) -> None:
-        """Handle new reports: that the job runs, where, and what prevents it."""
+        """Handle new reports: whether the job runs, on which node, and what prevents it from running."""
         self._read()
         words, self._heard = self._words[self._heard :], len(self._words)
         for word in words:
@@ -202,7 +202,7 @@ class Slurm:
 
 
 def _used(end: Mapping[str, Any]) -> ProcessEnd:
-    """Return the figures that the wrapper measured at the end, of all processes that it reaped."""
+    """Return the figures of all processes that the wrapper reaped, as the wrapper measured them at the end."""
     used = end.get("used") or {}
     facts: dict[str, Any] = {**_NOT_MEASURED, **{name: used.get(name) for name in _MEASURED}}
     if facts["memory_peak"] is not None:

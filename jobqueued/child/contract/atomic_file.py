@@ -19,10 +19,10 @@ Kept = tuple[str, int, int]
 
 
 def replace(path: str, data: bytes, mode: int = 0o640, *, durable: bool = False, above: Kept | None = None) -> None:
-    """Make `path` a file of this content and mode. Create a missing directory, and `above` as it was. Raises OSError.
+    """Replace `path` with a file of this content and mode. Make its directory if missing, and restore `above` first.
 
-    After a failure only the old file exists. `durable`: also after a crash of the host, the old or the new file is
-    complete.
+    Raises OSError, and leaves the old file as it was. `durable`: even after a crash of the host, the old or the new
+    file is complete.
     """
     temporary = path + TEMPORARY
     try:
@@ -35,7 +35,7 @@ def replace(path: str, data: bytes, mode: int = 0o640, *, durable: bool = False,
 
 
 def sync(path: str) -> None:
-    """Make a file durable if possible, with its name and that of its directory, which may be new; "" does nothing."""
+    """Make a file, its name and the name of its directory durable, if possible. Do nothing if `path` is ""."""
     directory = os.path.dirname(path)
     for target in (path, directory, os.path.dirname(directory)) if path else ():
         _sync(target)
@@ -65,7 +65,7 @@ def _sync(path: str) -> None:
 
 
 def kept(path: str) -> Kept:
-    """Return a directory with its mode and group for `restore`; a missing one as `opened` would make it."""
+    """Return a directory with its mode and group for `restore`; for a missing one, the mode that `opened` would use."""
     try:
         found = os.stat(path)
     except OSError:
@@ -96,9 +96,9 @@ def _write(path: str, data: bytes, mode: int, *, durable: bool, above: Kept | No
 
 
 def opened(path: str, how: int, above: Kept | None = None) -> int:
-    """Return a descriptor to write a file, created with its directory if missing; `how`: O_APPEND or O_TRUNC.
+    """Open a file for writing, and return its descriptor. Create the file and its directory if missing. Raises OSError.
 
-    `above`: a directory further up, made again as it was if it was deleted. Raises OSError.
+    `how`: O_APPEND or O_TRUNC. `above`: a directory further up, restored if it was deleted.
     """
     flags = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC | how
     try:
@@ -111,9 +111,10 @@ def opened(path: str, how: int, above: Kept | None = None) -> int:
 
 
 def to_read(path: str, directory: int | None = None, *, follow: bool = False) -> int:
-    """Return a descriptor to read a regular file below `directory` (a descriptor), if given. Raises OSError.
+    """Open a regular file for reading, and return its descriptor. Raises OSError.
 
-    A FIFO does not block, a device does nothing, and links are followed only with `follow`.
+    `directory`: descriptor of the directory that a relative path starts at. To open a FIFO does not block, and to open
+    a device has no effect. Links are followed only with `follow`.
     """
     return _to_read(path, directory, 0 if follow else os.O_NOFOLLOW)[0]
 

@@ -1,7 +1,7 @@
 """The JSON documents that cross a process boundary: the record of a run, and the launch spec of an attempt.
 
-docs/records.md explains the fields of a record. Some documents lack the NotRequired fields and those of classes with
-total=False: documents of earlier versions, and those that the field does not apply to.
+docs/records.md explains the fields of a record. NotRequired fields, and those of classes with total=False, may be
+missing: in documents of earlier versions, or because they do not apply.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ SLURM_HELPER = "jq-slurm"
 
 
 class Journal(TypedDict):
-    """The lines of an output that went to journald, and those that did not."""
+    """The number of an output's lines that journald got, of those that it did not get, and of the latter by reason."""
 
     lines: int
     dropped: int
@@ -46,7 +46,7 @@ class OutputPlaces(TypedDict):
 
 
 class Figures(TypedDict, total=False):
-    """The resources that an attempt used: seconds, bytes, tasks; None: unknown."""
+    """The resources that an attempt used: seconds, bytes, tasks. None means unknown."""
 
     cpu_user: float | None
     cpu_system: float | None
@@ -62,7 +62,7 @@ class Figures(TypedDict, total=False):
 class SlurmJob(TypedDict):
     """The job on Slurm of an attempt: its number, its node, and its last state.
 
-    For a live job, `reason` is why it waits and `unheard` why Slurm does not answer; "": none.
+    For a live job, `reason` is why it waits and `unheard` why Slurm does not answer. Each is "" if it does not apply.
     """
 
     job: int
@@ -105,7 +105,7 @@ class AttemptRecord(Facts):
 
 
 class FollowedAttempt(AttemptRecord):
-    """An attempt that others may follow; `retried_by`: the user who asked for the next one before its time."""
+    """An attempt that others may follow. `retried_by`: the user who asked for the next attempt before its time."""
 
     retried_by: NotRequired[str]
 
@@ -208,7 +208,7 @@ class Record(Facts):
 
 
 class Attributes(TypedDict, total=False):
-    """Settings of a process apart from identity and environment; `limits`: rlimit → our key, soft and hard limit."""
+    """Settings of a process except identity and environment. `limits`: rlimit → our key, soft and hard limit."""
 
     limits: dict[str, list[Any]]
     nice: int
@@ -232,8 +232,8 @@ class Hook(TypedDict):
 class Above(TypedDict):
     """The cgroup around that of a run, and its limits in the format of `caps` in the launch spec.
 
-    The name "" stands for the cgroup of the run's user, whose number the scheduler does not know.
-    A limit without a key is a default: because nobody asked for it, no record says that it can't be set.
+    The name "" means the cgroup of the run's user, whose UID the scheduler does not know. A limit with the key "" is a
+    default. Because no user asked for it, no record has a warning if it can't be set.
     """
 
     name: str
@@ -249,11 +249,11 @@ class JobOwner(TypedDict):
 
 
 class SlurmOrder(TypedDict):
-    """An attempt that is to be a job on Slurm: its name and comment there, and the options of its submission.
+    """The job on Slurm that an attempt becomes: its name and comment, and the options of its submission.
 
     `earlier`: names of earlier attempts. `run`: prefix of the comments of all attempts of the run. `files`: name of its
-    directory, inside `directory` (None: where its command starts). `limits`: descriptions of the limits that Slurm
-    enforces.
+    directory inside `directory`; `directory` None means the directory in which its command starts. `limits`:
+    descriptions of the limits that Slurm enforces.
     """
 
     name: str
@@ -269,9 +269,10 @@ class SlurmOrder(TypedDict):
 class LaunchSpec(TypedDict):
     """The launch spec, R/spec: the current job, the run that the attempt belongs to, and the record so far.
 
-    From `not_after` on (CLOCK_BOOTTIME, ns; 0: never) the attempt may not start. Each of `caps` has a key, the cgroup
-    file, and the value to write there. `logs` is the path of the run's files without suffix. `log_directory` is the
-    directory of all runs, with its mode and group. `run` has the fields of the Run that identify it by R alone.
+    The attempt must not start from `not_after` on (CLOCK_BOOTTIME, ns; 0 means no limit). Each of `caps` has a key, the
+    cgroup file, and the value to write to it. `logs` is the path of the run's files without suffix. `log_directory` is
+    the directory of all runs, with its mode and group. `run` has the fields of the Run that let recovery identify it
+    from R alone.
     """
 
     v: int

@@ -24,7 +24,7 @@ def showable(text: str) -> str:
 
 
 def line(document: object) -> str:
-    """Return our own or parsed JSON as one line of ASCII; it can't contain itself."""
+    """Return our own or parsed JSON as one line of ASCII, without a check for values that contain themselves."""
     return _WRITER.encode(document)
 
 

@@ -1,7 +1,7 @@
 """The reasons why a run was skipped, ended, or waits: each has a code and parameters, and one wording for people.
 
 Programs compare codes. A text without a code comes from a record of an older version, from state.db, or from the line
-protocol between scheduler and supervisor. `parse` finds its code: no other code reads a reason.
+protocol between scheduler and supervisor. Only `parse` reads such a text; it finds the code.
 """
 
 from __future__ import annotations
@@ -116,7 +116,7 @@ class Code(StrEnum):
         "{job} is over, and {path} does not tell its end: do its node and this host have that directory in common?",
     )
 
-    # a start is put off
+    # a start is deferred
 
     PATH_HELD = "path_held", "path busy: {path}, held by {holder}"
     PATH_BUSY = "path_busy", "path busy: {path}"
@@ -144,7 +144,7 @@ ON_PURPOSE = JOB_REMOVED | {
     Code.OVERLAP,
     Code.REPLACED,
 }
-"""The causes of skips that a user or a setting wanted."""
+"""The causes of skips on purpose, by a user or a setting."""
 TIMEOUTS = frozenset({Code.TIMEOUT, Code.SLURM_TIMEOUT})
 """The causes whose text repeats that the run timed out."""
 _SKIPS = JOB_REMOVED | {
@@ -152,7 +152,7 @@ _SKIPS = JOB_REMOVED | {
     Code.START_DEADLINE, Code.MAX_RUNS, Code.SKIP_NEXT, Code.FUSE, Code.EDITED, Code.INVALID, Code.DEPENDENCY,
     Code.DEPENDENCY_TIMEOUT, Code.AFTER, Code.WITHDRAWN, Code.STOPPED, Code.REPLACED,
 }  # fmt: skip
-"""The causes of skips that the metrics count apart."""
+"""The causes of skips that the metrics count separately."""
 
 
 class Reason(str):
@@ -172,7 +172,7 @@ class Reason(str):
         return _made(words(code, params), code, params)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Let a copy, also one in another process, have the code and the parameters."""
+        """Keep the code and the parameters in copies and pickles."""
         return _made, (str(self), self.code, self.params)
 
     def is_same(self, other: Reason | None) -> bool:
@@ -208,7 +208,7 @@ _FORMS: dict[str, tuple[str, Callable[[str], Any]]] = {
     "seconds": ("[0-9.e+]{1,30}", float),
     "core_dumped": ("(?:, core dumped)?", bool),
 }
-"""Parameter → its form in a text, and its value; all others are strings."""
+"""Parameter → pattern of its text, and parser of its value; all other parameters are strings."""
 
 
 def _text_of(name: str, value: Any) -> str:
@@ -220,7 +220,7 @@ def _text_of(name: str, value: Any) -> str:
 
 
 def more(reason: Reason, **params: Any) -> Reason:
-    """Return the reason with further parameters."""
+    """Return the reason with more parameters."""
     return Reason(reason.code, **{**reason.params, **params})
 
 
@@ -243,9 +243,9 @@ def _plain_value(value: Any) -> Any:
 
 
 def of_record(told: Mapping[str, Any]) -> Reason | None:
-    """Return the reason in a record or an attempt, possibly of another version; None if it has none.
+    """Return the reason in a record or an attempt, possibly of another version, or None if it has no reason.
 
-    The text counts if it is that of another code: an older version copies a code that it does not know.
+    If the text belongs to another code, the text counts: an older version copies a code that it does not know.
     """
     text = told.get("reason")
     if not isinstance(text, str):
@@ -258,7 +258,7 @@ def of_record(told: Mapping[str, Any]) -> Reason | None:
 
 
 def _revived(code: Any, params: Any) -> Reason | None:
-    """Return the reason that a code and its parameters mean, or None if this version does not know it."""
+    """Return the reason with this code and these parameters, or None if this version does not know it."""
     try:
         return Reason(Code(code), **{name: _revived_value(value) for name, value in params.items()})
     except (AttributeError, KeyError, RecursionError, TypeError, ValueError):
@@ -273,19 +273,19 @@ def _revived_value(value: Any) -> Any:
 
 
 def of(text: str) -> Reason:
-    """Return a reason that may be only its text."""
+    """Return a text as a reason; a reason is returned as it is."""
     return text if isinstance(text, Reason) else parse(text)
 
 
 def parse(text: str) -> Reason:
-    """Return the reason that a text means; one that no code fits has the code `other`."""
+    """Return the reason that a text means; it has the code `other` if no code fits."""
     end, found, why = text.rpartition(_NO_RETRY)
     reason = more(_parse_end(end), no_retry=_parse_cause(why)) if found else _parse_end(text)
     return reason if reason == text else Reason(Code.OTHER, text=str(text))
 
 
 def _parse_end(text: str) -> Reason:
-    """Return the reason of an end, with what a failover or a user added to it."""
+    """Return the reason of an end, including additions of a failover or a user."""
     if text.startswith(_FAILOVER) and _BEFORE in text:
         end, _, before = text.removeprefix(_FAILOVER).rpartition(_BEFORE)
         return more(_parse_cause(end), before=_parse_cause(before))
@@ -319,7 +319,7 @@ def _matched(code: Code, text: str) -> Reason | None:
 
 
 def _pattern(template: str) -> str:
-    """Return the pattern of the texts of a template. Each parameter ends where the words after it first occur.
+    """Return the pattern of the texts of a template. Each parameter ends where the template's next words first occur.
 
     The groups are atomic, so the time is linear in the text.
     """
@@ -338,7 +338,7 @@ _plain_codes = {code.text: code for code in reversed(Code) if "{" not in code.te
 _prefixes = {code: code.text.partition("{")[0] for code in Code if "{" in code.text and code is not Code.OTHER}
 
 
-# what programs ask of a reason
+# for programs
 
 
 def label(reason: Reason) -> str:
@@ -348,26 +348,26 @@ def label(reason: Reason) -> str:
     return reason.code.value if reason.code in _SKIPS else Code.OTHER.value
 
 
-# what holds a run back, as in `waited_for` and `waits` of a record
+# waits of a run, as in `waited_for` and `waits` of a record
 
 
 def reserved_for(run: str) -> str:
-    """Return what a run lacks if its claims are reserved for another run."""
+    """Return the text for claims that are reserved for another run."""
     return f"what is kept for {run}"
 
 
 def reserver(lacked: str) -> str | None:
-    """Return the run for which the lacking claims were reserved, or None if they were not."""
+    """Return the run for which a run's missing claims were reserved, or None if they were not reserved."""
     return lacked.removeprefix(_RESERVED) if lacked.startswith(_RESERVED) else None
 
 
 def wait_for_dependency(job: str) -> str:
-    """Return the wait for a job that the run depends on."""
+    """Return the text of the wait for a dependency."""
     return f"dependency {job}"
 
 
 def awaited_dependency(wait: str) -> str | None:
-    """Return the job that a wait is for, or None if it is no wait for a dependency."""
+    """Return the job that a wait is for, or None if the wait is not for a dependency."""
     return wait.removeprefix(_DEPENDENCY) if wait.startswith(_DEPENDENCY) else None
 
 

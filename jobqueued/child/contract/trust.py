@@ -27,9 +27,9 @@ class FileRefused(Exception):
 def check_path(path: str, user: int, *, sticky: bool = False) -> None:
     """Raise FileRefused unless only root and `user` can change or redirect an absolute path's target. Raises OSError.
 
-    All directories and links on the way count. A sticky directory on the way to a directory may be writable for
-    everybody: there, other users can neither replace the inner directory nor move one of root's in. They could do that
-    with a file of root's from a directory of their own. `sticky`: the last one may be so, too.
+    All directories and links on the way are checked. A sticky directory on the way may be writable for everybody if its
+    next part is a directory: other users can't replace that one, or move one of root's in. They could move a file of
+    root's in. `sticky`: the last directory may be sticky, too.
     """
     way = list(_way(path))
     safe = [*(stat.S_ISDIR(entry.st_mode) for _, entry in way[1:]), sticky]
@@ -86,7 +86,7 @@ def quoted(path: str) -> str:
 
 
 def name_of(user: int, database: str = "/etc/passwd") -> str:
-    """Return the name of a user, or of a group with the `database` of groups, or the number if it is not there."""
+    """Return the name of a UID, or of a GID if `database` is that of groups. Return the number if it has no entry."""
     with contextlib.suppress(OSError), open(database, errors="replace") as file:
         for line in file:
             if line.split(":")[2:3] == [str(user)]:

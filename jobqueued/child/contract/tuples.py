@@ -1,4 +1,4 @@
-"""Named tuples, made in a third of the time of typing's, which compiles each annotation: that is a tenth of a start."""
+"""Named tuples. typing's compiles each annotation; these take a third of its time, which saves a tenth of a start."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 __all__ = ["NamedTuple"]
 _MADE = {"__annotations__", "__classcell__", "__dict__", "__doc__", "__module__", "__qualname__", "__slots__"}
-"""Names in the body of a class that its tuple does not take over."""
+"""Names in the body of a class that are not copied to its tuple."""
 
 if TYPE_CHECKING:
     from typing import NamedTuple

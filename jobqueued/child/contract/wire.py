@@ -73,7 +73,7 @@ USUAL = (SPEC, CONTROL, SPAWNING, PID, ENDED)
 _CGROUPS = "cgroups"
 
 SHORTAGE = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM})
-"""Errors that say nothing about a file, except that it can't be checked now."""
+"""Errors that only mean that a file can't be checked now."""
 SYSTEM_TROUBLE = frozenset({errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE, errno.ENOSPC, errno.EDQUOT})
 """Errors of a start that are not the job's fault: the attempt waits again and counts for nothing."""
 NO_DESCRIPTOR = frozenset({errno.EMFILE, errno.ENFILE})
@@ -99,7 +99,7 @@ def may_have_started(directory: int) -> bool:
 
 
 def cgroups(controllers: list[str] | None) -> str:
-    """Return the launcher's hello about the attempts' cgroups; None: there are none."""
+    """Return CGROUPS of the launcher's hello. None means that attempts have no cgroups."""
     return "-" if controllers is None else ",".join([_CGROUPS, *controllers])
 
 
@@ -115,7 +115,7 @@ def controllers(hello: str) -> list[str] | None:
 
 
 def limit_files(soft: int | None) -> None:
-    """Set the soft limit of open files; None: as high as possible. Jobs get the traditional one, for select(2)."""
+    """Set the soft limit of open files; None means the hard limit. Jobs get a lower limit, because of select(2)."""
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard if soft is None else min(soft, hard), hard))
 
@@ -126,9 +126,9 @@ def open_directory(path: str) -> int:
 
 
 def write_mark(directory: int | None, name: str, data: bytes = b"", mode: int = 0o600) -> None:
-    """Create R/name with this content. Raises FileExistsError if it exists, or OSError; then nothing of it stays.
+    """Create R/name with this content. Raises FileExistsError if it exists. Raises OSError, and leaves no partial file.
 
-    `directory` None: `name` is a path.
+    If `directory` is None, `name` is a path.
     """
     descriptor = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode, dir_fd=directory)
     try:
@@ -143,7 +143,7 @@ def write_mark(directory: int | None, name: str, data: bytes = b"", mode: int = 
 
 
 def replace_mark(directory: int, name: str, document: Mapping[str, Any]) -> None:
-    """Make or replace R/name. Raises OSError; then the old one stays."""
+    """Make or replace R/name. Raises OSError, and leaves the old mark."""
     aside = _ASIDE[name]
     with contextlib.suppress(FileNotFoundError):
         os.unlink(aside, dir_fd=directory)
@@ -152,7 +152,7 @@ def replace_mark(directory: int, name: str, document: Mapping[str, Any]) -> None
 
 
 def claim(directory: int, mark: SpawningMark) -> None:
-    """Make R/spawning for a supervisor. Raises FileExistsError. Without room for its content, it is empty."""
+    """Make R/spawning for a supervisor. Raises FileExistsError if it exists. If the disk is full, the mark is empty."""
     descriptor = os.open(SPAWNING, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600, dir_fd=directory)
     with contextlib.suppress(OSError):
         os.write(descriptor, mark.encode())
@@ -160,7 +160,7 @@ def claim(directory: int, mark: SpawningMark) -> None:
 
 
 def read_mark(directory: int | None, name: str) -> bytes | None:
-    """Return R/name's content, or None if it is missing. `directory` None: `name` is a path."""
+    """Return R/name's content, or None if it is missing. If `directory` is None, `name` is a path."""
     try:
         return atomic_file.content(name, directory)
     except FileNotFoundError:
@@ -197,9 +197,10 @@ def ended(record: bytes) -> bytes:
 
 
 class SpawningMark(NamedTuple):
-    """R/spawning: no process of the attempt started before this instant (BOOTTIME, ns); the cgroups of its supervisor.
+    """The content of R/spawning.
 
-    `cgroups`: in the format of /proc/PID/cgroup. `own`: the attempt gets its own cgroup next to that of its supervisor.
+    `before`: no process of the attempt started before this instant (BOOTTIME, ns). `own`: the attempt gets its own
+    cgroup, next to that of its supervisor. `cgroups`: those of its supervisor, in the format of /proc/PID/cgroup.
     """
 
     before: int
@@ -217,7 +218,7 @@ class SpawningMark(NamedTuple):
 
     @classmethod
     def parse(cls, mark: bytes) -> SpawningMark | None:
-        """Return the mark in this content, or None if it is incomplete, or of a version that wrote none."""
+        """Return the mark in this content, or None if it is incomplete or from a version that wrote none."""
         head, newline, cgroups = mark.decode(errors="surrogateescape").partition("\n")
         found = _SPAWNING_MARK.fullmatch(head)
         if found is None or not newline or not cgroups.endswith("\n") or int(found[1]) >= 1 << 63:
@@ -226,7 +227,10 @@ class SpawningMark(NamedTuple):
 
 
 class PidMark(NamedTuple):
-    """R/pid: two processes, the start of the first (wall, ns), and the instants around that start (BOOTTIME, ns)."""
+    """The content of R/pid: main process and supervisor, and when the main process started (wall, ns).
+
+    `before`, `after`: the instants around that start (BOOTTIME, ns).
+    """
 
     pid: int
     started: int

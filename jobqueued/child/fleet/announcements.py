@@ -17,14 +17,14 @@ def place(host: str, lock: str) -> str:
 
 
 def publication(job: str, spec: str, before: str) -> Message:
-    """Return the transaction that puts a job's definition into force if the one before is `before` ("": none)."""
+    """Return the transaction that puts a job's definition into force if `before` is in force now ("" means none)."""
     return _exchange(FleetClaim(job, "", ()).definition, spec, before)
 
 
 def overdue(job: str, text: str, before: str) -> Message:
     """Return the transaction that reports a job as overdue, or with text "" as no longer overdue.
 
-    It is carried out only if the last report is `before` ("": none).
+    It is carried out only if the last report is `before` ("" means none).
     """
     return _exchange(f"{OVERDUE}{job}", text, before)
 
@@ -38,7 +38,8 @@ def _exchange(key: str, value: str, before: str) -> Message:
 def pausing(session: Session, job: str, text: str, before: str) -> Message:
     """Return the transaction that pauses a job for all hosts, or with text "" resumes it.
 
-    It is carried out only if the job's pause is `before` ("": any, because a user asked for the change).
+    It is carried out only if the job's pause is `before`. With `before` "", it is always carried out, because a user
+    asked for the change.
     """
     key = FleetClaim(job, "", ()).pause
     own = [{"key": coded(key), "target": "VALUE", "value": coded(before)}] if before else []

@@ -76,7 +76,7 @@ class Session(NamedTuple):
 class FleetAttempt(NamedTuple):
     """One attempt at an occurrence of the fleet: its second and its number, from 1; ``f1772409660.2`` is number 2.
 
-    A further attempt follows when the host that had the one before is lost.
+    Another attempt follows if the host of the attempt before is lost.
     """
 
     second: int
@@ -126,10 +126,10 @@ def next_attempt(key: str) -> str:
 
 
 class Loss(NamedTuple):
-    """The reason for a further attempt: the host that had the attempt `key` is lost.
+    """The reason for another attempt: the host that had the attempt `key` is lost.
 
-    `store`: that host's identity ("" if it is not known as lost, so that the claim fails). `created`: the revision that
-    created the key of the host that has that name now, or 0 if there is none.
+    `store`: that host's identity, or "" if the host does not count as lost, so that the claim fails. `created`: the
+    revision that created the key of the host that has that name now, or 0 if none has it.
     """
 
     key: str
@@ -140,7 +140,7 @@ class Loss(NamedTuple):
 class FleetClaim(NamedTuple):
     """The request of a run: its occurrence, if `key` is of the fleet (``f1772409660``), and units of locks (`unit`).
 
-    `spec`: the definition of the job that must be in force ("": any). `loss`: the loss of the attempt before.
+    `spec`: the definition of the job that must be in force ("" means any). `loss`: the loss of the attempt before.
     `is_live`: the run is live and needs only its locks.
     """
 
@@ -185,13 +185,13 @@ def unit(lock: str, number: int) -> str:
 
 
 class ClaimGranted(NamedTuple):
-    """The run gets everything; `fence` is smaller than that of any later holder of its locks."""
+    """The run gets everything that it asked for; any later holder of its locks gets a greater `fence`."""
 
     fence: int
 
 
 class ClaimTaken(NamedTuple):
-    """Another host has the occurrence, or it is over (`value`); "": the attempt before is not lost (`before`)."""
+    """Another host has the occurrence, or it is over (`value`). If "", the attempt before is not lost: `before`."""
 
     value: str = ""
     before: str = ""
@@ -209,7 +209,7 @@ class SessionOver(NamedTuple):
 
 
 class Stale(NamedTuple):
-    """The job has another definition now, as it was read, or None if it has none."""
+    """The job has another definition now: `found`, or None if it has none."""
 
     found: StoredKey | None
 
@@ -238,7 +238,7 @@ Outcome = ClaimGranted | ClaimTaken | ClaimDenied | SessionOver | Paused | Stale
 def transaction(
     claim: FleetClaim, session: Session, found: Mapping[str, StoredKey], skipped: int, lease: Mapping[str, int]
 ) -> Message:
-    """Return the transaction that claims what is not this host's yet; `found`: what is, as it was read.
+    """Return the transaction that claims the keys that this host does not have yet; `found`: the keys that it has.
 
     `skipped`: the known revision of the job's newest skip. `lease`: the leases of occurrences ("run") and locks
     ("lock").
@@ -275,7 +275,7 @@ def transaction(
 def following(job: str, second: int) -> Message:
     """Return the range of the first occurrence after a second.
 
-    A skip is stored under its last second, so that is the skip that covers the second, if one does.
+    A skip is stored under its last second. So if a skip covers the second, the range contains that skip.
     """
     begin = f"{ROOT}runs/{job}/{second + 1:010}"
     return {"key": coded(begin), "range_end": coded(after_all(f"{ROOT}runs/{job}/")), "limit": "1"}
@@ -288,7 +288,7 @@ def first_skipped(value: str) -> int | None:
 
 
 def _covering(claim: FleetClaim, now: Mapping[str, StoredKey]) -> str | None:
-    """Return the value of the skip that covers the claimed occurrence with others, or None."""
+    """Return the value of the skip of several occurrences that covers the claimed one, or None."""
     if not claim.is_first:
         return None
     second = attempt_of(claim.key).second
@@ -300,7 +300,7 @@ def _covering(claim: FleetClaim, now: Mapping[str, StoredKey]) -> str | None:
 
 
 def _lost(job: str, loss: Loss) -> tuple[list[Message], list[Message]]:
-    """Return the conditions and writes that mark an attempt as lost: it is not over, and its host is gone."""
+    """Return the conditions and writes that mark an attempt as lost: it is not over, and its host is lost."""
     run = _run(job, loss.key)
     host = f"{ROOT}hosts/{loss.store.partition(':')[0]}"
     conditions = [{"key": coded(run), "target": "VALUE", "value": coded(loss.store)}, created(host, loss.created)]
@@ -309,14 +309,14 @@ def _lost(job: str, loss: Loss) -> tuple[list[Message], list[Message]]:
 
 
 def is_newest(job: str, known: int) -> Message:
-    """Return the condition that the job's newest skip has the revision `known` (0: there is none)."""
+    """Return the condition that the job's newest skip has the revision `known` (0 means that it has no skip)."""
     return {"key": coded(f"{SKIPPED}{job}"), "target": "MOD", "mod_revision": str(known)}
 
 
 def outcome(
     claim: FleetClaim, session: Session, found: Mapping[str, StoredKey], skipped: int, answer: Message, revision: int
 ) -> Outcome:
-    """Return the meaning of an answer to `transaction`; `revision`: that of the answer's header."""
+    """Return the meaning of an answer to `transaction`; `revision`: the revision in the answer's header."""
     wanted = claim.values(session.store)
     if answer.get("succeeded"):
         is_new = wanted.keys() - found.keys()
@@ -362,10 +362,10 @@ def revision(answer: Message) -> int:
 
 
 def told(result: Message, before: int) -> int:
-    """Return the revision up to which a watch has reported everything after this message; `before`: up to the last one.
+    """Return the revision up to which a watch has reported everything, after this message. `before`: the one before it.
 
-    Events come in the order of their revisions. If none is pending, the header has the revision of the store. It has
-    that revision also in the first message, when earlier events are still to come, and next to a part of the events.
+    Events arrive in the order of their revisions. The header has the revision of the whole store. That revision counts
+    only in a message without events, and not in the first message, because earlier events may follow it.
     """
     if events := result.get("events"):
         return int(events[-1]["kv"]["mod_revision"])
@@ -373,7 +373,7 @@ def told(result: Message, before: int) -> int:
 
 
 def ranges(since: Mapping[str, int]) -> list[tuple[str, str]]:
-    """Return the ranges of all keys; of occurrences, those of each job since a second.
+    """Return the ranges of all keys; for occurrences, only the jobs in `since`, each from its second on.
 
     Keys sort like their seconds, which have ten digits until the year 2286.
     """
@@ -382,7 +382,7 @@ def ranges(since: Mapping[str, int]) -> list[tuple[str, str]]:
 
 
 def created(key: str, revision: int) -> Message:
-    """Return the condition that a revision created the key; 0: that the key does not exist."""
+    """Return the condition that a revision created the key; 0 means that the key does not exist."""
     return {"key": coded(key), "target": "CREATE", "create_revision": str(revision)}
 
 

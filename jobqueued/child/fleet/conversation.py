@@ -1,8 +1,8 @@
 """The conversation of a host with its fleet. Pure.
 
-Requests go to etcd in order and in batches, and again if an answer is lost. The scheduler receives what others have
-before anything that follows from it. Locks are a copy: a snapshot, and the watch's events since. An answer may be
-newer than the watch, so its keys are taken over too; for each key the newest value counts.
+Requests go to etcd in order and in batches, and are repeated if an answer is lost. The scheduler receives the claims of
+other hosts before anything that follows from them. The known locks are a snapshot, updated by the watch. An answer may
+be newer than the watch, so its keys are used too; for each key the newest value counts.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ _UNREACHED = "etcd has not answered yet"
 class Conversation:
     """The conversation between one scheduler and etcd, in one session. `outbox`: lines for the scheduler.
 
-    A host whose session is over has lost its live runs after `patience` (ns).
+    A host loses its live runs when it has had no session for `patience` (ns).
     """
 
     def __init__(self, patience: int) -> None:
@@ -51,7 +51,7 @@ class Conversation:
         self.reason = _UNREACHED
         """The reason why requests are refused, or "" if they are accepted."""
         self.revision = 0
-        """The revision up to which everything is known."""
+        """The revision up to which all changes are known."""
         self.is_outdated = False
         """True if only another snapshot can show the changes."""
         self.keep = 0
@@ -62,7 +62,7 @@ class Conversation:
         self._requests, self._writes = Outgoing(), Writes(self._session)
         self._era = 0
         self._granted, self._open = set[Name](), set[Name]()
-        """Occurrences granted on this connection; others that may be this host's and not over."""
+        """Occurrences granted on this connection; other occurrences that this host may have and that are not over."""
         self._locks, self._skips = KnownLocks(""), KnownSkips()
         self._turns = Turns()
         self._told, self._untold = set[str](), set[str]()
@@ -82,14 +82,14 @@ class Conversation:
     def ask(
         self, now: int, job: str, number: int, question: int, key: str, parts: Sequence[LockUnits], keep: int, spec: str
     ) -> None:
-        """Queue a request of a run; it is dropped while requests are refused, and the scheduler knows that.
+        """Queue a request of a run, or drop it while requests are refused, because the scheduler knows that they are.
 
         If it is another host's turn, the run waits as if that host had the lock.
         """
         if self.reason:
             return
         own = self._locks.units((job, key))
-        if not question:  # about a live run: it has what it was granted
+        if not question:  # about a live run: it keeps the units that it was granted
             parts = [part._replace(units=own.get(part.lock, part.units)) for part in parts]
         claim = FleetClaim(job, key, (), spec, self._members.loss_before((job, key)), is_live=not question)
         is_too_much = sum(part.units for part in parts) > _MOST_UNITS
@@ -118,7 +118,7 @@ class Conversation:
             self._requests.take(request)
 
     def give_back(self, now: int, job: str, key: str, state: str) -> None:
-        """Queue the end of what was granted; dropped while requests are refused: line `ours` brings it again."""
+        """Queue the return of claims; dropped while requests are refused: `ours` makes the scheduler repeat it."""
         if self.reason:
             return
         self._requests.take(GiveBackRequest((job, key), state))
@@ -136,7 +136,7 @@ class Conversation:
 
     @property
     def wants(self) -> bool:
-        """Return whether something is to be done in etcd: a snapshot, or requests."""
+        """Return whether etcd must be asked: for a snapshot, or to carry out requests."""
         return bool(self.reason or self.is_outdated or self._requests)
 
     @property
@@ -150,7 +150,7 @@ class Conversation:
         return self._locks.has_own
 
     def begin(self, session: Session, last: StoredKey = NOTHING) -> int:
-        """Start a new era with a snapshot, whose parts follow, and return it. `last`: the host's last write before."""
+        """Start a new era, whose snapshot follows in parts. Return the era. `last`: the host's last write before."""
         self._note_made(last)
         self._drop()
         self._session, self._writes, self.is_outdated = session, Writes(session), False
@@ -160,7 +160,7 @@ class Conversation:
         return self._era
 
     def read(self, era: int, revision: int, found: Mapping[str, StoredKey]) -> None:
-        """Take a part of the snapshot of an era; all parts have the same revision."""
+        """Add a part of the snapshot of an era; all parts have the same revision."""
         if era != self._era:
             return
         self.revision = revision
@@ -171,7 +171,7 @@ class Conversation:
                 self._take_over(key, known)
 
     def complete(self, era: int) -> bool:
-        """Accept requests after a complete snapshot. Return False if another scheduler connected meanwhile."""
+        """Accept requests after a complete snapshot. Return False if another scheduler connected while it was read."""
         if era != self._era:
             return False
         self._tell_of(*self._others, *self._locks.owners())
@@ -192,13 +192,13 @@ class Conversation:
         return min(filter(None, (self._turns.deadline, self._members.deadline)), default=None)
 
     def pass_time(self, now: int) -> None:
-        """End turns of other hosts that are over, and report occurrences that were lost with their hosts."""
+        """Report turns of other hosts that are over, and occurrences that were lost with their hosts."""
         self.outbox += [["held", turn, []] for turn in self._turns.over(now)]
         if not self.reason:
             self.outbox += [["lost", *name, host] for name, host in self._members.lost(now)]
 
     def swept(self, found: Mapping[str, StoredKey]) -> None:
-        """Take a page of all occurrences, to find those that are this host's and not over, or that may be lost."""
+        """Search a page of all occurrences for those that this host has and that are not over, or that may be lost."""
         for key, known in found.items():
             name = claims.name_of(key)
             if name is not None and known.value == self._session.store:
@@ -207,7 +207,7 @@ class Conversation:
                 self._members.note_run(name, known.value)
 
     def watched(self, events: Iterable[Message], revision: int, now: int) -> None:
-        """Take changes from the watch, up to this revision."""
+        """Handle changes from the watch, up to this revision."""
         changed = list[Owner]()
         for event in events:
             kv = event["kv"]
@@ -222,11 +222,11 @@ class Conversation:
         self.revision = max(self.revision, revision)
 
     def next_batch(self, leases: Mapping[str, int], keep: int) -> RequestBatch | None:
-        """Return the first requests as one transaction (outgoing.py), or None if there are none or none may be sent."""
+        """Return the first requests as one transaction (outgoing.py), or None if no request may be sent."""
         return self._requests.batch(self._writes, self._locks, leases, keep, self._era)
 
     def answered(self, batch: RequestBatch, answer: Message) -> None:
-        """Take the answer to a batch; answers to requests that were dropped meanwhile are ignored."""
+        """Handle the answer to a batch; ignore answers to requests that were dropped after they were sent."""
         if not answer.get("succeeded"):
             self._not_next(batch.era, claims.read(answer))
             return
@@ -242,7 +242,7 @@ class Conversation:
                 self._granted.discard(request.name)
                 (self._open.discard if request.state else self._leave_open)(request.name)
                 if any(key not in touched for key, _ in self._locks.keys(request.name)):
-                    again.append(request)  # no answer has contained the lock; the watch reported it after this was sent
+                    again.append(request)  # the watch reported the lock only after this request was sent
             elif isinstance(request, AskRequest) and (repeated := self._hear(request, own[0], revision)) is not None:
                 again.append(repeated)
             elif isinstance(request, SkipRequest) and (more := self._hear_skip(request, own[0])) is not None:
@@ -268,7 +268,7 @@ class Conversation:
         self.outbox += [["made", each.job, each.text] for each in awaited]
 
     def _hear(self, ask: AskRequest, answer: Message, revision: int) -> AskRequest | None:
-        """Report the meaning of an answer, or return the request to repeat."""
+        """Report the result of a request for claims, or return the request to repeat."""
         outcome = claims.outcome(ask.claim, self._session, ask.found, ask.skipped, answer, revision)
         told = [ask.claim.job, ask.number, ask.question]
         match outcome:
@@ -302,7 +302,7 @@ class Conversation:
 
     def _hear_denied(self, ask: AskRequest, key: str, found: StoredKey, revision: int) -> AskRequest | None:
         """Report who has a lock, or return the request to repeat."""
-        if revision > self.revision:  # otherwise the watch has reported that, and maybe later changes
+        if revision > self.revision:  # otherwise the watch has reported this value, and maybe later ones
             self._tell_of(*self._locks.note(key, found, found.modified))
         if all(self._locks.spare(part, ask.name) >= 0 for part in ask.parts):  # other units are free
             return ask._replace(claim=ask.claim._replace(locks=()), found={})
@@ -310,7 +310,7 @@ class Conversation:
         return None
 
     def _hear_skip(self, skip: SkipRequest, answer: Message) -> SkipRequest | None:
-        """Report the meaning of an answer, or return the request to repeat."""
+        """Report the result of a request to skip, or return the request to repeat."""
         match skips.outcome(skip, self._session, answer):
             case Mine(first, last) as mine:
                 self._skips.note_own(skip.job, mine)
@@ -330,7 +330,7 @@ class Conversation:
         return None
 
     def _tell_taken(self, ask: AskRequest, value: str) -> None:
-        """Report whose occurrence it is; it may be this host's, to be skipped, if that was granted earlier."""
+        """Report that another host has an occurrence, or that this host skipped it earlier."""
         job, key = ask.name
         first = claims.first_skipped(value)
         if first is not None and value.startswith(f"{self._session.store} "):
@@ -355,7 +355,7 @@ class Conversation:
     # what is known
 
     def _tell_of(self, *owners: Owner) -> None:
-        """Report what other hosts hold now, or that this host holds something, unless an answer will report it."""
+        """Report the locks that these owners hold now; omit this host's own if an answer will report them."""
         for owner in dict.fromkeys(owners):
             units = self._locks.units(owner)
             if isinstance(owner, str):
@@ -384,7 +384,7 @@ class Conversation:
         self.outbox.append(["spec", job, "" if known is None else known.value])
 
     def _take_over(self, key: str, known: StoredKey | None) -> None:
-        """Take over the current value of a key that is not a lock; None: it was deleted."""
+        """Handle the current value of a key that is not a lock; None means that it was deleted."""
         if key.startswith(_JOBS):
             self._tell_spec(key.removeprefix(_JOBS), known)
         elif key.startswith(SKIPPED):

@@ -12,10 +12,10 @@ from jobqueued.child.fleet.lines import RETURNED
 def end(
     job: str, key: str, store: str, state: str, locks: Iterable[tuple[str, StoredKey]], lease: int = 0
 ) -> list[Message]:
-    """Return the transactions that give back locks of a run, and with a `state` end its occurrence.
+    """Return the transactions that give back the locks of a run and, with a `state`, end its occurrence.
 
     Each is carried out only for a key that is still this host's. The key of an ended occurrence lives as long as its
-    lease. A returned occurrence can be claimed by any host again; a key announces that as long as `lease` lives.
+    lease. Any host can claim a returned occurrence again; a key announces the return as long as `lease` lives.
     """
     transactions = [
         {

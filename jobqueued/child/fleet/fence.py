@@ -80,7 +80,7 @@ def main() -> int:
 
 
 def _taken_apart(words: list[str]) -> tuple[float | None, str, list[str]]:
-    """Return the seconds to wait (None: without limit), FILE, and COMMAND with its arguments."""
+    """Return the seconds to wait (None means no limit), FILE, and COMMAND with its arguments."""
     wait = None
     while words and words[0].startswith("-"):
         option, is_one, value = words.pop(0).partition("=")
@@ -150,7 +150,7 @@ def _locked(path: str, wait: float | None) -> int:
 
 
 def _wait_for(lock: int, shown: str, wait: float | None) -> None:
-    """Wait for the lock at most `wait` seconds (None: without limit), and report the wait."""
+    """Wait for the lock at most `wait` seconds (None means no limit), and report the wait."""
 
     def give_up(*_: object) -> NoReturn:
         signal.signal(signal.SIGALRM, signal.SIG_IGN)
@@ -242,7 +242,7 @@ def _run(command: list[str], lock: int) -> int:
     while True:
         told = signal.sigwaitinfo(awaited)
         if told.si_signo != signal.SIGCHLD:
-            if told.si_code <= 0 and not _is_above(told.si_pid):  # COMMAND gets the kernel's own signals, as of ^C, too
+            if told.si_code <= 0 and not _is_above(told.si_pid):  # the kernel's own, as of ^C, reach COMMAND, too
                 os.kill(child, told.si_signo)
         elif (ended := os.waitpid(child, os.WNOHANG))[0]:
             code = os.waitstatus_to_exitcode(ended[1])
@@ -250,7 +250,7 @@ def _run(command: list[str], lock: int) -> int:
 
 
 def _is_above(sender: int) -> bool:
-    """Return whether the sender is an ancestor of our session (supervisor, init): it signals all its processes."""
+    """Return whether the sender is an ancestor of our session (supervisor, init), which signals all its processes."""
     pid = os.getsid(0)
     while (found := process.stat(pid)) is not None and (pid := found.parent):  # 0: of another PID namespace
         if pid == sender:

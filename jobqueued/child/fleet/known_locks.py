@@ -13,7 +13,7 @@ from jobqueued.child.fleet.etcd.values import Holder, parsed
 LOCKS = f"{ROOT}locks/"
 
 Name = tuple[str, str]
-"""A job and a key: the subject of a claim of this host."""
+"""A job and a key, which identify a claim of this host."""
 Owner = Name | str
 """A name of this host, or the description of a holder on another host."""
 
@@ -36,7 +36,7 @@ def lock_of(key: str) -> str:
 
 
 class KnownLocks:
-    """The copy on the host `store`; of each key the newest value counts."""
+    """The copy on the host `store`; for each key the newest value counts."""
 
     def __init__(self, store: str) -> None:
         self._store = store
@@ -83,15 +83,15 @@ class KnownLocks:
         return Counter(map(lock_of, sorted(self._held.get(owner, ()))))
 
     def spare(self, part: LockUnits, name: Name) -> int:
-        """Return the units that are left after a name gets its part; below 0 if there are too few now."""
+        """Return the number of units that are left after a name gets its part; below 0 if too few are free now."""
         own = self._held.get(name, ())
         return sum(key in own or key not in self._found for key in part.all()) - part.units
 
     def choose(self, parts: Sequence[LockUnits], name: Name, busy: Collection[object]) -> tuple[str, ...]:
         """Return the names of units that make up the parts.
 
-        First come units that this name has, then free ones, from a place that differs by host; if these are too few,
-        taken units follow. `busy` units come last in their group.
+        Units that this name has come first, then free ones, from a place that differs by host. Taken units follow if
+        these are too few. In each group, `busy` units come last.
         """
         chosen = list[str]()
         for part in parts:

@@ -1,4 +1,4 @@
-"""Turns: of the hosts that wait for a lock, each asks after those before it in the line had time to. Pure.
+"""Turns: a host that waits for a lock asks only after the hosts before it in the line had time to ask. Pure.
 
 A free lock goes to the first host that asks; without turns that is always the host with the fastest connection to etcd,
 or the one that has just given the lock back. So a host waits a moment for each host before it. A host that does not
@@ -33,7 +33,7 @@ class Turns:
         return told
 
     def note(self, place: str, revision: int | None) -> None:
-        """Take over that a host joined the line for a lock (``HOST/LOCK``) at a revision, or left it (None)."""
+        """Note that a host joined the line for a lock (``HOST/LOCK``) at a revision, or left it (None)."""
         host, _, lock = place.partition("/")
         if revision is None:
             self.left(lock, host)
@@ -69,7 +69,7 @@ class Turns:
     def lets_pass(self, lock: str, host: str, spare: int, now: int) -> str:
         """Describe the turn that `host` waits for, or return "" if it may ask.
 
-        `spare`: units that are left after `host` gets its own; that many hosts can ask too.
+        `spare`: units that are left after `host` gets its own; so many hosts can ask at the same time.
         """
         before = self.before(lock, host)[:_MOST_BEFORE]
         until = self._freed.get(lock, 0) + len(before) * MOMENT

@@ -1,7 +1,7 @@
 """The other hosts of a fleet, and the occurrences that they have started. Pure.
 
-A host that is unreachable for too long has lost them. An occurrence is known from the watch or from the sweep through
-all keys; its end may have been missed. So a loss found here is only a reason to ask etcd, which decides.
+A host that is unreachable for too long loses its occurrences. This host learns of occurrences from the watch, or from
+the sweep through all keys, and may miss their ends. So a loss found here is only a reason to ask etcd, which decides.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _MOST_OPEN = 20_000
 
 
 class LostOccurrence(NamedTuple):
-    """A lost occurrence: the name in which it can be claimed now, and the host that had it."""
+    """A lost occurrence: the name that can claim it now, and the host that had it."""
 
     name: Name
     host: str
@@ -31,7 +31,7 @@ class LostOccurrence(NamedTuple):
 class Others:
     """The hosts that have a session, and the live occurrences of other hosts.
 
-    `patience`: how long (ns) a host without a session keeps its occurrences; longer if it announced a longer time.
+    `patience`: how long (ns) a host without a session keeps its occurrences; a host may have announced a longer time.
     """
 
     def __init__(self, patience: int) -> None:
@@ -58,7 +58,7 @@ class Others:
             self._open[store] |= told
 
     def note_host(self, name: str, known: StoredKey | None) -> Line:
-        """Take over that a host has a session, or none (None). Return the line for the scheduler."""
+        """Note that a host has a session; `known` None means that it has none. Return the line for the scheduler."""
         self._hosts.pop(name, None)
         if known is None or (host := values.parsed(values.HostValue, known.value)) is None:
             return ["host", name, "", [], False, ""]
@@ -73,7 +73,7 @@ class Others:
         return ["host", name, host.store, labels, host.standing == "held", host.common]
 
     def note_run(self, name: Name, value: str) -> None:
-        """Take over the value of an occurrence; "", or a value with an end, means that no host has it."""
+        """Note the value of an occurrence. "", or a value with an end, means that no host has it."""
         store = "" if values.end_of(value) else value
         if (before := self._stores.pop(name, None)) is not None:
             for known in (self._open, self._told):
@@ -87,7 +87,7 @@ class Others:
                 self.note_run(next(iter(self._stores)), "")
 
     def loss_before(self, name: Name) -> Loss | None:
-        """Return the loss that lets an occurrence be claimed in this name, or None if it is no further attempt."""
+        """Return the loss that a claim of this name depends on, or None if this is a first attempt."""
         if (before := _before(name)) is None:
             return None
         store = self._stores.get(before, "")
@@ -95,7 +95,7 @@ class Others:
         return Loss(before[1], "" if whose == store else store, created)
 
     def note_before(self, name: Name, value: str) -> None:
-        """Take over the value of the attempt before this one, which was not lost, so that this one can't be claimed."""
+        """Note the value of the attempt before this one. It was not lost, so this one can't be claimed."""
         if (before := _before(name)) is not None:
             self.note_run(before, value)
 

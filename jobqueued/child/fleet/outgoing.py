@@ -21,7 +21,7 @@ class Outgoing:
         self._requests = deque[Request]()
         self._names = Counter[Name]()
         self._is_withdrawn = False
-        """True if a claim may be queued, to be sent or repeated, whose run was given back since."""
+        """True if the queue may contain a claim whose run was given back after it was queued."""
 
     def __bool__(self) -> bool:
         """Return whether there are requests."""

@@ -35,7 +35,7 @@ class AskRequest(NamedTuple):
 
 
 class GiveBackRequest(NamedTuple):
-    """Give back what was granted in this name; `state`: that of its occurrence."""
+    """Give back the claims granted to this name; `state`: that of its occurrence."""
 
     name: Name
     state: str
@@ -55,7 +55,7 @@ class PublishRequest(NamedTuple):
 
 
 class PauseRequest(NamedTuple):
-    """Set the pause of a job for all hosts ("": none), if it is `before` now ("": any)."""
+    """Set the pause of a job for all hosts ("" resumes it), if its pause is `before` now ("" means any)."""
 
     job: str
     text: str
@@ -68,7 +68,7 @@ class PauseRequest(NamedTuple):
 
 
 class Overdue(NamedTuple):
-    """Report that a job is overdue ("": no longer), if the last report is `before` ("": none)."""
+    """Report that a job is overdue ("" means no longer), if the last report is `before` ("" means none)."""
 
     job: str
     text: str
@@ -105,7 +105,7 @@ class AnnounceRequest(NamedTuple):
 
 
 Plain = PublishRequest | PlaceRequest | PauseRequest | Overdue | AnnounceRequest
-"""Announcements: nothing of the answer is needed, and they must not be carried out again."""
+"""Announcements: requests whose answer is not needed, and that must not be carried out twice."""
 Request = AskRequest | SkipRequest | GiveBackRequest | Plain
 
 

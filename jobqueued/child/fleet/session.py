@@ -108,7 +108,7 @@ def _whose(host: str, store: str, value: str) -> str:
 def check(gateway: Gateway, store: str, seen: EtcdMark) -> EtcdMark:
     """Check that etcd has everything up to the mark `seen`, and return etcd's mark.
 
-    Raises Closed if etcd has not, EtcdUnreachable and Rejected.
+    Raises Closed if something is missing, EtcdUnreachable and Rejected.
     """
     found = marked(gateway)
     if (message := mark.settling(found, seen, f"{store} {os.urandom(8).hex()}")) is not None:

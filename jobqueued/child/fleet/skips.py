@@ -3,9 +3,9 @@
     /jq/runs/JOB/LAST/1        STORE skipped FIRST   all occurrences of a job from one second to another
     /jq/skipped/JOB            STORE                 the host that made the newest of these
 
-No key is between a skip and the occurrences that it covers, so a host that asks about one of them finds the skip as the
-first key after it. Each skip changes the second key. Each skip and claim is carried out only if that key is as the host
-read it.
+A skip is stored under its last second, and no key is between it and the occurrences that it covers. So a host that asks
+about one of them finds the skip as the next key. Each skip changes the second key. etcd carries out a skip or a claim
+only if the second key has not changed since the host read it.
 """
 
 from __future__ import annotations
@@ -21,16 +21,16 @@ from jobqueued.child.fleet.known_locks import Name
 from jobqueued.child.fleet.lines import Line
 
 _MOST_READ, _DIGITS = 64, 10
-"""Maximum occurrences of the range that an answer contains; digits of their seconds."""
+"""Maximum number of occurrences in an answer; digits of their seconds."""
 _MOST_KNOWN = 100
-"""Maximum known skips of a job; older ones are forgotten, because no clock returns to them."""
+"""Maximum known skips of a job. Older ones are forgotten, because clocks are not set back that far."""
 
 
 class SkipRequest(NamedTuple):
     """A request to skip the occurrences of a job from second `first` to `last`, to be remembered for `keep` s.
 
-    `spec`: the definition of the job that must be in force ("": any). `newest`: the known revision of the job's newest
-    skip. `own`: the revision up to which this host's own occurrences in the range were read, and are not live.
+    `spec`: the definition of the job that must be in force ("" means any). `newest`: the known revision of the job's
+    newest skip. `own`: the newest revision of this host's occurrences in the range, none of which is live.
     """
 
     job: str
@@ -75,7 +75,7 @@ class OccurrencesTaken(NamedTuple):
 
 
 Outcome = Mine | OccurrencesTaken | claims.Newer | claims.SessionOver | claims.Stale | SkipRequest
-"""Skip: the request to repeat."""
+"""The result of a request; a SkipRequest is the request to repeat."""
 
 
 def transaction(skip: SkipRequest, session: Session, lease: int) -> Message:
@@ -149,16 +149,16 @@ class KnownSkips:
         return self._newest.get(job, 0)
 
     def note_newest(self, job: str, revision: int) -> None:
-        """Take over the revision of a newer skip; 0: there is none."""
+        """Note the revision of a newer skip; 0 means that the job has none."""
         self._newest[job] = revision
 
     def note(self, job: str, second: int, value: str) -> None:
-        """Take over the value of an occurrence at this second, which may be a skip."""
+        """Note the value of an occurrence at this second, which may be a skip."""
         if (first := claims.first_skipped(value)) is not None:
             self._spans[job].append((min(first, second), second))
 
     def note_own(self, job: str, skip: Mine) -> None:
-        """Note that this host skips these."""
+        """Note that this host skips these occurrences."""
         self._own[job].append(skip)
 
     def is_own(self, job: str, second: int) -> bool:

@@ -38,9 +38,9 @@ _MUTE = 3
 
 
 class Uplink:
-    """One etcd, by these settings (lines.py), and its conversation with a scheduler.
+    """One etcd, with these settings (lines.py), and its conversation with a scheduler.
 
-    `kept`: the file that saves the session. `wake` is called when there are lines for the scheduler.
+    `kept`: the file that saves the session. `wake` is called when the outbox has lines for the scheduler.
     """
 
     def __init__(self, settings: Mapping[str, Any], kept: str, wake: Callable[[], None]) -> None:
@@ -73,7 +73,7 @@ class Uplink:
             self._since, self._told_at, self._looked_at = since, 0, 0
             self._conversation.hello()
             self._changed.notify_all()
-        if not self._has_begun:  # before a scheduler connects, nobody receives what is found
+        if not self._has_begun:  # before a scheduler connects, nobody would receive the results
             self._has_begun = True
             for work in (self._carry_out, self._stay_alive):
                 threading.Thread(target=work, daemon=True).start()
@@ -171,7 +171,7 @@ class Uplink:
         return Gateway(members, patience, tls, self.settings["fleet"])
 
     def _begin(self, gateway: Gateway) -> None:
-        """Open the session, and read what the scheduler has to know."""
+        """Open the session, and read everything that the scheduler needs."""
         began = session.now()
         opened = session.open_session(gateway, self.settings, self._kept)
         there = session.check(gateway, opened.session.store, self._seen)
@@ -226,9 +226,9 @@ class Uplink:
             self._unswept = following
 
     def _note(self, found: EtcdMark, *, is_granted: bool = False) -> None:
-        """Remember a mark, under the lock.
+        """Remember a mark. The caller holds the lock.
 
-        The scheduler receives it before the claims that it covers, and otherwise once a minute, and saves it.
+        The scheduler receives the mark before the claims that it covers, and otherwise once a minute, and saves it.
         """
         self._seen = found
         if is_granted or self._told_at + _REMEMBERED <= session.now():
@@ -236,7 +236,7 @@ class Uplink:
             self._conversation.outbox.append(["mark", *found])
 
     def _fail(self, error: Exception) -> None:
-        """Handle a failure: one that may pass before the session ends is only retried."""
+        """Handle a failure; if it may pass before the session ends, leave everything as it is for a retry."""
         with self._changed:
             if (
                 isinstance(error, EtcdUnreachable)
@@ -249,7 +249,7 @@ class Uplink:
             self._rest(_words(error))
 
     def _rest(self, reason: str) -> None:
-        """Refuse requests from now on, under the lock."""
+        """Refuse requests from now on. The caller holds the lock."""
         self._conversation.rest(reason)
         self._watch += 1
         self._changed.notify_all()
@@ -318,7 +318,7 @@ class Uplink:
         limit = f"by more than {_MOST_AHEAD:.0f} s"
         raise Closed(f"the clock of this host is {side} that of etcd {limit}; to see which is wrong: timedatectl")
 
-    # news
+    # the watch
 
     def _follow(self, watch: int, revision: int) -> None:
         """Handle changes after a revision, while this watch is the current one."""
@@ -338,7 +338,7 @@ class Uplink:
                             break
                         revision, pause, mute = told(result, revision), _FIRST_PAUSE, 0
                         self._conversation.watched(result.get("events", ()), revision, session.now())
-                        self._changed.notify_all()  # something may be to report after a while
+                        self._changed.notify_all()  # the next deadline may have changed
                     self._wake()
             gateway.close()
             mute += 1
@@ -366,7 +366,7 @@ def watching(revision: int) -> dict[str, Any]:
 
 
 def _some(pause: float) -> float:
-    """Return half of the pause or more, at random, so that hosts that were cut off together do not return together."""
+    """Return a random time, from half of the pause to the pause, so that hosts cut off together return one by one."""
     return pause * (0.5 + os.urandom(1)[0] / 512)
 
 

@@ -5,8 +5,7 @@
 A member of etcd that was suspended carries out old requests late: after another member got the same request, and after
 later requests. A condition that a key is missing does not prevent that, because the key may have come and gone. So each
 write of a host changes the host's own key, and is carried out only if that key has the revision of the write before. Of
-all batches sent for one write only one is carried out, and none after the host went on. The value shows which one it
-was.
+all batches sent for one write, etcd carries out only one, and none after the next write. The value shows which one.
 """
 
 from __future__ import annotations

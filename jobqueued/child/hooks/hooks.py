@@ -37,7 +37,7 @@ _INTERIM = "this record was written before its telemetry hooks ended; what they 
 class Hooks:
     """The hooks of one attempt. `at`: next call of `look` (monotonic, s). `telemetry`: merged so far.
 
-    `left`: one of them can't be killed.
+    `left`: True if a hook can't be killed.
     """
 
     def __init__(
@@ -67,7 +67,7 @@ class Hooks:
         return bool(self._hooks)
 
     def begin(self, now: float) -> None:
-        """Start: the attempt has started."""
+        """Queue the calls for the start of the attempt, and schedule the first samples."""
         for index, each in enumerate(self._hooks):
             if SAMPLE in each["at"]:
                 self._sample_at[index] = now + each["every"]
@@ -88,7 +88,7 @@ class Hooks:
         self._go_on()
 
     def interim(self, record: Record) -> Record:
-        """Return the record of an ended attempt for its file, while its hooks run, or finally if we die."""
+        """Return the record of an ended attempt to save before the hooks for its end run, in case this process dies."""
         warnings = [*record["warnings"], *self.warnings()]
         if not self._given_up and (self._told is not None or any(END in each["at"] for each in self._hooks)):
             warnings.append(_INTERIM)
@@ -97,7 +97,7 @@ class Hooks:
         return cast("Record", {**record, "telemetry": self.telemetry, "warnings": warnings, "attempts": attempts})
 
     def see_off(self, record: Record, path: str, write: Callable[[Record], str], audience: Audience) -> None:
-        """Finish the waiting start calls and the calls for the end, and wait until all hooks are done.
+        """Call the hooks for the end, after start calls that still wait, and wait until all hooks are done.
 
         `write` saves the record file (`path`) after each hook. If this takes longer than a moment, the audience gets
         the reason, and the file is made durable then and after each later write.
@@ -144,7 +144,7 @@ class Hooks:
         return True
 
     def orphans_killed(self) -> bool:
-        """Kill processes of hooks whose keeper was killed, when nothing else is below us. Return whether any were.
+        """Kill processes of hooks whose keeper was killed, if no others are below us. Return whether any existed.
 
         After that the supervisor leaves its pool, because the end of such a process is not noticed.
         """

@@ -72,7 +72,7 @@ def _once(pairs: list[tuple[str, Any]]) -> Telemetry:
 
 
 def _shown(value: Any) -> Any:
-    """Return the value with text that all readers of records accept. Raises TelemetryRefused if two keys get equal."""
+    """Return the value with text that all readers of records accept. Raises TelemetryRefused for equal keys."""
     if isinstance(value, dict):
         return _once([(showable(name), _shown(item)) for name, item in value.items()])
     if isinstance(value, list):
@@ -91,7 +91,7 @@ def merged(telemetry: Mapping[str, Any], update: Mapping[str, Any]) -> Telemetry
 
 
 def failed(name: str, moment: str = "", why: str = "") -> str:
-    """Return the warning about a failed hook, or only its prefix without a moment."""
+    """Return the warning about a failed hook; without `moment`, only its prefix."""
     return f"telemetry hook {name}, {moment}: {why}" if moment else f"telemetry hook {name}, "
 
 

@@ -38,7 +38,7 @@ _OF_AT = "at:"
 
 
 class MailedOutput(NamedTuple):
-    """The end of a run's output, as much as may be attached; `size`: that of the whole output, or None if unknown.
+    """The end of a run's output, as much as may be attached. `size`: that of the whole output, or None if unknown.
 
     `trouble`: why its file can't be read.
     """

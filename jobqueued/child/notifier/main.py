@@ -3,8 +3,9 @@
     python3 -I notifier/main.py <NOTICE
 
 Its input is a JSON object (`notice.Notice`, with a `version`). Its output is ``sent``, ``later SECONDS TEXT`` or
-``never TEXT``; before that, the same for each ping, after its number. The starter limits its memory, and kills it if it
-has not exited within a minute. Its own alarm comes earlier, but not while a name server keeps the C library waiting.
+``never TEXT``. For pings, a line for each comes first: the ping's number and its result in the same form. The starter
+limits its memory, and kills it if it has not exited within a minute. Its own alarm comes earlier, but not while a name
+server keeps the C library waiting.
 """
 
 from __future__ import annotations

@@ -62,7 +62,7 @@ class NoticeIncident(TypedDict):
 
 
 class HeldNotice(TypedDict):
-    """A notice that was held back, or several equal ones; for an output, its run and the end of it (`tail`)."""
+    """A notice that was held back, or several equal ones; for an output, also its run and the output's end (`tail`)."""
 
     event: str
     summary: str
@@ -107,8 +107,8 @@ class NoticeToSend(NamedTuple):
     """One event for one receiver; `id` is the same in every try.
 
     `secrets`: texts that no verdict may show, even if a receiver repeats them. `parts`: the verdicts on parts that have
-    their own; None: sent. `user`: the user who owns the channel and sends the notice, or "" for the host's. `reach`:
-    the addresses of this host that the site lets the channel reach.
+    their own; None means sent. `user`: the user who owns the channel and sends the notice, or "" for the host's.
+    `reach`: the addresses of this host that the site lets the channel reach.
     """
 
     id: str

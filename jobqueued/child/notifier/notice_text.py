@@ -111,7 +111,7 @@ def body(notice: NoticeToSend, output: str) -> str:
 
 
 def _held_outputs(event: NoticeEvent) -> Iterator[str]:
-    """Yield the end of each output that has no own mail, with the command that prints the whole output."""
+    """Yield the end of each output that has no mail of its own, with the command that prints the whole output."""
     for held in event.get("held_back") or ():
         if tail := shown(held.get("tail") or "").strip("\n"):
             yield f"$ jobqueuectl logs {printable(held.get('run') or '')}\n{tail}"

@@ -22,7 +22,7 @@ _ANY_PORT = 9
 
 
 class _Bounds:
-    """`permitted`: addresses that the site permits, such as ``127.0.0.1:8080``; None: everything is permitted now."""
+    """`permitted`: addresses that the site permits, such as ``127.0.0.1:8080``; None permits every address."""
 
     permitted: Collection[str] | None = None
     is_hooked = is_asking = False
@@ -31,7 +31,7 @@ class _Bounds:
 
 @contextmanager
 def bounded(permitted: Collection[str] | None) -> Iterator[None]:
-    """Refuse these addresses to all code of this process in the block, except `permitted`; None: refuse nothing."""
+    """Refuse these addresses to all code of this process in the block, except `permitted`; None refuses none."""
     if permitted is not None and not _Bounds.is_hooked:
         sys.addaudithook(_audit)
         _Bounds.is_hooked = True

@@ -27,9 +27,9 @@ _REFUSED = {
     "tasks": ("pids.events", "max"),
     "cpu": ("cpu.stat", "throttled_usec"),
 }
-"""Key → cgroup file and its counter of what a limit refused."""
+"""Key → cgroup file, and its counter of refusals by a limit."""
 _SHARED = {"cpu": "cgroup.kill", "cpuset": f"{_SELF}/cgroup.kill"}
-"""Controllers that are on only while an attempt holds a shared lock on this file, because it needs them.
+"""Controller → its lock file. It is on only while an attempt that needs it holds a shared lock on the file.
 
 Only the owner can open these files, and all daemons that divide this cgroup share them.
 """
@@ -84,9 +84,9 @@ def controllers(home: int) -> list[str] | None:
 
 
 def _divided(delegated: bool) -> str | None:
-    """Return the cgroup that we may divide: our own, or its parent if we are in `self` of that already.
+    """Return the cgroup that we may divide, or None: our own, or its parent if ours is the parent's `self` already.
 
-    It is ours by `delegated`, by systemd's attribute, or as the root of a container's cgroup namespace.
+    We may with `delegated`, with systemd's attribute, or at the root of a container's cgroup namespace.
     """
     own = _directory_of("self")
     if own is None:
@@ -132,12 +132,13 @@ class Cgroup:
     def __init__(self, home: int, name: str) -> None:
         self._home, self._name = home, name
         self.above: Above | None = None
-        """The cgroup around it, with limits, made if needed; None: it is directly in `home`."""
+        """The cgroup around this one, with its limits, made if needed. None means that this one is directly in `home`.
+        """
         self._parent = -1
         self.directory = -1
         self._shared: dict[str, int] = {}
         self.troubles: list[str] = []
-        """Limits of the cgroup around it that can't be set, with the reasons."""
+        """Limits of the cgroup around this one that can't be set, with the reasons."""
 
     @property
     def is_own(self) -> bool:
@@ -145,7 +146,7 @@ class Cgroup:
         return self._home >= 0
 
     def make(self) -> None:
-        """Make the cgroup. Raises OSError; EBUSY: it has processes."""
+        """Make the cgroup. Raises OSError, with EBUSY if it already has processes."""
         for patience in reversed(range(_ROUNDS if self._home >= 0 else 0)):
             try:
                 self._make()
@@ -159,7 +160,7 @@ class Cgroup:
         parent = self._home if self.above is None else self._make_above(self.above)
         try:
             os.mkdir(self._name, 0o755, dir_fd=parent)
-        except FileExistsError:  # of a start that failed; or of another daemon in this place
+        except FileExistsError:  # left by a failed start, or made by another daemon in this place
             if b"populated 1" in (read(parent, f"{self._name}/cgroup.events") or b""):
                 raise OSError(errno.EBUSY, "a run of that name of another daemon is in it") from None
         self.directory = _opened(parent, self._name)
@@ -186,7 +187,7 @@ class Cgroup:
 
     @classmethod
     def find(cls, home: int, name: str) -> Cgroup:
-        """Return the cgroup of an attempt whose supervisor died; its shared controllers are released."""
+        """Return the cgroup of an attempt whose supervisor died; `remove` then releases its shared controllers."""
         found = cls(home, name)
         if home >= 0:
             with contextlib.suppress(OSError):
@@ -198,7 +199,7 @@ class Cgroup:
 
     @classmethod
     def of(cls, name: str, pid: int, supervisor: int | None) -> Cgroup:
-        """Return an attempt's cgroup, found from outside: next to its supervisor's, or else its main process's."""
+        """Return the cgroup of another process's attempt: next to its supervisor's, or that of its main process."""
         found = cls(-1, name)
         with contextlib.suppress(OSError):
             if supervisor is None:
@@ -235,7 +236,7 @@ class Cgroup:
     def share(self, controller: str) -> None:
         """Turn on the controller `cpu` or `cpuset` until the last attempt that needs it is over.
 
-        They are off otherwise, because with them the nice value of a process would count only inside its run.
+        Otherwise they are off, because with them the nice value of a process would count only inside its run.
         """
         if self.directory >= 0:
             self._share(controller)
@@ -252,7 +253,7 @@ class Cgroup:
                 write(self._home, "cgroup.subtree_control", b"+" + controller.encode())
 
     def _lock(self, controller: str) -> int:
-        """Return a descriptor of the controller's lock file, or -1 before Linux 5.14: there it stays on."""
+        """Return a descriptor of the controller's lock file, or -1 before Linux 5.14, where the controller stays on."""
         try:
             return os.open(_SHARED[controller], os.O_WRONLY | os.O_CLOEXEC, dir_fd=self._home)
         except OSError as error:
@@ -284,17 +285,17 @@ class Cgroup:
         return None if memory is None or tasks is None else (memory, tasks)
 
     def refused_above(self) -> dict[str, int]:
-        """Return refusals by limits of all the user's runs: counts for memory and tasks, microseconds for cpu."""
+        """Return refusals by limits on all runs of the user: counts for memory and tasks, microseconds for cpu."""
         if self._parent < 0:
             return {}
         return {key: pairs(self._parent, file).get(word, 0) for key, (file, word) in _REFUSED.items()}
 
     def events(self) -> dict[str, int]:
-        """Return how often memory was short in it, by kind (memory.events)."""
+        """Return how often memory was short in the cgroup, by kind (memory.events)."""
         return self._pairs("memory.events") if self.directory >= 0 else {}
 
     def limits(self) -> dict[str, float | None]:
-        """Return its limits of memory (bytes), cpu (CPUs) and tasks; None: no limit."""
+        """Return its limits of memory (bytes), cpu (CPUs) and tasks. None means no limit."""
         limit, _, period = (read(self.directory, "cpu.max") or b"max").partition(b" ")
         cpu = int(limit) / int(period) if limit.isdigit() else None
         return {"cpu": cpu, "memory": self._number("memory.max"), "tasks": self._number("pids.max")}
@@ -342,7 +343,7 @@ class Cgroup:
         return gone
 
     def _removed(self) -> bool:
-        """Remove it, after the cgroups that the job made in it. Return whether it is gone."""
+        """Remove the cgroups that the job made in it, then the cgroup. Return whether it no longer exists."""
         with contextlib.suppress(OSError):
             for path, _names, _files, _fd in os.fwalk(".", topdown=False, dir_fd=self.directory):
                 if path != ".":
@@ -368,7 +369,7 @@ def _users(home: int) -> list[str]:
 
 
 def _found(home: int, name: str) -> tuple[str, int]:
-    """Return the user's cgroup ("": none) around the cgroup of this name, and a descriptor of that. Raises OSError."""
+    """Return the user's cgroup around the named cgroup, or "", and a descriptor of the named one. Raises OSError."""
     with contextlib.suppress(FileNotFoundError):
         return "", _opened(home, name)
     for user in _users(home):

@@ -70,7 +70,7 @@ def arguments() -> tuple[int, int]:
 
 
 def birth(pid: int) -> int | None:
-    """Return when a process started, in ticks since boot, or None; together with the pid that names it uniquely."""
+    """Return when a process started, in ticks since boot, or None. Start and pid together identify a process."""
     found = stat(pid)
     return None if found is None else found.birth
 

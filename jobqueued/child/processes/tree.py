@@ -23,14 +23,14 @@ _MOST_STATES = 16
 _held: list[int] = []
 """The descriptor of the list of our children; empty in a process that did not call `hold_children`."""
 apart: set[int] = set()
-"""Children that are not part of the run: keepers of hooks, each with everything below it."""
+"""Pids of our children that are not part of the run: keepers of hooks. Processes below them are not, either."""
 
 
 def hold_children() -> list[int]:
-    """Open the list of our children for `children`, and return its descriptor. No child is apart.
+    """Open the kernel's list of our children and clear `apart`. Return its descriptor in a list, or [] if it has none.
 
-    So processes can be found and ended even when no descriptor is free. Call this again after a fork: the list is that
-    of the process that opened it. Returns an empty list on a kernel without it.
+    With the open list, `children` works even when no descriptor is free. Call this again after a fork: the list is that
+    of the process that opened it.
     """
     apart.clear()
     while _held:
@@ -41,7 +41,7 @@ def hold_children() -> list[int]:
 
 
 def children() -> list[int]:
-    """Return our children, including inherited ones, except those that are apart."""
+    """Return our children, including inherited ones, except those in `apart`."""
     if not _held:
         return _children(os.getpid(), os.getpid())
     found = b""
@@ -51,11 +51,11 @@ def children() -> list[int]:
 
 
 def ended() -> Iterator[int]:
-    """Yield ended children, each to be reaped before the next. Raises ChildProcessError if no other child exists.
+    """Yield ended children, each to be reaped before the next. Raises ChildProcessError if none is left.
 
-    Children that are apart are yielded when they ended, and ignored while they live. A child can make us its tracer
-    with PTRACE_TRACEME: then it stops at each signal, which waits report as well, and it is detached. Children may end
-    and stop as fast as we check: above a limit the rest is left for the next SIGCHLD, which is sent.
+    Live children in `apart` do not count. A child can make us its tracer with PTRACE_TRACEME. It then stops at each
+    signal, which waitid(2) reports too, and is detached here. Children may end and stop as fast as we check, so above a
+    limit we leave the rest to the SIGCHLD that we send ourselves.
     """
     for _ in range(_MOST_LOOKS):
         found = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
@@ -80,12 +80,12 @@ def _children(pid: int, task: int) -> list[int]:
 
 
 def walk(pids: list[int]) -> Iterator[tuple[int, int]]:
-    """Return all processes below these, each with its parent, as they are found; parents come first."""
+    """Return all processes below these, each with its parent, in the order in which they are found: parents first."""
     return (found for found in steps(pids) if found is not None)
 
 
 def steps(pids: list[int]) -> Iterator[tuple[int, int] | None]:
-    """Yield the same in small pieces, with None after each: a process may have as many threads as children."""
+    """Yield the processes of `walk`, and None after each process is read, which may have many threads and children."""
     queue = list(pids)
     seen = set(queue)
     for pid in queue:
@@ -103,7 +103,7 @@ def steps(pids: list[int]) -> Iterator[tuple[int, int] | None]:
 
 
 def wants_cpu(pid: int) -> bool:
-    """Return whether a thread of this process, or of one below it, runs or waits for a CPU; the first few are checked.
+    """Return whether a thread of this process, or of one below it, runs or waits for a CPU. Only the first few count.
 
     A thread that waits for a disk, a lock or time does not.
     """
@@ -156,7 +156,7 @@ def parent(pid: int) -> int | None:
 
 
 def age(pid: int) -> int | None:
-    """Return the age of a process (ns) by BOOTTIME, which can't be set, or None if it exited."""
+    """Return the age of a process (ns) on BOOTTIME, which can't be set, or None if it exited."""
     born = birth(pid)
     return None if born is None else time.clock_gettime_ns(time.CLOCK_BOOTTIME) - born * TICK
 
@@ -196,7 +196,7 @@ def _signal_held(pid: int, parent: int, number: int) -> None:
 
 
 def end_all(until: float, patience: float = float("inf")) -> bool:
-    """Wait for our children, and those that we inherit from them, and kill them at an instant (CLOCK_MONOTONIC, s).
+    """Wait for our children, and those inherited from them, and kill them at `until` (CLOCK_MONOTONIC, s).
 
     Returns False if they could not be killed within `patience` (s) after that.
     """

@@ -11,7 +11,8 @@ from jobqueued.child.processes.cgroup import Cgroup
 NEVER = float("inf")
 _FIRST, _LONGEST, _WATCHED = 0.1, 60.0, 1.0
 _DENSITY = 4
-"""A pause between two samples is at most the run's age divided by this: a long run costs no more than a short one."""
+"""Divisor of the run's age: the longest pause between two samples, so that a long run costs no more than a short one.
+"""
 _BLOCK = 512
 """Unit (bytes) of ru_inblock and ru_oublock on every file system (getrusage(2), kernel/sys.c)."""
 
@@ -61,7 +62,7 @@ class AttemptAccount:
         self._orphans.append(orphan)
 
     def figures(self, main: resource.struct_rusage) -> Figures:
-        """Return seconds, bytes and tasks (None: unknown). `main`: the rusage of the main process."""
+        """Return seconds, bytes and tasks. None means unknown. `main`: the rusage of the main process."""
         return {**self._without_cgroup(main), "memory_mean": self._mean(), **self._cgroup.figures()}
 
     def _without_cgroup(self, main: resource.struct_rusage) -> Figures:

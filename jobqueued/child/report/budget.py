@@ -24,10 +24,10 @@ _BUCKETS, _NUMBER = 64, 8
 class Bucket:
     """A bucket with at most `burst` tokens and `rate` new ones a second, for all processes that inherited it.
 
-    It may hold several buckets, one for each `user`; some users may share one. A bucket is one number, the instant
-    (CLOCK_MONOTONIC, ns) at which it will be full, changed under a lock. The others wait at most 20 ms for the lock,
-    then go on without it. So a process that was suspended with the lock can later undo what others took, at most one
-    full bucket.
+    The memory holds several buckets: each `user` has one, which users may share. A bucket is one number: the instant
+    (CLOCK_MONOTONIC, ns) at which it will be full. A lock protects the numbers, but a process waits only 20 ms for it
+    and then continues without it. So a process that was suspended with the lock can later undo what others took, at
+    most one full bucket.
     """
 
     def __init__(self, burst: int, rate: int, clock: Callable[[], int] = time.monotonic_ns) -> None:
@@ -68,9 +68,9 @@ class Bucket:
 
 
 class CommonBudget(NamedTuple):
-    """The common budget: of the lines of jobs, and of the notes about unsent lines.
+    """The common budgets: for lines of jobs, and for notes about unsent lines.
 
-    journald counts the two separately, because their priorities differ. `of_users`: the lines of all runs of each user.
+    journald counts the two separately, because their priorities differ. `of_users`: for lines of all runs of each user.
     """
 
     lines: Bucket

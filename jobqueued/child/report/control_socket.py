@@ -12,7 +12,7 @@ from collections.abc import Callable
 from jobqueued.child.contract import unix_socket, wire
 
 _SHARE = 4
-"""Followers get this part of our descriptors; when they use it up, a new follower replaces the newest."""
+"""Followers may use up to our limit of descriptors divided by this; then a new follower replaces the newest."""
 REST = 1.0
 """Pause (s) of a descriptor after an error."""
 _LONGEST_POLL = 2**31 - 1

@@ -10,7 +10,7 @@ from jobqueued.child.report.control_socket import ControlSocket, DescriptorLoop
 
 
 class Audience:
-    """The audience of one attempt. `leaves`: its supervisor must leave its pool, as when the launcher exited.
+    """The audience of one attempt. `leaves`: True if its supervisor must leave its pool, as when the launcher exited.
 
     `reason`: why the attempt is stopping, or "".
     """
@@ -42,12 +42,12 @@ class Audience:
         self._control.tell(f"stopping {reason}")
 
     def lost(self, status: int | None) -> None:
-        """Tell the launcher that R is gone, and hang up on followers."""
+        """Notify the launcher that R was deleted, and hang up on followers."""
         self.say(f"lost {self._name} {'-' if status is None else status}")
         self._control.hang_up()
 
     def farewell(self) -> None:
-        """Tell all that the attempt ended."""
+        """Notify the launcher and all followers that the attempt ended."""
         self._control.tell("ended")
         self._control.hang_up()
         self.say(f"{'left' if self.leaves else 'ended'} {self._name}")

@@ -106,7 +106,7 @@ class JournalStream:
         return datagram(fields)
 
     def feed(self, data: bytes) -> None:
-        """Take the next piece of output; an incomplete last line waits for the rest."""
+        """Add the next piece of output; an incomplete last line waits for the rest."""
         data = self._rest + data
         lines = data.split(b"\n")
         self._rest = lines.pop()
@@ -118,7 +118,7 @@ class JournalStream:
         self._watch()
 
     def end(self, pipe: int) -> None:
-        """Take the end of the output; the last line may have no newline."""
+        """Handle the end of the output; the last line may have no newline."""
         if not self._ended:
             self._ended = True
             self._poll.unregister(pipe)
@@ -137,7 +137,7 @@ class JournalStream:
         return bool(self._kept)
 
     def report(self) -> Journal | None:
-        """Return the `journal` of the record, or None without journald; waiting lines count as not taken."""
+        """Return the `journal` of the record, or None without journald. Waiting lines count as not sent."""
         why = dict(self._unsent)
         if self._kept:
             why[_NOT_TAKEN] = why.get(_NOT_TAKEN, 0) + len(self._kept)
@@ -272,7 +272,7 @@ class JournalStream:
 
 
 def _may_be_long(data: bytes) -> bool:
-    """Return whether a line may exceed LINE_MAX, without checking each: then half of that has no newline."""
+    """Return whether a line may exceed LINE_MAX: a quick check for a piece of half that length without a newline."""
     half = LINE_MAX // 2 or 1
     return any(data.find(b"\n", start, start + half) < 0 for start in range(0, len(data), half))
 

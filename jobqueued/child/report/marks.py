@@ -102,7 +102,7 @@ class Marks:
             wire.write_mark(self._directory, wire.PID, mark.encode())
 
     def started_again(self, mark: wire.PidMark) -> None:
-        """Write that another process replaced the attempt's own."""
+        """Write R/pid again, because another process replaced the main process of the attempt."""
         with contextlib.suppress(OSError):
             os.unlink(wire.PID, dir_fd=self._directory)
         self.started(mark)

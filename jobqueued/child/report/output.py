@@ -13,9 +13,9 @@ from jobqueued.child.report.journald import JournalStream
 
 _CHUNK = 1 << 16
 _PART, _MOST_KEPT = 20, 4 << 30
-"""Part of a disk that is kept free by default, and its maximum in bytes."""
+"""By default 1/`_PART` of a disk is kept free, at most `_MOST_KEPT` bytes."""
 _OF_USERS = 2
-"""Runs of users leave twice that much free, so that the host's own jobs always have some."""
+"""Factor by which runs of users leave more free, so that the host's own jobs always have some."""
 TAIL = 2048
 """Bytes of output that the record itself contains."""
 
@@ -23,7 +23,7 @@ TAIL = 2048
 class OutputPump:
     """Pumps one pipe. The log file is made at the first byte; bytes that don't fit or can't be written are counted.
 
-    `path` None: no file; `stream` None: no lines in the journal. The tail is always saved.
+    Without `path` there is no file; without `stream` no line goes to the journal. The tail is always saved.
     """
 
     __slots__ = (

@@ -77,7 +77,7 @@ class RecordDraft:
         return self.status is not None and self.code in _TERMINATED
 
     def verdict(self, cause: tuple[str, Reason] | None) -> tuple[str, Reason | None]:
-        """Return state and reason of the end; `cause`: those of a stop, or None."""
+        """Return state and reason of the end. `cause`: state and reason of a stop, or None."""
         if (cause := cause or self._cause) is not None:
             return cause
         if self.code == -signal.SIGKILL and (reason := self._caps.killed()):
@@ -160,7 +160,7 @@ def verdict(record: Record) -> str:
 
 
 def is_told(order: LaunchSpec) -> bool:
-    """Return whether the record file already contains this attempt: recovery has judged it."""
+    """Return whether the record file already contains this attempt, because recovery wrote it."""
     try:
         with open(f"{order['logs']}.json", "rb") as file:
             attempts = json.load(file)["attempts"]

@@ -29,7 +29,7 @@ _AWAY = (
     "message receive",
     "insane message",
 )
-"""Words in the error if a controller did not answer or understand, so that it is unknown what it did."""
+"""Parts of errors if a controller did not answer or understand: the request may have been carried out."""
 _SHOWN = 300
 
 
@@ -58,7 +58,7 @@ def submitted(options: Sequence[str], script: str, argument: str) -> int:
 
 
 def jobs_named(names: Sequence[str]) -> list[FoundJob]:
-    """Return our user's jobs of these names, also ended ones that Slurm still has. Raises Away and SlurmRefused."""
+    """Return our user's jobs of these names, even ended ones. Raises Away and SlurmRefused."""
     said = _called(
         [
             "squeue",

@@ -28,7 +28,7 @@ class Directory:
         self._offset: int = order["offset"]
 
     def make(self) -> None:
-        """Make the directory and the wrapper's files; an earlier helper may have made a part. Raises OSError."""
+        """Make the directory and the wrapper's files; an earlier helper may have made some of them. Raises OSError."""
         with contextlib.suppress(FileExistsError):
             os.mkdir(self.path, 0o700)
         with open(_WRAPPER, "rb") as file:
@@ -42,7 +42,7 @@ class Directory:
         atomic_file.replace(f"{self.path}/{name}", data, 0o600, durable=True)
 
     def revoke(self) -> bool:
-        """Take the claim, so that no wrapper can. Return False if one has it."""
+        """Make the claim, so that no wrapper can. Return False if a wrapper has it."""
         try:
             claim = os.open(f"{self.path}/claim", os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         except FileExistsError:
@@ -89,7 +89,7 @@ class Directory:
                     self._offset += len(data)
                     while data:
                         data = data[os.write(1, data) :]
-        except OSError:  # missing so far, or the file system does not answer; or our reader is gone
+        except OSError:  # not written yet, a file system that does not answer, or no reader
             return
 
     def remove(self) -> None:

@@ -38,7 +38,7 @@ class SqueueJob(NamedTuple):
 
 
 class SlurmEnd(NamedTuple):
-    """`cause`: state and reason, or None if the wait status `status` decides, which is None if unknown.
+    """The end of a run. `cause`: state and reason, or None if the wait status decides: `status`, or None if unknown.
 
     `failed`: step, errno and detail of a command that could not start.
     """
@@ -76,7 +76,7 @@ def verdict(
 
 
 def _was_ended_by(status: int | None, *numbers: int) -> bool:
-    """Return whether one of these signals may have ended it, or a command of its shell."""
+    """Return whether one of these signals may have ended the command, or a command that its shell ran."""
     return status is None or status & 0x7F in numbers or (status >> 8) - 128 in numbers
 
 
@@ -110,9 +110,9 @@ _ENDED_BY = {
 }
 """States in which Slurm ended the job."""
 _OF_ITS_NODE = frozenset({"NODE_FAIL", "BOOT_FAIL"})
-"""States of a failed node, which may live and end its processes as it was told to."""
+"""States of a job whose node failed. The node may still live, and may have ended the processes as ordered."""
 _TOLD_TO_END = frozenset({"CANCELLED", "PREEMPTED"})
-"""States in which the command may handle the signal, as any signal from outside."""
+"""States in which the command may handle the signal, like any other signal from outside."""
 _LOST_BY = {
     "NODE_FAIL": Code.SLURM_NODE_FAILED,
     "BOOT_FAIL": Code.SLURM_NODE_NOT_BOOTED,

@@ -101,7 +101,7 @@ class Helper:
                 self._wait(pause)
                 pause = min(2 * pause, _LONGEST_LOOK)
             except calls.SlurmRefused as why:
-                if self._directory.revoke():  # otherwise one that was submitted before has started
+                if self._directory.revoke():  # otherwise an earlier submission has started
                     raise Over(refused=str(why)) from None
                 self._wait(pause)
         self._tell_trouble("")

@@ -83,7 +83,7 @@ def main(directory: str) -> int:
 
 
 def _memory(peak: int, ours: int) -> dict[str, int | None]:
-    """Return the peak of its largest process (bytes), or None up to our own peak, from which a process starts."""
+    """Return the peak of its largest process (bytes), or None if not above ours, which a new process inherits."""
     return {"memory_peak": peak * 1024 if peak > ours else None, "memory_peak_below": ours * 1024}
 
 

@@ -1,8 +1,8 @@
 """The spool of users' crontabs: a table is always complete, the old one or the new one, whichever process dies.
 
 Other users may put files there (Debian's crontab is set-group-id crontab), so no link is followed. A file counts only
-by its owner, its kind, and its single name. Writers take turns by a lock of the directory; a writer removes the
-leftover of one that died.
+if its owner and kind are right and it has a single name. A lock of the directory admits one writer at a time; a writer
+removes the leftover of one that died.
 """
 
 from __future__ import annotations
@@ -41,10 +41,11 @@ class Changed(SpoolRefused):
 
 
 def allowed(host: str, name: str, asker: int) -> bool:
-    """Return whether a user may have a crontab, by Debian's rules: a line in cron.allow, or else none in cron.deny.
+    """Return whether a user may have a crontab, under Debian's rules. Raises SpoolRefused if a list can't be read.
 
-    Root always may, and without both files everybody. A user may not if Debian's crontab, which runs with its group
-    only, could not read the file, unless root asks. Raises SpoolRefused if the file can't be read.
+    If cron.allow exists, only its users may. If not, and cron.deny exists, all users except its users may. Without
+    both, all may, and root always may. Nobody else may if Debian's crontab, which has only the rights of its group,
+    could not read the list, unless root asks.
     """
     if name == "root":
         return True
@@ -68,7 +69,7 @@ def unreadable(host: str) -> str:
 
 
 def _is_kept_from_crontab(found: os.stat_result) -> bool:
-    """Return whether the group crontab, if it exists, may not read a file."""
+    """Return whether the group crontab exists and can't read a file."""
     group = _group()
     return group is not None and not found.st_mode & (stat.S_IROTH | stat.S_IRGRP * (found.st_gid == group))
 
@@ -99,7 +100,7 @@ class Spool:
             return b"", NONE
 
     def install(self, name: str, uid: int, table: bytes, stamp: str | None = None) -> None:
-        """Save a table durably. Raises Changed if a `stamp` is given and the current table has another.
+        """Save a table durably. Raises Changed if `stamp` is given and the current table has another stamp.
 
         Raises SpoolRefused and OSError; then the old table stays.
         """
@@ -120,7 +121,7 @@ class Spool:
             os.fsync(directory)
 
     def remove(self, name: str, uid: int) -> bool:
-        """Remove a user's table durably. Return False if there is none. Raises SpoolRefused and OSError."""
+        """Remove a user's table durably. Return False if it is missing. Raises SpoolRefused and OSError."""
         try:
             with _locked(self.path) as directory:
                 if self._found(directory, name, uid) is None:

@@ -1,4 +1,4 @@
-"""The environment of a job, built from nothing. Later ones win:
+"""The environment of a job, built from nothing. Later sources override earlier ones:
 
 the variables of every job, with TRACEPARENT; those of a login (`login_environment`); `environment_file`; `environment`;
 and JOBQUEUE_….
@@ -40,9 +40,10 @@ class Environment:
     __slots__ = ("_files", "_is_roots", "_set", "given", "login")
 
     def __init__(self, order: LaunchSpec, user: User) -> None:
-        """Read the files that we may read for this user; others might lead to files that the user may not read.
+        """Read the environment files that we may read for this user; `whole` reads the others as the user.
 
-        A user's own job names any files, so the user's process reads all of them.
+        The others might lead to files that the user may not read. A user's own job may name any file, so none of its
+        files is read here.
         """
         self._is_roots = order.get("owner") is None
         self._files = [
@@ -68,7 +69,7 @@ class Environment:
                 self.given |= read(path)
 
     def whole(self) -> dict[str, str]:
-        """Return the whole environment, as the job's user: the other files are read now.
+        """Return the whole environment. Call this as the job's user, who reads the remaining files now.
 
         At a login a shell, a child of this process, reads the user's profile too.
         """

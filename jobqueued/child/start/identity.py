@@ -17,7 +17,7 @@ _ME = os.geteuid()
 _LIBC = ctypes.CDLL(None)
 _CLOSE_RANGE_CLOEXEC = 4
 NOBODY = 65534
-"""The uid of users without an entry here: of a network file system or another user namespace."""
+"""UID that other systems show for users unknown to them: a network file system, or another user namespace."""
 
 
 class StartFailed(Exception):
@@ -59,7 +59,7 @@ _OWN = _own_user()
 
 
 def user_of(name: str | None) -> User:
-    """Return the user named in a job file (None: our own). Raises StartFailed: only root may choose another."""
+    """Return the user named in a job file; None means our own. Raises StartFailed if only root may choose this user."""
     if name is None or name == _OWN.name:
         return _OWN
     try:
@@ -74,7 +74,7 @@ def user_of(name: str | None) -> User:
 
 
 def user_of_order(order: LaunchSpec) -> User:
-    """Return the user as whom a job runs. A user's own job runs only if both name and number still match."""
+    """Return the user as whom a job runs. Raises StartFailed if its owner's name and UID no longer match."""
     user, owner = user_of(order["user"]), order.get("owner")
     if owner is not None and (trouble := _trouble_with_owner(user.uid, owner["name"], owner["uid"])):
         raise StartFailed("user", 0, trouble)
@@ -82,9 +82,9 @@ def user_of_order(order: LaunchSpec) -> User:
 
 
 def _trouble_with_owner(found: int, name: str, uid: int) -> str:
-    """Return why jobs of an owner with this name and number do not run, or "".
+    """Return why jobs of an owner with this name and UID do not run, or "".
 
-    `found`: the number that the name has now.
+    `found`: the UID that the name has now.
     """
     if uid == NOBODY:
         return f"uid {NOBODY} stands for users without a uid on this host, so it can't have jobs"
@@ -159,7 +159,7 @@ def keep_from_jobs() -> None:
 
 
 def name_of(number: str) -> str:
-    """Return the name of the user with this number, after a prefix, or "" if the host has no such user."""
+    """Return ``named NAME`` for the user with this UID, or "" if the host has no such user."""
     try:
         return wire.NAMED + pwd.getpwuid(int(number)).pw_name
     except KeyError:
@@ -197,7 +197,8 @@ def trouble_with(kind: str, name: str | list[Any]) -> str:
 def barred(user: User, allow: list[str] | None, deny: list[str]) -> str:
     """Return the reason why a user may not have jobs, or "".
 
-    `allow` (None: everybody) and `deny` are names of users, and of groups with an ``@``; an unknown group is empty.
+    `allow` and `deny` are names of users, and of groups with an ``@``. `allow` None allows all users. An unknown group
+    is empty.
     """
     if _is_among(user, deny):
         return f"user {user.name!r} can't have jobs here, because of `users: {{deny: …}}` in jobqueued.yaml"

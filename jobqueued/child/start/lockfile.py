@@ -144,8 +144,8 @@ def _exposed(path: str, found: os.stat_result, user: int) -> str:
 def _holders(found: os.stat_result) -> str:
     """Return the holders of flock(2) locks of a file, such as ``flock (pid 12) of user alice``, or "".
 
-    /proc/locks has the process that took a lock. Others may have inherited the descriptor: ``exec 9>x; flock 9`` in a
-    shell. In a container it lacks locks whose taker ended.
+    /proc/locks has the process that took a lock. Other processes may have inherited the descriptor, as with ``exec 9>x;
+    flock 9`` in a shell. In a container, /proc/locks lacks locks whose taker ended.
     """
     where = f"{os.major(found.st_dev):02x}:{os.minor(found.st_dev):02x}:{found.st_ino}"
     takers = _takers(where)

@@ -59,7 +59,7 @@ class StartedProcess:
 
 
 class _Plan:
-    """Everything needed from before the fork; the forked child must not use a user database."""
+    """Everything that is prepared before the fork, because the forked child must not use a user database."""
 
     __slots__ = ("argv", "attributes", "cgroup", "environment", "groups", "order", "outputs", "stdin", "user")
 
@@ -77,7 +77,7 @@ class _Plan:
 def spawn(
     order: LaunchSpec, output: int, cgroup: Cgroup, errors: int | None = None, more: tuple[int, ...] = ()
 ) -> StartedProcess:
-    """Start the job with these descriptors as stdout, stderr (None: stdout) and `more`, in its session and cgroup."""
+    """Start the job in its own session and cgroup. `errors` None means stdout; `more`: streams after stderr."""
     plan = _Plan(order, (output, output if errors is None else errors, *more), cgroup)
     try:
         able = cgroup.directory < 0 or posixspawn.AVAILABLE

@@ -12,7 +12,7 @@ from jobqueued.child.start.spawn import StartedProcess
 
 
 def start(order: LaunchSpec, cgroup: Cgroup, caps: Caps, output: int, errors: int | None = None) -> StartedProcess:
-    """Start the ordered process, with these descriptors as stdout and stderr (None: stdout). Raises StartFailed."""
+    """Start the process with these descriptors as stdout and stderr. `errors` None means stdout. Raises StartFailed."""
     step = "cgroup"
     try:
         if cgroup.is_own and cgroup.above is not None and not cgroup.above["name"]:

@@ -4,8 +4,8 @@ A missing directory is waited for in the nearest existing one above it. All time
 those of files.
 
 Other users may write there, so a turn costs little whatever they do: one read, followed by a pause in a storm, and one
-slice of a directory listing (`listing`), which starts at most every 5 s. Each path is reported 10 times at once, then
-once a second; later files are reported together with the next, so none is missed.
+slice of a directory listing (`listing`), which starts at most every 5 s. Each path is reported up to 10 times at once,
+then once a second. The next report includes all files that appeared in the meantime, so none is missed.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ RESCAN = 60 * SECOND
 READ = 16 << 10
 """Maximum bytes of events read in one turn: at most a thousand events, about 2 ms."""
 STORM = 50
-"""If a read has more events than this, there may be more; fewer are all, because an event has at most 272 bytes."""
+"""If a read returns more events than this, more may wait; fewer are all, because an event has at most 272 bytes."""
 REST = SECOND // 50
 """Pause before the next read in a storm, which then takes a tenth of a CPU."""
 PAUSE = 5 * SECOND
 """Minimum time between two listings of a directory that takes more than one slice."""
 EVERY, BURST = SECOND, 10
-"""A path is reported once in this time, and this many times at once after a calm period."""
+"""Interval (ns) of the reports of a path, and maximum number of reports at once after a calm period."""
 TOLD = 64
 """Maximum paths reported in one turn."""
 
@@ -49,7 +49,7 @@ _NOW = -1
 
 
 class Appeared(NamedTuple):
-    """A path to report, with one of its files; `instant`: the file's last change (wall), or None: just now."""
+    """A path to report, with one of its files. `instant`: the file's last change (wall, ns), or None for now."""
 
     path: str
     instant: int | None
@@ -75,7 +75,7 @@ class Appearing:
         self._ways: set[str] = set()
         """The directories of the patterns, and all above them."""
         self._watches: dict[int, set[str]] = {}
-        """Number of a watch → its paths: the kernel has one watch for a directory, whatever path leads there."""
+        """Number of a watch → its paths. The kernel has one watch for a directory, whatever path leads to it."""
         self._has_moved = False
         """True if a watched directory may have been replaced, or is no longer the nearest."""
         self._rests_until: int | None = None
@@ -88,7 +88,7 @@ class Appearing:
         self._too_many: dict[str, int] = {}
         """Directory whose listing was cut off → instant of that."""
         self._appeared: dict[str, tuple[int, str]] = {}
-        """Path to report → change of its file, and the file; `_NOW`: the instant of the report."""
+        """Path to report → last change of its file (`_NOW` if it just appeared), and the file."""
         self._paid: dict[str, int] = {}
         """Path → instant (monotonic) at which its earlier reports are paid off ("virtual scheduling" of ATM's GCRA)."""
 
@@ -114,7 +114,7 @@ class Appearing:
 
     @property
     def tells_at(self) -> int | None:
-        """The time from which `told` has something, or None."""
+        """The time from which `told` returns something, or None."""
         return min((self._paid.get(path, 0) - (BURST - 1) * EVERY for path in self._appeared), default=None)
 
     @property
@@ -178,10 +178,10 @@ class Appearing:
         """List all directories for files that appeared before the start."""
         self._look_through(self._patterns, _NOW)
 
-    # what the kernel tells
+    # events
 
     def _take(self, happened: Iterable[inotify.InotifyEvent]) -> None:
-        """Handle events, those of one name together."""
+        """Handle events; those with the same name are handled together."""
         names: dict[tuple[str, str], int] = {}
         for event in happened:
             self._has_moved |= bool(event.mask & _GONE)
@@ -196,9 +196,9 @@ class Appearing:
                 self._appeared |= dict.fromkeys(fresh, (_NOW, f"{directory}/{name}"))
 
     def _watch(self) -> set[str]:
-        """Watch each directory, or the nearest existing one above it. Return those that were not watched before.
+        """Watch each directory, or the nearest existing one above it. Return the places that were not watched before.
 
-        If there are such, paths to others may have changed before they were watched, so they are checked again.
+        If there are any, the next turn calls this again, because paths may have changed before their watch began.
         """
         self._unwatched, self._look_at = None, None
         wanted: dict[int, set[str]] = {}
@@ -213,7 +213,7 @@ class Appearing:
         return fresh
 
     def _watched(self, directory: str) -> tuple[int, str] | None:
-        """Return the watch for a directory and its place, or None if it can't be watched, only listed."""
+        """Return the watch for a directory, and its place, or None if the directory can only be listed."""
         for place in _upwards(directory):
             try:
                 if self._inotify is None:
@@ -226,7 +226,7 @@ class Appearing:
         self._look_at = time.monotonic_ns() + RESCAN
         return None
 
-    # what listings tell
+    # listings
 
     def _look_again(self) -> None:
         """List all directories, and try to watch them again."""
@@ -236,7 +236,7 @@ class Appearing:
         self._look_through(self._patterns, since)
 
     def _look_through(self, directories: Iterable[str], since: int) -> None:
-        """Have directories listed for files that appeared since then; `_NOW`: for the newest file."""
+        """Request listings of directories for files that appeared since then; `_NOW` requests each path's newest file."""
         for directory in directories:
             self._unlisted[directory] = min(since, self._unlisted.get(directory, since))
 
@@ -281,7 +281,7 @@ def _coarse() -> int:
 
 
 def _is_complete(path: str, mask: int) -> bool:
-    """Return whether a file is complete: a regular one when closed or moved here, links to one and others at once."""
+    """Return whether a file is complete: a regular one once closed or moved here, other kinds and links at once."""
     if not mask & inotify.IN_CREATE or mask & (_COMPLETE | _DIRECTORY):
         return bool(mask & (_COMPLETE | _DIRECTORY))
     with contextlib.suppress(OSError):

@@ -21,7 +21,7 @@ _CHUNK = 64 << 10
 
 
 class InotifyEvent(NamedTuple):
-    """One event: the watch it belongs to, its bits, and the name inside the watched directory ("" for itself)."""
+    """One event: the watch it belongs to, its bits, and the name in the watched directory, or "" for itself."""
 
     watch: int
     mask: int

@@ -102,7 +102,7 @@ def _is_being_written(entry: os.DirEntry[str]) -> bool:
 
 
 def has_writer(descriptor: int) -> bool:
-    """Return whether a file has a writer: the kernel refuses a read lease then (fcntl(2)). False if it gives no leases.
+    """Return whether a file has a writer: the kernel then refuses a read lease (fcntl(2)). False if it grants none.
 
     The owner of a file gets a lease without any capability, so the sandboxed daemon of root gets one for all files that
     it trusts.

@@ -19,7 +19,7 @@ _NUMBER = {10: re.compile("[0-9]{1,15}"), 16: re.compile("[0-9A-Fa-f]{1,15}")}
 
 
 class Garbled(Exception):
-    """The error that an answer is no HTTP, or exceeds a limit."""
+    """An answer is not HTTP, or exceeds a limit."""
 
 
 class Head(NamedTuple):
@@ -33,8 +33,8 @@ class Head(NamedTuple):
 class Connection:
     """A connection to a host. All methods raise OSError and Garbled.
 
-    `timeout`: seconds until the connection exists, a request is sent, a head is complete, or the next part of a body
-    arrives. `is_kept`: another request may be sent, because the last answer was read completely and both sides keep the
+    `timeout`: limit (s) of each step: connect, send a request, receive a head, receive the next part of a body.
+    `is_kept`: another request may be sent, because the last answer was read completely and both sides keep the
     connection.
     """
 

@@ -165,7 +165,7 @@ def _place(member: str) -> tuple[str, str, int]:
 
 
 def _ahead(asked: float, date: str, answered: float) -> float:
-    """Return the minimum seconds that this clock is ahead of another (below 0: behind), which shows whole seconds."""
+    """Return the minimum (s) by which this clock is ahead of one that shows whole seconds; negative if it is behind."""
     told = _second(date)
     return 0.0 if told is None else max(0.0, asked - (told + 1)) + min(0.0, answered - told)
 
@@ -182,7 +182,7 @@ def _second(date: str) -> int | None:
 
 
 def _last_word(connection: Connection, error: Exception) -> Exception:
-    """Return the TLS alert with which a member hung up, or the given error if there is none.
+    """Return the TLS alert with which a member closed the connection, or the given error if it sent none.
 
     With TLS 1.3 a member checks this host's certificate when the connection already exists for us.
     """
@@ -214,7 +214,7 @@ def _document(data: bytes) -> Message:
 
 
 def _rejected(document: Message) -> Rejected:
-    """Return the error that an answer is or, in a stream, contains."""
+    """Return the error of an answer; in a stream, the answer contains it."""
     error = document.get("error")
     error = error if isinstance(error, dict) else document
     codes = (error[name] for name in ("code", "grpc_code") if name in error)

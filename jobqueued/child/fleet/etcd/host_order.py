@@ -1,7 +1,7 @@
 """The order in which hosts act, and how long each waits for those before it. Pure.
 
-Each thing has its own pseudo-random order, the same on all hosts. So the load is shared, a busy or failed host delays
-nobody for long, and in a large fleet only a few hosts ask.
+Each subject has its own pseudo-random order, the same on all hosts. So hosts share the load, a busy or failed host
+delays the others only briefly, and in a large fleet only a few hosts ask.
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ from math import gcd
 _STAGGER, _FIRST = 250_000_000, 3
 """Delay (ns) from each of the first hosts to the next, and the number of the first hosts."""
 _LATER, _STEP, _FEW = 1_000_000_000, 500_000_000, 200
-"""Delays (ns) of the later hosts, of each step, and the number of hosts up to which the step is that long.
+"""Delay (ns) of the later hosts, delay (ns) of each step, and the largest number of hosts with a step of that length.
 
-With each step the number of hosts doubles. The step grows with larger fleets, because news takes longer there.
+With each step the number of hosts doubles. The step is longer in larger fleets, because changes spread more slowly.
 """
 
 
 def drawn_from(text: str) -> int:
-    """Return a pseudo-random number of 64 bits; it is the same for a text on all hosts."""
+    """Return a pseudo-random number of 64 bits that depends only on the text, so it is the same on all hosts."""
     number = crc32(text.encode(errors="surrogateescape"))
     for _ in range(2):  # https://github.com/aappleby/smhasher/wiki/MurmurHash3, its last steps
         number = (number ^ number >> 33) * 0xFF51AFD7ED558CCD % 2**64

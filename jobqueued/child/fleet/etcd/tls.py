@@ -28,7 +28,7 @@ class TlsUnusable(Exception):
 
 
 class Tls:
-    """The PEM files, each by path or by the name of a credential; "": none."""
+    """The PEM files, each by path or by the name of a credential, or "" if it is not used."""
 
     def __init__(self, authority: str = "", certificate: str = "", key: str = "") -> None:
         self._given = dict(zip(FILES, (authority, certificate, key), strict=True))

@@ -17,7 +17,7 @@ _DIGITS = len(str(END))
 
 
 class HostValue(NamedTuple):
-    """The value of a host: its identity and its announcement; "-": none."""
+    """The value of a host: its identity and its announcement; a part is "-" if it is empty."""
 
     store: str
     boot: str = "-"
@@ -39,7 +39,7 @@ class CommonSettings(NamedTuple):
 
 
 class OccurrenceValue(NamedTuple):
-    """The value of an occurrence: the store that has it, and how it ended ("": not over)."""
+    """The value of an occurrence: the store that has it, and how it ended, or "" if it is not over."""
 
     store: str
     end: str = ""
