@@ -35,7 +35,7 @@ class AdoptedAttempts:
         return len(self._mains)
 
     def take(self, name: str) -> str:
-        """Add an attempt that may have live processes, and return "". Otherwise return its notice: ended or unstarted."""
+        """Add an attempt that may have live processes, and return "". If not, return its notice, ended or unstarted."""
         main, status = 0, None
         with contextlib.suppress(OSError):  # recovered already, removed by a user, or unreadable
             directory = wire.open_directory(f"{self._runs}/{name}")

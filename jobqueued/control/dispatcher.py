@@ -27,7 +27,7 @@ class _Waited(Protocol):
 class Dispatcher:
     """Passes calls to the objects that answer them, if `access` and the method's rule allow it.
 
-    `clocks` reads both clocks. `waiting` has the methods whose callers may wait in further places.
+    `clocks` reads both clocks. `waiting` has the methods whose callers may use the places of `server.WAITING`.
     """
 
     def __init__(

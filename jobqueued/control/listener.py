@@ -37,7 +37,7 @@ class Listener:
     """Sockets that listen in one directory; `make_directory` makes the directory and its other files.
 
     `doors`: path → function that sets who may connect, and returns what it could not set ("" if it set everything).
-    `deadline`: the instant of the next `look` (CLOCK_MONOTONIC), or None if only an event leads to one.
+    `deadline`: the instant of the next `look` (CLOCK_MONOTONIC), or None if only an event triggers one.
     """
 
     def __init__(
@@ -65,7 +65,7 @@ class Listener:
         return found
 
     def accept(self, descriptor: int, mono: int) -> socket.socket | None:
-        """Return the next caller at a socket, or None if there is none, no room, or only a change of the directory."""
+        """Return the next caller at a socket, or None without a caller or room; handle a change of the directory."""
         if descriptor == self._inotify:
             self.look(mono)
         listener = next((it for it in self._sockets.values() if it.fileno() == descriptor), None)
@@ -164,7 +164,7 @@ class Listener:
         return fresh, unmet
 
     def _watch(self, mono: int) -> None:
-        """Watch the directory; if the kernel has no watch left, look once a minute."""
+        """Watch the directory; if the kernel has no watch left, check it once a minute."""
         try:
             if self._inotify is None:
                 self._inotify = inotify.instance()

@@ -30,9 +30,9 @@ CLASSES: tuple[type, ...] = (
 
 
 def rules() -> dict[str, AccessRule]:
-    """Return method → rule, by rank and owner, and then in the order of the interface.
+    """Return method → rule, sorted by rank, by owner, and then in the order of the interface.
 
-    Crontabs: the supervisors decide who the owner is (`child/spool/spool_orders.py`).
+    For crontabs, the supervisors decide who the owner is (`child/spool/spool_orders.py`).
     """
     order = re.findall(r"^method (\w+)", INTERFACE, re.M)
     found = [each for one in CLASSES for each in declared_in(one).values()]

@@ -22,9 +22,10 @@ _PIECES = 8
 
 
 class MetricsFile(Source):
-    """A file at `path` (None: none) with what `told` returns; `version` returns a number that grows with each change.
+    """Writes what `told` returns to the file `path`; None means no file. `version` grows with each change.
 
-    A failed write is retried each minute, and is a problem until it works. `tell_bug` logs a bug, which costs one file.
+    A failed write is retried each minute, and is reported as a problem until a write succeeds. `tell_bug` logs a bug,
+    after which this version of the file is not written.
     """
 
     def __init__(

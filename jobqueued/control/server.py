@@ -43,7 +43,7 @@ PLACES = {
     Rank.OPERATOR: ConnectionPlaces(128, 64),
 }
 WAITING = ConnectionPlaces(64, 32)
-"""Further connections that only wait for the end of a run."""
+"""Additional connections, for callers that only wait for the end of a run."""
 CLIENTS = 320
 """Maximum connections in all; those beyond the other limits are for root and our own user."""
 _NAMELESS = -1
@@ -61,7 +61,7 @@ _SENT = 1 << 18
 
 
 class Methods(Protocol):
-    """The methods that callers may call. `waiting`: those whose callers may wait in further places."""
+    """The methods that callers may call. `waiting`: those whose callers may use the places of WAITING."""
 
     @property
     def waiting(self) -> Container[str]:
@@ -132,7 +132,7 @@ class _Client:
 
     @property
     def is_to_be_read(self) -> bool:
-        """Return whether to read from it: not while calls are queued, except to notice its end while one waits."""
+        """Return whether to read from the client: if no call is queued or, to notice a hang-up, while one waits."""
         return not self.queue or (self.pending is not None and len(self.queue) < _QUEUED)
 
     @property
@@ -145,7 +145,7 @@ class _Client:
         self.pending, self.waits = None, False
 
     def send(self, message: bytes = b"") -> None:
-        """Send a message, or the rest of those before; a client that left is dropped."""
+        """Send a message after the queued ones. Drop a client that left."""
         if message:
             self.put(message)
         try:
@@ -154,7 +154,7 @@ class _Client:
             self._drop(self)
 
     def put(self, message: bytes) -> None:
-        """Queue a message; many clients may get the same one."""
+        """Queue a message, whose bytes many clients may share."""
         self.outbox.append(memoryview(message))
         self.unread += len(message)
 
@@ -217,7 +217,7 @@ class ControlServer(Source):
         return any(client.is_to_be_answered for client in self._clients.values())
 
     def turn(self, now: Now) -> tuple[()]:
-        """Answer one call of each client that has some, but of only one stranger, so that a turn stays short."""
+        """Answer one call of each client with a queued call, but of only one stranger, so that a turn stays short."""
         if self._listener.deadline is not None and self._listener.deadline <= now.mono:
             self._listener.look(now.mono)
         for client in self._strangers():
@@ -272,7 +272,7 @@ class ControlServer(Source):
         connection.close()
 
     def _serve(self, client: _Client, owner: Owner | None) -> None:
-        """Answer a client from now on, with its identity; nothing is done if it left meanwhile."""
+        """Answer a client from now on, with its identity. Do nothing if it left."""
         if client.connection.fileno() < 0:
             return
         client.peer = client.peer._replace(owner=owner)
@@ -341,7 +341,7 @@ class ControlServer(Source):
             client.send(message)
 
     def _waits(self, call: Message) -> bool:
-        """Return whether the caller of this method may have one of the places of those that only wait."""
+        """Return whether the caller of this method may use one of the places of WAITING."""
         return str(call.get("method")).removeprefix(f"{NAME}.") in self._methods.waiting
 
     def _drop(self, client: _Client) -> None:

@@ -1,4 +1,4 @@
-"""Acceptance of job files: a parsed file with ids of its own replaces its last good jobs; otherwise those stay.
+"""Acceptance of job files: a parsed file replaces its last good jobs if no other file has their ids.
 
 Files that change together are judged together, so that an id can move between them.
 """
@@ -41,7 +41,7 @@ class File(NamedTuple):
 class Acceptance:
     """The last good jobs of each file, and its problems.
 
-    A batch is started, gets files offered, and is agreed on; then `told` yields the resulting events, slice by slice.
+    Call `begin` for a batch, `offer` its files, and `agree`. `told` then yields the resulting events, slice by slice.
     """
 
     def __init__(
@@ -71,7 +71,7 @@ class Acceptance:
         self._ready: deque[tuple[str, File]] = deque()
         self._leaving: deque[str] = deque()
         self._agreed = 0
-        """The jobs checked to agree on the last batch, until some events were yielded."""
+        """Number of jobs that `agree` checked in the last batch, until `told` has counted them."""
 
     @property
     def problems(self) -> dict[str, list[Problem]]:
@@ -173,8 +173,8 @@ class Acceptance:
     def agree(self) -> None:
         """Accept the good files whose ids no other file has, and hold the others until the ids are free.
 
-        Jobs that move between files are never removed in between: files that get some are reported first, and a file
-        that also gives some away is reported twice, at first still with these.
+        A job that moves between files is never removed on the way: files that get jobs are reported first. A file that
+        also gives jobs away is reported twice, at first still with these.
         """
         jobs = {path: file.jobs for path, file in self._batch.items()}
         refused = self._catalog.conflicts_among(jobs, self._vanished)
@@ -203,11 +203,12 @@ class Acceptance:
     def is_ready(self) -> bool:
         """True if the batch can be agreed on before all changed files were read.
 
-        The ids of a table are its own, so it waits for no other table, and a thousand tables do not take one long turn.
+        Only one table can have an id of a table, so it waits for no other table, and a thousand tables do not take one
+        long turn.
         """
         return self._kind.lenient and not self._recalled and bool(self._batch)
 
-    # what follows
+    # the resulting events
 
     def told(self) -> Iterator[JobsRead | FileGone]:
         """Yield the events of a slice of the agreed batch."""
@@ -215,7 +216,7 @@ class Acceptance:
         while self._leaving and count < SLICE_JOBS:
             path = self._leaving.popleft()
             jobs = self.last_good(path)
-            if self._recalled.pop(path, None):  # the resulting events
+            if self._recalled.pop(path, None):  # its jobs were not reported yet
                 yield JobsRead(path, jobs)
             self.say(path, [])
             self._catalog.replace_file(path, ())
@@ -242,7 +243,7 @@ class Acceptance:
             self._leaving.append(path)
 
     def _recall_one(self, path: str) -> None:
-        """# the file exists again and is being written, or that is unknown"""
+        """Take over the jobs of a file that was missing at the start, so that they stay while it is refused."""
         file = at_once(self._parsed(path, self._away.pop(path))) if path in self._away else None
         if isinstance(file, File) and not self._catalog.conflicts(path, file.jobs):
             self._recalled[path] = file
@@ -270,7 +271,7 @@ class Acceptance:
 
 
 def _emptied(path: str) -> Problem:
-    """Return the problem of an emptied file: a full disk leaves one, so it does not mean that all jobs go."""
+    """Return the problem of an emptied file: a full disk leaves one, so it does not remove the jobs of the file."""
     message = "found an empty file that had jobs; to remove all of them, write `jobs: {}`"
     return Problem(path, 0, 0, "", message, code="JQ112")
 

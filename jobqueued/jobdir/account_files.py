@@ -17,7 +17,7 @@ from jobqueued.model.source import Source
 
 _FILES = frozenset(("passwd", "group"))
 _CALM = SECOND
-"""Pause (ns) without a further change: programs that make a user change these files several times."""
+"""Pause (ns) after the last change: programs that make a user change these files several times."""
 
 
 class AccountFiles(Source):

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 _ANACRON = "usr/sbin/anacron"
 _ROOT = "root"
 _TOLD = b"\n#!jobqueued "
-"""Separates a text from its scripts in the history of what was due."""
+"""Separates a table from its scripts in a text of the history of due jobs."""
 
 
 def readers(
@@ -43,9 +43,9 @@ def readers(
 
 
 def kinds_by_place(paths: Paths, *, beside_anacron: bool = False) -> dict[Path, DirectoryKind]:
-    """Return the directories of cron's tables with their kinds; anacrontab counts only if no anacron is installed.
+    """Return the directories of cron's tables with their kinds. anacrontab counts only if no anacron is installed.
 
-    `beside_anacron`: it counts even then.
+    `beside_anacron`: anacrontab counts even with an anacron.
     """
     has_own = not beside_anacron and os.access(paths.host / _ANACRON, os.X_OK)
     kinds = CRONTAB if has_own else CRONTAB_AND_ANACRONTAB, CRON_D, SPOOL
@@ -53,9 +53,7 @@ def kinds_by_place(paths: Paths, *, beside_anacron: bool = False) -> dict[Path, 
 
 
 def kinds_of_host(paths: Paths) -> dict[Path, DirectoryKind]:
-    """Return all directories that may have tables, including those of the host's own cron, whatever the
-    daemon's root.
-    """
+    """Return all directories that may have tables: below the daemon's root, and those of the host's own cron."""
     return {**kinds_by_place(Paths.system(), beside_anacron=True), **kinds_by_place(paths, beside_anacron=True)}
 
 
@@ -67,13 +65,13 @@ def _read(
 
 
 def with_scripts(scripts: Scripts | None, expand: bool, name: str, text: bytes) -> bytes:
-    """Return a text for the history of what was due: with the scripts that its table got, which are in no text."""
+    """Return a text for the history of due jobs: a table with the scripts that it got, which no text contains."""
     told = {} if scripts is None else scripts.told(name)
     return text + _TOLD + json.dumps({"expand": expand, "scripts": told}).encode() if told else text
 
 
 def jobs_of_text(name: str, text: bytes, host: CronHost) -> tuple[Job, ...]:
-    """Return the jobs of a text of that history."""
+    """Return the jobs of a text of the history."""
     kind = next((kind for kind in (CRON_D, SPOOL) if name.startswith(kind.prefix)), CRONTAB)
     table, expand, scripts = _apart(text) if kind is not SPOOL or os.path.basename(name) == _ROOT else (text, False, {})
     place = place_of(kind, name, expand=expand)
@@ -81,7 +79,7 @@ def jobs_of_text(name: str, text: bytes, host: CronHost) -> tuple[Job, ...]:
 
 
 def _apart(text: bytes) -> tuple[bytes, bool, dict[str, tuple[str, ...]]]:
-    """Split a text of that history into the table, `expand` and its scripts."""
+    """Split a text of the history into the table, `expand` and its scripts."""
     table, _, told = text.rpartition(_TOLD)
     try:
         noted = json.loads(told)
@@ -101,11 +99,11 @@ def place_of(kind: DirectoryKind, path: str, *, expand: bool = False) -> TablePl
 
 
 def host_of(config: Settings, timezone: str = "") -> CronHost:
-    """This host, as tables depend on it with these settings."""
+    """Return the facts about this host that tables depend on, with these settings."""
     any_sender = "notify" in config.users.permit
     return CronHost(timezone, machine_id(), takes_mails(config), name=os.uname().nodename, any_sender=any_sender)
 
 
 def takes_mails(config: Settings) -> bool:
-    """Return whether the host can send mail; without it cron drops the output, and the records have it."""
+    """Return whether the host can send mail. Without mail, cron would drop the output of jobs; records keep it."""
     return "smtp" in config.mail or os.access(config.mail.get("sendmail", "/usr/sbin/sendmail"), os.X_OK)

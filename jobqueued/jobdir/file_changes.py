@@ -13,7 +13,7 @@ Signature = tuple["int | Signature", ...]
 class News(NamedTuple):
     """Names of job files that appeared, vanished or changed, and paths of unread files that look like job files.
 
-    `trouble` has the problems of the directory itself; None: not checked.
+    `trouble` has the problems of the directory itself, or None if they were not checked.
     """
 
     names: set[str]
@@ -58,7 +58,7 @@ class FileChanges(Protocol):
         """Process the pending inotify events."""
 
     def remounted(self) -> None:
-        """List what a changed mount touches again."""
+        """List again the directories that a changed mount touches."""
 
     def touch(self, name: str) -> None:
         """Treat a file as changed."""
@@ -70,7 +70,7 @@ class FileChanges(Protocol):
         """Treat all files as changed."""
 
     def rescan(self, mono: int) -> None:
-        """List again what was not listed for a minute."""
+        """List again each directory that was not listed for a minute."""
 
     def take(self, mono: int) -> News:
         """Return the changes since the last call."""
@@ -88,7 +88,7 @@ class FileChanges(Protocol):
         """Save the signature that a file had before it was read, regardless of the result."""
 
     def expect(self, name: str) -> None:
-        """Note that a file exists which was not read: if a listing lacks it, it was deleted."""
+        """Note an existing file that was not read: if a listing lacks it, it was deleted."""
 
     def look_again(self, name: str, mono: int) -> None:
         """Retry a file that can't be read now."""

@@ -34,7 +34,7 @@ _ENTRIES = inotify.IN_CREATE | inotify.IN_MOVED_TO | inotify.IN_ATTRIB
 CHANGES_IN_DIRECTORY = _ENTRIES | inotify.IN_CLOSE_WRITE | inotify.IN_MOVED_FROM | inotify.IN_DELETE | inotify.IN_MODIFY
 
 _UNREAD: Signature = (0,)
-"""The signature of no file."""
+"""A signature that differs from that of every file."""
 
 
 class Ears:
@@ -163,7 +163,7 @@ class Inbox:
     # one file
 
     def read(self, name: str) -> bytes:
-        """Read a file that no process is writing. Raises InWriting, and what else its kind raises.
+        """Read a file that no process is writing. Raises InWriting, and the errors of its kind.
 
         The file is read if its close was reported, or if the kernel has no writer of it. The kernel reports a close a
         moment before it forgets the writer, so after such a report the writer is not checked.
@@ -186,7 +186,7 @@ class Inbox:
         self._seen[name] = signature
 
     def expect(self, name: str) -> None:
-        """Note that a file exists which was not read: if a listing lacks it, it was deleted."""
+        """Note an existing file that was not read: if a listing lacks it, it was deleted."""
         self._seen.setdefault(name, _UNREAD)
 
     def look_again(self, name: str, mono: int) -> None:
@@ -317,7 +317,7 @@ class Inbox:
         return set()
 
     def _others(self, names: Sequence[str]) -> set[str]:
-        """Return the files that a listing implies other than by their names."""
+        """Return the files that other names in a listing belong to, such as directories of drop-ins."""
         return set()
 
     def is_gone(self, name: str) -> bool:

@@ -29,9 +29,7 @@ _has_more, _deadline = attrgetter("has_more"), attrgetter("deadline")
 
 
 class Watches:
-    """All watched directories, each with its own kind of files, the time `zones`, and the `scripts` of
-    cron's tables.
-    """
+    """All watched directories, each with its kind of files; the time `zones`, and the `scripts` of cron's tables."""
 
     def __init__(
         self, watches: Sequence[Watch], scripts: Scripts | None = None, zones: TimeZones | None = None
@@ -184,7 +182,7 @@ class JobFiles(Source):
             yield from self._followed(watch.scan(now.mono))
             self._keep(watch.accepted)
             self._say_changes(watch)
-        if not self._complete and self._watches.complete:  # a job that exists nowhere never comes
+        if not self._complete and self._watches.complete:  # a job that no file has now will not come
             self._complete = True
             yield JobsLoaded(True)
 

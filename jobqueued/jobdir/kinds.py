@@ -36,11 +36,11 @@ class DirectoryKind:
     """A kind of directory.
 
     `reads` returns whether the file of a name is read, `is_foreign` whether an unread one deserves a warning. `read`
-    gets a path, the user of the daemon, and whether the file is known to have no writer; it raises Refused, InWriting
-    and OSError. In state.db the names have a `prefix`. `lenient`: an error that has a line costs only that line.
-    `optional`: the directory may be missing. `sticky`: other users may put files of their own there. `follows`: a file
-    may be a link. `drop_ins`: a file may have drop-ins, and lie in one of several directories. `vital`: jobs elsewhere
-    may depend on those of an unreadable file. `heard`: inotify reports changes; otherwise the writer does.
+    gets a path, the user of the daemon, and whether the file is known to have no writer; it raises FileRefused,
+    InWriting and OSError. In state.db the names have a `prefix`. `lenient`: an error that has a line costs only that
+    line. `optional`: the directory may be missing. `sticky`: other users may put their own files into it. `follows`: a
+    file may be a link. `drop_ins`: a file may have drop-ins, and lie in one of several directories. `vital`: jobs
+    elsewhere may depend on those of an unreadable file. `heard`: inotify reports changes; otherwise the writer does.
     """
 
     reads: Callable[[str], bool] = is_job_file
@@ -120,7 +120,7 @@ def _read_of_user(path: str, daemon: int, closed: bool) -> bytes:
 
 
 def _uid(user: str) -> int | None:
-    """Return the number of a user, or None; a network is asked only for users missing in /etc/passwd."""
+    """Return the UID of a user, or None. Databases in the network are asked only for users missing in /etc/passwd."""
     with suppress(OSError), open("/etc/passwd", errors="replace") as file:
         for line in file:
             if line.startswith(f"{user}:") and (number := line.split(":")[2]).isdigit():
@@ -131,7 +131,7 @@ def _uid(user: str) -> int | None:
 
 
 def _is_of_spool(name: str) -> bool:
-    """Return whether a name in the spool is a user's: crontab(1) also puts its new tables there."""
+    """Return whether a file in the spool is named after a user: crontab(1) also writes its new tables there."""
     return name.isprintable() and not name.startswith((".", "tmp.")) and not trust.is_leftover(name)
 
 

@@ -1,4 +1,4 @@
-"""The directories of job files as one inbox: the first directory with a file of a name counts, with drop-ins of all.
+"""The directories of job files as one inbox: for each name, the first directory with a file counts, and all drop-ins.
 
 While one of the directories can't be read, nothing changes, because its files may replace those of others. A directory
 that other users can change is ignored, except for the first one.
@@ -46,7 +46,7 @@ class Layer(Inbox):
 
     def __init__(self, directory: Path, kind: DirectoryKind, ears: Ears) -> None:
         self._watches: dict[str, int] = {}
-        """file → watch of its drop-ins; 0: there may be some, but no watch."""
+        """File → watch of its drop-ins, or 0 if it may have some but they can't be watched."""
         self._files: dict[int, str] = {}
         super().__init__(directory, kind, ears)
 
@@ -274,7 +274,7 @@ class Layers:
             part.rescan(mono)
 
     def take(self, mono: int) -> News:
-        """Return the changes since the last call; while one directory can't be read, none: they come later."""
+        """Return the changes since the last call. While one directory can't be read, return none; they come later."""
         taken = [part.take(mono) for part in self.parts]
         for number, news in enumerate(taken):
             if news.trouble is not None:
@@ -291,8 +291,9 @@ class Layers:
     # one file
 
     def read(self, name: str) -> bytes:
-        """Read a file with its drop-ins as one text. Raises FileNotFoundError, InWriting, FileRefused,
-        OSError about `at`.
+        """Read a file and its drop-ins, joined into one text.
+
+        Raises FileNotFoundError, InWriting, FileRefused and OSError, about the path `at`.
         """
         return self._assembly.text(name)
 

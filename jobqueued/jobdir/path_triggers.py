@@ -35,7 +35,7 @@ class PathTriggers(Source):
 
     @property
     def deadline(self) -> int | None:
-        """The time to read on, to search a directory, or to report a path again; None if there is nothing to do."""
+        """The time to continue reading, to search a directory, or to report a path again, or None if nothing is due."""
         return min((at for at in (self._files.deadline, self._files.tells_at) if at is not None), default=None)
 
     @property
@@ -59,7 +59,7 @@ class PathTriggers(Source):
 
 
 def event_of(path: str, instant: int | None, file: str, wall: int) -> PathAppeared:
-    """Return the event of a path at its own instant, or now."""
+    """Return the event of a path at its own instant, or at `wall` if it has none."""
     return PathAppeared(path, wall if instant is None else instant, f"x{os.urandom(8).hex()}", file)
 
 

@@ -26,7 +26,7 @@ class Scripts:
     """The requested directories, each with its last reported scripts and the tables that asked for them."""
 
     def __init__(self, *, watched: bool = True) -> None:
-        """`watched`: changes are to be reported."""
+        """`watched`: whether to watch the directories for changes."""
         self._told: dict[str, tuple[str, ...]] = {}
         self._tables: dict[str, set[str]] = {}
         self._inotify: int | None = None

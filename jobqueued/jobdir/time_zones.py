@@ -22,11 +22,11 @@ from jobqueued.timing.schedule import forget_zones
 _FILES = frozenset(("localtime", "timezone"))
 _CHANGES = inotify.IN_CREATE | inotify.IN_MOVED_TO | inotify.IN_CLOSE_WRITE | inotify.IN_DELETE | inotify.IN_ONLYDIR
 _CALM = SECOND
-"""Pause (ns) without a further change: packages change several files, and may remove a link before they replace it."""
+"""Pause (ns) after the last change: packages change several files, and may remove a link before they replace it."""
 
 
 class TimeZones:
-    """The zones that reading jobs uses now, with these settings. Checking all of them reads one file for each."""
+    """The zones with which job files are read now, under these settings. A check of all reads one file for each."""
 
     def __init__(self, config: Settings, etc: Path = Path("/etc")) -> None:
         self._host, self._config = config.locality, config
@@ -83,7 +83,7 @@ class TimeZones:
         return [*self._of_rules(), *self._of_host()]
 
     def _of_rules(self) -> Iterator[str]:
-        """Forget the rules that changed; a zone that left the database keeps its rules."""
+        """Forget the rules that changed, and yield a line about them. A zone that left the database keeps its rules."""
         found = {name: _digest(_path(name)) for name in self._rules}
         changed = sorted(name for name, known in self._rules.items() if found[name] not in ("", known))
         if changed:

@@ -49,7 +49,7 @@ _LEFTOVERS = (
 def is_foreign(name: str) -> bool:
     """Return whether an unread file may have been meant to be read: no leftover, not disabled by its name.
 
-    A temporary name while an editor saves looks the same, so this is for listings only.
+    While an editor saves a file, its temporary name looks the same, so this is for listings only.
     """
     return is_meant(name) or not (is_job_file(name) or is_leftover(name))
 
@@ -62,7 +62,7 @@ def is_leftover(name: str) -> bool:
 def read_trusted(path: str, daemon: int | None, *, closed: bool = False) -> bytes:
     """Return a file's bytes, at most one more than allowed. Raises FileRefused like `check_trusted`, and OSError.
 
-    `daemon` is the user of the daemon that reads it; None: no daemon, so any user may own and write it. Raises
+    `daemon` is the user of the daemon that reads it. None means no daemon, so any user may own and write it. Raises
     InWriting if a process is writing it; a daemon checks that unless the file is known to be `closed`.
     """
     try:
@@ -81,7 +81,7 @@ def read_trusted(path: str, daemon: int | None, *, closed: bool = False) -> byte
 
 
 def read_checked(descriptor: int, check: Callable[[os.stat_result], None], *, asks: bool) -> bytes:
-    """Return the bytes of a descriptor, like `read_trusted`, and close it; `check` raises Refused.
+    """Return the bytes of a descriptor, like `read_trusted`, and close it; `check` raises FileRefused.
 
     With `asks`, raises InWriting if a process is writing it.
     """
@@ -98,7 +98,7 @@ def read_checked(descriptor: int, check: Callable[[os.stat_result], None], *, as
 
 
 def check_trusted(found: os.stat_result, path: str, daemon: int | None) -> None:
-    """Raise FileRefused unless it is a regular file. A daemon's has one name, writable only for root or its user."""
+    """Raise FileRefused unless it is a regular file; a daemon's has one name, writable for root or its user only."""
     if not stat.S_ISREG(found.st_mode):
         raise FileRefused(f"found a {_KINDS.get(stat.S_IFMT(found.st_mode), 'special file')}; expected a regular file")
     if daemon is None:

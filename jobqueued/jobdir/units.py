@@ -1,4 +1,4 @@
-"""Job files by convention: the first directory with a file of a name counts, with drop-ins from all directories."""
+"""Job files by convention: for each name, the first directory with a file counts, and drop-ins of all directories."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Assembly:
         self.at = directories[0]
 
     def text(self, name: str) -> bytes:
-        """Return the file and its drop-ins as one text. Raises FileNotFoundError and the errors of `read`."""
+        """Return the file and its drop-ins, joined into one text. Raises FileNotFoundError and the errors of `read`."""
         return packed(self.parts(name), os.path.join(self._directories[0], name))
 
     def parts(self, name: str) -> list[FileText]:

@@ -1,4 +1,4 @@
-"""Job files of users, below the state directory: the name of each has the name and the number of its user.
+"""Job files of users, below the state directory. The name of each file has the name and the UID of its user.
 
 Only the daemon writes there. A crash during a write leaves either the old or the new file.
 """
@@ -45,7 +45,7 @@ class UserFile(NamedTuple):
 
     @classmethod
     def parse(cls, stored_as: str) -> UserFile | None:
-        """Invert `stored_as`; return None if it is no such name."""
+        """Invert `stored_as`. Return None if no file is stored under this name."""
         found = _FILE.fullmatch(stored_as)
         return None if found is None else cls(Owner(int(found[2]), found[1]), found[3])
 

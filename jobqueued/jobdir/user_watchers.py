@@ -46,9 +46,9 @@ class _Watched:
     owner: Owner
     paths: tuple[str, ...]
     order_at: int | None = 0
-    """The time (CLOCK_MONOTONIC, ns) to order its watcher; None: it was ordered."""
+    """The time (CLOCK_MONOTONIC, ns) to order its watcher, or None if it was ordered."""
     number: int = 0
-    """The number of the order; 0: there was none, or its watcher ended."""
+    """The number of the order, or 0 if it was not ordered or the watcher ended."""
     ordered: int = -APART
     failures: int = 0
     trouble: Trouble | None = None

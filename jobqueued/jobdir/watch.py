@@ -79,12 +79,12 @@ class Watch:
 
     @property
     def accepted(self) -> dict[str, bytes | None]:
-        """The texts that the last scan accepted, by name; None: the file was deleted."""
+        """The texts that the last scan accepted, by name. None means that the file was deleted."""
         return self._acceptance.accepted
 
     @property
     def problems(self) -> dict[str, list[Problem]]:
-        """Problems of the files refused now, by path (the directory's own: it cannot be read)."""
+        """Problems of the files refused now, by path; under the directory's path, the reason why it can't be read."""
         return self._acceptance.problems
 
     @property
@@ -116,14 +116,12 @@ class Watch:
 
     @property
     def deadline(self) -> int | None:
-        """The time (CLOCK_MONOTONIC, ns) for a scan, or None: a missing file counts as deleted, or a
-        file is retried.
-        """
+        """The time (CLOCK_MONOTONIC, ns) of the next scan, or None if neither a missing file nor a retry is due."""
         return soonest((self._acceptance.deadline, self.inbox.deadline))
 
     @property
     def has_more(self) -> bool:
-        """True if there is something for another scan, at once."""
+        """True if another scan is needed at once."""
         return self.inbox.has_news or self._is_busy
 
     @property

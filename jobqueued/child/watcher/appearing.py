@@ -236,7 +236,7 @@ class Appearing:
         self._look_through(self._patterns, since)
 
     def _look_through(self, directories: Iterable[str], since: int) -> None:
-        """Request listings of directories for files that appeared since then; `_NOW` requests each path's newest file."""
+        """Request listings of directories for files that appeared since then; `_NOW` means each path's newest file."""
         for directory in directories:
             self._unlisted[directory] = min(since, self._unlisted.get(directory, since))
 

@@ -24,10 +24,10 @@ _OWN = AccessRule(Rank.ROOT, own=True)
 
 
 class CrontabCalls:
-    """Reads and writes the crontabs below the `host`'s root; `live` returns whether this daemon runs them.
+    """Reads and writes the crontabs below the `host`'s root. `live` returns whether this daemon runs them.
 
-    `users`: the users who may have jobs, and so install a table (None: everybody). Calls are handled one at a time, so
-    that the launcher's notices never wait for more than one table.
+    `users`: the users who may have jobs, and so install a table; None means all users. Calls are handled one at a time,
+    so that the launcher's notices never wait for more than one table.
     """
 
     def __init__(
@@ -55,7 +55,7 @@ class CrontabCalls:
         self._ask(spool_orders.REMOVE, asked, asker)
 
     def _ask(self, act: str, asked: dict[str, Any], asker: Asker, table: bytes | None = None) -> None:
-        """Queue an order; for another user's crontab the supervisor refuses."""
+        """Queue an order; the supervisor refuses it if the caller may not use that user's crontab."""
         peer = asker.peer
         self._waiting[asker.ticket()] = {
             "host": str(self._host),

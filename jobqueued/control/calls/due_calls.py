@@ -1,4 +1,4 @@
-"""The call about what was due: the text of job files with their instants, in pages."""
+"""The call DueChanges: the texts of job files and the instants of their changes, in pages."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from jobqueued.state.db.store import Store
 from jobqueued.state.write_batch import WriteBatch
 
 PAGE, PAGE_BYTES = 100, 1 << 20
-"""Maximum changes in one reply, and approximate maximum bytes of their texts; each text may have as many."""
+"""Maximum changes in one reply, and the size of their texts (bytes) after which a page ends."""
 
 
 class DueCalls:
-    """Answers DueChanges, from state.db and from what it does not have yet."""
+    """Answers DueChanges, from state.db and from the changes that are not committed yet."""
 
     def __init__(self, store: Store, batch: WriteBatch) -> None:
         self._store, self._batch = store, batch

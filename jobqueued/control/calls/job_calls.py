@@ -70,7 +70,7 @@ class JobCalls:
 
     @method("SkipNext", _OF_JOB)
     def skip_next(self, asked: dict[str, Any], asker: Asker) -> None:
-        """Skip the next occurrence of a job, or restore the last one that was skipped like that."""
+        """Skip the next occurrence of a job, or restore the last occurrence that was skipped on request."""
         self._happen(SkipAsked(asker.ticket(), asked["job"], asker.peer.name, bool(asked.get("undo"))))
 
     @method("Forget", _OF_JOB)
@@ -80,5 +80,5 @@ class JobCalls:
 
 
 def new_key() -> str:
-    """Return a key for an occurrence that no clock makes."""
+    """Return a key for an occurrence that is not scheduled."""
     return f"x{os.urandom(8).hex()}"

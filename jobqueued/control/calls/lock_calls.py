@@ -62,8 +62,8 @@ class LockCalls:
     def told(self, asked: dict[str, Any], asker: Asker) -> dict[str, Any]:
         """Return the claims of holders and waiting runs or processes, sorted by lock.
 
-        Callers that are no readers see only the locks that their own jobs use; of another user's claim they see only
-        its existence.
+        Callers who are not readers see only the locks that their own jobs use, and only that another user's claim
+        exists.
         """
         name, own = asked.get("lock"), None if asker.sees_all else self._used_by(asker)
         claims = [

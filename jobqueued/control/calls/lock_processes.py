@@ -1,6 +1,6 @@
 """Processes of people that hold locks or wait for some (jobqueuectl with-lock), and the marks of holders.
 
-A mark is a file in the run directory. It tells the next scheduler which process holds what, and counts while that
+A mark is a file in the run directory. It shows the next scheduler which locks a process holds, and counts while that
 process lives.
 """
 
@@ -98,7 +98,7 @@ class LockProcesses(Source):
         self._troubles.append(text)
 
     def come(self, peer: Peer) -> LockClientId:
-        """Return a name for a process that asks for locks; it is followed to its end, or until it is forgotten.
+        """Return a name for a process that asks for locks, and follow the process until it ends or is forgotten.
 
         Raises OSError if it can't be followed, ProcessLookupError if it exited.
         """
@@ -216,7 +216,7 @@ class LockProcesses(Source):
         return [] if client is None else [self._over(client)]
 
     def forget(self, client: LockClientId) -> None:
-        """Stop following a process and remove its mark; an unknown one is fine."""
+        """Stop following a process and remove its mark. Do nothing if it is unknown."""
         asked = self._asked.pop(client, None)
         if asked is None:
             return
@@ -237,5 +237,5 @@ def _has_ended(process: int) -> bool:
 
 
 def _remove(path: Path) -> None:
-    with contextlib.suppress(OSError):  # if that fails: the next start finds the process ended
+    with contextlib.suppress(OSError):  # if that fails, the next start finds that the process ended
         path.unlink()

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 EVERY = SECOND
 _FIRST = 3 * SECOND // 10
-"""Pause (ns) between the first two samples; the usage in between is shown first.
+"""Pause (ns) between the first two samples; the usage between them is shown first.
 
 It is a multiple of 100 ms, the period of the CPU bandwidth limit.
 """
@@ -174,7 +174,10 @@ def _is_at_end(looks: Iterator[None]) -> bool:
 
 
 class Monitor(Source):
-    """`live` returns the live runs. `stream` sends JSON to a ticket, and returns whether its caller waits for more."""
+    """Samples usage while clients watch. `live` returns the live runs.
+
+    `stream` sends JSON to a ticket, and returns whether its caller waits for more.
+    """
 
     def __init__(
         self, live: Callable[[], Iterable[RunProcess]], marks: RunDirectory, stream: Callable[[int, str], bool]
@@ -189,7 +192,7 @@ class Monitor(Source):
         """Instant (CLOCK_MONOTONIC, ns) of the next sample, or None if no client watches."""
 
     def join(self, ticket: int, with_history: bool, now: Now, sees: Sees | None = None) -> None:
-        """Add a client that watches all runs, or those that it may see; no other runs are sampled."""
+        """Add a client that watches all runs, or those that it may see. Runs that no client may see are not sampled."""
         self._watchers[ticket] = _UsageWatcher(with_history, sees)
         if self.at is None:
             self.at = now.mono

@@ -73,7 +73,7 @@ class PastCalls:
         return document
 
     def _so_far(self, run: Run) -> Record:
-        """Return the record so far of an unfinished run; of a waiting one, with the claims that it wants."""
+        """Return the record so far of an unfinished run, including the claims of a waiting run."""
         begun, job, limits = self._begun(run), self._scheduler.catalog.get(run.id.job), self._scheduler.limits
         if run.state in LIVE or job is None:
             return begun
@@ -81,7 +81,7 @@ class PastCalls:
         return {**begun, "claims": list(record.claims(wanted, job, limits))}
 
     def _with_others(self, known: Known, at: int, asker: Asker) -> Known:
-        """Return the same with the other runs that were live then, under names that the caller may see."""
+        """Return `known` with the other runs that were live at the instant, under names that the caller may see."""
         going_on = [self._so_far(run) for run in self._scheduler.live if run.queued <= at]
         found = {it["run"]: it for it in [*past.live(self._store, at), *self._batch.ended.values(), *going_on]}
         others = [self._as_known_to(asker, it) for it in found.values()]

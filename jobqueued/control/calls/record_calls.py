@@ -1,4 +1,4 @@
-"""Calls about runs: their records, of live ones as far as they are known, their output, and their end."""
+"""Calls about runs: their records (for live runs, the record so far), their output, and their end."""
 
 from __future__ import annotations
 
@@ -123,7 +123,7 @@ class RecordCalls:
         return None
 
     def left(self, ticket: int) -> None:
-        """Forget a caller that left before that."""
+        """Forget a caller that left before its reply."""
         for run, tickets in list(self._waiters.items()):
             if ticket in tickets:
                 tickets.remove(ticket)
@@ -225,7 +225,7 @@ def _place_text(mark: HistoryMark) -> str:
 
 
 def _place(text: str) -> tuple[HistoryMark, bool]:
-    """Return the place where a page of history begins, from the page before, and whether it is among the live runs."""
+    """Parse the place where a page of history begins. Return it, and whether it is among the live runs."""
     among_live = text.startswith(_LIVE_PLACE)
     queued, _, run = text.removeprefix(_LIVE_PLACE).partition("/")
     try:

@@ -22,7 +22,7 @@ _OF_RUN = AccessRule(Rank.OPERATOR, own=True, names="run")
 
 
 class RunCalls:
-    """Turns requests about runs into events; `records` has those that ended."""
+    """Turns requests about runs into events. `records` finds ended runs."""
 
     def __init__(
         self, scheduler: Scheduler, happen: Callable[[Event], None], records: RecordCalls, lost: LostAttempts
@@ -47,7 +47,7 @@ class RunCalls:
 
     @method("Stop", _OF_RUN)
     def stop(self, asked: dict[str, Any], asker: Asker) -> None:
-        """Stop a run, or declare it lost if its supervisor is."""
+        """Stop a run, or declare it lost if its supervisor is lost."""
         run = run_of(asked["run"])
         if run not in self._scheduler.runs:
             state = self._records.ended(asked["run"])["state"]

@@ -1,4 +1,4 @@
-"""The settings' files, which count from the daemon's start on, and their changes since."""
+"""The files of the settings, which the daemon reads only when it starts, and their changes since then."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from jobqueued.settings.settings import Settings, read_settings
 
 
 class SettingsFile:
-    """The file at `paths.config`, or at its other place, its drop-ins, and the settings at the start."""
+    """The settings at the start, and their files: `paths.config`, or its other place, and drop-ins."""
 
     def __init__(self, paths: Paths, in_force: Settings) -> None:
         self._paths, self._in_force = paths, in_force

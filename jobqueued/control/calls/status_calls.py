@@ -1,4 +1,4 @@
-"""Calls that many callers make alike: the status of the daemon, the list of jobs, and the metrics."""
+"""Calls whose replies many callers share: the status of the daemon, the list of jobs, and the metrics."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ _PUBLIC = AccessRule(Rank.READER, own=True, public=True)
 
 
 class StatusCalls:
-    """Answers from `texts`, and with the whole status. `status` returns the part that only the daemon has.
+    """Answers these calls, mostly from `texts`. `status` returns the part of the status that only the daemon has.
 
-    `clocks` reads both clocks: a text is written some time after it was asked for.
+    `clocks` reads both clocks, because a text is written some time after a caller asked for it.
     """
 
     def __init__(
@@ -42,7 +42,7 @@ class StatusCalls:
 
     @method("Status", _PUBLIC)
     def status(self, asked: dict[str, Any], asker: Asker) -> dict[str, Any] | None:
-        """Return the status, at once to those who see everything."""
+        """Return the status at once to callers who see everything. Reply to others later."""
         if asker.sees_all:
             return self._whole_status()
         self.texts.ask_status(asker, asker.now)
@@ -79,6 +79,6 @@ class StatusCalls:
         return {"unwell": unwell(status), **status}
 
     def _status_for(self, user: Owner | None) -> dict[str, Any]:
-        """Return the status for a user who is no reader."""
+        """Return the status for a user who is not a reader."""
         seen = VisibleView(lambda job: self._ownership.job(job, user) in (Whose.OWN, Whose.HOST), user)
         return public_status(self._whole_status(seen), seen)

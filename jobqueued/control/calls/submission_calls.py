@@ -37,7 +37,7 @@ class SubmissionCalls:
 
     @method("Withdraw", _OF_JOB)
     def withdraw(self, asked: dict[str, Any], asker: Asker) -> None:
-        """Let no other run of a submission start."""
+        """Start no more runs of a submission."""
         name = asked["job"]
         job = self._scheduler.catalog.get(name)
         if job is None or job.submission is None:
@@ -46,7 +46,7 @@ class SubmissionCalls:
 
     @method("Resize", _OF_JOB)
     def resize(self, asked: dict[str, Any], asker: Asker) -> None:
-        """Let this many runs of a submission be live at a time."""
+        """Set how many runs of a submission may be live at a time."""
         name, runs = asked["job"], asked["runs"]
         job = self._scheduler.catalog.get(name)
         if job is None or job.submission is None:
@@ -60,7 +60,7 @@ class SubmissionCalls:
 
     @method("Await", AccessRule(Rank.READER, own=True, names="job"), waits=True)
     def await_end(self, asked: dict[str, Any], asker: Asker) -> dict[str, Any] | None:
-        """Return the end of a submission; of an unfinished one reply at its end."""
+        """Return the result of an ended submission; for an unfinished one, reply when it ends."""
         name = asked["job"]
         job = self._scheduler.catalog.get(name)
         if job is not None and job.submission is not None:
@@ -69,7 +69,7 @@ class SubmissionCalls:
         return self._end(name)
 
     def _end(self, name: str) -> dict[str, Any]:
-        """Return the numbers of its runs, and the record of the first that did not succeed, or else of the last."""
+        """Return how many runs it had, how many succeeded, and the record of the first that did not, or of the last."""
         runs, succeeded, telling = self._batch.tally(name)
         if not runs:
             raise VarlinkError("NoSuchJob", {"job": name})

@@ -35,7 +35,7 @@ _MOST_AWAITED = 1000
 
 
 class Submitters:
-    """Users who may submit, by `access` and `limits`, and the calls that they made in this minute."""
+    """Users who may submit, under `access` and `limits`, and the calls that they made in this minute."""
 
     def __init__(self, access: Access, limits: UserLimits, budget: UserBudget) -> None:
         self._access, self._limits, self._budget = access, limits, budget
@@ -64,7 +64,7 @@ class Submitters:
 
 
 class SubmitCalls:
-    """Accepts submissions. `keep` returns what it means that a request is in no commit yet."""
+    """Accepts submissions. `keep` takes an uncommitted request, and returns what that means for its caller."""
 
     def __init__(
         self,
@@ -82,7 +82,7 @@ class SubmitCalls:
 
     @method("Submit", AccessRule(Rank.ROOT, own=True))
     def submit(self, asked: dict[str, Any], asker: Asker) -> dict[str, Any] | None:
-        """Check a submission; reply at once only about one that was accepted before."""
+        """Check a submission. Reply at once only if it was accepted before."""
         document, owner = asked["submission"], self._submitters.owner(asker)
         if document.get("tool") == "at":
             self._check_at(owner, needs_list=True)
@@ -120,7 +120,7 @@ class SubmitCalls:
         return known
 
     def _awaiting(self, job: Job, ownership: Ownership) -> tuple[Job, tuple[str, ...]]:
-        """Return the job with what it must wait for, and what ended without the needed success. Raises Wrong."""
+        """Return the job with the rest of its `after`, and the names that ended without success. Raises Wrong."""
         assert job.submission is not None
         if not job.id.endswith("/") and self._has_history(job.id):
             raise Wrong(f"an earlier {job.id} has history; use another name, or none")
@@ -149,7 +149,7 @@ class SubmitCalls:
 
 
 def _check_owner(job: Job, after: After, ownership: Ownership) -> None:
-    """Raise Wrong unless the job's user owns what it waits for. Do not reveal whether another user's job exists."""
+    """Raise Wrong unless the job's user owns what `after` names. Do not reveal whether another user's job exists."""
     if job.owner is None:
         return
     if "@" in after.name:
@@ -185,7 +185,7 @@ def kept(store: Store, config: Settings) -> tuple[SubmissionsKept, list[str]]:
 
 
 def unheard(scheduler: Scheduler, jobs: Iterable[Job], batch: WriteBatch) -> Iterable[AwaitedOver]:
-    """Yield what submissions wait for and what ended while no scheduler was running."""
+    """Yield ends that submissions wait for, and that came while no scheduler was running."""
     names = dict.fromkeys(after.name for job in jobs if job.submission for after in job.submission.after)
     for name in names:
         if name in scheduler.catalog or ("@" in name and RunId.parse(name) in scheduler.runs):
@@ -194,9 +194,9 @@ def unheard(scheduler: Scheduler, jobs: Iterable[Job], batch: WriteBatch) -> Ite
 
 
 def _at_allows(etc: Path, name: str, *, without_lists: bool) -> bool:
-    """Return whether at.allow or, if there is none, at.deny lets a user use at(1); `without_lists`: if neither exists.
+    """Return whether at.allow or, if missing, at.deny lets a user use at(1).
 
-    An unreadable list lets no one use it.
+    An unreadable list lets no one use it. `without_lists`: the result if both are missing.
     """
     for file, listed in (("at.allow", True), ("at.deny", False)):
         try:

@@ -43,7 +43,7 @@ _OWN = AccessRule(Rank.ROOT, own=True)
 _MOST_LISTED = 1000
 _NEXT = 3
 _BYTES_OF_A_CALL = 128
-"""Number of bytes that cost one more call: a large text takes as long to read as many small ones."""
+"""Bytes of a text that count as one more call, because a large text takes as long to read as many small ones."""
 _STEPS = 16
 """Maximum steps of reading a text in a turn: about 10 ms."""
 _LAUNCHER_SILENT = "the launcher does not answer; see: systemctl status jobqueued-launcher"
@@ -120,7 +120,7 @@ class UserFileCalls(Source):
         self._ask(_REMOVE, asked, asker, _name(asked["name"]))
 
     def _ask(self, act: str, asked: dict[str, Any], asker: Asker, name: str = "", text: bytes = b"") -> None:
-        """Queue a call: each user may call for own files, root for those of others."""
+        """Queue a call. Users may call for their own files, root for the files of any user."""
         uid, user = asker.peer.uid, asked.get("user")
         if user is not None and not _may_see_to_others(uid):
             raise VarlinkError("PermissionDenied")
@@ -130,7 +130,7 @@ class UserFileCalls(Source):
         self._go_on()
 
     def left(self, ticket: int) -> None:
-        """Forget a caller that left before its turn; a call under way is carried out."""
+        """Forget a caller that left before its turn; its current call is carried out."""
         self._waiting = deque(call for call in self._waiting if call.ticket != ticket)
 
     def _spend(self, uid: int, mono: int, cost: int) -> None:
@@ -154,7 +154,7 @@ class UserFileCalls(Source):
                 self._finish(call, _refused(_LAUNCHER_SILENT))
 
     def _who(self, call: _FileCall) -> dict[str, Any]:
-        """Return the question for the caller's identity and, to add a file, whether that user may have jobs."""
+        """Return the order that asks for the caller's identity and, to add a file, whether that user may have jobs."""
         adds = call.act == _SET
         allow, deny = (self._limits.allow, self._limits.deny) if adds else (None, ())
         return {
@@ -204,7 +204,7 @@ class UserFileCalls(Source):
             self._finish(call, _refused(f"{self._files.directory}: {error.strerror}"))
 
     def _carry_out_for_root(self, call: _FileCall) -> None:
-        """Carry out root's call about stored files by their owners' names; the users may be deleted, or others now."""
+        """Carry out root's call, which names stored files by their owners: accounts may be deleted or renamed."""
         try:
             files = [file for file in self._files.all() if call.user is None or call.user in _names(file.owner)]
             if call.act == _LIST:
@@ -289,7 +289,7 @@ class UserFileCalls(Source):
         return self._reading is not None or (self._answered is not None and not self._watch.has_more)
 
     def turn(self, now: Now) -> tuple[()]:
-        """Continue the call under way."""
+        """Continue the current call."""
         if self._reading is not None:
             self._read_on(self._reading)
         elif self._answered is not None and not self._watch.has_more:
@@ -373,7 +373,7 @@ def _may_see_to_others(uid: int) -> bool:
 
 
 def _names(owner: Owner) -> tuple[str, str]:
-    """Return the names by which root means a user; the second one is unique."""
+    """Return the two names that root may use for a user; the second one is unique."""
     return owner.name, f"{owner.name}:{owner.uid}"
 
 

@@ -21,7 +21,7 @@ class Rank(IntEnum):
 
 
 class Whose(Enum):
-    """The owner of what a call names: the host, the caller or another user; or the call names nothing."""
+    """The owner of the job, run or event that a call names: the host, the caller, another user, or nobody."""
 
     HOST = "host"
     OWN = "own"
@@ -30,7 +30,7 @@ class Whose(Enum):
 
 
 class AccessScope(Enum):
-    """The part that a caller gets: everything, only what is about its own jobs, or nothing."""
+    """The part of a reply that a caller gets: everything, only the part about the caller's own jobs, or nothing."""
 
     ALL = "all"
     OWN = "own"
@@ -38,10 +38,10 @@ class AccessScope(Enum):
 
 
 class AccessRule(NamedTuple):
-    """The rank from which a method is allowed for everything; `own`: every user may call it for own jobs and runs.
+    """The lowest rank that may call a method for everything. `own`: all users may call it for their own jobs and runs.
 
     `public`: other callers get a reply too, without private facts. `names`: the parameters that name a job, a run or an
-    event. `reason`: what refused callers are told.
+    event. `reason`: the explanation that refused callers get.
     """
 
     rank: Rank
@@ -60,7 +60,7 @@ def table(rules: Mapping[str, AccessRule]) -> Iterator[tuple[str, ...]]:
 
 
 def answer(rule: AccessRule, rank: Rank, whose: Whose = Whose.NOBODYS) -> AccessScope:
-    """Return the part of a method that a caller of this rank gets, by the owner of what the call names."""
+    """Return the part of a reply that a caller of this rank gets. `whose`: the owner of what the call names."""
     if rank >= rule.rank:
         return AccessScope.ALL
     if (rule.own and whose in (Whose.OWN, Whose.NOBODYS)) or rule.public:

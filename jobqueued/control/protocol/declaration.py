@@ -22,7 +22,7 @@ Handler = Callable[[dict[str, Any], Asker], dict[str, Any] | None]
 class Declared:
     """A method that a function of a class answers; an attribute of an object of that class is the bound function.
 
-    `waits`: a caller that waits for the reply may have one of the further places of `server.WAITING`.
+    `waits`: a caller that waits for the reply may use one of the places of `server.WAITING`.
     """
 
     __slots__ = ("_function", "name", "rule", "waits")

@@ -33,7 +33,7 @@ def admit_everybody(path: Path) -> str:
 def admit_operators(path: Path, access: Access) -> str:
     """Let root, the owner and operators connect, but not the user who sends notices. Raises OSError.
 
-    Returns why operators can't be let in, or "" if they are, or if there are none.
+    Returns why operators can't be let in, or "" if they can or if none exist.
     """
     path.chmod(0o600)
     if not access.operators:

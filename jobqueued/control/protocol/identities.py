@@ -1,4 +1,4 @@
-"""The names of callers, by uid: name and number together are an identity."""
+"""The names of callers, by UID. Name and UID together are an identity."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from collections.abc import Callable
 from jobqueued.model.users import Owner
 
 _MOST_WAITING = 64
-"""Maximum callers of one user that wait for the name; callers before those have lost their connection."""
+"""Maximum callers of one user that wait for the name; earlier ones have lost their connection."""
 _MOST_NAMED = 1000
-"""Maximum users of other databases whose numbers are remembered as existing; the newest are kept."""
+"""Maximum UIDs from other databases that are remembered as existing; the newest are kept."""
 
 Then = Callable[[Owner | None], None]
 
@@ -27,11 +27,11 @@ class Identities:
         self._named: dict[int, None] = {}
 
     def has_name(self, uid: int) -> bool:
-        """Return whether a user with this number exists, by /etc/passwd or an earlier answer of the databases."""
+        """Return whether a user with this UID exists, by /etc/passwd or an earlier answer of the databases."""
         return uid in self._known() or uid in self._named
 
     def tell(self, uid: int, then: Then) -> None:
-        """Call `then` with the user of a number, at once or later, or with None if the host has no such user."""
+        """Call `then` with the user of a UID, at once or later. Pass None if the host has no such user."""
         if (name := self._known().get(uid)) is not None:
             then(Owner(uid, name))
             return
@@ -51,7 +51,7 @@ class Identities:
             then(Owner(uid, name) if name else None)
 
     def _known(self) -> dict[int, str]:
-        """Return the local users in the current file; the first name of a number counts, as everywhere."""
+        """Return the local users in the current file. The first name of a UID counts, as in getpwuid(3)."""
         with contextlib.suppress(OSError):
             found = os.stat(self._passwd)
             seen = found.st_ino, found.st_mtime_ns, found.st_size

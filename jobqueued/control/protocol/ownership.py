@@ -1,4 +1,4 @@
-"""The owner of the job, run or event that a call names; together with the caller's rank it decides."""
+"""The owner of the job, run or event that a call names, which decides with the caller's rank what is allowed."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Ownership:
     def job(self, name: str, user: Owner | None) -> Whose:
         """Return the owner of a job id, relative to a user. Raises StoreError.
 
-        An id that no user has, but that would be this user's, is the user's own.
+        An id without a job or a record counts as the user's own, if only this user could have it.
         """
         if (whose := by_name(name, user)) is not Whose.OWN:
             return whose
@@ -38,7 +38,7 @@ class Ownership:
         return Whose.OWN if owner == user else Whose.ANOTHERS
 
     def run(self, run: RunId, user: Owner | None) -> Whose:
-        """Return the owner of a run, whoever has its job now. Raises StoreError."""
+        """Return the owner of a run, even if another user has its job now. Raises StoreError."""
         if (whose := by_name(run.job, user)) is not Whose.OWN:
             return whose
         live = self._scheduler.runs.get(run)
@@ -47,7 +47,7 @@ class Ownership:
         return Whose.OWN if owner == user else Whose.ANOTHERS
 
     def named(self, parameters: dict[str, Any], names: str, user: Owner | None) -> Whose:
-        """Return the owner of what a call names by one of these parameters. Raises StoreError."""
+        """Return the owner of the job, run or event that one of these parameters names. Raises StoreError."""
         for name in names.split():
             if name not in parameters:
                 continue
@@ -66,7 +66,7 @@ _LOOKS: dict[str, Callable[[Ownership, str, Owner | None], Whose]] = {
 
 
 def by_name(name: str, user: Owner | None) -> Whose:
-    """Return the owner shown by the name of a job, an event or a lock."""
+    """Return the owner that the name of a job, an event or a lock shows."""
     share = share_of(name)
     if not share:
         return Whose.HOST
@@ -105,7 +105,7 @@ class Asker(NamedTuple):
 
     @property
     def owner(self) -> Owner | None:
-        """The user whose own things the reply is about, or None if it is about everything."""
+        """The user whose jobs and runs the reply is about, or None if it is about everything."""
         return None if self.sees_all else self.peer.owner or NO_USER
 
     def has(self, record: Record) -> bool:

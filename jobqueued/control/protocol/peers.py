@@ -28,7 +28,7 @@ class Peer(NamedTuple):
     process: int = -1
     """A pidfd of the process (pidfd_open(2)), or -1 if there is none."""
     owner: Owner | None = None
-    """The user by number and name, or None if the name is not known yet, or the host has no such user."""
+    """The user by UID and name, or None if the name is not known yet, or the host has no such user."""
 
     @classmethod
     def of(cls, connection: socket.socket) -> Peer:
@@ -66,7 +66,7 @@ class Peer(NamedTuple):
 
     @property
     def name_or_uid(self) -> str:
-        """The user's name, or the number of a user without one."""
+        """The user's name, or the UID of a user without a name."""
         return str(self.uid) if self.owner is None else self.owner.name
 
     @property
@@ -78,8 +78,8 @@ class Peer(NamedTuple):
 class Access(NamedTuple):
     """Groups (gids) whose members are operators and readers.
 
-    `notifier`: uid of the user who sends notices (-1: none). It reads output as a member of a group, but must not act
-    on runs, because libraries that talk to foreign hosts run as this user.
+    `notifier`: uid of the user who sends notices, or -1 if none. It reads output as a member of a group, but must not
+    act on runs, because libraries that talk to foreign hosts run as this user.
     """
 
     operators: frozenset[int]

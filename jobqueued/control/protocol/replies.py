@@ -1,4 +1,4 @@
-"""Replies that come later: who waits for which, by ticket."""
+"""Replies that come later: the ticket of each waiting call leads to its caller."""
 
 from __future__ import annotations
 
@@ -52,7 +52,8 @@ class Replies:
     def stream(self, ticket: int, parameters: str) -> bool:
         """Send one of several replies, or the only one. Return whether the caller waits for more.
 
-        Parameters are JSON, because many may get the same. A caller that has not read the last reply misses this one.
+        `parameters` is JSON text, which many callers may share. A caller that has not read the last reply misses this
+        one.
         """
         caller = self._callers.get(ticket)
         if caller is None or not caller.more or caller.oneway:
@@ -68,7 +69,7 @@ class Replies:
         return caller is not None and caller.has_read_all
 
     def reply(self, ticket: int, value: dict[str, Any], error: str | None = None) -> None:
-        """Send the reply to a waiting call; it is fine if the caller left."""
+        """Send the reply to a waiting call. Do nothing if the caller left."""
         try:
             message = encode({"parameters": value} if error is None else VarlinkError(error, value).reply())
         except Exception as bug:
@@ -86,11 +87,11 @@ class Replies:
         if caller is None or caller.pending != ticket:
             return
         if not caller.oneway:
-            caller.send(message)  # a caller that left meanwhile counts as one without a reply
+            caller.send(message)  # this fails silently if the caller left
         self._callers.pop(ticket, None)
         caller.finish()
 
     def refusal(self, what: str, bug: Exception) -> bytes:
-        """Log a bug that costs an answer, and return the reply about it."""
+        """Log a bug that prevented a reply, and return the error to send instead."""
         reason = f"a bug in jobqueued: {self._tell_bug(what, bug)}; {self._see_log}"
         return encode(VarlinkError("Refused", {"reason": reason}).reply())

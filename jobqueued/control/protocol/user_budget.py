@@ -16,7 +16,7 @@ class UserBudget:
         self._spent: dict[int, tuple[int, int]] = {}
 
     def take(self, uid: int, mono: int, cost: int = 1) -> int:
-        """Spend `cost` calls. Return 0, or how long (ns) the budget is too small; then nothing is spent.
+        """Spend `cost` calls and return 0. If the budget is too small, spend nothing and return the time (ns) to wait.
 
         A cost above the maximum counts as the maximum.
         """

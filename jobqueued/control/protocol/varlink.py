@@ -94,7 +94,7 @@ class Decoder:
         self._partial = bytearray()
 
     def feed(self, data: bytes) -> list[Message]:
-        """Return the messages that `data` completes. Raises MessageError at the first that is none."""
+        """Return the messages that `data` completes. Raises MessageError at the first invalid one."""
         head, *rest = data.split(b"\0")
         self._extend(head)
         messages = []

@@ -15,14 +15,14 @@ from jobqueued.model.users import Owner, share_of
 class VisibleView(NamedTuple):
     """The part that a user sees: the host's jobs, as everybody may see them, and the user's own.
 
-    `job` returns that for a job id; `user` is None for a user without jobs.
+    `job` returns whether the user sees a job id; `user` is None for a user without jobs.
     """
 
     job: Callable[[str], bool]
     user: Owner | None = None
 
     def file(self, path: str) -> bool:
-        """Return whether the user sees a job file, by the place of users' files: ``users/alice:1000+x.yaml``."""
+        """Return whether the user sees a job file. Files of users are at ``users/alice:1000+x.yaml``."""
         kind, _, name = path.rpartition("/")
         own = None if self.user is None else f"{self.user.name}:{self.user.uid}+"
         return kind.rpartition("/")[2] != "users" or (own is not None and name.startswith(own))
@@ -39,8 +39,8 @@ def seen_status(status: dict[str, Any], seen: VisibleView) -> dict[str, Any]:
 
 
 def public_status(status: dict[str, Any], seen: VisibleView) -> dict[str, Any]:
-    """Return the reply of Status for a user: of problems only the file's name and their number."""
-    own = [one for one in status["attention"] if share_of(one["job"])]  # there are none of other users
+    """Return the reply of Status for a user, with only the file names and the numbers of problems."""
+    own = [one for one in status["attention"] if share_of(one["job"])]  # it has no jobs of other users
     problems = [
         Problem(name, 0, 0, "", f"problems: {len(found)}; {WHO_MAY}", _worst(found), code="JQ500")._asdict()
         for name, found in _by_file(status["problems"]).items()

@@ -1,6 +1,6 @@
 """Replies that many callers share: written once, piece by piece, and sent to all who ask until something changes.
 
-A list of 20,000 jobs takes a second of work; no start waits for it, whoever asks and however often.
+A list of 20,000 jobs takes a second of work; no start waits for it, however many callers ask and however often.
 """
 
 from __future__ import annotations
@@ -37,9 +37,9 @@ Pieces = Iterator[str]
 
 
 class SharedReply:
-    """One shared reply: for callers before its writing starts, while nothing has changed since, or for `keeps` (ns).
+    """One reply that callers share if they ask before its writing starts, before a change, or within `keeps` (ns).
 
-    A text that `ages` also changes with time.
+    A text that `ages` changes with time, too.
     """
 
     def __init__(self, write: Callable[[], Pieces], keeps: int = 0, *, ages: bool = False) -> None:
@@ -94,7 +94,7 @@ class SharedReply:
 
 
 class _OfUser(NamedTuple):
-    """The texts of a user: the own jobs, and the status that the user may see."""
+    """The texts of a user: the list of the user's jobs, and the status that the user may see."""
 
     jobs: SharedReply
     status: SharedReply
@@ -113,7 +113,7 @@ class Texts(Source):
         told: Callable[[], Iterable[Told]],
         replies: Replies,
     ) -> None:
-        """`status` returns the status for a user; None: a user without jobs."""
+        """`status` returns the status for a user; None means a user without jobs."""
         self._scheduler, self._status, self._told, self._replies = scheduler, status, told, replies
         self.version = 0
         self.jobs = SharedReply(lambda: self._rows([job.id for job in scheduler.catalog], views.job_row))

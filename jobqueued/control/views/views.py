@@ -44,11 +44,11 @@ class BatchProgress(NamedTuple):
 
 
 class JobCondition(NamedTuple):
-    """The state of a job; None: unknown, because the files of a stopped daemon do not show it.
+    """The state of a job. None means unknown, because the files of a stopped daemon do not show it.
 
     `later`: runs between two attempts; `is_retrying`: some of them retry. `is_used_up`: `max_runs` have started.
-    `is_over`: the clock makes it due no more. `has_missed`: none of its runs started. `late`: number of late runs.
-    `rests`: why its fleet lets none start here. `outdated`: its fleet has a newer definition. Times are in the
+    `is_over`: no schedule makes it due again. `has_missed`: none of its runs started. `late`: number of late runs.
+    `rests`: why its fleet lets none start on this host. `outdated`: its fleet has a newer definition. Times are in the
     interface's format.
     """
 
@@ -159,9 +159,9 @@ def _batch(job: Job, state: JobState) -> BatchProgress | None:
 
 
 def idleness(job: Job, it: JobCondition, newest: Iterable[Record], set_back: int | None = None) -> str:
-    """Return why no run of a job waits to start, with the remedy, after the reasons of `newest` runs that were skipped.
+    """Return why no run of a job waits to start, with the remedy, after the reasons of skipped runs in `newest`.
 
-    `set_back`: until when its fixed times had their turn before the clock was set back.
+    `set_back`: instant up to which its fixed times were handled before the clock was set back, or None.
     """
     again = "" if set_back is None else f"; its {settled_times(to_text(set_back))}"
     facts = (
@@ -242,7 +242,7 @@ def stats(state: JobState) -> dict[str, Any]:
 
 
 def _next(scheduler: Scheduler, job: Job) -> int | None:
-    """Return the next start of a job by the clock, after its pause, or None if there is none."""
+    """Return the next scheduled start of a job, after its pause, or None."""
     saved, start = scheduler[job.id].saved, scheduler.next_start(job.id)
     if scheduler.invalid(job) or start is None:
         return None
@@ -292,7 +292,7 @@ def exclusive(scheduler: Scheduler) -> dict[str, Any]:
 
 
 def fleet(scheduler: Scheduler, *, whole: bool) -> dict[str, Any]:
-    """Return the fleet and its hosts with a session; if it is unreachable, why, but only if `whole`."""
+    """Return the fleet and its hosts with a session. `whole`: include the reason if the fleet is unreachable."""
     known = scheduler.fleet
     hosts = {} if known.down else known.hosts
     return {
@@ -314,7 +314,7 @@ MOST_NAMED = 100
 
 
 def attention(found: Iterable[Attention]) -> dict[str, Any]:
-    """Return what a person should look at, at most `MOST_NAMED` of each kind, and the number of each kind."""
+    """Return what needs a person's attention, at most `MOST_NAMED` of each kind, and the number of each kind."""
     kinds = {kind: list(those) for kind, those in groupby(found, attrgetter("kind"))}
     named = [one for those in kinds.values() for one in those[:MOST_NAMED]]
     return {
