@@ -250,7 +250,7 @@ def _number(job: str) -> str:
 
 
 def _own() -> tuple[str, ...]:
-    """Return the possible first parts of the ids of the caller's submissions."""
+    """Return the possible prefixes of the ids of the caller's submissions."""
     try:
         return "host", pwd.getpwuid(os.getuid()).pw_name, f"u{os.getuid()}"
     except KeyError:

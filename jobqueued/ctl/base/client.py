@@ -124,7 +124,7 @@ class Call:
         return self._peer.fileno()
 
     def is_answered(self, seconds: float | None = 0) -> bool:
-        """Wait for the reply up to `seconds` (None: no limit); return whether it arrived. Raises DaemonUnreachable."""
+        """Wait up to `seconds` (None means no limit) and return whether the reply arrived. Raises DaemonUnreachable."""
         if not self._replies and not select.select([self], [], [], seconds)[0]:
             return False
         with self._explaining():
@@ -183,7 +183,7 @@ class ReplyStream(Call):
 
 
 def own_only(control: Path) -> str:
-    """Return the sentence for a user who sees only own jobs (not a reader), or "" for other users."""
+    """Return the sentence for users who see only their own jobs (not readers), or "" for other users."""
     with contextlib.suppress(OSError, DaemonUnreachable, CallRefused):
         if os.geteuid() in (0, os.stat(control).st_uid):
             return ""
@@ -196,7 +196,7 @@ def own_only(control: Path) -> str:
 
 
 def warn_of_own_only(control: Path) -> None:
-    """Print on stderr that only own jobs are shown, if so."""
+    """Print on stderr that only the user's own jobs are shown, if so."""
     if words := own_only(control):
         click.echo(words[0].upper() + words[1:], err=True)
 

@@ -32,7 +32,7 @@ def warn_of_hold(answer: Message) -> None:
 
 
 def obstacle(job: str, answer: Message) -> str:
-    """Return why the clock does not start a job (yet), with the remedy, or "" if it does."""
+    """Return why a job does not start as scheduled (yet), with the remedy, or "" if it does."""
     if answer.get("invalid"):
         return f"{job} is invalid: {answer['invalid']}"
     if not answer.get("enabled", True):

@@ -42,11 +42,11 @@ class FileSource:
         self._descriptor = -1
 
     def read(self, offset: int, limit: int) -> bytes:
-        """Return at most `limit` bytes; see Source."""
+        """Return at most `limit` bytes; see OutputSource."""
         return os.pread(self._opened(), limit, offset)
 
     def size(self) -> int:
-        """Return the number of bytes so far; see Source."""
+        """Return the number of bytes so far; see OutputSource."""
         return os.fstat(self._opened()).st_size
 
     def _opened(self) -> int:
@@ -66,12 +66,12 @@ class DaemonSource:
         self._control, self._run = control, run
 
     def read(self, offset: int, limit: int) -> bytes:
-        """See Source. Raises CallRefused if the daemon can't read the output."""
+        """See OutputSource. Raises CallRefused if the daemon can't read the output."""
         answer = ask(self._control, "Logs", run=str(self._run), offset=offset, limit=limit)
         return base64.b64decode(answer["data"])
 
     def size(self) -> int:
-        """Return the number of bytes so far; see Source."""
+        """Return the number of bytes so far; see OutputSource."""
         answer = ask(self._control, "Logs", run=str(self._run), limit=0)
         return int(answer["size"])
 

@@ -70,7 +70,7 @@ def print_json_list(document: Mapping[str, object], name: str, items: Iterable[M
 
 
 ASKERS = {"asked_by": "asked_by", "held_by": "held_until"}
-"""Field that may contain a uid → the field that stands beside it in that case."""
+"""Field that may contain a uid → field that only objects with such a uid have."""
 
 
 def named(value: Any) -> Any:
@@ -225,7 +225,7 @@ _INSTANT = r"\b\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z"
 
 
 def local(text: str, zone: tzinfo | None = None) -> str:
-    """Format an RFC 3339 instant in a zone (None: the local one), with its name: ``2026-11-24 02:00:00 CET``."""
+    """Format an RFC 3339 instant in a zone (None means the local one), with its name: ``2026-11-24 02:00:00 CET``."""
     return f"{datetime.fromisoformat(text).astimezone(zone):%Y-%m-%d %H:%M:%S %Z}"
 
 

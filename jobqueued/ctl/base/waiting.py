@@ -46,7 +46,7 @@ Look = Callable[[], WaitCause]
 
 
 def await_answer(call: Call, look: Look, seconds: float | None = None) -> bool:
-    """Wait for the reply, at most `seconds` (None: no limit); return whether it has arrived."""
+    """Wait for the reply, at most `seconds` (None means no limit). Return whether it has arrived."""
     ends = None if seconds is None else time.monotonic() + seconds
     gist, pause = None, _FIRST
     while True:

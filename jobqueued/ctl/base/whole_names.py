@@ -1,6 +1,6 @@
-"""Names of jobs and runs without the part before the slash, which says whose they are: batch for host/batch.
+"""Names of jobs and runs without the owner before the slash: ``batch`` for ``host/batch``.
 
-Only jobs that `jobqueuectl list` shows are found so, not submissions that are over.
+This finds only jobs that `jobqueuectl list` shows, not submissions that have ended.
 """
 
 from __future__ import annotations
@@ -17,26 +17,26 @@ from jobqueued.base.text import printable
 from jobqueued.ctl.base.client import CallRefused, ask
 
 _MISSING = frozenset(("NoSuchJob", "NoSuchRun", "PermissionDenied"))
-"""Errors of a name that nobody has; a user's call about a job of the host is refused before that is looked up."""
+"""Errors that an unknown name may cause; users are refused before a job of the host is looked up."""
 _SHOWN = 10
 
 Found = TypeVar("Found")
 
 
 def owned(name: str, ids: Iterable[str]) -> list[str]:
-    """The ids of jobs of users, and of submissions, that match this name, or glob, behind the slash."""
+    """Return the ids of users' jobs and of submissions whose part after the slash matches a name or glob."""
     return [] if "/" in name else [one for one in ids if fnmatchcase(one.partition("/")[2], name)]
 
 
 def print_found(name: str, found: Iterable[str]) -> None:
-    """Print on stderr what was found by a name."""
+    """Print on stderr which ids a name stands for."""
     click.echo(printable(f"{name}: {', '.join(found)}"), err=True)
 
 
 def by_whole_name(control: Path, name: str, act: Callable[[str], Found]) -> Found:
-    """Act on a job or a run; if there is none of this name, on the only one that has it behind a slash.
+    """Act on the job or run of this name, or else on the only one that has this name after a slash.
 
-    Refused: it is none, or several, which the message names.
+    Raises CallRefused if none exists, or if several match; the message then names them.
     """
     try:
         return act(name)
@@ -48,7 +48,7 @@ def by_whole_name(control: Path, name: str, act: Callable[[str], Found]) -> Foun
 
 
 def _whole(control: Path, name: str) -> str:
-    """The whole name of the only job or run that may be meant; "" if there is none.  Refused: there are several."""
+    """Return the whole name of the only job or run that may be meant, or "". Raises CallRefused if several match."""
     job, at, number = name.partition("@")
     ids = [row["id"] for row in ask(control, "List")["jobs"]] if "/" not in name else []
     found = [] if job in ids else sorted(owned(escape(job), ids))

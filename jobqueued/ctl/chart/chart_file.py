@@ -35,7 +35,7 @@ _RECORD: _Kinds = {
 }
 _CLAIM: _Kinds = {"resource": _TEXT, "mode": _TEXT, "units": _INTEGER}
 _OWNER: _Kinds = {"name": _TEXT}
-"""The fields that are checked, of a record and of the objects in it. A null counts as missing."""
+"""The checked fields of a record and of the objects in it. A null counts as missing."""
 _NEEDED = ("job", "number", "state", "due")
 _TEXTS = frozenset({"tags", "waited_for", "command", "warnings"})
 _TIMES = frozenset({"due", "queued", "started", "ended", "last_due", "given_up"})

@@ -1,6 +1,6 @@
 """Runs as a chart needs them: a few facts of each, in columns of numbers by job, so that a million fit into memory.
 
-Times are milliseconds since 1970 UTC, and NONE where there is none.
+Times are milliseconds since 1970 UTC, or NONE if missing or unknown.
 """
 
 from __future__ import annotations
@@ -19,22 +19,23 @@ from jobqueued.model.run_states import LIVE, PENDING, RunState
 
 NONE = -1
 OF_HOST = "of_host"
-"""The field of a record that has the host as whose its job is shown, where there are several."""
+"""The field of a record that names the host of its job, if the chart shows several hosts."""
 STATES = [state.value for state in RunState]
 _GOES_ON = LIVE | PENDING
 _EPOCH, _MILLISECOND = datetime(1970, 1, 1, tzinfo=UTC), timedelta(milliseconds=1)
 _LONGEST = 200
-"""Characters of a text that a chart shows."""
+"""Maximum characters of a text in a chart."""
 _Try = tuple[str | None, str | None, str | None]
-"""When an attempt started and ended, and its state."""
+"""Start, end and state of an attempt."""
 
 
 class ChartRun(NamedTuple):
-    """A run as numbers.  `state` is an index of STATES, `tags` and `waited_for` of `Runs.lists`, `claims` of
-    `Runs.claims`; `held_by`, `reason`, `trigger` and `command` are of `Runs.texts`.
+    """A run as numbers. NONE means unknown.
 
-    Its wait began when it was `queued`: later than due by its job's `spread`, or as the daemon was down.
-    `ended` of a skip is when it was due last; `cpu` is in milliseconds, `memory` the peak in KiB; NONE: not known.
+    `state` is an index of STATES; `tags` and `waited_for` are indices of `Runs.lists`, `claims` of `Runs.claims`, and
+    `held_by`, `reason`, `trigger` and `command` of `Runs.texts`. A run may be `queued` later than due, because of its
+    job's `spread` or because the daemon was down. `ended` of a skip is its last due time. `cpu` is in milliseconds,
+    `memory` the peak in KiB.
     """
 
     number: int
@@ -56,23 +57,22 @@ class ChartRun(NamedTuple):
 
     @property
     def until(self) -> int:
-        """The end of its wait: its start, or without one its end."""
+        """The end of its wait: its start, or its end if it did not start."""
         return self.started if self.started != NONE else self.ended
 
     @property
     def waited(self) -> int:
-        """The time that it waited for its start; 0: it has none."""
+        """Time (ms) from its queueing to its start, or 0 if it did not start."""
         return max(0, self.started - self.queued)
 
 
 class Runs:
-    """The runs of all jobs; those of a job come by due time once `sort` is called.
+    """The runs of all jobs. After `sort`, the runs of each job are in the order of their due times.
 
-    Of several hosts each job of each is one of its own, called ``db1: backup``: `whose` has its host, or "", and its
-    id.
-    `texts` and `lists` have each value once; the first is "", or empty.  `pauses` are those of a run, by its job and
-    number, between an attempt and the next: when each began and ended, which may be at once.  `tries` are the states of
-    the attempts before them, as indices of STATES.
+    With several hosts, the jobs of each host are separate and have names such as ``db1: backup``. `whose` has the host,
+    or "", and the id for each name. `texts` and `lists` have each value once; the first one is empty. `pauses`: job and
+    number of a run → begin and end of each pause between two attempts, which may be equal. `tries`: job and number of a
+    run → state of the attempt before each pause, as an index of STATES.
     """
 
     def __init__(self) -> None:
@@ -89,31 +89,31 @@ class Runs:
 
     @property
     def texts(self) -> list[str]:
-        """The reasons, triggers and commands."""
+        """The reasons, triggers, commands and holders of runs."""
         return [*map(str, self._texts)]
 
     @property
     def lists(self) -> list[tuple[str, ...]]:
-        """The tags of runs, and what runs have waited for."""
+        """The tags of runs, and the claims that runs waited for."""
         return [*self._lists]  # type: ignore[list-item]
 
     @property
     def claims(self) -> list[dict[str, bool]]:
-        """The claims that runs held; true means alone."""
+        """The claims that runs held; true means exclusive."""
         return [dict(it) for it in self._claims]  # type: ignore[call-overload]
 
     @property
     def are_silent(self) -> bool:
-        """True if the record of one does not tell what its run held."""
+        """True if the record of a run does not show what the run held."""
         return any(NONE in columns[_CLAIMS] for columns in self.of.values())
 
     @property
     def are_of_hosts(self) -> bool:
-        """True if they tell whose they are."""
+        """True if the runs are of several hosts."""
         return any(self.whose[job][0] for job in self.of)
 
     def add(self, record: Record) -> None:
-        """Take one run."""
+        """Add a run."""
         host, job = cast("Mapping[str, Any]", record).get(OF_HOST, ""), record["job"]
         name = f"{host}: {job}" if host else job
         columns = self.of.get(name)
@@ -129,7 +129,7 @@ class Runs:
             self._add_tries((name, record["number"]), tries, record["state"])
 
     def _add_tries(self, key: tuple[str, int], tries: Sequence[_Try], state: str) -> None:
-        """Take what was between the attempts of a run; an attempt without a state has that of the run."""
+        """Add the pauses between the attempts of a run. An attempt without a state gets the state of the run."""
         found = [
             ((_moment(one[1]), _moment(other[0])), STATES.index(one[2] or state)) for one, other in pairwise(tries)
         ]
@@ -160,7 +160,7 @@ class Runs:
         )
 
     def _held(self, record: Mapping[str, Any]) -> int:
-        """The claims that a run held, by its record; NONE: it does not tell; one of the daemon's does."""
+        """Return the index of a record's claims, or NONE if unknown. A daemon's record without `claims` held none."""
         held = record.get("claims", () if "version" in record else None)
         if held is None:
             return NONE
@@ -174,15 +174,15 @@ class Runs:
         return self._lists.setdefault(tuple(texts), len(self._lists))
 
     def tell_holder(self, job: str, place: int, name: str) -> None:
-        """Note who held what the run at this place waited for."""
+        """Set the holder of the claim that the run at this place waited for."""
         self.of[job][_HELD_BY][place] = self._text(name)
 
     def name(self, job: str, place: int) -> str:
-        """The name of the run at a place: ``backup@142``."""
+        """Return the name of the run at a place: ``backup@142``."""
         return f"{job}@{self.of[job][_NUMBER][place]}"
 
     def sort(self) -> None:
-        """Bring the runs of each job in the order of their due times, and the jobs in that of their names."""
+        """Sort the runs of each job by due time, and the jobs by name."""
         for columns in self.of.values():
             order = sorted(range(len(columns[0])), key=columns[_DUE].__getitem__)
             columns[:] = [array("q", map(column.__getitem__, order)) for column in columns]
@@ -193,11 +193,11 @@ class Runs:
         return map(ChartRun._make, zip(*self.of[job], strict=True))
 
     def run(self, job: str, place: int) -> ChartRun:
-        """The run at a place among those of its job."""
+        """Return the run at a place among the runs of its job."""
         return ChartRun._make(column[place] for column in self.of[job])
 
     def chosen(self, jobs: Collection[str], tags: Collection[str]) -> Runs:
-        """Those of these jobs, of any host, that have each of these tags; none of either: of all."""
+        """Return the runs of these jobs, on any host, that have all these tags. No `jobs` means all jobs."""
         found, wanted = Runs(), [set(tags) <= set(each) for each in self.lists]
         found._texts, found._lists, found._claims, found.pauses = self._texts, self._lists, self._claims, self.pauses
         found.whose, found.tries = self.whose, self.tries
@@ -208,7 +208,7 @@ class Runs:
         return found
 
     def span(self, now: int) -> tuple[int, int]:
-        """The time from the first due time to the last end, or to now if a run goes on; (now, now): no runs."""
+        """Return the first due time and the last end, or `now` if a run has not ended; (now, now) without runs."""
         begins = [min(columns[_DUE]) for columns in self.of.values()]
         ends = [
             max(now if NONE in columns[_ENDED] else 0, *map(max, (columns[at] for at in (_DUE, _STARTED, _ENDED))))
@@ -218,7 +218,7 @@ class Runs:
 
 
 def collected(records: Iterable[Record]) -> Runs:
-    """The runs of these records, sorted."""
+    """Return the runs of these records, sorted."""
     runs = Runs()
     for record in records:
         runs.add(record)
@@ -227,7 +227,7 @@ def collected(records: Iterable[Record]) -> Runs:
 
 
 def plain(runs: Runs) -> Iterator[dict[str, object]]:
-    """Yield each run as JSON has it, by the names of a record where that has the same."""
+    """Yield each run as JSON, under the field names of a record if that has the same facts."""
     texts, lists = runs.texts, runs.lists
     for job in runs.of:
         host, its_id = runs.whose[job]
@@ -254,7 +254,7 @@ def plain(runs: Runs) -> Iterator[dict[str, object]]:
 
 
 def moment(milliseconds: int) -> str | None:
-    """A time as JSON has it."""
+    """Return a time as JSON text, or None."""
     return None if milliseconds == NONE else to_text(milliseconds * MILLISECOND)
 
 
@@ -268,15 +268,15 @@ def _moment(text: str | None) -> int:
 
 
 def _started(record: Record) -> int:
-    """The start of its first attempt; the record of a live run has that of the attempt which goes on."""
+    """Return the start of the first attempt; the record of a live run itself has the start of its present attempt."""
     parts: list[Mapping[str, Any]] = [record, *(record.get("attempts") or () if record["state"] in LIVE else ())]
     return min((_moment(part["started"]) for part in parts if part.get("started")), default=NONE)
 
 
 def _ended(record: Record) -> int:
-    """The end of what is over, as early as it may have been where nobody knows it; NONE: it goes on."""
+    """Return the end of a run, or NONE if it has not ended. If the end is unknown, return the earliest possible one."""
     if record["state"] in LIVE:
-        return NONE  # what a record has is the end of the attempt before
+        return NONE  # its record has the end of the attempt before
     ended = record.get("ended") or record.get("last_due")
     if ended or record["state"] in _GOES_ON:
         return _moment(ended)
@@ -285,7 +285,7 @@ def _ended(record: Record) -> int:
 
 
 def _reason(record: Record) -> str:
-    """The cause of its state; of skips that share a record, their number; of one that was asked for, by whom."""
+    """Return the cause of the state, with the number of skips that share the record, and the user who asked for it."""
     count, reason, asked_by = record.get("count") or 1, record.get("reason") or "", record.get("asked_by")
     if asked_by and record.get("trigger") == "schedule":
         reason = f"{reason}, asked by {asked_by}"
@@ -293,7 +293,7 @@ def _reason(record: Record) -> str:
 
 
 def _trigger(record: Record) -> str:
-    """The cause that made it due: of another run its job, as there are many."""
+    """Return the cause that made the run due. For the end of another run, it names only that run's job."""
     trigger, asked_by = (record.get("trigger") or "").partition("@")[0], record.get("asked_by")
     return f"{trigger} by {asked_by}" if asked_by and trigger != "schedule" else trigger
 

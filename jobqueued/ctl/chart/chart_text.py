@@ -1,4 +1,4 @@
-"""The chart of runs on a terminal: a row a job, a cell a piece of time, and a letter where something went badly."""
+"""The chart of runs on a terminal: a row for each job, a cell for each piece of time, a letter for each bad end."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from jobqueued.ctl.chart.chart_waits import Wait
 
 _NARROWEST, _WIDEST_NAME = 20, 24
 _APART = 10
-"""Cells between two times on the axis, at least."""
+"""Minimum cells between two times on the axis."""
 _NONE, _WAIT, _ON = " ", "░", "▶"
 _BARS = "▁▂▃▄▅▆▇█"
 _LETTERS = {
@@ -28,14 +28,14 @@ _LETTERS = {
     "retrying": "r",
 }
 _WORST = [*_LETTERS, "stopping", "running", "starting", "waiting", "due", "succeeded"]
-"""What a cell shows of all that was in its time: the first of these."""
+"""The order in which a cell shows one of the states in its time: the first of these."""
 _STEPS = [1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 10800, 21600, 43200]
 _DAY = 86400
 _DAYS = [1, 2, 7, 14, 28, 56, 112, 224, 448, 896]
 
 
 class Window(NamedTuple):
-    """A piece of time (ms), cut into cells, in a zone; None: the local one."""
+    """A piece of time (ms), cut into cells, in a zone; None means the local zone."""
 
     begin: int
     end: int
@@ -44,20 +44,20 @@ class Window(NamedTuple):
 
     @property
     def cell(self) -> float:
-        """The time that a cell stands for (ms)."""
+        """The length of a cell (ms)."""
         return max(1, self.end - self.begin) / self.cells
 
     def place(self, moment: int) -> int:
-        """The cell of a moment; of one outside the nearest."""
+        """Return the cell of a moment, or the nearest cell if it is outside."""
         return min(self.cells - 1, max(0, int((moment - self.begin) / self.cell)))
 
     def local(self, moment: float) -> datetime:
-        """A moment in the zone."""
+        """Return a moment in the zone."""
         return datetime.fromtimestamp(moment / 1000, self.zone).astimezone(self.zone)
 
 
 def chart(runs: Runs, window: Window, now: int, width: int) -> Iterator[list[Cell]]:
-    """Yield the lines, each as its pieces: the axis, a row for each job, and what the signs in them mean."""
+    """Yield the lines, each in pieces: the axis, a row for each job, and the legend."""
     names = [printable(job) for job in runs.of]
     column = min(max(map(len, names), default=0), _WIDEST_NAME)
     window = window._replace(cells=max(_NARROWEST, width - column - 1))
@@ -78,7 +78,7 @@ def chart(runs: Runs, window: Window, now: int, width: int) -> Iterator[list[Cel
 
 
 class _JobCells:
-    """The cells of a job: of each the worst state, and how much of its time was run and waited for."""
+    """The cells of a job: for each, the worst state, how long runs were live, and whether runs waited."""
 
     def __init__(self, window: Window, now: int) -> None:
         self._window, self._now = window, now
@@ -108,7 +108,7 @@ class _JobCells:
             self._waits[cell] = True
 
     def _run(self, begin: int, end: int, state: int) -> None:
-        """Count what was run of each cell, which shows this state at least."""
+        """Add the time between two instants to the cells, each of which shows at least this state."""
         place, length = self._window.place, self._window.cell
         for cell in range(place(begin), place(max(begin, end - 1)) + 1):
             first = self._window.begin + cell * length
@@ -119,7 +119,7 @@ class _JobCells:
         self._worst[cell] = min(self._worst[cell], state)
 
     def pieces(self) -> Iterator[StyledText]:
-        """Yield the cells, those of one style together."""
+        """Yield the cells; neighbours with the same style are joined."""
         cells = [self._cell(number) for number in range(self._window.cells)]
         for style, same in groupby(cells, key=lambda cell: cell.style):
             yield StyledText("".join(cell.plain for cell in same), style)
@@ -142,7 +142,7 @@ def _is_going_on(state: str) -> bool:
 
 
 def _legend(seen: set[str], width: int) -> Iterator[list[Cell]]:
-    """Yield what the signs in the chart mean, in as many lines as that takes."""
+    """Yield the legend for the signs in the chart, in as many lines as needed."""
     signs = {**_LETTERS, "running": _ON, "starting": _ON, "stopping": _ON}
     found = [(f"{_BARS[0]} {_BARS[-1]}", "succeeded", "ran, a little or all of the time"), (_WAIT, "waiting", "waits")]
     found = [it for it in found if it[1] in seen]
@@ -158,7 +158,7 @@ def _legend(seen: set[str], width: int) -> Iterator[list[Cell]]:
 
 
 def _axis(window: Window) -> Iterator[str]:
-    """Yield the two lines of the axis: times, and the day where one begins."""
+    """Yield the lines of the axis: the days that begin, and times."""
     labels, days = [" "] * window.cells, [" "] * window.cells
     ends = {"labels": 0, "days": 0}
     for tick in _ticks(window):
@@ -172,7 +172,7 @@ def _axis(window: Window) -> Iterator[str]:
 
 
 def _ticks(window: Window) -> Iterator[datetime]:
-    """Yield round local times, some ten cells apart or more."""
+    """Yield round local times, about ten cells apart or more."""
     least = window.cell * _APART / 1000
     first = window.local(window.begin)
     midnight = first.replace(hour=0, minute=0, second=0, microsecond=0, tzinfo=None)
@@ -188,11 +188,11 @@ def _ticks(window: Window) -> Iterator[datetime]:
         if instant > window.end:
             return
         if instant >= window.begin:
-            yield window.local(instant)  # a time that the clock skips is that which it shows instead
+            yield window.local(instant)  # a time that the clock skips becomes the time that it shows instead
 
 
 def told(wait: Wait) -> str:
-    """A wait in a line: ``load@2 waited 3 min 2 s for database, held by dump@7``."""
+    """Format a wait as a line: ``load@2 waited 3 min 2 s for database, held by dump@7``."""
     took = duration(wait.run.waited / 1000)
     lacked = f" for {', '.join(wait.waited_for)}" if wait.waited_for else ""
     by = f", {'held by' if lacked else 'after'} {wait.holder}" if wait.holder else ""

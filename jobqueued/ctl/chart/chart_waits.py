@@ -115,9 +115,9 @@ class _Finder:
         return None
 
     def _holders(self, name: str, host: str | None, *, shared: bool) -> list[tuple[int, Place]]:
-        """Return the runs of a host (None: of all) that held `name` and so kept others from it, sorted by their ends.
+        """Return the runs that held the claim `name` and so blocked others, sorted by end. `host` None means all hosts.
 
-        `shared`: only runs that kept others even from a share.
+        `shared`: only runs that blocked even a shared claim.
         """
         if (name, shared, host) not in self._held:
             self._held[name, shared, host] = sorted(
@@ -136,7 +136,7 @@ class _Finder:
 
     @staticmethod
     def _keeps(claims: Mapping[str, bool], name: str, *, shared: bool) -> bool:
-        """Return whether a run with these claims keeps others from the claim (`shared`: even from a share of it)."""
+        """Return whether a run with these claims blocks the claim `name` of others; `shared`: even a shared claim."""
         return claims.get(name, not shared and name in _ALL) or (not shared and claims.get(name) is False)
 
     def _earlier(self, job: str, place: int, run: ChartRun) -> Place | None:

@@ -133,7 +133,7 @@ class _CrontabEdit:
 
 
 def _clean_up(directory: str) -> None:
-    """Remove the copy, and the files that an editor left beside it."""
+    """Remove the copy, and the files that an editor left next to it."""
     try:
         shutil.rmtree(directory)
     except OSError as error:

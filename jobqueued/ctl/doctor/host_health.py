@@ -93,7 +93,7 @@ def _directory(paths: Paths, path: Path) -> HealthFinding:
 def _mount(path: Path, lost: str, *, is_database: bool) -> Iterator[HealthFinding]:
     """Check that a power loss or a reboot keeps the written files.
 
-    `lost`: the content that would be lost; "" if it may be.
+    `lost`: the content that would be lost, or "" if it is not needed.
     """
     real = Path(os.path.realpath(path))
     above = {str(real), *map(str, real.parents)}

@@ -1,7 +1,8 @@
 """Spans as Trace Events in JSON, for Perfetto, speedscope and chrome://tracing.
 
 Each job has a track. Slices on one track must nest, so overlapping runs of a job (one waits while another runs) need
-further tracks.
+more tracks.
+
 https://docs.google.com/document/d/1CvAClvFfyA5R-PhYUmn5OOQtYMH4h6I0nSsKchNAySU
 """
 

@@ -164,7 +164,7 @@ def _explain(code: str, form: str) -> None:
 
 
 def _mended(paths: Paths, files: tuple[Path, ...], out: TextIO, *, writes: bool) -> bool:
-    """Show what can be fixed, and fix it if `writes`. Return whether there was anything to fix."""
+    """Show the possible fixes, and apply them if `writes`. Return whether there were any."""
     from jobqueued.ctl.files.fixes import Unwritten, mends
 
     found = list(mends(paths, files))

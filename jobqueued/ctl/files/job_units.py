@@ -30,7 +30,7 @@ class Unit:
     """A job file that can be read; `file` is its name in the catalog."""
 
     def __init__(self, file: str, assembly: Assembly | None = None) -> None:
-        """With an `assembly`, the file is read with its drop-ins; without, alone, also through a pipe or a link."""
+        """With an `assembly`, the file is read with its drop-ins; without one, alone, even through a pipe or a link."""
         self.file, self._assembly = file, assembly
 
     @property
@@ -39,7 +39,7 @@ class Unit:
         return self.file if self._assembly is None else self._assembly.at
 
     def text(self) -> bytes:
-        """Return the file with its drop-ins as one text. Raises OSError or FileRefused."""
+        """Return the file and its drop-ins, joined into one text. Raises OSError or FileRefused."""
         if self._assembly is not None:
             return self._assembly.text(os.path.basename(self.file))
         return packed([FileText(self.file, read_file(Path(self.file)))], self.file)

@@ -29,7 +29,7 @@ class Origin(NamedTuple):
 def parts_meant(paths: Paths, name: str) -> list[FileText]:
     """Return the file with its drop-ins, for a file name, a path or the id of a job.
 
-    Raises CallRefused if there is none; OSError or Distrusted if the file can't be read.
+    Raises CallRefused if none exists; OSError or FileRefused if the file can't be read.
     """
     if os.path.basename(name) == paths.config.name or paths.has_settings(os.path.abspath(name)):
         from jobqueued.settings.settings import settings_parts

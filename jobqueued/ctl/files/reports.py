@@ -68,7 +68,7 @@ def _location(problem: Problem) -> dict[str, Any]:
 
 
 def _data(text: str) -> str:
-    """Escape a message like @actions/core, and also unprintable characters."""
+    """Escape a message as @actions/core does, and escape unprintable characters too."""
     return printable(text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A"))
 
 

@@ -108,7 +108,7 @@ def _of_changes(job: Job, now: datetime) -> Iterator[str]:
 
 
 def _goes_on(schedule: Schedule) -> bool:
-    """Return whether the schedule starts in every hour by elapsed time, so that no clock change matters."""
+    """Return whether the schedule starts in every hour and counts elapsed time, so that no clock change matters."""
     return not schedule.is_fixed and schedule.times_of_day[1] == _WHOLE_DAY and not schedule.starts_in_gaps
 
 

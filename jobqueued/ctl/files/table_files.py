@@ -65,7 +65,7 @@ class TableFiles:
             return (), [Problem(ascii(name)[1:-1], 0, 0, "", kind.unread, "warning", code="JQ503")]
         try:
             data = kind.read(path, self._daemon, True)
-        except Unreadable:  # its text is for the daemon
+        except Unreadable:  # only the daemon may read its text
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), path) from None
         host = self._host._replace(scripts=self._scripts.of_table(path))
         place = place_of(kind, path, expand=self._config.cron.get("expand", False))

@@ -158,7 +158,7 @@ def _of_variables(job: Job, path: str, user: pwd.struct_passwd | None) -> str:
 
 
 def _of_writers(path: str, user: pwd.struct_passwd | None) -> str:
-    """Return why a file can be changed by others than root and the job's user, or "" if it can't."""
+    """Return how users other than root and the job's user can change a file, or "" if they can't."""
     if user is not None:
         try:
             check_path(path, user.pw_uid)

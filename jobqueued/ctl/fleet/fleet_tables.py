@@ -173,7 +173,7 @@ def _held(answer: Message) -> list[str]:
 
 
 def _idle(answer: Message) -> list[str]:
-    """Return the notes of `why` apart from its runs."""
+    """Return the notes of `why`, except those about its runs."""
     more = [f"{answer['more']:,} more wait"] if answer.get("more") else []
     return more + ([localised(answer["idle"])] if answer.get("idle") else [])
 

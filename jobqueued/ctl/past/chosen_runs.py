@@ -204,7 +204,7 @@ def matching(
     """Yield the wanted runs of these jobs (or of all), newest first; from files while the daemon is down.
 
     `page`: runs per call. If records are read, or if `bounded`, only the newest `MOST_LOOKED_AT` runs count, and stderr
-    shows this. `also`: further jobs, which may be unknown to the daemon.
+    shows this. `also`: more jobs, which may be unknown to the daemon.
     """
     looks = wanted.looks_into_records
     found = _by_state_and_time(paths, jobs, wanted, PAGE if looks else page, also)

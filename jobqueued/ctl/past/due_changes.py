@@ -1,4 +1,4 @@
-"""Sources of an audit: the changes of what was due, waiting runs, and records, from the daemon or from files."""
+"""Sources of an audit: the changes of due jobs, waiting runs, and records, from the daemon or from files."""
 
 from __future__ import annotations
 

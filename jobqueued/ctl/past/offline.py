@@ -146,7 +146,7 @@ def record_so_far(directories: RunDirectory, name: Name) -> Record | None:
 
 
 def _going_on(directories: RunDirectory, name: Name, record: Record, greeting: str | None, *, spawning: bool) -> Record:
-    """Return the record of an attempt without an end; `greeting`: the first message of its supervisor (None: none)."""
+    """Return the record of an attempt without an end. `greeting`: its supervisor's first message, or None."""
     from jobqueued.host.usage import usage
 
     started = directories.started(name)

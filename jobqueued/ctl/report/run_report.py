@@ -36,7 +36,7 @@ class ReportRow(NamedTuple):
 class ReportPart(NamedTuple):
     """One part of a report. It has `number` rows in all; `more` describes the omitted rows, or the total.
 
-    `is_wrong`: a user should look at it. `total`: the seconds of all jobs together, if the part is about seconds.
+    `is_wrong`: it needs a user's attention. `total`: the seconds of all jobs together, if the part is about seconds.
     """
 
     kind: str

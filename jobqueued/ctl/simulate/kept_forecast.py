@@ -1,4 +1,4 @@
-"""A forecast in a file, and what came of it by the record files."""
+"""A forecast in a file, and its comparison with the record files."""
 
 from __future__ import annotations
 
@@ -26,21 +26,21 @@ from jobqueued.settings.paths import Paths
 from jobqueued.state import record_files
 
 _LAST = 10**10 * SECOND
-"""No forecast goes beyond: the year 2286."""
+"""Latest end of a forecast: the year 2286."""
 
 
 class KeptForecast(NamedTuple):
-    """A forecast, the instants (ns) between which it holds, and of how many futures it was made."""
+    """A forecast, the instants (ns) between which it holds, and the number of simulated futures (`draws`)."""
 
     since: int
     until: int
     draws: int
     forecast: Forecast
     spread: Mapping[str, int]
-    """By job, its part of `spread` (ns), where it has one."""
+    """Job → its delay within `spread` (ns), if it has one."""
 
     def lateness(self) -> dict[str, dict[int, Message]]:
-        """By job and planned start, by how many seconds that is expected to be late, and the band of it."""
+        """Return job → planned start → its expected lateness (s) and the band of the lateness."""
         found: dict[str, dict[int, Message]] = {}
         for name, expected in self.forecast.items():
             spread = self.spread.get(name, 0)
@@ -56,12 +56,12 @@ class KeptForecast(NamedTuple):
 
 
 def spread_of(jobs: Iterable[Job]) -> dict[str, int]:
-    """The parts of `spread` of those jobs that have one."""
+    """Return job → its delay within `spread`, for jobs that have one."""
     return {job.id: job.offset for job in jobs if job.offset}
 
 
 def save(path: Path, kept: KeptForecast) -> None:
-    """Write a forecast, in the place of an older one; Refused."""
+    """Write a forecast, and replace an older one. Raises CallRefused."""
     document = {
         "version": calibration.VERSION,
         "since": to_text(kept.since),
@@ -77,26 +77,27 @@ def save(path: Path, kept: KeptForecast) -> None:
 
 
 def keep(paths: Paths, kept: KeptForecast) -> None:
-    """Keep a forecast in the state directory; the one there becomes that of the day before, once half of it is over.
-    Refused.
+    """Save a forecast in the state directory. Raises CallRefused.
+
+    If half of the present forecast is over, it becomes the forecast of the day before.
     """
     try:
         before = read(paths.forecast)
         if kept.since >= (before.since + before.until) // 2:
             os.replace(paths.forecast, paths.forecast_before)
     except CallRefused:
-        pass  # there is none, or a newer one is better
+        pass  # no readable forecast exists
     except OSError as error:
         raise CallRefused(f"cannot write {printable(str(paths.forecast_before))}: {error.strerror}") from None
     save(paths.forecast, kept)
 
 
 _DAILY = [f"{prefix}/share/jobqueued/jobqueued-forecast.yaml" for prefix in ("/usr", "/usr/local")]
-"""The job that keeps one each day, where a package, or `make install`, has put it."""
+"""The job file that saves a forecast each day, in the places of a package and of `make install`."""
 
 
 def newest_over(paths: Paths) -> KeptForecast:
-    """The forecast kept of the day before the newest, or the newest where there is no other; Refused."""
+    """Return the forecast of the day before, or else the newest one. Raises CallRefused."""
     for path in (paths.forecast_before, paths.forecast):
         if os.path.lexists(path):
             return read(path)
@@ -109,7 +110,7 @@ def newest_over(paths: Paths) -> KeptForecast:
 
 
 def save_runs(path: Path, found: Iterable[dict[str, Any]], jobs: Mapping[str, Job]) -> None:
-    """Write the runs of a future, a record a line, with the tags and commands of their jobs; Refused."""
+    """Write the runs of a future, one record per line, with the tags and commands of their jobs. Raises CallRefused."""
     try:
         with open(path, "w") as file:
             for record in found:
@@ -120,7 +121,7 @@ def save_runs(path: Path, found: Iterable[dict[str, Any]], jobs: Mapping[str, Jo
 
 
 def read(path: Path, only: Collection[str] | None = None) -> KeptForecast:
-    """Read a forecast, or what it has of some jobs only; Refused."""
+    """Read a forecast; `only`: the part about these jobs. Raises CallRefused."""
     try:
         document = json.loads(path.read_bytes())
         if document["version"] != calibration.VERSION:
@@ -140,9 +141,9 @@ def read(path: Path, only: Collection[str] | None = None) -> KeptForecast:
 
 
 def came(paths: Paths, kept: KeptForecast) -> dict[str, dict[int, int | None]]:
-    """By job and due time, when what the forecast speaks of began; None: it was skipped.  Of the rest nothing is known.
+    """Return job → due time → real start, or None if skipped. Occurrences without a readable record are missing.
 
-    A skip that covers several due times is none of them but its first and last, as its record names these two only.
+    A skip that covers several due times counts only for its first and last, because its record has only these.
     """
     found: dict[str, dict[int, int | None]] = {}
     for name in kept.forecast:
@@ -161,7 +162,7 @@ def came(paths: Paths, kept: KeptForecast) -> dict[str, dict[int, int | None]]:
 
 
 def verdict_document(kept: KeptForecast, all_jobs: Calibration, verdicts: dict[str, Calibration]) -> Message:
-    """The verdicts as JSON."""
+    """Return the verdicts as JSON."""
     return {
         "since": to_text(kept.since),
         "until": to_text(kept.until),

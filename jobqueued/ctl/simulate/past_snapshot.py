@@ -1,4 +1,4 @@
-"""The host as it was at an instant of the kept past, by its records: to foresee from there what has come since."""
+"""The host at a past instant, from its records: the start of a forecast that can be compared with the present."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ from jobqueued.state import record_files
 
 
 def back_then(paths: Paths, at: int, default: int | None) -> HostSnapshot:
-    """The host at an instant: how long runs had taken until then, what was live and waited; its jobs are those of now.
+    """Return the host at an instant: durations until then, live and waiting runs; the jobs are the present ones.
 
-    `default`: how long (ns) runs of jobs take that had none.
+    `default`: duration (ns) of runs of jobs that had none.
     """
     jobs, limits, _ = host_of_files(paths)
     slots = limits.max_running is not None
@@ -59,7 +59,7 @@ def back_then(paths: Paths, at: int, default: int | None) -> HostSnapshot:
 
 
 def _before(logs: Path, job: Job, at: int) -> Iterator[Record]:
-    """Yield the records of a job that were queued until then, the newest first."""
+    """Yield the records of a job that were queued by this instant, newest first."""
     for number in reversed(record_files.numbers(logs, job.id)):
         with suppress(Damaged):
             record = record_files.checked(logs, RunId(job.id, number))
@@ -68,7 +68,7 @@ def _before(logs: Path, job: Job, at: int) -> Iterator[Record]:
 
 
 def _as_it_was(record: Record, job: Job, at: int, *, slots: bool) -> Run | None:
-    """The run as it was then; None: it was over, or, skipped, never began."""
+    """Return the run as it was at this instant, or None if it was over or never started."""
     first, last = began(record), over(record)
     if first is None or last is None or last <= at:
         return None

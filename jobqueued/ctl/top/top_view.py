@@ -29,7 +29,7 @@ _PROGRESS = 6
 _LEAST = 3
 """Minimum lines of a section: a blank line, the headings and a run."""
 _NAME, _BESIDE = 16, 52
-"""Minimum width of a name (cells), and the width of CPU, memory, state and progress beside it."""
+"""Minimum width of a name (cells), and the width of CPU, memory, state and progress next to it."""
 HEADINGS = (
     "RUN",
     "CPU",

@@ -42,7 +42,7 @@ def _setting(key: str, value: Any) -> str | None:
 
 
 def _item(item: Any) -> str:
-    """An item of a list as job files have it: ``database``, ``{name: tape, mode: shared}``."""
+    """Return an item of a list as in a job file: ``database``, ``{name: tape, mode: shared}``."""
     match item:
         case {"name": name, "mode": "exclusive", **others} if not others:
             return str(name)
@@ -57,7 +57,7 @@ def command_line(command: str | Sequence[str]) -> str:
 
 
 def amounts(amounts: Mapping[str, Any]) -> str:
-    """Limits or resources in the units of job files: ``memory 512 MiB, cpu 0.5, cpu_time 1 h``."""
+    """Return limits or resources in the units of job files: ``memory 512 MiB, cpu 0.5, cpu_time 1 h``."""
     return ", ".join(f"{name} {_amount(name, value)}" for name, value in amounts.items() if value is not None)
 
 
@@ -75,7 +75,7 @@ def _escalation(it: Mapping[str, Any]) -> str:
 
 
 def _hooks(hooks: Sequence[Mapping[str, Any]]) -> str:
-    """``push-metrics at start, sample (every 1 min), end``"""
+    """Describe hooks: ``push-metrics at start, sample (every 1 min), end``."""
     return "; ".join(f"{command_line(hook['command'])} at {', '.join(_moments(hook))}" for hook in hooks)
 
 
@@ -96,7 +96,7 @@ def _bounds(it: Mapping[str, float]) -> Iterator[str]:
 
 
 def _notify(wish: Mapping[str, Any]) -> str:
-    """``email ops@example.org; on failure, recovery; again every 6 h``"""
+    """Describe receivers: ``email ops@example.org; on failure, recovery; again every 6 h``."""
     told = [f"{channel} {_address(each)}" for channel in CHANNELS for each in wish[channel]]
     again = [f"again every {duration(wish['remind'])}"] if wish["remind"] else []
     sender = [f"from {wish['sender']}"] if wish["sender"] else []
@@ -115,7 +115,7 @@ def _ping(ping: Mapping[str, Any]) -> str:
 
 
 def _submission(it: tuple[Sequence[int] | None, Sequence[Sequence[str]], str]) -> str | None:
-    """``indices 1 to 9 in steps of 3; after the success of alice/17; key nightly``"""
+    """Describe a submission: ``indices 1 to 9 in steps of 3; after the success of alice/17; key nightly``."""
     array, after, key = it
     told = [f"indices {array[0]} to {array[1]}{_step(array[2])}"] if array else []
     told += [f"after the {'success' if result == 'success' else 'end'} of {name}" for name, result in after]
@@ -132,7 +132,7 @@ def _address(each: str | Mapping[str, Any]) -> str:
 
 _MOST_VARIABLES = 10
 _OF_SUBMISSIONS = frozenset({"max_waiting", "catch_up_window"})
-"""Keys that each submission has by itself."""
+"""Keys that every submission has."""
 _AS: dict[str, Callable[[Any], str | None]] = {
     "command": command_line,
     "failover": command_line,

@@ -1,4 +1,4 @@
-"""jobqueuectl next: the next starts of jobs by the clock and as simulated, or the next matches of a cron expression."""
+"""jobqueuectl next: the next starts of jobs, scheduled and simulated, or the next matches of a cron expression."""
 
 from __future__ import annotations
 
@@ -126,7 +126,7 @@ def _print_all(paths: Paths, count: int, *, expect: bool, as_json: bool) -> None
 def _print(
     rows: list[tuple[str, str]], expected: list[Message | None] | None, kept: str | None, jobs: list[str] | None = None
 ) -> None:
-    """Print starts by the clock; if given, also the expected lateness, the jobs and the forecast's age (`kept`)."""
+    """Print scheduled starts; if given, also the expected lateness, the jobs and the forecast's age (`kept`)."""
     columns = dict(zip(HEADINGS, zip(*rows, strict=True), strict=True))
     if expected is not None:
         columns[EXPECTED] = tuple(map(lateness, expected))
@@ -138,7 +138,7 @@ def _print(
 
 
 def _foreseen(paths: Paths, starts: list[tuple[str, str]], *, expect: bool) -> tuple[str, list[Message | None]] | None:
-    """Return when the lateness of these starts was foreseen, and each lateness (None if unknown); None if none is.
+    """Return when a forecast was made, and its lateness for each start (None if unknown), or None without a forecast.
 
     The source is a simulation if `expect`, else the saved forecast.
     """

@@ -108,7 +108,7 @@ def _job(paths: Paths, job: str, count: int) -> Message:
 
 
 def _plain(document: Message) -> Message:
-    """The document as its JSON reads: with lists, not tuples."""
+    """Return the document as parsed from JSON: with lists, not tuples."""
     plain: Message = json.loads(json.dumps(document))
     return plain
 
@@ -210,7 +210,7 @@ def _process(record: Record) -> list[Fact]:
 
 
 def _claim(claim: Mapping[str, Any]) -> str:
-    """A claim of a live run: ``lock database``, ``2 of gpu (0, 1)``."""
+    """Describe a claim of a live run: ``lock database``, ``2 of gpu (0, 1)``."""
     given = f" ({', '.join(map(str, claim['given']))})" if claim["given"] else ""
     how = {"exclusive": "all of", "shared": "a share of"}.get(claim["mode"], str(claim["amount"]))
     return f"{how} {claim['resource']}{given}" if claim["mode"] != "units" else f"{claim['amount']}{given}"
@@ -222,7 +222,7 @@ def _consumption(record: Record) -> list[Fact]:
     enforced = record.get("enforced") or {}
     unsent = journal["dropped"] if journal else 0
     bound = _unless_none("below {}, too small to be measured", record["memory_peak_below"], size)
-    by_samples = "" if record.get("tasks_peak") is not None else "at least "  # no cgroup has counted
+    by_samples = "" if record.get("tasks_peak") is not None else "at least "  # sampled, without a cgroup
     return [
         ("CPU", _cpu(record)),
         ("memory peak", _unless_none(f"{by_samples}{{}}", record["memory_peak"], size) or bound),
@@ -250,7 +250,7 @@ def _now(usage: Mapping[str, Any] | None) -> str | None:
     if not usage:
         return None
     stopped = ", stopped by a signal (SIGCONT continues it)" * usage["stopped"]
-    least = "at least " if usage.get("partial") else ""  # not all of its processes were looked at
+    least = "at least " if usage.get("partial") else ""  # not all of its processes were checked
     tasks = counted(usage["tasks"], "task")
     return f"{least}{duration(usage['cpu_seconds'])} CPU, {size(usage['memory'])}, {tasks}{stopped}"
 

@@ -1,4 +1,4 @@
-"""jobqueuectl status: whether all is well, what is not, and what the daemon is doing."""
+"""jobqueuectl status: whether everything is healthy, the problems, and the work of the daemon."""
 
 from __future__ import annotations
 
@@ -124,12 +124,12 @@ def _print(answer: Message, problems: list[Problem], submissions: list[str]) -> 
 
 
 _SHOWN = 5
-"""The jobs or runs of a kind that are shown: the answer is to fit a screen."""
+"""Maximum jobs or runs of a kind that are shown, so that the output fits a screen."""
 _SEE_ALL = dict.fromkeys(("failing", "late", "overdue", "outdated"), "jobqueuectl list --failed")
 
 
 def _attention(answer: Message) -> Iterator[tuple[str, str]]:
-    """Yield a line for each job or run that a person should look at, by kind."""
+    """Yield a line for each job or run that needs attention, by kind."""
     for kind, words in _WORDS.items():
         those = [one for one in answer["attention"] if one["kind"] == kind]
         yield from ((_NAMES.get(kind, kind), words(one)) for one in those[:_SHOWN])
@@ -138,7 +138,7 @@ def _attention(answer: Message) -> Iterator[tuple[str, str]]:
 
 
 def _fleet(answer: Message) -> str | None:
-    """The fleet that the host is in; None: it is in none."""
+    """Return the fleet of the host and its number of hosts, or None if the host is in no fleet."""
     if not answer.get("fleet"):
         return None
     hosts = answer["fleet_hosts"]
@@ -147,19 +147,19 @@ def _fleet(answer: Message) -> str | None:
 
 
 def _some(name: str, texts: list[str], where: str = "doctor") -> Iterator[tuple[str, str]]:
-    """Yield a line for each text."""
+    """Yield a line for each text, at most `_SHOWN`, and one with the number of the others."""
     yield from ((name, text) for text in texts[:_SHOWN])
     if (more := len(texts) - _SHOWN) > 0:
         yield name, f"… and {more:,} more; see: {command(where)}"
 
 
 def _because(one: Message) -> str:
-    """The reason of a problem, as the end of its line; "" if it has none."""
+    """Return the reason of a problem as the end of its line, or ""."""
     return f": {localised(one['reason'])}" if one["reason"] else ""
 
 
 def _failure(one: Message) -> str:
-    """The last failure of a job: how it failed, and where there is more."""
+    """Return the last failure of a job, and the command that shows more."""
     return f"{_because(one)}; see: {command('show ' + (one['run'] or one['job']))}"
 
 

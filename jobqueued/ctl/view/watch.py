@@ -60,7 +60,7 @@ def watch(paths: Paths, jobs: tuple[str, ...], events: tuple[str, ...], lines: i
 
 
 def _copy(stream: ReplyStream, most: int | None, show: Any, instance: Instance) -> None:
-    """Show lines, at most `most` (None: no limit). Raises DaemonUnreachable when the daemon ends."""
+    """Show lines, at most `most` (None means no limit). Raises DaemonUnreachable when the daemon ends."""
     stream.answer()
     show({"event": "watching"})
     count = 0
