@@ -1,6 +1,6 @@
-"""The lines of a crontab → Jobs, which do what cron would do; what can't be a job is told with its line.
+"""The lines of a crontab → Jobs, which do what cron would do. A line that can't be a job becomes a problem.
 
-As with cron a job overlaps itself, nothing is caught up, and what it leaves behind lives on.
+As with cron, a job overlaps itself, missed starts are not made up for, and processes that it leaves behind live on.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ from jobqueued.timing.crontab import drawn_once
 from jobqueued.timing.schedule import At, Every, Schedule, ScheduleError, offset
 
 MAX_JOBS = 1000
-"""Jobs of one table, which come into force in one turn, as those of one job file."""
+"""Maximum jobs of one table, which come into force in one turn, as for a job file."""
 UNLIMITED = 1000
-"""Runs of one job at a time: cron knows no bound, and this is the highest that there is."""
+"""Maximum runs of one job at a time: cron has no limit, and this is the highest that a job can have."""
 _LINES_A_STEP = 20
 _ROOT = "root"
 _AS_OF_ANACRON: dict[str, Any] = {
@@ -39,16 +39,17 @@ _AS_OF_ANACRON: dict[str, Any] = {
     "catch_up": CatchUp.LATEST,
     "catch_up_window": 31 * DAY,
 }
-"""Each script runs once after a time in which the host was down, as anacron has it."""
+"""Settings of the scripts: after a downtime of the host, each runs once, as with anacron."""
 _LONGEST, _SHOWN = 1000, 300
-"""Characters of a message, which may have a value of 100,000 in it, and those at its begin and end that are told."""
+"""Maximum characters of a message, and the characters at its begin and end that are kept. It may quote a huge value."""
 _NOT_RUN = "; this line is not run"
 
 
 class TablePlace(NamedTuple):
-    """A table as its jobs are named after it: `id` (``cron.d/munin``), and whose it is (None: the system's).
+    """The place of a table, which names its jobs: `id` (``cron.d/munin``), and its owner, or None for the system.
 
-    `expand`: lines of run-parts are taken apart, unless a line says otherwise.  `periodic`: it is an anacrontab.
+    `expand`: lines of run-parts become one job for each script, unless a line has another option. `periodic`: the table
+    is an anacrontab.
     """
 
     id: str
@@ -58,16 +59,16 @@ class TablePlace(NamedTuple):
 
     @property
     def form(self) -> Form:
-        """The form of its lines."""
+        """The form of the table's lines."""
         if self.periodic:
             return Form.ANACRON
         return Form.SYSTEM if self.owner is None else Form.USER
 
 
 class CronHost(NamedTuple):
-    """The host as jobs depend on it: its zone and seed, whether it takes mails, and scripts by their directory.
+    """The facts about a host that jobs depend on: zone, seed, whether it can send mail, and scripts by their directory.
 
-    `boots`: what is due at this boot was not run by another cron.  `name` is that of the host.  `any_sender`: MAILFROM
+    `boots`: no other cron has run the jobs that are due at this boot. `name`: the host's name. `any_sender`: MAILFROM
     of a user's table may be any address.
     """
 
@@ -83,7 +84,7 @@ class CronHost(NamedTuple):
 def read_jobs_in_steps(
     data: bytes, file: str, place: TablePlace, host: CronHost
 ) -> Steps[tuple[tuple[Job, ...], list[Problem]]]:
-    """The jobs of a table, and what is wrong with its other lines, in steps of a millisecond or so.  Never raises."""
+    """Return the jobs of a table and the problems of its other lines, in steps of about a millisecond. Never raises."""
     if len(data) > MAX_BYTES:
         message = f"found more than {size(MAX_BYTES)}; expected at most {size(MAX_BYTES)} per table"
         return (), [Problem(file, 0, 0, "", message, code="JQ103")]
@@ -100,7 +101,7 @@ def read_jobs_in_steps(
 
 @dataclass(slots=True)
 class _TableConversion:
-    """One table being read; `loose` are the comments with options, by line, that no job has taken."""
+    """One table being read. `loose`: line → comment with options that no job has used."""
 
     file: str
     place: TablePlace
@@ -131,7 +132,7 @@ class _TableConversion:
                 self._take_entry(item)
 
     def _foreign_sender(self, text: str) -> str:
-        """The reason why mail of this table is not sent from this address; "" if it may be."""
+        """Return why mail of this table can't be sent from this address, or "" if it can."""
         owner, host = self.place.owner, self.host
         return "" if owner in (None, _ROOT) or host.any_sender else foreign_sender(text.strip(), owner, host.name)
 
@@ -151,7 +152,7 @@ class _TableConversion:
         return tuple(self.jobs[:MAX_JOBS]), problems
 
     def _leave_above(self, line: int) -> None:
-        """Leave the options directly above a line that is switched off to that."""
+        """Ignore the options directly above a disabled line, because they belong to it."""
         while self.loose.pop(line := line - 1, None):
             pass
 
@@ -175,7 +176,7 @@ class _TableConversion:
             self._tell(entry.line, f"{error}{_NOT_RUN}", error.code)
 
     def _jobs_of(self, entry: TableEntry, own: dict[str, Any]) -> Iterator[Job]:
-        """The job of a line, or those of its scripts."""
+        """Yield the job of a line, or the jobs of its scripts."""
         name, expand = own.pop("id", None), own.pop("expand", self.place.expand)
         owner = self.place.owner or entry.user or _ROOT
         values: dict[str, Any] = {
@@ -201,7 +202,7 @@ class _TableConversion:
         yield self._job(job_id, entry, {**values, **own})
 
     def _free(self, job_id: str) -> str:
-        """An id that none of the table's has: of lines that are alike the first keeps it."""
+        """Return an id that no other job of the table has. The first of several equal lines keeps the id."""
         found = job_id
         while found in self.taken:
             self.alike[job_id] += 1
@@ -210,7 +211,7 @@ class _TableConversion:
         return found
 
     def _periodic(self, entry: TableEntry, name: str | None, values: dict[str, Any]) -> Iterator[Job]:
-        """The job of a line of an anacrontab."""
+        """Yield the job of a line of an anacrontab."""
         if is_run_by_crontab(entry):
             self._tell(entry.line, "is not run, because /etc/crontab already runs this directory", "JQ605", "warning")
             return

@@ -1,4 +1,4 @@
-"""Lines of an anacrontab: anacron waits until a period has passed; here a job has due times and is caught up."""
+"""Lines of an anacrontab. Anacron waits until a period has passed; a job here has due times, and catches up."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ OF_ANACRON: dict[str, Any] = {
     "catch_up_window": 365 * DAY,
     "locks": (Claim("anacrontab", exclusive=True),),
 }
-"""Each job runs once after a downtime of the host, and no two at the same time."""
+"""Settings of each job: it runs once after a downtime of the host, and no two jobs at the same time."""
 
 
 def is_run_by_crontab(entry: TableEntry) -> bool:
-    """Return whether it is one of the packaged lines that /etc/crontab has too."""
+    """Return whether an entry is one of the packaged lines that /etc/crontab has too."""
     parts = parts_of(entry.command)
     return parts is not None and parts.directory in _BY_CRONTAB
 

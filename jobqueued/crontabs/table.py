@@ -62,10 +62,10 @@ class Assignment(NamedTuple):
 
 
 class TableEntry(NamedTuple):
-    """A job: `schedule` is five fields separated by spaces, or a nickname; `user` None: the table's owner.
+    """A job. `schedule` is five fields separated by spaces, or a nickname. `user` None means the table's owner.
 
-    `environment`: the variables set above it. `above`: the comments directly above it. `stdin` None: it has none.
-    `quiet`: a ``-`` before it keeps it out of syslog. `only_on_error`: a ``-n`` before its command (cronie's)
+    `environment`: the variables set above it. `above`: the comments directly above it. `stdin` None means that it has
+    none. `quiet`: a ``-`` before it keeps it out of syslog. `only_on_error`: a ``-n`` before its command (cronie's)
     suppresses the mail of a successful run. `dos`: the line ends with a carriage return; cron would pass it to the
     command, but `command` and `stdin` here lack it.
 

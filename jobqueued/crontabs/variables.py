@@ -33,7 +33,7 @@ def keys_of(entry: TableEntry, owner: str, *, mails: bool) -> dict[str, Any]:
 
 @lru_cache(maxsize=256)
 def _keys(environment: tuple[tuple[str, str], ...], owner: str | None, only_on_error: bool) -> dict[str, Any]:
-    """Return these fields; lines with the same variables share them."""
+    """Return the fields that the variables decide; lines with the same variables share them."""
     given = dict(environment)
     given.pop("LOGNAME", None)
     found: dict[str, Any] = {
@@ -66,7 +66,7 @@ def _minutes(text: str) -> int:
 
 
 def _notify(given: Mapping[str, str], owner: str, only_on_error: bool) -> Notify:
-    """Return the setting that mails a line's output to MAILTO, or only that of failures; NOBODY if MAILTO is empty."""
+    """Return the setting that mails a line's output, or only that of failures, to MAILTO; NOBODY if MAILTO is empty."""
     addresses = [part.strip() for part in given.get("MAILTO", owner).split(",") if part.strip()]
     if not addresses:
         return NOBODY
@@ -76,9 +76,9 @@ def _notify(given: Mapping[str, str], owner: str, only_on_error: bool) -> Notify
 
 
 def foreign_sender(sender: str, owner: str, host: str) -> str:
-    """The reason why mail of a user's table is not sent from this address; "" if it is that user's on this host.
+    """Return why mail of a user's table is not sent from this address; "" if it is the user's own on this host.
 
-    A text that is no address is another matter: lines below it are not run.
+    Returns "" also for a text that is not an address: the lines below such a variable are not run.
     """
     name, at, domain = sender.partition("@")
     if not _is_address(sender) or (name == owner and (not at or domain.lower() == host.lower())):

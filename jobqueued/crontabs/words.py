@@ -27,7 +27,7 @@ def assignment(text: str) -> tuple[str, str] | None:
 
 
 def split_command(text: str) -> tuple[str, str | None]:
-    """Return a command, and its standard input or None: the text after the first ``%``; each further one is a new line.
+    """Return a command and its standard input: the text after the first ``%``, or None. Other ``%`` are newlines.
 
     ``\\%`` is a plain character. In the command ``\\\\`` is one backslash (cronie keeps both), in the input two, as in
     Debian's do_command.c.

@@ -28,7 +28,7 @@ _SHELL = "/bin/sh"
 def read_at_job(
     data: bytes, file: str, spool_name: str, user: str | None, host: CronHost, ids: UniqueIds
 ) -> ImportedFile:
-    """Read the job of a spool file; `user` is the name of its owner, None: no user of this host. Never raises."""
+    """Read the job of a spool file. `user`: the name of its owner, or None if the host has none. Never raises."""
     source = ImportedFile(file, spool_name)
     job_id: str | None = None
     row: dict[str, Any] = {"line": 1, "type": "job", "schedule": "", "user": user, "command": "", "stdin": None}
@@ -60,7 +60,7 @@ def read_at_job(
 
 
 def uid_of(data: bytes) -> int | None:
-    """Return the number of the user who submitted a job, or None if it is not at(1)'s."""
+    """Return the UID of the user who submitted a job, or None if the job is not at(1)'s."""
     found = _HEAD.match(data[:4096].decode(errors="replace"))
     return int(found[1]) if found else None
 

@@ -30,7 +30,7 @@ class Unsayable(ValueError):
 
 
 class CronTime(NamedTuple):
-    """Five fields, the seconds of these minutes, and the zone ("": the host's)."""
+    """Five fields, the seconds of these minutes, and the zone, or "" for the host's."""
 
     schedule: str
     seconds: str

@@ -30,7 +30,7 @@ _NO_MAIL = (
 
 
 def read_table(data: bytes, file: str, name: str, place: TablePlace, host: CronHost, ids: UniqueIds) -> ImportedFile:
-    """Read a whole table; `name` is what it is called after. Never raises."""
+    """Read a whole table. `name`: the name of the source, which its job file gets. Never raises."""
     source = ImportedFile(file, name)
     jobs, problems = at_once(read_jobs_in_steps(data, file, place, host))
     reading = _TableImport(source, place, host, ids, jobs, problems)

@@ -12,7 +12,7 @@ from jobqueued.exchange.yaml_values import comment, flow, lines
 _OF_THE_JOB = frozenset(("schedule", "command", "stdin", "description", "at", "every", "on", "locks"))
 """Keys that are never in the defaults."""
 _AS_ELSEWHERE = ("concurrency", "catch_up", "catch_up_window", "leave_children")
-"""Keys that imitate the old scheduler, and are in the defaults even of a single job."""
+"""Keys that imitate the old scheduler. They are in the defaults even of a single job."""
 _WITHIN = "  "
 
 

@@ -89,7 +89,7 @@ def _of_line(draft: JobDraft, entry: TableEntry, cron: Cron, host: RealCronHost)
 
 
 def _drawn(draft: JobDraft) -> str:
-    """Return the numbers that the job drew: cronie might have drawn the same."""
+    """Return the fields with the numbers that the job drew, because cronie could have drawn the same."""
     (trigger,) = draft.means.triggers
     assert isinstance(trigger, Schedule)
     return trigger.in_numbers

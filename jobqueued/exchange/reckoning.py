@@ -39,9 +39,9 @@ _PART = re.compile(r"(\*|([A-Za-z0-9]+)(?:(-)([A-Za-z0-9]*))?)(?:(/)([A-Za-z0-9]
 
 
 class Line(NamedTuple):
-    """The five fields as sets, and which fields begin with ``*``; `in_gap`, `twice`: the effect of a clock change.
+    """The five fields as sets, and which fields begin with ``*``. `in_gap`, `twice`: the effect of a clock change.
 
-    `each`: every match in a gap of at most `longest` is a start of its own, as in a real cron.
+    `each`: in a gap of at most `longest`, every match is a separate start, as in a real cron.
     """
 
     minutes: list[int]

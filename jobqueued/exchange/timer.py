@@ -45,7 +45,7 @@ class _NotConvertible(Exception):
 
 
 def read_timer(timer: Unit, service: Unit | None, file: str, name: str, timezone: str, ids: UniqueIds) -> ImportedFile:
-    """Read the job of a timer called `name`; `service` None: it has none. Never raises."""
+    """Read the job of a timer called `name`. `service` None means that it has none. Never raises."""
     source = ImportedFile(file, name)
     reading = _TimerImport(timer, service or {}, "" if _OF_USERS in file else "/")
     try:

@@ -27,7 +27,7 @@ _SAID = frozenset((
 ))  # fmt: skip
 """Fields of a Job that a line contains, or that are handled in another way."""
 _EVEN = (1, 3, 5, 15)
-"""Minutes between starts that fall on the same minutes of the hour in each zone."""
+"""Minutes between starts that fall on the same minutes of the hour in all zones."""
 _UNSET = {"SHELL": "/bin/sh", "PATH": None, "MAILTO": None, "MAILFROM": ""}
 """The variables that a line needs above it, with their values at the beginning of a table."""
 _ESCAPED = re.compile(r"(\\*)%|\\{2,}")

@@ -35,7 +35,7 @@ class _Edit(NamedTuple):
 
 
 class _Read(NamedTuple):
-    """The result of reading a text: its errors, each error's line, key and message, and the refusals among them."""
+    """The result of reading a text: its errors, each with line, key and message, and the refusals among them."""
 
     errors: list[Problem]
     refusals: list[Refusal]
@@ -80,7 +80,7 @@ def _without_tabs(text: str) -> str:
 
 
 def _better(text: str) -> str:
-    """Return the text with all edits that remove an error without a new one in their lines."""
+    """Return the text with all edits that remove an error and cause none in their lines."""
     before = _read(text)
     edits = list(_edits(text, before.refusals))
     while edits:

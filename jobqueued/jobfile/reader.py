@@ -39,11 +39,11 @@ MAX_EXPRESSIONS = 500
 """Maximum cron expressions of one job, which are compiled in one step: some 10 ms."""
 MAX_ID = 64
 MAX_COST, EXPRESSION = 15_000, 3
-"""Maximum cost of one file: a copied variable costs 1, a cron expression EXPRESSION (5,000: some 30 ms in a turn)."""
+"""Maximum cost of one file: a copied variable costs 1, a cron expression EXPRESSION (5,000 take 30 ms in a turn)."""
 JOBS_A_STEP = 5
 """Jobs in one step, about half a millisecond."""
 _COST_OF_A_JOB = 10 * EXPRESSION
-"""Ten expressions take as long as the rest of a job."""
+"""Cost of a job, which takes as long as ten expressions."""
 _OF_CRON = {
     "MAILTO": ("notify", "for mail, write `notify`"),
     "CRON_TZ": ("timezone", "write `timezone`"),
@@ -102,10 +102,10 @@ def read_parts_in_steps(
 
 @dataclass(slots=True)
 class _FileReading:
-    """One file being read, and the problems so far, each with the job (its id: `job`) in which it was found first.
+    """One file being read, and its problems so far, each with the job (its id: `job`) in which it was found first.
 
-    An error in `defaults` appears again in each job, but counts once. `stood_for`: the keys for which unknown ones were
-    found. Lines are those of the merged tree of all parts, at these `paths`.
+    An error in `defaults` appears again in each job, but counts once. `stood_for`: the keys that unknown keys are other
+    names for. Line numbers are those of the merged tree (drop_ins.py); `paths` has the file of each part.
     """
 
     file: str
@@ -121,7 +121,7 @@ class _FileReading:
     refused: list[Refusal] | None = None
 
     def note(self, refusals: list[Problem], of_no_effect: list[Problem]) -> None:
-        """Add the problems that were found before."""
+        """Add the problems that were found before this reading."""
         self._note(self.errors, *refusals)
         self._note(self.warnings, *of_no_effect)
 
@@ -173,7 +173,7 @@ class _FileReading:
         return jobs
 
     def _costs_too_much(self, place: Scalar) -> bool:
-        """Stop if `defaults`, processed again for each job, would keep the daemon busy for minutes."""
+        """Stop if the daemon would need minutes for `defaults`, which it processes again for each job."""
         if self.cost > MAX_COST:
             counting = f"a cron expression counts as {EXPRESSION}, and `defaults` count for each job"
             found = f"more than {MAX_COST} variables ({counting})"
@@ -237,7 +237,7 @@ class _FileReading:
         return own
 
     def _when(self, job: str, values: dict[str, Any], entries: Entries, own: Entries) -> dict[str, Any]:
-        """Return the fields of a Job that decide when it is due."""
+        """Return the fields of a Job that contain its triggers."""
         expressions, seconds = values.get("schedule", ()), values.get("seconds")
         self.cost += EXPRESSION * len(expressions)
         if len(expressions) > MAX_EXPRESSIONS:

@@ -17,7 +17,7 @@ _WITH_PROCESS = frozenset({"open_files", "file_size", "core", "cpu_time", "stack
 
 
 class _SlurmRule(NamedTuple):
-    """A key that a job on Slurm can't have: what was found ("": nothing), and what is accepted."""
+    """A key that a job on Slurm can't have: what was found, or "" if nothing was, and what is accepted."""
 
     key: str
     found: Callable[[Job], str]

@@ -16,7 +16,7 @@ ONLY_OF_HOST = "one of this host; only root's job files may have those of the fl
 
 
 def lock_of_fleet(locks: Iterable[Claim]) -> str:
-    """Return the name of the first lock that is the fleet's, or ""."""
+    """Return the name of the first lock that belongs to the fleet, or ""."""
     found = (lock.resource.removeprefix(FLEET) for lock in locks if lock.resource.startswith(FLEET))
     return next(found, "")
 
@@ -29,9 +29,9 @@ class Locality(NamedTuple):
     fleet: FleetSettings | None = None
 
     def of(self, scope: Scope) -> tuple[str, str]:
-        """Return the default zone of jobs, and the seed of `H` and `spread`; a fleet's are the same on each host.
+        """Return the default zone of jobs, and the seed of `H` and `spread`. A fleet's are the same on each host.
 
-        Without a fleet, its jobs are read as the host's, but do not run.
+        Without a fleet, jobs of a fleet are read like those of the host, but do not run.
         """
         if scope is Scope.FLEET and self.fleet is not None:
             return self.fleet.timezone, self.fleet.name
@@ -43,7 +43,7 @@ NOWHERE = Locality()
 
 
 class _FleetRule(NamedTuple):
-    """A key that a fleet's job can't have: what was found ("": nothing), and what is accepted."""
+    """A key that a fleet's job can't have: what was found, or "" if nothing was, and what is accepted."""
 
     key: str
     found: Callable[[Job], str]

@@ -55,7 +55,7 @@ class Wrong(Exception):
 
 
 class ParsedSubmission(NamedTuple):
-    """A submission: its job, which has no number yet, the document to save, and the user's key ("": none)."""
+    """A submission: its job, which has no number yet, the document to save, and the user's key or ""."""
 
     job: Job
     text: str
@@ -71,7 +71,7 @@ def read(
     mails: bool = True,
     again: bool = False,
 ) -> ParsedSubmission:
-    """Return the submission of a user (None: of the host), within these limits. Raises Wrong.
+    """Return the submission of a user within these limits. `owner` None means the host. Raises Wrong.
 
     `mails`: this host can send mail. `again`: it was accepted before, so the present limits do not matter.
     """
@@ -171,10 +171,10 @@ def _values(keys: object) -> tuple[dict[str, YamlEntry], dict[str, Any]]:
 
 
 def _variables(keys: object) -> tuple[tuple[str, str], ...]:
-    """The variables of a submission if nothing is wrong with them; (): there are none, or each is to be looked at.
+    """Return the variables of a submission if all are valid; () without any, or if each must be checked.
 
-    A user may hand in thousands of variables, and the daemon reads all that waits before it is ready, so they are
-    checked at once.
+    A user may submit thousands of variables, and the daemon reads all waiting submissions before it is ready, so all
+    variables are checked at once.
     """
     found = keys.get("environment") if isinstance(keys, dict) else None
     if not isinstance(found, dict) or {*map(type, found), *map(type, found.values())} != {str}:

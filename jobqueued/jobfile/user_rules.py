@@ -76,7 +76,7 @@ class UserRules(NamedTuple):
         return self._owned(job), [refusal for about in _RULES for refusal in about(self, job, entries)]
 
     def _owned(self, job: Job) -> Job:
-        """Return the job with its owner, who prefixes locks, dependencies and events; its id has the prefix already."""
+        """Return the job with its owner as prefix of locks, dependencies and events; its id already has the prefix."""
         own = self.prefix
         return replace(
             job,
@@ -93,7 +93,7 @@ class UserRules(NamedTuple):
 
 
 def _sent_as(owner: Owner, wish: Notify) -> Notify:
-    """Return the setting with the user as whom its notices are sent; mail is sent as the host's."""
+    """Return the setting with the user as sender of its notices; mail is sent as the host's."""
     is_own = any(target.channel != "email" for target in wish.targets())
     return replace(wish, owner=owner) if is_own else wish
 
@@ -116,7 +116,7 @@ def _of_user(rules: UserRules, job: Job, entries: Entries) -> Iterator[Refusal]:
 
 
 def _of_notices(rules: UserRules, job: Job, entries: Entries) -> Iterator[Refusal]:
-    """Refuse too many addresses, and without permission all except mail to oneself, which cron also sends."""
+    """Refuse too many addresses and, without permission, all except mail to the user, which cron also sends."""
     if (named := len({*job.notify.targets()})) > _MOST_TARGETS:
         accepted = f"at most {_MOST_TARGETS} addresses per job; one `command` can notify several people"
         yield Refusal.of(entries["notify"].value, accepted, str(named), code=_CODE).below("notify")

@@ -30,15 +30,15 @@ def drop_in_directory(name: str) -> str:
 
 
 def file_of_drop_ins(directory: str) -> str:
-    """Return the name of the file whose drop-ins a directory of this name has, or "" if it is no such directory."""
+    """Return the name of the file whose drop-ins a directory of this name has, or "" if it has none."""
     name = directory.removesuffix(_SUFFIX)
     return name if name != directory and is_job_file(name) else ""
 
 
 def listed(directory: str, daemon: int | None) -> list[str]:
-    """Return the names of the drop-ins in a directory, [] if it is missing. Raises FileRefused or OSError.
+    """Return the names of the drop-ins in a directory, or [] if it is missing. Raises FileRefused or OSError.
 
-    `daemon` is the user of the daemon that reads it: only root and that user may be able to write there; None: no
+    `daemon` is the user of the daemon that reads it: only root and that user may be able to write there. None means no
     check.
     """
     try:

@@ -23,7 +23,7 @@ def host_timezone(etc: Path = Path("/etc")) -> str:
 
 
 def machine_id(file: Path = Path("/etc/machine-id")) -> str:
-    """Return the host's unique id, so that a fleet's `H` do not all fall on one minute; "" if there is none."""
+    """Return the host's unique id, or "" if it has none. It spreads the `H` of different hosts over the hour."""
     return _written(file)
 
 

@@ -31,8 +31,8 @@ def program(name: str) -> str:
 class Instance:
     """One daemon.
 
-    `manager`: the command that starts and stops its units; "": it has no service manager. `own`: the paths of this
-    user's own instance; None: it is another instance.
+    `manager`: the command that starts and stops its units, or "" without a service manager. `own`: the paths if this is
+    the caller's own user instance; otherwise None.
     """
 
     run: Path
@@ -89,7 +89,7 @@ class Instance:
 
     @property
     def renew(self) -> str:
-        """The command, or the instruction, to restart daemon and launcher; no run ends by that."""
+        """The command, or the instruction, to restart daemon and launcher. No run ends because of it."""
         if self.manager:
             own = {"systemctl": "jobqueuectl", "systemctl --user": "jobqueuectl --user"}.get(self.manager)
             command = f"{own} restart-launcher" if own else f"{self.manager} restart jobqueued-launcher.socket"

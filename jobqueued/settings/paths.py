@@ -145,7 +145,7 @@ class Paths:
 
     @property
     def forecast_before(self) -> Path:
-        """The forecast saved one day before that one."""
+        """The forecast that was saved one day before `forecast`."""
         return self.state / "forecast-before.json"
 
     @property
@@ -189,7 +189,7 @@ class Paths:
             return self
 
     def changes(self, run: Path) -> list[str]:
-        """Return the options of the last start of a daemon with this run directory; `self` are its usual paths."""
+        """Return the options of the last start of a daemon with this run directory. `self`: its default paths."""
         last = replace(self, run=run).as_left()
         changed = [name for name in _TOLD if last._places(name) != self._places(name)]
         return [word for name in changed for word in (f"--{name}", str(getattr(last, name)))]

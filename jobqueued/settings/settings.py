@@ -42,7 +42,7 @@ OPERATORS = ("jobqueue",)
 
 
 def user_name(uid: int) -> str | None:
-    """Return the name of a user, the number of a nameless one, or None for root, who may act as any user."""
+    """Return the name of a user, or the UID if it has none, or None for root, who may act as any user."""
     if uid == 0:
         return None
     try:
@@ -61,13 +61,13 @@ class Settings:
     escalation: Escalation = _ONE_A_MINUTE
     pressure: dict[str, int] = field(default_factory=dict)
     timezone: str = ""
-    """The zone of jobs that name none; "": the host's."""
+    """The zone of jobs that name none, or "" for the host's."""
     retention: Retention = Retention()
     operators: tuple[str, ...] = OPERATORS
     readers: tuple[str, ...] = ()
     max_use: int | None = None
     keep_free: int | None = None
-    """Bytes that output leaves free on its disk; None: depends on the size of the disk."""
+    """Bytes that output leaves free on its disk; None means that it depends on the size of the disk."""
     notify: tuple[NotifyRule, ...] = ()
     notifier: str = "jobqueue"
     mail: dict[str, Any] = field(default_factory=dict)
@@ -126,9 +126,9 @@ def read_settings(
 ) -> tuple[Settings, list[Problem]]:
     """Return the settings of a file with its drop-ins; a missing or wrong setting gets its default.
 
-    `daemon` is the user of the daemon that reads the files: only root and that user may be able to change them; None:
-    no check. `more` are the places that `path` overrides: the first existing file counts, and the drop-ins of all
-    places. `of_user`: the settings are those of a user's own instance.
+    `daemon` is the user of the daemon that reads the files: only root and that user may be able to change them. None
+    means no check. `more`: other places of the file, used if `path` does not exist, in this order. The drop-ins of all
+    places are read. `of_user`: the settings are those of a user's own instance.
     """
     parts, unread = _read_all(list(map(str, (path, *more))), daemon)
     if unread is not None:

@@ -17,7 +17,7 @@ _ONE = text(
     r"@?[^\s:,/@\x00-\x1f\x7f][^\s:,/\x00-\x1f\x7f]{0,63}",
 )
 _MOST = 25
-"""Users and groups, which are sent to whoever looks them up; who means more makes a group of them."""
+"""Maximum users and groups, which are sent with each look-up. A site that means more users makes a group of them."""
 
 
 def _few(node: Node) -> tuple[str, ...]:
@@ -37,7 +37,7 @@ _GROUPS = one_or_more(
 
 
 def _reach(node: Scalar) -> str:
-    """An address and a port, as the notifier spells them."""
+    """Return an address and a port, as the notifier spells them. Raises ValueError."""
     found = re.fullmatch(r"(?a)(?:([\d.]+)|\[([^\]]+)\]):([1-9]\d{0,4})", node.text)
     if found is None or int(found[3]) > 65535:
         raise ValueError
@@ -56,9 +56,9 @@ PERMITS = (
     "notify",
     "drain",
 )
-"""Keys with which one job may burden or reach others, so that users have them only where the site permits."""
+"""Keys with which one job may burden or reach others, so that users have them only if the site permits them."""
 _LIFTED = ("memory", "tasks")
-"""Those that have a default, so that there is a word for none."""
+"""Keys with a default, which therefore also accept a word for "no limit"."""
 _CAPS = {
     "cpu": "CPU cores that all runs of a user can use together.",
     "memory": "Memory of all runs of a user together, including page cache. Beyond this limit, the kernel "

@@ -12,12 +12,12 @@ NOT_VALUE = "[\0\ud800-\udfff]"
 
 
 def is_name(word: str) -> bool:
-    """Return whether it can be the name of a lock, a resource or an event."""
+    """Return whether a word can be the name of a lock, a resource or an event."""
     return bool(re.fullmatch(NAME, word))
 
 
 def is_variable(name: str) -> bool:
-    """Return whether it can be the name of an environment variable."""
+    """Return whether a name can be that of an environment variable."""
     return bool(re.fullmatch(VARIABLE, name))
 
 

@@ -29,7 +29,7 @@ def position(before: str) -> tuple[int, int]:
 
 
 def value_of_key(text: str, key: Any, value: Any, event: Any) -> Any:
-    """Return the value of a key from this event. Raises YamlFault if a plain key lacks a value, probably by mistake."""
+    """Return the value of a key from this event. Raises YamlFault if a plain key has no value, probably by mistake."""
     if getattr(value, "text", None) != "" or not (key.plain and value.plain):
         return value
     begin, end = event.start_mark, event.end_mark.index
@@ -58,7 +58,7 @@ _LONE_WORD = r"\s*[\w.-]+\s*"
 
 AS_A_TEXT = "expected the whole command in quotes, as in command: '~/bin/x -a >/tmp/out'"
 A_JOB_FILE = "a job file, as in jobs: {{backup: {{{}}}}}"
-"""What to write for a line of a crontab."""
+"""Advice for a line of a crontab in a job file."""
 
 _REMEDIES = (
     ("", "\t", "a tab; expected spaces (`check --fix` replaces tabs at the start of a line)"),

@@ -51,9 +51,10 @@ def at_once(steps: Steps[T]) -> T:
 
 
 class Scalar(NamedTuple):
-    """One text as written; `plain`: without quotes, so `meaning` may read a number in it. `joined`: several
-    lines of the file became one, probably by mistake. `escaped`: an escape in double quotes that became another
-    character, ``\\t``.
+    """One text as written. `plain`: without quotes, so `meaning` may read a number in it.
+
+    `joined`: several lines of the file became one, probably by mistake. `escaped`: an escape in double quotes that
+    became another character, ``\\t``.
     """
 
     line: int
@@ -91,8 +92,10 @@ Node = Scalar | Sequence | Mapping
 
 
 def read_tree(data: bytes, file: str) -> tuple[Node | None, list[Problem]]:
-    """Return the root of the only document in `data` (None: empty, or no YAML), and all its Problems. Never raises.
-    A tree with Problems may be searched for more Problems, but not used.
+    """Return the root of the only document in `data`, and all its Problems. Never raises.
+
+    The root is None if `data` is empty or not YAML. A tree with Problems may be searched for more Problems, but not
+    used.
     """
     return at_once(read_tree_in_steps(data, file))
 
@@ -104,8 +107,10 @@ def read_tree_in_steps(data: bytes, file: str) -> Steps[tuple[Node | None, list[
 
 
 def read_trees_in_steps(parts: Iterable[tuple[str, bytes]]) -> Steps[list[tuple[Node | None, list[Problem]]]]:
-    """Read the parts of a file, each with its path, in steps; all parts share the limit of nodes. The lines of nodes
-    continue from part to part, by `PART`; those of Problems do not.
+    """Read the parts of a file, each with its path, in steps.
+
+    All parts share the limit of nodes. The lines of nodes continue from part to part, by `PART`; those of Problems do
+    not.
     """
     found, nodes = [], 0
     for number, (file, data) in enumerate(parts):
@@ -139,8 +144,10 @@ def spans_of(text: str) -> dict[tuple[int, int], tuple[int, int]]:
 
 
 def meaning(scalar: Scalar) -> str | int | float | bool | None:
-    """Return the value of a scalar in YAML 1.2's core schema. A number with a leading zero stays text, because its
-    meaning is ambiguous. An integer beyond 64 bits is infinite, like a float beyond its range.
+    """Return the value of a scalar in YAML 1.2's core schema.
+
+    A number with a leading zero stays text, because its meaning is ambiguous. An integer beyond 64 bits is infinite,
+    like a float beyond its range.
     """
     text = scalar.text
     if not scalar.plain:
@@ -154,7 +161,7 @@ def meaning(scalar: Scalar) -> str | int | float | bool | None:
 
 
 def is_null(node: Node) -> bool:
-    """Return whether nothing was written: ``key:``, ``~`` or ``null``."""
+    """Return whether a node is empty: ``key:``, ``~`` or ``null``."""
     return isinstance(node, Scalar) and node.plain and _WORDS.get(node.text, "") is None
 
 
@@ -196,7 +203,7 @@ _WORDS: dict[str, bool | None] = {
 
 _NOT_TEXT = "\r(?!\n)|[^\t\n\r\x20-\x7e\xa0-\u2027\u202a-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]"
 _LINE_ENDS = {"\r": "a carriage return alone", "\x85": "U+0085", "\u2028": "U+2028", "\u2029": "U+2029"}
-"""Characters that only some programs treat as the end of a line: so a comment could continue as a job."""
+"""Characters that only some programs treat as the end of a line, so that a comment could continue as a job."""
 _UTF_16 = re.compile(rb"\xff\xfe|\xfe\xff|[\t\n\r -~]\0[\t\n\r -~]\0|\0[\t\n\r -~]\0[\t\n\r -~]")
 
 
@@ -380,7 +387,7 @@ class _Tree:
         return node
 
     def _count_again(self, node: Node, event: Any, depth: int) -> None:
-        """Count an alias like all nodes that it stands for, so that aliases of aliases can't explode."""
+        """Count an alias as all nodes that it stands for, so that aliases of aliases can't exhaust the memory."""
         self._count(event, depth)
         if isinstance(node, Sequence):
             for item in node.items:
@@ -400,7 +407,7 @@ class _Tree:
 
 
 _LOST = re.compile(r"[ \t]+(#[^\s#!-][^\n]*)")
-"""A word that starts with #: comments have a space there, so ``#42`` and ``#b`` are lost words."""
+"""A word that starts with #. In comments a space follows the #, so ``#42`` and ``#b`` are probably lost words."""
 _PLAIN_ESCAPE = re.compile(r"""\\["\\/ \n]""")
 _ESCAPE = re.compile(r"\\.")
 

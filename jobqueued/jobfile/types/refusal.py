@@ -12,7 +12,7 @@ class Refusal(NamedTuple):
 
     `key` is the place inside a value: "", ``[2]``, ``.PATH``; the reader of the surrounding mapping adds its key.
     `meant`: the spelling that was probably meant. `stands_for`: our key, if an unknown one is another name for it.
-    `code` is that of its Problem. `is_sure`: `meant` or `stands_for` is the only possible meaning.
+    `code`: code of the Problem. `is_sure`: `meant` or `stands_for` is the only possible meaning.
     """
 
     line: int
@@ -31,7 +31,7 @@ class Refusal(NamedTuple):
         return cls(node.line, node.column, "", found or described(node), accepted, meant, code=code)
 
     def below(self, place: str) -> Refusal:
-        """Return the refusal with its place seen from the surrounding value."""
+        """Return the refusal with `place` before its key, as seen from the surrounding value."""
         return self._replace(key=place + self.key)
 
     def problem(self, file: str = "") -> Problem:

@@ -50,7 +50,7 @@ class ValueType:
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    """One key: `default` and `example` are YAML; the default "" means that there is none.
+    """One key: `default` and `example` are YAML. The default "" means that the key has none.
 
     `planned`: its values are checked, but nothing implements it yet, so a file that uses it is refused.
     """
@@ -128,7 +128,7 @@ def optional(inner: ValueType, word: str = "none") -> ValueType:
 
 
 def or_unbounded(inner: ValueType) -> ValueType:
-    """Return the inner type, which also accepts none; it means `UNBOUNDED`, not the default."""
+    """Return the inner type, which also accepts none. The word means `UNBOUNDED`, not the default."""
     outer = optional(inner)
 
     def read(node: Node) -> int:
@@ -232,7 +232,7 @@ def url(accepted: str, *schemes: str, bare: bool = False) -> ValueType:
 
     def parse(node: Scalar) -> str:
         parts = urlsplit(node.text)
-        port = parts.port  # raises ValueError if it is none
+        port = parts.port  # raises ValueError if it is invalid
         if not (re.fullmatch(_ASCII, node.text) and parts.scheme in schemes and parts.hostname and port != 0):
             raise ValueError
         if bare and (parts.path or parts.query or parts.fragment):

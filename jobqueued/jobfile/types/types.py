@@ -192,7 +192,7 @@ def _finite(node: Scalar) -> Any:
 
 
 def _as_written(node: Scalar) -> Any:
-    """Return the meaning; but a number that JSON would write differently, such as 1.10, stays text."""
+    """Return the meaning of a scalar; a number that JSON would write differently, such as 1.10, stays text."""
     value = _finite(node)
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
     return node.text if is_number and json.dumps(value) != node.text else value
