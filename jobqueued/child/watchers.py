@@ -22,7 +22,7 @@ from jobqueued.child.watching import WATCH
 from jobqueued.child.worker import Seat
 
 BURST, EVERY = 20, 0.25
-"""Limit of one watcher: reports accepted at once, and seconds for each further one."""
+"""Limit of one watcher: reports accepted at once, and seconds between later ones."""
 BURST_OF_ALL, EVERY_OF_ALL = 100, 0.02
 STARTING, PATIENCE = 4, 10.0
 """Number of silent new watchers that delay the start of others, and maximum delay (s)."""

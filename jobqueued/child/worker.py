@@ -18,7 +18,7 @@ ENOUGH = min(4 * CPUS, 16)
 YOUNG = 2.0
 """Age (s) after which an attempt is no longer short, so that no other attempt waits for its end."""
 PATIENCE = 0.005
-"""Minimum pause (s) between two forks: a supervisor that becomes idle meanwhile is cheaper than a fork (about 2 ms)."""
+"""Minimum pause (s) between two forks: a supervisor that becomes idle in this time is cheaper than a fork (2 ms)."""
 PAUSE = 0.05
 """Minimum pause (s) between two checks of the attempts' CPU use, each about 0.1 ms per attempt."""
 LONGEST = max(PAUSE, 0.5 / CPUS)
@@ -73,8 +73,8 @@ def spare(idle: list[Seat], least: int, before: float = float("inf")) -> list[Se
 class Hiring:
     """Decides when one more supervisor is worth its fork, while attempts wait and no supervisor is idle.
 
-    An attempt that waits for a disk, a lock or time needs no CPU, so others can start meanwhile. If enough young
-    attempts want a CPU, one more supervisor would start nothing sooner and only take memory.
+    An attempt that waits for a disk, a lock or time needs no CPU, so others can start. If enough young attempts want a
+    CPU, one more supervisor would start nothing sooner and only take memory.
     """
 
     def __init__(self) -> None:

@@ -53,7 +53,7 @@ class Dispatcher:
     def _answer(
         self, declared: Declared, handler: Handler, asker: Asker, parameters: dict[str, Any]
     ) -> dict[str, Any] | None:
-        """Answer a call, or refuse it by its rule; the caller gets errors of state.db and files."""
+        """Answer a call, or refuse it by its rule. Errors of state.db and of files become replies."""
         try:
             self._check(declared, asker, parameters)
             return handler(parameters, asker)

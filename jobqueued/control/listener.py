@@ -36,7 +36,7 @@ _MASK = (
 class Listener:
     """Sockets that listen in one directory; `make_directory` makes the directory and its other files.
 
-    `doors`: path → function that sets who may connect, and returns what it could not set ("" if it set everything).
+    `doors`: path → function that sets who may connect, and returns why it could not let all of them in, or "".
     `deadline`: the instant of the next `look` (CLOCK_MONOTONIC), or None if only an event triggers one.
     """
 
@@ -150,7 +150,7 @@ class Listener:
             self._log.say("trouble", text=f"{path}: {unmet}")
 
     def _bound(self, path: Path) -> tuple[socket.socket, str]:
-        """Return a socket that listens at a path, and what could not be set about who may connect. Raises OSError."""
+        """Return a socket that listens at a path, and why not all callers can connect, or "". Raises OSError."""
         fresh = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
         try:
             with contextlib.suppress(FileNotFoundError):

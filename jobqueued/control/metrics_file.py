@@ -22,7 +22,7 @@ _PIECES = 8
 
 
 class MetricsFile(Source):
-    """Writes what `told` returns to the file `path`; None means no file. `version` grows with each change.
+    """Writes the metrics from `told` to the file `path`; None means no file. `version` grows with each change.
 
     A failed write is retried each minute, and is reported as a problem until a write succeeds. `tell_bug` logs a bug,
     after which this version of the file is not written.

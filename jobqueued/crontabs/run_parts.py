@@ -30,7 +30,7 @@ class Parts(NamedTuple):
 
 
 def parts_of(command: str) -> Parts | None:
-    """Return the only call of run-parts in a command, or None if there is none, several, or one with other options."""
+    """Return the only call of run-parts in a command, or None for no call, several, or one with other options."""
     calls = list(_CALL.finditer(command))
     if len(calls) != 1 or not _HARMLESS.issuperset(calls[0][1].split()):
         return None

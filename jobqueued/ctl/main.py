@@ -129,7 +129,7 @@ class _CommandGroup(click.Group):
         return found is not None and any(option in parameter.opts for parameter in found.params)
 
     def resolve_command(self, context: click.Context, words: list[str]) -> Any:
-        """Find a command, or with --fleet its version for other hosts; for a name from another program, show ours."""
+        """Find a command, or with --fleet its version for other hosts; for another program's command, name ours."""
         if words[0] in _ELSEWHERE and words[0] not in self.commands:
             context.fail(f"No such command '{words[0]}'. It is: jobqueuectl {_ELSEWHERE[words[0]]}")
         if words[0] == "status" and len(words) > 1 and not words[1].startswith("-"):

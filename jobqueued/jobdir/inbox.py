@@ -1,7 +1,7 @@
 """Changes of a job directory, from inotify(7), the table of mounts and listings: names of files that must be read.
 
-A missing or unreadable directory says nothing about its files: only an empty one means that all were deleted. A file is
-read when its writer has closed it, never while it is being written: half a command is a command too.
+A missing or unreadable directory does not mean that its files were deleted; an empty one does. A file is read when its
+writer has closed it, never while it is being written: half a command is a command too.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class Ears:
         """A descriptor on which poll(2) sets POLLPRI after a mount or unmount, or None if there is none."""
 
     def open(self) -> None:
-        """Create an inotify instance, if there is none yet. Raises OSError."""
+        """Create an inotify instance unless one exists. Raises OSError."""
         if self.inotify is None:
             self.inotify = inotify.instance()
 
@@ -190,7 +190,7 @@ class Inbox:
         self._seen.setdefault(name, _UNREAD)
 
     def look_again(self, name: str, mono: int) -> None:
-        """Retry a file that can't be read now; a failed read says nothing about the file."""
+        """Retry a file that can't be read now; a failed read does not mean that the file is missing."""
         self._again.add(name)
         self._take_again(mono + AGAIN)
 

@@ -1,5 +1,5 @@
 """The bytes of a job file become Jobs, or Problems with line and column. Pure.
 
-The bytes become a tree (`tree/`), whose values have types (`types/`) by the table of keys (`keys/`). `reader` puts this
-together. Begin with `reader`.
+The bytes become a tree (`tree/`), whose values get types (`types/`) from the table of keys (`keys/`). `reader` puts
+this together. Begin with `reader`.
 """

@@ -31,7 +31,7 @@ _ONE_A_MINUTE, _AS_USUAL = Escalation(), UserLimits()
 
 @dataclass(frozen=True, slots=True)
 class Retention:
-    """The limits of each job's history: what exceeds any of them is deleted (`age` in ns)."""
+    """The limits of each job's history: records that exceed any of them are deleted (`age` in ns)."""
 
     runs: int = 100
     age: int = 90 * DAY

@@ -86,7 +86,7 @@ class Attempt:
         return self._state is not before
 
     def _contain(self, error: Exception) -> None:
-        """Warn in the record, once, of a bug or a lack of memory; raise it if it repeats after the command ended."""
+        """Add a warning about a bug or a lack of memory, once. Raise it if it repeats after the command's end."""
         text = f"bug in the supervisor: {error or type(error).__name__}"
         if text not in self._draft.warnings:
             self._warn(text)

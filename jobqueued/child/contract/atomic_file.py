@@ -48,7 +48,7 @@ def make_directory(path: str, mode: int) -> None:
         os.mkdir(path, mode)
     except FileNotFoundError:
         make_directory(parent, 0o755)
-        make_directory(path, mode)  # another daemon may have made it meanwhile
+        make_directory(path, mode)  # another daemon may just have made it
         return
     except OSError:  # an existing directory: EEXIST, EROFS …
         if not os.path.isdir(path):

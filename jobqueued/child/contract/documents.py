@@ -126,7 +126,7 @@ UNKNOWN: Facts = {
     "enforced": None,
     "warnings": [],
 }
-"""The facts of a run before its end, or without a process: every key is present and unknown."""
+"""The facts of a run before its end, or without a process: every key is present, with an unknown value."""
 UNKNOWN_OF_ATTEMPT: Facts = {**UNKNOWN, "rusage": None}
 NO_OUTPUT: OutputPlaces = {"file": None, "bytes": 0, "dropped": 0, "tail": "", "journal": None}
 
@@ -154,7 +154,7 @@ class TriggeredBy(TypedDict, total=False):
 
 
 class OwnerRecord(TypedDict):
-    """The user who owned the job, by number and name at that time."""
+    """The user who owned the job, by UID and name at that time."""
 
     uid: int
     name: str
@@ -322,7 +322,7 @@ _OF_THE_ATTEMPT = ("attempt", "span_id", "failover", "rusage")
 
 
 def with_attempt(record: Record, attempt: AttemptRecord) -> Record:
-    """Return the record with an ended attempt added: its fields become the run's, except the first `started`."""
+    """Return the record with an ended attempt added: the run gets its fields, but keeps the first `started`."""
     before = record["attempts"]
     own = {key: value for key, value in attempt.items() if key not in _OF_THE_ATTEMPT}
     own["output"] = {key: value for key, value in attempt["output"].items() if key != "offset"}

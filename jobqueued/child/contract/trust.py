@@ -21,7 +21,7 @@ _EVERYBODYS = ("/tmp", "/var/tmp", "/dev/shm")
 
 
 class FileRefused(Exception):
-    """The path is not trusted; str() has what was found, what is accepted, and the commands that fix it."""
+    """The path is not trusted; str() has the finding, the accepted state, and the commands that fix it."""
 
 
 def check_path(path: str, user: int, *, sticky: bool = False) -> None:

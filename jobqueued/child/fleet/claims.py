@@ -227,7 +227,7 @@ class ClaimAgain(NamedTuple):
 
 
 class Newer(NamedTuple):
-    """The newest skip of the job differs from the known one: its `revision`, or 0 if there is none."""
+    """The newest skip of the job differs from the known one: its `revision`, or 0 if the job has no skip."""
 
     revision: int
 

@@ -352,7 +352,7 @@ class Conversation:
         if FleetClaim(*name, ()).run is not None:
             self._open.add(name)
 
-    # what is known
+    # the known state of etcd
 
     def _tell_of(self, *owners: Owner) -> None:
         """Report the locks that these owners hold now; omit this host's own if an answer will report them."""

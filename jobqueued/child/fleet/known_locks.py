@@ -83,7 +83,7 @@ class KnownLocks:
         return Counter(map(lock_of, sorted(self._held.get(owner, ()))))
 
     def spare(self, part: LockUnits, name: Name) -> int:
-        """Return the number of units that are left after a name gets its part; below 0 if too few are free now."""
+        """Return the number of units that are left after a name gets its part; negative if too few are free."""
         own = self._held.get(name, ())
         return sum(key in own or key not in self._found for key in part.all()) - part.units
 

@@ -38,7 +38,7 @@
 KEY names an occurrence of the fleet (``f1772409660``; ``f1772409660.2`` after its first host was lost) or another run
 (``x…``); LOCK is a name without prefix.
 
-SEEN is AGE NUMBER, the last mark of the fleet that this host received ("" 0: none). An etcd that is not that far was
+SEEN is AGE NUMBER, the last mark of the fleet that this host received ("" 0: none). If etcd's mark is lower, etcd was
 put back to an earlier state.
 
 SPEC of `publish` and `spec` is the whole value (core/hosts/memory.py); a job's runs and skips are claimed with it, too.

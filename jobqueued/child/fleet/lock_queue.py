@@ -69,7 +69,7 @@ class Turns:
     def lets_pass(self, lock: str, host: str, spare: int, now: int) -> str:
         """Describe the turn that `host` waits for, or return "" if it may ask.
 
-        `spare`: units that are left after `host` gets its own; so many hosts can ask at the same time.
+        `spare`: units that are left after `host` gets its own; as many other hosts may ask too.
         """
         before = self.before(lock, host)[:_MOST_BEFORE]
         until = self._freed.get(lock, 0) + len(before) * MOMENT

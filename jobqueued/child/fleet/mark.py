@@ -1,10 +1,10 @@
-"""The mark of a fleet shows a host that etcd was put back to an earlier state.  Pure.
+"""The mark of a fleet shows a host that etcd was put back to an earlier state. Pure.
 
     /jq/fleet                  AGE               every write of any host changes this key; its version is the mark
 
-In an etcd that was put back the version is smaller, whatever the revisions are (`--bump-revision`).  The host that
-notices this writes a new age.  Every host that remembers another age claims nothing until a person accepts the new one,
-so a host that was down meanwhile notices, too.
+In an etcd that was put back the version is smaller, whatever the revisions are (`--bump-revision`). The host that
+notices this writes a new age. Every host that remembers another age claims nothing until a person accepts the new one,
+so a host that was down at that time notices, too.
 """
 
 from __future__ import annotations

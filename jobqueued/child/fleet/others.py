@@ -29,7 +29,7 @@ class LostOccurrence(NamedTuple):
 
 
 class Others:
-    """The hosts that have a session, and the live occurrences of other hosts.
+    """The hosts with a session, and the live occurrences of other hosts.
 
     `patience`: how long (ns) a host without a session keeps its occurrences; a host may have announced a longer time.
     """

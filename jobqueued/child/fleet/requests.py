@@ -30,7 +30,7 @@ class AskRequest(NamedTuple):
 
     @property
     def name(self) -> Name:
-        """The name of what is claimed."""
+        """The name of the claimed occurrence or run."""
         return self.claim.job, self.claim.key
 
 
@@ -50,7 +50,7 @@ class PublishRequest(NamedTuple):
 
     @property
     def name(self) -> Name:
-        """The name of what is published."""
+        """The name under which the definition is published."""
         return self.job, ""
 
 
@@ -63,7 +63,7 @@ class PauseRequest(NamedTuple):
 
     @property
     def name(self) -> Name:
-        """The name of what is paused."""
+        """The name of the pause."""
         return self.job, "paused"
 
 
@@ -76,7 +76,7 @@ class Overdue(NamedTuple):
 
     @property
     def name(self) -> Name:
-        """The name of what is reported."""
+        """The name of the report."""
         return self.job, "overdue"
 
 

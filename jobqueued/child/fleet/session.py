@@ -92,7 +92,7 @@ def open_session(gateway: Gateway, settings: Mapping[str, Any], path: str) -> Op
         answer = gateway.call("kv/txn", writes.taking_over(own, last, session))
         if answer.get("succeeded"):
             return OpenSession(own._replace(written=claims.revision(answer)), leases, grace, last)
-    return open_session(gateway, settings, path)  # the session ended meanwhile, or the last write was another
+    return open_session(gateway, settings, path)  # the session just ended, or the last write was another
 
 
 def _whose(host: str, store: str, value: str) -> str:

@@ -1,4 +1,4 @@
-"""Skips as transactions of etcd: one host of a fleet skips what no host runs. Pure.
+"""Skips as transactions of etcd: one host of a fleet skips the occurrences that no host runs. Pure.
 
     /jq/runs/JOB/LAST/1        STORE skipped FIRST   all occurrences of a job from one second to another
     /jq/skipped/JOB            STORE                 the host that made the newest of these

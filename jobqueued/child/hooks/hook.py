@@ -38,7 +38,7 @@ _SHOWN = 300
 
 
 class Keeper(NamedTuple):
-    """A keeper at work, and the descriptor to read its answer from, to the end."""
+    """A live keeper, and the descriptor from which its answer is read to the end."""
 
     pid: int
     answer: int
@@ -57,7 +57,7 @@ class _HookFailed(Exception):
 
 
 def told(name: str, order: LaunchSpec, hook: Hook, moment: str, record: Record, home: int) -> Keeper:
-    """Start a hook of an attempt for this moment. Raises OSError. `home`: where cgroups are."""
+    """Start a hook of an attempt for this moment. Raises OSError. `home`: place of cgroups."""
     answer, writing = os.pipe2(os.O_CLOEXEC)
     try:
         os.set_blocking(answer, False)
@@ -158,7 +158,7 @@ def _started(order: LaunchSpec, cgroup: Cgroup, caps: Caps) -> tuple[int, int, i
 
 
 def _followed(pid: int, output: int, errors: int, caps: Caps, writing: int) -> telemetry.Telemetry:
-    """Wait for the hook's end and return what it wrote until then."""
+    """Wait for the hook's end and return its output."""
     said, tail = b"", b""
     ending = os.pidfd_open(pid)
     poll = select.poll()

@@ -43,7 +43,7 @@ class Hooks:
     def __init__(
         self, name: str, order: LaunchSpec, home: int, loop: DescriptorLoop, marks: Marks, record: Callable[[], Record]
     ) -> None:
-        """`home`: where cgroups are. `record`: returns the record of the live attempt for the hooks."""
+        """`home`: place of cgroups. `record`: returns the record of the live attempt for the hooks."""
         self._name, self._order, self._home = name, order, home
         self._loop, self._marks, self._record = loop, marks, record
         self._hooks = order.get("hooks", [])
@@ -195,7 +195,7 @@ class Hooks:
         self.at = min([*self._sample_at, until], default=NEVER)
 
     def _hear(self) -> None:
-        """Read what is available of the answer; its end counts only after the keeper is reaped."""
+        """Read the available part of the answer; its end counts only after the keeper is reaped."""
         with contextlib.suppress(BlockingIOError):
             while self._keeper.answer in self._loop:
                 data = os.read(self._keeper.answer, _CHUNK)

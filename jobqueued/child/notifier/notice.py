@@ -45,7 +45,7 @@ class Never(Exception):
 
 
 class AddressRefused(OSError):
-    """A user's channel may not connect to this address; strerror has what is accepted."""
+    """A user's channel may not connect to this address; strerror names the accepted ones."""
 
 
 class OutOfTime(BaseException):
@@ -174,7 +174,7 @@ class NoticeToSend(NamedTuple):
 
 
 def read(data: bytes) -> NoticeToSend:
-    """Parse a notice from JSON. Raises Never with what is missing."""
+    """Parse a notice from JSON. Raises Never, which names the missing part."""
     if len(data) > LARGEST:
         raise Never(f"the notice has more than {size(LARGEST)}")
     try:

@@ -83,7 +83,7 @@ def fill(template: str, notice: NoticeToSend, *, as_json: bool) -> str:
 
 
 def command(event: NoticeEvent) -> str:
-    """Return the command in one line, or "" if there is none; a command that is one line stays as it is."""
+    """Return the command in one line, or "" without a command; a command of one line stays as it is."""
     words = event.get("command") or ""
     if isinstance(words, str):
         return printable(" ".join(words.split()) if "\n" in words else words)

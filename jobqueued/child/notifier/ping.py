@@ -19,7 +19,7 @@ _ANSWER_SECONDS = 10.0
 _READ = 1 << 16
 """Bytes of an answer after which its connection is not reused."""
 _AWAY = 500
-"""Lowest status that is about the server, not about the URL."""
+"""Lowest HTTP status that concerns the server, not the URL."""
 
 
 def send(notice: NoticeToSend) -> None:

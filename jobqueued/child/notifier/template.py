@@ -19,7 +19,7 @@ _LONGEST = 15
 
 
 class TemplateFlaw(ValueError):
-    """An error in a template, and what is accepted instead."""
+    """An error in a template; str() has the finding and the accepted form."""
 
     def __init__(self, found: str, accepted: str) -> None:
         super().__init__(f"found {found}; expected {accepted}")

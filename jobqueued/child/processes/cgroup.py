@@ -1,8 +1,8 @@
 """cgroup v2: each attempt starts in its own cgroup, and is measured and ended through it.
 
-The cgroups are below the launcher's own one, if that was delegated (``Delegate=`` of its scope). Launcher and
-supervisors live next to them in ``self``, because a cgroup that passes controllers on may have no processes. Cgroups of
-a user's jobs and crontab are inside one cgroup of the user, ``u1000``, which exists as long as one of them does.
+The cgroups are below that of the launcher, if that was delegated (``Delegate=`` of its scope). Launcher and supervisors
+live next to them in ``self``, because a cgroup that passes controllers on may have no processes. Cgroups of a user's
+jobs and crontab are inside one cgroup of the user, ``u1000``, which exists as long as one of them does.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ _OF_A_USER = re.compile(r"u[0-9]+", re.ASCII)
 _GONE = (errno.ENOENT, errno.ENODEV)
 _ROUNDS = 10
 _PATIENCE = 1.0
-"""Maximum time (s) until the kernel removes what was killed."""
+"""Maximum time (s) until the kernel removes killed processes."""
 
 
 def prepare(*, delegated: bool = False) -> int:
@@ -66,7 +66,7 @@ def prepare(*, delegated: bool = False) -> int:
 
 def _clear(home: int) -> None:
     """Move the other processes of the delegated cgroup, such as the scheduler that started us, or a whole container."""
-    for _round in range(_ROUNDS):  # they may fork meanwhile
+    for _round in range(_ROUNDS):  # they may fork during the move
         if not (others := (read(home, "cgroup.procs") or b"").split()):
             return
         for pid in others:

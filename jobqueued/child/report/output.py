@@ -40,8 +40,10 @@ class OutputPump:
         above: atomic_file.Kept | None = None,
         reserves: int = 1,
     ) -> None:
-        """`limit`: maximum bytes of the file. `keep_free`: bytes to leave on its disk (None: a part of the disk).
-        `above`: the directory of all logs. `reserves`: factor of `keep_free`.
+        """`limit`: maximum bytes of the file. `above`: the directory of all logs.
+
+        `keep_free`: bytes to leave on its disk; None means a part of the disk. `reserves`: factor of the bytes to
+        leave.
         """
         self._pipe, self.writing = os.pipe2(os.O_CLOEXEC)
         os.set_blocking(self._pipe, False)

@@ -59,7 +59,7 @@ class RecordDraft:
         _pid, self.status, self._usage = os.wait4(self.pid, 0)
 
     def conclude(self, cause: tuple[str, Reason] | None, status: int | None, used: ProcessEnd) -> None:
-        """Note the end of a command that ran elsewhere: state and reason, wait status (None: unknown), and figures.
+        """Note the end of a command that ran elsewhere: state and reason, wait status (None if unknown), and figures.
 
         `cause` or `status` is given.
         """
@@ -97,7 +97,7 @@ class RecordDraft:
         return Reason(Code.LIMIT_USED_UP, **facts, limit=used_up[0]) if used_up else Reason(Code.SIGNAL, **facts)
 
     def facts(self, account: AttemptAccount) -> ProcessEnd:
-        """Return how the main process exited, and what all processes used."""
+        """Return how the main process exited, and the resources that all processes used."""
         assert self._usage is not None
         used: ProcessEnd = {"rusage": {name[3:]: getattr(self._usage, name) for name in _COUNTS}}
         if self._elsewhere is None:

@@ -17,7 +17,7 @@ from jobqueued.child.start import identity
 
 READ, INSTALL, REMOVE = "read", "install", "remove"
 WHO = "who"
-"""The act of an order that only asks for the user as whom a caller may save jobs."""
+"""The act of an order that only asks for whom a caller may save jobs."""
 _SECONDS = 60
 """Timeout (s) after which this process ends if a disk or a user database hangs; a table stays complete."""
 _PART = 450

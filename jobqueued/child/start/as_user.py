@@ -1,4 +1,4 @@
-"""Files opened by a process of a user, which can open only what that user can."""
+"""Files opened by a process of a user, with that user's rights only."""
 
 from __future__ import annotations
 

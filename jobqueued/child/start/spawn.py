@@ -1,4 +1,4 @@
-"""Start one process: with posix_spawn if it can do everything that is asked, else with fork, naming a failed step."""
+"""Start one process: with posix_spawn if it supports the launch spec, else with fork, which names a failed step."""
 
 from __future__ import annotations
 

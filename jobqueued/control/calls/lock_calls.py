@@ -1,4 +1,4 @@
-"""Calls about locks: of processes that want some, and of people who ask for the holders."""
+"""Calls about locks: from processes that want locks, and from people who ask for the holders."""
 
 from __future__ import annotations
 

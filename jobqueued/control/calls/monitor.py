@@ -1,6 +1,6 @@
 """Live monitoring: the usage of each live run and the host, sampled once a second while a client watches.
 
-Sampling a thousand runs is spread over turns of the loop. Results are kept as JSON, so that all clients get the same.
+Sampling a thousand runs is spread over turns of the loop. Results are kept as JSON, which all clients share.
 """
 
 from __future__ import annotations

@@ -101,7 +101,7 @@ class RecordCalls:
         self._monitor.join(asker.ticket(), bool(asked.get("history")), asker.now, sees)
 
     def explained(self, name: RunId, asker: Asker) -> dict[str, Any]:
-        """Explain a run: what it waits for, why it is stopping, and what Slurm reports."""
+        """Explain a run: its waits, why it is stopping, and Slurm's reports."""
         why, run = self._scheduler.explain(name, asker.now, asker.owner), self._scheduler.runs[name]
         there = self._monitor.marks.slurm(Name(run.id, run.attempt)) if run.pid else None
         return why if there is None else {**why, "reasons": [*why["reasons"], f"it is in Slurm: {slurm_job(there)}"]}

@@ -59,7 +59,7 @@ class StatusCalls:
         self.texts.ask(self.texts.metrics, asker.ticket(), asker.now)
 
     def _whole_status(self, seen: VisibleView | None = None) -> dict[str, Any]:
-        """Return the status of everything, or of what a user sees."""
+        """Return the whole status, or the part that a user sees."""
         catalog, soonest = self._scheduler.catalog, views.next_job(self._scheduler, seen)
         attention, own = self._scheduler.attention(self._clocks()), self._status()
         if seen is not None:

@@ -1,4 +1,4 @@
-"""The call Submit. Allowed users submit jobs that run as themselves; root's are the host's."""
+"""The call Submit. Allowed users submit jobs that run as themselves; root's submissions belong to the host."""
 
 from __future__ import annotations
 

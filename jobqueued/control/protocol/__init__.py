@@ -1,4 +1,4 @@
-"""The varlink interface of the control socket, its wire format, who the caller is, and what a caller may do.
+"""The varlink interface of the control socket, its wire format, and the identity and rights of callers.
 
 `interface` declares every method; `declaration` is the decorator that ties a function to one of them, with its rule.
 Begin with `interface`.

@@ -1,8 +1,8 @@
 """A method of the control socket: one function whose decorator states its name, its rule and its limits.
 
-``@method("Pause", Rule(Rank.OPERATOR, own=True, names="job"))`` stands above a function of a class that takes the
-checked parameters and the caller. The function returns the reply, or None if the reply comes later. `methods.py` lists
-these classes.
+``@method("Pause", Rule(Rank.OPERATOR, own=True, names="job"))`` decorates a function of a class. The function takes the
+checked parameters and the caller. It returns the reply, or None if the reply comes later. `methods.py` lists these
+classes.
 """
 
 from __future__ import annotations

@@ -25,7 +25,7 @@ def doors(paths: Paths, access: Access) -> dict[Path, Callable[[Path], str]]:
 
 
 def admit_everybody(path: Path) -> str:
-    """Let every user connect: the peer's credentials decide what each may do. Return "" (everything was set)."""
+    """Let every user connect: the peer's credentials decide what each may do. Return "", as it admits all."""
     path.chmod(0o666)
     return ""
 

@@ -26,7 +26,7 @@ class Peer(NamedTuple):
     gids: frozenset[int]
     pid: int = 0
     process: int = -1
-    """A pidfd of the process (pidfd_open(2)), or -1 if there is none."""
+    """A pidfd of the process (pidfd_open(2)), or -1 without one."""
     owner: Owner | None = None
     """The user by UID and name, or None if the name is not known yet, or the host has no such user."""
 

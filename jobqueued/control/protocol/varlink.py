@@ -87,7 +87,7 @@ def text_of(value: Any) -> str:
 
 
 class Decoder:
-    """Cuts what a socket delivers, in pieces of any size, into messages of at most `limit` bytes."""
+    """Cuts the data from a socket, which comes in pieces of any size, into messages of at most `limit` bytes."""
 
     def __init__(self, limit: int = LIMIT) -> None:
         self._limit = limit

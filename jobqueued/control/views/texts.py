@@ -31,7 +31,7 @@ _PIECE, _PIECES = 30_000, 10
 _USERS = 64
 """Maximum users who have their own texts at a time, unless more are waiting for theirs."""
 _FIRST, _LAST = b'{"parameters":{"jobs":[', b"],"
-"""Beginning of a list of jobs, and what follows the last job."""
+"""The text before the first job of a list, and the text after the last."""
 
 Pieces = Iterator[str]
 

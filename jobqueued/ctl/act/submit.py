@@ -30,7 +30,7 @@ _TOO_LARGE = 190 << 10
 
 
 def _pairs(_context: click.Context, _parameter: click.Parameter, texts: tuple[str, ...]) -> dict[str, str]:
-    """Parse NAME=AMOUNT, also several with commas. Raises BadParameter."""
+    """Parse NAME=AMOUNT, or several separated by commas. Raises BadParameter."""
     pairs = [text.partition("=") for each in texts for text in each.split(",")]
     for name, given, amount in pairs:
         if not (name and given and amount):
@@ -180,7 +180,7 @@ def surroundings(wishes: tuple[str, ...]) -> dict[str, Any]:
 
 
 def zone() -> str:
-    """Return the time zone of times in words. Raises NotRead."""
+    """Return the time zone for times in words. Raises NotRead."""
     try:
         return zone_here()
     except NoZone as wrong:

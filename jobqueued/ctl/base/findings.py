@@ -23,7 +23,7 @@ SEVERITIES = {
 
 
 class FindingKind(NamedTuple):
-    """One kind of problem: severity, name, meaning and what to do.
+    """One kind of problem: severity, name, meaning and remedy.
 
     `wrong` and `right` are job files, or another file of the host (`file`); "" if no file can show the problem. `given`
     describes the state of the host.

@@ -1,4 +1,4 @@
-"""Texts about what keeps jobs from starting: a hold of the host, a pause, an invalid or disabled job."""
+"""Texts about obstacles to starts: a hold of the host, a pause, an invalid or disabled job."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def resumed_by(job: str) -> str:
 
 
 def hold(answer: Message) -> str | None:
-    """Return the text about the host's hold, from fields that several replies have, or None if there is none."""
+    """Return the text about the host's hold, from fields that several replies have, or None without a hold."""
     if answer.get("held_by") is None:
         return None
     lasts = until(answer["held_until"]) or " until the next boot" * answer["draining"]

@@ -36,7 +36,7 @@ def history(paths: Paths, query: Message, since: int | None = None, until: int |
 
 
 def wait_for_end(paths: Paths, run: str, meanwhile: str) -> Record:
-    """Wait until a run ends, print its result on stderr, and return its record; until its start, print what it awaits.
+    """Wait until a run ends, print its result on stderr, and return its record; until its start, print its waits.
 
     `meanwhile`: what happens to the run if the daemon stops first. Raises DaemonUnreachable, or Interrupted on ^C.
     """
@@ -89,7 +89,7 @@ def elapsed(record: Mapping[str, Any]) -> str | None:
 
 
 def exit_status(record: Mapping[str, Any]) -> str | None:
-    """Format the status from wait(2): ``exit code 3``, ``signal 9 (Killed)``; None if there is none."""
+    """Format the status from wait(2): ``exit code 3``, ``signal 9 (Killed)``, or None if unknown."""
     if record["signal"] is not None:
         return f"signal {record['signal']} ({signal.strsignal(record['signal'])})"
     return None if record["exit_code"] is None else f"exit code {record['exit_code']}"

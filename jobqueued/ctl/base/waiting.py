@@ -1,4 +1,4 @@
-"""Waits for a reply that print on stderr what they wait for, whenever this changes."""
+"""Waits for a reply, which print the cause of the wait on stderr whenever it changes."""
 
 from __future__ import annotations
 

@@ -104,7 +104,7 @@ class Runs:
 
     @property
     def are_silent(self) -> bool:
-        """True if the record of a run does not show what the run held."""
+        """True if the record of a run does not show its claims."""
         return any(NONE in columns[_CLAIMS] for columns in self.of.values())
 
     @property
@@ -124,7 +124,7 @@ class Runs:
             column.append(value)
         tries: list[_Try] = [(it["started"], it["ended"], it.get("state")) for it in record.get("attempts") or ()]
         if record["state"] in LIVE:
-            tries.append((record.get("started"), None, None))  # the attempt that goes on
+            tries.append((record.get("started"), None, None))  # the present attempt
         if len(tries) > 1:
             self._add_tries((name, record["number"]), tries, record["state"])
 

@@ -70,7 +70,7 @@ class UserTable:
             raise SpoolFailure(f"{refused}\n{forbidden}") from None
 
     def read(self, *, edits: bool = False) -> tuple[bytes, str]:
-        """Return the table in the spool and its stamp, or (b"", NONE) if there is none; `edits`: for an edit.
+        """Return the table in the spool and its stamp, or (b"", NONE) if it is missing. `edits`: for an edit.
 
         Raises SpoolFailure.
         """
@@ -100,7 +100,7 @@ class UserTable:
         self.is_run = live or bool(other_cron(self._paths.host))
 
     def remove(self) -> bool:
-        """Remove the table; return False if there is none. Raises SpoolFailure."""
+        """Remove the table. Return False if it is missing. Raises SpoolFailure."""
         if self._direct:
             with self._told():
                 is_removed = self._spool.remove(*self._owner)

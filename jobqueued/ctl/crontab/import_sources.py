@@ -119,7 +119,7 @@ def named(paths: Paths, files: Iterable[Path], wish: Wish) -> Iterator[ImportFil
 
 
 def installed_cron(host: Path) -> Cron:
-    """Return the cron installed below this root, by its program; Debian's if there is none."""
+    """Return the cron installed below this root, by its program, or Debian's if none is installed."""
     is_cronie = (host / "usr/sbin/crond").exists() and not (host / "usr/sbin/cron").exists()
     return Cron.CRONIE if is_cronie else Cron.DEBIAN
 

@@ -155,7 +155,7 @@ def _print(lines: Iterable[str]) -> None:
 
 
 def _send(url: Url, batches: Iterator[ExportRequest]) -> None:
-    """Send all batches; if one fails, print what was sent and the option that sends the rest."""
+    """Send all batches; if one fails, print how many were sent and the option that sends the rest."""
     try:
         own = headers(os.environ.get(_HEADERS, ""))
     except ValueError as error:

@@ -97,7 +97,7 @@ def read_files(paths: Paths, files: Iterable[Path] = (), owner: Owner | None = N
 
 
 def _unlikely(jobs: Sequence[Job], config: Settings, paths: Paths, daemon: int) -> list[Problem]:
-    """Return the warnings about programs and files that jobs name, and about what notices need."""
+    """Return the warnings about programs and files that jobs name, and about the needs of notices."""
     from jobqueued.ctl.files import receivers
     from jobqueued.ctl.files.unlikely import unlikely
 

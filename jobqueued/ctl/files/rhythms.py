@@ -96,7 +96,7 @@ def _rarely(job: Job, now: int) -> Iterator[str]:
 
 
 def _of_changes(job: Job, now: datetime) -> Iterator[str]:
-    """Yield messages on times of day that the next clock changes skip or repeat, and on what the daemon does then."""
+    """Yield messages on times of day that the next clock changes skip or repeat, and on the starts that follow."""
     for schedule in _schedules(job):
         told = [
             _of_change(schedule, change, match)

@@ -57,7 +57,7 @@ class _Wakeups:
             self._supervisor.close()
 
     def renew(self) -> None:
-        """Watch what exists now, from the outside in: the outer watch reports what appears before the next call."""
+        """Watch everything that exists, outer directories first, so that nothing new is missed before the next call."""
         for _event in inotify.events(self._inotify):
             pass  # the events themselves do not matter
         logs, output = self._paths.logs, record_files.output_of(self._paths.logs, self._run)

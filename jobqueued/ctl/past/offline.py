@@ -41,7 +41,7 @@ _COUNTED = 20
 
 
 def explain(paths: Paths, down: DaemonUnreachable, unknown: str = "") -> None:
-    """Print on stderr that files are read and why, when the daemon saved last, and what is missing in the answer."""
+    """Print on stderr that and why files are read, when the daemon saved last, and which facts are missing."""
     click.echo(f"{down.message}\nReading the files in {_shown(paths.logs)} and {_shown(paths.run)} instead.", err=True)
     if saved := _last_saved(paths):
         click.echo(f"The daemon saved its state last at {moment(to_text(saved))}.", err=True)
@@ -73,7 +73,7 @@ def is_hidden(directory: Path) -> bool:
 
 
 def require_record(paths: Paths, down: DaemonUnreachable, job: str | None) -> None:
-    """Raise DaemonUnreachable unless the job (None: any job) has a readable record."""
+    """Raise DaemonUnreachable unless the job has a readable record. `job` None means any job."""
     if next(history(paths, job), None) is None:
         raise no_record(paths, down, job)
 

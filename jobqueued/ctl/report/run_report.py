@@ -1,4 +1,4 @@
-"""The report of a period, from its records: what failed, did not run, waited or became worse, and CPU hours."""
+"""The report of a period, from its records: failures, skips, waits, slowdowns and CPU hours."""
 
 from __future__ import annotations
 

@@ -76,7 +76,7 @@ _ALONE = {
     "back": {"as_json", "span", "seed", "default"},
     "keeps": {"as_json", "span", "draws", "seed", "default", "all_jobs"},
 }
-"""Option that does not just print a simulation → the options that may stand beside it."""
+"""Option that does not just print a simulation → the options that may be used with it."""
 _TRIALS = 3
 """Draws that are enough to try a change."""
 _FILE = click.Path(path_type=Path, dir_okay=False)
@@ -218,7 +218,7 @@ def simulate(
 
 
 def _refuse_ignored(context: click.Context) -> None:
-    """Raise UsageError for an option that has no effect beside another one."""
+    """Raise UsageError for an option that has no effect with another one."""
     source, options = context.get_parameter_source, {it.name: it for it in context.command.params if it.name}
     typed = [name for name in options if source(name) is ParameterSource.COMMANDLINE]
     for name in _ALONE.keys() & typed:

@@ -42,7 +42,7 @@ _STEPS = {"up": -1, "k": -1, "down": 1, "j": 1, "page up": -10, "page down": 10}
 
 
 def queue(paths: Paths, jobs: Collection[str] = ()) -> Message:
-    """Return the newest waiting runs of these jobs, or of all (`waiting`), each with what it waits for.
+    """Return the newest waiting runs of these jobs, or of all (`waiting`), each with its waits.
 
     `more_wait`: whether there are more. `unwell`: the problems as text. `incidents`: the number of open incidents. The
     caller's rights limit all of them.

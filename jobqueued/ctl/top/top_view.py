@@ -254,7 +254,7 @@ def usage_cells(run: Message) -> list[Cell]:
 
 
 def waiting_cells(run: Message) -> list[Cell]:
-    """Return the cells of a waiting run: its state, since when, and what it waits for."""
+    """Return the cells of a waiting run: its state, since when, and its waits."""
     whom = "?" if run["for"] is None else "; ".join(map(localised, run["for"])) or "-"
     return [styled(run["state"]), distance(run["queued"]), whom]
 

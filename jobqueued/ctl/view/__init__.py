@@ -1,4 +1,4 @@
-"""Commands that show what runs and what waits.
+"""Commands that show live and waiting runs.
 
 One command a file. Begin with `status`.
 """

@@ -203,7 +203,7 @@ class Excerpt:
             self._place += len(data)
 
     def copy_if_any(self) -> None:
-        """Copy the output so far; do nothing if there is none."""
+        """Copy the output so far, if any exists."""
         with suppress(FileNotFoundError):
             self.copy()
 

@@ -103,7 +103,7 @@ def next_times(
 
 
 def _print_all(paths: Paths, count: int, *, expect: bool, as_json: bool) -> None:
-    """Print the next start of each job, soonest first; exit with 1 if there is none."""
+    """Print the next start of each job, soonest first; exit with 1 if no job has one."""
     starts, more = _of_all(paths, count)
     foreseen, expected = _foreseen(paths, starts, expect=expect) or (None, None)
     if as_json:

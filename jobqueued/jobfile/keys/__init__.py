@@ -1,4 +1,4 @@
-"""The tables of keys, of which job files, jobqueued.yaml, the manual pages and the JSON Schema are made.
+"""The tables of keys, which define job files, jobqueued.yaml, their manual pages and the JSON Schema.
 
 A key is described here and nowhere else. Pure. Begin with `keys`.
 """

@@ -1,4 +1,4 @@
-"""The key `users` of jobqueued.yaml: who may have jobs, and how much of what."""
+"""The key `users` of jobqueued.yaml: which users may have jobs, and their limits."""
 
 from __future__ import annotations
 

@@ -169,6 +169,6 @@ _CONTINUES = re.compile(r"\s*(-|&&|\||;|>|<|[)}\]])")
 
 
 def are_joined(lines: list[str]) -> bool:
-    """Return whether lines that YAML joins may have been meant as several: none shows that it continues."""
+    """Return whether lines that YAML joins may have been meant separately: one does not show that it continues."""
     lines = [line for line in lines if line.strip() and not re.fullmatch(r">[-+0-9]*\s*(#.*)?", line.strip())]
     return any(not (_GOES_ON.search(line) or _CONTINUES.match(following)) for line, following in pairwise(lines))

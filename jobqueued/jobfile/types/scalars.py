@@ -34,7 +34,7 @@ Schema = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class ValueType:
-    """A type of value: its name, what it accepts (for people), and `read`: node → value, or raises NotAccepted.
+    """A type of value: its name, its description for people, and `read`: node → value, which raises NotAccepted.
 
     `schema` is its JSON Schema: it accepts whatever `read` does, and perhaps a little more. `keys` are those of a
     mapping with fixed keys; `is_mapping`: only a mapping is accepted.

@@ -1,4 +1,4 @@
-"""Durations and sizes in job files, and guesses of what was meant: other programs' spellings, and similar names."""
+"""Durations and sizes in job files, and guesses at misspelled values: other programs' spellings, and similar names."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _UNIT = "|s|secs?|seconds?|m|mins?|minutes?|h|hrs?|hours?|d|days?|w|weeks?"
 
 
 class Instead(ValueError):
-    """A value is not accepted; the message is what was probably meant."""
+    """A value is not accepted; the message is the spelling that was probably meant."""
 
 
 def plain_name(name: str) -> str:

@@ -80,7 +80,7 @@ def _meant_instant(text: str) -> str:
 
 
 def _days(year: int, month: int, day: int) -> list[date]:
-    """Return the day; if its month lacks it, the month's last day, and the day that many days later."""
+    """Return the day. If its month is too short, return the month's last day, and the day in the next month."""
     first = date(year, month, 1)
     found = first + timedelta(days=day - 1)
     if not 1 <= day <= _MOST_DAYS:

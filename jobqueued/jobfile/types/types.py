@@ -173,7 +173,7 @@ def each(places: Iterable[tuple[str, Node]], read: Callable[[Node], Value]) -> l
 
 
 def plain(node: Node, of: Callable[[Scalar], Any] | None = None) -> Any:
-    """Return the value for JSON; `of` reads the scalars, by default as what they mean, if that is finite."""
+    """Return the value for JSON; `of` reads the scalars, by default as their meaning, if it is finite."""
     of = of or _finite
     match node:
         case Sequence():
