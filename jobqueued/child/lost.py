@@ -80,13 +80,13 @@ class AdoptedAttempts:
             return []
         over, self._mains = self._mains, {}
         self._on_slurm.clear()
-        return [self._told(name, status) for name, (main, status) in over.items() if main != _LEFT]
+        return [self._lost_notice(name, status) for name, (main, status) in over.items() if main != _LEFT]
 
     def _is_helper(self, pid: int) -> bool:
         seen = process.stat(pid) if self._on_slurm else None
         return seen is not None and seen.name == SLURM_HELPER.encode()
 
-    def _told(self, name: str, status: int | None) -> str:
+    def _lost_notice(self, name: str, status: int | None) -> str:
         """Write R/lost, if possible, in case no scheduler is connected, and return the notice."""
         text = "-" if status is None else str(status)
         with contextlib.suppress(OSError):

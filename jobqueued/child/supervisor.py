@@ -86,7 +86,7 @@ def serve(launcher: socket.socket, common: CommonBudget, home: int) -> None:
         if directory < 0:
             if name == wire.SYNC:
                 atomic_file.sync(last)
-            elif not _told(launcher, _answer(name)):
+            elif not _is_sent(launcher, _answer(name)):
                 return
             continue
         if name == watching.WATCH:
@@ -119,10 +119,10 @@ def _carried_out(launcher: socket.socket, name: str, order: int, home: int) -> b
     answer, parts = sending.send(order, home) if verb + " " == NOTIFY else spool_orders.carry_out(order)
     os.close(order)
     lines = [*(f"part {number} {part}" for part in parts), f"notified {number} {answer}"]
-    return all(_told(launcher, line.encode(errors="replace")) for line in lines)
+    return all(_is_sent(launcher, line.encode(errors="replace")) for line in lines)
 
 
-def _told(launcher: socket.socket, notice: bytes) -> bool:
+def _is_sent(launcher: socket.socket, notice: bytes) -> bool:
     """Send a notice to the launcher. Return False if the launcher exited."""
     try:
         launcher.send(notice)

@@ -55,7 +55,7 @@ class Listener:
         try:
             self._listen(0)
         except OSError as error:
-            self._unheard(error, 0)
+            self._log_and_retry(error, 0)
 
     def descriptors(self, *, accepts: bool) -> dict[int, int]:
         """Return the descriptor of inotify, and those of the sockets if more callers are accepted."""
@@ -87,7 +87,7 @@ class Listener:
         """Listen again at each path that no longer has our socket."""
         self._rests, self.deadline = False, None
         self._forget_news()
-        if not (gone := self._gone()):
+        if not (gone := self._lost_paths()):
             self._watch(mono)
             self._keep_directory(mono)
             return
@@ -96,7 +96,7 @@ class Listener:
             self._listen(mono)
         except OSError as error:
             self._forget_news()  # events of our own removals would cause an endless retry
-            self._unheard(error, mono)
+            self._log_and_retry(error, mono)
         else:
             self.trouble = ""
             what = "was missing and has been restored" if len(gone) == 1 else "were missing and have been restored"
@@ -107,7 +107,7 @@ class Listener:
             with contextlib.suppress(OSError):
                 list(inotify.events(self._inotify))
 
-    def _gone(self) -> list[Path]:
+    def _lost_paths(self) -> list[Path]:
         """Return the paths that do not have our sockets."""
         return [path for path in self._doors if path not in self._sockets or self._places[path] != _place(path)]
 
@@ -118,12 +118,12 @@ class Listener:
         except OSError as error:
             self.deadline = mono + AGAIN
             if error.errno == errno.EADDRINUSE:  # another daemon has the directory, and this one ends
-                self._unheard(error, mono)
+                self._log_and_retry(error, mono)
 
-    def _unheard(self, why: OSError, mono: int) -> None:
+    def _log_and_retry(self, why: OSError, mono: int) -> None:
         """Log an error once, and retry later."""
         self.deadline = mono + AGAIN
-        missing = " and ".join(str(path) for path in self._gone()) or str(self.directory)
+        missing = " and ".join(str(path) for path in self._lost_paths()) or str(self.directory)
         text = f"{missing}: {why.strerror}; clients can't connect there; the daemon retries every 10 s"
         if text != self.trouble:
             self.trouble = text
@@ -132,7 +132,7 @@ class Listener:
     def _listen(self, mono: int) -> None:
         """Listen at each path without our socket.  Raise the first OSError after trying all paths."""
         failed: OSError | None = None
-        for path in self._gone():
+        for path in self._lost_paths():
             try:
                 self._listen_at(path)
             except OSError as error:

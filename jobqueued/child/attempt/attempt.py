@@ -135,13 +135,13 @@ class Attempt:
 
     def _live(self) -> str:
         try:
-            return self._settle(self._lived())
+            return self._settle(self._run_to_end())
         except BaseException:  # a bug: save the exit status of the command, if it is known
             if self._draft.status is not None:
                 self._marks.lose(self._draft.status)
             raise
 
-    def _lived(self) -> Record:
+    def _run_to_end(self) -> Record:
         """Run the job's processes to their end and return the record."""
         try:
             self._start()
@@ -159,7 +159,7 @@ class Attempt:
         """
         self._locks.free()
         if self._hooks and document["state"] != UNSTARTED:
-            self._tell_hooks(document)
+            self._run_end_hooks(document)
         path, data, pause = "", b"", _FIRST_TRY
         while self._marks.are_there():
             path, data = (path, data) if path else self._write_record(document)
@@ -169,7 +169,7 @@ class Attempt:
                 if path and self._shutdown.began():
                     self._audience.leaves = True
                     return path
-                self._bide(document, error, pause)
+                self._pause_before_retry(document, error, pause)
                 pause = min(2 * pause, _LONGEST_TRY)
                 continue
             self._farewell()
@@ -183,11 +183,11 @@ class Attempt:
         self._lose()
         return path
 
-    def _tell_hooks(self, document: Record) -> None:
+    def _run_end_hooks(self, document: Record) -> None:
         """Run the hooks for the end. The record file is written first, so the end is saved even if a hook fails."""
         path = self._write_record(self._hooks.interim(document))[0]
         if path:
-            self._be_there()
+            self._accept_requests()
             self._hooks.see_off(document, path, lambda it: self._write_record(it)[0], self._audience)
         else:
             self._hooks.give_up("its record file can't be written")
@@ -195,17 +195,17 @@ class Attempt:
         document["telemetry"] = self._hooks.telemetry
         self._audience.leaves |= self._hooks.left or (self._state is State.EMPTY and self._hooks.orphans_killed())
 
-    def _be_there(self) -> None:
+    def _accept_requests(self) -> None:
         """Start to handle requests of followers and the shutdown of the host."""
         self._audience.accept()
-        self._loop.on(self._shutdown.descriptor, self._look_for_shutdown)
+        self._loop.on(self._shutdown.descriptor, self._check_for_shutdown)
 
-    def _bide(self, document: Record, error: OSError, seconds: float) -> None:
+    def _pause_before_retry(self, document: Record, error: OSError, seconds: float) -> None:
         """Pause before the next try to write R; serve followers, and pump the output of processes that were left."""
         reason = f"it ended ({record.verdict(document)}), but its run directory can't be written: {error.strerror}"
         if reason != self._audience.reason:
             self._audience.stopping(reason)
-        self._be_there()
+        self._accept_requests()
         if self._state is State.LEAVING:
             self._loop.on(self._output.reading, self._pump)
         self._loop.go_on(seconds)
@@ -259,11 +259,11 @@ class Attempt:
         """Wait until the main process ended, no process of the run is left, and its output is drained or given up."""
         self._loop.on(self._wakeups, self._reap)
         self._loop.on(self._output.reading, self._pump)
-        self._be_there()
+        self._accept_requests()
         while self._state not in NOTHING_TO_END or self._output.reading in self._loop:
             try:
                 self._wait()
-                self._look_at_the_clock()
+                self._check_deadlines()
             except Exception as error:
                 self._contain(error)
                 self._loop.turn(REST)
@@ -273,7 +273,7 @@ class Attempt:
         times = ending.deadline, ending.kill_at, self._drain_until, self._account.at, self._hooks.at
         self._loop.turn(min(times) - time.monotonic())
 
-    def _look_at_the_clock(self) -> None:
+    def _check_deadlines(self) -> None:
         now = time.monotonic()
         if now >= self._ending.deadline:
             self._reap()  # a command that ended in time did not time out, however late we check
@@ -308,9 +308,9 @@ class Attempt:
         """End the run while its command lives; the first cause counts. `told`: its processes already got SIGTERM."""
         if self._step(AttemptStep.STOP):
             self._ending.cause = state, reason
-            self._tell_to_end(reason, told=told)
+            self._signal_end(reason, told=told)
 
-    def _tell_to_end(self, reason: str, *, told: bool = False) -> None:
+    def _signal_end(self, reason: str, *, told: bool = False) -> None:
         self._audience.stopping(reason)
         self._ending.tell(time.monotonic(), told=told)
 
@@ -326,7 +326,7 @@ class Attempt:
         elif self._state in NOTHING_TO_END and reason != self._audience.reason:  # a new scheduler may ask again
             self._hooks.give_up(reason)
 
-    def _look_for_shutdown(self) -> None:
+    def _check_for_shutdown(self) -> None:
         if self._shutdown.began():
             self._hooks.give_up("shutdown")
             self._reap()
@@ -369,7 +369,7 @@ class Attempt:
             return
         self._step(AttemptStep.CLEAR)
         self._warn(f"its command left processes behind; they were ended: {names}")
-        self._tell_to_end(f"its command has ended and left {names}")
+        self._signal_end(f"its command has ended and left {names}")
 
     def _outlive(self) -> None:
         """Stay until the processes that `leave_children` left have ended: our children, which write to our pipe."""

@@ -100,8 +100,8 @@ class Slurm:
     ) -> None:
         """Read the helper's reports; the timeout runs while the job is on a node."""
         self._loop, self._draft, self._ending = loop, draft, ending
-        loop.on(self._reading, self._hear)
-        self._hear()
+        loop.on(self._reading, self._read_reports)
+        self._read_reports()
 
     def goes_on(self, draft: RecordDraft, output: OutputPump) -> bool:
         """Restart a helper that died without a final report. Return False if it reported, or dies again and again."""
@@ -116,7 +116,7 @@ class Slurm:
             else:
                 self._marks.started_again(wire.PidMark.of(draft.pid, draft.started, before))
                 return True
-        self._hear()
+        self._read_reports()
         self._loop.off(self._reading)
         self._conclude(draft)
         self._close()
@@ -179,7 +179,7 @@ class Slurm:
                 *lines, self._rest = (self._rest + data).split(b"\n")
                 self._words += map(json.loads, lines)
 
-    def _hear(self) -> None:
+    def _read_reports(self) -> None:
         """Handle new reports: whether the job runs, on which node, and what prevents it from running."""
         self._read()
         words, self._heard = self._words[self._heard :], len(self._words)

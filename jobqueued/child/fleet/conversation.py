@@ -33,7 +33,7 @@ from jobqueued.child.fleet.skips import KnownSkips, Mine, OccurrencesTaken, Skip
 from jobqueued.child.fleet.writes import Writes
 
 _HOSTS, _JOBS, _PAUSED, _WAIT = (f"{ROOT}{kind}/" for kind in ("hosts", "jobs", "paused", "wait"))
-_TOLD = (_HOSTS, _PAUSED, OVERDUE, FREED)
+_REPORTED = (_HOSTS, _PAUSED, OVERDUE, FREED)
 _MOST_UNITS = 48
 """Maximum units in a request: etcd allows 64 operations in each transaction of a batch."""
 _OVER = "etcd was unreachable for too long, so the session of this host expired"
@@ -65,8 +65,8 @@ class Conversation:
         """Occurrences granted on this connection; other occurrences that this host may have and that are not over."""
         self._locks, self._skips = KnownLocks(""), KnownSkips()
         self._turns = Turns()
-        self._told, self._untold = set[str](), set[str]()
-        """Keys of `_TOLD` that the scheduler received; those that the current snapshot has not contained yet."""
+        self._reported, self._unreported = set[str](), set[str]()
+        """Keys of `_REPORTED` that the scheduler received; those that the current snapshot has not contained yet."""
         self._others = set[str]()
         """Holders that the scheduler received before the current snapshot."""
         self._members = Others(patience)
@@ -156,7 +156,7 @@ class Conversation:
         self._session, self._writes, self.is_outdated = session, Writes(session), False
         self._others.update(self._locks.others(), self._turns.clear())
         self._locks, self._skips = KnownLocks(session.store), KnownSkips()
-        self._untold = set(self._told)
+        self._unreported = set(self._reported)
         return self._era
 
     def read(self, era: int, revision: int, found: Mapping[str, StoredKey]) -> None:
@@ -174,12 +174,12 @@ class Conversation:
         """Accept requests after a complete snapshot. Return False if another scheduler connected while it was read."""
         if era != self._era:
             return False
-        self._tell_of(*self._others, *self._locks.owners())
+        self._report_owners(*self._others, *self._locks.owners())
         self._others.clear()
-        for key in sorted(self._untold):
+        for key in sorted(self._unreported):
             self._take_over(key, None)
         for name in sorted(self._open):
-            self._tell_ours(name)
+            self._report_ours(name)
         self.reason = ""
         self.outbox.append(["up", ""])
         for lock in self._turns.places(self._session.host):
@@ -202,7 +202,7 @@ class Conversation:
         for key, known in found.items():
             name = claims.name_of(key)
             if name is not None and known.value == self._session.store:
-                self._tell_of_occurrence(name, known)
+                self._report_occurrence(name, known)
             elif name is not None:
                 self._members.note_run(name, known.value)
 
@@ -218,7 +218,7 @@ class Conversation:
                     self._turns.freed(lock_of(key), now)
             else:
                 self._take_over(key, known)
-        self._tell_of(*changed)
+        self._report_owners(*changed)
         self.revision = max(self.revision, revision)
 
     def next_batch(self, leases: Mapping[str, int], keep: int) -> RequestBatch | None:
@@ -243,12 +243,15 @@ class Conversation:
                 (self._open.discard if request.state else self._leave_open)(request.name)
                 if any(key not in touched for key, _ in self._locks.keys(request.name)):
                     again.append(request)  # the watch reported the lock only after this request was sent
-            elif isinstance(request, AskRequest) and (repeated := self._hear(request, own[0], revision)) is not None:
+            elif (
+                isinstance(request, AskRequest)
+                and (repeated := self._handle_answer(request, own[0], revision)) is not None
+            ):
                 again.append(repeated)
-            elif isinstance(request, SkipRequest) and (more := self._hear_skip(request, own[0])) is not None:
+            elif isinstance(request, SkipRequest) and (more := self._handle_skip(request, own[0])) is not None:
                 again.append(more)
             elif isinstance(request, Plain):
-                self._tell_made(request)
+                self._report_made(request)
         for each in reversed(again):
             self._requests.put_first(each)
 
@@ -261,13 +264,13 @@ class Conversation:
 
     def _note_made(self, last: StoredKey) -> None:
         """Note which announcements the last write made; all its other requests are repeated."""
-        self._tell_made(*self._requests.take_made(self._writes.made(last)))
+        self._report_made(*self._requests.take_made(self._writes.made(last)))
 
-    def _tell_made(self, *made: Plain) -> None:
+    def _report_made(self, *made: Plain) -> None:
         awaited = (each for each in made if isinstance(each, PauseRequest) and not each.before)
         self.outbox += [["made", each.job, each.text] for each in awaited]
 
-    def _hear(self, ask: AskRequest, answer: Message, revision: int) -> AskRequest | None:
+    def _handle_answer(self, ask: AskRequest, answer: Message, revision: int) -> AskRequest | None:
         """Report the result of a request for claims, or return the request to repeat."""
         outcome = claims.outcome(ask.claim, self._session, ask.found, ask.skipped, answer, revision)
         told = [ask.claim.job, ask.number, ask.question]
@@ -278,16 +281,16 @@ class Conversation:
                 for key, value in ask.claim.values(self._session.store).items():
                     if key.startswith(LOCKS):
                         known = ask.found.get(key) or StoredKey(value, revision, revision)
-                        self._tell_of(*self._locks.note(key, known, revision))
+                        self._report_owners(*self._locks.note(key, known, revision))
                 self.outbox.append(["granted", *told, fence, self.until if ask.claim.locks else 0])
             case claims.ClaimTaken(value, before):
                 self._open.discard(ask.name)
                 self._members.note_before(ask.name, before)
-                self._tell_taken(ask, value)
+                self._report_taken(ask, value)
             case claims.ClaimDenied(key, found):
-                return self._hear_denied(ask, key, found, revision)
+                return self._handle_denied(ask, key, found, revision)
             case claims.Stale(definition):
-                self._tell_none(ask.claim.job, definition)
+                self._report_no_spec(ask.claim.job, definition)
                 self.outbox.append(["denied", *told])
             case claims.Paused(who):
                 self._take_over(ask.claim.pause, StoredKey(who, revision, revision))
@@ -300,16 +303,16 @@ class Conversation:
                 return ask._replace(found=known)
         return None
 
-    def _hear_denied(self, ask: AskRequest, key: str, found: StoredKey, revision: int) -> AskRequest | None:
+    def _handle_denied(self, ask: AskRequest, key: str, found: StoredKey, revision: int) -> AskRequest | None:
         """Report who has a lock, or return the request to repeat."""
         if revision > self.revision:  # otherwise the watch has reported this value, and maybe later ones
-            self._tell_of(*self._locks.note(key, found, found.modified))
+            self._report_owners(*self._locks.note(key, found, found.modified))
         if all(self._locks.spare(part, ask.name) >= 0 for part in ask.parts):  # other units are free
             return ask._replace(claim=ask.claim._replace(locks=()), found={})
         self.outbox.append(["denied", ask.claim.job, ask.number, ask.question])
         return None
 
-    def _hear_skip(self, skip: SkipRequest, answer: Message) -> SkipRequest | None:
+    def _handle_skip(self, skip: SkipRequest, answer: Message) -> SkipRequest | None:
         """Report the result of a request to skip, or return the request to repeat."""
         match skips.outcome(skip, self._session, answer):
             case Mine(first, last) as mine:
@@ -322,14 +325,14 @@ class Conversation:
             case claims.Newer(newest):
                 return skip._replace(newest=newest)
             case claims.Stale(definition):
-                self._tell_none(skip.job, definition)
+                self._report_no_spec(skip.job, definition)
             case claims.SessionOver():
                 self.rest(_OVER)
             case SkipRequest() as again:
                 return again
         return None
 
-    def _tell_taken(self, ask: AskRequest, value: str) -> None:
+    def _report_taken(self, ask: AskRequest, value: str) -> None:
         """Report that another host has an occurrence, or that this host skipped it earlier."""
         job, key = ask.name
         first = claims.first_skipped(value)
@@ -354,21 +357,21 @@ class Conversation:
 
     # the known state of etcd
 
-    def _tell_of(self, *owners: Owner) -> None:
+    def _report_owners(self, *owners: Owner) -> None:
         """Report the locks that these owners hold now; omit this host's own if an answer will report them."""
         for owner in dict.fromkeys(owners):
             units = self._locks.units(owner)
             if isinstance(owner, str):
                 self.outbox.append(["held", owner, list(map(list, units.items()))])
             elif units:
-                self._tell_ours(owner)
+                self._report_ours(owner)
 
-    def _tell_of_occurrence(self, name: Name, known: StoredKey) -> None:
+    def _report_occurrence(self, name: Name, known: StoredKey) -> None:
         if known.value == self._session.store:
             if name not in self._granted:
                 self._open.add(name)
             if not self.reason:  # otherwise the end of the snapshot reports it
-                self._tell_ours(name)
+                self._report_ours(name)
         else:
             self._open.discard(name)
             self._members.note_run(name, known.value)
@@ -376,24 +379,24 @@ class Conversation:
                 self._skips.note(name[0], attempt_of(name[1]).second, known.value)
                 self.outbox.append(["taken", *name, end_of(known.value)])
 
-    def _tell_none(self, job: str, known: StoredKey | None) -> None:
+    def _report_no_spec(self, job: str, known: StoredKey | None) -> None:
         if known is None:  # otherwise the watch reports it, after earlier changes
-            self._tell_spec(job, None)
+            self._report_spec(job, None)
 
-    def _tell_spec(self, job: str, known: StoredKey | None) -> None:
+    def _report_spec(self, job: str, known: StoredKey | None) -> None:
         self.outbox.append(["spec", job, "" if known is None else known.value])
 
     def _take_over(self, key: str, known: StoredKey | None) -> None:
         """Handle the current value of a key that is not a lock; None means that it was deleted."""
         if key.startswith(_JOBS):
-            self._tell_spec(key.removeprefix(_JOBS), known)
+            self._report_spec(key.removeprefix(_JOBS), known)
         elif key.startswith(SKIPPED):
             self._skips.note_newest(key.removeprefix(SKIPPED), 0 if known is None else known.modified)
         elif key.startswith(_WAIT):
             self._turns.note(key.removeprefix(_WAIT), None if known is None else known.created)
-        elif key.startswith(_TOLD):
-            (self._told.discard if known is None else self._told.add)(key)
-            self._untold.discard(key)
+        elif key.startswith(_REPORTED):
+            (self._reported.discard if known is None else self._reported.add)(key)
+            self._unreported.discard(key)
             returned = claims.returned_of(key)
             if returned is not None and known is not None and self._skips.is_own(*returned):
                 return  # a late event: the occurrence was returned before this host skipped it
@@ -401,10 +404,10 @@ class Conversation:
             line = [kind, name, "" if known is None else known.value]
             self.outbox.append(self._members.note_host(name, known) if kind == "hosts" else line)
         elif (occurrence := claims.name_of(key)) is not None and known is not None:
-            self._tell_of_occurrence(occurrence, known)
+            self._report_occurrence(occurrence, known)
         elif occurrence is not None:
             self._members.note_run(occurrence, "")
 
-    def _tell_ours(self, name: Name) -> None:
+    def _report_ours(self, name: Name) -> None:
         if name not in self._granted and not self._requests.has(name):
             self.outbox.append(["ours", *name])

@@ -136,7 +136,7 @@ def _locked(path: str, wait: float | None) -> int:
         found = os.fstat(lock)
         if not stat.S_ISREG(found.st_mode):
             raise FenceFailure(f"{shown} is not a regular file")
-        _see_that_others_see_it(shown, found.st_dev)
+        _check_lock_is_shared(shown, found.st_dev)
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -144,7 +144,7 @@ def _locked(path: str, wait: float | None) -> int:
         except OSError as error:
             where = "; move it to a file system that supports locks" if error.errno in _NO_LOCKS else ""
             raise FenceFailure(f"cannot lock {shown}: {error.strerror}{where}") from None
-        if _tried(f"find {shown}", _is_there, path, found):
+        if _tried(f"find {shown}", _is_same_file, path, found):
             return lock
         os.close(lock)
 
@@ -165,7 +165,7 @@ def _wait_for(lock: int, shown: str, wait: float | None) -> None:
     signal.setitimer(signal.ITIMER_REAL, 0)
 
 
-def _is_there(path: str, found: os.stat_result) -> bool:
+def _is_same_file(path: str, found: os.stat_result) -> bool:
     """Return whether the path still leads to this file."""
     try:
         return os.path.samestat(found, os.stat(path))
@@ -173,7 +173,7 @@ def _is_there(path: str, found: os.stat_result) -> bool:
         return False
 
 
-def _see_that_others_see_it(shown: str, device: int) -> None:
+def _check_lock_is_shared(shown: str, device: int) -> None:
     """Refuse a file if a mount option hides its locks from other hosts."""
     with _tried(f"read {MOUNTS}", open, MOUNTS) as mounts:
         of_device = (words for line in mounts if (words := line.split())[2] == f"{os.major(device)}:{os.minor(device)}")

@@ -246,9 +246,9 @@ class Uplink:
                 return
             if isinstance(error, NotOver):
                 self._leases = None
-            self._rest(_words(error))
+            self._refuse_requests(_words(error))
 
-    def _rest(self, reason: str) -> None:
+    def _refuse_requests(self, reason: str) -> None:
         """Refuse requests from now on. The caller holds the lock."""
         self._conversation.rest(reason)
         self._watch += 1
@@ -276,7 +276,7 @@ class Uplink:
                 self._look_around(gateway)
             except Closed as why:
                 with self._changed:
-                    self._rest(str(why))
+                    self._refuse_requests(str(why))
             except (EtcdUnreachable, Rejected, OSError) as error:
                 trouble = _words(error)
             with self._changed:
@@ -286,7 +286,7 @@ class Uplink:
                 self._conversation.until = max(self._conversation.until, locks)
                 if is_over or session.now() >= self._alive_until:
                     self._leases = None
-                    self._rest("the session of this host expired in etcd" if is_over else trouble)
+                    self._refuse_requests("the session of this host expired in etcd" if is_over else trouble)
             self._wake()
 
     def _look_around(self, gateway: Gateway) -> None:
@@ -347,7 +347,9 @@ class Uplink:
                 # etcd was kept alive since the watch ended, and is so now
                 has_answered = max(since + TTL * SECOND, session.now()) < self._alive_until
                 if mute > _MUTE and not is_past() and has_answered:
-                    self._rest("etcd answers but sends no events: is there a proxy in between that holds them back?")
+                    self._refuse_requests(
+                        "etcd answers but sends no events: is there a proxy in between that holds them back?"
+                    )
                 if self._changed.wait_for(is_past, _some(pause)):
                     return
             pause = min(2 * pause, _LONGEST_PAUSE)

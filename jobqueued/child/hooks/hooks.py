@@ -51,8 +51,8 @@ class Hooks:
         self.at, self.left = NEVER, False
         self._sample_at = [NEVER] * len(self._hooks)
         self._waiting: deque[tuple[int, str]] = deque()
-        self._told: tuple[int, str] | None = None
-        self._told_last = -1
+        self._current: tuple[int, str] | None = None
+        self._last_called = -1
         self._keeper = hook.Keeper(-1, -1)
         self._until = NEVER
         self._answer = b""
@@ -71,26 +71,26 @@ class Hooks:
         for index, each in enumerate(self._hooks):
             if SAMPLE in each["at"]:
                 self._sample_at[index] = now + each["every"]
-        self._tell_all(START)
+        self._queue_calls(START)
 
     def look(self, now: float) -> None:
         """Call hooks whose sample is due, unless they still have one waiting; abandon a hook that hangs."""
-        if self._told is not None and now >= self._until:
+        if self._current is not None and now >= self._until:
             self._leave()
         for index, at in enumerate(self._sample_at):
             if now >= at:
                 every = self._hooks[index]["every"]
                 self._sample_at[index] = at + every * ((now - at) // every + 1)
-                if (index, SAMPLE) in (self._told, *self._waiting):
-                    self._left_out[index, self._told_last] += 1
+                if (index, SAMPLE) in (self._current, *self._waiting):
+                    self._left_out[index, self._last_called] += 1
                 else:
                     self._waiting.append((index, SAMPLE))
-        self._go_on()
+        self._call_next()
 
     def interim(self, record: Record) -> Record:
         """Return the record of an ended attempt to save before the hooks for its end run, in case this process dies."""
         warnings = [*record["warnings"], *self.warnings()]
-        if not self._given_up and (self._told is not None or any(END in each["at"] for each in self._hooks)):
+        if not self._given_up and (self._current is not None or any(END in each["at"] for each in self._hooks)):
             warnings.append(_INTERIM)
         *before, attempt = record["attempts"]
         attempts = [*before, {**attempt, "warnings": warnings}]
@@ -106,12 +106,12 @@ class Hooks:
         self._final = record
         self._sample_at = [NEVER] * len(self._hooks)
         self._waiting = deque(one for one in self._waiting if one[1] == START)
-        self._tell_all(END)
+        self._queue_calls(END)
         linger_at = time.monotonic() + _MOMENT
         self.look(time.monotonic())
-        while self._told is not None:
+        while self._current is not None:
             self._loop.turn(min(self.at, linger_at) - time.monotonic())
-            if time.monotonic() >= linger_at and self._told is not None:
+            if time.monotonic() >= linger_at and self._current is not None:
                 linger_at = NEVER
                 over = f"it is over ({verdict(record)}), and its telemetry hooks are told"
                 audience.stopping(f"{over}; to end them: jobqueuectl stop {record['run']}")
@@ -127,10 +127,10 @@ class Hooks:
         self._given_up = self._given_up or why
         self._sample_at = [NEVER] * len(self._hooks)
         self._waiting.clear()
-        if self._told is not None:
+        if self._current is not None:
             self._hang_up()
             self._until = min(self._until, time.monotonic() + PATIENCE)
-        self._set()
+        self._schedule()
 
     def reaped(self, pid: int) -> bool:
         """Reap an ended child if it was a keeper. Return whether it was."""
@@ -138,9 +138,9 @@ class Hooks:
             return False
         os.waitpid(pid, 0)
         tree.apart.discard(pid)
-        if self._told is not None and pid == self._keeper.pid:
-            self._hear()
-            self._finish(*self._told)
+        if self._current is not None and pid == self._keeper.pid:
+            self._read_answer()
+            self._finish(*self._current)
         return True
 
     def orphans_killed(self) -> bool:
@@ -167,14 +167,14 @@ class Hooks:
         if self._given_up:
             yield f"its telemetry hooks were cut short: {self._given_up}"
 
-    def _tell_all(self, moment: str) -> None:
+    def _queue_calls(self, moment: str) -> None:
         if not self._given_up:
             self._waiting += [(index, moment) for index, each in enumerate(self._hooks) if moment in each["at"]]
-        self._set()
+        self._schedule()
 
-    def _go_on(self) -> None:
+    def _call_next(self) -> None:
         """Call the next hook, if none runs."""
-        while self._told is None and self._waiting:
+        while self._current is None and self._waiting:
             index, moment = self._waiting.popleft()
             each = self._hooks[index]
             record = self._record() if self._final is None else self._final
@@ -184,17 +184,17 @@ class Hooks:
             except OSError as error:
                 self._note(index, moment, f"could not be started: {error.strerror}")
                 continue
-            self._told, self._told_last, self._answer = (index, moment), index, b""
+            self._current, self._last_called, self._answer = (index, moment), index, b""
             self._until = time.monotonic() + each["timeout"] + PATIENCE
-            self._loop.on(self._keeper.answer, self._hear)
-        self._set()
+            self._loop.on(self._keeper.answer, self._read_answer)
+        self._schedule()
 
-    def _set(self) -> None:
+    def _schedule(self) -> None:
         """Set the next time for `look`; a waiting call with no running hook is due at once."""
-        until = self._until if self._told is not None else 0 if self._waiting else NEVER
+        until = self._until if self._current is not None else 0 if self._waiting else NEVER
         self.at = min([*self._sample_at, until], default=NEVER)
 
-    def _hear(self) -> None:
+    def _read_answer(self) -> None:
         """Read the available part of the answer; its end counts only after the keeper is reaped."""
         with contextlib.suppress(BlockingIOError):
             while self._keeper.answer in self._loop:
@@ -205,7 +205,7 @@ class Hooks:
 
     def _finish(self, index: int, moment: str) -> None:
         self._hang_up()
-        self._told = None
+        self._current = None
         try:
             if not self._given_up:
                 said = hook.understood(self._answer)
@@ -214,7 +214,7 @@ class Hooks:
                     self._marks.telemetry(self.telemetry)
         except TelemetryRefused as refusal:
             self._note(index, moment, str(refusal))
-        self._set()
+        self._schedule()
 
     def _hang_up(self) -> None:
         """Close the answer, which makes the keeper end the hook."""
@@ -224,9 +224,9 @@ class Hooks:
             self._keeper = self._keeper._replace(answer=-1)
 
     def _leave(self) -> None:
-        assert self._told is not None
-        self._note(*self._told, "does not end, although it was killed")
-        self._told, self.left = None, True
+        assert self._current is not None
+        self._note(*self._current, "does not end, although it was killed")
+        self._current, self.left = None, True
         self._hang_up()
         self.give_up("one of them does not end")
 

@@ -126,11 +126,11 @@ class ControlSocket:
         if len(self._connections) >= resource.getrlimit(resource.RLIMIT_NOFILE)[0] // _SHARE:
             self._drop(self._connections[-1])
         self._connections.append(connection)
-        self._loop.on(connection.fileno(), lambda: self._hear(connection))
+        self._loop.on(connection.fileno(), lambda: self._read_request(connection))
         _send(connection, "\n".join(self._greeting()))
-        self._hear(connection)
+        self._read_request(connection)
 
-    def _hear(self, connection: socket.socket) -> None:
+    def _read_request(self, connection: socket.socket) -> None:
         """Handle ``stop REASON`` from a follower, or its hang-up."""
         try:
             said = connection.recv(wire.NOTICE)

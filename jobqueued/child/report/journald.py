@@ -150,7 +150,7 @@ class JournalStream:
         unsent = sum(self._unsent.values())
         if unsent and self._found and self._common.notes.take(1, 0):
             with contextlib.suppress(OSError):  # the record has it too
-                self._say(self._note(unsent, kept))
+                self._send_note(self._note(unsent, kept))
         self._disconnect()
         self._poll.close()
 
@@ -160,7 +160,7 @@ class JournalStream:
         text = f"{unsent:,} {'line was' if unsent == 1 else 'lines were'} not sent to the journal ({why}); {kept}"
         return _entry(self._headed(_WARNING, "output_unsent", UNSENT_ID), os.fsencode(text))
 
-    def _say(self, note: bytes) -> None:
+    def _send_note(self, note: bytes) -> None:
         """Send the note, and wait a moment if journald is busy; the job is over and nothing else is to be done."""
         until, room = time.monotonic() + _PATIENCE, select.poll()
         while not self._try(note) and (left := until - time.monotonic()) > 0:

@@ -95,9 +95,9 @@ class Caps:
         limit = next((text for _, file, text in self._caps if file == "pids.max"), "")
         count = self._cgroup.refused_tasks()
         reached = f"it could not start more tasks than {limit} (pids.events: max {count})" if limit and count else ""
-        return [text for text in (killed, reached, *self._told_of_user(0 if limit else count)) if text]
+        return [text for text in (killed, reached, *self._user_warnings(0 if limit else count)) if text]
 
-    def _told_of_user(self, count: int) -> Iterator[str]:
+    def _user_warnings(self, count: int) -> Iterator[str]:
         """Yield warnings about the user's limits; `count`: failed forks that were not due to the run's own limit."""
         most = self._of_user.get("pids.max", "max")
         if most != "max" and (count or self._refused("tasks")):

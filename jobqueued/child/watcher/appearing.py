@@ -130,7 +130,7 @@ class Appearing:
         if is_storm:
             self._rests_until = mono + REST
         if lost:
-            self._look_through(self._patterns, self._looked)
+            self._request_listings(self._patterns, self._looked)
         if lost or not is_storm:
             self._looked = before
         self._take(happened)
@@ -140,9 +140,9 @@ class Appearing:
         if self._rests_until is not None and self._rests_until <= mono:
             self._rests_until = None
         if self._look_at is not None and self._look_at <= mono:
-            self._look_again()
+            self._list_all()
         if self._has_moved:
-            self._look_through(self._watch() & self._patterns.keys(), 0)
+            self._request_listings(self._watch() & self._patterns.keys(), 0)
         self._list(mono)
 
     def told(self, mono: int) -> list[Appeared]:
@@ -176,7 +176,7 @@ class Appearing:
 
     def begin(self) -> None:
         """List all directories for files that appeared before the start."""
-        self._look_through(self._patterns, _NOW)
+        self._request_listings(self._patterns, _NOW)
 
     # events
 
@@ -228,14 +228,14 @@ class Appearing:
 
     # listings
 
-    def _look_again(self) -> None:
+    def _list_all(self) -> None:
         """List all directories, and try to watch them again."""
         self._inotify = _inotify() if self._inotify is None else self._inotify
         since, self._looked = self._looked, _coarse()
         self._watch()
-        self._look_through(self._patterns, since)
+        self._request_listings(self._patterns, since)
 
-    def _look_through(self, directories: Iterable[str], since: int) -> None:
+    def _request_listings(self, directories: Iterable[str], since: int) -> None:
         """Request listings of directories for files that appeared since then; `_NOW` means each path's newest file."""
         for directory in directories:
             self._unlisted[directory] = min(since, self._unlisted.get(directory, since))

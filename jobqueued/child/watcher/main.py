@@ -62,7 +62,7 @@ class Watcher:
                 self._files.read(mono)
             if self._files.has_more or _is_over(self._files.deadline, mono):
                 self._files.turn(mono)
-            self._tell(mono)
+            self._send_reports(mono)
 
     def _wait(self) -> float | None:
         """Return how long to sleep (ms), or None to wait for an event."""
@@ -74,7 +74,7 @@ class Watcher:
         times = [at for at in deadlines if at is not None]
         return max(0, min(times) - time.monotonic_ns()) / 1_000_000 + 1 if times else None
 
-    def _tell(self, mono: int) -> None:
+    def _send_reports(self, mono: int) -> None:
         """Send reports as far as the socket accepts them; the rest waits, and no more are added."""
         if not self._outbox:
             self._outbox += map(self._word, self._files.told(mono))

@@ -235,7 +235,7 @@ class Monitor(Source):
             self.at = max(self.at or 0, now.mono + EVERY)
         if self._rest is not None:
             self._rest = None
-            self._tell()
+            self._send_results()
         return ()
 
     @property
@@ -262,7 +262,7 @@ class Monitor(Source):
                 self._traces[name] = fresh
             yield from self._traces[name].look(process, now.wall)
 
-    def _tell(self) -> None:
+    def _send_results(self) -> None:
         """Send the results to all clients; without clients the sampling ends."""
         if self._host is None or not self._host.samples:
             return
