@@ -126,7 +126,7 @@ class _Client:
 
     @property
     def is_to_be_answered(self) -> bool:
-        """Return whether its next call can be answered now: it reads its replies; a stranger has read all."""
+        """Return whether its next call can be answered now: it reads its replies, or has read all if a stranger."""
         takes = not self.outbox if self.is_stranger else self.unread <= _BACKLOG
         return bool(self.queue) and self.pending is None and takes and self.service is not None
 
@@ -137,7 +137,7 @@ class _Client:
 
     @property
     def has_read_all(self) -> bool:
-        """Return whether no reply is on its way."""
+        """Return whether no reply waits to be sent."""
         return not self.outbox
 
     def finish(self) -> None:

@@ -147,7 +147,7 @@ class JobFiles(Source):
     def deadline(self) -> int | None:
         """The earliest time (CLOCK_MONOTONIC, ns) for a turn, or None.
 
-        Then a missing file counts as deleted, a failed read is retried, or changed zones are checked.
+        At that time a missing file counts as deleted, a failed read is retried, or changed zones are checked.
         """
         zones = self._watches.zones
         return soonest([*map(_deadline, self._watches), None if zones is None else zones.deadline])

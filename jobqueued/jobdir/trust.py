@@ -55,7 +55,7 @@ def is_foreign(name: str) -> bool:
 
 
 def is_leftover(name: str) -> bool:
-    """Return whether editors and package managers leave files of this name, or people disable one by it."""
+    """Return whether a name is that of a leftover of an editor or package manager, or disables a file."""
     return re.fullmatch(_LEFTOVERS, name) is not None
 
 

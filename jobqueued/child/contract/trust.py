@@ -27,9 +27,9 @@ class FileRefused(Exception):
 def check_path(path: str, user: int, *, sticky: bool = False) -> None:
     """Raise FileRefused unless only root and `user` can change or redirect an absolute path's target. Raises OSError.
 
-    All directories and links on the way are checked. A sticky directory on the way may be writable for everybody if its
-    next part is a directory: other users can't replace that one, or move one of root's in. They could move a file of
-    root's in. `sticky`: the last directory may be sticky, too.
+    All directories and links on the way are checked. A sticky directory on the way may be writable for everybody if the
+    next part of the path is a directory. Other users can neither replace that directory nor move one of root's in, but
+    they could move in a file of root's. `sticky`: the last directory may be sticky and writable, too.
     """
     way = list(_way(path))
     safe = [*(stat.S_ISDIR(entry.st_mode) for _, entry in way[1:]), sticky]

@@ -194,7 +194,7 @@ def _instant(text: str) -> datetime:
 
 
 def _charset(data: bytes) -> dict[str, str]:
-    """Return the charset parameter of an attachment: none if it is no UTF-8."""
+    """Return the charset parameter of an attachment, or {} if it is not UTF-8."""
     try:
         data.decode()
     except UnicodeDecodeError:

@@ -86,7 +86,7 @@ def controllers(home: int) -> list[str] | None:
 def _divided(delegated: bool) -> str | None:
     """Return the cgroup that we may divide, or None: our own, or its parent if ours is the parent's `self` already.
 
-    We may with `delegated`, with systemd's attribute, or at the root of a container's cgroup namespace.
+    We may divide it with `delegated`, with systemd's attribute, or at the root of a container's cgroup namespace.
     """
     own = _directory_of("self")
     if own is None:

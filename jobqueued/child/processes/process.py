@@ -82,7 +82,7 @@ def is_stuck(pid: int) -> bool:
 
 
 def is_over(pid: int, beside: int, seconds: float) -> bool:
-    """Wait for a child to end, or `beside` to become readable. Return whether it ended; it is not reaped."""
+    """Wait for a child to end, or `beside` to become readable. Return whether the child ended; it is not reaped."""
     descriptor = os.pidfd_open(pid)
     try:
         return descriptor in select.select([descriptor, beside], [], [], seconds)[0]

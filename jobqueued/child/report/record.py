@@ -50,7 +50,7 @@ class RecordDraft:
         self.warnings: list[str] = []
 
     def begin(self) -> None:
-        """Note that the start is tried now."""
+        """Note that the start begins now."""
         self.started = time.time_ns()
 
     def end(self) -> None:

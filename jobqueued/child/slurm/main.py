@@ -147,7 +147,7 @@ class Helper:
         self._saw(SqueueJob(number, "PENDING"))
 
     def _give_up_in_time(self, why: str) -> None:
-        """Revoke a submission with unknown result, unless it has started: then it will be found. Raises Over."""
+        """Revoke a submission with unknown result, unless its job has started and so will be found. Raises Over."""
         if not (self._told_to_stop or time.monotonic() > self._since + _SURE) or not self._directory.revoke():
             return
         if self._told_to_stop:

@@ -107,7 +107,7 @@ class Caps:
             yield f"all runs of its user together have {cpus:g} CPUs, {_SETTINGS}, and waited {seconds} s for them"
 
     def _refused(self, key: str) -> int:
-        """Return how much the limits of all runs of the user refused since the start of this run."""
+        """Return the refusals by the limits on all runs of the user since the start of this run."""
         return max(0, self._cgroup.refused_above().get(key, 0) - self._before.get(key, 0))
 
 

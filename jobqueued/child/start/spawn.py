@@ -140,7 +140,7 @@ def _posix_spawn(plan: _Plan, program: str, env: dict[str, str]) -> int:
 
 
 def _change_directory(order: LaunchSpec, user: User, warn: Callable[[str], object]) -> None:
-    """Change to the job's directory, or to HOME without one; to / if HOME, or a path after a dash, can't be entered."""
+    """Change to the job's directory (default: HOME), or to / if HOME, or a path after a dash, can't be entered."""
     directory, path = order["working_directory"] or "", _directory(order, user)
     try:
         os.chdir(path)

@@ -1,6 +1,6 @@
 """Files that appear in watched directories: reported with inotify(7) when they are complete.
 
-A missing directory is waited for in the nearest existing one above it. All times are ns of CLOCK_MONOTONIC, except
+While a directory is missing, the nearest existing one above it is watched. All times are ns of CLOCK_MONOTONIC, except
 those of files.
 
 Other users may write there, so a turn costs little whatever they do: one read, followed by a pause in a storm, and one

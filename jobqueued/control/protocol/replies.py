@@ -22,7 +22,7 @@ class Caller(Protocol):
 
     @property
     def has_read_all(self) -> bool:
-        """True if no reply is on its way."""
+        """True if no reply waits to be sent."""
 
     def send(self, message: bytes) -> None:
         """Send a whole message; a caller that left is dropped."""

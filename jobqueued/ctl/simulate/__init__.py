@@ -1,4 +1,4 @@
-"""jobqueuectl simulate: coming runs by the real scheduler, and forecasts that are kept and compared.
+"""jobqueuectl simulate: future runs from the real scheduler, and forecasts that are saved and checked.
 
 `snapshot` takes the present host as the start. Begin with `simulate`.
 """

@@ -111,7 +111,7 @@ def _of_fleet(node: Node, values: dict[str, Any]) -> Claim:
 
 
 def made(inner: ValueType, make: Callable[[Node, dict[str, Any]], Any]) -> ValueType:
-    """Return a section whose values `make` turns into one object; it raises NotAccepted if they conflict."""
+    """Return a section whose values `make` turns into one object. `make` raises NotAccepted if they conflict."""
     return replace(inner, read=lambda node: make(node, inner.read(node)))
 
 
