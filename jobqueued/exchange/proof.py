@@ -37,7 +37,7 @@ _NOT_SAID = frozenset(
         "outlasts_steps",
     )
 )
-"""Fields in which both may differ: names, values derived from them, and values compared in another way."""
+"""Fields in which source and job may differ: names, values derived from them, and values compared in another way."""
 
 
 def check(drafts: Iterable[JobDraft], jobs: Iterable[Job], now: datetime) -> Iterator[tuple[JobDraft, str]]:

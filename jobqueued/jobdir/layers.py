@@ -35,7 +35,7 @@ from jobqueued.settings.drop_in_files import drop_in_directory, file_of_drop_ins
 
 _has_news, _deadline = attrgetter("has_news"), attrgetter("deadline")
 _NONE = -1
-"""The watch of a path that is no directory: its parent's watch reports when it becomes one."""
+"""The watch of a path that is not a directory: its parent's watch reports when it becomes one."""
 
 
 class Layer(Inbox):

@@ -117,7 +117,7 @@ class UserFiles:
 
 
 def of_state(name: str) -> UserFile | None:
-    """Return the file with this name in state.db, or None if it is no user's."""
+    """Return the file with this name in state.db, or None if it is not a user's."""
     directory, _, stored_as = name.rpartition("/")
     return UserFile.parse(stored_as) if directory == DIRECTORY else None
 

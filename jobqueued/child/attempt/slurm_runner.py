@@ -1,7 +1,7 @@
 """A run on Slurm: its local process is a helper (child/slurm/main.py) that submits a job, follows it, and ends it.
 
 If the helper dies, it is started again, because the job on Slurm lives on; only its final report ends the run. It has
-no cgroup, so that only the end of its supervisor can end it: then it gets SIGTERM and cancels the job.
+no cgroup, so that nothing else ends it. When its supervisor dies, it gets SIGTERM and cancels the job.
 """
 
 from __future__ import annotations

@@ -282,7 +282,7 @@ def following(job: str, second: int) -> Message:
 
 
 def first_skipped(value: str) -> int | None:
-    """Return the first second that a skip covers, or None if the value is no skip."""
+    """Return the first second that a skip covers, or None if the value is not a skip."""
     found = _SKIP.fullmatch(value)
     return None if found is None else int(found[1])
 

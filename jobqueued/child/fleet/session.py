@@ -46,7 +46,7 @@ class NotOver(Closed):
 
 
 class Leases(NamedTuple):
-    """The leases of a session: its own, and that of its locks (0: none yet)."""
+    """The leases of a session: its own, and that of its locks (0 if it has none yet)."""
 
     session: int
     locks: int

@@ -1,6 +1,6 @@
 """A notice as a mail, with cron's headers so that filters keep working, one thread per incident, and the run's output.
 
-The text survives every mail program: bytes that are no UTF-8, or that could move a cursor, appear as escapes. If the
+The text survives every mail program: bytes that are not UTF-8, or that could move a cursor, appear as escapes. If the
 text does not show the output completely and byte by byte, the output is attached.
 """
 
@@ -132,7 +132,7 @@ def _subject(event: NoticeEvent, user: str, recipient: str) -> str:
 
 
 def _quoted(output: MailedOutput, shown: str, attached: int, run: str) -> str:
-    """Return the output for the text, and where the rest of it is."""
+    """Return the output for the text, and the place of the rest."""
     blocks = [output.trouble] if output.trouble else []
     if shown:
         blocks += [_heading(output.size), shown.rstrip("\n")]

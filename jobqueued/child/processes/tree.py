@@ -85,7 +85,7 @@ def walk(pids: list[int]) -> Iterator[tuple[int, int]]:
 
 
 def steps(pids: list[int]) -> Iterator[tuple[int, int] | None]:
-    """Yield the processes of `walk`, and None after each process is read, which may have many threads and children."""
+    """Yield the processes of `walk`, and None after each thread that was read: a process may have very many."""
     queue = list(pids)
     seen = set(queue)
     for pid in queue:

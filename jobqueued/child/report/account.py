@@ -11,8 +11,7 @@ from jobqueued.child.processes.cgroup import Cgroup
 NEVER = float("inf")
 _FIRST, _LONGEST, _WATCHED = 0.1, 60.0, 1.0
 _DENSITY = 4
-"""Divisor of the run's age: the longest pause between two samples, so that a long run costs no more than a short one.
-"""
+"""The longest pause between two samples is the run's age divided by this: long runs cost no more than short ones."""
 _BLOCK = 512
 """Unit (bytes) of ru_inblock and ru_oublock on every file system (getrusage(2), kernel/sys.c)."""
 

@@ -178,7 +178,7 @@ class Spool:
             os.close(descriptor)
 
     def _found(self, directory: int, name: str, uid: int) -> os.stat_result | None:
-        """Return the status of the table, or None if it is missing. Raises SpoolRefused if it is no acceptable file."""
+        """Return the status of the table, or None if it is missing. Raises SpoolRefused if it can't be accepted."""
         try:
             found = os.stat(name, dir_fd=directory, follow_symlinks=False)
         except FileNotFoundError:

@@ -114,8 +114,8 @@ def arguments(order: LaunchSpec) -> list[str]:
 def read(path: str) -> Iterator[tuple[str, str]]:
     """Yield the variables of a file of lines NAME=VALUE, which systemd.exec(5) and shells read in the same way.
 
-    Values may be quoted, also over lines; nothing is expanded. Raises StartFailed with the first line that is no
-    assignment, no comment and not blank.
+    Values may be quoted, also over lines; nothing is expanded. Raises StartFailed with the first line that is not an
+    assignment, a comment or blank.
     """
     text = _content(path)
     place = 0

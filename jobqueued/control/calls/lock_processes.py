@@ -167,7 +167,7 @@ class LockProcesses(Source):
         return [self._over(client) for client in self._unseen if not self._follow(client, self._asked[client])]
 
     def left(self, ticket: int) -> LockOver | None:
-        """Forget a process that hung up before its reply. Return the event, or None if the ticket is no process's."""
+        """Forget a process that hung up before its reply. Return the event, or None if no process has the ticket."""
         gone = (client for client, asked in self._asked.items() if asked.ticket == ticket)
         client = next(gone, None)
         return None if client is None else self._over(client)

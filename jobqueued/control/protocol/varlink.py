@@ -48,7 +48,7 @@ error InvalidParameter (parameter: string)
 
 
 class MessageError(Exception):
-    """The peer sent something that is no message; nothing after it can be trusted, so close the connection."""
+    """The peer sent something that is not a message; nothing after it can be trusted, so close the connection."""
 
 
 class VarlinkError(Exception):

@@ -141,7 +141,7 @@ class Texts(Source):
             self.ask(self._of(user).jobs, asker.ticket(), now)
 
     def ask_status(self, asker: Asker, now: Now) -> None:
-        """Reply with the status for a user who is no reader."""
+        """Reply with the status for a user who is not a reader."""
         user = asker.peer.owner
         has_some = user is not None and self._scheduler.catalog.of_owner(user)
         self.ask(self._of(user).status if user and has_some else self.public_status, asker.ticket(), now)

@@ -148,7 +148,7 @@ def standing(scheduler: Scheduler, job: Job) -> JobCondition:
 
 
 def _batch(job: Job, state: JobState) -> BatchProgress | None:
-    """Return the progress of a submission, or None if it has one run, or the job is no submission."""
+    """Return the progress of a submission, or None if it has one run, or the job is not a submission."""
     if job.submission is None or job.submission.runs == 1:
         return None
     runs, stats, running = job.submission.runs, state.saved.stats, len(state.live)

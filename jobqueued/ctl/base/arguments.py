@@ -163,7 +163,7 @@ def _instant(text: str, direction: int, accepted: str) -> int:
 
 
 def _in_words(text: str, direction: int) -> int | None:
-    """Parse a time in words as `submit --at` does, or a past one; None if the text is no such time.
+    """Parse a time in words as `submit --at` does, or a past one; None if the text is something else.
 
     Raises BadParameter.
     """

@@ -32,7 +32,7 @@ A_HOST = "a name of letters, digits, . _ -, first a letter or digit"
 
 
 def is_host(name: str) -> bool:
-    """Return whether a name can be a host's name; it is no option of ssh and contains nothing special to a shell."""
+    """Return whether a name can be a host's name; not an option of ssh, and nothing special to a shell."""
     return _NAME.fullmatch(name) is not None
 
 

@@ -102,7 +102,7 @@ def meant_size(text: str) -> str:
 
 
 ODD_SPACE = "[\u00a0\u1680\u2000-\u200b\u202f\u205f\u2060\u3000]"
-"""Characters that look like a space, or are invisible, but are no space to a shell, to cron and to YAML."""
+"""Characters that look like a space, or are invisible, but are not spaces to a shell, to cron or to YAML."""
 
 
 def odd_space_in(text: str) -> str:
