@@ -118,7 +118,7 @@ def test_what_can_not_be_read_is_tried_with_the_next_look(here: Here, monkeypatc
 
     here.patience = {1: 2}
     with monkeypatch.context() as patch:
-        patch.setattr(monitor, "Host", none_left)
+        patch.setattr(monitor, "HostUsage", none_left)
         here.monitor.join(1, False, here.now)
         here.wait(EVERY - 1)
         assert ({}, here.now.mono + 1) == (here.replies, here.monitor.at)
