@@ -30,7 +30,7 @@ FOLDERS = {
         "child/hooks": "telemetry hook hooks",
         "child/attempt": "attempt_life ending local_runner slurm_runner runner shutdown attempt",
         "child/spool": "spool spool_log spool_orders",
-        "child": "callers lost sending watching supervisor questions worker watchers launcher",
+        "child": "callers adopted_attempts sending watching supervisor questions worker watchers launcher",
         "child/notifier": """
             addresses notice template notice_text reach apprise_urls network program mail_delivery mail webhook ping
             main""",
@@ -79,7 +79,7 @@ FOLDERS = {
             spare_imports usage wall_timer""",
         "state/db": "ballast due_bounds faults formats mirror rows opening own_writes store",
         "state": """
-            write_batch commits disk_budget due_history ends record_files missing_records retention_count
+            write_batch commits disk_budget due_history ends record_files missing_records retention
             housekeeping past takeover""",
         "runs": """
             account_questions emptying fleet_neighbours own_program fleet_link leftover_processes marks
@@ -89,11 +89,11 @@ FOLDERS = {
             trust kinds acceptance account_files scripts cron_tables file_changes inbox time_zones user_files units
             layers watch user_file_watch job_files path_triggers user_watchers""",
         "control/protocol": """
-            access peers interface varlink ownership declaration entrance identities parameters replies user_budget""",
+            access peers interface varlink ownership declaration entrance identities parameters replies call_rate""",
         "control/views": "definitions problems seen views texts",
         "control/calls": """
             crontab_calls due_calls event_stream host_calls job_calls lock_processes lock_calls monitor notice_calls
-            past_calls record_calls settings_file reload run_calls status_calls submission_calls submit_calls
+            past_calls record_calls settings_file reload run_calls status_calls accepted_submissions submit_calls
             user_file_calls why_calls""",
         "control": "dispatcher listener methods metrics_file server summary",
         "daemon": """

@@ -25,10 +25,10 @@ if __name__ == "__main__":  # when run by path: find jobqueued.child next to thi
     sys.path.append(os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
 
 from jobqueued.child import supervisor, watchers
+from jobqueued.child.adopted_attempts import AdoptedAttempts
 from jobqueued.child.callers import Callers
 from jobqueued.child.contract import wire
 from jobqueued.child.contract.text import counted
-from jobqueued.child.lost import AdoptedAttempts
 from jobqueued.child.processes import cgroup, tree
 from jobqueued.child.questions import Questions, is_question
 from jobqueued.child.report import budget, marks

@@ -70,5 +70,5 @@ class Dispatcher:
             return
         owner = asker.peer.owner
         whose = self._ownership.named(parameters, rule.names, owner) if rule.own else Whose.NOBODYS
-        if access.answer(rule, asker.rank, whose) is AccessScope.NO:
+        if access.scope(rule, asker.rank, whose) is AccessScope.NO:
             raise refusal(rule, parameters, whose)

@@ -81,8 +81,21 @@ class _Client:
     """
 
     __slots__ = (
-        "_drop", "budget", "connection", "decoder", "more", "oneway", "outbox", "peer", "pending", "queue", "rank",
-        "service", "since", "unread", "waits",
+        "_drop",
+        "connection",
+        "counts_as",
+        "decoder",
+        "more",
+        "oneway",
+        "outbox",
+        "peer",
+        "pending",
+        "queue",
+        "rank",
+        "service",
+        "since",
+        "unread",
+        "waits",
     )  # fmt: skip
 
     def __init__(
@@ -96,7 +109,7 @@ class _Client:
         has_name: bool,
     ) -> None:
         self.connection, self.peer, self.rank, self.since, self._drop = connection, peer, rank, since, drop
-        self.budget = peer.uid if has_name or rank is not Rank.STRANGER else _NAMELESS
+        self.counts_as = peer.uid if has_name or rank is not Rank.STRANGER else _NAMELESS
         """The user whose budget this connection counts in."""
         self.decoder = Decoder()
         self.service: Service | None = None
@@ -117,7 +130,7 @@ class _Client:
     @property
     def comes_last(self) -> bool:
         """Return whether it is served after the other strangers, too."""
-        return self.budget == _NAMELESS
+        return self.counts_as == _NAMELESS
 
     @property
     def is_idle(self) -> bool:
@@ -276,7 +289,7 @@ class ControlServer(Source):
         if client.connection.fileno() < 0:
             return
         client.peer = client.peer._replace(owner=owner)
-        client.budget = client.budget if owner is None else client.peer.uid
+        client.counts_as = client.counts_as if owner is None else client.peer.uid
         client.service = Service(self._methods.of(client.peer, lambda: self._ticket(client)))
 
     def _full(self, client: _Client) -> str | None:
@@ -284,18 +297,18 @@ class ControlServer(Source):
         if client.rank is Rank.ROOT:
             return None
         places = PLACES[client.rank]
-        budgets = [it.budget for it in self._clients.values() if it.rank is client.rank and not it.waits]
-        if budgets.count(client.budget) >= places.of_a_user:
+        counted = [it.counts_as for it in self._clients.values() if it.rank is client.rank and not it.waits]
+        if counted.count(client.counts_as) >= places.of_a_user:
             if client.comes_last:
                 return f"users without a name on this host have {places.of_a_user} connections already; try again later"
             return f"{client.peer.name} has {places.of_a_user} connections already; close some"
         few = client.is_stranger and client.connection.fileno() >= most() // 2
-        return "too many connections; try again later" if few or len(budgets) >= places.in_all else None
+        return "too many connections; try again later" if few or len(counted) >= places.in_all else None
 
     def _may_wait(self, client: _Client) -> bool:
         """Return whether there is a place for one more waiting connection."""
-        budgets = [it.budget for it in self._clients.values() if it.waits and it is not client]
-        return len(budgets) < WAITING.in_all and budgets.count(client.budget) < WAITING.of_a_user
+        counted = [it.counts_as for it in self._clients.values() if it.waits and it is not client]
+        return len(counted) < WAITING.in_all and counted.count(client.counts_as) < WAITING.of_a_user
 
     def _ticket(self, client: _Client) -> int:
         client.pending = ticket = self._replies.ticket(client)

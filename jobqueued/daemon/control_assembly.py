@@ -8,6 +8,7 @@ from typing import Any
 
 from jobqueued.child.contract.documents import Record
 from jobqueued.child.contract.tuples import NamedTuple
+from jobqueued.control.calls.accepted_submissions import SubmissionCalls
 from jobqueued.control.calls.crontab_calls import CrontabCalls
 from jobqueued.control.calls.due_calls import DueCalls
 from jobqueued.control.calls.event_stream import EventStream
@@ -20,7 +21,6 @@ from jobqueued.control.calls.past_calls import PastCalls
 from jobqueued.control.calls.record_calls import RecordCalls
 from jobqueued.control.calls.run_calls import RunCalls
 from jobqueued.control.calls.status_calls import StatusCalls
-from jobqueued.control.calls.submission_calls import SubmissionCalls
 from jobqueued.control.calls.submit_calls import SubmitCalls, Submitters
 from jobqueued.control.calls.user_file_calls import UserFileCalls
 from jobqueued.control.calls.why_calls import WhyCalls

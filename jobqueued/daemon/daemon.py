@@ -112,7 +112,7 @@ class Daemon:
         beside = link.marks.sent_beside({run.id for run in takeover.saved[1]})
         self._happened += [*map(events.Recorded, (*takeover.recorded, *beside)), kept]
         self._happened += jobs.read_all()
-        known = state.store.knows_boot(boot_id)
+        known = state.store.has_seen_boot(boot_id)
         self._turn(admit=False)
         self._happened += runs.lock_processes.found()
         link.connect()

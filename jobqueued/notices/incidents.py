@@ -9,7 +9,7 @@ from jobqueued.model.saved import Incident
 from jobqueued.notices.happenings import Happening
 
 
-def goes_on(
+def with_happening(
     known: Incident | None, happening: Happening, wishes: Mapping[Target, int | None], wall: int
 ) -> tuple[Incident, dict[Target, str]]:
     """Return the incident after the new happening, and target → event for the targets to notify now.
@@ -32,7 +32,7 @@ def goes_on(
     return known._replace(kind=happening.kind, times=known.times + 1, told=marks, elsewhere=is_elsewhere), told
 
 
-def goes_on_elsewhere(
+def with_happening_elsewhere(
     known: Incident | None, happening: Happening, wishes: Mapping[Target, int | None], wall: int
 ) -> Incident:
     """Return the incident after a happening on another host of the fleet, which notifies people itself."""

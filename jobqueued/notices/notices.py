@@ -92,7 +92,7 @@ class Notices:
             return
         known, wishes = self.incidents.get(happening.subject), self._wishes(happening)
         if known is not None or wishes:
-            incident = incidents.goes_on_elsewhere(known, happening, wishes, wall)
+            incident = incidents.with_happening_elsewhere(known, happening, wishes, wall)
             self.incidents[incident.subject] = incident
             yield SaveIncident(incident.subject, incident)
 
@@ -126,7 +126,7 @@ class Notices:
         known = self.incidents.get(happening.subject)
         if known is None and not wishes:  # nobody wants a notice of its end either
             return
-        incident, told = incidents.goes_on(known, happening, wishes, wall)
+        incident, told = incidents.with_happening(known, happening, wishes, wall)
         self.incidents[incident.subject] = incident
         yield SaveIncident(incident.subject, incident)
         for target, event in told.items():

@@ -154,7 +154,7 @@ class Admission:
         refused = defaultdict[str, list[Group]](list)
         while heads and granted < limit:
             load, run, rank, group = heads[0][0], *heads[0][4:]
-            if load != self.waiting.load(group) and (anew := self.waiting.head(group, mono)) is not None:
+            if load != self.waiting.share_rank(group) and (anew := self.waiting.head(group, mono)) is not None:
                 heapreplace(heads, anew)  # another run of this user just started
                 continue
             if least is not None and not group.reaches(least, rank, mono):
@@ -286,7 +286,7 @@ class Admission:
         for promise in self.reservations:
             their_points, their_every = promise.group.terms.escalation
             faster = points * their_every - their_points * every
-            if faster > 0 and self.waiting.load(promise.group) == self.waiting.load(group):
+            if faster > 0 and self.waiting.share_rank(promise.group) == self.waiting.share_rank(group):
                 self._look_again((rank * their_every - promise.rank * every) // faster + 1)
 
     def _note_reaching(self, least: int, heads: list[Head]) -> None:

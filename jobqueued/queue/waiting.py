@@ -105,7 +105,7 @@ class Waiting:
         self.live: Counter[str] = Counter()
         """User's share → number of live runs."""
 
-    def load(self, group: Group) -> int:
+    def share_rank(self, group: Group) -> int:
         """Return the first sort key of a group: 0 for the host's runs, 1 + the number of live runs for a user's."""
         share = group.terms.share
         return 1 + self.live[share] if share else 0
@@ -205,7 +205,7 @@ class Waiting:
             key = heap[0]
             place = places.get(key[3])
             if place is not None and place[0] is group and place[1] == key:
-                return self.load(group), -group.effective(key[0], mono), key[1], key[2], key[3], key[0], group
+                return self.share_rank(group), -group.effective(key[0], mono), key[1], key[2], key[3], key[0], group
             heappop(heap)
         if self._groups.pop(group.terms, None) is not None:
             del self._awake[group.terms]
@@ -235,7 +235,7 @@ class Waiting:
     def place(self, run: Holder, mono: int) -> tuple[int, int, int, int]:
         """Return the sort key of a run at an instant, lowest first.  Raises KeyError if the run is not queued."""
         group, key = self._places[run]
-        return self.load(group), -group.effective(key[0], mono), key[1], key[2]
+        return self.share_rank(group), -group.effective(key[0], mono), key[1], key[2]
 
     def terms(self, run: Holder) -> Terms:
         """Return the terms of a run.  Raises KeyError if the run is not queued."""

@@ -29,7 +29,7 @@ from jobqueued.state.db.faults import CommitFailed, StoreError
 from jobqueued.state.disk_budget import Room
 from jobqueued.state.ends import AT_ONCE, HistoryEnd, ends, of_pool, with_rows
 from jobqueued.state.missing_records import MissingRecords
-from jobqueued.state.retention_count import CheckedRuns, Eldest, RetentionTally
+from jobqueued.state.retention import CheckedRuns, Eldest, RetentionTally
 
 RUNS_A_TURN = AT_ONCE
 MOST_KNOWN = 4096

@@ -25,7 +25,7 @@ BREAKS: dict[str, tuple[Break, str]] = {
     "a lock is granted though another has it": (
         Break(
             "queue/locks.py",
-            "            if exclusive or here.alone or there.alone:  # each holder has some of it\n",
+            "            if exclusive or here.alone or there.alone:  # each holder has a part of the resource\n",
             "            if not units:\n                continue\n            if False:\n",
         ),
         "overlaps",

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
-from jobqueued.child import lost
+from jobqueued.child import adopted_attempts
 from jobqueued.child.attempt import attempt
 from jobqueued.child.contract import wire
 from jobqueued.child.report import record
@@ -195,7 +195,7 @@ MUTANTS: dict[str, Mutant] = {
     "what is in R/ended counts as lost": Mutant(RunDirectory, "end", _loses, _KILLS, 5),
     "claims of live runs are dropped by a restart": Mutant(Admission, "hold", _drops_found, _KILLS, 20),
     "a retry repeats its attempt after a restart": Mutant(Scheduler, "restore", _counts_anew, _KILLS, 60),
-    "a launcher lets go before all is dead": Mutant(lost.AdoptedAttempts, "end", _ends_nothing, _KILLS, 60),
+    "a launcher lets go before all is dead": Mutant(adopted_attempts.AdoptedAttempts, "end", _ends_nothing, _KILLS, 60),
     "a key is forgotten": Mutant(SubmitCalls, "_known", lambda _: lambda _self, *_: None, _CALLS, 5),
     "an exit status is one of others": Mutant(
         record.RecordDraft, "code", lambda _: property(lambda self: 0 if self.status is not None else 1), _KILLS, 5

@@ -32,7 +32,7 @@ _MODULES = (
     "child.report.control_socket",
     "child.contract.unix_socket",
     "child.callers",
-    "child.lost",
+    "child.adopted_attempts",
     "child.questions",
     "child.report.record",
     "child.report.output",
@@ -65,7 +65,7 @@ _MODULES = (
     "daemon.decisions",
     "control.calls.record_calls",
     "control.calls.job_calls",
-    "control.calls.submission_calls",
+    "control.calls.accepted_submissions",
     "control.metrics_file",
     "daemon.trace",
 )

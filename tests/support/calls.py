@@ -14,6 +14,7 @@ from typing import Any, cast
 
 from jobqueued.base.problem import Problem
 from jobqueued.child.contract import unix_socket, wire
+from jobqueued.control.calls.accepted_submissions import SubmissionCalls
 from jobqueued.control.calls.crontab_calls import CrontabCalls
 from jobqueued.control.calls.due_calls import DueCalls
 from jobqueued.control.calls.event_stream import EventStream
@@ -29,20 +30,19 @@ from jobqueued.control.calls.reload import Reload
 from jobqueued.control.calls.run_calls import RunCalls
 from jobqueued.control.calls.settings_file import SettingsFile
 from jobqueued.control.calls.status_calls import StatusCalls
-from jobqueued.control.calls.submission_calls import SubmissionCalls
 from jobqueued.control.calls.submit_calls import SubmitCalls, Submitters
 from jobqueued.control.calls.user_file_calls import UserFileCalls
 from jobqueued.control.calls.why_calls import WhyCalls
 from jobqueued.control.dispatcher import Dispatcher
 from jobqueued.control.listener import Listener
 from jobqueued.control.protocol import access
+from jobqueued.control.protocol.call_rate import CallRate
 from jobqueued.control.protocol.declaration import method
 from jobqueued.control.protocol.entrance import admit_everybody
 from jobqueued.control.protocol.identities import Identities
 from jobqueued.control.protocol.ownership import Asker, Ownership
 from jobqueued.control.protocol.peers import Access, Peer
 from jobqueued.control.protocol.replies import Replies
-from jobqueued.control.protocol.user_budget import UserBudget
 from jobqueued.control.protocol.varlink import LIMIT, Decoder, Message, Method, encode
 from jobqueued.control.server import ControlServer
 from jobqueued.core.records.host_limits import HostLimits
@@ -306,7 +306,7 @@ class Real(Service):
         readings = Readings(scheduler, notices, Counts(), dict)
         self.status = StatusCalls(scheduler, ownership, lambda: STATUS, readings.all, now, replies)
         self.crontabs = CrontabCalls(cast(Any, self.link), self.logs, replies.reply, live=lambda: False)
-        paths, submitters = Paths.under(self.logs.parent), Submitters(self.access, UserLimits(), UserBudget(9))
+        paths, submitters = Paths.under(self.logs.parent), Submitters(self.access, UserLimits(), CallRate(9))
         calls = (
             self.status, self.records, LockCalls(scheduler, LockProcesses(self.locks), happen), told,
             DueCalls(self.store, batch), EventStream(scheduler.owner_of, replies), JobCalls(scheduler, happen),

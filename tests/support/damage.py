@@ -54,7 +54,7 @@ def work(store: Store) -> None:
 def kept(store: Store) -> tuple[object, ...]:
     """All that a start needs."""
     jobs, runs = store.load()
-    boots = tuple(turn for turn in range(7) if store.knows_boot(f"boot {turn}"))
+    boots = tuple(turn for turn in range(7) if store.has_seen_boot(f"boot {turn}"))
     return sorted(jobs, key=str), sorted(runs, key=str), store.files(), store.hold(), boots
 
 

@@ -127,7 +127,7 @@ class Conversation:
 
     # etcd
 
-    def rest(self, reason: str) -> None:
+    def suspend(self, reason: str) -> None:
         """Refuse requests from now on, until the next snapshot."""
         if reason != self.reason:
             self.outbox.append(["up", reason])
@@ -258,7 +258,7 @@ class Conversation:
     def _not_next(self, era: int, found: Mapping[str, StoredKey]) -> None:
         """Continue after a lost answer: another batch with the same write number was carried out."""
         if found.get(self._session.key, NOTHING).created != self._session.created:
-            self.rest(_OVER)
+            self.suspend(_OVER)
         elif era == self._era:
             self._note_made(found.get(self._session.writes, NOTHING))
 
@@ -296,7 +296,7 @@ class Conversation:
                 self._take_over(ask.claim.pause, StoredKey(who, revision, revision))
                 self.outbox.append(["denied", *told])
             case claims.SessionOver():
-                self.rest(_OVER)
+                self.suspend(_OVER)
             case claims.Newer(newest):
                 return ask._replace(skipped=newest)
             case claims.ClaimAgain(known):
@@ -327,7 +327,7 @@ class Conversation:
             case claims.Stale(definition):
                 self._report_no_spec(skip.job, definition)
             case claims.SessionOver():
-                self.rest(_OVER)
+                self.suspend(_OVER)
             case SkipRequest() as again:
                 return again
         return None

@@ -250,7 +250,7 @@ class Uplink:
 
     def _refuse_requests(self, reason: str) -> None:
         """Refuse requests from now on. The caller holds the lock."""
-        self._conversation.rest(reason)
+        self._conversation.suspend(reason)
         self._watch += 1
         self._changed.notify_all()
 

@@ -9,10 +9,10 @@ from typing import Any
 
 from jobqueued.child.contract.trust import name_of
 from jobqueued.control.protocol.access import AccessRule, Rank, Whose
+from jobqueued.control.protocol.call_rate import CallRate
 from jobqueued.control.protocol.declaration import method
 from jobqueued.control.protocol.ownership import Asker, Ownership
 from jobqueued.control.protocol.peers import Access
-from jobqueued.control.protocol.user_budget import UserBudget
 from jobqueued.control.protocol.varlink import VarlinkError
 from jobqueued.core.scheduler import Scheduler
 from jobqueued.core.state.submitted import share_in
@@ -37,7 +37,7 @@ _MOST_AWAITED = 1000
 class Submitters:
     """Users who may submit, under `access` and `limits`, and the calls that they made in this minute."""
 
-    def __init__(self, access: Access, limits: UserLimits, budget: UserBudget) -> None:
+    def __init__(self, access: Access, limits: UserLimits, budget: CallRate) -> None:
         self._access, self._limits, self._budget = access, limits, budget
 
     def owner(self, asker: Asker) -> Owner | None:

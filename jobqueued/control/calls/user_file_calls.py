@@ -22,10 +22,10 @@ from jobqueued.base.text import counted, duration, size
 from jobqueued.child.contract.tuples import NamedTuple
 from jobqueued.child.spool import spool_orders
 from jobqueued.control.protocol.access import AccessRule, Rank
+from jobqueued.control.protocol.call_rate import CallRate
 from jobqueued.control.protocol.declaration import method
 from jobqueued.control.protocol.ownership import Asker
 from jobqueued.control.protocol.replies import Reply
-from jobqueued.control.protocol.user_budget import UserBudget
 from jobqueued.control.protocol.varlink import VarlinkError
 from jobqueued.core.scheduler import Scheduler
 from jobqueued.jobdir.acceptance import Content
@@ -91,7 +91,7 @@ class UserFileCalls(Source):
         self._host = str(host)
         self._link, self._files, self._scheduler = link, files, scheduler
         self._limits, self._reply = limits, reply
-        self.budget = UserBudget(limits.calls)
+        self.budget = CallRate(limits.calls)
         self._waiting: deque[_FileCall] = deque()
         self._is_busy = False
         self._watch = next(watch for watch in watches if watch.directory == files.directory)

@@ -59,7 +59,7 @@ def table(rules: Mapping[str, AccessRule]) -> Iterator[tuple[str, ...]]:
         yield method, "in part" if rule.public else "-", "yes" if rule.own else "-", *ranks
 
 
-def answer(rule: AccessRule, rank: Rank, whose: Whose = Whose.NOBODYS) -> AccessScope:
+def scope(rule: AccessRule, rank: Rank, whose: Whose = Whose.NOBODYS) -> AccessScope:
     """Return the part of a reply that a caller of this rank gets. `whose`: the owner of what the call names."""
     if rank >= rule.rank:
         return AccessScope.ALL

@@ -82,7 +82,7 @@ def _may_have(turn: Turn, job: Job, key: str) -> bool:
     return key not in state.found.get(job.id, {}) and (is_able or job.on_host_loss is OnHostLoss.LOST)
 
 
-def take_over(turn: Turn, run: Run) -> None:
+def end_as_lost(turn: Turn, run: Run) -> None:
     """Record the loss of a run that a lost host started, because the fleet granted it to this host."""
     begun = changed(run, attempt=1)
     job = turn.state.catalog.get(run.id.job)

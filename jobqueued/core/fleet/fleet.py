@@ -123,7 +123,7 @@ def granted(turn: Turn, event: Granted) -> None:
         return
     run, asked = found
     if is_begun_elsewhere(run):
-        host_loss.take_over(turn, run)
+        host_loss.end_as_lost(turn, run)
         return
     if is_halted := bool(halt(turn.state)):
         turn.state.enqueue(run, turn.now)

@@ -157,7 +157,7 @@ class Store:
             kept, self._kept = self._kept or rows.read(self._db), None
         return kept.jobs, kept.runs
 
-    def knows_boot(self, boot_id: str) -> bool:
+    def has_seen_boot(self, boot_id: str) -> bool:
         """Return whether all live runs were already recovered in this boot of the host."""
         with self._reading():
             return rows.read_meta(self._db).get("boot") == boot_id

@@ -18,8 +18,8 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from jobqueued.base.instants import MINUTE, SECOND
 from jobqueued.control.calls.user_file_calls import UserFileCalls
+from jobqueued.control.protocol.call_rate import CallRate
 from jobqueued.control.protocol.peers import Peer
-from jobqueued.control.protocol.user_budget import UserBudget
 from jobqueued.control.protocol.varlink import VarlinkError
 from jobqueued.jobdir import user_file_watch
 from jobqueued.jobdir.job_files import Watches
@@ -292,7 +292,7 @@ def test_a_directory_that_can_not_be_synced(site: Site, monkeypatch: pytest.Monk
 
 def test_the_budget_of_a_minute() -> None:
     """It is full again a minute after the first call; each user has one, and who was long ago is forgotten."""
-    budget = UserBudget(2)
+    budget = CallRate(2)
     assert [0, 0, MINUTE - 2 * SECOND] == [budget.take(1, SECOND * at) for at in (0, 1, 2)]
     assert [0, 0] == [budget.take(2, 2 * SECOND), budget.take(1, MINUTE)]
     assert [0, MINUTE] == [budget.take(3, 0, 3), budget.take(3, 0)], "all of it"

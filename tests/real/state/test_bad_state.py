@@ -70,7 +70,7 @@ def start(source: Path, directory: Path, name: str, data: bytes) -> tuple[tuple[
         store.commit({}, {}, {}, {"boot": "now"})
     store.close()
     again = Store(directory)
-    assert (None, None, True) == (again.lost, again.failure, again.knows_boot("now"))
+    assert (None, None, True) == (again.lost, again.failure, again.has_seen_boot("now"))
     again.close()
     shutil.rmtree(directory)
     return found, said

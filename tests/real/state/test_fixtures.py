@@ -184,7 +184,7 @@ class TestState:
         assert sorted([*UNFINISHED, SKIP], key=lambda run: run.id) == sorted(runs, key=lambda run: run.id)
         assert all(type(claim) is Claim for run in runs for claim in run.claims)
         assert all(type(run.state) is RunState for run in runs)
-        assert (HOLD, True, None) == (store.hold(), store.knows_boot(BOOT), store.lost)
+        assert (HOLD, True, None) == (store.hold(), store.has_seen_boot(BOOT), store.lost)
         assert ["jobs.yaml"] == list(store.files())
 
     def test_history(self, store: Store) -> None:

@@ -69,7 +69,10 @@ def test_a_state_of_each_format_is_taken_over(tmp_path: Path, number: int) -> No
     for turn in range(3):
         store = Store(tmp_path)
         assert ([memory], [run], None) == (*store.load(), store.lost)
-        assert ({"run": "backup@6"}, True) == (store.record(RunId("backup", 6)), store.knows_boot("abc") or number == 1)
+        assert ({"run": "backup@6"}, True) == (
+            store.record(RunId("backup", 6)),
+            store.has_seen_boot("abc") or number == 1,
+        )
         assert [{"run": "backup@6"}] == store.ended(NEWEST, 0, 9, lambda *_: True).records
         assert ({"a.yaml": TEXT} if number > 1 or turn else {}) == store.files()
         told = ([Incident("failing backup", "failing", 4, 2, "backup@5", ((EMAIL, 5),))],

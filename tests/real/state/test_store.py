@@ -478,7 +478,7 @@ def test_boot(tmp_path: Path) -> None:
     told = []
     for boot in ("one", "one", "two", "two", "one"):
         store = Store(tmp_path)
-        told.append(store.knows_boot(boot))
+        told.append(store.has_seen_boot(boot))
         store.commit({}, {}, meta={"boot": boot})
         store.close()
     assert [False, True, False, True, False] == told
@@ -495,7 +495,7 @@ def test_hold(tmp_path: Path, hold: Hold) -> None:
         store.commit({}, {}, meta=meta)
         store.close()
         store = Store(tmp_path)
-        known.append((store.hold(), store.knows_boot("one")))
+        known.append((store.hold(), store.has_seen_boot("one")))
         store.close()
     assert [(None, True), (hold, True), (hold, True), (None, True), (None, True)] == known
 
@@ -541,7 +541,7 @@ resource.setrlimit(resource.RLIMIT_FSIZE, (100, resource.RLIM_INFINITY))
 try:
     store.commit({}, {}, meta={"boot": "new"})
 except CommitFailed as error:
-    print(error, store.knows_boot("new"))
+    print(error, store.has_seen_boot("new"))
 """
 
 

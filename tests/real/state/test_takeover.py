@@ -61,7 +61,7 @@ class TestLost:
         assert ["job@3"] == list(start.runs)  # the next skip may join it
         (text,) = start.told
         assert text.startswith(f"{tmp_path}/state/state.db was missing or empty; 4 records of 2 jobs restored from ")
-        assert (start.takeover.lost, start.store.knows_boot(BOOT)) == (True, True)
+        assert (start.takeover.lost, start.store.has_seen_boot(BOOT)) == (True, True)
         start.close()
 
     @pytest.mark.parametrize("error", sorted(wire.SHORTAGE))
@@ -95,7 +95,7 @@ class TestLost:
     def test_nothing_is_new(self, tmp_path: Path) -> None:
         """A first start is no loss."""
         start = Start(tmp_path)
-        assert ([], False, False) == (start.told, start.takeover.lost, start.store.knows_boot(BOOT))
+        assert ([], False, False) == (start.told, start.takeover.lost, start.store.has_seen_boot(BOOT))
         start.close()
 
     def test_set_aside_without_records(self, tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ _MANY = 1000
 """Number of users above which those whose minute is over are forgotten."""
 
 
-class UserBudget:
+class CallRate:
     """The calls of each uid in the minute that began with its first call."""
 
     def __init__(self, most: int) -> None:
