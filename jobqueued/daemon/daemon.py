@@ -119,8 +119,8 @@ class Daemon:
         self._happened += runs.recover(same_boot=known)
         runs.acts.take(self._decide(admit=False))  # an R may be removed only once its content is saved
         self._happened += submit_calls.unheard(self._scheduler, (it for it, *_ in kept.kept), state.batch)
-        boot = None if known or takeover.lost else boot_id
-        self._happened.append(events.JobsLoaded(jobs.job_files.read_once(), boot))
+        new_boot = None if known or takeover.lost else boot_id  # jobs with `@reboot` become due once a boot
+        self._happened.append(events.JobsLoaded(jobs.job_files.read_once(), new_boot))
         jobs.path_triggers.begin()
         self._turn(admit=False)
         self._reconcile_notices()

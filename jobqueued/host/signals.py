@@ -12,7 +12,7 @@ from jobqueued.model.source import Source
 
 
 class Signals(Source):
-    """Signals as bytes on a socket, so that each ends the loop's sleep; SIGHUP calls `reload`."""
+    """Signals as bytes on a socket, so that each ends the loop's sleep; SIGHUP calls `control/calls/reload.py`."""
 
     def __init__(self, reload: Callable[[Now], None]) -> None:
         self._reload = reload

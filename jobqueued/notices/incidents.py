@@ -1,4 +1,8 @@
-"""Incidents: people are notified of a problem once, of changes of it, by reminders while it lasts, and of its end."""
+"""Incidents: people are notified of a problem once, of changes of it, by reminders while it lasts, and of its end.
+
+An incident has one subject, such as ``run backup``, and lasts from the first failure to the next success. Another kind
+of failure is a change of the same incident. `happenings` has the subjects and kinds.
+"""
 
 from __future__ import annotations
 

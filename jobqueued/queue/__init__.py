@@ -1,4 +1,5 @@
 """The queue: the runs that may start, their order, their CPUs and numbered units.  Pure.
 
-`admission` makes one ordered pass over the queue; `locks` grants all claims of a run, or none. Begin with `admission`.
+`waiting` has the order of the queue, `admission` makes one pass over it, and `locks` grants a run all its claims or
+none. Begin with `admission`.
 """

@@ -241,7 +241,7 @@ class Agent:
                     self.fleet.etcd.put(key, None)
                 self.fleet.etcd.put(self.session.writes, None)
                 self.session = None
-                conversation.rest("no member of etcd answers")
+                conversation.suspend("no member of etcd answers")
                 self._tell()
 
         self.fleet.at(since + TTL, expire)
@@ -268,7 +268,7 @@ class Agent:
                 self.fleet.etcd.put(key, None)
         if not at_once:
             self.session = None
-            self.conversation.rest("no member of etcd answers")
+            self.conversation.suspend("no member of etcd answers")
             self._tell()
         self._go_on()
 
@@ -334,7 +334,7 @@ class Agent:
             etcd.txn(message)
             found = self._marked()
         if self.rules.mark and not self.mark.is_in(found):
-            self.conversation.rest("etcd was put back")
+            self.conversation.suspend("etcd was put back")
             self.closed_until = self.fleet.now + 10 * SECOND
             self.fleet.at(self.closed_until, self._go_on)
             self._tell()

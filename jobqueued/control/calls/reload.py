@@ -1,4 +1,7 @@
-"""A reload by a user, from the request to the reply that every changed file is in force."""
+"""A reload, by SIGHUP or by the method Reload: it ends when every changed file is in force.
+
+A further request joins the reload under way. A hold or a drain of the host stays as it is.
+"""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Changes of jobs by files and users: jobs are added, edited or removed, or have their next start skipped.
 
-Nothing here starts or stops a run.
+Nothing here starts or stops an attempt. Runs of a removed job that still wait are skipped.
 """
 
 from __future__ import annotations

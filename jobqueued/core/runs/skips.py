@@ -1,5 +1,7 @@
 """Skips: occurrences that will not run, with records of the reasons.
 
+Each caller gives its reason, a `Code` of `child/contract/reasons.py`.
+
 Consecutive skips of one job with the same cause and reason share a record, but only within an era of the clock.
 Otherwise a shared record would have an earlier era than its last due time, and after a loss of state.db the scheduler
 would start the later era again.
