@@ -106,7 +106,7 @@ class Host:
         if self.session is not None:
             self.etcd.lapse(self._own(0), *[self._own(1)] * (self.random.random() < 0.5))
             self.session = None
-            self.conversation.rest("it was over")
+            self.conversation.suspend("it was over")
 
     def _hear(self) -> None:
         if not self.conversation.reason:
