@@ -60,7 +60,7 @@ def table(rules: Mapping[str, AccessRule]) -> Iterator[tuple[str, ...]]:
 
 
 def scope(rule: AccessRule, rank: Rank, whose: Whose = Whose.NOBODYS) -> AccessScope:
-    """Return the part of a reply that a caller of this rank gets; only this function decides. `whose`: see `ownership`."""
+    """Return the part of a reply that a caller of this rank gets. Only this function decides. `whose`: from `ownership`."""
     if rank >= rule.rank:
         return AccessScope.ALL
     if (rule.own and whose in (Whose.OWN, Whose.NOBODYS)) or rule.public:
