@@ -60,7 +60,10 @@ def table(rules: Mapping[str, AccessRule]) -> Iterator[tuple[str, ...]]:
 
 
 def scope(rule: AccessRule, rank: Rank, whose: Whose = Whose.NOBODYS) -> AccessScope:
-    """Return the part of a reply that a caller of this rank gets. Only this function decides. `whose`: from `ownership`."""
+    """Return the part of a reply that a caller of this rank gets. Only this function decides.
+
+    `whose`: see `ownership.py`.
+    """
     if rank >= rule.rank:
         return AccessScope.ALL
     if (rule.own and whose in (Whose.OWN, Whose.NOBODYS)) or rule.public:
