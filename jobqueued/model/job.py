@@ -224,7 +224,14 @@ class Job:
     origin: str = ""
     drop_ins: tuple[str, ...] = ()
 
-    def told(self, command: CommandLine | None) -> CommandLine | None:
+    @property
+    def as_submission(self) -> Submission:
+        """The submission that this job is. Raises TypeError for a job of a file."""
+        if self.submission is None:
+            raise TypeError(f"{self.id} is no submission")
+        return self.submission
+
+    def redacted(self, command: CommandLine | None) -> CommandLine | None:
         """Return a command of the job for records and other users, with ``***`` in place of each word of `redact`."""
         if command is None or not self.redact:
             return command

@@ -107,7 +107,6 @@ class SubmissionCalls:
 
     def _row(self, job: Job, peer: Peer) -> dict[str, Any]:
         """Return the row of an unfinished submission; only its user and root get its script, which may have secrets."""
-        assert job.submission is not None
         state = self._scheduler[job.id]
         start = self._scheduler.next_start(job.id)
         runs = [self._scheduler.runs[run] for run in state.unfinished]
@@ -119,7 +118,7 @@ class SubmissionCalls:
             "submitted": to_text(queued),
             "tags": list(job.tags),
             "running": sum(run.state in LIVE for run in runs),
-            "left": job.submission.runs - state.saved.last_number,
+            "left": job.as_submission.runs - state.saved.last_number,
             "waiting": sum(run.state not in LIVE for run in runs),
             "stdin": job.stdin if _owns(job, peer) or peer.uid == 0 else "",
         }

@@ -121,13 +121,12 @@ class SubmitCalls:
 
     def _awaiting(self, job: Job, ownership: Ownership) -> tuple[Job, tuple[str, ...]]:
         """Return the job with the rest of its `after`, and the names that ended without success. Raises Wrong."""
-        assert job.submission is not None
         if not job.id.endswith("/") and self._has_history(job.id):
             raise Wrong(f"an earlier {job.id} has history; use another name, or none")
-        if len(job.submission.after) > _MOST_AWAITED:
-            raise Wrong(f"after: found {len(job.submission.after)}; expected at most {_MOST_AWAITED}")
+        if len(job.as_submission.after) > _MOST_AWAITED:
+            raise Wrong(f"after: found {len(job.as_submission.after)}; expected at most {_MOST_AWAITED}")
         left, failed = list[After](), list[str]()
-        for after in dict.fromkeys(job.submission.after):
+        for after in dict.fromkeys(job.as_submission.after):
             _check_owner(job, after, ownership)
             if self._is_going_on(after.name):
                 left.append(after)
@@ -136,7 +135,7 @@ class SubmitCalls:
             elif after.result == "success" and not state:
                 left.append(after)
                 failed.append(after.name)
-        return replace(job, submission=job.submission._replace(after=tuple(left))), tuple(failed)
+        return replace(job, submission=job.as_submission._replace(after=tuple(left))), tuple(failed)
 
     def _has_history(self, name: str) -> bool:
         """Return whether a job has runs, in state.db or, if state.db was rewritten, only in record files."""

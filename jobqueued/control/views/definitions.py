@@ -65,13 +65,13 @@ def _late(late: Late | None) -> bool | dict[str, float]:
 def _redacted(job: Job) -> dict[str, Any]:
     """Return the settings that may contain secrets, redacted."""
     return {
-        "command": job.told(job.command),
-        "failover": job.told(job.failover),
+        "command": job.redacted(job.command),
+        "failover": job.redacted(job.failover),
         "redact": [HIDDEN] * len(job.redact),
         "environment": dict.fromkeys(dict(job.environment), HIDDEN),
         "stdin": HIDDEN if job.stdin else "",
         "telemetry_hooks": [
-            _hook(hook, None if callable(hook.command) else job.told(hook.command)) for hook in job.telemetry_hooks
+            _hook(hook, None if callable(hook.command) else job.redacted(hook.command)) for hook in job.telemetry_hooks
         ],
         "notify": _without_urls(job.notify),
         "ping": dict.fromkeys(job.ping.settings, HIDDEN) if job.ping else {},

@@ -54,8 +54,7 @@ def asked(turn: Turn, event: events.Submitted) -> None:
 
 def _catch_up(turn: Turn, job: Job, failed: tuple[str, ...]) -> None:
     """Apply the ends that a new submission waits for and that came before it."""
-    submission = job.submission
-    assert submission is not None
+    submission = job.as_submission
     over = turn.state.submitted.over
     for name in failed:
         _settle(turn, job, name, "it has not succeeded", succeeded=False)
@@ -82,8 +81,7 @@ def _named(state: SchedulerState, job: Job) -> Job:
 
 def _refusal(state: SchedulerState, job: Job, text: str, failed: tuple[str, ...]) -> str:
     """Return why a submission is refused regardless of the host's resources, or "" if it is acceptable."""
-    share, submission = share_in(job.id), job.submission
-    assert submission is not None
+    share, submission = share_in(job.id), job.as_submission
     if job.id in state.catalog:
         return f"there is a job {job.id} already; give it another name, or none"
     earlier = state.jobs.get(job.id)
@@ -196,8 +194,7 @@ def _make_runs(turn: Turn, job: Job, asked_by: str | None) -> None:
     """Make a submission's next runs due, up to the number that may wait; the first run of one with `at` is left to the
     clock.
     """
-    state, submission = turn.state, job.submission
-    assert submission is not None
+    state, submission = turn.state, job.as_submission
     if job.at is not None and not state[job.id].saved.last_number:
         return
     ahead = max(AHEAD, min(job.concurrency, MADE_A_TURN))
@@ -209,9 +206,9 @@ def _make_runs(turn: Turn, job: Job, asked_by: str | None) -> None:
 def _leave(turn: Turn, job: Job) -> None:
     """Remove a submission whose runs are all over; its history stays."""
     stats = turn.state[job.id].saved.stats
-    assert job.submission is not None
-    succeeded = stats.succeeded >= job.submission.runs
-    word = "succeeded" if succeeded else f"{counted(job.submission.runs - stats.succeeded, 'run')} did not succeed"
+    runs = job.as_submission.runs
+    succeeded = stats.succeeded >= runs
+    word = "succeeded" if succeeded else f"{counted(runs - stats.succeeded, 'run')} did not succeed"
     turn.state.submitted.departed[job.id] = turn.state.catalog.remove(job.id)
     turn.state.changes.note_submission(turn.state.submitted.take(job.id))
     turn.state.due_times.clear(job.id)
@@ -229,8 +226,7 @@ def _resolve(turn: Turn, name: str, word: str, *, succeeded: bool) -> None:
 def _settle(turn: Turn, job: Job, name: str, word: str, *, succeeded: bool) -> None:
     """Let a submission that waits for this end continue, or give it up."""
     state = turn.state
-    assert job.submission is not None
-    awaited = next(after for after in job.submission.after if after.name == name)
+    awaited = next(after for after in job.as_submission.after if after.name == name)
     if succeeded or awaited.result == "any":
         state.remember(job.id, satisfied=tuple(sorted({*state[job.id].saved.satisfied, name})))
         state.stir(job.id)
@@ -241,14 +237,13 @@ def _settle(turn: Turn, job: Job, name: str, word: str, *, succeeded: bool) -> N
 def _abandon(turn: Turn, job: Job, reason: Reason) -> None:
     """Give up all runs of a submission that have not started."""
     state = turn.state
-    assert job.submission is not None
     give_up_all(turn, job, reason)
     first = state[job.id].saved.last_number + 1
-    missing = job.submission.runs - first + 1
+    missing = job.as_submission.runs - first + 1
     if missing > 0:
         due = turn.now.wall if job.at is None else job.at
         skip(turn, job, [Occurrence(job.id, f"s{first}", due)] * missing, reason, Cause("submitted"))
-        state.remember(job.id, last_number=job.submission.runs)
+        state.remember(job.id, last_number=job.as_submission.runs)
     if job.at is not None:
         state.remember(job.id, cursor=max(state[job.id].saved.cursor, job.at))
         state.due_times.clear(job.id)

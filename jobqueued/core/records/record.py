@@ -51,7 +51,7 @@ def begin(run: Run, job: Job | None, limits: HostLimits) -> Record:
         "ended": None,
         **UNKNOWN,
         "user": job.user if job else None,
-        "command": job.told(job.command) if job else None,
+        "command": job.redacted(job.command) if job else None,
         "host": limits.name,
         "priority": job.priority if job else None,
         "effective_priority": None,

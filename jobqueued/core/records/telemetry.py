@@ -41,7 +41,7 @@ def name_of(job: Job, hook: TelemetryHook) -> str:
     """Return the name of a hook for people: its function, or the start of its command."""
     if callable(hook.command):
         return getattr(hook.command, "__qualname__", type(hook.command).__name__)
-    told = job.told(hook.command) or ""
+    told = job.redacted(hook.command) or ""
     words = printable(told if isinstance(told, str) else " ".join(told))
     return words if len(words) <= _LONGEST else f"{words[: _LONGEST - 1]}…"
 

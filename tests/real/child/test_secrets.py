@@ -92,8 +92,8 @@ def test_a_problem_quotes_no_secret(text: str) -> None:
 def test_words_are_hidden_in_commands() -> None:
     """Each of them, wherever it stands, the longer ones first."""
     job = Job(id="a", command="x --key=abc abcd", redact=("abc", "abcd"))
-    assert "x --key=*** ***" == job.told(job.command)
-    assert ("x", "***") == job.told(("x", "abcd"))
+    assert "x --key=*** ***" == job.redacted(job.command)
+    assert ("x", "***") == job.redacted(("x", "abcd"))
     assert "x" == Job(id="a", command="x").told("x")
 
 
