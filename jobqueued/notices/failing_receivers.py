@@ -23,6 +23,8 @@ class NotifierAnswer(NamedTuple):
     sent: bool
     why: str = ""
     pause: int = 0
+    is_final: bool = False
+    """True if the receiver refused the message for good."""
 
     @classmethod
     def parse(cls, answer: str) -> NotifierAnswer:
@@ -34,7 +36,7 @@ class NotifierAnswer(NamedTuple):
         if word == "sent":
             return cls(True)
         if word != "later":
-            return cls(False, why or answer, _HOPELESS_PAUSE)
+            return cls(False, why or answer, _HOPELESS_PAUSE, is_final=True)
         seconds, _, why = why.partition(" ")
         asked = int(seconds) if _SECONDS.fullmatch(seconds) else 0
         return cls(False, why or answer, min(asked, _LONGEST_ASKED) * SECOND)
@@ -52,6 +54,7 @@ class _Trouble(NamedTuple):
     error: str
     since: int
     pause: int
+    is_final: bool
     times: int
 
 
@@ -75,9 +78,9 @@ class Troubles(Generic[Receiver]):
         known = self._troubles.get(receiver)
         return 0 if known is None else known.times
 
-    def note(self, receiver: Receiver, shown: str, why: str, pause: int, wall: int) -> bool:
-        """Note a failure; return whether to log it, because it was not logged for a day."""
-        self._troubles[receiver] = _Trouble(shown, why, wall, pause, self.times(receiver) + 1)
+    def note(self, receiver: Receiver, shown: str, answer: NotifierAnswer, pause: int, wall: int) -> bool:
+        """Note a failure and the pause (ns) after it; return whether to log it, because it was not logged for a day."""
+        self._troubles[receiver] = _Trouble(shown, answer.why, wall, pause, answer.is_final, self.times(receiver) + 1)
         said = self._said.get(shown)
         if said is not None and said <= wall < said + _SAID_EVERY:
             return False
@@ -97,12 +100,12 @@ class Troubles(Generic[Receiver]):
     def try_again(self, receiver: Receiver) -> None:
         """End the pause of a receiver, so that the next message is sent at once."""
         if (known := self._troubles.get(receiver)) is not None:
-            self._troubles[receiver] = known._replace(pause=0)
+            self._troubles[receiver] = known._replace(pause=0, is_final=False)
 
     def is_refused(self, receiver: Receiver) -> bool:
         """Return whether the receiver refused the last message for good."""
         known = self._troubles.get(receiver)
-        return known is not None and known.pause == _HOPELESS_PAUSE
+        return known is not None and known.is_final
 
     def rest(self, receiver: Receiver) -> list[tuple[int, int]]:
         """Return [(instant, pause in ns)] of the last failure, or []."""

@@ -305,7 +305,7 @@ class Outbox:
         waiting[first.id] = first
         pause = verdict.pause or grown(_FIRST_PAUSE, first.tries)
         commands: list[Command] = [SaveNotice(first)]
-        if self._troubles.note(target, target.shown, why, pause, wall):
+        if self._troubles.note(target, target.shown, verdict, pause, wall):
             told = Say("notice_failed", {"target": target.shown, "reason": why, "waiting": len(waiting)})
             commands.append(told)
         return commands + self._give_up(lane, wall)

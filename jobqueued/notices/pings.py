@@ -237,7 +237,7 @@ class Pings:
         tried = self._waiting[target][number] = changed(notice, tries=notice.tries + 1, error=verdict.why)
         pause = verdict.pause or grown(_FIRST_PAUSE, self.troubles.times(receiver) + 1)
         commands: list[Command] = [SaveNotice(tried)]
-        if self.troubles.note(receiver, target.shown, verdict.why, pause, wall):
+        if self.troubles.note(receiver, target.shown, verdict, pause, wall):
             fields = {"target": target.shown, "reason": verdict.why, "waiting": len(self._waiting[target])}
             commands.append(Say("notice_failed", fields))
         return commands

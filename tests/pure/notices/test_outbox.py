@@ -142,6 +142,17 @@ def test_an_output_that_is_refused() -> None:
     assert told.got[0].about["summary"].startswith("1 output held back: job-0@1 ")
 
 
+def test_an_output_that_waits_as_long_as_after_a_refusal() -> None:
+    """A receiver that asks for a pause of 6 h gets the whole output: it did not refuse it."""
+    told = mailing()
+    told.ends("job-0", output="huge")
+    told.answer = "later 21600 450 busy"
+    told.send()
+    told.answer = "sent"
+    told.wait(DAY)
+    assert ["output"] == told.events
+
+
 def test_a_digest_of_outputs() -> None:
     """Who asks for a digest of outputs gets one, with the end of each output."""
     told = Told([NotifyRule(OUTPUT, policy=Policy(digest=HOUR))])
