@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from contextlib import suppress
 from itertools import takewhile
 
 import click
@@ -42,22 +43,39 @@ def stop(paths: Paths, names: tuple[str, ...], wait: bool, lost: bool) -> None:
       jobqueuectl stop --wait nightly-backup@142 report@7
       jobqueuectl stop --lost nightly-backup@142
     """
-    stopped, failed = [], False
-    for name in names:
-        try:
-            for run in [name] if "@" in name else _live_runs(paths, name):
+    runs, stopped, failed = [], [], False
+    try:
+        for name in names:
+            try:
+                runs += [name] if "@" in name else _live_runs(paths, name)
+            except CallRefused as refused:
+                refused.show()
+                failed = True
+        for run in _waiting_first(paths, runs):
+            try:
                 state = ask(paths.control, "Stop", run=run, lost=lost or None)["state"]
                 click.echo(printable(f"{run} {state}"))
                 stopped.append(run)
-        except CallRefused as refused:
-            refused.show()
-            failed = True
-        except DaemonUnreachable as down:
-            raise down.with_more(_live_without_it(paths, names)) from None
+            except CallRefused as refused:
+                refused.show()
+                failed = True
+    except DaemonUnreachable as down:
+        raise down.with_more(_live_without_it(paths, names)) from None
     for run in stopped if wait else ():
         if run != own_run():  # our own run's end can't be awaited
             wait_for_end(paths, run, "is being stopped")
     sys.exit(failed)
+
+
+def _waiting_first(paths: Paths, runs: list[str]) -> list[str]:
+    """Return the runs, live ones last: what a stopped run frees must not start a waiting run that is stopped next."""
+    return sorted(runs, key=lambda run: _is_live(paths, run)) if len(runs) > 1 else runs
+
+
+def _is_live(paths: Paths, run: str) -> bool:
+    with suppress(CallRefused):  # Stop reports it
+        return ask(paths.control, "Show", run=run)["record"]["state"] in LIVE
+    return False
 
 
 def _live_without_it(paths: Paths, names: tuple[str, ...]) -> str:

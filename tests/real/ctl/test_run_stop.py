@@ -120,6 +120,16 @@ class TestStop:
         assert [f"{name} killed: stopped by {ourselves}" for name in runs] == verdicts
         assert ["killed"] * 2 == [record["state"] for record in host.call("History", job="a")["runs"]]
 
+    def test_a_waiting_run_does_not_get_what_a_stopped_run_frees(self, host: Host) -> None:
+        """Of a live run and others that wait for it, the others never start, in whatever order they are named."""
+        host.write("a.yaml", f"jobs: {{a: {{command: 'date >>{host.root}/started; exec sleep 1000'}}}}")
+        host.start()
+        runs = [host.run("a") for _ in range(3)]
+        wait_for((host.root / "started").exists)
+        shown = run("--root", host.root, "stop", "--wait", *runs)
+        assert [f"{runs[1]} skipped", f"{runs[2]} skipped", f"{runs[0]} stopping"] == shown.stdout.splitlines()
+        assert 1 == len((host.root / "started").read_text().splitlines())
+
 
 RELOADED: Message = {"jobs": 2, "added": ["a", "b"], "edited": [], "removed": ["c"], "stale": [], "problems": []}
 
