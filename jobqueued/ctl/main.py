@@ -131,7 +131,7 @@ class _CommandGroup(click.Group):
     def resolve_command(self, context: click.Context, words: list[str]) -> Any:
         """Find a command, or with --fleet its version for other hosts; for another program's command, name ours."""
         if words[0] in _ELSEWHERE and words[0] not in self.commands:
-            context.fail(f"No such command '{words[0]}'. It is: jobqueuectl {_ELSEWHERE[words[0]]}")
+            context.fail(f"No such command '{words[0]}'. Use: jobqueuectl {_ELSEWHERE[words[0]]}")
         if words[0] == "status" and len(words) > 1 and not words[1].startswith("-"):
             context.fail(f"status is about the daemon. For one job: jobqueuectl show {words[1]}")
         name, command, rest = super().resolve_command(context, words)

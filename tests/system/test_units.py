@@ -304,7 +304,7 @@ def test_a_host_that_was_tuned() -> None:
         "launcher: it lacks CAP_SYS_NICE: `nice` below 0 and real-time `cpu_scheduling` fail → " + renewed,
         "launcher: it has no_new_privs: in runs, sudo, mail and other set-user-ID programs get no privileges → "
         + renewed,
-        f"launcher: runs have other namespaces than this shell, so they may see different files → {renewed}",
+        f"launcher: runs have other namespaces than this shell, so they might see a different files → {renewed}",
         "unit: jobqueued.service is disabled: it will not start at boot → systemctl enable jobqueued",
         "unit: jobqueued.service has Restart=no: after a crash it may not start again → systemctl"
         " cat jobqueued shows where; "

@@ -338,7 +338,7 @@ method Emit(event: string, data: ?object, traceparent: ?string) -> (
 # - reasons: sentences for people
 # - missing: the claims not granted, each {resource, mode, units, capacity, holders: {run, mode, units, since, held,
 #   ends_by, lingers}}. lingers is what may still live of a holder whose supervisor died
-# - ahead: the runs that go first and want the same
+# - ahead: the runs that go first and want the same locks or limits
 # - behind: the run for which its claims are reserved
 # - effective_priority: the priority now. It grows by points each every seconds; growth describes that for people
 # - expected: when it will probably start

@@ -73,8 +73,8 @@ def _constant(word: str) -> None:
 def emit(paths: Paths, event: str, data: str | None) -> None:
     """Emit EVENT and queue a run of each job that waits for it.
 
-    The runs of all jobs with `on: {event: EVENT}` are queued and printed.  If no job waits for EVENT, a message on
-    standard error shows that, and the exit status is 0.
+    The runs of all jobs with `on: {event: EVENT}` are queued and printed.  If no job waits for EVENT, a warning is
+    printed on standard error, and the exit status is 0.
 
     With --data, each run finds the data in the variable JOBQUEUE_TRIGGER_DATA, on one line.  Do not pass secrets: any
     user who can read the record of a run can read its data.

@@ -26,8 +26,8 @@ _until = click.option(
 def hold(paths: Paths, until: int | None) -> None:
     """Put the host on hold: start nothing new until `release`.
 
-    Live runs continue.  Runs that become due wait and age, and start in order after the hold.  A hold stays in force
-    over restarts of the daemon and of the host.
+    Live runs continue.  Runs that become due wait and age, and start in order after the hold.  A hold survives restarts
+    of the daemon and of the host.
 
     \b
     Examples:

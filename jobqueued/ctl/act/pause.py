@@ -25,7 +25,7 @@ def pause(paths: Paths, job: str, until: int | None) -> None:
     """Pause JOB: start none of its runs until JOB is resumed.
 
     Occurrences that become due during the pause are skipped, with a record.  Waiting runs stay queued, and live runs
-    continue.  A pause stays in force over restarts, edits of the job file and even the removal of the job.
+    continue.  A pause survives restarts, edits of the job file and even the removal of the job.
 
     \b
     Examples:
@@ -43,7 +43,7 @@ def pause(paths: Paths, job: str, until: int | None) -> None:
 def resume(paths: Paths, job: str) -> None:
     """Resume a paused JOB.
 
-    Its waiting runs may start again.  Occurrences that were skipped during the pause do not run.
+    Its waiting runs can start again.  Occurrences that were skipped during the pause do not run.
 
     \b
     Example:
@@ -80,8 +80,8 @@ def forget(paths: Paths, job: str) -> None:
 def skip_next(paths: Paths, job: str, undo: bool) -> None:
     """Skip the next scheduled run of JOB.
 
-    The start that is skipped and the start after it are printed, in the time zone of JOB.  Each further call skips one
-    more start.  Each skip leaves a record with the reason `skip_next`.  `show` lists the coming skips.
+    The command prints the skipped start and the start after it, in the time zone of JOB.  Each additional call skips
+    one more start.  Each skip leaves a record with the reason `skip_next`.  `show` lists the coming skips.
 
     \b
     Examples:

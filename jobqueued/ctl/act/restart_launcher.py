@@ -23,7 +23,7 @@ def restart_launcher(paths: Paths) -> None:
     Use this command after an update of jobqueued, Python or a library: the launcher and the daemon run their old code
     until they are restarted.  `jobqueuectl doctor` reports old code.  Live runs keep their supervisors, and no run
     starts twice.  Runs that become due during the restart start afterwards.  On a host of a fleet, the agent is
-    restarted, too, and keeps the claims of the host.
+    restarted too and keeps the claims of the host.
 
     The command returns when the daemon answers again.  It calls the service manager, so run it as root or, with --user,
     as the user of the instance.

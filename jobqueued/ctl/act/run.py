@@ -28,8 +28,8 @@ _wait = click.option(
 def run_job(paths: Paths, job: str, wait: bool) -> None:
     """Queue a run of JOB now and print the run's id.
 
-    The run waits in the queue like any other run, but does not wait for its `dependencies`.  A disabled job can be run,
-    too.  An invalid job is refused, with the cause.
+    The run waits in the queue like any other run, but does not wait for its `dependencies`.  A disabled job can be run
+    too.  For an invalid job, no run is queued and the cause is printed.
 
     With --wait, exits 0 if the run succeeded, else 1.
 
@@ -82,7 +82,7 @@ def retry(paths: Paths, run: str, wait: bool) -> None:
     if state == "due":
         click.echo(reaching(f"it can't start yet; to see why: jobqueuectl why {run}"), err=True)
     if wait:
-        sys.exit(wait_for_end(paths, run, "goes on")["state"] != "succeeded")
+        sys.exit(wait_for_end(paths, run, "continues")["state"] != "succeeded")
 
 
 def _queue(paths: Paths, wait: bool, method: str, **parameters: object) -> None:
@@ -90,7 +90,7 @@ def _queue(paths: Paths, wait: bool, method: str, **parameters: object) -> None:
     run = ask(paths.control, method, TIMEOUT, traceparent=own_span(), **parameters)["run"]
     click.echo(run)
     if wait:
-        sys.exit(wait_for_end(paths, run, "goes on")["state"] != "succeeded")
+        sys.exit(wait_for_end(paths, run, "continues")["state"] != "succeeded")
 
 
 def _refuse_in_a_run(wait: bool) -> None:

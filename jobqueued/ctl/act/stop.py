@@ -18,7 +18,7 @@ from jobqueued.settings.paths import Paths
 
 @click.command()
 @click.argument("names", nargs=-1, required=True, metavar="RUN|JOB...", shell_complete=completion.jobs_or_runs)
-@click.option("-w", "--wait", is_flag=True, help="Wait until the runs ended, and print their results.")
+@click.option("-w", "--wait", is_flag=True, help="Wait until the runs have ended, and print their results.")
 @click.option(
     "--lost",
     is_flag=True,

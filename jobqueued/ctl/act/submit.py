@@ -51,8 +51,8 @@ def _pairs(_context: click.Context, _parameter: click.Parameter, texts: tuple[st
     "--after",
     multiple=True,
     metavar="RUN",
-    help="Start after RUN, a submission or one of its runs, "
-    "succeeded.  With any:RUN, start after RUN ended in any way.  May be repeated.",
+    help="Start after RUN (a submission or one of its runs) has succeeded.  With any:RUN, start after RUN has ended in"
+    " any way.  May be repeated.",
 )
 @click.option(
     "-l", "--lock", "locks", multiple=True, metavar="NAME", help="Hold this lock during the run.  May be repeated."
@@ -108,11 +108,11 @@ def submit(
 
     COMMAND runs as you, in this directory, with this umask and environment.  It waits in the queue like any other run,
     and runs even if you log out or the host reboots before its start.  Its runs are alice/17@1 and so on; use these ids
-    with `show`, `logs`, `why` and `stop`.  A submission leaves the list of jobs when all its runs ended.  If COMMAND is
-    one word that contains a blank, /bin/sh runs it as a command line.
+    with `show`, `logs`, `why` and `stop`.  A submission leaves the list of jobs when all its runs have ended.  If
+    COMMAND is one word that contains a blank, /bin/sh runs it as a command line.
 
     With -f, the words are arguments of the script.  With --at, a time is refused if it is past, if the clock skips or
-    repeats it, or if it could mean two times.
+    repeats it, or if it is ambiguous.
 
     With --wait or --follow, exits with the exit code of COMMAND.  If a signal ended COMMAND, the exit status is 128
     plus its number.  If COMMAND did not run, the exit status is 1.  For an array, the first run that did not succeed
@@ -134,7 +134,7 @@ def submit(
         raise click.UsageError(printable(str(wrong))) from None
     if follow and (start is not None or "array" in document):
         raise click.UsageError(
-            "--follow works only for one run that starts now; for others, later: jobqueuectl logs -f JOB"
+            "--follow works only for a single run that starts now; for other submissions: jobqueuectl logs -f JOB"
         )
     if options["key"] == "":
         raise click.UsageError("the key is empty; enter a key, or omit --key")
@@ -146,7 +146,7 @@ def submit(
     else:
         click.echo(answer["job"])
         if not answer["is_new"]:
-            click.echo(f"{answer['job']} was submitted earlier with this key; nothing new was", err=True)
+            click.echo(f"{answer['job']} was submitted earlier with this key; nothing new was submitted", err=True)
         if start is not None and sys.stderr.isatty():
             click.echo(f"it starts at {local(to_text(start))}", err=True)
     if follow:
@@ -342,7 +342,7 @@ def withdraw(paths: Paths, job: str, stop: bool) -> None:
     told = f"{printable(job)}: {waiting} waited and will not start"
     if answer["running"]:
         is_one = answer["running"] == 1
-        rest = f"{'is' if is_one else 'are'} being stopped" if stop else f"{'goes' if is_one else 'go'} on"
+        rest = f"{'is' if is_one else 'are'} being stopped" if stop else "continues" if is_one else "continue"
         told += f"; {running} {rest}" + ("" if stop else f"; to stop: jobqueuectl stop {printable(job)}")
     click.echo(reaching(told), err=True)
 
@@ -363,4 +363,4 @@ def resize(paths: Paths, job: str, runs: int) -> None:
     """
     job, answer = by_whole_name(paths.control, job, lambda job: (job, ask(paths.control, "Resize", job=job, runs=runs)))
     before = answer["before"]
-    click.echo(printable(f"{job}: {counted(runs, 'run')} at a time, before {before:,}"), err=True)
+    click.echo(printable(f"{job}: {counted(runs, 'run')} at a time (before: {before:,})"), err=True)

@@ -58,7 +58,7 @@ def environment(variables: Mapping[str, str], wishes: Iterable[str]) -> dict[str
             found[name] = value if given else variables[name]
     kept = {name: value for name, value in found.items() if is_variable(name) and is_value(value)}
     if (needed := sum(len(name) + len(value.encode()) + 2 for name, value in kept.items())) > MOST:
-        accepted = f"at most {size(MOST)}; name what the job needs: --env PATH --env HOME"
+        accepted = f"at most {size(MOST)}; pass only the variables that the job needs: --env PATH --env HOME"
         raise NotRead(f"the environment has {size(needed)}; expected {accepted}")
     return kept
 
@@ -77,7 +77,7 @@ def script(text: str, arguments: Iterable[str] = ()) -> dict[str, Any]:
     if (found := len(text.encode(errors="surrogateescape"))) > LARGEST:
         raise NotRead(f"the script has {size(found)}; expected at most {size(LARGEST)}")
     if not is_value(text):
-        raise NotRead("the script is no text; expected UTF-8 without a NUL")
+        raise NotRead("the script is not text; expected UTF-8 without NUL bytes")
     first = text.partition("\n")[0]
     program = first[2:].split(None, 1) if first.startswith("#!") else []
     if program and not program[0].startswith("/"):

@@ -71,7 +71,7 @@ def with_lock(
         _refuse("a run gets all its locks at its start; add this lock to `locks` of the job")
     program, *_ = words = command[command[0] == "--" :] or _refuse("COMMAND is missing")
     if (held := os.environ.get("JOBQUEUE_LOCK")) is not None and wait is None and not no_wait:
-        _refuse(f"lock {printable(held)} is held already, so this could wait forever; use --no-wait or --wait")
+        _refuse(f"this command already holds lock {printable(held)}, so it could wait forever; use --no-wait or --wait")
     if shared and units:
         _refuse("a shared lock has no units; use either --shared or --units")
     warn_of_slip(ask(paths.control, "Locks", lock=lock), lock)

@@ -217,7 +217,7 @@ def _there(moment: datetime, text: str) -> datetime:
     """Return the moment in the local zone. Raises BadParameter if the clocks are set forward over this time."""
     here = moment.astimezone()
     if moment.tzinfo is None and ":" in text and here.replace(tzinfo=None) != moment:
-        raise click.BadParameter(f"{text!r} does not exist: the clocks are set forward then")
+        raise click.BadParameter(f"{text!r} does not exist: a clock change skips it")
     return here
 
 

@@ -284,7 +284,7 @@ def removed(control: Path) -> dict[str, str]:
     except (CallRefused, DaemonUnreachable):
         return {}
     gone = {one["job"]: one["since"] for one in found if one["job"] not in known}
-    so = "no job file has {0}, but it is overdue since {1}; to stop expecting it: jobqueuectl forget {0}"
+    so = "no job file has {0}, but it has been overdue since {1}; to stop expecting it: jobqueuectl forget {0}"
     return {job: printable(so.format(job, moment(since))) for job, since in gone.items()}
 
 

@@ -74,7 +74,7 @@ type Charted (
   memory_peak: ?int
 )
 
-# The result of a simulation. A pair of numbers is the least and the most of all draws.
+# The result of a simulation. A pair of numbers is the minimum and the maximum of all draws.
 type Simulated (
   runs: []int,
   waiting: []int,

@@ -205,7 +205,7 @@ FINDINGS = {finding.code: finding for finding in (
         "    command: |\n"
         "      printf 'a\\tb'\n"),
     FindingKind("JQ210", "warning", "a variable that nothing expands",
-        "No shell reads the values of `environment`, so $PATH, $HOME and ~ stay as they are written. Write the full "
+        "No shell reads the values of `environment`, so $PATH, $HOME and ~ stay as written. Write the full "
         "value.",
         ENTRY + '    environment: {PATH: "$PATH:/opt/bin"}\n',
         ENTRY + '    environment: {PATH: "/usr/bin:/bin:/opt/bin"}\n'),
@@ -263,13 +263,13 @@ FINDINGS = {finding.code: finding for finding in (
         ENTRY + '    schedule: "0 25 * * *"\n',
         ENTRY + '    schedule: "0 23 * * *"\n'),
     FindingKind("JQ302", "error", "a schedule that never matches",
-        "No date in 40 years matches, such as 31 February, or clock changes skip every match. Cron accepts such a "
-        "line but never runs it.",
+        "The schedule matches no date in the next 40 years (31 February, for example), or clock changes skip every "
+        "match. Cron accepts such a line but never runs it.",
         ENTRY + '    schedule: "0 2 31 2 *"\n',
         ENTRY + '    schedule: "0 2 L 2 *"\n'),
     FindingKind("JQ303", "warning", "a schedule that is rarely due",
         "More than a year passes before the next start or between two starts, such as for 29 February or a fifth "
-        "Monday in February. If you want that, ignore this warning.",
+        "Monday in February. If the rare start is intended, ignore this warning.",
         ENTRY + '    schedule: "0 2 29 2 *"\n',
         ENTRY + '    schedule: "0 2 L 2 *"\n'),
     FindingKind("JQ304", "warning", "a step wider than its range",
@@ -339,7 +339,7 @@ FINDINGS = {finding.code: finding for finding in (
     FindingKind("JQ404", "warning", "a dependency that closes a circle",
         "Through other jobs that the daemon has, the job waits for itself, so it does not become due. Remove one of "
         "the dependencies."),
-    FindingKind("JQ405", "warning", "a lock that may never be free",
+    FindingKind("JQ405", "warning", "a lock that might never be free",
         "A run that wants a lock alone reserves it, and starts when all runs that share the lock have ended. If a run "
         "that shares it has no `timeout`, the reservation lapses after the `drain` of the waiting run, for the same "
         "time. In their newest records, the jobs that share this lock hold it without a pause, and for longer than "
@@ -373,13 +373,13 @@ FINDINGS = {finding.code: finding for finding in (
         "only regular files that no user except root and the daemon's own user can change or replace.",
         ENTRY,
         ENTRY,
-        "jobqueue.d/backup.yaml", "any user can write the wrong one (chmod o+w)"),
+        "jobqueue.d/backup.yaml", "any user can write to the file"),
     FindingKind("JQ503", "warning", "a file that is not read",
         "The daemon reads files whose names end in .yaml or .yml, drop-ins of a file that exists, and in cron's "
         "directories the names that cron accepts.",
         ENTRY,
         ENTRY,
-        "jobqueue.d/backup.YAML", "the right one is named backup.yaml"),
+        "jobqueue.d/backup.YAML", "the correct name is backup.yaml"),
     FindingKind("JQ504", "warning", "a masked file",
         "A link to /dev/null in place of a job file turns off every file of this name, with all jobs in it.",
         file="jobqueue.d/backup.yaml"),
@@ -399,11 +399,11 @@ FINDINGS = {finding.code: finding for finding in (
         "  backup:\n"
         "    command: [/bin/sh, -c, 'true']\n"),
     FindingKind("JQ508", "warning", "a program or environment file that others can change",
-        "Another user than root and the job's user owns or can write the file, or a directory above it. That user "
+        "A user other than root and the job's user owns or can write to the file or a directory above it. That user "
         "could change what the job runs. The message shows the commands that fix this.",
         ENTRY,
         ENTRY,
-        given="any user can write the wrong /usr/local/bin/backup (chmod o+w)"),
+        given="any user can write to /usr/local/bin/backup"),
     FindingKind("JQ509", "warning", "an environment file that can't be read",
         "Without its `environment_file`, the job does not start. The file is missing, has a line that is not "
         "NAME=VALUE, or the job's user may not read it. The daemon reads it as the job's user, unless only root can "

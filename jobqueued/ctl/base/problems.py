@@ -31,4 +31,4 @@ def print_problems(problems: Iterable[Problem]) -> bool:
 def print_stale(files: Iterable[str]) -> None:
     """Print the refused job files whose last good jobs stay in force."""
     for file in files:
-        print_line(f"{file}: stale, its last good jobs stay in force", "warning")
+        print_line(f"{file} is refused; its last good jobs stay in force", "warning")

@@ -78,7 +78,7 @@ def records(source: IO[str]) -> Iterator[Record]:
                     _require_unicode(json.dumps(document, ensure_ascii=False))
                 yield from _of(document)
             except (ValueError, RecursionError) as error:
-                raise NoRecord(f"line {number}: no record of a run: {error}") from None
+                raise NoRecord(f"line {number}: not the record of a run: {error}") from None
 
 
 def _lines(source: IO[str]) -> Iterator[tuple[int, str]]:
@@ -88,7 +88,7 @@ def _lines(source: IO[str]) -> Iterator[tuple[int, str]]:
         for number, line in enumerate(source, 1):
             yield number, line + source.read() if number == 1 and line.strip() == "{" else line
     except OSError as error:
-        raise NoRecord(f"line {number + 1}: it can't be read: {error.strerror}") from None
+        raise NoRecord(f"line {number + 1}: can't be read: {error.strerror}") from None
 
 
 def _of(document: Any) -> Iterator[Record]:
@@ -113,7 +113,7 @@ def checked(record: Any, *, is_of_hosts: bool = False) -> Record:
     if is_of_hosts:
         record[OF_HOST] = record["host"]
     if record["state"] not in STATES:
-        raise ValueError(f"there is no state {record['state']!r}")
+        raise ValueError(f"found state {record['state']!r}, which does not exist")
     if not record["due"]:
         raise ValueError("due is empty")
     for claim in record.get("claims") or ():
@@ -139,7 +139,7 @@ def _fill(it: dict[str, Any], lacking: Mapping[str, Any]) -> None:
 def _require(it: Any, kinds: _Kinds, where: str = "", needed: Collection[str] = ()) -> None:
     """Raise ValueError if `it` is not an object, lacks a needed field, or has a field of a wrong type or range."""
     if not isinstance(it, dict):
-        raise ValueError(f"{where}it is no object")
+        raise ValueError(f"{where}it is not an object")
     wrong = [name for name in needed if it.get(name) is None]
     for name, value in it.items():
         if value is None or (kind := kinds.get(name)) is None:
@@ -159,7 +159,7 @@ def _require(it: Any, kinds: _Kinds, where: str = "", needed: Collection[str] = 
 def _require_moment(name: str, text: str) -> None:
     moment = datetime.fromisoformat(text)
     if moment.tzinfo is None:
-        raise ValueError(f"{name} has no zone")
+        raise ValueError(f"{name} has no time zone")
     if not _FIRST <= moment < _LAST:
         raise ValueError(f"{name} is not in the years 1970 to 2199")
 
@@ -168,4 +168,4 @@ def _require_unicode(text: str) -> None:
     try:
         text.isascii() or text.encode()
     except UnicodeEncodeError:
-        raise ValueError("it is no UTF-8") from None
+        raise ValueError("it is not UTF-8") from None

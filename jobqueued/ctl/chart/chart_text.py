@@ -144,7 +144,7 @@ def _is_going_on(state: str) -> bool:
 def _legend(seen: set[str], width: int) -> Iterator[list[Cell]]:
     """Yield the legend for the signs in the chart, in as many lines as needed."""
     signs = {**_LETTERS, "running": _ON, "starting": _ON, "stopping": _ON}
-    found = [(f"{_BARS[0]} {_BARS[-1]}", "succeeded", "ran, a little or all of the time"), (_WAIT, "waiting", "waits")]
+    found = [(f"{_BARS[0]} {_BARS[-1]}", "succeeded", "ran, for part or all of the time"), (_WAIT, "waiting", "waits")]
     found = [it for it in found if it[1] in seen]
     found += [(signs[state], state, state) for state in _WORST if state in seen and state in signs]
     line, used = list[Cell](), 0

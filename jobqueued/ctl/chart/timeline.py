@@ -36,7 +36,9 @@ _DRAWN = tuple(state for state in RunState if state not in (RunState.DUE, RunSta
 @click.command()
 @click.argument("jobs", nargs=-1, metavar="[JOB]...", shell_complete=completion.jobs)
 @click.option(
-    "--html", is_flag=True, help="Print one HTML page to zoom, filter and read each run.  The page needs no network."
+    "--html",
+    is_flag=True,
+    help="Print an HTML page that can zoom and filter, and shows each run.  The page needs no network.",
 )
 @click.option(
     "--chrome-trace", is_flag=True, help="Print the ended runs as Trace Events in JSON, like `export --chrome-trace`."

@@ -118,7 +118,7 @@ def _orphan(name: str, paths: Paths) -> str:
     place = paths.crontabs[2] / name
     if not fits(name) or not os.path.lexists(place):
         return ""
-    return f"\ncrontab: its table is still there: rm {printable(str(place))}"
+    return f"\ncrontab: a table of this name still exists: rm {printable(str(place))}"
 
 
 def _read(table: UserTable, owner: TableOwner) -> tuple[bytes, str]:
@@ -160,7 +160,7 @@ def _remove(table: UserTable, owner: TableOwner, *, asks: bool) -> int:
         print(f"crontab: really delete {owner.name}'s crontab? (y/n) ", end="", flush=True)
         while (answer := sys.stdin.readline())[:1].lower() not in ("y", "n"):
             if not answer:
-                raise SpoolFailure("\ncrontab: no answer, so it is still there")
+                raise SpoolFailure("\ncrontab: no answer; the crontab was not removed")
             print("Please enter Y or N: ", end="", file=sys.stderr, flush=True)
         if answer[:1].lower() == "n":
             return 0
@@ -228,7 +228,7 @@ def _install(
         return False
     table.install(with_header(text, file, time.ctime(), f"jobqueued {__version__}"), stamp)
     if not table.is_run:
-        _tell(f"crontab: stored, but nothing runs it: {paths.config} has no `cron: {{live: true}}`")
+        _tell(f"crontab: stored, but no program runs it: {paths.config} has no `cron: {{live: true}}`")
     if sys.stderr.isatty():
         _tell("\n".join(verdict.warnings))
         _tell_next(verdict.jobs)

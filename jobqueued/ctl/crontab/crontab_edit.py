@@ -33,7 +33,7 @@ TEMPLATE = """\
 # at 5 a.m every week with:
 # 0 5 * * 1 tar -zcf /var/backups/home.tgz /home/
 #
-# A comment above a task may say more of it:
+# A comment above a task can set options for it:
 # # jobqueue: {timeout: 2h, locks: [backup]}
 #
 # For more information see the manual page of jobqueue-crontab(1)

@@ -268,7 +268,9 @@ def _tell_of(plans: list[Plan], cron: Cron) -> None:
         told += f", {counted(left, 'line')} not imported" if left else ""
         if jobs and not any(problem.code == DIFFERS for problem in plan.problems):
             differs = any(draft.differs for draft in plan.source.drafts)
-            told += ", equal to its source but for what is said above" if differs else ", each equal to its source"
+            told += (
+                ", equal to its source except for the differences above" if differs else ", each equal to its source"
+            )
             told += f", as {cron.told} runs it" if plan.found.kind in (SourceKind.USER, SourceKind.SYSTEM) else ""
         _tell(told)
 
@@ -299,7 +301,7 @@ def _write(paths: Paths, plans: list[Plan], *, force: bool, disable: bool) -> bo
             failed = True
             continue
         if plan.found.kind in _OFF:
-            _tell(f"{plan.source.file}: unchanged; switch it off: {_off(plan.found)}")
+            _tell(f"{plan.source.file}: unchanged; to switch it off: {_off(plan.found)}")
         elif disable:
             failed |= not _disable(plan)
         elif plan.found.is_of_host:
@@ -322,7 +324,7 @@ def _hindrance(paths: Paths, plan: Plan, *, force: bool, disable: bool) -> str:
             f"jobqueued runs {plan.source.file} as it is (`cron: {{live: true}}` in {paths.config}); --disable-source"
         )
     if disable and (plan.found.path == STANDARD_INPUT or plan.found.path.is_symlink()):
-        return f"{plan.source.file} is no regular file, so that its lines can't be made comments"
+        return f"{plan.source.file} is not a regular file, so its lines can't be turned into comments"
     return ""
 
 
@@ -358,5 +360,5 @@ def _disable(plan: Plan) -> bool:
         new.unlink(missing_ok=True)
         _tell(f"{path}: not changed: {error.strerror}; its jobs now run twice")
         return False
-    _tell(f"{path}: {counted(len(plan.source.used), 'line')} made comments")
+    _tell(f"{path}: {counted(len(plan.source.used), 'line')} turned into comments")
     return True

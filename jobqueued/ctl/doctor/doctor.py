@@ -190,7 +190,9 @@ def _cgroups(paths: Paths) -> Iterator[HealthFinding]:
     """Check this host's cgroups without the daemon."""
     if (_CGROUPS / "cgroup.controllers").exists() and not os.statvfs(_CGROUPS).f_flag & os.ST_RDONLY:
         yield HealthFinding(
-            "cgroups", OK, "this host has cgroups version 2; whether runs get cgroups, only the running daemon knows"
+            "cgroups",
+            OK,
+            "this host has cgroups version 2; doctor can't check whether runs get cgroups while the daemon is down",
         )
     else:
         yield HealthFinding("cgroups", WARNING, "runs will have no cgroups", _cgroup_remedy(paths))
@@ -218,8 +220,8 @@ def _cgroup_remedy(paths: Paths) -> str:
     if not is_booted:
         own = _CGROUPS / "jobqueued"
         start = f"sh -c 'echo 0 >{own}/cgroup.procs; exec {instance.start} --delegated'"
-        return f"end the daemon, and start it in its own cgroup: mkdir {own}; {start}"
+        return f"stop the daemon, and start it in its own cgroup: mkdir {own}; {start}"
     if instance.manager:
-        return f"end the daemon, and start its service: {instance.start}"
+        return f"stop the daemon, and start its service: {instance.start}"
     user = " --user" if os.geteuid() else ""
     return f"systemd-run{user} --scope --property=Delegate=yes {instance.start} --delegated"

@@ -80,7 +80,7 @@ def _unit(instance: Instance, agent: Unit) -> Iterator[HealthFinding]:
         seen = "jobqueued-fleet.service changed after systemd read it"
         yield HealthFinding("unit", WARNING, seen, f"{instance.manager} daemon-reload")
     if file := replaced(int(agent.get("MainPID") or 0), code_of("jobqueued.child")):
-        seen = f"the agent (pid {agent['MainPID']}) still runs old code; an update has replaced {file}"
+        seen = f"the agent (pid {agent['MainPID']}) still runs old code; an update replaced {file}"
         yield HealthFinding("code", WARNING, seen, instance.renew)
 
 
@@ -116,7 +116,7 @@ def _file(name: str, path: str, agent: Sender | None) -> Iterator[HealthFinding]
             seen = f"`{name}`: {agent.name} can't read {path}"
             yield HealthFinding("fleet", ERROR, seen, f"chown {agent.name} {path} && chmod 400 {path}")
         if name == "key" and mode & (stat.S_IROTH | stat.S_IWOTH):
-            yield HealthFinding("fleet", WARNING, f"`key`: everybody can read or write {path}", f"chmod o= {path}")
+            yield HealthFinding("fleet", WARNING, f"`key`: any user can read or write {path}", f"chmod o= {path}")
     if name != "key":
         renew = "renew it; the agent reads the new file by itself"
         yield from _validity(name, path, _RENEW_CREDENTIAL if agent is None else renew)

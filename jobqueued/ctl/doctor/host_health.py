@@ -38,7 +38,7 @@ _UNITS = ("/usr/lib/systemd/system", "/lib/systemd/system", "/etc/systemd/system
 def host(paths: Paths, etc: Path = Path("/etc")) -> Iterator[HealthFinding]:
     """Check the host; works also while the daemon is down."""
     for path, lost in (
-        (paths.state, "waiting runs, pauses, submissions, and what became due meanwhile"),
+        (paths.state, "waiting runs, pauses, submissions, and everything that becomes due during the reboot"),
         (paths.run, ""),
         (paths.logs, "records and output"),
     ):

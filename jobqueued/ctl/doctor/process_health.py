@@ -17,7 +17,7 @@ from jobqueued.settings.instance import BOOTED, Instance
 
 _CAPABILITIES = {
     0: ("CHOWN", "runs of other users can't be started"),
-    1: ("DAC_OVERRIDE", "runs of root can't write files whose mode denies it to root"),
+    1: ("DAC_OVERRIDE", "runs of root can't write to files whose mode forbids it"),
     5: ("KILL", "runs of other users can't be ended"),
     6: ("SETGID", "runs of other users can't be started"),
     7: ("SETUID", "runs of other users can't be started"),
@@ -93,7 +93,7 @@ def _code(instance: Instance, scheduler: int, found: list[int]) -> Iterator[Heal
     processes += [("launcher", pid, ["jobqueued.child"]) for pid in found]
     for name, pid, packages in processes:
         if file := replaced(pid, code_of(*packages)):
-            seen = f"the {name} (pid {pid}) still runs old code; an update has replaced {file}"
+            seen = f"the {name} (pid {pid}) still runs old code; an update replaced {file}"
             yield HealthFinding("code", WARNING, seen, instance.renew)
 
 
@@ -116,7 +116,7 @@ def _rights(instance: Instance, launcher: int) -> Iterator[HealthFinding]:
         yield HealthFinding("launcher", WARNING, seen, remedy)
     apart = [seen for name, seen in _NAMESPACES.items() if _namespace(launcher, name) != _namespace(os.getpid(), name)]
     if apart:
-        seen = f"runs have other namespaces than this shell, so they may see different {', '.join(apart)}"
+        seen = f"runs have other namespaces than this shell, so they might see a different {', '.join(apart)}"
         yield HealthFinding("launcher", WARNING, seen, freed if instance.manager else "")
 
 

@@ -36,7 +36,7 @@ def _url(_context: click.Context, _parameter: click.Parameter, text: str | None)
     try:
         return Url.parse(text)
     except ValueError as error:
-        before = "; a JOB goes before --otlp" if "/" not in text else ""
+        before = "; write JOBs before --otlp" if "/" not in text else ""
         raise click.BadParameter(f"no URL of a receiver; {error}{before}") from None
 
 
@@ -144,7 +144,7 @@ def _print_crontab(paths: Paths, ids: tuple[str, ...]) -> None:
     for job, text in exported.losses:
         click.echo(printable(f"{job}: {text}"), err=True)
     if exported.left_out:
-        click.echo(printable(f"without a line: {', '.join(exported.left_out)}"), err=True)
+        click.echo(printable(f"not exported: {', '.join(exported.left_out)}"), err=True)
     sys.exit(2 if found.unreadable else int(bool(exported.losses)))
 
 

@@ -83,7 +83,7 @@ def headers(text: str) -> dict[str, str]:
         name, is_one, value = pair.partition("=")
         name, value = name.strip(), unquote(value.strip())
         if not is_one or not name.isascii() or not name.replace("-", "").isalnum() or not value.isprintable():
-            raise ValueError("expected NAME=VALUE, several with commas between, as in authorization=Bearer%20…")
+            raise ValueError("expected NAME=VALUE, or several separated by commas, such as authorization=Bearer%20…")
         found[name] = value.encode().decode("latin-1")
     return found
 
@@ -170,8 +170,8 @@ class Receiver:
         number, why = str(partial.get("rejectedSpans", 0)), str(partial.get("errorMessage") or "")
         refused = int(number[:9]) if number.isdecimal() else 0
         if refused or why:
-            what = f"refused {refused} spans" if refused else "has taken all spans of a request"
-            click.echo(f"Warning: {self._url} {what}: {_line(why) or 'it does not say why'}", err=True)
+            what = f"refused {refused} spans" if refused else "accepted all spans of a request, with a warning"
+            click.echo(f"Warning: {self._url} {what}: {_line(why) or 'no reason was given'}", err=True)
         return refused
 
 

@@ -30,7 +30,7 @@ from jobqueued.settings.paths import Paths
 
 @click.command()
 @click.argument("files", nargs=-1, type=click.Path(path_type=Path, readable=False), metavar="[FILE|DIR]...")
-@click.option("--user", metavar="NAME", help="Check the files as files of this user, by the rules for users.")
+@click.option("--user", metavar="NAME", help="Check the files as this user's own job files, under the rules for users.")
 @click.option("--host", is_flag=True, help="Check the files as files of the host, even if you are an ordinary user.")
 @click.option(
     "--explain",
@@ -64,7 +64,7 @@ def check(
     """Check job files and cron's tables without the daemon.
 
     Problems are listed, each with a code in brackets; --explain explains the code.  Then the jobs that the daemon would
-    accept are listed, each with its next start.  Files of an ordinary user are checked by the rules for users, as by
+    accept are listed, each with its next start.  Files of an ordinary user are checked under the rules for users, as in
     `jobqueuectl add`.  Files in the daemon's own directory are checked as the host's.
 
     Without arguments, `check` reads the daemon's own directories, with the owners and permissions of their files, and
@@ -81,12 +81,13 @@ def check(
 
     A job that can't run on this host is a warning, because the daemon accepts the file: the job asks for more than the
     host has, or for a user, group or job that does not exist.  Probable mistakes are warnings too, such as shell syntax
-    in a list, a missing program or an `at` in the past.  So are notices that can't be sent, because the sender, a
-    program or the package apprise is missing, and credentials that the sender can't read or any user can read.
+    in a list, a missing program or an `at` in the past.  Other warnings are notices that can't be sent, because the
+    sender, a program or the package apprise is missing, and credentials that the sender can't read or any user can
+    read.
 
     --fix corrects misspelled keys, keys named as in other programs, and values in another spelling, if only one meaning
-    is possible.  It also turns tabs that indent into spaces.  All other bytes, the owner and the mode of the file stay
-    the same.  Links are not followed.
+    is possible.  It also replaces tabs in the indentation with spaces.  All other bytes, the owner and the mode of the
+    file stay the same.  Links are not followed.
 
     Exits 1 if there is an error, or a job that can't run on this host; other warnings do not count.  Exits 2 if a file
     can't be read.  With --diff, exits 1 if --fix would change a file.

@@ -40,9 +40,9 @@ def _examples(finding: FindingKind) -> Iterator[tuple[str, str]]:
     """Yield the heading and the text of each example; nothing if no file can show the finding."""
     if not finding.right:
         return
-    given = f", where {finding.given}" if finding.given else ""
-    place = "" if finding.file == FindingKind._field_defaults["file"] else f" ({finding.file})"
-    yield f"Wrong{place}{given}", finding.wrong
+    place = "" if finding.file == FindingKind._field_defaults["file"] else finding.file
+    facts = "; ".join(filter(None, (place, finding.given)))
+    yield f"Wrong ({facts})" if facts else "Wrong", finding.wrong
     yield "Right", finding.right
 
 

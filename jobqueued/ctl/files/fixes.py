@@ -94,7 +94,7 @@ def _unchanged(directory: int, name: str, text: bytes) -> os.stat_result:
         if found.st_nlink > 1:
             raise Unwritten(f"it has {found.st_nlink} names (hard links)")
         if file.read(len(text) + 1) != text:
-            raise Unwritten("it has changed in the meantime")
+            raise Unwritten("it changed in the meantime")
     return found
 
 

@@ -76,7 +76,7 @@ def read_files(paths: Paths, files: Iterable[Path] = (), owner: Owner | None = N
             jobs, odd = _content(found, paths, config, owner, tables)
         except OSError as error:
             is_missing = found.at == str(paths.jobs) and isinstance(error, FileNotFoundError)
-            remedy = f"; to have none: mkdir {found.at}" if is_missing else ""
+            remedy = f"; to have no job files: mkdir {found.at}" if is_missing else ""
             jobs, message = (), f"cannot be read: {error.strerror}{remedy}"
             odd, unreadable = [Problem(found.at, 0, 0, "", message, code="JQ501")], True
         parts.append((found.file, odd))
@@ -160,7 +160,9 @@ def _beyond(rules: UserRules, name: str, data: bytes, jobs: int) -> list[Problem
         message = f"found {size(len(data))}; expected at most {size(LARGEST_FILE)}"
         problems.append(Problem(name, 0, 0, "", message, code="JQ103"))
     if jobs > most:
-        message = f"found {jobs} jobs; expected {most} of a user, or what root sets by `users: {{jobs: …}}`"
+        message = (
+            f"found {jobs} jobs; expected at most {most} per user; root can raise the limit by `users: {{jobs: …}}`"
+        )
         problems.append(Problem(name, 0, 0, "jobs", f"{message} in jobqueued.yaml", code="JQ214"))
     return problems
 
@@ -205,7 +207,7 @@ def _unknown_accounts(jobs: Iterable[Job]) -> Iterator[tuple[str, str, Problem]]
         for account in filter(is_unknown, accounts(job)):
             kind, name = account[:2]
             key = "groups" if kind == "group" and name != job.group else kind
-            whose = f", in which {account.member} is" if account.member else ""
+            whose = f" that has {account.member} as a member" if account.member else ""
             message = f"found {name!r}; expected a {kind} of this host{whose}; without it the job will not run"
             problem = Problem(written_in(job), job.line, 0, key, message, "warning", job.id, "JQ505")
             why = f"user {account.member!r} is not in group {name!r}" if whose else f"no {kind} {name!r} on this host"

@@ -127,7 +127,7 @@ def read_file(file: Path) -> bytes:
         is_pipe = stat.S_ISFIFO(os.fstat(stream.fileno()).st_mode)
         data = stream.read(MAX_BYTES + 1)  # None: the writer has not written yet
         if data == b"" and is_pipe and not select.select([stream], [], [], 0)[0]:
-            raise FileRefused("found a FIFO to which nobody writes; expected a file, or a pipe with a program's output")
+            raise FileRefused("found a FIFO without a writer; expected a file, or a pipe with a program's output")
         os.set_blocking(stream.fileno(), True)
         data = data or b""
         while len(data) <= MAX_BYTES and (more := stream.read(MAX_BYTES + 1 - len(data))):

@@ -126,7 +126,7 @@ def _closed(url: str, permitted: Sequence[str]) -> str:
         shown = spelled(ip, parts.port or {"http": 80}.get(parts.scheme, 443))
         if (what := what_is(ip)) and shown not in permitted:
             permit = f"unless root permits this one with `users: {{reach: ['{shown}']}}` in jobqueued.yaml"
-            return f"{shown} is {what}, which users' notices can't reach; use another address, {permit}"
+            return f"{shown} is {what}, an address that notices of users can't reach; use another address, {permit}"
     return ""
 
 

@@ -26,8 +26,8 @@ def reload(paths: Paths) -> None:
     no run.  The jobs of a missing file are removed at once; without `reload`, the daemon waits 5 s for the file to come
     back.
 
-    Changed settings in jobqueued.yaml are used from the next start of the daemon on.  `reload` reports if
-    jobqueued.yaml changed or is refused.
+    The daemon uses changed settings in jobqueued.yaml after its next start.  `reload` reports if jobqueued.yaml changed
+    or is refused.
 
     Exits 1 if a file is refused, or if a line of one of cron's tables has an error.  The last good jobs of a refused
     file, and the other lines of a table, stay in force.  In these cases `systemctl reload jobqueued` also fails

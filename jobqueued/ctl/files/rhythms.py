@@ -187,4 +187,4 @@ def _without_pause(job: Job, name: str, holders: list[_Holder]) -> str:
         f"found that {names} share {name} without a pause or `timeout`, usually for longer than the `drain` of this job"
     )
     remedy = "a `timeout` for the jobs that share it, or a longer `drain`"
-    return f"{found} ({spelled_duration(job.drain)}), so the lock may never be free; use {remedy}"
+    return f"{found} ({spelled_duration(job.drain)}), so the lock might never be free; use {remedy}"

@@ -27,7 +27,7 @@ from jobqueued.model.users import LARGEST_FILE
 from jobqueued.settings.paths import Paths
 
 TEMPLATE = """\
-# Jobs of yours, which the daemon keeps and runs as you.  For all keys: man jobqueue.d
+# Your own jobs.  The daemon stores this file and runs its jobs as you.  For all keys: man jobqueue.d
 #
 # jobs:
 #   backup:
@@ -60,7 +60,7 @@ def add(paths: Paths, file: Path, name: str | None, user: str | None, as_json: b
 
     The daemon stores a copy of FILE and runs its jobs as you.  To change the jobs later, edit the copy (jobqueuectl
     edit NAME), or add FILE again, which replaces the copy.  A FILE of - is the standard input.  The job backup of alice
-    is shown as alice/backup, so its id may also be used by other users and the host.
+    is shown as alice/backup, so other users and the host can use the same id.
 
     Problems are listed.  A file with an error is not stored.  Otherwise the next three starts are printed.
 
@@ -105,7 +105,7 @@ def _name_of(file: Path) -> str:
 def remove(paths: Paths, file: str, user: str | None) -> None:
     """Remove one of your job files and its jobs.
 
-    Live runs continue; waiting runs are skipped.  The records stay as long as other records do.
+    Live runs continue; waiting runs are skipped.  Their records are saved as long as other records.
 
     With --user, root removes the files of another user, even after that user was deleted.  `jobqueuectl files` lists
     them.
@@ -116,7 +116,7 @@ def remove(paths: Paths, file: str, user: str | None) -> None:
       jobqueuectl remove --user alice:1000 backup
     """
     answer = ask(paths.control, "UserFileRemove", _SECONDS, name=file, user=user)
-    print_line(f"removed {file}, and with it {_listed(answer['jobs'])}")
+    print_line(f"removed {file} with {_listed(answer['jobs'])}")
 
 
 @click.command()
@@ -156,7 +156,7 @@ def files(paths: Paths, file: str | None, user: str | None, as_json: bool) -> No
     rows = [
         (*([f"{row['user']}:{row['uid']}"] if whose else []), row["name"], *_standing(row)) for row in answer["files"]
     ]
-    print_table((*(["USER"] if whose else []), "FILE", "JOBS", "WHAT IS WRONG"), rows)
+    print_table((*(["USER"] if whose else []), "FILE", "JOBS", "PROBLEM"), rows)
     if answer["more"]:
         print_line(reaching(f"and {answer['more']} more; see: jobqueuectl files --user NAME"))
 
@@ -182,7 +182,7 @@ def edit(paths: Paths, file: str, user: str | None) -> None:
     listed and you can edit again.  Otherwise the copy is in force at once, and its next three starts are shown.  If
     FILE does not exist, it is created.  The default of FILE is `jobs`.
 
-    If the daemon is unreachable, or another change was made meanwhile, your copy is not deleted, and its path is
+    If the daemon is unreachable, or the file was changed while you edited it, your copy is not deleted, and its path is
     printed.
 
     Exits 1 if the copy is not stored.

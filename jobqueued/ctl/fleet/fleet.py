@@ -22,7 +22,7 @@ def fleet(paths: Paths, action: str, as_json: bool) -> None:
     host that is down or cut off from etcd leaves the list after ten seconds.  HELD marks a host on hold, which leaves
     new occurrences to the other hosts.  Exits 1 if the fleet is unreachable.
 
-    Use `accept` after etcd was restored from a backup.  A host that saw later writes than the backup has claims nothing
+    Use `accept` after etcd was restored from a backup.  A host that saw writes newer than the backup makes no claims
     until you accept the restored state on that host.  Occurrences that ran after the backup may run again, so look at
     `jobqueuectl history` of each host first.  If a job must not run again: put all hosts on hold, accept on each host,
     pause the job, and release the hosts.

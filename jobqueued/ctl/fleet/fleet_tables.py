@@ -102,7 +102,7 @@ def _next(options: Options) -> list[DocumentTable]:
     columns = Columns((*HEADINGS, *([EXPECTED] if is_foreseen else []), "JOB"), cells, keep=("JOB", *HEADINGS))
     return [
         DocumentTable(
-            "next", columns, lambda it: it["at"], "the clock starts no job", most=options["count"], those=starts
+            "next", columns, lambda it: it["at"], "no job has a scheduled start", most=options["count"], those=starts
         )
     ]
 
@@ -127,7 +127,7 @@ def _reasons(it: Message) -> list[Cell]:
 
 
 def _then(past: Message) -> list[Cell]:
-    because = [*past["reasons"], *(f"not known: {what}" for what in past["unknown"])]
+    because = [*past["reasons"], *(f"unknown: {what}" for what in past["unknown"])]
     return [
         past["job"],
         styled(past["kind"].replace("_", " "), past["kind"]),

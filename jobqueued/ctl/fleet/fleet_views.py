@@ -115,7 +115,7 @@ class _HostCommand:
 
     def _is_host(self, name: str) -> bool:
         if not over_ssh.is_host(name):
-            self._fail(name, f"the fleet has this as the name of a host; expected {over_ssh.A_HOST}")
+            self._fail(name, f"the fleet has a host of this name; expected {over_ssh.A_HOST}")
         return over_ssh.is_host(name)
 
     @cached_property
@@ -195,7 +195,9 @@ class _HostCommand:
             except _NoDocument as why:
                 self._fail(reply.host, str(why), reply.code or _UNREACHED)
             except _ODD:
-                self._fail(reply.host, "its jobqueuectl has another version: this one can't read its output")
+                self._fail(
+                    reply.host, "its jobqueuectl has another version; this host's jobqueuectl can't read its output"
+                )
             else:
                 yield reply.host, document, found
 
@@ -299,7 +301,9 @@ def _document(reply: HostReply) -> Message:
         raise _NoDocument(_last(reply) if reply.code or not reply.out else "its jobqueuectl printed no JSON document")
     if document["schema"] != JSON_SCHEMA:
         theirs = printable(str(document["schema"]))[:20]
-        raise _NoDocument(f"its jobqueuectl prints schema {theirs}, but this one reads schema {JSON_SCHEMA}")
+        raise _NoDocument(
+            f"its jobqueuectl prints schema {theirs}, but this host's jobqueuectl reads schema {JSON_SCHEMA}"
+        )
     return document
 
 

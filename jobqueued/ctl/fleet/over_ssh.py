@@ -28,7 +28,7 @@ _HERE = (
 )
 """Python program that runs this jobqueuectl, whichever the shell would find."""
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,252}")
-A_HOST = "a name of letters, digits, . _ -, first a letter or digit"
+A_HOST = "a name of letters, digits, '.', '_' and '-' that begins with a letter or digit"
 
 
 def is_host(name: str) -> bool:
@@ -76,7 +76,7 @@ def replies(hosts: Sequence[str], command: Callable[[str], list[str]], seconds: 
 
 def _reply(host: str, command: list[str], deadline: float) -> HostReply:
     if time.monotonic() >= deadline:
-        return HostReply(host, problem="it was not asked, because the time was over; to wait longer: --timeout")
+        return HostReply(host, problem="it was not asked, because the time was up; to wait longer: --timeout")
     try:
         process = subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, bufsize=0

@@ -35,14 +35,14 @@ def audit(paths: Paths, jobs: tuple[str, ...], since: int | None, until: int | N
     """Check that each due time has exactly one record.
 
     A due time must have exactly one record, of a run or of a skip.  Due times with no record or two records are listed,
-    with the likely cause.  Then the number of due times is shown for each job, and the time since when they are known.
+    with the likely cause.  Then the number of due times is shown for each job, and the time at which its known due
+    times begin.
 
     The due times are computed from the history of the job files in state.db, and not from the decisions of the
-    scheduler.  Only times of the clock are audited.  Jobs of a fleet are not audited, because other hosts run them,
-    too.
+    scheduler.  Only scheduled starts are audited.  Jobs of a fleet are not audited, because other hosts run them too.
 
-    While the daemon is down, files are read, and the audit ends where the daemon last saved its state.  Only root and
-    the daemon's own user can run `audit`, because job files may contain secrets.
+    While the daemon is down, the command reads files, and the audit ends when the daemon last saved its state.  Only
+    root and the daemon's own user can run `audit`, because job files may contain secrets.
 
     Exits 1 if a due time has no record or two records.
 
@@ -60,9 +60,7 @@ def audit(paths: Paths, jobs: tuple[str, ...], since: int | None, until: int | N
         timeline.take(change)
     spans = timeline.spans(end)
     if unknown := sorted(set(jobs) - spans.keys()):
-        raise CallRefused(
-            f"no clock made {printable(', '.join(unknown))} due, as far as is known; see: jobqueuectl list"
-        )
+        raise CallRefused(f"no known schedule made {printable(', '.join(unknown))} due; see: jobqueuectl list")
     kept = config.retention.runs
     verdicts = [
         Comparison(job, spans[job], sources.covers(job, since or 0), kept, timeline.downs).verdict(since or 0, end)
@@ -70,11 +68,9 @@ def audit(paths: Paths, jobs: tuple[str, ...], since: int | None, until: int | N
     ]
     if not any(verdict.since < end for verdict in verdicts):
         if since is not None and since >= sources.until:
-            raise CallRefused(f"nothing is known yet of the time after {local(to_text(sources.until))}")
+            raise CallRefused(f"there is no data yet after {local(to_text(sources.until))}")
         if until is not None:
-            raise CallRefused(
-                f"nothing is known of the time until {local(to_text(end))}: files and records are of later"
-            )
+            raise CallRefused(f"there is no data before {local(to_text(end))}: all files and records are newer")
     if as_json:
         print_json(_document(verdicts, end, sources.is_up, sorted(timeline.unreadable)))
     else:
@@ -105,9 +101,9 @@ def _told(job: str, found: DueFinding) -> dict[str, object]:
 def _print(verdicts: Sequence[JobComparison], end: int, is_up: bool, unreadable: Sequence[str]) -> None:
     wrong = [(verdict.job, found) for verdict in verdicts for found in verdict.findings]
     for name in unreadable:
-        print_line(f"{name}: a former text can't be read by this version; what its jobs were due then is not known")
+        print_line(f"{name}: this version can't read a former text; the due times of its jobs at that time are unknown")
     if not is_up:
-        print_line("The daemon does not answer: the audit ends at the instant at which it saved its state last.")
+        print_line("The daemon does not answer: the audit ends at the time when the daemon last saved its state.")
     due = counted(sum(verdict.due for verdict in verdicts), "due time")
     if wrong:
         print_table(
@@ -122,9 +118,9 @@ def _print(verdicts: Sequence[JobComparison], end: int, is_up: bool, unreadable:
     elif any(verdict.due for verdict in verdicts):
         print_line(f"{due} until {local(to_text(end))}, each with exactly one record")
     else:
-        print_line(f"nothing was due until {local(to_text(end))}, as far as is known")
+        print_line(f"no known schedule was due until {local(to_text(end))}")
     print_table(
-        ("JOB", "DUE TIMES", "SINCE", "NOT EARLIER BECAUSE"),
+        ("JOB", "DUE TIMES", "SINCE", "WHY NOT EARLIER"),
         ((v.job, str(v.due), local(to_text(v.since)), v.before or "-") for v in verdicts),
         keep=("JOB", "SINCE"),
     )

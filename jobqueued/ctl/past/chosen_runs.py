@@ -220,7 +220,7 @@ def _looked_through(paths: Paths, found: Iterator[Record], wanted: Wanted) -> It
     for looked, record in enumerate(found):
         if looked >= MOST_LOOKED_AT:
             click.echo(
-                f"Only the newest {looked:,} runs were looked through, back to {record['queued']};"
+                f"Only the newest {looked:,} runs were searched, back to {record['queued']};"
                 f" for older ones: --until {record['queued']}",
                 err=True,
             )

@@ -74,7 +74,9 @@ def _left(paths: Paths, now: int, down: DaemonUnreachable) -> Sources:
     try:
         found = left(paths.state)
     except StoreError as error:
-        raise DaemonUnreachable(f"{down.message}\nWithout it state.db is read, and can't be: {error}") from None
+        raise DaemonUnreachable(
+            f"{down.message}\nWithout the daemon, state.db is needed, but it can't be read: {error}"
+        ) from None
     pending = [record.begin(run, None, HostLimits()) for run in found.runs if run.state in PENDING]
     return Sources(
         paths, False, found.due_changes, _by_job(pending, is_pending=True), min(now - SETTLED, found.saved_at)
@@ -121,7 +123,7 @@ def known(found: Sources) -> Sources:
     """Return the sources if they contain the text of a job file. Raises DaemonUnreachable otherwise."""
     if not any(change.kind == "file" for change in found.changes):
         raise DaemonUnreachable(
-            "no text of a job file is known", "one is noted when it changes, or when the daemon starts"
+            "no text of a job file is recorded", "the daemon records a text at its start and when a file changes"
         )
     return found
 

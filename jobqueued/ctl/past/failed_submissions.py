@@ -36,7 +36,7 @@ def lines(paths: Paths, known: Container[str] = (), names: tuple[str, ...] = ())
         if not names or any(fnmatchcase(part, name) for name in names for part in (job, job.partition("/")[2])):
             last = runs[0]
             when = distance(last["ended"] or last["queued"])
-            told = f"{counted(len(runs), 'run')} of it failed, the last {when}: {last['run']} {result(last)}"
+            told = f"{counted(len(runs), 'run')} failed, the last {when}: {last['run']} {result(last)}"
             yield printable(f"{job}: {told}; see: {command('show ' + last['run'])}")
 
 

@@ -53,7 +53,7 @@ def history(
     """List the runs of JOB, or of all jobs, newest first.
 
     Live runs come first.  Ended and skipped runs follow, sorted by the time they were queued.  If a run never started,
-    its due time is shown in brackets.  While the daemon is down, the records are read.
+    its due time is shown in brackets.  While the daemon is down, the command reads the records.
 
     --tag, --of-user, --reason, --exit-code and --longer-than search the newest 100,000 runs.  A message on standard
     error shows if older runs were not searched.
@@ -76,7 +76,7 @@ def history(
     """
     if diff is not None:
         if job is not None or stats or not wanted.is_any:
-            raise click.UsageError("--diff is of two runs, and takes nothing else to choose them")
+            raise click.UsageError("--diff compares two runs; omit JOB and the options that select runs")
         from jobqueued.ctl.past.history_diff import print_diff
 
         print_diff(paths, diff, as_json=as_json)
@@ -92,7 +92,7 @@ def history(
     elif found:
         RUNS.print(found)
         if more:
-            click.echo(f"older ones are left out; with them: -n {2 * runs}", err=True)
+            click.echo(f"older runs are omitted; to show more: -n {2 * runs}", err=True)
     else:
         print_line("no such runs")
 

@@ -42,7 +42,7 @@ def print_diff(paths: Paths, names: tuple[str, str], *, as_json: bool) -> None:
         found += _definitions(paths, first, second)
     except (CallRefused, DaemonUnreachable) as error:
         what = str(error.message).partition("\n")[0]
-        unknown.append(f"definition and environment, beyond what records have: {what}")
+        unknown.append(f"the rest of definition and environment: {what}")
     before, after = (_output(paths, record, unknown) for record in (first, second))
     lines = [] if before is None or after is None else output_difference(before, after, names)
     if as_json:
@@ -52,10 +52,10 @@ def print_diff(paths: Paths, names: tuple[str, str], *, as_json: bool) -> None:
     if shown := [cells for cells in map(_cells, found) if cells[1] != cells[2]]:
         print_table(("WHAT", *names), shown)
     for what in unknown:
-        print_line(f"not known: {what}")
+        print_line(f"unknown: {what}")
     _print_output(lines)
     if not (shown or lines):
-        print_line(f"{names[0]} and {names[1]} do not differ in anything that is known")
+        print_line(f"{names[0]} and {names[1]} do not differ in any known detail")
 
 
 def _definitions(paths: Paths, first: Record, second: Record) -> list[Difference]:
@@ -63,7 +63,7 @@ def _definitions(paths: Paths, first: Record, second: Record) -> list[Difference
     jobs = [due_changes.defined(changes, record["job"], _begun(record), paths) for record in (first, second)]
     if jobs[0] is None or jobs[1] is None:
         run = (first, second)[jobs[0] is not None]["run"]
-        raise CallRefused(f"the job file of {run} is not kept")
+        raise CallRefused(f"the job file of {run} is no longer saved")
     return definition_differences(definition(jobs[0]), definition(jobs[1]))
 
 
@@ -117,4 +117,4 @@ def _with_rest(lines: list[str]) -> Iterator[str]:
         yield ""
     yield from lines[:_SHOWN]
     if len(lines) > _SHOWN:
-        yield f"… and {counted(len(lines) - _SHOWN, 'more line')} of the difference; all of it: --json"
+        yield f"… and {counted(len(lines) - _SHOWN, 'more line')} of the difference; to show all: --json"

@@ -44,7 +44,7 @@ def explain(paths: Paths, down: DaemonUnreachable, unknown: str = "") -> None:
     """Print on stderr that and why files are read, when the daemon saved last, and which facts are missing."""
     click.echo(f"{down.message}\nReading the files in {_shown(paths.logs)} and {_shown(paths.run)} instead.", err=True)
     if saved := _last_saved(paths):
-        click.echo(f"The daemon saved its state last at {moment(to_text(saved))}.", err=True)
+        click.echo(f"The daemon last saved its state at {moment(to_text(saved))}.", err=True)
     if unknown:
         click.echo(f"They do not show {unknown}.", err=True)
     hidden = [it for it in ((paths.logs, "records"), (paths.runs, "live runs")) if is_hidden(it[0])]

@@ -57,9 +57,8 @@ def report(paths: Paths, since: int | None, until: int | None, as_html: bool, ma
     - the longest waits, and CPU hours
     - present problems, unless --until is given
 
-    If there is no problem, the first line shows that.  The text is as wide as the terminal, or 80 columns.
-    At most the newest 100,000 runs
-    are read.  While the daemon is down, the records are read.
+    If there is no problem, the first line shows that.  The text is as wide as the terminal, or 80 columns.  At most
+    the newest 100,000 runs are read.  While the daemon is down, the command reads the records.
 
     \b
     Examples:

@@ -202,12 +202,12 @@ def _worse(now: dict[str, Stats], before: dict[str, Stats]) -> ReportPart:
         if new.rate < old.rate - _RARER:
             facts = {"job": job, "what": "success_rate", "now": new.rate, "before": old.rate}
             rows.append(
-                ReportRow(facts, (job, f"succeeded in {new.rate:.0%} of its runs, {old.rate:.0%} in the time before"))
+                ReportRow(facts, (job, f"succeeded in {new.rate:.0%} of its runs, {old.rate:.0%} in the period before"))
             )
         if new.p50 is not None and old.p50 is not None and new.p50 > _SLOWER * old.p50 and new.p50 >= old.p50 + 1:
             facts = {"job": job, "what": "p50", "now": new.p50, "before": old.p50}
             rows.append(
-                ReportRow(facts, (job, f"took {duration(new.p50)} (P50), {duration(old.p50)} in the time before"))
+                ReportRow(facts, (job, f"took {duration(new.p50)} (P50), {duration(old.p50)} in the period before"))
             )
     return _part("worse", "Worse than before", ("JOB", "WHAT"), rows)
 

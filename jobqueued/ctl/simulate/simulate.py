@@ -97,7 +97,7 @@ _KEPT = Path()
     "--draws",
     type=click.IntRange(1, 1000),
     metavar="N",
-    help="Draw the run times N times.  Figures show least…most.  [5; with --save and --keep 39]",
+    help="Simulate N times with random run times.  Figures are ranges, min…max.  [5; with --save and --keep 39]",
 )
 @click.option(
     "--seed", type=int, default=0, metavar="N", help="Seed of the random draws.  The same N gives the same result.  [0]"

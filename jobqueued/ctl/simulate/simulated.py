@@ -111,7 +111,7 @@ def show(result: Result, *, all_jobs: bool) -> None:
     """Print the result for users."""
     found, futures = result.found, result.futures
     begin = local(to_text(found.host.begin))
-    draws = f", drawn {len(futures)} times" if len(futures) > 1 else ""
+    draws = f", simulated {len(futures)} times" if len(futures) > 1 else ""
     span = duration((result.until - found.host.begin) / SECOND)
     print_line(f"{counted(len(found.host.jobs), 'job')}, {span} from {begin}{draws}")
     _print_sources(found, result.guessed)
@@ -157,30 +157,31 @@ def _print_advice(advice: Sequence[Suggestion]) -> None:
     from jobqueued.foresight import suggestions
 
     rows = [(", ".join(it.change.jobs) or "(host)", it.change.text, suggestions.words(it)) for it in advice]
-    print_table(("TRY FOR", "CHANGE", "THEN"), rows, keep=("TRY FOR", "CHANGE", "THEN"))
+    print_table(("JOBS", "CHANGE", "EFFECT"), rows, keep=("JOBS", "CHANGE", "EFFECT"))
 
 
 def _print_sources(found: Snapshot, guessed: Sequence[str]) -> None:
     if found.without:
         print_line(
-            f"Nothing is live or waits at the beginning, as the daemon does not tell: {found.without}", "warning"
+            f"The simulation starts without live and waiting runs, because these are unknown: {found.without}",
+            "warning",
         )
     else:
         live = sum(run.pid is not None for run in found.host.runs)
-        print_line(f"At the beginning {counted(live, 'run')} live, {len(found.host.runs) - live} waiting.")
+        print_line(f"At the start: {counted(live, 'run')} live, {len(found.host.runs) - live} waiting.")
     if found.unread:
-        print_line(f"All that is guessed, as no run tells how long it takes: {found.unread}", "warning")
+        print_line(f"All durations are guesses, because the records can't be read: {found.unread}", "warning")
     elif guessed:
         names = ", ".join(guessed[:3]) + (" …" if len(guessed) > 3 else "")
-        print_line(f"Of {counted(len(guessed), 'job')} no run tells how long it takes: {names}")
+        print_line(f"The durations of {counted(len(guessed), 'job')} without earlier runs are guesses: {names}")
 
 
 def _print_whole(result: Result) -> None:
     names = {
         "runs": "runs",
-        "waiting": "wait in the end",
+        "waiting": "waiting at the end",
         "late": "start late",
-        "waited": "waited in all",
+        "waited": "total wait",
         "missed": "deadlines missed",
         "failed": "fail",
         "most_live": "live at once",
@@ -213,7 +214,7 @@ def _print_jobs(rows: Sequence[JobFigures], most: int | None) -> None:
         print_line("Every run starts as planned.")
         return
     print_table(
-        ("JOB", "RUNS", "LATE", "HALF", "95 %", "LONGEST", "FOR", "MISSED", "SKIPPED"),
+        ("JOB", "RUNS", "LATE", "MEDIAN", "95 %", "LONGEST", "FOR", "MISSED", "SKIPPED"),
         [_cells(row) for row in rows[:most]],
         keep=("JOB", "LATE", "LONGEST", "FOR", "95 %", "MISSED"),
     )
@@ -233,7 +234,7 @@ def _print_locks(rows: Sequence[JobFigures], draws: int, files: str = "") -> Non
     found = summary.lacked(rows)
     if found:
         print_table(
-            (f"WAITED FOR{files}", "IN ALL", "MOSTLY UNTIL THE END OF"),
+            (f"WAITED FOR{files}", "TOTAL WAIT", "MOSTLY HELD BY"),
             [
                 (it, _time(time // draws), ", ".join(job for job, _ in holders[:3]) or "-")
                 for it, time, holders in found
@@ -255,12 +256,15 @@ def show_verdicts(kept: KeptForecast, whole: Calibration, verdicts: dict[str, Ca
         print_line("None of them has a record." if foreseen else "So there is nothing to compare.")
         return
     share = f"{whole.inside / whole.compared:.1%}"
-    print_line(f"{whole.compared:,} have a record; in their band: {whole.inside:,} ({share})", _style(whole.is_within))
+    print_line(
+        f"{whole.compared:,} have a record; {whole.inside:,} ({share}) of these are in their range",
+        _style(whole.is_within),
+    )
     if whole.steady:
         error = duration(whole.steady_error / SECOND) or "0"
-        print_line(f"{whole.steady:,} had a band of at most 5 s; median error {error}", _style(whole.is_exact))
+        print_line(f"{whole.steady:,} had a range of at most 5 s; median error {error}", _style(whole.is_exact))
     rows = [(name, f"{it.compared:,}", f"{it.inside:,}", _time(it.error)) for name, it in calibration.worst(verdicts)]
-    print_table(("JOB", "COMPARED", "IN BAND", "MEDIAN ERROR"), rows[:_SHOWN])
+    print_table(("JOB", "COMPARED", "IN RANGE", "MEDIAN ERROR"), rows[:_SHOWN])
 
 
 def _style(is_good: bool) -> str:

@@ -30,7 +30,7 @@ w             why it has not started, or does not end
 x             stop it
 r             run its job now
 p, P          pause its job, resume it
-n             list what has gone wrong for longer: the open incidents
+n             list the open incidents
 /             filter: part of a name, tag:db, user:alice, state:running or state:late; several fit together
 c m i t s     sort by CPU, memory, I/O, tasks, start
 q             quit; Esc or q leaves what is shown over the list"""
@@ -83,7 +83,7 @@ def _wanted(paths: Paths) -> tuple[dict[str, list[str]], bool]:
     wanted: dict[str, list[str]] = {}
     for claim in claims:
         if not claim["held"]:
-            why = claim["reason"] or f"{', '.join(holders.get(claim['lock'], ['somebody']))} has it"
+            why = claim["reason"] or f"{', '.join(holders.get(claim['lock'], ['another process']))} has it"
             wanted.setdefault(claim["holder"], []).append(f"{claim['lock']}: {why}")
     return wanted, not answer["more"]
 
@@ -207,7 +207,7 @@ class Screen:
 
 
 _ACTS = {
-    "x": ("stop", "{} is asked to stop", "Stop", "run"),
+    "x": ("stop", "{} is being stopped", "Stop", "run"),
     "r": ("run", "{} is queued", "Run", "job"),
     "p": ("pause", "{} is paused", "Pause", "job"),
     "P": ("resume", "{} is resumed", "Resume", "job"),
@@ -279,7 +279,7 @@ def _incidents(paths: Paths) -> Iterator[str]:
     for it in found:
         times = f", {it['times']} times" if it["times"] > 1 else ""
         yield f"{it['subject']}: {it['kind'] or 'failing'} since {moment(it['since'])}{times}"
-        yield f"    told: {', '.join(it['told']) or 'nobody'}"
+        yield f"    notified: {', '.join(it['told']) or 'nobody'}"
     if not found:
         yield "no incident is open"
 

@@ -187,7 +187,7 @@ class TopView:
         ]
         head += [(f"not well: {self._queue['unwell']}", "red")] if self._queue["unwell"] else []
         if self._queue["more_wait"]:
-            head.append((f"only the newest {len(self._queue['waiting']):,} runs that wait are shown", "yellow"))
+            head.append((f"only the newest {len(self._queue['waiting']):,} waiting runs are shown", "yellow"))
         if lasts:
             incidents = f", {counted(self._queue['incidents'], 'incident')}" if self._queue["incidents"] else ""
             not_shown = f"; not shown: {', '.join(hidden)}" if hidden else ""

@@ -68,13 +68,14 @@ def list_jobs(
     for longer than its `expect`.  A job is Outdated if its fleet uses a newer definition of the job than the files of
     this host.  For a submission with several runs, STATUS also counts the runs that are done and those that failed.
 
-    NEXT is the next start by the clock.  If a pause has an end, NEXT is the first start after the pause.  LAST is the
+    NEXT is the next scheduled start.  If a pause has an end, NEXT is the first start after the pause.  LAST is the
     start of the last run that ended, and ENDED is the result of that run.
 
     Standard error shows whether the host is on hold.  With --failed, it also names overdue jobs that are in no file,
     and finished submissions with a run that failed in the last 24 hours.
 
-    With --files, the table shows the file and line of each job.  For each key of one job: `show --origin JOB`.
+    With --files, the table shows the file and line of each job.  For the place of each key of a job: `show --origin
+    JOB`.
 
     With --tsv, every line has the same columns.  NEXT and LAST are in RFC 3339 and UTC, and a missing value is an empty
     field.  Later versions may append columns.

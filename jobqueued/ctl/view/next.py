@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from jobqueued.ctl.simulate.kept_forecast import KeptForecast
 
 _MOST = 1000
-HEADINGS = ("BY THE CLOCK", "IN")
+HEADINGS = ("SCHEDULED", "IN")
 EXPECTED = "EXPECTED TO START"
 
 
@@ -53,11 +53,11 @@ def next_times(
     """Show when JOB, or each job, starts next.
 
     With JOB, its next starts are shown, in the job's time zone.  Without JOB, the next start of each job is shown, the
-    soonest first.  These are times of the clock: a run may start later because it waits for locks or limits.
+    soonest first.  These are scheduled times: a run might start later because it waits for locks or limits.
 
     If JOB is paused, invalid or disabled, or the host is on hold, a line shows it.  If a pause has an end, the starts
-    after the pause are shown.  With --expression, the starts of a job with that schedule are shown; JOB is then the id
-    for which `H` is drawn.  While the daemon is down, the job files are read.
+    after the pause are shown.  With --expression, the starts of a job with that schedule are shown, and JOB is only the
+    id that determines the value of `H`.  While the daemon is down, the command reads the job files.
 
     With --expect, the waits of the next day are simulated 39 times, as by `jobqueuectl simulate`.  The first figure is
     the median; 95 % of the simulated starts are between the figures in brackets.  Without --expect, the same figures
@@ -98,7 +98,7 @@ def next_times(
         rows = [(_wall(text, zone_info), distance(text)) for text in answer["next"]]
         _print(rows, answer.get("expected"), None if expect else answer.get("foreseen"))
     else:
-        print_line(reason or "the clock never starts it")
+        print_line(reason or "it has no scheduled start")
     raise SystemExit(not answer["next"])
 
 
@@ -119,7 +119,7 @@ def _print_all(paths: Paths, count: int, *, expect: bool, as_json: bool) -> None
                 f"and {counted(more, 'other job')}; all of them: {command(f'next -n {min(_MOST, count + more)}')}"
             )
     else:
-        print_line("the clock starts no job")
+        print_line("no job has a scheduled start")
     raise SystemExit(not starts)
 
 
@@ -134,7 +134,7 @@ def _print(
         columns["JOB"] = tuple(jobs)
     print_table(tuple(columns), zip(*columns.values(), strict=True))
     if kept is not None:
-        print_line(f"expected by a forecast made {distance(kept)}; by what is known now: {command('next --expect')}")
+        print_line(f"the forecast was made {distance(kept)}; for a new forecast: {command('next --expect')}")
 
 
 def _foreseen(paths: Paths, starts: list[tuple[str, str]], *, expect: bool) -> tuple[str, list[Message | None]] | None:
@@ -179,7 +179,7 @@ def _of_all(paths: Paths, count: int) -> tuple[list[tuple[str, str]], int]:
         found = [(job["next"], job["id"]) for job in answer["jobs"] if job["next"]]
     except DaemonUnreachable as down:
         jobs = offline.jobs(paths)
-        offline.explain(paths, down, "pauses, skips to come or a hold of the host")
+        offline.explain(paths, down, "pauses, coming skips or a hold of the host")
         all_ = ((_answer(job, int(invalid is None))["next"], job.id) for job, invalid in jobs if job.enabled)
         found = [(starts[0], name) for starts, name in all_ if starts]
     found.sort()
@@ -221,7 +221,7 @@ def _of_expression(expression: str, zone: str, dst: str, seconds: str | None, jo
     except ScheduleError as error:
         raise CallRefused(str(error)) from None
     if job is None and schedule.is_drawn:
-        raise click.UsageError("`H` is drawn for a job; name one: jobqueuectl next JOB -e ...")
+        raise click.UsageError("the value of `H` depends on the job; name a job: jobqueuectl next JOB -e ...")
     return _answer(Job(id=job or "x", command="", timezone=zone, triggers=(trigger,)), count)
 
 
@@ -233,7 +233,7 @@ def _of_job(paths: Paths, name: str, count: int) -> Message:
         if job is None:
             place = printable(str(paths.jobs))
             raise DaemonUnreachable(f"{unreachable.message}\nNo job {printable(name)} in {place} either.") from None
-        offline.explain(paths, unreachable, "pauses, skips to come or a hold of the host")
+        offline.explain(paths, unreachable, "pauses, coming skips or a hold of the host")
         return {**_answer(job, count if invalid is None else 0), "enabled": job.enabled, "invalid": invalid}
 
 

@@ -70,7 +70,7 @@ def notify(paths: Paths, as_json: bool, wants_list: bool, test: bool, job: str |
 def _print_incidents(incidents: list[dict[str, Any]]) -> None:
     if incidents:
         print_table(
-            ("INCIDENT", "SINCE", "TIMES", "HOW", "TOLD"),
+            ("INCIDENT", "SINCE", "TIMES", "HOW", "NOTIFIED"),
             (
                 (
                     it["subject"],

@@ -42,8 +42,8 @@ def status(paths: Paths, as_json: bool) -> None:
     - a job is overdue: it has not succeeded for longer than its `expect`
     - a job is outdated: its fleet uses a newer definition of the job, so that
       only other hosts run it
-    - a run is late: it has not started, or not ended, at the time when runs of
-      its job usually have (`late` in jobqueue.d(5))
+    - a run is late: it has not started or ended by the time that is usual for
+      its job (`late` in jobqueue.d(5))
     - a job file is refused: its last good jobs stay in force
     - jobqueued.yaml is refused: the daemon would not start again
     - the host is on hold or draining

@@ -46,7 +46,7 @@ def why(paths: Paths, name: str, all_ahead: bool, expect: bool, at: int | None, 
 
     \b
     - the locks and limits that the run lacks, and their holders
-    - the runs that go first and want the same
+    - the runs that go first and want the same locks or limits
     - its present priority, and how it grows
     - the dependency that the run waits for
     - its expected start, if every run takes as long as its job usually does and
@@ -59,8 +59,8 @@ def why(paths: Paths, name: str, all_ahead: bool, expect: bool, at: int | None, 
     median; 95 % of the simulated starts are between the two other times.
 
     With --at, a past instant is explained: whether the job ran, waited, was paused, disabled, in no job file, skipped
-    or not due, or whether the daemon was down.  Causes that are no longer saved are named as not known.  While the
-    daemon is down, `why --at` reads the records, and for root also the other files.
+    or not due, or whether the daemon was down.  Causes that are no longer saved are shown as unknown.  While the daemon
+    is down, `why --at` reads the records, and for root also the other files.
 
     \b
     Examples:
@@ -136,7 +136,7 @@ def _print_past(past: Message, *, as_json: bool) -> None:
             ("run", past["run"]),
             ("then", styled(past["kind"].replace("_", " "), past["kind"])),
             *(("" if number else "because", localised(reason)) for number, reason in enumerate(past["reasons"])),
-            *(("not known", localised(what)) for what in past["unknown"]),
+            *(("unknown", localised(what)) for what in past["unknown"]),
         ]
     )
 

@@ -237,7 +237,7 @@ def test_the_signs() -> None:
         "b ░░░██F",
         "c           s      ▶▶▶",
         "",
-        "▁ █ ran, a little or all of the time",
+        "▁ █ ran, for part or all of the time",
         "░ waits   F failed",
         "s skipped   ▶ running",
     ] == lines(runs, width=22)

@@ -84,5 +84,5 @@ def test_environment() -> None:
     for wishes in (["9x"], ["a b=1"]):
         with pytest.raises(NotRead):
             environment(here, wishes)
-    with pytest.raises(NotRead, match="name what the job needs"):
+    with pytest.raises(NotRead, match="pass only the variables that the job needs"):
         environment({"BIG": "x" * MOST}, [])

@@ -210,7 +210,7 @@ class TestStarved:
         """By holders that the drain does not outlast, and that nothing bounds."""
         assert [
             "found that a, b share db without a pause or `timeout`, usually for longer than the `drain` of this job "
-            "(1h), so the lock may never be free; use a `timeout` for the jobs that share it, or a longer `drain`"
+            "(1h), so the lock might never be free; use a `timeout` for the jobs that share it, or a longer `drain`"
         ] == starved(LONG)
 
     def test_it_becomes_free(self) -> None:

@@ -138,7 +138,7 @@ class TestCheck:
         """Nobody waits for one; one with a slow writer is read to its end."""
         os.mkfifo(tmp_path / "fifo")
         shown = run("check", tmp_path / "fifo")
-        reason = "found a FIFO to which nobody writes; expected a file, or a pipe with a program's output"
+        reason = "found a FIFO without a writer; expected a file, or a pipe with a program's output"
         assert (1, f"{tmp_path}/fifo: {reason} [JQ502]") == (shown.returncode, shown.stdout.splitlines()[0])
         reading, writing = os.pipe()
         program = subprocess.Popen([*PROGRAM, "check", f"/dev/fd/{reading}"], pass_fds=[reading], stdout=-1)

@@ -93,7 +93,7 @@ class TestProcesses:
     def test_namespaces(self, tmp_path: Path, launcher: Launcher, option: str, apart: str) -> None:
         launcher("unshare", option)
         (found,) = told(tmp_path)
-        assert found.startswith("launcher: runs have other namespaces than this shell, so they may see different ")
+        assert found.startswith("launcher: runs have other namespaces than this shell, so they might see a different ")
         assert apart in found
 
     def test_descriptors(self, tmp_path: Path, launcher: Launcher) -> None:
@@ -147,7 +147,7 @@ class TestWithoutSystemd:
         monkeypatch.setattr(doctor, "_CGROUPS", tmp_path)
         start = "exec jobqueued --detach --pid-file /run/jobqueued.pid --delegated'"
         own = f"mkdir {tmp_path}/jobqueued; sh -c 'echo 0 >{tmp_path}/jobqueued/cgroup.procs; {start}"
-        assert f"end the daemon, and start it in its own cgroup: {own}" == doctor._cgroup_remedy(Paths.system())
+        assert f"stop the daemon, and start it in its own cgroup: {own}" == doctor._cgroup_remedy(Paths.system())
 
     def test_no_journal(self, tmp_path: Path) -> None:
         """That is nothing to mend."""
@@ -185,7 +185,7 @@ class TestFileSystems:
         monkeypatch.setattr(host_health, "_MOUNTS", table)
         assert [
             f"file system: {paths.state} is in memory (tmpfs): a reboot loses waiting runs, pauses, submissions, "
-            "and what became due meanwhile → mount a disk there, or use a bind mount",
+            "and everything that becomes due during the reboot → mount a disk there, or use a bind mount",
             f"file system: {paths.logs} is in memory (tmpfs): a reboot loses records and output → mount a "
             "disk there, or use a bind mount",
         ] == bad(paths, "file system")

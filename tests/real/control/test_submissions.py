@@ -98,7 +98,7 @@ def test_withdrawn_with_all_that_is_live(host: Host) -> None:
     assert "host/batch\n" == run(*words).stdout
     wait_for(lambda: 2 == len(host.said("run_started")))
     told = run("--root", host.root, "withdraw", "host/batch").stderr
-    first = "host/batch: 7 runs waited and will not start; 2 runs go on; to stop: "
+    first = "host/batch: 7 runs waited and will not start; 2 runs continue; to stop: "
     assert f"{first}jobqueuectl --root {host.root} stop host/batch\n" == told
     told = run("--root", host.root, "withdraw", "--stop", "host/batch").stderr
     assert "host/batch: 0 runs waited and will not start; 2 runs are being stopped\n" == told
@@ -163,9 +163,7 @@ def test_one_that_has_failed(host: Host) -> None:
     assert 0 == run("--root", host.root, "submit", "--wait", "--", "true").returncode
     wait_for(lambda: not left(host))
     see = rf"jobqueuectl --root {host.root} show host/batch@[34]"
-    line = (
-        rf"host/batch: 2 runs of it failed, the last .* ago: host/batch@[34] failed after .*: exit code 1; see: {see}"
-    )
+    line = rf"host/batch: 2 runs failed, the last .* ago: host/batch@[34] failed after .*: exit code 1; see: {see}"
     for _ in range(2):
         listed = run("--root", host.root, "list", "--failed")
         assert re.fullmatch(line + "\n", listed.stderr), listed.stderr
@@ -181,7 +179,7 @@ def test_more_at_a_time(host: Host) -> None:
         assert 0 == run("--root", host.root, "submit", *words, "--", "sleep", "99").returncode
     wait_for(lambda: 3 == len(host.said("run_started")))
     told = run("--root", host.root, "resize", "host/1", "4").stderr
-    assert "host/1: 4 runs at a time, before 2\n" == told
+    assert "host/1: 4 runs at a time (before: 2)\n" == told
     wait_for(lambda: 5 == len(host.said("run_started")))
     host.kill()
     host.start()
@@ -489,7 +487,7 @@ def test_a_key_that_was_used(host: Host) -> None:
     """That nothing new is handed in is said; an empty key is none that somebody meant; one output is of one kind."""
     first, second = (run("--root", host.root, "submit", "--key", "k", "--", "true") for _ in range(2))
     assert (0, "host/1\n", "") == (first.returncode, first.stdout, first.stderr)
-    again = "host/1 was submitted earlier with this key; nothing new was\n"
+    again = "host/1 was submitted earlier with this key; nothing new was submitted\n"
     assert (0, "host/1\n", again) == (second.returncode, second.stdout, second.stderr)
     for words in (["--key", ""], ["--json", "--follow"]):
         assert 2 == run("--root", host.root, "submit", *words, "--", "true").returncode

@@ -23,7 +23,7 @@ from tests.support.users import ME, NEEDS_ROOT, OTHER
 
 TABLE = "# mine\n* * * * * true\n"
 USAGE = program._USAGE
-NOT_RUN = "crontab: stored, but nothing runs it: {}/jobqueued.yaml has no `cron: {{live: true}}`\n"
+NOT_RUN = "crontab: stored, but no program runs it: {}/jobqueued.yaml has no `cron: {{live: true}}`\n"
 
 
 @pytest.fixture
@@ -153,7 +153,7 @@ def test_a_user_that_is_gone(call: Calls, tmp_path: Path) -> None:
     spool = tmp_path / PLACE
     call("-", text=TABLE)
     (spool / "gone").write_text(TABLE)
-    told = f"crontab:  user `gone' unknown\ncrontab: its table is still there: rm {spool}/gone\n"
+    told = f"crontab:  user `gone' unknown\ncrontab: a table of this name still exists: rm {spool}/gone\n"
     assert Told(1, "", told) == call("-u", "gone", "-r")
 
 

@@ -142,7 +142,7 @@ def test_lines_that_are_jobs_now_become_comments(root: Path, run_import: Import)
     table.chmod(0o640)
     before = table.stat()
     done = run_import("--write", "--disable-source")
-    assert f"{table}: 1 line made comments" in done.stderr
+    assert f"{table}: 1 line turned into comments" in done.stderr
     assert table.read_text() == TABLE.replace("30 2", "# moved to jobqueued: 30 2")
     after = table.stat()
     assert (before.st_uid, before.st_gid, before.st_mode) == (after.st_uid, after.st_gid, after.st_mode)
@@ -323,17 +323,17 @@ def test_anacron_at_and_timers_are_sources_too(root: Path, run_import: Import) -
     (root / "x.service.d").mkdir()
     (root / "x.service.d/own.conf").write_text("[Service]\nUser=daemon\n")
     done = run_import("--write", "--disable-source")
-    assert f"{job}: unchanged; switch it off: atrm 7" in done.stderr
+    assert f"{job}: unchanged; to switch it off: atrm 7" in done.stderr
     assert "# moved to jobqueued: 1\t5\tdump" in (root / "etc/anacrontab").read_text()
     done = run_import("--write", str(root / "x.timer"))
-    assert f"{root}/x.timer: 1 job, equal to its source but for what is said above" in done.stderr
-    assert f"{root}/x.timer: unchanged; switch it off: systemctl disable --now x.timer" in done.stderr
+    assert f"{root}/x.timer: 1 job, equal to its source except for the differences above" in done.stderr
+    assert f"{root}/x.timer: unchanged; to switch it off: systemctl disable --now x.timer" in done.stderr
     own = root / ".config/systemd/user"
     own.mkdir(parents=True)
     for unit in ("x.timer", "x.service"):
         (own / f"own-{unit}").write_text((root / unit).read_text())
     done = run_import("--write", str(own / "own-x.timer"))
-    assert f"{own}/own-x.timer: unchanged; switch it off: systemctl --user disable --now own-x.timer" in done.stderr
+    assert f"{own}/own-x.timer: unchanged; to switch it off: systemctl --user disable --now own-x.timer" in done.stderr
     files = content(root / "jobqueue.d")
     assert {"anacrontab.yaml", "at-a0000701e3d5a0.yaml", "timer-x.yaml"} < {*files}
     assert 'schedule: "0 4 * * mon"' in files["timer-x.yaml"]
@@ -349,7 +349,7 @@ def test_a_job_of_at_that_names_another_user_is_not_imported(root: Path, run_imp
     job.parent.mkdir()
     job.write_text("#!/bin/sh\n# atrun uid=54321 gid=0\n# mail root 0\nx\n")
     done = run_import("--write", str(job))
-    assert (2, True) == (done.exit_code, f"{job}: found the number of another user in it" in done.stderr)
+    assert (2, True) == (done.exit_code, f"{job}: found a UID in it that is not" in done.stderr)
     assert "at-a0000701e3d5a0.yaml" not in content(root / "jobqueue.d")
 
 

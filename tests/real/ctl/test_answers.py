@@ -121,7 +121,7 @@ class TestAnswers:
         assert (1, f"Error: {told}\n") == (shown.returncode, shown.stderr)
 
     @pytest.mark.parametrize(
-        ("word", "told"), [("start", "It is: jobqueuectl run"), ("kill", "It is: jobqueuectl stop")]
+        ("word", "told"), [("start", "Use: jobqueuectl run"), ("kill", "Use: jobqueuectl stop")]
     )
     def test_commands_of_elsewhere(self, tmp_path: Path, word: str, told: str) -> None:
         """The name of a command in other programs is answered with ours."""
@@ -288,7 +288,7 @@ class TestHistory:
         assert [first, {**first, "before": "1/a@1"}, {**first, "before": "1/a@2"}] == asked
         assert 5 == len(json.loads(shown.stdout)["runs"])
         said = run("--root", tmp_path, "history", "a", "-n", 5)
-        assert (6, "older ones are left out; with them: -n 10\n") == (len(said.stdout.splitlines()), said.stderr)
+        assert (6, "older runs are omitted; to show more: -n 10\n") == (len(said.stdout.splitlines()), said.stderr)
 
     @pytest.mark.parametrize(
         ("text", "seconds"), [("2h", 7200), ("1d12h", 129600), ("today", None), ("2026-11-24 02:00", None)]

@@ -159,7 +159,7 @@ class TestDaemonDown:
         assert ["* * * * *", "every 1 d 12 h"] == jobs["d"]["schedule"]
         assert [None] * 4 == [jobs["d"][name] for name in ("paused", "due", "waiting", "retrying")]
         assert "it is not running" in shown.stderr
-        assert re.search(r"^The daemon saved its state last at \d{4}-.* UTC \(.* ago\)\.$", shown.stderr, re.M)
+        assert re.search(r"^The daemon last saved its state at \d{4}-.* UTC \(.* ago\)\.$", shown.stderr, re.M)
         assert "They do not show pauses or waiting runs." in shown.stderr
 
     def test_records_of_nonsense(self, records: Path) -> None:

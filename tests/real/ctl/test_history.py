@@ -101,7 +101,7 @@ class TestChoice:
         monkeypatch.setattr(chosen_runs, "MOST_LOOKED_AT", 3)
         shown = run("--root", up, "history", "--tag", "nightly")
         assert (0, "no such runs\n") == (shown.returncode, shown.stdout)
-        assert "Only the newest 3 runs were looked through" in shown.stderr
+        assert "Only the newest 3 runs were searched" in shown.stderr
         assert f"--until {RECORDS[7]['queued']}" in shown.stderr
 
     def test_nonsense(self, down: Path) -> None:
@@ -192,8 +192,8 @@ class TestDiff:
     def test_the_same(self, down: Path) -> None:
         """Of runs that do not differ that is said; what job files had then is not known here, and said so."""
         shown = run("--root", down, "history", "--diff", "job@7", "job@8").stdout
-        assert "job@7 and job@8 do not differ in anything that is known" in shown
-        assert "not known: definition and environment" in shown
+        assert "job@7 and job@8 do not differ in any known detail" in shown
+        assert "unknown: the rest of definition and environment" in shown
 
     def test_no_such_run(self, down: Path) -> None:
         """A run without a record is an error, as is anything that is to choose others."""
@@ -220,6 +220,6 @@ class TestDiff:
             (directory / f"{number}.log").write_text("".join(lines))
         shown = run("--root", tmp_path, "history", "--diff", "job@1", "job@2")
         assert (0, set()) == (shown.returncode, harmful(shown.stdout))
-        assert "not known: output of job@1 before its last 2,000 lines" in shown.stdout
+        assert "unknown: output of job@1 before its last 2,000 lines" in shown.stdout
         assert r"-299000 \x1b[31m1\r" in shown.stdout
         assert len(shown.stdout.splitlines()) < 250

@@ -39,7 +39,7 @@ class TestNext:
         assert ["b", "a"] == [it["job"] for it in json.loads(told[2].stdout)["next"]]
         host.write("a.yaml", "jobs: {c: {command: x}}")
         nothing = run("--root", host.root, "next")
-        assert (1, "the clock starts no job\n") == (nothing.returncode, nothing.stdout)
+        assert (1, "no job has a scheduled start\n") == (nothing.returncode, nothing.stdout)
 
     def test_expression(self) -> None:
         """The next times of an expression in a zone, exactly in JSON."""
@@ -61,7 +61,7 @@ class TestNext:
             (["-e", "* * * * *", "-z", "Mars"], 1, "timezone: found 'Mars'"),
             (["-e", "* * * * *", "--dst", "x"], 1, "dst: found `x`"),
             (["-e", "* * * * *", "--seconds", "61"], 1, "seconds: found `61`"),
-            (["-e", "H * * * *"], 2, "`H` is drawn for a job"),
+            (["-e", "H * * * *"], 2, "the value of `H` depends on the job"),
             (["-e", "@reboot"], 1, ""),
             (["job", "-z", "UTC"], 2, "work only with --expression"),
             (["-n", "0", "-e", "* * * * *"], 2, "--count"),

@@ -148,7 +148,7 @@ class TestReload:
             daemon.answers("Reload", {**RELOADED, "stale": [PROBLEM["file"]], "problems": [problem]})
             shown = run("--root", tmp_path, "reload")
             assert (code, True) == (shown.returncode, "b.yaml:3:5: schedule: found 'x'" in shown.stdout)
-            assert f"{PROBLEM['file']}: stale, its last good jobs stay in force" in shown.stdout
+            assert f"{PROBLEM['file']} is refused; its last good jobs stay in force" in shown.stdout
 
     def test_nothing_changed(self, daemon: Daemon, tmp_path: Path) -> None:
         """A reload without changes says so."""

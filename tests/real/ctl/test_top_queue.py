@@ -46,7 +46,7 @@ def test_all_that_wait(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(top_screen, "_MOST_WAITING", 100)
     told = top(host)
     assert (100, True) == (len(told["waiting"]), told["more_wait"])
-    assert "only the newest 100 runs that wait are shown" in run("--root", host.root, "top", "--once").stdout
+    assert "only the newest 100 waiting runs are shown" in run("--root", host.root, "top", "--once").stdout
     assert ["oldest@1"] == [each["run"] for each in top(host, "oldest", "long")["waiting"]]
     assert "(not shown here: " in on_terminal(60, "--root", host.root, "top", "--once", "long")
     assert "oldest@1  waiting" in run("--root", host.root, "top", "--once", "oldest").stdout

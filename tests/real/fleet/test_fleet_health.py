@@ -103,7 +103,7 @@ def test_files_that_are_not_there(tmp_path: Path, pem: Path) -> None:
 def test_a_key_that_everybody_may_read(tmp_path: Path, pem: Path) -> None:
     """The warning has the command that mends it."""
     (pem / "host.key").chmod(0o644)
-    assert ["warning: `key`: everybody can read or write PEM/host.key → chmod o= PEM/host.key"] == told(tmp_path, pem)
+    assert ["warning: `key`: any user can read or write PEM/host.key → chmod o= PEM/host.key"] == told(tmp_path, pem)
 
 
 @NEEDS_ROOT

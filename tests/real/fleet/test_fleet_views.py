@@ -128,13 +128,13 @@ def test_a_host_that_is_out_of_order(fleet: Fleet, host: str, reason: str) -> No
     assert ({host: reason}, ["a"]) == (document["failed"], list(document["hosts"]))
 
 
-DOWN = "its jobqueuectl has another version: this one can't read its output"
+DOWN = "its jobqueuectl has another version; this host's jobqueuectl can't read its output"
 ODD = [
     ("all is well", "its jobqueuectl printed no JSON document"),
     ("x" * (1 << 20), "its jobqueuectl printed no JSON document"),
     ("[" * 100_000, "its jobqueuectl printed no JSON document"),
     ("[1]", "its jobqueuectl printed no JSON document"),
-    ('{"schema": 2, "jobs": []}', "its jobqueuectl prints schema 2, but this one reads schema 1"),
+    ('{"schema": 2, "jobs": []}', "its jobqueuectl prints schema 2, but this host's jobqueuectl reads schema 1"),
     ('{"schema": 1}', DOWN),
     ('{"schema": 1, "jobs": 7}', DOWN),
     ('{"schema": 1, "jobs": [{"id": 7}]}', DOWN),
@@ -297,7 +297,7 @@ def test_so_many_at_once() -> None:
     names = [f"h{number}" for number in range(9)]
     found = list(over_ssh.replies(names, lambda _: ["sleep", "1000"], 1.0))
     assert names == [reply.host for reply in found]
-    assert ["no answer in time"] * 8 + ["it was not asked, because the time was over"] == [
+    assert ["no answer in time"] * 8 + ["it was not asked, because the time was up"] == [
         reply.problem.partition(";")[0] for reply in found
     ]
 

@@ -126,7 +126,7 @@ def test_the_life_of_a_users_file(site: Host, place: Path) -> None:
     assert ("succeeded", f"{USER}\n".encode()) == (site.wait(found)["state"], site.output(found))
     assert Told(0, HELLO, "") == ctl(site, "files", "backup")
     assert f"backup  {USER}/hello" in ctl(site, "files").out
-    assert Told(0, f"removed backup, and with it {USER}/hello\n", "") == ctl(site, "remove", "backup")
+    assert Told(0, f"removed backup with {USER}/hello\n", "") == ctl(site, "remove", "backup")
     assert ([], {}) == (jobs(site), stored(site))
     assert Told(0, f"no job files; to make one: jobqueuectl --root {site.root} edit\n", "") == ctl(site, "files")
     refused = f"Error: no job file backup; see: jobqueuectl --root {site.root} files\n"
@@ -383,7 +383,7 @@ def test_check_as_the_user(site: Host, place: Path) -> None:
     files[1].write_text(bad.replace("priority: 5, ", ""))
     told = ctl(site, "check", files[1])
     for warning in (
-        f"groups: found 'root'; expected a group of this host, in which {USER} is",
+        f"groups: found 'root'; expected a group of this host that has {USER} as a member",
         f"job {USER}/world, which",
     ):
         assert warning in told.out, told
@@ -429,7 +429,7 @@ def test_an_edit(site: Host, place: Path) -> None:
     program = editor(place, f'cp "$1" {place}/seen; printf "%s" "{HELLO}" >"$1"')
     told = ctl(site, "edit", EDITOR=program, TMPDIR=str(place))
     assert (0, f"jobs is in force: {USER}/hello") == (told.status, told.out.splitlines()[0])
-    assert (place / "seen").read_text().startswith("# Jobs of yours")
+    assert (place / "seen").read_text().startswith("# Your own jobs.")
     assert Told(0, "nothing was changed\n", "") == ctl(site, "edit", EDITOR="true", TMPDIR=str(place))
     assert [] == list(place.glob("jobqueue.*")), "no copy is left"
 

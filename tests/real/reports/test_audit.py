@@ -66,8 +66,8 @@ def test_a_life(host: Host) -> None:
         told = ("tick", "hole", record["due"], record["due"], 1, ["tick@6"], cause)
         assert told == tuple(hole[name] for name in ("job", "what", "first", "last", "count", "runs", "cause"))
     for words, told in (
-        (("--until", "1970-01-01T00:00Z"), "nothing is known of the time until 1970-01-01 00:00:00 UTC: files and "),
-        (("--since", "0s"), "nothing is known yet of the time after "),
+        (("--until", "1970-01-01T00:00Z"), "there is no data before 1970-01-01 00:00:00 UTC: all files and "),
+        (("--since", "0s"), "there is no data yet after "),
         (("--since", "today", "--until", "yesterday"), "is not before --until ("),
     ):
         empty = run("--root", host.root, "audit", *words)
@@ -81,7 +81,7 @@ def test_a_life(host: Host) -> None:
         re.sub(r"^\d+ due", "N due", line) for line in lasting(said.stdout)[: len(lasting(shown))]
     ]
     refused = run("--root", host.root, "audit", "tock")
-    assert (1, f"Error: no clock made tock due, as far as is known; see: jobqueuectl --root {host.root} list\n") == (
+    assert (1, f"Error: no known schedule made tock due; see: jobqueuectl --root {host.root} list\n") == (
         refused.returncode, refused.stderr
     )  # fmt: skip
 
@@ -90,11 +90,11 @@ def test_nothing_to_read(host: Host) -> None:
     """Without a daemon, and without a state, there is one sentence about each; without a job file nothing is clean."""
     done = run("--root", host.root, "audit")
     assert (2, "") == (done.returncode, done.stdout)
-    assert "Without it state.db is read, and can't be: " in done.stderr
+    assert "Without the daemon, state.db is needed, but it can't be read: " in done.stderr
     host.start()
     done = run("--root", host.root, "audit")
     assert (2, "") == (done.returncode, done.stdout)
     assert (
-        "Error: no text of a job file is known; one is noted when it changes, or when the daemon starts\n"
+        "Error: no text of a job file is recorded; the daemon records a text at its start and when a file changes\n"
         == done.stderr
     )

@@ -167,7 +167,7 @@ def test_a_hint_is_no_refusal(export: Export) -> None:
     hint = {"partialSuccess": {"errorMessage": "use gzip"}}
     with server(answer("200 OK", json.dumps(hint).encode())) as receiver:
         done = export("--otlp", receiver.url)
-    assert (0, True) == (done.exit_code, "has taken all spans of a request: use gzip" in done.stderr)
+    assert (0, True) == (done.exit_code, "accepted all spans of a request, with a warning: use gzip" in done.stderr)
 
 
 @pytest.mark.parametrize(
@@ -247,7 +247,7 @@ def test_secrets(export: Export, monkeypatch: pytest.MonkeyPatch) -> None:
     [
         ([], "choose one format: --otlp, --chrome-trace or --crontab"),
         (["--otlp", "--chrome-trace"], "choose one format: --otlp, --chrome-trace or --crontab"),
-        (["--otlp", "a"], "a JOB goes before --otlp"),
+        (["--otlp", "a"], "write JOBs before --otlp"),
         (["--otlp", "ftp://x"], "expected http://HOST:PORT/v1/traces, or https://"),
         (["--otlp", "http://x:99999"], "expected http://HOST:PORT"),
         (["--otlp", "http://"], "expected http://HOST:PORT"),

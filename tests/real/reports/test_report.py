@@ -86,7 +86,7 @@ class TestWhatIsTold:
         words = " ".join(" ".join(lines).split())
         for told in (
             "failed after 2 s: exit code 3", "last output: no space left", "missed", "job@4 2 min for db",
-            "slow took 1 min 40 s (P50), 10 s in the time before", "slow 8.00 4 runs",
+            "slow took 1 min 40 s (P50), 10 s in the period before", "slow 8.00 4 runs",
         ):  # fmt: skip
             assert told in words
 

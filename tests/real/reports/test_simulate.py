@@ -89,7 +89,7 @@ def test_history_and_what_is_live(host: Host) -> None:
     unwritten = run("--root", host.root, "simulate", "--runs", str(host.root))
     assert (2, True) == (unwritten.returncode, "is a directory" in unwritten.stderr)
     said = run("--root", host.root, "simulate", "--for", "2h")
-    assert "Nothing is live or waits at the beginning, as the daemon does not tell: cannot reach" in said.stdout
+    assert "The simulation starts without live and waiting runs, because these are unknown: cannot reach" in said.stdout
     assert run("--root", host.root, "simulate", "--for", "2h").stdout.splitlines()[2:] == said.stdout.splitlines()[2:]
 
 
@@ -209,13 +209,13 @@ def test_next_by_the_forecast_that_is_kept(host: Host) -> None:
     host.start()
     kept = host.root / "state" / "forecast.json"
     asked = ("--root", host.root, "next")
-    assert ["BY", "THE", "CLOCK", "IN", "JOB"] == run(*asked).stdout.splitlines()[0].split()
+    assert ["SCHEDULED", "IN", "JOB"] == run(*asked).stdout.splitlines()[0].split()
     assert {"job", "at"} == json.loads(run(*asked, "--json").stdout)["next"][0].keys()
     simulated(host, "--save", str(kept), "--duration", "first=1h", "--duration", "then=1h", "--for", "366d")
     by_clock, last = run(*asked).stdout.splitlines()[0], run(*asked).stdout.splitlines()[-1]
     assert ("JOB", True, True, True) == (
         by_clock.split()[-1], "EXPECTED TO START" in by_clock,
-        last.startswith("expected by a forecast made "), last.endswith(f"jobqueuectl --root {host.root} next --expect"),
+        last.startswith("the forecast was made "), last.endswith(f"jobqueuectl --root {host.root} next --expect"),
     )  # fmt: skip
     answer = json.loads(run(*asked, "--json").stdout)
     (sooner, later), forecast = answer["next"], json.loads(kept.read_text())
@@ -475,8 +475,8 @@ def test_who_may_not_know() -> None:
             uid = pwd.getpwnam(OTHER).pw_uid
             status, said, _ = as_user(uid, lambda: asked("--for", "1h"))
             assert 0 == status
-            assert "as the daemon does not tell: permission denied; run this as root" in said
-            assert "All that is guessed, as no run tells how long it takes" in said
+            assert "because these are unknown: permission denied; run this as root" in said
+            assert "All durations are guesses, because the records can't be read" in said
             assert "logs can't be read: permission denied; run this as root" in said
             found = json.loads(as_user(uid, lambda: asked("--for", "1h", "--json"))[1])
             assert (False, True) == (found["from_now"], "permission denied" in found["unread"])

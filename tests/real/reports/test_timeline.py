@@ -93,7 +93,7 @@ def test_of_a_file(root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str
     assert ("1 run of 1 job" in shown, "held by dump-orders@703" in shown) == (True, True)
     file.write_text("{}\n")
     assert 1 == called(root, "--from", str(file))
-    assert f"{file}, line 1: no record of a run" in capsys.readouterr().err
+    assert f"{file}, line 1: not the record of a run: " in capsys.readouterr().err
 
 
 def test_chrome_trace(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -171,13 +171,13 @@ def test_a_file_of_something_else(root: Path, tmp_path: Path, capsys: pytest.Cap
             assert 1 == called(root, "--from", str(file), *form)
             found = capsys.readouterr()
             assert ("", 1) == (found.out, len(found.err.splitlines()))
-            assert f"{file}, line 2: no record of a run: " in found.err
+            assert f"{file}, line 2: not the record of a run: " in found.err
 
 
 def test_a_file_that_breaks_off(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """What can't be read is told as that."""
     assert 1 == called(root, "--from", "/proc/self/mem")
-    assert "Error: /proc/self/mem, line 1: it can't be read: Input/output error\n" == capsys.readouterr().err
+    assert "Error: /proc/self/mem, line 1: can't be read: Input/output error\n" == capsys.readouterr().err
 
 
 def test_longer_than_usual_of_a_file(root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
