@@ -92,7 +92,7 @@ class JobComparison(NamedTuple):
     findings: list[DueFinding]
 
 
-UNKNOWN_FILE = "its job file is not known"
+UNKNOWN_FILE = "its job file is unknown"
 EXPIRED = "its records have expired"
 ASKED = ""
 
@@ -205,15 +205,19 @@ class Comparison:
     def _cause(self, first: int, last: int, gone: Sequence[int]) -> str:
         if gone:
             runs = str(RunId(self.job, gone[0])) + (f" to @{gone[-1]}" if len(gone) > 1 else "")
-            return f"the record of {runs} is gone: removed by somebody, or damaged"
+            return f"the record of {runs} is missing: it was deleted or damaged"
         for down in self.downs:
             if down.begin <= last and first <= down.end:
-                by = "the clock was set over it" if down.step else "the daemon was down, and did not make up for it"
-                return f"{by}; no number is missing"
-        return "no number is missing: it was never made due, or its record was the last"
+                by = (
+                    "the clock was set forward past it"
+                    if down.step
+                    else "the daemon was down and did not make up for it"
+                )
+                return f"{by}; no run number is missing"
+        return "no run number is missing: the occurrence never became due, or its record was the newest and was lost"
 
     def _doubles(self, begin: int, until: int) -> Iterator[DueFinding]:
-        cause = "{} and {} are one occurrence: an older state.db was put back, or a record copied"
+        cause = "{} and {} are the same occurrence: an older state.db was restored, or a record was copied"
         for due, covers in self._exact.items():
             sure = sorted((cover for cover in covers if not cover.is_pending), key=lambda cover: (cover.key, cover))
             for one, two in pairwise(sure):
@@ -241,5 +245,5 @@ class Comparison:
             is_sure = is_sure and about[0].job.max_runs is None
             if hits > cover.count or is_sure:  # else more may have been due than is certain
                 what, other = ("hole", hits - cover.count) if hits > cover.count else ("double", cover.count - hits)
-                cause = f"{run} counts {cover.count} of {hits} that were due and have no other record"
+                cause = f"{run} counts {cover.count} of {hits} due times that have no other record"
                 yield DueFinding(what, cover.first, cover.last, other, (cover.number,), cause)

@@ -25,7 +25,7 @@ def answer(known: Known, at: int, run: str | None = None) -> AuditAnswer:
     context = list(_context(known, at))
     found = next(_answers(known, at, run))
     reasons = [*found.reasons, *(words for kind, words in context if kind != found.kind)]
-    far = f"whether a run that was queued before {known.looked_back} was live so long"
+    far = f"whether a run that was queued before {known.looked_back} was still live"
     unknown = list(found.unknown)
     if found.kind not in ("running", "waiting", "retrying"):
         unknown += _unsure_waits(known.runs if run is None else [it for it in known.runs if it["run"] == run], at)
@@ -74,8 +74,8 @@ def _live(runs: Iterable[Record], at: int) -> Iterator[AuditAnswer]:
     for record in runs:
         for number, span in enumerate(spans(record), 1):
             if span.covers(at) and span.is_lost:
-                lost = f"{record['run']} began at {to_text(span.begin)}, and was lost; when it ended is not known"
-                yield AuditAnswer("running", record["run"], [f"it may have run: {lost}"], [])
+                lost = f"{record['run']} started at {to_text(span.begin)} and was lost; the time of its end is unknown"
+                yield AuditAnswer("running", record["run"], [f"it might have run: {lost}"], [])
             elif span.covers(at):
                 end = "" if span.end is None else f" to {to_text(span.end)}"
                 which = f"attempt {number} of {record['run']}" if number > 1 else record["run"]
@@ -151,14 +151,14 @@ def _taken_up(runs: Iterable[Record], at: int) -> Iterator[str]:
     for record in runs:
         due, last = dues(record)
         if due <= at <= last or (due <= at < instant(record["queued"])):
-            yield f"{record['run']} was due then: {_end(record)}"
+            yield f"{record['run']} was due at that time: {_end(record)}"
 
 
 def _skips_then(known: Known, at: int) -> Iterator[str]:
     for record in known.runs:
         due, last = dues(record)
         if record["state"] == RunState.SKIPPED and due <= at <= last:
-            yield f"what was due then was skipped: {record['reason']} ({record['run']})"
+            yield f"the occurrence at that time was skipped: {record['reason']} ({record['run']})"
 
 
 # due occurrences
@@ -171,19 +171,19 @@ def _due(known: Known, runs: Sequence[Record], at: int, run: str | None) -> Iter
         yield AuditAnswer("unknown", None, [], lacking)
     if run is not None and not before:
         yield AuditAnswer(
-            "not_due", run, [f"{run} was due later: at {runs[0]['due']}" if runs else f"{run} is not known"], []
+            "not_due", run, [f"{run} was due later: at {runs[0]['due']}" if runs else f"{run} is unknown"], []
         )
     if not before:
-        yield AuditAnswer("not_due", None, [f"nothing of {known.job} was due until then{_following(known, at)}"], [])
+        yield AuditAnswer("not_due", None, [f"{known.job} had no due time before that{_following(known, at)}"], [])
         return
     last = _last(before, at)
     if last["state"] == RunState.SKIPPED:
         yield _skipped(last, at)
     due = to_text(dues(last)[0])
     if at < instant(last["queued"]):
-        words = f"{last['run']} was due at {due}, and came to be at {last['queued']} (spread, or catching up)"
+        words = f"{last['run']} was due at {due} and was queued at {last['queued']} (`spread` or `catch_up`)"
         yield AuditAnswer("not_due", last["run"], [words], [])
-    words = f"it was not due: the last before was {last['run']}, due at {due} ({_end(last)}){_following(known, at)}"
+    words = f"it was not due: the last run before was {last['run']}, due at {due} ({_end(last)}){_following(known, at)}"
     yield AuditAnswer("not_due", last["run"], [words], [])
 
 
@@ -197,14 +197,14 @@ def _last(before: Iterable[Record], at: int) -> Record:
 
 
 def _unkept(known: Known, at: int) -> list[str]:
-    """Return the facts that are unknown because records of the time have expired."""
-    what, before = f"what {known.job} did then: its records", _before(known.runs, at)
+    """Return what is unknown because records of that time have expired."""
+    what, before = f"the past of {known.job} at that time: its records", _before(known.runs, at)
     if before:
         last = _last(before, at)
         following = _after_a_gap(known.runs, last, at)
-        return [] if following is None else [f"{what} between {last['run']} and {following['run']} are not kept"]
+        return [] if following is None else [f"{what} between {last['run']} and {following['run']} are no longer saved"]
     since = f": they begin at {min(it['queued'] for it in known.runs)}" if known.runs else ""
-    return [] if known.is_whole else [f"{what} of that time are not kept{since}"]
+    return [] if known.is_whole else [f"{what} of that time are no longer saved{since}"]
 
 
 def _unkept_lives(known: Known, at: int) -> list[str]:
@@ -214,7 +214,7 @@ def _unkept_lives(known: Known, at: int) -> list[str]:
     ordered = [it for it in before if it["number"] >= begun]  # runs before the newest live one were over
     is_lacking = not begun and not known.is_whole and bool(ordered) and ordered[0]["number"] > 1
     if is_lacking or any(_is_gap(known.runs, one, other) for one, other in pairwise(ordered)):
-        return [f"whether a run of {known.job} waited or was live still of which the record is not kept"]
+        return [f"whether a run of {known.job} whose record is no longer saved waited or was still live"]
     return []
 
 
@@ -223,7 +223,7 @@ def _unsure_waits(runs: Iterable[Record], at: int) -> Iterator[str]:
     for record in runs:
         end = given_up(record)
         if end is not None and record.get("count", 1) > 1 and instant(record["due"]) <= at < end:
-            yield f"whether a run waited that was skipped later: of those in {record['run']} only the last is told"
+            yield f"whether a run that was skipped later waited: {record['run']} records only the last of these skips"
 
 
 def _after_a_gap(runs: Iterable[Record], last: Record, at: int) -> Record | None:
@@ -256,7 +256,9 @@ def _skipped(record: Record, at: int) -> AuditAnswer:
     due = to_text(first) if count == 1 else f"{to_text(first)} to {to_text(last)}, {counted(count, 'time')}"
     if last > at:
         due = f"since {to_text(first)}"
-    return AuditAnswer("skipped", record["run"], [f"what was due last ({due}) was skipped: {record['reason']}"], [])
+    return AuditAnswer(
+        "skipped", record["run"], [f"the last occurrence before ({due}) was skipped: {record['reason']}"], []
+    )
 
 
 def _following(known: Known, at: int) -> str:

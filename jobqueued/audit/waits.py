@@ -47,14 +47,14 @@ def _waiting(known: Known, record: Record, at: int, queued: int, start: int | No
     waits = [(instant(it["since"]), it["for"]) for it in record.get("waits", ())]
     since, what = max((it for it in waits if it[0] <= at), default=(queued, ""))
     name = record["run"]
-    later = "it waits still" if start is None else f"it started at {to_text(start)}"
+    later = "it still waits" if start is None else f"it started at {to_text(start)}"
     if (end := given_up(record)) is not None:
         later = f"it was skipped at {to_text(end)}: {record['reason']}"
     reasons, unknown = [f"{name} waited since {to_text(queued)}; {later}"], list[str]()
     if what and what != "?":
         reasons.append(f"{_word(known, record, at, what)}, since {to_text(since)}")
     elif what:
-        unknown.append(f"what held back {name} then: there was too much of it to be kept")
+        unknown.append(f"why {name} waited at that time: there were too many changes to save them all")
     else:
         lacked = list(_lacked(known, record, at))
         reasons += lacked
@@ -68,13 +68,13 @@ def _why_not(known: Known, record: Record, at: int, start: int | None) -> Iterat
     if start is not None and start - at <= _STARTING:
         return
     waited_for = record.get("waited_for")
-    name = f"what kept {record['run']} in the queue then"
+    name = f"why {record['run']} waited at that time"
     if waited_for:
-        yield f"{name}; in all of its wait it lacked {', '.join(waited_for)}"
+        yield f"{name}; during its whole wait it lacked {', '.join(waited_for)}"
     elif not known.has_all_others:
-        yield f"{name}: of what was live then not all is looked at"
+        yield f"{name}: not all runs that were live were examined"
     else:
-        yield f"{name}: others that went first, a command with a lock, or pressure on the host"
+        yield f"{name}: runs that went first, a command with a lock, or pressure on the host"
 
 
 def _word(known: Known, record: Record, at: int, what: str) -> str:
@@ -89,11 +89,11 @@ def _word(known: Known, record: Record, at: int, what: str) -> str:
         case "paused":
             return f"{known.job} was paused"
         case "awaits":
-            return "what it is to start after had not ended"
+            return "a run that it starts after had not ended"
         case "max_runs":
-            return f"the max_runs of {known.job} might have been used up by runs about to start"
+            return f"the max_runs of {known.job} might have been used up by runs that were about to start"
         case "start":
-            return "its start had failed for a reason outside the job, and was to be tried again"
+            return "its start had failed for a reason outside the job, and a retry was pending"
         case "account_unknown":
             return f"the user or group of {known.job} was being looked up"
         case "fleet":

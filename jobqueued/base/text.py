@@ -43,7 +43,7 @@ def reaching(text: str, ctl: str) -> str:
 
 def settled_times(until: str) -> str:
     """Return the reason why fixed times up to an instant (as text) are not due, though the clock shows them again."""
-    return f"fixed times until {until} had their turn before the clock was set back"
+    return f"fixed times until {until} were handled before the clock was set back"
 
 
 def slurm_job(job: Mapping[str, Any]) -> str:

@@ -118,7 +118,7 @@ class Launcher:
         self._resting_until = now + REST
         if now - self._complained >= COMPLAINTS:
             self._complained = now
-            _complain(f"{trouble}; {counted(len(self._backlog), 'attempt')} waiting; trying again each {REST:g} s")
+            _complain(f"{trouble}; {counted(len(self._backlog), 'attempt')} waiting; trying again every {REST:g} s")
 
     def _rested(self) -> None:
         if self._resting_until is not None and time.monotonic() >= self._resting_until:
@@ -228,7 +228,7 @@ class Launcher:
                 self._watchers.hand_over(seat, now)
             except OSError as error:
                 seat.socket.close()
-                self._rest(f"cannot begin a watcher: {error.strerror}")
+                self._rest(f"cannot start a watcher: {error.strerror}")
 
     def _hand_over(self, name: str, seat: Seat) -> bool:
         """Give an attempt to a supervisor. Return False if no attempt can be handed over now."""

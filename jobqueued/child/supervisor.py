@@ -56,7 +56,7 @@ def become(launcher: socket.socket, common: CommonBudget, home: int, inherited: 
         try:
             tree.hold_children()
         except OSError as error:
-            raise SystemExit(f"{NAME}: cannot begin: {error.strerror}") from None
+            raise SystemExit(f"{NAME}: cannot start: {error.strerror}") from None
         serve(launcher, common, home)
         status = 0
     except SystemExit as error:
@@ -72,7 +72,7 @@ def serve(launcher: socket.socket, common: CommonBudget, home: int) -> None:
     try:
         wakeups, wakeup = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
     except OSError as error:
-        raise SystemExit(f"{NAME}: cannot begin: {error.strerror}") from None
+        raise SystemExit(f"{NAME}: cannot start: {error.strerror}") from None
     signal.signal(signal.SIGCHLD, lambda *_: None)
     signal.set_wakeup_fd(wakeup, warn_on_full_buffer=False)
     employer = process.stat(os.getppid())

@@ -30,7 +30,13 @@ OF_A_USER = frozenset((
 ))  # fmt: skip
 """Keys that a user's own table may have: they neither harm other users nor use root's rights."""
 _OWN = table(
-    Key("id", ID, "", "Name of the job behind that of its table, which stays whatever becomes of the line.", "backup"),
+    Key(
+        "id",
+        ID,
+        "",
+        "Part of the job's id after the name of its table. With it, the id does not change when the line changes.",
+        "backup",
+    ),
     Key("expand", FLAG, "false", "Make one job of each script that run-parts runs.", "true"),
 )
 MOVED = "# moved to jobqueued: "

@@ -76,7 +76,7 @@ class Acts:
     def _ask_fleet(self, wishes: Sequence[commands.FleetCommand], committed: bool) -> None:
         """Send commands to the fleet.  If this host can't save a grant, disconnect from the fleet first."""
         if not committed:
-            self._fleet.lose("this host can't save what it would be granted")
+            self._fleet.lose("this host can't save its state, so it must not get new claims")
         for wish in wishes:
             self._fleet.send(wish)
         self._fleet.flush()

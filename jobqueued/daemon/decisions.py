@@ -104,23 +104,23 @@ class Decisions:
             try:
                 lost = RunLost(*name, Reason(Code.END_NOT_HANDLED, bug=str(why)))
                 decided = self._recorder.handle(lost, now)
-                self._say(f"the end of {name} could not be taken in, so it counts as lost: {why}; {how}")
+                self._say(f"the end of {name} could not be handled, so the run counts as lost: {why}; {how}")
                 return decided
             except Exception as second:
                 why = f"{why}; {_where(second)}"
         if name is not None and isinstance(event, RunEnded | NeverStarted | RunLost):
-            aside = f"{name} is set aside: its end could not be taken in, so it counts as live until the next start"
+            aside = f"{name} is set aside: its end could not be handled, so the run counts as live until the next start"
             self._set_aside[name] = aside
             self._say(f"{aside}: {why}; {how}")
             return ()
-        self._say(f"{type(event).__name__}{_subject(event)} could not be handled, and is dropped: {why}; {how}")
+        self._say(f"{type(event).__name__}{_subject(event)} could not be handled and is ignored: {why}; {how}")
         ticket: int | None = getattr(event, "ticket", None)
         return () if ticket is None else (Reply(ticket, {"reason": f"a bug in jobqueued: {why}"}, "Refused"),)
 
     def _get_stuck(self, error: Exception, now: Now) -> None:
         self._stuck_until = now.mono + _AGAIN
-        self._stuck = "what follows could not be decided, so nothing new starts; it is tried again every 10 s"
-        self._say(f"{self._stuck}: {_where(error)}; to begin anew, restart jobqueued; {self._told(None, now)}")
+        self._stuck = "the scheduler could not decide what to start, so nothing new starts; it retries every 10 s"
+        self._say(f"{self._stuck}: {_where(error)}; to start again, restart jobqueued; {self._told(None, now)}")
 
     def _told(self, name: Name | None, now: Now) -> str:
         """Write a trace file, at most one in ten minutes, and return a text that refers to the file."""
@@ -133,12 +133,12 @@ class Decisions:
                     self._file = write_ring(self._directory, self._recorder.ring)
                 except OSError as error:
                     self._file = None
-                    self._unwritten = f"no trace of it could be written to {self._directory}: {error.strerror}"
+                    self._unwritten = f"no trace could be written to {self._directory}: {error.strerror}"
             if self._file is None:
                 return self._unwritten
             path = self._file
         story = "" if name is None else f" (python3 -m jobqueued.daemon.trace story {path} {name.run})"
-        return f"please report this bug with {path}, which tells how it came to this{story}, and holds commands"
+        return f"please report this bug with {path}, a trace of the events before it{story}; the file contains commands"
 
     def _say(self, text: str) -> None:
         if text != self._said:

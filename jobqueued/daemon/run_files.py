@@ -72,7 +72,7 @@ class RunDirectories:
         name = Name(command.run, command.attempt)
         if trouble := self._removal(name):
             if name not in self._stuck.get(name.run, ()):
-                again = "it is tried again when others are removed"
+                again = "the daemon retries when it removes another one"
                 self._log.say("trouble", text=f"cannot remove the run directory of {name}: {trouble}; {again}")
             self._stuck.setdefault(name.run, {})[name] = None
             return

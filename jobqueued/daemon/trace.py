@@ -113,26 +113,26 @@ def read(path: Path) -> Iterator[Line]:
                     return
                 line = None
             if not isinstance(line, dict) or (number == 0 and line.get("trace") != VERSION):
-                raise Broken(f"{path}:{number + 1}: this is no trace of version {VERSION}")
+                raise Broken(f"{path}:{number + 1}: not a trace of version {VERSION}")
             yield line
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Read a trace file and return the exit status: 1 if the replay differs, 2 if the file can't be used."""
     parser = argparse.ArgumentParser(
-        prog="python -m jobqueued.daemon.trace", description="Read what jobqueued --trace wrote."
+        prog="python -m jobqueued.daemon.trace", description="Read a trace that jobqueued --trace wrote."
     )
     commands = parser.add_subparsers(dest="command", required=True)
-    command = commands.add_parser("story", help="tell the history of one run")
+    command = commands.add_parser("story", help="print the history of one run")
     command.add_argument("file", type=Path, metavar="FILE")
     command.add_argument("run", metavar="RUN", help="JOB@NUMBER")
-    command = commands.add_parser("replay", help="tell where this version would decide otherwise")
+    command = commands.add_parser("replay", help="print where this version decides differently")
     command.add_argument("file", type=Path, metavar="FILE")
     options = parser.parse_args(arguments)
     try:
         if options.command == "story":
             found = list(story(read(options.file), RunId.parse(options.run)))
-            print("\n".join(found) or f"{options.file} tells nothing of {options.run}")
+            print("\n".join(found) or f"{options.file} has nothing about {options.run}")
             return 0
         differences = list(replay(read(options.file)))
         print("\n".join(differences) or "every decision is the same")

@@ -88,7 +88,7 @@ def _keys(text: str, user: str, *, mails: bool) -> tuple[dict[str, Any], list[st
     """Return the keys of a job's script: variables and the like precede its commands. Raises ValueError."""
     head = _HEAD.match(text)
     if head is None:
-        raise ValueError("does not start as a job of at(1) starts")
+        raise ValueError("does not begin like a job of at(1)")
     place, differs = head.end(), list[str]()
     keys: dict[str, Any] = {"user": user}
     if found := _UMASK.match(text, place):

@@ -116,7 +116,7 @@ def _of_times(draft: JobDraft, schedule: str, zone: str, ways: str, cron: Cron, 
 
 def _difference(wanted: Sequence[datetime], got: Sequence[datetime], place: int, cron: Cron) -> str:
     if 0 < place < len(wanted) and wanted[place] == wanted[place - 1]:
-        return f"is due once at {wanted[place]}, but {cron.told} starts it {wanted.count(wanted[place])} times then"
+        return f"is due once at {wanted[place]}, but {cron.told} starts it {wanted.count(wanted[place])} times"
     ours, theirs = (f"{times[place]}" if place < len(times) else "never" for times in (got, wanted))
     return f"is due {ours}, but {cron.told} starts it {theirs}"
 

@@ -35,8 +35,8 @@ _HEAD = (
     "Written by jobqueuectl export --crontab in the format of /etc/cron.d: minute hour day month weekday user command."
 )
 _WAYS = (
-    "cron starts a job while its last run is live, does not catch up missed starts, and does not stop processes that a "
-    "command leaves behind"
+    "cron starts a job while its last run is live, does not make up for missed starts, and does not stop processes "
+    "that a command leaves behind"
 )
 
 

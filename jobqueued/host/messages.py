@@ -177,7 +177,7 @@ VOCABULARY: dict[str, LogEvent] = {
         "warning",
         "6b5a5da011de470dbc3202b276906886",
         lambda f: f"{f['job']}: its last due time is {duration(f['seconds'])} in the future,"
-        " because the clock was wrong then;"
+        " because the clock was wrong at that time;"
         " its schedule continues from now",
     ),
     "job_paused": LogEvent(
@@ -248,7 +248,7 @@ VOCABULARY: dict[str, LogEvent] = {
     "emitted": LogEvent("info", "b5e8d1a7c2f34069a8d4e6b3f7c91052", _emitted),
     "held_up": LogEvent(
         "warning", "c4d7a2e9f8b64135907ed3c6b1a8f520",
-        lambda f: f"{f['run']} is delayed: it waits for {', '.join(f['holders'])}, which may never end (no timeout);"
+        lambda f: f"{f['run']} is delayed: it waits for {', '.join(f['holders'])}, which might never end (no timeout);"
         " other runs may start before it",
     ),
     "fuse": LogEvent(
@@ -258,7 +258,8 @@ VOCABULARY: dict[str, LogEvent] = {
     ),
     "resized": LogEvent(
         "info", "bbfab9e295ee4300a59e4987568cc12a",
-        lambda f: f"{f['job']}: {counted(f['runs'], 'run')} at a time, {f['before']} before: asked by {f['asked_by']}",
+        lambda f: f"{f['job']}: {counted(f['runs'], 'run')} at a time (before: {f['before']}):"
+        f" asked by {f['asked_by']}",
     ),
     "job_resumed": LogEvent(
         "info", "7a1d5e93b0c64f28a6f4c8e2d9b3170f", lambda f: f"{f['job']}: resumed by {f['asked_by']}"

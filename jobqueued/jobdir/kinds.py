@@ -81,14 +81,16 @@ def _read_of_system(path: str, daemon: int, closed: bool) -> bytes:
     if is_link and os.path.realpath(path) == os.devnull:
         return b""
     if is_link and not os.path.exists(path):
-        raise FileRefused("found a broken link; expected a regular file, or a link of root's to one")
+        raise FileRefused("found a broken link; expected a regular file, or a link that root made to one")
     if is_link:
         check_path(path, daemon)
     try:
         descriptor = os.open(path, trust.OPEN | (0 if is_link else os.O_NOFOLLOW))
     except OSError as error:
         if error.errno in (errno.ELOOP, errno.ENXIO):  # it became a link just now, or is a socket
-            raise FileRefused("found no regular file; expected one, or a link of root's to one") from None
+            raise FileRefused(
+                "found a special file; expected a regular file, or a link that root made to one"
+            ) from None
         raise
     return trust.read_checked(descriptor, lambda found: trust.check_trusted(found, path, daemon), asks=not closed)
 
@@ -101,7 +103,7 @@ def _read_of_user(path: str, daemon: int, closed: bool) -> bytes:
         descriptor = os.open(path, trust.OPEN | os.O_NOFOLLOW)
     except OSError as error:
         if error.errno in (errno.ELOOP, errno.ENXIO):
-            raise FileRefused("found no regular file; expected one, as crontab(1) makes it") from None
+            raise FileRefused("found a special file or a link; expected a regular file that crontab(1) made") from None
         if error.errno == errno.EACCES:
             raise Unreadable(_UNREADABLE) from None
         raise
@@ -112,7 +114,9 @@ def _read_of_user(path: str, daemon: int, closed: bool) -> bytes:
             raise FileRefused(f"found {found.st_nlink} hard links to this file; expected a file with one name")
         if found.st_uid not in owners:
             mend = f"chown {quoted(user)} {quoted(path)}"
-            raise FileRefused(f"found a table that user {name_of(found.st_uid)} owns; expected {user}'s own: {mend}")
+            raise FileRefused(
+                f"found a table that user {name_of(found.st_uid)} owns; expected one that {user} owns: {mend}"
+            )
         if (mode := stat.S_IMODE(found.st_mode)) & ~0o600:
             raise FileRefused(f"found mode {mode:04o}; expected 0600: chmod 600 {quoted(path)}")
 

@@ -68,7 +68,7 @@ def in_words(trouble: Trouble) -> str:
     if not trouble.number:
         found = f"{trouble.directory} has more than {MOST} files, so events were lost"
         return (
-            f"{found}: a new file may go unnoticed until the next one arrives; move processed files to"
+            f"{found}: a new file might go unnoticed until the next one arrives; move processed files to"
             " another directory"
         )
     how = remedy(OSError(trouble.number, os.strerror(trouble.number)))

@@ -102,7 +102,7 @@ class UserWatchers(Source):
         if watched.order_at is None or watched.failures < _SHOWN_AFTER:
             return ""
         pause = duration(max(0, watched.order_at - time.monotonic_ns()) // SECOND)
-        return f"the process that watches for files keeps exiting; the next start is in {pause}"
+        return f"the process that watches for files keeps exiting; next start in {pause}"
 
     @property
     def deadline(self) -> int | None:

@@ -79,12 +79,12 @@ _RULES = (
     _FleetRule(
         "overlap",
         lambda job: quoted("replace") if job.overlap is Overlap.REPLACE else "",
-        "queue or skip, because the live run may be on another host",
+        "queue or skip, because the live run might be on another host",
     ),
     _FleetRule(
         "dependencies",
         lambda job: quoted(", ".join(job.dependencies)) if job.dependencies else "",
-        "a job without dependencies, because their runs may be on other hosts",
+        "a job without dependencies, because their runs might be on other hosts",
     ),
 )
 

@@ -187,7 +187,7 @@ def _of_interval(rules: UserRules, job: Job, entries: Entries) -> Iterator[Refus
 def _of_output(rules: UserRules, job: Job, entries: Entries) -> Iterator[Refusal]:
     most = rules.limits.output_of_a_run
     if "output_limit" in entries and job.output_limit > most:
-        accepted = f"at most {size(most)}, which is `logs` divided by `live` of `users` {_SETTINGS}"
+        accepted = f"at most {size(most)}: the values `logs` / `live` of `users` {_SETTINGS}"
         refusal = Refusal.of(entries["output_limit"].value, accepted, size(job.output_limit), code=_CODE)
         yield refusal.below("output_limit")
 

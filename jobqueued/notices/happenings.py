@@ -117,13 +117,13 @@ def _held_up(fields: Mapping[str, Any]) -> Happening:
     run, job = fields["run"], fields["run"].rpartition("@")[0]
     share = share_of(job)
     known = [it if not share or share_of(it) in ("", share) else ANOTHERS_RUN for it in fields["holders"]]
-    summary = f"{run} is delayed: it waits for {', '.join(known)}, which may never end"
+    summary = f"{run} is delayed: it waits for {', '.join(known)}, which might never end"
     return Happening("held_up", summary, f"held_up {job}", "", (), job, run)
 
 
 def _fuse(fields: Mapping[str, Any]) -> Happening:
     job = fields["job"]
-    summary = f"{job} was due more than 100 times in a minute; it is skipped until that stops"
+    summary = f"{job} was due more than 100 times in a minute; occurrences are skipped until this stops"
     return Happening("fuse", summary, f"fuse {job}", "", (), job)
 
 
@@ -170,13 +170,11 @@ def _refused(fields: Mapping[str, Any]) -> Happening:
 
 def _flawed(fields: Mapping[str, Any]) -> Happening:
     file, lines = fields["file"], counted(len(fields["lines"]), "line")
-    return Happening(
-        "config_error", f"{file}: {lines} of it cannot be run; see: jobqueuectl status", f"file {file}", lines
-    )
+    return Happening("config_error", f"{file}: {lines} can't be run; see: jobqueuectl status", f"file {file}", lines)
 
 
 def _mended(fields: Mapping[str, Any]) -> Happening:
-    how = "removed, and its problems with it" if fields.get("gone") else "accepted again"
+    how = "removed, with its problems" if fields.get("gone") else "accepted again"
     return Happening("success", f"{fields['file']}: {how}", closes=(f"file {fields['file']}",))
 
 

@@ -162,7 +162,7 @@ class Notices:
                 commands += self.note(over, wall)
             elif kind in ("late", "overdue"):
                 if not lasts(kind, name):
-                    over = Happening("over", f"{name} is not {kind} any more", closes=(subject,), job=name)
+                    over = Happening("over", f"{name} is no longer {kind}", closes=(subject,), job=name)
                     commands += self.note(over, wall)
             elif kind not in ("file", "state") and invalid(name) is None:
                 del self.incidents[subject]

@@ -167,7 +167,7 @@ class Outbox:
                         "target": lane.target.shown,
                         "count": len(notices),
                         "reason": together(notices)["summary"],
-                        "after": "its receiver left all files",
+                        "after": "no file names this receiver now",
                     },
                 )
             )

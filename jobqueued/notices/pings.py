@@ -203,7 +203,7 @@ class Pings:
             busy, waiting = self._on_way(target), self._waiting[target].values()
             old = [it for it in waiting if it.id not in busy and it.created + _TOO_OLD <= wall]
             if old:
-                why = next((it.error for it in reversed(old) if it.error), "nobody could send them")
+                why = next((it.error for it in reversed(old) if it.error), "no process could send them")
                 fields = {"target": target.shown, "reason": why, "count": len(old), "after": "a day"}
                 commands += [*self._drop(target, [it.id for it in old]), Say("notice_given_up", fields)]
         return commands

@@ -75,7 +75,7 @@ class Neighbours:
                 f"the fleet {printable(name)} (hosts: {_some(fleets.get(name, ()))}) uses the same etcd as"
                 f" the fleet {self._name}"
             )
-            twice = f"{where}, and both have {_some(same)}: each fleet runs that"
+            twice = f"{where}, and both fleets have {_some(same)}, so each fleet runs these jobs"
             text = f"{twice}; to have one fleet, give all hosts one `name`; to have two, give the jobs different names"
             yield from _exchanged(self._fleets, name, text if same else "")
 

@@ -61,7 +61,7 @@ def _not_at_once(event: events.Event) -> events.Event:
     """Return the verdict on an attempt whose R could not be removed: it is launched again after a pause."""
     if not isinstance(event, events.NeverStarted):
         return event
-    return event._replace(reason="its run directory of before is still there", cause=Unstarted.TROUBLE)
+    return event._replace(reason="its earlier run directory still exists", cause=Unstarted.TROUBLE)
 
 
 class LauncherLink:

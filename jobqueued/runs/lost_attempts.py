@@ -228,7 +228,7 @@ def _living(found: Kin, dead: Dead) -> str:
     others = [each for each in found.certain if each not in helpers]
     words = [f"{named(helpers)} is still ending its job on Slurm"] if helpers else []
     words += [f"{named(others)} can't be killed"] if others else []
-    words += [f"{named(found.uncertain)} may belong to it"] if found.uncertain else []
+    words += [f"{named(found.uncertain)} might belong to it"] if found.uncertain else []
     return ", and ".join(words)
 
 

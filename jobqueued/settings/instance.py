@@ -85,7 +85,7 @@ class Instance:
         """The command, or the instruction, to restart the daemon."""
         if self.manager:
             return f"{self.manager} restart jobqueued"
-        return f"end it, and start it again with `{self.start}`"
+        return f"stop it, then start it again with `{self.start}`"
 
     @property
     def renew(self) -> str:
@@ -93,8 +93,8 @@ class Instance:
         if self.manager:
             own = {"systemctl": "jobqueuectl", "systemctl --user": "jobqueuectl --user"}.get(self.manager)
             command = f"{own} restart-launcher" if own else f"{self.manager} restart jobqueued-launcher.socket"
-            return f"{command} (live runs go on)"
-        return f"end both, and start the daemon again with `{self.start}`; live runs go on"
+            return f"{command} (live runs continue)"
+        return f"stop the daemon and the launcher, then start the daemon with `{self.start}`; live runs continue"
 
     @property
     def see_log(self) -> str:
@@ -126,4 +126,4 @@ class Instance:
     def _start(self, socket: str) -> str:
         if self.manager:
             return f"start it: {self.manager} start {socket}"
-        return "start one there, or leave out --launcher"
+        return "start one there, or omit --launcher"

@@ -240,12 +240,12 @@ def _unusable(runtime: Path) -> str:
     """Return why a user's instance can't use this runtime directory, or "" if it can."""
     uid = os.geteuid()
     if uid == 0:
-        return "--user is for ordinary users: root's own instance is the system's, or one with --root"
+        return "--user is for ordinary users: root uses the system's instance, or one with --root"
     me, usual = name_of(uid), f"/run/user/{uid}"
     if os.path.isdir(usual):
         remedy = f"as a login would: export XDG_RUNTIME_DIR={usual}"
     elif os.path.isdir("/run/systemd/system"):
-        remedy = f"log in, not by su or sudo; or, to have it without a login: loginctl enable-linger {me}"
+        remedy = f"log in without su or sudo; or, to use --user without a login: loginctl enable-linger {me}"
     else:
         remedy = f"make a directory that only {me} can enter, and set XDG_RUNTIME_DIR to it"
     if not runtime.is_absolute():
@@ -255,5 +255,5 @@ def _unusable(runtime: Path) -> str:
     except OSError as error:
         return f"XDG_RUNTIME_DIR={quoted(str(runtime))}: {error.strerror}; {remedy}"
     if owner != uid:
-        return f"XDG_RUNTIME_DIR={quoted(str(runtime))} belongs to {name_of(owner)}, and not to {me}; {remedy}"
+        return f"XDG_RUNTIME_DIR={quoted(str(runtime))} belongs to {name_of(owner)}, not to {me}; {remedy}"
     return ""

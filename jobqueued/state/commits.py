@@ -139,8 +139,8 @@ class Commits(Source):
         if not self._asked:
             return ""
         more = self._asked_in_all - len(self._asked)
-        others = f" and {more} earlier requests" if more else ""
-        return f"{self._cause}; the next start will not know {'; '.join(self._asked)}{others}"
+        others = f" and {more} more requests" if more else ""
+        return f"{self._cause}; a restart forgets {'; '.join(self._asked)}{others}"
 
     def _commit(self) -> str:
         self._mend()

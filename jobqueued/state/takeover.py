@@ -158,15 +158,15 @@ class Takeover:
         if self.lost:
             texts.append(
                 f"{self._store.lost or f'{state}/state.db was missing or empty'}; {came}: history, counters and run"
-                " numbers continue; lost are waiting runs, submissions and their keys, notices, pauses,"
-                " skip-next and the hold of the host; jobs that came due in between are not caught up"
+                " numbers continue; waiting runs, submissions and their keys, notices, pauses, skip-next and the"
+                " hold of the host are lost, and missed occurrences are not made up for"
             )
         elif self._records and self._is_untaken:
             texts.append(f"{state}/state.db lacked history; {came}")
         elif self._records:
             texts.append(
                 f"{state}/state.db is older than the records: a backup was restored, or the disk was full;"
-                f" {came}; lost are later pauses, skip-next, holds, notices, submissions and waiting runs"
+                f" {came}; later pauses, skip-next, holds, notices, submissions and waiting runs are lost"
             )
         if self._damaged:
             texts.append(
@@ -175,7 +175,7 @@ class Takeover:
             )
         if self._unreadable:
             texts.append(
-                f"{self._unreadable}; its records may be newer than state.db; to check again, restart jobqueued"
+                f"{self._unreadable}; its records might be newer than state.db; to check again, restart jobqueued"
             )
         if not self._has_room:
             texts.append(f"{state} has no room for all records, so history has gaps; free space, and restart jobqueued")

@@ -152,7 +152,7 @@ def test_a_fleet_that_can_not_be_asked(chromium: Browser, address: str, place: P
         assert [] == violations(chromium)
         with cockpit(place / "data", uid=65534) as own:
             opened(chromium, own, "jobs")
-            shows(chromium, "It can't be asked: not all may know why")
+            shows(chromium, "It can't be asked: the cause is not shown")
             assert member.clients not in body(chromium)
     finally:
         member.start()

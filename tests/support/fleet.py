@@ -557,7 +557,7 @@ class Host(World):
     def _act(self, command: Command) -> None:
         if isinstance(command, FleetCommand) and "state" in self.full:  # as Acts does
             self.agent.connection += 1
-            self.answers.append(FleetUp("this host can't save what it would be granted"))
+            self.answers.append(FleetUp("this host can't save its state, so it must not get new claims"))
         elif isinstance(command, FleetCommand):
             if isinstance(command, Ask):
                 assert command.run in self.rows or isinstance(command.run, LockClientId), "asked before the commit"

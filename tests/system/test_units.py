@@ -297,7 +297,7 @@ def test_a_host_that_was_tuned() -> None:
         assert f"unit: {unit}.service changed after systemd read it → systemctl daemon-reload" in unwell()
     sh("systemctl", "disable", "jobqueued")  # which reloads them, too
     shown = "systemctl cat jobqueued-launcher shows which line takes it away"
-    renewed = f"{shown}; then: jobqueuectl restart-launcher (live runs go on)"
+    renewed = f"{shown}; then: jobqueuectl restart-launcher (live runs continue)"
     sh("jobqueuectl", "restart-launcher")
     assert [
         f"launcher: it lacks CAP_KILL: runs of other users can't be ended → {renewed}",

@@ -148,7 +148,7 @@ def test_remedies_name_her_units(alice: User) -> None:
     alice("systemctl", "--user", "reload", "jobqueued")
     sh("journalctl", "--sync")
     told = alice("journalctl", "-o", "cat", "_SYSTEMD_USER_UNIT=jobqueued.service")
-    assert "to apply the changes: systemctl --user restart jobqueued (live runs go on)" in told
+    assert "to apply the changes: systemctl --user restart jobqueued (live runs continue)" in told
     alice("systemctl", "--user", "stop", "jobqueued")
     down = alice.told("jobqueuectl", "--user", "status")
     assert (down.returncode, "(`systemctl --user start jobqueued`)" in down.stderr) == (2, True), down.stderr

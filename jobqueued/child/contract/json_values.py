@@ -43,11 +43,11 @@ def flaws(value: object, place: str, depth: int = 1) -> Iterator[str]:
     elif isinstance(value, float) and not -_INFINITE < value < _INFINITE:
         yield f"{place}: found {value}; expected a finite number"
     elif isinstance(value, int) and value not in _NUMBERS:
-        yield f"{place}: found a number of {len(str(abs(value)))} digits; expected one of at most 64 bits, or a text"
+        yield f"{place}: found a number of {len(str(abs(value)))} digits; expected one of at most 64 bits, or a string"
     else:
         return
     if depth > DEEPEST:
-        yield f"{place}: found more than {DEEPEST} levels; expected objects and lists at most so deep"
+        yield f"{place}: found more than {DEEPEST} levels of nesting; expected at most {DEEPEST}"
         return
     for below, item in items:
         yield from flaws(item, f"{place}{below}", depth + 1)

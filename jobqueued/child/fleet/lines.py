@@ -72,5 +72,5 @@ def decode(data: bytes) -> Line:
     """Return the line of these bytes, which have no newline. Raises ValueError."""
     line = json.loads(data)
     if not isinstance(line, list) or not line:
-        raise ValueError(f"{data[:80]!r} is no line")
+        raise ValueError(f"{data[:80]!r} is not a valid line")
     return line

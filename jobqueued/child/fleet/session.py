@@ -116,7 +116,7 @@ def check(gateway: Gateway, store: str, seen: EtcdMark) -> EtcdMark:
         found = marked(gateway)
     if not seen.is_in(found):
         raise Closed(
-            "etcd was put back to an earlier state: it lost what hosts of this fleet ran last, and that may run again;"
+            "etcd was restored to an earlier state: it lost the newest runs of this fleet, and these might run again;"
             " to accept this state: jobqueuectl fleet accept"
         )
     return found

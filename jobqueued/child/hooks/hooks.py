@@ -113,7 +113,7 @@ class Hooks:
             self._loop.turn(min(self.at, linger_at) - time.monotonic())
             if time.monotonic() >= linger_at and self._current is not None:
                 linger_at = NEVER
-                over = f"it is over ({verdict(record)}), and its telemetry hooks are told"
+                over = f"it ended ({verdict(record)}), but its telemetry hooks still run"
                 audience.stopping(f"{over}; to end them: jobqueuectl stop {record['run']}")
                 atomic_file.sync(path)
             if self._waiting and self.telemetry is not written:

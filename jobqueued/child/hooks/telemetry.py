@@ -42,7 +42,7 @@ def said(data: bytes) -> Telemetry:
         raise
     except ValueError:  # a number with more digits than Python accepts
         raise TelemetryRefused(
-            "printed a number of thousands of digits; expected one of at most 64 bits, or a text"
+            "printed a number of thousands of digits; expected one of at most 64 bits, or a string"
         ) from None
     return checked(found)
 
@@ -54,12 +54,19 @@ def checked(found: object) -> Telemetry:
             f'printed {_KINDS.get(type(found), "something else")}; expected an object such as {{"rows": 7}}'
         )
     if flaw := next(flaws(found, "telemetry"), ""):
-        raise TelemetryRefused(f"printed what no record can hold: {flaw}")
+        raise TelemetryRefused(f"printed a value that a record can't hold: {flaw}")
     kept: Telemetry = _shown(found)
     return kept
 
 
-_KINDS = {list: "a list", str: "a text", int: "a number", float: "a number", bool: "true or false", type(None): "null"}
+_KINDS = {
+    list: "a list",
+    str: "a string",
+    int: "a number",
+    float: "a number",
+    bool: "true or false",
+    type(None): "null",
+}
 
 
 def _once(pairs: list[tuple[str, Any]]) -> Telemetry:

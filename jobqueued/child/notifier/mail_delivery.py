@@ -74,10 +74,10 @@ def _login(notice: NoticeToSend, where: Address, how: str) -> tuple[str, str] | 
     if where.user is None:
         return None
     if where.scheme == "smtp" and how == "never":
-        raise Never(f"{where}: a password is sent only over TLS: write starttls: required, or smtps://")
+        raise Never(f"{where}: passwords are sent only over TLS; set `starttls: required` or use smtps://")
     password = where.password or notice.credential("password_file")
     if password is None:
-        raise Never(f"{where}: its user has no password: write password_file: /etc/jobqueued/smtp-password")
+        raise Never(f"{where}: its user has no password; set `password_file: /etc/jobqueued/smtp-password`")
     if not (password.isascii() and where.user.isascii()):
         raise Never(f"{where}: user and password must be ASCII")
     for answer in (f"\0{where.user}\0{password}", where.user, password):  # in the forms that AUTH sends

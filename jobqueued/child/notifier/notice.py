@@ -199,10 +199,10 @@ def read(data: bytes) -> NoticeToSend:
     if lacking:
         raise Never(f"the notice lacks {', '.join(lacking)}")
     if not _ID.fullmatch(given["id"]):
-        raise Never("the notice's id is not what headers take")
+        raise Never("the notice's id can't be used in a header")
     target = given["target"]
     if isinstance(target, list) and not (target and all(isinstance(word, str) for word in target)):
-        raise Never("the notice's target is a list, but not of words")
+        raise Never("the notice's target is a list with an item that is not a string")
     whole = (given["id"], given["channel"], target, given["settings"], cast("NoticeEvent", event))
     return NoticeToSend(*whole, [], [], given.get("user", ""), given.get("reach", ()))
 
@@ -224,7 +224,7 @@ def _credential(path: str, user: str) -> str:
         allow = allow if error.errno == errno.EACCES else ""
         raise Never(f"{path}: {error.strerror}{allow}") from None
     if mode & (stat.S_IROTH | stat.S_IWOTH):
-        raise Never(f"{path}: everybody may read or write it: chmod o= {path}")
+        raise Never(f"{path}: any user can read or write it: chmod o= {path}")
     secret = content.decode(errors="replace").partition("\n")[0].strip()
     if not secret or len(content) > _LARGEST_CREDENTIAL:
         raise Never(f"{path}: expected one line with the secret, and nothing else")

@@ -30,7 +30,7 @@ def send(notice: NoticeToSend) -> None:
             where = network.address(notice, ping["url"], webhook.PORTS)
             until = ping.get("until")
             if until is not None and until < time.monotonic():
-                raise Later("its time was over before it could be sent")
+                raise Later("it expired before it could be sent")
             if connection is None:
                 connection = _connection(notice, where)
             try:

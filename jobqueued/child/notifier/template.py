@@ -40,7 +40,7 @@ def fill(template: str, values: Mapping[str, str | int], *, as_json: bool) -> st
         ) from None
     except json.JSONDecodeError as error:
         where = f"line {error.lineno} column {error.colno}"
-        found = f"a template that makes no JSON ({where} of what it makes: {error.msg})"
+        found = f"a template whose output is not JSON ({where} of the output: {error.msg})"
         raise TemplateFlaw(found, 'JSON, with values in quotes: "$job"') from None
     except (ValueError, RecursionError) as error:
         raise TemplateFlaw(f"a $ before no name ({str(error).rpartition(': ')[2]})", "$$ for a dollar sign") from None

@@ -110,7 +110,7 @@ class Spool:
         with _locked(self.path) as directory:
             found = self._found(directory, name, uid)
             if stamp not in (None, _stamp(found)):
-                raise Changed("the table has been changed meanwhile")
+                raise Changed("another program changed the table at the same time")
             try:
                 self._write(directory, table, uid)
                 os.rename(_TEMPORARY, name, src_dir_fd=directory, dst_dir_fd=directory)
@@ -189,7 +189,7 @@ class Spool:
     def _check(self, found: os.stat_result, name: str, uid: int) -> None:
         place, remove = printable(self._place(name)), f"rm {trust.quoted(self._place(name))}"
         if not stat.S_ISREG(found.st_mode):
-            kind = "a symbolic link" if stat.S_ISLNK(found.st_mode) else "no regular file"
+            kind = "a symbolic link" if stat.S_ISLNK(found.st_mode) else "a special file"
             raise SpoolRefused(f"{place}: found {kind}; expected a regular file; as root: {remove}")
         if found.st_nlink > 1:
             raise SpoolRefused(

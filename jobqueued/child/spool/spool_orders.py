@@ -69,10 +69,10 @@ def _carried_out(order: dict[str, Any]) -> tuple[str, list[str]]:
             )
         return f"refused {trouble}" if trouble else f"done {uid} {name}", []
     if os.geteuid() not in (0, uid):
-        raise SpoolRefused("this daemon does not run as root, so it keeps only the table of its own user")
+        raise SpoolRefused("this daemon does not run as root, so it stores only the table of its own user")
     if not fits(name):
         raise SpoolRefused(
-            f"a user of the name {printable(name)!r} can't have a crontab, because this name can't be a file name here"
+            f"the user {printable(name)!r} can't have a crontab, because this name can't be a file name here"
         )
     who, pid = _name(asker), order.get("pid", 0)  # a scheduler from before an upgrade sends less
     if not allowed(host, name, asker):

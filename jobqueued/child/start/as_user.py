@@ -50,7 +50,7 @@ def _received(ours: socket.socket) -> int:
         return int.from_bytes(passed[0][2][:4], "little")
     number, _, text = answer.decode(errors="surrogateescape").partition(" ")
     if not number:
-        raise StartFailed("lock", 0, "the process that was to open it has died")
+        raise StartFailed("lock", 0, "the process that should open it exited")
     if int(number):
         raise OSError(int(number), os.strerror(int(number)))
     raise FileRefused(text)

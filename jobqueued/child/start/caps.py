@@ -84,7 +84,7 @@ class Caps:
         if not events.get("oom") and of_user != "max" and self._refused("memory"):
             why = f"all runs of its user together may have {size(int(of_user))}, {_SETTINGS}"
         elif not events.get("oom"):
-            why = "the host, or a limit above its own cgroup, had no more"
+            why = "the host, or a limit above its own cgroup, had no free memory"
         else:
             why = "a limit below its own cgroup" if limit is None else f"its limit is {size(limit)}"
         return _out_of_memory(f"{why} (memory.events: oom_kill {count})")

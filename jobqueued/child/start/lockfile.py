@@ -48,7 +48,7 @@ class LockFiles:
         """Acquire all locks without waiting. Raises Withheld, and holds none, if another program or host has one."""
         not_after = self._order.get("not_after", 0)
         if not_after and time.clock_gettime_ns(time.CLOCK_BOOTTIME) >= not_after:
-            raise Withheld("its locks in the fleet may be another host's by now")
+            raise Withheld("another host might hold its fleet locks now")
         if not self._wanted:
             return
         path = ""

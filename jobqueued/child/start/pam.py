@@ -55,4 +55,4 @@ def refusal(user: str, directory: str) -> str:
     why = library.pam_strerror(handle, code).decode(errors="replace")
     if handle:
         library.pam_end(handle, code)
-    return "" if code == _SUCCESS else f"PAM ({service}) says of {user}: {why}"
+    return "" if code == _SUCCESS else f"PAM ({service}) refuses {user}: {why}"

@@ -49,10 +49,10 @@ class LockCalls:
         except ProcessLookupError:
             raise VarlinkError(
                 "Refused",
-                {"reason": "the daemon can't see the process that asked: it exited, or is in another PID namespace"},
+                {"reason": "the daemon can't see the calling process: it exited, or is in another PID namespace"},
             ) from None
         except OSError as error:
-            reason = f"cannot watch the process that asked: {error.strerror}"
+            reason = f"cannot watch the calling process: {error.strerror}"
             raise VarlinkError("Refused", {"reason": reason}) from None
         number = asker.ticket()
         self._processes.waits(client, number)

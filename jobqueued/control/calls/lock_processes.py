@@ -106,7 +106,7 @@ class LockProcesses(Source):
         if born is None or (peer.process >= 0 and _has_ended(peer.process)):  # while it lives, the pid is its own
             raise ProcessLookupError(errno.ESRCH, os.strerror(errno.ESRCH))
         if peer.process < 0:
-            raise OSError(errno.EMFILE, "the daemon had no free descriptor when it connected")
+            raise OSError(errno.EMFILE, "the daemon had no free file descriptor for the connection")
         of_user = sum(asked.uid == peer.uid for asked in self._asked.values())
         if of_user >= OF_A_USER and peer.uid not in (0, os.geteuid()):
             raise OSError(

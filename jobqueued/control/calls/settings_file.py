@@ -42,7 +42,7 @@ class SettingsFile:
             return [problem._replace(message=f"{problem.message}; {stays}") for problem in problems]
         if settings == self._in_force:
             return []
-        remedy = f"{Instance.of(self._paths.run).restart} (live runs go on)"
+        remedy = f"{Instance.of(self._paths.run).restart} (live runs continue)"
         place = next(filter(os.path.lexists, map(str, self._paths.config_files)), str(self._paths.config))
         return [
             Problem(

@@ -333,13 +333,13 @@ class UserFileCalls(Source):
         most = self._limits.jobs
         awaited = {on.name for job in jobs for on in job.on if on.kind == "path"}
         if awaited and len(known := awaited | self._awaited_elsewhere(file)) > most:
-            accepted = f"at most {most} a user, like jobs (users: {{jobs: …}} in jobqueued.yaml)"
+            accepted = f"at most {most} per user, as for jobs (users: {{jobs: …}} in jobqueued.yaml)"
             message = f"found {counted(len(known), 'path')} that jobs wait for; expected {accepted}"
             yield Problem(self._files.path(file), 0, 0, "on", message, code="JQ214")
         if others + len(jobs) > most:
             there = f" in addition to {others} in other files" if others else ""
             found = f"found {counted(len(jobs), 'job')}{there}"
-            accepted = f"at most {most} a user (`users: {{jobs: …}}` in jobqueued.yaml)"
+            accepted = f"at most {most} per user (`users: {{jobs: …}}` in jobqueued.yaml)"
             message = f"{found}; expected {accepted}"
             yield Problem(self._files.path(file), 0, 0, "jobs", message, code="JQ214")
 

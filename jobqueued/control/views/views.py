@@ -175,10 +175,13 @@ def idleness(job: Job, it: JobCondition, newest: Iterable[Record], set_back: int
         (not job.enabled, "it is disabled (`enabled: false`)"),
         (it.is_used_up, f"its max_runs ({job.max_runs}) are used up"),
         (it.running, "its runs are live now"),
-        (it.next, f"it is next due at {it.next}{', because earlier ones will be skipped' if it.skips else ''}{again}"),
+        (
+            it.next,
+            f"it is next due at {it.next}{', because earlier starts will be skipped' if it.skips else ''}{again}",
+        ),
     )
     skipped = [f"{one['run']} was skipped: {one['reason']}; " for one in newest if one["state"] == "skipped"]
-    due = f"; it comes due {', '.join(rhythms(job))}" if job.dependencies or job.on else ""
+    due = f"; it becomes due {', '.join(rhythms(job))}" if job.dependencies or job.on else ""
     nothing = f"nothing makes it due now{due}; to run it: jobqueuectl run {job.id}"
     return "".join(skipped) + next((words for fact, words in facts if fact), nothing)
 
@@ -300,7 +303,7 @@ def fleet(scheduler: Scheduler, *, whole: bool) -> dict[str, Any]:
         "host": scheduler.limits.name,
         "hosts": sorted(hosts),
         "about": [{"host": name, "labels": list(it.labels), "held": it.is_held} for name, it in sorted(hosts.items())],
-        "down": (known.down if whole else f"not all may know why; {WHO_MAY}") if known.down else None,
+        "down": (known.down if whole else f"the cause is not shown; {WHO_MAY}") if known.down else None,
     }
 
 

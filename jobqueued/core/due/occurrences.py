@@ -49,7 +49,7 @@ def asked(turn: Turn, event: events.RunAsked) -> None:
     if trouble := turn.state.invalid(job):
         run = skip(turn, job, [occurrence], Reason(Code.INVALID, why=trouble), cause)
         if _look_up(turn, job):
-            advice = "; this is looked up anew: if it is mended by now, ask once more"
+            advice = "; the daemon checks this again: if it is fixed now, try again"
     else:
         run = new(turn, job, occurrence, cause)
     if run.state is RunState.SKIPPED:

@@ -46,8 +46,8 @@ def waits_until(saved: SavedJob, job: Job, wall: int) -> int | None:
 
 
 def told(until: int) -> str:
-    """Return a message that fixed times wait until an instant (wall)."""
-    return f"fixed times until {to_text(until)} had their turn before the clock was set back"
+    """Describe that fixed times wait until an instant (wall)."""
+    return f"fixed times until {to_text(until)} were handled before the clock was set back"
 
 
 def _is_twice(trigger: Trigger, job: Job) -> bool:

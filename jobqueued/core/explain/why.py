@@ -91,7 +91,7 @@ def _explained(state: SchedulerState, run: Run, ordered: list[Holder], now: Now,
     if name in state[name.job].delayed:
         return why | {"reasons": [_delayed(run, state[name.job].delayed[name].cause, now)]}
     if name in state.fleet.asked:
-        return why | {"reasons": ["the fleet is asked for it"]}
+        return why | {"reasons": ["the daemon waits for the fleet's answer"]}
     if run.state is RunState.WAITING:
         return why | _of_waiting(state, run, ordered, now, asker)
     return why | {"reasons": [run.reason] if run.reason else []}
@@ -138,14 +138,14 @@ def _held_back(state: SchedulerState, run: Run, found: Obstacle, now: Now) -> st
             return state.fleet.rest_of(job)
         case Bar.TURN:
             pause = duration((run.not_before - now.wall) / SECOND)
-            return f"other hosts of the fleet come first for this occurrence; this one asks for it in {pause}"
+            return f"other hosts of the fleet come first for this occurrence; this host claims it in {pause}"
         case Bar.AWAITS:
             return f"it starts after {', '.join(awaited_by(state, job))}"
         case Bar.CONCURRENCY:
             others = sorted([*job_state.live, *job_state.waiting, *job_state.delayed])
             return f"concurrency {job.concurrency} is used up by {', '.join(map(str, others))}"
         case Bar.MAX_RUNS:
-            return f"max_runs {job.max_runs} may be used up by runs about to start"
+            return f"max_runs {job.max_runs} might be used up by runs that are about to start"
     return found.verdict.reason if found.verdict is not None else ""
 
 
@@ -302,4 +302,4 @@ def _growth(job: Job, effective: float, points: int, every: int) -> str:
         return f"{job.priority}, which does not grow; the highest goes first"
     each = "minute" if every == MINUTE else duration(every // SECOND)
     growth = f"{counted(points, 'point')} for each {each} of waiting"
-    return f"{round(effective, 2):g} by now: {job.priority}, plus {growth}; the highest goes first"
+    return f"{round(effective, 2):g} now: {job.priority}, plus {growth}; the highest goes first"

@@ -184,12 +184,14 @@ class FleetState:
     def rest_of(self, job: Job) -> str:
         """Return why the fleet lets no run of a job start here now, or "" if runs may start."""
         if self.down and asks_fleet(job):
-            return f"its fleet can't be asked: {self.down}"
+            return f"its fleet is unreachable: {self.down}"
         if lacking := self.lacks(job):
-            return f"hosts of its fleet run it that have the label {lacking[0]}, and this one has not"
+            return f"only hosts of its fleet with the label {lacking[0]} run it, and this host does not have the label"
         if self.is_outdated(job):
-            remedy = "to have it run here: bring them up to date, or change the job in them, as the last change counts"
-            return f"its fleet goes by a newer definition of it than the files of this host have; {remedy}"
+            remedy = (
+                "to run the job here: update these files, or change the job in them, because the last change counts"
+            )
+            return f"its fleet uses a newer definition of it than the files of this host have; {remedy}"
         return ""
 
     def ask(self, run: Run, claims: Claims, priority: float, waited_for: list[str]) -> int:

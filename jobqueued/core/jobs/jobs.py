@@ -74,7 +74,7 @@ def _without(turn: Turn, event: events.JobsRead, taken: list[str]) -> events.Job
     """Return the event without the jobs that have the name of a submission; log these jobs as invalid."""
     for job in event.jobs:
         if job.id in taken:
-            reason = "a submission has its name; when that is over, save the file anew"
+            reason = "a submission uses this name; save the file again after the submission ends"
             turn.say("job_invalid", job=job.id, reason=reason, file=job.file, line=job.line)
     return event._replace(jobs=tuple(job for job in event.jobs if job.id not in taken))
 
@@ -153,7 +153,7 @@ def skip_asked(turn: Turn, event: events.SkipAsked) -> None:
     while due in saved.skipped:
         due = saved.next_due(job, due)
     if due is None or state.due_times.next(job.id) is None:
-        turn.refuse(event.ticket, "Refused", reason=f"the clock does not start {job.id}")
+        turn.refuse(event.ticket, "Refused", reason=f"{job.id} has no scheduled start")
         return
     state.remember(job.id, skips=(*saved.skips, Skip(due, event.asked_by)))
     turn.say("skips_next", job=job.id, asked_by=event.asked_by, due=due + job.offset)

@@ -69,7 +69,7 @@ def _is_of_fleet(turn: Turn, job: Job) -> bool:
 def _ask_fleet(turn: Turn, job: Job, event: PauseAsked) -> None:
     fleet = turn.state.fleet
     if fleet.down:
-        reason = f"its fleet can't be asked, and none of its runs starts here meanwhile: {fleet.down}"
+        reason = f"its fleet is unreachable, so this host starts none of its runs: {fleet.down}"
         turn.refuse(event.ticket, "Refused", reason=reason)
         return
     text = json.dumps([event.asked_by, turn.state.limits.name, event.until]) if event.pause else ""
@@ -171,7 +171,7 @@ def up(turn: Turn) -> None:
     fleet.paused.clear()
     asks, fleet.pausing = [each.ask for each in fleet.pausing], []
     for ask in asks:
-        reason = f"its fleet can't be asked any more, and may have heard it or not: {fleet.down}"
+        reason = f"its fleet became unreachable; it is unknown whether the fleet got the request: {fleet.down}"
         turn.refuse(ask.ticket, "Refused", reason=reason)
 
 

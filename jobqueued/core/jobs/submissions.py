@@ -83,25 +83,25 @@ def _refusal(state: SchedulerState, job: Job, text: str, failed: tuple[str, ...]
     """Return why a submission is refused regardless of the host's resources, or "" if it is acceptable."""
     share, submission = share_in(job.id), job.as_submission
     if job.id in state.catalog:
-        return f"there is a job {job.id} already; give it another name, or none"
+        return f"a job {job.id} already exists; use another name, or none"
     earlier = state.jobs.get(job.id)
     if earlier is not None and earlier.unfinished:
-        return f"runs of another job {job.id} have not ended; give it another name, or none"
+        return f"runs of another job {job.id} have not ended; use another name, or none"
     most, of_users = MOST_RUNS, "" if job.owner is None else state.limits.waiting_of_a_user
     rule = f"at most {most}"
     if isinstance(of_users, int) and of_users < most:
-        most, rule = of_users, f"at most {of_users} of a user (`users: {{waiting: {of_users}}}` in jobqueued.yaml)"
+        most, rule = of_users, f"at most {of_users} per user (`users: {{waiting: {of_users}}}` in jobqueued.yaml)"
     if submission.runs > most:
-        return f"it would be {submission.runs} runs; expected {rule}"
+        return f"the submission has {submission.runs} runs; expected {rule}"
     waiting = max(state.submitted.count[share], state.unfinished[share] if job.owner else 0)
     if waiting + submission.runs > most:
-        return f"{waiting} wait already; expected {rule}; try again when some have ended"
+        return f"{waiting} already wait; expected {rule}; try again when some have ended"
     if state.submitted.bytes[share] + len(text) > MOST_BYTES:
-        waits = f"submissions of {size(state.submitted.bytes[share])} wait already"
+        waits = f"submissions of {size(state.submitted.bytes[share])} already wait"
         return f"{waits}; expected at most {size(MOST_BYTES)}; try again when some have ended"
     known = {*failed, *state.submitted.over}
     gone = [it.name for it in submission.after if it.name not in known and not _is_awaited(state, it.name)]
-    return f"{gone[0]} has just ended; ask once more" if gone else ""
+    return f"{gone[0]} has just ended; try again" if gone else ""
 
 
 def _impossible(state: SchedulerState, job: Job) -> str:
@@ -150,7 +150,7 @@ def withdraw_asked(turn: Turn, event: events.WithdrawAsked) -> None:
     _abandon(turn, job, Reason(Code.WITHDRAWN, by=event.asked_by))
     for run in [state.runs[name] for name in live if event.stop and name not in state.lingering]:
         stop(turn, run, Reason(Code.STOPPED, by=event.asked_by))
-    asked = f"that {job.id} is withdrawn by {event.asked_by}"
+    asked = f"the withdrawal of {job.id} by {event.asked_by}"
     turn.reply(event.ticket, asked, running=len(live), waiting=waiting)
 
 
@@ -166,7 +166,7 @@ def resized(turn: Turn, event: Resized) -> None:
     state.changes.note_submission(state.submitted.reword(job.id, event.text))
     jobs.defined(turn, job, old)
     turn.say("resized", job=job.id, runs=event.runs, before=old.concurrency, asked_by=event.asked_by)
-    asked = f"that {job.id} has {counted(event.runs, 'run')} at a time, by {event.asked_by}"
+    asked = f"the limit of {counted(event.runs, 'run')} at a time for {job.id} by {event.asked_by}"
     turn.reply(event.ticket, asked, before=old.concurrency)
 
 

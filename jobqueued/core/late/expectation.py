@@ -24,7 +24,7 @@ def defined(turn: Turn, job: Job) -> None:
     """Handle the `expect` of a new definition; an existing expectation continues with the new period."""
     known, wall = turn.state[job.id].saved.expected, turn.now.wall
     if job.expect is None or not job.enabled:
-        end(turn, job.id, "its file expects that no more")
+        end(turn, job.id, "its file no longer has `expect`")
         return
     wishes = {"notify": job.notify.plain(), "tags": list(job.tags), "user": job.user, "scope": job.scope.value}
     expected = Expected(job.expect, wall, wishes) if known is None else known._replace(within=job.expect, wishes=wishes)
@@ -56,14 +56,14 @@ def forget_asked(turn: Turn, event: ForgetAsked) -> None:
     job = turn.state.catalog.get(event.job)
     is_expected = turn.state.standing(event.job).saved.expected is not None
     if job is not None:
-        to_end = "to expect nothing of it, take `expect` out there"
-        so = to_end if is_expected else "nothing is expected of it anyway"
+        to_end = "to stop expecting it, remove `expect` there"
+        so = to_end if is_expected else "it has no `expect`"
         turn.refuse(event.ticket, "Refused", reason=f"{event.job} is in {written_in(job)}; {so}")
     elif not is_expected:
         turn.refuse(event.ticket, "NoSuchJob", job=event.job)
     else:
         end(turn, event.job, f"forgotten by {event.asked_by}")
-        turn.reply(event.ticket, f"that {event.job} is forgotten, for {event.asked_by}")
+        turn.reply(event.ticket, f"the order of {event.asked_by} to forget {event.job}")
 
 
 def end(turn: Turn, name: str, why: str) -> None:
@@ -147,7 +147,7 @@ def obstacle(state: SchedulerState, name: str, now: Now) -> str:
     """Return what keeps a job from succeeding, and the remedy."""
     job, it = state.catalog.get(name), state[name]
     if job is None:
-        return f"it is in no job file; if that is wanted: jobqueuectl forget {name}"
+        return f"it is in no job file; if it was removed on purpose: jobqueuectl forget {name}"
     if invalid := state.invalid(job):
         return f"it is invalid: {invalid}"
     if it.saved.paused:

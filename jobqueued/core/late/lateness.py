@@ -134,7 +134,7 @@ def _worded(going_on: str, step: str, limit: _Limit | None) -> str:
     if limit.rule is _LateRule.FIRST:
         return f"{going_on}; it should {step} within {within}"
     known = "run" if limit.runs == 1 else f"{limit.runs} runs"
-    return f"{going_on}; usually it {step}s within {within} (by its last {known})"
+    return f"{going_on}; usually it {step}s within {within} (based on its last {known})"
 
 
 def _passed(instant: int, now: Now) -> str:

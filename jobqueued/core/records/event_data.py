@@ -7,8 +7,8 @@ from typing import Any
 from jobqueued.child.contract.json_values import compact, flaws
 
 MOST = 16 << 10
-"""Limit of the data's text (bytes), which runs get as an environment variable."""
-ACCEPTED = 'an object of JSON such as {"version": 7}'
+"""Limit of the text (bytes), which runs get as a variable."""
+ACCEPTED = 'a JSON object such as {"version": 7}'
 
 
 def text(data: dict[str, Any]) -> str:
@@ -19,9 +19,9 @@ def text(data: dict[str, Any]) -> str:
 def flaw(data: object) -> str:
     """Return the error of a value as event data, and its place, or "" if the value is valid."""
     if not isinstance(data, dict):
-        return f"found no object; expected {ACCEPTED}"
+        return f"found something else; expected {ACCEPTED}"
     if found := next(flaws(data, "data"), ""):
         return found
     if (size := len(text(data))) > MOST:
-        return f"found {size:,} bytes; expected at most {MOST:,}; put more into a file, and its path here"
+        return f"found {size:,} bytes; expected at most {MOST:,}; for more data, pass the path of a file"
     return ""

@@ -78,7 +78,7 @@ def _check_record(document: Any, run: RunId, kinds: Kinds, of_attempt: Kinds, in
     """Check the fields of a record, of its attempts and of its output.  Raises Damaged."""
     check(document, kinds)
     if (document["job"], document["number"], document["run"]) != (*run, str(run)):
-        raise Damaged(f"it is of {short(document['run'])}")
+        raise Damaged(f"it belongs to {short(document['run'])}")
     for attempt in document["attempts"]:
         check(attempt, of_attempt)
     check(document["output"], _OF_AN_OUTPUT)
@@ -89,11 +89,11 @@ def _check_record(document: Any, run: RunId, kinds: Kinds, of_attempt: Kinds, in
 def check(document: Any, kinds: Kinds) -> None:
     """Check that a document is an object with all of these keys, of these types.  Raises Damaged."""
     if not isinstance(document, dict):
-        raise Damaged(f"{short(document)} is no object")
+        raise Damaged(f"{short(document)} is not an object")
     for key, kind in kinds.items():
         value = document.get(key, ...)
         if not isinstance(value, kind) or (isinstance(value, int) and value not in INT64):
-            raise Damaged(f"{short(value)} is no {key}" if key in document else f"it has no {key}")
+            raise Damaged(f"{short(value)} is not a valid {key}" if key in document else f"it has no {key}")
 
 
 def _check_instants(told: Mapping[str, Any], names: Iterable[str]) -> None:
@@ -102,7 +102,7 @@ def _check_instants(told: Mapping[str, Any], names: Iterable[str]) -> None:
             if told.get(key) is not None:
                 to_instant(datetime.fromisoformat(told[key]))
         except (ValueError, TypeError):
-            raise Damaged(f"{short(told[key])} is no {key}") from None
+            raise Damaged(f"{short(told[key])} is not a valid {key}") from None
 
 
 def short(value: object) -> str:

@@ -136,7 +136,7 @@ def _next_success(state: SchedulerState, name: str, moving: list[Run]) -> Depend
     """Return the verdict on a dependency that has not run in time: whether a later success is possible."""
     job = state.catalog.get(name)
     if job is None and not state.complete:
-        return DependencyVerdict(DependencyStates.AWAITED, name, "its file is not there yet, or can't be read")
+        return DependencyVerdict(DependencyStates.AWAITED, name, "its file does not exist yet, or can't be read")
     if job is None:
         return DependencyVerdict(DependencyStates.FAILED, name, "no such job")
     if moving:

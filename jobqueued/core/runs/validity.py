@@ -94,7 +94,7 @@ def _elsewhere(state: SchedulerState, job: Job) -> Invalidity | None:
     other = next((other for other in others if other.scope is Scope.FLEET), None)
     if other is None:
         return None
-    why = "whose runs may be on other hosts"
+    why = "whose runs might be on other hosts"
     return Invalidity(JobFault.ELSEWHERE, f"it depends on job {other.id}, {why} (`scope: fleet`)")
 
 
@@ -119,10 +119,9 @@ def _impossible(state: SchedulerState, job: Job) -> Invalidity | None:
 def too_much_at_once(parts: Iterable[Part]) -> str:
     """Return a message if these are more units of the fleet than one transaction can claim, or "" if not."""
     units = sum(part.units for part in parts)
-    if units <= MOST_AT_ONCE:
-        return ""
-    remedy = "to hold some of a lock that has several: its `units`"
-    return f"it asks its fleet for {units} units at once, of at most {MOST_AT_ONCE}; {remedy}"
+    remedy = "to hold several units of one lock: its `units`"
+    text = f"it asks its fleet for {units} units at once, but can have at most {MOST_AT_ONCE}; {remedy}"
+    return text if units > MOST_AT_ONCE else ""
 
 
 def shortage(state: SchedulerState, job: Job) -> str:
@@ -139,7 +138,7 @@ def impossible(claim: Claim, resources: dict[str, int]) -> str:
         units = f"{claim.units / CORE:g}" if name == CPU else f"{-(-claim.units // (1 << 20))}M"
         asked, given = amount(name, claim.units), amount(name, there or 0)
         remedy = f"to allow more anyway: resources: {{{name}: {units}}} in jobqueued.yaml"
-        return f"it asks for {asked}, and jobs can have {given} here; {remedy}"
+        return f"it asks for {asked}, but jobs on this host can have at most {given}; {remedy}"
     where, lock = ("fleet", name.removeprefix(FLEET)) if name.startswith(FLEET) else ("host", name)
     more = f"resources: {{{lock}: {claim.units}}}"
     remedy = f"to add some: {more if where == 'host' else f'fleet: {{{more}}}'} in jobqueued.yaml"
@@ -147,7 +146,7 @@ def impossible(claim: Claim, resources: dict[str, int]) -> str:
         others = [other.removeprefix(FLEET) for other in resources if other.startswith(FLEET) == (where == "fleet")]
         near = nearest(lock, [other for other in others if other not in (CPU, MEMORY)] or [""])
         remedy = f"did you mean {near}? {remedy}" if near else remedy
-    return f"it asks for {claim.units} of {lock}, and this {where} has {there or 'none'}; {remedy}"
+    return f"it asks for {claim.units} of {lock}, but this {where} has {there or 'none'}; {remedy}"
 
 
 def amount(resource: str, units: int) -> str:

@@ -113,7 +113,7 @@ def _refuse(turn: Turn, name: LockClientId) -> None:
     """Refuse a client that does not want to wait."""
     client = turn.state.lock_clients.pop(name)
     down = turn.state.fleet.down
-    reason = f"its fleet can't be asked: {down}" if down else lock_clients.keeps_waiting(turn, client.claims)
+    reason = f"its fleet is unreachable: {down}" if down else lock_clients.keeps_waiting(turn, client.claims)
     turn.refuse(client.ticket, "Refused", reason=reason)
     turn.do(ForgetLockClient(name))
     turn.do(GiveBack(WITH_LOCK, name.key))

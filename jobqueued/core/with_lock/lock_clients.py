@@ -87,7 +87,9 @@ def keeps_waiting(turn: Turn, claims: Claims) -> str:
         return f"lock {claim.resource.removeprefix(':')} is held by {holders}"
     first = next((one.holder for one in state.admission.reservations if one.touches(claims)), None)
     return (
-        "others go first" if first is None else f"its claims are reserved for {state.name_of(first)}, which goes first"
+        "other runs go first"
+        if first is None
+        else f"its claims are reserved for {state.name_of(first)}, which goes first"
     )
 
 

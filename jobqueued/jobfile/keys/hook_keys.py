@@ -19,11 +19,11 @@ MOST = 8
 
 _HOOK = section(table(
     Key("command", COMMAND, "",
-        "Program that gets the record on its standard input. A list is executed directly, without a shell. A text is "
-        "run by `shell` -c.", "[/usr/local/bin/push-metrics, --fast]"),
+        "Program that gets the record on its standard input. A list is executed directly, without a shell. A string "
+        "is run by `shell` -c.", "[/usr/local/bin/push-metrics, --fast]"),
     Key("at", one_or_more(choice(*MOMENTS)), "[start, sample, end]",
-        "Moments of each attempt at which the program is called. `start`: the command has started. `sample`: the "
-        "command runs, each `every`. `end`: the attempt ended.", "[start, end]"),
+        "Moments of each attempt at which the program is called. `start`: the command has started. `sample`: at "
+        "each interval `every` while the command runs. `end`: the attempt has ended.", "[start, end]"),
     Key("every", duration("1s", "1d"), "1m", "Time between two samples.", "10s"),
     Key("timeout", duration("1s", "5m"), "10s", "Time after which the program is killed.", "30s"),
 ))  # fmt: skip

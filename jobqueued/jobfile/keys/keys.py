@@ -75,7 +75,8 @@ RESOURCE_LIMITS = table(
         "processes",
         UNITS,
         "",
-        "Processes and threads of the run's user (RLIMIT_NPROC). All of this user on the host count.",
+        "Processes and threads of the run's user (RLIMIT_NPROC). All processes and threads of this user on the host "
+        "count.",
         "256",
     ),
     Key("data", _BYTES, "", "Data segment of each process (RLIMIT_DATA).", "1G"),
@@ -131,7 +132,8 @@ SLURM = table(
         "directory",
         PATH,
         "",
-        "Directory that this host and the nodes share, and that the job's user can write. Each attempt keeps its "
+        "Directory that this host and the nodes share. The job's user must be able to write to it. Each attempt "
+        "keeps its "
         "files there until the attempt ends. The default is the directory in which the command starts.",
         "/shared/jobqueue",
     ),
@@ -141,9 +143,9 @@ GROUPS: dict[str, dict[str, Key]] = {
     "The command": table(
         Key("description", WORD, '""', "Purpose of the job, in a few words.", "Dump the databases"),
         Key("command", COMMAND, "",
-            "Program to run. A list is executed directly, without a shell. A text is run by `shell` -c.",
+            "Program to run. A list is executed directly, without a shell. A string is run by `shell` -c.",
             "[/usr/local/bin/backup, --full]"),
-        Key("shell", PATH, "/bin/sh", "Shell that runs a `command` that is a text.", "/bin/bash"),
+        Key("shell", PATH, "/bin/sh", "Shell that runs a `command` that is a string.", "/bin/bash"),
         Key("stdin", unshown(WORD), '""', "Text that the command reads from its standard input.", "hello"),
         Key("working_directory", DIRECTORY, "",
             "Directory in which the command starts. The default is the user's home. If the path has a - before it and "
@@ -185,7 +187,7 @@ GROUPS: dict[str, dict[str, Key]] = {
             "Events that make the job due. `boot` is the first start of the daemon after each boot of the host.",
             "boot"),
         Key("spread", duration("0s", "1d"), "0s",
-            "Longest delay of a start after a due time of the clock. Each job has a fixed delay up to this one, so "
+            "Longest delay of a scheduled start. Each job has a fixed delay up to this limit, so "
             "jobs that are due together start at different times.", "10m"),
         Key("catch_up", choice(*CatchUp), "latest",
             "Missed occurrences that run after a downtime, a suspend or a clock change. An occurrence is missed if it "
@@ -216,8 +218,8 @@ GROUPS: dict[str, dict[str, Key]] = {
             "Hosts of the fleet that can run the job: those with all of these `labels`.", "{labels: [gpu]}"),
         Key("on_host_loss", choice(*OnHostLoss), "lost",
             "Action for an unfinished run of a fleet job if its host is unreachable for longer than `lock_grace`. "
-            "`lost`: another host records the run as lost. `rerun`: another host runs the job again, once. The first "
-            "run may have succeeded.", "rerun"),
+            "`lost`: another host records the run as lost. `rerun`: another host runs the job again, once. The "
+            "first run might have succeeded.", "rerun"),
         Key("exclusive", FLAG, "false",
             "Run alone on this host: a run starts only while no other run is live, and no other run starts until it "
             "ends.", "true"),
@@ -226,8 +228,9 @@ GROUPS: dict[str, dict[str, Key]] = {
             "Action if a run becomes due while the job has reached its `concurrency`. `queue`: the new run waits. "
             "`skip`: the new run is skipped. `replace`: the live run is stopped, and the new run starts.", "skip"),
         Key("max_waiting", or_unbounded(integer(1, 100_000)), "",
-            "Runs of this job that can wait at the same time. Further runs are skipped. The default is 1 for a run "
-            "that the clock makes due, and 100 for any other run. `none`: no limit.", "5"),
+            "Runs of this job that can wait at the same time. Runs above this limit are skipped. The default is 1 "
+            "for scheduled "
+            "runs, and 100 for other runs. `none`: no limit.", "5"),
         Key("locks", LOCKS, "", "Locks that a run holds while it is live.",
             "[database, {name: tape, mode: shared}, {name: license, units: 2}]"),
         Key("resources", RESOURCES, "{}",
@@ -256,7 +259,7 @@ GROUPS: dict[str, dict[str, Key]] = {
             "Time between `stop_signal` and SIGKILL, when a run is stopped.", "30s"),
         Key("stop_signal", SIGNAL, "SIGTERM", "Signal that asks a run to end.", "SIGINT"),
         Key("success_codes", one_or_more(integer(0, 255)), "[0]", "Exit codes that mean success.", "[0, 24]"),
-        Key("retries", integer(0, 1000), "0", "Number of further attempts after a failure.", "3"),
+        Key("retries", integer(0, 1000), "0", "Number of additional attempts after a failure.", "3"),
         Key("retry_delay", duration("0s", "30d"), "1m",
             "Time between a failure and the next attempt, plus up to a tenth at random. From the sixth retry on, the "
             "delay is at least 1s.", "5m"),
@@ -295,12 +298,13 @@ GROUPS: dict[str, dict[str, Key]] = {
         Key("output", choice("both", "file", "journal", "none"), "both",
             "Destination of the output: a file next to the record, the journal (line by line), both, or none.", "file"),
         Key("output_limit", size("1K", "1T"), "64M",
-            "Largest output file of a run. Further output is dropped, and the record has the number of dropped bytes.",
+            "Largest output file of a run. Output above this limit is dropped, and the record has the number of "
+            "dropped bytes.",
             "512M"),
         Key("journal_rate", integer(1, 1_000_000), "100",
-            "Lines of output per second that a run can send to the journal, and ten times as many in a burst. Further "
-            "lines are dropped, and the record has their number.", "20"),
-        Key("redact", one_or_more(text("a text that is not empty")), "",
+            "Lines of output per second that a run can send to the journal, and ten times as many in a burst. Lines "
+            "above this limit are dropped, and the record has their number.", "20"),
+        Key("redact", one_or_more(text("a string that is not empty")), "",
             "Words of `command` and `failover` to replace by ***. Records hide the words from all users. Other output "
             "hides them from all users except root and the job's user.", "[hunter2]"),
         Key("retention", section(RETENTION), "{}", "History of the job to keep.", "{runs: 500}", planned=True),
@@ -319,7 +323,7 @@ GROUPS: dict[str, dict[str, Key]] = {
         Key("expect", optional(duration("1s", "365d")), "none",
             "Longest time between two successes. After this time, one notice reports that the job is overdue, even if "
             "the job is paused, invalid, or missing from its file.", "26h"),
-        Key("tags", one_or_more(text("a text without a comma", "(?s)[^,]+")), "",
+        Key("tags", one_or_more(text("a string without a comma", "(?s)[^,]+")), "",
             "Labels that commands and notices can choose jobs by.", "[backup, nightly]"),
         Key("metadata", ANYTHING, "",
             "Data of any kind, copied to each record. Numbers such as 1.10 and 0x1F stay as written.", "{owner: ops}"),

@@ -45,12 +45,12 @@ from jobqueued.model.notify import (
     Webhook,
 )
 
-_HEADER = text("a text of one line, in ASCII", r"[ -~\t]*")
+_HEADER = text("a string of one line, in ASCII", r"[ -~\t]*")
 _SET_BY_US = ("connection", "content-length", "host", "transfer-encoding")
 _HEADER_NAME = f"(?i:(?!(?:{'|'.join(_SET_BY_US)})$)[a-z0-9][a-z0-9-]*)"
 _HEADER_RULE = f"the name of a header other than {', '.join(_SET_BY_US)}"
 _HEADERS = mapping(
-    "a mapping of names to texts such as {Priority: high}",
+    "a mapping of names to strings such as {Priority: high}",
     lambda entries: tuple(by_name(unshown(_HEADER), _HEADER_NAME, _HEADER_RULE)(entries).items()),
     {"additionalProperties": _HEADER.schema},
 )
@@ -162,7 +162,7 @@ _RULE = table(
     Key("jobs", one_or_more(text("a job id, or a pattern of ids with * and ?", r"[A-Za-z0-9_.:/*?\[\]!-]+")), "",
         "Ids or patterns of the jobs that the rule applies to. A rule without `jobs` and `users` applies to all jobs "
         "of the host, but not to users' own jobs.", '["db-*", backup]'),
-    Key("tags", one_or_more(text("a text without a comma", "(?s)[^,]+")), "",
+    Key("tags", one_or_more(text("a string without a comma", "(?s)[^,]+")), "",
         "Apply the rule only to jobs with one of these tags.", "[nightly]"),
     Key("users", one_or_more(ACCOUNT), "", "Apply the rule only to jobs that run as one of these users.", "[www-data]"),
     Key("quiet", scalar("part of the day", "a part of the day such as 22:00-07:00", _quiet), "",
@@ -171,7 +171,7 @@ _RULE = table(
     Key("digest", duration("1m", "30d"), "", "Time for which notices are collected into one message.", "1h"),
     Key("rate", scalar("rate", "a rate such as 10/1h: messages in 1m, 1h or 1d", _rate), "30/1h",
         "Largest number of messages to each address in a period. Messages with outputs of runs are counted "
-        "separately. Further notices wait for the next message.", "10/1h"),
+        "separately. Notices above this limit wait for the next message.", "10/1h"),
 )  # fmt: skip
 _MAIL = section(table(
     Key("from", ADDRESS, "", "Sender of mails. The default is jobqueue at the host's name.", "cron@example.org"),

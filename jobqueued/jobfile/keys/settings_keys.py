@@ -23,7 +23,7 @@ from jobqueued.jobfile.types.types import mapping, one_or_more, read_keys, secti
 def _resources(entries: dict[str, YamlEntry]) -> dict[str, int]:
     taken = [entry.key for entry in entries.values() if entry.key.text in _VARIABLES]
     if taken:
-        accepted = f"another name, because {_TAKEN} mean something else"
+        accepted = f"another name, because {_TAKEN} have other meanings"
         raise NotAccepted(*(Refusal.of(key, accepted, quoted(key.text)) for key in taken))
     return dict(AMOUNTS.read(Mapping(0, 0, entries)))
 
@@ -154,7 +154,7 @@ _TOP = mapping(f"a mapping with the keys {_LIVE}", dict)
 
 _HOSTS = ("operators", "readers", "notifier", "cron", "users", "fleet")
 """Keys about other users and hosts, which have nothing to do with a user's own instance."""
-_NOT_OWN = "the file without it, as a user's own instance (--user) has to do with no other user or host"
+_NOT_OWN = "the file without it, because a user's own instance (--user) does not affect other users or hosts"
 
 
 def read_settings_parts(trees: Sequence[Node | None], *, of_user: bool = False) -> tuple[dict[str, Any], list[Refusal]]:

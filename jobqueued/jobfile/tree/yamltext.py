@@ -176,7 +176,7 @@ def described(node: Node) -> str:
     if value is None:
         return f"{node.text}, which means nothing" if node.text else "nothing"
     if not node.plain and not isinstance(meaning(node._replace(plain=True)), str | None):
-        return f"the text {quoted(node.text)} in quotes"
+        return f"the string {quoted(node.text)} in quotes"
     if node.plain and re.fullmatch("[-+]?0[0-9]+", node.text):
         return f"{quoted(node.text)}, a number with a leading zero"
     return quoted(node.text) if isinstance(value, str) else node.text[:_SHOWN]
@@ -363,7 +363,7 @@ class _Tree:
 
     def _key(self, key: Node, event: Any, entries: dict[str, YamlEntry]) -> Scalar | None:
         if not isinstance(key, Scalar):
-            self._refuse(event, f"found {described(key)} as a key; expected a text")
+            self._refuse(event, f"found {described(key)} as a key; expected a string")
         elif key.plain and key.text == "<<":
             self._refuse(event, "found the merge key <<; expected `defaults` for keys that all jobs of the file share")
         elif first := entries.get(key.text):

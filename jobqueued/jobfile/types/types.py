@@ -187,7 +187,7 @@ def plain(node: Node, of: Callable[[Scalar], Any] | None = None) -> Any:
 def _finite(node: Scalar) -> Any:
     value = meaning(node)
     if isinstance(value, float) and not isfinite(value):
-        raise NotAccepted(Refusal.of(node, "a finite number of at most 64 bits, or a text in quotes"))
+        raise NotAccepted(Refusal.of(node, "a finite number of at most 64 bits, or a string in quotes"))
     return value
 
 

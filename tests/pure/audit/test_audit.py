@@ -224,10 +224,10 @@ def test_a_hole_and_its_cause() -> None:
     gone = [cover for cover in RUNS if cover.number not in (4, 5)]
     (hole,) = compared(*gone).verdict(0, at(8)).findings
     assert (at(4), at(5), 2, (4, 5)) == (hole.first, hole.last, hole.count, hole.runs)
-    assert "the record of a@4 to @5 is gone: removed by somebody, or damaged" == hole.cause
+    assert "the record of a@4 to @5 is missing: it was deleted or damaged" == hole.cause
     renumbered = [*RUNS[:3], *(replace(cover, number=cover.number - 1) for cover in RUNS[4:])]
     for downs, cause in (
-        ([], "no number is missing"), ([Down(at(3.5), at(4.5), step=False)], "the daemon was down"),
+        ([], "no run number is missing"), ([Down(at(3.5), at(4.5), step=False)], "the daemon was down"),
         ([Down(at(3.5), at(4.5), step=True)], "the clock was set"),
     ):  # fmt: skip
         (hole,) = compared(*renumbered, downs=downs).verdict(0, at(8)).findings

@@ -78,7 +78,7 @@ class TestOfARun:
         lost = a_record(10, "lost", given_up=to_text(NOW + HOUR))
         lost["attempts"][0]["ended"] = lost["ended"] = None
         kind, _, words = told(answer(known(lost), NOW + MINUTE))
-        assert ("running", True) == (kind, "it may have run" in words)
+        assert ("running", True) == (kind, "it might have run" in words)
         assert "not_due" == answer(known(lost), NOW + 2 * HOUR).kind
         assert "ended" == answer(known(lost), NOW + 2 * HOUR, "job@10").kind
 
@@ -87,14 +87,14 @@ class TestOfARun:
         missed = a_record(5, "skipped", reason="missed", last_due=NOW + 20 * SECOND, count=3)
         of = known(missed, a_record(40), downs=[(NOW + 4 * SECOND, NOW + 30 * SECOND)])
         others, own = (told(answer(of, NOW + 10 * SECOND, run))[2] for run in (None, "job@40"))
-        assert (True, False) == ("job@5 was due then: skipped, missed" in others, "job@5" in own)
+        assert (True, False) == ("job@5 was due at that time: skipped, missed" in others, "job@5" in own)
 
 
 def test_skips_that_go_on() -> None:
     """Of skips that share a record nothing is told that was due later."""
     of = known(a_record(5, "skipped", reason="missed", last_due=NOW + 20 * SECOND, count=3))
     begun, over = (answer(of, NOW + after * SECOND).reasons[0] for after in (10, 30))
-    assert "what was due last (since 2027-01-15T08:00:05.000000Z) was skipped: missed" == begun
+    assert "the last occurrence before (since 2027-01-15T08:00:05.000000Z) was skipped: missed" == begun
     assert "2027-01-15T08:00:05.000000Z to 2027-01-15T08:00:20.000000Z, 3 times" in over
 
 
@@ -103,7 +103,7 @@ class TestWhatIsNotKept:
         """Before the oldest record nothing is known but that; unless it is the first."""
         later = a_record(7)
         kind, _, words = told(answer(known(later, is_whole=False), NOW))
-        assert ("unknown", True) == (kind, "are not kept: they begin at 2027-01-15T08:00:07" in words)
+        assert ("unknown", True) == (kind, "are no longer saved: they begin at 2027-01-15T08:00:07" in words)
         assert "not_due" == answer(known(later), NOW).kind
 
     def test_runs_behind_a_skip_that_is_kept(self) -> None:
@@ -111,11 +111,11 @@ class TestWhatIsNotKept:
         skip, later = a_record(2, "skipped", last_due=NOW + 5 * SECOND, count=4, reason="paused"), a_record(90)
         of = known(skip, later, is_whole=False)
         kind, _, words = told(answer(of, NOW + MINUTE))
-        assert ("unknown", True) == (kind, "its records between job@2 and job@90 are not kept" in words)
+        assert ("unknown", True) == (kind, "its records between job@2 and job@90 are no longer saved" in words)
         assert "skipped" == answer(of, NOW + 5 * SECOND).kind
         paused = [Past(NOW + MINUTE, "job", "paused", by="root")]
         kind, _, words = told(answer(of._replace(past=paused), NOW + MINUTE))
-        assert ("paused", True) == (kind, "are not kept" in words)
+        assert ("paused", True) == (kind, "are no longer saved" in words)
 
     def test_runs_that_joined_a_skip(self) -> None:
         """The numbers of those are missing behind it, and nothing else is."""
@@ -128,31 +128,29 @@ class TestWhatIsNotKept:
     def test_runs_from_before_that_went_on(self) -> None:
         """Where no run is kept that began before, one of those that have expired may have been live still."""
         of = known(a_record(7, "skipped", reason="queue_full"), a_record(8), is_whole=False)
-        assert any(
-            "was live still of which the record is not kept" in it for it in answer(of, NOW + 7 * SECOND).unknown
-        )
+        assert any("whose record is no longer saved" in it for it in answer(of, NOW + 7 * SECOND).unknown)
         assert [] == answer(of, NOW + MINUTE).unknown
 
     def test_who_was_live_so_long(self) -> None:
         """It is told where not all runs were looked at that may have been live then."""
         found = answer(known(a_record(7), looked_back="2026-01-01T00:00:00.000000Z"), NOW + HOUR)
-        assert ["whether a run that was queued before 2026-01-01T00:00:00.000000Z was live so long"] == found.unknown
+        assert ["whether a run that was queued before 2026-01-01T00:00:00.000000Z was still live"] == found.unknown
 
     def test_what_held_it_in_the_queue(self) -> None:
         """A run that lacked nothing that is known was kept by what is not; a moment before its start by nothing."""
         waited = a_record(7, queued=to_text(NOW), due=to_text(NOW), waited_for=["db"])
         (unknown,) = answer(known(waited), NOW + SECOND).unknown
-        assert "what kept job@7 in the queue then; in all of its wait it lacked db" == unknown
+        assert "why job@7 waited at that time; during its whole wait it lacked db" == unknown
         assert [] == answer(known(waited), NOW + 7 * SECOND).unknown
         (unknown,) = answer(known({**waited, "waited_for": []}, has_all_others=False), NOW + SECOND).unknown
-        assert "of what was live then not all is looked at" in unknown
+        assert "not all runs that were live were examined" in unknown
 
     def test_too_many_waits(self) -> None:
         """A time of many waits is told to be one."""
         waits = [{"since": to_text(NOW), "for": "?"}]
         waited = a_record(7, queued=to_text(NOW), due=to_text(NOW), waits=waits)
         (unknown,) = answer(known(waited), NOW + SECOND).unknown
-        assert "there was too much of it to be kept" in unknown
+        assert "there were too many changes to save them all" in unknown
 
     @pytest.mark.parametrize("bar", list(Bar))
     def test_each_obstacle_has_its_own_words(self, bar: Bar) -> None:
@@ -189,7 +187,7 @@ class TestRunsThatWereSkippedLater:
             (found := answer(of, last)).kind, found.reasons[0].partition(" ")[2][:32],
         )  # fmt: skip
         kind, _, words = told(answer(of, NOW + 10 * SECOND))
-        assert ("skipped", True) == (kind, "whether a run waited that was skipped later" in words)
+        assert ("skipped", True) == (kind, "whether a run that was skipped later waited" in words)
         assert "whether" not in told(answer(of, NOW + 30 * SECOND))[2]
 
 

@@ -48,7 +48,7 @@ def test_taken(output: bytes, expected: dict[str, Any]) -> None:
         (b"[1]", "printed a list; expected an object"),
         (b"7", "printed a number"),
         (b"7.5", "printed a number"),
-        (b'"x"', "printed a text"),
+        (b'"x"', "printed a string"),
         (b"true", "printed true or false"),
         (b"null", "printed null"),
         (b'{"a": NaN}', 'telemetry["a"]: found nan; expected a finite number'),

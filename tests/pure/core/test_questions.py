@@ -192,7 +192,7 @@ def test_skip_next() -> None:
     assert [("01:01", "02:01", at), ("02:01", "03:01", at), ("02:01", "02:01", at), ("01:01", "01:01", at)] == told
     asked = ("a", True), ("b", False), ("c", False)
     refused = [refusal(world, events.SkipAsked(1, name, "root", undo)) for name, undo in asked]
-    no_skip, no_clock = "no skip of a to undo", "the clock does not start b"
+    no_skip, no_clock = "no skip of a to undo", "b has no scheduled start"
     assert [("Refused", no_skip), ("Refused", no_clock), ("NoSuchJob", "c")] == refused
     said = [(each.event, to_text(each.fields["due"])[11:16]) for each in world.said if each.event.startswith("skips")]
     assert [("skips_next", "01:01"), ("skips_next", "02:01"), ("skips_not", "02:01"), ("skips_not", "01:01")] == said
@@ -203,7 +203,7 @@ def test_a_skip_of_a_job_that_is_over() -> None:
     world = World(job("a", "0 * * * *", max_runs=1))
     world.pass_time(3601)
     world.pass_time(60)
-    assert ("Refused", "the clock does not start a") == refusal(world, events.SkipAsked(1, "a", "root"))
+    assert ("Refused", "a has no scheduled start") == refusal(world, events.SkipAsked(1, "a", "root"))
 
 
 def test_while_a_start_could_not_be_saved() -> None:

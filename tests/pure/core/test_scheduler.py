@@ -234,7 +234,7 @@ def test_who_waits_to_see_whether_the_last_of_its_runs_starts_goes_when_it_does_
     world = World(job("a", max_runs=1, concurrency=2))
     world.run("a", 1)
     world.run("a", 2)
-    assert ["max_runs 1 may be used up by runs about to start"] == world.why("a@2")
+    assert ["max_runs 1 might be used up by runs that are about to start"] == world.why("a@2")
     assert [(MIDNIGHT, "max_runs")] == [*world.rows[RunId("a", 2)][0].waits]
     world.processes.clear()
     world.happen(unstarted(Name(RunId("a", 1), 1), "fork: Cannot allocate memory"))
@@ -608,7 +608,7 @@ def test_explain_names_who_is_in_the_way() -> None:
     assert reasons("a", 2) == ["concurrency 1 is used up by a@1"]
     assert reasons("c", 1) == ["max_running 1 is used up by a@1"]
     assert reasons("b", 1) == ["max_running 1 is used up by a@1", "it waits behind c@1"]
-    growth = "3 by now: 3, plus 1 point for each minute of waiting; the highest goes first"
+    growth = "3 now: 3, plus 1 point for each minute of waiting; the highest goes first"
     assert growth == world.scheduler.explain(RunId("c", 1), world.now)["growth"]
 
 

@@ -59,7 +59,7 @@ def test_letters_of_several_bytes_are_one_again() -> None:
     ("data", "name", "user", "said"),
     [
         (HEAD + "umask 22\n", NAME, "alice", "has no command"),
-        ("#!/bin/bash\nrm x\n", NAME, "alice", "does not start as a job of at(1) starts"),
+        ("#!/bin/bash\nrm x\n", NAME, "alice", "does not begin like a job of at(1)"),
         (HEAD + "x\n", "b", "alice", "does not have the name of a job of at(1)"),
         (HEAD + "x\n", NAME, None, "belongs to a user who does not exist on this host"),
         (HEAD + "x 'open\n", NAME, "alice", ""),

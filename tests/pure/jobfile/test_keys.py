@@ -153,7 +153,7 @@ def test_values_are_read(text: str, value: object) -> None:
 FILE = "the absolute path of a file, with no . or .. in it"
 EVENTS = "boot, or a mapping with the keys path, event, job, result, or a list of them"
 CRON = 'expected a cron expression such as "0 2 * * *", or a list of them'
-FINITE = "expected a finite number of at most 64 bits, or a text in quotes"
+FINITE = "expected a finite number of at most 64 bits, or a string in quotes"
 OCTAL = "expected an octal mode with a leading zero, such as 0022"
 PRIORITY = "expected a whole number from -1000 to 1000"
 ZONE = "expected a time zone of the tz database, such as UTC or Europe/Berlin"
@@ -191,7 +191,7 @@ BAD = [
     ("priority: 1.0", f"f:1:11: priority: found 1.0; {PRIORITY}"),
     ("priority: 1001", f"f:1:11: priority: found 1001; {PRIORITY}"),
     ("priority: true", f"f:1:11: priority: found true; {PRIORITY}"),
-    ('priority: "1"', f"f:1:11: priority: found the text '1' in quotes; {PRIORITY}"),
+    ('priority: "1"', f"f:1:11: priority: found the string '1' in quotes; {PRIORITY}"),
     ("concurrency: 0", "f:1:14: concurrency: found 0; expected a whole number from 1 to 1000"),
     ("enabled: no", "f:1:10: enabled: found 'no'; expected false (true or false)"),
     ("catch_up: al", "f:1:11: catch_up: found 'al'; expected none, latest or all"),

@@ -64,7 +64,7 @@ BAD = [
         "f:3:3: found the merge key <<; expected `defaults` for keys that all jobs of the file share",
     ),
     ("a: 1\n---\nb: 1\n", "f:2:1: found a second document; expected one document per file"),
-    ("? [a]\n: 1\n", "f:1:3: found a list as a key; expected a text"),
+    ("? [a]\n: 1\n", "f:1:3: found a list as a key; expected a string"),
     ("%YAML 1.1\n---\na: no\n", "f:1:1: found a % directive; expected YAML 1.2 without directives"),
     ("a: *b", f"f:1:4: {NO_ANCHOR}"),
     ("a: &b [*b]", f"f:1:8: {NO_ANCHOR}"),
@@ -156,7 +156,7 @@ def test_quotes_make_a_text(text: str) -> None:
 
 
 DESCRIPTIONS = [  # what is written, what is said
-    ("", "nothing"), ("5", "5"), ("no", "'no'"), ("true", "true"), ('"5"', "the text '5' in quotes"), ('"x"', "'x'"),
+    ("", "nothing"), ("5", "5"), ("no", "'no'"), ("true", "true"), ('"5"', "the string '5' in quotes"), ('"x"', "'x'"),
     ("~", "~, which means nothing"), ("[]", "an empty list"),
     ("[1]", "a list"), ("{}", "an empty mapping"), ("{b: 1}", "a mapping"),
     ("0755", "'0755', a number with a leading zero"), ('"\\e[1m"', r"'\x1b[1m'"), ("x" * 99, "'" + "x" * 59 + "…'"),

@@ -96,7 +96,7 @@ UNCERTAIN = {
 
 @pytest.mark.parametrize("process", UNCERTAIN.values(), ids=UNCERTAIN)
 def test_uncertain(process: Known) -> None:
-    """Each of these may belong to it, and is not signalled."""
+    """Each of these might belong to it, and is not signalled."""
     assert ([], [process.process.pid]) == told(process)
 
 
@@ -143,7 +143,7 @@ def test_we_may_be_below_it() -> None:
 
 
 def test_an_attempt_of_an_older_version() -> None:
-    """Without an id of its own, what has the name of its run may belong to it."""
+    """Without an id of its own, what has the name of its run might belong to it."""
     clues = CLUES._replace(identity=OLD, main=None, around=None)
     assert ([], [20, 21, 22]) == told(it(20, environment=OLD), it(21, environment=GIVEN), it(22), clues=clues)
 

@@ -75,9 +75,9 @@ class TestCheck:
         told = shown.stdout.splitlines()
         assert (1, "6 jobs, 5 problems") == (shown.returncode, told[-1].strip())
         for line, job, code, reason in (
-            (2, "a", "JQ401", "it asks for 1 of gpuu, and this host has none; did you mean gpu? "),
-            (3, "b", "JQ401", "it asks for 3 of gpu, and this host has 2; to add some: resources: {gpu: 3} in "),
-            (4, "c", "JQ401", "it asks for 4000 CPUs, and jobs can have "),
+            (2, "a", "JQ401", "it asks for 1 of gpuu, but this host has none; did you mean gpu? "),
+            (3, "b", "JQ401", "it asks for 3 of gpu, but this host has 2; to add some: resources: {gpu: 3} in "),
+            (4, "c", "JQ401", "it asks for 4000 CPUs, but jobs on this host can have at most "),
             (5, "d", "JQ402", "it depends on job pwn, which does not exist; did you mean own?"),
             (6, "e", "JQ404", "it depends on itself: e → own → e"),
         ):

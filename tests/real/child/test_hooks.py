@@ -426,7 +426,7 @@ def test_it_is_said_why_it_is_not_over(hosted: Host) -> None:
     run = told(hosted)
     wait_for(lambda: hosted.said("run_stopping"))
     (line,) = hosted.said("run_stopping")
-    reason = f"it is over (exit code 7), and its telemetry hooks are told; to end them: jobqueuectl stop {run}"
+    reason = f"it ended (exit code 7), but its telemetry hooks still run; to end them: jobqueuectl stop {run}"
     assert reason in json.dumps(line)
     why, record = hosted.call("Why", run=run)["why"], hosted.call("Show", run=run)["record"]
     assert ("stopping", [reason], []) == (why["state"], why["reasons"], record["waits_for"])

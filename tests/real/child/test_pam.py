@@ -33,7 +33,7 @@ def test_a_service_decides(tmp_path: Path, name: str) -> None:
     service(tmp_path, name, "pam_deny.so")
     assert pam.refusal(ME.pw_name, str(tmp_path)).startswith(f"PAM ({name}) says of {ME.pw_name}: ")
     service(tmp_path, name, "pam_permit.so", "pam_is_not_there.so")
-    assert pam.refusal(ME.pw_name, str(tmp_path)) == f"PAM ({name}) says of {ME.pw_name}: Module is unknown"
+    assert pam.refusal(ME.pw_name, str(tmp_path)) == f"PAM ({name}) refuses {ME.pw_name}: Module is unknown"
 
 
 def test_ours_comes_before_those_of_other_crons(tmp_path: Path) -> None:

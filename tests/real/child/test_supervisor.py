@@ -229,7 +229,7 @@ class TestLockFiles:
         """A run whose grant is over starts no more, and makes no token; one whose grant is not shows its fence."""
         now = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
         said, path = pool.order(Job(id="job", command="touch started"), Grant(7, now))
-        assert ["unstarted job@1.1 its locks in the fleet may be another host's by now"] == said
+        assert ["unstarted job@1.1 another host might hold its fleet locks now"] == said
         assert not (path / wire.SPAWNING).exists()
         pool.order(Job(id="job", command="echo $JOBQUEUE_FENCE"), Grant(8, now + 60 * SECOND))
         assert "8\n" == pool.output()

@@ -214,7 +214,7 @@ def test_a_run_that_its_users_limit_ends(home: int, tmp_path: Path) -> None:
     """The record tells that it was what all of the user's runs may have, and not what others had before."""
     kernel = Kernel(home, tmp_path, LIMITS, {})
     kernel.kill(oom=0, oom_kill=1)
-    others = "out of memory: the host, or a limit above its own cgroup, had no more (memory.events: oom_kill 1)"
+    others = "out of memory: the host, or a limit above its own cgroup, had no free memory (memory.events: oom_kill 1)"
     assert others == kernel.caps.killed()
     kernel.refuse(oom=8)
     why = f"out of memory: all runs of its user together may have 8 GiB, {BY} (memory.events: oom_kill 1)"

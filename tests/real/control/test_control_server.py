@@ -552,7 +552,7 @@ class TestVerbs:
         client = real.client()
         refused = {"error": "io.jobqueue.Refused", "parameters": {"reason": "Too many open files"}}
         assert refused == client.ask("Status")
-        reason = "cannot watch the process that asked: Too many open files"
+        reason = "cannot watch the calling process: Too many open files"
         assert {"error": "io.jobqueue.Refused", "parameters": {"reason": reason}} == client.ask("Lock", lock="a")
         assert "jobs" in client.ask("List")["parameters"]
 
@@ -737,7 +737,7 @@ class TestVerbs:
         for name, status in (
             ("idle", "nothing makes it due now; to run it: jobqueuectl run idle"),
             ("bad", "it is invalid: no user 'nobody-here' on this host"),
-            ("chained", "nothing makes it due now; it comes due after backup; to run it: jobqueuectl run chained"),
+            ("chained", "nothing makes it due now; it becomes due after backup; to run it: jobqueuectl run chained"),
         ):
             assert {"why": None, "runs": [], "more": 0, "idle": status, "past": None} == client.ask("Why", job=name)[
                 "parameters"
@@ -782,7 +782,7 @@ class TestVerbs:
         client, until = real.client(), "2026-03-02T00:20:00.000000Z"
         answer = client.ask("Next", job="fixed", count=1)["parameters"]
         assert (until, ["2026-03-02T01:00:00.000000Z"]) == (answer["set_back_until"], answer["next"])
-        told = f"its fixed times until {until} had their turn before the clock was set back"
+        told = f"its fixed times until {until} were handled before the clock was set back"
         assert client.ask("Why", job="fixed")["parameters"]["idle"].endswith(told)
         status = client.ask("Status")["parameters"]
         assert (1, "set_back") == (status["set_back"], next(it["kind"] for it in status["attention"] if it["until"]))
@@ -1024,7 +1024,7 @@ class TestPermission:
         assert [f"backup.yaml: problems: 2; {see}"] == [str(Problem(**each)) for each in status["problems"]]
         assert (["backup.yaml"], [f"troubles: 1; {see}"]) == (status["stale"], status["troubles"])
         real.world.scheduler.fleet.down = SECRET
-        assert f"not all may know why; {see}" == client.ask("Fleet")["parameters"]["down"]
+        assert f"the cause is not shown; {see}" == client.ask("Fleet")["parameters"]["down"]
         assert SECRET == real.client().ask("Fleet")["parameters"]["down"]
 
     @NEEDS_ROOT

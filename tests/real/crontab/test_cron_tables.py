@@ -167,7 +167,9 @@ def test_links_to_nothing(tables: Tables) -> None:
     (tables.cron_d / "masked").symlink_to("/dev/null")
     (tables.cron_d / "lost").symlink_to("nowhere")
     assert tables.scan() == {"masked": []}
-    assert tables.refused() == {"lost": ["found a broken link; expected a regular file, or a link of root's to one"]}
+    assert tables.refused() == {
+        "lost": ["found a broken link; expected a regular file, or a link that root made to one"]
+    }
 
 
 @NEEDS_ROOT
@@ -215,7 +217,7 @@ def test_users_tables_are_their_own(tables: Tables) -> None:
     own.unlink()
     own.symlink_to(tables.root / "second")
     assert tables.scan() == {}
-    assert tables.refused()[ME.pw_name][0].startswith("found no regular file")
+    assert tables.refused()[ME.pw_name][0].startswith("found a special file")
 
 
 def test_a_users_table_that_we_may_not_read(tables: Tables, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -245,8 +247,12 @@ def test_a_users_table_of_somebody_else_is_refused(tables: Tables) -> None:
     os.chown(tables.spool / "ghost", STRANGER, -1)
     assert tables.scan() == {}
     assert tables.refused() == {
-        OTHER: [f"found a table that user 12345 owns; expected {OTHER}'s own: chown {OTHER} {tables.spool / OTHER}"],
-        "ghost": [f"found a table that user {OTHER} owns; expected ghost's own: chown ghost {tables.spool / 'ghost'}"],
+        OTHER: [
+            f"found a table that user 12345 owns; expected one that {OTHER} owns: chown {OTHER} {tables.spool / OTHER}"
+        ],
+        "ghost": [
+            f"found a table that user {OTHER} owns; expected one that ghost owns: chown ghost {tables.spool / 'ghost'}"
+        ],
     }
 
 

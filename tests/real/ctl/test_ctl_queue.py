@@ -91,7 +91,7 @@ def reasons(text: str) -> list[str]:
     return [line.split("  ", 1)[1].strip() for line in text.splitlines() if line.startswith(("because", "  "))]
 
 
-GROWTH = re.compile(r"[\d.]+ by now: 0, plus 1 point for each minute of waiting; the highest goes first")
+GROWTH = re.compile(r"[\d.]+ now: 0, plus 1 point for each minute of waiting; the highest goes first")
 
 
 class TestWhy:
@@ -255,10 +255,10 @@ class TestEmit:
     @pytest.mark.parametrize(
         ("data", "words"),
         [
-            ('{"a": }', "line 1, column 7: Expecting value; expected an object of JSON"), ("[1]", "found no object"),
+            ('{"a": }', "line 1, column 7: Expecting value; expected a JSON object"), ("[1]", "found something else"),
             ('{"a": 1, "a": 2}', 'found the key "a" twice'), ('{"a": NaN}', "found NaN, which is not JSON"),
             ('{"a": [1e999]}', 'data["a"][0]: found inf'), ("{" + '"a":{' * 20 + "}" * 21, "more than 16 levels"),
-            ('{"a":' * 9999, "expected an object of JSON"), ("@nowhere", "cannot read nowhere: No such file"),
+            ('{"a":' * 9999, "expected a JSON object"), ("@nowhere", "cannot read nowhere: No such file"),
             ("@/dev/zero", "found more than 1,048,576 bytes"), ("", "line 1, column 1"),
         ],
         ids=lambda it: it[:16],
@@ -283,10 +283,9 @@ class TestRun:
         wait_for(lambda: job(idle, "ghost")["invalid"])
         code, shown, told = ctl(idle, *words, "ghost")
         assert (1, "") == (code, shown)
-        why = (
-            "was skipped: invalid: no user 'no-such-user' on this host; this is looked up anew: if it is mended by now,"
-        )
-        assert re.fullmatch(rf"Error: refused: ghost@1 {why} ask once more\n", told)
+        why = "was skipped: invalid: no user 'no-such-user' on this host; the daemon checks this again: if it is fixed"
+        why += " now,"
+        assert re.fullmatch(rf"Error: refused: ghost@1 {why} try again\n", told)
 
 
 class TestRerun:
@@ -426,7 +425,7 @@ class TestSkipNext:
             code, shown, error = ctl(busy, "skip-next", "nightly")
             assert (0, True, "") == (code, shown.startswith(told), error)
             assert shown.endswith("); to undo: jobqueuectl skip-next --undo nightly\n")
-            assert ", because earlier ones will be skipped" in ctl(busy, "why", "nightly")[1]
+            assert ", because earlier starts will be skipped" in ctl(busy, "why", "nightly")[1]
         (line, _) = busy.said("skips_next")
         assert re.fullmatch(
             rf"nightly: the run due {TIME} will be skipped: asked by {ME};"
@@ -478,7 +477,7 @@ class TestSkipNext:
         assert busy.said("skips_not")[0]["message"].endswith(f"is no longer skipped: undone by {ME}")
 
     @pytest.mark.parametrize(
-        ("name", "told"), [("nobody", "no such job: nobody"), ("plain", "the clock does not start plain")]
+        ("name", "told"), [("nobody", "no such job: nobody"), ("plain", "plain has no scheduled start")]
     )
     def test_refused(self, idle: Host, name: str, told: str) -> None:
         """A job that the clock does not start can't be skipped."""
@@ -684,7 +683,7 @@ def test_late_and_overdue(busy: Host) -> None:
     assert (1, "no: 1 run is late; 2 jobs are overdue") == (code, told["all is well"])
     due = r"it was due [\d.]+ (s|min)( \d+ s)? ago and has not ended; it should end within 1 s"
     assert re.fullmatch(f"slow@1: {due}", told["late"])
-    gone = "it is in no job file; if that is wanted: jobqueuectl forget gone"
+    gone = "it is in no job file; if it was removed on purpose: jobqueuectl forget gone"
     assert re.search(rf"^overdue +gone has not succeeded since {TIME} \(.*\): {gone}$", shown, re.M)
     assert re.search(r"stays has not succeeded since .*: no run of it has ended since$", shown, re.M)
     assert re.fullmatch(due, facts(ctl(busy, "why", "slow@1")[1])["late"])
@@ -719,7 +718,7 @@ def test_an_interrupted_wait(busy: Host) -> None:
     wait_for(lambda: name in started(busy))
     waiting.send_signal(signal.SIGINT)
     _, told = waiting.communicate(timeout=DEADLINE)
-    assert (130, f"\n{name} goes on; see its result with `jobqueuectl show {name}`\n") == (waiting.returncode, told)
+    assert (130, f"\n{name} continues; see its result with `jobqueuectl show {name}`\n") == (waiting.returncode, told)
     go(busy)
     assert "succeeded" == busy.wait(name)["state"]
 

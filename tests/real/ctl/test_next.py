@@ -90,7 +90,7 @@ class TestNext:
         starts = {"timezone": "UTC", "next": ["2100-01-01T01:00:00.000000Z"], "set_back_until": JOB["last_run"]}
         daemon.answers("Next", starts)
         told = run("--root", tmp_path, "next", "a").stderr
-        assert re.fullmatch("a: fixed times until 2026-11-2.* had their turn before the clock was set back\n", told)
+        assert re.fullmatch("a: fixed times until 2026-11-2.* were handled before the clock was set back\n", told)
 
     def test_no_daemon(self, tmp_path: Path) -> None:
         """While the daemon is down its job files are read."""

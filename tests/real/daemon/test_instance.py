@@ -77,7 +77,7 @@ class TestPaths:
     def test_another_users(self, runtime: Path, tmp_path: Path) -> None:
         """As su and sudo leave it, or of a user who has logged out."""
         assert "XDG_RUNTIME_DIR=/: " not in (said := refusal(XDG_RUNTIME_DIR="/"))
-        assert said.startswith(f"XDG_RUNTIME_DIR=/ belongs to root, and not to {NAME}; "), said
+        assert said.startswith(f"XDG_RUNTIME_DIR=/ belongs to root, not to {NAME}; "), said
         gone = tmp_path / "gone"
         assert refusal(XDG_RUNTIME_DIR=str(gone)).startswith(f"XDG_RUNTIME_DIR={gone}: No such file or directory; ")
 
@@ -106,16 +106,16 @@ class TestRemedies:
         assert ("see: systemctl status jobqueued-fleet", "start it: systemctl start jobqueued-fleet.socket") == (
             it.see_agent, it.start_agent,
         )  # fmt: skip
-        assert "jobqueuectl restart-launcher (live runs go on)" == it.renew
+        assert "jobqueuectl restart-launcher (live runs continue)" == it.renew
 
     def test_of_a_system_without_systemd(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         """It is a program, started as docs/install.md has it."""
         monkeypatch.setattr(instance, "BOOTED", tmp_path / "none")
         it = Instance.of(Path("/run/jobqueue"))
         start = "jobqueued --detach --pid-file /run/jobqueued.pid"
-        assert (start, f"end it, and start it again with `{start}`") == (it.start, it.restart)
+        assert (start, f"stop it, then start it again with `{start}`") == (it.start, it.restart)
         assert ("jobqueuectl", "see its log") == (it.ctl, it.see_log)
-        assert f"end both, and start the daemon again with `{start}`; live runs go on" == it.renew
+        assert f"stop the daemon and the launcher, then start the daemon with `{start}`; live runs continue" == it.renew
         assert start in (REPO / "docs/install.md").read_text()
 
     def test_of_a_user(self, runtime: Path) -> None:
@@ -129,7 +129,7 @@ class TestRemedies:
             it.see_log, it.see_launcher,
         )  # fmt: skip
         assert "start it: systemctl --user start jobqueued-launcher.socket" == it.start_launcher
-        assert "jobqueuectl --user restart-launcher (live runs go on)" == it.renew
+        assert "jobqueuectl --user restart-launcher (live runs continue)" == it.renew
 
     def test_a_restart_of_the_launcher(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         """It asks the manager for both units, and says what failed; below a root it says what is to be done."""
@@ -152,7 +152,7 @@ class TestRemedies:
         replace(Paths.under(tmp_path), jobs=Path("/some jobs"), run=tmp_path / "run").make_run()
         it = Instance.of(tmp_path / "run")
         assert f"jobqueued --root {tmp_path} --jobs '/some jobs'" == it.start
-        assert f"end it, and start it again with `{it.start}`" == it.restart
+        assert f"stop it, then start it again with `{it.start}`" == it.restart
         assert f"jobqueued --run {tmp_path}/x" == Instance.of(tmp_path / "x").start
         words = (it.start, it.restart, it.renew, it.see_log, it.see_launcher, it.start_launcher)
         assert [] == [word for word in words if "systemctl" in word or "journalctl" in word]
@@ -213,7 +213,7 @@ def test_a_daemon(runtime: Path, tmp_path: Path) -> None:
         done = run("--user", "run", "--wait", "where", **ours)
         assert f"{runtime}\n" == (state / "logs/where/1.log").read_text(), done.stderr
         (home / ".config/jobqueued.yaml").write_text("max_running: 5\n")
-        assert "end it, and start it again with `jobqueued --user`" in run("--user", "reload", **ours).stdout
+        assert "stop it, then start it again with `jobqueued --user`" in run("--user", "reload", **ours).stdout
     finally:
         daemon.terminate()
         daemon.wait(30)

@@ -85,8 +85,8 @@ SAMPLES: list[tuple[str, dict[str, Any], str]] = [
     ("run_stopping", {"run": "backup@142", "reason": "stopped by root"}, "backup@142 is stopping: stopped by root"),
     (
         "run_lingers",
-        {"run": "backup@142", "reason": "its supervisor is gone, and pid 7 (tar) may belong to it"},
-        "backup@142 still holds its locks and resources: its supervisor is gone, and pid 7 (tar) may belong to it",
+        {"run": "backup@142", "reason": "its supervisor is gone, and pid 7 (tar) might belong to it"},
+        "backup@142 still holds its locks and resources: its supervisor is gone, and pid 7 (tar) might belong to it",
     ),
     ("run_ended", {"record": FAILED}, "backup@142 failed after 310 ms: exit code 1"),
     (
@@ -142,7 +142,7 @@ SAMPLES: list[tuple[str, dict[str, Any], str]] = [
     (
         "clock_was_ahead",
         {"job": "backup", "seconds": 7500.0},
-        "backup: its last due time is 2 h 5 min in the future, because the clock was wrong then;"
+        "backup: its last due time is 2 h 5 min in the future, because the clock was wrong at that time;"
         " its schedule continues from now",
     ),
     (
@@ -225,7 +225,7 @@ SAMPLES: list[tuple[str, dict[str, Any], str]] = [
     (
         "held_up",
         {"run": "backup@142", "holders": ["a@1", "b@2"]},
-        "backup@142 is delayed: it waits for a@1, b@2, which may never end (no timeout); other"
+        "backup@142 is delayed: it waits for a@1, b@2, which might never end (no timeout); other"
         " runs may start before it",
     ),
     (
@@ -237,7 +237,7 @@ SAMPLES: list[tuple[str, dict[str, Any], str]] = [
     (
         "resized",
         {"job": "host/batch", "runs": 4, "before": 2, "asked_by": "root"},
-        "host/batch: 4 runs at a time, 2 before: asked by root",
+        "host/batch: 4 runs at a time (before: 2): asked by root",
     ),
     ("job_resumed", {"job": "backup", "asked_by": "root"}, "backup: resumed by root"),
     (

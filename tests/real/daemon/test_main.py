@@ -206,7 +206,7 @@ class TestCanNotStart:
     def test_no_launcher(self, root: Path, tmp_path: Path) -> None:
         """Where the launcher of --launcher does not answer, it says what to do: below a root are no units."""
         message = refused("--root", root, "--launcher", tmp_path / "none")
-        assert message.endswith("(No such file or directory); start one there, or leave out --launcher")
+        assert message.endswith("(No such file or directory); start one there, or omit --launcher")
 
 
 class TestLife:

@@ -116,10 +116,10 @@ def test_two_traces_are_read_as_one(host: Host) -> None:
 def test_what_can_not_be_read(tmp_path: Path) -> None:
     """The reason and exit status 2; a last line that was cut off is none."""
     (tmp_path / "x").write_text("{}\n")
-    assert (2, f"{tmp_path}/x:1: this is no trace of version 1\n") == read("replay", tmp_path / "x")
+    assert (2, f"{tmp_path}/x:1: not a trace of version 1\n") == read("replay", tmp_path / "x")
     assert (2, f"{tmp_path}/none: No such file or directory\n") == read("story", tmp_path / "none", "a@1")
     (tmp_path / "x").write_text('{"trace":1}\n{"numb')
-    assert (0, f"{tmp_path}/x tells nothing of a@1\n") == read("story", tmp_path / "x", "a@1")
+    assert (0, f"{tmp_path}/x has nothing about a@1\n") == read("story", tmp_path / "x", "a@1")
 
 
 def test_a_trace_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -184,7 +184,7 @@ def test_a_trace_of_a_bug_that_can_not_be_written(tmp_path: Path, monkeypatch: p
     for number in range(20):
         decisions.about([JobsRead(f"{number}.yaml", ())], Now(0, number * MINUTE))
     assert (20, 2, []) == (len(texts), len(tries), list(tmp_path.iterdir()))
-    assert all(f"no trace of it could be written to {tmp_path}: No space left on device" in text for text in texts)
+    assert all(f"no trace could be written to {tmp_path}: No space left on device" in text for text in texts)
 
 
 def test_answers_that_a_bug_costs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -214,7 +214,9 @@ def test_an_end_that_can_not_be_taken_in(host: Host) -> None:
     assert "succeeded" == host.wait(host.run("good"))["state"]
     (said,) = host.said("bug")
     (path,) = (host.root / "state").glob("bug-*.trace")
-    assert said["message"].startswith("the end of bad@1.1 could not be taken in, so it counts as lost: IndexError: ")
+    assert said["message"].startswith(
+        "the end of bad@1.1 could not be handled, so the run counts as lost: IndexError: "
+    )
     assert f"please report this bug with {path}" in said["message"]
     bugs = [line for line in trace.read(path) if line.get("bug")]
     assert ["IndexError: no such step"] == [line["bug"] for line in bugs]
@@ -231,7 +233,7 @@ def test_an_attempt_that_is_set_aside(host: Host) -> None:
     bad = host.run("bad")
     wait_for(lambda: host.said("bug"))
     assert "succeeded" == host.wait(host.run("good"))["state"]
-    told = "bad@1.1 is set aside: its end could not be taken in, so it counts as live until the next start"
+    told = "bad@1.1 is set aside: its end could not be handled, so the run counts as live until the next start"
     assert told in host.call("Status")["troubles"]
     assert host.said("bug")[0]["message"].startswith(f"{told}: IndexError: no such step (")
     assert ["bad@1.1"] == host.marks()

@@ -233,7 +233,7 @@ def test_without_its_etcd(host: Host) -> None:
     assert "unavailable" in facts(run("--root", host.root, "status").stdout)["fleet"]
     assert "succeeded" == host.wait(host.run("plain"))["state"]
     why = host.call("Why", run=host.run("tape"))["runs"][0]["reasons"]
-    assert ["its fleet can't be asked: http://127.0.0.1:1: Connection refused"] == why
+    assert ["its fleet is unreachable: http://127.0.0.1:1: Connection refused"] == why
 
 
 def test_edited_and_edited_back(host: Host, tmp_path: Path) -> None:
@@ -275,7 +275,9 @@ def test_hosts_that_differ(host: Host, other: Agent, tmp_path: Path) -> None:
 
     both = "fourth is in the fleet with timezone Europe/Berlin instead of UTC and lock_grace 30 s instead of 1 min: "
     wait_for(lambda: both in troubles(), why="a host that differs")
-    twice = "the fleet flet (hosts: third) uses the same etcd as the fleet fleet, and both have tick: each fleet"
+    twice = (
+        "the fleet flet (hosts: third) uses the same etcd as the fleet fleet, and both fleets have tick, so each fleet"
+    )
     wait_for(lambda: twice in troubles(), why="another fleet", seconds=90)
     wait_for(lambda: any(line[0] == "fleets" and "fleet" in line[1] for line in _heard(alone)), why="the other side")
     assert {both[:20], twice[:20]} <= {entry["text"][:20] for entry in host.said("trouble")}

@@ -48,7 +48,7 @@ def trouble(reason: str) -> list[str]:
 def test_no_agent(tmp_path: Path) -> None:
     """The reason has the remedy, and stays a trouble until there is one."""
     told = link(tmp_path)
-    reason = f"no agent at {tmp_path}/fleet (No such file or directory); start one there, or leave out --launcher"
+    reason = f"no agent at {tmp_path}/fleet (No such file or directory); start one there, or omit --launcher"
     assert ([FleetUp(reason)], trouble(reason)) == (turned(told, SINCE), told.troubles)
 
 

@@ -158,7 +158,7 @@ def test_the_file_may_change(host: Host) -> None:
     file.write_text("keep_free: 0\n")
     (changed,) = host.call("Status")["problems"]
     assert ("warning", str(file)) == (changed["severity"], changed["file"])
-    restart = f"end it, and start it again with `jobqueued --root {host.root}"
+    restart = f"stop it, then start it again with `jobqueued --root {host.root}"
     assert restart in changed["message"], "a daemon below a root is no unit of systemd"
     file.write_text("keep_fre: 0\n")
     status = host.call("Status")

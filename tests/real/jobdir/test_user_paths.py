@@ -477,5 +477,5 @@ def test_as_many_paths_as_jobs(site: Host, place: Path) -> None:
     on = ", ".join(f"{{path: '{place}/{number}'}}" for number in range(2, 6))
     text = base64.b64encode(f"jobs: {{y: {{command: 'true', on: [{on}]}}}}\n".encode()).decode()
     (problem,) = as_user(UID, lambda: site.call("UserFileSet", name="y", text=text))["problems"]
-    accepted = "at most 5 a user, like jobs (users: {jobs: …} in jobqueued.yaml)"
+    accepted = "at most 5 per user, as for jobs (users: {jobs: …} in jobqueued.yaml)"
     assert f"found 6 paths that jobs wait for; expected {accepted}" == problem["message"]

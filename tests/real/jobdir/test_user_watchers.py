@@ -155,7 +155,7 @@ def test_who_kills_the_own_watcher_again_and_again(site: Site) -> None:
         site.say(f"unwatched {number} ")
         assert site.watchers.deadline is not None
         pauses.append((site.watchers.deadline - site.later) // SECOND)
-        told = f"keeps exiting; the next start is in {'4 s' if pauses[-1] == 4 else ''}"
+        told = f"keeps exiting; next start in {'4 s' if pauses[-1] == 4 else ''}"
         assert (pauses[-1] >= 4) == any(told in words for words in site.watchers.words().values())
         assert [] == site.orders()
         site.later = site.watchers.deadline

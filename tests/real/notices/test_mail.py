@@ -430,8 +430,8 @@ class TestTls:
         ("mode", "content", "said"),
         [
             (None, "", "No such file or directory"),
-            (0o644, "x\n", "everybody may read or write it: chmod o= "),
-            (0o602, "x\n", "everybody may read or write it: chmod o= "),
+            (0o644, "x\n", "any user can read or write it: chmod o= "),
+            (0o602, "x\n", "any user can read or write it: chmod o= "),
             (0o600, "\n", "expected one line"),
             (0o600, "x" * 5000, "expected one line"),
             (0o600, "grün\n", "must be ASCII"),

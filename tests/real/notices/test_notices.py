@@ -202,7 +202,7 @@ def test_a_receiver_that_left(told: Told) -> None:
     wait_for(lambda: not told.call("Notices")["notices"], why="that it is let go")
     assert [[]] == [it["told"] for it in told.call("Notices")["incidents"]]
     (line,) = told.said("notice_given_up")
-    assert "1 notice given up after its receiver left all files: b@1 failed" in line["message"]
+    assert "1 notice given up after no file names this receiver now: b@1 failed" in line["message"]
 
 
 SLOW = "jobs: {slow: {command: 'until [ -e %s ]; do sleep 0.02; done', late: {after: 1s}}}"
@@ -245,7 +245,7 @@ def test_an_overdue_job(told: Told) -> None:
     told.begin_again()
     assert ["overdue a"] == [it["subject"] for it in told.call("Notices")["incidents"]]
     (found,) = told.call("Status")["attention"]
-    assert ("overdue", "it is in no job file; if that is wanted: jobqueuectl forget a") == (
+    assert ("overdue", "it is in no job file; if it was removed on purpose: jobqueuectl forget a") == (
         found["kind"],
         found["reason"],
     )

@@ -58,13 +58,13 @@ class TestProgram:
             (b'{"version": 2}', "never the notice is not of version 1; restart jobqueued after an upgrade"),
             (b'{"version": 1, "event": {"at": 3}}', "never the notice lacks id, channel, target, settings, "
              "event.event, event.host, event.at, event.summary"),
-            (document("command", []), "never the notice's target is a list, but not of words"),
+            (document("command", []), "never the notice's target is a list with an item that is not a string"),
             (document("pigeon", "x"), "never there is no channel pigeon; expected email, webhook, command, apprise"),
             (document("webhook", ["x"]), "never webhook: found a list; expected one target"),
             (document("email", "a@b", timeout="5s"), "never email: timeout is a str, which is not accepted"),
             (document("email", "a@b", timeout=0), "never email: timeout is 0; expected up to 55 (seconds)"),
             (document("email", "a@b", timeout=56), "never email: timeout is 56; expected up to 55 (seconds)"),
-            (document("email", "a@b").replace(b"n-142", b"n\\n142"), "never the notice's id is not what headers take"),
+            (document("email", "a@b").replace(b"n-142", b"n\\n142"), "never the notice's id can't be used in a header"),
             (b" " * (LARGEST + 1), "never the notice has more than 8 MiB"),
         ],
     )  # fmt: skip

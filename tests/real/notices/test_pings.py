@@ -101,7 +101,7 @@ class TestNotifier:
     def test_too_late(self) -> None:
         """What says "now" is not sent when that is over."""
         with WebServer(OK) as web:
-            assert "later 0 its time was over before it could be sent" == send(order(f"{web.url}/a", until=0.001))
+            assert "later 0 it expired before it could be sent" == send(order(f"{web.url}/a", until=0.001))
             assert "1 sent\nsent" == send(order(f"{web.url}/a", until=1e12))
         assert 1 == len(web.requests)
 

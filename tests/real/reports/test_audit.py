@@ -62,7 +62,7 @@ def test_a_life(host: Host) -> None:
         status, found = audit(host, "tick")
         assert (1, is_up) == (status, found["daemon"])
         (hole,) = found["findings"]
-        cause = "the record of tick@6 is gone: removed by somebody, or damaged"
+        cause = "the record of tick@6 is missing: it was deleted or damaged"
         told = ("tick", "hole", record["due"], record["due"], 1, ["tick@6"], cause)
         assert told == tuple(hole[name] for name in ("job", "what", "first", "last", "count", "runs", "cause"))
     for words, told in (

@@ -173,9 +173,8 @@ def lingering(host: Host) -> int:
 def test_the_claims_are_kept(host: Host) -> None:
     """A process that may be the run's own is left alone, and everybody says so; when it ends, the run is lost."""
     pid = lingering(host)
-    told = (
-        f"{GONE}, but pid {pid} (sleep) may belong to it; if no process of the run is left: jobqueuectl stop --lost a@1"
-    )
+    told = f"{GONE}, but pid {pid} (sleep) might belong to it;"
+    told += " if no process of the run is left: jobqueuectl stop --lost a@1"
     assert [told] == [line["reason"] for line in host.said("run_lingers")]
     assert told == host.call("Show", run="a@1")["record"]["reason"]
     assert f"({told})" in host.call("Why", run="b@1")["why"]["reasons"][0]
@@ -202,7 +201,7 @@ def test_a_person_releases_them(host: Host) -> None:
     pid = lingering(host)
     assert (0, "a@1 lost\n", "") == ctl(host, "stop", "--lost", "a@1")
     record = host.wait("a@1")
-    reason = f"{GONE}; released by {ME.pw_name}, although pid {pid} (sleep) may belong to it"
+    reason = f"{GONE}; released by {ME.pw_name}, although pid {pid} (sleep) might belong to it"
     assert ("lost", reason) == (record["state"], record["reason"])
     assert "succeeded" == host.wait("b@1")["state"]
     assert lives(pid)

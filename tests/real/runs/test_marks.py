@@ -54,12 +54,12 @@ def ended(**changes: Any) -> bytes:
 WRONG_ENDS = {
     "unknown state 'exploded'": ended(state="exploded"),
     "unknown state 'running'": ended(state="running"),
-    "None is no state": ended(state=None),
-    "it is of 'job@2'": ended(run="job@2"),
-    "'x' is no exit_code": ended(exit_code="x"),
-    "99999999999999999999 is no pid": ended(pid=99999999999999999999),
-    "'yesterday' is no started": ended(started="yesterday"),
-    "1 is no object": ended(attempts=[1]),
+    "None is not a valid state": ended(state=None),
+    "it belongs to 'job@2'": ended(run="job@2"),
+    "'x' is not a valid exit_code": ended(exit_code="x"),
+    "99999999999999999999 is not a valid pid": ended(pid=99999999999999999999),
+    "'yesterday' is not a valid started": ended(started="yesterday"),
+    "1 is not an object": ended(attempts=[1]),
     "it has no tail": ended(output={"file": None, "bytes": 0, "dropped": 0}),
     "it has no reason": ended().replace(b'"reason": null, ', b""),
 }
@@ -403,7 +403,7 @@ def test_when_a_claim_was_made(marks: RunDirectory) -> None:
 
 
 def test_a_run_without_its_directory(marks: RunDirectory) -> None:
-    """Its launcher tells the end; without one, what has the name of its attempt may belong to it."""
+    """Its launcher tells the end; without one, what has the name of its attempt might belong to it."""
     live = replace(RUN, pid=1 << 22, started=marks.logs.parent.stat().st_mtime_ns)
     marks.remove(NAME)
     for held, dead in (({NAME}, []), (set(), [NAME])):

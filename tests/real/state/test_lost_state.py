@@ -234,7 +234,7 @@ def test_what_people_ask_for_while_degraded(host: Host) -> None:
     os.truncate(host.root / "daemon.log", 0)
     host.stop()
     told = host.said("trouble")[-1]["message"]
-    assert told.startswith(f"{state}; the next start will not know job@")
+    assert told.startswith(f"{state}; a restart forgets job@")
     assert f"the pause of job by {user}; the resumption of job by {user}; the skip of job by {user}; event" in told
     assert told.endswith(
         f"the stop of job@1 by {user}; job@4, asked for by {user}; the release by {user}; host/1, submitted by {user}"

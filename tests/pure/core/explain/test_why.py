@@ -44,7 +44,7 @@ def test_all_of_it() -> None:
         "reasons": ["lock tape is held by hog@1 for 1 min 30 s", "it waits behind w1@1"],
         "missing": [{"resource": "tape", "mode": "exclusive", "units": 0, "capacity": 1, "holders": [held]}],
         "ahead": ["w1@1"], "behind": "w1@1", "priority": 3, "effective_priority": 3.025,
-        "growth": "3.02 by now: 3, plus 2 points for each 2 h of waiting; the highest goes first",
+        "growth": "3.02 now: 3, plus 2 points for each 2 h of waiting; the highest goes first",
         "points": 2, "every": 7200.0, "waited": 90.0, "expected": None, "dependencies": [], "late": None,
     }  # fmt: skip
     assert to_text(MIDNIGHT + HOUR + 2 * SECOND) == explain(world, "w1@1")["expected"]

@@ -34,7 +34,7 @@ SEEDS = range(1, 40 if SOAK else 4)
 TAPE = Claim(f"{FLEET}tape", exclusive=True)
 DISK = Claim("disk", exclusive=True)
 TICK = job("tick", "* * * * *", scope=Scope.FLEET)
-FIRST_ASKS = "other hosts of the fleet come first for this occurrence; this one asks for it in"
+FIRST_ASKS = "other hosts of the fleet come first for this occurrence; this host claims it in"
 
 
 def hosts(*jobs: object, names: str = "abc", **options: object) -> tuple[Fleet, list[Host]]:
@@ -368,10 +368,10 @@ def test_a_pause_without_the_fleet() -> None:
     one.agent.cut()
     one.happen(events.PauseAsked(3, "tick", "alice", True))
     fleet.pass_time(20)
-    told = "its fleet can't be asked any more, and may have heard it or not: no member of etcd answers"
+    told = "its fleet became unreachable; it is unknown whether the fleet got the request: no member of etcd answers"
     assert told == one.replies[3].value["reason"]
     one.happen(events.PauseAsked(4, "tick", "alice", True))
-    assert "can't be asked, and none of its runs starts here meanwhile" in one.replies[4].value["reason"]
+    assert "is unreachable, so this host starts none of its runs" in one.replies[4].value["reason"]
     assert ["", ""] == [paused(host) for host in (one, two)]
 
 
@@ -510,7 +510,9 @@ def test_more_than_goes_into_a_transaction() -> None:
     """It is refused, and nothing else of the host waits for it."""
     _, (one,) = hosts(TICK, names="a", of_fleet={f"{FLEET}licence": 200})
     one.happen(events.LockAsked(1, LockClientId(1), (Claim(f"{FLEET}licence", exclusive=True),), "root", False))
-    assert one.replies[1].value["reason"].startswith("it asks its fleet for 200 units at once, of at most 32;")
+    assert (
+        one.replies[1].value["reason"].startswith("it asks its fleet for 200 units at once, but can have at most 32;")
+    )
     one.happen(events.LockAsked(2, LockClientId(2), (Claim(f"{FLEET}licence", 201),), "root", False))
     assert "fleet/licence has 200 units" == one.replies[2].value["reason"]
 
@@ -534,7 +536,7 @@ def test_a_command_without_a_fleet() -> None:
     fleet.pass_time(20)
     for number, at_once in ((1, False), (2, True)):
         one.happen(events.LockAsked(number, LockClientId(number), (TAPE,), "root", at_once))
-    assert "its fleet can't be asked: no member of etcd answers" == one.replies[2].value["reason"]
+    assert "its fleet is unreachable: no member of etcd answers" == one.replies[2].value["reason"]
     assert 1 not in one.replies
     one.agent.heal()
     fleet.pass_time(1)
@@ -599,7 +601,7 @@ def test_while_it_cannot_be_asked() -> None:
     one.agent.cut()
     one.run("tick")
     fleet.pass_time(5 * 60 + 5)
-    assert ["its fleet can't be asked: no member of etcd answers"] == one.why("tick@1")
+    assert ["its fleet is unreachable: no member of etcd answers"] == one.why("tick@1")
     assert 5 == sum(run.job == "tick" for _, run in fleet.started.values() if _ == "b")
     assert 5 == sum(name.startswith("own") for name, _ in one.launched)
     two.agent.cut()
@@ -677,7 +679,7 @@ def test_a_host_on_hold_while_it_asks(count: int) -> None:
     while not one.scheduler._state.fleet.asked:
         fleet.pass_time(0.001)
     (asked,) = one.scheduler._state.fleet.asked
-    assert ["the fleet is asked for it"] == one.why(asked)
+    assert ["the daemon waits for the fleet's answer"] == one.why(asked)
     name = "tick", one.scheduler.runs[asked].key
     one.happen(events.HoldAsked(1, "root", Hold("root")))
     fleet.pass_time(2)
@@ -737,7 +739,7 @@ def test_who_waits_for_a_job_of_the_fleet(waits: dict[str, Any]) -> None:
     """It is invalid, as the runs that it waits for may be on other hosts, until that is a job of this host."""
     after = job("after", "* * * * *", **waits)
     world = World(TICK, after, fleet="web")
-    told = "it depends on job tick, whose runs may be on other hosts (`scope: fleet`)"
+    told = "it depends on job tick, whose runs might be on other hosts (`scope: fleet`)"
     assert [told, ""] == [world.scheduler.invalid(it) for it in (after, TICK)]
     world.write("jobs.yaml", changed(TICK, scope=Scope.HOST), after)
     assert "" == world.scheduler.invalid(after)
@@ -1065,7 +1067,7 @@ def test_labels() -> None:
     fleet.pass_time(5)
     assert [21] == [len(host.launched) for host in found if host.rows]
     first = found[0]
-    assert "have the label big" in first.scheduler._state.fleet.rest_of(gpu)
+    assert "with the label big" in first.scheduler._state.fleet.rest_of(gpu)
     first.run("gpu")
     fleet.pass_time(5)
     assert 1 == len(first.launched), "a person knows better"

@@ -66,7 +66,7 @@ def test_another_fleet() -> None:
     (found,) = known.note_fleets({"wbe": ["c", "d"]}, {"wbe": ["report", "sync", "x"]}, {"report": 1, "sync": 1})
     assert found.text.startswith(
         "the fleet wbe (hosts: c, d) uses the same etcd as the fleet web, "
-        "and both have report, sync: each fleet runs that"
+        "and both fleets have report, sync, so each fleet runs these jobs"
     )
     assert [found.text] == known.troubles
     (over,) = known.note_fleets({}, {}, {"report": 1})

@@ -66,9 +66,7 @@ def test_one_host_is_changed() -> None:
     fleet.pass_time(10 * 60)
     assert (5, 0, 0) == tuple(runs_of(fleet, host) for host in (one, two, three))
     two.run("tick")
-    assert two.why("tick@1")[0].startswith(
-        "its fleet goes by a newer definition of it than the files of this host have"
-    )
+    assert two.why("tick@1")[0].startswith("its fleet uses a newer definition of it than the files of this host have")
     for host in (two, three):
         host.write("jobs.yaml", LATER)
     fleet.pass_time(10 * 60)
@@ -127,8 +125,8 @@ def test_who_looks_sees_it() -> None:
     three.write("jobs.yaml", replace(TICK, enabled=False))
     one.write("jobs.yaml", LATER)
     fleet.pass_time(1)
-    because = "its fleet goes by a newer definition of it than the files of this host have; to have it run here: "
-    remedy = "bring them up to date, or change the job in them, as the last change counts"
+    because = "its fleet uses a newer definition of it than the files of this host have; to run the job here: "
+    remedy = "update these files, or change the job in them, because the last change counts"
     assert ([], [("outdated tick", because + remedy)], []) == tuple(map(attention, (one, two, three)))
     assert ["Idle", "Outdated", "Disabled"] == [word_of(host) for host in (one, two, three)]
     two.run("tick")
@@ -264,7 +262,7 @@ def test_what_helps_where_no_host_has_it(pause: float) -> None:
     fleet.etcd.put("/jq/jobs/tick", "0123456789abcdef")
     fleet.pass_time(5)
     assert [["tick"]] * 3 == [*map(outdated, found)]
-    assert "change the job in them, as the last change counts" in attention(found[2])[0][1]
+    assert "change the job in them, because the last change counts" in attention(found[2])[0][1]
     found[2].write("jobs.yaml", replace(TICK, priority=1))
     fleet.pass_time(pause)
     found[2].write("jobs.yaml", TICK)

@@ -463,7 +463,7 @@ def test_a_name_that_a_submission_has() -> None:
     world = World(seconds={"host/x": HOUR})
     world.submit(submission("host/x"))
     world.write("jobs.yaml", job("host/x", line=7), job("b", line=9))
-    reason = "a submission has its name; when that is over, save the file anew"
+    reason = "a submission uses this name; save the file again after the submission ends"
     told = {"job": "host/x", "reason": reason, "file": "jobs.yaml", "line": 7}
     assert [Say("job_invalid", told), Say("jobs_read", {"file": "jobs.yaml", "added": 1})] == world.did
     assert ["host/x", "b"] == [known.id for known in world.scheduler.catalog]
@@ -606,7 +606,7 @@ def test_a_skip_of_the_only_start() -> None:
         == world.did[-1]
     )
     world.happen(events.SkipAsked(2, "once", "root"))
-    assert [Reply(2, {"reason": "the clock does not start once"}, "Refused")] == world.did
+    assert [Reply(2, {"reason": "once has no scheduled start"}, "Refused")] == world.did
     world.happen(events.SkipAsked(3, "once", "eve", undo=True))
     undone = {"job": "once", "asked_by": "eve", "due": MIDNIGHT + HOUR}
     assert [Say("skips_not", undone), "the undone skip of once by eve"] == [world.did[0], world.replies[3].asked]

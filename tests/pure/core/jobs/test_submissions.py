@@ -281,7 +281,7 @@ def test_texts_of_too_many_bytes() -> None:
         world.happen(events.Submitted(number, submission("bob/" if number == 3 else "alice/"), text, "alice"))
         told.append(world.replies[number].value.get("reason", "taken"))
         world.pass_time(10 if number == 3 else 0)
-    full = "submissions of 64 MiB wait already; expected at most 64 MiB; try again when some have ended"
+    full = "submissions of 64 MiB already wait; expected at most 64 MiB; try again when some have ended"
     assert ["taken", "taken", full, "taken", "taken"] == told
 
 
@@ -325,9 +325,9 @@ def test_refused() -> None:
     """What could never run, has a name that is taken, or would be too much, is refused in words and leaves nothing."""
     world = World(job("host/a"), resources={"gpu": 2}, waiting_of_a_user=10)
     refusals = [
-        (submission(resources=(Claim("gpu", 3),)), "it asks for 3 of gpu, and this host has 2"),
-        (submission("host/a"), "there is a job host/a already"),
-        (submission(array=Array(1, 11)), "it would be 11 runs; expected at most 10 of a user"),
+        (submission(resources=(Claim("gpu", 3),)), "it asks for 3 of gpu, but this host has 2"),
+        (submission("host/a"), "a job host/a already exists"),
+        (submission(array=Array(1, 11)), "the submission has 11 runs; expected at most 10 per user"),
         (submission("host/", array=Array(1, MOST_RUNS + 1)), f"expected at most {MOST_RUNS}"),
         (submission(after=[After("alice/77")]), "alice/77 has just ended"),
         (submission(after=[After("nobody@1")]), "nobody@1 has just ended"),
@@ -338,7 +338,7 @@ def test_refused() -> None:
         assert words in reply.value["reason"]
     world.submit(submission(array=Array(1, 8), concurrency=1))
     reply = world.submit(submission(array=Array(1, 3)))
-    assert "8 wait already" in reply.value["reason"]
+    assert "8 already wait" in reply.value["reason"]
     assert set(world.submissions) == {"alice/1"}
     assert None is world.submit(submission(array=Array(1, 2))).error
 
@@ -347,7 +347,7 @@ def test_refused() -> None:
     ("of_a_user", "who", "runs", "rule"),
     [
         (10, "alice/", 10, ""),
-        (10, "alice/", 11, "at most 10 of a user (`users: {waiting: 10}` in jobqueued.yaml)"),
+        (10, "alice/", 11, "at most 10 per user (`users: {waiting: 10}` in jobqueued.yaml)"),
         (MOST_RUNS, "alice/", MOST_RUNS + 1, f"at most {MOST_RUNS}"),
         (MOST_RUNS + 9, "alice/", MOST_RUNS + 1, f"at most {MOST_RUNS}"),
         (None, "alice/", MOST_RUNS, ""),
@@ -359,7 +359,7 @@ def test_how_many_runs(of_a_user: int | None, who: str, runs: int, rule: str) ->
     """As many as the rule says are taken, one more is refused with it."""
     world = World(waiting_of_a_user=of_a_user)
     reply = world.submit(submission(who, array=Array(1, runs), concurrency=1))
-    assert (f"it would be {runs} runs; expected {rule}" if rule else None) == reply.value.get("reason")
+    assert (f"the submission has {runs} runs; expected {rule}" if rule else None) == reply.value.get("reason")
 
 
 def test_a_name_of_which_a_run_lives() -> None:
@@ -367,7 +367,7 @@ def test_a_name_of_which_a_run_lives() -> None:
     world = World(job("host/x"), seconds={"host/x": 60})
     world.run("host/x")
     world.write("jobs.yaml")
-    reason = "runs of another job host/x have not ended; give it another name, or none"
+    reason = "runs of another job host/x have not ended; use another name, or none"
     assert reason == world.submit(submission("host/x")).value["reason"]
     world.pass_time(61)
     assert None is world.submit(submission("host/x")).error
@@ -418,7 +418,7 @@ def test_what_has_ended_before() -> None:
     world.pass_time(5)
     world.happen(events.Woke())
     reply = world.submit(submission(after=[After("alice/1")]))
-    assert "alice/1 has just ended; ask once more" == reply.value["reason"]
+    assert "alice/1 has just ended; try again" == reply.value["reason"]
 
 
 @pytest.mark.parametrize(
@@ -454,7 +454,7 @@ def test_who_can_be_withdrawn() -> None:
         world.happen(events.WithdrawAsked(1, name, "root"))
         assert [Reply(1, {"job": name}, "NoSuchJob")] == world.did
     world.happen(events.WithdrawAsked(2, "alice/1", "root"))
-    assert Reply(2, {"running": 1, "waiting": 2}, asked="that alice/1 is withdrawn by root") in world.did
+    assert Reply(2, {"running": 1, "waiting": 2}, asked="the withdrawal of alice/1 by root") in world.did
     world.pass_time(61)
     assert ({}, False) == (world.submissions, "alice/1" in world.scheduler._state.jobs)
 
@@ -474,7 +474,7 @@ def test_a_name_is_taken() -> None:
     assert "already" in world.submit(submission("alice/sort")).value["reason"]
     world.write("a.yaml", job("alice/sort", command="false"))
     assert world.scheduler.catalog["alice/sort"].command == "true"
-    assert "a submission has its name" in next(
+    assert "a submission uses this name" in next(
         said.fields["reason"] for said in world.said if said.event == "job_invalid"
     )
     world.pass_time(2)

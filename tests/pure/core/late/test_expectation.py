@@ -87,7 +87,7 @@ def test_who_dies_tells_no_twice() -> None:
         ("pause", "it is paused; to resume: jobqueuectl resume a"),
         ("pause until", "it is paused for 4 h more; to resume: jobqueuectl resume a"),
         ("invalid", "it is invalid: it depends on job nobody, which does not exist"),
-        ("removed", "it is in no job file; if that is wanted: jobqueuectl forget a"),
+        ("removed", "it is in no job file; if it was removed on purpose: jobqueuectl forget a"),
         ("hangs", "a@1 has not ended"),
         ("waits", "a@1 waits; see: jobqueuectl why a@1"),
         ("max_runs", "its max_runs (1) are used up"),
@@ -131,7 +131,7 @@ def test_removed_by_accident_and_back() -> None:
     world.boot()
     hours(world, 26)
     world.boot()
-    assert [("a", "it is in no job file; if that is wanted: jobqueuectl forget a")] == overdue(world)
+    assert [("a", "it is in no job file; if it was removed on purpose: jobqueuectl forget a")] == overdue(world)
     kept = world.scheduler.told_of("a")
     assert kept is not None
     assert (NOTIFY, ("t",), "alice") == (kept.notify, kept.tags, kept.user)
@@ -145,7 +145,7 @@ def test_removed_by_accident_and_back() -> None:
 
 def overdue_of_removed() -> str:
     """Why a job that was removed does not succeed."""
-    return "it is in no job file; if that is wanted: jobqueuectl forget a"
+    return "it is in no job file; if it was removed on purpose: jobqueuectl forget a"
 
 
 def test_forget_what_is_not_expected() -> None:
@@ -153,7 +153,7 @@ def test_forget_what_is_not_expected() -> None:
     for known in (daily(expect=None), daily(enabled=False)):
         world = World(known)
         world.happen(events.ForgetAsked(1, "a", "root"))
-        said = "a is in jobs.yaml; nothing is expected of it anyway"
+        said = "a is in jobs.yaml; it has no `expect`"
         assert {"reason": said} == world.replies[1].value
 
 
@@ -161,7 +161,7 @@ def test_forget() -> None:
     """A person ends it for a job that is in no file, for good; not for one that is."""
     world = World(daily())
     world.happen(events.ForgetAsked(1, "a", "root"))
-    assert {"reason": "a is in jobs.yaml; to expect nothing of it, take `expect` out there"} == world.replies[1].value
+    assert {"reason": "a is in jobs.yaml; to stop expecting it, remove `expect` there"} == world.replies[1].value
     world.write("jobs.yaml")
     hours(world, 26)
     world.happen(events.ForgetAsked(2, "a", "root"))
@@ -242,7 +242,7 @@ def test_what_is_said() -> None:
     assert [Reply(2, {"job": "b"}, "NoSuchJob")] == world.did
     world.happen(events.ForgetAsked(3, "a", "root"))
     over = Say("overdue_over", {"job": "a", "reason": "forgotten by root"})
-    assert [over, Reply(3, {}, asked="that a is forgotten, for root")] == world.did
+    assert [over, Reply(3, {}, asked="the order of root to forget a")] == world.did
     assert 0 == len(world.scheduler._state.patience.jobs)
 
 

@@ -76,7 +76,7 @@ def test_short_runs(known: int, minute: int) -> None:
     """A run of a minute is late after three, but after ten while few are known, and never if it is the first."""
     world = world_with(job("a", late=Late(level=0.99)), took=" ".join(["60000"] * known))
     assert minute == until_late(begin(world), limit=60)
-    told_by = {1: ["(by its last run)"], 19: ["(by its last 19 runs)"]}
+    told_by = {1: ["(based on its last run)"], 19: ["(based on its last 19 runs)"]}
     assert known not in told_by or told_by[known][0] in reasons(world)[0]
 
 
@@ -137,14 +137,14 @@ def test_a_start_that_is_late() -> None:
     world.run("hog")
     world.run("a", 2)
     assert 30 == until_late(world)
-    assert ["it has waited 30 min; usually it starts within 30 min (by its last 20 runs)"] == reasons(world)
+    assert ["it has waited 30 min; usually it starts within 30 min (based on its last 20 runs)"] == reasons(world)
     world.pass_time(2 * 3600)
     begin(world)
-    waited = "it waited 2 h 30 min before it started; usually it starts within 30 min (by its last 20 runs)"
+    waited = "it waited 2 h 30 min before it started; usually it starts within 30 min (based on its last 20 runs)"
     assert waited == late(world)
     world.pass_time(5 * 3600)
     assert [("run_late", "a@1")] == told(world)
-    assert "it has run for 5 h; usually it ends within 3 h (by its last 20 runs)" == late(world)
+    assert "it has run for 5 h; usually it ends within 3 h (based on its last 20 runs)" == late(world)
 
 
 def reasons(world: World) -> list[str]:

@@ -38,7 +38,8 @@ def test_taken(data: dict[str, Any]) -> None:
 @pytest.mark.parametrize(
     ("data", "words"),
     [
-        ([], "found no object; expected an object of JSON"), (None, "found no object"), ("a", "found no object"),
+        ([], "found something else; expected a JSON object"),
+        (None, "found something else"), ("a", "found something else"),
         ({"a": [0, {"b c": float("inf")}]}, 'data["a"][1]["b c"]: found inf; expected a finite number'),
         ({"a": 2**64}, 'data["a"]: found a number of 20 digits'), ({"a": -(2**63) - 1}, 'data["a"]: found a number of'),
         (nested(DEEPEST + 1), f"found more than {DEEPEST} levels"),

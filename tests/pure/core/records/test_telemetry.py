@@ -54,7 +54,7 @@ def fails(_record: Record) -> dict[str, Any]:
     [
         (fails, "telemetry hook fails, sample: OSError: no disk"),
         (lambda _: {"at": datetime.now(UTC)}, "TypeError: Object of type datetime is not JSON serializable"),
-        (lambda _: {"a": float("nan")}, 'printed what no record can hold: telemetry["a"]: found nan'),
+        (lambda _: {"a": float("nan")}, 'printed a value that a record can\'t hold: telemetry["a"]: found nan'),
         (lambda _: {"a": "x" * 70_000}, "printed more than 65,536 bytes"),
         (lambda _: 7, "TypeError"),
         (lambda: {}, "TypeError"),

@@ -97,7 +97,10 @@ TABLE: list[tuple[Job | None, tuple[Outcome, ...], Prepare, DependencyStates, st
     (job("d", enabled=False), (), nothing, FAILED, "it is disabled"),
     (job("d", max_runs=0), (), nothing, FAILED, "its `max_runs` have started"),
     (None, (), nothing, FAILED, "no such job"),
-    (None, (), lambda state: setattr(state, "complete", False), AWAITED, "its file is not there yet, or can't be read"),
+    (
+        None, (), lambda state: setattr(state, "complete", False), AWAITED,
+        "its file does not exist yet, or can't be read",
+    ),
     (D, (), lambda state: setattr(state, "complete", False), AWAITED, LATER),
     # by the clock, which has yet to start it
     (HOURLY, (outcome(1, 30),), lambda state: state.remember("d", cursor=BEFORE) and state.wind(HOURLY), AWAITED,
