@@ -222,7 +222,7 @@ export function words(error) {
   if (error.isUnreachable) return reach(error.message);
   switch (error.name) {
     case "PermissionDenied": return _("You may not do this, or see this. Turn on administrative access, or see jobqueued(8) on who may do what.");
-    case "NoSuchJob": return format(_("There is no job $0 any more."), error.parameters.job);
+    case "NoSuchJob": return format(_("There is no longer a job $0."), error.parameters.job);
     case "NoSuchRun": return format(_("There is no run $0, or its record has expired."), error.parameters.run);
     default: return error.isOld ? OLD : error.message;
   }
@@ -230,7 +230,7 @@ export function words(error) {
 
 function reach(problem) {
   if (problem === "not-found") return _("jobqueued does not run on this host. To start it: systemctl start jobqueued");
-  if (problem === "access-denied") return _("You may not talk to jobqueued.");
+  if (problem === "access-denied") return _("You may not use jobqueued.");
   if (problem === "disconnected") return _("The connection to Cockpit is lost: load this page again.");
   return _("jobqueued does not answer; trying again.");
 }

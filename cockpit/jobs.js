@@ -59,8 +59,8 @@ export function jobsView() {
     others.textContent = all > found.length ? format(_("The first $0 of $1; all of them: jobqueuectl list --failed"), found.length, all) : "";
     const words = chosen.text.toLowerCase().split(/\s+/), [, suits] = FILTERS[chosen.filter];
     const shown = jobs.filter(job => suits(job) && words.every(word => about(job).includes(word)));
-    count.textContent = shown.length > SHOWN ? format(_("The first $0 of $1; look for fewer."), SHOWN, shown.length) : "";
-    table.show(shown.slice(0, SHOWN), !status ? "" : jobs.length ? _("No job is like that.")
+    count.textContent = shown.length > SHOWN ? format(_("The first $0 of $1; narrow the search."), SHOWN, shown.length) : "";
+    table.show(shown.slice(0, SHOWN), !status ? "" : jobs.length ? _("No job matches.")
       : _("There are no jobs yet. Put a file into /etc/jobqueue.d; see jobqueue.d(5)."));
   }
 
@@ -102,8 +102,8 @@ function fleetSection() {
     try {
       found = await client.call("Fleet");
       const hosts = found.about.sort((one, other) => isThis(other) - isThis(one)), left = hosts.length - NEEDY;
-      table.show(hosts.slice(0, NEEDY), visible(format(_("It can't be asked: $0"), found.down)));
-      more.textContent = left > 0 ? format(_("$0 more are left out."), left) : "";
+      table.show(hosts.slice(0, NEEDY), visible(format(_("It is unreachable: $0"), found.down)));
+      more.textContent = left > 0 ? format(_("$0 more are not shown."), left) : "";
     } catch (error) {
       told = "";
       table.show([], words(error));
@@ -120,7 +120,7 @@ export function jobView(id) {
   const problem = h("p", { class: "bad", role: "alert" });
   const does = (text, method, told) => button(text, () => client.call(method, { job: id }).then(told));
   const run = does(_("Run now"), "Run", ({ run: due }) => format(_("$0 is due."), due));
-  const resume = does(_("Resume"), "Resume", () => format(_("$0 goes on."), id));
+  const resume = does(_("Resume"), "Resume", () => format(_("$0 is resumed."), id));
   const pause = does(_("Pause"), "Pause", () => format(_("$0 is paused."), id));
   const skip = does(_("Skip next"), "SkipNext", ({ due }) => format(_("The start at $0 is skipped."), local(due)));
   const doing = h("p", { class: "actions", hidden: true }, run, resume, pause, skip);
@@ -154,8 +154,8 @@ export function jobView(id) {
 
   async function define({ job, definition: keys }) {
     const source = await sourceOf(job), isStale = host.status?.stale.includes(job.file);
-    place.textContent = source === null ? _("You can't read the file of this job: this is what the daemon has of it.")
-      : isStale ? format(_("$0 has errors: an earlier version of it is in force."), nameOf(job)) : nameOf(job);
+    place.textContent = source === null ? _("You can't read the file of this job: the daemon's definition is shown.")
+      : isStale ? format(_("$0 has errors: its last good version stays in force."), nameOf(job)) : nameOf(job);
     definition.textContent = visible(source ?? JSON.stringify(keys, null, 2));
   }
 
@@ -170,7 +170,7 @@ export function jobView(id) {
       [_("Failing since"), job.failing_since && moment(job.failing_since)], [_("Paused until"), job.paused_until && moment(job.paused_until)],
       [_("Tags"), job.tags.join(", ")], [_("File"), nameOf(job)], [_("Drop-ins"), job.drop_ins?.join(", ")],
     ]);
-    const none = job.paused ? _("None while it is paused.") : job.enabled ? _("The clock does not start it.") : _("None, as it is disabled.");
+    const none = job.paused ? _("None while it is paused.") : job.enabled ? _("It has no scheduled start.") : _("None, because it is disabled.");
     next.replaceChildren(...(starts.length ? starts.map(start => h("li", {}, moment(start))) : [h("li", { class: "quiet" }, none)]));
     past.show(runs, _("It has not run yet."));
     const [now, before] = job.paused ? [resume, pause] : [pause, resume], had = document.activeElement === before;
@@ -224,7 +224,7 @@ export function incidentsView() {
   ]);
   const unnamed = quiet();
   files.section.append(unnamed);
-  const open = new Table(_("Open incidents"), [_("What"), _("Kind"), _("Since"), _("Times"), _("First run"), _("Told")], it => it.subject, it => [
+  const open = new Table(_("Open incidents"), [_("What"), _("Kind"), _("Since"), _("Times"), _("First run"), _("Notified")], it => it.subject, it => [
     it.subject, badge(it.kind), moment(it.since), String(it.times), it.first_run && runLink(it.first_run), it.told.join(", "),
   ]);
   const waiting = new Table(_("Notices that wait"), [_("Notice"), _("To"), _("Since"), _("Tries"), _("Trouble")], it => it.id, it => [
@@ -235,9 +235,9 @@ export function incidentsView() {
 
   const ask = inTurn(async () => {
     const found = await client.call("Notices");
-    open.show(found.incidents, _("Nothing is wrong for longer."));
-    waiting.show(found.notices, _("Everybody has been told."));
-    more.textContent = found.more ? format(_("$0 more are left out."), found.more) : "";
+    open.show(found.incidents, _("No incident is open."));
+    waiting.show(found.notices, _("No notice waits."));
+    more.textContent = found.more ? format(_("$0 more are not shown."), found.more) : "";
   }, error => {
     open.show([], words(error));
     waiting.show([], "");
@@ -248,7 +248,7 @@ export function incidentsView() {
     const all = [...problems].sort((one, other) => isWarning(one) - isWarning(other)), more = all.length - SHOWN;
     files.section.hidden = !all.length;
     files.show(all.slice(0, SHOWN), "");
-    unnamed.textContent = more > 0 ? format(_("$0 more are left out."), more) : "";
+    unnamed.textContent = more > 0 ? format(_("$0 more are not shown."), more) : "";
     return ask();
   }
 

@@ -11,7 +11,7 @@ const VIEWS = { jobs: jobsView, job: jobView, runs: runsView, run: runView, time
 const NAMED = ["job", "run"];
 const at = id => document.getElementById(id);
 const release = button(_("Release"), () => client.call("Release").then(() => _("Runs start again.")));
-const hold = button(_("Hold"), () => client.call("Hold").then(() => _("Nothing new starts.")), _("Let nothing new start?"));
+const hold = button(_("Hold"), () => client.call("Hold").then(() => _("Nothing new starts.")), _("Start nothing new?"));
 let view = null;
 
 function show() {

@@ -20,7 +20,7 @@ async function waitsFor(runs) {
   const { claims } = await client.call("Locks"), holders = new Map(), found = new Map();
   for (const { lock, holder, held } of claims) if (held) holders.set(lock, [...holders.get(lock) ?? [], holder]);
   for (const { lock, holder, reason } of claims.filter(claim => !claim.held)) {
-    const why = reason || format(_("$0 has it"), holders.get(lock)?.join(", ") ?? _("somebody"));
+    const why = reason || format(_("$0 has it"), holders.get(lock)?.join(", ") ?? _("another process"));
     found.set(holder, [...found.get(holder) ?? [], `${lock}: ${why}`]);
   }
   await Promise.all(runs.filter(({ run }) => !found.has(run)).slice(0, ASKED).map(async ({ run }) => {
@@ -41,7 +41,7 @@ export function runsView() {
   const queue = new Table(_("Waiting"), [_("Run"), _("State"), _("Since"), _("Why")], run => run.run, run => [
     runLink(run.run), badge(run.state), moment(run.queued), run.why ? run.why.join("; ") || "–" : _("see the run"),
   ]);
-  const past = ended(_("Ended lately"));
+  const past = ended(_("Recently ended"));
   const more = quiet();
   queue.section.append(more);
   let over = false, stop = () => {};

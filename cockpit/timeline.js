@@ -41,8 +41,8 @@ export function timelineView() {
       draw(chart, ...known);
       const lanes = new Set(runs.map(run => run.job)).size;
       note.textContent = [
-        format(_("Runs: $0, jobs: $1."), runs.length, lanes), isAll ? "" : _("Older ones are left out, unless they ended badly."),
-        host.isStranger ? OWN : "", lanes > LANES ? format(_("The first $0 jobs are drawn."), LANES) : "",
+        format(_("Runs: $0, jobs: $1."), runs.length, lanes), isAll ? "" : _("Older runs are omitted, unless they ended badly."),
+        host.isStranger ? OWN : "", lanes > LANES ? format(_("Only the first $0 jobs are shown."), LANES) : "",
       ].join(" ");
       drawn = Date.now();
     } while (hours.value !== chosen);

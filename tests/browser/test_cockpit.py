@@ -65,7 +65,7 @@ def test_what_can_be_done(chromium: Browser, address: str, host: Host) -> None:
     chromium.until("document.querySelectorAll('tbody tr').length === 2")
     press(chromium, "Pause")
     press(chromium, "Resume")
-    shows(chromium, "backup goes on.")
+    shows(chromium, "backup is resumed.")
     press(chromium, "Skip next")
     shows(chromium, "is skipped.")
     assert 1 == len(host.call("Describe", job="backup")["job"]["skips"])
@@ -82,7 +82,7 @@ def test_what_can_be_done(chromium: Browser, address: str, host: Host) -> None:
     assert "killed" == host.wait(long)["state"]
     shows(chromium, "Nothing runs.")
     press(chromium, "Hold")
-    press(chromium, "Let nothing new start?")
+    press(chromium, "Start nothing new?")
     shows(chromium, "on hold by root")
     press(chromium, "Release")
     shows(chromium, "Runs start again.")
@@ -124,7 +124,7 @@ def test_output(chromium: Browser, address: str, host: Host) -> None:
     opened(chromium, address, "run/fails@99")
     shows(chromium, "There is no run fails@99, or its record has expired.")
     opened(chromium, address, "job/gone")
-    shows(chromium, "There is no job gone any more.")
+    shows(chromium, "There is no longer a job gone.")
     assert [] == chromium.said
 
 
@@ -260,7 +260,7 @@ def test_a_stranger(chromium: Browser, place: Path) -> None:
             opened(chromium, own, view)
             shows(chromium, "You see your own runs only")
         press(chromium, "Hold")
-        press(chromium, "Let nothing new start?")
+        press(chromium, "Start nothing new?")
         shows(chromium, "Turn on administrative access")
 
 
@@ -271,7 +271,7 @@ def test_ten_thousand_jobs(chromium: Browser, address: str, host: Host) -> None:
         host.write(f"{first}.yaml", "jobs:\n" + "".join(jobs))
     host.call("Reload")
     opened(chromium, address, "jobs")
-    shows(chromium, "The first 200 of 10006; look for fewer.")
+    shows(chromium, "The first 200 of 10006; narrow the search.")
     chromium.tell(
         "const box = document.getElementById('text'); box.value = 'm-9999'; box.dispatchEvent(new Event('input'))"
     )

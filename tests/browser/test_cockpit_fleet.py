@@ -103,10 +103,10 @@ def test_when_they_are_asked_for(chromium: Browser, address: str, member: Member
     assert 0 == chromium.tell("asked")
     for number in range(20):
         join(member, f"z{number:02}", "x:y z gpu -")
-    chromium.until("again() || document.body.innerText.includes('3 more are left out.')")
+    chromium.until("again() || document.body.innerText.includes('3 more are not shown.')")
     assert 20 == chromium.tell(f"{ROWS}.length")
     join(member, "other-labels", "x:y z gpu -")
-    chromium.until("again() || document.body.innerText.includes('4 more are left out.')")
+    chromium.until("again() || document.body.innerText.includes('4 more are not shown.')")
     join(member, "other-labels", "x:y z cpu -")
     asked = chromium.tell("asked")
     chromium.tell("const now = performance.now.bind(performance); performance.now = () => now() + 60000; again()")
@@ -147,12 +147,12 @@ def test_a_fleet_that_can_not_be_asked(chromium: Browser, address: str, place: P
     chromium.until(f"{ROWS}.length === 3")
     member.kill()
     try:
-        shows(chromium, f"It can't be asked: {member.clients}: ")
+        shows(chromium, f"It is unreachable: {member.clients}: ")
         chromium.until(f"{ROWS}.length === 0")
         assert [] == violations(chromium)
         with cockpit(place / "data", uid=65534) as own:
             opened(chromium, own, "jobs")
-            shows(chromium, "It can't be asked: the cause is not shown")
+            shows(chromium, "It is unreachable: the cause is not shown")
             assert member.clients not in body(chromium)
     finally:
         member.start()

@@ -150,7 +150,7 @@ def test_what_it_says_of_a_job(chromium: Browser, address: str, host: Host) -> N
     chromium.until(r"/The start at (.* )?0?2:00:00 AM UTC is skipped\./.test(document.body.innerText)")
     host.write("a.yaml", FILE.replace("  paused:", "  renamed:"))
     host.call("Reload")
-    shows(chromium, "There is no job paused any more.")
+    shows(chromium, "There is no longer a job paused.")
     chromium.until("document.querySelector('.actions').hidden && !document.querySelector('dl').children.length")
     host.write("a.yaml", FILE)
     host.call("Reload")

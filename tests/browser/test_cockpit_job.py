@@ -76,7 +76,7 @@ def test_a_file_that_has_errors_now(chromium: Browser, address: str, host: Host,
     host.write("a.yaml", (FILE + "  wrong: {}\n").replace("PLACE", str(host.root)))
     host.call("Reload")
     opened(chromium, address, "job/backup")
-    shows(chromium, "a.yaml:3 has errors: an earlier version of it is in force.")
+    shows(chromium, "a.yaml:3 has errors: its last good version stays in force.")
     host.write("a.yaml", FILE.replace("PLACE", str(host.root)))
     host.call("Reload")
     chromium.until("!document.body.innerText.includes('an earlier version')")
@@ -95,7 +95,7 @@ def test_a_file_that_can_not_be_read(chromium: Browser, place: Path) -> None:
     }  # fmt: skip
     with old_daemon(root / "run" / "control", answers), cockpit(root / "data") as own:
         opened(chromium, own, "job/nightly-backup")
-        shows(chromium, "You can't read the file of this job: this is what the daemon has of it.")
+        shows(chromium, "You can't read the file of this job: the daemon's definition is shown.")
         assert DEFINITION == json.loads(chromium.tell(DEFINED))
 
 

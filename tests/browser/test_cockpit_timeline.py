@@ -145,4 +145,4 @@ def test_of_more_runs_than_are_drawn(chromium: Browser, own: str, answers: dict[
     opened(chromium, own, "timeline")
     chromium.tell("hours.value = 24; hours.dispatchEvent(new Event('change'))")
     chromium.until("document.querySelector('.chart a[href=\"#/run/old%401\"] rect.failed')")
-    shows(chromium, "Older ones are left out, unless they ended badly.")
+    shows(chromium, "Older runs are omitted, unless they ended badly.")

@@ -153,7 +153,7 @@ class Runs {
     const facts = [
       ["run", this.nameOf(run)], ["state", this.stateOf(run)], ["reason", this.texts[this.reason[run]]],
       ["due", moment(this.due[run])], ["started", has ? moment(this.startOf(run)) : "never"],
-      ["ended", this.goesOn(run) ? "goes on" : moment(this.endOf(run))],
+      ["ended", this.goesOn(run) ? "still live" : moment(this.endOf(run))],
       ["waited", has && wait >= 1000 || waited ? span(wait) : ""], ["waited for", waited],
       ["held by", this.texts[this.held_by[run]]],
       ["took", has ? span(this.endOf(run) - this.startOf(run)) : ""],
