@@ -25,7 +25,7 @@ JOB = "n"
 _KEY = f"/jq/paused/{JOB}"
 _PAUSE, _REACH = 1.0, 60.0
 """The mean seconds from one act of a person to the next; those after which what has no answer is not made any more."""
-_NOT_ASKED = "can't be asked, and none"
+_NOT_ASKED = "is unreachable, so this host starts none"
 
 
 class Act(NamedTuple):

@@ -130,7 +130,7 @@ class Scenes:
             member.restore(snapshot, *options)
             member.start()
         fleet.etcd.wait()
-        self._until(lambda: all(_is_down(host, "was put back") for host in ran), "hosts that ask nothing")
+        self._until(lambda: all(_is_down(host, "was restored") for host in ran), "hosts that ask nothing")
         closed = up()
         for host in fleet.hosts:  # each of them has heard of the mark since
             assert "error" not in host.call("AcceptFleet")

@@ -181,7 +181,7 @@ class Setup:
         back, before = self._now(), self._after(since)
         self._type(look)
         for name in _MEMBERS:
-            self._until(lambda name=name: "put back" in self._status(name), f"{name}, which has seen it")
+            self._until(lambda name=name: "was restored" in self._status(name), f"{name}, which has seen it")
         self._type(accept)
         for name in _MEMBERS:
             self._is_well(name)
@@ -210,7 +210,7 @@ class Setup:
         self._type(start)
         back = self._now()
         for name in _MEMBERS:
-            self._until(lambda name=name: "put back" in self._status(name), f"{name}, which has seen it")
+            self._until(lambda name=name: "was restored" in self._status(name), f"{name}, which has seen it")
         assert not self._after(back), "something began before that was accepted"
         self._type(accept)
         accepted = self._now()

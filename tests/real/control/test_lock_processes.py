@@ -239,7 +239,7 @@ class TestAskers:
             process = os.pidfd_open(ended.pid)
         with pytest.raises(ProcessLookupError):
             processes.come(Peer(0, frozenset(), os.getpid(), process))
-        with pytest.raises(OSError, match="no free descriptor when it connected"):
+        with pytest.raises(OSError, match="no free file descriptor for the connection"):
             processes.come(Peer(0, frozenset(), os.getpid()))
         os.close(process)
 

@@ -177,8 +177,8 @@ def test_a_daemon_that_is_down() -> None:
     with public() as directory:
         down = (
             f"crontab: cannot reach the daemon at {directory}/run/control: it is not running\n"
-            "crontab: nothing was done,"
-            f" as it alone sees to the tables of those who are not root; as root: jobqueued --root {directory}\n"
+            "crontab: nothing was changed:"
+            f" ordinary users need the daemon for this; to start it, as root: jobqueued --root {directory}\n"
         )
         call = partial(crontab, directory, uid=STRANGER)
         assert {Told(1, "", down)} == {call("-l"), call("-r"), call("-ir"), call("-e", EDITOR="false"), call("-")}

@@ -118,7 +118,7 @@ def test_two_who_edit_at_once(root: Path) -> None:
     (root / "crontab").chmod(0o755)
     status, _, err = crontab(root, "-e", EDITOR=editor(root, other))
     assert (1, 3) == (status, len(err.splitlines()))
-    assert "crontab: the table has been changed since this edit began" in err
+    assert "crontab: another edit or a program changed the table after this edit began" in err
     assert [f"{TABLE}3 3 * * * x\n"] == kept(root)
     assert "2 2 * * * other\n" == (root / PLACE / ME.pw_name).read_text()
 

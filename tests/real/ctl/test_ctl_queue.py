@@ -701,7 +701,7 @@ def test_late_and_overdue(busy: Host) -> None:
         assert (1, "", True) == (code, shown, bool(re.fullmatch(f"Error: {gone}", told_of))), (words, told_of)
     assert "" == ctl(busy, "list", "--failed", "stays")[2] == ctl(busy, "list", "--failed", "--tag", "x")[2]
     assert (0, "gone is no longer expected to succeed\n", "") == ctl(busy, "forget", "gone")
-    assert (1, True) == ((refused := ctl(busy, "forget", "stays"))[0], "take `expect` out there" in refused[2])
+    assert (1, True) == ((refused := ctl(busy, "forget", "stays"))[0], "remove `expect` there" in refused[2])
     assert (1, True) == ((refused := ctl(busy, "forget", "gone"))[0], "no such job: gone" in refused[2])
     busy.wait(busy.run("stays"))
     go(busy)

@@ -399,7 +399,7 @@ def test_an_etcd_that_is_put_back_meanwhile(two: list[Agent], address: str) -> N
         etcd.call("lease/revoke", {"ID": lease["ID"]})
     etcd.close()
     one.hear("up", "the session of this host expired in etcd")
-    assert "etcd was put back to an earlier state" in one.hear("up")[1]
+    assert "etcd was restored to an earlier state" in one.hear("up")[1]
 
 
 def test_an_etcd_that_is_put_back_at_once(tmp_path: Path) -> None:
@@ -415,7 +415,7 @@ def test_an_etcd_that_is_put_back_at_once(tmp_path: Path) -> None:
         found.members[0].restore(tmp_path / "snapshot")
         found.members[0].start()
         host.ask("backup", f"f{now + 4}", question=5)
-        while "etcd was put back to an earlier state" not in (told := host.hear())[1]:
+        while "etcd was restored to an earlier state" not in (told := host.hear())[1]:
             assert told[0] in ("up", "mark"), told
 
 
