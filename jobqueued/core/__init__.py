@@ -1,5 +1,5 @@
-"""The life of runs: events in, commands out. Time is an argument; nothing here reads a clock or a file.
+"""The life of runs: it turns events into commands. Time is an argument; nothing here reads a clock or a file.
 
-`scheduler` maps each event to the function that handles it. `trace` records events and decisions for a replay. Begin
-with `scheduler`.
+`scheduler` maps each event to the function that handles it. `trace` records events and decisions so that they can be
+replayed. Begin with `scheduler`.
 """

@@ -1,7 +1,9 @@
-"""The scheduler: decides which run starts when.  No clock, no I/O: events in, commands out, time is an argument.
+"""The scheduler decides which run starts when. It reads no clock and does no I/O: events go in, commands come out, and
+time is an argument.
 
-commands = scheduler.handle(event, now)     # what happened commands += scheduler.admit(now)            # once a turn:
-who starts wake_at = scheduler.next_wakeup(now)        # nothing to do before that instant
+commands = scheduler.handle(event, now)     # an event happened
+    commands += scheduler.admit(now)            # once a turn: start runs
+    wake_at = scheduler.next_wakeup(now)        # before this instant, only an event can change anything
 """
 
 from __future__ import annotations
@@ -51,7 +53,7 @@ def _order_matters(state: SchedulerState) -> bool:
 
 
 def _under_pressure(turn: Turn, event: events.UnderPressure) -> None:
-    """Note that work waits too long on this host, and set a timer for the end of the pressure."""
+    """Note that work waits too long on this host, and set a timer for the end of this pressure."""
     turn.state.pressure[event.name] = event.until
     turn.state.timers.after(event.until, HostTimer.PRESSURE)
 
@@ -140,7 +142,7 @@ _DECIDERS: dict[type, Callable[[Turn, Any], None]] = {
 
 
 class Scheduler:
-    """All decisions about one host's jobs.  `validate` checks the invariants that hold after every event."""
+    """All decisions about one host's jobs. `validate` checks invariants that must hold after every event."""
 
     def __init__(self, limits: HostLimits | None = None) -> None:
         limits = limits or HostLimits()
@@ -149,7 +151,7 @@ class Scheduler:
 
     @property
     def live(self) -> list[Run]:
-        """The runs that hold their claims."""
+        """The live runs, which hold their claims."""
         return [self.runs[holder] for holder in self._state.admission.locks if isinstance(holder, RunId)]
 
     @property
@@ -164,12 +166,12 @@ class Scheduler:
 
     @property
     def runs(self) -> Mapping[RunId, Run]:
-        """Every run before its end."""
+        """All unfinished runs."""
         return self._state.runs
 
     @property
     def hold(self) -> Hold | None:
-        """The hold of the host, or None."""
+        """The host's hold, or None."""
         return self._state.hold
 
     @property
@@ -179,15 +181,15 @@ class Scheduler:
 
     @property
     def unsaved(self) -> str:
-        """The reason why the state can't be saved, so that nothing new starts, or ""."""
+        """The reason why the state can't be saved and therefore no run starts, or "" if it can be saved."""
         return self._state.unsaved
 
     def __getitem__(self, job: str) -> JobState:
-        """Return the state of a job ID, which may be unknown."""
+        """Return the state of a job ID; an unknown ID has an empty state."""
         return self._state.standing(job)
 
     def owner_of(self, job: str) -> Owner | None:
-        """Return the current or last owner of this job ID, or None if the host owns it or it is unknown."""
+        """Return the current or last owner of this job ID, or None if the host owns the job or the ID is unknown."""
         state = self._state.jobs.get(job)
         return None if state is None else state.saved.owner
 
@@ -196,11 +198,13 @@ class Scheduler:
         return self._state.due_times.next(job)
 
     def soonest(self) -> tuple[int, str] | None:
-        """Return the soonest scheduled start (wall, ns) of all jobs, with its job, or None."""
+        """Return the soonest scheduled start (wall, ns) of all jobs, with its job, or None if no start is scheduled."""
         return self._state.due_times.first()
 
     def soonest_starts(self, limit: int) -> Iterator[tuple[int, str]]:
-        """Yield the soonest scheduled starts in order, with their jobs, for at most `limit` steps."""
+        """Yield the soonest scheduled starts (wall, ns) with their jobs, in order; stop after `limit` steps of the
+        search.
+        """
         return self._state.due_times.in_order(limit)
 
     def invalid(self, job: Job) -> str:
@@ -208,27 +212,31 @@ class Scheduler:
         return self._state.invalid(job)
 
     def may_have_jobs(self, owner: Owner) -> bool:
-        """Return whether this user exists and may have jobs; False if unknown."""
+        """Return whether this user exists and may have jobs; return False if this is unknown."""
         return self._state.accounts.get(Account("owner", owner.name, owner.uid)) == ""
 
     def lingers(self, run: RunId) -> str:
-        """Return which processes may survive of a run whose supervisor exited, or "" for any other run."""
+        """Return a description of the processes that may survive of a run whose supervisor exited, or "" for any other
+        run.
+        """
         return self._state.lingering.get(run, "")
 
     def needs(self, kind: str, job: str) -> bool:
-        """Return whether runs of a job are reported as late, or, for another `kind`, whether the job is reported as
+        """Return whether a problem of a job lasts: for the kind `late`, a late run; for another kind, that the job is
         overdue.
         """
         saved = self[job].saved
         return bool(saved.late) if kind == "late" else saved.is_overdue
 
     def told_of(self, name: str) -> Job | None:
-        """Return the job with this ID, or the saved part of an expected job that is in no file, or None."""
+        """Return the job with this ID, or the saved part of an expected job that is in no file, or None if neither
+        exists.
+        """
         departed = self._state.submitted.departed.get(name)
         return self.catalog.get(name) or departed or expectation.wishes_of(self._state, name)
 
     def all_told_of(self) -> list[Job]:
-        """Return all jobs, and the saved parts of expected jobs that are in no file."""
+        """Return all jobs, including the saved parts of expected jobs that are in no file."""
         kept = [job for name in self._state.noted if name not in self.catalog and (job := self.told_of(name))]
         return [*self.catalog, *kept]
 
@@ -250,12 +258,12 @@ class Scheduler:
         return self._state.submitted.text(job)
 
     def is_nowhere(self, job: str) -> bool:
-        """Return whether it is certain that this ID has neither a job nor an unfinished run."""
+        """Return True if this ID certainly has neither a job nor an unfinished run."""
         known = self._state.jobs.get(job)
         return self._state.complete and job not in self.catalog and not (known and known.unfinished)
 
     def is_completed(self, job: Job) -> bool:
-        """Return whether `max_runs` of a job have started."""
+        """Return whether all `max_runs` of a job have started."""
         return self._state.is_completed(job)
 
     def restore(self, saved: Iterable[SavedJob], runs: Iterable[Run], now: Now, hold: Hold | None = None) -> None:
@@ -267,21 +275,23 @@ class Scheduler:
             expectation.await_success(self._state, job)
 
     def handle(self, event: events.Event, now: Now) -> list[Command]:
-        """Handle an event and return the commands.  Raises lifecycle.IllegalRunStep if the event is impossible."""
+        """Handle an event and return the commands. Raises lifecycle.IllegalRunStep if the event is impossible in a
+        run's state.
+        """
         turn = Turn(self._state, now)
         _DECIDERS[type(event)](turn, event)
         return turn.finish()
 
     def settle(self, now: Now) -> list[Command]:
-        """Decide the consequences of a turn's events, before its commit.  `admit` includes this step."""
+        """Decide the consequences of a turn's events, before the turn's commit. `admit` includes this step."""
         turn = Turn(self._state, now)
         self._work_off(turn)
         return turn.finish()
 
     def admit(self, now: Now) -> list[Command]:
-        """Start runs in the order of the queue while their claims can be granted, at most 64 a turn.
+        """Start runs in the order of the queue while their claims can be granted, at most 64 in a turn.
 
-        If claims are scarce, all due runs join the queue before the first is chosen.
+        If claims are scarce, all due runs join the queue before the scheduler chooses the first.
         """
         turn, state = Turn(self._state, now), self._state
         self._work_off(turn)
@@ -299,8 +309,8 @@ class Scheduler:
         return turn.finish()
 
     def _work_off(self, turn: Turn) -> None:
-        """Handle all ends in the agenda, so that their consequences share the commit, and up to STEPS_A_TURN other
-        items.
+        """Handle all ends in the agenda, so that their consequences are part of the same commit, and up to STEPS_A_TURN
+        other items.
         """
         state, agenda = self._state, self._state.agenda
         if not state.loaded:
@@ -341,7 +351,9 @@ class Scheduler:
             turn.say("held_up", run=state.name_of(waiting), holders=list(map(state.name_of, holders)))
 
     def next_wakeup(self, now: Now) -> int | None:
-        """Return the wall instant (ns) before which only an event can change anything, or None."""
+        """Return the wall instant (ns) before which only an event can change anything, or None if only an event ever
+        can.
+        """
         state = self._state
         times = [state.due_times.soonest(), state.timers.soonest(now), state.patience.soonest(now)]
         if state.loaded and state.agenda:
@@ -353,7 +365,7 @@ class Scheduler:
         return min([time for time in times if time is not None], default=None)
 
     def everything(self) -> list[Save]:
-        """Return the commands that save everything except history."""
+        """Return the commands that save the whole state except the history."""
         return self._state.all_saves()
 
     def attention(self, now: Now) -> Iterator[attention.Attention]:
@@ -406,7 +418,7 @@ class Scheduler:
         return self._state.admission.locks.holders(resource)
 
     def name_for(self, holder: Holder, asker: Owner | None) -> str:
-        """Return the name of a holder as this user may see it; None means a user who may see everything."""
+        """Return the name of a holder as `asker` may see it; None means a user who may see everything."""
         return self._state.name_for(holder, asker)
 
     def validate(self) -> None:

@@ -1,10 +1,10 @@
 """The trace: all inputs and decisions of the scheduler, to read and to replay.
 
-Each event gets a number and enters a ring buffer before it is handled.  A trace file is the ring as lines of JSON
+Each event gets a number and is added to a ring buffer before it is handled.  A trace file is the ring as lines of JSON
 (docs/trace.md).  If a trace begins with a start of the daemon, a replay yields the same commands.
 
-A dataclass or a named tuple becomes an object whose "is" names its class, without fields at their defaults.
-Dictionaries (records) stay unchanged.
+A dataclass or a named tuple becomes an object without the fields that have their default values; its "is" is the name
+of the class. Dictionaries (records) remain unchanged.
 """
 
 from __future__ import annotations
@@ -52,7 +52,9 @@ class Started(NamedTuple):
 
 
 class TurnOver(NamedTuple):
-    """A turn ended: the scheduler decided the consequences of its events and, if `admit`, which runs start."""
+    """A turn ended: the scheduler decided the consequences of the turn's events and, if `admit` is true, which runs
+    start.
+    """
 
     admit: bool
 
@@ -68,7 +70,9 @@ class TraceEntry:
 
 
 class Packed:
-    """A record, compressed with another record as dictionary: about 400 bytes instead of 8 KiB in a hundred objects."""
+    """A record, compressed with another record as the dictionary: about 400 bytes instead of a hundred objects with 8
+    KiB.
+    """
 
     __slots__ = ("_data", "_like")
 
@@ -86,7 +90,7 @@ class Recorder:
     """A scheduler whose inputs and decisions are recorded.
 
     `ring` has the newest inputs without the decisions, because commands would cost the garbage collector twice as much
-    as all events.  `note` receives inputs and decisions as lines, as they occur.
+    as all events. `note` is called with each input and decision, as a line, when it occurs.
     """
 
     def __init__(self, scheduler: Scheduler, note: Callable[[Line], None] | None = None) -> None:
@@ -120,7 +124,7 @@ class Recorder:
     def over(self, now: Now, *, admit: bool = True) -> Sequence[Command]:
         """Let the scheduler decide the consequences at the end of a turn.
 
-        In a series of turns without inputs and decisions, only the last turn is recorded.
+        Of consecutive turns without inputs and decisions, only the last is recorded.
         """
         entry = TraceEntry(self._number, now, TurnOver(admit))
         try:
@@ -196,7 +200,7 @@ def named(error: Exception) -> str:
 
 
 def plain(value: Any) -> Any:
-    """Return a value as JSON values."""
+    """Return a value in a form that JSON can represent."""
     if is_dataclass(value) and not isinstance(value, type):
         return _tagged(value, [(field.name, _default(field)) for field in fields(value) if field.init])
     if isinstance(value, tuple) and hasattr(value, "_fields"):
@@ -247,7 +251,7 @@ def revived(value: Any, kind: Any = object) -> Any:
 
 
 def _is_plain(kind: Any) -> bool:
-    """Return whether values with this annotation stay dictionaries, such as records and metadata."""
+    """Return whether values with this annotation remain dictionaries, as records and metadata do."""
     origin = get_origin(kind) or kind
     return origin is Any or (isinstance(origin, type) and issubclass(origin, dict))
 
@@ -270,11 +274,11 @@ def _hints(kind: type) -> dict[str, Any]:
 
 
 class Broken(Exception):
-    """The file is not a trace, or can't be used in this way; the message says why."""
+    """A file is not a trace, or can't be used in this way; the message says why."""
 
 
 def replay(lines: Iterable[Line]) -> Iterator[str]:
-    """Replay a trace with a new scheduler, and yield decisions that differ from the trace.
+    """Replay a trace with a new scheduler, and yield a description of each decision that differs from the trace.
 
     Raises Broken if the trace does not begin with a start.
     """
@@ -327,7 +331,7 @@ def story(lines: Iterable[Line], run: RunId) -> Iterator[str]:
 
 
 def _concerns(value: Any, run: RunId) -> bool:
-    """Return whether a value names the run anywhere."""
+    """Return whether a run's name occurs anywhere in a value."""
     if isinstance(value, dict):
         named = (value.get("job"), value.get("number")) == run
         return named or any(_concerns(item, run) for item in value.values())

@@ -1,6 +1,6 @@
 """Attempts, from launch to end: handlers of the reports of supervisors and the launcher.
 
-A report about an attempt that is not the live one of its run is outdated and changes nothing.
+A report about an attempt that is not its run's live attempt is outdated and changes nothing.
 """
 
 from __future__ import annotations
@@ -44,7 +44,9 @@ def launch(turn: Turn, run: Run) -> None:
 
 
 def is_kept_back(turn: Turn, run: Run) -> bool:
-    """Put a run back if runs about to start may use up its job's `max_runs`; return whether it was put back."""
+    """Put a run back if runs that are about to start may use up its job's `max_runs`; return whether it was put
+    back.
+    """
     state, now = turn.state, turn.now
     if run.so_far is not None or not state.is_used_up(state.catalog[run.id.job]):
         return False
@@ -70,7 +72,7 @@ def _live(turn: Turn, run: RunId, attempt: int) -> Run | None:
 
 
 def started(turn: Turn, event: events.RunStarted) -> None:
-    """Handle the report that the process of an attempt exists."""
+    """Handle the report that an attempt's process exists."""
     run = _live(turn, event.run, event.attempt)
     if run is None:
         return
@@ -86,7 +88,7 @@ def started(turn: Turn, event: events.RunStarted) -> None:
 
 
 def _lateness(turn: Turn, run: Run, started: int) -> dict[str, Any]:
-    """Return log fields: the lateness (ns) of a first attempt, or the number of a later one."""
+    """Return a log field: how late a first attempt started (ns), or the number of a later attempt."""
     if run.so_far is not None:
         return {"attempt": run.attempt, "failover": run.failover}
     return {"late": max(0, started - planned(turn.state, run))}
@@ -102,7 +104,7 @@ def stops(turn: Turn, event: events.RunStopping) -> None:
 def ended(turn: Turn, event: events.RunEnded) -> None:
     """Handle the record of an attempt that ended.
 
-    Raises ValueError, and changes nothing, if the record's state is not a final one.
+    Raises ValueError, and changes nothing, if the record's state is not final.
     """
     run = _live(turn, event.run, event.attempt)
     if run is not None:
@@ -113,7 +115,7 @@ def ended(turn: Turn, event: events.RunEnded) -> None:
 
 
 def lost(turn: Turn, event: events.RunLost) -> None:
-    """End an attempt whose supervisor exited, with a record in state `lost`: the attempt may have run."""
+    """End an attempt whose supervisor exited, with a record in state `lost`, because the attempt may have run."""
     state = turn.state
     run = _live(turn, event.run, event.attempt)
     if run is not None:
@@ -141,7 +143,9 @@ def lingers(turn: Turn, event: events.RunLingers) -> None:
 
 
 def runs_emptied(turn: Turn, _event: events.RunsEmptied) -> None:
-    """Mark all unreported starts as doubtful: their run directories may have been removed."""
+    """Mark all starts that no supervisor has reported as doubtful, because their run directories may have been
+    removed.
+    """
     for run in list(turn.state.runs.values()):
         if run.state in LIVE and run.pid is None and not run.doubted:
             turn.state.change(run, doubted=True)
@@ -149,7 +153,7 @@ def runs_emptied(turn: Turn, _event: events.RunsEmptied) -> None:
 
 
 def lost_asked(turn: Turn, event: events.LostAsked) -> None:
-    """End an attempt that lingers, because a user asked for it."""
+    """End, for a user, an attempt whose supervisor exited while its processes may still be alive."""
     over = event.over
     if over.run not in turn.state.lingering:
         turn.refuse(event.ticket, "Refused", reason=f"{over.run} is not lost")
@@ -166,7 +170,9 @@ def lost_asked(turn: Turn, event: events.LostAsked) -> None:
 
 
 def never_started(turn: Turn, event: events.NeverStarted) -> None:
-    """Resend an attempt that certainly never started: at once if nothing failed, else after 1 s, 2 s, … up to 60 s."""
+    """Send again an attempt that certainly never started: at once if nothing failed, else after 1 s, 2 s, … up to
+    60 s.
+    """
     state, now = turn.state, turn.now
     run = _live(turn, event.run, event.attempt)
     if run is not None and run.pid is not None:
@@ -198,7 +204,7 @@ def never_started(turn: Turn, event: events.NeverStarted) -> None:
 
 
 def _return(turn: Turn, run: Run, pause: int, cause: Unstarted) -> Run:
-    """Put a run that did not start back: into its pause, into the queue, or among the due runs of its job."""
+    """Put back a run that did not start: delay it for `pause`, or add it to the queue or to the due runs of its job."""
     state, now = turn.state, turn.now
     job = state.catalog.get(run.id.job)
     state.stir(run.id.job)
@@ -212,7 +218,9 @@ def _return(turn: Turn, run: Run, pause: int, cause: Unstarted) -> Run:
 
 
 def _pause(run: Run, cause: Unstarted) -> tuple[int, int]:
-    """Return the pause (ns) before the attempt is sent again, and its failures so far (at least 1 for a busy path)."""
+    """Return the pause (ns) before an attempt is sent again, and its number of failed starts (at least 1 for a busy
+    path).
+    """
     if cause is Unstarted.NO_FAULT:
         return 0, run.failures
     if cause is Unstarted.PATH_BUSY:
@@ -221,9 +229,10 @@ def _pause(run: Run, cause: Unstarted) -> tuple[int, int]:
 
 
 def found(turn: Turn, event: events.Found) -> None:
-    """Count an attempt as launched although its run's row does not show the launch: the commit failed.
+    """Count an attempt as launched although the commit of its launch failed, so that its run's row does not show the
+    launch.
 
-    If no row exists, also mark the run's number and occurrence as used.
+    If the run has no row, also mark its number and occurrence as used.
     """
     state = turn.state
     row = state.runs.get(event.run)
@@ -253,12 +262,12 @@ def found(turn: Turn, event: events.Found) -> None:
 
 
 def recorded(turn: Turn, event: events.Recorded) -> None:
-    """Keep the cause of a recorded run from making a second run due."""
+    """Prevent the cause of a run that has a record from making a second run due."""
     _keep_from_coming_again(turn, event.run)
 
 
 def _keep_from_coming_again(turn: Turn, run: Run) -> None:
-    """Keep each cause of a run, including each end that it waited for, from making a second run due."""
+    """Prevent each cause of a run, including each end that the run waited for, from making a second run due."""
     ends: Iterable[str] = (run.triggered_by or {}).get("ends", ()) if run.key.startswith("d") else ()
     turn.state.found.setdefault(run.id.job, {}).update(dict.fromkeys((run.key, *(f"d{end}" for end in ends)), run))
 

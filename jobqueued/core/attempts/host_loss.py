@@ -1,7 +1,7 @@
 """The loss of a host of the fleet.
 
-One of the other hosts takes over each of its unfinished runs, as a run of the same occurrence whose first attempt is
-lost.  With `on_host_loss: rerun` in its job, a second attempt follows.
+Another host takes over each unfinished run of the lost host, as a run of the same occurrence whose first attempt is
+lost. If the job has `on_host_loss: rerun`, a second attempt follows.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ from jobqueued.model.run import Run
 from jobqueued.model.run_states import RunState
 
 _AT_ONCE = 100
-"""Maximum lost runs that this host asks for in one turn."""
+"""Maximum number of lost runs that this host requests from the fleet in one turn."""
 
 
 def lost(turn: Turn, event: HostLost) -> None:
-    """Schedule the request for an occurrence whose host is lost, after the hosts that come before this one."""
+    """Schedule this host's request for the occurrence of a lost host, after the turns of the hosts that come first."""
     state, job = turn.state, turn.state.catalog.get(event.job)
     if job is not None and job.scope is Scope.FLEET:
         at = turn.now.mono + state.fleet.turn_of(state.limits.name, job, event.key)
@@ -38,7 +38,7 @@ def lost(turn: Turn, event: HostLost) -> None:
 
 
 def look(turn: Turn, name: str) -> None:
-    """Ask for at most `_AT_ONCE` lost runs of a job, once the hosts that come first had their turn."""
+    """Ask for at most `_AT_ONCE` lost runs of a job if the hosts that come first have had their turn."""
     state = turn.state
     if name not in state.fleet.losses:
         return
@@ -53,7 +53,7 @@ def look(turn: Turn, name: str) -> None:
 
 
 def _ask(turn: Turn, event: HostLost) -> None:
-    """Ask for a lost run now or, if this host may start nothing now, as soon as it may."""
+    """Ask for a lost run: now, or as soon as this host may start runs again."""
     state = turn.state
     job = state.catalog.get(event.job)
     if job is None or job.scope is not Scope.FLEET or not _may_have(turn, job, event.key):
@@ -72,8 +72,9 @@ def _ask(turn: Turn, event: HostLost) -> None:
 
 
 def _may_have(turn: Turn, job: Job, key: str) -> bool:
-    """Return whether this host may take over a lost run.  Any host can record a loss; a rerun needs one that can run
-    the job.
+    """Return whether this host may take over a lost run.
+
+    Any host can record a loss, but only a host that can run the job may rerun it.
     """
     state = turn.state
     if not hosts_before(key) or second_of(key) * SECOND >= turn.now.wall:  # no host started it, even if etcd has a key
@@ -83,7 +84,7 @@ def _may_have(turn: Turn, job: Job, key: str) -> bool:
 
 
 def end_as_lost(turn: Turn, run: Run) -> None:
-    """Record the loss of a run that a lost host started, because the fleet granted it to this host."""
+    """Record the loss of a run that a lost host started and that the fleet granted to this host."""
     begun = changed(run, attempt=1)
     job = turn.state.catalog.get(run.id.job)
     document = record.lost(changed(begun, state=RunState.LOST), job, turn.state.limits, None)

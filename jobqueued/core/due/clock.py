@@ -1,4 +1,4 @@
-"""The clock of each job: it makes occurrences due, including after gaps and steps of the system clock."""
+"""Each job's clock: it makes occurrences due, including after gaps and steps of the system clock."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ from jobqueued.model.run import Run
 from jobqueued.model.saved import SavedJob
 
 HELD_FROM_CLOCK = 1
-"""Limit of unstarted runs that a job gets from its clock, if it has no `max_waiting`."""
+"""Limit of unstarted runs up to which the clock adds runs to a job without `max_waiting`."""
 FUSE, NEW = 100, 10 * SECOND
-"""Limit of a job's new occurrences in a minute, and the age (ns) up to which an occurrence is new."""
+"""Limit of a job's new occurrences per minute, and the age (ns) up to which an occurrence counts as new."""
 _MISSED, _PAUSED = Reason(Code.MISSED), Reason(Code.PAUSED)
 
 
@@ -38,7 +38,7 @@ def woke(turn: Turn) -> None:
 
 
 def catch_clock(turn: Turn, job: Job) -> None:
-    """Handle a job's due times up to now.  Called before the job changes."""
+    """Handle a job's due times up to now, because the job is about to change."""
     while (start := turn.state.due_times.next(job.id)) is not None and start <= turn.now.wall:
         _come_due(turn, job, at_once=True)
 
@@ -62,9 +62,10 @@ def skip_dues(turn: Turn, job: Job, dues: list[int], reason: Reason) -> None:
 
 
 def cover(turn: Turn, job: str) -> None:
-    """Move the cursor of a job past the occurrences that were found; other past due times become due again.
+    """Move a job's cursor past the occurrences that run directories or records show; other past due times become due
+    again.
 
-    A found occurrence may lie in the future, if the clock was set back and the step was not saved.  Due times between
+    Such an occurrence may lie in the future, if the clock was set back and the step was not saved.  Due times between
     now and that occurrence were handled before the step, so they are skipped.
     """
     state = turn.state
@@ -85,7 +86,9 @@ def cover(turn: Turn, job: str) -> None:
 
 
 def _catch_era(turn: Turn, job: Job) -> None:
-    """Handle a job's due times up to now or, if a run of a newer era was found, up to that run."""
+    """Handle a job's due times up to now or, if a run directory or record shows a run of a newer era, up to that
+    run.
+    """
     known, era = turn.state.found[job.id], turn.state[job.id].saved.era
     newer = [run.due for key, run in known.items() if (of := era_of(key)) is not None and of > era]
     if not newer:
@@ -97,9 +100,10 @@ def _catch_era(turn: Turn, job: Job) -> None:
 
 
 def _take_up_era(turn: Turn, job: Job) -> None:
-    """Continue in the newest era among the found runs: the step back that started this era was not saved.
+    """Continue in the newest era that run directories or records show; the step back that started this era was not
+    saved.
 
-    Due times that earlier eras reached are settled, unless they are more than STEP_LIMIT ahead.
+    Due times that were reached in earlier eras are settled, unless they are more than STEP_LIMIT ahead of the clock.
     """
     state, saved, wall = turn.state, turn.state[job.id].saved, turn.now.wall
     found = [(era, run) for key, run in state.found[job.id].items() if (era := era_of(key)) is not None]
@@ -127,8 +131,8 @@ def _come_due(turn: Turn, job: Job, *, at_once: bool, until: int | None = None) 
     """Turn each due time from the cursor to now, or to an earlier `until`, into a run or a skip; move the cursor past
     them.
 
-    Return False, and do nothing, if the fleet must be asked about a skip first; with `at_once`, never wait for the
-    fleet.
+    Return False, and do nothing, if the fleet must first answer a question about a skip. With `at_once`, never wait for
+    the fleet.
     """
     state = turn.state
     before = state[job.id].saved
@@ -146,7 +150,7 @@ def _come_due(turn: Turn, job: Job, *, at_once: bool, until: int | None = None) 
         return True
     if known := state.found.get(job.id):
         found = [due for due in found if job.occurrence(before.era, due).key not in known]
-    if before.settled:  # settled before the clock was set back, and jumped over since
+    if before.settled:  # handled before the clock was set back, and skipped by a step of the clock since then
         found = [due for due in found if due > before.settled or not state.due_times.jumped(job, due)]
     if before.paused:
         found = _after_pause(turn, job, found)
@@ -179,9 +183,9 @@ def _after_pause(turn: Turn, job: Job, found: list[int]) -> list[int]:
 
 
 def _blows_fuse(turn: Turn, job: Job, fresh: int) -> bool:
-    """Count new occurrences; return whether the fuse is blown.
+    """Count `fresh` new occurrences of a job; return whether its fuse is blown.
 
-    The fuse blows if a minute has more than FUSE occurrences, and holds again after a minute with fewer.
+    The fuse blows if a minute has more than FUSE new occurrences, and is restored after a minute with fewer.
     """
     if not fresh:
         return False
@@ -199,7 +203,7 @@ def _blows_fuse(turn: Turn, job: Job, fresh: int) -> bool:
 
 
 def _new_of_clock(turn: Turn, job: Job, occurrence: Occurrence, previous: int) -> None:
-    """Turn a scheduled occurrence into a run or a skip; a run supersedes those that wait for dependencies."""
+    """Turn a scheduled occurrence into a run or a skip; the new run replaces runs that wait for dependencies."""
     state = turn.state
     for asked in state[job.id].saved.skips:
         if asked.due == occurrence.due:
@@ -252,12 +256,14 @@ def _follow_step(turn: Turn, job: Job, step: int) -> None:
 
 
 def _stand(turn: Turn, job: str, after: SavedJob) -> None:
-    """Save the position of a job's clock from `after`."""
+    """Save the position of a job's clock, which `after` contains."""
     turn.state.remember(job, cursor=after.cursor, previous=after.previous, era=after.era, settled=after.settled)
 
 
 def slept(turn: Turn, event: events.Slept) -> None:
-    """Shift all instants that durations count from; due times during the sleep are handled like those of any gap."""
+    """Shift all instants from which durations are measured; due times during the sleep are handled like those of any
+    gap.
+    """
     turn.state.others.slept(event.duration, turn.now.mono)
     _shift(turn, event.duration)
     if 0 < event.duration <= STEP_LIMIT:
@@ -273,5 +279,5 @@ def _shift(turn: Turn, step: int) -> None:
             state.keep(shifted)
     for job in state.catalog:
         outcomes = state[job.id].saved.outcomes
-        if outcomes:  # a dependency's success counts from when a run was held
+        if outcomes:  # a success counts if it ended after a run was held, and the instant of the hold was shifted
             state.remember(job.id, outcomes=tuple(known._replace(ended=known.ended + step) for known in outcomes))

@@ -1,4 +1,6 @@
-"""Occurrences, due by a clock, a boot, an event, a file, another job or a user; each becomes a run or a skip."""
+"""Occurrences: a clock, a boot, an event, a file, another job or a user makes them due; each becomes a run or a
+skip.
+"""
 
 from __future__ import annotations
 
@@ -35,7 +37,9 @@ def booted(turn: Turn, boot: str) -> None:
 
 
 def asked(turn: Turn, event: events.RunAsked) -> None:
-    """Make a job due for a user; refuse while the state cannot be saved, because the run's number could be lost."""
+    """Make a job due for a user. Refuse the request while the state can't be saved, because the run's number could be
+    lost.
+    """
     job = turn.state.catalog.get(event.job)
     if job is None:
         turn.refuse(event.ticket, "NoSuchJob", job=event.job)
@@ -84,7 +88,9 @@ def emitted(turn: Turn, event: events.Emitted) -> None:
 
 
 def appeared(turn: Turn, event: events.PathAppeared) -> None:
-    """Trigger the jobs that wait for a file that appeared, except jobs with an unstarted run, which will find it."""
+    """Trigger the jobs that wait for a file that appeared, except jobs with an unstarted run, which will find the
+    file.
+    """
     state, wall = turn.state, turn.now.wall
     cause = Cause(f"path {awaited_path(event.path)}", None, {"path": event.file})
     for job in state.catalog.listeners("path", event.path):
@@ -96,7 +102,7 @@ def appeared(turn: Turn, event: events.PathAppeared) -> None:
 
 
 def follow(turn: Turn, ended: Run, record: Record) -> None:
-    """Trigger the jobs that react to the final end of a run; `record` is the run's record."""
+    """Trigger the jobs that react to the final end of a run with this record."""
     state, wall = turn.state, turn.now.wall
     result = "success" if ended.state is RunState.SUCCEEDED else "failure"
     hearing, dependents = _hearing(state, ended, result), state.catalog.dependents(ended.id.job)
@@ -114,9 +120,10 @@ def follow(turn: Turn, ended: Run, record: Record) -> None:
 
 
 def _hearing(state: SchedulerState, ended: Run, result: str) -> list[tuple[Job, str | None]]:
-    """Return the jobs that react to this end, each once, with the pattern that matched, or None if the job ID matched.
+    """Return the jobs that react to the end of a run, each once, with the pattern that matched; None means that the
+    ended job's ID matched.
 
-    A pattern does not match a run that a pattern made due, directly or through other runs, so that no chain is endless.
+    A pattern never matches a run that a pattern made due, directly or through other runs. This prevents endless chains.
     """
     names: list[tuple[str, str]] = [("job", ended.id.job)]
     if "pattern" not in (ended.triggered_by or {}):
@@ -131,7 +138,7 @@ def _hearing(state: SchedulerState, ended: Run, result: str) -> list[tuple[Job, 
 
 
 def _end(ended: Run, record: Record) -> TriggeredBy:
-    """Return the end of a run in the form that the runs it triggers receive."""
+    """Return the end of a run in the form that the triggered runs receive."""
     end: TriggeredBy = {
         "run": str(ended.id),
         "state": ended.state.value,
@@ -148,13 +155,13 @@ def _end(ended: Run, record: Record) -> TriggeredBy:
 def _counts(turn: Turn, run: Run) -> bool:
     """Return whether a run counts towards its job's limits.
 
-    It does not if another host may take its occurrence, or if it only records a loss.
+    A run does not count if another host may take its occurrence, or if the run only records a loss.
     """
     return not hosts_before(run.key) and (run.state is not RunState.DUE or run.not_before <= turn.now.wall)
 
 
 def refusal(turn: Turn, job: Job, limit: int) -> Reason | None:
-    """Return why a new occurrence of a job is skipped, or None if it becomes a run."""
+    """Return why a new occurrence of a job must be skipped, or None if it may become a run."""
     state = turn.state[job.id]
     if state.saved.paused:
         return Reason(Code.PAUSED)
@@ -175,7 +182,7 @@ def refusal(turn: Turn, job: Job, limit: int) -> Reason | None:
 def new(
     turn: Turn, job: Job, occurrence: Occurrence, cause: Cause, limit: int = HELD_FROM_OTHERS, previous: int = 0
 ) -> Run:
-    """Turn an occurrence into a run, or into a skip with the reason.
+    """Turn an occurrence into a run, or into a skip if the job takes no more runs.
 
     `previous`: the job's scheduled due time before this one, or 0.
     """
@@ -200,7 +207,7 @@ def new(
 
 
 def leave_to_others(state: SchedulerState, job: Job, run: Run, wall: int) -> Run:
-    """Leave a run to other hosts until this host's turn, for at most half of the time before the run is too late."""
+    """Leave a run to other hosts until this host's turn, but for at most half of the time until the run is too late."""
     following = state.due_times.next(job.id)
     by = None if job.start_deadline is None else run.due + job.offset + job.start_deadline
     left = min((max(0, end - wall) // 2 for end in (following, by) if end is not None), default=None)
@@ -209,18 +216,20 @@ def leave_to_others(state: SchedulerState, job: Job, run: Run, wall: int) -> Run
 
 
 def _again(state: SchedulerState, occurrence: Occurrence) -> Run | None:
-    """Return the run of a fleet occurrence that the clock reaches a second time after a step back, or None."""
+    """Return the run of a fleet occurrence that a job's clock reaches a second time after a step back; None if no such
+    run exists.
+    """
     return run_of(state, occurrence.job, occurrence.key) if is_of_fleet(occurrence.key) else None
 
 
 def run_of(state: SchedulerState, job: str, key: str) -> Run | None:
-    """Return the unfinished run of an occurrence, or None."""
+    """Return the unfinished run of an occurrence, or None if it has none."""
     runs = map(state.runs.__getitem__, state.standing(job).unfinished)
     return next((run for run in runs if run.key == key), None)
 
 
 def _look_up(turn: Turn, job: Job) -> bool:
-    """Look up those accounts of a job whose existence is unknown; return False if there are none."""
+    """Look up those of a job's accounts that may not exist; return False if all are known to exist."""
     unknown = list(turn.state.accounts_to_look_up(job))
     for account in unknown:
         turn.do(LookUp(account))
@@ -228,7 +237,9 @@ def _look_up(turn: Turn, job: Job) -> bool:
 
 
 def _replace_older(turn: Turn, job: Job, run: Run) -> None:
-    """Make room for a new run of a job at its `concurrency`: give up pending runs, then stop the oldest live ones."""
+    """Make room for a new run of a job whose `concurrency` is reached: give up pending runs, then stop the oldest live
+    runs.
+    """
     state, reason = turn.state, Reason(Code.REPLACED, run=str(run.id))
     pending = state[job.id].pending
     going = sorted(live for live in state[job.id].live if state.runs[live].state is not RunState.STOPPING)

@@ -16,19 +16,21 @@ CHANGED = ("rhythm", "cursor", "previous", "era", "settled", "skips", "satisfied
 
 
 class Redefinition(NamedTuple):
-    """The outcome: the job's new saved state, the due times to skip, and the values to log."""
+    """The effect of a new definition: the job's new saved state, the due times to skip, and the values to log."""
 
     saved: SavedJob
     forgone: list[int]
-    """Due times of the old definition, in the previous era, whose start its `spread` had deferred."""
+    """Due times, in the previous era, whose start the `spread` of the old definition had deferred."""
     past: int | None
-    """The due time of `at`, if it had passed when the job was first seen; else None."""
+    """The due time of the key `at`, if it had passed when the daemon first read the job; else None."""
     ahead: int
-    """Lead (ns) of the last due time over the system clock, or 0.  The job's clock continues from now."""
+    """Time (ns) by which the last due time is ahead of the system clock, or 0. The job's clock continues from now."""
 
 
 def dues(job: Job, cursor: int, wall: int, settled: int = 0) -> tuple[list[int], int | None]:
-    """Return at most DUES_A_TURN unsettled due times after the cursor up to `wall`, and the one that follows."""
+    """Return at most DUES_A_TURN unsettled due times after the cursor up to `wall`, and the next due time after
+    them.
+    """
     found: list[int] = []
     due = job.next_after(cursor, settled)
     while due is not None and due <= wall and len(found) < DUES_A_TURN:
@@ -38,16 +40,16 @@ def dues(job: Job, cursor: int, wall: int, settled: int = 0) -> tuple[list[int],
 
 
 def put_off(job: Job, saved: SavedJob, wall: int) -> list[int]:
-    """Return the past due times that only `spread` has deferred: they end with the definition."""
+    """Return the past due times whose start `spread` has deferred; they are dropped with the definition."""
     return dues(job, saved.cursor, wall, saved.settled)[0] if job.offset and job.enabled else []
 
 
 def redefine(saved: SavedJob, old: Job | None, job: Job, wall: int, *, completed: bool) -> Redefinition:
     """Return the outcome of a new definition; `old` is None for the first one since the start.
 
-    `completed`: the job's `max_runs` have started.  A cursor is valid for one rhythm.  A new rhythm makes nothing due
-    before now, and nothing twice.  If the cursor is ahead after a small step back of the clock, due times continue
-    after the cursor.
+    `completed`: whether the job's `max_runs` have started. A cursor is valid for one rhythm. A new rhythm makes nothing
+    due before now, and nothing twice. If the cursor is ahead because the clock was set back a little, the next due time
+    is after the cursor.
     """
     rhythm = sys.intern(job.rhythm) if job.enabled and not completed else ""
     forgone: list[int] = []
@@ -76,7 +78,7 @@ def redefine(saved: SavedJob, old: Job | None, job: Job, wall: int, *, completed
 
 
 def _comes_sooner(old: Job, job: Job, saved: SavedJob, wall: int) -> bool:
-    """Return whether the edit would start an occurrence that `spread` has deferred."""
+    """Return whether the new definition would start at once an occurrence that the old `spread` has deferred."""
     due = saved.next_due(old, saved.cursor) if old.offset > job.offset else None
     return due is not None and due + job.offset <= wall
 

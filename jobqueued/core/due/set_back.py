@@ -1,8 +1,8 @@
-"""Set the clocks of jobs back after a step back of the system clock.
+"""Set the jobs' clocks back after a step back of the system clock.
 
 A step of more than 3 h is a correction: the job's clock starts again from now.  After a smaller step, fixed times wait
-until the system clock is where it was.  Intervals continue at once; due times that they repeat are occurrences of the
-next era.
+until the system clock reaches its earlier time again. Intervals continue at once; due times that they repeat are
+occurrences of the next era.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from jobqueued.model.saved import SavedJob
 
 
 def set_back(saved: SavedJob, job: Job, wall: int, back: int = 0) -> SavedJob:
-    """Return a job's saved state at an instant (wall) after the clock was set back by `back` ns, or by an unknown time
-    if 0.
+    """Return a job's saved state at the instant `wall`, after the clock was set back by `back` ns; 0 means by an
+    unknown time.
 
-    A step of at most a minute that is no longer than the time between two starts repeats nothing.
+    No due time repeats after a step of at most a minute that is no longer than the time between two starts.
     """
     begin, reached = wall - job.offset, max(saved.cursor, saved.settled)
     if max(back, reached - wall) > STEP_LIMIT:
@@ -32,9 +32,9 @@ def set_back(saved: SavedJob, job: Job, wall: int, back: int = 0) -> SavedJob:
 
 
 def waits_until(saved: SavedJob, job: Job, wall: int) -> int | None:
-    """Return until when (wall) the fixed times of a job pass a second time without being due.
+    """Return the instant (wall) until which a job's fixed times pass a second time without being due.
 
-    None if no fixed time passes again, or if no later one exists.
+    None means that no fixed time passes again, or that no later fixed time exists.
     """
     if saved.settled <= wall - job.offset or not job.enabled:
         return None

@@ -18,8 +18,9 @@ from jobqueued.model.run import RunId
 class Attention(NamedTuple):
     """A job or a late run that needs attention.  `kind` is one of ATTENTION; instants are wall times (ns).
 
-    `run`: the late run, or the last failed run.  `reason`: why the job is invalid, failing, late or overdue, or does
-    not start here.  `until`: the end of a pause, or the last fixed time that was handled before the clock was set back.
+    `run`: the late run, or the last failed run. `reason`: why the job is invalid, failing, late or overdue, or why it
+    does not start on this host. `until`: the end of a pause, or the last fixed time that was handled before the clock
+    was set back.
     """
 
     kind: str
@@ -31,7 +32,9 @@ class Attention(NamedTuple):
 
 
 def of(state: SchedulerState, now: Now) -> Iterator[Attention]:
-    """Yield all items, grouped by kind, sorted by job.  A job that is disabled or in no file is not `failing`."""
+    """Yield everything that needs attention, grouped by kind and sorted by job. A job that is disabled or in no file
+    does not count as failing.
+    """
     names = sorted(state.noted)
     noted = [job for name in names if (job := state.catalog.get(name)) is not None]
     for job in _invalid(state):
@@ -68,12 +71,16 @@ def _waiting(state: SchedulerState, noted: list[Job], now: Now) -> Iterator[Atte
 
 
 def is_over(job: Job, following: int | None, *, had_some: bool) -> bool:
-    """Return whether only the clock can make a job due, some due time passed (`had_some`), and none follows."""
+    """Return whether a job's last due time has passed: only the clock makes the job due, it had a due time
+    (`had_some`), and none follows.
+    """
     return bool(job.triggers) and had_some and following is None and not (job.at_boot or job.on)
 
 
 def _missed(state: SchedulerState, job: Job) -> int | None:
-    """Return the last due time of a job that never started a run and is not due again, or None for any other job."""
+    """Return the last due time of a job that never started a run and will not be due again, or None for any other
+    job.
+    """
     it = state[job.id]
     over = is_over(job, state.due_times.next(job.id), had_some=bool(it.saved.stats.skipped))
     if it.saved.stats.started or it.unfinished or it.saved.paused or not (over and job.enabled) or state.invalid(job):
@@ -82,7 +89,7 @@ def _missed(state: SchedulerState, job: Job) -> int | None:
 
 
 def _outdated(state: SchedulerState) -> list[Job]:
-    """Return the jobs that would run here but have a newer definition in the fleet."""
+    """Return the jobs that would run on this host if the fleet had no newer definition of them."""
     found = map(state.catalog.get, sorted(state.fleet.outdated))
     return [job for job in found if job is not None and job.enabled and state.fleet.is_outdated(job)]
 

@@ -1,6 +1,6 @@
-"""The forecast of a start: the queue is played forward, with each run taking its usual time.
+"""The forecast of a start: the queue is played forward, and each run takes its usual time.
 
-It is the short form of `foresight/`, fast enough for the daemon.  For the same queue and the same times, both forecast
+This is a simple form of `foresight/`, fast enough for the daemon.  For the same queue and the same times, both forecast
 the same starts.
 """
 
@@ -17,21 +17,24 @@ from jobqueued.model.job import Now
 from jobqueued.model.run import Holder, RunId
 
 MOST = 100
-"""Maximum runs to play forward: more would keep the daemon busy for an uncertain result."""
+"""Maximum number of runs to play forward; more would keep the daemon busy for an uncertain result."""
 
 IDLE_LOOKS = 10
-"""Number of passes in a row without a start, after which the forecast ends."""
+"""Number of consecutive passes without a start after which the forecast ends."""
 FOR_EVER = 1 << 62
-"""Endless `drain` (ns) of all runs: nothing is forecast to start while a holder with an unknown end is live."""
+"""The `drain` (ns) that all runs get, practically endless: no start is forecast while a holder with an unknown end is
+live.
+"""
 
 
 def expected_starts(
     state: SchedulerState, asked: Collection[RunId], ordered: list[Holder], now: Now
 ) -> dict[RunId, int]:
-    """Return when (wall, ns) waiting runs of a job are likely to start; runs without a forecast are omitted.
+    """Return run → when (wall, ns) it is likely to start, for the waiting runs in `asked`; runs without a forecast are
+    omitted.
 
-    `ordered`: the queue in its current order.  Jobs that become due later are ignored.  A job that never succeeded is
-    assumed to take its `timeout`; without a timeout its end is unknown.
+    `ordered`: the queue in its current order. Jobs that become due later are ignored. A job that never succeeded is
+    assumed to take its `timeout`; without a timeout, the end of its runs is unknown.
     """
     wanted, waiting = _played(state, asked, ordered)
     found = dict[RunId, int]()
@@ -68,10 +71,10 @@ def expected_starts(
 
 
 def _played(state: SchedulerState, asked: Collection[RunId], ordered: list[Holder]) -> tuple[set[RunId], list[Holder]]:
-    """Return the asked runs that are within the limit MOST, and the part of the queue to play for them.
+    """Return the runs in `asked` that are within the limit MOST, and the part of the queue to play forward for them.
 
-    This part has the runs before them and those that age faster and may overtake.  Up to MOST it also has runs after
-    them, which may pass while nothing is reserved (queue/drains.py).
+    This part contains the runs before them and the runs that age faster and may overtake them. Up to MOST, it also
+    contains runs after them, which may start earlier while nothing is reserved (queue/drains.py).
     """
     places = [place for place, run in enumerate(ordered[:MOST]) if run in asked]
     queue, faster = state.admission.waiting, list[int]()

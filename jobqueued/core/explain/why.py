@@ -1,4 +1,6 @@
-"""Explanations of a wait: the missing resources and their holders, the order, the priority, and the likely start."""
+"""Explanations of a wait: the missing resources, their holders, the order of the queue, the priority, and the likely
+start.
+"""
 
 from __future__ import annotations
 
@@ -28,8 +30,8 @@ Named = Callable[[Holder], str]
 def explain(state: SchedulerState, name: RunId, now: Now, asker: Owner | None = None) -> Why:
     """Explain a run in the format of `interface.INTERFACE`; `reasons` describes its wait in words.
 
-    For a live run, `reasons` contains why it is stopping, or is [].  `asker`: a user who learns only that runs of other
-    users exist, or None for a user who may see everything.
+    For a live run, `reasons` contains why the run is stopping; it is empty if the run is not. `asker`: a user who
+    learns only that other users' runs exist, or None for a user who may see everything.
 
     Raises KeyError if no such run exists, or if it ended.
     """
@@ -53,7 +55,9 @@ def _expected(start: int | None) -> Why:
 
 
 def lacked(state: SchedulerState, name: RunId) -> str | Holder:
-    """Return the first thing that a queued run lacks: a resource, or the holder of a reservation; "" if nothing."""
+    """Return the first obstacle of a queued run: a missing resource, or the holder of a reservation; "" if nothing is
+    missing.
+    """
     admission = state.admission
     if name in state.fleet.asked:
         return ""
@@ -110,7 +114,7 @@ def _of_due(state: SchedulerState, run: Run, now: Now) -> Why:
 
 
 def _halted(state: SchedulerState, now: Now) -> list[str]:
-    """Return why nothing new starts on this host, and for how long, or [] if runs may start."""
+    """Return why no new run starts on this host, and for how long, or [] if runs may start."""
     reason = halt(state)
     if state.unsaved or state.hold is None:
         return [reason] if reason else []
@@ -184,7 +188,7 @@ def _of_waiting(state: SchedulerState, run: Run, ordered: list[Holder], now: Now
 
 
 def _of_user(state: SchedulerState, share: str) -> list[str]:
-    """Return a reason if the limit of a user's live runs is reached, else []."""
+    """Return a reason if the user has reached the limit of live runs, else []."""
     if not state.admission.is_full(share):
         return []
     return [f"{counted(state.admission.most_of_a_user or 0, 'run')} of {share} are live, and no user may have more"]

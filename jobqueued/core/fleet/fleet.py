@@ -1,8 +1,8 @@
 """The fleet: several hosts with the same jobs.  One host runs each occurrence, and one host holds each lock.
 
-An admitted run asks the fleet for its occurrence and its fleet claims, all or nothing, and starts when they are
-granted.  While the fleet can't be asked, its jobs are suspended.  Due times that pass in this period are handled like
-those of any gap.
+For an admitted run, the host asks the fleet for its occurrence and all its fleet claims together, and starts the run
+when the fleet grants them. While the fleet can't be asked, its jobs are suspended. Due times that pass in this period
+are handled like those of any gap.
 """
 
 from __future__ import annotations
@@ -43,13 +43,13 @@ from jobqueued.queue.locks import PLACES, Locks, asks_fleet, of_fleet
 from jobqueued.timing import catch_up
 
 _ANEW = 0
-"""Number of all questions about locks that this host already holds."""
+"""The number that all questions about locks that this host already holds share."""
 _COUNTED_AS_GONE, _FORGOTTEN = Reason(Code.COUNTED_AS_GONE), Reason(Code.FORGOTTEN_BY_FLEET)
 _ELSEWHERE = Reason(Code.ON_ANOTHER_HOST)
 
 
 def up(turn: Turn, event: FleetUp) -> None:
-    """Resume the fleet's jobs and ask all open questions again if it can be asked; else suspend its jobs."""
+    """If the fleet can be asked, resume its jobs and ask all open questions again; otherwise suspend its jobs."""
     state, fleet = turn.state, turn.state.fleet
     was_down, fleet.down = fleet.down, event.reason
     if fleet.down and not was_down:
@@ -89,7 +89,8 @@ def up(turn: Turn, event: FleetUp) -> None:
 
 
 def _give_up_forgotten(turn: Turn, was_there: int) -> None:
-    """Give up runs that another host may have run during this host's absence, if the fleet may have forgotten them.
+    """Give up runs whose occurrences another host may have run during this host's absence and the fleet may have
+    forgotten.
 
     `was_there`: when this host was last in the fleet (wall; 0 if unknown).
     """
@@ -114,7 +115,7 @@ def _lock_anew(turn: Turn) -> None:
 
 
 def granted(turn: Turn, event: Granted) -> None:
-    """Handle a grant of the fleet: launch the run that asked."""
+    """Handle a grant of the fleet: launch the run for which this host asked."""
     if isinstance(event.run, LockClientId):
         fleet_clients.granted(turn, event.run, event)
         return
@@ -136,7 +137,7 @@ def granted(turn: Turn, event: Granted) -> None:
 
 
 def marked(turn: Turn, mark: FleetMark) -> None:
-    """Save the mark of the fleet before the runs that were granted after it start."""
+    """Save a new mark of the fleet, before the runs that the fleet granted after the mark start."""
     turn.state.fleet.presence.mark = mark
     _save_mark(turn)
 
@@ -148,7 +149,7 @@ def _save_mark(turn: Turn) -> None:
 
 
 def troubled(turn: Turn, trouble: FleetTrouble) -> None:
-    """Log a problem with another host or the fleet, or its end."""
+    """Log a problem with another host or the fleet, or the end of the problem."""
     turn.say("recovered" if trouble.is_over else "trouble", text=trouble.text)
 
 
@@ -193,9 +194,8 @@ def _lose_lock(turn: Turn, name: Holder) -> None:
 
 
 def _answered(turn: Turn, event: Granted | Denied) -> tuple[Run, FleetQuestion] | None:
-    """Release the claims of the run that an answer is about; return the run and its question.
-
-    Return None if the question was withdrawn.
+    """Release the claims of the run that an answer is about; return the run and its question, or None if the question
+    was withdrawn.
     """
     state = turn.state
     assert isinstance(event.run, RunId)
@@ -230,7 +230,7 @@ def taken(turn: Turn, event: Taken) -> None:
 
 
 def _is_past(state: SchedulerState, event: Taken) -> bool:
-    """Return whether an end is so old that it matters only to an expectation (`askable`)."""
+    """Return whether the end of another host's run is so old that it matters only to an expectation (`askable`)."""
     is_over = second_of(event.key) <= state[event.job].saved.cursor // SECOND
     return bool(state.fleet.down) and is_over and run_of(state, event.job, event.key) is None
 
@@ -241,7 +241,9 @@ def _covers(span: SkippedSpan, key: str) -> bool:
 
 
 def may_skip(turn: Turn, event: MaySkip) -> None:
-    """Skip, for all hosts, the due times that the fleet left to this host; later due times follow separately."""
+    """Skip for all hosts the due times that the fleet left to this host to skip; later due times need another
+    answer.
+    """
     state, fleet = turn.state, turn.state.fleet
     run = run_of(state, event.job, f"f{event.last}")
     if run is not None and (asked := fleet.answered(run.id)) is not None:
@@ -262,7 +264,9 @@ def may_skip(turn: Turn, event: MaySkip) -> None:
 
 
 def _note_elsewhere(turn: Turn, job: Job, event: Taken) -> None:
-    """Note an occurrence of another host that the clock has yet to reach; ask again about a skip that overlaps it."""
+    """Note an occurrence of another host that the job's clock has yet to reach; ask again about a skip that overlaps
+    the occurrence.
+    """
     state, span = turn.state, span_of(event.state, second_of(event.key))
     if job.enabled:
         state.fleet.elsewhere.note(job.id, span, state[job.id].saved.cursor)
@@ -315,7 +319,7 @@ def _let_go(turn: Turn, run: Run, event: Taken) -> None:
 
 
 def held(turn: Turn, event: Held) -> None:
-    """Note the claims that a run of another host holds now; a lock with one unit counts as exclusive."""
+    """Note the claims that a run of another host holds now; a claim on a lock with one unit counts as exclusive."""
     admission = turn.state.admission
     if event.holder in admission.locks:
         admission.release(event.holder)
@@ -332,8 +336,8 @@ def host_seen(turn: Turn, event: HostSeen) -> None:
 def askable(state: SchedulerState) -> dict[str, int]:
     """Return job → first UTC second whose occurrence may be requested from the fleet.
 
-    This is the oldest occurrence that waits or is to come.  For a job that is expected to succeed, it is the first
-    occurrence after the last success.
+    For a job that is expected to succeed, this is the first second after the last success. For any other job, it is the
+    second of the oldest occurrence that waits or is yet to come.
     """
     since = dict[str, int]()
     for job in filter(lambda job: job.scope is Scope.FLEET, state.catalog):
@@ -351,16 +355,16 @@ def askable(state: SchedulerState) -> dict[str, int]:
 
 
 def _as_held(locks: Locks, claim: Claim) -> Claim:
-    """Return a claim in the mode of its host: exclusive if the lock has one unit.
+    """Return another host's claim as it is held there: exclusive if the lock has one unit.
 
-    A job's places are an exception, because their number may still be unknown.
+    A job's places are an exception, because their number may still be unknown on this host.
     """
     is_alone = locks.capacity(claim.resource) == 1 and not claim.resource.startswith(PLACES)
     return claim._replace(exclusive=True) if is_alone else claim
 
 
 def ours(turn: Turn, event: Ours) -> None:
-    """Give back an occurrence or lock that no run or client of this host uses now; it can be requested again."""
+    """Give back an occurrence or lock that no run or client of this host uses now; this host can request it again."""
     if event.job == WITH_LOCK:
         fleet_clients.ours(turn, event.key)
         return
@@ -372,7 +376,9 @@ def ours(turn: Turn, event: Ours) -> None:
 
 
 def _is_to_come(turn: Turn, event: Ours) -> bool:
-    """Return whether a job's clock has yet to reach an occurrence: it did so before, but the progress was not saved."""
+    """Return whether a job's clock has yet to reach an occurrence again: the cursor was beyond it before, but this was
+    not saved.
+    """
     job = turn.state.catalog.get(event.job)
     if job is None or not is_of_fleet(event.key) or hosts_before(event.key):
         return False

@@ -30,16 +30,16 @@ class FleetPolicy(OtherHosts):
     # the clock
 
     def is_clock_waiting(self, job: Job) -> bool:
-        """Return whether the fleet can't be asked about a job, or has a newer definition of it."""
+        """Return whether a job's clock waits because its fleet can't be asked or has a newer definition of the job."""
         return self._fleet.rests(job)
 
     def hold_up(
         self, turn: Turn, job: Job, found: list[int], following: int | None, since: int | None, *, at_once: bool
     ) -> bool:
-        """Return whether the first of these due times must be skipped for all hosts, and ask the fleet about the skip
-        once.
+        """Return whether a job's clock must wait because the first of these due times must be skipped for all hosts.
 
-        If so, all later due times wait for the answer too.  With `at_once`, do not ask, and return False.
+        Ask the fleet about the skip once; all later due times wait for the answer too. With `at_once`, do not wait:
+        return False.
         """
         if not at_once and self._awaits_verdict(turn, job, found, following, since):
             return True
@@ -71,8 +71,8 @@ class FleetPolicy(OtherHosts):
         return catch_up.sort_out(job, found, wall, complete=complete, since=since, memory=memory)
 
     def keep_all(self, job: Job, cursor: int) -> bool:
-        """Return whether this host lacks labels that the job requires; forget other hosts' occurrences up to the
-        cursor.
+        """Return whether only other hosts run a job, because this host does not have its labels; if so, forget their
+        occurrences up to the cursor.
         """
         if not self._fleet.lacks(job):
             return False
@@ -84,7 +84,7 @@ class FleetPolicy(OtherHosts):
     ) -> catch_up.Sorted:
         """Sort due times within the memory of the fleet, then omit those that other hosts have.
 
-        The order matters: all hosts must choose the same due times to catch up on.
+        Omitting them first would be wrong, because all hosts must choose the same due times to catch up on.
         """
         todo = self._sorted(job, found, wall, complete=complete, since=since)
         if job.scope is Scope.FLEET:
@@ -111,7 +111,7 @@ class FleetPolicy(OtherHosts):
     # runs that have yet to start
 
     def can_be_asked(self, job: Job) -> bool:
-        """Return False if runs of a job need a grant of the fleet and the fleet can't be asked, else True."""
+        """Return whether runs of a job need no grant of the fleet, or the fleet can be asked."""
         return not (self._fleet.down and asks_fleet(job))
 
     def has_newer(self, job: Job) -> bool:
@@ -119,38 +119,42 @@ class FleetPolicy(OtherHosts):
         return job.id in self._fleet.outdated
 
     def is_put_off(self, run: Run) -> bool:
-        """Return whether other hosts may still ask first for the skip of a run."""
+        """Return whether this host still waits to ask for the skip of a run, because other hosts come first."""
         asked = self._fleet.asked.get(run.id)
         return asked is not None and asked.asks_at is not None
 
     def skip_late(self, turn: Turn, job: Job, run: Run) -> bool:
-        """Ask to skip a run for all hosts; return False, and do nothing, if its occurrence is not the fleet's."""
+        """Ask to skip a run for all hosts. Return False, and do nothing, if the run's occurrence does not belong to the
+        fleet.
+        """
         if not is_of_fleet(run.key):
             return False
         verdicts.ask_of_run(turn, job, run, DEADLINE)
         return True
 
     def skip_all_late(self, turn: Turn, job: Job) -> None:
-        """Ask to skip for all hosts the fleet's due runs that missed their start deadline."""
+        """Ask to skip, for all hosts, the due runs of a fleet job that missed their start deadline."""
         for run in [turn.state.runs[run] for run in turn.state[job.id].due]:
             if is_of_fleet(run.key) and is_late(turn, job, run):
                 verdicts.ask_of_run(turn, job, run, DEADLINE)
 
     def end_pause(self, turn: Turn, job: str) -> None:
-        """End the pause of a job in the fleet, if the pause that is over is the fleet's."""
+        """End the pause of a job on all hosts, if the pause that is over was for all hosts."""
         if shared := turn.state[job].saved.shared_pause:
             turn.do(Pause(job, "", shared))
 
     # runs that are about to start, and claims
 
     def refusal(self, job: Job, run: Run) -> Reason | None:
-        """Return a reason with a label that a fleet run requires and this host lacks, or None if none is missing."""
+        """Return a reason with a label that a fleet run requires and this host does not have, or None if no label is
+        missing.
+        """
         is_new = is_of_fleet(run.key) and not hosts_before(run.key)
         lacking = self._fleet.lacks(job) if is_new else ()
         return Reason(Code.LABEL_REMOVED, label=lacking[0]) if lacking else None
 
     def ask(self, turn: Turn, run: Run, priority: float, waited_for: list[str]) -> bool:
-        """Ask the fleet for the occurrence and the claims of a run; return False if none of them is the fleet's.
+        """Ask the fleet for the occurrence and the claims of a run; return False if none of them belongs to the fleet.
 
         If the fleet can't be asked, put the run back, and return True.
         """
@@ -173,13 +177,13 @@ class FleetPolicy(OtherHosts):
         return True
 
     def note_wait(self, holder: Holder, claims: Claims) -> None:
-        """Note the locks of the fleet that a run or client waits for."""
+        """Note the fleet locks that a run or client waits for."""
         self._fleet.note_wait(holder, claims)
 
     def leave_queue(self, holder: Holder, runs: Mapping[RunId, Run]) -> bool:
         """Note that a run or client no longer waits, and withdraw its question to the fleet.
 
-        Return whether it had an open question.
+        Return whether a question was open.
         """
         self._fleet.note_wait(holder)
         if not isinstance(holder, RunId) or holder not in self._fleet.asked:

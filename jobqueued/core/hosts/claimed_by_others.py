@@ -1,4 +1,4 @@
-"""Occurrences that other hosts of the fleet ran or skipped and that the clock of this host has yet to reach."""
+"""Occurrences that other hosts of the fleet have claimed before a job's clock on this host reached them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _MOST, _MOST_SPANS = 10_000, 100
 
 
 class SkippedSpan(NamedTuple):
-    """The occurrences from one UTC second to another, both included, that one host skipped."""
+    """Several occurrences that one host skipped: from one UTC second to another, both included."""
 
     first: int
     last: int
@@ -24,7 +24,7 @@ class SkippedSpan(NamedTuple):
 
 
 def span_of(state: str, second: int) -> SkippedSpan:
-    """Return the span that ends at `second`: from FIRST if the occurrence ended as ``skipped FIRST``, else only
+    """Return the span that ends at `second`. It starts at FIRST if the occurrence's state is ``skipped FIRST``, else at
     `second`.
     """
     end, _, first = state.partition(" ")
@@ -35,7 +35,8 @@ def span_of(state: str, second: int) -> SkippedSpan:
 class Elsewhere:
     """The occurrences of other hosts, by job.
 
-    If a job has too many, the oldest are dropped: a host that asks the fleet for one of them is then denied.
+    If a job has too many, the oldest are dropped. This does no harm: if a host asks the fleet for such an occurrence,
+    the fleet denies it.
     """
 
     def __init__(self) -> None:
@@ -70,7 +71,7 @@ class Elsewhere:
         return [due for due in dues if not self.has(job, due)]
 
     def first_free(self, job: str, dues: list[int], own: set[int]) -> list[int]:
-        """Return the first free due times in a row, with no occurrence of other hosts or of `own` between them."""
+        """Return the first free due times up to the next due time that another host has or that is in `own`."""
         free = [due for due in self.leave_out(job, dues) if due not in own]
         if not free:
             return []
@@ -80,12 +81,12 @@ class Elsewhere:
         return free[: bisect(before, before[0])]
 
     def drop(self, job: str) -> None:
-        """Forget a job whose clock no longer makes it due."""
+        """Forget a job that was removed."""
         self._taken.pop(job, None)
         self._skipped.pop(job, None)
 
     def pass_by(self, job: str, cursor: int) -> None:
-        """Forget the occurrences of a job up to this cursor."""
+        """Forget a job's occurrences up to this cursor."""
         taken, skipped, second = self._taken.pop(job, ()), self._skipped.pop(job, ()), cursor // SECOND
         if later := {each for each in taken if each > second}:
             self._taken[job] = later

@@ -22,7 +22,7 @@ from jobqueued.queue.locks import PLACES, Claims, asks_fleet, of_fleet
 
 
 class FleetQuestion(NamedTuple):
-    """A question to the fleet: its number, and the state of its run in the queue at that time."""
+    """A question to the fleet: its number, and the priority, waits and claims that its run had in the queue."""
 
     number: int
     priority: float
@@ -35,10 +35,10 @@ class FleetQuestion(NamedTuple):
 
 
 class SkipWish(NamedTuple):
-    """Due times, in order, that a job's clock has reached and that this host wants to skip for all hosts, and the
-    reason.
+    """The wish of this host to skip due times for all hosts: the due times, in order, and the reason.
 
-    `asks_at`: instant (monotonic, ns) until which other hosts may ask first, or None if the fleet was asked.
+    The job's clock has reached these due times. `asks_at`: instant (monotonic, ns) until which other hosts may ask
+    first, or None if the fleet was asked.
     """
 
     dues: list[int]
@@ -49,8 +49,9 @@ class SkipWish(NamedTuple):
 class Pausing(NamedTuple):
     """A user's request to pause or resume a job of the fleet, and the value that it sets in the fleet.
 
-    The user gets the reply once the fleet carried out the request (`is_made`) and reported the new value back
-    (`is_heard`), so that no effect follows the reply.  `was_paused`: whether the job was paused on this host before.
+    The user gets the reply when the fleet has carried out the request (`is_made`) and has reported the new value back
+    (`is_heard`). Therefore the request has taken effect before the reply. `was_paused`: whether the job was paused on
+    this host before.
     """
 
     ask: PauseAsked
@@ -61,7 +62,7 @@ class Pausing(NamedTuple):
 
 
 def is_of_fleet(key: str) -> bool:
-    """Return whether a key is that of an occurrence of the whole fleet."""
+    """Return whether a key belongs to an occurrence of the whole fleet."""
     return key[:1] == "f" and key.isascii() and key[1:].replace(".", "", 1).isdigit()
 
 
@@ -71,28 +72,33 @@ def second_of(key: str) -> int:
 
 
 def hosts_before(key: str) -> int:
-    """Return how many hosts were lost with an occurrence: one less than the attempt number at the end of its key."""
+    """Return how many hosts were lost while they ran an occurrence: the attempt number at the end of its key, minus
+    1.
+    """
     number = key.partition(".")[2]
     return int(number) - 1 if number and is_of_fleet(key) else 0
 
 
 def is_begun_elsewhere(run: Run) -> bool:
-    """Return whether a run stands for one that a lost host started and that is not yet granted to this host."""
+    """Return whether a run represents one that a lost host started and that the fleet has not yet granted to this
+    host.
+    """
     return not run.attempt and hosts_before(run.key) > 0
 
 
 def unstarted(run: Run) -> str:
-    """Return the state that a run sends to give back an unused grant.
+    """Return the state with which this host gives back the unused grant of a run.
 
-    RETURNED frees the occurrence for any host; "" keeps it for this host, as for a later attempt.
+    RETURNED frees the occurrence for any host. "" keeps the occurrence for this host, because a later attempt may need
+    it.
     """
     return RETURNED if is_of_fleet(run.key) and not hosts_before(run.key) and run.so_far is None else ""
 
 
 class FleetState:
-    """The state of the fleet with this name, or "" if the host is in no fleet.
+    """The state of the fleet; `name` is "" if the host is in no fleet.
 
-    While the fleet is asked about a run, the run holds its claims on this host and stays in its job's `waiting`.
+    While a question about a run is open, the run holds its claims on this host and remains in its job's `waiting`.
     Questions are not saved: if the host asks again after a restart, it gets the same grant.
     """
 
@@ -102,13 +108,13 @@ class FleetState:
         """The reason why the fleet can't be asked, or "" if it can be asked."""
         self.asked: dict[RunId, FleetQuestion] = {}
         self.specs: dict[str, str] = {}
-        """Job of the fleet → hash of its definition on this host (core/jobs/agreement.py)."""
+        """Fleet job → hash of its definition on this host (core/jobs/agreement.py)."""
         self.published: dict[str, str] = {}
         """Job → its definition in the fleet (core/hosts/memory.py)."""
         self.definitions: dict[str, str] = {}
-        """Job → its definition in the fleet, including one that this host has published."""
+        """Job → its definition in the fleet, or the definition that this host has published to replace it."""
         self.offers: dict[str, str] = {}
-        """Job → its definition in the fleet before this host published one, until the outcome is known."""
+        """Job → its definition in the fleet before this host published a new one; removed once the outcome is known."""
         self.outdated: set[str] = set()
         """Jobs that have a newer definition in the fleet."""
         self.hosts: dict[str, HostSeen] = {}
@@ -121,21 +127,25 @@ class FleetState:
         self.elsewhere = Elsewhere()
         """The occurrences of other hosts that the clock has yet to reach."""
         self._newest, self._succeeded = dict[str, tuple[int, int]](), dict[str, int]()
-        """Job → newest attempt of an occurrence whose end is known (UTC second, hosts lost before); and job → newest
-        occurrence (UTC second) that succeeded on another host.
+        """Job → newest attempt whose end is known (UTC second of the occurrence, number of hosts lost before); and job
+        → newest occurrence (UTC second) that succeeded on another host.
         """
         self.presence = Presence()
         self.verdicts: dict[str, SkipWish] = {}
         """Job → due times that this host has asked the fleet to skip; the job's clock waits for the answer."""
         self.leading: set[str] = set()
-        """Jobs with skips that the fleet left to this host, so that this host asks first about their next skips."""
+        """Jobs whose last skips the fleet left to this host; for their next skips, this host asks without waiting for
+        other hosts.
+        """
         self.losses = defaultdict[str, dict[str, tuple[int, HostLost]]](dict)
-        """Job → key → until when (monotonic, ns) other hosts may take over a lost run, and the loss."""
+        """Job → key → the instant (monotonic, ns) until which hosts that come first may take over a lost run, and the
+        loss.
+        """
         self.paused: dict[str, str] = {}
-        """Job → its pause on all hosts (core/jobs/pauses.py)."""
+        """Job → its pause on all hosts, as text (core/jobs/pauses.py)."""
         self.overdue, self.unheard = dict[str, str](), dict[str, int]()
-        """Job → a host's report that the job is overdue (core/late/fleet_overdue.py); and job → since when (wall) this
-        host, with the job overdue, waits for an answer of the fleet.
+        """Job → a host's report that the job is overdue (core/late/fleet_overdue.py); and overdue job → since when
+        (wall) this host waits for the fleet's answer about it.
         """
         self.pausing: list[Pausing] = []
         """Users' requests to pause or resume jobs of the fleet that have no reply yet."""
@@ -149,8 +159,8 @@ class FleetState:
         self._asking = Counter[str]()
         """Lock → number of open questions about it."""
         self.given_back: dict[tuple[str, str], str] = {}
-        """Job and key of a run that gives back its claims in the fleet → the end of its occurrence, or "" if the
-        occurrence stays this host's.
+        """Job and key of a run whose claims are given back to the fleet → the end of its occurrence, or "" if this host
+        keeps the occurrence.
         """
 
     def rests(self, job: Job) -> bool:
@@ -162,9 +172,9 @@ class FleetState:
         return job.id in self.outdated and not self.down and not self.lacks(job)
 
     def memory(self, job: Job, wall: int) -> int | None:
-        """Return for how long (ns) before an instant the fleet remembers which occurrences of a job ran.
+        """Return how far back (ns) from an instant (wall) the fleet remembers which occurrences of a job ran.
 
-        None means for as long as the job looks back.
+        None means as far as the job looks back.
         """
         known = memory.parse_definition(self.definitions.get(job.id, ""))
         return known.reach(wall) if job.scope is Scope.FLEET and known.window else None
@@ -202,7 +212,9 @@ class FleetState:
         return number
 
     def ask_to_skip(self, run: Run, reason: Reason, asks_at: int) -> None:
-        """Note that this host asks the fleet at `asks_at` (monotonic, ns) whether it may skip a run for all hosts."""
+        """Note that this host will ask the fleet, at `asks_at` (monotonic, ns), whether this host may skip a run for
+        all hosts.
+        """
         self.asked[run.id] = FleetQuestion(self.question(()), 0, [], (), reason, asks_at)
 
     def question(self, claims: Claims) -> int:
@@ -226,7 +238,7 @@ class FleetState:
         self._moved.update(claim.resource for claim in claims if not claim.resource.startswith(PLACES))
 
     def withdraw(self, run: Run, state: str = "") -> None:
-        """Withdraw the question about a run, and give back any grant; with a `state`, its occurrence is over."""
+        """Withdraw the question about a run, and give back any grant; a `state` other than "" ends the occurrence."""
         self.answered(run.id)
         self._note(run, state or self.given_back.get((run.id.job, run.key), unstarted(run)))
 
@@ -240,7 +252,9 @@ class FleetState:
                 self.is_newer_end(run.id.job, run.key)
 
     def is_newer_end(self, job: str, key: str) -> bool:
-        """Note the end of an occurrence; return whether it is newer than all ends known before."""
+        """Note the end of an occurrence's attempt; return whether the attempt is newer than all whose ends are
+        known.
+        """
         attempt = second_of(key), hosts_before(key)
         is_newer = attempt > self._newest.get(job, (0, 0))
         if is_newer:
@@ -248,7 +262,9 @@ class FleetState:
         return is_newer
 
     def is_newer_success(self, job: str, key: str) -> bool:
-        """Note a success on another host; return whether it is newer than all such successes known before."""
+        """Note an occurrence that succeeded on another host; return whether it is newer than all such occurrences known
+        before.
+        """
         second = second_of(key)
         is_newer = second > self._succeeded.get(job, 0)
         if is_newer:
@@ -260,7 +276,7 @@ class FleetState:
         self.given_back[name] = state or self.given_back.get(name, "")
 
     def note_wait(self, holder: Holder, claims: Claims = ()) -> None:
-        """Note the claims that a run or client of this host now waits for, or () if it no longer waits."""
+        """Note the claims for which a run or client of this host now waits; () means that it no longer waits."""
         if not self.name:
             return
         before = self._waiters.pop(holder, ())
@@ -272,21 +288,28 @@ class FleetState:
             self._waiters[holder] = locks
 
     def had_turn(self, claims: Claims) -> list[Stand]:
-        """Leave the lines for granted locks; if other runs here still wait, the host later joins again at the end."""
+        """Leave the lines for granted locks, and return the changes.
+
+        If other runs here still wait for a lock, the host joins its line again later, at the end.
+        """
         held = [claim.resource for claim in of_fleet(claims) if claim.resource in self.line]
         self.line.difference_update(held)
         self._moved.update(held)
         return [Stand(lock, joins=False) for lock in held]
 
     def unknown(self) -> None:
-        """Leave all lines, and forget all announcements and publications: the fleet may not have received them."""
+        """Leave all lines, and forget all announcements and publications, because the fleet may not have received
+        them.
+        """
         self._announced = None
         self.offers.clear()
         self._moved.update(self.line)
         self.line.clear()
 
     def take_moves(self, *, is_held: bool) -> list[Stand | Announce]:
-        """Remove and return the changes for the other hosts since the last call: this host's announcement and lines."""
+        """Remove and return the changes since the last call that other hosts need: this host's announcement and
+        lines.
+        """
         news: list[Stand | Announce] = []
         if not self.down and self._announced != (self.labels, is_held):
             self._announced = Announce(self.labels, is_held)
@@ -309,11 +332,11 @@ class FleetState:
         return [GiveBack(job, key, state) for (job, key), state in given_back.items()]
 
     def lacks(self, job: Job) -> list[str]:
-        """Return the labels that a job requires and this host lacks."""
+        """Return the labels that a job requires and this host does not have."""
         return [label for label in job.hosts if label not in self.labels]
 
     def note_host(self, host: HostSeen) -> None:
-        """Note that a host has a session, or no longer has one if its `store` is empty."""
+        """Note that a host has a session; an empty `store` means that it no longer has one."""
         self.hosts[host.name] = host
         if not host.store:
             del self.hosts[host.name]

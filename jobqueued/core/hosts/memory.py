@@ -1,7 +1,7 @@
-"""The fleet's memory of which occurrences of a job ran, and its length.
+"""The fleet's memory of the occurrences of a job that ran: how long an occurrence is remembered.
 
-etcd keeps an occurrence for as long as hosts with the same definition may ask for it.  A later definition may look back
-farther, to occurrences that etcd has forgotten.  Therefore the definition in etcd also has this period
+etcd keeps an occurrence for as long as hosts with the same definition may ask for it. A later definition may look back
+farther, to occurrences that etcd has forgotten. Therefore the definition in etcd includes the period that is remembered
 (child/fleet/claims.py), and no host starts an older occurrence.
 """
 
@@ -19,10 +19,10 @@ _ON_ITS_WAY = HOUR // SECOND
 
 
 class Definition(NamedTuple):
-    """The definition of a job in its fleet: its `spec`, and for how long (s) occurrences are remembered.
+    """A job's definition in its fleet: its `spec`, and for how long (s) occurrences are remembered.
 
-    Occurrences due from the second `since` on are remembered for `window`, earlier ones for `before`.  A `window` of 0
-    means unknown, because no host wrote the value.
+    Occurrences due in the second `since` or later are remembered for `window`, earlier occurrences for `before`. A
+    `window` of 0 means that the time is unknown, because no host wrote it.
     """
 
     spec: str
@@ -32,11 +32,11 @@ class Definition(NamedTuple):
 
     @property
     def text(self) -> str:
-        """The value of its key in etcd."""
+        """The definition as the value of a key in etcd."""
         return f"{self.spec} {self.since} {self.before} {self.window}"
 
     def reach(self, wall: int) -> int:
-        """Return for how long (ns) before an instant (wall) all occurrences are remembered."""
+        """Return the period (ns) before an instant (wall) in which all occurrences are remembered."""
         return min(self.window * SECOND, max(self.before * SECOND, wall - self.since * SECOND))
 
     def kept(self, due: int) -> int:
@@ -53,12 +53,14 @@ def parse_definition(text: str) -> Definition:
 
 
 def looks_back(job: Job) -> int:
-    """Return how long (ns) an occurrence must be remembered: this long after it is due, a clock may still yield it."""
+    """Return how long (ns) an occurrence must be remembered, because a host's clock may still make it due this long
+    afterwards.
+    """
     return max(job.catch_up_window, job.grace, STEP_LIMIT)
 
 
 def next_definition(there: str, spec: str, job: Job, wall: int) -> Definition:
-    """Return the definition that replaces `there` in the fleet from now on; "" means that the fleet has none."""
+    """Return the definition that replaces `there` in the fleet from now on; `there` is "" if the fleet has none."""
     known, window, now = parse_definition(there), looks_back(job) // SECOND, wall // SECOND
     if not there:
         return Definition(spec, 0, window, window)

@@ -1,4 +1,4 @@
-"""The last instant when a host was in its fleet, even if its clock was set or the host slept since."""
+"""The last instant when a host was in its fleet, corrected for later steps of the clock and sleep of the host."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ class Presence:
 
     def __init__(self) -> None:
         self.mark = FleetMark()
-        """The newest mark of the fleet; its `at` is when the host was last in the fleet before the scheduler started.
+        """The newest mark of the fleet. Its `at` is the instant when the host was last in the fleet before the
+        scheduler started.
         """
         self.ended = 0
         """The instant (wall) when the host last left the fleet, or 0 if it has not left since the scheduler started."""
@@ -35,17 +36,21 @@ class Presence:
         self.ended, self._back = now.wall - step if is_recent else now.wall, 0
 
     def until(self, known: int, wall: int) -> int:
-        """Return when the host was last in the fleet, on its present clock, or 0 if unknown.
+        """Return when the host was last in the fleet, as its clock now counts, or 0 if unknown.
 
-        `known`: that instant as of the start.
+        `known`: this instant as it was saved before the scheduler started.
         """
         was_there = (self.ended or known) - self._back
         return was_there if was_there <= wall else 0
 
     def may_have_begun(self, start: int) -> int:
-        """Return the earliest instant when another host may have started an occurrence that is to `start` here."""
+        """Return the earliest instant when another host may have started an occurrence that this host would start at
+        `start`.
+        """
         return start - self._back
 
     def saved(self, wall: int, *, is_there: bool) -> FleetMark:
-        """Return the mark to save.  `is_there` is False for a host that reached etcd but received nothing yet."""
+        """Return the mark to save. `is_there` is False while this host is not in the fleet, including when it reached
+        etcd but received nothing yet.
+        """
         return self.mark._replace(at=wall if is_there else self.ended or self.mark.at)

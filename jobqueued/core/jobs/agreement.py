@@ -1,11 +1,11 @@
 """The agreement of a fleet about each job: if its hosts have different definitions, the newest is used.
 
-Each definition has a hash, its spec.  A host publishes its spec if it differs from the one that all hosts last agreed
-on.  A host that still has the last agreed spec leaves the job to the others.
+Each definition has a hash, its spec. A host publishes its spec if it differs from the spec that all hosts last agreed
+on. A host that still has this last agreed spec leaves the job to hosts with a newer one.
 
-A host publishes its next definition only when the outcome of its last publication is known.  The fleet shows the
-outcome by a definition other than before, or by its whole content after a reconnect.  Until the outcome is known, the
-published definition counts.  Files that change in this period are newer.
+A host publishes its next definition only when the outcome of its last publication is known.  The outcome is known when
+the fleet reports another definition than before, or its whole content after a reconnect. Until then, the published
+definition counts as the fleet's. Files that change in this period are newer.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from jobqueued.model.events import Published
 from jobqueued.model.job import Job, Scope
 
 _OF_THE_HOST = frozenset({"file", "line", "origin", "drop_ins", "triggers", "offset", "owner", "enabled"})
-"""Fields that do not belong to a definition: they repeat other fields, or differ between hosts."""
+"""Fields that the spec leaves out, because they repeat other fields or differ between hosts."""
 
 
 def spec_of(job: Job) -> str:
@@ -39,8 +39,8 @@ def _usual(field: Field[Any]) -> Any:
 
 
 def _plain(value: Any) -> Any:
-    """Return a value as JSON, without fields at their defaults, so that a field added by a later version changes no
-    spec.
+    """Return a value as JSON without fields at their defaults, so that a new field in a later version does not change
+    specs.
     """
     if isinstance(value, Enum):
         return value.value
@@ -69,7 +69,7 @@ def defined(turn: Turn, job: Job) -> None:
 
 
 def published(turn: Turn, event: Published) -> None:
-    """Note the definition that the fleet now has for a job, and compare this host's with it."""
+    """Note the fleet's current definition of a job, and compare this host's definition with it."""
     fleet = turn.state.fleet
     fleet.published[event.job] = event.spec
     job = turn.state.catalog.get(event.job)
@@ -81,7 +81,8 @@ def published(turn: Turn, event: Published) -> None:
 def _settle(turn: Turn, job: Job, there: str) -> None:
     """Handle the outcome of the definition that this host published last.
 
-    If the fleet uses it, this host's current definition is newer, even if its files were changed back.
+    If the fleet uses the published definition, it becomes the last agreed one. Then any other definition on this host
+    is newer, even if the files were changed back.
     """
     turn.state.fleet.offers.pop(job.id, None)
     saved = turn.state[job.id].saved
@@ -90,7 +91,9 @@ def _settle(turn: Turn, job: Job, there: str) -> None:
 
 
 def agree(turn: Turn, job: Job) -> None:
-    """Use the fleet's spec of a job, or publish this host's if that is newer."""
+    """Compare this host's spec of a job with the fleet's: publish it if it is newer, and note whether it is
+    outdated.
+    """
     state, fleet = turn.state, turn.state.fleet
     own, text = fleet.specs[job.id], fleet.published.get(job.id, "")
     there = memory.parse_definition(text).spec

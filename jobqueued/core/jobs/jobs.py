@@ -1,6 +1,6 @@
-"""Changes of jobs by files and users: jobs are added, edited or removed, or have their next start skipped.
+"""Changes of jobs by files and users: adding, editing or removing jobs, and skipping their next start.
 
-Nothing here starts or stops an attempt. Runs of a removed job that still wait are skipped.
+Nothing here starts or stops an attempt. Pending runs of a removed job are given up.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ def _goes_on(old: Job, new: Job | None) -> bool:
 
 
 def _note_standing(turn: Turn, job: Job, old: Job | None) -> None:
-    """Save that a job was added, enabled or disabled; do nothing while the daemon loads all jobs at start."""
+    """Save that a job was added, enabled or disabled; do nothing while the daemon loads all jobs at its start."""
     before = "gone" if old is None else _standing(old)
     if turn.state.loaded and before != _standing(job):
         turn.do(SavePast(Past(turn.now.wall, job.id, _standing(job), before)))
@@ -80,7 +80,7 @@ def _without(turn: Turn, event: events.JobsRead, taken: list[str]) -> events.Job
 
 
 def loaded(turn: Turn, event: events.JobsLoaded) -> None:
-    """Continue after all files were read at start: give up runs whose job no longer exists."""
+    """Continue after all files were read at the start: give up pending runs whose job no longer exists."""
     state = turn.state
     state.loaded = True
     state.complete = state.complete or event.complete
@@ -97,7 +97,9 @@ def loaded(turn: Turn, event: events.JobsLoaded) -> None:
 
 
 def history_gone(turn: Turn, event: events.HistoryGone) -> None:
-    """Forget a job that no longer exists, unless it is paused, expected to succeed, or a dependency."""
+    """Forget a job that no longer exists and has no history, unless it is paused, expected to succeed, or a
+    dependency.
+    """
     state, name = turn.state, event.job
     known = state.jobs.get(name)
     if known is None or name in state.catalog or known.unfinished or not state.complete:
@@ -113,7 +115,9 @@ def reloaded(turn: Turn) -> None:
 
 
 def account_known(turn: Turn, event: events.AccountKnown) -> None:
-    """Note whether a user or group exists; if not, its jobs are invalid, and their pending runs are given up."""
+    """Note whether a user or group exists. If not, make the jobs of this account invalid, and give up their pending
+    runs.
+    """
     state = turn.state
     before, state.accounts[event.account] = state.accounts.get(event.account), event.trouble
     is_news = event.trouble != before
@@ -130,7 +134,7 @@ def account_known(turn: Turn, event: events.AccountKnown) -> None:
 def _that_wait(state: SchedulerState, account: Account) -> list[Job]:
     """Return the jobs of an account that have due runs, sorted by ID.
 
-    Starts from the runs, because a user may have 100,000 jobs without due runs.
+    The search goes through the runs, because a user may have 100,000 jobs without due runs.
     """
     found = {run.id.job for run in state.runs.values() if run.state is RunState.DUE}
     jobs = (state.catalog.get(name) for name in sorted(found))
@@ -138,7 +142,9 @@ def _that_wait(state: SchedulerState, account: Account) -> list[Job]:
 
 
 def skip_asked(turn: Turn, event: events.SkipAsked) -> None:
-    """Skip the next scheduled occurrence of a job; a repeated request skips one more, `undo` cancels the last."""
+    """Skip the next scheduled occurrence of a job. A repeated request skips one more; `undo` cancels the last
+    request.
+    """
     state = turn.state
     job = state.catalog.get(event.job)
     if job is None:
@@ -172,14 +178,16 @@ def _undo_skip(turn: Turn, job: Job, event: events.SkipAsked) -> None:
 
 
 def _tell_skip(turn: Turn, job: Job, ticket: int, due: int, what: str) -> None:
-    """Reply with the start that is skipped, or no longer skipped, and the next start."""
+    """Reply with the start that is skipped (or, after `undo`, no longer skipped) and the next start."""
     starts = list(map(to_text, turn.state[job.id].saved.starts(job, 1)))
     first = starts[0] if starts else None
     turn.reply(ticket, what, due=to_text(due + job.offset), next=first, timezone=job.timezone)
 
 
 def defined(turn: Turn, job: Job, old: Job | None) -> None:
-    """Handle a new definition of a job; `old` is the last one since the start, or None."""
+    """Handle a new definition of a job; `old` is the definition before, or None for the first since the daemon
+    started.
+    """
     state, wall = turn.state, turn.now.wall
     if state[job.id].saved.owner != job.owner:
         state.hand_over(job.id, job.owner)

@@ -25,7 +25,9 @@ from jobqueued.model.saved import Past
 
 
 class FleetPause(NamedTuple):
-    """A pause in the fleet: the user, the user's host, and the end (wall, ns), or None for a pause until resumed."""
+    """A pause in the fleet: the user, the user's host, and the end (wall, ns); None means until a user resumes the
+    job.
+    """
 
     asked_by: str
     host: str
@@ -52,14 +54,14 @@ def asked(turn: Turn, event: PauseAsked) -> None:
 
 
 def told(text: str) -> FleetPause:
-    """Parse the fleet's value; a malformed value counts as a pause without an end."""
+    """Parse the value of a pause in the fleet; a malformed value counts as a pause without an end."""
     return parsed(FleetPause, text) or FleetPause("somebody", "another host", None)
 
 
 def _is_of_fleet(turn: Turn, job: Job) -> bool:
-    """Return whether a pause or resumption is for all hosts.
+    """Return whether a user's pause or resumption of a job is for all hosts.
 
-    A pause of this host alone is ended on this host alone.
+    The end of a pause that is valid only on this host is for this host alone.
     """
     saved = turn.state[job.id].saved
     is_own = saved.paused and not saved.shared_pause
@@ -79,7 +81,7 @@ def _ask_fleet(turn: Turn, job: Job, event: PauseAsked) -> None:
 
 
 def paused(turn: Turn, event: FleetPaused) -> None:
-    """Apply a pause that the fleet has for a job, or its end."""
+    """Apply the fleet's pause of a job, or the end of such a pause."""
     fleet = turn.state.fleet
     if event.text:
         fleet.paused[event.job] = event.text
@@ -96,7 +98,7 @@ def paused(turn: Turn, event: FleetPaused) -> None:
 
 
 def made(turn: Turn, event: PauseMade) -> None:
-    """Note that the fleet carried out a pause or resumption; this settles the first such open request of this host."""
+    """Note that the fleet carried out the first of this host's open requests for this pause or resumption."""
     pausing = turn.state.fleet.pausing
     alike = (number for number, each in enumerate(pausing) if (each.ask.job, each.text) == event and not each.is_made)
     for number in islice(alike, 1):
@@ -114,10 +116,10 @@ def _answer_over(turn: Turn) -> None:
 
 
 def take_over(turn: Turn, job: Job, asked_by: str = "") -> None:
-    """Pause or resume a job on this host as in its fleet; `asked_by` is the user who just asked for the change, if any.
+    """Pause or resume a job on this host as in its fleet. `asked_by`: the user who just asked for the change, or "".
 
-    Due times before now are handled first (`clock.comes_due`).  If they must wait for the fleet, nothing changes, and
-    the caller must call this function again later.
+    The function first handles the due times before now (`clock.comes_due`). If they must wait for the fleet, nothing
+    changes, and the caller must call this function again later.
     """
     state = turn.state
     if job.scope is not Scope.FLEET:
@@ -140,7 +142,7 @@ def take_over(turn: Turn, job: Job, asked_by: str = "") -> None:
 
 
 def look(turn: Turn, name: str) -> None:
-    """Resume a job whose pause is over; for a pause of the fleet, as soon as the fleet can be asked."""
+    """Resume a job whose pause is over; if the pause is the fleet's, wait until the fleet can be asked."""
     job, saved = turn.state.catalog.get(name), turn.state.standing(name).saved
     if saved.paused_until is None or saved.paused_until > turn.now.wall:
         return
@@ -176,7 +178,9 @@ def up(turn: Turn) -> None:
 
 
 def _pause(turn: Turn, job: Job, asked_by: str, until: int | None) -> None:
-    """Hold back the waiting and coming runs of a job until an instant (wall, ns); None means until resumed."""
+    """Hold back the waiting and future runs of a job until an instant (wall, ns); None means until a user resumes the
+    job.
+    """
     state = turn.state
     state.remember(job.id, paused=True, paused_until=until)
     state.stir(job.id)
@@ -191,7 +195,7 @@ def _pause(turn: Turn, job: Job, asked_by: str, until: int | None) -> None:
 def _answer(turn: Turn, event: PauseAsked, *, was_paused: bool) -> None:
     """Reply to a request to pause or resume a job.
 
-    The reply to a resumption includes other obstacles: the job is disabled or invalid.
+    The reply to a resumption also contains whether the job is disabled or invalid.
     """
     job = turn.state.catalog.get(event.job)
     if job is None:

@@ -1,6 +1,7 @@
-"""Submissions: accepted with an ID or refused; turned into runs in batches; removed when all runs are over.
+"""Submissions: each is accepted with an ID or refused, turned into runs in batches, and removed when all its runs are
+over.
 
-One turn, and therefore one commit, assigns the ID, saves the submission, and creates its first runs.
+The same turn, and therefore the same commit, assigns the ID, saves the submission, and creates its first runs.
 """
 
 from __future__ import annotations
@@ -27,7 +28,9 @@ from jobqueued.model.run_states import RunState
 from jobqueued.model.submission import MOST_BYTES, MOST_RUNS, Resized, is_numbered
 
 MADE_A_TURN, AHEAD = 500, 100
-"""Maximum runs of an array to create in one turn, and the number of waiting runs to maintain while more are to come."""
+"""Maximum number of runs to create in one turn, and the number of waiting runs to maintain while a submission has more
+to create.
+"""
 
 
 def asked(turn: Turn, event: events.Submitted) -> None:
@@ -69,7 +72,7 @@ def _timed(job: Job, wall: int) -> Job:
 
 
 def _named(state: SchedulerState, job: Job) -> Job:
-    """Return the job with an ID; a job without a name gets its user's next number."""
+    """Return the job with a complete ID; a job without a name gets its user's next number."""
     if not job.id.endswith("/"):
         return job
     share = share_in(job.id)
@@ -105,7 +108,7 @@ def _refusal(state: SchedulerState, job: Job, text: str, failed: tuple[str, ...]
 
 
 def _impossible(state: SchedulerState, job: Job) -> str:
-    """Return why a job can never run on this host in its present state, or "" if it can."""
+    """Return why a job can never run on this host as the host is now, or "" if it can."""
     trouble = next(filter(None, map(state.accounts.get, accounts(job))), "")
     return trouble or validity.shortage(state, job)
 
@@ -126,7 +129,7 @@ def kept(turn: Turn, event: events.SubmissionsKept) -> None:
 
 
 def loaded(turn: Turn) -> None:
-    """Forget the submissions that were over before the start, except for their history."""
+    """Forget the submissions that were over before the daemon started; their history remains."""
     state = turn.state
     for name in [name for name in state.jobs if is_numbered(name) and name not in state.catalog]:
         if not state[name].unfinished:
@@ -134,7 +137,7 @@ def loaded(turn: Turn) -> None:
 
 
 def awaited_over(turn: Turn, event: events.AwaitedOver) -> None:
-    """Apply the end of a run or submission that is only in the history."""
+    """Apply the end of an awaited run or submission that is only in the history."""
     if not _is_awaited(turn.state, event.name):
         _resolve(turn, event.name, "succeeded" if event.succeeded else "not succeeded", succeeded=event.succeeded)
 
@@ -177,7 +180,7 @@ def follow(turn: Turn, run: Run) -> None:
 
 
 def go_on(turn: Turn, name: str) -> None:
-    """Create more runs of a submission, or remove the submission if it is over."""
+    """Create more runs of a submission, or remove a submission whose runs are all over."""
     state = turn.state
     job = state.catalog.get(name)
     if job is None or job.submission is None:
@@ -191,8 +194,9 @@ def go_on(turn: Turn, name: str) -> None:
 
 
 def _make_runs(turn: Turn, job: Job, asked_by: str | None) -> None:
-    """Make a submission's next runs due, up to the number that may wait; the first run of one with `at` is left to the
-    clock.
+    """Make a submission's next runs due, up to the number that may wait.
+
+    If the submission has `at`, the clock makes its first run due.
     """
     state, submission = turn.state, job.as_submission
     if job.at is not None and not state[job.id].saved.last_number:
@@ -204,7 +208,7 @@ def _make_runs(turn: Turn, job: Job, asked_by: str | None) -> None:
 
 
 def _leave(turn: Turn, job: Job) -> None:
-    """Remove a submission whose runs are all over; its history stays."""
+    """Remove a submission whose runs are all over; its history remains."""
     stats = turn.state[job.id].saved.stats
     runs = job.as_submission.runs
     succeeded = stats.succeeded >= runs
@@ -217,14 +221,16 @@ def _leave(turn: Turn, job: Job) -> None:
 
 
 def _resolve(turn: Turn, name: str, word: str, *, succeeded: bool) -> None:
-    """Let the submissions that wait for this end continue, or give them up."""
+    """Handle the end of a run or submission for the submissions that wait for it: let them continue, or give them
+    up.
+    """
     turn.state.submitted.over[name] = SubmissionEnd(word, succeeded)
     for job in turn.state.catalog.followers(name):
         _settle(turn, job, name, word, succeeded=succeeded)
 
 
 def _settle(turn: Turn, job: Job, name: str, word: str, *, succeeded: bool) -> None:
-    """Let a submission that waits for this end continue, or give it up."""
+    """Handle the end of a run or submission for a submission that waits for it: let it continue, or give it up."""
     state = turn.state
     awaited = next(after for after in job.as_submission.after if after.name == name)
     if succeeded or awaited.result == "any":
@@ -251,7 +257,7 @@ def _abandon(turn: Turn, job: Job, reason: Reason) -> None:
 
 
 def _is_awaited(state: SchedulerState, name: str) -> bool:
-    """Return whether the end of a run or a submission is yet to come."""
+    """Return whether a run or submission has yet to end."""
     if "@" not in name:
         return name in state.submitted
     job, _, number = name.rpartition("@")

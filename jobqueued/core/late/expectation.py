@@ -1,7 +1,8 @@
-"""Expectations: people are notified once if a job has not succeeded for longer than its `expect`, for any reason.
+"""Expectations: people are notified once if a job has not succeeded for longer than its `expect`, whatever the reason.
 
-This includes a job that is paused, invalid, or removed from its file.  An expectation ends if a user forgets a removed
-job (`forget`), or if the file drops `expect` or disables the job.  For a fleet job, one host notifies people.
+This includes a job that is paused, invalid, or removed from its file. An expectation ends if a user forgets a removed
+job (`forget`), or if `expect` is removed from the file or the job is disabled there.  For a fleet job, one host
+notifies people.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from jobqueued.model.saved import Expected, SavedJob
 
 
 def defined(turn: Turn, job: Job) -> None:
-    """Handle the `expect` of a new definition; an existing expectation continues with the new period."""
+    """Handle the `expect` of a job's new definition; an existing expectation continues with the new period."""
     known, wall = turn.state[job.id].saved.expected, turn.now.wall
     if job.expect is None or not job.enabled:
         end(turn, job.id, "its file no longer has `expect`")
@@ -40,12 +41,12 @@ def removed(turn: Turn, job: Job) -> None:
 
 
 def succeeded(turn: Turn, name: str, ended: int, run: str) -> None:
-    """Restart the period of an expected job at the end of a successful run."""
+    """Restart a job's period at the end of a successful run."""
     _put(turn, name, recollection.succeeded(turn.state[name].saved.expected, ended), f"{run} has succeeded")
 
 
 def succeeded_elsewhere(turn: Turn, name: str, ended: int) -> None:
-    """Note that a run of another host succeeded at `ended` or later; ignore a success that is too old to matter."""
+    """Note that a job succeeded on another host at `ended` or later; ignore a success that is too old to matter."""
     expected = turn.state.standing(name).saved.expected
     if expected is not None and expected.since < ended and turn.now.wall < ended + expected.within:
         succeeded(turn, name, ended, "a run of another host")
@@ -73,7 +74,7 @@ def end(turn: Turn, name: str, why: str) -> None:
 
 
 def look(turn: Turn, limit: int) -> None:
-    """Report the jobs that are overdue now, at most `limit` of them."""
+    """Report at most `limit` of the jobs that are overdue now."""
     state, wall = turn.state, turn.now.wall
     for name in state.patience.jobs.take(wall, limit):
         expected = state[name].saved.expected
@@ -88,7 +89,7 @@ def look(turn: Turn, limit: int) -> None:
 
 
 def shift(turn: Turn, step: int) -> None:
-    """Shift all expectations by a step of the clock, because no time passed."""
+    """Shift all expectations by a step of the clock, because the step is not time that passed."""
     for name in {*turn.state.patience.jobs, *turn.state.noted}:
         if (expected := turn.state[name].saved.expected) is not None:
             _put(turn, name, expected._replace(since=expected.since + step), "")
@@ -117,13 +118,13 @@ def _put(turn: Turn, name: str, expected: Expected | None, why: str) -> None:
 
 
 def wishes_of(state: SchedulerState, name: str) -> Job | None:
-    """Return the saved part of a job that is in no file, or None if it is not expected to succeed."""
+    """Return the saved part of a job that is in no file, or None if the job is not expected to succeed."""
     expected = state[name].saved.expected if name in state.noted else None
     return None if expected is None else _kept_of(name, expected)
 
 
 def _kept_of(name: str, expected: Expected) -> Job:
-    """Return the part of a job that is saved in case it leaves its file."""
+    """Return the part of a job that is saved in case the job is removed from its file."""
     wishes = expected.wishes
     return Job(
         id=name,
@@ -136,7 +137,7 @@ def _kept_of(name: str, expected: Expected) -> Job:
 
 
 def is_of_fleet(state: SchedulerState, name: str) -> bool:
-    """Return whether a job belongs to the fleet, or did before it left its file."""
+    """Return whether a job belongs to the fleet, or did before it was removed from its file."""
     job, expected = state.catalog.get(name), state.standing(name).saved.expected
     if job is None and expected is not None:
         job = _kept_of(name, expected)

@@ -1,8 +1,8 @@
 """Fleet jobs that are overdue: only the host that first reports a job to the fleet notifies people.
 
 The other hosts wait a minute, because the reporting host may die before it notifies people, or may withdraw the report.
-Then they rely on the report if its host is still in the fleet.  A host without an answer in this time notifies people
-itself: two notices are better than none.
+After this minute, they rely on the report if its host is still in the fleet. A host that gets no answer from the fleet
+within a minute notifies people itself, because two notices are better than none.
 """
 
 from __future__ import annotations
@@ -19,25 +19,27 @@ from jobqueued.model.job import Job, Scope
 from jobqueued.model.saved import Expected
 
 _PATIENCE = MINUTE
-"""Time (ns) to wait for an answer or a reconnect of the fleet, and for a dead host to leave the fleet."""
+"""Time (ns) to wait for the fleet's answer or for a reconnect, and for a dead host to leave the fleet."""
 _SKEW = 5 * SECOND
 """Upper limit of the difference between the clocks of two hosts (ns)."""
 
 
 class OverdueReport(NamedTuple):
-    """A report in the fleet that a job is overdue: its host and its instant (wall, ns)."""
+    """A report in the fleet that a job is overdue: the host that made it, and when (wall, ns)."""
 
     host: str
     at: int
 
 
 def told(text: str) -> OverdueReport | None:
-    """Parse the fleet's value, or return None if it is malformed."""
+    """Parse the value of a report in the fleet; return None if the value is malformed."""
     return parsed(OverdueReport, text)
 
 
 def teller(turn: Turn, job: Job, expected: Expected) -> str | None:
-    """Return the host that notifies people of an overdue job, or None if the job must be checked again."""
+    """Return the host that notifies people of an overdue job, or None if this is undecided; then a later check is
+    scheduled.
+    """
     state, fleet = turn.state, turn.state.fleet
     own, wall, since = state.limits.name, turn.now.wall, expected.since + expected.within
     if job.scope is not Scope.FLEET or not fleet.name:
@@ -63,12 +65,12 @@ def teller(turn: Turn, job: Job, expected: Expected) -> str | None:
 
 
 def _is_of(said: OverdueReport, expected: Expected, wall: int) -> bool:
-    """Return whether a report is about the current overdue period: it is newer than the last success."""
+    """Return whether a report is about the current overdue period, because it is newer than the last success."""
     return expected.since + min(_SKEW, expected.within // 2) < said.at <= wall + _SKEW
 
 
 def seen(turn: Turn, event: SaidOverdue) -> None:
-    """Note a report from the fleet and check the job again; while the fleet is down, `up` checks it later."""
+    """Note a report from the fleet and check its job again; while the fleet is down, `up` does this check later."""
     fleet = turn.state.fleet
     fleet.overdue[event.job] = event.text
     if not event.text:
@@ -89,7 +91,7 @@ def up(turn: Turn) -> None:
 
 
 def _look_again(turn: Turn, name: str) -> None:
-    """Check an overdue job again, in this host's turn if no host has reported the job.
+    """Schedule another check of an overdue job: now, or in this host's turn if no host has reported the job.
 
     If the job is not overdue, withdraw this host's report.
     """

@@ -24,11 +24,11 @@ from jobqueued.model.saved import SavedJob
 from jobqueued.model.users import Owner
 
 FIRST = HOUR
-"""Wait (ns) after which a scheduled run is late, if no start of its job is known."""
+"""Wait (ns) after which a scheduled run is late, if its job has never started."""
 
 
 class _LateRule(Enum):
-    """The rules for limits: `late: {after: …}`, the usual time, and the default for a first start."""
+    """The rules that set a limit: `late: {after: …}`, the usual time, or the default for a first start."""
 
     AFTER = auto()
     USUAL = auto()
@@ -36,7 +36,9 @@ class _LateRule(Enum):
 
 
 class _Limit(NamedTuple):
-    """A limit: the run must start or end `within` ns of `begun` (wall).  `runs`: how many past runs it is based on."""
+    """A limit: a run must start or end `within` ns after `begun` (wall). `runs`: number of past runs on which the limit
+    is based.
+    """
 
     rule: _LateRule
     begun: int
@@ -57,12 +59,14 @@ def watch(turn: Turn, run: Run) -> None:
 
 
 def has_waited(state: SchedulerState, run: Run) -> bool:
-    """Return whether a run waited only for its turn, until now or until its start."""
+    """Return whether a run waited only for its turn in the queue, up to its start or so far."""
     return run.id not in state.patience.held and run.id not in state.patience.set_back
 
 
 def lacked(state: SchedulerState, run: Run, owner: Owner | None) -> tuple[str, ...]:
-    """Return the resources that a run of this owner lacked in the queue so far, and reservations that held it back."""
+    """Return the missing resources and the reservations that have held a run back in the queue, as its owner may see
+    them.
+    """
     return tuple(
         it.removeprefix(":") if isinstance(it, str) else reserved_for(state.name_for(it, owner))
         for it in state.admission.refusals.get(run.id, ())
@@ -70,7 +74,7 @@ def lacked(state: SchedulerState, run: Run, owner: Owner | None) -> tuple[str, .
 
 
 def go_on(turn: Turn, runs: Iterable[RunId]) -> None:
-    """Restart the time of those runs that have not started, after a user held them back."""
+    """Restart the time of these runs, except those that have started, because a user held them back until now."""
     for run in map(turn.state.runs.__getitem__, runs):
         if run.state in PENDING and begun(run) is None:
             turn.state.patience.held.add(run.id)
@@ -78,7 +82,7 @@ def go_on(turn: Turn, runs: Iterable[RunId]) -> None:
 
 
 def look(turn: Turn, limit: int) -> None:
-    """Report the runs that are late now, at most `limit`; a run whose usual time has grown gets more time."""
+    """Report at most `limit` of the runs that are late now; a run whose usual time has grown gets more time."""
     state, now = turn.state, turn.now
     for name, within in state.patience.over(now.mono, limit):
         run = state.runs[name]
@@ -93,7 +97,7 @@ def look(turn: Turn, limit: int) -> None:
 
 
 def over(turn: Turn, run: Run) -> None:
-    """Note the end of a run; if it was the last late run of its job, log that none is late any longer."""
+    """Note the end of a run; if it was the last late run of its job, log that no run of the job is late any longer."""
     late = turn.state[run.id.job].saved.late
     if run.id.number not in late:
         return
@@ -104,7 +108,7 @@ def over(turn: Turn, run: Run) -> None:
 
 
 def restored(state: SchedulerState) -> None:
-    """Forget late runs that ended before this start, and restart the time of all pending runs."""
+    """After a restart, forget late runs that have ended, and mark all pending runs as held back."""
     state.patience.held.update(run.id for run in state.runs.values() if run.state in PENDING)
     for name in {run.job for run in state.runs} | state.noted:
         late = tuple(number for number in state[name].saved.late if RunId(name, number) in state.runs)
@@ -113,7 +117,9 @@ def restored(state: SchedulerState) -> None:
 
 
 def words(state: SchedulerState, run: Run, now: Now) -> str:
-    """Describe how late a run is, and under which rule; a started run may be late only because it waited."""
+    """Describe how late a run is, and under which rule. A run that has started may be late only because it waited too
+    long.
+    """
     first, limit = begun(run), _limit(state, run)
     if limit is not None and limit.rule is _LateRule.AFTER:
         due = f"it was due {_passed(limit.begun, now)} ago and has not {'started' if first is None else 'ended'}"
@@ -159,8 +165,8 @@ def _is_held_back(state: SchedulerState, run: Run) -> bool:
 
 
 def _limit(state: SchedulerState, run: Run, *, at_start: bool = False) -> _Limit | None:
-    """Return the limit that a run reaches first, or None if it has none; with `at_start`, only limits of its start
-    count.
+    """Return the limit that a run reaches first, or None if no limit applies. With `at_start`, consider only limits for
+    its start.
     """
     job = state.catalog.get(run.id.job)
     found = () if job is None else _limits(state[job.id].saved, job, run, None if at_start else begun(run))

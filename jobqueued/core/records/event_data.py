@@ -12,12 +12,14 @@ ACCEPTED = 'a JSON object such as {"version": 7}'
 
 
 def text(data: dict[str, Any]) -> str:
-    """Return the data in the form that runs get: one line of ASCII."""
+    """Return an event's data as the text that runs get: one line of ASCII."""
     return compact(data)
 
 
 def flaw(data: object) -> str:
-    """Return the error of a value as event data, and its place, or "" if the value is valid."""
+    """Return the error in a value that should be event data, with its place in the value, or "" if the value is
+    valid.
+    """
     if not isinstance(data, dict):
         return f"found something else; expected {ACCEPTED}"
     if found := next(flaws(data, "data"), ""):

@@ -7,10 +7,10 @@ from jobqueued.model.job import Escalation
 
 
 class HostLimits(NamedTuple):
-    """The limits of the host, from itself and jobqueued.yaml.
+    """The limits of the host, measured on the host or set in jobqueued.yaml.
 
     `max_running` is None for no limit.  `resources`: resource → units (CPU in thousandths of a core, memory in bytes).
-    `cpus`: the numbers of its CPUs.  `escalation`: the ageing of waiting runs.
+    `cpus`: the numbers of the host's CPUs. `escalation`: how fast the priority of waiting runs grows.
     """
 
     name: str = "localhost"
@@ -19,17 +19,17 @@ class HostLimits(NamedTuple):
     cpus: tuple[int, ...] = ()
     escalation: Escalation = Escalation()
     calm: int = 0
-    """Lowest effective priority of runs that start under pressure."""
+    """Lowest effective priority that a run needs to start while the host is under pressure."""
     machine: str = ""
-    """The ID of the host, which distinguishes hosts with the same name."""
+    """The ID of the host, different even for hosts with the same name."""
     most_of_a_user: int | None = None
-    """Maximum live runs of a user's own jobs, or None for no limit."""
+    """Maximum number of live runs of each user, for jobs that users own, or None for no limit."""
     waiting_of_a_user: int | None = None
-    """Maximum waiting runs and submissions of a user, or None for no limit."""
+    """Maximum number of waiting runs and submissions of each user, or None for no limit."""
     fleet: str = ""
     """The name of the host's fleet, or "" if the host is in no fleet."""
     of_fleet: dict[str, int] = {}  # noqa: RUF012
-    """Lock of the fleet → its units, if it has several."""
+    """Fleet lock with several units → its units."""
     labels: tuple[str, ...] = ()
     """Labels of this host; fleet jobs choose hosts by labels."""
     has_slurm: bool = False

@@ -1,4 +1,6 @@
-"""The life of a run: one table, (state, step) → state.  Any other step is the caller's bug and changes nothing."""
+"""The life of a run: one table, (state, step) → next state. Any other step is a bug of the caller and changes
+nothing.
+"""
 
 from __future__ import annotations
 
@@ -34,7 +36,7 @@ class IllegalRunStep(Exception):
 _S = RunState
 
 TABLE: dict[tuple[RunState, RunStep], RunState] = {
-    (_S.DUE, RunStep.QUEUE): _S.WAITING,  # below its job's `concurrency`, dependencies met
+    (_S.DUE, RunStep.QUEUE): _S.WAITING,  # its job is below its `concurrency`, and the dependencies are met
     (_S.DUE, RunStep.SKIP): _S.SKIPPED,
     (_S.WAITING, RunStep.KEEP_BACK): _S.DUE,  # its job was paused
     (_S.RETRYING, RunStep.QUEUE): _S.WAITING,  # the delay is over
@@ -43,11 +45,11 @@ TABLE: dict[tuple[RunState, RunStep], RunState] = {
     (_S.WAITING, RunStep.ADMIT): _S.STARTING,  # all claims granted; committed before the launch
     # a run directory shows an attempt that was not committed
     **{(state, RunStep.FIND): _S.STARTING for state in _S if state in LIVE | PENDING},
-    (_S.STARTING, RunStep.RETURN): _S.WAITING,  # certainly never started, through no fault of the job
+    (_S.STARTING, RunStep.RETURN): _S.WAITING,  # it certainly never started, through no fault of the job
     (_S.STOPPING, RunStep.RETURN): _S.WAITING,
     (_S.STARTING, RunStep.START): _S.RUNNING,
     (_S.RUNNING, RunStep.START): _S.RUNNING,  # found again by a new scheduler
-    (_S.STOPPING, RunStep.START): _S.STOPPING,  # stopped before its start was reported
+    (_S.STOPPING, RunStep.START): _S.STOPPING,  # it was stopped before its start was reported
     (_S.STARTING, RunStep.STOP): _S.STOPPING,
     (_S.RUNNING, RunStep.STOP): _S.STOPPING,
     (_S.STOPPING, RunStep.STOP): _S.STOPPING,

@@ -1,7 +1,7 @@
-"""Recollection: the saved values of a job after one more of its records.
+"""Recollection: updates of a job's saved values from the record of one more run.
 
-In normal operation it updates the counters.  If state.db is lost or older than the record files, it restores the saved
-values from these files.
+In normal operation, this code updates the counters. If state.db is lost or older than the record files, it restores the
+saved values from these files.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from jobqueued.core.records.usual import RECENT, middle, noted
 from jobqueued.model.run import Run, RunId
 from jobqueued.model.run_states import RunState
 
-if TYPE_CHECKING:  # most callers only read records
+if TYPE_CHECKING:  # most importers only read records
     from jobqueued.model.saved import Expected, JobStats, SavedJob
 
 
@@ -46,12 +46,14 @@ def is_final(record: Record) -> bool:
 
 
 def is_ahead(record: Record, other: Record) -> bool:
-    """Return whether a record has more attempts, or covers more skips, than another record of the same run."""
+    """Return whether a record has more attempts, or covers more skips, than another record (`other`) of the same
+    run.
+    """
     return (last_attempt(record), record.get("count", 1)) > (last_attempt(other), other.get("count", 1))
 
 
 def final(record: Record, why: str) -> Record:
-    """Return a record with a final state: a run between two attempts gets the state of its last attempt."""
+    """Return a record with a final state; for a run between two attempts, this is the state of its last attempt."""
     if is_final(record):
         return record
     last = record["attempts"][-1]
@@ -91,8 +93,8 @@ def run_of(record: Record) -> Run:
 def counted(stats: JobStats, run: Run, at: int, record: Record, *, is_last: bool = True) -> JobStats:
     """Return the counters after one more run that was not skipped.
 
-    `at`: the start (wall) to use if the record has none.  `is_last`: no other run ended later.  A run that was ended on
-    purpose does not change whether its job is failing.
+    `at`: the start (wall) to use if the record has none. `is_last`: whether no other run ended later. A run that a user
+    or a newer run stopped does not change whether its job is failing.
     """
     succeeded, before = run.state is RunState.SUCCEEDED, stats.fails_since
     by_failover, time = succeeded and has_failover(record), took(record)
@@ -126,7 +128,7 @@ def has_failover(record: Record) -> bool:
 
 
 def _mean(mean: int | None, took: int) -> int:
-    """Return the moving average of durations (ns) after one more, which has a weight of one quarter."""
+    """Return the moving average of durations (ns) with one more duration, whose weight is one quarter."""
     return took if mean is None else (3 * mean + took) // 4
 
 
@@ -147,9 +149,10 @@ def over(record: Record) -> int | None:
 
 
 def took(record: Record) -> int | None:
-    """Return the time (ns) from the first start of a run to its last end, if it counts for the usual duration.
+    """Return the time (ns) from the start of a run's first attempt to the end of its last.
 
-    None if the run did not succeed, if only its failover succeeded, or if a time is unknown.
+    Return None if this time does not count for the usual duration: the run did not succeed, only its failover
+    succeeded, or a time is unknown.
     """
     first, last = began(record), over(record)
     if first is None or last is None or record["state"] != RunState.SUCCEEDED or has_failover(record):
@@ -158,7 +161,9 @@ def took(record: Record) -> int | None:
 
 
 def usual_of(newest_first: Iterable[Record], enough: int = 1) -> int | None:
-    """Return the usual duration (ns) of runs from their records, or None if fewer than `enough` records count."""
+    """Return the usual duration (ns) of runs from their records, or None if fewer than `enough` records count for
+    it.
+    """
     known = list(islice((time for record in newest_first if (time := took(record)) is not None), RECENT))
     return middle(known) if len(known) >= enough else None
 
@@ -178,7 +183,7 @@ def learned(saved: SavedJob, run: Run, record: Record, *, waited: bool = True, r
 
 
 def succeeded(expected: Expected | None, ended: int) -> Expected | None:
-    """Return the expectation of a job after one of its runs succeeded, or None if it has none."""
+    """Return a job's expectation after one of its runs succeeded, or None if the job has no expectation."""
     return None if expected is None else expected._replace(since=max(expected.since, ended), told=0)
 
 
@@ -194,7 +199,7 @@ def after(saved: SavedJob, run: Run, record: Record) -> SavedJob:
         stats, more = counted(stats, run, ended, record, is_last=is_last), learned(before, run, record)
     if run.state is RunState.SUCCEEDED:
         more["expected"] = succeeded(before.expected, ended)
-    if run.key.startswith("d"):  # it used up the successes of its dependencies
+    if run.key.startswith("d"):  # this run used up the successes of its dependencies
         more |= {"satisfied": (), "ends": ()}
     return changed(
         before,
@@ -207,9 +212,9 @@ def after(saved: SavedJob, run: Run, record: Record) -> SavedJob:
 
 
 def up_to(saved: SavedJob, number: int) -> SavedJob:
-    """Return a job's saved state with all run numbers up to `number` used, by unknown runs.
+    """Return a job's saved state with all run numbers up to `number` marked as used.
 
-    These runs count as started, so that `max_runs` is not exceeded.
+    The missing numbers belong to unknown runs. These count as started, so that `max_runs` is not exceeded.
     """
     unknown = number - saved.last_number
     if unknown < 1:
@@ -218,7 +223,9 @@ def up_to(saved: SavedJob, number: int) -> SavedJob:
 
 
 def _covered(saved: SavedJob, run: Run) -> dict[str, Any]:
-    """Return the changes of the cursor by a scheduled occurrence; an occurrence of an earlier era changes nothing."""
+    """Return the changes of a job's cursor after a scheduled occurrence; an occurrence of an earlier era changes
+    nothing.
+    """
     era, due = era_of(run.key), run.due if run.last_due is None else run.last_due
     if era is None or (era, due) <= (saved.era, saved.cursor):
         return {}
@@ -236,7 +243,7 @@ def era_of(key: str) -> int | None:
 
 
 def way_of(record: Record) -> str:
-    """Return the kind of a failure, such as ``exit code 3``, independent of its message."""
+    """Return the kind of a run's failure, such as ``exit code 3``, without the message."""
     for words, value in (("exit code", record.get("exit_code")), ("signal", record.get("signal"))):
         if record["state"] == RunState.FAILED and value is not None:
             return f"{words} {value}"

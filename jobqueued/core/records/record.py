@@ -29,7 +29,7 @@ _KINDS = {"end": "job"}
 
 
 def begin(run: Run, job: Job | None, limits: HostLimits) -> Record:
-    """Return the record of a run so far, with its ended attempts; `job` is None if it is no longer defined."""
+    """Return the record of a run so far, with its ended attempts; `job` is None if the job is no longer defined."""
     if run.so_far is not None:
         before = cast("Record", {**run.so_far, "state": run.state.value, **reasons.fields(run.reason)})
         return before if "trace_id" in before else {**before, **spans.ids(run, limits)}  # from an older version
@@ -73,7 +73,7 @@ def begin(run: Run, job: Job | None, limits: HostLimits) -> Record:
 
 
 def claims(of: Claims, job: Job | None, limits: HostLimits) -> Iterator[dict[str, Any]]:
-    """Yield the claims of a run, except those that every run has, each with its units and the capacity."""
+    """Yield the claims of a run, each with its units and the capacity; omit claims that every run has."""
     units = {SLOT: limits.max_running, **limits.of_fleet, **({} if job is None else places_of(job))}
     for claim in of:
         if claim.resource != HOST or claim.exclusive:
@@ -98,12 +98,14 @@ def triggered_by(run: Run) -> TriggeredBy:
 
 
 def told_of(record: Record) -> TriggeredBy | None:
-    """Return the part of a recorded cause that the trigger does not contain, or None if nothing is left."""
+    """Return the part of a recorded cause that the trigger does not contain, or None if the trigger contains
+    everything.
+    """
     return _without(record.get("triggered_by"), "kind")
 
 
 def repeated(by: TriggeredBy | None) -> TriggeredBy | None:
-    """Return the part of a run's cause that its rerun also gets, or None if nothing is left."""
+    """Return the part of a run's cause that a rerun of the run also gets, or None if it gets nothing."""
     return _without(by, "kind", "traceparent", "pattern", "ends")
 
 
@@ -112,7 +114,7 @@ def _without(by: TriggeredBy | None, *names: str) -> TriggeredBy | None:
 
 
 def skipped(run: Run, job: Job | None, limits: HostLimits) -> Record:
-    """Return the record of one skip, or of several in a row for the same reason."""
+    """Return the record of one skip, or of several consecutive skips for the same reason."""
     last = run.due if run.last_due is None else run.last_due
     wait: Any = {} if run.given_up is None else _of_a_wait(run, run.given_up, job, limits)
     return {
@@ -125,7 +127,9 @@ def skipped(run: Run, job: Job | None, limits: HostLimits) -> Record:
 
 
 def _of_a_wait(run: Run, given_up: int, job: Job | None, limits: HostLimits) -> dict[str, Any]:
-    """Return the part of a skip's record about the wait: the missing resources, the claims, and the end of the wait."""
+    """Return the part of a skip's record that describes the wait: the missing resources, the claims, and the end of the
+    wait.
+    """
     wanted = () if job is None else claims_of(job, slots=limits.max_running is not None)
     asked = list(claims(wanted, job, limits))
     told = {"waited_for": list(run.lacked), "given_up": to_text(given_up)}
@@ -137,7 +141,7 @@ def lost(
 ) -> Record:
     """Return the record of a run whose attempt lost its supervisor, with the wait status if known.
 
-    `output`: the output of all attempts in the output file, or None if no file exists.
+    `output`: the output of all attempts in the output file, or None if this file does not exist.
     """
     begun = begin(run, job, limits)
     exit_code, signal = _split(wait_status)
@@ -162,7 +166,7 @@ def lost(
 def _own(output: OutputPlaces | None, offset: int) -> OutputPlaces:
     """Return the part of an output from `offset` on.
 
-    Its tail contains nothing from before `offset`; if the output is not UTF-8, the tail may be shorter.
+    The tail of this part contains nothing from before `offset`. If the output is not UTF-8, the tail may be too short.
     """
     if output is None or output["bytes"] <= offset:
         return {**NO_OUTPUT, "dropped": None, "offset": offset}

@@ -14,7 +14,7 @@ from jobqueued.model.run_states import RunState
 
 
 class Damaged(Exception):
-    """A document is invalid; str() says why."""
+    """A document is invalid; the message says why."""
 
 
 _NUMBER, _TEXT, _TEXT_OR_NONE = (int, NoneType), (str,), (str, NoneType)
@@ -33,7 +33,7 @@ OF_AN_END: Kinds = {
     "output": (dict,),
     "attempts": (list,),
 }
-"""The fields of a record that supervisors of all versions leave at the end of an attempt."""
+"""The fields of a record that supervisors of all versions write at the end of an attempt."""
 OF_AN_OCCURRENCE: Kinds = {
     "key": _TEXT,
     "due": _TEXT,
@@ -57,7 +57,10 @@ INT64 = range(-1 << 63, 1 << 63)
 
 
 def checked(document: Any, run: RunId) -> Record:
-    """Return a document as the record of this run: skipped, ended, or between two attempts.  Raises Damaged."""
+    """Return a document as the record of this run, which was skipped, has ended, or is between two attempts.
+
+    Raises Damaged if the document is no such record.
+    """
     _check_record(document, run, {**OF_AN_END, **OF_AN_OCCURRENCE}, {**OF_AN_ATTEMPT, **_OF_A_REASON}, _INSTANTS)
     if document["state"] == RunState.SKIPPED:
         check(document, _OF_A_SKIP)
@@ -67,7 +70,10 @@ def checked(document: Any, run: RunId) -> Record:
 
 
 def checked_end(document: Any, run: RunId) -> Record:
-    """Return a document as the record that a supervisor left after an attempt of this run.  Raises Damaged."""
+    """Return a document as the record that a supervisor wrote after an attempt of this run.
+
+    Raises Damaged if the document is no such record.
+    """
     _check_record(document, run, OF_AN_END, OF_AN_ATTEMPT, _OF_AN_END)
     if document["state"] not in (*ENDS, UNSTARTED):
         raise Damaged(f"unknown state {short(document['state'])}")
@@ -75,7 +81,7 @@ def checked_end(document: Any, run: RunId) -> Record:
 
 
 def _check_record(document: Any, run: RunId, kinds: Kinds, of_attempt: Kinds, instants: Iterable[str]) -> None:
-    """Check the fields of a record, of its attempts and of its output.  Raises Damaged."""
+    """Check the fields of a record, of its attempts and of its output. Raises Damaged if one is invalid."""
     check(document, kinds)
     if (document["job"], document["number"], document["run"]) != (*run, str(run)):
         raise Damaged(f"it belongs to {short(document['run'])}")
@@ -87,7 +93,9 @@ def _check_record(document: Any, run: RunId, kinds: Kinds, of_attempt: Kinds, in
 
 
 def check(document: Any, kinds: Kinds) -> None:
-    """Check that a document is an object with all of these keys, of these types.  Raises Damaged."""
+    """Check that a document is an object with all these keys, whose values have these types. Raises Damaged
+    otherwise.
+    """
     if not isinstance(document, dict):
         raise Damaged(f"{short(document)} is not an object")
     for key, kind in kinds.items():

@@ -1,7 +1,7 @@
 """Spans: the ids that let a tracing system join related runs (W3C Trace Context), without a tracing library.
 
-A run is a span in the trace of its cause, or in a new trace.  Each attempt is a child span of its run.  Spans that a
-command creates are children of its attempt.  https://www.w3.org/TR/trace-context/
+A run is a span in the trace of its cause, or in a new trace. Each attempt is a child span of its run. Spans that the
+command creates are children of the attempt.  https://www.w3.org/TR/trace-context/
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from jobqueued.core.records.host_limits import HostLimits
 from jobqueued.model.run import Run
 
 _TRACE, _SPAN = 32, 16
-"""Length of the ids in hexadecimal digits."""
+"""Lengths of the ids in hexadecimal digits."""
 _TRACEPARENT = re.compile(r"(?!ff)[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-f]{16})-[0-9a-f]{2}(?:-.*)?")
 
 
@@ -28,8 +28,8 @@ class SpanIds(TypedDict):
 
 
 def ids(run: Run, limits: HostLimits) -> SpanIds:
-    """Return the IDs of a run.  New IDs are derived from the host, the run's name and its queue instant, a unique
-    combination.
+    """Return the IDs of a run. The IDs are derived from the host, the run's name, and when it was queued; this
+    combination is unique.
     """
     drawn = sha256(f"{limits.machine}\0{limits.name}\0{run.id}\0{run.queued}".encode()).hexdigest()
     trace, span, parent = drawn[:_TRACE], drawn[_TRACE : _TRACE + _SPAN], None
@@ -39,7 +39,9 @@ def ids(run: Run, limits: HostLimits) -> SpanIds:
 
 
 def of_record(record: Record) -> SpanIds:
-    """Return the IDs of a run from its record; a record of an earlier version always gets the same derived IDs."""
+    """Return the IDs of a run from its record; for a record of an earlier version, which has none, derive them from its
+    fields.
+    """
     if "trace_id" in record:
         parent = record.get("parent_span_id")
         return {"trace_id": record["trace_id"], "span_id": record["span_id"], "parent_span_id": parent}
@@ -53,7 +55,7 @@ def of_attempt(span: str, attempt: int) -> str:
 
 
 def traceparent(trace: str, span: str) -> str:
-    """Return a span in the format of a `traceparent` header, with the flag that the trace is recorded."""
+    """Return a span as a `traceparent` header, with the flag that the trace is recorded."""
     return f"00-{trace}-{span}-01"
 
 

@@ -1,4 +1,6 @@
-"""Telemetry hooks that are functions, for programs that use the library; supervisors call hooks that are commands."""
+"""Telemetry hooks that are functions, for programs that use jobqueued as a library; supervisors call hooks that are
+commands.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +15,7 @@ from jobqueued.model.job import Job
 from jobqueued.model.telemetry import TelemetryHook
 
 _LONGEST = 60
-"""Maximum characters of a command that is used as the hook's name."""
+"""Maximum length (characters) of a hook's name that is made from its command."""
 
 
 def tell_hooks(job: Job, moment: str, record: Record) -> Record:

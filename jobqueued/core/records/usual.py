@@ -3,11 +3,12 @@
 The usual duration of a job's runs is the median (`middle`) of its newest runs that succeeded without failover
 (recollection.took).  `why`, `top`, `show`, `history` and `check` use it; `simulate` draws from such durations.
 
-A list of durations is a string of milliseconds, the newest last: ``61234 60012``.  state.db has it in this form, which
-takes a fraction of a tuple's memory.  A duration below a second is 0 there, because it is below every bound.
+A list of durations is a string of milliseconds, the newest last: ``61234 60012``. This is also its form in state.db,
+and takes a fraction of a tuple's memory. A duration below a second is written as 0, because it is below every bound.
 
 `bound_at` is a one-sided conformal bound (Vovk, Gammerman, Shafer: Algorithmic Learning in a Random World, 2005).  If
-runs are exchangeable, each rank of the next run among earlier runs has the same probability, under any distribution.
+the order of the runs does not matter, the next run has each rank among the earlier runs with the same probability,
+under any distribution.
 """
 
 from __future__ import annotations
@@ -19,20 +20,20 @@ from math import ceil, floor
 from jobqueued.base.instants import MINUTE, SECOND
 
 KEPT = 99
-"""Number of saved durations: the minimum for the level 0.99."""
+"""Number of saved durations: the least that allows the level 0.99."""
 RECENT = 50
 """Number of newest durations that predict the next one, here and in simulations."""
 ENOUGH = 20
-"""Minimum number of durations for a level."""
+"""Minimum number of durations from which a bound for a level can be calculated."""
 LEAST, UNSURE = MINUTE, 10 * MINUTE
-"""Lowest bounds (ns): for any job, and for a job with fewer than `ENOUGH` durations."""
+"""Lowest bounds (ns): for a job with at least `ENOUGH` durations, and for a job with fewer."""
 _FACTOR = 3
 _MILLISECOND = SECOND // 1000
 _ROUNDING = 1e-9
 
 
 def noted(times: str, time: int) -> str:
-    """Return the list with one more duration (ns), without the oldest if the list is full."""
+    """Return a list of durations with one more (ns); if the list is full, drop the oldest."""
     newest = 0 if time < SECOND else -(-time // _MILLISECOND)
     kept = times.split(" ")[1 - KEPT :] if times else []
     return " ".join([*kept, str(newest)])
@@ -51,16 +52,16 @@ def middle(times: Sequence[int]) -> int:
 
 
 SOON = SECOND
-"""Expected remaining time (ns) of a run that takes longer than any before."""
+"""Expected remaining time (ns) of a run that already takes longer than all known runs."""
 
 
 @lru_cache(maxsize=1024)
 def likely(times: str, mean: int | None, limit: int | None = None, passed: int = 0) -> int | None:
-    """Return the likely duration of a run (ns), from the list of durations before it, or None if unknown.
+    """Return the likely duration (ns) of a run from a list of earlier durations, or None if unknown.
 
-    It is the median, because one hung run does not move a median.  If `passed` ns have passed, only durations of at
-    least `passed` count.  `limit` is an upper limit, and the result if no duration is known.  The `mean` replaces
-    durations below a second, which the list does not distinguish, and an empty list.
+    This is the median, because one hung run does not move a median. If the run has taken `passed` ns so far, only
+    durations of at least `passed` count. `limit` is an upper limit, and the result if no duration is known. The `mean`
+    is used if the list is empty, and in place of durations below a second, which are 0 in the list.
     """
     short = min(SECOND, mean or 0)
     known = [time or short for time in durations(times)[-RECENT:]] or [
@@ -76,9 +77,9 @@ def bound_at(level: float, known: Sequence[int]) -> int | None:
     """Return the duration (ns) that another run exceeds with probability at most 1 - `level`, or None if too few are
     known.
 
-    Among n known runs and another one, each has the same chance to be one of the k longest.  Therefore the other run
-    exceeds the k-th longest of the n with probability k / (n + 1).  The bound uses only the newest n runs, with the
-    smallest n that keeps this probability at most 1 - `level`.  A small n keeps the bound low and lets it follow
+    Among n known runs and another run, each has the same chance to be one of the k longest. Therefore the other run
+    exceeds the k-th longest of the n known runs with probability k / (n + 1). The bound uses only the newest n runs,
+    with the smallest n for which this probability is at most 1 - `level`. With a small n, the bound is low and follows
     changes soon.
     """
     if len(known) < ENOUGH:
@@ -93,8 +94,9 @@ def bound_at(level: float, known: Sequence[int]) -> int | None:
 def bound(level: float | None, known: Sequence[int]) -> int | None:
     """Return the duration (ns) beyond which another run is late, or None if no run is known.
 
-    Without a level, or with too few runs for it, the bound is three times the mean, but at least the longest of the n
-    known runs.  Another run exceeds the longest one with probability 1 / (n + 1) at most.  Short runs get a minimum.
+    Without a level, or with too few runs for the level, the bound is three times the mean, but at least the longest of
+    the n known runs. Another run exceeds the longest known run with probability 1 / (n + 1) at most. The bound is never
+    below LEAST or, with few runs, UNSURE.
     """
     if not known:
         return None

@@ -1,4 +1,4 @@
-"""The end of a run: a live attempt ends or is stopped; another attempt follows, or the run is over.
+"""The end of a run: a live attempt ends or is stopped; then another attempt follows, or the run is over.
 
 When a run is over, its record and counters are saved, people are notified, and other jobs react to the end.
 """
@@ -59,7 +59,7 @@ def attempt_ended(turn: Turn, run: Run, document: Record) -> None:
 
 
 def finish(turn: Turn, run: Run, step: RunStep, document: Record) -> None:
-    """End a run whose last attempt left `document`."""
+    """End a run; `document` is the record after its last attempt."""
     state, name = turn.state, run.id.job
     by_failover = step in _OF_FAILOVERS and has_failover(document)
     if by_failover:
@@ -82,7 +82,7 @@ def finish(turn: Turn, run: Run, step: RunStep, document: Record) -> None:
 
 
 def _learned(state: SchedulerState, run: Run, document: Record) -> dict[str, Any]:
-    """Return the job's new usual times, including this run's wait and duration if they count."""
+    """Return the changes of the job's usual times, with this run's wait and duration if they count."""
     waited, ran = lateness.has_waited(state, run), run.id not in state.patience.set_back
     return learned(state[run.id.job].saved, run, document, waited=waited, ran=ran)
 
@@ -103,8 +103,8 @@ def _of_failover(document: Record) -> Record:
 def give_up(turn: Turn, run: Run, reason: Reason, *, stopped: bool = False, job: Job | None = None) -> None:
     """End a run that has no live attempt.
 
-    A run that never started is skipped.  Any other run ends with the state of its last attempt, or as killed if
-    `stopped` by a user.  `job`: the last definition of a job that is no longer in the catalog.
+    A run that never started is skipped. Any other run ends with the state of its last attempt, or as killed if a user
+    stopped it (`stopped`). `job`: the last definition of a job that is no longer in the catalog.
     """
     if run.so_far is None:
         skip_run(turn, run, reason, job or turn.state.catalog.get(run.id.job), joins=not stopped)
@@ -118,7 +118,7 @@ def give_up(turn: Turn, run: Run, reason: Reason, *, stopped: bool = False, job:
 
 
 def stop_asked(turn: Turn, event: StopAsked) -> None:
-    """Stop a run for a user.  A repeated request sends the order to the supervisor again."""
+    """Stop a run for a user. If the user repeats the request, send the stop order to the supervisor again."""
     run = turn.state.runs.get(event.run)
     if run is None:
         turn.refuse(event.ticket, "Refused", reason=f"{event.run} has ended")
@@ -146,6 +146,6 @@ def stop(turn: Turn, run: Run, reason: Reason) -> None:
 
 
 def stopping(turn: Turn, run: Run, reason: Reason) -> None:
-    """Note that a live run is stopping, for any reason."""
+    """Note that a live run is stopping, for this reason."""
     turn.state.step(run, RunStep.STOP, reason=reason)
     turn.say("run_stopping", run=str(run.id), reason=reason)

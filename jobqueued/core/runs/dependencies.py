@@ -1,12 +1,13 @@
-"""Dependencies: whether a run may start after the jobs that it depends on, and when their ends make a job due.
+"""Dependencies: whether the jobs on which a run depends allow it to start, and when the ends of these jobs make a job
+due.
 
-For a job with a clock: let T be the due time of a run, and P the job's previous due time, or when the job was loaded.
-For each dependency, the newest occurrence due in (P, T] must have succeeded.  If this occurrence is under way, the run
-waits for its end.  If no such occurrence exists, or if it was skipped, the run waits for the dependency's next success.
+For a job with a clock, let T be the due time of a run, and P the job's previous due time, or when the job was loaded.
+For each dependency, the newest occurrence due in (P, T] must have succeeded. If this occurrence is under way, the run
+waits for its end. If no occurrence is due in (P, T], or if the newest was skipped, the run waits for the dependency's
+next success.
 
-A job without a clock is due when each dependency has succeeded since the job was last due.  Such a job can be out of
-step, if it would use a success from the previous round of a dependency.  It then waits for the end of the current
-round.
+A job without a clock is due when each dependency has succeeded since the job was last due.  Such a job is out of step
+if it would use a success from a dependency's previous round. Then the job waits for the end of the current round.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from jobqueued.model.saved import Outcome
 
 
 class DependencyStates(Enum):
-    """The state of a run's dependencies."""
+    """The possible states of a run's dependencies."""
 
     MET = auto()
     AWAITED = auto()
@@ -42,7 +43,7 @@ class DependencyVerdict(NamedTuple):
 
     @property
     def reason(self) -> Reason:
-        """The reason for the wait, or for the end of a run whose dependency failed."""
+        """The reason why the run waits or, if a dependency failed, why the run ends."""
         code = Code.DEPENDENCY_TIMEOUT if self.timed_out else Code.DEPENDENCY
         return Reason(code, job=self.dependency, why=self.why)
 
@@ -56,7 +57,9 @@ def hold_back(job: Job) -> bool:
 
 
 def verdict(state: SchedulerState, job: Job, run: Run, now: Now) -> DependencyVerdict:
-    """Return the verdict on the dependencies of a run: a failed dependency decides first, then an awaited one."""
+    """Return the verdict on the dependencies of a run: on a failed dependency if there is one, else on an awaited
+    dependency.
+    """
     if run.trigger != "schedule" or run.so_far is not None or not hold_back(job):
         return _MET
     found = [_of(state, name, run) for name in job.dependencies]
@@ -70,7 +73,7 @@ def verdict(state: SchedulerState, job: Job, run: Run, now: Now) -> DependencyVe
 
 
 def note_outcome(turn: Turn, run: Run) -> None:
-    """Save the end of an occurrence, for jobs that depend on it now or later."""
+    """Save the end of a job's occurrence, for jobs that depend on this job now or later."""
     state, name, due = turn.state, run.id.job, run.due if run.last_due is None else run.last_due
     state.stir(name)
     others = [known for known in state[name].saved.outcomes if known.run != run.id.number]
@@ -79,7 +82,9 @@ def note_outcome(turn: Turn, run: Run) -> None:
 
 
 def _needed(state: SchedulerState, name: str, outcomes: tuple[Outcome, ...]) -> tuple[Outcome, ...]:
-    """Return the outcomes to save: the newest, the last success, and those that pending or coming runs depend on."""
+    """Return the outcomes of a job to save: the newest, the last success, and those on which pending or future runs
+    depend.
+    """
     spans = [(0, max(known.due for known in outcomes))]
     for job in map(state.catalog.__getitem__, state.catalog.dependents(name)):
         start = state.due_times.next(job.id)
@@ -97,8 +102,8 @@ def _ended(outcome: Outcome) -> int:
 
 
 def _of(state: SchedulerState, name: str, run: Run) -> DependencyVerdict:
-    """Return the verdict on one dependency, from its newest occurrence due after `run.previous` up to the run's due
-    time.
+    """Return the verdict on one dependency of a run: the job `name`, judged by its newest occurrence due after
+    `run.previous` and up to the due time of `run`.
     """
     coming = state.due_times.next(name)
     if coming is not None and coming - state.catalog[name].offset <= run.due:
@@ -133,7 +138,9 @@ def _moving(state: SchedulerState, name: str) -> list[Run]:
 
 
 def _next_success(state: SchedulerState, name: str, moving: list[Run]) -> DependencyVerdict:
-    """Return the verdict on a dependency that has not run in time: whether a later success is possible."""
+    """Return the verdict on a dependency that has not run in time: awaited if a later success is possible, else
+    failed.
+    """
     job = state.catalog.get(name)
     if job is None and not state.complete:
         return DependencyVerdict(DependencyStates.AWAITED, name, "its file does not exist yet, or can't be read")
@@ -157,7 +164,8 @@ def satisfy(turn: Turn, ended: Run, job: Job, *, counts: bool) -> tuple[RunId, .
     """Note the end of a run that `job` depends on; `counts` is whether the end counts as a success.
 
     Return the ends that make `job` due, one for each dependency, sorted by name, or () if the job is not due.  An end
-    that already made a found run due does not count again.  A job that is out of step waits for one more end.
+    does not count again if it already made a run due that only a run directory or record shows. A job that is out of
+    step waits for one more end.
     """
     state, saved = turn.state, turn.state[job.id].saved
     if f"d{ended.id}" in state.found.get(job.id, {}):
@@ -181,10 +189,10 @@ def satisfy(turn: Turn, ended: Run, job: Job, *, counts: bool) -> tuple[RunId, .
 
 
 def _used_up(state: SchedulerState, job: Job, names: Iterable[str], wall: int) -> Iterator[RunId]:
-    """Yield the successes that a job has used up: a dependency's newest success, if it was due before the job was last
-    due.
+    """Yield the successes that have already made a job due: a dependency's newest success, if it was due before the job
+    was last due.
 
-    Older versions did not save which ends made a job due, and could count such a success again.
+    Earlier versions did not save which ends made a job due, so such a success could count again.
     """
     for name in names:
         succeeded = [known for known in state[name].saved.outcomes if known.state == RunState.SUCCEEDED]
@@ -194,7 +202,7 @@ def _used_up(state: SchedulerState, job: Job, names: Iterable[str], wall: int) -
 
 
 def _last_due(state: SchedulerState, name: str, wall: int) -> int:
-    """Return when the newest run of a job was due, or 0 if no run is known or if the clock was set back since."""
+    """Return when the newest run of a job was due, or 0 if no run is known or this time is in the future."""
     dues = {known.run: known.due for known in state[name].saved.outcomes}
     dues |= {run.number: state.runs[run].due for run in state[name].unfinished}
     last = dues[max(dues)] if dues else 0
@@ -202,9 +210,9 @@ def _last_due(state: SchedulerState, name: str, wall: int) -> int:
 
 
 def _of_last_round(turn: Turn, ended: Run, job: Job, ends: Iterable[RunId]) -> Iterator[tuple[RunId, RunId]]:
-    """Yield the ends of the previous round, each with the dependency's newer run that is under way.
+    """Yield the ends that belong to the previous round, each with the dependency's newer run that is under way.
 
-    Such an end came due before the job was last due.  The newer run was due no later than `ended`.
+    The run of such an end was due before the job was last due. The newer run was due no later than `ended`.
     """
     state, last = turn.state, _last_due(turn.state, job.id, turn.now.wall)
     for end in ends:

@@ -29,7 +29,7 @@ from jobqueued.model.saved import Past
 DEADLINE = Reason(Code.START_DEADLINE)
 _MOST_WAITS = 32
 UNKEPT = "?"
-"""Placeholder for the dropped obstacles of a run that had too many."""
+"""Placeholder in a run's list of waits for obstacles that were dropped because the list was too long."""
 
 
 class Bar(Enum):
@@ -39,17 +39,17 @@ class Bar(Enum):
     PAUSED = auto()
     ACCOUNT_UNKNOWN = auto()
     FLEET = auto()
-    """Other hosts must consent and can't be asked."""
+    """Other hosts must consent, but can't be asked."""
     OUTDATED = auto()
     """Other hosts have a newer definition of the job."""
     TURN = auto()
-    """Other hosts come first."""
+    """Other hosts may take the occurrence first."""
     AWAITS = auto()
     """The job is a submission that waits for other runs or submissions to end."""
     CONCURRENCY = auto()
     MAX_RUNS = auto()
     DEPENDENCY = auto()
-    """A dependency is awaited, or has failed; see `Obstacle.verdict`."""
+    """A dependency is awaited or has failed; see `Obstacle.verdict`."""
 
 
 OF_THE_JOB = frozenset(Bar) - {Bar.TURN, Bar.MAX_RUNS, Bar.DEPENDENCY}
@@ -64,14 +64,14 @@ class Obstacle(NamedTuple):
 
     @property
     def word(self) -> str:
-        """The obstacle as in records: ``paused``, ``dependency backup``."""
+        """The obstacle in the form that records use: ``paused``, ``dependency backup``."""
         if self.verdict is not None:
             return wait_for_dependency(self.verdict.dependency)
         return self.bar.name.lower()
 
 
 def obstacle(state: SchedulerState, run: Run, now: Now) -> Obstacle | None:
-    """Return what keeps a due run from the queue, or None if it may join."""
+    """Return the obstacle that keeps a due run from the queue, or None if the run may join."""
     job = state.catalog.get(run.id.job)
     if job is None:
         return Obstacle(Bar.UNDEFINED)
@@ -88,7 +88,10 @@ def obstacle(state: SchedulerState, run: Run, now: Now) -> Obstacle | None:
 
 
 def noted(run: Run, wall: int, what: str) -> tuple[tuple[int, str], ...]:
-    """Return the waits of a run with its current obstacle ("" for the queue) added; drop early waits if too many."""
+    """Return the run's list of waits, with its current obstacle `what` added; "" means that it waits in the queue.
+
+    If the list is too long, drop some early waits.
+    """
     waits = run.waits
     if (waits[-1][1] if waits else "") == what:
         return waits
@@ -97,7 +100,7 @@ def noted(run: Run, wall: int, what: str) -> tuple[tuple[int, str], ...]:
 
 
 def barred(state: SchedulerState, job: Job) -> Bar | None:
-    """Return what keeps all runs of a job from the queue, or None if nothing does."""
+    """Return the obstacle that keeps all runs of a job from the queue, or None if there is none."""
     if state[job.id].saved.paused:
         return Bar.PAUSED
     if not state.others.can_be_asked(job):
@@ -117,7 +120,7 @@ def awaited_by(state: SchedulerState, job: Job) -> Iterator[str]:
 
 
 def promote(turn: Turn, name: str) -> None:
-    """Let the due runs of a job join the queue if nothing holds them back; give up those that can never run."""
+    """Let the due runs of a job join the queue if nothing holds them back; give up runs that can never start."""
     state = turn.state
     job = state.catalog.get(name)
     if job is None:
@@ -150,9 +153,9 @@ def promote(turn: Turn, name: str) -> None:
 
 
 def _rest(turn: Turn, run: Run, word: str) -> None:
-    """Record the obstacle of a run, and stop its ageing.
+    """Record the obstacle of a due run, and stop its ageing.
 
-    A due run still ages if it was in the queue when the previous scheduler ended.
+    A due run only ages if it was in the queue when the previous scheduler ended.
     """
     wall = turn.now.wall
     waits = noted(run, wall, word)
@@ -180,7 +183,9 @@ def complete(turn: Turn, job: Job) -> None:
 
 
 def watch_over(turn: Turn, job: Job, run: Run) -> None:
-    """Set the timers of a run that has not started: its lateness, its start deadline and its dependency timeout."""
+    """Set the timers of a run that has no live attempt: for its lateness, its start deadline and its dependency
+    timeout.
+    """
     state, now = turn.state, turn.now
     lateness.watch(turn, run)
     state.timers.forget(state.runs)
@@ -197,7 +202,7 @@ def planned(state: SchedulerState, run: Run) -> int:
 
 
 def look_at_run(turn: Turn, name: RunId) -> None:
-    """Handle the timer of a run."""
+    """Check a run whose timer fired."""
     state = turn.state
     run, job = state.runs.get(name), state.catalog.get(name.job)
     if run is None or job is None or run.state not in PENDING:
@@ -206,7 +211,7 @@ def look_at_run(turn: Turn, name: RunId) -> None:
     if is_late(turn, job, run):
         if not state.others.skip_late(turn, job, run):
             give_up(turn, run, DEADLINE)
-    elif state.others.is_put_off(run):  # the clock was set back since the question
+    elif state.others.is_put_off(run):  # the clock was set back after this host noted the question
         watch_over(turn, job, state.put_back(run, turn.now))
     elif delay is None:
         state.stir(name.job)
@@ -223,7 +228,9 @@ def is_late(turn: Turn, job: Job, run: Run) -> bool:
 
 
 def _go_on(turn: Turn, job: Job, run: Run) -> None:
-    """Queue a run whose delay is over, so that it ages from now on, or hold it back if its job is held back."""
+    """Queue a run whose delay is over, so that it ages from now on. If an obstacle holds its job back, put the run
+    back.
+    """
     state, job_state = turn.state, turn.state[job.id]
     if run.state is RunState.RETRYING and run.attempt > most_attempts(job, run) and job.failover is not None:
         run = state.change(run, failover=True)
@@ -259,7 +266,7 @@ def retry_asked(turn: Turn, event: RetryAsked) -> None:
 
 
 def _no_delay(name: RunId, run: Run | None) -> str:
-    """Return why a run has no delay to end, and what the user can do."""
+    """Return why a run has no delay that a user could end, and what the user can do instead."""
     if run is None:
         return f"{name} has ended; to run its job again: jobqueuectl rerun {name}"
     if run.state in LIVE:
@@ -276,14 +283,16 @@ def _retried(so_far: Record, asked_by: str) -> Record:
 
 
 def _gone(job: Job, run: Run) -> Reason | None:
-    """Return a reason if the job no longer has the setting for this attempt, or None if it still does."""
+    """Return a reason if the job no longer has the retries or the failover for the run's next attempt, or None if it
+    has.
+    """
     if run.failover:
         return None if job.failover is not None else Reason(Code.FAILOVER_REMOVED)
     return Reason(Code.FEWER_RETRIES) if run.attempt > most_attempts(job, run) else None
 
 
 def resume(turn: Turn, name: str, asked_by: str) -> None:
-    """Resume a paused job; if its pause is over and was for all hosts, also resume the job on the others."""
+    """Resume a paused job. If its pause has expired and was for all hosts, also end the pause on the other hosts."""
     if asked_by == UNTIL:
         turn.state.others.end_pause(turn, name)
     turn.state.remember(name, paused=False, paused_until=None, shared_pause="")

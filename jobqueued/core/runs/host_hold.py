@@ -1,4 +1,4 @@
-"""The hold of the host: nothing new starts while a user holds it, or while the state can't be saved."""
+"""The host's hold: no run starts while a user holds the host, or while the state can't be saved."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ UNTIL = "its --until"
 
 
 def halt(state: SchedulerState) -> str:
-    """Return why nothing new starts on this host, or "" if runs may start."""
+    """Return why no run starts on this host, or "" if runs may start."""
     held = "" if state.hold is None else f"the host is on hold by {state.hold.asked_by}: nothing new starts"
     return state.unsaved or held
 
 
 def unsaved(turn: Turn, event: StateUnsaved) -> None:
-    """Start nothing new while the state can't be saved; continue once it is saved."""
+    """Start no run while the state can't be saved; continue once it is saved."""
     turn.state.unsaved = event.reason
     _go_on(turn)
 
@@ -30,7 +30,9 @@ def asked(turn: Turn, event: HoldAsked) -> None:
     if event.hold is None:
         if before is not None:
             release(turn, event.asked_by)
-    elif before is not None and event.hold.boot is not None:  # an earlier hold that lasts longer comes back afterwards
+    elif (
+        before is not None and event.hold.boot is not None
+    ):  # an earlier hold that lasts longer comes back into force afterwards
         before = before.below if before.boot is not None else before
         hold(turn, event.hold._replace(below=before))
     else:
@@ -39,7 +41,7 @@ def asked(turn: Turn, event: HoldAsked) -> None:
 
 
 def hold(turn: Turn, hold: Hold) -> None:
-    """Start nothing new on this host from now on."""
+    """Start no run on this host from now on."""
     turn.state.hold_host(hold)
     turn.do(SavePast(Past(turn.now.wall, "", "held", by=hold.asked_by, until=hold.until)))
     turn.say("held", asked_by=hold.asked_by, until=hold.until)
@@ -54,7 +56,7 @@ def release(turn: Turn, asked_by: str) -> None:
 
 
 def _go_on(turn: Turn) -> None:
-    """Restart the time of waiting runs, so that they are not late, unless the host is still halted."""
+    """Unless the host is still halted, restart the time of waiting runs, so that they are not late."""
     if not halt(turn.state):
         lateness.go_on(turn, turn.state.runs)
 

@@ -15,11 +15,15 @@ from jobqueued.model.run import Run
 from jobqueued.model.run_states import RunState
 
 AT_ONCE, LEAST = 5, SECOND
-"""Number of retries without a minimum pause, and the minimum pause (ns) before later retries."""
+"""Number of first retries without a minimum pause, and the minimum pause (ns) before later retries."""
 MOST_LOST = 1
-"""Maximum lost hosts of a run that another host still reruns; after more, the run may be the cause."""
+"""Maximum number of hosts lost during a run after which another host still reruns it. After more, the run itself may be
+the cause.
+"""
 JITTER = 10
-"""Divisor of the pause: a random tenth at most is added, so that runs that failed together do not retry together."""
+"""Divisor of the pause: at most this part of the pause is added at random, so that runs that failed together do not
+retry together.
+"""
 
 
 class NextAttempt(NamedTuple):
@@ -30,10 +34,10 @@ class NextAttempt(NamedTuple):
 
 
 def another(job: Job, run: Run, record: Record) -> NextAttempt | None:
-    """Return the attempt that follows one that ended with this record, or None if it was the last.
+    """Return the attempt that follows the one that ended with this record, or None if no attempt follows.
 
-    A run ends without a retry after a stop by a user or a shutdown of the host.  A lost attempt may have done its work,
-    so it is retried only if `retry_on` allows it, or on another host if `on_host_loss` does.
+    After a stop by a user or a shutdown of the host, no retry follows. A lost attempt may have done its work, so it is
+    retried only if `retry_on` allows it, or on another host if `on_host_loss` allows it.
     """
     state = record["state"]
     if run.attempt == 1 and (lost := hosts_before(run.key)):
@@ -48,7 +52,9 @@ def another(job: Job, run: Run, record: Record) -> NextAttempt | None:
 
 
 def most_attempts(job: Job, run: Run) -> int:
-    """Return the maximum attempts of a run without its failover; an attempt that a lost host started is extra."""
+    """Return the maximum number of attempts of a run, not counting its failover. If a lost host started an attempt, the
+    run gets one more.
+    """
     return 1 + job.retries + (hosts_before(run.key) > 0)
 
 
@@ -77,7 +83,7 @@ def _delay(job: Job, run: Run) -> int:
     most = 2**62 if job.retry_max_delay is None else job.retry_max_delay
     growth: float = 2.0 ** min(
         62.0, log2(job.retry_backoff) * (job.retries + run.attempt - most_attempts(job, run))
-    )  # a larger power could not be a float
+    )  # a larger power would not fit in a float
     pause = min(most, round(job.retry_delay * growth))
     if run.attempt > AT_ONCE:
         pause, most = max(pause, LEAST), max(most, LEAST)

@@ -1,10 +1,10 @@
 """Skips: occurrences that will not run, with records of the reasons.
 
-Each caller gives its reason, a `Code` of `child/contract/reasons.py`.
+Each caller passes its reason, with a `Code` from `child/contract/reasons.py`.
 
-Consecutive skips of one job with the same cause and reason share a record, but only within an era of the clock.
-Otherwise a shared record would have an earlier era than its last due time, and after a loss of state.db the scheduler
-would start the later era again.
+Consecutive skips of a job with the same cause and reason share a record, but only within an era of the clock. The
+reason is that a record has the era of its first due time. If its last due time were in a later era, the scheduler would
+start this later era again after a loss of state.db.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ CLOCK = Cause()
 
 
 def skip(turn: Turn, job: Job, occurrences: list[Occurrence], reason: Reason, cause: Cause = CLOCK) -> Run:
-    """Skip occurrences that have no run yet; return the skip that covers them."""
+    """Skip occurrences that have no run yet; return the skip, a run that represents them."""
     state, last = turn.state[job.id], occurrences[-1].due
     run = state.skip
     is_like = run is not None and reason.is_same(run.reason) and (run.trigger, run.asked_by) == cause[:2]
@@ -55,7 +55,7 @@ def skip(turn: Turn, job: Job, occurrences: list[Occurrence], reason: Reason, ca
 def skip_run(turn: Turn, run: Run, reason: Reason, job: Job | None, *, joins: bool) -> None:
     """Skip a due or waiting run.
 
-    With `joins`, a preceding skip for the same reason covers the run, which then leaves no record.
+    With `joins`, a preceding skip for the same reason covers the run, so that the run gets no record.
     """
     state = turn.state[run.id.job]
     is_newest = run.id.number == state.saved.last_number
@@ -73,14 +73,18 @@ def skip_run(turn: Turn, run: Run, reason: Reason, job: Job | None, *, joins: bo
 
 
 def _given_up(turn: Turn, run: Run, known: Run | None) -> dict[str, Any]:
-    """Return the fields about the wait of a run that is given up; a shared record has those of the last run."""
+    """Return the fields that describe the wait of a run that is given up; a shared record describes the wait of its
+    last run.
+    """
     if known is not None and known.given_up is not None and turn.now.wall <= run.queued:
         return {}
     return {"given_up": turn.now.wall, "lacked": lateness.lacked(turn.state, run, run.owner), "waits": run.waits}
 
 
 def _like(preceding: Run | None, run: Run, reason: Reason) -> Run | None:
-    """Return the preceding skip if it has the same reason and the run is scheduled and was never launched, or None."""
+    """Return the preceding skip if it can cover this run: the reason is the same, and the run is scheduled and was
+    never launched. Return None otherwise.
+    """
     if preceding is None or run.trigger != CLOCK.trigger or run.attempt:
         return None
     known, this = ((it.trigger, era(it.key), it.owner) for it in (preceding, run))
@@ -89,12 +93,12 @@ def _like(preceding: Run | None, run: Run, reason: Reason) -> Run | None:
 
 
 def era(key: str) -> str:
-    """Return the part with the era in the key of a scheduled occurrence, or "" for any other key."""
+    """Return the part of a scheduled occurrence's key that contains the era, or "" for any other key."""
     return key.partition(".")[0] if key.startswith("c") else ""
 
 
 def _skipped(turn: Turn, run: Run, job: Job | None, first: int, count: int) -> None:
-    """Save and log a skip that grew by `count` occurrences; the first of these was due at `first`."""
+    """Save and log a skip (`run`) to which `count` occurrences were added; the first of these was due at `first`."""
     state, name = turn.state, run.id.job
     document = record.skipped(run, job, state.limits)
     state.close(run, document)

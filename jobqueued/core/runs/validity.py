@@ -1,6 +1,6 @@
-"""Validity: the reasons outside its file that keep a job from running on this host.
+"""Validity: reasons outside a job's file that keep the job from running on this host.
 
-The scheduler judges a job again after every change that may affect it.  Such a reason never makes a job file invalid.
+The scheduler judges a job again after every change that may affect it. Such a reason never makes the job file invalid.
 """
 
 from __future__ import annotations
@@ -22,11 +22,13 @@ NO_SLURM = (
     "of the daemon"
 )
 MANY = 200
-"""Maximum names to search for a similar one: more would keep the daemon busy."""
+"""Maximum number of names in which to search for a similar name; more would keep the daemon busy."""
 
 
 def judge(turn: Turn) -> None:
-    """Judge the jobs in the agenda; log which became invalid (once for a circle) or valid, and check their due runs."""
+    """Judge the jobs in the agenda, log which became invalid (once for a cycle) or valid, and mark their due runs for a
+    check.
+    """
     state, said = turn.state, set[str]()
     unjudged = state.agenda.take_unjudged()
     for job, invalid in [] if unjudged == {} else verdicts(state, unjudged):
@@ -53,9 +55,10 @@ def say_invalid(turn: Turn, job: Job, reason: str) -> None:
 
 
 def verdicts(state: SchedulerState, names: Iterable[str] | None) -> Iterator[tuple[Job, Invalidity | None]]:
-    """Yield each of these jobs, or all jobs if None, with the reason why it can't run on this host now, or None.
+    """Yield each of these jobs with the reason why it can't run on this host now, or None if it can; `names` None means
+    all jobs.
 
-    If one of these jobs depends on another, also judge all jobs that are or were in a circle.
+    If any of these jobs depends on another job, also yield all jobs that are in a cycle or were invalid.
     """
     jobs = [job for name in names if (job := state.catalog.get(name))] if names is not None else list(state.catalog)
     circles: dict[str, str] = {}
@@ -69,7 +72,7 @@ def verdicts(state: SchedulerState, names: Iterable[str] | None) -> Iterator[tup
 
 
 def to_be_judged(state: SchedulerState, change: CatalogChange) -> Iterator[str]:
-    """Yield the ids of the jobs whose validity a change of definitions may have changed."""
+    """Yield the IDs of the jobs that may have become valid or invalid by a change of definitions."""
     yield from (job.id for job in (*change.added, *change.edited))
     for job in (*change.added, *change.edited, *change.removed):
         yield from state.catalog.dependents(job.id)
@@ -89,7 +92,7 @@ def _unknown(state: SchedulerState, job: Job) -> Invalidity | None:
 
 
 def _elsewhere(state: SchedulerState, job: Job) -> Invalidity | None:
-    """Return a fault if a job depends on a fleet job, whose runs may be on other hosts, or None."""
+    """Return a fault if a job depends on a fleet job, whose runs may be on other hosts; else None."""
     others = (state.catalog[name] for name in awaited(job) if name in state.catalog)
     other = next((other for other in others if other.scope is Scope.FLEET), None)
     if other is None:
@@ -117,7 +120,7 @@ def _impossible(state: SchedulerState, job: Job) -> Invalidity | None:
 
 
 def too_much_at_once(parts: Iterable[Part]) -> str:
-    """Return a message if these are more units of the fleet than one transaction can claim, or "" if not."""
+    """Return a message if these parts have more units than one transaction of the fleet can claim, or "" if not."""
     units = sum(part.units for part in parts)
     remedy = "to hold several units of one lock: its `units`"
     text = f"it asks its fleet for {units} units at once, but can have at most {MOST_AT_ONCE}; {remedy}"
@@ -125,14 +128,14 @@ def too_much_at_once(parts: Iterable[Part]) -> str:
 
 
 def shortage(state: SchedulerState, job: Job) -> str:
-    """Return which demand of a job outside the catalog exceeds this host, or "" if none does."""
+    """Return why this host can never run a job that is not in the catalog, or "" if the host can."""
     invalid = _impossible(state, job)
     state.define(job)
     return "" if invalid is None else invalid.text
 
 
 def impossible(claim: Claim, resources: dict[str, int]) -> str:
-    """Describe a claim for more units than the host or fleet has, with the remedy."""
+    """Return a message, with the remedy, about a claim that asks for more units than the host or fleet has."""
     name, there = claim.resource, resources.get(claim.resource)
     if name in (CPU, MEMORY):
         units = f"{claim.units / CORE:g}" if name == CPU else f"{-(-claim.units // (1 << 20))}M"

@@ -1,8 +1,9 @@
-"""Verdicts for all hosts of a fleet: one host skips an occurrence that no host will run, and has its record.
+"""Verdicts for all hosts of a fleet: one host skips an occurrence that no host will run, and keeps the record of the
+skip.
 
 Such an occurrence was missed while no host could ask the fleet, was due during a pause on all hosts, or did not start
-in time.  This host asks the fleet as for a run; the job's clock or the run waits for the answer.  Questions are not
-saved: after a restart the host asks again, and gets the same grant.
+in time. This host asks the fleet for the skip as it would ask for a run. Until the answer, the job's clock or the run
+waits. Questions are not saved; after a restart, the host asks again and gets the same grant.
 """
 
 from __future__ import annotations
@@ -19,14 +20,14 @@ from jobqueued.model.run import Run
 from jobqueued.model.run_states import RunState
 
 _LEAST = SECOND // 2
-"""Shortest time (ns) for the turns of all hosts, even if the next occurrence is near."""
+"""Shortest period (ns) for the turns of all hosts, even if the next occurrence is near."""
 
 
 def ask(turn: Turn, job: Job, verdict: SkipWish, period: int | None) -> None:
     """Ask the fleet whether this host may skip due times for all hosts, after the hosts that come first.
 
-    `period`: the time to the next occurrence (ns), or None.  The turns of all hosts take only a part of it: while they
-    last, no run of the job starts here, and more occurrences may be missed.
+    `period`: the time to the next occurrence (ns), or None. The turns of all hosts take only a part of this time,
+    because no run of the job starts here during the turns, and more occurrences may be missed.
     """
     within = None if period is None else max(_LEAST, period // 4)
     is_first = job.id in turn.state.fleet.leading
@@ -37,7 +38,7 @@ def ask(turn: Turn, job: Job, verdict: SkipWish, period: int | None) -> None:
 
 
 def look(turn: Turn, name: str) -> None:
-    """Ask for the skips of a job if other hosts have had their turn."""
+    """Ask the fleet for the skips of a job if the hosts that come first have had their turn."""
     verdicts, job = turn.state.fleet.verdicts, turn.state.catalog.get(name)
     verdict = verdicts.get(name)
     if job is not None and verdict is not None and _is_over(turn, verdict.asks_at):
@@ -46,8 +47,9 @@ def look(turn: Turn, name: str) -> None:
 
 
 def decide_here(turn: Turn, job: Job) -> None:
-    """Stop waiting for an answer about a job that changes; if the fleet was not asked yet, ask it now for the other
-    hosts.
+    """Stop waiting for an answer about a job that is about to change.
+
+    If this host has not asked the fleet yet, it asks now, so that the other hosts learn of the skip.
     """
     verdict = turn.state.fleet.verdicts.pop(job.id, None)
     if verdict is not None and verdict.asks_at is not None:
@@ -93,7 +95,7 @@ def _ask(turn: Turn, job: Job, first: int, last: int) -> None:
 
 
 def ask_anew(turn: Turn, job: Job) -> None:
-    """Ask again for the skips of a job, because they were not granted."""
+    """Ask again for the skips of a job, because the fleet did not grant them."""
     state = turn.state
     if state.fleet.verdicts.pop(job.id, None) is not None:
         state.wind(job)

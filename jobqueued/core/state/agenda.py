@@ -1,6 +1,7 @@
-"""The work that an event leaves for the end of its turn; each item is listed once.
+"""The work that events leave for the end of the turn; each item is listed once.
 
-At the end of the turn, changed jobs are judged together, ends make other jobs due, and held-back runs are checked.
+At the end of the turn, the scheduler judges changed jobs together, makes jobs due that react to ends, and checks due
+runs.
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ class Agenda:
         return self._ended.pop(0) if self._ended else None
 
     def note_over(self, run: Run) -> None:
-        """Note that a run is over, in any state, so that submissions that wait for it are checked."""
+        """Note that a run is over, whatever its state, so that submissions that wait for it are checked."""
         self._over.append(run)
 
     def take_over(self) -> Run | None:
@@ -62,5 +63,5 @@ class Agenda:
         return job
 
     def __bool__(self) -> bool:
-        """Return whether ends or due runs are left to handle."""
+        """Return whether ends are left to handle or due runs are left to check."""
         return bool(self._ended or self._over or self._stirred)

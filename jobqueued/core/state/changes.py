@@ -1,4 +1,4 @@
-"""Changes to save, the newest of each run and job; `take` removes them for one commit."""
+"""Changes to save: for each run and job, only the newest. `take` removes and returns them for one commit."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from jobqueued.model.saved import SavedJob
 
 
 class Changes:
-    """Runs, jobs and facts of the host that have changed since the last commit."""
+    """Runs, jobs and host state that have changed since the last commit."""
 
     def __init__(self) -> None:
         self._runs: dict[RunId, SaveRun | ForgetRun] = {}
@@ -34,13 +34,13 @@ class Changes:
         self._host.append(change)
 
     def note_submission(self, change: SaveSubmission | ForgetJob) -> None:
-        """Note a new submission, or the end of a submission, whose job then needs no save."""
+        """Note a new submission, or the end of a submission. After its end, its job need not be saved."""
         self._submissions[change.job] = change
         if isinstance(change, ForgetJob):
             self._jobs.pop(change.job, None)
 
     def take(self, saved: Callable[[str], SavedJob]) -> list[Save]:
-        """Remove and return the changes as commands; `saved` returns the state of a job ID to save."""
+        """Remove and return the changes as commands; `saved` is a function from a job ID to the state to save."""
         jobs = (SaveJob(saved(job)) for job in self._jobs)
         found: list[Save] = [*self._runs.values(), *jobs, *self._host, *self._submissions.values()]
         self._runs, self._jobs, self._host, self._submissions = {}, {}, [], {}

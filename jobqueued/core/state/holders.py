@@ -1,4 +1,4 @@
-"""Users' commands that hold or await claims, and the name of a run for users who may not see it."""
+"""Users' commands that hold claims or wait for claims, and the name of a run for users who may not see it."""
 
 from __future__ import annotations
 
@@ -15,9 +15,11 @@ PARKED = -1
 
 
 class LockClient(NamedTuple):
-    """A user's command that waits for claims or, with `ticket` 0, holds them, `since` an instant (wall; 0 if unknown).
+    """A user's command that waits for claims or, if `ticket` is 0, holds them; `since`: when it began to (wall; 0 if
+    unknown).
 
-    `question`: the number of its question to the fleet, PARKED, or 0 for none.  `at_once`: refuse instead of waiting.
+    `question`: the number of its question to the fleet, PARKED, or 0 for none. `at_once`: whether the command must be
+    refused if it would have to wait.
     """
 
     claims: Claims

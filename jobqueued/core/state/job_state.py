@@ -17,23 +17,25 @@ class JobFault(Enum):
     """The kinds of faults that make a job invalid on this host."""
 
     IMPOSSIBLE = auto()
-    """It claims more than the host has: none of its runs can ever be admitted."""
+    """The job claims more than the host has, so none of its runs can ever be admitted."""
     UNKNOWN_JOB = auto()
-    """It depends on a job that does not exist.  This fault and those below prevent only new runs."""
+    """The job depends on a job that does not exist. This fault and those below prevent only new runs."""
     CIRCULAR = auto()
     ELSEWHERE = auto()
-    """It depends on a job of the fleet."""
+    """The job depends on a fleet job."""
 
 
 class Invalidity(NamedTuple):
-    """The reason, outside its file, why a job can't run on this host now."""
+    """The reason, outside a job's file, why the job can't run on this host now."""
 
     fault: JobFault
     text: str
 
 
 class Delay(NamedTuple):
-    """The instant (monotonic, ns) until which a run waits; `cause`: why its start failed, or None."""
+    """The instant (monotonic, ns) until which a run waits. `cause`: why its start failed, or None if no start
+    failed.
+    """
 
     until: int
     cause: Unstarted | None = None
@@ -43,15 +45,15 @@ class Delay(NamedTuple):
 class JobState:
     """The state of a job ID in addition to its definition; it outlives the job's removal.
 
-    An unfinished run is in exactly one of `due` (held back by its job's rules), `waiting` (in the queue), `delayed`
-    (before its next attempt, or after a system error) and `live`.  Only `SchedulerState` writes these four and `saved`,
+    An unfinished run is in exactly one of `due` (held back by an obstacle), `waiting` (in the queue), `delayed` (before
+    its next attempt, or after a failed start) and `live`. Only `SchedulerState` changes these four fields and `saved`,
     so that each change is saved.
 
     `waiting` and `live` are dictionaries because an empty one takes a third of the memory of an empty set.
 
-    `skip` is the newest run if that run is a skip; the next skip for the same reason joins it.  `preceding` is the skip
-    before the newest run; if the newest run is skipped for the same reason, it joins `preceding`.  `recent`, for the
-    fuse: the number of scheduled occurrences, and since when (monotonic, ns) they are counted.
+    `skip` is the newest run if that run is a skip; the next skip for the same reason is added to it. `preceding` is the
+    skip before the newest run; if the newest run is skipped for the same reason, it is added to `preceding`. `recent`
+    is for the fuse: the number of scheduled occurrences, and since when (monotonic, ns) they are counted.
     """
 
     saved: SavedJob
@@ -96,7 +98,7 @@ class JobState:
 
     @property
     def can_never_run(self) -> bool:
-        """Return whether the fault of the job also ends its existing runs."""
+        """Return whether the job's fault also ends its existing runs."""
         return self.invalid is not None and self.invalid.fault is JobFault.IMPOSSIBLE
 
 

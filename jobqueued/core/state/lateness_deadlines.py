@@ -1,4 +1,4 @@
-"""Deadlines after which runs are late and jobs overdue, and the runs whose times don't count for usual times."""
+"""Deadlines after which runs are late or jobs overdue, and the runs whose times don't count for the usual times."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _FEW = 64
 
 
 class Deadlines(Generic[Subject]):
-    """One instant for each subject; an instant that was replaced or cleared has no effect."""
+    """One deadline for each subject; a deadline that was replaced or cleared has no effect."""
 
     def __init__(self) -> None:
         self._at: dict[Subject, int] = {}
@@ -41,13 +41,13 @@ class Deadlines(Generic[Subject]):
         self._at.pop(subject, None)
 
     def soonest(self) -> int | None:
-        """Return the earliest instant, or None."""
+        """Return the earliest deadline, or None if none is set."""
         while self._heap and self._at.get(self._heap[0][1]) != self._heap[0][0]:
             heappop(self._heap)
         return self._heap[0][0] if self._heap else None
 
     def take(self, instant: int, limit: int) -> list[Subject]:
-        """Remove and return at most `limit` subjects whose instants have passed."""
+        """Remove and return at most `limit` subjects whose deadlines are not after `instant`."""
         found: list[Subject] = []
         while (soonest := self.soonest()) is not None and soonest <= instant and len(found) < limit:
             found.append(heappop(self._heap)[1])
@@ -70,7 +70,7 @@ class Patience:
         self._within: dict[RunId, int] = {}
 
     def wait(self, run: RunId, until: int, within: int) -> None:
-        """Set a run's deadline `until` (monotonic, ns), the end of its time `within` (ns)."""
+        """Set a run's deadline `until` (monotonic, ns), which is the end of the time limit `within` (ns)."""
         self.runs.set(run, until)
         self._within[run] = within
 
@@ -86,11 +86,13 @@ class Patience:
         self.set_back.discard(run)
 
     def over(self, mono: int, limit: int) -> list[tuple[RunId, int]]:
-        """Remove and return at most `limit` runs whose deadlines have passed, each with its time `within` (ns)."""
+        """Remove and return at most `limit` runs whose deadlines have passed, each with its time limit `within`
+        (ns).
+        """
         return [(run, self._within.pop(run)) for run in self.runs.take(mono, limit)]
 
     def soonest(self, now: Now) -> int | None:
-        """Return the earliest deadline as a wall instant, or None."""
+        """Return the earliest deadline as a wall instant, or None if none is set."""
         wall, mono = self.jobs.soonest(), self.runs.soonest()
         if mono is None:
             return wall

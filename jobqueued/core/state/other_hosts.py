@@ -21,7 +21,7 @@ from jobqueued.timing import catch_up
 class OtherHosts:
     """The policy of a host that is alone.
 
-    `turn` is a `core.state.turn.Turn`.  Its module imports this one, so the annotation is Any.
+    `turn` is a `core.state.turn.Turn`. The annotation is Any, because the module of `Turn` imports this module.
     """
 
     # the clock
@@ -35,13 +35,14 @@ class OtherHosts:
     ) -> bool:
         """Return whether a job's clock must wait at these due times until other hosts answer a question about a skip.
 
-        `following`: the due time after them.  `since` as in catch_up.sort_out.  `at_once`: the clock can't wait.
+        `following`: the next due time after them. `since` as in catch_up.sort_out. `at_once`: whether the clock can't
+        wait.
         """
         return False
 
     def keep_all(self, job: Job, cursor: int) -> bool:
-        """Return whether only other hosts run a job, because this host lacks labels; the job's clock is at `cursor`
-        now.
+        """Return whether only other hosts run a job, because this host does not have its labels; the job's clock is at
+        `cursor` now.
         """
         return bool(job.hosts)
 
@@ -52,7 +53,7 @@ class OtherHosts:
         return catch_up.sort_out(job, found, wall, complete=complete, since=since)
 
     def own_skips(self, job: Job, dues: list[int]) -> list[int]:
-        """Return the due times that this host must skip because no other host does; none of `dues` will run."""
+        """Return the due times that this host must skip because no other host skips them; none of `dues` will run."""
         return dues
 
     def clock_stepped(self, step: int, mono: int) -> None:
@@ -62,15 +63,13 @@ class OtherHosts:
         """Note that the host slept for this time (ns)."""
 
     def shares(self, job: Job) -> bool:
-        """Return whether a job's occurrences belong to all hosts of a fleet, so that their keys are the same in all
-        eras.
-        """
+        """Return whether a job's occurrences belong to a whole fleet, so that their keys are the same in all eras."""
         return job.scope is Scope.FLEET
 
     # runs that have yet to start
 
     def can_be_asked(self, job: Job) -> bool:
-        """Return False if runs of a job need the consent of other hosts and these can't be asked now, else True."""
+        """Return whether runs of a job need no consent of other hosts, or these hosts can be asked now."""
         return True
 
     def has_newer(self, job: Job) -> bool:
@@ -78,19 +77,21 @@ class OtherHosts:
         return False
 
     def has_begun(self, run: Run) -> bool:
-        """Return whether a run stands for one that another host started."""
+        """Return whether a run represents one that another host started."""
         return hosts_before(run.key) > 0
 
     def is_put_off(self, run: Run) -> bool:
-        """Return whether other hosts may still ask first for the skip of a run."""
+        """Return whether this host still waits to ask for the skip of a run, because other hosts come first."""
         return False
 
     def skip_late(self, turn: Any, job: Job, run: Run) -> bool:
-        """Ask whether this host may skip a run that missed its start deadline; return False if it need not ask."""
+        """Ask other hosts whether this host may skip a run that missed its start deadline; return False if it need not
+        ask.
+        """
         return False
 
     def skip_all_late(self, turn: Any, job: Job) -> None:
-        """Ask whether this host may skip the due runs of a job that missed their start deadlines."""
+        """Ask other hosts whether this host may skip the due runs of a job that missed their start deadlines."""
 
     def end_pause(self, turn: Any, job: str) -> None:
         """End the pause of a job on all hosts, if the pause that is over was for all hosts."""
@@ -109,8 +110,8 @@ class OtherHosts:
         """Note the claims that a run or client in the queue waits for."""
 
     def leave_queue(self, holder: Holder, runs: Mapping[RunId, Run]) -> bool:
-        """Note that a run or client left the queue; return whether other hosts were asked about it, so that it holds
-        claims.
+        """Note that a run or client left the queue; return whether it holds claims, because a question to other hosts
+        was open.
         """
         return False
 

@@ -3,9 +3,9 @@
 Every unfinished run is in exactly one place of its job's `JobState`.  Only live runs and clients with locks hold
 claims.  `invariants.validate` has all the rules.
 
-State that must survive a restart is changed only here: by `keep`, `close` and the moves for runs, `remember` for jobs,
-`hold_host` and `note_boot` for the host.  Each of them notes its change, and `take_saves` returns the commands that
-save the changes, once for each run and job.  Therefore no decision can forget to save a change.
+Only the functions here change state that must survive a restart: `keep`, `close` and the moves change runs, `remember`
+changes jobs, `hold_host` and `note_boot` change the host. Each function notes its change, and `take_saves` returns the
+commands that save the changes, one for each run and job. Therefore no decision can forget to save a change.
 """
 
 from __future__ import annotations
@@ -54,14 +54,14 @@ class SchedulerState:
         self.due_times = DueTimes()
         """Job → its next scheduled start: the first due time after its cursor."""
         self.timers = Timers()
-        """Instants to check runs, jobs or the host; an unnecessary check does no harm."""
+        """Instants at which to check runs, jobs or the host; an unnecessary check does no harm."""
         self.patience = Patience()
         """Deadlines after which runs are late and jobs overdue.  `lateness` and `expectation` change them."""
         self.agenda = Agenda()
         """The work that is left for the end of the turn."""
         self.accounts: dict[Account, str] = {}
-        """User or group of jobs → its error, or "" if it exists.  An account that is not listed is being looked up
-        (`account_known`).
+        """Jobs' user or group → its error, or "" if the account exists. An account that is not listed is being looked
+        up (`account_known`).
         """
         self.invalid_jobs: set[str] = set()
         """The IDs of jobs with a `JobState.invalid`.  `validity.judge` changes it."""
@@ -70,14 +70,14 @@ class SchedulerState:
         self.loaded = False
         """True once every job file was read after the start.  `jobs.loaded` sets it."""
         self.complete = False
-        """True once all jobs are known.  A file that could not be read at the start may define more."""
+        """True once all jobs are known. False if a file that could not be read at the start may define more jobs."""
         slots = {} if limits.max_running is None else {SLOT: limits.max_running}
         self.admission = Admission(Locks({**limits.units, **slots}), limits.most_of_a_user)
-        """The queue (runs in a `waiting`, clients with a ticket), and all claims that are held."""
+        """The queue (runs in `JobState.waiting`, clients with a ticket), and all claims that are held."""
         self.placement = Placement(limits.resources, limits.cpus)
         """The numbered units that holders of claims use."""
         self.queue_stuck = False
-        """True if nothing in the queue can start before a holder ends or a run joins; then no pass is needed."""
+        """True if no pass over the queue is needed, because nothing can start before a holder ends or a run joins."""
         self.lock_clients: dict[LockClientId, LockClient] = {}
         """Users' commands that wait for locks or hold them.  `lock_clients` changes it."""
         self.impatient: list[LockClientId] = []
@@ -86,18 +86,22 @@ class SchedulerState:
         self.unsaved = ""
         """The reason why the state can't be saved, or "" if it can.  `host_hold.unsaved` changes it."""
         self.pressure: dict[str, int] = {}
-        """Name of a pressure → until when (monotonic, ns) it lasts.  `Scheduler` changes it."""
+        """Kind of pressure → the instant (monotonic, ns) until which it lasts. `Scheduler` changes it."""
         self._runs, self._terms = dict[RunId, Run](), dict[str, Terms]()
         self.runs: Mapping[RunId, Run] = MappingProxyType(self._runs)
-        """Every run before its end."""
+        """All unfinished runs."""
         self.unfinished = Counter[str]()
-        """User's share (`users.budget_of`), "" for the host's jobs → number of unfinished runs."""
+        """A user's share (`users.budget_of`), or "" for the host's jobs → number of unfinished runs."""
         self.found: dict[str, dict[str, Run]] = {}
-        """Job → key → the run of an occurrence that only run directories or records show; it is not made due again."""
+        """Job → key → the run of an occurrence that only run directories or records show; such an occurrence is not
+        made due again.
+        """
         self.lingering: dict[RunId, str] = {}
-        """Live run whose supervisor exited → its processes that may be alive.  `attempts.lingers` changes it."""
+        """Live run whose supervisor exited → a description of its processes that may be alive. `attempts.lingers`
+        changes it.
+        """
         self.jobs: dict[str, JobState] = {}
-        """Job id → its state, for each id that was ever used."""
+        """Job ID → its state, including IDs of jobs that no longer exist."""
         self.submitted, self.others, self.fleet = UnfinishedSubmissions(), others, fleet
         """The unfinished submissions (`submissions` changes them), the policy about other hosts, and the fleet's state.
         """
@@ -122,12 +126,12 @@ class SchedulerState:
         self.take_saves()  # everything is already saved
 
     def __getitem__(self, job: str) -> JobState:
-        """Return the state of a job id, and keep it even if the id is new."""
+        """Return the state of a job ID; for a new ID, add a state."""
         found = self.jobs.get(job)
         return self.jobs.setdefault(job, self.standing(job)) if found is None else found
 
     def standing(self, job: str) -> JobState:
-        """Return the state of a job ID for reading only; the ID may be unknown."""
+        """Return the state of a job ID, for reading only; an unknown ID has an empty state."""
         return self.jobs.get(job) or JobState(SavedJob(job=job))
 
     # state that must survive a restart
@@ -155,7 +159,7 @@ class SchedulerState:
         self.remember(job)
 
     def keep(self, run: Run) -> Run:
-        """Change a run before its end, or add one."""
+        """Change or add an unfinished run."""
         if run.id not in self._runs:
             self.unfinished[budget_of(run.id.job)] += 1
         self._runs[run.id] = run
@@ -163,7 +167,7 @@ class SchedulerState:
         return run
 
     def change(self, run: Run, **changes: Any) -> Run:
-        """Change fields of a run before its end."""
+        """Change fields of an unfinished run."""
         return self.keep(changed(run, **changes))
 
     def step(self, run: Run, step: RunStep, **changes: Any) -> Run:
@@ -172,7 +176,7 @@ class SchedulerState:
 
     def close(self, run: Run, record: Record) -> None:
         """End a run with its record, and remove it from its place."""
-        if run.id in self._runs:  # otherwise no other host was asked
+        if run.id in self._runs:  # a skip that never was a run has no grant to give back
             self.others.give_back(run, record)
         self._let_go(run)
         self.agenda.note_over(run)
@@ -193,7 +197,7 @@ class SchedulerState:
             self.unfinished[budget_of(run.id.job)] -= 1
 
     def hold_host(self, hold: Hold | None) -> None:
-        """Hold the host, so that nothing new starts, or release it if None."""
+        """Hold the host, so that no run starts; None releases the host."""
         self.hold = hold
         self.changes.note_host(SaveHold(hold))
         if hold is not None and hold.until is not None:
@@ -209,7 +213,7 @@ class SchedulerState:
         return str(holder) if client is None else f"a command of {client.asked_by} (with-lock)"
 
     def name_for(self, holder: Holder, asker: Owner | None) -> str:
-        """Return the name of a holder as this user may see it; None means a user who may see everything."""
+        """Return the name of a holder as `asker` may see it; None means a user who may see everything."""
         if asker is not None and isinstance(holder, RunId) and share_of(holder.job):
             run = self.runs.get(holder)
             if run is None or run.owner != asker:
@@ -260,11 +264,11 @@ class SchedulerState:
             self.due_times.set(job, saved.cursor, saved.settled, rests=self.others.is_clock_waiting(job))
 
     def is_completed(self, job: Job) -> bool:
-        """Return whether `max_runs` have started."""
+        """Return whether all `max_runs` of a job have started."""
         return job.max_runs is not None and self._started(job) >= job.max_runs
 
     def is_used_up(self, job: Job) -> bool:
-        """Return whether `max_runs` have started or are about to start."""
+        """Return whether all `max_runs` of a job have started or are about to start."""
         if job.max_runs is None:
             return False
         starting = sum(not _has_started(self.runs[run]) for run in self[job.id].live)
@@ -287,7 +291,9 @@ class SchedulerState:
     # runs
 
     def number(self, occurrence: Occurrence, queued: int, **fields: Any) -> Run:
-        """Create a run of an occurrence with its job's next number and these fields; the run is in no place yet."""
+        """Create a run of an occurrence, with its job's next number and these fields. The caller must put the run in a
+        place.
+        """
         number, job = self[occurrence.job].saved.last_number + 1, self.catalog.get(occurrence.job)
         self.remember(occurrence.job, last_number=number)
         self[occurrence.job].precede()
@@ -327,7 +333,7 @@ class SchedulerState:
         self.timers.after(until, run.id)
 
     def enqueue(self, run: Run, now: Now) -> Run:
-        """Put a run into the queue on its job's terms, or update its place in the queue; it ages in the queue."""
+        """Put a run into the queue on its job's terms, or update its place in the queue; a run in the queue ages."""
         job, state = self.catalog[run.id.job], self[run.id.job]
         if not run.since:
             run = self.change(run, since=now.wall)
@@ -347,7 +353,8 @@ class SchedulerState:
         return run
 
     def put_live(self, run: Run, now: Now) -> None:
-        """Move a run that was found live from any place: it holds its claims, even beyond the current capacity.
+        """Move a run that was found live to the live runs; it holds its claims, even if they exceed the current
+        capacity.
 
         A run that an older version started gets the claims that every run has.
         """
@@ -393,7 +400,7 @@ class SchedulerState:
         self.queue_stuck = False
 
     def leave_queue(self, holder: Holder) -> None:
-        """Remove a run or client from the queue, or withdraw its question to other hosts; its reservation ends."""
+        """Remove a run or client from the queue, or withdraw its question to other hosts; end its reservation."""
         is_asked_for = self.others.leave_queue(holder, self.runs)
         self.admission.forget(holder)
         if is_asked_for:

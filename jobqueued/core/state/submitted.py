@@ -1,4 +1,4 @@
-"""The unfinished submissions: their texts, for a restart, and their totals."""
+"""The unfinished submissions: their texts, which a restart needs, and their totals."""
 
 from __future__ import annotations
 
@@ -19,7 +19,9 @@ class SubmissionEnd(NamedTuple):
 
 
 class UnfinishedSubmissions:
-    """Unfinished submissions by job id.  The caller that adds or removes one must save it in the same commit."""
+    """Unfinished submissions by job ID. A caller that adds or removes a submission must save this in the same
+    commit.
+    """
 
     def __init__(self) -> None:
         self._saves: dict[str, SaveSubmission] = {}
@@ -28,7 +30,7 @@ class UnfinishedSubmissions:
         self.departed: dict[str, Job] = {}
         """The jobs of submissions that ended in this turn, for notices about their ends."""
         self.over: dict[str, SubmissionEnd] = {}
-        """The ends of this turn, for a submission that arrives in the same turn and waits for one of them."""
+        """The ends in this turn, for a submission that arrives in the same turn and waits for one of these ends."""
         self.count = Counter[str]()
         """First part of the IDs, such as "alice" → number of submissions."""
         self.bytes = Counter[str]()
@@ -71,17 +73,17 @@ class UnfinishedSubmissions:
         return self._numbers.get(share, 0) + 1
 
     def used(self, job: str) -> None:
-        """Note an ID with a number, so that the number is never assigned again."""
+        """Note an ID that consists of a share and a number, so that the number is never assigned again."""
         share, _, number = job.partition("/")
         self._numbers[share] = max(self._numbers.get(share, 0), int(number))
 
     def go_on(self, numbers: Mapping[str, int]) -> None:
-        """Continue after the numbers that were used earlier."""
+        """Continue after these numbers, which were used before the restart."""
         for share, number in numbers.items():
             self.used(f"{share}/{number}")
 
     def of_key(self, share: str, key: str) -> str | None:
-        """Return the id of the unfinished submission that a user made with this key, or None."""
+        """Return the ID of the unfinished submission that a user made with this key, or None if there is none."""
         return self._ids.get((share, key))
 
     def __contains__(self, job: object) -> bool:
@@ -96,5 +98,5 @@ class UnfinishedSubmissions:
 
 
 def share_in(job: str) -> str:
-    """Return the first part of an id."""
+    """Return the first part of a job ID, such as "alice"."""
     return job.partition("/")[0]

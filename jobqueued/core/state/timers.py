@@ -25,7 +25,7 @@ _MANY = 1000
 
 
 class Timers:
-    """The instants to check a subject.  A timer that is no longer needed still fires, without effect."""
+    """The instants at which to check subjects. A timer that is no longer needed still fires, without effect."""
 
     def __init__(self) -> None:
         self._wall: _Heap = []
@@ -63,7 +63,7 @@ class Timers:
         return list(found)
 
     def soonest(self, now: Now) -> int | None:
-        """Return the earliest timer as a wall instant, or None."""
+        """Return the earliest timer as a wall instant, or None if no timer is set."""
         wall = self._wall[0][0] if self._wall else None
         if not self._mono:
             return wall

@@ -28,7 +28,7 @@ class Turn:
         self._commands.append(Say(event, fields))
 
     def reply(self, ticket: int, asked: str, **value: Any) -> None:
-        """Reply to the caller with this ticket; `asked` as in Reply."""
+        """Reply to the caller with this ticket; `asked` is described in Reply."""
         self._commands.append(Reply(ticket, value, asked=asked))
 
     def refuse(self, ticket: int, error: str, **value: Any) -> None:
@@ -36,13 +36,15 @@ class Turn:
         self._commands.append(Reply(ticket, value, error))
 
     def finish(self) -> list[Command]:
-        """Return all commands: first those that save changes, last those that give claims back to the fleet."""
+        """Return all commands of the turn: first those that save changes, last those that give claims back to the
+        fleet.
+        """
         given_back = self.state.fleet.take_given_back() if self.state.fleet.given_back else ()
         return [*self.state.take_saves(), *_briefly(self._commands), *given_back]
 
 
 def _briefly(commands: list[Command]) -> list[Command]:
-    """Merge the log lines of consecutive skips of one job for one reason into one."""
+    """Merge the log lines of consecutive skips of one job for one reason into one line."""
     found: list[Command] = []
     line: Say | None = None
     for command in commands:

@@ -1,4 +1,4 @@
-"""Users' commands that want locks of the fleet: they queue like runs; once they are admitted, this host asks the fleet.
+"""Users' commands that want fleet locks: they queue like runs, and this host asks the fleet after it has admitted them.
 
 While the fleet can't be asked, they wait outside the queue.
 """
@@ -16,7 +16,9 @@ from jobqueued.queue.locks import of_fleet
 
 
 def grant(turn: Turn, name: LockClientId) -> None:
-    """Grant an admitted client its claims; if some are fleet locks, hold all on this host and ask the fleet."""
+    """Grant an admitted client its claims; if some are fleet locks, hold all claims on this host and ask the fleet
+    first.
+    """
     state, client = turn.state, turn.state.lock_clients[name]
     state.leave_queue(name)
     if not of_fleet(client.claims):
@@ -53,7 +55,9 @@ def denied(turn: Turn, name: LockClientId, event: Denied) -> None:
 
 
 def ours(turn: Turn, key: str) -> None:
-    """Give back a client's claims in the fleet, if the client is gone or has no open question."""
+    """Give back a client's claims in the fleet, if the client's process ended, or if it waits without an open
+    question.
+    """
     client = next((client for name, client in turn.state.lock_clients.items() if name.key == key), None)
     if client is None or (client.ticket and client.question <= 0):
         turn.do(GiveBack(WITH_LOCK, key))
@@ -69,7 +73,7 @@ def lock_anew(turn: Turn, number: int) -> None:
 
 
 def up(turn: Turn) -> None:
-    """Park the clients with open questions outside the queue; queue them again once the fleet can be asked."""
+    """Move the clients with open questions out of the queue; if the fleet can be asked, queue them again."""
     state = turn.state
     for name, client in list(state.lock_clients.items()):
         if client.question > 0:

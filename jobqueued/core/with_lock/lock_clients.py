@@ -1,7 +1,7 @@
 """Users' commands that hold locks in the queue (jobqueuectl with-lock): they wait, hold and release like runs.
 
-A client is a process that holds its claims while it lives.  The daemon reports the end of the process, and finds the
-process again after a restart.
+A client is a process that holds its claims while it lives. The daemon reports the end of the process to the scheduler,
+and finds the process again after a restart of the daemon.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from jobqueued.queue.waiting import Terms
 
 
 def asked(turn: Turn, event: LockAsked) -> None:
-    """Let a client join the queue; with `at_once`, it is refused unless the next pass grants its claims."""
+    """Let a client join the queue. With `at_once`, the client is refused unless the next pass grants its claims."""
     state, now = turn.state, turn.now
     if reason := _never(state, event.claims):
         turn.refuse(event.ticket, "Refused", reason=reason)
@@ -53,7 +53,7 @@ def _never(state: SchedulerState, claims: Claims) -> str:
 
 
 def enqueue(turn: Turn, name: LockClientId) -> None:
-    """Put a client into the queue; it ages from its request on."""
+    """Put a client into the queue; the client ages from the time of its request."""
     state, now = turn.state, turn.now
     client = state.lock_clients[name]
     terms = Terms(client.claims, state.limits.escalation, None, HOUR)
@@ -64,7 +64,7 @@ def enqueue(turn: Turn, name: LockClientId) -> None:
 
 
 def refuse_impatient(turn: Turn) -> None:
-    """Refuse, after a pass, the clients that do not want to wait."""
+    """After a pass, refuse the remaining clients that do not want to wait."""
     state = turn.state
     while state.impatient:
         name = state.impatient.pop()
@@ -76,7 +76,7 @@ def refuse_impatient(turn: Turn) -> None:
 
 
 def keeps_waiting(turn: Turn, claims: Claims) -> str:
-    """Return what keeps a client from having these claims."""
+    """Return why a client can't have these claims now."""
     state = turn.state
     if reason := halt(state):
         return reason
@@ -134,7 +134,9 @@ def over(turn: Turn, event: LockOver) -> None:
 
 
 def evict_asked(turn: Turn, event: EvictAsked) -> None:
-    """Remove a client's claims or its place in the queue for a user; its process may continue without the locks."""
+    """Remove a client's claims or its place in the queue, for a user; the client's process may continue without the
+    locks.
+    """
     client = turn.state.lock_clients.get(event.client)
     if client is None:
         turn.refuse(event.ticket, "Refused", reason=f"{event.client} neither holds nor wants a lock")
@@ -150,7 +152,8 @@ def evict_asked(turn: Turn, event: EvictAsked) -> None:
 class LockClaim(NamedTuple):
     """One lock that a run or client holds (`held`) or waits for; `since` is an instant (wall), or None if unknown.
 
-    `reason`: for an awaited lock that no run or client holds, the foreign holder or why the lock is withheld.
+    `reason`: if no run or client holds an awaited lock, the other program that holds it, or why the lock is not
+    granted.
     """
 
     claim: Claim
@@ -162,9 +165,9 @@ class LockClaim(NamedTuple):
 
 
 def claims(state: SchedulerState) -> Iterator[LockClaim]:
-    """Yield the locks that are held, in the order of the grants, then those that are awaited, by arrival.
+    """Yield the held locks, in the order of the grants, then the awaited locks, in order of arrival.
 
-    Last come lock files that runs wait for and that another program holds.
+    The last items are lock files that runs wait for and that another program holds.
     """
     admission = state.admission
     for holder in admission.locks:
@@ -189,7 +192,7 @@ def _claims(state: SchedulerState, holder: Holder, claims: Claims, *, held: bool
 
 
 def _withheld(state: SchedulerState, holder: Holder, claims: Claims, claim: Claim) -> str | None:
-    """Return why a claim that could be granted is withheld, or None if the claim can't be granted."""
+    """Return why a claim that could be granted alone is not granted, or None if it can't be granted alone."""
     queue = state.admission
     if queue.locks.missing((claim,)) is not None:
         return None

@@ -120,9 +120,7 @@ class TestAnswers:
         told = told.replace("jobqueuectl", f"jobqueuectl --root {tmp_path}")
         assert (1, f"Error: {told}\n") == (shown.returncode, shown.stderr)
 
-    @pytest.mark.parametrize(
-        ("word", "told"), [("start", "Use: jobqueuectl run"), ("kill", "Use: jobqueuectl stop")]
-    )
+    @pytest.mark.parametrize(("word", "told"), [("start", "Use: jobqueuectl run"), ("kill", "Use: jobqueuectl stop")])
     def test_commands_of_elsewhere(self, tmp_path: Path, word: str, told: str) -> None:
         """The name of a command in other programs is answered with ours."""
         shown = run("--root", tmp_path, word, "nightly-backup")
