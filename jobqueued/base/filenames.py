@@ -1,6 +1,7 @@
 """File names of jobs and attempts, and the names that users give their job files.
 
-Jobs of crontabs and users have a slash in their IDs, and no job has a plus: file names have a plus for the slash.
+The IDs of jobs in crontabs and of users' jobs contain a slash, and no ID contains a plus. Therefore a file name has a
+plus in place of the slash.
 """
 
 from __future__ import annotations
@@ -12,17 +13,19 @@ _A_NAME = "a name such as backup: up to 64 characters of A-Z a-z 0-9 . _ -, star
 
 
 def file_name(name: str) -> str:
-    """Return the file or directory name of a job, a run or an attempt."""
+    """Return the file or directory name for the name of a job, a run or an attempt."""
     return name.replace("/", "+")
 
 
 def named_by_file(name: str) -> str:
-    """Invert `file_name`."""
+    """Return the name of a job, a run or an attempt from its file name: the inverse of `file_name`."""
     return name.replace("+", "/")
 
 
 def named(text: str) -> str:
-    """Return the name of a user's file, given with or without its suffix. Raises ValueError."""
+    """Return the name of a user's job file without its suffix; `text` may have the suffix. Raises ValueError if the
+    name is invalid.
+    """
     name = text.removesuffix(".yaml").removesuffix(".yml")
     if not OF_A_USER.fullmatch(name):
         raise ValueError(f"{text!r}; expected {_A_NAME}")

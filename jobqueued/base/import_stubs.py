@@ -1,4 +1,4 @@
-"""Imports of libraries without modules that they would load but that the program never uses."""
+"""Imports of libraries that omit modules which the libraries would load but the program never uses."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ class _Hollow(ModuleType):
 def without(absent: Sequence[str] = (), hollow: Sequence[str] = (), covered: Sequence[str] = ()) -> Iterator[None]:
     """Replace modules during the imports of the `with` block.
 
-    An `absent` module can't be imported, and a `hollow` one is empty, unless the module is already loaded.  A `covered`
-    module is hollow even if it is already loaded.
+    An `absent` module can't be imported, and a `hollow` module has only functions that raise NotImplementedError; both
+    remain as they are if already loaded. A `covered` module is hollow even if it is already loaded.
     """
     instead: dict[str, ModuleType | None] = {**dict.fromkeys(absent), **{name: _Hollow(name) for name in hollow}}
     instead = {name: module for name, module in instead.items() if name not in sys.modules}
@@ -46,7 +46,10 @@ def without(absent: Sequence[str] = (), hollow: Sequence[str] = (), covered: Seq
 
 @contextmanager
 def own_copy(library: str) -> Iterator[None]:
-    """Keep the copy of a library that the `with` block imports private: a later import loads the complete library."""
+    """Forget the library that the `with` block imports, so that a later import elsewhere loads it again, completely.
+
+    If the library was already loaded before the block, do nothing.
+    """
     was_there = library in sys.modules
     yield
     for name in [] if was_there else [name for name in sys.modules if name.partition(".")[0] == library]:
@@ -58,7 +61,8 @@ def uninitialized(library: str) -> Iterator[ModuleType]:
     """Let the `with` block import modules of a library without running the library's `__init__`; yield the empty
     package.
 
-    A later import loads the complete library.  If the library is already loaded or missing, it is imported normally.
+    An import after the block loads the complete library. If the library is already loaded or is missing, import it
+    normally.
     """
     spec = None if library in sys.modules else find_spec(library)
     if spec is None:

@@ -12,11 +12,15 @@ HOUR, DAY = 60 * MINUTE, 24 * 60 * MINUTE
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 INSTANTS = range(-DAY, 7_258_118_400 * SECOND + DAY)
-"""The accepted instants: the years 1970 to 2199 in every timezone.  64 bits end in 2262."""
+"""The accepted instants: the years 1970 to 2199 in every timezone. 64 bits would last until 2262."""
 STEP_LIMIT = 3 * HOUR
-"""Limit (ns) of a normal clock step.  If a handled due time is further ahead of the clock, the clock was wrong."""
+"""Limit (ns) of a normal clock step. If a handled due time is further ahead of the clock, the clock was wrong
+before.
+"""
 LEAPING = "right/"
-"""Prefix of timezones that count leap seconds, unlike the host's clock: jobs would be due half a minute early."""
+"""Prefix of timezones that count leap seconds. The host's clock does not count them, so jobs would be due half a minute
+early.
+"""
 
 
 class Trigger(Protocol):
@@ -27,7 +31,7 @@ class Trigger(Protocol):
         """True if a time that the clock shows twice makes the job due twice."""
 
     def after(self, instant: datetime) -> datetime | None:
-        """Return the first due time strictly after `instant`, both aware, or None if none follows."""
+        """Return the first due time strictly after `instant`, or None if none follows. Both are aware datetimes."""
 
 
 def to_datetime(instant: int) -> datetime:

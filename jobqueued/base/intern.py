@@ -1,4 +1,4 @@
-"""Shared equal values, to save memory: a host may have 100,000 jobs, most of them alike."""
+"""Sharing of equal values, to save memory, because a host may have 100,000 jobs, most of them alike."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ T = TypeVar("T")
 
 
 def shared(value: T) -> T:
-    """Return the first value equal to this hashable value, if it is among the last 1,000 requested ones."""
+    """Return one shared value for all equal hashable values; only the 1,000 most recently requested values are
+    shared.
+    """
     first: T = _first(value)  # type: ignore[assignment]
     return first
 

@@ -12,7 +12,7 @@ T = TypeVar("T")
 
 
 def changed(noun: T, **changes: Any) -> T:
-    """Return a copy with changed fields, like dataclasses.replace in a third of its time.
+    """Return a copy with changed fields. It does the same as dataclasses.replace, in a third of the time.
 
     The dataclass must have slots and no __post_init__.
     """
@@ -27,6 +27,6 @@ def changed(noun: T, **changes: Any) -> T:
 
 @cache
 def _fields(kind: Any) -> tuple[Any, list[Any]]:
-    """Return a getter of the values of all fields, and a setter for each field."""
+    """Return a function that gets the values of all fields, and a setter for each field."""
     names = kind.__slots__
     return attrgetter(*names), [getattr(kind, name).__set__ for name in names]

@@ -1,4 +1,4 @@
-"""Values for people, in one spelling for all programs."""
+"""Values as text for people, in the same form for all programs."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ _UNITS = (("d", 86400), ("h", 3600), ("min", 60), ("s", 1))
 
 
 def duration(seconds: float, parts: int = 2) -> str:
-    """Format a duration (s) with at most `parts` units, without units of 0: ``250 ms``, ``4.21 s``, ``2 h 10 min``, ``1
-    d``.
+    """Format a duration (s) with at most `parts` units, and omit units that are 0: ``250 ms``, ``4.21 s``, ``2 h 10
+    min``, ``1 d``.
     """
     if 0 < seconds and (milliseconds := round(seconds * 1000)) < 1000:
         return f"{milliseconds} ms"
@@ -31,13 +31,15 @@ def duration(seconds: float, parts: int = 2) -> str:
 
 
 def ended(state: str, took: str, reason: Reason | None) -> str:
-    """Describe the end of a run: ``failed after 3.2 s: exit code 1``; a timeout is mentioned once."""
+    """Describe the end of a run: ``failed after 3.2 s: exit code 1``. A timeout is not repeated as the reason."""
     words = state + (f" after {took}" if took else "")
     return words if not reason or (state == "timed_out" and reason.code in TIMEOUTS) else f"{words}: {reason}"
 
 
 def reaching(text: str, ctl: str) -> str:
-    """Replace jobqueuectl in a message's remedies (``see: jobqueuectl list``) by `ctl`, which reaches the daemon."""
+    """Replace jobqueuectl in a message's remedies (``see: jobqueuectl list``) by `ctl`, the command that reaches the
+    daemon.
+    """
     return re.sub(r"(?<=[:,] )jobqueuectl (?=[a-z])", lambda _: f"{ctl} ", text)
 
 

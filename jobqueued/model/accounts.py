@@ -1,4 +1,4 @@
-"""The users and groups that jobs need; a host may lack them."""
+"""The users and groups that jobs need; a host may not have them."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from jobqueued.model.users import budget_of
 
 
 class Account(NamedTuple):
-    """A user, a group, the owner of jobs or the user of a crontab (`kind`).
+    """An account: as its `kind` says, a user, a group, the owner of jobs, or the user of a crontab.
 
-    An owner must have this `uid`. A group with a `uid` must contain that user, whose name is `member`.
+    An owner must have this `uid`. A group with a `uid` must contain the user with this UID, whose name is `member`.
     """
 
     kind: str
@@ -23,7 +23,7 @@ class Account(NamedTuple):
 
 
 def accounts(job: Job) -> tuple[Account, ...]:
-    """Return the user and the groups that a job's file names; the job can't start without them."""
+    """Return the user and the groups that a job needs; the job can't start if one of them does not exist."""
     if job.user is None and job.group is None and not job.groups:
         return ()
     groups = [group for group in (job.group, *(job.groups or ())) if group is not None]

@@ -1,4 +1,4 @@
-"""The jobs by ID: add and remove jobs, and replace the jobs of a file."""
+"""The catalog of all jobs by ID: it adds and removes jobs, and replaces the jobs of a file."""
 
 from __future__ import annotations
 
@@ -20,11 +20,13 @@ from jobqueued.model.users import Owner, share_of
 
 _NO_CIRCLE = "jobs of which none waits for itself; take one out of `dependencies` or `on`"
 _PATIENCE = 10
-"""Maximum passes that refuse one file for each circle; after more, every file with a part in a circle is refused."""
+"""Maximum number of passes that refuse one file for each cycle. After more passes, every file that closes a part of a
+cycle is refused.
+"""
 
 
 class CatalogChange(NamedTuple):
-    """The change of a file's jobs: `edited` holds the new definitions, `removed` the old ones."""
+    """The change of a file's jobs: `added` and `edited` have the new definitions, `removed` has the old definitions."""
 
     added: tuple[Job, ...] = ()
     edited: tuple[Job, ...] = ()
@@ -32,14 +34,14 @@ class CatalogChange(NamedTuple):
 
 
 class _Conflict(NamedTuple):
-    """The problems that keep a file from being accepted, and the files that already have its ids."""
+    """The problems that keep a file from being accepted, and the files that already have its IDs."""
 
     problems: list[Problem]
     holders: set[str]
 
 
 class Catalog:
-    """All jobs by id. Iterates in the order in which the ids were added."""
+    """All jobs by ID. Iteration is in the order in which the IDs were added."""
 
     def __init__(self, jobs: Iterable[Job] = ()) -> None:
         self._jobs: dict[str, Job] = {}
@@ -71,19 +73,19 @@ class Catalog:
         return self._jobs.get(job_id)
 
     def of_file(self, file: str) -> tuple[Job, ...]:
-        """Return the jobs of a file, by id."""
+        """Return the jobs of a file, sorted by ID."""
         return tuple(self._jobs[job_id] for job_id in sorted(self._ids.get(file, ())))
 
     def of_account(self, account: Account) -> tuple[Job, ...]:
-        """Return the jobs that run as a user or with a group, by id."""
+        """Return the jobs that need an account (a user or a group), sorted by ID."""
         return tuple(self._jobs[job_id] for job_id in sorted(self._accounts.get(account, ())))
 
     def of_owner(self, owner: Owner | None) -> tuple[Job, ...]:
-        """Return the jobs of a user, by id; () for None."""
+        """Return the jobs of a user, sorted by ID, or () if `owner` is None."""
         return tuple(self._jobs[job_id] for job_id in sorted(self._owned.get(owner, ()))) if owner else ()
 
     def limited(self) -> list[Job]:
-        """Return the jobs with `resource_limits`, by id."""
+        """Return the jobs with `resource_limits`, sorted by ID."""
         return [self._jobs[job_id] for job_id in sorted(self._limited)]
 
     @property
@@ -92,20 +94,22 @@ class Catalog:
         return sum(map(len, self._owned.values()))
 
     def dependents(self, job_id: str) -> tuple[str, ...]:
-        """Return the ids of the jobs that depend on a job, even if that job does not exist."""
+        """Return the IDs of the jobs that depend on a job; that job need not exist."""
         found = self._dependents.get(job_id)
         return tuple(sorted(found)) if found else ()
 
     def followers(self, name: str) -> tuple[Job, ...]:
-        """Return the submissions that wait for the end of a run or of a submission, by id."""
+        """Return the submissions that wait for the end of this run or submission, sorted by ID."""
         return tuple(self._jobs[job_id] for job_id in sorted(self._followers.get(name, ())))
 
     def listeners(self, kind: str, name: str) -> tuple[Job, ...]:
-        """Return the jobs that an event makes due, by id; its kind and name are those of `On`."""
+        """Return the jobs that an event makes due, sorted by ID; `kind` and `name` are those of `On`."""
         return tuple(self._jobs[job_id] for job_id in sorted(self._listeners.get((kind, name), ())))
 
     def patterns(self, job_id: str) -> list[str]:
-        """Return the patterns in `on: {job: …}` of the same user that match a job ID, even of a missing job."""
+        """Return the patterns in `on: {job: …}` that match a job ID and belong to jobs of the same owner; the job need
+        not exist.
+        """
         share = share_of(job_id)
         return sorted(
             name for name, pattern in self._patterns.items() if pattern.fullmatch(job_id) and share_of(name) == share
@@ -124,13 +128,16 @@ class Catalog:
         return tuple(job for path in self.awaited_names("path") for job in self.listeners("path", path))
 
     def depending(self) -> list[Job]:
-        """Return the jobs that depend on others in any way."""
+        """Return the jobs that wait for other jobs, or that become due when other jobs end."""
         ids = {*chain.from_iterable(self._dependents.values())}
         ids.update(*(found for (kind, _), found in self._listeners.items() if kind == "job"))
         return [self._jobs[job_id] for job_id in sorted(ids)]
 
     def circles(self) -> dict[str, str]:
-        """Return job → circle, in words, for each job that waits for itself through others; one text for a circle."""
+        """Return job → its cycle, such as ``a → b → a``, for each job that waits for itself through other jobs.
+
+        All jobs of a cycle have the same text.
+        """
         ways: dict[str, str] = {}
         for group in circles((job.id for job in self.depending()), self._awaited):
             way = told(way_back(min(group), {*group}, self._awaited))
@@ -142,21 +149,21 @@ class Catalog:
         return () if job is None else awaited(job)
 
     def add(self, job: Job) -> None:
-        """Add a job. Raises ValueError if its id exists."""
+        """Add a job. Raises ValueError if its ID exists."""
         if job.id in self._jobs:
             raise ValueError(f"there is a job {job.id!r} already")
         self._put(job)
 
     def remove(self, job_id: str) -> Job:
-        """Remove a job and return it. Raises KeyError if it does not exist."""
+        """Remove a job and return it. Raises KeyError if the job does not exist."""
         job = self._jobs[job_id]
         _discard(self._ids, job.file, job_id)
         return self._pop(job_id)
 
     def replace_file(self, file: str, jobs: Iterable[Job]) -> CatalogChange:
-        """Make `jobs` all the jobs of `file`, including jobs that move there from another file.
+        """Replace the jobs of `file` by `jobs`, which may include jobs that move there from another file.
 
-        The result omits jobs that only moved, within their file or to this file.
+        The result omits jobs that only moved, within the file or to the file.
         """
         added, edited = [], []
         left = self._ids.pop(file, set())
@@ -172,17 +179,19 @@ class Catalog:
         return CatalogChange(tuple(added), tuple(edited), removed)
 
     def conflicts(self, file: str, jobs: tuple[Job, ...]) -> list[Problem]:
-        """Return the problems that keep `file` from having `jobs`: an ID stays with the file that has it."""
+        """Return the problems that keep `file` from having `jobs`; for example, an ID belongs to the file that had it
+        first.
+        """
         return self.conflicts_among({file: jobs}).get(file, [])
 
     def conflicts_among(
         self, files: Map[str, tuple[Job, ...]], vanished: Container[str] = ()
     ) -> dict[str, list[Problem]]:
-        """Return file → problems that keep it from being accepted, for files that changed at the same time.
+        """Return file → problems that keep the file from being accepted, for files that changed at the same time.
 
-        Judging the files together lets two files swap IDs. A new id goes to the first file by name (in byte order); the
-        ids of `vanished` files are free. If files close a circle, the last file by name is refused, as if it did not
-        exist.
+        The files are judged together, so that two files can swap IDs. A new ID goes to the first file by name (in byte
+        order); the IDs of `vanished` files are free. If files close a cycle, the last of them by name is refused, and
+        the others are judged as if it did not exist.
         """
         refused = self._taken(files, vanished)
         for patience in count(_PATIENCE, -1):
@@ -197,7 +206,7 @@ class Catalog:
     def _closing(
         self, files: Map[str, tuple[Job, ...]], vanished: Container[str], *, all_of_them: bool
     ) -> dict[str, list[Problem]]:
-        """Find the files that close circles: one file per circle, or `all_of_them`."""
+        """Return the problems of files that close cycles: one file for each cycle or, with `all_of_them`, all files."""
         fresh = {job.id: job for jobs in files.values() for job in jobs}
         edges = {name: {*wanted} - {*self._awaited(name)} for name, job in fresh.items() if (wanted := awaited(job))}
 
@@ -220,12 +229,14 @@ class Catalog:
         return found
 
     def _taken(self, files: Map[str, tuple[Job, ...]], vanished: Container[str]) -> dict[str, list[Problem]]:
-        """Find the files with an id of another file."""
+        """Return the problems of files that have an ID of another file."""
         refused: dict[str, _Conflict] = {}
         while found := self._conflicts({f: jobs for f, jobs in files.items() if f not in refused}, vanished):
             sure = {file: conflict for file, conflict in found.items() if conflict.holders - found.keys()}
             refused |= sure or found
-        for file in sorted(refused):  # retry files that refused one another, the first by name first
+        for file in sorted(
+            refused
+        ):  # try again the files that were refused only because of one another, in order of name
             if refused[file].holders <= refused.keys():
                 others = {other: jobs for other, jobs in files.items() if other == file or other not in refused}
                 if not self._conflicts(others, vanished):
@@ -247,7 +258,7 @@ class Catalog:
         return found
 
     def _holders(self, files: Map[str, tuple[Job, ...]], vanished: Container[str]) -> dict[str, Job]:
-        """Return ID → its job if all `files` are accepted; an earlier holder keeps its ID."""
+        """Return ID → the job that has it if all `files` are accepted; a file that already had an ID keeps it."""
         holders: dict[str, Job] = {}
         for file in sorted(files):
             for job in files[file]:
@@ -309,7 +320,7 @@ Key = TypeVar("Key")
 
 
 def _discard(index: dict[Key, set[str]], key: Key, job_id: str) -> None:
-    """Remove an id from an index, and the key with its last id."""
+    """Remove a job ID from an index; remove the key too if no ID is left."""
     ids = index.get(key, set())
     ids.discard(job_id)
     if not ids:
@@ -317,12 +328,14 @@ def _discard(index: dict[Key, set[str]], key: Key, job_id: str) -> None:
 
 
 def written_in(job: Job) -> str:
-    """Return the path of the file that has the job at its `line`: its job file, or a drop-in merged into that file."""
+    """Return the path of the file to which the job's `line` refers: the job file, or a drop-in that was merged into
+    it.
+    """
     return job.origin or job.file
 
 
 def awaited(job: Job) -> tuple[str, ...]:
-    """Return the ids of the jobs that a job waits for, or whose end makes it due; a pattern adds no id."""
+    """Return the IDs of the jobs that a job depends on or whose end makes it due; a pattern adds no ID."""
     return (*job.dependencies, *(on.name for on in job.on if on.kind == "job"))
 
 
@@ -331,8 +344,9 @@ _definition = attrgetter(*(field.name for field in fields(Job) if field.name not
 
 
 def is_same(old: Job, new: Job) -> bool:
-    """Return whether two definitions differ only in their place.  Compiled triggers depend on the definition and
-    timezones.
+    """Return whether two definitions differ at most in their place.
+
+    Compiled triggers need no comparison except of their timezones, because the rest depends on the definition.
     """
     return bool(_definition(old) == _definition(new)) and all(map(_has_same_zone, old.triggers, new.triggers))
 

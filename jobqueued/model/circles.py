@@ -1,18 +1,20 @@
-"""Circles: jobs that wait for themselves through other jobs. The search takes time linear in the number of edges."""
+"""Cycles: jobs that wait for themselves through other jobs. The search takes time linear in the number of edges."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Container, Iterable, Iterator
 
 After = Callable[[str], Iterable[str]]
-"""The names that a name waits for."""
+"""Function from a name to the names for which it waits."""
 
 _FIRST, _LAST = 4, 2
-"""Names shown at each end of a long way."""
+"""Number of names to show at the beginning and at the end of a long path."""
 
 
 def circles(names: Iterable[str], after: After) -> Iterator[list[str]]:
-    """Yield the groups reachable from `names` in which each name waits for all names, even itself (Tarjan 1972)."""
+    """Yield the groups, reachable from `names`, in which each name waits for every name, including itself (Tarjan
+    1972).
+    """
     index: dict[str, int] = {}
     lowest: dict[str, int] = {}
     open_: dict[str, None] = {}
@@ -42,7 +44,7 @@ def circles(names: Iterable[str], after: After) -> Iterator[list[str]]:
 
 
 def _popped(names: dict[str, None], last: str) -> Iterator[str]:
-    """Pop names from the newest down to `last`, and yield them."""
+    """Pop the newest names, down to and including `last`, and yield them."""
     name = ""
     while name != last:
         name, _ = names.popitem()
@@ -50,7 +52,7 @@ def _popped(names: dict[str, None], last: str) -> Iterator[str]:
 
 
 def way_back(start: str, group: Container[str], after: After) -> list[str]:
-    """Return a shortest way from a name in a group back to itself; the name is first and last."""
+    """Return a shortest path from a name through its group back to itself; the name is first and last."""
     came: dict[str, str] = {}
     reached = [start]
     while start not in came:
@@ -68,7 +70,7 @@ def way_back(start: str, group: Container[str], after: After) -> list[str]:
 
 
 def told(way: list[str]) -> str:
-    """Format a way: ``a → b → a``; a long way is cut in the middle."""
+    """Format a path: ``a → b → a``; if the path is long, omit its middle."""
     left_out = len(way) - _FIRST - _LAST
     if left_out > 1:
         way = [*way[:_FIRST], f"… ({left_out:,} more) …", *way[-_LAST:]]

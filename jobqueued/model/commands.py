@@ -1,8 +1,8 @@
 """Commands: the scheduler's decisions for the daemon to carry out.
 
-The order is a promise. All `Save…` commands of one loop turn are one durable commit, which precedes all other commands
-of the turn; the daemon executes these in the given order.  Therefore an intent is on disk before its process can exist,
-and an end is on disk before any reaction to it.
+The order is guaranteed. All `Save…` commands of one loop turn form one durable commit, which precedes all other
+commands of the turn. The daemon executes the other commands in the given order.  Therefore an intent is on disk before
+its process can exist, and an end is on disk before any reaction to it.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from jobqueued.model.saved import Hold, Incident, Notice, Past, SavedJob
 
 
 class SaveRun(NamedTuple):
-    """Save this state of a run; an ended run comes with its complete `record`."""
+    """Save this state of a run; for an ended run, also save its complete `record`."""
 
     run: Run
     record: Record | None = None
@@ -28,8 +28,8 @@ class SaveRun(NamedTuple):
 class ForgetRun(NamedTuple):
     """Delete a run that never started.
 
-    `record`: the record of the preceding skip, which covers its occurrence, or None if another host of the fleet has
-    it.
+    `record`: the record of the preceding skip, which covers the run's occurrence, or None if another host of the fleet
+    has the occurrence.
     """
 
     run: RunId
@@ -49,19 +49,19 @@ class SaveBoot(NamedTuple):
 
 
 class SaveHold(NamedTuple):
-    """Save the hold of the host, or with None its end."""
+    """Save the host's hold; None means that the hold has ended."""
 
     hold: Hold | None
 
 
 class SaveFleetMark(NamedTuple):
-    """Save the last mark of the fleet that this host received; a mark with `age` "" means none."""
+    """Save the last mark of the fleet that this host received; a mark whose `age` is "" means that there is none."""
 
     mark: FleetMark
 
 
 class SavePast(NamedTuple):
-    """Save an act, such as a pause of a job or a hold of the host, for later questions about its time."""
+    """Save a change, such as a pause of a job or a hold of the host, to answer later questions about the past."""
 
     past: Past
 
@@ -101,19 +101,21 @@ class SaveNumber(NamedTuple):
 
 
 class ForgetJob(NamedTuple):
-    """Delete the saved state of a job that no longer exists, and its definition if submitted, but not its history."""
+    """Delete the saved state of a job that no longer exists, and a submission's definition, but not the history."""
 
     job: str
 
 
 class LookUp(NamedTuple):
-    """Look up a user or a group in this host's databases.  The answer is an event AccountKnown, after any time."""
+    """Look up a user or a group in this host's databases. The answer is an event AccountKnown, which may come much
+    later.
+    """
 
     account: Account
 
 
 class Launch(NamedTuple):
-    """Send the attempt to the launcher, after the commit that has the run as `starting`.
+    """Send an attempt to the launcher, after the commit that saves its run as `starting`.
 
     `grant`: the fleet's grant, if the run needed one.
     """
@@ -125,11 +127,12 @@ class Launch(NamedTuple):
 
 
 class Ask(NamedTuple):
-    """Ask the fleet for the occurrence of a run, if it is a fleet job's, and for these parts of locks: all or nothing.
+    """Ask the fleet for a run's occurrence, if the run is of a fleet job, and for these parts of locks: all or nothing.
 
-    A with-lock command asks only for parts.  The run's job and `key` are its name in the fleet.  The answer is
-    `Granted` or `Denied` with this `number`, or `Taken`.  A host may still ask for the occurrence for `keep` ns.
-    `spec`: the definition that the run requires, or "" for any.  Only after the commit that has the run.
+    A with-lock command asks only for parts. The run's job and `key` are its name in the fleet. The answer is `Granted`
+    or `Denied` with this `number`, or `Taken`. `keep`: for how long (ns) hosts may still ask for the occurrence.
+    `spec`: the definition that the run requires, or "" for any. The daemon asks only after the commit that saves the
+    run.
     """
 
     run: RunId | LockClientId
@@ -141,10 +144,10 @@ class Ask(NamedTuple):
 
 
 class AskToSkip(NamedTuple):
-    """Ask the fleet for the occurrences of a job from one UTC second to another, to skip them for all hosts.
+    """Ask the fleet whether this host may skip, for all hosts, a job's occurrences from one UTC second to another.
 
-    The answer is `MaySkip`, or `Taken` for one of the occurrences, or `Published` for the job; after `Taken` and
-    `Published` the host may ask again.
+    The answer is `MaySkip`, or `Taken` for one of the occurrences, or `Published` for the job. After `Taken` or
+    `Published`, the host may ask again.
     """
 
     job: str
@@ -155,9 +158,10 @@ class AskToSkip(NamedTuple):
 
 
 class Publish(NamedTuple):
-    """Publish a job's definition, represented by its hash, if the fleet's definition is still `before`, or "" for none.
+    """Publish a job's definition (its hash) if the fleet's definition is still `before`; "" means that the fleet has
+    none.
 
-    Only after the commit that has the job's file.
+    The daemon publishes only after the commit that saves the job's file.
     """
 
     job: str
@@ -166,13 +170,14 @@ class Publish(NamedTuple):
 
 
 class Accept(NamedTuple):
-    """Accept the fleet's present state as the truth, although the fleet lost a part of it."""
+    """Accept the fleet's present state as the truth, although the fleet has lost a part of its state."""
 
 
 class GiveBack(NamedTuple):
-    """Give all claims of a run back to the fleet; with a `state`, the run ended in it, and its occurrence is over.
+    """Give all claims of a run back to the fleet; a `state` means that the run ended in this state, and its occurrence
+    is over.
 
-    Only after the commit that has the end of the claims.
+    The daemon does so only after the commit that saves the end of the claims.
     """
 
     job: str
@@ -181,9 +186,10 @@ class GiveBack(NamedTuple):
 
 
 class Pause(NamedTuple):
-    """Set the pause of a job on all hosts of the fleet to `text`, or resume the job with "".
+    """Set the pause of a job on all hosts of the fleet to `text`; "" resumes the job.
 
-    `before`: the pause that the fleet must still have, or "" for any pause; then a caller waits for the answer.
+    `before`: the pause that the fleet must still have. If `before` is "", any pause is replaced, and a caller waits for
+    the answer.
     """
 
     job: str
@@ -192,7 +198,9 @@ class Pause(NamedTuple):
 
 
 class TellOverdue(NamedTuple):
-    """Report to the fleet that a job is overdue, or with "" no longer is, if the last report is still `before`."""
+    """Report to the fleet that a job is overdue, if the last report is still `before`; `text` "" means that the job no
+    longer is.
+    """
 
     job: str
     text: str
@@ -200,7 +208,7 @@ class TellOverdue(NamedTuple):
 
 
 class Stand(NamedTuple):
-    """Join the end of the fleet's queue for a lock (`joins`), or leave the queue."""
+    """Join the fleet's queue for a lock at the end (if `joins` is true), or leave the queue."""
 
     lock: str
     joins: bool
@@ -214,7 +222,7 @@ class Announce(NamedTuple):
 
 
 class Stop(NamedTuple):
-    """Order an attempt's supervisor to stop it, after the commit that has the run as `stopping`."""
+    """Order a supervisor to stop its attempt, after the commit that saves the run as `stopping`."""
 
     run: RunId
     attempt: int
@@ -222,17 +230,18 @@ class Stop(NamedTuple):
 
 
 class NoteWhole(NamedTuple):
-    """Mark the directory of all R as not emptied from now on.
+    """Mark the directory of all R as complete, so that an R that is absent from now on was never written.
 
-    Only after the commit that has the runs with a doubtful start, because the directory was emptied earlier.
+    The directory was emptied earlier. Therefore the daemon does this only after the commit that saves the runs with a
+    doubtful start.
     """
 
 
 class RemoveMarks(NamedTuple):
-    """Remove R, the attempt's directory, after the commit that has its end, and once its record file exists.
+    """Remove R, an attempt's directory, after the commit that saves the attempt's end, and once the record file exists.
 
-    `again`: the attempt never started and is sent again under the same name, so its R is empty and is removed at once.
-    `known`: the end was saved earlier, so no supervisor has just written the record file.
+    `again`: the attempt never started and will be sent again under the same name, so its R is empty and is removed at
+    once. `known`: the end was saved in an earlier turn, so no supervisor has just written the record file.
     """
 
     run: RunId
@@ -242,7 +251,7 @@ class RemoveMarks(NamedTuple):
 
 
 class WriteRecord(NamedTuple):
-    """Write the record file of a run that no supervisor wrote, such as a skipped or lost run, after the commit."""
+    """Write, after the commit, a record file that no supervisor wrote, such as that of a skipped or lost run."""
 
     record: Record
 
@@ -257,7 +266,7 @@ class Say(NamedTuple):
 class MarkLockHolder(NamedTuple):
     """Write a mark that a with-lock command holds these claims and units.
 
-    The mark precedes the reply, so that the claims are found after a restart.
+    The mark is written before the reply, so that a restarted daemon finds the claims.
     """
 
     client: LockClientId
@@ -268,21 +277,24 @@ class MarkLockHolder(NamedTuple):
 
 
 class ForgetLockClient(NamedTuple):
-    """Forget a with-lock command and its mark: it neither holds nor awaits claims."""
+    """Forget a with-lock command that no longer holds or awaits claims, and remove its mark."""
 
     client: LockClientId
 
 
 class LookAfter(NamedTuple):
-    """Check, some time after the commit, whether a job that left its file and never ran has history to keep."""
+    """Check, some time after the commit, whether a job that was removed from its file and never ran has history to
+    keep.
+    """
 
     job: str
 
 
 class EndedElsewhere(NamedTuple):
-    """Handle the end of a run on another host of the fleet (`state` as in `core.records.recollection.end_of`).
+    """Handle the end of a run on another host of the fleet. `state` has the format of
+    `core.records.recollection.end_of`.
 
-    Only one host notifies people of a job's problem.
+    This host needs the end, because only one host notifies people of a job's problem.
     """
 
     job: str
@@ -290,9 +302,9 @@ class EndedElsewhere(NamedTuple):
 
 
 class Reply(NamedTuple):
-    """Answer the caller with this ticket: `error` names the varlink error; without it, `value` is the reply.
+    """Answer the caller with this ticket: `value` is the reply or, if `error` names a varlink error, its parameters.
 
-    `asked`: a description of the act that must survive a restart, or "" if state.db is not involved.
+    `asked`: a description of the request whose effect must survive a restart, or "" if state.db is not involved.
     """
 
     ticket: int

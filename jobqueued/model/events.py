@@ -16,8 +16,8 @@ from jobqueued.model.submission import Resized
 
 
 class JobsRead(NamedTuple):
-    """A job file was accepted: its jobs replace its earlier ones.  `place`: its path if not in the first directory, or
-    "".
+    """A job file was accepted; its jobs replace the file's earlier jobs. `place`: the file's path if it is not in the
+    first directory, or "".
     """
 
     file: str
@@ -54,17 +54,19 @@ class AccountKnown(NamedTuple):
 
 
 class Woke(NamedTuple):
-    """The time that `next_wakeup` returned has or may have passed; the scheduler checks `now`."""
+    """The time that `next_wakeup` returned has passed, or may have; the scheduler checks `now`."""
 
 
 class ClockStepped(NamedTuple):
-    """The wall clock was set by `step` nanoseconds (negative: backward); `now` is after the step."""
+    """The wall clock was set forward by `step` ns, or backward if `step` is negative; `now` is after the step."""
 
     step: int
 
 
 class Slept(NamedTuple):
-    """The host was suspended for `duration` ns. No duration counts that time: no run aged, no timeout came nearer."""
+    """The host was suspended for `duration` ns. This time counts for nothing: no run aged, and no timeout came
+    nearer.
+    """
 
     duration: int
 
@@ -79,7 +81,9 @@ class RunStarted(NamedTuple):
 
 
 class RunStopping(NamedTuple):
-    """The supervisor is stopping the attempt: its time is up, processes were left behind, or a user asked."""
+    """The supervisor is stopping the attempt, because its time is up, processes were left behind, or a user asked for
+    it.
+    """
 
     run: RunId
     attempt: int
@@ -108,7 +112,9 @@ class RunLost(NamedTuple):
 
 
 class RunLingers(NamedTuple):
-    """The attempt's supervisor exited, but a process may live; `reason` includes the remedy.  RunLost may follow."""
+    """The attempt's supervisor exited, but a process of the attempt may be alive; `reason` includes the remedy. RunLost
+    may follow.
+    """
 
     run: RunId
     attempt: int
@@ -116,11 +122,13 @@ class RunLingers(NamedTuple):
 
 
 class RunsEmptied(NamedTuple):
-    """The directory of all R belongs to a new boot or was emptied: an attempt without R may have started."""
+    """The directory of all R was emptied or is new since a boot, so an attempt without an R may have started."""
 
 
 class NeverStarted(NamedTuple):
-    """The attempt was sent but certainly never started; `reason` is the error for people, or "" without an error."""
+    """The attempt was sent but certainly never started; `reason` is the error for people, or "" if no error
+    occurred.
+    """
 
     run: RunId
     attempt: int
@@ -137,22 +145,24 @@ class Granted(NamedTuple):
 
 
 class Denied(NamedTuple):
-    """The fleet denied the request, because other hosts hold some of the claims; an earlier `Held` named them."""
+    """The fleet denied the request, because other hosts hold some of the claims; an earlier `Held` named these hosts'
+    runs.
+    """
 
     run: RunId | LockClientId
     number: int
 
 
 class FleetPaused(NamedTuple):
-    """The fleet's pause of a job changed to `text` (format: core/jobs/pauses.py), or to none ("")."""
+    """The fleet's pause of a job changed to `text` (in the format of core/jobs/pauses.py), or ended (`text` is "")."""
 
     job: str
     text: str
 
 
 class Taken(NamedTuple):
-    """An occurrence is not this host's: another host runs it, or it ended in this `state`, or "" if the state is
-    unknown.
+    """An occurrence is not available to this host: it ended in this `state`, or another host runs it (`state` is
+    "").
     """
 
     job: str
@@ -161,7 +171,9 @@ class Taken(NamedTuple):
 
 
 class HostLost(NamedTuple):
-    """An occurrence may be requested under this key, because the `host` that had it failed before its end."""
+    """This host may ask for an occurrence under this key, because the `host` that had the occurrence failed before the
+    end.
+    """
 
     job: str
     key: str
@@ -169,22 +181,22 @@ class HostLost(NamedTuple):
 
 
 class Held(NamedTuple):
-    """A holder on another host, or the next one in the queue, now has these claims of the fleet, or none."""
+    """A run on another host, or the next one in the fleet's queue, now has these claims of the fleet; () means none."""
 
     holder: str
     claims: tuple[Claim, ...]
 
 
 class Published(NamedTuple):
-    """The fleet now uses this definition of a job (`Publish`), or has none yet ("")."""
+    """The fleet now uses this definition of a job (see `Publish`); "" means that it has none yet."""
 
     job: str
     spec: str
 
 
 class HostSeen(NamedTuple):
-    """A host of the fleet has a session with these labels; `store` identifies the host's state, or is "" if the session
-    ended.
+    """A host of the fleet has a session and these labels. `store` identifies the host's state; "" means that the
+    session ended.
     """
 
     name: str
@@ -205,7 +217,7 @@ AttemptOver = RunEnded | RunLost | NeverStarted
 
 
 class Found(NamedTuple):
-    """An attempt has an R, but its run's row is older or missing: the commit before its launch was lost.
+    """An attempt has an R, but its run's row is older or missing, because the commit before the launch was lost.
 
     `sent`: the run in its launch spec (R/spec), or None if the spec is unreadable.
     """
@@ -216,15 +228,16 @@ class Found(NamedTuple):
 
 
 class Recorded(NamedTuple):
-    """A record shows a run that no commit has; the cause of the run may be reported again."""
+    """A record shows a run that no commit contains; the cause of this run may be reported again."""
 
     run: Run
 
 
 class RunAsked(NamedTuple):
-    """A user wants a job to run now, or to repeat an ended run of it (`again`).
+    """A user wants a job to run now, or wants to repeat an ended run of the job (`again`).
 
-    `key`: a random key from the caller's program.  The answer goes to `ticket`.  `triggered_by`: details for the run.
+    `key`: a random key from the caller's program. The answer goes to `ticket`. `triggered_by`: details about the cause,
+    for the run.
     """
 
     ticket: int
@@ -236,10 +249,10 @@ class RunAsked(NamedTuple):
 
 
 class Submitted(NamedTuple):
-    """A user submits a job to run once: ``alice/`` to get a number, or ``alice/name``.
+    """A user submits a job to run once; the job's ID is ``alice/name``, or ``alice/`` to get a number.
 
-    `text` is its definition for the next start; `key` is the user's key, or "".  The answer goes to `ticket`.
-    `failed`: awaited runs or submissions that already ended without success.
+    `text` is the definition, which is saved for the next start of the daemon; `key` is the user's key, or "". The
+    answer goes to `ticket`.  `failed`: awaited runs or submissions that already ended without success.
     """
 
     ticket: int
@@ -251,14 +264,14 @@ class Submitted(NamedTuple):
 
 
 class SubmissionsKept(NamedTuple):
-    """The unfinished submissions of the last daemon, with text and key, and user → last number."""
+    """The unfinished submissions of the previous daemon, each with text and key, and user → last used number."""
 
     kept: tuple[tuple[Job, str, str], ...]
     numbers: dict[str, int]
 
 
 class AwaitedOver(NamedTuple):
-    """The end, from history, of a run or submission that a submission awaits."""
+    """A run or submission that a submission awaits has ended, according to the history."""
 
     name: str
     succeeded: bool
@@ -271,8 +284,8 @@ class HistoryGone(NamedTuple):
 
 
 class WithdrawAsked(NamedTuple):
-    """A user wants no more runs of a submission to start; `stop`: also stop its live runs.  The answer goes to
-    `ticket`.
+    """A user wants no more runs of a submission to start; with `stop`, its live runs are stopped too. The answer goes
+    to `ticket`.
     """
 
     ticket: int
@@ -302,7 +315,7 @@ class StopAsked(NamedTuple):
 
 
 class RetryAsked(NamedTuple):
-    """A user wants the next attempt of a run now, not after its delay; the answer goes to `ticket`."""
+    """A user wants the next attempt of a run now instead of after the delay; the answer goes to `ticket`."""
 
     ticket: int
     run: RunId
@@ -310,7 +323,7 @@ class RetryAsked(NamedTuple):
 
 
 class LostAsked(NamedTuple):
-    """A user reports that no process of a lingering run is alive; `over`: the attempt's end.  The answer goes to
+    """A user reports that no process of a lingering run is alive; `over` is the end of its attempt. The answer goes to
     `ticket`.
     """
 
@@ -319,7 +332,9 @@ class LostAsked(NamedTuple):
 
 
 class PathAppeared(NamedTuple):
-    """A file of `on: {path: …}` appeared at `instant` (wall), perhaps with other files; `key` as in RunAsked."""
+    """A file that matches `on: {path: …}` appeared at `instant` (wall), perhaps with other files; `key` as in
+    RunAsked.
+    """
 
     path: str
     instant: int
@@ -328,7 +343,7 @@ class PathAppeared(NamedTuple):
 
 
 class PauseAsked(NamedTuple):
-    """A user wants a job paused, perhaps until an instant (wall), or resumed; the answer goes to `ticket`."""
+    """A user wants to pause a job, perhaps until an instant (wall), or to resume it; the answer goes to `ticket`."""
 
     ticket: int
     job: str
@@ -338,7 +353,7 @@ class PauseAsked(NamedTuple):
 
 
 class SkipAsked(NamedTuple):
-    """A user wants to skip the next scheduled occurrence, or to undo such a skip; the answer goes to `ticket`."""
+    """A user wants to skip a job's next scheduled occurrence, or to undo such a skip; the answer goes to `ticket`."""
 
     ticket: int
     job: str
@@ -355,7 +370,7 @@ class ForgetAsked(NamedTuple):
 
 
 class HoldAsked(NamedTuple):
-    """A user puts the host on hold, or releases it with None; the answer goes to `ticket`."""
+    """A user puts the host on hold, or releases it (`hold` is None); the answer goes to `ticket`."""
 
     ticket: int
     asked_by: str
@@ -377,15 +392,17 @@ class UnderPressure(NamedTuple):
 
 
 class StateUnsaved(NamedTuple):
-    """No new run may start, because a start could not save its state, for this reason; "" means that the state is saved
-    now.
+    """The state can't be saved, for this reason, so no new run may start; "" means that the state can be saved
+    again.
     """
 
     reason: str
 
 
 class LockAsked(NamedTuple):
-    """A command wants to hold locks until it exits; `at_once`: without waiting.  The answer goes to `ticket`."""
+    """A command wants to hold locks until it exits; with `at_once`, it does not want to wait. The answer goes to
+    `ticket`.
+    """
 
     ticket: int
     client: LockClientId
@@ -405,7 +422,7 @@ class LockFound(NamedTuple):
 
 
 class LockOver(NamedTuple):
-    """A command that awaited or held locks ended or withdrew."""
+    """A command that awaited or held locks ended or withdrew its request."""
 
     client: LockClientId
 

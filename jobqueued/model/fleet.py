@@ -1,4 +1,4 @@
-"""The fleet of a host: several hosts that share jobs and locks through etcd."""
+"""The fleet: several hosts that share jobs and locks through etcd."""
 
 from __future__ import annotations
 
@@ -10,14 +10,17 @@ from jobqueued.child.contract.tuples import NamedTuple
 FLEET = ":fleet/"
 """Prefix of the names of fleet-wide locks."""
 MOST_AT_ONCE = 32
-"""Maximum units of fleet locks for one run: one transaction claims them, and etcd allows 128 operations in it."""
+"""Maximum number of units of fleet locks for one run. One transaction claims all of them, and etcd allows 128
+operations in a transaction.
+"""
 
 
 class Grant(NamedTuple):
     """The fleet's permission for a run to start.
 
-    `fence`: a number that grows with each holder of a lock, or 0 if no fleet was asked.  `until`: the instant
-    (CLOCK_BOOTTIME, ns) when another host may get the locks if this host stays silent, or 0 if the locks stay.
+    `fence`: a number that grows with each holder of a lock, or 0 if no fleet was asked. `until`: the instant
+    (CLOCK_BOOTTIME, ns) when another host may get the locks if this host remains silent, or 0 if the locks don't
+    expire.
     """
 
     fence: int = 0
@@ -36,9 +39,9 @@ class Part(NamedTuple):
 
 
 class FleetUp(NamedTuple):
-    """The fleet is reachable, and all its claims were received; or it is unreachable for this `reason`.
+    """The fleet is reachable, and this host received all its claims; or the fleet is unreachable for this `reason`.
 
-    `known`: the last instant (wall) when this host was in the fleet, as saved before its agent connected.
+    `known`: the last instant (wall) when this host was in the fleet, as it was saved before the host's agent connected.
     """
 
     reason: str
@@ -46,10 +49,10 @@ class FleetUp(NamedTuple):
 
 
 class FleetMark(NamedTuple):
-    """The last mark of the fleet that a host received (child/fleet/mark.py); `age` is "" without a mark.
+    """The last mark of the fleet that a host received (child/fleet/mark.py); `age` is "" if the host received none.
 
-    As an event, it must be saved.  `at`: the last saved instant (wall) when the host was in the fleet, or 0. `fleet`:
-    the name of the fleet.
+    The event means that the mark must be saved. `at`: the last saved instant (wall) when the host was in the fleet, or
+    0. `fleet`: the name of the fleet.
     """
 
     age: str = ""
@@ -60,11 +63,12 @@ class FleetMark(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FleetSettings:
-    """The key `fleet` of jobqueued.yaml: the members of its `etcd` as URLs with a port, and how to connect to them.
+    """The key `fleet` of jobqueued.yaml: the members of the fleet's `etcd`, as URLs with a port, and how to connect to
+    them.
 
-    `name` and `timezone` decide when its jobs are due, so all its hosts need the same. A host keeps its locks for
-    `lock_grace` (ns) after its last sign of life. `resources`: lock → its units, if several.  `labels`: labels of this
-    host, which jobs may require.
+    `name` and `timezone` decide when fleet jobs are due, so all hosts need the same values. A host keeps its locks for
+    `lock_grace` (ns) after its last sign of life. `resources`: lock with several units → its units.  `labels`: labels
+    of this host, which jobs may require.
 
     `authority`, `certificate` and `key` are PEM files, given as an absolute path or as the name of a credential of the
     agent's unit, or "".
@@ -82,14 +86,16 @@ class FleetSettings:
 
 
 class FleetTrouble(NamedTuple):
-    """Event: hosts have different shared settings, or another fleet has the same jobs; or this problem is over."""
+    """Event: a problem between hosts, such as different shared settings, or another fleet with the same jobs; or the
+    problem's end.
+    """
 
     text: str
     is_over: bool = False
 
 
 class MaySkip(NamedTuple):
-    """Event: this host may skip the occurrences of a job from one UTC second to another for the fleet."""
+    """Event: this host may skip, for the whole fleet, a job's occurrences from one UTC second to another."""
 
     job: str
     first: int
@@ -97,14 +103,16 @@ class MaySkip(NamedTuple):
 
 
 class PauseMade(NamedTuple):
-    """Event: the fleet carried out this host's request to pause a job on all hosts, or to resume it ("")."""
+    """Event: the fleet carried out this host's request to pause a job on all hosts, or to resume the job (`text` is
+    "").
+    """
 
     job: str
     text: str
 
 
 class SaidOverdue(NamedTuple):
-    """Event: a host of the fleet reported a job as overdue, or with "" that no such report exists now.
+    """Event: a host of the fleet reported a job as overdue; `text` "" means that no such report exists now.
 
     core/late/fleet_overdue.py has the format of `text`.
     """
@@ -114,9 +122,9 @@ class SaidOverdue(NamedTuple):
 
 
 class Returned(NamedTuple):
-    """Event: a host (`store`) gave back an occurrence before it ran, so that the first host that asks gets it.
+    """Event: a host gave back an occurrence that it had not run; the first host that asks for the occurrence gets it.
 
-    `store` is "" if the occurrence is no longer available.
+    `store` identifies the state of the host that gave it back, or is "" if the occurrence is no longer available.
     """
 
     job: str

@@ -1,7 +1,8 @@
 """Jobs and their occurrences: the definition of a command in a job file, and the times when it is due.
 
-Instants are integers, nanoseconds since 1970 UTC, so that comparisons are exact and cheap; durations are nanoseconds
-too. In JSON (records, control socket) instants are RFC 3339 UTC with microseconds, durations seconds, sizes bytes.
+Instants are integers, in nanoseconds since 1970 UTC, so that comparisons are exact and cheap. Durations are in
+nanoseconds too. In JSON (records, control socket), instants are RFC 3339 in UTC with microseconds, durations are in
+seconds, and sizes in bytes.
 """
 
 from __future__ import annotations
@@ -37,7 +38,9 @@ _NO_LIMITS = dict[str, Any]()
 
 
 class Now(NamedTuple):
-    """One reading of both clocks: `wall` for due times, `mono` (CLOCK_MONOTONIC) for durations; never mixed."""
+    """One reading of both clocks: `wall` for due times, `mono` (CLOCK_MONOTONIC) for durations. The two are never
+    mixed.
+    """
 
     wall: int
     mono: int
@@ -76,14 +79,16 @@ class Overlap(StrEnum):
 
 
 class Scope(StrEnum):
-    """The hosts on which an occurrence of a job runs once: this one, or all of its fleet."""
+    """The hosts among which an occurrence of a job runs once: this host alone, or all hosts of its fleet."""
 
     HOST = "host"
     FLEET = "fleet"
 
 
 class OnHostLoss(StrEnum):
-    """The fate of a live run if its host leaves the fleet: it is lost, or another host runs its occurrence again."""
+    """The fate of a live run if its host leaves the fleet: the run is lost, or another host runs the occurrence
+    again.
+    """
 
     LOST = "lost"
     RERUN = "rerun"
@@ -119,7 +124,9 @@ class Escalation(NamedTuple):
 
 
 class On(NamedTuple):
-    """A trigger other than the clock: `kind` is event, path, job or jobs (a pattern); `result`: the awaited end."""
+    """A trigger other than the clock. `kind` is event, path, job or jobs (a pattern); `result` is the end that the
+    trigger awaits.
+    """
 
     kind: str
     name: str
@@ -128,12 +135,13 @@ class On(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
-    """A definition: what to run, when, under which rules. `keys.JOB_KEYS` documents the fields of the same name.
+    """The definition of a job: its command, its due times and its rules. `keys.JOB_KEYS` documents the fields with the
+    names of keys.
 
-    `triggers`: all rules of the clock, compiled. `offset` (ns): the job's part of `spread`. `escalation` and `owner`
-    are None for the host's.  `asks_pam`: PAM may refuse the job.  `more_groups`: groups that it may have in addition to
-    its user's. `line` is in `origin`, or in `file` if there is no origin. `hosts`: labels that a host must have to run
-    it.
+    `triggers`: all rules of the clock, compiled. `offset` (ns): the job's part of `spread`. `escalation` None means the
+    host's setting; `owner` None means the host. `asks_pam`: whether PAM may refuse the job. `more_groups`: groups that
+    the job may have in addition to its user's groups. `line` is a line of `origin` or, if there is no origin, of
+    `file`. `hosts`: labels that a host must have to run the job.
     """
 
     id: str
@@ -241,7 +249,7 @@ class Job:
     def next_after(self, instant: int, settled: int = 0) -> int | None:
         """Return the first scheduled due time strictly after `instant`, or None if none exists before 2200.
 
-        After the clock was set back, triggers that do not start twice count only after `settled`.
+        After the clock was set back, triggers that must not start the job twice count only after `settled`.
         """
         moment = to_datetime(instant)
         later = moment if settled <= instant else to_datetime(settled)
@@ -259,12 +267,14 @@ class Job:
         return starts
 
     def occurrence(self, era: int, due: int) -> Occurrence:
-        """Return the scheduled occurrence at a nominal due time; for a fleet job, it is the same on each host."""
+        """Return the scheduled occurrence at a due time, which does not include `spread`; a fleet job's occurrence is
+        the same on each host.
+        """
         return Occurrence.fleet(self.id, due) if self.scope is Scope.FLEET else Occurrence.clock(self.id, era, due)
 
     @property
     def rhythm(self) -> str:
-        """Identity of the clock triggers: a cursor is only valid for the rhythm it was made under."""
+        """A text that identifies the clock triggers; a cursor is valid only for the rhythm under which it was set."""
         lines = [*self.schedule, self.timezone, self.dst] if self.schedule else []
         lines += [] if self.seconds is None else [f"seconds {self.seconds}"]
         lines += [] if self.every is None else [f"every {self.every}"]
@@ -275,9 +285,9 @@ class Job:
 class Occurrence(NamedTuple):
     """One due time of one job, the unit of "exactly once".
 
-    `key` is unique per job forever: ``c<era>.<UTC second>`` for clock triggers, ``x<64-bit hex>`` for all others. A
-    fleet job's key is ``f<UTC second>`` on all hosts, and ``f<UTC second>.2`` for the rerun after the first host was
-    lost.
+    `key` is unique for the job, forever: ``c<era>.<UTC second>`` for clock triggers, ``x<64-bit hex>`` for other
+    triggers. A fleet job's key is ``f<UTC second>`` on all hosts, and ``f<UTC second>.2`` for the rerun after the first
+    host was lost.
     """
 
     job: str
@@ -286,10 +296,10 @@ class Occurrence(NamedTuple):
 
     @classmethod
     def clock(cls, job: str, era: int, due: int) -> Occurrence:
-        """Return the occurrence of a clock trigger at its nominal due time."""
+        """Return the occurrence of a clock trigger at a due time, which does not include `spread`."""
         return cls(job, f"c{era}.{due // SECOND}", due)
 
     @classmethod
     def fleet(cls, job: str, due: int) -> Occurrence:
-        """Return the occurrence of a fleet job's clock; its key has no era, because each host has its own era."""
+        """Return the occurrence of a fleet job's clock. Its key has no era, because each host has a different era."""
         return cls(job, f"f{due // SECOND}", due)

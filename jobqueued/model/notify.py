@@ -14,7 +14,7 @@ from jobqueued.model.users import Owner
 _HOUR = 3600 * 1_000_000_000
 
 FAILURES = ("failure", "timeout", "oom", "lost")
-"""Ends that are failures: `failure` includes all of them."""
+"""Ends that are failures; `failure` includes all of them."""
 EVENTS = (
     *FAILURES,
     "recovery",
@@ -32,7 +32,7 @@ EVENTS = (
 )
 """All possible subjects of a notice."""
 EVENTS_OF_SITE = ("failure", "recovery", "missed", "late", "overdue", "held_up", "fuse", "config_error", "degraded")
-"""The default events of a rule of the site."""
+"""The default events of a rule in jobqueued.yaml."""
 _WIDER = {"missed": "skipped", "failed_output": "output"}
 CHANNELS = ("email", "webhook", "command", "apprise")
 
@@ -40,7 +40,7 @@ CHANNELS = ("email", "webhook", "command", "apprise")
 class Target(NamedTuple):
     """A receiver of notices: ``email ops@example.org``, or ``command@1000:alice /home/alice/page-me``.
 
-    `owner`: the user who set the receiver in their own jobs and as whom the notice is sent, or None for the host, which
+    `owner`: the user who set the receiver in a job and as whom the notice is sent. None means the host, which also
     sends all mail.
     """
 
@@ -53,7 +53,9 @@ class Target(NamedTuple):
 
     @property
     def shown(self) -> str:
-        """The target for people and logs; the part of a URL after the host is hidden, because it may be secret."""
+        """The target in a form for people and logs. The part of a URL after the host is hidden, because it may be
+        secret.
+        """
         return f"{self._shown} as {self.owner.name}" if self.owner is not None else self._shown
 
     @property
@@ -67,7 +69,7 @@ class Target(NamedTuple):
 
     @classmethod
     def parse(cls, text: str) -> Target:
-        """Invert str()."""
+        """Return the target whose str() is `text`."""
         way, _, address = text.partition(" ")
         channel, _, owner = way.partition("@")
         uid, _, name = owner.partition(":")
@@ -80,7 +82,7 @@ def _mark(owner: Owner | None) -> str:
 
 
 class Webhook(NamedTuple):
-    """A URL, and the settings for posting notices to it (docs/notices.md)."""
+    """A URL, and the settings for posting notices to this URL (docs/notices.md)."""
 
     url: str
     template: str = ""
@@ -97,10 +99,10 @@ class Webhook(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Notify:
-    """One rule: send notices `on` these events to all these addresses; `remind` (ns): pause between two reminders.
+    """One rule: notices of the events `on` go to all these addresses.
 
-    `sender`: the From address of its mails, or "" for the host's setting.  `owner`: the user whose job has the rule, or
-    None for the host.
+    `remind` (ns): pause between two reminders. `sender`: the From address of the rule's mails, or "" for the host's
+    setting. `owner`: the user whose job has the rule, or None for the host.
     """
 
     on: tuple[str, ...] = ("failure", "recovery", "missed", "overdue")
@@ -125,7 +127,7 @@ class Notify:
                 yield Target(channel, each.url if isinstance(each, Webhook) else each, owner)
 
     def settings(self, target: Target) -> dict[str, Any]:
-        """Return the rule's settings for a target, or {} if it has none."""
+        """Return the rule's settings for a target, or {} if there are none."""
         if target.channel == "email":
             return {"from": self.sender} if self.sender and target.address in self.email else {}
         if target.channel != "webhook" or target.owner != self.owner:
@@ -141,7 +143,7 @@ class Notify:
 
     @classmethod
     def of(cls, plain: Mapping[str, Any]) -> Notify:
-        """Invert `plain`."""
+        """Return the rule from its JSON form: the inverse of `plain`."""
         hooks = [{**hook, "headers": tuple(hook.get("headers", {}).items())} for hook in plain["webhook"]]
         lists = {name: tuple(plain[name]) for name in _LISTS}
         webhook = tuple(Webhook(**hook) for hook in hooks)
@@ -156,8 +158,9 @@ NOBODY = Notify()
 class Late(NamedTuple):
     """The limit beyond which a run is late.
 
-    With `after`, a run is late if it has not ended this long (ns) after its due time.  With `level`, or without either,
-    a run is late if it takes longer than usual: at most a fraction of 1 - `level` of similar runs takes longer.
+    With `after`, a run is late if it has not ended this long (ns) after its due time. With `level`, or without either
+    field, a run is late if it takes longer than usual: at most a fraction of 1 - `level` of similar runs takes that
+    long.
     """
 
     after: int | None = None
@@ -170,8 +173,9 @@ USUALLY = Late()
 class Policy(NamedTuple):
     """The times when a target accepts notices.
 
-    None is sent in the `quiet` part of the day (minutes).  Notices are collected for `digest` ns.  `rate`: the maximum
-    number of messages in a time (ns).  Delayed notices are sent in one message.
+    `quiet`: the part of the day without messages, in minutes from midnight. `digest`: the time (ns) for which notices
+    are collected. `rate`: the maximum number of messages, and the time (ns) for which it applies. Delayed notices are
+    sent in one message.
     """
 
     quiet: tuple[int, int] | None = None
@@ -184,7 +188,9 @@ DEFAULT_POLICY = Policy()
 
 @dataclass(frozen=True, slots=True)
 class NotifyRule:
-    """A rule of the site for jobs that match one of these IDs (patterns), tags and users; by default for all jobs."""
+    """A rule in jobqueued.yaml for jobs that match one of these IDs (patterns), tags and users; by default for all
+    jobs.
+    """
 
     notify: Notify
     jobs: tuple[str, ...] = ()
@@ -196,8 +202,8 @@ class NotifyRule:
 class Ping(NamedTuple):
     """The URLs to request when a run starts, succeeds or fails.
 
-    A URL that is "" is derived from `url`, in the format of healthchecks.io; if `url` is "" too, nothing is requested.
-    `output`: send the end of the output with the ping.
+    If `start`, `success` or `failure` is "", its URL is derived from `url`, in the format of healthchecks.io; if `url`
+    is "" too, nothing is requested. `output`: whether to send the end of the output with the ping.
     """
 
     url: str = ""
@@ -206,17 +212,17 @@ class Ping(NamedTuple):
     failure: str = ""
     output: bool = True
     owner: Owner | None = None
-    """The user whose job has the ping and as whom it is sent, or None for a job of the host."""
+    """The user whose job has the ping and as whom the ping is sent, or None for a job of the host."""
 
     @property
     def target(self) -> Target:
-        """The monitor's check as one receiver: a newer ping replaces a waiting one."""
+        """The monitor's check as one receiver, so that a newer ping replaces a waiting ping."""
         return Target("ping", self.url or self.success or self.failure or self.start, self.owner)
 
     def at(self, event: str, how: str, run: str) -> str:
         """Return the URL for ``start``, ``success`` or ``failure``, or "" for no request.
 
-        `how` is appended to `url` (``/start``, ``/1``); `run` is the ID that links the pings of one run.
+        `how` is the suffix for `url` (``/start``, ``/1``); `run` is the ID that links the pings of one run.
         """
         own: str = getattr(self, event)
         if own or not self.url:
@@ -226,7 +232,7 @@ class Ping(NamedTuple):
 
     @property
     def settings(self) -> dict[str, Any]:
-        """The setting in the format of `ping`."""
+        """The settings in the format of the key `ping`."""
         return {name: value for name, value in self._asdict().items() if value != "" and name != "owner"}
 
 

@@ -27,7 +27,7 @@ class LockClientId(NamedTuple):
 
     @property
     def key(self) -> str:
-        """The command's key in a fleet, together with WITH_LOCK."""
+        """The command's key in the fleet, used with WITH_LOCK as the job."""
         return f"c{self.number}"
 
     def __str__(self) -> str:
@@ -35,7 +35,7 @@ class LockClientId(NamedTuple):
 
     @classmethod
     def parse(cls, text: str) -> LockClientId:
-        """Invert str(). Raises ValueError."""
+        """Return the ID whose str() is `text`. Raises ValueError if there is none."""
         number = text.removeprefix(_LOCK_CLIENT)
         if number == text or not (number.isascii() and number.isdigit() and len(number) <= MAX_DIGITS):
             raise ValueError(f"{text!r} is not a with-lock command; one is written {_LOCK_CLIENT}3")
@@ -43,7 +43,7 @@ class LockClientId(NamedTuple):
 
 
 class RunId(NamedTuple):
-    """A run's name for people: ``backup@142``; numbers count from 1 per job and are never reused."""
+    """A run's name for people: ``backup@142``. The numbers of a job's runs count from 1 and are never reused."""
 
     job: str
     number: int
@@ -53,7 +53,9 @@ class RunId(NamedTuple):
 
     @classmethod
     def parse(cls, text: str) -> RunId:
-        """Invert str().  Raises ValueError, whose message quotes the wrong text."""
+        """Return the ID whose str() is `text`. Raises ValueError, with the wrong text in its message, if there is
+        none.
+        """
         job, at, number = text.rpartition("@")
         if not (at and job and number.isascii() and number.isdigit() and len(number) <= MAX_DIGITS and int(number)):
             raise ValueError(f"{text!r} is not a run; a run is written JOB@NUMBER, for example backup@142")
@@ -61,28 +63,29 @@ class RunId(NamedTuple):
 
 
 Holder = RunId | LockClientId | str
-"""A run or client that holds or awaits claims; a string names a run of another host of the fleet."""
+"""A run or client that holds or awaits claims; a string is the name of a run on another host of the fleet."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Run:
     """One occurrence that is executed or skipped, with the part of its history that the scheduler needs.
 
-    `reason`: why it is stopping, or why it ended in its state.  `attempt`: counted from 1, or 0 if none was ever sent.
-    `failover`: this attempt is the failover.  `doubted`: its R may have been removed before its start was reported.
-    `stop_asked`: no other attempt may follow.  `arrival`: the order of runs that are otherwise equal.  A skip of
-    several occurrences has `due` of the first one, `last_due` and `count`.  `triggered_by`: details of its trigger.
-    `owner`: the job's owner when the run was created.
+    `reason`: why the run is stopping, or why it ended in its state. `attempt`: number of the attempt, from 1, or 0 if
+    no attempt was ever sent. `failover`: whether this attempt is the failover. `doubted`: whether its R may have been
+    removed before its start was reported. `stop_asked`: whether no other attempt may follow. `arrival`: the order of
+    runs that are otherwise equal. In a skip of several occurrences, `due` is that of the first and `last_due` that of
+    the last; `count` is their number. `triggered_by`: details of the trigger. `owner`: the job's owner when the run was
+    created.
 
-    `since`: the start (wall) of its ageing, or 0 if it does not age; `waited`: its age (ns) before `since`.
-    `not_before`: earliest start of the next attempt.  `drains_since`: since when other runs are held back for it.
-    `held`: since when its dependencies hold it back.  `previous`: the due time before `due` in its job's rhythm.
+    `since`: the start of the run's ageing, or 0 if it does not age; `waited`: its age (ns) before `since`.
+    `not_before`: earliest start of the next attempt. `drains_since`: since when other runs are held back for this run.
+    `held`: since when dependencies hold the run back. `previous`: the due time before `due` in the job's rhythm.
 
-    A live run holds `claims`, with the numbered units in `placed`, and ends by `ends_by`, or None if unknown.
-    `so_far`: the record of its ended attempts.  `waits`: the start (wall) of each wait before its start and the
-    obstacle, or "" for the queue.  A skip of a run that had waited has `given_up`, the end of the wait, and `lacked`,
-    the resources that it lacked in the queue; a skip of several runs has those of the last one that waited.  All
-    instants are wall times; a step of the clock shifts those that durations count from.
+    A live run holds `claims`, with the numbered units in `placed`, and ends by `ends_by` (None if unknown). `so_far`:
+    the record of its ended attempts. `waits`: for each wait before the run's start, when the wait began, and the
+    obstacle, or "" for the queue. If a run that had waited was skipped, `given_up` is the end of the wait, and `lacked`
+    has the resources that were missing in the queue; in a skip of several runs, they are those of the last run that
+    waited. All instants are wall times; a step of the clock shifts the instants from which durations are measured.
     """
 
     id: RunId
@@ -124,7 +127,9 @@ class Run:
         return self.waited + (max(0, wall - self.since) if self.since else 0)
 
     def shifted(self, step: int) -> Run:
-        """Return the run after a step of the wall clock: instants that durations count from move with the clock."""
+        """Return the run after a step of the wall clock; the instants from which durations are measured move with the
+        clock.
+        """
         moments = {name: getattr(self, name) for name in ("since", "not_before", "held", "drains_since", "ends_by")}
         return changed(self, **{name: moment + step for name, moment in moments.items() if moment})
 

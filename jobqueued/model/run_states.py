@@ -26,7 +26,7 @@ class RunState(StrEnum):
 LIVE = frozenset({RunState.STARTING, RunState.RUNNING, RunState.STOPPING})
 PENDING = frozenset({RunState.DUE, RunState.WAITING, RunState.RETRYING})  # unfinished, without a live attempt
 FAILURES = frozenset({RunState.FAILED, RunState.TIMED_OUT, RunState.KILLED, RunState.OOM_KILLED, RunState.LOST})
-"""The ends that need attention."""
+"""The final states that need attention."""
 ATTENTION = ("invalid", "failing", "missed", "late", "overdue", "outdated", "paused", "set_back")
 """The kinds of jobs that need a user's attention, in the order of display."""
 WELL = frozenset({"paused", "set_back"})
@@ -34,7 +34,9 @@ WELL = frozenset({"paused", "set_back"})
 
 
 class Unstarted(StrEnum):
-    """Causes why an attempt was not started; NO_FAULT: no error, but the launcher or supervisor had exited."""
+    """Causes why an attempt was not started. NO_FAULT means that no error occurred, but the launcher or supervisor had
+    exited.
+    """
 
     NO_FAULT = "no_fault"
     TROUBLE = "trouble"

@@ -1,4 +1,6 @@
-"""State that survives restarts, besides definitions and runs: the progress of jobs, holds, incidents, notices."""
+"""State that survives restarts, in addition to definitions and runs: the progress of jobs, holds, incidents,
+notices.
+"""
 
 from __future__ import annotations
 
@@ -24,31 +26,31 @@ class JobStats:
     last_run: int | None = None
     last_state: RunState | None = None
     usual: int | None = None
-    """Moving average of the durations of its successful runs (ns); the newest run has a weight of one quarter.
+    """Moving average of the durations (ns) of the job's successful runs; the newest run has a weight of one quarter.
 
-    It is the usual time of runs below a second; for longer runs, see core/records/usual.py.
+    This average is the usual duration of runs that take less than a second; for longer runs, see core/records/usual.py.
     """
     failing_since: int | None = None
-    """The start (wall) of the first failed run in the present series of failures, or None.  Runs that a user stopped do
-    not count.
+    """The start (wall) of the first failed run in the present series of failures, or None if the job is not failing.
+    Runs that a user stopped do not count.
     """
     failing_run: int | None = None
     failing_reason: str | None = None
-    """Number and reason of the last failed run in the series."""
+    """The number (`failing_run`) and the reason of the last failed run in the present series."""
     by_failover: bool = False
     """Whether the last run succeeded only by its failover."""
 
     @property
     def fails_since(self) -> int | None:
-        """The instant of `failing_since`, or the last run's if that run failed under an older version without
-        `failing_since`.
+        """The instant `failing_since`. If an earlier version did not save it, the start of the last run if this run
+        failed, else None.
         """
         is_older = self.failing_since is None and self.last_state in FAILURES - {RunState.KILLED}
         return self.last_run if is_older else self.failing_since
 
 
 OUTCOMES = 10
-"""Maximum outcomes restored from the records, in addition to the last success."""
+"""Maximum number of outcomes to restore from the records, in addition to the last success."""
 
 
 class Outcome(NamedTuple):
@@ -61,7 +63,7 @@ class Outcome(NamedTuple):
 
 
 class Skip(NamedTuple):
-    """A scheduled due time that a user wants to skip, and the user, or None if not recorded."""
+    """A scheduled due time that a user wants to skip, and the user, or None if the user was not recorded."""
 
     due: int
     asked_by: str | None = None
@@ -70,8 +72,8 @@ class Skip(NamedTuple):
 class Expected(NamedTuple):
     """The expectation that a job succeeds at least each `within` ns.
 
-    The job has not succeeded `since` an instant (wall).  `told`: when (wall) people were notified, or 0.  `wishes`: the
-    fields of its definition that select the receivers.
+    `since`: the instant (wall) since which the job has not succeeded. `told`: when (wall) people were notified, or 0.
+    `wishes`: the fields of the definition that select the receivers.
     """
 
     within: int
@@ -82,22 +84,22 @@ class Expected(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SavedJob:
-    """The saved state of a job ID in addition to its definition: the progress of its clock, and its run numbers.
+    """The saved state of a job ID in addition to its definition, such as the progress of its clock and its run numbers.
 
-    `cursor`: records cover all scheduled occurrences up to it; valid only for `rhythm`.  `settled`: up to this instant,
-    times that the clock shows again after a step back are due only for triggers that start twice; 0 means no such
-    instant.  `previous`: the last due time before a change of the rhythm, until the new rhythm makes the job due.
-    `skips`: scheduled due times to skip, in the order of the requests.  `appeared`: files of `on: {path: …}` that
-    appeared up to this instant no longer count.
+    `cursor`: the due time up to which records cover all scheduled occurrences; it is valid only for `rhythm`.
+    `settled`: after a step back of the clock, only triggers that start twice are due again up to this instant; 0 means
+    no such instant. `previous`: the last due time before a change of the rhythm, until the new rhythm makes the job
+    due. `skips`: scheduled due times to skip, in the order of the requests. `appeared`: files of `on: {path: …}` that
+    appeared up to this instant no longer trigger the job.
 
-    `outcomes`: outcomes that dependent jobs use or may use.  `satisfied`: for a job that its dependencies make due,
-    those that succeeded since it was last due; `ends`: their runs.  `took` and `delays`: durations of its newest
-    successful runs, and waits before starts (core/records/usual.py).  `late`: numbers of its unfinished runs that were
-    reported as late.
+    `outcomes`: outcomes that dependent jobs use or may use. `satisfied`: for a job that its dependencies make due, the
+    dependencies that succeeded since it was last due; `ends`: the runs that succeeded. `took` and `delays`: durations
+    of the newest successful runs, and waits before starts (core/records/usual.py). `late`: numbers of unfinished runs
+    that were reported as late.
 
-    `owner`: its last owner.  `agreed`: the last definition that the fleet and this host agreed on; `offered`: the last
-    published definition while its outcome is unknown (core/jobs/agreement.py).  `shared_pause`: the fleet's pause that
-    pauses the job (core/jobs/pauses.py).
+    `owner`: the job's last owner. `agreed`: the last definition on which the fleet and this host agreed; `offered`: the
+    last published definition while the outcome is unknown (core/jobs/agreement.py).  `shared_pause`: the fleet's pause
+    that pauses the job (core/jobs/pauses.py).
     """
 
     job: str
@@ -125,17 +127,17 @@ class SavedJob:
     stats: JobStats = JobStats()
 
     def of(self, owner: Owner | None) -> SavedJob:
-        """Return this state for a job of `owner`; a new owner gets only the values that prevent reuse of numbers and
-        keys.
+        """Return this state for a job of `owner`. A new owner gets only the values that prevent the reuse of numbers
+        and keys.
         """
         if self.owner in (None, owner):
             return changed(self, owner=owner)
         return SavedJob(job=self.job, era=self.era + 1, last_number=self.last_number, owner=owner)
 
     def outcomes_with(self, run: Run, ended: int) -> tuple[Outcome, ...]:
-        """Return the newest outcomes and the last success after adding the outcome of a run.
+        """Add the outcome of a run; return the newest outcomes and the last success.
 
-        The next end of a run drops outcomes that no job needs.
+        Outcomes that no job needs are dropped at the next end of a run.
         """
         due = run.due if run.last_due is None else run.last_due
         others = [known for known in self.outcomes if known.run != run.id.number]
@@ -152,7 +154,7 @@ class SavedJob:
 
     @property
     def skippers(self) -> tuple[str | None, ...]:
-        """The user who asked for each skip, or () if no user is recorded."""
+        """The users who asked for the skips, one for each skip, or () if no user was recorded."""
         askers = tuple(it.asked_by for it in self.skips) if self.skips else ()
         return askers if any(askers) else ()
 
@@ -160,7 +162,8 @@ class SavedJob:
     def is_noteworthy(self) -> bool:
         """True if a user may have to act.
 
-        The job is paused, late or overdue, was only skipped, its last run failed, or the clock was set back.
+        This is so if the job is paused, late or overdue, was only ever skipped, or is failing, or if the clock was set
+        back.
         """
         was_skipped = bool(self.stats.skipped and not self.stats.started)
         lasts = self.paused or self.is_overdue or bool(self.late) or self.settled > 0
@@ -168,20 +171,24 @@ class SavedJob:
 
     @property
     def is_overdue(self) -> bool:
-        """True if it was reported that the job has not succeeded for too long."""
+        """True if the job was reported as overdue, because it had not succeeded for too long."""
         return self.overdue_since is not None
 
     @property
     def overdue_since(self) -> int | None:
-        """The instant (wall) since which the job has not succeeded, or None if it is not overdue."""
+        """The instant (wall) since which an overdue job has not succeeded, or None if the job is not overdue."""
         return self.expected.since if self.expected is not None and self.expected.told else None
 
     def next_due(self, job: Job, after: int) -> int | None:
-        """Return the job's first scheduled due time after an instant that is not settled, or None."""
+        """Return the job's first scheduled due time after an instant, without settled due times, or None if none
+        follows.
+        """
         return job.next_after(after, self.settled)
 
     def starts(self, job: Job, count: int) -> list[int]:
-        """Return at most `count` next scheduled starts of the job, after its pause and without skipped ones."""
+        """Return at most `count` next scheduled starts of the job, after its pause and without those that a user
+        skips.
+        """
         if not job.enabled or (self.paused and self.paused_until is None):
             return []
         since = max(self.cursor + job.offset, self.paused_until or 0)
@@ -192,8 +199,8 @@ class SavedJob:
 class Hold(NamedTuple):
     """A hold of the host, during which no new run starts.
 
-    It lasts until a user releases it, until an instant (wall), or, if `boot` is set, until the next boot.  Then the
-    hold `below` comes into force, if any.
+    The hold lasts until a user releases it, until an instant (wall), or, if `boot` is set, until the next boot.
+    Afterwards the earlier hold `below`, if any, comes back into force.
     """
 
     asked_by: str
@@ -202,15 +209,15 @@ class Hold(NamedTuple):
     below: Hold | None = None
 
     def lasts(self, wall: int) -> bool:
-        """Return whether the hold's time is not over."""
+        """Return whether the hold is still in force at an instant (wall)."""
         return self.until is None or self.until > wall
 
 
 class Incident(NamedTuple):
-    """An open problem since an instant (wall): how often it occurred, its first run, and when each target was last
+    """An open problem: since when (wall) it exists, how often it occurred, its first run, and when each target was last
     notified.
 
-    `elsewhere`: another host of the fleet notified people; that host also reports its end.
+    `elsewhere`: whether another host of the fleet notified people; that host also reports the problem's end.
     """
 
     subject: str
@@ -225,8 +232,8 @@ class Incident(NamedTuple):
 class Past(NamedTuple):
     """A change of a job, or of the host if `job` is "", by a user or a job file at an instant (wall).
 
-    `what`: the new status: paused, resumed, held or released; for a definition, enabled, disabled or gone.  `before`:
-    the earlier status of a definition.  `by`: the user.  `until`: the latest end of a pause or hold.
+    `what` is the new status: paused, resumed, held or released; or for a definition: enabled, disabled or gone.
+    `before`: the earlier status of a definition. `by`: the user. `until`: when a pause or hold ends at the latest.
     """
 
     at: int
@@ -238,12 +245,12 @@ class Past(NamedTuple):
 
 
 class DueChange(NamedTuple):
-    """A change that affects due times: the old state ended at `until`, the new one begins at `since`.
+    """A change that affects due times: the old state ended at `until`, and the new state began at `since`.
 
-    Kind "file": the job file `name` has this text, or None if it was deleted, and `timezone` is that of jobs without
-    one; the text of a cron table is followed by the scripts of `expand`.  Kind "start": the daemon was down from
-    `until` to `since`.  Kind "clock": the clock was set from `until` to `since`.  Kind "past": a `Past` of the job
-    `name`, as JSON in `timezone`.
+    For the kind "file", `text` is the new text of the job file `name`, or None if the file was deleted, and `timezone`
+    is the default timezone of its jobs; the scripts of `expand` follow the text of a cron table. For the kind "start",
+    the daemon was down from `until` to `since`. For the kind "clock", the clock was set from `until` to `since`. For
+    the kind "past", `timezone` is a `Past` of the job `name`, as JSON.
     """
 
     kind: str
@@ -257,9 +264,10 @@ class DueChange(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Notice:
-    """A notice that waits to be sent to a target: `about` is its content (docs/notices.md).
+    """A notice that waits to be sent to a target; `about` is the content (docs/notices.md).
 
-    `more`: number of later notices that were dropped for lack of room.  `error`: why the last of `tries` failed.
+    `more`: number of later notices that were dropped for lack of room. `tries`: number of failed attempts to send it;
+    `error`: why the last one failed.
     """
 
     id: int

@@ -1,7 +1,7 @@
-"""Sources of events for the loop: what to poll, when to check, and what happened.
+"""Sources of events for the loop: each says what to poll and when to check, and returns what happened.
 
-To add a source, derive a class from `Source`, override the methods that it needs, and add a line to the list in
-`Daemon._sources`.  Its methods return events (model/events.py), which the scheduler handles.  The loop needs no change.
+To add a source, derive a class from `Source`, override the methods that the source needs, and add a line to the list in
+`Daemon._sources`. The methods return events (model/events.py), which the scheduler handles.  The loop needs no change.
 A source must never block: while it works, the whole daemon waits.
 """
 
@@ -30,31 +30,32 @@ class Source:
 
     @property
     def deadline(self) -> int | None:
-        """The time (CLOCK_MONOTONIC, ns) when `turn` must be called, or None."""
+        """The time (CLOCK_MONOTONIC, ns) when `turn` must be called, or None if it need not be."""
         return None
 
     @property
     def has_more(self) -> bool:
-        """True if `turn` must be called at once, without a sleep."""
+        """True if the loop must call `turn` again without a sleep."""
         return False
 
     @property
     def troubles(self) -> Sequence[str]:
-        """The lasting problems, for people: `jobqueuectl status` and `doctor` show them.
+        """Descriptions of the lasting problems, which `jobqueuectl status` and `doctor` show.
 
         Momentary problems are only logged, as `trouble`.
         """
         return ()
 
     def ready(self, descriptor: int, now: Now) -> Iterable[Event]:
-        """Return the events behind a descriptor that poll(2) reported.
+        """Handle a descriptor that poll(2) reported; return the events.
 
-        An earlier handler may have closed the descriptor, so its number may belong to another file.
+        An earlier handler may have closed the descriptor, so its number may belong to another file now.
         """
         return ()
 
     def turn(self, now: Now) -> Iterable[Event]:
-        """Return the events that are due.  Called after `ready` of all sources, if `has_more` or the deadline has
-        passed.
+        """Return the events that are due.
+
+        The loop calls this after `ready` of all sources, if `has_more` is true or the deadline has passed.
         """
         return ()

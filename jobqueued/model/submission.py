@@ -1,4 +1,4 @@
-"""Submissions: jobs that a user submits to run once.  A submission is removed when no more runs of it can follow."""
+"""Submissions: jobs that a user submits to run once. A submission is removed when all its runs are over."""
 
 from __future__ import annotations
 
@@ -7,20 +7,20 @@ import re
 from jobqueued.child.contract.tuples import NamedTuple
 
 FILE = "(submitted)"
-"""Text in place of the file of a submission, which has no file."""
+"""Text in place of a submission's file, because a submission has no file."""
 OF_THE_HOST = "host"
 """First part of the IDs of submissions of root or of the daemon's own user: ``host/17``."""
 MOST_RUNS = 100_000
-"""Maximum runs of an array, and maximum submissions that wait at a time."""
+"""Maximum number of runs in an array, and of submissions or runs that wait at a time."""
 MOST_BYTES = 64 << 20
-"""Maximum bytes of the texts of a user's waiting submissions."""
+"""Maximum total size (bytes) of the texts of a user's waiting submissions."""
 KEY = re.compile(r"[\x21-\x7e]{1,100}")
-"""Pattern of a user's key: a repeated request with the same key is the same submission."""
+"""Pattern of a user's key; a repeated request with the same key creates no second submission."""
 _NUMBERED = re.compile(r"[^/]+/[1-9][0-9]*", re.ASCII)
 
 
 class Array(NamedTuple):
-    """The runs of a job, one for each index from `first` to `last` in steps of `step`; run number 1 has the first
+    """The runs of an array: one for each index from `first` to `last`, in steps of `step`. Run number 1 has the first
     index.
     """
 
@@ -39,7 +39,7 @@ class Array(NamedTuple):
 
 
 class After(NamedTuple):
-    """An awaited end: of a run (``alice/17@3``) or of a submission with all its runs; `result`: success or any."""
+    """An awaited end of a run (``alice/17@3``) or of a submission with all its runs; `result`: success or any."""
 
     name: str
     result: str = "success"
@@ -51,18 +51,18 @@ class Submission(NamedTuple):
     array: Array | None = None
     after: tuple[After, ...] = ()
     key: str = ""
-    """The user's key, or ""."""
+    """The user's key for the request, or "" if the user gave none."""
 
     @property
     def runs(self) -> int:
-        """The number of its runs."""
+        """The number of the submission's runs."""
         return 1 if self.array is None else self.array.runs
 
 
 class Resized(NamedTuple):
     """Event: a user changes how many runs of a submission may be live.
 
-    `text`: its new definition.  The answer goes to `ticket`.
+    `text`: the submission's new definition. The answer goes to `ticket`.
     """
 
     ticket: int
@@ -73,7 +73,7 @@ class Resized(NamedTuple):
 
 
 def pool_of(job: str) -> str:
-    """Return the name for all submissions of the user whose submission has this ID: ``alice/``."""
+    """Return the name of the pool of all submissions of one user, such as ``alice/``, from the ID of one of them."""
     return f"{job.partition('/')[0]}/"
 
 

@@ -15,8 +15,8 @@ _SECOND = 1_000_000_000
 class TelemetryHook(NamedTuple):
     """A command that gets the record of a run at these moments of each attempt and may add to the record.
 
-    `every` is the time between two samples (ns), `timeout` its time limit (ns). For programs that use the library
-    `command` may be a function (library.md).
+    `every` is the time (ns) between two samples, `timeout` the time limit (ns) of a call. In programs that use the
+    library, `command` may be a function (docs/library.md).
     """
 
     command: str | tuple[str, ...] | Callable[[Record], Mapping[str, Any] | None]

@@ -1,7 +1,7 @@
 """Users with jobs of their own: their identity and their rights on this host.
 
-A user's job has an ID such as ``alice/backup``.  Name and UID together are the identity, because either may later
-belong to another user.
+A user's job has an ID such as ``alice/backup``. Name and UID together identify a user, because either may later belong
+to another user.
 """
 
 from __future__ import annotations
@@ -14,14 +14,16 @@ from jobqueued.child.contract.tuples import NamedTuple
 from jobqueued.model.submission import OF_THE_HOST
 
 _NAME = r"(?a)(?!u[0-9]+$)[a-z_][a-z0-9_.-]{0,31}"
-"""Pattern of a user name that can be a share; not ``u1000``, which is the share of the user with this UID."""
+"""Pattern of a user name that can be a share. It excludes names such as ``u1000``, which is the share of the user with
+UID 1000.
+"""
 _CRONTABS = "crontabs"
 _TABLES = frozenset(("cron.d", _CRONTABS, OF_THE_HOST))
-"""First parts of IDs of jobs in cron tables, or of root's submissions."""
+"""First parts of the IDs of jobs in cron tables and of root's submissions."""
 _ROOT = "root"
 _MINUTE = 60_000_000_000
 LARGEST_FILE = 1 << 16
-"""Maximum size of a user's file (bytes), so that the daemon reads it in a turn or two."""
+"""Maximum size (bytes) of a user's file, so that the daemon can read the file in a turn or two."""
 
 
 class Owner(NamedTuple):
@@ -34,7 +36,7 @@ class Owner(NamedTuple):
     def share(self) -> str:
         """The first part of the IDs of this user's jobs, and the key of their shared limits: ``alice`` or ``u1000``.
 
-        It contains the UID if the name can't be part of an ID, or has another meaning in IDs.
+        The share contains the UID if the name can't be part of an ID, or has another meaning in IDs.
         """
         return self.name if _is_share(self.name) else f"u{self.uid}"
 
@@ -44,16 +46,17 @@ def _is_share(name: str) -> bool:
 
 
 def share_of(job: str) -> str:
-    """Return the share of the user whose job has this id, or "" for a job of the host."""
+    """Return the share of the user whose job has this ID, or "" for a job of the host."""
     share, slash, _ = job.partition("/")
     return share if slash and share not in _TABLES else ""
 
 
 def budget_of(job: str) -> str:
-    """Return the share whose budget the runs of this job ID count against, or "" for the host's work.
+    """Return the share against whose limits a job's runs count, or "" for a job of the host.
 
-    This is the share of the job's owner, or of the crontab's user.  System tables belong to the host, regardless of the
-    users in their lines.  The crontab of a user whose name can't be a share has a separate budget, ``crontabs/Alice``.
+    This is the share of the job's owner, or of the crontab's user. System tables belong to the host, regardless of the
+    users in their lines. If the name of a crontab's user can't be a share, the crontab has separate limits, under
+    ``crontabs/Alice``.
     """
     first, _, rest = job.partition("/")
     if first != _CRONTABS:
@@ -75,8 +78,8 @@ def path_in(resource: str) -> str:
 def awaited_path(name: str) -> str:
     """Return the path in the name of a path trigger.
 
-    The name of a user's trigger begins with the share, as in ``alice/~/in/*.csv``, so that users learn nothing about
-    files of others.
+    The name of a user's trigger begins with the user's share, as in ``alice/~/in/*.csv``, so that users learn nothing
+    about other users' files.
     """
     share, _, rest = name.partition("/")
     return rest if share else name
@@ -87,13 +90,13 @@ class UserLimits:
     """The key `users` of jobqueued.yaml: which users may have jobs, and the limits of each.
 
     `allow` and `deny` list users, and groups with an ``@``; `allow` None means all users.  `interval`: shortest time
-    (ns) between two scheduled starts of one job.  `live` and `waiting`: numbers of runs.  `logs`: bytes of records and
-    output.  `calls`: number of calls in a minute that add, change or submit.  `permit`: keys that otherwise only root
-    may use.  `groups`: groups that jobs may have without membership.  `reach`: addresses of the host that notices may
-    go to, such as ``127.0.0.1:80``.
+    (ns) between two scheduled starts of one job. `live` and `waiting`: maximum numbers of runs. `logs`: maximum bytes
+    of records and output. `calls`: maximum number of calls per minute that add, change or submit. `permit`: keys that
+    otherwise only root may use. `groups`: groups that a user's jobs may have even if the user is not a member. `reach`:
+    addresses of this host to which notices may be sent, such as ``127.0.0.1:80``.
 
-    `caps`: limits of all runs of a user together, in the format of `resource_limits`.  `defaults`: values for limits
-    that are not in `caps`.  They depend on the host, so no job is refused because of them.
+    `caps`: limits for all runs of a user together, in the format of `resource_limits`. `defaults`: values for limits
+    that are not in `caps`. No job is refused because of these defaults, because they depend on the host.
     """
 
     allow: tuple[str, ...] | None = None
@@ -112,5 +115,7 @@ class UserLimits:
 
     @property
     def output_of_a_run(self) -> int:
-        """Maximum output of one run (bytes): all live runs of a user together stay below `logs`."""
+        """Maximum output (bytes) of one run, such that the output of all live runs of a user together remains below
+        `logs`.
+        """
         return self.logs // max(1, self.live)

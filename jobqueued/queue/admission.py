@@ -2,18 +2,19 @@
 
 The first run that can't be admitted *reserves* its claims, as if it held them; lower runs may take the rest.
 
-Later runs that only live runs keep from starting reserve the resources that they have lacked so far and that other runs
-also want.  They reserve no slot, because each run before them needs a slot too.  A run that waits for a reservation
-reserves nothing, because it could not use the claims.  A run that lacks a lock held by another host of the fleet
-reserves nothing either.  With these rules, no run is overtaken forever, and no resource stays idle before it is needed.
+A later run that only live runs keep from starting reserves the resources that it has ever waited for and that other
+runs also want. It reserves no slot, because each run before it needs a slot too.  A run that waits for a reservation
+reserves nothing, because it could not use the claims.  A run that waits for a lock held by another host of the fleet
+reserves nothing either. With these rules, no run is overtaken forever, and no resource is kept idle before it is
+needed.
 
-If all runs that want a resource were refused, a run that waits for nothing else does not affect other runs.  Such a run
-is parked (waiting.py), unless it may be the first to reserve.
+If all runs that want a resource were refused, a run that waits only for this resource does not affect other runs. Such
+a run is parked (waiting.py), unless it may be the first to reserve.
 
-A lower run that needs reserved claims may still pass (backfill) if it certainly ends by H, the latest end of the
-current holders.  The first run that reserved starts by H, unless a higher run arrived.  If a holder has no `timeout`,
-its end is unknown.  In this case no backfill is possible.  After `drain` the reservation lapses for the same time, so
-that one run can't block the host (drains.py).
+A lower run that needs reserved claims may still start (backfill) if it certainly ends by H, the latest end of the
+current holders. The run that reserved first starts by H, unless a higher run arrives. If a holder has no `timeout`, its
+end is unknown, and no backfill is possible. In this case the reservation lapses after `drain`, for an equally long
+time, so that one run can't block the host (drains.py).
 
 At most `most_of_a_user` runs of a user are live at a time.  A run that waits only for this limit reserves nothing.
 """
@@ -38,11 +39,13 @@ OUTPUT_DRAIN = 2_000_000_000
 
 _SOMEBODY = LockClientId(0)
 USER = ":user"
-"""Name of the missing resource of a run whose user has too many live runs."""
+"""Name of the missing resource in the refusals of a run whose user has too many live runs."""
 
 
 class Reservation(NamedTuple):
-    """A promise to a run that can't be admitted yet.  `until`: H (monotonic, ns), or None if unknown."""
+    """A promise to a run that can't be admitted yet. `until`: H, the latest end of the holders (monotonic, ns), or None
+    if unknown.
+    """
 
     holder: Holder
     group: Group
@@ -51,13 +54,13 @@ class Reservation(NamedTuple):
     until: int | None
 
     def touches(self, claims: Claims) -> bool:
-        """Return whether a run with these claims could delay the run that reserved."""
+        """Return whether a run with these claims could delay the run that has the reservation."""
         mine = {claim.resource: claim for claim in self.claims}
         return any(_conflict(mine[claim.resource], claim) for claim in claims if claim.resource in mine)
 
 
 class Lapse(NamedTuple):
-    """A run whose reservation lapsed after `drain`, and the holders that it waits for."""
+    """A run whose reservation lapsed after `drain`, and the holders for which the run waits."""
 
     run: Holder
     holders: list[Holder]
@@ -75,16 +78,20 @@ class Admission:
         self.most_of_a_user = most_of_a_user
         self._ends: dict[Holder, int | None] = {}
         self._elsewhere = 0
-        """Number of runs of other hosts that hold claims."""
+        """Number of runs on other hosts that hold claims."""
         self.drains = Drains()
         self.lapses: list[Lapse] = []
         """The reservations that lapsed in the last pass; each is reported only once while its run waits."""
         self._promises: dict[Holder, int] = {}
         self.refusals: dict[Holder, dict[str | Holder, None]] = {}
-        """Run that was ever first of its group → its obstacles: resources, and runs that reserved."""
+        """Run that was ever refused at the head of its group → its obstacles so far: missing resources, and runs with
+        reservations.
+        """
         self.reservations: list[Reservation] = []
         self.look_at: int | None = None
-        """The instant (monotonic, ns) when a pass may grant more without an event, or None if never."""
+        """The instant (monotonic, ns) from which a pass may grant more even without an event, or None if there is
+        none.
+        """
 
     def hold(self, run: Holder, claims: Claims, ends_at: int | None) -> None:
         """Note that a run is live and holds these claims, even beyond the current capacity."""
@@ -101,9 +108,9 @@ class Admission:
         self._count(run, -1)
 
     def only(self, runs: Iterable[Holder], drain: int | None = None) -> Admission:
-        """Copy the queue with some of its runs, to play it forward.
+        """Return a copy of the queue with only these runs, to play it forward.
 
-        `drain`: for how long (ns) others are held back for each of these runs from now on, or None to keep the present
+        `drain`: how long (ns) other runs are held back for each of these runs from now on, or None to keep the present
         state.
         """
         some = Admission(Locks(self.locks.capacities), self.most_of_a_user)
@@ -143,9 +150,10 @@ class Admission:
         return self._ends[run]
 
     def turn(self, mono: int, limit: int, least: int | None = None) -> Iterator[Holder]:
-        """Yield at most `limit` runs to admit; the caller removes each from the queue and calls `hold` for its claims.
+        """Yield at most `limit` runs to admit; the caller must remove each run from the queue and call `hold` for its
+        claims.
 
-        `least`: runs of lower effective priority are not admitted.
+        `least`: lowest effective priority of runs to admit, or None for any.
         """
         reserved = Locks(self.locks.capacities)
         self.reservations, self.lapses, self.look_at = [], [], None
@@ -184,24 +192,27 @@ class Admission:
         self._park(refused)
 
     def _park(self, refused: dict[str, list[Group]]) -> None:
-        """Park the groups that were refused a resource, if no other group wants it.
+        """Park the groups whose claim on a resource was refused, if no other group wants this resource.
 
-        Several groups are parked only if the end of all holders is known; otherwise they drain the host (drains.py).
+        Several groups are parked only if the ends of all holders are known. Otherwise they must be seen in each pass,
+        because they may hold others back (drains.py).
         """
         for resource, groups in refused.items():
             has_an_end = all(self._ends[holder] is not None for holder in self.locks.holders(resource))
-            is_free = any(self.locks.missing(group.terms.claims) is None for group in groups)  # freed during this pass
+            is_free = any(
+                self.locks.missing(group.terms.claims) is None for group in groups
+            )  # the resource became free during this pass
             if not is_free and len(groups) == self.waiting.wanted[resource] and (has_an_end or len(groups) == 1):
                 self.waiting.park(resource, groups, has_an_end=has_an_end)
 
     def _waits_for_that_alone(self, run: Holder, group: Group, missing: Claim) -> bool:
-        """Return whether this resource is the only obstacle that a run ever had, and may become free."""
+        """Return whether this resource, which may become free, is the only obstacle that a run has ever had."""
         if group.is_parked or missing.resource != group.only or self.locks.impossible(group.terms.claims) is not None:
             return False
         return self.refusals[run].keys() <= {group.only, SLOT}
 
     def _may_go_first(self, group: Group, reserved: Locks, mono: int) -> bool:
-        """Return whether a run that lacks nothing may start despite the reservations."""
+        """Return whether a run whose claims are all free may start despite the reservations."""
         claims, bound = group.terms.claims, group.terms.bound
         if self.locks.missing(claims, reserved) is None:
             return True
@@ -235,14 +246,14 @@ class Admission:
         reserved.grant(run, kept)
 
     def _waits_for_another_host(self, claims: Claims) -> bool:
-        """Return whether a run lacks a claim that another host holds; this host does not stay idle for such a run."""
+        """Return whether another host holds one of a run's claims; this host reserves nothing for such a run."""
         if not self._elsewhere:
             return False
         wanted = self.locks.all_missing(of_fleet(claims))
         return any(isinstance(holder, str) for claim in wanted for holder in self.locks.holders(claim.resource))
 
     def _is_for_others(self, resource: str) -> bool:
-        """Return whether reserving a resource for one more run would withhold it from other runs."""
+        """Return whether a reservation of a resource for one more run would withhold this resource from other runs."""
         return resource != SLOT and self.waiting.wanted[resource] > 1
 
     def _note_refusal(self, run: Holder, claims: Claims, missing: Claim | None) -> dict[str | Holder, None]:
@@ -254,7 +265,9 @@ class Admission:
         return known
 
     def _promised(self, run: Holder, claims: Claims) -> int | None:
-        """Return H, which never grows while a run waits, so that backfilled runs do not extend the backfill."""
+        """Return H for a run, or None if unknown; H never grows while the run waits, so that backfilled runs do not
+        extend the backfill.
+        """
         until, before = self.honoured_by(claims), self._promises.get(run)
         if until is not None:
             until = self._promises[run] = until if before is None else min(until, before)
@@ -266,21 +279,23 @@ class Admission:
         return list({holder: None for claim in short for holder in self.locks.holders(claim.resource)})
 
     def compete(self, claims: Claims, others: Claims) -> bool:
-        """Return whether a run with these claims can't run at the same time as a run with the claims `others`."""
+        """Return whether a run with these claims and a run with the claims `others` can't be live at the same time."""
         beside, theirs = Locks(self.locks.capacities), {claim.resource: claim for claim in others}
         beside.grant(_SOMEBODY, others)
         both = [claim for claim in claims if claim.resource in theirs]
         return any(_conflict(one, theirs[one.resource]) and self.locks.missing((one,), beside) for one in both)
 
     def honoured_by(self, claims: Claims) -> int | None:
-        """Return H: when (monotonic, ns) all holders of the missing claims have ended, or None if unknown."""
+        """Return H, the instant (monotonic, ns) by which all holders of the missing claims have ended, or None if
+        unknown.
+        """
         ends = [self._ends.get(holder) for holder in self.holders(claims)]
         known = [end for end in ends if end is not None]
         return max(known, default=None) if len(known) == len(ends) else None
 
     def _note_overtaking(self, rank: int, group: Group) -> None:
-        """Schedule a pass for when a run that only reservations hold back overtakes a reserving run that ages more
-        slowly.
+        """Schedule a pass for the instant when a run that only reservations hold back overtakes a run with a
+        reservation that ages more slowly.
         """
         points, every = group.terms.escalation
         for promise in self.reservations:
@@ -290,7 +305,7 @@ class Admission:
                 self._look_again((rank * their_every - promise.rank * every) // faster + 1)
 
     def _note_reaching(self, least: int, heads: list[Head]) -> None:
-        """Schedule a pass for when the first run with too low a priority has aged enough."""
+        """Schedule a pass for the instant when the first of these runs, whose priority is too low, has aged enough."""
         for *_, rank, group in heads:
             self._look_again(group.reaching(least, rank))
 

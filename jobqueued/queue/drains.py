@@ -1,8 +1,8 @@
-"""Drains: if a run waits for a holder with an unknown end, other runs are held back for a while, then go first for as
-long.
+"""Drains: if a run waits for a holder with an unknown end, other runs are held back for a while; then they go first for
+as long.
 
-All waiting runs of the host share these turns: with separate turns, two waiting runs could hold others back forever.
-While others go first, no run holds them back; afterwards the turns start again.
+All waiting runs of the host share these turns, because with separate turns, two waiting runs could hold others back
+forever. While others go first, no run holds them back. Afterwards the turns start again.
 """
 
 from __future__ import annotations
@@ -17,26 +17,28 @@ class Drains:
 
     def __init__(self) -> None:
         self.runs: dict[Holder, int] = {}
-        """Run that others are held back for, now or in the last turn → maximum time (ns) of holding back."""
+        """Run for which others are held back, now or in the last turn → maximum time (ns) for which they are held
+        back.
+        """
         self._told: set[Holder] = set()
         self.since: int | None = None
-        """The start of the current turn, or None without a turn."""
+        """The start of the current turn, or None if no turn is current."""
         self._lapse: int | None = None
-        """The time (ns) that others go first, or None while they do not."""
+        """The time (ns) for which others go first in the current turn, or None while they are held back."""
         self._before: dict[Holder, int] = {}
         self._found: dict[Holder, int] = {}
-        """Run → start of the turn when an earlier scheduler first held others back for it."""
+        """Run → start of the turn in which an earlier scheduler first held others back for this run."""
 
     def copy(self) -> Drains:
-        """Copy the turns in their current state, to play them forward."""
+        """Return a copy of the turns in their current state, to play them forward."""
         copied = Drains()
         copied.runs, copied._told, copied._before = {**self.runs}, {*self._told}, {**self._before}
         copied.since, copied._lapse, copied._found = self.since, self._lapse, {**self._found}
         return copied
 
     def found(self, run: Holder, drain: int, began: int) -> None:
-        """Continue the turns of an earlier scheduler, which held others back for a run since the turn that started at
-        `began`.
+        """Note that an earlier scheduler held others back for a run, since the turn that started at `began`; continue
+        its turns.
         """
         self.runs[run], self._found[run] = drain, began
 
@@ -54,7 +56,7 @@ class Drains:
             self.since, self._lapse = mono, longest
 
     def _go_on(self, mono: int, longest: int) -> None:
-        """Continue the turns from the newest known one, as if all turns had the present length."""
+        """Continue after the newest turn of the earlier scheduler, as if all turns had the length `longest`."""
         if self.since is None:
             began = max(self._found.values())
             turns = (mono - began) // longest
@@ -71,7 +73,7 @@ class Drains:
         return self._lapse is None
 
     def end(self, *, complete: bool) -> None:
-        """End the pass; if it was not `complete`, the runs that it did not reach still hold others back."""
+        """End the pass; if the pass was not `complete`, the runs that it did not reach still hold others back."""
         if not complete:
             self.runs = self._before | self.runs
         self._told &= self.runs.keys()
@@ -80,16 +82,16 @@ class Drains:
 
     @property
     def new(self) -> list[Holder]:
-        """The runs that others are held back for since this pass."""
+        """The runs for which others are held back from this pass on."""
         return [run for run in self.runs if run not in self._before] if self._lapse is None else []
 
     @property
     def over(self) -> list[Holder]:
-        """The runs that others are no longer held back for, because they start or wait for a known end."""
+        """The runs for which others are no longer held back, because these runs start or wait for a known end."""
         return [run for run in self._before if run not in self.runs]
 
     def tell(self, run: Holder) -> bool:
-        """Return True once when others start to go before a run that they were held back for."""
+        """Return True once for each run, when others that were held back for this run start to go first."""
         news = self._lapse is not None and run in self.runs and run not in self._told
         if news:
             self._told.add(run)
@@ -97,7 +99,7 @@ class Drains:
 
     @property
     def look_at(self) -> int | None:
-        """The instant when the turn changes, or None without a turn."""
+        """The instant when the current turn ends, or None if no turn is current."""
         if self.since is None:
             return None
         return self.since + (max(self.runs.values(), default=0) if self._lapse is None else self._lapse)

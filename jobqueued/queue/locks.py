@@ -1,11 +1,11 @@
 """The lock manager: all claims of a run are granted at once or not at all, so no deadlock is possible.
 
-Claims of one class cover everything that a run may wait for: the host, a slot of `max_running`, named locks, lock
-files, CPU, memory and named resources.  A resource has units (one by default).  A claim takes some units, or the whole
-resource (`exclusive`, without any other holder), or no unit (a share, which only excludes exclusive holders).
+The class `Claim` covers everything that a run may wait for: the host, a slot of `max_running`, named locks, lock files,
+CPU, memory and named resources. A resource has units (one by default). A claim takes some units, or the whole resource
+(`exclusive`, without any other holder), or no unit (a share, which only excludes exclusive holders).
 
-The lock manager works in memory and saves nothing.  Claims belong to live runs: after a crash, the scheduler first
-grants them again to the live runs that it finds, before it admits others.
+The lock manager works in memory and saves nothing.  Claims belong to live runs. Therefore, after a crash, the scheduler
+first grants the claims again to the live runs that it finds, before it admits other runs.
 """
 
 from __future__ import annotations
@@ -17,9 +17,11 @@ from jobqueued.model.job import Claim, Job, Scope
 from jobqueued.model.run import Holder
 
 HOST, SLOT = ":host", ":max_running"
-"""Names that no lock or resource can have, because they begin with a colon, like `FLEET`."""
+"""Names of the host and of a slot; no lock or resource can have them, because they begin with a colon, as `FLEET`
+does.
+"""
 PLACES = f"{FLEET}job/"
-"""Prefix of the claim on a place among a job's runs in the whole fleet."""
+"""Prefix of a claim on one of a job's places in the fleet; a job has as many places as runs that may be live."""
 
 Claims = tuple[Claim, ...]
 
@@ -27,20 +29,22 @@ _SHARE_OF_HOST, _ALL_OF_HOST, _ONE_SLOT = Claim(HOST), Claim(HOST, exclusive=Tru
 
 
 def claims_of(job: Job, *, slots: bool) -> Claims:
-    """Return the claims of each run of a job; `slots`: whether the host has a `max_running`."""
+    """Return the claims of each run of a job. `slots`: whether the host has a `max_running`."""
     host = _ALL_OF_HOST if job.exclusive else _SHARE_OF_HOST
     place = (_place(job),) if job.scope is Scope.FLEET else ()
     return (host, *((_ONE_SLOT,) if slots else ()), *job.locks, *job.resources, *place)
 
 
 def _place(job: Job) -> Claim:
-    """Return the claim on a place among a job's runs in the whole fleet."""
+    """Return the claim on one of a job's places in the fleet."""
     name = f"{PLACES}{job.id}"
     return Claim(name, exclusive=True) if job.concurrency == 1 else Claim(name, 1)
 
 
 def places_of(job: Job) -> dict[str, int]:
-    """Return the name of the claim → number of a job's places in the fleet, or {} if it has at most one place."""
+    """Return {name of the claim on a place: number of a job's places in the fleet}, or {} if the job has at most one
+    place.
+    """
     return {_place(job).resource: job.concurrency} if job.scope is Scope.FLEET and job.concurrency > 1 else {}
 
 
@@ -55,7 +59,9 @@ def of_fleet(claims: Claims) -> Claims:
 
 
 def may_ask_too_much(job: Job) -> bool:
-    """Return whether a host may lack claims of a job's runs; each host has one unit of each lock."""
+    """Return whether a job may ask for claims that a host does not have; each host has at least one unit of each
+    lock.
+    """
     return asks_fleet(job) or bool(job.resources) or any(claim.units > 1 for claim in job.locks)
 
 
@@ -87,7 +93,9 @@ class Locks:
         self._held: dict[Holder, Claims] = {}
 
     def missing(self, claims: Claims, beside: Locks | None = None) -> Claim | None:
-        """Return the first claim that can't be granted now, or None; claims held in `beside` also count as held."""
+        """Return the first claim that can't be granted now, or None if all can; claims held in `beside` also count as
+        held.
+        """
         used, too = self._used, {} if beside is None else beside._used
         for claim in claims:
             resource, units, exclusive = claim
@@ -97,7 +105,7 @@ class Locks:
                     return claim
                 continue
             here, there = here or _NOBODY, there or _NOBODY
-            if exclusive or here.alone or there.alone:  # each holder has a part of the resource
+            if exclusive or here.alone or there.alone:  # any holder has a part of the resource
                 return claim
             if units and here.units + there.units + units > self.capacities.get(resource, 1):
                 return claim
@@ -114,7 +122,7 @@ class Locks:
     def grant(self, holder: Holder, claims: Claims, *, found: bool = False) -> bool:
         """Grant `holder` all `claims` or none; return whether they were granted.
 
-        A holder that was `found` alive gets its claims even beyond the current capacity.  Raises ValueError if it
+        A holder that was `found` alive gets its claims even beyond the current capacity. Raises ValueError if `holder`
         already holds claims.
         """
         if holder in self._held:
@@ -146,11 +154,11 @@ class Locks:
         return list(self._used.get(resource, _NOBODY).holders)
 
     def held(self, holder: Holder) -> Claims:
-        """Return the claims of a holder.  Raises KeyError if it holds none."""
+        """Return the claims of a holder. Raises KeyError if the holder has no claims."""
         return self._held[holder]
 
     def give_places(self, job: Job) -> None:
-        """Set how many runs of a job may be live in the fleet, from its definition."""
+        """Set how many runs of a job may be live in the fleet, as its definition says."""
         self.take_places(job.id)
         self.capacities.update(places_of(job))
 
@@ -159,8 +167,9 @@ class Locks:
         self.capacities.pop(f"{PLACES}{job}", None)
 
     def parts(self, claims: Claims) -> tuple[Part, ...]:
-        """Return claims in the form of a question to the fleet: an exclusive claim asks for all units, or for the first
-        place.
+        """Return claims in the form of a question to the fleet.
+
+        An exclusive claim asks for all units or, if it is on a job's place, for one.
         """
         parts = list[Part]()
         for resource, units, exclusive in claims:
@@ -187,7 +196,7 @@ class Locks:
         return len(self._held)
 
     def validate(self) -> None:
-        """Raise AssertionError unless the units in use are the sum of the claims that are held."""
+        """Raise AssertionError unless the units in use are the sum of the held claims."""
         held = {claim.resource for claims in self._held.values() for claim in claims}
         assert held == self._used.keys(), f"{held ^ self._used.keys()}: held and not in use, or in use by nobody"
         for resource, use in self._used.items():

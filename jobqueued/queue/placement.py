@@ -1,8 +1,8 @@
 """Placement: the choice of numbered units of a resource, and of CPUs, for a run.
 
-`spread` chooses the units that were used least, so that all are used evenly over time.  `pack` chooses the first free
-units, so that the others stay free.  A run gets CPUs only if it asks for CPU and for a placement; otherwise the kernel
-balances better, because it can move the run.
+`spread` chooses the units that were used least, so that all are used evenly over time. `pack` chooses the first free
+units, so that the others remain free. A run gets fixed CPUs only if it asks for CPU and for a placement. For other
+runs, the kernel balances better, because it can move them.
 """
 
 from __future__ import annotations
@@ -14,22 +14,22 @@ from jobqueued.model.job import CORE, CPU, MEMORY, Claim
 CPUS = "cpus"
 
 NUMBERED = 1024
-"""Maximum units of a resource that have numbers; more are only counted."""
+"""Maximum number of units of a resource with numbered units; if a resource has more, its units are only counted."""
 
 Placed = tuple[tuple[str, tuple[int, ...]], ...]
-"""Name of a resource, `CPUS` for CPUs → numbers of its units."""
+"""Name of a resource, or `CPUS`, → numbers of the units, as pairs."""
 
 
 _VARIABLE = str.maketrans("abcdefghijklmnopqrstuvwxyz.-", "ABCDEFGHIJKLMNOPQRSTUVWXYZ__")
 
 
 def environment(placed: Placed) -> dict[str, str]:
-    """Return the variables with a command's units: ``JOBQUEUE_GPU=1``."""
+    """Return the environment variables that name a command's units: ``JOBQUEUE_GPU=1``."""
     return {f"JOBQUEUE_{name.translate(_VARIABLE)}": ",".join(map(str, numbers)) for name, numbers in placed}
 
 
 class _Units:
-    """The load of each unit, now and in total (load × ns)."""
+    """The load of each unit of a resource: now, and over time (load × ns)."""
 
     def __init__(self, numbers: Iterable[int]) -> None:
         self.load = dict.fromkeys(numbers, 0)
@@ -43,7 +43,7 @@ class _Units:
             self.load[number] += share
 
     def used(self, number: int, mono: int) -> int:
-        """Return the use of a unit so far."""
+        """Return the use of a unit so far (load × ns)."""
         return self._busy[number] + self.load[number] * max(0, mono - self._since[number])
 
 
@@ -56,7 +56,7 @@ class Placement:
         self._units[CPUS] = _Units(cpus)
 
     def choose(self, placement: str, claims: Iterable[Claim], mono: int) -> Placed:
-        """Choose units for a run with these claims; `take` assigns them."""
+        """Choose units for a run with these claims; the caller must assign them with `take`."""
         chosen = [
             (claim.resource, self._free(claim, placement, mono))
             for claim in claims
@@ -105,5 +105,5 @@ class Placement:
         return tuple(sorted(sorted(units.load, key=order)[:count]))
 
     def load(self, name: str = CPUS) -> dict[int, int]:
-        """Return the load of each unit, or {} if the units have no numbers; for CPUs in thousandths, else 0 or 1."""
+        """Return unit → load (for a CPU in thousandths of a core, else 0 or 1), or {} if the units have no numbers."""
         return dict(self._units[name].load) if name in self._units else {}

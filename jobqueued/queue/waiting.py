@@ -1,10 +1,11 @@
 """The order of the queue: runs that wait for admission, highest effective priority first.
 
-Effective priority = priority + points × waited ÷ every: exact, linear, without a limit.  Ties are broken by due time,
+Effective priority = priority + points × waited ÷ every. It is exact, linear and unlimited. Ties are broken by due time,
 then by arrival.  Runs on the same terms keep their order while they wait.  Therefore each group of such runs is a heap,
 and a pass compares only the heads of the groups.
 
-Runs of users go after all runs of the host, regardless of priority; the user with the fewest live runs goes first.
+Users' runs go after all runs of the host, regardless of priority. Among users, the one with the fewest live runs goes
+first.
 """
 
 from __future__ import annotations
@@ -21,11 +22,11 @@ from jobqueued.queue.locks import HOST, SLOT, Claims
 
 
 class Terms(NamedTuple):
-    """Everything that decides on a run's admission except its age and priority.
+    """Everything that decides on a run's admission, except its age and priority.
 
-    `bound`: maximum time (ns) from the start until the claims are released, or None if unknown.  `drain`: for how long
-    (ns) others are held back for the run while it waits for a holder with an unknown end.  `share`: the share of the
-    user who owns the run, or "" for the host.
+    `bound`: maximum time (ns) from the run's start until its claims are released, or None if unknown. `drain`: how long
+    (ns) other runs are held back for the run while it waits for a holder with an unknown end.  `share`: the share of
+    the user who owns the run, or "" for the host.
     """
 
     claims: Claims
@@ -39,7 +40,9 @@ _Key = tuple[int, int, int, Holder]
 
 _MANY = 64
 _EXACT = 96
-"""Binary places of a point: two priorities differ by at least 1/(every × every) > 2^-94 points, or not at all."""
+"""Number of binary places of a priority: two priorities are equal or differ by at least 1/(every × every) > 2^-94
+points.
+"""
 
 
 class Group:
@@ -53,10 +56,12 @@ class Group:
         others = {claim.resource for claim in terms.claims} - {HOST, SLOT}
         is_plain = not (terms.share or Claim(HOST, exclusive=True) in terms.claims)
         self.only: str | None = others.pop() if len(others) == 1 and is_plain else None
-        """The only resource that its runs want besides a part of the host, or None; always None for users' runs."""
+        """The only resource that the group's runs want in addition to a share of the host and a slot, or None; always
+        None for users' runs.
+        """
         self.is_parked = False
         self.many = _MANY
-        """Length above which the heap is cleared of dead entries."""
+        """Length of the heap above which its dead entries are dropped."""
 
     def effective(self, rank: int, mono: int) -> int:
         """Return the effective priority, in 2^-96 points, of a run with this rank at an instant (monotonic, ns)."""
@@ -69,7 +74,9 @@ class Group:
         return points * mono - rank >= priority * every
 
     def reaching(self, priority: int, rank: int) -> int | None:
-        """Return when (monotonic, ns) a run with this rank reaches a priority, or None if it does not age."""
+        """Return when (monotonic, ns) a run with this rank reaches a priority, or None if the group's runs do not
+        age.
+        """
         points, every = self.terms.escalation
         return -(-(priority * every + rank) // points) if points else None
 
@@ -83,12 +90,13 @@ group.
 class Waiting:
     """The queue, with a heap for each group of runs.
 
-    A run that left or changed its place leaves a dead entry in the heap.  A dead entry is dropped when it reaches the
-    top.  If most entries are dead, all are dropped, because the first run may wait for days while others come and go.
+    When a run leaves the queue or changes its place, a dead entry remains in the heap. It is dropped when it reaches
+    the top. If most entries are dead, all dead entries are dropped, because the first run may wait for days while
+    others come and go.
 
-    A group that waits only for one resource is parked while no group can get this resource.  A parked group is not
-    among the heads, unless it is the first of similar groups.  It wakes when a holder takes or releases some of the
-    resource, when another group wants the resource, or when a parked group gets another first run.
+    A group that waits only for one resource is parked while no group can get this resource.  `heads` omits a parked
+    group, unless it is the first of similar groups. The parked groups of a resource wake when a holder takes or
+    releases some of the resource, when another group wants it, or when one of them gets another first run.
     """
 
     def __init__(self) -> None:
@@ -97,7 +105,9 @@ class Waiting:
         self._parked: dict[str, list[Group]] = {}
         """Resource → groups that are parked for it."""
         self._firsts: dict[tuple[Escalation, bool], list[tuple[_Key, int, Group]]] = {}
-        """Escalation, and whether the awaited end is known → heap of parked groups, some of them awake again."""
+        """Escalation, and whether the awaited end is known → heap of parked groups; some entries are outdated, because
+        their groups are awake again.
+        """
         self._entries = count()
         self.wanted: Counter[str] = Counter()
         """Resource → number of groups that want it."""
@@ -106,12 +116,14 @@ class Waiting:
         """User's share → number of live runs."""
 
     def share_rank(self, group: Group) -> int:
-        """Return the first sort key of a group: 0 for the host's runs, 1 + the number of live runs for a user's."""
+        """Return the first sort key of a group: 0 for the host's runs, or 1 + the user's number of live runs for a
+        user's runs.
+        """
         share = group.terms.share
         return 1 + self.live[share] if share else 0
 
     def add(self, run: Holder, terms: Terms, priority: int, since: int, due: int, arrival: int) -> None:
-        """Queue a run that ages since `since` (monotonic, ns), or move a queued run to its new place."""
+        """Queue a run whose age counts from `since` (monotonic, ns), or move a queued run to its new place."""
         group = self._group(terms)
         points, every = terms.escalation
         key = points * since - priority * every, due, arrival, run
@@ -124,7 +136,7 @@ class Waiting:
             self._bury(group)
 
     def _group(self, terms: Terms) -> Group:
-        """Return the group of these terms; create it if it is missing."""
+        """Return the group of runs on these terms; create the group if it is missing."""
         group = self._groups.get(terms)
         if group is None:
             group = self._groups[terms] = self._awake[terms] = Group(terms)
@@ -146,10 +158,10 @@ class Waiting:
             self._wake_group(group)
 
     def park(self, resource: str, groups: Iterable[Group], *, has_an_end: bool) -> None:
-        """Park all groups that want a resource; they must wait for nothing else.
+        """Park these groups, which are all groups that want a resource and wait for nothing else.
 
-        `has_an_end`: whether the end of the resource's holders is known.  No group is parked if one of them was
-        dropped, or has another first run than the pass saw.
+        `has_an_end`: whether the ends of the resource's holders are known. No group is parked if one of them is no
+        longer awake, or if its first entry is dead.
         """
         groups = list(groups)
         if not all(self._awake.get(group.terms) is group and self._is_first_alive(group) for group in groups):
@@ -189,7 +201,7 @@ class Waiting:
             self.wake(group.only)
 
     def _first_parked(self) -> Iterator[Group]:
-        """Yield the parked groups that go first among similar ones."""
+        """Yield, of each kind of similar parked groups, the one that goes first."""
         for like, heap in list(self._firsts.items()):
             while heap and not self._is_parked_so(heap[0]):
                 heappop(heap)
@@ -199,7 +211,7 @@ class Waiting:
                 del self._firsts[like]
 
     def head(self, group: Group, mono: int) -> Head | None:
-        """Return the first run of a group, or None if it is empty; an empty group is dropped."""
+        """Return the first run of a group, or None if the group is empty; drop an empty group."""
         heap, places = group.heap, self._places
         while heap:
             key = heap[0]
@@ -216,7 +228,9 @@ class Waiting:
         return None
 
     def heads(self, mono: int) -> list[Head]:
-        """Return a heap of the first runs of all groups that are awake, and of the parked groups that may go first."""
+        """Return a heap of the first runs of all groups that are awake, and of the parked groups that go first among
+        similar ones.
+        """
         groups = [*self._awake.values(), *self._first_parked()]
         found = [head for group in groups if (head := self.head(group, mono)) is not None]
         heapify(found)
@@ -233,7 +247,9 @@ class Waiting:
         return self.priority(heads[0][4], mono) if heads else None
 
     def place(self, run: Holder, mono: int) -> tuple[int, int, int, int]:
-        """Return the sort key of a run at an instant, lowest first.  Raises KeyError if the run is not queued."""
+        """Return the sort key of a run at an instant; the lowest key goes first. Raises KeyError if the run is not
+        queued.
+        """
         group, key = self._places[run]
         return self.share_rank(group), -group.effective(key[0], mono), key[1], key[2]
 
@@ -250,7 +266,9 @@ class Waiting:
         return iter(sorted(self._places, key=lambda run: self.place(run, mono)))
 
     def only(self, runs: Iterable[Holder], drain: int | None) -> Waiting:
-        """Copy the queue with only these runs, each with this `drain` (ns), or unchanged if None."""
+        """Return a copy of the queue with only these runs, each with this `drain` (ns); None keeps each run's
+        `drain`.
+        """
         some = Waiting()
         some.live = self.live.copy()
         for run in runs:
