@@ -1,4 +1,4 @@
-"""The comparison of due times with records: every due time has one record, a run or a skip, and none has two."""
+"""The comparison of due times with records: every due time must have exactly one record, of a run or a skip."""
 
 from __future__ import annotations
 
@@ -21,9 +21,11 @@ _CLOCK = re.compile(r"c(\d{1,18})\.\d+", re.ASCII)
 
 @dataclass(frozen=True, slots=True, order=True)
 class Cover:
-    """The part of a record for the comparison: it covers `count` scheduled due times, from `first` to `last`.
+    """The part of a record that the comparison needs: the record covers `count` scheduled due times, from `first` to
+    `last`.
 
-    `era` is None for an unscheduled run.  `is_pending`: the record is not final, and may be merged into another one.
+    `era` is None for an unscheduled run. `is_pending`: whether the record is not final, and may be merged into another
+    record.
     """
 
     number: int
@@ -42,12 +44,14 @@ class Cover:
 
     @property
     def begins(self) -> int:
-        """An instant: the runs of all due times before it have lower numbers."""
+        """The instant such that the runs of all earlier due times have lower numbers."""
         return self.queued if self.era is None else min(self.queued, self.first) - 1
 
 
 def cover_of(record: Mapping[str, Any], *, is_pending: bool = False) -> Cover:
-    """Return the due times that a record covers. Raises ValueError, TypeError or LookupError for an invalid record."""
+    """Return the part of a record that the comparison needs. Raises ValueError, TypeError or LookupError if the record
+    is invalid.
+    """
     key, due = _CLOCK.fullmatch(record["key"]), _instant(record["due"])
     is_skip = record["state"] == "skipped"
     last, count = (record.get("last_due"), record.get("count", 1)) if is_skip else (None, 1)
@@ -80,9 +84,9 @@ class DueFinding:
 
 
 class JobComparison(NamedTuple):
-    """The outcome for one job: the number of due times after `since`, and the findings.
+    """The result for one job: the number of due times after `since`, and the findings.
 
-    `before`: why earlier due times were not compared.
+    `before`: why due times up to `since` were not compared.
     """
 
     job: str
@@ -99,7 +103,7 @@ ASKED = ""
 
 @dataclass()
 class Comparison:
-    """The comparison of one job.  `kept`: the number of runs, and of skips, that retention keeps for a job."""
+    """The comparison for one job. `kept`: the number of runs, and of skips, that retention keeps for a job."""
 
     job: str
     spans: Sequence[DefinitionSpan]
@@ -118,7 +122,7 @@ class Comparison:
             reached = max(reached, until)
 
     def verdict(self, since: int, until: int) -> JobComparison:
-        """Compare the due times after `since` up to `until`, except times that the clock passed twice."""
+        """Compare the due times after `since` and up to `until`, except times that the clock passed twice."""
         begin, before = max((self.spans[0].after, UNKNOWN_FILE), (self._records_begin(), EXPIRED), (since, ASKED))
         self._sort()
         expected = Counter(due for span in self.spans for due in self._judged(span, begin, until))
@@ -130,9 +134,9 @@ class Comparison:
         )
 
     def _records_begin(self) -> int:
-        """Return the instant from which no record can have expired."""
+        """Return the instant from which on no record can have expired."""
         numbers = {cover.number for cover in self.covers}
-        if len(numbers) == max(numbers, default=0):  # all records exist
+        if len(numbers) == max(numbers, default=0):  # no record has expired
             return 0
         known = sorted(cover for cover in self.covers if not cover.is_pending)
         bounds = [known[0].begins] if known and known[0].number > 1 else []
@@ -152,9 +156,9 @@ class Comparison:
         self._hits = Counter()
 
     def _judged(self, span: DefinitionSpan, begin: int, until: int) -> Iterator[int]:
-        """Yield the times that were certainly due; if `max_runs` may be used up, only up to the job's last record.
+        """Yield the times that were certainly due; if `max_runs` may be used up, stop at the job's last record.
 
-        Times that the clock passed twice are omitted, because no record shows which of the two it is for.
+        Times that the clock passed twice are omitted, because a record does not show for which of the two it is.
         """
         limit = span.job.max_runs
         if limit is not None and max((cover.number for cover in self.covers), default=0) >= limit:
@@ -180,7 +184,7 @@ class Comparison:
     # findings
 
     def _holes(self, dues: Sequence[int], holes: Iterable[int]) -> Iterator[DueFinding]:
-        """Yield due times without a record, consecutive ones as one finding."""
+        """Yield findings for due times without a record; consecutive due times are one finding."""
         place = {due: number for number, due in enumerate(dues)}
         rows: list[list[int]] = []
         for due in holes:
@@ -193,7 +197,7 @@ class Comparison:
             yield DueFinding("hole", row[0], row[-1], len(row), tuple(gone[:10]), self._cause(row[0], row[-1], gone))
 
     def _gone_about(self, first: int, last: int) -> list[int]:
-        """Return the run numbers without a record between the records before and after these due times."""
+        """Return the run numbers that are missing between the records before and after these due times."""
         clocked = sorted((cover for cover in self.covers if cover.era is not None), key=lambda cover: cover.first)
         place = bisect_left(clocked, first, key=lambda cover: cover.first)
         after = [cover.number for cover in clocked[place:] if cover.first > last][:1]
@@ -243,7 +247,7 @@ class Comparison:
             is_sure = len(about) == 1 and {one.era for one in beside} - {None} == {cover.era}
             is_sure = is_sure and about[0].after < cover.first and cover.last <= about[0].until
             is_sure = is_sure and about[0].job.max_runs is None
-            if hits > cover.count or is_sure:  # else more may have been due than is certain
+            if hits > cover.count or is_sure:  # otherwise more times may have been due than are certain
                 what, other = ("hole", hits - cover.count) if hits > cover.count else ("double", cover.count - hits)
                 cause = f"{run} counts {cover.count} of {hits} due times that have no other record"
                 yield DueFinding(what, cover.first, cover.last, other, (cover.number,), cause)

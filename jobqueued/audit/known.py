@@ -1,4 +1,4 @@
-"""The facts about a job for an answer about an instant, the answer, and the times of live runs."""
+"""The facts from which the audit explains what a job did at an instant, its answer, and the periods of attempts."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from jobqueued.model.saved import Past
 
 
 class Known(NamedTuple):
-    """The facts about a job for an answer about an instant.
+    """The facts from which the audit explains what a job did at an instant.
 
-    `runs`: its records around the instant.  `is_whole`: no record is missing before them.  `looked_back`: the instant
-    of the oldest record that was searched for long runs, or "" if all were searched.  `others`: records of any jobs'
-    runs that may have been live at the instant; `has_all_others`: no other run was live.  `past`: recorded changes of
-    the job and of the host, oldest first.  `downs`: the last sign of life of each daemon, and the start of the next
-    one.  `standing`: whether the job is enabled, disabled or gone now.  `next_due`: its next scheduled due time, or
-    None.
+    `runs`: the job's records around the instant. `is_whole`: whether no record before them is missing. `looked_back`:
+    the instant of the oldest record that was searched for long runs, or "" if all were searched. `others`: records of
+    any jobs' runs that may have been live at the instant; `has_all_others`: whether these are all such runs. `past`:
+    recorded changes of the job and of the host, oldest first. `downs`: for each time without a daemon, the last sign of
+    life before it, and the next start. `standing`: whether the job is enabled, disabled or gone now. `next_due`: the
+    job's next scheduled due time, or None.
     """
 
     job: str
@@ -36,9 +36,10 @@ class Known(NamedTuple):
 
 
 class AuditAnswer(NamedTuple):
-    """The answer: its kind, its run, the reasons in words (the answer first), and the unknown facts.
+    """The audit's answer about a job at an instant. `reasons` are sentences for people; the first is the answer itself.
 
-    `kind` is running, down, gone, waiting, retrying, ended, disabled, paused, skipped, not_due or unknown.
+    `kind` is running, down, gone, waiting, retrying, ended, disabled, paused, skipped, not_due or unknown. `run`: the
+    run that the answer is about, or None. `unknown`: sentences about facts that are unknown.
     """
 
     kind: str
@@ -48,14 +49,16 @@ class AuditAnswer(NamedTuple):
 
 
 class AttemptSpan(NamedTuple):
-    """The period of one attempt; `end` is None while it is live.  If it `is_lost`, it ended at `end` or earlier."""
+    """The period of one attempt. `end` is None while the attempt is live. If the attempt `is_lost`, it ended at `end`
+    or earlier.
+    """
 
     begin: int
     end: int | None
     is_lost: bool = False
 
     def covers(self, at: int) -> bool:
-        """Return whether the attempt was live at an instant, or, if it is lost, may have been live."""
+        """Return whether the attempt was live at an instant; if it is lost, return whether it may have been live."""
         return self.begin <= at and (self.end is None or at < self.end)
 
 
@@ -85,13 +88,13 @@ def dues(record: Record) -> tuple[int, int]:
 
 
 def given_up(record: Record) -> int | None:
-    """Return the instant when a waiting run was skipped, or None if it did not wait or the instant is unknown."""
+    """Return the instant when a waiting run was given up, or None if the run did not wait or the instant is unknown."""
     text = record.get("given_up") if record["state"] == RunState.SKIPPED else None
     return None if text is None else instant(text)
 
 
 def over(record: Record) -> int | None:
-    """Return the instant when a started run ended, or None if it is live, never started, or the end is unknown."""
+    """Return the instant when a started run ended, or None if the run is live, never started, or its end is unknown."""
     if record["state"] in LIVE | PENDING or record["state"] == RunState.SKIPPED:
         return None
     text = record.get("given_up") or record["ended"]

@@ -1,6 +1,6 @@
-"""The past of a job: why it did not run at an instant, from records and recorded changes by users and job files.
+"""The past of a job: why it was not running at an instant, from records and recorded changes by users and job files.
 
-The scheduler is not asked.  Missing facts are reported as unknown, not guessed.
+The audit does not ask the scheduler. It reports missing facts as unknown, and does not guess.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _OF_PAUSES, _OF_HOLDS, _OF_FILES = ("paused", "resumed"), ("held", "released"), 
 
 
 def answer(known: Known, at: int, run: str | None = None) -> AuditAnswer:
-    """Return why the job, or this run of it, did not run at an instant (wall)."""
+    """Return why the job, or this run of the job, was not running at an instant (wall)."""
     at = _meant(known.runs, at)
     context = list(_context(known, at))
     found = next(_answers(known, at, run))
@@ -36,9 +36,10 @@ def answer(known: Known, at: int, run: str | None = None) -> AuditAnswer:
 
 
 def _meant(runs: Iterable[Record], at: int) -> int:
-    """Return the start of the run that was due at exactly this instant, if it started within a second; otherwise `at`.
+    """Return the start of the run that was due at exactly this instant, if the run started within a second; otherwise
+    `at`.
 
-    A user who enters a due time means its run, which starts some milliseconds later.
+    A user who enters a due time means the run of this due time, which starts some milliseconds later.
     """
     for record in runs:
         if record["state"] != RunState.SKIPPED and dues(record)[0] == at:
@@ -99,7 +100,9 @@ def _end(record: Record) -> str:
 
 
 def _context(known: Known, at: int) -> Iterator[tuple[str, str]]:
-    """Yield the obstacles of all runs of the job at an instant: kind and description."""
+    """Yield the obstacles that kept all runs of the job from starting at an instant, each with its kind and
+    description.
+    """
     for begin, end in known.downs:
         if begin <= at < end:
             yield (
@@ -126,7 +129,9 @@ def _whose(past: Past) -> str:
 
 
 def _lasting(past: Iterable[Past], job: str, whats: tuple[str, str], at: int) -> Past | None:
-    """Return the pause or hold that was in force at an instant, or None."""
+    """Return the pause or hold that was in force at an instant, or None if none was. `whats`: the words for its start
+    and end.
+    """
     last = max((it for it in past if it.job == job and it.what in whats and it.at <= at), default=None, key=_at)
     return last if last is not None and last.what == whats[0] and (last.until is None or at < last.until) else None
 
@@ -136,7 +141,7 @@ def _at(past: Past) -> int:
 
 
 def _standing(known: Known, at: int) -> tuple[str, str]:
-    """Return the job's status in its file at an instant, and since when, in words; each is "" if unknown."""
+    """Return the job's status in its file at an instant, and a text that says since when; either is "" if unknown."""
     noted = [it for it in known.past if it.job == known.job and it.what in _OF_FILES]
     before = [it for it in noted if it.at <= at]
     if before:
@@ -147,7 +152,7 @@ def _standing(known: Known, at: int) -> tuple[str, str]:
 
 
 def _taken_up(runs: Iterable[Record], at: int) -> Iterator[str]:
-    """Yield the outcome of occurrences that were due while the daemon was down."""
+    """Yield what became of the occurrences that were due while the daemon was down."""
     for record in runs:
         due, last = dues(record)
         if due <= at <= last or (due <= at < instant(record["queued"])):
@@ -165,7 +170,7 @@ def _skips_then(known: Known, at: int) -> Iterator[str]:
 
 
 def _due(known: Known, runs: Sequence[Record], at: int, run: str | None) -> Iterator[AuditAnswer]:
-    """Yield the outcome of the last occurrence, or that no occurrence was due yet."""
+    """Yield answers about the last occurrence before an instant, or an answer that none was due yet."""
     before = _before(runs, at)
     if run is None and (lacking := _unkept(known, at)):
         yield AuditAnswer("unknown", None, [], lacking)
@@ -208,10 +213,10 @@ def _unkept(known: Known, at: int) -> list[str]:
 
 
 def _unkept_lives(known: Known, at: int) -> list[str]:
-    """Return the facts that are unknown because earlier runs with expired records may still have been live."""
+    """Return the facts that are unknown because earlier runs, whose records have expired, may still have been live."""
     before = sorted(_before(known.runs, at), key=_number)
     begun = max((it["number"] for it in before if (times := spans(it)) and times[0].begin <= at), default=0)
-    ordered = [it for it in before if it["number"] >= begun]  # runs before the newest live one were over
+    ordered = [it for it in before if it["number"] >= begun]  # runs before the newest live run were over
     is_lacking = not begun and not known.is_whole and bool(ordered) and ordered[0]["number"] > 1
     if is_lacking or any(_is_gap(known.runs, one, other) for one, other in pairwise(ordered)):
         return [f"whether a run of {known.job} whose record is no longer saved waited or was still live"]
@@ -219,7 +224,7 @@ def _unkept_lives(known: Known, at: int) -> list[str]:
 
 
 def _unsure_waits(runs: Iterable[Record], at: int) -> Iterator[str]:
-    """Yield the facts that are unknown because skips that share a record have only one end of a wait."""
+    """Yield the facts that are unknown because a record that several skips share has the end of only one wait."""
     for record in runs:
         end = given_up(record)
         if end is not None and record.get("count", 1) > 1 and instant(record["due"]) <= at < end:
@@ -227,7 +232,9 @@ def _unsure_waits(runs: Iterable[Record], at: int) -> Iterator[str]:
 
 
 def _after_a_gap(runs: Iterable[Record], last: Record, at: int) -> Record | None:
-    """Return the record after `last` if records are missing between them and the instant is after `last`, or None."""
+    """Return the record that follows `last` if records between the two are missing and the instant is after `last`, or
+    None.
+    """
     following = min((it for it in runs if it["number"] > last["number"]), key=_number, default=None)
     if following is None or at <= dues(last)[1] or not _is_gap(runs, last, following):
         return None
@@ -235,9 +242,9 @@ def _after_a_gap(runs: Iterable[Record], last: Record, at: int) -> Record | None
 
 
 def _is_gap(runs: Iterable[Record], one: Record, other: Record) -> bool:
-    """Return whether records between these two are missing: runs and skips expire separately, the oldest first.
+    """Return whether records between these two are missing, because runs and skips expire separately, the oldest first.
 
-    Runs that joined a skip also leave a gap in the numbers, which is not a missing record.
+    A run that was merged into a skip also leaves a gap in the numbers, but its record is not missing.
     """
     missing = other["number"] - one["number"] - 1
     if not missing or one["state"] != RunState.SKIPPED or missing >= one.get("count", 1):
@@ -262,7 +269,7 @@ def _skipped(record: Record, at: int) -> AuditAnswer:
 
 
 def _following(known: Known, at: int) -> str:
-    """Return the next due time after an instant, in words, or ""."""
+    """Return a text about the next due time after an instant, or "" if it is unknown."""
     later = [due for record in known.runs for due in dues(record) if due > at]
     if known.next_due is not None and known.next_due > at:
         later.append(known.next_due)

@@ -1,7 +1,7 @@
-"""The timeline: the periods when one definition made a job due, from the recorded changes.
+"""The timeline: the spans in which one definition made a job due, from the recorded changes.
 
-An edit that keeps a job's rhythm continues its span. A new rhythm makes nothing due before the edit. A forward step of
-the clock of up to 3 h is a gap like any other, and everything in it is due once. A larger step is a correction, and the
+An edit that keeps a job's rhythm continues the span. A new rhythm makes nothing due before the edit. A forward step of
+the clock of up to 3 h counts as a gap, and every time in the gap is due once. A larger step is a correction, and the
 skipped times are not due. After a step back, intervals are due again; fixed times are due again only after a step of
 more than 3 h. The scheduler uses its cursor; the audit checks that both agree.
 """
@@ -17,22 +17,22 @@ from jobqueued.model.job import Job, Scope
 from jobqueued.model.saved import DueChange
 
 Read = Callable[[DueChange], Iterable[Job] | None]
-"""Function that returns the jobs of a text, or None if the text can't be read."""
+"""Function from a recorded text to the jobs that it defines, or None if the text can't be read."""
 
 STEP = 3 * HOUR
 SLACK = 2 * SECOND
-"""Period (ns) before the last commit of a daemon that died in which due times may have been undecided."""
+"""Period (ns) before the last commit of a daemon that died. Its due times may have had no decision yet."""
 
 
 class DefinitionSpan(NamedTuple):
-    """The due times of this definition, after `after` and up to `until`."""
+    """The span in which one definition made a job due: after `after` and up to `until`."""
 
     job: Job
     after: int
     until: int
 
     def dues(self, after: int, until: int) -> Iterator[int]:
-        """Yield the due times after one instant up to another."""
+        """Yield the span's due times after one instant and up to another."""
         due, last = self.job.next_after(max(self.after, after)), min(self.until, until)
         while due is not None and due <= last:
             yield due
@@ -40,7 +40,7 @@ class DefinitionSpan(NamedTuple):
 
 
 class Down(NamedTuple):
-    """A period when the daemon was down, or which a step of the clock passed over (`step`)."""
+    """A period in which the daemon was down, or (with `step`) over which a step of the clock passed."""
 
     begin: int
     end: int
@@ -49,9 +49,9 @@ class Down(NamedTuple):
 
 @dataclass(slots=True)
 class _Clock:
-    """The state of one job, which is due `after` an instant, or never if `job` is None.
+    """The clock of one job at a place in the timeline: due times `after` an instant count, or none if `job` is None.
 
-    Due times up to `reached` are covered.
+    Due times up to `reached` have already been covered.
     """
 
     job: Job | None = None
@@ -86,12 +86,14 @@ class _Clock:
             self.reached = max(self.reached, change.until - self.job.offset)
 
     def correct(self, change: DueChange) -> None:
-        """Continue from the new time: later times are due, even if they were due before."""
+        """Continue from the new time, after a correction: later times are due, even if they were due before."""
         self.close(change.until - (self.job.offset if self.job else 0) - SLACK)
         self.after, self.reached = change.since, 0
 
     def is_ahead_of(self, change: DueChange) -> bool:
-        """Return whether a due time is so far ahead of the new time that the clock must have been wrong."""
+        """Return whether a covered due time is so far ahead of the new time that the clock must have been wrong
+        before.
+        """
         latest = change.since + STEP
         if self.job is None:
             return self.after > latest
@@ -160,5 +162,5 @@ class Timeline:
 
 
 def _same(old: Job, new: Job) -> bool:
-    """Return whether a definition continues the other one: it has the same rhythm and `max_runs`."""
+    """Return whether the new definition continues the old one's span, because rhythm and `max_runs` are the same."""
     return (old.rhythm, old.max_runs) == (new.rhythm, new.max_runs)

@@ -1,9 +1,9 @@
 """Calibration: the comparison of a saved forecast with the real starts.
 
-The band of a start omits the same number k of the lowest and of the highest of n futures.  If the real start behaves
-like one more future, each rank among them has the same probability.  So the start is below the band with probability k
-/ (n + 1), and above it with the same probability (conformal prediction; Vovk, Gammerman, Shafer: Algorithmic Learning
-in a Random World, 2005).  A band of 95 % needs at least 39 futures.
+The band of a start omits the k earliest and the k latest of n futures. If the real start behaves like one more future,
+each rank among the futures has the same probability. Therefore the start is below the band with probability k / (n +
+1), and above it with the same probability (conformal prediction; Vovk, Gammerman, Shafer: Algorithmic Learning in a
+Random World, 2005).  A band of 95 % needs at least 39 futures.
 """
 
 from __future__ import annotations
@@ -19,23 +19,23 @@ from jobqueued.foresight.tally import Tally
 
 LEVEL = 0.95
 FUTURES = 39
-"""Minimum number of futures for a band of this level."""
+"""Minimum number of futures for a band of 95 %."""
 SLACK = SECOND
-"""Tolerance (ns) of a band: a start itself takes a while, and bands are shown in seconds."""
+"""Tolerance (ns) of a band, because a start itself takes a while, and bands are shown in seconds."""
 STEADY = 5 * SECOND
-"""Maximum width (ns) of the band of a steady start, whose time history predicts well."""
+"""Maximum width (ns) of the band of a steady start, which is a start whose time the history predicts well."""
 EXACT = SECOND
-"""Maximum median error (ns) of steady starts in an exact forecast."""
+"""Maximum median error (ns) of steady starts for which a forecast counts as exact."""
 _CHANCE = 2.33
-"""Number of standard deviations below the mean that occur with probability 1 %."""
+"""Number of standard deviations by which a value is below the mean with probability 1 %."""
 VERSION = 1
 _MILLISECOND = SECOND // 1000
 _MOST = 10**13
-"""Maximum of a time in a document (s or ms): hundreds of years."""
+"""Maximum value of a time in a document (s or ms), which is hundreds of years."""
 
 
 class ExpectedStart(NamedTuple):
-    """The expected start of an occurrence, and its band: in ns after it is due."""
+    """The expected start of an occurrence, and the band of this start, both in ns after the due time."""
 
     due: int
     low: int
@@ -52,7 +52,9 @@ Forecast = dict[str, list[ExpectedStart]]
 
 
 def forecast(futures: Sequence[Tally]) -> Forecast:
-    """Return the forecast for each occurrence that starts in most of the futures, whose tallies must record starts."""
+    """Return the forecast for each occurrence that starts in most of the futures. The tallies must have recorded
+    starts.
+    """
     found: Forecast = {}
     for name in sorted({name for future in futures for name in future.jobs}):
         late: dict[int, list[int]] = {}
@@ -71,7 +73,9 @@ def _expected(due: int, late: Sequence[int]) -> ExpectedStart:
 
 
 def to_document(found: Forecast) -> dict[str, Any]:
-    """Return a forecast as JSON: each occurrence's due second, and its expected starts in milliseconds after it."""
+    """Return a forecast as JSON: each occurrence's due second, and its expected start and band in milliseconds after
+    that second.
+    """
     return {
         name: [[it.due // SECOND, *(-(-time // _MILLISECOND) for time in it[1:])] for it in expected]
         for name, expected in found.items()
@@ -79,7 +83,9 @@ def to_document(found: Forecast) -> dict[str, Any]:
 
 
 def of_document(document: Mapping[str, Any]) -> Forecast:
-    """Invert `to_document`.  Raises ValueError or TypeError if the document is not a forecast."""
+    """Return the forecast from its JSON: the inverse of `to_document`. Raises ValueError or TypeError if it is not a
+    forecast.
+    """
     return {
         _name(name): [
             ExpectedStart(_whole(due) * SECOND, *(_whole(time) * _MILLISECOND for time in (low, middle, high)))
@@ -102,14 +108,16 @@ def _whole(number: Any) -> int:
 
 
 class Calibration(NamedTuple):
-    """The comparison of starts: their number, the number inside their bands, and the median error (ns)."""
+    """The comparison of forecast and real starts: their number, the number inside their bands, and the median error
+    (ns).
+    """
 
     compared: int
     inside: int
     error: int
     steady: int
     steady_error: int
-    """Number of steady starts, and their median error (ns)."""
+    """The number of steady starts (`steady`), and their median error (ns)."""
 
     @property
     def is_exact(self) -> bool:
@@ -118,13 +126,13 @@ class Calibration(NamedTuple):
 
     @property
     def is_within(self) -> bool:
-        """Return whether the number of starts inside their bands is as high as chance allows to expect."""
+        """Return whether enough starts are inside their bands: the number may be that low by chance."""
         most = LEVEL * self.compared
         return self.inside >= most - _CHANCE * sqrt(most * (1 - LEVEL))
 
 
 def compare(found: Forecast, began: Mapping[str, Mapping[int, int | None]]) -> dict[str, Calibration]:
-    """Return job → comparison; `began`: job → due time → start, or None if the occurrence was skipped."""
+    """Return job → comparison. `began`: job → due time → real start, or None if the occurrence was skipped."""
     verdicts = {}
     for name, expected in found.items():
         known = began.get(name, {})
@@ -155,5 +163,7 @@ def together(found: Forecast, began: Mapping[str, Mapping[int, int | None]]) -> 
 
 
 def worst(verdicts: Mapping[str, Calibration]) -> Iterable[tuple[str, Calibration]]:
-    """Return the comparisons, sorted by most starts outside their bands, then by largest error."""
+    """Return the jobs and their comparisons, those with the most starts outside their bands first, then by largest
+    error.
+    """
     return sorted(verdicts.items(), key=lambda it: (it[1].inside - it[1].compared, -it[1].error, it[0]))

@@ -17,7 +17,7 @@ from jobqueued.model.job import Job
 from jobqueued.model.run_states import RunState
 
 Chance = Callable[[str], Callable[[], float]]
-"""Name → stream of random numbers from 0 up to 1; the same name gives the same stream."""
+"""Function from a name to a stream of random numbers from 0 to below 1; the same name yields the same stream."""
 
 GUESSED = MINUTE
 """Duration (ns) of a run if nothing is known about its job."""
@@ -33,11 +33,11 @@ class DurationSample(NamedTuple):
 
 
 _TOLD = {RunState.SUCCEEDED.value, RunState.FAILED.value, RunState.TIMED_OUT.value, RunState.OOM_KILLED.value}
-"""States of attempts that show the duration of a run; a user or the host caused the other ends."""
+"""Final states of attempts whose durations are used; other ends were caused by a user or the host."""
 
 
 def samples(record: Mapping[str, Any]) -> list[DurationSample]:
-    """Return the attempts in a record, except the failover, which runs another command."""
+    """Return samples of the attempts in a record, except the failover, which runs another command."""
     found = []
     for attempt in record.get("attempts", ()):
         began, over = attempt.get("started"), attempt.get("ended")
@@ -54,7 +54,7 @@ def _instant(text: str) -> int:
 class Durations:
     """The samples of each job.
 
-    A job without samples takes the `given` duration (ns), else its timeout, else a minute.
+    Runs of a job without samples take the `given` duration (ns), else the job's timeout, else a minute.
     """
 
     def __init__(self, known: Mapping[str, Sequence[DurationSample]], given: int | None = None) -> None:
@@ -62,7 +62,7 @@ class Durations:
         self._given = given
 
     def of(self, job: Job) -> Sequence[DurationSample]:
-        """Return all samples that a run of a job may draw; a `timeout` ends longer ones."""
+        """Return all samples that a run of a job may draw; samples longer than the `timeout` end there."""
         found: Sequence[DurationSample] = self.known.get(job.id) or [
             DurationSample(self._given or job.timeout or GUESSED)
         ]
@@ -74,7 +74,7 @@ class Durations:
 
 
 class Draws:
-    """The draws of one future: a stream for each job."""
+    """The draws of one future, with a separate stream for each job."""
 
     def __init__(self, durations: Durations, chance: Chance) -> None:
         self._durations, self._chance = durations, chance
@@ -89,7 +89,9 @@ class Draws:
         return found[int(draw() * len(found))] if len(found) > 1 else found[0]
 
     def rest(self, job: Job, passed: int) -> DurationSample:
-        """Draw an attempt that has already run for `passed` ns; one that ran longer than any sample is about to end."""
+        """Draw an attempt that has already run for `passed` ns. If it has run longer than any sample, it is about to
+        end.
+        """
         known = self._durations.of(job)
         found = [sample for sample in known if sample.took >= passed] or [DurationSample(passed + SOON)]
         return found[int(self._chance(f"{job.id} now")() * len(found))]

@@ -1,7 +1,7 @@
-"""The fast path: while no run waits, the scheduler would only start each due run, so it is not needed.
+"""The fast path: a simulation without the scheduler, which would only start each due run while no run waits.
 
-The scheduler takes over at the first run that lacks a claim, until no run waits.  It then gets the live runs and the
-positions of the jobs' clocks.  Afterwards, the fast path takes the live runs back from it.
+At the first run that must wait for a claim, a simulated host with the real scheduler takes over, until no run waits. It
+gets the live runs and the positions of the jobs' clocks. Afterwards, the fast path takes the live runs back.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ from jobqueued.queue.locks import SLOT, Locks, claims_of, places_of
 
 
 class Dues:
-    """The due times after an instant of jobs with the same clock and the same part of `spread`."""
+    """The due times, after an instant, of all jobs with the same clock and the same part of `spread`."""
 
     def __init__(self, job: Job, begin: int) -> None:
         self._job = job
         self._found = [begin - job.offset]
 
     def at(self, place: int) -> int:
-        """Return the due time with this index, from 0, or UNBOUNDED if there are fewer."""
+        """Return the due time with this index (from 0), or UNBOUNDED if there are fewer due times."""
         found = self._found
         while len(found) <= place + 1:
             due = self._job.next_after(found[-1]) if self._job.enabled else None
@@ -37,7 +37,9 @@ class Dues:
         return found[place + 1]
 
     def before(self, place: int) -> int:
-        """Return the due time before the one with this index, or for 0 the instant after which the first is due."""
+        """Return the due time before the one with this index; for index 0, return the instant after which the due times
+        begin.
+        """
         return self._found[place]
 
 
@@ -49,7 +51,7 @@ class Calendar:
         self._dues: dict[tuple[int, ...], Dues] = {}
 
     def of(self, job: Job) -> Dues:
-        """Return the due times of a job; many jobs share trigger objects."""
+        """Return the due times of a job; jobs that share trigger objects share them."""
         key = (job.enabled, job.offset, *map(id, job.triggers))
         found = self._dues.get(key)
         if found is None:
@@ -58,7 +60,7 @@ class Calendar:
 
 
 class Calm:
-    """The jobs of a group, all of them plain, while no run waits."""
+    """The simulation of a group of plain jobs while no run waits."""
 
     def __init__(self, jobs: Sequence[Job], limits: HostLimits, draws: Draws, tally: Tally, calendar: Calendar) -> None:
         self._jobs, self._limits = jobs, limits
@@ -74,7 +76,7 @@ class Calm:
         self._go_on([])
 
     def _go_on(self, live: Sequence[LiveAttempt]) -> None:
-        """Continue with these live runs; `_places` has the positions of the jobs' clocks."""
+        """Continue with these live attempts; `_places` has the positions of the jobs' clocks."""
         index = {job.id: place for place, job in enumerate(self._jobs)} if live else {}
         self._locks = Locks(self._capacities)
         self._live = [0] * len(self._jobs)
@@ -95,8 +97,8 @@ class Calm:
         return due + self._jobs[place].offset, place, due
 
     def play(self, until: int) -> World | None:
-        """Start the runs due before an instant; if a run lacks a claim, stop, and return the world in which it waits,
-        else None.
+        """Start the runs that are due before an instant. If a claim of a run is not free, stop, and return the world in
+        which the run waits; otherwise return None.
         """
         starts = self._starts
         while (now := starts[0][0]) < until:
@@ -113,7 +115,7 @@ class Calm:
         return None
 
     def _may_start(self, place: int) -> bool:
-        """Return whether the next run of a job may start, and grant its claims."""
+        """Return whether the next run of a job may start; if so, grant its claims."""
         job = self._jobs[place]
         if self._live[place] >= job.concurrency:
             return False
@@ -145,7 +147,7 @@ class Calm:
             self._tally.attempted(begun.run, begun.started, until)
 
     def _world(self, now: int) -> World:
-        """Return the world from now on."""
+        """Return a world that continues from the instant `now`."""
         saved = [
             SavedJob(job=job.id, rhythm=job.rhythm, cursor=dues.before(place), last_number=number)
             for job, dues, place, number in zip(self._jobs, self._dues, self._places, self._numbers, strict=True)

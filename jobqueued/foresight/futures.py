@@ -16,12 +16,12 @@ from jobqueued.model.run import Run
 from jobqueued.model.saved import Hold, SavedJob
 
 _SLICES = 50
-"""Maximum progress reports for each group of jobs in a future."""
+"""Maximum number of progress reports for each group of jobs in a future."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HostSnapshot:
-    """A host at an instant: its jobs and limits, their state, and the durations of runs."""
+    """A host at an instant: its jobs, their state, its limits, and the durations of runs."""
 
     begin: int
     jobs: tuple[Job, ...]
@@ -32,12 +32,12 @@ class HostSnapshot:
     hold: Hold | None = None
 
     def without(self, jobs: Iterable[str]) -> HostSnapshot:
-        """Return the host without some jobs and their runs."""
+        """Return the host without these jobs and their runs."""
         gone = set(jobs)
         return self.with_jobs([job for job in self.jobs if job.id not in gone])
 
     def with_jobs(self, jobs: Iterable[Job]) -> HostSnapshot:
-        """Return the host with other jobs, and only the runs of these."""
+        """Return the host with these jobs instead of its own, and only with runs of these jobs."""
         found = tuple(jobs)
         known = {job.id for job in found}
         runs = tuple(run for run in self.runs if run.id.job in known)
@@ -45,7 +45,7 @@ class HostSnapshot:
 
 
 class _JobGroup:
-    """Jobs that are simulated together; if all are plain, the scheduler is used only while a run waits."""
+    """Jobs that are simulated together. If all are plain, the scheduler is used only while a run waits."""
 
     def __init__(
         self, host: HostSnapshot, jobs: Sequence[Job], draws: Draws, tally: Tally, calendar: Calendar, *, calm: bool
@@ -90,7 +90,7 @@ class _JobGroup:
 
 
 def _going_on(host: HostSnapshot, draws: Draws, run: Run) -> LiveAttempt:
-    """Return the attempt of a run that was live at the beginning, with a drawn end."""
+    """Return the attempt of a run that is live at the beginning of the simulation, with a drawn end."""
     started = min(run.started or 0, host.begin)
     job = next(job for job in host.jobs if job.id == run.id.job)
     sample = draws.rest(job, host.begin - started)
@@ -109,7 +109,8 @@ def play(
 ) -> list[Tally]:
     """Simulate a host once for each stream of draws; `progress` gets the finished fraction.
 
-    `apart`: simulate groups of independent jobs separately, which is faster. `first`: the tally for the first draw.
+    `keeps_starts`: also record each start. `apart`: simulate groups of independent jobs separately, which is faster.
+    `first`: the tally to use for the first stream.
     """
     tallies, calendar = list[Tally](), Calendar(host.begin)
     parts = groups(host.jobs, host.limits) if apart else [host.jobs]

@@ -49,7 +49,7 @@ class LiveAttempt(NamedTuple):
 
 
 def bare(job: Job) -> Job:
-    """Return the definition without settings that do not affect the queue, such as the user and the notices."""
+    """Return a job's definition without settings that do not affect the queue, such as the user and the notices."""
     return changed(
         job,
         user=None,
@@ -64,9 +64,9 @@ def bare(job: Job) -> Job:
 
 
 class World:
-    """One host from an instant on.
+    """The simulation of one host from an instant on.
 
-    `saved`: the state of the jobs. `waiting`: the runs that have not started. `live`: the started runs, with their
+    `saved`: the state of the jobs. `waiting`: the runs that have not started. `live`: the live attempts, with their
     ends.
     """
 
@@ -97,7 +97,7 @@ class World:
             by_file.setdefault(job.file, []).append(bare(job))
         found, waiting, known = list(live), list(waiting), {it.job: it for it in saved}
         for of_file in by_file.values():
-            for job in of_file:  # occurrences due before the beginning are over
+            for job in of_file:  # occurrences that were due before the beginning are not simulated
                 known.setdefault(job.id, SavedJob(job=job.id, rhythm=job.rhythm, cursor=begin - job.offset))
         self.scheduler.restore(known.values(), [*(run for run, _ in found), *waiting], self.now, hold)
         for run in (*(run for run, _ in found), *waiting):
@@ -114,7 +114,7 @@ class World:
         for it in known.values():
             if it.shared_pause:
                 self._happen(events.FleetPaused(it.job, it.shared_pause))
-        if limits.fleet:  # simulate this host as the fleet's only live one
+        if limits.fleet:  # simulate this host as the only live host of its fleet
             self._happen(FleetUp(""))
         self._settle()
 
@@ -132,9 +132,9 @@ class World:
         return wake is None or wake > self.now.wall
 
     def play(self, until: int, least: int | None = None) -> bool:
-        """Simulate everything before an instant; return False.
+        """Simulate everything before an instant, and return False.
 
-        With `least`, stop and return True as soon as this many attempts have started and no run waits.
+        With `least`, stop and return True as soon as at least this many attempts have started and no run waits.
         """
         while (soonest := self._soonest()) is not None and soonest < until:
             if soonest > self.now.wall:
@@ -193,8 +193,8 @@ class World:
         heappush(self._ends, (max(begun.end, self.now.wall), run.id, run.attempt))
 
     def _blame(self, run: Run, waited_for: list[str]) -> tuple[Blame | None, RunId | None]:
-        """Return the cause of a wait that just ended, and the run whose end released the missing resource, each or
-        None.
+        """Return the cause of a wait that just ended, and the run whose end released the missing resource; either may
+        be None.
         """
         freed = self._freed[0] if self._freed else None
         if not waited_for:
@@ -223,8 +223,10 @@ class World:
                 self._tally.waits(run.id, run.due, _planned(run, job), until, *self._blame_so_far(run, oldest))
 
     def _blame_so_far(self, run: Run, oldest: dict[str, RunId | None]) -> tuple[Blame | None, RunId | None]:
-        """Return the cause of a lasting wait, and the run that has held the missing resource longest; `oldest` is a
-        cache.
+        """Return the cause of a wait that still lasts, and the run that has held the missing resource longest; either
+        may be None.
+
+        `oldest` is a cache.
         """
         held_back = run.waits[-1][1] if run.waits else ""
         if held_back == CONCURRENCY:
@@ -259,7 +261,7 @@ class World:
 
     def _end(self, end: int, run: RunId, attempt: int) -> None:
         found = self._live.pop((run, attempt), None)
-        if found is None:  # already stopped
+        if found is None:  # the attempt was already stopped
             return
         (*_, started, _, sample), record = found
         self._tally.attempted(run, started, end)

@@ -1,7 +1,8 @@
 """Suggestions: small changes that shorten waits; each is simulated before it is suggested.
 
-The changes are: start a job later, by its usual wait; `spread` for jobs that wait for the same resource; a larger
-`max_running`.  The purpose of a lock is unknown, so a lock that delays runs is only reported (`summary.lacked`).
+The possible changes are: a later start of a job, by its usual wait; `spread` for jobs that wait for the same resource;
+and a larger `max_running`.  The purpose of a lock is unknown, so a lock that delays runs is only reported
+(`summary.lacked`).
 """
 
 from __future__ import annotations
@@ -24,16 +25,16 @@ from jobqueued.queue.locks import SLOT
 from jobqueued.timing.schedule import Schedule, offset
 
 TRIED = 8
-"""Maximum changes to try."""
+"""Maximum number of changes to try."""
 _ENOUGH = 0.8
-"""A change helps if the total wait falls to this fraction or less."""
+"""Fraction to which the total wait must fall so that a change counts as a help."""
 _ROUND = 5 * MINUTE
 _SPREAD, _MANY = 10 * MINUTE, 3
 """The suggested `spread` (ns), and the minimum number of jobs that wait for the same resource."""
 
 
 class SuggestedChange(NamedTuple):
-    """A change of some jobs, or of the host if `jobs` is empty, and the text to write into the file; `apply` makes the
+    """A change of some jobs, or of the host if `jobs` is empty, and the text to write into the file. `apply` makes the
     change.
     """
 
@@ -49,14 +50,14 @@ class Cost(NamedTuple):
     waited: float
 
     def is_worse_than(self, other: Cost) -> bool:
-        """Return whether the other cost is better by enough to be worth the change."""
+        """Return whether the other cost is so much better that the change is worth it."""
         saved = self.waited - other.waited
         much = saved >= MINUTE and other.waited <= _ENOUGH * self.waited
         return other.missed < self.missed or (other.missed == self.missed and much)
 
 
 class Suggestion(NamedTuple):
-    """A change that helps, with the costs before and after of all jobs that it may affect."""
+    """A change that helps, with the costs, before and after the change, of all jobs that it may affect."""
 
     change: SuggestedChange
     before: Cost
@@ -98,7 +99,9 @@ def _cost(futures: Sequence[Tally]) -> Cost:
 
 
 def _due(futures: Sequence[Tally], jobs: Iterable[str]) -> int:
-    """Return the number of occurrences of jobs, because a change that moves them past the end only seems to help."""
+    """Return the number of occurrences of these jobs. A change that moves occurrences past the end of the simulation
+    only seems to help.
+    """
     found = [future.of(job) for future in futures for job in jobs]
     return sum(it.runs + it.waiting + it.skipped.total() for it in found)
 
@@ -130,7 +133,9 @@ def _more_slots(most: int) -> SuggestedChange:
 
 
 def _may_be_spread(job: Job) -> bool:
-    """Return whether a job has no `spread` and is due at most once in three times the suggested one."""
+    """Return whether a job has no `spread`, and the time between its due times is at least three times the suggested
+    `spread`.
+    """
     if job.spread or not job.triggers:
         return False
     first = job.next_after(DAY)
@@ -149,9 +154,9 @@ def _with(host: HostSnapshot, new: dict[str, Job]) -> HostSnapshot:
 
 
 def _later(job: Job, wait: int) -> SuggestedChange | None:
-    """Return a change that starts a job after its usual wait, or None.
+    """Return a change that starts a job later by its usual wait, or None if this is impossible.
 
-    Only jobs that start at one minute of an hour or of a day can be changed.
+    Only jobs that start once an hour or once a day can be changed.
     """
     texts = job.schedule[0].split() if len(job.schedule) == 1 else []
     if len(texts) != 5 or not texts[0].isdecimal() or job.seconds is not None or job.every is not None:

@@ -27,7 +27,7 @@ def band(figures: Iterable[int]) -> Band:
 
 
 class JobFigures(NamedTuple):
-    """The figures of a job over all futures; waits are in ns. `blamed`: the causes of waits, the worst first."""
+    """The figures of a job in all futures; waits are in ns. `blamed`: the causes of waits, the worst first."""
 
     job: str
     runs: Band
@@ -37,15 +37,15 @@ class JobFigures(NamedTuple):
     """Runs that still wait at the end."""
     half: int
     most: int
-    """Waits (ns) that 50 % and 95 % of the runs do not exceed (median and 95th percentile)."""
+    """The median and the 95th percentile of the runs' waits (ns)."""
     longest: int
     missed: Band
     skipped: dict[str, int]
-    """Reason → skipped occurrences in the worst future."""
+    """Reason → number of skipped occurrences in the worst future."""
     failed: Band
     blamed: list[tuple[Blame, int]]
     waited: int
-    """Total wait of the runs (ns), mean of all futures."""
+    """Total wait (ns) of the job's runs, as the mean of all futures."""
 
     @property
     def is_remarkable(self) -> bool:
@@ -58,9 +58,10 @@ _live = attrgetter("live")
 
 
 def peaks(futures: Sequence[Tally], count: int, apart: int, since: int) -> list[tuple[int, Band]]:
-    """Return the instants when most runs are live in any future, from `since` (ns) on, with the band of live runs.
+    """Return `count` instants, from `since` (ns) on, when the most runs are live in any future, each with the band of
+    live runs.
 
-    At most one instant for each span of `apart` ns. The band also includes futures without a start in that span.
+    Return at most one instant for each span of `apart` ns. The band also includes futures without a start in the span.
     """
     started = [{peak.instant // apart: peak for peak in future.peaks(None, apart, since)} for future in futures]
     begins = {span: max(since, span * apart) for each in started for span in each}
@@ -73,7 +74,9 @@ def peaks(futures: Sequence[Tally], count: int, apart: int, since: int) -> list[
 
 
 def rows(futures: Sequence[Tally]) -> list[JobFigures]:
-    """Return the rows of all jobs; jobs with the most missed deadlines and longest total waits come first."""
+    """Return the figures of all jobs; jobs with the most missed deadlines, then those with the longest total waits,
+    come first.
+    """
     names = sorted({name for future in futures for name in future.jobs})
     found = [_row(name, [future.jobs.get(name, _NOTHING) for future in futures]) for name in names]
     return sorted(found, key=lambda row: (-row.missed.most, -row.waited, row.job))
@@ -103,13 +106,15 @@ def _row(name: str, found: list[OfJob]) -> JobFigures:
 
 
 def wait_at(level: float, waits: Sequence[int], runs: int) -> int:
-    """Return the wait (ns) that this fraction of the runs did not exceed; `waits`: the waits above 0, sorted."""
+    """Return the wait (ns) that the fraction `level` of the runs did not exceed. `waits`: the waits above 0, sorted."""
     place = -int(-level * runs // 1) - 1 - (runs - len(waits))
     return waits[place] if waits and place >= 0 else 0
 
 
 def lacked(found: Iterable[JobFigures]) -> list[tuple[str, int, list[tuple[str, int]]]]:
-    """Return each resource that runs wait for, the total wait (ns) and the jobs whose end they await, worst first."""
+    """Return each resource for which runs wait, the total wait (ns), and the jobs that make them wait, the worst
+    first.
+    """
     waited, holders = Counter[str](), dict[str, Counter[str]]()
     for row in found:
         for blame, time in row.blamed:

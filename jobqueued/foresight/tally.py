@@ -1,7 +1,7 @@
 """The tally of one future: the runs, waits and causes of waits of each job, and the load of the host.
 
-Instants and durations are nanoseconds. A run is *late* by the time from its planned start (its due time plus the job's
-part of `spread`) to the start of its first attempt.
+Instants and durations are nanoseconds. A run is *late* if its first attempt starts after its planned start, which is
+the due time plus the job's part of `spread`.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from jobqueued.model.run import RunId
 from jobqueued.model.run_states import RunState
 
 DEPENDENCIES, CONCURRENCY, RESERVATION, HOLD = "dependencies", "concurrency", "reservation", "hold"
-"""Causes of waits other than locks and resources: dependencies, live runs of the same job, a reservation, a hold."""
+"""Causes of waits that are not locks or resources: dependencies, live runs of the same job, a reservation, a hold."""
 
 
 class Blame(NamedTuple):
-    """The cause of a wait: the missing resource, and the job whose end released it, or ""."""
+    """The cause of a wait: the missing resource, and the job whose end released the resource, or "" if none did."""
 
     lacked: str
     holder: str
@@ -34,14 +34,14 @@ class OfJob:
 
     runs: int = 0
     waiting: int = 0
-    """Number of runs that still wait for their start at the end."""
+    """Number of runs that still wait for their start at the end of the simulation."""
     waits: array[int] = field(default_factory=lambda: array("q"))
     """Delay of each late run (ns); for runs that still wait at the end, the delay so far."""
     ends: Counter[str] = field(default_factory=Counter)
     busy: int = 0
     """Total time of all attempts (ns)."""
     skipped: Counter[str] = field(default_factory=Counter)
-    """Reason → skipped occurrences."""
+    """Reason → number of skipped occurrences."""
     blamed: dict[Blame, int] = field(default_factory=dict)
     """Cause → total wait of the job's runs (ns)."""
     dues: array[int] = field(default_factory=lambda: array("q"))
@@ -50,7 +50,7 @@ class OfJob:
 
     @property
     def starts(self) -> Iterator[tuple[int, int]]:
-        """Pairs of due time and start."""
+        """Yield the due time and the start of each run."""
         return zip(self.dues, self.begun, strict=True)
 
     @property
@@ -70,7 +70,7 @@ class OfJob:
 
 
 class Tally:
-    """The counters of one future; `keeps_starts`: also record each start."""
+    """The counters of one future. `keeps_starts`: whether to record each start too."""
 
     def __init__(self, *, keeps_starts: bool = False) -> None:
         self.jobs: dict[str, OfJob] = {}
@@ -111,7 +111,7 @@ class Tally:
         _wait(it, until - planned, blame)
 
     def attempted(self, run: RunId, start: int, end: int) -> None:
-        """Count an attempt; one that is live at the end of the simulation ends there."""
+        """Count an attempt; an attempt that is live at the end of the simulation ends there."""
         self._begun.append(start)
         self._over.append(end)
         self.of(run.job).busy += end - start
@@ -158,9 +158,9 @@ class Tally:
         return max((live for _, live in _levels(self._begun, self._over)), default=0)
 
     def peaks(self, count: int | None, apart: int, since: int = 0) -> list[Peak]:
-        """Return the `count` instants from `since` on at which most runs were live, or all if None.
+        """Return the `count` instants from `since` on at which the most runs were live; None means all such instants.
 
-        At most one instant for each span of `apart` ns.
+        Return at most one instant for each span of `apart` ns.
         """
         found: dict[int, Peak] = {}
         for instant, live in _levels((max(since, start) for start in self._begun), self._over):
@@ -182,14 +182,16 @@ def _wait(it: OfJob, time: int, blame: Blame | None) -> None:
 
 
 class Peak(NamedTuple):
-    """An instant, and the number of runs live from then on."""
+    """An instant, and the number of live runs from this instant on."""
 
     instant: int
     live: int
 
 
 def _levels(begun: Iterable[int], over: Iterable[int]) -> Iterable[tuple[int, int]]:
-    """Yield each start with the number of runs live from then on; a run that ends at that instant does not count."""
+    """Yield each start, with the number of live runs from this start on; a run that ends at the same instant does not
+    count.
+    """
     ends, live = iter(sorted(over)), 0
     end = next(ends, None)
     for start in sorted(begun):

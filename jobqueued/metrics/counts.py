@@ -1,6 +1,6 @@
 """Counters since the start, updated from log lines.
 
-The number of labels is limited: `MOST_JOBS` jobs have separate labels, and all other jobs share one.
+The number of labels is limited: `MOST_JOBS` jobs have separate labels, and all other jobs share one label.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ MOST_JOBS = 1000
 DELAYS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 15.0, 60.0, 300.0, 1800.0, 7200.0)
 RUN_TIMES = (0.1, 0.5, 1.0, 5.0, 15.0, 60.0, 300.0, 900.0, 3600.0, 10800.0, 28800.0, 86400.0)
 SHORT_TIMES = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0)
-"""Upper bounds (s) of the buckets for start delays, for run times, and for turns and commits."""
+"""Upper bounds (s) of the buckets: one list for start delays, one for run times, and one for turns and commits."""
 
 
 class Histogram:
-    """Counts seconds in buckets; a bucket includes its bound."""
+    """A histogram of seconds; a bucket includes its upper bound."""
 
     __slots__ = ("bounds", "counts", "longest", "sum")
 
@@ -41,7 +41,7 @@ class Histogram:
         self.longest = max(self.longest, seconds)
 
     def samples(self) -> list[Sample]:
-        """Return the cumulative buckets, the number and the sum."""
+        """Return the samples: the cumulative buckets, the number and the sum of the values."""
         found, so_far = list[Sample](), 0
         for bound, count in zip((*self.bounds, float("inf")), self.counts, strict=True):
             so_far += count
@@ -50,20 +50,20 @@ class Histogram:
 
 
 class Counts:
-    """Counters of the scheduler's decisions; at most `most` jobs have a separate label."""
+    """Counters of the scheduler's decisions, by job; at most `most` jobs have a separate label."""
 
     def __init__(self, most: int = MOST_JOBS) -> None:
         self._most = most
         self._labels: set[str] = set()
         self.ended = Counter[tuple[str, str]]()
-        """(job, state) → ended runs"""
+        """(job, state) → number of ended runs."""
         self.skipped = Counter[tuple[str, str]]()
-        """(job, label of the reason) → skipped occurrences"""
+        """(job, label of the reason) → number of skipped occurrences."""
         self.retried = Counter[tuple[str]]()
         self.took: dict[str, tuple[int, float]] = {}
         """Job → number of runs that started and ended, and their total seconds."""
         self.succeeded: dict[str, float] = {}
-        """Job with a label → start (seconds since 1970) of its last successful run."""
+        """Job with a separate label → start (seconds since 1970) of its last successful run."""
         self.delays, self.run_times = Histogram(DELAYS), Histogram(RUN_TIMES)
         self._counted: Mapping[str, Callable[[Mapping[str, Any]], None]] = {
             "run_started": self._started,
@@ -73,14 +73,16 @@ class Counts:
         }
 
     def about(self, commands: Iterable[Command]) -> None:
-        """Count the log lines among these commands."""
+        """Update the counters from the log lines among these commands."""
         counted = self._counted
         for each in commands:
             if isinstance(each, Say) and (count := counted.get(each.event)) is not None:
                 count(each.fields)
 
     def label(self, job: str) -> str:
-        """Return the label of a job: its ID as long as labels are left; submissions of a user share ``alice/``."""
+        """Return the label of a job: its ID while labels are left. All submissions of a user share one label, such as
+        ``alice/``.
+        """
         if is_numbered(job):
             job = pool_of(job)
         if job in self._labels:
@@ -103,7 +105,7 @@ class Counts:
             self.succeeded.pop(job, None)
 
     def _started(self, fields: Mapping[str, Any]) -> None:
-        if "late" in fields:  # a later attempt is not the start of a run
+        if "late" in fields:  # only a first attempt has this field, because a later attempt is not the start of a run
             self.delays.add(fields["late"] / SECOND)
 
     def _ended(self, fields: Mapping[str, Any]) -> None:

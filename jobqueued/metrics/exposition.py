@@ -7,11 +7,11 @@ from collections.abc import Iterable, Iterator
 from jobqueued.metrics.families import Family, Sample
 
 Told = tuple[Family, Iterable[list[Sample]]]
-"""A family with its samples, in pieces that are created on demand."""
+"""A family with its samples, in lists that are created on demand."""
 
 
 def text(told: Iterable[Told], *, openmetrics: bool = True) -> Iterator[str]:
-    """Yield the text, piece by piece.  In the older format, a counter's description has its full name."""
+    """Yield the text in pieces. In the older format, a counter is described under its name with the suffix."""
     for family, pieces in told:
         name = family.name if openmetrics or family.kind != "counter" else f"{family.name}_total"
         yield f"# HELP {name} {_escaped(family.help)}\n# TYPE {name} {family.kind}\n"

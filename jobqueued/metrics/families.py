@@ -5,13 +5,15 @@ from __future__ import annotations
 from jobqueued.child.contract.tuples import NamedTuple
 
 JOB = "job_id"
-"""The label of a job; ``job`` is reserved by Prometheus."""
+"""The name of the label with a job's ID, because Prometheus reserves ``job``."""
 OTHERS = ":others"
-"""The label of all jobs or locks without a separate label; no job or lock can have this name."""
+"""The value of the label for all jobs or locks without a separate label; no job or lock can have this name."""
 
 
 class Family(NamedTuple):
-    """One family: `kind` is counter, gauge, histogram or summary; `name` is without a sample's suffix (``_total``)."""
+    """One family of metrics. `kind` is counter, gauge, histogram or summary; `name` does not include a sample's suffix
+    (``_total``).
+    """
 
     name: str
     kind: str
@@ -20,7 +22,7 @@ class Family(NamedTuple):
 
 
 class Sample(NamedTuple):
-    """One value: `suffix` is added to the name of its family."""
+    """One value of a family; `suffix` is added to the name of the family."""
 
     suffix: str
     labels: dict[str, str]

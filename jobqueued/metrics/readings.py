@@ -1,4 +1,4 @@
-"""All metrics at an instant, in pieces, because a host may have very many jobs."""
+"""All metrics at an instant, read in pieces, because a host may have very many jobs."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ from jobqueued.model.run_states import ATTENTION, LIVE, PENDING, RunState
 from jobqueued.notices.notices import Notices
 
 MOST_LOCKS = 200
-"""Maximum locks with a separate label, in order of name; the others share one."""
+"""Maximum number of locks with a separate label, in order of name; the other locks share one label."""
 _PIECE = 250
-"""Number of jobs or samples to read at once: about 0.3 ms."""
+"""Number of jobs or samples to read at once, in about 0.3 ms."""
 
 Figure = float | list[Sample]
 Named = tuple[str, Iterable[list[Sample]]]
 
 
 class Readings:
-    """Reads all counters, and all metrics of the scheduler and of the notices.
+    """A reader of all counters, and of all metrics of the scheduler and of the notices.
 
-    `health` returns family → figure for metrics of the daemon itself.
+    `health` returns family → figure, for metrics of the daemon itself.
     """
 
     def __init__(
@@ -101,7 +101,9 @@ class Readings:
     def _of_jobs(
         self, labels: Mapping[str, str], read: Callable[[Readings, Job], float | None], *, adds_up: bool
     ) -> Iterator[list[Sample]]:
-        """Yield the value of each job that has one; with `adds_up`, jobs without a separate label share a sum."""
+        """Yield samples with the value of each job that has one. With `adds_up`, one sample is the sum of all jobs
+        without a separate label.
+        """
         rest, names = 0.0, iter(labels)
         while taken := list(islice(names, _PIECE)):
             jobs = [job for name in taken if (job := self._scheduler.catalog.get(name)) is not None]
@@ -126,7 +128,9 @@ class Readings:
         return None if last is None else last / SECOND
 
     def _last_success(self, job: Job) -> float | None:
-        """Return the start (s) of the last known success, or None; after a restart, only the last run is known."""
+        """Return the start (s since 1970) of a job's last known success, or None. After a restart, only the last run is
+        known.
+        """
         stats = self._scheduler[job.id].saved.stats
         if stats.last_state is RunState.SUCCEEDED and stats.last_run is not None:
             return stats.last_run / SECOND
@@ -196,7 +200,7 @@ def _cut(samples: Iterable[Sample]) -> Iterator[list[Sample]]:
 
 
 def _oldest(claims: list[LockClaim], labels: Mapping[str, str]) -> dict[str, float]:
-    """Return lock → earliest known instant (seconds since 1970)."""
+    """Return lock → the earliest known start (seconds since 1970) of these claims."""
     found = dict[str, float]()
     for one in claims:
         if one.since:
