@@ -50,7 +50,7 @@ class OfJob:
 
     @property
     def starts(self) -> Iterator[tuple[int, int]]:
-        """Yield the due time and the start of each run."""
+        """The due time and the start of each run, as pairs."""
         return zip(self.dues, self.begun, strict=True)
 
     @property

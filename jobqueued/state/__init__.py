@@ -1,6 +1,6 @@
 """State that survives a restart: the queue and history in state.db, and a record file for each run.
 
-`commits` saves each turn's changes, or retries while the disk fails; `takeover` reads records that state.db lacks.
-`housekeeping` deletes old records, by the limits in `retention` and `disk_budget`.
-`db/` is about the file state.db. Begin with `commits`.
+`commits` saves each turn's changes, and retries while the disk fails. `takeover` reads records that are absent from
+state.db. `housekeeping` deletes old records, under the limits in `retention` and `disk_budget`. `db/` handles the file
+state.db. Begin with `commits`.
 """

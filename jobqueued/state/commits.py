@@ -1,7 +1,7 @@
-"""Commits, and the reports while they fail: the state is degraded, and the daemon retries the commit every 10 s.
+"""Commits, and reports while commits fail: the state is degraded, and the daemon retries the commit every 10 s.
 
-If the daemon can't commit at its start, no new run starts, because only state.db would show the run.  If commits fail
-later, scheduling continues, because run directories have the intent and the end of each run.
+If the daemon can't commit at its start, no new run starts, because only state.db would show it. If commits fail later,
+scheduling continues, because run directories show the launch and the end of each run.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ from jobqueued.state.write_batch import WriteBatch
 
 _RETRY = 10 * SECOND
 _AT_MOST_EVERY = SECOND
-"""Minimum time (ns) between two tries: on a busy host, each turn would retry with all unsaved changes."""
+"""Minimum time (ns) between two tries. Without it, each turn of a busy host would retry, with all unsaved changes."""
 _MOST_TOLD = 100
-"""Maximum lost requests of users to list when the daemon ends."""
+"""Maximum number of users' lost requests to list when the daemon ends."""
 
 
 class Commits(Source):
-    """Commits of one batch.  `degraded`: why commits fail now, or None if they succeed.
+    """The commits of a write batch. `degraded`: why commits fail now, or None if they succeed.
 
     `everything` returns the commands that save the whole state in a new state.db.
     """
@@ -43,24 +43,26 @@ class Commits(Source):
         self.store, self.batch, self._everything, self._paths, self._log = store, batch, everything, paths, log
         self.degraded: str | None = None
         self._cause = ""
-        """The fault and its remedy."""
+        """The fault that makes commits fail, and its remedy."""
         self._asked = deque[str](maxlen=_MOST_TOLD)
         self._asked_in_all = 0
-        """The newest unsaved requests of users, and the number of all unsaved requests."""
+        """The newest unsaved requests of users (`_asked`), and the number of all unsaved requests."""
         self._holds = True
-        """True until the first commit of the daemon: no new run starts before it."""
+        """True until the daemon's first commit, before which no new run starts."""
         self._is_proven = False
         """True if a commit succeeded since the start or since the last failure."""
         self.times, self.failures = Histogram(SHORT_TIMES), 0
-        """Durations of successful commits, and the number of failed ones."""
+        """Durations of successful commits, and the number of failed commits."""
         self._tried_at = 0
 
     def __bool__(self) -> bool:
-        """Return whether changes wait for a commit, or whether a commit must be tried."""
+        """Return whether changes wait for a commit, or whether a commit must be tried for another reason."""
         return bool(self.batch or not self._is_proven or self.store.failure)
 
     def of_fleet(self) -> tuple[str, FleetMark] | None:
-        """Return the name of the state and the last saved mark of the fleet, or None if nothing can be saved now."""
+        """Return the unique ID of the state, and the last saved mark of the fleet, or None if nothing can be saved
+        now.
+        """
         with contextlib.suppress(StoreError):
             name, mark = self.store.of_fleet()
             return (name, mark) if name and not self.degraded else None
@@ -73,7 +75,7 @@ class Commits(Source):
 
     @property
     def deadline(self) -> int | None:
-        """The time of the next try (monotonic, ns), at which the loop wakes, or None if commits succeed."""
+        """The time (monotonic, ns) of the next try, for which the loop must wake, or None if commits succeed."""
         return self._tried_at + _RETRY if self.degraded else None
 
     @property
@@ -89,12 +91,12 @@ class Commits(Source):
         return (StateUnsaved(""),)
 
     def begun(self) -> list[StateUnsaved]:
-        """Return an event that prevents new runs if the daemon could not commit at its start, or []."""
+        """Return an event that prevents new runs if the daemon could not commit at its start, else []."""
         self._holds = self.degraded is not None
         return [StateUnsaved(self.degraded)] if self.degraded else []
 
     def make(self) -> bool:
-        """Commit the batch; return False if it stays for the next try."""
+        """Commit the batch; return False if this failed, so that the batch remains for the next try."""
         now = time.monotonic_ns()
         if self.degraded and now < self._tried_at + _AT_MOST_EVERY:
             return False
@@ -120,12 +122,12 @@ class Commits(Source):
         return True
 
     def last(self) -> bool:
-        """Try once more, immediately, before the daemon ends, even if only the time is unsaved."""
+        """Try to commit once more before the daemon ends, even if only the time is unsaved."""
         self._tried_at, self._is_proven = 0, False
         return self.make()
 
     def keep(self, asked: str) -> str:
-        """Note a user's request that no commit has saved; return a warning for the user."""
+        """Note a user's request whose effect no commit has saved; return a warning for the user."""
         unsaved = f"saved in memory only; a restart will lose it: {self._cause}"
         if asked not in self._asked:
             self._asked.append(asked)
@@ -135,7 +137,7 @@ class Commits(Source):
 
     @property
     def forgotten(self) -> str:
-        """Describe the users' requests that are lost if the daemon ends now, or return "" if none is."""
+        """Describe the users' requests that are lost if the daemon ends now, or return "" if none would be lost."""
         if not self._asked:
             return ""
         more = self._asked_in_all - len(self._asked)

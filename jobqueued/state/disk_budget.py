@@ -1,4 +1,4 @@
-"""The size of all jobs' records and output, and the job that must lose some of it if the total is too large."""
+"""The size of all jobs' records and output, and the job whose oldest runs must be removed if the total is too large."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from jobqueued.model.users import budget_of, share_of
 
 
 class Room:
-    """The bytes that the runs of each job use, as of the last check.
+    """The bytes that the runs of each job used at the last check.
 
     `max_use`: limit of all jobs together; `of_a_user`: limit of each user's jobs; None means no limit.
     """
@@ -22,7 +22,7 @@ class Room:
         self._kept: dict[str, int] = {}
         self._of_users = Counter[str]()
         self._bounds: dict[str, int] = {}
-        """Job → its limit (bytes), while all jobs together are above theirs."""
+        """Job → its limit (bytes), while all jobs together exceed their common limit."""
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._kept)
@@ -34,7 +34,7 @@ class Room:
         self._add(job, size)
 
     def forget(self, job: str) -> None:
-        """Note that a job uses no space."""
+        """Note that a job no longer uses space."""
         if job in self._kept:
             self._add(job, -self._kept.pop(job))
 
@@ -46,16 +46,18 @@ class Room:
                 del self._of_users[share]
 
     def bound(self, job: str, most: int) -> int:
-        """Return the limit (bytes) of a job, at most `most`; for a pool (``alice/``), the limit of a user."""
+        """Return the limit (bytes) of a job's runs, at most `most`; for a pool (``alice/``), at most the limit of a
+        user.
+        """
         if job.endswith("/") and share_of(job) and self._of_a_user != UNBOUNDED:
             most = self._of_a_user
         return min(most, self._bounds.get(job, UNBOUNDED))
 
     def largest(self) -> str | None:
-        """Return the largest job if a limit of all jobs or of a user is exceeded, or None.
+        """Return the largest job if the limit of all jobs or of a user is exceeded, or None if neither is.
 
-        The job's new limit is the size of the next largest job, or the size that ends the excess, so its oldest runs
-        are removed.  A job above its limit is not returned, because it has nothing more to remove.
+        The job gets a new limit, so that its oldest runs are removed: the size of the next largest job, or the size
+        that ends the excess. A job above its limit is not returned again, because it has nothing more to remove.
         """
         greedy = [share for share, size in self._of_users.items() if size > self._of_a_user]
         if self.total <= self._max_use and not greedy:

@@ -1,6 +1,7 @@
 """The history of due times, for an audit: the texts of job files over time, clock steps, and starts.
 
-No decision depends on it.  Each change is one row with its instant, in the same commit as the decisions of its turn.
+No decision depends on this history. Each change is one row with its instant, in the same commit as the decisions of its
+turn.
 """
 
 from __future__ import annotations
@@ -20,14 +21,14 @@ _NEWEST = "SELECT name, digest, timezone FROM due_change WHERE kind = 'file' GRO
 _GONE = ("", "")
 
 Noted = Callable[[str, bytes], bytes]
-"""Function of a file's name and text; returns a text that defines all jobs of the file without other files."""
+"""Function from a file's name and text to a text that defines all jobs of the file without other files."""
 
 
 class DueHistory:
-    """Changes since the start.  `zone` returns the timezone of jobs without one.
+    """The changes of due times since the start of the daemon. `zone` returns the timezone of jobs that set none.
 
-    An earlier daemon left `newest` (file → last noted digest and timezone), `texts` (file → last accepted text) and
-    `saved_at` (its last commit, wall, or 0).  `noted` returns the form of a file's text to save.
+    An earlier daemon saved `newest` (file → last noted digest and timezone), `texts` (file → last accepted text) and
+    `saved_at` (its last commit, wall, or 0). `noted` converts a file's text to the form to save.
     """
 
     def __init__(
@@ -40,14 +41,16 @@ class DueHistory:
     ) -> None:
         self._zone, self._newest, self._saved_at, self._noted = zone, dict(newest), saved_at, noted
         self._texts: dict[str, bytes | None] = dict(texts)
-        """File → its text, if no event has reported it yet."""
+        """File → text that no event has reported yet."""
         self._unread = set(texts)
-        """Files without an event since the start; their earlier text was in force until the last commit."""
+        """Files without an event since the start. Their earlier text was in force until the earlier daemon's last
+        commit.
+        """
         self._has_begun = False
 
     @classmethod
     def of(cls, store: Store, zone: Callable[[], str], noted: Noted = lambda _, text: text) -> DueHistory:
-        """Continue the history in state.db; if it can't be read, all files are noted again."""
+        """Return a history that continues the one in state.db; if that history can't be read, note all files again."""
         with contextlib.suppress(StoreError):
             newest = {name: (digest, zone) for name, digest, zone in store.query(_NEWEST)}
             found = store.query("SELECT CAST(value AS INTEGER) FROM meta WHERE name = 'saved'")
@@ -55,7 +58,7 @@ class DueHistory:
         return cls(zone, {}, {}, 0, noted)
 
     def take_files(self, files: Mapping[str, bytes | None]) -> None:
-        """Add the texts of accepted files, by name; None means a deleted file.  An event for each file follows."""
+        """Add the texts of accepted files, by name; None means a deleted file. An event for each file must follow."""
         self._texts |= files
 
     def after(self, happened: Iterable[Event], wall: int) -> Iterator[DueChange]:
@@ -69,7 +72,7 @@ class DueHistory:
                     yield from self._changed(self._name(path), wall)
 
     def anew(self, texts: Mapping[str, bytes | None]) -> Iterator[DueChange]:
-        """Yield these texts of accepted files as changes from now on, after state.db was lost."""
+        """Yield changes that note these texts of accepted files from now on, because state.db was lost."""
         wall = time.time_ns()
         for name, text in texts.items():
             if text is not None:
@@ -100,6 +103,6 @@ class DueHistory:
         version = self._version(text)
         if version != self._newest.get(name, _GONE):
             self._newest[name] = version
-            if version == _GONE:  # limits memory: users may create files with ever new names
+            if version == _GONE:  # this limits memory, because users may create files with ever new names
                 del self._newest[name]
             yield DueChange("file", name, self._saved_at if is_first else wall, wall, *version, text)

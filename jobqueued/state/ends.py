@@ -1,4 +1,4 @@
-"""Brief rows of history, for retention."""
+"""Rows of history reduced to the facts that retention needs: when each run was queued, and whether it is a skip."""
 
 from __future__ import annotations
 
@@ -10,15 +10,16 @@ from jobqueued.state.db.formats import ENDED
 from jobqueued.state.db.store import Store
 
 AT_ONCE = 50
-"""Number of rows of a job to read at once."""
+"""Maximum number of rows of a job to read at once."""
 _ROWS_AT_ONCE = 1000
 _NEWEST = 1000
 
 
 class HistoryEnd(NamedTuple):
-    """A brief row of history.
+    """The facts about an ended run that retention needs.
 
-    `queued`: when the run was queued (wall).  `by_scheduler`: whether the scheduler may have written its record.
+    `queued`: when the run was queued (wall). `by_scheduler`: whether the scheduler, not a supervisor, may have written
+    the record.
     """
 
     queued: int
@@ -50,14 +51,18 @@ def newest(store: Store) -> list[RunId]:
 
 
 def ends(store: Store, job: str, before: int, after: int = 0) -> dict[int, HistoryEnd]:
-    """Return the newest rows of a job with numbers between `after` and `before`, both excluded.  Raises StoreError."""
+    """Return run number → facts for a job's newest ended runs with numbers above `after` and below `before`. Raises
+    StoreError.
+    """
     rows = store.query(_ENDS, (job, after, before, AT_ONCE))
     return {number: HistoryEnd(queued, bool(mine), bool(is_skip)) for number, queued, mine, is_skip in rows}
 
 
 def of_pool(store: Store, pool: str) -> Iterator[list[tuple[int, RunId, HistoryEnd]]]:
-    """Yield batches of the rows of jobs in a pool (``alice/``), each with the time when it was queued (wall).  Raises
-    StoreError.
+    """Yield, in batches, all ended runs of jobs whose IDs begin with a pool's name (``alice/``): when each was queued
+    (wall), its name, and its facts.
+
+    Raises StoreError.
     """
     place = (pool, 0)
     while True:

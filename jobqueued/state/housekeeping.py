@@ -1,7 +1,8 @@
 """Housekeeping: retention, missing record files, and the write-ahead log.
 
-Each turn checks a few runs of one job, some time after a run ended.  A row of history is deleted only under the rules
-of retention, never because its file is missing.  A missing file is written again as soon as the disk has room.
+Some time after a run of a job ended, each turn checks a few runs of this job. A row of history is deleted only under
+the rules of retention, never because its record file is missing. A missing file is written again as soon as the disk
+has room.
 """
 
 from __future__ import annotations
@@ -33,14 +34,14 @@ from jobqueued.state.retention import CheckedRuns, Eldest, RetentionTally
 
 RUNS_A_TURN = AT_ONCE
 MOST_KNOWN = 4096
-"""Maximum jobs whose last check is remembered, so that the next check covers only their new runs."""
+"""Maximum number of jobs whose last check is remembered, so that their next check need only cover new runs."""
 _COST_OF_JOB = 10
-"""Cost of listing a job's files and rows, expressed as a number of checked runs."""
+"""Cost of listing a job's files and rows, as the number of run checks that take as long."""
 OF_SUBMISSIONS = 100
-"""Factor of retention's `runs` for all ended submissions of a user together, and for an array."""
+"""Factor by which all ended submissions of a user together, or an array, may exceed retention's `runs`."""
 _NOTHING = Retention(runs=0)
 ANY = 1 << 62
-"""A number above all run numbers."""
+"""A number that is larger than any run number."""
 AGAIN = 10 * SECOND
 """Pause (ns) before the next try to write a record."""
 
@@ -55,9 +56,9 @@ class Limits(NamedTuple):
 
 
 class Housekeeping(Source):
-    """Jobs with runs that may be beyond retention, or with missing records.
+    """The checks of jobs with runs that may be beyond retention, or with missing records.
 
-    `live` returns the runs to spare; `filed` is called with each run whose record was written or removed. `is_nowhere`
+    `live` returns the runs to spare. `filed` is called with each run whose record was written or removed. `is_nowhere`
     returns whether a job certainly does not exist.
     """
 
@@ -73,28 +74,30 @@ class Housekeeping(Source):
     ) -> None:
         self._is_nowhere, self._room = is_nowhere, Room(limits.max_use, limits.of_a_user)
         self._gone: list[str] = []
-        """Jobs that lost their last history since the last turn."""
+        """Jobs whose last history was deleted since the last turn."""
         self._keep_free, self._missing = limits.keep_free, MissingRecords(commits.store, logs, log, filed)
         self._store, self._logs, self._retention, self._live = commits.store, logs, limits.retention, live
         self._commits, self._filed = commits, filed
         self._known: dict[str, CheckedRuns] = {}
-        """Job → the runs that its last check left."""
+        """Job → the runs that remained after its last check."""
         self._jobs = OrderedDict[str, None]()
         """Jobs to check, in order of arrival, so that none waits forever."""
         self._uncompared: set[str] = set()
         """Jobs whose record files may be older than their rows."""
         self._only_missing: set[str] = set()
-        """Jobs to check only because records are missing."""
+        """Jobs that must be checked only because records are missing."""
         self._again: set[str] = set()
         """Jobs to check again later, because records could not be written now."""
         self._going_on: Iterator[int] = iter(())
-        """The rest of the check of a job; yields numbers of checked runs."""
+        """The rest of the current check of a job, which yields numbers of checked runs."""
         self._at: int | None = None
         self._try_again_at = 0
         self._all_at = 0
 
     def begin(self, now: Now, went_down: int | None = None) -> None:
-        """Schedule a check of every job at start; `went_down`: when (wall) the host went down, None if it did not."""
+        """Schedule a check of every job at the start. `went_down`: when (wall) the host went down, or None if it did
+        not.
+        """
         self._missing.begin(went_down)
         found = in_history = set[str]()
         with contextlib.suppress(StoreError):
@@ -107,17 +110,19 @@ class Housekeeping(Source):
         self._at, self._all_at = now.mono, now.mono + DAY
 
     def _pool(self, job: str) -> str:
-        """Return the name under which a job is checked: ``alice/`` for all ended submissions of a user."""
+        """Return the name under which a job is checked; all ended submissions of a user are checked together, as
+        ``alice/``.
+        """
         return pool_of(job) if is_numbered(job) and self._is_nowhere(job) else job
 
     def note(self, job: str, now: Now) -> None:
-        """Note that a run of this job ended or that the job no longer exists."""
+        """Note that a run of this job ended, or that this job no longer exists."""
         self._jobs[self._pool(job)] = None
         soon = now.mono + MINUTE
         self._at = soon if self._at is None else min(self._at, soon)
 
     def miss(self, run: RunId, error: OSError, now: Now) -> None:
-        """Note that the record of this run could not be written, so that it is retried as soon as possible."""
+        """Note that this run's record could not be written; the write is retried as soon as possible."""
         if not self._missing.note(run):
             self._jobs[run.job] = None
             self._only_missing.add(run.job)
@@ -128,7 +133,7 @@ class Housekeeping(Source):
 
     @property
     def kept(self) -> int:
-        """The bytes of all stored runs that were checked."""
+        """The total size (bytes) of all stored runs that were checked."""
         return self._room.total
 
     @property
@@ -138,7 +143,7 @@ class Housekeeping(Source):
 
     @property
     def deadline(self) -> int | None:
-        """The time of the next check (monotonic, ns), or None during the start."""
+        """The time (monotonic, ns) of the next check, or None during the start."""
         return self._at
 
     def turn(self, now: Now) -> Iterable[HistoryGone]:
@@ -172,7 +177,9 @@ class Housekeeping(Source):
         return 0 if self._commits.degraded else self._missing.write_some(self._live)
 
     def _next_job(self) -> str | None:
-        """Return the next job to check, or None.  If the disk has no room, defer jobs that only miss records."""
+        """Return the next job to check, or None if none is left. If the disk has no room, defer jobs that only need
+        missing records written.
+        """
         while self._jobs:
             job, _ = self._jobs.popitem(last=False)
             if not (self._missing.has_no_room and job in self._only_missing):
@@ -187,7 +194,7 @@ class Housekeeping(Source):
         self._jobs |= dict.fromkeys(sorted(self._again))
         self._uncompared |= self._again
         self._only_missing, self._again = self._again | (self._only_missing & self._jobs.keys()), set()
-        if now.mono >= self._all_at:  # the records of jobs that no longer run also exceed their age
+        if now.mono >= self._all_at:  # the records of jobs that no longer run can become too old too
             self._jobs |= dict.fromkeys(map(self._pool, self._room))
             self._known.clear()
             self._all_at = now.mono + DAY
@@ -197,7 +204,9 @@ class Housekeeping(Source):
         give_back_memory()
 
     def _look_at(self, job: str, now: Now) -> Iterator[int]:
-        """Check the runs of a job, the newest first, or only the new runs if this is sufficient."""
+        """Check the runs of a job, the newest first; check only new runs if this is sufficient. Yield numbers of
+        checked runs.
+        """
         known, is_nowhere = self._known.pop(job, None), self._is_nowhere(job)
         if (
             known is not None
@@ -209,7 +218,7 @@ class Housekeeping(Source):
             return
         try:
             found = record_files.listing(self._logs, job)
-        except OSError:  # its files are unknown, so nothing is removed
+        except OSError:  # the job's files are unknown, so nothing is removed
             self._again.add(job)
             return
         self._remove_unfinished(job, found.unfinished)
@@ -234,9 +243,10 @@ class Housekeeping(Source):
             yield len(numbers)
 
     def _look_at_new(self, job: str, known: CheckedRuns, now: Now) -> int:
-        """Check the runs that are new since the last check, and remove the oldest in return.
+        """Check the runs that are new since the last check, and remove the oldest runs that are therefore beyond
+        retention.
 
-        Return the number of both, or 0 if all runs must be checked.
+        Return the number of new and removed runs, or 0 if all runs must be checked.
         """
         retention = self._retention_of(job)
         if retention.runs < 1 or (known.latest is None and known.oldest < now.wall - retention.age):
@@ -285,7 +295,7 @@ class Housekeeping(Source):
         return found if eldest.all_stay and len(rows) < RUNS_A_TURN else None
 
     def _learn(self, job: str, kept: int, standing: CheckedRuns | None) -> None:
-        """Note the runs that a check of a job left."""
+        """Note the runs of a job that remain after a check; `kept` is their size (bytes)."""
         self._room.note(job, kept)
         if standing is not None:
             self._known[job] = standing
@@ -293,15 +303,15 @@ class Housekeeping(Source):
                 del self._known[next(iter(self._known))]
 
     def _retention_of(self, job: str) -> Retention:
-        """Return the retention of a job now.
+        """Return the present retention of a job.
 
-        The ended submissions of a user together, or an unfinished array, may keep as many runs as OF_SUBMISSIONS jobs.
+        All ended submissions of a user together, or an unfinished array, may keep as many runs as OF_SUBMISSIONS jobs.
         """
         runs = self._retention.runs * (OF_SUBMISSIONS if job.endswith("/") or is_numbered(job) else 1)
         return replace(self._retention, runs=runs, bytes=self._room.bound(job, self._retention.bytes))
 
     def _look_at_pool(self, pool: str, now: Now) -> Iterator[int]:
-        """Check the ended submissions of a user, the newest first."""
+        """Check the ended submissions of a user, the newest runs first. Yield numbers of checked runs."""
         compares = pool in self._uncompared
         self._uncompared.discard(pool)
         found = list[tuple[int, RunId, HistoryEnd]]()
@@ -332,7 +342,7 @@ class Housekeeping(Source):
             self._store.forget(over)
 
     def _see_off(self, jobs: Iterable[str]) -> None:
-        """Remove the empty directories of jobs that no longer exist, and forget the jobs."""
+        """Remove the empty directories of these jobs, which no longer exist, and forget the jobs."""
         over = [job for job in jobs if self._is_nowhere(job) and record_files.remove_directory(self._logs, job)]
         if over:
             self._store.forget_keys(over)
@@ -343,7 +353,9 @@ class Housekeeping(Source):
     def _care_for(
         self, job: str, found: Mapping[int, HistoryEnd | None], tally: RetentionTally, *, compares: bool
     ) -> list[RunId]:
-        """Remove the files of these runs, or restore their records; return the runs whose rows must be deleted."""
+        """Remove the files of runs beyond retention, and restore missing records of the others; return the runs whose
+        rows must be deleted.
+        """
         live, gone = self._live(), list[RunId]()
         for number, end in found.items():
             run = RunId(job, number)
@@ -375,7 +387,7 @@ class Housekeeping(Source):
         return True
 
     def _remove_unfinished(self, job: str, numbers: list[int]) -> None:
-        """Remove the partial records that a crash left, except those of live runs, which may be in use."""
+        """Remove the partial records that a crash left, except those of live runs, which may still be written."""
         live = self._live()
         for run in (RunId(job, number) for number in numbers):
             if run not in live:

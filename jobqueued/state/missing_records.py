@@ -1,7 +1,7 @@
-"""Records in state.db whose file is missing or older: each file is written as soon as the disk has room.
+"""Records in state.db whose file is missing or older; the daemon writes each file as soon as the disk has room.
 
-Until a file is written, damage to state.db could destroy its record.  Therefore these files come before all other
-housekeeping, and at a start the newest runs come first.
+Until the file is written, damage to state.db could destroy the record. Therefore writing these files comes before all
+other housekeeping, and at a start the newest runs come first.
 """
 
 from __future__ import annotations
@@ -25,10 +25,12 @@ from jobqueued.state.ends import AT_ONCE, HistoryEnd, newest
 from jobqueued.state.record_files import Files
 
 _UNSYNCED = 10 * MINUTE
-"""Time (ns) that a written file may exist only in memory: usually 30 s, longer with a slow disk or on a laptop."""
+"""Time (ns) for which a written file may exist only in memory. This is usually 30 s, but longer with a slow disk or on
+a laptop.
+"""
 _NEVER = 1 << 63
 MOST = 10_000
-"""Maximum runs to remember; for more runs, housekeeping checks the whole job."""
+"""Maximum number of runs to remember. If there are more, housekeeping checks all runs of the job."""
 
 
 class MissingRecords:
@@ -43,11 +45,11 @@ class MissingRecords:
         self._unsure_since = _NEVER
         """Record files that changed after this instant (wall, ns) may be incomplete."""
         self._runs, self._again = OrderedDict[RunId, None](), dict[RunId, None]()
-        """Runs whose records to write, in order of arrival, and runs whose records could not be written."""
+        """Runs whose records must be written, in order of arrival, and runs whose records could not be written."""
         self._written = 0
-        """Number of records written since the error was logged."""
+        """Number of records that were written since the error was logged."""
         self.has_no_room = False
-        """True after a record could not be written: no other record is tried until the next retry."""
+        """True after a record could not be written; no other record is then written until the next retry."""
         self.trouble = ""
         """The error that was logged, or "" if all records could be written."""
 
@@ -56,7 +58,7 @@ class MissingRecords:
         self._unsure_since = _NEVER if went_down is None else went_down - _UNSYNCED
 
     def __bool__(self) -> bool:
-        """Return whether records of runs are missing."""
+        """Return whether any records are missing."""
         return bool(self._runs or self._again)
 
     def note(self, run: RunId) -> bool:
@@ -79,7 +81,9 @@ class MissingRecords:
             yield AT_ONCE
 
     def write_some(self, live: Callable[[], Container[RunId]]) -> int:
-        """Write some missing records, except of live runs, while the disk has room; return how many were checked."""
+        """Write some missing records, except those of live runs, while the disk has room; return the number of checked
+        records.
+        """
         looked, spared = 0, live() if self._runs else ()
         while self._runs and not self.has_no_room and looked < AT_ONCE:
             run, _ = self._runs.popitem(last=False)
@@ -99,7 +103,7 @@ class MissingRecords:
         self.has_no_room = False
 
     def may_differ(self, end: HistoryEnd, files: Files) -> bool:
-        """Return whether a record file may be older than its row, or incomplete."""
+        """Return whether a run's record file may be missing, older than its row, or incomplete."""
         return end.by_scheduler or files.modified >= self._unsure_since
 
     def write(self, run: RunId, files: Files) -> bool:
@@ -126,7 +130,9 @@ class MissingRecords:
         return True
 
     def _is_older(self, record: Record) -> bool:
-        """Return whether a record file differs from its row and is not newer.  Raises OSError."""
+        """Return whether a run's record file differs from this record from state.db and is not newer. Raises
+        OSError.
+        """
         try:
             found = record_files.checked(self._logs, RunId(record["job"], record["number"]))
         except Damaged:
@@ -134,14 +140,14 @@ class MissingRecords:
         return found != record and not is_ahead(found, record)
 
     def say(self, run: RunId, error: OSError) -> None:
-        """Log that a record could not be written, unless an earlier failure was logged."""
+        """Log that a record could not be written, unless an earlier failure is already logged."""
         if not self.trouble:
             rest = "state.db keeps new records until they can be written"
             self.trouble, self._written = f"cannot write the record of {run}: {error.strerror}; {rest}", 0
             self._log.say("trouble", text=self.trouble)
 
     def recover(self) -> None:
-        """Log that no record is missing, if a failure was logged."""
+        """If a failure was logged, log that no record is missing any longer."""
         if self.trouble:
             text = f"{self._written} missing records were written"
             text = {0: "no record is missing now", 1: "the missing record was written"}.get(self._written, text)

@@ -1,6 +1,6 @@
-"""The saved past: records around an instant, acts of users, and periods without a daemon.
+"""The saved past: records around an instant, changes by users and job files, and periods without a daemon.
 
-Each query is bounded, so that it takes some milliseconds regardless of the amount of history.
+Each query is bounded, so that it takes only some milliseconds, however long the history is.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from jobqueued.state.db.store import Store
 _NEAR = 50
 """Number of records to read before an instant, and after it."""
 _FAR = 1000
-"""Number of records before an instant to search for runs that lasted until it."""
+"""Number of records before an instant to search for runs that lasted until that instant."""
 _RECORD = "SELECT job, number, CAST(record AS BLOB) FROM run"
 _NEXT = "SELECT number, queued FROM run WHERE job = ? AND number >= ? AND record IS NOT NULL ORDER BY number LIMIT 1"
 _FIRST = "SELECT 1 FROM run WHERE job = ? AND number = 1 AND record IS NOT NULL"
@@ -48,7 +48,7 @@ class Around(NamedTuple):
 
 
 def around(store: Store, job: str, at: int) -> Around:
-    """Return the records of a job around an instant (wall), and of older runs that lasted until it.
+    """Return the records of a job around an instant (wall), and those of older runs that lasted until that instant.
 
     Raises StoreError.
     """
@@ -71,7 +71,9 @@ def _queued(store: Store, job: str, number: int) -> str:
 
 
 def _number_after(store: Store, job: str, at: int) -> int:
-    """Return the number of the job's first run queued after an instant, by bisection: numbers grow with time."""
+    """Return the number of the job's first run that was queued after an instant. The search is a bisection, because
+    numbers grow with time.
+    """
     low, high = 1, (store.query(_LAST, (job,))[0][0] or 0) + 1
     while low < high:
         middle = (low + high) // 2
@@ -84,7 +86,7 @@ def _number_after(store: Store, job: str, at: int) -> int:
 
 
 def live(store: Store, at: int) -> list[Record]:
-    """Return the records of the runs that may have been live at an instant (wall), among the last ones queued before
+    """Return the records of the runs that may have been live at an instant (wall), among those queued last before
     it.
     """
     return _records(store.query(_LIVE, (at, at, to_text(at))))
@@ -101,12 +103,12 @@ def _records(found: Iterable[tuple[str, int, bytes]]) -> list[Record]:
 
 
 def noted(store: Store, waiting: Iterable[DueChange], job: str) -> list[Past]:
-    """Return all acts on a job and on the host, saved or in `waiting`, oldest first.  Raises StoreError."""
+    """Return all changes of a job and of the host, saved or in `waiting`, oldest first. Raises StoreError."""
     changes = [DueChange(*row) for row in store.query(_PASTS, (job,))]
     changes += [change for change in waiting if change.kind == rows.PAST and change.name in (job, "")]
     return sorted((rows.past_in(change) for change in changes), key=lambda it: it.at)
 
 
 def downs(store: Store, at: int) -> list[tuple[int, int]]:
-    """Return the periods around an instant in which no daemon ran or committed.  Raises StoreError."""
+    """Return the periods around an instant in which no daemon ran, or none could commit. Raises StoreError."""
     return [(until, since) for until, since in store.query(_DOWNS, (at, at))]

@@ -28,7 +28,9 @@ _OF_A_RUN = [
     re.compile(rf"/([1-9]\d{{0,{MAX_DIGITS - 1}}}){re.escape(ending)}(?=/)", re.A)
     for ending in (_END, _OUTPUT, f"{_END}{atomic_file.TEMPORARY}")
 ]
-"""Patterns for the run numbers of such files in a list of names between slashes."""
+"""Patterns for the run numbers of records, outputs and partial records in a list of file names, each between
+slashes.
+"""
 
 
 def directory_of(logs: Path, job: str) -> str:
@@ -37,14 +39,14 @@ def directory_of(logs: Path, job: str) -> str:
 
 
 def path_of(logs: Path, run: RunId) -> str:
-    """Return the common path of a run's two files, without the suffix."""
+    """Return the path of a run's two files without their suffixes."""
     return f"{logs}/{file_name(run.job)}/{run.number}"
 
 
 def read(logs: Path, run: RunId) -> Record | None:
     """Return the record in a run's file, or None if the file is missing, unreadable or incomplete.
 
-    Raises OSError if the host is short of descriptors or memory.
+    Raises OSError if descriptors or memory are short.
     """
     try:
         document = json.loads(atomic_file.content(f"{path_of(logs, run)}{_END}"))
@@ -61,8 +63,8 @@ def read(logs: Path, run: RunId) -> Record | None:
 def checked(logs: Path, run: RunId) -> Record:
     """Return the record in a run's file.
 
-    Raises record_checks.Damaged if the file has no complete record of the run, or OSError if the host is short of
-    descriptors or memory.
+    Raises record_checks.Damaged if the file has no complete record of the run, or OSError if descriptors or memory are
+    short.
     """
     try:
         document = json.loads(atomic_file.content(f"{path_of(logs, run)}{_END}"))
@@ -81,7 +83,9 @@ def output_of(logs: Path, run: RunId) -> Path:
 
 
 def read_output(logs: Path, run: RunId, offset: int, limit: int) -> tuple[bytes, int]:
-    """Return at most `limit` bytes of a run's output from `offset` on, and its total size.  Raises OSError."""
+    """Return at most `limit` bytes of a run's output from `offset` on, and the total size of the output. Raises
+    OSError.
+    """
     descriptor = atomic_file.to_read(str(output_of(logs, run)))
     try:
         return os.pread(descriptor, limit, offset), os.fstat(descriptor).st_size
@@ -92,7 +96,7 @@ def read_output(logs: Path, run: RunId, offset: int, limit: int) -> tuple[bytes,
 def shortage(logs: Path, keep_free: int | None) -> str:
     """Return why output or records can't be stored in the directory, or "" if they can.
 
-    `keep_free` as in the settings.  A missing directory is no error: it will be created again.
+    `keep_free` as in the settings. A missing directory is no error, because it will be created again.
     """
     try:
         disk = os.statvfs(logs)
@@ -110,7 +114,9 @@ def shortage(logs: Path, keep_free: int | None) -> str:
 
 
 def found_output(logs: Path, run: RunId) -> OutputPlaces | None:
-    """Return the output of a run from its file, for a supervisor that could not record it, or None without a file."""
+    """Return the output of a run from its file, for a run whose supervisor could not record the output; None if no file
+    exists.
+    """
     try:
         there = read_output(logs, run, 0, 0)[1]
         tail = read_output(logs, run, max(0, there - TAIL), TAIL)[0]
@@ -126,9 +132,9 @@ def found_output(logs: Path, run: RunId) -> OutputPlaces | None:
 
 
 def whole_output(document: Record) -> OutputPlaces:
-    """Return the output of all attempts of a run.
+    """Return the output of all attempts of a run, from the record.
 
-    The output in the record is that of the last attempt, or the file's content so far.
+    The field `output` of a record is only that of the last attempt, or the file's content so far.
     """
     last = document["output"]
     pieces = [attempt["output"] for attempt in document["attempts"] if "output" in attempt]
@@ -159,7 +165,7 @@ def no_output(document: Record) -> str:
 
 
 def write(logs: Path, document: Record) -> None:
-    """Write a record file atomically, by rename.  Raises OSError."""
+    """Write a record file atomically, by a rename. Raises OSError if this fails."""
     path = path_of(logs, RunId(document["job"], document["number"]))
     atomic_file.replace(path + _END, wire.encode(document))
 
@@ -184,10 +190,10 @@ def remove_directory(logs: Path, job: str) -> bool:
 
 
 class RecordListing(NamedTuple):
-    """The numbers of a job's runs that left files.
+    """The numbers of a job's runs that have files.
 
-    `runs`: runs with a record or output, oldest first.  `unfinished`: runs with a partially written record.  `records`:
-    runs with a record.  `outputs`: runs with output.
+    `runs`: runs with a record or output, oldest first. `unfinished`: runs with a partially written record. `records`:
+    runs with a record. `outputs`: runs with output.
     """
 
     runs: list[int]
@@ -197,7 +203,7 @@ class RecordListing(NamedTuple):
 
 
 def listing(logs: Path, job: str) -> RecordListing:
-    """Return the runs of a job that left files.  Raises OSError."""
+    """Return the runs of a job that have files. Raises OSError."""
     try:
         names = os.listdir(directory_of(logs, job))
     except FileNotFoundError:
@@ -208,7 +214,7 @@ def listing(logs: Path, job: str) -> RecordListing:
 
 
 def numbers(logs: Path, job: str) -> list[int]:
-    """Return the numbers of a job's runs that left files, oldest first, or [] if they can't be read."""
+    """Return the numbers of a job's runs that have files, oldest first, or [] if the directory can't be read."""
     with contextlib.suppress(OSError):
         return listing(logs, job).runs
     return []
@@ -223,7 +229,7 @@ def changed(logs: Path, since: int) -> Iterator[str]:
 
 
 def tells(logs: Path, run: RunId, attempt: int) -> bool:
-    """Return whether the record file of a run has the end of an attempt."""
+    """Return whether the record file of a run contains the end of an attempt."""
     document: Record | None = read(logs, run)
     attempts = None if document is None else document.get("attempts")
     return isinstance(attempts, list) and any(
@@ -234,8 +240,8 @@ def tells(logs: Path, run: RunId, attempt: int) -> bool:
 class Files(NamedTuple):
     """The files of a run.
 
-    `record`: whether the record exists.  `modified`: the last change (wall, ns), or 0 without files.  `bytes`: their
-    total size.  `names`: their number.
+    `record`: whether the record exists. `modified`: the last change (wall, ns) of the files, or 0 if none exist.
+    `bytes`: the total size of the files. `names`: their number.
     """
 
     record: bool
@@ -261,7 +267,7 @@ def files(logs: Path, run: RunId) -> Files:
 
 
 def remove(logs: Path, run: RunId) -> None:
-    """Remove a run's files, its record last.  Raises OSError if files remain."""
+    """Remove a run's files, the record last. Raises OSError if files remain."""
     for ending in (_OUTPUT, _END):
         with contextlib.suppress(FileNotFoundError):
             os.unlink(path_of(logs, run) + ending)

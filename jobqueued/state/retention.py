@@ -10,16 +10,16 @@ from jobqueued.settings.settings import Retention
 from jobqueued.state.record_files import Files, RecordListing
 
 FEW = 10
-"""Maximum number of runs whose full check costs no more than a check of the new runs."""
+"""Number of runs up to which a full check costs no more than a check of the new runs alone."""
 
 
 class CheckedRuns(NamedTuple):
-    """The runs that a check left, so that the next check can be limited to new runs.
+    """The runs of a job that remained after a check, so that the next check can be limited to new runs.
 
-    They are all runs up to the number `newest`, each with a record file.  Runs that may still change are `open` and not
-    counted.  The files of the counted runs were last changed at `oldest` (wall) or later.  `last` is the greatest
-    counted number.  `latest` is when its files were changed, or None if the order of changes differs from the order of
-    numbers.
+    They are all runs up to the number `newest`, each with a record file. Runs that may still change are in `open` and
+    are not counted. The files of the counted runs were last changed at `oldest` (wall) or later. `last` is the greatest
+    counted number, and `latest` is when the files of that run were changed, or None if the files were not changed in
+    the order of the numbers.
     """
 
     newest: int
@@ -37,7 +37,7 @@ class CheckedRuns(NamedTuple):
         return number > self.newest or number in self.open
 
     def without(self, gone: RetentionTally, oldest: int) -> CheckedRuns:
-        """Return a copy without the removed runs."""
+        """Return a copy without the removed runs, which `gone` counts."""
         return self._replace(
             runs=self.runs - gone.runs,
             skips=self.skips - gone.skips,
@@ -47,17 +47,23 @@ class CheckedRuns(NamedTuple):
         )
 
     def covers(self, numbers: Collection[int], found: RecordListing) -> bool:
-        """Return whether the counts of runs and files still match these numbers, all with a record file."""
+        """Return whether the counts of runs and files still match these run numbers, and all these runs have a record
+        file.
+        """
         outputs = len(found.outputs.intersection(numbers))
         as_many = self.runs + self.skips == len(numbers) and self.files == len(numbers) + outputs
         return as_many and found.records.issuperset(numbers)
 
 
 class RetentionTally:
-    """The history that a job may keep, counted from its newest run; skips are counted separately."""
+    """A count of a job's history, from its newest run on, to decide which runs it may keep; skips are counted
+    separately.
+    """
 
     def __init__(self, retention: Retention, wall: int, *, newest: int = 0, keeps_one: bool = True) -> None:
-        """`newest`: the number of the newest run.  `keeps_one`: the newest run stays, regardless of its age."""
+        """Start a count. `newest`: the number of the newest run. `keeps_one`: whether the newest run is kept regardless
+        of its age.
+        """
         self._retention, self._oldest, self._least = retention, wall - retention.age, int(keeps_one)
         self.runs = self.skips = self.bytes = self.files = 0
         """Totals of all counted runs."""
@@ -65,10 +71,10 @@ class RetentionTally:
         self._open, self._settled, self._size, self._files, self._since = set[int](), [0, 0], 0, 0, UNBOUNDED
         self._last, self._first, self._latest, self._is_in_order = 0, UNBOUNDED, 0, True
         self.kept = 0
-        """The bytes of the runs that stay."""
+        """The total size (bytes) of the kept runs."""
 
     def exceeds(self, modified: int, files: Files, *, is_skip: bool) -> bool:
-        """Count one more, older run; return whether it is beyond retention."""
+        """Count one more, older run; return whether this run is beyond retention."""
         self.runs, self.skips, self.bytes = self.runs + (not is_skip), self.skips + is_skip, self.bytes + files.bytes
         self.files += files.names
         count = self.skips if is_skip else self.runs
@@ -76,7 +82,9 @@ class RetentionTally:
         return beyond and self.runs + self.skips > self._least
 
     def keep(self, number: int, files: Files, *, is_skip: bool, is_open: bool) -> None:
-        """Note that a run stays.  A skip among the two newest runs is open, because another skip may join it."""
+        """Note that a run is kept. A skip among the two newest runs is open, because more occurrences may be added to
+        it.
+        """
         self.kept += files.bytes
         if is_open or (is_skip and number >= self.newest - 1):
             self._open.add(number)
@@ -91,13 +99,13 @@ class RetentionTally:
             self._first, self._since = number, min(self._since, files.modified)
 
     def differs(self) -> None:
-        """Note that a run deviates from the rules or can't be checked, so that the next check covers all runs."""
+        """Note that a run deviates from the rules or can't be checked, so that the next check must cover all runs."""
         self._is_even = False
 
     def standing(self, before: CheckedRuns | None = None) -> CheckedRuns | None:
-        """Return all runs that stay, including those left `before`.
+        """Return all kept runs, including those that an earlier check left (`before`).
 
-        None if the next check must cover all runs, or if a full check costs no more.
+        Return None if the next check must cover all runs, or if a full check costs no more.
         """
         (runs, skips), size, count, oldest = self._settled, self._size, self._files, self._since
         last, latest = self._last, self._latest if self._is_in_order else None
@@ -114,27 +122,27 @@ class RetentionTally:
 
 
 class Eldest:
-    """The oldest runs of a `CheckedRuns`, checked from the oldest on: which of them to remove, given newer runs in a
-    tally.
+    """The decision which of the oldest runs of a `CheckedRuns` to remove, given newer runs in a tally; it goes from the
+    oldest run on.
     """
 
     def __init__(self, retention: Retention, wall: int, known: CheckedRuns, newer: RetentionTally) -> None:
         self._kept, self._oldest = retention, wall - retention.age
         self._left, self._bytes = [known.runs + newer.runs, known.skips + newer.skips], known.bytes + newer.bytes
         self._is_in_order, self._rest, self._stays = known.latest is not None, known.oldest, UNBOUNDED
-        """Whether runs were changed in the order of their numbers; and two instants (wall).
+        """Whether the runs were changed in the order of their numbers, and two instants (wall).
 
-        No remaining run was changed before `_rest`, and no run that stays was changed before `_stays`.
+        No remaining run was changed before `_rest`, and no kept run was changed before `_stays`.
         """
 
     @property
     def all_stay(self) -> bool:
-        """True if all remaining runs stay."""
+        """True if all remaining runs must be kept."""
         few = max(self._left) <= self._kept.runs and self._bytes <= self._kept.bytes
         return few and self._rest >= self._oldest
 
     def goes(self, files: Files, *, is_skip: bool) -> bool:
-        """Return whether to remove the next run."""
+        """Return whether the next run, with these files, must be removed."""
         count, beyond = self._left[is_skip], self._bytes > self._kept.bytes or files.modified < self._oldest
         self._left[is_skip], self._bytes = count - 1, self._bytes - files.bytes
         if self._is_in_order:
@@ -146,5 +154,5 @@ class Eldest:
 
     @property
     def oldest(self) -> int:
-        """An instant (wall): no run that stays was changed before it."""
+        """An instant (wall) before which no kept run was changed."""
         return min(self._stays, self._rest)

@@ -55,16 +55,18 @@ from jobqueued.state.db.store import Store
 from jobqueued.state.write_batch import WriteBatch
 
 PART = 500
-"""Maximum rows in one commit."""
+"""Maximum number of rows in one commit."""
 _BEFORE = "SELECT number, state FROM run WHERE job = ? AND number < ? ORDER BY number DESC LIMIT 1"
 SLACK = 2 * SECOND
-"""Tolerance (ns) of a directory's modification time: the kernel's file clock is coarse, and some file systems count in
-seconds.
+"""Tolerance (ns) for a directory's modification time, because the kernel's file clock is coarse, and some file systems
+store whole seconds.
 """
 
 
 class Takeover:
-    """One takeover.  `found`: runs with a run directory in this boot; `commit` returns whether it succeeded."""
+    """One takeover. `found`: runs with a run directory in this boot. `commit` is a function that returns whether the
+    commit succeeded.
+    """
 
     def __init__(
         self,
@@ -84,7 +86,7 @@ class Takeover:
         self._unsettled, self._found = _by_job(self._runs), _by_job(found)
         self._skip: Run | None = None
         self._joined = 0
-        """Number of runs of the current job that joined its skip."""
+        """Number of runs of the current job that were merged into its skip."""
         incidents, notices = store.notices()
         self._beside: list[Command] = [SaveHold(store.hold()), *map(SaveNotice, notices)]
         self._beside += [SaveIncident(each.subject, each) for each in incidents]
@@ -102,9 +104,10 @@ class Takeover:
         self._records = self._damaged = 0
         before = _recorded(meta)
         self.recorded = [run for run in self._runs_of(before) if self._may_come_again(run)]
-        """Runs from the takeover that the scheduler must know, so that their causes make no second run due.
+        """Runs that were taken over and whose causes must not make a second run due; the scheduler gets them.
 
-        They include the runs of an earlier start that was killed before it had used up their causes.
+        They include runs that an earlier start took over, if this start was killed before the scheduler had used up
+        their causes.
         """
         if len(self.recorded) != len(before):
             self._batch.note_recorded([run.id for run in self.recorded])
@@ -122,16 +125,16 @@ class Takeover:
         return list(self._memories.values()), list(self._runs.values())
 
     def everything(self) -> list[Command]:
-        """Return the commands for a new state.db if the current one breaks during the takeover, except history and
-        skips.
+        """Return the commands that save the whole state, except history and skips, in a new state.db if the current
+        file breaks during the takeover.
         """
         going_on = (run for run in self._runs.values() if run.state is not RunState.SKIPPED)
         return [*map(SaveJob, self._memories.values()), *map(SaveRun, going_on), *self._beside]
 
     def carry_out(self, wall: int) -> None:
-        """Take over all records and commit them.  Raises OSError if the host is short of descriptors or memory."""
+        """Take over all records and commit them. Raises OSError if descriptors or memory are short."""
         since = self.saved_at - SLACK
-        if since > wall:  # from a clock that was ahead, so it is useless
+        if since > wall:  # the clock was ahead at that time, so this instant is useless
             since = 0
         try:
             for job in self._found:  # a run without a record may get one before recovery checks it
@@ -182,14 +185,16 @@ class Takeover:
         return texts
 
     def _ends(self) -> Iterator[SaveRun]:
-        """Yield the history rows of runs with a run directory; without these rows, their ends would count as new."""
+        """Yield the ended runs that still have a run directory; if their rows were missing, their ends would count as
+        new.
+        """
         for run in (RunId(job, number) for job, numbers in self._found.items() for number in sorted(numbers)):
             with contextlib.suppress(StoreError):
                 if (document := self._store.record(run)) is not None:
                     yield SaveRun(recollection.run_of(document), document)
 
     def _look_at(self, job: str) -> None:
-        """Take over one job, number by number."""
+        """Take over the runs of one job, number by number."""
         before = saved = self._memories.get(job) or SavedJob(job=job)
         try:
             used = record_files.listing(self._logs, job).runs
@@ -211,9 +216,10 @@ class Takeover:
             del self._runs[preceding]
 
     def _preceding(self, job: str) -> RunId | None:
-        """Return the skip before a job's newest row, and note it as unsettled, or return None.
+        """Return the skip before a job's newest row, and note the skip as unsettled; return None if there is no such
+        skip.
 
-        The newest run may have joined this skip after the last commit.
+        The newest run may have been merged into this skip after the last commit.
         """
         newest = max(self._unsettled.get(job, ()), default=0)
         if newest and self._runs[RunId(job, newest)].state is not RunState.SKIPPED:
@@ -256,7 +262,7 @@ class Takeover:
         final = recollection.final(document, "state.db was lost, or is older than the record")
         run = recollection.run_of(final)
         if final is not document:
-            run = replace(run, attempt=run.attempt + 1)  # as for any run that is given up between two attempts
+            run = replace(run, attempt=run.attempt + 1)  # the same as for any run that is given up between two attempts
         self._records += 1
         self._jobs.add(run.id.job)
         if self._has_room or row is not None:
@@ -267,14 +273,14 @@ class Takeover:
         if run.state is RunState.SKIPPED:
             self._skip = run
         if row is None and run.id.number <= saved.last_number:
-            return saved  # already counted
+            return saved  # the run is already counted
         if row is not None and row.state is RunState.SKIPPED:
             self._let_join(row, run)
             run = replace(run, count=run.count - row.count)
         return recollection.after(saved, run, final)
 
     def _let_join(self, row: Run, skip: Run) -> None:
-        """Forget the never-sent runs that joined a skip after its row was saved."""
+        """Forget the runs, never sent to a launcher, that were merged into a skip after the skip's row was saved."""
         since, until = (it.due if it.last_due is None else it.last_due for it in (row, skip))
         for run in [RunId(row.id.job, number) for number in self._unsettled.get(row.id.job, ())]:
             it = self._runs.get(run)
@@ -286,7 +292,9 @@ class Takeover:
                 self._joined += 1
 
     def _may_come_again(self, run: Run) -> bool:
-        """Return whether the scheduler may receive the cause of a run again: this boot, or the end of another run."""
+        """Return whether the scheduler may receive the cause of a run again, because the cause is this boot or the end
+        of another run.
+        """
         kind, cause = run.key[:1], run.key[1:]
         if kind == "b":
             return cause == self._boot
@@ -308,7 +316,9 @@ class Takeover:
                     yield recollection.run_of(document)
 
     def _is_ahead(self, document: Record, row: Run) -> bool:
-        """Return whether a record is newer than a row.  The end of a live attempt is left to recovery."""
+        """Return whether a record is newer than its row. If the row is that of a live attempt with a run directory,
+        recovery handles the end.
+        """
         skips, last = document["state"] == RunState.SKIPPED, recollection.last_attempt(document)
         if row.state is RunState.SKIPPED:
             return skips and document.get("count", 1) > row.count
@@ -328,8 +338,8 @@ class Takeover:
         return recollection.up_to(saved, run.number)
 
     def _choose_skip(self, saved: SavedJob) -> None:
-        """Keep a skip only if it is its job's newest run, not counting runs that joined it, so that the next skip joins
-        it.
+        """Keep a job's skip only if it is the newest run, not counting runs that were merged into it; the next skip can
+        then be added to it.
         """
         newest = saved.last_number - self._joined
         for run in [RunId(saved.job, number) for number in self._unsettled.get(saved.job, ())]:
@@ -339,7 +349,9 @@ class Takeover:
             self._runs[self._skip.id] = self._skip
 
     def _save(self, *, untaken: bool) -> None:
-        """Commit.  If the disk has no room, rows of history wait for a later start; everything else stays in memory."""
+        """Commit the collected changes. If the disk has no room, rows of history wait for a later start, and everything
+        else remains in memory.
+        """
         if self.lost:
             self._batch.take(SaveBoot(self._boot))
         self._batch.note_untaken(some=untaken or not self._has_room)
@@ -353,7 +365,7 @@ class Takeover:
 
 
 def _meta(store: Store) -> dict[str, str]:
-    """Return all committed facts other than jobs and runs, or {} without a commit."""
+    """Return all committed facts about the host, or {} if no commit was ever made."""
     return dict(store.query("SELECT name, value FROM meta"))
 
 
@@ -378,5 +390,5 @@ def _by_job(runs: Iterable[RunId]) -> dict[str, set[int]]:
 
 
 def _was_never_sent(row: Run) -> bool:
-    """Return whether a run was, according to its row, never sent to the launcher, so that it has no files."""
+    """Return whether, according to its row, a run was never sent to the launcher and therefore has no files."""
     return row.state in PENDING and row.attempt == 0

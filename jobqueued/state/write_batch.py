@@ -32,16 +32,17 @@ from jobqueued.state.db.rows import PAST, hold_text
 from jobqueued.state.db.store import Store
 
 MOST_PAST = 10_000
-"""Maximum unsaved acts of users; later ones are dropped."""
+"""Maximum number of unsaved changes by users and job files; later changes are dropped."""
 MOST_STEPS = 100
-"""Maximum separate unsaved clock steps; later steps are merged into one."""
+"""Maximum number of separate unsaved clock steps; later steps are merged into one."""
 
 
 def join_due_change(waiting: dict[tuple[str, str], DueChange], change: DueChange) -> None:
-    """Add a change to the unsaved ones; for each file, keep only the instant of its first change and its current text.
+    """Add a change to the unsaved changes; for each file, keep only the instant of the first change and the current
+    text.
 
-    Due times between these two are uncertain.  The first change keeps its place among the clock steps, because it ends
-    the period of the saved text.
+    Due times between the first change and the current text are uncertain. The first change keeps its place among the
+    clock steps, because it ends the period of the saved text.
     """
     number = str(min(len(waiting), MOST_PAST if change.kind == PAST else MOST_STEPS))
     key = change.kind, number if change.kind == PAST else change.name or number
@@ -61,9 +62,10 @@ def _counted(record: Record) -> tuple[str, int]:
 
 
 class WriteBatch:
-    """Collects the `Save…` commands and the accepted files of one turn, or of many while the disk is full.
+    """The unsaved `Save…` commands and accepted files of one turn, or of many turns while the disk is full.
 
-    `due_anew` converts texts of job files to the history of due times for a new state.db.
+    `due_anew` is a function from the texts of job files to the first changes in the history of due times of a new
+    state.db.
     """
 
     def __init__(
@@ -81,7 +83,7 @@ class WriteBatch:
         self._notices: dict[int, Notice | None] = {}
         self._due_changes: dict[tuple[str, str], DueChange] = {}
         self.submissions: dict[str, SaveSubmission] = {}
-        """Submissions that no commit has saved yet."""
+        """Job → submission that no commit has saved yet."""
         self._numbers: dict[str, int] = {}
         self._keys: dict[str, str] = {}
         """Job → key of its submission, for a new state.db."""
@@ -138,11 +140,11 @@ class WriteBatch:
         return list(self._due_changes.values())
 
     def note_untaken(self, *, some: bool) -> None:
-        """Note whether records may lack their rows, so that the next start checks all records."""
+        """Note whether rows of records may be missing, so that the next start must check all records."""
         self._meta["untaken"] = "1" if some else None
 
     def note_recorded(self, runs: Iterable[RunId]) -> None:
-        """Note which runs were taken over from records and could be made due again by a cause in a run directory."""
+        """Note the runs that were taken over from records and that a cause in a run directory could make due again."""
         self._meta["recorded"] = json.dumps(list(map(str, runs))) if runs else None
 
     def drop(self, run: RunId) -> None:
@@ -151,11 +153,11 @@ class WriteBatch:
 
     @property
     def ended(self) -> dict[RunId, Record]:
-        """The unsaved records."""
+        """Run → its unsaved record."""
         return {run: record for run, (_, record) in self.runs.items() if record is not None}
 
     def record(self, run: RunId) -> Record | None:
-        """Return the record of an ended run, saved or not, or None.  Raises StoreError."""
+        """Return the record of an ended run, saved or not, or None if there is none. Raises StoreError."""
         return self.ended.get(run) or self._store.record(run)
 
     def history(self, job: str, limit: int) -> list[Record]:
@@ -172,8 +174,8 @@ class WriteBatch:
     def tally(self, job: str) -> tuple[int, int, int]:
         """Count the ended runs and skips of a job, saved or not.  Raises StoreError.
 
-        Return the total, the number of successes, and the run number of the first failure or, without one, of the last
-        run.
+        Return the total, the number of successes, and the run number of the first failure or, if there is none, of the
+        last run.
         """
         found = self._store.tally(job) | {run.number: record for run, record in self.ended.items() if run.job == job}
         counts = {number: it if isinstance(it, tuple) else _counted(it) for number, it in found.items()}
@@ -182,7 +184,7 @@ class WriteBatch:
         return sum(count for _, count in counts.values()), succeeded, min(failed, default=max(counts, default=0))
 
     def submission_of(self, share: str, key: str) -> str | None:
-        """Return the submission, ended or not, saved or not, that a user made with this key, or None.  Raises
+        """Return the submission that a user made with this key, whether ended or not and saved or not, or None. Raises
         StoreError.
         """
         for it in self.submissions.values():
@@ -193,7 +195,7 @@ class WriteBatch:
     def begin_anew(self, everything: Iterable[Command], mirror: Mirror) -> None:
         """Let the next commit replace the whole saved state, except history.
 
-        `everything` has the scheduler's state, and `mirror` the rest.  The next start completes the history from
+        `everything` has the scheduler's state, `mirror` the rest. The next start completes the history from the
         records.
         """
         for command in everything:
@@ -205,10 +207,10 @@ class WriteBatch:
         self._meta["untaken"] = "1"
 
     def commit(self, *, proven: bool = True) -> str:
-        """Save the batch.  Raises CommitFailed, and keeps the batch.
+        """Save the batch. Raises CommitFailed if this fails; the batch is kept.
 
-        If the disk has no room for the whole batch, the texts of files wait; return the reason if this is new, else "".
-        Unless it is `proven` that commits succeed, write even an empty batch.
+        If the disk has no room for the whole batch, save it without the texts of files, and return the reason if it is
+        new, else "". Unless it is `proven` that commits succeed, commit even an empty batch.
         """
         if proven and not self:
             return ""
@@ -234,7 +236,7 @@ class WriteBatch:
 
 
 def _fact(command: SaveBoot | SaveHold | SaveFleetMark) -> dict[str, str | None]:
-    """Return the name and the value of a fact of the host; None deletes it."""
+    """Return the name and the value of a fact about the host; the value None deletes the fact."""
     match command:
         case SaveBoot(boot):
             return {"boot": boot}

@@ -1,7 +1,7 @@
-"""Ballast: disk space to free when the disk is full, so that the ends of live runs can still be committed.
+"""Ballast: a file to remove when the disk is full, so that the ends of live runs can still be committed.
 
-Errors are not reported: the ballast exists, or the disk had no room for it.  Without ballast, the oldest state.db that
-was set aside is removed instead, and the daemon logs the removal.
+Errors are not reported: either the ballast exists, or the disk had no room for it. If no ballast exists, the oldest
+state.db that was set aside is removed instead, and the daemon logs the removal.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ class Ballast:
     def __init__(self, directory: Path) -> None:
         self._path = directory / "ballast"
         self.removed: list[str] = []
-        """Names of removed set-aside databases that are not logged yet."""
+        """Names of set-aside databases whose removal is not logged yet."""
 
     def lay(self) -> None:
-        """Create the ballast, unless less than its size would stay free."""
+        """Create the ballast, unless the space that remains free afterwards would be less than its size."""
         with contextlib.suppress(OSError):
             there = os.statvfs(self._path.parent)
             if there.f_bavail * there.f_frsize >= 2 * BALLAST and not self._is_whole():

@@ -1,4 +1,4 @@
-"""Limits of the history of due times, and the changes that each check deletes."""
+"""Limits of the history of due times, and the choice of the changes to delete."""
 
 from __future__ import annotations
 
@@ -8,14 +8,18 @@ from collections.abc import Iterable
 from jobqueued.model.saved import DueChange
 
 CHANGES_OF_A_FILE, BYTES_OF_A_FILE, CHANGES, BYTES = 750, 3 << 20, 19_750, 15 << 20
-"""Limits after each check: changes of a file, bytes of its texts, all changes, bytes of all texts."""
+"""Limits that a check enforces: number of changes of a file, bytes of a file's texts, number of all changes, bytes of
+all texts.
+"""
 DROPS_EACH, _CHANGES_A_BYTE = 250, 250 / (1 << 20)
-"""Number of new changes between two checks of up to 50 ms each; a MiB of texts counts as this number."""
+"""Number of new changes between two checks, which take up to 50 ms each. A MiB of texts counts as this number of
+changes.
+"""
 
 SIZES = """
 SELECT id, CAST(kind AS BLOB), CAST(name AS BLOB), length(text) FROM due_change ORDER BY id DESC
 """
-"""Casts to BLOB, because SQLite could not return damaged text."""
+"""The query casts to BLOB, because SQLite could not return damaged text."""
 DROP = "DELETE FROM due_change WHERE id = ?"
 
 
@@ -25,9 +29,9 @@ def weight(change: DueChange) -> float:
 
 
 def too_many(sizes: Iterable[tuple[int, bytes, bytes, int | None]]) -> list[tuple[int]]:
-    """Return the numbers of the changes to delete: the oldest, but never the current text of a file.
+    """Return the IDs of the changes to delete: the oldest changes, but never the current text of a file.
 
-    `sizes`: all changes (number, kind, name, bytes of the text or None), newest first.
+    `sizes`: all changes (ID, kind, name, bytes of the text or None), newest first.
     """
     counts, totals = Counter[tuple[bytes, bytes]](), Counter[tuple[bytes, bytes]]()
     count = total = 0

@@ -1,7 +1,7 @@
 """Faults of state.db and its disk, each with a remedy.
 
-SQLite seldom reports the cause of a failure: a read-only disk and an exceeded quota are both a "disk I/O error".
-Therefore this module writes a small test file next to state.db to get the kernel's error.
+SQLite seldom reports the cause of a failure: for a read-only disk and for an exceeded quota, it reports the same "disk
+I/O error". Therefore this module writes a small test file next to state.db to get the kernel's error.
 """
 
 from __future__ import annotations
@@ -29,16 +29,18 @@ class StateFault(Enum):
 
     @property
     def remedy(self) -> str:
-        """The remedy, in words."""
+        """The remedy, as a text for people."""
         return self.value
 
 
 class StoreError(Exception):
-    """The state can't be used, or a part of it can't be read; the message has the cause and the remedy."""
+    """The state can't be used, or a part of the state can't be read. The message contains the cause and the remedy."""
 
 
 class CommitFailed(Exception):
-    """The state can't be saved, and this commit saved nothing; `fault` is the cause, the message SQLite's."""
+    """The state can't be saved, and this commit saved nothing. `fault` is the cause; the message is SQLite's or the
+    kernel's.
+    """
 
     def __init__(self, text: str, fault: StateFault) -> None:
         super().__init__(text)
@@ -70,12 +72,12 @@ _UNREADABLE = sqlite3.SQLITE_IOERR_SHORT_READ
 
 
 def of_code(code: int) -> StateFault | None:
-    """Return the fault of an extended code of SQLite, or None if a test file must show it."""
+    """Return the fault for an extended error code of SQLite, or None if a test file must show the fault."""
     return StateFault.BROKEN if code == _UNREADABLE else _OF_SQLITE.get(code & 0xFF)
 
 
 def failure(error: Exception, directory: Path) -> CommitFailed:
-    """Return the failure that an error in `directory` means."""
+    """Return a CommitFailed for an error; a test file in `directory` shows the cause if necessary."""
     if isinstance(error, CommitFailed):
         return error
     if isinstance(error, StoreError):
@@ -83,20 +85,20 @@ def failure(error: Exception, directory: Path) -> CommitFailed:
     if isinstance(error, OSError):
         return CommitFailed(error.strerror or str(error), _OF_ERRNO.get(error.errno or 0, StateFault.FAILING))
     code: int | None = getattr(error, "sqlite_errorcode", None)
-    if code is None:  # an error of Python: it could not pass the data to SQLite
+    if code is None:  # Python raised the error, because it could not pass the data to SQLite
         return CommitFailed(str(error), StateFault.BUG)
     if (known := of_code(code)) is not None:
         return CommitFailed("the file is shorter than its header says" if code == _UNREADABLE else str(error), known)
     if (found := _asked(directory)) is not None:
         return CommitFailed(f"{error}: {found.strerror}", _OF_ERRNO.get(found.errno or 0, StateFault.FAILING))
     path = str(directory / "state.db")
-    is_fixed = os.path.exists(path) and not os.access(path, os.W_OK)  # such as by chattr(1): SQLite opens it read-only
+    is_fixed = os.path.exists(path) and not os.access(path, os.W_OK)  # as by chattr(1): SQLite opens it read-only
     fault = StateFault.DENIED if is_fixed or code & 0xFF == sqlite3.SQLITE_READONLY else StateFault.FAILING
     return CommitFailed(f"{error}, {getattr(error, 'sqlite_errorname', code)}", fault)
 
 
 def _asked(directory: Path) -> OSError | None:
-    """Create, write, sync and remove a small test file in a directory; return the error, or None."""
+    """Create, write, sync and remove a small test file in a directory; return the error, or None if all succeeded."""
     path = directory / "probe"
     flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW
     try:

@@ -1,8 +1,8 @@
-"""Formats of state.db: its tables, and the steps from older formats to newer ones.
+"""Formats of state.db: its tables, and the steps from older to newer formats.
 
 Each format has one step from the previous format, which never changes again, and a fixture that a version with this
-format wrote (tests/fixtures/state).  All steps of a file are one transaction, so the file has either its old format or
-the current one.  No step leads back.
+format wrote (tests/fixtures/state).  An upgrade makes all its steps in one transaction, so the file has either its old
+format or the current one. No step leads back to an older format.
 """
 
 from __future__ import annotations
@@ -34,8 +34,8 @@ CREATE INDEX unfinished ON run (job, number) WHERE record IS NULL;
 """
 
 ENDED = f"state NOT IN {tuple(str(state) for state in RunState if state in LIVE | PENDING)}"
-"""Condition of an ended run.  It must equal the condition of the index `history`, in older files too; otherwise SQLite
-does not use the index.
+"""SQL condition for the row of an ended run. It must equal the condition of the index `history`, also in older files;
+otherwise SQLite does not use the index.
 """
 
 _STEPS = {
@@ -94,7 +94,9 @@ _BACK = (
 
 
 def version_of(db: sqlite3.Connection, path: Path) -> int:
-    """Return the format of a database, or 0 if it is empty.  Raises StoreError if it is newer than VERSION."""
+    """Return the format of a database, or 0 if the database is empty. Raises StoreError if the format is newer than
+    VERSION.
+    """
     version: int = db.execute("PRAGMA user_version").fetchone()[0]
     refuse_newer(version, path)
     return version
@@ -110,10 +112,11 @@ def refuse_newer(version: int, path: Path) -> None:
 
 
 def format_on_disk(path: Path) -> int:
-    """Return the format of a database from its bytes, or 0 if it has none or can't be read.
+    """Return the format of a database from the bytes of its files, or 0 if it has none or can't be read.
 
-    SQLite is not used, because its close would move the log into the file and so change a file of another version.  The
-    last committed copy of page 1 in the log counts.  https://sqlite.org/fileformat2.html has the offsets.
+    The function does not use SQLite, which would move the log into the file at the close, and so change a file of
+    another version. The last committed copy of page 1 in the log counts.  https://sqlite.org/fileformat2.html has the
+    offsets.
     """
     version = 0
     with contextlib.suppress(OSError):

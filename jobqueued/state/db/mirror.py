@@ -1,6 +1,7 @@
-"""A copy in memory of the data that only state.db has.  A new state.db gets it if the old one becomes unreadable.
+"""A copy in memory of the data that is otherwise only in state.db, for a new state.db if the old one becomes
+unreadable.
 
-The scheduler has everything else except history.  The copy is compact, because there may be many texts and keys.
+The scheduler has all other data except history. The copy is compact, because there may be many texts and keys.
 """
 
 from __future__ import annotations
@@ -15,11 +16,11 @@ from jobqueued.model.run import Run
 from jobqueued.model.submission import KEY
 
 _OF_A_COMMIT = ("saved", "untaken")
-"""Names of facts that each commit sets again."""
+"""Names of facts about the host that each commit sets again."""
 
 
 class Keys:
-    """Job → key of its submission, in about 40 bytes each."""
+    """Job → key of its submission, stored in about 40 bytes each."""
 
     def __init__(self) -> None:
         self._db: sqlite3.Connection | None = None
@@ -45,7 +46,7 @@ class Keys:
 
 
 class Mirror:
-    """Facts about the host, texts of accepted files, and keys of submissions, as of the last commit."""
+    """Facts about the host, texts of accepted files, and keys of submissions, as in the last commit."""
 
     def __init__(self, meta: Mapping[str, str], files: Mapping[str, bytes], keys: Keys) -> None:
         self._meta, self._files, self._keys = dict[str, str](), dict[str, bytes](), keys
@@ -60,7 +61,7 @@ class Mirror:
         self._keys.put(keys.items())
 
     def forget_keys(self, jobs: Iterable[str]) -> None:
-        """Drop the keys of submissions without history."""
+        """Drop the keys of these submissions, because they have no history."""
         self._keys.forget(jobs)
 
     @property

@@ -1,13 +1,13 @@
-"""Open state.db, to write or only to read.  A file that can't be trusted is set aside whole, never deleted.
+"""Open state.db, for writing or only for reading. A file that can't be trusted is set aside as a whole, never deleted.
 
 To write, the daemon locks the file for itself (`locking_mode=EXCLUSIVE`) before SQLite reads the write-ahead log.
-SQLite then keeps the log's index in its own memory instead of a mapped file, where a full or read-only file system
-would cause a SIGBUS.
+SQLite then keeps the log's index in its own memory. In a mapped file, a full or read-only file system would cause a
+SIGBUS.
 
-A start does not read history, which is a hundred times as large as the rest: 470 MB take 8 s from a disk.  After an
-unclean end, which leaves the log behind, SQLite checks the whole file, up to 1 GiB.  Other damage to history appears
-when a user asks for a lost record, or when a commit meets the damage.  The daemon then writes a new file from memory,
-which has everything except history, so no waiting run is lost.
+A start does not read history, which is a hundred times as large as the rest: reading 470 MB from a disk takes 8 s.
+After an unclean end, which leaves the log behind, SQLite checks the whole file if it is not larger than 1 GiB. Other
+damage to history is found only when a user asks for a lost record, or when a commit needs the damaged part. The daemon
+then writes a new file from memory, which has everything except history, so no waiting run is lost.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ from jobqueued.state.db.faults import CommitFailed, StateFault, StoreError, fail
 from jobqueued.state.db.formats import VERSION, bring_up, format_on_disk, refuse_newer, version_of
 
 KEPT = 3
-"""Maximum set-aside databases to keep, the newest ones: each may be as large as state.db."""
+"""Maximum number of set-aside databases to keep (the newest), because each may be as large as state.db."""
 CHECKED = 1 << 30
-"""Maximum size (bytes) of a file that is checked as a whole: a start has 90 s, even with a slow disk."""
+"""Maximum size (bytes) of a file to check as a whole, because a start may take at most 90 s, even with a slow disk."""
 LEAST = 512
 """Size of the smallest database (bytes)."""
 LONG = 4096
@@ -41,16 +41,20 @@ PATIENCE = 5.0
 
 _KINDS = {stat.S_IFREG: "", stat.S_IFDIR: "a directory", stat.S_IFIFO: "a pipe", stat.S_IFSOCK: "a socket"}
 _HEADER, _WRITE_VERSION, _WAL_MODE = 19, 18, b"\2"
-"""Bytes of the header to read, the offset of the write version in it, and the highest version that SQLite can write."""
+"""Number of bytes of the header to read, the offset of the write version in the header, and the write version of WAL
+mode, the highest that SQLite can write.
+"""
 _NONSENSE = (None, sqlite3.SQLITE_ERROR)
-"""Error codes that mean damage: SQLite's for missing tables, and None, Python's for text that is not UTF-8."""
+"""Error codes that mean damage: None, for Python's error about text that is not UTF-8, and SQLite's code for missing
+tables.
+"""
 
 
 class OpenState(NamedTuple):
     """An open state.db.
 
-    `is_new`: no commit was ever made.  `kept`: the state that was read from it.  `broken`: why the file can't be read,
-    or "".  `damage`: an error that SQLite found in a part that no start needs, or "".
+    `is_new`: whether no commit was ever made. `kept`: the state that was read from the file. `broken`: why the file
+    can't be read, or "". `damage`: an error that SQLite found in a part that no start needs, or "".
     """
 
     db: sqlite3.Connection
@@ -61,7 +65,7 @@ class OpenState(NamedTuple):
 
 
 class SetAside(Exception):
-    """The file could not be trusted and was set aside; the message has the reason and the new name."""
+    """A file could not be trusted and was set aside; the message contains the reason and the new name."""
 
 
 def to_write(path: Path, *, at_start: bool) -> OpenState:
@@ -70,7 +74,7 @@ def to_write(path: Path, *, at_start: bool) -> OpenState:
         raise SetAside(set_aside(path, what))
     log = path.with_name(f"{path.name}-wal")
     size = _size(path)
-    if 0 < size < LEAST or (not size and _size(log)):  # SQLite would create the file again and delete the log
+    if 0 < size < LEAST or (not size and _size(log)):  # otherwise SQLite would create the file again and delete the log
         raise SetAside(set_aside(path, f"was cut to {size} bytes"))
     checked = at_start and log.exists() and size <= CHECKED
     refuse_newer(format_on_disk(path), path)
@@ -82,14 +86,14 @@ def to_write(path: Path, *, at_start: bool) -> OpenState:
         db.execute(f"PRAGMA wal_autocheckpoint = {LONG}")
         bring_up(db, version)
         kept = _read(db)
-        db.execute("PRAGMA busy_timeout = 0")  # the loop never waits, only a start does
+        db.execute("PRAGMA busy_timeout = 0")  # only a start may wait for a lock, never the loop
         return OpenState(db, _is_new(db), kept, damage=_damage(db) if checked else "")
 
 
 def to_read(path: Path, *, at_start: bool) -> OpenState:
-    """Open state.db without changing it, because nothing can be written.
+    """Open state.db without changing the file, because nothing can be written.
 
-    If it is missing or broken, open an empty one in memory instead.  Raises CommitFailed or StoreError.
+    If the file is missing or broken, open an empty database in memory instead. Raises CommitFailed or StoreError.
     """
     if what := _is_no_file(path):
         return OpenState(_blank(), is_new=True, broken=what)
@@ -109,9 +113,9 @@ def to_read(path: Path, *, at_start: bool) -> OpenState:
 
 
 class Left(NamedTuple):
-    """The part of a state.db that is read while no daemon runs.
+    """The part of state.db that programs read while no daemon runs.
 
-    `saved_at`: its last commit (wall).  `files`: job file → last accepted text.
+    `saved_at`: when (wall) the last commit was made. `files`: job file → last accepted text.
     """
 
     due_changes: list[DueChange]
@@ -136,7 +140,9 @@ def left(directory: Path) -> Left:
 
 
 def _is_no_file(path: Path) -> str:
-    """Describe a directory, device or other non-file in place of state.db or one of its files, or return ""."""
+    """Describe a directory, device or other non-file in place of state.db or one of its files; return "" if there is
+    none.
+    """
     for part in (path.with_name(path.name + ending) for ending in ballast.PARTS):
         try:
             kind = stat.S_IFMT(part.stat().st_mode)
@@ -152,9 +158,9 @@ def _is_no_file(path: Path) -> str:
 
 
 def _version(db: sqlite3.Connection, path: Path) -> int:
-    """Return the format of a database, or 0 if it is empty.
+    """Return the format of a database, or 0 if the database is empty.
 
-    Raises StoreError if it is newer than VERSION, CommitFailed if it is not a database of jobqueued.
+    Raises StoreError if the format is newer than VERSION, or CommitFailed if the database is not jobqueued's.
     """
     version = version_of(db, path)
     if not version and db.execute("SELECT 1 FROM sqlite_master").fetchone():
@@ -168,7 +174,9 @@ def _version(db: sqlite3.Connection, path: Path) -> int:
 
 
 def _own_id(path: Path) -> str | None:
-    """Return the ID in the file itself, ignoring its log, or None if it has no log or is unreadable."""
+    """Return the state's unique ID as in the database file alone, without its log; None if no log exists or the file is
+    unreadable.
+    """
     if _size(path.with_name(f"{path.name}-wal")):
         with (
             contextlib.suppress(sqlite3.Error),
@@ -184,7 +192,9 @@ def _id_in(db: sqlite3.Connection) -> str | None:
 
 
 def set_aside(path: Path, what: str) -> str:
-    """Rename state.db and all files that belong to it; return a description for people.  Raises CommitFailed."""
+    """Rename state.db and all files that belong to it; return a description for people. Raises CommitFailed if this
+    fails.
+    """
     try:
         found = ballast.set_aside(path)
         number = int(found[-1].name.rpartition("-")[2]) if found else 0
@@ -223,8 +233,10 @@ def _connected(path: Path, uri: str, patience: float, *, aside: bool) -> Iterato
 
 
 def _keep_to_ourselves(path: Path) -> None:
-    """Let only the daemon read state.db: it has the texts of job files, with secrets.  Its log gets the same mode."""
-    with contextlib.suppress(OSError):  # a read-only file system: the mode stays
+    """Let only the daemon read state.db, because it contains the texts of job files, with secrets. Its log gets the
+    same mode.
+    """
+    with contextlib.suppress(OSError):  # on a read-only file system, the mode can't be changed
         path.chmod(0o600)
 
 
@@ -244,7 +256,9 @@ def _read(db: sqlite3.Connection) -> rows.SavedState:
 
 
 def _damage(db: sqlite3.Connection) -> str:
-    """Return the damage to any part of the file, or ""; a temporarily unreadable disk is not damage."""
+    """Describe the damage to any part of the file, or return "" if none is found. A temporarily unreadable disk is not
+    damage.
+    """
     try:
         return _flaw(db, "integrity_check(1)")
     except (CommitFailed, sqlite3.Error):
@@ -252,16 +266,18 @@ def _damage(db: sqlite3.Connection) -> str:
 
 
 def damage_by_others(db: sqlite3.Connection, path: Path) -> str:
-    """Return the damage to an open file or its log after another program wrote to it.
+    """Describe the damage to an open file or its log after another program wrote to one of them.
 
-    "" means no damage, or a file that is too large to check.
+    "" means that there is no damage, or that the file is too large to check.
     """
     db.execute("PRAGMA shrink_memory")  # drop pages that were read before
     return _damage(db) if _size(path) <= CHECKED else ""
 
 
 def _flaw(db: sqlite3.Connection, check: str) -> str:
-    """Return the first error that a check finds in the file, or "".  Raises an error if the file can't be read."""
+    """Return the first error that SQLite's `check` finds in the file, or "". Raises sqlite3.Error if the file can't be
+    read.
+    """
     try:
         found = str(db.execute(f"PRAGMA {check}").fetchone()[0])
     except sqlite3.DatabaseError as error:

@@ -1,8 +1,8 @@
-"""Detect writes of other programs to state.db and its log: any change since the daemon's last write.
+"""Detection of writes by other programs to state.db and its log: any change since the daemon's last write.
 
 SQLite's lock keeps other programs from opening the files in SQLite, but not from truncating or overwriting them.  Each
-commit checks both files first, and the log again afterwards.  A commit changes state.db itself only if the log is long
-enough to be moved.
+commit checks both files before it writes, and the log again afterwards. A commit changes state.db itself only if the
+log is so long that SQLite moves it into the database.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from jobqueued.state.db.opening import LONG
 _LONG = LONG * (4096 + 24)
 """Size of the log (bytes) at which a commit may move it into state.db."""
 _LEAST_HOLE = 128
-"""Tolerance in blocks of 512 bytes: with compression, the same data may later take fewer blocks."""
+"""Tolerance in blocks of 512 bytes, because on a compressing file system the same data may later take fewer blocks."""
 
 
 class Look(NamedTuple):
-    """A file as in stat(2); `blocks` of 512 bytes, without holes.
+    """The state of a file from stat(2). `blocks`: number of its blocks of 512 bytes, not counting holes.
 
-    File systems change the number of blocks without a write: XFS frees preallocated blocks, and ZFS counts late.
+    File systems change this number without a write: XFS frees preallocated blocks, and ZFS updates the number late.
     """
 
     device: int
@@ -41,9 +41,10 @@ class OwnWrites:
         self._seen, self._seen_log = _look(self._file), _look(self._log)
 
     def note(self) -> None:
-        """Remember both files after a commit.
+        """Remember the state of both files after a commit.
 
-        Do not remember a file that was replaced, truncated or has a new hole, because no commit does this.
+        Keep the earlier state of a file that was replaced or truncated, or that has a new hole, because no commit does
+        this.
         """
         try:
             log = _look(self._log)
@@ -55,7 +56,7 @@ class OwnWrites:
             return
 
     def note_tidied(self) -> None:
-        """Remember both files after the daemon moved the log into state.db."""
+        """Remember the state of both files after the daemon moved the log into state.db."""
         try:
             log = _look(self._log)
             if _is_same(self._seen_log, log):
@@ -76,7 +77,7 @@ class OwnWrites:
             return False
 
     def trouble(self) -> CommitFailed | None:
-        """Return the failure that another program's writes cause, or None if there were none."""
+        """Return a CommitFailed if another program has written to the files, or None if none has."""
         was = self._seen
         try:
             file, log = _look(self._file), _look(self._log)
@@ -92,7 +93,7 @@ class OwnWrites:
 
 
 def _look(path: str) -> Look | None:
-    """Return the state of a file, or None if it does not exist.  Raises OSError if that is unknown."""
+    """Return the state of a file, or None if the file does not exist. Raises OSError if the state is unknown."""
     try:
         found = os.stat(path)
     except FileNotFoundError:
@@ -109,7 +110,7 @@ def _is_unwritten(was: Look | None, now: Look | None) -> bool:
 
 
 def _has_grown(was: Look | None, now: Look | None) -> bool:
-    """Return whether a file is the same, neither smaller nor with a new hole."""
+    """Return whether a file is the same file as before, is not smaller, and has no new hole."""
     if was is None or now is None or not _is_same(was, now) or now.size < was.size:
         return False
     return now.blocks * 512 >= now.size or now.blocks + _LEAST_HOLE >= min(was.blocks, was.size // 512)

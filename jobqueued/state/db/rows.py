@@ -1,7 +1,7 @@
 """Rows of state.db: the mapping of the state to columns, and the check of their values.
 
-SQLite does not enforce the type of a column, and a damaged page may contain any value.  Therefore values are checked
-before use: an impossible value raises an error of `NONSENSE`.
+SQLite does not enforce the type of a column, and a damaged page may contain any value. Therefore this module checks
+values before use; an impossible value raises one of the errors in `NONSENSE`.
 """
 
 from __future__ import annotations
@@ -54,7 +54,9 @@ _MORE_OF_RUN = (
     "ends_by",
     "so_far",
 )
-"""Fields that few unfinished runs and no ended run have: one JSON object, without fields at their defaults."""
+"""Fields that few unfinished runs and no ended run need; a row has them as one JSON object, without fields at their
+defaults.
+"""
 _TRIGGER, _WITH_TRIGGER = _RUN_FIELDS.index("trigger"), ("owner", "waits", "given_up", "lacked", "doubted")
 _RUN_COLUMNS = f"job, number, more, {', '.join(_RUN_FIELDS)}"
 PUT_RUN = f"INSERT OR REPLACE INTO run ({_RUN_COLUMNS}, record) VALUES ({', '.join('?' * (len(_RUN_FIELDS) + 4))})"
@@ -64,9 +66,9 @@ _MORE_OF_JOB = {
     "expected": "expected", "owner": "owner", "skips_by": "skippers", "agreed": "agreed",
     "shared_pause": "shared_pause", "ends": "ends", "offered": "offered", "settled": "settled",
 }  # fmt: skip
-"""Name in the row → field that few jobs have; older versions also know some of these names."""
+"""Name in the row's JSON → field that few jobs need; older versions use some of these names too."""
 _MORE_STATS = ("failing_since", "failing_run", "failing_reason", "by_failover")
-"""Fields that older versions would refuse among the other statistics."""
+"""Fields of JobStats that are stored here, because older versions would refuse them among the other statistics."""
 _STATS = tuple(name for name in JobStats.__slots__ if name not in _MORE_STATS)
 _JOB_COLUMNS = "job, rhythm, cursor, era, last_number, paused, stats, more"
 PUT_JOB = f"INSERT OR REPLACE INTO job ({_JOB_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
@@ -75,8 +77,8 @@ PUT_JOB = f"INSERT OR REPLACE INTO job ({_JOB_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?
 def run_row(run: Run, record: Record | None) -> tuple[object, ...]:
     """Return the values of PUT_RUN.
 
-    `triggered_by`, owner and waits follow the trigger after a NUL.  An older version reads them as part of the trigger.
-    An unknown field, in contrast, would make it set the whole state aside.
+    In the column of the trigger, `triggered_by`, owner and waits follow after a NUL. An older version reads them as
+    part of the trigger; if they were unknown fields instead, it would set the whole state aside.
     """
     values = _run_fields(run)
     if (record is None or run.state is RunState.SKIPPED) and (more := _told_of(run)):
@@ -122,7 +124,7 @@ def _run(job: str, number: int, more: str, *rest: Any) -> Run:
 
 
 def hold_text(hold: Hold | None) -> str | None:
-    """Return the value of "hold" for `Store.commit`, or None without a hold."""
+    """Return the value of the fact "hold" for `Store.commit`, or None if there is no hold."""
     return None if hold is None else json.dumps(_plain_hold(hold))
 
 
@@ -136,12 +138,12 @@ def _hold(plain: dict[str, Any]) -> Hold:
 
 
 def claims_from(plain: Iterable[Any]) -> tuple[Claim, ...]:
-    """Return claims from their JSON."""
+    """Return claims from their JSON form."""
     return tuple(Claim(*claim) for claim in plain)
 
 
 def placed_from(plain: Iterable[Any]) -> Placed:
-    """Return the units of a run from their JSON."""
+    """Return the units of a run from their JSON form."""
     return tuple((name, tuple(numbers)) for name, numbers in plain)
 
 
@@ -181,7 +183,7 @@ def _skips(rare: dict[str, Any]) -> tuple[Skip, ...]:
 
 
 def _times(rare: dict[str, Any], name: str) -> str:
-    """Return a list of durations (core/records/usual.py).  Raises ValueError."""
+    """Return the list of durations (core/records/usual.py) with this name. Raises ValueError if the list is invalid."""
     text = rare.get(name, "")
     if _TIMES.fullmatch(text) is None:
         raise ValueError(f"{text[:40]!r} is not a valid {name}")
@@ -227,7 +229,7 @@ DUE_CHANGES = f"SELECT id, {_DUE_COLUMNS} FROM due_change WHERE id > ? ORDER BY 
 
 
 def due_change_in(row: tuple[Any, ...]) -> DueChange:
-    """Return the change of due times in a row.  Raises one of NONSENSE."""
+    """Return the change of due times in a row. Raises one of NONSENSE if the row is damaged."""
     change = DueChange(*row)
     _look_at(change)
     return change
@@ -237,13 +239,15 @@ PAST = "past"
 
 
 def past_change(past: Past) -> DueChange:
-    """Return the row of a past act.  Its text column is empty, because the newest text of a name is never deleted."""
+    """Return the past change as a row. Its text column is empty, because the newest text of a name would never be
+    deleted.
+    """
     told = json_values.line(past._asdict())
     return DueChange(PAST, past.job, past.at, past.at, "", told)
 
 
 def past_in(change: DueChange) -> Past:
-    """Return the past act in a row.  Raises one of NONSENSE."""
+    """Return the past change in a row. Raises one of NONSENSE if the row is damaged."""
     past = Past(**json.loads(change.timezone))
     _look_at(past)
     return past
@@ -252,10 +256,11 @@ def past_in(change: DueChange) -> Past:
 def of_submissions(
     new: list[SaveSubmission], over: list[str], last: Mapping[str, int], keys: Mapping[str, str]
 ) -> list[tuple[str, list[tuple[object, ...]]]]:
-    """Return the statements that save new submissions and delete ended ones (`over`) with the state of their jobs.
+    """Return the statements that save new submissions, and delete ended submissions (`over`) with the state of their
+    jobs.
 
-    They also save the numbers of both and `last` (share → number), because an ended submission may leave no other
-    trace.  `keys`: job → key for new submissions and for jobs that may already be saved.
+    They also save the last numbers, from these submissions and from `last` (share → number), because an ended
+    submission may leave no other trace. `keys`: job → key, for new submissions and for jobs that may already be saved.
     """
     if not (new or over or last or keys):
         return []
@@ -284,10 +289,10 @@ def read_submissions(db: sqlite3.Connection) -> tuple[list[SaveSubmission], dict
 class SavedState(NamedTuple):
     """Everything that a start needs.
 
-    `runs`: unfinished runs, and each job's newest run if it is a skip.  `boot`: the last boot with a complete recovery.
-    `files`: name → text of an accepted file.  `incidents`: open problems.  `notices`: unsent notices.  `submissions`:
-    unfinished ones.  `numbers`: user → last number.  `keys`: the keys of all submissions.  `meta`: all facts about the
-    host.
+    `runs`: unfinished runs, and each job's newest run if this is a skip. `boot`: the last boot with a complete
+    recovery. `files`: name → text of an accepted file. `incidents`: open problems. `notices`: unsent notices.
+    `submissions`: unfinished submissions. `numbers`: user → last number of a submission. `keys`: the keys of all
+    submissions, including ended ones. `meta`: all facts about the host.
     """
 
     jobs: list[SavedJob]
@@ -322,7 +327,7 @@ def read(db: sqlite3.Connection) -> SavedState:
         keys,
         meta,
     )
-    stats = {id(job.stats): job.stats for job in jobs}.values()  # most jobs share theirs
+    stats = {id(job.stats): job.stats for job in jobs}.values()  # most jobs have the same statistics
     for noun in (*jobs, *stats, *kept.runs, *kept.submissions, kept):
         _look_at(noun)
     for run in unfinished:
@@ -342,7 +347,7 @@ def read_files(db: sqlite3.Connection) -> dict[str, bytes]:
 
 
 def hold_in(meta: Mapping[str, str]) -> Hold | None:
-    """Return the hold of the host, or None."""
+    """Return the host's hold, or None."""
     return _hold(json.loads(meta["hold"])) if "hold" in meta else None
 
 
@@ -362,7 +367,9 @@ _NOTHING = object()
 
 
 def _look_at(noun: Any) -> None:
-    """Raise TypeError if a field does not match its annotation, or ValueError if a job ID is impossible."""
+    """Raise TypeError if a field of an object does not match its annotation, or ValueError if a job ID is
+    impossible.
+    """
     for name, kind, plain, empty in _kinds(noun.__class__):
         value = getattr(noun, name)
         if type(value) not in plain and value is not empty and not _fits(value, kind):
@@ -374,8 +381,8 @@ def _look_at(noun: Any) -> None:
 
 @cache
 def _kinds(noun: type) -> list[tuple[str, Any, tuple[type, ...], object]]:
-    """Return the fields of a class: name, annotation, types that need no further check, and `()` if an empty tuple is
-    valid.
+    """Return, for each field of a class, its name, its annotation, the types that need no further check, and `()` if an
+    empty tuple is valid.
     """
     hints = get_type_hints(noun)
     return [

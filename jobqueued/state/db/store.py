@@ -1,7 +1,8 @@
-"""state.db: the queue, cursors, counters and history, in SQLite (WAL, synchronous=FULL, one commit a loop turn).
+"""state.db: the queue, cursors, counters and history, in SQLite (WAL, synchronous=FULL, one commit in each turn of the
+loop).
 
-Only the daemon uses it.  A file that can't be read is set aside, never deleted.  The next start restores history from
-the records (takeover.py), and the daemon logs the losses.
+Only the daemon uses the file.  A file that can't be read is set aside, never deleted.  The next start restores history
+from the records (takeover.py), and the daemon logs the losses.
 """
 
 from __future__ import annotations
@@ -36,7 +37,9 @@ _ENDED_OF_JOB = f"""
 SELECT queued, job, number, state FROM run WHERE {ENDED} AND job = ? AND number < ? ORDER BY number DESC
 """
 _LOOKS, _LOOKS_AT_ROWS = 5000, 500
-"""Maximum runs that one call of `ended` checks: in the index, and in the rows themselves (about 3 ms each)."""
+"""Maximum number of runs that one call of `ended` checks: in the index, or in the rows themselves. Either takes about 3
+ms.
+"""
 
 
 class HistoryMark(NamedTuple):
@@ -51,16 +54,16 @@ NEWEST = HistoryMark(2**63 - 1, "", 0)
 
 
 class Page(NamedTuple):
-    """A page of records, newest first, and the place after them, or None for the last page."""
+    """A page of records, newest first, and the place after them; the place is None for the last page."""
 
     records: list[Record]
     end: HistoryMark | None
 
 
 class Mended(NamedTuple):
-    """A state.db that must get the whole state from memory; `mirror` has the part that the scheduler lacks.
+    """The result of `Store.mend` if state.db must get the whole state from memory.
 
-    `is_new`: it has no history yet.
+    `mirror` has the part that the scheduler does not have. `is_new`: whether state.db has no history yet.
     """
 
     mirror: Mirror
@@ -70,8 +73,8 @@ class Mended(NamedTuple):
 class Store:
     """One open state.db in `directory`.
 
-    `lost`: a message about a broken state.db that was set aside or ignored, or None.  `is_new`: it was empty at the
-    start.  `failure`: why it can't be written until `mend` opens it again, or None.
+    `lost`: a message about a broken state.db that was set aside or ignored, or None. `is_new`: whether state.db was
+    empty at the start. `failure`: why state.db can't be written until `mend` opens it again, or None.
     """
 
     def __init__(self, directory: Path) -> None:
@@ -88,7 +91,9 @@ class Store:
         self._ballast.lay()
 
     def _opened(self) -> opening.OpenState:
-        """Open state.db to write or, if that fails, to read.  Raises StoreError if it can't be read."""
+        """Open state.db for writing or, if this fails, for reading. Raises StoreError if the file can't be read
+        either.
+        """
         try:
             opened = self._to_write(at_start=True)
             if opened.damage:
@@ -107,7 +112,7 @@ class Store:
         return opened
 
     def _to_write(self, *, at_start: bool) -> opening.OpenState:
-        """Open state.db to write; first set a broken one aside, or free the ballast if the disk is full.
+        """Open state.db for writing. Set a broken file aside and, if the disk is full, free the ballast.
 
         Raises CommitFailed.
         """
@@ -127,7 +132,9 @@ class Store:
         return meta.get("id", ""), parsed(FleetMark, meta.get("fleet", "[]")) or FleetMark()
 
     def mend(self) -> Mended | None:
-        """Open state.db again after a failure; return None if it still has all commits.  Raises CommitFailed."""
+        """Open state.db again after a failure; return None if the file still has all commits. Raises CommitFailed if
+        this fails.
+        """
         if self.failure is None:
             return None
         try:
@@ -139,12 +146,12 @@ class Store:
             self._db.close()
             opened = self._to_write(at_start=False)
             self._db, self._is_named = opened.db, False
-            self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")  # pages that a failed fsync left unwritten
+            self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")  # write pages that a failed fsync left unwritten
             self._own = OwnWrites(self._path)
         except (CommitFailed, StoreError, OSError, sqlite3.Error) as error:
             self.failure = failure(error, self._path.parent)
             self._db.close()
-            with contextlib.suppress(CommitFailed, StoreError, OSError):  # otherwise nothing can be read
+            with contextlib.suppress(CommitFailed, StoreError, OSError):  # if this fails too, nothing can be read
                 self._db = opening.to_read(self._path, at_start=False).db
             raise self.failure.with_traceback(None) from None
         is_doubted, self.failure, self._is_doubted = self._is_doubted, None, False
@@ -158,7 +165,7 @@ class Store:
         return kept.jobs, kept.runs
 
     def has_seen_boot(self, boot_id: str) -> bool:
-        """Return whether all live runs were already recovered in this boot of the host."""
+        """Return whether an earlier daemon recovered all live runs in this boot of the host."""
         with self._reading():
             return rows.read_meta(self._db).get("boot") == boot_id
 
@@ -178,7 +185,9 @@ class Store:
             return rows.read_notices(self._db)
 
     def due_changes(self, after: int, limit: int) -> list[tuple[int, DueChange]]:
-        """Return the changes of due times after this number, oldest first, each with its number.  Raises StoreError."""
+        """Return at most `limit` changes of due times whose IDs are above `after`, oldest first, each with its ID.
+        Raises StoreError.
+        """
         with self._reading():
             found = self._db.execute(rows.DUE_CHANGES, (after, limit)).fetchall()
             return [(number, rows.due_change_in(row)) for number, *row in found]
@@ -190,7 +199,7 @@ class Store:
             return [state for (state,) in self._db.execute(query, (job,))]
 
     def tally(self, job: str) -> dict[int, tuple[str, int]]:
-        """Return run number → final state and number of occurrences, for ended runs of a job.  Raises StoreError."""
+        """Return run number → (final state, number of occurrences) for the ended runs of a job. Raises StoreError."""
         query = f"SELECT number, state, count FROM run WHERE job = ? AND {ENDED}"
         with self._reading():
             return {number: (state, count) for number, state, count in self._db.execute(query, (job,))}
@@ -201,7 +210,7 @@ class Store:
             return rows.read_submissions(self._db)
 
     def submission_of(self, share: str, key: str) -> str | None:
-        """Return the submission, unfinished or ended, that a user made with this key, or None if it has no history."""
+        """Return the submission, unfinished or ended, that a user made with this key, or None if none is saved."""
         with self._reading():
             found = self._db.execute("SELECT job FROM asked WHERE share = ? AND key = ?", (share, key)).fetchone()
         return None if found is None else str(found[0])
@@ -225,10 +234,10 @@ class Store:
     ) -> None:
         """Save all changes, or nothing.  Raises CommitFailed.  If the disk is full, free the ballast and retry.
 
-        None deletes a file, an incident, a notice or a value of `meta`.  Names in `meta` are "boot" (the boot in which
-        all live runs are recovered), "hold", and "untaken" (records may lack their rows).  Submissions that are `over`
-        keep only their keys, as long as they have history.  `keys`: those of earlier submissions.  `anew`: delete the
-        old state except history.
+        None deletes a file, an incident, a notice or a value of `meta`. Names in `meta` are, for example, "boot" (the
+        boot in which all live runs were recovered), "hold", and "untaken" (whether records may have no rows). Of
+        submissions that are `over`, only the keys are kept, as long as there is history. `keys`: the keys of earlier
+        submissions. `anew`: whether to delete the old state, except history, first.
         """
         due, new = list(due_changes), list(submissions)
         keys = {**(keys or {}), **keys_in(runs.values()), **{it.job: it.key for it in new if it.key}}
@@ -256,9 +265,9 @@ class Store:
             self._mirror.follow({"id": self.of_fleet()[0]}, {}, {})
 
     def _write(self, changes: Sequence[tuple[str, Sequence[tuple[object, ...]]]], *, drops: bool = False) -> None:
-        """Make one transaction; with `drops`, also limit the history of due times.  Raises CommitFailed.
+        """Make one transaction; with `drops`, also limit the history of due times. Raises CommitFailed.
 
-        After an error, SQLite's answers may be wrong, so `mend` must open the file again first.
+        After an error, SQLite's answers may be wrong, so the next transaction needs `mend`, which opens the file again.
         """
         if (failing := self._failing()) is not None:
             raise failing.with_traceback(None)
@@ -286,7 +295,7 @@ class Store:
         raise failed
 
     def _failing(self) -> CommitFailed | None:
-        """Return the failure that must be fixed first, including writes of other programs, or None."""
+        """Return the failure that prevents a commit, including writes of other programs, or None."""
         if self.failure is None:
             self.failure = self._own.trouble()
             self._is_doubted |= self.failure is not None and self.failure.fault is StateFault.FOREIGN
@@ -309,8 +318,8 @@ class Store:
         wanted: Callable[[HistoryMark, str], bool],
         job: str | None = None,
     ) -> Page:
-        """Return the newest records before a place, of runs for which `wanted` (mark, state) is true.  Raises
-        StoreError.
+        """Return a page of the newest records before a place, of the runs for which `wanted(mark, state)` is true.
+        Raises StoreError.
         """
         values: tuple[object, ...]
         query, values, looks = _ALL_ENDED, (*before, since), _LOOKS
@@ -338,18 +347,22 @@ class Store:
             return [sys.intern(job) for (job,) in self._db.execute("SELECT job FROM job ORDER BY job")]
 
     def _read(self, which: str, *values: object) -> dict[int, Record]:
-        """Return the records of these runs by number, without damaged ones.  Raises StoreError."""
+        """Return run number → record for the runs that a condition selects, without damaged records. Raises
+        StoreError.
+        """
         with self._reading():
             query = f"SELECT job, number, CAST(record AS BLOB) FROM run WHERE {which}"
             found = self._db.execute(query, values).fetchall()
         return {row[1]: record for row in found if (record := rows.record_in(*row)) is not None}
 
     def forget(self, runs: Iterable[RunId]) -> None:
-        """Delete the rows of runs that retention removed, but never an unfinished run.  Raises CommitFailed."""
+        """Delete the rows of these runs, except unfinished runs, because retention removed them. Raises
+        CommitFailed.
+        """
         self._write([("DELETE FROM run WHERE job = ? AND number = ? AND record IS NOT NULL", list(runs))])
 
     def forget_keys(self, jobs: Iterable[str]) -> None:
-        """Delete the keys of submissions that have no run and get none.  Raises CommitFailed."""
+        """Delete the keys of submissions that have no run and will get none. Raises CommitFailed."""
         unless = "NOT EXISTS (SELECT 1 FROM run WHERE job = asked.job) AND job NOT IN (SELECT job FROM submission)"
         asked = f"SELECT 1 FROM asked WHERE job = ? AND {unless}"
         try:
@@ -370,9 +383,9 @@ class Store:
         return given
 
     def tidy(self) -> None:
-        """Move the write-ahead log into the database, and create the ballast again.  Call this when nothing is due.
+        """Move the write-ahead log into the database, and create the ballast again. Call this when nothing else is due.
 
-        A failure loses nothing; the next commit raises it.
+        A failure loses nothing, and the next commit raises CommitFailed.
         """
         if self._failing() is None:
             with contextlib.suppress(sqlite3.Error):
@@ -383,11 +396,13 @@ class Store:
 
     @contextlib.contextmanager
     def _reading(self) -> Iterator[None]:
-        """Convert errors of SQLite and of impossible rows to StoreError."""
+        """Convert errors of SQLite, and errors about impossible rows, to StoreError."""
         try:
             yield
         except (sqlite3.Error, *rows.NONSENSE) as error:
-            if self.failure is not None and isinstance(error, sqlite3.ProgrammingError):  # `mend` could not open it
+            if self.failure is not None and isinstance(
+                error, sqlite3.ProgrammingError
+            ):  # `mend` could not open the file
                 text = f"{self._path} can't be opened: {self.failure}; {self.failure.fault.remedy}"
                 raise StoreError(text) from None
             raise StoreError(f"{self._path}: {error}") from None
