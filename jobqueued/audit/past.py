@@ -36,15 +36,15 @@ def answer(known: Known, at: int, run: str | None = None) -> AuditAnswer:
 
 
 def _meant(runs: Iterable[Record], at: int) -> int:
-    """Return the start of the run that was due at exactly this instant, if the run started within a second; otherwise
-    `at`.
+    """Return the instant that a user means by the due time `at` of a run: its start, or when it was queued.
 
-    A user who enters a due time means the run of this due time, which starts some milliseconds later.
+    Both are some milliseconds after the due time. If neither is within a second, return `at`.
     """
     for record in runs:
         if record["state"] != RunState.SKIPPED and dues(record)[0] == at:
-            begin = next((span.begin for span in spans(record)), instant(record["queued"]))
-            return begin if at < begin < at + SECOND else at
+            queued = instant(record["queued"])
+            begin = next((span.begin for span in spans(record)), queued)
+            return next((it for it in (begin, queued) if at < it < at + SECOND), at)
     return at
 
 

@@ -46,7 +46,7 @@ def waits_until(saved: SavedJob, job: Job, wall: int) -> int | None:
 
 
 def told(until: int) -> str:
-    """Describe that fixed times wait until an instant (wall)."""
+    """Return a message that fixed times were already handled up to an instant (wall)."""
     return f"fixed times until {to_text(until)} were handled before the clock was set back"
 
 

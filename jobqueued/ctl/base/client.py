@@ -294,6 +294,8 @@ def _nearest(error: str, parameters: Message, control: Path) -> str:
     job, at, number = wanted.rpartition("@") if error == _NO_RUN else (wanted, "", "")
     try:
         jobs = [row["id"] for row in ask(control, "List")["jobs"]]
+        if error == _NO_JOB and "/" in wanted and ask(control, "History", job=wanted, limit=1)["runs"]:
+            return f"{printable(wanted)} has ended; its runs: jobqueuectl history {printable(wanted)}"
     except (CallRefused, DaemonUnreachable):
         return ""
     if error == _NO_RUN and wanted in jobs:

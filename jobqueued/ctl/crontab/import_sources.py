@@ -110,6 +110,8 @@ def named(paths: Paths, files: Iterable[Path], wish: Wish) -> Iterator[ImportFil
             yield _at_job(file)
         elif wish.kind is SourceKind.TIMER or (wish.kind is None and file.suffix == ".timer"):
             yield _timer(file)
+        elif wish.kind is None and not os.path.lexists(file):
+            raise Unclear(f"{file} does not exist")
         elif wish.kind is None:
             told = f"the name of {file} does not show its format; add --kind user, or --kind "
             told += "system (with a column of users)"

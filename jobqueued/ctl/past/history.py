@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from itertools import islice
 
 import click
@@ -10,6 +11,7 @@ import click
 from jobqueued.base.text import duration
 from jobqueued.child.contract.documents import Record
 from jobqueued.ctl.base import completion, records
+from jobqueued.ctl.base.client import CallRefused, DaemonUnreachable, ask
 from jobqueued.ctl.base.table import Cell
 from jobqueued.ctl.base.terminal import (
     Columns,
@@ -23,6 +25,7 @@ from jobqueued.ctl.base.terminal import (
 )
 from jobqueued.ctl.past import run_stats
 from jobqueued.ctl.past.chosen_runs import PAGE, Wanted, matching, of_runs
+from jobqueued.model.run_states import PENDING
 from jobqueued.settings.paths import Paths
 
 
@@ -93,8 +96,17 @@ def history(
         RUNS.print(found)
         if more:
             click.echo(f"older runs are omitted; to show more: -n {2 * runs}", err=True)
+    elif job and wanted.is_any and (waiting := _waiting(paths, job)):
+        print_line(f"no run of {job} is live or has ended; {', '.join(waiting)} waits: jobqueuectl why {job}")
     else:
         print_line("no such runs")
+
+
+def _waiting(paths: Paths, job: str) -> list[str]:
+    """Return the runs of a job that wait to start or for another attempt; none if the daemon is down."""
+    with suppress(CallRefused, DaemonUnreachable):
+        return [run["run"] for run in ask(paths.control, "Describe", job=job)["runs"] if run["state"] in PENDING]
+    return []
 
 
 def _run(record: Record) -> tuple[Cell, ...]:

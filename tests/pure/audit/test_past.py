@@ -69,6 +69,8 @@ class TestOfARun:
         of = a_record(10, queued=to_text(due + 300_000), started=late)
         of["attempts"][0]["started"] = late
         assert "running" == answer(known(of), due).kind
+        of["attempts"][0]["started"] = of["started"] = to_text(due + 20 * SECOND)
+        assert "waiting" == answer(known(of), due).kind
         of["queued"] = to_text(due + 2 * SECOND)
         of["attempts"][0]["started"] = of["started"] = to_text(due + 2 * SECOND)
         assert "not_due" == answer(known(of), due).kind

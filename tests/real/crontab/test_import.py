@@ -245,7 +245,8 @@ def test_json_has_each_line_in_order(root: Path, run_import: Import, monkeypatch
         (("--write", "--diff"), "one of --dry-run, --diff and --write"),
         (("--kind", "user"), "--kind needs a FILE"),
         (("--user", "x", "f"), "--user needs --kind user"),
-        (("f",), "the name of f does not show its format; add --kind user, or --kind system"),
+        (("f",), "f does not exist"),
+        (("/etc/passwd",), "the name of /etc/passwd does not show its format; add --kind user, or --kind system"),
         (("/nowhere/f", "--kind", "user"), "/nowhere/f: cannot be read: No such file or directory"),
     ],
 )

@@ -130,6 +130,17 @@ class TestStop:
         assert [f"{runs[1]} skipped", f"{runs[2]} skipped", f"{runs[0]} stopping"] == shown.stdout.splitlines()
         assert 1 == len((host.root / "started").read_text().splitlines())
 
+    def test_what_has_ended_or_only_waits_is_named(self, host: Host) -> None:
+        """A submission that ended has its history; a job that waits for its first attempt to be repeated has a run."""
+        host.write("a.yaml", "jobs: {a: {command: exit 3, retries: 1, retry_delay: 1h}}")
+        host.start()
+        assert 0 == run("--root", host.root, "submit", "--wait", "--", "true").returncode
+        words = run("--root", host.root, "show", "host/1").stderr
+        assert f"host/1 has ended; its runs: jobqueuectl --root {host.root} history host/1" in words
+        retried = host.run("a")
+        wait_for(lambda: host.call("Show", run=retried)["record"]["state"] == "retrying")
+        assert f"no run of a is live or has ended; {retried} waits: " in run("--root", host.root, "history", "a").stdout
+
 
 RELOADED: Message = {"jobs": 2, "added": ["a", "b"], "edited": [], "removed": ["c"], "stale": [], "problems": []}
 
