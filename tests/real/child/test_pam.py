@@ -31,7 +31,7 @@ def test_a_service_decides(tmp_path: Path, name: str) -> None:
     service(tmp_path, name, "pam_permit.so")
     assert pam.refusal(ME.pw_name, str(tmp_path)) == ""
     service(tmp_path, name, "pam_deny.so")
-    assert pam.refusal(ME.pw_name, str(tmp_path)).startswith(f"PAM ({name}) says of {ME.pw_name}: ")
+    assert pam.refusal(ME.pw_name, str(tmp_path)).startswith(f"PAM ({name}) refuses {ME.pw_name}: ")
     service(tmp_path, name, "pam_permit.so", "pam_is_not_there.so")
     assert pam.refusal(ME.pw_name, str(tmp_path)) == f"PAM ({name}) refuses {ME.pw_name}: Module is unknown"
 
@@ -50,6 +50,6 @@ def test_a_job_is_refused_before_it_is_anybody(tmp_path: Path, monkeypatch: pyte
     service(tmp_path, "cron", "pam_deny.so")
     assert Way("fork").run(["/usr/bin/id", "-un"], user=OTHER) == (f"{OTHER}\n", 0)
     failure = Way("fork").refused(["/usr/bin/id", "-un"], user=OTHER, asks_pam=True)
-    assert str(failure).startswith(f"account: PAM (cron) says of {OTHER}: ")
+    assert str(failure).startswith(f"account: PAM (cron) refuses {OTHER}: ")
     service(tmp_path, "cron", "pam_permit.so")
     assert Way("fork").run(["/usr/bin/id", "-un"], user=OTHER, asks_pam=True) == (f"{OTHER}\n", 0)

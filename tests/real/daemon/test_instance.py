@@ -137,7 +137,7 @@ class TestRemedies:
         manager.write_text(f"#!/bin/sh\necho $* >>{tmp_path}/asked\ntest $1 = restart\n")
         manager.chmod(0o755)
         called = partial(CliRunner().invoke, main, ["--root", str(tmp_path), "restart-launcher"])
-        assert "Error: no service manager runs this daemon; end both" in called().output
+        assert "Error: no service manager runs this daemon; stop the daemon and the launcher" in called().output
         monkeypatch.setattr(Instance, "of", lambda run: Instance(run, str(manager)))
         done = called()
         assert (2, f"Error: {manager} start jobqueued.service failed; see: journalctl -u jobqueued\n") == (

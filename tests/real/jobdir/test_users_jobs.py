@@ -212,7 +212,7 @@ def test_the_quota_of_jobs(site: Host) -> None:
     assert put(site, some("de"), "two")["stored"]
     answer = put(site, some("def"), "two")
     assert not answer["stored"]
-    message = "found 3 jobs in addition to 3 in other files; expected at most 5 a user"
+    message = "found 3 jobs in addition to 3 in other files; expected at most 5 per user"
     assert message in answer["problems"][0]["message"]
     assert put(site, some("abc"), "one")["stored"]
     assert not put(site, some("abcx"), "one")["stored"]

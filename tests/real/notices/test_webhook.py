@@ -146,7 +146,7 @@ class TestRequest:
         [
             (
                 '{"text": $summary}',
-                "no JSON (line 1 column 10 of the output: Expecting value); expected JSON, with values in quotes",
+                "is not JSON (line 1 column 10 of the output: Expecting value); expected JSON, with values in quotes",
             ),
             ('{"text": "$sumary"}', "found $sumary; expected $id, $event, $host"),
             ('{"text": "5 $"}', "expected $$ for a dollar sign"),
