@@ -7,17 +7,17 @@ HISTORY = 60
 """Maximum number of samples of each run, and of the host, in Usage."""
 
 INTERFACE = """\
-# The job queue of this host. Every user may call Status, List and Fleet, whose replies then lack descriptions,
-# triggers and paths, and of problems show only the file names and counts. For their own jobs, users may call all
-# methods about jobs and runs. Readers see all jobs; operators may also act. Instants are RFC 3339 in UTC, durations
-# are in seconds, sizes in bytes. A run is written JOB@NUMBER. While state.db can't be written, a change takes effect,
-# but a restart forgets it, and the reply has the reason in unsaved. If state.db has not been writable since the
-# daemon started, Run, Rerun, Emit and Submit are refused.
+# The job queue of this host. Every user may call Status, List and Fleet. Other users than readers and operators get
+# no descriptions, triggers and paths of the host's jobs, and only the file names and counts of problems. For their
+# own jobs, users may call all methods about jobs and runs. Readers see all jobs; operators may also act. Instants are
+# RFC 3339 in UTC, durations are in seconds, sizes in bytes. A run is written JOB@NUMBER. While state.db can't be
+# written, a change takes effect, but a restart forgets it, and unsaved in the reply has the reason. If state.db has
+# not been writable since the daemon started, the daemon refuses Run, Rerun, Emit and Submit.
 interface io.jobqueue
 
 # The progress of a submission with several runs.
-# - done: runs that ended, including the failed ones
-# - waiting: all other runs
+# - done: runs that ended, including the failed runs
+# - waiting: runs that are neither done nor running
 # - left: the likely time until the last run ends, null if unknown
 type Batch (
   runs: int,
@@ -30,15 +30,15 @@ type Batch (
 
 # A job, its status, and the file that defines it.
 # - skips: the starts that SkipNext removed
-# - scope: host, or fleet: one host of the fleet runs each occurrence
-# - next: the next start by the clock, after a pause with an end. Null if a pause has no end, or the job is disabled
-#   or invalid
-# - settled: set after the system clock was set back. A fixed time until then is not due again; a time that follows
-#   elapsed time is
+# - scope: host, or fleet if one host of the fleet runs each occurrence
+# - next: the next scheduled start; for a pause with an end, the first start after the pause. Null if a pause has no
+#   end, or the job is disabled or invalid
+# - settled: set after the system clock was set back. Fixed times up to this instant are not due again; times that
+#   follow elapsed time are
 # - last_run, last_state: the start and the state of the run that ended last
-# - last_failover: the last run succeeded only by its failover
+# - last_failover: true if the last run succeeded only by its failover
 # - failing_since: the first of the consecutive failed runs. Runs that a user stopped do not count
-# - late: how many of its runs are late
+# - late: the number of late runs
 # - overdue_since: when the job became overdue, because it had not succeeded for longer than its expect
 type Job (
   id: string,
@@ -73,8 +73,8 @@ type Job (
   batch: ?Batch
 )
 
-# An error or a warning about a file. job is the id of the job, "" if it concerns none. Lines and columns count from
-# 1; 0 is unknown. jobqueuectl check --explain explains each code.
+# An error or a warning about a file. job is the id of the job, or "" if the problem is about no job. Lines and
+# columns count from 1; 0 means unknown. jobqueuectl check --explain explains each code.
 type Problem (
   file: string,
   line: int,
@@ -88,13 +88,13 @@ type Problem (
 
 # A job or run that a person should look at. The kinds:
 # - invalid: the job cannot run on this host
-# - failing: its last run failed. run is that run
-# - missed: no run of it ever started, and no start follows
-# - overdue: it has not succeeded for longer than its expect. It may be in no file any longer
-# - outdated: its fleet uses a newer definition than the files of this host have
-# - late: run has not started or ended when it usually would have
-# - paused: until is the end of the pause
-# - set_back: the clock was set back, and its fixed times until then are not due again
+# - failing: the job's last run failed; run has its id
+# - missed: no run of the job ever started, and the job has no further start
+# - overdue: the job has not succeeded for longer than its expect. The job may be in no file any longer
+# - outdated: the job's fleet uses a newer definition than the files of this host have
+# - late: the run in run has not started or ended at its usual time
+# - paused: the job is paused; until is the end of the pause
+# - set_back: the clock was set back, and the job's fixed times up to until are not due again
 type Attention (
   kind: string,
   job: string,
@@ -125,12 +125,13 @@ type HostUsage (
   history: []Sample
 )
 
-# The usage of a live run, measured by its cgroup or, without one, by its processes.
-# - limits: the limits of its cgroup, null for each that is not set
-# - throttled: seconds for which its CPU limit made it wait, null without a cgroup
-# - stopped: a signal has stopped it
-# - partial: without a cgroup, at most 2000 processes are measured, and the run has more
-# - late: the run has not ended when it usually would have
+# The usage of a live run.
+# - by: how the daemon measures the usage: cgroup, or processes if the run has no cgroup
+# - limits: the limits of its cgroup; a limit that is not set is null
+# - throttled: seconds for which its CPU limit made the run wait, null without a cgroup
+# - stopped: true if a signal has stopped the run
+# - partial: true if the run has no cgroup and more than 2000 processes; only 2000 are measured
+# - late: true if the run has not ended at its usual time
 # - usual: the usual duration of a run of this job, null if unknown
 type RunUsage (
   run: string,
@@ -152,10 +153,10 @@ type RunUsage (
   history: []Sample
 )
 
-# A lock, or units of another resource, that the holder holds (held) or waits for. The holder is a run or a user's
-# command (:with-lock@3); pid and command are those of its process. reason is set if the holder waits although no run
-# or command holds the lock: another program has the lock file, the lock is reserved for another run, or the run lacks
-# something else.
+# A lock, or units of another resource, that the holder holds (held is true) or waits for. The holder is a run or a
+# user's command (:with-lock@3); pid and command are those of its process. reason is set if the holder waits although
+# no run or command holds the lock: another program has the lock file, the lock is reserved for another run, or the
+# run waits for another resource.
 type LockClaim (
   lock: string,
   mode: string,
@@ -170,22 +171,24 @@ type LockClaim (
 )
 
 # The daemon, its queue, and the files that it refused.
-# - unwell: all that is wrong, one sentence each; empty if everything is healthy
-# - state, reason: ok, or degraded and the reason
-# - exclusive: the live run of an exclusive job; no other run starts beside it
-# - fleet, fleet_hosts: the fleet, and how many of its hosts have a session, null while it is unreachable
-# - controllers: the cgroup controllers of runs. Null if runs have no cgroup: then memory is sampled, and other limits
-#   of cgroups are not enforced
-# - unenforced: which limits of jobs are not enforced
-# - launcher: false while the launcher does not answer; then nothing new starts
-# - troubles: what else the daemon cannot do
-# - unwatched: where a new file may go unnoticed that the job of a user waits for. Users see only their own
-# - left: ended runs whose processes live on because their jobs allow it
-# - held_by, held_until, draining: the hold of the host. Nothing new starts; draining means that the hold ends at the
-#   next boot at the latest
-# - attention: at most 100 of each kind. invalid to set_back are the total of each kind
+# - unwell: every problem, one sentence each; empty if everything is healthy
+# - state, reason: ok and null, or degraded and why
+# - exclusive: the live run of an exclusive job; no other run starts while it is live
+# - fleet, fleet_hosts: the name of the fleet, and how many of its hosts have a session, null while the fleet is
+#   unreachable
+# - controllers: the cgroup controllers of runs. Null if runs have no cgroup. Without cgroups, the daemon samples
+#   memory and enforces no other cgroup limits
+# - unenforced: the limits of jobs that this host does not enforce
+# - launcher: false while the launcher does not answer. During this time, no run starts
+# - troubles: other things that the daemon cannot do
+# - unwatched: places where the daemon may not notice a new file that a user's job waits for. Users see only their own
+# - left: ended runs whose processes continue because the job has leave_children
+# - held_by, held_until, draining: the host's hold, during which no run starts. If draining is true, the hold ends at
+#   the next boot at the latest
+# - attention: at most 100 jobs and runs of each kind. invalid, failing, missed, late, overdue, outdated, paused and
+#   set_back are the total of each kind
 # - stale: refused files whose last good jobs stay in force
-# - problems: those of job files and of the present file of settings
+# - problems: the problems of job files and of the present settings file
 method Status() -> (
   unwell: []string,
   version: string,
@@ -227,8 +230,8 @@ method Status() -> (
   problems: []Problem
 )
 
-# All jobs, sorted by id, and the hold of the host. For users who are neither readers nor operators, the reply is up
-# to a second old.
+# All jobs, sorted by id, and the host's hold (held_by, held_until, draining). For users who are neither readers nor
+# operators, the reply is up to a second old.
 method List() -> (jobs: []Job, held_by: ?string, held_until: ?string, draining: bool)
 
 # One job with its counters and its newest records (10 by default, at most 1000), newest first.
@@ -240,17 +243,17 @@ method Describe(job: string, runs: ?int) -> (
 )
 
 # The record of a run. For a live run, the record so far, and its present usage {cpu_seconds, memory, tasks, io_read,
-# io_write, throttled, stopped, partial}. triggered_by is what made the run due: kind and, depending on it, {run,
+# io_write, throttled, stopped, partial}. triggered_by is the cause of the run: kind and, depending on the kind, {run,
 # state, exit_code, signal, ends, path, event, data}.
 method Show(run: string) -> (record: object)
 
-# What the host and all live runs use. Without more, the daemon measures for 0.3 s and replies once; with more, it
-# replies each second. With history, the first reply has the samples of the last minute, as far as a client was
-# watching.
+# The usage of the host and of all live runs. Without more, the daemon measures for 0.3 s and replies once; with more,
+# it replies each second. With history, the first reply has the samples of the last minute, if a client was watching
+# at that time.
 method Usage(history: ?bool) -> (host: HostUsage, runs: []RunUsage)
 
-# A line of the daemon's log: its event, level and message, as listed in jobqueued(8); the job and the run that it is
-# about, and the state of the run at that time. The line that ends an attempt or a run has the record.
+# A line of the daemon's log: its event, level and message, as listed in jobqueued(8); its job and run; and the state
+# of the run at that time. The line that ends an attempt or a run has the record.
 type Event (
   at: string,
   event: string,
@@ -262,13 +265,14 @@ type Event (
   record: ?object
 )
 
-# The lines of the daemon's log from now on: all, or only those with these events, or about these jobs. Call it with
-# more. The first reply comes at once and has no lines. A line is sent after its effect is saved, unless the state is
-# degraded. A client that reads too slowly loses lines; missed is their number, whatever it selected.
+# The lines of the daemon's log from now on, or only the lines with these events and about these jobs. Call Watch with
+# more. The first reply comes at once and has no lines. The daemon sends a line after its effect is saved, unless the
+# state is degraded. A client that reads too slowly loses lines; missed is their number, including lines that the
+# client did not select.
 method Watch(events: ?[]string, jobs: ?[]string) -> (events: []Event, missed: int)
 
-# Metrics for Prometheus. The kind of a family is counter, gauge, histogram or summary. The name of a sample is that
-# of its family plus the suffix (_total, _bucket, _count, _sum).
+# Metrics for Prometheus. The kind of a family is counter, gauge, histogram or summary. The name of a sample is the
+# name of its family plus the suffix (_total, _bucket, _count, _sum).
 method Metrics() -> (
   families: [](
     name: string,
@@ -278,8 +282,9 @@ method Metrics() -> (
   )
 )
 
-# When the clock starts a job next: at most count starts (1000 at most), after a pause with an end; what keeps the job
-# from starting; and the hold of the host. timezone is that of the job.
+# The next scheduled starts of a job: at most count (1000 at most); for a pause with an end, the starts after the
+# pause. The other fields show what keeps the job from starting, including the host's hold. timezone is the job's time
+# zone.
 method Next(job: string, count: int) -> (
   timezone: string,
   next: []string,
@@ -293,38 +298,39 @@ method Next(job: string, count: int) -> (
   draining: bool
 )
 
-# Records of one job or all, newest first by the time at which the run was queued. states selects by state, since
-# (inclusive) and until (exclusive) by that time. Live runs come first; waiting runs are included only if states names
-# their state. A reply has at most limit runs (50, the default and the maximum), and may have fewer. To get the
-# following runs, pass next as before; next is null at the end.
+# Records of one job, or of all jobs, by the time at which their runs were queued: live runs first, then ended runs,
+# newest first. states selects runs by state. since and until select runs that were queued at or after since and
+# before until. The reply has waiting runs only if states includes their state. A reply has at most limit runs (50,
+# the default and the maximum), and may have fewer. To get the next page, pass next as before; next is null at the
+# end.
 method History(job: ?string, states: ?[]string, since: ?string, until: ?string, before: ?string, limit: ?int) -> (
   runs: []object,
   next: ?string
 )
 
 # The output of a run in base64, from the byte offset (default 0): at most limit bytes (64 KiB, the default and the
-# maximum). size is the length of the output so far; that of a live run may grow.
+# maximum). size is the length of the output so far; the output of a live run may grow.
 method Logs(run: string, offset: ?int, limit: ?int) -> (data: string, size: int, live: bool)
 
-# Make a job due now. In Run, Rerun and Emit, traceparent is the span (W3C Trace Context) that becomes the parent of
-# the run's.
+# Make a job due now. In Run, Rerun and Emit, traceparent is the parent span of the new run (W3C Trace Context).
 method Run(job: string, traceparent: ?string) -> (run: string, unsaved: ?string)
 
-# Stop a run. A waiting run never starts. The state is stopping or skipped. A run whose supervisor died keeps its
-# claims while one of its processes may live. With lost, the caller declares that none lives; then the state is lost,
-# or retrying if another attempt follows.
+# Stop a run. A run that has not started never starts. The state in the reply is stopping or skipped. A run whose
+# supervisor died keeps its claims while one of its processes may live. With lost, the caller declares that none of
+# its processes lives. The state is then lost, or retrying if another attempt follows.
 method Stop(run: string, lost: ?bool) -> (state: string, unsaved: ?string)
 
 # End a run's wait for its next attempt, or for another try after its start failed. The run joins the queue like any
-# other: the state is waiting, or due if its job is held back.
+# other run. The state in the reply is waiting, or due if the job keeps the run out of the queue (it is paused, or at
+# its concurrency).
 method Retry(run: string) -> (state: string, unsaved: ?string)
 
 # Make the job of a run due again. The run may be live or ended.
 method Rerun(run: string, traceparent: ?string) -> (run: string, unsaved: ?string)
 
-# Report an event: make the jobs due that wait for it. runs are the new runs, including skipped ones; they find the
+# Report an event: make the jobs due that wait for it. runs are the new runs, including skipped runs; they find the
 # data in JOBQUEUE_TRIGGER_DATA (at most 16 KiB of JSON, 16 levels deep). disabled are jobs that wait for the event
-# but are disabled. If no job waits for it, nearest is an event with a similar name for which a job waits.
+# but are disabled. If no job waits for the event, nearest is an event with a similar name for which a job waits.
 method Emit(event: string, data: ?object, traceparent: ?string) -> (
   runs: []string,
   disabled: []string,
@@ -333,8 +339,8 @@ method Emit(event: string, data: ?object, traceparent: ?string) -> (
 )
 
 # Why a run has not started, why it is stopping, or how it ended. Pass either run or job. With job, why is null, runs
-# explains its first 10 runs that wait to start, more is the number of others, and idle is why none waits. The object
-# for a run has:
+# explains the job's first 10 runs that wait to start, more is the number of its other waiting runs, and idle is why
+# none waits. The object for a run has:
 # - reasons: sentences for people
 # - missing: the claims not granted, each {resource, mode, units, capacity, holders: {run, mode, units, since, held,
 #   ends_by, lingers}}. lingers is what may still live of a holder whose supervisor died
@@ -343,9 +349,9 @@ method Emit(event: string, data: ?object, traceparent: ?string) -> (
 # - effective_priority: the priority now. It grows by points each every seconds; growth describes that for people
 # - expected: when it will probably start
 # - late: how late it is, if it is late
-# With at, past is why the job or the run did not run at that instant, as far as records show: {job, at, kind, run,
-# reasons, unknown}. kind is running, down (the daemon), gone (from all job files), waiting, retrying, ended,
-# disabled, paused, skipped, not_due or unknown. unknown lists what the records do not show.
+# With at, past is why the job or the run did not run at that instant, according to the records: {job, at, kind, run,
+# reasons, unknown}. kind is running, down (the daemon was down), gone (the job was in no job file), waiting,
+# retrying, ended, disabled, paused, skipped, not_due or unknown. unknown lists what the records do not show.
 method Why(run: ?string, job: ?string, at: ?string) -> (
   why: ?object,
   runs: []object,
@@ -354,15 +360,15 @@ method Why(run: ?string, job: ?string, at: ?string) -> (
   past: ?object
 )
 
-# Start no run of a job until it is resumed, or until an instant. Runs that come due meanwhile are skipped; waiting
-# runs are held.
+# Start no run of a job until it is resumed, or until an instant. Runs that come due during the pause are skipped;
+# waiting runs are held.
 method Pause(job: string, until: ?string) -> (unsaved: ?string)
 
-# Skip the next start of a job by the clock. due is the start that is skipped, next the first one that is not, after a
-# pause; timezone is that of the job. With undo, cancel the last such skip.
+# Skip the next scheduled start of a job. due is the start that is skipped, and next is the following start, after a
+# pause; timezone is the job's time zone. With undo, cancel the last such skip.
 method SkipNext(job: string, undo: ?bool) -> (due: string, next: ?string, timezone: string, unsaved: ?string)
 
-# Expect nothing more of a job that is in no file (expect): it is no longer overdue.
+# Stop expecting a job that is in no file to succeed (expect). The job is no longer overdue.
 method Forget(job: string) -> (unsaved: ?string)
 
 # Start no run on this host until Release, or until an instant. With boot, the hold ends at the next boot at the
@@ -372,9 +378,9 @@ method Hold(until: ?string, boot: ?bool) -> (unsaved: ?string)
 # End the hold of this host: runs start again.
 method Release() -> (unsaved: ?string)
 
-# The fleet of this host, null if it has none, and the hosts that have a session now, by name. host is this host;
-# about has labels and holds of the hosts. down is why the fleet is unreachable, or null; while it is unreachable,
-# hosts is empty.
+# The fleet of this host, null if it has none, and the hosts that have a session now, sorted by name. host is this
+# host; about has the labels and holds of the hosts. down is why the fleet is unreachable, or null; while the fleet is
+# unreachable, hosts is empty.
 method Fleet() -> (
   fleet: ?string,
   host: string,
@@ -383,24 +389,26 @@ method Fleet() -> (
   down: ?string
 )
 
-# Continue in a fleet whose etcd was restored to an earlier state, and so has forgotten what its hosts did.
+# Continue in a fleet whose etcd was restored to an earlier state, and so lost the newer claims of its hosts.
 method AcceptFleet() -> (unsaved: ?string)
 
 # Hold a lock for the calling process until that process ends: exclusive, shared, or some of its units. The reply
-# comes when the lock is granted; with no_wait, Refused comes at once if it is not free. A caller that disconnects
-# before the reply leaves the queue.
+# comes when the lock is granted. With no_wait, the error Refused comes at once if the lock is not free. A caller that
+# disconnects before the reply leaves the queue.
 method Lock(lock: string, shared: ?bool, units: ?int, no_wait: ?bool) -> (holder: string, environment: [string]string)
 
-# The holders of locks and those who wait: of all locks, or of the one with this name. At most 1000; more is how many
-# are left out. If nothing uses a lock of that name, known lists the names in use, at most 1000.
+# The holders of locks, and the runs and commands that wait for locks: for all locks, or for the one with this name. A
+# reply has at most 1000; more is how many are left out. If no lock of that name exists, known lists the names of
+# existing locks and resources, at most 1000.
 method Locks(lock: ?string) -> (claims: []LockClaim, more: int, known: []string)
 
-# Take away what a command holds or waits for. Its process continues. held is true if it held the locks, false if it
-# waited.
+# Take away the locks that a command holds or waits for. Its process continues. held is true if the command held the
+# locks, and false if it waited.
 method Evict(holder: string) -> (locks: []string, held: bool)
 
 # A lasting problem: a job that fails or can't run, a refused file, or a state that can't be saved. People are
-# notified once, not each time. times counts its occurrences. told lists the receivers that have been sent everything.
+# notified once, not each time. times counts its occurrences. told lists the notified receivers for whom no notice
+# waits.
 type Incident (
   subject: string,
   kind: string,
@@ -410,8 +418,9 @@ type Incident (
   told: []string
 )
 
-# A notice that waits to be sent, or is being sent. Notices to one receiver are sent together: first is the oldest of
-# them, and has their tries and the last error. more is the number of later notices that this one stands for.
+# A notice that waits to be sent, or is being sent. Notices to one receiver are sent together. first is the id of the
+# oldest of these notices, and only this notice counts the tries and has the last error. more is the number of later
+# notices that this notice stands for.
 type Notice (
   id: string,
   first: string,
@@ -427,24 +436,27 @@ type Notice (
 # Open incidents and waiting notices, at most 1000 of each. more is how many are left out.
 method Notices() -> (incidents: []Incident, notices: []Notice, more: int)
 
-# Send a test to everyone who can be notified of a job, by its file or by jobqueued.yaml; without job, to everyone who
-# can be notified of anything. Refused if these are more than 100. Tests are sent at once, with the notices that wait
-# for the same receivers, even if the last message to them failed. A notice that is no longer in Notices was sent.
+# Send a test to every receiver that the job's file or jobqueued.yaml names for this job; without job, to every
+# receiver of any notice. Refused if there are more than 100 receivers. The daemon sends tests at once, with the
+# notices that wait for the same receivers, even if the last message to a receiver failed. A test that is no longer in
+# Notices was sent.
 method Notify(job: ?string) -> (notices: []Notice)
 
-# End the pause of a job. This makes nothing due. was_paused is true if it was paused. enabled and invalid show what
-# else keeps it from starting.
+# End the pause of a job. This makes nothing due. was_paused is true if the job was paused. enabled and invalid show
+# what else keeps the job from starting.
 method Resume(job: string) -> (was_paused: bool, enabled: bool, invalid: ?string, file: string, unsaved: ?string)
 
 # The record of a run. The reply comes when the run has ended.
 method Wait(run: string) -> (record: object)
 
-# A change of what is due by the clock: the old rule holds until one instant, the new one since another. The kinds:
-# - file: the job file name now has this text (base64, null if it was deleted); timezone is for jobs that name none.
-#   If the file has drop-ins or is outside /etc, the text begins with a NUL and has all parts with their paths
-# - start: the daemon was down in between
-# - clock: the clock was set from one instant to the other
-# - past: timezone has, as JSON, who paused or held what, or what happened to a job by its file
+# A change of the scheduled due times: the old rule holds until the instant until, and the new rule from the instant
+# since. The kinds:
+# - file: the job file name has the new text (base64, null if the file was deleted); timezone is for jobs without a
+#   time zone. If the file has drop-ins or is outside /etc, the text begins with a NUL and has all parts with their
+#   paths
+# - start: the daemon was down from until to since
+# - clock: the clock was set from until to since
+# - past: timezone has a JSON object: a pause or hold and the user who ordered it, or a change of the job by its file
 type DueChange (
   kind: string,
   name: string,
@@ -455,13 +467,13 @@ type DueChange (
   text: ?string
 )
 
-# The retained changes of what was due, oldest first, for an audit of the records. Only root and the daemon's own user
-# may call it, because job files may hold secrets. To get the following changes, pass next as after; next is null at
+# The retained changes of due times, oldest first, for an audit of the records. Only root and the daemon's own user
+# may call this method, because job files may hold secrets. To get the next page, pass next as after; next is null at
 # the end.
 method DueChanges(after: ?int) -> (changes: []DueChange, next: ?int)
 
-# Read all changed job files. The reply comes when their jobs are in force: the ids that were added, edited and
-# removed, and what is refused.
+# Read all changed job files. The reply comes when their jobs are in force. It has the ids that were added, edited and
+# removed, and the refused files and their problems.
 method Reload() -> (
   jobs: int,
   added: []string,
@@ -471,19 +483,19 @@ method Reload() -> (
   problems: []Problem
 )
 
-# The crontab of the caller, or for root that of another user: its bytes in base64, and the stamp of this version. The
-# call is logged to syslog as a list, or with edit as the begin of an edit.
+# The caller's crontab: its bytes in base64, and the stamp of this version. Root may name another user. The call is
+# logged to syslog as a list, or with edit as the begin of an edit.
 method CrontabGet(user: ?string, edit: ?bool) -> (table: string, stamp: string)
 
 # Install a crontab of at most 128 KiB, in base64. With a stamp, the reply is CrontabChanged unless the crontab still
-# has that stamp ("none": there is no crontab). live is true if this daemon runs the crontabs.
+# has that stamp. The stamp "none" means that no crontab exists. live is true if this daemon runs the crontabs.
 method CrontabSet(table: string, user: ?string, stamp: ?string) -> (live: bool)
 
-# Remove the crontab of the caller, or for root that of another user.
+# Remove the caller's crontab. Root may name another user.
 method CrontabRemove(user: ?string) -> ()
 
-# A job file of a user. jobs are its jobs in force; invalid is why one of them cannot run; refused is why the file is
-# refused as it is now.
+# A user's job file. jobs are its jobs in force; invalid is why one of them cannot run; refused is why the daemon
+# refuses the present file.
 type UserFile (
   name: string,
   user: string,
@@ -493,11 +505,12 @@ type UserFile (
   refused: ?string
 )
 
-# The job files of the caller, or for root those of another user, or of all users if root names none. At most 1000;
-# more is how many are left out. In these four methods root writes NAME:UID if several users had the same name.
+# The caller's job files. Root gets the files of the named user, or of all users if it names none. A reply has at most
+# 1000; more is how many are left out. If several users had the same name, root writes NAME:UID to name one of them in
+# UserFiles, UserFileGet and UserFileRemove.
 method UserFiles(user: ?string) -> (files: []UserFile, more: int)
 
-# A job file: its text in base64, and the stamp of this version ("none": there is no file).
+# A job file: its text in base64, and the stamp of this version. The stamp is "none" if no such file exists.
 method UserFileGet(name: string, user: ?string) -> (text: string, stamp: string, user: string)
 
 # Store a job file of at most 64 KiB, in base64. With a stamp, the reply is UserFileChanged unless the file still has
@@ -512,7 +525,7 @@ method UserFileSet(name: string, text: string, user: ?string, stamp: ?string) ->
   unsaved: ?string
 )
 
-# Remove a job file and its jobs; jobs are their ids. stamp is as in UserFileSet.
+# Remove a job file and its jobs; jobs are their ids. stamp works as in UserFileSet.
 method UserFileRemove(name: string, user: ?string, stamp: ?string) -> (jobs: []string, unsaved: ?string)
 
 # Submit a job that runs once, as the caller. A job of root or of the daemon's own user belongs to the host.
@@ -527,19 +540,20 @@ method UserFileRemove(name: string, user: ?string, stamp: ?string) -> (jobs: []s
 # The submission is saved before the reply. Its first run has the number 1.
 method Submit(submission: object) -> (job: string, is_new: bool, unsaved: ?string)
 
-# The end of a submission. The reply comes when all its runs have ended: their number, how many succeeded, and the
-# record of the first that did not succeed, else of the last.
+# The result of a submission. The reply comes when all its runs have ended: their number, how many succeeded, and the
+# record of the first run that did not succeed. If all runs succeeded, record is the last run's.
 method Await(job: string) -> (runs: int, succeeded: int, record: ?object)
 
-# Start no further run of a submission. waiting is how many runs waited, running how many are live. Live runs
-# continue; with stop, they are stopped.
+# Start no more runs of a submission. waiting is how many runs waited, running how many are live. Live runs continue;
+# with stop, they are stopped.
 method Withdraw(job: string, stop: ?bool) -> (running: int, waiting: int, unsaved: ?string)
 
 # Change how many runs of a submission may be live at a time; before is the old number. Live runs continue.
 method Resize(job: string, runs: int) -> (before: int, unsaved: ?string)
 
-# The unfinished submissions of the caller; readers and operators get those of all users. At most 10,000; more is how
-# many are left out. left is the number of runs of an array that are not queued yet. Only the user and root see stdin.
+# The caller's unfinished submissions; readers and operators get the submissions of all users. A reply has at most
+# 10,000; more is how many are left out. left is the number of runs of an array that are not queued yet. Only the user
+# and root see stdin.
 method Submissions() -> (
   submissions: [](
     job: string,
@@ -565,7 +579,8 @@ error PermissionDenied ()
 # The daemon has no room for another connection. This replaces the reply to the first call, which was not carried out.
 error Busy (reason: string)
 error NoCrontab (user: string)
-# cron.allow or cron.deny excludes the user. If program is at, at.allow or at.deny does.
+# cron.allow or cron.deny excludes the user from crontab; if program is at, at.allow or at.deny excludes the user from
+# at.
 error NotAllowed (user: string, program: ?string)
 # The crontab no longer has the given stamp.
 error CrontabChanged ()
