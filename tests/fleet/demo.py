@@ -40,12 +40,12 @@ jobs:
   tick:
     schedule: "* * * * *"
     seconds: "*/5"
-    scope: fleet                             # each on one of the hosts
+    scope: fleet                             # each tick on one host
     command: echo "the tick of $JOBQUEUE_DUE"
   rotate:
     schedule: "* * * * *"
     seconds: "*/30"
-    locks: {name: archive, scope: fleet}     # on each host, one after another
+    locks: {name: archive, scope: fleet}     # on each host, but one after another
     command: sleep 2
 """
 _SETTINGS = """\
@@ -54,7 +54,7 @@ fleet:
   authority: {authority}
   certificate: {certificate}
   key: {key}
-  lock_grace: 30s                            # after so long a lock of a host that is gone is free
+  lock_grace: 30s                            # time after which a lost host's locks are free
 """
 _SSH = """\
 #!/bin/sh
