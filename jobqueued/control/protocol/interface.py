@@ -7,12 +7,12 @@ HISTORY = 60
 """Maximum number of samples of each run, and of the host, in Usage."""
 
 INTERFACE = """\
-# The job queue of this host. Every user may call Status, List and Fleet. Other users than readers and operators get
-# no descriptions, triggers and paths of the host's jobs, and only the file names and counts of problems. For their
-# own jobs, users may call all methods about jobs and runs. Readers see all jobs; operators may also act. Instants are
-# RFC 3339 in UTC, durations are in seconds, sizes in bytes. A run is written JOB@NUMBER. While state.db can't be
-# written, a change takes effect, but a restart forgets it, and unsaved in the reply has the reason. If state.db has
-# not been writable since the daemon started, the daemon refuses Run, Rerun, Emit and Submit.
+# The job queue of this host. Every user may call Status, List and Fleet. Users who are neither readers nor operators
+# get the host's jobs without descriptions, triggers and paths, and only the file names and counts of problems. For
+# their own jobs, users may call all methods about jobs and runs. Readers see all jobs; operators may also act.
+# Instants are RFC 3339 in UTC, durations are in seconds, sizes in bytes. A run is written JOB@NUMBER. While state.db
+# can't be written, a change takes effect, but a restart forgets it, and unsaved in the reply has the reason. If
+# state.db has not been writable since the daemon started, the daemon refuses Run, Rerun, Emit and Submit.
 interface io.jobqueue
 
 # The progress of a submission with several runs.
@@ -31,13 +31,13 @@ type Batch (
 # A job, its status, and the file that defines it.
 # - skips: the starts that SkipNext removed
 # - scope: host, or fleet if one host of the fleet runs each occurrence
-# - next: the next scheduled start; for a pause with an end, the first start after the pause. Null if a pause has no
-#   end, or the job is disabled or invalid
+# - next: the next scheduled start; if the job is paused until an instant, the first start after it. Null if a pause
+#   has no end, or the job is disabled or invalid
 # - settled: set after the system clock was set back. Fixed times up to this instant are not due again; times that
 #   follow elapsed time are
 # - last_run, last_state: the start and the state of the run that ended last
 # - last_failover: true if the last run succeeded only by its failover
-# - failing_since: the first of the consecutive failed runs. Runs that a user stopped do not count
+# - failing_since: the start of the first of the consecutive failed runs. Runs that a user stopped do not count
 # - late: the number of late runs
 # - overdue_since: when the job became overdue, because it had not succeeded for longer than its expect
 type Job (
@@ -92,9 +92,9 @@ type Problem (
 # - missed: no run of the job ever started, and the job has no further start
 # - overdue: the job has not succeeded for longer than its expect. The job may be in no file any longer
 # - outdated: the job's fleet uses a newer definition than the files of this host have
-# - late: the run in run has not started or ended at its usual time
+# - late: a run of the job has not started or ended at its usual time; run has its id
 # - paused: the job is paused; until is the end of the pause
-# - set_back: the clock was set back, and the job's fixed times up to until are not due again
+# - set_back: the clock was set back, and the job's fixed times up to the instant until are not due again
 type Attention (
   kind: string,
   job: string,
@@ -116,7 +116,7 @@ type Sample (
 )
 
 # The usage of the whole host, and its number of CPUs and its memory. pressure is the percentage of the last 10 s in
-# which a task waited for that resource, null if the kernel does not report it.
+# which a task waited for the resource, null if the kernel does not report it.
 type HostUsage (
   cpus: int,
   memory: int,
@@ -172,7 +172,7 @@ type LockClaim (
 
 # The daemon, its queue, and the files that it refused.
 # - unwell: every problem, one sentence each; empty if everything is healthy
-# - state, reason: ok and null, or degraded and why
+# - state, reason: state is ok or degraded; reason is why it is degraded, or null
 # - exclusive: the live run of an exclusive job; no other run starts while it is live
 # - fleet, fleet_hosts: the name of the fleet, and how many of its hosts have a session, null while the fleet is
 #   unreachable
@@ -181,7 +181,8 @@ type LockClaim (
 # - unenforced: the limits of jobs that this host does not enforce
 # - launcher: false while the launcher does not answer. During this time, no run starts
 # - troubles: other things that the daemon cannot do
-# - unwatched: places where the daemon may not notice a new file that a user's job waits for. Users see only their own
+# - unwatched: places where the daemon may not notice a new file that a user's job waits for. Users see only places of
+#   their own jobs
 # - left: ended runs whose processes continue because the job has leave_children
 # - held_by, held_until, draining: the host's hold, during which no run starts. If draining is true, the hold ends at
 #   the next boot at the latest
@@ -282,9 +283,9 @@ method Metrics() -> (
   )
 )
 
-# The next scheduled starts of a job: at most count (1000 at most); for a pause with an end, the starts after the
-# pause. The other fields show what keeps the job from starting, including the host's hold. timezone is the job's time
-# zone.
+# The next scheduled starts of a job: at most count (1000 at most). If the job is paused until an instant, these are
+# the starts after it. The other fields show what keeps the job from starting, including the host's hold. timezone is
+# the job's time zone.
 method Next(job: string, count: int) -> (
   timezone: string,
   next: []string,
@@ -346,7 +347,8 @@ method Emit(event: string, data: ?object, traceparent: ?string) -> (
 #   ends_by, lingers}}. lingers is what may still live of a holder whose supervisor died
 # - ahead: the runs that go first and want the same locks or limits
 # - behind: the run for which its claims are reserved
-# - effective_priority: the priority now. It grows by points each every seconds; growth describes that for people
+# - effective_priority: the priority now. It grows by the number points in each period of every seconds; growth
+#   describes this for people
 # - expected: when it will probably start
 # - late: how late it is, if it is late
 # With at, past is why the job or the run did not run at that instant, according to the records: {job, at, kind, run,
@@ -360,7 +362,7 @@ method Why(run: ?string, job: ?string, at: ?string) -> (
   past: ?object
 )
 
-# Start no run of a job until it is resumed, or until an instant. Runs that come due during the pause are skipped;
+# Start no run of a job until Resume, or until the instant until. Runs that come due during the pause are skipped;
 # waiting runs are held.
 method Pause(job: string, until: ?string) -> (unsaved: ?string)
 
@@ -371,8 +373,8 @@ method SkipNext(job: string, undo: ?bool) -> (due: string, next: ?string, timezo
 # Stop expecting a job that is in no file to succeed (expect). The job is no longer overdue.
 method Forget(job: string) -> (unsaved: ?string)
 
-# Start no run on this host until Release, or until an instant. With boot, the hold ends at the next boot at the
-# latest.
+# Start no run on this host until Release, or until the instant until. With boot, the hold ends at the next boot at
+# the latest.
 method Hold(until: ?string, boot: ?bool) -> (unsaved: ?string)
 
 # End the hold of this host: runs start again.
@@ -397,8 +399,8 @@ method AcceptFleet() -> (unsaved: ?string)
 # disconnects before the reply leaves the queue.
 method Lock(lock: string, shared: ?bool, units: ?int, no_wait: ?bool) -> (holder: string, environment: [string]string)
 
-# The holders of locks, and the runs and commands that wait for locks: for all locks, or for the one with this name. A
-# reply has at most 1000; more is how many are left out. If no lock of that name exists, known lists the names of
+# The holders of locks, and the runs and commands that wait for locks: for all locks, or for the named lock. A reply
+# has at most 1000 claims; more is how many are left out. If no lock of that name exists, known lists the names of
 # existing locks and resources, at most 1000.
 method Locks(lock: ?string) -> (claims: []LockClaim, more: int, known: []string)
 
@@ -437,9 +439,9 @@ type Notice (
 method Notices() -> (incidents: []Incident, notices: []Notice, more: int)
 
 # Send a test to every receiver that the job's file or jobqueued.yaml names for this job; without job, to every
-# receiver of any notice. Refused if there are more than 100 receivers. The daemon sends tests at once, with the
-# notices that wait for the same receivers, even if the last message to a receiver failed. A test that is no longer in
-# Notices was sent.
+# receiver of any notice. Refused if there is no receiver, or if there are more than 100. The daemon sends tests at
+# once, with the notices that wait for the same receivers, even if the last message to a receiver failed. A test that
+# is no longer in Notices was sent.
 method Notify(job: ?string) -> (notices: []Notice)
 
 # End the pause of a job. This makes nothing due. was_paused is true if the job was paused. enabled and invalid show
@@ -451,11 +453,11 @@ method Wait(run: string) -> (record: object)
 
 # A change of the scheduled due times: the old rule holds until the instant until, and the new rule from the instant
 # since. The kinds:
-# - file: the job file name has the new text (base64, null if the file was deleted); timezone is for jobs without a
-#   time zone. If the file has drop-ins or is outside /etc, the text begins with a NUL and has all parts with their
-#   paths
-# - start: the daemon was down from until to since
-# - clock: the clock was set from until to since
+# - file: the job file with this name got this text (base64, null if the file was deleted); timezone is for jobs
+#   without a time zone. If the file has drop-ins or is outside /etc, the text begins with a NUL and has all parts
+#   with their paths
+# - start: the daemon was down between these instants
+# - clock: the clock was set from the first of these instants to the second
 # - past: timezone has a JSON object: a pause or hold and the user who ordered it, or a change of the job by its file
 type DueChange (
   kind: string,
@@ -484,7 +486,7 @@ method Reload() -> (
 )
 
 # The caller's crontab: its bytes in base64, and the stamp of this version. Root may name another user. The call is
-# logged to syslog as a list, or with edit as the begin of an edit.
+# logged to syslog as a list, or with edit as the beginning of an edit.
 method CrontabGet(user: ?string, edit: ?bool) -> (table: string, stamp: string)
 
 # Install a crontab of at most 128 KiB, in base64. With a stamp, the reply is CrontabChanged unless the crontab still
@@ -506,8 +508,8 @@ type UserFile (
 )
 
 # The caller's job files. Root gets the files of the named user, or of all users if it names none. A reply has at most
-# 1000; more is how many are left out. If several users had the same name, root writes NAME:UID to name one of them in
-# UserFiles, UserFileGet and UserFileRemove.
+# 1000 files; more is how many are left out. If several users had the same name, root writes NAME:UID to name one of
+# them in UserFiles, UserFileGet and UserFileRemove.
 method UserFiles(user: ?string) -> (files: []UserFile, more: int)
 
 # A job file: its text in base64, and the stamp of this version. The stamp is "none" if no such file exists.
@@ -528,7 +530,7 @@ method UserFileSet(name: string, text: string, user: ?string, stamp: ?string) ->
 # Remove a job file and its jobs; jobs are their ids. stamp works as in UserFileSet.
 method UserFileRemove(name: string, user: ?string, stamp: ?string) -> (jobs: []string, unsaved: ?string)
 
-# Submit a job that runs once, as the caller. A job of root or of the daemon's own user belongs to the host.
+# Submit a job that runs once, as the caller. A job that root or the daemon's own user submits belongs to the host.
 # submission has at most 160 KiB and these fields, of which only keys is required:
 # - keys: the keys of a job file that apply to one run; command is required
 # - name: a name for the job instead of a number
@@ -552,8 +554,8 @@ method Withdraw(job: string, stop: ?bool) -> (running: int, waiting: int, unsave
 method Resize(job: string, runs: int) -> (before: int, unsaved: ?string)
 
 # The caller's unfinished submissions; readers and operators get the submissions of all users. A reply has at most
-# 10,000; more is how many are left out. left is the number of runs of an array that are not queued yet. Only the user
-# and root see stdin.
+# 10,000 submissions; more is how many are left out. left is the number of runs of an array that are not queued yet.
+# Only the user and root see stdin.
 method Submissions() -> (
   submissions: [](
     job: string,
@@ -576,7 +578,8 @@ error NoOutput (run: string, reason: string)
 # The daemon understood the request but cannot fulfil it now.
 error Refused (reason: string)
 error PermissionDenied ()
-# The daemon has no room for another connection. This replaces the reply to the first call, which was not carried out.
+# The daemon has no room for another connection. This error replaces the reply to the first call, which was not
+# carried out.
 error Busy (reason: string)
 error NoCrontab (user: string)
 # cron.allow or cron.deny excludes the user from crontab; if program is at, at.allow or at.deny excludes the user from
