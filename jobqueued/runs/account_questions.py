@@ -1,4 +1,6 @@
-"""Questions about users and groups; processes of the launcher answer them, because the user databases may hang."""
+"""Questions about users and groups. Processes of the launcher answer them, because a query of the user databases may
+hang.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +16,7 @@ from jobqueued.model.users import UserLimits
 
 
 class AccountQuestions:
-    """Unanswered questions, by number. `users`: the users who may have their own jobs."""
+    """Unanswered questions, each with a number. `users`: the users who may have their own jobs."""
 
     def __init__(self, users: UserLimits | None = None) -> None:
         self.users = users or UserLimits()
@@ -31,7 +33,7 @@ class AccountQuestions:
         return self._question(self._last, account)
 
     def name_of(self, uid: int, then: Callable[[str], None]) -> bytes:
-        """Return the line that asks for a user's name; `then` gets it, or "" if the host has no such user."""
+        """Return the line that asks for a user's name; `then` gets the name, or "" if the host has no such user."""
         account = Account(wire.NAME_OF, str(uid))
         self._named[account] = then
         return self.ask(account)

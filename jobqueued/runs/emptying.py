@@ -1,4 +1,4 @@
-"""Detect that the directory of all R was emptied: a file in it disappears with the rest.
+"""Detection that the directory of all R was emptied: a file in the directory disappears with the rest.
 
 The file is named `emptied` until a commit contains the doubtful starts, and `whole` afterwards.  If neither name
 exists, the directory was emptied again, and all launches until now are doubtful.
@@ -16,12 +16,12 @@ _AGAIN = 10 * SECOND
 
 
 class Emptying:
-    """The file in one directory, as one scheduler creates it."""
+    """The file in the directory `runs`, as one scheduler uses it."""
 
     def __init__(self, runs: str) -> None:
         self._runs, self._times = runs, 0
         self.deadline: int | None = None
-        """Instant (monotonic, ns) to retry a failed write, or None."""
+        """Instant (monotonic, ns) to retry a failed write, or None if no write failed."""
 
     @property
     def era(self) -> int | None:
@@ -30,8 +30,8 @@ class Emptying:
         return self._times if any(os.path.exists(f"{self._runs}/{name}") for name in names) else None
 
     def begin(self) -> bool:
-        """Start an era, because launches without a reported start are doubtful.  Return False if the file can't be
-        written.
+        """Start a new era, in which launches before it without a reported start are doubtful. Return False if the file
+        can't be written.
         """
         self.deadline = time.monotonic_ns() + _AGAIN
         try:

@@ -1,4 +1,4 @@
-"""The connection to the agent of the fleet, which is between scheduler and etcd (protocol: child/fleet/lines.py)."""
+"""The connection to the fleet's agent, a program between scheduler and etcd (protocol: child/fleet/lines.py)."""
 
 from __future__ import annotations
 
@@ -49,9 +49,11 @@ from jobqueued.settings.instance import Instance
 AGENT = Path(__file__).parent.parent / "child" / "fleet" / "agent.py"
 _FIRST_PAUSE, _LONGEST_PAUSE = SECOND // 2, 10 * SECOND
 _SILENT = 30 * SECOND
-"""Timeout (ns) of the agent; it answers, or reports that the fleet is unreachable, in less than half of this."""
+"""Timeout (ns) for an answer of the agent. The agent answers, or reports that the fleet is unreachable, in less than
+half this time.
+"""
 _PART = 1 << 14
-"""Maximum bytes read from the agent in one turn."""
+"""Maximum number of bytes to read from the agent in one turn."""
 
 
 def line_of(command: FleetCommand) -> Line:
@@ -90,7 +92,7 @@ _OF_JOBS: dict[str, Callable[[str, str], events.Event]] = {
 
 
 def event_of(line: Line) -> events.Event:
-    """Return the event of a line from the agent. Raises ValueError."""
+    """Return the event that a line from the agent reports. Raises ValueError if the line is malformed."""
     match line:
         case ["up", str(reason)]:
             return FleetUp(reason)
@@ -123,9 +125,9 @@ def event_of(line: Line) -> events.Event:
 class FleetLink(Source):
     """The connection to the agent at `address`, if the host has a `fleet`.
 
-    `state` returns this host's identity and its fleet mark, or None if nothing can be saved now, so that no claim may
-    be granted. `since` returns job → first second whose occurrence may be requested. `own`: the agent's program, to
-    start if no agent listens, or None if PID 1 starts it.
+    `state` returns this host's identity and its fleet mark, or None if nothing can be saved now; then no claim may be
+    granted. `since` returns job → first second whose occurrence may be requested. `own`: the agent's program, which the
+    daemon starts if no agent listens, or None if PID 1 starts it.
     """
 
     def __init__(
@@ -147,7 +149,9 @@ class FleetLink(Source):
         """Instant (CLOCK_MONOTONIC, ns) of the first line that the agent has not answered yet, or None."""
         self._call_at, self._pause = 0, _FIRST_PAUSE
         self._down = ""
-        """Reason why the fleet is unreachable, as it was reported, or "" if it is reachable or unknown."""
+        """Reason why the fleet is unreachable, as reported to the scheduler, or "" if the fleet is reachable or this is
+        unknown.
+        """
         self._known = 0
         """Instant (wall, ns) when the mark that the agent received was saved."""
         self._has_news = False
@@ -155,7 +159,7 @@ class FleetLink(Source):
         self._instance = Instance.of(address.parent)
 
     def send(self, command: FleetCommand) -> None:
-        """Queue a command; without an agent it is dropped, because the fleet is unreachable."""
+        """Queue a command; drop it if no agent is connected, because the fleet is unreachable."""
         if self._connection is None:
             return
         if isinstance(command, Ask | AskToSkip) and self._asked_at is None:
@@ -165,11 +169,11 @@ class FleetLink(Source):
     def flush(self) -> None:
         """Send as much as the socket accepts now."""
         if self._outbox and self._connection is not None:
-            with contextlib.suppress(OSError):  # if the agent exited, the next read shows that
+            with contextlib.suppress(OSError):  # if the agent exited, the next read shows this
                 del self._outbox[: self._connection.send(self._outbox)]
 
     def lose(self, reason: str) -> None:
-        """Disconnect; after the next connection, the agent sends the whole state again."""
+        """Disconnect for this reason; after the next connection, the agent sends the whole state again."""
         self.close()
         self._down, self._has_news = reason, True
         self._call_at = time.monotonic_ns() + self._pause
@@ -196,13 +200,13 @@ class FleetLink(Source):
 
     @property
     def troubles(self) -> list[str]:
-        """Problems: an unreachable fleet, and conflicts with other hosts and fleets."""
+        """The lasting problems: an unreachable fleet, and conflicts with other hosts and fleets."""
         down = [f"the fleet is unavailable, so this host starts none of its jobs: {self._down}"] if self._down else []
         return [*down, *self._neighbours.troubles]
 
     @property
     def deadline(self) -> int | None:
-        """The time (monotonic, ns) to connect to an agent or to give up a silent one, or None."""
+        """The time (monotonic, ns) to connect to an agent or to disconnect from a silent agent, or None."""
         if self._fleet is None:
             return None
         if self._connection is None:
@@ -242,7 +246,7 @@ class FleetLink(Source):
             yield from happened
 
     def turn(self, now: Now) -> Iterator[events.Event]:
-        """Connect to an agent if it is time, give up a silent one, and report a lost connection."""
+        """Connect to an agent if it is time, disconnect from a silent agent, and report a lost connection."""
         if self._fleet is not None and self._connection is None and self._call_at <= now.mono:
             self._call(now)
         elif self._connection is not None and (deadline := self.deadline) is not None and deadline <= now.mono:
@@ -273,7 +277,7 @@ class FleetLink(Source):
         self.flush()
 
     def _told(self, state: str) -> dict[str, Any]:
-        """Return the settings for the agent."""
+        """Return the first line for the agent: its settings, with the identity `state` of this host."""
         assert self._fleet is not None
         files = {name: getattr(self._fleet, name) for name in ("etcd", "authority", "certificate", "key")}
         return {
@@ -286,7 +290,9 @@ class FleetLink(Source):
         }
 
     def _reached(self) -> socket.socket:
-        """Return a connection to the listening agent; if none listens, start one unless PID 1 does.  Raises OSError."""
+        """Return a connection to the listening agent; if no agent listens, start one unless PID 1 starts it. Raises
+        OSError.
+        """
         try:
             return own_program.connected(self._address)
         except OSError as error:

@@ -1,4 +1,4 @@
-"""Conflicts of a fleet: hosts with other shared settings, and fleets in the same etcd with the same jobs.
+"""Conflicts in a fleet: hosts with different shared settings, and other fleets in the same etcd with the same jobs.
 
 Each host detects them by itself, so both sides report each other.
 """
@@ -17,13 +17,13 @@ _SHOWN = 5
 
 
 def common_of(settings: FleetSettings) -> CommonSettings:
-    """Return the settings of this host that all hosts of its fleet share."""
+    """Return those settings of this host that must be the same on all hosts of its fleet."""
     resources = ",".join(f"{name}={units}" for name, units in sorted(settings.resources.items()))
     return CommonSettings(settings.timezone, settings.lock_grace // SECOND, resources)
 
 
 def to_json(common: CommonSettings) -> str:
-    """Return these settings in the form that this host announces to the others."""
+    """Return these settings in the form in which this host announces them to other hosts."""
     return json.dumps(common, separators=(",", ":"))
 
 
@@ -59,7 +59,9 @@ class Neighbours:
         self._fleets.clear()
 
     def note_host(self, name: str, common: str) -> Iterator[FleetTrouble]:
-        """Compare a host's announced settings; "" means that it has no session or announced nothing."""
+        """Compare a host's announced settings with this host's; "" means that the host has no session or announced
+        nothing.
+        """
         other = parsed(CommonSettings, common)
         differs = difference(self._own, other) if self._own is not None and other is not None else ""
         text = f"{printable(name)} is in the fleet with {differs}: all hosts need the same `fleet` in jobqueued.yaml"
@@ -68,7 +70,9 @@ class Neighbours:
     def note_fleets(
         self, fleets: Mapping[str, Sequence[str]], jobs: Mapping[str, Sequence[str]], own: Collection[str]
     ) -> Iterator[FleetTrouble]:
-        """Compare the jobs of the other fleets; `fleets` has their hosts, `own` the jobs of this fleet."""
+        """Compare the jobs of other fleets with the jobs of this fleet (`own`). `fleets`: other fleet → its hosts;
+        `jobs`: other fleet → its jobs.
+        """
         for name in {*self._fleets, *fleets}:
             same = sorted(set(jobs.get(name, ())) & set(own))
             where = (

@@ -1,7 +1,8 @@
-"""Attempts whose end no launcher reports: the daemon follows supervisors of earlier launchers; the rest are unsettled.
+"""Attempts whose ends no launcher reports: the daemon follows supervisors of earlier launchers, and checks unsettled
+attempts again.
 
-As long as a process listens on R/control, its attempt is never declared lost: the supervisor may be suspended or wait
-for a disk.
+While a process listens on R/control, its attempt is never declared lost, because the supervisor may be suspended or
+wait for a disk.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ class _Supervisor:
     name: Name
     connection: socket.socket
     silent_since: int | None
-    """Instant (monotonic, ns) since when it has not answered, or None if it has answered."""
+    """Instant (monotonic, ns) since when the supervisor has not answered, or None if it has answered."""
     told: bool = False
 
     @property
@@ -44,7 +45,7 @@ class _Supervisor:
 class Following:
     """The followed supervisors, and unsettled attempts, which are checked again after pauses that grow to a minute.
 
-    `held`: the attempts of the present launcher, which itself reports a supervisor's death.
+    `held`: the attempts of the present launcher, which itself reports the death of a supervisor.
     """
 
     def __init__(self, marks: RunDirectory, held: set[Name], lost_attempts: LostAttempts) -> None:
@@ -55,8 +56,8 @@ class Following:
         self._news: list[str] = []
 
     def take(self, recovery: Recovery) -> None:
-        """Follow the supervisors that a recovery adopted, pass on its dead attempts, and check unsettled ones again
-        later.
+        """Follow the supervisors that a recovery adopted, pass its dead attempts on, and check its unsettled attempts
+        again later.
         """
         now = time.monotonic_ns()
         for name, connection in recovery.adopted:
@@ -86,7 +87,7 @@ class Following:
         self._supervisors, self._unsettled = {}, {}
 
     def __contains__(self, descriptor: int) -> bool:
-        """Return whether a descriptor is one of these connections."""
+        """Return whether a descriptor belongs to a connection to a followed supervisor."""
         return descriptor in self._supervisors
 
     def descriptors(self) -> list[int]:
@@ -95,7 +96,7 @@ class Following:
 
     @property
     def deadline(self) -> int | None:
-        """The time (monotonic, ns) to check again, or to report a silent supervisor, or None."""
+        """The time (monotonic, ns) to check unsettled attempts again or to report a silent supervisor, or None."""
         times = [
             each.silent_since + SILENT for each in self._supervisors.values() if each.silent_since and not each.told
         ]
@@ -112,7 +113,7 @@ class Following:
             yield from self.settle(*self._unsettled)
 
     def news(self) -> list[str]:
-        """Return new problems, and forget them."""
+        """Return the new problems since the last call."""
         news, self._news = self._news, []
         return news
 
@@ -123,7 +124,7 @@ class Following:
         return [*silent, *(_unsettled(name, why) for name, why in self._unsettled.items())]
 
     def tell(self, name: Name, line: bytes) -> bool:
-        """Send a line to the supervisor of an attempt. Return whether it is followed."""
+        """Send a line to the supervisor of an attempt; return whether this supervisor is followed."""
         for each in self._supervisors.values():
             if each.name == name:
                 with contextlib.suppress(OSError):
@@ -149,7 +150,9 @@ class Following:
         if not said or "ended" in said:
             del self._supervisors[descriptor]
             each.connection.close()
-            yield from self.settle(each.name, *islice(self._unsettled, 1))  # may need the free descriptor
+            yield from self.settle(
+                each.name, *islice(self._unsettled, 1)
+            )  # an unsettled attempt may need the descriptor that is now free
 
 
 def _silent(supervisor: _Supervisor) -> str:

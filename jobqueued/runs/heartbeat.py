@@ -1,7 +1,8 @@
-"""The heartbeat: pings an outside monitor at intervals while scheduling works; without pings the monitor alerts.
+"""The heartbeat: pings to an outside monitor at intervals while scheduling works; if they stop, the monitor alerts
+people.
 
-A ping means that scheduling works now, so a ping that was not sent in time is dropped.  Pings go through the launcher
-and a supervisor like every start, so they cover these programs too.
+A ping means that scheduling works now, so a ping that was not sent in time is dropped. Like every start, a ping goes
+through the launcher and a supervisor, so it also shows that these programs work.
 """
 
 from __future__ import annotations
@@ -25,7 +26,9 @@ _FIRST_PAUSE = 10 * SECOND
 
 
 class HeartbeatSender(Source):
-    """Sends the pings of `wish`, if any, as `user` (None is the daemon's), unless `stands_still` returns a reason."""
+    """The sender of the pings of `wish`, if any, as `user` (None means the daemon's user), unless `stands_still`
+    returns a reason.
+    """
 
     def __init__(
         self,
@@ -51,7 +54,7 @@ class HeartbeatSender(Source):
 
     @property
     def deadline(self) -> int | None:
-        """The time (monotonic, ns) of the next ping, or None without a heartbeat or while an answer is awaited."""
+        """The time (monotonic, ns) of the next ping, or None if no heartbeat is set or an answer is awaited."""
         return None if self._wish is None or self._on_way or not self._link.greeted else self._at
 
     def turn(self, now: Now) -> tuple[()]:

@@ -27,10 +27,10 @@ from jobqueued.state import record_files
 def order(
     launch: Launch, logs: Path, journal: Path, keep_free: int | None = None, users: UserLimits | None = None
 ) -> LaunchSpec:
-    """Return the launch spec: the current job, the run that the attempt belongs to, and the record so far.
+    """Return the launch spec: the current job, the attempt's run, and the record so far.
 
-    `journal`: the socket of journald.  `keep_free`: bytes that output leaves free on the disk.  `users`: the limits of
-    each user.  None means the default for both.
+    `journal`: the socket of journald. `keep_free`: bytes that output must leave free on the disk. `users`: the limits
+    of each user. For `keep_free` and `users`, None means the default.
     """
     run, job, users = launch.run, launch.job, users or UserLimits()
     command = job.failover if run.failover and job.failover is not None else job.command
@@ -93,7 +93,7 @@ def _owner(job: Job) -> JobOwner | None:
 
 
 def _of_array(job: Job, run: Run) -> dict[str, str]:
-    """Return the variable with the index of a run in its array."""
+    """Return the environment variable with the index of a run in its array, or {} if the job is no array."""
     array = job.submission.array if job.submission else None
     return {} if array is None else {"JOBQUEUE_ARRAY_INDEX": str(array.index_of(run.id.number))}
 
@@ -117,7 +117,7 @@ _TOLD = ("run", "state", "exit_code", "signal", "path", "event")
 
 
 def _told(run: Run, logs: Path) -> dict[str, str]:
-    """Return the variables with the cause of a run; unknown facts have no variable."""
+    """Return the environment variables that describe the cause of a run; unknown facts have no variable."""
     by: Mapping[str, Any] = triggered_by(run)
     if run.triggered_by is None:
         return {"JOBQUEUE_TRIGGER": by["kind"]}
@@ -143,11 +143,13 @@ _RLIMITS = {
     "sigpending": "RLIMIT_SIGPENDING",
 }
 _CPU_TIME_GRACE = 5
-"""CPU time (s) between SIGXCPU, which shows the cause, and the kernel's SIGKILL."""
+"""CPU time (s) between SIGXCPU, which shows people the cause, and the kernel's SIGKILL."""
 
 
 def _attributes(job: Job) -> Attributes:
-    """Return the settings beyond identity and environment that the job sets; any of them costs a fork."""
+    """Return the process settings of a job other than identity and environment; if there are any, a start costs one
+    more fork.
+    """
     asked = {
         "limits": {
             _RLIMITS[key]: [key, *_limit(key, value)] for key, value in job.resource_limits.items() if key in _RLIMITS
@@ -169,11 +171,13 @@ _CAPS = {
 }
 _DISKS = {"io_read": "rbps", "io_write": "wbps"}
 _CPU_PERIOD = 100_000
-"""Period (µs) of the CPU limit: a run that used up its share waits for the next period."""
+"""Period (µs) of the CPU limit; a run that has used up its share waits for the next period."""
 
 
 def caps(key: str, value: float | None) -> list[tuple[str, str, str]]:
-    """Return the settings of a run's cgroup for a limit; the memory limit kills the run as a whole."""
+    """Return the settings of a run's cgroup for a limit. If the memory limit is exceeded, the kernel kills the whole
+    run.
+    """
     if key == "cpu" and value is not None:
         return [(key, "cpu.max", f"{round(value * _CPU_PERIOD)} {_CPU_PERIOD}")]
     if key in _DISKS:
@@ -183,9 +187,9 @@ def caps(key: str, value: float | None) -> list[tuple[str, str, str]]:
 
 
 def above(owner: Owner | None, users: UserLimits) -> Above:
-    """Return the cgroup of a user, with limits; for a crontab, the supervisor sets the name.
+    """Return the cgroup for all runs of a user, with limits; for a crontab's user, the supervisor sets its name.
 
-    If the cgroup runs out of memory, only the largest run or process is killed.
+    If this cgroup runs out of memory, the kernel kills only the largest run or process.
     """
     name = "" if owner is None else wire.cgroup_of_user(owner.uid)
     defaults = [("", *cap[1:]) for key in users.defaults.keys() - users.caps for cap in caps(key, users.defaults[key])]
@@ -194,7 +198,9 @@ def above(owner: Owner | None, users: UserLimits) -> Above:
 
 
 def unenforced(job: Job, controllers: list[str] | None) -> list[str]:
-    """Return the limits of a job that its cgroup can't enforce with these controllers; None means no cgroups."""
+    """Return the limits of a job that cgroups with these controllers can't enforce; None means that runs have no
+    cgroups.
+    """
     have = set(controllers or ())
     return [
         key
@@ -204,7 +210,9 @@ def unenforced(job: Job, controllers: list[str] | None) -> list[str]:
 
 
 def shortfall(jobs: Iterable[Job], controllers: list[str] | None) -> tuple[list[str], list[str]]:
-    """Return warnings about limits that the kernel can't enforce here, and about jobs that therefore do not start."""
+    """Return two lists of warnings: about limits that the kernel can't enforce here, and about jobs that therefore do
+    not start.
+    """
     short: dict[str, list[str]] = {}
     barred: list[str] = []
     for job in jobs:

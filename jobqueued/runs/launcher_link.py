@@ -37,20 +37,22 @@ LAUNCHER = Path(__file__).parent.parent / "child" / "launcher.py"
 HELLO_SECONDS = 10.0
 CALLS = 3
 NOTICES = 4096
-"""Maximum bytes of notices per turn: about a hundred notices, so that no turn takes long."""
+"""Maximum number of bytes to read in a turn: about a hundred notices, so that no turn takes long."""
 
 
 Answered = Callable[[int | None, str], None]
 HearWatcher = Callable[[str, int, str], Iterator[events.Event]]
-"""Function that handles a notice of a watcher: its verb, the number of the order, and the rest."""
+"""Function that handles a notice of a watcher; its arguments are the verb, the number of the order, and the rest."""
 
 
 class LauncherError(Exception):
-    """No launcher is available; the message says what to check."""
+    """No launcher is available; the message contains a hint on what to check."""
 
 
 def unstarted(name: Name, reason: str) -> events.NeverStarted:
-    """Return the event of ``unstarted NAME REASON``; all versions of supervisors send the same text for a busy path."""
+    """Return the event for ``unstarted NAME REASON``. Supervisors of all versions send the same text if a lock file is
+    busy.
+    """
     causes, found = Unstarted, parse(reason)
     is_busy = found.code in (Code.PATH_BUSY, Code.PATH_HELD)
     cause = causes.PATH_BUSY if is_busy else causes.TROUBLE if reason else causes.NO_FAULT
@@ -58,7 +60,9 @@ def unstarted(name: Name, reason: str) -> events.NeverStarted:
 
 
 def _not_at_once(event: events.Event) -> events.Event:
-    """Return the verdict on an attempt whose R could not be removed: it is launched again after a pause."""
+    """Return the verdict on an attempt whose R could not be removed, changed so that the attempt is launched again
+    after a pause.
+    """
     if not isinstance(event, events.NeverStarted):
         return event
     return event._replace(reason="its earlier run directory still exists", cause=Unstarted.TROUBLE)
@@ -67,9 +71,9 @@ def _not_at_once(event: events.Event) -> events.Event:
 class LauncherLink:
     """The connection to the launcher.
 
-    `own`: the program to start if no launcher listens, or None if PID 1 starts it.  `words`: more arguments for the
-    program.  `users`: the users who may have jobs, and their limits.  `keep_free`: bytes that output leaves free on its
-    disk, or None for the default.
+    `own`: the program to start if no launcher listens, or None if PID 1 starts it. `words`: more arguments for this
+    program. `users`: the users who may have jobs, and their limits. `keep_free`: bytes that output must leave free on
+    its disk, or None for the default.
     """
 
     def __init__(
@@ -84,7 +88,7 @@ class LauncherLink:
         self._address, self._own, self._words = address, own, words
         self._instance = Instance.of(paths.run)
         self.see = self._instance.see_launcher
-        """A hint for messages: how to find out why the launcher does not answer."""
+        """A hint for messages that says how to find out why the launcher does not answer."""
         self._runs, self._logs, self._journal = paths.runs, paths.logs, paths.journal
         runtime = {} if paths.runtime is None else {"runtime_directory": str(paths.runtime)}
         self._common = {"log_directory": atomic_file.kept(str(paths.logs)), **runtime}
@@ -93,9 +97,11 @@ class LauncherLink:
         self._connection: socket.socket | None = None
         self._calls = 0
         self.greeted = False
-        """True once the launcher has answered; its answer drops earlier orders, and none is sent before it."""
+        """True once the launcher has answered hello. No order is sent before this answer, and the launcher drops orders
+        from before hello.
+        """
         self.controllers: list[str] | None = None
-        """The controllers of the runs' cgroups, from the launcher, or None if runs have no cgroups."""
+        """The controllers of the runs' cgroups, as the launcher reported them, or None if runs have no cgroups."""
         self._lines: wire.SocketLines
         self._outbox = b""
         self._held: set[Name] = set()
@@ -107,14 +113,14 @@ class LauncherLink:
         """Launches in the outbox, each with the position of its last byte among all bytes sent or to be sent."""
         self._sent = 0
         self._unsent: set[Name] = set()
-        """Launches that were not sent to any launcher, until a recovery finds that they never started."""
+        """Launches that no launcher received, until a recovery finds that they never started."""
         self._heard_at: int | None = None
         self._told = False
         self.accounts = AccountQuestions(users)
         self.greetings = 0
         """Number of launchers that have answered."""
         self._watchers: dict[int, HearWatcher] = {}
-        """Order → function that handles the notices of the user's watcher."""
+        """Number of an order → function that handles the notices of the watcher that this order started."""
         self._orders: dict[int, Answered] = {}
         self._last_order = 0
 
@@ -126,7 +132,9 @@ class LauncherLink:
         return self._own is not None
 
     def connect(self) -> None:
-        """Connect to a launcher and wait for its answer; only at the start, when the daemon has nothing else to do."""
+        """Connect to a launcher and wait for its answer. Call this only at the start, while the daemon has nothing else
+        to do.
+        """
         while not self.greeted:
             connection = self.call()
             until = time.monotonic() + HELLO_SECONDS
@@ -137,8 +145,8 @@ class LauncherLink:
     def call(self) -> socket.socket:
         """Connect and send hello.  A later `read` of the descriptor sets `greeted` when the launcher answers.
 
-        After the answer, each order of an older scheduler has its R or will never be read.  Raises LauncherError if no
-        launcher can be reached, or if several calls in a row had no answer.
+        After the answer, each launch that an earlier scheduler ordered has its R, or the order will never be read.
+        Raises LauncherError if no launcher can be reached, or if several consecutive calls had no answer.
         """
         self.close()
         self._calls += 1
@@ -152,16 +160,21 @@ class LauncherLink:
         self._connection = connection = self._reach()
         self._lines, self._early = wire.SocketLines(connection, NOTICES), []
         self._held.clear()
-        with contextlib.suppress(OSError):  # if the launcher exited, the next read shows that
+        with contextlib.suppress(OSError):  # if the launcher exited, the next read shows this
             connection.sendall(b"hello %d\n" % wire.VERSION)
         return connection
 
     def _reach(self) -> socket.socket:
-        """Connect to the listening launcher without waiting; if none listens, start one unless PID 1 does."""
+        """Connect to the listening launcher without waiting. If no launcher listens, start one unless PID 1 starts
+        it.
+        """
         try:
             return own_program.connected(self._address)
         except OSError as error:
-            if error.errno not in (errno.ENOENT, errno.ECONNREFUSED):  # a launcher may exist, and a second one must not
+            if error.errno not in (
+                errno.ENOENT,
+                errno.ECONNREFUSED,
+            ):  # a launcher may exist, and there must not be a second one
                 raise LauncherError(f"cannot reach the launcher at {self._address}: {error.strerror}") from None
             if self._own is None:
                 remedy = self._instance.start_launcher
@@ -174,7 +187,7 @@ class LauncherLink:
             raise LauncherError(f"cannot start the launcher ({where}): {error.strerror}") from None
 
     def _hear_greeting(self, lines: list[bytes]) -> None:
-        """Handle the launcher's list of attempts and its hello; keep later lines until after the recovery."""
+        """Handle the launcher's list of attempts and its hello; keep the lines after hello until after the recovery."""
         for index, line in enumerate(lines):
             verb, _, rest = line.decode().partition(" ")
             if verb == "hello":
@@ -191,7 +204,7 @@ class LauncherLink:
     def recover(
         self, runs: Mapping[RunId, Run], is_final: Callable[[RunId], bool], *, same_boot: bool
     ) -> Iterator[events.Event]:
-        """Yield the verdicts on all attempts that may be live; see recovery.py."""
+        """Yield the verdicts on all attempts that may be live (recovery.py)."""
         recovery = Recovery(self.marks, self._held, unsent=self._unsent)
         yield from self.emptied()
         yield from recovery.verdicts(runs, is_final, same_boot=same_boot)
@@ -224,13 +237,15 @@ class LauncherLink:
         )
 
     def descriptors(self) -> list[int]:
-        """Return the descriptors of the connections to the launcher and to supervisors of earlier ones."""
+        """Return the descriptors of the connections to the launcher and to supervisors of earlier launchers."""
         own = [] if self._connection is None else [self._connection.fileno()]
         return own + self.following.descriptors()
 
     @property
     def unsent(self) -> int | None:
-        """The descriptor that must become writable to send the rest of the orders, or None if all are sent."""
+        """The descriptor that must become writable before the rest of the orders can be sent, or None if all are
+        sent.
+        """
         return self._connection.fileno() if self._outbox and self._connection is not None and self.greeted else None
 
     def launch(self, command: Launch) -> None:
@@ -247,11 +262,15 @@ class LauncherLink:
 
     @property
     def overdue(self) -> int | None:
-        """The instant (CLOCK_MONOTONIC, ns) to report `silence`, or None if no order waits or a report was made."""
+        """The instant (CLOCK_MONOTONIC, ns) to report `silence`, or None if no launch is unanswered or a report was
+        made.
+        """
         return self._heard_at + SILENT if self._heard_at is not None and self._unanswered and not self._told else None
 
     def silence(self) -> str:
-        """Return a report about a silent launcher, or "" if it took all orders.  No run fails because of it."""
+        """Return a report about a silent launcher, or "" if the launcher has handled all launches. No run fails because
+        of the silence.
+        """
         self._unanswered = {name for name in self._unanswered if name not in self.marks}
         if not self._unanswered:
             return ""
@@ -261,13 +280,14 @@ class LauncherLink:
         return f"no answer from the launcher for {duration(SILENT / SECOND)}; {runs} waiting to start; {self.see}"
 
     def answers_again(self) -> bool:
-        """Return True once when the launcher answers again after a reported silence."""
+        """Return True if the launcher answers again after a reported silence; each silence yields True only once."""
         again = self._told and not self._unanswered
         self._told = self._told and not again
         return again
 
     def stop(self, name: Name, reason: str) -> str:
-        """Ask an attempt's supervisor to stop it; a supervisor that does not listen yet is asked after its start.
+        """Order an attempt's supervisor to stop the attempt; a supervisor that does not listen yet gets the order after
+        its start.
 
         Return the reason why the order could not be sent, or "".
         """
@@ -278,45 +298,51 @@ class LauncherLink:
             if (fresh := self.marks.follow(name)) is not None:
                 with fresh:
                     fresh.send(line)
-        except ConnectionError:  # the attempt just ended
+        except ConnectionError:  # the attempt has just ended
             return ""
         except OSError as error:
             return f"cannot stop {name}: {error.strerror}; to retry: jobqueuectl stop {name.run}"
         return ""
 
     def look_up(self, account: Account) -> None:
-        """Queue a question about a user or group; it is repeated to a new launcher."""
+        """Queue a question about a user or group; a new launcher gets the question again."""
         self._outbox += self.accounts.ask(account)
 
     def name_of(self, uid: int, then: Callable[[str], None]) -> None:
-        """Queue a question for the name of a user; `then` gets "" if the host has no such user."""
+        """Queue a question about a user's name; `then` gets the name, or "" if the host has no such user."""
         self._outbox += self.accounts.name_of(uid, then)
         self.flush()
 
     def notify(self, sender: Mapping[str, Any], notice: dict[str, Any], answered: Answered) -> None:
-        """Queue a notice, which a process of its sender's `user` sends; None means the daemon's user.
+        """Queue a notice; a process that runs as the `user` in `sender` sends it. None means the daemon's user.
 
-        `answered` gets the number and result of each part and, at the end, None and the result of the rest, even if the
-        launcher exits.
+        `answered` gets the number and the result of each part. At the end, it gets None and the result of all other
+        parts, even if the launcher exits.
         """
         self._order("notify", {**sender, "notice": notice}, answered)
 
     def see_to_crontab(self, order: dict[str, Any], answered: Answered) -> None:
-        """Queue an order of `child/spool/spool_orders.py`; `answered` gets the parts of a table and the answer."""
+        """Queue an order of `child/spool/spool_orders.py`; `answered` gets the parts of a crontab, and finally the
+        answer.
+        """
         self._order("crontab", order, answered)
 
     def _order(self, verb: str, document: dict[str, Any], answered: Answered) -> None:
-        self._last_order = max(self._last_order + 1, time.time_ns())  # never a number of an earlier scheduler
+        self._last_order = max(
+            self._last_order + 1, time.time_ns()
+        )  # this is never the number of an order of an earlier scheduler
         self._orders[self._last_order] = answered
         self._outbox += f"{verb} {self._last_order} {json_values.line(document)}\n".encode()
 
     def watch(self, number: int, order: str, heard: HearWatcher) -> None:
-        """Queue the order for a watcher, which is not repeated to a new launcher; `heard` handles its notices."""
+        """Queue the order for a watcher; `heard` handles the watcher's notices. A new launcher does not get the order
+        again.
+        """
         self._watchers[number] = heard
         self._outbox += f"watch {number} {order}\n".encode()
 
     def unwatch(self, number: int) -> None:
-        """Queue the order to end a watcher, whose notices are ignored from now on."""
+        """Queue the order to end a watcher; ignore its notices from now on."""
         self._watchers.pop(number, None)
         self._outbox += f"unwatch {number}\n".encode()
 
@@ -338,8 +364,8 @@ class LauncherLink:
             self._queued.popleft()
 
     def read(self, descriptor: int) -> Iterator[events.Event] | None:
-        """Return the events of a readable descriptor, or None if the launcher exited, so that `call` and `recover` must
-        follow.
+        """Return the events of a readable descriptor, or None if the launcher exited; the caller must then use `call`
+        and `recover`.
         """
         if descriptor in self.following:
             return self.following.read(descriptor)
@@ -352,7 +378,7 @@ class LauncherLink:
         return self._hear(lines)
 
     def _hear_answer(self, verb: str, order: int, answer: str) -> None:
-        """Pass an answer on; an answer to an earlier scheduler's order is ignored."""
+        """Pass an answer on to the function that awaits it; ignore an answer to an earlier scheduler's order."""
         answered = self._orders.get(order)
         if answered is None:
             return
@@ -364,7 +390,7 @@ class LauncherLink:
             answered(None, answer)
 
     def _hear_watcher(self, verb: str, number: int, rest: str) -> Iterator[events.Event]:
-        """Pass a notice of a watcher on; a notice about an earlier scheduler's order is ignored."""
+        """Pass a watcher's notice on to its function; ignore a notice about an earlier scheduler's order."""
         heard = self._watchers.pop(number, None) if verb == "unwatched" else self._watchers.get(number)
         if heard is not None:
             yield from heard(verb, number, rest)
@@ -394,7 +420,7 @@ class LauncherLink:
                     yield events.RunStopping(*name, detail)
                 case "ended":
                     yield from self.following.settle(name)
-                case "known":  # its R could not be removed
+                case "known":  # the attempt's R could not be removed
                     yield from map(_not_at_once, self.following.settle(name))
                 case "lost":
                     yield from self._verdict_on(name, wire.parse_status(detail))
@@ -402,7 +428,9 @@ class LauncherLink:
                     yield unstarted(name, detail)
 
     def _verdict_on(self, name: Name, status: int | None) -> Iterator[events.Event]:
-        """Yield the end of an attempt whose supervisor died; if its marks can't be read now, check them again later."""
+        """Yield the end of an attempt whose supervisor died; if the attempt's marks can't be read now, check them again
+        later.
+        """
         try:
             reason = DEAD if name in self.marks else NO_DIRECTORY
             yield self.marks.end(name) or self.marks.lost(name, reason, status)

@@ -1,4 +1,4 @@
-"""Notices of the launcher and of supervisors; if the launcher exits, a new one is called."""
+"""The source of notices from the launcher and from supervisors. If the launcher exits, it calls a new launcher."""
 
 from __future__ import annotations
 
@@ -18,7 +18,9 @@ _CALL_AGAIN = 10 * SECOND
 
 
 class LauncherNews(Source):
-    """Events from the link. `recover` yields the verdicts on all live attempts, after a new launcher answered."""
+    """The events from the link. After a new launcher has answered, `recover` yields the verdicts on all live
+    attempts.
+    """
 
     def __init__(self, link: LauncherLink, recover: Callable[[], Iterable[Event]], log: Log) -> None:
         self._link, self._recover, self._log = link, recover, log
@@ -27,7 +29,7 @@ class LauncherNews(Source):
 
     @property
     def troubles(self) -> list[str]:
-        """A missing or silent launcher, and silent supervisors."""
+        """The lasting problems: a missing or silent launcher, and silent supervisors."""
         return [*([self._trouble] if self._trouble else []), *self._link.following.troubles]
 
     def _say(self, trouble: str) -> None:
@@ -44,7 +46,7 @@ class LauncherNews(Source):
 
     @property
     def deadline(self) -> int | None:
-        """The time (monotonic, ns) to call again, to report a silent launcher, or to check attempts or the run
+        """The time (monotonic, ns) to call a launcher again, to report a silent launcher, or to check attempts or run
         directories.
         """
         link = self._link
@@ -72,8 +74,8 @@ class LauncherNews(Source):
         return events
 
     def _recovered(self) -> Iterator[Event]:
-        """Yield the verdicts of a recovery; if the directory of all R can't be read now, repeat the recovery with the
-        next call.
+        """Yield the verdicts of a recovery. If the directory of all R can't be read now, the next call repeats the
+        recovery.
         """
         try:
             yield from self._recover()
@@ -83,7 +85,9 @@ class LauncherNews(Source):
             self._call_again_at = time.monotonic_ns() + _CALL_AGAIN
 
     def turn(self, now: Now) -> list[Event]:
-        """Call again, report a silent launcher, and check the attempts that no launcher has."""
+        """If it is time, call a launcher again, report a silent launcher, and check the attempts that no launcher
+        reports.
+        """
         if self._call_again_at is not None and self._call_again_at <= now.mono:
             self._call()
         overdue = self._link.overdue
@@ -97,7 +101,9 @@ class LauncherNews(Source):
         return events
 
     def _call(self) -> None:
-        """Call a launcher.  Until a launcher answers, admitted attempts stay `starting`; the recovery settles them."""
+        """Call a launcher. Until a launcher answers, admitted attempts remain `starting`; the recovery then decides
+        about them.
+        """
         try:
             self._link.call()
         except LauncherError as error:

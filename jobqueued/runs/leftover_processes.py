@@ -37,11 +37,11 @@ _NONE, _INIT = 0, 1
 _ROUNDS = 10
 _NAMED = 3
 SLICE = 100
-"""Number of processes checked in one step: about 5 ms."""
+"""Number of processes to check in one step, which takes about 5 ms."""
 
 
 class LeftoverProcess(NamedTuple):
-    """A process. `birth`: ticks of CLOCK_BOOTTIME."""
+    """A process. `birth`: when it started (CLOCK_BOOTTIME, in ticks)."""
 
     pid: int
     parent: int
@@ -54,9 +54,10 @@ class LeftoverProcess(NamedTuple):
 
 
 class Details(NamedTuple):
-    """Further facts. `environment`: JOBQUEUE_ variables (None if unreadable). `cgroups`: text of /proc/PID/cgroup.
+    """Details of a process.
 
-    `is_foreign`: its user can't have jobs of this daemon.
+    `environment`: its JOBQUEUE_ variables (None if unreadable). `cgroups`: the text of /proc/PID/cgroup. `is_foreign`:
+    whether its user can't have jobs of this daemon.
     """
 
     environment: Mapping[str, str] | None = {}
@@ -65,11 +66,12 @@ class Details(NamedTuple):
 
 
 class Clues(NamedTuple):
-    """Clues to recognize an attempt's processes.
+    """Clues by which an attempt's processes can be recognized.
 
-    `since`: earliest possible birth (ticks).  `identity`: variables that the job got.  `main`: its main process (PID,
-    and the earliest and latest tick of its birth).  `cgroup`: its cgroup, or None.  `around`: the cgroups of its
-    supervisor, or None if unknown.  `title`: the attempt and the directory of all R in its supervisor's title.
+    `since`: earliest possible birth (ticks). `identity`: variables that the job's processes got. `main`: the attempt's
+    main process (PID, and the earliest and latest tick of its birth). `cgroup`: the attempt's cgroup, or None.
+    `around`: the cgroups of the attempt's supervisor, or None if unknown. `title`: the attempt and the directory of all
+    R, as in the supervisor's title.
     """
 
     since: int
@@ -79,21 +81,21 @@ class Clues(NamedTuple):
     around: str | None = None
     title: tuple[str, str] | None = None
     has_helper: bool = False
-    """True if its process represents a job on Slurm and must end that job."""
+    """True if the attempt's process represents a job on Slurm and must end this job."""
 
 
 class Kin(NamedTuple):
-    """The processes that certainly belong to an attempt, and those that possibly belong to it."""
+    """The processes that certainly belong to an attempt, and those that possibly belong to the attempt."""
 
     certain: list[LeftoverProcess]
     uncertain: list[LeftoverProcess]
 
 
 class Processes:
-    """All processes seen during a check, and their relations.  `ourselves`: the checking process, which belongs to no
+    """All processes found during a check, and their relations. `ourselves`: the checking process, which belongs to no
     attempt.
 
-    Add all processes first, then note the details of each of the `tops`.
+    The caller adds all processes first, then notes the details of each of the `tops`.
     """
 
     def __init__(self, ourselves: int) -> None:
@@ -117,12 +119,15 @@ class Processes:
         self._session_births[it.session] = min(it.birth, self._session_births.get(it.session, it.birth))
 
     def entitle(self, it: LeftoverProcess, words: Sequence[str]) -> None:
-        """Note a supervisor's title: its name, its attempt, and the directory of all R, which may be truncated."""
+        """Note a supervisor's title: the program's name, the attempt, and the directory of all R, which may be
+        truncated.
+        """
         if len(words) > 1:
             self._supervisors[words[1]].append((it, words[2] if len(words) > 2 else ""))
 
     def tops(self, since: int) -> Iterator[LeftoverProcess | None]:
-        """Yield the tops of trees: processes born since (ticks) whose parent is older, dead, or a supervisor.
+        """Yield the tops of process trees: processes born at `since` (ticks) or later whose parent is older, dead, or a
+        supervisor.
 
         Yield None for each other process.
         """
@@ -144,7 +149,7 @@ class Processes:
         return it.parent in self._reapers or (it.parent != _NONE and it.parent not in self._of)
 
     def note(self, top: LeftoverProcess, known: Details) -> None:
-        """Note the details of a top."""
+        """Note the details of the top of a process tree."""
         self._known[top.pid] = known
         run = None if known.environment is None else known.environment.get(_RUN)
         if run is not None:
@@ -177,7 +182,9 @@ class Processes:
         return [each for each in candidates if identity.items() <= (self._known[each.pid].environment or {}).items()]
 
     def _closed(self, tops: list[LeftoverProcess], since: int) -> dict[int, LeftoverProcess]:
-        """Return these processes, their descendants and sessions, if young enough, except the checking process."""
+        """Return those of these processes, their descendants and the members of their sessions that were born at
+        `since` or later, except the checking process.
+        """
         found: dict[int, LeftoverProcess] = {}
         queue = list(tops)
         while queue:
@@ -211,12 +218,14 @@ def identity(environment: object) -> dict[str, str]:
 
 
 def identity_of(run: str, attempt: int) -> dict[str, str]:
-    """Return identifying variables without a launch spec; a run of another daemon on this host may share them."""
+    """Return the identifying variables that are known without a launch spec. A run of another daemon on this host may
+    have the same.
+    """
     return {_RUN: run, _ATTEMPT: str(attempt)}
 
 
 def since(instant: int) -> int:
-    """Return the tick before an instant (wall, ns); wrong if the clock was set since."""
+    """Return the tick before an instant (wall, ns). The result is wrong if the clock was set after that instant."""
     ago = max(0, time.time_ns() - instant)
     return ticks(max(0, time.clock_gettime_ns(time.CLOCK_BOOTTIME) - ago))
 
@@ -233,13 +242,14 @@ def named(processes: list[LeftoverProcess]) -> str:
 
 
 def look(processes: Processes, since: int) -> Iterator[None]:
-    """Check all processes of this host, for attempts since this tick, in steps.
+    """Add all processes of this host, in steps, for a check of attempts that started at `since` (tick) or later.
 
-    Raises OSError if this is impossible now, or if so many processes started during the check that a PID may have been
-    reused.
+    Raises OSError if this is impossible now, or if so many processes started meanwhile that a PID may have been reused.
     """
     seen, births = set[int](), _births()
-    for _round in range(_ROUNDS):  # finds processes born during a round, whose parent may have exited unread
+    for _round in range(
+        _ROUNDS
+    ):  # a round finds processes born during the round before, whose parents may have exited unread
         new = {int(name) for name in os.listdir("/proc") if name.isdigit()} - seen
         if not new:
             break
@@ -268,14 +278,18 @@ def _births() -> int:
 
 
 def _numbers() -> int:
-    """Return the number of PIDs until the kernel reuses them, or the minimum of all kernels if unknown."""
+    """Return the number of PIDs that the kernel uses before it reuses one, or the smallest such number of any kernel if
+    unknown.
+    """
     with contextlib.suppress(FileNotFoundError), open("/proc/sys/kernel/pid_max", "rb") as file:
         return int(file.read())
     return 1 << 15
 
 
 def _read(pid: int) -> LeftoverProcess | None:
-    """Return a live process, or None.  A process whose first thread ended is alive while another thread runs."""
+    """Return a process, or None if it is not alive. A process whose first thread ended is alive while another thread
+    runs.
+    """
     line = _file(pid, "stat")
     if line is None:
         return None
@@ -286,7 +300,9 @@ def _read(pid: int) -> LeftoverProcess | None:
 
 
 def _title(pid: int) -> list[str]:
-    """Return the words of a supervisor's title, or [] if another user runs it: any user can fake such a title."""
+    """Return the words of a supervisor's title, or [] if the process runs as another user, because any user can fake a
+    title.
+    """
     if _uid(pid) != os.geteuid():
         return []
     return (_file(pid, "cmdline") or b"").rstrip(b"\0").decode(errors="replace").split("\0")
@@ -298,7 +314,7 @@ def _details(pid: int) -> Details:
 
 
 def _environment(pid: int) -> dict[str, str] | None:
-    """Return the JOBQUEUE_ variables of a process at its execution, or None if unreadable."""
+    """Return the JOBQUEUE_ variables that a process had when it was executed, or None if they are unreadable."""
     data = _file(pid, "environ")
     if data is None:
         return None
@@ -308,14 +324,16 @@ def _environment(pid: int) -> dict[str, str] | None:
 
 
 def _uid(pid: int) -> int:
-    """Return the real UID of a process, or the daemon's if it exited; the owner of /proc/PID may differ."""
+    """Return the real UID of a process, or the daemon's UID if the process exited. The owner of /proc/PID may differ
+    from it.
+    """
     lines = (_file(pid, "status") or b"").splitlines()
     return next((int(line.split()[1]) for line in lines if line.startswith(b"Uid:")), os.geteuid())
 
 
 def _file(pid: int, name: str) -> bytes | None:
-    """Return a file of /proc/PID, or None if it is missing or denied.  Raises OSError without free descriptors or
-    memory.
+    """Return the content of a file in /proc/PID, or None if it is missing or denied. Raises OSError if descriptors or
+    memory are short.
     """
     try:
         with open(f"/proc/{pid}/{name}", "rb", buffering=0) as file:

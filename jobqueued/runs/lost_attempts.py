@@ -1,8 +1,8 @@
-"""Lost attempts: their supervisor died, and they are over when no process of them is alive.
+"""Lost attempts: an attempt whose supervisor died is over when none of its processes is alive.
 
-The daemon repeatedly kills the processes that certainly belong to an attempt (leftover_processes.py).  Processes that
-only possibly belong to it are not touched.  The run keeps its claims until they end, or until a user declares that they
-are not the run's (`jobqueuectl stop --lost RUN`).
+The daemon repeatedly kills the processes that certainly belong to an attempt (leftover_processes.py). It does not touch
+processes that only possibly belong to the attempt. The run keeps its claims until these processes end, or until a user
+declares that they are not the run's (`jobqueuectl stop --lost RUN`).
 """
 
 from __future__ import annotations
@@ -29,19 +29,22 @@ from jobqueued.runs.recovery import Dead, Recovery
 from jobqueued.runs.run_directory import Name, RunDirectory
 
 _PATIENCE = 2 * SECOND
-"""Time (ns) for the kernel to remove killed processes, before a live process is reported."""
+"""Time (ns) that the kernel gets to remove killed processes before the daemon reports a live process."""
 _FIRST_PAUSE, _FIRST_LONG_PAUSE, _LONGEST_PAUSE = SECOND // 50, SECOND, 60 * SECOND
 _IN_THIS_LOOK = 1 << 62
-"""Value of the next check's time while a check runs and no event requires another one."""
+"""Value of `look_at` while a check runs and no event requires another check."""
 _WATCHED = 64
-"""Maximum watched processes of one attempt, whose end wakes the daemon; more are found by the next timed check."""
+"""Maximum number of watched processes of one attempt, whose ends wake the daemon. The next timed check finds the ends
+of others.
+"""
 
 
 @dataclass(slots=True)
 class _Lost:
-    """One lost attempt. `since` and `look_at` on CLOCK_MONOTONIC (ns).
+    """One lost attempt, lost at `since`, with its next check at `look_at` (CLOCK_MONOTONIC, ns).
 
-    `watched`: pidfds of live processes.  `living`: description of the live processes, or "" if not reported yet.
+    `watched`: pidfds of live processes. `living`: description of the live processes, or "" if they are not reported
+    yet.
     """
 
     dead: Dead
@@ -52,12 +55,14 @@ class _Lost:
     watched: set[int] = field(default_factory=set)
 
     def rest(self) -> None:
-        """Schedule the next check after the pause; an event during this check has already scheduled it at once."""
+        """Schedule the next check after the pause, unless an event during this check has already scheduled it
+        earlier.
+        """
         if self.look_at == _IN_THIS_LOOK:
             self.look_at = time.monotonic_ns() + self.pause
 
     def told(self, name: Name) -> str:
-        """Return the whole report."""
+        """Return the report for people: the reason, the live processes, and the remedy."""
         return (
             f"{self.dead.reason}, but {self.living}; if no process of the run is left: jobqueuectl"
             f" stop --lost {name.run}"
@@ -71,7 +76,7 @@ class LostAttempts(Source):
         self._marks = marks
         self._lost: dict[Name, _Lost] = {}
         self._looking: Iterator[Event | None] | None = None
-        """The check in progress, which continues turn by turn."""
+        """The check in progress, which continues in each turn, or None."""
 
     def take(self, recovery: Recovery) -> None:
         """Add the dead attempts of a recovery."""
@@ -79,9 +84,9 @@ class LostAttempts(Source):
             self._lost.setdefault(name, _Lost(dead, time.monotonic_ns())).look_at = 0
 
     def give_up(self, run: RunId, asked_by: str) -> AttemptOver | None:
-        """End a lingering run because a user declares that no process of it is alive; return its end.
+        """End a lingering run because a user declares that none of its processes is alive; return the attempt's end.
 
-        Return None if the run does not linger.  Raises OSError if its marks can't be read now.
+        Return None if the run does not linger. Raises OSError if the attempt's marks can't be read now.
         """
         name = next((name for name, lost in self._lost.items() if name.run == run and lost.living), None)
         if name is None:
@@ -104,7 +109,7 @@ class LostAttempts(Source):
     # as a source
 
     def descriptors(self) -> dict[int, int]:
-        """Return a pidfd of each watched process, readable when it ends."""
+        """Return the pidfds of the watched processes; each becomes readable when its process ends."""
         return {descriptor: select.POLLIN for lost in self._lost.values() for descriptor in lost.watched}
 
     @property
@@ -119,7 +124,7 @@ class LostAttempts(Source):
         return self._looking is not None
 
     def ready(self, descriptor: int, now: Now) -> tuple[()]:
-        """Check an attempt again when all its watched processes ended."""
+        """Note that a watched process ended; schedule a check of its attempt if it was the last one."""
         for lost in self._lost.values():
             if descriptor in lost.watched:
                 lost.watched.remove(descriptor)
@@ -129,7 +134,9 @@ class LostAttempts(Source):
         return ()
 
     def turn(self, now: Now) -> list[Event]:
-        """Continue a check, or start one for all that are due. Return the end of each attempt without processes."""
+        """Continue the check, or start a check of all attempts that are due. Return the events about the checked
+        attempts.
+        """
         if self._looking is None:
             due = {name: lost for name, lost in self._lost.items() if lost.look_at <= now.mono}
             self._looking = self._look(due) if due else iter(())
@@ -158,12 +165,14 @@ class LostAttempts(Source):
                     yield from self._say(name, f"its processes can't be listed ({error.strerror})")
 
     def _judge(self, due: dict[Name, _Lost], processes: Processes) -> Iterator[Event | None]:
-        """Yield the end or the leftovers of each attempt; an attempt without live processes during a check is over."""
+        """Yield, for each attempt, its end or the report of its live processes. An attempt without live processes is
+        over.
+        """
         for count, (name, lost) in enumerate(due.items(), 1):
             if count % leftover_processes.SLICE == 0:
                 yield None
             if self._lost.get(name) is not lost:
-                continue  # a user ended it during the check
+                continue  # a user ended the attempt during the check
             found = processes.kin(lost.dead.clues)
             self._watch(lost, found)
             if not (found.certain or (found.uncertain and not lost.dead.is_leftover)):
@@ -177,7 +186,9 @@ class LostAttempts(Source):
                 yield from self._say(name, _living(found, lost.dead))
 
     def _say(self, name: Name, living: str) -> Iterator[Event]:
-        """Report live processes, unless already reported, and check again after a pause that grows to a minute."""
+        """Report live processes, unless they are already reported, and schedule a check after a pause that grows to a
+        minute.
+        """
         lost = self._lost[name]
         lost.pause = min(max(2 * lost.pause, _FIRST_LONG_PAUSE), _LONGEST_PAUSE)
         lost.rest()
@@ -191,13 +202,13 @@ class LostAttempts(Source):
         own = {each.pid for each in found.certain}
         others = [
             each for each in found.uncertain if each.name not in leftover_processes.SMALL_ONES
-        ]  # a supervisor has more to do
+        ]  # a supervisor is not killed, because it has more to do
         for each in (*found.certain, *others):
             descriptor = _held(each)
             if descriptor is None:
                 continue
             if each.pid in own:
-                with contextlib.suppress(OSError):  # EPERM: it changed its user
+                with contextlib.suppress(OSError):  # EPERM means that the process changed its user
                     signal.pidfd_send_signal(
                         descriptor, signal.SIGTERM if _is_helper(each, lost.dead) else signal.SIGKILL
                     )
@@ -219,7 +230,9 @@ def _close(lost: _Lost) -> None:
 
 
 def _is_helper(it: LeftoverProcess, dead: Dead) -> bool:
-    """Return whether a process, on SIGTERM, ends its job on Slurm; SIGKILL would leave the job behind."""
+    """Return whether a process represents a job on Slurm: SIGTERM makes it end the job, SIGKILL would leave the job
+    behind.
+    """
     return dead.clues.has_helper and it.name == SLURM_HELPER
 
 
@@ -233,7 +246,7 @@ def _living(found: Kin, dead: Dead) -> str:
 
 
 def _held(it: LeftoverProcess) -> int | None:
-    """Return a pidfd of a process, or None if it ended, its PID was reused, or no descriptor is free."""
+    """Return a pidfd of a process, or None if the process ended, its PID was reused, or no descriptor is free."""
     try:
         descriptor = os.pidfd_open(it.pid)
     except OSError:

@@ -40,18 +40,18 @@ from jobqueued.model.run import Run, RunId
 from jobqueued.state.db.rows import claims_from, placed_from
 
 IDENTITY = ("key", "due", "queued", "trigger", "asked_by", "triggered_by", "failover", "claims", "placed", "ends_by")
-"""Fields of a Run in its launch spec, so that R alone identifies it."""
+"""Fields of a Run that are also in its launch spec, so that R alone identifies the run."""
 
 
 def record(data: bytes, run: RunId) -> Record:
-    """Return the record in R/ended. Raises Damaged."""
+    """Return the record in R/ended. Raises Damaged if it is invalid."""
     document = checked_end(_document(data), run)
     cast("dict[str, Any]", document).pop(wire.OVER, None)
     return document
 
 
 def over(data: bytes) -> int | None:
-    """Return the instant (CLOCK_BOOTTIME, ns) in R/ended, or None if it is missing, as in older versions."""
+    """Return the instant (CLOCK_BOOTTIME, ns) in R/ended, or None if R/ended has none, as in older versions."""
     with contextlib.suppress(Damaged):
         document = _document(data)
         instant = document.get(wire.OVER) if isinstance(document, dict) else None
@@ -60,7 +60,9 @@ def over(data: bytes) -> int | None:
 
 
 def spec(data: bytes) -> LaunchSpec:
-    """Return the launch spec in R/spec, with its run and the record so far checked. Raises Damaged."""
+    """Return the launch spec in R/spec; its run and its record so far are checked. Raises Damaged if the spec is
+    invalid.
+    """
     document = _document(data)
     check(document, {"run": (dict,), "record": (dict,)})
     check(document["run"], _OF_AN_IDENTITY)
@@ -69,7 +71,7 @@ def spec(data: bytes) -> LaunchSpec:
 
 
 def telemetry(data: bytes) -> dict[str, Any]:
-    """Return the object in R/telemetry. Raises Damaged."""
+    """Return the object in R/telemetry. Raises Damaged if it is invalid."""
     try:
         return said(data.rstrip())
     except TelemetryRefused as refusal:
@@ -77,14 +79,16 @@ def telemetry(data: bytes) -> dict[str, Any]:
 
 
 def slurm(data: bytes) -> SlurmJob:
-    """Return the job on Slurm of an attempt, from R/slurm. Raises Damaged."""
+    """Return an attempt's job on Slurm, from R/slurm. Raises Damaged if it is invalid."""
     document = _document(data)
     check(document, _OF_SLURM)
     return cast("SlurmJob", document)
 
 
 def sent(data: bytes, run: RunId) -> Run:
-    """Return the run of an attempt as it was launched, from an R/spec of this or an older version.  Raises Damaged."""
+    """Return the run of an attempt as it was launched, from an R/spec of this or an older version. Raises Damaged if
+    the spec is invalid.
+    """
     document = spec(data)
     told = document["run"]
     known = {field: told[field] for field in IDENTITY if field in told}
@@ -103,7 +107,7 @@ def sent(data: bytes, run: RunId) -> Run:
 
 
 def _so_far(begun: Record, run: RunId) -> Record | None:
-    """Return the record of the earlier attempts as it was before this attempt started, or None."""
+    """Return the record as it was before this attempt started, or None if there was no earlier attempt."""
     if not begun["attempts"]:
         return None
     last = begun["attempts"][-1]
@@ -112,7 +116,9 @@ def _so_far(begun: Record, run: RunId) -> Record | None:
 
 
 def of_record(document: Record, run: RunId) -> Run:
-    """Return the run from the record of an ended attempt, as far as the record has it. Raises Damaged."""
+    """Return the run of an ended attempt, with the fields that the attempt's record has. Raises Damaged if the record
+    is invalid.
+    """
     check(cast("Any", document), OF_AN_OCCURRENCE)
     try:
         due, queued = (to_instant(datetime.fromisoformat(document[name])) for name in ("due", "queued"))
@@ -136,7 +142,7 @@ _NUMBER, _TEXT = (int, NoneType), (str, NoneType)
 _OF_AN_IDENTITY: Kinds = {"key": (str,), "due": (int,), "queued": (int,), "trigger": (str,), "asked_by": _TEXT}
 _OLDER = {"failover": False, "ends_by": None, "triggered_by": None}
 _OF_THE_NEWER: Kinds = {"failover": (bool,), "ends_by": _NUMBER, "triggered_by": (dict, NoneType)}
-"""Fields that specs of older versions may lack: their defaults and types."""
+"""Fields that specs of older versions may not have, with their types."""
 _OF_A_CLAIM: Kinds = {"resource": (str,), "units": (int,), "exclusive": (bool, int)}
 
 

@@ -1,4 +1,4 @@
-"""The sender of notices and pings: it passes events to `notices`, and messages of `notices` to the launcher."""
+"""The sender of notices and pings: it passes events to `notices`, and the messages from `notices` to the launcher."""
 
 from __future__ import annotations
 
@@ -20,22 +20,22 @@ from jobqueued.runs.launch_spec import above
 from jobqueued.runs.launcher_link import LauncherLink
 
 _HEARD = frozenset({"refused", "flawed", "mended", "degraded", "recovered"})
-"""Events that no command of the scheduler logs."""
+"""Log events that come not from a command of the scheduler, but from other parts of the daemon."""
 
 
 _OF_EARLIER = "never an earlier version wrote it without the user of its channel"
 MOST_TESTED = 100
-"""Maximum receivers of one test."""
+"""Maximum number of receivers of one test."""
 
 
 class TooMany(Exception):
-    """A test would go to too many receivers; the argument is their number."""
+    """A test would go to too many receivers; the exception's argument is their number."""
 
 
 class NoticeSender(Source):
-    """Sends the outbox as `user` (None means the daemon's), with these `settings` of mail.
+    """The sender of the outbox, as `user` (None means the daemon's user), with these `settings` of mail.
 
-    Notices for targets in users' own jobs are sent as these users, within their `limits`.  `clocks` reads both clocks.
+    Notices for targets in users' own jobs are sent as these users, within their `limits`. `clocks` reads both clocks.
     """
 
     def __init__(
@@ -52,9 +52,9 @@ class NoticeSender(Source):
         self._heard: list[Happening] = []
         self._decided: list[Command] = []
         self._jobs: Callable[[], Iterable[Job]] | None = None
-        """Returns all jobs, once they are known."""
+        """Function that returns all jobs, or None until they are known."""
         self._parts: dict[int, dict[int, str]] = {}
-        """Batch → verdicts on its pings so far."""
+        """Number of a batch → ping → verdict so far."""
 
     @property
     def troubles(self) -> list[str]:
@@ -68,7 +68,7 @@ class NoticeSender(Source):
 
     @property
     def deadline(self) -> int | None:
-        """The time (ns) when a target accepts the next message, or None."""
+        """The time (monotonic, ns) when a target accepts the next message, or None if no message waits."""
         if not self._link.greeted:
             return None
         now = self._clocks()
@@ -79,7 +79,9 @@ class NoticeSender(Source):
         return now.mono + at - now.wall if at > now.wall else 0
 
     def turn(self, now: Now) -> tuple[()]:
-        """Send all due messages.  Reads the clock again, because answers in this turn use a later time than `now`."""
+        """Send all due messages. The function reads the clock again, because answers in this turn use a later time than
+        `now`.
+        """
         wall = self._clocks().wall
         if self._link.greeted:
             for message in self._notices.outbox.take(wall):
@@ -110,7 +112,9 @@ class NoticeSender(Source):
     def _hand_over(
         self, owner: Owner | None, notice: dict[str, Any], answered: Callable[[int | None, str], None]
     ) -> None:
-        """Send a notice by a process of the host's notifier, or by a process of `owner` within this user's limits."""
+        """Let a process send a notice: a process that runs as the host's notifier, or as `owner` within this user's
+        limits.
+        """
         if owner is None:
             self._link.notify({"user": self._user}, notice, answered)
             return
@@ -134,7 +138,7 @@ class NoticeSender(Source):
             self._heard.append(happening)
 
     def decide(self, commands: Sequence[Command], now: Now) -> list[Command]:
-        """Return the saves for this commit, from all events and answers."""
+        """Return the commands that save, in this commit, the changes from all events and answers."""
         decided, self._decided = self._decided, []
         heard, self._heard = self._heard, []
         decided += self._notices.about(commands, now.wall)
@@ -153,8 +157,8 @@ class NoticeSender(Source):
         self._decided += self._notices.retain(jobs)
 
     def test(self, job: str | None) -> list[Notice]:
-        """Queue a test for each target of a job; None means each target of the site's rules and of all jobs.  Raises
-        TooMany.
+        """Queue a test for each target of a job; None means for each target of all rules and jobs. Raises TooMany if
+        these are too many.
         """
         wall = self._clocks().wall
         jobs = self._jobs() if self._jobs is not None else ()
@@ -178,13 +182,15 @@ class NoticeSender(Source):
         self._let_go(answer, *verdicts.values())
 
     def _let_go(self, *answers: str) -> None:
-        """Drop failed messages whose receiver was removed before the answer."""
+        """If an answer reports a failure, drop messages for receivers that were removed before the answer."""
         if self._jobs is not None and any(answer != "sent" for answer in answers):
             self._decided += self._notices.retain(self._jobs)
 
 
 def ping_order(receiver: str, pings: Sequence[Mapping[str, Any]], seconds: int = 40) -> dict[str, Any]:
-    """Return the notice with one receiver's pings; the sender returns pings that it could not send within `seconds`."""
+    """Return the notice with pings for one receiver; the sender answers that it could not send the pings left after
+    `seconds`.
+    """
     return {
         "version": 1,
         "id": "ping",
@@ -196,7 +202,7 @@ def ping_order(receiver: str, pings: Sequence[Mapping[str, Any]], seconds: int =
 
 
 def _body(about: Mapping[str, Any]) -> str | None:
-    """Return the text to send with a ping, or None if the URL is a user's own, which expects no text."""
+    """Return the text to send with a ping, or None if the URL is for this event alone and therefore expects no text."""
     if about["is_own"]:
         return None
     return "" if about["event"] == "start" else f"{about['summary']}\n{about['tail']}"

@@ -16,7 +16,7 @@ _ENVIRONMENT = ("PATH", "LANG", "LD_LIBRARY_PATH")
 
 
 def connected(address: Path) -> socket.socket:
-    """Return a connection to the listening program without waiting. Raises OSError."""
+    """Return a connection to the program that listens at a socket, without waiting. Raises OSError."""
     connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
     try:
         unix_socket.connect(connection, str(address))
@@ -29,7 +29,7 @@ def connected(address: Path) -> socket.socket:
 def start(address: Path, program: Path, arguments: Sequence[str]) -> socket.socket:
     """Start a program that outlives the daemon while it has work; return a connection to it.  Raises OSError.
 
-    As under systemd, it gets the listening socket as descriptor 3.
+    As under systemd, the program gets the listening socket as descriptor 3.
     """
     with contextlib.suppress(FileNotFoundError):
         os.unlink(address)

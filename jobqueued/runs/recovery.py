@@ -54,11 +54,11 @@ KNOWN = "its end was known already"
 
 
 class Dead(NamedTuple):
-    """An attempt whose supervisor died: the reason why it is lost, and the clues to its live processes.
+    """An attempt whose supervisor died: the reason why the attempt is lost, and the clues to its live processes.
 
-    `is_leftover`: its end is known, and other runs may have its claims.  `unheard`: the era of `emptying` if no start
-    was reported, else None.  An unheard attempt without process and record never started, unless the directory of all R
-    was emptied since.
+    `is_leftover`: whether its end is already known, so that other runs may have its claims. `unheard`: the era of
+    `emptying` if no start was reported, else None. If no start was reported, and neither a process nor a record exists,
+    the attempt never started, unless the directory of all R was emptied since.
     """
 
     reason: str
@@ -67,8 +67,8 @@ class Dead(NamedTuple):
     unheard: int | None = None
 
     def over(self, name: Name, marks: RunDirectory) -> events.AttemptOver:
-        """Return the end of the attempt, once none of its processes is alive.  Raises OSError if a mark can't be read
-        now.
+        """Return the end of the attempt, none of whose processes is alive any longer. Raises OSError if a mark can't be
+        read now.
         """
         end = marks.lost(name, self.reason)
         never = self.unheard is not None and self.unheard == marks.emptying.era and isinstance(end, events.RunLost)
@@ -78,9 +78,9 @@ class Dead(NamedTuple):
 class Recovery:
     """One recovery.
 
-    `held`: attempts of the present launcher.  `unsent`: attempts that no launcher received.  `followed`: number of
-    followed supervisors.  The recovery collects the supervisors to follow in `adopted`, attempts without a verdict,
-    with the reason, in `unsettled`, and attempts whose supervisor died silently in `dead`.
+    `held`: attempts of the present launcher. `unsent`: attempts that no launcher received. `followed`: number of
+    supervisors that the daemon already follows. The recovery collects supervisors to follow in `adopted`, attempts
+    without a verdict (with the reason) in `unsettled`, and attempts whose supervisor died without a report in `dead`.
     """
 
     def __init__(
@@ -101,7 +101,7 @@ class Recovery:
     def _of_each(
         self, runs: Mapping[RunId, Run], is_final: Callable[[RunId], bool], *, same_boot: bool
     ) -> Iterator[Iterator[events.Event]]:
-        """Yield the verdicts on each run."""
+        """Yield, for each run, its verdicts."""
         names = self._marks.names()
         for run, attempts in groupby(names, key=lambda name: name.run):
             if is_final(run):
@@ -113,7 +113,7 @@ class Recovery:
                 yield self._without_directory(live, same_boot=same_boot)
 
     def _in_order(self, verdicts: Iterable[Iterator[events.Event]]) -> Iterator[events.Event]:
-        """Yield verdicts run by run: first live runs, then ended ones in the order of their ends."""
+        """Yield the verdicts run by run: first live runs, then ended runs in the order of their ends."""
         over: list[tuple[int, list[events.Event]]] = []
         for found in map(list, verdicts):
             ends = [event for event in found if isinstance(event, events.RunEnded | events.RunLost)]
@@ -125,7 +125,7 @@ class Recovery:
             yield from found
 
     def verdict(self, name: Name) -> Iterator[events.Event]:
-        """Yield the verdict on one attempt that its row or an event `Found` shows, or nothing if it must be checked
+        """Yield the verdict on one attempt that the scheduler knows as live, or nothing if the attempt must be checked
         again.
         """
         try:
@@ -134,7 +134,9 @@ class Recovery:
             self.unsettled[name] = str(error.strerror)
 
     def _of_run(self, attempts: list[Name], row: Run | None) -> Iterator[events.Event]:
-        """Yield the verdicts on all attempts of an unfinished run; `row` is None if the run is unknown."""
+        """Yield the verdicts on all attempts of an unfinished run; `row` is None if the scheduler does not know the
+        run.
+        """
         if row is not None and row.state in LIVE and [name.attempt for name in attempts] == [row.attempt]:
             yield from self.verdict(attempts[0])
             return
@@ -179,8 +181,8 @@ class Recovery:
         yield from self._by_supervisor(name)
 
     def _by_supervisor(self, name: Name) -> Iterator[events.Event]:
-        """Yield the verdict on an attempt whose end only its supervisor can know; nothing if the launcher will report
-        it.
+        """Yield the verdict on an attempt whose end only its supervisor can know, or nothing if the launcher will
+        report the end.
         """
         connection = self._marks.follow(name)
         if connection is not None:
@@ -202,8 +204,8 @@ class Recovery:
             yield started
 
     def _without_directory(self, run: Run, *, same_boot: bool) -> Iterator[events.Event]:
-        """Yield the verdict on a run without R; nothing if the launcher holds it, because the launcher will report its
-        end.
+        """Yield the verdict on a run without R, or nothing if the launcher holds the attempt and will therefore report
+        its end.
         """
         name = Name(run.id, run.attempt)
         if not same_boot:
@@ -218,7 +220,9 @@ class Recovery:
             yield from self._without(name, leftover_processes.since(begin), self._era if is_unheard else None)
 
     def _without(self, name: Name, since: int = 0, unheard: int | None = None) -> Iterator[events.Event]:
-        """Yield the end in the record; without a record, note the attempt as dead, for a check of its processes."""
+        """Yield the end in the record of an attempt without R. If no record exists, note the attempt as dead, for a
+        check of its processes.
+        """
         end = self._marks.lost(name, NO_DIRECTORY)
         if isinstance(end, events.RunLost):
             self.dead[name] = Dead(NO_DIRECTORY, self._marks.clues_without(name, since), unheard=unheard)
@@ -227,8 +231,8 @@ class Recovery:
 
 
 def _took_token(directory: int) -> bool:
-    """Decide that an attempt never starts; return False if a supervisor was faster.  Raises OSError if the disk is
-    full.
+    """Make `spawning`, so that an attempt can never start; return False if a supervisor made it first. Raises OSError
+    if the disk is full.
     """
     try:
         wire.take_token(directory)

@@ -1,4 +1,4 @@
-"""R, the directory of one live attempt, as the scheduler reads it: the attempt's progress and leftovers."""
+"""R, the directory of one live attempt, as the scheduler reads it: the attempt's progress and its end."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from jobqueued.state import record_files
 
 
 class Name(NamedTuple):
-    """An attempt's name, which is also that of its R: ``backup@142.2``."""
+    """An attempt's name, which is also the name of its R: ``backup@142.2``."""
 
     run: RunId
     attempt: int
@@ -39,7 +39,7 @@ class Name(NamedTuple):
 
     @classmethod
     def parse(cls, text: str) -> Name:
-        """Return the name in this text. Raises ValueError."""
+        """Return the name that a text contains. Raises ValueError if the text is not a name."""
         run, _, attempt = named_by_file(text).rpartition(".")
         if not (attempt.isascii() and attempt.isdigit()):
             raise ValueError(f"{text!r} is not an attempt")
@@ -69,7 +69,7 @@ class RunDirectory:
 
     @contextlib.contextmanager
     def opened(self, name: Name) -> Iterator[int | None]:
-        """Yield a descriptor for R, or None if it does not exist."""
+        """Yield a descriptor for R, or None if R does not exist."""
         try:
             directory = wire.open_directory(f"{self._runs}/{name}")
         except FileNotFoundError:
@@ -81,17 +81,17 @@ class RunDirectory:
             os.close(directory)
 
     def follow(self, name: Name) -> socket.socket | None:
-        """Return a connection to the attempt's supervisor, or None if it does not listen.
+        """Return a connection to the attempt's supervisor, or None if the supervisor does not listen.
 
-        Raises OSError if this is unknown, because too many connections wait or no descriptor is free.
+        Raises OSError if this can't be found out, because too many connections wait or no descriptor is free.
         """
         with self.opened(name) as directory:
             return None if directory is None else unix_socket.connected(directory, wire.CONTROL)
 
     def left(self, *, tidy: bool = False) -> list[Name]:
-        """Return ended attempts whose processes still live (`leave_children`), with their supervisors.
+        """Return ended attempts with live processes and a live supervisor (`leave_children`).
 
-        `tidy`: also remove the sockets of dead supervisors; only the directory's owner may do this.
+        `tidy`: whether to remove the sockets of dead supervisors too, which only the directory's owner may do.
         """
         directory = wire.open_directory(self._runs)
         try:
@@ -102,13 +102,13 @@ class RunDirectory:
             os.close(directory)
 
     def remove(self, name: Name) -> None:
-        """Remove R, if it exists.  Raises OSError if it contains a file that is not a mark."""
+        """Remove R if it exists. Raises OSError if R contains a file that is not a mark."""
         path = f"{self._runs}/{name}"
         try:
             for mark in wire.USUAL:
                 os.unlink(f"{path}/{mark}")
             os.rmdir(path)
-        except OSError:  # it has other marks than usual
+        except OSError:  # R has unusual marks
             for mark in wire.MARKS:
                 with contextlib.suppress(FileNotFoundError):
                     os.unlink(f"{path}/{mark}")
@@ -116,8 +116,8 @@ class RunDirectory:
                 os.rmdir(path)
 
     def end(self, name: Name) -> events.Event | None:
-        """Return the event of R/ended, or None if the attempt has not ended.  An unreadable R/ended also counts as an
-        end.
+        """Return the event that R/ended reports, or None if the attempt has not ended. An unreadable R/ended also
+        counts as an end.
         """
         data = self._read(name, wire.ENDED)
         if not is_whole(data):
@@ -128,9 +128,9 @@ class RunDirectory:
             return self.lost(name, Reason(Code.END_UNREADABLE, why=str(flaw)))
 
     def over(self, end: events.RunEnded | events.RunLost) -> int:
-        """Return the instant (CLOCK_BOOTTIME, ns) of an end, from R/ended; else from its record or R/lost; else now.
+        """Return the instant (CLOCK_BOOTTIME, ns) of an end: from R/ended, else from the record or R/lost, else now.
 
-        The instants of record and R/lost are right only if the wall clock was not set since.
+        The instants from the record and R/lost are right only if the wall clock was not set since the end.
         """
         name, now = Name(end.run, end.attempt), time.clock_gettime_ns(time.CLOCK_BOOTTIME)
         data = self._read(name, wire.ENDED)
@@ -150,14 +150,16 @@ class RunDirectory:
         return None
 
     def begun(self, name: Name) -> Record | None:
-        """Return the record so far in the launch spec, or None if it is missing or unreadable."""
+        """Return the record so far from the launch spec, or None if the spec is missing or unreadable."""
         data = self._read(name, wire.SPEC)
         with contextlib.suppress(Damaged):
             return marks.spec(data)["record"] if is_whole(data) else None
         return None
 
     def sent(self, name: Name) -> Run | None:
-        """Return the run of an attempt as it was launched, from R/spec or its record in R/ended, or None."""
+        """Return the run of an attempt as it was launched, from R/spec or the record in R/ended, or None if both are
+        unreadable.
+        """
         data = self._read(name, wire.SPEC)
         if is_whole(data):
             try:
@@ -181,12 +183,14 @@ class RunDirectory:
             return directory is not None and (wire.may_have_started(directory) or self._has_ended(name))
 
     def started(self, name: Name) -> events.RunStarted | None:
-        """Return the start from R/pid, or None if the process did not start or R/pid was not written."""
+        """Return the event about the start, from R/pid, or None if the process did not start or R/pid was not
+        written.
+        """
         mark = self._pid(name)
         return None if mark is None else events.RunStarted(*name, mark.pid, mark.started)
 
     def supervisor(self, name: Name) -> int | None:
-        """Return the PID of the live supervisor in R/pid, or None; also None if R has the end."""
+        """Return the PID in R/pid of the attempt's live supervisor, or None if there is none or R has the end."""
         mark = self._pid(name)
         if mark is None or mark.supervisor is None or self._has_ended(name):
             return None
@@ -194,7 +198,8 @@ class RunDirectory:
         return mark.supervisor if born is not None and born <= mark.after // process.TICK + 1 else None
 
     def lost(self, name: Name, reason: str, status: int | None = None) -> events.AttemptOver:
-        """Return the end of an attempt without supervisor: from the record file if it has the end, else as lost.
+        """Return the end of an attempt whose supervisor is dead: from the record file if this has the end, else as
+        lost.
 
         Raises OSError if a mark can't be read now.
         """
@@ -206,14 +211,18 @@ class RunDirectory:
         return events.RunLost(*name, reason, status, output, self.telemetry(name))
 
     def telemetry(self, name: Name) -> dict[str, Any] | None:
-        """Return the telemetry so far, or None if missing or unreadable. Raises OSError if a mark can't be read now."""
+        """Return the telemetry so far, or None if it is missing or damaged. Raises OSError if the mark can't be read
+        now.
+        """
         data = self._read(name, wire.TELEMETRY)
         with contextlib.suppress(Damaged):
             return marks.telemetry(data) if is_whole(data) else None
         return None
 
     def slurm(self, name: Name) -> SlurmJob | None:
-        """Return the job on Slurm, or None if missing or unreadable. Raises OSError if a mark can't be read now."""
+        """Return the attempt's job on Slurm, or None if it is missing or damaged. Raises OSError if the mark can't be
+        read now.
+        """
         data = self._read(name, wire.SLURM)
         with contextlib.suppress(Damaged):
             return marks.slurm(data) if is_whole(data) else None
@@ -251,7 +260,9 @@ class RunDirectory:
         return False
 
     def _above(self, name: Name) -> str:
-        """Return the user's cgroup around the attempt's own, ``u1000/``, or ""."""
+        """Return the name of the user's cgroup that contains the attempt's cgroup, such as ``u1000/``, or "" if there
+        is none.
+        """
         data = self._read(name, wire.SPEC)
         with contextlib.suppress(Damaged):
             above = marks.spec(data).get("above") if is_whole(data) else None
@@ -263,7 +274,9 @@ class RunDirectory:
         return None if data is None else wire.SpawningMark.parse(data)
 
     def _made(self, name: Name) -> int:
-        """Return the tick before the oldest mark, or 0 without marks; R/spec is made before anything starts."""
+        """Return the tick before the oldest mark was made, or 0 if there are no marks. R/spec is made before any
+        process starts.
+        """
         with contextlib.suppress(FileNotFoundError), os.scandir(f"{self._runs}/{name}") as marks_of:
             times = [entry.stat(follow_symlinks=False).st_mtime_ns for entry in marks_of]
             return leftover_processes.since(min(times)) if times else 0
@@ -281,7 +294,9 @@ class RunDirectory:
         return mark
 
     def _read(self, name: Name, mark: str) -> bytes | None:
-        """Return a mark's content, or None if missing or unreadable. Raises OSError if it can't be read now."""
+        """Return a mark's content, or None if the mark is missing or unreadable. Raises OSError if it can't be read
+        now.
+        """
         try:
             return wire.read_mark(None, f"{self._runs}/{name}/{mark}")
         except OSError as error:
@@ -294,7 +309,9 @@ class RunDirectory:
         self._flaws[f"{self._runs}/{name}/{mark}: {text}"] = None
 
     def flaws(self) -> list[str]:
-        """Return damaged marks and the consequences since the last call, each once."""
+        """Return messages about marks found damaged since the last call, and the consequences; each message is returned
+        once.
+        """
         told = list(self._flaws)
         self._flaws.clear()
         return told
@@ -317,7 +334,7 @@ def _answers(directory: int, name: str, *, tidy: bool) -> bool:
 
 
 def ended(name: Name, document: Record) -> events.AttemptOver:
-    """Return the event of an attempt's final record."""
+    """Return the event for an attempt's final record."""
     if document["state"] == UNSTARTED:
         return events.NeverStarted(*name, document["reason"] or "", Unstarted.TROUBLE)
     return events.RunEnded(*name, document)

@@ -1,4 +1,4 @@
-"""The job on Slurm for an attempt: its name, its comment, and the options of its submission."""
+"""The order for an attempt's job on Slurm: the job's name, its comment, and the options of the submission."""
 
 from __future__ import annotations
 
@@ -14,11 +14,13 @@ from jobqueued.model.job import Job
 _MIB = 1 << 20
 _MINUTE = 60
 _SHORT = 12
-"""Digits of the invocation ID in a directory's name: attempts with the same name get different directories."""
+"""Number of digits of the invocation ID in a directory's name, so that attempts with the same name get different
+directories.
+"""
 
 
 def order_of(launch: Launch, invocation: str) -> SlurmOrder:
-    """Return the order; `invocation` is the ID of this launch, which distinguishes its job from all others."""
+    """Return the order. `invocation` is the ID of this launch, which distinguishes the launch's job from all others."""
     run, job = launch.run, launch.job
     base = f"{job.id}@{run.due // SECOND}"
     of_run = f"{launch.record['host']}:{run.id}."
@@ -41,8 +43,8 @@ def order_of(launch: Launch, invocation: str) -> SlurmOrder:
 
 
 def _options(job: Job) -> Iterator[str]:
-    """Yield options for sbatch.  Priority becomes `--nice`: any user may lower a job's priority, only operators raise
-    it.
+    """Yield options for sbatch. A priority becomes `--nice`, because any user may lower a job's priority, but only
+    operators may raise it.
     """
     yield from ("--no-requeue", "--export=NIL", "--open-mode=append")
     for name in ("partition", "account", "qos", "gres"):
