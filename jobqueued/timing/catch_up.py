@@ -7,7 +7,7 @@ from jobqueued.model.job import CatchUp, Job
 
 
 class Sorted(NamedTuple):
-    """Due times, oldest first: those that run, and those missed for good."""
+    """Due times, oldest first: those that run, and those that are skipped as missed."""
 
     run: list[int]
     missed: list[int]
@@ -19,19 +19,21 @@ def window_of(job: Job, memory: int | None) -> int:
 
 
 def grace_of(job: Job, memory: int | None) -> int:
-    """Return how late (ns) an occurrence may be before it is missed; at most the fleet's `memory`."""
+    """Return how late (ns) an occurrence may be without being missed, at most the `memory` of its fleet."""
     return job.grace if memory is None else min(job.grace, memory)
 
 
 def sort_out(
     job: Job, dues: list[int], wall: int, *, complete: bool, since: int | None = None, memory: int | None = None
 ) -> Sorted:
-    """Sort due times: those at most `grace` late run, and older ones in `catch_up_window` according to `catch_up`.
+    """Sort due times: those at most `grace` late run; `catch_up` decides about older due times within
+    `catch_up_window`.
 
-    `latest` means one run for the whole gap, so no missed occurrence runs if a newer one runs anyway.  `complete` is
-    False if later due times follow in another call, so that the latest is not among these.  `since`: a step of the
-    clock passed over later due times, and the latest of them runs even with `catch_up: none`.  `memory` (ns): older
-    occurrences do not run, because they may have run on another host of the fleet; None means no limit.
+    `catch_up: latest` means one run for the whole gap, so no missed occurrence runs if a newer one runs anyway.
+    `complete` is False if later due times follow in another call, so that the latest is not among these. `since`: the
+    instant from which a step of the clock passed over due times; the latest due time after it runs even with `catch_up:
+    none`. `memory` (ns): occurrences older than this do not run, because they may have run on another host of the
+    fleet; None means no limit.
     """
     grace = grace_of(job, memory)
     fresh = [due for due in dues if wall - due <= grace]

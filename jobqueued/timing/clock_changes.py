@@ -14,11 +14,11 @@ from jobqueued.child.contract.tuples import NamedTuple
 _DAY = timedelta(days=1)
 _SECOND = timedelta(seconds=1)
 _HORIZON = 400
-"""Number of days to search; a timezone with summer time changes at least twice in them."""
+"""Number of days to search. In this time, the clock of a timezone with summer time changes at least twice."""
 
 
 class ClockChange(NamedTuple):
-    """One change at an instant: it skips or repeats the wall times from `begin` to before `end`."""
+    """One clock change. It skips or repeats the wall times from `begin` to before `end`."""
 
     instant: datetime
     begin: datetime
@@ -28,7 +28,9 @@ class ClockChange(NamedTuple):
 
 @lru_cache(maxsize=256)
 def next_changes(timezone: str, day: datetime, count: int = 2) -> tuple[ClockChange, ...]:
-    """Return the first changes of the offset within 400 days after an aware instant; two in one day may be missed."""
+    """Return the first `count` clock changes within 400 days after an aware instant. Two changes in one day may be
+    missed.
+    """
     zone, found = ZoneInfo(timezone), list[ClockChange]()
     for change in _changes(zone, day.astimezone(UTC)):
         found.append(change)

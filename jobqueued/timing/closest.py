@@ -1,4 +1,4 @@
-"""The shortest time between two scheduled starts, from their times of day, as if the job ran every day."""
+"""The shortest time between two scheduled starts of a job, from the times of day, as if the job ran every day."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ _MINUTES = 24 * 60
 
 
 def closest(triggers: Iterable[Trigger], interval: int) -> int | None:
-    """Return the shortest time (ns) between two times of day of cron expressions, or None if not below `interval` (ns).
+    """Return the shortest time (ns) between two starts that cron expressions give, or None if it is not below
+    `interval` (ns).
 
-    All expressions count together, as if each matched every day, including the next.
+    The function considers only times of day: all expressions count together, as if each matched every day.
     """
     minutes, seconds = 0, {0}
     for trigger in triggers:
@@ -37,5 +38,7 @@ def closest(triggers: Iterable[Trigger], interval: int) -> int | None:
 
 
 def _of_a_day(minutes: int, hours: int) -> int:
-    """Return a bit for each matching minute of the day, from the bits for minutes of the hour and for hours."""
+    """Return the matching minutes of the day as a bit mask, from the masks of the minutes of the hour and of the
+    hours.
+    """
     return sum(minutes << 60 * hour for hour in range(24) if hours >> hour & 1)

@@ -1,8 +1,8 @@
 """A cron expression: its grammar, and the wall times that match it.
 
-The grammar is crontab(5) as Vixie wrote it, with `L`, `#` and Jenkins' `H`. This module checks expressions, because
-croniter accepts dubious ones. croniter then expands each plain field; the expanded sets are searched on naive wall
-time.
+The grammar is that of Vixie's crontab(5), with `L`, `#` and Jenkins' `H`. This module checks expressions, because
+croniter accepts dubious ones. Then croniter expands each plain field, and the search for matches uses the expanded sets
+and naive wall time.
 """
 
 import re
@@ -19,7 +19,9 @@ from jobqueued.timing.expansion import expanded
 
 
 class ScheduleError(ValueError):
-    """A refused expression, timezone or dst rule: `field` is the place, `reason` the advice, `code` the Problem's."""
+    """An expression, timezone or dst rule is refused. `field`: the place of the error; `reason`: what was found, and
+    what to write; `code`: the code for a Problem.
+    """
 
     def __init__(self, field: str, reason: str, code: str = "JQ301") -> None:
         super().__init__(field, reason, code)
@@ -29,7 +31,7 @@ class ScheduleError(ValueError):
         return f"{self.field}: {self.reason}"
 
 
-# The check for a match starts in 2100: today's tzdata has dated exceptions (Morocco's Ramadan) until 2087.
+# The check for a match starts in 2100, because today's tzdata has dated exceptions (Morocco's Ramadan) until 2087.
 LASTING = datetime(2100, 1, 1, tzinfo=UTC)
 
 
@@ -37,7 +39,8 @@ LASTING = datetime(2100, 1, 1, tzinfo=UTC)
 class Pattern:
     """The matching wall times, as bit masks; `days` has one mask for each shape of a month.
 
-    `wild`: the minute or hour field starts with `*`, Vixie's mark of a job that follows elapsed time.
+    `wild`: whether the minute or hour field starts with `*`, which to Vixie's cron means a job that follows elapsed
+    time.
     """
 
     minutes: int
@@ -57,7 +60,7 @@ class Pattern:
                 return datetime(year, month, day, hour, _above(self.minutes, -1))
         days &= -2 << day
         months = year * 12 + month
-        # 29 February on a given weekday takes 40 years across 2100, and no date takes longer.
+        # The longest wait for a date is 40 years, for 29 February on a given weekday across 2100.
         limit = min(months + 40 * 12, 10_000 * 12)
         while not days and months < limit:
             year, month = months // 12, months % 12 + 1
@@ -92,7 +95,9 @@ def _shape(year: int, month: int) -> int:
 
 
 def _on_weekdays(weekdays: int, week: int, first: int, length: int) -> int:
-    """Return the days of a month that fall on `weekdays`: in its nth week of seven days, its last one, or all (0)."""
+    """Return the days of a month that fall on `weekdays`, as a bit mask: in the nth week of seven days, in the last
+    such week (6), or in all weeks (0).
+    """
     days = weekdays * _WEEKS >> first << 1
     if week == 0:
         return days
@@ -104,7 +109,9 @@ def _on_weekdays(weekdays: int, week: int, first: int, length: int) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """One of the five columns: `*` is low to high, `H` low to `drawn`, and numbers go up to `top`."""
+    """One of the five fields: `*` stands for `low` to `high`, `H` for a number from `low` to `drawn`, and written
+    numbers go up to `top`.
+    """
 
     index: int
     name: str
@@ -117,7 +124,7 @@ class Field:
 
 _MONTHS = ("", "jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 _WEEKDAYS = ("sun", "mon", "tue", "wed", "thu", "fri", "sat")
-# `H` is limited to days that each month has, and counts Sunday once, as in Jenkins.
+# As in Jenkins, `H` draws only days that each month has, and counts Sunday only once.
 _MINUTE = Field(0, "minute", 0, 59, 59, 59)
 _HOUR = Field(1, "hour", 0, 23, 23, 23)
 _DAY = Field(2, "day of month", 1, 31, 28, 31)
@@ -151,7 +158,7 @@ _REFUSED = (
 
 @lru_cache(maxsize=4096)
 def fields(expression: str) -> tuple[tuple[Field, str], ...]:
-    """Split an expression into its five fields as written; `@reboot` has none. Raises ScheduleError."""
+    """Split an expression into its five fields, as written; `@reboot` has none. Raises ScheduleError."""
     texts = expression.split()
     if len(expression) > MAX_CHARACTERS:
         raise ScheduleError("expression", f"found {len(expression)} characters: write at most {MAX_CHARACTERS}")
@@ -171,7 +178,9 @@ def fields(expression: str) -> tuple[tuple[Field, str], ...]:
 
 
 def _in_ascii(texts: list[str]) -> str:
-    """Return the spelling with plain spaces if it is valid, else a hint."""
+    """Return advice on fields with characters that are not ASCII: the spelling with plain spaces if it is valid, else a
+    hint.
+    """
     plain = " ".join(texts)
     if not (plain.isascii() and plain.isprintable()):
         return "plain ASCII"
@@ -214,7 +223,7 @@ def _miscounted(expression: str, texts: list[str]) -> str:
 
 
 def _as_date(texts: list[str]) -> str:
-    """Return the value of `at` for fields that are one date of a year, or ""."""
+    """Return the value for the key `at` if the fields are one date with a year, else ""."""
     try:
         minute, hour, day, month, year = (int(texts[place]) for place in (0, 1, 2, 3, 5))
         return f": `at: {datetime(year, month, day, hour, minute).isoformat(timespec='minutes')}`"
@@ -233,7 +242,9 @@ def _alias(name: str) -> str:
 
 @lru_cache(maxsize=4096)
 def pattern_of(text: str) -> Pattern:
-    """Expand five fields in which `H` is already replaced; equal texts share a pattern.  Raises ScheduleError."""
+    """Return the pattern of five fields in which `H` is already replaced; equal texts share a pattern. Raises
+    ScheduleError.
+    """
     minute, hour, day, month, weekday = text.split()
     wild = minute.startswith("*") or hour.startswith("*")
     if not exists(day, month, weekday):
@@ -257,7 +268,7 @@ def _day_masks(day: str, weekday: str) -> tuple[int, ...]:
     dates = _mask(_DAY, ",".join(numbers)) if numbers else 0
     last = len(numbers) < len(items)
     weeks = _weeks(weekday)
-    # Vixie's star bit: a day field that starts with `*` restricts the other field; two fields without it add up.
+    # Vixie's star bit: if a day field starts with `*`, both fields must match; otherwise one of them is enough.
     both = day.startswith("*") or weekday.startswith("*")
     masks = []
     for first, length in _SHAPES:
@@ -283,10 +294,10 @@ def _weeks(text: str) -> list[tuple[int, int]]:
 
 @lru_cache(maxsize=4096)
 def _mask(field: Field, text: str) -> int:
-    """Expand a field of plain items with croniter, alone and without the forms that croniter reads differently."""
+    """Expand one field of plain items with croniter. First rewrite the forms that croniter reads differently."""
     texts = ["*"] * len(_FIELDS)
     items = (_bounds(field, item) for item in text.split(","))
-    # To croniter `5-5` is the whole field.
+    # Croniter reads `5-5` as the whole field.
     texts[field.index] = ",".join(f"{low}-{high}/{step}" if low < high else str(low) for low, high, step in items)
     values = expanded(texts, field.index)
     whole = (2 << field.high) - (1 << field.low)
@@ -294,7 +305,7 @@ def _mask(field: Field, text: str) -> int:
 
 
 def check_field(index: int, text: str) -> None:
-    """Raise ScheduleError unless a crontab's field at this place is valid: `L`, `#` and `H` are not allowed there."""
+    """Raise ScheduleError unless a field of a crontab is valid at this index. A crontab can't have `L`, `#` and `H`."""
     _check_commas(_FIELDS[index], text)
     if odd := next((item for item in text.split(",") if _OURS.fullmatch(item)), ""):
         raise ScheduleError(
@@ -314,12 +325,12 @@ def seconds_of(text: str, job: str) -> tuple[int, ...]:
 
 
 def drawn(job: str, purpose: str) -> int:
-    """Return the number below 2^64 that a job draws for a purpose; it never changes."""
+    """Return the number below 2^64 that a job draws for a purpose; a job always draws the same number."""
     return int.from_bytes(sha256(f"{job}\0{purpose}".encode()).digest()[:8], "big")
 
 
 def with_draws(field: Field, text: str, job: str) -> str:
-    """Replace each `H` of a field by the number that this job draws, which must never change."""
+    """Replace each `H` of a field by the number that this job draws. This number must be the same in all versions."""
     if "h" not in text.lower():
         return text
     number = drawn(job, field.name)
@@ -335,7 +346,7 @@ def _drawn(field: Field, item: str, number: int) -> str:
 
 
 def _bounds(field: Field, item: str) -> tuple[int, int, int]:
-    """Read one plain item, or the range of an `H`: its first and last value and its step."""
+    """Return the first value, the last value and the step of one plain item, or of the range of an `H`."""
     text = item
     if hashed := _HASHED.fullmatch(item):
         text = (hashed[1] or f"{field.low}-{field.drawn}") + (hashed[2] or "")
@@ -367,7 +378,7 @@ def _value(field: Field, text: str, item: str) -> int:
 
 
 def _unrolled(field: Field, low: int, high: int, step: int, spelling: str) -> str:
-    """Spell a range that wraps around the end of its field as a list, with names if it was written with names."""
+    """Write a range that wraps around the end of its field as a list, with names if the range has names."""
     width = field.high - field.low + 1
     values = ((value - field.low) % width + field.low for value in range(low, high + width + 1, step))
     return ",".join(str(value) if spelling.isdigit() else field.names[value] for value in values)
@@ -391,14 +402,14 @@ def _refused(field: Field, item: str) -> ScheduleError:
 
 
 class Overstep(NamedTuple):
-    """An item of a field whose step is wider than its range: accepted, but probably a mistake."""
+    """An item of a field whose step is wider than its range, which is accepted but probably a mistake."""
 
     field: str
     item: str
 
     @property
     def text(self) -> str:
-        """The warning without its field."""
+        """The text of the warning, without the name of the field."""
         return f"the step of `{self.item}` is wider than its range, so only one value matches"
 
     def __str__(self) -> str:
@@ -406,7 +417,7 @@ class Overstep(NamedTuple):
 
 
 def oversteps(texts: Iterable[tuple[Field, str]]) -> Iterator[Overstep]:
-    """Yield the steps that are too wide."""
+    """Yield the items whose steps are wider than their ranges."""
     for field, item in ((field, item) for field, text in texts for item in text.split(",") if "/" in item):
         low, high, step = _bounds(field, item)
         if step > high - low + 1:

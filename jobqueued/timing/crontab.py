@@ -1,4 +1,4 @@
-"""Crontab lines and times that people paste from elsewhere, translated into keys of job files."""
+"""Translation of crontab lines and times that people paste into a job file into keys of job files."""
 
 from __future__ import annotations
 
@@ -17,14 +17,16 @@ ALIASES = {
 """The nicknames of crontab(5), except @reboot, which is not a time."""
 
 _RANGES = ((0, 59), (0, 23), (1, 31), (1, 12), (0, 6))
-"""The first and the last number of each field."""
+"""The first and the last number of each of the five fields."""
 
 _TIME = rf"@reboot|{'|'.join(ALIASES)}|[\d*][\d*/,-]*(?:[ \t]+[\d*][\d*/,-]*){{2}}(?:[ \t]+[\w*/,-]+){{2}}"
 _LINE = rf"(?m)^[ \t]*(?P<time>{_TIME})[ \t]+(?P<rest>\S[^\n]*)"
 _WITH_USER = r"(?P<user>(?:root|nobody|www-data)\b|[a-z_][a-z0-9_-]*(?=\t|  | +(?:/|\[ |test )))[ \t]+(?P<command>\S.*)"
 _PLAIN = r"[\w/.][\w/. =+-]*"
 _PERCENT = r"(?<!\\)%"
-"""Pattern for the end of a command in a crontab: standard input follows, and each later match starts a new line."""
+"""Pattern for the end of a command in a crontab. Standard input follows, in which each further match starts a new
+line.
+"""
 _MOST = 300
 _IN_WORDS = {
     "boot": "@reboot",
@@ -43,14 +45,16 @@ _CALENDAR = r"(?a)(?:(mon|tue|wed|thu|fri|sat|sun) )?(?:\*-\*-\* )?([01]?[0-9]|2
 
 
 def drawn_once(expression: str) -> str:
-    """Replace each `a~b` in a crontab's fields, which OpenBSD's cron and cronie draw at each load, by `H(a-b)`."""
+    """Replace each `a~b` in a crontab's fields by `H(a-b)`. For `a~b`, OpenBSD's cron and cronie draw a number at each
+    load.
+    """
     if "~" not in expression:
         return expression
     return " ".join(field_drawn_once(index, text) for index, text in enumerate(expression.split(" ")))
 
 
 def field_drawn_once(index: int, text: str) -> str:
-    """Replace each `a~b` in one field."""
+    """Replace each `a~b` in one field by `H(a-b)`."""
     return ",".join(_hashed(index, item) for item in text.split(","))
 
 
@@ -61,7 +65,9 @@ def _hashed(index: int, item: str) -> str:
 
 
 def in_a_job(text: str) -> str:
-    """Return the keys for the first crontab line in a text, ``schedule: "0 2 * * *", command: x``, or ""."""
+    """Return the keys for the first crontab line in a text, such as ``schedule: "0 2 * * *", command: x``, or "" if it
+    has none.
+    """
     found = re.search(_LINE, text)
     if found is None or len(found[0]) > _MOST:
         return ""
@@ -69,7 +75,7 @@ def in_a_job(text: str) -> str:
 
 
 def behind_the_fields(text: str) -> str:
-    """Return the keys for the text after the five fields: a command, with a user before it as in /etc/crontab."""
+    """Return the keys for the text after the five fields: a command, possibly after a user, as in /etc/crontab."""
     found = re.fullmatch(_WITH_USER, text)
     user = f"user: {found['user']}, " if found else ""
     command, *lines = (part.replace("\\%", "%") for part in re.split(_PERCENT, found["command"] if found else text))
@@ -78,12 +84,14 @@ def behind_the_fields(text: str) -> str:
 
 
 def _value(text: str) -> str:
-    """Return a text as a value of YAML."""
+    """Return a text in the form of a YAML value."""
     return text if re.fullmatch(_PLAIN, text) and not text.endswith(" ") else "'" + text.replace("'", "''") + "'"
 
 
 def meant_time(text: str) -> str:
-    """Return the cron spelling of a time in words or in systemd's format, or "" without a guess."""
+    """Return the text to write instead of a time such as ``daily``, ``10m`` or systemd's ``*-*-* 02:00:00``, or "" if
+    there is no guess.
+    """
     if (name := f"@{text}") in (*ALIASES, "@reboot") or (name := _IN_WORDS.get(text, "")):
         return f'`"{name}"`'
     if re.fullmatch(_EASY_INTERVAL, text):

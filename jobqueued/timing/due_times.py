@@ -1,4 +1,4 @@
-"""Start times of all jobs: a heap, whose stale entries are dropped on the way."""
+"""The next start times of all jobs, in a heap. A stale entry is dropped when it reaches the top."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ from jobqueued.base.instants import SECOND
 from jobqueued.model.job import Job
 
 FIRST, MOST = 2, 64
-"""Number of jobs that a call of `take` returns: FIRST in the first call, then more while many are due, at most MOST."""
+"""Numbers of jobs that `take` returns: FIRST in the first call, then more from call to call while many are due, up to
+MOST.
+"""
 
 _Entry = tuple[int, int, str]
 
@@ -24,9 +26,9 @@ class DueTimes:
         self._passed_over, self._jumped, self._pace = (0, 0), (0, 0), FIRST
 
     def set(self, job: Job, cursor: int, settled: int = 0, *, rests: bool = False) -> None:
-        """Set a job's next start to that of the first occurrence after `cursor` that is not `settled`.
+        """Set a job's next start, for the first due time after `cursor` that is not `settled`.
 
-        A job that `rests` has a next start but does not become due.
+        If the job `rests`, its next start can be read, but the job does not become due.
         """
         due = job.next_after(cursor, settled) if job.enabled else None
         if due is None:
@@ -41,25 +43,28 @@ class DueTimes:
         self._tidy()
 
     def pass_over(self, since: int, to: int) -> None:
-        """Note that the clock jumped from one instant to another; a jump right before becomes a part of it."""
+        """Note that the clock jumped from one instant to another; a jump that ended where this jump begins becomes a
+        part of it.
+        """
         before, end = self._passed_over
         self._passed_over = before if since <= end < to else since, to
 
     def jump(self, since: int, to: int) -> None:
-        """Note that the clock was set from one instant to another, without time passing."""
+        """Note that the clock was set from one instant to another, while no time passed."""
         self._jumped = since, to
         if since < to:
             self.pass_over(since, to)
 
     def jumped(self, job: Job, due: int) -> bool:
-        """Return whether the last step of the clock passed over a job's start for `due`."""
+        """Return whether the last jump of the clock passed over a job's start for the due time `due`."""
         since, to = self._jumped
         return since < due + job.offset <= to
 
     def passed_since(self, job: Job, due: int) -> int | None:
-        """Return the instant since which the clock jumped over a job's start for `due`, or None if it did not.
+        """Return the instant from which the clock jumped over a job's start for the due time `due`, or None if it did
+        not.
 
-        Always None for jobs that do not outlast steps.
+        For jobs that do not outlast steps, the result is always None.
         """
         since, to = self._passed_over
         return since - job.offset if job.outlasts_steps and since < due + job.offset <= to else None
@@ -71,17 +76,17 @@ class DueTimes:
         self._tidy()
 
     def _tidy(self) -> None:
-        """Drop the stale entries of edited or removed definitions when they are the majority."""
+        """Drop the stale entries of edited or removed jobs if most entries are stale."""
         if len(self._heap) > 2 * len(self._next) + 64:
             self._heap = [entry for name, entry in self._next.items() if name not in self._resting]
             heapify(self._heap)
 
     def next(self, job: str) -> int | None:
-        """Return the next scheduled start of a job, or None."""
+        """Return the next scheduled start (wall) of a job, or None if it has none."""
         return self._next[job][0] if job in self._next else None
 
     def first(self) -> tuple[int, str] | None:
-        """Return the next start of any job, and that job, or None."""
+        """Return the earliest next start and its job, or None if no job has a next start."""
         heap = self._heap
         while heap:
             start, _, job = entry = heap[0]
@@ -94,7 +99,9 @@ class DueTimes:
         return self._next.get(entry[2]) == entry and entry[2] not in self._resting
 
     def in_order(self, limit: int) -> Iterator[tuple[int, str]]:
-        """Yield the next starts, the earliest first, and their jobs, from at most `limit` entries of the heap."""
+        """Yield the next starts with their jobs, the earliest first; look at no more than `limit` entries of the
+        heap.
+        """
         heap, found, told = self._heap, [(self._heap[0], 0)] if self._heap else [], set[str]()
         for _ in range(limit):
             if not found:
@@ -108,16 +115,17 @@ class DueTimes:
                 heappush(found, (heap[below], below))
 
     def soonest(self) -> int | None:
-        """Return the next start of any job, or None."""
+        """Return the earliest next start of any job that does not rest, or None if there is none."""
         first = self.first()
         return None if first is None else first[0]
 
     def take(self, wall: int) -> list[str]:
-        """Return some jobs that are due, by time and priority; the caller must set each again.
+        """Return some jobs that are due, in the order of start time and priority; the caller must set the next start of
+        each.
 
-        If many jobs are due, the first call returns few, so that these need not wait for the rest, and later calls
-        return more, which is cheaper.  After a gap, a call returns the maximum, because the order among jobs of several
-        instants matters.
+        If many jobs are due, the first call returns only few, so that these need not wait for the rest; later calls
+        return more, which is cheaper. After a gap, a call returns up to MOST jobs, because the order among jobs of
+        different instants matters.
         """
         ready: dict[str, None] = {}
         while (start := self.soonest()) is not None and start <= wall:

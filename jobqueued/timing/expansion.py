@@ -1,8 +1,8 @@
 """A plain field of a cron expression, expanded by croniter.
 
-Without the stubs, croniter would load dateutil, pytz, calendar, random and traceback, and would run file(1), through
-platform, to get the machine's word size.  This would take a large part of the start time of a command that reads job
-files.
+Stubs replace modules that croniter would load: dateutil, pytz, calendar, random and traceback. They also prevent that
+croniter, through the module platform, runs file(1) to get the machine's word size. Otherwise the import would take a
+large part of the start time of a command that reads job files.
 """
 
 from collections.abc import Sequence
@@ -15,5 +15,5 @@ with own_copy("croniter"), without(hollow=_NEEDLESS, covered=("platform",)):
 
 
 def expanded(fields: Sequence[str], index: int) -> Sequence[int | str]:
-    """Return the values of the field at this index; ["*"] means all."""
+    """Return the values of the field at this index; ["*"] means all values."""
     return croniter.expand(" ".join(fields))[0][index]

@@ -1,7 +1,7 @@
 """Clock triggers: a cron expression in a timezone with a rule for clock changes, an interval, or one instant.
 
-Matches are searched on naive wall time and mapped to UTC by the `dst` rule. Wall times only grow in the search, so it
-always ends.
+The search for matches uses naive wall time; the `dst` rule then maps a match to UTC. Wall times only grow during the
+search, so the search always ends.
 """
 
 import re
@@ -37,9 +37,10 @@ __all__ = ["At", "Every", "Schedule", "ScheduleError", "Seconds", "offset"]
 class Schedule:
     """A cron expression in a timezone; `job_id` and `seed` (for example the machine ID) determine the values of `H`.
 
-    `dst` is the rule for clock changes.  `cron` follows Vixie: `once` for jobs at fixed hours, elapsed time for
-    wildcard jobs.  `once`: each wall time is due once.  `both`: times of a repeated hour are due twice.  `skip`: times
-    of a skipped hour are not due.  `@reboot` is also accepted: `at_boot` is true, and no due time exists.
+    `dst` is the rule for clock changes. `cron` follows Vixie's cron: it means `once` for jobs at fixed hours, and
+    elapsed time for wildcard jobs. `once`: each wall time is due once. `both`: times of a repeated hour are due twice.
+    `skip`: times of a skipped hour are not due. The expression may also be `@reboot`; then `at_boot` is true, and no
+    due time exists.
     """
 
     expression: str
@@ -53,7 +54,9 @@ class Schedule:
     _rule: "_DstRule" = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        """Raise ScheduleError unless the whole expression is valid and some instant matches."""
+        """Raise ScheduleError unless the expression, the timezone and `dst` are valid and at least one instant
+        matches.
+        """
         pattern = self._drawn_pattern(fields(self.expression))
         object.__setattr__(self, "at_boot", pattern is _NEVER)
         object.__setattr__(self, "_pattern", pattern)
@@ -64,7 +67,9 @@ class Schedule:
             raise ScheduleError("dst", f"{found}: write `once`, or another hour", "JQ302")
 
     def _drawn_pattern(self, texts: tuple[tuple[Field, str], ...]) -> Pattern:
-        """Return the pattern of the fields; draw `H` again if a draw results in a date that does not exist."""
+        """Return the pattern of the fields with drawn numbers for `H`; draw again if the numbers result in a date that
+        never exists.
+        """
         return pattern_of(" ".join(self._drawn_texts(texts))) if texts else _NEVER
 
     def _drawn_texts(self, texts: tuple[tuple[Field, str], ...]) -> list[str]:
@@ -77,17 +82,17 @@ class Schedule:
 
     @property
     def zone(self) -> ZoneInfo:
-        """The timezone with its rules; another object after `forget_zones`."""
+        """The timezone with its rules; after `forget_zones`, this is another object."""
         return self._zone
 
     @property
     def is_fixed(self) -> bool:
-        """True for fixed hours; False for `@reboot`, and if the minute or hour field starts with ``*``."""
+        """True for jobs at fixed hours; False for `@reboot`, and if the minute or hour field starts with ``*``."""
         return not (self._pattern.wild or self.at_boot)
 
     @property
     def in_numbers(self) -> str:
-        """The five fields with the number for each `H`, or "" for `@reboot`."""
+        """The five fields with the drawn number for each `H`, or "" for `@reboot`."""
         return " ".join(self._drawn_texts(fields(self.expression))) if not self.at_boot else ""
 
     @property
@@ -97,7 +102,7 @@ class Schedule:
 
     @property
     def times_of_day(self) -> tuple[int, int]:
-        """The minutes of the hour and the hours of the day that match, as bit masks; 0 for `@reboot`."""
+        """The matching minutes of the hour and hours of the day, as two bit masks; both are 0 for `@reboot`."""
         return self._pattern.minutes, self._pattern.hours
 
     @property
@@ -111,13 +116,15 @@ class Schedule:
         return self._rule.repeats
 
     def first_within(self, begin: datetime, end: datetime) -> datetime | None:
-        """Return the first matching wall time from `begin` to before `end`, regardless of clock changes, or None."""
+        """Return the first matching wall time from `begin` to before `end`, or None if none matches; ignore clock
+        changes.
+        """
         found = self._pattern.later(begin - _TICK)
         return found if found is not None and found < end else None
 
     @property
     def warnings(self) -> tuple[Overstep, ...]:
-        """Steps wider than their range: accepted, but probably a mistake."""
+        """The steps that are wider than their range, which are accepted but probably a mistake."""
         return tuple(oversteps(fields(self.expression)))
 
     def after(self, instant: datetime) -> datetime | None:
@@ -126,7 +133,7 @@ class Schedule:
             raise ValueError(f"naive datetime, it needs a time zone: {instant!r}")
         if self.at_boot:
             return None
-        instant = instant.astimezone(UTC)  # converts a skipped wall time to an existing one
+        instant = instant.astimezone(UTC)  # this converts a skipped wall time to an existing one
         wall = instant.astimezone(self._zone).replace(tzinfo=None, fold=0)
         early, late = _offsets(self._zone, wall)
         if early > late:
@@ -134,7 +141,9 @@ class Schedule:
         return self._first(instant, wall)
 
     def _first(self, instant: datetime, wall: datetime) -> datetime | None:
-        """Return the first match after both arguments; no repeated hour may lie between them."""
+        """Return the first due instant after `instant` whose wall time is after `wall`; the caller makes sure that no
+        repeated hour lies between the two.
+        """
         while (found := self._pattern.later(wall)) is not None:
             early, late = _offsets(self._zone, found)
             if early >= late or self._rule.in_gap:
@@ -145,7 +154,7 @@ class Schedule:
         return None
 
     def _after_repeated(self, instant: datetime, wall: datetime) -> datetime | None:
-        """Return the first match after `instant`, whose wall time `wall` occurs twice."""
+        """Return the first due instant after `instant`, where `wall` is the wall time of `instant` and occurs twice."""
         early, late = _offsets(self._zone, wall)
         change = _change(self._zone, wall)
         start, end = (change.replace(tzinfo=None) + offset for offset in (late, early))
@@ -162,7 +171,9 @@ class Schedule:
 
 
 def schedule_of(job: str, expression: str, timezone: str, dst: str, seed: str) -> Schedule:
-    """Return the schedule of a job; equal expressions without an `H` share one. Raises ScheduleError."""
+    """Return the schedule of a job; jobs with equal expressions without an `H` share a schedule. Raises
+    ScheduleError.
+    """
     if "h" in expression.lower():
         return Schedule(expression, timezone, job, dst, seed=seed)
     return _common(expression, timezone, dst)
@@ -175,7 +186,7 @@ def _common(expression: str, timezone: str, dst: str) -> Schedule:
 
 @dataclass(frozen=True, slots=True)
 class Seconds:
-    """Several seconds of each minute of a `schedule`: `seconds` is in the grammar of the minute field."""
+    """Several seconds of each matching minute of a `schedule`; `seconds` has the grammar of the minute field."""
 
     schedule: Schedule
     seconds: str
@@ -195,7 +206,7 @@ class Seconds:
 
     @property
     def starts_twice(self) -> bool:
-        """The schedule's value."""
+        """The value of the schedule."""
         return self.schedule.starts_twice
 
     @property
@@ -205,7 +216,7 @@ class Seconds:
 
     @property
     def warnings(self) -> tuple[Overstep, ...]:
-        """The schedule's warnings, and steps of the seconds that are too wide."""
+        """The warnings of the schedule, and the steps of the seconds that are too wide."""
         return (*self.schedule.warnings, *oversteps([(SECONDS, self.seconds.strip())]))
 
     def after(self, instant: datetime) -> datetime | None:
@@ -219,7 +230,7 @@ class Seconds:
 
 @dataclass(frozen=True, slots=True)
 class Every:
-    """An interval: due at an aware `anchor` and after each multiple of `interval` (ns, whole seconds) since it."""
+    """An interval: due at the aware datetime `anchor`, and then every `interval` (ns, whole seconds)."""
 
     interval: int
     anchor: datetime = datetime(1970, 1, 1, tzinfo=UTC)
@@ -228,11 +239,11 @@ class Every:
         """Raise ScheduleError unless the interval is at least one whole second."""
         if self.interval < SECOND or self.interval % SECOND:
             raise ScheduleError("every", f"found {self.interval} ns: write whole seconds, 1 or more")
-        object.__setattr__(self, "anchor", self.anchor.astimezone(UTC))  # `after` must add to UTC, not wall time
+        object.__setattr__(self, "anchor", self.anchor.astimezone(UTC))  # `after` must add to UTC, not to wall time
 
     @property
     def starts_twice(self) -> bool:
-        """True: elapsed time does not depend on wall times."""
+        """True, because elapsed time does not depend on wall times."""
         return True
 
     def after(self, instant: datetime) -> datetime:
@@ -243,15 +254,15 @@ class Every:
 
 @dataclass(frozen=True, slots=True)
 class At:
-    """One aware instant."""
+    """One instant, as an aware datetime: due once."""
 
     instant: datetime
 
     @classmethod
     def read(cls, moment: datetime, timezone: str) -> "At":
-        """Return the trigger for an aware moment or a wall time of the timezone.
+        """Return the trigger for an aware datetime, or for a naive one as wall time of the timezone.
 
-        A skipped wall time means the clock change, and a repeated one means its first occurrence.
+        A skipped wall time means the instant of the clock change, and a repeated wall time means its first occurrence.
         """
         if moment.tzinfo is not None:
             return cls(moment.astimezone(UTC))
@@ -261,11 +272,11 @@ class At:
 
     @property
     def starts_twice(self) -> bool:
-        """False: an instant occurs once."""
+        """False, because an instant occurs only once."""
         return False
 
     def after(self, instant: datetime) -> datetime | None:
-        """Return the instant, or None if it is not after `instant`."""
+        """Return the due instant, or None if it is not after `instant`."""
         return self.instant if self.instant > instant else None
 
 
@@ -276,7 +287,11 @@ def forget_zones(names: list[str]) -> None:
 
 
 def offset(window: int, job_id: str, seed: str) -> int:
-    """Return how long (ns) after its due time a job starts, within a window (ns, whole seconds); it never changes."""
+    """Return the job's fixed delay (ns) from due time to start, which is at least 0 and less than `window` (ns, whole
+    seconds).
+
+    The same job and seed always have the same delay.
+    """
     return drawn(_owner(seed, job_id), "spread") % max(1, window // SECOND) * SECOND
 
 
@@ -288,9 +303,10 @@ def _owner(seed: str, job_id: str) -> str:
 
 
 class _DstRule(NamedTuple):
-    """The effect of a clock change.
+    """The effect of a clock change on due times.
 
-    `in_gap`: a match in a skipped hour runs once, at the change.  `repeats`: a match in a repeated hour runs twice.
+    `in_gap`: whether matches in a skipped hour are due, once, at the change. `repeats`: whether a match in a repeated
+    hour is due twice.
     """
 
     in_gap: bool
@@ -322,13 +338,13 @@ def _zone(name: str) -> ZoneInfo:
     try:
         return ZoneInfo(name)
     except (KeyError, ValueError, OSError):
-        # OSError: a directory of the database, like "Europe".
+        # OSError: the name is a directory of the database, like "Europe".
         raise ScheduleError("timezone", f"found {name!a}: write {similar_zones(name) or _ANY_ZONE}") from None
 
 
 @cache
 def zones() -> tuple[str, ...]:
-    """Return the names of the tz database, in order."""
+    """Return the names of all timezones in the tz database, sorted."""
     return tuple(sorted(available_timezones()))
 
 
@@ -340,13 +356,13 @@ _ABBREVIATIONS = {
     "AEST": "Australia/Sydney", "AEDT": "Australia/Sydney", "NZST": "Pacific/Auckland", "NZDT": "Pacific/Auckland",
     "Z": "UTC", "ZULU": "UTC",
 }  # fmt: skip
-"""Abbreviations that are not names in the tz database, and their usual timezones."""
+"""Abbreviation that is not a name in the tz database → the usual timezone."""
 _AHEAD = r"(?a)(?:UTC|GMT)?([-+])0?(\d{1,2})(?::?00)?"
 
 
 @lru_cache(maxsize=1024)
 def similar_zones(name: str) -> str:
-    """Return the timezones that an unknown name may mean, in words, or "" without a guess."""
+    """Return a text with the timezones that an unknown name may mean, or "" if there is no guess."""
     wanted = name.strip().casefold().replace(" ", "_")
     if name.upper() in _ABBREVIATIONS:
         return _ABBREVIATIONS[name.upper()]
@@ -359,8 +375,8 @@ def similar_zones(name: str) -> str:
 
 
 def _offsets(zone: ZoneInfo, wall: datetime) -> tuple[timedelta, timedelta]:
-    """Return the offsets of a wall time for fold 0 and 1 (PEP 495); the first is smaller in a gap, larger in a repeated
-    hour.
+    """Return the UTC offsets of a wall time for fold 0 and fold 1 (PEP 495). The first offset is smaller in a gap, and
+    larger in a repeated hour.
     """
     early, late = zone.utcoffset(wall), zone.utcoffset(wall.replace(fold=1))
     return cast("tuple[timedelta, timedelta]", (early, late))
@@ -371,7 +387,9 @@ def _utc(wall: datetime, offset: timedelta) -> datetime:
 
 
 def _change(zone: ZoneInfo, wall: datetime) -> datetime:
-    """Return the instant of the clock change whose gap or fold contains `wall` (zoneinfo does not list its changes)."""
+    """Return the instant of the clock change whose gap or repeated hour contains `wall`. It must be searched, because
+    zoneinfo does not list changes.
+    """
     early, late = _offsets(zone, wall)
     low, high = sorted((_utc(wall.replace(microsecond=0), early), _utc(wall.replace(microsecond=0), late)))
 

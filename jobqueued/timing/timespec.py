@@ -1,7 +1,7 @@
-"""Times in words, as in at(1) and more: ``tomorrow 03:00``, ``5pm + 2 days``, ``in 90m``, ``noon``.
+"""Times that people write, such as ``tomorrow 03:00``, ``5pm + 2 days``, ``in 90m`` or ``noon``.
 
-The grammar is that of at(1) (/usr/share/doc/at/timespec); time and date may come in either order.  A text that could
-mean several instants or none is refused; the message shows accepted forms.
+The grammar is that of at(1) (/usr/share/doc/at/timespec), with more forms; time and date may come in either order. A
+text that could mean several instants or none is refused; the message shows accepted forms.
 """
 
 from __future__ import annotations
@@ -39,25 +39,25 @@ _MONTHS = (
 )
 _UNITS = {"s": 1, "sec": 1, "second": 1, "m": 60, "minute": 60, "h": 3600, "hr": 3600, "hour": 3600}
 _SPANS = {"d": (0, 1), "day": (0, 1), "w": (0, 7), "week": (0, 7), "month": (1, 0), "year": (12, 0)}
-"""Units of the calendar: months and days."""
+"""Unit of the calendar → its length in months and days."""
 _MOST = 100_000
 
 
 class TimeError(ValueError):
-    """The text is not a time, or ambiguous; str() quotes the text and shows accepted forms."""
+    """A text is not a time or is ambiguous; the message quotes the text and shows accepted forms."""
 
 
 class NoTime(TimeError):
-    """The text is not a time."""
+    """A text is not a time."""
 
 
 class PastTime(TimeError):
-    """The text is a time in the past."""
+    """A text means a time in the past."""
 
 
 def read(text: str, now: int, timezone: str) -> int:
-    """Return the instant that a text means at `now` in a timezone; a past time of day means tomorrow.  Raises
-    TimeError.
+    """Return the instant that a text means at `now` in a timezone. If a time of day has passed, it means tomorrow.
+    Raises TimeError.
     """
     words = _Words(text, now, ZoneInfo(timezone))
     try:
@@ -92,7 +92,7 @@ def _shown(moment: datetime, zone: ZoneInfo) -> str:
 
 
 class _Words:
-    """A text that is read from left to right."""
+    """The words of a text, which are read from left to right."""
 
     def __init__(self, text: str, now: int, zone: ZoneInfo, *, is_past: bool = False) -> None:
         self.text, self.zone, self._is_past = text, zone, is_past
@@ -202,7 +202,9 @@ class _Words:
         self._date = it
 
     def _of_month(self, month: int, day: int) -> date:
-        """Return a day of a month: in the year that follows in the text, or in the nearest future or past year."""
+        """Return the date of a day and month. The year is the next word of the text if it is a year, else the nearest
+        future or past year.
+        """
         if self._todo and self._todo[-1][0] == "number" and self._is_year():
             return _dated(self._todo.pop()[1], str(month), str(day))
         found, today = date(self.now.year, month, day), self.now.date()
@@ -230,8 +232,8 @@ class _Words:
             self._add(1, word)
 
     def _weekday(self, day: int) -> None:
-        """Set the next day with this name; today's name means in a week.  For past times, set the last such day, or
-        today.
+        """Set the date to the next day with this name; today's name means in a week. For past times, set it to the last
+        such day, which may be today.
         """
         if self._is_past:
             self._set_date(self.now.date() - timedelta(days=(self.now.weekday() - day) % 7))
@@ -241,7 +243,9 @@ class _Words:
         self._set_date(self.now.date() + timedelta(days=ahead))
 
     def _increment(self, sign: int) -> None:
-        """Read ``2 hours``, ``2h``, ``1h30m``."""
+        """Read an increment such as ``2 hours``, ``2h`` or ``1h30m``, and add it to the time; `sign` -1 subtracts
+        it.
+        """
         if not self._todo or self._todo[-1][0] != "number":
             raise self.wrong()
         while self._todo and self._todo[-1][0] == "number":
@@ -318,7 +322,7 @@ def _dated(year: str, month: str, day: str) -> date:
 
 
 def _later(wall: datetime, months: int, days: int) -> datetime:
-    """Return `wall` plus months and days; if the month lacks the day, its last day."""
+    """Return `wall` plus months and days. If the resulting month does not have this day, use its last day."""
     if months:
         at = wall.year * 12 + wall.month - 1 + months
         year, month = divmod(at, 12)
