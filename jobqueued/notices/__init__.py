@@ -1,5 +1,5 @@
-"""Notices: the people to notify of an event and of its end, and how often (docs/notices.md).  Pure.
+"""Notices: which people to notify of an event and of its end, and how often (docs/notices.md). Pure.
 
-`happenings` creates events from log lines, `incidents` joins the events of one problem, `outbox` keeps notices until
+`happenings` makes events from log lines, `incidents` joins the events of one problem, and `outbox` keeps notices until
 they are sent. Begin with `notices`.
 """

@@ -1,4 +1,4 @@
-"""Receivers that do not accept messages: the times of retries and of log lines."""
+"""Receivers that do not accept messages: when to retry, and when to log the failure."""
 
 from __future__ import annotations
 
@@ -18,7 +18,9 @@ Receiver = TypeVar("Receiver", bound=Hashable)
 
 
 class NotifierAnswer(NamedTuple):
-    """The answer of a notifier: sent, or the error and the requested pause (ns) before a retry, or 0."""
+    """The answer of a notifier: whether the message was sent, or the error and the requested pause (ns) before a retry,
+    or 0.
+    """
 
     sent: bool
     why: str = ""
@@ -28,7 +30,7 @@ class NotifierAnswer(NamedTuple):
 
     @classmethod
     def parse(cls, answer: str) -> NotifierAnswer:
-        """Parse ``sent``, ``later SECONDS WHY`` or ``never WHY``; any other text counts as never.
+        """Parse ``sent``, ``later SECONDS WHY`` or ``never WHY``; any other text counts as ``never``.
 
         The pause is limited to a day, because a user's process may have written the answer.
         """
@@ -43,12 +45,12 @@ class NotifierAnswer(NamedTuple):
 
 
 def grown(first: int, tries: int) -> int:
-    """Return the pause (ns) after this many tries, which doubles from `first` up to an hour."""
+    """Return the pause (ns) after this many failed tries; the pause doubles from `first` up to an hour."""
     return min(_LONGEST_PAUSE, first << min(tries - 1, 12))
 
 
 class _Trouble(NamedTuple):
-    """The last failure, and the pause (ns) after it without messages."""
+    """The last failure of a receiver, and the pause (ns) after the failure in which no message is sent."""
 
     shown: str
     error: str
@@ -59,7 +61,7 @@ class _Trouble(NamedTuple):
 
 
 class Troubles(Generic[Receiver]):
-    """Receivers that did not accept the last message; messages show a receiver's name for people after `what`."""
+    """Receivers that did not accept the last message. In messages, `what` precedes a receiver's name for people."""
 
     def __init__(self, what: str) -> None:
         self._what = what
@@ -69,12 +71,12 @@ class Troubles(Generic[Receiver]):
 
     @property
     def told(self) -> list[str]:
-        """Each failing receiver and its error, for people."""
+        """The messages about the failing receivers, each with the error."""
         shown = {trouble.shown: trouble.error for trouble in self._troubles.values()}
         return [f"{self._what}{it} can't be sent: {why}; see: jobqueuectl notify" for it, why in shown.items()]
 
     def times(self, receiver: Receiver) -> int:
-        """Return the number of failures in a row."""
+        """Return the number of consecutive failures of a receiver."""
         known = self._troubles.get(receiver)
         return 0 if known is None else known.times
 
@@ -88,7 +90,7 @@ class Troubles(Generic[Receiver]):
         return True
 
     def end(self, receiver: Receiver) -> None:
-        """Note that a receiver accepted a message; this does not make the next failure be logged sooner."""
+        """Note that a receiver accepted a message. The next failure is not logged sooner because of it."""
         self._troubles.pop(receiver, None)
 
     def retain(self, receivers: Collection[Receiver]) -> None:
@@ -108,12 +110,14 @@ class Troubles(Generic[Receiver]):
         return known is not None and known.is_final
 
     def rest(self, receiver: Receiver) -> list[tuple[int, int]]:
-        """Return [(instant, pause in ns)] of the last failure, or []."""
+        """Return [(instant, pause in ns)] of a receiver's last failure, or [] if it does not fail."""
         known = self._troubles.get(receiver)
         return [] if known is None else [(known.since, known.pause)]
 
     def spared(self, receivers: list[Receiver], busy: Collection[Receiver]) -> list[Receiver]:
-        """Return the receivers that may get a message while others are `busy`: only one failing receiver at a time."""
+        """Return the receivers that may get a message while others are `busy`; only one failing receiver at a time
+        may.
+        """
         if not any(receiver in self._troubles for receiver in busy):
             return receivers
         return [receiver for receiver in receivers if receiver not in self._troubles]
@@ -128,13 +132,13 @@ class Troubles(Generic[Receiver]):
 
 
 class Numbers:
-    """Numbers of notices, unique on this host forever: instants, each greater than the number before."""
+    """Numbers for notices, unique on this host forever. They are instants, each greater than the number before."""
 
     def __init__(self) -> None:
         self._last = 0
 
     def saw(self, number: int) -> None:
-        """Continue after a number that is in use."""
+        """Note a number that is in use; the next numbers are greater."""
         self._last = max(self._last, number)
 
     def next(self, wall: int) -> int:

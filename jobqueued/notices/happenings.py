@@ -1,4 +1,4 @@
-"""Happenings that people may be notified of, made from log lines."""
+"""Happenings of which people may be notified; they are made from log lines."""
 
 from __future__ import annotations
 
@@ -17,10 +17,11 @@ from jobqueued.model.users import share_of
 
 
 class Happening(NamedTuple):
-    """One event of `notify.EVENTS`, or "over", an end that only people who were notified of the beginning receive.
+    """One event of `notify.EVENTS`, or "over": the end of a problem, of which only people who were notified of the
+    problem are notified.
 
-    Happenings with the same `subject` are one incident while it lasts; people are notified again if its `kind` changes.
-    A `subject` of "" opens no incident.  `closes`: the subjects that this happening ends.
+    Happenings with the same `subject` belong to one incident while it lasts; people are notified again if the `kind`
+    changes. The `subject` "" opens no incident. `closes`: the subjects whose incidents this happening ends.
     """
 
     event: str
@@ -34,15 +35,15 @@ class Happening(NamedTuple):
 
 
 def of(event: str, fields: Mapping[str, Any]) -> Happening | None:
-    """Return the happening of a log line, or None if no one is notified of such a line."""
+    """Return the happening that a log line means, or None if people are never notified of such a line."""
     made = _MADE_OF.get(event)
     return None if made is None else made(fields)
 
 
 def output_of(event: str, fields: Mapping[str, Any]) -> Happening | None:
-    """Return the happening for the output of an ended run, for mail as from cron, or None without output.
+    """Return the happening for the output of an ended run, for mail as from cron, or None if the run has no output.
 
-    Its notice is sent in addition to other notices of the end.
+    The notice of the output is sent in addition to other notices of the run's end.
     """
     if event != "run_ended" or not fields["record"]["output"]["bytes"]:
         return None
@@ -83,12 +84,14 @@ def _run_ended(fields: Mapping[str, Any]) -> Happening | None:
 
 
 def _over(job: str) -> tuple[str, ...]:
-    """Return the subjects that a success of a job ends."""
+    """Return the subjects whose incidents a success of a job ends."""
     return tuple(f"{subject} {job}" for subject in ("run", "skipped", "missed", "held_up", "fuse"))
 
 
 def elsewhere(job: str, state: str) -> Happening | None:
-    """Return the happening of a run's end on another host, or None; `state` as in the fleet: ``failed exit code 3``."""
+    """Return the happening for a run's end on another host, or None if it means none. `state` has the fleet's format:
+    ``failed exit code 3``.
+    """
     if state == "succeeded":
         return Happening("over", f"{job} has succeeded on another host of its fleet", closes=_over(job), job=job)
     ended, _, way = state.partition(" ")
@@ -139,7 +142,7 @@ def _late_over(fields: Mapping[str, Any]) -> Happening:
 
 
 def _overdue(fields: Mapping[str, Any]) -> Happening | None:
-    if "teller" in fields:  # another host of the fleet reported it, and reports the end
+    if "teller" in fields:  # another host of the fleet reported the problem, and also reports its end
         return None
     job = fields["job"]
     summary = f"{job} has not succeeded for {duration(fields['within'] / SECOND)}: {fields['reason']}"

@@ -1,7 +1,7 @@
-"""Incidents: people are notified of a problem once, of changes of it, by reminders while it lasts, and of its end.
+"""Incidents: people are notified once of a problem, of its changes, by reminders while it lasts, and of its end.
 
-An incident has one subject, such as ``run backup``, and lasts from the first failure to the next success. Another kind
-of failure is a change of the same incident. `happenings` has the subjects and kinds.
+An incident has one subject, such as ``run backup``, and lasts from the first failure to the next success. A failure of
+another kind is a change of the same incident. `happenings` has the subjects and kinds.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from jobqueued.notices.happenings import Happening
 def with_happening(
     known: Incident | None, happening: Happening, wishes: Mapping[Target, int | None], wall: int
 ) -> tuple[Incident, dict[Target, str]]:
-    """Return the incident after the new happening, and target → event for the targets to notify now.
+    """Return the incident after a new happening, and target → event for the targets to notify now.
 
     `wishes`: target that wants this event → pause (ns) between two reminders, or None for no reminder.
     """
@@ -39,7 +39,7 @@ def with_happening(
 def with_happening_elsewhere(
     known: Incident | None, happening: Happening, wishes: Mapping[Target, int | None], wall: int
 ) -> Incident:
-    """Return the incident after a happening on another host of the fleet, which notifies people itself."""
+    """Return the incident after a happening on another host of the fleet; that host notifies people itself."""
     if known is not None and known.kind == happening.kind:
         return known._replace(times=known.times + 1)
     marks = _marks(dict(known.told) if known else {}, dict.fromkeys(wishes, happening.event), wall)
@@ -48,7 +48,9 @@ def with_happening_elsewhere(
 
 
 def _is_due(told: int | None, remind: int | None, wall: int) -> bool:
-    """Return whether a target is due for a notice; the mark of a clock that was ahead delays nothing."""
+    """Return whether a target is due for a notice. A last notice in the future, from when the clock was ahead, causes
+    no delay.
+    """
     return told is None or (remind is not None and not told <= wall < told + remind)
 
 

@@ -1,6 +1,6 @@
 """Incidents from log lines, and notices for the people who want them.
 
-commands = notices.about(commands, now)    # before the commit that has the events
+Call `about` with a turn's commands before the commit that saves them.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ from jobqueued.notices.pings import Pings
 class Notices:
     """The notices of a host.
 
-    `job` returns the job with an ID, `zone` the host's timezone.  `rules`: the site's.  `user` runs jobs that name no
-    user.
+    `job` returns the job with an ID, `zone` the host's timezone. `rules`: the rules in jobqueued.yaml. `user`: the user
+    of jobs that name none.
     """
 
     def __init__(
@@ -46,7 +46,7 @@ class Notices:
         policies = {target: rule.policy for rule in reversed(rules) for target in rule.notify.targets()}
         numbers = Numbers()
         self._named = {target for rule in rules for target in rule.notify.targets()}
-        """The targets of the site's rules."""
+        """The targets of the rules in jobqueued.yaml."""
         self.outbox = Outbox(host, lambda target: policies.get(target, DEFAULT_POLICY), zone, numbers)
         self.pings = Pings(host, job, numbers)
         self.incidents: dict[str, Incident] = {}
@@ -69,7 +69,7 @@ class Notices:
 
     @property
     def troubles(self) -> list[str]:
-        """The unreachable receivers, for people."""
+        """The messages about unreachable receivers."""
         return [*self.outbox.troubles, *self.pings.troubles.told]
 
     def about(self, commands: Iterable[Command], wall: int) -> list[Command]:
@@ -83,7 +83,9 @@ class Notices:
         return saves
 
     def _of_another_host(self, ended: EndedElsewhere, wall: int) -> Iterator[Command]:
-        """Yield the saves for the end of a run on another host, which notifies people itself."""
+        """Yield the commands that save the changes by the end of a run on another host; that host notifies people
+        itself.
+        """
         happening = happenings.elsewhere(ended.job, ended.state)
         if happening is None:
             return
@@ -97,7 +99,9 @@ class Notices:
             yield SaveIncident(incident.subject, incident)
 
     def _of_line(self, said: Say, wall: int) -> list[Command]:
-        """Return the saves for a log line; output is sent only to targets that get no other notice of the run."""
+        """Return the commands that save the changes by a log line. A run's output goes only to targets that get no
+        other notice of the run.
+        """
         happening, output = happenings.of(said.event, said.fields), happenings.output_of(said.event, said.fields)
         saves = [*self.note(happening, wall)] if happening else []
         if output is not None:
@@ -107,7 +111,7 @@ class Notices:
         return saves
 
     def _matters(self, fields: Mapping[str, Any]) -> bool:
-        """Return whether people may want a notice, as a fast check for runs without notices."""
+        """Return whether people may want a notice of a log line. This fast check skips runs of jobs without notices."""
         if self._rules or self.incidents:
             return True
         record, run = fields.get("record"), fields.get("run")
@@ -116,7 +120,7 @@ class Notices:
         return job is not None and job.notify is not NOBODY
 
     def note(self, happening: Happening, wall: int) -> Iterator[Command]:
-        """Yield the saves for a happening."""
+        """Yield the commands that save the notices and the incident of a happening."""
         for subject in happening.closes:
             yield from self._close(subject, happening, wall)
         wishes = self._wishes(happening)
@@ -124,7 +128,7 @@ class Notices:
             yield from (self._put(target, happening, happening.event, None, wall) for target in wishes)
             return
         known = self.incidents.get(happening.subject)
-        if known is None and not wishes:  # nobody wants a notice of its end either
+        if known is None and not wishes:  # no target wants a notice of the end either
             return
         incident, told = incidents.with_happening(known, happening, wishes, wall)
         self.incidents[incident.subject] = incident
@@ -133,8 +137,8 @@ class Notices:
             yield self._put(target, happening, event, incident, wall)
 
     def _is_once(self, happening: Happening) -> bool:
-        """Return whether a happening is the end of a submission, which is not an incident because no later run can
-        succeed.
+        """Return whether a happening is the end of a submission's run. It opens no incident, because no later run can
+        end the incident.
         """
         job = self._job(happening.job) if happening.job is not None else None
         return job is not None and job.submission is not None and happening.event not in ("late", "overdue")
@@ -146,10 +150,10 @@ class Notices:
         lasts: Callable[[str, str], bool],
         wall: int,
     ) -> list[Command]:
-        """End incidents whose end was not logged; incidents of a deleted job end silently.
+        """End incidents whose ends were not logged; incidents of a deleted job end without a notice.
 
-        `refused`: the files that are refused now.  `invalid` returns whether a job can't run, or None if no such job
-        exists.  `lasts` returns whether a job is still late or overdue.
+        `refused`: the files that are refused now. `invalid` returns whether a job can't run, or None if no such job
+        exists. `lasts` returns whether a job is still late or overdue (the first argument).
         """
         commands: list[Command] = []
         for subject in list(self.incidents):
@@ -170,7 +174,7 @@ class Notices:
         return commands
 
     def retain(self, jobs: Callable[[], Iterable[Job]]) -> list[Command]:
-        """Drop notices for receivers that no file names any longer; `jobs` returns all jobs, and is called only if
+        """Drop notices for receivers that no file names any longer. `jobs` returns all jobs; it is called only if
         notices wait.
         """
         if self.outbox.is_idle and self.pings.is_idle:
@@ -183,7 +187,7 @@ class Notices:
         return [*self._let_go(named), *self.pings.retain(checks)]
 
     def _let_go(self, named: Collection[Target]) -> Iterator[Command]:
-        """Drop notices for other targets than these; a dropped target counts as not notified."""
+        """Drop notices for all targets except `named`; a target whose notices were dropped counts as not notified."""
         waited = {notice.target for notice in self.outbox}
         yield from self.outbox.retain(named)
         gone = {target for target in waited if not self.outbox.waits_for(target)}
@@ -194,9 +198,9 @@ class Notices:
                 yield SaveIncident(subject, self.incidents[subject])
 
     def tell(self, target: Target, job: str | None, wall: int) -> SaveNotice:
-        """Add a test notice for a target, about this job or none.
+        """Add a test notice for a target. `job`: the job that the notice is about, or None.
 
-        It is sent at once, together with all waiting notices, even if the last message failed.
+        The notice is sent at once, together with all waiting notices, even if the last message failed.
         """
         self.outbox.try_again(target)
         test = Happening("test", f"a test of notices to {target.shown} from {self._host}", job=job)
@@ -207,7 +211,7 @@ class Notices:
         return self._job(job) is not None
 
     def targets(self, job: str) -> list[Target]:
-        """Return all targets that may get notices of a job, from its `notify` or the site's rules."""
+        """Return all targets that may get notices of a job, from its `notify` and the rules in jobqueued.yaml."""
         own, about = self._job(job), Happening("test", "", job=job)
         rules = [
             rule for rule, jobs in zip(self._rules, self._patterns, strict=True) if _is_about(rule, jobs, about, own)
@@ -216,7 +220,9 @@ class Notices:
         return list(dict.fromkeys(target for wish in wishes for target in wish.targets()))
 
     def all_targets(self, jobs: Iterable[Job]) -> dict[Target, str | None]:
-        """Return target → the first of these jobs that names it, or None if the site's rules name it."""
+        """Return target → the first of these jobs that names the target, or None if a rule in jobqueued.yaml names
+        it.
+        """
         found: dict[Target, str | None] = {target: None for rule in self._rules for target in rule.notify.targets()}
         for job in jobs:
             for target in job.notify.targets():
@@ -224,9 +230,10 @@ class Notices:
         return found
 
     def may_go(self, target: Target, job: str | None) -> bool:
-        """Return whether the user as whom to send a notice about this job to a target is known.
+        """Return whether a waiting notice about this job may be sent, because the user who must send it is known.
 
-        Notices of an earlier version, which may still wait, do not contain the user of a user's own target.
+        A waiting notice from an earlier version does not contain the owner of a target in a user's job, so such a
+        notice is not sent.
         """
         is_known = target.owner is not None or target.channel == "email" or target in self._named
         return is_known or not share_of(job or "")
@@ -257,7 +264,9 @@ class Notices:
                 yield self._put(target, told, "recovery", incident, wall)
 
     def _wishes(self, happening: Happening) -> Mapping[Target, int | None]:
-        """Return target → pause (ns) between reminders, for the targets that want this happening."""
+        """Return target → pause (ns) between reminders, or None for none, for the targets that want notices of this
+        happening.
+        """
         job = self._job(happening.job) if happening.job is not None else None
         own = [job.notify] if job is not None else []
         site = [
@@ -271,7 +280,7 @@ class Notices:
         return self.outbox.put(target, self._document(it, event, incident, wall), wall)
 
     def _document(self, it: Happening, event: str, incident: Incident | None, wall: int) -> dict[str, Any]:
-        """Return the text and facts for the receiver; docs/notices.md describes them."""
+        """Return the content of a notice, text and facts (docs/notices.md)."""
         record, since = it.record, ""
         if incident is not None and event == "reminder":
             since = f" ({incident.times} times since {to_text(incident.since)})"
@@ -312,7 +321,9 @@ def _told(incident: Incident | None, host: str) -> dict[str, Any] | None:
 
 
 def _is_about(rule: NotifyRule, jobs: re.Pattern[str] | None, happening: Happening, job: Job | None) -> bool:
-    """Return whether a site rule applies to a happening; for a user's own job, it must name the job or the user."""
+    """Return whether a rule in jobqueued.yaml applies to a happening. For a user's job, the rule must name the job or
+    the user.
+    """
     if jobs is not None and not jobs.fullmatch(happening.job or ""):
         return False
     if share_of(happening.job or "") and jobs is None and not rule.users:

@@ -1,7 +1,7 @@
-"""The outbox: waiting notices, collected for each target, and retried until they are sent or too old.
+"""The outbox: notices that wait, are collected for each target, and are retried until they are sent or too old.
 
-Each output of a run is a separate message, as from cron, until the target's rate is used up.  Notices are sent at least
-once: a notice is deleted only after the answer, so it may be sent again with the same ID.
+Each output of a run is a separate message, as from cron, until the target's rate is used up. Notices are sent at least
+once: a notice is deleted only after the answer, so the same notice may be sent again, with the same ID.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ from jobqueued.notices.failing_receivers import NotifierAnswer, Numbers, Trouble
 from jobqueued.notices.send_slots import SendSlots
 
 SENDING = 2
-"""Maximum messages to send at the same time."""
+"""Maximum number of messages to send at the same time."""
 MOST = 500
-"""Maximum waiting notices for one target; more are only counted."""
+"""Maximum number of waiting notices for one target; further notices are only counted."""
 MOST_OF_USER = 1000
-"""Maximum waiting notices for all targets of one user."""
+"""Maximum number of waiting notices for all targets of one user."""
 SHOWN = 50
-"""Maximum notices listed in one message."""
+"""Maximum number of notices listed in one message."""
 _NAMED = 3
 _FIRST_PAUSE = MINUTE
 _GIVE_UP, _TRIES = 3 * DAY, 10
@@ -50,7 +50,7 @@ class Message(NamedTuple):
 
 
 class Lane(NamedTuple):
-    """The notices of one kind for one target: outputs are delayed and joined separately from other notices."""
+    """The notices of one kind for one target. Outputs are delayed and joined separately from other notices."""
 
     target: Target
     is_output: bool
@@ -62,7 +62,9 @@ class Lane(NamedTuple):
 
 
 class Outbox:
-    """The waiting notices; `policy` returns when a target accepts notices, in the timezone that `zone` returns."""
+    """The waiting notices. `policy` returns when a target accepts notices; times of day are in the timezone that `zone`
+    returns.
+    """
 
     def __init__(
         self, host: str, policy: Callable[[Target], Policy], zone: Callable[[], str], numbers: Numbers
@@ -74,10 +76,10 @@ class Outbox:
         self._sending: dict[int, tuple[Lane, list[int]]] = {}
         self._sent: dict[Lane, deque[int]] = {}
         self._many = _MANY
-        """Maximum size of `_sent` before old lanes are removed from it."""
+        """Size of `_sent` above which old lanes are removed from it."""
         self._troubles, self._places = Troubles[Target]("notices to "), SendSlots()
         self._known: tuple[int, int | None] | None = None
-        """The time of the last `next_at`, and its result, or None after a change."""
+        """The argument and the result of the last `next_at`, or None after a change."""
 
     def __iter__(self) -> Iterator[Notice]:
         """Iterate over all notices that wait or are being sent."""
@@ -85,7 +87,7 @@ class Outbox:
 
     @property
     def troubles(self) -> list[str]:
-        """The unreachable targets, for people."""
+        """The messages about unreachable targets."""
         return self._troubles.told
 
     def restore(self, notices: Iterable[Notice]) -> None:
@@ -112,8 +114,8 @@ class Outbox:
         return SaveNotice(notice)
 
     def _full(self, lane: Lane) -> Lane | None:
-        """Return the lane whose newest notice must count one more, because this target or its user has too many, or
-        None.
+        """Return the lane whose newest notice must count one more notice, because this target or its user has too many,
+        or None if neither has.
         """
         waiting, owner = self._waiting.get(lane, {}), lane.target.owner
         if len(waiting) < MOST and (owner is None or self._of_users[owner] < MOST_OF_USER):
@@ -123,7 +125,7 @@ class Outbox:
         return found if own and _newest(self._waiting[found]).id not in self._on_way(found) else None
 
     def _count(self, lane: Lane, notices: int) -> None:
-        """Add to the count of waiting notices of a lane's user, if any."""
+        """Add `notices` to the number of waiting notices of the lane's user, if the lane belongs to a user."""
         if (owner := lane.target.owner) is not None:
             self._of_users[owner] += notices
             if not self._of_users[owner]:
@@ -135,7 +137,7 @@ class Outbox:
         self._known = None
 
     def first(self, notice: Notice) -> Notice:
-        """Return the oldest notice in the lane of a notice; it has the tries and the last error."""
+        """Return the oldest notice in the lane of a notice; this one has the number of tries and the last error."""
         waiting = self._waiting[Lane.of(Target.parse(notice.target), notice.about)]
         return waiting[_oldest(waiting)]
 
@@ -150,7 +152,9 @@ class Outbox:
         return {lane.target for lane, of in waiting if any(is_numbered(it.about["job"] or "") for it in of.values())}
 
     def retain(self, targets: Collection[Target]) -> list[Command]:
-        """Drop notices for other targets than these, except notices being sent, and forget their problems."""
+        """Drop notices for all targets except these, and forget the problems of the dropped targets; keep notices that
+        are being sent.
+        """
         busy = self._busy()
         gone = [lane for lane in self._waiting if lane.target not in targets and lane.target not in busy]
         self._troubles.retain(targets)
@@ -174,14 +178,16 @@ class Outbox:
         return commands
 
     def waits_for(self, target: str) -> bool:
-        """Return whether a notice waits for a target, given as str."""
+        """Return whether a notice waits for a target; `target` is the target's str()."""
         asked = Target.parse(target)
         return any(Lane(asked, is_output) in self._waiting for is_output in (False, True))
 
     # when
 
     def next_at(self, wall: int) -> int | None:
-        """Return the instant (wall) when `take` has a message, or None until the next answer or notice."""
+        """Return the instant (wall) when `take` will have a message, or None if it has none before the next answer or
+        notice.
+        """
         if len(self._sending) >= SENDING:
             return None
         if self._known is not None:
@@ -204,7 +210,9 @@ class Outbox:
         return {lane.target for lane, _ in self._sending.values()}
 
     def _ready(self) -> list[Lane]:
-        """Return the lanes that may send; targets that did not accept the last message use at most one slot."""
+        """Return the lanes for which a message may be sent now. Targets that did not accept the last message use at
+        most one slot.
+        """
         busy = self._busy()
         found = [lane for lane, waiting in self._waiting.items() if waiting and lane.target not in busy]
         free = self._places.left((lane.target for lane in found), busy)
@@ -212,7 +220,9 @@ class Outbox:
         return [lane for lane in found if lane.target in spared]
 
     def _opens(self, lane: Lane, wall: int) -> int:
-        """Return the earliest instant (wall) for a message; marks of a clock that was ahead delay nothing."""
+        """Return the earliest instant (wall) for a lane's next message. Saved instants in the future, from when the
+        clock was ahead, cause no delay.
+        """
         policy, waiting = self._policy(lane.target), self._waiting[lane]
         marks = [(waiting[_oldest(waiting)].created, policy.digest)]
         marks += self._troubles.rest(lane.target)
@@ -224,14 +234,16 @@ class Outbox:
         return self._after_quiet(policy.quiet, opens)
 
     def _batch(self, lane: Lane, wall: int) -> list[Notice]:
-        """Return the notices for one message: a single output, unless this is the last message that the rate allows."""
+        """Return the notices for a lane's next message. A message has only one output, unless it is the last that the
+        rate allows.
+        """
         waiting, policy = list(self._waiting[lane].values()), self._policy(lane.target)
         most, period = policy.rate
         sent = sum(wall - period < at <= wall for at in self._sent.get(lane, ()))
         return waiting[:1] if lane.is_output and not policy.digest and most - sent > 1 else waiting
 
     def _after_quiet(self, quiet: tuple[int, int] | None, instant: int) -> int:
-        """Return the instant, or the end of the quiet part of the day that contains it."""
+        """Return the instant, or the end of the quiet part of the day if the instant is in it."""
         if quiet is None:
             return instant
         local = datetime.fromtimestamp(instant // SECOND, ZoneInfo(self._zone()))
@@ -247,7 +259,7 @@ class Outbox:
     # sending
 
     def take(self, wall: int) -> Iterator[Message]:
-        """Yield the due messages; each counts as being sent until `answered`."""
+        """Yield the due messages. Each counts as being sent until `answered` is called for it."""
         if (at := self.next_at(wall)) is None or at > wall:
             return
         for lane in sorted(self._ready(), key=self._rank):
@@ -270,7 +282,7 @@ class Outbox:
         self._sending[number] = lane, [notice.id for notice in notices]
         name, about = f"{self._host}-{number}-{notices[-1].id}", together(notices)
         if lane.is_output and notices[0].tries and self._troubles.is_refused(lane.target):
-            about = _gathered(notices)  # the message may be too large or look like spam; a summary does not
+            about = _gathered(notices)  # the message may be too large or look like spam; a summary is neither
         return Message(number, name, lane.target, about, notices[0].about["job"])
 
     def answered(self, number: int, answer: str, wall: int) -> list[Command]:
@@ -291,7 +303,7 @@ class Outbox:
         if not waiting:
             del self._waiting[lane]
         self._sent.setdefault(lane, deque(maxlen=1000)).append(wall)
-        if len(self._sent) > self._many:  # each submission may have another target
+        if len(self._sent) > self._many:  # this limits memory, because each submission may have another target
             since = wall - _LONGEST_PERIOD
             self._sent = {other: marks for other, marks in self._sent.items() if since < marks[-1] <= wall}
             self._many = 2 * len(self._sent) + _MANY
@@ -311,7 +323,9 @@ class Outbox:
         return commands + self._give_up(lane, wall)
 
     def _give_up(self, lane: Lane, wall: int) -> list[Command]:
-        """Give up notices that are too old and were tried often enough; age alone may be due to a clock step."""
+        """Give up notices that are too old and were tried often enough. Age alone is no reason, because it may come
+        from a clock step.
+        """
         waiting = self._waiting[lane]
         if waiting[_oldest(waiting)].tries < _TRIES:
             return []
@@ -330,17 +344,17 @@ class Outbox:
 
 
 def _oldest(waiting: dict[int, Notice]) -> int:
-    """Return the number of the first waiting notice of a target; the notices are in order."""
+    """Return the number of the first of these waiting notices, which are in order."""
     return next(iter(waiting))
 
 
 def _newest(waiting: dict[int, Notice]) -> Notice:
-    """Return the last waiting notice of a target."""
+    """Return the last of these waiting notices, which are in order."""
     return waiting[next(reversed(waiting))]
 
 
 def together(notices: list[Notice]) -> dict[str, Any]:
-    """Return one document about all notices: that of a single notice, or a digest."""
+    """Return one document for a message: that of the only notice, or a digest of several notices."""
     return notices[0].about if len(notices) == 1 and not notices[0].more else _gathered(notices)
 
 
@@ -364,6 +378,8 @@ def _gathered(notices: list[Notice]) -> dict[str, Any]:
 
 
 def _held(about: Mapping[str, Any]) -> dict[str, Any]:
-    """Return one line of a digest; an output includes its tail, because no other message has it."""
+    """Return the entry of one notice in a digest. An output's entry includes the tail of the output, because no other
+    message has it.
+    """
     line = {**{name: about[name] for name in ("event", "at", "job", "run", "summary")}, "count": 1}
     return {**line, "tail": about["record"]["output"]["tail"]} if about["event"] == "output" else line

@@ -1,7 +1,7 @@
-"""Pings: an outside monitor gets each run's start and end, so that it can alert people if they are missing.
+"""Pings: an outside monitor is notified of each run's start and end, so that it can alert people if they do not come.
 
-Pings report the present state, so a newer ping of a check replaces a waiting one, and a ping that is too old is given
-up.  Other pings are sent at least once, with the same run ID.
+Pings report the present state. Therefore a newer ping of a check replaces a waiting ping, and a ping that is too old is
+given up. All other pings are sent at least once; a repeated ping has the same run ID.
 """
 
 from __future__ import annotations
@@ -25,17 +25,17 @@ from jobqueued.notices.failing_receivers import NotifierAnswer, Numbers, Trouble
 from jobqueued.notices.send_slots import SendSlots
 
 SENDING = 2
-"""Maximum batches to send at the same time, each to another receiver."""
+"""Maximum number of batches to send at the same time, each to a different receiver."""
 MOST = 50
-"""Maximum checks of one batch."""
+"""Maximum number of checks in one batch."""
 _APART = SECOND
-"""Minimum time (ns) between the starts of batches, because each takes a process."""
+"""Minimum time (ns) between the starts of two batches, because each batch needs a process."""
 _FIRST_PAUSE = 10 * SECOND
 _TOO_OLD = DAY
 
 
 class PingBatch(NamedTuple):
-    """Pings of several checks of one receiver (`receiver_of`), in order, each with its number."""
+    """Pings for several checks of one receiver (`receiver_of`), in order, each with its number."""
 
     number: int
     receiver: Target
@@ -73,7 +73,7 @@ class Pings:
     def _started(self, fields: Mapping[str, Any], wall: int) -> list[Command]:
         run = fields["run"]
         job, wish = self._wish(run.rpartition("@")[0])
-        if wish is None or "late" not in fields:  # a later attempt
+        if wish is None or "late" not in fields:  # this is a later attempt, not the start of the run
             return []
         return self._put(wish, "start", "/start", job, run, f"{run} started", "", wall)
 
@@ -111,9 +111,9 @@ class Pings:
         return [SaveNotice(notice), *self._prune(wish.target)]
 
     def _prune(self, target: Target) -> list[Command]:
-        """Drop outdated pings: all ends except the newest, and starts of ended runs.
+        """Drop the outdated pings of a check: all ends except the newest, and starts of ended runs.
 
-        The newest end takes over the error of a dropped ping, because people look for the error there.
+        The newest end takes over the error of a dropped ping, because people look for the error at the newest ping.
         """
         waiting, busy = self._waiting[target], self._on_way(target)
         ends = [notice for notice in waiting.values() if notice.about["event"] != "start"]
@@ -129,7 +129,7 @@ class Pings:
         return [*saves, *self._drop(target, dropped)]
 
     def _outdate(self, target: Target) -> list[Command]:
-        """Drop the waiting ends, because a newer end has no ping."""
+        """Drop the waiting ends of a check, because a newer end needs no ping."""
         waiting, busy = self._waiting.get(target, {}), self._on_way(target)
         ends = [it.id for it in waiting.values() if it.about["event"] != "start" and it.id not in busy]
         return self._drop(target, ends) if ends else []
@@ -147,7 +147,9 @@ class Pings:
         return not (self._waiting or self.troubles)
 
     def retain(self, targets: Collection[Target]) -> list[Command]:
-        """Drop pings for other targets than these, except pings being sent, and forget their problems."""
+        """Drop pings for all targets except these, and forget the problems of the dropped targets; keep pings that are
+        being sent.
+        """
         gone = [target for target in self._waiting if target not in targets and not self._on_way(target)]
         self.troubles.retain({*targets, *map(receiver_of, targets)})
         return [command for target in gone for command in self._drop(target, list(self._waiting[target]))]
@@ -155,7 +157,9 @@ class Pings:
     # when
 
     def next_at(self, wall: int) -> int | None:
-        """Return the instant (wall) when `take` has a batch, or None until the next answer or run."""
+        """Return the instant (wall) when `take` will have a batch, or None if it has none before the next answer or
+        run.
+        """
         if not self._waiting or len(self._sending) >= SENDING:
             return None
         return min((self._opens(target, wall) for target in self._ready()), default=None)
@@ -176,7 +180,9 @@ class Pings:
     # sending
 
     def take(self, wall: int) -> PingBatch | None:
-        """Return the due pings of one receiver, or None; the pings count as being sent until `answered`."""
+        """Return the due pings for one receiver, or None if none are due. The pings count as being sent until
+        `answered` is called.
+        """
         if len(self._sending) >= SENDING:
             return None
         due = [target for target in self._ready() if self._opens(target, wall) <= wall]
@@ -209,7 +215,9 @@ class Pings:
         return commands
 
     def answered(self, batch: int, verdicts: Mapping[int, str], others: str, wall: int) -> list[Command]:
-        """Handle the answer about a batch: number → verdict on a ping, and the verdict on all others."""
+        """Handle the answer about a batch. `verdicts`: number of a ping → verdict; `others`: the verdict on all other
+        pings.
+        """
         receiver, checks = self._sending.pop(batch)
         rest, found = (
             NotifierAnswer.parse(others),
@@ -250,8 +258,9 @@ _TOLD: dict[str, Callable[[Pings, Mapping[str, Any], int], Sequence[Command]]] =
 
 
 def receiver_of(target: Target) -> Target:
-    """Return the scheme, host and port of a check; if they are unreachable, all checks of one user there are
-    unreachable.
+    """Return the receiver of a check's pings: scheme, host and port of the URL.
+
+    If this receiver is unreachable, so are all checks of the same user there.
     """
     scheme, _, rest = target.address.partition("://")
     return Target("receiver", f"{scheme}://{re.split('[/?#]', rest, maxsplit=1)[0]}", target.owner)
@@ -264,7 +273,7 @@ def run_id(host: str, run: str) -> str:
 
 
 def _outcome(record: Record) -> tuple[str, str]:
-    """Return the event of an end, and the suffix for the URL of a check: "", the exit code, or /fail."""
+    """Return the event of a run's end, and the suffix for the check's URL: "", the exit code, or /fail."""
     if record["state"] == "succeeded" and not has_failover(record):
         return "success", ""
     code = record["exit_code"]

@@ -1,4 +1,4 @@
-"""Slots: limits of the messages that are sent at the same time.  All users share one slot and take turns."""
+"""Slots: limits for messages that are sent at the same time. All users together have one slot, and use it in turn."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from jobqueued.model.notify import Target
 from jobqueued.model.users import Owner
 
 _MANY = 1000
-"""Maximum users whose last turn is remembered."""
+"""Maximum number of users whose last turns are remembered."""
 
 
 class SendSlots:
-    """Limits users' receivers to one slot, because each may block it for a process's time limit; the rest is the
-    host's.
+    """The limit of one slot for all users' receivers, because each may block a slot for the time limit of a process.
+    The other slots are the host's.
     """
 
     def __init__(self) -> None:
         self._turns: dict[Owner, int] = {}
-        """User → number of the last turn, oldest first."""
+        """User → number of the user's last turn, oldest first."""
         self._last = 0
 
     def left(self, targets: Iterable[Target], busy: Collection[Target]) -> list[Target]:
@@ -27,8 +27,10 @@ class SendSlots:
         return [target for target in targets if target.owner is None or not is_taken]
 
     def rank(self, target: Target) -> int:
-        """Return the rank of a due target: targets of the host and of new users first, then by the user's oldest last
-        turn.
+        """Return the rank of a due target; the lowest goes first.
+
+        Targets of the host and of users without a turn go first, then those of the user whose last turn was longest
+        ago.
         """
         return 0 if target.owner is None else self._turns.get(target.owner, 0)
 
