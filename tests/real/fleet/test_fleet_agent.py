@@ -436,11 +436,11 @@ def test_a_host_that_was_down_at_the_snapshot(bump: list[str], tmp_path: Path) -
         member.kill()
         member.restore(tmp_path / "snapshot", *bump)
         member.start()
-        while "put back to an earlier state" not in one.hear("up")[1]:
+        while "restored to an earlier state" not in one.hear("up")[1]:
             pass
         away.start()
         away.hello(*seen)
-        while "put back to an earlier state" not in away.hear("up")[1]:
+        while "restored to an earlier state" not in away.hear("up")[1]:
             pass
         away.say("accept")
         away.hear("up", "")
