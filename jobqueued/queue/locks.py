@@ -105,7 +105,7 @@ class Locks:
                     return claim
                 continue
             here, there = here or _NOBODY, there or _NOBODY
-            if exclusive or here.alone or there.alone:  # any holder has a part of the resource
+            if exclusive or here.alone or there.alone:  # each holder has a part of the resource
                 return claim
             if units and here.units + there.units + units > self.capacities.get(resource, 1):
                 return claim
