@@ -1,4 +1,4 @@
-"""Acts: one commit of all changes, then the commands one by one in the given order."""
+"""Acts: one commit of all changes in a turn, and then the execution of its commands, one by one, in the given order."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from jobqueued.state.commits import Commits
 
 
 class Acts:
-    """The execution of commands.  `reply` sends a reply to a caller."""
+    """The execution of the scheduler's commands. `reply` sends a reply to a caller."""
 
     def __init__(
         self,
@@ -37,18 +37,20 @@ class Acts:
         """Commands to execute after the next commit."""
         self._held_back: list[RemoveMarks | commands.NoteWhole] = []
         self._unsaved: dict[RunId, Record] = {}
-        """Records to write after their commit, because a record file ahead of state.db would mislead the next start."""
+        """Records to write only after their commit, because a record file newer than state.db would mislead the next
+        start.
+        """
 
     def take(self, decided: Sequence[Command]) -> None:
-        """Add commands to the next commit; they are executed after it."""
+        """Add commands to the next commit; they are executed after this commit."""
         for command in decided:
             self._batch.take(command)
         self._taken += decided
 
     def carry_out(self, decided: Sequence[Command]) -> list[tuple[RunId, Record]]:
-        """Commit first, then execute the commands.
+        """Commit all changes, then execute the commands.
 
-        Return each run whose end was to be committed, with its record, even if the commit failed.
+        Return each run that ended in this turn, with its record, even if the commit failed.
         """
         self.take(decided)
         decided, self._taken = self._taken, []
@@ -69,12 +71,14 @@ class Acts:
         return ended
 
     def last(self) -> None:
-        """Commit the remaining changes before the daemon ends, and execute the commands that waited for a commit."""
+        """Before the daemon ends, commit the remaining changes, and execute the commands that waited for a commit."""
         if self._commits.last():
             self._catch_up()
 
     def _ask_fleet(self, wishes: Sequence[commands.FleetCommand], committed: bool) -> None:
-        """Send commands to the fleet.  If this host can't save a grant, disconnect from the fleet first."""
+        """Send commands to the fleet. If the commit failed, disconnect from the fleet instead, because this host could
+        not save a grant.
+        """
         if not committed:
             self._fleet.lose("this host can't save its state, so it must not get new claims")
         for wish in wishes:
@@ -84,7 +88,7 @@ class Acts:
     def _act(self, command: Command, committed: bool) -> None:
         match command:
             case commands.Launch(run):
-                self._unsaved.pop(run.id, None)  # its supervisor has the record, and writes it from now on
+                self._unsaved.pop(run.id, None)  # the supervisor has the record, and writes it from now on
                 self._link.launch(command)
             case commands.Stop(run, attempt, reason):
                 self._complain(self._link.stop(Name(run, attempt), reason))

@@ -1,4 +1,4 @@
-"""The control socket of the daemon: its server, all its methods, and the file of metrics."""
+"""The daemon's control socket: its server, all its methods, and the file of metrics."""
 
 from __future__ import annotations
 
@@ -46,9 +46,9 @@ from jobqueued.model.run import RunId
 
 
 class Outside(NamedTuple):
-    """The functions of the daemon for callers.
+    """Functions of the daemon that the methods of the control socket need.
 
-    `happen` adds an event.  `status` and `health` return values that only the daemon has.  `tell_bug` logs a bug.
+    `happen` adds an event. `status` and `health` return values that only the daemon has. `tell_bug` logs a bug.
     `remake_run` creates the run directory again.
     """
 

@@ -1,8 +1,8 @@
 """The composition root: one scheduler, four assemblies that serve it, and the turns of the loop.
 
-A turn: collect events, let the scheduler decide, commit, act.  Between turns the process sleeps in poll(2) until a
-descriptor is ready or the timer of the next wake-up fires; nothing polls periodically.  Events come from a list of
-sources (model/source.py shows how to add one).
+In each turn, the daemon collects events, lets the scheduler decide, commits, and acts.  Between turns the process
+sleeps in poll(2) until a descriptor is ready or the timer of the next wake-up fires; nothing polls periodically.
+Events come from a list of sources (model/source.py shows how to add one).
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from jobqueued.state.db.store import Store
 
 
 class Daemon:
-    """One scheduler with all parts that serve it."""
+    """One daemon: a scheduler with all parts that serve it."""
 
     def __init__(
         self,
@@ -86,7 +86,7 @@ class Daemon:
         self._begin(boot_id)
 
     def run(self, ready: Callable[[], None]) -> None:
-        """Run jobs until the daemon is stopped; call `ready` first."""
+        """Run jobs until the daemon is stopped; call `ready` before the first turn."""
         ready()
         gc.freeze()
         gc.enable()
@@ -119,7 +119,7 @@ class Daemon:
         self._happened += runs.recover(same_boot=known)
         runs.acts.take(self._decide(admit=False))  # an R may be removed only once its content is saved
         self._happened += submit_calls.unheard(self._scheduler, (it for it, *_ in kept.kept), state.batch)
-        new_boot = None if known or takeover.lost else boot_id  # jobs with `@reboot` become due once a boot
+        new_boot = None if known or takeover.lost else boot_id  # jobs with `@reboot` become due only once in each boot
         self._happened.append(events.JobsLoaded(jobs.job_files.read_once(), new_boot))
         jobs.path_triggers.begin()
         self._turn(admit=False)
@@ -195,7 +195,7 @@ class Daemon:
     # reports
 
     def _problems(self) -> list[str]:
-        """Return all lasting problems; their owner also logs each new problem."""
+        """Return descriptions of all lasting problems. The part that has a problem logs it when it begins."""
         unknown_groups, cannot_start = self._control.unknown_groups, self._runs.shortfall()[1]
         return [*unknown_groups, *self._loop.troubles, *cannot_start, *self._decisions.troubles]
 

@@ -1,7 +1,7 @@
 """The scheduler's decisions, with a trace.  A bug in the scheduler is logged, and affects only one event.
 
-A bug is an impossible step (lifecycle.IllegalRunStep) or any other exception.  If the event is the end of an attempt,
-the run counts as lost or, if this is impossible too, is set aside until the next start.
+Any exception counts as a bug, also an impossible step (lifecycle.IllegalRunStep). If the event is the end of an
+attempt, the run counts as lost. If this raises an exception too, the attempt is set aside until the next start.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _FILE_EVERY = 10 * MINUTE
 
 
 class Decisions:
-    """A scheduler and its trace.  Without a `trace`, files about bugs are written to `directory`."""
+    """A scheduler and its trace. If `trace` is None, files about bugs are written to `directory`."""
 
     def __init__(self, scheduler: Scheduler, log: Log, directory: Path, trace: TraceFile | None) -> None:
         self._scheduler, self._log, self._directory, self._trace = scheduler, log, directory, trace
@@ -45,7 +45,9 @@ class Decisions:
 
     @property
     def troubles(self) -> list[str]:
-        """Descriptions of attempts that a bug set aside, of a stuck scheduler, and of a trace that ended."""
+        """Descriptions of the lasting problems: attempts that a bug set aside, a stuck scheduler, and a trace that
+        ended.
+        """
         trace = "" if self._trace is None else self._trace.trouble
         return [*self._set_aside.values(), *filter(None, (self._stuck, trace))]
 
@@ -75,13 +77,17 @@ class Decisions:
         return decided
 
     def next_wakeup(self, now: Now) -> int | None:
-        """Return the scheduler's next wake-up; while it is stuck, the retry at the earliest."""
+        """Return when (wall, ns) the scheduler needs a turn, or None; while the scheduler is stuck, not before the next
+        retry.
+        """
         wake = self._scheduler.next_wakeup(now)
         rest = self._stuck_until - now.mono
         return wake if not self._stuck or rest <= 0 else max(wake or 0, now.wall + rest)
 
     def unanswered(self, what: str, error: Exception, now: Now) -> str:
-        """Log a bug that costs an answer, once in ten minutes for each place; return its type and place."""
+        """Log a bug because of which a caller gets no answer, once in ten minutes for each place; return its type and
+        place.
+        """
         kind = f"{type(error).__name__}{_place(error)}"
         if self._answered.get(kind, 0) <= now.mono:
             self._answered[kind] = now.mono + _FILE_EVERY
@@ -98,7 +104,7 @@ class Decisions:
             return self._instead(event, name, error, now)
 
     def _instead(self, event: Event, name: Name | None, error: Exception, now: Now) -> Sequence[Command]:
-        """Handle an event that raised an exception, as far as possible."""
+        """Handle an event, as far as possible, although the scheduler raised an exception for it."""
         why, how = _where(error), self._told(name, now)
         if name is not None and isinstance(event, RunEnded | NeverStarted):
             try:
@@ -123,7 +129,7 @@ class Decisions:
         self._say(f"{self._stuck}: {_where(error)}; to start again, restart jobqueued; {self._told(None, now)}")
 
     def _told(self, name: Name | None, now: Now) -> str:
-        """Write a trace file, at most one in ten minutes, and return a text that refers to the file."""
+        """Write a trace file, at most one in ten minutes, and return a text that refers to this file."""
         if self._trace is not None and self._trace.is_whole:
             path = self._trace.path
         else:
@@ -147,19 +153,19 @@ class Decisions:
 
 
 def _attempt(event: Event) -> Name | None:
-    """Return the attempt that an event is about, or None."""
+    """Return the attempt that an event is about, or None if it is about none."""
     run, attempt = getattr(event, "run", None), getattr(event, "attempt", None)
     return Name(run, attempt) if isinstance(run, RunId) and isinstance(attempt, int) else None
 
 
 def _subject(event: Event) -> str:
-    """Return the run, job or file that an event is about, in words."""
+    """Return a text that names the run, job or file that an event is about."""
     found = (getattr(event, name, None) for name in ("run", "job", "file", "user", "path", "client"))
     return next((f" of {subject}" for subject in found if subject), "")
 
 
 def _where(error: Exception) -> str:
-    """Return the exception and its place: ``KeyError: 'x' (completion.py:45)``."""
+    """Return an exception and its place as text: ``KeyError: 'x' (completion.py:45)``."""
     return f"{type(error).__name__}: {error}{_place(error)}"
 
 

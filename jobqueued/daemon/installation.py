@@ -1,4 +1,4 @@
-"""The installation that a daemon is started with, for all its parts."""
+"""The installation: the values with which a daemon is started, for all its parts."""
 
 from __future__ import annotations
 

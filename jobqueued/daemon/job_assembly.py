@@ -1,4 +1,4 @@
-"""The jobs of the daemon: their files, cron's tables, and the paths that they wait for."""
+"""The daemon's jobs: their files, cron's tables, and the paths for which jobs wait."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from jobqueued.state.db.store import Store
 
 
 def watched(installation: Installation, store: Store) -> Watches:
-    """Return the watches of all job files, which start with the saved texts in `store`."""
+    """Return the watches of all job files; they begin with the texts that `store` has saved."""
     paths, config, *_ = installation
     return watches_of(
         paths,
@@ -38,7 +38,9 @@ def watched(installation: Installation, store: Store) -> Watches:
 
 
 class JobAssembly:
-    """The sources of changes of jobs.  `keep` saves accepted texts; `reloaded` is called at the end of a reload."""
+    """The sources of events about changed jobs. `keep` saves accepted texts; `reloaded` is called at the end of a
+    reload.
+    """
 
     def __init__(
         self,
@@ -60,7 +62,7 @@ class JobAssembly:
 
     @property
     def first_sources(self) -> Collection[Source]:
-        """The source that comes before all others: another cron daemon."""
+        """The source that must come before all others: the detection of another cron daemon."""
         return () if self._other_cron is None else (self._other_cron,)
 
     @property
@@ -69,15 +71,17 @@ class JobAssembly:
         return self._other_cron is not None and not self._other_cron.words
 
     def read_all(self) -> Iterable[Event]:
-        """Read all job files, and yield the events."""
+        """Read all job files, and yield the events about them."""
         while self.job_files.has_more:
             yield from self.job_files.turn(read_clocks())
 
     def want_paths(self, catalog: Catalog) -> None:
-        """Watch the paths that jobs of the host wait for."""
+        """Watch the paths for which jobs of the host wait."""
         self.path_triggers.want(name for name in catalog.awaited_names("path") if not share_of(name))
 
     def _cron_changed(self, is_there: bool, told: str) -> None:
-        """Leave cron's tables to another cron daemon, or take them back."""
+        """Leave cron's tables to another cron daemon if one exists now (`is_there`), else take them back; log
+        `told`.
+        """
         self.watches.hold_tables(is_there)
         self._log.say("trouble" if is_there else "recovered", text=told)

@@ -1,4 +1,4 @@
-"""The loop's sleep: poll(2) on the descriptors of all sources, with one timer for the earliest of their deadlines."""
+"""The sleep between two turns: poll(2) on the descriptors of all sources, with one timer for the earliest deadline."""
 
 from __future__ import annotations
 
@@ -24,13 +24,15 @@ class Loop:
     """The collection of events.  `next_wakeup` returns the wall instant of the scheduler's next check."""
 
     def __init__(self, sources: Sequence[Source], next_wakeup: Callable[[Now], int | None]) -> None:
-        """`sources`, in the order of their events in a turn."""
+        """Collect events from `sources`, in this order in each turn."""
         self._sources, self._next_wakeup = sources, next_wakeup
         self._polled, self._timed, self._eager = (
             [source for source in sources if getattr(type(source), name) is not getattr(Source, name)]
             for name in ("descriptors", "deadline", "has_more")
         )
-        """The sources that override `descriptors`, `deadline` or `has_more`; others are not asked for these."""
+        """The sources that override `descriptors`, those that override `deadline`, and those that override `has_more`.
+        Other sources need no call.
+        """
         self._turning = [source for source in sources if source in self._timed or source in self._eager]
         self._timer = WallTimer()
         self._interests = list[Mapping[int, int]]()
@@ -48,9 +50,10 @@ class Loop:
         return [trouble for source in self._sources for trouble in source.troubles]
 
     def clock_changes(self) -> list[Event]:
-        """Return steps of the clock and sleep of the host since the last call.
+        """Return events about steps of the clock and sleep of the host since the last call.
 
-        They must precede all other events, so that the new time does not decide what was due before the step.
+        The scheduler must get these before all other events. Otherwise it would use the new time for occurrences from
+        before the step.
         """
         step, slept = self._timer.step(), self._timer.slept()
         changes: list[Event] = [Slept(slept)] if slept else []
@@ -80,14 +83,16 @@ class Loop:
             happened.append(Woke())
 
     def _can_sleep(self) -> bool:
-        """Set the timer.  Return False if an event is already due, or if the clock was just set."""
+        """Set the timer. Return False if the loop must not sleep, because an event is already due or the clock was just
+        set.
+        """
         now = read_clocks()
         deadline, wake = soonest(map(_deadline, self._timed)), self._next_wakeup(now)
         at = soonest((None if deadline is None else now.wall + max(0, deadline - now.mono), wake))
         return at is None or (at > now.wall and self._timer.set(at))
 
     def _register(self) -> tuple[select.poll, dict[int, Source]]:
-        """Return a poll of all descriptors, and the source of each."""
+        """Return a poll object with all descriptors, and descriptor → source."""
         poll, owners = select.poll(), dict[int, Source]()
         poll.register(self._timer.fileno(), select.POLLIN)
         for source, interest in zip(self._polled, self._interests, strict=False):

@@ -1,4 +1,4 @@
-"""The runs of the daemon: the launcher, the fleet, the files of ended runs, and notices."""
+"""The daemon's runs: the launcher, the fleet, the files of ended runs, and notices."""
 
 from __future__ import annotations
 
@@ -29,7 +29,9 @@ from jobqueued.state.housekeeping import Housekeeping, Limits
 
 
 class RunAssembly:
-    """`link` and all parts that follow and end runs.  `stands_still` returns why no run starts, or ""."""
+    """The launcher's `link`, and all parts that follow and end runs. `stands_still` returns why no run starts, or
+    "".
+    """
 
     def __init__(
         self,
@@ -65,11 +67,13 @@ class RunAssembly:
             self._log.say("trouble", text=flaw)
 
     def shortfall(self) -> tuple[list[str], list[str]]:
-        """Return messages about limits that can't be enforced here, and about jobs that therefore don't start."""
+        """Return two lists of messages: about limits that can't be enforced on this host, and about jobs that therefore
+        don't start.
+        """
         return shortfall(self._scheduler.catalog.limited(), self.link.controllers)
 
     def close(self) -> None:
-        """Leave the launcher and the fleet."""
+        """Close the connections to the launcher and the fleet."""
         self.link.close()
         self.fleet.close()
 
@@ -77,7 +81,9 @@ class RunAssembly:
         return self._directories.spared(self._scheduler.runs)
 
     def _is_final(self, run: RunId) -> bool:
-        """Return whether the end of a run is saved; False if it can't be read, so that the end is handled again."""
+        """Return whether the end of a run is saved. If this can't be read, return False, so that the end is handled
+        again.
+        """
         with contextlib.suppress(StoreError):
             return run not in self._scheduler.runs and self._batch.record(run) is not None
         return False

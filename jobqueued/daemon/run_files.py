@@ -1,4 +1,6 @@
-"""Files of ended runs: their record files, and the run directories (R) that stay until the record files exist."""
+"""Files of ended runs: their record files, and the run directories (R) that are retained until the record files
+exist.
+"""
 
 from __future__ import annotations
 
@@ -19,20 +21,20 @@ from jobqueued.state.housekeeping import Housekeeping
 from jobqueued.state.write_batch import WriteBatch
 
 MOST_KEPT = 256
-"""Maximum runs whose R is retained until their record file can be written."""
+"""Maximum number of runs whose R is retained until the record file can be written."""
 
 
 class RunDirectories:
-    """The run directories (R) of ended attempts: each is removed, or retained as a proof of the end."""
+    """The run directories (R) of ended attempts. Each is removed, or is retained as proof of the end."""
 
     def __init__(self, batch: WriteBatch, marks: RunDirectory, logs: Path, log: Log) -> None:
         self._batch, self._marks, self._logs, self._log = batch, marks, logs, log
         self._kept: dict[RunId, list[RemoveMarks]] = {}
-        """Run → R that stay until its record file exists; they prove the end if state.db is lost or an old one is put
-        back.
+        """Run → R that are retained until the run's record file exists. They prove the end if state.db is lost or
+        replaced by an old copy.
         """
         self._stuck: dict[RunId, dict[Name, None]] = {}
-        """Run → R that could not be removed.  History retains these runs; otherwise the next start would count them as
+        """Run → R that could not be removed. History must retain these runs, or the next start would count them as
         live.
         """
 
@@ -46,9 +48,9 @@ class RunDirectories:
             self._remove(command)
 
     def remove(self, command: RemoveMarks, *, is_unwritten: bool) -> None:
-        """Remove an R together with the retained R of its run, or retain it.
+        """Remove an R together with the retained R of the same run, or retain it too.
 
-        `is_unwritten`: the record file could not be written.  Raises OSError if the record file can't be read.
+        `is_unwritten`: whether the record file could not be written. Raises OSError if the record file can't be read.
         """
         run = command.run
         if not command.again:
@@ -61,14 +63,16 @@ class RunDirectories:
         self._remove(command)
 
     def _is_untold(self, command: RemoveMarks) -> bool:
-        """Return whether history has the run but no record file has the end of this attempt.  Raises OSError."""
+        """Return whether history has the run, but the run's record file does not contain the end of this attempt.
+        Raises OSError.
+        """
         with contextlib.suppress(StoreError):
             if self._batch.record(command.run) is None:
                 return False
         return not record_files.tells(self._logs, command.run, command.attempt)
 
     def _remove(self, command: RemoveMarks) -> None:
-        """Remove an R; on success, also retry the R that could not be removed."""
+        """Remove an R; if this succeeds, also try again to remove the R that could not be removed earlier."""
         name = Name(command.run, command.attempt)
         if trouble := self._removal(name):
             if name not in self._stuck.get(name.run, ()):
@@ -94,7 +98,9 @@ class RunDirectories:
 
 
 class RunFiles:
-    """Writes record files, and removes the R of runs that have one.  `housekeeping` is notified of missing files."""
+    """The files of ended runs: writes record files, and removes the R of runs that have one. `housekeeping` is notified
+    of missing files.
+    """
 
     def __init__(self, logs: Path, directories: RunDirectories, housekeeping: Housekeeping) -> None:
         self._logs, self._directories, self._housekeeping = logs, directories, housekeeping
@@ -121,5 +127,5 @@ class RunFiles:
         self._directories.remove(command, is_unwritten=command.run in self._failed)
 
     def check(self, job: str) -> None:
-        """Schedule a check of a job's files, because one of its runs ended or the job no longer exists."""
+        """Schedule a check of a job's files, because one of the job's runs ended or the job no longer exists."""
         self._housekeeping.note(job, read_clocks())

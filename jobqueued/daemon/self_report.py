@@ -21,7 +21,7 @@ from jobqueued.metrics.readings import Figure
 
 
 class SelfReport:
-    """The report from all parts of the daemon.  `problems` returns all lasting problems."""
+    """The daemon's report about itself, from all its parts. `problems` returns all lasting problems."""
 
     def __init__(
         self,
@@ -35,10 +35,10 @@ class SelfReport:
         self._config, self._host, self._since = installation.settings, installation.host, time.time_ns()
         self._scheduler, self._state, self._jobs, self._runs, self._problems = scheduler, state, jobs, runs, problems
         self.turns = Histogram(SHORT_TIMES)
-        """Durations of the turns of the loop."""
+        """Durations of the loop's turns."""
 
     def summary(self) -> str:
-        """Return the state in one line."""
+        """Return the state of the daemon in one line."""
         return summary(self._scheduler, len(self._jobs.watches.refused), self._state.commits.degraded)
 
     def farewell(self) -> str:

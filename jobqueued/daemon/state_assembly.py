@@ -1,4 +1,4 @@
-"""The state of the daemon on disk: the history of due times, the batch of the next commit, and waiting notices."""
+"""The daemon's state on disk: the history of due times, the batch for the next commit, and waiting notices."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ from jobqueued.state.write_batch import WriteBatch
 
 
 class StateAssembly:
-    """`store` and all parts that write to it."""
+    """The `store`, and all parts that write to it."""
 
     def __init__(self, installation: Installation, store: Store, scheduler: Scheduler, watches: Watches) -> None:
         paths, config, host, log = installation
         self._paths, self._log, self._scheduler, self.store = paths, log, scheduler, store
         self._unrestored: Takeover | None = None
-        """The takeover whose results the scheduler has not received yet."""
+        """The takeover whose results the scheduler has not received yet, or None."""
         self._boot: list[Command] = []
-        """The command that saves this boot as recovered, after the recovery."""
+        """The command that saves this boot as recovered, or [] before the recovery."""
         noted = partial(with_scripts, watches.scripts, config.cron.get("expand", False))
         self.due_history = DueHistory.of(store, watches.zone, noted)
         self.batch = WriteBatch(store, self.due_history.anew)
@@ -45,7 +45,9 @@ class StateAssembly:
         self.due_history.take_files(files)
 
     def take_over(self, boot_id: str, live: Collection[RunId], progress: Callable[[], None]) -> Takeover:
-        """Take over history that state.db lacks from the records; `progress` is called before each large commit."""
+        """Take over, from record files, history that is absent from state.db. `progress` is called before each large
+        commit.
+        """
         limits = self._scheduler.limits
         commit = partial(self._commit_part, progress)
         takeover = Takeover(self.store, self.batch, self._paths.logs, {*live}, commit, boot_id, limits)
@@ -61,7 +63,7 @@ class StateAssembly:
         self._unrestored = None
 
     def note_recovered(self, boot_id: str) -> None:
-        """Note this boot as recovered, so that a new state.db has it."""
+        """Note that all live runs of this boot were recovered, so that a new state.db contains this fact."""
         self._boot = [SaveBoot(boot_id)]
 
     def _commit_part(self, progress: Callable[[], None]) -> bool:

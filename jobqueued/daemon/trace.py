@@ -23,21 +23,22 @@ LIMIT = 64 << 20
 """Maximum size of a trace file (bytes)."""
 
 KEPT = 3
-"""Maximum number of files about bugs to keep."""
+"""Maximum number of trace files about bugs to keep."""
 
 
 class TraceFile:
     """A trace that is written line by line, for ``jobqueued --trace FILE``.
 
-    Only its owner can read the file, because it contains commands.  An existing file is renamed to FILE.1, at the start
-    and when it is full.  A write error ends the trace, not the daemon; `failed` is called once with the reason.
+    Only the owner can read the file, because it contains commands. At the start, and when the file is full, the
+    existing file is renamed to FILE.1. A write error ends the trace, not the daemon; `failed` is then called with the
+    reason.
     """
 
     def __init__(self, path: Path, failed: Callable[[str], None]) -> None:
-        """Create the file. Raises OSError."""
+        """Create the file. Raises OSError if this fails."""
         self.path, self._failed = path, failed
         self.is_whole, self.trouble = True, ""
-        """Whether the trace is complete, and why it is not, or ""."""
+        """Whether the trace is complete (`is_whole`), and why it ended early, or ""."""
         self._file, self._size = -1, 0
         self._renew()
 
@@ -69,7 +70,9 @@ class TraceFile:
 
 
 def write_ring(directory: Path, ring: Iterable[TraceEntry]) -> Path:
-    """Write as many of the newest entries as fit to a new file, and delete all but KEPT such files.  Raises OSError."""
+    """Write the newest entries, as many as fit, to a new file, and delete all such files except the newest KEPT. Raises
+    OSError.
+    """
     lines: list[bytes] = []
     size = 0
     for entry in reversed(list(ring)):
@@ -83,7 +86,7 @@ def write_ring(directory: Path, ring: Iterable[TraceEntry]) -> Path:
         with open(_created(path), "wb") as file:
             file.writelines([_encoded(_header()), *reversed(lines)])
     except OSError:
-        path.unlink(missing_ok=True)  # a partial file would count as a whole one
+        path.unlink(missing_ok=True)  # a partial file would look like a complete one
         raise
     for old in sorted(directory.glob("bug-*.trace"))[:-KEPT]:
         old.unlink(missing_ok=True)
