@@ -1,4 +1,4 @@
-"""Drop-ins on the disk: files in a directory named like a file plus ``.d``, in each of several places."""
+"""Drop-ins on the disk: files in a directory whose name is that of the main file plus ``.d``, in several places."""
 
 from __future__ import annotations
 
@@ -12,34 +12,37 @@ from jobqueued.jobfile.tree.drop_ins import MAX_DROP_INS
 
 _SUFFIX = ".d"
 _MOST_NAMES = 1000
-"""Maximum names read in a directory of drop-ins: only a mistake has more."""
+"""Maximum number of names to read in a directory of drop-ins; if there are more, this is a mistake."""
 
 
 def is_job_file(name: str) -> bool:
-    """Return whether the directory's entry of this name is read.
+    """Return whether the daemon reads a file with this name in a directory of job files or drop-ins.
 
-    ``*.yaml`` and ``*.yml`` exclude the leftovers of editors and package managers (``~``, ``.swp``, ``.dpkg-old``).
-    Dotfiles and unprintable names are excluded too.
+    Only ``*.yaml`` and ``*.yml`` are read, not the leftovers of editors and package managers (``~``, ``.swp``,
+    ``.dpkg-old``). Dotfiles and unprintable names are not read either.
     """
     return name.endswith((".yaml", ".yml")) and not name.startswith(".") and name.isprintable()
 
 
 def drop_in_directory(name: str) -> str:
-    """Return the name, or path, of the directory that has the drop-ins of a file."""
+    """Return the name, or path, of the directory with the drop-ins of the file with this name, or path."""
     return name + _SUFFIX
 
 
 def file_of_drop_ins(directory: str) -> str:
-    """Return the name of the file whose drop-ins a directory of this name has, or "" if it has none."""
+    """Return the name of the file whose drop-ins are in a directory with this name, or "" if the name is not that of
+    such a directory.
+    """
     name = directory.removesuffix(_SUFFIX)
     return name if name != directory and is_job_file(name) else ""
 
 
 def listed(directory: str, daemon: int | None) -> list[str]:
-    """Return the names of the drop-ins in a directory, or [] if it is missing. Raises FileRefused or OSError.
+    """Return the names of the drop-ins in a directory, or [] if the directory is missing. Raises FileRefused or
+    OSError.
 
-    `daemon` is the user of the daemon that reads it: only root and that user may be able to write there. None means no
-    check.
+    `daemon` is the user of the daemon that reads the files; FileRefused is raised if other users than this user and
+    root can write to the directory. None means no check.
     """
     try:
         found = os.lstat(directory)
@@ -59,10 +62,10 @@ def listed(directory: str, daemon: int | None) -> list[str]:
 
 
 def places(directories: Sequence[str], names: Callable[[int, str], Iterable[str]]) -> list[tuple[int, str]]:
-    """Return the drop-ins of a file by name, each with the number of the first directory that has it.
+    """Return the drop-ins of a file, sorted by name, each with the number of the first directory that has this name.
 
-    `names` gets the number of a directory and its path. Raises FileRefused if there are too many, and whatever `names`
-    raises.
+    `names` is called with the number and the path of each directory, and returns the names there. Raises FileRefused if
+    there are too many drop-ins, and passes on any exception of `names`.
     """
     found: dict[str, int] = {}
     for number, directory in reversed(list(enumerate(directories))):

@@ -1,4 +1,4 @@
-"""The host's zone and id, from files in /etc."""
+"""The host's timezone and ID, from files in /etc."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from jobqueued.base.instants import LEAPING
 
 
 def host_timezone(etc: Path = Path("/etc")) -> str:
-    """Return the host's zone: the target of /etc/localtime, or the content of /etc/timezone (Debian's), or UTC.
+    """Return the host's timezone: the target of /etc/localtime, or the content of /etc/timezone (on Debian), or UTC.
 
-    /etc/localtime comes first: the C library reads only that, and timedatectl(1) changes nothing else.
+    /etc/localtime comes first, because the C library reads only this file, and timedatectl(1) changes nothing else.
     """
     for name in (_linked_zone(etc / "localtime"), _written(etc / "timezone")):
         try:
@@ -23,7 +23,9 @@ def host_timezone(etc: Path = Path("/etc")) -> str:
 
 
 def machine_id(file: Path = Path("/etc/machine-id")) -> str:
-    """Return the host's unique id, or "" if it has none. It spreads the `H` of different hosts over the hour."""
+    """Return the host's unique ID, or "" if the host has none. Because of this ID, different hosts draw different
+    numbers for `H`.
+    """
     return _written(file)
 
 

@@ -1,4 +1,6 @@
-"""The instance of a run directory, for the text of remedies: the system's daemon, a user's own, or another one."""
+"""The instance to which a run directory belongs, for texts of remedies: the system's daemon, a user's own, or another
+one.
+"""
 
 from __future__ import annotations
 
@@ -16,13 +18,15 @@ from jobqueued.settings.paths import NoPlace, Paths
 
 _OF_A_USER = re.compile(r"/run/user/(\d+)/jobqueue")
 BOOTED = Path("/run/systemd/system")
-"""A directory that exists if systemd is the init of the host (sd_booted(3))."""
+"""The directory that exists only if systemd is the host's init system (sd_booted(3))."""
 PID_FILE = "/run/jobqueued.pid"
-"""PID file of a system daemon without a service manager."""
+"""The PID file of the system's daemon on a host without a service manager."""
 
 
 def program(name: str) -> str:
-    """Return a program of ours as typed in a shell: its path if it is not in PATH but next to this program."""
+    """Return one of jobqueued's programs as a user types it in a shell: its path if it is next to this program and not
+    in PATH.
+    """
     beside = Path(sys.argv[0]).parent / name
     return name if shutil.which(name) is not None or not beside.is_file() else str(beside)
 
@@ -31,8 +35,8 @@ def program(name: str) -> str:
 class Instance:
     """One daemon.
 
-    `manager`: the command that starts and stops its units, or "" without a service manager. `own`: the paths if this is
-    the caller's own user instance; otherwise None.
+    `manager`: the command that starts and stops the daemon's units, or "" if there is no service manager. `own`: the
+    paths if this is the own instance of the user who runs this program; otherwise None.
     """
 
     run: Path
@@ -57,7 +61,9 @@ class Instance:
 
     @property
     def ctl(self) -> str:
-        """The jobqueuectl command, with options, that reaches the daemon; another user needs more options."""
+        """The jobqueuectl command, with the options with which this user reaches the daemon; another user may need more
+        options.
+        """
         if self.own is not None:
             return f"{program('jobqueuectl')} --user"
         if self.manager or self._is_system:
@@ -89,7 +95,7 @@ class Instance:
 
     @property
     def renew(self) -> str:
-        """The command, or the instruction, to restart daemon and launcher. No run ends because of it."""
+        """The command, or the instruction, to restart daemon and launcher. No run ends because of this restart."""
         if self.manager:
             own = {"systemctl": "jobqueuectl", "systemctl --user": "jobqueuectl --user"}.get(self.manager)
             command = f"{own} restart-launcher" if own else f"{self.manager} restart jobqueued-launcher.socket"
@@ -98,29 +104,29 @@ class Instance:
 
     @property
     def see_log(self) -> str:
-        """The place of the daemon's log."""
+        """The command that shows the daemon's log, or the place of the log."""
         if self.manager.startswith("systemctl --user"):
             return "see: journalctl --user -u jobqueued"
         return "see: journalctl -u jobqueued" if self.manager else "see its log"
 
     @property
     def see_launcher(self) -> str:
-        """The place that shows why the launcher fails."""
+        """The command, or the place, that shows why the launcher fails."""
         return f"see: {self.manager} status jobqueued-launcher" if self.manager else "see the log of the daemon"
 
     @property
     def start_launcher(self) -> str:
-        """The remedy if no launcher listens, and the daemon starts none."""
+        """The remedy if no launcher listens and the daemon does not start one itself."""
         return self._start("jobqueued-launcher.socket")
 
     @property
     def see_agent(self) -> str:
-        """The place that shows why the fleet's agent fails."""
+        """The command, or the place, that shows why the fleet's agent fails."""
         return f"see: {self.manager} status jobqueued-fleet" if self.manager else "see the log of the daemon"
 
     @property
     def start_agent(self) -> str:
-        """The remedy if no agent of the fleet listens, and the daemon starts none."""
+        """The remedy if no agent of the fleet listens and the daemon does not start one itself."""
         return self._start("jobqueued-fleet.socket")
 
     def _start(self, socket: str) -> str:

@@ -17,13 +17,13 @@ from jobqueued.child.contract.unix_socket import JOURNALD
 _LEFT, _TOLD, _LONGEST = "paths.json", ("config", "jobs", "state", "logs"), 1 << 16
 _LAYERED = ("config", "jobs")
 _BELOW = ("run", "usr/local/lib", "usr/lib")
-"""The directories of packages that /etc overrides, as in systemd.unit(5)."""
+"""The directories that /etc overrides, such as those of packages (as in systemd.unit(5))."""
 OPERATORS = "operators"
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 
 class NoPlace(Exception):
-    """A user's own instance has no place; the message contains the remedy."""
+    """A user's own instance has no directory for its files; the message contains the remedy."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,13 +38,13 @@ class Paths:
     journal: Path
     """The socket of journald."""
     host: Path = Path("/")
-    """The directory below which cron has its tables: the host's root."""
+    """The directory below which cron's tables are: the host's root."""
     runtime: Path | None = None
     """$XDG_RUNTIME_DIR of a user's own instance; None for other instances."""
     more_config: tuple[Path, ...] = ()
-    """The places of the settings that `config` overrides, in order of precedence."""
+    """The other places of the settings file, which `config` overrides, in order of precedence."""
     more_jobs: tuple[Path, ...] = ()
-    """The directories of job files that `jobs` overrides, in order of precedence."""
+    """The other directories of job files, which `jobs` overrides, in order of precedence."""
 
     @classmethod
     def system(cls) -> Paths:
@@ -55,7 +55,9 @@ class Paths:
 
     @classmethod
     def under(cls, root: Path) -> Paths:
-        """Return the paths in one directory, for ``--root``; so nothing goes to the host's journal."""
+        """Return paths that are all in one directory, for ``--root``; even the journal's socket is there, so nothing
+        goes to the host's journal.
+        """
         state, logs = root / "state", root / "logs"
         return cls(
             root / "jobqueued.yaml",
@@ -70,7 +72,7 @@ class Paths:
 
     @classmethod
     def user(cls, environ: Mapping[str, str] = os.environ) -> Paths:
-        """Return the paths of the user's own instance, by the XDG Base Directory Specification. Raises NoPlace."""
+        """Return the paths of a user's own instance, as in the XDG Base Directory Specification. Raises NoPlace."""
         config, state = (_base(environ, *usual) for usual in (("CONFIG", ".config"), ("STATE", ".local/state")))
         runtime = cls.runtime_of(environ)
         if why := _unusable(runtime):
@@ -94,9 +96,10 @@ class Paths:
 
     @classmethod
     def chosen(cls, root: Path | None, *, user: bool = False, **options: Path | None) -> Paths:
-        """Return the paths under `root`, the `user`'s own, or the system's; options replace the path of their name.
+        """Return the paths under `root`, or with `user` those of the user's own instance, or else the system's.
 
-        A path given as an option overrides no other place. Raises NoPlace for `user`.
+        An option replaces the path with the option's name, and also all other places of the same file. With `user`,
+        raises NoPlace.
         """
         base = cls.user() if user else cls.system() if root is None else cls.under(root.absolute())
         given: dict[str, Any] = {name: path.absolute() for name, path in options.items() if path is not None}
@@ -114,13 +117,13 @@ class Paths:
         return self.config, *self.more_config
 
     def has_settings(self, file: str) -> bool:
-        """Return whether a file is one of the settings files, or a drop-in of one."""
+        """Return whether a file is one of the settings files, or a drop-in of a settings file."""
         places = [str(place) for place in self.config_files]
         return file in places or os.path.dirname(file) in [f"{place}.d" for place in places]
 
     @property
     def crontabs(self) -> tuple[Path, Path, Path]:
-        """The directories of cron's tables: of /etc/crontab, the packages' and the users'."""
+        """The directories of cron's tables: of /etc/crontab, of the packages' tables, and of the users' crontabs."""
         return self.host / "etc", self.host / "etc/cron.d", self.host / "var/spool/cron/crontabs"
 
     @property
@@ -130,7 +133,7 @@ class Paths:
 
     @property
     def operators(self) -> Path:
-        """The control socket of root and operators only; other users can't connect to it."""
+        """The control socket for root and operators only; other users can't connect to it."""
         return self.run / OPERATORS
 
     @property
@@ -145,7 +148,7 @@ class Paths:
 
     @property
     def forecast_before(self) -> Path:
-        """The forecast that was saved one day before `forecast`."""
+        """The forecast that was saved before the one in `forecast`, about a day earlier."""
         return self.state / "forecast-before.json"
 
     @property
@@ -156,7 +159,7 @@ class Paths:
     def check(self, directory: Path, user: int) -> None:
         """Check that only root and the daemon's `user` can change files in a directory. Raises FileRefused or OSError.
 
-        The parents of the log directory are not checked: on Ubuntu /var/log belongs to the group syslog.
+        The parents of the log directory are not checked, because on Ubuntu /var/log belongs to the group syslog.
         """
         if directory == self.logs:
             check_status(os.stat(directory), str(directory), user)
@@ -164,8 +167,8 @@ class Paths:
             check_path(str(directory), user)
 
     def leave(self) -> None:
-        """Write the other paths into the run directory, for programs that read files without a daemon.
-        Raises OSError.
+        """Write the other paths into the run directory, for programs that read files while no daemon runs. Raises
+        OSError.
         """
         path = str(self.run / _LEFT)
         left: dict[str, str | list[str]] = {name: str(getattr(self, name)) for name in _TOLD}
@@ -174,10 +177,11 @@ class Paths:
         os.chmod(path, 0o644)
 
     def as_left(self, given: Container[str] = ()) -> Paths:
-        """Return these paths, replaced by those that a daemon left in the run directory, except the `given` ones.
+        """Return these paths, but replace those that a daemon wrote into the run directory; `given` paths are not
+        replaced.
 
-        The owner of the directory may be untrusted: anything other than a small regular file, such as a link or pipe,
-        is ignored.
+        The owner of the directory may be untrusted, so anything other than a small regular file, such as a link or
+        pipe, is ignored.
         """
         try:
             left = json.loads(_small_file(self.run / _LEFT))
@@ -185,11 +189,17 @@ class Paths:
             for name in (f"more_{name}" for name in _LAYERED if name not in given):
                 found[name] = tuple(map(Path, left.get(name, ())))
             return replace(self, **found)
-        except (OSError, ValueError, LookupError, TypeError, RecursionError):  # missing, or in another format
+        except (
+            OSError,
+            ValueError,
+            LookupError,
+            TypeError,
+            RecursionError,
+        ):  # the file is missing or in another format
             return self
 
     def changes(self, run: Path) -> list[str]:
-        """Return the options of the last start of a daemon with this run directory. `self`: its default paths."""
+        """Return the options of the last start of a daemon with this run directory; `self` has the default paths."""
         last = replace(self, run=run).as_left()
         changed = [name for name in _TOLD if last._places(name) != self._places(name)]
         return [word for name in changed for word in (f"--{name}", str(getattr(last, name)))]
@@ -198,7 +208,9 @@ class Paths:
         return getattr(self, name), *getattr(self, f"more_{name}", ())
 
     def make_run(self) -> None:
-        """Make the run directory and its directories, if missing, so that every user can enter them. Raises OSError."""
+        """Make the run directory and its subdirectories if they are missing; every user can enter them. Raises
+        OSError.
+        """
         is_there = (self.run / _LEFT).exists()
         for directory, mode in ((self.run, 0o755), (self.runs.parent, 0o755), (self.runs, 0o711)):
             try:
@@ -211,7 +223,7 @@ class Paths:
 
 
 def _below(root: Path) -> dict[str, Any]:
-    """Return the places that those in /etc override."""
+    """Return the places below a root that the places in /etc override."""
     names = {"more_config": "jobqueued.yaml", "more_jobs": "jobqueue.d"}
     return {key: tuple(root / directory / name for directory in _BELOW) for key, name in names.items()}
 
@@ -226,7 +238,9 @@ def _small_file(path: Path) -> bytes:
 
 
 def _base(environ: Mapping[str, str], name: str, usual: str) -> Path:
-    """Return a base directory of the user, as an absolute path. Raises NoPlace."""
+    """Return a base directory of the user: the absolute path in the variable `name`, or `usual` in the home directory.
+    Raises NoPlace.
+    """
     named = Path(environ.get(f"XDG_{name}_HOME", ""))
     if named.is_absolute():
         return named

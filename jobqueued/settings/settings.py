@@ -1,4 +1,4 @@
-"""The daemon's own settings: from /etc/jobqueued.yaml, with the host's own values as defaults."""
+"""The daemon's settings, from /etc/jobqueued.yaml; values of the host are the defaults."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _ONE_A_MINUTE, _AS_USUAL = Escalation(), UserLimits()
 
 @dataclass(frozen=True, slots=True)
 class Retention:
-    """The limits of each job's history: records that exceed any of them are deleted (`age` in ns)."""
+    """The limits of each job's history. Records that exceed any of these limits are deleted. `age` is in ns."""
 
     runs: int = 100
     age: int = 90 * DAY
@@ -42,7 +42,7 @@ OPERATORS = ("jobqueue",)
 
 
 def user_name(uid: int) -> str | None:
-    """Return the name of a user, or the UID if it has none, or None for root, who may act as any user."""
+    """Return the name of a user, or the UID if the user has no name. Return None for root, who may act as any user."""
     if uid == 0:
         return None
     try:
@@ -53,7 +53,7 @@ def user_name(uid: int) -> str | None:
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """The settings of jobqueued.yaml; without `max_running` any number of runs may be live."""
+    """The settings in jobqueued.yaml. If `max_running` is None, any number of runs may be live."""
 
     max_running: int | None = None
     resources: dict[str, int] = field(default_factory=dict)
@@ -61,13 +61,13 @@ class Settings:
     escalation: Escalation = _ONE_A_MINUTE
     pressure: dict[str, int] = field(default_factory=dict)
     timezone: str = ""
-    """The zone of jobs that name none, or "" for the host's."""
+    """The timezone of jobs that set none, or "" for the host's timezone."""
     retention: Retention = Retention()
     operators: tuple[str, ...] = OPERATORS
     readers: tuple[str, ...] = ()
     max_use: int | None = None
     keep_free: int | None = None
-    """Bytes that output leaves free on its disk; None means that it depends on the size of the disk."""
+    """Bytes that output must leave free on its disk; None means a value that depends on the size of the disk."""
     notify: tuple[NotifyRule, ...] = ()
     notifier: str = "jobqueue"
     mail: dict[str, Any] = field(default_factory=dict)
@@ -79,31 +79,33 @@ class Settings:
 
     @property
     def zone(self) -> str:
-        """The zone of jobs that name none: from the settings, or the host's present zone."""
+        """The timezone of jobs that set none: from the settings, or the host's present timezone."""
         return self.timezone or host_timezone()
 
     @property
     def locality(self) -> Locality:
-        """The host's facts that reading job files needs."""
+        """The facts about the host that are needed to read job files."""
         return Locality(self.zone, machine_id(), self.fleet)
 
     @property
     def calm(self) -> int:
-        """The lowest effective priority of runs that start even under pressure."""
+        """The lowest effective priority that a run needs to start while the host is under pressure."""
         return self.pressure.get("below", 0)
 
 
 def capacity(config: Settings, cores: int, memory: int) -> dict[str, int]:
-    """Return the units of each resource for jobs: from the settings, or the host's own minus the reserve.
+    """Return resource → units for jobs: from the settings, or the host's capacity minus the reserve.
 
-    `cores` and `memory` (bytes) are the host's; units of CPU are thousandths of a core.
+    `cores` and `memory` (bytes) are the host's. Units of CPU are thousandths of a core.
     """
     own = {CPU: cores * CORE - config.reserve.get(CPU, 0), MEMORY: memory - config.reserve.get(MEMORY, 0)}
     return {**{name: max(0, amount) for name, amount in own.items()}, **config.resources}
 
 
 def limits_of(config: Settings, host: str, cpus: list[int], memory: int, has_slurm: bool) -> HostLimits:
-    """Return the limits of a host with this name, these CPU numbers, this memory (bytes), and Slurm or not."""
+    """Return the limits of a host with this name, these CPU numbers and this memory (bytes); `has_slurm`: whether it
+    has Slurm.
+    """
     return HostLimits(
         host,
         config.max_running,
@@ -124,11 +126,11 @@ def limits_of(config: Settings, host: str, cpus: list[int], memory: int, has_slu
 def read_settings(
     path: Path, daemon: int | None = None, more: Sequence[Path] = (), *, of_user: bool = False
 ) -> tuple[Settings, list[Problem]]:
-    """Return the settings of a file with its drop-ins; a missing or wrong setting gets its default.
+    """Return the settings in a file and its drop-ins, and the problems; a missing or wrong setting gets its default.
 
-    `daemon` is the user of the daemon that reads the files: only root and that user may be able to change them. None
-    means no check. `more`: other places of the file, used if `path` does not exist, in this order. The drop-ins of all
-    places are read. `of_user`: the settings are those of a user's own instance.
+    `daemon` is the user of the daemon that reads the files; files that other users than this user and root can change
+    are refused. None means no check. `more`: other places of the file, in order, in case `path` does not exist. The
+    drop-ins of all places are read. `of_user`: whether the settings are those of a user's own instance.
     """
     parts, unread = _read_all(list(map(str, (path, *more))), daemon)
     if unread is not None:
@@ -145,7 +147,7 @@ def read_settings(
 
 
 def settings_parts(places: Sequence[str]) -> list[FileText]:
-    """Return the settings file and its drop-ins, without missing or masked ones. Raises OSError or FileRefused."""
+    """Return the settings file and its drop-ins, except missing or masked files. Raises OSError or FileRefused."""
     parts, unread = _read_all(places, None)
     if unread is not None:
         raise FileRefused(str(unread))
@@ -153,7 +155,9 @@ def settings_parts(places: Sequence[str]) -> list[FileText]:
 
 
 def _read_all(places: Sequence[str], daemon: int | None) -> tuple[list[FileText], Problem | None]:
-    """Read the file, empty if missing, and its drop-ins; or return a Problem if that fails."""
+    """Return the parts (the file, empty if missing, and its drop-ins) and None, or [] and a Problem if a file can't be
+    read.
+    """
     at = next(filter(os.path.lexists, places), places[0])
     folders = [drop_in_directory(place) for place in places]
 
@@ -177,7 +181,7 @@ def _read_all(places: Sequence[str], daemon: int | None) -> tuple[list[FileText]
 
 
 def _read(path: str, daemon: int | None) -> FileText:
-    """Read a file; return an empty part if it is missing or masked by a link to /dev/null."""
+    """Read a file; return an empty part if the file is missing or masked by a link to /dev/null."""
     path = os.path.abspath(path)
     try:
         if os.path.islink(path) and os.readlink(path) == os.devnull:
