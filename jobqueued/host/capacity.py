@@ -12,19 +12,19 @@ _ROOT = Path("/")
 
 
 def host_has() -> tuple[list[int], int, bool]:
-    """Return the numbers of the CPUs that this process may use, the host's memory (bytes), and whether it can submit to
-    Slurm.
+    """Return the numbers of the CPUs that this process may use, the host's memory (bytes), and whether the host can
+    submit to Slurm.
     """
     has_slurm = any(os.access(f"{folder}/sbatch", os.X_OK) for folder in SLURM_PATH.split(":"))
     return sorted(os.sched_getaffinity(0)), _memory(_ROOT), has_slurm
 
 
 def caps_by_default(pid: int | str = "self", root: Path = _ROOT) -> dict[str, int]:
-    """Return the default limits of all runs of one user together: four fifths of the memory and a third of the tasks.
+    """Return the default limits for all runs of one user together: four fifths of the memory, and a third of the tasks.
 
-    The whole is the host's capacity, or the limits of the cgroups above that of the daemon (`pid`).  The daemon's own
-    cgroup does not count, because runs are in the launcher's.  `root` contains /proc and /sys.  If no file has a limit
-    of tasks, the result has none either.
+    They are parts of the host's capacity, or of lower limits in the cgroups above that of the daemon (`pid`). The
+    daemon's own cgroup does not count, because runs are in the launcher's cgroup. `root` contains /proc and /sys. If no
+    file has a limit of tasks, the result has none either.
     """
     above = parents(pid, root)
     memory = min([_memory(root), *(most for most, _ in limits(above, "memory.max"))])
@@ -47,14 +47,16 @@ def kernel_tasks(root: Path = _ROOT) -> Iterator[tuple[int, Path]]:
 
 
 def cgroup_of(pid: int | str, root: Path = _ROOT) -> Path | None:
-    """Return the directory of a process's cgroup, or None without cgroups of version 2."""
+    """Return the directory of a process's cgroup, or None if the host has no cgroups of version 2."""
     lines = (root / f"proc/{pid}/cgroup").read_text().splitlines()
     name = next((line.removeprefix("0::/") for line in lines if line.startswith("0::/")), None)
     return None if name is None else root / "sys/fs/cgroup" / name
 
 
 def parents(pid: int | str, root: Path = _ROOT) -> list[Path]:
-    """Return the cgroups above that of a process, up to the root of the tree, which may have limits in a container."""
+    """Return the cgroups above that of a process, including the root of the tree, which may have limits in a
+    container.
+    """
     place, top = cgroup_of(pid, root), root / "sys/fs/cgroup"
     if place is None:
         return []

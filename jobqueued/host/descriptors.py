@@ -1,11 +1,11 @@
-"""Limits of descriptors: optional uses leave some descriptors free for essential ones."""
+"""Limits of descriptors: optional uses must leave some descriptors free for essential uses."""
 
 from __future__ import annotations
 
 import resource
 
 LEAST = 64
-"""Minimum limit with which the daemon starts; it needs about 25 descriptors itself."""
+"""Smallest limit of descriptors with which the daemon starts; the daemon itself needs about 25."""
 RESERVED = 16
 """Number of descriptors to leave free for the loop's own files, regardless of the number of clients."""
 
@@ -16,5 +16,8 @@ def most() -> int:
 
 
 def is_spare(descriptor: int) -> bool:
-    """Return whether enough descriptors are left after this one, since the kernel assigns the lowest free number."""
+    """Return whether enough descriptors are free after this one was opened.
+
+    The number of the newest descriptor shows this, because the kernel assigns the lowest free number.
+    """
     return descriptor < most() - RESERVED

@@ -10,21 +10,23 @@ from collections.abc import Callable
 import daemon
 
 _READY = b"\0"
-"""The last byte that the process at the terminal receives; other bytes are text for people."""
+"""The byte that tells the process at the terminal that the daemon is ready; all bytes before it are text for people."""
 
 
 def detach(kept: list[int]) -> Callable[[], None]:
-    """Go into the background: double fork, new session, directory /, /dev/null for stdio; only `kept` stays open.
+    """Move the daemon into the background: double fork, new session, directory /, /dev/null for stdio. Only the
+    descriptors `kept` remain open.
 
-    The calling process stays in the foreground and prints the text written to sys.stderr.  It exits with status 0 once
-    the returned function is called, or with 1 if the daemon ends earlier.  Call this before any thread runs.
+    The calling process remains in the foreground and prints the text that the daemon writes to sys.stderr.  It exits
+    with status 0 once the returned function is called, or with 1 if the daemon ends earlier.  Call this before any
+    thread runs.
     """
     reading, writing = os.pipe()
     if os.fork():
         os.close(writing)
         os._exit(_attend(reading))
     os.close(reading)
-    # No limit on core files: jobs would inherit it.
+    # Set no limit on core files, because jobs would inherit it.
     daemon.DaemonContext(
         umask=0o027, detach_process=True, prevent_core=False, signal_map={}, files_preserve=[*kept, writing]
     ).open()

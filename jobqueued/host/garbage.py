@@ -6,11 +6,11 @@ import gc
 
 
 def freeze() -> None:
-    """Exclude the jobs from later garbage collections: 100,000 jobs, none of which is part of a cycle, take half a
+    """Exclude all present objects from later garbage collections, because a collection with 100,000 jobs takes half a
     second.
 
-    Existing garbage is collected first, because it would never be collected later.  For the same reason, temporary
-    objects such as connections must not form cycles after their end: they may be frozen here while they are alive.
+    The function collects existing garbage first, because it would never be collected later. For the same reason,
+    temporary objects such as connections, which may be frozen here, must not be part of a cycle after their end.
     """
     gc.collect(1)
     gc.freeze()

@@ -1,4 +1,6 @@
-"""Locks of the daemon's directories and of its PID file, so that each has one daemon; the kernel releases them."""
+"""Locks of the daemon's directories and of its PID file, so that each has only one daemon. The kernel releases them
+when the daemon ends.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,7 @@ PRIVATE = 0o600
 
 
 class CannotLock(OSError):
-    """The lock is unavailable; `strerror` includes the remedy.  If another daemon holds the lock, `errno` is
+    """A lock is unavailable; `strerror` includes the remedy. If another daemon holds the lock, `errno` is
     EADDRINUSE.
     """
 
@@ -23,12 +25,13 @@ class CannotLock(OSError):
 class InstanceLock:
     """The lock of one file.
 
-    Any user who can read a file can lock it.  For readable files, such as a PID file, only locks of the daemon's user
-    count.  `name`: the purpose of the file.  `option`: the command-line option for another file.
+    Any user who can read a file can lock it. Therefore, for files that other users can read, such as a PID file, only
+    locks of the daemon's user count. `name`: the purpose of the file. `option`: the command-line option that selects
+    another file.
     """
 
     def __init__(self, file: Path, name: str, option: str, mode: int = PRIVATE) -> None:
-        """Acquire the lock. Raises CannotLock."""
+        """Acquire the lock. Raises CannotLock if this fails."""
         self.file, self._name, self._option, self._mode = file, name, option, mode
         self.descriptor = self._taken()
 
@@ -38,7 +41,9 @@ class InstanceLock:
             return
         old, self.descriptor = self.descriptor, self._taken()
         os.close(old)
-        with contextlib.suppress(OSError):  # on a full disk, the holder's PID is missing, but the lock is held
+        with contextlib.suppress(
+            OSError
+        ):  # on a full disk, the file does not show the holder's PID, but the lock is held
             self.write_pid()
 
     def write_pid(self) -> None:
@@ -54,7 +59,7 @@ class InstanceLock:
         descriptor = -1
         try:
             descriptor = _opened(self.file, self._mode)
-            with contextlib.suppress(OSError):  # a read-only file system
+            with contextlib.suppress(OSError):  # this fails on a read-only file system
                 os.fchmod(descriptor, self._mode)
             check_status(os.fstat(descriptor), str(self.file), os.geteuid())
             _lock_once_free(descriptor)
@@ -76,7 +81,7 @@ class InstanceLock:
 
 
 def _given_up(descriptor: int, number: int | None, text: str) -> CannotLock:
-    """Close the file, and return the error for the caller to raise."""
+    """Close the file, and return the error that the caller must raise."""
     if descriptor >= 0:
         os.close(descriptor)
     return CannotLock(number, text)
@@ -91,9 +96,9 @@ def _is_ours(pid: str) -> bool:
 
 
 def _lock_once_free(descriptor: int) -> None:
-    """Lock a file; wait briefly for a launcher that just starts, which may hold a dead daemon's lock.
+    """Lock a file. Wait briefly, because a launcher that is just starting may still hold the lock of a dead daemon.
 
-    Raises BlockingIOError.
+    Raises BlockingIOError if the lock remains held.
     """
     for _ in range(100):
         with contextlib.suppress(BlockingIOError):
@@ -111,11 +116,11 @@ def _holder(descriptor: int) -> str:
 
 
 def _opened(file: Path, mode: int) -> int:
-    """Open or create the file; open it read-only if it is not writable, which suffices for a lock."""
+    """Open or create the file. If it is not writable, open it read-only, which suffices for a lock."""
     flags = os.O_CLOEXEC | os.O_NOFOLLOW
     try:
         return os.open(file, flags | os.O_RDWR | os.O_CREAT, mode)
     except OSError as error:
-        if error.errno not in (errno.EROFS, errno.EPERM):  # EPERM: it is immutable
+        if error.errno not in (errno.EROFS, errno.EPERM):  # EPERM means that the file is immutable
             raise
     return os.open(file, flags | os.O_RDONLY)

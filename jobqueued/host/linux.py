@@ -1,6 +1,6 @@
 """Linux calls that Python 3.11 does not wrap (timerfd), and offsets between the kernel's clocks.
 
-Every function raises OSError with the call's name; constants are named as in the manual pages.
+Every function raises OSError with the name of the failed call; constants have their names from the manual pages.
 """
 
 from __future__ import annotations
@@ -33,9 +33,11 @@ def realtime_timer() -> int:
 
 
 def arm(timer: int, instant: int) -> bool:
-    """Arm the timer for an absolute instant (ns); if the clock is set later, read(2) fails with ECANCELED.
+    """Arm the timer for an absolute instant (ns). If the clock is set afterwards, read(2) of the timer fails with
+    ECANCELED.
 
-    Return False if the clock was set since the last call; the kernel reports this once, so the caller must arm again.
+    Return False if the clock was set since the last call. The kernel reports this only once; the caller must then arm
+    the timer again.
     """
     spec = _ITIMERSPEC.pack(0, 0, *divmod(instant, 1_000_000_000))
     flags = _TFD_TIMER_ABSTIME | _TFD_TIMER_CANCEL_ON_SET
@@ -47,7 +49,7 @@ def arm(timer: int, instant: int) -> bool:
 
 
 def realtime_offset() -> int:
-    """Return REALTIME − BOOTTIME (ns): it changes only when the clock is set, not while the host sleeps."""
+    """Return REALTIME − BOOTTIME (ns), which changes only when the clock is set, not while the host sleeps."""
     return time.time_ns() - time.clock_gettime_ns(time.CLOCK_BOOTTIME)
 
 
@@ -57,12 +59,14 @@ def time_asleep() -> int:
 
 
 def has_just_booted() -> bool:
-    """Return whether the boot was less than ten minutes ago; a daemon installed later was not started by a boot."""
+    """Return whether the host booted less than ten minutes ago; a daemon that starts later was probably not started by
+    the boot.
+    """
     return time.clock_gettime(time.CLOCK_BOOTTIME) < 600
 
 
 def has_own_tmp() -> bool:
-    """Return whether /tmp is private to this process (systemd's PrivateTmp=), so that no user's files appear there."""
+    """Return whether this process has a private /tmp (systemd's PrivateTmp=), in which users' files do not appear."""
     try:
         with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as mounts:
             return any("/systemd-private-" in root and point == "/tmp" for root, point in map(_mounted, mounts))
@@ -76,6 +80,6 @@ def _mounted(line: str) -> tuple[str, str]:
 
 
 def give_back_memory() -> None:
-    """Return malloc(3)'s unused memory to the kernel; do nothing if the libc lacks malloc_trim(3)."""
+    """Return malloc(3)'s unused memory to the kernel; do nothing if the libc has no malloc_trim(3)."""
     if hasattr(_libc, "malloc_trim"):
         _libc.malloc_trim(0)

@@ -1,4 +1,4 @@
-"""The daemon's log: one vocabulary in three formats: journald's fields, JSON lines, or plain text for people."""
+"""The daemon's log: one vocabulary, in three formats (journald's fields, JSON lines, or plain text for people)."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from jobqueued.host.messages import VOCABULARY, Fields, job_of, level_of, run_of
 
 _JOURNAL, _SYSLOG = unix_socket.JOURNALD, "/dev/log"
 _DAEMON = 3 << 3
-"""syslog's facility."""
+"""The facility "daemon" of syslog."""
 _PRIORITY = {"debug": 7, "info": 6, "warning": 4, "error": 3, "critical": 2}
 
 
@@ -33,15 +33,15 @@ class Log:
     """The daemon's log in one format.  `say` never raises, because a dead journald must not stop the daemon."""
 
     def __init__(self, dress: str = "auto", ctl: str = "jobqueuectl") -> None:
-        """`ctl`: the jobqueuectl command that reaches this daemon, for remedies."""
+        """Log in the format `dress`. `ctl`: the jobqueuectl command that reaches this daemon, for remedies."""
         if dress == "auto":
             dress = "journal" if _stderr_is_journal() else "text" if sys.stderr.isatty() else "json"
         self._logger = structlog.wrap_logger(
             structlog.WriteLogger(cast("TextIO", _Stderr())),
             processors=[add_log_level, partial(_add_message, ctl), *_DRESSES[dress]],
             wrapper_class=structlog.BoundLogger,
-            time=None,  # the first field; TimeStamper sets it
-        ).bind()  # otherwise each line would create a logger that only the garbage collector can remove
+            time=None,  # this makes it the first field; TimeStamper sets the value
+        ).bind()  # without bind, each line would create a logger that only the garbage collector can remove
         self._listeners: list[Callable[[str, Fields], object]] = []
 
     def listen(self, hear: Callable[[str, Fields], object]) -> None:
@@ -56,14 +56,14 @@ class Log:
 
 
 _PIECE = 1024
-"""Number of characters that a writable pipe accepts at once (at most PIPE_BUF bytes)."""
+"""Number of characters that a writable pipe accepts at once; in bytes, this is at most PIPE_BUF."""
 
 
 class _Stderr:
-    """The current standard error, which `detach` replaces.
+    """The present standard error; `detach` may replace it.
 
-    If no process reads it, lines are dropped; the records have the same facts.  A partly written line is ended before
-    the next one.
+    If no process reads it, lines are dropped; the records have the same facts. If a line was written only in part, it
+    is ended before the next line.
     """
 
     def __init__(self) -> None:
@@ -89,7 +89,7 @@ def _takes(stream: TextIO) -> bool:
     """Return whether a write would not block, because an idle reader of a pipe or socket must not stop the loop."""
     try:
         descriptor = stream.fileno()
-    except (OSError, ValueError):  # not a file
+    except (OSError, ValueError):  # the stream is not a file
         return True
     poll = select.poll()
     poll.register(descriptor, select.POLLOUT)
@@ -106,7 +106,7 @@ def _stderr_is_journal() -> bool:
 
 
 def _add_message(ctl: str, _logger: object, _method: str, fields: Fields) -> Fields:
-    """Add the text of the vocabulary."""
+    """Add the text from the vocabulary to the fields of a line."""
     text = VOCABULARY[fields["event"]].text(fields)
     fields["message"] = printable(reaching(text, ctl))
     return fields
@@ -126,7 +126,7 @@ def _to_journald(_logger: object, _method: str, fields: Fields) -> Fields:
 _encode = json.JSONEncoder(separators=(",", ":"), check_circular=False, default=str).encode
 _TEXT = [TimeStamper("%H:%M:%S", utc=False, key="time"), _to_text]
 _JSON = [
-    TimeStamper(FORMAT, key="time"),  # "iso" omits microseconds of 0
+    TimeStamper(FORMAT, key="time"),  # the format "iso" would omit microseconds that are 0
     JSONRenderer(lambda fields, **_: _encode(fields)),
 ]
 _DRESSES: dict[str, list[Any]] = {"text": _TEXT, "json": _JSON, "journal": [_to_journald, *_JSON]}

@@ -1,4 +1,4 @@
-"""The lines of the daemon's log: a table with the level, the MESSAGE_ID and the text of each event."""
+"""The vocabulary of the daemon's log: a table with the level, the MESSAGE_ID and the text of each event."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class LogEvent(NamedTuple):
 
 
 def _fleet(fields: Fields) -> str:
-    """Return the fleet's name in a sentence; the default name is omitted."""
+    """Return the fleet in the form for a sentence; omit the default name."""
     return "the fleet" if fields["fleet"] == "fleet" else f"the fleet {fields['fleet']}"
 
 
@@ -84,7 +84,7 @@ def local_time(instant: int) -> str:
 
 def _read(fields: Fields) -> str:
     changes = [(fields[name], name) for name in ("added", "edited", "removed") if fields.get(name)]
-    if fields.get("at_start"):  # at the start all jobs are read, including old ones
+    if fields.get("at_start"):  # at the start the daemon reads all jobs, not only new jobs
         return f"{fields['file']}: {counted(changes[0][0], 'job')}"
     words = [f"{count} {change}" for count, change in changes]
     words[0] = f"{counted(changes[0][0], 'job')} {changes[0][1]}"
@@ -295,7 +295,7 @@ _STATES = {
     "run_skipped": "skipped",
     "run_retrying": "retrying",
 }
-"""Event → state of the run, for events without a record, or with a state other than the record's."""
+"""Event → state of its run, for events that have no record, or whose state is not the record's."""
 
 
 def level_of(event: str, fields: Mapping[str, Any]) -> str:
@@ -305,17 +305,17 @@ def level_of(event: str, fields: Mapping[str, Any]) -> str:
 
 
 def run_of(fields: Mapping[str, Any]) -> str | None:
-    """Return the run that a line is about, or None."""
+    """Return the run that a line is about, or None if it is about none."""
     run: str | None = fields.get("run") or fields.get("record", {}).get("run")
     return run
 
 
 def job_of(fields: Mapping[str, Any]) -> str | None:
-    """Return the job that a line is about, or None."""
+    """Return the job that a line is about, or None if it is about none."""
     run, job = run_of(fields), fields.get("job")
     return run.rpartition("@")[0] if run else job
 
 
 def state_of(event: str, fields: Mapping[str, Any]) -> str | None:
-    """Return the state, at that time, of the run that a line is about, or None."""
+    """Return the state that the run of a line had at that time, or None if the line is about no run."""
     return _STATES.get(event) or fields.get("record", {}).get("state")

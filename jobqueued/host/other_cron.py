@@ -1,4 +1,4 @@
-"""Detection of another cron daemon on this host: if both ran the cron tables, each job would run twice."""
+"""Detection of another cron daemon on this host, because each job would run twice if both daemons ran cron's tables."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ from jobqueued.model.job import Now
 from jobqueued.model.source import Source
 
 PID_FILE = Path("run/crond.pid")
-"""Path below the host's root; Debian's cron, cronie and bcron lock this file."""
+"""Path, below the host's root, of the file that Debian's cron, cronie and bcron lock."""
 REBOOTED = Path("run/crond.reboot")
-"""Path below the host's root; if the file exists, no job is due at this boot.
+"""Path, below the host's root, of a file that Debian's cron and packages of other crons create.
 
-Debian's cron and packages of crons create it.
+If the file exists, jobs due at boot have already run in this boot.
 """
 _GENERATED = Path("run/systemd/generator/cron.target.wants")
-"""The timers of systemd-cron, which has no daemon."""
+"""Path, below the host's root, of the directory with the timers of systemd-cron, which has no daemon."""
 _NAMES = frozenset((b"cron", b"crond", b"bcron-sched", b"fcron", b"busybox-crond"))
 _FLOCK = struct.Struct("hhqqi")
 _TELLING = frozenset({PID_FILE.name, *_GENERATED.parts[1:]})
-"""Names whose inotify events mean that a cron daemon may have started or ended."""
+"""File names whose inotify events mean that a cron daemon may have started or ended."""
 _CHANGES = (
     inotify.IN_CREATE
     | inotify.IN_MOVED_TO
@@ -43,9 +43,9 @@ _REMEDY = "systemctl disable --now cron"
 
 
 def other_cron(host: Path) -> str:
-    """Describe another cron daemon, or return "".
+    """Describe another cron daemon, or return "" if none runs.
 
-    It is the process that locks the PID file, or a root process with a known name.
+    Such a daemon is the process that locks the PID file, or a root process with a known name.
     """
     return _found(host).words
 
@@ -71,19 +71,19 @@ def _known(host: Path) -> _Found:
 
 
 class OtherCron(Source):
-    """A source that detects the start and end of another cron daemon, with inotify(7) on its PID file and
+    """A source that detects the start and the end of another cron daemon, with inotify(7) on the PID file and
     pidfd_open(2).
 
-    `words` describes the other daemon, or is "".  A daemon that locks no file and is not systemd-cron is found only at
-    the start.  A daemon counts as ended after PATIENCE, because a restart also stops it first.
+    `words` describes the other daemon, or is "" if none runs.  A daemon that locks no file and is not systemd-cron is
+    found only at the start.  A daemon counts as ended only after PATIENCE, because a restart stops it first too.
     """
 
     def __init__(self, host: Path, changed: Callable[[bool, str], None]) -> None:
-        """`changed` is called with whether another cron daemon exists now, and with the text for the log."""
+        """Detect another cron daemon. `changed` gets whether one exists now, and the text for the log."""
         self._host, self._changed = host, changed
         self._inotify: int | None = None
         self._process: int | None = None
-        """A pidfd of the other daemon's process."""
+        """A pidfd of the other daemon's process, or None."""
         self._looks = True
         self._again: int | None = None
         with contextlib.suppress(OSError):
@@ -94,12 +94,12 @@ class OtherCron(Source):
 
     @property
     def troubles(self) -> list[str]:
-        """The message that cron's tables do not run, with the remedy."""
+        """The message, with the remedy, that cron's tables do not run here, if another cron daemon exists."""
         told = f"cron's tables are ignored here, because {self.words} runs them; to run them here: {_REMEDY}"
         return [told] if self.words else []
 
     def descriptors(self) -> dict[int, int]:
-        """Return the descriptors of inotify and of the process."""
+        """Return the descriptors of inotify and of the other daemon's process."""
         return dict.fromkeys([each for each in (self._inotify, self._process) if each is not None], select.POLLIN)
 
     @property
@@ -109,11 +109,13 @@ class OtherCron(Source):
 
     @property
     def deadline(self) -> int | None:
-        """The time (CLOCK_MONOTONIC, ns) of the next check, or None: PATIENCE after an end, 1 s after a start."""
+        """The time (CLOCK_MONOTONIC, ns) of the next check, or None. The check follows PATIENCE after an end, or 1 s
+        after a start.
+        """
         return self._again
 
     def ready(self, descriptor: int, now: Now) -> tuple[()]:
-        """Check at once whether a daemon started, and later whether one ended."""
+        """Schedule a check at once whether another daemon started, and a later check whether it ended."""
         if descriptor == self._process:
             self._follow(0)
         elif descriptor != self._inotify or not {it.name for it in inotify.events(descriptor)} & _TELLING:
@@ -141,12 +143,12 @@ class OtherCron(Source):
         self._follow(found.pid)
 
     def _follow(self, pid: int) -> None:
-        """Watch for the end of this process only."""
+        """Watch for the end of this process, and of no other."""
         if self._process is not None:
             os.close(self._process)
             self._process = None
         if pid:
-            with contextlib.suppress(OSError):  # it ended, which closes its PID file, and inotify reports this
+            with contextlib.suppress(OSError):  # the process ended, so its PID file was closed, which inotify reports
                 self._process = os.pidfd_open(pid)
 
     def _watch(self) -> None:
@@ -158,7 +160,7 @@ class OtherCron(Source):
 
 
 def _holder(file: Path) -> int | None:
-    """Return the process that locks a file, 0 if unknown, or None if it is not locked."""
+    """Return the PID of the process that locks a file, 0 if it is unknown, or None if the file is not locked."""
     try:
         descriptor = os.open(file, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOFOLLOW)
     except OSError:

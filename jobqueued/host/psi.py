@@ -1,7 +1,7 @@
 """Pressure on the host (PSI, Documentation/accounting/psi.rst): the kernel reports when work waits too long.
 
-A trigger fires at most once in its window, while some work is stalled for more than the limit (a share of the time).
-Pressure that is not reported again is over, so no polling is needed.
+While work waits for more than the limit (a share of the time), a trigger fires at most once in each window. If a
+trigger does not fire again, the pressure is over, so no polling is needed.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ DIRECTORY = Path("/proc/pressure")
 
 
 class PressureTriggers(Source):
-    """The triggers; `limits`: cpu, memory or io → percent of the time."""
+    """The source of events about pressure. `limits`: cpu, memory or io → limit (percent of the time)."""
 
     def __init__(self, limits: Mapping[str, int], directory: Path = DIRECTORY) -> None:
         self._triggers: dict[int, str] = {}
@@ -43,7 +43,7 @@ class PressureTriggers(Source):
         return self._troubles
 
     def descriptors(self) -> dict[int, int]:
-        """Return the triggers; each has POLLPRI once its limit is exceeded."""
+        """Return the descriptors of the triggers; poll(2) reports POLLPRI for one when its limit is exceeded."""
         return dict.fromkeys(self._triggers, select.POLLPRI)
 
     def ready(self, descriptor: int, now: Now) -> list[UnderPressure]:
@@ -55,19 +55,23 @@ def _trigger(path: Path, percent: int) -> int:
     descriptor = os.open(path, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
     try:
         os.write(descriptor, b"some %d %d\0" % (_WINDOW * percent // 100, _WINDOW))
-    except OSError:  # without a trigger, poll(2) would return at once
+    except OSError:  # poll(2) of a file without a trigger would return at once
         os.close(descriptor)
         raise
     return descriptor
 
 
 def averages(directory: Path = DIRECTORY) -> dict[str, float | None]:
-    """Return the share (%) of the last 10 s in which some task waited for cpu, memory or io; None if unknown."""
+    """Return resource (cpu, memory, io) → share (%) of the last 10 s in which some task waited for it, or None if
+    unknown.
+    """
     return {name: _average(directory / name) for name in ("cpu", "memory", "io")}
 
 
 def _average(path: Path) -> float | None:
-    """Return the field avg10 of the first line: ``some avg10=1.53 avg60=…``."""
+    """Return the field avg10 of the first line of a file, such as ``some avg10=1.53 avg60=…``, or None if it is
+    unreadable.
+    """
     try:
         return float(path.read_text().split()[1].partition("=")[2])
     except (OSError, ValueError, IndexError):

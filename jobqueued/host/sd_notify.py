@@ -1,4 +1,6 @@
-"""Notifications to PID 1 about start, reload, status, watchdog and end (sd_notify(3)); none without NOTIFY_SOCKET."""
+"""Notifications to PID 1 about start, reload, status, watchdog and end (sd_notify(3)). If NOTIFY_SOCKET is not set,
+none is sent.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +16,9 @@ from jobqueued.model.source import Source
 
 
 class ServiceManager(Source):
-    """The notification socket of the daemon's unit, if any.  The deadline is for `follow`, after the turn."""
+    """The notification socket of the daemon's unit, if any. Its deadline wakes the loop, which calls `follow` after
+    each turn.
+    """
 
     def __init__(self) -> None:
         self._notifier = sdnotify.SystemdNotifier()
@@ -24,7 +28,7 @@ class ServiceManager(Source):
         ours = os.environ.pop("WATCHDOG_PID", str(os.getpid())) == str(os.getpid())
         microseconds = int(os.environ.pop("WATCHDOG_USEC", "0")) if ours else 0
         self.watchdog: int | None = microseconds * 1000 // 2 or None
-        """The interval (ns) at which `alive` must be called, or None without a watchdog."""
+        """The interval (ns) at which `alive` must be called, or None if the watchdog is not enabled."""
 
     @property
     def deadline(self) -> int | None:
@@ -32,7 +36,7 @@ class ServiceManager(Source):
         return self._due
 
     def starting(self, status: str) -> None:
-        """Report that the start continues, and extend its timeout by a minute."""
+        """Report that the start continues, and extend the timeout of the start by a minute."""
         self._notify(f"EXTEND_TIMEOUT_USEC={MINUTE // 1000}", f"STATUS={status}")
 
     def tell_ready(self, status: str) -> None:
@@ -49,8 +53,8 @@ class ServiceManager(Source):
         self._notify("RELOADING=1", f"MONOTONIC_USEC={mono * 1_000_000 // SECOND}")
 
     def follow(self, mono: int, status: Callable[[], str]) -> None:
-        """Send the line for ``systemctl status`` if it changed, with at most one check a second.  Call this after each
-        turn.
+        """Send the line for ``systemctl status`` if it changed, at most once a second. The loop must call this after
+        each turn.
         """
         if self._notifier.socket is None:
             return
@@ -71,13 +75,13 @@ class ServiceManager(Source):
         self._notify("STOPPING=1", f"STATUS={text}")
 
     def _notify(self, *assignments: str) -> None:
-        """Send assignments as UTF-8; the library would encode as Latin-1, and drop texts with other letters."""
+        """Send assignments as UTF-8. The library encodes as Latin-1, and would drop texts with other letters."""
         self._notifier.notify("\n".join(map(printable, assignments)).encode().decode("latin-1"))
 
 
 class Watchdog(Source):
-    """The sign of life for PID 1, if its watchdog is enabled; each sign also calls `beat`, because the host is awake
-    anyway.
+    """The source that reports to PID 1's watchdog, if enabled, that the daemon is alive. Each report also calls `beat`,
+    because the host is awake anyway.
     """
 
     def __init__(self, service_manager: ServiceManager, beat: Callable[[int], None]) -> None:
@@ -86,7 +90,9 @@ class Watchdog(Source):
 
     @property
     def deadline(self) -> int | None:
-        """The time (CLOCK_MONOTONIC, ns) of the next sign, or None."""
+        """The time (CLOCK_MONOTONIC, ns) when the next report to the watchdog is due, or None if the watchdog is not
+        enabled.
+        """
         return self._at
 
     def turn(self, now: Now) -> tuple[()]:

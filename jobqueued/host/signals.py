@@ -12,7 +12,9 @@ from jobqueued.model.source import Source
 
 
 class Signals(Source):
-    """Signals as bytes on a socket, so that each ends the loop's sleep; SIGHUP calls `control/calls/reload.py`."""
+    """The source of signals. Each signal becomes a byte on a socket, so that it ends the loop's sleep. SIGHUP calls
+    `control/calls/reload.py`.
+    """
 
     def __init__(self, reload: Callable[[Now], None]) -> None:
         self._reload = reload
@@ -32,7 +34,7 @@ class Signals(Source):
         self.stop |= number != signal.SIGHUP
 
     def descriptors(self) -> dict[int, int]:
-        """Return the reading end of the socket, readable after a signal."""
+        """Return the reading end of the socket, which becomes readable after a signal."""
         return {self._reading.fileno(): select.POLLIN}
 
     @property

@@ -1,7 +1,8 @@
-"""Imports of libraries without modules that the daemon does not need: saves 2.5 MiB, and 8 MiB of rich and asyncio.
+"""Imports of libraries that omit modules which the daemon does not need. This saves 2.5 MiB, and 8 MiB more for rich
+and asyncio.
 
-structlog would load rich and greenlet, if installed, and asyncio for its coroutine methods.  hashlib would load
-OpenSSL, although Python has its own SHA-256.  timing/expansion.py does the same for croniter.
+structlog would load asyncio for its coroutine methods, and rich and greenlet if they are installed. hashlib would load
+OpenSSL, although Python has its own SHA-256. timing/expansion.py omits modules for croniter in the same way.
 """
 
 from __future__ import annotations
@@ -17,5 +18,5 @@ _OWN_HASHES = ("_sha2", "_sha256")
 
 
 def spare_imports() -> AbstractContextManager[None]:
-    """Return a context in which imports omit those modules, unless they are already loaded."""
+    """Return a context in which imports omit these modules, unless they are already loaded."""
     return without(absent=(*_ABSENT, *(("_hashlib",) if any(map(find_spec, _OWN_HASHES)) else ())), hollow=_HOLLOW)

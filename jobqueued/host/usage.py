@@ -1,4 +1,4 @@
-"""Resource use of live runs and of the host, read only on request: from cgroups, or otherwise from /proc."""
+"""Resource use of live runs and of the host, read only on request: from cgroups if possible, otherwise from /proc."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from jobqueued.child.processes.cgroup import Cgroup
 class Usage(NamedTuple):
     """Resource use at an instant (CLOCK_MONOTONIC, ns); None means unknown.
 
-    CPU seconds and bytes read from and written to disks are totals so far; memory (bytes) and tasks are current.
-    `partial`: the run has more processes than were read.
+    CPU seconds, and bytes read from and written to disks, are totals so far. Memory (bytes) and tasks are present
+    values. `partial`: whether the run has more processes than were read.
     """
 
     at: int
@@ -31,28 +31,36 @@ class Usage(NamedTuple):
 
 
 MOST, _MOST_STEPS = 2000, 20_000
-"""Maximum processes of a run, and maximum steps over its processes and threads, to limit a reading to about 0.2 s."""
+"""Maximum number of a run's processes to read, and of steps over its processes and threads, so that a reading takes at
+most about 0.2 s.
+"""
 
 
 def host() -> Usage:
-    """Return the host's use: memory that is not available at once, and busy time of all CPUs."""
-    import psutil  # takes 1 MiB, only on request
+    """Return the host's use; memory is the part that is not available at once, and CPU time is the busy time of all
+    CPUs.
+    """
+    import psutil  # imported only on request, because it takes 1 MiB
 
     times, memory = psutil.cpu_times(), psutil.virtual_memory()
     try:
         disks = psutil.disk_io_counters(perdisk=True)
-    except NotImplementedError:  # a container without disks
+    except NotImplementedError:  # this happens in a container without disks
         disks = {}
     real = [counters for name, counters in disks.items() if os.path.exists(f"/sys/block/{name}/device")]
     io = (sum(each.read_bytes for each in real), sum(each.write_bytes for each in real)) if real else (None, None)
     with open("/proc/loadavg") as file:
         tasks = int(file.read().split()[3].partition("/")[2])
-    busy = sum(times) - times.idle - times.iowait - times.guest - times.guest_nice  # user and nice contain the last two
+    busy = (
+        sum(times) - times.idle - times.iowait - times.guest - times.guest_nice
+    )  # user and nice contain guest and guest_nice
     return Usage(time.monotonic_ns(), busy, memory.total - memory.available, tasks, *io)
 
 
 def usage(attempt: str, pid: int, supervisor: int | None) -> dict[str, Any] | None:
-    """Return the fields of Usage for an attempt, given its name and processes, or None if it has ended."""
+    """Return the fields of Usage for an attempt with this name, main process and supervisor, or None if the attempt has
+    ended.
+    """
     meter = Meter(attempt, pid, supervisor)
     try:
         *_, used = meter.read()
@@ -62,9 +70,9 @@ def usage(attempt: str, pid: int, supervisor: int | None) -> dict[str, Any] | No
 
 
 class Meter:
-    """The use of one attempt, given its main process and its supervisor, or None if unknown.
+    """The meter of one attempt, from its main process and its supervisor (None if unknown).
 
-    `by`: ``cgroup`` or ``processes``.  `limits`: the cgroup's limits of cpu, memory and tasks.
+    `by` is ``cgroup`` or ``processes``. `limits`: the cgroup's limits of cpu, memory and tasks.
     """
 
     def __init__(self, attempt: str, pid: int, supervisor: int | None) -> None:
@@ -76,7 +84,7 @@ class Meter:
 
     @property
     def descriptor(self) -> int:
-        """The descriptor of its cgroup, or -1."""
+        """The descriptor of the attempt's cgroup, or -1 if it has none."""
         return self._cgroup.directory
 
     def close(self) -> None:
@@ -84,7 +92,9 @@ class Meter:
         self._cgroup.close()
 
     def read(self) -> Iterator[Usage | None]:
-        """Read step by step: yield None after each step, and finally the use, or None if the attempt has ended."""
+        """Read the use step by step. Yield None after each step, and finally the use, or None if the attempt has
+        ended.
+        """
         if self.by == "processes":
             yield from self._of_processes()
             return
@@ -97,7 +107,7 @@ class Meter:
         yield Usage(at, user + system, *now, *disks, throttled, tree.is_stopped(self._pid))
 
     def _of_processes(self) -> Iterator[Usage | None]:
-        """Add up all processes below the supervisor, which also adopts orphans."""
+        """Add up the use of all processes below the supervisor, which also adopts orphans."""
         at, partial = time.monotonic_ns(), False
         read = list[tuple[float, int, int, int | None, int | None] | None]()
         for step, found in enumerate(tree.steps([] if self._supervisor is None else [self._supervisor])):
@@ -121,9 +131,10 @@ def _total(column: tuple[Any, ...]) -> Any:
 
 
 def _of_process(pid: int) -> tuple[float, int, int, int | None, int | None] | None:
-    """Return CPU time (with reaped children), memory, tasks, bytes read and written, as in Usage, or None if it ended.
+    """Return a process's CPU time (with reaped children), memory, tasks, bytes read and bytes written, as in Usage, or
+    None if it ended.
 
-    Bytes are None without permission, or if the kernel does not report them.
+    The bytes are None if permission is missing or the kernel does not report them.
     """
     import psutil
 

@@ -9,11 +9,11 @@ from jobqueued.base.instants import SECOND
 from jobqueued.host import linux
 
 _SLEW = SECOND // 2
-"""Maximum difference (ns) between two turns that counts as NTP's slewing, not as a step."""
+"""Maximum change (ns) of the clock between two turns that counts as NTP's slewing, not as a step."""
 
 
 class WallTimer:
-    """Fires at an instant of the wall clock, and measures steps of that clock."""
+    """A timer that fires at an instant of the wall clock, and measures steps of this clock."""
 
     def __init__(self) -> None:
         self._timer = linux.realtime_timer()
@@ -33,7 +33,7 @@ class WallTimer:
     def rang(self) -> None:
         """Note that the timer fired, so that it is armed again."""
         self._armed = None
-        with contextlib.suppress(OSError):  # ECANCELED: the clock was set, which `step` reports
+        with contextlib.suppress(OSError):  # ECANCELED means that the clock was set, which `step` reports
             os.read(self._timer, 8)
 
     def slept(self) -> int:
@@ -43,7 +43,7 @@ class WallTimer:
         return asleep - before if asleep - before > _SLEW else 0
 
     def step(self) -> int:
-        """Return the step (ns) of the clock since the last call, or 0."""
+        """Return the step (ns) of the clock since the last call, or 0 if there was none."""
         offset, before = linux.realtime_offset(), self._offset
         self._offset = offset
         return offset - before if abs(offset - before) > _SLEW else 0
