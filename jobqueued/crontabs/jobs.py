@@ -1,6 +1,7 @@
-"""The lines of a crontab → Jobs, which do what cron would do. A line that can't be a job becomes a problem.
+"""Conversion of a crontab's lines to Jobs, which do what cron would do. A line that can't be a job becomes a problem.
 
-As with cron, a job overlaps itself, missed starts are not made up for, and processes that it leaves behind live on.
+As with cron, a job's runs may overlap, missed starts are not made up for, and processes that a run leaves behind
+continue.
 """
 
 from __future__ import annotations
@@ -29,9 +30,9 @@ from jobqueued.timing.crontab import drawn_once
 from jobqueued.timing.schedule import At, Every, Schedule, ScheduleError, offset
 
 MAX_JOBS = 1000
-"""Maximum jobs of one table, which come into force in one turn, as for a job file."""
+"""Maximum number of jobs in one table, as in a job file, because all come into force in one turn."""
 UNLIMITED = 1000
-"""Maximum runs of one job at a time: cron has no limit, and this is the highest that a job can have."""
+"""Maximum number of a job's runs at a time. Cron has no limit; this is the highest limit that a job can have."""
 _LINES_A_STEP = 20
 _ROOT = "root"
 _AS_OF_ANACRON: dict[str, Any] = {
@@ -39,17 +40,20 @@ _AS_OF_ANACRON: dict[str, Any] = {
     "catch_up": CatchUp.LATEST,
     "catch_up_window": 31 * DAY,
 }
-"""Settings of the scripts: after a downtime of the host, each runs once, as with anacron."""
+"""Settings of jobs for scripts: after downtime of the host, each script runs once, as with anacron."""
 _LONGEST, _SHOWN = 1000, 300
-"""Maximum characters of a message, and the characters at its begin and end that are kept. It may quote a huge value."""
+"""Maximum length (characters) of a message, and the length of its beginning and of its end that are kept if it is
+longer, because it may quote a huge value.
+"""
 _NOT_RUN = "; this line is not run"
 
 
 class TablePlace(NamedTuple):
-    """The place of a table, which names its jobs: `id` (``cron.d/munin``), and its owner, or None for the system.
+    """The place of a table, from which its jobs get their names: `id` (``cron.d/munin``), and the owner, or None for
+    the system.
 
-    `expand`: lines of run-parts become one job for each script, unless a line has another option. `periodic`: the table
-    is an anacrontab.
+    `expand`: whether a line with run-parts becomes one job for each script, unless an option of the line says
+    otherwise. `periodic`: whether the table is an anacrontab.
     """
 
     id: str
@@ -66,10 +70,10 @@ class TablePlace(NamedTuple):
 
 
 class CronHost(NamedTuple):
-    """The facts about a host that jobs depend on: zone, seed, whether it can send mail, and scripts by their directory.
+    """The facts about a host on which jobs depend: timezone, seed, whether it can send mail, and directory → scripts.
 
-    `boots`: no other cron has run the jobs that are due at this boot. `name`: the host's name. `any_sender`: MAILFROM
-    of a user's table may be any address.
+    `boots`: whether jobs that are due at this boot may run, because no other cron has run them. `name`: the host's
+    name. `any_sender`: whether MAILFROM in a user's table may be any address.
     """
 
     timezone: str = "UTC"
@@ -84,7 +88,9 @@ class CronHost(NamedTuple):
 def read_jobs_in_steps(
     data: bytes, file: str, place: TablePlace, host: CronHost
 ) -> Steps[tuple[tuple[Job, ...], list[Problem]]]:
-    """Return the jobs of a table and the problems of its other lines, in steps of about a millisecond. Never raises."""
+    """Return the jobs of a table and the problems of its other lines; each step takes about a millisecond. Never
+    raises.
+    """
     if len(data) > MAX_BYTES:
         message = f"found more than {size(MAX_BYTES)}; expected at most {size(MAX_BYTES)} per table"
         return (), [Problem(file, 0, 0, "", message, code="JQ103")]
@@ -101,7 +107,7 @@ def read_jobs_in_steps(
 
 @dataclass(slots=True)
 class _TableConversion:
-    """One table being read. `loose`: line → comment with options that no job has used."""
+    """The conversion of one table. `loose`: line → comment with options that no job has used yet."""
 
     file: str
     place: TablePlace
@@ -152,7 +158,7 @@ class _TableConversion:
         return tuple(self.jobs[:MAX_JOBS]), problems
 
     def _leave_above(self, line: int) -> None:
-        """Ignore the options directly above a disabled line, because they belong to it."""
+        """Ignore the options directly above a disabled line, because they belong to this line."""
         while self.loose.pop(line := line - 1, None):
             pass
 
@@ -176,7 +182,7 @@ class _TableConversion:
             self._tell(entry.line, f"{error}{_NOT_RUN}", error.code)
 
     def _jobs_of(self, entry: TableEntry, own: dict[str, Any]) -> Iterator[Job]:
-        """Yield the job of a line, or the jobs of its scripts."""
+        """Yield the job of a line, or the jobs for the scripts that the line runs."""
         name, expand = own.pop("id", None), own.pop("expand", self.place.expand)
         owner = self.place.owner or entry.user or _ROOT
         values: dict[str, Any] = {
@@ -202,7 +208,9 @@ class _TableConversion:
         yield self._job(job_id, entry, {**values, **own})
 
     def _free(self, job_id: str) -> str:
-        """Return an id that no other job of the table has. The first of several equal lines keeps the id."""
+        """Return an ID that no other job of the table has. Of several equal lines, the first gets `job_id`
+        unchanged.
+        """
         found = job_id
         while found in self.taken:
             self.alike[job_id] += 1

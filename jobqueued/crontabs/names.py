@@ -1,7 +1,7 @@
-"""Names of a crontab's jobs: recognizable, and stable while schedule, user and command stay.
+"""Names of a crontab's jobs: recognizable, and stable while schedule, user and command remain unchanged.
 
-The name of a line depends only on that line, not on other lines or saved state. So it is the same on each host, and
-survives changes of other lines and a lost state.db.
+The name of a line depends only on this line, not on other lines or saved state. Therefore the name is the same on each
+host, and survives changes of other lines and the loss of state.db.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ _OF_THE_SHELL = frozenset((
     "[", "[[", "!", ":", ".", "test", "cd", "if", "then", "else", "elif", "fi", "for", "do", "done", "while",
     "sleep", "true", "set", "export", "umask",
 ))  # fmt: skip
-"""Words that begin a part of a command which is not its purpose."""
+"""Words at the beginning of parts of a command that are not its purpose."""
 _AROUND = frozenset((
     "chronic", "command", "env", "exec", "flock", "ionice", "nice", "nohup", "sudo", "time", "timeout",
 ))  # fmt: skip
-"""Wrapper programs: the command is named after the program that they start."""
+"""Wrapper programs. A command with a wrapper is named after the program that the wrapper starts."""
 _INTERPRETERS = re.compile(r"(?:ba|da|k|z)?sh|perl|php[\d.]*|python[\d.]*|ruby|node|java")
 _FIXED = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*", re.ASCII)
 
@@ -36,7 +36,7 @@ def of_line(entry: TableEntry, owner: str) -> str:
 
 
 def of_table(name: str) -> str:
-    """Return a file's name as a part of ids: unchanged if possible, otherwise cut, with a digest."""
+    """Return a file's name in a form for IDs: unchanged if possible, otherwise shortened and with a digest."""
     if len(name) <= LONGEST_TABLE and _FIXED.fullmatch(name):
         return name
     digits = sha256(name.encode(errors="surrogateescape")).hexdigest()[:_DIGITS]
@@ -50,7 +50,7 @@ def of_script(directory: str, script: str) -> str:
 
 
 def word_of(command: str) -> str:
-    """Return the word that people recognize a command by: its main program, without guards and wrappers."""
+    """Return the word by which people recognize a command: its main program, without guards and wrappers."""
     for part in _PARTS.split(_QUOTED.sub(" ", command)):
         words = part.split()
         while words and (words[0] in ("then", "do", "else", "!") or _VARIABLE.fullmatch(words[0])):
@@ -61,7 +61,7 @@ def word_of(command: str) -> str:
 
 
 def _program(words: list[str]) -> str:
-    """Return the program of a simple command, or "" if only an interpreter is known."""
+    """Return the program of a simple command, or "" if the words show only an interpreter."""
     names = [word.rpartition("/")[2] for word in words if not word.startswith("-") and not word.isdigit()]
     while names and names[0] in _AROUND:
         names.pop(0)

@@ -1,4 +1,6 @@
-"""Options of a line: a comment above it, ``# jobqueue: {locks: [disk], timeout: 2h}``, with any key of a job."""
+"""Options of a line: comments above the line, such as ``# jobqueue: {locks: [disk], timeout: 2h}``, with keys of a
+job.
+"""
 
 from __future__ import annotations
 
@@ -21,14 +23,14 @@ _LINE = re.compile(r"#+[ \t]*jobqueue:[ \t]*(.*)")
 _OF_THE_LINE = frozenset((
     "command", "schedule", "user", "stdin", "environment", "shell", "seconds", "every", "anchor", "at", "on",
 ))  # fmt: skip
-"""Keys that the line itself, or the variables above it, already set."""
+"""Keys that the line itself, or a variable above the line, already sets."""
 OF_A_USER = frozenset((
     "id", "catch_up", "catch_up_window", "concurrency", "description", "dst", "enabled", "failover", "grace",
     "kill_grace", "leave_children", "locks", "max_runs", "metadata", "output",
     "overlap", "redact", "retries", "retry_backoff", "retry_delay", "retry_max_delay", "retry_on", "spread",
     "start_deadline", "stop_signal", "success_codes", "tags", "timeout", "timezone", "umask", "working_directory",
 ))  # fmt: skip
-"""Keys that a user's own table may have: they neither harm other users nor use root's rights."""
+"""Keys that a user's own table may have, because they neither harm other users nor need root's rights."""
 _OWN = table(
     Key(
         "id",
@@ -40,9 +42,9 @@ _OWN = table(
     Key("expand", FLAG, "false", "Make one job of each script that run-parts runs.", "true"),
 )
 MOVED = "# moved to jobqueued: "
-"""Prefix of a line that is disabled, because its job is in a job file now."""
+"""Prefix of a line that is disabled because its job is in a job file now."""
 _LONGEST = 4000
-"""Maximum characters, which are read in one step."""
+"""Maximum length (characters) of one line's options, because they are read in one step."""
 _BODY = mapping("a mapping of job keys, as in {timeout: 2h}", dict)
 _BARRED = {
     **dict.fromkeys(_OF_THE_LINE, "a key that neither the line nor a variable above it sets"),
@@ -57,13 +59,15 @@ def is_option(comment: Comment) -> bool:
 
 
 def written(above: tuple[Comment, ...]) -> dict[str, Node]:
-    """Return the options above a line as written; `options` has already accepted them."""
+    """Return the options above a line, with values as written; `options` must have accepted them before."""
     trees = (read_tree(found[1].encode(), "")[0] for comment in above if (found := _LINE.fullmatch(comment.text)))
     return {name: entry.value for tree in trees if isinstance(tree, Mapping) for name, entry in tree.entries.items()}
 
 
 def options(above: tuple[Comment, ...], owner: str | None) -> tuple[dict[str, Any], list[Problem]]:
-    """Return the values of all options above a line, and their problems; `owner`: the user of a user's table."""
+    """Return the values of all options above a line, and their problems. `owner`: the user whose table it is, or None
+    for the system's.
+    """
     values: dict[str, Any] = {}
     problems: list[Problem] = []
     for comment in above:
@@ -119,5 +123,5 @@ def _not_here(name: str, key: Node, owner: str | None) -> Refusal:
 
 
 def _of_user(claim: Claim, owner: str) -> Claim:
-    """Return a user's own lock: no other user can hold it."""
+    """Return the claim on the user's own lock, which no other user can hold."""
     return claim._replace(resource=f"{owner}/{claim.resource}")

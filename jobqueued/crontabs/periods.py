@@ -1,4 +1,6 @@
-"""Lines of an anacrontab. Anacron waits until a period has passed; a job here has due times, and catches up."""
+"""Lines of an anacrontab. Anacron waits until a period has passed; here, a job has due times, and makes up for missed
+ones.
+"""
 
 from __future__ import annotations
 
@@ -14,9 +16,9 @@ from jobqueued.model.job import CatchUp, Claim
 
 _HOURS = re.compile(r"([01]?\d|2[0-3])(?:-\d{1,2})?", re.ASCII)
 _HALF_PAST_SEVEN = 7 * 60 + 30
-"""Minutes after midnight: Debian starts anacron at this time."""
+"""The time at which Debian starts anacron, in minutes after midnight."""
 _DAYS = {1: "* * *", 7: "* * 0", 30: "1 * *", 31: "1 * *", 365: "1 1 *"}
-"""Days of a period → its day fields, for periods of the calendar."""
+"""Length of a period (days) → day fields of its cron expression, for periods that the calendar has."""
 _BY_CRONTAB = frozenset(("/etc/cron.hourly", "/etc/cron.daily", "/etc/cron.weekly", "/etc/cron.monthly"))
 OF_ANACRON: dict[str, Any] = {
     "concurrency": 1,
@@ -24,17 +26,19 @@ OF_ANACRON: dict[str, Any] = {
     "catch_up_window": 365 * DAY,
     "locks": (Claim("anacrontab", exclusive=True),),
 }
-"""Settings of each job: it runs once after a downtime of the host, and no two jobs at the same time."""
+"""Settings of each job: after downtime of the host, it runs once, and no two such jobs run at the same time."""
 
 
 def is_run_by_crontab(entry: TableEntry) -> bool:
-    """Return whether an entry is one of the packaged lines that /etc/crontab has too."""
+    """Return whether an entry is one of the packaged lines whose scripts /etc/crontab also runs."""
     parts = parts_of(entry.command)
     return parts is not None and parts.directory in _BY_CRONTAB
 
 
 def when(entry: TableEntry) -> tuple[str, int | None]:
-    """Return a period's cron expression and None, or "" and the minute of the day at which it is due every N days."""
+    """Return the cron expression of an entry's period and None, or "" and the minute of the day at which the job is due
+    every N days.
+    """
     hours = dict(entry.environment).get("START_HOURS_RANGE", "")
     begin = _HOURS.fullmatch(hours)
     if hours and not begin:

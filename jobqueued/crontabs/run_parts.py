@@ -18,7 +18,7 @@ _NAME = re.compile(r"[A-Za-z0-9_-]+", re.ASCII)
 
 
 class Parts(NamedTuple):
-    """A call of run-parts in a command: the text before and after it, and its directory."""
+    """A call of run-parts in a command: the text before the call, the text after it, and the directory."""
 
     before: str
     directory: str
@@ -30,7 +30,9 @@ class Parts(NamedTuple):
 
 
 def parts_of(command: str) -> Parts | None:
-    """Return the only call of run-parts in a command, or None for no call, several, or one with other options."""
+    """Return the call of run-parts in a command. Return None if the command has no call, several calls, or a call with
+    other options.
+    """
     calls = list(_CALL.finditer(command))
     if len(calls) != 1 or not _HARMLESS.issuperset(calls[0][1].split()):
         return None

@@ -1,6 +1,6 @@
-"""The text of a crontab → its items, line by line, as cron reads it; a faulty line becomes a Flaw.
+"""Parsing of a crontab: each line becomes an item, as cron reads it; a faulty line becomes a LineFlaw.
 
-A faulty line does not affect the others. docs/moving-from-cron.md lists where this is stricter than cron.
+A faulty line does not affect other lines. docs/moving-from-cron.md lists where this is stricter than cron.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from jobqueued.timing.cronexpr import MAX_CHARACTERS, ScheduleError, check_field
 from jobqueued.timing.crontab import ALIASES
 
 LONGEST = (128 << 10) - 1
-"""Maximum bytes of a line: the kernel accepts no longer argument (MAX_ARG_STRLEN)."""
+"""Maximum length (bytes) of a line, because the kernel accepts no longer argument (MAX_ARG_STRLEN)."""
 MOST_VARIABLES = 256
-"""Maximum variables of one table; each job after a variable gets it."""
+"""Maximum number of variables in one table, because each job gets all variables above it."""
 LINES_A_STEP = 100
-"""Lines in one step, about half a millisecond."""
+"""Number of lines to read in one step, which takes about half a millisecond."""
 REBOOT = "@reboot"
 
 _BLANKS = re.compile(r"[ \t]+")
@@ -39,7 +39,9 @@ _TILDES = "write a range of this field, such as `1~5`"
 
 
 class Form(StrEnum):
-    """The forms of a table: a system table has a column with the user; an anacrontab has period, delay and name."""
+    """The forms of a table. A system table has a column with the user; an anacrontab has columns with period, delay and
+    name.
+    """
 
     USER = "user"
     SYSTEM = "system"
@@ -54,7 +56,7 @@ class Comment(NamedTuple):
 
 
 class Assignment(NamedTuple):
-    """A variable of all jobs that follow."""
+    """A line that sets a variable for all jobs below it."""
 
     line: int
     name: str
@@ -62,15 +64,16 @@ class Assignment(NamedTuple):
 
 
 class TableEntry(NamedTuple):
-    """A job. `schedule` is five fields separated by spaces, or a nickname. `user` None means the table's owner.
+    """A line with a job. `schedule` is five fields separated by spaces, or a nickname. `user` None means the table's
+    owner.
 
-    `environment`: the variables set above it. `above`: the comments directly above it. `stdin` None means that it has
-    none. `quiet`: a ``-`` before it keeps it out of syslog. `only_on_error`: a ``-n`` before its command (cronie's)
-    suppresses the mail of a successful run. `dos`: the line ends with a carriage return; cron would pass it to the
-    command, but `command` and `stdin` here lack it.
+    `environment`: the variables set above the line. `above`: the comments directly above the line. `stdin` None means
+    no standard input. `quiet`: whether a ``-`` before the line keeps the job out of syslog. `only_on_error`: whether
+    cronie's ``-n`` before the command suppresses the mail of a successful run. `dos`: whether the line ends with a
+    carriage return; cron would pass it to the command, but `command` and `stdin` do not include it.
 
-    In an anacrontab `schedule` is the period as written, `days` its length, `delay` the minutes before the start, and
-    `name` the job's.
+    In an anacrontab, `schedule` is the period as written, `days` the length of the period, `delay` the minutes before
+    the start, and `name` the job's name.
     """
 
     line: int
@@ -89,9 +92,9 @@ class TableEntry(NamedTuple):
 
 
 class LineFlaw(NamedTuple):
-    """A line without effect: `reason` in cron's words, `message` in ours, with the correct form.
+    """A faulty line, which has no effect. `reason` is cron's message; `message` is jobqueued's, with the correct form.
 
-    `is_half`: the table ends before the line does.
+    `is_half`: whether the line is incomplete, because the table ends without a newline.
     """
 
     line: int
@@ -105,12 +108,12 @@ Item = Comment | Assignment | TableEntry | LineFlaw
 
 
 def read(data: bytes, form: Form) -> list[Item]:
-    """Return all items of a table, in order. Never raises; linear in the length of the text."""
+    """Return all items of a table, in order. Never raises; takes time linear in the length of the text."""
     return at_once(read_in_steps(data, form))
 
 
 def read_in_steps(data: bytes, form: Form) -> Steps[list[Item]]:
-    """Return all items of a table, in steps of about a millisecond."""
+    """Return all items of a table, in order; each step takes about a millisecond."""
     reading = _TableParser(form)
     *lines, rest = data.split(b"\n")
     for number, line in enumerate(lines, 1):
@@ -123,7 +126,7 @@ def read_in_steps(data: bytes, form: Form) -> Steps[list[Item]]:
 
 
 class _Wrong(Exception):
-    """A line is not accepted."""
+    """A line is not valid."""
 
     def __init__(self, reason: str, message: str) -> None:
         super().__init__(reason, message)
@@ -141,7 +144,7 @@ class _TableParser:
         self._above: list[Comment] = []
 
     def take(self, number: int, raw: bytes) -> None:
-        """Process a line, without its newline."""
+        """Process a line; `raw` does not include the newline."""
         body = raw.strip(b" \t\r")
         if not body:
             self._above.clear()
@@ -155,7 +158,7 @@ class _TableParser:
             self._add(number, raw, above)
 
     def take_rest(self, number: int, raw: bytes) -> None:
-        """Report a last line without a newline: half a line may be a command too."""
+        """Report a last line without a newline as faulty, because half a line may be a valid but wrong command."""
         if (body := raw.strip(b" \t\r")) and not body.startswith(b"#"):
             message = "found no newline at its end; expected a newline, because a line without one may be incomplete"
             self.items.append(LineFlaw(number, "missing newline before EOF", message, _shown(raw), is_half=True))
@@ -214,13 +217,15 @@ class _TableParser:
         )
 
     def _set_by_now(self) -> tuple[tuple[str, str], ...]:
-        """Return the variables set so far; lines between two assignments share the tuple."""
+        """Return the variables set so far, as a tuple that all lines up to the next assignment share."""
         if self._environment is None:
             self._environment = tuple(self._variables.items())
         return self._environment
 
     def _user(self, rest: str) -> tuple[str | None, str]:
-        """Return the user of a line of a system table, and the rest of the line."""
+        """Return the user in a line of a system table, and the rest of the line; for other tables, return None as the
+        user.
+        """
         if self._form is Form.USER or not rest or rest.startswith("*"):
             return None, rest
         user, *behind = _BLANKS.split(rest, 1)
@@ -235,7 +240,7 @@ def _shown(raw: bytes) -> str:
 
 
 def _text(raw: bytes) -> str:
-    """Return a line as text. Raises _Wrong."""
+    """Return a line as text. Raises _Wrong if this is impossible."""
     if len(raw) > LONGEST:
         message = f"found {len(raw)} bytes in a line; expected at most {LONGEST}; for a longer command, call a script"
         raise _Wrong("command too long", message)
@@ -250,7 +255,9 @@ def _text(raw: bytes) -> str:
 
 
 def _when(line: str) -> tuple[str, str]:
-    """Return the times at the beginning of a line, and the rest of the line. Raises _Wrong."""
+    """Return the schedule at the beginning of a line, and the rest of the line. Raises _Wrong if the schedule is
+    invalid.
+    """
     if line.startswith("@"):
         name, *behind = _BLANKS.split(line, 1)
         if name not in ALIASES and name != REBOOT:
@@ -271,7 +278,7 @@ def _when(line: str) -> tuple[str, str]:
 
 @lru_cache(maxsize=4096)
 def _refused(index: int, text: str) -> str:
-    """Return why a field is not accepted, or ""."""
+    """Return why a field is invalid, or "" if it is valid."""
     if len(text) > MAX_CHARACTERS:
         return f"found a field of {len(text)} characters; expected at most {MAX_CHARACTERS}"
     try:

@@ -20,20 +20,20 @@ _MOST_MINUTES = DAY // MINUTE
 
 
 class VariableRefused(Exception):
-    """A variable that cron itself uses has a value that is not accepted; str() describes the problem."""
+    """A variable that cron itself uses has an invalid value; the message describes the problem."""
 
 
 def keys_of(entry: TableEntry, owner: str, *, mails: bool) -> dict[str, Any]:
-    """Return the fields of a Job that the variables above a line decide. Raises VariableRefused.
+    """Return the fields of a Job that the variables above a line set. Raises VariableRefused.
 
-    `owner` gets the mail if there is no MAILTO; `mails`: the host can send mail.
+    `owner` gets the mail if MAILTO is not set. `mails`: whether the host can send mail.
     """
     return _keys(entry.environment, owner if mails else None, entry.only_on_error)
 
 
 @lru_cache(maxsize=256)
 def _keys(environment: tuple[tuple[str, str], ...], owner: str | None, only_on_error: bool) -> dict[str, Any]:
-    """Return the fields that the variables decide; lines with the same variables share them."""
+    """Return the fields that these variables set; lines with the same variables share the result."""
     given = dict(environment)
     given.pop("LOGNAME", None)
     found: dict[str, Any] = {
@@ -66,7 +66,9 @@ def _minutes(text: str) -> int:
 
 
 def _notify(given: Mapping[str, str], owner: str, only_on_error: bool) -> Notify:
-    """Return the setting that mails a line's output, or only that of failures, to MAILTO; NOBODY if MAILTO is empty."""
+    """Return the setting that mails the output of a line's runs, or of failed runs only, to MAILTO; NOBODY if MAILTO is
+    empty.
+    """
     addresses = [part.strip() for part in given.get("MAILTO", owner).split(",") if part.strip()]
     if not addresses:
         return NOBODY
@@ -76,9 +78,10 @@ def _notify(given: Mapping[str, str], owner: str, only_on_error: bool) -> Notify
 
 
 def foreign_sender(sender: str, owner: str, host: str) -> str:
-    """Return why mail of a user's table is not sent from this address; "" if it is the user's own on this host.
+    """Return why mail of a user's table can't be sent from this address, or "" if it is the user's own address on this
+    host.
 
-    Returns "" also for a text that is not an address: the lines below such a variable are not run.
+    Return "" also for a text that is not an address, because the lines below such a variable are refused anyway.
     """
     name, at, domain = sender.partition("@")
     if not _is_address(sender) or (name == owner and (not at or domain.lower() == host.lower())):
@@ -97,7 +100,7 @@ def _is_address(text: str) -> bool:
 
 
 def _address(variable: str, text: str) -> str:
-    """Return a mail address if job files accept it. Raises VariableRefused."""
+    """Return the mail address in a text if job files accept this address. Raises VariableRefused if they don't."""
     try:
         found: str = ADDRESS.read(Scalar(0, 0, text, plain=False))
     except NotAccepted as wrong:

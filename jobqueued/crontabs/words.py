@@ -1,4 +1,4 @@
-"""The parts of a crontab's line: an assignment as cron's load_env() reads it, and a command and its input."""
+"""The parts of a crontab's line: an assignment, as cron's load_env() reads it, or a command and its standard input."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ _IN_INPUT = re.compile(r"\\?%")
 def assignment(text: str) -> tuple[str, str] | None:
     """Return the name and value of ``NAME = value``, or None if the line is something else.
 
-    Either may be in single or double quotes, and then keeps blanks; only blanks may follow a closing quote. Variables
-    are not expanded, and a backslash is a plain character.
+    Name and value may be in single or double quotes, which preserve blanks; only blanks may follow a closing quote.
+    Variables are not expanded, and a backslash is a plain character.
     """
     found = _ASSIGNMENT.fullmatch(text.lstrip(" \t"))
     if found is None:
@@ -27,10 +27,11 @@ def assignment(text: str) -> tuple[str, str] | None:
 
 
 def split_command(text: str) -> tuple[str, str | None]:
-    """Return a command and its standard input: the text after the first ``%``, or None. Other ``%`` are newlines.
+    """Return a command and its standard input, which is the text after the first ``%``, or None if there is no ``%``.
+    Further ``%`` are newlines.
 
-    ``\\%`` is a plain character. In the command ``\\\\`` is one backslash (cronie keeps both), in the input two, as in
-    Debian's do_command.c.
+    ``\\%`` is a plain character. In the command, ``\\\\`` is one backslash (cronie keeps both); in the input, it is
+    two, as in Debian's do_command.c.
     """
     command, behind = [], 0
     for found in _PERCENT.finditer(text):
