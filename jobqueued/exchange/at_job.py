@@ -1,4 +1,4 @@
-"""A job of at(1), from its spool file → the draft of a job that is due once."""
+"""Conversion of an at(1) job, from its spool file, to the draft of a job that is due once."""
 
 from __future__ import annotations
 
@@ -15,7 +15,9 @@ from jobqueued.model.notify import NOBODY, Notify
 from jobqueued.timing.schedule import At
 
 NAME = re.compile(r"([a-zA-Z])([0-9a-f]{5})([0-9a-f]{8})")
-"""Name of a job in the spool: its queue, number and minute since 1970; one that begins with = is already running."""
+"""Pattern for the file name of a job in the spool: its queue, its number, and the minute since 1970. A name that begins
+with ``=`` does not match, because its job is already running.
+"""
 _HEAD = re.compile(r"#! ?/bin/sh\n# atrun uid=(\d+) gid=\d+\n# mail +(\S+) (-?\d)\n")
 _UMASK = re.compile(r"umask ([0-7]{1,4})\n")
 _EXPORT = re.compile(r"([^=\n]+)=((?:\\\n|[^\n]|\n(?!export ))*?); export \1\n")
@@ -28,7 +30,9 @@ _SHELL = "/bin/sh"
 def read_at_job(
     data: bytes, file: str, spool_name: str, user: str | None, host: CronHost, ids: UniqueIds
 ) -> ImportedFile:
-    """Read the job of a spool file. `user`: the name of its owner, or None if the host has none. Never raises."""
+    """Read the job in a spool file. `user`: the name of the file's owner, or None if the host has no such user. Never
+    raises.
+    """
     source = ImportedFile(file, spool_name)
     job_id: str | None = None
     row: dict[str, Any] = {"line": 1, "type": "job", "schedule": "", "user": user, "command": "", "stdin": None}
@@ -60,7 +64,7 @@ def read_at_job(
 
 
 def uid_of(data: bytes) -> int | None:
-    """Return the UID of the user who submitted a job, or None if the job is not at(1)'s."""
+    """Return the UID of the user who submitted a job, or None if the data are not a job of at(1)."""
     found = _HEAD.match(data[:4096].decode(errors="replace"))
     return int(found[1]) if found else None
 
@@ -85,7 +89,9 @@ def _job(job_id: str, keys: dict[str, Any], due: int, timezone: str) -> Job:
 
 
 def _keys(text: str, user: str, *, mails: bool) -> tuple[dict[str, Any], list[str]]:
-    """Return the keys of a job's script: variables and the like precede its commands. Raises ValueError."""
+    """Return the keys for a job's script, and notes about it. Variables and other settings precede the commands. Raises
+    ValueError.
+    """
     head = _HEAD.match(text)
     if head is None:
         raise ValueError("does not begin like a job of at(1)")
@@ -126,10 +132,10 @@ def _keys(text: str, user: str, *, mails: bool) -> tuple[dict[str, Any], list[st
 
 
 def _unquoted(text: str) -> str:
-    """Return a word as the shell reads it: at(1) escapes each special byte, including each byte of é."""
+    """Return a word as the shell reads it, because at(1) escapes each special byte, including each byte of é."""
     return _whole("".join(shlex.split(text.replace('"\n"', "'\n'"))))
 
 
 def _whole(text: str) -> str:
-    """Join the bytes of a text that were escaped singly. Raises UnicodeDecodeError."""
+    """Join the bytes of a text that at(1) escaped one by one. Raises UnicodeDecodeError if they are not UTF-8."""
     return text.encode(errors="surrogateescape").decode()

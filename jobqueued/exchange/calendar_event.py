@@ -1,4 +1,4 @@
-"""Calendar events of systemd (systemd.time(7)) → cron expressions, if cron can express them."""
+"""Conversion of systemd's calendar events (systemd.time(7)) to cron expressions, if cron can express them."""
 
 from __future__ import annotations
 
@@ -26,11 +26,13 @@ _ITEM = r"(\*|\d{1,2})(?:\.\.(\d{1,2}))?(?:/(\d{1,2}))?"
 
 
 class Unsayable(ValueError):
-    """Cron can't express it; str() names the part."""
+    """Cron can't express a calendar event; the message names the part."""
 
 
 class CronTime(NamedTuple):
-    """Five fields, the seconds of these minutes, and the zone, or "" for the host's."""
+    """The five fields of a cron expression, the seconds of each matching minute, and the timezone, or "" for the
+    host's.
+    """
 
     schedule: str
     seconds: str
@@ -38,7 +40,7 @@ class CronTime(NamedTuple):
 
 
 def cron_time(text: str) -> CronTime:
-    """Return the times of a calendar event. Raises Unsayable."""
+    """Return the times of a calendar event in cron's form. Raises Unsayable if cron can't express them."""
     words = _WORDS.get(text.strip().lower(), text).split()
     zone = words.pop() if len(words) > 1 and re.fullmatch(_ZONE, words[-1]) and not _is_weekdays(words[-1]) else ""
     weekday = _weekdays(words.pop(0)) if words and words[0][0].isalpha() else "*"
@@ -63,7 +65,7 @@ def _is_weekdays(word: str) -> bool:
 
 
 def _weekdays(text: str) -> str:
-    """Return ``Mon,Wed..Fri`` in cron's format. Raises Unsayable."""
+    """Return weekdays such as ``Mon,Wed..Fri`` in cron's format. Raises Unsayable."""
     items = []
     for part in text.rstrip(",").split(","):
         ends = [_weekday(end) for end in re.split(r"\.\.|-", part)]
@@ -86,7 +88,7 @@ def _weekday(text: str) -> int:
 
 
 def _field(text: str, low: int, high: int) -> str:
-    """Return a component as a field of cron. Raises Unsayable."""
+    """Return a component of a date or time, with values from `low` to `high`, as a field of cron. Raises Unsayable."""
     items = []
     for part in text.split(","):
         found = re.fullmatch(_ITEM, part)

@@ -1,4 +1,6 @@
-"""A crontab → drafts of jobs that do the same as the live table, its comments, and notes about each line."""
+"""Conversion of a crontab to drafts of jobs that do the same as the live table, with its comments and notes about each
+line.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +23,7 @@ from jobqueued.model.job import Claim, Job
 from jobqueued.model.notify import NOBODY, Notify
 
 _NOT_KEYS = ("id", "expand", "locks")
-"""Options that are written in another way."""
+"""Options that a job file expresses in another way."""
 _SHELL = "/bin/sh"
 _NO_MAIL = (
     "MAILTO has no effect, as with cron, and no job gets `notify`: this host can't send mail (no sendmail, no `smtp` "
@@ -30,7 +32,7 @@ _NO_MAIL = (
 
 
 def read_table(data: bytes, file: str, name: str, place: TablePlace, host: CronHost, ids: UniqueIds) -> ImportedFile:
-    """Read a whole table. `name`: the name of the source, which its job file gets. Never raises."""
+    """Read a whole table. `name`: the name of the source, from which the job file gets its name. Never raises."""
     source = ImportedFile(file, name)
     jobs, problems = at_once(read_jobs_in_steps(data, file, place, host))
     reading = _TableImport(source, place, host, ids, jobs, problems)
@@ -41,7 +43,7 @@ def read_table(data: bytes, file: str, name: str, place: TablePlace, host: CronH
 
 
 class _TableImport:
-    """A table that becomes drafts; `pending`: comments that belong to no draft yet."""
+    """The conversion of one table. `pending`: comments that belong to no draft yet."""
 
     def __init__(
         self,
@@ -78,7 +80,7 @@ class _TableImport:
                 self._take_entry(item)
 
     def end(self) -> None:
-        """Assign the last comments."""
+        """Assign the comments at the end of the table."""
         if self._source.drafts:
             self._source.tail = tuple(text for _, text in self._pending)
         else:
@@ -140,7 +142,7 @@ class _TableImport:
         owner = self._place.owner or ""
         if self._place.periodic:
             return self._ids.free(wanted or name)
-        if "/" in name:  # one of several scripts
+        if "/" in name:  # the job is for one of several scripts
             return self._ids.free(owner, *name.split("/"))
         if wanted is not None:
             return self._ids.free(owner, wanted)
@@ -158,7 +160,9 @@ def _left_out(line: int, text: str) -> str:
 
 
 def keys_of(job: Job, timezone: str) -> tuple[dict[str, Any], list[str]]:
-    """Return the keys of a table's job, and its parts that no job file can express; `timezone` is the default zone."""
+    """Return the keys for a job of a table, and notes on the parts that no job file can express; `timezone` is the
+    default timezone.
+    """
     environment, differs = _environment(job)
     keys: dict[str, Any] = {
         "schedule": job.schedule[0] if len(job.schedule) == 1 else list(job.schedule),
@@ -191,7 +195,7 @@ def keys_of(job: Job, timezone: str) -> tuple[dict[str, Any], list[str]]:
 
 
 def _environment(job: Job) -> tuple[dict[str, str], list[str]]:
-    """Return the variables, and notes about omitted ones; the shell is a key, not a variable."""
+    """Return the variables of a job, and notes about omitted variables; the shell is a key, not a variable."""
     given = {name: value for name, value in job.environment if (name, value) != ("SHELL", job.shell)}
     odd = [name for name in given if not is_variable(name)]
     for name in odd:
@@ -204,7 +208,9 @@ def _environment(job: Job) -> tuple[dict[str, str], list[str]]:
 
 
 def _lock(claim: Claim, differs: list[str]) -> Any:
-    """Return a lock as a value; a user's own lock gets the user's name."""
+    """Return a lock in the form of a job file. A user's own lock gets a new name with the user's name; note this in
+    `differs`.
+    """
     if claim.resource.startswith("/"):
         name = {"path": claim.resource}
     else:
@@ -217,7 +223,7 @@ def _lock(claim: Claim, differs: list[str]) -> Any:
 
 
 def _wall(job: Job) -> str:
-    """Return the anchor as wall time in the job's zone."""
+    """Return the anchor of a job's interval as wall time in the job's timezone."""
     wall = to_datetime(job.anchor).astimezone(ZoneInfo(job.timezone))
     return wall.replace(tzinfo=None).isoformat(timespec="minutes")
 

@@ -1,4 +1,4 @@
-"""Drafts: jobs to be written, with the meaning of their source, and notes about each line of a source."""
+"""Drafts: jobs to write into a job file, with the meaning of their source, and notes about each line of a source."""
 
 from __future__ import annotations
 
@@ -13,18 +13,21 @@ from jobqueued.model.job import Job
 _LONGEST = 60
 _OTHER = "[^a-z0-9._-]+"
 DIFFERS = "JQ607"
-"""Code of the problem that a job does not mean what its source means."""
+"""Code of the problem that a job does not mean the same as its source."""
 
 
 SAID = frozenset(("schedule", "environment.MAILTO", "command"))
-"""Keys of a job file whose warnings are for hand-written files, or are already reported for the source."""
+"""Keys of a job file whose warnings are omitted, because they are for hand-written files or are already reported for
+the source.
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobDraft:
-    """A job to be written: `keys` for YAML, and `means`, the Job that its source stands for.
+    """A job to write into a job file: `keys` for YAML, and `means`, the Job that the source means.
 
-    `above` are the comments directly above it, `apart` those further up; `differs` lists what a job file can't express.
+    `above`: the comments directly above the job; `apart`: comments further up. `differs`: notes on the parts that a job
+    file can't express.
     """
 
     id: str
@@ -40,7 +43,7 @@ class JobDraft:
 class ImportedFile:
     """A file of another scheduler: its lines as `rows` in the form of ``import --json``, and its jobs.
 
-    `head` and `tail` are comments at its beginning and end; `used` are the lines that have become jobs.
+    `head` and `tail` are the comments at the beginning and the end of the file.
     """
 
     file: str
@@ -57,19 +60,19 @@ class ImportedFile:
         return {draft.line for draft in self.drafts}
 
     def tell(self, line: int, message: str, severity: str = "warning") -> None:
-        """Add a problem of a line."""
+        """Add a problem in a line."""
         code = "JQ608" if severity == "warning" else "JQ609"
         self.problems.append(Problem(self.file, line, 0, "", message, severity, code=code))
 
 
 class UniqueIds:
-    """Generates ids that are unique on a host."""
+    """A generator of IDs that are unique on a host."""
 
     def __init__(self, taken: set[str] | None = None) -> None:
         self._taken = set(taken or ())
 
     def free(self, *words: str) -> str:
-        """Return a free id made of words."""
+        """Return a free ID that is made of these words."""
         text = re.sub(_OTHER, "-", "-".join(filter(None, words)).lower()).strip("-._")[:_LONGEST].strip("-._") or "job"
         found, number = text, 1
         while found in self._taken:
@@ -80,5 +83,5 @@ class UniqueIds:
 
 
 def name_of_file(name: str) -> str:
-    """Return the name of a job file for a source of this name."""
+    """Return the name of the job file for a source with this name."""
     return f"{re.sub(_OTHER, '-', name.lower()).strip('-._') or 'imported'}.yaml"

@@ -1,4 +1,6 @@
-"""The proof that a written job does the same as its source: by field, and by due times computed in two ways."""
+"""The proof that a written job does the same as its source: it compares fields, and due times that are computed in two
+ways.
+"""
 
 from __future__ import annotations
 
@@ -18,9 +20,9 @@ from jobqueued.model.job import Claim, Job
 from jobqueued.timing.schedule import Schedule
 
 INSTANTS = 1000
-"""Due times that are compared, counted from the start."""
+"""Number of due times to compare, from the start on."""
 YEARS = 2
-"""Years in which the days around each clock change are also compared."""
+"""Number of years in which the days around each clock change are also compared."""
 _AROUND = timedelta(hours=26)
 _NOT_SAID = frozenset(
     (
@@ -37,11 +39,13 @@ _NOT_SAID = frozenset(
         "outlasts_steps",
     )
 )
-"""Fields in which source and job may differ: names, values derived from them, and values compared in another way."""
+"""Fields in which source and job may differ: names, values derived from names, and values that are compared in another
+way.
+"""
 
 
 def check(drafts: Iterable[JobDraft], jobs: Iterable[Job], now: datetime) -> Iterator[tuple[JobDraft, str]]:
-    """Yield the differences between jobs that were read back and the meaning of their drafts."""
+    """Yield each draft whose meaning differs from the job that was read back, with a description of the difference."""
     found = {job.id: job for job in jobs}
     for draft in drafts:
         job = found.get(draft.id)
@@ -69,7 +73,7 @@ def _of_fields(means: Job, job: Job) -> Iterator[str]:
 
 
 def _plain(job: Job, name: str) -> Any:
-    """Return the value of a field without irrelevant differences: the order of variables, and SHELL as one of them."""
+    """Return the value of a field without irrelevant details, such as the order of variables, or SHELL among them."""
     value = getattr(job, name)
     if name == "environment":
         return {key: text for key, text in value if (key, text) != ("SHELL", job.shell)}
@@ -85,7 +89,9 @@ def _lock(claim: Claim) -> str:
 
 
 def _of_times(means: Job, job: Job, now: datetime) -> str:
-    """Describe the first due time that differs from those computed from the source alone, or return ""."""
+    """Describe the first due time that differs from those computed from the source alone, or return "" if none
+    differs.
+    """
     for begin, end in windows((means.timezone,), now):
         wanted, got = _wanted(means, job, begin, end), times_of(clock_of(job), begin, end)
         if (place := differs_at(wanted, got, end)) is not None:
@@ -95,16 +101,18 @@ def _of_times(means: Job, job: Job, now: datetime) -> str:
 
 
 def windows(zones: Iterable[str], now: datetime) -> Iterator[tuple[datetime, datetime | None]]:
-    """Yield the periods for comparing due times: (now, None) for the first ones, and those around clock changes."""
+    """Yield the periods in which to compare due times: (now, None) for the first due times, and the periods around
+    clock changes.
+    """
     yield now, None
     for zone in sorted({*zones}):
         yield from ((at - _AROUND, at + _AROUND) for at in changes(zone, now, YEARS))
 
 
 def differs_at(wanted: Sequence[datetime], got: Sequence[datetime], end: datetime | None) -> int | None:
-    """Return the index of the first difference, or None."""
+    """Return the index of the first difference between two lists of due times, or None if they are equal."""
     if end is None:
-        got = got[: len(wanted)]  # it continues beyond the computed times
+        got = got[: len(wanted)]  # the job's list continues beyond the computed times
     pairs = enumerate(zip(wanted, got, strict=False))
     if (place := next((n for n, (one, other) in pairs if one != other), None)) is not None:
         return place
@@ -112,7 +120,7 @@ def differs_at(wanted: Sequence[datetime], got: Sequence[datetime], end: datetim
 
 
 def _wanted(means: Job, job: Job, begin: datetime, end: datetime | None) -> tuple[datetime, ...]:
-    """Return the due times computed from the source; for `H`, from the numbers that the job drew."""
+    """Return the due times computed from the source; for `H`, use the numbers that the job drew."""
     clock = [text for text in means.schedule if text != "@reboot"]
     if not clock:
         return times_of(clock_of(means), begin, end)
@@ -126,14 +134,18 @@ def _wanted(means: Job, job: Job, begin: datetime, end: datetime | None) -> tupl
 def reckoned(
     text: str, zone: str, dst: str, begin: datetime, end: datetime | None, seconds: str = "0"
 ) -> tuple[datetime, ...]:
-    """Return the computed due times of a line after an instant: up to `end`, or the first INSTANTS."""
+    """Return the computed due times of a line after an instant, up to `end`; if `end` is None, return the first
+    INSTANTS.
+    """
     if end is None:
         return tuple(first(text, zone, begin, INSTANTS, dst, seconds))
     return tuple(takewhile(end.__ge__, due_times(text, zone, begin, dst, seconds)))
 
 
 def clock_of(job: Job) -> tuple[Trigger, ...]:
-    """Return a job's triggers without its id if no `H` depends on it, so that equal jobs share cached times."""
+    """Return a job's triggers. If no `H` depends on the job's ID, remove the ID from them, so that equal jobs share
+    cached times.
+    """
     return tuple(
         replace(trigger, job_id="") if isinstance(trigger, Schedule) and not trigger.is_drawn else trigger
         for trigger in job.triggers
@@ -142,7 +154,7 @@ def clock_of(job: Job) -> tuple[Trigger, ...]:
 
 @lru_cache(maxsize=4096)
 def times_of(clock: tuple[Trigger, ...], begin: datetime, end: datetime | None) -> tuple[datetime, ...]:
-    """Return the due times after an instant: up to `end`, or the first INSTANTS."""
+    """Return the due times after an instant, up to `end`; if `end` is None, return the first INSTANTS."""
     found, due = list[datetime](), begin
     while end is not None or len(found) < INSTANTS:
         times = [at for at in (trigger.after(due) for trigger in clock) if at is not None]

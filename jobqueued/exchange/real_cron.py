@@ -1,6 +1,7 @@
-"""Real crons: the first difference of each line of a table between their behaviour and its job here.
+"""Real crons: for each line of a table, the first difference between what a real cron does and what the line's job here
+does.
 
-If a cron refuses a whole table because of one line, all its lines differ.
+If a cron refuses a whole table because of one line, all lines of the table differ.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from jobqueued.timing.schedule import Schedule
 
 
 class Cron(StrEnum):
-    """The crons that a table may be for."""
+    """The crons for which a table may have been written."""
 
     DEBIAN = "debian"
     CRONIE = "cronie"
@@ -33,7 +34,9 @@ class Cron(StrEnum):
 
 
 class RealCronHost(NamedTuple):
-    """The host whose cron it is: its zone, the present time, and whether a user exists."""
+    """The host on which the cron runs: its timezone, the present time, and a function that returns whether a user
+    exists.
+    """
 
     zone: str
     now: datetime
@@ -71,7 +74,9 @@ def _entries(data: bytes, form: Form) -> dict[int, TableEntry]:
 
 
 def _of_line(draft: JobDraft, entry: TableEntry, cron: Cron, host: RealCronHost) -> str:
-    """Return the first difference of a line, or ""."""
+    """Return the first difference between what a cron does with a line and what the line's job does, or "" if there is
+    none.
+    """
     variables = dict(entry.environment)
     if cron is Cron.DEBIAN and entry.only_on_error:
         return f"{cron.told} reads -n as the beginning of the command"
@@ -89,7 +94,7 @@ def _of_line(draft: JobDraft, entry: TableEntry, cron: Cron, host: RealCronHost)
 
 
 def _drawn(draft: JobDraft) -> str:
-    """Return the fields with the numbers that the job drew, because cronie could have drawn the same."""
+    """Return the five fields with the numbers that the job drew, because cronie could have drawn the same numbers."""
     (trigger,) = draft.means.triggers
     assert isinstance(trigger, Schedule)
     return trigger.in_numbers
@@ -105,7 +110,7 @@ def _ways(cron: Cron, schedule: str, zone: str, host: RealCronHost) -> str:
 
 
 def _of_times(draft: JobDraft, schedule: str, zone: str, ways: str, cron: Cron, now: datetime) -> str:
-    """Describe the first start that only the cron has, or only the job, or return ""."""
+    """Describe the first start that only the cron or only the job has, or return "" if all starts agree."""
     clock = clock_of(draft.means)
     for begin, end in windows({zone, draft.means.timezone}, now):
         wanted, got = reckoned(schedule, zone, ways, begin, end), times_of(clock, begin, end)
@@ -122,7 +127,9 @@ def _difference(wanted: Sequence[datetime], got: Sequence[datetime], place: int,
 
 
 def _of_lost_change(name: str, now: datetime) -> str:
-    """Describe a clock change that cronie does not notice, or return "": it checks only the flag of summer time."""
+    """Describe a clock change that cronie does not notice, because it checks only the flag of summer time, or return
+    "".
+    """
     zone = ZoneInfo(name)
     for change in reckoning.changes(name, now, 2):
         before, after = (at.astimezone(zone).dst() for at in (change - timedelta(seconds=1), change))
@@ -163,7 +170,9 @@ _FIELDS: tuple[_Field, ...] = (
 
 
 def refusal(data: bytes, form: Form, has_user: Callable[[str], bool]) -> tuple[int, str] | None:
-    """Return the line that makes Debian's cron ignore a whole table, and cron's reason, or None."""
+    """Return the number of the line that makes Debian's cron ignore a whole table, and cron's reason, or None if no
+    line does.
+    """
     *lines, rest = data.decode("latin-1").split("\n")
     if len(lines) > _MOST_LINES:
         return _MOST_LINES + 1, "too many lines"
@@ -175,7 +184,7 @@ def refusal(data: bytes, form: Form, has_user: Callable[[str], bool]) -> tuple[i
 
 
 def _wrong(line: str, form: Form, has_user: Callable[[str], bool]) -> str:
-    """Return cron's word for the error in a line, or ""."""
+    """Return Debian's cron's name for the error in a line, or "" if the line is valid."""
     if not line or line.startswith("#") or _ASSIGNMENT.fullmatch(line):
         return ""
     if line.startswith("@"):

@@ -1,7 +1,7 @@
-"""Due times of a crontab's line, computed from crontab(5) and cron(8) alone, day by day: a second opinion for a proof.
+"""A second computation of a crontab line's due times, for a proof: day by day, as crontab(5) and cron(8) describe.
 
 The module also imitates real crons, which handle clock changes and odd fields differently. It shares no code with
-`timing/` and is slower: it checks each wall time of a day in its zone.
+`timing/`, and is slower, because it checks each wall time of a day in the timezone.
 """
 
 from __future__ import annotations
@@ -16,11 +16,13 @@ from zoneinfo import ZoneInfo
 from jobqueued.child.contract.tuples import NamedTuple
 
 DEBIAN, CRONIE, CRON_TZ = "debian", "cronie", "cronie's CRON_TZ"
-"""The rules of real crons, in place of a `dst`; cronie's for clock changes apply to the host's zone only."""
+"""The rules of real crons, in place of a `dst`. Cronie's rules for clock changes apply only to the host's timezone, so
+CRON_TZ has separate rules.
+"""
 _MONTHS = ["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"]
 _WEEKDAYS = ["sun", "mon", "tue", "wed", "thu", "fri", "sat"]
 NAMES = {"month": (_MONTHS, 1), "day-of-week": (_WEEKDAYS, 0)}
-"""The names in a field, and the number of the first."""
+"""Field → its names, and the number of the first name."""
 _NICKNAMES = {
     "@yearly": "0 0 1 1 *",
     "@annually": "0 0 1 1 *",
@@ -34,14 +36,17 @@ _DAY = timedelta(days=1)
 _LAST_YEAR = 2099
 _RULES = {"once": (True, False), "both": (True, True), "skip": (False, False), CRON_TZ: (False, True)}
 _LONGEST_GAP = timedelta(hours=3)
-"""Debian's cron treats a longer gap as a corrected clock, and drops the times in it."""
+"""Longest gap that Debian's cron treats as a clock change. It treats a longer gap as a correction of the clock, and
+drops the times in the gap.
+"""
 _PART = re.compile(r"(\*|([A-Za-z0-9]+)(?:(-)([A-Za-z0-9]*))?)(?:(/)([A-Za-z0-9]*))?")
 
 
 class Line(NamedTuple):
-    """The five fields as sets, and which fields begin with ``*``. `in_gap`, `twice`: the effect of a clock change.
+    """A crontab line: the five fields as sets, and which fields begin with ``*``. `in_gap`, `twice`: the effect of a
+    clock change.
 
-    `each`: in a gap of at most `longest`, every match is a separate start, as in a real cron.
+    `each`: whether, in a gap of at most `longest`, every match is a separate start, as in a real cron.
     """
 
     minutes: list[int]
@@ -57,7 +62,7 @@ class Line(NamedTuple):
 
     @classmethod
     def read(cls, schedule: str, dst: str = "cron") -> Line:
-        """Read five fields or a nickname. Raises ValueError for anything beyond cron's grammar."""
+        """Read five fields or a nickname. Raises ValueError if `schedule` is not in cron's grammar."""
         minute, hour, day, month, weekday = _NICKNAMES.get(schedule, schedule).split()
         wild, numbers = minute[0] == "*" or hour[0] == "*", lax_numbers if dst == DEBIAN else _numbers
         in_gap, twice = _RULES.get(dst, (not wild, wild))
@@ -76,7 +81,7 @@ class Line(NamedTuple):
         )
 
     def has(self, day: date) -> bool:
-        """Return whether the line matches a day."""
+        """Return whether the line's day fields match a day."""
         by_day, by_weekday = day.day in self.days, day.isoweekday() % 7 in self.weekdays
         return day.month in self.months and ((by_day and by_weekday) if any(self.stars) else (by_day or by_weekday))
 
@@ -84,7 +89,7 @@ class Line(NamedTuple):
 def due_times(schedule: str, zone: str, start: datetime, dst: str = "cron", seconds: str = "0") -> Iterator[datetime]:
     """Yield the due times after an aware `start`, in UTC, until the end of the century. Raises ValueError.
 
-    A real cron's times are repeated as often as it would start the job; `seconds` are those of each minute.
+    A time at which a real cron would start the job several times is repeated. `seconds`: the seconds of each minute.
     """
     offsets = [timedelta(seconds=number) for number in sorted(_numbers(seconds, 0, 59))]
     for minute in _minutes(Line.read(schedule, dst), ZoneInfo(zone), start.astimezone(UTC) - offsets[-1]):
@@ -105,13 +110,13 @@ def _minutes(line: Line, clock: ZoneInfo, last: datetime) -> Iterator[datetime]:
 def first(
     schedule: str, zone: str, start: datetime, count: int, dst: str = "cron", seconds: str = "0"
 ) -> list[datetime]:
-    """Return the first `count` due times."""
+    """Return the first `count` due times after `start`."""
     return list(islice(due_times(schedule, zone, start, dst, seconds), count))
 
 
 @lru_cache(maxsize=256)
 def changes(zone: str, start: datetime, years: int) -> tuple[datetime, ...]:
-    """Return the instants after `start` at which a zone's clock changes, in UTC, for this many years."""
+    """Return the instants (UTC) of a timezone's clock changes in this number of years after `start`."""
     clock, found = ZoneInfo(zone), list[datetime]()
     for number in range(366 * years):
         day = start + number * _DAY
@@ -144,7 +149,7 @@ def _change(clock: ZoneInfo, low: datetime, high: datetime) -> datetime:
 
 
 def _numbers(text: str, low: int, high: int, names: list[str] | None = None, base: int = 0) -> set[int]:
-    """Return the numbers of a field. Raises ValueError."""
+    """Return the numbers that a field matches. Raises ValueError if the field is invalid."""
     found = set[int]()
     for part in text.split(","):
         span, slash, step = part.partition("/")
@@ -159,9 +164,9 @@ def _numbers(text: str, low: int, high: int, names: list[str] | None = None, bas
 
 
 def lax_numbers(text: str, low: int, high: int, names: list[str] | None = None, base: int = 0) -> set[int]:
-    """Return the numbers of a field as Debian's cron reads it. Raises ValueError if it refuses the whole table.
+    """Return the numbers that a field matches in Debian's cron. Raises ValueError if this cron refuses the whole table.
 
-    It ignores garbage after a part, and a backward range is empty.
+    Debian's cron ignores garbage after a part, and a backward range is empty.
     """
     found, place = set[int](), 0
     while part := _PART.match(text, place):

@@ -1,4 +1,6 @@
-"""A timer of systemd and its service → the draft of a job, and the settings that no job file can express."""
+"""Conversion of a systemd timer and its service to the draft of a job, and a list of the settings that no job file can
+express.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +23,7 @@ _IGNORED = frozenset((
     "AccuracySec", "Unit", "Documentation", "WantedBy", "Type", "RemainAfterExit", "StandardOutput", "StandardError",
     "SyslogIdentifier", "After", "Before", "Wants", "DefaultDependencies", "Also", "Alias", "RequiresMountsFor",
 ))  # fmt: skip
-"""Settings that make no difference to a job, or that order the boot."""
+"""Settings that make no difference to a job, or that only matter for the order of the boot."""
 _SIMPLE = {
     "User": "user",
     "Group": "group",
@@ -30,22 +32,24 @@ _SIMPLE = {
     "OOMScoreAdjust": "oom_score_adj",
     "KillSignal": "stop_signal",
 }
-"""Settings of a service that are a key."""
+"""Setting of a service → the key of a job that is equivalent."""
 _MOST_GRACE = "1h"
-"""The longest `kill_grace`."""
+"""The longest `kill_grace` that a job may have."""
 _NEVER = "infinity"
 _OF_USERS = "/systemd/user/"
-"""A part of the path of units of a user's manager."""
+"""A part of the path of units that belong to a user's service manager."""
 _IONICE = {"idle": "idle", "3": "idle", "best-effort": "best-effort:4", "2": "best-effort:4"}
 _PREFIXED = r"(?s)([-@:+!|]*)(.*)"
 
 
 class _NotConvertible(Exception):
-    """A timer can't become a job; str() is the reason."""
+    """A timer can't become a job; the message is the reason."""
 
 
 def read_timer(timer: Unit, service: Unit | None, file: str, name: str, timezone: str, ids: UniqueIds) -> ImportedFile:
-    """Read the job of a timer called `name`. `service` None means that it has none. Never raises."""
+    """Read the job of a timer with this `name`. `service` None means that the timer's service is missing. Never
+    raises.
+    """
     source = ImportedFile(file, name)
     reading = _TimerImport(timer, service or {}, "" if _OF_USERS in file else "/")
     try:
@@ -79,7 +83,7 @@ def read_timer(timer: Unit, service: Unit | None, file: str, name: str, timezone
 
 
 class _TimerImport:
-    """Two units that become the keys of a job; settings that were not used are lost."""
+    """The conversion of two units to the keys of a job; settings that it does not use are reported as lost."""
 
     def __init__(self, timer: Unit, service: Unit, directory: str) -> None:
         self._directory = directory
@@ -99,11 +103,11 @@ class _TimerImport:
         return self._settings.get(name, [])
 
     def last(self, name: str, default: str = "") -> str:
-        """Return the last value of a setting, which counts."""
+        """Return the last value of a setting, which is the valid one, or `default` if there is none."""
         return (self.all(name) or [default])[-1]
 
     def keys(self) -> dict[str, Any]:
-        """Return all keys; settings without a key go to `lost`."""
+        """Return all keys of the job; note settings without an equivalent key in `lost`."""
         self._asked.clear()
         keys: dict[str, Any] = {"description": self.last("Description")}
         keys |= self._when() | self._command()
@@ -180,7 +184,9 @@ class _TimerImport:
         return keys
 
     def _command(self) -> dict[str, Any]:
-        """Return the command: the words of one line, or a shell line for several commands or those that may fail."""
+        """Return the key with the command: the words of one command, or a shell line if there are several commands or
+        some may fail.
+        """
         lines = list[tuple[str, list[str]]]()
         for setting in ("ExecStartPre", "ExecStart", "ExecStartPost"):
             for text in self.all(setting):

@@ -1,4 +1,6 @@
-"""Jobs → a crontab in the form of /etc/cron.d; a comment above each line lists what cron can't express."""
+"""Conversion of jobs to a crontab in the form of /etc/cron.d; a comment above each line lists the keys that cron can't
+express.
+"""
 
 from __future__ import annotations
 
@@ -25,11 +27,11 @@ _SAID = frozenset((
     "drop_ins", "description", "concurrency", "catch_up", "catch_up_window", "leave_children", "grace", "asks_pam",
     "outlasts_steps",
 ))  # fmt: skip
-"""Fields of a Job that a line contains, or that are handled in another way."""
+"""Fields of a Job that a line expresses, or that are handled in another way."""
 _EVEN = (1, 3, 5, 15)
-"""Minutes between starts that fall on the same minutes of the hour in all zones."""
+"""Intervals (minutes) whose starts fall on the same minutes of the hour in all timezones."""
 _UNSET = {"SHELL": "/bin/sh", "PATH": None, "MAILTO": None, "MAILFROM": ""}
-"""The variables that a line needs above it, with their values at the beginning of a table."""
+"""Variables that a line may need above it → their values at the beginning of a table."""
 _ESCAPED = re.compile(r"(\\*)%|\\{2,}")
 _HEAD = (
     "Written by jobqueuectl export --crontab in the format of /etc/cron.d: minute hour day month weekday user command."
@@ -41,7 +43,7 @@ _WAYS = (
 
 
 class Exported(NamedTuple):
-    """A crontab, and its losses as (job, text); `left_out` are the jobs without a line."""
+    """A crontab, and the losses as pairs of job and text. `left_out`: the jobs without a line."""
 
     text: str
     losses: list[tuple[str, str]]
@@ -53,7 +55,7 @@ class _Unsaid(Exception):
 
 
 def crontab_of(jobs: Iterable[Job], timezone: str, user: str) -> Exported:
-    """Return the crontab of jobs for a host in a zone; `user` runs those that name no user."""
+    """Return the crontab of these jobs for a host in a timezone; `user` is the user of jobs that name none."""
     jobs = tuple(jobs)
     variables: dict[str, str | None] = {**_UNSET, "CRON_TZ": timezone}
     found, losses, left_out = [comment(_HEAD)], list[tuple[str, str]](), list[str]()
@@ -81,20 +83,20 @@ def crontab_of(jobs: Iterable[Job], timezone: str, user: str) -> Exported:
 
 
 def _assignment(name: str, value: str) -> str:
-    """Return the line that sets a variable, or "" if no line can."""
+    """Return the line that sets a variable, or "" if no line can set this value."""
     lines = (f"{name}={quote}{value}{quote}" for quote in "\"'")
     return next((line for line in lines if "\n" not in line and assignment(line) == (name, value)), "")
 
 
 def _variables(job: Job) -> dict[str, str]:
-    """Return the variables of the table that the line of a job needs above it."""
+    """Return the variables that the table must set above a job's line."""
     path = dict(job.environment).get("PATH", DEFAULT_PATH)
     mailto = ",".join(job.notify.email) if "output" in job.notify.on else ""
     return {"SHELL": job.shell, "PATH": path, "MAILTO": mailto, "MAILFROM": job.notify.sender, "CRON_TZ": job.timezone}
 
 
 def _losses(job: Job, timezone: str) -> Iterator[str]:
-    """Yield the losses of a job: keys that no line of cron has."""
+    """Yield the losses of a job: its keys that no crontab line can express."""
     blank = Job(id=job.id, command=job.command)
     names = (field.name for field in fields(Job) if field.name not in _SAID)
     lost = [name for name in names if getattr(job, name) != getattr(blank, name)]
@@ -111,7 +113,7 @@ def _losses(job: Job, timezone: str) -> Iterator[str]:
 
 
 def _lines(job: Job, user: str) -> tuple[list[str], list[str]]:
-    """Return the lines of a job, and why some are missing."""
+    """Return the lines of a job, and the reasons why lines are missing."""
     lines, wrong = list[str](), list[str]()
     try:
         command, stdin = _command(job), _stdin(job)
@@ -130,7 +132,7 @@ def _lines(job: Job, user: str) -> tuple[list[str], list[str]]:
 
 
 def _times(job: Job, wrong: list[str]) -> Iterator[str]:
-    """Yield the five fields of each of its times; reasons for missing ones go to `wrong`."""
+    """Yield the five fields for each of a job's schedules; add to `wrong` the reasons why schedules are missing."""
     if job.seconds not in (None, "0"):
         wrong.append("cron has no seconds")
         return
@@ -176,7 +178,7 @@ def _command(job: Job) -> str:
 
 
 def _escaped(command: str) -> str:
-    """Escape a command for a line: cron keeps a backslash unless another one or ``%`` follows."""
+    """Escape a command for a crontab line. Cron keeps a backslash unless another backslash or ``%`` follows."""
     return _ESCAPED.sub(lambda found: found[1] * 2 + "\\%" if found[0].endswith("%") else found[0] * 2, command)
 
 
@@ -189,7 +191,7 @@ def _stdin(job: Job) -> str:
 
 
 def _is_read(line: str, when: str, user: str, command: str, stdin: str) -> bool:
-    """Return whether cron would read the intended values from a line."""
+    """Return whether cron would read these values from a line."""
     items = read(f"{line}\n".encode(errors="surrogateescape"), Form.SYSTEM)
     meant = (when, user, command, stdin)
     return [meant] == [

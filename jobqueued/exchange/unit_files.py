@@ -1,4 +1,4 @@
-"""Unit files of systemd: text → settings by section, and the command lines and time spans in them."""
+"""Unit files of systemd: parsing of the settings by section, and of command lines and time spans in them."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from collections.abc import Iterator
 from jobqueued.jobfile.types.spelling import meant_duration, parse_duration
 
 Unit = dict[str, dict[str, list[str]]]
-"""Section → name → all values of a setting; an empty value removes those before it."""
+"""Section → setting → all its values; an empty value in the file removes the values before it."""
 
 
 def read_unit(text: str, into: Unit | None = None) -> Unit:
-    """Return the settings of a unit file; `into` adds a drop-in to earlier settings."""
+    """Return the settings of a unit file. With `into`, add the text of a drop-in to these earlier settings."""
     unit: Unit = {} if into is None else into
     section: dict[str, list[str]] = {}
     for line in _joined(text):
@@ -26,7 +26,9 @@ def read_unit(text: str, into: Unit | None = None) -> Unit:
 
 
 def _joined(text: str) -> Iterator[str]:
-    """Yield lines without comments; a backslash at the end of a line joins it with the next by a blank."""
+    """Yield lines without comments. A line that ends with a backslash is joined with the next line, with a blank
+    between them.
+    """
     begun = ""
     for raw in text.splitlines():
         if raw.lstrip().startswith(("#", ";")):
@@ -42,7 +44,7 @@ def _joined(text: str) -> Iterator[str]:
 
 
 def span_of(text: str) -> int:
-    """Return the nanoseconds of a time span such as ``1h 30min``. Raises ValueError."""
+    """Return the length (ns) of a time span such as ``1h 30min``. Raises ValueError if a job file can't express it."""
     spelled = f"{text}s" if text.isdigit() else meant_duration(text) or text
     try:
         return parse_duration(spelled)
@@ -51,12 +53,14 @@ def span_of(text: str) -> int:
 
 
 def words_of(text: str) -> list[str]:
-    """Return the words of a list of settings, with quotes and escapes resolved. Raises ValueError."""
+    """Return the words of a setting that is a list, with quotes and escapes resolved. Raises ValueError if a quote is
+    not closed or an escape is invalid.
+    """
     return [word for _, word in _tokens(text)]
 
 
 def commands_of(text: str) -> Iterator[list[str]]:
-    """Yield the words of each command of a line; a separate ``;`` splits commands. Raises ValueError."""
+    """Yield the words of each command in a line; a separate ``;`` ends a command. Raises ValueError like `words_of`."""
     words = list[str]()
     for raw, word in _tokens(text):
         if raw != ";":
@@ -69,7 +73,9 @@ def commands_of(text: str) -> Iterator[list[str]]:
 
 
 def _tokens(text: str) -> Iterator[tuple[str, str]]:
-    """Yield each word as written, and with quotes and escapes resolved. Raises ValueError."""
+    """Yield a pair for each word: the word as written, and with quotes and escapes resolved. Raises ValueError like
+    `words_of`.
+    """
     place = 0
     for found in _WORD.finditer(text):
         if found.start() != place:
@@ -90,7 +96,9 @@ _LETTERS = {"a": "\a", "b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "v
 
 
 def _meant(found: re.Match[str]) -> str:
-    """Resolve a quoted part of a word, or an escape; one that systemd does not define stays as it is."""
+    """Return the meaning of a quoted part of a word, or of an escape sequence. An escape that systemd does not define
+    is returned unchanged.
+    """
     text = found[0]
     if text[0] in "\"'":
         return re.sub(rf"(?s){_ESCAPE}", _meant, text[1:-1])
@@ -108,10 +116,10 @@ def _meant(found: re.Match[str]) -> str:
 
 
 def has_specifier(text: str) -> bool:
-    """Return whether a text has a specifier (``%i``), which systemd would replace."""
+    """Return whether a text has a specifier such as ``%i``, which systemd would replace."""
     return "%" in text.replace("%%", "")
 
 
 def has_variable(text: str) -> bool:
-    """Return whether a word of a command has a variable (``$X``)."""
+    """Return whether a word of a command has a variable such as ``$X``."""
     return "$" in text.replace("$$", "")
