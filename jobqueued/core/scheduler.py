@@ -1,7 +1,7 @@
 """The scheduler decides which run starts when. It reads no clock and does no I/O: events go in, commands come out, and
 time is an argument.
 
-commands = scheduler.handle(event, now)     # an event happened
+    commands = scheduler.handle(event, now)     # an event happened
     commands += scheduler.admit(now)            # once a turn: start runs
     wake_at = scheduler.next_wakeup(now)        # before this instant, only an event can change anything
 """
@@ -410,7 +410,7 @@ class Scheduler:
         return why.explain_pending(self._state, job, limit, now, asker)
 
     def lacks(self, run: RunId) -> str | Holder:
-        """Return the first thing that a run in the queue lacks (why.lacked)."""
+        """Return the first obstacle of a run in the queue (why.lacked)."""
         return why.lacked(self._state, run)
 
     def holders(self, resource: str) -> list[Holder]:

@@ -8,10 +8,10 @@ all below these, and all of their sessions   –
 –                                            if runs have no cgroups: an orphan in a session as young as the
                                              attempt, whose environment has no JOBQUEUE_RUN, or can't be read
 
-An orphan is a process whose parent is now init or a subreaper above the daemon.  Children of a supervisor are
-recognized by their variables, like orphans. A process does not belong to an attempt if it started earlier or has
-another JOBQUEUE_RUN.  Neither does a process below another one, or in another cgroup (a service, a container). A
-process whose session is older than the attempt does not belong to it either, because each job starts its own session.
+An orphan is a process whose parent is now init or a subreaper above the daemon. Children of a supervisor are recognized
+by their variables, like orphans. A process does not belong to an attempt if it started before the attempt, has another
+JOBQUEUE_RUN, is below a process of something else, or is in another cgroup (a service, a container). A process whose
+session is older than the attempt does not belong to the attempt either, because each job starts a new session.
 """
 
 from __future__ import annotations

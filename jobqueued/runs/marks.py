@@ -1,4 +1,4 @@
-"""The marks of R as the scheduler reads them: one reader for each.
+"""The marks of R as the scheduler reads them, with one function for each mark.
 
     mark    missing, empty or partial                     nonsense, or of another version
     spec    the launcher had not written it               as if missing, with a warning

@@ -15,8 +15,8 @@ spawning, not ended      does not listen          killed; lost when nothing is l
                                                   record was written
 unknown now              –                        live, and checked again: no descriptor is free, no room in R
 
-R always wins over an older row, because a commit may have failed. In terms of attempts: a is the newest one with an R
-of the run, n that of the row (of a waiting run: the next one):
+R always overrides an older row, because a commit may have failed. In the table, a is the run's newest attempt with an
+R, and n is the attempt of the row (for a waiting run, the next attempt):
 
 row                      R of a
 missing                  found: its number and its occurrence are used, then as above
@@ -24,8 +24,9 @@ waits                    a ≥ n: found to be live, then as above; a < n: a left
 live                     a > n: found, in the same way; a = n: as above; a < n: a leftover
 final                    a leftover
 
-If a run has several R, all except the newest are leftovers. A leftover is removed: its end is in a commit and a record
-file (otherwise run_files.py keeps it), or in the launch spec of the next attempt. For damaged marks see marks.py.
+If a run has several R, all except the newest are leftovers. The recovery removes a leftover, because the end is in a
+commit and a record file (otherwise run_files.py retains the R), or in the launch spec of the next attempt. marks.py
+describes damaged marks.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
-"""The takeover of history that record files have and state.db lacks, before any decision at a start.
+"""The takeover of history that is in record files but not in state.db, before any decision at a start.
 
-State.db lacks history if it is missing or was set aside, if an older one was put back, or if it could not be written
-before the daemon ended.  The takeover checks the directories of jobs that changed after the last commit:
+History is absent from state.db if the file is missing or was set aside, if an older copy was put back, or if the file
+could not be written before the daemon ended.  The takeover checks the directories of jobs that changed after the last
+commit:
 
 number                        record                    result
 after the last number         ended or skipped          history; counters and cursor continue after it
@@ -13,8 +14,9 @@ its row is not final          not newer than the row    the row is unchanged
 its row is the newest skip    covers more occurrences   the row is updated
 its row is the skip before    covers more occurrences   the row is updated; the newest run, if never sent, is removed
 
-For a run that is live in this boot or has its end in a run directory, the takeover only uses up the number; recovery
-handles the run.  The takeover commits in parts, each complete in itself, so that it continues after a crash.
+If a run is live in this boot or has its end in a run directory, the takeover only marks the number as used, and
+recovery handles the run. The takeover commits in parts, each complete in itself, so that a later start can continue
+after a crash.
 """
 
 from __future__ import annotations

@@ -28,7 +28,7 @@ Named = Callable[[Holder], str]
 
 
 def explain(state: SchedulerState, name: RunId, now: Now, asker: Owner | None = None) -> Why:
-    """Explain a run in the format of `interface.INTERFACE`; `reasons` describes its wait in words.
+    """Explain a run in the format of `interface.INTERFACE`; `reasons` are texts that describe the run's wait.
 
     For a live run, `reasons` contains why the run is stopping; it is empty if the run is not. `asker`: a user who
     learns only that other users' runs exist, or None for a user who may see everything.
