@@ -1,7 +1,7 @@
-"""Names of job keys in other programs, and what to write here instead.
+"""Other programs' names for job keys, and the key or advice that replaces each.
 
 The names come from cron's variables, systemd, launchd, Kubernetes, Nomad, dkron, yacron and cronstable, Airflow,
-APScheduler, Ansible, and from guesses of people.
+APScheduler, Ansible, and from users' likely guesses.
 """
 
 from __future__ import annotations
@@ -101,10 +101,10 @@ _WORDS = {
     "accuracysec wakesystem wantedby type unit remainafterexit cronfile":
         "the file without it; jobqueued has no such setting",
 }  # fmt: skip
-"""Names that do not correspond to a single key → what to write."""
+"""Names that do not correspond to a single key → the text to write instead."""
 
 ELSEWHERE = {word: key for key, words in _KEYS.items() for word in words.split()}
-"""Names that other schedulers use, in lower case without - and _ → our key, or what to write here."""
+"""Names that other schedulers use, in lower case without - and _ → our key, or advice."""
 
 ELSEWHERE |= {word: advice for words, advice in _WORDS.items() for word in words.split()}
 
@@ -115,7 +115,7 @@ AT_THE_TOP = {
     for name, key in JOB_KEYS.items()
     for word in (name.replace("_", ""), *_KEYS.get(name, "").split())
 }
-"""Advice for a job's key next to `jobs`."""
+"""Job key → advice if the key is next to `jobs` instead of inside a job."""
 
 _SAME = (
     "run cmd exec interpreter stdin env envs vars variables environmentvariables envfile envfiles cwd workdir "
@@ -125,4 +125,4 @@ _SAME = (
     "displayname title labels annotations meta notifications"
 )
 SAME = frozenset(_SAME.split())
-"""The names that mean exactly what our key means, with the same kind of values."""
+"""Names with exactly the meaning of our key, and the same kind of values."""

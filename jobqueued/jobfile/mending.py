@@ -1,7 +1,7 @@
-"""Fixes for the errors of a job file that have one remedy; all other bytes stay.
+"""Fixes for errors in a job file that have only one remedy; all other bytes remain unchanged.
 
-Misspelled keys, other programs' names of keys, and values with a certain meaning get the accepted spelling; tabs at the
-beginning of a line become spaces, and a byte order mark is removed.
+Misspelled keys, other programs' names for keys, and values with only one possible meaning get the accepted spelling.
+Tabs at the beginning of a line become spaces. A byte order mark is removed.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class _Edit(NamedTuple):
 
 
 class _Read(NamedTuple):
-    """The result of reading a text: its errors, each with line, key and message, and the refusals among them."""
+    """The errors found in a text, and the refusals that some of them came from."""
 
     errors: list[Problem]
     refusals: list[Refusal]
@@ -46,7 +46,7 @@ class _Read(NamedTuple):
 
 
 def mended(data: bytes) -> bytes:
-    """Return the text of a job file, or of a drop-in, with all possible fixes; unchanged if there are none."""
+    """Return the text of a job file or drop-in with all possible fixes; unchanged if nothing can be fixed."""
     if len(data) > MAX_BYTES:
         return data
     try:
@@ -69,7 +69,7 @@ def _read(text: str) -> _Read:
 
 
 def _without_tabs(text: str) -> str:
-    """Return the text with spaces for tabs at the beginning of lines if that makes it YAML, otherwise unchanged."""
+    """Replace tabs at the beginning of lines with spaces if this makes valid YAML, otherwise change nothing."""
     if not any(error.code == "JQ111" for error in _read(text).errors):
         return text
     for width in _WIDTHS:
@@ -80,7 +80,7 @@ def _without_tabs(text: str) -> str:
 
 
 def _better(text: str) -> str:
-    """Return the text with all edits that remove an error and cause none in their lines."""
+    """Return the text with all edits that cause no new error."""
     before = _read(text)
     edits = list(_edits(text, before.refusals))
     while edits:
@@ -105,7 +105,7 @@ def _is_harmless(text: str, edit: _Edit, before: _Read) -> bool:
 
 
 def _edits(text: str, refusals: list[Refusal]) -> Iterator[_Edit]:
-    """Yield the edit for each refusal that has one remedy; at most one for each place."""
+    """Yield an edit for each refusal that has only one remedy; at most one edit for each place."""
     spans, taken = spans_of(text), set[tuple[int, int]]()
     for refusal in refusals:
         place = refusal.line, refusal.column

@@ -16,7 +16,7 @@ _EMPTY = "found an empty drop-in; expected `{}`, or a link to /dev/null, for a d
 
 
 class Merged(NamedTuple):
-    """The tree of a file with its drop-ins, the problems of their YAML, and other problems at places of that tree."""
+    """The tree of a file with its drop-ins, the errors in their YAML, and the keys that remove nothing."""
 
     tree: Node | None
     problems: list[Problem]

@@ -1,4 +1,4 @@
-"""Warnings about jobs that this host can hardly run as written, with the remedy."""
+"""Warnings about jobs that will probably fail on this host as written, with the remedy."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _TEMPORARY = "/(var/)?tmp/"
 
 
 class Surroundings(NamedTuple):
-    """The daemon's surroundings: its number of CPUs, its user if not root, and whether its /tmp is private."""
+    """The daemon's host and account: number of CPUs, its user (None for root), and whether its /tmp is private."""
 
     cpus: int
     user: str | None = None
@@ -42,7 +42,7 @@ class Surroundings(NamedTuple):
 def read_here(
     where: Surroundings, data: bytes, file: str, host: Locality = NOWHERE, *, rules: UserRules | None = None
 ) -> Steps[tuple[tuple[Job, ...], list[Problem]]]:
-    """Read the jobs of a file with its drop-ins like `read_packed`, and add the warnings of this host."""
+    """Read the jobs of a file with its drop-ins like `read_packed`, and add the warnings about this host."""
     jobs, problems = yield from read_parts_in_steps(parts_of(data, file), file, host, rules=rules)
     return jobs, [*problems, *oddities(jobs, where)][:MAX_PROBLEMS]
 
@@ -97,7 +97,7 @@ def _text_of(job: Job, key: str) -> str:
 
 
 def _of_line(line: str, job: Job) -> Iterator[tuple[str, str]]:
-    """Yield code and message of forms that are right in a crontab or a terminal, but not here."""
+    """Yield code and message for each form that works in a crontab or a terminal, but not in a job file."""
     if re.search(_BACKGROUND, line) and not job.leave_children:
         detached = "found & at the end, so the run ends at once and the daemon kills the background process"
         remedy = "the command without & (and without nohup), or `leave_children: true`"
@@ -107,7 +107,10 @@ def _of_line(line: str, job: Job) -> Iterator[tuple[str, str]]:
 
 
 def _of_variable(value: str) -> str:
-    """Return the warning about a value that only a shell would expand, or "". It omits the value, perhaps a secret."""
+    """Return the warning about a value that only a shell would expand, or "".
+
+    The value may be a secret: don't quote it.
+    """
     if not (found := re.search(_IN_VALUES, value)):
         return ""
     if found["name"] == "PATH":

@@ -34,9 +34,9 @@ from jobqueued.timing.schedule import At, Every, Schedule, ScheduleError, Second
 
 _BODY = mapping("a mapping of job keys", dict)
 MAX_JOBS = 1000
-"""Maximum jobs of one file, which come into force in one turn."""
+"""Maximum jobs of one file, because all of them come into force in one turn of the main loop."""
 MAX_EXPRESSIONS = 500
-"""Maximum cron expressions of one job, which are compiled in one step: some 10 ms."""
+"""Maximum cron expressions of one job, because one step compiles all of them (some 10 ms)."""
 MAX_ID = 64
 MAX_COST, EXPRESSION = 15_000, 3
 """Maximum cost of one file: a copied variable costs 1, a cron expression EXPRESSION (5,000 take 30 ms in a turn)."""
@@ -50,7 +50,7 @@ _OF_CRON = {
     "SHELL": ("shell", "write `shell`"),
     "RANDOM_DELAY": ("spread", "write `spread`"),
 }
-"""Variables of a crontab → the key that replaces them, and what to do if it is missing."""
+"""Variable of a crontab → the key that replaces it, and the advice if the job does not have that key."""
 
 Entries = dict[str, YamlEntry]
 
@@ -60,8 +60,8 @@ def read_jobs(
 ) -> tuple[tuple[Job, ...], list[Problem]]:
     """Return the jobs of a file, in its order; none if any Problem has the severity "error".
 
-    `timezone` is that of jobs that name none; `seed` (the machine id) decides their `H`; `rules`: the file is a user's.
-    Problems are sorted, errors first, then by place; at most `MAX_PROBLEMS`. Never raises.
+    `timezone` applies to jobs without the key `timezone`. `seed` (the machine id) decides the values of `H`. `rules`
+    are given for a user's file. Problems are sorted, errors first, then by place; at most `MAX_PROBLEMS`. Never raises.
     """
     return at_once(read_in_steps(data, file, Locality(timezone, seed), rules=rules))
 
@@ -74,7 +74,7 @@ def read_in_steps(
 
 
 def read_packed(text: bytes, file: str, host: Locality = NOWHERE) -> tuple[tuple[Job, ...], list[Problem]]:
-    """Return the jobs of a file with its drop-ins, as `packed` joined them; each Problem names its own file."""
+    """Return the jobs of a text that `packed` joined from a file and its drop-ins; each Problem names its own file."""
     return at_once(read_parts_in_steps(parts_of(text, file), file, host))
 
 
@@ -86,9 +86,9 @@ def read_parts_in_steps(
     rules: UserRules | None = None,
     refused: list[Refusal] | None = None,
 ) -> Steps[tuple[tuple[Job, ...], list[Problem]]]:
-    """Read the parts of a file in steps. The jobs get `file`, their name in the catalog.
+    """Read a file and its drop-ins in steps. `file` is the file's name in the catalog, also of its jobs.
 
-    The refusals that became Problems are added to `refused`.
+    If `refused` is given, the refusals that became Problems are added to it.
     """
     tree, problems, refusals, of_no_effect = yield from merged_tree(parts)
     reading = _FileReading(file, host, [part.path for part in parts], rules, refused=refused)
@@ -102,10 +102,10 @@ def read_parts_in_steps(
 
 @dataclass(slots=True)
 class _FileReading:
-    """One file being read, and its problems so far, each with the job (its id: `job`) in which it was found first.
+    """A file that is being read, and its problems so far, each with the id of the job in which it was found first.
 
-    An error in `defaults` appears again in each job, but counts once. `stood_for`: the keys that unknown keys are other
-    names for. Line numbers are those of the merged tree (drop_ins.py); `paths` has the file of each part.
+    An error in `defaults` appears again in each job, but counts once. `stood_for`: keys that the file has under another
+    program's name. Line numbers are positions in the merged tree (drop_ins.py); `paths` has the path of each part.
     """
 
     file: str
@@ -173,7 +173,7 @@ class _FileReading:
         return jobs
 
     def _costs_too_much(self, place: Scalar) -> bool:
-        """Stop if the daemon would need minutes for `defaults`, which it processes again for each job."""
+        """Refuse a file above MAX_COST, and return True: each job reads `defaults` again, which could take minutes."""
         if self.cost > MAX_COST:
             counting = f"a cron expression counts as {EXPRESSION}, and `defaults` count for each job"
             found = f"more than {MAX_COST} variables ({counting})"
@@ -226,7 +226,7 @@ class _FileReading:
                 self._refuse(twice.below("resources"))
 
     def _own(self, defaults: Entries, given: Entries) -> Entries:
-        """Return the entries of a job; its maps include additional entries of the default."""
+        """Return a job's entries: maps merged with those of `defaults`, other values as the job has them."""
         own = dict(given)
         for name in defaults.keys() & given.keys():
             key, mine = given[name]
@@ -314,7 +314,7 @@ class _FileReading:
             self._note(self.warnings, _about(entries[name].key, name, message, "JQ206", "warning"))
 
     def _warn_of_variables(self, own: Entries, entries: Entries) -> None:
-        """Warn of crontab variables that need a key here, unless the job has the key or the variable is empty."""
+        """Warn of crontab variables that a key replaces, unless the job has the key or the variable is empty."""
         body = own["environment"].value if "environment" in own else None
         for name, place in body.entries.items() if isinstance(body, Mapping) else ():
             key, advice = _OF_CRON.get(name, ("", ""))
@@ -374,7 +374,7 @@ _INDENT = "a line `jobs:` above it, and the job with its keys indented below tha
 
 
 def _misplaced(name: str, node: Node) -> str:
-    """Return the advice for a job, or a line of a crontab, in the place of `jobs`, or ""."""
+    """Return advice if a job, or a crontab line, stands where `jobs` is expected, or ""."""
     if isinstance(node, Mapping):
         return _INDENT if "command" in node.entries else ""
     keys = in_a_job(f"{name}: {node.text}") if isinstance(node, Scalar) else ""

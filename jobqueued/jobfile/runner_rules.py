@@ -1,4 +1,4 @@
-"""Rules of runners: the keys that a job on Slurm can't have, and those that only a job on Slurm has."""
+"""Rules about runners: keys that a job on Slurm can't have, and keys that only a job on Slurm can have."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ ASKED_OF_SLURM = frozenset({"memory", "cpu"})
 """The limits that Slurm enforces."""
 _WITH_PROCESS = frozenset({"open_files", "file_size", "core", "cpu_time", "stack", "locked_memory", "address_space",
     "processes", "data", "msgqueue", "sigpending"})  # fmt: skip
-"""The limits that a process keeps wherever it runs (setrlimit(2))."""
+"""The limits that a process has on any host, because the process sets them itself (setrlimit(2))."""
 
 
 class _SlurmRule(NamedTuple):
-    """A key that a job on Slurm can't have: what was found, or "" if nothing was, and what is accepted."""
+    """A key that a job on Slurm can't have. `found` returns the part of a job that is refused, or "" if none is."""
 
     key: str
     found: Callable[[Job], str]
@@ -74,7 +74,7 @@ _RULES = (
 
 
 def of_a_runner(job: Job, entries: Mapping[str, YamlEntry]) -> Iterator[Refusal]:
-    """Refuse keys that a job with `runner: slurm` can't have, and in other jobs the keys of Slurm."""
+    """Refuse keys that a job with `runner: slurm` can't have. In other jobs, refuse Slurm's keys."""
     if job.runner == "slurm":
         for key, found, accepted in _RULES:
             if what := found(job):

@@ -1,4 +1,4 @@
-"""JSON Schema of the job file, for editors: it agrees with the parser, because both come from the table of keys.
+"""The JSON Schema of job files, for editors. It agrees with the parser, because both use the table of keys.
 
 It accepts every file that the parser accepts. Only the parser can refuse errors in cron expressions, unknown zones,
 durations out of range, and ids of other files.
@@ -14,7 +14,7 @@ _HAS_COMMAND = {"required": ["command"]}
 
 
 def job_file_schema() -> Schema:
-    """Return the whole schema, of draft 7, which editors support best."""
+    """Return the whole schema, in draft 7, which editors support best."""
     return {
         "$schema": "http://json-schema.org/draft-07/schema#",
         "title": "jobqueued job file",

@@ -1,4 +1,4 @@
-"""Scopes: the host and fleet for reading a file, and the keys that a job with fleet-wide occurrences can't have."""
+"""Scopes: facts about the host and fleet that reads a file, and the keys that a job with `scope: fleet` can't have."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from jobqueued.model.job import Claim, Job, OnHostLoss, Overlap, Scope
 from jobqueued.timing.schedule import Schedule
 
 ONLY_OF_HOST = "one of this host; only root's job files may have those of the fleet"
-"""The accepted form in files that may not concern the fleet."""
+"""What is accepted instead of a fleet's lock in files other than root's."""
 
 
 def lock_of_fleet(locks: Iterable[Claim]) -> str:
@@ -29,9 +29,9 @@ class Locality(NamedTuple):
     fleet: FleetSettings | None = None
 
     def of(self, scope: Scope) -> tuple[str, str]:
-        """Return the default zone of jobs, and the seed of `H` and `spread`. A fleet's are the same on each host.
+        """Return the default zone of jobs, and the seed of `H` and `spread`. For fleet jobs, all hosts get the same.
 
-        Without a fleet, jobs of a fleet are read like those of the host, but do not run.
+        On a host without a fleet, jobs with `scope: fleet` are read like the host's jobs, but do not run.
         """
         if scope is Scope.FLEET and self.fleet is not None:
             return self.fleet.timezone, self.fleet.name
@@ -39,11 +39,11 @@ class Locality(NamedTuple):
 
 
 NOWHERE = Locality()
-"""For files that are read without a host."""
+"""The Locality for files that are read without a host."""
 
 
 class _FleetRule(NamedTuple):
-    """A key that a fleet's job can't have: what was found, or "" if nothing was, and what is accepted."""
+    """A key that a fleet's job can't have. `found` returns the part of a job that is refused, or "" if none is."""
 
     key: str
     found: Callable[[Job], str]
@@ -55,7 +55,7 @@ def _boot(job: Job) -> bool:
 
 
 def _on(job: Job) -> str:
-    """Return the event that happens on one host only, or ""."""
+    """Return the job's first trigger that concerns only one host, such as `'boot'`, or ""."""
     if job.at_boot and not _boot(job):
         return quoted("boot")
     return next((f"the {on.kind.removesuffix('s')} {quoted(on.name)}" for on in job.on if on.kind != "event"), "")
@@ -104,7 +104,7 @@ _OF_HOST = (
 
 
 def of_a_fleet(job: Job, entries: Mapping[str, YamlEntry]) -> Iterator[Refusal]:
-    """Refuse keys that can't work for a job with `scope: fleet`, and in other jobs the keys of a fleet."""
+    """Refuse keys that can't work for a job with `scope: fleet`. In other jobs, refuse a fleet's keys."""
     for key, found, accepted in _RULES:
         if job.scope is Scope.FLEET and (what := found(job)):
             told = f"{what} with `scope: fleet`"

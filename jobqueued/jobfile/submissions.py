@@ -1,6 +1,6 @@
-"""Submissions: keys of a job file, an array, and awaited runs → a Job, or its problems.
+"""Submissions: a document with keys of a job file, an array and awaited runs → a Job, or its problems.
 
-An accepted submission is saved as this document, and read again at the next start.
+The daemon saves the document of an accepted submission, and reads it again at its next start.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ KEYS: dict[str, Key] = {
         "no_new_privs", "output", "output_limit", "journal_rate", "redact", "notify", "late", "tags", "metadata",
     )
 }  # fmt: skip
-"""The keys of a job file that a submission may have, too."""
+"""The keys of job files that a submission may have."""
 _ARRAY = re.compile(r"(?:(\d{1,10})-)?(\d{1,10})(?::(\d{1,10}))?(?:%(\d{1,10}))?", re.ASCII)
 A_RANGE = "a range such as 1-100, 0-9:3 (every third) or 1-100%10 (10 at a time)"
 _AFTER = re.compile(rf"(?:(any|success):)?([^/@:\s]{{1,64}}/{NAME}(?:@[1-9][0-9]{{0,17}})?)", re.ASCII)
@@ -51,11 +51,11 @@ _DEEPEST = 16
 
 
 class Wrong(Exception):
-    """A submission is not accepted: str() contains what was found, and what is accepted."""
+    """A submission is not accepted; str() is the message for the user."""
 
 
 class ParsedSubmission(NamedTuple):
-    """A submission: its job, which has no number yet, the document to save, and the user's key or ""."""
+    """A submission: its job (still without a number), the document to save, and the user's key or ""."""
 
     job: Job
     text: str
@@ -71,7 +71,7 @@ def read(
     mails: bool = True,
     again: bool = False,
 ) -> ParsedSubmission:
-    """Return the submission of a user within these limits. `owner` None means the host. Raises Wrong.
+    """Parse the document of a user's submission under these limits. `owner` is None for the host. Raises Wrong.
 
     `mails`: this host can send mail. `again`: it was accepted before, so the present limits do not matter.
     """
@@ -112,7 +112,7 @@ def read(
 
 
 def read_again(text: str, job: str, limits: UserLimits, timezone: str, *, mails: bool) -> Job:
-    """Return the job of a saved submission, with this id. Raises Wrong if another version wrote a different text."""
+    """Return the job of a saved submission, with this id. Raises Wrong for the text of an incompatible version."""
     try:
         document = json.loads(text)
         owner = None if document["owner"] is None else Owner(*document["owner"])
@@ -122,14 +122,14 @@ def read_again(text: str, job: str, limits: UserLimits, timezone: str, *, mails:
 
 
 def resized(text: str, at_a_time: int) -> str:
-    """Return the text of a saved array submission, changed to `at_a_time` live runs."""
+    """Return the text of a saved array submission with its maximum of live runs changed to `at_a_time`."""
     document = json.loads(text)
     array = f"{document['array'].partition('%')[0]}%{at_a_time}"
     return json.dumps({**document, "array": array}, ensure_ascii=False, separators=(",", ":"))
 
 
 def read_array(text: object) -> tuple[Array, int | None]:
-    """Return the runs of ``1-100%10``, and how many of them may be live at a time, or None. Raises Wrong."""
+    """Return the array in a text such as ``1-100%10``, and its maximum of live runs or None. Raises Wrong."""
     found = _ARRAY.fullmatch(text) if isinstance(text, str) else None
     if found is None:
         raise Wrong(f"array: found {text!r}; expected {A_RANGE}")
@@ -143,7 +143,7 @@ def read_array(text: object) -> tuple[Array, int | None]:
 
 
 def read_after(text: object) -> After:
-    """Return the run or submission in ``alice/17``, ``any:alice/17@3``. Raises Wrong."""
+    """Return the dependency in a text such as ``alice/17`` or ``any:alice/17@3``. Raises Wrong."""
     found = _AFTER.fullmatch(text) if isinstance(text, str) else None
     if found is None:
         accepted = (
@@ -171,7 +171,7 @@ def _values(keys: object) -> tuple[dict[str, YamlEntry], dict[str, Any]]:
 
 
 def _variables(keys: object) -> tuple[tuple[str, str], ...]:
-    """Return the variables of a submission if all are valid; () without any, or if each must be checked.
+    """Return a submission's variables if all are valid; () if there are none, or if each must be checked alone.
 
     A user may submit thousands of variables, and the daemon reads all waiting submissions before it is ready, so all
     variables are checked at once.
@@ -222,7 +222,7 @@ def _mail(when: object, name: str) -> Notify:
 
 
 def _name(name: object) -> str:
-    """Return the part of the id that the user chose, or "". Raises Wrong."""
+    """Return the user's chosen part of the id, or "". Raises Wrong."""
     if name is None:
         return ""
     if not isinstance(name, str) or not _NAME.fullmatch(name) or name.isdigit():

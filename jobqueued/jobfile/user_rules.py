@@ -1,6 +1,6 @@
-"""The rules for a user's file: whose its jobs are, and the keys that only root has, unless the site permits them.
+"""The rules for users' files: the owner of their jobs, and the keys that users need a permit for.
 
-Ids, locks and events are the user's own: in alice's file `x` is ``alice/x``. Resources are the host's.
+Ids, locks and events belong to the user: in alice's file, `x` means ``alice/x``. Resources belong to the host.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ Entries = Mapping[str, YamlEntry]
 _SETTINGS = "in jobqueued.yaml"
 _CODE = "JQ214"
 _MOST_TARGETS = 20
-"""Maximum addresses in one job of a user: each is a message of its own."""
+"""Maximum addresses in a user's job, because each gets a separate message."""
 
 
 class _Permit(NamedTuple):
-    """A key that the site may permit: whether a job exceeds a user's rights, what was found, and what is accepted."""
+    """A key that the site may permit, and a function that returns whether a job needs the permit."""
 
     key: str
     is_more: Callable[[Job], bool]
@@ -72,11 +72,11 @@ class UserRules(NamedTuple):
         return f"{self.owner.share}/"
 
     def applied(self, job: Job, entries: Entries) -> tuple[Job, list[Refusal]]:
-        """Return the job as this user's own, and the refusals of `entries` that a user may not have."""
+        """Return the job with this user as owner, and the refusals of `entries` that a user may not have."""
         return self._owned(job), [refusal for about in _RULES for refusal in about(self, job, entries)]
 
     def _owned(self, job: Job) -> Job:
-        """Return the job with its owner as prefix of locks, dependencies and events; its id already has the prefix."""
+        """Return the job with the owner's prefix in its locks, dependencies and events; its id already has it."""
         own = self.prefix
         return replace(
             job,
@@ -93,7 +93,7 @@ class UserRules(NamedTuple):
 
 
 def _sent_as(owner: Owner, wish: Notify) -> Notify:
-    """Return the setting with the user as sender of its notices; mail is sent as the host's."""
+    """Return the setting with the user as sender of its notices, except mail, which the host sends."""
     is_own = any(target.channel != "email" for target in wish.targets())
     return replace(wish, owner=owner) if is_own else wish
 
@@ -116,7 +116,7 @@ def _of_user(rules: UserRules, job: Job, entries: Entries) -> Iterator[Refusal]:
 
 
 def _of_notices(rules: UserRules, job: Job, entries: Entries) -> Iterator[Refusal]:
-    """Refuse too many addresses and, without permission, all except mail to the user, which cron also sends."""
+    """Refuse too many addresses. Without permission, refuse all except mail to the user, as in cron."""
     if (named := len({*job.notify.targets()})) > _MOST_TARGETS:
         accepted = f"at most {_MOST_TARGETS} addresses per job; one `command` can notify several people"
         yield Refusal.of(entries["notify"].value, accepted, str(named), code=_CODE).below("notify")
@@ -134,7 +134,7 @@ def _of_notices(rules: UserRules, job: Job, entries: Entries) -> Iterator[Refusa
 
 
 def of_the_host(job: Job, entries: Entries) -> Iterator[Refusal]:
-    """Refuse a path with ``~/`` in a file of the host: only users' files may have one."""
+    """Refuse a path with ``~/`` in a file of the host, because only users' files may have such paths."""
     name = next((on.name for on in job.on if on.kind == "path" and on.name.startswith("~")), None)
     if name is not None:
         accepted = "an absolute path; ~/ works only in files that users add (jobqueuectl add)"

@@ -31,7 +31,7 @@ _URL = url(
 
 
 def _member(node: Scalar) -> str:
-    """Return the URL of a member in one spelling: lower case, with its port."""
+    """Return the URL of an etcd member in its only spelling: lower case, with its port."""
     if "@" in node.text:  # may be a secret
         accepted = "a URL without a user; `certificate` identifies this host"
         raise NotAccepted(Refusal.of(node, accepted, "a user in the URL of a member"))

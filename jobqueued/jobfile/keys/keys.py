@@ -1,6 +1,6 @@
-"""The closed table of job-file keys: accepted values, default and help; it is the only description of a key.
+"""The complete table of job-file keys, with each key's accepted values, default and help.
 
-The parser, JSON Schema (`schema.py`) and the keys in jobqueue.d(5) come from it.
+The parser, the JSON Schema (`schema.py`) and the list of keys in jobqueue.d(5) use this table only.
 """
 
 from __future__ import annotations

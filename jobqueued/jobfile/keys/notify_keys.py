@@ -1,4 +1,4 @@
-"""The keys of notices: the recipients, in job files and for all jobs in jobqueued.yaml, and the sending of mails."""
+"""The keys of notices in job files and jobqueued.yaml: recipients, and settings for sending mail."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ _HEADERS = mapping(
     {"additionalProperties": _HEADER.schema},
 )
 _PART = r"[^\s@<>,;:\\\"()\[\]|/-][^\s@<>,;:\\\"()\[\]]*"
-"""Part of an address; sendmail(8) would read a leading - as an option, | as a program, and / as a file."""
+"""Part of a mail address. Excluded because of sendmail(8): a leading - (an option), | (a program), and / (a file)."""
 ADDRESS = text(
     "a mail address such as ops@example.org", f"(?!.{{255}}){_PART}(@{_PART})?"
 )  # RFC 5321 allows a path of 254
@@ -122,11 +122,11 @@ _NOTIFY = table(
 
 
 _FIELDS = {"from": "sender"}
-"""Key → field of a Notify, if their names differ."""
+"""Key → field of a Notify, for keys whose field has another name."""
 
 
 def _notify(values: dict[str, Any]) -> Notify:
-    """Return the setting of a mapping with these keys."""
+    """Return a job's setting `notify` from its keys and values."""
     return Notify(**{_FIELDS.get(name, name): value for name, value in values.items() if name in _NOTIFY})
 
 
@@ -156,7 +156,7 @@ _OF_THE_SITE = table(
         help="URLs to which the notices are posted as JSON. Lists and logs hide the part of a URL after the host.",
     ),
 )
-"""Keys of a job's setting that differ in a rule of the site."""
+"""Keys of a job's `notify` whose default or help differs in a rule of jobqueued.yaml."""
 _RULE = table(
     *{**_NOTIFY, **_OF_THE_SITE}.values(),
     Key("jobs", one_or_more(text("a job id, or a pattern of ids with * and ?", r"[A-Za-z0-9_.:/*?\[\]!-]+")), "",
@@ -234,7 +234,7 @@ def _late(node: Node) -> Late | None:
 
 
 def _meant_late(node: Scalar) -> Iterator[str]:
-    """Yield the mapping that a single value probably means."""
+    """Yield the mappings that a single value may stand for, such as `{runs: 3}`."""
     for name, key in _LATE.items():
         with suppress(NotAccepted):
             key.type.read(node)

@@ -1,4 +1,4 @@
-"""The keys of jobqueued.yaml, as in keys.py for job files; jobqueued.yaml(5) is generated from it."""
+"""The keys of jobqueued.yaml; the build generates jobqueued.yaml(5) from them."""
 
 from __future__ import annotations
 
@@ -158,9 +158,9 @@ _NOT_OWN = "the file without it, because a user's own instance (--user) does not
 
 
 def read_settings_parts(trees: Sequence[Node | None], *, of_user: bool = False) -> tuple[dict[str, Any], list[Refusal]]:
-    """Return the valid settings of a file and its drop-ins by key, and the refusals of the others.
+    """Return the valid settings of a file and its drop-ins by key, and the refusals of the invalid ones.
 
-    An empty part has no tree. `of_user`: the settings are those of a user's own instance.
+    The tree of an empty file is None. `of_user`: the settings are for a user's own instance.
     """
     main, *others = trees
     try:

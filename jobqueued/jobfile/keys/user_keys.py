@@ -17,7 +17,7 @@ _ONE = text(
     r"@?[^\s:,/@\x00-\x1f\x7f][^\s:,/\x00-\x1f\x7f]{0,63}",
 )
 _MOST = 25
-"""Maximum users and groups, which are sent with each look-up. A site that means more users makes a group of them."""
+"""Maximum users and groups, because each look-up includes them all. For more users, a site can make a group."""
 
 
 def _few(node: Node) -> tuple[str, ...]:
@@ -37,7 +37,7 @@ _GROUPS = one_or_more(
 
 
 def _reach(node: Scalar) -> str:
-    """Return an address and a port, as the notifier spells them. Raises ValueError."""
+    """Return an address and a port in the notifier's spelling. Raises ValueError."""
     found = re.fullmatch(r"(?a)(?:([\d.]+)|\[([^\]]+)\]):([1-9]\d{0,4})", node.text)
     if found is None or int(found[3]) > 65535:
         raise ValueError
@@ -56,7 +56,7 @@ PERMITS = (
     "notify",
     "drain",
 )
-"""Keys with which one job may burden or reach others, so that users have them only if the site permits them."""
+"""Keys that let a job affect other jobs, the host or people. Users may use them only if the site permits it."""
 _LIFTED = ("memory", "tasks")
 """Keys with a default, which therefore also accept a word for "no limit"."""
 _CAPS = {

@@ -1,10 +1,10 @@
-"""A file and its drop-ins: their texts as one, and their trees as one.
+"""A file and its drop-ins, joined into one text or merged into one tree.
 
 A drop-in changes the file and the drop-ins before it. If both have a mapping at a key, the mappings are merged by the
 same rule. Any other value in a drop-in replaces the old one, and an empty value (`key:`, `~`, `null`) removes it.
 
-A node of part N of a file has the line N * PART + line, as positions in Go's go/token continue from file to file. So a
-line number also identifies its file.
+The file is part 0, and its drop-ins are parts 1, 2, …. A node in part N has the line N * PART + line, so a line number
+also identifies its file.
 """
 
 from __future__ import annotations
@@ -19,20 +19,20 @@ from jobqueued.jobfile.tree.yamltext import MAX_BYTES, PART, Mapping, YamlEntry,
 MAX_DROP_INS = 100
 """Maximum drop-ins of one file."""
 _MARK = b"\0drop-ins\0"
-"""Not valid YAML, so no file can look like several packed ones."""
+"""Marks a packed text. It is not valid YAML, so no single file can look like a packed text."""
 
 
 class FileText(NamedTuple):
-    """A file, or a drop-in of it: its path and its text."""
+    """The path and text of a file or drop-in."""
 
     path: str
     text: bytes
 
 
 def packed(parts: Sequence[FileText], file: str) -> bytes:
-    """Return a file and its drop-ins as one text; a file at the path `file` without drop-ins keeps its text.
+    """Join a file and its drop-ins into one text. A file at the path `file` without drop-ins is returned unchanged.
 
-    Together they have at most `MAX_BYTES`.
+    Their total is at most `MAX_BYTES`, which the caller checks.
     """
     first = parts[0]
     if len(parts) == 1 and first.path == file and not first.text.startswith(_MARK):
@@ -42,7 +42,7 @@ def packed(parts: Sequence[FileText], file: str) -> bytes:
 
 
 def parts_of(text: bytes, file: str) -> list[FileText]:
-    """Return the parts of a packed text; another text is the only part, at the path `file`."""
+    """Return the parts of a packed text. Any other text is a single part, at the path `file`."""
     if not text.startswith(_MARK):
         return [FileText(file, text)]
     table, _, rest = text[len(_MARK) :].partition(b"\0")
@@ -59,7 +59,7 @@ def main_path(text: bytes, file: str) -> str:
 
 
 def merged(below: Mapping, above: Mapping, of_no_effect: list[Problem]) -> Mapping:
-    """Merge a drop-in's tree into that of a file; a key that removes a missing key becomes a warning."""
+    """Merge a drop-in's tree into a file's tree; a drop-in's empty value for a missing key becomes a warning."""
     return _merged(below, above, of_no_effect, ())
 
 
@@ -82,7 +82,7 @@ def _merged(below: Mapping, above: Mapping, of_no_effect: list[Problem], way: tu
 
 
 def in_its_file(problem: Problem, paths: Sequence[str]) -> Problem:
-    """Return a Problem with a line of the merged tree, changed to its own file and line."""
+    """Convert a Problem's line in the merged tree to its file and the line there."""
     number, line = divmod(problem.line, PART)
     return problem._replace(file=paths[number], line=line)
 

@@ -1,4 +1,4 @@
-"""Rules for names, variables and values, wherever they are written."""
+"""Rules for names, variables and values in files and commands."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ NAME = "[a-z0-9][a-z0-9._-]{0,63}"
 A_NAME = "a name such as db-1: up to 64 characters of a-z 0-9 . _ -, starting with a letter or digit"
 VARIABLE = "[A-Za-z_][A-Za-z0-9_]*"
 NOT_VALUE = "[\0\ud800-\udfff]"
-"""Characters that no value may have: a NUL, or half of a pair of surrogates."""
+"""Characters that no value may contain: NUL, and surrogates."""
 
 
 def is_name(word: str) -> bool:

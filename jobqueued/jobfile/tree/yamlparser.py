@@ -1,8 +1,8 @@
-"""PyYAML's parser, which is libyaml's if installed (this is the only module that imports yaml).
+"""PyYAML's parser: libyaml's if available. No other module imports yaml.
 
 `import yaml` would also load the parser in Python and the code that builds and writes values: nine tenths of the cost,
-unused here. So libyaml's parser is imported from the package before that is initialized. It needs the error classes of
-the other modules. For readable text it raises only errors with a mark, which differ by their names.
+unused here. So this module imports libyaml's parser without running the package's `__init__`. For text that can be
+decoded, the parser raises only errors with a mark; their class names differ.
 """
 
 from types import SimpleNamespace

@@ -15,7 +15,7 @@ _LINE_BREAK = "\r?\n"
 
 
 class YamlFault(Exception):
-    """A Problem without its file; raised only if reading can't continue."""
+    """A Problem whose file is unknown here. It is raised only if reading can't continue, otherwise collected."""
 
     def __init__(self, line: int, column: int, message: str, code: str = "JQ101", severity: str = "error") -> None:
         super().__init__(line, column, message)
@@ -29,7 +29,7 @@ def position(before: str) -> tuple[int, int]:
 
 
 def value_of_key(text: str, key: Any, value: Any, event: Any) -> Any:
-    """Return the value of a key from this event. Raises YamlFault if a plain key has no value, probably by mistake."""
+    """Return `value` unless it is missing, probably by mistake: then raise YamlFault."""
     if getattr(value, "text", None) != "" or not (key.plain and value.plain):
         return value
     begin, end = event.start_mark, event.end_mark.index
@@ -49,16 +49,16 @@ _CONFLICT = "(?m)^(<{7} |={7}$|>{7} )"
 _BRACKET = r"[\[{]"
 _GLUED = r"([a-z_]+):([^\s:/][^\n]{0,60})"
 GLUED_KEY = r"([A-Za-z_][\w.-]{0,30}):([^ :/][^\n]{0,60})"
-"""A key, or a value in place of a mapping, without a space after its colon."""
+"""A key without a space after its colon, which YAML reads as part of a value."""
 _NEAR = 60
-"""Characters near a key."""
+"""Maximum characters quoted near a key."""
 NO_SPACE = "without a space after the colon"
 _LAST_WORD = r"\s([a-z_]{2,30})$"
 _LONE_WORD = r"\s*[\w.-]+\s*"
 
 AS_A_TEXT = "expected the whole command in quotes, as in command: '~/bin/x -a >/tmp/out'"
 A_JOB_FILE = "a job file, as in jobs: {{backup: {{{}}}}}"
-"""Advice for a line of a crontab in a job file."""
+"""Advice for a crontab line in a job file."""
 
 _REMEDIES = (
     ("", "\t", "a tab; expected spaces (`check --fix` replaces tabs at the start of a line)"),
@@ -84,7 +84,7 @@ _REMEDIES = (
 
 
 def syntax_fault(error: Any, text: str) -> YamlFault:
-    """Return the parser's error, at the place of the mistake instead of where the parser noticed it."""
+    """Return the parser's error, moved to the place of the mistake; the parser reports it where it noticed it."""
     problem, context = error.problem or "", error.context or ""
     mark = error.problem_mark or error.context_mark
     assert mark is not None
@@ -169,6 +169,6 @@ _CONTINUES = re.compile(r"\s*(-|&&|\||;|>|<|[)}\]])")
 
 
 def are_joined(lines: list[str]) -> bool:
-    """Return whether lines that YAML joins may have been meant separately: one does not show that it continues."""
+    """Return whether lines that YAML joins may be separate commands: two of them without a sign of continuation."""
     lines = [line for line in lines if line.strip() and not re.fullmatch(r">[-+0-9]*\s*(#.*)?", line.strip())]
     return any(not (_GOES_ON.search(line) or _CONTINUES.match(following)) for line, following in pairwise(lines))

@@ -1,9 +1,9 @@
-"""Bytes → a tree of nodes with line and column, or Problems.
+"""The bytes of a YAML file → a tree of nodes with line and column, or Problems.
 
 The tree is built here from the parser's events, because load() and compose() recurse as deep as the input demands (100
-kB of ``[`` is a SIGSEGV on Debian's libyaml), silently keep the last of two equal keys, and read plain scalars by YAML
-1.1, in which ``no`` is false, ``12:30`` is 750 and ``010`` is 8. Here YAML 1.2's core schema applies. Lines and columns
-count from 1.
+kB of ``[`` crash Debian's libyaml), silently keep the last of two equal keys, and read plain scalars by YAML 1.1, in
+which ``no`` is false, ``12:30`` is 750 and ``010`` is 8. Here YAML 1.2's core schema applies. Lines and columns count
+from 1.
 """
 
 from __future__ import annotations
@@ -31,13 +31,13 @@ from jobqueued.jobfile.tree.yamlslips import (
 
 MAX_BYTES, MAX_NODES = 1 << 20, 100_000
 PART = 1 << 21
-"""More lines than a file can have: the lines of each drop-in start at a multiple of it (drop_ins.py)."""
+"""More lines than a file can have. The lines of each drop-in start at a multiple of this number (drop_ins.py)."""
 NODES_A_STEP = 100
 """Nodes in one step, about half a millisecond."""
 
 T = TypeVar("T")
 Steps = Generator[None, None, T]
-"""Work in small pieces with a result of type T: the caller can do other work between them."""
+"""Work in small steps with a result of type T. The caller can do other work between two steps."""
 
 
 def at_once(steps: Steps[T]) -> T:
@@ -51,10 +51,10 @@ def at_once(steps: Steps[T]) -> T:
 
 
 class Scalar(NamedTuple):
-    """One text as written. `plain`: without quotes, so `meaning` may read a number in it.
+    """A scalar with its text. `plain`: without quotes, so `meaning` may return a number.
 
-    `joined`: several lines of the file became one, probably by mistake. `escaped`: an escape in double quotes that
-    became another character, ``\\t``.
+    `joined`: several lines of the file became one, probably by mistake. `escaped`: the first escape in double quotes
+    that became another character, or "" if none did: ``\\t``.
     """
 
     line: int
@@ -94,8 +94,7 @@ Node = Scalar | Sequence | Mapping
 def read_tree(data: bytes, file: str) -> tuple[Node | None, list[Problem]]:
     """Return the root of the only document in `data`, and all its Problems. Never raises.
 
-    The root is None if `data` is empty or not YAML. A tree with Problems may be searched for more Problems, but not
-    used.
+    The root is None if `data` is empty or not YAML. If there are Problems, the tree may only be searched for more.
     """
     return at_once(read_tree_in_steps(data, file))
 
@@ -109,8 +108,8 @@ def read_tree_in_steps(data: bytes, file: str) -> Steps[tuple[Node | None, list[
 def read_trees_in_steps(parts: Iterable[tuple[str, bytes]]) -> Steps[list[tuple[Node | None, list[Problem]]]]:
     """Read the parts of a file, each with its path, in steps.
 
-    All parts share the limit of nodes. The lines of nodes continue from part to part, by `PART`; those of Problems do
-    not.
+    The limit of nodes applies to all parts together. The lines of nodes in part N start at N * `PART`; a Problem has
+    the line in its own file.
     """
     found, nodes = [], 0
     for number, (file, data) in enumerate(parts):
@@ -125,7 +124,7 @@ def read_trees_in_steps(parts: Iterable[tuple[str, bytes]]) -> Steps[list[tuple[
             faults.append(fatal)
         except MarkedYAMLError as error:
             faults.append(syntax_fault(error, text))
-        except (YAMLError, ValueError, OverflowError) as error:  # the last two: escapes, in the pure parser only
+        except (YAMLError, ValueError, OverflowError) as error:  # the pure parser raises the last two for escapes
             faults.append(YamlFault(0, 0, f"this is not YAML: {error}"))
         problems = [Problem(file, it.line, it.column, "", it.message, it.severity, code=it.code) for it in faults]
         found.append((root, problems))
@@ -133,7 +132,7 @@ def read_trees_in_steps(parts: Iterable[tuple[str, bytes]]) -> Steps[list[tuple[
 
 
 def spans_of(text: str) -> dict[tuple[int, int], tuple[int, int]]:
-    """Return (line, column) → begin and end of each one-line scalar of a text, up to its first error."""
+    """Return (line, column) → begin and end of each one-line scalar, up to the first error in the text."""
     found, parser = dict[tuple[int, int], tuple[int, int]](), PARSER(text)
     with suppress(YAMLError, ValueError, OverflowError):
         while not isinstance(event := parser.get_event(), events.StreamEndEvent):
@@ -146,7 +145,7 @@ def spans_of(text: str) -> dict[tuple[int, int], tuple[int, int]]:
 def meaning(scalar: Scalar) -> str | int | float | bool | None:
     """Return the value of a scalar in YAML 1.2's core schema.
 
-    A number with a leading zero stays text, because its meaning is ambiguous. An integer beyond 64 bits is infinite,
+    A number with a leading zero remains text, because its meaning is ambiguous. An integer beyond 64 bits is infinite,
     like a float beyond its range.
     """
     text = scalar.text
@@ -166,7 +165,7 @@ def is_null(node: Node) -> bool:
 
 
 def described(node: Node) -> str:
-    """Describe what was found, for a message: ``nothing``, ``5``, ``'no'``, ``a list``."""
+    """Describe a node for a message: ``nothing``, ``5``, ``'no'``, ``a list``."""
     match node:
         case Sequence():
             return "a list" if node.items else "an empty list"
@@ -183,7 +182,7 @@ def described(node: Node) -> str:
 
 
 def quoted(text: str) -> str:
-    """Return a text from the file, safe and short enough for a message."""
+    """Quote a text from the file for a message, escaped and shortened."""
     return repr(text if len(text) <= _SHOWN else text[: _SHOWN - 1] + "…")
 
 
@@ -203,12 +202,12 @@ _WORDS: dict[str, bool | None] = {
 
 _NOT_TEXT = "\r(?!\n)|[^\t\n\r\x20-\x7e\xa0-\u2027\u202a-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]"
 _LINE_ENDS = {"\r": "a carriage return alone", "\x85": "U+0085", "\u2028": "U+2028", "\u2029": "U+2029"}
-"""Characters that only some programs treat as the end of a line, so that a comment could continue as a job."""
+"""Characters that only some programs treat as the end of a line; after them, a comment could become a job."""
 _UTF_16 = re.compile(rb"\xff\xfe|\xfe\xff|[\t\n\r -~]\0[\t\n\r -~]\0|\0[\t\n\r -~]\0[\t\n\r -~]")
 
 
 def _decoded(data: bytes) -> str:
-    """Decode UTF-8 that the parser can't refuse by character: its own error would name only a byte."""
+    """Decode UTF-8, and refuse characters that YAML does not allow; the parser's error would name only a byte."""
     if len(data) > MAX_BYTES:
         raise YamlFault(0, 0, "found more than 1 MiB; expected a file of at most 1 MiB", "JQ103")
     if _UTF_16.match(data):
@@ -231,10 +230,10 @@ def _decoded(data: bytes) -> str:
 
 
 class _Tree:
-    """Builds the nodes of one text; errors that do not stop it go to `faults`."""
+    """The builder of a text's nodes; errors that do not stop it go to `faults`."""
 
     def __init__(self, text: str, faults: list[YamlFault], lines: int, nodes: int) -> None:
-        """`lines` and `nodes`: the counts of earlier parts."""
+        """`lines` is added to each node's line; `nodes` is the number of nodes in earlier parts."""
         self._text, self._lines = text, lines
         self._faults = faults
         self._next: Callable[[], Any] = PARSER(text).get_event
@@ -285,7 +284,7 @@ class _Tree:
         return node
 
     def _leaf(self, event: Any, depth: int) -> Scalar | None:
-        """Return the scalar of an event without a step, which is the usual case, or None if it needs a closer look."""
+        """Return an event's scalar at once, which is the usual case, or None if `_node` must handle the event."""
         if type(event) is not _SCALAR or event.anchor or event.tag or (style := event.style) == '"':
             return None
         nodes = self.nodes + 1
@@ -310,7 +309,7 @@ class _Tree:
         return Mapping(self._lines + mark.line + 1, mark.column + 1, (yield from self._entries(depth + 1)))
 
     def _scalar(self, event: Any) -> Scalar:
-        """Return the text, with the changes that a reader of the file may not see."""
+        """Return an event's scalar, with `joined` and `escaped`; warn of a comment that may be part of the value."""
         start, end = event.start_mark, event.end_mark
         plain, value = not event.style, sys.intern(event.value)  # jobs repeat many texts
         if start.line == end.line and event.style != '"' and self._text[end.index : end.index + 1] not in " \t":
@@ -353,7 +352,7 @@ class _Tree:
         return entries
 
     def _first_node(self, event: Any, depth: int) -> Steps[Node]:
-        """Return a key that needs a closer look."""
+        """Return a mapping's key that `_leaf` did not return; refuse an unrendered template."""
         if isinstance(event, events.MappingStartEvent) and self._is_template(event):
             message = (
                 "found {{, a template that was not rendered; expected the rendered file, or quotes around the value"
@@ -387,7 +386,7 @@ class _Tree:
         return node
 
     def _count_again(self, node: Node, event: Any, depth: int) -> None:
-        """Count an alias as all nodes that it stands for, so that aliases of aliases can't exhaust the memory."""
+        """Count all nodes that an alias refers to, so that aliases of aliases can't exhaust the memory."""
         self._count(event, depth)
         if isinstance(node, Sequence):
             for item in node.items:
@@ -407,7 +406,7 @@ class _Tree:
 
 
 _LOST = re.compile(r"[ \t]+(#[^\s#!-][^\n]*)")
-"""A word that starts with #. In comments a space follows the #, so ``#42`` and ``#b`` are probably lost words."""
+"""A word with a leading # after a value. In comments a space usually follows the #, so ``#42`` is probably text."""
 _PLAIN_ESCAPE = re.compile(r"""\\["\\/ \n]""")
 _ESCAPE = re.compile(r"\\.")
 

@@ -1,4 +1,4 @@
-"""The types of values in YAML files: what each accepts, how it is read, and its JSON Schema.
+"""The types of values in YAML files: the values that each accepts, how it reads them, and its JSON Schema.
 
-`refusal` words every value that is not accepted. Pure. Begin with `types`.
+`refusal` writes the message about each value that is not accepted. Pure. Begin with `types`.
 """

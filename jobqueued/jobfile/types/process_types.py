@@ -1,4 +1,4 @@
-"""Types of value that concern a process: its command, user, variables and directory; made as in types.py."""
+"""Types of values about a process, such as its command, user, variables and directory, made with types.py."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def _io_class(node: Scalar) -> str:
 
 
 def _command(node: Node) -> str | tuple[str, ...]:
-    """Return the words of a list, the program first, or a string for the shell."""
+    """Return the words of a list (program and arguments), or a string for the shell."""
     if not isinstance(node, Sequence):
         return str(_COMMAND_LINE.read(node))
     words: tuple[str, ...] = sequence(WORD).read(node)
@@ -54,7 +54,7 @@ def _environment(entries: dict[str, YamlEntry]) -> tuple[tuple[str, str], ...]:
 
 
 def _named(entries: dict[str, YamlEntry], value: ValueType, name: str, rule: str) -> dict[str, Any]:
-    """Return name → value for names that people choose; an error in a name does not hide one in a value."""
+    """Return name → value for names that people choose. Reports errors in names and in values together."""
     refusals = [
         Refusal.of(key, rule, quoted(key.text)) for key, _ in entries.values() if not re.fullmatch(name, key.text)
     ]

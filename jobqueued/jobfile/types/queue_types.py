@@ -1,4 +1,4 @@
-"""Types of value that concern the queue: locks, resources, escalation, events; made as in types.py."""
+"""Types of values about the queue: locks, resources, escalation, events, made with types.py."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def _lock_name(node: Scalar) -> str:
 
 
 def _value_of_name(node: Scalar) -> str:
-    """Return the name in a mapping. Raises Instead with the right key for a path."""
+    """Return the value of the key `name` in a lock. Raises Instead with the right key if the value is a path."""
     if node.text.startswith("/"):
         raise Instead(f"the key `path`, as in `path: {node.text}`")
     return _lock_name(node)
@@ -66,7 +66,7 @@ def _lock_path(node: Scalar) -> str:
     if re.fullmatch(NAME, node.text) and not is_null(node):
         raise Instead(f"the key `name`, as in `name: {node.text}`")
     root, *parts = node.text.split("/")
-    if root or not parts or {"", ".", ".."}.intersection(parts):  # so that no file has two names, and so two locks
+    if root or not parts or {"", ".", ".."}.intersection(parts):  # otherwise one file could have two locks
         raise ValueError
     return str(PATH.read(node))
 
@@ -111,7 +111,7 @@ def _of_fleet(node: Node, values: dict[str, Any]) -> Claim:
 
 
 def made(inner: ValueType, make: Callable[[Node, dict[str, Any]], Any]) -> ValueType:
-    """Return a section whose values `make` turns into one object. `make` raises NotAccepted if they conflict."""
+    """Return the type of a section that `make` converts into one object. `make` raises NotAccepted for conflicts."""
     return replace(inner, read=lambda node: make(node, inner.read(node)))
 
 
@@ -120,7 +120,7 @@ _ONE_LOCK = either(_PLAIN_LOCK, made(section(_LOCK_KEYS), _lock))
 
 
 def _without_twins(inner: ValueType) -> ValueType:
-    """Return a list of claims without duplicates."""
+    """Return the type of a list of claims that refuses duplicates."""
 
     def read(node: Node) -> tuple[Claim, ...]:
         claims: tuple[Claim, ...] = inner.read(node)
@@ -194,7 +194,7 @@ ESCALATION = made(section(_ESCALATION), lambda _node, values: Escalation(**value
 
 
 def _glob(node: Scalar) -> str:
-    """Return an absolute path whose last part may be a pattern; ``~/`` is for users only."""
+    """Return an absolute path whose last part may be a pattern. Only users' files can have ``~/``, checked later."""
     directory, _, name = node.text.rpartition("/")
     if not node.text.startswith(("/", "~/")) or not name or re.search(r"[*?\[\0]", directory) or "\0" in name:
         raise ValueError
@@ -259,7 +259,7 @@ ENDS = {
     "finish": "any",
     "done": "any",
 }
-"""Words for the end of a run → the `result` that is meant: as an event name they would wait for `jobqueuectl emit`."""
+"""Words for the end of a run → the `result` meant. As names of events, they would wait for `jobqueuectl emit`."""
 
 
 def _boot(node: Scalar) -> str:
@@ -278,7 +278,7 @@ _REAL_TIME = r"SIGRTMIN\+([1-9]|[12][0-9])"
 
 
 def _is_cause(word: str) -> bool:
-    """Return whether a record can contain this cause: a signal has one name."""
+    """Return whether a record can contain this cause. Aliases of signals are not valid."""
     named = word in Signals.__members__ and Signals[word].name == word
     return named or word in ("timeout", "oom", "lost", "start") or bool(re.fullmatch(_REAL_TIME, word))
 

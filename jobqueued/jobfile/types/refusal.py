@@ -1,4 +1,4 @@
-"""A value that is not accepted, as data; its message is made only here: "found X; expected Y"."""
+"""A value that is not accepted, as data. Only this module writes its message: "found X; expected Y"."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from jobqueued.jobfile.tree.yamltext import Node, described
 
 
 class Refusal(NamedTuple):
-    """One value that is not accepted: its place in the file, what was found, and what is accepted.
+    """A value that is not accepted: its place in the file, a description of it, and the accepted values.
 
     `key` is the place inside a value: "", ``[2]``, ``.PATH``; the reader of the surrounding mapping adds its key.
-    `meant`: the spelling that was probably meant. `stands_for`: our key, if an unknown one is another name for it.
-    `code`: code of the Problem. `is_sure`: `meant` or `stands_for` is the only possible meaning.
+    `meant`: the spelling that was probably meant. `stands_for`: our key, if an unknown key is another program's name
+    for it. `code`: code of the Problem. `is_sure`: `meant` or `stands_for` is the only possible meaning.
     """
 
     line: int
@@ -27,22 +27,22 @@ class Refusal(NamedTuple):
 
     @classmethod
     def of(cls, node: Node, accepted: str, found: str = "", meant: str = "", code: str = "JQ202") -> Refusal:
-        """Refuse the value at `node`; `found` describes it if its type is not the error."""
+        """Refuse the value at `node`; `found` replaces the usual description of the value."""
         return cls(node.line, node.column, "", found or described(node), accepted, meant, code=code)
 
     def below(self, place: str) -> Refusal:
-        """Return the refusal with `place` before its key, as seen from the surrounding value."""
+        """Return the refusal with `place` before its key, for the surrounding value."""
         return self._replace(key=place + self.key)
 
     def problem(self, file: str = "") -> Problem:
-        """Return the refusal as a Problem that a person can fix."""
+        """Return the refusal as a Problem with its message."""
         accepted = f"{self.meant} ({self.accepted})" if self.meant else self.accepted
         message = f"found {self.found}; expected {accepted}"
         return Problem(file, self.line, self.column, self.key, message, code=self.code)
 
 
 class NotAccepted(Exception):
-    """A value is not accepted, for all these reasons."""
+    """A value is not accepted; `refusals` has all reasons."""
 
     def __init__(self, *refusals: Refusal) -> None:
         super().__init__(*refusals)

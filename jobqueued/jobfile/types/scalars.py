@@ -1,6 +1,6 @@
-"""Types of one scalar in YAML files: what each accepts, how it is read, and its JSON Schema.
+"""Types of a single scalar in YAML files: its accepted values, its reader, and its JSON Schema.
 
-If a text is expected, a number or a word such as ``true`` means its characters as written: ``command: [sleep, 5]``.
+Where a text is expected, a number or a word such as ``true`` is read as written: ``command: [sleep, 5]``.
 """
 
 from __future__ import annotations
@@ -36,8 +36,8 @@ Schema = dict[str, Any]
 class ValueType:
     """A type of value: its name, its description for people, and `read`: node → value, which raises NotAccepted.
 
-    `schema` is its JSON Schema: it accepts whatever `read` does, and perhaps a little more. `keys` are those of a
-    mapping with fixed keys; `is_mapping`: only a mapping is accepted.
+    `schema` is its JSON Schema, which accepts all values that `read` accepts, and may accept more. `keys` are the keys
+    of a mapping with fixed keys. `is_mapping`: only a mapping is accepted.
     """
 
     name: str
@@ -50,9 +50,9 @@ class ValueType:
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    """One key: `default` and `example` are YAML. The default "" means that the key has none.
+    """A key; `default` and `example` are YAML. The default "" means that the key has no default.
 
-    `planned`: its values are checked, but nothing implements it yet, so a file that uses it is refused.
+    `planned`: the key is not implemented yet. Its values are checked, but a file that uses it is refused.
     """
 
     name: str
@@ -91,13 +91,13 @@ def scalar(name: str, accepted: str, parse: Callable[[Scalar], Any], schema: Sch
 
 
 def _is_sure(text: str, meant: str) -> bool:
-    """Return whether `meant` is the only meaning, and not just the text with an addition, such as a likely unit."""
+    """Return whether `meant` is the only possible meaning. It is not if it only adds to the text, such as a unit."""
     is_abbreviation = "/" in meant and text.isupper()  # of a zone; other zones may share it
     return bool(meant) and " or " not in meant and text not in meant and not is_abbreviation
 
 
 def _with_spaces(node: Scalar, parse: Callable[[Scalar], Any]) -> str:
-    """Return the text with odd spaces made plain or removed, if it is accepted then, or ""."""
+    """Return the text with odd spaces replaced or removed, if `parse` accepts the result, or ""."""
     for space in " ", "":
         text = re.sub(ODD_SPACE, space, node.text).strip()
         if text != node.text:
@@ -113,7 +113,7 @@ def _spaced(node: Scalar) -> str:
 
 
 def optional(inner: ValueType, word: str = "none") -> ValueType:
-    """Return the inner type, which also accepts a word (for "none" also null) that means None."""
+    """Return the inner type, extended by a word for None. If the word is "none", null is accepted too."""
     words = _NONE if word == "none" else (word,)
 
     def read(node: Node) -> Any:
@@ -128,7 +128,7 @@ def optional(inner: ValueType, word: str = "none") -> ValueType:
 
 
 def or_unbounded(inner: ValueType) -> ValueType:
-    """Return the inner type, which also accepts none. The word means `UNBOUNDED`, not the default."""
+    """Return the inner type, extended by the word `none`, which means `UNBOUNDED` and not the default."""
     outer = optional(inner)
 
     def read(node: Node) -> int:
@@ -180,13 +180,13 @@ def size(low: str, high: str) -> ValueType:
 
 
 def _within(parse: Callable[[str], int], low: str, high: str, *examples: str) -> str:
-    """Return the examples between two bounds, for people."""
+    """Return a phrase with the examples between two bounds, for messages."""
     *others, last = [one for one in examples if parse(low) <= parse(one) <= parse(high)]
     return f"{', '.join(others)} or {last}" if others else last
 
 
 def _measure(parse: Callable[[str], int], meant: Callable[[str], str], low: str, high: str) -> Callable[[Scalar], int]:
-    """Return a reader of a number with units; it raises Instead with our spelling for other programs' spellings."""
+    """Return a reader of numbers with units. It raises Instead with our spelling if it finds another program's."""
     least, most = parse(low), parse(high)
 
     def read(node: Scalar) -> int:
@@ -202,7 +202,7 @@ def _measure(parse: Callable[[str], int], meant: Callable[[str], str], low: str,
 
 
 def choice(*words: str) -> ValueType:
-    """Return a type for one of a few words; members of a StrEnum stay members."""
+    """Return a type for one of these words; members of a StrEnum remain members."""
     values = {str(word): word for word in words}
     *others, last = values
 
@@ -216,7 +216,7 @@ def choice(*words: str) -> ValueType:
 
 
 def text(accepted: str, pattern: str = "(?s).+", name: str = "text") -> ValueType:
-    """Return a type for a text that matches as a whole."""
+    """Return a type for a text that the pattern matches completely."""
 
     def parse(node: Scalar) -> str:
         if is_null(node) or not re.fullmatch(pattern, node.text):
@@ -228,7 +228,7 @@ def text(accepted: str, pattern: str = "(?s).+", name: str = "text") -> ValueTyp
 
 
 def url(accepted: str, *schemes: str, bare: bool = False) -> ValueType:
-    """Return a type for ASCII URLs of these schemes with a host; `bare`: with nothing after host and port."""
+    """Return a type for ASCII URLs with one of these schemes and a host; `bare`: nothing may follow host and port."""
 
     def parse(node: Scalar) -> str:
         parts = urlsplit(node.text)
@@ -271,7 +271,7 @@ FLAG = scalar("boolean", "true or false", _flag, {"type": "boolean"})
 
 
 def reworded(inner: ValueType, accepted: str) -> ValueType:
-    """Return the inner type, which refuses whole values with the description of a wider type."""
+    """Return the inner type with another description, for use in a wider type."""
 
     def read(node: Node) -> Any:
         try:
@@ -293,5 +293,5 @@ def _inside(low: Number, value: Number, high: Number) -> Number:
 
 
 def _anchored(pattern: str) -> str:
-    """Return a pattern for JSON Schema, which searches, and has no numbered groups."""
+    """Return the pattern for JSON Schema, anchored because JSON Schema accepts a match anywhere."""
     return f"^(?:{pattern})$"

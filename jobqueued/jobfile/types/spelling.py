@@ -1,4 +1,4 @@
-"""Durations and sizes in job files, and guesses at misspelled values: other programs' spellings, and similar names."""
+"""Parsers of durations and sizes, and guesses for misspelled values and names."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ class Instead(ValueError):
 
 
 def plain_name(name: str) -> str:
-    """Return a name without differences of spelling: capitals, ``-``, ``_`` and spaces."""
+    """Return a name in lower case, without ``-``, ``_`` and spaces, to compare names."""
     return name.casefold().replace("-", "").replace("_", "").replace(" ", "")
 
 
 def nearest(name: str, names: Iterable[str]) -> str:
-    """Return the most similar name, with at most a third of the letters different, or ""."""
+    """Return the most similar name, or "" if more than a third of the letters differ."""
     word = plain_name(name)[:64]
     distance, near = min((_distance(word, plain_name(other)), other) for other in names)
     return near if word and distance <= len(word) // 3 else ""
@@ -54,7 +54,7 @@ def parse_size(text: str) -> int:
 
 
 def meant_duration(text: str) -> str:
-    """Return our spelling of a foreign duration, such as ``90min``, ``1.5h``, ``02:00:00``, or "" without a guess."""
+    """Return our spelling of another program's duration, such as ``90min`` or ``1.5h``, or "" if there is no guess."""
     if clock := re.fullmatch(r"(\d{1,4}):(\d\d):(\d\d)", text, re.ASCII):
         return _in_units(int(clock[1]) * 3600 + int(clock[2]) * 60 + int(clock[3]))
     if clock := re.fullmatch(r"(\d{1,4}):(\d\d)", text, re.ASCII):
@@ -76,7 +76,7 @@ def meant_duration(text: str) -> str:
 
 
 def spelled_duration(span: int) -> str:
-    """Invert `parse_duration` for whole seconds: ``1h30m``, ``0s``."""
+    """Return the text of a duration (ns) for `parse_duration`, in whole seconds: ``1h30m``, ``0s``."""
     return _in_units(span // SECOND) or "0s"
 
 
@@ -88,7 +88,7 @@ def _in_units(seconds: int) -> str:
 
 
 def meant_size(text: str) -> str:
-    """Return our spelling of other programs' sizes, such as ``5MB``, ``512Mi``, ``1.5G``, or "" without a guess."""
+    """Return our spelling of another program's size, such as ``5MB`` or ``512Mi``, or "" if there is no guess."""
     if re.fullmatch("[1-9][0-9]{3,14}", text) and int(text) % 1024 == 0:
         power = next(power for power in (40, 30, 20, 10) if int(text) % (1 << power) == 0)
         return f"{int(text) >> power}{'KMGT'[power // 10 - 1]}"
@@ -102,24 +102,24 @@ def meant_size(text: str) -> str:
 
 
 ODD_SPACE = "[\u00a0\u1680\u2000-\u200b\u202f\u205f\u2060\u3000]"
-"""Characters that look like a space, or are invisible, but are not spaces to a shell, to cron or to YAML."""
+"""Invisible characters, and those that look like a space but that shells, cron and YAML do not treat as spaces."""
 
 
 def odd_space_in(text: str) -> str:
-    """Return the advice about the first such character, or ""."""
+    """Return the advice about the first odd space in a text, or "" if it contains none."""
     found = re.search(ODD_SPACE, text)
     advice = "which is not a space to a shell or a file system; expected a plain space, or none"
     return f"found {name_of_space(found[0])}, {advice}" if found else ""
 
 
 def name_of_space(character: str) -> str:
-    """Return the name of such a character for a message."""
+    """Return the name of an odd space for a message."""
     kind = {"\u00a0": "a no-break space", "\u200b": "a zero-width space"}.get(character, "an odd space")
     return f"{kind} (U+{ord(character):04X})"
 
 
 def _distance(one: str, other: str) -> int:
-    """Return the letters to insert, delete or replace between two words (Levenshtein distance)."""
+    """Return how many letters to insert, delete or replace to change a word into the other (Levenshtein distance)."""
     row = list(range(len(other) + 1))
     for index, letter in enumerate(one, 1):
         above, row = row, [index]

@@ -1,4 +1,4 @@
-"""Types of value that concern time: zones, instants, cron expressions; made as in types.py."""
+"""Types of values about time: zones, instants, cron expressions, made with types.py."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def _zone(node: Scalar) -> str:
         raise Instead("no `timezone` at all for the host's own zone")
     try:
         ZoneInfo(node.text)
-    except (KeyError, ValueError, OSError):  # a path; a directory of the zone data, such as Europe
+    except (KeyError, ValueError, OSError):  # such as a path, or a directory of the zone data (Europe)
         raise Instead(similar_zones(node.text) or nearest(node.text, _like(node.text) or ("",))) from None
     if node.text.startswith(LEAPING):
         raise Instead(node.text.removeprefix(LEAPING))
@@ -31,19 +31,19 @@ def _zone(node: Scalar) -> str:
 
 
 def _like(name: str) -> list[str]:
-    """Return the zones with the same first letter and about the same length: comparing with all is slow."""
+    """Return the zones with the same first letter and about the same length, because comparing all zones is slow."""
     return [zone for zone in zones() if zone[:1] == name[:1].upper() and abs(len(zone) - len(name)) <= _TYPO]
 
 
 def _expression(node: Scalar) -> Scalar:
-    """Return the node itself, with its place in the file: its errors are found later."""
+    """Return the node itself with its place in the file, because the expression is parsed later."""
     if is_null(node) or not node.text.strip():
         raise ValueError
     return node
 
 
 def _instant(node: Scalar) -> datetime:
-    """Return an instant: aware if it is written with a zone, otherwise naive. Raises ValueError."""
+    """Return an instant: aware if the text has a zone, otherwise naive. Raises ValueError."""
     if not re.fullmatch(_INSTANT, node.text):
         raise Instead(_meant_instant(node.text))
     try:
@@ -57,7 +57,7 @@ def _instant(node: Scalar) -> datetime:
 
 
 def _meant_instant(text: str) -> str:
-    """Return our spelling of an instant in another format, or "" without a guess."""
+    """Return our spelling of an instant in another format, or "" if there is no guess."""
     if clock := re.fullmatch(r"(\d{1,2}):(\d\d)", text, re.ASCII):
         daily = f'`schedule: "{int(clock[2])} {int(clock[1])} * * *"`'
         return f"a date before the time, such as 2027-01-31T{int(clock[1]):02}:{clock[2]}; for every day, {daily}"
@@ -80,7 +80,7 @@ def _meant_instant(text: str) -> str:
 
 
 def _days(year: int, month: int, day: int) -> list[date]:
-    """Return the day. If its month is too short, return the month's last day, and the day in the next month."""
+    """Return the date; for a day beyond the month's end, return the month's last day and the day in the next month."""
     first = date(year, month, 1)
     found = first + timedelta(days=day - 1)
     if not 1 <= day <= _MOST_DAYS:

@@ -1,4 +1,4 @@
-"""Types of several values in YAML files: lists, mappings, and tables of keys; each made of scalars."""
+"""Types of several values in YAML files: lists, mappings, and tables of keys."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from jobqueued.jobfile.types.refusal import NotAccepted, Refusal
 from jobqueued.jobfile.types.scalars import Key, Schema, ValueType, reworded
 from jobqueued.jobfile.types.spelling import is_alone, nearest, plain_name
 
-MAX_PROBLEMS = 100  # of one file; more are of no use, and each costs a search for the most similar key
+MAX_PROBLEMS = 100  # in one file; more do not help, and each costs a search for the most similar key
 
 Value = TypeVar("Value")
 
@@ -23,9 +23,9 @@ Value = TypeVar("Value")
 def read_keys(
     entries: dict[str, YamlEntry], keys: dict[str, Key], elsewhere: dict[str, str] | None = None
 ) -> tuple[dict[str, Any], list[Refusal]]:
-    """Return the valid values by key, and the refusals of the others.
+    """Return the valid values by key, and the refusals of the invalid ones.
 
-    `elsewhere`: names in other programs, as `plain_name` returns them → our key, or a sentence.
+    `elsewhere`: another program's name, as `plain_name` returns it → our key, or advice.
     """
     values: dict[str, Any] = {}
     refusals: list[Refusal] = []
@@ -85,7 +85,7 @@ def one_or_more(item: ValueType, *, least: int = 1) -> ValueType:
 
 
 def _as_list(node: Node, refusal: Refusal, several: ValueType) -> Refusal:
-    """Return the refusal of one value; if it has commas, with the list that was meant."""
+    """Return the refusal of a single value. If the value has commas, add the list that was probably meant."""
     if not isinstance(node, Scalar) or "," not in node.text or refusal.meant:
         return refusal
     words = [word.strip() for word in node.text.split(",")]
@@ -97,7 +97,7 @@ def _as_list(node: Node, refusal: Refusal, several: ValueType) -> Refusal:
 
 
 def either(simple: ValueType, structured: ValueType) -> ValueType:
-    """Return a type for a scalar of one type, or a mapping of another."""
+    """Return a type that accepts a scalar of the `simple` type, or a mapping of the `structured` type."""
     accepted = simple.accepted if _is_planned(structured) else f"{simple.accepted}, or {structured.accepted}"
     plain_one = reworded(simple, accepted)
 
@@ -125,7 +125,7 @@ def mapping(accepted: str, read: Callable[[dict[str, YamlEntry]], Value], schema
 
 
 def section(keys: dict[str, Key]) -> ValueType:
-    """Return a type for mappings with fixed keys; the value is a dict of the given ones."""
+    """Return a type for mappings with fixed keys; the value is a dict with the keys in the file."""
 
     def read(entries: dict[str, YamlEntry]) -> dict[str, Any]:
         values, refusals = read_keys(entries, keys)
@@ -139,7 +139,7 @@ def section(keys: dict[str, Key]) -> ValueType:
 
 
 def made(inner: ValueType, make: Callable[[Any], Any]) -> ValueType:
-    """Return the inner type; `make` converts its value."""
+    """Return the inner type with a reader that converts its value with `make`."""
     return replace(inner, read=lambda node: make(inner.read(node)))
 
 
@@ -148,7 +148,7 @@ def _is_planned(structured: ValueType) -> bool:
 
 
 def schema_of(keys: dict[str, Key]) -> Schema:
-    """Return JSON Schema's properties of a table, without planned keys."""
+    """Return the `properties` of a JSON Schema for these keys, without planned keys."""
     properties = {name: _described(key) for name, key in keys.items() if not key.planned}
     return {"properties": properties, "additionalProperties": False}
 
@@ -159,7 +159,7 @@ def _described(key: Key) -> Schema:
 
 
 def each(places: Iterable[tuple[str, Node]], read: Callable[[Node], Value]) -> list[Value]:
-    """Return the values at places inside a bigger value. Raises NotAccepted with every refusal."""
+    """Read each part of a larger value and return the results. Raises NotAccepted with all refusals."""
     values: list[Value] = []
     refusals: list[Refusal] = []
     for place, node in places:
@@ -173,7 +173,7 @@ def each(places: Iterable[tuple[str, Node]], read: Callable[[Node], Value]) -> l
 
 
 def plain(node: Node, of: Callable[[Scalar], Any] | None = None) -> Any:
-    """Return the value for JSON; `of` reads the scalars, by default as their meaning, if it is finite."""
+    """Return the node's value for JSON. `of` reads the scalars; by default they must be finite."""
     of = of or _finite
     match node:
         case Sequence():
@@ -192,7 +192,7 @@ def _finite(node: Scalar) -> Any:
 
 
 def _as_written(node: Scalar) -> Any:
-    """Return the meaning of a scalar; a number that JSON would write differently, such as 1.10, stays text."""
+    """Return the meaning of a scalar; a number that JSON would write differently, such as 1.10, remains text."""
     value = _finite(node)
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
     return node.text if is_number and json.dumps(value) != node.text else value
@@ -205,7 +205,7 @@ PLANNED_TOO = "the file without it (the key `{}` comes in a later version)"
 
 
 def _unknown(key: Scalar, keys: dict[str, Key], elsewhere: dict[str, str]) -> Refusal:
-    """Refuse a key, with what to write: another program's name for a key, a similar key, or any key."""
+    """Refuse an unknown key, with advice: our key for another program's name, a similar key, or all keys."""
     name, stands_for, is_sure = key.text, "", False
     if plain_name(name) in elsewhere:
         accepted = elsewhere[plain_name(name)]
