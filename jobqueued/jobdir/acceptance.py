@@ -1,4 +1,4 @@
-"""Acceptance of job files: a parsed file replaces its last good jobs if no other file has their ids.
+"""Acceptance of job files: the jobs of a parsed file replace its last good jobs if no other file has their ids.
 
 Files that change together are judged together, so that an id can move between them.
 """
@@ -24,14 +24,14 @@ PATIENCE = 5 * SECOND
 """How long (ns) a file may be missing before its jobs are removed: editors and package managers re-create files."""
 
 SLICE_JOBS, _AGREED_AS_ONE_TOLD = 60, 10
-"""Maximum jobs reported in one call of `told` (some 10 ms), and the number of agreed jobs that cost as much as one."""
+"""Maximum jobs reported in one call of `told` (some 10 ms). Agreeing on 10 jobs counts as reporting one."""
 
 Content = tuple[tuple[Job, ...], list[Problem]]
 Read = Callable[[bytes, str], Steps[Content]]
 
 
 class File(NamedTuple):
-    """A good file: its text, its jobs, and its warnings and faulty lines."""
+    """A good file: its text, its jobs, and the problems that do not refuse it."""
 
     text: bytes
     jobs: tuple[Job, ...]
@@ -39,7 +39,7 @@ class File(NamedTuple):
 
 
 class Acceptance:
-    """The last good jobs of each file, and its problems.
+    """The last good jobs and the problems of each file.
 
     Call `begin` for a batch, `offer` its files, and `agree`. `told` then yields the resulting events, slice by slice.
     """
@@ -49,7 +49,7 @@ class Acceptance:
     ) -> None:
         """`read` parses a file's bytes and path into its jobs, in steps; `kept` are the last accepted texts, by path.
 
-        `is_gone` returns whether the file of a path is missing; False if unknown.
+        `is_gone` returns whether a path's file is missing; False if unknown.
         """
         self._kind, self._is_gone = kind, is_gone
         self.changes: dict[str, list[Problem]] = {}
@@ -61,21 +61,21 @@ class Acceptance:
         """Files that are accepted except for some of their lines."""
         self._batch: dict[str, File] = {}
         self._held: dict[str, File] = {}
-        """Good files with an id of another file: offered again with each batch."""
+        """Good files with an id that another file has; each batch offers them again."""
         self._recalled: dict[str, File] = {}
-        """Good files from before the start that were not accepted again yet."""
+        """Good files from before the start that are not accepted again yet."""
         self._away: dict[str, bytes] = {}
         """path → text from before the start, of files that were missing at the start."""
         self._vanished: dict[str, int] = {}
-        """Missing file → the time (CLOCK_MONOTONIC, ns) from which it counts as deleted."""
+        """Missing file → the time (CLOCK_MONOTONIC, ns) at which it counts as deleted."""
         self._ready: deque[tuple[str, File]] = deque()
         self._leaving: deque[str] = deque()
         self._agreed = 0
-        """Number of jobs that `agree` checked in the last batch, until `told` has counted them."""
+        """Number of jobs that `agree` checked and `told` has not counted yet."""
 
     @property
     def problems(self) -> dict[str, list[Problem]]:
-        """Problems of the files refused now, by path."""
+        """Problems of the refused files, by path."""
         return {path: found for path, found in self._said.items() if path not in self._flawed and _has_error(found)}
 
     @property
@@ -89,12 +89,12 @@ class Acceptance:
 
     @property
     def awaits(self) -> bool:
-        """True while a file that was missing at the start may come back with its jobs."""
+        """True while a file that was missing at the start may return with its jobs."""
         return any(path in self._vanished for path in self._away)
 
     @property
     def deadline(self) -> int | None:
-        """The time (CLOCK_MONOTONIC, ns) from which the next missing file counts as deleted, or None."""
+        """The time (CLOCK_MONOTONIC, ns) at which the next missing file counts as deleted, or None."""
         return min(self._vanished.values(), default=None)
 
     @property
@@ -103,7 +103,10 @@ class Acceptance:
         return bool(self._ready or self._leaving)
 
     def say(self, path: str, problems: list[Problem], *, counts: bool = False) -> None:
-        """Save the problems of a file, which is accepted if `counts`; new problems are also in `changes`."""
+        """Save a file's problems, also in `changes` if they are new.
+
+        `counts`: the file is accepted in spite of its errors.
+        """
         if counts and _has_error(problems):
             self._flawed.add(path)
         else:
@@ -116,13 +119,13 @@ class Acceptance:
     # one batch
 
     def begin(self) -> None:
-        """Begin a batch with the files that the last one held back."""
+        """Begin a batch with the files that the last batch held back."""
         self._batch = dict(self._held)
 
     def recall(self, mono: int) -> list[str]:
-        """Take over from an earlier daemon: return the files that keep their last good jobs until they are read.
+        """Restore an earlier daemon's last good jobs, and return the files that keep them until they are read.
 
-        A missing file has no jobs; it may come back within PATIENCE.
+        A missing file has no jobs until it returns, which may happen within PATIENCE.
         """
         kept, self._kept = self._kept, {}
         self._away = {path: text for path, text in kept.items() if self._is_gone(path)}
@@ -136,11 +139,11 @@ class Acceptance:
         return list(self._recalled)
 
     def withdraw(self, path: str) -> None:
-        """Remove a file from the batch: it changed again."""
+        """Remove a file from the batch, because it changed again."""
         self._batch.pop(path, None)
 
     def offer(self, path: str, text: bytes) -> Steps[None]:
-        """Add a file that was read, if it is good."""
+        """Parse a file's text, and add the file to the batch if it is good."""
         self._vanished.pop(path, None)
         main = parts_of(text, path)[0]
         is_emptied = not (main.text or self._kind.lenient) and self.last_good(path)
@@ -164,7 +167,7 @@ class Acceptance:
             self._vanished[path] = mono + PATIENCE
 
     def reprieve(self) -> list[str]:
-        """Let missing files keep their jobs while their directory is missing too; return them for a later check."""
+        """Let files keep their jobs if their directory is missing too; return the files for a later check."""
         spared = [path for path in self._vanished if path not in self._away]
         for path in spared:
             del self._vanished[path]
@@ -173,8 +176,8 @@ class Acceptance:
     def agree(self) -> None:
         """Accept the good files whose ids no other file has, and hold the others until the ids are free.
 
-        A job that moves between files is never removed on the way: files that get jobs are reported first. A file that
-        also gives jobs away is reported twice, at first still with these.
+        A job that moves between files always remains in force, because the file that receives it is reported first. A
+        file that both receives and loses jobs is reported twice, first still with the lost jobs.
         """
         jobs = {path: file.jobs for path, file in self._batch.items()}
         refused = self._catalog.conflicts_among(jobs, self._vanished)
@@ -194,7 +197,7 @@ class Acceptance:
         self._ready.extend([(path, self._recalled[path]) for path in stale])
 
     def leave(self) -> None:
-        """Treat all files as deleted, even existing ones, and forget their problems."""
+        """Treat all files as deleted, also existing ones, and forget their problems."""
         self._leaving.extend(sorted({job.file for job in self._catalog} - {*self._leaving}))
         for forgotten in (self._said, self._flawed, self._batch, self._held, self._away, self._vanished, self._ready):
             forgotten.clear()
@@ -203,7 +206,7 @@ class Acceptance:
     def is_ready(self) -> bool:
         """True if the batch can be agreed on before all changed files were read.
 
-        Only one table can have an id of a table, so it waits for no other table, and a thousand tables do not take one
+        An id in a cron table names its table, so no table must wait for another, and a thousand tables do not take one
         long turn.
         """
         return self._kind.lenient and not self._recalled and bool(self._batch)
@@ -211,7 +214,7 @@ class Acceptance:
     # the resulting events
 
     def told(self) -> Iterator[JobsRead | FileGone]:
-        """Yield the events of a slice of the agreed batch."""
+        """Yield the events of the agreed batch's next slice."""
         count, self._agreed = self._agreed // _AGREED_AS_ONE_TOLD, 0
         while self._leaving and count < SLICE_JOBS:
             path = self._leaving.popleft()
@@ -233,9 +236,9 @@ class Acceptance:
             yield JobsRead(path, file.jobs, "" if place == path else place)
 
     def expire(self, mono: int, *, at_once: bool) -> None:
-        """Report the files that were missing for too long as deleted; with `at_once` all missing files."""
+        """Report files that were missing for PATIENCE as deleted; with `at_once`, report all missing files."""
         for path in sorted(path for path, due in self._vanished.items() if at_once or due <= mono):
-            if not self._is_gone(path):  # it exists again and is being written; or unknown
+            if not self._is_gone(path):  # it exists again and is being written, or its state is unknown
                 self._vanished[path] = mono + PATIENCE
                 continue
             del self._vanished[path]
@@ -243,7 +246,7 @@ class Acceptance:
             self._leaving.append(path)
 
     def _recall_one(self, path: str) -> None:
-        """Take over the jobs of a file that was missing at the start, so that they stay while it is refused."""
+        """Restore the jobs of a file that was missing at the start: they remain in force while it is refused."""
         file = at_once(self._parsed(path, self._away.pop(path))) if path in self._away else None
         if isinstance(file, File) and not self._catalog.conflicts(path, file.jobs):
             self._recalled[path] = file
@@ -258,7 +261,7 @@ class Acceptance:
         return problems if self._refuses(problems) else File(text, jobs, problems)
 
     def _refuses(self, problems: list[Problem]) -> bool:
-        """Return whether some errors refuse the whole file, not only its lines."""
+        """Return whether an error refuses the whole file, and not only a line."""
         return any(problem.severity == "error" and not (problem.line and self._kind.lenient) for problem in problems)
 
     def _name(self, path: str) -> str:
@@ -266,12 +269,12 @@ class Acceptance:
         return self._kind.prefix + os.path.basename(path)
 
     def _takes_over(self, path: str, jobs: tuple[Job, ...]) -> bool:
-        """Return whether jobs move here from another file; such files are reported first."""
+        """Return whether a job moves to this file from another file."""
         return any(job.id in self._catalog and self._catalog[job.id].file != path for job in jobs)
 
 
 def _emptied(path: str) -> Problem:
-    """Return the problem of an emptied file: a full disk leaves one, so it does not remove the jobs of the file."""
+    """Return the problem of an empty file that had jobs. Its jobs remain, because a full disk may have emptied it."""
     message = "found an empty file that had jobs; to remove all of them, write `jobs: {}`"
     return Problem(path, 0, 0, "", message, code="JQ112")
 

@@ -1,6 +1,6 @@
-"""The host's own users and groups: when their files change, the accounts of jobs are looked up again.
+"""The files of the host's local users and groups. When they change, the daemon looks up the accounts of jobs again.
 
-A network's databases are asked only at the start, at a reload, and when jobs are read.
+The daemon asks databases in the network only at its start, at a reload, and when it reads jobs.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from jobqueued.model.source import Source
 
 _FILES = frozenset(("passwd", "group"))
 _CALM = SECOND
-"""Pause (ns) after the last change: programs that make a user change these files several times."""
+"""Pause (ns) after the last change, because programs that add a user change these files several times."""
 
 
 class AccountFiles(Source):
-    """Watches /etc/passwd and /etc/group; without inotify changes are noticed at the next reload."""
+    """Watches /etc/passwd and /etc/group. Without inotify, only a reload notices changes."""
 
     def __init__(self, directory: Path = Path("/etc")) -> None:
         self._inotify: int | None = None
@@ -49,13 +49,13 @@ class AccountFiles(Source):
         return None if self._changed is None else self._changed + _CALM
 
     def ready(self, descriptor: int, now: Now) -> tuple[()]:
-        """Read inotify's events; after an overflow, one of the files may have changed."""
+        """Read inotify's events, and note whether a file changed; an overflow counts as a change."""
         for event in inotify.events(descriptor):
             if event.name in _FILES or event.mask & inotify.IN_Q_OVERFLOW:
                 self._changed = now.mono
         return ()
 
     def turn(self, now: Now) -> list[Reloaded]:
-        """Report that the files have changed."""
+        """Report a change once its pause is over."""
         self._changed = None
         return [Reloaded()]

@@ -1,4 +1,4 @@
-"""Cron's tables, live: each is a file of a watched directory, and its lines are jobs."""
+"""Cron's tables as watched files; each line is a job."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 _ANACRON = "usr/sbin/anacron"
 _ROOT = "root"
 _TOLD = b"\n#!jobqueued "
-"""Separates a table from its scripts in a text of the history of due jobs."""
+"""Separates a table from its scripts in the saved text of a table, for the history of due jobs."""
 
 
 def readers(
@@ -43,9 +43,9 @@ def readers(
 
 
 def kinds_by_place(paths: Paths, *, beside_anacron: bool = False) -> dict[Path, DirectoryKind]:
-    """Return the directories of cron's tables with their kinds. anacrontab counts only if no anacron is installed.
+    """Return the directories of cron's tables with their kinds; anacrontab is included if anacron is not installed.
 
-    `beside_anacron`: anacrontab counts even with an anacron.
+    `beside_anacron`: include anacrontab even if anacron is installed.
     """
     has_own = not beside_anacron and os.access(paths.host / _ANACRON, os.X_OK)
     kinds = CRONTAB if has_own else CRONTAB_AND_ANACRONTAB, CRON_D, SPOOL
@@ -53,7 +53,7 @@ def kinds_by_place(paths: Paths, *, beside_anacron: bool = False) -> dict[Path, 
 
 
 def kinds_of_host(paths: Paths) -> dict[Path, DirectoryKind]:
-    """Return all directories that may have tables: below the daemon's root, and those of the host's own cron."""
+    """Return all directories that may contain tables: those below the daemon's root, and those of the host's cron."""
     return {**kinds_by_place(Paths.system(), beside_anacron=True), **kinds_by_place(paths, beside_anacron=True)}
 
 
@@ -65,13 +65,13 @@ def _read(
 
 
 def with_scripts(scripts: Scripts | None, expand: bool, name: str, text: bytes) -> bytes:
-    """Return a text for the history of due jobs: a table with the scripts that it got, which no text contains."""
+    """Return a table's text for the history of due jobs, with the names of the scripts that its run-parts lines run."""
     told = {} if scripts is None else scripts.told(name)
     return text + _TOLD + json.dumps({"expand": expand, "scripts": told}).encode() if told else text
 
 
 def jobs_of_text(name: str, text: bytes, host: CronHost) -> tuple[Job, ...]:
-    """Return the jobs of a text of the history."""
+    """Return the jobs of a saved text (`with_scripts`)."""
     kind = next((kind for kind in (CRON_D, SPOOL) if name.startswith(kind.prefix)), CRONTAB)
     table, expand, scripts = _apart(text) if kind is not SPOOL or os.path.basename(name) == _ROOT else (text, False, {})
     place = place_of(kind, name, expand=expand)
@@ -79,7 +79,7 @@ def jobs_of_text(name: str, text: bytes, host: CronHost) -> tuple[Job, ...]:
 
 
 def _apart(text: bytes) -> tuple[bytes, bool, dict[str, tuple[str, ...]]]:
-    """Split a text of the history into the table, `expand` and its scripts."""
+    """Split a saved text (`with_scripts`) into the table, `expand` and the scripts."""
     table, _, told = text.rpartition(_TOLD)
     try:
         noted = json.loads(told)
@@ -89,11 +89,11 @@ def _apart(text: bytes) -> tuple[bytes, bool, dict[str, tuple[str, ...]]]:
 
 
 def place_of(kind: DirectoryKind, path: str, *, expand: bool = False) -> TablePlace:
-    """Return the place of a table, the prefix of its jobs: crontab, anacrontab, cron.d/NAME or crontabs/USER."""
+    """Return a table's place, the prefix of its jobs' ids: crontab, anacrontab, cron.d/NAME or crontabs/USER."""
     name = os.path.basename(path)
     if kind.prefix == CRONTAB.prefix:
         return TablePlace(name, expand=expand, periodic=name == "anacrontab")
-    if kind is SPOOL:  # listing a user's directory may hang
+    if kind is SPOOL:  # without `expand`, because listing a user's directory may hang
         return TablePlace(kind.prefix + of_table(name), name)
     return TablePlace(kind.prefix + of_table(name), expand=expand)
 
@@ -105,5 +105,8 @@ def host_of(config: Settings, timezone: str = "") -> CronHost:
 
 
 def takes_mails(config: Settings) -> bool:
-    """Return whether the host can send mail. Without mail, cron would drop the output of jobs; records keep it."""
+    """Return whether the host can send mail.
+
+    Without mail, cron drops the output of jobs; the daemon keeps it in records.
+    """
     return "smtp" in config.mail or os.access(config.mail.get("sendmail", "/usr/sbin/sendmail"), os.X_OK)

@@ -1,4 +1,4 @@
-"""The interface of watched directories for `Watch`: one directory (`inbox.py`), or several as one (`layers.py`)."""
+"""The interface of watched directories for `Watch`: one directory (`inbox.py`), or several in one (`layers.py`)."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class News(NamedTuple):
 
 
 class FileChanges(Protocol):
-    """Changed files by name. Call `drain` if `fileno` is readable, `remounted` if `mounts` has POLLPRI."""
+    """The changed files, by name. Call `drain` if `fileno` is readable, and `remounted` if `mounts` has POLLPRI."""
 
     @property
     def at(self) -> str:
@@ -34,7 +34,7 @@ class FileChanges(Protocol):
 
     @property
     def was_listed(self) -> bool:
-        """True if everything was listed since the start."""
+        """True if each directory was listed since the start."""
 
     @property
     def is_unreadable(self) -> bool:
@@ -42,7 +42,7 @@ class FileChanges(Protocol):
 
     @property
     def deadline(self) -> int | None:
-        """The time (CLOCK_MONOTONIC, ns) to `take` again, because something could not be read or watched, or None."""
+        """The time (CLOCK_MONOTONIC, ns) to retry `take` because a read or a watch failed, or None."""
 
     @property
     def mounts(self) -> int | None:
@@ -64,7 +64,7 @@ class FileChanges(Protocol):
         """Treat a file as changed."""
 
     def relist(self) -> None:
-        """List everything again."""
+        """List all directories again."""
 
     def forget_all(self) -> None:
         """Treat all files as changed."""
@@ -79,7 +79,7 @@ class FileChanges(Protocol):
         """Read a file that no process is writing. Raises FileNotFoundError, InWriting, FileRefused, OSError."""
 
     def put_back(self, name: str) -> bool:
-        """Keep a file that is being written for later. Return whether inotify will report its close."""
+        """Defer a file that is being written. Return whether inotify will report its close."""
 
     def signature(self, name: str) -> Signature:
         """Return a tuple that differs after each change or replacement of a file."""
@@ -88,7 +88,7 @@ class FileChanges(Protocol):
         """Save the signature that a file had before it was read, regardless of the result."""
 
     def expect(self, name: str) -> None:
-        """Note an existing file that was not read: if a listing lacks it, it was deleted."""
+        """Note that a file exists although it was not read. If a later listing does not include it, it was deleted."""
 
     def look_again(self, name: str, mono: int) -> None:
         """Retry a file that can't be read now."""
@@ -97,10 +97,10 @@ class FileChanges(Protocol):
         """Forget a missing file, and return whether it existed."""
 
     def is_gone(self, name: str) -> bool:
-        """Return whether there is no such file; False also if a file system fails."""
+        """Return whether the file does not exist; False also if a file system fails."""
 
     def place(self, name: str) -> str:
         """Return the path of a file."""
 
     def orphans(self, name: str) -> list[str]:
-        """Return the directories of drop-ins of a file."""
+        """Return a file's directories of drop-ins."""

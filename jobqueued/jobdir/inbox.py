@@ -1,7 +1,7 @@
-"""Changes of a job directory, from inotify(7), the table of mounts and listings: names of files that must be read.
+"""The names of changed files in a job directory, from inotify(7), the table of mounts and listings.
 
-A missing or unreadable directory does not mean that its files were deleted; an empty one does. A file is read when its
-writer has closed it, never while it is being written: half a command is a command too.
+A missing or unreadable directory does not mean that its files were deleted; an empty one does. A file is read after its
+writer closed it, never while it is being written, because half a command may be a valid command.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from jobqueued.jobdir.kinds import JOB_FILES, DirectoryKind
 from jobqueued.jobdir.trust import InWriting
 
 RESCAN = 60 * SECOND
-"""Minimum time (ns) between two listings that no event triggered."""
+"""Minimum time (ns) between two listings without an event."""
 AGAIN = 10 * SECOND
 """Pause (ns) before a failed read is retried."""
 
@@ -38,7 +38,7 @@ _UNREAD: Signature = (0,)
 
 
 class Ears:
-    """The kernel's notices: an inotify instance, which inboxes may share, and the table of mounts."""
+    """Sources of the kernel's notices: an inotify instance, which inboxes may share, and the table of mounts."""
 
     def __init__(self, *, heard: bool = True) -> None:
         self.inotify: int | None = None
@@ -62,7 +62,7 @@ class Ears:
 
 
 class Inbox:
-    """One directory, maybe missing. Call `drain` if `fileno` is readable, `remounted` if `mounts` has POLLPRI."""
+    """A directory, maybe missing. Call `drain` if `fileno` is readable, and `remounted` if `mounts` has POLLPRI."""
 
     def __init__(self, directory: Path, kind: DirectoryKind = JOB_FILES, ears: Ears | None = None) -> None:
         self._kind, self._is_optional = kind, kind.optional
@@ -81,7 +81,7 @@ class Inbox:
         self._listed_at = 0
         self._again: set[str] = set()
         self.deadline: int | None = None
-        """The time (CLOCK_MONOTONIC, ns) to `take` again, because something could not be read or watched, or None."""
+        """The time (CLOCK_MONOTONIC, ns) to retry `take` because a read or a watch failed, or None."""
         self._watch = self._parent = 0
         self._mounted = self._mounts_here(mount_table())
         self._arm()
@@ -116,7 +116,7 @@ class Inbox:
             self._hear_else(event)
 
     def remounted(self, table: Sequence[Mount] | None = None) -> None:
-        """List the directory again if a mount changed on it, in it, or above it."""
+        """List the directory again if a mount on it, in it, or on its parents changed."""
         before, self._mounted = self._mounted, self._mounts_here(mount_table() if table is None else table)
         if before != self._mounted:
             self.relist()
@@ -127,7 +127,7 @@ class Inbox:
         self.has_news = True
 
     def relist(self) -> None:
-        """List the directory again after a user's reload: inotify reports no changes on network file systems."""
+        """List the directory again for a user's reload, because inotify reports no changes on network file systems."""
         self._lost_track = self.has_news = True
         self._in_writing.clear()
 
@@ -137,7 +137,7 @@ class Inbox:
         self.relist()
 
     def rescan(self, mono: int) -> None:
-        """List the directory again if a minute has passed: network file systems, for example, report no changes."""
+        """List the directory again if a minute has passed, because network file systems report no changes."""
         if mono >= self._listed_at + RESCAN:
             self.relist()
 
@@ -163,7 +163,7 @@ class Inbox:
     # one file
 
     def read(self, name: str) -> bytes:
-        """Read a file that no process is writing. Raises InWriting, and the errors of its kind.
+        """Read a file that no process is writing. Raises InWriting, and the errors of the kind's `read`.
 
         The file is read if its close was reported, or if the kernel has no writer of it. The kernel reports a close a
         moment before it forgets the writer, so after such a report the writer is not checked.
@@ -176,7 +176,7 @@ class Inbox:
         return self._kind.read(self.at, os.geteuid(), closed)
 
     def put_back(self, name: str) -> bool:
-        """Keep a file that is being written for later. Return whether inotify will report its close."""
+        """Defer a file that is being written. Return whether inotify will report its close."""
         self._in_writing.add(name)
         self.expect(name)
         return self._is_told
@@ -186,7 +186,7 @@ class Inbox:
         self._seen[name] = signature
 
     def expect(self, name: str) -> None:
-        """Note an existing file that was not read: if a listing lacks it, it was deleted."""
+        """Note that a file exists although it was not read. If a later listing does not include it, it was deleted."""
         self._seen.setdefault(name, _UNREAD)
 
     def look_again(self, name: str, mono: int) -> None:
@@ -214,10 +214,10 @@ class Inbox:
             self._take_in(name, mask, name)
 
     def _hear_else(self, event: inotify.InotifyEvent) -> None:
-        """Process an event of another directory."""
+        """Process an event about another directory of the same inotify instance."""
 
     def _take_in(self, path: str, mask: int, name: str) -> None:
-        """Process an event of a path, which changes the file of this name."""
+        """Process an event about a path that belongs to the file `name`."""
         if mask & inotify.IN_MODIFY:
             self._in_writing.add(path)
             self._closed.discard(path)
@@ -229,7 +229,7 @@ class Inbox:
                 self._in_writing.discard(path)
 
     def _arm(self) -> None:
-        """Watch the directory and its nearest existing parent, to notice when the directory comes back."""
+        """Watch the directory and its nearest existing parent, to notice when the directory returns."""
         if not self._kind.heard:
             return
         try:
@@ -260,7 +260,7 @@ class Inbox:
             return 0
 
     def _mounts_here(self, table: Sequence[Mount]) -> list[bytes]:
-        """Return the mounts on the directory, in it, or on its parents; no two have the same line."""
+        """Return the lines of the mounts on the directory, in it, or on its parents."""
         directory = os.fsencode(os.path.realpath(self._directory))
         return [line for line, point in table if _inside(point, directory) or _inside(directory, point)]
 
@@ -299,7 +299,10 @@ class Inbox:
         return {name for name in known if self._seen.get(name) != self.signature(name)}, trouble
 
     def _listed_well(self, is_watched: object, mono: int) -> list[Problem]:
-        """Note a complete listing; return [], or a problem if the directory is unwatched and listed once a minute."""
+        """Note a complete listing.
+
+        Return [], or a problem if the directory can't be watched and is listed once a minute.
+        """
         self.was_listed, self.is_unreadable, self._lost_track = True, False, self._kind.heard and not is_watched
         if not self._lost_track:
             return []
@@ -309,7 +312,7 @@ class Inbox:
 
     @property
     def _hears_all(self) -> bool:
-        """True if everything that a listing found is watched."""
+        """True if each directory that a listing found is watched."""
         return True
 
     def _missing(self) -> set[str]:
@@ -317,11 +320,11 @@ class Inbox:
         return set()
 
     def _others(self, names: Sequence[str]) -> set[str]:
-        """Return the files that other names in a listing belong to, such as directories of drop-ins."""
+        """Return the job files of other names in a listing, such as directories of drop-ins."""
         return set()
 
     def is_gone(self, name: str) -> bool:
-        """Return whether the directory exists without such a file; False also if the file system fails."""
+        """Return whether the directory exists but the file does not; False also if the file system fails."""
         return self.is_missing_in(name) and os.path.isdir(self._directory)
 
     def is_missing_in(self, name: str) -> bool:
@@ -339,17 +342,17 @@ class Inbox:
         return f"{self._directory}/{name}"
 
     def orphans(self, name: str) -> list[str]:
-        """Return the directories that belong to a file."""
+        """Return a file's directories of drop-ins."""
         return []
 
     def signature(self, name: str) -> Signature:
-        """Return the signature of a file; if its kind may be a link, with that of the target."""
+        """Return the signature of a file. If files of this kind may be links, add the target's signature."""
         path = f"{self._directory}/{name}"
         return signature_of(path) + (signature_of(path, os.stat) if self._kind.follows else ())
 
 
 Mount = tuple[bytes, bytes]
-"""A line of the table of mounts, and the path in it."""
+"""A line of the table of mounts, and its mount point."""
 
 
 def mount_table() -> list[Mount]:
@@ -363,7 +366,7 @@ def mount_table() -> list[Mount]:
 
 
 def signature_of(path: str, look: Callable[[str], os.stat_result] = os.lstat) -> Signature:
-    """Return a tuple that differs after each change or replacement of a file; () if there is none."""
+    """Return a tuple that differs after each change or replacement of a file; () if the file does not exist."""
     try:
         found = look(path)
     except OSError:

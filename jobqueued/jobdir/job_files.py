@@ -1,4 +1,4 @@
-"""The watched directories as a source of events: jobs of accepted files, their texts for state.db, their problems."""
+"""The watched directories as a source of events: the jobs of accepted files, their texts for state.db, and problems."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _has_more, _deadline = attrgetter("has_more"), attrgetter("deadline")
 
 
 class Watches:
-    """All watched directories, each with its kind of files; the time `zones`, and the `scripts` of cron's tables."""
+    """All watched directories, the time `zones`, and the `scripts` of cron's tables."""
 
     def __init__(
         self, watches: Sequence[Watch], scripts: Scripts | None = None, zones: TimeZones | None = None
@@ -41,24 +41,24 @@ class Watches:
 
     @property
     def refused(self) -> dict[str, list[Problem]]:
-        """Problems of the files refused now, by path."""
+        """Problems of the refused files, by path."""
         return {watch.place(path): found for watch in self._watches for path, found in watch.problems.items()}
 
     @property
     def problems(self) -> dict[str, list[Problem]]:
-        """Problems of the refused files and of those accepted except for some of their lines, by path."""
+        """Problems of refused files, and of files that are accepted except for some of their lines, by path."""
         flaws = {watch.place(path): found for watch in self._watches for path, found in watch.flaws.items()}
         return {**self.refused, **flaws}
 
     @property
     def stale(self) -> list[str]:
-        """The refused files whose last good jobs stay in force."""
+        """The refused files whose last good jobs remain in force."""
         found = ((watch, path) for watch in self._watches for path in watch.problems if watch.last_good(path))
         return sorted(watch.place(path) for watch, path in found)
 
     @property
     def has_more(self) -> bool:
-        """True if a watch has something to scan at once."""
+        """True if a watch has work to do at once."""
         return any(map(_has_more, self._watches)) or (self.zones is not None and self.zones.is_asked)
 
     @property
@@ -67,13 +67,13 @@ class Watches:
         return all(watch.complete for watch in self._watches)
 
     def hold_tables(self, held: bool) -> None:
-        """Treat cron's tables as deleted while another cron runs them."""
+        """If `held`, treat cron's tables as deleted, because another cron runs them."""
         for watch in self._watches:
             if watch.is_table:
                 watch.hold(held=held)
 
     def settle(self) -> None:
-        """List everything again, and wait for no missing file."""
+        """List all directories again, and treat missing files as deleted at once."""
         for watch in self._watches:
             watch.settle()
         self._ask_for_zones()
@@ -87,7 +87,7 @@ class Watches:
         self._ask_for_zones()
 
     def zone(self) -> str:
-        """Return the zone of jobs that name none; UTC without `zones`."""
+        """Return the zone of jobs without the key `timezone`; UTC without `zones`."""
         return "UTC" if self.zones is None else self.zones.name()
 
     def _ask_for_zones(self) -> None:
@@ -112,7 +112,7 @@ class Watches:
 def watches_of(
     paths: Paths, config: Settings, kept: Mapping[str, bytes], users: UserFiles, *, of_cron: bool, boots: bool
 ) -> Watches:
-    """Return the watches of a daemon: its job files, those of users, and with `of_cron` the tables of cron.
+    """Return the watches of a daemon: its job files, users' job files, and with `of_cron` cron's tables.
 
     `kept` are the last accepted texts of files; `boots`: this may be the first start after a boot.
     """
@@ -136,7 +136,7 @@ class JobFiles(Source):
         self._complete = True
 
     def descriptors(self) -> dict[int, int]:
-        """Return the descriptors of inotify and of the table of mounts, of each watch."""
+        """Return each watch's descriptors of inotify and of the table of mounts."""
         scripts, zones = self._watches.scripts, self._watches.zones
         wanted = [(None if it is None else it.fileno(), select.POLLIN) for it in (scripts, zones)]
         for inbox in (watch.inbox for watch in self._watches):
@@ -177,26 +177,26 @@ class JobFiles(Source):
             self._log.say("time_zone", text=text)
         late = [watch for watch in self._watches if watch.deadline is not None and watch.deadline <= now.mono]
         for watch in late:
-            watch.inbox.drain()  # a file may have come back just now
+            watch.inbox.drain()  # a file may have returned just now
         for watch in [each for each in self._watches if each in late or each.has_more][:1]:
             yield from self._followed(watch.scan(now.mono))
             self._keep(watch.accepted)
             self._say_changes(watch)
-        if not self._complete and self._watches.complete:  # a job that no file has now will not come
+        if not self._complete and self._watches.complete:  # a job without a file will not appear any more
             self._complete = True
             yield JobsLoaded(True)
 
     def _followed(self, events: list[JobsRead | FileGone]) -> Iterator[JobsRead | FileGone]:
-        """Yield events; the zones of their jobs are watched from now on."""
+        """Yield the events, and watch the zones of their jobs from now on."""
         for event in events:
             if isinstance(event, JobsRead) and self._watches.zones is not None:
                 self._watches.zones.follow(job.timezone for job in event.jobs)
             yield event
 
     def read_once(self) -> bool:
-        """Note that each file was read once; return whether all existing jobs are known.
+        """End the start, in which each file is read once, and return whether all existing jobs are known.
 
-        If not, `turn` reports it later.
+        If not, `turn` reports JobsLoaded later.
         """
         self._complete = self._watches.complete
         return self._complete

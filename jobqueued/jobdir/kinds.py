@@ -1,4 +1,4 @@
-"""Kinds of watched directories: which names are read, which owners a file may have, and the effect of an error."""
+"""Kinds of watched directories: the names and owners of their files, and the effect of an error."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _OF_RUN_PARTS = re.compile(r"[A-Za-z0-9_-]+", re.ASCII)
 
 
 class Unreadable(FileRefused):
-    """A table was refused because this process may not read it."""
+    """A table was refused because this process is not allowed to read it."""
 
 
 def _read_job_file(path: str, daemon: int, closed: bool) -> bytes:
@@ -35,12 +35,13 @@ def _read_job_file(path: str, daemon: int, closed: bool) -> bytes:
 class DirectoryKind:
     """A kind of directory.
 
-    `reads` returns whether the file of a name is read, `is_foreign` whether an unread one deserves a warning. `read`
-    gets a path, the user of the daemon, and whether the file is known to have no writer; it raises FileRefused,
-    InWriting and OSError. In state.db the names have a `prefix`. `lenient`: an error that has a line costs only that
+    `reads` returns whether a file with a name is read; `is_foreign` returns whether an unread file deserves a warning.
+    `read` gets a path, the user of the daemon, and whether the file is known to have no writer; it raises FileRefused,
+    InWriting and OSError. In state.db, `prefix` precedes the names. `lenient`: an error in a line disables only that
     line. `optional`: the directory may be missing. `sticky`: other users may put their own files into it. `follows`: a
     file may be a link. `drop_ins`: a file may have drop-ins, and lie in one of several directories. `vital`: jobs
-    elsewhere may depend on those of an unreadable file. `heard`: inotify reports changes; otherwise the writer does.
+    elsewhere may depend on those of an unreadable file. `heard`: inotify reports changes; otherwise the code that
+    writes the files does.
     """
 
     reads: Callable[[str], bool] = is_job_file
@@ -76,7 +77,7 @@ _never = frozenset[str]().__contains__
 
 
 def _read_of_system(path: str, daemon: int, closed: bool) -> bytes:
-    """Read a table of the system: root's, or a link that no other user can redirect."""
+    """Read a system table: a file that belongs to root, or a link that no other user can redirect."""
     is_link = os.path.islink(path)
     if is_link and os.path.realpath(path) == os.devnull:
         return b""
@@ -96,7 +97,7 @@ def _read_of_system(path: str, daemon: int, closed: bool) -> bytes:
 
 
 def _read_of_user(path: str, daemon: int, closed: bool) -> bytes:
-    """Read a user's table: the user's own or root's, with one name, and closed to all other users."""
+    """Read a user's table. It must belong to the user or root, have one hard link, and deny access to other users."""
     user = os.path.basename(path)
     owners = {0, daemon, _uid(user)}
     try:
@@ -124,7 +125,7 @@ def _read_of_user(path: str, daemon: int, closed: bool) -> bytes:
 
 
 def _uid(user: str) -> int | None:
-    """Return the UID of a user, or None. Databases in the network are asked only for users missing in /etc/passwd."""
+    """Return the UID of a user, or None. Ask databases in the network only for users absent from /etc/passwd."""
     with suppress(OSError), open("/etc/passwd", errors="replace") as file:
         for line in file:
             if line.startswith(f"{user}:") and (number := line.split(":")[2]).isdigit():
@@ -135,7 +136,7 @@ def _uid(user: str) -> int | None:
 
 
 def _is_of_spool(name: str) -> bool:
-    """Return whether a file in the spool is named after a user: crontab(1) also writes its new tables there."""
+    """Return whether a file in the spool has a user's name. Other names are crontab(1)'s temporary files."""
     return name.isprintable() and not name.startswith((".", "tmp.")) and not trust.is_leftover(name)
 
 
@@ -161,7 +162,7 @@ CRONTAB = DirectoryKind(
     follows=True,
 )
 CRONTAB_AND_ANACRONTAB = replace(CRONTAB, reads=frozenset(("crontab", "anacrontab")).__contains__)
-"""The kind if no anacron reads its own table."""
+"""The kind of /etc if anacron is not installed, so the daemon also reads anacrontab."""
 SPOOL = DirectoryKind(
     reads=_is_of_spool,
     is_foreign=_never,

@@ -1,7 +1,7 @@
-"""The directories of job files as one inbox: for each name, the first directory with a file counts, and all drop-ins.
+"""The directories of job files as one inbox. For each name, the file in the first directory counts, and all drop-ins.
 
-While one of the directories can't be read, nothing changes, because its files may replace those of others. A directory
-that other users can change is ignored, except for the first one.
+While a directory can't be read, no change takes effect, because its files may replace files in other directories. A
+directory that other users can change is ignored, except the first.
 """
 
 from __future__ import annotations
@@ -35,18 +35,18 @@ from jobqueued.settings.drop_in_files import drop_in_directory, file_of_drop_ins
 
 _has_news, _deadline = attrgetter("has_news"), attrgetter("deadline")
 _NONE = -1
-"""The watch of a path that is not a directory: its parent's watch reports when it becomes one."""
+"""Stands for the watch of a path that is not a directory; its parent's watch reports if it becomes a directory."""
 
 
 class Layer(Inbox):
-    """One of the directories, and the directories of drop-ins in it.
+    """A directory of job files, and the directories of drop-ins in it.
 
     A change of a drop-in counts as a change of its file.
     """
 
     def __init__(self, directory: Path, kind: DirectoryKind, ears: Ears) -> None:
         self._watches: dict[str, int] = {}
-        """File → watch of its drop-ins, or 0 if it may have some but they can't be watched."""
+        """File → watch of its drop-ins, or 0 if they can't be watched."""
         self._files: dict[int, str] = {}
         super().__init__(directory, kind, ears)
 
@@ -59,7 +59,7 @@ class Layer(Inbox):
         return name in self._watches
 
     def put_back(self, name: str) -> bool:
-        """Keep a file, or a drop-in of one, that is being written for later."""
+        """Defer a file that is being written, or whose drop-in is."""
         self._in_writing.add(name)
         directory, slash, _ = name.rpartition("/")
         self.expect(file_of_drop_ins(directory) if slash else name)
@@ -91,7 +91,7 @@ class Layer(Inbox):
             super()._note(name, mask)
 
     def _hear_else(self, event: inotify.InotifyEvent) -> None:
-        """Process an event of a directory of drop-ins."""
+        """Process an event about a directory of drop-ins."""
         file = self._files.get(event.watch)
         if file is None:
             return
@@ -104,7 +104,7 @@ class Layer(Inbox):
             self._take_in(f"{drop_in_directory(file)}/{event.name}", event.mask, file)
 
     def _others(self, names: Sequence[str]) -> set[str]:
-        """Watch all directories of drop-ins in a listing, and no others; return the names of their files."""
+        """Watch exactly the directories of drop-ins in a listing; return the names of their files."""
         found = {file for name in names if (file := file_of_drop_ins(name))}
         for file in self._watches.keys() - found:
             self._forsake(file)
@@ -117,7 +117,7 @@ class Layer(Inbox):
         return all(self._watches.values())
 
     def _follow(self, file: str) -> None:
-        """Watch the drop-ins of a file, if it has any; the directory may have been replaced since."""
+        """Watch a file's directory of drop-ins if it exists; replace the watch of an earlier directory."""
         directory, old, new = self._of_drop_ins(file), self._watches.get(file), 0
         is_directory = None
         try:
@@ -125,7 +125,7 @@ class Layer(Inbox):
         except (FileNotFoundError, NotADirectoryError):
             self._forsake(file)
             return
-        except OSError:  # something exists, of any type
+        except OSError:  # it may exist; its type is unknown
             pass
         if is_directory is False:
             new = _NONE
@@ -146,7 +146,7 @@ class Layer(Inbox):
 
 
 class OptionalLayer(Layer):
-    """A directory that counts as empty while it is missing, because packages come and go with it, or is not trusted."""
+    """A directory that counts as empty while it is missing or not trusted. Packages may create and remove it."""
 
     def __init__(self, directory: Path, kind: DirectoryKind, ears: Ears) -> None:
         super().__init__(directory, kind, ears)
@@ -163,7 +163,7 @@ class OptionalLayer(Layer):
         return [] if self._is_left_out else super().drop_ins(name)
 
     def has_drop_ins(self, name: str) -> bool:
-        """Return whether there is a directory of drop-ins of a file."""
+        """Return whether a file has a directory of drop-ins."""
         return not self._is_left_out and super().has_drop_ins(name)
 
     def signature(self, name: str) -> Signature:
@@ -171,11 +171,11 @@ class OptionalLayer(Layer):
         return () if self._is_left_out else super().signature(name)
 
     def is_missing_in(self, name: str) -> bool:
-        """Return whether the file is missing, or the directory ignored."""
+        """Return whether the file is missing or the directory is ignored."""
         return self._is_left_out or super().is_missing_in(name)
 
     def _listed(self, mono: int, distrust: FileRefused | None) -> tuple[set[str], list[Problem]]:
-        """List the directory, or ignore it while other users can change it, so that no other directory waits for it."""
+        """List the directory. While other users can change it, ignore it, so that no other directory waits for it."""
         self._is_left_out = distrust is not None
         if distrust is None:
             return super()._listed(mono, None)
@@ -191,7 +191,7 @@ class OptionalLayer(Layer):
 
 
 class Layers:
-    """Several directories, of which the first must exist, as one inbox."""
+    """Several directories as one inbox; only the first must exist."""
 
     def __init__(self, directories: Sequence[Path], kind: DirectoryKind) -> None:
         first, *others = directories
@@ -199,7 +199,7 @@ class Layers:
         self.parts = (Layer(first, kind, self._ears), *(OptionalLayer(each, kind, self._ears) for each in others))
         self._troubles: list[list[Problem]] = [[] for _ in self.parts]
         self._held: set[str] = set()
-        """Files that changed in some directories while another one could not be read."""
+        """Files that changed while another directory could not be read."""
         self._assembly = Assembly([str(each) for each in directories], self._read, self._drop_ins)
         self._directories = [str(each) for each in directories]
         self._writing: tuple[Layer, str] = (self.parts[0], "")
@@ -216,17 +216,17 @@ class Layers:
 
     @property
     def was_listed(self) -> bool:
-        """True if all were listed since the start."""
+        """True if all directories were listed since the start."""
         return all(part.was_listed for part in self.parts)
 
     @property
     def is_unreadable(self) -> bool:
-        """True if the last listing of one of them failed."""
+        """True if the last listing of a directory failed."""
         return any(part.is_unreadable for part in self.parts)
 
     @property
     def deadline(self) -> int | None:
-        """The time (CLOCK_MONOTONIC, ns) to `take` again, or None to wait for events."""
+        """The time (CLOCK_MONOTONIC, ns) to `take` again, or None if only an event makes it necessary."""
         return soonest(map(_deadline, self.parts))
 
     def fileno(self) -> int | None:
@@ -274,7 +274,7 @@ class Layers:
             part.rescan(mono)
 
     def take(self, mono: int) -> News:
-        """Return the changes since the last call. While one directory can't be read, return none; they come later."""
+        """Return the changes since the last call. While a directory can't be read, save them for a later call."""
         taken = [part.take(mono) for part in self.parts]
         for number, news in enumerate(taken):
             if news.trouble is not None:
@@ -309,7 +309,7 @@ class Layers:
         return self.parts[number].drop_ins(name)
 
     def put_back(self, name: str) -> bool:
-        """Keep a file for later, because its last read part is being written; return whether its close is reported."""
+        """Defer a file, because its last read part is being written. Return whether inotify will report its close."""
         part, path = self._writing
         self.expect(name)
         return part.put_back(path)
@@ -327,7 +327,7 @@ class Layers:
                 part.forget(name)
 
     def expect(self, name: str) -> None:
-        """Note that a file exists which was not read."""
+        """Note that a file exists although it was not read."""
         self.parts[0].expect(name)
 
     def look_again(self, name: str, mono: int) -> None:
@@ -335,22 +335,22 @@ class Layers:
         self.parts[0].look_again(name, mono)
 
     def forget(self, name: str) -> bool:
-        """Forget a file that is in no directory, and return whether it existed."""
+        """Forget a file that no directory contains, and return whether it existed."""
         known = [part.forget(name) for part in self.parts]
         return any(known)
 
     def is_gone(self, name: str) -> bool:
-        """Return whether no directory has such a file; False also if a file system fails."""
+        """Return whether no directory has the file; False also if a file system fails."""
         first, *others = self.parts
         return first.is_gone(name) and all(part.is_missing_in(name) for part in others)
 
     def place(self, name: str) -> str:
-        """Return the path of a file: in the first directory that has it, or in the first of all."""
+        """Return the path of a file in the first directory that has it, or else in the first directory."""
         paths = [f"{directory}/{name}" for directory in self._directories]
         return next(filter(os.path.lexists, paths), paths[0])
 
     def orphans(self, name: str) -> list[str]:
-        """Return the directories of drop-ins of a file."""
+        """Return a file's directories of drop-ins."""
         return [
             f"{directory}/{drop_in_directory(name)}"
             for part, directory in zip(self.parts, self._directories, strict=True)

@@ -1,6 +1,6 @@
-"""Files that the host's jobs wait for (`on: {path: …}`); each user's jobs have a watcher process of their own.
+"""Files that the host's jobs wait for (`on: {path: …}`). Users' jobs have a separate watcher process for each user.
 
-A turn handles a part of the events, as `child/watcher/appearing.py` describes.
+Each turn handles only a part of the events, as in `child/watcher/appearing.py`.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from jobqueued.model.source import Source
 
 
 class PathTriggers(Source):
-    """The files that jobs wait for."""
+    """The files that the host's jobs wait for."""
 
     def __init__(self) -> None:
         self._files = Appearing()
@@ -26,25 +26,25 @@ class PathTriggers(Source):
 
     @property
     def troubles(self) -> list[str]:
-        """The reason why a file may go unnoticed, in words."""
+        """The reasons why a file may remain unnoticed."""
         return [] if self._files.trouble is None else [in_words(self._files.trouble)]
 
     def descriptors(self) -> dict[int, int]:
-        """Return the inotify descriptor, readable after an event, unless a storm of events is paused."""
+        """Return the inotify descriptor, or {} while a burst of events is paused."""
         return dict.fromkeys(self._files.descriptors(), select.POLLIN)
 
     @property
     def deadline(self) -> int | None:
-        """The time to continue reading, to search a directory, or to report a path again, or None if nothing is due."""
+        """The time (CLOCK_MONOTONIC, ns) to read events, search a directory, or report a path again, or None."""
         return min((at for at in (self._files.deadline, self._files.tells_at) if at is not None), default=None)
 
     @property
     def has_more(self) -> bool:
-        """True while a directory is searched, or paths to one have changed."""
+        """True while a search of a directory, or an update of watches, is not finished."""
         return self._files.has_more
 
     def ready(self, descriptor: int, now: Now) -> list[PathAppeared]:
-        """Read the events, once."""
+        """Read the pending events once."""
         self._files.read(now.mono)
         return self._told(now.mono)
 
@@ -59,12 +59,12 @@ class PathTriggers(Source):
 
 
 def event_of(path: str, instant: int | None, file: str, wall: int) -> PathAppeared:
-    """Return the event of a path at its own instant, or at `wall` if it has none."""
+    """Return the event for a path, at `instant` or, if that is None, at `wall`."""
     return PathAppeared(path, wall if instant is None else instant, f"x{os.urandom(8).hex()}", file)
 
 
 def in_words(trouble: Trouble) -> str:
-    """Describe why a file may go unnoticed."""
+    """Describe why a file may remain unnoticed."""
     if not trouble.number:
         found = f"{trouble.directory} has more than {MOST} files, so events were lost"
         return (

@@ -1,4 +1,4 @@
-"""Scripts of the directories that system tables run with run-parts: listed for the tables, and watched."""
+"""The scripts in directories that system tables run with run-parts."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _CHANGES = (
 
 
 class Scripts:
-    """The requested directories, each with its last reported scripts and the tables that asked for them."""
+    """The directories that tables run, each with its last reported scripts and its tables."""
 
     def __init__(self, *, watched: bool = True) -> None:
         """`watched`: whether to watch the directories for changes."""
@@ -33,7 +33,7 @@ class Scripts:
         self._watched = watched
 
     def fileno(self) -> int | None:
-        """Return the inotify descriptor, or None if no table asked or there is none."""
+        """Return the inotify descriptor, or None if no table runs a directory or inotify is not available."""
         return self._inotify
 
     def close(self) -> None:
@@ -43,21 +43,24 @@ class Scripts:
             self._inotify = None
 
     def of_table(self, table: str) -> Mapping[str, tuple[str, ...]]:
-        """Return directory → scripts for the table at this path, which must be read again when they change."""
+        """Return a mapping of directory → scripts for the table at this path.
+
+        If they change, the table must be read again.
+        """
         return _Asked(self, table)
 
     def ask(self, directory: str, table: str) -> tuple[str, ...]:
-        """Return the scripts of a directory, as run-parts finds them."""
+        """Return the scripts that run-parts finds in a directory."""
         self._tables.setdefault(directory, set()).add(table)
         if self._watched:
-            with suppress(OSError):  # the minute's rescan finds changes, or the directory is missing
+            with suppress(OSError):  # a rescan each minute finds changes, or the directory is missing
                 self._inotify = inotify.instance() if self._inotify is None else self._inotify
                 inotify.watch(self._inotify, directory, _CHANGES)
         self._told[directory] = found = _listed(directory)
         return found
 
     def told(self, name: str) -> dict[str, tuple[str, ...]]:
-        """Return directory → scripts as last reported to a table, by its name in state.db."""
+        """Return directory → scripts as last reported to the table with this name in state.db."""
         of_table = (each for each, tables in self._tables.items() if any(it.endswith(f"/{name}") for it in tables))
         return {directory: self._told[directory] for directory in sorted(of_table)}
 
@@ -75,7 +78,7 @@ class Scripts:
 
 
 class _Asked(Mapping[str, tuple[str, ...]]):
-    """The view of one table."""
+    """A mapping of directory → scripts that notes which directories a table runs."""
 
     def __init__(self, scripts: Scripts, table: str) -> None:
         self._scripts, self._table = scripts, table
@@ -91,7 +94,7 @@ class _Asked(Mapping[str, tuple[str, ...]]):
 
 
 def _listed(directory: str) -> tuple[str, ...]:
-    """Return the names that run-parts accepts, of executable files, in its order."""
+    """Return the executable files whose names run-parts accepts, in its order."""
     try:
         with os.scandir(directory) as entries:
             names = [entry.name for entry in islice(entries, _MOST_NAMES) if is_script(entry.name) and _runs(entry)]

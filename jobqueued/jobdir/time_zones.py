@@ -1,6 +1,6 @@
-"""The host's time zone, and the rules of the zones that jobs use: both may change while the daemon runs.
+"""The host's time zone, and the rules of the zones that jobs use, which may change while the daemon runs.
 
-Job files and tables are then read again, because due times, and the instant of an `at`, depend on them.
+After a change, job files and tables are read again, because due times and the instants of `at` depend on zones.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ from jobqueued.timing.schedule import forget_zones
 _FILES = frozenset(("localtime", "timezone"))
 _CHANGES = inotify.IN_CREATE | inotify.IN_MOVED_TO | inotify.IN_CLOSE_WRITE | inotify.IN_DELETE | inotify.IN_ONLYDIR
 _CALM = SECOND
-"""Pause (ns) after the last change: packages change several files, and may remove a link before they replace it."""
+"""Pause (ns) after the last change, because packages change several files, and may remove a link before a new one."""
 
 
 class TimeZones:
-    """The zones with which job files are read now, under these settings. A check of all reads one file for each."""
+    """The zones that job files are read with. Checking all zones reads one file for each."""
 
     def __init__(self, config: Settings, etc: Path = Path("/etc")) -> None:
         self._host, self._config = config.locality, config
@@ -43,20 +43,20 @@ class TimeZones:
         return self._host
 
     def name(self) -> str:
-        """Return the zone of jobs that name none."""
+        """Return the zone of jobs without the key `timezone`."""
         return self._host.timezone
 
     def fileno(self) -> int | None:
-        """Return the inotify descriptor, or None if there is none; a check once a minute remains."""
+        """Return the inotify descriptor, or None without inotify; zones are also checked once a minute."""
         return self._inotify
 
     @property
     def deadline(self) -> int | None:
-        """The time (CLOCK_MONOTONIC, ns) of the check, some time after the last change, or None."""
+        """The time (CLOCK_MONOTONIC, ns) to check the zones after a change, or None without a change."""
         return None if self._changed is None else self._changed + _CALM
 
     def follow(self, names: Iterable[str]) -> None:
-        """Watch the rules of these zones, too."""
+        """Also watch the rules of these zones."""
         for name in set(names) - self._rules.keys():
             path = _path(name)
             self._rules[name] = _digest(path)
@@ -71,19 +71,22 @@ class TimeZones:
                 self._changed = mono
 
     def ask(self) -> None:
-        """Make the next `news` check at once."""
+        """Make the next call of `news` check at once."""
         self.is_asked = True
 
     def news(self, mono: int) -> list[str]:
-        """Check if it is time to; return the changes, for people."""
+        """If a check is due, check the zones; return descriptions of the changes."""
         if not self.is_asked and (self.deadline is None or self.deadline > mono):
             return []
         self.is_asked, self._changed = False, None
-        time.tzset()  # for the times of the log, which the C library formats
+        time.tzset()  # because the C library formats the times in the log
         return [*self._of_rules(), *self._of_host()]
 
     def _of_rules(self) -> Iterator[str]:
-        """Forget the rules that changed, and yield a line about them. A zone that left the database keeps its rules."""
+        """Clear the cache of zones whose rules changed, and yield a line about them.
+
+        A zone without a file keeps its rules.
+        """
         found = {name: _digest(_path(name)) for name in self._rules}
         changed = sorted(name for name, known in self._rules.items() if found[name] not in ("", known))
         if changed:
@@ -98,7 +101,7 @@ class TimeZones:
             yield f"the time zone of the host is {name} now; it was {before}"
 
     def _watch(self, directory: str) -> int:
-        """Watch a directory if possible, and return the watch or 0; watching it twice changes nothing."""
+        """Watch a directory if possible, and return the watch or 0. Watching a directory twice has no effect."""
         with suppress(OSError):
             self._inotify = inotify.instance() if self._inotify is None else self._inotify
             return inotify.watch(self._inotify, directory, _CHANGES)
@@ -106,7 +109,7 @@ class TimeZones:
 
 
 def _path(name: str) -> str:
-    """Return the file of a zone, or "" if the host has none."""
+    """Return the path of a zone's file, or "" if the host has no such file."""
     return next((path for place in zoneinfo.TZPATH if os.path.isfile(path := os.path.join(place, name))), "")
 
 

@@ -1,4 +1,4 @@
-"""Trust in files of the job directory: by name, type, owner and mode, and only while no process writes them.
+"""Trust in files of the job directory, decided by name, type, owner and mode, and only while no process writes them.
 
 `child/contract/trust.py` checks who can change the directory itself.
 """
@@ -27,9 +27,9 @@ class InWriting(Exception):
 
 
 MASKED = b"jobs: {}  # a link to /dev/null\n"
-"""The text that a link to /dev/null stands for: it disables a file, as it masks systemd's units.
+"""The text that a link to /dev/null stands for. Such a link disables a job file, as it masks a systemd unit.
 
-Such a link must be root's or the daemon's user's, as a file must, and point there directly.
+The link must belong to root or the daemon's user, and point directly to /dev/null.
 """
 IS_MASKED = "is masked by its link to /dev/null, so it has no jobs"
 UNREAD = "is ignored; expected a printable name that ends in .yaml or .yml (lower case)"
@@ -47,23 +47,24 @@ _LEFTOVERS = (
 
 
 def is_foreign(name: str) -> bool:
-    """Return whether an unread file may have been meant to be read: no leftover, not disabled by its name.
+    """Return whether an unread file may be a job file with a wrong name: no leftover, not disabled by its name.
 
-    While an editor saves a file, its temporary name looks the same, so this is for listings only.
+    An editor's temporary file looks the same while the editor saves, so call this for listings only.
     """
     return is_meant(name) or not (is_job_file(name) or is_leftover(name))
 
 
 def is_leftover(name: str) -> bool:
-    """Return whether a name is that of a leftover of an editor or package manager, or disables a file."""
+    """Return whether a name belongs to a leftover of an editor or package manager, or disables a file."""
     return re.fullmatch(_LEFTOVERS, name) is not None
 
 
 def read_trusted(path: str, daemon: int | None, *, closed: bool = False) -> bytes:
-    """Return a file's bytes, at most one more than allowed. Raises FileRefused like `check_trusted`, and OSError.
+    """Return a file's bytes, cut after one byte more than allowed.
 
-    `daemon` is the user of the daemon that reads it. None means no daemon, so any user may own and write it. Raises
-    InWriting if a process is writing it; a daemon checks that unless the file is known to be `closed`.
+    Raises FileRefused like `check_trusted`, and OSError. `daemon` is the UID of the daemon that reads the file. None
+    means that no daemon does, so any user may own and write the file. For a daemon, raises InWriting if a process is
+    writing the file, unless it is known to be `closed`.
     """
     try:
         descriptor = os.open(path, OPEN | os.O_NOFOLLOW)
@@ -91,14 +92,14 @@ def read_checked(descriptor: int, check: Callable[[os.stat_result], None], *, as
             raise InWriting
         with open(descriptor, "rb", closefd=False) as file:
             data = file.read(MAX_BYTES + 1)
-        check(os.fstat(descriptor))  # a user who may write it now may have written it before
+        check(os.fstat(descriptor))  # again, in case its owner or mode changed during the read
         return data
     finally:
         os.close(descriptor)
 
 
 def check_trusted(found: os.stat_result, path: str, daemon: int | None) -> None:
-    """Raise FileRefused unless it is a regular file; a daemon's has one name, writable for root or its user only."""
+    """Raise FileRefused unless it is a regular file; for a daemon, with one name, writable for root or it only."""
     if not stat.S_ISREG(found.st_mode):
         raise FileRefused(f"found a {_KINDS.get(stat.S_IFMT(found.st_mode), 'special file')}; expected a regular file")
     if daemon is None:

@@ -1,4 +1,4 @@
-"""Job files by convention: for each name, the first directory with a file counts, and drop-ins of all directories."""
+"""The assembly of a job file: its file in the first directory that has one, and its drop-ins in all directories."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from jobqueued.jobfile.tree.yamltext import MAX_BYTES
 from jobqueued.settings.drop_in_files import drop_in_directory, places
 
 ORPHANS = "is ignored, because there is no {}; expected drop-ins of a job file"
-"""The warning about a directory of drop-ins whose file is missing."""
+"""Warning about a directory of drop-ins whose job file is missing."""
 
 
 class Assembly:
-    """Reads files with their drop-ins; `at` is the path that was read last, so errors are about it.
+    """Reads files with their drop-ins. `at` is the path that was read last, which errors are about.
 
-    `read` gets the number of a directory and a path in it, `drop_ins` such a number and the name of a file.
+    `read` gets the number of a directory and a path in it. `drop_ins` gets the number of a directory and a file name.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""The watch of users' job files: which files the daemon reads, and how."""
+"""The watch of users' job files: the files that the daemon reads, and their reader."""
 
 from __future__ import annotations
 
@@ -33,14 +33,17 @@ USERS = DirectoryKind(
 def watch(
     files: UserFiles, limits: UserLimits, host: Callable[[], Locality], where: Surroundings, kept: Mapping[str, bytes]
 ) -> Watch:
-    """Watch the files; `kept` are the last accepted texts of all kinds of files, `host` the facts for reading one."""
+    """Watch the files. `kept` are the last accepted texts of all kinds of files.
+
+    `host` returns facts for reading a file.
+    """
     return Watch(files.directory, partial(read, limits, host, where), kept, USERS)
 
 
 def read(
     limits: UserLimits, host: Callable[[], Locality], where: Surroundings, data: bytes, path: str
 ) -> Steps[Content]:
-    """Read the jobs of a file, whose user is in its name."""
+    """Read the jobs of a user's file; the file name contains the user."""
     file = UserFile.parse(os.path.basename(path))
     assert file is not None, path
     rules = UserRules(file.owner, limits)

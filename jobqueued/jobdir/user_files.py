@@ -1,4 +1,4 @@
-"""Job files of users, below the state directory. The name of each file has the name and the UID of its user.
+"""Users' job files, below the state directory. Each file name contains the name and the UID of its user.
 
 Only the daemon writes there. A crash during a write leaves either the old or the new file.
 """
@@ -22,13 +22,13 @@ from jobqueued.model.users import Owner, UserLimits
 
 DIRECTORY = "users"
 NONE = "none"
-"""The stamp of a missing file."""
+"""Stamp of a missing file."""
 _FILE = re.compile(rf"([^/:]+):([0-9]{{1,10}})\+({OF_A_USER.pattern})\.yaml")
 _LONGEST = 255 - len(atomic_file.TEMPORARY)
 
 
 class UserFile(NamedTuple):
-    """A file, existing or not: its user, and the name that this user gave it."""
+    """A file, existing or not: its user, and the name that the user gave it."""
 
     owner: Owner
     name: str
@@ -40,12 +40,12 @@ class UserFile(NamedTuple):
 
     @property
     def shown(self) -> str:
-        """The name of the file for people."""
+        """The name of the file for messages."""
         return f"{self.name}.yaml"
 
     @classmethod
     def parse(cls, stored_as: str) -> UserFile | None:
-        """Invert `stored_as`. Return None if no file is stored under this name."""
+        """Return the file with this name in the directory, or None if it is not the name of a user's file."""
         found = _FILE.fullmatch(stored_as)
         return None if found is None else cls(Owner(int(found[2]), found[1]), found[3])
 
@@ -66,7 +66,7 @@ class UserFiles:
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory.absolute()
-        for left in self.directory.glob(f"*{atomic_file.TEMPORARY}"):  # by a daemon that was killed
+        for left in self.directory.glob(f"*{atomic_file.TEMPORARY}"):  # left by a daemon that was killed
             with contextlib.suppress(OSError):
                 left.unlink()
 
@@ -83,7 +83,7 @@ class UserFiles:
         return f"{self.directory}/{file.stored_as}"
 
     def read(self, file: UserFile) -> tuple[bytes, str]:
-        """Return its text and stamp, or b"" and NONE if it is missing. Raises OSError."""
+        """Return a file's text and stamp, or b"" and NONE if the file is missing. Raises OSError."""
         try:
             text = atomic_file.content(self.path(file))
         except FileNotFoundError:
@@ -91,12 +91,12 @@ class UserFiles:
         return text, stamp_of(text)
 
     def write(self, file: UserFile, text: bytes) -> None:
-        """Write a text. Raises OSError, and the old text stays."""
+        """Write a file. Raises OSError; the old text then remains."""
         atomic_file.make_directory(str(self.directory), 0o700)
         atomic_file.replace(self.path(file), text, 0o600, durable=True)
 
     def remove(self, file: UserFile) -> bool:
-        """Remove a file; return False if it is missing. Raises OSError, and the file stays."""
+        """Remove a file; return False if it is missing. Raises OSError; the file then remains."""
         try:
             os.unlink(self.path(file))
         except FileNotFoundError:
@@ -117,13 +117,13 @@ class UserFiles:
 
 
 def of_state(name: str) -> UserFile | None:
-    """Return the file with this name in state.db, or None if it is not a user's."""
+    """Return the file with this name in state.db, or None if it is not a user's file."""
     directory, _, stored_as = name.rpartition("/")
     return UserFile.parse(stored_as) if directory == DIRECTORY else None
 
 
 def jobs_of_text(file: UserFile, text: bytes, timezone: str, seed: str) -> tuple[Job, ...] | None:
-    """Return the jobs of a text that was accepted once, whatever the limits were then, or None if it can't be read."""
+    """Return the jobs of a text that was accepted before, without applying limits, or None if it can't be read."""
     rules = UserRules(file.owner, UserLimits(permit=PERMITS, interval=0))
     found, problems = read_jobs(text, file.shown, timezone=timezone, seed=seed, rules=rules)
     return None if any(problem.severity == "error" for problem in problems) else found

@@ -1,9 +1,9 @@
-"""Files that jobs of users wait for: each user has a watcher, a process that runs as the user.
+"""Files that users' jobs wait for. Each user has a watcher, a process that runs as the user.
 
-The launcher starts a watcher and forwards its lines. A user controls these lines: they name only the user's own paths,
-by their number in the order, and can do no more than the user's jobs could anyway. The launcher limits their amount. A
-watcher that ended, for any reason, is ordered again after a pause. A new watcher first looks for recent changes, so
-nothing is lost, and each job saves the instant up to which it was notified.
+The launcher starts a watcher and forwards its lines. A user could forge these lines, so they name only the user's
+paths, by their number in the order, and have no effect that the user's jobs could not have. The launcher limits their
+amount. After a watcher ends, for any reason, this module orders a new one after a pause. A new watcher first looks for
+recent changes, so no file is missed; each job saves the instant up to which it was notified.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from jobqueued.runs.launcher_link import LauncherLink
 APART = SECOND
 """Minimum time (ns) between two orders for one user."""
 CALM = 60 * SECOND
-"""A watcher that lives this long (ns) has not failed."""
+"""Lifetime (ns) after which a watcher that ends has not failed."""
 LONGEST_PAUSE = 300 * SECOND
 A_TURN = 16
 """Maximum orders in a turn."""
@@ -41,20 +41,20 @@ _LATEST = 1 << 63
 
 @dataclass(slots=True)
 class _Watched:
-    """The paths of one user, as jobs name them; a watcher uses their numbers in this order."""
+    """The paths that a user's jobs name; a watcher reports a path by its index in this sequence."""
 
     owner: Owner
     paths: tuple[str, ...]
     order_at: int | None = 0
-    """The time (CLOCK_MONOTONIC, ns) to order its watcher, or None if it was ordered."""
+    """The time (CLOCK_MONOTONIC, ns) to order the watcher, or None if it was ordered."""
     number: int = 0
-    """The number of the order, or 0 if it was not ordered or the watcher ended."""
+    """Number of the watcher's order, or 0 if no order was sent or the watcher ended."""
     ordered: int = -APART
     failures: int = 0
     trouble: Trouble | None = None
 
     def pause(self, mono: int) -> int:
-        """Note the watcher's end, and return the pause (ns) before the next one."""
+        """Note the watcher's end, and return the pause (ns) before the next watcher."""
         self.failures = self.failures + 1 if mono - self.ordered < CALM else 1
         self.number, self.trouble = 0, None
         return min(SECOND << min(self.failures - 1, 20), LONGEST_PAUSE)
@@ -65,7 +65,7 @@ class UserWatchers(Source):
 
     def __init__(self, link: LauncherLink, scheduler: Scheduler) -> None:
         self._link, self._scheduler, self._greeting = link, scheduler, -1
-        self._last = time.time_ns()  # lines about an earlier scheduler's orders are ignored
+        self._last = time.time_ns()  # higher than an earlier scheduler's numbers, whose lines are ignored
         self._of_owner: dict[Owner, _Watched] = {}
         self._of_number: dict[int, _Watched] = {}
 
@@ -93,7 +93,7 @@ class UserWatchers(Source):
         watched.number = 0
 
     def words(self) -> dict[Owner, str]:
-        """Return user → why a file of theirs may go unnoticed, in words."""
+        """Return a mapping of user → the reason why one of the user's files may remain unnoticed."""
         return {owner: words for owner, watched in self._of_owner.items() if (words := self._worded(watched))}
 
     def _worded(self, watched: _Watched) -> str:
@@ -106,7 +106,7 @@ class UserWatchers(Source):
 
     @property
     def deadline(self) -> int | None:
-        """The time to order a watcher; None if none is to be ordered, or the launcher's backlog is full."""
+        """The time to order the next watcher, or None if no order is due or the launcher's backlog is full."""
         if not self._link.greeted or self._link.unsent_bytes > _FULL:
             return None
         if self._greeting != self._link.greetings:
@@ -116,7 +116,7 @@ class UserWatchers(Source):
         return min((it.order_at for it in self._of_owner.values() if it.order_at is not None), default=None)
 
     def turn(self, now: Now) -> tuple[()]:
-        """Order the watchers whose time has come; for a new launcher all of them, because it has none."""
+        """Order the watchers that are due; after a restart of the launcher, order all, because it has none."""
         if self._greeting != self._link.greetings:
             self._greeting = self._link.greetings
             self._of_number.clear()

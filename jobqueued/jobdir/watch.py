@@ -1,6 +1,6 @@
-"""The watched job directory: names come from the inbox, their files are read in slices, and accepted together.
+"""The watched job directory: reads the changed files that its inbox names, in slices, and accepts them together.
 
-No call takes long, however many files change, and files that change together are accepted together.
+No call takes long, even if many files change.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ from jobqueued.model.source import soonest
 SLICE = 16
 """Maximum files started, and reading steps, in one call of `scan`: some 10 ms."""
 MOST_UNREAD = 20
-"""Maximum warnings about unread files in one batch; more are of no use."""
+"""Maximum warnings about unread files in one batch; more do not help."""
 _OVER = object()
 
 
 class Watch:
-    """The files of one directory, or of several, in which the first directory with a file counts.
+    """The files of a directory, or of several directories of which the first with a file counts.
 
     Call `scan` while `has_more`, and at `deadline`; `inbox` gets the kernel's notices.
     """
@@ -47,8 +47,9 @@ class Watch:
     ) -> None:
         """Start to watch; `read` parses a file's bytes and path into its jobs, in steps. The directory need not exist.
 
-        `kept` are the last accepted texts, by name: a file that exists but can't be accepted now keeps those jobs.
-        `below` are the other directories; a file's path is always the one that it has, or would have, in the first.
+        `kept` are the last accepted texts, by name; an existing file that can't be accepted now keeps its last accepted
+        jobs. `below` are the other directories. A file's path is always its real or possible path in the first
+        directory.
         """
         self.directory = self._directory = directory.absolute()
         self.read, self._kind = read, kind
@@ -63,9 +64,9 @@ class Watch:
         self._is_agreed = True
         """Whether the last batch was agreed on."""
         self._is_held = self._leaves = False
-        """Whether another cron runs the files, and whether the files are still to be reported as deleted."""
+        """Whether another cron runs the files, and whether their deletion must still be reported."""
         self._is_asked = self._settles = False
-        """Whether a user asked for a reload since the current batch began, or before it."""
+        """Whether a user asked for a reload after the current batch began, and whether before it began."""
 
     @property
     def is_table(self) -> bool:
@@ -74,7 +75,7 @@ class Watch:
 
     @property
     def changes(self) -> dict[str, list[Problem]]:
-        """Changes of the last scan: path → problems of a file; [] if they were fixed."""
+        """Changed problems of the last scan: path → the file's problems, or [] if they were fixed."""
         return self._acceptance.changes
 
     @property
@@ -84,7 +85,7 @@ class Watch:
 
     @property
     def problems(self) -> dict[str, list[Problem]]:
-        """Problems of the files refused now, by path; under the directory's path, the reason why it can't be read."""
+        """Problems of the refused files by path, and under the directory's path the reason if it can't be read."""
         return self._acceptance.problems
 
     @property
@@ -97,11 +98,11 @@ class Watch:
         return self._acceptance.last_good(path)
 
     def is_gone(self, path: str) -> bool:
-        """Return whether there is no such file; False also if the file system fails or the directory is missing."""
+        """Return whether the file does not exist; False also if the file system fails or the directory is missing."""
         return self.inbox.is_gone(os.path.basename(path))
 
     def place(self, path: str) -> str:
-        """Return the path of a file for people; other paths stay as they are."""
+        """Return the path of a file for messages; other paths are returned unchanged."""
         return self.inbox.place(os.path.basename(path)) if os.path.dirname(path) == str(self._directory) else path
 
     @property
@@ -129,24 +130,25 @@ class Watch:
         return bool(self._todo or self._reading or self._acceptance.has_more) or not self._is_agreed
 
     def read_again(self, path: str) -> None:
-        """Read a file again, if it is in this directory: a file that it depends on changed."""
+        """Read a file again if it is in this directory, because a file that it depends on changed."""
         if os.path.dirname(path) == str(self._directory):
             self.inbox.touch(os.path.basename(path))
 
     def settle(self) -> None:
-        """List the directory again and wait for no missing file: the user who reloads has finished the changes."""
+        """List the directory again, and treat missing files as deleted at once, because a user asked for a reload."""
         self.inbox.relist()
         self._is_asked = True
 
     def hold(self, *, held: bool) -> None:
-        """Treat all files as deleted while another cron runs them; after that read them again."""
+        """If `held`, treat all files as deleted, because another cron runs them. Otherwise read them again."""
         self._is_held = self._leaves = held
         self.inbox.forget_all()
 
     def scan(self, mono: int) -> list[JobsRead | FileGone]:
         """Read a slice of the changed files and return the events: jobs of accepted files, and deleted files.
 
-        A refused file keeps its last good jobs, so it has no event; it is in `problems`, and once in `changes`.
+        A refused file keeps its last good jobs, so it has no event. Its problems are in `problems`, and once in
+        `changes`.
         """
         acceptance = self._acceptance
         acceptance.changes, acceptance.accepted = {}, {}
@@ -167,7 +169,7 @@ class Watch:
         return found
 
     def _agree(self) -> None:
-        """Agree on the files read so far, if the batch is complete, or need not wait for the rest."""
+        """Agree on the files read so far, if the batch is complete or does not need to wait for the rest."""
         if self._reading is not None:
             return
         if not self._todo:
@@ -188,7 +190,7 @@ class Watch:
                 self._reading = None
 
     def _begin(self, mono: int) -> None:
-        """Begin a batch with the changes since the last one."""
+        """Begin a batch with the changes since the last batch."""
         self._settles, self._is_asked, self._is_agreed = self._is_asked, False, False
         news = self.inbox.take(mono)
         if news.trouble is not None:
@@ -249,7 +251,7 @@ class Watch:
 
 
 def _of(kind: DirectoryKind, kept: Mapping[str, bytes]) -> Iterator[tuple[str, bytes]]:
-    """Yield the texts of files of a kind, with the names of the files."""
+    """Yield the saved texts of a kind's files, each with the file name."""
     for name, text in kept.items():
         prefix, slash, rest = name.rpartition("/")
         if prefix + slash == kind.prefix:
