@@ -1,4 +1,4 @@
-"""The methods of the control socket for each caller, restricted by their rules."""
+"""The dispatch of calls on the control socket to their functions, under the rules of the methods."""
 
 from __future__ import annotations
 
@@ -18,16 +18,17 @@ from jobqueued.state.db.faults import StoreError
 
 @runtime_checkable
 class _Waited(Protocol):
-    """Calls whose replies may come later."""
+    """An object whose calls may be answered later."""
 
     def left(self, ticket: int) -> None:
         """Forget a caller that left before its reply."""
 
 
 class Dispatcher:
-    """Passes calls to the objects that answer them, if `access` and the method's rule allow it.
+    """Passes each call to the function that answers it, if `access` and the method's rule allow the call.
 
-    `clocks` reads both clocks. `waiting` has the methods whose callers may use the places of `server.WAITING`.
+    `clocks` reads both clocks. `waiting` has the methods whose callers may use additional connections
+    (`server.WAITING`).
     """
 
     def __init__(
@@ -46,14 +47,14 @@ class Dispatcher:
         return {each.name: partial(self._answer, each, handler, asker) for each, handler in self._handlers}
 
     def left(self, ticket: int) -> None:
-        """Forget a caller that left before its reply; it no longer waits for a lock."""
+        """Forget a caller that left before its reply, and withdraw its request for a lock."""
         for calls in self._waited:
             calls.left(ticket)
 
     def _answer(
         self, declared: Declared, handler: Handler, asker: Asker, parameters: dict[str, Any]
     ) -> dict[str, Any] | None:
-        """Answer a call, or refuse it by its rule. Errors of state.db and of files become replies."""
+        """Answer a call, or refuse it under the method's rule. Errors of state.db and of files become error replies."""
         try:
             self._check(declared, asker, parameters)
             return handler(parameters, asker)
@@ -64,7 +65,7 @@ class Dispatcher:
             raise VarlinkError("Refused", {"reason": f"{where}{error.strerror}"}) from None
 
     def _check(self, declared: Declared, asker: Asker, parameters: dict[str, Any]) -> None:
-        """Raise the refusal of a caller that may not make this call."""
+        """Raise VarlinkError if the caller may not make this call."""
         rule = declared.rule
         if asker.rank >= rule.rank:
             return

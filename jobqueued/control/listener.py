@@ -1,6 +1,6 @@
 """The listening sockets at their paths.
 
-If one is removed, the daemon makes it again; if that fails, it retries.  inotify(7) reports changes; nothing polls.
+If a socket is removed, the daemon makes it again, and retries after a failure. inotify(7) reports removals.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from jobqueued.host.log import Log
 
 AGAIN = 10 * SECOND
 _REST = SECOND
-"""Pause (ns) of accepting connections when no descriptor is free; otherwise poll(2) would return at once."""
+"""Pause (ns) before accepting connections again if no descriptor is free. Without the pause, the loop would spin."""
 _BACKLOG = 512
 _MASK = (
     inotify.IN_DELETE
@@ -34,10 +34,10 @@ _MASK = (
 
 
 class Listener:
-    """Sockets that listen in one directory; `make_directory` makes the directory and its other files.
+    """The listening sockets in a directory. `make_directory` makes the directory and its other files.
 
-    `doors`: path → function that sets who may connect, and returns why it could not let all of them in, or "".
-    `deadline`: the instant of the next `look` (CLOCK_MONOTONIC), or None if only an event triggers one.
+    `doors`: path → function that sets who may connect, and returns "" or why some of these users can't connect.
+    `deadline`: the time (CLOCK_MONOTONIC, ns) of the next `look`, or None if only an event triggers one.
     """
 
     def __init__(
@@ -49,7 +49,7 @@ class Listener:
         self._places: dict[Path, tuple[int, int] | None] = {}
         self._inotify: int | None = None
         self.trouble = ""
-        """The reason why a socket is missing; "" if both listen."""
+        """The reason why a socket is missing, or "" if all sockets listen."""
         self._rests = False
         self.deadline: int | None = None
         try:
@@ -65,7 +65,7 @@ class Listener:
         return found
 
     def accept(self, descriptor: int, mono: int) -> socket.socket | None:
-        """Return the next caller at a socket, or None without a caller or room; handle a change of the directory."""
+        """Accept a caller of a socket, or return None if none waits. For inotify's descriptor, check the sockets."""
         if descriptor == self._inotify:
             self.look(mono)
         listener = next((it for it in self._sockets.values() if it.fileno() == descriptor), None)
@@ -95,7 +95,7 @@ class Listener:
             self._make_directory()
             self._listen(mono)
         except OSError as error:
-            self._forget_news()  # events of our own removals would cause an endless retry
+            self._forget_news()  # otherwise events about our own removals would cause an endless retry
             self._log_and_retry(error, mono)
         else:
             self.trouble = ""
@@ -108,16 +108,16 @@ class Listener:
                 list(inotify.events(self._inotify))
 
     def _lost_paths(self) -> list[Path]:
-        """Return the paths that do not have our sockets."""
+        """Return the paths where our socket is missing."""
         return [path for path in self._doors if path not in self._sockets or self._places[path] != _place(path)]
 
     def _keep_directory(self, mono: int) -> None:
-        """Make the other files of the directory if they are missing: a program that empties it may remove them last."""
+        """Make the directory's other files again if a cleanup removed them after the sockets."""
         try:
             self._make_directory()
         except OSError as error:
             self.deadline = mono + AGAIN
-            if error.errno == errno.EADDRINUSE:  # another daemon has the directory, and this one ends
+            if error.errno == errno.EADDRINUSE:  # another daemon uses the directory, so this daemon ends
                 self._log_and_retry(error, mono)
 
     def _log_and_retry(self, why: OSError, mono: int) -> None:
@@ -130,7 +130,7 @@ class Listener:
             self._log.say("trouble", text=text)
 
     def _listen(self, mono: int) -> None:
-        """Listen at each path without our socket.  Raise the first OSError after trying all paths."""
+        """Listen at each path without our socket. Raise the first OSError after trying all paths."""
         failed: OSError | None = None
         for path in self._lost_paths():
             try:
@@ -150,7 +150,10 @@ class Listener:
             self._log.say("trouble", text=f"{path}: {unmet}")
 
     def _bound(self, path: Path) -> tuple[socket.socket, str]:
-        """Return a socket that listens at a path, and why not all callers can connect, or "". Raises OSError."""
+        """Return a socket that listens at a path, and the reason why some users can't connect, or "".
+
+        Raises OSError.
+        """
         fresh = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
         try:
             with contextlib.suppress(FileNotFoundError):
@@ -164,7 +167,7 @@ class Listener:
         return fresh, unmet
 
     def _watch(self, mono: int) -> None:
-        """Watch the directory; if the kernel has no watch left, check it once a minute."""
+        """Watch the directory. If the kernel has no watches left, check the directory once a minute."""
         try:
             if self._inotify is None:
                 self._inotify = inotify.instance()

@@ -1,4 +1,4 @@
-"""All methods of the control socket: the classes that answer them, and the table of their rules."""
+"""The classes that answer the control socket's methods, and the table of their rules."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ CLASSES: tuple[type, ...] = (
 
 
 def rules() -> dict[str, AccessRule]:
-    """Return method → rule, sorted by rank, by owner, and then in the order of the interface.
+    """Return method → rule, sorted by rank, then by ownership, then in the interface's order.
 
-    For crontabs, the supervisors decide who the owner is (`child/spool/spool_orders.py`).
+    For crontabs, supervisors decide about ownership (`child/spool/spool_orders.py`).
     """
     order = re.findall(r"^method (\w+)", INTERFACE, re.M)
     found = [each for one in CLASSES for each in declared_in(one).values()]

@@ -1,4 +1,4 @@
-"""The metrics as a text file for node_exporter: written at most every 15 s, and each minute if nothing changes."""
+"""The metrics as a text file for node_exporter, written at most every 15 s, and once a minute if nothing changes."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ _PIECES = 8
 
 
 class MetricsFile(Source):
-    """Writes the metrics from `told` to the file `path`; None means no file. `version` grows with each change.
+    """Writes the metrics that `told` returns to the file `path`; None means no file. `version` grows with each change.
 
-    A failed write is retried each minute, and is reported as a problem until a write succeeds. `tell_bug` logs a bug,
-    after which this version of the file is not written.
+    A failed write is retried each minute, and reported as a problem until a write succeeds. `tell_bug` logs a bug; this
+    version is then not written.
     """
 
     def __init__(
@@ -38,9 +38,9 @@ class MetricsFile(Source):
     ) -> None:
         self._path, self._told, self._version, self._log, self._tell_bug = path, told, version, log, tell_bug
         self._at: int | None = None
-        """Instant (CLOCK_MONOTONIC, ns) of the last start of writing, or None."""
+        """Time (CLOCK_MONOTONIC, ns) when the last write started, or None."""
         self._written = -1
-        """The version in the file."""
+        """The version that was written last, or is being written."""
         self._parts: list[str] = []
         self._rest: Iterator[str] | None = None
         self._trouble = ""
@@ -57,13 +57,13 @@ class MetricsFile(Source):
 
     @property
     def deadline(self) -> int | None:
-        """The time (ns) of the next write: after a change, or a minute after the last write."""
+        """The time (CLOCK_MONOTONIC, ns) of the next write, or None without a file."""
         if self._path is None or self._at is None:
             return None if self._path is None else 0
         return self._at + (HEARTBEAT if self._trouble or self._written == self._version() else EVERY)
 
     def turn(self, now: Now) -> tuple[()]:
-        """Write the next pieces; after the last one the file is replaced."""
+        """Prepare the next pieces of text; after the last piece, replace the file."""
         if self._path is None:
             return ()
         if self._rest is None:
@@ -84,7 +84,7 @@ class MetricsFile(Source):
 
     def _replace(self, path: str) -> None:
         try:
-            os.stat(os.path.dirname(path))  # no other user could read a directory that we would make
+            os.stat(os.path.dirname(path))  # don't make a missing directory, because no other user could read it
             atomic_file.replace(path, "".join(self._parts).encode(errors="replace"), _READABLE)
         except OSError as error:
             if not self._trouble:

@@ -1,8 +1,8 @@
 """The control socket: a varlink service for ``jobqueuectl`` and ``varlinkctl``. No client can block the loop.
 
-Operators, readers and strangers have separate limits of connections; the rest is root's. Strangers are served one at a
-time, one piece of work a turn; all others are served in each turn. Strangers without a name on this host count as one
-user and come last, so a user with many numbers (subuid(5)) can't keep others out.
+Operators, readers and strangers have separate limits of connections; root gets the remaining connections. In each turn,
+one stranger and all other callers are served. Strangers without a name on this host count as one user and come last, so
+a user with many UIDs (subuid(5)) can't keep others out.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from jobqueued.model.users import Owner
 
 
 class ConnectionPlaces(NamedTuple):
-    """Maximum connections of a rank in all, and of each of its users."""
+    """Maximum connections of a rank: total, and for each user."""
 
     in_all: int
     of_a_user: int
@@ -43,29 +43,29 @@ PLACES = {
     Rank.OPERATOR: ConnectionPlaces(128, 64),
 }
 WAITING = ConnectionPlaces(64, 32)
-"""Additional connections, for callers that only wait for the end of a run."""
+"""Additional connections for callers that only wait, for example for the end of a run."""
 CLIENTS = 320
-"""Maximum connections in all; those beyond the other limits are for root and our own user."""
+"""Maximum total connections. Connections beyond the limits of the ranks are reserved for root and our own user."""
 _NAMELESS = -1
-"""The budget shared by all strangers without a name."""
+"""Stands for all strangers without a name, which share the limit of one user."""
 IDLE = 10 * SECOND
 """Time (ns) after which an idle stranger is disconnected."""
 _ACCEPTED = 16
-"""Maximum connections accepted in a turn, so that a caller after many refused ones waits for few turns."""
+"""Maximum connections accepted in a turn, so that a caller waits few turns even after many refused callers."""
 _QUEUED = 64
-"""Maximum calls queued after one that waits for its reply."""
+"""Maximum calls queued while an earlier call of the client waits for its reply."""
 _BACKLOG = 1 << 22
-"""Limit of unread replies per client (bytes); above it no further call is answered. A single reply may be longer."""
+"""Unread replies per client (bytes) above which no further call is answered. A single reply may be longer."""
 _SENT = 1 << 18
 """Maximum bytes sent to a client in a turn."""
 
 
 class Methods(Protocol):
-    """The methods that callers may call. `waiting`: those whose callers may use the places of WAITING."""
+    """The methods that callers may call."""
 
     @property
     def waiting(self) -> Container[str]:
-        """The names of these methods."""
+        """The names of the methods whose callers may use a connection of WAITING."""
 
     def of(self, peer: Peer, ticket: Callable[[], int]) -> Mapping[str, Method]:
         """Return the methods for a peer; `ticket` returns a number for a reply that comes later."""
@@ -75,9 +75,9 @@ class Methods(Protocol):
 
 
 class _Client:
-    """One connection. `since`: when it was accepted, or its last call was answered (CLOCK_MONOTONIC, ns).
+    """A client's connection. `since`: time (CLOCK_MONOTONIC, ns) of its acceptance or of the last answered call.
 
-    `drop` disconnects it if a message can't be sent.
+    `drop` disconnects a client to which a message can't be sent.
     """
 
     __slots__ = (
@@ -110,7 +110,7 @@ class _Client:
     ) -> None:
         self.connection, self.peer, self.rank, self.since, self._drop = connection, peer, rank, since, drop
         self.counts_as = peer.uid if has_name or rank is not Rank.STRANGER else _NAMELESS
-        """The user whose budget this connection counts in."""
+        """The UID whose limit this connection counts toward."""
         self.decoder = Decoder()
         self.service: Service | None = None
         """None until the caller's identity is known."""
@@ -120,32 +120,35 @@ class _Client:
         self.pending: int | None = None
         self.more = self.oneway = False
         self.waits = False
-        """True while it has one of the places of waiting connections."""
+        """True while this connection counts toward WAITING."""
 
     @property
     def is_stranger(self) -> bool:
-        """Return whether it is served after the other ranks."""
+        """Return whether the client is a stranger, served after the other ranks."""
         return self.rank is Rank.STRANGER
 
     @property
     def comes_last(self) -> bool:
-        """Return whether it is served after the other strangers, too."""
+        """Return whether the client is a stranger without a name, served after other strangers."""
         return self.counts_as == _NAMELESS
 
     @property
     def is_idle(self) -> bool:
-        """Return whether no reply is due, or the client does not read its replies, or its identity is unknown."""
+        """Return whether the client waits for no reply, does not read its replies, or has no known identity."""
         return self.service is None or (self.pending is None and not (self.queue and not self.outbox))
 
     @property
     def is_to_be_answered(self) -> bool:
-        """Return whether its next call can be answered now: it reads its replies, or has read all if a stranger."""
+        """Return whether the next call can be answered now.
+
+        A stranger must first read all replies; other clients most of them.
+        """
         takes = not self.outbox if self.is_stranger else self.unread <= _BACKLOG
         return bool(self.queue) and self.pending is None and takes and self.service is not None
 
     @property
     def is_to_be_read(self) -> bool:
-        """Return whether to read from the client: if no call is queued or, to notice a hang-up, while one waits."""
+        """Return whether to read from the client: if no call is queued, or to notice a hang-up while a call waits."""
         return not self.queue or (self.pending is not None and len(self.queue) < _QUEUED)
 
     @property
@@ -154,7 +157,7 @@ class _Client:
         return not self.outbox
 
     def finish(self) -> None:
-        """Note that its call has its last reply."""
+        """Note that the last reply to the call was sent."""
         self.pending, self.waits = None, False
 
     def send(self, message: bytes = b"") -> None:
@@ -163,7 +166,7 @@ class _Client:
             self.put(message)
         try:
             self.flush()
-        except OSError:  # it left; its end of file is not read while calls are queued
+        except OSError:  # it left, which no read reports while calls are queued
             self._drop(self)
 
     def put(self, message: bytes) -> None:
@@ -186,7 +189,7 @@ class _Client:
 
 
 class ControlServer(Source):
-    """The clients of the listening sockets. An unexpected exception in a call is a bug, and fails only that call."""
+    """The clients of the listening sockets. A bug in a call fails only this call."""
 
     def __init__(
         self,
@@ -199,12 +202,12 @@ class ControlServer(Source):
         self._listener, self._methods, self._replies, self._rank = listener, methods, replies, rank
         self._identities = identities
         self._clients: dict[int, _Client] = {}
-        """Descriptor → client; the stranger that was served last is last."""
+        """Descriptor → client. A stranger moves to the end when it is served."""
         self._heard = -1
-        """Instant (CLOCK_MONOTONIC, ns) of the turn in which a stranger was last read."""
+        """Time (CLOCK_MONOTONIC, ns) of the turn in which data from a stranger was last read."""
 
     def descriptors(self) -> dict[int, int]:
-        """Return the clients to read from or write to, and the listener if there is room for more."""
+        """Return the descriptors of clients to read from or write to, and of the listener if more clients fit."""
         clients = sorted(self._clients.items(), key=lambda it: it[1].comes_last)
         found = {
             number: (select.POLLIN if client.is_to_be_read else 0) | (select.POLLOUT if client.outbox else 0)
@@ -215,13 +218,13 @@ class ControlServer(Source):
 
     @property
     def deadline(self) -> int | None:
-        """The time (ns) to check the listener, or to disconnect a stranger."""
+        """The time (CLOCK_MONOTONIC, ns) to check the listener, or to disconnect a stranger, or None."""
         times = [client.since + IDLE for client in self._strangers() if client.is_idle]
         return min([*times, *([] if self._listener.deadline is None else [self._listener.deadline])], default=None)
 
     @property
     def troubles(self) -> list[str]:
-        """The reason why no one can connect."""
+        """The reason why users can't connect."""
         return [self._listener.trouble] if self._listener.trouble else []
 
     @property
@@ -230,7 +233,7 @@ class ControlServer(Source):
         return any(client.is_to_be_answered for client in self._clients.values())
 
     def turn(self, now: Now) -> tuple[()]:
-        """Answer one call of each client with a queued call, but of only one stranger, so that a turn stays short."""
+        """Answer a call of each client, but of only one stranger, so that the turn remains short."""
         if self._listener.deadline is not None and self._listener.deadline <= now.mono:
             self._listener.look(now.mono)
         for client in self._strangers():
@@ -246,7 +249,7 @@ class ControlServer(Source):
         return [client for client in self._clients.values() if client.is_stranger]
 
     def ready(self, descriptor: int, now: Now) -> tuple[()]:
-        """Read from a client and send the rest of its replies, or accept connections."""
+        """Read from a client and send more of its replies, or accept connections."""
         if descriptor in self._clients:
             self._exchange(self._clients[descriptor], now)
             return ()
@@ -276,7 +279,7 @@ class ControlServer(Source):
                 client.peer = peer.followed(connection, is_spare)
             self._clients[connection.fileno()] = client
             self._identities.tell(peer.uid, lambda owner: self._serve(client, owner))
-            if client.service is None and client.rank >= Rank.OPERATOR:  # a database may hang
+            if client.service is None and client.rank >= Rank.OPERATOR:  # no look-up: a database may hang
                 self._serve(client, None)
             return
         client.put(encode(VarlinkError("Busy", {"reason": reason}).reply()))
@@ -285,7 +288,7 @@ class ControlServer(Source):
         connection.close()
 
     def _serve(self, client: _Client, owner: Owner | None) -> None:
-        """Answer a client from now on, with its identity. Do nothing if it left."""
+        """Start to answer a client whose identity is known. Do nothing if the client left."""
         if client.connection.fileno() < 0:
             return
         client.peer = client.peer._replace(owner=owner)
@@ -293,7 +296,7 @@ class ControlServer(Source):
         client.service = Service(self._methods.of(client.peer, lambda: self._ticket(client)))
 
     def _full(self, client: _Client) -> str | None:
-        """Return the reason why there is no place for a client, or None if there is one."""
+        """Return the reason why a client must be refused, or None if a connection is free."""
         if client.rank is Rank.ROOT:
             return None
         places = PLACES[client.rank]
@@ -306,7 +309,7 @@ class ControlServer(Source):
         return "too many connections; try again later" if few or len(counted) >= places.in_all else None
 
     def _may_wait(self, client: _Client) -> bool:
-        """Return whether there is a place for one more waiting connection."""
+        """Return whether the client's connection still fits in WAITING."""
         counted = [it.counts_as for it in self._clients.values() if it.waits and it is not client]
         return len(counted) < WAITING.in_all and counted.count(client.counts_as) < WAITING.of_a_user
 
@@ -319,7 +322,7 @@ class ControlServer(Source):
         if client.connection.fileno() < 0 or not client.is_to_be_read:
             return
         if client.is_stranger:
-            if self._heard == now.mono:  # one a turn; poll(2) returns the others again
+            if self._heard == now.mono:  # one stranger in a turn; poll(2) returns the others again
                 return
             self._heard = now.mono
             self._clients[client.connection.fileno()] = self._clients.pop(client.connection.fileno())
@@ -335,7 +338,7 @@ class ControlServer(Source):
             self._drop(client)
 
     def _answer(self, client: _Client, now: Now) -> None:
-        """Answer the next call of a client; calls of one connection are answered in order."""
+        """Answer the next call of a client."""
         call, client.since = client.queue.pop(0), now.mono
         client.oneway, client.more = call.get("oneway") is True, call.get("more") is True
         if client.is_stranger:
@@ -354,7 +357,7 @@ class ControlServer(Source):
             client.send(message)
 
     def _waits(self, call: Message) -> bool:
-        """Return whether the caller of this method may use one of the places of WAITING."""
+        """Return whether a caller of this method may use a connection of WAITING."""
         return str(call.get("method")).removeprefix(f"{NAME}.") in self._methods.waiting
 
     def _drop(self, client: _Client) -> None:

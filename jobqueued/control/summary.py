@@ -1,4 +1,4 @@
-"""The scheduler in one line, for ``systemctl status`` and the journal."""
+"""The scheduler's state in one line, for ``systemctl status`` and the journal."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def summary(scheduler: Scheduler, refused: int, degraded: str | None) -> str:
 
 
 def farewell(scheduler: Scheduler) -> str:
-    """Describe the live runs when the daemon stops, which continue without it."""
+    """Describe the live runs, which continue after the daemon stops."""
     live = [run for run in scheduler.runs.values() if run.state in LIVE]
     names = ", ".join(f"{run.id} (pid {run.pid})" if run.pid else str(run.id) for run in live)
     return f"live runs continue, and the next start follows them again: {names}" if live else "nothing was running"

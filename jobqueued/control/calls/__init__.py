@@ -1,5 +1,5 @@
-"""The methods of the control socket, by subject; each is one function with the decorator `method`.
+"""The methods of the control socket, by subject. Each method is a function with the decorator `method`.
 
-Ended runs and history are in `record_calls`, live ones in `run_calls`, submissions in `submit_calls` and
-`accepted_submissions`. Begin with `run_calls`.
+`record_calls` has ended runs and history, `run_calls` live runs, `submit_calls` and `accepted_submissions` submissions.
+Begin with `run_calls`.
 """

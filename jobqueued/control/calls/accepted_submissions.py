@@ -1,4 +1,4 @@
-"""Calls about submissions that were accepted: wait for their end, withdraw, resize and list them."""
+"""Calls about accepted submissions: wait for their end, withdraw, resize and list them."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _OF_JOB = AccessRule(Rank.OPERATOR, own=True, names="job")
 
 
 class SubmissionCalls:
-    """Withdraws, resizes and lists submissions, and replies at their ends."""
+    """Withdraws, resizes and lists submissions, and replies to callers that wait for their ends."""
 
     def __init__(self, scheduler: Scheduler, batch: WriteBatch, happen: Callable[[Event], None], reply: Reply) -> None:
         self._scheduler, self._batch, self._happen, self._reply = scheduler, batch, happen, reply
@@ -37,7 +37,7 @@ class SubmissionCalls:
 
     @method("Withdraw", _OF_JOB)
     def withdraw(self, asked: dict[str, Any], asker: Asker) -> None:
-        """Start no more runs of a submission."""
+        """Withdraw a submission: start no more of its runs."""
         name = asked["job"]
         job = self._scheduler.catalog.get(name)
         if job is None or job.submission is None:
@@ -46,7 +46,7 @@ class SubmissionCalls:
 
     @method("Resize", _OF_JOB)
     def resize(self, asked: dict[str, Any], asker: Asker) -> None:
-        """Set how many runs of a submission may be live at a time."""
+        """Set a submission's maximum of live runs."""
         name, runs = asked["job"], asked["runs"]
         job = self._scheduler.catalog.get(name)
         if job is None or job.submission is None:
@@ -69,7 +69,7 @@ class SubmissionCalls:
         return self._end(name)
 
     def _end(self, name: str) -> dict[str, Any]:
-        """Return how many runs it had, how many succeeded, and the record of the first that did not, or of the last."""
+        """Return a submission's numbers of runs and successes, and the record of its first failed or its last run."""
         runs, succeeded, telling = self._batch.tally(name)
         if not runs:
             raise VarlinkError("NoSuchJob", {"job": name})
@@ -84,7 +84,7 @@ class SubmissionCalls:
                 del self._waiters[name]
 
     def answer(self) -> None:
-        """Reply to callers whose submission is over."""
+        """Reply to the callers whose submission has ended."""
         for name in [name for name in self._waiters if not self._scheduler.is_submitted(name)]:
             for ticket in self._waiters.pop(name):
                 try:
@@ -96,7 +96,7 @@ class SubmissionCalls:
 
     @method("Submissions", AccessRule(Rank.READER, own=True))
     def list_unfinished(self, asked: dict[str, Any], asker: Asker) -> dict[str, Any]:
-        """Return the unfinished submissions of this peer, or all if the peer may see them."""
+        """Return all unfinished submissions that the caller may see."""
         peer = asker.peer
         jobs = [job for job in map(self._scheduler.catalog.get, self._scheduler.submitted) if job is not None]
         seen = [job for job in jobs if asker.sees_all or _owns(job, peer)]

@@ -1,4 +1,7 @@
-"""Calls about users' crontabs: the launcher's supervisors, which are not in a sandbox, read and write them."""
+"""Calls about users' crontabs.
+
+The launcher's supervisors read and write crontabs, because they are not in a sandbox.
+"""
 
 from __future__ import annotations
 
@@ -24,9 +27,9 @@ _OWN = AccessRule(Rank.ROOT, own=True)
 
 
 class CrontabCalls:
-    """Reads and writes the crontabs below the `host`'s root. `live` returns whether this daemon runs them.
+    """Reads and writes crontabs. `host`: root directory of the host. `live` returns whether this daemon runs crontabs.
 
-    `users`: the users who may have jobs, and so install a table; None means all users. Calls are handled one at a time,
+    `users`: the users who may have jobs, and therefore crontabs; None means all users. Calls are handled one at a time,
     so that the launcher's notices never wait for more than one table.
     """
 
@@ -55,7 +58,7 @@ class CrontabCalls:
         self._ask(spool_orders.REMOVE, asked, asker)
 
     def _ask(self, act: str, asked: dict[str, Any], asker: Asker, table: bytes | None = None) -> None:
-        """Queue an order; the supervisor refuses it if the caller may not use that user's crontab."""
+        """Queue an order for a supervisor, which refuses it if the caller may not use the user's crontab."""
         peer = asker.peer
         self._waiting[asker.ticket()] = {
             "host": str(self._host),
@@ -100,7 +103,7 @@ class CrontabCalls:
         return answered
 
     def _answer(self, act: str, answer: str, table: bytes) -> tuple[dict[str, Any], str | None]:
-        """Return the reply's parameters, and its error."""
+        """Return the parameters of the reply, and its error or None."""
         verb, _, rest = answer.partition(" ")
         match verb:
             case "done" if act == spool_orders.READ:
@@ -122,7 +125,7 @@ class CrontabCalls:
 def _table(text: str) -> bytes:
     try:
         table = base64.b64decode(text, validate=True)
-    except ValueError:  # no base64, or not ASCII
+    except ValueError:  # not base64, or not ASCII
         raise VarlinkError("org.varlink.service.InvalidParameter", {"parameter": "table"}) from None
     if len(table) > LARGEST_SENT:
         reason = f"the table has {size(len(table))}; expected at most {size(LARGEST_SENT)}; root may install more"

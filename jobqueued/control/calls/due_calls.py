@@ -1,4 +1,4 @@
-"""The call DueChanges: the texts of job files and the instants of their changes, in pages."""
+"""The call DueChanges, which returns the texts of job files and the instants of their changes, in pages."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from jobqueued.state.db.store import Store
 from jobqueued.state.write_batch import WriteBatch
 
 PAGE, PAGE_BYTES = 100, 1 << 20
-"""Maximum changes in one reply, and the size of their texts (bytes) after which a page ends."""
+"""Maximum changes on a page, and the total size of texts (bytes) at which a page ends."""
 
 
 class DueCalls:
-    """Answers DueChanges, from state.db and from the changes that are not committed yet."""
+    """Answers DueChanges from state.db and the uncommitted changes."""
 
     def __init__(self, store: Store, batch: WriteBatch) -> None:
         self._store, self._batch = store, batch
@@ -28,7 +28,10 @@ class DueCalls:
         AccessRule(Rank.ROOT, reason="job files may hold secrets; run this as root, or the daemon's user"),
     )
     def due_changes(self, asked: dict[str, Any], asker: Asker) -> dict[str, Any]:
-        """Return a page of the changes after a number; the last page has the uncommitted ones. Raises StoreError."""
+        """Return a page of the changes after a number. The last page includes the uncommitted changes.
+
+        Raises StoreError.
+        """
         page, size, after = [], 0, asked.get("after", 0)
         for number, change in self._store.due_changes(after, PAGE):
             page.append(_told(change))

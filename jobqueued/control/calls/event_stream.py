@@ -1,7 +1,7 @@
-"""The daemon's log lines for programs: sent to watchers, and not saved otherwise.
+"""A stream of the daemon's log lines for programs that watch.
 
-The newest lines are kept once for all watchers; a watcher that reads too slowly gets the number of lines that it
-missed.
+The newest lines are kept in memory, once for all watchers. A watcher that reads too slowly gets the number of lines
+that it missed.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _IN_ANSWER = 100
 
 
 class _Line(NamedTuple):
-    """A line as JSON with its number and the fields to select it by; `owner`: the user whose job it is about."""
+    """A log line as JSON, with its number and the fields that watchers select. `owner`: the owner of its job."""
 
     number: int
     event: str
@@ -42,7 +42,7 @@ class _Line(NamedTuple):
 
 
 class _LogWatcher(NamedTuple):
-    """A watcher that received all lines before number `at`; empty selections mean everything."""
+    """A watcher, which received all lines before number `at`. An empty selection means everything."""
 
     at: int
     events: Collection[str]
@@ -50,7 +50,7 @@ class _LogWatcher(NamedTuple):
     asker: Asker
 
     def wants(self, line: _Line) -> bool:
-        """Return whether the watcher selected this line and may see it."""
+        """Return whether the watcher selected the line and may see it."""
         sees = self.asker.sees_all or (line.owner is not None and line.owner == self.asker.peer.owner)
         return sees and (not self.events or line.event in self.events) and (not self.jobs or line.job in self.jobs)
 
@@ -66,7 +66,7 @@ class EventStream(Source):
 
     @method("Watch", AccessRule(Rank.READER, own=True))
     def watch(self, parameters: Mapping[str, Any], asker: Asker) -> None:
-        """Send a watcher everything logged from now on; the first answer, without lines, comes at once."""
+        """Send the caller all lines logged from now on. The first reply, without lines, is sent at once."""
         events, jobs = (frozenset(parameters.get(name) or ()) for name in ("events", "jobs"))
         if unknown := sorted(events - VOCABULARY.keys()):
             raise VarlinkError("Refused", {"reason": f"there is no event {unknown[0]}; jobqueued(8) lists all events"})
@@ -75,7 +75,7 @@ class EventStream(Source):
             self._watchers[ticket] = _LogWatcher(self._next, events, jobs, asker)
 
     def left(self, ticket: int) -> None:
-        """Forget a watcher that left; without watchers no line is kept."""
+        """Forget a watcher that left. Without watchers, no lines are kept."""
         self._watchers.pop(ticket, None)
         if not self._watchers:
             self._lines.clear()
@@ -103,11 +103,11 @@ class EventStream(Source):
 
     @property
     def has_more(self) -> bool:
-        """Return whether a watcher that can take it has new lines."""
+        """Return whether lines are waiting for a watcher that is ready for a reply."""
         return any(it.at < self._next and self._replies.takes(ticket) for ticket, it in self._watchers.items())
 
     def turn(self, now: Now) -> tuple[()]:
-        """Send the next lines to each watcher that can take them."""
+        """Send the next lines to each watcher that is ready for a reply."""
         for ticket, watcher in list(self._watchers.items()):
             if watcher.at < self._next and self._replies.takes(ticket):
                 self._tell(ticket, watcher)

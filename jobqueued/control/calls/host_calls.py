@@ -1,4 +1,4 @@
-"""Calls about the whole host: its hold, and its fleet."""
+"""Calls about the whole host: its hold and its fleet."""
 
 from __future__ import annotations
 
@@ -23,22 +23,22 @@ class HostCalls:
 
     @method("Hold", AccessRule(Rank.OPERATOR))
     def hold(self, asked: dict[str, Any], asker: Asker) -> None:
-        """Start nothing new on this host."""
+        """Hold the host, so that no new run starts."""
         boot, by = self._boot if asked.get("boot") else None, asker.peer.name
         until = instant_of(asked, "until")
         self._happen(HoldAsked(asker.ticket(), by, Hold(by, until, boot)))
 
     @method("Release", AccessRule(Rank.OPERATOR))
     def release(self, asked: dict[str, Any], asker: Asker) -> None:
-        """Let new runs start again."""
+        """End the host's hold."""
         self._happen(HoldAsked(asker.ticket(), asker.peer.name, None))
 
     @method("Fleet", AccessRule(Rank.READER, own=True, public=True))
     def fleet(self, asked: dict[str, Any], asker: Asker) -> dict[str, Any]:
-        """Return the fleet of this host, and its hosts."""
+        """Return this host's fleet and the hosts in it."""
         return views.fleet(self._scheduler, whole=asker.sees_all)
 
     @method("AcceptFleet", AccessRule(Rank.OPERATOR))
     def accept_fleet(self, asked: dict[str, Any], asker: Asker) -> None:
-        """Continue in a fleet whose etcd was restored to an earlier state."""
+        """Accept the fleet's etcd after it was restored to an earlier state."""
         self._happen(FleetAccepted(asker.ticket(), asker.peer.name))

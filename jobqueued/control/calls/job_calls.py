@@ -21,7 +21,7 @@ _OF_JOB = AccessRule(Rank.OPERATOR, own=True, names="job")
 
 
 class JobCalls:
-    """Answers about starts of a job; requests become events."""
+    """Answers calls about a job's starts; requests become events."""
 
     def __init__(self, scheduler: Scheduler, happen: Callable[[Event], None]) -> None:
         self._scheduler, self._happen = scheduler, happen
@@ -53,13 +53,13 @@ class JobCalls:
 
     @method("Emit", AccessRule(Rank.OPERATOR, own=True, names="event"))
     def emit(self, asked: dict[str, Any], asker: Asker) -> None:
-        """Make the jobs due that wait for an event."""
+        """Make due all jobs that wait for an event."""
         event, cause = event_of(asked["event"]), cause_of(asked)
         self._happen(Emitted(asker.ticket(), event, asker.peer.name, new_key(), cause))
 
     @method("Pause", _OF_JOB)
     def pause(self, asked: dict[str, Any], asker: Asker) -> None:
-        """Let nothing of a job start, for a while or until it is resumed."""
+        """Pause a job for a period or until it is resumed."""
         until = instant_of(asked, "until")
         self._happen(PauseAsked(asker.ticket(), asked["job"], asker.peer.name, pause=True, until=until))
 
@@ -70,15 +70,15 @@ class JobCalls:
 
     @method("SkipNext", _OF_JOB)
     def skip_next(self, asked: dict[str, Any], asker: Asker) -> None:
-        """Skip the next occurrence of a job, or restore the last occurrence that was skipped on request."""
+        """Skip a job's next occurrence, or restore the last occurrence skipped by request."""
         self._happen(SkipAsked(asker.ticket(), asked["job"], asker.peer.name, bool(asked.get("undo"))))
 
     @method("Forget", _OF_JOB)
     def forget(self, asked: dict[str, Any], asker: Asker) -> None:
-        """Stop expecting a job that is in no file to succeed."""
+        """Forget a job that is in no file, so that it is no longer reported as overdue."""
         self._happen(ForgetAsked(asker.ticket(), asked["job"], asker.peer.name))
 
 
 def new_key() -> str:
-    """Return a key for an occurrence that is not scheduled."""
+    """Return a random key for an occurrence that no schedule made."""
     return f"x{os.urandom(8).hex()}"

@@ -1,4 +1,4 @@
-"""Calls about locks: from processes that want locks, and from people who ask for the holders."""
+"""Calls about locks: requests for locks, lists of holders, and evictions."""
 
 from __future__ import annotations
 
@@ -60,10 +60,10 @@ class LockCalls:
 
     @method("Locks", AccessRule(Rank.READER, own=True))
     def told(self, asked: dict[str, Any], asker: Asker) -> dict[str, Any]:
-        """Return the claims of holders and waiting runs or processes, sorted by lock.
+        """Return the claims of runs and processes that hold locks or wait for locks, sorted by lock.
 
-        Callers who are not readers see only the locks that their own jobs use, and only that another user's claim
-        exists.
+        Callers who are not readers see only locks that their own jobs use. Another user's claim appears without its
+        facts.
         """
         name, own = asked.get("lock"), None if asker.sees_all else self._used_by(asker)
         claims = [
@@ -80,7 +80,7 @@ class LockCalls:
         }
 
     def _used_by(self, asker: Asker) -> set[str]:
-        """Return the locks that the caller's jobs list, or that have the user's name."""
+        """Return the locks that the caller's jobs list, and the used locks with the caller's prefix."""
         jobs = self._scheduler.catalog.of_owner(asker.peer.owner)
         listed = {claim.resource for job in jobs for claim in job.locks}
         used = {each.claim.resource for each in self._scheduler.lock_claims()}
@@ -94,7 +94,7 @@ class LockCalls:
         return {**views.lock_claim(nobody, None, None), "holder": name}
 
     def _known(self) -> set[str]:
-        """Return the names of locks that jobs list or that are in use, and of resources with units."""
+        """Return the names of all locks in use or in jobs, and of all resources with a limit."""
         listed = {claim.resource for job in self._scheduler.catalog for claim in job.locks}
         used = {each.claim.resource for each in self._scheduler.lock_claims()}
         limits = self._scheduler.limits
@@ -111,7 +111,7 @@ class LockCalls:
 
     @method("Evict", AccessRule(Rank.OPERATOR))
     def evict(self, asked: dict[str, Any], asker: Asker) -> None:
-        """Take away the locks that a process holds or waits for."""
+        """Release the locks that a process holds, and remove it from the queues of locks."""
         try:
             client = LockClientId.parse(asked["holder"])
         except ValueError:

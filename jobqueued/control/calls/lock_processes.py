@@ -1,7 +1,7 @@
-"""Processes of people that hold locks or wait for some (jobqueuectl with-lock), and the marks of holders.
+"""Processes that hold locks or wait for locks with `jobqueuectl with-lock`, and the marks of holders.
 
-A mark is a file in the run directory. It shows the next scheduler which locks a process holds, and counts while that
-process lives.
+A mark is a file in the run directory. It tells the next scheduler which locks a process holds, as long as the process
+lives.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from jobqueued.state.db.rows import claims_from, placed_from
 
 _AGAIN = 10 * SECOND
 _COMMAND = 4096
-"""Maximum bytes read of a command line."""
+"""Maximum bytes read from a command line."""
 
 
 OF_A_USER = 64
@@ -37,18 +37,24 @@ OF_A_USER = 64
 
 
 class LockProcess(NamedTuple):
-    """A process that waits for locks or holds some: pid and birth, its user, and the ticket of its call."""
+    """A process that holds or waits for locks: its pid and start time, its user, and the ticket of its call."""
 
     pid: int
     birth: int
     uid: int = -1
     ticket: int = 0
     descriptor: int | None = None
-    """A pidfd, or None if no descriptor was free: then it counts as live, and is checked again."""
+    """A pidfd of the process, or None if no descriptor was free.
+
+    Without a pidfd, the process is checked periodically.
+    """
 
 
 class LockProcesses(Source):
-    """The processes, each followed to its end. `directory` has the marks, each a file named by its number."""
+    """The processes, each followed to its end.
+
+    `directory` contains the marks, named by the numbers of the processes.
+    """
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
@@ -60,11 +66,11 @@ class LockProcesses(Source):
 
     @property
     def troubles(self) -> list[str]:
-        """Marks that could not be read."""
+        """Descriptions of the marks that could not be read."""
         return self._troubles
 
     def found(self) -> list[LockFound]:
-        """Return the earlier holders that still live, and remove the marks of the others."""
+        """Return the holders that outlived an earlier scheduler, and remove the marks of holders that ended."""
         try:
             self._directory.mkdir(mode=0o700, exist_ok=True)
             paths = sorted(self._directory.iterdir())
@@ -98,12 +104,12 @@ class LockProcesses(Source):
         self._troubles.append(text)
 
     def come(self, peer: Peer) -> LockClientId:
-        """Return a name for a process that asks for locks, and follow the process until it ends or is forgotten.
+        """Return an id for a process that requests locks, and follow the process until it ends or is forgotten.
 
-        Raises OSError if it can't be followed, ProcessLookupError if it exited.
+        Raises OSError if the process can't be followed, and ProcessLookupError if it exited.
         """
         born = birth(peer.pid)
-        if born is None or (peer.process >= 0 and _has_ended(peer.process)):  # while it lives, the pid is its own
+        if born is None or (peer.process >= 0 and _has_ended(peer.process)):  # if it lives, the pid is not reused
             raise ProcessLookupError(errno.ESRCH, os.strerror(errno.ESRCH))
         if peer.process < 0:
             raise OSError(errno.EMFILE, "the daemon had no free file descriptor for the connection")
@@ -114,7 +120,7 @@ class LockProcesses(Source):
                 f"{peer.name} has {of_user} with-lock commands, which is the limit; see: jobqueuectl locks",
             )
         descriptor = os.dup(peer.process)
-        if not is_spare(descriptor):  # it has no locks yet, and can ask again
+        if not is_spare(descriptor):  # it has no locks yet, and can retry
             os.close(descriptor)
             raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
         self._last += 1
@@ -132,14 +138,14 @@ class LockProcesses(Source):
             self._descriptors[asked.descriptor] = client
 
     def _follow(self, client: LockClientId, asked: LockProcess) -> bool:
-        """Follow an earlier holder to its end. Return False if it ended."""
+        """Follow a holder that outlived an earlier scheduler. Return False if it ended."""
         try:
             descriptor = os.pidfd_open(asked.pid)
         except OverflowError:  # no process has such a pid
             return False
         except OSError as error:
             return error.errno in wire.SHORTAGE and self._miss(client, asked)
-        if birth(asked.pid) not in (asked.birth, None):  # None: no descriptor is free to read it
+        if birth(asked.pid) not in (asked.birth, None):  # None if no descriptor is free to read it
             os.close(descriptor)
             return False
         if not is_spare(descriptor):
@@ -159,21 +165,24 @@ class LockProcesses(Source):
 
     @property
     def deadline(self) -> int | None:
-        """The time (ns) to check processes that can't be followed, or None."""
+        """The time (CLOCK_MONOTONIC, ns) to check processes without a pidfd, or None."""
         return self._look_at if self._unseen else None
 
     def turn(self, now: Now) -> list[LockOver]:
-        """Check processes that can't be followed."""
+        """Check processes without a pidfd."""
         return [self._over(client) for client in self._unseen if not self._follow(client, self._asked[client])]
 
     def left(self, ticket: int) -> LockOver | None:
-        """Forget a process that hung up before its reply. Return the event, or None if no process has the ticket."""
+        """Forget a process that disconnected before its reply.
+
+        Return the event, or None if no process has the ticket.
+        """
         gone = (client for client, asked in self._asked.items() if asked.ticket == ticket)
         client = next(gone, None)
         return None if client is None else self._over(client)
 
     def command_of(self, client: LockClientId) -> tuple[int, str] | None:
-        """Return pid and current command of a process that holds locks or waits for some, or None if it ended."""
+        """Return the pid and the current command of a process, or None if it ended."""
         asked = self._asked.get(client)
         if asked is None or (asked.descriptor is not None and _has_ended(asked.descriptor)):
             return None
@@ -185,10 +194,10 @@ class LockProcesses(Source):
         return asked.pid, words.decode(errors="replace")
 
     def mark(self, command: MarkLockHolder) -> str:
-        """Write the mark of a holder. Return the reason if that failed, or ""."""
+        """Write the mark of a holder. Return "", or the error if writing failed."""
         asked = self._asked.get(command.client)
         if asked is None:
-            return ""  # it just left; the event follows
+            return ""  # it just left; its end is reported later
         mark = {
             "pid": asked.pid,
             "birth": asked.birth,
@@ -207,7 +216,7 @@ class LockProcesses(Source):
         return ""
 
     def descriptors(self) -> dict[int, int]:
-        """Return a pidfd of each process, readable when it ends."""
+        """Return the pidfd of each process, which becomes readable when the process ends."""
         return dict.fromkeys(self._descriptors, select.POLLIN)
 
     def ready(self, descriptor: int, now: Now) -> list[LockOver]:
@@ -216,7 +225,7 @@ class LockProcesses(Source):
         return [] if client is None else [self._over(client)]
 
     def forget(self, client: LockClientId) -> None:
-        """Stop following a process and remove its mark. Do nothing if it is unknown."""
+        """Stop following a process and remove its mark; ignore an unknown id."""
         asked = self._asked.pop(client, None)
         if asked is None:
             return
@@ -237,5 +246,5 @@ def _has_ended(process: int) -> bool:
 
 
 def _remove(path: Path) -> None:
-    with contextlib.suppress(OSError):  # if that fails, the next start finds that the process ended
+    with contextlib.suppress(OSError):  # if this fails, the next start removes the mark
         path.unlink()

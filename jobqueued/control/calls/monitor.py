@@ -1,6 +1,6 @@
-"""Live monitoring: the usage of each live run and the host, sampled once a second while a client watches.
+"""Live monitoring: the usage of each live run and of the host, sampled once a second while a client watches.
 
-Sampling a thousand runs is spread over turns of the loop. Results are kept as JSON, which all clients share.
+Sampling many runs takes several turns of the loop. All clients share the results as JSON.
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ if TYPE_CHECKING:
 
 EVERY = SECOND
 _FIRST = 3 * SECOND // 10
-"""Pause (ns) between the first two samples; the usage between them is shown first.
+"""Pause (ns) between the first two samples; clients first see the usage between them.
 
-It is a multiple of 100 ms, the period of the CPU bandwidth limit.
+The pause is a multiple of 100 ms, the period of the CPU bandwidth limit.
 """
 _SLICE = 50
-"""Maximum steps in a turn, about 5 ms: a cgroup is one step, and so is each process of a run without a cgroup."""
+"""Maximum steps in a turn (about 5 ms). A step is a cgroup, or a process of a run without a cgroup."""
 _MOST_TOLD = 20_000
 """Maximum samples in a reply: about 2 MiB."""
 
@@ -45,7 +45,10 @@ Sees = Callable[[RunId], bool]
 
 
 class RunProcess(NamedTuple):
-    """A live run's process. `started`: wall (ns). `late`: reported as late. `usual`: usual duration (ns)."""
+    """A live run's process. `started`: instant (wall, ns). `late`: the run was reported as late.
+
+    `usual`: usual duration (ns).
+    """
 
     name: Name
     state: str
@@ -77,16 +80,16 @@ def _process(scheduler: Scheduler, run: Run, pid: int, started: int) -> RunProce
 
 
 class Trace:
-    """Usage over time: samples, the newest last, in the format of `interface.INTERFACE`."""
+    """Samples of usage over time, the newest last, in the format of `interface.INTERFACE`."""
 
     def __init__(self, before: Usage, most: float = float("inf")) -> None:
-        """`most`: number of CPUs; the kernel counts in ticks, so a sample may exceed them by a tick."""
+        """`most`: number of CPUs, which limits `cpu`, because the kernel's count of ticks could exceed it slightly."""
         self._before, self._most = before, most
         self._facts = ""
         self.samples: deque[str] = deque(maxlen=HISTORY)
 
     def add(self, used: Usage, wall: int, facts: dict[str, Any]) -> None:
-        """Add a sample; its rates are those since the sample before. `facts`: other fields of the reply."""
+        """Add a sample with rates since the previous sample. `facts`: other fields of the reply."""
         seconds = max(used.at - self._before.at, 1) / SECOND
         before, self._before, self._facts = self._before, used, text_of(facts)[:-1]
 
@@ -107,7 +110,7 @@ class Trace:
         )
 
     def told(self, count: int) -> str:
-        """Return the facts, the newest sample, and `count` samples of history, as JSON."""
+        """Return the facts, the newest sample, and the last `count` samples, as JSON."""
         history = list(self.samples)[-count:] if count else []
         return f'{self._facts},"now":{self.samples[-1]},"history":[{",".join(history)}]}}'
 
@@ -141,7 +144,7 @@ class Live(Trace):
         return is_spare(self._meter.descriptor)
 
     def look(self, process: RunProcess, wall: int) -> Iterator[None]:
-        """Take a sample piece by piece, unless the run just ended."""
+        """Take a sample in steps, unless the run just ended."""
         used: Usage | None = None
         for found in self._meter.read():
             used = found
@@ -157,26 +160,26 @@ class Live(Trace):
             })  # fmt: skip
 
     def close(self) -> None:
-        """Close its descriptor, because the run ended or no client watches."""
+        """Close the descriptor, because the run ended or no client watches."""
         self._meter.close()
 
 
 class _UsageWatcher(NamedTuple):
-    """A client that watches all runs (`sees` None) or some; the first reply may include the history."""
+    """A client that watches the runs for which `sees` returns True, or all runs if `sees` is None."""
 
     with_history: bool
     sees: Sees | None
 
 
 def _is_at_end(looks: Iterator[None]) -> bool:
-    """Continue for as long as a turn may take. Return whether everything is done. Raises OSError."""
+    """Continue a sample for at most one turn's time. Return whether the sample is complete. Raises OSError."""
     return len(list(islice(looks, _SLICE))) < _SLICE
 
 
 class Monitor(Source):
     """Samples usage while clients watch. `live` returns the live runs.
 
-    `stream` sends JSON to a ticket, and returns whether its caller waits for more.
+    `stream` sends JSON to the caller with a ticket, and returns whether the caller waits for more.
     """
 
     def __init__(
@@ -192,14 +195,14 @@ class Monitor(Source):
         """Instant (CLOCK_MONOTONIC, ns) of the next sample, or None if no client watches."""
 
     def join(self, ticket: int, with_history: bool, now: Now, sees: Sees | None = None) -> None:
-        """Add a client that watches all runs, or those that it may see. Runs that no client may see are not sampled."""
+        """Add a client. `sees` returns whether it may see a run; None means all runs. Other runs are not sampled."""
         self._watchers[ticket] = _UsageWatcher(with_history, sees)
         if self.at is None:
             self.at = now.mono
             self.turn(now)
 
     def measure(self, run: Run, then: Callable[[dict[str, Any] | OSError | None], None]) -> None:
-        """Sample one live run piece by piece; `then` gets its usage, or None if it ended."""
+        """Sample a live run in steps. `then` gets its usage, the error, or None if the run ended."""
         self._alone.append(self._look_at(Name(run.id, run.attempt), run.pid or 0, then))
 
     def _look_at(self, name: Name, pid: int, then: Callable[[dict[str, Any] | OSError | None], None]) -> Iterator[None]:
@@ -231,7 +234,7 @@ class Monitor(Source):
         try:
             if self._rest is not None and not _is_at_end(self._rest):
                 return ()
-        except OSError:  # no descriptor to read with: the next sample may have one
+        except OSError:  # no free descriptor; the next sample may get one
             self.at = max(self.at or 0, now.mono + EVERY)
         if self._rest is not None:
             self._rest = None
@@ -263,7 +266,7 @@ class Monitor(Source):
             yield from self._traces[name].look(process, now.wall)
 
     def _send_results(self) -> None:
-        """Send the results to all clients; without clients the sampling ends."""
+        """Send the results to all clients. Without clients, stop sampling."""
         if self._host is None or not self._host.samples:
             return
         found = [trace for trace in self._traces.values() if trace.is_there]

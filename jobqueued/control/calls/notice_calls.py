@@ -1,4 +1,4 @@
-"""Calls about notices: open incidents, waiting notices, and a test of the channels."""
+"""Calls about notices: open incidents, waiting notices, and test notices."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _MOST = 1000
 
 
 class NoticeCalls:
-    """The methods Notices and Notify; `test` queues a test for all receivers of a job."""
+    """The methods Notices and Notify."""
 
     def __init__(self, notices: Notices, test: Callable[[str | None], list[Notice]]) -> None:
         self._notices, self._test = notices, test
@@ -37,7 +37,7 @@ class NoticeCalls:
 
     @method("Notify", AccessRule(Rank.OPERATOR))
     def test(self, asked: dict[str, Any], asker: Asker) -> dict[str, Any]:
-        """Queue a test for each target, in the outbox like any notice."""
+        """Queue a test notice for each target of a job."""
         job = asked.get("job")
         if job is not None and not self._notices.knows(job):
             raise VarlinkError("NoSuchJob", {"job": job})

@@ -1,4 +1,4 @@
-"""The part of Why about an instant: the past of a job, as far as it is saved."""
+"""The part of Why about an instant: a job's past, as far as it is saved."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ from jobqueued.state.write_batch import WriteBatch
 
 
 class PastCalls:
-    """Answers about an instant. `begun` returns the record so far of a live run."""
+    """Answers Why about an instant. `begun` returns a live run's record so far."""
 
     def __init__(self, scheduler: Scheduler, store: Store, batch: WriteBatch, begun: Callable[[Run], Record]) -> None:
         self._scheduler, self._store, self._batch, self._begun = scheduler, store, batch, begun
 
     def why(self, asked: dict[str, Any], at: int, asker: Asker) -> dict[str, Any]:
-        """Return why a job, or a run, did not run at an instant (wall)."""
+        """Return the reason why a job or run did not run at an instant (wall)."""
         run = run_of(asked["run"]) if "run" in asked else None
         job = asked["job"] if run is None else run.job
         known = self._known(job, at, asker)
@@ -73,7 +73,7 @@ class PastCalls:
         return document
 
     def _so_far(self, run: Run) -> Record:
-        """Return the record so far of an unfinished run, including the claims of a waiting run."""
+        """Return an unfinished run's record so far; for a waiting run, with its claims."""
         begun, job, limits = self._begun(run), self._scheduler.catalog.get(run.id.job), self._scheduler.limits
         if run.state in LIVE or job is None:
             return begun
@@ -81,7 +81,7 @@ class PastCalls:
         return {**begun, "claims": list(record.claims(wanted, job, limits))}
 
     def _with_others(self, known: Known, at: int, asker: Asker) -> Known:
-        """Return `known` with the other runs that were live at the instant, under names that the caller may see."""
+        """Add to `known` the other runs that were live at the instant, with names that the caller may see."""
         going_on = [self._so_far(run) for run in self._scheduler.live if run.queued <= at]
         found = {it["run"]: it for it in [*past.live(self._store, at), *self._batch.ended.values(), *going_on]}
         others = [self._as_known_to(asker, it) for it in found.values()]

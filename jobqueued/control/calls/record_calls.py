@@ -1,4 +1,4 @@
-"""Calls about runs: their records (for live runs, the record so far), their output, and their end."""
+"""Calls about runs: their records, their output, and waiting for their end."""
 
 from __future__ import annotations
 
@@ -37,13 +37,13 @@ _PAGE_RUNS, _PAGE_BYTES = 50, 1 << 16
 _LIVE_PLACE = "live/"
 _UNENDED = {state.value for state in LIVE | PENDING}
 _ANY = 1 << 63
-"""An instant after all others."""
+"""An instant later than all others."""
 
 _SEES_RUN = AccessRule(Rank.READER, own=True, names="run")
 
 
 class RecordCalls:
-    """Describe, Show, Usage, History, Logs and Wait."""
+    """The methods Describe, Show, Usage, History, Logs and Wait."""
 
     def __init__(
         self, scheduler: Scheduler, store: Store, batch: WriteBatch, logs: Path, monitor: Monitor, replies: Replies
@@ -72,7 +72,7 @@ class RecordCalls:
 
     @method("Show", _SEES_RUN)
     def show(self, asked: dict[str, Any], asker: Asker) -> dict[str, Any] | None:
-        """Return the record at once; for a live run reply later, when its usage is measured."""
+        """Return an ended run's record. For a live run, reply later, when its usage was measured."""
         run = self._scheduler.runs.get(run_of(asked["run"]))
         if run is None:
             return {"record": self.ended(asked["run"])}
@@ -101,7 +101,7 @@ class RecordCalls:
         self._monitor.join(asker.ticket(), bool(asked.get("history")), asker.now, sees)
 
     def explained(self, name: RunId, asker: Asker) -> dict[str, Any]:
-        """Explain a run: its waits, why it is stopping, and Slurm's reports."""
+        """Explain a run: the causes of its wait or of its stop, and Slurm's reports."""
         why, run = self._scheduler.explain(name, asker.now, asker.owner), self._scheduler.runs[name]
         there = self._monitor.marks.slurm(Name(run.id, run.attempt)) if run.pid else None
         return why if there is None else {**why, "reasons": [*why["reasons"], f"it is in Slurm: {slurm_job(there)}"]}
@@ -115,7 +115,7 @@ class RecordCalls:
 
     @method("Wait", _SEES_RUN, waits=True)
     def await_end(self, asked: dict[str, Any], asker: Asker) -> dict[str, Any] | None:
-        """Return the record of an ended run; for an unfinished one reply at its end."""
+        """Return an ended run's record. For an unfinished run, reply when it ends."""
         run = run_of(asked["run"])
         if run not in self._scheduler.runs:
             return {"record": self.ended(asked["run"])}
@@ -131,13 +131,13 @@ class RecordCalls:
                     del self._waiters[run]
 
     def notify_ended(self, run: RunId, record: Record) -> None:
-        """Reply to those who wait for the end of this run."""
+        """Reply to the callers that wait for the end of this run."""
         for ticket in self._waiters.pop(run, []):
             self._replies.reply(ticket, {"record": record})
 
     @method("Logs", _SEES_RUN)
     def logs(self, asked: dict[str, Any], asker: Asker) -> dict[str, Any]:
-        """Return a part of the output of a run."""
+        """Return a part of a run's output."""
         run, offset = run_of(asked["run"]), max(0, asked.get("offset", 0))
         limit = max(0, min(asked.get("limit", _PAGE_BYTES), _PAGE_BYTES))
         live = run in self._scheduler.runs
@@ -194,13 +194,13 @@ class RecordCalls:
         }
 
     def begun(self, run: Run) -> Record:
-        """Return the record of an unfinished run, as far as the scheduler knows it."""
+        """Return an unfinished run's record so far."""
         begun = record.begin(run, self._scheduler.catalog.get(run.id.job), self._scheduler.limits)
-        ended = None if run.state in LIVE else begun["ended"]  # "ended" is that of the attempt before
+        ended = None if run.state in LIVE else begun["ended"]  # a waiting run's previous attempt ended
         return {**begun, "pid": run.pid, "started": to_text(run.started) if run.started else None, "ended": ended}
 
     def _fresh(self, job: str | None, before: HistoryMark, wanted: Container[str]) -> list[tuple[HistoryMark, Run]]:
-        """Return live runs, runs in `wanted` states, and runs whose end is not saved yet, from a place on."""
+        """Return live runs, runs in `wanted` states, and runs whose end is not saved yet, all older than `before`."""
         live = [run for run in self._scheduler.runs.values() if run.state in LIVE or run.state in wanted]
         runs = live + [run for run, record in self._batch.runs.values() if record is not None]
         marks = ((HistoryMark(run.queued, *run.id), run) for run in runs if job in (None, run.id.job))
@@ -211,7 +211,7 @@ class RecordCalls:
 
 
 def _may_see_secrets(job: Job, asker: Asker) -> bool:
-    """Return whether the caller may see the secrets of a job's definition: root, our own user or the job's user."""
+    """Return whether the caller may see a job's secrets: only root, the daemon's user and the job's user may."""
     peer = asker.peer
     if peer.uid in (0, os.geteuid()):
         return True
@@ -225,7 +225,7 @@ def _place_text(mark: HistoryMark) -> str:
 
 
 def _place(text: str) -> tuple[HistoryMark, bool]:
-    """Parse the place where a page of history begins. Return it, and whether it is among the live runs."""
+    """Parse the place where a page of history begins. Return the mark, and whether the page begins among live runs."""
     among_live = text.startswith(_LIVE_PLACE)
     queued, _, run = text.removeprefix(_LIVE_PLACE).partition("/")
     try:

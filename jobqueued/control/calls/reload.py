@@ -1,6 +1,6 @@
-"""A reload, by SIGHUP or by the method Reload: it ends when every changed file is in force.
+"""A reload, requested with SIGHUP or the method Reload. It ends when every changed file is in force.
 
-A further request joins the reload under way. A hold or a drain of the host stays as it is.
+Another request joins the current reload. A hold or a drain of the host remains.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from jobqueued.model.source import Source
 
 
 class Reload(Source):
-    """Reloads that are not answered yet.
+    """The requested reloads without a reply.
 
-    Files are listed, because inotify does not see changes on network file systems and may lose events; a missing file
-    counts as deleted at once. `complete` is called after every file was read and its jobs are in force. So this source
-    comes before the job files, whose events count only after the turn.
+    A reload lists all files, because inotify does not see changes on network file systems and may lose events; a
+    missing file counts as deleted at once. `complete` is called when every file was read and its jobs are in force. So
+    this source comes before the job files, whose events take effect only after the turn.
     """
 
     def __init__(
@@ -35,7 +35,7 @@ class Reload(Source):
         self._under_way = False
 
     def begin(self, ticket: int | None = None) -> None:
-        """Start a reload; the reply to the ticket has the changes since now."""
+        """Start a reload. The reply to `ticket` will contain the changes from now on."""
         self._watches.settle()
         self._under_way = True
         if ticket is not None:
@@ -43,7 +43,7 @@ class Reload(Source):
 
     @method("Reload", AccessRule(Rank.OPERATOR))
     def reload(self, asked: dict[str, Any], asker: Asker) -> None:
-        """Start a reload; the reply comes when it is complete."""
+        """Start a reload, and reply when it is complete."""
         self.begin(asker.ticket())
 
     @property
@@ -52,7 +52,7 @@ class Reload(Source):
         return self._under_way and not self._watches.has_more
 
     def turn(self, now: Now) -> list[Reloaded]:
-        """Report that it is complete."""
+        """Report that the reload is complete."""
         self._under_way = False
         self._complete()
         return [Reloaded()]
@@ -73,9 +73,9 @@ class Reload(Source):
         }
 
     def refused(self) -> dict[str, Any]:
-        """Return the files that were refused, in the interface's format: which are stale, and their problems.
+        """Return the refused files whose last good jobs remain, and all problems, in the interface's format.
 
-        The settings' file is included, also with the warning that it has changed.
+        The settings file is included if it has an error, or changed after the start.
         """
         problems = self._watches.problems
         found = [problem for of_file in problems.values() for problem in of_file] + self._settings.problems

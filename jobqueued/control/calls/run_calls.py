@@ -1,4 +1,4 @@
-"""Calls that act on a run: start it again, retry it, stop it."""
+"""Calls that act on a run: rerun, retry and stop."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The files of the settings, which the daemon reads only when it starts, and their changes since then."""
+"""The settings files, which the daemon reads only when it starts, and their later changes."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from jobqueued.settings.settings import Settings, read_settings
 
 
 class SettingsFile:
-    """The settings at the start, and their files: `paths.config`, or its other place, and drop-ins."""
+    """The settings in force, and the current files: `paths.config` or its alternative, and drop-ins."""
 
     def __init__(self, paths: Paths, in_force: Settings) -> None:
         self._paths, self._in_force = paths, in_force
@@ -25,13 +25,16 @@ class SettingsFile:
 
     @property
     def problems(self) -> list[Problem]:
-        """Problems of the current files, or the warning that they are not in force; read again after a change."""
+        """Problems of the current files, or a warning if they differ from the settings in force.
+
+        Changed files are read again.
+        """
         if (signature := self._looked_at()) != self._signature:
             self._signature, self._problems = signature, self._read()
         return self._problems
 
     def _looked_at(self) -> Signature:
-        """Return the signature of all places and their files."""
+        """Return the signature of all possible settings files and their drop-ins."""
         return tuple(map(_signature, map(str, self._paths.config_files)))
 
     def _read(self) -> list[Problem]:
@@ -52,7 +55,7 @@ class SettingsFile:
 
 
 def _signature(path: str) -> Signature:
-    """Return the signature of one place: its file and its drop-ins."""
+    """Return the signature of the file at a path and of its drop-ins."""
     folder, names = drop_in_directory(path), list[str]()
     with suppress(OSError, FileRefused):  # reading the file will report the same error
         names = sorted(listed(folder, None))

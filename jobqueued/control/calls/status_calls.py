@@ -1,4 +1,4 @@
-"""Calls whose replies many callers share: the status of the daemon, the list of jobs, and the metrics."""
+"""Calls whose replies many callers share: the daemon's status, the list of jobs, and the metrics."""
 
 from __future__ import annotations
 
@@ -23,9 +23,10 @@ _PUBLIC = AccessRule(Rank.READER, own=True, public=True)
 
 
 class StatusCalls:
-    """Answers these calls, mostly from `texts`. `status` returns the part of the status that only the daemon has.
+    """Answers Status, List and Metrics, mostly from `texts`.
 
-    `clocks` reads both clocks, because a text is written some time after a caller asked for it.
+    `status` returns the part of Status that only the daemon has. `clocks` reads both clocks again, because a text may
+    be written some time after the call.
     """
 
     def __init__(
@@ -42,7 +43,7 @@ class StatusCalls:
 
     @method("Status", _PUBLIC)
     def status(self, asked: dict[str, Any], asker: Asker) -> dict[str, Any] | None:
-        """Return the status at once to callers who see everything. Reply to others later."""
+        """Return the status to callers who see everything. Reply later to all others."""
         if asker.sees_all:
             return self._whole_status()
         self.texts.ask_status(asker, asker.now)

@@ -1,4 +1,4 @@
-"""The call Submit. Allowed users submit jobs that run as themselves; root's submissions belong to the host."""
+"""The call Submit. A user's submission runs as the user, if users may submit; root's submissions belong to the host."""
 
 from __future__ import annotations
 
@@ -35,13 +35,13 @@ _MOST_AWAITED = 1000
 
 
 class Submitters:
-    """Users who may submit, under `access` and `limits`, and the calls that they made in this minute."""
+    """The users who may submit under `access` and `limits`, and the number of their calls in this minute."""
 
     def __init__(self, access: Access, limits: UserLimits, budget: CallRate) -> None:
         self._access, self._limits, self._budget = access, limits, budget
 
     def owner(self, asker: Asker) -> Owner | None:
-        """Return the user as whom a submission runs, or None for the host's jobs. Raises VarlinkError."""
+        """Return the user that the caller's submission runs as, or None for the host. Raises VarlinkError."""
         peer = asker.peer
         if asker.rank is Rank.ROOT:
             return None
@@ -56,7 +56,7 @@ class Submitters:
         return Owner(peer.uid, name)
 
     def count(self, asker: Asker) -> None:
-        """Count a call. Raises Wrong if there were too many in this minute."""
+        """Count a call. Raises Wrong if the caller made too many calls in this minute."""
         if asker.rank is not Rank.ROOT and self._budget.take(asker.peer.uid, asker.now.mono):
             most = self._limits.calls
             accepted = f"at most {most} (`users: {{calls: {most}}}` in jobqueued.yaml)"
@@ -64,7 +64,7 @@ class Submitters:
 
 
 class SubmitCalls:
-    """Accepts submissions. `keep` takes an uncommitted request, and returns what that means for its caller."""
+    """Accepts submissions. `keep` notes a request that no commit has saved, and returns a warning for the caller."""
 
     def __init__(
         self,
@@ -82,7 +82,7 @@ class SubmitCalls:
 
     @method("Submit", AccessRule(Rank.ROOT, own=True))
     def submit(self, asked: dict[str, Any], asker: Asker) -> dict[str, Any] | None:
-        """Check a submission. Reply at once only if it was accepted before."""
+        """Accept a submission, and reply later. Reply at once only if it was accepted before."""
         document, owner = asked["submission"], self._submitters.owner(asker)
         if document.get("tool") == "at":
             self._check_at(owner, needs_list=True)
@@ -103,16 +103,22 @@ class SubmitCalls:
         return None
 
     def _check_at(self, owner: Owner | None, *, needs_list: bool) -> None:
-        """Raise NotAllowed if a user may not use at(1); `needs_list`: also if neither list exists."""
+        """Raise NotAllowed if a user may not use at(1).
+
+        `needs_list`: also raise it if neither at.allow nor at.deny exists.
+        """
         if owner is not None and not _at_allows(self._etc, owner.name, without_lists=not needs_list):
             raise VarlinkError("NotAllowed", {"user": owner.name, "program": "at"})
 
     def _is_for_at(self, job: Job, now: Now) -> bool:
-        """Return whether a user's job starts later, as a job of at(1), and jobqueued.yaml names no users."""
+        """Return whether at.allow and at.deny apply: to jobs that start later, if jobqueued.yaml names no users."""
         return self._config.users.allow is None and job.at is not None and job.at > now.wall
 
     def _known(self, asked: ParsedSubmission, ownership: Ownership) -> str | None:
-        """Return the earlier submission with this key, as long as anything of it is saved, or None. Raises Wrong."""
+        """Return the earlier submission with the same key, or None if no job or record of one is saved.
+
+        Raises Wrong.
+        """
         share, owner = share_in(asked.job.id), asked.job.owner
         known = self._scheduler.submission_of(share, asked.key) or self._batch.submission_of(share, asked.key)
         if known and owner is not None and ownership.job(known, owner) is not Whose.OWN:
@@ -138,7 +144,7 @@ class SubmitCalls:
         return replace(job, submission=job.as_submission._replace(after=tuple(left))), tuple(failed)
 
     def _has_history(self, name: str) -> bool:
-        """Return whether a job has runs, in state.db or, if state.db was rewritten, only in record files."""
+        """Return whether a job has runs in state.db, or in record files, which survive a loss of state.db."""
         return bool(self._batch.history(name, 1) or record_files.numbers(self._logs, name))
 
     def _is_going_on(self, name: str) -> bool:
@@ -148,7 +154,10 @@ class SubmitCalls:
 
 
 def _check_owner(job: Job, after: After, ownership: Ownership) -> None:
-    """Raise Wrong unless the job's user owns what `after` names. Do not reveal whether another user's job exists."""
+    """Raise Wrong unless the job's user owns the run or submission in `after`.
+
+    Do not reveal whether another user's exists.
+    """
     if job.owner is None:
         return
     if "@" in after.name:
@@ -170,7 +179,7 @@ def has_succeeded(batch: WriteBatch, name: str) -> bool | None:
 
 
 def kept(store: Store, config: Settings) -> tuple[SubmissionsKept, list[str]]:
-    """Return the submissions that were unfinished at the last stop, and their problems. Raises StoreError."""
+    """Return the submissions that were unfinished at the daemon's last stop, and their problems. Raises StoreError."""
     found, troubles, mails = [], [], takes_mails(config)
     saved, numbers = store.submissions()
     for it in saved:
@@ -184,7 +193,7 @@ def kept(store: Store, config: Settings) -> tuple[SubmissionsKept, list[str]]:
 
 
 def unheard(scheduler: Scheduler, jobs: Iterable[Job], batch: WriteBatch) -> Iterable[AwaitedOver]:
-    """Yield ends that submissions wait for, and that came while no scheduler was running."""
+    """Yield the ends that submissions wait for, if they happened while no scheduler was running."""
     names = dict.fromkeys(after.name for job in jobs if job.submission for after in job.submission.after)
     for name in names:
         if name in scheduler.catalog or ("@" in name and RunId.parse(name) in scheduler.runs):
@@ -195,7 +204,7 @@ def unheard(scheduler: Scheduler, jobs: Iterable[Job], batch: WriteBatch) -> Ite
 def _at_allows(etc: Path, name: str, *, without_lists: bool) -> bool:
     """Return whether at.allow or, if missing, at.deny lets a user use at(1).
 
-    An unreadable list lets no one use it. `without_lists`: the result if both are missing.
+    An unreadable list denies all users. `without_lists`: the result if both lists are missing.
     """
     for file, listed in (("at.allow", True), ("at.deny", False)):
         try:
@@ -209,7 +218,7 @@ def _at_allows(etc: Path, name: str, *, without_lists: bool) -> bool:
 
 
 def _has(named: Iterable[str], name: str, gids: Iterable[int]) -> bool:
-    """Return whether names, with an @ for groups, include a user."""
+    """Return whether names of users and, with an @, of groups include a user."""
     named = set(named)
     if name in named:
         return True

@@ -1,7 +1,7 @@
-"""Calls about users' job files: the caller is identified; a text is read, stored and in force before the reply.
+"""Calls about users' job files. A stored file is in force before the reply.
 
-Calls are handled one at a time. A supervisor identifies the caller, because a user database may hang. A text is read in
-slices, like other files.
+Calls are handled one at a time. A supervisor identifies the caller, because a user database may hang. A text is parsed
+in slices, like other files.
 """
 
 from __future__ import annotations
@@ -43,19 +43,19 @@ _OWN = AccessRule(Rank.ROOT, own=True)
 _MOST_LISTED = 1000
 _NEXT = 3
 _BYTES_OF_A_CALL = 128
-"""Bytes of a text that count as one more call, because a large text takes as long to read as many small ones."""
+"""Bytes of a text that count as another call in the user's call rate, because parsing takes time."""
 _STEPS = 16
-"""Maximum steps of reading a text in a turn: about 10 ms."""
+"""Maximum steps of parsing a text in a turn: about 10 ms."""
 _LAUNCHER_SILENT = "the launcher does not answer; see: systemctl status jobqueued-launcher"
 _EMPTY = "found an empty file; expected `jobs: {}` for a file without jobs, or: jobqueuectl remove"
 
 Answer = tuple[dict[str, Any], str | None]
-"""The parameters of a reply, and its error."""
+"""The parameters of a reply, and its error or None."""
 
 
 @dataclass(frozen=True, slots=True)
 class _FileCall:
-    """One call; `user`: the owner of the files, or None for the caller."""
+    """A call. `user`: the name of the files' owner, or None for the caller."""
 
     ticket: int
     act: str
@@ -67,7 +67,7 @@ class _FileCall:
 
 
 class _TextReading(NamedTuple):
-    """A text that is being read."""
+    """A text that is being parsed."""
 
     call: _FileCall
     file: UserFile
@@ -87,7 +87,7 @@ class UserFileCalls(Source):
         host: Path,
         reply: Reply,
     ) -> None:
-        """`host`: the root of the host, which contains etc/cron.allow and etc/cron.deny."""
+        """`host`: the host's root directory, which contains etc/cron.allow and etc/cron.deny."""
         self._host = str(host)
         self._link, self._files, self._scheduler = link, files, scheduler
         self._limits, self._reply = limits, reply
@@ -97,7 +97,7 @@ class UserFileCalls(Source):
         self._watch = next(watch for watch in watches if watch.directory == files.directory)
         self._reading: _TextReading | None = None
         self._answered: tuple[_FileCall, Callable[[Now], Answer]] | None = None
-        """A stored change, and the function that returns the reply when it is in force."""
+        """The call of a stored change, and the function that returns its reply when the change is in force."""
 
     @method("UserFiles", _OWN)
     def list_files(self, asked: dict[str, Any], asker: Asker) -> None:
@@ -120,7 +120,7 @@ class UserFileCalls(Source):
         self._ask(_REMOVE, asked, asker, _name(asked["name"]))
 
     def _ask(self, act: str, asked: dict[str, Any], asker: Asker, name: str = "", text: bytes = b"") -> None:
-        """Queue a call. Users may call for their own files, root for the files of any user."""
+        """Queue a call. Users may use their own files; root may use any user's files."""
         uid, user = asker.peer.uid, asked.get("user")
         if user is not None and not _may_see_to_others(uid):
             raise VarlinkError("PermissionDenied")
@@ -130,7 +130,7 @@ class UserFileCalls(Source):
         self._go_on()
 
     def left(self, ticket: int) -> None:
-        """Forget a caller that left before its turn; its current call is carried out."""
+        """Drop the waiting call of a caller that left. A call that already started is carried out."""
         self._waiting = deque(call for call in self._waiting if call.ticket != ticket)
 
     def _spend(self, uid: int, mono: int, cost: int) -> None:
@@ -154,7 +154,7 @@ class UserFileCalls(Source):
                 self._finish(call, _refused(_LAUNCHER_SILENT))
 
     def _who(self, call: _FileCall) -> dict[str, Any]:
-        """Return the order that asks for the caller's identity and, to add a file, whether that user may have jobs."""
+        """Return a supervisor's order: identify the caller and, before a file is stored, check the user's right."""
         adds = call.act == _SET
         allow, deny = (self._limits.allow, self._limits.deny) if adds else (None, ())
         return {
@@ -204,7 +204,7 @@ class UserFileCalls(Source):
             self._finish(call, _refused(f"{self._files.directory}: {error.strerror}"))
 
     def _carry_out_for_root(self, call: _FileCall) -> None:
-        """Carry out root's call, which names stored files by their owners: accounts may be deleted or renamed."""
+        """Carry out root's call without looking up the owner, whose account may be deleted or renamed."""
         try:
             files = [file for file in self._files.all() if call.user is None or call.user in _names(file.owner)]
             if call.act == _LIST:
@@ -256,7 +256,7 @@ class UserFileCalls(Source):
         self._reading = _TextReading(call, file, self._watch.read(call.text, self._files.path(file)))
 
     def _against(self, call: _FileCall, file: UserFile) -> str:
-        """Return the reason why a user may not store this file, whatever it contains, or ""."""
+        """Return the reason why a user may not store this file, independent of its text, or ""."""
         owner, others = file.owner, self._files.all()
         if not fits(file):
             return f"a file {file.name} of a user with this name can't be stored"
@@ -285,7 +285,7 @@ class UserFileCalls(Source):
 
     @property
     def has_more(self) -> bool:
-        """Return whether a text is being read, or a stored change is now in force."""
+        """Return whether a text is being parsed, or a stored change just came into force."""
         return self._reading is not None or (self._answered is not None and not self._watch.has_more)
 
     def turn(self, now: Now) -> tuple[()]:
@@ -312,7 +312,7 @@ class UserFileCalls(Source):
                 self._finish(reading.call, _refused(reason))
 
     def _judge(self, reading: _TextReading, jobs: tuple[Job, ...], problems: list[Problem]) -> None:
-        """Store the text, if it has no error. Raises OSError; then nothing is stored."""
+        """Store the text if it has no error. Raises OSError if the text was not stored."""
         call, file, path = reading.call, reading.file, self._files.path(reading.file)
         problems = [*problems, *self._scheduler.catalog.conflicts(path, jobs), *self._beyond(file, jobs)]
         if not call.text.strip():
@@ -327,7 +327,7 @@ class UserFileCalls(Source):
         self._answered = call, lambda now: ({**self._in_force(path, call.text, now), "problems": told, **unsaved}, None)
 
     def _beyond(self, file: UserFile, jobs: tuple[Job, ...]) -> Iterator[Problem]:
-        """Yield a problem if the user would have too many jobs or paths, in all files together."""
+        """Yield a problem if the user would have too many jobs or paths in all of the user's files together."""
         of_user = (each for each in self._files.all() if each.owner == file.owner and each != file)
         others = sum(len(self._scheduler.catalog.of_file(self._files.path(each))) for each in of_user)
         most = self._limits.jobs
@@ -349,12 +349,12 @@ class UserFileCalls(Source):
         return {on.name for job in others for on in job.on if on.kind == "path"}
 
     def _as_shown(self, problem: Problem, file: UserFile) -> Problem:
-        """Return the problem with names of files as their user knows them."""
+        """Return the problem with the names that the user gave to the files."""
         begin = f"{self._files.directory}/{file.owner.name}:{file.owner.uid}+"
         return problem._replace(file=file.shown, message=problem.message.replace(begin, ""))
 
     def _in_force(self, path: str, text: bytes, now: Now) -> dict[str, Any]:
-        """Return the reply about a stored text."""
+        """Return the reply about a stored text that is in force."""
         jobs = self._scheduler.catalog.of_file(path)
         soonest = [(start, job.id) for job in jobs if (start := self._scheduler.next_start(job.id)) is not None]
         some = [self._scheduler.catalog[name] for _, name in nsmallest(_NEXT, soonest)]
@@ -373,7 +373,7 @@ def _may_see_to_others(uid: int) -> bool:
 
 
 def _names(owner: Owner) -> tuple[str, str]:
-    """Return the two names that root may use for a user; the second one is unique."""
+    """Return the two names that root may use for an owner: the user's name, and the unique name with the UID."""
     return owner.name, f"{owner.name}:{owner.uid}"
 
 
@@ -399,7 +399,7 @@ def _name(text: str) -> str:
 def _text(encoded: str) -> bytes:
     try:
         text = base64.b64decode(encoded, validate=True)
-    except ValueError:  # no base64, or not ASCII
+    except ValueError:  # not base64, or not ASCII
         raise VarlinkError("org.varlink.service.InvalidParameter", {"parameter": "text"}) from None
     if len(text) > LARGEST_FILE:
         reason = f"the file has {size(len(text))}; expected at most {size(LARGEST_FILE)}; divide it into several files"

@@ -1,4 +1,4 @@
-"""The call Why: the reasons why a run or a job does not start, is stopping or has ended, now or at an instant."""
+"""The call Why: the reasons why a job or run does not start, is stopping or ended, now or at an instant."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _EXPLAINED_RUNS = 10
 
 
 class WhyCalls:
-    """Explains runs and jobs; `past` explains an instant."""
+    """Explains runs and jobs as they are now; `past` explains an instant."""
 
     def __init__(self, scheduler: Scheduler, batch: WriteBatch, records: RecordCalls, past: PastCalls) -> None:
         self._scheduler, self._batch, self._records, self._past = scheduler, batch, records, past

@@ -1,5 +1,5 @@
 """The varlink interface of the control socket, its wire format, and the identity and rights of callers.
 
-`interface` declares every method; `declaration` is the decorator that ties a function to one of them, with its rule.
-Begin with `interface`.
+`interface` describes every method. `declaration` has the decorator for the function and the rule of a method. Begin
+with `interface`.
 """

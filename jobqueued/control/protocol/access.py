@@ -1,6 +1,6 @@
-"""The rights on the control socket: the peer's rank decides, and the owner of the job or run that a call names.
+"""The rights on the control socket, decided by the caller's rank and the owner of the job or run that a call names.
 
-Each method states its rule (`declaration.py`); `methods.py` collects the rules in the table of the manual.
+Each method has a rule (`declaration.py`). `methods.py` collects the rules for the table in the manual.
 """
 
 from __future__ import annotations
@@ -12,7 +12,10 @@ from jobqueued.child.contract.tuples import NamedTuple
 
 
 class Rank(IntEnum):
-    """A stranger sees ids, states and times; a reader everything; an operator also acts, as do root and our user."""
+    """The rank of a caller. Strangers see ids, states and times, readers everything.
+
+    Operators, root and our user also act.
+    """
 
     STRANGER = 0
     READER = 1
@@ -21,7 +24,7 @@ class Rank(IntEnum):
 
 
 class Whose(Enum):
-    """The owner of the job, run or event that a call names: the host, the caller, another user, or nobody."""
+    """The owner of the job, run or event that a call names: the host, the caller, another user, or no one."""
 
     HOST = "host"
     OWN = "own"
@@ -30,7 +33,7 @@ class Whose(Enum):
 
 
 class AccessScope(Enum):
-    """The part of a reply that a caller gets: everything, only the part about the caller's own jobs, or nothing."""
+    """The part of a reply that a caller gets: everything, the part about the caller's own jobs, or nothing."""
 
     ALL = "all"
     OWN = "own"
@@ -38,9 +41,9 @@ class AccessScope(Enum):
 
 
 class AccessRule(NamedTuple):
-    """The lowest rank that may call a method for everything. `own`: all users may call it for their own jobs and runs.
+    """The lowest rank that may call a method for all jobs. `own`: all users may call it for their own jobs and runs.
 
-    `public`: other callers get a reply too, without private facts. `names`: the parameters that name a job, a run or an
+    `public`: all other callers get a reply without private facts. `names`: the parameters that name a job, a run or an
     event. `reason`: the explanation that refused callers get.
     """
 
@@ -52,7 +55,7 @@ class AccessRule(NamedTuple):
 
 
 def table(rules: Mapping[str, AccessRule]) -> Iterator[tuple[str, ...]]:
-    """Yield method → rule as a table: the column headings, then each method with its callers."""
+    """Yield the rows of a table of rights: the column headings, then each method with its allowed callers."""
     yield "method", "every user", "its owner", "readers", "operators", "root"
     for method, rule in rules.items():
         ranks = ("yes" if rank >= rule.rank else "-" for rank in list(Rank)[1:])

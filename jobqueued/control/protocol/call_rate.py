@@ -1,22 +1,22 @@
-"""The budget of calls that change something: a maximum for each user in a minute."""
+"""The maximum of changing calls that each user may make in a minute."""
 
 from __future__ import annotations
 
 from jobqueued.base.instants import MINUTE
 
 _MANY = 1000
-"""Number of users above which those whose minute is over are forgotten."""
+"""Number of users above which expired minutes are removed."""
 
 
 class CallRate:
-    """The calls of each uid in the minute that began with its first call."""
+    """The calls of each UID in the minute that began with its first call."""
 
     def __init__(self, most: int) -> None:
         self._most = most
         self._spent: dict[int, tuple[int, int]] = {}
 
     def take(self, uid: int, mono: int, cost: int = 1) -> int:
-        """Spend `cost` calls and return 0. If the budget is too small, spend nothing and return the time (ns) to wait.
+        """Spend `cost` calls and return 0. If too few calls are left, spend none and return the time (ns) to wait.
 
         A cost above the maximum counts as the maximum.
         """

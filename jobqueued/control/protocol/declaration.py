@@ -1,8 +1,8 @@
-"""A method of the control socket: one function whose decorator states its name, its rule and its limits.
+"""The declaration of a method of the control socket: a decorator with the method's name and rule.
 
-``@method("Pause", Rule(Rank.OPERATOR, own=True, names="job"))`` decorates a function of a class. The function takes the
-checked parameters and the caller. It returns the reply, or None if the reply comes later. `methods.py` lists these
-classes.
+``@method("Pause", Rule(Rank.OPERATOR, own=True, names="job"))`` decorates a function of a class. The function gets the
+checked parameters and the caller. It returns the reply, or None if the reply comes later. `methods.py` lists the
+classes with such functions.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from jobqueued.control.protocol.access import AccessRule
 from jobqueued.control.protocol.ownership import Asker
 
 Handler = Callable[[dict[str, Any], Asker], dict[str, Any] | None]
-"""Takes checked parameters and the caller. Raises VarlinkError to refuse."""
+"""Answers a call, from its checked parameters and the caller. Raises VarlinkError to refuse."""
 
 
 class Declared:
-    """A method that a function of a class answers; an attribute of an object of that class is the bound function.
+    """A declared method, and the function that answers it. Reading it from an object returns the bound function.
 
-    `waits`: a caller that waits for the reply may use one of the places of `server.WAITING`.
+    `waits`: a caller that waits for the reply may use an additional connection (`server.WAITING`).
     """
 
     __slots__ = ("_function", "name", "rule", "waits")
@@ -33,14 +33,14 @@ class Declared:
         self.name, self.rule, self._function, self.waits = name, rule, function, waits
 
     def __get__(self, calls: object, of: type | None = None) -> Handler:
-        """Return the function, bound to an object of its class."""
+        """Return the function, bound to the object `calls`."""
         return MethodType(self._function, calls)
 
 
 def method(
     name: str, rule: AccessRule, *, waits: bool = False
 ) -> Callable[[Callable[..., dict[str, Any] | None]], Declared]:
-    """Declare a function as a method of `interface.py`.
+    """Return a decorator that declares a function as the answer to a method of `interface.py`.
 
     Raises ValueError if the interface has no such method, or the method has no parameter that the rule names.
     """
@@ -51,5 +51,5 @@ def method(
 
 
 def declared_in(calls: type) -> Mapping[str, Declared]:
-    """Return method → its declaration, for the functions of a class."""
+    """Return the mapping of method → declaration for the functions of a class."""
     return {each.name: each for each in vars(calls).values() if isinstance(each, Declared)}

@@ -1,4 +1,4 @@
-"""Mode and access control list (acl(5)) of a socket: the kernel lets only these users connect."""
+"""The mode and access control list (acl(5)) of a socket, so that the kernel lets only the intended users connect."""
 
 from __future__ import annotations
 
@@ -20,12 +20,15 @@ _NONE = frozenset({errno.EOPNOTSUPP, errno.ENOSYS})
 
 
 def doors(paths: Paths, access: Access) -> dict[Path, Callable[[Path], str]]:
-    """Return the sockets of a daemon, each with the function that lets its callers connect."""
+    """Return socket path → function that lets the socket's callers connect."""
     return {paths.operators: partial(admit_operators, access=access), paths.control: admit_everybody}
 
 
 def admit_everybody(path: Path) -> str:
-    """Let every user connect: the peer's credentials decide what each may do. Return "", as it admits all."""
+    """Let every user connect, because the peer's credentials decide about rights.
+
+    Return "", because no user is kept out.
+    """
     path.chmod(0o666)
     return ""
 
@@ -33,7 +36,7 @@ def admit_everybody(path: Path) -> str:
 def admit_operators(path: Path, access: Access) -> str:
     """Let root, the owner and operators connect, but not the user who sends notices. Raises OSError.
 
-    Returns why operators can't be let in, or "" if they can or if none exist.
+    Returns the reason why operators can't connect, or "" if they can or no operators exist.
     """
     path.chmod(0o600)
     if not access.operators:
@@ -48,7 +51,7 @@ def admit_operators(path: Path, access: Access) -> str:
 
 
 def _list(refused: Iterable[int], groups: Iterable[int]) -> bytes:
-    """Return an access control list that lets the owner and the groups connect, but not these users."""
+    """Return an access control list that admits the owner and the groups, but not the refused users."""
     entries = [
         (_OWNER, _READ_AND_WRITE, _NOBODY),
         *((_USER, 0, uid) for uid in refused),

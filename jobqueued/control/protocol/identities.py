@@ -1,4 +1,4 @@
-"""The names of callers, by UID. Name and UID together are an identity."""
+"""The identities of callers, each a name and a UID."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from collections.abc import Callable
 from jobqueued.model.users import Owner
 
 _MOST_WAITING = 64
-"""Maximum callers of one user that wait for the name; earlier ones have lost their connection."""
+"""Maximum callers of a UID that wait for its name; older callers were disconnected anyway."""
 _MOST_NAMED = 1000
-"""Maximum UIDs from other databases that are remembered as existing; the newest are kept."""
+"""Maximum existing UIDs from other databases that are kept; the oldest are forgotten."""
 
 Then = Callable[[Owner | None], None]
 
 
 class Identities:
-    """Finds names in /etc/passwd. For other users `ask` asks the host's databases, which may hang."""
+    """Finds names in /etc/passwd. For other users, `ask` queries the host's databases, which may hang."""
 
     def __init__(self, ask: Callable[[int, Callable[[str], None]], None], passwd: str = "/etc/passwd") -> None:
         self._ask, self._passwd = ask, passwd
@@ -27,11 +27,11 @@ class Identities:
         self._named: dict[int, None] = {}
 
     def has_name(self, uid: int) -> bool:
-        """Return whether a user with this UID exists, by /etc/passwd or an earlier answer of the databases."""
+        """Return whether a user with this UID exists in /etc/passwd or in an earlier reply of the databases."""
         return uid in self._known() or uid in self._named
 
     def tell(self, uid: int, then: Then) -> None:
-        """Call `then` with the user of a UID, at once or later. Pass None if the host has no such user."""
+        """Pass the user of a UID to `then`, at once or later; pass None if the host has no such user."""
         if (name := self._known().get(uid)) is not None:
             then(Owner(uid, name))
             return
@@ -51,7 +51,7 @@ class Identities:
             then(Owner(uid, name) if name else None)
 
     def _known(self) -> dict[int, str]:
-        """Return the local users in the current file. The first name of a UID counts, as in getpwuid(3)."""
+        """Return UID → name from the current /etc/passwd. The first name of a UID counts, as in getpwuid(3)."""
         with contextlib.suppress(OSError):
             found = os.stat(self._passwd)
             seen = found.st_ino, found.st_mtime_ns, found.st_size

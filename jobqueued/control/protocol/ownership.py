@@ -1,4 +1,4 @@
-"""The owner of the job, run or event that a call names, which decides with the caller's rank what is allowed."""
+"""The owner of the job, run or event that a call names. Owner and rank decide whether the call is allowed."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from jobqueued.state.write_batch import WriteBatch
 
 
 class Ownership:
-    """Finds owners by the current job or, if that is in no file, by its saved state and its newest record."""
+    """Finds a job's owner in its file or, if it is in no file, in its saved state and its newest record."""
 
     def __init__(self, scheduler: Scheduler, batch: WriteBatch) -> None:
         self._scheduler, self._batch = scheduler, batch
@@ -27,7 +27,7 @@ class Ownership:
     def job(self, name: str, user: Owner | None) -> Whose:
         """Return the owner of a job id, relative to a user. Raises StoreError.
 
-        An id without a job or a record counts as the user's own, if only this user could have it.
+        An id without a job or a record counts as the user's own if only this user could use it.
         """
         if (whose := by_name(name, user)) is not Whose.OWN:
             return whose
@@ -47,7 +47,7 @@ class Ownership:
         return Whose.OWN if owner == user else Whose.ANOTHERS
 
     def named(self, parameters: dict[str, Any], names: str, user: Owner | None) -> Whose:
-        """Return the owner of the job, run or event that one of these parameters names. Raises StoreError."""
+        """Return the owner of the job, run or event that a call names in the parameters `names`. Raises StoreError."""
         for name in names.split():
             if name not in parameters:
                 continue
@@ -66,7 +66,7 @@ _LOOKS: dict[str, Callable[[Ownership, str, Owner | None], Whose]] = {
 
 
 def by_name(name: str, user: Owner | None) -> Whose:
-    """Return the owner that the name of a job, an event or a lock shows."""
+    """Return the owner that the prefix of a job's, event's or lock's name shows."""
     share = share_of(name)
     if not share:
         return Whose.HOST
@@ -74,7 +74,7 @@ def by_name(name: str, user: Owner | None) -> Whose:
 
 
 def refusal(rule: AccessRule, parameters: dict[str, Any], whose: Whose) -> VarlinkError:
-    """Return the refusal for a caller. It does not reveal whether another user's job or run exists."""
+    """Return the error for a refused caller, which does not reveal whether another user's job or run exists."""
     if rule.reason:
         return VarlinkError("Refused", {"reason": rule.reason})
     if whose is Whose.ANOTHERS:
@@ -100,7 +100,7 @@ class Asker(NamedTuple):
 
     @property
     def sees_all(self) -> bool:
-        """True if the caller sees everything; others see their own jobs and the public part of the host's."""
+        """True if the caller sees everything; False if only their own jobs and the public part of the host's jobs."""
         return self.rank >= Rank.READER
 
     @property

@@ -1,4 +1,4 @@
-"""The parameters of calls, parsed or refused."""
+"""Parsers of the parameters of calls."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def wrong(parameter: str) -> VarlinkError:
 
 
 def run_of(text: str) -> RunId:
-    """Return the run of this name. Raises VarlinkError."""
+    """Return the run with this name. Raises VarlinkError."""
     try:
         return RunId.parse(text)
     except ValueError:
@@ -31,7 +31,10 @@ def run_of(text: str) -> RunId:
 
 
 def event_of(name: str) -> str:
-    """Return the name of an event; a user's has the user as prefix: ``alice/done``. Raises VarlinkError."""
+    """Return the name of an event after a check; a user's event has a prefix, as in ``alice/done``.
+
+    Raises VarlinkError.
+    """
     if not is_name(name.removeprefix(f"{share_of(name)}/")):
         raise wrong("event")
     return name
@@ -41,12 +44,12 @@ def instant_of(asked: dict[str, Any], name: str) -> int | None:
     """Return the instant in this parameter, or None if it is missing. Raises VarlinkError."""
     try:
         return to_instant(datetime.fromisoformat(asked[name])) if name in asked else None
-    except (ValueError, TypeError):  # TypeError: without a time zone
+    except (ValueError, TypeError):  # TypeError if it has no time zone
         raise wrong(name) from None
 
 
 def cause_of(asked: dict[str, Any], known: TriggeredBy | None = None) -> TriggeredBy | None:
-    """Return the cause for a run: `known`, with data and traceparent of the call. Raises VarlinkError."""
+    """Return the cause of a run: `known`, extended with the call's data and traceparent. Raises VarlinkError."""
     if "data" in asked and (flaw := event_data.flaw(asked["data"])):
         raise VarlinkError("Refused", {"reason": flaw})
     if "traceparent" in asked and not spans.is_traceparent(asked["traceparent"]):

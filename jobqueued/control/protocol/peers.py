@@ -1,4 +1,4 @@
-"""Peers: the process on the other side of a connection, as reported by the kernel, and its rights."""
+"""Peers: the process on the other side of a connection, as the kernel reports it, and its rank."""
 
 from __future__ import annotations
 
@@ -20,22 +20,22 @@ _SO_PEERGROUPS, _SO_PEERPIDFD = 59, 77
 
 
 class Peer(NamedTuple):
-    """The process on the other side, as reported by the kernel."""
+    """The process on the other side of a connection, as the kernel reports it."""
 
     uid: int
     gids: frozenset[int]
     pid: int = 0
     process: int = -1
-    """A pidfd of the process (pidfd_open(2)), or -1 without one."""
+    """A pidfd of the process (pidfd_open(2)), or -1 if unavailable."""
     owner: Owner | None = None
-    """The user by UID and name, or None if the name is not known yet, or the host has no such user."""
+    """The process's user, or None if the name is not known yet, or the host has no such user."""
 
     @classmethod
     def of(cls, connection: socket.socket) -> Peer:
         """Return the peer from SO_PEERCRED and SO_PEERGROUPS of a connected Unix socket (unix(7))."""
         pid, uid, gid = struct.unpack("3i", connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
         groups = b""
-        with contextlib.suppress(OSError):  # more groups than Python can ask for: only the first counts
+        with contextlib.suppress(OSError):  # too many groups for Python: only the primary group counts
             groups = connection.getsockopt(socket.SOL_SOCKET, _SO_PEERGROUPS, 1024)
         return cls(uid, frozenset({gid, *struct.unpack(f"{len(groups) // 4}I", groups)}), pid)
 
@@ -53,11 +53,11 @@ class Peer(NamedTuple):
         try:
             return connection.getsockopt(socket.SOL_SOCKET, _SO_PEERPIDFD)
         except OSError as error:
-            if error.errno != errno.ENOPROTOOPT:  # a kernel before 6.5: only the pid is available
+            if error.errno != errno.ENOPROTOOPT:  # kernels before 6.5 provide only the pid
                 raise
         process = os.pidfd_open(self.pid)
         try:
-            is_theirs = os.stat(f"/proc/{self.pid}").st_uid in (self.uid, 0)  # 0: /proc/PID can't be inspected
+            is_theirs = os.stat(f"/proc/{self.pid}").st_uid in (self.uid, 0)  # 0 if /proc/PID may not be inspected
         except OSError:
             is_theirs = False
         if not is_theirs:
@@ -66,20 +66,20 @@ class Peer(NamedTuple):
 
     @property
     def name_or_uid(self) -> str:
-        """The user's name, or the UID of a user without a name."""
+        """The user's name, or the UID if no name is known."""
         return str(self.uid) if self.owner is None else self.owner.name
 
     @property
     def name(self) -> str:
-        """The peer's name for records; without a look-up, which may hang."""
+        """The user's name for records, without a look-up, which may hang."""
         return "root" if self.uid == 0 else f"uid {self.uid}"
 
 
 class Access(NamedTuple):
-    """Groups (gids) whose members are operators and readers.
+    """The groups (gids) whose members are operators and readers.
 
-    `notifier`: uid of the user who sends notices, or -1 if none. It reads output as a member of a group, but must not
-    act on runs, because libraries that talk to foreign hosts run as this user.
+    `notifier`: UID of the user who sends notices, or -1 if none. This user is a member of a group to read output, but
+    must not act on runs, because libraries that talk to other hosts run as this user.
     """
 
     operators: frozenset[int]
@@ -88,7 +88,7 @@ class Access(NamedTuple):
 
     @classmethod
     def of(cls, settings: Settings) -> tuple[Access, list[str]]:
-        """Look up the groups in the settings, which may hang. Return also the problems with named groups."""
+        """Look up the groups in the settings, which may hang. Return the access, and the problems with groups."""
         troubles: list[str] = []
         operators, readers = (frozenset(_numbers(key, getattr(settings, key), troubles)) for key in cls._fields[:2])
         with contextlib.suppress(KeyError):
@@ -109,6 +109,6 @@ def _numbers(key: str, names: tuple[str, ...], troubles: list[str]) -> Iterator[
         try:
             yield grp.getgrnam(name).gr_gid
         except KeyError:
-            if names != OPERATORS:  # the default group: without it a host has no operators except root
+            if names != OPERATORS:  # without the default group, only root is an operator
                 text = f"{key} of jobqueued.yaml: this host has no group {name}; add it, and restart jobqueued"
                 troubles.append(text)

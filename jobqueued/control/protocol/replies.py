@@ -1,4 +1,4 @@
-"""Replies that come later: the ticket of each waiting call leads to its caller."""
+"""Replies that come later: a ticket identifies each waiting call and its caller."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from typing import Any, Protocol
 from jobqueued.control.protocol.varlink import VarlinkError, encode
 
 TellBug = Callable[[str, Exception], str]
-"""Logs that something failed with an exception, and returns its place in the program for the caller."""
+"""Logs an exception with a description of the failed work, and returns the place in the program for the caller."""
 Reply = Callable[[int, dict[str, Any], str | None], None]
-"""Sends parameters, or the parameters of an error, to the caller with a ticket."""
+"""Sends a reply, or an error with its parameters, to the caller with a ticket."""
 
 
 class Caller(Protocol):
-    """A connection with a call under way. `pending`: the ticket of the call; `more`, `oneway`: the flags of varlink."""
+    """A connection with a call under way. `pending`: the ticket of the call. `more`, `oneway`: varlink's flags."""
 
     pending: int | None
     more: bool
@@ -25,14 +25,14 @@ class Caller(Protocol):
         """True if no reply waits to be sent."""
 
     def send(self, message: bytes) -> None:
-        """Send a whole message; a caller that left is dropped."""
+        """Send a whole message, and disconnect a caller that left."""
 
     def finish(self) -> None:
-        """Note that its call has its last reply."""
+        """Note that the last reply to the call was sent."""
 
 
 class Replies:
-    """Tickets of callers, and the way to them. `see_log`: the command that shows the log."""
+    """Sends replies to callers by ticket. `see_log`: the command that shows the log."""
 
     def __init__(self, tell_bug: TellBug, see_log: str) -> None:
         self._tell_bug, self._see_log = tell_bug, see_log
@@ -46,14 +46,14 @@ class Replies:
         return self._last
 
     def forget(self, ticket: int) -> bool:
-        """Forget a ticket; return whether its caller waited."""
+        """Forget a ticket, and return whether its caller was waiting."""
         return self._callers.pop(ticket, None) is not None
 
     def stream(self, ticket: int, parameters: str) -> bool:
-        """Send one of several replies, or the only one. Return whether the caller waits for more.
+        """Send a reply of a stream. Return whether the caller waits for more replies.
 
-        `parameters` is JSON text, which many callers may share. A caller that has not read the last reply misses this
-        one.
+        `parameters` is JSON text, which many callers may share. A caller that has not read the previous reply does not
+        get this reply.
         """
         caller = self._callers.get(ticket)
         if caller is None or not caller.more or caller.oneway:
@@ -64,7 +64,7 @@ class Replies:
         return ticket in self._callers
 
     def takes(self, ticket: int) -> bool:
-        """Return whether the caller waits for more replies and has read the last."""
+        """Return whether the caller waits for more replies and has read the previous reply."""
         caller = self._callers.get(ticket)
         return caller is not None and caller.has_read_all
 
@@ -78,7 +78,7 @@ class Replies:
             self.send(ticket, message)
 
     def stumble(self, ticket: int, bug: Exception) -> None:
-        """Refuse a waiting call because of a bug."""
+        """Log a bug, and reply to the waiting call with an error."""
         self.send(ticket, self.refusal("a call that had to wait", bug))
 
     def send(self, ticket: int, message: bytes) -> None:

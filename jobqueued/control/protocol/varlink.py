@@ -1,8 +1,7 @@
-"""The varlink wire (https://varlink.org).  It touches no socket.
+"""The varlink protocol (https://varlink.org), without any socket.
 
-A message is a JSON object ended by a NUL byte.  A call is ``{"method", "parameters", "oneway", "more"}``, its
-reply ``{"parameters", "continues"}`` or ``{"error", "parameters"}``; a connection carries one call after the other,
-answered in order.
+A message is a JSON object ended by a NUL byte. A call is ``{"method", "parameters", "oneway", "more"}``. Its reply is
+``{"parameters", "continues"}`` or ``{"error", "parameters"}``. The calls of a connection are answered in order.
 """
 
 from __future__ import annotations
@@ -17,10 +16,13 @@ from jobqueued.control.protocol.interface import INTERFACE, NAME
 
 Message = dict[str, Any]
 Method = Callable[[dict[str, Any]], dict[str, Any] | None]
-"""Takes checked parameters and returns the reply's, or None if the reply comes later. Raises VarlinkError to refuse."""
+"""Takes a call's checked parameters.
+
+Returns the reply's parameters, or None if it comes later, or raises VarlinkError.
+"""
 
 LIMIT = 3 << 16
-"""Maximum bytes of a call: the longest useful one contains a crontab of 128 KiB."""
+"""Maximum bytes of a call, enough for a crontab of 128 KiB."""
 
 _SERVICE = "org.varlink.service"
 
@@ -48,11 +50,11 @@ error InvalidParameter (parameter: string)
 
 
 class MessageError(Exception):
-    """The peer sent something that is not a message; nothing after it can be trusted, so close the connection."""
+    """The peer sent invalid data. The connection must be closed, because no message can be read after it."""
 
 
 class VarlinkError(Exception):
-    """An error reply.  A name without dots is one of `INTERFACE`; `name` is always qualified."""
+    """An error reply. A name without dots is an error of `INTERFACE`; `name` is always qualified."""
 
     def __init__(self, name: str, parameters: Mapping[str, Any] | None = None) -> None:
         self.name = name if "." in name else f"{NAME}.{name}"
@@ -66,28 +68,28 @@ class VarlinkError(Exception):
 
 _UNREADABLE = (
     r"\\u(?:0000|fd[de].|fff[ef]|d[89ab][37bf]f\\udff[ef])"  # NUL, noncharacters
-    r"|(\\\\|\\ud[89ab]..\\ud[c-f]..)"  # as they are: a backslash, a surrogate pair
+    r"|(\\\\|\\ud[89ab]..\\ud[c-f]..)"  # kept: a backslash, a surrogate pair
     r"|\\ud[89a-f].."  # half a surrogate pair
 )
-"""Characters for which systemd's JSON parser refuses a whole message, in JSON's ASCII form."""
+"""Characters, as JSON escapes, that make systemd's JSON parser refuse a whole message."""
 
 
 def encode(message: Mapping[str, Any]) -> bytes:
     """Return the message as bytes for the wire; characters that JSON parsers refuse become U+FFFD.
 
-    Raises ValueError for NaN and the infinities, which JSON lacks.
+    Raises ValueError for NaN and infinities, which JSON does not have.
     """
     return text_of(message).encode() + b"\0"
 
 
 def text_of(value: Any) -> str:
-    """Return a value as JSON, in the form of `encode`."""
+    """Return a value as JSON text, with the same replacements as `encode`."""
     text = json.dumps(value, allow_nan=False, separators=(",", ":"))
     return re.sub(_UNREADABLE, lambda found: found[1] or r"\ufffd", text) if "\\" in text else text
 
 
 class Decoder:
-    """Cuts the data from a socket, which comes in pieces of any size, into messages of at most `limit` bytes."""
+    """Splits the data from a socket, received in pieces of any size, into messages of at most `limit` bytes."""
 
     def __init__(self, limit: int = LIMIT) -> None:
         self._limit = limit
@@ -121,7 +123,7 @@ def _message(data: bytearray) -> Message:
 
 
 def _loaded(text: str) -> Any:
-    """Return the parsed value; `_integer`, which costs a call for each number, is used only if necessary."""
+    """Return the parsed value. Use `_integer`, a slow call for each number, only if the fast way fails."""
     try:
         return json.loads(text, parse_constant=_no_constant)
     except ValueError:
@@ -129,7 +131,10 @@ def _loaded(text: str) -> Any:
 
 
 def _integer(digits: str) -> int | float:
-    """Return a number. Python refuses integers of more than 4,300 digits, but that is no reason to hang up."""
+    """Return a number.
+
+    Python refuses integers of more than 4,300 digits, which is no reason to close the connection.
+    """
     return int(digits) if len(digits) < 400 else float(digits)
 
 
@@ -144,11 +149,11 @@ _IS: dict[str, Callable[[Any], bool]] = {
     "object": lambda value: isinstance(value, dict),
     "[]string": lambda value: isinstance(value, list) and all(map(_IS["string"], value)),
 }
-"""Checks of the types of JSON values; a lone surrogate, which JSON can write, is not allowed in a string."""
+"""Type of the interface → check of a JSON value. A string must not contain a lone surrogate, which JSON allows."""
 
 
 def _fits(kind: str, value: Any) -> bool:
-    """Return whether a JSON value has a type of the interface; null and absent are the same."""
+    """Return whether a JSON value has a type of the interface; null counts as absent."""
     return kind.startswith("?") if value is None else _IS[kind.removeprefix("?")](value)
 
 
@@ -163,12 +168,15 @@ _METHODS = _signatures(_SERVICE, _SERVICE_INTERFACE) | _signatures(NAME, INTERFA
 
 
 def signature(name: str) -> dict[str, str] | None:
-    """Return parameter → type of a method of `INTERFACE`, or None if there is no such method."""
+    """Return parameter → type for a method of `INTERFACE`, or None if it has no such method."""
     return _METHODS.get(f"{NAME}.{name}")
 
 
 class Service:
-    """Answers calls. `methods`: short name of `INTERFACE` → function; missing ones are "not implemented"."""
+    """Answers calls. `methods`: short name in `INTERFACE` → function.
+
+    A call of another method gets "not implemented".
+    """
 
     def __init__(self, methods: Mapping[str, Method]) -> None:
         self._methods: dict[str, Method] = {
@@ -178,7 +186,7 @@ class Service:
         }
 
     def answer(self, call: Message) -> Message | None:
-        """Return the reply to a call, or None if nothing is to be sent now (a `oneway` call, or a later reply)."""
+        """Return the reply to a call, or None if no reply is sent now (a `oneway` call, or a later reply)."""
         try:
             parameters = self._method(call)(_parameters(call))
             reply = None if parameters is None else {"parameters": parameters}
@@ -201,7 +209,7 @@ class Service:
 
 
 def _parameters(call: Message) -> dict[str, Any]:
-    """Return the call's parameters, checked against the interface; null values are left out."""
+    """Return the call's parameters, checked against the interface and without null values."""
     parameters = call.get("parameters")
     if not isinstance(parameters, dict | None):
         raise _invalid("parameters")

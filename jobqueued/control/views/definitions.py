@@ -1,4 +1,4 @@
-"""The definition of a job, from its file and the defaults, as JSON."""
+"""A job's definition from its file and the defaults, as JSON."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _INTERNAL = ("triggers", "file", "line", "origin", "drop_ins", "at_boot", "owner
 
 
 def definition(job: Job, *, whole: bool = True) -> dict[str, Any]:
-    """Return the job's definition as JSON; `whole`: with the settings that only root and its user see."""
+    """Return the job's definition as JSON. `whole`: include settings that only root and the job's user may see."""
     found = {field.name: getattr(job, field.name) for field in fields(job) if field.name not in _INTERNAL}
     for name in _DURATIONS:
         found[name] = None if found[name] is None else found[name] / SECOND
@@ -55,7 +55,7 @@ def definition(job: Job, *, whole: bool = True) -> dict[str, Any]:
 
 
 def _late(late: Late | None) -> bool | dict[str, float]:
-    """Return the limit in the format of `late`."""
+    """Return the limit as the key `late` in a job file has it."""
     if late is None or late == USUALLY:
         return late is not None
     after = {} if late.after is None else {"after": late.after / SECOND}
@@ -63,7 +63,7 @@ def _late(late: Late | None) -> bool | dict[str, float]:
 
 
 def _redacted(job: Job) -> dict[str, Any]:
-    """Return the settings that may contain secrets, redacted."""
+    """Return the redacted forms of settings that may contain secrets."""
     return {
         "command": job.redacted(job.command),
         "failover": job.redacted(job.failover),
@@ -83,7 +83,7 @@ def _hook(hook: TelemetryHook, command: object) -> dict[str, Any]:
 
 
 def _notify(wish: Notify) -> dict[str, Any]:
-    """Return the setting in the format of `notify`, or {} if no one is notified."""
+    """Return the setting as the key `notify` in a job file has it, or {} if no one is notified."""
     if wish == NOBODY:
         return {}
     plain = {name: value for name, value in wish.plain().items() if name != "owner"}

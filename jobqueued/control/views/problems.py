@@ -1,4 +1,4 @@
-"""Descriptions of problems in the reply of Status, for the daemon and its clients."""
+"""Descriptions of the problems in a reply of Status, for the daemon and its clients."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The part of the status that users may see: nothing of other users, and no text from the host's files."""
+"""The part of the status that a user may see, without other users' jobs and without text from the host's files."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ from jobqueued.model.users import Owner, share_of
 
 
 class VisibleView(NamedTuple):
-    """The part that a user sees: the host's jobs, as everybody may see them, and the user's own.
+    """The jobs and files that a user sees: the public part of the host's jobs, and the user's own.
 
-    `job` returns whether the user sees a job id; `user` is None for a user without jobs.
+    `job` returns whether the user sees a job; `user` is None for a user without jobs.
     """
 
     job: Callable[[str], bool]
     user: Owner | None = None
 
     def file(self, path: str) -> bool:
-        """Return whether the user sees a job file. Files of users are at ``users/alice:1000+x.yaml``."""
+        """Return whether the user sees a job file. Users' files have names such as ``users/alice:1000+x.yaml``."""
         kind, _, name = path.rpartition("/")
         own = None if self.user is None else f"{self.user.name}:{self.user.uid}+"
         return kind.rpartition("/")[2] != "users" or (own is not None and name.startswith(own))
 
 
 def seen_status(status: dict[str, Any], seen: VisibleView) -> dict[str, Any]:
-    """Return the daemon's part of Status without other users' runs and files."""
+    """Return the daemon's part of the status without other users' runs and files."""
     return {
         **status,
         "left": [run for run in status["left"] if seen.job(run.rpartition("@")[0])],
@@ -39,8 +39,8 @@ def seen_status(status: dict[str, Any], seen: VisibleView) -> dict[str, Any]:
 
 
 def public_status(status: dict[str, Any], seen: VisibleView) -> dict[str, Any]:
-    """Return the reply of Status for a user, with only the file names and the numbers of problems."""
-    own = [one for one in status["attention"] if share_of(one["job"])]  # it has no jobs of other users
+    """Return the reply of Status for a user; it has only the names of files and the numbers of problems."""
+    own = [one for one in status["attention"] if share_of(one["job"])]  # only the user's jobs are in it
     problems = [
         Problem(name, 0, 0, "", f"problems: {len(found)}; {WHO_MAY}", _worst(found), code="JQ500")._asdict()
         for name, found in _by_file(status["problems"]).items()
@@ -59,7 +59,7 @@ def public_status(status: dict[str, Any], seen: VisibleView) -> dict[str, Any]:
 
 
 def unwatched(words: dict[Owner, str], seen: VisibleView | None) -> list[str]:
-    """Return warnings about places where files for users' path triggers may be missed: of some users, or of one."""
+    """Return warnings that files for users' path triggers may be missed; with `seen`, only for its user."""
     if seen is not None:
         return [found for owner, found in words.items() if owner == seen.user]
     some = [f"{owner.name}: {found}" for owner, found in list(words.items())[:_MOST_USERS]]

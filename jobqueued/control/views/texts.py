@@ -1,6 +1,6 @@
-"""Replies that many callers share: written once, piece by piece, and sent to all who ask until something changes.
+"""Replies that many callers share: written once, piece by piece, and sent to all callers until the data changes.
 
-A list of 20,000 jobs takes a second of work; no start waits for it, however many callers ask and however often.
+A list of 20,000 jobs takes a second to write. No start waits for it, even if many callers ask often.
 """
 
 from __future__ import annotations
@@ -22,31 +22,31 @@ from jobqueued.model.source import Source
 from jobqueued.model.users import Owner
 
 _SLICE = 150
-"""Jobs in a turn: about 3 ms."""
+"""Jobs written in a turn: about 3 ms."""
 _PUBLIC_FOR = SECOND
 _METRICS_FOR = SECOND
 _PIECE, _PIECES = 30_000, 10
-"""Characters of metrics in a turn, and maximum pieces of readings: about 3 ms."""
+"""Characters of metrics, and maximum readings, in a turn: about 3 ms."""
 
 _USERS = 64
-"""Maximum users who have their own texts at a time, unless more are waiting for theirs."""
+"""Maximum users whose texts are kept; more only if they are waiting for their texts."""
 _FIRST, _LAST = b'{"parameters":{"jobs":[', b"],"
-"""The text before the first job of a list, and the text after the last."""
+"""The bytes before the first job of a list, and after the last job."""
 
 Pieces = Iterator[str]
 
 
 class SharedReply:
-    """One reply that callers share if they ask before its writing starts, before a change, or within `keeps` (ns).
+    """A reply that callers share while nothing changed, or while its text is not older than `keeps` (ns).
 
-    A text that `ages` changes with time, too.
+    `ages`: the text changes with time, so it can be shared only for `keeps`.
     """
 
     def __init__(self, write: Callable[[], Pieces], keeps: int = 0, *, ages: bool = False) -> None:
         self._write, self._keeps, self._ages = write, keeps, ages
         self._waiting: list[int] = []
         self._served: list[int] = []
-        """Tickets for which it is being written; the waiting ones came later."""
+        """Tickets that get the text being written; tickets in `_waiting` came later."""
         self._pieces: Pieces | None = None
         self._parts: list[str] = []
         self._text = b""
@@ -54,7 +54,7 @@ class SharedReply:
 
     @property
     def is_wanted(self) -> bool:
-        """Return whether a caller waits for it."""
+        """Return whether a caller waits for the text."""
         return bool(self._waiting or self._served)
 
     def ask(self, ticket: int, version: int, mono: int) -> bytes | None:
@@ -69,7 +69,7 @@ class SharedReply:
         return is_same or (self._version >= 0 and mono - self._began < self._keeps)
 
     def go_on(self, version: int, mono: int) -> tuple[bytes, list[int]]:
-        """Write the next piece; after the last one return the text and the tickets that it is for."""
+        """Write the next piece. After the last piece, return the text and the tickets that get it."""
         if self._pieces is None:
             self._pieces, self._parts = self._write(), []
             self._began, self._version = mono, version
@@ -94,14 +94,14 @@ class SharedReply:
 
 
 class _OfUser(NamedTuple):
-    """The texts of a user: the list of the user's jobs, and the status that the user may see."""
+    """A user's texts: the list of the user's jobs, and the status that the user may see."""
 
     jobs: SharedReply
     status: SharedReply
 
 
 class Texts(Source):
-    """The list of jobs, the public parts of it and of the daemon's status, and the metrics from `told`.
+    """The shared replies: the list of jobs, its public part, the public status, and the metrics from `told`.
 
     `version` grows with each change.
     """
@@ -121,17 +121,17 @@ class Texts(Source):
         self.public_status = SharedReply(lambda: self._public_status(None), _PUBLIC_FOR)
         self.metrics = SharedReply(self._metrics, _METRICS_FOR, ages=True)
         self._own: dict[Owner, _OfUser] = {}
-        """User who asked recently → texts."""
+        """User → texts; users who asked recently come last."""
         self._heads: dict[int, bytes] = {}
-        """Ticket that waits for the public jobs, too → the caller's own jobs."""
+        """Ticket → the written list of the caller's own jobs, while it waits for the public list."""
         self._is_wanted = False
 
     def note_change(self) -> None:
-        """Note that a text may be out of date."""
+        """Note a change, after which texts may be out of date."""
         self.version += 1
 
     def ask_jobs(self, asker: Asker, now: Now) -> None:
-        """Reply with the list of jobs: all, or the caller's own and the public part of the host's."""
+        """Reply with the list of all jobs, or of the caller's own jobs and the public part of the host's."""
         user = asker.owner
         if user is None:
             self.ask(self.jobs, asker.ticket(), now)
@@ -147,7 +147,7 @@ class Texts(Source):
         self.ask(self._of(user).status if user and has_some else self.public_status, asker.ticket(), now)
 
     def _of(self, user: Owner) -> _OfUser:
-        """Return the texts of a user, and make the user the newest."""
+        """Return the texts of a user, and mark the user as the last to ask."""
         known = self._own.pop(user, None)
         if known is None:
             of_user = partial(self._scheduler.catalog.of_owner, user)
@@ -162,14 +162,14 @@ class Texts(Source):
         return known
 
     def ask(self, text: SharedReply, ticket: int, now: Now) -> None:
-        """Reply with a text, now or when it is written."""
+        """Reply with a text, at once or when it is written."""
         if (written := text.ask(ticket, self.version, now.mono)) is not None:
             self._give(text, ticket, written, now)
         else:
             self._is_wanted = True
 
     def _give(self, text: SharedReply, ticket: int, written: bytes, now: Now) -> None:
-        """Reply with a text; after a user's own jobs comes the public list."""
+        """Reply with a text. Add the public list to a user's own jobs."""
         if any(text is own.jobs for own in self._own.values()):
             self._heads[ticket] = written[len(_FIRST) : written.rindex(_LAST)]
             self.ask(self.public_jobs, ticket, now)
@@ -246,7 +246,7 @@ class Texts(Source):
 
 
 def gathered(texts: Iterable[str]) -> Pieces:
-    """Join small texts, because each takes a turn; empty texts count as work, too."""
+    """Join small texts into larger pieces, because each piece takes a turn. Many empty texts also end a piece."""
     parts, size = list[str](), 0
     for text in texts:
         parts.append(text)

@@ -33,7 +33,7 @@ def moment(instant: int | None) -> str | None:
 
 
 class BatchProgress(NamedTuple):
-    """The progress of a submission with several runs, in the interface's format."""
+    """The progress of a submission with several runs, as in the interface."""
 
     runs: int
     done: int
@@ -46,10 +46,10 @@ class BatchProgress(NamedTuple):
 class JobCondition(NamedTuple):
     """The state of a job. None means unknown, because the files of a stopped daemon do not show it.
 
-    `later`: runs between two attempts; `is_retrying`: some of them retry. `is_used_up`: `max_runs` have started.
-    `is_over`: no schedule makes it due again. `has_missed`: none of its runs started. `late`: number of late runs.
-    `rests`: why its fleet lets none start on this host. `outdated`: its fleet has a newer definition. Times are in the
-    interface's format.
+    `later`: number of runs between two attempts; `is_retrying`: some of these runs retry. `is_used_up`: `max_runs` have
+    started. `is_over`: no schedule makes the job due again. `has_missed`: no run of the job ever started. `late`:
+    number of late runs. `rests`: why the fleet lets no run start on this host. `outdated`: the fleet has a newer
+    definition. Times are in the interface's format.
     """
 
     running: int
@@ -96,7 +96,7 @@ def status(job: Job, it: JobCondition) -> JobStatus:
 
 
 def job_row(job: Job, it: JobCondition) -> dict[str, Any]:
-    """Return the interface's type Job."""
+    """Return a job as the interface's type Job."""
     return {
         "id": job.id, "description": job.description, "status": status(job, it).value, "enabled": job.enabled,
         "paused": it.paused, "paused_until": it.paused_until, "skips": it.skips, "invalid": it.invalid,
@@ -119,16 +119,16 @@ _PRIVATE: dict[str, Any] = {
     "line": 0,
     "drop_ins": [],
 }
-"""Fields that strangers see empty: all text from its file, and its place."""
+"""Fields that strangers see empty: all text from the job's file, and the file's path."""
 
 
 def public_job_row(job: Job, it: JobCondition) -> dict[str, Any]:
-    """Return the interface's type Job as everybody may see it."""
+    """Return a job as the interface's type Job, with only its public facts."""
     return {**job_row(job, it), **_PRIVATE}
 
 
 def standing(scheduler: Scheduler, job: Job) -> JobCondition:
-    """Return the state of a job, from the scheduler."""
+    """Return a job's state in the scheduler."""
     state = scheduler[job.id]
     saved, stats = state.saved, state.saved.stats
     had_some = bool(stats.last_state or stats.skipped)
@@ -148,7 +148,7 @@ def standing(scheduler: Scheduler, job: Job) -> JobCondition:
 
 
 def _batch(job: Job, state: JobState) -> BatchProgress | None:
-    """Return the progress of a submission, or None if it has one run, or the job is not a submission."""
+    """Return the progress of a submission, or None for other jobs and submissions with one run."""
     if job.submission is None or job.submission.runs == 1:
         return None
     runs, stats, running = job.submission.runs, state.saved.stats, len(state.live)
@@ -159,9 +159,9 @@ def _batch(job: Job, state: JobState) -> BatchProgress | None:
 
 
 def idleness(job: Job, it: JobCondition, newest: Iterable[Record], set_back: int | None = None) -> str:
-    """Return why no run of a job waits to start, with the remedy, after the reasons of skipped runs in `newest`.
+    """Return the reasons why no run of a job waits to start, first those of skipped runs in `newest`, and the remedy.
 
-    `set_back`: instant up to which its fixed times were handled before the clock was set back, or None.
+    `set_back`: if the clock was set back, the instant up to which the job's fixed times were already handled.
     """
     again = "" if set_back is None else f"; its {settled_times(to_text(set_back))}"
     facts = (
@@ -222,7 +222,7 @@ def lock_claim(one: LockClaim, pid: int | None, command: str | None) -> dict[str
 
 
 def holds(run: Run) -> list[dict[str, Any]]:
-    """Return the claims of a live run, except its share of the host and its slot."""
+    """Return a live run's claims, without its share of the host and its slot."""
     given = dict(run.placed)
     return [
         {
@@ -245,7 +245,7 @@ def stats(state: JobState) -> dict[str, Any]:
 
 
 def _next(scheduler: Scheduler, job: Job) -> int | None:
-    """Return the next scheduled start of a job, after its pause, or None."""
+    """Return the job's next scheduled start after its pause, or None."""
     saved, start = scheduler[job.id].saved, scheduler.next_start(job.id)
     if scheduler.invalid(job) or start is None:
         return None
@@ -255,11 +255,14 @@ def _next(scheduler: Scheduler, job: Job) -> int | None:
 
 
 _LOOKS = 500
-"""Maximum starts to search for the first one that a user sees."""
+"""Maximum starts searched for the first start that a user may see."""
 
 
 def next_job(scheduler: Scheduler, seen: VisibleView | None = None) -> tuple[int, str] | None:
-    """Return the first start of any job, and the job; with `seen`, of a visible job if one is among the next starts."""
+    """Return the next start of all jobs, and its job, or None.
+
+    With `seen`, search only the jobs that a user may see.
+    """
     if seen is not None:
         starts = ((at, name) for at, name in scheduler.soonest_starts(_LOOKS) if seen.job(name))
         return next((it for it in starts if _next(scheduler, scheduler.catalog[it[1]]) == it[0]), None)
@@ -271,7 +274,7 @@ def next_job(scheduler: Scheduler, seen: VisibleView | None = None) -> tuple[int
 
 
 def counts(scheduler: Scheduler, seen: VisibleView | None = None) -> dict[str, int]:
-    """Return numbers of runs: due (held by their job's concurrency or dependencies), waiting, retrying and running."""
+    """Return the numbers of runs: due (held by the job's concurrency or dependencies), waiting, retrying, running."""
     states = [run.state for run in scheduler.runs.values() if seen is None or seen.job(run.id.job)]
     live = sum(state in LIVE for state in states)
     counted = {state.value: states.count(state) for state in RunState if state in PENDING}
@@ -279,7 +282,7 @@ def counts(scheduler: Scheduler, seen: VisibleView | None = None) -> dict[str, i
 
 
 def hold(scheduler: Scheduler) -> dict[str, Any]:
-    """Return the hold of this host: who asked for it, and its end."""
+    """Return this host's hold: its requester and its end."""
     held = scheduler.hold
     return {
         "held_by": held and held.asked_by,
@@ -289,13 +292,13 @@ def hold(scheduler: Scheduler) -> dict[str, Any]:
 
 
 def exclusive(scheduler: Scheduler) -> dict[str, Any]:
-    """Return the run that is alone on this host because its job is exclusive."""
+    """Return the live run that is alone on this host because its job is exclusive, or None."""
     alone = (run.id for run in scheduler.live if any(it.resource == HOST and it.exclusive for it in run.claims))
     return {"exclusive": next(map(str, alone), None)}
 
 
 def fleet(scheduler: Scheduler, *, whole: bool) -> dict[str, Any]:
-    """Return the fleet and its hosts with a session. `whole`: include the reason if the fleet is unreachable."""
+    """Return the fleet and its hosts with a session. `whole`: if the fleet is unreachable, include the reason."""
     known = scheduler.fleet
     hosts = {} if known.down else known.hosts
     return {
@@ -317,7 +320,7 @@ MOST_NAMED = 100
 
 
 def attention(found: Iterable[Attention]) -> dict[str, Any]:
-    """Return what needs a person's attention, at most `MOST_NAMED` of each kind, and the number of each kind."""
+    """Return the items that need a person's attention: at most `MOST_NAMED` of each kind, and each kind's number."""
     kinds = {kind: list(those) for kind, those in groupby(found, attrgetter("kind"))}
     named = [one for those in kinds.values() for one in those[:MOST_NAMED]]
     return {
