@@ -1,4 +1,4 @@
-"""``python -m jobqueued.ctl``: the same as ``jobqueuectl``."""
+"""``python -m jobqueued.ctl`` runs ``jobqueuectl``."""
 
 from jobqueued.ctl.main import main
 

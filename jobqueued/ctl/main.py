@@ -90,15 +90,15 @@ TASKS = {
         ),
     },
 }
-"""Task → command → the file of the command, its name there, and the first sentence of its help.
+"""Task → command → the command's module, its function there, and the first sentence of its help.
 
-A command's file is imported only when the command is called; the list of commands is made from this table.
+A command's module is imported only when the command is called. The list of commands is made from this table.
 """
 _COMMANDS = {name: entry for commands in TASKS.values() for name, entry in commands.items()}
 
 
 class _Commands(dict[str, click.Command]):
-    """The commands; each is imported when it is looked up."""
+    """A mapping of name → command, which imports a command when it is looked up."""
 
     def __getitem__(self, name: str) -> click.Command:
         file, attribute, _ = _COMMANDS[name]
@@ -120,16 +120,19 @@ class _Commands(dict[str, click.Command]):
 
 class _CommandGroup(click.Group):
     def parse_args(self, context: click.Context, words: list[str]) -> list[str]:
-        """Parse the arguments; --root, --user and --json, which all commands have, may stand anywhere."""
+        """Parse the arguments. Options that all commands have, such as --root and --json, may be anywhere."""
         return super().parse_args(context, in_place(words, self._is_own))
 
     def _is_own(self, command: str, option: str) -> bool:
-        """Return whether a command has this option itself."""
+        """Return whether a command itself has this option."""
         found = self.commands.get(command)
         return found is not None and any(option in parameter.opts for parameter in found.params)
 
     def resolve_command(self, context: click.Context, words: list[str]) -> Any:
-        """Find a command, or with --fleet its version for other hosts; for another program's command, name ours."""
+        """Find a command, or with --fleet its version for several hosts.
+
+        For another program's command, suggest ours.
+        """
         if words[0] in _ELSEWHERE and words[0] not in self.commands:
             context.fail(f"No such command '{words[0]}'. Use: jobqueuectl {_ELSEWHERE[words[0]]}")
         if words[0] == "status" and len(words) > 1 and not words[1].startswith("-"):
@@ -157,25 +160,25 @@ class _CommandGroup(click.Group):
         return [*items, *click.Command.shell_complete(self, context, incomplete)]
 
     def invoke(self, context: click.Context) -> Any:
-        """Run a command; on ^C, exit without a message and with the status that shells expect."""
+        """Run a command. On ^C, exit without a message, with the status that shells expect."""
         try:
             return super().invoke(context)
         except KeyboardInterrupt:
             sys.exit(_INTERRUPTED)
 
     def main(self, *arguments: Any, **options: Any) -> Any:
-        """Run a command; if stdout can't be written (full disk), print one sentence instead of a traceback."""
+        """Run a command. If stdout can't be written (full disk), print a sentence instead of a traceback."""
         gc.set_threshold(_NEW_OBJECTS)
         try:
             return super().main(*arguments, **options)
         except OSError as error:
             if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EIO):
                 raise
-            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # for the rest of the output
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # the rest of the output is dropped
             click.echo(f"Error: cannot write the output: {error.strerror}", err=True)
             sys.exit(2)
         finally:
-            gc.freeze()  # else the interpreter scans every object again before it exits
+            gc.freeze()  # otherwise the interpreter scans every object again before it exits
 
 
 _CANCEL = "stop RUN, or withdraw --stop JOB for all of a submission"
@@ -193,15 +196,15 @@ _ELSEWHERE = {
 """Name in another program → our command."""
 _INTERRUPTED = 130
 _NEW_OBJECTS = 50_000
-"""New objects that start a garbage collection; a short command never reaches this, and starts a tenth faster."""
+"""Number of new objects that triggers a garbage collection. Short commands avoid it, and start a tenth faster."""
 _WITH_VALUE = ("--root", "--config", "--jobs", "--run", "--logs", "--host", "--ssh", "--timeout")
 
 
 def in_place(words: list[str], is_own: Callable[[str, str], bool] = lambda *_: False) -> list[str]:
-    """Return the words with --root, --user, --fleet and --host before the command, and --json after it.
+    """Return the words with --root, --user, --fleet and --host moved before the command, and --json after it.
 
-    Words after `with-lock`, `submit` or -- stay, and so do the options of the command itself (`is_own`, which gets the
-    names of the command and the option).
+    Words after `with-lock`, `submit` or -- are not moved, nor are the command's own options. `is_own` returns whether a
+    command has an option.
     """
     first, place, wants_json = list[str](), 0, False
     while place < len(words) and words[place].startswith("-") and words[place] != "--":
@@ -297,5 +300,5 @@ def main(context: click.Context, /, **options: object) -> None:
     JSON document has a number `schema`.  It is 1 now, and grows when a field is removed or changed.
     """
     if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="backslashreplace")  # for characters missing in the locale's charset
+        sys.stdout.reconfigure(errors="backslashreplace")  # for characters absent from the locale's charset
     context.obj = chosen(context).as_left({name for name, value in options.items() if value is not None})

@@ -1,4 +1,4 @@
-"""at(1), batch, atq and atrm for users who type them, with the options, messages and exit statuses of Debian's."""
+"""The programs at(1), batch, atq and atrm, with the options, messages and exit statuses of Debian's programs."""
 
 from __future__ import annotations
 
@@ -37,20 +37,23 @@ Usage: at [-V] [-q x] [-f file] [-u username] [-mMlbv] timespec ...
        atrm [-V] job ...
        batch"""
 OPTIONS = {"at": "hq:f:u:mMlrdbvVt:c:o:", "atq": "hq:Vo:", "atrm": "hV", "batch": "hq:f:u:mMvV"}
-"""Program → its options, in getopt(3)'s format."""
+"""Program → options in getopt(3)'s format."""
 _TAG = "at:"
 _STAMP = re.compile(r"((?:\d\d)?\d\d)?(\d\d)(\d\d)(\d\d)(\d\d)(?:\.(\d\d))?", re.ASCII)
 _FORMAT = "%a %b %e %H:%M:%S %Y"
 _PATIENT = -100
-"""Priority of a `batch` submission: it does not start under pressure, and rises only with its age."""
+"""Priority of a `batch` submission.
+
+So low a run does not start under pressure; its priority rises only with its age.
+"""
 
 
 class _Failure(Exception):
-    """Ends the program with exit status 1; str() is the message for stderr."""
+    """An error that ends the program with exit status 1; str() is the message for stderr."""
 
 
 def main(words: list[str] | None = None, paths: Paths | None = None, program: str | None = None) -> int:
-    """Run a command line and return the exit status. `program`: the name that the caller used."""
+    """Run a command line and return the exit status. `program`: at, batch, atq or atrm."""
     name = os.path.basename(sys.argv[0]) if program is None else program
     try:
         return _carried_out(name, sys.argv[1:] if words is None else words, paths or of_environment())
@@ -106,7 +109,7 @@ def _submit(options: Mapping[str, str], rest: list[str], paths: Paths, *, is_bat
 
 
 def _start(options: Mapping[str, str], rest: list[str], *, is_batch: bool) -> int:
-    """Return the start (ns), rounded down to a minute as at(1) does, or 0 for now."""
+    """Return the start (wall, ns), rounded down to a minute as in at(1), or 0 for now."""
     if "-t" in options:
         return _instant(_of_stamp(options["-t"]))
     if not rest:
@@ -118,7 +121,7 @@ def _start(options: Mapping[str, str], rest: list[str], *, is_batch: bool) -> in
 
 
 def _instant(words: str) -> int:
-    """Return the instant (ns) that the words mean, or 0 for now."""
+    """Parse a time such as `noon tomorrow` to an instant (wall, ns), or 0 for now."""
     from jobqueued.timing.timespec import PastTime, TimeError, read
 
     now = time.time_ns()
@@ -147,7 +150,7 @@ def _of_stamp(text: str) -> str:
 
 
 def _commands(file: str | None) -> str:
-    """Return the commands of the job, from a file or the standard input; at a terminal, prompt for each line."""
+    """Return the job's commands from a file or the standard input. At a terminal, prompt for each line."""
     if file is not None:
         with Path(file).open("rb") as script:
             data = script.read(submit_input.LARGEST + 1)
@@ -191,7 +194,7 @@ def _document(text: str, queue: str, start: int, options: Mapping[str, str], *, 
 
 
 def _waiting(paths: Paths) -> list[Message]:
-    """Return the submissions from at or batch that have not ended."""
+    """Return the unfinished submissions made with at or batch."""
     found = ask(paths.control, "Submissions")["submissions"]
     return [it for it in found if any(tag.startswith(_TAG) for tag in it["tags"])]
 
@@ -240,12 +243,12 @@ def _is_job(word: str) -> bool:
 
 
 def _is_meant(word: str, job: str) -> bool:
-    """Return whether a number or an id is the submission's."""
+    """Return whether a word is the number or the id of a submission."""
     return word in (job, _number(job))
 
 
 def _number(job: str) -> str:
-    """Return the number of a submission for the caller; the whole id for a submission of another user."""
+    """Return the number of the caller's submission, or the whole id of another user's submission."""
     return job.rpartition("/")[2] if job.partition("/")[0] in _own() else job
 
 

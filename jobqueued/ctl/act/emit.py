@@ -1,4 +1,4 @@
-"""jobqueuectl emit: emit an event, which makes the jobs due that wait for it."""
+"""jobqueuectl emit: emit an event, which makes due all jobs that wait for it."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from jobqueued.ctl.base.records import own_span
 from jobqueued.settings.paths import Paths
 
 _MOST = 1 << 20
-"""Maximum bytes read from a file, blanks included."""
+"""Maximum bytes read from a file, including blanks."""
 
 
 def _read(text: str) -> dict[str, Any]:
-    """Parse the data of an event, from the text, a file or the standard input. Raises UsageError."""
+    """Parse an event's data from the text, a file or the standard input. Raises UsageError."""
     try:
         data = json.loads(_text(text), object_pairs_hook=_object, parse_constant=_constant)
     except json.JSONDecodeError as error:
@@ -33,7 +33,10 @@ def _read(text: str) -> dict[str, Any]:
 
 
 def _text(text: str) -> str:
-    """Return the text itself, the content of @FILE, or the standard input for "-". Raises ValueError or UsageError."""
+    """Return the content of FILE for "@FILE", the standard input for "-", or the text.
+
+    Raises ValueError or UsageError.
+    """
     if text != "-" and not text.startswith("@"):
         return text
     try:

@@ -38,7 +38,7 @@ def restart_launcher(paths: Paths) -> None:
     if not instance.manager:
         raise click.ClickException(f"no service manager runs this daemon; {instance.renew}")
     sockets = ["jobqueued-launcher.socket"]
-    if not instance.manager.endswith("--user"):  # no user's instance is in a fleet
+    if not instance.manager.endswith("--user"):  # a user's instance has no fleet
         sockets.append("jobqueued-fleet.socket")
     for words in (["restart", *sockets], ["start", "jobqueued.service"]):
         command = [*shlex.split(instance.manager), *words]

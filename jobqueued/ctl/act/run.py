@@ -1,4 +1,4 @@
-"""jobqueuectl run, rerun, retry: make a job, or the next attempt of a run, due now."""
+"""jobqueuectl run, rerun, retry: make a job or a run's next attempt due now."""
 
 from __future__ import annotations
 

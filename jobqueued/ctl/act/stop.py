@@ -62,7 +62,7 @@ def stop(paths: Paths, names: tuple[str, ...], wait: bool, lost: bool) -> None:
     except DaemonUnreachable as down:
         raise down.with_more(_live_without_it(paths, names)) from None
     for run in stopped if wait else ():
-        if run != own_run():  # our own run's end can't be awaited
+        if run != own_run():  # this command can't wait for the end of its own run
             wait_for_end(paths, run, "is being stopped")
     sys.exit(failed)
 
@@ -79,7 +79,7 @@ def _is_live(paths: Paths, run: str) -> bool:
 
 
 def _live_without_it(paths: Paths, names: tuple[str, ...]) -> str:
-    """Return the live runs with these names, each with the command that ends it without the daemon."""
+    """Return text about the live runs with these names, and the commands that end them without the daemon."""
     from jobqueued.ctl.past import offline
 
     found = [run for run in offline.live(paths) if {run["run"], run["job"]} & {*names}]

@@ -1,4 +1,4 @@
-"""jobqueuectl submit, withdraw, resize: submit a command or a script to run once, or withdraw a submission."""
+"""jobqueuectl submit, withdraw, resize: submit a command or script to run once; withdraw or resize a submission."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _TOO_LARGE = 190 << 10
 
 
 def _pairs(_context: click.Context, _parameter: click.Parameter, texts: tuple[str, ...]) -> dict[str, str]:
-    """Parse NAME=AMOUNT, or several separated by commas. Raises BadParameter."""
+    """Parse texts such as NAME=AMOUNT,NAME=AMOUNT. Raises BadParameter."""
     pairs = [text.partition("=") for each in texts for text in each.split(",")]
     for name, given, amount in pairs:
         if not (name and given and amount):
@@ -156,7 +156,7 @@ def submit(
 
 
 def hand_in(paths: Paths, document: Message) -> Message:
-    """Submit the document and return the daemon's reply. Raises UsageError if the document is too large."""
+    """Submit a document and return the daemon's reply. Raises UsageError if the document is too large."""
     if (found := len(encode(document))) > _TOO_LARGE:
         raise click.UsageError(f"the submission has {size(found)}; expected at most {size(_TOO_LARGE)}")
     return ask(paths.control, "Submit", TIMEOUT, submission=document)
@@ -168,7 +168,7 @@ def in_seconds(instant: int) -> str:
 
 
 def surroundings(wishes: tuple[str, ...]) -> dict[str, Any]:
-    """Return the keys for the place of the submission: directory, umask and environment. Raises NotRead."""
+    """Return the keys for the submitter's directory, umask and environment. Raises NotRead."""
     try:
         place = os.getcwd()
     except OSError as error:
@@ -180,7 +180,7 @@ def surroundings(wishes: tuple[str, ...]) -> dict[str, Any]:
 
 
 def zone() -> str:
-    """Return the time zone for times in words. Raises NotRead."""
+    """Return the time zone for times such as `tomorrow 3pm`. Raises NotRead."""
     try:
         return zone_here()
     except NoZone as wrong:
@@ -188,7 +188,7 @@ def zone() -> str:
 
 
 def _document(words: list[str], file: str | None, options: dict[str, Any]) -> tuple[Message, int | None]:
-    """Return the submission, and the instant of its start, or None to start now. Raises NotRead."""
+    """Return the document of a submission, and the instant of its start, or None for now. Raises NotRead."""
     text = None if file is None else _script(file)
     given = {} if text is None else submit_input.directives(text, "the standard input" if file == "-" else str(file))
     own = {name: given.pop(name) for name in submit_input.OWN_KEYS if name in given}
@@ -312,7 +312,7 @@ def wait_for(paths: Paths, job: str) -> int:
 
 
 def exit_code(record: Record) -> int:
-    """Return the exit status of a run as a shell gives it."""
+    """Return a run's exit status as a shell reports it."""
     if record["state"] == "succeeded":
         return 0
     if record["signal"] is not None:

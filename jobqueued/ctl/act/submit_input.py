@@ -1,4 +1,4 @@
-"""A submission from its submitter: the script, its #JOBQUEUE lines, and the environment of the job."""
+"""The submitter's input for a submission: the script, its #JOBQUEUE lines, and the job's environment."""
 
 from __future__ import annotations
 
@@ -19,30 +19,30 @@ OF_THE_SESSION = frozenset((
     "TERMCAP", "TRACEPARENT", "UID", "VTE_VERSION", "WATCHDOG_PID", "WATCHDOG_USEC", "WAYLAND_DISPLAY", "WINDOW",
     "WINDOWID", "XAUTHORITY", "_",
 ))  # fmt: skip
-"""Variables that describe the submitter's terminal, shell or login, and so mean nothing to a later run."""
+"""Variables about the submitter's terminal, shell or login, which mean nothing to a later run."""
 _PREFIXES = ("JOBQUEUE_", "KONSOLE_", "LISTEN_", "SSH_", "SUDO_", "TERM_", "TMUX", "XDG_SESSION_", "XDG_RUNTIME_")
 MOST = 32 << 10
-"""Maximum bytes of all variables."""
+"""Maximum total bytes of the variables."""
 NONE, ALL = "none", "all"
 
 _LINE = re.compile(r"#JOBQUEUE(?:[ \t]+(.*))?", re.ASCII)
 _SHELL = ("/bin/sh", "-c", 'exec "$@" 3<&0 </dev/null', "sh")
-"""The shell gets the script on the standard input and moves it to descriptor 3; the script itself reads /dev/null."""
+"""Command for a script on the standard input. It moves the script to descriptor 3, so the script reads /dev/null."""
 _FILE = "/dev/fd/3"
 LARGEST = 128 << 10
 OWN_KEYS = ("name", "array", "after", "in", "key", "mail", "env")
-"""Keys of a #JOBQUEUE line that are not keys of job files; they mean the same as the options of these names."""
+"""Keys of a #JOBQUEUE line that are not keys of job files; each has the meaning of the option with this name."""
 
 
 class NotRead(ValueError):
-    """Raised for a value that is not accepted; str() has what was found and what is accepted."""
+    """Raised for a value that is not accepted; str() is the message."""
 
 
 def environment(variables: Mapping[str, str], wishes: Iterable[str]) -> dict[str, str]:
-    """Return the variables of a job, from those of its submitter. Raises NotRead.
+    """Return a job's variables, selected from its submitter's variables. Raises NotRead.
 
     `wishes` are names (the job gets their values), assignments, and `all` or `none`. Without `all` or `none`, the job
-    gets all variables, except those of the terminal or the login. Variables that no job file could have are left out.
+    gets all variables, except those of the terminal or the login. Variables that are invalid in job files are omitted.
     """
     wishes = list(wishes)
     words = [wish for wish in wishes if wish in (NONE, ALL)]
@@ -68,7 +68,7 @@ def _is_of_session(name: str) -> bool:
 
 
 def script(text: str, arguments: Iterable[str] = ()) -> dict[str, Any]:
-    """Return the keys of a job for a script: it is run by the program of its #! line, else by /bin/sh.
+    """Return the job keys that run a script with the program of its #! line, or with /bin/sh if it has none.
 
     Raises NotRead.
     """
@@ -87,9 +87,9 @@ def script(text: str, arguments: Iterable[str] = ()) -> dict[str, Any]:
 
 
 def directives(text: str, file: str) -> dict[str, Any]:
-    """Return the keys of the lines ``#JOBQUEUE key: value`` above the first command of a script.
+    """Return the keys in the lines ``#JOBQUEUE key: value`` above a script's first command.
 
-    Raises NotRead with the line.
+    Raises NotRead, whose message has the line number.
     """
     from jobqueued.jobfile.tree.yamltext import Mapping, Scalar, read_tree
 

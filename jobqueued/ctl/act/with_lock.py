@@ -1,4 +1,4 @@
-"""jobqueuectl with-lock: run a command while it holds a lock or a resource that jobs use."""
+"""jobqueuectl with-lock: run a command that holds a lock or a resource of the queue."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from jobqueued.ctl.view.locks import warn_of_slip
 from jobqueued.settings.paths import Paths
 
 _LONGEST = 1e9
-"""Longest wait (s); select(2) accepts no longer timeout than some centuries."""
+"""Longest wait (s), because select(2) does not accept much longer timeouts."""
 
 
 @click.command("with-lock", context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})

@@ -19,11 +19,11 @@ if TYPE_CHECKING:
     from jobqueued.model.run import RunId
 
 _FIRST = to_datetime(0)
-"""Earliest instant; any earlier time is read as this one."""
+"""Earliest instant; an earlier time means this instant."""
 
 
 class NoInstance(click.ClickException):
-    """Raised if the user's own instance (--user) can't have its directories; the message has the remedy."""
+    """Raised if the directories of the user's own instance (--user) are unknown; the message has the remedy."""
 
     exit_code = 2
 
@@ -47,7 +47,7 @@ def chosen(context: click.Context) -> Paths:
 
 
 def _meant(context: click.Context) -> str:
-    """Return a hint at --of-user if the command has that option (the user may have meant it by --user), else ""."""
+    """Return a hint at --of-user if the command has that option, because the user may have meant it, else ""."""
     group, name = context.command, context.invoked_subcommand
     command = group.get_command(context, name) if isinstance(group, click.Group) and name else None
     has_it = command is not None and any("--of-user" in it.opts for it in command.params)
@@ -55,7 +55,7 @@ def _meant(context: click.Context) -> str:
 
 
 def past_time(_context: click.Context, _parameter: click.Parameter, text: str | None) -> int | None:
-    """Parse a time in the past as an instant (ns); a duration means that long ago. Raises BadParameter."""
+    """Parse a time in the past to an instant (wall, ns). The duration `2h` means 2 hours ago. Raises BadParameter."""
     instant = (
         None if text is None else _instant(text, -1, "2h or 1d12h (ago), 18:00, 2am, 'monday 9am', today, yesterday")
     )
@@ -65,7 +65,7 @@ def past_time(_context: click.Context, _parameter: click.Parameter, text: str | 
 
 
 def kept_time(context: click.Context, parameter: click.Parameter, text: str | None) -> int | None:
-    """Parse a time in the past as an instant (ns). Raises BadParameter for 1970, because nothing older is saved."""
+    """Parse a time in the past to an instant (wall, ns). Raises BadParameter for 1970, before which no data exists."""
     instant = past_time(context, parameter, text)
     if instant == 0:
         raise click.BadParameter(f"{text!r} is before all saved records")
@@ -73,14 +73,14 @@ def kept_time(context: click.Context, parameter: click.Parameter, text: str | No
 
 
 def check_period(since: int | None, until: int | None) -> None:
-    """Raise UsageError if the period is empty, because one of its ends must be mistyped."""
+    """Raise UsageError if the period is empty, because one end is probably mistyped."""
     if since is not None and until is not None and until <= since:
         begin, end = (f"{to_datetime(instant).astimezone():%Y-%m-%d %H:%M:%S %Z}" for instant in (since, until))
         raise click.UsageError(f"--since ({begin}) is not before --until ({end}).")
 
 
 def future_time(_context: click.Context, _parameter: click.Parameter, text: str | None) -> int | None:
-    """Parse a time in the future as an instant (ns); a duration means that long from now. Raises BadParameter."""
+    """Parse a time in the future to an instant (wall, ns). The duration `2h` means in 2 hours. Raises BadParameter."""
     instant = None if text is None else _instant(text, 1, "2h or 1d12h (from now), 18:00, 5pm, 'monday 9am', tomorrow")
     if instant is not None and instant <= time.time_ns():
         raise click.BadParameter(f"{text!r} is in the past")
@@ -88,7 +88,7 @@ def future_time(_context: click.Context, _parameter: click.Parameter, text: str 
 
 
 def duration(_context: click.Context, _parameter: click.Parameter, text: str | None) -> float | None:
-    """Parse a duration, in seconds. Raises BadParameter."""
+    """Parse a duration to seconds. Raises BadParameter."""
     from jobqueued.jobfile.types.spelling import parse_duration
 
     try:
@@ -107,7 +107,7 @@ def name(_context: click.Context, _parameter: click.Parameter, text: str) -> str
 
 
 def lock_name(context: click.Context, parameter: click.Parameter, text: str) -> str:
-    """Parse the name of a lock, or of a resource that comes in units; a fleet's lock begins with fleet/."""
+    """Parse the name of a lock, or of a resource with units. A fleet's lock has the prefix fleet/."""
     from jobqueued.model.fleet import FLEET
     from jobqueued.model.job import CPU, MEMORY
 
@@ -124,7 +124,7 @@ def any_lock(context: click.Context, parameter: click.Parameter, text: str | Non
 
 
 def holder(_context: click.Context, _parameter: click.Parameter, text: str | None) -> str | None:
-    """Parse the name of a lock's holder: a lock client (`:with-lock@3`) or a run. Raises BadParameter."""
+    """Parse the name of a lock's holder: a with-lock command (`:with-lock@3`) or a run. Raises BadParameter."""
     if text is not None:
         from jobqueued.model.run import LockClientId, RunId
 
@@ -137,7 +137,7 @@ def holder(_context: click.Context, _parameter: click.Parameter, text: str | Non
 
 
 def run_id(text: str) -> RunId:
-    """Parse the id of a run. Raises UsageError, which shows the format."""
+    """Parse the id of a run. Raises UsageError, whose message shows the format."""
     from jobqueued.model.run import RunId
 
     try:
@@ -163,7 +163,7 @@ def _instant(text: str, direction: int, accepted: str) -> int:
 
 
 def _in_words(text: str, direction: int) -> int | None:
-    """Parse a time in words as `submit --at` does, or a past one; None if the text is something else.
+    """Parse a time such as `tomorrow 3pm`, or `yesterday 3pm` if `direction` < 0; None for other texts.
 
     Raises BadParameter.
     """
@@ -182,7 +182,7 @@ class NoZone(ValueError):
 
 
 def zone_here() -> str:
-    """Return the time zone of times in words: $TZ if set, else the host's.
+    """Return the time zone for times such as `tomorrow 3pm`: $TZ if set, else the host's.
 
     Raises NoZone if TZ is not the name of a zone.
     """
@@ -203,13 +203,13 @@ _WITH_ZONE = "(.*[0-9]:[0-9]{2}) ([A-Za-z]{2,}|[+-][0-9]{2,4})"
 
 
 def _moment(text: str) -> datetime:
-    """Parse a date, with or without a time of day: as people write it, in RFC 3339, or as the commands print it."""
+    """Parse a date, with or without a time of day, in RFC 3339 or in the format that the commands print."""
     if (named := re.fullmatch(_WITH_ZONE, text)) is None:
         return _there(datetime.fromisoformat(text), text)
     moment, zone = datetime.fromisoformat(named[1]), named[2]
     if zone == "UTC":
         return moment.replace(tzinfo=UTC)
-    both = [moment.replace(fold=fold).astimezone() for fold in (0, 1)]  # an hour that comes twice: use the zone's name
+    both = [moment.replace(fold=fold).astimezone() for fold in (0, 1)]  # in a repeated hour, the name decides
     return next(it for it in both if it.tzname() == zone)
 
 
@@ -222,7 +222,7 @@ def _there(moment: datetime, text: str) -> datetime:
 
 
 def _day_or_hour(text: str, direction: int) -> datetime | None:
-    """Parse yesterday, today, tomorrow or a time of day (the next or the last one); None for any other text."""
+    """Parse `yesterday`, `today`, `tomorrow` or a time of day, next or last by `direction`; None for other texts."""
     now = datetime.now()
     midnight = now.replace(hour=0, minute=0, second=0, microsecond=0)
     days = {"yesterday": -1, "today": 0, "tomorrow": 1}
@@ -236,6 +236,6 @@ def _day_or_hour(text: str, direction: int) -> datetime | None:
 
 
 def of_environment() -> Paths:
-    """Return the paths for programs without options of jobqueued: below $JOBQUEUE_ROOT if set, else the system's."""
+    """Return the paths for programs without jobqueued's options: below $JOBQUEUE_ROOT if set, else the system's."""
     root = os.environ.get("JOBQUEUE_ROOT")
     return Paths.chosen(Path(root) if root else None).as_left()

@@ -23,11 +23,11 @@ from jobqueued.settings.paths import OPERATORS
 TIMEOUT = 10.0
 _BUSY = f"{NAME}.Busy"
 _SHORTEST, _LONGEST = 0.1, 2.0
-"""Shortest and longest pause (s) between two tries for a connection while the daemon is full; the pauses grow."""
+"""Shortest and longest pause (s) between two tries while the daemon has no free connection; the pauses grow."""
 _CROWDED = 0.01
-"""Seconds between two tries to connect while the socket's backlog is full."""
+"""Pause (s) between two tries to connect while the socket's backlog is full."""
 _LIMIT = 1 << 28
-"""Limit of a reply (bytes). The daemon is trusted with more than its clients: 100,000 jobs are a message of 30 MiB."""
+"""Maximum bytes of a reply; a list of 100,000 jobs has 30 MiB."""
 
 _WHO_MAY = "run this as root, or as a member of a group in `operators` or `readers` of jobqueued.yaml"
 OWN_ONLY = "only your own jobs and their runs are shown"
@@ -48,22 +48,25 @@ _REFUSALS = {
 
 
 class DaemonUnreachable(click.ClickException):
-    """Raised if the daemon does not reply, or replies in an unknown way: the observation, and the remedy if known."""
+    """Raised if the daemon does not reply, or sends an invalid reply.
+
+    The message has the cause, and the remedy if known.
+    """
 
     exit_code = 2
 
     def __init__(self, seen: str, remedy: str = "", *, is_down: bool = False) -> None:
-        """`is_down`: it is certain that no daemon runs."""
+        """`is_down`: certainly no daemon runs."""
         super().__init__(reaching(f"{seen}; {remedy}" if remedy else seen))
         self.seen, self.remedy, self.is_down = seen, remedy, is_down
 
     @property
     def state(self) -> str:
-        """The state of the daemon, as far as this client can see it."""
+        """The daemon's state, as far as this client knows."""
         return "down" if self.is_down else "unknown"
 
     def with_more(self, text: str) -> DaemonUnreachable:
-        """Return the error with a line about what happens while the daemon is down, if it is down."""
+        """Return the error, with `text` as another line if the daemon is down."""
         return DaemonUnreachable(f"{self.message}\n{text}", is_down=True) if self.is_down and text else self
 
 
@@ -73,7 +76,7 @@ class CallRefused(click.ClickException):
     exit_code = 1
 
     def __init__(self, message: str, error: str = "") -> None:
-        """`error`: the name of the error in the interface, or "" if irrelevant."""
+        """`error`: the interface's name of the error, or ""."""
         super().__init__(reaching(message))
         self.error = error
 
@@ -81,8 +84,8 @@ class CallRefused(click.ClickException):
 def ask(control: Path, method: str, timeout: float | None = TIMEOUT, **parameters: object) -> Message:
     """Call a method of `interface.INTERFACE` and return the reply's parameters.
 
-    `timeout`: maximum seconds without an answer. Raises DaemonUnreachable or CallRefused, whose messages name cause and
-    remedy. If the daemon could not save the effect of the call, stderr shows a warning.
+    `timeout`: maximum seconds without a reply. Raises DaemonUnreachable or CallRefused, whose messages name cause and
+    remedy. Prints a warning on stderr if the daemon could not save the call's effect.
     """
     with Call(control, method, timeout, **parameters) as call:
         answer = call.answer()
@@ -92,9 +95,9 @@ def ask(control: Path, method: str, timeout: float | None = TIMEOUT, **parameter
 
 
 class Call:
-    """A call on its own connection; `answer` waits for the reply, `fileno` is readable when the reply has arrived.
+    """A call on a separate connection. `answer` waits for the reply; `fileno` is readable when the reply has arrived.
 
-    If the daemon has no free connection, the call retries for `timeout` seconds, and prints this once on stderr.
+    If the daemon has no free connection, retries for `timeout` seconds, and prints a message once on stderr.
     """
 
     _more = False
@@ -110,7 +113,7 @@ class Call:
     def _begin(self) -> None:
         self._decoder, self._replies = Decoder(_LIMIT), list[Message]()
         self._peer = connected(self._control, self._timeout)
-        with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # turned away: the reply has the reason
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # refused: the reply has the reason
             self._peer.sendall(self._call)
 
     def __enter__(self) -> Self:
@@ -124,7 +127,10 @@ class Call:
         return self._peer.fileno()
 
     def is_answered(self, seconds: float | None = 0) -> bool:
-        """Wait up to `seconds` (None means no limit) and return whether the reply arrived. Raises DaemonUnreachable."""
+        """Wait at most `seconds` (None means no limit). Return whether the reply has arrived.
+
+        Raises DaemonUnreachable.
+        """
         if not self._replies and not select.select([self], [], [], seconds)[0]:
             return False
         with self._explaining():
@@ -147,13 +153,13 @@ class Call:
         return answer
 
     def _is_turned_away(self) -> bool:
-        """Return whether the call was repeated, after a pause, because the daemon was full."""
+        """If the daemon has no free connection, repeat the call after a pause and return True."""
         reply = self._replies[0]
         if reply.get("error") != _BUSY or (self._ends is not None and time.monotonic() + self._pause > self._ends):
             return False
         if self._pause == _SHORTEST:
             click.echo(printable(f"{localised(reply['parameters']['reason'])}; trying again"), err=True)
-        time.sleep(self._pause * (1 + os.getpid() % 8 / 8))  # different pauses spread clients that arrive together
+        time.sleep(self._pause * (1 + os.getpid() % 8 / 8))  # varied, to spread clients that arrive together
         self._pause = min(2 * self._pause, _LONGEST)
         self._peer.close()
         self._begin()
@@ -183,7 +189,7 @@ class ReplyStream(Call):
 
 
 def own_only(control: Path) -> str:
-    """Return the sentence for users who see only their own jobs (not readers), or "" for other users."""
+    """Return a sentence for users who see only their own jobs, or "" for users who see all jobs."""
     with contextlib.suppress(OSError, DaemonUnreachable, CallRefused):
         if os.geteuid() in (0, os.stat(control).st_uid):
             return ""
@@ -196,14 +202,14 @@ def own_only(control: Path) -> str:
 
 
 def warn_of_own_only(control: Path) -> None:
-    """Print on stderr that only the user's own jobs are shown, if so."""
+    """If the user sees only their own jobs, print this on stderr."""
     if words := own_only(control):
         click.echo(words[0].upper() + words[1:], err=True)
 
 
 @contextlib.contextmanager
 def meanwhile(text: str) -> Iterator[None]:
-    """Add `text` to the error of a call in this block if the daemon is down."""
+    """If a call in this block fails because the daemon is down, add `text` to the error."""
     try:
         yield
     except DaemonUnreachable as down:
@@ -214,10 +220,7 @@ _NOT_THERE = (FileNotFoundError, ConnectionRefusedError)
 
 
 def connected(control: Path, timeout: float | None) -> socket.socket:
-    """Connect to the daemon, through the socket of root and operators if we may use it. Raises OSError.
-
-    No other user can block that socket.
-    """
+    """Connect to the daemon. Prefer the socket for root and operators, which no other user can block. Raises OSError."""
     try:
         return _by(control.with_name(OPERATORS), timeout)
     except (*_NOT_THERE, PermissionError):
@@ -277,7 +280,7 @@ def _refusal(reply: Message, control: Path) -> click.ClickException:
 
 
 def removed(control: Path) -> dict[str, str]:
-    """Return a sentence for each overdue job that is in no job file; {} if the daemon can't be asked."""
+    """Return overdue job in no job file → sentence about it; {} if the daemon does not answer."""
     try:
         found = [one for one in ask(control, "Status")["attention"] if one["kind"] == "overdue"]
         known = {row["id"] for row in ask(control, "List")["jobs"]} if found else set()
@@ -289,7 +292,7 @@ def removed(control: Path) -> dict[str, str]:
 
 
 def _nearest(error: str, parameters: Message, control: Path) -> str:
-    """Return the sentence about an unknown job or run, with the name that was probably meant, or "" if none is near."""
+    """Return a sentence about an unknown job or run with a hint, such as the most similar name, or "" if none helps."""
     wanted = str(parameters["job" if error == _NO_JOB else "run"])
     job, at, number = wanted.rpartition("@") if error == _NO_RUN else (wanted, "", "")
     try:

@@ -1,4 +1,4 @@
-"""Shell completion: the jobs, runs and hosts that the daemon knows, when a user presses Tab."""
+"""Shell completion with the daemon's jobs, runs and hosts."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ def jobs(context: click.Context, _parameter: click.Parameter, begun: str) -> lis
 
 
 def runs(context: click.Context, _parameter: click.Parameter, begun: str) -> list[str]:
-    """Return the newest runs with this prefix; if it contains @, of the job before the @."""
+    """Return the newest runs with this prefix. If the prefix contains @, return only runs of the job before the @."""
     job = begun.partition("@")[0] if "@" in begun else None
     found = _asked(context, "History", job=job, limit=_RUNS).get("runs", ())
     return [record["run"] for record in found if record["run"].startswith(begun)]
 
 
 def jobs_or_runs(context: click.Context, parameter: click.Parameter, begun: str) -> list[str]:
-    """Return the ids of jobs with this prefix, or runs if it contains @."""
+    """Return the ids of jobs with this prefix; if the prefix contains @, return runs."""
     return runs(context, parameter, begun) if "@" in begun else jobs(context, parameter, begun)
 
 
 def hosts(context: click.Context, _parameter: click.Parameter, begun: str) -> list[str]:
-    """Complete the last name in a comma-separated list with the hosts of the fleet."""
+    """Complete the last name in a comma-separated list with the fleet's hosts."""
     before, comma, last = begun.rpartition(",")
     return [f"{before}{comma}{name}" for name in _asked(context, "Fleet").get("hosts", ()) if name.startswith(last)]
 
@@ -52,5 +52,5 @@ def codes(_context: click.Context, _parameter: click.Parameter, begun: str) -> l
 def _asked(context: click.Context, method: str, **parameters: Any) -> dict[str, Any]:
     try:
         return ask(chosen(context.parent or context).control, method, _PATIENCE, **parameters)
-    except click.ClickException:  # a message in the middle of a word would only disturb
+    except click.ClickException:  # a message would disturb the user's input
         return {}

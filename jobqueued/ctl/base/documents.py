@@ -1,7 +1,7 @@
-"""The documents that `--json` prints, declared in the language of the control socket's interface (varlink.org).
+"""Declarations of the documents that `--json` prints, in the language of the control socket's interface (varlink.org).
 
-docs/json.md and documents.schema.json are generated from these declarations; a test compares them with what the
-commands print. `?` marks a field that may be null or missing.
+docs/json.md and documents.schema.json are generated from these declarations. A test compares the declarations with the
+commands' output. `?` marks a field that may be null or missing.
 """
 
 from __future__ import annotations
@@ -100,7 +100,7 @@ type Simulated (
 """
 
 _OF_HOSTS = "hosts: [string]object, failed: [string]string"
-"""Fields of fleet commands: host → the rest of its document; host → why its document is missing."""
+"""Additional fields of fleet commands: host → the rest of its document, and host → the reason if it has none."""
 
 DOCUMENTS = {
     "--fleet history": f"(runs: []Record, {_OF_HOSTS})",
@@ -171,7 +171,7 @@ DOCUMENTS = {
     "why --at": """(past: (job: string, at: string, kind: string, run: ?string, reasons: []string,
         unknown: []string))""",
 }
-"""Command → its document; ``List()`` is the reply of that method, and ``...`` inserts all fields of a type."""
+"""Command → its document. ``List()`` is the reply of the method List, and ``...`` inserts all fields of a type."""
 
 Schema = dict[str, Any]
 
@@ -188,7 +188,7 @@ _PLAIN: Mapping[str, Schema] = {
 
 
 def declared() -> dict[str, str]:
-    """Return all types by name, and the replies of methods as ``List()``."""
+    """Return name → declaration of all types, and of the methods' replies under names such as ``List()``."""
     found = _DECLARED.findall(f"{INTERFACE}\n{TYPES}")
     return {name or f"{method}()": text for name, method, text in found}
 
@@ -206,7 +206,7 @@ def documents_schema() -> Schema:
 
 
 def _spread(text: str) -> str:
-    """Return the fields of a document, or ``...`` and the name of its type."""
+    """Return a document's fields, or ``...`` and the name of its type."""
     return text[1:-1] if text.startswith("(") else f"...{text}"
 
 
@@ -267,7 +267,7 @@ def _of_typed_dict(kind: Any) -> Schema:
 
 
 def _with_names(fields: dict[str, Schema]) -> dict[str, Schema]:
-    """Return the fields, with the user names that commands add to uids."""
+    """Return the fields, and the fields for the user names that commands add to UIDs."""
     told = [name for name, beside in ASKERS.items() if name in fields and beside in fields]
     return {**fields, **{f"{name}_name": _nullable(_PLAIN["string"]) for name in told}}
 

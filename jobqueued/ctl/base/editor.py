@@ -1,4 +1,4 @@
-"""The editor of a user at a terminal, and a question to that user."""
+"""Run the user's editor on a terminal, and ask the user a question."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ EDITORS = ("/usr/bin/sensible-editor", "/usr/bin/editor", "/usr/bin/vi")
 
 
 def run(file: str, program: str) -> str:
-    """Run the user's editor in /tmp, as Debian's crontab does; return the error as a line, or "" if none."""
+    """Run the user's editor in /tmp, as Debian's crontab does. Return "", or the error as a line."""
     found = next(filter(os.path.exists, EDITORS), EDITORS[-1])
     editor = os.environ.get("VISUAL") or os.environ.get("EDITOR") or found
     with _deaf():
@@ -40,7 +40,7 @@ def _deaf() -> Iterator[None]:
 
 
 def wants(question: str) -> bool | None:
-    """Ask a question until the answer is y or n; None if the input ends."""
+    """Ask a question until the answer is y or n; return None if the input ends."""
     while True:
         print(f"{question} (y/n) ", end="", flush=True)
         try:

@@ -1,4 +1,4 @@
-"""Texts about obstacles to starts: a hold of the host, a pause, an invalid or disabled job."""
+"""Messages about causes that prevent starts: a hold of the host, a pause, an invalid or disabled job."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def resumed_by(job: str) -> str:
 
 
 def hold(answer: Message) -> str | None:
-    """Return the text about the host's hold, from fields that several replies have, or None without a hold."""
+    """Return a text about the host's hold from the fields in a reply, or None without a hold."""
     if answer.get("held_by") is None:
         return None
     lasts = until(answer["held_until"]) or " until the next boot" * answer["draining"]
@@ -26,13 +26,13 @@ def hold(answer: Message) -> str | None:
 
 
 def warn_of_hold(answer: Message) -> None:
-    """Print on stderr that the host is on hold, if it is."""
+    """If the host is on hold, print this on stderr."""
     if words := hold(answer):
         click.echo(printable(f"The host is {'being drained' if answer['draining'] else 'on hold'} {words}"), err=True)
 
 
 def obstacle(job: str, answer: Message) -> str:
-    """Return why a job does not start as scheduled (yet), with the remedy, or "" if it does."""
+    """Return why a job does not start as scheduled, with the remedy, or "" if nothing prevents its starts."""
     if answer.get("invalid"):
         return f"{job} is invalid: {answer['invalid']}"
     if not answer.get("enabled", True):
@@ -46,12 +46,12 @@ def obstacle(job: str, answer: Message) -> str:
 
 
 def set_back(job: str, instant: str) -> str:
-    """Return why a job is not due at fixed times that occur again after the clock was set back."""
+    """Return why a job is not due at fixed times that occur a second time, because the clock was set back."""
     return f"{job}: {localised(settled_times(instant))}"
 
 
 def until(instant: str | None) -> str:
-    """Return the end of a pause or hold as a suffix: `` until 2026-11-24 02:00:00 (in 5 h)``; "" if it has none."""
+    """Return the end of a pause or hold as a suffix, `` until 2026-11-24 02:00:00 (in 5 h)``, or "" for None."""
     return f" until {moment(instant)}" if instant else ""
 
 
@@ -62,7 +62,7 @@ def progress(batch: Message) -> str:
 
 
 def whole_progress(batch: Message) -> str:
-    """Format the progress with the remaining runs, and the expected end of the last one."""
+    """Format the progress with the remaining runs and the expected end of the last run."""
     left = batch["left"]
     end = "" if left is None else f"; expected end {moment(to_text(time.time_ns() + round(left * SECOND)))}"
     return f"{progress(batch)}, {batch['running']:,} running, {batch['waiting']:,} waiting{end}"

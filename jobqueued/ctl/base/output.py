@@ -1,4 +1,4 @@
-"""The output of a run: read from its file or the daemon; written to a pipe unchanged, to a terminal escaped."""
+"""The output of a run, read from its file or the daemon, and written unchanged to a pipe, or escaped to a terminal."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ class OutputSource(Protocol):
     """The file to watch with inotify, or None if this user may not read it."""
 
     def read(self, offset: int, limit: int) -> bytes:
-        """Return at most `limit` bytes, or b"" at the present end. Raises FileNotFoundError if there is no output."""
+        """Return at most `limit` bytes, or b"" at the present end. Raises FileNotFoundError if no output exists."""
 
     def size(self) -> int:
-        """Return the number of bytes so far. Raises FileNotFoundError if there is no output."""
+        """Return the number of bytes so far. Raises FileNotFoundError if no output exists."""
 
 
 class FileSource:
@@ -50,7 +50,10 @@ class FileSource:
         return os.fstat(self._opened()).st_size
 
     def _opened(self) -> int:
-        """Return the file's descriptor; the file is opened once, so that it stays readable if retention deletes it."""
+        """Return the file's descriptor.
+
+        The file is opened only once, so that it remains readable if retention deletes it.
+        """
         if self._descriptor < 0:
             assert self.watched is not None
             self._descriptor = atomic_file.to_read(str(self.watched))
@@ -66,7 +69,7 @@ class DaemonSource:
         self._control, self._run = control, run
 
     def read(self, offset: int, limit: int) -> bytes:
-        """See OutputSource. Raises CallRefused if the daemon can't read the output."""
+        """Return at most `limit` bytes; see OutputSource. Raises CallRefused if the daemon can't read the output."""
         answer = ask(self._control, "Logs", run=str(self._run), offset=offset, limit=limit)
         return base64.b64decode(answer["data"])
 
@@ -89,7 +92,7 @@ def source_of(paths: Paths, run: RunId) -> OutputSource:
 
 
 def beginning_of_last(source: OutputSource, lines: int, begin: int, end: int) -> int:
-    """Return the offset of the last `lines` lines between two offsets; a final newline belongs to the last line."""
+    """Return the offset where the last `lines` lines between two offsets begin. A final newline ends the last line."""
     if not lines:
         return end
     if end > begin and source.read(end - 1, 1) == b"\n":
@@ -115,14 +118,14 @@ class Sink(Protocol):
     """A format for printing output."""
 
     def write(self, data: bytes, offset: int, /) -> None:
-        """Print a piece of the output; `offset`: its place in the whole output (bytes)."""
+        """Print a piece of the output. `offset`: its first byte in the whole output."""
 
     def close(self) -> None:
         """Print the rest."""
 
 
 class JsonLines:
-    """Prints a JSON object per line of output; bytes that are not UTF-8 become lone surrogates, as in records.
+    """Prints each line of output as a JSON object. Bytes that are not UTF-8 become lone surrogates, as in records.
 
     A line longer than `longest` bytes is cut.
     """
@@ -132,7 +135,7 @@ class JsonLines:
         self._line = re.compile(rb"[^\n]{0,%d}\n|[^\n]{%d}(?=[^\n])" % (longest, longest))
 
     def write(self, data: bytes, offset: int, /) -> None:
-        """See Sink. An unfinished line is printed when its end arrives."""
+        """Print the complete lines; keep an unfinished line until its end arrives. See Sink."""
         self._place, data = offset - len(self._rest), self._rest + data
         end = 0
         for line in self._line.finditer(data):
@@ -169,7 +172,7 @@ class Copy:
         sys.stdout.flush()
 
     def close(self) -> None:
-        """See Sink. Prints an unfinished sequence, resets the colour, and ends the line."""
+        """Print an unfinished sequence, reset the colour, and end the line. See Sink."""
         if self._terminal:
             rest = self._unfinished + self._decoder.decode(b"", final=True)
             end = (_RESET if self._colour else "") + ("" if self._fresh else "\n")
@@ -187,6 +190,6 @@ class Copy:
 
 
 def _printable_lines(text: str) -> str:
-    """Escape like `printable`, but keep line ends and tabs; faster if nothing needs escaping."""
+    """Escape like `printable`, but keep line ends and tabs; fast if nothing needs escaping."""
     lines = text.split("\n")
     return "\n".join(line if line.isprintable() else printable(line, keep="\t") for line in lines)

@@ -20,7 +20,7 @@ def in_brackets(problem: Problem) -> str:
 
 
 def print_problems(problems: Iterable[Problem]) -> bool:
-    """Print one problem per line; return whether one of them is an error."""
+    """Print one problem per line; return whether any is an error."""
     failed = False
     for problem in problems:
         print_line(in_a_line(problem), problem.severity)
@@ -29,6 +29,6 @@ def print_problems(problems: Iterable[Problem]) -> bool:
 
 
 def print_stale(files: Iterable[str]) -> None:
-    """Print the refused job files whose last good jobs stay in force."""
+    """Print the refused job files whose last good jobs remain in force."""
     for file in files:
         print_line(f"{file} is refused; its last good jobs stay in force", "warning")

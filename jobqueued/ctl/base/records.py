@@ -1,4 +1,4 @@
-"""Records of runs: get them, wait for them, describe them."""
+"""Records of runs: fetch, wait for and describe them."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 def history(paths: Paths, query: Message, since: int | None = None, until: int | None = None) -> Iterator[Record]:
-    """Yield the daemon's records for a query (`job`, `states`), newest first; pages are fetched when needed."""
+    """Yield the daemon's records for a query (`job`, `states`), newest first. Fetch pages when needed."""
     ends = {"since": since, "until": until}
     query = query | {name: to_text(instant) for name, instant in ends.items() if instant is not None}
     place = None
@@ -36,9 +36,9 @@ def history(paths: Paths, query: Message, since: int | None = None, until: int |
 
 
 def wait_for_end(paths: Paths, run: str, meanwhile: str) -> Record:
-    """Wait until a run ends, print its result on stderr, and return its record; until its start, print its waits.
+    """Wait until a run ends, print its result on stderr, and return its record. Before its start, print why it waits.
 
-    `meanwhile`: what happens to the run if the daemon stops first. Raises DaemonUnreachable, or Interrupted on ^C.
+    `meanwhile`: text about the run's fate if the daemon stops. Raises DaemonUnreachable, or Interrupted on ^C.
     """
     try:
         with Call(paths.control, "Wait", None, run=run) as call:
@@ -75,13 +75,13 @@ def result(record: Record) -> str:
 
 
 def reason(record: Mapping[str, Any]) -> str | None:
-    """Return the reason for the run's state, with the user who asked to skip it."""
+    """Return the reason for the run's state; for a skip by request, with the user who asked."""
     found, asker = record["reason"], record.get("asked_by")
     return f"{found}, asked by {asker}" if asker and record["trigger"] == "schedule" else found
 
 
 def elapsed(record: Mapping[str, Any]) -> str | None:
-    """Format the time from start to end: ``2 min 3 s``; None if the run has not started or not ended."""
+    """Format the time from start to end, as in ``2 min 3 s``, or return None without a start or an end."""
     started, ended = record["started"], record["ended"]
     if not (started and ended):
         return None
@@ -89,19 +89,19 @@ def elapsed(record: Mapping[str, Any]) -> str | None:
 
 
 def exit_status(record: Mapping[str, Any]) -> str | None:
-    """Format the status from wait(2): ``exit code 3``, ``signal 9 (Killed)``, or None if unknown."""
+    """Format the status from wait(2), as in ``exit code 3`` or ``signal 9 (Killed)``, or return None if unknown."""
     if record["signal"] is not None:
         return f"signal {record['signal']} ({signal.strsignal(record['signal'])})"
     return None if record["exit_code"] is None else f"exit code {record['exit_code']}"
 
 
 def repeats(record: Mapping[str, Any]) -> str:
-    """Format the number of skips in a row that share a record: ``12 times, ``; "" for one."""
+    """Format the number of skips that share a record: ``12 times, ``, or "" for a single skip."""
     return f"{record['count']} times, " if record.get("count", 1) > 1 else ""
 
 
 def print_runs(heading: str, name: str, records: Iterable[Mapping[str, Any]]) -> None:
-    """Print one run or attempt per line; `name`: the field with its name."""
+    """Print a run or attempt per line. `name`: the field of the records that has the name."""
     print_table(
         (heading, "STATE", "STARTED", "TOOK", "ENDED WITH", "REASON"),
         (

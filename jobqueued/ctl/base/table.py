@@ -1,7 +1,7 @@
-"""Tables as lines of text; each column is as wide as its widest cell, and narrowed to fit a terminal.
+"""Tables as lines of text. Each column is as wide as its widest cell, but narrowed to fit a terminal.
 
-A row is one line if possible. On a terminal, a cell that is too long is wrapped at blanks if its column must stay, else
-cut. Cells of the first column, which has the names, are never cut or broken: a long one gets its own line.
+A row is one line if possible. On a terminal, a cell that is too long is wrapped at blanks in a protected column, and
+cut in other columns. The first column has the names: its cells are never cut, and a long cell gets a separate line.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING
 from jobqueued.base.text import printable
 from jobqueued.child.contract.tuples import NamedTuple
 
-if TYPE_CHECKING:  # slow to import, and needed only for terminals and wide cells
+if TYPE_CHECKING:  # slow to import, needed only for terminals and wide cells
     from rich.console import Console
 
 
 class StyledText(NamedTuple):
-    """A text in a style of rich's, such as ``bold``; "" for no style."""
+    """A text in one of rich's styles, such as ``bold``; "" means no style."""
 
     plain: str
     style: str = ""
@@ -28,9 +28,9 @@ class StyledText(NamedTuple):
 Cell = str | StyledText
 _GAP = 2
 _WIDEST = 200
-"""Widest column in a pipe (cells); a longer cell sticks out, so that the other rows need no blanks for it."""
+"""Widest column in a pipe (cells). A longer cell exceeds its column, so that the other rows need no blanks for it."""
 _LAST, _FIRST, _OTHER = 16, 4, 10
-"""Minimum widths (cells) of the last column, the first and any other when columns are narrowed."""
+"""Minimum widths (cells) of the last, the first, and any other column when columns are narrowed."""
 
 
 class Table:
@@ -39,9 +39,9 @@ class Table:
     def __init__(
         self, screen: Console | None, rows: Iterable[Sequence[Cell]], wrapped: Sequence[int], width: int | None
     ):
-        """`screen`: None for no colours. `wrapped`: the columns that are never cut, the most important first.
+        """`screen`: the terminal, or None without colours.
 
-        `width`: the limit in cells, or None.
+        `wrapped`: the columns that are never cut, the most important first. `width`: maximum width in cells, or None.
         """
         self._screen, self._wrapped, self._is_bounded = screen, wrapped, width is not None
         self._rows = [[cell if isinstance(cell, StyledText) else printable(cell) for cell in row] for row in rows]
@@ -69,7 +69,7 @@ class Table:
         return self._painted(cell) + " " * (max(0, width - _width(cell)) + _GAP)
 
     def _folded(self, cells: list[Cell]) -> Iterator[str]:
-        """Yield the lines of a row that has a cell wider than its column."""
+        """Yield the lines of a row in which a cell is wider than its column."""
         if _width(cells[0]) > self._widths[0]:
             yield self._painted(cells[0])
             cells[0] = ""
@@ -95,7 +95,7 @@ class Table:
 
 
 def painted(cell: Cell, screen: Console | None) -> str:
-    """Return a text with the codes of its style, if the screen has colours."""
+    """Return a text with its style's escape sequences, if the screen has colours."""
     if isinstance(cell, str):
         return cell
     if screen is None or screen.color_system is None or screen.no_color:
@@ -120,9 +120,9 @@ def _widest(column: Sequence[Cell]) -> int:
 
 
 def _fitting(natural: Sequence[int], room: int, wrapped: Sequence[int]) -> list[int]:
-    """Return the columns that fit. Columns that may be cut are dropped first, from the right, then wrapped ones.
+    """Return the columns that fit. First drop columns not in `wrapped`, from the right, then those in it.
 
-    The two most important of `wrapped` always stay.
+    Never drop the two most important columns of `wrapped`.
     """
     shown = list(range(len(natural)))
     for column in reversed([column for column in shown if column not in wrapped]):
@@ -137,7 +137,7 @@ def _fitting(natural: Sequence[int], room: int, wrapped: Sequence[int]) -> list[
 
 
 def _narrowed(widths: Sequence[int], room: int) -> list[int]:
-    """Return the widths, reduced to the room: first the last column, then the first, then the others from the right."""
+    """Reduce the widths to fit `room`: first the last column, then the first, then the others from the right."""
     narrowed = list(widths)
     places = [(-1, _LAST), (0, _FIRST), *((place, _OTHER) for place in range(len(widths) - 1, 0, -1))]
     for place, least in places:

@@ -1,4 +1,4 @@
-"""Output to the terminal: tables that fit it, readable times and sizes, and no control characters from jobs."""
+"""Output to the terminal: fitting tables, readable times and sizes, and no control characters from jobs."""
 
 from __future__ import annotations
 
@@ -44,22 +44,22 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, 
 
 
 JSON_SCHEMA = 1
-"""The version of the `--json` documents: it grows when a field is removed or changed, not when one is added."""
+"""The version of the `--json` documents. It grows when a field is removed or changed, not when a field is added."""
 
 
 def print_json(document: Mapping[str, object]) -> None:
-    """Print a JSON document with its `schema`; it is ASCII, so that no character can harm a terminal."""
+    """Print a JSON document with the field `schema`, in ASCII, so that no character can harm a terminal."""
     click.echo(json.dumps({"schema": JSON_SCHEMA, **named(dict(document))}, indent=2))
 
 
 def print_json_line(document: Mapping[str, object]) -> None:
-    """Print a JSON document as one line and flush it, for programs that read one document after another."""
+    """Print a JSON document as one line and flush it, for programs that read a stream of documents."""
     sys.stdout.write(json.dumps({"schema": JSON_SCHEMA, **named(dict(document))}) + "\n")
     sys.stdout.flush()
 
 
 def print_json_list(document: Mapping[str, object], name: str, items: Iterable[Mapping[str, object]]) -> None:
-    """Print a JSON document whose last field has many items; each item is a line and is not kept in memory."""
+    """Print a JSON document whose last field `name` has many items: print an item per line, and keep none in memory."""
     head, between = json.dumps({"schema": JSON_SCHEMA, **document}).removesuffix("}"), ""
     sys.stdout.write(f'{head}, "{name}": [\n')
     for item in items:
@@ -70,11 +70,11 @@ def print_json_list(document: Mapping[str, object], name: str, items: Iterable[M
 
 
 ASKERS = {"asked_by": "asked_by", "held_by": "held_until"}
-"""Field that may contain a uid → field that only objects with such a uid have."""
+"""Field that may contain a UID → another field, which shows that an object has such a field."""
 
 
 def named(value: Any) -> Any:
-    """Return a document with the names that users have on this host added to their uids: ``asked_by_name``."""
+    """Return a document with this host's user names in additional fields, such as ``asked_by_name``."""
     if isinstance(value, list):
         return [named(it) for it in value] if value and isinstance(value[0], dict) else value
     if not isinstance(value, dict):
@@ -88,14 +88,14 @@ def named(value: Any) -> Any:
 
 @cache
 def user_named(text: str) -> str | None:
-    """Return the name of a user: ``alice`` for ``uid 1000``, or None if this host has no such user."""
+    """Return the user name for a text such as ``uid 1000``, or None if this host has no such user."""
     with suppress(KeyError, OverflowError):
         return pwd.getpwuid(int(text.removeprefix("uid "))).pw_name if text.startswith("uid ") else text
     return None
 
 
 def styled(word: str | None, like: str = "") -> StyledText:
-    """Return a state, status or severity in its colour, or any text in the colour of the state `like`."""
+    """Return a state, status or severity in its colour. `like`: use the colour of this state instead."""
     return StyledText(printable(word or "-"), _STYLES.get(like or word or "", ""))
 
 
@@ -105,7 +105,7 @@ def print_line(line: str, style: str = "") -> None:
 
 
 def print_pieces(lines: Iterable[Iterable[Cell]]) -> None:
-    """Print lines that consist of pieces, some in a colour; a piece that is not a Text is printed unchanged."""
+    """Print lines that consist of pieces. A StyledText is printed in its style, a str unchanged."""
     screen = console()
     for line in lines:
         sys.stdout.write("".join(painted(piece, screen) for piece in line).rstrip() + "\n")
@@ -113,10 +113,10 @@ def print_pieces(lines: Iterable[Iterable[Cell]]) -> None:
 
 
 def print_table(headings: Sequence[str], rows: Iterable[Sequence[Cell]], keep: Sequence[str] = ()) -> None:
-    """Print rows under headings; a pipe gets all columns, each row as one line.
+    """Print rows under headings. In a pipe, print all columns, and each row as one line.
 
-    A terminal gets no column that is empty in all rows. Columns are dropped until the rest fits, and a line names them.
-    The columns of `keep`, the most important first, are dropped last.
+    On a terminal, omit columns that are empty in all rows, and drop columns until the rest fits; a line names the
+    dropped columns. The columns of `keep`, the most important first, are dropped last.
     """
     cells, width = list(rows), room()
     if width is not None:
@@ -132,13 +132,13 @@ def print_table(headings: Sequence[str], rows: Iterable[Sequence[Cell]], keep: S
 
 
 def _is_empty(rows: Sequence[Sequence[Cell]], place: int) -> bool:
-    """Return whether a column has nothing to show: only ``-`` and ``0``."""
+    """Return whether a column contains only ``-`` and ``0``."""
     cells = (row[place] for row in rows)
     return bool(rows) and all((cell if isinstance(cell, str) else cell.plain) in ("-", "0", "") for cell in cells)
 
 
 class Columns(NamedTuple):
-    """A table of a document's items: its headings, a function for an item's cells, and `keep` (see print_table)."""
+    """The columns of a table: headings, a function that returns an item's cells, and `keep` (see print_table)."""
 
     headings: Sequence[str]
     cells: Callable[[Any], Sequence[Cell]]
@@ -150,13 +150,16 @@ class Columns(NamedTuple):
 
 
 def table(headings: Sequence[str], rows: Iterable[Sequence[Cell]], keep: Sequence[str], width: int | None) -> Table:
-    """Return a table with its headings; by default the first two columns are kept."""
+    """Return a table with its headings. `keep`: the columns dropped last, by default the first two."""
     kept = [headings.index(heading) for heading in keep or headings[:2]]
     return Table(console(), [[StyledText(heading, "bold") for heading in headings], *rows], kept, width)
 
 
 def print_values(rows: Iterable[Sequence[object]]) -> None:
-    """Print rows for programs: tabs between values, commas between a list's items; no value has a tab or line end."""
+    """Print rows for programs: tabs between values, commas between a list's items.
+
+    Values contain no tab or line end.
+    """
     for row in rows:
         values = (
             ", ".join(map(str, value)) if isinstance(value, list) else "" if value is None else str(value)
@@ -167,7 +170,7 @@ def print_values(rows: Iterable[Sequence[object]]) -> None:
 
 
 def print_facts(facts: Iterable[tuple[str, str | StyledText | None]]) -> None:
-    """Print one fact per line, after its name; facts that are None are left out."""
+    """Print one fact per line, after its name; omit facts that are None."""
     rows = [(StyledText(name, "bold"), value) for name, value in facts if value is not None]
     _write(Table(console(), rows, (0, 1), room()))
 
@@ -175,7 +178,7 @@ def print_facts(facts: Iterable[tuple[str, str | StyledText | None]]) -> None:
 def _write(found: Table) -> None:
     for line in found.lines():
         sys.stdout.write(f"{line}\n")
-    sys.stdout.flush()  # the caller reports a full disk
+    sys.stdout.flush()  # here, so that the caller reports a full disk
 
 
 def moment(text: str | None) -> str:
@@ -184,7 +187,7 @@ def moment(text: str | None) -> str:
 
 
 def command(words: str) -> str:
-    """Return a command line of jobqueuectl that reaches the same daemon as this one: with its options."""
+    """Return a command line of jobqueuectl with the options that reach this command's daemon."""
     from jobqueued.settings.instance import program
 
     return " ".join([program("jobqueuectl"), *map(shlex.quote, options_given()), words])
@@ -207,9 +210,9 @@ CHOOSING = ("root", "user", "config", "jobs", "run", "logs")
 
 
 def localised(text: str) -> str:
-    """Return a text of the daemon with local user names (``stopped by alice``), local times, and reachable remedies.
+    """Return the daemon's text with local user names (``stopped by alice``) and local times.
 
-    Remedies get the options that reach the same daemon.
+    Its remedies get the options that reach the same daemon.
     """
 
     words = re.sub(r"\buid \d+\b", lambda found: user_named(found[0]) or found[0], text)
@@ -225,7 +228,7 @@ _INSTANT = r"\b\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z"
 
 
 def local(text: str, zone: tzinfo | None = None) -> str:
-    """Format an RFC 3339 instant in a zone (None means the local one), with its name: ``2026-11-24 02:00:00 CET``."""
+    """Format an RFC 3339 instant in a zone (None means local) with the zone's name: ``2026-11-24 02:00:00 CET``."""
     return f"{datetime.fromisoformat(text).astimezone(zone):%Y-%m-%d %H:%M:%S %Z}"
 
 
@@ -238,9 +241,9 @@ def distance(text: str | None) -> str:
 
 
 def console() -> Console | None:
-    """Return the user's terminal, or a console if variables force colours into a pipe; None for plain text.
+    """Return a console for a terminal, or for a pipe if variables force colours.
 
-    For plain text, rich is not imported.
+    Return None for plain text, which does not need the import of rich.
     """
     if not (sys.stdout.isatty() or any(map(os.environ.get, _FORCING))):
         return None
@@ -252,13 +255,13 @@ _FORCING = ("FORCE_COLOR", "TTY_COMPATIBLE")
 
 
 def rich_console() -> Console:
-    """Return a console with the width of `room`; rich respects $NO_COLOR."""
+    """Return a console as wide as `room`; rich respects $NO_COLOR."""
     from rich.console import Console
 
-    height = shutil.get_terminal_size((0, 24)).lines  # else rich gives a dumb terminal 80 columns
+    height = shutil.get_terminal_size((0, 24)).lines  # otherwise rich uses 80 columns for a dumb terminal
     return Console(width=room() or _PIPE_WIDTH, height=height, markup=False, emoji=False, highlight=False)
 
 
 def room() -> int | None:
-    """Return the width of a line in cells: $COLUMNS, else the terminal's; None for a pipe, which has no limit."""
+    """Return the width of a line in cells: $COLUMNS, else the terminal's width; None (no limit) for a pipe."""
     return shutil.get_terminal_size((0, 24)).columns or (80 if sys.stdout.isatty() else None)

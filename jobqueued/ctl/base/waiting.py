@@ -1,4 +1,4 @@
-"""Waits for a reply, which print the cause of the wait on stderr whenever it changes."""
+"""Wait for a reply, and print the cause of the wait on stderr when it changes."""
 
 from __future__ import annotations
 
@@ -21,22 +21,22 @@ from jobqueued.settings.paths import Paths
 _FIRST, _LEAST, _MOST = 1.0, 5.0, 60.0
 """Seconds before the first check for the cause of a wait, and the shortest and longest pause between checks.
 
-The pauses grow, because each check costs the daemon time and many long waits may run at once.
+The pauses grow, because each check costs the daemon time, and many commands may wait at once.
 """
 
 
 class Interrupted(click.ClickException):
-    """Raised if the user interrupted a wait (Ctrl-C); the message shows what happens to the awaited thing."""
+    """Raised if the user interrupted a wait (Ctrl-C). The message has the effect on the awaited run or lock."""
 
     exit_code = 130
 
     def show(self, file: Any = None) -> None:
-        """Print the message on a line of its own, after the terminal's ^C."""
+        """Print the message on a separate line, after the terminal's ^C."""
         click.echo(f"\n{reaching(self.message)}", err=True)
 
 
 class WaitCause(NamedTuple):
-    """The present cause of a wait, as text ("": nothing to print). The text is printed again when `gist` changes."""
+    """The cause of a wait as text, or "" if nothing is to be printed. The text is printed again when `gist` changes."""
 
     words: str
     gist: object
@@ -46,7 +46,7 @@ Look = Callable[[], WaitCause]
 
 
 def await_answer(call: Call, look: Look, seconds: float | None = None) -> bool:
-    """Wait for the reply, at most `seconds` (None means no limit). Return whether it has arrived."""
+    """Wait for the reply at most `seconds` (None means no limit), and return whether it arrived."""
     ends = None if seconds is None else time.monotonic() + seconds
     gist, pause = None, _FIRST
     while True:
@@ -64,12 +64,12 @@ def await_answer(call: Call, look: Look, seconds: float | None = None) -> bool:
 def _looked(look: Look) -> WaitCause:
     try:
         return look()
-    except (CallRefused, DaemonUnreachable):  # the wait is over, or the waiting call reports the same
+    except (CallRefused, DaemonUnreachable):  # the wait ended, or the waiting call reports the same error
         return WaitCause("", None)
 
 
 def for_run(paths: Paths, run: str) -> Look:
-    """Return a function that shows why a run has not started."""
+    """Return a function that returns the cause why a run has not started."""
 
     def look() -> WaitCause:
         why = ask(paths.control, "Why", run=run)["why"]
@@ -88,7 +88,7 @@ def _gist(why: Message) -> object:
 
 
 def for_lock(paths: Paths, lock: str) -> Look:
-    """Return a function that shows who holds the lock that this process waits for, or why it does not get it."""
+    """Return a function that returns the holders of this process's awaited lock, or another cause of the wait."""
 
     def look() -> WaitCause:
         claims = ask(paths.control, "Locks", lock=lock)["claims"]

@@ -1,6 +1,6 @@
-"""Names of jobs and runs without the owner before the slash: ``batch`` for ``host/batch``.
+"""Names of jobs and runs without the owner before the slash, such as ``batch`` for ``host/batch``.
 
-This finds only jobs that `jobqueuectl list` shows, not submissions that have ended.
+Only jobs in `jobqueuectl list` are found, not ended submissions.
 """
 
 from __future__ import annotations
@@ -17,24 +17,24 @@ from jobqueued.base.text import printable
 from jobqueued.ctl.base.client import CallRefused, ask
 
 _MISSING = frozenset(("NoSuchJob", "NoSuchRun", "PermissionDenied"))
-"""Errors that an unknown name may cause; users are refused before a job of the host is looked up."""
+"""Errors that an unknown name may cause. PermissionDenied is included, because the daemon checks rights first."""
 _SHOWN = 10
 
 Found = TypeVar("Found")
 
 
 def owned(name: str, ids: Iterable[str]) -> list[str]:
-    """Return the ids of users' jobs and of submissions whose part after the slash matches a name or glob."""
+    """Return the ids with a slash whose part after the slash matches a name or glob."""
     return [] if "/" in name else [one for one in ids if fnmatchcase(one.partition("/")[2], name)]
 
 
 def print_found(name: str, found: Iterable[str]) -> None:
-    """Print on stderr which ids a name stands for."""
+    """Print on stderr the ids that a short name stands for."""
     click.echo(printable(f"{name}: {', '.join(found)}"), err=True)
 
 
 def by_whole_name(control: Path, name: str, act: Callable[[str], Found]) -> Found:
-    """Act on the job or run of this name, or else on the only one that has this name after a slash.
+    """Act on the job or run with this name, or on the only job or run with this name after a slash.
 
     Raises CallRefused if none exists, or if several match; the message then names them.
     """
@@ -48,7 +48,7 @@ def by_whole_name(control: Path, name: str, act: Callable[[str], Found]) -> Foun
 
 
 def _whole(control: Path, name: str) -> str:
-    """Return the whole name of the only job or run that may be meant, or "". Raises CallRefused if several match."""
+    """Return the whole name of the only matching job or run, or "". Raises CallRefused if several match."""
     job, at, number = name.partition("@")
     ids = [row["id"] for row in ask(control, "List")["jobs"]] if "/" not in name else []
     found = [] if job in ids else sorted(owned(escape(job), ids))

@@ -1,4 +1,4 @@
-"""Runs from a file: a JSON record per line, or the --json output of `watch`, `history` or `--fleet history`."""
+"""Runs from a file: one JSON record per line, or the --json output of `watch`, `history` or `--fleet history`."""
 
 from __future__ import annotations
 
@@ -35,13 +35,13 @@ _RECORD: _Kinds = {
 }
 _CLAIM: _Kinds = {"resource": _TEXT, "mode": _TEXT, "units": _INTEGER}
 _OWNER: _Kinds = {"name": _TEXT}
-"""The checked fields of a record and of the objects in it. A null counts as missing."""
+"""Field → checked type, for an owner; the next tables are for other objects in a record. Null counts as missing."""
 _NEEDED = ("job", "number", "state", "due")
 _TEXTS = frozenset({"tags", "waited_for", "command", "warnings"})
 _TIMES = frozenset({"due", "queued", "started", "ended", "last_due", "given_up"})
 _FIRST, _LAST = to_datetime(0), to_datetime(INSTANTS.stop)
 _MOST = 1 << 52
-"""Limit of all numbers in a record except `number`: so the difference of two times in ms fits into 64 bits."""
+"""Maximum of all numbers in a record except `number`, so that differences of times (ms) fit into 64 bits."""
 _USUALLY = (0, _MOST)
 _BOUNDS = {
     "number": (1, 10**MAX_DIGITS),
@@ -59,16 +59,19 @@ _LACKING: Mapping[str, Any] = {
     "span_id": "",
     "tags": [],
 }
-"""Field → default. Every record of the daemon has these fields; a record from a file may lack them."""
+"""Field → default. The daemon's records always have these fields; records in other files may not."""
 _LACKING_ATTEMPT: Mapping[str, Any] = {"started": None, "ended": None, "state": None, "reason": None}
 
 
 class NoRecord(ValueError):
-    """Raised if a line or document is not a record of runs; the message contains the place."""
+    """Raised if a line or document is not a run's record; the message contains the place."""
 
 
 def records(source: IO[str]) -> Iterator[Record]:
-    """Yield the runs of a file, in any order. Bytes that are not UTF-8 must be surrogates. Raises NoRecord."""
+    """Yield the records in a file, in the file's order. Bytes that are not UTF-8 must be surrogates.
+
+    Raises NoRecord.
+    """
     for number, text in _lines(source):
         if text.strip():
             try:
@@ -82,7 +85,7 @@ def records(source: IO[str]) -> Iterator[Record]:
 
 
 def _lines(source: IO[str]) -> Iterator[tuple[int, str]]:
-    """Yield each line with its number; if the file is one JSON document, yield it whole as line 1."""
+    """Yield each line with its number. If the file is one JSON document, yield the whole file as line 1."""
     number = 0
     try:
         for number, line in enumerate(source, 1):
@@ -106,7 +109,7 @@ def _of(document: Any) -> Iterator[Record]:
 def checked(record: Any, *, is_of_hosts: bool = False) -> Record:
     """Return the record with defaults for missing fields, if every checked field is valid. Raises ValueError.
 
-    `is_of_hosts`: the record comes from `--fleet history --json`, so its job is its host's.
+    `is_of_hosts`: the record comes from `--fleet history --json`, so it names its host's job.
     """
     _require(record, _RECORD, needed=(*_NEEDED, "host") if is_of_hosts else _NEEDED)
     record.pop(OF_HOST, None)
@@ -137,7 +140,7 @@ def _fill(it: dict[str, Any], lacking: Mapping[str, Any]) -> None:
 
 
 def _require(it: Any, kinds: _Kinds, where: str = "", needed: Collection[str] = ()) -> None:
-    """Raise ValueError if `it` is not an object, lacks a needed field, or has a field of a wrong type or range."""
+    """Raise ValueError if `it` is not an object, misses a needed field, or has a field of a wrong type or range."""
     if not isinstance(it, dict):
         raise ValueError(f"{where}it is not an object")
     wrong = [name for name in needed if it.get(name) is None]

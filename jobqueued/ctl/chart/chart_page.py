@@ -1,7 +1,7 @@
-"""The chart of runs as one self-contained HTML page: its script, its style, and the runs as columns.
+"""The chart of runs as a self-contained HTML page, with its script, its style, and the runs as columns of numbers.
 
-The runs are deflated and encoded in base64, so a browser can't take them for a part of the page. The script inserts
-each text as text. The page's Content-Security-Policy limits what the script may do.
+The runs are deflated and encoded in base64, so a browser can't mistake them for HTML. The script inserts all strings as
+text. The page's Content-Security-Policy limits the script's abilities.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ Value = TypeVar("Value")
 
 
 def page(runs: Runs, span: tuple[int, int], now: int) -> str:
-    """Return the page of a span of time; `now`: the end of runs that have not ended."""
+    """Return the page for a span of time (ms). `now`: shown as the end of unfinished runs."""
     style = _PLACE.joinpath("timeline.css").read_text()
     script = "".join(_PLACE.joinpath(name).read_text() for name in _SCRIPTS)
     parts = {
@@ -45,12 +45,12 @@ def _hash(text: str) -> str:
 
 
 def packed(runs: Runs, span: tuple[int, int], now: int) -> bytes:
-    """Return the runs: the length of the head (4 bytes), the head in JSON, and the columns that it lists.
+    """Return the packed runs: the length of the head (4 bytes), the head in JSON, and the columns that the head lists.
 
-    A column has numbers of some bytes each: first the lowest byte of every number, then the next byte, because similar
-    bytes compress well. Numbers and due times are differences from one run of a job to the next, where 0, 1, 2, 3, 4
-    stand for 0, -1, 1, -2, 2. `queued` and `started` count from the due time, `ended` from the start. A value that may
-    be unknown is stored plus 1, and 0 means unknown.
+    A column has numbers of the same width: first the lowest byte of every number, then the next byte, because similar
+    bytes compress well. Run numbers and due times are differences between successive runs of a job, where 0, 1, 2, 3, 4
+    stand for 0, -1, 1, -2, 2. `queued` and `started` are counted from the due time, `ended` from the start. A value
+    that may be unknown is stored plus 1, and 0 means unknown.
     """
     begin, end = span
     shapes, data = list[tuple[str, int]](), bytearray()
@@ -77,7 +77,7 @@ def packed(runs: Runs, span: tuple[int, int], now: int) -> bytes:
 
 
 def _columns(runs: Runs, begin: int) -> Iterator[tuple[str, array[int]]]:
-    """Yield the columns by name; no number in them is negative."""
+    """Yield each column with its name; all numbers are 0 or more."""
     place = {name: nth for nth, name in enumerate(ChartRun._fields)}
     jobs = runs.of.values()
     for name in ("number", "due"):
@@ -97,7 +97,7 @@ def _differences(column: array[int], base: int) -> Iterator[int]:
 
 
 def _since(columns: list[array[int]], name: str, place: Mapping[str, int]) -> Iterator[int]:
-    """Return `queued` or `started` counted from the due time, or `ended` from the start (or else the due time)."""
+    """Yield `queued` or `started` as time since the due time, or `ended` as time since the start or due time."""
     dues, starts = columns[place["due"]], columns[place["started"]]
     if name == "queued":
         return map(sub, columns[place[name]], dues)
@@ -108,13 +108,13 @@ def _since(columns: list[array[int]], name: str, place: Mapping[str, int]) -> It
 
 
 def _pauses(runs: Runs, begin: int) -> Iterator[tuple[int, list[int]]]:
-    """Yield the place of each run with pauses among all runs, and the begin and end of each pause."""
+    """Yield the index among all runs of each run with pauses, and the begin and end of each pause."""
     for place, pauses in _of_runs(runs, runs.pauses):
         yield place, [moment - begin for pause in pauses for moment in pause]
 
 
 def _of_runs(runs: Runs, known: Mapping[tuple[str, int], list[Value]]) -> Iterator[tuple[int, list[Value]]]:
-    """Yield the place of each run with several attempts among all runs, and its value in `known`."""
+    """Yield the index among all runs of each run in `known`, and its values there."""
     first, number = 0, ChartRun._fields.index("number")
     having = {job for job, _ in known}
     for job, columns in runs.of.items():

@@ -1,4 +1,4 @@
-"""Runs as a chart needs them: a few facts of each, in columns of numbers by job, so that a million fit into memory.
+"""The facts about runs that a chart needs, in columns of numbers for each job, so that a million runs fit in memory.
 
 Times are milliseconds since 1970 UTC, or NONE if missing or unknown.
 """
@@ -19,12 +19,12 @@ from jobqueued.model.run_states import LIVE, PENDING, RunState
 
 NONE = -1
 OF_HOST = "of_host"
-"""The field of a record that names the host of its job, if the chart shows several hosts."""
+"""Additional field of a record with its job's host, in charts of several hosts."""
 STATES = [state.value for state in RunState]
 _GOES_ON = LIVE | PENDING
 _EPOCH, _MILLISECOND = datetime(1970, 1, 1, tzinfo=UTC), timedelta(milliseconds=1)
 _LONGEST = 200
-"""Maximum characters of a text in a chart."""
+"""Maximum characters of a string in a chart."""
 _Try = tuple[str | None, str | None, str | None]
 """Start, end and state of an attempt."""
 
@@ -32,10 +32,10 @@ _Try = tuple[str | None, str | None, str | None]
 class ChartRun(NamedTuple):
     """A run as numbers. NONE means unknown.
 
-    `state` is an index of STATES; `tags` and `waited_for` are indices of `Runs.lists`, `claims` of `Runs.claims`, and
-    `held_by`, `reason`, `trigger` and `command` of `Runs.texts`. A run may be `queued` later than due, because of its
-    job's `spread` or because the daemon was down. `ended` of a skip is its last due time. `cpu` is in milliseconds,
-    `memory` the peak in KiB.
+    `state` is an index in STATES, `tags` and `waited_for` in `Runs.lists`, `claims` in `Runs.claims`, and `held_by`,
+    `reason`, `trigger` and `command` in `Runs.texts`. A run may be `queued` after its due time, because of its job's
+    `spread` or because the daemon was down. For a skip, `ended` is its last due time. `cpu` is in milliseconds,
+    `memory` is the peak in KiB.
     """
 
     number: int
@@ -57,22 +57,22 @@ class ChartRun(NamedTuple):
 
     @property
     def until(self) -> int:
-        """The end of its wait: its start, or its end if it did not start."""
+        """The end of the run's wait: its start, or its end if it did not start."""
         return self.started if self.started != NONE else self.ended
 
     @property
     def waited(self) -> int:
-        """Time (ms) from its queueing to its start, or 0 if it did not start."""
+        """Time (ms) from the run's queueing to its start, or 0 if it did not start."""
         return max(0, self.started - self.queued)
 
 
 class Runs:
-    """The runs of all jobs. After `sort`, the runs of each job are in the order of their due times.
+    """The runs of all jobs. After `sort`, each job's runs are sorted by due time.
 
-    With several hosts, the jobs of each host are separate and have names such as ``db1: backup``. `whose` has the host,
-    or "", and the id for each name. `texts` and `lists` have each value once; the first one is empty. `pauses`: job and
-    number of a run → begin and end of each pause between two attempts, which may be equal. `tries`: job and number of a
-    run → state of the attempt before each pause, as an index of STATES.
+    With several hosts, the jobs of each host are separate and have names such as ``db1: backup``. `whose`: name → host
+    (or "") and job id. `texts` and `lists` contain each value once; the first value is empty. `pauses`: job and number
+    of a run → begin and end of each pause between two attempts, which may be equal. `tries`: job and number of a run →
+    state of the attempt before each pause, as an index of STATES.
     """
 
     def __init__(self) -> None:
@@ -89,22 +89,22 @@ class Runs:
 
     @property
     def texts(self) -> list[str]:
-        """The reasons, triggers, commands and holders of runs."""
+        """The reasons, triggers, commands and holders that runs refer to."""
         return [*map(str, self._texts)]
 
     @property
     def lists(self) -> list[tuple[str, ...]]:
-        """The tags of runs, and the claims that runs waited for."""
+        """The tags of runs, and the awaited claims, that runs refer to."""
         return [*self._lists]  # type: ignore[list-item]
 
     @property
     def claims(self) -> list[dict[str, bool]]:
-        """The claims that runs held; true means exclusive."""
+        """The claims that runs refer to: name → True if exclusive."""
         return [dict(it) for it in self._claims]  # type: ignore[call-overload]
 
     @property
     def are_silent(self) -> bool:
-        """True if the record of a run does not show its claims."""
+        """True if the claims of some runs are unknown."""
         return any(NONE in columns[_CLAIMS] for columns in self.of.values())
 
     @property
@@ -129,7 +129,7 @@ class Runs:
             self._add_tries((name, record["number"]), tries, record["state"])
 
     def _add_tries(self, key: tuple[str, int], tries: Sequence[_Try], state: str) -> None:
-        """Add the pauses between the attempts of a run. An attempt without a state gets the state of the run."""
+        """Add the pauses between a run's attempts. An attempt without a state gets the run's state."""
         found = [
             ((_moment(one[1]), _moment(other[0])), STATES.index(one[2] or state)) for one, other in pairwise(tries)
         ]
@@ -160,7 +160,10 @@ class Runs:
         )
 
     def _held(self, record: Mapping[str, Any]) -> int:
-        """Return the index of a record's claims, or NONE if unknown. A daemon's record without `claims` held none."""
+        """Return the index of a record's claims, or NONE if unknown.
+
+        A daemon's record without `claims` means no claims.
+        """
         held = record.get("claims", () if "version" in record else None)
         if held is None:
             return NONE
@@ -174,11 +177,11 @@ class Runs:
         return self._lists.setdefault(tuple(texts), len(self._lists))
 
     def tell_holder(self, job: str, place: int, name: str) -> None:
-        """Set the holder of the claim that the run at this place waited for."""
+        """Set the name of the run that the job's run at this index waited for."""
         self.of[job][_HELD_BY][place] = self._text(name)
 
     def name(self, job: str, place: int) -> str:
-        """Return the name of the run at a place: ``backup@142``."""
+        """Return the name of the job's run at an index: ``backup@142``."""
         return f"{job}@{self.of[job][_NUMBER][place]}"
 
     def sort(self) -> None:
@@ -193,11 +196,11 @@ class Runs:
         return map(ChartRun._make, zip(*self.of[job], strict=True))
 
     def run(self, job: str, place: int) -> ChartRun:
-        """Return the run at a place among the runs of its job."""
+        """Return the job's run at an index."""
         return ChartRun._make(column[place] for column in self.of[job])
 
     def chosen(self, jobs: Collection[str], tags: Collection[str]) -> Runs:
-        """Return the runs of these jobs, on any host, that have all these tags. No `jobs` means all jobs."""
+        """Return only the runs of these jobs, on any host, with all these tags. Empty `jobs` means all jobs."""
         found, wanted = Runs(), [set(tags) <= set(each) for each in self.lists]
         found._texts, found._lists, found._claims, found.pauses = self._texts, self._lists, self._claims, self.pauses
         found.whose, found.tries = self.whose, self.tries
@@ -208,7 +211,7 @@ class Runs:
         return found
 
     def span(self, now: int) -> tuple[int, int]:
-        """Return the first due time and the last end, or `now` if a run has not ended; (now, now) without runs."""
+        """Return the first due time and the last end (`now` for unfinished runs), or (now, now) without runs."""
         begins = [min(columns[_DUE]) for columns in self.of.values()]
         ends = [
             max(now if NONE in columns[_ENDED] else 0, *map(max, (columns[at] for at in (_DUE, _STARTED, _ENDED))))
@@ -227,7 +230,7 @@ def collected(records: Iterable[Record]) -> Runs:
 
 
 def plain(runs: Runs) -> Iterator[dict[str, object]]:
-    """Yield each run as JSON, under the field names of a record if that has the same facts."""
+    """Yield each run as JSON. Facts that records also have get the names of their fields."""
     texts, lists = runs.texts, runs.lists
     for job in runs.of:
         host, its_id = runs.whose[job]
@@ -268,15 +271,15 @@ def _moment(text: str | None) -> int:
 
 
 def _started(record: Record) -> int:
-    """Return the start of the first attempt; the record of a live run itself has the start of its present attempt."""
+    """Return the start of the first attempt. A live run's `started` may be the start of a later attempt."""
     parts: list[Mapping[str, Any]] = [record, *(record.get("attempts") or () if record["state"] in LIVE else ())]
     return min((_moment(part["started"]) for part in parts if part.get("started")), default=NONE)
 
 
 def _ended(record: Record) -> int:
-    """Return the end of a run, or NONE if it has not ended. If the end is unknown, return the earliest possible one."""
+    """Return a run's end, or NONE if it has not ended. For an unknown end, return the earliest possible end."""
     if record["state"] in LIVE:
-        return NONE  # its record has the end of the attempt before
+        return NONE  # its record may have the end of the previous attempt
     ended = record.get("ended") or record.get("last_due")
     if ended or record["state"] in _GOES_ON:
         return _moment(ended)
@@ -285,7 +288,7 @@ def _ended(record: Record) -> int:
 
 
 def _reason(record: Record) -> str:
-    """Return the cause of the state, with the number of skips that share the record, and the user who asked for it."""
+    """Return the reason for the state, with the number of skips in the record, and the user who asked for a skip."""
     count, reason, asked_by = record.get("count") or 1, record.get("reason") or "", record.get("asked_by")
     if asked_by and record.get("trigger") == "schedule":
         reason = f"{reason}, asked by {asked_by}"
@@ -293,7 +296,7 @@ def _reason(record: Record) -> str:
 
 
 def _trigger(record: Record) -> str:
-    """Return the cause that made the run due. For the end of another run, it names only that run's job."""
+    """Return the trigger of a run and the user who caused it. For another run's end, return only that run's job."""
     trigger, asked_by = (record.get("trigger") or "").partition("@")[0], record.get("asked_by")
     return f"{trigger} by {asked_by}" if asked_by and trigger != "schedule" else trigger
 

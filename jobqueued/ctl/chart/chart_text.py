@@ -1,4 +1,4 @@
-"""The chart of runs on a terminal: a row for each job, a cell for each piece of time, a letter for each bad end."""
+"""The chart of runs on a terminal: a row for each job, a cell for each period, a letter for each bad end."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ _LETTERS = {
     "retrying": "r",
 }
 _WORST = [*_LETTERS, "stopping", "running", "starting", "waiting", "due", "succeeded"]
-"""The order in which a cell shows one of the states in its time: the first of these."""
+"""States by precedence: a cell shows the first of these that occurs in its period."""
 _STEPS = [1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 10800, 21600, 43200]
 _DAY = 86400
 _DAYS = [1, 2, 7, 14, 28, 56, 112, 224, 448, 896]
 
 
 class Window(NamedTuple):
-    """A piece of time (ms), cut into cells, in a zone; None means the local zone."""
+    """A period (ms) divided into cells, and its time zone; None means the local zone."""
 
     begin: int
     end: int
@@ -48,7 +48,7 @@ class Window(NamedTuple):
         return max(1, self.end - self.begin) / self.cells
 
     def place(self, moment: int) -> int:
-        """Return the cell of a moment, or the nearest cell if it is outside."""
+        """Return the index of the cell for a moment (ms), or of the nearest cell."""
         return min(self.cells - 1, max(0, int((moment - self.begin) / self.cell)))
 
     def local(self, moment: float) -> datetime:
@@ -57,7 +57,7 @@ class Window(NamedTuple):
 
 
 def chart(runs: Runs, window: Window, now: int, width: int) -> Iterator[list[Cell]]:
-    """Yield the lines, each in pieces: the axis, a row for each job, and the legend."""
+    """Yield the lines of the chart as lists of pieces: the axis, the rows of jobs, and the legend."""
     names = [printable(job) for job in runs.of]
     column = min(max(map(len, names), default=0), _WIDEST_NAME)
     window = window._replace(cells=max(_NARROWEST, width - column - 1))
@@ -78,7 +78,7 @@ def chart(runs: Runs, window: Window, now: int, width: int) -> Iterator[list[Cel
 
 
 class _JobCells:
-    """The cells of a job: for each, the worst state, how long runs were live, and whether runs waited."""
+    """The cells of a job's row. Each has its worst state, how long runs were live, and whether runs waited."""
 
     def __init__(self, window: Window, now: int) -> None:
         self._window, self._now = window, now
@@ -87,7 +87,7 @@ class _JobCells:
         self.seen = set[str]()
 
     def add(self, run: ChartRun, pauses: Iterable[tuple[tuple[int, int], int]]) -> None:
-        """Draw a run: its wait, its attempts, each with its state at its end, and the pauses between them."""
+        """Draw a run: its wait, its attempts with their final states, and the pauses between attempts."""
         ended = run.ended if run.ended != NONE else self._now
         if ended < self._window.begin or run.due > self._window.end:
             return
@@ -108,7 +108,7 @@ class _JobCells:
             self._waits[cell] = True
 
     def _run(self, begin: int, end: int, state: int) -> None:
-        """Add the time between two instants to the cells, each of which shows at least this state."""
+        """Add the time between two moments to the cells. Each of these cells shows this state or a worse state."""
         place, length = self._window.place, self._window.cell
         for cell in range(place(begin), place(max(begin, end - 1)) + 1):
             first = self._window.begin + cell * length
@@ -119,7 +119,7 @@ class _JobCells:
         self._worst[cell] = min(self._worst[cell], state)
 
     def pieces(self) -> Iterator[StyledText]:
-        """Yield the cells; neighbours with the same style are joined."""
+        """Yield the cells as texts; join neighbours with the same style."""
         cells = [self._cell(number) for number in range(self._window.cells)]
         for style, same in groupby(cells, key=lambda cell: cell.style):
             yield StyledText("".join(cell.plain for cell in same), style)
@@ -158,7 +158,7 @@ def _legend(seen: set[str], width: int) -> Iterator[list[Cell]]:
 
 
 def _axis(window: Window) -> Iterator[str]:
-    """Yield the lines of the axis: the days that begin, and times."""
+    """Yield the lines of the axis: dates and times."""
     labels, days = [" "] * window.cells, [" "] * window.cells
     ends = {"labels": 0, "days": 0}
     for tick in _ticks(window):
@@ -172,7 +172,7 @@ def _axis(window: Window) -> Iterator[str]:
 
 
 def _ticks(window: Window) -> Iterator[datetime]:
-    """Yield round local times, about ten cells apart or more."""
+    """Yield round local times that are at least about ten cells apart."""
     least = window.cell * _APART / 1000
     first = window.local(window.begin)
     midnight = first.replace(hour=0, minute=0, second=0, microsecond=0, tzinfo=None)
@@ -188,7 +188,7 @@ def _ticks(window: Window) -> Iterator[datetime]:
         if instant > window.end:
             return
         if instant >= window.begin:
-            yield window.local(instant)  # a time that the clock skips becomes the time that it shows instead
+            yield window.local(instant)  # a time that the clock skips becomes the next valid time
 
 
 def told(wait: Wait) -> str:

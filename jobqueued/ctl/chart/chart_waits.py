@@ -1,8 +1,8 @@
-"""Find the holder that kept a run from starting: the last run to release what it waited for.
+"""Find the holder that kept a run from starting: the last run to release the claim that it waited for.
 
-A record of the daemon names what its run waited for and held, but not the holder; a record from a file may, in
-`held_by`. Otherwise the holder is the last run to end, while the run waited, among the runs that held it. If a record
-lacks the claims, the job's present claims are used. Each host has its own locks and resources, except the fleet's.
+A daemon's record names the claims that its run waited for and held, but not the holder. A record in a file may name the
+holder in `held_by`. Otherwise the holder is the run that held the claim and ended last during the wait. If a record has
+no claims, the job's present claims are used. Each host has separate locks and resources, except the fleet's.
 """
 
 from __future__ import annotations
@@ -18,24 +18,24 @@ from jobqueued.model.job import Job
 
 HOST, SLOT = "host", "max_running"
 _ALL = (HOST, SLOT)
-"""Claims of every run."""
+"""Claims that every run has."""
 _OF_FLEET = FLEET.removeprefix(":")
-"""Prefix, in a record, of the name of a lock that the hosts of a fleet share."""
+"""Prefix of a fleet's lock in a record."""
 _NOTICED = 1000
-"""Shortest wait (ms) without a named claim that counts as a wait for an earlier run of the job."""
+"""Shortest wait (ms) that counts as a wait for an earlier run of the same job, if the record names no claim."""
 _LOOKED_AT = 64
-"""Maximum earlier runs of a job that are searched for the one that a run waited for."""
+"""Maximum earlier runs of the same job that are searched for the holder."""
 
 Claims = Mapping[str, Mapping[str, bool]]
 """Job → name of each claim of its runs → True if exclusive."""
 Place = tuple[str, int]
-"""A run: its job, and its place among the runs of the job."""
+"""A run: its job, and its index among the job's runs."""
 _ENDED, _WAITED_FOR, _CLAIMS = map(ChartRun._fields.index, ("ended", "waited_for", "claims"))
 _LAST: Place = ("\U0010ffff", 0)
 
 
 class Wait(NamedTuple):
-    """A run that had to wait, and the name of the run that it waited for ("" if unknown)."""
+    """A run that had to wait, and the name of the run that it waited for, or "" if unknown."""
 
     job: str
     run: ChartRun
@@ -58,7 +58,7 @@ def related(jobs: Collection[str], claims: Claims) -> list[str]:
 
 
 def find_holders(runs: Runs, claims: Claims) -> None:
-    """Set the holder of each run that had to wait, if the holder can be found and the record does not have it."""
+    """Set the holder for each run that had to wait, if its record does not name one and it can be found."""
     finder, lists = _Finder(runs, claims), runs.lists
     for job in runs.of:
         for place, run in enumerate(runs.runs(job)):
@@ -82,7 +82,7 @@ def _has_waited(run: ChartRun) -> bool:
 
 
 class _Finder:
-    """For each claim, the runs that may have held it, sorted by their ends."""
+    """A search for holders, with the runs that held each claim, sorted by end."""
 
     def __init__(self, runs: Runs, claims: Claims) -> None:
         self._runs, lists = runs, runs.lists
@@ -95,14 +95,14 @@ class _Finder:
         self._held: dict[tuple[str, bool, str | None], list[tuple[int, Place]]] = {}
 
     def holder(self, job: str, place: int, run: ChartRun, waited_for: tuple[str, ...]) -> Place | None:
-        """Return the last run to end among the runs that kept this one from starting, or None if unknown."""
+        """Return the run that ended last among the runs that kept `run` from starting, or None if unknown."""
         if not waited_for:
             return self._earlier(job, place, run)
         ends = [self._last((job, place), run, name) for name in waited_for if reserver(name) is None]
         return max((it for it in ends if it is not None), default=(0, None))[1]
 
     def _last(self, at: Place, run: ChartRun, name: str) -> tuple[int, Place] | None:
-        """Return the last run to end, with its end, among the holders of `name` while this run waited, or None."""
+        """Return end and place of the run that held the claim `name` and ended last while `run` waited, or None."""
         wants_alone = self._of(at[0], run.claims).get(name, False)
         host = None if name.startswith(_OF_FLEET) else self._runs.whose[at[0]][0]
         held = self._holders(name, host, shared=name != SLOT and not wants_alone)
@@ -115,9 +115,9 @@ class _Finder:
         return None
 
     def _holders(self, name: str, host: str | None, *, shared: bool) -> list[tuple[int, Place]]:
-        """Return the runs that held the claim `name` and so blocked others, sorted by end. `host` None means all hosts.
+        """Return the ended runs that blocked others by the claim `name`, sorted by end. `host` None means all hosts.
 
-        `shared`: only runs that blocked even a shared claim.
+        `shared`: return only runs that blocked even a shared claim.
         """
         if (name, shared, host) not in self._held:
             self._held[name, shared, host] = sorted(
@@ -131,12 +131,12 @@ class _Finder:
         return self._held[name, shared, host]
 
     def _of(self, job: str, claims: int) -> Mapping[str, bool]:
-        """Return the claims of a run of a job."""
+        """Return the claims at an index, or the job's present claims for NONE."""
         return self._claims[job] if claims == NONE else self._told[claims]
 
     @staticmethod
     def _keeps(claims: Mapping[str, bool], name: str, *, shared: bool) -> bool:
-        """Return whether a run with these claims blocks the claim `name` of others; `shared`: even a shared claim."""
+        """Return whether a run with these claims blocks other runs' claim `name`; `shared`: even a shared claim."""
         return claims.get(name, not shared and name in _ALL) or (not shared and claims.get(name) is False)
 
     def _earlier(self, job: str, place: int, run: ChartRun) -> Place | None:

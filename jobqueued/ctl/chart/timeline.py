@@ -30,7 +30,7 @@ from jobqueued.settings.paths import Paths
 _WIDTH = 80
 _LONGEST_WAITS = 5
 _DRAWN = tuple(state for state in RunState if state not in (RunState.DUE, RunState.WAITING))
-"""The states of runs that a chart shows: all except waits for the first start."""
+"""The states that a chart shows: all except the wait for the first start."""
 
 
 @click.command()
@@ -90,7 +90,7 @@ def timeline(
 
 
 def form_of(**wanted: bool) -> str:
-    """Return the chosen format, or "". Raises UsageError for several formats, or for HTML on a terminal."""
+    """Return the chosen format, or "" if none is. Raises UsageError for several formats, or for HTML on a terminal."""
     forms = [form for form, is_wanted in wanted.items() if is_wanted]
     if len(forms) > 1:
         raise click.UsageError("choose one format: --html, --chrome-trace or --json")
@@ -100,9 +100,9 @@ def form_of(**wanted: bool) -> str:
 
 
 class Chart:
-    """A chart in a format, of some jobs or of all. `fetched`: the filter for the records to read, which may be wider.
+    """A chart of the chosen runs in a format. `fetched`: filter for the records to read, which may include more runs.
 
-    Without a file, the chart shows the last day by default, and always the whole chosen period.
+    If the runs do not come from a file, the chart covers the chosen period, by default the last day.
     """
 
     def __init__(self, form: str, jobs: Sequence[str], wanted: Wanted, *, is_of_file: bool = False) -> None:
@@ -114,10 +114,10 @@ class Chart:
             wanted = replace(wanted, since=self._now - DAY)
         if not is_of_file and wanted.asked_states is None:
             wanted = replace(wanted, states=_DRAWN)
-        self.fetched, self._is_of_file = replace(wanted, tags=()), is_of_file  # holders may lack the tags
+        self.fetched, self._is_of_file = replace(wanted, tags=()), is_of_file  # no tags: holders may not have them
 
     def draw(self, found: Iterable[Record], claims: Callable[[], Claims], **head: object) -> None:
-        """Print the chart of these runs, which may be in any order; `head`: fields that stand before them in JSON."""
+        """Print the chart of the runs, which may be in any order. `head`: fields before the runs in JSON."""
         if self._form == "chrome_trace":
             self._print_trace(found)
             return
@@ -137,7 +137,7 @@ class Chart:
             _print_chart(runs, span, now)
 
     def _span(self, runs: Runs) -> tuple[int, int]:
-        """Return the time from the first run to the last; without a file, it includes the chosen period."""
+        """Return the period (ms) from the first run to the last. Without a file, include the chosen period."""
         begin, end = runs.span(self._now // MILLISECOND)
         if self._is_of_file or self.fetched.since is None:
             return begin, end
@@ -166,7 +166,7 @@ def of_hosts(
     wanted: Wanted,
     as_json: bool,
 ) -> None:
-    """Draw the chart of several hosts; `ask` returns their runs, and the field `hosts` for JSON."""
+    """Draw the chart of several hosts. `ask` returns their runs, and additional fields for JSON."""
     if source is not None:
         raise click.UsageError("--from reads a file, so it can't be combined with --fleet or --host")
     chart = Chart(form_of(html=html, chrome_trace=chrome_trace, as_json=as_json), jobs, wanted)
@@ -176,7 +176,7 @@ def of_hosts(
 
 
 def _of_file(source: IO[str], wanted: Wanted) -> Iterator[Record]:
-    """Yield the runs of a file that the filter accepts, as the daemon would; the usual durations come from the file."""
+    """Yield the runs of a file that the filter accepts. Usual durations are calculated from the file's runs."""
     since, until, states = wanted.since, wanted.until, wanted.asked_states
     found: Iterable[Record] = records(source)
     usual: Mapping[tuple[str, str], float | None] = {}
@@ -197,7 +197,7 @@ def _whose(record: Record) -> tuple[str, str]:
 
 
 def _usual(found: Sequence[Record]) -> dict[tuple[str, str], float | None]:
-    """Return the usual duration (s) of the runs of each host's jobs, by host and job."""
+    """Return (host, job) → usual duration (s) of the job's runs on the host."""
     of = defaultdict[tuple[str, str], list[Record]](list)
     for record in sorted(found, key=lambda it: _instant(it["queued"]), reverse=True):
         if record["state"] == RunState.SUCCEEDED:

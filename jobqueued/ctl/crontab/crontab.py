@@ -1,4 +1,4 @@
-"""crontab(1): a user's own table of cron, with the options, messages and exit statuses of Debian's."""
+"""The program crontab(1) for users' tables, with the options, messages and exit statuses of Debian's crontab."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def main(words: list[str] | None = None, paths: Paths | None = None) -> int:
     except SpoolFailure as failure:
         _tell(str(failure))
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # the reader closed the pipe
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # because the reader closed the pipe
     except KeyboardInterrupt:
         return 130
     except OSError as error:
@@ -98,7 +98,7 @@ def _carried_out(words: list[str], paths: Paths) -> int:
 
 
 def _owner(named: list[str], paths: Paths) -> TableOwner:
-    """Return the owner of the table. Raises SpoolFailure with the message of Debian's crontab."""
+    """Return the owner of the table. Raises SpoolFailure with Debian's message."""
     try:
         entry = pwd.getpwuid(os.getuid())
     except KeyError:
@@ -114,7 +114,7 @@ def _owner(named: list[str], paths: Paths) -> TableOwner:
 
 
 def _orphan(name: str, paths: Paths) -> str:
-    """Return the remedy if a table of a deleted user is left, else ""."""
+    """Return the remedy if a deleted user's table is left, else ""."""
     place = paths.crontabs[2] / name
     if not fits(name) or not os.path.lexists(place):
         return ""
@@ -141,7 +141,7 @@ def _listed(table: UserTable, owner: TableOwner) -> bytes:
 
 
 def _document(user: str | None, paths: Paths) -> Message:
-    """Return the table as JSON, with the daemon's jobs from it. Raises SpoolFailure.
+    """Return the table and the daemon's jobs from it as a JSON document. Raises SpoolFailure.
 
     Bytes that are not UTF-8 become lone surrogates, as in records.
     """
@@ -198,7 +198,7 @@ def _replace(name: str, table: UserTable, owner: TableOwner, paths: Paths, *, dr
 
 
 def _content(name: str) -> bytes:
-    """Read a file, at most one byte more than allowed, which shows that it is too long. Raises SpoolFailure."""
+    """Read a file, cut after one byte more than allowed, so that a longer file is noticed. Raises SpoolFailure."""
     try:
         if name == "-":
             with open(0, "rb", closefd=False) as file:
@@ -216,7 +216,7 @@ def _content(name: str) -> bytes:
 def _install(
     text: bytes, file: str, table: UserTable, owner: TableOwner, paths: Paths, stamp: str | None = None
 ) -> bool:
-    """Install a table; print the errors and return False if it has any.
+    """Install a table and return True. If it has errors, print them and return False.
 
     At a terminal, also print warnings and the next starts.
     """

@@ -1,4 +1,4 @@
-"""The check of a table before it is installed: its errors, in Debian's words and ours, and its next starts."""
+"""The check of a table before its installation: errors in Debian's words and ours, and next starts."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ from jobqueued.settings.settings import read_settings
 MOST_LINES = 10_000
 """Maximum lines of a table, as in Debian's crontab."""
 MOST_BYTES = LARGEST - 1024
-"""Maximum bytes of a table, without the header that is put above it."""
+"""Maximum bytes of a table, without the header that crontab adds."""
 NEXT = 3
 _SHOWN, _ERRORS = 60, 20
 
 
 class CrontabVerdict(NamedTuple):
-    """The result of a check. `errors` prevent the installation, and their last line sums them up."""
+    """The result of a check. `errors` prevent the installation; their last line is a summary."""
 
     errors: list[str]
     warnings: list[str]
@@ -68,13 +68,13 @@ def check(table: bytes, name: str, user: str, paths: Paths) -> CrontabVerdict:
 
 
 def _of_flaw(flaw: LineFlaw) -> str:
-    """Return the words of Debian's crontab, followed by ours without the same field."""
+    """Return Debian's message, followed by our message without the repeated field."""
     field = flaw.reason.removeprefix("bad ").replace("-", " ")
     return f"{flaw.reason}: {flaw.message.removeprefix(f'{field}: ')}"
 
 
 def _summed_up(errors: list[str], ends_early: bool) -> list[str]:
-    """Return the first errors, the number of the others, and a summary in Debian's words; [] if there are none."""
+    """Return the first errors, the number of further errors, and a summary in Debian's words; [] without errors."""
     if errors:
         more = [f"and {len(errors) - _ERRORS} more"] if len(errors) > _ERRORS else []
         return [*errors[:_ERRORS], *more, "errors in crontab file, can't install."]
@@ -82,7 +82,7 @@ def _summed_up(errors: list[str], ends_early: bool) -> list[str]:
 
 
 def next_starts(jobs: tuple[Job, ...]) -> list[str]:
-    """Return the next starts of all jobs as lines with the commands; if none, the jobs that start at boot."""
+    """Return the next starts of all jobs as lines with their commands, or else the jobs that start at boot."""
     now = time.time_ns()
     starts = [(start, job) for job in jobs if job.enabled for start in job.next_starts(now, NEXT)]
     found = nsmallest(NEXT, starts, key=lambda each: each[0])

@@ -1,4 +1,4 @@
-"""crontab -e: edit a copy of the table, then install it."""
+"""crontab -e: edit a copy of the table, then install the copy."""
 
 from __future__ import annotations
 
@@ -42,14 +42,14 @@ TEMPLATE = """\
 """
 
 Install = Callable[[bytes, str], bool]
-"""Installs a table, given also the name of its file; returns False if the table has errors (printed).
+"""Installs a table from its text and file name. If the table has errors, prints them and returns False.
 
 Raises SpoolFailure.
 """
 
 
 def edit(table: bytes, install: Install) -> int:
-    """Let the user edit a table and install it; return the exit status. Raises SpoolFailure if nothing was changed."""
+    """Let the user edit a table, install it, and return the exit status. Raises SpoolFailure if nothing was changed."""
     try:
         directory = tempfile.mkdtemp(prefix="crontab.", dir=os.environ.get("TMPDIR") or "/tmp")
     except OSError as error:
@@ -72,7 +72,7 @@ def _private(path: str, flags: int) -> int:
 
 
 class _CrontabEdit:
-    """One edit: the copy, and the table before the edit."""
+    """An edit: the copy, and the table before the edit."""
 
     def __init__(self, directory: str, file: str, table: bytes) -> None:
         self._directory, self._file, self._table = directory, file, table

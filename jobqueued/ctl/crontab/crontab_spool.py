@@ -1,4 +1,4 @@
-"""The crontab of one user: the owner of the spool reads and writes it directly, other users through the daemon."""
+"""A user's crontab. The owner of the spool reads and writes it directly, other users call the daemon."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ _FORBIDDEN_ROOT = "The user {} cannot use this program (crontab)"
 
 
 def no_crontab(owner: TableOwner) -> str:
-    """Return the message of Debian's crontab, because programs look for it."""
+    """Return Debian's message about a missing crontab, which programs expect."""
     return f"no crontab for {owner.name}"
 
 
@@ -50,7 +50,7 @@ class UserTable:
         self._paths, self._owner, self._spool = paths, owner, Spool(str(paths.host))
         self._direct = os.geteuid() == 0 or _is_ours(paths.host)
         self.is_run = True
-        """After `install`: True if the daemon, or another cron of this host, runs crontabs."""
+        """After `install`: True if the daemon or another cron on this host runs crontabs."""
         if not (fits(owner.name) and SPOOL.reads(owner.name)):
             raise SpoolFailure(
                 f"crontab: {printable(owner.name)!r} can't have a crontab, because files of that name are not read"
@@ -59,7 +59,7 @@ class UserTable:
             self._check_right()
 
     def _check_right(self) -> None:
-        """Raise SpoolFailure if cron.allow or cron.deny forbids the use. The daemon checks the calls that it gets."""
+        """Raise SpoolFailure if cron.allow or cron.deny forbids direct use. The daemon checks other users."""
         forbidden = (_FORBIDDEN_ROOT if os.getuid() == 0 else _FORBIDDEN).format(self._owner.name)
         try:
             if not allowed(str(self._paths.host), self._owner.name, os.getuid()):
@@ -70,9 +70,9 @@ class UserTable:
             raise SpoolFailure(f"{refused}\n{forbidden}") from None
 
     def read(self, *, edits: bool = False) -> tuple[bytes, str]:
-        """Return the table in the spool and its stamp, or (b"", NONE) if it is missing. `edits`: for an edit.
+        """Return the table in the spool and its stamp, or (b"", NONE) if it is missing.
 
-        Raises SpoolFailure.
+        `edits`: the table is read for an edit. Raises SpoolFailure.
         """
         if self._direct:
             self._log(spool_log.BEGIN_EDIT if edits else spool_log.LIST)
@@ -82,7 +82,7 @@ class UserTable:
         return (b"", NONE) if answer is None else (base64.b64decode(answer["table"]), answer["stamp"])
 
     def install(self, table: bytes, stamp: str | None = None) -> None:
-        """Install a table; with `stamp`, only if the present table has that stamp. Raises SpoolFailure."""
+        """Install a table; with `stamp`, only if the present table has this stamp. Raises SpoolFailure."""
         from jobqueued.host.other_cron import other_cron
         from jobqueued.settings.settings import read_settings
 
@@ -110,14 +110,11 @@ class UserTable:
         return self._ask("CrontabRemove") is not None
 
     def end_edit(self) -> None:
-        """Log to syslog that an edit ended, because the daemon does not see this."""
+        """Log the end of an edit to syslog, because the daemon does not know about it."""
         self._log(spool_log.END_EDIT)
 
     def _log(self, event: str) -> None:
-        """Log an act of this process to syslog.
-
-        Acts that the daemon carries out are logged there, with the kernel's credentials.
-        """
+        """Log a direct action to syslog. The daemon logs other users' actions, with the kernel's credentials."""
         spool_log.say(str(self._paths.host), _asker(), event, self._owner.name, os.getpid())
 
     @contextlib.contextmanager
@@ -132,7 +129,7 @@ class UserTable:
             raise SpoolFailure(f"crontab: {self._spool.path}: {error.strerror}") from None
 
     def _ask(self, method: str, **parameters: str | bool | None) -> Message | None:
-        """Return the daemon's reply, or None if there is no crontab. Raises SpoolFailure."""
+        """Return the daemon's reply, or None if the crontab is missing. Raises SpoolFailure."""
         try:
             return ask(self._paths.control, method, TIMEOUT, user=self._owner.name, **parameters)
         except Answer as answer:
@@ -155,11 +152,11 @@ class UserTable:
 
 def _asker() -> str:
     """Return the name of the calling user."""
-    return pwd.getpwuid(os.getuid()).pw_name  # exists: a user without an entry has no table
+    return pwd.getpwuid(os.getuid()).pw_name  # never missing, because such a user has no table
 
 
 def _is_ours(host: Path) -> bool:
-    """Return whether the calling user owns the root directory of a daemon that was started with --root."""
+    """Return whether the caller owns this root directory, because a daemon was started with --root."""
     try:
         return host != Path("/") and host.stat().st_uid == os.geteuid()
     except OSError:

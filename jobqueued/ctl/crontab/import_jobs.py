@@ -1,4 +1,4 @@
-"""jobqueuectl import: convert crontabs and timers to job files, and prove that both mean the same."""
+"""jobqueuectl import: convert crontabs and timers to job files, and compare the job files with their sources."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ from jobqueued.settings.settings import machine_id, read_settings
 
 @dataclass(slots=True)
 class Plan:
-    """A job file to write: its source, path and text, and the present content of the path (None if missing)."""
+    """A job file to write: its source, path and text, and the present content at the path, or None if it is missing."""
 
     found: ImportFile
     source: ImportedFile
@@ -160,13 +160,13 @@ def _plans(paths: Paths, files: tuple[Path, ...], wish: Wish) -> tuple[list[Plan
 
 
 _MANY = 100
-"""Number of jobs from which progress is shown: their comparison takes a second."""
+"""Minimum number of jobs for which progress is shown; their comparison takes about a second."""
 Told = Callable[[list[JobDraft]], Iterable[JobDraft]]
 
 
 @contextlib.contextmanager
 def _compared(jobs: int) -> Iterator[Told]:
-    """Show on a terminal how many of the jobs are compared; each takes about 10 ms."""
+    """Show the progress of the comparison on a terminal; a job takes about 10 ms."""
     if jobs < _MANY or not _is_at_terminal():
         yield lambda drafts: drafts
         return
@@ -197,7 +197,7 @@ def _target(found: ImportFile) -> str:
 def _plan(
     found: ImportFile, source: ImportedFile, target: Path, host: real_cron.RealCronHost, wish: Wish, told: Told
 ) -> Plan:
-    """Build the job file of a source, read it back and compare it with the source."""
+    """Build the job file of a source, parse it, and compare its jobs with the source."""
     where = "standard input" if found.path == STANDARD_INPUT else printable(str(found.path))
     text = text_of(source.drafts, f"From {where}, by jobqueuectl import.", source.head, source.tail)
     jobs, wrong = read_jobs(text.encode(), str(target), timezone=host.zone, seed=machine_id())
@@ -215,7 +215,7 @@ def _plan(
             own += [Problem(source.file, it.line, 0, "", text, "warning", it.id, "JQ608") for it, text in users if text]
         if found.kind not in _OFF:
             form = import_sources.place_of(found, wish).form
-            host = host if found.is_of_host else host._replace(has_user=lambda _: True)  # it may be another host's
+            host = host if found.is_of_host else host._replace(has_user=lambda _: True)  # may come from another host
             own += real_cron.problems(source.file, found.data, form, source.drafts, wish.cron, host)
     return Plan(found, source, target, text, _content(target), [*source.problems, *own], is_good)
 
@@ -283,7 +283,7 @@ def _not_imported(source: ImportedFile) -> int:
 
 
 def _write(paths: Paths, plans: list[Plan], *, force: bool, disable: bool) -> bool:
-    """Write the valid job files; return whether any file could not be written."""
+    """Write the valid job files, and return whether a file could not be written."""
     failed = False
     for plan in plans:
         if not plan.source.drafts:
@@ -329,7 +329,7 @@ def _hindrance(paths: Paths, plan: Plan, *, force: bool, disable: bool) -> str:
 
 
 _OFF = (SourceKind.TIMER, SourceKind.AT)
-"""Kinds of sources that can't be turned off by a comment."""
+"""Kinds of sources whose lines can't be turned into comments."""
 
 
 def _off(found: ImportFile) -> str:
@@ -341,7 +341,10 @@ def _off(found: ImportFile) -> str:
 
 
 def _disable(plan: Plan) -> bool:
-    """Turn the imported lines into comments, unless the file changed since it was read; return whether it succeeded."""
+    """Turn the imported lines into comments, unless the file changed after it was read.
+
+    Return whether this succeeded.
+    """
     path = plan.found.path
     new = path.with_name(f".{path.name}.jobqueued")
     try:

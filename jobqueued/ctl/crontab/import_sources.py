@@ -1,4 +1,4 @@
-"""The files of other schedulers, on this host or named, read for an import; nothing in them is executed."""
+"""Files of other schedulers, on this host or named by the user, that are read for an import. Nothing is executed."""
 
 from __future__ import annotations
 
@@ -34,9 +34,9 @@ _UNITS = tuple(
         Path, ("/etc/systemd/system", "/run/systemd/system", "/usr/local/lib/systemd/system", "/usr/lib/systemd/system")
     )
 )
-"""The directories where systemd looks for units."""
+"""systemd's directories of units."""
 _AT_JOBS = Path("var/spool/cron/atjobs")
-"""The spool of Debian's at, below the host's root."""
+"""The spool of Debian's at, below the host's root directory."""
 
 
 class SourceKind(StrEnum):
@@ -57,7 +57,7 @@ class Unclear(Exception):
 class ImportFile:
     """A file to import and its content.
 
-    `owner`: the user of the table; `is_of_host`: a cron of this host reads it there.
+    `owner`: the table's user. `is_of_host`: a cron on this host reads this file.
     """
 
     path: Path
@@ -74,8 +74,8 @@ class ImportFile:
 class Wish:
     """The options of an import.
 
-    `kind` and `user`: for files whose place does not show them. `expand`: make a job for each script of run-parts.
-    `cron`: the cron to compare with.
+    `kind` and `user` apply to files whose path does not show them. `expand`: make a job for each script that run-parts
+    runs. `cron`: the cron to compare with.
     """
 
     kind: SourceKind | None = None
@@ -89,7 +89,7 @@ Failure = tuple[Path, str]
 
 
 def of_host(paths: Paths) -> Iterator[ImportFile | Failure]:
-    """Yield the tables that cron, anacron and at of this host read, and the refused ones with the reason."""
+    """Yield the files that this host's cron, anacron and at read. For a refused file, yield the reason."""
     for directory, kind in kinds_by_place(paths, beside_anacron=True).items():
         for name in sorted(_names(directory), key=os.fsencode):
             if kind.reads(name):
@@ -121,13 +121,13 @@ def named(paths: Paths, files: Iterable[Path], wish: Wish) -> Iterator[ImportFil
 
 
 def installed_cron(host: Path) -> Cron:
-    """Return the cron installed below this root, by its program, or Debian's if none is installed."""
+    """Return the cron whose program is installed below this root directory, or Debian's if none is installed."""
     is_cronie = (host / "usr/sbin/crond").exists() and not (host / "usr/sbin/cron").exists()
     return Cron.CRONIE if is_cronie else Cron.DEBIAN
 
 
 def has_user(name: str) -> bool:
-    """Return whether the host has a user of this name."""
+    """Return whether the host has a user with this name."""
     try:
         pwd.getpwnam(name)
     except (KeyError, ValueError):
@@ -136,12 +136,12 @@ def has_user(name: str) -> bool:
 
 
 def place_of(found: ImportFile, wish: Wish) -> TablePlace:
-    """Return how the parser reads this table: its name, owner and format."""
+    """Return name, owner and format of a table for the parser."""
     return TablePlace(found.name, found.owner, wish.expand, periodic=found.kind is SourceKind.ANACRON)
 
 
 def sources(found: Iterable[ImportFile], config: Settings, wish: Wish, taken: set[str]) -> list[ImportedFile]:
-    """Parse the files; `taken`: ids of other jobs."""
+    """Parse the files. `taken`: ids of other jobs, which are not used again."""
     ids, scripts = UniqueIds(taken), Scripts(watched=False)
     host = host_of(config, config.zone)
     return [_source(each, host._replace(scripts=scripts.of_table(str(each.path))), wish, ids) for each in found]
@@ -162,7 +162,7 @@ def _names(directory: Path) -> list[str]:
 
 
 def _read(path: Path, kind: kinds.DirectoryKind, paths: Paths) -> ImportFile | Failure:
-    """Read a table in cron's own place, if cron would trust the file."""
+    """Read a table that this host's cron reads, if cron would trust the file."""
     try:
         data = kind.read(str(path), user_of_daemon(paths), True)
         private = not path.stat().st_mode & 0o004
@@ -229,7 +229,7 @@ def _unit(file: Path) -> Unit:
 
 
 def whoever_calls() -> str:
-    """Return the name of the calling user, or the uid if it has no name."""
+    """Return the caller's user name, or the UID if it has no name."""
     with suppress(KeyError):
         return pwd.getpwuid(os.geteuid()).pw_name
     return str(os.geteuid())

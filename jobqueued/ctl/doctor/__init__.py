@@ -1,4 +1,4 @@
 """jobqueuectl doctor: checks of this host, the daemon's processes and the fleet.
 
-Each check gives a `diagnosis`. Begin with `doctor`.
+Each check yields findings (`diagnosis`). Begin with `doctor`.
 """

@@ -1,4 +1,4 @@
-"""Expiry dates of certificates, read from their DER (X.690, RFC 5280)."""
+"""Expiry dates of certificates, read from the DER encoding (X.690, RFC 5280)."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from datetime import UTC, datetime
 
 _BLOCK = re.compile("-----BEGIN CERTIFICATE-----(.*?)-----END CERTIFICATE-----", re.DOTALL)
 _VERSION, _VALIDITY = 0xA0, 3
-"""Tag of the optional version field, and index of the validity among the other fields."""
+"""DER tag of the optional version, and index of the validity among the other fields."""
 _FORMATS = {0x17: "%y%m%d%H%M%SZ", 0x18: "%Y%m%d%H%M%SZ"}
 """DER tag of a time → its format."""
 
 
 def ends(pem: str) -> list[datetime]:
-    """Return the instants when the certificates of a PEM file expire, in file order. Raises ValueError."""
+    """Return the expiry times of the certificates in a PEM file, in its order. Raises ValueError."""
     try:
         return [_end(base64.b64decode(block)) for block in _BLOCK.findall(pem)]
     except (IndexError, KeyError, StopIteration) as error:

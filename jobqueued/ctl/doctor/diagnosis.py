@@ -1,15 +1,15 @@
-"""A finding of jobqueuectl doctor: a check and its verdict."""
+"""The findings of jobqueuectl doctor."""
 
 from __future__ import annotations
 
 from jobqueued.child.contract.tuples import NamedTuple
 
 OK, WARNING, ERROR = "ok", "warning", "error"
-"""Verdicts: healthy; a feature fails, works in another way or will fail after a reboot or power loss; a failure now."""
+"""Verdicts. A warning: a feature does not work, works differently, or will fail after a reboot or power loss."""
 
 
 class HealthFinding(NamedTuple):
-    """A check: its subject, its verdict, the observed fact with its consequence, and the remedy."""
+    """The result of a check: subject, verdict, observed fact with its consequence, and remedy."""
 
     what: str
     verdict: str

@@ -31,7 +31,7 @@ _CGROUPS, _VERSION_1 = Path("/sys/fs/cgroup"), Path("/proc/cgroups")
 
 
 class _Subject(StrEnum):
-    """The subjects of findings about a file."""
+    """Subjects of findings about files."""
 
     SETTINGS = "settings"
     JOB_FILES = "job files"
@@ -105,7 +105,7 @@ def _daemon(paths: Paths, status: Message) -> Iterator[HealthFinding]:
     if status["held_by"] is not None:
         seen = f"put on hold by {localised(status['held_by'])}: nothing new starts"
         yield HealthFinding("queue", WARNING, seen, command("release"))
-    if status["pid"] == listener(paths.control):  # the daemon is not in a container
+    if status["pid"] == listener(paths.control):  # otherwise the daemon is in a container
         yield from process_health.processes(instance, status["pid"], status["max_running"])
         yield from process_health.units(instance)
         if paths.runtime is None:
@@ -114,11 +114,11 @@ def _daemon(paths: Paths, status: Message) -> Iterator[HealthFinding]:
 
 def _jobs(paths: Paths, status: Message) -> Iterator[HealthFinding]:
     problems = [Problem(**problem) for problem in status["problems"]]
-    if not any(paths.has_settings(problem.file) for problem in problems):  # the daemon may hide these problems from us
+    if not any(paths.has_settings(problem.file) for problem in problems):  # the daemon may hide them from us
         problems += settings_of(paths)[1]
     known = {str(problem) for problem in problems}
     found = read_files(paths, (paths.jobs,), looks=True)
-    of_notices = filter(_is_of_notices, found.problems)  # only doctor looks for most of them
+    of_notices = filter(_is_of_notices, found.problems)  # mostly problems that only doctor checks for
     problems += [problem for problem in of_notices if str(problem) not in known]
     yield from _problems(paths, problems)
     yield from fleet_health.load(found.jobs, status["fleet_hosts"] or 0, time.time_ns())
@@ -146,7 +146,7 @@ def _files(paths: Paths) -> Iterator[HealthFinding]:
 def _problems(paths: Paths, problems: list[Problem]) -> Iterator[HealthFinding]:
     for problem in problems:
         what = _subject(paths, problem)
-        # a problem of a directory or a whole file names its own remedy
+        # problems of directories or whole files include their remedies
         has_more = what is _Subject.JOB_FILES and problem.line
         yield HealthFinding(
             what, problem.severity, f"{problem}{in_brackets(problem)}", command("check") if has_more else ""
@@ -199,7 +199,7 @@ def _cgroups(paths: Paths) -> Iterator[HealthFinding]:
 
 
 def _without_version_1(*controllers: str) -> str:
-    """Return the remedy for controllers that cgroups version 1 occupies, or "" if it has none of them."""
+    """Return the remedy for those of the controllers that cgroups version 1 uses, or "" if it uses none."""
     names = {"blkio" if name == "io" else name for name in controllers}
     lines = _VERSION_1.read_text().splitlines()[1:]
     taken = [name for name, hierarchy, *_ in map(str.split, lines) if name in names and hierarchy != "0"]

@@ -1,4 +1,4 @@
-"""A host's part in a fleet, for jobqueuectl doctor: the agent's units, file permissions and certificates."""
+"""Checks of this host as a member of a fleet, for jobqueuectl doctor: agent, file permissions, certificates."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ _SOON = timedelta(days=14)
 _RENEW_CREDENTIAL = "renew it in /etc/credstore, then: systemctl restart jobqueued-fleet.service"
 _STARTS = 5
 _TOLD, _MANY = 60e-6, 2.0
-"""CPU time (s) for etcd to notify one host of one run, and the CPUs above which doctor warns.
+"""CPU time (s) that etcd needs to notify a host of a run, and the number of CPUs above which doctor warns.
 
-The time was measured by `python -m bench etcd`. A host that receives notices late asks etcd for the state.
+The time was measured with `python -m bench etcd`. A host that gets notices late asks etcd for the state.
 """
 _SHOWN = "ActiveState,Result,User,MainPID,NeedDaemonReload"
 
@@ -36,7 +36,10 @@ Unit = dict[str, str]
 
 
 def fleet(paths: Paths, credentials: Path = CREDENTIALS) -> Iterator[HealthFinding]:
-    """Check the agent's units and files for errors that keep it from etcd; the daemon shows whether etcd answers."""
+    """Check the agent's unit and files for errors that prevent a connection to etcd.
+
+    Whether etcd replies is not checked.
+    """
     settings, instance = settings_of(paths)[0].fleet, Instance.of(paths.run)
     if settings is None:
         return
@@ -48,7 +51,7 @@ def fleet(paths: Paths, credentials: Path = CREDENTIALS) -> Iterator[HealthFindi
 
 
 def load(jobs: Iterable[Job], hosts: int, now: int) -> Iterator[HealthFinding]:
-    """Check if etcd can notify all hosts of all runs, from the rate at which these jobs come due after `now` (ns)."""
+    """Check whether etcd can notify all hosts of all runs, if these jobs become due as scheduled after `now` (ns)."""
     often = sum(_a_second(job, now) for job in jobs if job.scope is Scope.FLEET and job.enabled)
     if (cpus := often * hosts * _TOLD) > _MANY:
         seen = f"etcd notifies {hosts:,} hosts of {often:.1f} runs a second, which needs {cpus:.1f} CPUs of its members"
@@ -98,7 +101,7 @@ def _files(settings: FleetSettings, user: str, credentials: Path) -> Iterator[He
             path = given if "/" in given else str(credentials / given)
             try:
                 yield from _file(name, path, None if path != given else agent)
-            except PermissionError:  # the caller may not read the file
+            except PermissionError:  # the caller is not allowed to read the file
                 continue
             except OSError as error:
                 if path == given or credentials.exists():  # credentials exist only while the agent runs
@@ -107,7 +110,7 @@ def _files(settings: FleetSettings, user: str, credentials: Path) -> Iterator[He
 
 
 def _file(name: str, path: str, agent: Sender | None) -> Iterator[HealthFinding]:
-    """Check a file. `agent`: the user who must read it; None if systemd passes it as a credential. Raises OSError."""
+    """Check a file. `agent`: the user who reads it, or None if systemd passes it as a credential. Raises OSError."""
     mode = os.stat(path).st_mode
     if agent is not None:
         if barred := agent.barred(path):
@@ -123,7 +126,7 @@ def _file(name: str, path: str, agent: Sender | None) -> Iterator[HealthFinding]
 
 
 def _validity(name: str, path: str, remedy: str) -> Iterator[HealthFinding]:
-    """Check how long a certificate is valid; for authorities, the one that lasts longest. Raises OSError."""
+    """Check the validity of a file's certificates; the certificate that expires last counts. Raises OSError."""
     from jobqueued.ctl.doctor.certificates import ends
 
     try:

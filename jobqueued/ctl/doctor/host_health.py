@@ -1,4 +1,4 @@
-"""The health of the host, for jobqueuectl doctor: directories, file systems, clock, time zone, journal, logins."""
+"""Checks of the host, for jobqueuectl doctor: directories, file systems, clock, time zone, journal, logins."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ _UNITS = ("/usr/lib/systemd/system", "/lib/systemd/system", "/etc/systemd/system
 
 
 def host(paths: Paths, etc: Path = Path("/etc")) -> Iterator[HealthFinding]:
-    """Check the host; works also while the daemon is down."""
+    """Check the host without calling the daemon."""
     for path, lost in (
         (paths.state, "waiting runs, pauses, submissions, and everything that becomes due during the reboot"),
         (paths.run, ""),
@@ -53,7 +53,7 @@ def host(paths: Paths, etc: Path = Path("/etc")) -> Iterator[HealthFinding]:
 
 
 def metrics(paths: Paths) -> Iterator[HealthFinding]:
-    """Check that the directory of the metrics file exists; a running daemon reports this itself."""
+    """Check that the metrics file's directory exists. Not needed while the daemon runs, which reports this."""
     if path := settings_of(paths)[0].metrics.get("textfile"):
         directory = os.path.dirname(path)
         if not os.path.isdir(directory):
@@ -91,16 +91,16 @@ def _directory(paths: Paths, path: Path) -> HealthFinding:
 
 
 def _mount(path: Path, lost: str, *, is_database: bool) -> Iterator[HealthFinding]:
-    """Check that a power loss or a reboot keeps the written files.
+    """Check that written files survive a power loss and a reboot.
 
-    `lost`: the content that would be lost, or "" if it is not needed.
+    `lost`: the content that a reboot would lose, or "" if the content is not needed.
     """
     real = Path(os.path.realpath(path))
     above = {str(real), *map(str, real.parents)}
     mounts = [each for each in _mounts() if each[0] in above]
     if not lost or not mounts:
         return
-    place, kind, options = max(reversed(mounts), key=lambda each: len(each[0]))  # at one place the last is visible
+    place, kind, options = max(reversed(mounts), key=lambda each: len(each[0]))  # the last at a path is visible
     if kind in _VOLATILE:
         seen = f"{path} is in memory ({kind}): a reboot loses {lost}"
         yield HealthFinding("file system", WARNING, seen, "mount a disk there, or use a bind mount")
@@ -131,7 +131,7 @@ def _journal(path: Path) -> HealthFinding:
             unix_socket.connect(peer, str(path))
     except OSError as error:
         seen = f"output is saved in files only, not in the journal: {path}: {error.strerror}"
-        if path != Paths.system().journal or not BOOTED.exists():  # a journal of another path or system is optional
+        if path != Paths.system().journal or not BOOTED.exists():  # other journals are optional
             return HealthFinding("journal", OK, seen)
         return HealthFinding("journal", WARNING, seen, "systemctl start systemd-journald.socket")
     return HealthFinding("journal", OK, f"{path} listens")
@@ -167,10 +167,10 @@ def _clock(etc: Path) -> Iterator[HealthFinding]:
 
 
 def _zone(paths: Paths, etc: Path) -> Iterator[HealthFinding]:
-    """Check that times without a zone mean the same for jobs as for cron and date(1) on this host."""
+    """Check that jobs, cron and date(1) on this host use the same time zone."""
     name, of_host = settings_of(paths)[0].zone, host_timezone(etc)
     local = _content(etc / "localtime")
-    here = _of_zone("UTC") if local is None else {local}  # as the C library does
+    here = _of_zone("UTC") if local is None else {local}  # the C library uses UTC
     if not any(map(os.path.isdir, zoneinfo.TZPATH)):
         yield HealthFinding("time zone", ERROR, "no time zones are installed, so only UTC works", "apt install tzdata")
     elif name != of_host:
@@ -185,7 +185,7 @@ def _zone(paths: Paths, etc: Path) -> Iterator[HealthFinding]:
 
 
 def _lists(etc: Path) -> Iterator[HealthFinding]:
-    """Show how many users cron's and at's lists keep from having jobs."""
+    """Show how many users can't have jobs because of cron's and at's lists."""
     for program, act in (("cron", "have crontabs and add job files"), ("at", "submit work that starts later")):
         path = next((it for it in (etc / f"{program}.allow", etc / f"{program}.deny") if os.path.lexists(it)), None)
         if path is None or (content := _content(path)) is None:

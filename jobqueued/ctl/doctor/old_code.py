@@ -1,4 +1,4 @@
-"""Old code: files that an update replaced on disk while a process still runs the former version."""
+"""Old code: a process still runs files that an update replaced on disk."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ _LAUNCHER = b"/child/launcher.py"
 
 
 def replaced(pid: int, code: Iterable[Path]) -> str:
-    """Return a file that a process runs and that was replaced since its start, or "" if none or not visible to us.
+    """Return a file that was replaced after the start of the process that runs it, or "" if none is or none is visible.
 
-    `code`: the files, or directories of files, that Python read for the process.
+    `code`: the files and directories of files that Python loaded into the process.
     """
     found = process.stat(pid)
     try:
@@ -31,13 +31,13 @@ def replaced(pid: int, code: Iterable[Path]) -> str:
 
 
 def code_of(*packages: str) -> list[Path]:
-    """Return the files or directories of these packages, as Python finds them now."""
+    """Return the files or directories where Python finds these packages now."""
     found = (find_spec(name) for name in packages)
     return [Path(place) for spec in found if spec for place in spec.submodule_search_locations or [str(spec.origin)]]
 
 
 def listener(path: Path) -> int:
-    """Return the pid of the process that listens on a socket, in our pid namespace, or 0 if not visible."""
+    """Return the pid in our pid namespace of the process that listens on a socket, or 0 if it is not visible."""
     try:
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as peer:
             unix_socket.connect(peer, str(path))
@@ -48,7 +48,7 @@ def listener(path: Path) -> int:
 
 
 def launchers(runs: Path) -> list[int]:
-    """Return the pids of the launchers whose runs are below this directory."""
+    """Return the pids of the launchers that use this directory of runs."""
     found = []
     for entry in os.listdir("/proc"):
         try:
@@ -70,7 +70,7 @@ def _is_child_of_one(pid: str) -> bool:
 
 
 def _mapped(pid: int) -> Iterator[str]:
-    """Yield executed programs and libraries that were deleted from disk."""
+    """Yield a process's programs and libraries that were deleted from disk."""
     with open(f"/proc/{pid}/maps", errors="replace") as maps:
         for line in maps:
             fields = line.rstrip("\n").split(maxsplit=5)
@@ -80,7 +80,7 @@ def _mapped(pid: int) -> Iterator[str]:
 
 
 def _newer(instant: float, code: Iterable[Path]) -> Iterator[str]:
-    """Yield files that were installed after an instant (seconds since 1970), by ctime: mtime is the packager's."""
+    """Yield files installed after an instant (seconds since 1970), by their ctime, because packages set the mtime."""
     for place in code:
         for file in (place,) if place.is_file() else place.rglob("*.py"):
             if file.stat().st_ctime > instant:

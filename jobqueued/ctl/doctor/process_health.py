@@ -1,4 +1,4 @@
-"""The health of scheduler and launcher, for jobqueuectl doctor: their code, rights, limits and units."""
+"""Checks of the scheduler and the launcher, for jobqueuectl doctor: code, rights, limits and units."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _CAPABILITIES = {
     23: ("SYS_NICE", "`nice` below 0 and real-time `cpu_scheduling` fail"),
     24: ("SYS_RESOURCE", "limits above the launcher's own and `oom_score_adj` below 0 fail"),
 }
-"""Number of a capability in capability.h → its name, and what fails without it."""
+"""Number of a capability in capability.h → its name, and the effect if it is missing."""
 _NAMESPACES = {
     "mnt": "files",
     "net": "network",
@@ -34,7 +34,7 @@ _NAMESPACES = {
     "ipc": "shared memory",
 }
 _A_RUN = 2
-"""Minimum processes of a run: the job and its supervisor."""
+"""Minimum processes of a run: its command and its supervisor."""
 _SPARE_DESCRIPTORS = 64
 _CAPS = "`users: {caps: {memory: …, tasks: …}}` in jobqueued.yaml"
 _USUAL = 500
@@ -42,7 +42,7 @@ _USUAL = 500
 
 
 def processes(instance: Instance, scheduler: int, most: int | None) -> Iterator[HealthFinding]:
-    """Check the processes. `most`: the `max_running` of the settings, or None."""
+    """Check the scheduler and the launchers. `most`: `max_running` in the settings, or None."""
     found = launchers(instance.run / "runs")
     yield from _code(instance, scheduler, found)
     for launcher in found:
@@ -54,7 +54,7 @@ def processes(instance: Instance, scheduler: int, most: int | None) -> Iterator[
 
 
 def users(caps: Mapping[str, Any], scheduler: int) -> Iterator[HealthFinding]:
-    """Show the limits of all runs of one user together. `caps`: those of the settings."""
+    """Show the limits that all runs of a user share. `caps`: the limits in the settings."""
     bounds = {**capacity.caps_by_default(scheduler), **caps}
     memory, tasks = bounds["memory"], bounds.get("tasks")
     most = f"memory {'unlimited' if memory is None else size(memory)}, tasks {tasks or 'unlimited'}"
@@ -62,7 +62,7 @@ def users(caps: Mapping[str, Any], scheduler: int) -> Iterator[HealthFinding]:
 
 
 def units(instance: Instance) -> Iterator[HealthFinding]:
-    """Check that systemd starts the daemon at boot, and again after a crash."""
+    """Check that systemd starts the daemon at boot and restarts it after a crash."""
     if not instance.manager or not BOOTED.exists():
         return
     wanted = ["UnitFileState", "Restart", "NeedDaemonReload"]
@@ -88,7 +88,7 @@ def units(instance: Instance) -> Iterator[HealthFinding]:
 
 
 def _code(instance: Instance, scheduler: int, found: list[int]) -> Iterator[HealthFinding]:
-    """Check whether an update has replaced running code. Supervisors keep the old code until their run ends."""
+    """Check whether an update replaced running code. Supervisors are not checked, because they end with their runs."""
     processes = [("scheduler", scheduler, ["jobqueued", "croniter", "psutil", "sdnotify", "structlog", "yaml"])]
     processes += [("launcher", pid, ["jobqueued.child"]) for pid in found]
     for name, pid, packages in processes:
@@ -98,7 +98,7 @@ def _code(instance: Instance, scheduler: int, found: list[int]) -> Iterator[Heal
 
 
 def _rights(instance: Instance, launcher: int) -> Iterator[HealthFinding]:
-    """Check the launcher's rights, which each run inherits, and that runs see the host as this shell does."""
+    """Check the launcher's rights, which runs inherit, and whether runs see the same files as this shell."""
     status = _status(launcher)
     freed = (
         f"{instance.manager} cat jobqueued-launcher shows which line takes it away; remove that"
@@ -121,7 +121,7 @@ def _rights(instance: Instance, launcher: int) -> Iterator[HealthFinding]:
 
 
 def _lacking(status: dict[str, str]) -> dict[str, list[str]]:
-    """Return effect → capabilities that root's launcher lacks for it."""
+    """Return effect → missing capabilities that cause it, for root's launcher."""
     found: dict[str, list[str]] = {}
     for bit, (name, follows) in _CAPABILITIES.items() if status["Uid"].split()[1] == "0" else ():
         if not int(status["CapEff"], 16) >> bit & 1:
@@ -130,7 +130,7 @@ def _lacking(status: dict[str, str]) -> dict[str, list[str]]:
 
 
 def _room(scheduler: int, launcher: int, most: int | None) -> Iterator[HealthFinding]:
-    """Check that the wanted number of runs can be live at a time."""
+    """Check that the limits allow the wanted number of live runs."""
     wanted = most or _USUAL
     for name, pid in (("scheduler", scheduler), ("launcher", launcher)):
         files, _ = resource.prlimit(pid, resource.RLIMIT_NOFILE)
@@ -146,7 +146,7 @@ def _room(scheduler: int, launcher: int, most: int | None) -> Iterator[HealthFin
 
 
 def _bounds(pid: int) -> Iterator[tuple[int, str]]:
-    """Yield each limit of processes, and the kernel's file that has it."""
+    """Yield each limit of processes, and the kernel's file that contains it."""
     own = capacity.cgroup_of(pid)
     places = [] if own is None else [own, *capacity.parents(pid)]
     for most, file in (*capacity.kernel_tasks(), *capacity.limits(places, "pids.max")):

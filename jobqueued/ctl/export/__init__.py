@@ -1,4 +1,4 @@
 """Records and metrics for other programs: OTLP spans, Chrome traces, Prometheus.
 
-`run_spans` makes spans of a record. Begin with `export`.
+`run_spans` converts a record to spans. Begin with `export`.
 """

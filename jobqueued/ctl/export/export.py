@@ -1,4 +1,4 @@
-"""jobqueuectl export: ended runs for other programs, as OTLP spans or a Chrome trace; or jobs as a crontab."""
+"""jobqueuectl export: ended runs as OTLP spans or a Chrome trace, or jobs as a crontab."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _MICROSECOND = 1000
 
 
 def _url(_context: click.Context, _parameter: click.Parameter, text: str | None) -> Url | str | None:
-    """Parse the URL of a receiver; `-` is stdout. Raises BadParameter."""
+    """Parse the URL of a receiver, or return `-` for stdout. Raises BadParameter."""
     if text is None or text == _STDOUT:
         return text
     try:
@@ -114,7 +114,7 @@ def print_trace(found: Iterator[Record]) -> None:
 
 
 def _said_if_none(found: Iterator[Record]) -> Iterator[Record]:
-    """Return the runs; if there are none, print this on stderr, because an empty output looks like an answer."""
+    """Return the runs. If there are none, print this on stderr, because an empty output could look valid."""
     first = next(found, None)
     if first is None:
         click.echo("no such runs", err=True)
@@ -123,7 +123,7 @@ def _said_if_none(found: Iterator[Record]) -> Iterator[Record]:
 
 
 def _print_crontab(paths: Paths, ids: tuple[str, ...]) -> None:
-    """Print the jobs of the job files as a crontab; exit with 1 if the crontab lacks a part of a job."""
+    """Print the jobs in the job files as a crontab. Exit with 1 if the crontab can't express a part of a job."""
     from jobqueued.ctl.files.job_files import read_files
     from jobqueued.ctl.files.job_units import user_of_daemon
     from jobqueued.exchange.to_crontab import crontab_of
@@ -155,7 +155,7 @@ def _print(lines: Iterable[str]) -> None:
 
 
 def _send(url: Url, batches: Iterator[ExportRequest]) -> None:
-    """Send all batches; if one fails, print how many were sent and the option that sends the rest."""
+    """Send all batches. After a failure, print the number of sent runs and the option that sends the rest."""
     try:
         own = headers(os.environ.get(_HEADERS, ""))
     except ValueError as error:
@@ -178,7 +178,7 @@ def _send(url: Url, batches: Iterator[ExportRequest]) -> None:
 
 
 def _how_to_go_on(runs: int, batch: ExportRequest) -> str:
-    """Return the option that sends the remaining runs (the newest are sent first), or "" if none were sent."""
+    """Return the option that sends the remaining runs, the older ones, or "" if no run was sent."""
     if not runs:
         return ""
     rest = to_text(to_instant(datetime.fromisoformat(batch.newest)) + _MICROSECOND)

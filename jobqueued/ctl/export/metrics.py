@@ -1,4 +1,4 @@
-"""jobqueuectl metrics: print or serve the metrics of the daemon, its queue and its jobs, for Prometheus."""
+"""jobqueuectl metrics: print metrics of the daemon, its queue and its jobs, or serve them to Prometheus."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from jobqueued.settings.paths import Paths
 
 
 def _address(_context: click.Context, _parameter: click.Parameter, given: str | None) -> tuple[str, int] | None:
-    """Parse the address to listen on; a port alone listens on loopback. Raises BadParameter."""
+    """Parse the address to listen on; a port without an address means loopback. Raises BadParameter."""
     import ipaddress
 
     if given is None:

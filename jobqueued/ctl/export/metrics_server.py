@@ -1,4 +1,4 @@
-"""Serve metrics by HTTP."""
+"""An HTTP server for metrics."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ from jobqueued.metrics.families import FAMILIES, Sample
 
 _CONNECTIONS = 16
 _READ, _LONGEST = 5, 30
-"""Longest silence of a client, and longest connection (s)."""
+"""Maximum silence of a client, and maximum duration of a connection (s)."""
 _NO_LIBRARY = "--listen needs prometheus_client; to install it: apt install python3-prometheus-client"
 
 
 class _Collector:
-    """All metrics in the format of prometheus_client, read at each scrape; one scrape at a time calls the daemon."""
+    """All metrics in prometheus_client's format, read at each scrape. Only one scrape at a time calls the daemon."""
 
     def __init__(self, families: Callable[[], list[Told]]) -> None:
         self._families, self._turn = families, threading.Lock()
 
     def collect(self) -> Iterator[Any]:
-        """Yield all families in the format of prometheus_client."""
+        """Yield all families in prometheus_client's format."""
         from prometheus_client import Metric
 
         for family, pieces in self._told():
@@ -67,14 +67,14 @@ class _Server(ThreadingMixIn, WSGIServer):
         self.setup_environ()
 
     def process_request(self, request: Any, client_address: Any) -> None:
-        """Serve a connection in its own thread, or close it if there are too many."""
+        """Serve a connection in a separate thread, or close it if there are too many connections."""
         if self._places.acquire(blocking=False):
             super().process_request(request, client_address)
         else:
             self.shutdown_request(request)
 
     def process_request_thread(self, request: Any, client_address: Any) -> None:
-        """Serve one connection; end it after the time limit."""
+        """Serve a connection, and end it after the time limit."""
         end = threading.Timer(_LONGEST, _cut, [request])
         end.daemon = True
         end.start()
@@ -85,7 +85,7 @@ class _Server(ThreadingMixIn, WSGIServer):
             self._places.release()
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Ignore clients that disconnected or were cut off; print only errors that are bugs."""
+        """Print only bugs; ignore clients that disconnected or exceeded a limit."""
         if not isinstance(sys.exception(), OSError):
             super().handle_error(request, client_address)
 

@@ -1,7 +1,7 @@
 """Spans as OTLP in JSON, in requests of limited size.
 
-https://opentelemetry.io/docs/specs/otlp/#json-protobuf-encoding: ids in hexadecimal, 64-bit integers as text, enums as
-numbers.
+The format is https://opentelemetry.io/docs/specs/otlp/#json-protobuf-encoding: ids in hexadecimal, 64-bit integers as
+text, enums as numbers.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from jobqueued.child.contract.tuples import NamedTuple
 from jobqueued.ctl.export.run_spans import RunSpan, Value, of_run
 
 MOST_SPANS, MOST_BYTES = 512, 1 << 20
-"""Limits of one request. A run is never divided: a larger run is a request of its own."""
+"""Maximum spans and bytes of a request. Runs are never split: a larger run gets a separate request."""
 _INTERNAL, _CLIENT, _ERROR = 1, 3, 2
 """SPAN_KIND_INTERNAL; SPAN_KIND_CLIENT (for attempts, which start a program); STATUS_CODE_ERROR."""
 
 
 class ExportRequest(NamedTuple):
-    """One request: its text (ASCII), the number of its runs and spans, and the latest queueing time of these runs."""
+    """A request: its text (ASCII), its numbers of runs and spans, and the latest queueing time of its runs."""
 
     text: str
     runs: int
@@ -31,7 +31,7 @@ class ExportRequest(NamedTuple):
 
 
 def batches(records: Iterable[Record]) -> Iterator[ExportRequest]:
-    """Yield requests with the spans of these runs; only one request is in memory."""
+    """Yield requests with the spans of these runs; keep only one request in memory."""
     kept = _Kept()
     for record in records:
         spans = [json.dumps(document(span), separators=(",", ":")) for span in of_run(record)]
@@ -45,7 +45,7 @@ def batches(records: Iterable[Record]) -> Iterator[ExportRequest]:
 
 
 class _Kept:
-    """The next request so far, by host: the records may have several host names, because a host's name may change."""
+    """The next request so far, by host name: records have several names if the host was renamed."""
 
     def __init__(self) -> None:
         self.runs = self.spans = self.size = 0

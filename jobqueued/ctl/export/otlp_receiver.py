@@ -1,4 +1,4 @@
-"""The receiver of exported spans: OTLP over HTTP; a request is retried if the receiver fails temporarily.
+"""The client for a receiver of spans: OTLP over HTTP, with retries if the receiver fails temporarily.
 
 https://opentelemetry.io/docs/specs/otlp/#otlphttp
 """
@@ -27,10 +27,10 @@ from jobqueued.ctl.export.otlp import ExportRequest
 _PORTS = {"http": 80, "https": 443}
 _PATH = "/v1/traces"
 _SILENCE, _LONGEST = 10, 60
-"""Longest silence of a receiver, and longest duration of one request (s)."""
+"""Maximum silence of a receiver, and maximum duration of a request (s)."""
 _PASSING = frozenset({429, 502, 503, 504})
 _TRIES, _PATIENCE = 5, 60
-"""Maximum tries of one request, and longest Retry-After (s) that is respected between two tries."""
+"""Maximum tries of a request, and longest Retry-After (s) that is respected between two tries."""
 _ANSWER, _QUOTED = 1 << 16, 300
 _REMEDIES = {
     400: "the request is not accepted: does the receiver take OTLP as JSON?",
@@ -58,7 +58,7 @@ class Url(NamedTuple):
 
     @classmethod
     def parse(cls, text: str) -> Url:
-        """Parse a URL; without a path it gets OTLP's. Raises ValueError."""
+        """Parse a URL; add OTLP's path to a URL without a path. Raises ValueError."""
         try:
             parts = urlsplit(text)
             port, host = parts.port or _PORTS[parts.scheme], parts.hostname
@@ -77,7 +77,7 @@ class Url(NamedTuple):
 
 
 def headers(text: str) -> dict[str, str]:
-    """Parse OTEL_EXPORTER_OTLP_HEADERS, ``name=value,…`` with values as in URLs. Raises ValueError."""
+    """Parse OTEL_EXPORTER_OTLP_HEADERS: ``name=value,…``, with values encoded as in URLs. Raises ValueError."""
     found = {}
     for pair in filter(None, map(str.strip, text.split(","))):
         name, is_one, value = pair.partition("=")
@@ -106,7 +106,7 @@ class Receiver:
         self._connection.close()
 
     def take(self, batch: ExportRequest) -> int:
-        """Send a request; return the number of its spans that the receiver refused. Raises NotTaken."""
+        """Send a request, and return the number of refused spans. Raises NotTaken."""
         for attempt in range(1, _TRIES + 1):
             status, reason, wait, body = self._answer(batch.text.encode())
             if 200 <= status < 300:
@@ -123,7 +123,7 @@ class Receiver:
         raise AssertionError("the last try returns or raises")
 
     def _answer(self, content: bytes) -> tuple[int, str, int | None, bytes]:
-        """Send a request; return status, reason, Retry-After (s) and body.
+        """Send a request, and return status, reason, Retry-After (s) and body.
 
         Reconnects once if the receiver closed a used connection. Raises NotTaken.
         """
@@ -155,7 +155,7 @@ class Receiver:
         return response.status, response.reason, int(wait[:9]) if wait.isdecimal() else None, body
 
     def _refused(self, status: int, body: bytes) -> int:
-        """Return the number of refused spans from the reply of a receiver that accepted the request; warn on stderr."""
+        """Return the number of refused spans in the reply to an accepted request, and print a warning on stderr."""
         answer = _json(body)
         if answer is None and body.strip() and not self._was_odd:
             self._was_odd = True
@@ -177,7 +177,7 @@ class Receiver:
 
 @contextmanager
 def _cut_after(seconds: float, connection: http.client.HTTPConnection) -> Iterator[None]:
-    """Raise TimeoutError if the block takes longer than `seconds`, however slowly a reply comes."""
+    """Raise TimeoutError if the block takes longer than `seconds`, even while a slow reply arrives."""
     cut = threading.Event()
 
     def shut() -> None:
@@ -237,7 +237,7 @@ def _json(body: bytes) -> dict[str, object] | None:
 
 
 def _quoted(body: bytes) -> str:
-    """Return ``: text`` with the message of a JSON Status, or else the body's first line; "" if the body is empty."""
+    """Return ``: text`` with the message in a JSON Status or the body's first line, or "" for an empty body."""
     answer = _json(body)
     said = str(answer.get("message") or "") if answer is not None else body.decode(errors="replace")
     return f": {line}" if (line := _line(said)) else ""

@@ -1,4 +1,4 @@
-"""The spans of a run, from its record: the run from its due time to its end, its wait for the start, each attempt."""
+"""The spans of a run, from its record: the run (from its due time to its end), its wait, and each attempt."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from jobqueued.model.run_states import FAILURES
 
 Value = str | bool | int | float | Sequence[str]
 _LONGEST = 4096
-"""Maximum characters of a text, and maximum texts of a list, in a span."""
+"""Maximum characters of a string, and maximum strings of a list, in a span."""
 _WAIT = 0
 _USED = ("cpu_user", "cpu_system", "memory_peak", "memory_mean", "tasks_peak", "io_read", "io_write", "throttled")
 
 
 class RunSpan(NamedTuple):
-    """A part of a run; times are instants (ns). `kind` is run, wait or attempt. `facts` contain no null."""
+    """A span of a run; times are instants (wall, ns). `kind` is run, wait or attempt. `facts` contain no null."""
 
     kind: str
     name: str
@@ -30,7 +30,7 @@ class RunSpan(NamedTuple):
     begin: int
     end: int
     error: str | None
-    """The reason of a bad end, or None."""
+    """The reason for a bad end, or None."""
     facts: dict[str, Value]
 
 
@@ -71,7 +71,7 @@ def of_run(record: Record) -> list[RunSpan]:
 
 
 def _attempt(record: Record, attempt: AttemptRecord, trace: str, run: str) -> RunSpan:
-    """Return the span of an attempt; if its start or end is unknown, the shortest possible span."""
+    """Return the span of an attempt; an unknown start or end makes it as short as possible."""
     begin = _instant(attempt["started"] or record["started"] or record["queued"])
     end = max(begin, _instant(attempt["ended"])) if attempt["ended"] else begin
     number = attempt["attempt"]
@@ -89,7 +89,7 @@ def _of_run(record: Record) -> dict[str, Any]:
 
 
 def _of_attempt(record: Record, attempt: AttemptRecord) -> dict[str, Any]:
-    """Return the facts of an attempt: the process by OpenTelemetry's conventions, its usage by the names of records."""
+    """Return an attempt's facts: the process under OpenTelemetry's names, its usage under the names in records."""
     own: Mapping[str, Any] = attempt
     command = None if attempt.get("failover") else record["command"]
     return {
@@ -117,7 +117,7 @@ def _error(ended: Record | AttemptRecord) -> str | None:
 
 
 def _facts(found: Mapping[str, Any]) -> dict[str, Value]:
-    """Return the known facts, with limited lengths."""
+    """Return the facts that are not null, with limited lengths."""
     return {name: _bounded(value) for name, value in found.items() if value is not None and value != []}
 
 

@@ -1,7 +1,6 @@
 """Spans as Trace Events in JSON, for Perfetto, speedscope and chrome://tracing.
 
-Each job has a track. Slices on one track must nest, so overlapping runs of a job (one waits while another runs) need
-more tracks.
+Each job has a track. Slices on a track must not overlap, so a job with overlapping runs needs several tracks.
 
 https://docs.google.com/document/d/1CvAClvFfyA5R-PhYUmn5OOQtYMH4h6I0nSsKchNAySU
 """
@@ -17,7 +16,10 @@ from jobqueued.ctl.export.run_spans import RunSpan, of_run
 
 
 def lines(records: Iterable[Record]) -> Iterator[str]:
-    """Yield the document line by line; the runs may be in any order, newest first needs the fewest tracks."""
+    """Yield the lines of the document.
+
+    The runs may be in any order; sorted with the newest first, they need the fewest tracks.
+    """
     tracks = _Tracks()
     yield '{"displayTimeUnit":"ms","traceEvents":['
     separator = ""
@@ -55,7 +57,7 @@ def _slice(span: RunSpan, host: int, track: int) -> dict[str, Any]:
 
 
 class _Tracks:
-    """The tracks of each job: the number of each, and the begin of the earliest run on it."""
+    """The tracks of each job. Each has a number, and the begin of the earliest run on it."""
 
     def __init__(self) -> None:
         self._hosts: dict[str, int] = {}
@@ -63,7 +65,7 @@ class _Tracks:
         self._last = 0
 
     def of(self, host: str, job: str, run: RunSpan) -> tuple[int, int]:
-        """Return the numbers of the host and of a track on which every run begins after this run's end."""
+        """Return the numbers of the host and of a free track. On a free track, all runs begin after this run's end."""
         number = self._hosts.setdefault(host, len(self._hosts) + 1)
         tracks = self._of.setdefault((number, job), [])
         free = next((track for track in tracks if run.end <= track[1]), None)

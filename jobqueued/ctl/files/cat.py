@@ -57,7 +57,7 @@ def _parts(paths: Paths, name: str) -> list[FileText]:
 
 
 def _plain(part: FileText) -> dict[str, str | None]:
-    """Return the part as JSON; bytes that are not UTF-8 become lone surrogates, as in records."""
+    """Return a file or drop-in as JSON. Bytes that are not UTF-8 become lone surrogates, as in records."""
     text = None if part.text == MASKED else part.text.decode(errors="surrogateescape")
     return {"path": part.path, "text": text}
 

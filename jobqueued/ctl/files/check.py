@@ -1,4 +1,4 @@
-"""jobqueuectl check: find the errors of job files, settings and cron's tables before the daemon reads them."""
+"""jobqueuectl check: find errors in job files, settings and cron's tables before the daemon reads them."""
 
 from __future__ import annotations
 
@@ -121,7 +121,7 @@ def check(
 
 
 def _read(paths: Paths, files: tuple[Path, ...], owner: Owner | None) -> Reading:
-    """Return the jobs and problems of the files, or of all files if none is given; settings have only problems."""
+    """Return the jobs and problems of the files, or of all files if none is given. Settings have no jobs."""
     settings = [file for file in files if _is_settings(file)]
     rest = [file for file in files if file not in settings]
     found = read_files(paths, rest, owner, looks=True) if rest or not files else NOTHING
@@ -133,7 +133,7 @@ def _is_settings(file: Path) -> bool:
 
 
 def _settings_problems(file: Path) -> list[Problem]:
-    """Return the problems of a file of settings. Raises DaemonUnreachable if the file is missing."""
+    """Return the problems of a settings file. Raises DaemonUnreachable if the file is missing."""
     from jobqueued.settings.settings import read_settings
 
     if not file.is_file():
@@ -142,7 +142,7 @@ def _settings_problems(file: Path) -> list[Problem]:
 
 
 def _form(form: str | None, *, as_json: bool, diff: bool, explains: bool) -> str:
-    """Return the format of the answer. Raises UsageError if the options exclude each other."""
+    """Return the output format. Raises UsageError if options exclude each other."""
     if as_json and form not in (None, "json"):
         raise click.UsageError("--json and --format exclude each other.")
     found = "json" if as_json else form or "text"
@@ -165,7 +165,7 @@ def _explain(code: str, form: str) -> None:
 
 
 def _mended(paths: Paths, files: tuple[Path, ...], out: TextIO, *, writes: bool) -> bool:
-    """Show the possible fixes, and apply them if `writes`. Return whether there were any."""
+    """Print the possible fixes, and apply them if `writes`. Return whether any fix is possible."""
     from jobqueued.ctl.files.fixes import Unwritten, mends
 
     found = list(mends(paths, files))
@@ -181,7 +181,7 @@ def _mended(paths: Paths, files: tuple[Path, ...], out: TextIO, *, writes: bool)
 
 
 def _print_next(paths: Paths, files: tuple[Path, ...], problems: list[Problem]) -> None:
-    """Print the commands that help a person with these problems."""
+    """Print the commands that help with these problems."""
     if not problems:
         return
     from jobqueued.ctl.files.fixes import mends
@@ -192,7 +192,7 @@ def _print_next(paths: Paths, files: tuple[Path, ...], problems: list[Problem]) 
 
 
 def owner_of(paths: Paths, user: str | None) -> Owner | None:
-    """Return the user who owns the files, or None if they are the host's.
+    """Return the user who owns the checked files, or None for the host.
 
     Raises UsageError if the user does not exist.
     """

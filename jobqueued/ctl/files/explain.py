@@ -1,4 +1,4 @@
-"""Findings as text: each with its examples for the terminal, the list of all for docs/check.md."""
+"""The kinds of findings as text: with examples for the terminal, and as a list for docs/check.md."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _WIDTH = 78
 
 
 def found(code: str) -> FindingKind:
-    """Return the finding with a code (upper or lower case, with or without JQ). Raises UsageError."""
+    """Return the kind of finding with a code (upper or lower case, with or without JQ). Raises UsageError."""
     wanted = code.strip().upper()
     finding = FINDINGS.get(wanted) or FINDINGS.get(f"JQ{wanted}")
     if finding is None:
@@ -24,7 +24,7 @@ def found(code: str) -> FindingKind:
 
 
 def explained(finding: FindingKind) -> str:
-    """Format a finding as lines: its meaning, a wrong and a right example."""
+    """Format a kind of finding: its meaning, a wrong and a right example."""
     return "\n".join(_lines(finding)) + "\n"
 
 
@@ -37,7 +37,7 @@ def _lines(finding: FindingKind) -> Iterator[str]:
 
 
 def _examples(finding: FindingKind) -> Iterator[tuple[str, str]]:
-    """Yield the heading and the text of each example; nothing if no file can show the finding."""
+    """Yield the heading and the text of each example; nothing if no file can show the problem."""
     if not finding.right:
         return
     place = "" if finding.file == FindingKind._field_defaults["file"] else finding.file
@@ -47,12 +47,12 @@ def _examples(finding: FindingKind) -> Iterator[tuple[str, str]]:
 
 
 def listed() -> str:
-    """Return a line for each finding."""
+    """Return a line for each kind of finding."""
     return "".join(f"{it.code}  {it.severity:<8} {it.title}\n" for it in FINDINGS.values())
 
 
 def page() -> Iterator[str]:
-    """Yield the lines of docs/check.md about all findings."""
+    """Yield the lines of docs/check.md about all kinds of findings."""
     yield from ("", "| severity | meaning |", "|---|---|")
     yield from (f"| {severity} | {meaning} |" for severity, meaning in SEVERITIES.items())
     for begin, heading in GROUPS.items():

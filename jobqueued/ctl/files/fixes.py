@@ -1,4 +1,4 @@
-"""Fixes of job files: shown as a diff, and written in place of the file with its owner and mode."""
+"""Fixes of job files: printed as a diff, or written to the file, which keeps its owner and mode."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _OLD = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 
 
 class Unwritten(Exception):
-    """Raised if a fix was not written and the file is unchanged; str() is the reason."""
+    """Raised if a fix was not written, and the file is unchanged; str() is the reason."""
 
 
 class Mend(NamedTuple):
@@ -43,10 +43,9 @@ class Mend(NamedTuple):
         return "".join(printable(line if line.endswith("\n") else f"{line}\n", "\t\n") for line in lines)
 
     def write(self) -> None:
-        """Write the fixed text durably, by a rename. Raises Unwritten or OSError.
+        """Replace the file with the fixed text durably. Raises Unwritten or OSError. A symbolic link is not followed.
 
-        A symbolic link is not followed. A file with several hard links is refused, because the other names would keep
-        the old text.
+        A file with several hard links is refused, because its other names would keep the old text.
         """
         directory = os.open(os.path.dirname(self.path) or ".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         name = os.path.basename(self.path)
@@ -65,12 +64,12 @@ class Mend(NamedTuple):
 
 
 def mends(paths: Paths, files: Iterable[Path]) -> Iterator[Mend]:
-    """Yield the possible fixes of job files and their drop-ins, in the same files and directories as `check`."""
+    """Yield the possible fixes of the job files and drop-ins that `check` reads."""
     tables = TableFiles(paths, settings_of(paths)[0], user_of_daemon(paths))
     for found in units(paths, tuple(files) or (paths.jobs,), tables):
         if not isinstance(found, Unit) or Path(found.file) == STANDARD_INPUT or tables.is_table(Path(found.file)):
             continue
-        with contextlib.suppress(OSError, FileRefused):  # check reports this
+        with contextlib.suppress(OSError, FileRefused):  # check reports this error
             for path, text in parts_of(found.text(), found.file):
                 if text != MASKED and (new := mended(text)) != text:
                     yield Mend(path, text, new)
@@ -108,7 +107,7 @@ def _fill(descriptor: int, text: bytes, like: os.stat_result) -> None:
     with open(descriptor, "wb") as file:
         file.write(text)
         file.flush()
-        made = os.fstat(descriptor)  # the new file may have the group of the directory
+        made = os.fstat(descriptor)  # the new file may have the directory's group
         if (like.st_uid, like.st_gid) != (made.st_uid, made.st_gid):
             os.fchown(descriptor, like.st_uid, like.st_gid)
         os.fchmod(descriptor, stat.S_IMODE(like.st_mode))

@@ -1,4 +1,4 @@
-"""The files that had a job id first: if two files have the same id, the daemon refuses the later one."""
+"""Conflicts of job ids: if two files have the same id, the daemon refuses the file that got it later."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ Files = Mapping[str, tuple[Job, ...]]
 
 
 def conflicts(paths: Paths, good: Files, bad: Iterable[str]) -> dict[str, list[Problem]]:
-    """Return the conflicts that prevent a `good` file from being accepted; `bad` files keep their last good jobs.
+    """Return the conflicts that keep a `good` file from being accepted. `bad` files keep their last good jobs.
 
-    Asks the daemon (or reads state.db while it is down) only if that can change the result.
+    Asks the daemon, or reads state.db while the daemon is down, only if their jobs could change the result.
     """
     found, names = Catalog().conflicts_among(good), [*good, *bad]
     own = {name: path for path in names if (name := _own_name(paths, path))}
@@ -39,7 +39,7 @@ def _own_name(paths: Paths, path: str) -> str:
 
 
 def _in_force(paths: Paths, own: Mapping[str, str]) -> Iterator[Job]:
-    """Yield the jobs of these files that the daemon has in force, as far as it shows them."""
+    """Yield the jobs in force from these files, as far as the daemon shows them."""
     try:
         rows = ask(paths.control, "List")["jobs"]
     except CallRefused:
@@ -55,7 +55,7 @@ def _in_force(paths: Paths, own: Mapping[str, str]) -> Iterator[Job]:
 
 
 def _left(paths: Paths, own: Mapping[str, str]) -> Iterator[Job]:
-    """Yield the jobs of these files that the daemon will start with; none if state.db can't be read."""
+    """Yield the saved jobs of these files, which the daemon will start with; none if state.db can't be read."""
     from jobqueued.state.db.faults import StoreError
     from jobqueued.state.db.opening import left
 

@@ -1,4 +1,4 @@
-"""Job files, read as the daemon would, but without the daemon."""
+"""Job files, read in the same way as by the daemon, but without it."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 
 
 class Reading(NamedTuple):
-    """Accepted jobs, causes of invalid ones, problems, number of refused files, and whether a file was unreadable."""
+    """Accepted jobs, causes of invalid jobs, problems, number of refused files, and whether a file was unreadable."""
 
     jobs: list[Job]
     invalid: dict[str, str]
@@ -54,10 +54,11 @@ NOTHING = Reading([], {}, [], 0, False)
 
 
 def read_files(paths: Paths, files: Iterable[Path] = (), owner: Owner | None = None, *, looks: bool = False) -> Reading:
-    """Read files and directories in this order; by default all that the daemon reads, including cron's tables.
+    """Read files and directories in this order; by default, all files that the daemon reads, including cron's tables.
 
-    Files in the daemon's own directories, and tables in cron's places, must be trusted by the daemon. `owner`: other
-    files are read as files of this user. `looks`: also check programs and files that jobs need on this host.
+    For files in the daemon's directories and tables in cron's directories, owner and mode are checked as by the daemon.
+    `owner`: other files are read as this user's files. `looks`: also check the programs and files that jobs need on
+    this host.
     """
     daemon = user_of_daemon(paths)
     config, problems = settings_of(paths)
@@ -97,7 +98,7 @@ def read_files(paths: Paths, files: Iterable[Path] = (), owner: Owner | None = N
 
 
 def _unlikely(jobs: Sequence[Job], config: Settings, paths: Paths, daemon: int) -> list[Problem]:
-    """Return the warnings about programs and files that jobs name, and about the needs of notices."""
+    """Return the warnings about missing programs and files, and about notices that can't be sent."""
     from jobqueued.ctl.files import receivers
     from jobqueued.ctl.files.unlikely import unlikely
 
@@ -105,7 +106,7 @@ def _unlikely(jobs: Sequence[Job], config: Settings, paths: Paths, daemon: int) 
 
 
 def _tables(paths: Paths, config: Settings, daemon: int, files: Iterable[Path]) -> TableFiles | None:
-    """Return the reader of cron's tables, or None if no table is to be read (its imports take long)."""
+    """Return the reader of cron's tables, or None if no table must be read, because its imports are slow."""
     places = {path for file in files for path in (file.absolute(), file.absolute().parent)}
     if not (places.intersection(paths.crontabs) if files else config.cron.get("live")):
         return None
@@ -115,7 +116,7 @@ def _tables(paths: Paths, config: Settings, daemon: int, files: Iterable[Path]) 
 
 
 def read_text(paths: Paths, file: Path, text: bytes, owner: Owner | None = None) -> Content:
-    """Return the jobs and problems of a text at this path, read alone on this host."""
+    """Return the jobs and problems of a text, read as a file at this path without drop-ins."""
     daemon, (config, _) = user_of_daemon(paths), settings_of(paths)
     jobs, problems = _jobs_of(text, str(file), paths, config, owner)
     told = [problem for _, _, problem in _unknown_accounts(jobs)]
@@ -150,7 +151,7 @@ def _jobs_of(data: bytes, file: str, paths: Paths, config: Settings, owner: Owne
 
 
 def _beyond(rules: UserRules, name: str, data: bytes, jobs: int) -> list[Problem]:
-    """Return the problems of a user's file as a whole: its size, its number of jobs, the user's right to have jobs."""
+    """Return the problems of a whole user's file: its size, its number of jobs, the user's right to have jobs."""
     from jobqueued.child.start.identity import trouble_with
 
     problems, most, (uid, user) = list[Problem](), rules.limits.jobs, rules.owner
@@ -168,7 +169,7 @@ def _beyond(rules: UserRules, name: str, data: bytes, jobs: int) -> list[Problem
 
 
 def _kept(paths: Paths, ids: set[str]) -> list[Job]:
-    """Return the other jobs of the caller in the daemon, because the new jobs may depend on them; [] if it is down."""
+    """Return the caller's other jobs, which new jobs may depend on; [] if the daemon is down."""
     with suppress(NoAnswer, DaemonUnreachable):
         found = {job for file in ask(paths.control, "UserFiles")["files"] for job in file["jobs"]}
         return [Job(id=job, command="") for job in sorted(found - ids)]
@@ -176,7 +177,7 @@ def _kept(paths: Paths, ids: set[str]) -> list[Job]:
 
 
 def _surroundings(paths: Paths) -> Surroundings:
-    """Return the surroundings of the daemon with this job directory, as far as the directory's owner shows them."""
+    """Return the surroundings of the daemon with this job directory; the directory's owner shows its user."""
     try:
         owner = paths.jobs.stat().st_uid
     except OSError:
@@ -185,15 +186,15 @@ def _surroundings(paths: Paths) -> Surroundings:
 
 
 def settings_of(paths: Paths) -> tuple[Settings, list[Problem]]:
-    """Read jobqueued.yaml as the daemon would."""
+    """Read jobqueued.yaml as the daemon does."""
     return read_settings(paths.config, user_of_daemon(paths), paths.more_config, of_user=paths.runtime is not None)
 
 
 def _distrust(paths: Paths) -> list[Problem]:
-    """Return the reasons why the daemon does not trust its own directories."""
+    """Return the reasons why the daemon would not trust its own directories."""
     problems = []
     for directory in map(str, paths.job_directories):
-        with suppress(OSError):  # missing, or reported by its listing
+        with suppress(OSError):  # it is missing, or its listing reports the error
             try:
                 check_path(directory, user_of_daemon(paths))
             except FileRefused as refused:
@@ -202,7 +203,7 @@ def _distrust(paths: Paths) -> list[Problem]:
 
 
 def _unknown_accounts(jobs: Iterable[Job]) -> Iterator[tuple[str, str, Problem]]:
-    """Yield the jobs whose user or group does not exist, with the reason; the file of such a job is still accepted."""
+    """Yield the jobs whose user or group does not exist, with reason and warning; the daemon accepts their files."""
     for job in jobs:
         for account in filter(is_unknown, accounts(job)):
             kind, name = account[:2]
@@ -215,7 +216,7 @@ def _unknown_accounts(jobs: Iterable[Job]) -> Iterator[tuple[str, str, Problem]]
 
 
 def _barred(jobs: Iterable[Job], config: Settings) -> Iterator[tuple[str, str, Problem]]:
-    """Yield the jobs of crontabs whose user may not have jobs, with the reason, which is one problem of the table."""
+    """Yield the jobs in crontabs of users who may not have jobs, with the reason and the table's problem."""
     if config.users.allow is None and not config.users.deny:
         return
     from jobqueued.child.start.identity import trouble_with
@@ -234,10 +235,10 @@ def _barred(jobs: Iterable[Job], config: Settings) -> Iterator[tuple[str, str, P
 def _impossible(
     jobs: tuple[Job, ...], refused: list[Job], paths: Paths, config: Settings
 ) -> Iterator[tuple[str, str, Problem]]:
-    """Yield the jobs that are invalid on this host for another reason; they may depend on jobs of the daemon.
+    """Yield the jobs that are invalid on this host for another reason, considering the daemon's other jobs.
 
-    Jobs of a `refused` file count as existing but without dependencies, so that a circle through that file is not
-    reported for the jobs outside it. Usually no job can be invalid, and nothing is computed.
+    Jobs of a `refused` file count as existing, but without dependencies, so that a cycle through that file is not
+    reported for other jobs. Nothing is computed if no job can be invalid.
     """
     if not any(may_ask_too_much(job) or awaited(job) for job in jobs):
         return
@@ -263,7 +264,7 @@ def _impossible(
 
 
 _INVALID = {"IMPOSSIBLE": "JQ401", "UNKNOWN_JOB": "JQ402", "CIRCULAR": "JQ404", "ELSEWHERE": "JQ406"}
-"""Name of each `core.job_state.Fault` → its code."""
+"""Name of a `core.job_state.Fault` → code of the finding."""
 
 
 def _others(paths: Paths, ids: set[str]) -> Iterator[Job]:
@@ -275,7 +276,7 @@ def _others(paths: Paths, ids: set[str]) -> Iterator[Job]:
 
 
 def is_unknown(account: Account) -> bool:
-    """Return whether this host lacks the user or group, or the group lacks the member."""
+    """Return whether the user, the group, or the membership does not exist on this host."""
     try:
         if account.kind != "group":
             return not pwd.getpwnam(account.name)

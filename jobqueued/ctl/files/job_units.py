@@ -1,4 +1,4 @@
-"""The job files for the names on the command line, found and read as the daemon would, but without the daemon."""
+"""The job files for names on the command line, found and read in the same way as by the daemon, but without it."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Unit:
     """A job file that can be read; `file` is its name in the catalog."""
 
     def __init__(self, file: str, assembly: Assembly | None = None) -> None:
-        """With an `assembly`, the file is read with its drop-ins; without one, alone, even through a pipe or a link."""
+        """`assembly` reads the file with its drop-ins. None reads the file alone, even through a pipe or a link."""
         self.file, self._assembly = file, assembly
 
     @property
@@ -46,9 +46,9 @@ class Unit:
 
 
 def units(paths: Paths, files: Iterable[Path], tables: TableFiles | None = None) -> Iterator[Unit | Problem]:
-    """Yield the job files of these files and directories in this order, and warnings about files that are not read.
+    """Yield the job files in these files and directories in this order, and warnings about files that are not read.
 
-    The daemon's own directory stands for all directories that the daemon reads.
+    The daemon's own directory means all directories that the daemon reads.
     """
     for path in files:
         if path == STANDARD_INPUT:
@@ -61,7 +61,7 @@ def units(paths: Paths, files: Iterable[Path], tables: TableFiles | None = None)
         directories = paths.job_directories if is_own else (path,)
         listings = [_listing(directory) for directory in directories]
         if listings[0] is None:
-            yield Unit(str(path))  # not a directory, or unreadable: reading it gives the error
+            yield Unit(str(path))  # not a directory, or unreadable: reading it raises the error
             continue
         if tables is not None and (kind := tables.kind_in(path)):
             names = sorted(listings[0], key=os.fsencode)
@@ -83,14 +83,14 @@ def _listing(directory: Path) -> list[str] | None:
 
 
 def _with_drop_in(paths: Paths, directory: Path, name: str) -> Unit:
-    """Return the file that a drop-in in this directory changes."""
+    """Return the file that a drop-in in this directory belongs to."""
     is_own = directory in paths.job_directories
     directories = [str(each) for each in (paths.job_directories if is_own else (directory,))]
     return Unit(os.path.join(directories[0], name), _assembly(directories, user_of_daemon(paths) if is_own else None))
 
 
 def _assembly(directories: list[str], daemon: int | None) -> Assembly:
-    """Return the reader of job files for a daemon of this user; None accepts files of every owner."""
+    """Return the reader of job files for a daemon that runs as this UID. With None, files may have any owner."""
 
     def read(number: int, path: str) -> bytes:
         return read_trusted(os.path.join(directories[number], path), daemon)
@@ -102,7 +102,7 @@ def _assembly(directories: list[str], daemon: int | None) -> Assembly:
 
 
 def _units(directories: list[str], listings: list[list[str]], daemon: int | None) -> Iterator[Unit | Problem]:
-    """Yield the job files in these directories, sorted by name; then warnings about files that are not read."""
+    """Yield the job files in these directories, sorted by name, then warnings about files that are not read."""
     assembly = _assembly(directories, daemon)
     names = {name for listing in listings for name in listing}
     for name in sorted(filter(is_job_file, names), key=os.fsencode):
@@ -117,7 +117,7 @@ def _units(directories: list[str], listings: list[list[str]], daemon: int | None
 
 
 def read_file(file: Path) -> bytes:
-    """Read at most one byte more than a job file may have; ``-`` is the standard input.
+    """Read a file, cut after one byte more than allowed; ``-`` is the standard input.
 
     Raises FileRefused for a FIFO without a writer.
     """
@@ -125,7 +125,7 @@ def read_file(file: Path) -> bytes:
         return sys.stdin.buffer.read(MAX_BYTES + 1)
     with open(os.open(file, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC), "rb", buffering=0) as stream:
         is_pipe = stat.S_ISFIFO(os.fstat(stream.fileno()).st_mode)
-        data = stream.read(MAX_BYTES + 1)  # None: the writer has not written yet
+        data = stream.read(MAX_BYTES + 1)  # None if the writer has not written yet
         if data == b"" and is_pipe and not select.select([stream], [], [], 0)[0]:
             raise FileRefused("found a FIFO without a writer; expected a file, or a pipe with a program's output")
         os.set_blocking(stream.fileno(), True)
@@ -136,7 +136,7 @@ def read_file(file: Path) -> bytes:
 
 
 def user_of_daemon(paths: Paths) -> int:
-    """Return the daemon's uid, from the owner of its directories, or the caller's if these are missing."""
+    """Return the UID of the owner of the daemon's directories, or the caller's UID if these are missing."""
     for path in (paths.run, paths.state):
         with suppress(OSError):
             return path.stat().st_uid

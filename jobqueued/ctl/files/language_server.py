@@ -1,7 +1,7 @@
 """jobqueuectl language-server: show check's findings in an editor while the user writes job files.
 
 Language Server Protocol 3.17: JSON-RPC messages after a Content-Length, on standard input and output. The editor sends
-whole texts and gets diagnostics; the server offers nothing else.
+whole texts and gets diagnostics. The server has no other feature.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ def serve(incoming: BinaryIO, outgoing: BinaryIO, look: Look) -> None:
 
 
 def _received(incoming: BinaryIO) -> Message | None:
-    """Read the next message; None at the end of the input, or if the message is invalid."""
+    """Read the next message. Return None at the end of the input, or if the message is invalid."""
     length = 0
     while (line := incoming.readline(_LARGEST)).strip():
         name, _, value = line.partition(b":")
@@ -112,7 +112,7 @@ def _published(document: Message, diagnostics: list[Message]) -> Message:
 
 
 def _diagnostic(problem: Problem, lines: list[str]) -> Message:
-    """Convert a problem to a diagnostic; its range ends with the line, in UTF-16 units from 0."""
+    """Convert a problem to a diagnostic. Its range ends at the end of the line, counted in UTF-16 units from 0."""
     number = max(0, min(problem.line, len(lines)) - 1)
     line = lines[number] if problem.line else ""
     parts = line[: max(0, problem.column - 1)], line

@@ -1,4 +1,4 @@
-"""The files that a name on the command line means, and the file and line of each key of a job."""
+"""The files of a name on the command line, and the file and line of each key of a job."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from jobqueued.settings.paths import Paths
 
 
 class Origin(NamedTuple):
-    """The place of a job's key; a key from `defaults` has its place there."""
+    """The place of a job's key, which may be in `defaults`."""
 
     key: str
     file: str
@@ -42,7 +42,7 @@ def parts_meant(paths: Paths, name: str) -> list[FileText]:
 
 
 def _of_file(paths: Paths, name: str) -> list[FileText] | None:
-    """Return the parts of a file, by its name, its path or the path of a drop-in; None if it is not the daemon's."""
+    """Return a file with its drop-ins, by its name, its path or a drop-in's path, or None if the daemon has none."""
     directory, base = os.path.split(os.path.abspath(name) if "/" in name else name)
     if file := file_of_drop_ins(os.path.basename(directory)):
         directory, base = os.path.dirname(directory), file
@@ -55,7 +55,7 @@ def _of_file(paths: Paths, name: str) -> list[FileText] | None:
 
 
 def _of_job(paths: Paths, job: str) -> list[FileText] | None:
-    """Return the parts of the file that has a job, or None; the daemon must name the file of a cron table."""
+    """Return the file with a job and its drop-ins, or None. Only the daemon can find jobs in cron's tables."""
     for unit in _units(paths):
         with suppress(OSError, Distrusted):
             parts = parts_of(unit.text(), unit.file)
@@ -89,7 +89,7 @@ def _origins(tree: Mapping, body: YamlEntry, paths: Sequence[str]) -> Iterator[O
 
 
 def _with_shared(own: dict[str, YamlEntry], shared: dict[str, YamlEntry]) -> Iterator[tuple[str, YamlEntry]]:
-    """Yield the entries of a job; each mapping also gets the entries that only the default has."""
+    """Yield the entries of a job; mappings also get the entries that only `defaults` has."""
     for name, entry in own.items():
         below, value = shared[name].value if name in shared else None, entry.value
         if isinstance(below, Mapping) and isinstance(value, Mapping):

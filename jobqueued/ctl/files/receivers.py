@@ -1,6 +1,6 @@
-"""The needs of notices that this host probably does not meet: programs, credentials, packages, the sending user.
+"""Needs of notices that this host probably does not meet: programs, credentials, packages, the sending user.
 
-Only check and doctor look for them, because a missing program may be installed before a notice is sent. The daemon
+Only check and doctor check these needs, because a missing program may be installed before a notice is sent. The daemon
 reports notices that it could not send.
 """
 
@@ -44,7 +44,7 @@ class Sender(NamedTuple):
 
     @classmethod
     def of_uid(cls, uid: int) -> Sender:
-        """Return the user with this uid, who may lack a name, as in a container."""
+        """Return the user with this UID, who may have no name, as in a container."""
         try:
             return cls.of(pwd.getpwuid(uid).pw_name)
         except KeyError:
@@ -60,16 +60,16 @@ class Sender(NamedTuple):
         return self.uid == 0 or bool(found.st_mode >> shift & wanted)
 
     def barred(self, path: str) -> str:
-        """Return the first directory above a file that the user may not enter, or "". Raises OSError."""
+        """Return the first directory above a file that the user can't enter, or "". Raises OSError."""
         parts = os.path.dirname(os.path.realpath(path)).split("/")
         above = ("/".join(parts[:length]) or "/" for length in range(1, len(parts) + 1))
         return next((directory for directory in above if not self.may(1, directory)), "")
 
 
 def problems(jobs: Iterable[Job], config: Settings, paths: Paths, daemon: int) -> Iterator[Problem]:
-    """Yield a warning for each unmet need: of a job at its line, of rules and of mail in jobqueued.yaml.
+    """Yield a warning for each unmet need: at the line of a job, or in jobqueued.yaml for rules and mail.
 
-    `daemon`: the daemon's uid.
+    `daemon`: the daemon's UID.
     """
     jobs, file = tuple(jobs), str(paths.config)
     wishes = [rule.notify for rule in config.notify]
@@ -80,7 +80,7 @@ def problems(jobs: Iterable[Job], config: Settings, paths: Paths, daemon: int) -
         sender = Sender.of_uid(daemon) if daemon else Sender.of(config.notifier)
     except KeyError:
         yield Problem(file, 0, 0, "notifier", _NOBODY.format(config.notifier), "warning", code="JQ514")
-        sender = Sender(config.notifier, 0, frozenset())  # unknown user: assume the widest rights
+        sender = Sender(config.notifier, 0, frozenset())  # the user is unknown: assume all rights
     if barred := _bars(sender, sys.executable):
         message = f"{sender.name} can't start {sys.executable}, because it may not enter {barred}"
         message += "; use a user who can, such as root"
@@ -102,14 +102,14 @@ _NOBODY = (
 
 
 def _sender_of(job: Job, sender: Sender) -> Sender:
-    """Return the user who sends a job's notices; the common sender if the job's owner no longer exists."""
+    """Return the user who sends a job's notices, or the usual sender if the job's owner no longer exists."""
     with suppress(KeyError):
         return sender if job.notify.owner is None else Sender.of(job.notify.owner.name)
     return sender
 
 
 def _of_reach(job: Job, permitted: Sequence[str]) -> Iterator[tuple[str, str, str]]:
-    """Yield the URLs of a user's channels that lead to a forbidden address; only literal addresses are checked."""
+    """Yield a problem for each URL with a forbidden address in a user's job. Only literal addresses are checked."""
     hooks = job.notify.webhook if job.notify.owner is not None else ()
     urls = [("notify.webhook", url) for hook in hooks for url in (hook.url, hook.proxy)]
     if job.ping is not None and job.ping.owner is not None:
@@ -120,7 +120,7 @@ def _of_reach(job: Job, permitted: Sequence[str]) -> Iterator[tuple[str, str, st
 
 
 def _closed(url: str, permitted: Sequence[str]) -> str:
-    with suppress(ValueError):  # a host name, which is resolved when it is used, or an invalid URL
+    with suppress(ValueError):  # an invalid URL, or a host name, which is resolved later
         parts = urlsplit(url)
         ip = meant("127.0.0.1" if parts.hostname == "localhost" else parts.hostname or "")
         shown = spelled(ip, parts.port or {"http": 80}.get(parts.scheme, 443))

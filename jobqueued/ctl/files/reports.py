@@ -1,6 +1,6 @@
 """Problems in formats for other programs: SARIF 2.1.0, and workflow commands of GitHub Actions.
 
-The content and name of a file are escaped, so they can't forge a part of the format or harm a terminal.
+Names and contents of files are escaped, so they can't forge a part of the format or harm a terminal.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from jobqueued.ctl.base.findings import FINDINGS
 
 _SCHEMA = "https://json.schemastore.org/sarif-2.1.0.json"
 _KINDS = {"error": "error", "warning": "warning", "note": "notice"}
-"""Severity → GitHub's name for it; SARIF uses ours."""
+"""Severity → GitHub's word for it. SARIF uses our words."""
 
 
 def sarif(problems: Iterable[Problem]) -> dict[str, Any]:
-    """Return the SARIF log (OASIS, Static Analysis Results Interchange Format 2.1.0) of one run of check."""
+    """Return the problems as a SARIF log (OASIS, Static Analysis Results Interchange Format 2.1.0)."""
     rules = [
         {
             "id": finding.code,
@@ -48,7 +48,7 @@ def sarif(problems: Iterable[Problem]) -> dict[str, Any]:
 
 
 def github(problems: Iterable[Problem]) -> Iterator[str]:
-    """Yield a line per problem, ``::error file=…,line=4,col=5,title=JQ201::…``, which annotates that file line."""
+    """Yield a line for each problem, as in ``::error file=…,line=4,col=5,title=JQ201::…``, which annotates the file."""
     for problem in problems:
         place = {"file": problem.file, "line": problem.line, "col": problem.column, "title": problem.code}
         properties = ",".join(f"{name}={_property(str(value))}" for name, value in place.items() if value)
@@ -68,7 +68,7 @@ def _location(problem: Problem) -> dict[str, Any]:
 
 
 def _data(text: str) -> str:
-    """Escape a message as @actions/core does, and escape unprintable characters too."""
+    """Escape a message as @actions/core does; also escape unprintable characters."""
     return printable(text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A"))
 
 

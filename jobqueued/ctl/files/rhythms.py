@@ -1,4 +1,4 @@
-"""The rhythms of jobs: compared with the calendar, clock changes, one another, and the duration of their runs."""
+"""Checks of schedules against the calendar, clock changes, other jobs' schedules, and the duration of runs."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ from jobqueued.timing.clock_changes import ClockChange, next_changes
 from jobqueued.timing.schedule import Schedule, Seconds
 
 MANY = 10
-"""Minimum jobs that start at the same instant for a note."""
+"""Minimum number of jobs with the same start for a note."""
 ENOUGH = 5
-"""Minimum runs with known durations for a usual duration."""
+"""Minimum runs with a known duration, from which the usual duration is calculated."""
 _RUNS, _STARTS, _OFTEN, _NAMED = 10, 30, 6, 5
 _RARE = 367 * DAY
 _WHOLE_DAY = (1 << 24) - 1
@@ -49,7 +49,7 @@ class _Holder(NamedTuple):
 
 
 def rhythms(jobs: Iterable[Job], now: int, usual: Usual) -> Iterator[Problem]:
-    """Yield a warning or note for each odd rhythm, at the line of its job; disabled jobs are ignored."""
+    """Yield a warning or note for each odd schedule, at the line of its job. Ignore disabled jobs."""
     jobs = [job for job in jobs if job.enabled]
     for job in jobs:
         yield from (_about(job, "JQ303", "schedule", text) for text in _rarely(job, now))
@@ -60,7 +60,7 @@ def rhythms(jobs: Iterable[Job], now: int, usual: Usual) -> Iterator[Problem]:
 
 
 def usual_times(paths: Paths) -> Usual:
-    """Return a function for the usual duration of a job's runs, from its newest readable records."""
+    """Return a function that returns the usual duration of a job's runs, from its newest readable records."""
 
     @cache
     def usual(job: str) -> int | None:
@@ -96,7 +96,7 @@ def _rarely(job: Job, now: int) -> Iterator[str]:
 
 
 def _of_changes(job: Job, now: datetime) -> Iterator[str]:
-    """Yield messages on times of day that the next clock changes skip or repeat, and on the starts that follow."""
+    """Yield messages about times of day that the next clock changes skip or repeat, and about the resulting starts."""
     for schedule in _schedules(job):
         told = [
             _of_change(schedule, change, match)
@@ -108,7 +108,7 @@ def _of_changes(job: Job, now: datetime) -> Iterator[str]:
 
 
 def _goes_on(schedule: Schedule) -> bool:
-    """Return whether the schedule starts in every hour and counts elapsed time, so that no clock change matters."""
+    """Return whether a schedule has starts in every hour and counts elapsed time, so that no clock change matters."""
     return not schedule.is_fixed and schedule.times_of_day[1] == _WHOLE_DAY and not schedule.starts_in_gaps
 
 
@@ -120,7 +120,7 @@ def _of_change(schedule: Schedule, change: ClockChange, match: datetime) -> str:
 
 
 def _too_long(job: Job, now: int, usual: Usual) -> Iterator[str]:
-    """Yield a message if runs usually take longer than the time until the next one is due."""
+    """Yield a message if a job's runs usually take longer than the time between its starts."""
     interval, took = _interval(job, now), usual(job.id)
     if interval is None or took is None or took < interval * job.concurrency:
         return
@@ -136,7 +136,7 @@ def _interval(job: Job, now: int) -> int | None:
 
 
 def _together(jobs: list[Job], now: int) -> Iterator[Problem]:
-    """Yield a note on the instant at which most jobs start at once, if they are many."""
+    """Yield a note about the instant with the most starts, if many jobs start at once."""
     at: dict[int, list[Job]] = defaultdict(list)
     for job in jobs:
         schedules = _schedules(job)
@@ -157,9 +157,9 @@ def _crowd(instant: int, found: list[Job]) -> str:
 
 
 def _starved(jobs: list[Job], now: int, usual: Usual) -> Iterator[Problem]:
-    """Yield a warning for each exclusive lock that jobs without a `timeout` may share without a pause.
+    """Yield a warning for each lock that shared holders without a `timeout` may occupy all the time.
 
-    A run's reservation of the lock lapses after the job's `drain`, so the run may never start.
+    A run that needs the lock exclusively may then never start, because its reservation lapses after its job's `drain`.
     """
     shared: dict[str, list[_Holder]] = defaultdict(list)
     for job in jobs:
@@ -177,7 +177,7 @@ def _starved(jobs: list[Job], now: int, usual: Usual) -> Iterator[Problem]:
 
 
 def _load(holders: list[_Holder]) -> float:
-    """Return the mean number of live runs of these jobs, each job up to its `concurrency`."""
+    """Return the mean number of live runs of these jobs; each job counts at most its `concurrency`."""
     return sum(min(holder.usual / holder.interval, holder.job.concurrency) for holder in holders)
 
 

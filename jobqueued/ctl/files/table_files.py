@@ -1,4 +1,4 @@
-"""Cron's tables in the places where a cron of this host looks, read as the daemon would, but without the daemon."""
+"""Cron's tables in the directories of this host's crons, read in the same way as by the daemon, but without it."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 class TableFiles:
-    """The tables of this host as a daemon with these settings and this user sees them."""
+    """The tables of this host as a daemon with these settings and this user reads them."""
 
     def __init__(self, paths: Paths, config: Settings, daemon: int) -> None:
         self._paths, self._config, self._daemon = paths, config, daemon
@@ -31,23 +31,23 @@ class TableFiles:
         self._host = host_of(config, config.zone)
 
     def all_live(self) -> Iterator[Path]:
-        """Yield the tables, and directories of tables, that the daemon runs; none without `cron: {live: true}`."""
+        """Yield the tables and directories of tables that the daemon runs; none without `cron: {live: true}`."""
         if self._config.cron.get("live"):
             (etc, kind), *others = kinds_by_place(self._paths).items()
             tables = [etc / name for name in ("crontab", "anacrontab") if kind.reads(name)]
             yield from filter(os.path.lexists, [*tables, *(directory for directory, _ in others)])
 
     def is_table(self, file: Path) -> bool:
-        """Return whether a file is in a place of cron's tables and has the name of one."""
+        """Return whether a file has the path of a cron table."""
         kind = self._kinds.get(file.absolute().parent)
         return kind is not None and (kind.reads(file.name) or kind.is_foreign(file.name))
 
     def kind_in(self, directory: Path) -> DirectoryKind | None:
-        """Return the kind of the tables in a directory that has only tables, or None."""
+        """Return the kind of the tables in a directory, or None if the directory does not contain only tables."""
         return None if directory.absolute() == self._paths.crontabs[0] else self._kinds.get(directory.absolute())
 
     def distrust(self, directory: Path) -> list[Problem]:
-        """Return why the daemon does not trust a directory of tables; [] if it does, or if it is not one."""
+        """Return why the daemon does not trust a directory of tables; [] if it does, or for other directories."""
         if kind := self.kind_in(directory):
             try:
                 check_path(str(directory.absolute()), self._daemon, sticky=kind.sticky)
@@ -65,7 +65,7 @@ class TableFiles:
             return (), [Problem(ascii(name)[1:-1], 0, 0, "", kind.unread, "warning", code="JQ503")]
         try:
             data = kind.read(path, self._daemon, True)
-        except Unreadable:  # only the daemon may read its text
+        except Unreadable:  # only the daemon is allowed to read it
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), path) from None
         host = self._host._replace(scripts=self._scripts.of_table(path))
         place = place_of(kind, path, expand=self._config.cron.get("expand", False))

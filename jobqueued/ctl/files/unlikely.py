@@ -1,7 +1,8 @@
-"""The needs of jobs that this host probably does not meet: programs, directories, limits; and an `at` that is past.
+"""Needs of jobs that this host probably does not meet: programs, directories, limits, and an `at` in the past.
 
-The daemon does not check these when it reads a file: a look at one path can block forever (autofs, a dead network
-disk), and a missing program may be installed before the run starts. Otherwise the record shows what was missing.
+The daemon does not check these needs when it reads a file, because a check of a path can block forever (autofs, an
+unreachable network disk), and a missing program may be installed before the run starts. Otherwise the run's record
+names the missing file.
 """
 
 from __future__ import annotations
@@ -35,11 +36,11 @@ _OF_SHELLS = (
     "false|fc|fg|for|function|getopts|hash|help|if|jobs|kill|let|local|popd|printf|pushd|pwd|read|readonly|return|select|set|shift|shopt|source|"
     "test|time|times|true|trap|type|typeset|ulimit|umask|unalias|unset|until|wait|while"
 )
-"""Regular expression for words that can begin a line for a shell without being a program."""
+"""Regular expression for first words of a shell line that are not programs."""
 
 
 def unlikely(jobs: Iterable[Job], paths: Paths, daemon: int) -> Iterator[Problem]:
-    """Yield a warning for each unmet need, at the line of its job; `daemon`: the daemon's uid."""
+    """Yield a warning for each unmet need, at the line of its job. `daemon`: the daemon's UID."""
     jobs, now = tuple(jobs), time.time_ns()
     status = _status(paths) if any(job.enforce == "required" for job in jobs) else None
     for job in jobs:
@@ -73,7 +74,7 @@ def _of_limits(job: Job, controllers: list[str] | None) -> Iterator[tuple[str, s
 
 
 def _of_files(job: Job, daemon: int) -> Iterator[tuple[str, str, str]]:
-    """Yield the code, key and message of each problem with files and programs of a job."""
+    """Yield the code, key and message for each problem with a job's files and programs."""
     directory = None if job.working_directory is None else job.working_directory.removeprefix("-")
     if directory is not None and not os.path.isdir(directory):
         with suppress(PermissionError):
@@ -108,7 +109,7 @@ def _of_files(job: Job, daemon: int) -> Iterator[tuple[str, str, str]]:
 
 
 def misplaced_user(job: Job) -> str:
-    """Return a message if the command of a user's table begins with a user, as in /etc/crontab, else ""."""
+    """Return a message if a command in a user's table begins with a user name, as in /etc/crontab, else ""."""
     word, _, rest = job.command.partition(" ") if isinstance(job.command, str) else ("", "", "")
     if not rest.strip() or shutil.which(word, path=dict(job.environment).get("PATH", DEFAULT_PATH)):
         return ""
@@ -121,7 +122,7 @@ def misplaced_user(job: Job) -> str:
 
 
 def _exists(path: str) -> bool:
-    """Return whether a path exists. Raises PermissionError if only the daemon may see this."""
+    """Return whether a path exists. Raises PermissionError if only the daemon can know."""
     try:
         os.stat(path)
     except (FileNotFoundError, NotADirectoryError):
@@ -130,7 +131,7 @@ def _exists(path: str) -> bool:
 
 
 def _user(job: Job, daemon: int) -> pwd.struct_passwd | None:
-    """Return the user that runs the job, or None if the user does not exist."""
+    """Return the user that the job runs as, or None if the user does not exist."""
     try:
         return pwd.getpwuid(daemon) if job.user is None else pwd.getpwnam(job.user)
     except KeyError:
@@ -138,7 +139,7 @@ def _user(job: Job, daemon: int) -> pwd.struct_passwd | None:
 
 
 def _of_variables(job: Job, path: str, user: pwd.struct_passwd | None) -> str:
-    """Return why a file of variables can't be read for the job, or "" if it can or if we can't check it."""
+    """Return why the job can't read an environment file, or "" if it can or we can't check this."""
     with suppress(PermissionError):
         if not _exists(path):
             return f"{printable(path)} does not exist here"
@@ -158,7 +159,7 @@ def _of_variables(job: Job, path: str, user: pwd.struct_passwd | None) -> str:
 
 
 def _of_writers(path: str, user: pwd.struct_passwd | None) -> str:
-    """Return how users other than root and the job's user can change a file, or "" if they can't."""
+    """Return the reason why a user other than root and the job's user can change a file, or "" if none can."""
     if user is not None:
         try:
             check_path(path, user.pw_uid)
@@ -170,9 +171,9 @@ def _of_writers(path: str, user: pwd.struct_passwd | None) -> str:
 
 
 def _program(job: Job, command: str | tuple[str, ...]) -> tuple[str, str]:
-    """Return the path of a command's program and "", or "" and a message if it is missing.
+    """Return the path of a command's program and "", or "" and a message if the program is missing.
 
-    Returns two empty strings if this can't be known before the run.
+    Returns two empty strings if the program is unknown before the run.
     """
     word = command[0] if isinstance(command, tuple) else _first_word(command) if re.fullmatch(_SHELL, job.shell) else ""
     path = dict(job.environment).get("PATH", DEFAULT_PATH)
@@ -194,12 +195,12 @@ def _program(job: Job, command: str | tuple[str, ...]) -> tuple[str, str]:
         return "", ""
     if job.asks_pam and (told := misplaced_user(job)):
         return "", told
-    remedy = "`PATH=…` above its line" if job.asks_pam else "`environment: {PATH: …}`"  # in a table, in a job file
+    remedy = "`PATH=…` above its line" if job.asks_pam else "`environment: {PATH: …}`"  # for a table, for a job file
     return "", f"found no program {word} in the job's PATH ({path}); expected its full path, or {remedy}"
 
 
 def _first_word(line: str) -> str:
-    """Return the first word of a shell's line if it can only be the name of a program, else ""."""
+    """Return the first word of a shell line if it can only be the name of a program, else ""."""
     found = re.match(r"\s*(/?[\w./+-]+)(?:\s|$)", line)
     word = "" if found is None else found[1]
     is_of_shell = re.fullmatch(_OF_SHELLS, word) or re.search(rf"\b{re.escape(word)} *\(\)", line)

@@ -1,4 +1,4 @@
-"""jobqueuectl edit, add, remove, files: the job files of a user, which the daemon stores."""
+"""jobqueuectl edit, add, remove, files: users' job files, which the daemon stores."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ TEMPLATE = """\
 #     notify: {email: your-name}     # if it fails
 """
 _SECONDS = 90.0
-"""Timeout of a call (s), longer than the daemon may wait for a database of users."""
+"""Timeout of a call (s), longer than the daemon's wait for a user database."""
 _USUAL = "jobs"
 
 _user_option = click.option("--user", metavar="NAME", help="Use the files of this user.  For root only.")
@@ -206,7 +206,7 @@ def edit(paths: Paths, file: str, user: str | None) -> None:
 
 
 class _FileEdit:
-    """An edit of one file, through a copy of it."""
+    """An edit of a copy of a file."""
 
     def __init__(self, paths: Paths, name: str, user: str | None, copy: str) -> None:
         self._paths, self._name, self._user, self._copy = paths, name, user, copy
@@ -259,7 +259,7 @@ class _FileEdit:
 
 
 def _set(paths: Paths, name: str, text: bytes, user: str | None, stamp: str | None) -> Message:
-    """Send a text to the daemon; return the reply."""
+    """Store a text in the daemon, and return the reply."""
     if len(text) > LARGEST_FILE:
         raise CallRefused(
             f"the file has more than {size(LARGEST_FILE)}; expected at most that; divide it into several files",
@@ -270,7 +270,7 @@ def _set(paths: Paths, name: str, text: bytes, user: str | None, stamp: str | No
 
 
 def _print(name: str, answer: Message) -> None:
-    """Print whether a text was accepted, with its problems and next starts."""
+    """Print whether a text was accepted, its problems, and the next starts."""
     print_problems(Problem(**problem) for problem in answer["problems"])
     if not answer["stored"]:
         errors = sum(problem["severity"] == "error" for problem in answer["problems"])

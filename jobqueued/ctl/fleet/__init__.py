@@ -1,4 +1,4 @@
-"""Commands for several hosts at once (`jobqueuectl --fleet list`), by ssh.
+"""Commands for several hosts at once (`jobqueuectl --fleet list`), over ssh.
 
-`fleet_tables` joins the documents of the hosts into one table. Begin with `fleet_views`.
+`fleet_tables` merges the hosts' documents into one table. Begin with `fleet_views`.
 """

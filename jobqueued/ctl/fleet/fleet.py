@@ -55,7 +55,7 @@ def _list_hosts(paths: Paths, *, as_json: bool) -> None:
 
 
 def known(answer: Message) -> list[str]:
-    """Return the fleet's hosts from the reply of the method Fleet.
+    """Return the fleet's hosts from a reply of the method Fleet.
 
     Raises CallRefused if the host is in no fleet, or if the fleet is unreachable.
     """

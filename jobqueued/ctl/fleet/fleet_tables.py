@@ -1,4 +1,4 @@
-"""The documents of commands as tables of several hosts: the list that has the rows, its columns and their order."""
+"""Tables with the documents of several hosts: for each command, the list with the rows, its columns and its order."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from jobqueued.ctl.base.terminal import Columns, distance, local, localised, mom
 from jobqueued.model.run_states import LIVE
 
 Options = Mapping[str, Any]
-"""The options and arguments of a command, as click parsed them."""
+"""The parsed options and arguments of a command."""
 
 
 class _Keyed(Protocol):
@@ -27,10 +27,10 @@ R = TypeVar("R", bound=_Keyed)
 
 
 class DocumentTable(NamedTuple):
-    """The list `name` of a document, with its columns and sort key; `most`: maximum rows.
+    """A table of the items in a document's list `name`, with its columns and sort key. `most`: maximum rows.
 
-    `nothing`: the text if no host has an item. `whole`: the document itself is the only item. `those`: returns the
-    items.
+    `nothing`: the text if no host has an item. `whole`: the document itself is the only item. `those`: a function that
+    returns the items of a document.
     """
 
     name: str
@@ -49,12 +49,12 @@ class DocumentTable(NamedTuple):
         return found
 
     def chosen(self, rows: Iterable[R]) -> list[R]:
-        """Return the rows to show, sorted; rows of a host with equal keys keep their order."""
+        """Return the rows to show, sorted. Rows with equal keys keep their order."""
         return sorted(rows, key=lambda row: row.key)[: self.most]
 
 
 class FleetView(NamedTuple):
-    """A command: its document's tables (by options), notes on a host, and the options for a single host only."""
+    """A command for several hosts: its tables (by options), notes about a host, and options only for a single host."""
 
     parts: Callable[[Options], list[DocumentTable]]
     notes: Callable[[Message], Sequence[str]] = lambda _: ()
@@ -159,7 +159,7 @@ def _status(_options: Options) -> list[DocumentTable]:
 
 
 def _standing(it: Message) -> list[Cell]:
-    causes = it["unwell"] if "unwell" in it else [it["reason"]]  # without an answer there is only a reason
+    causes = it["unwell"] if "unwell" in it else [it["reason"]]  # a host without a reply has only a reason
     wrong = f"no: {'; '.join(causes)}" if causes else ""
     numbers = ("-" if it.get(name) is None else str(it[name]) for name in ("jobs", "running", "waiting"))
     soonest = f"{it['next_job']}, {distance(it['next'])}" if it.get("next_job") else "-"
@@ -168,12 +168,12 @@ def _standing(it: Message) -> list[Cell]:
 
 
 def _held(answer: Message) -> list[str]:
-    """Return the note about a host's hold, if it is on hold."""
+    """Return the note about a host's hold, or [] if it is not on hold."""
     return [f"on hold {words}"] if (words := hold_messages.hold(answer)) else []
 
 
 def _idle(answer: Message) -> list[str]:
-    """Return the notes of `why`, except those about its runs."""
+    """Return the notes in a reply of Why, except those about runs."""
     more = [f"{answer['more']:,} more wait"] if answer.get("more") else []
     return more + ([localised(answer["idle"])] if answer.get("idle") else [])
 

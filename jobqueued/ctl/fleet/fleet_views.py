@@ -1,4 +1,4 @@
-"""Commands for several hosts (`jobqueuectl --fleet list`): the output of each, by ssh, as one table or document."""
+"""Commands for several hosts (`jobqueuectl --fleet list`): the hosts' outputs, over ssh, as one table or document."""
 
 from __future__ import annotations
 
@@ -29,16 +29,16 @@ from jobqueued.ctl.fleet.over_ssh import HostReply, Way
 T = TypeVar("T")
 
 _ACTING = ("hold", "pause", "release", "reload", "resume", "skip-next", "stop")
-"""Commands that every host carries out; their output is text."""
+"""Commands that every host carries out, and that print text."""
 _OF_ONE = ("emit", "logs", "rerun", "retry", "run")
-"""Commands that a single host carries out."""
+"""Commands that only a single host carries out."""
 _MOST_ERRORS = 20
 _UNREACHED = 2
-"""Exit status if a host did not answer."""
+"""Exit status if a host did not reply."""
 
 
 def of_hosts(context: click.Context, command: click.Command, words: Sequence[str]) -> click.Command:
-    """Return a copy of the command that parses the same words, but runs on the hosts that `main`'s options name."""
+    """Return a copy of the command that parses the same words, but runs on the hosts in `main`'s options."""
     found, typed = copy.copy(command), list(words)
 
     def carry_out(**options: Any) -> None:
@@ -65,7 +65,7 @@ class _HostCommand:
     typed: Sequence[str]
     options: Options
     failed: dict[str, str] = field(default_factory=dict)
-    """Host → why it has no answer to show."""
+    """Host → reason why it has no reply."""
     code: int = 0
     """Highest exit status so far."""
 
@@ -105,11 +105,11 @@ class _HostCommand:
         if len(self._hosts) != 1 and self.name in _OF_ONE and self.name != "logs":
             raise click.UsageError(f"`{self.name}` works for one host; name it: --host HOST")
 
-    # hosts
+    # the hosts
 
     @cached_property
     def _hosts(self) -> list[str]:
-        """The named hosts, or all in the fleet. Raises CallRefused or DaemonUnreachable if these are unknown."""
+        """Return the named hosts, or all in the fleet. Raises CallRefused or DaemonUnreachable if these are unknown."""
         named = named_hosts(self.context)
         return named or [name for name in fleet.known(self._fleet) if self._is_host(name)]
 
@@ -127,7 +127,7 @@ class _HostCommand:
         here = os.uname().nodename if named_hosts(self.context) else self._fleet["host"]
         return Way(here, shlex.split(self.context.params["ssh"] or over_ssh.SSH))
 
-    # replies
+    # the replies
 
     def _words(self, *more: str) -> list[str]:
         return [*options_given(), self.name, *more, *(word for word in self.typed if word not in more)]
@@ -136,7 +136,7 @@ class _HostCommand:
         self.failed[host], self.code = reason, max(self.code, code)
 
     def _replies(self, words: Sequence[str]) -> Iterator[HostReply]:
-        """Yield the replies of the hosts; print their warnings after the last one."""
+        """Yield the replies of the hosts. After the last reply, print their warnings."""
         told = list[str]()
         for reply in over_ssh.replies(
             self._hosts, lambda host: self._way.command(host, words), self.context.params["timeout"] or _PATIENCE
@@ -152,7 +152,7 @@ class _HostCommand:
             click.echo(line, err=True)
 
     def _named(self, host: str, line: str) -> str:
-        """Return a line of a host, with the host's name if there are several hosts."""
+        """Return a line of a host's output, with the host's name if there are several hosts."""
         return f"{host}: {line}" if len(self._hosts) > 1 else line
 
     def _act(self, words: Sequence[str]) -> None:
@@ -160,7 +160,7 @@ class _HostCommand:
             for line in reply.out.decode(errors="backslashreplace").splitlines():
                 print_line(self._named(reply.host, line))
 
-    # documents
+    # the documents
 
     def _show(self, words: Sequence[str]) -> None:
         view = VIEWS[self.name]
@@ -182,12 +182,15 @@ class _HostCommand:
         if self.options.get("as_json"):
             lists = {name: [row.item for row in those] for name, those in chosen.items()}
             merged = {"schema": JSON_SCHEMA, **lists, "hosts": rest, "failed": self.failed}
-            click.echo(json.dumps(merged, indent=2))  # contains user names that the hosts added
+            click.echo(json.dumps(merged, indent=2))  # has the user names that the hosts added
         elif rest:
             _print(parts, rows, chosen, notes)
 
     def _read(self, words: Sequence[str], read: Callable[[str, Message], T]) -> Iterator[tuple[str, Message, T]]:
-        """Yield each host with its document and the result of `read`; a host without valid document has failed."""
+        """Yield each host with its document and the result of `read`.
+
+        A host without a valid document counts as failed.
+        """
         for reply in self._replies(words):
             try:
                 document = _document(reply)
@@ -202,7 +205,7 @@ class _HostCommand:
                 yield reply.host, document, found
 
     def _draw(self) -> list[str]:
-        """Draw the chart of the runs of all hosts; return the words of the command that each host got."""
+        """Draw the chart of all hosts' runs. Return the words of the command that each host got."""
         from jobqueued.child.contract.documents import Record
         from jobqueued.ctl.chart import timeline
         from jobqueued.ctl.chart.chart_file import checked
@@ -224,10 +227,10 @@ class _HostCommand:
         timeline.of_hosts(ask, **self.options)
         return words
 
-    # output
+    # the output of a run
 
     def _copy_log(self) -> list[str]:
-        """Print the output of a run (for a JOB: its newest run on any host); return the words of the command."""
+        """Print the output of a run, or of a job's newest run on any host. Return the words of the command."""
         host, run = self._newest() if len(self._hosts) != 1 else (self._hosts[0], str(self.options["name"]))
         values = ((name, self.options[name]) for name in ("lines", "attempt"))
         given = [word for name, value in values if value is not None for word in (f"--{name}", str(value))]
@@ -260,7 +263,7 @@ class _HostCommand:
         sink.close()
 
     def _newest(self) -> tuple[str, str]:
-        """Return the newest started run of the job on all hosts, and its host; print both on stderr."""
+        """Return the job's newest started run on any host, and this host; print run and host on stderr."""
         job = str(self.options["name"])
         words = [*options_given(), "history", "--json", "--runs", str(_FEW), "--", job]
         found = list[tuple[str, str, str]]()
@@ -280,12 +283,12 @@ class _HostCommand:
 
 _PATIENCE = 30.0
 _FEW = 20
-"""Newest runs of a job in which a started run is searched for."""
+"""Number of a job's newest runs that are searched for a started run."""
 _ALL = 1_000_000
-"""More runs than the output limit of a host can hold."""
+"""More runs than fit in the output limit of a host."""
 _LONGEST_LINE = 1 << 20
 _ODD = (LookupError, TypeError, ValueError, AttributeError, RecursionError)
-"""Errors raised when a host's output does not have the expected structure."""
+"""Errors raised if a host's output does not have the expected structure."""
 
 
 class _NoDocument(Exception):
@@ -308,14 +311,14 @@ def _document(reply: HostReply) -> Message:
 
 
 def _last(reply: HostReply) -> str:
-    """Return the last line on stderr, which usually has the cause, or else the exit status."""
+    """Return the last line on stderr, which usually has the cause, or the exit status if stderr is empty."""
     return (
         reply.errors[-1].removeprefix("Error: ") if reply.errors else f"its jobqueuectl exited with status {reply.code}"
     )
 
 
 def _rows(part: DocumentTable, host: str, document: Message) -> Iterator[_JoinedRow]:
-    """Yield the rows of a host's document. Raises TypeError or another of _ODD if it is malformed."""
+    """Yield the rows of a host's document. Raises an error of _ODD if the document is malformed."""
     for item in part.items(document):
         cells = part.columns.cells(item)
         if not all(isinstance(cell, str | StyledText) for cell in cells):

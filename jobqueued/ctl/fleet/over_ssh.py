@@ -1,4 +1,4 @@
-"""Run a command of jobqueuectl on several hosts at once, by ssh (not on this host), with limits of time and size."""
+"""Run a command of jobqueuectl on several hosts at once, over ssh except on this host, with limits of time and size."""
 
 from __future__ import annotations
 
@@ -21,29 +21,32 @@ SSH = "ssh -o BatchMode=yes -o ConnectTimeout=10 -o LogLevel=ERROR"
 """Default program to reach a host; it never prompts and prints no banner."""
 _AT_ONCE = 8
 _MOST = 64 << 20
-"""Maximum output of a host (bytes); a document of 100,000 jobs has half of it."""
+"""Maximum output of a host (bytes). A document of 100,000 jobs has half of this size."""
 _HERE = (
     f"import sys; sys.path.insert(0, {str(Path(__file__).parents[3])!r}); "
     "from jobqueued.ctl.main import main; main(prog_name='jobqueuectl')"
 )
-"""Python program that runs this jobqueuectl, whichever the shell would find."""
+"""Python program that runs this jobqueuectl, and not another installed version."""
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,252}")
 A_HOST = "a name of letters, digits, '.', '_' and '-' that begins with a letter or digit"
 
 
 def is_host(name: str) -> bool:
-    """Return whether a name can be a host's name; not an option of ssh, and nothing special to a shell."""
+    """Return whether a name can be a host name, without characters that ssh or a shell would interpret."""
     return _NAME.fullmatch(name) is not None
 
 
 class Way(NamedTuple):
-    """The way to reach hosts: the name of this host, and the words of the program that reaches the others."""
+    """The way to reach hosts: the name of this host, and the words of the program that reaches other hosts."""
 
     here: str
     program: Sequence[str]
 
     def command(self, host: str, words: Sequence[str]) -> list[str]:
-        """Return the command that runs jobqueuectl on a host; ssh passes the words to a shell, so they are quoted."""
+        """Return the command that runs jobqueuectl on a host.
+
+        The words are quoted, because ssh passes them to a shell.
+        """
         if host == self.here:
             return [sys.executable, "-P", "-c", _HERE, *words]
         return [*self.program, host, "--", shlex.join(["jobqueuectl", *words])]
@@ -55,7 +58,7 @@ class Way(NamedTuple):
 
 
 class HostReply(NamedTuple):
-    """The result of a command on a host: exit status and output; `problem`: why the result is incomplete."""
+    """The result of a command on a host: exit status and output. `problem`: the reason if the output is incomplete."""
 
     host: str
     code: int = 0
@@ -65,9 +68,9 @@ class HostReply(NamedTuple):
 
 
 def replies(hosts: Sequence[str], command: Callable[[str], list[str]], seconds: float) -> Iterator[HostReply]:
-    """Run a command on each host, several at once; yield the replies in the order of the hosts.
+    """Run a command on each host, several at once, and yield the replies in the order of the hosts.
 
-    `seconds`: limit for all.
+    `seconds`: time limit for all hosts together.
     """
     deadline = time.monotonic() + seconds
     with ThreadPoolExecutor(_AT_ONCE) as places:
@@ -101,7 +104,7 @@ _LATE = "no answer in time; to wait longer: --timeout"
 
 
 def _read(pipes: dict[IO[bytes], bytearray], deadline: float) -> str:
-    """Read the pipes to their ends; return the problem, or ""."""
+    """Read the pipes to their ends. Return the problem, or ""."""
     with selectors.DefaultSelector() as selector:
         for pipe in pipes:
             selector.register(pipe, selectors.EVENT_READ)

@@ -1,4 +1,4 @@
-"""Runs that ended: history, audit, and answers from files while the daemon is down.
+"""Ended runs: history, audit, and answers from files while the daemon is down.
 
 `offline` reads job files, records and the directories of live runs. Begin with `history`.
 """

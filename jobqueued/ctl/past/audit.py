@@ -1,4 +1,4 @@
-"""jobqueuectl audit: check that each due time has exactly one record, with code other than the scheduler's."""
+"""jobqueuectl audit: check that each due time has exactly one record, with code independent of the scheduler."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""Runs as users choose them: by job, state, time, tag, user, reason, exit code and duration, newest first.
+"""The choice of runs by job, state, time, tag, user, reason, exit code and duration.
 
-The daemon filters by state and time, because it has an index of both. Everything else is filtered here, record by
+The daemon filters by state and time, because it has indexes for them. This module filters by the rest, record by
 record, so that no search blocks the daemon.
 """
 
@@ -34,18 +34,18 @@ _STATES = [state.value for state in RunState if state not in PENDING or state is
 ENDED = frozenset(_STATES) - LIVE - PENDING
 PAGE = 50
 MOST_LOOKED_AT = 100_000
-"""Maximum records that one command reads to filter by their content."""
+"""Maximum records that a command reads to filter by their content."""
 USUAL = "usual"
 _UNUSUAL = 2
-"""Factor: a run that took longer than this many times the usual duration is longer than usual."""
+"""Factor of the usual duration above which a run took longer than usual."""
 
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """The filter for runs; None or () does not filter.
+    """A filter for runs; a field that is None or () does not filter.
 
-    A run must have all `tags`. `longer_than` is in seconds, or `USUAL`. `since` and `until` limit the time when the run
-    was queued, `ended_since` its end.
+    A run must have all `tags`. `longer_than` is in seconds, or `USUAL`. `since` and `until` limit the queueing time,
+    and `ended_since` the end (wall, ns).
     """
 
     states: tuple[str, ...] | None = None
@@ -65,12 +65,12 @@ class Wanted:
 
     @property
     def looks_into_records(self) -> bool:
-        """True if the filter uses more than state and time."""
+        """True if the filter uses more than state and queueing time."""
         return replace(self, states=None, since=None, until=None) != Wanted()
 
     @property
     def asked_states(self) -> list[str] | None:
-        """The states to ask the daemon for; a filter by exit code or duration excludes skips and retrying runs."""
+        """The states in calls to the daemon. A filter by exit code or duration excludes skips and retrying runs."""
         states = self.states
         if states is None and (self.exit_codes or self.longer_than is not None):
             states = tuple(state for state in _STATES if state not in (RunState.SKIPPED, RunState.RETRYING))
@@ -79,7 +79,7 @@ class Wanted:
     def takes(self, record: Record, usual: Callable[[Record], float | None], daemon: str | None = None) -> bool:
         """Return whether a record passes the part of the filter that needs its content.
 
-        `usual`: record → usual duration (s) of its job. `daemon`: the daemon's user, for a run that names none.
+        `usual` returns the usual duration (s) of a record's job. `daemon`: the user of runs without the field `user`.
         """
         user, owner = record["user"], record.get("owner")
         if user is None and owner is None and record["command"] is not None:
@@ -104,7 +104,7 @@ class Wanted:
 
 
 def _ended(record: Record) -> int:
-    """Return the end of the run as an instant, as well as it is known, or -1 if it has not ended."""
+    """Return the latest known instant of an ended run, or -1 if it has not ended."""
     if record["state"] in LIVE | PENDING:
         return -1
     known = record["queued"], record.get("ended"), record.get("given_up"), record.get("last_due")
@@ -112,7 +112,7 @@ def _ended(record: Record) -> int:
 
 
 def seconds(record: Record) -> float | None:
-    """Return the seconds from start to end (to now if the run is live), or None if not started or unknown."""
+    """Return the seconds from start to end, or to now for a live run, or None if unknown or not started."""
     if not record["started"] or not (record["ended"] or record["state"] in LIVE):
         return None
     begin = datetime.fromisoformat(record["started"]).timestamp()
@@ -124,7 +124,7 @@ def _longer(context: click.Context, parameter: click.Parameter, text: str | None
 
 
 def of_runs(command: Callable[..., None]) -> Callable[..., None]:
-    """Add the options that choose runs to a command, which gets `wanted`."""
+    """Add the options that choose runs to a command. The command gets their values as `wanted`."""
 
     @click.option(
         "-s",
@@ -177,7 +177,7 @@ def of_runs(command: Callable[..., None]) -> Callable[..., None]:
 
 
 def words_of(wanted: Wanted) -> list[str]:
-    """Return the options that make another command choose the same runs; an empty set of states gives no option."""
+    """Return the options that choose the same runs in another command. An empty set of states needs no option."""
     times = {"since": wanted.since, "until": wanted.until, "ended-since": wanted.ended_since}
     longer = wanted.longer_than
     given = {
@@ -201,10 +201,10 @@ def matching(
     bounded: bool = False,
     also: Sequence[str] = (),
 ) -> Iterator[Record]:
-    """Yield the wanted runs of these jobs (or of all), newest first; from files while the daemon is down.
+    """Yield the wanted runs of these jobs, or of all jobs, newest first. Read files while the daemon is down.
 
-    `page`: runs per call. If records are read, or if `bounded`, only the newest `MOST_LOOKED_AT` runs count, and stderr
-    shows this. `also`: more jobs, which may be unknown to the daemon.
+    `page`: runs per call. If the filter needs records, or if `bounded`, only the newest `MOST_LOOKED_AT` runs are
+    searched, and a message on stderr shows this. `also`: more jobs, which the daemon may not have.
     """
     looks = wanted.looks_into_records
     found = _by_state_and_time(paths, jobs, wanted, PAGE if looks else page, also)
@@ -245,7 +245,7 @@ def _succeeded(paths: Paths, job: str) -> Iterator[Record]:
 
 
 def usual_of(succeeded: Iterable[Record]) -> float | None:
-    """Return the seconds that runs of a job usually take, from records (newest first), or None if unknown."""
+    """Return the usual duration (s) of a job's runs, from its records (newest first), or None if unknown."""
     from jobqueued.core.records import recollection
 
     usual = recollection.usual_of(succeeded)

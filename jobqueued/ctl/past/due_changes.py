@@ -1,4 +1,4 @@
-"""Sources of an audit: the changes of due jobs, waiting runs, and records, from the daemon or from files."""
+"""Data for an audit, from the daemon or from files: changes of due jobs, waiting runs, and records."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ from jobqueued.settings.paths import Paths
 from jobqueued.state import record_files
 
 SETTLED = 2 * SECOND
-"""Time (ns) after which a due occurrence must have its run; a later one may still be on its way."""
+"""Time (ns) after which a due occurrence must have its run. A younger occurrence may not have a run yet."""
 _NONSENSE = (AttributeError, LookupError, TypeError, ValueError)
 
 
 class Sources(NamedTuple):
-    """The sources of an audit. Occurrences due after `until` (wall clock, ns) are not compared."""
+    """The data for an audit. Occurrences due after `until` (wall, ns) are not checked."""
 
     paths: Paths
     is_up: bool
@@ -39,10 +39,10 @@ class Sources(NamedTuple):
     pending: dict[str, list[Cover]]
     until: int
     told: dict[str, list[Cover]] | None = None
-    """The daemon's records of all jobs, if requested at once; None if the daemon is asked for each job."""
+    """Job → the daemon's records, if requested for all jobs at once; None if requested for each job separately."""
 
     def covers(self, job: str, since: int) -> list[Cover]:
-        """Return the intact records of a job queued since an instant, the one before, and the job's waiting runs."""
+        """Return a job's undamaged records queued since an instant, the previous record, and the job's waiting runs."""
         found = {cover.number: cover for cover in _covers(_from_files(self.paths, job), since)}
         if self.told is not None:
             found |= {cover.number: cover for cover in self.told.get(job, ())}
@@ -54,7 +54,10 @@ class Sources(NamedTuple):
 
 
 def sources(paths: Paths, *, with_all: bool = False) -> Sources:
-    """Ask the daemon, or read state.db while it is down. `with_all`: all records at once. Raises DaemonUnreachable."""
+    """Ask the daemon, or read state.db while it is down. `with_all`: get all records at once.
+
+    Raises DaemonUnreachable.
+    """
     now = time.time_ns()
     try:
         pending = _by_job(records.history(paths, {"states": sorted(PENDING)}), is_pending=True)
@@ -84,7 +87,7 @@ def _left(paths: Paths, now: int, down: DaemonUnreachable) -> Sources:
 
 
 def reader(paths: Paths) -> Callable[[DueChange], tuple[Job, ...] | None]:
-    """Return a parser for former file texts on this host; it returns None if this version can't read the text."""
+    """Return a function that parses a former text of a file; it returns None if this version can't read the text."""
     host = settings_of(paths)[0].locality
     seed = host.seed
 
@@ -92,7 +95,7 @@ def reader(paths: Paths) -> Callable[[DueChange], tuple[Job, ...] | None]:
         text = change.text or b""
         if (file := user_files.of_state(change.name)) is not None:
             return user_files.jobs_of_text(file, text, change.timezone, seed)
-        if "/" in change.name:  # the name is that of a table of cron
+        if "/" in change.name:  # the name of a cron table
             from jobqueued.crontabs.jobs import CronHost
             from jobqueued.jobdir.cron_tables import jobs_of_text
 
@@ -104,7 +107,7 @@ def reader(paths: Paths) -> Callable[[DueChange], tuple[Job, ...] | None]:
 
 
 def defined(changes: Iterable[DueChange], job: str, instant: int, paths: Paths) -> Job | None:
-    """Return the definition that a job had at an instant (wall clock, ns), from the file texts, or None if unknown."""
+    """Return a job's definition at an instant (wall, ns), from the texts of files, or None if unknown."""
     read, last = reader(paths), job.rpartition("/")[2].encode()
     found: dict[str, Job] = {}
     for change in changes:
@@ -120,7 +123,7 @@ def defined(changes: Iterable[DueChange], job: str, instant: int, paths: Paths) 
 
 
 def known(found: Sources) -> Sources:
-    """Return the sources if they contain the text of a job file. Raises DaemonUnreachable otherwise."""
+    """Return the sources. Raises DaemonUnreachable if they contain no text of a job file."""
     if not any(change.kind == "file" for change in found.changes):
         raise DaemonUnreachable(
             "no text of a job file is recorded", "the daemon records a text at its start and when a file changes"
@@ -155,7 +158,7 @@ def _from_daemon(paths: Paths, job: str) -> Iterator[Record]:
 
 
 def _from_files(paths: Paths, job: str) -> Iterator[Record]:
-    """Yield the records of a job that are in files, newest first."""
+    """Yield a job's records in files, newest first."""
     numbers = record_files.numbers(paths.logs, job)
     found = (record_files.read(paths.logs, RunId(job, number)) for number in reversed(numbers))
     return (document for document in found if document is not None)

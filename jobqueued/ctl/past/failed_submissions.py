@@ -1,4 +1,4 @@
-"""Submissions with a run that failed in the last day; an ended submission is no longer in a list of jobs."""
+"""Submissions with a run that failed in the last day. Ended submissions are not in the list of jobs."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ if TYPE_CHECKING:
 _A_DAY = 24 * 3600 * SECOND
 _STATES = ["failed", "timed_out", "oom_killed", "lost"]
 _MOST_PAGES = 20
-"""Maximum pages (50 failures each, of all jobs) that are read; submissions whose failures are older are left out."""
+"""Maximum pages that are read, each with 50 failures of all jobs. Older failures are omitted."""
 
 
 def lines(paths: Paths, known: Container[str] = (), names: tuple[str, ...] = ()) -> Iterator[str]:
     """Yield a line for each submission with a failed run, newest first, except `known` jobs.
 
-    `names`: only jobs with one of these names, or that match one of them.
+    `names`: names or globs of the jobs to include; () means all jobs.
     """
     found: dict[str, list[Record]] = {}
     for record in _failed(paths):

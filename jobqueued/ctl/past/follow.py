@@ -1,4 +1,4 @@
-"""Follow a run's output to its end; sleep until the kernel or the daemon reports a change."""
+"""Follow a run's output to its end. Between changes, sleep until the kernel or the daemon reports one."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ _COMES = inotify.IN_CREATE | inotify.IN_MOVED_TO
 
 
 def follow(paths: Paths, run: RunId, source: OutputSource, copy: Callable[[], None]) -> Record:
-    """Call `copy` whenever there may be more output, and once after the run's end; return the run's record.
+    """Call `copy` when there may be more output, and once after the run's end. Return the run's record.
 
-    The daemon reports the end; while it is down, the supervisor, the run directory and the record file do.
+    The daemon reports the end. While it is down, the supervisor, the run directory and the record file show the end.
     """
     with _Wakeups(paths, run, source) as wakeups:
         while True:
@@ -37,7 +37,7 @@ def follow(paths: Paths, run: RunId, source: OutputSource, copy: Callable[[], No
 
 
 class _Wakeups:
-    """Descriptors that become readable when there may be more output, or when the run ended."""
+    """Descriptors that become readable when there may be more output or the run ended."""
 
     def __init__(self, paths: Paths, run: RunId, source: OutputSource) -> None:
         self._paths, self._run, self._source = paths, run, source
@@ -57,16 +57,16 @@ class _Wakeups:
             self._supervisor.close()
 
     def renew(self) -> None:
-        """Watch everything that exists, outer directories first, so that nothing new is missed before the next call."""
+        """Watch all existing files, outer directories first, so that no new file is missed before the next call."""
         for _event in inotify.events(self._inotify):
-            pass  # the events themselves do not matter
+            pass  # the content of events does not matter
         logs, output = self._paths.logs, record_files.output_of(self._paths.logs, self._run)
         places = [(logs, _COMES), (output.parent, _COMES), (output, inotify.IN_MODIFY)]
         if self._call is None:
             places += [(path, _COMES) for path in offline.run_directories(self._paths, self._run)]
             self._heed_supervisor()
         for path, mask in places:
-            with suppress(OSError):  # missing, or we may not read it
+            with suppress(OSError):  # missing, or unreadable for us
                 inotify.watch(self._inotify, str(path), mask)
 
     def _heed_supervisor(self) -> None:
@@ -83,7 +83,7 @@ class _Wakeups:
             self._supervisor = None
 
     def final_record(self) -> Record | None:
-        """Return the record if the run has ended, or None."""
+        """Return the final record if the run has ended, or None."""
         if self._call is None:
             return offline.final_record(self._paths, self._run)
         try:
@@ -98,7 +98,7 @@ class _Wakeups:
             return self.final_record()
 
     def wait(self) -> None:
-        """Sleep until a descriptor is readable. Raises BrokenPipeError when nobody reads our output."""
+        """Sleep until a descriptor is readable. Raises BrokenPipeError if the reader of our output exited."""
         poll = select.poll()
         poll.register(self._inotify, select.POLLIN)
         poll.register(sys.stdout, 0)

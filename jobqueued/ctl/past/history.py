@@ -1,4 +1,4 @@
-"""jobqueuectl history: list the runs of all jobs or of one, newest first; from the records while the daemon is down."""
+"""jobqueuectl history: list the runs of a job or of all jobs, newest first."""
 
 from __future__ import annotations
 
@@ -117,7 +117,7 @@ RUNS = Columns(("RUN", "STATE", "STARTED (DUE)", "TOOK", "WHY"), _run, keep=("RU
 
 
 def _when(record: Record) -> str:
-    """Return the time of the start, or the due time in brackets if the run has not started."""
+    """Return the start, or the due time in brackets if the run has not started."""
     return local(record["started"]) if record["started"] else f"({local(record['due'])})"
 
 

@@ -31,11 +31,11 @@ from jobqueued.state import record_files
 
 _SECONDS, _BYTES = ("waited", "took", "cpu", "throttled"), ("memory_peak", "memory_mean", "io_read", "io_write")
 _SHOWN = 200
-"""Maximum lines of the difference between the outputs that the terminal shows."""
+"""Maximum lines printed of the difference between the outputs."""
 
 
 def print_diff(paths: Paths, names: tuple[str, str], *, as_json: bool) -> None:
-    """Print the differences between two runs: in their records, the definitions of their jobs, and their output."""
+    """Print the differences between two runs: in their records, their jobs' definitions, and their outputs."""
     first, second = (offline.find_record(paths, run_id(name)) for name in names)
     found, unknown = differences(first, second), list[str]()
     try:
@@ -72,7 +72,7 @@ def _begun(record: Record) -> int:
 
 
 def _output(paths: Paths, record: Record, unknown: list[str]) -> list[str] | None:
-    """Return the last lines of an output, or None if it can't be read; `unknown` gets the reason."""
+    """Return the last lines of a run's output. If it can't be read, return None and add the reason to `unknown`."""
     source = source_of(paths, RunId.parse(record["run"]))
     try:
         length = source.size()

@@ -1,6 +1,6 @@
-"""Answers from files while the daemon is down: job files, records, and the directories of live runs (R).
+"""Answers while the daemon is down, from job files, records, and the run directories (R).
 
-Only state.db has waiting runs, pauses and counters.
+These files do not contain waiting runs, pauses and counters.
 """
 
 from __future__ import annotations
@@ -30,18 +30,18 @@ from jobqueued.model.run_states import LIVE, PENDING, RunState
 from jobqueued.settings.paths import Paths
 from jobqueued.state import record_files
 
-if TYPE_CHECKING:  # most calls read only a record
+if TYPE_CHECKING:  # not needed to read a record
     from jobqueued.control.calls.monitor import RunProcess
     from jobqueued.model.saved import JobStats
     from jobqueued.runs.run_directory import Name, RunDirectory
 
 _GREETING_SECONDS = 1.0
 _COUNTED = 20
-"""Maximum records of a job that are read for its row in a list."""
+"""Maximum records of a job that are read for its row in the list."""
 
 
 def explain(paths: Paths, down: DaemonUnreachable, unknown: str = "") -> None:
-    """Print on stderr that and why files are read, when the daemon saved last, and which facts are missing."""
+    """Print on stderr that files are read, why, how old the saved state is, and which facts are missing."""
     click.echo(f"{down.message}\nReading the files in {_shown(paths.logs)} and {_shown(paths.run)} instead.", err=True)
     if saved := _last_saved(paths):
         click.echo(f"The daemon last saved its state at {moment(to_text(saved))}.", err=True)
@@ -55,7 +55,7 @@ def explain(paths: Paths, down: DaemonUnreachable, unknown: str = "") -> None:
 
 
 def _last_saved(paths: Paths) -> int:
-    """Return the instant when the daemon last wrote state.db, or 0 if this user can't see it."""
+    """Return the instant when state.db was last written, or 0 if this user can't see the file."""
     last = 0
     for name in ("state.db", "state.db-wal"):
         with contextlib.suppress(OSError):
@@ -64,7 +64,7 @@ def _last_saved(paths: Paths) -> int:
 
 
 def is_hidden(directory: Path) -> bool:
-    """Return whether this user may not list a directory."""
+    """Return whether this user is not allowed to list a directory."""
     try:
         os.scandir(directory).close()
     except OSError as error:
@@ -73,13 +73,13 @@ def is_hidden(directory: Path) -> bool:
 
 
 def require_record(paths: Paths, down: DaemonUnreachable, job: str | None) -> None:
-    """Raise DaemonUnreachable unless the job has a readable record. `job` None means any job."""
+    """Raise DaemonUnreachable unless a readable record of the job exists. `job` None means any job."""
     if next(history(paths, job), None) is None:
         raise no_record(paths, down, job)
 
 
 def no_record(paths: Paths, down: DaemonUnreachable, name: str | None) -> DaemonUnreachable:
-    """Return the error for a job or run without a record in the files while the daemon is down."""
+    """Return the error for a job or run without a record while the daemon is down."""
     record = f"record of {printable(name)}" if name else "record"
     own = "; when the daemon runs again, it shows you the records of your own jobs"
     hidden = own if is_hidden(paths.logs) else ""
@@ -90,11 +90,11 @@ def _shown(path: Path) -> str:
     return printable(str(path))
 
 
-# runs
+# the runs
 
 
 def live(paths: Paths) -> list[Record]:
-    """Return the present records of the live runs: they have an R without an end."""
+    """Return the records so far of the live runs, which have an R without an end."""
     return [record for record in _records_in_directories(paths) if record["state"] in LIVE]
 
 
@@ -111,7 +111,7 @@ def processes(paths: Paths) -> list[RunProcess]:
 
 
 def left_behind(paths: Paths) -> list[str]:
-    """Return the ended runs that left live processes behind."""
+    """Return the names of ended runs that left processes behind."""
     with contextlib.suppress(OSError):
         return [str(name.run) for name in _directories(paths).left()]
     return []
@@ -125,17 +125,17 @@ def _directories(paths: Paths) -> RunDirectory:
 
 def _records_in_directories(paths: Paths) -> list[Record]:
     directories = _directories(paths)
-    with contextlib.suppress(OSError):  # no run since the boot; or hidden: `explain` prints this
+    with contextlib.suppress(OSError):  # no run since the boot, or hidden, which `explain` prints
         return [record for name in directories.names() if (record := record_so_far(directories, name)) is not None]
     return []
 
 
 def record_so_far(directories: RunDirectory, name: Name) -> Record | None:
-    """Return the record of an attempt as far as R has it, or None if R has nothing or the attempt never started."""
+    """Return an attempt's record so far from R, or None if R has none or the attempt never started."""
     with directories.opened(name) as directory:
         if directory is None:
             return None
-        greeting = _greeting(directory)  # first: a supervisor writes R/ended before it exits
+        greeting = _greeting(directory)  # must come first: a supervisor writes R/ended before it exits
         ended, begun = directories.record(name), directories.begun(name)
         if ended is not None:
             return None if ended["state"] == UNSTARTED else ended
@@ -146,7 +146,7 @@ def record_so_far(directories: RunDirectory, name: Name) -> Record | None:
 
 
 def _going_on(directories: RunDirectory, name: Name, record: Record, greeting: str | None, *, spawning: bool) -> Record:
-    """Return the record of an attempt without an end. `greeting`: its supervisor's first message, or None."""
+    """Return the record of an unfinished attempt. `greeting`: its supervisor's first message, or None."""
     from jobqueued.host.usage import usage
 
     started = directories.started(name)
@@ -165,14 +165,14 @@ def _going_on(directories: RunDirectory, name: Name, record: Record, greeting: s
         "reason": stopping.strip() or None,
         "pid": started.pid,
         "started": to_text(started.started),
-        "ended": None,  # not of the previous attempt
+        "ended": None,  # the record may have the previous attempt's end
         "usage": usage(str(name), started.pid, directories.supervisor(name)),
         "output": record_files.found_output(directories.logs, name.run) or record["output"],
     }
 
 
 def _greeting(directory: int) -> str | None:
-    """Return the first message of a supervisor, "" if it is slow, or None if there is no supervisor."""
+    """Return a supervisor's first message, "" if it is slow, or None without a supervisor."""
     connection = unix_socket.connected(directory, wire.CONTROL)
     if connection is None:
         return None
@@ -184,7 +184,7 @@ def _greeting(directory: int) -> str | None:
 
 
 def find_record(paths: Paths, run: RunId) -> Record:
-    """Return the record of a run, from the files if the daemon is down. Raises CallRefused or DaemonUnreachable."""
+    """Return a run's record, from files if the daemon is down. Raises CallRefused or DaemonUnreachable."""
     try:
         answer: Record = ask(paths.control, "Show", run=str(run))["record"]
     except DaemonUnreachable as down:
@@ -198,18 +198,21 @@ def find_record(paths: Paths, run: RunId) -> Record:
 
 def _record(paths: Paths, run: RunId) -> Record | None:
     if run.job not in record_files.jobs(paths.logs) and not any(found["run"] == str(run) for found in live(paths)):
-        return None  # no name may lead out of the directory
+        return None  # a name must not lead out of the directory
     return _latest_record(paths, run)
 
 
 def final_record(paths: Paths, run: RunId) -> Record | None:
-    """Return the record of a run that has ended, or None."""
+    """Return the final record of a run, or None if it has not ended."""
     found = _latest_record(paths, run)
     return found if found is not None and found["state"] not in LIVE | PENDING else None
 
 
 def supervisor_of(paths: Paths, run: RunId) -> socket.socket | None:
-    """Connect to the supervisor of a run, or return None; the connection is readable when either ends."""
+    """Connect to a run's supervisor, or return None.
+
+    The connection becomes readable when the run or the supervisor ends.
+    """
     for name in reversed(_attempts(paths, run)):
         with contextlib.suppress(OSError):
             if (connection := _directories(paths).follow(name)) is not None:
@@ -218,7 +221,7 @@ def supervisor_of(paths: Paths, run: RunId) -> socket.socket | None:
 
 
 def run_directories(paths: Paths, run: RunId) -> list[Path]:
-    """Return the run directories (R) that this user may see, newest attempt last."""
+    """Return the run's directories (R) that this user can see, newest attempt last."""
     return [paths.runs / str(name) for name in _attempts(paths, run)]
 
 
@@ -229,7 +232,7 @@ def _attempts(paths: Paths, run: RunId) -> list[Name]:
 
 
 def _latest_record(paths: Paths, run: RunId) -> Record | None:
-    """Return the record in the newest R that has one, else the record file, or None."""
+    """Return the record in the newest R that has one, else the record in the record file, or None."""
     with contextlib.suppress(OSError):
         for name in reversed(_attempts(paths, run)):
             if (found := record_so_far(_directories(paths), name)) is not None:
@@ -238,7 +241,7 @@ def _latest_record(paths: Paths, run: RunId) -> Record | None:
 
 
 def _filed(paths: Paths, run: RunId) -> Record | None:
-    """Return the record file of a run, or None if missing or damaged."""
+    """Return the record in a run's record file, or None if missing or damaged."""
     from jobqueued.core.records.record_checks import Damaged
 
     with contextlib.suppress(Damaged):
@@ -247,7 +250,7 @@ def _filed(paths: Paths, run: RunId) -> Record | None:
 
 
 def history(paths: Paths, job: str | None = None, since: str = "") -> Iterator[Record]:
-    """Yield runs without a record file (mostly live), then runs with one; each group newest first by queueing time."""
+    """Yield first the runs without a record file (mostly live), then the others; both groups newest first."""
     found = _records_in_directories(paths)
     fileless = (record for record in found if record["state"] in LIVE or not _has_file(paths, record))
     running = sorted(fileless, key=_queued, reverse=True)
@@ -270,11 +273,11 @@ def _queued(record: Record) -> str:
     return str(record["queued"])
 
 
-# jobs
+# the jobs
 
 
 def jobs(paths: Paths) -> list[tuple[Job, str | None]]:
-    """Return the accepted jobs of all files, by id, each with the reason why it is invalid on this host, or None."""
+    """Return the accepted jobs of all files, sorted by id, each with the reason if it is invalid here, or None."""
     from jobqueued.ctl.files.job_files import read_files
 
     found = read_files(paths)
@@ -311,7 +314,7 @@ def job_row(paths: Paths, job: Job, invalid: str | None, running: list[Record], 
 
 
 def _stats(paths: Paths, job: str) -> JobStats:
-    """Return the counters from the newest records: the last result, and whether the job fails."""
+    """Return counters with the facts in the newest records: the last result, and whether the job fails."""
     from jobqueued.core.records import recollection
     from jobqueued.model.saved import JobStats
 

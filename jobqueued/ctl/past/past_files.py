@@ -1,4 +1,4 @@
-"""Past states of a job while the daemon is down: explain from record files and state.db why it did not run."""
+"""Explain from record files and state.db why a job did not run at an instant, while the daemon is down."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from jobqueued.state.db.faults import StoreError
 from jobqueued.state.db.opening import left
 
 _LOOKED_AT = 1000
-"""Maximum records that are read of the job, and of all jobs (the newest that were queued by the instant)."""
+"""Maximum records read of the job, and of all jobs; the newest records queued until the instant are read."""
 
 
 def why(paths: Paths, down: DaemonUnreachable, job: str, at: int, run: str | None) -> AuditAnswer:
-    """Explain from files why a job, or a run of it, did not run at an instant (wall clock, ns).
+    """Explain from files why a job or its run did not run at an instant (wall, ns).
 
     Raises DaemonUnreachable if no file has a record of the job.
     """

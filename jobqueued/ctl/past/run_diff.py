@@ -12,20 +12,20 @@ from jobqueued.child.contract.tuples import NamedTuple
 from jobqueued.ctl.past.run_stats import cpu_of, took_of
 
 OUTPUT_BYTES, OUTPUT_LINES = 256 << 10, 2000
-"""Maximum end of each output that is compared: bytes and lines. The cost grows with the square of the lines."""
+"""Maximum bytes and lines at the end of each output that are compared. Time grows with the square of the lines."""
 _PLAIN = (
     "job", "command", "user", "host", "priority", "tags", "metadata", "trigger", "asked_by", "state", "reason",
     "exit_code", "signal", "waited_for", "enforced", "warnings",
 )  # fmt: skip
 _FIGURES = ("memory_peak", "memory_mean", "tasks_peak", "io_read", "io_write", "throttled")
 _WORTH = 0.1
-"""Figures that differ by a smaller share count as equal."""
+"""Relative difference up to which figures count as equal."""
 _OF_A_DEFINITION = frozenset(("id", "command", "user", "priority", "tags", "metadata"))
-"""Fields of a definition that records have too."""
+"""Fields that both definitions and records have."""
 
 
 class Difference(NamedTuple):
-    """A difference between two runs; a side is None if missing or unknown."""
+    """A difference between two runs; a value is None if missing or unknown."""
 
     what: str
     first: Any
@@ -49,7 +49,7 @@ def differences(first: Record, second: Record) -> list[Difference]:
 
 
 def _whole(value: Any) -> Any:
-    """Return the value, or None if it is empty."""
+    """Return the value, or None for an empty value."""
     return value or None if isinstance(value, str | list | dict) else value
 
 
@@ -67,7 +67,7 @@ def _differ(first: float | None, second: float | None) -> bool:
 
 
 def definition_differences(first: Mapping[str, Any], second: Mapping[str, Any]) -> list[Difference]:
-    """Return the keys that differ between two definitions (`environment`: by variable), except fields of records."""
+    """Return the keys that differ between two definitions, except fields of records. Variables are compared singly."""
     found = [Difference(name, first.get(name), second.get(name)) for name in first if name not in _OF_A_DEFINITION]
     return [
         each
@@ -89,7 +89,7 @@ def _variables(environment: Difference) -> Iterator[Difference]:
 
 
 def output_lines(data: bytes) -> list[str]:
-    """Return the lines of an output that are compared."""
+    """Return the last lines of an output, which are compared."""
     return data.decode(errors="backslashreplace").split("\n")[-OUTPUT_LINES:]
 
 

@@ -1,4 +1,4 @@
-"""Figures of a job's runs: number, success rate, durations and their trend, CPU time."""
+"""Statistics of a job's runs: number, success rate, durations and their trend, CPU time."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from jobqueued.child.contract.tuples import NamedTuple
 from jobqueued.model.run_states import LIVE, RunState
 
 _ENOUGH = 9
-"""Minimum successful runs for a trend: each third then has three."""
+"""Minimum successful runs for a trend, three in each third."""
 _STEADY = 0.1
 """Relative change up to which a trend is steady."""
 
@@ -36,10 +36,10 @@ class Trend(NamedTuple):
 
 
 class Stats(NamedTuple):
-    """The figures of a job. `runs` ended, of which `succeeded` did; `skipped` occurrences did not run.
+    """The statistics of a job: the numbers of ended `runs`, of runs that `succeeded`, and of `skipped` occurrences.
 
-    `p50` and `p95` are durations (s) of successful runs, or None without any. `cpu`: CPU seconds of all runs with known
-    usage, or None without any.
+    `p50` and `p95` are durations (s) of successful runs, or None without such runs. `cpu`: CPU time (s) of all runs
+    with known usage, or None without such runs.
     """
 
     job: str
@@ -55,12 +55,12 @@ class Stats(NamedTuple):
 
     @property
     def rate(self) -> float | None:
-        """The share of the runs that succeeded, or None if there are no runs."""
+        """The share of successful runs, or None without runs."""
         return self.succeeded / self.runs if self.runs else None
 
     @property
     def document(self) -> dict[str, Any]:
-        """The figures as JSON, durations in seconds."""
+        """The statistics as JSON, with durations in seconds."""
         trend = self.trend and {**self.trend._asdict(), "word": self.trend.word}
         hours = None if self.cpu is None else round(self.cpu / 3600, 6)
         own = {name: value for name, value in self._asdict().items() if name != "cpu"}
@@ -68,7 +68,7 @@ class Stats(NamedTuple):
 
 
 def stats_of(found: Iterable[Record]) -> list[Stats]:
-    """Return the figures of each job, sorted by id, from records that come newest first; live runs do not count."""
+    """Return the statistics of each job, sorted by id, from records (newest first). Live runs are not counted."""
     jobs = dict[str, list[Record]]()
     for record in found:
         if record["state"] not in LIVE:
@@ -77,7 +77,7 @@ def stats_of(found: Iterable[Record]) -> list[Stats]:
 
 
 def _light(record: Record) -> Record:
-    """Return a record without the fields that take memory."""
+    """Return a record without large fields."""
     names = ("job", "state", "started", "ended", "queued", "cpu_user", "cpu_system", "attempts", "count")
     light: Any = {name: record[name] for name in names if name in record}  # type: ignore[literal-required]
     light["attempts"] = [{name: it.get(name) for name in ("cpu_user", "cpu_system")} for it in light["attempts"]]
@@ -105,7 +105,7 @@ def _of_job(job: str, found: Sequence[Record]) -> Stats:
 
 
 def hours(cpu: float) -> str:
-    """Format seconds of CPU time as hours: ``1.25``, ``<0.01``."""
+    """Format CPU time (s) as hours: ``1.25``, ``<0.01``."""
     return f"{cpu / 3600:,.2f}" if not 0 < cpu < 18 else "<0.01"
 
 
@@ -126,7 +126,7 @@ def cpu_of(record: Record) -> float | None:
 
 
 def percentile(values: Sequence[float], part: int) -> float | None:
-    """Return the nearest-rank percentile: the least value that `part` % of the values do not exceed, or None."""
+    """Return the nearest-rank percentile `part` (%) of the values, or None without values."""
     if not values:
         return None
     return sorted(values)[max(0, -(-len(values) * part // 100) - 1)]

@@ -1,4 +1,4 @@
-"""jobqueuectl report: the runs of a period, failures and slowdowns, as text, HTML or a mail."""
+"""jobqueuectl report: the runs, failures and slowdowns of a period, as text, HTML or a mail."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from jobqueued.model.run_states import ATTENTION, PENDING, WELL, RunState
 from jobqueued.settings.paths import Paths
 
 _SECONDS = 60
-"""Timeout of a notifier, as in the daemon (s)."""
+"""Timeout (s) of the notifier, as in the daemon."""
 
 
 @click.command()
@@ -82,9 +82,9 @@ def report(paths: Paths, since: int | None, until: int | None, as_html: bool, ma
 
 
 def _made(paths: Paths, begin: int, end: int, standing: PresentProblems) -> RunReport:
-    """Build the report of a period, compared with the equally long period before."""
+    """Build the report of a period, compared with the previous period of the same length."""
     first, instant = max(0, 2 * begin - end), to_text(begin)
-    wanted = Wanted(states=tuple(RunState), since=first or None, until=end)  # waiting runs have numbers too
+    wanted = Wanted(states=tuple(RunState), since=first or None, until=end)  # waiting runs also have numbers
     found = list(_light(matching(paths, [], wanted, bounded=True)))
     kept = list(kept_since(found, instant, lambda record: _is_next(paths, record)))
     if len(found) >= MOST_LOOKED_AT and found[-1]["queued"] >= instant:
@@ -98,7 +98,7 @@ def _made(paths: Paths, begin: int, end: int, standing: PresentProblems) -> RunR
 
 def _is_next(paths: Paths, record: Record) -> bool:
     """Return whether the record of the job's previous run is saved."""
-    until = to_instant(datetime.fromisoformat(record["queued"])) + 1000  # two may be queued at once
+    until = to_instant(datetime.fromisoformat(record["queued"])) + 1000  # several may be queued in the same microsecond
     try:
         older = records.history(paths, {"job": record["job"]}, until=until)
         return _is_before(older, record)
@@ -117,13 +117,13 @@ _HEAVY = ("metadata", "telemetry", "command", "triggered_by", "enforced")
 
 
 def _light(found: Iterator[Record]) -> Iterator[Record]:
-    """Yield the records without large fields that no report needs."""
+    """Yield the records without large fields that the report does not need."""
     for record in found:
         yield {name: it for name, it in record.items() if name not in _HEAVY}  # type: ignore[misc]
 
 
 def _standing(paths: Paths) -> PresentProblems:
-    """Return the present problems, first of the host, then of the jobs."""
+    """Return the present problems, first the host's, then the jobs'."""
     try:
         answer = ask(paths.control, "Status")
     except (CallRefused, DaemonUnreachable) as error:
@@ -134,7 +134,7 @@ def _standing(paths: Paths) -> PresentProblems:
 
 
 def _of_host(answer: Message) -> Iterator[ReportRow]:
-    named: Message = dict.fromkeys(ATTENTION, 0) | {"troubles": [], "problems": []}  # these have rows of their own
+    named: Message = dict.fromkeys(ATTENTION, 0) | {"troubles": [], "problems": []}  # they have separate rows
     for words in unwell({**answer, **named}):
         yield _row("not well", words, answer["host"])
     for trouble in answer["troubles"]:
@@ -157,7 +157,7 @@ def _row(kind: str, reason: str | None, what: str, **facts: str | None) -> Repor
 
 
 def _send(paths: Paths, made: RunReport, address: str, at: str, *, as_html: bool) -> None:
-    """Mail the report through the notifier. Raises DaemonUnreachable with the reason if it was not sent."""
+    """Mail the report through the notifier. Raises DaemonUnreachable with the reason if the mail was not sent."""
     import hashlib
 
     from jobqueued.ctl.files.job_units import user_of_daemon

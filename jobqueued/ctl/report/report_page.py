@@ -1,4 +1,4 @@
-"""A report as text, and as one self-contained HTML page."""
+"""A report as text, or as a self-contained HTML page."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from html import escape
 from jobqueued.ctl.report.run_report import ReportPart, ReportRow, RunReport, harmless, local
 
 _WIDTH = 80
-"""Width of a text that no terminal shows (columns)."""
+"""Width (columns) of a text that is not printed on a terminal."""
 _STYLE = """\
 body{font:14px/1.5 sans-serif;max-width:60em;margin:2em auto;padding:0 1em;color:#222}
 table{border-collapse:collapse;margin-bottom:1em}
@@ -20,7 +20,7 @@ pre{margin:0;white-space:pre-wrap;color:#555}"""
 
 
 def text(made: RunReport, width: int | None = None) -> str:
-    """Return the report as text of this width (columns; None means 80); one line if the host has no problem."""
+    """Return the report as text with a width in columns (None means 80)."""
     width = width or _WIDTH
     made = harmless(made)
     first = f"{made.host}, {local(made.since)} to {local(made.until)}: {made.headline}"
@@ -39,7 +39,7 @@ def _rows(part: ReportPart, width: int) -> Iterator[str]:
 
 
 def _row(row: ReportRow, widths: list[int], width: int) -> Iterator[str]:
-    """Yield the lines of a row: the last cell beside the others if there is room, else below; the note always below."""
+    """Yield the lines of a row. A last cell that does not fit gets the next line; the note always does."""
     padded = [cell.ljust(each) for cell, each in zip(row.cells, widths, strict=False)]
     head, last = f"  {'  '.join(padded)}", row.cells[-1]
     if len(head) <= width // 2 + 4:

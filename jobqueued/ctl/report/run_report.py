@@ -1,4 +1,4 @@
-"""The report of a period, from its records: failures, skips, waits, slowdowns and CPU hours."""
+"""The report of a period, from records: failures, skips, waits, slowdowns and CPU hours."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from jobqueued.ctl.past.run_stats import Stats, hours, stats_of, took_of
 from jobqueued.model.run_states import FAILURES, LIVE, RunState
 
 _FAILED_OF_A_JOB, _ROWS, _TOP = 3, 50, 5
-"""Maximum failed runs of a job, rows of a part, and longest waits or most expensive jobs that are named."""
+"""Maximum failed runs shown for a job, rows of a part, and rows of longest waits and of most CPU time."""
 _LONG = 60.0
 """Shortest wait that is listed (s)."""
 _LINE = 160
-"""Longest last line of output (characters)."""
+"""Maximum characters of a last line of output."""
 _ENOUGH, _SLOWER, _RARER = 3, 1.5, 0.1
-"""Minimum runs of a job to compare; factor of P50, and loss of the success rate, from which a job counts as worse."""
+"""Minimum runs for a comparison, and the factor of P50 and loss of success rate that make a job worse."""
 
 
 class ReportRow(NamedTuple):
-    """One row of a part: its facts for JSON, its cells (the last may be long), and a note that stands below it."""
+    """A row of a part: its facts for JSON, its cells (the last may be long), and a note below the row."""
 
     facts: dict[str, Any]
     cells: tuple[str, ...]
@@ -34,9 +34,9 @@ class ReportRow(NamedTuple):
 
 
 class ReportPart(NamedTuple):
-    """One part of a report. It has `number` rows in all; `more` describes the omitted rows, or the total.
+    """A part of a report. `number`: rows, including omitted rows. `more`: text about the omitted rows, or the total.
 
-    `is_wrong`: it needs a user's attention. `total`: the seconds of all jobs together, if the part is about seconds.
+    `is_wrong`: the part needs a user's attention. `total`: seconds of all jobs together, if the part is about time.
     """
 
     kind: str
@@ -50,7 +50,7 @@ class ReportPart(NamedTuple):
 
 
 class PresentProblems(NamedTuple):
-    """The present problems; `more`: the number of problems without a row."""
+    """The present problems. `more`: number of problems without a row."""
 
     rows: Sequence[ReportRow] = ()
     more: int = 0
@@ -79,9 +79,9 @@ def report(
     standing: PresentProblems,
     kept: Sequence[tuple[str, str]] = (),
 ) -> RunReport:
-    """Build the report of a period from its records, the records of the equally long period before, and `standing`.
+    """Build the report of a period from its records (`now`), the records of the period `before`, and present problems.
 
-    `kept`: jobs whose records do not reach back to the period's begin, with the instant to which they reach.
+    `kept`: jobs whose records do not reach back to the begin of the period, each with its earliest saved instant.
     """
     ended = [record for record in now if record["state"] not in LIVE]
     skips = [record for record in ended if record["state"] == RunState.SKIPPED]
@@ -123,7 +123,7 @@ def _wrong(failed: int, skipped: int, parts: Sequence[ReportPart]) -> Iterator[s
 def _part(
     kind: str, title: str, heads: tuple[str, ...], rows: Sequence[ReportRow], *, more: int = 0, is_wrong: bool = True
 ) -> ReportPart:
-    """Return a part with the first rows, and the number of the others."""
+    """Return a part with the first rows, and the number of omitted rows."""
     more += max(0, len(rows) - _ROWS)
     shown = list(rows[:_ROWS])
     return ReportPart(kind, title, heads, shown, len(shown) + more, f"and {more:,} more" if more else "", is_wrong)
@@ -140,7 +140,7 @@ def _not_kept(kept: Sequence[tuple[str, str]]) -> ReportPart:
 
 
 def _failures(failed: Sequence[Record]) -> ReportPart:
-    """Return the newest failed runs of each job; the job with the most failures comes first."""
+    """Return the newest failed runs of each job, first the job with the most failures."""
     jobs = Counter(record["job"] for record in failed)
     rows = []
     for job, count in jobs.most_common(_ROWS):
@@ -249,10 +249,10 @@ def _costs(stats: Iterable[Stats]) -> ReportPart:
 
 
 def kept_since(found: Iterable[Record], begin: str, is_next: Callable[[Record], bool]) -> Iterator[tuple[str, str]]:
-    """Yield the jobs whose records do not reach back to `begin` without a gap, with the instant to which they reach.
+    """Yield the jobs whose records have a gap after `begin` or begin later, with the start of the gapless records.
 
-    `found`: all saved records from some instant before `begin`, including runs that have not ended. `is_next`: returns
-    whether the run before a record's run has a record too.
+    `found`: all records from an instant before `begin`, including unfinished runs. `is_next` returns whether the
+    previous run of a record's job also has a record.
     """
     jobs = dict[str, list[Record]]()
     for record in found:
@@ -269,12 +269,12 @@ def kept_since(found: Iterable[Record], begin: str, is_next: Callable[[Record], 
 
 
 def local(text: str) -> str:
-    """Format an RFC 3339 instant in the local zone, to the minute, with the name of the zone."""
+    """Format an RFC 3339 instant in the local zone, to the minute, with the zone's name."""
     return f"{datetime.fromisoformat(text).astimezone():%Y-%m-%d %H:%M %Z}"
 
 
 def document(made: RunReport) -> dict[str, Any]:
-    """Return the report as JSON: instants in UTC, durations in seconds."""
+    """Return the report as JSON, with instants in UTC and durations in seconds."""
     parts = [
         {
             "kind": it.kind,
@@ -289,7 +289,7 @@ def document(made: RunReport) -> dict[str, Any]:
 
 
 def harmless(made: RunReport) -> RunReport:
-    """Return the report with everything escaped that could harm a terminal or forge a line."""
+    """Return the report with escapes for characters that could harm a terminal or forge a line."""
     parts = [
         part._replace(
             rows=[

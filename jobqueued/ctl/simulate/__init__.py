@@ -1,4 +1,4 @@
-"""jobqueuectl simulate: future runs from the real scheduler, and forecasts that are saved and checked.
+"""jobqueuectl simulate: future runs simulated with the real scheduler, and forecasts that are saved and checked.
 
-`snapshot` takes the present host as the start. Begin with `simulate`.
+`snapshot` returns the present host, where a simulation begins. Begin with `simulate`.
 """

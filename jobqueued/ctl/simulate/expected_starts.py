@@ -1,4 +1,4 @@
-"""The expected starts of jobs and waiting runs, from a simulation of all jobs that compete with them."""
+"""Expected starts of jobs and waiting runs, from a simulation with all jobs that compete with them."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ from jobqueued.model.run import RunId
 from jobqueued.settings.paths import Paths
 
 _MORE = (MINUTE, HOUR, DAY // 4)
-"""Times (ns) after the last due time to simulate, shortest first, because most runs start in time."""
+"""Times (ns) to simulate after the last due time. The shortest is tried first, because most runs start in time."""
 _AFFORDED = 50_000
-"""Limit of simulated runs and skips; this many may take ten seconds."""
+"""Maximum simulated runs and skips, which may take ten seconds."""
 _SPANS = (HOUR, DAY)
-"""Spans (ns) to simulate for waiting runs, shortest first, because most of them start soon."""
+"""Times (ns) to simulate for waiting runs. The shortest is tried first, because most runs start soon."""
 
 
 def expected_starts(paths: Paths, starts: Mapping[str, list[int]]) -> KeptForecast:
-    """Return the expected starts of some jobs in the next day; `starts`: job → planned starts.
+    """Return the expected starts of some jobs in the next day. `starts`: job → planned starts.
 
-    Each group of jobs that compete with each other is simulated only until these have started.
+    Each group of competing jobs is simulated only until the planned starts happened.
     """
     begin = time.time_ns()
     until, expected = begin + DAY, dict[str, list[ExpectedStart]]()
@@ -51,7 +51,7 @@ def expected_starts(paths: Paths, starts: Mapping[str, list[int]]) -> KeptForeca
 
 
 def _until_started(host: HostSnapshot, last: int, dues: set[tuple[str, int]]) -> list[Tally]:
-    """Simulate until every wanted occurrence has started in each future, or the limit is reached."""
+    """Simulate until each occurrence in `dues` has started in each future, or the limit is reached."""
     futures, played, happened = list[Tally](), 0, 0
     for more in _MORE:
         until = last + more
@@ -65,10 +65,10 @@ def _until_started(host: HostSnapshot, last: int, dues: set[tuple[str, int]]) ->
 
 
 def expected_of_waiting(paths: Paths, job: str, runs: list[RunId]) -> dict[RunId, Message | None]:
-    """Return the expected start, with its band, of each of these waiting runs of a job (first attempts only).
+    """Return waiting run → expected start with its range, for these runs of a job before their first attempt.
 
-    A run maps to None if it does not start within a day in most futures. Raises CallRefused if the daemon hides waiting
-    runs.
+    The value is None if the run does not start within a day in most futures. Raises CallRefused if the daemon hides
+    waiting runs.
     """
     found = snapshot(paths, {}, None, only=(job,))
     if found.without:

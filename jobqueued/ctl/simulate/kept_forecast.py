@@ -1,4 +1,4 @@
-"""A forecast in a file, and its comparison with the record files."""
+"""A forecast saved in a file, and its comparison with records."""
 
 from __future__ import annotations
 
@@ -30,17 +30,17 @@ _LAST = 10**10 * SECOND
 
 
 class KeptForecast(NamedTuple):
-    """A forecast, the instants (ns) between which it holds, and the number of simulated futures (`draws`)."""
+    """A forecast, its begin and end (wall, ns), and the number of simulated futures (`draws`)."""
 
     since: int
     until: int
     draws: int
     forecast: Forecast
     spread: Mapping[str, int]
-    """Job → its delay within `spread` (ns), if it has one."""
+    """Job → delay (ns) that its `spread` causes, for jobs with a delay."""
 
     def lateness(self) -> dict[str, dict[int, Message]]:
-        """Return job → planned start → its expected lateness (s) and the band of the lateness."""
+        """Return job → planned start → expected lateness (s) and its range."""
         found: dict[str, dict[int, Message]] = {}
         for name, expected in self.forecast.items():
             spread = self.spread.get(name, 0)
@@ -56,12 +56,12 @@ class KeptForecast(NamedTuple):
 
 
 def spread_of(jobs: Iterable[Job]) -> dict[str, int]:
-    """Return job → its delay within `spread`, for jobs that have one."""
+    """Return job → delay (ns) that its `spread` causes, for jobs with a delay."""
     return {job.id: job.offset for job in jobs if job.offset}
 
 
 def save(path: Path, kept: KeptForecast) -> None:
-    """Write a forecast, and replace an older one. Raises CallRefused."""
+    """Write a forecast to a file, and replace an older forecast. Raises CallRefused."""
     document = {
         "version": calibration.VERSION,
         "since": to_text(kept.since),
@@ -79,25 +79,25 @@ def save(path: Path, kept: KeptForecast) -> None:
 def keep(paths: Paths, kept: KeptForecast) -> None:
     """Save a forecast in the state directory. Raises CallRefused.
 
-    If half of the present forecast is over, it becomes the forecast of the day before.
+    If half of the saved forecast's time is over, it becomes the previous day's forecast.
     """
     try:
         before = read(paths.forecast)
         if kept.since >= (before.since + before.until) // 2:
             os.replace(paths.forecast, paths.forecast_before)
     except CallRefused:
-        pass  # no readable forecast exists
+        pass  # no readable forecast is saved
     except OSError as error:
         raise CallRefused(f"cannot write {printable(str(paths.forecast_before))}: {error.strerror}") from None
     save(paths.forecast, kept)
 
 
 _DAILY = [f"{prefix}/share/jobqueued/jobqueued-forecast.yaml" for prefix in ("/usr", "/usr/local")]
-"""The job file that saves a forecast each day, in the places of a package and of `make install`."""
+"""Possible paths of the job file that saves a forecast each day, from a package or `make install`."""
 
 
 def newest_over(paths: Paths) -> KeptForecast:
-    """Return the forecast of the day before, or else the newest one. Raises CallRefused."""
+    """Return the previous day's forecast, or else the newest forecast. Raises CallRefused."""
     for path in (paths.forecast_before, paths.forecast):
         if os.path.lexists(path):
             return read(path)
@@ -110,7 +110,7 @@ def newest_over(paths: Paths) -> KeptForecast:
 
 
 def save_runs(path: Path, found: Iterable[dict[str, Any]], jobs: Mapping[str, Job]) -> None:
-    """Write the runs of a future, one record per line, with the tags and commands of their jobs. Raises CallRefused."""
+    """Write a future's runs, one record per line, with their jobs' tags and commands. Raises CallRefused."""
     try:
         with open(path, "w") as file:
             for record in found:
@@ -121,7 +121,7 @@ def save_runs(path: Path, found: Iterable[dict[str, Any]], jobs: Mapping[str, Jo
 
 
 def read(path: Path, only: Collection[str] | None = None) -> KeptForecast:
-    """Read a forecast; `only`: the part about these jobs. Raises CallRefused."""
+    """Read a forecast from a file. `only`: read the part about these jobs. Raises CallRefused."""
     try:
         document = json.loads(path.read_bytes())
         if document["version"] != calibration.VERSION:
@@ -141,9 +141,9 @@ def read(path: Path, only: Collection[str] | None = None) -> KeptForecast:
 
 
 def came(paths: Paths, kept: KeptForecast) -> dict[str, dict[int, int | None]]:
-    """Return job → due time → real start, or None if skipped. Occurrences without a readable record are missing.
+    """Return job → due time → real start, or None for a skip. Occurrences without a readable record are omitted.
 
-    A skip that covers several due times counts only for its first and last, because its record has only these.
+    A skip of several due times counts only for its first and last due time, because its record has no others.
     """
     found: dict[str, dict[int, int | None]] = {}
     for name in kept.forecast:
@@ -162,7 +162,7 @@ def came(paths: Paths, kept: KeptForecast) -> dict[str, dict[int, int | None]]:
 
 
 def verdict_document(kept: KeptForecast, all_jobs: Calibration, verdicts: dict[str, Calibration]) -> Message:
-    """Return the verdicts as JSON."""
+    """Return the results of a comparison as JSON."""
     return {
         "since": to_text(kept.since),
         "until": to_text(kept.until),

@@ -1,4 +1,4 @@
-"""Simulate futures in parallel: each processor plays some of the draws in its own process."""
+"""Simulate futures in parallel, in a process for each CPU."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from multiprocessing.context import ForkProcess
 
 _WORTH_IT = 100 * DAY
-"""Job time (ns, all jobs together) below which a single process is as fast."""
+"""Simulated time (ns, sum of all jobs) below which a single process is as fast."""
 
 
 def play_in_parallel(
@@ -30,9 +30,9 @@ def play_in_parallel(
     keeps_starts: bool = False,
     first: Tally | None = None,
 ) -> list[Tally]:
-    """Do the same as `foresight.futures.play`, but faster. Raises CallRefused.
+    """Simulate futures like `foresight.futures.play`, but faster. Raises CallRefused.
 
-    `first` may stay empty: use the returned tallies.
+    `first` may remain empty, so use the returned tallies.
     """
     workers = min(len(chances), len(os.sched_getaffinity(0)))
     if workers < 2 or len(host.jobs) * (until - host.begin) < _WORTH_IT:

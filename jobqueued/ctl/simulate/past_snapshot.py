@@ -1,4 +1,4 @@
-"""The host at a past instant, from its records: the start of a forecast that can be compared with the present."""
+"""A snapshot of the host at a past instant, from records. Forecasts from it can be compared with the real runs."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ from jobqueued.state import record_files
 
 
 def back_then(paths: Paths, at: int, default: int | None) -> HostSnapshot:
-    """Return the host at an instant: durations until then, live and waiting runs; the jobs are the present ones.
+    """Return the host at an instant, with its live and waiting runs and the durations known at that time.
 
-    `default`: duration (ns) of runs of jobs that had none.
+    The jobs are the present jobs. `default`: duration (ns) of runs of jobs without a known duration.
     """
     jobs, limits, _ = host_of_files(paths)
     slots = limits.max_running is not None
@@ -59,7 +59,7 @@ def back_then(paths: Paths, at: int, default: int | None) -> HostSnapshot:
 
 
 def _before(logs: Path, job: Job, at: int) -> Iterator[Record]:
-    """Yield the records of a job that were queued by this instant, newest first."""
+    """Yield a job's records with a queueing time up to the instant `at`, newest first."""
     for number in reversed(record_files.numbers(logs, job.id)):
         with suppress(Damaged):
             record = record_files.checked(logs, RunId(job.id, number))
@@ -68,7 +68,7 @@ def _before(logs: Path, job: Job, at: int) -> Iterator[Record]:
 
 
 def _as_it_was(record: Record, job: Job, at: int, *, slots: bool) -> Run | None:
-    """Return the run as it was at this instant, or None if it was over or never started."""
+    """Return the run in its state at the instant `at`, or None if it had ended or never started."""
     first, last = began(record), over(record)
     if first is None or last is None or last <= at:
         return None

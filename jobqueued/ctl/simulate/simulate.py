@@ -1,4 +1,4 @@
-"""jobqueuectl simulate: simulate coming runs, with the real scheduler under a virtual clock."""
+"""jobqueuectl simulate: simulate future runs with the real scheduler and a virtual clock."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ from jobqueued.settings.settings import machine_id
 
 
 def _duration(_context: click.Context | None, _parameter: click.Parameter | None, text: str | None) -> int | None:
-    """Parse a duration, in ns. Raises BadParameter."""
+    """Parse a duration to ns. Raises BadParameter."""
     try:
         found = None if text is None else parse_duration(text)
     except ValueError as error:
@@ -51,7 +51,7 @@ def _duration(_context: click.Context | None, _parameter: click.Parameter | None
 
 
 def _span(context: click.Context, parameter: click.Parameter, text: str) -> int:
-    """Parse the period to simulate, in ns. Raises BadParameter."""
+    """Parse the period to simulate to ns. Raises BadParameter."""
     found = _duration(context, parameter, text)
     if found is None or found > _LONGEST:
         raise click.BadParameter(f"expected at most {duration(_LONGEST / SECOND)}")
@@ -59,7 +59,7 @@ def _span(context: click.Context, parameter: click.Parameter, text: str) -> int:
 
 
 def _given(_context: click.Context, _parameter: click.Parameter, words: tuple[str, ...]) -> dict[str, int]:
-    """Parse JOB=DURATION, any number of times: job → ns. Raises BadParameter."""
+    """Parse words such as JOB=DURATION to job → ns. Raises BadParameter."""
     found = {}
     for word in words:
         job, _, text = word.rpartition("=")
@@ -76,12 +76,12 @@ _ALONE = {
     "back": {"as_json", "span", "seed", "default"},
     "keeps": {"as_json", "span", "draws", "seed", "default", "all_jobs"},
 }
-"""Option that does not just print a simulation → the options that may be used with it."""
+"""Option with another task than to print a simulation → the options that may be used with it."""
 _TRIALS = 3
-"""Draws that are enough to try a change."""
+"""Number of simulated futures to try a change."""
 _FILE = click.Path(path_type=Path, dir_okay=False)
 _KEPT = Path()
-"""The value of --check without a file: read the forecast that --keep saved."""
+"""The value of --check without a file, which means the forecast that --keep saved."""
 
 
 @click.command()
@@ -218,7 +218,7 @@ def simulate(
 
 
 def _refuse_ignored(context: click.Context) -> None:
-    """Raise UsageError for an option that has no effect with another one."""
+    """Raise UsageError for an option that has no effect with another given option."""
     source, options = context.get_parameter_source, {it.name: it for it in context.command.params if it.name}
     typed = [name for name in options if source(name) is ParameterSource.COMMANDLINE]
     for name in _ALONE.keys() & typed:
@@ -234,7 +234,7 @@ def _refuse_unknown(given: dict[str, int], found: Snapshot, other: Snapshot | No
 
 
 def _with(paths: Paths, found: Snapshot, directory: Path, given: dict[str, int], default: int | None) -> Snapshot:
-    """Return the host with the files of a directory installed; exit with 1 if the files would be refused."""
+    """Return the host as if the files of a directory were installed. Exit with 1 if the files would be refused."""
     other = with_files(paths, found, directory, given, default)
     for problem in other.problems:
         click.echo(printable(in_a_line(problem)), err=True)
@@ -253,7 +253,7 @@ def _result(
     suggest: bool,
     keeps_starts: bool,
 ) -> Result:
-    """Simulate the host as it is and with the other files, and try changes that may help."""
+    """Simulate the host, also with other files, and try changes that may help."""
     steps = 1 + (other is not None) + suggest
     with _progress(steps) as progress:
         futures = play_in_parallel(found.host, until, chances, progress(0), keeps_starts=keeps_starts, first=first)
@@ -270,7 +270,7 @@ def _result(
 def _foreseen(
     paths: Paths, at: int, span: int, default: int | None, seed: int, progress: Callable[[float], None]
 ) -> KeptForecast:
-    """Return the forecast that would have been made at an instant, for the part of `span` that is over."""
+    """Return the forecast that would have been made at an instant, for the past part of `span`."""
     from jobqueued.ctl.simulate.past_snapshot import back_then
 
     require_records(paths)
@@ -281,7 +281,7 @@ def _foreseen(
 
 
 def _check(paths: Paths, kept: KeptForecast, *, as_json: bool) -> int:
-    """Print how a forecast compares with the real starts; return the exit status."""
+    """Print a comparison of a forecast with the real starts, and return the exit status."""
     require_records(paths)
     came_so = came(paths, kept)
     whole, verdicts = calibration.together(kept.forecast, came_so), calibration.compare(kept.forecast, came_so)
@@ -294,7 +294,7 @@ def _check(paths: Paths, kept: KeptForecast, *, as_json: bool) -> int:
 
 @contextmanager
 def _progress(steps: int) -> Iterator[Callable[[int], Callable[[float], None]]]:
-    """Show a progress bar on a terminal; yields a function: step → callback for the part of this step that is done."""
+    """Show a progress bar on a terminal. Yields a function that returns a step's callback for its finished share."""
     if not sys.stderr.isatty():
         yield lambda _: lambda _: None
         return

@@ -1,4 +1,4 @@
-"""Print simulations for users, and convert them to JSON."""
+"""Print simulations as text, and convert them to JSON."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ if TYPE_CHECKING:
     from jobqueued.foresight.suggestions import Suggestion
 
 _SHOWN = 20
-"""Maximum jobs that are listed, except with --all."""
+"""Maximum jobs listed without --all."""
 _PEAKS = 3
 _WITH = ", WITH"
-"""Suffix of headings of tables about the host with other files."""
+"""Suffix of table headings for the host with other files."""
 
 
 class Result(NamedTuple):
-    """The futures of a host as it is, and with other files (`others`)."""
+    """The futures of a host, and its futures with other files (`others`)."""
 
     found: Snapshot
     until: int
@@ -36,11 +36,11 @@ class Result(NamedTuple):
     others: Sequence[Tally] | None = None
     advice: Sequence[Suggestion] | None = None
     unknown: Sequence[str] = ()
-    """Jobs of the host with other files whose run durations no record shows."""
+    """Jobs without a recorded duration, on the host with other files."""
 
     @property
     def guessed(self) -> list[str]:
-        """The jobs of both hosts whose run durations no record shows."""
+        """The jobs without a recorded duration, with or without the other files."""
         return sorted({*self.found.unknown, *self.unknown})
 
 
@@ -108,7 +108,7 @@ def _told(row: JobFigures) -> Message:
 
 
 def show(result: Result, *, all_jobs: bool) -> None:
-    """Print the result for users."""
+    """Print the result as text."""
     found, futures = result.found, result.futures
     begin = local(to_text(found.host.begin))
     draws = f", simulated {len(futures)} times" if len(futures) > 1 else ""
@@ -131,7 +131,7 @@ def show(result: Result, *, all_jobs: bool) -> None:
 
 
 def _print_differences(rows: Sequence[JobFigures], others: Sequence[JobFigures], most: int | None) -> None:
-    """Print the jobs whose forecast the other files change."""
+    """Print the jobs whose forecasts differ with the other files."""
     today, other = ({row.job: row for row in each} for each in (rows, others))
     changed = [name for name in dict.fromkeys([*other, *today]) if _fate(today.get(name)) != _fate(other.get(name))]
     if not changed:
@@ -247,7 +247,7 @@ def _time(time: int) -> str:
 
 
 def show_verdicts(kept: KeptForecast, whole: Calibration, verdicts: dict[str, Calibration]) -> None:
-    """Print how a forecast compares with the real starts."""
+    """Print a comparison of a forecast with the real starts."""
     foreseen = sum(map(len, kept.forecast.values()))
     print_line(
         f"{counted(foreseen, 'start')} foreseen from {local(to_text(kept.since))} to {local(to_text(kept.until))}"

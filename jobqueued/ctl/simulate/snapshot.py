@@ -1,4 +1,4 @@
-"""The present host as the start of a simulation: job files, durations of runs, live and waiting runs."""
+"""A snapshot of the present host, where a simulation begins: jobs, durations of runs, live and waiting runs."""
 
 from __future__ import annotations
 
@@ -45,14 +45,13 @@ from jobqueued.settings.settings import limits_of, machine_id
 from jobqueued.state import record_files
 
 _LOOKED_AT = 500
-"""Maximum newest records of a job that are searched for run durations; the others may be skips."""
+"""Maximum newest records of a job that are searched for durations, because many may be skips."""
 
 
 class Snapshot(NamedTuple):
-    """The host, and the facts that are missing.
+    """The host, and missing facts. `unknown`: jobs without a recorded duration.
 
-    `unknown`: jobs without a record of a duration. `without`: why live and waiting runs are unknown. `unread`: why
-    records can't be read. The last two are "" if all is known.
+    `without`: why live and waiting runs are unknown, or "". `unread`: why records can't be read, or "".
     """
 
     host: HostSnapshot
@@ -67,8 +66,8 @@ def snapshot(
 ) -> Snapshot:
     """Read files and records, and ask the daemon for live and waiting runs.
 
-    `given`: job → duration (ns) of its runs. `default`: duration (ns) for jobs without a record. `only`: only these
-    jobs and the jobs that compete with them.
+    `given`: job → duration (ns) of its runs. `default`: duration (ns) for jobs without a record. `only`: include only
+    these jobs and the jobs that compete with them.
     """
     begin = time.time_ns()
     jobs, limits, problems = host_of_files(paths)
@@ -89,7 +88,7 @@ def snapshot(
 
 
 def unread(paths: Paths) -> str:
-    """Return why records can't be read, with the remedy, or "" if they can."""
+    """Return the reason why records can't be read, with the remedy, or "" if they can be read."""
     if not is_hidden(paths.logs):
         return ""
     return f"{printable(str(paths.logs))} can't be read: permission denied; run this as root"
@@ -102,14 +101,14 @@ def require_records(paths: Paths) -> None:
 
 
 def host_of_files(paths: Paths) -> tuple[tuple[Job, ...], HostLimits, list[Problem]]:
-    """Return the host's valid jobs (with the jobs of users' files), its limits, and the problems of its files."""
+    """Return the host's valid jobs, including users' jobs, its limits, and the problems of its files."""
     reading, (config, _) = read_files(paths), settings_of(paths)
     jobs = (*(job for job in reading.jobs if job.id not in reading.invalid), *_of_users(paths, config.zone))
     return jobs, limits_of(config, "", *host_has()), reading.problems
 
 
 def _of_users(paths: Paths, timezone: str) -> list[Job]:
-    """Return the jobs from users' job files, as far as the caller may read them."""
+    """Return the jobs in the users' job files that the caller can read."""
     found: list[Job] = []
     with suppress(OSError):
         for name in sorted(os.listdir(paths.state / user_files.DIRECTORY)):
@@ -120,17 +119,17 @@ def _of_users(paths: Paths, timezone: str) -> list[Job]:
 
 
 def chance(seed: int, number: int) -> Chance:
-    """Return the source of random streams for one draw, by its number."""
+    """Return the source of random streams for the future with this number."""
     return lambda name: random.Random(f"{seed}/{number}/{name}").random
 
 
 def _samples(paths: Paths, job: str, given: Mapping[str, int]) -> list[DurationSample]:
-    """Return the given duration of the job's runs, or the durations of its newest runs."""
+    """Return the job's duration in `given`, or else the durations of its newest runs."""
     return [DurationSample(given[job])] if job in given else known_samples(paths.logs, job)
 
 
 def known_samples(logs: Path, job: str) -> list[DurationSample]:
-    """Return the attempts of the newest runs of a job from their record files, oldest first.
+    """Return the durations of a job's newest runs from their record files, oldest first.
 
     Ignores damaged records.
     """
@@ -147,7 +146,7 @@ def _as_it_goes(paths: Paths, host: HostSnapshot) -> HostSnapshot:
     """Return the host with the daemon's present state. Raises DaemonUnreachable or CallRefused."""
     answer = ask(paths.control, "List")
     jobs = {job.id: job for job in host.jobs}
-    ask(paths.control, "Notices")  # refused to users who see only own runs
+    ask(paths.control, "Notices")  # refused to users who see only their own runs
     slots = host.limits.max_running is not None
     told = records.history(paths, {"states": sorted(LIVE | PENDING)})
     runs = [_run(document, jobs[document["job"]], slots=slots) for document in told if document["job"] in jobs]
@@ -174,7 +173,7 @@ def _as_it_goes(paths: Paths, host: HostSnapshot) -> HostSnapshot:
 
 
 def _run(document: Record, job: Job, *, slots: bool) -> Run:
-    """Return the run of an unfinished record, as the scheduler has it."""
+    """Return the run with an unfinished record, as the scheduler has it."""
     so_far = document if document["attempts"] and not is_final(document) else None
     run = changed(run_of(document), so_far=so_far)
     if run.state is RunState.RETRYING and so_far is not None:
@@ -189,7 +188,7 @@ def _run(document: Record, job: Job, *, slots: bool) -> Run:
 
 
 def _retrying(run: Run, job: Job, so_far: Record) -> Run:
-    """Return a run that waits for its next attempt, with the time and kind that the scheduler has decided."""
+    """Return a run that waits for its next attempt, with the time and state that the scheduler decided."""
     last = so_far["attempts"][-1]
     again = another(job, run, cast("Record", {**so_far, **last})) or NextAttempt(0, failover=False)
     not_before = _instant(last["ended"]) + again.delay if last["ended"] else 0
@@ -221,9 +220,10 @@ def _instant(text: str) -> int:
 def with_files(
     paths: Paths, found: Snapshot, directory: Path, given: Mapping[str, int], default: int | None
 ) -> Snapshot:
-    """Return the snapshot with the files of a directory installed: each replaces the file of its name, or is added.
+    """Return the snapshot as if the files of a directory were installed.
 
-    Its problems are errors, and the jobs and files in the directory that are not simulated.
+    A file replaces the installed file with its name. The snapshot's problems are errors, and warnings about jobs and
+    files that are not simulated.
     """
     reading, host = read_files(paths, (directory,)), found.host
     problems = [it for it in reading.problems if it.severity == "error" or it.code in _UNPLAYED]

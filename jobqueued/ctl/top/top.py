@@ -1,4 +1,4 @@
-"""jobqueuectl top: show the present usage of live runs and the host, the waiting runs, and keys to act on them."""
+"""jobqueuectl top: show the present usage of live runs and of the host, and the waiting runs; act on them by keys."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from jobqueued.settings.paths import Paths
 
 _STDOUT = 1
 _SHARE = 20
-"""After a call for the queue, top waits this many times the duration of the call, and at least for the next frame."""
+"""Minimum pause between calls for the queue, as a multiple of the last call's duration."""
 _KEYS = {
     "\x1b[A": "up",
     "\x1b[B": "down",
@@ -91,7 +91,7 @@ def top(paths: Paths, jobs: tuple[str, ...], sort: str, once: bool, as_json: boo
 
 
 def _user_of_daemon(paths: Paths) -> str:
-    """Return the name of the daemon's user, from the owner of its directories, for filters by user."""
+    """Return the name of the daemon's user, for filters, from the owner of the daemon's directories."""
     from jobqueued.child.contract.trust import name_of
     from jobqueued.ctl.files.job_units import user_of_daemon
 
@@ -99,16 +99,16 @@ def _user_of_daemon(paths: Paths) -> str:
 
 
 def _require(paths: Paths, jobs: tuple[str, ...]) -> None:
-    """Raise CallRefused if a job, and every run of it, is unknown or hidden from the caller."""
+    """Raise CallRefused if neither a job nor a run of it exists or is visible to the caller."""
     with contextlib.suppress(DaemonUnreachable):
         for job in jobs:
             ask(paths.control, "History", job=job, states=None, limit=1)
 
 
 def _refresh(paths: Paths, view: TopView, waits: Callable[[], Message], keys: int | None) -> None:
-    """Show frame after frame until the user quits; frames come from the daemon whenever it answers."""
+    """Show frames until the user quits. Frames come from the daemon while it answers, else from this program."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that the terminal is restored
-    signal.signal(signal.SIGTSTP, signal.SIG_IGN)  # its default would not restore it
+    signal.signal(signal.SIGTSTP, signal.SIG_IGN)  # its default action would not restore the terminal
     source, screen, look = _source(paths, lasts=True), Screen(paths, view), 0.0
     with Live(console=rich_console(), screen=True, auto_refresh=False) as live:
         while True:
@@ -134,7 +134,7 @@ def _refresh(paths: Paths, view: TopView, waits: Callable[[], Message], keys: in
 
 
 def _look(view: TopView, waits: Callable[[], Message], screen: Screen, at: float) -> float:
-    """Refresh the open page, and call for the queue if it is time; return when to call again (s, CLOCK_MONOTONIC)."""
+    """Refresh the open page, and fetch the queue if due. Return the time of the next fetch (CLOCK_MONOTONIC, s)."""
     begin = time.monotonic()
     screen.refresh()
     if begin < at:
@@ -151,7 +151,7 @@ def _pressed(keys: int | None) -> list[str]:
 
 
 def _ready(descriptors: list[int | None], patience: int) -> list[int]:
-    """Wait until a descriptor is readable, at most `patience` milliseconds; return the readable ones."""
+    """Wait at most `patience` milliseconds for a readable descriptor. Return the readable descriptors."""
     poll = select.poll()
     for descriptor in descriptors:
         if descriptor is not None:
@@ -161,7 +161,7 @@ def _ready(descriptors: list[int | None], patience: int) -> list[int]:
 
 @contextlib.contextmanager
 def _keys() -> Iterator[int | None]:
-    """Make the terminal pass on each key at once, without Enter; yields None if stdin is not a terminal."""
+    """Make the terminal deliver each key at once, without Enter. Yields None if stdin is not a terminal."""
     if not sys.stdin.isatty():
         yield None
         return
@@ -175,7 +175,7 @@ def _keys() -> Iterator[int | None]:
 
 
 class _Daemon:
-    """Frames from the daemon, one per second; `lasts`: the first frame also has the history."""
+    """Frames from the daemon, one per second. `lasts`: the first frame also has the history."""
 
     patience = 5000
 

@@ -1,4 +1,4 @@
-"""The keys of `top`: they move the mark, act on the marked run, and show its output or why it waits."""
+"""The keys of `top`, which move the mark, act on the marked run, and show its output or its waits."""
 
 from __future__ import annotations
 
@@ -35,17 +35,17 @@ n             list the open incidents
 c m i t s     sort by CPU, memory, I/O, tasks, start
 q             quit; Esc or q leaves what is shown over the list"""
 _PATIENCE = 3.0
-"""Timeout of the daemon's answer to a key (s)."""
+"""Timeout (s) of the daemon's reply to a key."""
 _MOST_WAITING, _OUTPUT = 2000, 1 << 16
 _NAMED = 4
 _STEPS = {"up": -1, "k": -1, "down": 1, "j": 1, "page up": -10, "page down": 10}
 
 
 def queue(paths: Paths, jobs: Collection[str] = ()) -> Message:
-    """Return the newest waiting runs of these jobs, or of all (`waiting`), each with its waits.
+    """Return the newest waiting runs of these jobs, or of all jobs (`waiting`), each with its waits.
 
-    `more_wait`: whether there are more. `unwell`: the problems as text. `incidents`: the number of open incidents. The
-    caller's rights limit all of them.
+    `more_wait`: whether more runs wait. `unwell`: the problems as text. `incidents`: the number of open incidents. All
+    values are limited to what the caller may see.
     """
     waiting, more_wait = list[Record](), False
     names: Collection[str | None] = jobs or [None]
@@ -54,7 +54,7 @@ def queue(paths: Paths, jobs: Collection[str] = ()) -> Message:
         waiting += found[:_MOST_WAITING]
         more_wait |= len(found) > _MOST_WAITING
     waiting.reverse()
-    waiting.sort(key=itemgetter("queued"))  # sort is stable: runs of one instant keep their order
+    waiting.sort(key=itemgetter("queued"))  # sort is stable: runs queued at the same instant keep their order
     wanted, is_whole = _wanted(paths) if waiting else ({}, True)
     rows = [
         {name: run[name] for name in ("run", "job", "state", "queued", "user", "tags")}
@@ -66,14 +66,14 @@ def queue(paths: Paths, jobs: Collection[str] = ()) -> Message:
 
 
 def _waiting(paths: Paths, job: str | None) -> Iterator[Record]:
-    """Yield the waiting runs of a job, or of all, newest first; none if the job no longer exists."""
+    """Yield the waiting runs of a job or of all jobs, newest first; none if the job no longer exists."""
     with suppress(CallRefused):
         found = records.history(paths, {"states": sorted(PENDING), "job": job})
-        yield from (run for run in found if run["state"] in PENDING)  # a run may have ended meanwhile
+        yield from (run for run in found if run["state"] in PENDING)  # a run may have ended after the call began
 
 
 def _wanted(paths: Paths) -> tuple[dict[str, list[str]], bool]:
-    """Return the locks that each run waits for with their holders, and whether the list is complete."""
+    """Return run → awaited locks with their holders, and whether the list is complete."""
     answer = ask(paths.control, "Locks", _PATIENCE)
     claims = answer["claims"]
     holders: dict[str, list[str]] = {}
@@ -89,7 +89,7 @@ def _wanted(paths: Paths) -> tuple[dict[str, list[str]], bool]:
 
 
 def incidents(paths: Paths) -> list[Message]:
-    """Return the open incidents; [] if the caller may not see them."""
+    """Return the open incidents, or [] if the caller may not see them."""
     with suppress(CallRefused):
         found: list[Message] = ask(paths.control, "Notices", _PATIENCE)["incidents"]
         return found
@@ -97,22 +97,22 @@ def incidents(paths: Paths) -> list[Message]:
 
 
 def _unwell(status: Message) -> str:
-    """Return the problems of the host as text, with the jobs that they are about."""
+    """Return the host's problems as text, with the jobs that they concern."""
     named = list(dict.fromkeys(one["job"] for one in status["attention"] if one["kind"] != "paused"))
     jobs = ", ".join([*named[:_NAMED], *(["…"] if len(named) > _NAMED else [])])
     return "; ".join(map(localised, status["unwell"])) + (f" ({jobs})" if named and status["unwell"] else "")
 
 
 class Screen:
-    """The screen of `top`: the view, with a page of lines or a question over it."""
+    """The screen of `top`: the view, which a page of lines or a question may cover."""
 
     def __init__(self, paths: Paths, view: TopView) -> None:
         self._paths, self._view = paths, view
         self._page: _Page | None = None
         self._asked: Callable[[], str] | None = None
-        """The act to carry out if the user answers the question with y."""
+        """Function to call if the user answers the question with y, or None without a question."""
         self._typed: str | None = None
-        """The filter typed so far, or None if the user types none."""
+        """The filter typed so far, or None if no filter is being typed."""
         self._said = ""
 
     def press(self, key: str) -> bool:
@@ -132,12 +132,12 @@ class Screen:
         return True
 
     def refresh(self) -> None:
-        """Refresh the open page, if there is one."""
+        """Refresh the open page, if any."""
         if self._page is not None:
             self._try(self._page.refresh)
 
     def shown(self, width: int, height: int) -> RenderableType:
-        """Return everything to draw on a terminal of this size."""
+        """Return the content of a terminal of this size."""
         foot = f"filter: {self._typed}_" if self._typed is not None else self._said
         if self._page is not None:
             return self._page.shown(height, foot)
@@ -212,11 +212,11 @@ _ACTS = {
     "p": ("pause", "{} is paused", "Pause", "job"),
     "P": ("resume", "{} is resumed", "Resume", "job"),
 }
-"""Key → verb of the question, message afterwards, method, and whether the method acts on the run or the job."""
+"""Key → verb in the question, message after the call, method, and whether the method acts on the run or the job."""
 
 
 class _Page:
-    """Lines under a title, of which a part is shown; `_follows`: the last part, until the user scrolls."""
+    """Lines under a title, of which a part is shown. `_follows`: show the last part until the user scrolls."""
 
     _follows = False
 
@@ -229,7 +229,7 @@ class _Page:
         self._lines = [printable(line) for line in self._make()]
 
     def press(self, key: str) -> bool:
-        """Scroll; return False if the key leaves the page."""
+        """Handle a key that scrolls. Return False if the key closes the page."""
         if key not in _STEPS:
             return False
         self._follows = False
@@ -237,7 +237,7 @@ class _Page:
         return True
 
     def shown(self, height: int, foot: str) -> RenderableType:
-        """Return the part that fits the height."""
+        """Return the part of the page that fits the height."""
         room = max(1, height - 2)
         if self._follows:
             self._top = max(0, len(self._lines) - room)
@@ -259,7 +259,7 @@ class _Output(_Page):
         self._text, self._offset = b"", -1
 
     def refresh(self) -> None:
-        """Get new output; only the last 64 KiB are kept."""
+        """Get new output, and keep only the last 64 KiB."""
         if self._offset < 0:
             size = self._ask(0, 0)["size"]
             self._offset = max(0, size - _OUTPUT)

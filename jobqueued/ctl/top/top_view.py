@@ -22,14 +22,14 @@ from jobqueued.ctl.base.terminal import distance, localised, room, styled, table
 
 HIDDEN = "no permission to see live runs"
 UNKNOWN: Message = {"waiting": None, "more_wait": None, "unwell": "the daemon is not reachable", "incidents": 0}
-"""The queue while the daemon is down: the waiting runs are unknown."""
+"""The queue while the daemon is down, when waiting runs are unknown."""
 _BARS = " ▁▂▃▄▅▆▇█"
 _BARS_SHOWN = 20
 _PROGRESS = 6
 _LEAST = 3
-"""Minimum lines of a section: a blank line, the headings and a run."""
+"""Minimum lines of a section: a blank line, the headings, and a run."""
 _NAME, _BESIDE = 16, 52
-"""Minimum width of a name (cells), and the width of CPU, memory, state and progress next to it."""
+"""Minimum width (cells) of a name, and the width of CPU, memory, state and progress next to the name."""
 HEADINGS = (
     "RUN",
     "CPU",
@@ -54,9 +54,9 @@ ORDERS: dict[str, Callable[[Message], Any]] = {
 
 
 class TopView:
-    """The screen, made from the frames so far. `note`: a remark shown above the runs.
+    """The screen for the frames so far. `note`: a remark above the runs.
 
-    `daemon`: returns the daemon's user, for a run that names none.
+    `daemon` returns the user of runs without the field `user`.
     """
 
     def __init__(self, jobs: Iterable[str], order: str, daemon: Callable[[], str]) -> None:
@@ -70,7 +70,7 @@ class TopView:
         self._cpu: dict[str, deque[float]] = {}
 
     def take(self, frame: Message, note: str = "") -> Message:
-        """Save the newest frame; return the part that the user chose."""
+        """Save the newest frame, and return the part about the jobs that the user chose."""
         self._frame, self.note = frame, note
         shown = {"": frame["host"], **{run["run"]: run for run in frame["runs"]}}
         for name, usage in shown.items():
@@ -80,7 +80,7 @@ class TopView:
         return {**frame, "runs": self._live()}
 
     def take_queue(self, queue: Message) -> Message:
-        """Save the queue and the problems; return the part of the queue that the user chose."""
+        """Save the queue and the problems, and return the part of the queue about the jobs that the user chose."""
         self._queue = queue
         return {"waiting": None if queue["waiting"] is None else self._waiting(), "more_wait": queue["more_wait"]}
 
@@ -102,7 +102,7 @@ class TopView:
         return [run["run"] for run in (*self._live(), *self._waiting())] if self._frame else []
 
     def move(self, steps: int) -> None:
-        """Move the mark by some runs, down if positive."""
+        """Move the mark by a number of runs, down if positive."""
         runs = self.runs()
         place = runs.index(self.marked) + steps if self.marked in runs else 0
         self.marked = runs[max(0, min(place, len(runs) - 1))] if runs else ""
@@ -110,7 +110,10 @@ class TopView:
     # lines
 
     def shown(self, width: int = 0, height: int = 0, foot: str = "") -> RenderableType:
-        """Return the screen for a terminal of this size, with as many runs as fit; size 0: all runs, printed once."""
+        """Return the screen for a terminal of this size, with as many runs as fit.
+
+        Size 0 means all runs, printed once.
+        """
         if not self._frame:
             return Line(self.note or "measuring …")
         lasts = height > 0
@@ -121,7 +124,7 @@ class TopView:
         nothing = (
             [] if live or is_tiny else [Line(self._nothing(), no_wrap=lasts, overflow="ellipsis" if lasts else "fold")]
         )
-        if is_tiny and live:  # room for one section: show the one with the mark
+        if is_tiny and live:  # only one section fits: show the section with the mark
             live, waiting = ([], waiting) if self.marked in {run["run"] for run in waiting} else (live, [])
         behind = min(len(waiting) + 2, max(_LEAST, rest // 3, rest - len(live) - 1)) if waiting else 0
         row, waiting_row = partial(self._row, lasts=lasts, width=width), partial(self._waiting_row, width=width)
@@ -140,7 +143,7 @@ class TopView:
     def _section(
         self, headings: Sequence[str], runs: list[Message], row: Callable[[Message], list[Cell]], most: int, width: int
     ) -> tuple[list[Line], list[str]]:
-        """Return at most `most` lines (headings and the runs around the mark), and the headings that did not fit."""
+        """Return at most `most` lines, with headings and the runs around the mark, and the headings that did not fit."""
         count = len(runs) if len(runs) < most else max(1, most - 2)
         place = next((place for place, run in enumerate(runs) if run["run"] == self.marked), 0)
         begin = max(0, min(place - count // 2, len(runs) - count))
@@ -199,7 +202,7 @@ class TopView:
         return [Line(printable(line), colour, no_wrap=lasts, overflow=overflow) for line, colour in head]
 
     def _name(self, run: Message, width: int) -> str:
-        """Return the name of a run; on a screen, after the mark and shortened to leave room for the main columns."""
+        """Return a run's name. On a screen, add the mark, and shorten the name to leave room for the main columns."""
         name = str(run["run"])
         if not width:
             return name
@@ -215,7 +218,7 @@ class TopView:
         return [self._name(run, width), *waiting_cells(run)]
 
     def _fits(self, word: str, run: Message) -> bool:
-        """Return whether a run fits a filter word: ``tag:db``, ``user:alice``, ``state:late``, or part of its name."""
+        """Return whether a run matches a filter word: ``tag:db``, ``user:alice``, ``state:late``, part of its name."""
         key, colon, value = word.partition(":")
         match key if colon else "":
             case "tag":
@@ -227,14 +230,17 @@ class TopView:
         return word in run["run"]
 
     def _bars(self, name: str, full: float) -> str:
-        """Return bars of the recent CPU, newest on the right; a full bar is the highest sample, or `full` if higher."""
+        """Return bars of the recent CPU usage, newest on the right.
+
+        A full bar is the highest sample, or `full` if higher.
+        """
         newest = list(self._cpu[name])[-_BARS_SHOWN:]
         top = max([full, *newest])
         return "".join(_BARS[round(sample / top * (len(_BARS) - 1))] for sample in newest)
 
 
 def usage_cells(run: Message) -> list[Cell]:
-    """Return the cells of a live run, from its CPU to its start."""
+    """Return the cells of a live run, from CPU to start."""
     now, limits, least = run["now"], run["limits"], ">" * run["partial"]
     state = styled(f"{run['state']}, late", "retrying") if run["late"] else styled(run["state"])
     state = StyledText("stopped by a signal", "yellow") if run["stopped"] else state
@@ -254,13 +260,13 @@ def usage_cells(run: Message) -> list[Cell]:
 
 
 def waiting_cells(run: Message) -> list[Cell]:
-    """Return the cells of a waiting run: its state, since when, and its waits."""
+    """Return the cells of a waiting run: its state, the time of queueing, and its waits."""
     whom = "?" if run["for"] is None else "; ".join(map(localised, run["for"])) or "-"
     return [styled(run["state"]), distance(run["queued"]), whom]
 
 
 def _progress(run: Message) -> StyledText:
-    """Return the elapsed share of the job's usual duration: ``━━━━── 63 %``."""
+    """Return a bar of the elapsed share of the job's usual duration: ``━━━━── 63 %``."""
     if not run.get("usual"):
         return StyledText("-")
     part = (time.time() - datetime.fromisoformat(run["started"]).timestamp()) / run["usual"]
@@ -274,7 +280,7 @@ def _pressure(pressure: Message) -> str:
 
 
 def bar(text: str) -> Line:
-    """Return a line in the style of the screen's last line."""
+    """Return a text in the style of the screen's last line."""
     return Line(text, "reverse", no_wrap=True, overflow="ellipsis")
 
 

@@ -1,4 +1,4 @@
 """Commands that show live and waiting runs.
 
-One command a file. Begin with `status`.
+Begin with `status`.
 """

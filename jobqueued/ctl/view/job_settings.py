@@ -1,4 +1,4 @@
-"""The definition of a job for people: the settings that differ from their defaults, as a job file would have them."""
+"""The definition of a job as text: settings that differ from their defaults, in the format of job files."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _DEFAULTS = {**json.loads(json.dumps(definition(Job(id="", command="")))), "time
 
 
 def settings(definition: Message) -> list[tuple[str, str | None]]:
-    """Return the settings that differ from their defaults, each with its value as a job file would have it."""
+    """Return the settings that differ from their defaults, with their values in the format of job files."""
     left_out = _SHOWN_APART | (set() if definition.get("every") else {"anchor"})
     left_out |= set() if definition.get("schedule") or definition.get("at") else {"timezone"}
     left_out |= _OF_SUBMISSIONS if definition.get("submission") else set()
@@ -42,7 +42,7 @@ def _setting(key: str, value: Any) -> str | None:
 
 
 def _item(item: Any) -> str:
-    """Return an item of a list as in a job file: ``database``, ``{name: tape, mode: shared}``."""
+    """Format an item of a list as in a job file: ``database``, ``{name: tape, mode: shared}``."""
     match item:
         case {"name": name, "mode": "exclusive", **others} if not others:
             return str(name)
@@ -52,12 +52,12 @@ def _item(item: Any) -> str:
 
 
 def command_line(command: str | Sequence[str]) -> str:
-    """``sleep 4``, or ``[sh, -c, 'sleep 4']`` for a program with its arguments."""
+    """Format a command as in a job file: ``sleep 4``, or ``[sh, -c, 'sleep 4']`` for a list."""
     return command if isinstance(command, str) else flow(list(command))
 
 
 def amounts(amounts: Mapping[str, Any]) -> str:
-    """Return limits or resources in the units of job files: ``memory 512 MiB, cpu 0.5, cpu_time 1 h``."""
+    """Format limits or resources in readable units: ``memory 512 MiB, cpu 0.5, cpu_time 1 h``."""
     return ", ".join(f"{name} {_amount(name, value)}" for name, value in amounts.items() if value is not None)
 
 
@@ -104,12 +104,12 @@ def _notify(wish: Mapping[str, Any]) -> str:
 
 
 def _environment(variables: Mapping[str, str]) -> str:
-    """``{A: "1", B: two words}``; of many their number."""
+    """Format variables: ``{A: "1", B: two words}``, or only their number if there are many."""
     return flow(variables) if len(variables) <= _MOST_VARIABLES else f"{len(variables)} variables; to see them: --json"
 
 
 def _ping(ping: Mapping[str, Any]) -> str:
-    """``https://hc-ping.com/UUID``, or ``{success: https://example.org/ok, output: false}``"""
+    """Format `ping`: ``https://hc-ping.com/UUID``, or ``{success: https://example.org/ok, output: false}``."""
     found = {key: value for key, value in ping.items() if value not in (None, key == "output")}
     return flow(found["url"] if found.keys() == {"url"} else found)
 
@@ -132,7 +132,7 @@ def _address(each: str | Mapping[str, Any]) -> str:
 
 _MOST_VARIABLES = 10
 _OF_SUBMISSIONS = frozenset({"max_waiting", "catch_up_window"})
-"""Keys that every submission has."""
+"""Keys that every submission has, which are not shown."""
 _AS: dict[str, Callable[[Any], str | None]] = {
     "command": command_line,
     "failover": command_line,

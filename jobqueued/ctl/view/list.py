@@ -1,4 +1,4 @@
-"""jobqueuectl list: all jobs, one per line; from job files and records while the daemon is down."""
+"""jobqueuectl list: all jobs, one per line. While the daemon is down, the list is made from job files and records."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ def list_jobs(
       jobqueuectl list --failed --tsv | cut -f1 | xargs -n1 jobqueuectl run
       jobqueuectl list --json | jq -r '.jobs[] | select(.status == "Failed") | .id'
     """
-    gc.disable()  # a long reply lives to the end, and each collection would scan it
+    gc.disable()  # a long reply lives until the exit, and each collection would scan it
     click.get_current_context().call_on_close(gc.enable)
     try:
         answer = ask(paths.control, "List")
@@ -121,7 +121,7 @@ def _place(job: Message) -> tuple[str, ...]:
 
 PLACES = Columns(("JOB", "DEFINED IN", "DROP-INS"), _place)
 _when = cache(distance)
-"""Format the distance to an instant; cached, because many jobs are due at the same instant."""
+"""Format the time to or since an instant, with a cache, because many jobs are due at the same instant."""
 
 
 def _cells(job: Message) -> tuple[Cell, ...]:
@@ -148,7 +148,7 @@ _TROUBLES = ("failing_since", "late", "overdue_since")
 
 
 def _status(job: Message) -> StyledText:
-    """Return the status of a job, with the progress of a batch, and whether a run is late or the job is overdue."""
+    """Return the status of a job, the progress of its submission, and whether a run is late or the job is overdue."""
     more = [hold_messages.progress(job["batch"])] if job.get("batch") else []
     more += [word for word, fact in (("late", job["late"]), ("overdue", job["overdue_since"])) if fact]
     is_wrong = job["late"] or job["overdue_since"]
@@ -163,7 +163,7 @@ ORDERS: dict[str, Callable[[Message], Any]] = {
 
 
 def _whole_names(jobs: list[Message], names: tuple[str, ...]) -> tuple[str, ...]:
-    """Return the names; a name without a job becomes the ids of users' jobs that end with it, which stderr shows."""
+    """Return the names. Replace a name without a job by the ids that have it after a slash; stderr shows these."""
     ids, found = [job["id"] for job in jobs] if names else [], list[str]()
     for name in names:
         if "/" in name or any(fnmatchcase(one, name) for one in ids):
@@ -176,7 +176,7 @@ def _whole_names(jobs: list[Message], names: tuple[str, ...]) -> tuple[str, ...]
 
 
 def _chosen(jobs: list[Message], names: tuple[str, ...], tags: set[str], *, failed: bool) -> list[Message]:
-    """Return the jobs that match a name (if any is given), have all tags, and need attention if `failed`."""
+    """Return the jobs that match a name, if any is given, have all tags, and (with `failed`) need attention."""
     return [
         job
         for job in jobs
@@ -187,7 +187,7 @@ def _chosen(jobs: list[Message], names: tuple[str, ...], tags: set[str], *, fail
 
 
 def _removed(paths: Paths, names: tuple[str, ...], known: set[str]) -> str:
-    """Return a line for each overdue job in no file and each ended submission that failed in the last day.
+    """Return a line for each overdue job in no file, and for each ended submission that failed in the last day.
 
     `names`: only jobs and submissions with one of these names.
     """
@@ -197,7 +197,7 @@ def _removed(paths: Paths, names: tuple[str, ...], known: set[str]) -> str:
 
 
 def rhythm(text: str) -> str:
-    """Format a trigger of a job; an `at` is shown in the local zone."""
+    """Format a trigger of a job, and the time of an `at` in the local zone."""
     return f"at {local(text[3:])}" if text.startswith("at 2") else text
 
 

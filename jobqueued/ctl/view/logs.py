@@ -1,4 +1,4 @@
-"""jobqueuectl logs: print the output of a run, and follow the output as it grows."""
+"""jobqueuectl logs: print a run's output, and follow it while it grows."""
 
 from __future__ import annotations
 
@@ -33,9 +33,9 @@ from jobqueued.state import record_files
 _OPEN = LIVE | PENDING
 _UNBOUNDED = 1 << 62
 _LOOK = 2.0
-"""Seconds between two checks for the next run of a job."""
+"""Pause (s) between two checks for the next run of a job."""
 _ALL = {"offset": 0, "bytes": _UNBOUNDED}
-"""Place of an attempt's output if the record has none."""
+"""Place of an attempt's output if the record does not have it."""
 
 
 @click.command()
@@ -92,7 +92,7 @@ def copied(
     colour: bool = False,
     as_json: bool = False,
 ) -> Record:
-    """Copy the output of a run, to the run's end if `follow`; return its record."""
+    """Print the output of a run and return its record. `follow`: continue until the run ends."""
     if "@" in name:
         record = offline.find_record(paths, run_id(name))
     else:
@@ -116,7 +116,7 @@ def copied(
 
 
 def _newest(paths: Paths, job: str, *, follow: bool) -> Record:
-    """Return the newest run of a job with output; with `follow`, a live run counts too. Raises CallRefused."""
+    """Return a job's newest run with output; with `follow`, a live run even without output. Raises CallRefused."""
     for record in _history(paths, job):
         is_live = record["state"] in LIVE
         has_output = record_files.whole_output(record)["file"] or (
@@ -135,7 +135,7 @@ def _named(record: Record) -> Record:
 
 
 def _live(paths: Paths, job: str) -> Record:
-    """Return the newest run of a job that started and has not ended, or else the next one as soon as it starts."""
+    """Return a job's newest unfinished run that has started. If none exists, wait until its next run starts."""
     try:
         known = _started(paths, job)
         if known is None or known["state"] not in _OPEN:
@@ -151,12 +151,12 @@ def _live(paths: Paths, job: str) -> Record:
 
 
 def _started(paths: Paths, job: str) -> Record | None:
-    """Return the newest run of a job that has started, live or not, or None."""
+    """Return a job's newest started run, live or ended, or None."""
     return next((record for record in _begun(paths, job) if record["started"]), None)
 
 
 def _begun(paths: Paths, job: str) -> Iterator[Record]:
-    """Yield the runs of a job that started or ended, newest first."""
+    """Yield a job's runs that started or ended, newest first."""
     retrying = history(paths, {"job": job, "states": ["retrying"]})
     return merge(retrying, history(paths, {"job": job}), key=itemgetter("number"), reverse=True)
 
@@ -191,7 +191,7 @@ class Excerpt:
         self._place, self._end = (0, _UNBOUNDED) if attempt is None else _bounds(record, attempt)
 
     def skip_to_last(self, lines: int | None) -> None:
-        """Skip everything but the last lines of the output so far. Raises FileNotFoundError."""
+        """Skip to the last lines of the output so far. Raises FileNotFoundError."""
         if lines is not None:
             end = min(self._end, self._source.size())
             self._place = beginning_of_last(self._source, lines, self._place, end)
@@ -215,7 +215,7 @@ class Excerpt:
 def _bounds(record: Record, attempt: int) -> tuple[int, int]:
     """Return the begin and end of an attempt's output (bytes).
 
-    A live attempt begins after all others and has no end.
+    A live attempt begins after all others, and its end is unlimited.
     """
     pieces = {known["attempt"]: known.get("output", _ALL) for known in record["attempts"]}
     if attempt in pieces:
@@ -241,7 +241,7 @@ def _is_full(paths: Paths) -> bool:
 
 
 def _announce(record: Record, source: OutputSource) -> None:
-    """Print on stderr why no output may come for a while."""
+    """Print on stderr why no output may arrive for a while."""
     if record["state"] == RunState.RETRYING:
         click.echo(f"{record['run']} waits for its next attempt", err=True)
     elif record["state"] in PENDING:

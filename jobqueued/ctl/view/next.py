@@ -1,4 +1,4 @@
-"""jobqueuectl next: the next starts of jobs, scheduled and simulated, or the next matches of a cron expression."""
+"""jobqueuectl next: scheduled and simulated next starts of jobs, or next matches of a cron expression."""
 
 from __future__ import annotations
 
@@ -103,7 +103,7 @@ def next_times(
 
 
 def _print_all(paths: Paths, count: int, *, expect: bool, as_json: bool) -> None:
-    """Print the next start of each job, soonest first; exit with 1 if no job has one."""
+    """Print the next start of each job, soonest first. Exit with 1 if no job has a next start."""
     starts, more = _of_all(paths, count)
     foreseen, expected = _foreseen(paths, starts, expect=expect) or (None, None)
     if as_json:
@@ -126,7 +126,7 @@ def _print_all(paths: Paths, count: int, *, expect: bool, as_json: bool) -> None
 def _print(
     rows: list[tuple[str, str]], expected: list[Message | None] | None, kept: str | None, jobs: list[str] | None = None
 ) -> None:
-    """Print scheduled starts; if given, also the expected lateness, the jobs and the forecast's age (`kept`)."""
+    """Print scheduled starts and, if given, the expected lateness, the jobs, and the forecast's age (`kept`)."""
     columns = dict(zip(HEADINGS, zip(*rows, strict=True), strict=True))
     if expected is not None:
         columns[EXPECTED] = tuple(map(lateness, expected))
@@ -138,9 +138,9 @@ def _print(
 
 
 def _foreseen(paths: Paths, starts: list[tuple[str, str]], *, expect: bool) -> tuple[str, list[Message | None]] | None:
-    """Return when a forecast was made, and its lateness for each start (None if unknown), or None without a forecast.
+    """Return a forecast's age as text, and its lateness for each start (None if unknown), or None without a forecast.
 
-    The source is a simulation if `expect`, else the saved forecast.
+    `expect`: simulate, instead of using the saved forecast.
     """
     planned: dict[str, list[int]] = {}
     for at, name in starts:
@@ -159,7 +159,7 @@ def _foreseen(paths: Paths, starts: list[tuple[str, str]], *, expect: bool) -> t
 
 
 def _kept(paths: Paths, jobs: Iterable[str]) -> KeptForecast | None:
-    """Return the saved forecast for some jobs, or None if missing, unreadable for this user or invalid (printed)."""
+    """Return the saved forecast for some jobs, or None if it is missing or unreadable, or invalid, which is printed."""
     if not os.access(paths.forecast, os.R_OK):
         return None
     from jobqueued.ctl.simulate.kept_forecast import read
@@ -172,7 +172,7 @@ def _kept(paths: Paths, jobs: Iterable[str]) -> KeptForecast | None:
 
 
 def _of_all(paths: Paths, count: int) -> tuple[list[tuple[str, str]], int]:
-    """Return the next start of each job that has one, soonest first, and the number of starts left out."""
+    """Return the next start of each job that has one, soonest first, and the number of omitted starts."""
     try:
         answer = ask(paths.control, "List")
         hold_messages.warn_of_hold(answer)
@@ -200,7 +200,7 @@ def _wall(text: str, zone: ZoneInfo) -> str:
 
 
 def lateness(it: Message | None) -> str:
-    """Format the expected lateness of a start, or "-" if it was not foreseen."""
+    """Format the expected lateness of a start, or return "-" if it is unknown."""
     if it is None:
         return "-"
     late, low, high = (_time(it[name]) for name in ("late", "least_late", "most_late"))

@@ -1,4 +1,4 @@
-"""jobqueuectl show: a job with its newest runs, or one run; from the files while the daemon is down."""
+"""jobqueuectl show: a job with its newest runs, or a run. While the daemon is down, files are read."""
 
 from __future__ import annotations
 
@@ -108,7 +108,7 @@ def _job(paths: Paths, job: str, count: int) -> Message:
 
 
 def _plain(document: Message) -> Message:
-    """Return the document as parsed from JSON: with lists, not tuples."""
+    """Return the document with lists instead of tuples, as if parsed from JSON."""
     plain: Message = json.loads(json.dumps(document))
     return plain
 
@@ -222,7 +222,7 @@ def _consumption(record: Record) -> list[Fact]:
     enforced = record.get("enforced") or {}
     unsent = journal["dropped"] if journal else 0
     bound = _unless_none("below {}, too small to be measured", record["memory_peak_below"], size)
-    by_samples = "" if record.get("tasks_peak") is not None else "at least "  # sampled, without a cgroup
+    by_samples = "" if record.get("tasks_peak") is not None else "at least "  # sampled, because the run had no cgroup
     return [
         ("CPU", _cpu(record)),
         ("memory peak", _unless_none(f"{by_samples}{{}}", record["memory_peak"], size) or bound),
@@ -250,7 +250,7 @@ def _now(usage: Mapping[str, Any] | None) -> str | None:
     if not usage:
         return None
     stopped = ", stopped by a signal (SIGCONT continues it)" * usage["stopped"]
-    least = "at least " if usage.get("partial") else ""  # not all of its processes were checked
+    least = "at least " if usage.get("partial") else ""  # some of its processes were not measured
     tasks = counted(usage["tasks"], "task")
     return f"{least}{duration(usage['cpu_seconds'])} CPU, {size(usage['memory'])}, {tasks}{stopped}"
 

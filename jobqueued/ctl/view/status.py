@@ -1,4 +1,4 @@
-"""jobqueuectl status: whether everything is healthy, the problems, and the work of the daemon."""
+"""jobqueuectl status: whether everything is healthy, a list of problems, and the daemon's work."""
 
 from __future__ import annotations
 
@@ -124,7 +124,7 @@ def _print(answer: Message, problems: list[Problem], submissions: list[str]) -> 
 
 
 _SHOWN = 5
-"""Maximum jobs or runs of a kind that are shown, so that the output fits a screen."""
+"""Maximum jobs or runs of a kind in the output, so that it fits a screen."""
 _SEE_ALL = dict.fromkeys(("failing", "late", "overdue", "outdated"), "jobqueuectl list --failed")
 
 
@@ -138,7 +138,7 @@ def _attention(answer: Message) -> Iterator[tuple[str, str]]:
 
 
 def _fleet(answer: Message) -> str | None:
-    """Return the fleet of the host and its number of hosts, or None if the host is in no fleet."""
+    """Return the host's fleet and its number of hosts as text, or None if the host is in no fleet."""
     if not answer.get("fleet"):
         return None
     hosts = answer["fleet_hosts"]
@@ -147,19 +147,19 @@ def _fleet(answer: Message) -> str | None:
 
 
 def _some(name: str, texts: list[str], where: str = "doctor") -> Iterator[tuple[str, str]]:
-    """Yield a line for each text, at most `_SHOWN`, and one with the number of the others."""
+    """Yield a line for each text, at most `_SHOWN`, and a line with the number of omitted texts."""
     yield from ((name, text) for text in texts[:_SHOWN])
     if (more := len(texts) - _SHOWN) > 0:
         yield name, f"… and {more:,} more; see: {command(where)}"
 
 
 def _because(one: Message) -> str:
-    """Return the reason of a problem as the end of its line, or ""."""
+    """Return the reason for a problem as the end of its line, or ""."""
     return f": {localised(one['reason'])}" if one["reason"] else ""
 
 
 def _failure(one: Message) -> str:
-    """Return the last failure of a job, and the command that shows more."""
+    """Return a text about a job's last failure, and the command that shows more."""
     return f"{_because(one)}; see: {command('show ' + (one['run'] or one['job']))}"
 
 

@@ -1,4 +1,4 @@
-"""jobqueuectl watch: print the lines of the daemon's log as they are written, for users and programs."""
+"""jobqueuectl watch: print the lines of the daemon's log when they are written, for users and programs."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def watch(paths: Paths, jobs: tuple[str, ...], events: tuple[str, ...], lines: i
 
 
 def _copy(stream: ReplyStream, most: int | None, show: Any, instance: Instance) -> None:
-    """Show lines, at most `most` (None means no limit). Raises DaemonUnreachable when the daemon ends."""
+    """Print at most `most` lines (None means no limit). Raises DaemonUnreachable when the daemon ends."""
     stream.answer()
     show({"event": "watching"})
     count = 0

@@ -104,7 +104,7 @@ def _present(paths: Paths, name: str) -> Message:
 
 
 def _foresee(paths: Paths, runs: list[Message]) -> None:
-    """Add the simulated start to each waiting run; `why` shows this start instead of the queue's estimate."""
+    """Add to each waiting run its simulated start, which `why` shows instead of the queue's estimate."""
     waiting = {run_id(it["run"]): it for it in runs if it["state"] in _TO_START}
     if not waiting:
         return
