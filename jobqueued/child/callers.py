@@ -55,7 +55,7 @@ class Callers:
             self.scheduler = None
         connection.close()
 
-    def tell(self, notice: str) -> None:
+    def queue_notice(self, notice: str) -> None:
         """Queue a notice for the scheduler, if there is one, until `flush`."""
         if self.scheduler is not None:
             self._outbox += notice.encode() + b"\n"

@@ -98,7 +98,7 @@ class Launcher:
         elif descriptor in self._callers:
             self._obey(descriptor)
         elif descriptor in self._watchers:
-            self._tell("\n".join(self._watchers.hear(time.monotonic())))
+            self._report("\n".join(self._watchers.hear(time.monotonic())))
         elif descriptor == self._listener.fileno():
             self._accept()
 
@@ -154,7 +154,7 @@ class Launcher:
             name, _, spec = rest.partition(b" ")
             self._launch(name.decode(), spec)
         elif verb in (b"account", b"notify", b"crontab") and caller is self._callers.scheduler:
-            self._tell(self._questions.put(order))
+            self._report(self._questions.put(order))
         elif verb in (b"watch", b"unwatch") and caller is self._callers.scheduler:
             self._watchers.obey(order.decode())
 
@@ -167,12 +167,12 @@ class Launcher:
                 caller.send(b"version %d\n" % wire.VERSION)
             raise SystemExit(0)
         for name in self._attempts():
-            self._tell(f"holds {name}")
-        self._tell(f"hello {wire.VERSION} {os.getpid()} {wire.cgroups(cgroup.controllers(self._home))}")
+            self._report(f"holds {name}")
+        self._report(f"hello {wire.VERSION} {os.getpid()} {wire.cgroups(cgroup.controllers(self._home))}")
 
-    def _tell(self, notice: str) -> None:
+    def _report(self, notice: str) -> None:
         if notice:
-            self._callers.tell(notice)
+            self._callers.queue_notice(notice)
 
     # attempts
 
@@ -181,9 +181,9 @@ class Launcher:
             marks.make_directory(self._runs, name, self._attempts)
             marks.write_spec(f"{self._runs}/{name}", spec + b"\n")
         except FileExistsError:
-            self._tell(f"known {name}")
+            self._report(f"known {name}")
         except OSError as error:
-            self._tell(f"unstarted {name} {self._runs}: {error.strerror}")
+            self._report(f"unstarted {name} {self._runs}: {error.strerror}")
         else:
             self._backlog.append(name)
 
@@ -236,7 +236,7 @@ class Launcher:
             directory = wire.open_directory(f"{self._runs}/{name}")
         except OSError as error:
             self._idle.append(seat)
-            self._tell(f"unstarted {name} {error.strerror}")
+            self._report(f"unstarted {name} {error.strerror}")
             return True
         try:
             seat.take(name, directory)
@@ -262,7 +262,7 @@ class Launcher:
         if verb == b"left":
             notice = b"ended " + rest
         if verb != b"idle":
-            self._tell(notice.decode(errors="replace"))
+            self._report(notice.decode(errors="replace"))
         if verb in (b"started", b"stopping", b"part"):
             return
         if verb in (b"ended", b"left") and self._callers.scheduler is None:
@@ -329,11 +329,11 @@ class Launcher:
         with contextlib.suppress(ChildProcessError):
             for pid in tree.ended():
                 self._bury(*os.waitpid(pid, 0))
-        self._tell("\n".join(self._lost.end({*(seat.pid for seat in self._seats.values()), *self._watchers.pids})))
+        self._report("\n".join(self._lost.end({*(seat.pid for seat in self._seats.values()), *self._watchers.pids})))
 
     def _bury(self, pid: int, status: int) -> None:
         if (notice := self._watchers.bury(pid)) is not None:
-            self._tell(notice)
+            self._report(notice)
             return
         for seat in list(self._seats.values()):
             if seat.pid == pid:
@@ -343,9 +343,9 @@ class Launcher:
                     self._idle.remove(seat)
                     self._rest(f"an idle supervisor has ended, with wait status {status}")
                 if is_question(seat.name):
-                    self._tell(self._questions.lost(seat.name))
+                    self._report(self._questions.lost(seat.name))
                 elif seat.name and (notice := self._lost.take(seat.name)):
-                    self._tell(notice)
+                    self._report(notice)
                 elif seat.left:
                     self._lost.take_left(seat.left)
                 return

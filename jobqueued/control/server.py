@@ -278,7 +278,7 @@ class ControlServer(Source):
             if client.rank >= Rank.OPERATOR:
                 client.peer = peer.followed(connection, is_spare)
             self._clients[connection.fileno()] = client
-            self._identities.tell(peer.uid, lambda owner: self._serve(client, owner))
+            self._identities.look_up(peer.uid, lambda owner: self._serve(client, owner))
             if client.service is None and client.rank >= Rank.OPERATOR:  # no look-up: a database may hang
                 self._serve(client, None)
             return

@@ -228,16 +228,16 @@ class Scheduler:
         saved = self[job].saved
         return bool(saved.late) if kind == "late" else saved.is_overdue
 
-    def told_of(self, name: str) -> Job | None:
+    def remembered_job(self, name: str) -> Job | None:
         """Return the job with this ID, or the saved part of an expected job that is in no file, or None if neither
         exists.
         """
         departed = self._state.submitted.departed.get(name)
         return self.catalog.get(name) or departed or expectation.wishes_of(self._state, name)
 
-    def all_told_of(self) -> list[Job]:
+    def remembered_jobs(self) -> list[Job]:
         """Return all jobs, including the saved parts of expected jobs that are in no file."""
-        kept = [job for name in self._state.noted if name not in self.catalog and (job := self.told_of(name))]
+        kept = [job for name in self._state.noted if name not in self.catalog and (job := self.remembered_job(name))]
         return [*self.catalog, *kept]
 
     def submission_of(self, share: str, key: str) -> str | None:

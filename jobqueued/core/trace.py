@@ -153,7 +153,7 @@ class Recorder:
             self._enter(quiet)
             self._end(quiet, ())
         if self._note is not None:
-            self._note(told_line(entry))
+            self._note(input_line(entry))
         self.ring.append(self._packed(entry))
 
     def _packed(self, entry: TraceEntry) -> TraceEntry:
@@ -177,10 +177,10 @@ class Recorder:
 
 def lines_of(entry: TraceEntry) -> list[Line]:
     """Return the lines of an entry of the ring: the input and, if any, the bug."""
-    return [told_line(entry), decided_line(entry, ())] if entry.bug else [told_line(entry)]
+    return [input_line(entry), decided_line(entry, ())] if entry.bug else [input_line(entry)]
 
 
-def told_line(entry: TraceEntry) -> Line:
+def input_line(entry: TraceEntry) -> Line:
     """Return the line of an input, with its time."""
     return {"number": entry.number, "wall": entry.now.wall, "mono": entry.now.mono, "told": plain(entry.told)}
 

@@ -127,13 +127,13 @@ class _TableConversion:
                 elif item.text.startswith(MOVED):
                     self._leave_above(item.line)
             case LineFlaw():
-                self._tell(item.line, item.message + _NOT_RUN, "JQ601")
+                self._add_problem(item.line, item.message + _NOT_RUN, "JQ601")
             case Assignment():
                 if item.name == "LOGNAME":
                     message = "has no effect: LOGNAME is the name of the user who runs the job"
-                    self._tell(item.line, message, "JQ603", "warning")
+                    self._add_problem(item.line, message, "JQ603", "warning")
                 elif item.name == "MAILFROM" and (wrong := self._foreign_sender(item.value)):
-                    self._tell(item.line, f"MAILFROM has no effect: {wrong}", "JQ603", "warning")
+                    self._add_problem(item.line, f"MAILFROM has no effect: {wrong}", "JQ603", "warning")
             case TableEntry():
                 self._take_entry(item)
 
@@ -144,13 +144,13 @@ class _TableConversion:
 
     def end(self) -> tuple[tuple[Job, ...], list[Problem]]:
         for line in self.loose:
-            self._tell(line, "has no effect, because the line directly below is not a job", "JQ603", "warning")
+            self._add_problem(line, "has no effect, because the line directly below is not a job", "JQ603", "warning")
         if self.dos:
             message = "ends with a carriage return (DOS), which is removed; expected lines that end with a newline only"
-            self._tell(self.dos, message, "JQ604", "warning")
+            self._add_problem(self.dos, message, "JQ604", "warning")
         if len(self.jobs) > MAX_JOBS:
             message = f"found more than {MAX_JOBS} jobs; expected at most {MAX_JOBS} per table; the others are not run"
-            self._tell(self.jobs[MAX_JOBS].line, message, "JQ103")
+            self._add_problem(self.jobs[MAX_JOBS].line, message, "JQ103")
         problems = sorted(self.problems, key=lambda problem: (problem.severity, problem.line))
         if (more := len(problems) - MAX_PROBLEMS) > 0:
             last = problems[MAX_PROBLEMS - 1]
@@ -168,7 +168,7 @@ class _TableConversion:
         if entry.dos and not self.dos:
             self.dos = entry.line
         if message := odd_space_in(entry.command):
-            self._tell(entry.line, message, "JQ216", "warning")
+            self._add_problem(entry.line, message, "JQ216", "warning")
         own, problems = options(entry.above, None if self.place.owner == _ROOT else self.place.owner)
         for problem in problems:
             self.problems.append(problem._replace(file=self.file, message=f"{problem.message}; its job is not run"))
@@ -177,9 +177,9 @@ class _TableConversion:
         try:
             self.jobs += self._jobs_of(entry, own)
         except VariableRefused as error:
-            self._tell(entry.line, f"{error}{_NOT_RUN}", "JQ602")
+            self._add_problem(entry.line, f"{error}{_NOT_RUN}", "JQ602")
         except ScheduleError as error:
-            self._tell(entry.line, f"{error}{_NOT_RUN}", error.code)
+            self._add_problem(entry.line, f"{error}{_NOT_RUN}", error.code)
 
     def _jobs_of(self, entry: TableEntry, own: dict[str, Any]) -> Iterator[Job]:
         """Yield the job of a line, or the jobs for the scripts that the line runs."""
@@ -221,7 +221,9 @@ class _TableConversion:
     def _periodic(self, entry: TableEntry, name: str | None, values: dict[str, Any]) -> Iterator[Job]:
         """Yield the job of a line of an anacrontab."""
         if is_run_by_crontab(entry):
-            self._tell(entry.line, "is not run, because /etc/crontab already runs this directory", "JQ605", "warning")
+            self._add_problem(
+                entry.line, "is not run, because /etc/crontab already runs this directory", "JQ605", "warning"
+            )
             return
         job_id = self._free(f"{self.place.id}:{name or names.of_table(entry.name)}")
         expression, minutes = when(entry)
@@ -260,7 +262,7 @@ class _TableConversion:
         expression = drawn_once(entry.schedule)
         schedule = Schedule(expression, zone, job_id, values.get("dst", "cron"), seed=seed)
         for found in schedule.warnings:
-            self._tell(entry.line, str(found), "JQ304", "warning")
+            self._add_problem(entry.line, str(found), "JQ304", "warning")
         shift = offset(values["spread"], job_id, seed) if "spread" in values else 0
         return Job(
             id=job_id,
@@ -275,7 +277,7 @@ class _TableConversion:
             **values,
         )
 
-    def _tell(self, line: int, message: str, code: str, severity: str = "error") -> None:
+    def _add_problem(self, line: int, message: str, code: str, severity: str = "error") -> None:
         if len(message) > _LONGEST:
             message = f"{message[:_SHOWN]} … {message[-_SHOWN:]}"
         self.problems.append(Problem(self.file, line, 0, "", message, severity, code=code))

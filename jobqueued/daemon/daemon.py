@@ -190,7 +190,7 @@ class Daemon:
         can_not_run = lambda job: bool(invalid(catalog[job])) if job in catalog else None  # noqa: E731
         self._runs.notices.reconcile(watches.problems.keys(), can_not_run, self._scheduler.needs)
         if watches.complete:
-            self._runs.notices.retain(self._scheduler.all_told_of)
+            self._runs.notices.retain(self._scheduler.remembered_jobs)
 
     # reports
 

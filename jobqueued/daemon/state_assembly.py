@@ -37,7 +37,7 @@ class StateAssembly:
         self.batch = WriteBatch(store, self.due_history.anew)
         self.commits = Commits(store, self.batch, self._everything, paths, log)
         user = user_name(os.geteuid()) or "root"
-        self.notices = Notices(host, config.notify, watches.zone, scheduler.told_of, user)
+        self.notices = Notices(host, config.notify, watches.zone, scheduler.remembered_job, user)
 
     def take_files(self, files: Mapping[str, bytes | None]) -> None:
         """Save the texts of accepted job files with the next commit."""
@@ -53,7 +53,7 @@ class StateAssembly:
         takeover = Takeover(self.store, self.batch, self._paths.logs, {*live}, commit, boot_id, limits)
         self._unrestored = takeover
         takeover.carry_out(time.time_ns())
-        for trouble in takeover.told(self._paths.state):
+        for trouble in takeover.messages(self._paths.state):
             self._log.say("trouble", text=trouble)
         return takeover
 

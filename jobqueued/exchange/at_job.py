@@ -55,9 +55,9 @@ def read_at_job(
             JobDraft(id=job_id, keys=keys, means=_job(job_id, keys, due, host.timezone), line=1, differs=tuple(differs))
         )
         for text in differs:
-            source.tell(0, text)
+            source.add_problem(0, text)
     except (ValueError, OverflowError) as error:
-        source.tell(0, f"{error}; it is not imported", "error")
+        source.add_problem(0, f"{error}; it is not imported", "error")
     notes = [problem.message for problem in source.problems]
     source.rows.append({**row, "environment": {}, "id": job_id, "notes": notes})
     return source

@@ -71,7 +71,7 @@ class _TableImport:
                     self._pending.append((item.line, item.text))
             case Assignment():
                 if item.name == "MAILTO" and item.value and not self._host.mails:
-                    self._source.tell(item.line, _NO_MAIL)
+                    self._source.add_problem(item.line, _NO_MAIL)
                 self._row(item.line, "env", name=item.name, value=item.value)
             case LineFlaw():
                 self._row(item.line, "error", reason=item.reason, text=item.text)
@@ -114,7 +114,7 @@ class _TableImport:
             return
         for draft in drafts:
             for text in draft.differs:
-                self._source.tell(entry.line, text)
+                self._source.add_problem(entry.line, text)
         self._source.drafts += drafts
 
     def _draft(self, job: Job, entry: TableEntry) -> JobDraft:

@@ -59,7 +59,7 @@ class ImportedFile:
         """The numbers of the lines that became jobs."""
         return {draft.line for draft in self.drafts}
 
-    def tell(self, line: int, message: str, severity: str = "warning") -> None:
+    def add_problem(self, line: int, message: str, severity: str = "warning") -> None:
         """Add a problem in a line."""
         code = "JQ608" if severity == "warning" else "JQ609"
         self.problems.append(Problem(self.file, line, 0, "", message, severity, code=code))

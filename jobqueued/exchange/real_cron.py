@@ -28,7 +28,7 @@ class Cron(StrEnum):
     CRONIE = "cronie"
 
     @property
-    def told(self) -> str:
+    def sentence_name(self) -> str:
         """The cron's name in a sentence."""
         return "Debian's cron" if self is Cron.DEBIAN else "cronie"
 
@@ -53,7 +53,7 @@ def problems(
     if cron is Cron.DEBIAN and (found := refusal(data, form, host.has_user)):
         line, reason = found
         yield _problem(
-            file, line, f"{cron.told} runs nothing of this table, because line {line} has an error: {reason}"
+            file, line, f"{cron.sentence_name} runs nothing of this table, because line {line} has an error: {reason}"
         )
         return
     entries = _entries(data, form)
@@ -79,9 +79,9 @@ def _of_line(draft: JobDraft, entry: TableEntry, cron: Cron, host: RealCronHost)
     """
     variables = dict(entry.environment)
     if cron is Cron.DEBIAN and entry.only_on_error:
-        return f"{cron.told} reads -n as the beginning of the command"
+        return f"{cron.sentence_name} reads -n as the beginning of the command"
     if cron is Cron.DEBIAN and draft.means.spread:
-        return f"starts later by a part of RANDOM_DELAY, which {cron.told} ignores"
+        return f"starts later by a part of RANDOM_DELAY, which {cron.sentence_name} ignores"
     if draft.means.at_boot or not draft.means.schedule or draft.means.schedule[0] == "@reboot":
         return ""
     zone = variables.get("CRON_TZ", "") if cron is Cron.CRONIE else ""
@@ -121,9 +121,9 @@ def _of_times(draft: JobDraft, schedule: str, zone: str, ways: str, cron: Cron, 
 
 def _difference(wanted: Sequence[datetime], got: Sequence[datetime], place: int, cron: Cron) -> str:
     if 0 < place < len(wanted) and wanted[place] == wanted[place - 1]:
-        return f"is due once at {wanted[place]}, but {cron.told} starts it {wanted.count(wanted[place])} times"
+        return f"is due once at {wanted[place]}, but {cron.sentence_name} starts it {wanted.count(wanted[place])} times"
     ours, theirs = (f"{times[place]}" if place < len(times) else "never" for times in (got, wanted))
-    return f"is due {ours}, but {cron.told} starts it {theirs}"
+    return f"is due {ours}, but {cron.sentence_name} starts it {theirs}"
 
 
 def _of_lost_change(name: str, now: datetime) -> str:

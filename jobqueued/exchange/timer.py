@@ -63,9 +63,9 @@ def read_timer(timer: Unit, service: Unit | None, file: str, name: str, timezone
             raise _NotConvertible("; ".join(f"{problem.key}: {problem.message}" for problem in problems))
         source.drafts.append(replace(draft, means=jobs[0]))
         for text in reading.lost:
-            source.tell(0, text)
+            source.add_problem(0, text)
     except (_NotConvertible, Unsayable, ValueError) as error:
-        source.tell(0, f"{error}; it is not imported", "error")
+        source.add_problem(0, f"{error}; it is not imported", "error")
     source.rows.append(
         {
             "line": 0,

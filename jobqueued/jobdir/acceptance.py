@@ -213,7 +213,7 @@ class Acceptance:
 
     # the resulting events
 
-    def told(self) -> Iterator[JobsRead | FileGone]:
+    def events(self) -> Iterator[JobsRead | FileGone]:
         """Yield the events of the agreed batch's next slice."""
         count, self._agreed = self._agreed // _AGREED_AS_ONE_TOLD, 0
         while self._leaving and count < SLICE_JOBS:

@@ -66,7 +66,7 @@ def _read(
 
 def with_scripts(scripts: Scripts | None, expand: bool, name: str, text: bytes) -> bytes:
     """Return a table's text for the history of due jobs, with the names of the scripts that its run-parts lines run."""
-    told = {} if scripts is None else scripts.told(name)
+    told = {} if scripts is None else scripts.reported_to(name)
     return text + _TOLD + json.dumps({"expand": expand, "scripts": told}).encode() if told else text
 
 

@@ -46,16 +46,16 @@ class PathTriggers(Source):
     def ready(self, descriptor: int, now: Now) -> list[PathAppeared]:
         """Read the pending events once."""
         self._files.read(now.mono)
-        return self._told(now.mono)
+        return self._pop_due(now.mono)
 
     def turn(self, now: Now) -> list[PathAppeared]:
         """Do a part of the work, and return the files that appeared."""
         self._files.turn(now.mono)
-        return self._told(now.mono)
+        return self._pop_due(now.mono)
 
-    def _told(self, mono: int) -> list[PathAppeared]:
+    def _pop_due(self, mono: int) -> list[PathAppeared]:
         wall = time.time_ns()
-        return [event_of(path, instant, file, wall) for path, instant, file in self._files.told(mono)]
+        return [event_of(path, instant, file, wall) for path, instant, file in self._files.pop_due(mono)]
 
 
 def event_of(path: str, instant: int | None, file: str, wall: int) -> PathAppeared:

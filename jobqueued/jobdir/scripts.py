@@ -59,7 +59,7 @@ class Scripts:
         self._told[directory] = found = _listed(directory)
         return found
 
-    def told(self, name: str) -> dict[str, tuple[str, ...]]:
+    def reported_to(self, name: str) -> dict[str, tuple[str, ...]]:
         """Return directory → scripts as last reported to the table with this name in state.db."""
         of_table = (each for each, tables in self._tables.items() if any(it.endswith(f"/{name}") for it in tables))
         return {directory: self._told[directory] for directory in sorted(of_table)}

@@ -156,16 +156,16 @@ class Watch:
             self.inbox.take(mono)
             if self._leaves:
                 self._leave(mono)
-            return [*acceptance.told()]
+            return [*acceptance.events()]
         if not self._is_busy:
             self._begin(mono)
         if not acceptance.has_more:
             self._read_slice(mono)
             self._agree()
-        found = [*acceptance.told()]
+        found = [*acceptance.events()]
         if not self._is_busy:
             acceptance.expire(mono, at_once=self._settles)
-            found += acceptance.told()
+            found += acceptance.events()
         return found
 
     def _agree(self) -> None:

@@ -41,7 +41,7 @@ class _Read(NamedTuple):
     refusals: list[Refusal]
 
     @property
-    def told(self) -> set[tuple[int, str, str]]:
+    def error_keys(self) -> set[tuple[int, str, str]]:
         return {(error.line, error.key, error.message) for error in self.errors}
 
 
@@ -89,7 +89,7 @@ def _better(text: str) -> str:
         more = [edit for edit in _edits(found, _read(found).refusals) if edit.line in lines]
         found = _edited(found, more)  # a value under a key that was unknown before
         after = _read(found)
-        new = {line for line, _, _ in after.told - before.told}
+        new = {line for line, _, _ in after.error_keys - before.error_keys}
         if not new & lines and (not new or len(before.errors) >= MAX_PROBLEMS):
             return found
         good = [edit for edit in edits if edit.line not in new]
@@ -101,7 +101,7 @@ def _better(text: str) -> str:
 
 def _is_harmless(text: str, edit: _Edit, before: _Read) -> bool:
     """Return whether an edit alone causes no error in another line."""
-    return {line for line, _, _ in _read(_edited(text, [edit])).told - before.told} <= {edit.line}
+    return {line for line, _, _ in _read(_edited(text, [edit])).error_keys - before.error_keys} <= {edit.line}
 
 
 def _edits(text: str, refusals: list[Refusal]) -> Iterator[_Edit]:

@@ -94,8 +94,8 @@ def read_parts_in_steps(
     reading = _FileReading(file, host, [part.path for part in parts], rules, refused=refused)
     reading.note(refusals, of_no_effect)
     jobs = (yield from reading.jobs(tree, parts[0].text)) if tree is not None else ()
-    errors = [problem for problem in problems if problem.severity == "error"] + reading.told(reading.errors)
-    odd = [problem for problem in problems if problem.severity == "warning"] + reading.told(reading.warnings)
+    errors = [problem for problem in problems if problem.severity == "error"] + reading.problems_of(reading.errors)
+    odd = [problem for problem in problems if problem.severity == "warning"] + reading.problems_of(reading.warnings)
     problems = (reading.in_order(errors) + reading.in_order(odd))[:MAX_PROBLEMS]
     return () if errors else tuple(jobs), problems
 
@@ -125,7 +125,7 @@ class _FileReading:
         self._note(self.errors, *refusals)
         self._note(self.warnings, *of_no_effect)
 
-    def told(self, found: dict[Problem, str]) -> list[Problem]:
+    def problems_of(self, found: dict[Problem, str]) -> list[Problem]:
         return [in_its_file(problem, self.paths)._replace(job=job[:MAX_ID]) for problem, job in found.items()]
 
     def in_order(self, problems: list[Problem]) -> list[Problem]:

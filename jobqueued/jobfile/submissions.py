@@ -107,7 +107,7 @@ def read(
     if owner is not None:
         job, refusals = UserRules(owner, limits).applied(job, entries)
         if refusals and not again:
-            raise Wrong("; ".join(map(_told, refusals)))
+            raise Wrong("; ".join(map(_message, refusals)))
     return ParsedSubmission(job, text, submission.key)
 
 
@@ -160,7 +160,7 @@ def _values(keys: object) -> tuple[dict[str, YamlEntry], dict[str, Any]]:
         raise Wrong("keys: expected keys of a job file and their values")
     values, refusals = read_keys(node.entries, KEYS)
     if refusals:
-        raise Wrong("; ".join(map(_told, refusals)))
+        raise Wrong("; ".join(map(_message, refusals)))
     if name := lock_of_fleet(values.get("locks", ())):
         raise Wrong(f"locks: found the lock {name!r} of the fleet; expected {ONLY_OF_HOST}")
     if variables:
@@ -183,7 +183,7 @@ def _variables(keys: object) -> tuple[tuple[str, str], ...]:
     return tuple(found.items()) if is_good else ()
 
 
-def _told(refusal: Refusal) -> str:
+def _message(refusal: Refusal) -> str:
     problem = refusal.problem()
     return f"{problem.key}: {problem.message}" if problem.key else problem.message
 

@@ -49,7 +49,7 @@ class Readings:
             self._by_job(labels),
             self._locks(),
             self._resources(),
-            self._told(),
+            self._incidents(),
         ):
             for name, pieces in part:
                 yield FAMILIES[name], pieces
@@ -153,7 +153,7 @@ class Readings:
             amounts = {one: count / CORE if one == CPU else count for one, count in units.items()}
             yield f"jobqueue_resource_{name}", _each("resource", amounts)
 
-    def _told(self) -> Iterator[Named]:
+    def _incidents(self) -> Iterator[Named]:
         kinds = Counter(subject.partition(" ")[0] for subject in self._notices.incidents)
         yield "jobqueue_incidents", _each("kind", kinds)
         channels = Counter(Target.parse(it.target).channel for it in self._notices.waiting())

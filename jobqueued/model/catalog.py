@@ -14,7 +14,7 @@ from jobqueued.base.instants import Trigger
 from jobqueued.base.problem import Problem
 from jobqueued.child.contract.tuples import NamedTuple
 from jobqueued.model.accounts import Account, accounts
-from jobqueued.model.circles import circles, told, way_back
+from jobqueued.model.circles import circles, format_way, way_back
 from jobqueued.model.job import Job
 from jobqueued.model.users import Owner, share_of
 
@@ -140,7 +140,7 @@ class Catalog:
         """
         ways: dict[str, str] = {}
         for group in circles((job.id for job in self.depending()), self._awaited):
-            way = told(way_back(min(group), {*group}, self._awaited))
+            way = format_way(way_back(min(group), {*group}, self._awaited))
             ways |= dict.fromkeys(group, way)
         return ways
 
@@ -222,7 +222,7 @@ class Catalog:
             closing = {fresh[name].file: fresh[name] for name in group if edges.get(name, set()) & members}
             for file in closing if all_of_them else [max(closing)] if closing else []:
                 job = closing[file]
-                way = told(way_back(job.id, members, after))
+                way = format_way(way_back(job.id, members, after))
                 message = f"found a circle: {way}; expected {_NO_CIRCLE}"
                 problem = Problem(written_in(job), job.line, 0, "", message, code="JQ403")
                 found.setdefault(file, []).append(problem)

@@ -69,7 +69,7 @@ def way_back(start: str, group: Container[str], after: After) -> list[str]:
     return [start, *reversed(way[1:]), start]
 
 
-def told(way: list[str]) -> str:
+def format_way(way: list[str]) -> str:
     """Format a path: ``a → b → a``; if the path is long, omit its middle."""
     left_out = len(way) - _FIRST - _LAST
     if left_out > 1:

@@ -70,7 +70,7 @@ class Troubles(Generic[Receiver]):
         """Name of a receiver for people → when its failure was last logged (wall)."""
 
     @property
-    def told(self) -> list[str]:
+    def describe_all(self) -> list[str]:
         """The messages about the failing receivers, each with the error."""
         shown = {trouble.shown: trouble.error for trouble in self._troubles.values()}
         return [f"{self._what}{it} can't be sent: {why}; see: jobqueuectl notify" for it, why in shown.items()]

@@ -58,6 +58,6 @@ def _marks(before: Mapping[str, int], told: Mapping[Target, str], wall: int) -> 
     return tuple({**before, **{str(target): wall for target in told}}.items())
 
 
-def told_of(incident: Incident) -> list[Target]:
+def notified_targets(incident: Incident) -> list[Target]:
     """Return the targets that were notified of an incident and must be notified of its end."""
     return [Target.parse(text) for text, _ in incident.told]

@@ -70,7 +70,7 @@ class Notices:
     @property
     def troubles(self) -> list[str]:
         """The messages about unreachable receivers."""
-        return [*self.outbox.troubles, *self.pings.troubles.told]
+        return [*self.outbox.troubles, *self.pings.troubles.describe_all]
 
     def about(self, commands: Iterable[Command], wall: int) -> list[Command]:
         """Return the commands that save the notices and incidents for these commands."""
@@ -197,7 +197,7 @@ class Notices:
                 self.incidents[subject] = incident._replace(told=told)
                 yield SaveIncident(subject, self.incidents[subject])
 
-    def tell(self, target: Target, job: str | None, wall: int) -> SaveNotice:
+    def add_test(self, target: Target, job: str | None, wall: int) -> SaveNotice:
         """Add a test notice for a target. `job`: the job that the notice is about, or None.
 
         The notice is sent at once, together with all waiting notices, even if the last message failed.
@@ -251,7 +251,7 @@ class Notices:
         yield SaveIncident(subject, None)
         if subject.partition(" ")[0] not in _RECOVERS or incident.elsewhere:
             return
-        known = incidents.told_of(incident)
+        known = incidents.notified_targets(incident)
         times = "once" if incident.times == 1 else f"{incident.times} times"
         span = duration(max(0, wall - incident.since) / SECOND)
         summary = f"{happening.summary}; before, it had failed {times} in {span}"
@@ -293,7 +293,7 @@ class Notices:
             "summary": f"{it.summary}{since}",
             "user": (record["user"] or self._user) if record else None,
             "command": record["command"] if record else None,
-            "incident": _told(incident, self._host),
+            "incident": _incident_document(incident, self._host),
             "record": record,
             "held_back": [],
             "not_shown": 0,
@@ -308,7 +308,7 @@ _RECOVERS = ("run", "invalid", "file", "state", "late", "overdue")
 """Kinds of incidents whose ends are reported; others end silently."""
 
 
-def _told(incident: Incident | None, host: str) -> dict[str, Any] | None:
+def _incident_document(incident: Incident | None, host: str) -> dict[str, Any] | None:
     if incident is None:
         return None
     subject = sha256(incident.subject.encode(errors="surrogateescape")).hexdigest()[:12]

@@ -88,7 +88,7 @@ class Outbox:
     @property
     def troubles(self) -> list[str]:
         """The messages about unreachable targets."""
-        return self._troubles.told
+        return self._troubles.describe_all
 
     def restore(self, notices: Iterable[Notice]) -> None:
         """Restore the notices that an earlier scheduler saved."""

@@ -239,7 +239,7 @@ class Admission:
                 return
         until = self._promised(run, claims)
         if until is None and not self.drains.hold_back(run, group.terms.drain, mono):
-            if self.drains.tell(run):
+            if self.drains.reports_lapse(run):
                 self.lapses.append(Lapse(run, self.holders(claims)))
             return
         self.reservations.append(Reservation(run, group, rank, kept, until))

@@ -90,7 +90,7 @@ class Drains:
         """The runs for which others are no longer held back, because these runs start or wait for a known end."""
         return [run for run in self._before if run not in self.runs]
 
-    def tell(self, run: Holder) -> bool:
+    def reports_lapse(self, run: Holder) -> bool:
         """Return True once for each run, when others that were held back for this run start to go first."""
         news = self._lapse is not None and run in self.runs and run not in self._told
         if news:

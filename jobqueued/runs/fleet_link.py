@@ -272,11 +272,11 @@ class FleetLink(Source):
         if mark.fleet != self._fleet.name:  # the host was in another fleet
             mark = FleetMark()
         self._known = mark.at
-        hello = ["hello", lines.VERSION, self._told(name), [mark.age, mark.number], self._since()]
+        hello = ["hello", lines.VERSION, self._agent_settings(name), [mark.age, mark.number], self._since()]
         self._outbox, self._asked_at = bytearray(lines.encode(hello)), now.mono
         self.flush()
 
-    def _told(self, state: str) -> dict[str, Any]:
+    def _agent_settings(self, state: str) -> dict[str, Any]:
         """Return the first line for the agent: its settings, with the identity `state` of this host."""
         assert self._fleet is not None
         files = {name: getattr(self._fleet, name) for name in ("etcd", "authority", "certificate", "key")}

@@ -123,7 +123,7 @@ class Following:
         silent = [_silent(each) for each in self._supervisors.values() if each.silent_since and each.told]
         return [*silent, *(_unsettled(name, why) for name, why in self._unsettled.items())]
 
-    def tell(self, name: Name, line: bytes) -> bool:
+    def send_line(self, name: Name, line: bytes) -> bool:
         """Send a line to the supervisor of an attempt; return whether this supervisor is followed."""
         for each in self._supervisors.values():
             if each.name == name:

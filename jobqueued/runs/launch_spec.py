@@ -42,7 +42,7 @@ def order(
         "JOBQUEUE_INVOCATION_ID": os.urandom(16).hex(),
     }
     fence = {"JOBQUEUE_FENCE": str(launch.grant.fence)} if launch.grant.fence else {}
-    told = {**_told(run, logs), **_of_array(job, run), **fence}
+    told = {**_cause_variables(run, logs), **_of_array(job, run), **fence}
     return {
         "v": wire.VERSION,
         "attempt": run.attempt,
@@ -116,7 +116,7 @@ def _traceparent(record: Record, attempt: int) -> str:
 _TOLD = ("run", "state", "exit_code", "signal", "path", "event")
 
 
-def _told(run: Run, logs: Path) -> dict[str, str]:
+def _cause_variables(run: Run, logs: Path) -> dict[str, str]:
     """Return the environment variables that describe the cause of a run; unknown facts have no variable."""
     by: Mapping[str, Any] = triggered_by(run)
     if run.triggered_by is None:

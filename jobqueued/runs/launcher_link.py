@@ -292,7 +292,7 @@ class LauncherLink:
         Return the reason why the order could not be sent, or "".
         """
         line = f"stop {reason}\n".encode()
-        if self.following.tell(name, line):
+        if self.following.send_line(name, line):
             return ""
         try:
             if (fresh := self.marks.follow(name)) is not None:

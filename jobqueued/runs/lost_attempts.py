@@ -61,7 +61,7 @@ class _Lost:
         if self.look_at == _IN_THIS_LOOK:
             self.look_at = time.monotonic_ns() + self.pause
 
-    def told(self, name: Name) -> str:
+    def report(self, name: Name) -> str:
         """Return the report for people: the reason, the live processes, and the remedy."""
         return (
             f"{self.dead.reason}, but {self.living}; if no process of the run is left: jobqueuectl"
@@ -101,7 +101,7 @@ class LostAttempts(Source):
     def troubles(self) -> list[str]:
         """The report on each attempt, for people."""
         return [
-            f"{name.run} still holds its locks and resources: {it.told(name)}"
+            f"{name.run} still holds its locks and resources: {it.report(name)}"
             for name, it in self._lost.items()
             if it.living and not it.dead.is_leftover
         ]
@@ -194,7 +194,7 @@ class LostAttempts(Source):
         lost.rest()
         if living != lost.living:
             lost.living = living
-            yield RunLingers(*name, lost.told(name))
+            yield RunLingers(*name, lost.report(name))
 
     def _watch(self, lost: _Lost, found: Kin) -> None:
         """Kill the processes that certainly belong to an attempt, and watch all processes."""

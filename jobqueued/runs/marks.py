@@ -24,7 +24,7 @@ from jobqueued.base.instants import to_instant
 from jobqueued.child.contract import reasons, wire
 from jobqueued.child.contract.documents import LaunchSpec, Record, SlurmJob
 from jobqueued.child.hooks.telemetry import TelemetryRefused, said
-from jobqueued.core.records.record import owner_of, told_of
+from jobqueued.core.records.record import extra_cause, owner_of
 from jobqueued.core.records.record_checks import (
     INT64,
     OF_AN_ATTEMPT,
@@ -132,7 +132,7 @@ def of_record(document: Record, run: RunId) -> Run:
         arrival=0,
         trigger=document["trigger"],
         asked_by=document["asked_by"],
-        triggered_by=told_of(document),
+        triggered_by=extra_cause(document),
         owner=owner_of(document),
     )
 

@@ -165,7 +165,7 @@ class NoticeSender(Source):
         targets = self._notices.all_targets(jobs) if job is None else dict.fromkeys(self._notices.targets(job), job)
         if len(targets) > MOST_TESTED:
             raise TooMany(len(targets))
-        saves = [self._notices.tell(target, about, wall) for target, about in targets.items()]
+        saves = [self._notices.add_test(target, about, wall) for target, about in targets.items()]
         self._decided += saves
         return [save.notice for save in saves]
 

@@ -155,7 +155,7 @@ class Takeover:
         if self._batch or self._unreadable or not self.saved_at or self._is_breaking:
             self._save(untaken=bool(self._unreadable or (self._is_breaking and self.saved_at)))
 
-    def told(self, state: Path) -> list[str]:
+    def messages(self, state: Path) -> list[str]:
         """Return messages about the takeover; `state` is the directory of state.db."""
         texts = []
         records, jobs = counted(self._records, "record"), counted(len(self._jobs), "job")

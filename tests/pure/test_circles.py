@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from jobqueued.model import events
 from jobqueued.model.catalog import Catalog
-from jobqueued.model.circles import circles, told, way_back
+from jobqueued.model.circles import circles, format_way, way_back
 from jobqueued.model.job import Job, On
 from tests.support.world import World, job
 
@@ -50,8 +50,8 @@ def test_a_way_leads_back(edges: dict[str, set[str]]) -> None:
 
 def test_a_long_way_is_told_in_few_words() -> None:
     """Its beginning and its end."""
-    assert "a → b → a" == told(["a", "b", "a"])
-    assert "0 → 1 → 2 → 3 → … (4,995 more) … → 4999 → 0" == told([*map(str, range(MANY)), "0"])
+    assert "a → b → a" == format_way(["a", "b", "a"])
+    assert "0 → 1 → 2 → 3 → … (4,995 more) … → 4999 → 0" == format_way([*map(str, range(MANY)), "0"])
 
 
 def ring(file: str = "ring.yaml", count: int = MANY) -> tuple[Job, ...]:

@@ -163,9 +163,9 @@ class Names(Identities):
         self._told = names
         self.asked: dict[int, Callable[[str], None]] = {}
 
-    def tell(self, uid: int, then: Callable[[Owner | None], None]) -> None:
+    def look_up(self, uid: int, then: Callable[[Owner | None], None]) -> None:
         if (names := self._told()) is None:
-            super().tell(uid, then)
+            super().look_up(uid, then)
         else:
             then(Owner(uid, names[uid]) if uid in names else None)
 
@@ -298,7 +298,9 @@ class Real(Service):
         scheduler, happen, replies = self.world.scheduler, self.happened.append, self.replies
         notices = Notices("db1", [NotifyRule(Notify(email=("ops@example.org",)))], lambda: "UTC", scheduler.catalog.get)
         told = NoticeCalls(notices, lambda job: [
-            notices.tell(target, job, 1).notice for target in (notices.targets(job) if job else notices.all_targets([]))
+            notices.add_test(target, job, 1).notice for target in (
+                notices.targets(job) if job else notices.all_targets([])
+            )
         ])  # fmt: skip
         batch, now = WriteBatch(self.store), lambda: self.world.now
         ownership, monitor = Ownership(scheduler, batch), Monitor(list, self.marks, replies.stream)

@@ -35,7 +35,7 @@ class Start:
         memories, runs = self.takeover.saved
         self.jobs = {memory.job: memory for memory in memories}
         self.runs = {str(run.id): run for run in runs}
-        self.told = self.takeover.told(self.state)
+        self.told = self.takeover.messages(self.state)
 
     def commit(self) -> bool:
         """As the daemon's, in short."""

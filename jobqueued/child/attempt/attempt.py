@@ -312,7 +312,7 @@ class Attempt:
 
     def _signal_end(self, reason: str, *, told: bool = False) -> None:
         self._audience.stopping(reason)
-        self._ending.tell(time.monotonic(), told=told)
+        self._ending.signal_stop(time.monotonic(), told=told)
 
     def _kill(self, now: float) -> None:
         if warning := self._ending.warning():
@@ -394,7 +394,7 @@ class Attempt:
             ending.cause = "killed", Reason(Code.SHUTDOWN)
         state, reason = draft.verdict(ending.cause)
         facts = draft.facts(self._account)
-        draft.warnings += self._caps.told(state)
+        draft.warnings += self._caps.limit_warnings(state)
         over = self._state is State.EMPTY
         if over and not self._cgroup.remove():
             self._warn("cannot remove its cgroup: a process in it does not end")

@@ -49,7 +49,7 @@ class Ending:
         if self._order["timeout"] is not None:
             self.deadline = now + self._order["timeout"]
 
-    def tell(self, now: float, *, told: bool = False) -> None:
+    def signal_stop(self, now: float, *, told: bool = False) -> None:
         """Send `stop_signal` now, and SIGKILL after `kill_grace`. `told`: all its processes already got SIGTERM."""
         number = signal_number(self._order["stop_signal"])
         if not told or number != signal.SIGTERM:

@@ -59,7 +59,7 @@ class Agent:
                 elif descriptor == self._wakeups:
                     with contextlib.suppress(BlockingIOError):
                         os.read(self._wakeups, 512)
-            self._tell()
+            self._report()
         if self._uplink is not None:
             self._uplink.stop()
 
@@ -97,9 +97,9 @@ class Agent:
         with contextlib.suppress(BlockingIOError):
             os.write(self._wakeup, b"\0")
 
-    def _tell(self) -> None:
+    def _report(self) -> None:
         for line in self._uplink.lines() if self._uplink is not None else ():
-            self._callers.tell(lines.encode(line).decode().removesuffix("\n"))
+            self._callers.queue_notice(lines.encode(line).decode().removesuffix("\n"))
         self._callers.flush()
         if self._callers.unsent > _MOST_UNSENT and self._callers.scheduler is not None:
             self._callers.drop(self._callers.scheduler)

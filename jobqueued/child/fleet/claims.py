@@ -361,7 +361,7 @@ def revision(answer: Message) -> int:
     return int(answer["header"]["revision"])
 
 
-def told(result: Message, before: int) -> int:
+def reported_up_to(result: Message, before: int) -> int:
     """Return the revision up to which a watch has reported everything, after this message. `before`: the one before it.
 
     Events arrive in the order of their revisions. The header has the revision of the whole store. That revision counts

@@ -93,7 +93,7 @@ class Conversation:
             parts = [part._replace(units=own.get(part.lock, part.units)) for part in parts]
         claim = FleetClaim(job, key, (), spec, self._members.loss_before((job, key)), is_live=not question)
         is_too_much = sum(part.units for part in parts) > _MOST_UNITS
-        if line := ["denied", job, number, question] if is_too_much else self._skips.told_of(claim):
+        if line := ["denied", job, number, question] if is_too_much else self._skips.line_about_claim(claim):
             self.outbox.append(line)
             return
         for part in (part for part in parts if question and part.lock not in own):
@@ -106,7 +106,7 @@ class Conversation:
 
     def skip(self, skip: SkipRequest) -> None:
         """Queue a request to skip occurrences for all hosts; dropped while requests are refused, and repeated later."""
-        if line := self._skips.told(skip.job, skip.first, skip.last):
+        if line := self._skips.line_about(skip.job, skip.first, skip.last):
             self.outbox.append(line)
         elif not self.reason:
             self.keep = max(self.keep, skip.keep)

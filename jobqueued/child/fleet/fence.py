@@ -75,7 +75,7 @@ def main() -> int:
         _enter(lock, path, number)
         return _run(command, lock)
     except FenceFailure as failure:
-        _tell(str(failure))
+        _print_error(str(failure))
         return failure.status
 
 
@@ -158,7 +158,7 @@ def _wait_for(lock: int, shown: str, wait: float | None) -> None:
 
     if wait == 0:
         raise FenceFailure(f"another run holds {shown}", NOT_IN_TIME)
-    _tell(f"waiting for {shown}, which another run holds")
+    _print_error(f"waiting for {shown}, which another run holds")
     signal.signal(signal.SIGALRM, give_up)
     signal.setitimer(signal.ITIMER_REAL, wait or 0, _NUDGE)
     _tried(f"lock {shown}", fcntl.flock, lock, fcntl.LOCK_EX)
@@ -265,7 +265,7 @@ def _tried(act: str, call: Callable[..., Result], *arguments: Any) -> Result:
         raise FenceFailure(f"cannot {act}: {error.strerror}") from None
 
 
-def _tell(message: str) -> None:
+def _print_error(message: str) -> None:
     with contextlib.suppress(OSError):  # stderr may be closed
         print(f"jobqueue-fence: {message}", file=sys.stderr, flush=True)
 

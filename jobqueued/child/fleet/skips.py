@@ -165,12 +165,12 @@ class KnownSkips:
         """Return whether this host skipped an occurrence."""
         return any(first <= second <= last for first, last in self._own.get(job, ()))
 
-    def told_of(self, claim: FleetClaim) -> Line | None:
+    def line_about_claim(self, claim: FleetClaim) -> Line | None:
         """Return the line about a skip that covers a claim, or None."""
         second = claims.attempt_of(claim.key).second if claim.is_first else 0
-        return self.told(claim.job, second, second)
+        return self.line_about(claim.job, second, second)
 
-    def told(self, job: str, first: int, last: int) -> Line | None:
+    def line_about(self, job: str, first: int, last: int) -> Line | None:
         """Return the line about a skip that covers some of these occurrences, or None."""
         for begin, end in self._spans.get(job, ()):
             if begin <= last and first <= end:

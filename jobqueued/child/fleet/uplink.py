@@ -12,7 +12,7 @@ from contextlib import suppress
 from typing import Any
 
 from jobqueued.child.fleet import claims, mark, session
-from jobqueued.child.fleet.claims import ROOT, told
+from jobqueued.child.fleet.claims import ROOT, reported_up_to
 from jobqueued.child.fleet.conversation import Conversation
 from jobqueued.child.fleet.etcd.gateway import EtcdUnreachable, Gateway, Rejected, nearest_first
 from jobqueued.child.fleet.etcd.tls import FILES, Tls
@@ -336,7 +336,7 @@ class Uplink:
                                 self._changed.notify_all()
                                 return
                             break
-                        revision, pause, mute = told(result, revision), _FIRST_PAUSE, 0
+                        revision, pause, mute = reported_up_to(result, revision), _FIRST_PAUSE, 0
                         self._conversation.watched(result.get("events", ()), revision, session.now())
                         self._changed.notify_all()  # the next deadline may have changed
                     self._wake()

@@ -56,7 +56,7 @@ class _HookFailed(Exception):
     """The hook failed; str() is the reason."""
 
 
-def told(name: str, order: LaunchSpec, hook: Hook, moment: str, record: Record, home: int) -> Keeper:
+def start_hook(name: str, order: LaunchSpec, hook: Hook, moment: str, record: Record, home: int) -> Keeper:
     """Start a hook of an attempt for this moment. Raises OSError. `home`: place of cgroups."""
     answer, writing = os.pipe2(os.O_CLOEXEC)
     try:

@@ -180,7 +180,7 @@ class Hooks:
             record = self._record() if self._final is None else self._final
             try:
                 told: Record = {**record, "telemetry": self.telemetry}
-                self._keeper = hook.told(self._name, self._order, each, moment, told, self._home)
+                self._keeper = hook.start_hook(self._name, self._order, each, moment, told, self._home)
             except OSError as error:
                 self._note(index, moment, f"could not be started: {error.strerror}")
                 continue

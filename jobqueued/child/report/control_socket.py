@@ -99,7 +99,7 @@ class ControlSocket:
         """Accept followers, from now on."""
         self._loop.on(self._listener.fileno(), self._accept)
 
-    def tell(self, line: str) -> None:
+    def send_line(self, line: str) -> None:
         """Send a line to all followers; a follower that does not read misses it."""
         for connection in self._connections:
             _send(connection, line)

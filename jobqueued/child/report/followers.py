@@ -39,7 +39,7 @@ class Audience:
         """Send the launcher and all callers the reason why the attempt ends, or why it is not over yet."""
         self.reason = reason
         self.say(f"stopping {self._name} {reason}")
-        self._control.tell(f"stopping {reason}")
+        self._control.send_line(f"stopping {reason}")
 
     def lost(self, status: int | None) -> None:
         """Notify the launcher that R was deleted, and hang up on followers."""
@@ -48,6 +48,6 @@ class Audience:
 
     def farewell(self) -> None:
         """Notify the launcher and all followers that the attempt ended."""
-        self._control.tell("ended")
+        self._control.send_line("ended")
         self._control.hang_up()
         self.say(f"{'left' if self.leaves else 'ended'} {self._name}")

@@ -32,7 +32,7 @@ class SqueueJob(NamedTuple):
     reason: str = ""
 
     @property
-    def told(self) -> str:
+    def description(self) -> str:
         """The job in words: ``Slurm job 42 on n1``."""
         return f"Slurm job {self.job}{f' on {self.node}' if self.node else ''}"
 
@@ -82,12 +82,12 @@ def _was_ended_by(status: int | None, *numbers: int) -> bool:
 
 def _reason(code: Code, seen: SqueueJob, *, detail: str = "", **params: Any) -> Reason:
     """Return the reason that Slurm's state of a job gives."""
-    return Reason(code, **params, job=seen.told, job_state=f"{seen.state}{f': {detail}' if detail else ''}")
+    return Reason(code, **params, job=seen.description, job_state=f"{seen.state}{f': {detail}' if detail else ''}")
 
 
 def _out_of_memory(seen: SqueueJob, limits: Mapping[str, Any]) -> Reason:
     if limits.get("memory"):
-        return Reason(Code.OUT_OF_MEMORY, why=f"its limit is {limits['memory']} ({seen.told}: {seen.state})")
+        return Reason(Code.OUT_OF_MEMORY, why=f"its limit is {limits['memory']} ({seen.description}: {seen.state})")
     return _reason(Code.SLURM_OUT_OF_MEMORY, seen)
 
 
@@ -98,7 +98,7 @@ def _without_end(seen: SqueueJob, said: bytes, *, has_begun: bool) -> SlurmEnd:
     words = printable(last_line(said))[:_SHOWN]
     detail = "; ".join(text for text in (seen.reason if seen.reason != "None" else "", words) if text)
     if not has_begun:
-        return SlurmEnd(None, None, ("slurm", 0, f"{seen.told}: {seen.state}{f': {detail}' if detail else ''}"))
+        return SlurmEnd(None, None, ("slurm", 0, f"{seen.description}: {seen.state}{f': {detail}' if detail else ''}"))
     return SlurmEnd(("lost", _reason(Code.SLURM_NO_END, seen, detail=detail)))
 
 

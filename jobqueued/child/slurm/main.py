@@ -120,7 +120,7 @@ class Helper:
             with contextlib.suppress(calls.SlurmRefused):
                 calls.cancel(seen.job)
         if earlier:
-            raise calls.Away(f"{earlier[0].told} of an earlier attempt has not ended")
+            raise calls.Away(f"{earlier[0].description} of an earlier attempt has not ended")
         if own:
             self._saw(self._chosen(own))
         return bool(own)
@@ -203,7 +203,7 @@ class Helper:
         said = self._directory.said()
         found = verdict(self._seen, end, said, self._order["limits"], has_begun=has_begun)
         if found.failed and end is None and late:
-            reason = Reason(Code.SLURM_END_MISSING, job=self._seen.told, path=self._directory.path)
+            reason = Reason(Code.SLURM_END_MISSING, job=self._seen.description, path=self._directory.path)
             found = SlurmEnd(("lost", reason))
         if is_over_memory(self._seen, said) and found.cause is None:
             _report(warning="out of memory: processes of it were killed")

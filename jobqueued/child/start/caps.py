@@ -89,7 +89,7 @@ class Caps:
             why = "a limit below its own cgroup" if limit is None else f"its limit is {size(limit)}"
         return _out_of_memory(f"{why} (memory.events: oom_kill {count})")
 
-    def told(self, state: str) -> list[str]:
+    def limit_warnings(self, state: str) -> list[str]:
         """Return warnings about limits that the run reached but that did not end it."""
         killed = None if state == "oom_killed" else self.killed()
         limit = next((text for _, file, text in self._caps if file == "pids.max"), "")

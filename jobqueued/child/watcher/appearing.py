@@ -145,7 +145,7 @@ class Appearing:
             self._request_listings(self._watch() & self._patterns.keys(), 0)
         self._list(mono)
 
-    def told(self, mono: int) -> list[Appeared]:
+    def pop_due(self, mono: int) -> list[Appeared]:
         """Return the paths to report now, and forget them."""
         ready = [path for path in self._appeared if self._paid.get(path, 0) - (BURST - 1) * EVERY <= mono]
         found = []

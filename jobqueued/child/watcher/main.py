@@ -77,7 +77,7 @@ class Watcher:
     def _send_reports(self, mono: int) -> None:
         """Send reports as far as the socket accepts them; the rest waits, and no more are added."""
         if not self._outbox:
-            self._outbox += map(self._word, self._files.told(mono))
+            self._outbox += map(self._word, self._files.pop_due(mono))
             if (trouble := self._files.trouble) != self._told and mono >= self._told_at + _APART:
                 self._outbox.append(self._complaint(trouble))
                 self._told, self._told_at = trouble, mono

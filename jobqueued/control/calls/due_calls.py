@@ -34,15 +34,15 @@ class DueCalls:
         """
         page, size, after = [], 0, asked.get("after", 0)
         for number, change in self._store.due_changes(after, PAGE):
-            page.append(_told(change))
+            page.append(_document(change))
             after, size = number, size + len(change.text or b"")
             if size >= PAGE_BYTES:
                 break
         if page:
             return {"changes": page, "next": after}
-        return {"changes": [_told(change) for change in self._batch.due_changes], "next": None}
+        return {"changes": [_document(change) for change in self._batch.due_changes], "next": None}
 
 
-def _told(change: DueChange) -> dict[str, Any]:
+def _document(change: DueChange) -> dict[str, Any]:
     text = None if change.text is None else base64.b64encode(change.text).decode()
     return {**change._asdict(), "until": to_text(change.until), "since": to_text(change.since), "text": text}

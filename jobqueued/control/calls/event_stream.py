@@ -110,10 +110,10 @@ class EventStream(Source):
         """Send the next lines to each watcher that is ready for a reply."""
         for ticket, watcher in list(self._watchers.items()):
             if watcher.at < self._next and self._replies.takes(ticket):
-                self._tell(ticket, watcher)
+                self._send_lines(ticket, watcher)
         return ()
 
-    def _tell(self, ticket: int, watcher: _LogWatcher) -> None:
+    def _send_lines(self, ticket: int, watcher: _LogWatcher) -> None:
         oldest = self._next - len(self._lines)
         missed, begin = max(0, oldest - watcher.at), max(0, watcher.at - oldest)
         part = list(islice(self._lines, begin, begin + _IN_ANSWER))

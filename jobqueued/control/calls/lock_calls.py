@@ -59,7 +59,7 @@ class LockCalls:
         self._happen(LockAsked(number, client, (claim,), asker.peer.name, bool(asked.get("no_wait"))))
 
     @method("Locks", AccessRule(Rank.READER, own=True))
-    def told(self, asked: dict[str, Any], asker: Asker) -> dict[str, Any]:
+    def list_claims(self, asked: dict[str, Any], asker: Asker) -> dict[str, Any]:
         """Return the claims of runs and processes that hold locks or wait for locks, sorted by lock.
 
         Callers who are not readers see only locks that their own jobs use. Another user's claim appears without its
@@ -74,7 +74,7 @@ class LockCalls:
         known = set[str]() if name is None or claims else self._known() if own is None else own
         names = {it.removeprefix(":") for it in known}
         return {
-            "claims": [self._told_of(each, asker) for each in claims[:_MOST_CLAIMS]],
+            "claims": [self._row(each, asker) for each in claims[:_MOST_CLAIMS]],
             "more": max(0, len(claims) - _MOST_CLAIMS),
             "known": [] if name in names else sorted(names)[:_MOST_CLAIMS],
         }
@@ -86,7 +86,7 @@ class LockCalls:
         used = {each.claim.resource for each in self._scheduler.lock_claims()}
         return listed | {name for name in used if by_name(name, asker.peer.owner) is Whose.OWN}
 
-    def _told_of(self, each: LockClaim, asker: Asker) -> dict[str, Any]:
+    def _row(self, each: LockClaim, asker: Asker) -> dict[str, Any]:
         name = self._scheduler.name_for(each.holder, asker.owner)
         if asker.sees_all or (isinstance(each.holder, RunId) and asker.has_run(each.holder)):
             return views.lock_claim(each, *self._process_of(each))

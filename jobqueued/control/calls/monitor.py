@@ -109,7 +109,7 @@ class Trace:
             )
         )
 
-    def told(self, count: int) -> str:
+    def to_json(self, count: int) -> str:
         """Return the facts, the newest sample, and the last `count` samples, as JSON."""
         history = list(self.samples)[-count:] if count else []
         return f'{self._facts},"now":{self.samples[-1]},"history":[{",".join(history)}]}}'
@@ -287,8 +287,8 @@ class Monitor(Source):
 
     def _text(self, found: list[Live], count: int) -> str:
         assert self._host is not None
-        runs = ",".join(trace.told(count) for trace in found)
-        return f'{{"host":{self._host.told(count)},"runs":[{runs}]}}'
+        runs = ",".join(trace.to_json(count) for trace in found)
+        return f'{{"host":{self._host.to_json(count)},"runs":[{runs}]}}'
 
     def _stop(self) -> None:
         for trace in self._traces.values():

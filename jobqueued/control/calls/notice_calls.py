@@ -25,7 +25,7 @@ class NoticeCalls:
         self._notices, self._test = notices, test
 
     @method("Notices", AccessRule(Rank.READER))
-    def told(self, asked: dict[str, Any], asker: Asker) -> dict[str, Any]:
+    def list_notices(self, asked: dict[str, Any], asker: Asker) -> dict[str, Any]:
         """Return all incidents and the waiting notices, oldest first."""
         incidents = sorted(self._notices.incidents.values(), key=lambda incident: incident.since)
         waiting = sorted(self._notices.waiting(), key=lambda notice: notice.id)

@@ -60,9 +60,9 @@ class Reload(Source):
     def answers(self) -> list[tuple[int, dict[str, Any]]]:
         """Return the replies by ticket, and forget them."""
         asked, self._asked = self._asked, {}
-        return [(ticket, self._told(before)) for ticket, before in asked.items()]
+        return [(ticket, self._changes(before)) for ticket, before in asked.items()]
 
-    def _told(self, before: dict[str, Job]) -> dict[str, Any]:
+    def _changes(self, before: dict[str, Job]) -> dict[str, Any]:
         jobs = {job.id: job for job in self._catalog}
         return {
             "jobs": len(jobs),

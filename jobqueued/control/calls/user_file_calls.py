@@ -195,7 +195,7 @@ class UserFileCalls(Source):
                 case "list":
                     self._finish(call, self._listed([file for file in self._files.all() if file.owner == owner]))
                 case "get":
-                    self._finish(call, self._told(file))
+                    self._finish(call, self._file_reply(file))
                 case "set":
                     self._begin(call, file)
                 case "remove":
@@ -217,7 +217,7 @@ class UserFileCalls(Source):
             elif not found:
                 self._finish(call, _no_file(call))
             elif call.act == _GET:
-                self._finish(call, self._told(found[0]))
+                self._finish(call, self._file_reply(found[0]))
             else:
                 self._is_busy = True
                 self._remove(call, found[0])
@@ -240,7 +240,7 @@ class UserFileCalls(Source):
         ]
         return {"files": told, "more": max(0, len(files) - _MOST_LISTED)}, None
 
-    def _told(self, file: UserFile) -> Answer:
+    def _file_reply(self, file: UserFile) -> Answer:
         text, stamp = self._files.read(file)
         return {"text": base64.b64encode(text).decode(), "stamp": stamp, "user": file.owner.name}, None
 

@@ -30,7 +30,7 @@ class Identities:
         """Return whether a user with this UID exists in /etc/passwd or in an earlier reply of the databases."""
         return uid in self._known() or uid in self._named
 
-    def tell(self, uid: int, then: Then) -> None:
+    def look_up(self, uid: int, then: Then) -> None:
         """Pass the user of a UID to `then`, at once or later; pass None if the host has no such user."""
         if (name := self._known().get(uid)) is not None:
             then(Owner(uid, name))

@@ -1,6 +1,6 @@
 """Attempts, from launch to end: handlers of the reports of supervisors and the launcher.
 
-A report about an attempt that is not its run's live attempt is outdated and changes nothing.
+A report about an attempt that is not its run's live attempt is late and changes nothing.
 """
 
 from __future__ import annotations

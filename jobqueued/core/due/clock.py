@@ -46,7 +46,7 @@ def catch_clock(turn: Turn, job: Job) -> None:
 def comes_due(turn: Turn, job: Job) -> bool:
     """Handle a job's due times up to now.
 
-    Return False if the clock must wait, because the fleet has not answered a question about a skip.
+    Return False if the clock must wait, because other hosts have not answered a question about a skip.
     """
     while (start := turn.state.due_times.next(job.id)) is not None and start <= turn.now.wall:
         if not _come_due(turn, job, at_once=False):
@@ -131,8 +131,8 @@ def _come_due(turn: Turn, job: Job, *, at_once: bool, until: int | None = None) 
     """Turn each due time from the cursor to now, or to an earlier `until`, into a run or a skip; move the cursor past
     them.
 
-    Return False, and do nothing, if the fleet must first answer a question about a skip. With `at_once`, never wait for
-    the fleet.
+    Return False, and do nothing, if other hosts must first answer a question about a skip. With `at_once`, never wait
+    for an answer.
     """
     state = turn.state
     before = state[job.id].saved

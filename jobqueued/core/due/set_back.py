@@ -45,7 +45,7 @@ def waits_until(saved: SavedJob, job: Job, wall: int) -> int | None:
     return None if first is None or first > saved.settled or is_over else saved.settled + job.offset
 
 
-def told(until: int) -> str:
+def describe_wait(until: int) -> str:
     """Return a message that fixed times were already handled up to an instant (wall)."""
     return f"fixed times until {to_text(until)} were handled before the clock was set back"
 

@@ -53,7 +53,7 @@ def asked(turn: Turn, event: PauseAsked) -> None:
     _answer(turn, event, was_paused=saved.paused)
 
 
-def told(text: str) -> FleetPause:
+def parse_pause(text: str) -> FleetPause:
     """Parse the value of a pause in the fleet; a malformed value counts as a pause without an end."""
     return parsed(FleetPause, text) or FleetPause("somebody", "another host", None)
 
@@ -125,7 +125,7 @@ def take_over(turn: Turn, job: Job, asked_by: str = "") -> None:
     if job.scope is not Scope.FLEET:
         return
     text, saved = state.fleet.paused.get(job.id, ""), state[job.id].saved
-    until = told(text).until if text else None
+    until = parse_pause(text).until if text else None
     if until is not None and until <= turn.now.wall:
         turn.do(Pause(job.id, "", text))
         text = ""
@@ -136,7 +136,7 @@ def take_over(turn: Turn, job: Job, asked_by: str = "") -> None:
     if not text:
         resume(turn, job.id, asked_by or "its fleet")
         return
-    by = told(text)
+    by = parse_pause(text)
     _pause(turn, job, by.asked_by if by.host == state.limits.name else f"{by.asked_by} on {by.host}", by.until)
     state.remember(job.id, shared_pause=text)
 

@@ -31,7 +31,7 @@ class OverdueReport(NamedTuple):
     at: int
 
 
-def told(text: str) -> OverdueReport | None:
+def parse_report(text: str) -> OverdueReport | None:
     """Parse the value of a report in the fleet; return None if the value is malformed."""
     return parsed(OverdueReport, text)
 
@@ -45,7 +45,7 @@ def teller(turn: Turn, job: Job, expected: Expected) -> str | None:
     if job.scope is not Scope.FLEET or not fleet.name:
         return own
     known = fleet.overdue.get(job.id, "")
-    if (said := told(known)) is not None and _is_of(said, expected, wall):
+    if (said := parse_report(known)) is not None and _is_of(said, expected, wall):
         since = said.at + _PATIENCE
         is_believed = said.host == own or (since <= wall and said.host in fleet.hosts)
         if is_believed or since > wall:
@@ -108,5 +108,5 @@ def over(turn: Turn, name: str) -> None:
     """Withdraw the report of a job that is no longer overdue, if this host made it and the fleet can be asked."""
     fleet = turn.state.fleet
     known = fleet.overdue.get(name, "")
-    if (said := told(known)) is not None and said.host == turn.state.limits.name and not fleet.down:
+    if (said := parse_report(known)) is not None and said.host == turn.state.limits.name and not fleet.down:
         turn.do(TellOverdue(name, "", known))

@@ -16,7 +16,7 @@ from jobqueued.base.instants import STEP_LIMIT, to_instant
 from jobqueued.base.replace import changed
 from jobqueued.child.contract.documents import ENDS, Record
 from jobqueued.child.contract.reasons import Code, fields, more, of, of_record
-from jobqueued.core.records.record import owner_of, told_of
+from jobqueued.core.records.record import extra_cause, owner_of
 from jobqueued.core.records.usual import RECENT, middle, noted
 from jobqueued.model.run import Run, RunId
 from jobqueued.model.run_states import RunState
@@ -73,7 +73,7 @@ def run_of(record: Record) -> Run:
         arrival=0,
         trigger=record["trigger"],
         asked_by=record["asked_by"],
-        triggered_by=told_of(record),
+        triggered_by=extra_cause(record),
         owner=owner_of(record),
         state=RunState(record["state"]),
         reason=of_record(record),

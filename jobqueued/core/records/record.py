@@ -97,7 +97,7 @@ def triggered_by(run: Run) -> TriggeredBy:
     return by if run.triggered_by is None else {**by, **(_without(run.triggered_by, "traceparent") or {})}
 
 
-def told_of(record: Record) -> TriggeredBy | None:
+def extra_cause(record: Record) -> TriggeredBy | None:
     """Return the part of a recorded cause that the trigger does not contain, or None if the trigger contains
     everything.
     """

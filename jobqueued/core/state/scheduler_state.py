@@ -103,8 +103,7 @@ class SchedulerState:
         self.jobs: dict[str, JobState] = {}
         """Job ID → its state, including IDs of jobs that no longer exist."""
         self.submitted, self.others, self.fleet = UnfinishedSubmissions(), others, fleet
-        """The unfinished submissions (`submissions` changes them), the policy about other hosts, and the fleet's state.
-        """
+        """The unfinished submissions (`submissions` changes them), the policy about other hosts, and its state."""
         self._arrivals, self.changes = 0, Changes()
 
     def restore(self, saved: Iterable[SavedJob], runs: Iterable[Run], hold: Hold | None, now: Now) -> None:

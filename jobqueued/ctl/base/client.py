@@ -220,7 +220,7 @@ _NOT_THERE = (FileNotFoundError, ConnectionRefusedError)
 
 
 def connected(control: Path, timeout: float | None) -> socket.socket:
-    """Connect to the daemon. Prefer the socket for root and operators, which no other user can block. Raises OSError."""
+    """Connect to the daemon. Prefer the socket of root and operators, which no one else can block. Raises OSError."""
     try:
         return _by(control.with_name(OPERATORS), timeout)
     except (*_NOT_THERE, PermissionError):

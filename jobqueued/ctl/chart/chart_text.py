@@ -191,7 +191,7 @@ def _ticks(window: Window) -> Iterator[datetime]:
             yield window.local(instant)  # a time that the clock skips becomes the next valid time
 
 
-def told(wait: Wait) -> str:
+def format_wait(wait: Wait) -> str:
     """Format a wait as a line: ``load@2 waited 3 min 2 s for database, held by dump@7``."""
     took = duration(wait.run.waited / 1000)
     lacked = f" for {', '.join(wait.waited_for)}" if wait.waited_for else ""

@@ -235,7 +235,7 @@ def _print_chart(runs: Runs, span: tuple[int, int], now: int) -> None:
         print_line("")
         print_line("The longest waits:")
     for wait in longest:
-        print_line(f"  {chart_text.told(wait)}")
+        print_line(f"  {chart_text.format_wait(wait)}")
 
 
 def _local(milliseconds: int) -> str:

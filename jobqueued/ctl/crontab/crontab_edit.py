@@ -83,10 +83,10 @@ class _CrontabEdit:
         while True:
             edited = self._edited()
             if edited is None:
-                _tell("No modification made")
+                _print_error("No modification made")
                 _clean_up(self._directory)
                 return 0
-            _tell("crontab: installing new crontab")
+            _print_error("crontab: installing new crontab")
             try:
                 if install(edited, self._file):
                     _clean_up(self._directory)
@@ -129,7 +129,7 @@ class _CrontabEdit:
         raise SpoolFailure(f"{why}\ncrontab: edits left in {self._file}")
 
     def _say_kept(self) -> None:
-        _tell(f"crontab: edits left in {self._file}")
+        _print_error(f"crontab: edits left in {self._file}")
 
 
 def _clean_up(directory: str) -> None:
@@ -137,8 +137,8 @@ def _clean_up(directory: str) -> None:
     try:
         shutil.rmtree(directory)
     except OSError as error:
-        _tell(f"crontab: {error.filename}: {error.strerror}")
+        _print_error(f"crontab: {error.filename}: {error.strerror}")
 
 
-def _tell(text: str) -> None:
+def _print_error(text: str) -> None:
     print(text, file=sys.stderr, flush=True)

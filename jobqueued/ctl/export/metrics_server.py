@@ -34,13 +34,13 @@ class _Collector:
         """Yield all families in prometheus_client's format."""
         from prometheus_client import Metric
 
-        for family, pieces in self._told():
+        for family, pieces in self._current_families():
             metric = Metric(family.name, family.help, family.kind)
             for sample in (each._asdict() for piece in pieces for each in piece):
                 metric.add_sample(family.name + sample["suffix"], sample["labels"], sample["value"])
             yield metric
 
-    def _told(self) -> list[Told]:
+    def _current_families(self) -> list[Told]:
         try:
             with self._turn:
                 told = self._families()

@@ -85,14 +85,14 @@ def _document(verdicts: Sequence[JobComparison], end: int, is_up: bool, unreadab
         "daemon": is_up,
         "unreadable": unreadable,
         "due": sum(verdict.due for verdict in verdicts),
-        "findings": [_told(verdict.job, found) for verdict in verdicts for found in verdict.findings],
+        "findings": [_finding(verdict.job, found) for verdict in verdicts for found in verdict.findings],
         "jobs": [
             {"job": v.job, "since": to_text(v.since), "not_earlier": v.before or None, "due": v.due} for v in verdicts
         ],
     }
 
 
-def _told(job: str, found: DueFinding) -> dict[str, object]:
+def _finding(job: str, found: DueFinding) -> dict[str, object]:
     runs = [str(RunId(job, number)) for number in found.runs]
     first, last = to_text(found.first), to_text(found.last)
     return {"job": job, **asdict(found), "first": first, "last": last, "runs": runs}

@@ -168,14 +168,14 @@ def verdict_document(kept: KeptForecast, all_jobs: Calibration, verdicts: dict[s
         "until": to_text(kept.until),
         "draws": kept.draws,
         "foreseen": sum(map(len, kept.forecast.values())),
-        **_told(all_jobs),
+        **_document(all_jobs),
         "exact": all_jobs.is_exact,
         "within": all_jobs.is_within,
-        "jobs": [{"job": name, **_told(it)} for name, it in calibration.worst(verdicts)],
+        "jobs": [{"job": name, **_document(it)} for name, it in calibration.worst(verdicts)],
     }
 
 
-def _told(it: Calibration) -> Message:
+def _document(it: Calibration) -> Message:
     return {
         "compared": it.compared,
         "inside": it.inside,

@@ -72,7 +72,7 @@ def _figures(futures: Sequence[Tally], since: int) -> Message:
     rows = summary.rows(futures)
     return {
         **{name: _least_most(band) for name, band in _whole(futures)},
-        "jobs": [_told(row) for row in rows],
+        "jobs": [_document(row) for row in rows],
         "locks": [
             {"name": name, "waited": time / SECOND / len(futures), "for": [job for job, _ in holders]}
             for name, time, holders in summary.lacked(rows)
@@ -100,7 +100,7 @@ def _least_most(band: Band) -> list[int]:
     return [band.least, band.most]
 
 
-def _told(row: JobFigures) -> Message:
+def _document(row: JobFigures) -> Message:
     blamed = [{"for": it.lacked, "whose": it.holder or None, "seconds": time / SECOND} for it, time in row.blamed]
     waits = {"half": row.half / SECOND, "most": row.most / SECOND, "longest": row.longest / SECOND}
     bands = {name: _least_most(getattr(row, name)) for name in ("runs", "late", "waiting", "missed", "failed")}

@@ -143,7 +143,7 @@ class TopView:
     def _section(
         self, headings: Sequence[str], runs: list[Message], row: Callable[[Message], list[Cell]], most: int, width: int
     ) -> tuple[list[Line], list[str]]:
-        """Return at most `most` lines, with headings and the runs around the mark, and the headings that did not fit."""
+        """Return at most `most` lines with headings and the runs around the mark, and the headings that did not fit."""
         count = len(runs) if len(runs) < most else max(1, most - 2)
         place = next((place for place, run in enumerate(runs) if run["run"] == self.marked), 0)
         begin = max(0, min(place - count // 2, len(runs) - count))

@@ -81,14 +81,14 @@ def run_row(run: Run, record: Record | None) -> tuple[object, ...]:
     part of the trigger; if they were unknown fields instead, it would set the whole state aside.
     """
     values = _run_fields(run)
-    if (record is None or run.state is RunState.SKIPPED) and (more := _told_of(run)):
+    if (record is None or run.state is RunState.SKIPPED) and (more := _cause_document(run)):
         values = (*values[:_TRIGGER], f"{run.trigger}\0{json_values.line(more)}", *values[_TRIGGER + 1 :])
     if record is not None:
         return (*run.id, "{}", *values, json_values.line(record))
     return (*run.id, _more(_MORE_OF_RUN, _more_of_run(run), _COMMON_RUN), *values, None)
 
 
-def _told_of(run: Run) -> dict[str, Any]:
+def _cause_document(run: Run) -> dict[str, Any]:
     more = {name: it for name in _WITH_TRIGGER if (it := getattr(run, name)) not in (None, ()) and it is not False}
     return {**(run.triggered_by or {}), **more}
 

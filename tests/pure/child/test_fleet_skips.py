@@ -190,9 +190,13 @@ def test_what_was_told() -> None:
     known = KnownSkips()
     known.note("tick", 60, "b:id skipped 20")
     known.note("tick", 80, "b:id succeeded")
-    assert ["taken", "tick", "f30", "skipped 20"] == known.told("tick", 30, 30)
-    assert ["taken", "tick", "f60", "skipped 20"] == known.told("tick", 0, 90)
-    assert (None, None, None) == (known.told("tick", 70, 90), known.told("tick", 0, 10), known.told("other", 30, 30))
+    assert ["taken", "tick", "f30", "skipped 20"] == known.line_about("tick", 30, 30)
+    assert ["taken", "tick", "f60", "skipped 20"] == known.line_about("tick", 0, 90)
+    assert (None, None, None) == (
+        known.line_about("tick", 70, 90),
+        known.line_about("tick", 0, 10),
+        known.line_about("other", 30, 30),
+    )
     known.note_newest("tick", 7)
     assert (7, 0) == (known.newest("tick"), known.newest("other"))
 

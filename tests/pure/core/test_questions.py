@@ -34,7 +34,7 @@ def test_an_empty_host() -> None:
     assert (0, "", False) == (scheduler.queue_length, scheduler.unsaved, scheduler.is_nowhere("a"))
     assert (None, None, None) == (
         scheduler.owner_of("a"),
-        scheduler.told_of("a"),
+        scheduler.remembered_job("a"),
         scheduler.submission_of("alice", "k"),
     )
 

@@ -19,7 +19,7 @@ from jobqueued.ctl.base.table import Cell
 from jobqueued.ctl.chart import chart_page
 from jobqueued.ctl.chart.chart_file import NoRecord, records
 from jobqueued.ctl.chart.chart_runs import NONE, STATES, ChartRun, Runs, collected, plain
-from jobqueued.ctl.chart.chart_text import Window, chart, told
+from jobqueued.ctl.chart.chart_text import Window, chart, format_wait
 from jobqueued.ctl.chart.chart_waits import claims_of, find_holders, related, waits
 from jobqueued.ctl.export import trace_events
 from jobqueued.model.job import Claim, Job
@@ -183,9 +183,9 @@ def test_a_holder_that_is_told() -> None:
 def test_a_wait_in_words() -> None:
     """What it was for and who held it, as far as that is known."""
     runs = collected([a_run("dump", 1, 0, 0, 9), a_run("read", 2, 5, 10, 20, waited_for=["db"])])
-    assert ["read@2 waited 5 min for db"] == [told(wait) for wait in waits(runs)]
+    assert ["read@2 waited 5 min for db"] == [format_wait(wait) for wait in waits(runs)]
     find_holders(runs, LOCK)
-    assert ["read@2 waited 5 min for db, held by dump@1"] == [told(wait) for wait in waits(runs)]
+    assert ["read@2 waited 5 min for db, held by dump@1"] == [format_wait(wait) for wait in waits(runs)]
 
 
 def test_many_locks() -> None:
@@ -205,7 +205,7 @@ def test_what_spread_puts_off_is_no_wait() -> None:
     assert [] == [*waits(collected([spread(30)]))]
     assert "a           ████" == lines(collected([spread(30)]), width=22)[2]
     assert "a       ░░░░████" == lines(collected([spread(18)]), width=22)[2]
-    assert ["a@2 waited 12 min"] == [told(wait) for wait in waits(collected([spread(18)]))]
+    assert ["a@2 waited 12 min"] == [format_wait(wait) for wait in waits(collected([spread(18)]))]
     earlier, locked = a_run("a", 1, 0, 0, 20), a_run("dump", 1, 0, 0, 20)
     for queued, holder in ((18, "1"), (22, "")):
         assert {"a@2": holder and "a@1"} == held_by({}, earlier, spread(queued))

@@ -13,7 +13,7 @@ from jobqueued.child.contract.documents import Record
 from jobqueued.ctl.chart import chart_page
 from jobqueued.ctl.chart.chart_file import NoRecord, records
 from jobqueued.ctl.chart.chart_runs import Runs, collected, plain
-from jobqueued.ctl.chart.chart_text import told
+from jobqueued.ctl.chart.chart_text import format_wait
 from jobqueued.ctl.chart.chart_waits import find_holders, waits
 from jobqueued.ctl.export import trace_events
 from jobqueued.ctl.past.chosen_runs import USUAL, Wanted, of_runs, words_of
@@ -34,7 +34,7 @@ def of_hosts(*runs: dict[str, Any]) -> list[Record]:
 def holders(runs: Runs) -> list[str]:
     """The waits in words."""
     find_holders(runs, {})
-    return [told(wait) for wait in waits(runs)]
+    return [format_wait(wait) for wait in waits(runs)]
 
 
 def lock(name: str) -> list[dict[str, Any]]:

@@ -114,7 +114,7 @@ def test_random_delay_and_n_have_no_effect_in_debian() -> None:
 def test_each_match_in_a_gap_is_a_start(cron: Cron) -> None:
     """Two processes at 3 o'clock, where one run is due here; a single match, and a wildcard, are the same in both."""
     (found,) = differences("0,30 2 * * * root x\n", cron)
-    told = cron.told
+    told = cron.sentence_name
     assert found == f"1: is due once at 2027-03-28 01:00:00+00:00, but {told} starts it 2 times"
     assert [] == differences("30 2 * * * root x\n*/20 * * * * root y\n30 1,2,3 * * * root z\n@reboot root w\n", cron)
 

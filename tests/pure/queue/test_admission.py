@@ -314,12 +314,12 @@ def test_drains_go_on_over_a_restart() -> None:
         drains.found(run, HOUR, start)
         drains.begin(start + minutes * MINUTE, [run, other])
         assert (held, minutes) == (drains.hold_back(run, HOUR, start + minutes * MINUTE), minutes)
-        assert ([], False) == (drains.new, drains.tell(run))
+        assert ([], False) == (drains.new, drains.reports_lapse(run))
         drains.end(complete=False)
         assert start + (minutes + 30) * MINUTE == drains.look_at
         drains.begin(start + (minutes + 30) * MINUTE, [run, other])
         assert (not held, minutes) == (drains.hold_back(run, HOUR, start + (minutes + 30) * MINUTE), minutes)
-        assert (minutes == 30) == drains.tell(run)
+        assert (minutes == 30) == drains.reports_lapse(run)
 
 
 def test_whose_turn_it_is_is_told_once() -> None:
@@ -331,7 +331,7 @@ def test_whose_turn_it_is_is_told_once() -> None:
         drains.begin(mono, [one, two, new])
         runs = [(one, 20), (two, 10), *[(new, 30)] * (mono >= 20)]
         held = {drains.hold_back(run, drain, mono) for run, drain in runs}
-        told.append((held, [run for run, _ in runs if drains.tell(run)], drains.new))
+        told.append((held, [run for run, _ in runs if drains.reports_lapse(run)], drains.new))
         drains.end(complete=True)
         assert (20 if mono < 20 else 40 if mono < 40 else 70) == drains.look_at
     assert [({True}, [], [one, two]), ({True}, [], []), ({False}, [one, two], []), ({False}, [], [])] == told[:-1]

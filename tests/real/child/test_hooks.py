@@ -158,7 +158,7 @@ def test_samples_that_are_left_out(pool: Pool) -> None:
 def test_who_holds_up_samples(monkeypatch: pytest.MonkeyPatch) -> None:
     """One that waits for another while its samples are due is not called busy: the warning names the other."""
     answer, writing = os.pipe()
-    monkeypatch.setattr(hook_module, "told", lambda *_: hook_module.Keeper(-1, answer))
+    monkeypatch.setattr(hook_module, "start_hook", lambda *_: hook_module.Keeper(-1, answer))
     every: dict[str, Any] = {"at": ["sample"], "every": 1.0, "timeout": 10.0}
     order: Any = {"hooks": [{"name": "slow", **every}, {"name": "fast", **every}], "record": {}}
     nothing, record = cast("Any", None), cast("Any", dict)
@@ -469,7 +469,7 @@ def test_no_process_can_be_had(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
             raise OSError(errno.EAGAIN, os.strerror(errno.EAGAIN))
         return real(*asked)
 
-    monkeypatch.setattr(hook_module, "told", told)
+    monkeypatch.setattr(hook_module, "start_hook", told)
     monkeypatch.setattr(wire, "replace_mark", lambda *_: os.rename(tmp_path / "no", tmp_path / "such"))
     pool = Pool(tmp_path)
     document = run(pool, "exit 3", hook("""echo '{"a": 1}'""", ("start", "end")))[1]

@@ -94,7 +94,7 @@ def test_words_are_hidden_in_commands() -> None:
     job = Job(id="a", command="x --key=abc abcd", redact=("abc", "abcd"))
     assert "x --key=*** ***" == job.redacted(job.command)
     assert ("x", "***") == job.redacted(("x", "abcd"))
-    assert "x" == Job(id="a", command="x").told("x")
+    assert "x" == Job(id="a", command="x").redacted("x")
 
 
 def test_an_owner_sees_the_whole_definition() -> None:

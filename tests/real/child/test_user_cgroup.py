@@ -234,12 +234,12 @@ def test_a_run_that_its_users_limits_hold_up(home: int, tmp_path: Path) -> None:
     """The record tells of tasks that could not start, and of a long wait for CPUs, since its start and not before."""
     kernel = Kernel(home, tmp_path, LIMITS, {})
     kernel.refuse(throttled_usec=7_500_000)
-    assert [] == kernel.caps.told("succeeded")
+    assert [] == kernel.caps.limit_warnings("succeeded")
     kernel.refuse(max=8, throttled_usec=19_900_000)
     assert [
         f"all runs of its user together could not start more tasks than 500, {BY}",
         f"all runs of its user together have 2 CPUs, {BY}, and waited 12 s for them",
-    ] == kernel.caps.told("succeeded")
+    ] == kernel.caps.limit_warnings("succeeded")
 
 
 @pytest.mark.parametrize("limits", [{}, {"memory": None, "tasks": None}], ids=["none", "unlimited"])
@@ -249,4 +249,4 @@ def test_without_limits_of_its_user(home: int, tmp_path: Path, limits: dict[str,
     kernel.kill(oom=0, oom_kill=1)
     kernel.refuse(oom=9, max=9, throttled_usec=99_000_000)
     assert "the host, or a limit above" in kernel.caps.killed()
-    assert [kernel.caps.killed()] == kernel.caps.told("succeeded")
+    assert [kernel.caps.killed()] == kernel.caps.limit_warnings("succeeded")

@@ -244,7 +244,7 @@ def test_rates() -> None:
     trace = Trace(Usage(0, 1.0, 5, 1, 0, None))
     trace.add(Usage(2 * SECOND, 1.5, 7, 2, 1000, None), SECOND, {"a": 1})
     trace.add(Usage(3 * SECOND, 1.2, 7, 2, 1000, 5), 2 * SECOND, {"a": 2})
-    told = json.loads(trace.told(9))
+    told = json.loads(trace.to_json(9))
     first, second = told["history"]
     assert (told["a"], told["now"]) == (2, second)
     assert first == {

@@ -24,7 +24,7 @@ class Asked:
 
     def tell(self, uid: int) -> None:
         """Somebody of that number calls."""
-        self.identities.tell(uid, self.told.append)
+        self.identities.look_up(uid, self.told.append)
 
 
 @pytest.fixture
@@ -39,25 +39,25 @@ def asked(tmp_path: Path) -> Asked:
 def test_local_users(asked: Asked) -> None:
     """They are known at once; of two names of a number the first counts; lines that are none harm nobody."""
     for uid in (0, 1000):
-        asked.tell(uid)
+        asked.look_up(uid)
     assert ([Owner(0, "root"), Owner(1000, "alice")], []) == (asked.told, asked.asked)
 
 
 def test_the_file_changes(asked: Asked) -> None:
     """Who is called otherwise by now is so from the next call on."""
-    asked.tell(1000)
+    asked.look_up(1000)
     asked.file.write_text("alicia:x:1000:1000::/:/bin/sh\n")
-    asked.tell(1000)
+    asked.look_up(1000)
     assert [Owner(1000, "alice"), Owner(1000, "alicia")] == asked.told
 
 
 def test_users_of_a_network(asked: Asked) -> None:
     """They are asked for once, however many wait, and each of those is told; the next caller is asked for anew."""
     for _ in range(3):
-        asked.tell(2000)
+        asked.look_up(2000)
     assert ([2000], []) == ([uid for uid, _ in asked.asked], asked.told)
     asked.asked[0][1]("net")
-    asked.tell(2000)
+    asked.look_up(2000)
     asked.asked[1][1]("")
     assert [*[Owner(2000, "net")] * 3, None] == asked.told
 
@@ -67,10 +67,10 @@ def test_who_has_a_name(asked: Asked, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(identities, "_MOST_NAMED", 2)
     assert [True, False] == [asked.identities.has_name(uid) for uid in (1000, 2000)]
     for uid in (2000, 2001, 2000, 2002):
-        asked.tell(uid)
+        asked.look_up(uid)
         asked.asked[-1][1]("net")
     assert [True, False, True] == [asked.identities.has_name(uid) for uid in (2000, 2001, 2002)]
-    asked.tell(2000)
+    asked.look_up(2000)
     asked.asked[-1][1]("")
     assert not asked.identities.has_name(2000)
 
@@ -79,7 +79,7 @@ def test_many_wait(asked: Asked, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of those that wait for a database that hangs only the newest are kept."""
     monkeypatch.setattr(identities, "_MOST_WAITING", 4)
     for _ in range(100):
-        asked.tell(2000)
+        asked.look_up(2000)
     asked.asked[0][1]("net")
     assert (1, 4) == (len(asked.asked), len(asked.told))
 
@@ -87,7 +87,7 @@ def test_many_wait(asked: Asked, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_no_file(tmp_path: Path) -> None:
     """Then all are asked for."""
     asked = Asked(tmp_path / "none")
-    asked.tell(0)
+    asked.look_up(0)
     assert [0] == [uid for uid, _ in asked.asked]
 
 

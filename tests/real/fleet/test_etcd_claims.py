@@ -218,7 +218,7 @@ def test_a_watch_that_breaks_off(gateway: Gateway, address: str) -> None:
             "start_revision": str(known + 1),
         }
         for number, news in enumerate(watch.stream("watch", {"create_request": asked}), 1):
-            known = claims.told(news, known)
+            known = claims.reported_up_to(news, known)
             seen += [text(event["kv"]["key"]) for event in news.get("events", ())]
             if number == most or len(seen) == len(puts):
                 break

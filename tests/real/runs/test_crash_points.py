@@ -83,8 +83,8 @@ jobs:
 """
 AT_THE_END = [
     ("Attempt._write_record after 1", RAN),
-    ("hook.told before 1", RAN),
-    ("hook.told after 1", RAN),
+    ("hook.start_hook before 1", RAN),
+    ("hook.start_hook after 1", RAN),
     ("Hooks._finish before 1", RAN),
     ("Hooks._finish after 1", RAN),
     ("Attempt._write_record before 2", RAN),

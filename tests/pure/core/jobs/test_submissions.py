@@ -505,11 +505,11 @@ def test_who_is_told_of_its_end() -> None:
     ((name, attempt),) = world.processes
     world.processes.clear()
     world.happen(events.RunEnded(name, attempt, ended(name)))
-    told = world.scheduler.told_of("alice/1")
+    told = world.scheduler.remembered_job("alice/1")
     assert told is not None
     assert told.tags == ("at:a",)
     world.happen(events.Woke())
-    assert world.scheduler.told_of("alice/1") is None
+    assert world.scheduler.remembered_job("alice/1") is None
 
 
 def test_history_gone() -> None:

@@ -60,7 +60,7 @@ def test_once_and_its_end() -> None:
         hours(world, 24)
     assert 1 == len(told(world))
     assert [("a", "its last run failed: exit code 3; see: jobqueuectl show a@5")] == overdue(world)
-    assert ["a"] == [known.id for known in world.scheduler.all_told_of()]
+    assert ["a"] == [known.id for known in world.scheduler.remembered_jobs()]
     world.ends["a"] = ["succeeded"]
     hours(world, 24)
     assert ("overdue_over", "a@6 has succeeded") == told(world)[-1]
@@ -127,15 +127,15 @@ def test_removed_by_accident_and_back() -> None:
     world = hours(World(daily(notify=NOTIFY, tags=("t",), user="alice"), users={}), 2)
     world.write("jobs.yaml")
     assert [("still_expected", "")] == told(world)
-    assert None is world.scheduler.told_of("a")
+    assert None is world.scheduler.remembered_job("a")
     world.boot()
     hours(world, 26)
     world.boot()
     assert [("a", "it is in no job file; if it was removed on purpose: jobqueuectl forget a")] == overdue(world)
-    kept = world.scheduler.told_of("a")
+    kept = world.scheduler.remembered_job("a")
     assert kept is not None
     assert (NOTIFY, ("t",), "alice") == (kept.notify, kept.tags, kept.user)
-    assert (None, ["a"]) == (world.scheduler.told_of("b"), [one.id for one in world.scheduler.all_told_of()])
+    assert (None, ["a"]) == (world.scheduler.remembered_job("b"), [one.id for one in world.scheduler.remembered_jobs()])
     world.write("jobs.yaml", daily())
     hours(world, 24)
     assert [("still_expected", ""), ("overdue", overdue_of_removed()), ("overdue_over", "a@2 has succeeded")] == (
@@ -235,7 +235,7 @@ def test_what_is_said() -> None:
     hours(world, 26)
     reason = overdue_of_removed()
     assert [Say("overdue", {"job": "a", "within": 26 * HOUR, "since": MIDNIGHT, "reason": reason})] == world.did
-    kept = world.scheduler.told_of("a")
+    kept = world.scheduler.remembered_job("a")
     assert kept is not None
     assert (Notify(), ("u",), "bob") == (kept.notify, kept.tags, kept.user)
     world.happen(events.ForgetAsked(2, "b", "root"))

@@ -191,12 +191,12 @@ def test_what_was_told_of_another_time() -> None:
 )
 def test_what_no_host_has_made(text: str) -> None:
     """It is taken for nothing, and replaced."""
-    assert fleet_overdue.told(text) is None
+    assert fleet_overdue.parse_report(text) is None
     fleet = fleet_of()
     fleet.etcd.put(_KEY, text)
     fleet.pass_time(2 * 3600 + 120)
     assert 1 == len(tellers(fleet))
-    assert fleet_overdue.told(fleet.etcd.values(OVERDUE)[_KEY]) is not None
+    assert fleet_overdue.parse_report(fleet.etcd.values(OVERDUE)[_KEY]) is not None
 
 
 @pytest.mark.parametrize("at", [10**30, -1, 0])

@@ -171,7 +171,7 @@ def test_what_is_told_of_the_cause() -> None:
     ]  # fmt: skip
     for told, known, again in cases:
         document: Any = {} if told is None else {"triggered_by": told}
-        assert (known, again) == (record.told_of(document), record.repeated(told))
+        assert (known, again) == (record.extra_cause(document), record.repeated(told))
 
 
 def test_a_lost_attempt_after_one_without_output() -> None:

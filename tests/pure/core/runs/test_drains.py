@@ -135,4 +135,4 @@ def test_what_an_earlier_scheduler_has_said(passed: int) -> None:
     drains.found(run, HOUR, 0)
     drains.begin(passed, [run])
     drains.hold_back(run, HOUR, passed)
-    assert not drains.tell(run)
+    assert not drains.reports_lapse(run)

@@ -218,9 +218,9 @@ def test_whose_a_job_is_and_who_is_told() -> None:
     assert (ALICE, None, None) == tuple(map(world.scheduler.owner_of, ("alice/a", "b", "nobody")))
     world.pass_time(3601)
     assert world.scheduler.needs("overdue", "alice/a")
-    assert world.scheduler.catalog["alice/a"] is world.scheduler.told_of("alice/a")
+    assert world.scheduler.catalog["alice/a"] is world.scheduler.remembered_job("alice/a")
     world.write("jobs.yaml")
-    assert (ALICE, None) == (world.scheduler.owner_of("alice/a"), world.scheduler.told_of("b"))
+    assert (ALICE, None) == (world.scheduler.owner_of("alice/a"), world.scheduler.remembered_job("b"))
 
 
 def test_the_scheduler_says_what_is_broken() -> None:
