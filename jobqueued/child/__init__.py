@@ -1,6 +1,5 @@
-"""The launcher, its supervisors and the other small programs; they use the standard library only.
+"""The launcher, its supervisors and other small programs, which use only the standard library.
 
-This folder has the two main programs. The launcher starts a supervisor for each attempt and gives it orders. Nothing
-here imports the rest of jobqueued. What the scheduler and these programs share is in `contract/`. Begin with
-`launcher`.
+The launcher starts supervisors and gives each attempt to one of them. Nothing here imports the rest of jobqueued.
+`contract/` has the code that the scheduler and these programs share. Begin with `launcher`.
 """

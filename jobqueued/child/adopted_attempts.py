@@ -1,4 +1,4 @@
-"""Lost attempts: attempts whose supervisor died, until none of their processes lives."""
+"""Attempts whose supervisor died, until none of their processes lives."""
 
 from __future__ import annotations
 
@@ -14,17 +14,20 @@ from jobqueued.child.processes import process, tree
 from jobqueued.child.processes.cgroup import Cgroup
 
 _LEFT = -1
-"""Instead of a pid: the attempt already has its record."""
+"""Stands for a pid if the attempt already has its record."""
 
 
 class AdoptedAttempts:
-    """The lost attempts of a launcher, which inherits their processes. `runs`: place of R. `home`: place of cgroups."""
+    """Attempts without a supervisor, whose processes the launcher inherited. `runs`: parent of R.
+
+    `home`: place of cgroups.
+    """
 
     def __init__(self, runs: str, home: int) -> None:
         self._runs, self._home = runs, home
         self._mains: dict[str, tuple[int, int | None]] = {}
         self._on_slurm: set[str] = set()
-        """Names of attempts whose process must end a job on Slurm, which it does on SIGTERM."""
+        """Names of attempts on Slurm: their process ends the Slurm job when it gets SIGTERM."""
 
     def __iter__(self) -> Iterator[str]:
         """Yield the names of the attempts."""
@@ -35,9 +38,12 @@ class AdoptedAttempts:
         return len(self._mains)
 
     def take(self, name: str) -> str:
-        """Add an attempt that may have live processes, and return "". If not, return its notice, ended or unstarted."""
+        """Add an attempt that may have live processes, and return "".
+
+        Otherwise return its notice, ended or unstarted.
+        """
         main, status = 0, None
-        with contextlib.suppress(OSError):  # recovered already, removed by a user, or unreadable
+        with contextlib.suppress(OSError):  # recovered before, removed by a user, or unreadable
             directory = wire.open_directory(f"{self._runs}/{name}")
             try:
                 if wire.read_whole(directory, wire.ENDED) is not None:
@@ -56,17 +62,20 @@ class AdoptedAttempts:
         return ""
 
     def take_left(self, name: str) -> None:
-        """Add an attempt that already has its record, but whose remaining processes have lost their supervisor."""
+        """Add an attempt that already has its record, but has processes without a supervisor."""
         self._mains[name] = _LEFT, None
 
     def died(self, pid: int, status: int) -> None:
-        """Note how a child ended, which may be the main process of an attempt."""
+        """Note the end of a child, which may be the main process of an attempt."""
         for name, (main, _none) in self._mains.items():
             if main == pid:
                 self._mains[name] = main, None if name in self._on_slurm else status
 
     def end(self, supervisors: set[int]) -> list[str]:
-        """Kill children except supervisors; Slurm helpers get SIGTERM. Return the notices once none is left."""
+        """Kill all children except supervisors; Slurm helpers get SIGTERM.
+
+        Return the notices when no such child is left.
+        """
         if not self._mains:
             return []
         strays = [pid for pid in tree.children() if pid not in supervisors]
@@ -87,7 +96,7 @@ class AdoptedAttempts:
         return seen is not None and seen.name == SLURM_HELPER.encode()
 
     def _lost_notice(self, name: str, status: int | None) -> str:
-        """Write R/lost, if possible, in case no scheduler is connected, and return the notice."""
+        """Return the notice, and write R/lost if possible, in case no scheduler is connected."""
         text = "-" if status is None else str(status)
         with contextlib.suppress(OSError):
             directory = wire.open_directory(f"{self._runs}/{name}")

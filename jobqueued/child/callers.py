@@ -1,4 +1,7 @@
-"""The connections to the launcher or agent; the newest one that said hello is the scheduler and gets all notices."""
+"""The connections to the launcher or agent.
+
+The newest connection that sent hello is the scheduler and gets all notices.
+"""
 
 from __future__ import annotations
 
@@ -18,22 +21,22 @@ class Callers:
         self._outbox = bytearray()
 
     def __contains__(self, descriptor: int) -> bool:
-        """Return whether a descriptor is one of these connections."""
+        """Return whether a descriptor belongs to one of the connections."""
         return descriptor in self._lines
 
     def descriptors(self) -> list[int]:
-        """Return all their descriptors."""
+        """Return the descriptors of all connections."""
         return list(self._lines)
 
     def accept(self, listener: socket.socket) -> None:
-        """Accept a connection. Raises OSError if the caller must wait."""
+        """Accept a connection. Raises OSError if no resources are free, so that the caller must wait."""
         connection, _address = listener.accept()
         connection.setblocking(False)
         self._lines[connection.fileno()] = connection, wire.SocketLines(connection)
         self._poll.register(connection, select.POLLIN)
 
     def read(self, descriptor: int) -> tuple[socket.socket, list[bytes]]:
-        """Return a connection and its complete lines; a caller that hung up is dropped."""
+        """Return a connection and its complete lines. Drop a caller that hung up."""
         connection, lines = self._lines[descriptor]
         said = lines.read()
         if said is None:
@@ -41,7 +44,7 @@ class Callers:
         return connection, said or []
 
     def hail(self, scheduler: socket.socket) -> None:
-        """Make this the scheduler, and drop all other connections unread."""
+        """Make this connection the scheduler's, and drop all others unread."""
         for other, _lines in list(self._lines.values()):
             if other is not scheduler:
                 self.drop(other)
@@ -62,7 +65,7 @@ class Callers:
 
     @property
     def unsent(self) -> int:
-        """Number of bytes that are not sent to the scheduler yet."""
+        """Number of unsent bytes for the scheduler."""
         return len(self._outbox)
 
     def flush(self) -> None:
@@ -71,7 +74,7 @@ class Callers:
             return
         try:
             sent = self.scheduler.send(self._outbox)
-        except OSError:  # its queue is full; or it exited, and the next poll shows that
+        except OSError:  # its queue is full, or it exited, which the next poll reports
             sent = 0
         del self._outbox[:sent]
         self._poll.modify(self.scheduler, select.POLLIN | (select.POLLOUT if self._outbox else 0))

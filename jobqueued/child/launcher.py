@@ -1,10 +1,10 @@
-"""The launcher gives each attempt its run directory R and a supervisor.
+"""The launcher gives each attempt a run directory R and a supervisor.
 
     python3 -I -S launcher.py RUNS_PARENT [--exit-when-idle] [--delegated]
 
 Its listening socket is descriptor 3, which systemd (LISTEN_FDS) or the daemon passes. The launcher decides nothing: it
-makes R, hands it to a supervisor of its pool, and passes on the supervisors' notices. When a supervisor dies, its run
-is over: the launcher is a subreaper too, so it inherits the job's processes, ends them and reports that.
+makes R, hands it to a supervisor of its pool, and forwards the supervisors' notices. If a supervisor dies, its run is
+over: the launcher is also a subreaper, so it inherits the job's processes, ends them, and reports the end.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ import sys
 import time
 from collections import deque
 
-if __name__ == "__main__":  # when run by path: find jobqueued.child next to this file, after the standard library
+if __name__ == "__main__":  # started as a file: find jobqueued.child next to it, after the standard library
     sys.path.append(os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
 
 from jobqueued.child import supervisor, watchers
@@ -36,21 +36,21 @@ from jobqueued.child.start import spawn
 from jobqueued.child.worker import Hiring, Seat, spare
 
 IDLE, IDLE_SECONDS = 1, 30.0
-"""Number of supervisors (1.5 MiB each) that stay when there is no work, and seconds until the others leave."""
+"""Number of supervisors (1.5 MiB each) that stay without work, and seconds until the others leave."""
 POOL, ASKING = 8, 6
-"""Maximum size of the pool while it grows for questions only, and maximum number of questions answered at once."""
+"""Maximum size of the pool if only questions need it, and maximum questions answered at once."""
 REST = 1.0
 """Pause (s) after a failure, during which the launcher forks no supervisor and accepts no connection."""
 COMPLAINTS = 60.0
 """Minimum time (s) between two log lines about such failures."""
 _RESERVE = 8
-"""Descriptors reserved for callers, and for files that are open only briefly."""
+"""Descriptors reserved for callers and for briefly opened files."""
 _GONE = frozenset({errno.EPIPE, errno.ECONNRESET, errno.ENOTCONN})
 _LISTEN_FD = 3
 
 
 class Launcher:
-    """The pool, the backlog, and the one scheduler that may give orders."""
+    """The pool of supervisors, the backlog of attempts, and the scheduler."""
 
     def __init__(self, listener: socket.socket, runs: str, home: int, *, exit_when_idle: bool) -> None:
         """`home`: descriptor of the place of the attempts' cgroups (cgroup.prepare)."""
@@ -77,7 +77,7 @@ class Launcher:
 
     def serve(self) -> None:
         """Serve until the launcher is no longer needed; under systemd, serve forever."""
-        self._hired()  # more supervisors are forked when they are needed
+        self._hired()  # more supervisors are forked when needed
         while not (self._exit_when_idle and self._needless()):
             ready = [descriptor for descriptor, _bits in self._poll.poll(self._wait())]
             for descriptor in ready:
@@ -113,7 +113,7 @@ class Launcher:
         return min(times) * 1000 + 1 if times else None
 
     def _rest(self, trouble: str) -> None:
-        """Pause for REST s: memory, processes or descriptors are short, and only time can help."""
+        """Pause for REST s, because memory, processes or descriptors are short."""
         now = time.monotonic()
         self._resting_until = now + REST
         if now - self._complained >= COMPLAINTS:
@@ -125,13 +125,13 @@ class Launcher:
             self._resting_until = None
             self._poll.register(self._listener, select.POLLIN)
 
-    # the scheduler
+    # lines from the scheduler
 
     def _accept(self) -> None:
         try:
             self._callers.accept(self._listener)
             self._visited = True
-        except OSError as error:  # the caller waits; polling the listener now would only keep the launcher busy
+        except OSError as error:  # the caller waits; without a pause the loop would spin
             self._poll.unregister(self._listener)
             self._rest(f"cannot take a connection: {error.strerror}")
 
@@ -140,7 +140,7 @@ class Launcher:
         try:
             for order in orders:
                 self._carry_out(caller, order)
-        except ValueError:  # the caller speaks another version of the protocol
+        except ValueError:  # the caller uses another version of the protocol
             self._callers.drop(caller)
         if self._callers.scheduler is None:
             self._questions.clear()
@@ -188,29 +188,29 @@ class Launcher:
             self._backlog.append(name)
 
     def _attempts(self) -> list[str]:
-        """Return the names of all live attempts: waiting, running, or lost and not over yet."""
+        """Return the names of all unfinished attempts: waiting, running, or without a supervisor."""
         live = [seat.name for seat in self._seats.values() if seat.name and not is_question(seat.name)]
         return [*self._backlog, *live, *self._lost]
 
     def _staff(self) -> None:
-        """Hand the backlog to idle supervisors. Fork one a turn, unless a busy one is about to become idle."""
+        """Hand the backlog to idle supervisors. Fork one per turn, unless a busy supervisor will soon be idle."""
         while self._backlog and (self._idle or self._is_short_of_supervisors()):
             hired = not self._idle
             if hired and not self._hired():
-                return  # the busy supervisors will become idle
+                return  # busy supervisors will soon be idle
             if not self._hand_over(self._backlog.popleft(), self._idle.pop()) or hired:
                 return
         self._ask()
         self._dismiss()
 
     def _is_short_of_supervisors(self) -> bool:
-        """Return whether one more supervisor would start an attempt sooner, and no notice of a supervisor is unread."""
+        """Return whether another supervisor would start an attempt sooner, and all supervisors' notices were read."""
         if not self._hiring.may_help(self._seats.values(), time.monotonic()):
             return False
         return not any(ready in self._seats for ready, _bits in self._poll.poll(0))
 
     def _ask(self) -> None:
-        """Hand out questions, after attempts. At most ASKING supervisors answer, because a user database can hang."""
+        """Hand out questions after attempts. At most ASKING supervisors answer, because a user database can hang."""
         asking = sum(is_question(seat.name) for seat in self._seats.values()) if self._questions else 0
         if self._questions and not self._idle and len(self._seats) < POOL:
             self._hired()
@@ -221,7 +221,7 @@ class Launcher:
         self._make_watchers()
 
     def _make_watchers(self) -> None:
-        """Turn idle supervisors into watchers of users; a watcher leaves the pool for good."""
+        """Turn idle supervisors into watchers for users. A watcher leaves the pool forever."""
         while self._watchers.want(now := time.monotonic()) and (self._idle or self._hired()):
             self._release(seat := self._idle.pop())
             try:
@@ -249,14 +249,14 @@ class Launcher:
                 return False
         finally:
             os.close(directory)
-        return True  # if the supervisor is dead, its SIGCHLD is on the way
+        return True  # if the supervisor is dead, its SIGCHLD follows
 
     def _hear(self, seat: Seat) -> None:
         notice = seat.hear()
         if not notice:
             if notice is not None:
                 with contextlib.suppress(KeyError):
-                    self._poll.unregister(seat.socket)  # the SIGCHLD that follows does the rest
+                    self._poll.unregister(seat.socket)  # its SIGCHLD follows
             return
         verb, _, rest = notice.partition(b" ")
         if verb == b"left":
@@ -278,7 +278,7 @@ class Launcher:
     # supervisors
 
     def _hired(self) -> bool:
-        """Add a new idle supervisor to the pool. Return False if none can be forked now."""
+        """Fork a supervisor and add it to the idle ones. Return False if this is impossible now."""
         if self._resting_until is None:
             try:
                 self._idle.append(self._hire())
@@ -306,7 +306,7 @@ class Launcher:
         return [*self._private, self._listener.fileno(), *others, *self._seats]
 
     def _dismiss(self) -> None:
-        """Release supervisors that were spare for IDLE_SECONDS; a supervisor exits when its socket closes."""
+        """Release supervisors that were not needed for IDLE_SECONDS, by closing their sockets."""
         for seat in spare(self._idle, IDLE, time.monotonic() - IDLE_SECONDS):
             self._idle.remove(seat)
             self._part(seat)
@@ -323,7 +323,7 @@ class Launcher:
         self._seats.pop(seat.socket.fileno(), None)
 
     def _reap(self) -> None:
-        """Reap dead supervisors and end their runs: kill the processes that the launcher inherits, level by level."""
+        """Reap dead supervisors, and end their runs: kill the inherited processes, level by level."""
         with contextlib.suppress(BlockingIOError):
             os.read(self._wakeups, 512)
         with contextlib.suppress(ChildProcessError):
@@ -339,7 +339,7 @@ class Launcher:
             if seat.pid == pid:
                 self._hear_out(seat)
                 self._part(seat)
-                if seat in self._idle:  # nothing should end an idle supervisor, so the next one might die as well
+                if seat in self._idle:  # unexpected, so a new supervisor might die, too
                     self._idle.remove(seat)
                     self._rest(f"an idle supervisor has ended, with wait status {status}")
                 if is_question(seat.name):
@@ -352,7 +352,7 @@ class Launcher:
         self._lost.died(pid, status)
 
     def _hear_out(self, seat: Seat) -> None:
-        """Handle the last notices of a supervisor that died; they still count."""
+        """Handle the last notices of a dead supervisor, which still count."""
         while select.select([seat.socket], [], [], 0)[0]:
             busy = seat.name
             self._hear(seat)
@@ -377,12 +377,12 @@ def main(arguments: list[str]) -> None:
 
 def _set_up(arguments: list[str]) -> Launcher:
     runs = marks.parent_of_this_boot(arguments[0])
-    with contextlib.suppress(OSError):  # if there is no room: each attempt tries again, and reports the error
+    with contextlib.suppress(OSError):  # without space: each attempt retries, and reports the error
         marks.make_parent(runs)
     os.umask(0o022)
     os.chdir("/")
     spawn.call_ourselves("jq-launcher")
-    os.closerange(_LISTEN_FD + 1, 1 << 16)  # a job must not get descriptors that the launcher's starter forgot to close
+    os.closerange(_LISTEN_FD + 1, 1 << 16)  # jobs must not inherit what the launcher's starter left open
     wire.limit_files(None)
     spawn.forgo_oom_protection()
     spawn.become_subreaper()

@@ -1,4 +1,4 @@
-"""Orders to supervisors that have no attempt: look up a user, send a notice, handle a crontab."""
+"""Orders for idle supervisors: look up a user, send a notice, handle a crontab."""
 
 from __future__ import annotations
 
@@ -37,7 +37,10 @@ class Questions:
         return ""
 
     def hand_over(self, supervisor: socket.socket) -> str:
-        """Give the first order to a supervisor and return its name; if the supervisor is dead, its SIGCHLD follows."""
+        """Give the first order to a supervisor, and return the order's name.
+
+        If the supervisor is dead, its SIGCHLD follows.
+        """
         name, descriptor = self._waiting.popleft()
         with contextlib.suppress(OSError):
             if descriptor < 0:
@@ -49,14 +52,14 @@ class Questions:
         return name
 
     def lost(self, name: str) -> str:
-        """Handle an order whose supervisor died. Return the answer, or "" if the order is repeated."""
+        """Handle an order whose supervisor died. Return the answer, or "" if the order will be repeated."""
         if not name.startswith(QUESTION):
             return later(name.partition(" ")[2], "its supervisor has died")
         self._waiting.append((name, -1))
         return ""
 
     def clear(self) -> None:
-        """Drop all orders, because no scheduler waits for them."""
+        """Drop all orders, because no scheduler waits for their answers."""
         for _, descriptor in self._waiting:
             if descriptor >= 0:
                 os.close(descriptor)
@@ -64,10 +67,10 @@ class Questions:
 
 
 def is_question(name: str) -> bool:
-    """Return whether a supervisor's task is one of these orders, not an attempt."""
+    """Return whether a supervisor's task is such an order, and not an attempt."""
     return name.startswith((QUESTION, NOTIFY, CRONTAB))
 
 
 def later(number: str, why: str) -> str:
-    """Return the answer for a notice or a crontab order that failed for now."""
+    """Return the answer to an order about a notice or a crontab that failed temporarily."""
     return f"notified {number} later 0 {why or os.strerror(errno.EIO)}"

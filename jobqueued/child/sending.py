@@ -1,4 +1,4 @@
-"""Send one notice: its program runs as its own user, with limits of time and memory."""
+"""Send a notice with a program that runs as another user, with limits of time and memory."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ from jobqueued.child.start.identity import StartFailed
 NOTIFIER = os.path.join(os.path.dirname(os.path.abspath(__file__)), "notifier", "main.py")
 SECONDS = 60.0
 AFTERWARDS = 30.0
-"""Time (s) for which processes that a mail program left may deliver the mail it accepted."""
+"""Time (s) that processes left by a mail program have to deliver the accepted mail."""
 _LIMITS = {"RLIMIT_AS": ("memory", 512 << 20), "RLIMIT_CPU": ("cpu_time", 30), "RLIMIT_CORE": ("core", 0)}
 _STUCK = 5.0
-"""Seconds after which a killed process of a user is left to the launcher: a file system of the user may block it."""
+"""Time (s) to wait for a killed process that a user's file system may block. The launcher then inherits it."""
 _ANSWER = 1 << 16
-"""Maximum bytes of all answers; a pipe holds them."""
+"""Maximum bytes of all answers, which fit in a pipe."""
 _SHOWN = 240
-"""Maximum characters of an answer that are passed on: it must fit into a message to the launcher."""
+"""Maximum characters of an answer, which must fit in a message to the launcher."""
 
 
 _NO_USER = "; create this user with systemd-sysusers, or set another `notifier` in jobqueued.yaml"
@@ -38,11 +38,11 @@ _PART = re.compile(r"[0-9]{1,20} (sent|later|never)\b")
 
 
 def send(document: int, home: int = -1) -> tuple[str, list[str]]:
-    """Send the notice in a file, ``{"user": …, "notice": {…}}``. Return the answer, and the answers about its parts.
+    """Send the notice in a file, ``{"user": …, "notice": {…}}``.
 
-    A user's own notice is sent as that user: ``"owner"`` is that of a launch spec, ``"barred"`` the lists of
-    `identity.barred`, and ``"above"`` the cgroup in `home` around the process. Raises SystemExit if a process of that
-    user does not end although it was killed.
+    Return the answer, and answers about the notice's parts. A user's own notice is sent by a process that runs as the
+    user: ``"owner"`` is as in a launch spec, ``"barred"`` has the lists of `identity.barred`, and ``"above"`` is the
+    cgroup in `home` above the process. Raises SystemExit if a killed process of the user does not end.
     """
     with open(document, "rb", closefd=False) as file:
         file.seek(0)
@@ -68,7 +68,7 @@ def send(document: int, home: int = -1) -> tuple[str, list[str]]:
 
 
 def _refusal(order: dict[str, Any]) -> bytes:
-    """Return the refusal if the site bars the user of the channel, or b""."""
+    """Return a refusal if the channel's user may not have jobs, or b""."""
     if "owner" not in order:
         return b""
     owner = order["owner"]
@@ -77,19 +77,19 @@ def _refusal(order: dict[str, Any]) -> bytes:
 
 
 def _cgroup(order: dict[str, Any], home: int) -> Cgroup:
-    """Return the cgroup for a process of a user, inside that of the user's runs: one for notices, and one for pings."""
+    """Return the cgroup for a user's notice or ping, inside the cgroup of the user's runs."""
     if "owner" not in order:
         return Cgroup(-1, "")
     above = order["above"]
     name = f"{above['name']}.{'ping' if order['notice']['channel'] == 'ping' else 'notice'}"
-    Cgroup.find(home, name).remove()  # left behind by a killed supervisor
+    Cgroup.find(home, name).remove()  # left by a killed supervisor
     cgroup = Cgroup(home, name)
     cgroup.above = above
     return cgroup
 
 
 def _end(cgroup: Cgroup, *, is_own: bool) -> None:
-    """End the processes that are left; only the host's mail program may continue for a while."""
+    """End the remaining processes. Only the host's mail program may continue for a while."""
     if not is_own:
         tree.end_all(time.monotonic() + AFTERWARDS)
         return
@@ -143,6 +143,6 @@ def _spec(order: dict[str, Any]) -> LaunchSpec:
 
 
 def _at_most(number: int, limit: int) -> int:
-    """Return the limit, or the host's general limit if that is lower."""
+    """Return the limit, or the present hard limit of this process if it is lower."""
     most = resource.getrlimit(number)[1]
     return limit if most == resource.RLIM_INFINITY else min(limit, most)

@@ -1,7 +1,7 @@
-"""A supervisor takes an attempt, starts its job, pumps its output, waits, writes its record; then takes the next.
+"""A supervisor carries out attempts one after another: it starts the job, pumps the output, waits, writes the record.
 
-It outlives the scheduler and the launcher, so it writes to R before it sends a notice. It is a subreaper and inherits
-all processes that the job leaves behind, so "no child left" means that the run is over.
+A supervisor outlives the scheduler and the launcher, so it writes to R before it sends a notice. It is a subreaper and
+inherits all processes that the job leaves behind, so a run is over when no child is left.
 """
 
 from __future__ import annotations
@@ -26,19 +26,19 @@ from jobqueued.child.spool import spool_orders
 from jobqueued.child.start import identity, spawn
 
 NAME, _IDLE = "jq-supervisor", "idle"
-"""Name of the process; its title shows the attempt after the name."""
+"""Name of the process, and the title of an idle supervisor. During an attempt, the title has the attempt's name."""
 MOST_ATTEMPTS = 1000
-"""Number of attempts after which a supervisor is replaced; that bounds what a library may leak."""
+"""Number of attempts after which a supervisor is replaced, which limits memory leaks in libraries."""
 JOB_NOFILE = 1024
-"""Soft limit of open files for jobs: programs that use select(2) need it this low."""
+"""Soft limit of open files for jobs, low because programs that use select(2) need it."""
 _MSG_CMSG_CLOEXEC = 0x40000000
 
 QUESTION = "account "
-"""Prefix of an order to look up a user or group; a supervisor does that because the host's databases may be slow."""
+"""Prefix of an order to look up a user or group. Supervisors do this because the host's databases may be slow."""
 NOTIFY = "notify "
-"""Prefix of an order to send a notice; the order comes with a descriptor that holds the notice."""
+"""Prefix of an order to send a notice. The order comes with a descriptor of the notice."""
 CRONTAB = "crontab "
-"""Prefix of an order about a user's crontab; the order comes with a descriptor that holds the details."""
+"""Prefix of an order about a user's crontab. The order comes with a descriptor of the details."""
 _ASKING_SECONDS = 60
 
 
@@ -68,7 +68,7 @@ def become(launcher: socket.socket, common: CommonBudget, home: int, inherited: 
 
 
 def serve(launcher: socket.socket, common: CommonBudget, home: int) -> None:
-    """Carry out attempts, one after another, until the launcher exits. `home`: descriptor of the cgroups' place."""
+    """Carry out attempts and orders until the launcher exits. `home`: descriptor of the place of cgroups."""
     try:
         wakeups, wakeup = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
     except OSError as error:
@@ -96,7 +96,7 @@ def serve(launcher: socket.socket, common: CommonBudget, home: int) -> None:
                 return
             continue
         if shutdown.began():
-            return  # the host is going down, so no attempt starts
+            return  # the host shuts down, so no attempt starts
         attempts += 1
         attempt = Attempt(
             name, directory, launcher, wakeups, shutdown, common, home, cgroups, last=attempts >= MOST_ATTEMPTS
@@ -132,10 +132,10 @@ def _is_sent(launcher: socket.socket, notice: bytes) -> bool:
 
 
 def _answer(order: str) -> bytes:
-    """Return the answer to a question about an account, or the refusal of an order that came without its descriptor.
+    """Return the answer to a question about an account, or a refusal of an order without its descriptor.
 
-    If the user database hangs, an alarm kills this supervisor, and the launcher asks again. An attempt or a document
-    arrives without its descriptor only if this process has too many open files.
+    If the user database hangs, an alarm kills this supervisor, and the launcher repeats the question. A descriptor is
+    missing only if this process has too many open files.
     """
     if not order.startswith(QUESTION):
         why = f"supervisor: {os.strerror(errno.EMFILE)}"
@@ -152,10 +152,13 @@ def _answer(order: str) -> bytes:
 
 
 def _receive(launcher: socket.socket, gone: select.poll) -> tuple[str, int] | None:
-    """Return the name and R (a descriptor) of the next order, or None if the launcher exited. R is -1 if missing."""
+    """Return name and descriptor (R for an attempt, -1 if missing) of the next order.
+
+    Return None if the launcher exited.
+    """
     try:
         data, ancillary, _flags, _address = launcher.recvmsg(wire.NOTICE, socket.CMSG_SPACE(4), _MSG_CMSG_CLOEXEC)
-    except ConnectionResetError:  # the launcher died before it read all of our notices
+    except ConnectionResetError:  # the launcher died before it read all our notices
         return None
     directory = int.from_bytes(ancillary[0][2][:4], "little") if ancillary else -1
     if not data or (directory >= 0 and gone.poll(0)):
@@ -164,7 +167,7 @@ def _receive(launcher: socket.socket, gone: select.poll) -> tuple[str, int] | No
 
 
 def _gone(launcher: socket.socket) -> select.poll:
-    """Return a poll that becomes ready when the launcher exits."""
+    """Return a poll object that becomes ready when the launcher exits."""
     poll = select.poll()
     poll.register(launcher, 0)
     return poll

@@ -1,9 +1,9 @@
-"""The watchers of users as their launcher sees them: processes that it started but whose reports it does not trust.
+"""The launcher's view of users' watchers: processes that it started, but whose reports it does not trust.
 
-A user has at most one, even if the user kills it or blocks it: the next starts after the one before is reaped. The
-launcher passes a report on after the number that the scheduler chose, which no user can forge. It accepts a burst of 20
-reports from each watcher, then 4 a second; from all together 100, then 50 a second. Above that only the watcher itself
-has to wait.
+A user has at most one watcher, even if the user kills or blocks it, because the next starts after the previous was
+reaped. The launcher forwards a report with the number that the scheduler chose, which no user can forge. It accepts a
+burst of 20 reports from each watcher, then 4 a second; from all watchers together 100, then 50 a second. Above these
+limits, only the watchers wait.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ from jobqueued.child.watching import WATCH
 from jobqueued.child.worker import Seat
 
 BURST, EVERY = 20, 0.25
-"""Limit of one watcher: reports accepted at once, and seconds between later ones."""
+"""Limit of a watcher: reports accepted at once, and seconds between later reports."""
 BURST_OF_ALL, EVERY_OF_ALL = 100, 0.02
 STARTING, PATIENCE = 4, 10.0
-"""Number of silent new watchers that delay the start of others, and maximum delay (s)."""
+"""Number of new watchers without a report that delay the start of others, and maximum delay (s)."""
 _A_TURN = 16
 _LONGEST = 5000
 _WORD = re.compile(rb"(\d{1,5}) (-|\d{1,19}) (/[^\0]{0,4200})", re.DOTALL)
@@ -43,9 +43,9 @@ class _UserWatcher:
 
 
 class Watchers:
-    """All watchers; `poll` gets one descriptor for all their sockets.
+    """All watchers. `poll` gets a single descriptor for all their sockets.
 
-    SIGCHLD must already have its handler.
+    The handler of SIGCHLD must already be installed.
     """
 
     def __init__(self, poll: select.poll) -> None:
@@ -53,15 +53,15 @@ class Watchers:
         self._poll, self._ears = poll, select.epoll()
         self._poll.register(self._ears, select.POLLIN)
         self._orders: dict[int, tuple[int, bytes]] = {}
-        """uid → number and order that no supervisor has yet."""
+        """UID → number and order that no supervisor has yet."""
         self._ready: deque[int] = deque()
-        """The uids whose order only waits for a supervisor."""
+        """The UIDs whose orders wait only for a supervisor."""
         self._of_pid: dict[int, _UserWatcher] = {}
         self._of_uid: dict[int, _UserWatcher] = {}
         self._silent: dict[_UserWatcher, float] = {}
-        """New watcher without a report → instant (s) until which it delays others."""
+        """New watcher without a report → time (s) until which it delays others."""
         self._hearing: dict[int, _UserWatcher] = {}
-        """Descriptor of the socket → watcher that has not hung up."""
+        """Descriptor of a socket → its connected watcher."""
         self._resting: deque[tuple[float, _UserWatcher]] = deque()
         self._paid = 0.0
         self._deaf_until: float | None = None
@@ -76,7 +76,7 @@ class Watchers:
         return set(self._of_pid)
 
     def descriptors(self) -> list[int]:
-        """Return all descriptors that are open here."""
+        """Return all open descriptors of this object."""
         return [self._ears.fileno(), *self._hearing]
 
     # orders
@@ -116,13 +116,13 @@ class Watchers:
         return bool(self._ready) and self._opens(now) <= now
 
     def _opens(self, now: float) -> float:
-        """Return the instant (s) from which another watcher may start."""
+        """Return the time (s) at which another watcher may start."""
         while self._silent and next(iter(self._silent.values())) <= now:
             del self._silent[next(iter(self._silent))]
         return next(iter(self._silent.values())) if len(self._silent) >= STARTING else now
 
     def hand_over(self, seat: Seat, now: float) -> None:
-        """Turn a supervisor into a watcher with the first order; it now belongs to its user. Raises OSError."""
+        """Turn a supervisor into a watcher with the first order, after which its user controls it. Raises OSError."""
         uid = self._ready[0]
         number, document = self._orders[uid]
         descriptor = os.memfd_create("watch", os.MFD_CLOEXEC)
@@ -139,7 +139,7 @@ class Watchers:
         self._silent[watcher] = now + PATIENCE
         self._ears.register(seat.socket, select.EPOLLIN)
 
-    # their reports
+    # the watchers' reports
 
     def rest(self, now: float) -> list[float]:
         """Read again from watchers whose pause is over. Return the seconds until the next action, or []."""
@@ -171,7 +171,7 @@ class Watchers:
                 continue
             except OSError:
                 said = b""
-            if not said:  # the watcher, or its user, hung up: it may still live
+            if not said:  # the socket was closed, but the watcher may live
                 self._end(watcher)
                 continue
             self._silent.pop(watcher, None)
@@ -190,10 +190,10 @@ class Watchers:
             self._poll.unregister(self._ears)
             self._deaf_until = now + EVERY_OF_ALL
 
-    # their ends
+    # the watchers' ends
 
     def _end(self, watcher: _UserWatcher) -> None:
-        """Kill a watcher and read no more from it."""
+        """Kill a watcher and read no more reports from it."""
         self._hang_up(watcher)
         with contextlib.suppress(ProcessLookupError):
             os.kill(watcher.pid, signal.SIGKILL)
@@ -201,12 +201,15 @@ class Watchers:
     def _hang_up(self, watcher: _UserWatcher) -> None:
         self._silent.pop(watcher, None)
         if self._hearing.pop(watcher.socket.fileno(), None) is not None:
-            with contextlib.suppress(FileNotFoundError):  # its socket pauses
+            with contextlib.suppress(FileNotFoundError):  # its socket was paused
                 self._ears.unregister(watcher.socket)
             watcher.socket.close()
 
     def bury(self, pid: int) -> str | None:
-        """Handle a reaped process. Return None if it was no watcher, "" if another follows, or the notice."""
+        """Handle a reaped process.
+
+        Return None if it was not a watcher, "" if another order waits for its user, or the notice.
+        """
         watcher = self._of_pid.pop(pid, None)
         if watcher is None:
             return None
@@ -229,7 +232,7 @@ def _notice(number: int, said: bytes) -> str:
 
 
 def _ignore_stops() -> None:
-    """Get no SIGCHLD when children stop and continue: a user could keep us busy with a watcher's."""
+    """Get no SIGCHLD when children stop and continue, because a user could keep us busy with a watcher's signals."""
     flags_at = 12 if os.uname().machine == "s390x" else ctypes.sizeof(ctypes.c_void_p) + 128
     action = (ctypes.c_char * 512)()
     if _LIBC.sigaction(signal.SIGCHLD, None, action) < 0:

@@ -1,7 +1,7 @@
-"""The start of a watcher: a supervisor becomes a process of the user whose paths it watches, and executes the program.
+"""The start of a watcher: a supervisor becomes a process that runs as the user, and executes the watcher's program.
 
-It keeps none of the launcher's memory, and only two descriptors. The user controls it, also by ptrace(2), but it can't
-start a process, write a file or exceed its limits, and gets only CPU time that others leave.
+The watcher keeps only two descriptors and nothing of the launcher's memory. The user controls it, also with ptrace(2),
+but it can't start a process, write a file or exceed its limits, and gets only CPU time that others do not use.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from jobqueued.child.start import identity, spawn
 from jobqueued.child.start.identity import StartFailed, User
 
 WATCH = "watch"
-"""The order to a supervisor to become a watcher; the document is in the descriptor that comes with it."""
+"""The order to a supervisor to become a watcher. A descriptor with the document comes with the order."""
 PROGRAM = os.path.join(os.path.dirname(os.path.abspath(__file__)), "watcher", "main.py")
 _LIMITS = {
     resource.RLIMIT_AS: 128 << 20,
@@ -36,7 +36,7 @@ _OPTIONS = (
     (spawn.PR_SET_NO_NEW_PRIVS, 1),
     (spawn.PR_SET_PDEATHSIG, signal.SIGKILL),
 )
-"""prctl(2) options of a watcher: our memory is hidden until the exec, no new privileges, death with the launcher."""
+"""prctl(2) options of a watcher: hide our memory until the exec, gain no privileges, die with the launcher."""
 _NICE = 10
 _PATHS = 3
 _SECONDS = 60
@@ -46,7 +46,7 @@ _SECONDS = 60
 def become(launcher: socket.socket, order: int) -> NoReturn:
     """Watch the paths in ``{"owner": [NAME, UID, ALLOW, DENY], "paths": […]}``. Raises SystemExit with the error.
 
-    The owner is that of `identity.trouble_with`. A path may begin with ``~/``, the user's home.
+    `owner` has the format of `identity.trouble_with`. A path may begin with ``~/`` for the user's home directory.
     """
     name = ""
     try:
@@ -66,7 +66,7 @@ def become(launcher: socket.socket, order: int) -> NoReturn:
 
 
 def _paths(paths: list[str], home: str) -> int:
-    """Return a descriptor from which the watcher reads the paths, each with a NUL at its end."""
+    """Return a descriptor of the paths for the watcher, each with a NUL at its end."""
     whole = (f"{home.rstrip('/')}{path[1:]}" if path.startswith("~/") else path for path in paths)
     descriptor = os.memfd_create("paths", os.MFD_CLOEXEC)
     with open(descriptor, "wb", closefd=False) as file:
@@ -76,9 +76,9 @@ def _paths(paths: list[str], home: str) -> int:
 
 
 def _execute(launcher: socket.socket, paths: int, user: User, groups: list[int]) -> NoReturn:
-    """Set session, identity, limits and streams, and exec; each error is fatal."""
+    """Set session, identity, limits and streams, then exec. Each error is fatal."""
     os.setsid()
-    launcher.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 0)  # a report that waited in the buffer would be old
+    launcher.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 0)  # otherwise old reports would wait in the buffer
     signal.set_wakeup_fd(-1)
     os.setpriority(os.PRIO_PROCESS, 0, max(_NICE, os.getpriority(os.PRIO_PROCESS, 0)))
     if not user.is_us:
@@ -94,11 +94,11 @@ def _execute(launcher: socket.socket, paths: int, user: User, groups: list[int])
     for each in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}:
         signal.signal(each, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
-    os.dup2(paths, _PATHS)  # not the socket's number: the launcher has its listener there
+    os.dup2(paths, _PATHS)  # also closes the launcher's listener, which has this number
     os.set_inheritable(_PATHS, True)
     for target, source in ((0, launcher.fileno()), (1, _null()), (2, _null())):
         os.dup2(source, target)
-    for number, limit in _LIMITS.items():  # after the change of user, which would count against the user's processes
+    for number, limit in _LIMITS.items():  # after the change of user, which checks RLIMIT_NPROC
         most = resource.getrlimit(number)[1]
         limits = (limit, limit) if most == resource.RLIM_INFINITY or limit < most else (most, most)
         resource.setrlimit(number, limits)

@@ -1,4 +1,4 @@
-"""A supervisor as its launcher sees it, and when one more is worth its fork."""
+"""The launcher's view of a supervisor, and the decision when to fork another."""
 
 from __future__ import annotations
 
@@ -12,24 +12,27 @@ from jobqueued.child.processes import tree
 
 CPUS = len(os.sched_getaffinity(0))
 AT_ONCE = max(2, min(8, CPUS))
-"""Supervisors that are forked for a burst without waiting for a busy one."""
+"""Number of supervisors that are forked for a burst without waiting for a busy supervisor."""
 ENOUGH = min(4 * CPUS, 16)
-"""Maximum young attempts that want a CPU; with fewer, a burst gets too little of a CPU that others use."""
+"""Number of young attempts that want a CPU, above which no supervisor is forked.
+
+Fewer would get too little CPU time.
+"""
 YOUNG = 2.0
-"""Age (s) after which an attempt is no longer short, so that no other attempt waits for its end."""
+"""Age (s) after which an attempt counts as long, so that other attempts no longer wait for its end."""
 PATIENCE = 0.005
-"""Minimum pause (s) between two forks: a supervisor that becomes idle in this time is cheaper than a fork (2 ms)."""
+"""Minimum pause (s) between two forks (2 ms each). A supervisor that becomes idle in this time is cheaper."""
 PAUSE = 0.05
-"""Minimum pause (s) between two checks of the attempts' CPU use, each about 0.1 ms per attempt."""
+"""Minimum pause (s) between two checks of the attempts' CPU use, which take about 0.1 ms per attempt."""
 LONGEST = max(PAUSE, 0.5 / CPUS)
-"""Maximum pause (s) between two starts while attempts wait, however many want a CPU."""
+"""Maximum pause (s) between two starts while attempts wait, even if many want a CPU."""
 
 _WORN = 50
 """Number of attempts after which a supervisor uses about 1.2 MiB more than a new one."""
 
 
 class Seat:
-    """One supervisor: process, socket, and its current attempt or question, or "" while it is idle."""
+    """A supervisor: its process, its socket, and its current attempt or question, or "" while it is idle."""
 
     __slots__ = ("_attempts", "idle_since", "left", "name", "pid", "socket", "taken")
 
@@ -38,17 +41,17 @@ class Seat:
         self.name = self.left = ""
         self.idle_since = time.monotonic()
         self.taken = float("-inf")
-        """Instant (monotonic, s) at which it got its newest attempt."""
+        """Time (CLOCK_MONOTONIC, s) at which it got its newest attempt."""
 
     def take(self, name: str, directory: int) -> None:
-        """Hand over an attempt with its R. Raises OSError."""
+        """Give the supervisor an attempt with its R. Raises OSError."""
         socket.send_fds(self.socket, [name.encode()], [directory])
         self.name, self.taken = name, time.monotonic()
         self._attempts += 1
 
     @property
     def is_worn(self) -> bool:
-        """Return whether a new supervisor would take less memory."""
+        """Return whether a new supervisor would need less memory."""
         return self._attempts > _WORN
 
     def hear(self) -> bytes | None:
@@ -64,32 +67,35 @@ class Seat:
 def spare(idle: list[Seat], least: int, before: float = float("inf")) -> list[Seat]:
     """Return the idle supervisors that are not needed: all except the newest `least`, if idle since before `before`.
 
-    If only `least` are idle, these are the worn ones, which a new supervisor should replace.
+    If only `least` are idle, return the worn supervisors, which new ones should replace.
     """
     found = idle[:-least] or [seat for seat in idle if seat.is_worn]
     return [seat for seat in found if seat.idle_since < before]
 
 
 class Hiring:
-    """Decides when one more supervisor is worth its fork, while attempts wait and no supervisor is idle.
+    """Decides when to fork another supervisor while attempts wait and no supervisor is idle.
 
-    An attempt that waits for a disk, a lock or time needs no CPU, so others can start. If enough young attempts want a
-    CPU, one more supervisor would start nothing sooner and only take memory.
+    An attempt that waits for a disk, a lock or time needs no CPU, so other attempts can start. If enough young attempts
+    want a CPU, another supervisor would not start an attempt sooner, and only need memory.
     """
 
     def __init__(self) -> None:
         self._handed_over = self._next = float("-inf")
 
     def handed_over(self, now: float) -> None:
-        """Note a hand-over: for a moment, waiting for an idle supervisor is cheaper than a fork."""
+        """Note that an attempt was given to a supervisor.
+
+        For a moment, waiting for an idle supervisor is cheaper than a fork.
+        """
         self._handed_over, self._next = now, max(self._next, now + PATIENCE)
 
     def rest(self, now: float) -> float:
-        """Return the time (s) until one more supervisor may be worth its fork."""
+        """Return the time (s) until another fork may be useful."""
         return max(0.0, self._next - now)
 
     def may_help(self, seats: Collection[Seat], now: float) -> bool:
-        """Return whether one more supervisor would start an attempt sooner than those that share the CPUs now."""
+        """Return whether another supervisor would start an attempt sooner than the present supervisors."""
         if len(seats) < AT_ONCE:
             return True
         if now < self._next:
@@ -101,14 +107,14 @@ class Hiring:
 
 
 def _want_cpus(seats: Iterable[Seat], now: float) -> int:
-    """Count the young attempts that want a CPU; only the newest, twice `ENOUGH`, are checked."""
+    """Return the number of young attempts that want a CPU. Only the newest attempts, twice `ENOUGH`, are checked."""
     young = [seat for seat in seats if now - seat.taken < YOUNG]
     newest = sorted(young, key=lambda seat: seat.taken, reverse=True)[: 2 * ENOUGH]
     return sum(tree.wants_cpu(seat.pid) for seat in newest)
 
 
 def _is_crowded() -> bool:
-    """Return whether the host's CPUs are busy without this process; False if the kernel does not show it."""
+    """Return whether other processes keep the host's CPUs busy; False if unknown."""
     try:
         with open("/proc/loadavg", "rb", 0) as file:
             return int(file.read().split()[3].partition(b"/")[0]) > (os.cpu_count() or 1)

@@ -1,5 +1,5 @@
-"""The life of one attempt, from its claim to its record.
+"""The life of an attempt, from its claim to its record.
 
-`attempt_life` is the table of its states. `runner` is the only interface to the place where the command runs: this host
-or Slurm. Begin with `attempt`.
+`attempt_life` has the table of states. `runner` is the only interface to the command, which runs on this host or on
+Slurm. Begin with `attempt`.
 """

@@ -1,4 +1,4 @@
-"""One attempt: claim its R, start the job, pump its output, end it when it is time, write its record, mark its end."""
+"""An attempt: claim R, start the job, pump its output, end it when required, write its record, mark its end."""
 
 from __future__ import annotations
 
@@ -38,14 +38,14 @@ from jobqueued.child.start.lockfile import LockFiles, Withheld
 
 _DRAIN, _DRAIN_OF_LEFT = 1.0, 0.1
 _SIGNAL_OF_INIT = 0.2
-"""Wait (s) for our own SIGTERM after one killed the job: at shutdown, init signals processes one by one."""
+"""Wait (s) for our own SIGTERM after SIGTERM killed the job, because init signals processes one by one at shutdown."""
 _FIRST_TRY, _LONGEST_TRY = 0.1, 2.0
 """First and longest pause (s) between two tries to write the end."""
 _MOST_MISHAPS = 10
 
 
 class Attempt:
-    """One attempt, from the claim of its R to the mark of its end."""
+    """An attempt, from the claim of R to the mark of its end."""
 
     def __init__(
         self,
@@ -60,7 +60,7 @@ class Attempt:
         *,
         last: bool,
     ) -> None:
-        """`home`: place of cgroups (cgroup.prepare). `cgroups`: this supervisor's. `last`: its last attempt."""
+        """`home`: place of cgroups (cgroup.prepare). `cgroups`: this supervisor's cgroups. `last`: its last attempt."""
         self.name, self._directory = name, directory
         self._state = State.CLAIMING
         self._last = last
@@ -77,7 +77,7 @@ class Attempt:
         return self._audience.leaves
 
     def _step(self, step: AttemptStep) -> bool:
-        """Take a step of the state table. Return whether the state changed. A bug only adds a warning."""
+        """Take a step of the state table, and return whether the state changed. An illegal step only adds a warning."""
         try:
             before, self._state = self._state, after(self._state, step)
         except IllegalAttemptStep as error:
@@ -86,7 +86,10 @@ class Attempt:
         return self._state is not before
 
     def _contain(self, error: Exception) -> None:
-        """Add a warning about a bug or a lack of memory, once. Raise it if it repeats after the command's end."""
+        """Add a warning about a bug or a lack of memory, once.
+
+        Raise the error if it repeats after the command's end.
+        """
         text = f"bug in the supervisor: {error or type(error).__name__}"
         if text not in self._draft.warnings:
             self._warn(text)
@@ -109,7 +112,10 @@ class Attempt:
         return ""
 
     def _begin(self, held: list[Callable[[], object]]) -> str | None:
-        """Acquire everything, R last, and add release functions to `held`. Return the notice of a failure, or None."""
+        """Acquire the locks and other needs, R last, and add release functions to `held`.
+
+        Return None, or a failure's notice.
+        """
         try:
             self._order = self._marks.spec()
             self._runner = runner_of(self._order, self._home, self.name, self._marks)
@@ -136,13 +142,13 @@ class Attempt:
     def _live(self) -> str:
         try:
             return self._settle(self._run_to_end())
-        except BaseException:  # a bug: save the exit status of the command, if it is known
+        except BaseException:  # a bug: save the command's exit status if known
             if self._draft.status is not None:
                 self._marks.lose(self._draft.status)
             raise
 
     def _run_to_end(self) -> Record:
-        """Run the job's processes to their end and return the record."""
+        """Run the job's processes until they end, and return the record."""
         try:
             self._start()
         except StartFailed as failure:
@@ -176,7 +182,7 @@ class Attempt:
             if self._state is State.LEFT:
                 self._outlive()
             else:
-                self._cgroup.remove()  # its last processes may have ended while R/ended could not be written
+                self._cgroup.remove()  # the last processes may have ended while R/ended could not be written
             return path
         if not path and not record.is_told(self._order):
             path, _ = record.write(self._order, document)
@@ -184,7 +190,7 @@ class Attempt:
         return path
 
     def _run_end_hooks(self, document: Record) -> None:
-        """Run the hooks for the end. The record file is written first, so the end is saved even if a hook fails."""
+        """Run the hooks for the end. Write the record file first, so that the end is saved even if a hook fails."""
         path = self._write_record(self._hooks.interim(document))[0]
         if path:
             self._accept_requests()
@@ -196,12 +202,15 @@ class Attempt:
         self._audience.leaves |= self._hooks.left or (self._state is State.EMPTY and self._hooks.orphans_killed())
 
     def _accept_requests(self) -> None:
-        """Start to handle requests of followers and the shutdown of the host."""
+        """Start to handle followers' requests and the host's shutdown."""
         self._audience.accept()
         self._loop.on(self._shutdown.descriptor, self._check_for_shutdown)
 
     def _pause_before_retry(self, document: Record, error: OSError, seconds: float) -> None:
-        """Pause before the next try to write R; serve followers, and pump the output of processes that were left."""
+        """Pause before the next try to write R.
+
+        Meanwhile serve followers, and pump the output of remaining processes.
+        """
         reason = f"it ended ({record.verdict(document)}), but its run directory can't be written: {error.strerror}"
         if reason != self._audience.reason:
             self._audience.stopping(reason)
@@ -211,7 +220,7 @@ class Attempt:
         self._loop.go_on(seconds)
 
     def _lose(self) -> None:
-        """Report the attempt as lost and end its remaining processes, because without R nothing would show them."""
+        """Report the attempt as lost, and end its remaining processes, because without R they would be invisible."""
         self._audience.lost(self._draft.status)
         if self._state is State.LEAVING:
             self._step(AttemptStep.CLEAR)
@@ -224,7 +233,7 @@ class Attempt:
         self._audience.listen(self._directory, self._loop, self._asked)
 
     def _claim(self) -> None:
-        """Claim R: from here on the job may have run. The token shows a later launcher where to look for processes."""
+        """Claim R, after which the job may have run. The token shows a later launcher where processes may be."""
         self._marks.claim(wire.SpawningMark.now(self._cgroups, own=self._cgroup.is_own))
         self._step(AttemptStep.CLAIM)
 
@@ -245,18 +254,18 @@ class Attempt:
         self._marks.started(wire.PidMark.of(self._draft.pid, self._draft.started, before))
 
     def _clear(self) -> None:
-        """End all processes of the attempt; a failed start may have left some, such as those of a profile."""
+        """End all processes of the attempt. A failed start may have left some, such as a profile's processes."""
         self._loop.on(self._wakeups, self._reap)
         self._reap()
         if not ended_all(self._loop.turn, lambda: self._state is State.EMPTY):
-            self._audience.leaves = True  # the launcher inherits what can't end yet; SIGKILL was sent
+            self._audience.leaves = True  # the launcher inherits processes that can't end yet; they got SIGKILL
             self._step(AttemptStep.EMPTY)
         self._cgroup.remove()
 
     # its life
 
     def _watch(self) -> None:
-        """Wait until the main process ended, no process of the run is left, and its output is drained or given up."""
+        """Wait until the main process ended, no process of the run is left, and the output is drained or abandoned."""
         self._loop.on(self._wakeups, self._reap)
         self._loop.on(self._output.reading, self._pump)
         self._accept_requests()
@@ -276,7 +285,7 @@ class Attempt:
     def _check_deadlines(self) -> None:
         now = time.monotonic()
         if now >= self._ending.deadline:
-            self._reap()  # a command that ended in time did not time out, however late we check
+            self._reap()  # a command that ended in time did not time out, even if we check late
         if now >= self._ending.deadline:
             self._stop("timed_out", Reason(Code.TIMEOUT, seconds=self._order["timeout"]))
         if now >= self._account.at:
@@ -305,7 +314,7 @@ class Attempt:
     # its end
 
     def _stop(self, state: str, reason: Reason, *, told: bool = False) -> None:
-        """End the run while its command lives; the first cause counts. `told`: its processes already got SIGTERM."""
+        """End the run while its command lives. The first cause counts. `told`: its processes already got SIGTERM."""
         if self._step(AttemptStep.STOP):
             self._ending.cause = state, reason
             self._signal_end(reason, told=told)
@@ -334,7 +343,7 @@ class Attempt:
                 self._stop("killed", Reason(Code.SHUTDOWN), told=True)
 
     def _reap(self) -> None:
-        """Reap ended processes: the main process with its rusage, orphans separately."""
+        """Reap ended processes, the main process with its rusage."""
         with contextlib.suppress(BlockingIOError):
             os.read(self._wakeups, 512)
         try:
@@ -356,10 +365,10 @@ class Attempt:
             self._look_at_what_is_left()
 
     def _look_at_what_is_left(self) -> None:
-        """Handle processes that are left after the command ended."""
+        """Handle processes that outlived the command."""
         if self._draft.status == signal.SIGKILL and self._caps.killed():
             self._step(AttemptStep.CLEAR)
-            self._ending.kill(time.monotonic())  # as the kernel kills the rest of a memory cgroup
+            self._ending.kill(time.monotonic())  # as the kernel does in a memory cgroup
             return
         names = ", ".join(tree.names(tree.children())[:5]) or "some"
         if self._order["leave_children"]:
@@ -372,7 +381,7 @@ class Attempt:
         self._signal_end(f"its command has ended and left {names}")
 
     def _outlive(self) -> None:
-        """Stay until the processes that `leave_children` left have ended: our children, which write to our pipe."""
+        """Stay until the processes that `leave_children` left ended: they are our children and write to our pipe."""
         self._drain_until = self._account.at = NEVER
         self._loop.on(self._output.reading, self._pump)
         while self._state is not State.OVER:
@@ -404,7 +413,7 @@ class Attempt:
         return record.write(self._order, document) if self._marks.are_there() else ("", wire.encode(document))
 
     def _mark_end(self, document: bytes) -> None:
-        """Write R/ended with the record: the scheduler reads it there, even if the log directory can't be written."""
+        """Write the record to R/ended, where the scheduler reads it even if the log directory is not writable."""
         self._marks.end(document)
         if self._state is State.LEAVING:
             self._marks.stay_reachable()

@@ -1,9 +1,10 @@
-"""The life of an attempt: one table, (state, step) → state. A step that the table lacks is a bug and changes nothing.
+"""The life of an attempt as a table: (state, step) → state.
 
-An attempt is claimed (CLAIMING), started (STARTING) and watched (RUNNING; STOPPING after a stop signal) until its
-command ends (ENDED). Processes that the command left behind are then ended (CLEARING) or, with `leave_children`, left
-alone (LEAVING). When no process lives (EMPTY), or the rest may live on, the supervisor drains the output, writes the
-record and marks the end (OVER). A supervisor whose attempt left processes alone stays until they end (LEFT).
+A step that is not in the table is a bug, and has no effect. An attempt is claimed (CLAIMING), started (STARTING) and
+watched (RUNNING; STOPPING after a stop signal) until its command ends (ENDED). Processes that the command left behind
+are then ended (CLEARING) or, with `leave_children`, left alone (LEAVING). When no process lives (EMPTY), or the others
+may continue, the supervisor drains the output, writes the record and marks the end (OVER). If processes were left
+alone, the supervisor stays until they end (LEFT).
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from enum import StrEnum
 
 
 class State(StrEnum):
-    """Stages of an attempt, as its supervisor sees it."""
+    """The stages of an attempt in its supervisor."""
 
     CLAIMING = "claiming"
     DECLINED = "declined"
@@ -29,7 +30,7 @@ class State(StrEnum):
 
 
 class AttemptStep(StrEnum):
-    """Things that can happen to an attempt."""
+    """The events in the life of an attempt."""
 
     DECLINE = "decline"
     CLAIM = "claim"
@@ -51,17 +52,17 @@ class IllegalAttemptStep(Exception):
 _S = State
 
 TABLE: dict[tuple[State, AttemptStep], State] = {
-    (_S.CLAIMING, AttemptStep.DECLINE): _S.DECLINED,  # R is another's, recovery's or deleted; or a lock file is busy
-    (_S.CLAIMING, AttemptStep.CLAIM): _S.STARTING,  # R/spawning is ours: from here on the job may have run
+    (_S.CLAIMING, AttemptStep.DECLINE): _S.DECLINED,  # R is claimed or deleted, or a lock file is busy
+    (_S.CLAIMING, AttemptStep.CLAIM): _S.STARTING,  # R/spawning is ours, so the job may have run from now on
     (_S.STARTING, AttemptStep.START): _S.RUNNING,
     (_S.STARTING, AttemptStep.FAIL): _S.CLEARING,  # the profile may have started processes
     (_S.RUNNING, AttemptStep.STOP): _S.STOPPING,
     (_S.STOPPING, AttemptStep.STOP): _S.STOPPING,  # the first cause counts
     (_S.RUNNING, AttemptStep.END): _S.ENDED,
-    (_S.STOPPING, AttemptStep.END): _S.CLEARING,  # the rest got its signal together with the command
+    (_S.STOPPING, AttemptStep.END): _S.CLEARING,  # all processes got the stop signal
     (_S.ENDED, AttemptStep.CLEAR): _S.CLEARING,
     (_S.ENDED, AttemptStep.LEAVE): _S.LEAVING,
-    (_S.LEAVING, AttemptStep.CLEAR): _S.CLEARING,  # without R nothing would show the processes that are left
+    (_S.LEAVING, AttemptStep.CLEAR): _S.CLEARING,  # without R the remaining processes would be invisible
     # no process of the attempt lives
     **{(state, AttemptStep.EMPTY): _S.EMPTY for state in (_S.ENDED, _S.CLEARING, _S.LEAVING, _S.EMPTY)},
     (_S.EMPTY, AttemptStep.LOSE): _S.LOST,  # R was deleted
@@ -77,7 +78,7 @@ NOTHING_TO_END = frozenset({State.EMPTY, State.LEAVING})
 
 
 def after(state: State, step: AttemptStep) -> State:
-    """Return the state after `step`. Raises IllegalAttemptStep if the table has none."""
+    """Return the state after `step`. Raises IllegalAttemptStep if the table does not have the step."""
     try:
         return TABLE[state, step]
     except KeyError:

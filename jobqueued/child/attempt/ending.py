@@ -14,13 +14,13 @@ from jobqueued.child.processes.cgroup import Cgroup
 from jobqueued.child.report.account import NEVER
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 10.0
-"""First and longest pause (s) between two SIGKILLs to all: a fork bomb may have children that we missed."""
+"""First and longest pause (s) between SIGKILLs to all processes, repeated because a fork bomb may have new children."""
 _UNKILLABLE = 2.0
-"""Seconds that a failed start waits for processes that can't be killed because a file system blocks them."""
+"""Time (s) that a failed start waits for processes that can't be killed because a file system blocks them."""
 
 
 def ended_all(turn: Callable[[float], object], is_empty: Callable[[], bool]) -> bool:
-    """Kill all processes below this one, between turns of the loop. Return False if the rest can't be killed yet."""
+    """Kill all processes below this process, between turns of the loop. Return False if some can't be killed yet."""
     until = time.monotonic() + _UNKILLABLE
     while not is_empty():
         tree.signal_all(signal.SIGKILL)
@@ -31,9 +31,9 @@ def ended_all(turn: Callable[[float], object], is_empty: Callable[[], bool]) -> 
 
 
 class Ending:
-    """The ending of one attempt. `deadline`: when it times out. `kill_at`: when SIGKILL is due (both monotonic, s).
+    """The ending of an attempt. `deadline`: time of its timeout. `kill_at`: time of SIGKILL (both CLOCK_MONOTONIC, s).
 
-    `cause`: state and reason if the attempt was stopped, however its command then exits; otherwise None.
+    `cause`: state and reason if the attempt was stopped, independent of the command's exit; otherwise None.
     """
 
     __slots__ = ("_cgroup", "_order", "_pause", "cause", "deadline", "kill_at")
@@ -59,14 +59,14 @@ class Ending:
         self.kill_at = now + self._order["kill_grace"]
 
     def kill(self, now: float) -> None:
-        """Send SIGKILL to all processes that are left, and schedule the next."""
+        """Send SIGKILL to all remaining processes, and schedule the next SIGKILL."""
         self._cgroup.kill()
         tree.signal_all(signal.SIGKILL)
         self.kill_at = now + self._pause
         self._pause = min(2 * self._pause, _LONGEST_PAUSE)
 
     def warning(self) -> str:
-        """Return the warning for the record before the first SIGKILL, or "" if SIGKILL was asked for."""
+        """Return the record's warning about the first SIGKILL, or "" if SIGKILL was intended or sent before."""
         grace, name = self._order["kill_grace"], self._order["stop_signal"]
         if self._pause != _FIRST_PAUSE or not grace or name == "SIGKILL":
             return ""

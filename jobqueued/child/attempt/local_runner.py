@@ -1,4 +1,4 @@
-"""A run on this host: its command is a child of its supervisor, in its own cgroup."""
+"""A run on this host. The command is a child of its supervisor, in a separate cgroup."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from jobqueued.child.start.starting import start
 
 
 class Local:
-    """The runner of one attempt. `order`: its launch spec. `cgroup`: that of the attempt."""
+    """The runner of an attempt. `order`: its launch spec. `cgroup`: its cgroup."""
 
     def __init__(self, order: LaunchSpec, home: int, name: str) -> None:
         self.order, self.cgroup = order, Cgroup(home, name)
@@ -29,10 +29,10 @@ class Local:
     def watch(
         self, _loop: DescriptorLoop, _draft: RecordDraft, account: AttemptAccount, ending: Ending, is_sampled: bool
     ) -> None:
-        """Start the timeout and the measurement of the started process."""
+        """Start the timeout and the measurement of the process."""
         account.begin(time.monotonic(), watched=is_sampled)
         ending.begin(time.monotonic())
 
     def goes_on(self, _draft: RecordDraft, _output: OutputPump) -> bool:
-        """Return False: the run ends with its process."""
+        """Return False, because the run ends with its process."""
         return False

@@ -1,4 +1,4 @@
-"""The places where an attempt may run, and the runner for each: the only interface between them and the supervisor."""
+"""The choice of the runner, which is the supervisor's only interface to the command, here or on Slurm."""
 
 from __future__ import annotations
 
@@ -11,6 +11,6 @@ Runner = Local | Slurm
 
 
 def runner_of(order: LaunchSpec, home: int, name: str, marks: Marks) -> Runner:
-    """Return the runner for a launch spec. `home`: descriptor of the place for cgroups."""
+    """Return the runner for a launch spec. `home`: descriptor of the place of cgroups."""
     there = order.get("slurm")
     return Slurm(order, there, name, marks) if there else Local(order, home, name)

@@ -1,4 +1,4 @@
-"""SIGTERM for a supervisor. From PID 1 or a user's manager it means that the host, session or scope shuts down."""
+"""SIGTERM to a supervisor. If PID 1 or a user's manager sends it, the host, session or scope shuts down."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ _LIBC = ctypes.CDLL(None, use_errno=True)
 _SFD_NONBLOCK, _SFD_CLOEXEC = 0o4000, 0o2000000
 _SIZE_OF_SIGSET, _SIZE_OF_SIGINFO = 128, 128
 _SENDER = slice(12, 16)
-"""Place of ssi_pid in struct signalfd_siginfo (signalfd(2))."""
+"""Bytes of ssi_pid in struct signalfd_siginfo (signalfd(2))."""
 
 
 class Shutdown:
-    """Recognizes a shutdown. `descriptor` is readable after any SIGTERM, which stays blocked in this process.
+    """Recognizes a shutdown. `descriptor` is readable after any SIGTERM, which is blocked in this process.
 
-    `manager`: the process that started the launcher, a user's service manager if the launcher is a unit of it.
+    `manager`: the process that started the launcher, for example a user's service manager.
     """
 
     def __init__(self, manager: int = 1) -> None:
@@ -35,7 +35,7 @@ class Shutdown:
             raise OSError(number, f"signalfd: {os.strerror(number)}")
 
     def began(self, patience: float = 0) -> bool:
-        """Return whether a manager has sent SIGTERM, or does within `patience` (s); other senders do not count."""
+        """Return whether PID 1 or the manager sent SIGTERM, or sends it within `patience` (s)."""
         if patience and not self._began:
             select.select([self.descriptor], [], [], patience)
         with contextlib.suppress(BlockingIOError):

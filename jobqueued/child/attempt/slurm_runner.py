@@ -1,7 +1,7 @@
-"""A run on Slurm: its local process is a helper (child/slurm/main.py) that submits a job, follows it, and ends it.
+"""A run on Slurm. The local process is a helper (child/slurm/main.py) that submits, follows and ends a Slurm job.
 
-If the helper dies, it is started again, because the job on Slurm lives on; only its final report ends the run. It has
-no cgroup, so that nothing else ends it. When its supervisor dies, it gets SIGTERM and cancels the job.
+If the helper dies, it is started again, because the Slurm job continues; only the helper's final report ends the run.
+The helper has no cgroup, so that no limit ends it. If its supervisor dies, the helper gets SIGTERM and cancels the job.
 """
 
 from __future__ import annotations
@@ -34,19 +34,19 @@ from jobqueued.child.start.spawn import StartedProcess
 
 HELPER = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "slurm", "main.py")
 _FAREWELL = 5.0
-"""Time (s) for a helper that submitted nothing to clean up."""
+"""Time (s) that a helper without a submitted job has to clean up."""
 _FIRST_WORD = 120.0
-"""Timeout (s) of the helper's first report; after that the run counts as started, whatever follows."""
+"""Timeout (s) of the helper's first report. After this time the run counts as started."""
 _MOST_DEATHS, _LONGEST_PAUSE = 10, 30.0
 _LONG = 600.0
 """Lifetime (s) after which a helper's earlier deaths are forgotten."""
 _SEEN_TO = ("memory", "cpu")
-"""The limits that Slurm is asked to enforce."""
+"""The limits that Slurm enforces."""
 _CHUNK = 1 << 16
 
 
 class Slurm:
-    """The runner of one attempt, which has no cgroup. `order`: launch spec of the helper."""
+    """The runner of an attempt on Slurm, without a cgroup. `order`: launch spec of the helper."""
 
     def __init__(self, order: LaunchSpec, there: SlurmOrder, name: str, marks: Marks) -> None:
         self._order, self._there, self._marks = order, there, marks
@@ -70,7 +70,7 @@ class Slurm:
         self._place: dict[str, Any] = {}
 
     def start(self, caps: Caps, output: OutputPump) -> StartedProcess:
-        """Start the helper, and wait until it submitted the job. Raises StartFailed if the job can't be submitted."""
+        """Start the helper, and wait until it submits the job. Raises StartFailed if the job can't be submitted."""
         caps.enforced |= {key: "slurm" for key in _SEEN_TO if self._there["limits"][key]}
         self._reading, self._writing = map(posixspawn.raised, os.pipe2(os.O_CLOEXEC))
         os.set_blocking(self._reading, False)
@@ -98,13 +98,16 @@ class Slurm:
     def watch(
         self, loop: DescriptorLoop, draft: RecordDraft, account: AttemptAccount, ending: Ending, is_sampled: bool
     ) -> None:
-        """Read the helper's reports; the timeout runs while the job is on a node."""
+        """Read the helper's reports. The timeout counts only the time on a node."""
         self._loop, self._draft, self._ending = loop, draft, ending
         loop.on(self._reading, self._read_reports)
         self._read_reports()
 
     def goes_on(self, draft: RecordDraft, output: OutputPump) -> bool:
-        """Restart a helper that died without a final report. Return False if it reported, or dies again and again."""
+        """Restart a helper that died without a final report, and return True.
+
+        Return False after a final report or too many deaths.
+        """
         self._read()
         if not self._has(*_LAST):
             before = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
@@ -180,7 +183,7 @@ class Slurm:
                 self._words += map(json.loads, lines)
 
     def _read_reports(self) -> None:
-        """Handle new reports: whether the job runs, on which node, and what prevents it from running."""
+        """Handle new reports about the job: its number, state and node, and why it does not run."""
         self._read()
         words, self._heard = self._words[self._heard :], len(self._words)
         for word in words:
@@ -202,7 +205,7 @@ class Slurm:
 
 
 def _used(end: Mapping[str, Any]) -> ProcessEnd:
-    """Return the figures of all processes that the wrapper reaped, as the wrapper measured them at the end."""
+    """Return the figures that the wrapper measured for its reaped processes."""
     used = end.get("used") or {}
     facts: dict[str, Any] = {**_NOT_MEASURED, **{name: used.get(name) for name in _MEASURED}}
     if facts["memory_peak"] is not None:

@@ -1,4 +1,4 @@
-"""Shared by the scheduler and the small programs: documents, wire lines, atomic files, trust in paths.
+"""Code shared by the scheduler and the small programs: documents, protocol lines, atomic files, trust in paths.
 
-A change here changes a format that an older launcher or daemon still reads. Begin with `wire`.
+An older launcher or daemon may still read the formats defined here. Begin with `wire`.
 """

@@ -1,6 +1,6 @@
-"""Files replaced by rename: a reader sees the old file or the new one, complete.
+"""Files replaced by rename, so that a reader sees either the complete old or the complete new file.
 
-Readers accept regular files only, in case a user put something else in their place.
+Readers accept only regular files, because a user may have replaced a file with something else.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import os
 import stat
 
 LARGEST = 64 << 20
-"""Maximum bytes of a file that is read completely, in case a user put a larger one in its place."""
+"""Maximum bytes of a file that is read completely, because a user may have replaced it with a larger file."""
 TEMPORARY = ".tmp"
 """Suffix of a file that is being written."""
 Kept = tuple[str, int, int]
@@ -19,10 +19,10 @@ Kept = tuple[str, int, int]
 
 
 def replace(path: str, data: bytes, mode: int = 0o640, *, durable: bool = False, above: Kept | None = None) -> None:
-    """Replace `path` with a file of this content and mode. Make its directory if missing, and restore `above` first.
+    """Replace `path` with a file with this content and mode. Make its directory if missing, and restore `above` first.
 
-    Raises OSError, and leaves the old file as it was. `durable`: even after a crash of the host, the old or the new
-    file is complete.
+    Raises OSError; the old file is then unchanged. `durable`: after a crash of the host, the complete old or new file
+    exists.
     """
     temporary = path + TEMPORARY
     try:
@@ -35,7 +35,7 @@ def replace(path: str, data: bytes, mode: int = 0o640, *, durable: bool = False,
 
 
 def sync(path: str) -> None:
-    """Make a file, its name and the name of its directory durable, if possible. Do nothing if `path` is ""."""
+    """Make a file, its name and its directory's name durable if possible. Do nothing if `path` is ""."""
     directory = os.path.dirname(path)
     for target in (path, directory, os.path.dirname(directory)) if path else ():
         _sync(target)
@@ -48,7 +48,7 @@ def make_directory(path: str, mode: int) -> None:
         os.mkdir(path, mode)
     except FileNotFoundError:
         make_directory(parent, 0o755)
-        make_directory(path, mode)  # another daemon may just have made it
+        make_directory(path, mode)  # another daemon may have made the directory
         return
     except OSError:  # an existing directory: EEXIST, EROFS …
         if not os.path.isdir(path):
@@ -65,7 +65,7 @@ def _sync(path: str) -> None:
 
 
 def kept(path: str) -> Kept:
-    """Return a directory with its mode and group for `restore`; for a missing one, the mode that `opened` would use."""
+    """Return a directory, its mode and group for `restore`; if it is missing, with the mode that `opened` uses."""
     try:
         found = os.stat(path)
     except OSError:
@@ -74,7 +74,7 @@ def kept(path: str) -> Kept:
 
 
 def restore(path: str, mode: int, group: int) -> None:
-    """Make a deleted directory again as it was. If that fails, the next writer in it gets the error."""
+    """Make a deleted directory again with its mode and group. If this fails, the next writer in it gets the error."""
     with contextlib.suppress(OSError):
         os.mkdir(path, 0o700)
         with contextlib.suppress(PermissionError):  # a sandbox without CAP_CHOWN
@@ -87,7 +87,7 @@ def _write(path: str, data: bytes, mode: int, *, durable: bool, above: Kept | No
     try:
         os.fchmod(descriptor, mode)  # independent of the umask
         rest = memoryview(data)
-        while rest:  # a disk that is almost full takes a part, and only the next write has the error
+        while rest:  # if the disk gets full, a part is written, and only the next write raises the error
             rest = rest[os.write(descriptor, rest) :]
         if durable:
             os.fsync(descriptor)
@@ -98,7 +98,7 @@ def _write(path: str, data: bytes, mode: int, *, durable: bool, above: Kept | No
 def opened(path: str, how: int, above: Kept | None = None) -> int:
     """Open a file for writing, and return its descriptor. Create the file and its directory if missing. Raises OSError.
 
-    `how`: O_APPEND or O_TRUNC. `above`: a directory further up, restored if it was deleted.
+    `how`: O_APPEND or O_TRUNC. `above`: a directory above, restored if it was deleted.
     """
     flags = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC | how
     try:
@@ -113,14 +113,14 @@ def opened(path: str, how: int, above: Kept | None = None) -> int:
 def to_read(path: str, directory: int | None = None, *, follow: bool = False) -> int:
     """Open a regular file for reading, and return its descriptor. Raises OSError.
 
-    `directory`: descriptor of the directory that a relative path starts at. To open a FIFO does not block, and to open
-    a device has no effect. Links are followed only with `follow`.
+    `directory`: descriptor of the directory for a relative path. The call does not block on a FIFO, and has no effect
+    on a device. Links are followed only with `follow`.
     """
     return _to_read(path, directory, 0 if follow else os.O_NOFOLLOW)[0]
 
 
 def _to_read(path: str, directory: int | None, how: int) -> tuple[int, int]:
-    """Return a descriptor to read a regular file, and its size."""
+    """Open a regular file for reading, and return its descriptor and size."""
     flags = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC | how
     descriptor = os.open(path, flags, dir_fd=directory)
     status = os.fstat(descriptor)
@@ -133,7 +133,7 @@ def _to_read(path: str, directory: int | None, how: int) -> tuple[int, int]:
 
 
 def content(path: str, directory: int | None = None) -> bytes:
-    """Return the bytes of a regular file. Raises OSError, also if it is not regular or larger than LARGEST."""
+    """Return the bytes of a regular file. Raises OSError, also if the file is not regular or larger than LARGEST."""
     descriptor, size = _to_read(path, directory, os.O_NOFOLLOW)
     try:
         if size > LARGEST:

@@ -1,7 +1,7 @@
 """The JSON documents that cross a process boundary: the record of a run, and the launch spec of an attempt.
 
-docs/records.md explains the fields of a record. NotRequired fields, and those of classes with total=False, may be
-missing: in documents of earlier versions, or because they do not apply.
+docs/records.md explains the fields of a record. NotRequired fields, and fields of classes with total=False, may be
+missing, because they do not apply or an earlier version wrote the document.
 """
 
 from __future__ import annotations
@@ -10,23 +10,23 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NotRequired, TypedDict, cast
 
 UNSTARTED = "unstarted"
-"""The `state` in R/ended of an attempt that did not start because of a problem of the host."""
+"""The `state` in R/ended of an attempt that could not start because of a problem with the host."""
 ENDS = frozenset({"succeeded", "failed", "timed_out", "killed", "oom_killed", "lost"})
-"""The `state` of a record whose run, or whose attempt, is over."""
+"""The values of `state` for an ended run or attempt."""
 
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-"""The PATH of a job whose launch spec sets none."""
+"""The PATH of a job whose launch spec does not set it."""
 
 
 SLURM_PATH = f"{DEFAULT_PATH}:/opt/slurm/bin"
-"""The PATH to find Slurm's commands, after the job's own PATH."""
+"""Directories searched for Slurm's commands after the job's PATH."""
 
 SLURM_HELPER = "jq-slurm"
-"""Name of a process that stands for a job on Slurm: SIGTERM ends both, and SIGKILL only the process."""
+"""Process name of the helper of a job on Slurm. SIGTERM ends helper and job, SIGKILL only the helper."""
 
 
 class Journal(TypedDict):
-    """The number of an output's lines that journald got, of those that it did not get, and of the latter by reason."""
+    """The number of output lines that journald got, and of those that it did not get, in all and by reason."""
 
     lines: int
     dropped: int
@@ -34,7 +34,7 @@ class Journal(TypedDict):
 
 
 class OutputPlaces(TypedDict):
-    """The places of an output; `offset`: first byte of the attempt's output in the run's file."""
+    """The places where output is saved. `offset`: first byte of the attempt's output in the run's file."""
 
     file: str | None
     offset: NotRequired[int]
@@ -60,9 +60,10 @@ class Figures(TypedDict, total=False):
 
 
 class SlurmJob(TypedDict):
-    """The job on Slurm of an attempt: its number, its node, and its last state.
+    """An attempt's job on Slurm: its number, its node, and its last state.
 
-    For a live job, `reason` is why it waits and `unheard` why Slurm does not answer. Each is "" if it does not apply.
+    For a live job, `reason` is the reason why it waits, and `unheard` why Slurm does not reply; "" if it does not
+    apply.
     """
 
     job: int
@@ -73,7 +74,7 @@ class SlurmJob(TypedDict):
 
 
 class ProcessEnd(Figures, total=False):
-    """The end of the main process of an attempt, and the resources used; `rusage` is of the attempt alone."""
+    """The end of an attempt's main process, and the attempt's resource use. `rusage` excludes earlier attempts."""
 
     pid: int | None
     exit_code: int | None
@@ -83,14 +84,14 @@ class ProcessEnd(Figures, total=False):
 
 
 class Facts(ProcessEnd, total=False):
-    """Everything known about an attempt at its end; for a run, about its last attempt."""
+    """The facts about an attempt at its end, or about a run's last attempt."""
 
     enforced: dict[str, str] | None
     warnings: list[str]
 
 
 class AttemptRecord(Facts):
-    """One attempt, as in `attempts` of a record."""
+    """An attempt in the field `attempts` of a record."""
 
     attempt: int
     span_id: NotRequired[str | None]
@@ -105,7 +106,10 @@ class AttemptRecord(Facts):
 
 
 class FollowedAttempt(AttemptRecord):
-    """An attempt that others may follow. `retried_by`: the user who asked for the next attempt before its time."""
+    """An attempt in `attempts`, which another may follow.
+
+    `retried_by`: the user who requested the next attempt early.
+    """
 
     retried_by: NotRequired[str]
 
@@ -126,7 +130,7 @@ UNKNOWN: Facts = {
     "enforced": None,
     "warnings": [],
 }
-"""The facts of a run before its end, or without a process: every key is present, with an unknown value."""
+"""The facts of a run without an end or a process: all keys are present, with the values for unknown."""
 UNKNOWN_OF_ATTEMPT: Facts = {**UNKNOWN, "rusage": None}
 NO_OUTPUT: OutputPlaces = {"file": None, "bytes": 0, "dropped": 0, "tail": "", "journal": None}
 
@@ -134,10 +138,10 @@ NO_OUTPUT: OutputPlaces = {"file": None, "bytes": 0, "dropped": 0, "tail": "", "
 class TriggeredBy(TypedDict, total=False):
     """The cause of a run: `kind` is schedule, boot, manual, rerun, job, path or event.
 
-    `run` is the run that ended (kind job), with its `state`, `exit_code` and `signal`. `pattern` is the entry of `on`
-    that started the chain of ends. `ends` are the runs, one for each dependency, that together made this run due.
-    `path` is the file that appeared. `data` came with the event. `traceparent` is the span that the run continues;
-    records show it in other fields. A rerun also has the fields of the run that it repeats, except its kind.
+    For the kind job, `run` is the run that ended, with its `state`, `exit_code` and `signal`. `pattern` is the entry of
+    `on` that the first run in the chain matched. `ends` are the runs, one for each dependency, that together made this
+    run due. `path` is the file that appeared. `data` came with the event. `traceparent` is the span that the run
+    continues; records have it in other fields. A rerun also has the fields of the repeated run, except its kind.
     """
 
     kind: str
@@ -154,14 +158,14 @@ class TriggeredBy(TypedDict, total=False):
 
 
 class OwnerRecord(TypedDict):
-    """The user who owned the job, by UID and name at that time."""
+    """The job's owner, with the UID and the name at that time."""
 
     uid: int
     name: str
 
 
 class Record(Facts):
-    """One run with all its attempts; for a live run, with the attempts so far."""
+    """A run with all its attempts, or a live run with its attempts so far."""
 
     version: int
     job: str
@@ -208,7 +212,7 @@ class Record(Facts):
 
 
 class Attributes(TypedDict, total=False):
-    """Settings of a process except identity and environment. `limits`: rlimit → our key, soft and hard limit."""
+    """Settings of a process, except identity and environment. `limits`: rlimit → our key, soft and hard limit."""
 
     limits: dict[str, list[Any]]
     nice: int
@@ -220,7 +224,7 @@ class Attributes(TypedDict, total=False):
 
 
 class Hook(TypedDict):
-    """A telemetry hook: its command, its name, when it is called, seconds between samples, and its timeout (s)."""
+    """A telemetry hook: its command, its name, its moments, the seconds between samples, and its timeout (s)."""
 
     name: str
     command: str | Sequence[str]
@@ -230,10 +234,10 @@ class Hook(TypedDict):
 
 
 class Above(TypedDict):
-    """The cgroup around that of a run, and its limits in the format of `caps` in the launch spec.
+    """The cgroup above a run's cgroup, and its limits in the format of `caps` in the launch spec.
 
     The name "" means the cgroup of the run's user, whose UID the scheduler does not know. A limit with the key "" is a
-    default. Because no user asked for it, no record has a warning if it can't be set.
+    default. If a default can't be set, the record gets no warning, because no user asked for it.
     """
 
     name: str
@@ -241,7 +245,7 @@ class Above(TypedDict):
 
 
 class JobOwner(TypedDict):
-    """The user who owns the job; `more_groups`: groups that the job may have although the user is not in them."""
+    """The user who owns the job. `more_groups`: groups that the job may have although the user is not a member."""
 
     uid: int
     name: str
@@ -249,11 +253,11 @@ class JobOwner(TypedDict):
 
 
 class SlurmOrder(TypedDict):
-    """The job on Slurm that an attempt becomes: its name and comment, and the options of its submission.
+    """The Slurm job of an attempt: its name, its comment, and the options of its submission.
 
-    `earlier`: names of earlier attempts. `run`: prefix of the comments of all attempts of the run. `files`: name of its
-    directory inside `directory`; `directory` None means the directory in which its command starts. `limits`:
-    descriptions of the limits that Slurm enforces.
+    `earlier`: job names of earlier attempts. `run`: common prefix of the comments of the run's attempts. `files`: name
+    of the attempt's directory inside `directory`. `directory` None means the directory in which the command starts.
+    `limits`: descriptions of the limits that Slurm enforces.
     """
 
     name: str
@@ -267,12 +271,12 @@ class SlurmOrder(TypedDict):
 
 
 class LaunchSpec(TypedDict):
-    """The launch spec, R/spec: the current job, the run that the attempt belongs to, and the record so far.
+    """The launch spec (R/spec): the job, the attempt's run, and the record so far.
 
-    The attempt must not start from `not_after` on (CLOCK_BOOTTIME, ns; 0 means no limit). Each of `caps` has a key, the
-    cgroup file, and the value to write to it. `logs` is the path of the run's files without suffix. `log_directory` is
-    the directory of all runs, with its mode and group. `run` has the fields of the Run that let recovery identify it
-    from R alone.
+    The attempt must not start at `not_after` or later (CLOCK_BOOTTIME, ns; 0 means no limit). Each of `caps` has a key,
+    the cgroup file, and the value to write to it. `logs` is the path of the run's files without suffix. `log_directory`
+    is the directory of all runs, with its mode and group. `run` has the fields of the Run that recovery needs if only R
+    exists.
     """
 
     v: int
@@ -322,7 +326,10 @@ _OF_THE_ATTEMPT = ("attempt", "span_id", "failover", "rusage")
 
 
 def with_attempt(record: Record, attempt: AttemptRecord) -> Record:
-    """Return the record with an ended attempt added: the run gets its fields, but keeps the first `started`."""
+    """Return the record with an ended attempt added.
+
+    The run gets the attempt's fields, but keeps the first `started`.
+    """
     before = record["attempts"]
     own = {key: value for key, value in attempt.items() if key not in _OF_THE_ATTEMPT}
     own["output"] = {key: value for key, value in attempt["output"].items() if key != "offset"}

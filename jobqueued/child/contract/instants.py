@@ -1,4 +1,4 @@
-"""Instants as text: RFC 3339 in UTC with microseconds, the format of records, answers and JSON lines."""
+"""Instants as text: RFC 3339 in UTC with microseconds, the format of records, replies and JSON lines."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ FORMAT = "%Y-%m-%dT%H:%M:%S.%fZ"
 
 
 _FIRST, _LAST = -62_135_510_400, 253_402_214_400
-"""Seconds since 1970 between which the year has four digits in every time zone."""
+"""First and last instant (seconds since 1970) with a year of four digits in every time zone."""
 
 
 def to_text(instant: int) -> str:
-    """Return nanoseconds since 1970 as ``2026-11-24T02:00:00.000000Z``, cut to microseconds and to years 1 to 9999."""
+    """Format nanoseconds since 1970 as ``2026-11-24T02:00:00.000000Z``, cut to microseconds and to years 1 to 9999."""
     seconds, rest = divmod(instant, 1_000_000_000)
     seconds = min(max(seconds, _FIRST), _LAST)
     t = time.gmtime(seconds)

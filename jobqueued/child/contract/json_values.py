@@ -1,4 +1,4 @@
-"""JSON values from outside that are saved: every reader of a record must be able to read them."""
+"""Checks of JSON values from outside before they are saved, so that every reader of a record can read them."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ _INFINITE = float("inf")
 _OF_A_KEY = 40
 _WRITER = json.JSONEncoder(separators=(",", ":"), check_circular=False)
 _UNSHOWABLE = re.compile("[\0\ud800-\udfff\ufdd0-\ufdef\ufffe\uffff]")
-"""Characters that JSON may contain but some readers refuse; records have the same text for all readers."""
+"""Characters that JSON allows but some readers refuse."""
 
 
 def showable(text: str) -> str:
-    """Return the text with U+FFFD for characters that some reader of JSON refuses."""
+    """Return the text with U+FFFD instead of characters that some readers of JSON refuse."""
     return _UNSHOWABLE.sub("\ufffd", text)
 
 
 def line(document: object) -> str:
-    """Return our own or parsed JSON as one line of ASCII, without a check for values that contain themselves."""
+    """Return a document as one line of ASCII JSON, without a check for values that contain themselves."""
     return _WRITER.encode(document)
 
 
@@ -34,7 +34,7 @@ def compact(value: object) -> str:
 
 
 def flaws(value: object, place: str, depth: int = 1) -> Iterator[str]:
-    """Yield the errors of a value with their places: ``data["a"][0]: found nan; …``."""
+    """Yield the errors in a value with their places: ``data["a"][0]: found nan; …``."""
     items: Any = ()
     if isinstance(value, dict):
         items = ((f"[{json.dumps(key)[:_OF_A_KEY]}]", item) for key, item in value.items())

@@ -1,7 +1,7 @@
-"""The reasons why a run was skipped, ended, or waits: each has a code and parameters, and one wording for people.
+"""The reasons why a run was skipped, ended, or waits. Each has a code, parameters, and a text for people.
 
-Programs compare codes. A text without a code comes from a record of an older version, from state.db, or from the line
-protocol between scheduler and supervisor. Only `parse` reads such a text; it finds the code.
+Programs compare codes, not texts. Records of older versions, state.db, and the line protocol between scheduler and
+supervisor contain only the text of a reason. `parse` finds the code of such a text.
 """
 
 from __future__ import annotations
@@ -13,17 +13,17 @@ from typing import Any
 
 
 class Code(StrEnum):
-    """The causes, each with the text that people read; a parameter stands in braces."""
+    """The causes, each with its text for people, in which parameters are in braces."""
 
     text: str
 
     def __new__(cls, value: str, text: str = "") -> Code:
-        """Return a member; without `text` people read the code itself."""
+        """Return a member. Without `text`, the code is also the text."""
         member = str.__new__(cls, value)
         member._value_, member.text = value, text or value
         return member
 
-    # an occurrence is skipped; the same causes end a run that waits for another attempt
+    # an occurrence is skipped, or a run that waits for another attempt ends
 
     MISSED = "missed"
     QUEUE_FULL = "queue_full"
@@ -46,11 +46,11 @@ class Code(StrEnum):
     REPLACED = "replaced", "replaced by {run}"
 
     JOB_REMOVED = "job_removed"
-    """The job was removed. Only records of older versions have this code: four causes share the text."""
+    """The job was removed. Only records of older versions have this code, because four causes share this text."""
     JOB_REMOVED_WHILE_WAITING = "job_removed_while_waiting", "job_removed"
     """The job was removed while the run was due, in the queue, or waited for another attempt (`jobs`)."""
     JOB_REMOVED_WHILE_SPREAD = "job_removed_while_spread", "job_removed"
-    """The job was removed after the due time and before the start that `spread` had set (`jobs`)."""
+    """The job was removed after the due time, but before the start that `spread` had delayed (`jobs`)."""
     JOB_REMOVED_WHILE_DOWN = "job_removed_while_down", "job_removed"
     """The job was removed while the daemon was down, or its file could not be read until now (`jobs`)."""
     JOB_REMOVED_WHILE_STARTING = "job_removed_while_starting", "job_removed"
@@ -70,7 +70,7 @@ class Code(StrEnum):
         "another host may have run it while this host was cut off for longer than the fleet remembers runs",
     )
 
-    # an attempt ends
+    # an attempt ended
 
     EXIT_CODE = "exit_code", "exit code {exit_code}"
     SIGNAL = "signal", "signal {signal} ({name}{core_dumped})"
@@ -81,7 +81,7 @@ class Code(StrEnum):
     SHUTDOWN = "shutdown"
     BY_FAILOVER = "by_failover", "by the failover, after {before}"
 
-    # an attempt is lost
+    # an attempt was lost
 
     SUPERVISOR_GONE = "supervisor_gone", "its supervisor is gone"
     SUPERVISOR_DIED = "supervisor_died", "its supervisor died"
@@ -96,7 +96,7 @@ class Code(StrEnum):
         "it may have run: its files are newer than state.db, and its record can't be read ({why})",
     )
 
-    # Slurm ends it
+    # Slurm ended an attempt
 
     SLURM_TIMEOUT = "slurm_timeout", "timeout after {limit} ({job}: {job_state})"
     SLURM_DEADLINE = "slurm_deadline", "its deadline in Slurm was reached ({job}: {job_state})"
@@ -116,14 +116,14 @@ class Code(StrEnum):
         "{job} is over, and {path} does not tell its end: do its node and this host have that directory in common?",
     )
 
-    # a start is deferred
+    # a start was deferred
 
     PATH_HELD = "path_held", "path busy: {path}, held by {holder}"
     PATH_BUSY = "path_busy", "path busy: {path}"
     FLEET_TOOK_OTHER = "fleet_took_other", "another host just had it"
 
     OTHER = "other", "{text}"
-    """A cause without a code of its own, or a text that this version does not know."""
+    """A cause without a code, or a text that this version does not know."""
 
 
 JOB_REMOVED = frozenset(
@@ -144,9 +144,9 @@ ON_PURPOSE = JOB_REMOVED | {
     Code.OVERLAP,
     Code.REPLACED,
 }
-"""The causes of skips on purpose, by a user or a setting."""
+"""The causes of skips that a user or a setting intended."""
 TIMEOUTS = frozenset({Code.TIMEOUT, Code.SLURM_TIMEOUT})
-"""The causes whose text repeats that the run timed out."""
+"""The causes whose text already shows that the run timed out."""
 _SKIPS = JOB_REMOVED | {
     Code.MISSED, Code.QUEUE_FULL, Code.CLOCK, Code.PAUSED, Code.PAST, Code.OVERLAP, Code.SUPERSEDED,
     Code.START_DEADLINE, Code.MAX_RUNS, Code.SKIP_NEXT, Code.FUSE, Code.EDITED, Code.INVALID, Code.DEPENDENCY,
@@ -156,10 +156,10 @@ _SKIPS = JOB_REMOVED | {
 
 
 class Reason(str):
-    """A reason as people read it, with its `code` and `params`.
+    """The text of a reason, with its `code` and `params`.
 
-    A parameter is a JSON value or another reason: `no_retry`, why no attempt followed this end; `before`, the end that
-    the failover followed. `released_by` and `living` are facts about a lost run that a user released.
+    A parameter is a JSON value or another reason. `no_retry` is the reason why no other attempt followed; `before` is
+    the end that the failover followed. `released_by` and `living` are facts about a lost run that a user released.
     """
 
     __slots__ = ("code", "params")
@@ -176,7 +176,7 @@ class Reason(str):
         return _made, (str(self), self.code, self.params)
 
     def is_same(self, other: Reason | None) -> bool:
-        """Return whether another reason has the same cause and the same text."""
+        """Return whether another reason has the same code and text."""
         return other is not None and self == other and self.code is other.code
 
 
@@ -187,7 +187,7 @@ def _made(text: str, code: Code, params: Mapping[str, Any]) -> Reason:
 
 
 def words(code: Code, params: Mapping[str, Any]) -> str:
-    """Return the text of a reason for people. Raises KeyError if a parameter of the code is missing."""
+    """Return the text for a code and its parameters. Raises KeyError if a parameter of the code is missing."""
     if not params:
         return code.text.format_map(params) if "{" in code.text else code.text
     text = code.text.format_map({name: _text_of(name, value) for name, value in params.items()})
@@ -224,11 +224,11 @@ def more(reason: Reason, **params: Any) -> Reason:
     return Reason(reason.code, **{**reason.params, **params})
 
 
-# in a record
+# reasons in records
 
 
 def fields(reason: Reason | None) -> dict[str, Any]:
-    """Return the fields of a record that hold a reason."""
+    """Return the record fields for a reason."""
     if reason is None:
         return {"reason": None, "reason_code": None, "reason_params": {}}
     return {"reason": str(reason), "reason_code": reason.code.value, "reason_params": _plain(reason.params)}
@@ -245,7 +245,7 @@ def _plain_value(value: Any) -> Any:
 def of_record(told: Mapping[str, Any]) -> Reason | None:
     """Return the reason in a record or an attempt, possibly of another version, or None if it has no reason.
 
-    If the text belongs to another code, the text counts: an older version copies a code that it does not know.
+    If code and text differ, the text counts, because an older version copies a code that it does not know.
     """
     text = told.get("reason")
     if not isinstance(text, str):
@@ -269,23 +269,23 @@ def _revived_value(value: Any) -> Any:
     return _revived(value.get("code"), value.get("params")) if isinstance(value, dict) else value
 
 
-# a text without a code
+# texts without a code
 
 
 def of(text: str) -> Reason:
-    """Return a text as a reason; a reason is returned as it is."""
+    """Return the reason with this text; a Reason is returned unchanged."""
     return text if isinstance(text, Reason) else parse(text)
 
 
 def parse(text: str) -> Reason:
-    """Return the reason that a text means; it has the code `other` if no code fits."""
+    """Return the reason with this text. Its code is `other` if no code matches."""
     end, found, why = text.rpartition(_NO_RETRY)
     reason = more(_parse_end(end), no_retry=_parse_cause(why)) if found else _parse_end(text)
     return reason if reason == text else Reason(Code.OTHER, text=str(text))
 
 
 def _parse_end(text: str) -> Reason:
-    """Return the reason of an end, including additions of a failover or a user."""
+    """Return the reason of an end from a text that may include additions about a failover or a user."""
     if text.startswith(_FAILOVER) and _BEFORE in text:
         end, _, before = text.removeprefix(_FAILOVER).rpartition(_BEFORE)
         return more(_parse_cause(end), before=_parse_cause(before))
@@ -304,8 +304,8 @@ def _parse_cause(text: str) -> Reason:
 
 
 def _matched(code: Code, text: str) -> Reason | None:
-    """Return the reason with this code that a text means, or None."""
-    if code not in _patterns:  # compiled at its first use: few processes parse a text
+    """Return the reason with this code and this text, or None if they do not match."""
+    if code not in _patterns:  # compiled at the first use, because few processes parse texts
         _patterns[code] = re.compile(_pattern(code.text), re.DOTALL | re.ASCII)
     found = _patterns[code].match(text)
     if found is None:
@@ -319,9 +319,9 @@ def _matched(code: Code, text: str) -> Reason | None:
 
 
 def _pattern(template: str) -> str:
-    """Return the pattern of the texts of a template. Each parameter ends where the template's next words first occur.
+    """Return the pattern for texts of a template. Each parameter ends where the template's next words first occur.
 
-    The groups are atomic, so the time is linear in the text.
+    The groups are atomic, so a match takes linear time.
     """
     head, *rest = re.split(r"\{(\w+)\}", template)
     pattern, group = re.escape(head), ""
@@ -338,26 +338,26 @@ _plain_codes = {code.text: code for code in reversed(Code) if "{" not in code.te
 _prefixes = {code: code.text.partition("{")[0] for code in Code if "{" in code.text and code is not Code.OTHER}
 
 
-# for programs
+# labels for programs
 
 
 def label(reason: Reason) -> str:
-    """Return the label of a skip in the metrics; some causes share one, and the causes of a fleet are ``other``."""
+    """Return the label of a skip in the metrics. Some causes share a label, and a fleet's causes have ``other``."""
     if reason.code in JOB_REMOVED:
         return Code.JOB_REMOVED.value
     return reason.code.value if reason.code in _SKIPS else Code.OTHER.value
 
 
-# waits of a run, as in `waited_for` and `waits` of a record
+# waits, as in a record's `waited_for` and `waits`
 
 
 def reserved_for(run: str) -> str:
-    """Return the text for claims that are reserved for another run."""
+    """Return the text about claims that are reserved for another run."""
     return f"what is kept for {run}"
 
 
 def reserver(lacked: str) -> str | None:
-    """Return the run for which a run's missing claims were reserved, or None if they were not reserved."""
+    """Return the run that missing claims were reserved for, or None if they were not reserved."""
     return lacked.removeprefix(_RESERVED) if lacked.startswith(_RESERVED) else None
 
 

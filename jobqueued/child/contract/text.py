@@ -1,10 +1,10 @@
-"""Values as text for people, as far as the small programs need it; `jobqueued.base.text` has the rest."""
+"""Functions to format values for people that the small programs need. `jobqueued.base.text` has more."""
 
 from __future__ import annotations
 
 
 def printable(text: str, keep: str = "") -> str:
-    """Return the text with characters escaped that could move a cursor, forge a line or reorder one, except `keep`."""
+    """Escape characters that could move a cursor, or forge or reorder a line, except the characters in `keep`."""
     if text.isprintable():
         return text
     return "".join(c if c.isprintable() or c in keep else c.encode("unicode_escape").decode() for c in text)
@@ -22,7 +22,7 @@ def counted(count: int, noun: str) -> str:
 
 
 def size(count: float) -> str:
-    """Return bytes in powers of 1024: ``512 B``, ``1.5 MiB``, ``100.3 MiB``."""
+    """Format bytes in powers of 1024: ``512 B``, ``1.5 MiB``, ``100.3 MiB``."""
     if count < 1024:
         return f"{count:.0f} B"
     exponent = min((int(count).bit_length() - 1) // 10, 8)

@@ -1,4 +1,4 @@
-"""Trust in a path: only root and one user can change its target, or replace it."""
+"""Trust in a path: only root and one user can change or replace its target."""
 
 from __future__ import annotations
 
@@ -21,22 +21,22 @@ _EVERYBODYS = ("/tmp", "/var/tmp", "/dev/shm")
 
 
 class FileRefused(Exception):
-    """The path is not trusted; str() has the finding, the accepted state, and the commands that fix it."""
+    """A path is not trusted; str() has the finding, the accepted state, and the commands that fix it."""
 
 
 def check_path(path: str, user: int, *, sticky: bool = False) -> None:
     """Raise FileRefused unless only root and `user` can change or redirect an absolute path's target. Raises OSError.
 
     All directories and links on the way are checked. A sticky directory on the way may be writable for everybody if the
-    next part of the path is a directory. Other users can neither replace that directory nor move one of root's in, but
-    they could move in a file of root's. `sticky`: the last directory may be sticky and writable, too.
+    next part of the path is a directory: other users can't replace it or move a directory of root's to its place, which
+    they could do with a file of root's. `sticky`: the last directory may also be sticky and writable.
     """
     way = list(_way(path))
     safe = [*(stat.S_ISDIR(entry.st_mode) for _, entry in way[1:]), sticky]
     for (place, found), is_safe in zip(way, safe, strict=True):
         if is_safe and found.st_mode & stat.S_ISVTX and found.st_uid in (0, user):
             continue
-        if place in _EVERYBODYS:  # these must stay writable
+        if place in _EVERYBODYS:  # these must be writable
             accepted = f"a place in directories that only {_owners(user)} can write"
             raise FileRefused(f"found it in {place}, where everybody may write; expected {accepted}")
         check_status(found, place, user)
@@ -86,7 +86,7 @@ def quoted(path: str) -> str:
 
 
 def name_of(user: int, database: str = "/etc/passwd") -> str:
-    """Return the name of a UID, or of a GID if `database` is that of groups. Return the number if it has no entry."""
+    """Return the name of a UID, or of a GID if `database` has groups. Return the number if it has no entry."""
     with contextlib.suppress(OSError), open(database, errors="replace") as file:
         for line in file:
             if line.split(":")[2:3] == [str(user)]:
@@ -118,19 +118,22 @@ def _way(path: str) -> Iterator[tuple[str, os.stat_result]]:
 
 
 def _writers(found: os.stat_result, path: str) -> str:
-    """Return the writers except the owner, in words. With an access control list, the group bits are its mask."""
+    """Describe the users other than the owner who can write.
+
+    With an access control list, the group bits are its mask.
+    """
     if found.st_mode & stat.S_IWOTH:
         return "everybody"
     if not found.st_mode & stat.S_IWGRP:
         return ""
-    with contextlib.suppress(OSError):  # no list, or no support for one
+    with contextlib.suppress(OSError):  # no list, or lists are not supported
         os.getxattr(path, _ACCESS_CONTROL_LIST)
         return "others, through its access control list,"
     return "" if _is_private(found.st_gid, found.st_uid) else f"group {name_of(found.st_gid, '/etc/group')}"
 
 
 def _is_private(group: int, user: int) -> bool:
-    """Return whether a group is an ordinary user's private one: primary, of the same name, with no other member."""
+    """Return whether a group is an ordinary user's private group: primary, with the user's name, no other members."""
     if user == 0:
         return False
     try:

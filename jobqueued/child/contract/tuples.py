@@ -1,4 +1,4 @@
-"""Named tuples. typing's compiles each annotation; these take a third of its time, which saves a tenth of a start."""
+"""Named tuples that are defined three times as fast as typing's, which saves a tenth of a program's start."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 __all__ = ["NamedTuple"]
 _MADE = {"__annotations__", "__classcell__", "__dict__", "__doc__", "__module__", "__qualname__", "__slots__"}
-"""Names in the body of a class that are not copied to its tuple."""
+"""Names in the class body that are not copied to the tuple."""
 
 if TYPE_CHECKING:
     from typing import NamedTuple
@@ -15,7 +15,7 @@ else:
 
     class _Kind(type):
         def __new__(cls, name: str, _: Any, body: dict[str, Any]) -> Any:
-            """Return the tuple that a class body describes."""
+            """Return the tuple class that a class body describes."""
             fields = body.get("__annotations__", {})
             defaults = [body[field] for field in fields if field in body]
             if any(field not in body for field in list(fields)[len(fields) - len(defaults) :]):
@@ -28,7 +28,7 @@ else:
             return made
 
     class _NamedTuple:
-        """The base class of named tuples, as typing's."""
+        """The base class of named tuples, like typing's."""
 
         def __mro_entries__(self, _: Any) -> tuple[Any, ...]:
             """Let `_Kind` read the body of the class."""

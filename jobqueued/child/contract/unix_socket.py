@@ -1,4 +1,4 @@
-"""Unix sockets at paths of any length: sun_path holds 107 bytes (unix(7)), but a path through a descriptor is short."""
+"""Unix sockets at paths of any length: sun_path has only 107 bytes (unix(7)), so a descriptor shortens the path."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _NOBODY = frozenset({errno.ECONNREFUSED, errno.ENOENT, errno.ENOTDIR, errno.ELOO
 
 
 def address(directory: int, name: str) -> str:
-    """Return a path to a socket in `directory` (a descriptor), at any depth."""
+    """Return a short path to a socket in `directory` (a descriptor)."""
     return f"/proc/self/fd/{directory}/{name}"
 
 
@@ -30,7 +30,7 @@ def bind(listener: socket.socket, path: str) -> None:
 def connected(directory: int, name: str) -> socket.socket | None:
     """Return a non-blocking stream to the socket `name` in a directory, or None if nothing listens there.
 
-    Raises OSError if the answer is unknown: too many connections wait (EAGAIN), or descriptors or memory are short.
+    Raises OSError if this is unknown, because too many connections wait (EAGAIN), or descriptors or memory are short.
     """
     connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
     try:

@@ -1,6 +1,6 @@
-"""The protocols between scheduler, launcher and supervisors, and the marks that they write into R.
+"""The protocols between scheduler, launcher and supervisors, and the marks (files) that they write into R.
 
-R is the directory of one live attempt, ``<runs>/<job>@<n>.<a>/``. The marks in it, with their writers:
+R is the directory of a live attempt, ``<runs>/<job>@<n>.<a>/``. The marks in R, with their writers:
 
     spec      the launch spec, one JSON object                                   launcher
     control   Unix socket: a process that connects follows the attempt, and may stop it   supervisor
@@ -13,7 +13,8 @@ R is the directory of one live attempt, ``<runs>/<job>@<n>.<a>/``. The marks in 
     lost      the wait status of a job whose supervisor died                      launcher (or that supervisor)
 
 Next to R, ``<job>@<n>.<a>.left`` is R/control of an ended attempt while processes that it left live. The scheduler's
-file ``whole`` there, or ``emptied`` before it, is removed too when a user empties the directory (runs/emptying.py).
+file ``whole`` next to R, or ``emptied`` before it, is also removed when a user empties the directory
+(runs/emptying.py).
 
 Scheduler (→) and launcher (←) exchange lines over a stream socket:
 
@@ -32,10 +33,10 @@ Scheduler (→) and launcher (←) exchange lines over a stream socket:
                                  ERRNO ("-" 0: nothing is missed now); unwatched NUMBER: the watcher ended
     → unwatch NUMBER
 
-Launcher and supervisor exchange packets: NAME with the descriptor of R, "sync", and the notices above. "left" is the
-"ended" of a supervisor that leaves the pool.
-CGROUPS is "cgroups" with the controllers of attempts' cgroups (``cgroups,memory,pids``), or "-" without cgroups.
-On R/control a follower reads "live", "stopping REASON", and "ended" at the end; it may write "stop REASON".
+Launcher and supervisor exchange packets: NAME with the descriptor of R, "sync", and the notices above. A supervisor
+that leaves the pool sends "left" instead of "ended". CGROUPS is "cgroups" with the controllers of attempts' cgroups
+(``cgroups,memory,pids``), or "-" without cgroups. On R/control a follower reads "live", "stopping REASON", and "ended"
+at the end; it may write "stop REASON".
 """
 
 from __future__ import annotations
@@ -73,9 +74,9 @@ USUAL = (SPEC, CONTROL, SPAWNING, PID, ENDED)
 _CGROUPS = "cgroups"
 
 SHORTAGE = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM})
-"""Errors that only mean that a file can't be checked now."""
+"""Errors that show only that a file can't be checked now."""
 SYSTEM_TROUBLE = frozenset({errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE, errno.ENOSPC, errno.EDQUOT})
-"""Errors of a start that are not the job's fault: the attempt waits again and counts for nothing."""
+"""Errors of a start that the job did not cause. The attempt waits again and is not counted."""
 NO_DESCRIPTOR = frozenset({errno.EMFILE, errno.ENFILE})
 
 
@@ -83,15 +84,15 @@ _RECOVERY = "recovery"
 
 
 def take_token(directory: int) -> None:
-    """Make R/spawning for recovery, so that no supervisor can. Raises FileExistsError if one has, and other OSErrors.
+    """Make R/spawning for recovery, so that no supervisor can make it. Raises FileExistsError if it exists, or OSError.
 
-    The mark is a symbolic link: it exists or not, is never torn, and is never mistaken for a supervisor's.
+    The mark is a symbolic link, because a link is never incomplete and differs from a supervisor's mark.
     """
     os.symlink(_RECOVERY, SPAWNING, dir_fd=directory)
 
 
 def may_have_started(directory: int) -> bool:
-    """Return whether a supervisor has made R/spawning. Raises OSError."""
+    """Return whether a supervisor made R/spawning. Raises OSError."""
     try:
         return not stat.S_ISLNK(os.stat(SPAWNING, dir_fd=directory, follow_symlinks=False).st_mode)
     except FileNotFoundError:
@@ -99,7 +100,7 @@ def may_have_started(directory: int) -> bool:
 
 
 def cgroups(controllers: list[str] | None) -> str:
-    """Return CGROUPS of the launcher's hello. None means that attempts have no cgroups."""
+    """Return CGROUPS for the launcher's hello. None means that attempts have no cgroups."""
     return "-" if controllers is None else ",".join([_CGROUPS, *controllers])
 
 
@@ -115,18 +116,18 @@ def controllers(hello: str) -> list[str] | None:
 
 
 def limit_files(soft: int | None) -> None:
-    """Set the soft limit of open files; None means the hard limit. Jobs get a lower limit, because of select(2)."""
+    """Set the soft limit of open files; None means the hard limit. Jobs get a lower limit because of select(2)."""
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard if soft is None else min(soft, hard), hard))
 
 
 def open_directory(path: str) -> int:
-    """Return a descriptor of a directory: names below it stay in that directory, whatever happens to the path."""
+    """Return a descriptor of a directory. It refers to the same directory even if the path changes."""
     return os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
 
 
 def write_mark(directory: int | None, name: str, data: bytes = b"", mode: int = 0o600) -> None:
-    """Create R/name with this content. Raises FileExistsError if it exists. Raises OSError, and leaves no partial file.
+    """Create R/name with this content. Raises FileExistsError if it exists, or OSError; no partial file remains.
 
     If `directory` is None, `name` is a path.
     """
@@ -143,7 +144,7 @@ def write_mark(directory: int | None, name: str, data: bytes = b"", mode: int = 
 
 
 def replace_mark(directory: int, name: str, document: Mapping[str, Any]) -> None:
-    """Make or replace R/name. Raises OSError, and leaves the old mark."""
+    """Make or replace R/name. Raises OSError; the old mark then remains."""
     aside = _ASIDE[name]
     with contextlib.suppress(FileNotFoundError):
         os.unlink(aside, dir_fd=directory)
@@ -152,7 +153,7 @@ def replace_mark(directory: int, name: str, document: Mapping[str, Any]) -> None
 
 
 def claim(directory: int, mark: SpawningMark) -> None:
-    """Make R/spawning for a supervisor. Raises FileExistsError if it exists. If the disk is full, the mark is empty."""
+    """Make R/spawning for a supervisor. Raises FileExistsError if it exists. On a full disk, the mark is empty."""
     descriptor = os.open(SPAWNING, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600, dir_fd=directory)
     with contextlib.suppress(OSError):
         os.write(descriptor, mark.encode())
@@ -186,12 +187,12 @@ def read_spec(directory: int) -> LaunchSpec | None:
 
 
 def encode(document: LaunchSpec | Record | Mapping[str, Any]) -> bytes:
-    """Return one JSON object in one line, with its newline."""
+    """Return a document as one line of JSON, with its newline."""
     return json_values.line(document).encode() + b"\n"
 
 
 def ended(record: bytes) -> bytes:
-    """Return R/ended for a record. Its instant shows the order of ends, whatever the wall clock does."""
+    """Return the content of R/ended for a record, with an instant that orders ends even if the wall clock is set."""
     instant = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
     return record.removesuffix(b"}\n") + f',"{OVER}":{instant}}}\n'.encode()
 
@@ -199,8 +200,8 @@ def ended(record: bytes) -> bytes:
 class SpawningMark(NamedTuple):
     """The content of R/spawning.
 
-    `before`: no process of the attempt started before this instant (BOOTTIME, ns). `own`: the attempt gets its own
-    cgroup, next to that of its supervisor. `cgroups`: those of its supervisor, in the format of /proc/PID/cgroup.
+    `before`: no process of the attempt started before this instant (BOOTTIME, ns). `own`: the attempt gets a separate
+    cgroup, next to its supervisor's cgroup. `cgroups`: its supervisor's cgroups, in the format of /proc/PID/cgroup.
     """
 
     before: int
@@ -218,7 +219,7 @@ class SpawningMark(NamedTuple):
 
     @classmethod
     def parse(cls, mark: bytes) -> SpawningMark | None:
-        """Return the mark in this content, or None if it is incomplete or from a version that wrote none."""
+        """Parse the content of R/spawning. Return None if it is incomplete, or empty as in old versions."""
         head, newline, cgroups = mark.decode(errors="surrogateescape").partition("\n")
         found = _SPAWNING_MARK.fullmatch(head)
         if found is None or not newline or not cgroups.endswith("\n") or int(found[1]) >= 1 << 63:
@@ -227,9 +228,9 @@ class SpawningMark(NamedTuple):
 
 
 class PidMark(NamedTuple):
-    """The content of R/pid: main process and supervisor, and when the main process started (wall, ns).
+    """The content of R/pid: the main process, its start (wall, ns), and the supervisor.
 
-    `before`, `after`: the instants around that start (BOOTTIME, ns).
+    `before`, `after`: instants before and after the start (BOOTTIME, ns).
     """
 
     pid: int
@@ -241,7 +242,7 @@ class PidMark(NamedTuple):
 
     @classmethod
     def of(cls, pid: int, started: int, before: int) -> PidMark:
-        """Return the mark of our process that was started after `before`."""
+        """Return the mark for our child `pid`, which was started after `before`."""
         return cls(pid, started, before, time.clock_gettime_ns(time.CLOCK_BOOTTIME), os.getpid())
 
     def encode(self) -> bytes:
@@ -250,7 +251,7 @@ class PidMark(NamedTuple):
 
     @classmethod
     def parse(cls, mark: bytes) -> PidMark | None:
-        """Return the mark in this content, or None if it is incomplete or invalid."""
+        """Parse the content of R/pid. Return None if it is incomplete or invalid."""
         numbers = [int(field) for field in mark.split()] if _PID_MARK.fullmatch(mark) else []
         return cls(*numbers) if numbers and max(numbers) < 1 << 63 else None
 
@@ -261,7 +262,7 @@ _STATUS = re.compile(r"\d{1,5}", re.A)
 
 
 def parse_status(text: str) -> int | None:
-    """Return the wait status in R/lost and in the notice `lost`, or None if it is unknown ("-")."""
+    """Parse the wait status in R/lost or in the notice `lost`. Return None if it is unknown ("-")."""
     return int(text) if _STATUS.fullmatch(text) else None
 
 
@@ -273,7 +274,7 @@ class SocketLines:
         self._rest = b""
 
     def read(self) -> list[bytes] | None:
-        """Return the lines that are complete now, or None if the other side closed and no complete line is left."""
+        """Return the complete lines so far, or None if the other side closed and no complete line is left."""
         try:
             data = self._connection.recv(self._chunk)
         except BlockingIOError:

@@ -1,5 +1,5 @@
-"""The agent, which connects the scheduler of a host with its fleet's etcd; and jobqueue-fence (docs/fleet.md).
+"""The agent, which connects a host's scheduler with its fleet's etcd, and jobqueue-fence (docs/fleet.md).
 
-`conversation` decides on requests and answers; `uplink` has the threads that carry them out. Claims, skips and ends are
-transactions, each in its own file. Only the standard library is used. Begin with `conversation`.
+`conversation` decides about requests and answers. `uplink` has the threads that call etcd. Claims, skips and ends are
+transactions in separate files. Only the standard library is used. Begin with `conversation`.
 """

@@ -2,9 +2,9 @@
 
     python3 -I -S agent.py DIRECTORY
 
-It listens on descriptor 3 (sd_listen_fds(3)) and serves one scheduler at a time (lines.py). It exits when no scheduler
-was connected for a while and this host holds no lock of the fleet; the process that owns the socket starts it again. It
-saves the identity of its session in DIRECTORY.
+The agent listens on descriptor 3 (sd_listen_fds(3)) and serves one scheduler at a time (lines.py). It exits when no
+scheduler was connected for a while and this host holds none of the fleet's locks. The owner of the socket starts the
+agent again. The agent saves the identity of its session in DIRECTORY.
 """
 
 from __future__ import annotations
@@ -28,13 +28,16 @@ from jobqueued.child.fleet.uplink import Uplink
 
 _LISTEN_FD = 3
 _LINGER = 2 * TTL
-"""Seconds without a scheduler until the agent may exit; a restart of the scheduler takes less."""
+"""Time (s) without a scheduler after which the agent may exit. A restart of the scheduler is faster."""
 _MOST_UNSENT = 16 << 20
-"""Maximum unsent bytes; above it the agent disconnects the scheduler, which then gets everything again."""
+"""Maximum unsent bytes.
+
+Above it, the agent disconnects the scheduler, which gets everything again when it reconnects.
+"""
 
 
 class Agent:
-    """The loop between a scheduler and the uplink."""
+    """The main loop, which connects a scheduler with the uplink."""
 
     def __init__(self, listener: socket.socket, directory: str) -> None:
         self._listener, self._session = listener, f"{directory}/session"
@@ -47,12 +50,12 @@ class Agent:
             self._poll.register(descriptor, select.POLLIN)
 
     def serve(self) -> None:
-        """Serve until no scheduler needs the agent."""
+        """Serve until the agent is no longer needed."""
         while not self._is_needless():
             ready = self._poll.poll(None if self._callers.scheduler is not None else _LINGER * 1000)
             for descriptor, _ in ready:
                 if descriptor == self._listener.fileno():
-                    with contextlib.suppress(OSError):  # the caller waits in the backlog
+                    with contextlib.suppress(OSError):  # the caller waits in the socket's backlog
                         self._callers.accept(self._listener)
                 elif descriptor in self._callers:
                     self._hear(descriptor)
@@ -78,7 +81,7 @@ class Agent:
                     self._greet(caller, line)
                 elif caller is self._callers.scheduler and self._uplink is not None:
                     self._uplink.take(line)
-        except (ValueError, KeyError, TypeError):  # the caller speaks another version of the protocol
+        except (ValueError, KeyError, TypeError):  # the caller uses another version of the protocol
             if caller.fileno() >= 0:
                 self._callers.drop(caller)
 
@@ -106,7 +109,10 @@ class Agent:
 
 
 def _fall(fallen: threading.ExceptHookArgs) -> None:
-    """End the process when a thread fails: a new agent resumes the session, and half an agent would look healthy."""
+    """End the process because a thread failed.
+
+    A new agent resumes the session; an agent without a thread would look healthy.
+    """
     threading.__excepthook__(fallen)
     os._exit(1)
 

@@ -1,6 +1,6 @@
-"""Announcements of a host or about a job as transactions of etcd. Pure.
+"""Announcements by a host or about a job, as etcd transactions. Pure.
 
-No answer is awaited: the watch reports each announcement to all hosts.
+Nothing waits for the answer, because the watch reports each announcement to all hosts.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ def place(host: str, lock: str) -> str:
 
 
 def publication(job: str, spec: str, before: str) -> Message:
-    """Return the transaction that puts a job's definition into force if `before` is in force now ("" means none)."""
+    """Return the transaction that puts a job's definition into force if `before` is in force ("" means none)."""
     return _exchange(FleetClaim(job, "", ()).definition, spec, before)
 
 
 def overdue(job: str, text: str, before: str) -> Message:
-    """Return the transaction that reports a job as overdue, or with text "" as no longer overdue.
+    """Return the transaction that reports a job as overdue; the text "" means no longer overdue.
 
-    It is carried out only if the last report is `before` ("" means none).
+    It has an effect only if the last report is `before` ("" means none).
     """
     return _exchange(f"{OVERDUE}{job}", text, before)
 
@@ -36,10 +36,10 @@ def _exchange(key: str, value: str, before: str) -> Message:
 
 
 def pausing(session: Session, job: str, text: str, before: str) -> Message:
-    """Return the transaction that pauses a job for all hosts, or with text "" resumes it.
+    """Return the transaction that pauses a job for all hosts; the text "" resumes it.
 
-    It is carried out only if the job's pause is `before`. With `before` "", it is always carried out, because a user
-    asked for the change.
+    It has an effect only if the job's present pause is `before`. With `before` "", it always has an effect, because a
+    user asked for the change.
     """
     key = FleetClaim(job, "", ()).pause
     own = [{"key": coded(key), "target": "VALUE", "value": coded(before)}] if before else []
@@ -49,14 +49,14 @@ def pausing(session: Session, job: str, text: str, before: str) -> Message:
 
 
 def announcing(session: Session, labels: Iterable[str], is_held: bool, lease: int) -> Message:
-    """Return the transaction that announces the labels of a host and whether it is on hold."""
+    """Return the transaction that announces a host's labels and whether the host is on hold."""
     value = f"{session.store} {session.boot} {','.join(labels) or '-'} {'held' if is_held else '-'} {session.common}"
     put = {"request_put": {"key": coded(session.key), "value": coded(value.rstrip()), "lease": str(lease)}}
     return {"compare": [created(session.key, session.created)], "success": [put]}
 
 
 def joining(session: Session, lock: str, lease: int) -> Message:
-    """Return the transaction that puts a host into the line for a lock; a host that is in it keeps its place."""
+    """Return the transaction that adds a host to the line for a lock. A host in the line keeps its place."""
     key = place(session.host, lock)
     put = {"request_put": {"key": coded(key), "value": coded(session.store), "lease": str(lease)}}
     return {"compare": [created(session.key, session.created), created(key, 0)], "success": [put]}

@@ -1,4 +1,4 @@
-"""Claims as transactions of etcd: an occurrence and locks, all or nothing, while the session of the host lasts.
+"""Claims as etcd transactions: an occurrence and locks, all or nothing, as long as the host's session lives.
 
     /jq/hosts/HOST             STORE BOOT LABELS HELD    lives as long as the session; - - is no label, not held
     /jq/jobs/JOB               SPEC SINCE BEFORE WINDOW    the definition in force, and how long (s) etcd remembers
@@ -12,8 +12,8 @@
     /jq/wait/HOST/NAME         STORE             a place in the line for a lock; lives as long as the session
     /jq/writes/HOST            REVISION NUMBER   the host's last write (writes.py); lives as long as the session
 
-STORE identifies one state.db of one host. Pure: it makes requests and reads answers. A key that exists with this
-host's value is won, whichever transaction made it, because an answer may have been lost.
+STORE identifies a state.db of a host. A key with this host's value belongs to this host, whichever transaction made it,
+because the answer to an earlier transaction may have been lost. Pure: makes requests and reads answers.
 """
 
 from __future__ import annotations
@@ -33,11 +33,11 @@ SKIPPED, OVERDUE, FREED = f"{ROOT}skipped/", f"{ROOT}overdue/", f"{ROOT}{RETURNE
 _RETURNED = re.compile(rf"{FREED}(.+)/f([1-9][0-9]{{9}})")
 _SKIP = re.compile(r"\S+ skipped ([0-9]{1,10})")
 MOST = 64
-"""Maximum transactions in one batch: etcd's default limit is 128 operations, and the batch itself uses some."""
+"""Maximum transactions in a batch. etcd's default limit is 128 operations, of which the batch itself uses some."""
 
 
 class StoredKey(NamedTuple):
-    """A key as it was read: its value, and the revisions that created it and last changed it."""
+    """A key that was read: its value, and the revisions that created it and last changed it."""
 
     value: str
     created: int
@@ -48,10 +48,10 @@ NOTHING = StoredKey("", 0, 0)
 
 
 class Session(NamedTuple):
-    """The session of this host in etcd, and the revision that created its key, which ends with the session.
+    """This host's session in etcd, and the revision that created its key, which lives as long as the session.
 
-    `written`: the revision of the host's last write when the session began. `fleet`: the fleet's name, or "" if other
-    fleets must not see it. `common`: this host's settings that must be equal on all hosts (values.Common).
+    `written`: revision of the host's last write when the session began. `fleet`: the fleet's name, or "" if other
+    fleets must not see it. `common`: this host's settings that must be equal on all hosts (values.CommonSettings).
     """
 
     store: str
@@ -74,9 +74,9 @@ class Session(NamedTuple):
 
 
 class FleetAttempt(NamedTuple):
-    """One attempt at an occurrence of the fleet: its second and its number, from 1; ``f1772409660.2`` is number 2.
+    """An attempt at a fleet's occurrence: its second, and its number from 1. ``f1772409660.2`` is attempt 2.
 
-    Another attempt follows if the host of the attempt before is lost.
+    Another attempt follows if the previous attempt's host is lost.
     """
 
     second: int
@@ -84,29 +84,29 @@ class FleetAttempt(NamedTuple):
 
     @property
     def key(self) -> str:
-        """The key of its run."""
+        """The attempt's key, as in a run."""
         return f"f{self.second}.{self.number}" if self.number > 1 else f"f{self.second}"
 
     @property
     def before(self) -> str | None:
-        """Return the key of the attempt before this one, or None if this is the first."""
+        """Return the key of the previous attempt, or None if this is the first."""
         return FleetAttempt(self.second, self.number - 1).key if self.number > 1 else None
 
 
 def attempt_of(key: str) -> FleetAttempt:
-    """Return the attempt that a key of the fleet names."""
+    """Return the attempt with this key."""
     second, _, number = key[1:].partition(".")
     return FleetAttempt(int(second), int(number or 1))
 
 
 def _run(job: str, key: str) -> str:
-    """Return the key in etcd of an attempt."""
+    """Return an attempt's key in etcd."""
     second, number = attempt_of(key)
     return f"{ROOT}runs/{job}/{second}/{number}"
 
 
 def name_of(key: str) -> tuple[str, str] | None:
-    """Return the job and the key of the occurrence that a key in etcd is about, or None."""
+    """Return the job and the occurrence's key from a key in etcd, or None for other keys."""
     if (found := _OCCURRENCE.fullmatch(key)) is None or int(found[2]) > LAST_SECOND:
         return None
     job, second, number = found.groups()
@@ -114,22 +114,22 @@ def name_of(key: str) -> tuple[str, str] | None:
 
 
 def returned_of(key: str) -> tuple[str, int] | None:
-    """Return the job and the second of a returned occurrence, or None if the key is about something else."""
+    """Return the job and second of a returned occurrence from a key in etcd, or None for other keys."""
     found = _RETURNED.fullmatch(key)
     return None if found is None else (found[1], int(found[2]))
 
 
 def next_attempt(key: str) -> str:
-    """Return the key of the attempt after this one, for another host to claim."""
+    """Return the key of the next attempt, which another host may claim."""
     second, number = attempt_of(key)
     return f"f{second}.{number + 1}"
 
 
 class Loss(NamedTuple):
-    """The reason for another attempt: the host that had the attempt `key` is lost.
+    """The reason for another attempt: the host of the previous attempt `key` is lost.
 
-    `store`: that host's identity, or "" if the host does not count as lost, so that the claim fails. `created`: the
-    revision that created the key of the host that has that name now, or 0 if none has it.
+    `store`: identity of the lost host, or "" if the host is not lost, so that the claim fails. `created`: revision that
+    created the key of the host with this name now, or 0 if no host has this name.
     """
 
     key: str
@@ -138,9 +138,9 @@ class Loss(NamedTuple):
 
 
 class FleetClaim(NamedTuple):
-    """The request of a run: its occurrence, if `key` is of the fleet (``f1772409660``), and units of locks (`unit`).
+    """A run's request for units of locks (`unit`), and for its occurrence if `key` is a fleet's (``f1772409660``).
 
-    `spec`: the definition of the job that must be in force ("" means any). `loss`: the loss of the attempt before.
+    `spec`: the job's definition that must be in force ("" means any). `loss`: the loss of the previous attempt.
     `is_live`: the run is live and needs only its locks.
     """
 
@@ -153,17 +153,17 @@ class FleetClaim(NamedTuple):
 
     @property
     def definition(self) -> str:
-        """The key of the definition of its job."""
+        """The key of the job's definition."""
         return f"{ROOT}jobs/{self.job}"
 
     @property
     def pause(self) -> str:
-        """The key of the pause of its job."""
+        """The key of the job's pause."""
         return f"{ROOT}paused/{self.job}"
 
     @property
     def run(self) -> str | None:
-        """The key of the occurrence, or None if it is not of the fleet."""
+        """The key of the occurrence, or None if it is not a fleet's."""
         if self.is_live or not self.key.startswith("f"):
             return None
         return _run(self.job, self.key)
@@ -174,31 +174,34 @@ class FleetClaim(NamedTuple):
         return self.run is not None and attempt_of(self.key).number == 1
 
     def values(self, store: str) -> dict[str, str]:
-        """Return the wanted keys, with the values that make them this host's."""
+        """Return wanted key → value for this host with the identity `store`."""
         run = {} if self.run is None else {self.run: store}
         return run | {f"{ROOT}locks/{name}": f"{store} {self.job} {self.key}" for name in self.locks}
 
 
 def unit(lock: str, number: int) -> str:
-    """Return the name of a unit of a lock, from 1: the first has the name of the lock."""
+    """Return the name of a lock's unit; numbers start at 1. The first unit has the name of the lock."""
     return lock if number == 1 else f"{lock}:{number}"
 
 
 class ClaimGranted(NamedTuple):
-    """The run gets everything that it asked for; any later holder of its locks gets a greater `fence`."""
+    """The run gets everything that it requested. Any later holder of its locks gets a greater `fence`."""
 
     fence: int
 
 
 class ClaimTaken(NamedTuple):
-    """Another host has the occurrence, or it is over (`value`). If "", the attempt before is not lost: `before`."""
+    """Another host has the occurrence, or it is over (`value`).
+
+    If `value` is "", the previous attempt is not lost; `before` is its value.
+    """
 
     value: str = ""
     before: str = ""
 
 
 class ClaimDenied(NamedTuple):
-    """Another run has one of the locks: its key, as it was read."""
+    """Another run has a lock, whose key and stored value are given."""
 
     key: str
     found: StoredKey
@@ -209,7 +212,7 @@ class SessionOver(NamedTuple):
 
 
 class Stale(NamedTuple):
-    """The job has another definition now: `found`, or None if it has none."""
+    """The job has another definition, `found`, or no definition (None)."""
 
     found: StoredKey | None
 
@@ -221,13 +224,13 @@ class Paused(NamedTuple):
 
 
 class ClaimAgain(NamedTuple):
-    """This host already has a part: repeat the request with `found`."""
+    """This host already has the keys `found`. Repeat the request with them."""
 
     found: Mapping[str, StoredKey]
 
 
 class Newer(NamedTuple):
-    """The newest skip of the job differs from the known one: its `revision`, or 0 if the job has no skip."""
+    """The job's newest skip is not the known skip. Its revision is `revision`, or 0 if the job has no skip."""
 
     revision: int
 
@@ -238,9 +241,9 @@ Outcome = ClaimGranted | ClaimTaken | ClaimDenied | SessionOver | Paused | Stale
 def transaction(
     claim: FleetClaim, session: Session, found: Mapping[str, StoredKey], skipped: int, lease: Mapping[str, int]
 ) -> Message:
-    """Return the transaction that claims the keys that this host does not have yet; `found`: the keys that it has.
+    """Return the transaction that claims all keys except those in `found`, which this host already has.
 
-    `skipped`: the known revision of the job's newest skip. `lease`: the leases of occurrences ("run") and locks
+    `skipped`: the known revision of the job's newest skip. `lease`: the leases for occurrences ("run") and locks
     ("lock").
     """
     compare = [created(session.key, session.created)]
@@ -275,7 +278,7 @@ def transaction(
 def following(job: str, second: int) -> Message:
     """Return the range of the first occurrence after a second.
 
-    A skip is stored under its last second. So if a skip covers the second, the range contains that skip.
+    A skip is stored under its last second, so the range contains a skip that covers the second.
     """
     begin = f"{ROOT}runs/{job}/{second + 1:010}"
     return {"key": coded(begin), "range_end": coded(after_all(f"{ROOT}runs/{job}/")), "limit": "1"}
@@ -288,7 +291,7 @@ def first_skipped(value: str) -> int | None:
 
 
 def _covering(claim: FleetClaim, now: Mapping[str, StoredKey]) -> str | None:
-    """Return the value of the skip of several occurrences that covers the claimed one, or None."""
+    """Return the value of the skip that covers the claimed occurrence, or None."""
     if not claim.is_first:
         return None
     second = attempt_of(claim.key).second
@@ -300,7 +303,10 @@ def _covering(claim: FleetClaim, now: Mapping[str, StoredKey]) -> str | None:
 
 
 def _lost(job: str, loss: Loss) -> tuple[list[Message], list[Message]]:
-    """Return the conditions and writes that mark an attempt as lost: it is not over, and its host is lost."""
+    """Return the conditions and writes that mark an attempt as lost.
+
+    The conditions are that it is not over, and that its host is lost.
+    """
     run = _run(job, loss.key)
     host = f"{ROOT}hosts/{loss.store.partition(':')[0]}"
     conditions = [{"key": coded(run), "target": "VALUE", "value": coded(loss.store)}, created(host, loss.created)]
@@ -316,7 +322,7 @@ def is_newest(job: str, known: int) -> Message:
 def outcome(
     claim: FleetClaim, session: Session, found: Mapping[str, StoredKey], skipped: int, answer: Message, revision: int
 ) -> Outcome:
-    """Return the meaning of an answer to `transaction`; `revision`: the revision in the answer's header."""
+    """Return the outcome from the answer to `transaction`. `revision`: the revision in the answer's header."""
     wanted = claim.values(session.store)
     if answer.get("succeeded"):
         is_new = wanted.keys() - found.keys()
@@ -347,7 +353,7 @@ def outcome(
 
 
 def batch(transactions: Iterable[Message]) -> Message:
-    """Return several transactions as one. Each has its own conditions, and none sees what an earlier one wrote."""
+    """Join transactions into one. Each keeps its own conditions, and none sees the writes of another."""
     return {"success": [{"request_txn": each} for each in transactions]}
 
 
@@ -357,15 +363,16 @@ def answers(batched: Message) -> list[Message]:
 
 
 def revision(answer: Message) -> int:
-    """Return the revision of the whole store when the answer was made."""
+    """Return the revision of the whole store at the time of the answer."""
     return int(answer["header"]["revision"])
 
 
 def reported_up_to(result: Message, before: int) -> int:
     """Return the revision up to which a watch has reported everything, after this message. `before`: the one before it.
 
-    Events arrive in the order of their revisions. The header has the revision of the whole store. That revision counts
-    only in a message without events, and not in the first message, because earlier events may follow it.
+    `before`: the previous revision. Events arrive in the order of their revisions. The header has the revision of the
+    whole store. It counts only in a message without events, except the first message, because earlier events may
+    follow.
     """
     if events := result.get("events"):
         return int(events[-1]["kv"]["mod_revision"])
@@ -373,25 +380,25 @@ def reported_up_to(result: Message, before: int) -> int:
 
 
 def ranges(since: Mapping[str, int]) -> list[tuple[str, str]]:
-    """Return the ranges of all keys; for occurrences, only the jobs in `since`, each from its second on.
+    """Return the ranges of all keys. Of occurrences, include only those of jobs in `since`, from the given seconds on.
 
-    Keys sort like their seconds, which have ten digits until the year 2286.
+    The keys sort by second, because seconds have ten digits until the year 2286.
     """
     runs = [(f"{ROOT}runs/{job}/{second:010}", after_all(f"{ROOT}runs/{job}/")) for job, second in since.items()]
     return [(f"{ROOT}hosts/", f"{ROOT}runs/"), (SKIPPED, after_all(f"{ROOT}wait/")), *runs]
 
 
 def created(key: str, revision: int) -> Message:
-    """Return the condition that a revision created the key; 0 means that the key does not exist."""
+    """Return the condition that the key was created by a revision; 0 means that the key does not exist."""
     return {"key": coded(key), "target": "CREATE", "create_revision": str(revision)}
 
 
 def read(answer: Message) -> dict[str, StoredKey]:
-    """Return the keys that an answer contains."""
+    """Return the keys in an answer."""
     ranges: Iterable[dict[str, Any]] = (each.get("response_range", {}) for each in answer.get("responses", ()))
     return {text(kv["key"]): kept(kv) for each in ranges for kv in each.get("kvs", ())}
 
 
 def kept(kv: Mapping[str, Any]) -> StoredKey:
-    """Return a key from the gateway's JSON."""
+    """Convert a key in the gateway's JSON."""
     return StoredKey(text(kv.get("value", "")), int(kv["create_revision"]), int(kv["mod_revision"]))

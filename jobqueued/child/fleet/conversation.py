@@ -1,8 +1,8 @@
 """The conversation of a host with its fleet. Pure.
 
-Requests go to etcd in order and in batches, and are repeated if an answer is lost. The scheduler receives the claims of
-other hosts before anything that follows from them. The known locks are a snapshot, updated by the watch. An answer may
-be newer than the watch, so its keys are used too; for each key the newest value counts.
+Requests go to etcd in order and in batches, and are repeated if an answer is lost. The scheduler receives other hosts'
+claims before their consequences. The known locks are a snapshot, updated by the watch. An answer may be newer than the
+watch, so its keys are also used. For each key, the newest value counts.
 """
 
 from __future__ import annotations
@@ -35,13 +35,13 @@ from jobqueued.child.fleet.writes import Writes
 _HOSTS, _JOBS, _PAUSED, _WAIT = (f"{ROOT}{kind}/" for kind in ("hosts", "jobs", "paused", "wait"))
 _REPORTED = (_HOSTS, _PAUSED, OVERDUE, FREED)
 _MOST_UNITS = 48
-"""Maximum units in a request: etcd allows 64 operations in each transaction of a batch."""
+"""Maximum units in a request, because etcd allows 64 operations in each transaction of a batch."""
 _OVER = "etcd was unreachable for too long, so the session of this host expired"
 _UNREACHED = "etcd has not answered yet"
 
 
 class Conversation:
-    """The conversation between one scheduler and etcd, in one session. `outbox`: lines for the scheduler.
+    """The conversation between a scheduler and etcd, in a session. `outbox`: lines for the scheduler.
 
     A host loses its live runs when it has had no session for `patience` (ns).
     """
@@ -51,30 +51,30 @@ class Conversation:
         self.reason = _UNREACHED
         """The reason why requests are refused, or "" if they are accepted."""
         self.revision = 0
-        """The revision up to which all changes are known."""
+        """Revision up to which all changes are known."""
         self.is_outdated = False
-        """True if only another snapshot can show the changes."""
+        """True if another snapshot is needed to know the changes."""
         self.keep = 0
-        """Seconds for which etcd must remember occurrences."""
+        """Time (s) for which etcd must remember occurrences."""
         self.until = 0
-        """The instant (ns, BOOTTIME) until which this host keeps its locks if it gets no further confirmation."""
+        """The instant (BOOTTIME, ns) until which this host keeps its locks without another confirmation."""
         self._session = Session("", "", 0)
         self._requests, self._writes = Outgoing(), Writes(self._session)
         self._era = 0
         self._granted, self._open = set[Name](), set[Name]()
-        """Occurrences granted on this connection; other occurrences that this host may have and that are not over."""
+        """Occurrences granted on this connection, and other unfinished occurrences that this host may have."""
         self._locks, self._skips = KnownLocks(""), KnownSkips()
         self._turns = Turns()
         self._reported, self._unreported = set[str](), set[str]()
-        """Keys of `_REPORTED` that the scheduler received; those that the current snapshot has not contained yet."""
+        """Keys in `_REPORTED` that the scheduler received, and those of them not yet in the current snapshot."""
         self._others = set[str]()
-        """Holders that the scheduler received before the current snapshot."""
+        """Holders that were reported to the scheduler before the current snapshot."""
         self._members = Others(patience)
 
-    # the scheduler
+    # lines from the scheduler
 
     def hello(self) -> None:
-        """Start with a new scheduler, which has no state and has requested nothing."""
+        """Start with a new scheduler, which has received and requested nothing."""
         self._drop()
         self.outbox.clear()
         self.reason, self.keep = _UNREACHED, 0
@@ -82,14 +82,14 @@ class Conversation:
     def ask(
         self, now: int, job: str, number: int, question: int, key: str, parts: Sequence[LockUnits], keep: int, spec: str
     ) -> None:
-        """Queue a request of a run, or drop it while requests are refused, because the scheduler knows that they are.
+        """Queue a run's request, or drop it while requests are refused, which the scheduler knows.
 
-        If it is another host's turn, the run waits as if that host had the lock.
+        During another host's turn, the run waits as if that host had the lock.
         """
         if self.reason:
             return
         own = self._locks.units((job, key))
-        if not question:  # about a live run: it keeps the units that it was granted
+        if not question:  # a live run keeps the units that it was granted
             parts = [part._replace(units=own.get(part.lock, part.units)) for part in parts]
         claim = FleetClaim(job, key, (), spec, self._members.loss_before((job, key)), is_live=not question)
         is_too_much = sum(part.units for part in parts) > _MOST_UNITS
@@ -113,19 +113,25 @@ class Conversation:
             self._requests.take(skip._replace(newest=self._skips.newest(skip.job)))
 
     def want(self, request: Plain) -> None:
-        """Queue a request that needs no answer; dropped while requests are refused: the scheduler repeats it."""
+        """Queue an announcement, which needs no answer.
+
+        While requests are refused, drop it: the scheduler repeats it.
+        """
         if not self.reason:
             self._requests.take(request)
 
     def give_back(self, now: int, job: str, key: str, state: str) -> None:
-        """Queue the return of claims; dropped while requests are refused: `ours` makes the scheduler repeat it."""
+        """Queue the return of claims.
+
+        While requests are refused, drop it: the line `ours` makes the scheduler repeat it.
+        """
         if self.reason:
             return
         self._requests.take(GiveBackRequest((job, key), state))
         for lock in self._locks.units((job, key)):
             self._turns.freed(lock, now)
 
-    # etcd
+    # work with etcd
 
     def suspend(self, reason: str) -> None:
         """Refuse requests from now on, until the next snapshot."""
@@ -136,7 +142,7 @@ class Conversation:
 
     @property
     def wants(self) -> bool:
-        """Return whether etcd must be asked: for a snapshot, or to carry out requests."""
+        """Return whether a call of etcd is needed, for a snapshot or for requests."""
         return bool(self.reason or self.is_outdated or self._requests)
 
     @property
@@ -150,7 +156,10 @@ class Conversation:
         return self._locks.has_own
 
     def begin(self, session: Session, last: StoredKey = NOTHING) -> int:
-        """Start a new era, whose snapshot follows in parts. Return the era. `last`: the host's last write before."""
+        """Start a new era, whose snapshot follows in parts, and return its number.
+
+        `last`: the host's previous write.
+        """
         self._note_made(last)
         self._drop()
         self._session, self._writes, self.is_outdated = session, Writes(session), False
@@ -171,7 +180,10 @@ class Conversation:
                 self._take_over(key, known)
 
     def complete(self, era: int) -> bool:
-        """Accept requests after a complete snapshot. Return False if another scheduler connected while it was read."""
+        """Accept requests after a complete snapshot.
+
+        Return False if another scheduler connected during the snapshot.
+        """
         if era != self._era:
             return False
         self._report_owners(*self._others, *self._locks.owners())
@@ -188,17 +200,17 @@ class Conversation:
 
     @property
     def deadline(self) -> int | None:
-        """The instant (ns, BOOTTIME) at which `pass_time` has something to report, or None."""
+        """The instant (BOOTTIME, ns) at which `pass_time` must be called, or None."""
         return min(filter(None, (self._turns.deadline, self._members.deadline)), default=None)
 
     def pass_time(self, now: int) -> None:
-        """Report turns of other hosts that are over, and occurrences that were lost with their hosts."""
+        """Report ended turns of other hosts, and occurrences that were lost with their hosts."""
         self.outbox += [["held", turn, []] for turn in self._turns.over(now)]
         if not self.reason:
             self.outbox += [["lost", *name, host] for name, host in self._members.lost(now)]
 
     def swept(self, found: Mapping[str, StoredKey]) -> None:
-        """Search a page of all occurrences for those that this host has and that are not over, or that may be lost."""
+        """Search a page of all occurrences for this host's unfinished occurrences, and for those that may be lost."""
         for key, known in found.items():
             name = claims.name_of(key)
             if name is not None and known.value == self._session.store:
@@ -207,7 +219,7 @@ class Conversation:
                 self._members.note_run(name, known.value)
 
     def watched(self, events: Iterable[Message], revision: int, now: int) -> None:
-        """Handle changes from the watch, up to this revision."""
+        """Handle changes that the watch reported, up to this revision."""
         changed = list[Owner]()
         for event in events:
             kv = event["kv"]
@@ -222,11 +234,11 @@ class Conversation:
         self.revision = max(self.revision, revision)
 
     def next_batch(self, leases: Mapping[str, int], keep: int) -> RequestBatch | None:
-        """Return the first requests as one transaction (outgoing.py), or None if no request may be sent."""
+        """Return the first requests as a transaction (outgoing.py), or None if no request may be sent."""
         return self._requests.batch(self._writes, self._locks, leases, keep, self._era)
 
     def answered(self, batch: RequestBatch, answer: Message) -> None:
-        """Handle the answer to a batch; ignore answers to requests that were dropped after they were sent."""
+        """Handle the answer to a batch. Ignore answers to requests that were dropped after they were sent."""
         if not answer.get("succeeded"):
             self._not_next(batch.era, claims.read(answer))
             return
@@ -263,7 +275,7 @@ class Conversation:
             self._note_made(found.get(self._session.writes, NOTHING))
 
     def _note_made(self, last: StoredKey) -> None:
-        """Note which announcements the last write made; all its other requests are repeated."""
+        """Note which announcements the last write made. The other requests in it are repeated."""
         self._report_made(*self._requests.take_made(self._writes.made(last)))
 
     def _report_made(self, *made: Plain) -> None:
@@ -304,8 +316,8 @@ class Conversation:
         return None
 
     def _handle_denied(self, ask: AskRequest, key: str, found: StoredKey, revision: int) -> AskRequest | None:
-        """Report who has a lock, or return the request to repeat."""
-        if revision > self.revision:  # otherwise the watch has reported this value, and maybe later ones
+        """Report the holder of a lock, or return the request to repeat."""
+        if revision > self.revision:  # otherwise the watch already reported this value, and maybe later values
             self._report_owners(*self._locks.note(key, found, found.modified))
         if all(self._locks.spare(part, ask.name) >= 0 for part in ask.parts):  # other units are free
             return ask._replace(claim=ask.claim._replace(locks=()), found={})
@@ -333,7 +345,7 @@ class Conversation:
         return None
 
     def _report_taken(self, ask: AskRequest, value: str) -> None:
-        """Report that another host has an occurrence, or that this host skipped it earlier."""
+        """Report that another host has an occurrence, or that this host skipped it before."""
         job, key = ask.name
         first = claims.first_skipped(value)
         if first is not None and value.startswith(f"{self._session.store} "):
@@ -341,7 +353,7 @@ class Conversation:
         else:
             self.outbox.append(["taken", job, key, end_of(value)])
 
-    # requests
+    # queued requests
 
     def _drop(self) -> None:
         self._era += 1
@@ -351,14 +363,14 @@ class Conversation:
         self._granted.clear()
 
     def _leave_open(self, name: Name) -> None:
-        """Note that an occurrence may be this host's."""
+        """Note that an occurrence may belong to this host."""
         if FleetClaim(*name, ()).run is not None:
             self._open.add(name)
 
     # the known state of etcd
 
     def _report_owners(self, *owners: Owner) -> None:
-        """Report the locks that these owners hold now; omit this host's own if an answer will report them."""
+        """Report the locks that these owners hold. Omit this host's locks if an answer will report them."""
         for owner in dict.fromkeys(owners):
             units = self._locks.units(owner)
             if isinstance(owner, str):
@@ -370,24 +382,24 @@ class Conversation:
         if known.value == self._session.store:
             if name not in self._granted:
                 self._open.add(name)
-            if not self.reason:  # otherwise the end of the snapshot reports it
+            if not self.reason:  # otherwise the end of the snapshot reports the locks
                 self._report_ours(name)
         else:
             self._open.discard(name)
             self._members.note_run(name, known.value)
-            if not known.value.startswith(f"{self._session.store} skipped "):  # the answer to the skip reports that
+            if not known.value.startswith(f"{self._session.store} skipped "):  # the answer to the skip reports it
                 self._skips.note(name[0], attempt_of(name[1]).second, known.value)
                 self.outbox.append(["taken", *name, end_of(known.value)])
 
     def _report_no_spec(self, job: str, known: StoredKey | None) -> None:
-        if known is None:  # otherwise the watch reports it, after earlier changes
+        if known is None:  # otherwise the watch reports the value, after earlier changes
             self._report_spec(job, None)
 
     def _report_spec(self, job: str, known: StoredKey | None) -> None:
         self.outbox.append(["spec", job, "" if known is None else known.value])
 
     def _take_over(self, key: str, known: StoredKey | None) -> None:
-        """Handle the current value of a key that is not a lock; None means that it was deleted."""
+        """Handle the current value of a key that is not a lock; None means that the key was deleted."""
         if key.startswith(_JOBS):
             self._report_spec(key.removeprefix(_JOBS), known)
         elif key.startswith(SKIPPED):

@@ -1,4 +1,4 @@
-"""Ends of claims as transactions of etcd: give locks back, and record how an occurrence ended or return it. Pure."""
+"""Ends of claims as etcd transactions: release locks, and end or return an occurrence. Pure."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from jobqueued.child.fleet.lines import RETURNED
 def end(
     job: str, key: str, store: str, state: str, locks: Iterable[tuple[str, StoredKey]], lease: int = 0
 ) -> list[Message]:
-    """Return the transactions that give back the locks of a run and, with a `state`, end its occurrence.
+    """Return the transactions that release a run's locks and, with a `state`, end its occurrence.
 
-    Each is carried out only for a key that is still this host's. The key of an ended occurrence lives as long as its
-    lease. Any host can claim a returned occurrence again; a key announces the return as long as `lease` lives.
+    Each has an effect only on a key that still belongs to this host. An ended occurrence's key lives as long as its
+    lease. Any host can claim a returned occurrence; a key announces the return as long as `lease` lives.
     """
     transactions = [
         {

@@ -1,14 +1,14 @@
-"""jobqueue-fence runs a command unless a later holder of its run's lock was here before.
+"""jobqueue-fence runs a command, unless a later holder of the run's lock already used the same FILE.
 
     jobqueue-fence [--wait SECONDS] FILE [--] COMMAND [ARG...]
 
-FILE contains the greatest $JOBQUEUE_FENCE so far, twice, so that a torn or damaged write shows. The order is: lock
-FILE, compare, write, fsync, start. If jobqueue-fence is killed before the write, nothing changed. After the write the
-number counts even if COMMAND did not run: the next attempt has the same number or a greater one.
+FILE contains the greatest $JOBQUEUE_FENCE so far, twice, so that an incomplete or damaged write is noticed. The order
+is: lock FILE, compare, write, fsync, start. If jobqueue-fence is killed before the write, nothing changed. After the
+write, the number counts even if COMMAND did not run, because the next attempt has the same or a greater number.
 
-This process holds the lock whatever COMMAND closes. COMMAND and the processes that it leaves behind hold it too, even
-if this process is killed: processes of an earlier holder may write as long as they live, so a later holder waits for
-all of them.
+This process holds the lock even if COMMAND closes its descriptor. COMMAND and the processes that it leaves behind also
+hold the lock, even if this process is killed. Processes of an earlier holder may write as long as they live, so a later
+holder waits for all of them.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ import sys
 from collections.abc import Callable
 from typing import Any, NoReturn, TypeVar
 
-if __name__ == "__main__":  # when started as a file, it is not in a package yet
+if __name__ == "__main__":  # started as a file, it is not in a package yet
     sys.path.append(os.path.dirname(os.path.abspath(f"{__file__}/../../..")))
 
 from jobqueued.child.contract.text import printable
@@ -35,16 +35,16 @@ Result = TypeVar("Result")
 VARIABLE = "JOBQUEUE_FENCE"
 USAGE = "Usage: jobqueue-fence [--wait SECONDS] FILE [--] COMMAND [ARG...]"
 REFUSED, NOT_IN_TIME, FAILED, NOT_EXECUTABLE, NOT_FOUND = 123, 124, 125, 126, 127
-"""Exit statuses that are not COMMAND's."""
+"""Exit statuses of jobqueue-fence itself."""
 MOUNTS = "/proc/self/mountinfo"
 _GREATEST = (1 << 63) - 1
 _DIGITS = 20
 _LONGEST = 1e9
 """Longest wait (s): about 30 years."""
 _NUDGE = 0.1
-"""Pause (s) between two alarms: the first alarm may come just before the wait that it must interrupt."""
+"""Pause (s) between alarms, which repeat because the first may come before the wait that it must interrupt."""
 _BEYOND_SHELLS = 64
-"""Lowest number of COMMAND's descriptor of FILE: scripts use small numbers freely."""
+"""Lowest number of COMMAND's descriptor of FILE, because scripts use small numbers."""
 _OWN = {signal.SIGTSTP, signal.SIGTTIN, signal.SIGTTOU, signal.SIGCONT}
 """Signals that stop and continue this process together with COMMAND, as shells expect."""
 _NO_LOCKS = frozenset({errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS})
@@ -53,7 +53,7 @@ _KEPT_HERE = frozenset({"local_lock=all", "local_lock=flock", "nobrl", "localflo
 
 
 class FenceFailure(Exception):
-    """COMMAND is not run; str() is the message."""
+    """COMMAND was not run; str() is the message."""
 
     def __init__(self, message: str, status: int = FAILED) -> None:
         super().__init__(message)
@@ -80,7 +80,7 @@ def main() -> int:
 
 
 def _taken_apart(words: list[str]) -> tuple[float | None, str, list[str]]:
-    """Return the seconds to wait (None means no limit), FILE, and COMMAND with its arguments."""
+    """Parse the arguments to the seconds to wait (None means no limit), FILE, and COMMAND with its arguments."""
     wait = None
     while words and words[0].startswith("-"):
         option, is_one, value = words.pop(0).partition("=")
@@ -128,7 +128,7 @@ def _number() -> int:
 
 
 def _locked(path: str, wait: float | None) -> int:
-    """Return a locked descriptor of FILE; create FILE if it is missing, and retry if it was replaced."""
+    """Return a locked descriptor of FILE. Create FILE if missing, and retry if FILE was replaced."""
     shown = printable(path)
     while True:
         flags = os.O_RDWR | os.O_CREAT | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
@@ -150,7 +150,7 @@ def _locked(path: str, wait: float | None) -> int:
 
 
 def _wait_for(lock: int, shown: str, wait: float | None) -> None:
-    """Wait for the lock at most `wait` seconds (None means no limit), and report the wait."""
+    """Wait for the lock at most `wait` seconds (None means no limit), and print a message about the wait."""
 
     def give_up(*_: object) -> NoReturn:
         signal.signal(signal.SIGALRM, signal.SIG_IGN)
@@ -174,7 +174,7 @@ def _is_same_file(path: str, found: os.stat_result) -> bool:
 
 
 def _check_lock_is_shared(shown: str, device: int) -> None:
-    """Refuse a file if a mount option hides its locks from other hosts."""
+    """Raise FenceFailure if a mount option hides the file's locks from other hosts."""
     with _tried(f"read {MOUNTS}", open, MOUNTS) as mounts:
         of_device = (words for line in mounts if (words := line.split())[2] == f"{os.major(device)}:{os.minor(device)}")
         options = {option for words in of_device for option in words[-1].split(",")}
@@ -186,7 +186,7 @@ def _check_lock_is_shared(shown: str, device: int) -> None:
 
 
 def _enter(lock: int, path: str, number: int) -> None:
-    """Check that no greater number was here, and write this one durably."""
+    """Write the number durably, unless FILE has a greater number."""
     shown = printable(path)
     seen = _seen(lock, shown)
     if seen > number:
@@ -198,14 +198,14 @@ def _enter(lock: int, path: str, number: int) -> None:
     if written < len(data):
         raise FenceFailure(f"cannot write {shown}: only {written} of {len(data)} bytes; {_mended(shown)}")
     _tried(f"sync {shown}", os.fsync, lock)
-    directory = os.path.dirname(os.path.realpath(path))  # a new name has to be durable, too
+    directory = os.path.dirname(os.path.realpath(path))  # a new file's name must be durable, too
     above = _tried(f"open {printable(directory)}", os.open, directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     _tried(f"sync {printable(directory)}", os.fsync, above)
     os.close(above)
 
 
 def _seen(lock: int, shown: str) -> int:
-    """Return the greatest number so far, or 0 for a new file."""
+    """Return the greatest number in FILE, or 0 for a new file."""
     data = _tried(f"read {shown}", os.pread, lock, len(_content(0)) + 1, 0)
     first = data[:_DIGITS]
     if not data:
@@ -227,7 +227,7 @@ def _content(number: int) -> bytes:
 
 
 def _run(command: list[str], lock: int) -> int:
-    """Run the command to its end and return its exit status, or 128 + N for signal N."""
+    """Run the command to its end. Return its exit status, or 128 + N after signal N."""
     lowest = min(_BEYOND_SHELLS, resource.getrlimit(resource.RLIMIT_NOFILE)[0] - 1)
     _tried("keep the lock for COMMAND", fcntl.fcntl, lock, fcntl.F_DUPFD, lowest)
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
@@ -242,7 +242,7 @@ def _run(command: list[str], lock: int) -> int:
     while True:
         told = signal.sigwaitinfo(awaited)
         if told.si_signo != signal.SIGCHLD:
-            if told.si_code <= 0 and not _is_above(told.si_pid):  # the kernel's own, as of ^C, reach COMMAND, too
+            if told.si_code <= 0 and not _is_above(told.si_pid):  # COMMAND also gets the kernel's signals (^C)
                 os.kill(child, told.si_signo)
         elif (ended := os.waitpid(child, os.WNOHANG))[0]:
             code = os.waitstatus_to_exitcode(ended[1])
@@ -250,9 +250,9 @@ def _run(command: list[str], lock: int) -> int:
 
 
 def _is_above(sender: int) -> bool:
-    """Return whether the sender is an ancestor of our session (supervisor, init), which signals all its processes."""
+    """Return whether the sender is above our session (supervisor, init), and so signals COMMAND, too."""
     pid = os.getsid(0)
-    while (found := process.stat(pid)) is not None and (pid := found.parent):  # 0: of another PID namespace
+    while (found := process.stat(pid)) is not None and (pid := found.parent):  # 0 for another PID namespace
         if pid == sender:
             return True
     return False

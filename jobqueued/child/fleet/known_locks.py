@@ -1,4 +1,4 @@
-"""The locks of the fleet as this host knows them: a copy of etcd's keys, by key and by holder. Pure."""
+"""This host's copy of the keys of the fleet's locks in etcd, by key and by holder. Pure."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ LOCKS = f"{ROOT}locks/"
 Name = tuple[str, str]
 """A job and a key, which identify a claim of this host."""
 Owner = Name | str
-"""A name of this host, or the description of a holder on another host."""
+"""The name of this host's claim, or the description of a holder on another host."""
 
 
 class LockUnits(NamedTuple):
-    """A number of `units` of a lock that has `of` units."""
+    """A request for `units` of a lock that has `of` units."""
 
     lock: str
     units: int
@@ -36,7 +36,7 @@ def lock_of(key: str) -> str:
 
 
 class KnownLocks:
-    """The copy on the host `store`; for each key the newest value counts."""
+    """The copy on the host with the identity `store`. For each key, the newest value counts."""
 
     def __init__(self, store: str) -> None:
         self._store = store
@@ -57,7 +57,7 @@ class KnownLocks:
         return any(isinstance(owner, tuple) for owner in self._held)
 
     def note(self, key: str, known: StoredKey | None, modified: int) -> list[Owner]:
-        """Take over a unit's value, unless it is older than the known one. Return its holders before and now."""
+        """Note a unit's value, unless it is older than the known value. Return the previous and the present holder."""
         before = self._found.get(key)
         if before is not None and before.modified >= modified:
             return []
@@ -79,19 +79,19 @@ class KnownLocks:
         return [(key, self._found[key]) for key in sorted(self._held.get(owner, ()))]
 
     def units(self, owner: Owner) -> dict[str, int]:
-        """Return the locks of a holder, and the units of each."""
+        """Return lock → units of a holder."""
         return Counter(map(lock_of, sorted(self._held.get(owner, ()))))
 
     def spare(self, part: LockUnits, name: Name) -> int:
-        """Return the number of units that are left after a name gets its part; negative if too few are free."""
+        """Return the number of free units after a name gets its part; negative if too few are free."""
         own = self._held.get(name, ())
         return sum(key in own or key not in self._found for key in part.all()) - part.units
 
     def choose(self, parts: Sequence[LockUnits], name: Name, busy: Collection[object]) -> tuple[str, ...]:
-        """Return the names of units that make up the parts.
+        """Return the names of the units to claim for the parts.
 
-        Units that this name has come first, then free ones, from a place that differs by host. Taken units follow if
-        these are too few. In each group, `busy` units come last.
+        The name's present units come first, then free units, from a place that differs by host. If these are too few,
+        taken units follow. In each group, `busy` units come last.
         """
         chosen = list[str]()
         for part in parts:
@@ -104,7 +104,7 @@ class KnownLocks:
         return tuple(key.removeprefix(LOCKS) for key in chosen)
 
     def _owner(self, value: str) -> Owner:
-        """Return the name for which this host has a unit, or the description of another host's holder.
+        """Return the name of this host's claim from a unit's value, or the description of another host's holder.
 
         A job holds a lock at most once on a host.
         """

@@ -1,4 +1,4 @@
-"""The lines between the scheduler and the agent of its fleet, each a JSON array, over a stream socket.
+"""The lines between the scheduler and the agent of its fleet. Each is a JSON array. They use a stream socket.
 
     → hello VERSION SETTINGS SEEN SINCE     the first line; requests of an earlier scheduler get no answer anymore
     → since SINCE                     the current SINCE, each time after the fleet could not be asked
@@ -39,16 +39,17 @@ KEY names an occurrence of the fleet (``f1772409660``; ``f1772409660.2`` after i
 (``x…``); LOCK is a name without prefix.
 
 SEEN is AGE NUMBER, the last mark of the fleet that this host received ("" 0: none). If etcd's mark is lower, etcd was
-put back to an earlier state.
+restored to an earlier state.
 
-SPEC of `publish` and `spec` is the whole value (core/hosts/memory.py); a job's runs and skips are claimed with it, too.
+SPEC of `publish` and `spec` is the whole value (core/hosts/memory.py). Claims of a job's runs and skips also contain
+it.
 
-SINCE is {JOB: SECOND}: the first second whose occurrence may be requested. For earlier occurrences, and for other jobs,
-only `ours` is reported, partly after `up`.
+SINCE is {JOB: SECOND}, the first second whose occurrence may be requested. For earlier occurrences and other jobs, the
+agent reports only `ours`, sometimes after `up`.
 
 SETTINGS: `store` and `host` (the identity of this host), `fleet` (its name), `etcd` (URLs of its members), `lock_grace`
 (s), `authority`, `certificate`, `key` (files of TLS; "": none), `common`: COMMON of this host, the settings that must
-be equal on all hosts (values.Common as JSON).
+be equal on all hosts (values.CommonSettings as JSON).
 """
 
 from __future__ import annotations
@@ -58,7 +59,7 @@ from typing import Any
 
 VERSION = 5
 RETURNED = "returned"
-"""The STATE of an occurrence that its host gives back before it ran."""
+"""The STATE of an occurrence that its host returns before it ran."""
 
 Line = list[Any]
 

@@ -1,10 +1,10 @@
-"""The mark of a fleet shows a host that etcd was put back to an earlier state. Pure.
+"""The mark of a fleet, which lets a host notice that etcd was restored to an earlier state. Pure.
 
     /jq/fleet                  AGE               every write of any host changes this key; its version is the mark
 
-In an etcd that was put back the version is smaller, whatever the revisions are (`--bump-revision`). The host that
-notices this writes a new age. Every host that remembers another age claims nothing until a person accepts the new one,
-so a host that was down at that time notices, too.
+In a restored etcd, the version is smaller, even if the revisions are not (`--bump-revision`). The host that notices
+this writes a new age. A host that saved another age claims nothing until a user accepts the new age, so a host that was
+down at that time also notices.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ READING: Message = {"key": coded(KEY)}
 
 
 class EtcdMark(NamedTuple):
-    """An age of a fleet, and the number of writes in it; "" if there is no valid age."""
+    """An age of a fleet, or "" if it has no valid age, and the number of writes in this age."""
 
     age: str = ""
     number: int = 0
 
     def is_in(self, found: EtcdMark) -> bool:
-        """Return whether an etcd with the mark `found` has everything up to this mark."""
+        """Return whether an etcd with the mark `found` contains all writes up to this mark."""
         return not self.age or (found.age == self.age and found.number >= self.number)
 
 
@@ -41,18 +41,18 @@ def read(answer: Message) -> EtcdMark:
 
 
 def settling(found: EtcdMark, seen: EtcdMark, age: str) -> Message | None:
-    """Return the transaction that sets the `age` of a fleet, or None if the fleet keeps the age that it has."""
+    """Return the transaction that sets the `age` of a fleet, or None if the fleet keeps its age."""
     if found.age and (seen.is_in(found) or found.age != seen.age):
         return None
-    if not found.age and seen.age:  # the fleet lost all keys, and starts again once a person accepted that
+    if not found.age and seen.age:  # the fleet lost all keys, and starts again when a user accepts this
         return None
     return {"compare": _is_it(found) if found.number else [created(KEY, 0)], "success": [_put(age)]}
 
 
 def guarded(batch: Message, seen: EtcdMark) -> Message:
-    """Return a batch that etcd carries out only if it has everything up to this mark, and that raises the mark.
+    """Return a batch that raises the mark, and that etcd carries out only if it contains all writes up to this mark.
 
-    Otherwise the answer has the mark of etcd.
+    If etcd does not carry it out, the answer has etcd's mark.
     """
     more = {
         "compare": [_value(seen), _at_least(seen.number)],
@@ -63,7 +63,7 @@ def guarded(batch: Message, seen: EtcdMark) -> Message:
 
 
 def after(answer: Message, seen: EtcdMark) -> EtcdMark | None:
-    """Return the mark after a guarded batch, or None if etcd lacks something up to `seen`."""
+    """Return the mark after a guarded batch, or None if etcd does not contain all writes up to `seen`."""
     if not answer.get("succeeded"):
         found = read(answer)
         return found if seen.is_in(found) else None

@@ -1,7 +1,7 @@
-"""Other fleets in the same etcd: their hosts, and their jobs that have the names of ours.  Pure.
+"""Other fleets in the same etcd: their hosts, and their jobs with the same names as ours. Pure.
 
-Each host has a key with the name of its fleet (namespace.py).  So two hosts that were meant to be one fleet, and have
-different names for it, see each other.
+Each host has a key with the name of its fleet (namespace.py). So hosts that should be in one fleet, but have different
+names for it, notice each other.
 """
 
 from __future__ import annotations
@@ -12,14 +12,14 @@ from jobqueued.child.fleet.etcd.namespace import HOSTS, UP
 from jobqueued.child.fleet.etcd.wire import Message, after_all, coded, text
 
 _MOST, MOST_PARTS = 64, 8
-"""Maximum number of hosts in a page, and of pages; a page that is full ends with its last fleet."""
+"""Maximum hosts in a page, and maximum pages."""
 _MOST_FLEETS, _MOST_JOBS = 32, 256
-"""Maximum number of fleets whose jobs are compared, and of jobs of one fleet."""
+"""Maximum fleets whose jobs are compared, and maximum jobs of a fleet."""
 _MOST_NAME = 256
 """Maximum length of a name (characters)."""
 
 Edges = list[tuple[str, str]]
-"""Ranges of keys: begin and end."""
+"""Ranges of keys, each with begin and end."""
 
 
 def place(fleet: str, host: str) -> str:
@@ -28,18 +28,18 @@ def place(fleet: str, host: str) -> str:
 
 
 def others(fleet: str) -> Edges:
-    """Return the ranges of the hosts of all fleets except this one."""
+    """Return the ranges with the hosts of all other fleets."""
     own = f"{HOSTS}{fleet}/"
     return [(HOSTS, own), (after_all(own), after_all(HOSTS))]
 
 
 def reading(edges: Edges) -> list[Message]:
-    """Return the requests for a page of each range."""
+    """Return a request for a page of each range."""
     return [_range(begin, end, _MOST) for begin, end in edges]
 
 
 def left(edges: Edges, ranges: Iterable[Message]) -> Edges:
-    """Return the ranges after these pages: a page that was full continues with the next fleet."""
+    """Return the ranges that remain after these pages. After a full page, its range continues with the next fleet."""
     found = list[tuple[str, str]]()
     for (_, end), kvs in zip(edges, map(_kvs, ranges), strict=True):
         if len(kvs) >= _MOST:
@@ -65,7 +65,7 @@ def _kvs(response: Message) -> list[Message]:
 
 
 def _place_of(kv: Message) -> tuple[str, str]:
-    """Return the fleet and the host of a key."""
+    """Return the fleet and the host in a key."""
     fleet, _, host = text(kv["key"]).removeprefix("/jq/@/").partition("/")
     return fleet, host
 

@@ -1,7 +1,7 @@
-"""The other hosts of a fleet, and the occurrences that they have started. Pure.
+"""The other hosts of a fleet, and the occurrences that they started. Pure.
 
-A host that is unreachable for too long loses its occurrences. This host learns of occurrences from the watch, or from
-the sweep through all keys, and may miss their ends. So a loss found here is only a reason to ask etcd, which decides.
+A host that is unreachable for too long loses its occurrences. This host gets occurrences from the watch, or from the
+sweep through all keys, and may miss their ends. So a loss found here is only a reason to ask etcd, which decides.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from jobqueued.child.fleet.known_locks import Name
 from jobqueued.child.fleet.lines import Line
 
 _TTL, _MOST_GRACE = 10, 86_400
-"""Seconds after which an unreachable host has no session; maximum seconds for which a host keeps its locks."""
+"""Time (s) after which an unreachable host has no session, and maximum time (s) for which a host keeps its locks."""
 _MOST_OPEN = 20_000
-"""Maximum number of known live occurrences of other hosts; above that the oldest is forgotten."""
+"""Maximum number of known live occurrences of other hosts. If there are more, the oldest is forgotten."""
 
 
 class LostOccurrence(NamedTuple):
-    """A lost occurrence: the name that can claim it now, and the host that had it."""
+    """A lost occurrence: the name that can now claim it, and the host that had it."""
 
     name: Name
     host: str
@@ -31,7 +31,7 @@ class LostOccurrence(NamedTuple):
 class Others:
     """The hosts with a session, and the live occurrences of other hosts.
 
-    `patience`: how long (ns) a host without a session keeps its occurrences; a host may have announced a longer time.
+    `patience`: time (ns) for which a host without a session keeps its occurrences, unless it announced a longer time.
     """
 
     def __init__(self, patience: int) -> None:
@@ -40,25 +40,25 @@ class Others:
         """Host → its store, and the revision that created its key."""
         self._stores = dict[Name, str]()
         self._open, self._told = defaultdict[str, set[Name]](set), defaultdict[str, set[Name]](set)
-        """Store → its live occurrences: those not reported as lost, and those reported as lost."""
+        """Store → its live occurrences that were not reported as lost, and those that were."""
         self._patiences = dict[str, int]()
         """Store → patience (ns), for hosts with a greater `lock_grace`."""
         self._gone = dict[str, int]()
         """Store without a session → instant (BOOTTIME, ns) until which it keeps its occurrences."""
 
     def clear(self) -> None:
-        """Forget which hosts are unreachable: a host that can't ask etcd does not know which others could."""
+        """Forget which hosts are unreachable: while this host can't call etcd, it does not know whether they can."""
         self._gone.clear()
         for store in [*self._told]:
             self._take_back(store)
 
     def _take_back(self, store: str) -> None:
-        """Count a host's lost occurrences as not reported."""
+        """Mark a host's lost occurrences as not reported."""
         if told := self._told.pop(store, None):
             self._open[store] |= told
 
     def note_host(self, name: str, known: StoredKey | None) -> Line:
-        """Note that a host has a session; `known` None means that it has none. Return the line for the scheduler."""
+        """Note that a host has a session, or none if `known` is None. Return the line for the scheduler."""
         self._hosts.pop(name, None)
         if known is None or (host := values.parsed(values.HostValue, known.value)) is None:
             return ["host", name, "", [], False, ""]
@@ -73,7 +73,7 @@ class Others:
         return ["host", name, host.store, labels, host.standing == "held", host.common]
 
     def note_run(self, name: Name, value: str) -> None:
-        """Note the value of an occurrence. "", or a value with an end, means that no host has it."""
+        """Note the value of an occurrence. No host has an occurrence with the value "" or with an end."""
         store = "" if values.end_of(value) else value
         if (before := self._stores.pop(name, None)) is not None:
             for known in (self._open, self._told):
@@ -87,7 +87,7 @@ class Others:
                 self.note_run(next(iter(self._stores)), "")
 
     def loss_before(self, name: Name) -> Loss | None:
-        """Return the loss that a claim of this name depends on, or None if this is a first attempt."""
+        """Return the loss that a claim with this name depends on, or None for a first attempt."""
         if (before := _before(name)) is None:
             return None
         store = self._stores.get(before, "")
@@ -95,7 +95,7 @@ class Others:
         return Loss(before[1], "" if whose == store else store, created)
 
     def note_before(self, name: Name, value: str) -> None:
-        """Note the value of the attempt before this one. It was not lost, so this one can't be claimed."""
+        """Note the value of the previous attempt, which was not lost, so that this attempt can't be claimed."""
         if (before := _before(name)) is not None:
             self.note_run(before, value)
 
@@ -105,7 +105,7 @@ class Others:
         return min((until for store, until in self._gone.items() if store in self._open), default=None)
 
     def lost(self, now: int) -> Iterator[LostOccurrence]:
-        """Yield each lost occurrence once, and start the time of hosts that have just become unreachable."""
+        """Yield each lost occurrence once. Start the patience of hosts that just became unreachable."""
         present = {store for store, _ in self._hosts.values()}
         for store in sorted(self._open.keys() - present):
             if self._gone.setdefault(store, now + self._patiences.get(store, self._patience)) <= now:
@@ -118,12 +118,12 @@ class Others:
 
 
 def _patience_of(common: values.CommonSettings) -> int:
-    """Return how long (ns) a host with this `lock_grace` keeps its occurrences without a session."""
+    """Return the time (ns) for which a host with these settings keeps its occurrences without a session."""
     return (min(common.lock_grace, _MOST_GRACE) - _TTL) * 1_000_000_000
 
 
 def _before(name: Name) -> Name | None:
-    """Return the attempt before this one, or None if this is the first or not the fleet's."""
+    """Return the previous attempt, or None for a first attempt or a run that is not the fleet's."""
     job, key = name
     before = attempt_of(key).before if key.startswith("f") else None
     return None if before is None else (job, before)

@@ -1,4 +1,4 @@
-"""Requests on their way to etcd, in order; the first of them go together into one transaction. Pure."""
+"""The queue of requests to etcd. The first requests go together into one transaction. Pure."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from jobqueued.child.fleet.writes import Writes
 
 
 class Outgoing:
-    """The requests that have no answer yet."""
+    """The requests without an answer, in order."""
 
     def __init__(self) -> None:
         self._requests = deque[Request]()
         self._names = Counter[Name]()
         self._is_withdrawn = False
-        """True if the queue may contain a claim whose run was given back after it was queued."""
+        """True if the queue may contain a claim whose return was queued later."""
 
     def __bool__(self) -> bool:
-        """Return whether there are requests."""
+        """Return whether any request is queued."""
         return bool(self._requests)
 
     def has(self, name: Name) -> bool:
-        """Return whether there is a request in this name."""
+        """Return whether a request with this name is queued."""
         return name in self._names
 
     def take(self, request: Request) -> None:
@@ -38,7 +38,7 @@ class Outgoing:
         self._names[request.name] += 1
 
     def drop(self) -> list[Name]:
-        """Drop all requests. Return the names of those about runs: claims and returns."""
+        """Drop all requests. Return the names in the dropped claims and returns."""
         names = [each.name for each in self._requests if isinstance(each, AskRequest | GiveBackRequest)]
         self._requests.clear()
         self._names.clear()
@@ -56,7 +56,7 @@ class Outgoing:
             del self._names[name]
 
     def put_first(self, request: Request) -> None:
-        """Put a request before all others, to be sent again."""
+        """Insert a request before all others, to send it again."""
         self._requests.appendleft(request)
         self._names[request.name] += 1
 
@@ -66,7 +66,7 @@ class Outgoing:
         return sum(_of_occurrence(request) for _, request in zip(range(claims.MOST), self._requests, strict=False))
 
     def take_made(self, announcements: int) -> list[Plain]:
-        """Remove and return the first `announcements` announcements, which were made."""
+        """Remove and return the first `announcements` announcements, because they were made."""
         requests, made = [*self._requests], list[Plain]()
         self._requests.clear()
         for each in requests:
@@ -82,11 +82,11 @@ class Outgoing:
     ) -> RequestBatch | None:
         """Return the first requests as one batch, or None if none may be sent.
 
-        A request that needs etcd to remember longer than `keep` (s), the duration of the lease "run", is not sent. The
-        leases "lock" and "session" are the host's.
+        A request is not sent if etcd must remember it longer than `keep` (s), the duration of the lease "run". The
+        leases "lock" and "session" belong to the host.
 
-        No key and no name is in a batch twice, and no skip together with another request of its job: no transaction
-        sees what another wrote, and etcd refuses two writes of a key.
+        A batch contains no key or name twice, and no skip with another request of its job, because a transaction does
+        not see the writes of another, and etcd refuses two writes of a key.
         """
         self._leave_out_withdrawn()
         parts, of_each, seen = list[Message](), list[tuple[int, Collection[str | Name]]](), set[str | Name]()
@@ -95,7 +95,7 @@ class Outgoing:
             request = self._requests[number] = _chosen(self._requests[number], locks, seen)
             job, is_skip, touched = request.name[0], isinstance(request, SkipRequest), _touched(request, locks)
             made = transactions(request, writes.session, locks, leases)
-            read = {(job, "")}  # a definition that is published
+            read = {(job, "")}  # the publication of the job's definition
             if isinstance(request, AskRequest | SkipRequest) and request.keep > keep:
                 break
             if _of_occurrence(request) and not leases["run"]:
@@ -114,7 +114,7 @@ class Outgoing:
         return RequestBatch(writes.batch(claims.batch(parts), announcements, leases["session"]), of_each, era)
 
     def _leave_out_withdrawn(self) -> None:
-        """Drop claims that were given back since: if granted now, the occurrence would belong to no run."""
+        """Drop claims whose return is queued. If granted now, their occurrences would belong to no run."""
         if not self._is_withdrawn:
             return
         requests, later = [*self._requests], set[Name]()
@@ -130,14 +130,14 @@ class Outgoing:
 
 
 def _of_occurrence(request: Request) -> bool:
-    """Return whether a request creates the key of an occurrence, or one that announces its return."""
+    """Return whether a request creates the key of an occurrence or of its return."""
     if isinstance(request, GiveBackRequest):
         return request.state == RETURNED
     return isinstance(request, SkipRequest) or (isinstance(request, AskRequest) and request.claim.run is not None)
 
 
 def _chosen(request: Request, locks: KnownLocks, busy: Collection[object]) -> Request:
-    """Return a request whose claim names units, if it needs some."""
+    """Return the request with units in its claim, if it needs units."""
     if not isinstance(request, AskRequest) or request.claim.locks:
         return request
     units = locks.choose(request.parts, request.name, busy)
@@ -145,7 +145,7 @@ def _chosen(request: Request, locks: KnownLocks, busy: Collection[object]) -> Re
 
 
 def _touched(request: Request, locks: KnownLocks) -> set[str | Name]:
-    """Return the name of a request and the keys that it is about."""
+    """Return a request's name and the keys that it touches."""
     if isinstance(request, AskRequest):
         return {request.name, *request.claim.values("")}
     return {request.name, *(key for key, _ in locks.keys(request.name))}

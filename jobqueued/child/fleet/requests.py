@@ -1,4 +1,4 @@
-"""Requests of a scheduler to its fleet, and the transactions of each. Pure."""
+"""A scheduler's requests to its fleet, and their transactions. Pure."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from jobqueued.child.fleet.skips import SkipRequest
 class AskRequest(NamedTuple):
     """Request number `question` about the run `job`@`number`.
 
-    etcd must remember its occurrence for `keep` s. `found`: the part that is already this host's. `skipped`: the known
-    revision of its job's newest skip. The `claim` names units of locks once they were chosen for `parts`, and keeps
-    them until there is an answer.
+    etcd must remember its occurrence for `keep` s. `found`: the keys that this host already has. `skipped`: the known
+    revision of the job's newest skip. After units were chosen for `parts`, the `claim` contains them until an answer
+    arrives.
     """
 
     claim: FleetClaim
@@ -35,14 +35,14 @@ class AskRequest(NamedTuple):
 
 
 class GiveBackRequest(NamedTuple):
-    """Give back the claims granted to this name; `state`: that of its occurrence."""
+    """Return the claims granted to this name. `state`: the occurrence's state."""
 
     name: Name
     state: str
 
 
 class PublishRequest(NamedTuple):
-    """Put the definition of a job into force, if the one before is `before`."""
+    """Put a job's definition into force, if the previous definition is `before`."""
 
     job: str
     spec: str
@@ -55,7 +55,7 @@ class PublishRequest(NamedTuple):
 
 
 class PauseRequest(NamedTuple):
-    """Set the pause of a job for all hosts ("" resumes it), if its pause is `before` now ("" means any)."""
+    """Set the pause of a job for all hosts ("" resumes it), if its present pause is `before` ("" means any)."""
 
     job: str
     text: str
@@ -105,12 +105,12 @@ class AnnounceRequest(NamedTuple):
 
 
 Plain = PublishRequest | PlaceRequest | PauseRequest | Overdue | AnnounceRequest
-"""Announcements: requests whose answer is not needed, and that must not be carried out twice."""
+"""An announcement: a request that needs no answer, and must not be carried out twice."""
 Request = AskRequest | SkipRequest | GiveBackRequest | Plain
 
 
 class RequestBatch(NamedTuple):
-    """Requests that go to etcd together; each has its number of transactions, and the names and keys that it is about.
+    """Requests that are sent together: for each, its number of transactions, and the names and keys that it touches.
 
     `era`: the era of the conversation in which these requests came first.
     """
@@ -121,7 +121,10 @@ class RequestBatch(NamedTuple):
 
 
 def transactions(request: Request, session: Session, locks: KnownLocks, leases: Mapping[str, int]) -> list[Message]:
-    """Return the transactions of a request; `leases`: of occurrences ("run"), locks ("lock") and the "session"."""
+    """Return the transactions of a request.
+
+    `leases`: those for occurrences ("run"), for locks ("lock") and of the "session".
+    """
     if isinstance(request, AskRequest):
         return [claims.transaction(request.claim, session, request.found, request.skipped, leases)]
     if isinstance(request, SkipRequest):

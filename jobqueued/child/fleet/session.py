@@ -1,9 +1,9 @@
-"""The session of a host in etcd: a key that lives as long as its lease is kept alive, and leases for its claims.
+"""A host's session in etcd: a key that lives as long as its lease is kept alive, and leases for the host's claims.
 
     /jq/hosts/HOST    STORE BOOT …
     /jq/writes/HOST   …
 
-A file saves the leases, so that a new agent resumes the session of the one before.
+A file saves the leases, so that a new agent can resume the session of the previous agent.
 """
 
 from __future__ import annotations
@@ -26,45 +26,46 @@ from jobqueued.child.fleet.mark import EtcdMark
 
 SECOND = 1_000_000_000
 TTL = 10
-"""Seconds for which a session lives without being kept alive."""
+"""Time (s) for which a session lives without being kept alive."""
 RUNS = f"{claims.ROOT}runs/"
 _PAGE = 2000
-"""Maximum keys read in one call."""
+"""Maximum keys read in a call."""
 _LEASE_USES = 1000
 _MARGIN = 4 * 3600
-"""Extra time (s) for which etcd remembers an occurrence: one hour until a new definition reaches etcd, and 3 h because
-the clocks of all hosts may be set back by that much.
+"""Additional time (s) for which etcd remembers an occurrence.
+
+A new definition may reach etcd an hour later, and the clocks of all hosts may be set back by 3 h.
 """
 
 
 class Closed(Exception):
-    """The fleet must not be asked, because the outcome would be uncertain; the message has the reason."""
+    """The fleet must not be used, because outcomes would be uncertain; the message has the reason."""
 
 
 class NotOver(Closed):
-    """Another session has the name of this host and must end first; this host must not keep it alive."""
+    """Another session has this host's name and must end first; this host must not keep it alive."""
 
 
 class Leases(NamedTuple):
-    """The leases of a session: its own, and that of its locks (0 if it has none yet)."""
+    """The leases of a session: its own lease, and the lease of its locks (0 if it has none yet)."""
 
     session: int
     locks: int
 
 
 class OpenSession(NamedTuple):
-    """A session that can claim from now on."""
+    """An open session, which can claim."""
 
     session: Session
     leases: Leases
     grace: int
-    """Seconds for which locks live without being kept alive."""
+    """Time (s) for which locks live without being kept alive."""
     last: StoredKey
-    """The last write of the agent that had the session before."""
+    """The last write of the session's previous agent."""
 
 
 def now() -> int:
-    """Return the instant (ns) by BOOTTIME, which advances while the host sleeps, as leases do."""
+    """Return the instant (BOOTTIME, ns). This clock advances while the host sleeps, as leases do."""
     return time.clock_gettime_ns(time.CLOCK_BOOTTIME)
 
 
@@ -73,7 +74,7 @@ def open_session(gateway: Gateway, settings: Mapping[str, Any], path: str) -> Op
     store, host = f"{settings['host']}:{settings['store']}", settings["host"]
     kept, grace = _kept(path, store), settings["lock_grace"]
     session = kept.session if _alive(gateway, kept.session) else _granted(gateway, TTL)
-    if alive := _alive(gateway, kept.locks):  # an old lease keeps its duration, and its locks
+    if alive := _alive(gateway, kept.locks):  # an old lease keeps its duration and locks
         locks, grace = kept.locks, alive
     else:
         locks = _granted(gateway, grace)
@@ -92,7 +93,7 @@ def open_session(gateway: Gateway, settings: Mapping[str, Any], path: str) -> Op
         answer = gateway.call("kv/txn", writes.taking_over(own, last, session))
         if answer.get("succeeded"):
             return OpenSession(own._replace(written=claims.revision(answer)), leases, grace, last)
-    return open_session(gateway, settings, path)  # the session just ended, or the last write was another
+    return open_session(gateway, settings, path)  # the session just ended, or another write was the last
 
 
 def _whose(host: str, store: str, value: str) -> str:
@@ -106,13 +107,13 @@ def _whose(host: str, store: str, value: str) -> str:
 
 
 def check(gateway: Gateway, store: str, seen: EtcdMark) -> EtcdMark:
-    """Check that etcd has everything up to the mark `seen`, and return etcd's mark.
+    """Check that etcd contains all writes up to the mark `seen`, and return etcd's mark.
 
-    Raises Closed if something is missing, EtcdUnreachable and Rejected.
+    Raises Closed if writes are missing, EtcdUnreachable and Rejected.
     """
     found = marked(gateway)
     if (message := mark.settling(found, seen, f"{store} {os.urandom(8).hex()}")) is not None:
-        gateway.call("kv/txn", message)  # or another host has done that
+        gateway.call("kv/txn", message)  # or another host did so
         found = marked(gateway)
     if not seen.is_in(found):
         raise Closed(
@@ -147,7 +148,7 @@ def marked(gateway: Gateway) -> EtcdMark:
 
 
 def beat(gateway: Gateway, lease: int) -> int:
-    """Keep a lease alive. Return the instant (ns) until which it lives at least, or 0 if it is over.
+    """Keep a lease alive. Return the instant (BOOTTIME, ns) until which it lives at least, or 0 if it ended.
 
     Raises EtcdUnreachable and Rejected.
     """
@@ -157,7 +158,7 @@ def beat(gateway: Gateway, lease: int) -> int:
 
 
 def snapshot(gateway: Gateway, since: Mapping[str, int]) -> Iterator[tuple[int, dict[str, StoredKey]]]:
-    """Yield everything about the fleet in parts, with their common revision. Raises EtcdUnreachable and Rejected.
+    """Yield all keys of the fleet in parts, each with their common revision. Raises EtcdUnreachable and Rejected.
 
     `since`: job → first second whose occurrences are included.
     """
@@ -193,13 +194,13 @@ def _found(answer: Message) -> tuple[dict[str, StoredKey], str]:
 
 
 class RunLease:
-    """The lease that makes etcd remember occurrences: one lease for a thousand of them."""
+    """The lease that makes etcd remember occurrences. About a thousand occurrences share a lease."""
 
     def __init__(self) -> None:
         self._lease = self._left = self._keep = self._until = 0
 
     def take(self, gateway: Gateway, keep: int, most: int) -> int:
-        """Return a lease of at least `keep` s for `most` occurrences. Raises EtcdUnreachable and Rejected."""
+        """Return a lease of at least `keep` seconds for `most` occurrences. Raises EtcdUnreachable and Rejected."""
         if self._left < most or keep > self._keep or now() >= self._until:
             self._lease = _granted(gateway, keep + keep // 8 + _MARGIN)
             self._left, self._keep, self._until = _LEASE_USES, keep, now() + keep // 8 * SECOND
@@ -212,7 +213,7 @@ def _granted(gateway: Gateway, seconds: int) -> int:
 
 
 def _alive(gateway: Gateway, lease: int) -> int:
-    """Keep a lease alive. Return the seconds that it lives, or 0 if it is over."""
+    """Keep a lease alive. Return the seconds that it lives, or 0 if it ended."""
     return _keep_alive(gateway, lease) if lease else 0
 
 
@@ -221,7 +222,7 @@ def _keep_alive(gateway: Gateway, lease: int) -> int:
 
 
 def _kept(path: str, store: str) -> Leases:
-    """Read the leases of this host's session from the file; zeros if there are none."""
+    """Read the leases of this host's session from the file; return zeros if it has none."""
     with suppress(OSError, ValueError, TypeError):
         whose, session, locks = json.loads(atomic_file.content(path))
         if whose == store:
@@ -235,5 +236,5 @@ def _boot_id() -> str:
 
 
 def revoke(gateway: Gateway, lease: int) -> None:
-    """End a lease, and all keys that depend on it. Raises EtcdUnreachable and Rejected."""
+    """End a lease, and so delete all its keys. Raises EtcdUnreachable and Rejected."""
     gateway.call("lease/revoke", {"ID": str(lease)})

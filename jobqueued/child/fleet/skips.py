@@ -1,11 +1,11 @@
-"""Skips as transactions of etcd: one host of a fleet skips the occurrences that no host runs. Pure.
+"""Skips as etcd transactions: one host of a fleet skips occurrences that no host runs. Pure.
 
     /jq/runs/JOB/LAST/1        STORE skipped FIRST   all occurrences of a job from one second to another
     /jq/skipped/JOB            STORE                 the host that made the newest of these
 
-A skip is stored under its last second, and no key is between it and the occurrences that it covers. So a host that asks
-about one of them finds the skip as the next key. Each skip changes the second key. etcd carries out a skip or a claim
-only if the second key has not changed since the host read it.
+A skip is stored under its last second, and no other key is between the skip and its occurrences. So a host that asks
+about such an occurrence finds the skip as the next key. Each skip also changes the key /jq/skipped/JOB. etcd carries
+out a skip or a claim only if this key has not changed after the host read it.
 """
 
 from __future__ import annotations
@@ -21,16 +21,16 @@ from jobqueued.child.fleet.known_locks import Name
 from jobqueued.child.fleet.lines import Line
 
 _MOST_READ, _DIGITS = 64, 10
-"""Maximum number of occurrences in an answer; digits of their seconds."""
+"""Maximum number of occurrences in an answer, and digits of their seconds."""
 _MOST_KNOWN = 100
 """Maximum known skips of a job. Older ones are forgotten, because clocks are not set back that far."""
 
 
 class SkipRequest(NamedTuple):
-    """A request to skip the occurrences of a job from second `first` to `last`, to be remembered for `keep` s.
+    """A request to skip a job's occurrences from second `first` to `last`. etcd must remember the skip for `keep` s.
 
-    `spec`: the definition of the job that must be in force ("" means any). `newest`: the known revision of the job's
-    newest skip. `own`: the newest revision of this host's occurrences in the range, none of which is live.
+    `spec`: the job's definition that must be in force ("" means any). `newest`: the known revision of the job's newest
+    skip. `own`: the newest revision of this host's occurrences in the range, none of which is live.
     """
 
     job: str
@@ -48,12 +48,12 @@ class SkipRequest(NamedTuple):
 
     @property
     def range(self) -> dict[str, str]:
-        """The range of keys of all these occurrences in etcd."""
+        """The range of the occurrences' keys in etcd."""
         return self._within(f"{ROOT}runs/{self.job}/")
 
     @property
     def returned(self) -> dict[str, str]:
-        """The range of keys that announce returned occurrences among these."""
+        """The range of keys that announce the return of these occurrences."""
         return self._within(f"{FREED}{self.job}/f")
 
     def _within(self, prefix: str) -> dict[str, str]:
@@ -69,13 +69,13 @@ class Mine(NamedTuple):
 
 
 class OccurrencesTaken(NamedTuple):
-    """Other hosts have some of the occurrences: key (``f1772409660``) → value."""
+    """Other hosts have some of the occurrences, given as key (``f1772409660``) → value."""
 
     found: Mapping[str, str]
 
 
 Outcome = Mine | OccurrencesTaken | claims.Newer | claims.SessionOver | claims.Stale | SkipRequest
-"""The result of a request; a SkipRequest is the request to repeat."""
+"""The outcome of a request. A SkipRequest is the request to repeat."""
 
 
 def transaction(skip: SkipRequest, session: Session, lease: int) -> Message:
@@ -96,7 +96,7 @@ def transaction(skip: SkipRequest, session: Session, lease: int) -> Message:
 
 
 def outcome(skip: SkipRequest, session: Session, answer: Message) -> Outcome:
-    """Return the meaning of an answer to `transaction`."""
+    """Return the outcome from the answer to `transaction`."""
     if answer.get("succeeded"):
         return Mine(skip.first, skip.last)
     found = claims.read(answer)
@@ -124,7 +124,7 @@ def outcome(skip: SkipRequest, session: Session, answer: Message) -> Outcome:
 
 
 def _second(key: str, otherwise: int) -> int:
-    """Return the second in the key of an occurrence, or `otherwise` if no host can have made the key."""
+    """Return the second in an occurrence's key, or `otherwise` if no host could have written the key."""
     text = key.split("/")[-2]
     return int(text) if text.isascii() and text.isdecimal() and len(text) == _DIGITS else otherwise
 
@@ -134,10 +134,10 @@ def _spans() -> defaultdict[str, deque[tuple[int, int]]]:
 
 
 class KnownSkips:
-    """The skips of all hosts, and the revision of each job's newest skip, as the watch reported them.
+    """The skips of all hosts that the watch reported, and the revision of each job's newest skip.
 
-    Requests are checked against these: a request that such a skip covers is not sent. An occurrence that this host
-    skipped is over, although the watch may report later that it had been returned.
+    A request that a known skip covers is not sent. An occurrence that this host skipped is over, even if the watch
+    later reports its earlier return.
     """
 
     def __init__(self) -> None:
@@ -149,11 +149,11 @@ class KnownSkips:
         return self._newest.get(job, 0)
 
     def note_newest(self, job: str, revision: int) -> None:
-        """Note the revision of a newer skip; 0 means that the job has none."""
+        """Note the revision of a job's newest skip; 0 means that the job has none."""
         self._newest[job] = revision
 
     def note(self, job: str, second: int, value: str) -> None:
-        """Note the value of an occurrence at this second, which may be a skip."""
+        """Note the value of the key for this second, which may be a skip."""
         if (first := claims.first_skipped(value)) is not None:
             self._spans[job].append((min(first, second), second))
 

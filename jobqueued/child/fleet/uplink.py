@@ -1,6 +1,6 @@
-"""The connection to etcd: one thread carries out requests, one keeps the session alive, one watches.
+"""The connections to etcd: one thread carries out requests, one keeps the session alive, one watches.
 
-Each has its own connection, so that none waits for another.
+Each has a separate connection, so that none waits for another.
 """
 
 from __future__ import annotations
@@ -25,20 +25,20 @@ from jobqueued.child.fleet.session import SECOND, TTL, Closed, Leases, NotOver, 
 from jobqueued.child.fleet.skips import SkipRequest
 
 _ANSWER, _NEWS = 2.0, float(TTL)
-"""Timeouts (s) of an answer and of the watch; after that the call is repeated."""
+"""Timeouts (s) of an answer and of the watch, after which the call is repeated."""
 _BEAT = TTL / 3
 _FIRST_PAUSE, _LONGEST_PAUSE, _REFUSED_PAUSE = 0.2, 2.0, 10.0
-"""Pauses (s) between tries: the first, the longest, and the longest if etcd refuses, so that a person must act."""
+"""Pauses (s) between tries: the first, the longest, and the longest after a refusal, which only a person can fix."""
 _LEAST_KEEP = 3600
 _MOST_AHEAD = 2.0
-"""Maximum difference (s) between the clocks of host and etcd."""
+"""Maximum difference (s) between the clocks of this host and etcd."""
 _REMEMBERED = 60 * SECOND
 _MUTE = 3
-"""Maximum number of watches in a row that deliver nothing, not even their start."""
+"""Maximum number of successive watches that deliver nothing, not even their start."""
 
 
 class Uplink:
-    """One etcd, with these settings (lines.py), and its conversation with a scheduler.
+    """The connections to an etcd, with SETTINGS (lines.py), and the conversation with a scheduler.
 
     `kept`: the file that saves the session. `wake` is called when the outbox has lines for the scheduler.
     """
@@ -50,30 +50,33 @@ class Uplink:
         self._changed = threading.Condition()
         self._leases: Leases | None = None
         self._seen, self._told_at = EtcdMark(), 0
-        """The newest mark, and the instant (BOOTTIME, ns) at which the scheduler last received one."""
+        """The newest mark, and the instant (BOOTTIME, ns) at which the scheduler last received a mark."""
         self._since: Mapping[str, int] = {}
         """Job → first second whose occurrence may be requested."""
         self._fleets, self._looked_at = dict[str, list[str]](), 0
-        """The other fleets in this etcd, and the instant (BOOTTIME, ns) at which the scheduler last received them."""
+        """The other fleets in this etcd, and the instant (BOOTTIME, ns) of their last report to the scheduler."""
         self._alive_until = 0
         self._unswept = session.RUNS
-        """Key of the next page of occurrences to sweep for this host's own, or "" when all were read."""
+        """Key of the next page of occurrences to search for this host's own, or "" when all were read."""
         self._watch = 0
-        """Number of the current watch; results of earlier ones are dropped."""
+        """Number of the current watch. Results of earlier watches are dropped."""
         self._over = False
         self._run_lease = RunLease()
         self._has_begun = False
 
-    # the scheduler
+    # lines from and for the scheduler
 
     def hello(self, seen: EtcdMark, since: Mapping[str, int]) -> None:
-        """Start with a new scheduler. `seen`: the saved mark; `since`: job → first second of its occurrences."""
+        """Start with a new scheduler. `seen`: its saved mark.
+
+        `since`: job → first second whose occurrence may be requested.
+        """
         with self._changed:
             self._seen = self._seen if seen.is_in(self._seen) and seen.age else seen
             self._since, self._told_at, self._looked_at = since, 0, 0
             self._conversation.hello()
             self._changed.notify_all()
-        if not self._has_begun:  # before a scheduler connects, nobody would receive the results
+        if not self._has_begun:  # not started before, because no scheduler would receive the results
             self._has_begun = True
             for work in (self._carry_out, self._stay_alive):
                 threading.Thread(target=work, daemon=True).start()
@@ -108,24 +111,24 @@ class Uplink:
             self._changed.notify_all()
 
     def lines(self) -> list[Line]:
-        """Return the lines for the scheduler, and forget them."""
+        """Remove and return the lines for the scheduler."""
         with self._changed:
             lines, self._conversation.outbox = self._conversation.outbox, []
             return lines
 
     @property
     def holds(self) -> bool:
-        """Return whether this host has locks in the fleet, which its session and leases keep."""
+        """Return whether this host holds locks of the fleet, which require the session."""
         with self._changed:
             return self._conversation.holds
 
     def stop(self) -> None:
-        """End the session, if etcd is reachable; the threads end soon."""
+        """End the session if etcd is reachable. The threads end soon after."""
         with self._changed:
             self._over, leases = True, self._leases
             self._changed.notify_all()
         if leases is not None:
-            with suppress(EtcdUnreachable, Rejected, OSError):  # the session ends by itself
+            with suppress(EtcdUnreachable, Rejected, OSError):  # then the session expires
                 session.revoke(self._gateway(_ANSWER), leases.session)
 
     # requests
@@ -155,7 +158,7 @@ class Uplink:
             self._wake()
 
     def _wait_for_work(self) -> None:
-        """Wait until there is work in etcd or the uplink stops, and end turns of other hosts in time."""
+        """Wait until etcd must be called or the uplink stops. End turns of other hosts in time."""
         while True:
             self._conversation.pass_time(session.now())
             self._wake()
@@ -211,14 +214,14 @@ class Uplink:
             answer = gateway.call("kv/txn", mark.guarded(batch.message, seen))
             with self._changed:
                 there = mark.after(answer, seen)
-                if there is None or claims.revision(answer) < known:  # etcd was put back, to a state with this session
+                if there is None or claims.revision(answer) < known:  # etcd was restored to a state with this session
                     self._conversation.is_outdated = True
                     return
                 self._note(there, is_granted=number > 0)
                 self._conversation.answered(batch, answer)
 
     def _sweep(self, gateway: Gateway) -> None:
-        """Sweep a page of all occurrences, while no request waits, for those that an earlier agent did not report."""
+        """While no request waits, search a page of all occurrences for those that an earlier agent did not report."""
         found, following = session.occurrences(gateway, self._unswept)
         with self._changed:
             self._conversation.swept(found)
@@ -226,9 +229,9 @@ class Uplink:
             self._unswept = following
 
     def _note(self, found: EtcdMark, *, is_granted: bool = False) -> None:
-        """Remember a mark. The caller holds the lock.
+        """Note a mark. The caller holds the lock.
 
-        The scheduler receives the mark before the claims that it covers, and otherwise once a minute, and saves it.
+        The scheduler receives the mark before the claims that it covers, otherwise once a minute, and saves it.
         """
         self._seen = found
         if is_granted or self._told_at + _REMEMBERED <= session.now():
@@ -236,7 +239,7 @@ class Uplink:
             self._conversation.outbox.append(["mark", *found])
 
     def _fail(self, error: Exception) -> None:
-        """Handle a failure; if it may pass before the session ends, leave everything as it is for a retry."""
+        """Handle a failure. If it may be over before the session ends, change nothing, so that the caller retries."""
         with self._changed:
             if (
                 isinstance(error, EtcdUnreachable)
@@ -254,7 +257,7 @@ class Uplink:
         self._watch += 1
         self._changed.notify_all()
 
-    # the session
+    # the session thread
 
     def _stay_alive(self) -> None:
         gateway, trouble = self._gateway(_ANSWER), "no member of etcd answers"
@@ -290,7 +293,7 @@ class Uplink:
             self._wake()
 
     def _look_around(self, gateway: Gateway) -> None:
-        """Check whether etcd was put back, and look for other fleets. If it was, the agent reads everything again."""
+        """Check whether etcd was restored, and if so, read everything again. Search for other fleets."""
         with self._changed:
             seen = self._seen
         found, fleets = session.look_around(gateway, self.settings["fleet"])
@@ -298,7 +301,7 @@ class Uplink:
             if not seen.is_in(found):
                 self._conversation.is_outdated = True
                 self._changed.notify_all()
-            elif self._seen.age and self._seen.is_in(found):  # otherwise an answer of the other thread is newer
+            elif self._seen.age and self._seen.is_in(found):  # otherwise another thread's answer is newer
                 self._note(found)
         if fleets == self._fleets and session.now() < self._looked_at + _REMEMBERED:
             return
@@ -318,14 +321,14 @@ class Uplink:
         limit = f"by more than {_MOST_AHEAD:.0f} s"
         raise Closed(f"the clock of this host is {side} that of etcd {limit}; to see which is wrong: timedatectl")
 
-    # the watch
+    # the watch thread
 
     def _follow(self, watch: int, revision: int) -> None:
         """Handle changes after a revision, while this watch is the current one."""
         gateway, pause, mute, since = self._gateway(_NEWS), _FIRST_PAUSE, 0, 0
         is_past: Callable[[], bool] = lambda: self._over or watch != self._watch  # noqa: E731
         while True:
-            with suppress(EtcdUnreachable, Rejected, OSError):  # if the failure lasts, the session ends
+            with suppress(EtcdUnreachable, Rejected, OSError):  # if the failure persists, the session ends
                 for result in gateway.stream("watch", watching(revision), {"Grpc-Metadata-hasleader": "true"}):
                     with self._changed:
                         if is_past():
@@ -344,7 +347,7 @@ class Uplink:
             mute += 1
             since = session.now() if mute == 1 else since
             with self._changed:
-                # etcd was kept alive since the watch ended, and is so now
+                # the session is alive, so etcd answered after the watch ended
                 has_answered = max(since + TTL * SECOND, session.now()) < self._alive_until
                 if mute > _MUTE and not is_past() and has_answered:
                     self._refuse_requests(
@@ -368,7 +371,7 @@ def watching(revision: int) -> dict[str, Any]:
 
 
 def _some(pause: float) -> float:
-    """Return a random time, from half of the pause to the pause, so that hosts cut off together return one by one."""
+    """Return a random time between half the pause and the pause, so that hosts do not reconnect all at once."""
     return pause * (0.5 + os.urandom(1)[0] / 512)
 
 

@@ -1,11 +1,12 @@
-"""The writes of a host: etcd carries out each at most once, however often or late it arrives. Pure.
+"""The writes of a host. etcd carries out each write at most once, even if it arrives late or several times. Pure.
 
     /jq/writes/HOST            REVISION NUMBER   the host's last write; lives as long as its session does
 
 A member of etcd that was suspended carries out old requests late: after another member got the same request, and after
-later requests. A condition that a key is missing does not prevent that, because the key may have come and gone. So each
-write of a host changes the host's own key, and is carried out only if that key has the revision of the write before. Of
-all batches sent for one write, etcd carries out only one, and none after the next write. The value shows which one.
+later requests. A condition that a key is missing does not prevent this, because the key may have been created and
+deleted. So each write of a host changes the host's own key, and is carried out only if this key has the revision of the
+previous write. Of all batches sent for a write, etcd carries out only one, and none after the next write. The key's
+value shows which batch it was.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from jobqueued.child.fleet.etcd.wire import Message, coded
 
 
 def opening(session: Session, value: str, lease: int) -> Message:
-    """Return the transaction that creates the key of a host, or reads it and the host's last write if it exists."""
+    """Return the transaction that creates a host's key or, if it exists, reads the key and the host's last write."""
     seen = [_put(neighbours.place(session.fleet, session.host), "", lease)] if session.fleet else []
     success = [_put(session.key, value, lease), _put(session.writes, "0 0", lease), *seen]
     return {"compare": [created(session.key, 0)], "success": success, "failure": _read(session)}
@@ -28,7 +29,10 @@ def taking_over(session: Session, last: StoredKey, lease: int) -> Message:
 
 
 def _once(batch: Message, session: Session, revision: int, name: str, lease: int) -> Message:
-    """Return a batch that is carried out only after the write of this revision; otherwise it reads the last write."""
+    """Return a batch that is carried out only if the last write has this revision.
+
+    Otherwise it reads the last write.
+    """
     last = {"key": coded(session.writes), "target": "MOD", "mod_revision": str(revision)}
     success = [*batch["success"], _put(session.writes, name, lease)]
     return {"compare": [created(session.key, session.created), last], "success": success, "failure": _read(session)}
@@ -48,17 +52,17 @@ class Writes:
     def __init__(self, session: Session) -> None:
         self.session, self._revision, self._number = session, session.written, 0
         self._sent = dict[str, int]()
-        """Name of a batch that was sent for the next write → number of announcements in it."""
+        """Name of a batch sent for the next write → number of announcements in it."""
 
     def batch(self, batch: Message, announcements: int, lease: int) -> Message:
-        """Return a batch as the next write, or as another try of it."""
+        """Return the batch as the next write, or as another try of the next write."""
         self._number += 1
         name = f"{self._revision} {self._number}"
         self._sent[name] = announcements
         return _once(batch, self.session, self._revision, name, lease)
 
     def carried_out(self, revision: int) -> None:
-        """Note that the next write was carried out, at this revision."""
+        """Note that the next write was carried out at this revision."""
         self._revision = revision
         self._sent.clear()
 

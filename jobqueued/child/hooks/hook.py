@@ -1,9 +1,8 @@
-"""One call of a telemetry hook. Its keeper, a fork of the supervisor, starts it and ends all its processes.
+"""A call of a telemetry hook. The keeper, a fork of the supervisor, starts the hook and ends all its processes.
 
-The hook has the job's user, environment and limits, and its own cgroup with the same caps: its resource use is not the
-run's, and its end does not end the run. The keeper is a subreaper between hook and supervisor, so processes that a hook
-leaves are never taken for the run's. The keeper ends them before it answers, and also when the supervisor no longer
-waits for the answer.
+The hook has the job's user, environment and limits, and a separate cgroup with the same caps, so that its resource use
+is not counted for the run. The keeper is a subreaper between hook and supervisor, so processes that a hook leaves do
+not count as the run's. The keeper ends them before it answers, or when the supervisor no longer waits for the answer.
 """
 
 from __future__ import annotations
@@ -34,11 +33,11 @@ NAME, CGROUP = "jq-hook", ".hook"
 """Name of a keeper, and suffix of the cgroup of an attempt's hooks."""
 _CHUNK, _TAIL = 1 << 16, 4096
 _SHOWN = 300
-"""Maximum characters of the reason why a hook failed."""
+"""Maximum characters of the reason for a hook's failure."""
 
 
 class Keeper(NamedTuple):
-    """A live keeper, and the descriptor from which its answer is read to the end."""
+    """A live keeper, and the descriptor of its answer."""
 
     pid: int
     answer: int
@@ -104,17 +103,17 @@ def _become(name: str, order: LaunchSpec, hook: Hook, moment: str, record: Recor
 
 
 def _close_others(ours: set[int]) -> None:
-    """Close all other descriptors: a keeper with R/control or a lock file open would look like a supervisor."""
+    """Close all other descriptors, because a keeper with R/control or a lock file open would look like a supervisor."""
     for name in os.listdir("/proc/self/fd"):
         if int(name) not in ours:
             try:
                 os.close(int(name))
-            except OSError:  # the descriptor of the listing itself
+            except OSError:  # the listing's own descriptor
                 continue
 
 
 def _answer(order: LaunchSpec, hook: Hook, cgroup: Cgroup, writing: int) -> bytes:
-    """Return a newline and the hook's object, or the reason of the failure and a newline, or b"" if no one waits."""
+    """Return a newline and the hook's object, or the failure's reason and a newline, or b"" if no one waits."""
     try:
         return b"\n" + compact(_said(order, hook["timeout"], cgroup, writing)).encode()
     except _NotAwaited:

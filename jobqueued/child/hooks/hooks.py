@@ -1,7 +1,7 @@
-"""The telemetry hooks of an attempt: called at its start, for samples and at its end, one after another.
+"""The telemetry hooks of an attempt, called one after another at its start, for samples and at its end.
 
-Their objects are merged in the order of the calls. The run continues whatever a hook does: its failures become one
-warning for each hook and run, with their number.
+Their objects are merged in the order of the calls. A hook can't end the run. The failures of a hook become one warning
+with their number.
 """
 
 from __future__ import annotations
@@ -27,15 +27,15 @@ from jobqueued.child.report.marks import Marks
 from jobqueued.child.report.record import verdict
 
 PATIENCE = 5.0
-"""Seconds after its timeout until a hook that can't be killed (nfs(5)) is abandoned."""
+"""Time (s) between a hook's timeout and giving up on a hook that can't be killed (nfs(5))."""
 _MOMENT = 1.0
-"""Seconds for which hooks may run at the end before the audience and the disk learn of it."""
+"""Time (s) after which hooks that still run at the end are reported to the audience, and the record file is synced."""
 _CHUNK = 1 << 16
 _INTERIM = "this record was written before its telemetry hooks ended; what they printed later is missing"
 
 
 class Hooks:
-    """The hooks of one attempt. `at`: next call of `look` (monotonic, s). `telemetry`: merged so far.
+    """The hooks of an attempt. `at`: next call of `look` (CLOCK_MONOTONIC, s). `telemetry`: merged so far.
 
     `left`: True if a hook can't be killed.
     """
@@ -43,7 +43,7 @@ class Hooks:
     def __init__(
         self, name: str, order: LaunchSpec, home: int, loop: DescriptorLoop, marks: Marks, record: Callable[[], Record]
     ) -> None:
-        """`home`: place of cgroups. `record`: returns the record of the live attempt for the hooks."""
+        """`home`: place of cgroups. `record` returns the live attempt's record for the hooks."""
         self._name, self._order, self._home = name, order, home
         self._loop, self._marks, self._record = loop, marks, record
         self._hooks = order.get("hooks", [])
@@ -63,7 +63,7 @@ class Hooks:
         self._left_out: dict[tuple[int, int], int] = defaultdict(int)
 
     def __bool__(self) -> bool:
-        """Return whether there are hooks."""
+        """Return whether the job has hooks."""
         return bool(self._hooks)
 
     def begin(self, now: float) -> None:
@@ -74,7 +74,7 @@ class Hooks:
         self._queue_calls(START)
 
     def look(self, now: float) -> None:
-        """Call hooks whose sample is due, unless they still have one waiting; abandon a hook that hangs."""
+        """Call hooks whose sample is due, unless a sample of theirs is still waiting. Give up on a hook that hangs."""
         if self._current is not None and now >= self._until:
             self._leave()
         for index, at in enumerate(self._sample_at):
@@ -88,7 +88,7 @@ class Hooks:
         self._call_next()
 
     def interim(self, record: Record) -> Record:
-        """Return the record of an ended attempt to save before the hooks for its end run, in case this process dies."""
+        """Return an ended attempt's record, to be saved before the hooks for the end run, in case this process dies."""
         warnings = [*record["warnings"], *self.warnings()]
         if not self._given_up and (self._current is not None or any(END in each["at"] for each in self._hooks)):
             warnings.append(_INTERIM)
@@ -97,10 +97,10 @@ class Hooks:
         return cast("Record", {**record, "telemetry": self.telemetry, "warnings": warnings, "attempts": attempts})
 
     def see_off(self, record: Record, path: str, write: Callable[[Record], str], audience: Audience) -> None:
-        """Call the hooks for the end, after start calls that still wait, and wait until all hooks are done.
+        """Call the hooks for the end, after any waiting calls for the start, and wait until all hooks are done.
 
-        `write` saves the record file (`path`) after each hook. If this takes longer than a moment, the audience gets
-        the reason, and the file is made durable then and after each later write.
+        `write` saves the record file (`path`) after each hook. If this takes longer than `_MOMENT`, notify the
+        audience, and make the file durable at once and after each later write.
         """
         written = self.telemetry
         self._final = record
@@ -123,7 +123,7 @@ class Hooks:
             self.look(time.monotonic())
 
     def give_up(self, why: str) -> None:
-        """Call no more hooks, and end the one that runs."""
+        """Call no more hooks, and end the running hook."""
         self._given_up = self._given_up or why
         self._sample_at = [NEVER] * len(self._hooks)
         self._waiting.clear()
@@ -133,7 +133,7 @@ class Hooks:
         self._schedule()
 
     def reaped(self, pid: int) -> bool:
-        """Reap an ended child if it was a keeper. Return whether it was."""
+        """Reap an ended child if it is a keeper. Return whether it was one."""
         if pid not in tree.apart:
             return False
         os.waitpid(pid, 0)
@@ -144,9 +144,10 @@ class Hooks:
         return True
 
     def orphans_killed(self) -> bool:
-        """Kill processes of hooks whose keeper was killed, if no others are below us. Return whether any existed.
+        """Kill processes of hooks whose keeper was killed, if no other processes are below us.
 
-        After that the supervisor leaves its pool, because the end of such a process is not noticed.
+        Return whether any existed. After this, the supervisor leaves its pool, because the end of such a process is not
+        noticed.
         """
         found = bool(tree.children())
         if found:
@@ -154,7 +155,7 @@ class Hooks:
         return found
 
     def warnings(self) -> Iterator[str]:
-        """Yield a warning for each hook that failed or was left out, and one if the hooks were cut short."""
+        """Yield a warning for each hook that failed or was not called, and a warning if the hooks were cut short."""
         for index, each in enumerate(self._hooks):
             if failure := self._failures.get(index):
                 more = self._failed[index] - 1
@@ -173,7 +174,7 @@ class Hooks:
         self._schedule()
 
     def _call_next(self) -> None:
-        """Call the next hook, if none runs."""
+        """Call the next hook, if none is running."""
         while self._current is None and self._waiting:
             index, moment = self._waiting.popleft()
             each = self._hooks[index]
@@ -190,12 +191,12 @@ class Hooks:
         self._schedule()
 
     def _schedule(self) -> None:
-        """Set the next time for `look`; a waiting call with no running hook is due at once."""
+        """Set the next time for `look`. If no hook is running, a waiting call is due at once."""
         until = self._until if self._current is not None else 0 if self._waiting else NEVER
         self.at = min([*self._sample_at, until], default=NEVER)
 
     def _read_answer(self) -> None:
-        """Read the available part of the answer; its end counts only after the keeper is reaped."""
+        """Read the available part of the answer. Its end counts only after the keeper is reaped."""
         with contextlib.suppress(BlockingIOError):
             while self._keeper.answer in self._loop:
                 data = os.read(self._keeper.answer, _CHUNK)
@@ -217,7 +218,7 @@ class Hooks:
         self._schedule()
 
     def _hang_up(self) -> None:
-        """Close the answer, which makes the keeper end the hook."""
+        """Close the answer's descriptor, which makes the keeper end the hook."""
         if self._keeper.answer >= 0:
             self._loop.off(self._keeper.answer)
             os.close(self._keeper.answer)

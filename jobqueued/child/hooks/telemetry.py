@@ -1,7 +1,7 @@
-"""The telemetry of a run: its hooks' output, merged into one JSON object that its record contains.
+"""The telemetry of a run: its hooks' output, merged into one JSON object in its record.
 
-A hook prints an object, which is merged by RFC 7396: objects key by key, null removes a key, and other values replace
-the old one.
+A hook prints an object, which is merged as in RFC 7396: objects are merged by key, null removes a key, and any other
+value replaces the old value.
 """
 
 from __future__ import annotations
@@ -16,17 +16,17 @@ START, SAMPLE, END = "start", "sample", "end"
 MOMENTS = (START, SAMPLE, END)
 """The moments at which hooks are called."""
 MOST = 64 << 10
-"""Maximum bytes of one output of a hook, and of the text of the whole telemetry."""
+"""Maximum bytes of a hook's output, and of the whole telemetry."""
 
 Telemetry = dict[str, Any]
 
 
 class TelemetryRefused(ValueError):
-    """Output of a hook that no record can contain; str() is the reason."""
+    """A hook's output can't be in a record; str() is the reason."""
 
 
 def said(data: bytes) -> Telemetry:
-    """Return the object in a hook's output, or {} if it is empty. Raises TelemetryRefused."""
+    """Parse the object in a hook's output, or return {} for empty output. Raises TelemetryRefused."""
     if len(data) > MOST:
         raise TelemetryRefused(f"printed more than {MOST:,} bytes")
     try:
@@ -88,7 +88,7 @@ def _shown(value: Any) -> Any:
 
 
 def merged(telemetry: Mapping[str, Any], update: Mapping[str, Any]) -> Telemetry:
-    """Return the telemetry with one more object added. Raises TelemetryRefused if that is too large."""
+    """Merge another object into the telemetry. Raises TelemetryRefused if the result is too large."""
     found = _patched(telemetry, update)
     if (size := len(compact(found))) > MOST:
         raise TelemetryRefused(

@@ -1,4 +1,4 @@
-"""Addresses that lead to the host itself, in any spelling."""
+"""Recognizes IP addresses that lead to the host itself, in any spelling."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ _NETWORKS: list[tuple[IPv4Network | IPv6Network, str]] = [
     (ip_network(network), what) for what, networks in _REFUSED.items() for network in networks
 ]
 _HOLD_IPV4 = (ip_network("64:ff9b::/96"), ip_network("::/96"))
-"""Networks whose last 32 bits are an IPv4 address: NAT64, and IPv4-compatible addresses."""
+"""IPv6 networks whose addresses end with an IPv4 address: NAT64, and IPv4-compatible addresses."""
 
 
 def meant(host: str) -> Ip:
-    """Return the address that is reached: an IPv4 address inside an IPv6 address counts. Raises ValueError."""
+    """Parse an address. If an IPv6 address contains an IPv4 address, return the latter. Raises ValueError."""
     ip = ip_address(host)
     if isinstance(ip, IPv4Address):
         return ip
@@ -42,10 +42,10 @@ def meant(host: str) -> Ip:
 
 
 def spelled(ip: Ip, port: int) -> str:
-    """Return address and port: ``127.0.0.1:80``, ``[::1]:80``."""
+    """Format address and port: ``127.0.0.1:80``, ``[::1]:80``."""
     return f"[{ip}]:{port}" if isinstance(ip, IPv6Address) else f"{ip}:{port}"
 
 
 def what_is(ip: Ip) -> str:
-    """Return the reason why an address is closed to users' channels, or "" if the address alone shows none."""
+    """Return the reason why users' channels may not reach an address, or "" if the address alone shows none."""
     return next((what for network, what in _NETWORKS if ip in network), "")

@@ -1,4 +1,4 @@
-"""Send a notice with one of Apprise's URLs, such as ``slack://…``, if the package apprise is installed."""
+"""Send a notice to one of Apprise's URLs, such as ``slack://…``, if the package apprise is installed."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class LastMessage(logging.Handler):
 
 
 def send(notice: NoticeToSend) -> None:
-    """Send the notice with Apprise. Apprise returns only success or failure, so a failure counts as temporary."""
+    """Send the notice with Apprise. A failure counts as temporary, because Apprise does not return the cause."""
     try:
         import apprise
     except ImportError:

@@ -1,7 +1,7 @@
-"""A notice as a mail, with cron's headers so that filters keep working, one thread per incident, and the run's output.
+"""A notice as a mail with the run's output. Cron's headers are kept for mail filters; an incident's mails are a thread.
 
-The text survives every mail program: bytes that are not UTF-8, or that could move a cursor, appear as escapes. If the
-text does not show the output completely and byte by byte, the output is attached.
+Bytes that are not UTF-8, and characters that could move a cursor, are escaped in the text. If the text does not contain
+the output completely and unchanged, the output is attached.
 """
 
 from __future__ import annotations
@@ -23,24 +23,24 @@ from jobqueued.child.notifier import mail_delivery, notice_text
 from jobqueued.child.notifier.notice import Never, NoticeEvent, NoticeToSend
 
 _SHOWN = 16 << 10
-"""Maximum bytes of output, from its end, in the text."""
+"""Maximum bytes at the end of the output that the text contains."""
 _ATTACHED, _MOST_ATTACHED = 1 << 20, 16 << 20
 _LONGEST_SUBJECT = 200
 _LONGEST_LINE = 900
-"""Longest line (bytes) without quoted-printable; RFC 5322 allows 998."""
+"""Longest line (bytes) that is sent without quoted-printable; RFC 5322 allows 998."""
 _ADDRESS = re.compile(
     r"[\w.!#$%&'*+=?^`{}~][\w.!#$%&'*+/=?^`{|}~-]{0,63}(@[A-Za-z0-9]([A-Za-z0-9.-]{0,251}[A-Za-z0-9])?)?", re.ASCII
 )
 
 
 _OF_AT = "at:"
-"""Prefix of the tag of jobs from at(1) and batch."""
+"""Prefix of the tag on jobs from at(1) and batch."""
 
 
 class MailedOutput(NamedTuple):
-    """The end of a run's output, as much as may be attached. `size`: that of the whole output, or None if unknown.
+    """The end of a run's output, limited to the size of an attachment.
 
-    `trouble`: why its file can't be read.
+    `size`: bytes of the whole output, or None if unknown. `trouble`: why the output's file can't be read, or "".
     """
 
     data: bytes
@@ -49,7 +49,7 @@ class MailedOutput(NamedTuple):
 
 
 def send(notice: NoticeToSend) -> None:
-    """Mail the notice to one address, with sendmail(8) or over SMTP."""
+    """Mail the notice to an address, with sendmail(8) or over SMTP."""
     recipient = _address(notice.address, "the address")
     sender = _address(notice.setting("from", str, f"jobqueue@{mail_delivery.domain(notice.event)}"), "from")
     mail_delivery.deliver(notice, bytes(message(notice, sender, recipient)), sender, recipient)
@@ -87,17 +87,17 @@ def message(notice: NoticeToSend, sender: str, recipient: str) -> EmailMessage:
 
 
 def _is_output(notice: NoticeToSend) -> bool:
-    """Return whether this is the mail that cron sends: the command as its subject, and only the output as its text."""
+    """Return whether this is a mail like cron's, with the command as its subject and only the output as its text."""
     return notice.event["event"] == "output"
 
 
 def _is_report(notice: NoticeToSend) -> bool:
-    """Return whether the notice has its own text (jobqueuectl report)."""
+    """Return whether the notice is a report, which has its own text (jobqueuectl report)."""
     return notice.event["event"] == "report"
 
 
 def _headers(notice: NoticeToSend, sender: str, recipient: str) -> Iterator[tuple[str, str]]:
-    """Yield the headers of Debian's cron and cronie, those of RFC 3834, and ours."""
+    """Yield the headers of Debian's cron, cronie, RFC 3834, and jobqueued."""
     event = notice.event
     user, domain = event.get("user") or "jobqueue", mail_delivery.domain(event)
     yield "From", f'"jobqueued (Cron Daemon)" <{sender}>'
@@ -120,7 +120,7 @@ def _headers(notice: NoticeToSend, sender: str, recipient: str) -> Iterator[tupl
 
 
 def _subject(event: NoticeEvent, user: str, recipient: str) -> str:
-    """Return cron's subject with the event; for the user of an at(1) job, at's subject."""
+    """Return a subject like cron's with the event, or at(1)'s subject for the user of an at(1) job."""
     record, words = event.get("record"), notice_text.cut(notice_text.command(event), _LONGEST_SUBJECT // 2)
     is_of_at = record is not None and any(tag.startswith(_OF_AT) for tag in record.get("tags", ()))
     if is_of_at and (event["event"] in ("output", "success") or recipient == user):
@@ -132,7 +132,7 @@ def _subject(event: NoticeEvent, user: str, recipient: str) -> str:
 
 
 def _quoted(output: MailedOutput, shown: str, attached: int, run: str) -> str:
-    """Return the output for the text, and the place of the rest."""
+    """Return the output as text, with a note about the place of the rest."""
     blocks = [output.trouble] if output.trouble else []
     if shown:
         blocks += [_heading(output.size), shown.rstrip("\n")]
@@ -168,7 +168,7 @@ def _output(record: Record | None, limit: int) -> MailedOutput:
 
 
 def _last(data: bytes, most: int) -> bytes:
-    """Return the last bytes, from the beginning of a line if there is one."""
+    """Return the last bytes, starting at the beginning of a line if possible."""
     if len(data) <= most:
         return data
     end = data[-most:]
@@ -182,7 +182,7 @@ def _address(text: str, what: str) -> str:
 
 
 def _message_id(text: str, domain: str) -> str:
-    """Return a Message-ID that is the same for the same text."""
+    """Return a Message-ID that depends only on the text and the domain."""
     return f"<{hashlib.sha256(text.encode()).hexdigest()[:32]}@{domain}>"
 
 

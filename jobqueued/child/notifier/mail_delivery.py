@@ -1,4 +1,4 @@
-"""Deliver a mail with sendmail(8), or over SMTP."""
+"""Deliver a mail with sendmail(8) or over SMTP."""
 
 from __future__ import annotations
 
@@ -16,16 +16,19 @@ _STARTTLS = ("opportunistic", "required", "never")
 _HOST = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]{0,251}[A-Za-z0-9])?")
 _PERMANENT = range(64, 79)
 _PASSING = frozenset({71, 74, program.TEMPORARY})
-"""EX_OSERR, EX_IOERR and EX_TEMPFAIL. Codes unknown to sysexits(3) are temporary, too, such as some mailers' 1."""
+"""Temporary exit codes: EX_OSERR, EX_IOERR and EX_TEMPFAIL.
+
+Codes that sysexits(3) does not define are also temporary.
+"""
 
 
 def domain(event: NoticeEvent) -> str:
-    """Return the host name if it can stand in an address, otherwise localhost."""
+    """Return the host name if it is valid in an address, otherwise localhost."""
     return event["host"] if _HOST.fullmatch(event["host"]) else "localhost"
 
 
 def deliver(notice: NoticeToSend, message: bytes, sender: str, recipient: str) -> None:
-    """Hand a mail over; after this returns, another program is responsible for it."""
+    """Deliver a mail. When this returns, another program has accepted the mail."""
     if url := notice.setting("smtp", str, ""):
         _by_smtp(notice, network.address(notice, url, _PORTS), message, sender, recipient)
     else:
@@ -54,7 +57,7 @@ def _by_smtp(notice: NoticeToSend, where: Address, message: bytes, sender: str, 
             if login is not None:
                 server.login(*login)
             server.sendmail(sender, [recipient], message)
-            with contextlib.suppress(smtplib.SMTPException, OSError, OutOfTime):  # the server has accepted the mail
+            with contextlib.suppress(smtplib.SMTPException, OSError, OutOfTime):  # the server already accepted the mail
                 server.quit()
     except smtplib.SMTPRecipientsRefused as error:
         code, said = error.recipients[recipient]
@@ -70,7 +73,7 @@ def _by_smtp(notice: NoticeToSend, where: Address, message: bytes, sender: str, 
 
 
 def _login(notice: NoticeToSend, where: Address, how: str) -> tuple[str, str] | None:
-    """Return user and password if the server requires a login; they are sent over TLS only."""
+    """Return user and password if the settings have a login. They are sent only over TLS."""
     if where.user is None:
         return None
     if where.scheme == "smtp" and how == "never":
@@ -80,13 +83,13 @@ def _login(notice: NoticeToSend, where: Address, how: str) -> tuple[str, str] | 
         raise Never(f"{where}: its user has no password; set `password_file: /etc/jobqueued/smtp-password`")
     if not (password.isascii() and where.user.isascii()):
         raise Never(f"{where}: user and password must be ASCII")
-    for answer in (f"\0{where.user}\0{password}", where.user, password):  # in the forms that AUTH sends
+    for answer in (f"\0{where.user}\0{password}", where.user, password):  # in AUTH's forms
         notice.secrets.append(base64.b64encode(answer.encode()).decode())
     return where.user, password
 
 
 def _connected(notice: NoticeToSend, where: Address) -> smtplib.SMTP:
-    """Return a connected server. Our name is given, because smtplib would ask the resolver for it."""
+    """Connect to the server. Our name is given, because smtplib would look it up, which may be slow."""
     name = domain(notice.event)
     if where.scheme == "smtps":
         context = network.trusted()
@@ -95,7 +98,10 @@ def _connected(notice: NoticeToSend, where: Address) -> smtplib.SMTP:
 
 
 def _start_tls(server: smtplib.SMTP, *, is_required: bool) -> None:
-    """Switch to TLS. Unless it is required, plain text would do, so no certificate is checked (RFC 7435)."""
+    """Switch to TLS.
+
+    Unless TLS is required, no certificate is checked, because plain text is allowed, too (RFC 7435).
+    """
     if is_required or server.has_extn("starttls"):
         server.starttls(context=network.trusted() if is_required else network.unverified())
         server.ehlo_or_helo_if_needed()

@@ -1,11 +1,11 @@
-"""The notifier sends one notice, prints the result in one line, and exits.
+"""The notifier sends a notice, prints the result as a line, and exits.
 
     python3 -I notifier/main.py <NOTICE
 
-Its input is a JSON object (`notice.Notice`, with a `version`). Its output is ``sent``, ``later SECONDS TEXT`` or
-``never TEXT``. For pings, a line for each comes first: the ping's number and its result in the same form. The starter
-limits its memory, and kills it if it has not exited within a minute. Its own alarm comes earlier, but not while a name
-server keeps the C library waiting.
+Its input is a JSON object (`notice.NoticeToSend`, with a `version`). Its output is ``sent``, ``later SECONDS TEXT`` or
+``never TEXT``. For pings, a line for each comes first, with the ping's number and its result. The parent process limits
+the notifier's memory, and kills it after a minute. The notifier's own alarm is earlier, but has no effect while the C
+library waits for a name server.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 
-if __name__ == "__main__":  # when started as a file, it is not in a package yet
+if __name__ == "__main__":  # started as a file, it is not in a package yet
     sys.path.append(os.path.dirname(os.path.abspath(f"{__file__}/../../..")))
 
 from jobqueued.child.contract.text import printable
@@ -30,7 +30,7 @@ _PR_SET_DUMPABLE = 4
 
 
 def send(data: bytes) -> str:
-    """Send a notice. Return the verdict, one printable line without a secret, after the lines for its parts."""
+    """Send a notice. Return the verdicts on its parts as lines, then the verdict; all printable and without secrets."""
     try:
         given = notice.read(data)
     except Never as error:
@@ -50,7 +50,7 @@ def _sent(given: NoticeToSend) -> str:
         return f"later 0 {_line(str(error))}"
     except MemoryError:
         return "later 0 the notifier ran out of memory; attach less (attach_limit)"
-    except Exception as error:  # the exception's text might contain a secret
+    except Exception as error:  # the exception's message might contain a secret
         return f"later 0 a bug of jobqueued: {type(error).__name__} at {_place(error)}; please report this bug"
     return "sent"
 
@@ -63,7 +63,7 @@ def _worded(verdict: Later | Never | None) -> str:
 
 
 def _channel(name: str) -> Callable[[NoticeToSend], None]:
-    """Return the channel of this name; its libraries are loaded only now."""
+    """Return the function of the channel with this name. Imports the channel's libraries."""
     match name:
         case "email":
             from jobqueued.child.notifier.mail import send
@@ -81,7 +81,7 @@ def _channel(name: str) -> Callable[[NoticeToSend], None]:
 
 
 def _bounded(given: NoticeToSend) -> AbstractContextManager[None]:
-    """Limit the addresses that a user's channel can reach; a channel of the host can reach all."""
+    """Limit the addresses that a user's channel can reach. The host's channels have no limit."""
     if not given.user:
         return nullcontext()
     from jobqueued.child.notifier.reach import bounded
@@ -91,7 +91,7 @@ def _bounded(given: NoticeToSend) -> AbstractContextManager[None]:
 
 @contextmanager
 def _alarm(seconds: float) -> Iterator[None]:
-    """Raise OutOfTime at any point of the block after `seconds`."""
+    """Raise OutOfTime in the block after `seconds`, at any point."""
 
     def ring(*_: object) -> None:
         raise OutOfTime(f"not sent within {seconds:.3g} s: the receiver is too slow; check the receiver")
@@ -110,7 +110,7 @@ def _line(text: str) -> str:
 
 
 def _place(error: Exception) -> str:
-    """Return where an exception was raised: ``webhook.py:93``."""
+    """Return the place where an exception was raised: ``webhook.py:93``."""
     frame = error.__traceback__
     assert frame is not None
     while frame.tb_next is not None:
@@ -119,15 +119,15 @@ def _place(error: Exception) -> str:
 
 
 def _hide() -> None:
-    """Keep other processes of our user from reading the notice in /proc or tracing us, and keep it out of core files.
+    """Hide the notice from other processes of our user (/proc, tracing), and keep it out of core files.
 
-    A limit of the core size is not enough: kernel.core_pattern ignores it if it names a program.
+    A limit of the core size is not enough, because a program in kernel.core_pattern ignores it.
     """
     ctypes.CDLL(None).prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
 
 
 def main() -> None:
-    """Send the notice on stdin. A library's prints go to stderr, so only the verdict goes to stdout."""
+    """Send the notice on stdin. Redirect output of libraries to stderr, so that stdout gets only the verdict."""
     _hide()
     verdict = os.dup(1)
     os.dup2(2, 1)

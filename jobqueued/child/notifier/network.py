@@ -1,4 +1,4 @@
-"""The way to a receiver: the parts of its URL, TLS, and errors in words."""
+"""Connections to a receiver: the parts of its URL, TLS, and descriptions of errors."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from jobqueued.child.notifier.notice import AddressRefused, Later, Never, Notice
 
 
 class Address(NamedTuple):
-    """A URL in parts; `origin` is scheme, host and port, `path` begins with a slash and includes the query.
+    """A URL in parts. `origin` is scheme, host and port.
 
-    str() shows nothing that could be secret.
+    `path` begins with a slash and includes the query. str() contains no part that could be secret.
     """
 
     scheme: str
@@ -30,9 +30,9 @@ class Address(NamedTuple):
 
 
 def address(notice: NoticeToSend, url: str, ports: Mapping[str, int]) -> Address:
-    """Split a URL, and hide its parts that may be secret; `ports`: accepted scheme → default port.
+    """Split a URL, and hide its secret parts in verdicts. `ports`: accepted scheme → default port.
 
-    Raises Never, without showing the URL, if it is invalid.
+    Raises Never if the URL is invalid; the message does not contain the URL.
     """
     accepted = " or ".join(f"{scheme}://HOST:PORT" for scheme in ports)
     try:
@@ -52,7 +52,7 @@ def address(notice: NoticeToSend, url: str, ports: Mapping[str, int]) -> Address
 
 
 def trouble(where: Address, error: OSError, seconds: float) -> Later | Never:
-    """Return the verdict for an error of the connection; `seconds`: the timeout of the answer."""
+    """Return the verdict on an error of a connection. `seconds`: the timeout that was used."""
     if isinstance(error, AddressRefused):
         return Never(f"{where}: {error.strerror}")
     if isinstance(error, ssl.SSLCertVerificationError):
@@ -68,12 +68,12 @@ def trouble(where: Address, error: OSError, seconds: float) -> Later | Never:
 
 
 def trusted() -> ssl.SSLContext:
-    """Return a TLS context that trusts only the host's authorities."""
+    """Return a TLS context that trusts the host's authorities."""
     return ssl.create_default_context()
 
 
 def unverified() -> ssl.SSLContext:
-    """Return a TLS context without authentication, against eavesdroppers only, if plain text would do, too."""
+    """Return a TLS context without authentication, which protects only against eavesdroppers."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE

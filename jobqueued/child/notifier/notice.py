@@ -1,4 +1,4 @@
-"""One notice as the notifier receives it, the files that it may read for it, and a channel's verdicts.
+"""A notice as the notifier receives it, the files that it may read, and the verdicts of channels.
 
 docs/notices.md has the settings of each channel.
 """
@@ -21,19 +21,19 @@ from jobqueued.child.contract.tuples import NamedTuple
 
 VERSION = 1
 LARGEST = 8 << 20
-"""Maximum bytes of a notice, including the record."""
+"""Maximum bytes of a notice, with its record."""
 SECONDS, MOST_SECONDS = 45, 55
-"""Default and maximum time (s) of one try: the supervisor gives a notifier a minute."""
+"""Default and maximum time (s) of a try. The supervisor kills a notifier after a minute."""
 _LARGEST_CREDENTIAL = 4096
 _ID = re.compile(r"[ !#-\[\]-~]{1,250}")
 _SHORTEST = 8
-"""Minimum length of a secret that is hidden inside words; a shorter one is hidden only as a word of its own."""
+"""Minimum length of a secret that is hidden inside words. A shorter secret is hidden only as a separate word."""
 
 T = TypeVar("T")
 
 
 class Later(Exception):
-    """The notice can't be sent now; `seconds`: pause that the receiver asked for, or 0 if it named none."""
+    """The notice can't be sent now. `seconds`: the pause that the receiver requested, or 0."""
 
     def __init__(self, why: str, seconds: int = 0) -> None:
         super().__init__(why)
@@ -41,19 +41,19 @@ class Later(Exception):
 
 
 class Never(Exception):
-    """The notice can't be sent as it is; str() has the cause and the fix."""
+    """The notice can't be sent without a change; str() has the cause and the fix."""
 
 
 class AddressRefused(OSError):
-    """A user's channel may not connect to this address; strerror names the accepted ones."""
+    """A user's channel may not connect to this address; strerror has the accepted addresses."""
 
 
 class OutOfTime(BaseException):
-    """The time of this try is over. A BaseException, so that no library takes it for its own failure."""
+    """The time of this try is over. It is a BaseException, so that no library handles it as its own failure."""
 
 
 class NoticeIncident(TypedDict):
-    """The incident that several notices are about; `count`: how often it happened."""
+    """An incident, which several notices may be about. `count`: number of times it happened."""
 
     id: str
     since: str
@@ -62,7 +62,7 @@ class NoticeIncident(TypedDict):
 
 
 class HeldNotice(TypedDict):
-    """A notice that was held back, or several equal ones; for an output, also its run and the output's end (`tail`)."""
+    """A notice that was held back, or several equal notices. For output, also the run and the output's end (`tail`)."""
 
     event: str
     summary: str
@@ -72,9 +72,9 @@ class HeldNotice(TypedDict):
 
 
 class PingToSend(TypedDict):
-    """One ping; `body`: the text to send, or None if there is no room for it.
+    """A ping. `body`: the text to send, or None if there is no room for it.
 
-    `until` (CLOCK_MONOTONIC, s): after that the ping would be wrong.
+    `until`: time (CLOCK_MONOTONIC, s) after which the ping would be wrong.
     """
 
     number: int
@@ -84,7 +84,7 @@ class PingToSend(TypedDict):
 
 
 class NoticeEvent(TypedDict, total=False):
-    """An event; the first four keys are always present. A report has a `text`, and maybe `html`."""
+    """An event. The first four keys are always present. A report has a `text`, and maybe `html`."""
 
     event: str
     host: str
@@ -104,11 +104,11 @@ class NoticeEvent(TypedDict, total=False):
 
 
 class NoticeToSend(NamedTuple):
-    """One event for one receiver; `id` is the same in every try.
+    """An event for a receiver; `id` is the same in every try.
 
-    `secrets`: texts that no verdict may show, even if a receiver repeats them. `parts`: the verdicts on parts that have
-    their own; None means sent. `user`: the user who owns the channel and sends the notice, or "" for the host's.
-    `reach`: the addresses of this host that the site lets the channel reach.
+    `secrets`: strings that verdicts must not contain, even if a receiver repeats them. `parts`: separate verdicts on
+    parts such as pings; None means sent. `user`: the user who owns the channel and sends the notice, or "" for the
+    host. `reach`: this host's addresses that the site permits for the channel.
     """
 
     id: str
@@ -123,7 +123,7 @@ class NoticeToSend(NamedTuple):
 
     @property
     def seconds(self) -> float:
-        """The time (s) that this try may take."""
+        """Maximum time (s) of this try."""
         seconds = float(self.setting("timeout", (int, float), SECONDS))
         if not 0 < seconds <= MOST_SECONDS:
             raise Never(f"{self.channel}: timeout is {seconds:g}; expected up to {MOST_SECONDS} (seconds)")
@@ -131,18 +131,18 @@ class NoticeToSend(NamedTuple):
 
     @property
     def step(self) -> float:
-        """The time (s) that one answer of a receiver may take."""
+        """Maximum time (s) of a receiver's answer."""
         return self.seconds / 3
 
     @property
     def address(self) -> str:
-        """The target, if it must be a single string. Raises Never for a list."""
+        """The target as a single string. Raises Never for a list."""
         if isinstance(self.target, str):
             return self.target
         raise Never(f"{self.channel}: found a list; expected one target")
 
     def setting(self, name: str, kind: type[T] | tuple[type[T], ...], default: T) -> T:
-        """Return a setting of the channel, or the default. Raises Never if it has another type."""
+        """Return a setting of the channel, or the default. Raises Never if the setting has another type."""
         value = self.settings.get(name)
         if value is None:
             return default
@@ -151,18 +151,18 @@ class NoticeToSend(NamedTuple):
         return value
 
     def hide(self, text: str) -> None:
-        """Hide a string in verdicts, and each longer word of it, in the forms of URLs and headers."""
+        """Hide a string and its longer words in verdicts, also in their encodings for URLs and headers."""
         words = [word for word in re.split(r"[/?&=;,:@#\s]", text) if len(word) >= _SHORTEST]
         self.secrets.extend(each for piece in (text, *words) for each in (piece, unquote(piece)))
 
     def quoted(self, text: str) -> str:
-        """Return the words of a receiver, or of a template, without secrets, for a verdict."""
+        """Return text from a receiver or a template without secrets, for a verdict."""
         for secret in sorted(filter(str.strip, self.secrets), key=len, reverse=True):
             text = text.replace(secret, "…") if len(secret) >= _SHORTEST else re.sub(_as_word(secret), "…", text)
         return text
 
     def credential(self, name: str) -> str | None:
-        """Return the secret in the file that a setting names, or None if the setting is missing."""
+        """Return the secret in a setting's file, or None without the setting."""
         path = self.setting(name, str, "")
         if not path:
             return None
@@ -174,7 +174,7 @@ class NoticeToSend(NamedTuple):
 
 
 def read(data: bytes) -> NoticeToSend:
-    """Parse a notice from JSON. Raises Never, which names the missing part."""
+    """Parse a notice from JSON. Raises Never, whose message names the missing part."""
     if len(data) > LARGEST:
         raise Never(f"the notice has more than {size(LARGEST)}")
     try:
@@ -208,13 +208,13 @@ def read(data: bytes) -> NoticeToSend:
 
 
 def _as_word(text: str) -> str:
-    """Return a pattern for a text that has no letter or digit next to it, except in an escape such as %2F."""
+    """Return a pattern for a text without a letter or digit next to it, except in an escape such as %2F."""
     before = r"(?:(?<![^\W_])|(?<=%[0-9A-Fa-f]{2}))" if text[0].isalnum() else ""
     return f"{before}{re.escape(text)}" + r"(?![^\W_])" * text[-1].isalnum()
 
 
 def _credential(path: str, user: str) -> str:
-    """Return the first line of a private file; `user`: who reads the file, or "" for the host's notifier."""
+    """Return the first line of a private file. `user`: the user who reads the file, or "" for the host's notifier."""
     try:
         with open(atomic_file.to_read(path, follow=True), "rb") as file:
             mode = os.fstat(file.fileno()).st_mode

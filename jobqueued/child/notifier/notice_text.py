@@ -1,4 +1,4 @@
-"""A notice in words: the text for people, and templates that arrange the same values differently."""
+"""The text of a notice for people, and the values for templates."""
 
 from __future__ import annotations
 
@@ -29,20 +29,20 @@ _PRIORITY = {_INFO: 2, _WARNING: 3, _ERROR: 4, _CRITICAL: 5}
 _OVER = ("recovery", "success")
 _ABOUT_FILES = ("config_error",)
 _TITLE, _SUMMARY, _TAIL = 120, 1000, 1800
-"""Maximum characters: Opsgenie accepts 130 for a message and Slack 3,000 for a block, and both refuse longer ones."""
+"""Maximum characters. Opsgenie refuses messages of more than 130 characters, Slack blocks of more than 3,000."""
 
 _TOKEN = re.compile(r"[\w-]{16,}")
-"""A word of a template that may be a key."""
+"""A word in a template that may be a secret key."""
 
 
 def _severity(event: NoticeEvent) -> str:
-    """Return the severity of an event, or the worst of several."""
+    """Return the severity of an event, or the worst severity in a digest."""
     parts = [each["event"] for each in event.get("held_back") or ()] or [event["event"]]
     return max((_SEVERITY.get(part, _WARNING) for part in parts), key=_PRIORITY.__getitem__)
 
 
 def values(notice: NoticeToSend) -> dict[str, str | int]:
-    """Return the values of all template names, cut to the length that the receivers in docs/notices.md accept."""
+    """Return template name → value, cut to lengths that the receivers in docs/notices.md accept."""
     event = notice.event
     record, incident = event.get("record"), event.get("incident")
     severity = _severity(event)
@@ -74,7 +74,7 @@ def values(notice: NoticeToSend) -> dict[str, str | int]:
 
 
 def fill(template: str, notice: NoticeToSend, *, as_json: bool) -> str:
-    """Return the text of a template; `as_json`: values are inside JSON strings. Raises Never with the error."""
+    """Return the text of a filled template. `as_json`: values are escaped for JSON strings. Raises Never."""
     notice.secrets.extend(_TOKEN.findall(template))
     try:
         return templates.fill(template, values(notice), as_json=as_json)
@@ -83,7 +83,7 @@ def fill(template: str, notice: NoticeToSend, *, as_json: bool) -> str:
 
 
 def command(event: NoticeEvent) -> str:
-    """Return the command in one line, or "" without a command; a command of one line stays as it is."""
+    """Return the command as one line, or "" without a command. A command of one line is unchanged."""
     words = event.get("command") or ""
     if isinstance(words, str):
         return printable(" ".join(words.split()) if "\n" in words else words)
@@ -96,12 +96,12 @@ def cut(text: str, length: int) -> str:
 
 
 def shown(output: str) -> str:
-    """Return output with characters that could move a cursor made visible; lines stay lines."""
+    """Escape characters in output that could move a cursor, except line ends."""
     return printable(output.replace("\r\n", "\n"), keep="\n\t")
 
 
 def body(notice: NoticeToSend, output: str) -> str:
-    """Return the whole text for people; `output`: the shown part of the run's output, and where the rest is."""
+    """Return the whole text for people. `output`: the shown part of the run's output, and the place of the rest."""
     event = notice.event
     blocks = [printable(event["summary"]), "\n".join(_facts(event)), "\n".join(hints(event)), output]
     if held := "\n".join(held_back(event)):
@@ -111,14 +111,14 @@ def body(notice: NoticeToSend, output: str) -> str:
 
 
 def _held_outputs(event: NoticeEvent) -> Iterator[str]:
-    """Yield the end of each output that has no mail of its own, with the command that prints the whole output."""
+    """Yield the end of each output that has no separate mail, with the command that prints the whole output."""
     for held in event.get("held_back") or ():
         if tail := shown(held.get("tail") or "").strip("\n"):
             yield f"$ jobqueuectl logs {printable(held.get('run') or '')}\n{tail}"
 
 
 def _facts(event: NoticeEvent) -> Iterator[str]:
-    """Yield host, time, command, user and incident."""
+    """Yield lines with host, time, command, user and incident."""
     yield f"host      {printable(event['host'])}"
     yield f"at        {printable(event['at'])}"
     if said := command(event):
@@ -131,7 +131,7 @@ def _facts(event: NoticeEvent) -> Iterator[str]:
 
 
 def hints(event: NoticeEvent) -> list[str]:
-    """Return the commands that show more."""
+    """Return commands that show more about the event."""
     if run := printable(event.get("run") or ""):
         return [f"jobqueuectl show {run}", f"jobqueuectl logs {run}"]
     if event["event"] in _ABOUT_FILES:
@@ -141,7 +141,7 @@ def hints(event: NoticeEvent) -> list[str]:
 
 
 def held_back(event: NoticeEvent) -> list[str]:
-    """Return a line for each notice that was held back, and one for the number of omitted ones."""
+    """Return a line for each notice that was held back, and a line with the number of omitted notices."""
     lines = [
         printable(f"{held['count']} × {held['summary']}" if held["count"] > 1 else held["summary"])
         for held in event.get("held_back") or ()

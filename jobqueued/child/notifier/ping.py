@@ -1,6 +1,6 @@
-"""Pings of one receiver, one after another over one connection: GET, or POST if a text goes with the ping.
+"""Pings to a receiver, one after another over one connection: GET, or POST for a ping with a text.
 
-Each URL has its verdict. If the receiver itself fails, it gets one verdict, and the other pings are not tried.
+Each URL gets a verdict. If the receiver itself fails, there is one verdict for it, and the other pings are not sent.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from jobqueued.child.notifier.notice import Later, Never, NoticeToSend
 
 _ANSWER_SECONDS = 10.0
 _READ = 1 << 16
-"""Bytes of an answer after which its connection is not reused."""
+"""Bytes of an answer above which the connection is not reused."""
 _AWAY = 500
-"""Lowest HTTP status that concerns the server, not the URL."""
+"""Lowest HTTP status about the server and not the URL."""
 
 
 def send(notice: NoticeToSend) -> None:
-    """Send all pings; the verdict on each becomes a part of the notice. Raises Later or Never about the rest."""
+    """Send all pings, and save a verdict on each in the notice's `parts`. Raises Later or Never about the rest."""
     connection: HTTPConnection | None = None
     try:
         for ping in notice.event["pings"]:
@@ -54,7 +54,7 @@ def send(notice: NoticeToSend) -> None:
 
 
 def _seconds(notice: NoticeToSend) -> float:
-    """Return the time (s) that one answer may take."""
+    """Return the maximum time (s) of an answer."""
     return min(_ANSWER_SECONDS, notice.seconds)
 
 
@@ -66,7 +66,7 @@ def _connection(notice: NoticeToSend, where: Address) -> HTTPConnection:
 
 
 def _answer(notice: NoticeToSend, connection: HTTPConnection, where: Address, ping: Mapping[str, Any]) -> HTTPResponse:
-    """Send a request, and repeat it once if the receiver closed a connection that was used before."""
+    """Send a request. Repeat it once if the receiver closed a used connection."""
     headers = {"User-Agent": f"jobqueued/{__version__}", **webhook.authorization(notice, where)}
     body = ping["body"]
     method, content = ("GET", None) if body is None else ("POST", body.encode(errors="replace"))

@@ -1,6 +1,6 @@
-"""A program that takes a notice: it runs within the time of this try, then its whole group is killed.
+"""A program that gets a notice. At the end of the try's time, its process group is killed.
 
-As a channel it receives the event as JSON, and its exit code is the verdict.
+As a channel, it gets the event as JSON, and its exit code is the verdict.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class Ended(NamedTuple):
 
 
 def send(notice: NoticeToSend) -> None:
-    """Pass the notice to a command: an absolute path, or a list that begins with one."""
+    """Pass the notice to a command: an absolute path, or a list that begins with an absolute path."""
     target = notice.target
     words = [target] if isinstance(target, str) else target
     event = notice.event
@@ -92,7 +92,7 @@ def _start(words: list[str], variables: Mapping[str, str], stdin: int, stderr: i
 
 
 def _follow(pid: int, reading: int, notice: NoticeToSend, program: str) -> Ended:
-    """Wait for the program's end and save the tail of its stderr; processes that it leaves behind delay nothing."""
+    """Wait for the program's end, and save the end of its stderr. Do not wait for processes that it leaves behind."""
     ending, tail, status = os.pidfd_open(pid), b"", None
     poll = select.poll()
     poll.register(ending, select.POLLIN)

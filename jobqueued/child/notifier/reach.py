@@ -1,7 +1,7 @@
-"""The addresses that a user's channels may not reach: those of this host, of its link, and of cloud metadata.
+"""The limit of a user's channels: they can't reach addresses of this host, link-local addresses, and cloud metadata.
 
-Each connection is checked when it is made, by the address that the kernel gets. So the name, spelling, redirect or
-proxy that led there does not matter, nor a name server's next answer.
+The address of each connection is checked when the kernel gets it. So names, spellings, redirects, proxies and changing
+answers of name servers have no influence.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class _Bounds:
 
 @contextmanager
 def bounded(permitted: Collection[str] | None) -> Iterator[None]:
-    """Refuse these addresses to all code of this process in the block, except `permitted`; None refuses none."""
+    """In the block, refuse these addresses to all code in this process, except `permitted`. None refuses none."""
     if permitted is not None and not _Bounds.is_hooked:
         sys.addaudithook(_audit)
         _Bounds.is_hooked = True
@@ -43,7 +43,7 @@ def bounded(permitted: Collection[str] | None) -> Iterator[None]:
 
 
 def refusal() -> AddressRefused | None:
-    """Return the last refusal, because a library may have hidden it."""
+    """Return the last refusal, which a library may have hidden, or None."""
     return _Bounds.last
 
 
@@ -59,13 +59,13 @@ def _audit(event: str, arguments: tuple[Any, ...]) -> None:
 
 
 def _trouble(family: int, address: Any, permitted: Collection[str]) -> str:
-    """Return the reason why nothing may be sent to an address, or "" if it may."""
+    """Return the reason why an address must not be reached, or "" if it may be."""
     if family not in (socket.AF_INET, socket.AF_INET6):
         return f"found a socket of family {int(family)}; expected IPv4 or IPv6"
     host, port = address[0], address[1]
     try:
         ip = meant(host)
-    except ValueError:  # the kernel would get another address than the one checked here
+    except ValueError:  # the kernel would use another address than the checked one
         return f"{host!r} is no address; a name is looked up before"
     shown = spelled(ip, port)
     what = what_is(ip) or (HOST if _is_ours(family, host) else "")
@@ -76,13 +76,13 @@ def _trouble(family: int, address: Any, permitted: Collection[str]) -> str:
 
 
 def _is_ours(family: int, host: str) -> bool:
-    """Return whether an address is one of this host: then the kernel would send from that address. Nothing is sent."""
+    """Return whether an address belongs to this host. The kernel would then send from this address; nothing is sent."""
     _Bounds.is_asking = True
     try:
         with socket.socket(family, socket.SOCK_DGRAM) as asking:
             asking.connect((host, _ANY_PORT))
             return ip_address(asking.getsockname()[0]) == ip_address(host)
-    except OSError:  # no route to the address
+    except OSError:  # there is no route to the address
         return False
     finally:
         _Bounds.is_asking = False

@@ -1,4 +1,4 @@
-"""Templates of notices: their names, and the check of a template. Pure."""
+"""Templates of notices: the names in them, and their check. Pure."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from string import Template
 
 NUMBERS = ("count", "priority")
-"""Names whose values are numbers, which may stand in JSON without quotes."""
+"""Names whose values are numbers, so that JSON may contain them without quotes."""
 NAMES = (
     "id", "event", "host", "at", "title", "summary", "job", "run", "user", "command", "incident", "since", "count",
     "first_run", "state", "reason", "tail", "held_back", "hints", "severity", "priority", "action",
@@ -15,7 +15,7 @@ NAMES = (
 
 
 _LONGEST = 15
-"""Longest unknown name that is shown; a longer one may be a key that contains a dollar sign."""
+"""Longest unknown name that a message shows. A longer word may be a secret key with a dollar sign."""
 
 
 class TemplateFlaw(ValueError):
@@ -27,7 +27,7 @@ class TemplateFlaw(ValueError):
 
 
 def fill(template: str, values: Mapping[str, str | int], *, as_json: bool) -> str:
-    """Return the text of a template; `as_json`: values are inside JSON strings. Raises TemplateFlaw."""
+    """Return the text of a filled template. `as_json`: values are escaped for JSON strings. Raises TemplateFlaw."""
     escaped = {name: json.dumps(value)[1:-1] for name, value in values.items() if isinstance(value, str)}
     try:
         text = Template(template).substitute({**values, **escaped} if as_json else values)
@@ -54,5 +54,5 @@ def check(template: str, content_type: str) -> None:
 
 
 def is_json(content_type: str) -> bool:
-    """Return whether a content type is JSON; an empty one counts as JSON."""
+    """Return whether a content type is JSON; an empty type counts as JSON."""
     return not content_type or "json" in content_type.lower()

@@ -1,7 +1,7 @@
 """A notice as an HTTP request: POST of the event as JSON, or of a template's text, signed with a secret.
 
-The signature is that of https://www.standardwebhooks.com, which has libraries for receivers. GitHub's signature, of the
-body alone, is sent too.
+The signature follows https://www.standardwebhooks.com, which has libraries for receivers. A signature in GitHub's
+format, of the body alone, is also sent.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ def send(notice: NoticeToSend) -> None:
 
 
 def authorization(notice: NoticeToSend, where: Address) -> dict[str, str]:
-    """Return the header for the user and password of a URL, if it has any."""
+    """Return the header for the user and password in a URL, or {} if it has none."""
     if where.user is None and where.password is None:
         return {}
     both = f"{where.user or ''}:{where.password or ''}".encode()
@@ -71,7 +71,7 @@ def authorization(notice: NoticeToSend, where: Address) -> dict[str, str]:
 
 
 def body(notice: NoticeToSend, content_type: str) -> bytes:
-    """Return the body of the request: the event, or a template's text with values escaped if it is JSON."""
+    """Return the body of the request: the event as JSON, or a template's text, with escaped values if it is JSON."""
     template = notice.setting("template", str, "")
     if not template:
         return program.document(notice)
@@ -79,7 +79,7 @@ def body(notice: NoticeToSend, content_type: str) -> bytes:
 
 
 def signature(notice: str, now: int, content: bytes, secret: str | None) -> dict[str, str]:
-    """Return headers to detect duplicates and, with a secret, to verify the sender; `now`: seconds since 1970."""
+    """Return headers to detect duplicates and, with a secret, to verify the sender. `now`: seconds since 1970."""
     headers = {
         "Idempotency-Key": f'"{notice}"',
         "webhook-id": notice,
@@ -95,18 +95,18 @@ def signature(notice: str, now: int, content: bytes, secret: str | None) -> dict
 
 
 def _key(secret: str) -> bytes:
-    """Return the secret's bytes: base64 after ``whsec_``, otherwise the text itself."""
+    """Return the secret's bytes: decoded base64 after ``whsec_``, otherwise the text itself."""
     if not secret.startswith("whsec_"):
         return secret.encode()
     text = secret.removeprefix("whsec_")
     try:
         return base64.b64decode(text + "=" * (-len(text) % 4), validate=True)
-    except ValueError:  # no base64, or no ASCII
+    except ValueError:  # not base64, or not ASCII
         raise Never("secret_file: expected base64 after whsec_, as from: openssl rand -base64 24") from None
 
 
 def _own_headers(notice: NoticeToSend) -> dict[str, str]:
-    """Return the headers from the settings as they are written; Content-Type and User-Agent replace ours."""
+    """Return the headers from the settings, unchanged. Content-Type and User-Agent replace ours."""
     ours = {"content-type": "Content-Type", "user-agent": "User-Agent"}
     found: dict[str, str] = {}
     given: Mapping[str, object] = notice.setting("headers", dict, {})
@@ -123,7 +123,7 @@ def _own_headers(notice: NoticeToSend) -> dict[str, str]:
 
 
 def _connection(notice: NoticeToSend, where: Address) -> tuple[HTTPConnection, str]:
-    """Return the connection, not opened yet, through the proxy if there is one, and the request's path."""
+    """Return an unopened connection, through the proxy if configured, and the path for the request."""
     url = notice.setting("proxy", str, "")
     first = network.address(notice, url, {"http": 3128}) if url else where
     if where.scheme == "https":
@@ -136,7 +136,7 @@ def _connection(notice: NoticeToSend, where: Address) -> tuple[HTTPConnection, s
 
 
 def judge(notice: NoticeToSend, where: Address, response: HTTPResponse) -> None:
-    """Return if the receiver accepted the notice; otherwise raise Later or Never."""
+    """Raise Later or Never unless the receiver accepted the notice."""
     status = response.status
     if 200 <= status < 300:
         return
@@ -151,7 +151,7 @@ def judge(notice: NoticeToSend, where: Address, response: HTTPResponse) -> None:
 
 
 def wait(retry_after: str, now: datetime) -> int:
-    """Return the seconds that a receiver asks us to wait, as a number or an instant; at most a day."""
+    """Return the seconds in Retry-After, given as a number or an instant; at most a day."""
     if re.fullmatch("[0-9]+", retry_after):
         return min(int(retry_after[:9]), _LONGEST_WAIT)
     try:

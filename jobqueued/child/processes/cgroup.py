@@ -1,8 +1,9 @@
-"""cgroup v2: each attempt starts in its own cgroup, and is measured and ended through it.
+"""cgroup v2: each attempt starts in a separate cgroup, through which it is measured and ended.
 
-The cgroups are below that of the launcher, if that was delegated (``Delegate=`` of its scope). Launcher and supervisors
-live next to them in ``self``, because a cgroup that passes controllers on may have no processes. Cgroups of a user's
-jobs and crontab are inside one cgroup of the user, ``u1000``, which exists as long as one of them does.
+The cgroups are below the launcher's cgroup, if this was delegated (``Delegate=`` of its scope). Launcher and
+supervisors are next to them in ``self``, because a cgroup with controllers for its children must not have processes.
+The cgroups of a user's own jobs and crontab are inside the user's cgroup, such as ``u1000``, which exists while one of
+them does.
 """
 
 from __future__ import annotations
@@ -27,11 +28,11 @@ _REFUSED = {
     "tasks": ("pids.events", "max"),
     "cpu": ("cpu.stat", "throttled_usec"),
 }
-"""Key → cgroup file, and its counter of refusals by a limit."""
+"""Key of a limit → file with its counter of refusals, and the counter's name."""
 _SHARED = {"cpu": "cgroup.kill", "cpuset": f"{_SELF}/cgroup.kill"}
-"""Controller → its lock file. It is on only while an attempt that needs it holds a shared lock on the file.
+"""Controller → lock file. The controller is on only while an attempt that needs it holds a shared lock on the file.
 
-Only the owner can open these files, and all daemons that divide this cgroup share them.
+Only the owner can open these files. All daemons in this cgroup share them.
 """
 _DELEGATED = ("trusted.delegate", "user.delegate")
 """systemd's extended attributes of a delegated cgroup (CGROUP_DELEGATION.md)."""
@@ -39,13 +40,13 @@ _OF_A_USER = re.compile(r"u[0-9]+", re.ASCII)
 _GONE = (errno.ENOENT, errno.ENODEV)
 _ROUNDS = 10
 _PATIENCE = 1.0
-"""Maximum time (s) until the kernel removes killed processes."""
+"""Maximum time (s) to wait until the kernel removed killed processes."""
 
 
 def prepare(*, delegated: bool = False) -> int:
-    """Move this process to `self`. Return a descriptor of the place for attempts' cgroups, or -1.
+    """Move this process to `self`. Return a descriptor of the place of attempts' cgroups, or -1 if none is possible.
 
-    `delegated`: our cgroup is delegated even without systemd's attribute, which a user's systemd does not set.
+    `delegated`: our cgroup is delegated although systemd's attribute may be missing, as under a user's systemd.
     """
     base = _divided(delegated)
     if base is None:
@@ -59,23 +60,23 @@ def prepare(*, delegated: bool = False) -> int:
         return -1
     _clear(home)
     for controller in _CONTROLLERS:
-        with contextlib.suppress(OSError):  # the kernel, or the delegating process, does not have it
+        with contextlib.suppress(OSError):  # the kernel or the delegating process does not have it
             write(home, "cgroup.subtree_control", b"+" + controller.encode())
     return home
 
 
 def _clear(home: int) -> None:
-    """Move the other processes of the delegated cgroup, such as the scheduler that started us, or a whole container."""
-    for _round in range(_ROUNDS):  # they may fork during the move
+    """Move other processes out of the delegated cgroup, such as the scheduler that started us, or a whole container."""
+    for _round in range(_ROUNDS):  # because they may fork during the move
         if not (others := (read(home, "cgroup.procs") or b"").split()):
             return
         for pid in others:
-            with contextlib.suppress(OSError):  # the process ended, or is not ours to move
+            with contextlib.suppress(OSError):  # the process ended, or we may not move it
                 write(home, f"{_SELF}/cgroup.procs", pid)
 
 
 def controllers(home: int) -> list[str] | None:
-    """Return the controllers that attempts' cgroups have, or get when needed, or None without cgroups."""
+    """Return the controllers that attempts' cgroups have or can get, or None without cgroups."""
     if home < 0:
         return None
     offered = (read(home, "cgroup.controllers") or b"").decode().split()
@@ -84,15 +85,15 @@ def controllers(home: int) -> list[str] | None:
 
 
 def _divided(delegated: bool) -> str | None:
-    """Return the cgroup that we may divide, or None: our own, or its parent if ours is the parent's `self` already.
+    """Return our cgroup, or its parent if ours is `self` already. Return None if we may not make cgroups in it.
 
-    We may divide it with `delegated`, with systemd's attribute, or at the root of a container's cgroup namespace.
+    We may with `delegated`, with systemd's attribute, or at the root of a container's cgroup namespace.
     """
     own = _directory_of("self")
     if own is None:
         return None
     base = own.removesuffix(f"/{_SELF}")
-    is_root = base.rstrip("/") == _MOUNT and os.path.exists(f"{_MOUNT}/cgroup.type")  # the host's own root has no type
+    is_root = base.rstrip("/") == _MOUNT and os.path.exists(f"{_MOUNT}/cgroup.type")  # the host's root has no type
     noted = any(_attribute(base, name) == b"1" for name in _DELEGATED)
     return base if delegated or is_root or noted else None
 
@@ -106,7 +107,7 @@ def _directory_of(process: str) -> str | None:
 
 
 def unified(membership: str) -> str | None:
-    """Return the cgroup v2 in this text, such as ``/system.slice/ssh.service``, or None."""
+    """Return the cgroup v2 in the text of /proc/PID/cgroup, such as ``/system.slice/ssh.service``, or None."""
     return next((line[3:] for line in membership.splitlines() if line.startswith("0::")), None)
 
 
@@ -127,26 +128,28 @@ def _attribute(path: str, name: str) -> bytes:
 
 
 class Cgroup:
-    """The cgroup of one attempt. `home`: the descriptor from `prepare`, or -1 if nothing is measured."""
+    """The cgroup of an attempt. `home`: the descriptor from `prepare`, or -1 without cgroups."""
 
     def __init__(self, home: int, name: str) -> None:
         self._home, self._name = home, name
         self.above: Above | None = None
-        """The cgroup around this one, with its limits, made if needed. None means that this one is directly in `home`.
+        """The cgroup above this cgroup, with its limits, made if needed.
+
+        None means that this cgroup is directly in `home`.
         """
         self._parent = -1
         self.directory = -1
         self._shared: dict[str, int] = {}
         self.troubles: list[str] = []
-        """Limits of the cgroup around this one that can't be set, with the reasons."""
+        """Limits of the cgroup above that can't be set, with the reasons."""
 
     @property
     def is_own(self) -> bool:
-        """Return whether the attempt has, or will have, its own cgroup."""
+        """Return whether the attempt has or will have a separate cgroup."""
         return self._home >= 0
 
     def make(self) -> None:
-        """Make the cgroup. Raises OSError, with EBUSY if it already has processes."""
+        """Make the cgroup. Raises OSError; EBUSY means that it already has processes."""
         for patience in reversed(range(_ROUNDS if self._home >= 0 else 0)):
             try:
                 self._make()
@@ -160,19 +163,19 @@ class Cgroup:
         parent = self._home if self.above is None else self._make_above(self.above)
         try:
             os.mkdir(self._name, 0o755, dir_fd=parent)
-        except FileExistsError:  # left by a failed start, or made by another daemon in this place
+        except FileExistsError:  # left by a failed start, or made by another daemon
             if b"populated 1" in (read(parent, f"{self._name}/cgroup.events") or b""):
                 raise OSError(errno.EBUSY, "a run of that name of another daemon is in it") from None
         self.directory = _opened(parent, self._name)
 
     def _make_above(self, above: Above) -> int:
-        """Return a descriptor of the user's cgroup, made if missing, with the current limits."""
+        """Make the cgroup above if missing, set its limits, and return its descriptor."""
         with contextlib.suppress(FileExistsError):
             os.mkdir(above["name"], 0o755, dir_fd=self._home)
         self._parent = _opened(self._home, above["name"])
         for controller in (read(self._home, "cgroup.subtree_control") or b"").split():
             if controller.decode() in _CONTROLLERS:
-                with contextlib.suppress(OSError):  # `cap` of a run reports that
+                with contextlib.suppress(OSError):  # a run's `cap` reports the error
                     write(self._parent, "cgroup.subtree_control", b"+" + controller)
         if any(key == "cpu" for key, _, _ in above["caps"]):
             self._share("cpu")
@@ -187,7 +190,7 @@ class Cgroup:
 
     @classmethod
     def find(cls, home: int, name: str) -> Cgroup:
-        """Return the cgroup of an attempt whose supervisor died; `remove` then releases its shared controllers."""
+        """Return the cgroup of an attempt whose supervisor died. `remove` then also releases its shared controllers."""
         found = cls(home, name)
         if home >= 0:
             with contextlib.suppress(OSError):
@@ -199,7 +202,7 @@ class Cgroup:
 
     @classmethod
     def of(cls, name: str, pid: int, supervisor: int | None) -> Cgroup:
-        """Return the cgroup of another process's attempt: next to its supervisor's, or that of its main process."""
+        """Return the cgroup of another supervisor's attempt: next to the supervisor's, or that of the main process."""
         found = cls(-1, name)
         with contextlib.suppress(OSError):
             if supervisor is None:
@@ -215,11 +218,11 @@ class Cgroup:
         return found
 
     def refused_tasks(self) -> int:
-        """Return the number of forks that failed because of its limit of tasks (pids.events)."""
+        """Return the number of forks that the limit of tasks refused (pids.events)."""
         return self._pairs("pids.events").get("max", 0) if self.directory >= 0 else 0
 
     def close(self) -> None:
-        """Close its descriptor, and leave the cgroup as it is."""
+        """Close the descriptor, without removing the cgroup."""
         if self.directory >= 0:
             os.close(self.directory)
             self.directory = -1
@@ -230,13 +233,13 @@ class Cgroup:
             write(self.directory, "cgroup.procs", b"0")
 
     def cap(self, file: str, text: str) -> str:
-        """Write a limit. Return the reason why it can't be set, or "". Raises OSError if no descriptor is available."""
+        """Write a limit. Return "", or the reason why it can't be set. Raises OSError if no descriptor is free."""
         return capped(self.directory, file, text) if self.directory >= 0 else "its run has no cgroup"
 
     def share(self, controller: str) -> None:
         """Turn on the controller `cpu` or `cpuset` until the last attempt that needs it is over.
 
-        Otherwise they are off, because with them the nice value of a process would count only inside its run.
+        These controllers are usually off, because with them a process's nice value counts only inside its run.
         """
         if self.directory >= 0:
             self._share(controller)
@@ -249,7 +252,7 @@ class Cgroup:
             lock = self._shared[controller] = self._lock(controller)
             if lock >= 0:
                 fcntl.flock(lock, fcntl.LOCK_SH)
-            with contextlib.suppress(OSError):  # it is not delegated, and `cap` reports that
+            with contextlib.suppress(OSError):  # it is not delegated, which `cap` reports
                 write(self._home, "cgroup.subtree_control", b"+" + controller.encode())
 
     def _lock(self, controller: str) -> int:
@@ -264,50 +267,50 @@ class Cgroup:
     def _unshare(self) -> None:
         for controller, lock in self._shared.items():
             if lock >= 0:
-                with contextlib.suppress(OSError):  # others need it
+                with contextlib.suppress(OSError):  # other attempts need it
                     fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
                     self._end_sharing(b"-" + controller.encode())
                 os.close(lock)
         self._shared.clear()
 
     def _end_sharing(self, word: bytes) -> None:
-        """Turn a controller off, also in the cgroups of users."""
+        """Turn a controller off, also in users' cgroups."""
         for user in _users(self._home):
             with contextlib.suppress(OSError):  # the user's cgroup was just removed
                 write(self._home, f"{user}/cgroup.subtree_control", word)
         write(self._home, "cgroup.subtree_control", word)
 
     def now(self) -> tuple[int, int] | None:
-        """Return the bytes of memory and the number of tasks in use, or None if the figures are missing."""
+        """Return the bytes of memory and the number of tasks in use, or None if unknown."""
         if self.directory < 0:
             return None
         memory, tasks = self._number("memory.current"), self._number("pids.current")
         return None if memory is None or tasks is None else (memory, tasks)
 
     def refused_above(self) -> dict[str, int]:
-        """Return refusals by limits on all runs of the user: counts for memory and tasks, microseconds for cpu."""
+        """Return the refusals by the limits that the user's runs share: counts for memory and tasks, µs for cpu."""
         if self._parent < 0:
             return {}
         return {key: pairs(self._parent, file).get(word, 0) for key, (file, word) in _REFUSED.items()}
 
     def events(self) -> dict[str, int]:
-        """Return how often memory was short in the cgroup, by kind (memory.events)."""
+        """Return the counters of memory shortages in the cgroup (memory.events)."""
         return self._pairs("memory.events") if self.directory >= 0 else {}
 
     def limits(self) -> dict[str, float | None]:
-        """Return its limits of memory (bytes), cpu (CPUs) and tasks. None means no limit."""
+        """Return the limits of memory (bytes), cpu (CPUs) and tasks. None means no limit."""
         limit, _, period = (read(self.directory, "cpu.max") or b"max").partition(b" ")
         cpu = int(limit) / int(period) if limit.isdigit() else None
         return {"cpu": cpu, "memory": self._number("memory.max"), "tasks": self._number("pids.max")}
 
     def kill(self) -> None:
-        """Send SIGKILL to all its processes at once, so that no process can fork away."""
+        """Send SIGKILL to all processes at once, so that no new process escapes."""
         if self.directory >= 0:
             with contextlib.suppress(OSError):  # a kernel before 5.14
                 write(self.directory, "cgroup.kill", b"1")
 
     def figures(self) -> Figures:
-        """Return the figures of all its processes: seconds, bytes, tasks; missing ones are left out."""
+        """Return the figures of all processes (seconds, bytes, tasks), without missing figures."""
         if self.directory < 0:
             return {}
         cpu, disks = self._pairs("cpu.stat"), read(self.directory, "io.stat")
@@ -325,7 +328,7 @@ class Cgroup:
         return {**known, "memory_peak_below": None} if "memory_peak" in known else known
 
     def remove(self, patience: float = _PATIENCE) -> bool:
-        """End its processes and remove the cgroup, within `patience` (s). Return whether it was removed."""
+        """Kill the processes and remove the cgroup, within `patience` (s). Return whether it was removed."""
         if self.directory < 0:
             return True
         until = time.monotonic() + patience
@@ -336,14 +339,14 @@ class Cgroup:
             time.sleep(0.005)
         self._let_go_of_parent()
         if self.above is not None:
-            with contextlib.suppress(OSError):  # other runs of this user live
+            with contextlib.suppress(OSError):  # the user has other live runs
                 os.rmdir(self.above["name"], dir_fd=self._home)
         self._unshare()
         self.close()
         return gone
 
     def _removed(self) -> bool:
-        """Remove the cgroups that the job made in it, then the cgroup. Return whether it no longer exists."""
+        """Remove the cgroups that the job made, then the cgroup. Return whether it no longer exists."""
         with contextlib.suppress(OSError):
             for path, _names, _files, _fd in os.fwalk(".", topdown=False, dir_fd=self.directory):
                 if path != ".":
@@ -369,7 +372,10 @@ def _users(home: int) -> list[str]:
 
 
 def _found(home: int, name: str) -> tuple[str, int]:
-    """Return the user's cgroup around the named cgroup, or "", and a descriptor of the named one. Raises OSError."""
+    """Return the name of the user's cgroup above the named cgroup, or "", and a descriptor of the named cgroup.
+
+    Raises OSError.
+    """
     with contextlib.suppress(FileNotFoundError):
         return "", _opened(home, name)
     for user in _users(home):

@@ -1,4 +1,4 @@
-"""The files of a cgroup: reading figures and writing limits."""
+"""Read figures from a cgroup's files, and write limits to them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _BLOCK = "/sys/block"
 
 
 def capped(directory: int, file: str, text: str) -> str:
-    """Write a limit. Return the reason why it can't be set, or "". Raises OSError if no descriptor is available."""
+    """Write a limit. Return "", or the reason why it can't be set. Raises OSError if no descriptor is free."""
     try:
         whole = [f"{disk} {text}" for disk in disks()] if file == "io.max" else [text]
         for line in whole:
@@ -32,7 +32,7 @@ def total(disks: bytes, key: bytes) -> int:
 
 
 def disks() -> list[str]:
-    """Return the numbers of this host's disks, ``8:0``; partitions, mappings and loops can't be limited."""
+    """Return the numbers of this host's disks, such as ``8:0``. Partitions, mappings and loops can't be limited."""
     found = []
     for name in os.listdir(_BLOCK):
         if os.path.exists(f"{_BLOCK}/{name}/device"):

@@ -1,4 +1,4 @@
-"""A process as /proc/PID/stat shows it (proc_pid_stat(5))."""
+"""The facts about a process in /proc/PID/stat (proc_pid_stat(5))."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ import select
 from jobqueued.child.contract.tuples import NamedTuple
 
 TICK = 1_000_000_000 // os.sysconf("SC_CLK_TCK")
-"""Nanoseconds of the unit of start times in /proc."""
+"""Nanoseconds per tick, the unit of start times in /proc."""
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 
 
 class Stat(NamedTuple):
-    """One reading. `birth`: ticks of CLOCK_BOOTTIME; `resident`: bytes."""
+    """A reading of /proc/PID/stat. `birth`: start time in ticks of CLOCK_BOOTTIME. `resident`: bytes."""
 
     name: bytes
     state: bytes
@@ -46,7 +46,7 @@ def _stat(path: str) -> Stat | None:
 def parsed(line: bytes) -> Stat:
     """Parse the line of /proc/PID/stat."""
     head, _, rest = line.rpartition(b") ")  # a name may contain any byte
-    fields = rest.split()  # from the state on: field n of the manual page is fields[n - 3]
+    fields = rest.split()  # field n in the manual page is fields[n - 3]
     return Stat(
         head.partition(b"(")[2],
         fields[0],
@@ -59,7 +59,7 @@ def parsed(line: bytes) -> Stat:
 
 
 def arguments() -> tuple[int, int]:
-    """Return the address and the size of this process's arguments; zeros if the kernel does not show them."""
+    """Return the address and the size of this process's arguments, or zeros if the kernel does not show them."""
     try:
         with open("/proc/self/stat", "rb") as file:
             fields = file.read().rpartition(b") ")[2].split()
@@ -70,19 +70,22 @@ def arguments() -> tuple[int, int]:
 
 
 def birth(pid: int) -> int | None:
-    """Return when a process started, in ticks since boot, or None. Start and pid together identify a process."""
+    """Return the start of a process in ticks since boot, or None. Start and pid together identify a process."""
     found = stat(pid)
     return None if found is None else found.birth
 
 
 def is_stuck(pid: int) -> bool:
-    """Return whether a process is in an uninterruptible system call, such as one of an unresponsive file system."""
+    """Return whether a process is in an uninterruptible system call, such as on an unresponsive file system."""
     found = stat(pid)
     return found is not None and found.state == b"D"
 
 
 def is_over(pid: int, beside: int, seconds: float) -> bool:
-    """Wait for a child to end, or `beside` to become readable. Return whether the child ended; it is not reaped."""
+    """Wait until a child ends or the descriptor `beside` is readable.
+
+    Return whether the child ended; it is not reaped.
+    """
     descriptor = os.pidfd_open(pid)
     try:
         return descriptor in select.select([descriptor, beside], [], [], seconds)[0]

@@ -1,7 +1,7 @@
-"""The title of a process in ps(1), pgrep(1) and systemctl(1): its arguments, overwritten where the kernel reads them.
+"""The title of a process in ps(1), pgrep(1) and systemctl(1), written over the arguments in its memory.
 
-They are in memory that a fork shares until it writes, so a title costs a page. Another place (prctl(2),
-PR_SET_MM_ARG_START) would need CAP_SYS_RESOURCE, so a title is cut at the end of the arguments.
+A fork shares this memory until it writes, so a title costs a page. A title is cut to the length of the arguments,
+because another place (prctl(2), PR_SET_MM_ARG_START) needs CAP_SYS_RESOURCE.
 """
 
 from __future__ import annotations
@@ -17,6 +17,6 @@ _LAST = sys.argv[1:2]
 
 
 def entitle(*words: str) -> None:
-    """Show these words, and the first argument of this process, as its arguments."""
+    """Show the first argument of this process and these words as its arguments."""
     data = "\0".join([*words, *_LAST]).encode(errors="replace")[: max(0, _ROOM - 1)]
     _PLACE.raw = data.ljust(_ROOM, b"\0")

@@ -1,4 +1,4 @@
-"""The processes below this one, and signals to all of them: the subreaper's view of a run."""
+"""The processes below this process, a subreaper, and signals to all of them."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ _LIBC = ctypes.CDLL(None)
 _PTRACE_DETACH = 17
 _LIST = 4096
 _MOST_LOOKS = 1000
-"""Maximum children checked at a time: about 3 ms."""
+"""Maximum children checked at once: about 3 ms."""
 _MOST_STATES = 16
 """Maximum threads checked for their state: about 0.3 ms."""
 _held: list[int] = []
-"""The descriptor of the list of our children; empty in a process that did not call `hold_children`."""
+"""The descriptor of the kernel's list of our children, or [] if this process did not call `hold_children`."""
 apart: set[int] = set()
-"""Pids of our children that are not part of the run: keepers of hooks. Processes below them are not, either."""
+"""Pids of our children that, with all processes below them, are not part of the run: keepers of hooks."""
 
 
 def hold_children() -> list[int]:
-    """Open the kernel's list of our children and clear `apart`. Return its descriptor in a list, or [] if it has none.
+    """Open the kernel's list of our children, and clear `apart`. Return [descriptor], or [] if the kernel has no list.
 
-    With the open list, `children` works even when no descriptor is free. Call this again after a fork: the list is that
-    of the process that opened it.
+    With the open list, `children` works even if no descriptor is free. Call this again after a fork, because the list
+    belongs to the process that opened it.
     """
     apart.clear()
     while _held:
@@ -51,16 +51,16 @@ def children() -> list[int]:
 
 
 def ended() -> Iterator[int]:
-    """Yield ended children, each to be reaped before the next. Raises ChildProcessError if none is left.
+    """Yield ended children. The caller must reap each before the next. Raises ChildProcessError if no child is left.
 
     Live children in `apart` do not count. A child can make us its tracer with PTRACE_TRACEME. It then stops at each
-    signal, which waitid(2) reports too, and is detached here. Children may end and stop as fast as we check, so above a
-    limit we leave the rest to the SIGCHLD that we send ourselves.
+    signal, which waitid(2) also reports, and is detached here. Children may end and stop as fast as we check, so above
+    a limit, this sends SIGCHLD to itself and returns.
     """
     for _ in range(_MOST_LOOKS):
         found = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
         if found is None:
-            if apart and not children():  # only we reap them, so the list is complete
+            if apart and not children():  # complete, because only we reap them
                 raise ChildProcessError
             return
         if found.si_code != os.CLD_TRAPPED:
@@ -80,12 +80,12 @@ def _children(pid: int, task: int) -> list[int]:
 
 
 def walk(pids: list[int]) -> Iterator[tuple[int, int]]:
-    """Return all processes below these, each with its parent, in the order in which they are found: parents first."""
+    """Return all processes below these, each with its parent; parents come before their children."""
     return (found for found in steps(pids) if found is not None)
 
 
 def steps(pids: list[int]) -> Iterator[tuple[int, int] | None]:
-    """Yield the processes of `walk`, and None after each thread that was read: a process may have very many."""
+    """Yield the processes of `walk`, and None after each thread that was read, because there may be very many."""
     queue = list(pids)
     seen = set(queue)
     for pid in queue:
@@ -103,15 +103,15 @@ def steps(pids: list[int]) -> Iterator[tuple[int, int] | None]:
 
 
 def wants_cpu(pid: int) -> bool:
-    """Return whether a thread of this process, or of one below it, runs or waits for a CPU. Only the first few count.
+    """Return whether a thread of this process or of processes below it runs or waits for a CPU.
 
-    A thread that waits for a disk, a lock or time does not.
+    Checks only a few threads. A thread that waits for a disk, a lock or time does not.
     """
     return any(state == b"R" for _, state in zip(range(_MOST_STATES), _states(pid), strict=False))
 
 
 def _states(pid: int) -> Iterator[bytes]:
-    """Yield the state of each thread of this process and of those below it, from proc_pid_stat(5)."""
+    """Yield the state of each thread of this process and of the processes below it (proc_pid_stat(5))."""
     queue = [pid]
     for process in queue:
         with contextlib.suppress(OSError), os.scandir(f"/proc/{process}/task") as tasks:
@@ -133,14 +133,14 @@ def usage() -> tuple[int, int]:
 
 
 def _share(pid: int, resident: int) -> int:
-    """Return a process's memory with its part of shared pages, or its resident memory if that is unknown."""
+    """Return a process's memory with its share of shared pages, or its resident memory if the share is unknown."""
     with contextlib.suppress(OSError), open(f"/proc/{pid}/smaps_rollup", "rb") as file:
         return sum(int(line.split()[1]) for line in file if line.startswith(b"Pss:")) << 10
     return resident
 
 
 def names(pids: list[int]) -> list[str]:
-    """Return ``sleep (pid 12)`` for each live process, in printable letters: a process chooses its name."""
+    """Return ``sleep (pid 12)`` for each live process. The names are escaped, because processes choose their names."""
     found = []
     for pid in pids:
         seen = stat(pid)
@@ -156,25 +156,25 @@ def parent(pid: int) -> int | None:
 
 
 def age(pid: int) -> int | None:
-    """Return the age of a process (ns) on BOOTTIME, which can't be set, or None if it exited."""
+    """Return the age of a process (ns), measured with BOOTTIME, which can't be set, or None if it exited."""
     born = birth(pid)
     return None if born is None else time.clock_gettime_ns(time.CLOCK_BOOTTIME) - born * TICK
 
 
 def is_stopped(pid: int) -> bool:
-    """Return whether a signal, or a tracer, stopped a process."""
+    """Return whether a signal or a tracer stopped a process."""
     seen = stat(pid)
     return seen is not None and seen.state in (b"T", b"t")
 
 
 def signal_all(number: int) -> None:
-    """Signal the process groups of our children, and processes below them that left these groups.
+    """Signal our children's process groups, and the processes below them that left these groups.
 
-    The group of a child stays its own until we reap the child. A process further down is reaped by its own parent, so
-    its pid may be reused: it is held by a pidfd, and checked again, before it is signalled.
+    The number of a child's group can't be reused until we reap the child. A process further down is reaped by its own
+    parent, so its pid may be reused. Therefore a pidfd is opened and the process checked again before it is signalled.
     """
     ours = children()
-    below = dict(walk(ours))  # before a process dies and leaves its children to us
+    below = dict(walk(ours))  # first, because later a process may die and leave its children to us
     groups = {os.getpgid(child) for child in ours} - {os.getpgrp()}
     for group in groups:
         with contextlib.suppress(ProcessLookupError, PermissionError):
@@ -196,7 +196,7 @@ def _signal_held(pid: int, parent: int, number: int) -> None:
 
 
 def end_all(until: float, patience: float = float("inf")) -> bool:
-    """Wait for our children, and those inherited from them, and kill them at `until` (CLOCK_MONOTONIC, s).
+    """Wait for our children, including inherited ones, and kill them at `until` (CLOCK_MONOTONIC, s).
 
     Returns False if they could not be killed within `patience` (s) after that.
     """
@@ -213,7 +213,7 @@ def end_all(until: float, patience: float = float("inf")) -> bool:
 
 
 def one_ends(pids: list[int], seconds: float) -> bool:
-    """Wait until one of these children ends. Return False if none does within `seconds`."""
+    """Wait until one of these children ends. Return False if none ends within `seconds`."""
     watched: list[int] = []
     try:
         watched += map(os.pidfd_open, pids)

@@ -11,13 +11,13 @@ from jobqueued.child.processes.cgroup import Cgroup
 NEVER = float("inf")
 _FIRST, _LONGEST, _WATCHED = 0.1, 60.0, 1.0
 _DENSITY = 4
-"""The longest pause between two samples is the run's age divided by this: long runs cost no more than short ones."""
+"""Divisor: the longest pause between two samples is the run's age divided by this. Long runs so need few samples."""
 _BLOCK = 512
 """Unit (bytes) of ru_inblock and ru_oublock on every file system (getrusage(2), kernel/sys.c)."""
 
 
 class AttemptAccount:
-    """The resource use of one attempt. `at`: when to call `sample` next (monotonic, s)."""
+    """The resource use of an attempt. `at`: time of the next call of `sample` (CLOCK_MONOTONIC, s)."""
 
     def __init__(self, cgroup: Cgroup) -> None:
         self._cgroup = cgroup
@@ -28,7 +28,7 @@ class AttemptAccount:
         self._orphans: list[resource.struct_rusage] = []
 
     def begin(self, now: float, *, watched: bool) -> None:
-        """Start to measure. `watched`: no kernel limit of memory, so sample once a second or more often."""
+        """Start to measure. `watched`: the kernel does not limit memory, so sample at least once a second."""
         self._began = self._last = now
         self._longest = _WATCHED if watched else _LONGEST
         self.at = now + _FIRST
@@ -44,7 +44,7 @@ class AttemptAccount:
         return used
 
     def so_far(self) -> Figures:
-        """Return the figures of a live attempt, from samples and its cgroup."""
+        """Return the figures of a live attempt, from samples and the cgroup."""
         sampled: Figures = {
             "memory_peak": self._peak or None,
             "memory_mean": self._mean(),
@@ -57,7 +57,7 @@ class AttemptAccount:
         return round(self._area / lived) if lived else None
 
     def add(self, orphan: resource.struct_rusage) -> None:
-        """Add the rusage of a reaped process other than the main one."""
+        """Add the rusage of a reaped process, except the main process."""
         self._orphans.append(orphan)
 
     def figures(self, main: resource.struct_rusage) -> Figures:
@@ -65,7 +65,7 @@ class AttemptAccount:
         return {**self._without_cgroup(main), "memory_mean": self._mean(), **self._cgroup.figures()}
 
     def _without_cgroup(self, main: resource.struct_rusage) -> Figures:
-        """Return figures from rusage and samples. The memory peak is that of a sample, or of the largest process."""
+        """Return figures from rusage and samples. The memory peak comes from a sample or from the largest process."""
         of_all = [main, *self._orphans]
         peak, floor = _largest(of_all)
         peak = max(peak or 0, self._peak) or None
@@ -82,9 +82,9 @@ class AttemptAccount:
 
 
 def _largest(processes: list[resource.struct_rusage]) -> tuple[int | None, int]:
-    """Return the peak of the largest process and that of this supervisor, in bytes.
+    """Return the memory peaks of the largest process and of this supervisor, in bytes.
 
-    A process starts with our peak, so if it did not exceed that, its own is unknown (None).
+    A process inherits our peak. If it did not exceed our peak, its own peak is unknown (None).
     """
     peak, floor = max(usage.ru_maxrss for usage in processes), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak * 1024 if peak > floor else None, floor * 1024

@@ -1,7 +1,7 @@
-"""The budget of lines that all supervisors of one launcher may send to journald: token buckets in shared memory.
+"""The budget of lines that all supervisors of a launcher may send to journald, as token buckets in shared memory.
 
-journald has one limit, 10,000 lines in 30 s by default, for all of a unit, here the launcher's scope. If one run
-exceeds it, all runs of the unit lose lines. So the supervisors stay below the limit and share it.
+journald has a limit (by default 10,000 lines in 30 s) for each unit, here the launcher's scope. If a run exceeds it,
+all runs in the unit lose lines. So the supervisors share the limit and remain below it.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ _BUCKETS, _NUMBER = 64, 8
 class Bucket:
     """A bucket with at most `burst` tokens and `rate` new ones a second, for all processes that inherited it.
 
-    The memory holds several buckets: each `user` has one, which users may share. A bucket is one number: the instant
-    (CLOCK_MONOTONIC, ns) at which it will be full. A lock protects the numbers, but a process waits only 20 ms for it
-    and then continues without it. So a process that was suspended with the lock can later undo what others took, at
-    most one full bucket.
+    The memory holds several buckets. Each `user` has a bucket, which several users may share. A bucket is a number: the
+    instant (CLOCK_MONOTONIC, ns) at which it will be full. A lock protects the numbers, but a process waits for it only
+    20 ms and then continues without it. So a process that was suspended with the lock may later restore tokens that
+    others took, at most a full bucket.
     """
 
     def __init__(self, burst: int, rate: int, clock: Callable[[], int] = time.monotonic_ns) -> None:
@@ -35,10 +35,10 @@ class Bucket:
         self._memory = _shared_memory()
 
     def take(self, wanted: int, lately: float, user: str = "") -> int:
-        """Take up to `wanted` tokens and return how many, for a run that took `lately` tokens before.
+        """Take up to `wanted` tokens for a run that took `lately` tokens recently. Return the number of taken tokens.
 
-        A run gets at most half of what is left beyond its earlier share. The last tokens are for runs that sent little,
-        so that a new run always finds some.
+        A run gets at most half of the remaining tokens, less the tokens that it took. So the last tokens are for runs
+        that sent little, and a new run always gets some.
         """
         place, locked = sum(user.encode()) % _BUCKETS * _NUMBER, self._lock()
         try:
@@ -68,9 +68,10 @@ class Bucket:
 
 
 class CommonBudget(NamedTuple):
-    """The common budgets: for lines of jobs, and for notes about unsent lines.
+    """The budgets that all supervisors share: `lines` for output, and `notes` for messages about unsent lines.
 
-    journald counts the two separately, because their priorities differ. `of_users`: for lines of all runs of each user.
+    journald limits these separately, because their priorities differ. `of_users`: a budget of output lines for each
+    user.
     """
 
     lines: Bucket
@@ -79,12 +80,15 @@ class CommonBudget(NamedTuple):
 
 
 def common() -> CommonBudget:
-    """Return budgets of 8,000 lines in any 30 s, 5,000 at once; notes, and lines of a user, get half of that."""
+    """Return a budget of 8,000 lines in any 30 s, 5,000 at once.
+
+    The budgets of notes and of a user are half of this.
+    """
     return CommonBudget(Bucket(5_000, 100), Bucket(2_500, 50), Bucket(2_500, 50))
 
 
 def _shared_memory() -> int:
-    """Return anonymous memory as a file. Hardened hosts require the flag, which kernels before 6.3 lack."""
+    """Return anonymous memory as a file. Hardened hosts require the flag, which kernels before 6.3 do not have."""
     try:
         return os.memfd_create("budget", os.MFD_CLOEXEC | _MFD_NOEXEC_SEAL)
     except OSError as error:

@@ -1,4 +1,4 @@
-"""The event loop of a supervisor, and the followers of an attempt on R/control: each may ask it to stop."""
+"""The event loop of a supervisor, and the followers of an attempt on R/control, who may ask to stop it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,10 @@ from collections.abc import Callable
 from jobqueued.child.contract import unix_socket, wire
 
 _SHARE = 4
-"""Followers may use up to our limit of descriptors divided by this; then a new follower replaces the newest."""
+"""Divisor: followers may use our limit of descriptors divided by this.
+
+Then a new follower replaces the newest follower.
+"""
 REST = 1.0
 """Pause (s) of a descriptor after an error."""
 _LONGEST_POLL = 2**31 - 1
@@ -21,7 +24,7 @@ _LONGEST_POLL = 2**31 - 1
 class DescriptorLoop:
     """Actions for descriptors that become readable.
 
-    After an action raises an exception, its descriptor pauses and `failed` is called, so an error neither ends the
+    If an action raises an exception, `failed` is called and the descriptor pauses, so that an error neither ends the
     supervisor nor repeats at once.
     """
 
@@ -34,7 +37,7 @@ class DescriptorLoop:
         self._resting: dict[int, float] = {}
 
     def on(self, descriptor: int, action: Callable[[], object]) -> None:
-        """Call `action` when the descriptor is readable, from now on."""
+        """From now on, call `action` when the descriptor is readable."""
         self._ready[descriptor] = action
         self._resting.pop(descriptor, None)
         self._poll.register(descriptor, select.POLLIN)
@@ -55,7 +58,7 @@ class DescriptorLoop:
         return descriptor in self._ready
 
     def turn(self, seconds: float) -> None:
-        """Wait at most `seconds` (infinity: without limit), and run the actions that are ready."""
+        """Wait at most `seconds` (infinity means no limit), and run the actions of readable descriptors."""
         if self._resting:
             seconds = min(seconds, min(self._resting.values()) - time.monotonic())
         patience = None if seconds == float("inf") else min(max(0.0, seconds) * 1000 + 1, _LONGEST_POLL)
@@ -66,7 +69,7 @@ class DescriptorLoop:
             self.on(descriptor, self._ready[descriptor])
 
     def go_on(self, seconds: float) -> None:
-        """Run actions for `seconds`."""
+        """Run actions of readable descriptors for `seconds`."""
         until = time.monotonic() + seconds
         while (left := until - time.monotonic()) > 0:
             self.turn(left)
@@ -80,7 +83,7 @@ class DescriptorLoop:
 
 
 class ControlSocket:
-    """The listening R/control and its followers; `greeting`: lines for a new follower, `stop`: called with a reason."""
+    """The listening R/control and its followers. `greeting` returns lines for a new follower; `stop` gets a reason."""
 
     def __init__(
         self, directory: int, loop: DescriptorLoop, greeting: Callable[[], list[str]], stop: Callable[[str], None]
@@ -96,7 +99,7 @@ class ControlSocket:
             raise
 
     def accept(self) -> None:
-        """Accept followers, from now on."""
+        """Accept followers from now on."""
         self._loop.on(self._listener.fileno(), self._accept)
 
     def send_line(self, line: str) -> None:
@@ -105,7 +108,7 @@ class ControlSocket:
             _send(connection, line)
 
     def hang_up(self) -> None:
-        """Hang up on all followers; new ones may connect."""
+        """Disconnect all followers. New followers may connect."""
         for connection in list(self._connections):
             self._drop(connection)
 
@@ -119,7 +122,7 @@ class ControlSocket:
             connection, _address = self._listener.accept()
         except BlockingIOError:
             return
-        except OSError:  # no descriptor or memory: the follower waits
+        except OSError:  # without free descriptors or memory, the follower waits
             self._loop.rest(self._listener.fileno())
             return
         connection.setblocking(False)

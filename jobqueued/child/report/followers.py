@@ -1,4 +1,4 @@
-"""The audience of an attempt: its launcher, and the followers on R/control."""
+"""The audience of an attempt: the launcher, and the followers on R/control."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ from jobqueued.child.report.control_socket import ControlSocket, DescriptorLoop
 
 
 class Audience:
-    """The audience of one attempt. `leaves`: True if its supervisor must leave its pool, as when the launcher exited.
+    """The audience of an attempt.
 
-    `reason`: why the attempt is stopping, or "".
+    `leaves`: the supervisor must leave its pool, for example because the launcher exited. `reason`: the reason why the
+    attempt is stopping, or "".
     """
 
     def __init__(self, name: str, launcher: socket.socket) -> None:
@@ -21,7 +22,7 @@ class Audience:
         self.reason = ""
 
     def listen(self, directory: int, loop: DescriptorLoop, asked: Callable[[str], None]) -> None:
-        """Make R/control (`directory`: R). `asked` is called when a follower asks to stop. Raises OSError."""
+        """Make R/control in R (`directory`). `asked` is called when a follower asks to stop. Raises OSError."""
         self._control = ControlSocket(directory, loop, self._greeting, asked)
         self.accept, self.close = self._control.accept, self._control.close
 
@@ -32,17 +33,17 @@ class Audience:
         """Send a notice to the launcher."""
         try:
             self._launcher.send(notice.encode()[: wire.NOTICE])
-        except OSError:  # R has it for the next launcher, or for this one when we exit
+        except OSError:  # R has the news for the next launcher, or for this one when we exit
             self.leaves = True
 
     def stopping(self, reason: str) -> None:
-        """Send the launcher and all callers the reason why the attempt ends, or why it is not over yet."""
+        """Notify launcher and followers of the reason why the attempt ends, or why it is not over yet."""
         self.reason = reason
         self.say(f"stopping {self._name} {reason}")
         self._control.send_line(f"stopping {reason}")
 
     def lost(self, status: int | None) -> None:
-        """Notify the launcher that R was deleted, and hang up on followers."""
+        """Notify the launcher that R was deleted, and disconnect the followers."""
         self.say(f"lost {self._name} {'-' if status is None else status}")
         self._control.hang_up()
 

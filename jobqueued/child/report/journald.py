@@ -1,7 +1,7 @@
-"""Send the lines of a job to journald with its native protocol, and never wait for journald.
+"""Send a job's lines to journald with its native protocol, without waiting for journald.
 
 Fields and framing: systemd.journal-fields(7) and https://systemd.io/JOURNAL_NATIVE_PROTOCOL/. Lines are split as
-journald splits the stdout of a service: at newlines, without empty lines, and longer ones than LINE_MAX are cut.
+journald splits a service's stdout: at newlines, without empty lines, and after LINE_MAX bytes.
 """
 
 from __future__ import annotations
@@ -21,16 +21,16 @@ from jobqueued.child.report.budget import CommonBudget
 LINE_MAX = 48 << 10
 """Maximum bytes of a line, as journald's LineMax."""
 BURST_SECONDS = 10
-"""Burst: a run may send at once what its `journal_rate` allows in this time (s)."""
+"""A burst may contain the lines that `journal_rate` allows in this time (s)."""
 OUTPUT_ID, UNSENT_ID = "0f5c3a86e2bd4c7196d1b24f7ae85d30", "9be1d7423c6f4f0aa85e60c1d4f3972b"
-"""MESSAGE_ID of a line of output, and of the line with the number of unsent lines."""
+"""MESSAGE_ID of output lines, and of the line with the number of unsent lines."""
 
 _KEPT = 1 << 20
-"""Maximum bytes that wait for a journald that is slower than the job."""
+"""Maximum bytes that wait while journald is slower than the job."""
 _HALF_LIFE = 20.0
 _PATIENCE = 0.25
 _CUT, _EOF = b"JOBQUEUE_LINE_BREAK=line-max\n", b"JOBQUEUE_LINE_BREAK=eof\n"
-"""Fields with the values of journald's own field _LINE_BREAK."""
+"""Fields with the same values as journald's field _LINE_BREAK."""
 _SEND_BUFFER = 8 << 20
 _SO_SNDBUFFORCE = 32
 _INFO, _WARNING = 6, 4
@@ -43,7 +43,10 @@ _WORDS = {
 
 
 def datagram(fields: Mapping[str, object]) -> bytes:
-    """Return one entry of these fields; a value with a newline has its length, so that it can't forge another field."""
+    """Return an entry with these fields.
+
+    A value with a newline is sent with its length, so that it can't forge a field.
+    """
     return b"".join(_field(name.encode(), str(value).encode(errors="replace")) for name, value in fields.items())
 
 
@@ -56,12 +59,12 @@ def _counted(name: bytes, value: bytes) -> bytes:
 
 
 def _entry(fields: bytes, message: bytes) -> bytes:
-    """Return one entry of framed fields and a message; the message has its length, whatever it contains."""
+    """Return an entry with encoded fields and a message. The message is always sent with its length."""
     return fields + _counted(b"MESSAGE", message)
 
 
 class JournalStream:
-    """The output of one attempt, line by line, within its budget; unsent lines are counted by reason."""
+    """Sends an attempt's output line by line within a budget, and counts unsent lines by reason."""
 
     def __init__(
         self,
@@ -77,7 +80,7 @@ class JournalStream:
         self._address, self._rate, self._common, self._clock = address, rate, common, clock
         self._identity = {**identity, "OBJECT_SYSTEMD_UNIT": "jobqueued.service"} if os.geteuid() == 0 else identity
         self._fields = b""
-        """Fields of each line; made for the first line, because most jobs print nothing."""
+        """Encoded fields of each line, made at the first line, because most jobs print nothing."""
         self._rest = b""
         self._tokens, self._lately, self._looked = float(rate * BURST_SECONDS), 0.0, clock()
         self._sent = 0
@@ -91,12 +94,12 @@ class JournalStream:
         self._watched: socket.socket | None = None
 
     def watch(self, pipe: int) -> int:
-        """Return a descriptor that is readable when the pipe is, or when journald accepts lines again."""
+        """Return a descriptor that becomes readable when the pipe is readable, or when journald accepts lines again."""
         self._poll.register(pipe, select.EPOLLIN)
         return self._poll.fileno()
 
     def started(self, pid: int) -> None:
-        """Set the process whose output this is."""
+        """Set the pid of the process whose output is sent."""
         self._identity = {**self._identity, "SYSLOG_PID": pid, "JOBQUEUE_PID": pid}
         self._fields = b""
 
@@ -106,7 +109,7 @@ class JournalStream:
         return datagram(fields)
 
     def feed(self, data: bytes) -> None:
-        """Add the next piece of output; an incomplete last line waits for the rest."""
+        """Add a piece of output. An incomplete last line waits for its end."""
         data = self._rest + data
         lines = data.split(b"\n")
         self._rest = lines.pop()
@@ -118,7 +121,7 @@ class JournalStream:
         self._watch()
 
     def end(self, pipe: int) -> None:
-        """Handle the end of the output; the last line may have no newline."""
+        """Handle the end of the output. The last line may have no newline."""
         if not self._ended:
             self._ended = True
             self._poll.unregister(pipe)
@@ -137,7 +140,7 @@ class JournalStream:
         return bool(self._kept)
 
     def report(self) -> Journal | None:
-        """Return the `journal` of the record, or None without journald. Waiting lines count as not sent."""
+        """Return the record's `journal`, or None without journald. Waiting lines count as unsent."""
         why = dict(self._unsent)
         if self._kept:
             why[_NOT_TAKEN] = why.get(_NOT_TAKEN, 0) + len(self._kept)
@@ -145,11 +148,11 @@ class JournalStream:
         return {"lines": self._sent, "dropped": unsent, "why": why} if self._found or not unsent else None
 
     def close(self, kept: str) -> None:
-        """Log how many lines were not sent, with `kept`, the place of the output, and disconnect from journald."""
+        """Log the number of unsent lines and the place of the output (`kept`), and disconnect from journald."""
         self._count(_NOT_TAKEN, len(self._kept))
         unsent = sum(self._unsent.values())
         if unsent and self._found and self._common.notes.take(1, 0):
-            with contextlib.suppress(OSError):  # the record has it too
+            with contextlib.suppress(OSError):  # the record also has the number
                 self._send_note(self._note(unsent, kept))
         self._disconnect()
         self._poll.close()
@@ -161,7 +164,7 @@ class JournalStream:
         return _entry(self._headed(_WARNING, "output_unsent", UNSENT_ID), os.fsencode(text))
 
     def _send_note(self, note: bytes) -> None:
-        """Send the note, and wait a moment if journald is busy; the job is over and nothing else is to be done."""
+        """Send the note. If journald is busy, wait a moment, because the job is over."""
         until, room = time.monotonic() + _PATIENCE, select.poll()
         while not self._try(note) and (left := until - time.monotonic()) > 0:
             room.register(self._connected(), select.POLLOUT)
@@ -172,7 +175,7 @@ class JournalStream:
     def _offer(self, lines: list[bytes], end: bytes, *, long: bool = False) -> None:
         """Send as many of these lines as the budget allows; some may be `long`. `end`: how the last line ended.
 
-        A long line uses up the rate of one more line for each KiB, so that few lines can't fill the journal.
+        A long line counts as one more line for each KiB, so that few lines can't fill the journal.
         """
         pieces = sum(-(-len(line) // LINE_MAX) for line in lines) if long else len(lines)
         granted = self._granted(pieces) if pieces else 0
@@ -221,7 +224,7 @@ class JournalStream:
         self._kept_bytes += len(entry)
 
     def _put(self, entry: bytes) -> bool:
-        """Send a line, or count it as lost. Return False if it must wait."""
+        """Send a line, or count it as lost, and return True. Return False if the line must wait."""
         try:
             taken = self._try(entry)
         except OSError:
@@ -257,11 +260,11 @@ class JournalStream:
 
     def _disconnect(self) -> None:
         if self._socket is not None:
-            self._socket.close()  # closing removes it from the poll, too
+            self._socket.close()  # closing also removes it from the poll
             self._socket = self._watched = None
 
     def _watch(self) -> None:
-        """Watch journald's socket only while lines wait for it."""
+        """Watch journald's socket only while lines are waiting."""
         wanted = self._socket if self._kept else None
         if wanted is not self._watched:
             if self._watched is not None:
@@ -272,7 +275,7 @@ class JournalStream:
 
 
 def _may_be_long(data: bytes) -> bool:
-    """Return whether a line may exceed LINE_MAX: a quick check for a piece of half that length without a newline."""
+    """Return whether a line may exceed LINE_MAX, by a fast search for half this length without a newline."""
     half = LINE_MAX // 2 or 1
     return any(data.find(b"\n", start, start + half) < 0 for start in range(0, len(data), half))
 

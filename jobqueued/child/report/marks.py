@@ -1,4 +1,4 @@
-"""R and its marks as launcher and supervisor make them, and the parts of R that outlive it."""
+"""R and its marks, made by launcher and supervisor, and the files that outlive R."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from jobqueued.child.contract.documents import LaunchSpec
 
 
 def parent_of_this_boot(parent: str) -> str:
-    """Return the parent of all R of this boot; those of another boot are ignored."""
+    """Return the parent directory of all R of this boot. Each boot has another directory."""
     with open("/proc/sys/kernel/random/boot_id") as file:
         return os.path.join(parent, file.read().strip())
 
 
 def make_parent(runs: str) -> None:
-    """Make the parent of all R of this boot if it is missing; users may enter it but not list it."""
+    """Make the parent directory of all R of this boot if missing. Users may enter but not list it."""
     os.makedirs(runs, 0o711, exist_ok=True)
 
 
 def make_directory(runs: str, name: str, attempts: Callable[[], list[str]]) -> None:
-    """Make an R. Raises FileExistsError if `attempts` has it or it may have started, and other OSErrors."""
+    """Make an R. Raises FileExistsError if the attempt is in `attempts` or may have started, or OSError."""
     path = f"{runs}/{name}"
     try:
         os.mkdir(path, 0o700)
@@ -39,7 +39,7 @@ def make_directory(runs: str, name: str, attempts: Callable[[], list[str]]) -> N
 
 
 def write_spec(path: str, spec: bytes) -> None:
-    """Write the launch spec into a new R. Raises OSError; then R is removed, or vacated when the spec is sent again."""
+    """Write the launch spec into a new R. Raises OSError; R is then removed, now or when the spec is sent again."""
     try:
         wire.write_mark(None, f"{path}/{wire.SPEC}", spec)
     except OSError:
@@ -49,9 +49,9 @@ def write_spec(path: str, spec: bytes) -> None:
 
 
 def vacate(path: str) -> None:
-    """Remove an R in which nothing started: half made, or abandoned by recovery. Raises FileExistsError otherwise.
+    """Remove an R in which nothing started: incomplete, or abandoned by recovery. Raises FileExistsError otherwise.
 
-    A supervisor of an earlier launcher may still be about to claim it, and finds it deleted.
+    An earlier launcher's supervisor may still try to claim it, and then finds it deleted.
     """
     directory = wire.open_directory(path)
     try:
@@ -69,7 +69,7 @@ def vacate(path: str) -> None:
 
 
 def declined(name: str, error: OSError) -> str:
-    """Return the notice for an attempt whose R can't be claimed: it is another's, or deleted, or there is an error."""
+    """Return the notice for an attempt whose R can't be claimed: it was claimed or deleted, or an error occurred."""
     if error.errno in (errno.EEXIST, errno.EADDRINUSE):
         return f"idle {name}"
     where = "supervisor" if error.errno in wire.NO_DESCRIPTOR else "run directory"
@@ -77,7 +77,7 @@ def declined(name: str, error: OSError) -> str:
 
 
 class Marks:
-    """The marks of one attempt, in R (a descriptor). Methods raise OSError if R can't be written now, unless noted."""
+    """The marks of an attempt in R (a descriptor). Methods raise OSError if R can't be written, unless noted."""
 
     __slots__ = ("_beside", "_directory", "_name")
 
@@ -93,11 +93,11 @@ class Marks:
         return order
 
     def claim(self, mark: wire.SpawningMark) -> None:
-        """Make the token that decides who starts this attempt. Raises FileExistsError if another has it."""
+        """Make the token whose maker alone starts this attempt. Raises FileExistsError if it exists."""
         wire.claim(self._directory, mark)
 
     def started(self, mark: wire.PidMark) -> None:
-        """Write the pids of the processes, if there is room; R/control shows that the supervisor lives."""
+        """Write R/pid if the disk has space. R/control shows that the supervisor lives."""
         with contextlib.suppress(OSError):
             wire.write_mark(self._directory, wire.PID, mark.encode())
 
@@ -108,27 +108,27 @@ class Marks:
         self.started(mark)
 
     def telemetry(self, found: Mapping[str, Any]) -> None:
-        """Write the telemetry so far, if there is room: for readers, and for the record if the supervisor dies."""
+        """Write the telemetry so far if the disk has space, for readers, and for the record if the supervisor dies."""
         with contextlib.suppress(OSError):
             wire.replace_mark(self._directory, wire.TELEMETRY, found)
 
     def slurm(self, found: Mapping[str, Any]) -> None:
-        """Write the state of the Slurm job, if there is room, for readers."""
+        """Write the state of the Slurm job for readers, if the disk has space."""
         with contextlib.suppress(OSError):
             wire.replace_mark(self._directory, wire.SLURM, found)
 
     def are_there(self) -> bool:
-        """Return whether R exists. If it does not, the run is lost, even if no scheduler decided so."""
+        """Return whether R exists. Without R, the run is lost, even if no scheduler decided so."""
         try:
             os.stat(wire.SPAWNING, dir_fd=self._directory)
         except FileNotFoundError:
             return False
-        except OSError:  # unknown at this moment
+        except OSError:  # unknown now
             return True
         return True
 
     def end(self, record: bytes) -> None:
-        """Write R/ended. Replaces a partial file that an earlier try left behind."""
+        """Write R/ended. Replace a partial file from an earlier try."""
         try:
             wire.write_mark(self._directory, wire.ENDED, wire.ended(record))
         except FileExistsError:
@@ -136,18 +136,18 @@ class Marks:
             wire.write_mark(self._directory, wire.ENDED, wire.ended(record))
 
     def lose(self, status: int) -> None:
-        """Write the wait status of the command, because its record will not be written."""
+        """Write the wait status of the command to R/lost, because no record will be written."""
         with contextlib.suppress(OSError):
             wire.write_mark(self._directory, wire.LOST, str(status).encode())
 
     def stay_reachable(self) -> None:
-        """Move R/control next to R, which will be removed, so that callers reach the processes that are left."""
+        """Move R/control next to R, which will be removed, so that followers can still stop the remaining processes."""
         with contextlib.suppress(OSError):
             self._beside = os.open("..", os.O_PATH | os.O_CLOEXEC, dir_fd=self._directory)
             os.rename(wire.CONTROL, self._name + wire.LEFT, src_dir_fd=self._directory, dst_dir_fd=self._beside)
 
     def leave(self) -> None:
-        """Remove that socket, because no process is left."""
+        """Remove the socket next to R, because no process is left."""
         with contextlib.suppress(OSError):
             os.unlink(self._name + wire.LEFT, dir_fd=self._beside)
             os.close(self._beside)

@@ -1,4 +1,4 @@
-"""The output of one attempt: from a pipe to log file and journald, limited, counted, and never blocking."""
+"""The output of an attempt, moved from a pipe to log file and journald, limited, counted, and never blocking."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from jobqueued.child.report.journald import JournalStream
 
 _CHUNK = 1 << 16
 _PART, _MOST_KEPT = 20, 4 << 30
-"""By default 1/`_PART` of a disk is kept free, at most `_MOST_KEPT` bytes."""
+"""By default, 1/`_PART` of a disk is kept free, but at most `_MOST_KEPT` bytes."""
 _OF_USERS = 2
-"""Factor by which runs of users leave more free, so that the host's own jobs always have some."""
+"""Factor by which users' runs leave more space free, so that the host's own jobs always have some."""
 TAIL = 2048
-"""Bytes of output that the record itself contains."""
+"""Maximum bytes of output in the record itself."""
 
 
 class OutputPump:
-    """Pumps one pipe. The log file is made at the first byte; bytes that don't fit or can't be written are counted.
+    """Pumps a pipe. The log file is made at the first byte. Bytes that do not fit or can't be written are counted.
 
     Without `path` there is no file; without `stream` no line goes to the journal. The tail is always saved.
     """
@@ -42,8 +42,7 @@ class OutputPump:
     ) -> None:
         """`limit`: maximum bytes of the file. `above`: the directory of all logs.
 
-        `keep_free`: bytes to leave on its disk; None means a part of the disk. `reserves`: factor of the bytes to
-        leave.
+        `keep_free`: bytes to leave free on its disk; None means the default. `reserves`: factor of these bytes.
         """
         self._pipe, self.writing = os.pipe2(os.O_CLOEXEC)
         os.set_blocking(self._pipe, False)
@@ -53,16 +52,16 @@ class OutputPump:
         self._offset = self._written = self._dropped = 0
         self._tail = b""
         self.taken = 0
-        """Number of bytes that came through the pipe."""
+        """Number of bytes read from the pipe."""
         self._error: str | None = None
         self.reading = self._pipe if stream is None else stream.watch(self._pipe)
-        """A descriptor that is readable when there is something to pump."""
+        """A descriptor that is readable when `pump` has work."""
         self.ended = False
-        """True when all writers have closed the pipe; journald may not have everything yet."""
+        """True after all writers closed the pipe. Lines may still wait for journald."""
 
     @classmethod
     def of(cls, order: LaunchSpec, common: CommonBudget) -> OutputPump:
-        """Return the output of an attempt, with the targets in its order."""
+        """Return the pump for an attempt's output, with the targets in its launch spec."""
         where, stream = order["output"], None
         if where in ("both", "journal"):
             job, run = order["record"]["job"], order["record"]["run"]
@@ -79,7 +78,7 @@ class OutputPump:
         return cls(path, order["output_limit"], stream, order.get("keep_free"), order.get("log_directory"), reserves)
 
     def pump(self) -> bool:
-        """Move at most one pipeful, so that a chatty job can't delay its timeout. Return False at the end."""
+        """Move at most the pipe's capacity, so that much output can't delay the timeout. Return False at the end."""
         if self._stream is not None:
             self._stream.flush()
         try:
@@ -96,7 +95,7 @@ class OutputPump:
         return self._stream.waiting
 
     def pump_all(self) -> None:
-        """Move everything that is in the pipe now; no process writes to it."""
+        """Move everything in the pipe, which no process writes to now."""
         before = -1
         while before != self.taken:
             before = self.taken
@@ -119,7 +118,7 @@ class OutputPump:
                 self._offset = os.fstat(self._file).st_size
             room = self._limit - self._offset - self._written
             data = data[: max(0, min(room, self._free(path, min(room, len(data)))))]
-            while data:  # the next write has the error if there was no room for all
+            while data:  # if not everything fits, the next write raises the error
                 kept = os.write(self._file, data)
                 self._written += kept
                 data = data[kept:]
@@ -127,7 +126,10 @@ class OutputPump:
             self._error = f"{path}: {error.strerror}"
 
     def _free(self, path: str, wanted: int) -> int:
-        """Return the bytes of its disk beyond those to keep free, as systemd-journald does. Raises OSError."""
+        """Return the usable bytes of the file's disk, except those to keep free, like systemd-journald.
+
+        Raises OSError.
+        """
         kept = self._keep_free
         if kept == 0:
             return wanted
@@ -141,14 +143,14 @@ class OutputPump:
         return free
 
     def started(self, pid: int) -> None:
-        """Close our writing end: now the last exit of the job's processes is the end of the output."""
+        """Close our writing end, so that the output ends when the last of the job's processes exits."""
         os.close(self.writing)
         self.writing = -1
         if self._stream is not None:
             self._stream.started(pid)
 
     def shut(self) -> None:
-        """Close everything that is open."""
+        """Close all descriptors."""
         if self._stream is not None:
             self._stream.end(self._pipe)
             self._stream.close(self._where())
@@ -159,7 +161,7 @@ class OutputPump:
         self._pipe = self.writing = self._file = -1
 
     def report(self, *, over: bool = True) -> documents.OutputPlaces:
-        """Return the `output` of the attempt's record; `tail` has the last 2 KiB. `over`: no more will come."""
+        """Return the `output` for the attempt's record. `tail` has the last 2 KiB. `over`: the output ended."""
         journal = None
         if self._stream is not None:
             if over:
@@ -177,7 +179,7 @@ class OutputPump:
         return said if error is None else {**said, "error": error}
 
     def losses(self) -> list[str]:
-        """Return a warning for the record if any output so far was lost."""
+        """Return a warning for the record if output was lost so far, or []."""
         if self._dropped:
             return [f"{self._dropped} bytes of output dropped: {self._trouble() or 'output_limit reached'}"]
         return [f"output lost: {error}"] if (error := self._trouble()) else []
@@ -188,14 +190,14 @@ class OutputPump:
         return self._error
 
     def _where(self) -> str:
-        """Return the place of the whole output, in words."""
+        """Describe the place of the whole output."""
         if not self._written:
             return f"the record has the last {TAIL:,} bytes"
         return f"all of the output is in {self._path}" + (f", but {self._dropped:,} bytes" if self._dropped else "")
 
 
 def kept_by_default(disk: os.statvfs_result) -> int:
-    """Return the bytes that output leaves free on a disk if no `keep_free` is set."""
+    """Return the bytes that output leaves free on a disk without `keep_free`."""
     return min(disk.f_blocks * disk.f_frsize // _PART, _MOST_KEPT)
 
 
@@ -205,11 +207,11 @@ def shown(tail: bytes) -> str:
 
 
 def _user(order: LaunchSpec) -> str | None:
-    """Return the user whose other runs share the budget of lines with this run, or None for a run of the host."""
+    """Return the user whose runs share a budget of lines with this run, or None for the host's runs."""
     return order["user"] if order.get("above") else None
 
 
 def _owner(order: LaunchSpec) -> dict[str, object]:
-    """Return the fields with the owner of the job; none for the host's jobs."""
+    """Return the fields with the job's owner, or {} for the host's jobs."""
     owner = order["record"].get("owner")
     return {} if owner is None else {"JOBQUEUE_OWNER": owner["name"], "JOBQUEUE_OWNER_UID": owner["uid"]}

@@ -1,4 +1,4 @@
-"""The record of an attempt, from its first fact to the file."""
+"""The record of an attempt, from its first facts to its file."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ from jobqueued.child.start.identity import StartFailed
 _COUNTS = ("ru_maxrss", "ru_minflt", "ru_majflt", "ru_inblock", "ru_oublock", "ru_nvcsw", "ru_nivcsw")
 _TERMINATED = (-signal.SIGTERM, 128 + signal.SIGTERM)
 _SPAN = slice(36, 52)
-"""Place of the attempt's span in a traceparent."""
+"""Slice of the span's id in a traceparent."""
 _LIMIT_OF: dict[int, str] = {signal.SIGXCPU: "cpu_time", signal.SIGXFSZ: "file_size"}
 
 
 class RecordDraft:
-    """The facts so far. Instants are wall time (ns); `status` is a wait status; `code` is Popen's return code."""
+    """The facts about an attempt so far. Instants are wall time (ns); `status` is a wait status."""
 
     __slots__ = ("_caps", "_cause", "_elsewhere", "_ended", "_order", "_usage", "pid", "started", "status", "warnings")
 
@@ -50,7 +50,7 @@ class RecordDraft:
         self.warnings: list[str] = []
 
     def begin(self) -> None:
-        """Note that the start begins now."""
+        """Note the begin of the start."""
         self.started = time.time_ns()
 
     def end(self) -> None:
@@ -59,15 +59,15 @@ class RecordDraft:
         _pid, self.status, self._usage = os.wait4(self.pid, 0)
 
     def conclude(self, cause: tuple[str, Reason] | None, status: int | None, used: ProcessEnd) -> None:
-        """Note the end of a command that ran elsewhere: state and reason, wait status (None if unknown), and figures.
+        """Note the end of a command on Slurm: state and reason, wait status (None if unknown), and figures.
 
-        `cause` or `status` is given.
+        At least `cause` or `status` is not None.
         """
         self._cause, self.status, self._elsewhere = cause, status, used
 
     @property
     def code(self) -> int:
-        """The exit code of the command, or minus the signal that ended it."""
+        """The command's exit code, or the negative number of the signal that ended it."""
         assert self.status is not None
         return os.waitstatus_to_exitcode(self.status)
 
@@ -77,7 +77,7 @@ class RecordDraft:
         return self.status is not None and self.code in _TERMINATED
 
     def verdict(self, cause: tuple[str, Reason] | None) -> tuple[str, Reason | None]:
-        """Return state and reason of the end. `cause`: state and reason of a stop, or None."""
+        """Return state and reason of the end. `cause`: state and reason if the attempt was stopped, or None."""
         if (cause := cause or self._cause) is not None:
             return cause
         if self.code == -signal.SIGKILL and (reason := self._caps.killed()):
@@ -87,7 +87,7 @@ class RecordDraft:
         return "failed", self._failure()
 
     def _failure(self) -> Reason:
-        """Return the reason of a failure, such as ``signal 11 (SIGSEGV, core dumped)``."""
+        """Return the reason for a failure, such as ``signal 11 (SIGSEGV, core dumped)``."""
         assert self.status is not None
         if self.code >= 0:
             return Reason(Code.EXIT_CODE, exit_code=self.code)
@@ -97,7 +97,7 @@ class RecordDraft:
         return Reason(Code.LIMIT_USED_UP, **facts, limit=used_up[0]) if used_up else Reason(Code.SIGNAL, **facts)
 
     def facts(self, account: AttemptAccount) -> ProcessEnd:
-        """Return how the main process exited, and the resources that all processes used."""
+        """Return the exit of the main process, and the resources that all processes used."""
         assert self._usage is not None
         used: ProcessEnd = {"rusage": {name[3:]: getattr(self._usage, name) for name in _COUNTS}}
         if self._elsewhere is None:
@@ -111,7 +111,7 @@ class RecordDraft:
         return used
 
     def so_far(self, reason: str, account: AttemptAccount, output: OutputPump) -> Record:
-        """Return the record of the live run with the facts of this attempt; `reason`: why it is stopping, or ""."""
+        """Return the live run's record with the facts of this attempt. `reason`: why the attempt is stopping, or ""."""
         known: ProcessEnd = {"pid": self.pid, "exit_code": None, "signal": None, "rusage": None}
         known.update(cast("ProcessEnd", account.so_far()))
         state, cause = ("stopping", of(reason)) if reason else ("running", None)
@@ -130,7 +130,7 @@ class RecordDraft:
     def finished(
         self, state: str, reason: Reason | None, facts: ProcessEnd, output: OutputPump, *, over: bool
     ) -> Record:
-        """Return the whole record: the run so far with this attempt added. `over`: no more output will come."""
+        """Return the whole record of the run with this attempt. `over`: the output ended."""
         self.warnings += [loss for loss in output.losses() if loss not in self.warnings]
         return with_attempt(self._order["record"], self._attempt(state, reason, facts, output, over=over))
 
@@ -160,7 +160,7 @@ def verdict(record: Record) -> str:
 
 
 def is_told(order: LaunchSpec) -> bool:
-    """Return whether the record file already contains this attempt, because recovery wrote it."""
+    """Return whether the record file already contains this attempt, because recovery wrote the file."""
     try:
         with open(f"{order['logs']}.json", "rb") as file:
             attempts = json.load(file)["attempts"]
@@ -172,7 +172,7 @@ def is_told(order: LaunchSpec) -> bool:
 def write(order: LaunchSpec, record: Record) -> tuple[str, bytes]:
     """Write the record file. Return its path and the record's bytes.
 
-    The path is "" if the write failed, which the record then contains, or if the attempt did not start.
+    The path is "" if the attempt did not start or the write failed; the record then has the error.
     """
     if record["state"] == UNSTARTED:
         return "", wire.encode(record)

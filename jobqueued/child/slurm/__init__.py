@@ -1,4 +1,4 @@
-"""Runs on Slurm: the local helper of each, and the files that go with its job to a node (docs/slurm.md).
+"""Runs on Slurm: the local helper, and the files that it sends with its job to a node (docs/slurm.md).
 
-`main` is the helper: it submits a job, follows it and ends it. Begin with `main`.
+`main` is the helper, which submits, follows and ends a job. Begin with `main`.
 """

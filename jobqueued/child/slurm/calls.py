@@ -1,4 +1,4 @@
-"""Slurm's own commands, each called with a timeout, and the meaning of their answers."""
+"""Calls of Slurm's commands with a timeout, and the interpretation of their answers."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from jobqueued.child.contract.tuples import NamedTuple
 from jobqueued.child.slurm.ends import SqueueJob
 
 _SECONDS = 20.0
-"""Timeout (s) of a command, in case no controller answers; Slurm's own `MessageTimeout` is 10 s."""
+"""Timeout (s) of a command, in case no controller answers. Slurm's own `MessageTimeout` is 10 s."""
 _FIELDS = "%A|%T|%B|%k|%r"
 _ID = re.compile(r"(\d{1,10})(;.*)?", re.ASCII)
 _AWAY = (
@@ -29,16 +29,16 @@ _AWAY = (
     "message receive",
     "insane message",
 )
-"""Parts of errors if a controller did not answer or understand: the request may have been carried out."""
+"""Parts of error messages after which the request may have been carried out, because no valid answer arrived."""
 _SHOWN = 300
 
 
 class Away(Exception):
-    """No controller answered: the request may have been carried out or not."""
+    """No controller answered, so the request may have been carried out."""
 
 
 class SlurmRefused(Exception):
-    """The controller refused."""
+    """The controller refused the request."""
 
 
 class FoundJob(NamedTuple):
@@ -49,7 +49,7 @@ class FoundJob(NamedTuple):
 
 
 def submitted(options: Sequence[str], script: str, argument: str) -> int:
-    """Submit a batch script with one argument, and return the number of the job. Raises Away and SlurmRefused."""
+    """Submit a batch script with an argument, and return the job's number. Raises Away and SlurmRefused."""
     said = _called(["sbatch", "--parsable", *options, script, argument])
     found = _ID.fullmatch(said.strip())
     if found is None:
@@ -58,7 +58,7 @@ def submitted(options: Sequence[str], script: str, argument: str) -> int:
 
 
 def jobs_named(names: Sequence[str]) -> list[FoundJob]:
-    """Return our user's jobs of these names, even ended ones. Raises Away and SlurmRefused."""
+    """Return our user's jobs with these names, including ended jobs. Raises Away and SlurmRefused."""
     said = _called(
         [
             "squeue",

@@ -1,4 +1,4 @@
-"""The directory of an attempt on Slurm, shared by its host and its node; wrapper.py lists its files."""
+"""The directory of an attempt on Slurm, shared by host and node. wrapper.py lists its files."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ REVOKED = b"revoked\n"
 
 
 class Directory:
-    """The directory of one attempt. `offset`: bytes of output that were copied already."""
+    """The directory of an attempt. `offset`: bytes of output that were already copied."""
 
     def __init__(self, order: Mapping[str, Any]) -> None:
         self._order = order
@@ -28,7 +28,7 @@ class Directory:
         self._offset: int = order["offset"]
 
     def make(self) -> None:
-        """Make the directory and the wrapper's files; an earlier helper may have made some of them. Raises OSError."""
+        """Make the directory and the wrapper's files, unless an earlier helper made them. Raises OSError."""
         with contextlib.suppress(FileExistsError):
             os.mkdir(self.path, 0o700)
         with open(_WRAPPER, "rb") as file:
@@ -42,7 +42,7 @@ class Directory:
         atomic_file.replace(f"{self.path}/{name}", data, 0o600, durable=True)
 
     def revoke(self) -> bool:
-        """Make the claim, so that no wrapper can. Return False if a wrapper has it."""
+        """Make the claim, so that no wrapper can make it. Return False if a wrapper already did."""
         try:
             claim = os.open(f"{self.path}/claim", os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         except FileExistsError:
@@ -55,7 +55,7 @@ class Directory:
 
     @property
     def is_revoked(self) -> bool:
-        """Return whether no wrapper can ever take the claim."""
+        """Return whether no wrapper can make the claim any more."""
         return self._content("claim") == REVOKED
 
     def claim(self) -> dict[str, Any] | None:
@@ -67,11 +67,11 @@ class Directory:
         return found
 
     def has_end(self) -> bool:
-        """Return whether the wrapper has reported how its command ended."""
+        """Return whether the wrapper reported the end of its command."""
         return os.path.exists(f"{self.path}/end")
 
     def end(self) -> dict[str, Any] | None:
-        """Return the wrapper's report of the end, or None."""
+        """Return the wrapper's report about the end, or None."""
         data = self._content("end")
         found: dict[str, Any] | None = json.loads(data) if data else None
         return found
@@ -83,17 +83,17 @@ class Directory:
     def copy_output(self) -> None:
         """Copy new output to our own."""
         try:
-            with open(f"{self.path}/output", "rb", buffering=0) as file:  # opened again: NFS checks then
+            with open(f"{self.path}/output", "rb", buffering=0) as file:  # opened again, so that NFS checks for changes
                 file.seek(self._offset)
                 while data := file.read(_CHUNK):
                     self._offset += len(data)
                     while data:
                         data = data[os.write(1, data) :]
-        except OSError:  # not written yet, a file system that does not answer, or no reader
+        except OSError:  # not written yet, no answer from the file system, or no reader
             return
 
     def remove(self) -> None:
-        """Remove the directory as the last step: without it nothing can start."""
+        """Remove the directory as the last step. Without it, no command can start."""
         for name in _NAMES:
             for aside in ("", atomic_file.TEMPORARY):
                 with contextlib.suppress(OSError):

@@ -1,4 +1,4 @@
-"""The end of a run on Slurm: Slurm's state of its job and its wrapper's report, as an end of a run."""
+"""The end of a run on Slurm, from Slurm's state of the job and the wrapper's report."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ FINAL = frozenset({
     "BOOT_FAIL", "CANCELLED", "COMPLETED", "DEADLINE", "FAILED", "LAUNCH_FAILED", "NODE_FAIL", "OUT_OF_MEMORY",
     "PREEMPTED", "RECONFIG_FAIL", "REVOKED", "TIMEOUT",
 })  # fmt: skip
-"""The states of a job that is over (squeue(1)); in other states it waits or runs, or its node cleans up."""
+"""The states of an ended job (squeue(1)). In other states, the job waits or runs, or its node cleans up."""
 WAITING = frozenset({"PENDING", "REQUEUED", "REQUEUE_HOLD", "REQUEUE_FED", "SPECIAL_EXIT", "RESV_DEL_HOLD"})
 GONE = "GONE"
-"""Stands for the state of a job that Slurm has forgotten (`MinJobAge` of slurm.conf(5))."""
+"""Stands for the state of a job that Slurm no longer has (`MinJobAge` of slurm.conf(5))."""
 _OVER_MEMORY = b"exceeded job memory limit"
-"""slurmstepd's message about a job that it ends itself, without a cgroup (`JobAcctGatherParams=OverMemoryKill`)."""
+"""slurmstepd's message about a job that it ends without a cgroup limit (`JobAcctGatherParams=OverMemoryKill`)."""
 _SHOWN = 300
 
 
 class SqueueJob(NamedTuple):
-    """A job as squeue(1) shows it; `reason`: why it waits, or why it failed."""
+    """A job in squeue(1)'s output. `reason`: the reason why it waits or failed."""
 
     job: int
     state: str
@@ -38,7 +38,7 @@ class SqueueJob(NamedTuple):
 
 
 class SlurmEnd(NamedTuple):
-    """The end of a run. `cause`: state and reason, or None if the wait status decides: `status`, or None if unknown.
+    """The end of a run. `cause`: state and reason, or None if they follow from the wait `status` (None if unknown).
 
     `failed`: step, errno and detail of a command that could not start.
     """
@@ -49,14 +49,17 @@ class SlurmEnd(NamedTuple):
 
 
 def is_over_memory(seen: SqueueJob, said: bytes) -> bool:
-    """Return whether Slurm ended the job because it used too much memory; `said`: Slurm's own messages."""
+    """Return whether Slurm ended the job because it used too much memory. `said`: Slurm's messages."""
     return seen.state == "OUT_OF_MEMORY" or _OVER_MEMORY in said.lower()
 
 
 def verdict(
     seen: SqueueJob, end: Mapping[str, Any] | None, said: bytes, limits: Mapping[str, Any], *, has_begun: bool
 ) -> SlurmEnd:
-    """Judge a job that is over. `end`: its wrapper's report, or None; `limits`: descriptions of its limits."""
+    """Return the end of a run whose job is over. `end`: the wrapper's report, or None.
+
+    `limits`: descriptions of its limits.
+    """
     status = None if end is None else int(end["status"])
     if end is not None and "failed" in end:
         step, number, detail = end["failed"]
@@ -76,7 +79,7 @@ def verdict(
 
 
 def _was_ended_by(status: int | None, *numbers: int) -> bool:
-    """Return whether one of these signals may have ended the command, or a command that its shell ran."""
+    """Return whether one of these signals may have ended the command or a command of its shell."""
     return status is None or status & 0x7F in numbers or (status >> 8) - 128 in numbers
 
 
@@ -92,7 +95,7 @@ def _out_of_memory(seen: SqueueJob, limits: Mapping[str, Any]) -> Reason:
 
 
 def _without_end(seen: SqueueJob, said: bytes, *, has_begun: bool) -> SlurmEnd:
-    """Judge a job without a report of its end."""
+    """Return the end of a run without a report about its end."""
     if (found := _LOST_BY.get(seen.state)) is not None:
         return SlurmEnd(("lost", _reason(found, seen)))
     words = printable(last_line(said))[:_SHOWN]
@@ -108,11 +111,11 @@ _ENDED_BY = {
     "CANCELLED": ("killed", Code.SLURM_CANCELLED),
     "PREEMPTED": ("killed", Code.SLURM_PREEMPTED),
 }
-"""States in which Slurm ended the job."""
+"""States after Slurm ended the job."""
 _OF_ITS_NODE = frozenset({"NODE_FAIL", "BOOT_FAIL"})
-"""States of a job whose node failed. The node may still live, and may have ended the processes as ordered."""
+"""States of a job whose node failed. The node may still be alive, and may have ended the processes as ordered."""
 _TOLD_TO_END = frozenset({"CANCELLED", "PREEMPTED"})
-"""States in which the command may handle the signal, like any other signal from outside."""
+"""States in which the command gets a signal that it may handle."""
 _LOST_BY = {
     "NODE_FAIL": Code.SLURM_NODE_FAILED,
     "BOOT_FAIL": Code.SLURM_NODE_NOT_BOOTED,

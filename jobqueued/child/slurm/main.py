@@ -1,11 +1,11 @@
-"""jq-slurm: the process that stands for a run on Slurm, a child of its supervisor like the command of a local run.
+"""jq-slurm: the process that represents a run on Slurm. Like a local command, it is a child of the supervisor.
 
-It submits the job, follows it, copies its output, and reports to its supervisor. Descriptor 3 has the order; lines of
-JSON go to descriptor 4: submitted, running, state, unheard, warning, and finally unstarted, refused or end.
+It submits the job, follows it, copies its output, and reports to its supervisor. Descriptor 3 has the order. It writes
+lines of JSON to descriptor 4: submitted, running, state, unheard, warning, and finally unstarted, refused or end.
 
-Slurm submits a repeated request again. So before each submission the helper looks for the job by its name and comment,
-which are this attempt's alone, and the command starts at most once (wrapper.py). This process may die at any step, and
-the next one resumes. SIGTERM ends the job; it is also sent when the supervisor dies.
+If a request is repeated, Slurm makes another job. So before each submission, the helper searches for the job by name
+and comment, which are unique to this attempt; and the command starts at most once (wrapper.py). If this process dies at
+any step, a new helper resumes. SIGTERM ends the job, and is also sent if the supervisor dies.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-if __name__ == "__main__":  # when started as a file, it is not in a package yet
+if __name__ == "__main__":  # started as a file, it is not in a package yet
     sys.path.append(os.path.dirname(os.path.abspath(f"{__file__}/../../..")))
 
 from jobqueued.child.contract.documents import SLURM_HELPER
@@ -35,20 +35,23 @@ ORDER, REPORTS = 3, 4
 _PR_SET_PDEATHSIG, _PR_SET_NAME = 1, 15
 _TELLING = {signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT}
 _SURE = 10.0
-"""Timeout (s) of Slurm's answer; after that the submission is revoked."""
+"""Timeout (s) of Slurm's answer, after which the submission is revoked."""
 _FIRST_LOOK, _LONGEST_LOOK = 0.1, 15.0
-"""First and longest pause (s) between two questions to Slurm; normally a tenth of the job's age."""
+"""First and longest pause (s) between two calls of Slurm. The pause is usually a tenth of the job's age."""
 _FIRST_TICK, _LONGEST_TICK = 0.05, 1.0
-"""First and longest pause (s) between two checks of the job's files, without Slurm; normally a fiftieth of its age."""
+"""First and longest pause (s) between two checks of the job's files.
+
+The pause is usually a fiftieth of the job's age.
+"""
 _SHARE_OF_LOOK, _SHARE_OF_TICK = 10, 50
 _KILLS = (("--batch", f"--signal={int(KILL)}"), ("--full", "--signal=KILL"), ())
-"""Options of scancel(1) to kill a job, tried in this order; with the first, the wrapper still reports the end."""
+"""Options of scancel(1) to kill a job, tried in this order. With the first, the wrapper still reports the end."""
 _LATE_FILES = 10.0
-"""Time (s) to wait for the wrapper's report after Slurm reported an end: network file systems may be late."""
+"""Time (s) to wait for the wrapper's report after Slurm reported the end, because network file systems may be late."""
 
 
 class Over(Exception):
-    """Nothing is left to be done; `report` is the final report."""
+    """Ends the helper; `report` is the final report."""
 
     def __init__(self, **report: Any) -> None:
         super().__init__(next(iter(report)))
@@ -56,7 +59,7 @@ class Over(Exception):
 
 
 class Helper:
-    """The helper of one attempt. Instants are of CLOCK_MONOTONIC."""
+    """The helper of an attempt. Times are CLOCK_MONOTONIC."""
 
     def __init__(self, order: Mapping[str, Any]) -> None:
         self._order = order
@@ -79,10 +82,10 @@ class Helper:
             _report(**over.report)
         self._directory.remove()
 
-    # submit
+    # submission
 
     def _submit(self) -> None:
-        """Find the job, or submit it. Raises Over if it is refused or can't exist."""
+        """Find the job or submit it. Raises Over if it is refused or can't exist."""
         self._wait(self._order["pause"])
         try:
             self._directory.make()
@@ -101,14 +104,14 @@ class Helper:
                 self._wait(pause)
                 pause = min(2 * pause, _LONGEST_LOOK)
             except calls.SlurmRefused as why:
-                if self._directory.revoke():  # otherwise an earlier submission has started
+                if self._directory.revoke():  # otherwise an earlier submission started
                     raise Over(refused=str(why)) from None
                 self._wait(pause)
         self._tell_trouble("")
         _report(submitted=self._seen.job)
 
     def _find(self) -> bool:
-        """Look for the job, and cancel jobs of earlier attempts of the run. Return whether the job exists."""
+        """Search for the job, and cancel jobs of the run's earlier attempts. Return whether the job exists."""
         order = self._order
         own, earlier = [], []
         for found in calls.jobs_named([order["name"], *order["earlier"]]):
@@ -126,7 +129,7 @@ class Helper:
         return bool(own)
 
     def _chosen(self, own: list[SqueueJob]) -> SqueueJob:
-        """Return the one of several jobs that has the command, or else the first, and cancel the others."""
+        """Return the job that started the command, or else the first job, and cancel the others."""
         claim = self._directory.claim()
         first, *others = sorted(own, key=lambda seen: (claim is None or str(seen.job) != claim["job"], seen.job))
         for seen in others:
@@ -147,14 +150,14 @@ class Helper:
         self._saw(SqueueJob(number, "PENDING"))
 
     def _give_up_in_time(self, why: str) -> None:
-        """Revoke a submission with unknown result, unless its job has started and so will be found. Raises Over."""
+        """After a timeout, revoke a submission with unknown result, unless its job started. Raises Over."""
         if not (self._told_to_stop or time.monotonic() > self._since + _SURE) or not self._directory.revoke():
             return
         if self._told_to_stop:
             raise Over(end=_end(None, SlurmEnd(("killed", Reason(Code.SLURM_STOPPED_UNSURE, why=why)))))
         raise Over(unstarted=why)
 
-    # follow
+    # the submitted job
 
     def _tick(self) -> None:
         now = time.monotonic()
@@ -175,7 +178,7 @@ class Helper:
             _report(running=claim["node"], job=claim["job"])
 
     def _look(self, now: float) -> None:
-        """Ask Slurm for the state. Raises Over if the job is over."""
+        """Ask Slurm for the state of the job. Raises Over if the job is over."""
         assert self._seen is not None
         self._looked = now
         try:
@@ -190,7 +193,7 @@ class Helper:
             self._settle(now)
 
     def _settle(self, now: float) -> None:
-        """Report the end of the job after its files arrived, which may be late. Raises Over."""
+        """Wait for the files of an ended job, which may be late. Then raise Over with the end."""
         assert self._seen is not None
         has_begun = bool(self._directory.claim())
         until = now + _LATE_FILES
@@ -220,10 +223,10 @@ class Helper:
             _report(state=seen.state, job=seen.job, node=seen.node, reason=seen.reason)
         self._seen = seen
 
-    # stop
+    # the stop
 
     def _stop(self, now: float) -> None:
-        """Cancel a waiting job; signal a running one, and kill it after its grace period."""
+        """Cancel a waiting job. Signal a running job, and kill it after its grace period."""
         assert self._seen is not None
         try:
             if not self._is_signalled:
@@ -242,7 +245,7 @@ class Helper:
                 self._kills += 1
                 self._kill_at = now + _LATE_FILES
                 calls.cancel(self._seen.job, *options)
-        except calls.SlurmRefused:  # the job is over, or will be soon
+        except calls.SlurmRefused:  # the job is over, or soon will be
             pass
         except calls.Away as away:
             self._is_signalled = False
@@ -277,7 +280,7 @@ def _end(end: Mapping[str, Any] | None, found: SlurmEnd) -> dict[str, Any]:
 
 
 def _report(**what: Any) -> None:
-    with contextlib.suppress(BrokenPipeError):  # the supervisor died; a started job is brought to its end
+    with contextlib.suppress(BrokenPipeError):  # the supervisor died; still end a started job
         os.write(REPORTS, json.dumps(what).encode() + b"\n")
 
 

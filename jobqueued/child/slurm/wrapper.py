@@ -1,8 +1,8 @@
-"""The batch script of a run on Slurm: on its node it starts the command, measures it, and reports how it ended.
+"""The batch script of a run on Slurm. On a node, it starts the command, measures it, and reports its end.
 
     wrapper DIRECTORY
 
-It is sent as it is, so it needs only a Python 3.8 there. The node and the submitting host share DIRECTORY:
+The script is submitted unchanged, so the node needs only Python 3.8. The node and the submitting host share DIRECTORY:
 
     order   what to start, in JSON, and stdin what it reads                           helper
     claim   made with O_EXCL: its maker decides alone whether the command starts      this program; the helper: never
@@ -10,7 +10,7 @@ It is sent as it is, so it needs only a Python 3.8 there. The node and the submi
     slurm   Slurm's own messages                                                      Slurm
     end     how the command ended, in JSON, complete because it is renamed            this program
 
-So the command starts at most once, even if it is submitted or requeued several times.
+So the command starts at most once, even if the job is submitted or requeued several times.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ import time
 from typing import Any, NoReturn
 
 KILL = signal.SIGTTOU
-"""The order to kill the command with its process group; no `stop_signal` can be this one."""
+"""The signal that orders the wrapper to kill the command's process group. No `stop_signal` can be this signal."""
 OWN = {
     signal.SIGKILL,
     signal.SIGSTOP,
@@ -37,13 +37,13 @@ OWN = {
     signal.SIGFPE,
     signal.SIGILL,
 }
-"""Signals that are not for the command; all others are passed on."""
+"""Signals that are not forwarded to the command."""
 COUNTS = ("ru_maxrss", "ru_minflt", "ru_majflt", "ru_inblock", "ru_oublock", "ru_nvcsw", "ru_nivcsw")
 _NOT_STARTED = 127
 
 
 def main(directory: str) -> int:
-    """Start the command unless another wrapper has, and wait for it. Return its wait status."""
+    """Start the command unless another wrapper did, and wait for it. Return its wait status."""
     with open(f"{directory}/order") as file:
         order = json.load(file)
     try:
@@ -83,7 +83,7 @@ def main(directory: str) -> int:
 
 
 def _memory(peak: int, ours: int) -> dict[str, int | None]:
-    """Return the peak of its largest process (bytes), or None if not above ours, which a new process inherits."""
+    """Return the peak (bytes) of the largest process, or None if it is not above our peak, which processes inherit."""
     return {"memory_peak": peak * 1024 if peak > ours else None, "memory_peak_below": ours * 1024}
 
 
@@ -120,7 +120,7 @@ def _become(directory: str, order: dict[str, Any], report: int) -> NoReturn:
         os.nice(order["nice"])
         step, detail = "chdir", f"{order['working_directory']}: "
         os.chdir(order["working_directory"])
-        os.environ.pop("SLURM_EXPORT_ENV", None)  # otherwise a srun of the command would pass nothing on
+        os.environ.pop("SLURM_EXPORT_ENV", None)  # otherwise the command's srun would export no variables
         command, environment = order["command"], {**os.environ, **order["environment"]}
         step, detail = "exec", f"{command[0]}: "
         os.execvpe(command[0], command, environment)
@@ -133,7 +133,7 @@ def _become(directory: str, order: dict[str, Any], report: int) -> NoReturn:
 
 if __name__ == "__main__":
     ended = main(sys.argv[1])
-    if os.WIFSIGNALED(ended):  # so that Slurm has the signal, too
+    if os.WIFSIGNALED(ended):  # so that Slurm also has the signal
         number = os.WTERMSIG(ended)
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
         if number not in (signal.SIGKILL, signal.SIGSTOP):

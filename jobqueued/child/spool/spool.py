@@ -1,8 +1,8 @@
-"""The spool of users' crontabs: a table is always complete, the old one or the new one, whichever process dies.
+"""The spool of users' crontabs. A table is always complete, either old or new, even if a process dies.
 
-Other users may put files there (Debian's crontab is set-group-id crontab), so no link is followed. A file counts only
-if its owner and kind are right and it has a single name. A lock of the directory admits one writer at a time; a writer
-removes the leftover of one that died.
+Other users may put files into the spool (Debian's crontab is set-group-id crontab), so no link is followed. A file
+counts only if its owner and type are right and it has one hard link. A lock of the directory admits one writer at a
+time. A writer removes the leftover of a writer that died.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from jobqueued.child.contract import atomic_file, trust
 from jobqueued.child.contract.text import printable
 
 LARGEST = 1 << 20
-"""Maximum bytes of a table: the daemon reads no more."""
+"""Maximum bytes of a table; the daemon reads no more."""
 LARGEST_SENT = 128 << 10
-"""Maximum bytes of a table that is sent to the daemon; root writes larger ones without it."""
+"""Maximum bytes of a table that is sent to the daemon. Root writes larger tables directly."""
 PLACE = "var/spool/cron/crontabs"
-"""Place of the spool below the host's root."""
+"""Path of the spool below the host's root directory."""
 NONE = "none"
-"""The stamp of a missing table."""
+"""Stamp of a missing table."""
 GROUP = "crontab"
 _TEMPORARY, _MAKING = "tmp.jobqueued", ".crontabs.jobqueued"
 _LISTS = "etc/cron.allow", "etc/cron.deny"
@@ -33,19 +33,19 @@ _LONGEST_NAME = 200
 
 
 class SpoolRefused(Exception):
-    """The request is refused; str() has the reason and the fix."""
+    """A request is refused; str() has the reason and the fix."""
 
 
 class Changed(SpoolRefused):
-    """The table is no longer the one with the stamp."""
+    """The table was changed after its stamp was read."""
 
 
 def allowed(host: str, name: str, asker: int) -> bool:
     """Return whether a user may have a crontab, under Debian's rules. Raises SpoolRefused if a list can't be read.
 
-    If cron.allow exists, only its users may. If not, and cron.deny exists, all users except its users may. Without
-    both, all may, and root always may. Nobody else may if Debian's crontab, which has only the rights of its group,
-    could not read the list, unless root asks.
+    If cron.allow exists, only its users may. Otherwise, if cron.deny exists, all except its users may. Without lists,
+    all may. Root always may. If Debian's crontab, which has only its group's rights, could not read the list, no other
+    user may, unless root makes the request.
     """
     if name == "root":
         return True
@@ -63,19 +63,19 @@ def allowed(host: str, name: str, asker: int) -> bool:
 
 
 def unreadable(host: str) -> str:
-    """Return the deciding file if this process can't read it, in the words of Debian's crontab, or ""."""
+    """Return Debian's message if this process can't read the deciding list, or ""."""
     path = next((path for each in _LISTS if os.path.lexists(path := os.path.join(host, each))), "")
     return f"{path}: {os.strerror(errno.EACCES)}" if path and not os.access(path, os.R_OK) else ""
 
 
 def _is_kept_from_crontab(found: os.stat_result) -> bool:
-    """Return whether the group crontab exists and can't read a file."""
+    """Return whether the group crontab exists but can't read a file."""
     group = _group()
     return group is not None and not found.st_mode & (stat.S_IROTH | stat.S_IRGRP * (found.st_gid == group))
 
 
 def fits(name: str) -> bool:
-    """Return whether a user's name can be that of a table: no path, no hidden and no temporary file."""
+    """Return whether a user name can be a table's name: no path, no hidden file, no temporary file."""
     return not (
         not name
         or "/" in name
@@ -92,7 +92,7 @@ class Spool:
         self._host, self.path = host, os.path.join(host, PLACE)
 
     def read(self, name: str, uid: int) -> tuple[bytes, str]:
-        """Return a user's table and its stamp, or b"" and NONE. Raises SpoolRefused and OSError."""
+        """Return a user's table and its stamp, or b"" and NONE if it is missing. Raises SpoolRefused and OSError."""
         try:
             with _opened(self.path) as directory:
                 return self._content(directory, name, uid)
@@ -102,7 +102,7 @@ class Spool:
     def install(self, name: str, uid: int, table: bytes, stamp: str | None = None) -> None:
         """Save a table durably. Raises Changed if `stamp` is given and the current table has another stamp.
 
-        Raises SpoolRefused and OSError; then the old table stays.
+        Raises SpoolRefused and OSError; the old table then remains.
         """
         if len(table) > LARGEST:
             raise SpoolRefused(f"the table has {len(table)} bytes; expected at most {LARGEST}")
@@ -136,7 +136,7 @@ class Spool:
         return f"{self.path}/{name}"
 
     def _make(self) -> None:
-        """Make the directory if it is missing: it gets owner, group and mode before its name."""
+        """Make the directory if missing. It gets owner, group and mode before its final name."""
         if os.path.isdir(self.path):
             return
         parent, name = os.path.split(self.path)
@@ -148,7 +148,7 @@ class Spool:
                 os.chmod(place, 0o755)
                 atomic_file.sync(place)
         with _locked(parent) as directory:
-            if os.path.isdir(self.path):  # another process was faster
+            if os.path.isdir(self.path):  # another process made it
                 return
             with contextlib.suppress(FileExistsError):
                 os.mkdir(_MAKING, 0o700, dir_fd=directory)
@@ -178,7 +178,10 @@ class Spool:
             os.close(descriptor)
 
     def _found(self, directory: int, name: str, uid: int) -> os.stat_result | None:
-        """Return the status of the table, or None if it is missing. Raises SpoolRefused if it can't be accepted."""
+        """Return the file status of the table, or None if it is missing.
+
+        Raises SpoolRefused if it is not acceptable.
+        """
         try:
             found = os.stat(name, dir_fd=directory, follow_symlinks=False)
         except FileNotFoundError:
@@ -202,7 +205,7 @@ class Spool:
             )
 
     def _write(self, directory: int, table: bytes, uid: int) -> None:
-        """Write the temporary file with the content, owner and mode of the table. Raises OSError."""
+        """Write the temporary file with the table's content, owner and mode. Raises OSError."""
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
         with contextlib.suppress(FileNotFoundError):  # left by a writer that died
             os.unlink(_TEMPORARY, dir_fd=directory)
@@ -236,19 +239,19 @@ def _opened(path: str) -> Iterator[int]:
 
 @contextlib.contextmanager
 def _locked(path: str) -> Iterator[int]:
-    """Open a directory for one writer at a time: only users who can list it can lock it; for the spool that is root."""
+    """Open a directory for one writer at a time. Only users who can list it can lock it, for the spool only root."""
     with _opened(path) as directory:
         fcntl.flock(directory, fcntl.LOCK_EX)
         yield directory
 
 
 def _stamp(found: os.stat_result | None) -> str:
-    """Return the stamp of a table, which differs from those of its earlier and later versions."""
+    """Return the stamp of a table, which differs for each version."""
     return NONE if found is None else f"{found.st_ino}.{found.st_mtime_ns}.{found.st_size}"
 
 
 def _group() -> int | None:
-    """Return the group of Debian's crontab, or None if it is missing or we are not root."""
+    """Return the GID of Debian's crontab, or None if the group is missing or we are not root."""
     try:
         return grp.getgrnam(GROUP).gr_gid if os.geteuid() == 0 else None
     except KeyError:

@@ -1,4 +1,4 @@
-"""Orders to read, install or remove a crontab, carried out by a supervisor as root for the calling user."""
+"""Orders to read, install or remove a crontab. A supervisor carries them out as root for the calling user."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from jobqueued.child.start import identity
 
 READ, INSTALL, REMOVE = "read", "install", "remove"
 WHO = "who"
-"""The act of an order that only asks for whom a caller may save jobs."""
+"""The act of an order that only asks for the user whose files the caller may change."""
 _SECONDS = 60
-"""Timeout (s) after which this process ends if a disk or a user database hangs; a table stays complete."""
+"""Timeout (s) after which this process ends if a disk or a user database hangs. Tables remain complete."""
 _PART = 450
 """Bytes of a table in a message to the launcher."""
 _SHOWN = 800
@@ -74,7 +74,7 @@ def _carried_out(order: dict[str, Any]) -> tuple[str, list[str]]:
         raise SpoolRefused(
             f"the user {printable(name)!r} can't have a crontab, because this name can't be a file name here"
         )
-    who, pid = _name(asker), order.get("pid", 0)  # a scheduler from before an upgrade sends less
+    who, pid = _name(asker), order.get("pid", 0)  # an older scheduler sends less
     if not allowed(host, name, asker):
         spool_log.say_forbidden(host, who, pid)
         return f"forbidden {name}", []
@@ -95,7 +95,7 @@ def _carried_out(order: dict[str, Any]) -> tuple[str, list[str]]:
 
 
 def _entry(asker: int, user: str | None) -> pwd.struct_passwd:
-    """Return the user whose table it is: the asker, unless another is named. Raises SpoolRefused."""
+    """Return the owner of the table: the named user, or the asker if none is named. Raises SpoolRefused."""
     try:
         return pwd.getpwuid(asker) if user is None else pwd.getpwnam(user)
     except (KeyError, ValueError, UnicodeError):

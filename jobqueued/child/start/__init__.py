@@ -1,5 +1,5 @@
-"""The start of a job's command: its user, environment, limits, lock files, and the exec itself.
+"""The start of a job's command: user, environment, limits, lock files, and exec.
 
-`starting` puts the process inside its cgroup; `spawn` chooses between posix_spawn and fork, and names the step that
-failed. Begin with `spawn`.
+`starting` starts the process in its cgroup. `spawn` chooses between posix_spawn and fork, and reports the failed step.
+Begin with `spawn`.
 """

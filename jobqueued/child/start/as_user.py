@@ -1,4 +1,4 @@
-"""Files opened by a process of a user, with that user's rights only."""
+"""Files opened by a process that runs as a user, with only this user's rights."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from jobqueued.child.processes import process
 from jobqueued.child.start.identity import StartFailed, User
 
 SECONDS = 10.0
-"""Timeout (s): a user's file system may not answer."""
+"""Timeout (s), because a user's file system may not answer."""
 _MSG_CMSG_CLOEXEC = 0x40000000
 _ANSWER = 4096
 
@@ -21,9 +21,9 @@ _ANSWER = 4096
 def opened(
     user: User, groups: tuple[int, list[int]], paths: list[str], opens: Callable[[str, int], int]
 ) -> Iterator[int]:
-    """Yield a descriptor of each path, opened by `opens` as the user. Raises OSError, FileRefused and StartFailed.
+    """Yield a descriptor of each path, which `opens` opened as the user. Raises OSError, FileRefused and StartFailed.
 
-    The process ends with the last path, or with the first that can't be opened.
+    The user's process ends after the last path, or after the first that can't be opened.
     """
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     with ours:
@@ -59,7 +59,7 @@ def _received(ours: socket.socket) -> int:
 def _open_all(
     theirs: socket.socket, user: User, groups: tuple[int, list[int]], paths: list[str], opens: Callable[[str, int], int]
 ) -> None:
-    """Become the user for good, then open the paths one by one; an answer reports each error."""
+    """Become the user irrevocably, then open the paths one by one. Answer with a descriptor or an error."""
     try:
         signal.set_wakeup_fd(-1)
         os.setgroups(groups[1])

@@ -1,4 +1,4 @@
-"""The limits that the kernel enforces on a run through its cgroup, and substitutes for them."""
+"""Limits that the kernel enforces through a run's cgroup, and substitutes for them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from jobqueued.child.start.identity import StartFailed
 
 _SETTINGS = "by `users: {caps: …}` of jobqueued.yaml"
 _LONG = 1_000_000
-"""Microseconds of waiting for CPUs above which the record has a warning."""
+"""Time (µs) of waiting for CPUs above which the record gets a warning."""
 
 
 class Caps:
@@ -32,10 +32,10 @@ class Caps:
         above = order.get("above")
         self._of_user = {} if above is None else {file: text for _, file, text in above["caps"]}
         self._before: dict[str, int] = {}
-        """Refusals by the limits of all runs of the user before the start of this run."""
+        """Key → refusals by the limits that the user's runs share, before the start of this run."""
 
     def apply(self) -> None:
-        """Set the limits before the start. Raises StartFailed if one can't be enforced here but must be."""
+        """Set the limits before the start. Raises StartFailed if a required limit can't be enforced here."""
         self._before = self._cgroup.refused_above()
         self.warnings += [f"a limit of all runs of its user was not enforced: {it}" for it in self._cgroup.troubles]
         if any(key == "cpu" for key, _, _ in self._caps):
@@ -51,7 +51,7 @@ class Caps:
                 self._do_without(key, file, text, trouble)
 
     def _place(self) -> None:
-        """Confine the run to its CPUs: by its cgroup, or only by affinity, which its processes can change."""
+        """Confine the run to its CPUs, by its cgroup or else by affinity, which its processes can change."""
         cpus = self._order["cpus"]
         if cpus:
             self._cgroup.share("cpuset")
@@ -69,13 +69,13 @@ class Caps:
         self.warnings.append(f"its resource_limits.{key} was {how}: {trouble}")
 
     def exceeded(self, used: int) -> Reason | None:
-        """Return the reason to stop if the run uses this much memory, or None if it may."""
+        """Return the reason to stop a run that uses this much memory (bytes), or None if this is allowed."""
         if self.sampled is None or used <= self.sampled:
             return None
         return _out_of_memory(f"it used {size(used)}, and its limit is {size(self.sampled)}")
 
     def killed(self) -> Reason | None:
-        """Return why the kernel killed processes of the run, with the evidence of memory.events, or None."""
+        """Return the reason if the kernel killed processes of the run, with data from memory.events, or None."""
         events = self._cgroup.events()
         if not (count := events.get("oom_kill")):
             return None
@@ -98,7 +98,10 @@ class Caps:
         return [text for text in (killed, reached, *self._user_warnings(0 if limit else count)) if text]
 
     def _user_warnings(self, count: int) -> Iterator[str]:
-        """Yield warnings about the user's limits; `count`: failed forks that were not due to the run's own limit."""
+        """Yield warnings about the limits that the user's runs share.
+
+        `count`: failed forks that the run's own limit did not cause.
+        """
         most = self._of_user.get("pids.max", "max")
         if most != "max" and (count or self._refused("tasks")):
             yield f"all runs of its user together could not start more tasks than {most}, {_SETTINGS}"
@@ -107,7 +110,7 @@ class Caps:
             yield f"all runs of its user together have {cpus:g} CPUs, {_SETTINGS}, and waited {seconds} s for them"
 
     def _refused(self, key: str) -> int:
-        """Return the refusals by the limits on all runs of the user since the start of this run."""
+        """Return the refusals by a limit that the user's runs share, since the start of this run."""
         return max(0, self._cgroup.refused_above().get(key, 0) - self._before.get(key, 0))
 
 

@@ -1,7 +1,7 @@
-"""The environment of a job, built from nothing. Later sources override earlier ones:
+"""The environment of a job, built from an empty one. Later sources override earlier sources:
 
-the variables of every job, with TRACEPARENT; those of a login (`login_environment`); `environment_file`; `environment`;
-and JOBQUEUE_….
+variables that every job gets, with TRACEPARENT; a login's variables (`login_environment`); `environment_file`;
+`environment`; and JOBQUEUE_….
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from jobqueued.child.start.identity import StartFailed, User
 _OF_A_LOGIN = ("/etc/environment", "/etc/default/locale")
 """Files that pam_env(8) reads at a login on Debian."""
 _LOGIN_SHELLS = frozenset({"ash", "bash", "dash", "ksh", "mksh", "sh", "yash", "zsh"})
-"""Shells with ``-l -c``; for users of other shells /bin/sh reads the profile."""
+"""Shells that accept ``-l -c``. For users with other shells, /bin/sh reads the profile."""
 _TOLD = 3
 _TELL = f"exec /usr/bin/env -0 >&{_TOLD}"
 _OF_THE_SHELL = frozenset({"_", "OLDPWD", "PWD", "SHLVL"})
@@ -35,15 +35,15 @@ _ESCAPED = re.compile(r'\\(["\\$`\n])')
 
 
 class Environment:
-    """The variables that jobqueued gives, and the job's own. Raises StartFailed with the file and line of an error."""
+    """The variables from jobqueued and from the job. Raises StartFailed with the file and line of an error."""
 
     __slots__ = ("_files", "_is_roots", "_set", "given", "login")
 
     def __init__(self, order: LaunchSpec, user: User) -> None:
-        """Read the environment files that we may read for this user; `whole` reads the others as the user.
+        """Read the environment files that are safe to read with our rights. `whole` reads the others as the user.
 
         The others might lead to files that the user may not read. A user's own job may name any file, so none of its
-        files is read here.
+        files are read here.
         """
         self._is_roots = order.get("owner") is None
         self._files = [
@@ -69,9 +69,9 @@ class Environment:
                 self.given |= read(path)
 
     def whole(self) -> dict[str, str]:
-        """Return the whole environment. Call this as the job's user, who reads the remaining files now.
+        """Return the whole environment. Call this as the job's user, because it reads the remaining files.
 
-        At a login a shell, a child of this process, reads the user's profile too.
+        For `login_environment`, a shell, which is a child of this process, also reads the user's profile.
         """
         own: dict[str, str] = {}
         for path, variables in self._files:
@@ -81,7 +81,7 @@ class Environment:
         return (self._of_profile(own) if self.login else self.given) | own
 
     def _of_profile(self, own: dict[str, str]) -> dict[str, str]:
-        """Return the profile's variables, and ignore its directory, umask and input."""
+        """Return the variables that the profile sets. Its directory and umask have no effect."""
         shell = self.given["SHELL"]
         shell = shell if os.path.basename(shell) in _LOGIN_SHELLS else "/bin/sh"
         memory = os.memfd_create("environment")
@@ -106,16 +106,16 @@ class Environment:
 
 
 def arguments(order: LaunchSpec) -> list[str]:
-    """Return the command as arguments: a list is executed as it is, a string by the shell."""
+    """Return the command as arguments: a list unchanged, or a string as an argument of the shell."""
     command = order["command"]
     return [order["shell"], "-c", command] if isinstance(command, str) else list(command)
 
 
 def read(path: str) -> Iterator[tuple[str, str]]:
-    """Yield the variables of a file of lines NAME=VALUE, which systemd.exec(5) and shells read in the same way.
+    """Yield the variables in a file with lines NAME=VALUE.
 
-    Values may be quoted, also over lines; nothing is expanded. Raises StartFailed with the first line that is not an
-    assignment, a comment or blank.
+    The format is common to systemd.exec(5) and shells: values may be quoted, also over several lines, and nothing is
+    expanded. Raises StartFailed with the first line that is not an assignment, a comment or blank.
     """
     text = _content(path)
     place = 0
@@ -143,14 +143,14 @@ def _read_by_user(path: str) -> Iterator[tuple[str, str]]:
 
 
 def _stripped(value: str) -> str:
-    """Return the value without blanks around it; an escaped blank belongs to it."""
+    """Return the value without blanks around it, except escaped blanks."""
     stripped = value.strip(" \t\r")
     escaped = (len(stripped) - len(stripped.rstrip("\\"))) % 2
     return stripped + value.lstrip(" \t\r")[len(stripped) :][:escaped]
 
 
 def _plain(part: re.Match[str]) -> str:
-    """Return the meaning of a quoted part of a value."""
+    """Return the text of a quoted part of a value."""
     single, double, escaped, _comment = part.groups()
     if double is not None:
         return _ESCAPED.sub(lambda found: found[1].strip("\n"), double)

@@ -1,4 +1,4 @@
-"""The user as whom a job runs: entries of the host's user database, and reasons why a job can't start."""
+"""The user that a job runs as: entries in the host's user database, and reasons why a job can't start."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ _ME = os.geteuid()
 _LIBC = ctypes.CDLL(None)
 _CLOSE_RANGE_CLOEXEC = 4
 NOBODY = 65534
-"""UID that other systems show for users unknown to them: a network file system, or another user namespace."""
+"""UID that network file systems and user namespaces show for unknown users."""
 
 
 class StartFailed(Exception):
-    """The process could not be started: `step` failed with `number` (an errno, or 0 if no system call failed)."""
+    """A process could not be started, because `step` failed with `number` (an errno, or 0 if no system call failed)."""
 
     def __init__(self, step: str, number: int, detail: str = "") -> None:
         self.step, self.number, self.detail = step, number, detail or os.strerror(number)
@@ -29,7 +29,7 @@ class StartFailed(Exception):
 
 
 class User:
-    """A user from the user database."""
+    """A user in the user database."""
 
     __slots__ = ("gid", "home", "name", "shell", "uid")
 
@@ -44,14 +44,14 @@ class User:
 
     @property
     def is_us(self) -> bool:
-        """Return whether a job of this user needs no change of user."""
+        """Return whether a job of this user can run without a change of user."""
         return self.uid == _ME
 
 
 def _own_user() -> User:
     try:
         return User(pwd.getpwuid(_ME))
-    except KeyError:  # the arbitrary uid of a container
+    except KeyError:  # an arbitrary UID in a container
         return User(pwd.struct_passwd((str(_ME), "x", _ME, os.getegid(), "", "/", "/bin/sh")))
 
 
@@ -59,7 +59,7 @@ _OWN = _own_user()
 
 
 def user_of(name: str | None) -> User:
-    """Return the user named in a job file; None means our own. Raises StartFailed if only root may choose this user."""
+    """Return the user with this name; None means our own user. Raises StartFailed if only root may choose the user."""
     if name is None or name == _OWN.name:
         return _OWN
     try:
@@ -74,7 +74,7 @@ def user_of(name: str | None) -> User:
 
 
 def user_of_order(order: LaunchSpec) -> User:
-    """Return the user as whom a job runs. Raises StartFailed if its owner's name and UID no longer match."""
+    """Return the user that a job runs as. Raises StartFailed if its owner's name and UID no longer match."""
     user, owner = user_of(order["user"]), order.get("owner")
     if owner is not None and (trouble := _trouble_with_owner(user.uid, owner["name"], owner["uid"])):
         raise StartFailed("user", 0, trouble)
@@ -82,10 +82,7 @@ def user_of_order(order: LaunchSpec) -> User:
 
 
 def _trouble_with_owner(found: int, name: str, uid: int) -> str:
-    """Return why jobs of an owner with this name and UID do not run, or "".
-
-    `found`: the UID that the name has now.
-    """
+    """Return why jobs of an owner with this name and UID can't run, or "". `found`: the present UID of the name."""
     if uid == NOBODY:
         return f"uid {NOBODY} stands for users without a uid on this host, so it can't have jobs"
     if found != uid:
@@ -100,7 +97,7 @@ def _trouble_with_owner(found: int, name: str, uid: int) -> str:
 def groups_of(order: LaunchSpec, user: User) -> tuple[int, list[int]]:
     """Return the primary and supplementary groups, from the job or else from the databases.
 
-    Raises StartFailed if a user's own job asks for a group without the user, unless the site permits that.
+    Raises StartFailed if a user's own job has a group that does not include the user, unless the site permits this.
     """
     gid = user.gid if order["group"] is None else _gid(order["group"])
     owner = order.get("owner")
@@ -117,9 +114,9 @@ def groups_of(order: LaunchSpec, user: User) -> tuple[int, list[int]]:
 
 
 def groups_lacking(order: LaunchSpec, user: User) -> tuple[int, list[int]] | None:
-    """Return the groups of root's cron job if this process lacks one of them, or None if nothing needs to change.
+    """Return the groups for root's cron job if this process misses one of them, or None if no change is needed.
 
-    A daemon started by systemd has no supplementary groups, but cron gives root those of the databases.
+    A daemon started by systemd has no supplementary groups, but cron gives root those in the databases.
     """
     if _ME or not order.get("asks_pam"):
         return None
@@ -139,7 +136,7 @@ def _gid(name: str) -> int:
 
 
 def _unknown(kind: str, name: str, database: str) -> StartFailed:
-    """Return the error for an unknown user or group, or for a database that can't be opened: pwd and grp hide that."""
+    """Return the error for an unknown user or group, or for an unreadable database, which pwd and grp do not report."""
     try:
         os.close(os.open(database, os.O_RDONLY | os.O_CLOEXEC))
     except OSError as error:
@@ -149,10 +146,10 @@ def _unknown(kind: str, name: str, database: str) -> StartFailed:
 
 
 def keep_from_jobs() -> None:
-    """Keep jobs from inheriting descriptors that a module of the user database left open (LDAP's connection, say)."""
+    """Keep jobs from inheriting descriptors that the user database's modules left open, such as LDAP's connection."""
     try:
         _LIBC.close_range(3, 0xFFFFFFFF, _CLOSE_RANGE_CLOEXEC)
-    except AttributeError:  # a C library without close_range
+    except AttributeError:  # the C library has no close_range
         for name in os.listdir("/proc/self/fd"):
             if int(name) > 2 and os.path.exists(f"/proc/self/fd/{name}"):
                 os.set_inheritable(int(name), False)
@@ -169,10 +166,10 @@ def name_of(number: str) -> str:
 
 
 def trouble_with(kind: str, name: str | list[Any]) -> str:
-    """Return why jobs can't run as a user or with a group, or "" if they can, or if only the start can show it.
+    """Return why jobs can't run as a user or with a group, or "" if they can or only their start can show it.
 
-    A user and a group are given by name; a group that must include a user is ``[GROUP, USER]``. The owner of jobs is
-    ``[NAME, UID, ALLOW, DENY]``, with the lists of `barred`; the user of a crontab is the same without UID.
+    `name` is the name of a user or group. A group that must include a user is ``[GROUP, USER]``. The owner of jobs is
+    ``[NAME, UID, ALLOW, DENY]`` with the lists of `barred`. The user of a crontab is the same without UID.
     """
     try:
         match kind, name:
@@ -197,8 +194,8 @@ def trouble_with(kind: str, name: str | list[Any]) -> str:
 def barred(user: User, allow: list[str] | None, deny: list[str]) -> str:
     """Return the reason why a user may not have jobs, or "".
 
-    `allow` and `deny` are names of users, and of groups with an ``@``. `allow` None allows all users. An unknown group
-    is empty.
+    `allow` and `deny` contain names of users and, with an ``@``, of groups. `allow` None allows all users. An unknown
+    group counts as empty.
     """
     if _is_among(user, deny):
         return f"user {user.name!r} can't have jobs here, because of `users: {{deny: …}}` in jobqueued.yaml"

@@ -1,6 +1,6 @@
-"""Lock files: flock(2) on the paths among a job's locks, held while its run lives.
+"""Lock files: flock(2) on the paths in a job's `locks`, held while its run lives.
 
-The supervisor holds the locks: the descriptors are close-on-exec, and no job has them.
+The supervisor holds the locks. Jobs do not get the descriptors, which are close-on-exec.
 """
 
 from __future__ import annotations
@@ -23,29 +23,30 @@ _STEP = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _OURS, _OTHERS = 0o600, 0o077
 _ME = os.geteuid()
 _WHERE = 5
-"""Index of the file in a line of /proc/locks; the pid is before it."""
+"""Index of the file in a line of /proc/locks; the pid is the word before it."""
 _LOOKS = 10_000
-"""Maximum descriptors checked for a holder: about 0.2 s."""
+"""Maximum descriptors checked to find a holder: about 0.2 s."""
 
 
 class Withheld(Exception):
-    """Another program, or another host, may hold a lock; str() has the lock, and the holder if the kernel shows it."""
+    """Another program or host may hold a lock; str() has the lock, and the holder if the kernel shows it."""
 
 
 class LockFiles:
-    """The locks of one attempt, from `take` to `free`."""
+    """The locks of an attempt, from `take` to `free`."""
 
     def __init__(self, order: LaunchSpec) -> None:
         """`order["locks"]`: the paths, and whether each lock is exclusive.
 
-        A process of the user opens the files of a user's own job, so they can only be files that the user can open.
+        For a user's own job, a process that runs as the user opens the files, so that only files with the user's rights
+        are used.
         """
         self._order, self._wanted, self._user = order, order["locks"], order["user"]
         self._held: list[int] = []
         self._trouble: StartFailed | None = None
 
     def take(self) -> None:
-        """Acquire all locks without waiting. Raises Withheld, and holds none, if another program or host has one."""
+        """Acquire all locks without waiting. Raises Withheld, with no lock held, if another program or host has one."""
         not_after = self._order.get("not_after", 0)
         if not_after and time.clock_gettime_ns(time.CLOCK_BOOTTIME) >= not_after:
             raise Withheld("another host might hold its fleet locks now")
@@ -86,7 +87,7 @@ class LockFiles:
         yield from as_user.opened(user, groups_of(self._order, user), paths, _opened)
 
     def examined(self) -> list[str]:
-        """Return warnings about users other than root and the job's who could hold or replace a lock file.
+        """Return warnings about users, except root and the job's user, who could lock or replace a lock file.
 
         Raises StartFailed if a lock can't be acquired at all.
         """
@@ -103,9 +104,10 @@ class LockFiles:
 
 
 def _opened(path: str, user: int) -> int:
-    """Return a descriptor of the file, created if missing. Raises OSError, and FileRefused at another user's link.
+    """Return a descriptor of the file, and create it if missing.
 
-    Any user who can read the file can lock it, so a new file is only for its owner.
+    Raises OSError, and FileRefused at another user's link. Any user who can read the file can lock it, so only its
+    owner can read a new file.
     """
     directory, name = os.path.split(path)
     step = os.open("/", _STEP)
@@ -114,7 +116,7 @@ def _opened(path: str, user: int) -> int:
             before, step = step, os.open(part, _STEP, dir_fd=step)
             os.close(before)
         for flags in (_FLAGS, _FLAGS | os.O_CREAT | os.O_EXCL):
-            with contextlib.suppress(FileNotFoundError, FileExistsError):  # another process may create it now
+            with contextlib.suppress(FileNotFoundError, FileExistsError):  # another process may create it
                 return os.open(name, flags, _OURS, dir_fd=step)
         return os.open(name, _FLAGS, dir_fd=step)
     finally:
@@ -122,7 +124,7 @@ def _opened(path: str, user: int) -> int:
 
 
 def _exposed(path: str, found: os.stat_result, user: int) -> str:
-    """Return a warning with the fix if other users could hold the lock of a file or replace it, or ""."""
+    """Return a warning with the fix if other users could lock or replace a file, or ""."""
     commands = []
     if found.st_uid not in (0, user):
         commands.append(f"chown {name_of(user)} {quoted(path)}")
@@ -142,10 +144,10 @@ def _exposed(path: str, found: os.stat_result, user: int) -> str:
 
 
 def _holders(found: os.stat_result) -> str:
-    """Return the holders of flock(2) locks of a file, such as ``flock (pid 12) of user alice``, or "".
+    """Describe the holders of flock(2) locks on a file, as in ``flock (pid 12) of user alice``, or return "".
 
-    /proc/locks has the process that took a lock. Other processes may have inherited the descriptor, as with ``exec 9>x;
-    flock 9`` in a shell. In a container, /proc/locks lacks locks whose taker ended.
+    /proc/locks shows the process that acquired a lock. Other processes may have inherited the descriptor, as with
+    ``exec 9>x; flock 9`` in a shell. In a container, /proc/locks does not show locks whose first process ended.
     """
     where = f"{os.major(found.st_dev):02x}:{os.minor(found.st_dev):02x}:{found.st_ino}"
     takers = _takers(where)
@@ -160,21 +162,21 @@ def _holders(found: os.stat_result) -> str:
 
 
 def _takers(where: str) -> list[int]:
-    """Return the pids that took a lock of a file, if /proc/locks shows them."""
+    """Return the pids of processes that acquired a lock on a file, if /proc/locks shows them."""
     with contextlib.suppress(OSError), open("/proc/locks") as file:
         return [pid for line in file for pid in _taker(line, where)]
     return []
 
 
 def _taker(line: str, where: str) -> Iterator[int]:
-    """Yield the pid in a line of /proc/locks, or of an fdinfo, if it is about a flock(2) lock of this file."""
+    """Yield the pid in a line of /proc/locks or fdinfo, if the line is about a flock(2) lock on this file."""
     words = line.removeprefix("lock:").split()
     if len(words) > _WHERE and words[1] == "FLOCK" and words[_WHERE] == where:
         yield int(words[_WHERE - 1])
 
 
 def _having(where: str, pids: Iterable[int], *, unseen: bool = False) -> Iterator[int | None]:
-    """Yield those processes that have a descriptor with the lock; the last is None if the limit is reached.
+    """Yield the pids of those processes that have a descriptor with the lock, then None if the limit was reached.
 
     `unseen`: include processes that we may not inspect.
     """

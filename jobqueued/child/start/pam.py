@@ -1,4 +1,4 @@
-"""PAM's decision on an account, as cron asks for it: an expired account runs no jobs."""
+"""PAM's decision about an account, as in cron: an expired account runs no jobs."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from jobqueued.child.start.identity import StartFailed, User
 _SYSTEM = "/etc/pam.d"
 DIRECTORY = _SYSTEM
 SERVICES = ("jobqueued", "cron", "crond")
-"""The first of these services that exists is asked. Without any, and without PAM, all users may run jobs."""
+"""PAM services, of which the first existing one decides. Without any, or without PAM, all users may run jobs."""
 _SUCCESS, _CONVERSATION_FAILED, _SILENT = 0, 19, 0x8000
 _Answer = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p)
 
@@ -22,12 +22,12 @@ class _Conversation(ctypes.Structure):
 
 
 def _no_answer(_count: int, _messages: int, _answers: int, _data: int) -> int:
-    """Fail a question of PAM, because no user can answer."""
+    """Let PAM's questions fail, because no user can answer."""
     return _CONVERSATION_FAILED
 
 
 def check(order: LaunchSpec, user: User) -> None:
-    """Raise StartFailed if PAM must be asked, and does not let jobs of this user run now."""
+    """Raise StartFailed if PAM must decide, and jobs of this user may not run now."""
     if order.get("asks_pam") and (why := refusal(user.name, DIRECTORY)):
         raise StartFailed("account", 0, why)
 
@@ -35,7 +35,7 @@ def check(order: LaunchSpec, user: User) -> None:
 def refusal(user: str, directory: str) -> str:
     """Return the reason why no job of a user may run now, or "".
 
-    PAM modules may be slow and leave anything behind: call this only in a process that is about to execute another.
+    PAM modules may be slow and change the process, so call this only in a process that will exec a program.
     """
     service = next((name for name in SERVICES if os.path.exists(f"{directory}/{name}")), "")
     library = None

@@ -1,4 +1,4 @@
-"""posix_spawn(3) into a cgroup, which os.posix_spawn does not offer: glibc 2.39 and newer, with Linux 5.7 and newer."""
+"""posix_spawn(3) into a cgroup, which os.posix_spawn does not support. Needs glibc 2.39 and Linux 5.7."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ _SETSIGDEF, _SETSIGMASK, _SETSID, _SETCGROUP = 0x04, 0x08, 0x80, 0x100
 AVAILABLE = hasattr(_LIBC, "posix_spawnattr_setcgroup_np")
 _MOST_STREAMS = 8
 _ROOM = 1024
-"""Bytes for each of glibc's structures, which need at most 344 on all platforms."""
+"""Bytes reserved for each of glibc's structures, which need at most 344 on all platforms."""
 
 
 def spawn(
     program: str, arguments: list[str], environment: dict[str, str], streams: tuple[int, ...], cgroup: int
 ) -> int:
-    """Return the pid of a new process in `cgroup` (a descriptor; -1: ours), in its own session, with these streams.
+    """Start a process in `cgroup` (a descriptor, or -1 for ours) and a new session, with these streams. Return its pid.
 
-    Its signals are neither blocked nor ignored. Raises OSError if it can't start.
+    No signal is blocked or ignored in it. Raises OSError if it can't start.
     """
     attributes, actions, signals = (ctypes.create_string_buffer(_ROOM) for _ in range(3))
     pid = ctypes.c_int()
@@ -31,7 +31,7 @@ def spawn(
             flags |= _SETCGROUP
             _LIBC.posix_spawnattr_setcgroup_np(attributes, cgroup)
         _LIBC.posix_spawnattr_setflags(attributes, ctypes.c_short(flags))
-        _LIBC.posix_spawnattr_setsigmask(attributes, signals)  # sigemptyset(3) is all zero
+        _LIBC.posix_spawnattr_setsigmask(attributes, signals)  # zeros, as from sigemptyset(3)
         _LIBC.sigfillset(signals)
         _LIBC.posix_spawnattr_setsigdefault(attributes, signals)
         for target, source in enumerate(streams):
@@ -56,7 +56,7 @@ def _checked(number: int, program: str) -> None:
 
 
 def raised(descriptor: int) -> int:
-    """Return the descriptor, moved to a number above all streams of a new process."""
+    """Move the descriptor to a number above the streams of a new process, and return the number."""
     if descriptor > _MOST_STREAMS:
         return descriptor
     try:

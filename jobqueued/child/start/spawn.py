@@ -1,4 +1,7 @@
-"""Start one process: with posix_spawn if it supports the launch spec, else with fork, which names a failed step."""
+"""Start a process. posix_spawn is used if it supports the launch spec.
+
+Otherwise a forked child reports the failed step.
+"""
 
 from __future__ import annotations
 
@@ -46,7 +49,7 @@ _POLICIES = {
     "rr": os.SCHED_RR,
 }
 _OF_OURSELVES = ("RLIMIT_AS", "RLIMIT_DATA", "RLIMIT_NOFILE")
-"""Limits that this interpreter itself could exceed between setting them and the exec."""
+"""Limits that this interpreter could exceed before the exec, so they are set last."""
 
 
 class StartedProcess:
@@ -59,7 +62,7 @@ class StartedProcess:
 
 
 class _Plan:
-    """Everything that is prepared before the fork, because the forked child must not use a user database."""
+    """Values prepared before the fork, because the forked child must not use a user database."""
 
     __slots__ = ("argv", "attributes", "cgroup", "environment", "groups", "order", "outputs", "stdin", "user")
 
@@ -77,7 +80,7 @@ class _Plan:
 def spawn(
     order: LaunchSpec, output: int, cgroup: Cgroup, errors: int | None = None, more: tuple[int, ...] = ()
 ) -> StartedProcess:
-    """Start the job in its own session and cgroup. `errors` None means stdout; `more`: streams after stderr."""
+    """Start the job in a new session and its cgroup. `errors` None means stdout. `more`: streams after stderr."""
     plan = _Plan(order, (output, output if errors is None else errors, *more), cgroup)
     try:
         able = cgroup.directory < 0 or posixspawn.AVAILABLE
@@ -88,7 +91,7 @@ def spawn(
 
 
 def _stdin(text: str) -> int:
-    """Return a descriptor from which the job reads this text, of any length, as any user."""
+    """Return a descriptor of a text of any length, which a job of any user can read."""
     try:
         if not text:
             return os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC)
@@ -102,7 +105,7 @@ def _stdin(text: str) -> int:
 
 
 def find(program: str, path: str) -> str:
-    """Return the file that execvp(3) would run, by the job's own PATH. Raises StartFailed."""
+    """Return the file that execvp(3) would run with the job's PATH. Raises StartFailed."""
     if "/" in program:
         return program
     for folder in path.split(":"):
@@ -113,7 +116,10 @@ def find(program: str, path: str) -> str:
 
 
 def _spawn(plan: _Plan) -> StartedProcess | None:
-    """Start with posix_spawn, or return None if a step failed; then the forked child repeats it and names the step."""
+    """Start with posix_spawn.
+
+    Return None if a step fails; a forked child then repeats the start and reports the step.
+    """
     previous = os.umask(plan.order["umask"])
     warnings: list[str] = []
     try:
@@ -140,7 +146,7 @@ def _posix_spawn(plan: _Plan, program: str, env: dict[str, str]) -> int:
 
 
 def _change_directory(order: LaunchSpec, user: User, warn: Callable[[str], object]) -> None:
-    """Change to the job's directory (default: HOME), or to / if HOME, or a path after a dash, can't be entered."""
+    """Change to the job's directory, by default HOME. If HOME or a path after a dash can't be entered, change to /."""
     directory, path = order["working_directory"] or "", _directory(order, user)
     try:
         os.chdir(path)
@@ -170,7 +176,7 @@ def _fork(plan: _Plan) -> StartedProcess:
         os.close(reading)
     if report.trouble is not None:
         os.kill(pid, signal.SIGKILL)
-        process.is_reaped(pid, 1.0)  # it can't be killed while a system call waits for such a file system
+        process.is_reaped(pid, 1.0)  # can't be killed while a system call waits for a file system
         raise report.trouble
     return StartedProcess(pid, report.warnings)
 
@@ -185,7 +191,7 @@ _NEEDS = {
     )
 }
 _START_SECONDS = 60.0
-"""Timeout (s) of the start: a slow file system, such as a user's own, must not keep a run from its timeout and stop."""
+"""Timeout (s) of the start, because a slow file system must not delay a run's timeout and stop."""
 
 
 def _forked() -> int:
@@ -196,7 +202,7 @@ def _forked() -> int:
 
 
 def _become(plan: _Plan, report: int) -> NoReturn:
-    """Run the forked child, from fork to exec, in the order of the privilege drop; each step is fatal and named."""
+    """Run the forked child from fork to exec. The first failed step ends it and is reported."""
     steps = _Steps(plan, report)
     try:
         steps.take()
@@ -218,7 +224,7 @@ class _Steps:
         self._plan, self._report = plan, report
 
     def take(self) -> None:
-        """Take the steps: cgroup, session, limits, attributes, identity, streams, directory, exec."""
+        """Carry out the steps: cgroup, session, limits, attributes, identity, streams, directory, exec."""
         plan, attributes = self._plan, self._plan.attributes
         self.step = "cgroup"
         plan.cgroup.join()
@@ -254,15 +260,15 @@ class _Steps:
         start_report.warn(self._report, text)
 
     def _limit(self, limits: Mapping[str, list[Any]]) -> None:
-        """Set limits; soft and hard `cpu_time` differ by some seconds: SIGXCPU shows a cause that SIGKILL would not."""
+        """Set limits. The hard `cpu_time` is some seconds higher, so that SIGXCPU shows the cause before SIGKILL."""
         for name, (key, *limit) in limits.items():
             self.step, self.detail = "resource_limits", f"{key}: "
             number = getattr(resource, name)
             soft, hard = resource.getrlimit(number)
-            if self._plan.order.get("owner") and _as_number(limit[1]) > _as_number(hard):  # users lower limits only
+            if self._plan.order.get("owner") and _as_number(limit[1]) > _as_number(hard):  # users can only lower limits
                 raise StartFailed(self.step, errno.EPERM, f"{key}: users of this host are limited to {hard}")
             if name in _OF_OURSELVES:
-                resource.setrlimit(number, (soft, max(hard, limit[1], key=_as_number)))  # lowered at the very end
+                resource.setrlimit(number, (soft, max(hard, limit[1], key=_as_number)))  # lowered last
             else:
                 resource.setrlimit(number, tuple(limit))
         self.detail = ""
@@ -275,7 +281,7 @@ class _Steps:
         if not self._plan.user.is_us:
             pam.check(self._plan.order, self._plan.user)
             self.step = "stdio"
-            for output in self._plan.outputs:  # a job that opens /dev/stderr opens the pipe again
+            for output in self._plan.outputs:  # opening /dev/stderr opens the pipe again
                 if stat.S_ISFIFO(os.fstat(output).st_mode):  # a device keeps its owner
                     os.fchown(output, uid, gid)
             self.step = "keyring"
@@ -286,7 +292,7 @@ class _Steps:
         os.setresgid(gid, gid, gid)
         self.step = "setuid"
         os.setresuid(uid, uid, uid)
-        prctl(PR_SET_DUMPABLE, 0)  # until the exec this is our memory, whatever fs.suid_dumpable is
+        prctl(PR_SET_DUMPABLE, 0)  # until the exec, this is our memory, independent of fs.suid_dumpable
 
     def _execute(self, env: dict[str, str]) -> None:
         plan, limits = self._plan, self._plan.attributes.get("limits", {})
@@ -304,19 +310,19 @@ class _Steps:
             os.execve(program, plan.argv, env)
         except OSError as error:
             used_up = [key for name, (key, _, _) in limits.items() if error.errno in _USED_UP.get(name, ())]
-            if used_up:  # the job's own limits are the cause, not the host
+            if used_up:  # the job's own limits are the cause
                 raise StartFailed("exec", 0, f"{self.detail}its {' or '.join(used_up)} is used up") from None
             raise StartFailed("exec", error.errno or 0, self.detail + _explained(program, error)) from None
 
 
 def _explained(program: str, error: OSError) -> str:
-    """Return the meaning of an error of execve(2) whose own message would be misleading."""
+    """Return a better message for an error of execve(2) whose usual message is misleading."""
     if error.errno == errno.EACCES and os.path.isdir(program):
         return "it is a directory"
     if error.errno == errno.ENOEXEC:
         return f"{error.strerror}: a script needs a first line such as #!/bin/sh"
     if error.errno == errno.ENOENT and os.path.exists(program):
-        with contextlib.suppress(OSError):  # the user may not read it, or the job may open no file
+        with contextlib.suppress(OSError):  # unreadable for the user, or the job can't open files
             return _what_is_missing(program)
     return str(error.strerror)
 
@@ -349,7 +355,10 @@ def prctl(option: int, value: int = 1) -> None:
 
 
 def _nice(value: int) -> None:
-    """Set the nice value, also of the session: if the kernel schedules by session, that of a process matters little."""
+    """Set the nice value of process and session.
+
+    If the kernel schedules by session, the process's value matters little.
+    """
     os.setpriority(os.PRIO_PROCESS, 0, value)
     _write("/proc/self/autogroup", value, optional=True)
 
@@ -376,14 +385,14 @@ def _ionice(text: str) -> None:
 
 
 def join_keyring() -> None:
-    """Join a new session keyring (keyrings(7)): with ours, the job could read keys that other jobs put there.
+    """Join a new session keyring (keyrings(7)). In ours, the job could read keys of other jobs.
 
-    The keyring stays root's, so that it does not count for the user's quota.
+    The keyring belongs to root, so that it does not count toward the user's quota.
     """
     number = _KEYCTL.get(os.uname().machine, -1)
     if _LIBC.syscall(number, _KEYCTL_JOIN_SESSION_KEYRING, None) < 0:
         number = ctypes.get_errno()
-        if number not in (errno.ENOSYS, errno.EPERM):  # no keyrings here, or a container that forbids them
+        if number not in (errno.ENOSYS, errno.EPERM):  # no keyrings, or a container forbids them
             raise OSError(number, os.strerror(number))
 
 
@@ -402,12 +411,12 @@ _ATTRIBUTES: tuple[tuple[str, Callable[[Any], None]], ...] = (
 
 
 def is_system_trouble(failure: StartFailed) -> bool:
-    """Return whether the host, not the job, is the cause of a failed start."""
+    """Return whether the host, and not the job, caused a failed start."""
     return failure.number in wire.SYSTEM_TROUBLE
 
 
 def forgo_oom_protection() -> None:
-    """Give up a protection from the OOM killer that our starter set; jobs are not protected."""
+    """Remove a protection from the OOM killer that our parent set, because jobs must not have it."""
     with open("/proc/self/oom_score_adj") as file:
         spared = int(file.read()) < 0
     if spared:
@@ -415,11 +424,11 @@ def forgo_oom_protection() -> None:
 
 
 def call_ourselves(name: str) -> None:
-    """Set the name that ps(1), top(1) and the journal's _COMM show; at most 15 bytes."""
-    # not by /proc/self/comm: Python's text files would unshare 60 pages in each fork
+    """Set the process name in ps(1), top(1) and the journal's _COMM, at most 15 bytes."""
+    # not with /proc/self/comm, because Python's text files would unshare 60 pages in each fork
     _LIBC.prctl(_PR_SET_NAME, name.encode(), 0, 0, 0)
 
 
 def become_subreaper() -> None:
-    """Make orphans below this process its children instead of PID 1's."""
+    """Make orphans below this process children of this process, and not of PID 1."""
     prctl(_PR_SET_CHILD_SUBREAPER)

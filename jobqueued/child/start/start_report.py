@@ -1,4 +1,4 @@
-"""The report of a forked child until its exec: steps that may block, warnings, and the failed step."""
+"""The report of a forked child before its exec: steps that may block, warnings, and the failed step."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ _FAILED, _AT = "\0", "\1"
 
 
 class StartReport(NamedTuple):
-    """Warnings, and the reason why the child did not reach its exec, or None."""
+    """Warnings of the child, and the reason why it did not reach its exec, or None."""
 
     warnings: list[str]
     trouble: StartFailed | None
 
 
 def read(descriptor: int, seconds: float) -> StartReport:
-    """Read the report of a child for at most `seconds`; after that its last step is the one that blocks."""
+    """Read a child's report for at most `seconds`. If the child takes longer, its last reported step is the error."""
     told, is_whole, until = b"", False, time.monotonic() + seconds
     while not is_whole and select.select([descriptor], [], [], max(0.0, until - time.monotonic()))[0]:
         more = os.read(descriptor, select.PIPE_BUF)

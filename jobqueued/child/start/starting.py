@@ -1,4 +1,4 @@
-"""Start a process inside its limits: its cgroup is made and limited, and the process is in it from the beginning."""
+"""Start a process within its limits: first its cgroup is made and limited, then the process starts in it."""
 
 from __future__ import annotations
 

@@ -1,11 +1,12 @@
-"""Files that appear in watched directories: reported with inotify(7) when they are complete.
+"""Files that appear in watched directories, reported with inotify(7) when they are complete.
 
-While a directory is missing, the nearest existing one above it is watched. All times are ns of CLOCK_MONOTONIC, except
-those of files.
+While a directory is missing, the nearest existing directory above it is watched. Times are CLOCK_MONOTONIC (ns), except
+files' times.
 
-Other users may write there, so a turn costs little whatever they do: one read, followed by a pause in a storm, and one
-slice of a directory listing (`listing`), which starts at most every 5 s. Each path is reported up to 10 times at once,
-then once a second. The next report includes all files that appeared in the meantime, so none is missed.
+Other users may write into the directories, so the work of a turn is limited: one read of events, with a pause after a
+burst, and one slice of a directory listing (`listing`), which starts at most every 5 s. Each path is reported up to 10
+times at once, then once a second. A report stands for all files that appeared after the previous report, so none is
+missed.
 """
 
 from __future__ import annotations
@@ -24,19 +25,19 @@ from jobqueued.child.watcher.listing import MOST, SLICE, FileListing, Patterns
 
 SECOND = 1_000_000_000
 RESCAN = 60 * SECOND
-"""Minimum time between two listings of a directory that can't be watched."""
+"""Minimum time (ns) between two listings of a directory that can't be watched."""
 READ = 16 << 10
-"""Maximum bytes of events read in one turn: at most a thousand events, about 2 ms."""
+"""Maximum bytes of events read in a turn: at most a thousand events, about 2 ms."""
 STORM = 50
-"""If a read returns more events than this, more may wait; fewer are all, because an event has at most 272 bytes."""
+"""Number of events in a read above which more may wait. Fewer are all, because an event has at most 272 bytes."""
 REST = SECOND // 50
-"""Pause before the next read in a storm, which then takes a tenth of a CPU."""
+"""Pause (ns) before the next read in a burst of events, which then takes a tenth of a CPU."""
 PAUSE = 5 * SECOND
-"""Minimum time between two listings of a directory that takes more than one slice."""
+"""Minimum time (ns) between two listings of a directory that needs several slices."""
 EVERY, BURST = SECOND, 10
-"""Interval (ns) of the reports of a path, and maximum number of reports at once after a calm period."""
+"""Interval (ns) between reports of a path, and maximum number of reports at once after a calm period."""
 TOLD = 64
-"""Maximum paths reported in one turn."""
+"""Maximum paths reported in a turn."""
 
 _DIRECTORY = 0x4000_0000
 """IN_ISDIR."""
@@ -49,7 +50,7 @@ _NOW = -1
 
 
 class Appeared(NamedTuple):
-    """A path to report, with one of its files. `instant`: the file's last change (wall, ns), or None for now."""
+    """A path to report, with a matching file. `instant`: the file's last change (wall, ns), or None for now."""
 
     path: str
     instant: int | None
@@ -57,14 +58,14 @@ class Appeared(NamedTuple):
 
 
 class Trouble(NamedTuple):
-    """The reason why something may be missed in a directory: an errno, or 0 if it has too many files."""
+    """The reason why files in a directory may be missed: an errno, or 0 if the directory has too many files."""
 
     directory: str
     number: int
 
 
 class Appearing:
-    """The files that runs wait for."""
+    """Watches for the files that jobs wait for."""
 
     def __init__(self) -> None:
         self._inotify = _inotify()
@@ -73,53 +74,56 @@ class Appearing:
         self._wanted: set[str] = set()
         self._patterns: dict[str, Patterns] = {}
         self._ways: set[str] = set()
-        """The directories of the patterns, and all above them."""
+        """The directories of the paths, and all directories above them."""
         self._watches: dict[int, set[str]] = {}
-        """Number of a watch → its paths. The kernel has one watch for a directory, whatever path leads to it."""
+        """Number of a watch → paths of its directory.
+
+        The kernel has only one watch for a directory with several paths.
+        """
         self._has_moved = False
-        """True if a watched directory may have been replaced, or is no longer the nearest."""
+        """True if a watched directory may have been replaced, or is no longer the nearest existing directory."""
         self._rests_until: int | None = None
         self._looked = _coarse()
         self._unlisted: dict[str, int] = {}
-        """Directory to list → instant (wall) since when something may have been missed there."""
+        """Directory to list → instant (wall, ns) after which files may have been missed in it."""
         self._listed: dict[str, int] = {}
-        """Directory → its last listing (monotonic)."""
+        """Directory → time of its last listing."""
         self._listing: tuple[str, bool, FileListing] | None = None
         self._too_many: dict[str, int] = {}
-        """Directory whose listing was cut off → instant of that."""
+        """Directory whose last listing was cut off → time of this listing."""
         self._appeared: dict[str, tuple[int, str]] = {}
-        """Path to report → last change of its file (`_NOW` if it just appeared), and the file."""
+        """Path to report → last change of its file (`_NOW` if it just appeared), and the file name."""
         self._paid: dict[str, int] = {}
-        """Path → instant (monotonic) at which its earlier reports are paid off ("virtual scheduling" of ATM's GCRA)."""
+        """Path → time at which its reports no longer count toward the limit ("virtual scheduling" in ATM's GCRA)."""
 
     @property
     def trouble(self) -> Trouble | None:
-        """Return the reason why something may be missed, or None."""
+        """Return the reason why files may be missed, or None."""
         if self._unwatched is not None or not self._too_many:
             return self._unwatched
         return Trouble(next(iter(self._too_many)), 0)
 
     def descriptors(self) -> dict[int, int]:
-        """Return the inotify descriptor, readable after an event, or {} while a storm pauses."""
+        """Return the inotify descriptor, readable after an event, or {} during the pause in a burst."""
         if self._inotify is None or self._rests_until is not None:
             return {}
         return {self._inotify: select.POLLIN}
 
     @property
     def deadline(self) -> int | None:
-        """The time of the next read or listing, or None if nothing is to be done."""
+        """The time of the next read or listing, or None if none is planned."""
         times = [self._listed.get(directory, -PAUSE) + PAUSE for directory in self._unlisted]
         times += [at for at in (self._look_at, self._rests_until) if at is not None]
         return min(times, default=None)
 
     @property
     def tells_at(self) -> int | None:
-        """The time from which `told` returns something, or None."""
+        """The time at which `told` has a path to return, or None if no path is waiting."""
         return min((self._paid.get(path, 0) - (BURST - 1) * EVERY for path in self._appeared), default=None)
 
     @property
     def has_more(self) -> bool:
-        """Return whether a directory is being listed, or paths to one changed."""
+        """Return whether a listing or an update of the watches is not finished."""
         return self._listing is not None or self._has_moved
 
     def read(self, mono: int) -> None:
@@ -156,7 +160,7 @@ class Appearing:
         return found
 
     def want(self, paths: Iterable[str]) -> None:
-        """Wait for exactly these paths: absolute, with ``*``, ``?`` and ``[…]`` only in the last part."""
+        """Wait for exactly these paths. They are absolute, with ``*``, ``?`` and ``[…]`` only in the last part."""
         wanted: dict[str, list[str]] = {}
         for path in paths:
             wanted.setdefault(os.path.dirname(path), []).append(path)
@@ -175,13 +179,13 @@ class Appearing:
         self._watch()
 
     def begin(self) -> None:
-        """List all directories for files that appeared before the start."""
+        """Request listings of all directories, to find files that appeared before the start."""
         self._request_listings(self._patterns, _NOW)
 
     # events
 
     def _take(self, happened: Iterable[inotify.InotifyEvent]) -> None:
-        """Handle events; those with the same name are handled together."""
+        """Handle events, those with the same name together."""
         names: dict[tuple[str, str], int] = {}
         for event in happened:
             self._has_moved |= bool(event.mask & _GONE)
@@ -196,7 +200,7 @@ class Appearing:
                 self._appeared |= dict.fromkeys(fresh, (_NOW, f"{directory}/{name}"))
 
     def _watch(self) -> set[str]:
-        """Watch each directory, or the nearest existing one above it. Return the places that were not watched before.
+        """Watch each directory, or the nearest existing directory above it. Return the newly watched directories.
 
         If there are any, the next turn calls this again, because paths may have changed before their watch began.
         """
@@ -206,14 +210,14 @@ class Appearing:
             wanted.setdefault(number, set()).add(place)
         if self._inotify is not None:
             for number in self._watches.keys() - wanted.keys():
-                with contextlib.suppress(OSError):  # the kernel removed it with its directory
+                with contextlib.suppress(OSError):  # the kernel removed the watch with its directory
                     inotify.unwatch(self._inotify, number)
         fresh = {place for number, places in wanted.items() for place in places - self._watches.get(number, set())}
         self._watches, self._has_moved = wanted, bool(fresh)
         return fresh
 
     def _watched(self, directory: str) -> tuple[int, str] | None:
-        """Return the watch for a directory, and its place, or None if the directory can only be listed."""
+        """Return the watch for a directory, and the watched directory, or None if the directory can only be listed."""
         for place in _upwards(directory):
             try:
                 if self._inotify is None:
@@ -236,12 +240,15 @@ class Appearing:
         self._request_listings(self._patterns, since)
 
     def _request_listings(self, directories: Iterable[str], since: int) -> None:
-        """Request listings of directories for files that appeared since then; `_NOW` means each path's newest file."""
+        """Request listings of directories for files that appeared since an instant.
+
+        `_NOW` means each path's newest file.
+        """
         for directory in directories:
             self._unlisted[directory] = min(since, self._unlisted.get(directory, since))
 
     def _list(self, mono: int) -> None:
-        """List one more slice of one directory; a directory that was just listed waits."""
+        """List the next slice of a directory. A directory that was just listed waits."""
         if self._listing is None:
             ready = (name for name in self._unlisted if self._listed.get(name, -PAUSE) + PAUSE <= mono)
             if (directory := next(ready, None)) is None:
@@ -259,7 +266,7 @@ class Appearing:
         if listing.is_over:
             self._listing = None
             if at_start:
-                self.read(mono)  # events of these files are no news
+                self.read(mono)  # so that events about these files cause no second report
             if listing.looked >= SLICE:
                 self._listed[directory] = mono
             self._too_many.pop(directory, None)
@@ -276,12 +283,12 @@ def _inotify() -> int | None:
 
 
 def _coarse() -> int:
-    """Return the clock of file timestamps."""
+    """Return the time (wall, ns) of the clock for file timestamps."""
     return time.clock_gettime_ns(_CLOCK_REALTIME_COARSE)
 
 
 def _is_complete(path: str, mask: int) -> bool:
-    """Return whether a file is complete: a regular one once closed or moved here, other kinds and links at once."""
+    """Return whether a file is complete: a regular file after it was closed or moved here, any other type at once."""
     if not mask & inotify.IN_CREATE or mask & (_COMPLETE | _DIRECTORY):
         return bool(mask & (_COMPLETE | _DIRECTORY))
     with contextlib.suppress(OSError):
@@ -291,7 +298,7 @@ def _is_complete(path: str, mask: int) -> bool:
 
 
 def _upwards(directory: str) -> Iterator[str]:
-    """Yield a directory and those above it."""
+    """Yield a directory and all directories above it."""
     while True:
         yield directory or "/"
         if directory in ("", "/"):

@@ -1,4 +1,4 @@
-"""inotify(7), which Python does not wrap; constants are those of the manual page, and functions raise OSError."""
+"""inotify(7), which Python does not wrap. Constants are as in the manual page; functions raise OSError."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _CHUNK = 64 << 10
 
 
 class InotifyEvent(NamedTuple):
-    """One event: the watch it belongs to, its bits, and the name in the watched directory, or "" for itself."""
+    """An event: its watch, its bits, and the name in the watched directory, or "" for the directory itself."""
 
     watch: int
     mask: int
@@ -46,7 +46,7 @@ def watch(descriptor: int, path: str, mask: int) -> int:
 
 
 def unwatch(descriptor: int, number: int) -> None:
-    """Remove the watch of that number."""
+    """Remove the watch with this number."""
     _checked("inotify_rm_watch", _libc.inotify_rm_watch(descriptor, number))
 
 

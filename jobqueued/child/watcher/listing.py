@@ -1,4 +1,4 @@
-"""A listing of a directory that other users may fill: slice by slice, with a limit."""
+"""A listing of a directory that other users may fill, made slice by slice, with a limit."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from jobqueued.child.contract.tuples import NamedTuple
 
 _F_SETSIG = 10
 SLICE = 200
-"""Names listed in one turn: about 2 ms."""
+"""Names listed in a turn: about 2 ms."""
 MOST = 100_000
-"""Maximum names in all: if a user keeps adding files, the listing ends here."""
+"""Maximum names in a listing, which ends even if a user keeps adding files."""
 
 
 class Patterns:
-    """The patterns of names in one directory, with the paths that they belong to."""
+    """The patterns of names in a directory, and their paths."""
 
     def __init__(self, paths: Iterable[str]) -> None:
         self._names: dict[str, str] = {}
@@ -45,7 +45,7 @@ class Patterns:
 
 
 class ListedFile(NamedTuple):
-    """A path with one of its files, or the newest, and the file's last change (wall, ns)."""
+    """A path with a matching file, and the file's last change (wall, ns)."""
 
     path: str
     changed: int
@@ -53,20 +53,17 @@ class ListedFile(NamedTuple):
 
 
 class FileListing:
-    """One listing of files that changed since some time: call `go_on` until `is_over`.
-
-    `looked` counts the names.
-    """
+    """A listing of files that changed since an instant. Call `go_on` until `is_over`. `looked` counts the names."""
 
     def __init__(self, directory: str, patterns: Patterns, since: int, *, newest: bool) -> None:
-        """`newest`: find the newest file of each path, to the end; otherwise any file is enough."""
+        """`newest`: search for the newest file of each path; otherwise any file is enough."""
         self._patterns, self._since, self._newest = patterns, since, newest
         self._found: dict[str, ListedFile] = {}
         self.looked, self.is_over = 0, False
         self._entries = iter(_entries(directory))
 
     def go_on(self) -> list[ListedFile]:
-        """List one more slice. Return everything found when the listing is over, until then []."""
+        """List the next slice. Return [], or all found files when the listing is over."""
         before = self.looked
         for entry in islice(self._entries, SLICE):
             self.looked += 1
@@ -90,7 +87,7 @@ def _entries(directory: str) -> Iterator[os.DirEntry[str]]:
 
 
 def _is_being_written(entry: os.DirEntry[str]) -> bool:
-    """Return whether a file is being written; its close will be reported."""
+    """Return whether a file is being written, so that its close will be reported."""
     with contextlib.suppress(OSError):
         if entry.is_file(follow_symlinks=False):
             descriptor = os.open(entry.path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
@@ -102,12 +99,11 @@ def _is_being_written(entry: os.DirEntry[str]) -> bool:
 
 
 def has_writer(descriptor: int) -> bool:
-    """Return whether a file has a writer: the kernel then refuses a read lease (fcntl(2)). False if it grants none.
+    """Return whether a file has a writer, because the kernel then refuses a read lease (fcntl(2)). False if unknown.
 
-    The owner of a file gets a lease without any capability, so the sandboxed daemon of root gets one for all files that
-    it trusts.
-
-    A writer that comes while we hold the lease waits some microseconds, and we get a signal that does nothing.
+    The owner of a file gets a lease without any capability, so root's sandboxed daemon gets one for all files that it
+    trusts. A process that opens the file for writing during the lease waits some microseconds, and we get a signal
+    without effect.
     """
     try:
         fcntl.fcntl(descriptor, _F_SETSIG, signal.SIGURG)

@@ -1,15 +1,16 @@
-"""The watcher waits for files as one user, and reports those that appear to the launcher.
+"""The watcher runs as a user, waits for files, and reports files that appeared to the launcher.
 
     python3 -I -S watcher/main.py RUNS_PARENT
 
-Its standard input is a socket to the launcher, which sends nothing: if it becomes readable, the launcher hung up, and
-the watcher ends. Descriptor 3 has the paths, each with a NUL at its end; reports name them by their index:
+Its standard input is a socket to the launcher. The launcher sends nothing, so the socket becomes readable only when the
+launcher closes it, and the watcher then ends. Descriptor 3 has the paths, each with a NUL at its end. Reports contain
+NUMBER, the index of a path, from 0:
 
     NUMBER INSTANT FILE   a file of this path appeared; INSTANT (ns, wall) if found at the start, else "-"
     ! NUMBER CODE         something may be missed there, because of this errno, or (0) of too many files
     ! - 0                 nothing is missed
 
-It is a process of the user, who controls it, so the launcher trusts no report beyond that user.
+The user controls this process, so the launcher uses its reports only for this user's jobs.
 """
 
 from __future__ import annotations
@@ -22,20 +23,20 @@ import sys
 import time
 from collections import deque
 
-if __name__ == "__main__":  # when started as a file, it is not in a package yet
+if __name__ == "__main__":  # started as a file, it is not in a package yet
     sys.path.append(os.path.dirname(os.path.abspath(f"{__file__}/../../..")))
 
 from jobqueued.child.watcher.appearing import SECOND, Appearing, Trouble
 
 CHANNEL, PATHS = 0, 3
 LONGEST = 4096
-"""Maximum bytes of a reported path: no system call accepts a longer one."""
+"""Maximum bytes of a reported path; system calls accept no longer paths."""
 _APART = SECOND
 """Minimum time (ns) between two reports of problems."""
 
 
 class Watcher:
-    """Waits for these paths."""
+    """Waits for files at paths, and reports them."""
 
     def __init__(self, paths: list[str]) -> None:
         self._numbers = {path: number for number, path in enumerate(paths)}
@@ -65,17 +66,17 @@ class Watcher:
             self._send_reports(mono)
 
     def _wait(self) -> float | None:
-        """Return how long to sleep (ms), or None to wait for an event."""
+        """Return the maximum time to sleep (ms), or None for no limit."""
         if self._files.has_more:
             return 0
         deadlines = [self._files.deadline]
-        if not self._outbox:  # otherwise there must be room first
+        if not self._outbox:  # otherwise the socket must accept more first
             deadlines += [self._files.tells_at, self._told_at + _APART if self._files.trouble != self._told else None]
         times = [at for at in deadlines if at is not None]
         return max(0, min(times) - time.monotonic_ns()) / 1_000_000 + 1 if times else None
 
     def _send_reports(self, mono: int) -> None:
-        """Send reports as far as the socket accepts them; the rest waits, and no more are added."""
+        """Send as many reports as the socket accepts. While some wait, add no more."""
         if not self._outbox:
             self._outbox += map(self._word, self._files.pop_due(mono))
             if (trouble := self._files.trouble) != self._told and mono >= self._told_at + _APART:
@@ -106,7 +107,7 @@ def _paths() -> list[str]:
 
 def main() -> None:
     """Watch until the launcher hangs up."""
-    signal.signal(signal.SIGURG, signal.SIG_IGN)  # a writer breaks our lease
+    signal.signal(signal.SIGURG, signal.SIG_IGN)  # sent if a writer breaks our lease
     os.set_blocking(CHANNEL, False)
     with contextlib.suppress(OSError), open("/proc/self/comm", "w") as file:
         file.write("jq-watcher")

@@ -1,4 +1,4 @@
-"""Calls of etcd's JSON gateway: HTTP, TLS, keys with a prefix, and values that are parsed within bounds.
+"""Calls of etcd's JSON gateway: HTTP, TLS, prefixes of keys, and a parser of values with limits.
 
-Nothing here knows what the values mean. Begin with `gateway`.
+The meaning of the values is defined elsewhere. Begin with `gateway`.
 """

@@ -1,4 +1,4 @@
-"""HTTP/1.1, as much of it as etcd's gateway needs, over one connection; http.client would need 2 MiB more.
+"""The part of HTTP/1.1 that etcd's gateway needs, over a connection. http.client would need 2 MiB more memory.
 
 https://www.rfc-editor.org/rfc/rfc9112
 """
@@ -23,7 +23,7 @@ class Garbled(Exception):
 
 
 class Head(NamedTuple):
-    """The head of an answer: its status, and the clock of the other side at that time."""
+    """The head of an answer: its status, and the other side's clock."""
 
     status: int
     reason: str
@@ -31,10 +31,10 @@ class Head(NamedTuple):
 
 
 class Connection:
-    """A connection to a host. All methods raise OSError and Garbled.
+    """A connection to a server. All methods raise OSError and Garbled.
 
     `timeout`: limit (s) of each step: connect, send a request, receive a head, receive the next part of a body.
-    `is_kept`: another request may be sent, because the last answer was read completely and both sides keep the
+    `is_kept`: another request can be sent, because the last answer was read completely and both sides keep the
     connection.
     """
 
@@ -90,7 +90,7 @@ class Connection:
         return line
 
     def _pieces(self, fields: Mapping[str, str], *, is_kept: bool) -> Iterator[bytes]:
-        """Yield the body of an answer with these header fields, in pieces as they arrive."""
+        """Yield the pieces of an answer's body when they arrive. `fields`: header fields of the answer."""
         if fields.get("transfer-encoding", "").lower() == "chunked":
             while size := _number(self._line().partition(";")[0].strip(), 16):
                 yield from self._bytes(size)

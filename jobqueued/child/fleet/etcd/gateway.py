@@ -1,6 +1,6 @@
-"""Calls of etcd's JSON gateway, over one connection to one of its members; if that does not answer, to the next.
+"""Calls of etcd's JSON gateway over a connection to a member. If the member does not answer, the next is used.
 
-A call may have been carried out although its answer is lost, so the caller must be able to repeat it.
+If an answer is lost, the call may have been carried out, so the caller must be able to repeat it.
 https://etcd.io/docs/v3.5/dev-guide/api_grpc_gateway/
 """
 
@@ -19,9 +19,9 @@ from jobqueued.child.fleet.etcd.tls import Tls, TlsUnusable
 from jobqueued.child.fleet.etcd.wire import Message
 
 _UNAVAILABLE, _DEADLINE = 14, 4
-"""gRPC codes that let us ask another member: https://grpc.io/docs/guides/status-codes/"""
+"""gRPC codes after which another member is asked: https://grpc.io/docs/guides/status-codes/"""
 _MOST = 8 << 20
-"""Maximum bytes of an answer; etcd sends no larger ones by default."""
+"""Maximum bytes of an answer, as etcd sends by default."""
 _DATE = re.compile(r"[A-Z][a-z]{2}, (\d\d) ([A-Z][a-z]{2}) (\d{4}) (\d\d):(\d\d):(\d\d) GMT", re.ASCII)
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 _NONE: Mapping[str, str] = {}
@@ -32,7 +32,7 @@ class EtcdUnreachable(Exception):
 
 
 class Rejected(Exception):
-    """A member refused the request: gRPC's `code`, and etcd's message."""
+    """A member refused the request. `code` is gRPC's; the message is etcd's."""
 
     def __init__(self, code: int, words: str) -> None:
         super().__init__(words)
@@ -42,8 +42,7 @@ class Rejected(Exception):
 def nearest_first(members: Sequence[str], host: str) -> list[str]:
     """Return the members (`https://HOST:PORT`) in the order in which a host asks them.
 
-    Members on the host itself, by name, come first. The rest start at a different member for each host, to spread the
-    load.
+    Members on the host itself come first. The order of the others differs by host, to spread the load.
     """
     first = drawn_from(host) % len(members)
     turned = [*members[first:], *members[:first]]
@@ -57,21 +56,21 @@ def _distance(member: str, host: str) -> int:
 
 
 class Gateway:
-    """A client of one etcd, with keys of one `fleet`. It keeps using a member (`https://HOST:PORT`) while that answers.
+    """A client of an etcd, with the keys of one `fleet`.
 
-    `timeout`: limit of each step (s).
+    It uses a member (`https://HOST:PORT`) as long as that answers. `timeout`: limit of each step (s).
     """
 
     def __init__(self, members: Sequence[str], timeout: float, tls: Tls | None = None, fleet: str = "fleet") -> None:
         self._members, self._timeout, self._tls, self._fleet = list(members), timeout, tls or Tls(), fleet
         self._connection: Connection | None = None
         self.ahead = 0.0
-        """Seconds by which this host's clock was ahead of that of the member that answered last."""
+        """Seconds by which this host's clock was ahead of the clock of the member that answered last."""
         self.made = 0
-        """Number of connections so far; after a new connection another etcd may answer."""
+        """Number of connections so far. After a new connection, another etcd may answer."""
 
     def call(self, path: str, message: Message) -> Message:
-        """Request one answer: ``call("kv/range", {"key": …})``. Raises EtcdUnreachable and Rejected."""
+        """Call a method, as in ``call("kv/range", {"key": …})``. Raises EtcdUnreachable and Rejected."""
         connection, _ = self._asked(path, message)
         try:
             return _document(nameless(connection.read(_MOST), self._fleet))
@@ -79,7 +78,7 @@ class Gateway:
             raise self._left(f"its answer was cut off: {_words(error)}") from None
 
     def stream(self, path: str, message: Message, headers: Mapping[str, str] = _NONE) -> Iterator[Message]:
-        """Request answers that arrive one by one, each within the timeout. Raises EtcdUnreachable and Rejected."""
+        """Call a method with a stream of answers, each within the timeout. Raises EtcdUnreachable and Rejected."""
         connection, _ = self._asked(path, message, headers)
         while True:
             try:
@@ -98,18 +97,18 @@ class Gateway:
             self._connection = None
 
     def leave(self) -> None:
-        """Ask another member from now on."""
+        """Use another member from now on."""
         self._left("")
 
     def _left(self, trouble: str) -> EtcdUnreachable:
-        """Leave a member, so that another is asked next, and return the error for it."""
+        """Leave the member, so that another is used next, and return the error."""
         member = self._members.pop(0)
         self._members.append(member)
         self.close()
         return EtcdUnreachable(f"{member}: {trouble}")
 
     def _asked(self, path: str, message: Message, headers: Mapping[str, str] = _NONE) -> tuple[Connection, Head]:
-        """Return the unread answer of the first member that answers; members that failed are asked last from now on."""
+        """Return the unread answer of the first member that answers. Members that failed become the last."""
         troubles = list[str]()
         for member in list(self._members):
             try:
@@ -122,7 +121,7 @@ class Gateway:
                 troubles.append(str(self._left(str(rejected))))
             except TlsUnusable as error:
                 raise EtcdUnreachable(str(error)) from None
-            except (OSError, Garbled, UnicodeError) as error:  # UnicodeError: the name can't be a host's
+            except (OSError, Garbled, UnicodeError) as error:  # UnicodeError for an invalid host name
                 troubles.append(str(self._left(self._trouble(member, error))))
         raise EtcdUnreachable("; ".join(troubles))
 
@@ -143,7 +142,7 @@ class Gateway:
         return self._ask(member, path, message, headers)
 
     def _trouble(self, member: str, error: Exception) -> str:
-        """Return the reason why a member did not answer, in words."""
+        """Describe why a member did not answer."""
         if isinstance(error, ssl.SSLError):
             return self._tls.words(error)
         if isinstance(error, ConnectionResetError | BrokenPipeError) and member.startswith("http:"):
@@ -165,7 +164,7 @@ def _place(member: str) -> tuple[str, str, int]:
 
 
 def _ahead(asked: float, date: str, answered: float) -> float:
-    """Return the minimum (s) by which this clock is ahead of one that shows whole seconds; negative if it is behind."""
+    """Return the minimum (s) by which this clock is ahead of a clock in whole seconds; negative if it is behind."""
     told = _second(date)
     return 0.0 if told is None else max(0.0, asked - (told + 1)) + min(0.0, answered - told)
 
@@ -182,9 +181,9 @@ def _second(date: str) -> int | None:
 
 
 def _last_word(connection: Connection, error: Exception) -> Exception:
-    """Return the TLS alert with which a member closed the connection, or the given error if it sent none.
+    """Return the member's TLS alert if it closed the connection with one, or else the given error.
 
-    With TLS 1.3 a member checks this host's certificate when the connection already exists for us.
+    With TLS 1.3, a member checks our certificate after the connection is already established for us.
     """
     try:
         if isinstance(connection.socket, ssl.SSLSocket):
@@ -199,14 +198,14 @@ def _rejection(connection: Connection, head: Head) -> Rejected:
     words = connection.read(_MOST)
     try:
         return _rejected(_document(words))
-    except ValueError:  # the answer is a proxy's, or the gateway is switched off
+    except ValueError:  # a proxy's answer, or the gateway is disabled
         return Rejected(
             -1, f"HTTP {head.status} {head.reason}: it does not speak JSON, so it is probably not etcd's gateway"
         )
 
 
 def _document(data: bytes) -> Message:
-    """Return an answer of the gateway. Raises ValueError if it is something else."""
+    """Parse an answer of the gateway. Raises ValueError for anything else."""
     document = json.loads(data)
     if not isinstance(document, dict):
         raise ValueError("it is not an answer of etcd's gateway")
@@ -214,7 +213,7 @@ def _document(data: bytes) -> Message:
 
 
 def _rejected(document: Message) -> Rejected:
-    """Return the error of an answer; in a stream, the answer contains it."""
+    """Return the error in a document; in a stream, it is nested."""
     error = document.get("error")
     error = error if isinstance(error, dict) else document
     codes = (error[name] for name in ("code", "grpc_code") if name in error)

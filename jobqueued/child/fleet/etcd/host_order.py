@@ -1,7 +1,7 @@
-"""The order in which hosts act, and how long each waits for those before it. Pure.
+"""The order in which hosts act, and the time that each waits for the hosts before it. Pure.
 
-Each subject has its own pseudo-random order, the same on all hosts. So hosts share the load, a busy or failed host
-delays the others only briefly, and in a large fleet only a few hosts ask.
+Each subject, such as an occurrence, has another pseudo-random order, which is the same on all hosts. Hosts so share the
+load, a busy or failed host delays the others only briefly, and in a large fleet only a few hosts ask.
 """
 
 from __future__ import annotations
@@ -11,11 +11,11 @@ from collections.abc import Iterable
 from math import gcd
 
 _STAGGER, _FIRST = 250_000_000, 3
-"""Delay (ns) from each of the first hosts to the next, and the number of the first hosts."""
+"""Delay (ns) between two of the first hosts, and the number of the first hosts."""
 _LATER, _STEP, _FEW = 1_000_000_000, 500_000_000, 200
-"""Delay (ns) of the later hosts, delay (ns) of each step, and the largest number of hosts with a step of that length.
+"""Delay (ns) of the later hosts, additional delay (ns) of each step, and the largest fleet with steps of this length.
 
-With each step the number of hosts doubles. The step is longer in larger fleets, because changes spread more slowly.
+With each step, the number of hosts doubles. Steps are longer in larger fleets, because changes spread more slowly.
 """
 
 
@@ -28,15 +28,15 @@ def drawn_from(text: str) -> int:
 
 
 class HostOrder:
-    """The orders of some hosts, by name."""
+    """The orders of the named hosts."""
 
     def __init__(self, hosts: Iterable[str]) -> None:
         self._numbers = {host: number for number, host in enumerate(sorted(hosts))}
 
     def wait(self, host: str, what: str, within: int | None = None) -> int:
-        """Return how long (ns) a host waits for those before it; an unknown host comes last.
+        """Return the time (ns) that a host waits for the hosts before it in the order for `what`.
 
-        `within`: all hosts get their turn in this time (ns), however many they are.
+        An unknown host is last. `within`: maximum wait (ns) of the last host.
         """
         number, count = self._numbers.get(host), len(self._numbers)
         wait, last = self._after(count if number is None else _place(number, count, what)), self._after(count)
@@ -49,7 +49,7 @@ class HostOrder:
 
 
 def _place(number: int, count: int, what: str) -> int:
-    """Return the place of one of `count` hosts, by a permutation drawn from `what`, in constant time."""
+    """Return a host's place among `count` hosts in the permutation drawn from `what`, in constant time."""
     drawn = drawn_from(what)
     step = 1 + (drawn >> 32) % count
     while gcd(step, count) != 1:

@@ -1,7 +1,7 @@
-"""The keys of a fleet in an etcd that it may share with others: /jq/hosts/… becomes /jq/NAME/hosts/…. Pure.
+"""The keys of a fleet in an etcd that it may share with other fleets: /jq/hosts/… becomes /jq/NAME/hosts/…. Pure.
 
-The rest of the program uses keys without the name: the gateway adds it to a call and removes it from an answer. Both
-are JSON as it is sent, in which a quote inside a string is escaped, so only real keys match.
+The rest of the program uses keys without the fleet's name. The gateway adds the name to calls and removes it from
+answers. The search is made in encoded JSON, in which a quote inside a string is escaped, so only real keys match.
 
     /jq/@/NAME/HOST            the hosts of each fleet; lives as long as the session of the host
 
@@ -20,12 +20,12 @@ _KEY = re.compile(rb'("(?:key|range_end)"\s*:\s*")([A-Za-z0-9+/]+=*)(?=")')
 
 
 def named(call: bytes, fleet: str) -> bytes:
-    """Return a call with the name of the fleet in its keys."""
+    """Return a call with the fleet's name in its keys."""
     return _changed(call, (UP.encode(), _ROOT), (_ROOT, _root_of(fleet)))
 
 
 def nameless(answer: bytes, fleet: str) -> bytes:
-    """Return an answer without the name of the fleet in its keys."""
+    """Return an answer without the fleet's name in its keys."""
     return _changed(answer, (_root_of(fleet), _ROOT))
 
 
@@ -34,7 +34,7 @@ def _root_of(fleet: str) -> bytes:
 
 
 def _changed(data: bytes, *changes: tuple[bytes, bytes]) -> bytes:
-    """Return the JSON with the prefixes of its keys replaced: the first change (before, after) that matches counts."""
+    """Replace the prefixes of keys in JSON. The first change (before, after) that matches a key counts."""
 
     def changed(found: re.Match[bytes]) -> bytes:
         key = a2b_base64(found[2])

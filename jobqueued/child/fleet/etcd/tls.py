@@ -1,6 +1,6 @@
-"""TLS by the settings of a fleet, and its errors with remedies.
+"""TLS as configured in a fleet's settings, and its errors with remedies.
 
-The files are read for each connection, so renewing one needs no restart.
+The files are read for each connection, so a renewed file needs no restart.
 """
 
 from __future__ import annotations
@@ -9,10 +9,10 @@ import os
 import ssl
 
 FILES = ("authority", "certificate", "key")
-"""Settings that name a file."""
+"""Settings whose values are files."""
 _EXPIRED, _NOT_YET, _OTHER_HOST, _OTHER_ADDRESS = 10, 9, 62, 64
 _UNKNOWN_AUTHORITY = frozenset({18, 19, 20, 21})
-"""Codes X509_V_ERR_…, see openssl-verification-options(1)."""
+"""X509_V_ERR_… codes for an unknown authority; see openssl-verification-options(1)."""
 _ALERTS = {
     "CERTIFICATE_REQUIRED": "it requires a certificate of this host: set `certificate` and `key`",
     "CERTIFICATE_EXPIRED": "the certificate of this host has expired: renew it",
@@ -24,11 +24,11 @@ _NO_TLS = frozenset({"WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "UNEXPECTED
 
 
 class TlsUnusable(Exception):
-    """TLS is impossible; the message has the setting and the error of its file."""
+    """TLS is impossible; the message has the setting and its file's error."""
 
 
 class Tls:
-    """The PEM files, each by path or by the name of a credential, or "" if it is not used."""
+    """The PEM files, each given as a path or as the name of a credential, or "" if not used."""
 
     def __init__(self, authority: str = "", certificate: str = "", key: str = "") -> None:
         self._given = dict(zip(FILES, (authority, certificate, key), strict=True))
@@ -45,7 +45,7 @@ class Tls:
         return context
 
     def words(self, error: ssl.SSLError) -> str:
-        """Return the reason for a failed connection, in words."""
+        """Describe why a connection failed."""
         if isinstance(error, ssl.SSLCertVerificationError):
             return f"its certificate {self._refusal(error)}"
         reason = error.reason or str(error)

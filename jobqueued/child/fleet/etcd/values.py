@@ -1,4 +1,4 @@
-"""Values of etcd, parsed within bounds, because any writer may have written anything. Pure."""
+"""A parser of values in etcd, with limits, because other programs may have written anything. Pure."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from typing import Any, TypeVar, cast
 from jobqueued.child.contract.tuples import NamedTuple
 
 MOST = 1 << 16
-"""Maximum characters of a host's value: a few hundred, and its labels."""
+"""Maximum characters of a host's value, which has some hundred characters and its labels."""
 END = (1 << 63) - 1
-"""The last instant (ns) that can be saved, in the year 2262; no number that a host writes is greater."""
+"""The last instant (ns) that can be saved, in the year 2262. Hosts write no greater number."""
 LAST_SECOND = END // 1_000_000_000 - 1
 _DIGITS = len(str(END))
 
 
 class HostValue(NamedTuple):
-    """The value of a host: its identity and its announcement; a part is "-" if it is empty."""
+    """A host's value: its identity and its announcement. An empty part is "-"."""
 
     store: str
     boot: str = "-"
@@ -29,8 +29,8 @@ class HostValue(NamedTuple):
 class CommonSettings(NamedTuple):
     """The settings that all hosts of a fleet share.
 
-    `lock_grace` (s) is the time for which an unreachable host keeps its locks; `resources` are the units of the locks
-    of the fleet (``license=5,tape=2``).
+    `lock_grace` (s) is the time for which an unreachable host keeps its locks. `resources` are the units of the fleet's
+    locks (``license=5,tape=2``).
     """
 
     timezone: str
@@ -39,14 +39,14 @@ class CommonSettings(NamedTuple):
 
 
 class OccurrenceValue(NamedTuple):
-    """The value of an occurrence: the store that has it, and how it ended, or "" if it is not over."""
+    """An occurrence's value: the store that has it, and its end, or "" if it is not over."""
 
     store: str
     end: str = ""
 
 
 class Holder(NamedTuple):
-    """The value of a unit of a lock: the run that has it."""
+    """The value of a lock's unit: the run that has it."""
 
     store: str
     job: str
@@ -57,9 +57,9 @@ Value = TypeVar("Value", bound=tuple[Any, ...])
 
 
 def parsed(kind: type[Value], value: str) -> Value | None:
-    """Parse a value, a JSON array or words, as a named tuple of this kind, each field within its bounds.
+    """Parse a value (a JSON array or words) to a named tuple of this kind, with limits for each field.
 
-    Returns None if no host can have made the value.
+    Returns None if no host could have written the value.
     """
     hints, made = [*kind.__annotations__.values()], cast("Callable[..., Value]", kind)
     try:
@@ -80,7 +80,7 @@ def _parts(value: str, count: int) -> list[Any]:
 
 
 def _read(part: Any, hint: str) -> str | int | None:
-    """Return a field by its annotation. Raises ValueError if it has another type or is out of bounds."""
+    """Return a field as its annotation requires. Raises ValueError if it has another type or is out of bounds."""
     if hint == "str" and isinstance(part, str):
         return part
     if part is None and hint == "int | None":
@@ -93,5 +93,5 @@ def _read(part: Any, hint: str) -> str | int | None:
 
 
 def end_of(value: str) -> str:
-    """Return how an occurrence ended, from its value, or "" if it is not over. An invalid value counts as over."""
+    """Return the end of an occurrence from its value, or "" if it is not over. An invalid value counts as over."""
     return (parsed(OccurrenceValue, value) or OccurrenceValue("", "over")).end

@@ -19,5 +19,5 @@ def coded(words: str) -> str:
 
 
 def after_all(prefix: str) -> str:
-    """Return the end of the range of all keys with this prefix."""
+    """Return the exclusive end of the range of keys with this prefix."""
     return prefix[:-1] + chr(ord(prefix[-1]) + 1)
