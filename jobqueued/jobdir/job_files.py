@@ -182,7 +182,7 @@ class JobFiles(Source):
             yield from self._followed(watch.scan(now.mono))
             self._keep(watch.accepted)
             self._say_changes(watch)
-        if not self._complete and self._watches.complete:  # a job without a file will not appear any more
+        if not self._complete and self._watches.complete:  # jobs without a file will not appear again
             self._complete = True
             yield JobsLoaded(True)
 

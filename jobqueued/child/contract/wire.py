@@ -8,7 +8,7 @@ R is the directory of a live attempt, ``<runs>/<job>@<n>.<a>/``. The marks in R,
               "<before on BOOTTIME> <own|shared>", and its cgroups in the format of /proc/PID/cgroup
     pid       "<pid> <started ns, wall> <before> <after> <supervisor>", before and after on BOOTTIME   supervisor
     telemetry the telemetry so far, one JSON object; it is renamed from telemetry.tmp                  supervisor
-    slurm     of an attempt on Slurm: its job, node, state and reason, one JSON object                 supervisor
+    slurm     for an attempt on Slurm: job, node, state and reason, one JSON object                    supervisor
     ended     the record in one line, complete only with its newline; "over": instant on BOOTTIME      supervisor
     lost      the wait status of a job whose supervisor died                      launcher (or that supervisor)
 

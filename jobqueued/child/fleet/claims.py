@@ -5,8 +5,8 @@
                                                  occurrences due from a second on, and earlier ones (core/hosts/memory)
     /jq/overdue/JOB            WHO               the host that reported the job as overdue, and when
     /jq/paused/JOB             WHO               the job is paused for all hosts
-    /jq/runs/JOB/SECOND/N      STORE [STATE]     an occurrence, and how it ended; N 2: after its first host was lost
-    /jq/returned/JOB/KEY       STORE             the host that had it gave it back, and no host has claimed it since
+    /jq/runs/JOB/SECOND/N      STORE [STATE]     an occurrence and its end; N 2: after its first host was lost
+    /jq/returned/JOB/KEY       STORE             its host returned the occurrence, and no host has claimed it again
     /jq/skipped/JOB            STORE             the host that made the newest skip of a job (skips.py)
     /jq/locks/NAME[:UNIT]      STORE JOB KEY     the run that has the lock, or its second and further units
     /jq/wait/HOST/NAME         STORE             a place in the line for a lock; lives as long as the session

@@ -11,7 +11,7 @@ from jobqueued.child.processes.cgroup import Cgroup
 NEVER = float("inf")
 _FIRST, _LONGEST, _WATCHED = 0.1, 60.0, 1.0
 _DENSITY = 4
-"""Divisor: the longest pause between two samples is the run's age divided by this. Long runs so need few samples."""
+"""The longest pause between two samples is the run's age divided by this, so that long runs need few samples."""
 _BLOCK = 512
 """Unit (bytes) of ru_inblock and ru_oublock on every file system (getrusage(2), kernel/sys.c)."""
 

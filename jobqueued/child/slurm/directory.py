@@ -55,7 +55,7 @@ class Directory:
 
     @property
     def is_revoked(self) -> bool:
-        """Return whether no wrapper can make the claim any more."""
+        """Return whether the claim was revoked, so that no wrapper can make it."""
         return self._content("claim") == REVOKED
 
     def claim(self) -> dict[str, Any] | None:

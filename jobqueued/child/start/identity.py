@@ -114,7 +114,7 @@ def groups_of(order: LaunchSpec, user: User) -> tuple[int, list[int]]:
 
 
 def groups_lacking(order: LaunchSpec, user: User) -> tuple[int, list[int]] | None:
-    """Return the groups for root's cron job if this process misses one of them, or None if no change is needed.
+    """Return the groups for root's cron job if this process does not have all, or None if no change is needed.
 
     A daemon started by systemd has no supplementary groups, but cron gives root those in the databases.
     """

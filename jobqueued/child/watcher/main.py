@@ -6,9 +6,9 @@ Its standard input is a socket to the launcher. The launcher sends nothing, so t
 launcher closes it, and the watcher then ends. Descriptor 3 has the paths, each with a NUL at its end. Reports contain
 NUMBER, the index of a path, from 0:
 
-    NUMBER INSTANT FILE   a file of this path appeared; INSTANT (ns, wall) if found at the start, else "-"
-    ! NUMBER CODE         something may be missed there, because of this errno, or (0) of too many files
-    ! - 0                 nothing is missed
+    NUMBER INSTANT FILE   FILE appeared at the path; INSTANT: its last change (wall, ns) if found at the start, else "-"
+    ! NUMBER CODE         files at the path may be missed; CODE: the errno, or 0 for too many files there
+    ! - 0                 from now on, no files are missed
 
 The user controls this process, so the launcher uses its reports only for this user's jobs.
 """

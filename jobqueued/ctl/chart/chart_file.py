@@ -140,7 +140,7 @@ def _fill(it: dict[str, Any], lacking: Mapping[str, Any]) -> None:
 
 
 def _require(it: Any, kinds: _Kinds, where: str = "", needed: Collection[str] = ()) -> None:
-    """Raise ValueError if `it` is not an object, misses a needed field, or has a field of a wrong type or range."""
+    """Raise ValueError if `it` is not an object, does not have a needed field, or has an invalid field."""
     if not isinstance(it, dict):
         raise ValueError(f"{where}it is not an object")
     wrong = [name for name in needed if it.get(name) is None]

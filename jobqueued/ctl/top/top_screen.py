@@ -216,7 +216,7 @@ _ACTS = {
 
 
 class _Page:
-    """Lines under a title, of which a part is shown. `_follows`: show the last part until the user scrolls."""
+    """A title and a visible part of the lines below it. `_follows`: show the last part until the user scrolls."""
 
     _follows = False
 

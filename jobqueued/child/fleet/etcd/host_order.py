@@ -1,7 +1,7 @@
 """The order in which hosts act, and the time that each waits for the hosts before it. Pure.
 
-Each subject, such as an occurrence, has another pseudo-random order, which is the same on all hosts. Hosts so share the
-load, a busy or failed host delays the others only briefly, and in a large fleet only a few hosts ask.
+Each subject, such as an occurrence, has another pseudo-random order, which is the same on all hosts. So hosts share the
+load, a busy or failed host delays the others only briefly, and in a large fleet only a few hosts call etcd.
 """
 
 from __future__ import annotations
