@@ -43,15 +43,16 @@ USER = ":user"
 
 
 class Reservation(NamedTuple):
-    """A promise to a run that can't be admitted yet. `until`: H, the latest end of the holders (monotonic, ns), or None
-    if unknown.
+    """A promise to a run that can't be admitted yet; each pass over the queue makes all reservations again.
+
+    `holders_end_by`: the latest expected end of the runs that hold the claims (monotonic, ns), or None if unknown.
     """
 
     holder: Holder
     group: Group
     rank: int
     claims: Claims
-    until: int | None
+    holders_end_by: int | None
 
     def touches(self, claims: Claims) -> bool:
         """Return whether a run with these claims could delay the run that has the reservation."""
@@ -178,7 +179,7 @@ class Admission:
                 continue
             if run in self.waiting:
                 missing = self.locks.missing(group.terms.claims)
-                if missing is not None or not self._may_go_first(group, reserved, mono):
+                if missing is not None or not self._may_pass_reservations(group, reserved, mono):
                     self._refused(heappop(heads), missing, reserved, mono)
                     if missing is not None and self._waits_for_that_alone(run, group, missing):
                         refused[missing.resource].append(group)
@@ -211,14 +212,14 @@ class Admission:
             return False
         return self.refusals[run].keys() <= {group.only, SLOT}
 
-    def _may_go_first(self, group: Group, reserved: Locks, mono: int) -> bool:
+    def _may_pass_reservations(self, group: Group, reserved: Locks, mono: int) -> bool:
         """Return whether a run whose claims are all free may start despite the reservations."""
         claims, bound = group.terms.claims, group.terms.bound
         if self.locks.missing(claims, reserved) is None:
             return True
         if bound is None:
             return False
-        ends = [promise.until for promise in self.reservations if promise.touches(claims)]
+        ends = [promise.holders_end_by for promise in self.reservations if promise.touches(claims)]
         return all(until is not None and mono + bound <= until for until in ends)
 
     def _refused(self, head: Head, missing: Claim | None, reserved: Locks, mono: int) -> None:

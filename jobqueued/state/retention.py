@@ -55,6 +55,15 @@ class CheckedRuns(NamedTuple):
         return as_many and found.records.issuperset(numbers)
 
 
+def is_beyond(retention: Retention, count: int, size: int, changed: int, oldest: int) -> bool:
+    """Return whether a run is beyond retention.
+
+    `count` and `size` (bytes) include the run and all newer runs. `changed`: when its files changed last (wall).
+    `oldest`: the instant (wall) before which runs are too old.
+    """
+    return count > retention.runs or size > retention.bytes or changed < oldest
+
+
 class RetentionTally:
     """A count of a job's history, from its newest run on, to decide which runs it may keep; skips are counted
     separately.
@@ -78,7 +87,7 @@ class RetentionTally:
         self.runs, self.skips, self.bytes = self.runs + (not is_skip), self.skips + is_skip, self.bytes + files.bytes
         self.files += files.names
         count = self.skips if is_skip else self.runs
-        beyond = count > self._retention.runs or self.bytes > self._retention.bytes or modified < self._oldest
+        beyond = is_beyond(self._retention, count, self.bytes, modified, self._oldest)
         return beyond and self.runs + self.skips > self._least
 
     def keep(self, number: int, files: Files, *, is_skip: bool, is_open: bool) -> None:
@@ -143,11 +152,12 @@ class Eldest:
 
     def goes(self, files: Files, *, is_skip: bool) -> bool:
         """Return whether the next run, with these files, must be removed."""
-        count, beyond = self._left[is_skip], self._bytes > self._kept.bytes or files.modified < self._oldest
+        count = self._left[is_skip]
+        beyond = is_beyond(self._kept, count, self._bytes, files.modified, self._oldest)
         self._left[is_skip], self._bytes = count - 1, self._bytes - files.bytes
         if self._is_in_order:
             self._rest = files.modified
-        if beyond or count > self._kept.runs:
+        if beyond:
             return True
         self._stays = min(self._stays, files.modified)
         return False

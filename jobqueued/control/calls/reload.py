@@ -1,6 +1,7 @@
 """A reload, requested with SIGHUP or the method Reload. It ends when every changed file is in force.
 
-Another request joins the current reload. A hold or a drain of the host remains.
+Another request makes the daemon list all files again; both requests end together. A hold or
+a drain of the host remains.
 """
 
 from __future__ import annotations
@@ -48,7 +49,7 @@ class Reload(Source):
 
     @property
     def has_more(self) -> bool:
-        """Return whether a requested reload is complete."""
+        """Return whether `turn` must report that a reload is complete."""
         return self._under_way and not self._watches.has_more
 
     def turn(self, now: Now) -> list[Reloaded]:

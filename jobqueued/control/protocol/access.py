@@ -33,10 +33,10 @@ class Whose(Enum):
 
 
 class AccessScope(Enum):
-    """The part of a reply that a caller gets: everything, the part about the caller's own jobs, or nothing."""
+    """The part of a reply that a caller gets: everything; the public part and the caller's own jobs; or nothing."""
 
     ALL = "all"
-    OWN = "own"
+    IN_PART = "in part"
     NO = "-"
 
 
@@ -70,5 +70,5 @@ def scope(rule: AccessRule, rank: Rank, whose: Whose = Whose.NOBODYS) -> AccessS
     if rank >= rule.rank:
         return AccessScope.ALL
     if (rule.own and whose in (Whose.OWN, Whose.NOBODYS)) or rule.public:
-        return AccessScope.OWN
+        return AccessScope.IN_PART
     return AccessScope.NO

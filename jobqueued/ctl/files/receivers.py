@@ -97,7 +97,7 @@ def problems(jobs: Iterable[Job], config: Settings, paths: Paths, daemon: int) -
 
 _NOBODY = (
     "found no user {!r} on this host, so no notice can be sent; "
-    "use a user of this host (systemd-sysusers jobqueue.conf creates the user jobqueue)"
+    "use a user of this host, or create the user jobqueue: useradd --system jobqueue"
 )
 
 

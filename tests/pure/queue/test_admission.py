@@ -445,13 +445,13 @@ def test_what_was_promised_is_put_off_by_nobody() -> None:
     h.turn()
     start = h.mono
     h.ask("big", SHARE, Claim("x", 2), DB, priority=5)
-    assert ([], [start + 10 * MINUTE]) == (h.turn(), [it.until for it in h.admission.reservations])
+    assert ([], [start + 10 * MINUTE]) == (h.turn(), [it.holders_end_by for it in h.admission.reservations])
     h.ask("higher", SHARE, DB, priority=9, bound=HOUR)
     assert ["higher"] == h.turn()
-    assert [start + 10 * MINUTE] == [it.until for it in h.admission.reservations]
+    assert [start + 10 * MINUTE] == [it.holders_end_by for it in h.admission.reservations]
     h.admission.forget(RunId("big", 1))
     h.ask("big", SHARE, Claim("x", 2), DB, priority=5)
-    assert ([], [start + HOUR]) == (h.turn(), [it.until for it in h.admission.reservations])
+    assert ([], [start + HOUR]) == (h.turn(), [it.holders_end_by for it in h.admission.reservations])
 
 
 def test_who_waits_for_what_is_kept_keeps_nothing_itself() -> None:
