@@ -268,7 +268,7 @@ def test_an_event_that_nobody_awaits(host: Shared) -> None:
 def test_a_name_that_comes_late(host: Shared) -> None:
     """A stranger waits until it is known who that is; an operator does not."""
     waiting: list[Any] = []
-    host.identities.tell = lambda _uid, then: waiting.append(then)  # type: ignore[method-assign]
+    host.identities.look_up = lambda _uid, then: waiting.append(then)  # type: ignore[method-assign]
     alice, operator = host.as_peer(ALICE.uid), host.as_peer(CAROL.uid, GROUP)
     alice.send(call("Describe", job="alice/x"))
     assert "error" not in operator.ask("Describe", job="alice/x")
