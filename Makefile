@@ -114,7 +114,7 @@ fleet: $(VENV)/.tested
 	$(BIN)/python -m tests.fleet.demo
 	$(BIN)/python -m tests.fleet.setup
 
-# The same as docs/fleet-demo.md shows.  DEMO=--write: what was shown goes there.
+# The same as docs/dev/fleet-demo.md shows.  DEMO=--write: what was shown goes there.
 DEMO ?=
 fleet-demo: $(VENV)/.tested
 	$(BIN)/python -m tests.fleet.demo $(DEMO)

@@ -2,7 +2,7 @@
 than what the page says of it, 2 if it can't be shown here.
 
 python -m tests.fleet.demo            as root: some two minutes
-python -m tests.fleet.demo --write    and write what was shown into docs/fleet-demo.md
+python -m tests.fleet.demo --write    and write what was shown into docs/dev/fleet-demo.md
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from tests.support.client import PROGRAM, environment
 from tests.support.etcd import Cluster, Member, Site, cluster
 from tests.support.places import Place, Switch, lacking
 
-PAGE = REPO / "docs" / "fleet-demo.md"
+PAGE = REPO / "docs" / "dev" / "fleet-demo.md"
 _JOBS = """\
 jobs:
   tick:
