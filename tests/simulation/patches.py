@@ -147,7 +147,8 @@ def table(host: Host) -> dict[str, dict[str, Any]]:
         found[name]["open"] = opener(fake)
     tree, linux = Tree(host), _linux(host)
     for name in (
-        "attempt.attempt", "supervisor", "launcher", "lost", "hooks.hooks", "report.account", "start.lockfile",
+        "attempt.attempt", "supervisor", "launcher", "adopted_attempts", "hooks.hooks", "report.account",
+        "start.lockfile",
         "attempt.ending",
     ):  # fmt: skip
         found.setdefault(f"child.{name}", {})["tree"] = tree

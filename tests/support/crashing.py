@@ -86,7 +86,7 @@ def as_launcher(arguments: list[str]) -> None:
     for name in SUPERVISOR_STEPS:
         arm(attempt.Attempt, name, root)
     arm(spawn, "spawn", root)
-    arm(hook, "told", root)
+    arm(hook, "start_hook", root)
     arm(hooks.Hooks, "_finish", root)
     arm(followers.Audience, "say", root)
     for name in ("put", "hand_over"):

@@ -291,13 +291,20 @@ def removed(control: Path) -> dict[str, str]:
     return {job: printable(so.format(job, moment(since))) for job, since in gone.items()}
 
 
+def _has_run(control: Path, run: str) -> bool:
+    """Return whether a record of a run is saved. Raises DaemonUnreachable."""
+    with contextlib.suppress(CallRefused):
+        return bool(ask(control, "Show", run=run))
+    return False
+
+
 def _nearest(error: str, parameters: Message, control: Path) -> str:
     """Return a sentence about an unknown job or run with a hint, such as the most similar name, or "" if none helps."""
     wanted = str(parameters["job" if error == _NO_JOB else "run"])
     job, at, number = wanted.rpartition("@") if error == _NO_RUN else (wanted, "", "")
     try:
         jobs = [row["id"] for row in ask(control, "List")["jobs"]]
-        if error == _NO_JOB and "/" in wanted and ask(control, "History", job=wanted, limit=1)["runs"]:
+        if error == _NO_JOB and "/" in wanted and _has_run(control, f"{wanted}@1"):
             return f"{printable(wanted)} has ended; its runs: jobqueuectl history {printable(wanted)}"
     except (CallRefused, DaemonUnreachable):
         return ""

@@ -461,7 +461,7 @@ def test_a_live_run_shows_it(hosted: Host) -> None:
 
 def test_no_process_can_be_had(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where a keeper can't be started, or R/telemetry not be written, the run goes on; the record tells the first."""
-    real, tried = hook_module.told, []
+    real, tried = hook_module.start_hook, []
 
     def told(*asked: Any) -> Any:
         tried.append(asked)

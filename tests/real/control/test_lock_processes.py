@@ -468,7 +468,7 @@ class TestWithLock:
             return ["tape", "--", *inner]
 
         code, said, told = with_lock(busy, *asks())
-        assert (2, "", True) == (code, said, "lock tape is held already" in told)
+        assert (2, "", True) == (code, said, "already holds lock tape" in told)
         for options in (["--no-wait"], ["--wait", "999999d"]):
             assert (0, "both\n", "") == with_lock(busy, *asks(*options))
 

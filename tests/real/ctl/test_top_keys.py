@@ -131,7 +131,7 @@ def test_incidents(top: Terminal) -> None:
     """What goes on failing is counted above the list; a key lists it, with who was told."""
     top.sees("2 live, 1 wait, 1 incident")
     top.press("n")
-    top.sees("incidents", "run bad: exit code 3 since ", "told: command /bin/true", "q: back")
+    top.sees("incidents", "run bad: exit code 3 since ", "notified: command /bin/true", "q: back")
     top.press("q")
     top.sees("2 live")
 

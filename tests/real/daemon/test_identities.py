@@ -22,7 +22,7 @@ class Asked:
         self.told: list[Owner | None] = []
         self.identities = Identities(lambda uid, then: self.asked.append((uid, then)), str(file))
 
-    def tell(self, uid: int) -> None:
+    def look_up(self, uid: int) -> None:
         """Somebody of that number calls."""
         self.identities.look_up(uid, self.told.append)
 
