@@ -95,7 +95,7 @@ def as_launcher(arguments: list[str]) -> None:
         arm(sending, name, root)
     for name in ("one_ends", "end_all"):
         arm(tree, name, root)
-    arm(supervisor, "_told", root)
+    arm(supervisor, "_is_sent", root)
     if os.path.exists(f"{root}/notifier.py"):
         sending.NOTIFIER = f"{root}/notifier.py"
     launcher.main(arguments)

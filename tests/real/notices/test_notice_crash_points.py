@@ -61,8 +61,8 @@ SUPERVISOR = [
     ("tree.one_ends after 1 …", TWICE),
     ("tree.end_all before 1 …", TWICE),
     ("sending.send after 1 …", TWICE),
-    ("supervisor._told before 1", TWICE),
-    ("supervisor._told after 1", ONCE),
+    ("supervisor._is_sent before 1", TWICE),
+    ("supervisor._is_sent after 1", ONCE),
 ]
 SENDER = [
     ("notice.read before 1 …", ONCE),
