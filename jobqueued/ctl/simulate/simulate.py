@@ -76,7 +76,7 @@ _ALONE = {
     "back": {"as_json", "span", "seed", "default"},
     "keeps": {"as_json", "span", "draws", "seed", "default", "all_jobs"},
 }
-"""Option with another task than to print a simulation → the options that may be used with it."""
+"""Option that does something other than print a simulation → the options allowed with it."""
 _TRIALS = 3
 """Number of simulated futures to try a change."""
 _FILE = click.Path(path_type=Path, dir_okay=False)
