@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import resource
 import signal
 
 import pytest
@@ -28,3 +29,8 @@ os.environ.pop("COLUMNS", None)  # what is printed is as wide as it is, whoever 
 def pytest_xdist_auto_num_workers() -> int:
     """Three workers for two CPUs: tests of real processes wait more than they work."""
     return len(os.sched_getaffinity(0)) * 3 // 2
+
+
+_SOFT, _HARD = resource.getrlimit(resource.RLIMIT_NOFILE)
+if 0 <= _SOFT < 8192:  # some tests have both ends of 320 connections in the worker, beside what other tests have open
+    resource.setrlimit(resource.RLIMIT_NOFILE, (8192 if _HARD == resource.RLIM_INFINITY else min(8192, _HARD), _HARD))
