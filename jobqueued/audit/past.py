@@ -141,7 +141,7 @@ def _at(past: Past) -> int:
 
 
 def _standing(known: Known, at: int) -> tuple[str, str]:
-    """Return the job's status in its file at an instant, and a text that says since when; either is "" if unknown."""
+    """Return the job's status in its file at an instant, and its start as text; either is "" if unknown."""
     noted = [it for it in known.past if it.job == known.job and it.what in _OF_FILES]
     before = [it for it in noted if it.at <= at]
     if before:

@@ -50,7 +50,7 @@ def of_script(directory: str, script: str) -> str:
 
 
 def word_of(command: str) -> str:
-    """Return the word by which people recognize a command: its main program, without guards and wrappers."""
+    """Return the word that identifies a command for people: its main program, without guards and wrappers."""
     for part in _PARTS.split(_QUOTED.sub(" ", command)):
         words = part.split()
         while words and (words[0] in ("then", "do", "else", "!") or _VARIABLE.fullmatch(words[0])):

@@ -86,7 +86,7 @@ class ControlAssembly:
         self._records = RecordCalls(scheduler, store, batch, paths.logs, self.monitor, replies)
         self._status = StatusCalls(scheduler, ownership, daemon.status, readings.all, read_clocks, replies)
         self.texts, self.events = self._status.texts, EventStream(scheduler.owner_of, replies)
-        submitters = Submitters(access, config.users, self.user_files.budget)
+        submitters = Submitters(access, config.users, self.user_files.call_rate)
         calls = (
             self._status,
             self._records,

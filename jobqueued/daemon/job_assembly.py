@@ -80,8 +80,9 @@ class JobAssembly:
         self.path_triggers.want(name for name in catalog.awaited_names("path") if not share_of(name))
 
     def _cron_changed(self, is_there: bool, told: str) -> None:
-        """Leave cron's tables to another cron daemon if one exists now (`is_there`), else take them back; log
-        `told`.
+        """Leave cron's tables to another cron daemon if one exists now (`is_there`), else take them back.
+
+        `told`: the message to log.
         """
         self.watches.hold_tables(is_there)
         self._log.say("trouble" if is_there else "recovered", text=told)

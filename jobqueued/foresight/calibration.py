@@ -27,7 +27,7 @@ STEADY = 5 * SECOND
 EXACT = SECOND
 """Maximum median error (ns) of steady starts for which a forecast counts as exact."""
 _CHANCE = 2.33
-"""Number of standard deviations by which a value is below the mean with probability 1 %."""
+"""A value lies this many standard deviations below the mean, or more, with probability 1 %."""
 VERSION = 1
 _MILLISECOND = SECOND // 1000
 _MOST = 10**13

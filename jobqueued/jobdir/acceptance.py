@@ -23,8 +23,8 @@ from jobqueued.model.job import Job
 PATIENCE = 5 * SECOND
 """How long (ns) a file may be missing before its jobs are removed: editors and package managers re-create files."""
 
-SLICE_JOBS, _AGREED_AS_ONE_TOLD = 60, 10
-"""Maximum jobs reported in one call of `told` (some 10 ms). Agreeing on 10 jobs counts as reporting one."""
+SLICE_JOBS, _AGREED_AS_ONE_REPORTED = 60, 10
+"""Maximum jobs reported in one call of `events` (some 10 ms). Agreeing on 10 jobs counts as reporting one."""
 
 Content = tuple[tuple[Job, ...], list[Problem]]
 Read = Callable[[bytes, str], Steps[Content]]
@@ -41,7 +41,7 @@ class File(NamedTuple):
 class Acceptance:
     """The last good jobs and the problems of each file.
 
-    Call `begin` for a batch, `offer` its files, and `agree`. `told` then yields the resulting events, slice by slice.
+    Call `begin` for a batch, `offer` its files, and `agree`. `events` then yields the resulting events, slice by slice.
     """
 
     def __init__(
@@ -71,7 +71,7 @@ class Acceptance:
         self._ready: deque[tuple[str, File]] = deque()
         self._leaving: deque[str] = deque()
         self._agreed = 0
-        """Number of jobs that `agree` checked and `told` has not counted yet."""
+        """Number of jobs that `agree` checked and `events` has not counted yet."""
 
     @property
     def problems(self) -> dict[str, list[Problem]]:
@@ -215,7 +215,7 @@ class Acceptance:
 
     def events(self) -> Iterator[JobsRead | FileGone]:
         """Yield the events of the agreed batch's next slice."""
-        count, self._agreed = self._agreed // _AGREED_AS_ONE_TOLD, 0
+        count, self._agreed = self._agreed // _AGREED_AS_ONE_REPORTED, 0
         while self._leaving and count < SLICE_JOBS:
             path = self._leaving.popleft()
             jobs = self.last_good(path)

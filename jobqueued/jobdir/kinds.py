@@ -114,9 +114,9 @@ def _read_of_user(path: str, daemon: int, closed: bool) -> bytes:
         if found.st_nlink > 1:
             raise FileRefused(f"found {found.st_nlink} hard links to this file; expected a file with one name")
         if found.st_uid not in owners:
-            mend = f"chown {quoted(user)} {quoted(path)}"
+            remedy = f"chown {quoted(user)} {quoted(path)}"
             raise FileRefused(
-                f"found a table that user {name_of(found.st_uid)} owns; expected one that {user} owns: {mend}"
+                f"found a table that user {name_of(found.st_uid)} owns; expected one that {user} owns: {remedy}"
             )
         if (mode := stat.S_IMODE(found.st_mode)) & ~0o600:
             raise FileRefused(f"found mode {mode:04o}; expected 0600: chmod 600 {quoted(path)}")

@@ -1,4 +1,4 @@
-"""Happenings of which people may be notified; they are made from log lines."""
+"""Happenings that people may be notified of. Log lines are their source."""
 
 from __future__ import annotations
 

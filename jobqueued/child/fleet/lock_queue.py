@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import defaultdict
 
 MOMENT = 200_000_000
-"""Time (ns) in which a host can ask for a lock after the lock was released, or after the previous turn."""
+"""Time (ns) that a host has to ask for a lock, from the release of the lock or the end of the previous turn."""
 _MOST_BEFORE = 10
 """Maximum number of hosts before it that a host waits for."""
 

@@ -199,9 +199,9 @@ class Spool:
                 f"{place}: found {found.st_nlink} hard links; expected a file with one name; as root: {remove}"
             )
         if found.st_uid not in (0, os.geteuid(), uid):
-            mend = f"chown {trust.quoted(name)} {trust.quoted(self._place(name))}"
+            remedy = f"chown {trust.quoted(name)} {trust.quoted(self._place(name))}"
             raise SpoolRefused(
-                f"{place}: user {trust.name_of(found.st_uid)} owns it; expected {printable(name)}'s own: {mend}"
+                f"{place}: user {trust.name_of(found.st_uid)} owns it; expected {printable(name)}'s own: {remedy}"
             )
 
     def _write(self, directory: int, table: bytes, uid: int) -> None:

@@ -118,7 +118,7 @@ class Appearing:
 
     @property
     def tells_at(self) -> int | None:
-        """The time at which `told` has a path to return, or None if no path is waiting."""
+        """The time at which `pop_due` has a path to return, or None if no path is waiting."""
         return min((self._paid.get(path, 0) - (BURST - 1) * EVERY for path in self._appeared), default=None)
 
     @property

@@ -37,8 +37,8 @@ _MOST_AWAITED = 1000
 class Submitters:
     """The users who may submit under `access` and `limits`, and the number of their calls in this minute."""
 
-    def __init__(self, access: Access, limits: UserLimits, budget: CallRate) -> None:
-        self._access, self._limits, self._budget = access, limits, budget
+    def __init__(self, access: Access, limits: UserLimits, call_rate: CallRate) -> None:
+        self._access, self._limits, self._call_rate = access, limits, call_rate
 
     def owner(self, asker: Asker) -> Owner | None:
         """Return the user that the caller's submission runs as, or None for the host. Raises VarlinkError."""
@@ -57,7 +57,7 @@ class Submitters:
 
     def count(self, asker: Asker) -> None:
         """Count a call. Raises Wrong if the caller made too many calls in this minute."""
-        if asker.rank is not Rank.ROOT and self._budget.take(asker.peer.uid, asker.now.mono):
+        if asker.rank is not Rank.ROOT and self._call_rate.take(asker.peer.uid, asker.now.mono):
             most = self._limits.calls
             accepted = f"at most {most} (`users: {{calls: {most}}}` in jobqueued.yaml)"
             raise Wrong(f"found too many calls within a minute; expected {accepted}")

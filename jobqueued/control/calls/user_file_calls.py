@@ -91,7 +91,7 @@ class UserFileCalls(Source):
         self._host = str(host)
         self._link, self._files, self._scheduler = link, files, scheduler
         self._limits, self._reply = limits, reply
-        self.budget = CallRate(limits.calls)
+        self.call_rate = CallRate(limits.calls)
         self._waiting: deque[_FileCall] = deque()
         self._is_busy = False
         self._watch = next(watch for watch in watches if watch.directory == files.directory)
@@ -134,7 +134,7 @@ class UserFileCalls(Source):
         self._waiting = deque(call for call in self._waiting if call.ticket != ticket)
 
     def _spend(self, uid: int, mono: int, cost: int) -> None:
-        wait = self.budget.take(uid, mono, cost)
+        wait = self.call_rate.take(uid, mono, cost)
         if wait:
             most = f"more than {self._limits.calls} in a minute (users: {{calls: …}} in jobqueued.yaml)"
             raise VarlinkError("Refused", {"reason": f"{most}; try again in {duration(wait / 1_000_000_000)}"})

@@ -58,17 +58,17 @@ def main(words: list[str] | None = None, paths: Paths | None = None, program: st
     try:
         return _carried_out(name, sys.argv[1:] if words is None else words, paths or of_environment())
     except getopt.GetoptError as wrong:
-        _print_error(f"{name}: invalid option -- '{printable(wrong.opt)}'\n{_USAGE}")
+        _to_stderr(f"{name}: invalid option -- '{printable(wrong.opt)}'\n{_USAGE}")
     except _Failure as failure:
-        _print_error(str(failure))
+        _to_stderr(str(failure))
     except (CallRefused, DaemonUnreachable) as error:
-        _print_error(error.message if getattr(error, "error", "") == "NotAllowed" else f"{name}: {error.message}")
+        _to_stderr(error.message if getattr(error, "error", "") == "NotAllowed" else f"{name}: {error.message}")
     except click.UsageError as error:
-        _print_error(f"{name}: {error.message}")
+        _to_stderr(f"{name}: {error.message}")
     except KeyboardInterrupt:
         return 130
     except OSError as error:
-        _print_error(f"{name}: {error.strerror}")
+        _to_stderr(f"{name}: {error.strerror}")
     return 1
 
 
@@ -76,7 +76,7 @@ def _carried_out(name: str, words: list[str], paths: Paths) -> int:
     pairs, rest = getopt.gnu_getopt(words, OPTIONS.get(name, OPTIONS["at"]))
     options = dict(pairs)
     if "-V" in options:
-        _print_error(f"at version 3.2.5 (jobqueued {__version__})")
+        _to_stderr(f"at version 3.2.5 (jobqueued {__version__})")
         return 0
     if "-h" in options:
         raise _Failure(_USAGE)
@@ -104,7 +104,7 @@ def _submit(options: Mapping[str, str], rest: list[str], paths: Paths, *, is_bat
     text = _commands(options.get("-f"))
     document = _document(text, queue, start, options, waits=is_batch or queue.isupper())
     job = hand_in(paths, document)["job"]
-    _print_error(f"warning: commands will be executed using /bin/sh\njob {_number(job)} at {shown}")
+    _to_stderr(f"warning: commands will be executed using /bin/sh\njob {_number(job)} at {shown}")
     return 0
 
 
@@ -160,7 +160,7 @@ def _commands(file: str | None) -> str:
         for line in sys.stdin:
             lines.append(line)
             print("at> ", end="", file=sys.stderr, flush=True)
-        _print_error("<EOT>")
+        _to_stderr("<EOT>")
         data = "".join(lines).encode()
     else:
         data = sys.stdin.buffer.read(submit_input.LARGEST + 1)
@@ -220,10 +220,10 @@ def _remove(rest: list[str], paths: Paths) -> int:
         job = next((it["job"] for it in known if _is_meant(word, it["job"])), None)
         try:
             if job is None or ask(paths.control, "Withdraw", job=job)["running"]:
-                _print_error(f"Cannot find jobid {printable(word)}" if job is None else f"Warning: {job} runs already")
+                _to_stderr(f"Cannot find jobid {printable(word)}" if job is None else f"Warning: {job} runs already")
                 status = 1
         except CallRefused:
-            _print_error(f"Cannot find jobid {printable(word)}")
+            _to_stderr(f"Cannot find jobid {printable(word)}")
             status = 1
     return status
 
@@ -264,5 +264,5 @@ def _shown(instant: int, form: str = _FORMAT) -> str:
     return to_datetime(instant).astimezone(ZoneInfo(zone())).strftime(form)
 
 
-def _print_error(text: str) -> None:
+def _to_stderr(text: str) -> None:
     print(text, file=sys.stderr, flush=True)

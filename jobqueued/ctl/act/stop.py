@@ -43,15 +43,18 @@ def stop(paths: Paths, names: tuple[str, ...], wait: bool, lost: bool) -> None:
       jobqueuectl stop --wait nightly-backup@142 report@7
       jobqueuectl stop --lost nightly-backup@142
     """
-    runs, stopped, failed = [], [], False
+    runs, live, stopped, failed = list[str](), list[str](), list[str](), False
     try:
         for name in names:
             try:
-                runs += [name] if "@" in name else _live_runs(paths, name)
+                if "@" in name:
+                    runs.append(name)
+                else:
+                    live += _live_runs(paths, name)
             except CallRefused as refused:
                 refused.show()
                 failed = True
-        for run in _waiting_first(paths, runs):
+        for run in [*_waiting_first(paths, runs, is_alone=len(runs) == 1 and not live), *live]:
             try:
                 state = ask(paths.control, "Stop", run=run, lost=lost or None)["state"]
                 click.echo(printable(f"{run} {state}"))
@@ -67,9 +70,12 @@ def stop(paths: Paths, names: tuple[str, ...], wait: bool, lost: bool) -> None:
     sys.exit(failed)
 
 
-def _waiting_first(paths: Paths, runs: list[str]) -> list[str]:
-    """Return the runs, live ones last: what a stopped run frees must not start a waiting run that is stopped next."""
-    return sorted(runs, key=lambda run: _is_live(paths, run)) if len(runs) > 1 else runs
+def _waiting_first(paths: Paths, runs: list[str], *, is_alone: bool) -> list[str]:
+    """Return the runs, live ones last: otherwise a waiting run could start with the locks of a run that was stopped.
+
+    `is_alone`: no other run is stopped, so the order does not matter.
+    """
+    return runs if is_alone else sorted(runs, key=lambda run: _is_live(paths, run))
 
 
 def _is_live(paths: Paths, run: str) -> bool:

@@ -118,11 +118,11 @@ def print_table(headings: Sequence[str], rows: Iterable[Sequence[Cell]], keep: S
     On a terminal, omit columns that are empty in all rows, and drop columns until the rest fits; a line names the
     dropped columns. The columns of `keep`, the most important first, are dropped last.
     """
-    cells, width = list(rows), room()
+    cells, width, keep = list(rows), room(), keep or headings[:2]
     if width is not None:
         used = [place for place, name in enumerate(headings) if name in keep or not _is_empty(cells, place)]
         headings, cells = [headings[place] for place in used], [[row[place] for place in used] for row in cells]
-    found = table(headings, cells, [name for name in keep if name in headings], width)
+    found = table(headings, cells, keep, width)
     _write(found)
     hidden = [heading for place, heading in enumerate(headings) if place not in found.shown]
     if hidden and (screen := console()) is not None and screen.is_terminal:

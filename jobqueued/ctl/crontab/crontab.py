@@ -57,15 +57,15 @@ def main(words: list[str] | None = None, paths: Paths | None = None) -> int:
     try:
         return _carried_out(sys.argv[1:] if words is None else words, paths or of_environment())
     except _Usage as wrong:
-        _print_error(f"crontab: usage error: {wrong}\n{_USAGE}" if str(wrong) else _USAGE)
+        _to_stderr(f"crontab: usage error: {wrong}\n{_USAGE}" if str(wrong) else _USAGE)
     except SpoolFailure as failure:
-        _print_error(str(failure))
+        _to_stderr(str(failure))
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # because the reader closed the pipe
     except KeyboardInterrupt:
         return 130
     except OSError as error:
-        _print_error(f"crontab: cannot write the output: {error.strerror}")
+        _to_stderr(f"crontab: cannot write the output: {error.strerror}")
     return 1
 
 
@@ -172,7 +172,7 @@ def _remove(table: UserTable, owner: TableOwner, *, asks: bool) -> int:
 def _edit(table: UserTable, owner: TableOwner, paths: Paths) -> int:
     found, stamp = table.read(edits=True)
     if stamp == NONE:
-        _print_error(f"{no_crontab(owner)} - using an empty one")
+        _to_stderr(f"{no_crontab(owner)} - using an empty one")
         found = TEMPLATE.encode()
 
     def install(edited: bytes, file: str) -> bool:
@@ -190,9 +190,9 @@ def _replace(name: str, table: UserTable, owner: TableOwner, paths: Paths, *, dr
     from jobqueued.ctl.crontab.crontab_check import check
 
     verdict = check(text, name, owner.name, paths)
-    _print_error("\n".join([*verdict.warnings, *verdict.errors]))
+    _to_stderr("\n".join([*verdict.warnings, *verdict.errors]))
     if not verdict.errors:
-        _print_error("The syntax of the crontab file was successfully checked.")
+        _to_stderr("The syntax of the crontab file was successfully checked.")
         _tell_next(verdict.jobs)
     return 1 if verdict.errors else 0
 
@@ -224,13 +224,13 @@ def _install(
 
     verdict = check(text, file, owner.name, paths)
     if verdict.errors:
-        _print_error("\n".join(verdict.errors))
+        _to_stderr("\n".join(verdict.errors))
         return False
     table.install(with_header(text, file, time.ctime(), f"jobqueued {__version__}"), stamp)
     if not table.is_run:
-        _print_error(f"crontab: stored, but no program runs it: {paths.config} has no `cron: {{live: true}}`")
+        _to_stderr(f"crontab: stored, but no program runs it: {paths.config} has no `cron: {{live: true}}`")
     if sys.stderr.isatty():
-        _print_error("\n".join(verdict.warnings))
+        _to_stderr("\n".join(verdict.warnings))
         _tell_next(verdict.jobs)
     return True
 
@@ -240,10 +240,10 @@ def _tell_next(jobs: tuple[Job, ...]) -> None:
         from jobqueued.ctl.crontab.crontab_check import next_starts
 
         for line in next_starts(jobs):
-            _print_error(f"next: {line}")
+            _to_stderr(f"next: {line}")
 
 
-def _print_error(text: str) -> None:
+def _to_stderr(text: str) -> None:
     if text:
         print(text.removesuffix("\n"), file=sys.stderr, flush=True)
 

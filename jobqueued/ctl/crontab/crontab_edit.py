@@ -83,10 +83,10 @@ class _CrontabEdit:
         while True:
             edited = self._edited()
             if edited is None:
-                _print_error("No modification made")
+                _to_stderr("No modification made")
                 _clean_up(self._directory)
                 return 0
-            _print_error("crontab: installing new crontab")
+            _to_stderr("crontab: installing new crontab")
             try:
                 if install(edited, self._file):
                     _clean_up(self._directory)
@@ -129,7 +129,7 @@ class _CrontabEdit:
         raise SpoolFailure(f"{why}\ncrontab: edits left in {self._file}")
 
     def _say_kept(self) -> None:
-        _print_error(f"crontab: edits left in {self._file}")
+        _to_stderr(f"crontab: edits left in {self._file}")
 
 
 def _clean_up(directory: str) -> None:
@@ -137,8 +137,8 @@ def _clean_up(directory: str) -> None:
     try:
         shutil.rmtree(directory)
     except OSError as error:
-        _print_error(f"crontab: {error.filename}: {error.strerror}")
+        _to_stderr(f"crontab: {error.filename}: {error.strerror}")
 
 
-def _print_error(text: str) -> None:
+def _to_stderr(text: str) -> None:
     print(text, file=sys.stderr, flush=True)

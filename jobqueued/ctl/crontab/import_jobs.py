@@ -119,11 +119,11 @@ def import_jobs(
     elif not write:
         _print(plan.text for plan in plans if plan.source.drafts)
     for path, why in failures:
-        _print_error(f"{path}: {why}")
+        _to_stderr(f"{path}: {why}")
     if not as_json:
         _tell_of(plans, whose)
         if not (plans or failures):
-            _print_error(f"no tables of cron, anacron or at below {paths.host}")
+            _to_stderr(f"no tables of cron, anacron or at below {paths.host}")
     is_unwritten = write and _write(paths, plans, force=force, disable=disable_source)
     bad = any(problem.severity == "error" for plan in plans for problem in plan.problems)
     sys.exit(2 if failures or is_unwritten else int(bad))
@@ -255,14 +255,14 @@ def _diff(plan: Plan) -> str:
     return "".join(difflib.unified_diff(old, new, "/dev/null" if plan.old is None else name, name))
 
 
-def _print_error(text: str) -> None:
+def _to_stderr(text: str) -> None:
     click.echo(printable(text), err=True)
 
 
 def _tell_of(plans: list[Plan], cron: Cron) -> None:
     for plan in plans:
         for problem in plan.problems:
-            _print_error(in_a_line(problem))
+            _to_stderr(in_a_line(problem))
         jobs, left = len(plan.source.drafts), _not_imported(plan.source)
         told = f"{plan.source.file}: {counted(jobs, 'job')}"
         told += f", {counted(left, 'line')} not imported" if left else ""
@@ -274,7 +274,7 @@ def _tell_of(plans: list[Plan], cron: Cron) -> None:
             told += (
                 f", as {cron.sentence_name} runs it" if plan.found.kind in (SourceKind.USER, SourceKind.SYSTEM) else ""
             )
-        _print_error(told)
+        _to_stderr(told)
 
 
 def _not_imported(source: ImportedFile) -> int:
@@ -291,23 +291,23 @@ def _write(paths: Paths, plans: list[Plan], *, force: bool, disable: bool) -> bo
         if not plan.source.drafts:
             continue
         if why := _hindrance(paths, plan, force=force, disable=disable):
-            _print_error(f"{plan.target}: not written: {why}")
+            _to_stderr(f"{plan.target}: not written: {why}")
             failed = True
             continue
         try:
             if plan.old != plan.text:
                 atomic_file.replace(str(plan.target), plan.text.encode(), 0o600 if plan.found.private else 0o644)
-            _print_error(f"{plan.target}: {'unchanged' if plan.old == plan.text else 'written'}")
+            _to_stderr(f"{plan.target}: {'unchanged' if plan.old == plan.text else 'written'}")
         except OSError as error:
-            _print_error(f"{plan.target}: not written: {error.strerror}")
+            _to_stderr(f"{plan.target}: not written: {error.strerror}")
             failed = True
             continue
         if plan.found.kind in _OFF:
-            _print_error(f"{plan.source.file}: unchanged; to switch it off: {_off(plan.found)}")
+            _to_stderr(f"{plan.source.file}: unchanged; to switch it off: {_off(plan.found)}")
         elif disable:
             failed |= not _disable(plan)
         elif plan.found.is_of_host:
-            _print_error(
+            _to_stderr(
                 f"{plan.source.file}: unchanged; a cron that reads it runs these jobs a second time (see"
                 " --disable-source)"
             )
@@ -352,7 +352,7 @@ def _disable(plan: Plan) -> bool:
     try:
         found = path.stat()
         if not stat.S_ISREG(found.st_mode) or path.read_bytes() != plan.found.data:
-            _print_error(
+            _to_stderr(
                 f"{path}: not changed, because it changed in the meantime; its jobs now run twice: repeat"
                 " the import with --force"
             )
@@ -363,7 +363,7 @@ def _disable(plan: Plan) -> bool:
         os.rename(new, path)
     except OSError as error:
         new.unlink(missing_ok=True)
-        _print_error(f"{path}: not changed: {error.strerror}; its jobs now run twice")
+        _to_stderr(f"{path}: not changed: {error.strerror}; its jobs now run twice")
         return False
-    _print_error(f"{path}: {counted(len(plan.source.used), 'line')} turned into comments")
+    _to_stderr(f"{path}: {counted(len(plan.source.used), 'line')} turned into comments")
     return True

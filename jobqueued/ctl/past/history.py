@@ -21,6 +21,7 @@ from jobqueued.ctl.base.terminal import (
     print_json,
     print_line,
     print_table,
+    reaching,
     styled,
 )
 from jobqueued.ctl.past import run_stats
@@ -97,7 +98,9 @@ def history(
         if more:
             click.echo(f"older runs are omitted; to show more: -n {2 * runs}", err=True)
     elif job and wanted.is_any and (waiting := _waiting(paths, job)):
-        print_line(f"no run of {job} is live or has ended; {', '.join(waiting)} waits: jobqueuectl why {job}")
+        print_line(
+            reaching(f"no run of {job} is live or has ended; waiting: {', '.join(waiting)}; see: jobqueuectl why {job}")
+        )
     else:
         print_line("no such runs")
 

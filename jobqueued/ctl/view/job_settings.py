@@ -110,7 +110,7 @@ def _environment(variables: Mapping[str, str]) -> str:
 
 def _ping(ping: Mapping[str, Any]) -> str:
     """Format `ping`: ``https://hc-ping.com/UUID``, or ``{success: https://example.org/ok, output: false}``."""
-    found = {key: value for key, value in ping.items() if value not in (None, key == "output")}
+    found = {key: value for key, value in ping.items() if value is not None and (key, value) != ("output", True)}
     return flow(found["url"] if found.keys() == {"url"} else found)
 
 

@@ -11,6 +11,7 @@ from rich.cells import cell_len
 from rich.console import Console
 
 from jobqueued.ctl.base.table import Cell, StyledText, Table
+from jobqueued.ctl.base.terminal import print_table
 
 PLAIN = Console(file=io.StringIO(), color_system=None, width=80)
 COLOURED = Console(file=io.StringIO(), color_system="standard", force_terminal=True, width=80)
@@ -109,6 +110,21 @@ def test_the_last_column_is_cut() -> None:
     """What need not stay is cut, so that each row is one line."""
     rows = [["a", "b", "日本語のとても長い説明がここにあります"], ["a", "b", "c"]]
     assert ["a  b  日本語のとても…", "a  b  c"] == lines(rows, 22)
+
+
+def test_a_terminal_gets_no_empty_column(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """A column without a value is omitted, unless it must stay, by default one of the first two. A pipe gets all."""
+    shown = []
+    for keep, columns in (((), "80"), (("JOB", "RUNS"), "80"), ((), None)):
+        if columns is None:
+            monkeypatch.delenv("COLUMNS")
+        else:
+            monkeypatch.setenv("COLUMNS", columns)
+        print_table(
+            ("JOB", "KEPT", "RUNS", "NEXT", "WHY"), [["a", "-", "0", "-", "x"], ["b", "-", "0", "-", "-"]], keep
+        )
+        shown.append(capsys.readouterr().out.split("\n")[0].split())
+    assert [["JOB", "KEPT", "WHY"], ["JOB", "RUNS", "WHY"], ["JOB", "KEPT", "RUNS", "NEXT", "WHY"]] == shown
 
 
 def test_colour() -> None:

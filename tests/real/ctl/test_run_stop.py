@@ -139,7 +139,8 @@ class TestStop:
         assert f"host/1 has ended; its runs: jobqueuectl --root {host.root} history host/1" in words
         retried = host.run("a")
         wait_for(lambda: host.call("Show", run=retried)["record"]["state"] == "retrying")
-        assert f"no run of a is live or has ended; {retried} waits: " in run("--root", host.root, "history", "a").stdout
+        words = f"no run of a is live or has ended; waiting: {retried}; see: jobqueuectl --root {host.root} why a\n"
+        assert words == run("--root", host.root, "history", "a").stdout
 
 
 RELOADED: Message = {"jobs": 2, "added": ["a", "b"], "edited": [], "removed": ["c"], "stale": [], "problems": []}

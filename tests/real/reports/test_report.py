@@ -80,6 +80,8 @@ class TestWhatIsTold:
         first, *lines = shown.stdout.splitlines()
         assert f"{first} {lines[0]}".endswith("1 failed, 4 did not run, 1 became worse; 6 runs of 2 jobs")
         assert [] == [line for line in (first, *lines) if len(line) > 80]
+        wide = run("--root", root, *DAY_BEFORE, COLUMNS="160").stdout.splitlines()
+        assert (True, first + " " + lines[0]) == (80 < max(map(len, wide)) <= 160, wide[0])
         heads = [line for line in lines if line and line[0] != " "][1:]
         expected = ["Failed", "Did not run", "Worse than before", "Skipped on purpose", "Longest waits", "CPU hours"]
         assert expected == heads
