@@ -294,10 +294,11 @@ def main(context: click.Context, /, **options: object) -> None:
     With --fleet or --host, a command that shows something asks several hosts by ssh, and prints their answers as one
     table or document.  A command that acts is carried out by each host.  The exit status is the highest of all hosts.
 
-    Tables fit the terminal: a narrow terminal shows the most important columns and names the others.  A pipe gets all
-    columns, with one line per row.  Colour is used only on terminals, and not if $NO_COLOR is set.  Times are local and
-    show their time zone.  With --json, times are in RFC 3339 and UTC, durations in seconds, and sizes in bytes.  Each
-    JSON document has a number `schema`.  It is 1 now, and grows when a field is removed or changed.
+    Tables fit the terminal: a narrow terminal shows the most important columns and names the others, and columns
+    without a value are omitted.  A pipe gets all columns, with one line per row.  Colour is used only on terminals, and
+    not if $NO_COLOR is set.  Times are local and show their time zone.  With --json, times are in RFC 3339 and UTC,
+    durations in seconds, and sizes in bytes.  Each JSON document has a number `schema`.  It is 1 now, and grows when a
+    field is removed or changed.
     """
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # for characters absent from the locale's charset

@@ -170,9 +170,17 @@ def print_values(rows: Iterable[Sequence[object]]) -> None:
 
 
 def print_facts(facts: Iterable[tuple[str, str | StyledText | None]]) -> None:
-    """Print one fact per line, after its name; omit facts that are None."""
-    rows = [(StyledText(name, "bold"), value) for name, value in facts if value is not None]
-    _write(Table(console(), rows, (0, 1), room()))
+    """Print one fact per line, after its name; omit facts that are None.
+
+    A terminal gets a value of several lines, such as a command, as several lines below each other.
+    """
+    width = room()
+    rows: list[list[Cell]] = []
+    for name, value in facts:
+        if value is not None:
+            lines = value.splitlines() if width is not None and isinstance(value, str) else [value]
+            rows += [[StyledText("" if number else name, "bold"), line] for number, line in enumerate(lines or [""])]
+    _write(Table(console(), rows, (0, 1), width))
 
 
 def _write(found: Table) -> None:

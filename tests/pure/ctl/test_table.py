@@ -11,7 +11,7 @@ from rich.cells import cell_len
 from rich.console import Console
 
 from jobqueued.ctl.base.table import Cell, StyledText, Table
-from jobqueued.ctl.base.terminal import print_table
+from jobqueued.ctl.base.terminal import print_facts, print_table
 
 PLAIN = Console(file=io.StringIO(), color_system=None, width=80)
 COLOURED = Console(file=io.StringIO(), color_system="standard", force_terminal=True, width=80)
@@ -125,6 +125,18 @@ def test_a_terminal_gets_no_empty_column(monkeypatch: pytest.MonkeyPatch, capsys
         )
         shown.append(capsys.readouterr().out.split("\n")[0].split())
     assert [["JOB", "KEPT", "WHY"], ["JOB", "RUNS", "WHY"], ["JOB", "KEPT", "RUNS", "NEXT", "WHY"]] == shown
+
+
+def test_a_terminal_gets_lines_of_a_fact(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """The lines of a command stand below each other, and none can stand where the names are. A pipe gets one line."""
+    facts = [("command", "set -e\nstatus  \x1b[2J\n"), ("user", ""), ("status", "Idle")]
+    monkeypatch.setenv("COLUMNS", "80")
+    print_facts(facts)
+    terminal = capsys.readouterr().out
+    assert "command  set -e\n         status  \\x1b[2J\nuser\nstatus   Idle\n" == terminal
+    monkeypatch.delenv("COLUMNS")
+    print_facts(facts)
+    assert 3 == len(capsys.readouterr().out.splitlines())
 
 
 def test_colour() -> None:
