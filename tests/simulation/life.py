@@ -13,6 +13,7 @@ from tests.simulation import plan as plans
 from tests.simulation import workload
 from tests.simulation.host import Call, Host
 from tests.simulation.kernel import SECOND, Kernel, Killed, Process
+from tests.simulation.oracle import Batch
 from tests.simulation.patches import installed
 from tests.simulation.plan import HOUR, KINDS, MINUTE, ROLES, Happening
 from tests.simulation.workload import Work
@@ -257,17 +258,48 @@ class Life:
         elif it.kind == "skip":
             host.ask(Call("SkipNext", {"job": work.id}, lambda *_: None))
         elif it.kind == "submit":
-            self._submit(f"key{it.first % 4}")
+            self._submit(f"key{it.first % 4}", {"command": "work 5 0 0 0"})
+        elif it.kind == "batch":
+            keys = {"command": "work 60 30 0 0", "retries": 2, "retry_delay": "60s"}
+            self._submit("batch", keys, Batch(it.first, it.second))
+        elif it.kind == "resize":
+            self._resize(it.first)
+        elif it.kind == "retry":
+            self._retry(it.first)
 
-    def _submit(self, key: str) -> None:
-        """Hand in a job, by one of few keys: it may be known already, and the answer may never come."""
-        document = {"keys": {"command": "work 5 0 0 0", "output": "file"}, "key": key}
+    def _submit(self, key: str, keys: dict[str, Any], batch: Batch | None = None) -> None:
+        """Submit a job, with one of few keys: the daemon may have it already, and the answer may never come."""
+        document = {"keys": {**keys, "output": "file"}, "key": key}
+        if batch is not None:
+            document["array"] = f"1-{batch.runs}%{batch.most}"
         oracle = self.host.oracle
 
         def answered(value: dict[str, Any], error: str | None) -> None:
-            oracle.submitted(key, value, error)
+            oracle.submitted(key, value, error, batch)
 
         self.host.ask(Call("Submit", {"submission": document}, answered))
+
+    def _resize(self, most: int) -> None:
+        """Change how many runs of the batch may be live, if its submission was confirmed."""
+        for job, batch in self.host.oracle.batches.items():
+            batch.most = max(batch.most, most)  # before the answer either may be in force
+
+            def answered(value: dict[str, Any], error: str | None, batch: Batch = batch) -> None:
+                if error is None and value.get("unsaved") is None:
+                    batch.most = most
+
+            self.host.ask(Call("Resize", {"job": job, "runs": most}, answered))
+
+    def _retry(self, seconds: int, looks: int = 90) -> None:
+        """Start the next attempt of the first run that waits for one in 15 minutes, some seconds after it was seen."""
+        host, kernel = self.host, self.host.kernel
+        waits = [name for name, row in host.oracle.rows.items() if row.state == "retrying"]
+        if waits:
+            job, number = waits[0]
+            call = Call("Retry", {"run": f"{job}@{number}"}, lambda *_: None)
+            kernel.at(kernel.mono + seconds * SECOND, lambda: host.ask(call))
+        elif looks:
+            kernel.at(kernel.mono + 10 * SECOND, lambda: self._retry(seconds, looks - 1))
 
     def _edit(self, random: Random) -> None:
         host = self.host

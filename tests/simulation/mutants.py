@@ -13,10 +13,12 @@ from jobqueued.child.attempt import attempt
 from jobqueued.child.contract import wire
 from jobqueued.child.report import record
 from jobqueued.control.calls.submit_calls import SubmitCalls
+from jobqueued.core import scheduler
 from jobqueued.core.attempts import attempts
 from jobqueued.core.due import clock, redefinition
-from jobqueued.core.runs import dependencies
+from jobqueued.core.runs import dependencies, eligibility
 from jobqueued.core.scheduler import Scheduler
+from jobqueued.core.state.submitted import UnfinishedSubmissions
 from jobqueued.daemon.acts import Acts
 from jobqueued.model import commands, events
 from jobqueued.model.run_states import RunState
@@ -68,6 +70,7 @@ _POWER = replace(_KILLS, kinds=frozenset({"kill", "power", "disk", "error"}))
 _DISKS = replace(_KILLS, faults=30, kinds=frozenset({"kill", "kill-all", "give-way", "disk"}))
 _EMPTIED = replace(_KILLS, jobs=12, faults=0, kinds=frozenset({"emptied"}))
 _SET_BACK = Terms(hours=1, jobs=6, faults=0, people=0, kinds=frozenset({"set-back"}))
+_BATCHES = Terms(hours=1, jobs=1, faults=40, people=0, kinds=frozenset({"kill", "batch", "resize", "retry"}))
 _CALLS = Terms(hours=1, jobs=2, faults=0, people=30, kinds=frozenset({"submit"}))
 
 
@@ -179,6 +182,19 @@ def _goes_back(_set_back: Any) -> Any:
     return lambda saved, _job, wall, _back=0: replace(saved, cursor=min(saved.cursor, wall))
 
 
+def _keeps_its_width(_reword: Any) -> Any:
+    return lambda self, job, _text: self._saves[job]
+
+
+def _retries_too_early(deciders: Any) -> Any:
+    def broken(turn: Any, event: Any) -> None:
+        if (run := turn.state.runs.get(event.run)) is not None and run.state is RunState.RETRYING:
+            turn.state.change(run, attempt=run.attempt - 1)
+        eligibility.retry_asked(turn, event)
+
+    return {**deciders, events.RetryAsked: broken}
+
+
 MUTANTS: dict[str, Mutant] = {
     "launches before the commit": Mutant(Acts, "carry_out", _launches_first, _KILLS, 5),
     "commits the cursors before the runs": Mutant(Store, "commit", _jobs_first, _KILLS, 60),
@@ -208,6 +224,8 @@ MUTANTS: dict[str, Mutant] = {
     "the cursor goes back with the clock": Mutant(clock, "set_back", _goes_back, _SET_BACK, 40),
     "a definition waits for a clock that was set back":
         Mutant(redefinition, "set_back", _stands_still, _SET_BACK, 60),
+    "a restart gives a batch its first width": Mutant(UnfinishedSubmissions, "reword", _keeps_its_width, _BATCHES, 60),
+    "an early retry repeats its attempt": Mutant(scheduler, "_DECIDERS", _retries_too_early, _BATCHES, 20),
     "an R that is gone counts as another's": Mutant(attempt, "declined", _shrugs, _EMPTIED, 200),
 }  # fmt: skip
 """By what is wrong with the program."""

@@ -76,6 +76,14 @@ class Row:
         return self.key.partition(".")[0]
 
 
+@dataclass(slots=True)
+class Batch:
+    """An array that was submitted: the number of its runs, and how many may be live at a time."""
+
+    runs: int
+    most: int
+
+
 class Oracle:
     """Watches a host.  `excuses`: what has happened by which some promises are weaker, as the documents say."""
 
@@ -103,7 +111,9 @@ class Oracle:
         """From where to where (wall) the clock was set over minutes that it had reached before."""
         self._calm = 0
         self._submissions: dict[str, str] = {}
-        self._promised: set[str] = set()
+        self._promised: dict[str, int] = {}
+        """The submissions that were confirmed, each with the number of its runs."""
+        self.batches: dict[str, Batch] = {}
         self._runs_promised: list[str] = []
         self._patience = 0
 
@@ -146,10 +156,12 @@ class Oracle:
 
     def _of_claims(self, it: Execution) -> Iterator[str]:
         work = self.works.get(it.job)
+        living = {each.name: each for each in self._of.values() if not self._is_forgotten(each)}.values()
+        same = [each for each in living if each.job == it.job]
+        if (batch := self.batches.get(it.job)) is not None and len(same) >= batch.most:
+            yield f"{it.name} was started beside {same[0].name}: {batch.most} of its batch may be live"
         if work is None:
             return
-        living = {each.name: each for each in self._of.values()}.values()
-        same = [each for each in living if each.job == it.job]
         if len(same) >= work.concurrency:
             yield f"{it.name} was started beside {same[0].name}: concurrency is {work.concurrency}"
         for other in living:
@@ -162,6 +174,10 @@ class Oracle:
             for lock, mode in work.locks:
                 if lock in modes and "exclusive" in (mode, modes[lock]):
                     yield f"{it.name} was started beside {other.name}: both have the lock {lock}"
+
+    def _is_forgotten(self, it: Execution) -> bool:
+        """True if nothing knows of a command: no commit had it, its R was removed, and its supervisor was killed."""
+        return it.unsaved and "emptied" in self.excuses and it.name in self._orphaned
 
     def ended(self, process: Process) -> None:
         """A process of a command has ended."""
@@ -223,7 +239,7 @@ class Oracle:
         if error is None and value.get("unsaved") is None:
             self._runs_promised.append(value["run"])
 
-    def submitted(self, key: str, value: dict[str, Any], error: str | None) -> None:
+    def submitted(self, key: str, value: dict[str, Any], error: str | None, batch: Batch | None = None) -> None:
         """A submission was answered."""
         if error is not None:
             return
@@ -235,7 +251,9 @@ class Oracle:
             self._host.violation(f"{key} was submitted as {self._submissions[key]}, and again as {job}")
         self._submissions[key] = job
         if value.get("unsaved") is None:
-            self._promised.add(job)
+            self._promised[job] = 1 if batch is None else batch.runs
+            if batch is not None:
+                self.batches[job] = batch
 
     def committed(self, rows: list[tuple[Any, ...]]) -> None:
         """A commit has succeeded."""
@@ -437,12 +455,13 @@ class Oracle:
             job, _, number = run.rpartition("@")
             if (job, int(number)) not in self.rows:
                 yield f"{run} was promised, and nothing is kept of it"
-        for job in self._promised:
-            ran = [it for it in self.executions.values() if it.job == job and it.number != 1]
+        for job, runs in self._promised.items():
+            ran = [it for it in self.executions.values() if it.job == job and it.number > runs]
             if ran:
                 yield f"the submission {job} has run as {ran[0].name}, too"
-            if (job, 1) not in self.rows or self.rows[job, 1].ends is None:
-                yield f"the submission {job} was taken, and has not run"
+            for number in range(1, runs + 1):
+                if (job, number) not in self.rows or self.rows[job, number].ends is None:
+                    yield f"run {number} of the submission {job} was confirmed, and has not ended"
 
 
 def _ends(record: dict[str, Any]) -> tuple[tuple[Any, ...], ...]:

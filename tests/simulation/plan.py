@@ -40,7 +40,11 @@ SET_BACK = 0.3
 """How many lives have a clock that is set back by up to 3 h, in half of them over a boot, and in half forward again a
 while later.
 """
-KINDS = (*FAULTS, "emptied", "set-back", *PEOPLE)
+BATCHES = 0.4
+"""How many lives have a batch: an array of runs that fail at times, whose width is changed, and whose waits for a next
+attempt are cut short.
+"""
+KINDS = (*FAULTS, "emptied", "set-back", *PEOPLE, "batch", "resize", "retry")
 _ERRNOS = (errno.EMFILE, errno.ENOSPC, errno.EIO, errno.ENOMEM)
 _DISK = (errno.ENOSPC, errno.EROFS, errno.EIO)
 
@@ -54,6 +58,7 @@ def drawn(seed: int, length: int, faults: int, people: int, kinds: frozenset[str
     found += _emptied(Random(f"emptied {seed}"), length)
     found += _in_pairs(Random(f"pairs {seed}"), found, length) if "disk" in kinds else []
     found += _set_back(Random(f"set back {seed}"), length)
+    found += _batches(Random(f"batches {seed}"), length)
     return sorted(it for it in found if it.kind in kinds)
 
 
@@ -122,6 +127,20 @@ def _set_back(random: Random, length: int) -> list[Happening]:
     over_boot = random.randrange(2)
     found = [Happening(at, "set-back", "", -step * SECOND, over_boot), Happening(ends, "set-back", "", step * SECOND)]
     return found[: random.choice((1, 2 if ends < length else 1))]
+
+
+def _batches(random: Random, length: int) -> list[Happening]:
+    """At most one batch and the changes of its width, and early retries."""
+    if random.random() >= BATCHES:
+        return []
+    at = random.randrange(length)
+    later = [at + random.randrange(8 * MINUTE) for _ in range(random.randrange(5))]
+    retries = [random.randrange(length) for _ in range(random.randrange(6))]
+    return [
+        Happening(at, "batch", "", random.randrange(3, 14), random.randrange(1, 4)),
+        *(Happening(moment, "resize", "", random.randrange(1, 6)) for moment in later),
+        *(Happening(moment, "retry", "", random.randrange(20)) for moment in retries),
+    ]
 
 
 def _close_together(random: Random, found: list[Happening]) -> list[Happening]:

@@ -60,12 +60,21 @@ def test_a_users_day() -> None:
 
 
 def test_where_it_runs() -> None:
-    """A run of alice's crontab is in the cgroup that has all of alice's runs."""
-    assert (0, "", "") == of_alice("-", text="@daily cat /proc/self/cgroup\n")
+    """A run of alice's crontab is in the cgroup that has all of alice's runs, with the default limits."""
+    directory = '"/sys/fs/cgroup$(dirname "$(cut -d: -f3- /proc/self/cgroup)")"'
+    line = f"@daily cat /proc/self/cgroup; cd {directory} && echo limits $(cat memory.max memory.swap.max pids.max)\n"
+    assert (0, "", "") == of_alice("-", text=line)
     (name,) = until("alice's job", names)
     sh("jobqueuectl", "run", name)
     place = f"/u{pwd.getpwnam('alice').pw_uid}/crontabs+alice:"
     until("its run", lambda: [line for line in journal(f"JOBQUEUE_JOB={name}") if place in line["MESSAGE"]])
+    (limits,) = until("its limits", lambda: [
+        line["MESSAGE"] for line in journal(f"JOBQUEUE_JOB={name}") if line["MESSAGE"].startswith("limits ")
+    ])  # fmt: skip
+    total = int(Path("/proc/meminfo").read_text().split()[1]) << 10
+    tasks = min(int(Path(f"/proc/sys/kernel/{file}").read_text()) for file in ("pid_max", "threads-max"))
+    page = os.sysconf("SC_PAGE_SIZE")
+    assert f"limits {total * 4 // 5 // page * page} max {tasks // 3}" == limits
     assert (0, "", "") == of_alice("-r")
     until("no job", lambda: not names())
 
