@@ -100,7 +100,7 @@ class People:
         self._insist("UserFileSet", _UID, name="jobs", text=text, user=None, stamp=None)
         ways = [
             (self._run, 4), (self._submit, 9), (self._ask_again, 6), (self._hold, 1), (self._pause, 1),
-            (self._let_go, 1),
+            (self._let_go, 1), (self._resize, 2), (self._retry, 2),
         ]  # fmt: skip
         while not self._over.wait(self.rng.uniform(0, PAUSE)):
             self.rng.choices([way for way, _ in ways], [weight for _, weight in ways])[0]()
@@ -144,6 +144,16 @@ class People:
         if answer["is_new"] or answer["job"] not in self.submitted:
             after = tuple(document.get("after", ()))
             self.submitted[answer["job"]] = Submitted(answer["job"], runs, after, asked, at)
+
+    def _resize(self) -> None:
+        """Change how many runs of an array may be live."""
+        if arrays := [job for job, submitted in self.submitted.items() if submitted.runs > 1][-6:]:
+            self.host.ask("Resize", job=self.rng.choice(arrays), runs=self.rng.randint(1, _MOST_RUNS))
+
+    def _retry(self) -> None:
+        """End a run's wait for its next attempt."""
+        if waits := self.host.ask("History", states=["retrying"], limit=9).get("runs"):
+            self.host.ask("Retry", run=self.rng.choice(waits)["run"])
 
     def _hold(self) -> None:
         self._hold_back("", "Hold", "Release")
