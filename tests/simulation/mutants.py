@@ -71,6 +71,7 @@ _DISKS = replace(_KILLS, faults=30, kinds=frozenset({"kill", "kill-all", "give-w
 _EMPTIED = replace(_KILLS, jobs=12, faults=0, kinds=frozenset({"emptied"}))
 _SET_BACK = Terms(hours=1, jobs=6, faults=0, people=0, kinds=frozenset({"set-back"}))
 _BATCHES = Terms(hours=1, jobs=1, faults=40, people=0, kinds=frozenset({"kill", "batch", "resize", "retry"}))
+_LOST_BATCHES = replace(_BATCHES, faults=40, kinds=frozenset({"kill", "disk", "batch", "resize"}))
 _CALLS = Terms(hours=1, jobs=2, faults=0, people=30, kinds=frozenset({"submit"}))
 
 
@@ -212,6 +213,8 @@ MUTANTS: dict[str, Mutant] = {
     "claims of live runs are dropped by a restart": Mutant(Admission, "hold", _drops_found, _KILLS, 20),
     "a retry repeats its attempt after a restart": Mutant(Scheduler, "restore", _counts_anew, _KILLS, 60),
     "a launcher lets go before all is dead": Mutant(adopted_attempts.AdoptedAttempts, "end", _ends_nothing, _KILLS, 60),
+    "a key stands for runs that are lost":
+        Mutant(SubmitCalls, "_check_whole", lambda _: lambda *_: None, _LOST_BATCHES, 60),
     "a key is forgotten": Mutant(SubmitCalls, "_known", lambda _: lambda _self, *_: None, _CALLS, 5),
     "an exit status is one of others": Mutant(
         record.RecordDraft, "code", lambda _: property(lambda self: 0 if self.status is not None else 1), _KILLS, 5

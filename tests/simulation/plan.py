@@ -58,7 +58,7 @@ def drawn(seed: int, length: int, faults: int, people: int, kinds: frozenset[str
     found += _emptied(Random(f"emptied {seed}"), length)
     found += _in_pairs(Random(f"pairs {seed}"), found, length) if "disk" in kinds else []
     found += _set_back(Random(f"set back {seed}"), length)
-    found += _batches(Random(f"batches {seed}"), length)
+    found += _batches(Random(f"batches {seed}"), found, length)
     return sorted(it for it in found if it.kind in kinds)
 
 
@@ -129,15 +129,21 @@ def _set_back(random: Random, length: int) -> list[Happening]:
     return found[: random.choice((1, 2 if ends < length else 1))]
 
 
-def _batches(random: Random, length: int) -> list[Happening]:
-    """At most one batch and the changes of its width, and early retries."""
+def _batches(random: Random, found: list[Happening], length: int) -> list[Happening]:
+    """At most one batch, its repetitions and the changes of its width, and early retries; often while a disk fails."""
     if random.random() >= BATCHES:
         return []
-    at = random.randrange(length)
+    at, failures = random.randrange(length), [it for it in found if it.kind == "disk" and it.on == "var"]
+    if failures and random.random() < 0.5:
+        failure = random.choice(failures)
+        at = failure.at + random.randrange(failure.second)
     later = [at + random.randrange(8 * MINUTE) for _ in range(random.randrange(5))]
     retries = [random.randrange(length) for _ in range(random.randrange(6))]
+    batch = Happening(at, "batch", "", random.randrange(3, 14), random.randrange(1, 4))
+    again = [batch._replace(at=at + random.randrange(8 * MINUTE)) for _ in range(random.randrange(4))]
     return [
-        Happening(at, "batch", "", random.randrange(3, 14), random.randrange(1, 4)),
+        batch,
+        *again,
         *(Happening(moment, "resize", "", random.randrange(1, 6)) for moment in later),
         *(Happening(moment, "retry", "", random.randrange(20)) for moment in retries),
     ]

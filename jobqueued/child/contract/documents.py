@@ -188,6 +188,7 @@ class Record(Facts):
     ended: str | None
     owner: NotRequired[OwnerRecord]
     submission_key: NotRequired[str]
+    submission_runs: NotRequired[int]
     user: str | None
     command: str | Sequence[str] | None
     host: str

@@ -68,7 +68,7 @@ def begin(run: Run, job: Job | None, limits: HostLimits) -> Record:
     if run.owner is not None:
         begun["owner"] = run.owner._asdict()
     if job is not None and job.submission is not None and job.submission.key:
-        begun["submission_key"] = job.submission.key
+        begun |= {"submission_key": job.submission.key, "submission_runs": job.submission.runs}
     return cast("Record", begun)
 
 

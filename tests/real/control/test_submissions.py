@@ -222,6 +222,35 @@ def test_a_key_outlives_state_db(host: Host, how: str) -> None:
     assert 1 == len(host.said("trouble"))
 
 
+@pytest.mark.parametrize("how", ["removed", "older"])
+def test_a_key_of_an_array_whose_rest_is_lost(host: Host, tmp_path: Path, how: str) -> None:
+    """Records and run directories outlive state.db, runs that have not started do not: a repeat with the key is
+    refused and names them, while the run that was live lives, and when it has ended.
+    """
+    gate = tmp_path / "gate"
+    os.mkfifo(gate)
+    host.stop()
+    shutil.copytree(host.root / "state", host.root / "before")
+    host.start()
+    line = f'[ "$JOBQUEUE_ARRAY_INDEX" = 1 ] || read x < {gate}'
+    asked: dict[str, Any] = {"command": line, "key": "many", "array": "1-5%1"}
+    assert "host/1" == submit(host, **asked)["job"]
+    wait_for(lambda: 2 == len(host.said("run_started")))
+    host.kill()
+    shutil.rmtree(host.root / "state")
+    if how == "older":
+        (host.root / "before").rename(host.root / "state")
+    host.start()
+    refused = "the submission host/1 has this key, but the host lost its runs 3 to 5 before they started"
+    assert submit(host, **asked)["reason"].startswith(refused)
+    gate.write_text("go\n")
+    wait_for(lambda: host.record("host/1@2") is not None)
+    assert submit(host, **asked)["reason"].startswith(refused)
+    assert [("host/2", True), ("host/2", False)] == [
+        (it["job"], it["is_new"]) for it in (submit(host, key="rest", array="3-5") for _ in range(2))
+    ]
+
+
 def test_what_ended_while_nobody_looked(host: Host, tmp_path: Path) -> None:
     """One that waits for another starts when that has ended, though the scheduler was dead at the time."""
     gate = tmp_path / "gate"
