@@ -1,4 +1,4 @@
-"""Attempts whose supervisor died, until none of their processes lives."""
+"""Tracks attempts whose supervisor died until all their processes have ended."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from jobqueued.child.processes import process, tree
 from jobqueued.child.processes.cgroup import Cgroup
 
 _LEFT = -1
-"""Stands for a pid if the attempt already has its record."""
+"""Placeholder for a PID if the attempt already has its record."""
 
 
 class AdoptedAttempts:
@@ -27,23 +27,23 @@ class AdoptedAttempts:
         self._runs, self._home = runs, home
         self._mains: dict[str, tuple[int, int | None]] = {}
         self._on_slurm: set[str] = set()
-        """Names of attempts on Slurm: their process ends the Slurm job when it gets SIGTERM."""
+        """Names of attempts on Slurm. Their local process ends the Slurm job when it gets SIGTERM."""
 
     def __iter__(self) -> Iterator[str]:
         """Yield the names of the attempts."""
         return iter(self._mains)
 
     def __len__(self) -> int:
-        """The number of attempts that may have live processes."""
+        """Return the number of attempts that may have live processes."""
         return len(self._mains)
 
     def take(self, name: str) -> str:
         """Add an attempt that may have live processes, and return "".
 
-        Otherwise return its notice, ended or unstarted.
+        If no process can be alive, return the notice `ended` or `unstarted` instead.
         """
         main, status = 0, None
-        with contextlib.suppress(OSError):  # recovered before, removed by a user, or unreadable
+        with contextlib.suppress(OSError):  # R was recovered earlier, removed by a user, or is unreadable
             directory = wire.open_directory(f"{self._runs}/{name}")
             try:
                 if wire.read_whole(directory, wire.ENDED) is not None:
@@ -66,7 +66,7 @@ class AdoptedAttempts:
         self._mains[name] = _LEFT, None
 
     def died(self, pid: int, status: int) -> None:
-        """Note the end of a child, which may be the main process of an attempt."""
+        """Record the end of a child, which may be an attempt's main process."""
         for name, (main, _none) in self._mains.items():
             if main == pid:
                 self._mains[name] = main, None if name in self._on_slurm else status
@@ -74,7 +74,7 @@ class AdoptedAttempts:
     def end(self, supervisors: set[int]) -> list[str]:
         """Kill all children except supervisors; Slurm helpers get SIGTERM.
 
-        Return the notices when no such child is left.
+        Once only supervisors are left, return the attempts' notices.
         """
         if not self._mains:
             return []
@@ -96,7 +96,7 @@ class AdoptedAttempts:
         return seen is not None and seen.name == SLURM_HELPER.encode()
 
     def _lost_notice(self, name: str, status: int | None) -> str:
-        """Return the notice, and write R/lost if possible, in case no scheduler is connected."""
+        """Return the notice `lost`. Also write R/lost if possible, in case no scheduler is connected."""
         text = "-" if status is None else str(status)
         with contextlib.suppress(OSError):
             directory = wire.open_directory(f"{self._runs}/{name}")

@@ -1,6 +1,6 @@
 """The connections to the launcher or agent.
 
-The newest connection that sent hello is the scheduler and gets all notices.
+The newest connection that sent hello is the scheduler's and gets all notices.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class Callers:
         return list(self._lines)
 
     def accept(self, listener: socket.socket) -> None:
-        """Accept a connection. Raises OSError if no resources are free, so that the caller must wait."""
+        """Accept a connection. Raises OSError if resources are exhausted; the caller then waits."""
         connection, _address = listener.accept()
         connection.setblocking(False)
         self._lines[connection.fileno()] = connection, wire.SocketLines(connection)
@@ -59,7 +59,7 @@ class Callers:
         connection.close()
 
     def queue_notice(self, notice: str) -> None:
-        """Queue a notice for the scheduler, if there is one, until `flush`."""
+        """Queue a notice until `flush` if a scheduler is connected."""
         if self.scheduler is not None:
             self._outbox += notice.encode() + b"\n"
 
@@ -74,7 +74,7 @@ class Callers:
             return
         try:
             sent = self.scheduler.send(self._outbox)
-        except OSError:  # its queue is full, or it exited, which the next poll reports
+        except OSError:  # the scheduler's queue is full, or the scheduler exited, which the next poll reports
             sent = 0
         del self._outbox[:sent]
         self._poll.modify(self.scheduler, select.POLLIN | (select.POLLOUT if self._outbox else 0))

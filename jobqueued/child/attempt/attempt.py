@@ -1,4 +1,4 @@
-"""An attempt: claim R, start the job, pump its output, end it when required, write its record, mark its end."""
+"""Carries out an attempt: claims R, starts the job, pumps its output, ends it if required, and writes its record."""
 
 from __future__ import annotations
 
@@ -38,14 +38,14 @@ from jobqueued.child.start.lockfile import LockFiles, Withheld
 
 _DRAIN, _DRAIN_OF_LEFT = 1.0, 0.1
 _SIGNAL_OF_INIT = 0.2
-"""Wait (s) for our own SIGTERM after SIGTERM killed the job, because init signals processes one by one at shutdown."""
+"""Time (s) to wait for our own SIGTERM if SIGTERM killed the job: at shutdown, init signals processes one by one."""
 _FIRST_TRY, _LONGEST_TRY = 0.1, 2.0
 """First and longest pause (s) between two tries to write the end."""
 _MOST_MISHAPS = 10
 
 
 class Attempt:
-    """An attempt, from the claim of R to the mark of its end."""
+    """An attempt, from claiming R to marking its end."""
 
     def __init__(
         self,
@@ -60,7 +60,7 @@ class Attempt:
         *,
         last: bool,
     ) -> None:
-        """`home`: place of cgroups (cgroup.prepare). `cgroups`: this supervisor's cgroups. `last`: its last attempt."""
+        """`home`: see cgroup.prepare. `cgroups`: this supervisor's cgroups. `last`: its last attempt."""
         self.name, self._directory = name, directory
         self._state = State.CLAIMING
         self._last = last
@@ -86,9 +86,9 @@ class Attempt:
         return self._state is not before
 
     def _contain(self, error: Exception) -> None:
-        """Add a warning about a bug or a lack of memory, once.
+        """Add a warning about a bug or a lack of memory, but each warning only once.
 
-        Raise the error if it repeats after the command's end.
+        Raise the error if there are too many errors after the command's end.
         """
         text = f"bug in the supervisor: {error or type(error).__name__}"
         if text not in self._draft.warnings:
@@ -112,9 +112,9 @@ class Attempt:
         return ""
 
     def _begin(self, held: list[Callable[[], object]]) -> str | None:
-        """Acquire the locks and other needs, R last, and add release functions to `held`.
+        """Acquire the attempt's locks and other resources, R last, and add their release functions to `held`.
 
-        Return None, or a failure's notice.
+        Return None, or a notice if this fails.
         """
         try:
             self._order = self._marks.spec()
@@ -142,7 +142,7 @@ class Attempt:
     def _live(self) -> str:
         try:
             return self._settle(self._run_to_end())
-        except BaseException:  # a bug: save the command's exit status if known
+        except BaseException:  # a bug: save the command's exit status if it ended
             if self._draft.status is not None:
                 self._marks.lose(self._draft.status)
             raise
@@ -209,7 +209,7 @@ class Attempt:
     def _pause_before_retry(self, document: Record, error: OSError, seconds: float) -> None:
         """Pause before the next try to write R.
 
-        Meanwhile serve followers, and pump the output of remaining processes.
+        During the pause, serve followers and pump the output of remaining processes.
         """
         reason = f"it ended ({record.verdict(document)}), but its run directory can't be written: {error.strerror}"
         if reason != self._audience.reason:
@@ -233,7 +233,10 @@ class Attempt:
         self._audience.listen(self._directory, self._loop, self._asked)
 
     def _claim(self) -> None:
-        """Claim R, after which the job may have run. The token shows a later launcher where processes may be."""
+        """Claim R. From now on, the job may have run.
+
+        R/spawning shows a later launcher which cgroups may have processes.
+        """
         self._marks.claim(wire.SpawningMark.now(self._cgroups, own=self._cgroup.is_own))
         self._step(AttemptStep.CLAIM)
 
@@ -265,7 +268,7 @@ class Attempt:
     # its life
 
     def _watch(self) -> None:
-        """Wait until the main process ended, no process of the run is left, and the output is drained or abandoned."""
+        """Wait until the main process ended, no other process must be ended, and the output is drained or abandoned."""
         self._loop.on(self._wakeups, self._reap)
         self._loop.on(self._output.reading, self._pump)
         self._accept_requests()
@@ -314,7 +317,10 @@ class Attempt:
     # its end
 
     def _stop(self, state: str, reason: Reason, *, told: bool = False) -> None:
-        """End the run while its command lives. The first cause counts. `told`: its processes already got SIGTERM."""
+        """End the run if its command is alive. The first cause counts.
+
+        `told`: whether its processes already got SIGTERM.
+        """
         if self._step(AttemptStep.STOP):
             self._ending.cause = state, reason
             self._signal_end(reason, told=told)
@@ -343,7 +349,7 @@ class Attempt:
                 self._stop("killed", Reason(Code.SHUTDOWN), told=True)
 
     def _reap(self) -> None:
-        """Reap ended processes, the main process with its rusage."""
+        """Reap ended processes, and record their resource use."""
         with contextlib.suppress(BlockingIOError):
             os.read(self._wakeups, 512)
         try:
@@ -368,7 +374,7 @@ class Attempt:
         """Handle processes that outlived the command."""
         if self._draft.status == signal.SIGKILL and self._caps.killed():
             self._step(AttemptStep.CLEAR)
-            self._ending.kill(time.monotonic())  # as the kernel does in a memory cgroup
+            self._ending.kill(time.monotonic())  # the kernel, too, would kill all processes in a memory cgroup
             return
         names = ", ".join(tree.names(tree.children())[:5]) or "some"
         if self._order["leave_children"]:
@@ -381,7 +387,7 @@ class Attempt:
         self._signal_end(f"its command has ended and left {names}")
 
     def _outlive(self) -> None:
-        """Stay until the processes that `leave_children` left ended: they are our children and write to our pipe."""
+        """Stay until processes left by `leave_children` end, because they are our children and write to our pipe."""
         self._drain_until = self._account.at = NEVER
         self._loop.on(self._output.reading, self._pump)
         while self._state is not State.OVER:

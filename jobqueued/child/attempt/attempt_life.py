@@ -1,10 +1,10 @@
 """The life of an attempt as a table: (state, step) → state.
 
 A step that is not in the table is a bug, and has no effect. An attempt is claimed (CLAIMING), started (STARTING) and
-watched (RUNNING; STOPPING after a stop signal) until its command ends (ENDED). Processes that the command left behind
-are then ended (CLEARING) or, with `leave_children`, left alone (LEAVING). When no process lives (EMPTY), or the others
-may continue, the supervisor drains the output, writes the record and marks the end (OVER). If processes were left
-alone, the supervisor stays until they end (LEFT).
+watched (RUNNING, or STOPPING after a stop signal) until its command ends (ENDED). Processes that the command left
+behind are then ended (CLEARING) or, with `leave_children`, left alone (LEAVING). When no process lives (EMPTY), or the
+remaining processes may continue, the supervisor drains the output, writes the record and marks the end (OVER). If
+processes were left alone, the supervisor stays until they end (LEFT).
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from enum import StrEnum
 
 
 class State(StrEnum):
-    """The stages of an attempt in its supervisor."""
+    """An attempt's stages in its supervisor."""
 
     CLAIMING = "claiming"
     DECLINED = "declined"
@@ -30,7 +30,7 @@ class State(StrEnum):
 
 
 class AttemptStep(StrEnum):
-    """The events in the life of an attempt."""
+    """The events in an attempt's life."""
 
     DECLINE = "decline"
     CLAIM = "claim"
@@ -74,11 +74,11 @@ TABLE: dict[tuple[State, AttemptStep], State] = {
 
 COMMAND_LIVES = frozenset({State.RUNNING, State.STOPPING})
 NOTHING_TO_END = frozenset({State.EMPTY, State.LEAVING})
-"""States in which the record can be made after the output is drained."""
+"""States that allow the record as soon as the output is drained."""
 
 
 def after(state: State, step: AttemptStep) -> State:
-    """Return the state after `step`. Raises IllegalAttemptStep if the table does not have the step."""
+    """Return the state after `step`. Raises IllegalAttemptStep if the table does not include the step."""
     try:
         return TABLE[state, step]
     except KeyError:

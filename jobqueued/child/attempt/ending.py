@@ -1,4 +1,4 @@
-"""The ending of an attempt: its stop signal, a grace period, and repeated SIGKILLs to all remaining processes."""
+"""Ends an attempt with its stop signal, a grace period, and repeated SIGKILLs to all remaining processes."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ def ended_all(turn: Callable[[float], object], is_empty: Callable[[], bool]) -> 
 
 
 class Ending:
-    """The ending of an attempt. `deadline`: time of its timeout. `kill_at`: time of SIGKILL (both CLOCK_MONOTONIC, s).
+    """The ending of an attempt. `deadline`: when it times out. `kill_at`: when to send SIGKILL (CLOCK_MONOTONIC, s).
 
-    `cause`: state and reason if the attempt was stopped, independent of the command's exit; otherwise None.
+    `cause`: state and reason if the attempt was stopped, whatever the command's exit status, or None if it was not.
     """
 
     __slots__ = ("_cgroup", "_order", "_pause", "cause", "deadline", "kill_at")
@@ -50,11 +50,11 @@ class Ending:
             self.deadline = now + self._order["timeout"]
 
     def signal_stop(self, now: float, *, told: bool = False) -> None:
-        """Send `stop_signal` now, and SIGKILL after `kill_grace`. `told`: all its processes already got SIGTERM."""
+        """Send `stop_signal` now, and SIGKILL after `kill_grace`. `told`: whether all processes already got SIGTERM."""
         number = signal_number(self._order["stop_signal"])
         if not told or number != signal.SIGTERM:
             tree.signal_all(number)
-        tree.signal_all(signal.SIGCONT)  # a stopped process does not handle the signal
+        tree.signal_all(signal.SIGCONT)  # a suspended process would not handle the signal
         self.deadline = NEVER
         self.kill_at = now + self._order["kill_grace"]
 
@@ -66,7 +66,7 @@ class Ending:
         self._pause = min(2 * self._pause, _LONGEST_PAUSE)
 
     def warning(self) -> str:
-        """Return the record's warning about the first SIGKILL, or "" if SIGKILL was intended or sent before."""
+        """Return the record's warning about the first SIGKILL, or "" if SIGKILL was intended or already sent."""
         grace, name = self._order["kill_grace"], self._order["stop_signal"]
         if self._pause != _FIRST_PAUSE or not grace or name == "SIGKILL":
             return ""

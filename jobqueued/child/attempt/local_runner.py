@@ -23,13 +23,13 @@ class Local:
         self.order, self.cgroup = order, Cgroup(home, name)
 
     def start(self, caps: Caps, output: OutputPump) -> StartedProcess:
-        """Start the process of the attempt. Raises StartFailed."""
+        """Start the attempt's process. Raises StartFailed."""
         return start(self.order, self.cgroup, caps, output.writing)
 
     def watch(
         self, _loop: DescriptorLoop, _draft: RecordDraft, account: AttemptAccount, ending: Ending, is_sampled: bool
     ) -> None:
-        """Start the timeout and the measurement of the process."""
+        """Start the timeout and begin to measure the process."""
         account.begin(time.monotonic(), watched=is_sampled)
         ending.begin(time.monotonic())
 

@@ -1,4 +1,4 @@
-"""The choice of the runner, which is the supervisor's only interface to the command, here or on Slurm."""
+"""Chooses the runner, the supervisor's only interface to the command, which runs on this host or on Slurm."""
 
 from __future__ import annotations
 
@@ -11,6 +11,6 @@ Runner = Local | Slurm
 
 
 def runner_of(order: LaunchSpec, home: int, name: str, marks: Marks) -> Runner:
-    """Return the runner for a launch spec. `home`: descriptor of the place of cgroups."""
+    """Return the runner for a launch spec. `home`: see cgroup.prepare."""
     there = order.get("slurm")
     return Slurm(order, there, name, marks) if there else Local(order, home, name)

@@ -1,4 +1,4 @@
-"""SIGTERM to a supervisor. If PID 1 or a user's manager sends it, the host, session or scope shuts down."""
+"""Handles SIGTERM to a supervisor. PID 1 or a user's manager sends it when the host, session or scope shuts down."""
 
 from __future__ import annotations
 

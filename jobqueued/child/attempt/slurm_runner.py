@@ -1,7 +1,8 @@
 """A run on Slurm. The local process is a helper (child/slurm/main.py) that submits, follows and ends a Slurm job.
 
-If the helper dies, it is started again, because the Slurm job continues; only the helper's final report ends the run.
-The helper has no cgroup, so that no limit ends it. If its supervisor dies, the helper gets SIGTERM and cancels the job.
+If the helper dies, the supervisor restarts it, because the Slurm job continues. The run ends only with the helper's
+final report. The helper has no cgroup, so that no limit ends it. If its supervisor dies, the helper gets SIGTERM and
+cancels the job.
 """
 
 from __future__ import annotations
@@ -39,14 +40,14 @@ _FIRST_WORD = 120.0
 """Timeout (s) of the helper's first report. After this time the run counts as started."""
 _MOST_DEATHS, _LONGEST_PAUSE = 10, 30.0
 _LONG = 600.0
-"""Lifetime (s) after which a helper's earlier deaths are forgotten."""
+"""If a helper lives this long (s), earlier deaths no longer count."""
 _SEEN_TO = ("memory", "cpu")
 """The limits that Slurm enforces."""
 _CHUNK = 1 << 16
 
 
 class Slurm:
-    """The runner of an attempt on Slurm, without a cgroup. `order`: launch spec of the helper."""
+    """Runs an attempt on Slurm, without a cgroup. `order`: the helper's launch spec."""
 
     def __init__(self, order: LaunchSpec, there: SlurmOrder, name: str, marks: Marks) -> None:
         self._order, self._there, self._marks = order, there, marks
@@ -70,7 +71,10 @@ class Slurm:
         self._place: dict[str, Any] = {}
 
     def start(self, caps: Caps, output: OutputPump) -> StartedProcess:
-        """Start the helper, and wait until it submits the job. Raises StartFailed if the job can't be submitted."""
+        """Start the helper, and wait until it has submitted the job.
+
+        Raises StartFailed if the job can't be submitted.
+        """
         caps.enforced |= {key: "slurm" for key in _SEEN_TO if self._there["limits"][key]}
         self._reading, self._writing = map(posixspawn.raised, os.pipe2(os.O_CLOEXEC))
         os.set_blocking(self._reading, False)
@@ -183,7 +187,7 @@ class Slurm:
                 self._words += map(json.loads, lines)
 
     def _read_reports(self) -> None:
-        """Handle new reports about the job: its number, state and node, and why it does not run."""
+        """Handle new reports about the job's ID, state and node, and about the reason why it does not run."""
         self._read()
         words, self._heard = self._words[self._heard :], len(self._words)
         for word in words:

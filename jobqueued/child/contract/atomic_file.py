@@ -11,7 +11,7 @@ import os
 import stat
 
 LARGEST = 64 << 20
-"""Maximum bytes of a file that is read completely, because a user may have replaced it with a larger file."""
+"""Maximum size (bytes) of a file to read into memory, because a user may have replaced the file with a larger one."""
 TEMPORARY = ".tmp"
 """Suffix of a file that is being written."""
 Kept = tuple[str, int, int]
@@ -19,10 +19,10 @@ Kept = tuple[str, int, int]
 
 
 def replace(path: str, data: bytes, mode: int = 0o640, *, durable: bool = False, above: Kept | None = None) -> None:
-    """Replace `path` with a file with this content and mode. Make its directory if missing, and restore `above` first.
+    """Replace `path` with a file with this content and mode.
 
-    Raises OSError; the old file is then unchanged. `durable`: after a crash of the host, the complete old or new file
-    exists.
+    If its directory is missing, restore `above`, then make the directory. Raises OSError; the old file is then
+    unchanged. `durable`: the complete old or new file survives a host crash.
     """
     temporary = path + TEMPORARY
     try:
@@ -50,7 +50,7 @@ def make_directory(path: str, mode: int) -> None:
         make_directory(parent, 0o755)
         make_directory(path, mode)  # another daemon may have made the directory
         return
-    except OSError:  # an existing directory: EEXIST, EROFS …
+    except OSError:  # for an existing directory: EEXIST, EROFS …
         if not os.path.isdir(path):
             raise
         return
@@ -65,7 +65,10 @@ def _sync(path: str) -> None:
 
 
 def kept(path: str) -> Kept:
-    """Return a directory, its mode and group for `restore`; if it is missing, with the mode that `opened` uses."""
+    """Return a directory, its mode and its group for `restore`.
+
+    A missing directory gets the mode that `opened` uses.
+    """
     try:
         found = os.stat(path)
     except OSError:
@@ -74,7 +77,7 @@ def kept(path: str) -> Kept:
 
 
 def restore(path: str, mode: int, group: int) -> None:
-    """Make a deleted directory again with its mode and group. If this fails, the next writer in it gets the error."""
+    """Re-create a deleted directory with its mode and group. If this fails, the next write in it raises the error."""
     with contextlib.suppress(OSError):
         os.mkdir(path, 0o700)
         with contextlib.suppress(PermissionError):  # a sandbox without CAP_CHOWN
@@ -98,7 +101,7 @@ def _write(path: str, data: bytes, mode: int, *, durable: bool, above: Kept | No
 def opened(path: str, how: int, above: Kept | None = None) -> int:
     """Open a file for writing, and return its descriptor. Create the file and its directory if missing. Raises OSError.
 
-    `how`: O_APPEND or O_TRUNC. `above`: a directory above, restored if it was deleted.
+    `how`: O_APPEND or O_TRUNC. `above`: an ancestor directory, restored if it was deleted.
     """
     flags = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC | how
     try:

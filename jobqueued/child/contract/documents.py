@@ -1,4 +1,4 @@
-"""The JSON documents that cross a process boundary: the record of a run, and the launch spec of an attempt.
+"""The JSON documents that cross a process boundary: a run's record and an attempt's launch spec.
 
 docs/records.md explains the fields of a record. NotRequired fields, and fields of classes with total=False, may be
 missing, because they do not apply or an earlier version wrote the document.
@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NotRequired, TypedDict, cast
 
 UNSTARTED = "unstarted"
-"""The `state` in R/ended of an attempt that could not start because of a problem with the host."""
+"""The `state` in R/ended if the attempt could not start because of a problem with the host."""
 ENDS = frozenset({"succeeded", "failed", "timed_out", "killed", "oom_killed", "lost"})
 """The values of `state` for an ended run or attempt."""
 
@@ -22,11 +22,11 @@ SLURM_PATH = f"{DEFAULT_PATH}:/opt/slurm/bin"
 """Directories searched for Slurm's commands after the job's PATH."""
 
 SLURM_HELPER = "jq-slurm"
-"""Process name of the helper of a job on Slurm. SIGTERM ends helper and job, SIGKILL only the helper."""
+"""Process name of a Slurm job's helper. SIGTERM ends the helper and its job; SIGKILL ends only the helper."""
 
 
 class Journal(TypedDict):
-    """The number of output lines that journald got, and of those that it did not get, in all and by reason."""
+    """The number of output lines that journald got, and the number of dropped lines, as a total and by reason."""
 
     lines: int
     dropped: int
@@ -60,10 +60,10 @@ class Figures(TypedDict, total=False):
 
 
 class SlurmJob(TypedDict):
-    """An attempt's job on Slurm: its number, its node, and its last state.
+    """An attempt's Slurm job: its ID, its node, and its last state.
 
-    For a live job, `reason` is the reason why it waits, and `unheard` why Slurm does not reply; "" if it does not
-    apply.
+    For a live job, `reason` explains why it waits, and `unheard` explains why Slurm does not reply. Both are "" if they
+    do not apply.
     """
 
     job: int
@@ -91,7 +91,7 @@ class Facts(ProcessEnd, total=False):
 
 
 class AttemptRecord(Facts):
-    """An attempt in the field `attempts` of a record."""
+    """An attempt in a record's field `attempts`."""
 
     attempt: int
     span_id: NotRequired[str | None]
@@ -106,7 +106,7 @@ class AttemptRecord(Facts):
 
 
 class FollowedAttempt(AttemptRecord):
-    """An attempt in `attempts`, which another may follow.
+    """An attempt in `attempts` that another attempt may follow.
 
     `retried_by`: the user who requested the next attempt early.
     """
@@ -130,7 +130,7 @@ UNKNOWN: Facts = {
     "enforced": None,
     "warnings": [],
 }
-"""The facts of a run without an end or a process: all keys are present, with the values for unknown."""
+"""The facts about a run without an end or a process. All keys exist, with the values that mean unknown."""
 UNKNOWN_OF_ATTEMPT: Facts = {**UNKNOWN, "rusage": None}
 NO_OUTPUT: OutputPlaces = {"file": None, "bytes": 0, "dropped": 0, "tail": "", "journal": None}
 
@@ -138,10 +138,10 @@ NO_OUTPUT: OutputPlaces = {"file": None, "bytes": 0, "dropped": 0, "tail": "", "
 class TriggeredBy(TypedDict, total=False):
     """The cause of a run: `kind` is schedule, boot, manual, rerun, job, path or event.
 
-    For the kind job, `run` is the run that ended, with its `state`, `exit_code` and `signal`. `pattern` is the entry of
+    If `kind` is job, `run` is the run that ended, with its `state`, `exit_code` and `signal`. `pattern` is the entry of
     `on` that the first run in the chain matched. `ends` are the runs, one for each dependency, that together made this
     run due. `path` is the file that appeared. `data` came with the event. `traceparent` is the span that the run
-    continues; records have it in other fields. A rerun also has the fields of the repeated run, except its kind.
+    continues; records save it in other fields. A rerun also has the repeated run's fields, except `kind`.
     """
 
     kind: str
@@ -158,7 +158,7 @@ class TriggeredBy(TypedDict, total=False):
 
 
 class OwnerRecord(TypedDict):
-    """The job's owner, with the UID and the name at that time."""
+    """The job's owner, with the UID and the name at the time of the run."""
 
     uid: int
     name: str
@@ -213,7 +213,7 @@ class Record(Facts):
 
 
 class Attributes(TypedDict, total=False):
-    """Settings of a process, except identity and environment. `limits`: rlimit → our key, soft and hard limit."""
+    """A process's settings, except its identity and environment. `limits`: rlimit → our key, soft and hard limit."""
 
     limits: dict[str, list[Any]]
     nice: int
@@ -225,7 +225,7 @@ class Attributes(TypedDict, total=False):
 
 
 class Hook(TypedDict):
-    """A telemetry hook: its command, its name, its moments, the seconds between samples, and its timeout (s)."""
+    """A telemetry hook: its name, its command, when it runs, the seconds between samples, and its timeout (s)."""
 
     name: str
     command: str | Sequence[str]
@@ -235,9 +235,9 @@ class Hook(TypedDict):
 
 
 class Above(TypedDict):
-    """The cgroup above a run's cgroup, and its limits in the format of `caps` in the launch spec.
+    """The cgroup above a run's cgroup, and its limits in the format of the launch spec's `caps`.
 
-    The name "" means the cgroup of the run's user, whose UID the scheduler does not know. A limit with the key "" is a
+    The name "" means the cgroup of the run's user, whose UID the scheduler does not have. A limit with the key "" is a
     default. If a default can't be set, the record gets no warning, because no user asked for it.
     """
 
@@ -254,10 +254,10 @@ class JobOwner(TypedDict):
 
 
 class SlurmOrder(TypedDict):
-    """The Slurm job of an attempt: its name, its comment, and the options of its submission.
+    """An attempt's Slurm job: its name, its comment, and its submission options.
 
-    `earlier`: job names of earlier attempts. `run`: common prefix of the comments of the run's attempts. `files`: name
-    of the attempt's directory inside `directory`. `directory` None means the directory in which the command starts.
+    `earlier`: job names of earlier attempts. `run`: prefix of the comments for all attempts of the run. `files`: name
+    of the attempt's directory inside `directory`. If `directory` is None, the command's working directory is used.
     `limits`: descriptions of the limits that Slurm enforces.
     """
 
@@ -274,10 +274,10 @@ class SlurmOrder(TypedDict):
 class LaunchSpec(TypedDict):
     """The launch spec (R/spec): the job, the attempt's run, and the record so far.
 
-    The attempt must not start at `not_after` or later (CLOCK_BOOTTIME, ns; 0 means no limit). Each of `caps` has a key,
-    the cgroup file, and the value to write to it. `logs` is the path of the run's files without suffix. `log_directory`
-    is the directory of all runs, with its mode and group. `run` has the fields of the Run that recovery needs if only R
-    exists.
+    The attempt must not start at `not_after` or later (CLOCK_BOOTTIME, ns; 0 means no limit). Each entry of `caps` has
+    a key, a cgroup file, and the value to write to the file. `logs` is the path of the run's files without suffix.
+    `log_directory` is the directory of all runs, with its mode and group. `run` has the Run fields that recovery needs
+    if only R exists.
     """
 
     v: int

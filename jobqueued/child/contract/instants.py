@@ -5,11 +5,11 @@ from __future__ import annotations
 import time
 
 FORMAT = "%Y-%m-%dT%H:%M:%S.%fZ"
-"""The same format for strftime of a datetime in UTC."""
+"""The same format, for strftime on a datetime in UTC."""
 
 
 _FIRST, _LAST = -62_135_510_400, 253_402_214_400
-"""First and last instant (seconds since 1970) with a year of four digits in every time zone."""
+"""First and last instant (seconds since 1970) whose year has four digits in every time zone."""
 
 
 def to_text(instant: int) -> str:

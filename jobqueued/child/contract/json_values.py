@@ -1,4 +1,4 @@
-"""Checks of JSON values from outside before they are saved, so that every reader of a record can read them."""
+"""Checks JSON values from outside before they are saved, so that every reader of a record can read them."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ def showable(text: str) -> str:
 
 
 def line(document: object) -> str:
-    """Return a document as one line of ASCII JSON, without a check for values that contain themselves."""
+    """Return a document as one line of ASCII JSON, without checking for circular references."""
     return _WRITER.encode(document)
 
 
 def compact(value: object) -> str:
-    """Return a value as one line of ASCII."""
+    """Return a value as one line of ASCII JSON."""
     return json.dumps(value, separators=(",", ":"))
 
 
