@@ -13,7 +13,7 @@ from typing import Any
 
 
 class Code(StrEnum):
-    """The causes, each with its text for people, in which parameters are in braces."""
+    """The causes, each with its text for people. The text has parameters in braces."""
 
     text: str
 
@@ -48,9 +48,9 @@ class Code(StrEnum):
     JOB_REMOVED = "job_removed"
     """The job was removed. Only records of older versions have this code, because four causes share this text."""
     JOB_REMOVED_WHILE_WAITING = "job_removed_while_waiting", "job_removed"
-    """The job was removed while the run was due, in the queue, or waited for another attempt (`jobs`)."""
+    """The job was removed while the run was due, in the queue, or waiting for another attempt (`jobs`)."""
     JOB_REMOVED_WHILE_SPREAD = "job_removed_while_spread", "job_removed"
-    """The job was removed after the due time, but before the start that `spread` had delayed (`jobs`)."""
+    """The job was removed after the due time, but before the start, which `spread` had delayed (`jobs`)."""
     JOB_REMOVED_WHILE_DOWN = "job_removed_while_down", "job_removed"
     """The job was removed while the daemon was down, or its file could not be read until now (`jobs`)."""
     JOB_REMOVED_WHILE_STARTING = "job_removed_while_starting", "job_removed"
@@ -123,7 +123,7 @@ class Code(StrEnum):
     FLEET_TOOK_OTHER = "fleet_took_other", "another host just had it"
 
     OTHER = "other", "{text}"
-    """A cause without a code, or a text that this version does not know."""
+    """A cause without a code, or a text that this version does not recognize."""
 
 
 JOB_REMOVED = frozenset(
@@ -144,7 +144,7 @@ ON_PURPOSE = JOB_REMOVED | {
     Code.OVERLAP,
     Code.REPLACED,
 }
-"""The causes of skips that a user or a setting intended."""
+"""The causes of intended skips, which a user or a setting requested."""
 TIMEOUTS = frozenset({Code.TIMEOUT, Code.SLURM_TIMEOUT})
 """The causes whose text already shows that the run timed out."""
 _SKIPS = JOB_REMOVED | {
@@ -158,8 +158,8 @@ _SKIPS = JOB_REMOVED | {
 class Reason(str):
     """The text of a reason, with its `code` and `params`.
 
-    A parameter is a JSON value or another reason. `no_retry` is the reason why no other attempt followed; `before` is
-    the end that the failover followed. `released_by` and `living` are facts about a lost run that a user released.
+    A parameter is a JSON value or another reason. `no_retry` is the reason why no other attempt followed. `before` is
+    the end that triggered the failover. `released_by` and `living` are facts about a lost run that a user released.
     """
 
     __slots__ = ("code", "params")
@@ -208,7 +208,7 @@ _FORMS: dict[str, tuple[str, Callable[[str], Any]]] = {
     "seconds": ("[0-9.e+]{1,30}", float),
     "core_dumped": ("(?:, core dumped)?", bool),
 }
-"""Parameter → pattern of its text, and parser of its value; all other parameters are strings."""
+"""Parameter → pattern of its text, and parser of its value. Parameters not listed here are strings."""
 
 
 def _text_of(name: str, value: Any) -> str:
@@ -243,9 +243,9 @@ def _plain_value(value: Any) -> Any:
 
 
 def of_record(told: Mapping[str, Any]) -> Reason | None:
-    """Return the reason in a record or an attempt, possibly of another version, or None if it has no reason.
+    """Return the reason in a record or an attempt, or None if it has none. Another version may have written it.
 
-    If code and text differ, the text counts, because an older version copies a code that it does not know.
+    If code and text differ, the text counts, because an older version copies a code that it does not recognize.
     """
     text = told.get("reason")
     if not isinstance(text, str):
@@ -258,7 +258,7 @@ def of_record(told: Mapping[str, Any]) -> Reason | None:
 
 
 def _revived(code: Any, params: Any) -> Reason | None:
-    """Return the reason with this code and these parameters, or None if this version does not know it."""
+    """Return the reason with this code and these parameters, or None if this version does not support it."""
     try:
         return Reason(Code(code), **{name: _revived_value(value) for name, value in params.items()})
     except (AttributeError, KeyError, RecursionError, TypeError, ValueError):
@@ -285,7 +285,7 @@ def parse(text: str) -> Reason:
 
 
 def _parse_end(text: str) -> Reason:
-    """Return the reason of an end from a text that may include additions about a failover or a user."""
+    """Parse the reason for an end. The text may include additions about a failover or a user."""
     if text.startswith(_FAILOVER) and _BEFORE in text:
         end, _, before = text.removeprefix(_FAILOVER).rpartition(_BEFORE)
         return more(_parse_cause(end), before=_parse_cause(before))
@@ -319,9 +319,10 @@ def _matched(code: Code, text: str) -> Reason | None:
 
 
 def _pattern(template: str) -> str:
-    """Return the pattern for texts of a template. Each parameter ends where the template's next words first occur.
+    """Return the pattern that matches a template's texts.
 
-    The groups are atomic, so a match takes linear time.
+    Each parameter ends where the template's next words first occur. The groups are atomic, so a match takes linear
+    time.
     """
     head, *rest = re.split(r"\{(\w+)\}", template)
     pattern, group = re.escape(head), ""
@@ -342,7 +343,7 @@ _prefixes = {code: code.text.partition("{")[0] for code in Code if "{" in code.t
 
 
 def label(reason: Reason) -> str:
-    """Return the label of a skip in the metrics. Some causes share a label, and a fleet's causes have ``other``."""
+    """Return the label of a skip in the metrics. Some causes share a label. Fleet causes have the label ``other``."""
     if reason.code in JOB_REMOVED:
         return Code.JOB_REMOVED.value
     return reason.code.value if reason.code in _SKIPS else Code.OTHER.value
@@ -357,12 +358,12 @@ def reserved_for(run: str) -> str:
 
 
 def reserver(lacked: str) -> str | None:
-    """Return the run that missing claims were reserved for, or None if they were not reserved."""
+    """Return the run that the missing claims are reserved for, or None if they are not reserved."""
     return lacked.removeprefix(_RESERVED) if lacked.startswith(_RESERVED) else None
 
 
 def wait_for_dependency(job: str) -> str:
-    """Return the text of the wait for a dependency."""
+    """Return the text for a wait for a dependency."""
     return f"dependency {job}"
 
 

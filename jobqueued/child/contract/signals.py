@@ -14,6 +14,6 @@ def signal_name(number: int) -> str:
 
 
 def signal_number(name: str) -> int:
-    """Return the number of a signal's name."""
+    """Return the number of the signal with this name."""
     base, _, offset = name.partition("+")
     return int(getattr(signal, base)) + int(offset or 0)

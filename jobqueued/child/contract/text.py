@@ -1,4 +1,4 @@
-"""Functions to format values for people that the small programs need. `jobqueued.base.text` has more."""
+"""Functions that format values for people, as far as the small programs need them. `jobqueued.base.text` has more."""
 
 from __future__ import annotations
 

@@ -21,15 +21,16 @@ _EVERYBODYS = ("/tmp", "/var/tmp", "/dev/shm")
 
 
 class FileRefused(Exception):
-    """A path is not trusted; str() has the finding, the accepted state, and the commands that fix it."""
+    """A path is not trusted. str() contains the problem, the accepted state, and the commands that fix it."""
 
 
 def check_path(path: str, user: int, *, sticky: bool = False) -> None:
     """Raise FileRefused unless only root and `user` can change or redirect an absolute path's target. Raises OSError.
 
     All directories and links on the way are checked. A sticky directory on the way may be writable for everybody if the
-    next part of the path is a directory: other users can't replace it or move a directory of root's to its place, which
-    they could do with a file of root's. `sticky`: the last directory may also be sticky and writable.
+    next part of the path is a directory. Other users can't replace this directory, or move another of root's
+    directories to its place. They could do so with a file that root owns. `sticky`: the last directory may also be
+    sticky and writable.
     """
     way = list(_way(path))
     safe = [*(stat.S_ISDIR(entry.st_mode) for _, entry in way[1:]), sticky]
@@ -43,7 +44,7 @@ def check_path(path: str, user: int, *, sticky: bool = False) -> None:
 
 
 def followed(path: str, user: int) -> str:
-    """Return an absolute path with links followed. Raises OSError, and FileRefused at a link of another user."""
+    """Return an absolute path with links followed. Raises OSError, or FileRefused if another user owns a link."""
     place = path
     for place, found in _way(path):
         if stat.S_ISLNK(found.st_mode):
@@ -86,7 +87,7 @@ def quoted(path: str) -> str:
 
 
 def name_of(user: int, database: str = "/etc/passwd") -> str:
-    """Return the name of a UID, or of a GID if `database` has groups. Return the number if it has no entry."""
+    """Return a UID's name, or a GID's name if `database` has groups. Return the number if it has no entry."""
     with contextlib.suppress(OSError), open(database, errors="replace") as file:
         for line in file:
             if line.split(":")[2:3] == [str(user)]:
@@ -95,7 +96,7 @@ def name_of(user: int, database: str = "/etc/passwd") -> str:
 
 
 def _way(path: str) -> Iterator[tuple[str, os.stat_result]]:
-    """Yield each directory and link on the way to the target of a path, and the target. Raises OSError."""
+    """Yield each directory and link on the way to a path's target, and the target itself. Raises OSError."""
     todo, done, links = path.split("/")[::-1], "/", 0
     yield done, os.lstat(done)
     while todo:
@@ -118,7 +119,7 @@ def _way(path: str) -> Iterator[tuple[str, os.stat_result]]:
 
 
 def _writers(found: os.stat_result, path: str) -> str:
-    """Describe the users other than the owner who can write.
+    """Describe the users who can write, except the owner.
 
     With an access control list, the group bits are its mask.
     """
@@ -126,7 +127,7 @@ def _writers(found: os.stat_result, path: str) -> str:
         return "everybody"
     if not found.st_mode & stat.S_IWGRP:
         return ""
-    with contextlib.suppress(OSError):  # no list, or lists are not supported
+    with contextlib.suppress(OSError):  # no access control list, or the file system does not support them
         os.getxattr(path, _ACCESS_CONTROL_LIST)
         return "others, through its access control list,"
     return "" if _is_private(found.st_gid, found.st_uid) else f"group {name_of(found.st_gid, '/etc/group')}"

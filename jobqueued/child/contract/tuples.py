@@ -1,4 +1,4 @@
-"""Named tuples that are defined three times as fast as typing's, which saves a tenth of a program's start."""
+"""Named tuples that are defined three times as fast as typing's. They make a program's start a tenth faster."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ else:
         """The base class of named tuples, like typing's."""
 
         def __mro_entries__(self, _: Any) -> tuple[Any, ...]:
-            """Let `_Kind` read the body of the class."""
+            """Let `_Kind` read the class body."""
             return (_Base,)
 
     _Base, NamedTuple = type.__new__(_Kind, "NamedTuple", (), {}), _NamedTuple()

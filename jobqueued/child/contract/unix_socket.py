@@ -30,7 +30,7 @@ def bind(listener: socket.socket, path: str) -> None:
 def connected(directory: int, name: str) -> socket.socket | None:
     """Return a non-blocking stream to the socket `name` in a directory, or None if nothing listens there.
 
-    Raises OSError if this is unknown, because too many connections wait (EAGAIN), or descriptors or memory are short.
+    Raises OSError if it can't find out: too many connections wait (EAGAIN), or descriptors or memory are exhausted.
     """
     connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
     try:

@@ -1,4 +1,4 @@
-"""The protocols between scheduler, launcher and supervisors, and the marks (files) that they write into R.
+"""The protocols between scheduler, launcher and supervisors, and the marks, which are files in R.
 
 R is the directory of a live attempt, ``<runs>/<job>@<n>.<a>/``. The marks in R, with their writers:
 
@@ -12,13 +12,13 @@ R is the directory of a live attempt, ``<runs>/<job>@<n>.<a>/``. The marks in R,
     ended     the record in one line, complete only with its newline; "over": instant on BOOTTIME      supervisor
     lost      the wait status of a job whose supervisor died                      launcher (or that supervisor)
 
-Next to R, ``<job>@<n>.<a>.left`` is R/control of an ended attempt while processes that it left live. The scheduler's
-file ``whole`` next to R, or ``emptied`` before it, is also removed when a user empties the directory
+Next to R, ``<job>@<n>.<a>.left`` is an ended attempt's R/control while processes that it left are alive. The
+scheduler's file ``whole`` next to R, or ``emptied`` before it, is also removed when a user empties the directory
 (runs/emptying.py).
 
 Scheduler (→) and launcher (←) exchange lines over a stream socket:
 
-    → hello VERSION            ← holds NAME (for each attempt it has), then hello VERSION PID CGROUPS
+    → hello VERSION            ← holds NAME (for each of its attempts), then hello VERSION PID CGROUPS
     → launch NAME SPEC         ← known NAME | unstarted NAME REASON | started NAME PID NS
                                  | stopping NAME REASON | ended NAME | lost NAME STATUS
     → account NUMBER KIND NAME ← account NUMBER PROBLEM ("": jobs can run as that user, or with that group); NAME is
@@ -34,9 +34,9 @@ Scheduler (→) and launcher (←) exchange lines over a stream socket:
     → unwatch NUMBER
 
 Launcher and supervisor exchange packets: NAME with the descriptor of R, "sync", and the notices above. A supervisor
-that leaves the pool sends "left" instead of "ended". CGROUPS is "cgroups" with the controllers of attempts' cgroups
-(``cgroups,memory,pids``), or "-" without cgroups. On R/control a follower reads "live", "stopping REASON", and "ended"
-at the end; it may write "stop REASON".
+that leaves the pool sends "left" instead of "ended". CGROUPS is "cgroups" with the controllers that attempts' cgroups
+have (``cgroups,memory,pids``), or "-" without cgroups. On R/control a follower reads "live", "stopping REASON", and
+"ended" at the end; it may write "stop REASON".
 """
 
 from __future__ import annotations
@@ -74,9 +74,9 @@ USUAL = (SPEC, CONTROL, SPAWNING, PID, ENDED)
 _CGROUPS = "cgroups"
 
 SHORTAGE = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM})
-"""Errors that show only that a file can't be checked now."""
+"""Errors that mean only that a file can't be checked now."""
 SYSTEM_TROUBLE = frozenset({errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE, errno.ENOSPC, errno.EDQUOT})
-"""Errors of a start that the job did not cause. The attempt waits again and is not counted."""
+"""Start errors that the job did not cause. The attempt waits for another start and does not count."""
 NO_DESCRIPTOR = frozenset({errno.EMFILE, errno.ENFILE})
 
 
@@ -84,9 +84,9 @@ _RECOVERY = "recovery"
 
 
 def take_token(directory: int) -> None:
-    """Make R/spawning for recovery, so that no supervisor can make it. Raises FileExistsError if it exists, or OSError.
+    """Make R/spawning for recovery, so that no supervisor can make it. Raises OSError (FileExistsError if it exists).
 
-    The mark is a symbolic link, because a link is never incomplete and differs from a supervisor's mark.
+    The mark is a symbolic link, because a link is never incomplete, and a supervisor's mark is a file.
     """
     os.symlink(_RECOVERY, SPAWNING, dir_fd=directory)
 
@@ -100,12 +100,12 @@ def may_have_started(directory: int) -> bool:
 
 
 def cgroups(controllers: list[str] | None) -> str:
-    """Return CGROUPS for the launcher's hello. None means that attempts have no cgroups."""
+    """Return CGROUPS for the launcher's hello. `controllers` None means that attempts have no cgroups."""
     return "-" if controllers is None else ",".join([_CGROUPS, *controllers])
 
 
 def cgroup_of_user(uid: int) -> str:
-    """Return the name of the cgroup that contains all runs of a user."""
+    """Return the name of the cgroup that contains all of a user's runs."""
     return f"u{uid}"
 
 
@@ -116,18 +116,21 @@ def controllers(hello: str) -> list[str] | None:
 
 
 def limit_files(soft: int | None) -> None:
-    """Set the soft limit of open files; None means the hard limit. Jobs get a lower limit because of select(2)."""
+    """Set the soft limit of open files; None means the hard limit.
+
+    Jobs get a lower limit, because select(2) needs it.
+    """
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard if soft is None else min(soft, hard), hard))
 
 
 def open_directory(path: str) -> int:
-    """Return a descriptor of a directory. It refers to the same directory even if the path changes."""
+    """Return a descriptor of a directory. The descriptor refers to the same directory even if the path changes."""
     return os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
 
 
 def write_mark(directory: int | None, name: str, data: bytes = b"", mode: int = 0o600) -> None:
-    """Create R/name with this content. Raises FileExistsError if it exists, or OSError; no partial file remains.
+    """Create R/name with this content. Raises OSError (FileExistsError if it exists); no partial file remains.
 
     If `directory` is None, `name` is a path.
     """
@@ -192,13 +195,16 @@ def encode(document: LaunchSpec | Record | Mapping[str, Any]) -> bytes:
 
 
 def ended(record: bytes) -> bytes:
-    """Return the content of R/ended for a record, with an instant that orders ends even if the wall clock is set."""
+    """Return R/ended's content for a record.
+
+    It includes an instant that orders ends even if the wall clock is changed.
+    """
     instant = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
     return record.removesuffix(b"}\n") + f',"{OVER}":{instant}}}\n'.encode()
 
 
 class SpawningMark(NamedTuple):
-    """The content of R/spawning.
+    """R/spawning's content.
 
     `before`: no process of the attempt started before this instant (BOOTTIME, ns). `own`: the attempt gets a separate
     cgroup, next to its supervisor's cgroup. `cgroups`: its supervisor's cgroups, in the format of /proc/PID/cgroup.

@@ -1,10 +1,10 @@
-"""The agent of a fleet connects the scheduler, which has no network, with etcd.
+"""A fleet's agent connects the scheduler, which has no network access, with etcd.
 
     python3 -I -S agent.py DIRECTORY
 
 The agent listens on descriptor 3 (sd_listen_fds(3)) and serves one scheduler at a time (lines.py). It exits when no
-scheduler was connected for a while and this host holds none of the fleet's locks. The owner of the socket starts the
-agent again. The agent saves the identity of its session in DIRECTORY.
+scheduler was connected for a while and this host holds none of the fleet's locks. The socket's owner restarts the
+agent. The agent saves its session's identity in DIRECTORY.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ from jobqueued.child.fleet.uplink import Uplink
 
 _LISTEN_FD = 3
 _LINGER = 2 * TTL
-"""Time (s) without a scheduler after which the agent may exit. A restart of the scheduler is faster."""
+"""Time (s) without a scheduler after which the agent may exit. A scheduler restart takes less time."""
 _MOST_UNSENT = 16 << 20
 """Maximum unsent bytes.
 
-Above it, the agent disconnects the scheduler, which gets everything again when it reconnects.
+If there are more, the agent disconnects the scheduler, which gets everything once more when it reconnects.
 """
 
 

@@ -12,19 +12,19 @@ from jobqueued.child.fleet.etcd.wire import Message, coded
 
 
 def place(host: str, lock: str) -> str:
-    """Return the key of a host's place in the line for a lock."""
+    """Return the key for a host's place in the line for a lock."""
     return f"{ROOT}wait/{host}/{lock}"
 
 
 def publication(job: str, spec: str, before: str) -> Message:
-    """Return the transaction that puts a job's definition into force if `before` is in force ("" means none)."""
+    """Put a job's definition into force if `before` is in force ("" means no definition). Return the transaction."""
     return _exchange(FleetClaim(job, "", ()).definition, spec, before)
 
 
 def overdue(job: str, text: str, before: str) -> Message:
     """Return the transaction that reports a job as overdue; the text "" means no longer overdue.
 
-    It has an effect only if the last report is `before` ("" means none).
+    It has an effect only if the last report is `before` ("" means no report).
     """
     return _exchange(f"{OVERDUE}{job}", text, before)
 
@@ -38,8 +38,8 @@ def _exchange(key: str, value: str, before: str) -> Message:
 def pausing(session: Session, job: str, text: str, before: str) -> Message:
     """Return the transaction that pauses a job for all hosts; the text "" resumes it.
 
-    It has an effect only if the job's present pause is `before`. With `before` "", it always has an effect, because a
-    user asked for the change.
+    It has an effect only if the job's current pause is `before`. If `before` is "", it always has an effect, because a
+    user requested the change.
     """
     key = FleetClaim(job, "", ()).pause
     own = [{"key": coded(key), "target": "VALUE", "value": coded(before)}] if before else []
@@ -56,7 +56,10 @@ def announcing(session: Session, labels: Iterable[str], is_held: bool, lease: in
 
 
 def joining(session: Session, lock: str, lease: int) -> Message:
-    """Return the transaction that adds a host to the line for a lock. A host in the line keeps its place."""
+    """Return the transaction that adds a host to the line for a lock.
+
+    A host that is already in the line keeps its place.
+    """
     key = place(session.host, lock)
     put = {"request_put": {"key": coded(key), "value": coded(session.store), "lease": str(lease)}}
     return {"compare": [created(session.key, session.created), created(key, 0)], "success": [put]}

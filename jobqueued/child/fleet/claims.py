@@ -1,6 +1,6 @@
-"""Claims as etcd transactions: an occurrence and locks, all or nothing, as long as the host's session lives.
+"""Claims as etcd transactions: claim an occurrence and locks, all or nothing, while the host's session lives.
 
-    /jq/hosts/HOST             STORE BOOT LABELS HELD    lives as long as the session; - - is no label, not held
+    /jq/hosts/HOST             STORE BOOT LABELS HELD    lives as long as the session; "- -" means no label, not held
     /jq/jobs/JOB               SPEC SINCE BEFORE WINDOW    the definition in force, and how long (s) etcd remembers
                                                  occurrences due from a second on, and earlier ones (core/hosts/memory)
     /jq/overdue/JOB            WHO               the host that reported the job as overdue, and when
@@ -12,8 +12,8 @@
     /jq/wait/HOST/NAME         STORE             a place in the line for a lock; lives as long as the session
     /jq/writes/HOST            REVISION NUMBER   the host's last write (writes.py); lives as long as the session
 
-STORE identifies a state.db of a host. A key with this host's value belongs to this host, whichever transaction made it,
-because the answer to an earlier transaction may have been lost. Pure: makes requests and reads answers.
+STORE identifies a host's state.db. A key with this host's value belongs to this host, whichever transaction made it,
+because the answer to an earlier transaction may have been lost. The code is pure: it makes requests and reads answers.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ MOST = 64
 
 
 class StoredKey(NamedTuple):
-    """A key that was read: its value, and the revisions that created it and last changed it."""
+    """A key's value, and the revisions that created and last changed the key."""
 
     value: str
     created: int
@@ -69,14 +69,14 @@ class Session(NamedTuple):
 
     @property
     def writes(self) -> str:
-        """The key of the host's last write."""
+        """The key for the host's last write."""
         return f"{ROOT}writes/{self.host}"
 
 
 class FleetAttempt(NamedTuple):
-    """An attempt at a fleet's occurrence: its second, and its number from 1. ``f1772409660.2`` is attempt 2.
+    """An attempt at a fleet's occurrence: the occurrence's second, and the attempt's number, starting at 1.
 
-    Another attempt follows if the previous attempt's host is lost.
+    ``f1772409660.2`` is attempt 2. Another attempt follows if the previous attempt's host is lost.
     """
 
     second: int
@@ -106,7 +106,7 @@ def _run(job: str, key: str) -> str:
 
 
 def name_of(key: str) -> tuple[str, str] | None:
-    """Return the job and the occurrence's key from a key in etcd, or None for other keys."""
+    """Return the job and the occurrence's key from a key in etcd, or None if the key is not an occurrence's."""
     if (found := _OCCURRENCE.fullmatch(key)) is None or int(found[2]) > LAST_SECOND:
         return None
     job, second, number = found.groups()
@@ -114,7 +114,7 @@ def name_of(key: str) -> tuple[str, str] | None:
 
 
 def returned_of(key: str) -> tuple[str, int] | None:
-    """Return the job and second of a returned occurrence from a key in etcd, or None for other keys."""
+    """Return the job and second of a returned occurrence from a key in etcd, or None for a different key."""
     found = _RETURNED.fullmatch(key)
     return None if found is None else (found[1], int(found[2]))
 
@@ -129,7 +129,7 @@ class Loss(NamedTuple):
     """The reason for another attempt: the host of the previous attempt `key` is lost.
 
     `store`: identity of the lost host, or "" if the host is not lost, so that the claim fails. `created`: revision that
-    created the key of the host with this name now, or 0 if no host has this name.
+    created the key of the host that now has this name, or 0 if no host has this name.
     """
 
     key: str
@@ -138,10 +138,10 @@ class Loss(NamedTuple):
 
 
 class FleetClaim(NamedTuple):
-    """A run's request for units of locks (`unit`), and for its occurrence if `key` is a fleet's (``f1772409660``).
+    """A run's request for lock units (`unit`), and for its occurrence if `key` is a fleet's (``f1772409660``).
 
-    `spec`: the job's definition that must be in force ("" means any). `loss`: the loss of the previous attempt.
-    `is_live`: the run is live and needs only its locks.
+    `spec`: the job's definition that must be in force ("" means any). `loss`: the previous attempt's loss. `is_live`:
+    the run is live and needs only its locks.
     """
 
     job: str
@@ -163,7 +163,7 @@ class FleetClaim(NamedTuple):
 
     @property
     def run(self) -> str | None:
-        """The key of the occurrence, or None if it is not a fleet's."""
+        """The occurrence's key, or None if it is not a fleet's."""
         if self.is_live or not self.key.startswith("f"):
             return None
         return _run(self.job, self.key)
@@ -174,18 +174,18 @@ class FleetClaim(NamedTuple):
         return self.run is not None and attempt_of(self.key).number == 1
 
     def values(self, store: str) -> dict[str, str]:
-        """Return wanted key → value for this host with the identity `store`."""
+        """Return the requested key → value for this host, whose identity is `store`."""
         run = {} if self.run is None else {self.run: store}
         return run | {f"{ROOT}locks/{name}": f"{store} {self.job} {self.key}" for name in self.locks}
 
 
 def unit(lock: str, number: int) -> str:
-    """Return the name of a lock's unit; numbers start at 1. The first unit has the name of the lock."""
+    """Return the name of a lock's unit; numbers start at 1. The first unit has the lock's name."""
     return lock if number == 1 else f"{lock}:{number}"
 
 
 class ClaimGranted(NamedTuple):
-    """The run gets everything that it requested. Any later holder of its locks gets a greater `fence`."""
+    """The run gets everything that it requested. Later holders of its locks get a greater `fence`."""
 
     fence: int
 
@@ -201,7 +201,7 @@ class ClaimTaken(NamedTuple):
 
 
 class ClaimDenied(NamedTuple):
-    """Another run has a lock, whose key and stored value are given."""
+    """Another run has the lock with this key and this stored value."""
 
     key: str
     found: StoredKey
@@ -212,7 +212,7 @@ class SessionOver(NamedTuple):
 
 
 class Stale(NamedTuple):
-    """The job has another definition, `found`, or no definition (None)."""
+    """The job has another definition (`found`), or no definition (None)."""
 
     found: StoredKey | None
 
@@ -224,13 +224,16 @@ class Paused(NamedTuple):
 
 
 class ClaimAgain(NamedTuple):
-    """This host already has the keys `found`. Repeat the request with them."""
+    """This host already has the keys `found`. Repeat the request with `found`."""
 
     found: Mapping[str, StoredKey]
 
 
 class Newer(NamedTuple):
-    """The job's newest skip is not the known skip. Its revision is `revision`, or 0 if the job has no skip."""
+    """The job has a newer skip than this host has seen.
+
+    The newest skip has `revision`; 0 means that the job has no skip.
+    """
 
     revision: int
 
@@ -243,8 +246,8 @@ def transaction(
 ) -> Message:
     """Return the transaction that claims all keys except those in `found`, which this host already has.
 
-    `skipped`: the known revision of the job's newest skip. `lease`: the leases for occurrences ("run") and locks
-    ("lock").
+    `skipped`: revision of the job's newest skip, as this host has seen it. `lease`: the leases for occurrences ("run")
+    and locks ("lock").
     """
     compare = [created(session.key, session.created)]
     if claim.is_first:
@@ -276,7 +279,7 @@ def transaction(
 
 
 def following(job: str, second: int) -> Message:
-    """Return the range of the first occurrence after a second.
+    """Return the range that contains the first occurrence after a second.
 
     A skip is stored under its last second, so the range contains a skip that covers the second.
     """
@@ -305,7 +308,7 @@ def _covering(claim: FleetClaim, now: Mapping[str, StoredKey]) -> str | None:
 def _lost(job: str, loss: Loss) -> tuple[list[Message], list[Message]]:
     """Return the conditions and writes that mark an attempt as lost.
 
-    The conditions are that it is not over, and that its host is lost.
+    The conditions are that the attempt is not over, and that its host is lost.
     """
     run = _run(job, loss.key)
     host = f"{ROOT}hosts/{loss.store.partition(':')[0]}"
@@ -353,26 +356,29 @@ def outcome(
 
 
 def batch(transactions: Iterable[Message]) -> Message:
-    """Join transactions into one. Each keeps its own conditions, and none sees the writes of another."""
+    """Join transactions into one.
+
+    Each transaction keeps its own conditions, and does not see the writes of the others.
+    """
     return {"success": [{"request_txn": each} for each in transactions]}
 
 
 def answers(batched: Message) -> list[Message]:
-    """Return the answers to the transactions of a batch, in order."""
+    """Return the answers to a batch's transactions, in order."""
     return [each["response_txn"] for each in batched.get("responses", ()) if "response_txn" in each]
 
 
 def revision(answer: Message) -> int:
-    """Return the revision of the whole store at the time of the answer."""
+    """Return the store's revision at the time of the answer."""
     return int(answer["header"]["revision"])
 
 
 def reported_up_to(result: Message, before: int) -> int:
-    """Return the revision up to which a watch has reported everything, after this message. `before`: the one before it.
+    """Return the revision that a watch has completely reported after this message.
 
     `before`: the previous revision. Events arrive in the order of their revisions. The header has the revision of the
-    whole store. It counts only in a message without events, except the first message, because earlier events may
-    follow.
+    whole store. The header counts only in a message without events, except the first message, because earlier events
+    may follow.
     """
     if events := result.get("events"):
         return int(events[-1]["kv"]["mod_revision"])
@@ -380,7 +386,7 @@ def reported_up_to(result: Message, before: int) -> int:
 
 
 def ranges(since: Mapping[str, int]) -> list[tuple[str, str]]:
-    """Return the ranges of all keys. Of occurrences, include only those of jobs in `since`, from the given seconds on.
+    """Return the ranges of all keys. Include occurrences only for jobs in `since`, from the given seconds on.
 
     The keys sort by second, because seconds have ten digits until the year 2286.
     """
@@ -389,7 +395,7 @@ def ranges(since: Mapping[str, int]) -> list[tuple[str, str]]:
 
 
 def created(key: str, revision: int) -> Message:
-    """Return the condition that the key was created by a revision; 0 means that the key does not exist."""
+    """Return the condition that a revision created the key; 0 means that the key does not exist."""
     return {"key": coded(key), "target": "CREATE", "create_revision": str(revision)}
 
 
@@ -400,5 +406,5 @@ def read(answer: Message) -> dict[str, StoredKey]:
 
 
 def kept(kv: Mapping[str, Any]) -> StoredKey:
-    """Convert a key in the gateway's JSON."""
+    """Convert a key from the gateway's JSON."""
     return StoredKey(text(kv.get("value", "")), int(kv["create_revision"]), int(kv["mod_revision"]))

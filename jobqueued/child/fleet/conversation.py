@@ -1,8 +1,8 @@
-"""The conversation of a host with its fleet. Pure.
+"""A host's conversation with its fleet. Pure.
 
-Requests go to etcd in order and in batches, and are repeated if an answer is lost. The scheduler receives other hosts'
-claims before their consequences. The known locks are a snapshot, updated by the watch. An answer may be newer than the
-watch, so its keys are also used. For each key, the newest value counts.
+The agent sends requests to etcd in order and in batches, and repeats them if an answer is lost. The scheduler receives
+other hosts' claims before their consequences. The host's copy of the locks is a snapshot that the watch updates. An
+answer may be newer than the watch, so the keys in answers are also used. For each key, the newest value counts.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ _UNREACHED = "etcd has not answered yet"
 
 
 class Conversation:
-    """The conversation between a scheduler and etcd, in a session. `outbox`: lines for the scheduler.
+    """The conversation between a scheduler and etcd in one session. `outbox`: lines for the scheduler.
 
     A host loses its live runs when it has had no session for `patience` (ns).
     """
@@ -51,22 +51,22 @@ class Conversation:
         self.reason = _UNREACHED
         """The reason why requests are refused, or "" if they are accepted."""
         self.revision = 0
-        """Revision up to which all changes are known."""
+        """Latest revision whose changes have all been received."""
         self.is_outdated = False
-        """True if another snapshot is needed to know the changes."""
+        """True if another snapshot is needed, because changes were missed."""
         self.keep = 0
         """Time (s) for which etcd must remember occurrences."""
         self.until = 0
-        """The instant (BOOTTIME, ns) until which this host keeps its locks without another confirmation."""
+        """The instant (BOOTTIME, ns) when this host loses its locks unless they are confirmed."""
         self._session = Session("", "", 0)
         self._requests, self._writes = Outgoing(), Writes(self._session)
         self._era = 0
         self._granted, self._open = set[Name](), set[Name]()
-        """Occurrences granted on this connection, and other unfinished occurrences that this host may have."""
+        """Occurrences granted on this connection, and any other unfinished occurrences that this host may have."""
         self._locks, self._skips = KnownLocks(""), KnownSkips()
         self._turns = Turns()
         self._reported, self._unreported = set[str](), set[str]()
-        """Keys in `_REPORTED` that the scheduler received, and those of them not yet in the current snapshot."""
+        """`_REPORTED` keys that the scheduler received, and such keys that are not yet in the current snapshot."""
         self._others = set[str]()
         """Holders that were reported to the scheduler before the current snapshot."""
         self._members = Others(patience)
@@ -74,7 +74,7 @@ class Conversation:
     # lines from the scheduler
 
     def hello(self) -> None:
-        """Start with a new scheduler, which has received and requested nothing."""
+        """Start with a new scheduler, which has not yet received or requested anything."""
         self._drop()
         self.outbox.clear()
         self.reason, self.keep = _UNREACHED, 0
@@ -82,7 +82,7 @@ class Conversation:
     def ask(
         self, now: int, job: str, number: int, question: int, key: str, parts: Sequence[LockUnits], keep: int, spec: str
     ) -> None:
-        """Queue a run's request, or drop it while requests are refused, which the scheduler knows.
+        """Queue a run's request. While requests are refused, drop it: the scheduler was notified.
 
         During another host's turn, the run waits as if that host had the lock.
         """
@@ -105,7 +105,10 @@ class Conversation:
         self._requests.take(AskRequest(claim, parts, number, question, keep, {}, self._skips.newest(job)))
 
     def skip(self, skip: SkipRequest) -> None:
-        """Queue a request to skip occurrences for all hosts; dropped while requests are refused, and repeated later."""
+        """Queue a request to skip occurrences for all hosts.
+
+        While requests are refused, drop it: the scheduler repeats it.
+        """
         if line := self._skips.line_about(skip.job, skip.first, skip.last):
             self.outbox.append(line)
         elif not self.reason:
@@ -142,7 +145,7 @@ class Conversation:
 
     @property
     def wants(self) -> bool:
-        """Return whether a call of etcd is needed, for a snapshot or for requests."""
+        """Return whether etcd must be called, for a snapshot or for requests."""
         return bool(self.reason or self.is_outdated or self._requests)
 
     @property
@@ -156,10 +159,7 @@ class Conversation:
         return self._locks.has_own
 
     def begin(self, session: Session, last: StoredKey = NOTHING) -> int:
-        """Start a new era, whose snapshot follows in parts, and return its number.
-
-        `last`: the host's previous write.
-        """
+        """Start a new era and return its number. Its snapshot follows in parts. `last`: the host's previous write."""
         self._note_made(last)
         self._drop()
         self._session, self._writes, self.is_outdated = session, Writes(session), False
@@ -169,7 +169,7 @@ class Conversation:
         return self._era
 
     def read(self, era: int, revision: int, found: Mapping[str, StoredKey]) -> None:
-        """Add a part of the snapshot of an era; all parts have the same revision."""
+        """Add a part of an era's snapshot; all parts have the same revision."""
         if era != self._era:
             return
         self.revision = revision
@@ -200,17 +200,17 @@ class Conversation:
 
     @property
     def deadline(self) -> int | None:
-        """The instant (BOOTTIME, ns) at which `pass_time` must be called, or None."""
+        """The instant (BOOTTIME, ns) when `pass_time` must be called, or None."""
         return min(filter(None, (self._turns.deadline, self._members.deadline)), default=None)
 
     def pass_time(self, now: int) -> None:
-        """Report ended turns of other hosts, and occurrences that were lost with their hosts."""
+        """Report other hosts' turns that ended, and occurrences that were lost with their hosts."""
         self.outbox += [["held", turn, []] for turn in self._turns.over(now)]
         if not self.reason:
             self.outbox += [["lost", *name, host] for name, host in self._members.lost(now)]
 
     def swept(self, found: Mapping[str, StoredKey]) -> None:
-        """Search a page of all occurrences for this host's unfinished occurrences, and for those that may be lost."""
+        """Search a page of occurrences for this host's unfinished occurrences and possibly lost ones."""
         for key, known in found.items():
             name = claims.name_of(key)
             if name is not None and known.value == self._session.store:
@@ -268,14 +268,14 @@ class Conversation:
             self._requests.put_first(each)
 
     def _not_next(self, era: int, found: Mapping[str, StoredKey]) -> None:
-        """Continue after a lost answer: another batch with the same write number was carried out."""
+        """Continue after a lost answer: etcd carried out another batch with the same write number."""
         if found.get(self._session.key, NOTHING).created != self._session.created:
             self.suspend(_OVER)
         elif era == self._era:
             self._note_made(found.get(self._session.writes, NOTHING))
 
     def _note_made(self, last: StoredKey) -> None:
-        """Note which announcements the last write made. The other requests in it are repeated."""
+        """Record which announcements the last write made. Its other requests are repeated."""
         self._report_made(*self._requests.take_made(self._writes.made(last)))
 
     def _report_made(self, *made: Plain) -> None:
@@ -283,7 +283,7 @@ class Conversation:
         self.outbox += [["made", each.job, each.text] for each in awaited]
 
     def _handle_answer(self, ask: AskRequest, answer: Message, revision: int) -> AskRequest | None:
-        """Report the result of a request for claims, or return the request to repeat."""
+        """Report the result of a request for claims, or return the request that must be repeated."""
         outcome = claims.outcome(ask.claim, self._session, ask.found, ask.skipped, answer, revision)
         told = [ask.claim.job, ask.number, ask.question]
         match outcome:
@@ -316,8 +316,8 @@ class Conversation:
         return None
 
     def _handle_denied(self, ask: AskRequest, key: str, found: StoredKey, revision: int) -> AskRequest | None:
-        """Report the holder of a lock, or return the request to repeat."""
-        if revision > self.revision:  # otherwise the watch already reported this value, and maybe later values
+        """Report a lock's holder, or return the request that must be repeated."""
+        if revision > self.revision:  # otherwise the watch already reported this value, and possibly later values
             self._report_owners(*self._locks.note(key, found, found.modified))
         if all(self._locks.spare(part, ask.name) >= 0 for part in ask.parts):  # other units are free
             return ask._replace(claim=ask.claim._replace(locks=()), found={})
@@ -325,7 +325,7 @@ class Conversation:
         return None
 
     def _handle_skip(self, skip: SkipRequest, answer: Message) -> SkipRequest | None:
-        """Report the result of a request to skip, or return the request to repeat."""
+        """Report the result of a request to skip, or return the request that must be repeated."""
         match skips.outcome(skip, self._session, answer):
             case Mine(first, last) as mine:
                 self._skips.note_own(skip.job, mine)
@@ -363,7 +363,7 @@ class Conversation:
         self._granted.clear()
 
     def _leave_open(self, name: Name) -> None:
-        """Note that an occurrence may belong to this host."""
+        """Remember that an occurrence may belong to this host."""
         if FleetClaim(*name, ()).run is not None:
             self._open.add(name)
 
@@ -392,7 +392,7 @@ class Conversation:
                 self.outbox.append(["taken", *name, end_of(known.value)])
 
     def _report_no_spec(self, job: str, known: StoredKey | None) -> None:
-        if known is None:  # otherwise the watch reports the value, after earlier changes
+        if known is None:  # otherwise the watch reports the value after earlier changes
             self._report_spec(job, None)
 
     def _report_spec(self, job: str, known: StoredKey | None) -> None:

@@ -14,8 +14,8 @@ def end(
 ) -> list[Message]:
     """Return the transactions that release a run's locks and, with a `state`, end its occurrence.
 
-    Each has an effect only on a key that still belongs to this host. An ended occurrence's key lives as long as its
-    lease. Any host can claim a returned occurrence; a key announces the return as long as `lease` lives.
+    Each transaction has an effect only on a key that still belongs to this host. An ended occurrence's key lives as
+    long as its lease. Any host can claim a returned occurrence. While `lease` lives, a key announces the return.
     """
     transactions = [
         {

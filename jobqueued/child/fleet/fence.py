@@ -2,12 +2,12 @@
 
     jobqueue-fence [--wait SECONDS] FILE [--] COMMAND [ARG...]
 
-FILE contains the greatest $JOBQUEUE_FENCE so far, twice, so that an incomplete or damaged write is noticed. The order
-is: lock FILE, compare, write, fsync, start. If jobqueue-fence is killed before the write, nothing changed. After the
-write, the number counts even if COMMAND did not run, because the next attempt has the same or a greater number.
+FILE contains the greatest $JOBQUEUE_FENCE so far, twice, to detect an incomplete or damaged write. The steps are: lock
+FILE, compare, write, fsync, and start. If jobqueue-fence is killed before the write, nothing changed. After the write,
+the number counts even if COMMAND did not run, because the next attempt has the same or a greater number.
 
 This process holds the lock even if COMMAND closes its descriptor. COMMAND and the processes that it leaves behind also
-hold the lock, even if this process is killed. Processes of an earlier holder may write as long as they live, so a later
+hold the lock, even if this process is killed. An earlier holder's processes may write as long as they live, so a later
 holder waits for all of them.
 """
 
@@ -42,11 +42,11 @@ _DIGITS = 20
 _LONGEST = 1e9
 """Longest wait (s): about 30 years."""
 _NUDGE = 0.1
-"""Pause (s) between alarms, which repeat because the first may come before the wait that it must interrupt."""
+"""Pause (s) between alarms, which repeat because the first alarm may precede the wait that it must interrupt."""
 _BEYOND_SHELLS = 64
-"""Lowest number of COMMAND's descriptor of FILE, because scripts use small numbers."""
+"""Lowest number for COMMAND's descriptor of FILE, because scripts use small numbers."""
 _OWN = {signal.SIGTSTP, signal.SIGTTIN, signal.SIGTTOU, signal.SIGCONT}
-"""Signals that stop and continue this process together with COMMAND, as shells expect."""
+"""Signals that suspend and continue this process together with COMMAND, as shells expect."""
 _NO_LOCKS = frozenset({errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS})
 _KEPT_HERE = frozenset({"local_lock=all", "local_lock=flock", "nobrl", "localflocks", "localflock"})
 """Mount options of nfs(5), mount.cifs(8), gfs2, ocfs2 and Lustre that hide locks from other hosts."""
@@ -80,7 +80,7 @@ def main() -> int:
 
 
 def _taken_apart(words: list[str]) -> tuple[float | None, str, list[str]]:
-    """Parse the arguments to the seconds to wait (None means no limit), FILE, and COMMAND with its arguments."""
+    """Parse the arguments. Return the seconds to wait (None means no limit), FILE, and COMMAND with its arguments."""
     wait = None
     while words and words[0].startswith("-"):
         option, is_one, value = words.pop(0).partition("=")
@@ -150,7 +150,7 @@ def _locked(path: str, wait: float | None) -> int:
 
 
 def _wait_for(lock: int, shown: str, wait: float | None) -> None:
-    """Wait for the lock at most `wait` seconds (None means no limit), and print a message about the wait."""
+    """Print a message, and wait at most `wait` seconds for the lock (None means no limit)."""
 
     def give_up(*_: object) -> NoReturn:
         signal.signal(signal.SIGALRM, signal.SIG_IGN)
@@ -166,7 +166,7 @@ def _wait_for(lock: int, shown: str, wait: float | None) -> None:
 
 
 def _is_same_file(path: str, found: os.stat_result) -> bool:
-    """Return whether the path still leads to this file."""
+    """Return whether the path still refers to this file."""
     try:
         return os.path.samestat(found, os.stat(path))
     except FileNotFoundError:
@@ -198,7 +198,7 @@ def _enter(lock: int, path: str, number: int) -> None:
     if written < len(data):
         raise FenceFailure(f"cannot write {shown}: only {written} of {len(data)} bytes; {_mended(shown)}")
     _tried(f"sync {shown}", os.fsync, lock)
-    directory = os.path.dirname(os.path.realpath(path))  # a new file's name must be durable, too
+    directory = os.path.dirname(os.path.realpath(path))  # a new file's name must also be durable
     above = _tried(f"open {printable(directory)}", os.open, directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     _tried(f"sync {printable(directory)}", os.fsync, above)
     os.close(above)
@@ -250,7 +250,7 @@ def _run(command: list[str], lock: int) -> int:
 
 
 def _is_above(sender: int) -> bool:
-    """Return whether the sender is above our session (supervisor, init), and so signals COMMAND, too."""
+    """Return whether the sender is above our session (supervisor, init), and therefore also signals COMMAND."""
     pid = os.getsid(0)
     while (found := process.stat(pid)) is not None and (pid := found.parent):  # 0 for another PID namespace
         if pid == sender:

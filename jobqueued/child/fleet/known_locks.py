@@ -1,4 +1,4 @@
-"""This host's copy of the keys of the fleet's locks in etcd, by key and by holder. Pure."""
+"""This host's copy of the fleet's lock keys in etcd, by key and by holder. Pure."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from jobqueued.child.fleet.etcd.values import Holder, parsed
 LOCKS = f"{ROOT}locks/"
 
 Name = tuple[str, str]
-"""A job and a key, which identify a claim of this host."""
+"""A job and a key, which identify one of this host's claims."""
 Owner = Name | str
 """The name of this host's claim, or the description of a holder on another host."""
 
@@ -26,7 +26,7 @@ class LockUnits(NamedTuple):
     of: int
 
     def all(self) -> list[str]:
-        """Return the keys of all units of the lock."""
+        """Return the keys of all the lock's units."""
         return [f"{LOCKS}{claims.unit(self.lock, number)}" for number in range(1, self.of + 1)]
 
 
@@ -36,7 +36,7 @@ def lock_of(key: str) -> str:
 
 
 class KnownLocks:
-    """The copy on the host with the identity `store`. For each key, the newest value counts."""
+    """The copy on the host whose identity is `store`. For each key, the newest value counts."""
 
     def __init__(self, store: str) -> None:
         self._store = store
@@ -57,7 +57,7 @@ class KnownLocks:
         return any(isinstance(owner, tuple) for owner in self._held)
 
     def note(self, key: str, known: StoredKey | None, modified: int) -> list[Owner]:
-        """Note a unit's value, unless it is older than the known value. Return the previous and the present holder."""
+        """Save a unit's value, unless a newer value is saved. Return the previous and the current holder."""
         before = self._found.get(key)
         if before is not None and before.modified >= modified:
             return []
@@ -79,19 +79,19 @@ class KnownLocks:
         return [(key, self._found[key]) for key in sorted(self._held.get(owner, ()))]
 
     def units(self, owner: Owner) -> dict[str, int]:
-        """Return lock → units of a holder."""
+        """Return lock → number of units that a holder has."""
         return Counter(map(lock_of, sorted(self._held.get(owner, ()))))
 
     def spare(self, part: LockUnits, name: Name) -> int:
-        """Return the number of free units after a name gets its part; negative if too few are free."""
+        """Return the number of units free after a name gets its part (negative if too few are free)."""
         own = self._held.get(name, ())
         return sum(key in own or key not in self._found for key in part.all()) - part.units
 
     def choose(self, parts: Sequence[LockUnits], name: Name, busy: Collection[object]) -> tuple[str, ...]:
         """Return the names of the units to claim for the parts.
 
-        The name's present units come first, then free units, from a place that differs by host. If these are too few,
-        taken units follow. In each group, `busy` units come last.
+        The name's current units come first, then free units, starting at a place that differs by host. If there are too
+        few free units, taken units follow. In each group, `busy` units come last.
         """
         chosen = list[str]()
         for part in parts:
@@ -104,9 +104,9 @@ class KnownLocks:
         return tuple(key.removeprefix(LOCKS) for key in chosen)
 
     def _owner(self, value: str) -> Owner:
-        """Return the name of this host's claim from a unit's value, or the description of another host's holder.
+        """Parse a unit's value. Return the name of this host's claim, or describe another host's holder.
 
-        A job holds a lock at most once on a host.
+        On each host, a job holds a lock at most once.
         """
         holder = parsed(Holder, value) or Holder("another host", "somebody", "")
         if holder.store == self._store:

@@ -1,18 +1,18 @@
-"""The lines between the scheduler and the agent of its fleet. Each is a JSON array. They use a stream socket.
+"""The lines between the scheduler and its fleet's agent. Each line is a JSON array, sent over a stream socket.
 
-    → hello VERSION SETTINGS SEEN SINCE     the first line; requests of an earlier scheduler get no answer anymore
-    → since SINCE                     the current SINCE, each time after the fleet could not be asked
+    → hello VERSION SETTINGS SEEN SINCE     the first line; an earlier scheduler's requests no longer get answers
+    → since SINCE                     the current SINCE, each time the fleet is reachable again
     → ask JOB NUMBER QUESTION KEY [[LOCK, UNITS, OF]…] KEEP SPEC
                                       a run's claims, all or nothing: UNITS of the OF units of a lock; KEEP (s): how
                                       long etcd remembers its occurrence; SPEC: the definition that must be in force
                                       ("": any)
     → skip JOB FIRST LAST KEEP SPEC   skip all occurrences from one second to another for all hosts
     → accept                          accept the state of etcd, whatever was SEEN
-    → publish JOB SPEC BEFORE         put a definition of a job into force, if BEFORE ("": none) is in force
-    → join LOCK | leave LOCK          runs of this host wait for the lock, or none does anymore
+    → publish JOB SPEC BEFORE         put a job's definition into force, if BEFORE ("": none) is in force
+    → join LOCK | leave LOCK          this host's runs wait for the lock, or no longer do
     → pause JOB TEXT BEFORE           set a job's pause for all hosts ("": none), if it is BEFORE ("": any)
     → overdue JOB TEXT BEFORE         report a job as overdue ("": no longer), if the last report is BEFORE ("": none)
-    → announce LABELS HELD            the labels of this host, and whether it is on hold
+    → announce LABELS HELD            this host's labels, and whether it is on hold
     → give_back JOB KEY STATE         give back its locks; with a STATE (``failed exit code 3``) its occurrence is over;
                                       ``returned``: any host may claim the occurrence again
     ← up REASON                       "": from now on requests are answered, and all locks of other hosts and all their
@@ -29,27 +29,27 @@
     ← made JOB TEXT                   this host set a pause with BEFORE "", maybe before the last `paused`
     ← overdue JOB TEXT                the last report that the job is overdue; "": none, or that is over
     ← spec JOB SPEC                   the definition in force
-    ← held HOLDER [[LOCK, UNITS]…]    everything that a run of another host holds now; or the host whose turn it is
-    ← host NAME STORE LABELS HELD COMMON    a host that has a session, its identity ("": it has none anymore), and its
+    ← held HOLDER [[LOCK, UNITS]…]    everything that another host's run holds now; or the host whose turn it is
+    ← host NAME STORE LABELS HELD COMMON    a host that has a session, its identity ("": no session anymore), and its
                                       announcement
     ← fleets {NAME: [HOST…]} {NAME: [JOB…]}    the other fleets in this etcd, with their hosts, and some of their jobs
     ← ours JOB KEY                    this host has the occurrence, or locks, that this connection did not request
 
-KEY names an occurrence of the fleet (``f1772409660``; ``f1772409660.2`` after its first host was lost) or another run
+KEY names a fleet's occurrence (``f1772409660``, or ``f1772409660.2`` after its first host was lost) or another run
 (``x…``); LOCK is a name without prefix.
 
-SEEN is AGE NUMBER, the last mark of the fleet that this host received ("" 0: none). If etcd's mark is lower, etcd was
-restored to an earlier state.
+SEEN is AGE NUMBER, the fleet's last mark that this host received (``"" 0`` means none). If etcd's mark is lower, etcd
+was restored to an earlier state.
 
-SPEC of `publish` and `spec` is the whole value (core/hosts/memory.py). Claims of a job's runs and skips also contain
+In `publish` and `spec`, SPEC is the whole value (core/hosts/memory.py). Claims for a job's runs and skips also contain
 it.
 
 SINCE is {JOB: SECOND}, the first second whose occurrence may be requested. For earlier occurrences and other jobs, the
 agent reports only `ours`, sometimes after `up`.
 
-SETTINGS: `store` and `host` (the identity of this host), `fleet` (its name), `etcd` (URLs of its members), `lock_grace`
-(s), `authority`, `certificate`, `key` (files of TLS; "": none), `common`: COMMON of this host, the settings that must
-be equal on all hosts (values.CommonSettings as JSON).
+SETTINGS: `store` and `host` (this host's identity), `fleet` (its name), `etcd` (the members' URLs), `lock_grace` (s),
+`authority`, `certificate`, `key` (TLS files; "" means none), and `common` (this host's COMMON, the settings that must
+be equal on all hosts: values.CommonSettings as JSON).
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ from typing import Any
 
 VERSION = 5
 RETURNED = "returned"
-"""The STATE of an occurrence that its host returns before it ran."""
+"""The STATE of an occurrence that a host returns without running it."""
 
 Line = list[Any]
 
@@ -70,7 +70,7 @@ def encode(line: Line) -> bytes:
 
 
 def decode(data: bytes) -> Line:
-    """Return the line of these bytes, which have no newline. Raises ValueError."""
+    """Parse a line from these bytes, which have no newline. Raises ValueError."""
     line = json.loads(data)
     if not isinstance(line, list) or not line:
         raise ValueError(f"{data[:80]!r} is not a valid line")

@@ -1,8 +1,8 @@
-"""The line of hosts for a lock: a host asks only after the hosts before it had time to ask. Pure.
+"""The line of hosts for a lock: a host requests it only after the hosts before it had time to do so. Pure.
 
-A free lock goes to the first host that asks. Without turns, this is always the host with the fastest connection to
-etcd, or the host that just released the lock. So a host waits a moment for each host before it. A busy or failed host
-delays the others only for this time. A host that had its turn goes to the end of the line.
+A free lock goes to the first host that requests it. Without turns, this is always the host with the fastest connection
+to etcd, or the host that just released the lock. Therefore, a host waits a moment for each host before it. A busy or
+failed host delays the others only for this time. A host that had its turn goes to the end of the line.
 """
 
 from __future__ import annotations
@@ -10,13 +10,13 @@ from __future__ import annotations
 from collections import defaultdict
 
 MOMENT = 200_000_000
-"""Time (ns) that a host has to ask for a lock, from the release of the lock or the end of the previous turn."""
+"""Time (ns) that a host has to request a lock, starting at the lock's release or at the previous turn's end."""
 _MOST_BEFORE = 10
-"""Maximum number of hosts before it that a host waits for."""
+"""Maximum number of earlier hosts in the line that a host waits for."""
 
 
 class Turns:
-    """The lines for locks in etcd: lock → host → revision at which it joined. All `now` are BOOTTIME, ns."""
+    """The lines for locks in etcd: lock → host → revision when it joined. All `now` are BOOTTIME, ns."""
 
     def __init__(self) -> None:
         self._lines = defaultdict[str, dict[str, int]](dict)
@@ -26,14 +26,14 @@ class Turns:
         """Description of another host's turn → its end."""
 
     def clear(self) -> list[str]:
-        """Forget all lines, because they are read again. Return the turns that were reported."""
+        """Forget all lines, because the next snapshot contains them. Return the turns that were reported."""
         told = [*self._passed]
         for known in (self._lines, self._freed, self._passed):
             known.clear()
         return told
 
     def note(self, place: str, revision: int | None) -> None:
-        """Note that a host joined the line for a lock at a revision, or left it (None). `place`: ``HOST/LOCK``."""
+        """Record that a host joined the line for a lock at a revision, or left it (None). `place`: ``HOST/LOCK``."""
         host, _, lock = place.partition("/")
         if revision is None:
             self.left(lock, host)
@@ -41,18 +41,18 @@ class Turns:
             self.joined(lock, host, revision)
 
     def joined(self, lock: str, host: str, revision: int) -> None:
-        """Note that a host joined the line for a lock."""
+        """Record that a host joined the line for a lock."""
         self._lines[lock][host] = revision
 
     def left(self, lock: str, host: str) -> None:
-        """Note that a host left the line for a lock."""
+        """Record that a host left the line for a lock."""
         self._lines[lock].pop(host, None)
         if not self._lines[lock]:
             del self._lines[lock]
             self._freed.pop(lock, None)
 
     def freed(self, lock: str, now: int) -> None:
-        """Note that units of a lock were released."""
+        """Record that a lock's units were released."""
         if lock in self._lines:
             self._freed[lock] = now
 
@@ -67,9 +67,9 @@ class Turns:
         return sorted((other for other, since in line.items() if own is None or since < own), key=line.__getitem__)
 
     def lets_pass(self, lock: str, host: str, spare: int, now: int) -> str:
-        """Describe the turn that `host` waits for, or return "" if it may ask.
+        """Describe the turn that `host` waits for, or return "" if it may request the lock.
 
-        `spare`: units left after `host` gets its units. This many other hosts may ask at the same time.
+        `spare`: units left after `host` gets its units. This many other hosts may request the lock at the same time.
         """
         before = self.before(lock, host)[:_MOST_BEFORE]
         until = self._freed.get(lock, 0) + len(before) * MOMENT
@@ -81,11 +81,11 @@ class Turns:
 
     @property
     def deadline(self) -> int | None:
-        """The instant (BOOTTIME, ns) at which the next turn of another host ends, or None."""
+        """The instant (BOOTTIME, ns) when another host's next turn ends, or None."""
         return min(self._passed.values(), default=None)
 
     def over(self, now: int) -> list[str]:
-        """Return the turns of other hosts that ended, each once."""
+        """Return each ended turn of another host once."""
         over = [turn for turn, until in self._passed.items() if until <= now]
         for turn in over:
             del self._passed[turn]

@@ -1,4 +1,4 @@
-"""Calls of etcd's JSON gateway: HTTP, TLS, prefixes of keys, and a parser of values with limits.
+"""Calls of etcd's JSON gateway: HTTP, TLS, key prefixes, and a parser that limits values.
 
-The meaning of the values is defined elsewhere. Begin with `gateway`.
+Other packages define the values' meaning. Begin with `gateway`.
 """

@@ -23,7 +23,7 @@ class Garbled(Exception):
 
 
 class Head(NamedTuple):
-    """The head of an answer: its status, and the other side's clock."""
+    """An answer's head: its status, and the server's clock."""
 
     status: int
     reason: str
@@ -33,9 +33,9 @@ class Head(NamedTuple):
 class Connection:
     """A connection to a server. All methods raise OSError and Garbled.
 
-    `timeout`: limit (s) of each step: connect, send a request, receive a head, receive the next part of a body.
-    `is_kept`: another request can be sent, because the last answer was read completely and both sides keep the
-    connection.
+    `timeout`: limit (s) for each step: connect, send a request, receive a head, and receive the next part of a body.
+    `is_kept`: whether another request can be sent: the last answer was read completely, and both sides keep the
+    connection open.
     """
 
     def __init__(self, host: str, port: int, timeout: float, tls: ssl.SSLContext | None) -> None:
@@ -67,7 +67,7 @@ class Connection:
         return Head(_number(status), reason.strip(), found.get("date", ""))
 
     def read(self, most: int) -> bytes:
-        """Return the body of the answer. Raises Garbled if it is longer than `most` bytes."""
+        """Return the body of the answer. Raises Garbled if the body is longer than `most` bytes."""
         found = bytearray()
         for piece in self._body:
             found += piece
@@ -90,7 +90,7 @@ class Connection:
         return line
 
     def _pieces(self, fields: Mapping[str, str], *, is_kept: bool) -> Iterator[bytes]:
-        """Yield the pieces of an answer's body when they arrive. `fields`: header fields of the answer."""
+        """Yield the pieces of an answer's body as they arrive. `fields`: the answer's header fields."""
         if fields.get("transfer-encoding", "").lower() == "chunked":
             while size := _number(self._line().partition(";")[0].strip(), 16):
                 yield from self._bytes(size)
@@ -102,7 +102,7 @@ class Connection:
         self.is_kept = is_kept
 
     def _fields(self) -> dict[str, str]:
-        """Read header fields up to the empty line after them."""
+        """Read header fields up to the empty line that follows them."""
         found = dict[str, str]()
         for _ in range(_MOST_FIELDS):
             if not (line := self._line()):

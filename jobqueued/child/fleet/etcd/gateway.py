@@ -1,4 +1,4 @@
-"""Calls of etcd's JSON gateway over a connection to a member. If the member does not answer, the next is used.
+"""Calls etcd's JSON gateway over a connection to a member. If the member does not answer, the next member is used.
 
 If an answer is lost, the call may have been carried out, so the caller must be able to repeat it.
 https://etcd.io/docs/v3.5/dev-guide/api_grpc_gateway/
@@ -19,20 +19,20 @@ from jobqueued.child.fleet.etcd.tls import Tls, TlsUnusable
 from jobqueued.child.fleet.etcd.wire import Message
 
 _UNAVAILABLE, _DEADLINE = 14, 4
-"""gRPC codes after which another member is asked: https://grpc.io/docs/guides/status-codes/"""
+"""gRPC codes after which the call goes to another member: https://grpc.io/docs/guides/status-codes/"""
 _MOST = 8 << 20
-"""Maximum bytes of an answer, as etcd sends by default."""
+"""Maximum size (bytes) of an answer, which is etcd's default."""
 _DATE = re.compile(r"[A-Z][a-z]{2}, (\d\d) ([A-Z][a-z]{2}) (\d{4}) (\d\d):(\d\d):(\d\d) GMT", re.ASCII)
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 _NONE: Mapping[str, str] = {}
 
 
 class EtcdUnreachable(Exception):
-    """No member answered; the message has the error of each."""
+    """No member answered; the message has each member's error."""
 
 
 class Rejected(Exception):
-    """A member refused the request. `code` is gRPC's; the message is etcd's."""
+    """A member refused the request. `code` is a gRPC code; the message is from etcd."""
 
     def __init__(self, code: int, words: str) -> None:
         super().__init__(words)
@@ -40,9 +40,9 @@ class Rejected(Exception):
 
 
 def nearest_first(members: Sequence[str], host: str) -> list[str]:
-    """Return the members (`https://HOST:PORT`) in the order in which a host asks them.
+    """Return the members (`https://HOST:PORT`) in the order that a host calls them.
 
-    Members on the host itself come first. The order of the others differs by host, to spread the load.
+    Members on the host itself come first. The other members' order differs by host, to spread the load.
     """
     first = drawn_from(host) % len(members)
     turned = [*members[first:], *members[:first]]
@@ -56,18 +56,18 @@ def _distance(member: str, host: str) -> int:
 
 
 class Gateway:
-    """A client of an etcd, with the keys of one `fleet`.
+    """A client of an etcd, for the keys of one `fleet`.
 
-    It uses a member (`https://HOST:PORT`) as long as that answers. `timeout`: limit of each step (s).
+    The client uses a member (`https://HOST:PORT`) as long as the member answers. `timeout`: limit for each step (s).
     """
 
     def __init__(self, members: Sequence[str], timeout: float, tls: Tls | None = None, fleet: str = "fleet") -> None:
         self._members, self._timeout, self._tls, self._fleet = list(members), timeout, tls or Tls(), fleet
         self._connection: Connection | None = None
         self.ahead = 0.0
-        """Seconds by which this host's clock was ahead of the clock of the member that answered last."""
+        """Seconds that this host's clock was ahead of the last answering member's clock."""
         self.made = 0
-        """Number of connections so far. After a new connection, another etcd may answer."""
+        """Number of connections so far. After a new connection, a different etcd may answer."""
 
     def call(self, path: str, message: Message) -> Message:
         """Call a method, as in ``call("kv/range", {"key": …})``. Raises EtcdUnreachable and Rejected."""
@@ -78,7 +78,10 @@ class Gateway:
             raise self._left(f"its answer was cut off: {_words(error)}") from None
 
     def stream(self, path: str, message: Message, headers: Mapping[str, str] = _NONE) -> Iterator[Message]:
-        """Call a method with a stream of answers, each within the timeout. Raises EtcdUnreachable and Rejected."""
+        """Call a method that answers with a stream. Each answer must arrive within the timeout.
+
+        Raises EtcdUnreachable and Rejected.
+        """
         connection, _ = self._asked(path, message, headers)
         while True:
             try:
@@ -101,14 +104,14 @@ class Gateway:
         self._left("")
 
     def _left(self, trouble: str) -> EtcdUnreachable:
-        """Leave the member, so that another is used next, and return the error."""
+        """Leave the member, so that another member is used next, and return the error."""
         member = self._members.pop(0)
         self._members.append(member)
         self.close()
         return EtcdUnreachable(f"{member}: {trouble}")
 
     def _asked(self, path: str, message: Message, headers: Mapping[str, str] = _NONE) -> tuple[Connection, Head]:
-        """Return the unread answer of the first member that answers. Members that failed become the last."""
+        """Return the unread answer of the first member that answers. Members that failed move to the end."""
         troubles = list[str]()
         for member in list(self._members):
             try:
@@ -138,7 +141,7 @@ class Gateway:
         except (OSError, Garbled) as error:
             if not is_kept:
                 raise _last_word(connection, error) from None
-        self.close()  # the member closed it between two requests
+        self.close()  # the member closed the connection between two requests
         return self._ask(member, path, message, headers)
 
     def _trouble(self, member: str, error: Exception) -> str:
@@ -164,7 +167,7 @@ def _place(member: str) -> tuple[str, str, int]:
 
 
 def _ahead(asked: float, date: str, answered: float) -> float:
-    """Return the minimum (s) by which this clock is ahead of a clock in whole seconds; negative if it is behind."""
+    """Return the seconds that this clock is at least ahead of a clock in whole seconds (negative if behind)."""
     told = _second(date)
     return 0.0 if told is None else max(0.0, asked - (told + 1)) + min(0.0, answered - told)
 
@@ -174,16 +177,16 @@ def _second(date: str) -> int | None:
     if (found := _DATE.fullmatch(date)) is None or found[2] not in _MONTHS:
         return None
     day, year, hours, minutes, seconds = (int(found[group]) for group in (1, 3, 4, 5, 6))
-    month = (_MONTHS.index(found[2]) + 10) % 12  # counted from March, so that the leap day is the last of the year
+    month = (_MONTHS.index(found[2]) + 10) % 12  # counted from March, so that the leap day is the year's last day
     year -= month >= 10
     days = 365 * year + year // 4 - year // 100 + year // 400 + (153 * month + 2) // 5 + day - 719469
     return ((days * 24 + hours) * 60 + minutes) * 60 + seconds
 
 
 def _last_word(connection: Connection, error: Exception) -> Exception:
-    """Return the member's TLS alert if it closed the connection with one, or else the given error.
+    """Return the member's TLS alert if it closed the connection with one, or else return the given error.
 
-    With TLS 1.3, a member checks our certificate after the connection is already established for us.
+    With TLS 1.3, a member checks our certificate after our side has already established the connection.
     """
     try:
         if isinstance(connection.socket, ssl.SSLSocket):
@@ -198,14 +201,14 @@ def _rejection(connection: Connection, head: Head) -> Rejected:
     words = connection.read(_MOST)
     try:
         return _rejected(_document(words))
-    except ValueError:  # a proxy's answer, or the gateway is disabled
+    except ValueError:  # a proxy answered, or the gateway is disabled
         return Rejected(
             -1, f"HTTP {head.status} {head.reason}: it does not speak JSON, so it is probably not etcd's gateway"
         )
 
 
 def _document(data: bytes) -> Message:
-    """Parse an answer of the gateway. Raises ValueError for anything else."""
+    """Parse the gateway's answer. Raises ValueError for anything else."""
     document = json.loads(data)
     if not isinstance(document, dict):
         raise ValueError("it is not an answer of etcd's gateway")

@@ -1,7 +1,8 @@
-"""The order in which hosts act, and the time that each waits for the hosts before it. Pure.
+"""The order of hosts that act, and the time that each host waits for the hosts before it. Pure.
 
-Each subject, such as an occurrence, has another pseudo-random order, which is the same on all hosts. So hosts share the
-load, a busy or failed host delays the others only briefly, and in a large fleet only a few hosts call etcd.
+Each subject, such as an occurrence, has a different pseudo-random order, which is the same on all hosts. As a result,
+hosts share the load, a busy or failed host delays the others only briefly, and in a large fleet only a few hosts call
+etcd.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from collections.abc import Iterable
 from math import gcd
 
 _STAGGER, _FIRST = 250_000_000, 3
-"""Delay (ns) between two of the first hosts, and the number of the first hosts."""
+"""Delay (ns) between two of the first hosts, and the number of first hosts."""
 _LATER, _STEP, _FEW = 1_000_000_000, 500_000_000, 200
 """Delay (ns) of the later hosts, additional delay (ns) of each step, and the largest fleet with steps of this length.
 
@@ -36,7 +37,7 @@ class HostOrder:
     def wait(self, host: str, what: str, within: int | None = None) -> int:
         """Return the time (ns) that a host waits for the hosts before it in the order for `what`.
 
-        An unknown host is last. `within`: maximum wait (ns) of the last host.
+        An unknown host is last. `within`: the last host's maximum wait (ns).
         """
         number, count = self._numbers.get(host), len(self._numbers)
         wait, last = self._after(count if number is None else _place(number, count, what)), self._after(count)
@@ -49,7 +50,7 @@ class HostOrder:
 
 
 def _place(number: int, count: int, what: str) -> int:
-    """Return a host's place among `count` hosts in the permutation drawn from `what`, in constant time."""
+    """Return a host's place among `count` hosts in a permutation drawn from `what`, in constant time."""
     drawn = drawn_from(what)
     step = 1 + (drawn >> 32) % count
     while gcd(step, count) != 1:

@@ -1,7 +1,7 @@
-"""The keys of a fleet in an etcd that it may share with other fleets: /jq/hosts/… becomes /jq/NAME/hosts/…. Pure.
+"""A fleet's keys in an etcd that other fleets may share: /jq/hosts/… becomes /jq/NAME/hosts/…. Pure.
 
 The rest of the program uses keys without the fleet's name. The gateway adds the name to calls and removes it from
-answers. The search is made in encoded JSON, in which a quote inside a string is escaped, so only real keys match.
+answers. The gateway searches encoded JSON, where quotes inside strings are escaped, so only real keys match.
 
     /jq/@/NAME/HOST            the hosts of each fleet; lives as long as the session of the host
 
@@ -34,7 +34,7 @@ def _root_of(fleet: str) -> bytes:
 
 
 def _changed(data: bytes, *changes: tuple[bytes, bytes]) -> bytes:
-    """Replace the prefixes of keys in JSON. The first change (before, after) that matches a key counts."""
+    """Replace key prefixes in JSON. The first change (before, after) that matches a key counts."""
 
     def changed(found: re.Match[bytes]) -> bytes:
         key = a2b_base64(found[2])

@@ -1,4 +1,4 @@
-"""TLS as configured in a fleet's settings, and its errors with remedies.
+"""TLS as configured in a fleet's settings, and TLS errors with remedies.
 
 The files are read for each connection, so a renewed file needs no restart.
 """
@@ -24,7 +24,7 @@ _NO_TLS = frozenset({"WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "UNEXPECTED
 
 
 class TlsUnusable(Exception):
-    """TLS is impossible; the message has the setting and its file's error."""
+    """TLS is impossible; the message has the setting and the error in its file."""
 
 
 class Tls:
@@ -34,7 +34,7 @@ class Tls:
         self._given = dict(zip(FILES, (authority, certificate, key), strict=True))
 
     def context(self) -> ssl.SSLContext:
-        """Return a context from the current content of the files. Raises TlsUnusable."""
+        """Return a context from the files' current content. Raises TlsUnusable."""
         paths = {name: _readable(name, given) for name, given in self._given.items() if given}
         try:
             context = ssl.create_default_context(cafile=paths.get("authority"))

@@ -1,4 +1,4 @@
-"""A parser of values in etcd, with limits, because other programs may have written anything. Pure."""
+"""Parses values from etcd, with limits, because other programs may have written anything. Pure."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any, TypeVar, cast
 from jobqueued.child.contract.tuples import NamedTuple
 
 MOST = 1 << 16
-"""Maximum characters of a host's value, which has some hundred characters and its labels."""
+"""Maximum characters in a host's value, which usually has a few hundred characters and the host's labels."""
 END = (1 << 63) - 1
 """The last instant (ns) that can be saved, in the year 2262. Hosts write no greater number."""
 LAST_SECOND = END // 1_000_000_000 - 1
@@ -17,7 +17,7 @@ _DIGITS = len(str(END))
 
 
 class HostValue(NamedTuple):
-    """A host's value: its identity and its announcement. An empty part is "-"."""
+    """A host's value: the host's identity and its announcement. An empty part is "-"."""
 
     store: str
     boot: str = "-"
@@ -39,14 +39,14 @@ class CommonSettings(NamedTuple):
 
 
 class OccurrenceValue(NamedTuple):
-    """An occurrence's value: the store that has it, and its end, or "" if it is not over."""
+    """An occurrence's value: the store that has the occurrence, and its end, or "" if it is not over."""
 
     store: str
     end: str = ""
 
 
 class Holder(NamedTuple):
-    """The value of a lock's unit: the run that has it."""
+    """The value for a lock's unit: the run that has the unit."""
 
     store: str
     job: str
@@ -59,7 +59,7 @@ Value = TypeVar("Value", bound=tuple[Any, ...])
 def parsed(kind: type[Value], value: str) -> Value | None:
     """Parse a value (a JSON array or words) to a named tuple of this kind, with limits for each field.
 
-    Returns None if no host could have written the value.
+    Return None if no host could have written the value.
     """
     hints, made = [*kind.__annotations__.values()], cast("Callable[..., Value]", kind)
     try:
@@ -70,7 +70,7 @@ def parsed(kind: type[Value], value: str) -> Value | None:
 
 
 def _parts(value: str, count: int) -> list[Any]:
-    """Return the parts of a value, at most `count`. Raises ValueError and RecursionError."""
+    """Return a value's parts, at most `count`. Raises ValueError and RecursionError."""
     if len(value) > MOST:
         raise ValueError("too long")
     parts = json.loads(value) if value.startswith("[") else value.split(" ", count - 1)
@@ -93,5 +93,5 @@ def _read(part: Any, hint: str) -> str | int | None:
 
 
 def end_of(value: str) -> str:
-    """Return the end of an occurrence from its value, or "" if it is not over. An invalid value counts as over."""
+    """Return an occurrence's end from its value, or "" if it is not over. An invalid value counts as over."""
     return (parsed(OccurrenceValue, value) or OccurrenceValue("", "over")).end

@@ -14,10 +14,10 @@ def text(data: str) -> str:
 
 
 def coded(words: str) -> str:
-    """Return the base64 string of a text, for the gateway."""
+    """Return a text as a base64 string for the gateway."""
     return b64encode(words.encode(errors="surrogateescape")).decode()
 
 
 def after_all(prefix: str) -> str:
-    """Return the exclusive end of the range of keys with this prefix."""
+    """Return the exclusive end of the key range with this prefix."""
     return prefix[:-1] + chr(ord(prefix[-1]) + 1)
