@@ -3,7 +3,7 @@
     python3 -I -S launcher.py RUNS_PARENT [--exit-when-idle] [--delegated]
 
 Its listening socket is descriptor 3, which systemd (LISTEN_FDS) or the daemon passes. The launcher decides nothing: it
-makes R, hands it to a supervisor of its pool, and forwards the supervisors' notices. If a supervisor dies, its run is
+makes R, hands it to a supervisor in its pool, and forwards the supervisors' notices. If a supervisor dies, its run is
 over: the launcher is also a subreaper, so it inherits the job's processes, ends them, and reports the end.
 """
 
@@ -36,9 +36,9 @@ from jobqueued.child.start import spawn
 from jobqueued.child.worker import Hiring, Seat, spare
 
 IDLE, IDLE_SECONDS = 1, 30.0
-"""Number of supervisors (1.5 MiB each) that stay without work, and seconds until the others leave."""
+"""Number of idle supervisors (1.5 MiB each) that remain, and seconds until the other idle supervisors leave."""
 POOL, ASKING = 8, 6
-"""Maximum size of the pool if only questions need it, and maximum questions answered at once."""
+"""Maximum pool size if only questions need it, and maximum number of questions answered at once."""
 REST = 1.0
 """Pause (s) after a failure, during which the launcher forks no supervisor and accepts no connection."""
 COMPLAINTS = 60.0
@@ -113,7 +113,7 @@ class Launcher:
         return min(times) * 1000 + 1 if times else None
 
     def _rest(self, trouble: str) -> None:
-        """Pause for REST s, because memory, processes or descriptors are short."""
+        """Pause for REST s, because memory, processes or descriptors are exhausted."""
         now = time.monotonic()
         self._resting_until = now + REST
         if now - self._complained >= COMPLAINTS:
@@ -278,7 +278,7 @@ class Launcher:
     # supervisors
 
     def _hired(self) -> bool:
-        """Fork a supervisor and add it to the idle ones. Return False if this is impossible now."""
+        """Fork a supervisor, and add it to the idle supervisors. Return False if this is currently impossible."""
         if self._resting_until is None:
             try:
                 self._idle.append(self._hire())
@@ -339,7 +339,7 @@ class Launcher:
             if seat.pid == pid:
                 self._hear_out(seat)
                 self._part(seat)
-                if seat in self._idle:  # unexpected, so a new supervisor might die, too
+                if seat in self._idle:  # unexpected, so a new supervisor might also die
                     self._idle.remove(seat)
                     self._rest(f"an idle supervisor has ended, with wait status {status}")
                 if is_question(seat.name):
@@ -377,7 +377,7 @@ def main(arguments: list[str]) -> None:
 
 def _set_up(arguments: list[str]) -> Launcher:
     runs = marks.parent_of_this_boot(arguments[0])
-    with contextlib.suppress(OSError):  # without space: each attempt retries, and reports the error
+    with contextlib.suppress(OSError):  # the disk is full: each attempt retries, and reports the error
         marks.make_parent(runs)
     os.umask(0o022)
     os.chdir("/")

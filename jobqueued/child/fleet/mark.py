@@ -1,4 +1,4 @@
-"""The mark of a fleet, which lets a host notice that etcd was restored to an earlier state. Pure.
+"""A fleet's mark, which lets a host notice that etcd was restored to an earlier state. Pure.
 
     /jq/fleet                  AGE               every write of any host changes this key; its version is the mark
 
@@ -16,11 +16,11 @@ from jobqueued.child.fleet.etcd.wire import Message, coded, text
 
 KEY = f"{ROOT}fleet"
 READING: Message = {"key": coded(KEY)}
-"""The call of kv/range that reads the mark."""
+"""The kv/range call that reads the mark."""
 
 
 class EtcdMark(NamedTuple):
-    """An age of a fleet, or "" if it has no valid age, and the number of writes in this age."""
+    """A fleet's age, or "" if it has no valid age, and the number of writes in this age."""
 
     age: str = ""
     number: int = 0
@@ -41,10 +41,10 @@ def read(answer: Message) -> EtcdMark:
 
 
 def settling(found: EtcdMark, seen: EtcdMark, age: str) -> Message | None:
-    """Return the transaction that sets the `age` of a fleet, or None if the fleet keeps its age."""
+    """Return the transaction that sets a fleet's `age`, or None if the fleet keeps its age."""
     if found.age and (seen.is_in(found) or found.age != seen.age):
         return None
-    if not found.age and seen.age:  # the fleet lost all keys, and starts again when a user accepts this
+    if not found.age and seen.age:  # the fleet lost all keys, and restarts when a user accepts this
         return None
     return {"compare": _is_it(found) if found.number else [created(KEY, 0)], "success": [_put(age)]}
 
@@ -52,7 +52,7 @@ def settling(found: EtcdMark, seen: EtcdMark, age: str) -> Message | None:
 def guarded(batch: Message, seen: EtcdMark) -> Message:
     """Return a batch that raises the mark, and that etcd carries out only if it contains all writes up to this mark.
 
-    If etcd does not carry it out, the answer has etcd's mark.
+    If etcd does not carry out the batch, the answer has etcd's mark.
     """
     more = {
         "compare": [_value(seen), _at_least(seen.number)],

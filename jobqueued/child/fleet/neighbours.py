@@ -1,7 +1,7 @@
 """Other fleets in the same etcd: their hosts, and their jobs with the same names as ours. Pure.
 
-Each host has a key with the name of its fleet (namespace.py). So hosts that should be in one fleet, but have different
-names for it, notice each other.
+Each host has a key with its fleet's name (namespace.py). Hosts that should be in one fleet, but have different names
+for it, therefore notice each other.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from jobqueued.child.fleet.etcd.wire import Message, after_all, coded, text
 _MOST, MOST_PARTS = 64, 8
 """Maximum hosts in a page, and maximum pages."""
 _MOST_FLEETS, _MOST_JOBS = 32, 256
-"""Maximum fleets whose jobs are compared, and maximum jobs of a fleet."""
+"""Maximum fleets whose jobs are compared, and maximum jobs per fleet."""
 _MOST_NAME = 256
 """Maximum length of a name (characters)."""
 
@@ -23,7 +23,7 @@ Edges = list[tuple[str, str]]
 
 
 def place(fleet: str, host: str) -> str:
-    """Return the key of a host in its fleet."""
+    """Return a host's key in its fleet."""
     return f"{HOSTS}{fleet}/{host}"
 
 
@@ -39,7 +39,7 @@ def reading(edges: Edges) -> list[Message]:
 
 
 def left(edges: Edges, ranges: Iterable[Message]) -> Edges:
-    """Return the ranges that remain after these pages. After a full page, its range continues with the next fleet."""
+    """Return the ranges that remain after these pages. After a full page, the range continues with the next fleet."""
     found = list[tuple[str, str]]()
     for (_, end), kvs in zip(edges, map(_kvs, ranges), strict=True):
         if len(kvs) >= _MOST:
@@ -49,7 +49,7 @@ def left(edges: Edges, ranges: Iterable[Message]) -> Edges:
 
 
 def reading_jobs(fleets: Iterable[str]) -> dict[str, Message]:
-    """Return fleet → request for its jobs."""
+    """Return fleet → request that reads its jobs."""
     begins = {fleet: f"{UP}{fleet}/jobs/" for fleet in sorted(fleets)[:_MOST_FLEETS]}
     return {fleet: _range(begin, after_all(begin), _MOST_JOBS) for fleet, begin in begins.items()}
 
@@ -80,6 +80,6 @@ def hosts_in(ranges: Iterable[Message]) -> dict[str, list[str]]:
 
 
 def jobs_in(response: Message, fleet: str) -> list[str]:
-    """Return the jobs of a fleet in an answer."""
+    """Return a fleet's jobs in an answer."""
     names = (text(kv["key"]).removeprefix(f"/jq/{fleet}/jobs/") for kv in _kvs(response))
     return [name for name in names if len(name) <= _MOST_NAME]

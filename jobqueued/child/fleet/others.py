@@ -1,7 +1,8 @@
-"""The other hosts of a fleet, and the occurrences that they started. Pure.
+"""A fleet's other hosts, and the occurrences that they started. Pure.
 
 A host that is unreachable for too long loses its occurrences. This host gets occurrences from the watch, or from the
-sweep through all keys, and may miss their ends. So a loss found here is only a reason to ask etcd, which decides.
+sweep through all keys, and may miss their ends. So a loss found here is only a reason to send a claim to etcd, which
+decides.
 """
 
 from __future__ import annotations
@@ -16,22 +17,22 @@ from jobqueued.child.fleet.known_locks import Name
 from jobqueued.child.fleet.lines import Line
 
 _TTL, _MOST_GRACE = 10, 86_400
-"""Time (s) after which an unreachable host has no session, and maximum time (s) for which a host keeps its locks."""
+"""Time (s) after which an unreachable host loses its session, and maximum time (s) that a host keeps its locks."""
 _MOST_OPEN = 20_000
-"""Maximum number of known live occurrences of other hosts. If there are more, the oldest is forgotten."""
+"""Maximum number of other hosts' live occurrences in memory. If there are more, the oldest is forgotten."""
 
 
 class LostOccurrence(NamedTuple):
-    """A lost occurrence: the name that can now claim it, and the host that had it."""
+    """A lost occurrence: the name that can now claim the occurrence, and the host that had it."""
 
     name: Name
     host: str
 
 
 class Others:
-    """The hosts with a session, and the live occurrences of other hosts.
+    """The hosts with a session, and other hosts' live occurrences.
 
-    `patience`: time (ns) for which a host without a session keeps its occurrences, unless it announced a longer time.
+    `patience`: time (ns) that a host without a session keeps its occurrences, unless the host announced a longer time.
     """
 
     def __init__(self, patience: int) -> None:
@@ -40,14 +41,14 @@ class Others:
         """Host → its store, and the revision that created its key."""
         self._stores = dict[Name, str]()
         self._open, self._told = defaultdict[str, set[Name]](set), defaultdict[str, set[Name]](set)
-        """Store → its live occurrences that were not reported as lost, and those that were."""
+        """Store → its live occurrences not reported as lost, and its occurrences reported as lost."""
         self._patiences = dict[str, int]()
         """Store → patience (ns), for hosts with a greater `lock_grace`."""
         self._gone = dict[str, int]()
-        """Store without a session → instant (BOOTTIME, ns) until which it keeps its occurrences."""
+        """Store without a session → instant (BOOTTIME, ns) when it loses its occurrences."""
 
     def clear(self) -> None:
-        """Forget which hosts are unreachable: while this host can't call etcd, it does not know whether they can."""
+        """Forget which hosts are unreachable. While this host can't call etcd, it can't find out whether they can."""
         self._gone.clear()
         for store in [*self._told]:
             self._take_back(store)
@@ -58,7 +59,7 @@ class Others:
             self._open[store] |= told
 
     def note_host(self, name: str, known: StoredKey | None) -> Line:
-        """Note that a host has a session, or none if `known` is None. Return the line for the scheduler."""
+        """Record that a host has a session, or has none if `known` is None. Return the line for the scheduler."""
         self._hosts.pop(name, None)
         if known is None or (host := values.parsed(values.HostValue, known.value)) is None:
             return ["host", name, "", [], False, ""]
@@ -73,7 +74,7 @@ class Others:
         return ["host", name, host.store, labels, host.standing == "held", host.common]
 
     def note_run(self, name: Name, value: str) -> None:
-        """Note the value of an occurrence. No host has an occurrence with the value "" or with an end."""
+        """Save an occurrence's value. No host has an occurrence if its value is "" or includes an end."""
         store = "" if values.end_of(value) else value
         if (before := self._stores.pop(name, None)) is not None:
             for known in (self._open, self._told):
@@ -95,17 +96,17 @@ class Others:
         return Loss(before[1], "" if whose == store else store, created)
 
     def note_before(self, name: Name, value: str) -> None:
-        """Note the value of the previous attempt, which was not lost, so that this attempt can't be claimed."""
+        """Save the previous attempt's value. It was not lost, so this attempt can't be claimed."""
         if (before := _before(name)) is not None:
             self.note_run(before, value)
 
     @property
     def deadline(self) -> int | None:
-        """The instant (BOOTTIME, ns) at which the next occurrence is lost, or None."""
+        """The instant (BOOTTIME, ns) when the next occurrence is lost, or None."""
         return min((until for store, until in self._gone.items() if store in self._open), default=None)
 
     def lost(self, now: int) -> Iterator[LostOccurrence]:
-        """Yield each lost occurrence once. Start the patience of hosts that just became unreachable."""
+        """Yield each lost occurrence once. Start the `patience` time for hosts that just became unreachable."""
         present = {store for store, _ in self._hosts.values()}
         for store in sorted(self._open.keys() - present):
             if self._gone.setdefault(store, now + self._patiences.get(store, self._patience)) <= now:
@@ -118,12 +119,12 @@ class Others:
 
 
 def _patience_of(common: values.CommonSettings) -> int:
-    """Return the time (ns) for which a host with these settings keeps its occurrences without a session."""
+    """Return the time (ns) that a host with these settings keeps its occurrences without a session."""
     return (min(common.lock_grace, _MOST_GRACE) - _TTL) * 1_000_000_000
 
 
 def _before(name: Name) -> Name | None:
-    """Return the previous attempt, or None for a first attempt or a run that is not the fleet's."""
+    """Return the previous attempt, or None for a first attempt or for a run that is not the fleet's."""
     job, key = name
     before = attempt_of(key).before if key.startswith("f") else None
     return None if before is None else (job, before)

@@ -15,7 +15,7 @@ from jobqueued.child.fleet.writes import Writes
 
 
 class Outgoing:
-    """The requests without an answer, in order."""
+    """The unanswered requests, in order."""
 
     def __init__(self) -> None:
         self._requests = deque[Request]()
@@ -56,13 +56,13 @@ class Outgoing:
             del self._names[name]
 
     def put_first(self, request: Request) -> None:
-        """Insert a request before all others, to send it again."""
+        """Insert a request before all others, to resend it."""
         self._requests.appendleft(request)
         self._names[request.name] += 1
 
     @property
     def occurrences(self) -> int:
-        """The number of occurrences that the next batch may claim or return."""
+        """Return the number of occurrences that the next batch may claim or return."""
         return sum(_of_occurrence(request) for _, request in zip(range(claims.MOST), self._requests, strict=False))
 
     def take_made(self, announcements: int) -> list[Plain]:
@@ -82,11 +82,11 @@ class Outgoing:
     ) -> RequestBatch | None:
         """Return the first requests as one batch, or None if none may be sent.
 
-        A request is not sent if etcd must remember it longer than `keep` (s), the duration of the lease "run". The
-        leases "lock" and "session" belong to the host.
+        A request is not sent if etcd must remember it longer than `keep` (s), the duration of the "run" lease. The
+        "lock" and "session" leases belong to the host.
 
-        A batch contains no key or name twice, and no skip with another request of its job, because a transaction does
-        not see the writes of another, and etcd refuses two writes of a key.
+        A batch contains no key or name twice, and no skip together with another request for its job. The reasons: a
+        transaction does not see another transaction's writes, and etcd refuses two writes to a key.
         """
         self._leave_out_withdrawn()
         parts, of_each, seen = list[Message](), list[tuple[int, Collection[str | Name]]](), set[str | Name]()
@@ -95,7 +95,7 @@ class Outgoing:
             request = self._requests[number] = _chosen(self._requests[number], locks, seen)
             job, is_skip, touched = request.name[0], isinstance(request, SkipRequest), _touched(request, locks)
             made = transactions(request, writes.session, locks, leases)
-            read = {(job, "")}  # the publication of the job's definition
+            read = {(job, "")}  # publishing the job's definition
             if isinstance(request, AskRequest | SkipRequest) and request.keep > keep:
                 break
             if _of_occurrence(request) and not leases["run"]:
@@ -114,7 +114,7 @@ class Outgoing:
         return RequestBatch(writes.batch(claims.batch(parts), announcements, leases["session"]), of_each, era)
 
     def _leave_out_withdrawn(self) -> None:
-        """Drop claims whose return is queued. If granted now, their occurrences would belong to no run."""
+        """Drop claims whose return is queued. If they were granted now, their occurrences would belong to no run."""
         if not self._is_withdrawn:
             return
         requests, later = [*self._requests], set[Name]()

@@ -15,9 +15,9 @@ from jobqueued.child.fleet.skips import SkipRequest
 class AskRequest(NamedTuple):
     """Request number `question` about the run `job`@`number`.
 
-    etcd must remember its occurrence for `keep` s. `found`: the keys that this host already has. `skipped`: the known
-    revision of the job's newest skip. After units were chosen for `parts`, the `claim` contains them until an answer
-    arrives.
+    etcd must remember the occurrence for `keep` s. `found`: the keys that this host already has. `skipped`: revision of
+    the job's newest skip, as this host has seen it. After units were chosen for `parts`, the `claim` contains them
+    until an answer arrives.
     """
 
     claim: FleetClaim
@@ -50,12 +50,12 @@ class PublishRequest(NamedTuple):
 
     @property
     def name(self) -> Name:
-        """The name under which the definition is published."""
+        """The name for publishing the definition."""
         return self.job, ""
 
 
 class PauseRequest(NamedTuple):
-    """Set the pause of a job for all hosts ("" resumes it), if its present pause is `before` ("" means any)."""
+    """Set a job's pause for all hosts ("" resumes the job), if its current pause is `before` ("" means any)."""
 
     job: str
     text: str
@@ -68,7 +68,7 @@ class PauseRequest(NamedTuple):
 
 
 class Overdue(NamedTuple):
-    """Report that a job is overdue ("" means no longer), if the last report is `before` ("" means none)."""
+    """Report a job as overdue ("" means no longer overdue), if the last report is `before` ("" means no report)."""
 
     job: str
     text: str
@@ -93,7 +93,7 @@ class PlaceRequest(NamedTuple):
 
 
 class AnnounceRequest(NamedTuple):
-    """Announce the labels of this host, and whether it is on hold."""
+    """Announce this host's labels, and whether the host is on hold."""
 
     labels: tuple[str, ...]
     is_held: bool
@@ -110,9 +110,9 @@ Request = AskRequest | SkipRequest | GiveBackRequest | Plain
 
 
 class RequestBatch(NamedTuple):
-    """Requests that are sent together: for each, its number of transactions, and the names and keys that it touches.
+    """Requests that are sent together. Each has its number of transactions, and the names and keys that it touches.
 
-    `era`: the era of the conversation in which these requests came first.
+    `era`: the conversation's era when these requests came first.
     """
 
     message: Message
@@ -121,9 +121,9 @@ class RequestBatch(NamedTuple):
 
 
 def transactions(request: Request, session: Session, locks: KnownLocks, leases: Mapping[str, int]) -> list[Message]:
-    """Return the transactions of a request.
+    """Return a request's transactions.
 
-    `leases`: those for occurrences ("run"), for locks ("lock") and of the "session".
+    `leases`: the leases for occurrences ("run"), for locks ("lock"), and for the "session".
     """
     if isinstance(request, AskRequest):
         return [claims.transaction(request.claim, session, request.found, request.skipped, leases)]

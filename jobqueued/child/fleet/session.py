@@ -3,7 +3,7 @@
     /jq/hosts/HOST    STORE BOOT …
     /jq/writes/HOST   …
 
-A file saves the leases, so that a new agent can resume the session of the previous agent.
+A file saves the leases, so that a new agent can resume the previous agent's session.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ from jobqueued.child.fleet.mark import EtcdMark
 
 SECOND = 1_000_000_000
 TTL = 10
-"""Time (s) for which a session lives without being kept alive."""
+"""Time (s) that a session lives without being kept alive."""
 RUNS = f"{claims.ROOT}runs/"
 _PAGE = 2000
 """Maximum keys read in a call."""
 _LEASE_USES = 1000
 _MARGIN = 4 * 3600
-"""Additional time (s) for which etcd remembers an occurrence.
+"""Additional time (s) that etcd remembers an occurrence.
 
 A new definition may reach etcd an hour later, and the clocks of all hosts may be set back by 3 h.
 """
@@ -47,25 +47,25 @@ class NotOver(Closed):
 
 
 class Leases(NamedTuple):
-    """The leases of a session: its own lease, and the lease of its locks (0 if it has none yet)."""
+    """A session's leases: its own lease, and its locks' lease (0 means no lease yet)."""
 
     session: int
     locks: int
 
 
 class OpenSession(NamedTuple):
-    """An open session, which can claim."""
+    """An open session, which can make claims."""
 
     session: Session
     leases: Leases
     grace: int
-    """Time (s) for which locks live without being kept alive."""
+    """Time (s) that locks live without being kept alive."""
     last: StoredKey
-    """The last write of the session's previous agent."""
+    """The last write by the session's previous agent."""
 
 
 def now() -> int:
-    """Return the instant (BOOTTIME, ns). This clock advances while the host sleeps, as leases do."""
+    """Return the current instant (BOOTTIME, ns). This clock advances while the host sleeps, as leases do."""
     return time.clock_gettime_ns(time.CLOCK_BOOTTIME)
 
 
@@ -93,7 +93,7 @@ def open_session(gateway: Gateway, settings: Mapping[str, Any], path: str) -> Op
         answer = gateway.call("kv/txn", writes.taking_over(own, last, session))
         if answer.get("succeeded"):
             return OpenSession(own._replace(written=claims.revision(answer)), leases, grace, last)
-    return open_session(gateway, settings, path)  # the session just ended, or another write was the last
+    return open_session(gateway, settings, path)  # the session just ended, or another write came last
 
 
 def _whose(host: str, store: str, value: str) -> str:
@@ -124,7 +124,7 @@ def check(gateway: Gateway, store: str, seen: EtcdMark) -> EtcdMark:
 
 
 def look_around(gateway: Gateway, fleet: str) -> tuple[EtcdMark, dict[str, list[str]]]:
-    """Return etcd's mark and the hosts of other fleets. Raises EtcdUnreachable and Rejected."""
+    """Return etcd's mark and other fleets' hosts. Raises EtcdUnreachable and Rejected."""
     edges = neighbours.others(fleet)
     answer = gateway.call("kv/txn", {"success": [*neighbours.reading(edges), {"request_range": mark.READING}]})
     ranges, parts = answer["responses"][: len(edges)], 1
@@ -136,7 +136,7 @@ def look_around(gateway: Gateway, fleet: str) -> tuple[EtcdMark, dict[str, list[
 
 
 def jobs_of(gateway: Gateway, fleets: Iterable[str]) -> dict[str, list[str]]:
-    """Return the jobs of other fleets. Raises EtcdUnreachable and Rejected."""
+    """Return other fleets' jobs. Raises EtcdUnreachable and Rejected."""
     wanted = neighbours.reading_jobs(fleets)
     responses = gateway.call("kv/txn", {"success": [*wanted.values()]})["responses"]
     return {name: neighbours.jobs_in(each, name) for name, each in zip(wanted, responses, strict=True)}
@@ -148,7 +148,7 @@ def marked(gateway: Gateway) -> EtcdMark:
 
 
 def beat(gateway: Gateway, lease: int) -> int:
-    """Keep a lease alive. Return the instant (BOOTTIME, ns) until which it lives at least, or 0 if it ended.
+    """Keep a lease alive. Return the earliest instant (BOOTTIME, ns) when it may end, or 0 if it ended.
 
     Raises EtcdUnreachable and Rejected.
     """
@@ -158,7 +158,7 @@ def beat(gateway: Gateway, lease: int) -> int:
 
 
 def snapshot(gateway: Gateway, since: Mapping[str, int]) -> Iterator[tuple[int, dict[str, StoredKey]]]:
-    """Yield all keys of the fleet in parts, each with their common revision. Raises EtcdUnreachable and Rejected.
+    """Yield all the fleet's keys in parts, each part with the common revision. Raises EtcdUnreachable and Rejected.
 
     `since`: job → first second whose occurrences are included.
     """
@@ -194,7 +194,7 @@ def _found(answer: Message) -> tuple[dict[str, StoredKey], str]:
 
 
 class RunLease:
-    """The lease that makes etcd remember occurrences. About a thousand occurrences share a lease."""
+    """The lease that lets etcd remember occurrences. About a thousand occurrences share a lease."""
 
     def __init__(self) -> None:
         self._lease = self._left = self._keep = self._until = 0
@@ -213,7 +213,7 @@ def _granted(gateway: Gateway, seconds: int) -> int:
 
 
 def _alive(gateway: Gateway, lease: int) -> int:
-    """Keep a lease alive. Return the seconds that it lives, or 0 if it ended."""
+    """Keep a lease alive. Return the seconds that the lease lives, or 0 if it ended."""
     return _keep_alive(gateway, lease) if lease else 0
 
 
@@ -222,7 +222,7 @@ def _keep_alive(gateway: Gateway, lease: int) -> int:
 
 
 def _kept(path: str, store: str) -> Leases:
-    """Read the leases of this host's session from the file; return zeros if it has none."""
+    """Read the leases of this host's session from the file. Return zeros if the file has none."""
     with suppress(OSError, ValueError, TypeError):
         whose, session, locks = json.loads(atomic_file.content(path))
         if whose == store:
@@ -236,5 +236,5 @@ def _boot_id() -> str:
 
 
 def revoke(gateway: Gateway, lease: int) -> None:
-    """End a lease, and so delete all its keys. Raises EtcdUnreachable and Rejected."""
+    """End a lease, which deletes all its keys. Raises EtcdUnreachable and Rejected."""
     gateway.call("lease/revoke", {"ID": str(lease)})

@@ -3,8 +3,8 @@
     /jq/runs/JOB/LAST/1        STORE skipped FIRST   all occurrences of a job from one second to another
     /jq/skipped/JOB            STORE                 the host that made the newest of these
 
-A skip is stored under its last second, and no other key is between the skip and its occurrences. So a host that asks
-about such an occurrence finds the skip as the next key. Each skip also changes the key /jq/skipped/JOB. etcd carries
+A skip is stored under its last second, and no other key is between the skip and its occurrences. So a host that claims
+one of these occurrences finds the skip as the next key. Each skip also changes the key /jq/skipped/JOB. etcd carries
 out a skip or a claim only if this key has not changed after the host read it.
 """
 
@@ -21,16 +21,16 @@ from jobqueued.child.fleet.known_locks import Name
 from jobqueued.child.fleet.lines import Line
 
 _MOST_READ, _DIGITS = 64, 10
-"""Maximum number of occurrences in an answer, and digits of their seconds."""
+"""Maximum number of occurrences in an answer, and number of digits in their seconds."""
 _MOST_KNOWN = 100
-"""Maximum known skips of a job. Older ones are forgotten, because clocks are not set back that far."""
+"""Maximum remembered skips per job. Older skips are forgotten, because clocks are not set back that far."""
 
 
 class SkipRequest(NamedTuple):
     """A request to skip a job's occurrences from second `first` to `last`. etcd must remember the skip for `keep` s.
 
-    `spec`: the job's definition that must be in force ("" means any). `newest`: the known revision of the job's newest
-    skip. `own`: the newest revision of this host's occurrences in the range, none of which is live.
+    `spec`: the job's definition that must be in force ("" means any). `newest`: revision of the job's newest skip, as
+    this host has seen it. `own`: the newest revision of this host's occurrences in the range, none of which is live.
     """
 
     job: str
@@ -75,11 +75,11 @@ class OccurrencesTaken(NamedTuple):
 
 
 Outcome = Mine | OccurrencesTaken | claims.Newer | claims.SessionOver | claims.Stale | SkipRequest
-"""The outcome of a request. A SkipRequest is the request to repeat."""
+"""The outcome of a request. A SkipRequest means that this request must be sent next."""
 
 
 def transaction(skip: SkipRequest, session: Session, lease: int) -> Message:
-    """Return the transaction of a skip."""
+    """Return a skip's transaction."""
     claim = FleetClaim(*skip.name, ())
     compare = [created(session.key, session.created), is_newest(skip.job, skip.newest)]
     compare.append({**skip.range, "target": "MOD", "result": "LESS", "mod_revision": str(skip.own + 1)})
@@ -134,10 +134,10 @@ def _spans() -> defaultdict[str, deque[tuple[int, int]]]:
 
 
 class KnownSkips:
-    """The skips of all hosts that the watch reported, and the revision of each job's newest skip.
+    """All hosts' skips that the watch reported, and the revision of each job's newest skip.
 
-    A request that a known skip covers is not sent. An occurrence that this host skipped is over, even if the watch
-    later reports its earlier return.
+    A request that one of these skips covers is not sent. An occurrence that this host skipped is over, even if the
+    watch later reports its earlier return.
     """
 
     def __init__(self) -> None:
@@ -145,20 +145,20 @@ class KnownSkips:
         self._spans, self._own = _spans(), _spans()
 
     def newest(self, job: str) -> int:
-        """Return the revision of a job's newest skip, or 0 if none is known."""
+        """Return the revision of a job's newest skip, or 0 if this host has seen none."""
         return self._newest.get(job, 0)
 
     def note_newest(self, job: str, revision: int) -> None:
-        """Note the revision of a job's newest skip; 0 means that the job has none."""
+        """Save the revision of a job's newest skip; 0 means that the job has no skip."""
         self._newest[job] = revision
 
     def note(self, job: str, second: int, value: str) -> None:
-        """Note the value of the key for this second, which may be a skip."""
+        """Save the value of the key for this second if it is a skip."""
         if (first := claims.first_skipped(value)) is not None:
             self._spans[job].append((min(first, second), second))
 
     def note_own(self, job: str, skip: Mine) -> None:
-        """Note that this host skips these occurrences."""
+        """Record that this host skips these occurrences."""
         self._own[job].append(skip)
 
     def is_own(self, job: str, second: int) -> bool:

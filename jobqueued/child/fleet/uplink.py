@@ -1,6 +1,6 @@
 """The connections to etcd: one thread carries out requests, one keeps the session alive, one watches.
 
-Each has a separate connection, so that none waits for another.
+Each thread has a separate connection, so that no thread waits for another.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ from jobqueued.child.fleet.session import SECOND, TTL, Closed, Leases, NotOver, 
 from jobqueued.child.fleet.skips import SkipRequest
 
 _ANSWER, _NEWS = 2.0, float(TTL)
-"""Timeouts (s) of an answer and of the watch, after which the call is repeated."""
+"""Timeouts (s) for an answer and for the watch. After a timeout, the call is repeated."""
 _BEAT = TTL / 3
 _FIRST_PAUSE, _LONGEST_PAUSE, _REFUSED_PAUSE = 0.2, 2.0, 10.0
 """Pauses (s) between tries: the first, the longest, and the longest after a refusal, which only a person can fix."""
 _LEAST_KEEP = 3600
 _MOST_AHEAD = 2.0
-"""Maximum difference (s) between the clocks of this host and etcd."""
+"""Maximum difference (s) between this host's clock and etcd's clock."""
 _REMEMBERED = 60 * SECOND
 _MUTE = 3
 """Maximum number of successive watches that deliver nothing, not even their start."""
@@ -40,7 +40,7 @@ _MUTE = 3
 class Uplink:
     """The connections to an etcd, with SETTINGS (lines.py), and the conversation with a scheduler.
 
-    `kept`: the file that saves the session. `wake` is called when the outbox has lines for the scheduler.
+    `kept`: the file that saves the session. The uplink calls `wake` when the outbox has lines for the scheduler.
     """
 
     def __init__(self, settings: Mapping[str, Any], kept: str, wake: Callable[[], None]) -> None:
@@ -50,16 +50,16 @@ class Uplink:
         self._changed = threading.Condition()
         self._leases: Leases | None = None
         self._seen, self._told_at = EtcdMark(), 0
-        """The newest mark, and the instant (BOOTTIME, ns) at which the scheduler last received a mark."""
+        """The newest mark, and the instant (BOOTTIME, ns) when the scheduler last received a mark."""
         self._since: Mapping[str, int] = {}
         """Job → first second whose occurrence may be requested."""
         self._fleets, self._looked_at = dict[str, list[str]](), 0
         """The other fleets in this etcd, and the instant (BOOTTIME, ns) of their last report to the scheduler."""
         self._alive_until = 0
         self._unswept = session.RUNS
-        """Key of the next page of occurrences to search for this host's own, or "" when all were read."""
+        """Key of the next page to search for this host's occurrences, or "" when all pages were read."""
         self._watch = 0
-        """Number of the current watch. Results of earlier watches are dropped."""
+        """Number of the current watch. Results from earlier watches are dropped."""
         self._over = False
         self._run_lease = RunLease()
         self._has_begun = False
@@ -76,7 +76,7 @@ class Uplink:
             self._since, self._told_at, self._looked_at = since, 0, 0
             self._conversation.hello()
             self._changed.notify_all()
-        if not self._has_begun:  # not started before, because no scheduler would receive the results
+        if not self._has_begun:  # not started earlier, because no scheduler would receive the results
             self._has_begun = True
             for work in (self._carry_out, self._stay_alive):
                 threading.Thread(target=work, daemon=True).start()
@@ -118,7 +118,7 @@ class Uplink:
 
     @property
     def holds(self) -> bool:
-        """Return whether this host holds locks of the fleet, which require the session."""
+        """Return whether this host holds any of the fleet's locks, which require the session."""
         with self._changed:
             return self._conversation.holds
 
@@ -158,7 +158,7 @@ class Uplink:
             self._wake()
 
     def _wait_for_work(self) -> None:
-        """Wait until etcd must be called or the uplink stops. End turns of other hosts in time."""
+        """Wait until etcd must be called or the uplink stops. End other hosts' turns in time."""
         while True:
             self._conversation.pass_time(session.now())
             self._wake()
@@ -221,7 +221,7 @@ class Uplink:
                 self._conversation.answered(batch, answer)
 
     def _sweep(self, gateway: Gateway) -> None:
-        """While no request waits, search a page of all occurrences for those that an earlier agent did not report."""
+        """While no request waits, search a page for occurrences that an earlier agent did not report."""
         found, following = session.occurrences(gateway, self._unswept)
         with self._changed:
             self._conversation.swept(found)
@@ -229,9 +229,10 @@ class Uplink:
             self._unswept = following
 
     def _note(self, found: EtcdMark, *, is_granted: bool = False) -> None:
-        """Note a mark. The caller holds the lock.
+        """Save a mark. The caller holds the lock.
 
-        The scheduler receives the mark before the claims that it covers, otherwise once a minute, and saves it.
+        The scheduler saves the mark. It receives the mark before the claims that the mark covers, or else once a
+        minute.
         """
         self._seen = found
         if is_granted or self._told_at + _REMEMBERED <= session.now():
@@ -239,7 +240,10 @@ class Uplink:
             self._conversation.outbox.append(["mark", *found])
 
     def _fail(self, error: Exception) -> None:
-        """Handle a failure. If it may be over before the session ends, change nothing, so that the caller retries."""
+        """Handle a failure.
+
+        If the failure may be over before the session ends, change nothing, so that the caller retries.
+        """
         with self._changed:
             if (
                 isinstance(error, EtcdUnreachable)
@@ -293,7 +297,7 @@ class Uplink:
             self._wake()
 
     def _look_around(self, gateway: Gateway) -> None:
-        """Check whether etcd was restored, and if so, read everything again. Search for other fleets."""
+        """Check whether etcd was restored. If it was, re-read everything. Search for other fleets."""
         with self._changed:
             seen = self._seen
         found, fleets = session.look_around(gateway, self.settings["fleet"])

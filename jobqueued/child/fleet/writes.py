@@ -1,12 +1,12 @@
-"""The writes of a host. etcd carries out each write at most once, even if it arrives late or several times. Pure.
+"""A host's writes. etcd carries out each write at most once, even if the write arrives late or several times. Pure.
 
     /jq/writes/HOST            REVISION NUMBER   the host's last write; lives as long as its session does
 
 A member of etcd that was suspended carries out old requests late: after another member got the same request, and after
-later requests. A condition that a key is missing does not prevent this, because the key may have been created and
-deleted. So each write of a host changes the host's own key, and is carried out only if this key has the revision of the
-previous write. Of all batches sent for a write, etcd carries out only one, and none after the next write. The key's
-value shows which batch it was.
+later requests. The condition that a key does not exist does not prevent this, because the key may have been created and
+deleted. So each write changes the host's own key, and etcd carries it out only if this key has the previous write's
+revision. If several batches are sent for a write, etcd carries out only one of them, and none after the next write. The
+key's value identifies that batch.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ def taking_over(session: Session, last: StoredKey, lease: int) -> Message:
 
 
 def _once(batch: Message, session: Session, revision: int, name: str, lease: int) -> Message:
-    """Return a batch that is carried out only if the last write has this revision.
+    """Return a batch that etcd carries out only if the last write has this revision.
 
-    Otherwise it reads the last write.
+    Otherwise, the batch reads the last write.
     """
     last = {"key": coded(session.writes), "target": "MOD", "mod_revision": str(revision)}
     success = [*batch["success"], _put(session.writes, name, lease)]
@@ -47,7 +47,7 @@ def _read(session: Session) -> list[Message]:
 
 
 class Writes:
-    """The writes of a host in a session."""
+    """A host's writes in a session."""
 
     def __init__(self, session: Session) -> None:
         self.session, self._revision, self._number = session, session.written, 0
@@ -55,19 +55,19 @@ class Writes:
         """Name of a batch sent for the next write → number of announcements in it."""
 
     def batch(self, batch: Message, announcements: int, lease: int) -> Message:
-        """Return the batch as the next write, or as another try of the next write."""
+        """Return the batch as the next write, or as another try for the next write."""
         self._number += 1
         name = f"{self._revision} {self._number}"
         self._sent[name] = announcements
         return _once(batch, self.session, self._revision, name, lease)
 
     def carried_out(self, revision: int) -> None:
-        """Note that the next write was carried out at this revision."""
+        """Record that the next write was carried out at this revision."""
         self._revision = revision
         self._sent.clear()
 
     def made(self, last: StoredKey) -> int:
-        """Return the number of announcements that the `last` write made, whose answer was lost."""
+        """Return the number of announcements made by the `last` write, whose answer was lost."""
         announcements = self._sent.get(last.value, 0)
         self.carried_out(last.modified)
         return announcements

@@ -1,4 +1,4 @@
-"""Telemetry hooks: programs that get the record of a live or ended attempt, and may add data to it.
+"""Telemetry hooks: programs that get a live or ended attempt's record, and may add data to it.
 
-`hooks` decides when to call which hook; `hook` runs a call under limits. Begin with `hooks`.
+`hooks` decides when to call which hook. `hook` runs one call under limits. Begin with `hooks`.
 """

@@ -1,8 +1,9 @@
 """A call of a telemetry hook. The keeper, a fork of the supervisor, starts the hook and ends all its processes.
 
-The hook has the job's user, environment and limits, and a separate cgroup with the same caps, so that its resource use
-is not counted for the run. The keeper is a subreaper between hook and supervisor, so processes that a hook leaves do
-not count as the run's. The keeper ends them before it answers, or when the supervisor no longer waits for the answer.
+The hook has the job's user, environment and limits. It has a separate cgroup with the same caps, so that its resource
+use does not count for the run. The keeper is a subreaper between hook and supervisor, so processes that a hook leaves
+do not count as run processes. The keeper ends these processes before it answers, or when the supervisor no longer waits
+for the answer.
 """
 
 from __future__ import annotations
@@ -33,11 +34,11 @@ NAME, CGROUP = "jq-hook", ".hook"
 """Name of a keeper, and suffix of the cgroup of an attempt's hooks."""
 _CHUNK, _TAIL = 1 << 16, 4096
 _SHOWN = 300
-"""Maximum characters of the reason for a hook's failure."""
+"""Maximum characters in the reason for a hook's failure."""
 
 
 class Keeper(NamedTuple):
-    """A live keeper, and the descriptor of its answer."""
+    """A live keeper, and the descriptor for its answer."""
 
     pid: int
     answer: int
@@ -56,7 +57,7 @@ class _HookFailed(Exception):
 
 
 def start_hook(name: str, order: LaunchSpec, hook: Hook, moment: str, record: Record, home: int) -> Keeper:
-    """Start a hook of an attempt for this moment. Raises OSError. `home`: place of cgroups."""
+    """Start an attempt's hook for this moment. Raises OSError. `home`: place of cgroups."""
     answer, writing = os.pipe2(os.O_CLOEXEC)
     try:
         os.set_blocking(answer, False)
@@ -113,7 +114,7 @@ def _close_others(ours: set[int]) -> None:
 
 
 def _answer(order: LaunchSpec, hook: Hook, cgroup: Cgroup, writing: int) -> bytes:
-    """Return a newline and the hook's object, or the failure's reason and a newline, or b"" if no one waits."""
+    """Return a newline and the hook's object, or the failure's reason and a newline, or b"" if no process waits."""
     try:
         return b"\n" + compact(_said(order, hook["timeout"], cgroup, writing)).encode()
     except _NotAwaited:
@@ -157,7 +158,7 @@ def _started(order: LaunchSpec, cgroup: Cgroup, caps: Caps) -> tuple[int, int, i
 
 
 def _followed(pid: int, output: int, errors: int, caps: Caps, writing: int) -> telemetry.Telemetry:
-    """Wait for the hook's end and return its output."""
+    """Wait until the hook ends, and return its output."""
     said, tail = b"", b""
     ending = os.pidfd_open(pid)
     poll = select.poll()

@@ -1,7 +1,7 @@
-"""The telemetry hooks of an attempt, called one after another at its start, for samples and at its end.
+"""An attempt's telemetry hooks, called one after another at its start, for samples, and at its end.
 
-Their objects are merged in the order of the calls. A hook can't end the run. The failures of a hook become one warning
-with their number.
+Their objects are merged in the order of the calls. A hook can't end the run. A hook's failures become one warning with
+their number.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ from jobqueued.child.report.marks import Marks
 from jobqueued.child.report.record import verdict
 
 PATIENCE = 5.0
-"""Time (s) between a hook's timeout and giving up on a hook that can't be killed (nfs(5))."""
+"""Time (s) after a hook's timeout when the supervisor gives up on a hook that can't be killed (nfs(5))."""
 _MOMENT = 1.0
-"""Time (s) after which hooks that still run at the end are reported to the audience, and the record file is synced."""
+"""If hooks for the end run longer than this (s), the audience is notified, and the record file is synced."""
 _CHUNK = 1 << 16
 _INTERIM = "this record was written before its telemetry hooks ended; what they printed later is missing"
 
@@ -67,14 +67,17 @@ class Hooks:
         return bool(self._hooks)
 
     def begin(self, now: float) -> None:
-        """Queue the calls for the start of the attempt, and schedule the first samples."""
+        """Queue the calls for the attempt's start, and schedule the first samples."""
         for index, each in enumerate(self._hooks):
             if SAMPLE in each["at"]:
                 self._sample_at[index] = now + each["every"]
         self._queue_calls(START)
 
     def look(self, now: float) -> None:
-        """Call hooks whose sample is due, unless a sample of theirs is still waiting. Give up on a hook that hangs."""
+        """Call hooks whose sample is due, unless their previous sample is still waiting.
+
+        Give up on a hook that hangs.
+        """
         if self._current is not None and now >= self._until:
             self._leave()
         for index, at in enumerate(self._sample_at):
@@ -97,7 +100,7 @@ class Hooks:
         return cast("Record", {**record, "telemetry": self.telemetry, "warnings": warnings, "attempts": attempts})
 
     def see_off(self, record: Record, path: str, write: Callable[[Record], str], audience: Audience) -> None:
-        """Call the hooks for the end, after any waiting calls for the start, and wait until all hooks are done.
+        """Call the hooks for the end, after any calls that wait for the start, and wait until all hooks are done.
 
         `write` saves the record file (`path`) after each hook. If this takes longer than `_MOMENT`, notify the
         audience, and make the file durable at once and after each later write.
@@ -144,10 +147,10 @@ class Hooks:
         return True
 
     def orphans_killed(self) -> bool:
-        """Kill processes of hooks whose keeper was killed, if no other processes are below us.
+        """If a keeper was killed, kill its hook's processes, unless other processes are below us.
 
-        Return whether any existed. After this, the supervisor leaves its pool, because the end of such a process is not
-        noticed.
+        Return whether any existed. After this, the supervisor leaves its pool, because it does not notice the end of
+        these processes.
         """
         found = bool(tree.children())
         if found:
@@ -196,7 +199,7 @@ class Hooks:
         self.at = min([*self._sample_at, until], default=NEVER)
 
     def _read_answer(self) -> None:
-        """Read the available part of the answer. Its end counts only after the keeper is reaped."""
+        """Read the available part of the answer. The answer's end counts only after the keeper is reaped."""
         with contextlib.suppress(BlockingIOError):
             while self._keeper.answer in self._loop:
                 data = os.read(self._keeper.answer, _CHUNK)

@@ -1,4 +1,4 @@
-"""The telemetry of a run: its hooks' output, merged into one JSON object in its record.
+"""A run's telemetry: its hooks' output, merged into one JSON object in the run's record.
 
 A hook prints an object, which is merged as in RFC 7396: objects are merged by key, null removes a key, and any other
 value replaces the old value.
@@ -14,9 +14,9 @@ from jobqueued.child.contract.json_values import compact, flaws, showable
 
 START, SAMPLE, END = "start", "sample", "end"
 MOMENTS = (START, SAMPLE, END)
-"""The moments at which hooks are called."""
+"""The moments when hooks are called."""
 MOST = 64 << 10
-"""Maximum bytes of a hook's output, and of the whole telemetry."""
+"""Maximum size (bytes) of a hook's output, and of the whole telemetry."""
 
 Telemetry = dict[str, Any]
 
@@ -48,7 +48,7 @@ def said(data: bytes) -> Telemetry:
 
 
 def checked(found: object) -> Telemetry:
-    """Return an object in the form that records can contain. Raises TelemetryRefused."""
+    """Return an object in a form that records can contain. Raises TelemetryRefused."""
     if not isinstance(found, dict):
         raise TelemetryRefused(
             f'printed {_KINDS.get(type(found), "something else")}; expected an object such as {{"rows": 7}}'
@@ -79,7 +79,7 @@ def _once(pairs: list[tuple[str, Any]]) -> Telemetry:
 
 
 def _shown(value: Any) -> Any:
-    """Return the value with text that all readers of records accept. Raises TelemetryRefused for equal keys."""
+    """Return the value with text that all readers of records accept. Raises TelemetryRefused if two keys are equal."""
     if isinstance(value, dict):
         return _once([(showable(name), _shown(item)) for name, item in value.items()])
     if isinstance(value, list):

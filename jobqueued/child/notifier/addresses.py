@@ -31,7 +31,7 @@ _HOLD_IPV4 = (ip_network("64:ff9b::/96"), ip_network("::/96"))
 
 
 def meant(host: str) -> Ip:
-    """Parse an address. If an IPv6 address contains an IPv4 address, return the latter. Raises ValueError."""
+    """Parse an address. If an IPv6 address contains an IPv4 address, return the IPv4 address. Raises ValueError."""
     ip = ip_address(host)
     if isinstance(ip, IPv4Address):
         return ip
@@ -47,5 +47,5 @@ def spelled(ip: Ip, port: int) -> str:
 
 
 def what_is(ip: Ip) -> str:
-    """Return the reason why users' channels may not reach an address, or "" if the address alone shows none."""
+    """Return the reason why users' channels may not reach an address, or "" if the address alone shows no reason."""
     return next((what for network, what in _NETWORKS if ip in network), "")

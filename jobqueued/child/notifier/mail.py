@@ -23,7 +23,7 @@ from jobqueued.child.notifier import mail_delivery, notice_text
 from jobqueued.child.notifier.notice import Never, NoticeEvent, NoticeToSend
 
 _SHOWN = 16 << 10
-"""Maximum bytes at the end of the output that the text contains."""
+"""Maximum bytes from the end of the output that the text contains."""
 _ATTACHED, _MOST_ATTACHED = 1 << 20, 16 << 20
 _LONGEST_SUBJECT = 200
 _LONGEST_LINE = 900
@@ -40,7 +40,7 @@ _OF_AT = "at:"
 class MailedOutput(NamedTuple):
     """The end of a run's output, limited to the size of an attachment.
 
-    `size`: bytes of the whole output, or None if unknown. `trouble`: why the output's file can't be read, or "".
+    `size`: bytes of the whole output, or None if unknown. `trouble`: why the output file can't be read, or "".
     """
 
     data: bytes
@@ -132,7 +132,7 @@ def _subject(event: NoticeEvent, user: str, recipient: str) -> str:
 
 
 def _quoted(output: MailedOutput, shown: str, attached: int, run: str) -> str:
-    """Return the output as text, with a note about the place of the rest."""
+    """Return the output as text, with a note that shows where the rest is."""
     blocks = [output.trouble] if output.trouble else []
     if shown:
         blocks += [_heading(output.size), shown.rstrip("\n")]
@@ -150,7 +150,7 @@ def _heading(length: int | None) -> str:
 
 
 def _output(record: Record | None, limit: int) -> MailedOutput:
-    """Return the end of a run's output, from its file or, if that can't be read, from the record."""
+    """Return the end of a run's output from its file, or from the record if the file can't be read."""
     if record is None:
         return MailedOutput(b"", 0)
     output = record["output"]

@@ -89,7 +89,7 @@ def _login(notice: NoticeToSend, where: Address, how: str) -> tuple[str, str] | 
 
 
 def _connected(notice: NoticeToSend, where: Address) -> smtplib.SMTP:
-    """Connect to the server. Our name is given, because smtplib would look it up, which may be slow."""
+    """Connect to the server. We pass our host name, because smtplib would look it up, which may be slow."""
     name = domain(notice.event)
     if where.scheme == "smtps":
         context = network.trusted()
@@ -100,7 +100,7 @@ def _connected(notice: NoticeToSend, where: Address) -> smtplib.SMTP:
 def _start_tls(server: smtplib.SMTP, *, is_required: bool) -> None:
     """Switch to TLS.
 
-    Unless TLS is required, no certificate is checked, because plain text is allowed, too (RFC 7435).
+    Unless TLS is required, no certificate is checked, because plain text is also allowed (RFC 7435).
     """
     if is_required or server.has_extn("starttls"):
         server.starttls(context=network.trusted() if is_required else network.unverified())

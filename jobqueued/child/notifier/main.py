@@ -3,9 +3,9 @@
     python3 -I notifier/main.py <NOTICE
 
 Its input is a JSON object (`notice.NoticeToSend`, with a `version`). Its output is ``sent``, ``later SECONDS TEXT`` or
-``never TEXT``. For pings, a line for each comes first, with the ping's number and its result. The parent process limits
-the notifier's memory, and kills it after a minute. The notifier's own alarm is earlier, but has no effect while the C
-library waits for a name server.
+``never TEXT``. If the notice has pings, a line for each ping precedes the result, with the ping's number and its
+result. The parent process limits the notifier's memory, and kills it after a minute. The notifier's own alarm is
+earlier, but has no effect while the C library waits for a name server.
 """
 
 from __future__ import annotations
@@ -30,7 +30,10 @@ _PR_SET_DUMPABLE = 4
 
 
 def send(data: bytes) -> str:
-    """Send a notice. Return the verdicts on its parts as lines, then the verdict; all printable and without secrets."""
+    """Send a notice. Return a verdict line for each part, then the verdict.
+
+    All text is printable and without secrets.
+    """
     try:
         given = notice.read(data)
     except Never as error:
