@@ -72,5 +72,5 @@ def is_question(name: str) -> bool:
 
 
 def later(number: str, why: str) -> str:
-    """Return the answer to an order about a notice or a crontab that failed temporarily."""
+    """Return the answer to a notice or crontab order that failed temporarily."""
     return f"notified {number} later 0 {why or os.strerror(errno.EIO)}"

@@ -1,4 +1,4 @@
-"""Send a notice with a program that runs as another user, with limits of time and memory."""
+"""Send a notice with a program that runs as another user, with time and memory limits."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ _LIMITS = {"RLIMIT_AS": ("memory", 512 << 20), "RLIMIT_CPU": ("cpu_time", 30), "
 _STUCK = 5.0
 """Time (s) to wait for a killed process that a user's file system may block. The launcher then inherits it."""
 _ANSWER = 1 << 16
-"""Maximum bytes of all answers, which fit in a pipe."""
+"""Maximum total size (bytes) of all answers, which must fit in a pipe."""
 _SHOWN = 240
-"""Maximum characters of an answer, which must fit in a message to the launcher."""
+"""Maximum characters in an answer, which must fit in a message to the launcher."""
 
 
 _NO_USER = "; create this user with systemd-sysusers, or set another `notifier` in jobqueued.yaml"
@@ -40,9 +40,9 @@ _PART = re.compile(r"[0-9]{1,20} (sent|later|never)\b")
 def send(document: int, home: int = -1) -> tuple[str, list[str]]:
     """Send the notice in a file, ``{"user": …, "notice": {…}}``.
 
-    Return the answer, and answers about the notice's parts. A user's own notice is sent by a process that runs as the
-    user: ``"owner"`` is as in a launch spec, ``"barred"`` has the lists of `identity.barred`, and ``"above"`` is the
-    cgroup in `home` above the process. Raises SystemExit if a killed process of the user does not end.
+    Return the answer, and answers about the notice's parts. A process that runs as the user sends a user's own notice:
+    ``"owner"`` is as in a launch spec, ``"barred"`` has the lists of `identity.barred`, and ``"above"`` is the cgroup
+    in `home` above the process. Raises SystemExit if a killed process that runs as the user does not end.
     """
     with open(document, "rb", closefd=False) as file:
         file.seek(0)
@@ -77,7 +77,7 @@ def _refusal(order: dict[str, Any]) -> bytes:
 
 
 def _cgroup(order: dict[str, Any], home: int) -> Cgroup:
-    """Return the cgroup for a user's notice or ping, inside the cgroup of the user's runs."""
+    """Return the cgroup for a user's notice or ping, inside the cgroup for the user's runs."""
     if "owner" not in order:
         return Cgroup(-1, "")
     above = order["above"]
@@ -143,6 +143,6 @@ def _spec(order: dict[str, Any]) -> LaunchSpec:
 
 
 def _at_most(number: int, limit: int) -> int:
-    """Return the limit, or the present hard limit of this process if it is lower."""
+    """Return the limit, or this process's current hard limit if that is lower."""
     most = resource.getrlimit(number)[1]
     return limit if most == resource.RLIM_INFINITY else min(limit, most)

@@ -54,7 +54,7 @@ class Uplink:
         self._since: Mapping[str, int] = {}
         """Job → first second whose occurrence may be requested."""
         self._fleets, self._looked_at = dict[str, list[str]](), 0
-        """The other fleets in this etcd, and the instant (BOOTTIME, ns) of their last report to the scheduler."""
+        """The other fleets in this etcd, and the instant (BOOTTIME, ns) when the scheduler last received them."""
         self._alive_until = 0
         self._unswept = session.RUNS
         """Key of the next page to search for this host's occurrences, or "" when all pages were read."""
@@ -315,7 +315,7 @@ class Uplink:
             self._conversation.outbox.append(["fleets", fleets, jobs])
 
     def _check_clock(self, gateway: Gateway) -> None:
-        """Raise Closed if this host's clock differs from all members': occurrences would be due at a wrong time."""
+        """Raise Closed if this host's clock differs from all members' clocks, so that due times would be wrong."""
         for _ in self.settings["etcd"]:
             if abs(gateway.ahead) <= _MOST_AHEAD:
                 return

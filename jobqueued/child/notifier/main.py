@@ -66,7 +66,7 @@ def _worded(verdict: Later | Never | None) -> str:
 
 
 def _channel(name: str) -> Callable[[NoticeToSend], None]:
-    """Return the function of the channel with this name. Imports the channel's libraries."""
+    """Return the function for the channel with this name. Imports the channel's libraries."""
     match name:
         case "email":
             from jobqueued.child.notifier.mail import send
@@ -122,15 +122,15 @@ def _place(error: Exception) -> str:
 
 
 def _hide() -> None:
-    """Hide the notice from other processes of our user (/proc, tracing), and keep it out of core files.
+    """Hide the notice from other processes with our user (/proc, tracing), and keep it out of core files.
 
-    A limit of the core size is not enough, because a program in kernel.core_pattern ignores it.
+    A core size limit is not enough, because a program in kernel.core_pattern ignores it.
     """
     ctypes.CDLL(None).prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
 
 
 def main() -> None:
-    """Send the notice on stdin. Redirect output of libraries to stderr, so that stdout gets only the verdict."""
+    """Send the notice on stdin. Redirect the libraries' output to stderr, so that stdout gets only the verdict."""
     _hide()
     verdict = os.dup(1)
     os.dup2(2, 1)

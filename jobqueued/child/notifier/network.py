@@ -52,7 +52,7 @@ def address(notice: NoticeToSend, url: str, ports: Mapping[str, int]) -> Address
 
 
 def trouble(where: Address, error: OSError, seconds: float) -> Later | Never:
-    """Return the verdict on an error of a connection. `seconds`: the timeout that was used."""
+    """Return the verdict on a connection error. `seconds`: the timeout that was used."""
     if isinstance(error, AddressRefused):
         return Never(f"{where}: {error.strerror}")
     if isinstance(error, ssl.SSLCertVerificationError):

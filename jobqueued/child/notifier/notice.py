@@ -27,7 +27,7 @@ SECONDS, MOST_SECONDS = 45, 55
 _LARGEST_CREDENTIAL = 4096
 _ID = re.compile(r"[ !#-\[\]-~]{1,250}")
 _SHORTEST = 8
-"""Minimum length of a secret that is hidden inside words. A shorter secret is hidden only as a separate word."""
+"""Minimum length for a secret to be hidden inside words. A shorter secret is hidden only as a separate word."""
 
 T = TypeVar("T")
 
@@ -49,7 +49,10 @@ class AddressRefused(OSError):
 
 
 class OutOfTime(BaseException):
-    """The time of this try is over. It is a BaseException, so that no library handles it as its own failure."""
+    """The time of this try is over.
+
+    This is a BaseException, so that no library handles it as the library's own failure.
+    """
 
 
 class NoticeIncident(TypedDict):
@@ -84,7 +87,7 @@ class PingToSend(TypedDict):
 
 
 class NoticeEvent(TypedDict, total=False):
-    """An event. The first four keys are always present. A report has a `text`, and maybe `html`."""
+    """An event. The first four keys are always present. A report has a `text`, and may have `html`."""
 
     event: str
     host: str
@@ -131,7 +134,7 @@ class NoticeToSend(NamedTuple):
 
     @property
     def step(self) -> float:
-        """Maximum time (s) of a receiver's answer."""
+        """Maximum time (s) for a receiver's answer."""
         return self.seconds / 3
 
     @property
@@ -162,7 +165,7 @@ class NoticeToSend(NamedTuple):
         return text
 
     def credential(self, name: str) -> str | None:
-        """Return the secret in a setting's file, or None without the setting."""
+        """Return the secret in a setting's file, or None if the setting is missing."""
         path = self.setting(name, str, "")
         if not path:
             return None
@@ -178,7 +181,7 @@ def read(data: bytes) -> NoticeToSend:
     if len(data) > LARGEST:
         raise Never(f"the notice has more than {size(LARGEST)}")
     try:
-        # encoding and decoding again replaces lone surrogates
+        # encoding and then decoding replaces lone surrogates
         given = json.loads(json.dumps(json.loads(data), ensure_ascii=False).encode(errors="replace"))
     except (ValueError, RecursionError):
         raise Never("the notice is not JSON") from None
@@ -208,7 +211,7 @@ def read(data: bytes) -> NoticeToSend:
 
 
 def _as_word(text: str) -> str:
-    """Return a pattern for a text without a letter or digit next to it, except in an escape such as %2F."""
+    """Return a pattern that matches a text with no adjacent letter or digit, except in an escape such as %2F."""
     before = r"(?:(?<![^\W_])|(?<=%[0-9A-Fa-f]{2}))" if text[0].isalnum() else ""
     return f"{before}{re.escape(text)}" + r"(?![^\W_])" * text[-1].isalnum()
 

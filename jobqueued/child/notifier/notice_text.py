@@ -83,7 +83,7 @@ def fill(template: str, notice: NoticeToSend, *, as_json: bool) -> str:
 
 
 def command(event: NoticeEvent) -> str:
-    """Return the command as one line, or "" without a command. A command of one line is unchanged."""
+    """Return the command as one line, or "" if there is no command. A command of one line is unchanged."""
     words = event.get("command") or ""
     if isinstance(words, str):
         return printable(" ".join(words.split()) if "\n" in words else words)
@@ -101,7 +101,7 @@ def shown(output: str) -> str:
 
 
 def body(notice: NoticeToSend, output: str) -> str:
-    """Return the whole text for people. `output`: the shown part of the run's output, and the place of the rest."""
+    """Return the whole text for people. `output`: the shown part of the run's output, and where the rest is."""
     event = notice.event
     blocks = [printable(event["summary"]), "\n".join(_facts(event)), "\n".join(hints(event)), output]
     if held := "\n".join(held_back(event)):

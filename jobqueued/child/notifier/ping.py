@@ -1,6 +1,6 @@
-"""Pings to a receiver, one after another over one connection: GET, or POST for a ping with a text.
+"""Pings to a receiver, one after another over one connection: GET, or POST if the ping has a text.
 
-Each URL gets a verdict. If the receiver itself fails, there is one verdict for it, and the other pings are not sent.
+Each URL gets a verdict. If the receiver itself fails, it gets one verdict, and the remaining pings are not sent.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from jobqueued.child.notifier.notice import Later, Never, NoticeToSend
 
 _ANSWER_SECONDS = 10.0
 _READ = 1 << 16
-"""Bytes of an answer above which the connection is not reused."""
+"""If an answer has more bytes than this, the connection is not reused."""
 _AWAY = 500
-"""Lowest HTTP status about the server and not the URL."""
+"""Lowest HTTP status that is about the server, not about the URL."""
 
 
 def send(notice: NoticeToSend) -> None:
@@ -54,7 +54,7 @@ def send(notice: NoticeToSend) -> None:
 
 
 def _seconds(notice: NoticeToSend) -> float:
-    """Return the maximum time (s) of an answer."""
+    """Return the maximum time (s) for an answer."""
     return min(_ANSWER_SECONDS, notice.seconds)
 
 
@@ -66,7 +66,7 @@ def _connection(notice: NoticeToSend, where: Address) -> HTTPConnection:
 
 
 def _answer(notice: NoticeToSend, connection: HTTPConnection, where: Address, ping: Mapping[str, Any]) -> HTTPResponse:
-    """Send a request. Repeat it once if the receiver closed a used connection."""
+    """Send a request. Repeat the request once if the receiver closed a reused connection."""
     headers = {"User-Agent": f"jobqueued/{__version__}", **webhook.authorization(notice, where)}
     body = ping["body"]
     method, content = ("GET", None) if body is None else ("POST", body.encode(errors="replace"))

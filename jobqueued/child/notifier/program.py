@@ -92,7 +92,7 @@ def _start(words: list[str], variables: Mapping[str, str], stdin: int, stderr: i
 
 
 def _follow(pid: int, reading: int, notice: NoticeToSend, program: str) -> Ended:
-    """Wait for the program's end, and save the end of its stderr. Do not wait for processes that it leaves behind."""
+    """Wait until the program ends, and save the end of its stderr. Do not wait for processes that it leaves behind."""
     ending, tail, status = os.pidfd_open(pid), b"", None
     poll = select.poll()
     poll.register(ending, select.POLLIN)

@@ -1,7 +1,7 @@
-"""The limit of a user's channels: they can't reach addresses of this host, link-local addresses, and cloud metadata.
+"""The limit for a user's channels: they can't reach this host's addresses, link-local addresses, or cloud metadata.
 
-The address of each connection is checked when the kernel gets it. So names, spellings, redirects, proxies and changing
-answers of name servers have no influence.
+The notifier checks each connection's address when the kernel gets it. Names, spellings, redirects, proxies, and
+changing answers from name servers therefore have no influence.
 """
 
 from __future__ import annotations
@@ -59,13 +59,13 @@ def _audit(event: str, arguments: tuple[Any, ...]) -> None:
 
 
 def _trouble(family: int, address: Any, permitted: Collection[str]) -> str:
-    """Return the reason why an address must not be reached, or "" if it may be."""
+    """Return the reason why an address must not be reached, or "" if the address is allowed."""
     if family not in (socket.AF_INET, socket.AF_INET6):
         return f"found a socket of family {int(family)}; expected IPv4 or IPv6"
     host, port = address[0], address[1]
     try:
         ip = meant(host)
-    except ValueError:  # the kernel would use another address than the checked one
+    except ValueError:  # the kernel would not use the checked address
         return f"{host!r} is no address; a name is looked up before"
     shown = spelled(ip, port)
     what = what_is(ip) or (HOST if _is_ours(family, host) else "")
@@ -76,7 +76,10 @@ def _trouble(family: int, address: Any, permitted: Collection[str]) -> str:
 
 
 def _is_ours(family: int, host: str) -> bool:
-    """Return whether an address belongs to this host. The kernel would then send from this address; nothing is sent."""
+    """Return whether an address belongs to this host. If so, the kernel would send from this address.
+
+    Nothing is sent.
+    """
     _Bounds.is_asking = True
     try:
         with socket.socket(family, socket.SOCK_DGRAM) as asking:

@@ -1,4 +1,4 @@
-"""Templates of notices: the names in them, and their check. Pure."""
+"""Notice templates: the names that they may contain, and a check for errors. Pure."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _LONGEST = 15
 
 
 class TemplateFlaw(ValueError):
-    """An error in a template; str() has the finding and the accepted form."""
+    """An error in a template; str() has the problem and the accepted form."""
 
     def __init__(self, found: str, accepted: str) -> None:
         super().__init__(f"found {found}; expected {accepted}")

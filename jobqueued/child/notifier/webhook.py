@@ -1,7 +1,7 @@
-"""A notice as an HTTP request: POST of the event as JSON, or of a template's text, signed with a secret.
+"""A notice as an HTTP request: Posts the event as JSON, or a template's text, signed with a secret.
 
 The signature follows https://www.standardwebhooks.com, which has libraries for receivers. A signature in GitHub's
-format, of the body alone, is also sent.
+format is also sent; it covers only the body.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ def authorization(notice: NoticeToSend, where: Address) -> dict[str, str]:
 
 
 def body(notice: NoticeToSend, content_type: str) -> bytes:
-    """Return the body of the request: the event as JSON, or a template's text, with escaped values if it is JSON."""
+    """Return the request body: the event as JSON, or a template's text, with escaped values if the text is JSON."""
     template = notice.setting("template", str, "")
     if not template:
         return program.document(notice)
@@ -151,7 +151,7 @@ def judge(notice: NoticeToSend, where: Address, response: HTTPResponse) -> None:
 
 
 def wait(retry_after: str, now: datetime) -> int:
-    """Return the seconds in Retry-After, given as a number or an instant; at most a day."""
+    """Return the seconds in Retry-After, at most a day. The header contains a number or an instant."""
     if re.fullmatch("[0-9]+", retry_after):
         return min(int(retry_after[:9]), _LONGEST_WAIT)
     try:

@@ -1,4 +1,4 @@
-"""The processes of a run: found in /proc, grouped in cgroups, signalled as a tree.
+"""A run's processes: found in /proc, grouped in cgroups, and signalled as a tree.
 
-Supervisors and the scheduler's recovery use them. Begin with `tree`.
+Supervisors and the scheduler's recovery use these modules. Begin with `tree`.
 """

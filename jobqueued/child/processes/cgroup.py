@@ -1,9 +1,9 @@
-"""cgroup v2: each attempt starts in a separate cgroup, through which it is measured and ended.
+"""cgroup v2: each attempt starts in a separate cgroup, which is used to measure and end it.
 
-The cgroups are below the launcher's cgroup, if this was delegated (``Delegate=`` of its scope). Launcher and
+The cgroups are below the launcher's cgroup if that cgroup was delegated (``Delegate=`` in its scope). Launcher and
 supervisors are next to them in ``self``, because a cgroup with controllers for its children must not have processes.
-The cgroups of a user's own jobs and crontab are inside the user's cgroup, such as ``u1000``, which exists while one of
-them does.
+The cgroups for a user's own jobs and crontab are inside the user's cgroup, such as ``u1000``, which exists while any of
+them exists.
 """
 
 from __future__ import annotations
@@ -28,25 +28,26 @@ _REFUSED = {
     "tasks": ("pids.events", "max"),
     "cpu": ("cpu.stat", "throttled_usec"),
 }
-"""Key of a limit → file with its counter of refusals, and the counter's name."""
+"""A limit's key → file that counts its refusals, and the counter's name."""
 _SHARED = {"cpu": "cgroup.kill", "cpuset": f"{_SELF}/cgroup.kill"}
 """Controller → lock file. The controller is on only while an attempt that needs it holds a shared lock on the file.
 
 Only the owner can open these files. All daemons in this cgroup share them.
 """
 _DELEGATED = ("trusted.delegate", "user.delegate")
-"""systemd's extended attributes of a delegated cgroup (CGROUP_DELEGATION.md)."""
+"""systemd's extended attributes for a delegated cgroup (CGROUP_DELEGATION.md)."""
 _OF_A_USER = re.compile(r"u[0-9]+", re.ASCII)
 _GONE = (errno.ENOENT, errno.ENODEV)
 _ROUNDS = 10
 _PATIENCE = 1.0
-"""Maximum time (s) to wait until the kernel removed killed processes."""
+"""Maximum time (s) to wait until the kernel has removed killed processes."""
 
 
 def prepare(*, delegated: bool = False) -> int:
-    """Move this process to `self`. Return a descriptor of the place of attempts' cgroups, or -1 if none is possible.
+    """Move this process to `self`.
 
-    `delegated`: our cgroup is delegated although systemd's attribute may be missing, as under a user's systemd.
+    Return a descriptor of the attempts' parent cgroup, or -1 if attempts can't have cgroups. `delegated`: our cgroup is
+    delegated, even if systemd's attribute is missing, as under a user's systemd.
     """
     base = _divided(delegated)
     if base is None:
@@ -60,7 +61,7 @@ def prepare(*, delegated: bool = False) -> int:
         return -1
     _clear(home)
     for controller in _CONTROLLERS:
-        with contextlib.suppress(OSError):  # the kernel or the delegating process does not have it
+        with contextlib.suppress(OSError):  # the kernel or the delegating process does not have the controller
             write(home, "cgroup.subtree_control", b"+" + controller.encode())
     return home
 
@@ -76,7 +77,7 @@ def _clear(home: int) -> None:
 
 
 def controllers(home: int) -> list[str] | None:
-    """Return the controllers that attempts' cgroups have or can get, or None without cgroups."""
+    """Return the controllers that attempts' cgroups have or can get, or None if attempts have no cgroups."""
     if home < 0:
         return None
     offered = (read(home, "cgroup.controllers") or b"").decode().split()
@@ -85,9 +86,9 @@ def controllers(home: int) -> list[str] | None:
 
 
 def _divided(delegated: bool) -> str | None:
-    """Return our cgroup, or its parent if ours is `self` already. Return None if we may not make cgroups in it.
+    """Return our cgroup, or its parent if our cgroup is already `self`. Return None if we may not make cgroups in it.
 
-    We may with `delegated`, with systemd's attribute, or at the root of a container's cgroup namespace.
+    We may do so with `delegated`, with systemd's attribute, or at the root of a container's cgroup namespace.
     """
     own = _directory_of("self")
     if own is None:
@@ -128,7 +129,7 @@ def _attribute(path: str, name: str) -> bytes:
 
 
 class Cgroup:
-    """The cgroup of an attempt. `home`: the descriptor from `prepare`, or -1 without cgroups."""
+    """The cgroup of an attempt. `home`: the descriptor from `prepare`, or -1 if attempts have no cgroups."""
 
     def __init__(self, home: int, name: str) -> None:
         self._home, self._name = home, name
@@ -149,7 +150,7 @@ class Cgroup:
         return self._home >= 0
 
     def make(self) -> None:
-        """Make the cgroup. Raises OSError; EBUSY means that it already has processes."""
+        """Make the cgroup. Raises OSError; EBUSY means that the cgroup already has processes."""
         for patience in reversed(range(_ROUNDS if self._home >= 0 else 0)):
             try:
                 self._make()
@@ -190,7 +191,7 @@ class Cgroup:
 
     @classmethod
     def find(cls, home: int, name: str) -> Cgroup:
-        """Return the cgroup of an attempt whose supervisor died. `remove` then also releases its shared controllers."""
+        """Return the cgroup of an attempt whose supervisor died. Its `remove` also releases its shared controllers."""
         found = cls(home, name)
         if home >= 0:
             with contextlib.suppress(OSError):
@@ -202,7 +203,7 @@ class Cgroup:
 
     @classmethod
     def of(cls, name: str, pid: int, supervisor: int | None) -> Cgroup:
-        """Return the cgroup of another supervisor's attempt: next to the supervisor's, or that of the main process."""
+        """Find the cgroup of another supervisor's attempt: next to the supervisor's, or the main process's cgroup."""
         found = cls(-1, name)
         with contextlib.suppress(OSError):
             if supervisor is None:
@@ -218,7 +219,7 @@ class Cgroup:
         return found
 
     def refused_tasks(self) -> int:
-        """Return the number of forks that the limit of tasks refused (pids.events)."""
+        """Return the number of forks that the task limit refused (pids.events)."""
         return self._pairs("pids.events").get("max", 0) if self.directory >= 0 else 0
 
     def close(self) -> None:
@@ -239,7 +240,7 @@ class Cgroup:
     def share(self, controller: str) -> None:
         """Turn on the controller `cpu` or `cpuset` until the last attempt that needs it is over.
 
-        These controllers are usually off, because with them a process's nice value counts only inside its run.
+        These controllers are usually off, because they restrict a process's nice value to its run.
         """
         if self.directory >= 0:
             self._share(controller)
@@ -252,7 +253,7 @@ class Cgroup:
             lock = self._shared[controller] = self._lock(controller)
             if lock >= 0:
                 fcntl.flock(lock, fcntl.LOCK_SH)
-            with contextlib.suppress(OSError):  # it is not delegated, which `cap` reports
+            with contextlib.suppress(OSError):  # the controller is not delegated, which `cap` reports
                 write(self._home, "cgroup.subtree_control", b"+" + controller.encode())
 
     def _lock(self, controller: str) -> int:
@@ -274,7 +275,7 @@ class Cgroup:
         self._shared.clear()
 
     def _end_sharing(self, word: bytes) -> None:
-        """Turn a controller off, also in users' cgroups."""
+        """Turn a controller off, including in users' cgroups."""
         for user in _users(self._home):
             with contextlib.suppress(OSError):  # the user's cgroup was just removed
                 write(self._home, f"{user}/cgroup.subtree_control", word)
@@ -298,7 +299,7 @@ class Cgroup:
         return self._pairs("memory.events") if self.directory >= 0 else {}
 
     def limits(self) -> dict[str, float | None]:
-        """Return the limits of memory (bytes), cpu (CPUs) and tasks. None means no limit."""
+        """Return the limits for memory (bytes), cpu (CPUs) and tasks. None means no limit."""
         limit, _, period = (read(self.directory, "cpu.max") or b"max").partition(b" ")
         cpu = int(limit) / int(period) if limit.isdigit() else None
         return {"cpu": cpu, "memory": self._number("memory.max"), "tasks": self._number("pids.max")}
@@ -310,7 +311,7 @@ class Cgroup:
                 write(self.directory, "cgroup.kill", b"1")
 
     def figures(self) -> Figures:
-        """Return the figures of all processes (seconds, bytes, tasks), without missing figures."""
+        """Return the figures for all processes (seconds, bytes, tasks). Missing figures are omitted."""
         if self.directory < 0:
             return {}
         cpu, disks = self._pairs("cpu.stat"), read(self.directory, "io.stat")

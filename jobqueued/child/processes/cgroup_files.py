@@ -27,7 +27,7 @@ def capped(directory: int, file: str, text: str) -> str:
 
 
 def total(disks: bytes, key: bytes) -> int:
-    """Return the sum of a figure over all disks: ``8:0 rbytes=1 wbytes=2``."""
+    """Return a figure's sum over all disks: ``8:0 rbytes=1 wbytes=2``."""
     return sum(int(value) for name, _, value in (word.partition(b"=") for word in disks.split()) if name == key)
 
 
@@ -53,7 +53,7 @@ def read(directory: int, name: str) -> bytes | None:
 
 
 def pairs(directory: int, name: str) -> dict[str, int]:
-    """Return the figures in a file by name, or {} if it does not exist."""
+    """Return name → figure from a file, or {} if the file does not exist."""
     words = (read(directory, name) or b"").decode().split()
     return {key: int(value) for key, value in zip(words[::2], words[1::2], strict=False) if value.isdigit()}
 

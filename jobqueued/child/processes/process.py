@@ -1,4 +1,4 @@
-"""The facts about a process in /proc/PID/stat (proc_pid_stat(5))."""
+"""Facts about a process from /proc/PID/stat (proc_pid_stat(5))."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def parsed(line: bytes) -> Stat:
 
 
 def arguments() -> tuple[int, int]:
-    """Return the address and the size of this process's arguments, or zeros if the kernel does not show them."""
+    """Return the address and size of this process's arguments, or zeros if the kernel does not show them."""
     try:
         with open("/proc/self/stat", "rb") as file:
             fields = file.read().rpartition(b") ")[2].split()
@@ -70,7 +70,7 @@ def arguments() -> tuple[int, int]:
 
 
 def birth(pid: int) -> int | None:
-    """Return the start of a process in ticks since boot, or None. Start and pid together identify a process."""
+    """Return the start of a process in ticks since boot, or None. The start and the PID together identify a process."""
     found = stat(pid)
     return None if found is None else found.birth
 
@@ -84,7 +84,7 @@ def is_stuck(pid: int) -> bool:
 def is_over(pid: int, beside: int, seconds: float) -> bool:
     """Wait until a child ends or the descriptor `beside` is readable.
 
-    Return whether the child ended; it is not reaped.
+    Return whether the child ended; do not reap it.
     """
     descriptor = os.pidfd_open(pid)
     try:
@@ -94,7 +94,7 @@ def is_over(pid: int, beside: int, seconds: float) -> bool:
 
 
 def is_reaped(pid: int, seconds: float) -> bool:
-    """Wait at most `seconds` for a child to end, and reap it. Return False if it still lives."""
+    """Wait at most `seconds` for a child to end, and reap it. Return False if the child is still alive."""
     with contextlib.suppress(ChildProcessError):
         descriptor = os.pidfd_open(pid)
         try:

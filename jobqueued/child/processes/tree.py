@@ -21,16 +21,16 @@ _MOST_LOOKS = 1000
 _MOST_STATES = 16
 """Maximum threads checked for their state: about 0.3 ms."""
 _held: list[int] = []
-"""The descriptor of the kernel's list of our children, or [] if this process did not call `hold_children`."""
+"""The descriptor for the kernel's list of our children, or [] if this process did not call `hold_children`."""
 apart: set[int] = set()
-"""Pids of our children that, with all processes below them, are not part of the run: keepers of hooks."""
+"""PIDs of our children that are not part of the run, including all processes below them: hook keepers."""
 
 
 def hold_children() -> list[int]:
     """Open the kernel's list of our children, and clear `apart`. Return [descriptor], or [] if the kernel has no list.
 
-    With the open list, `children` works even if no descriptor is free. Call this again after a fork, because the list
-    belongs to the process that opened it.
+    With this list open, `children` works even if no descriptor is free. Call this function once more after a fork,
+    because the list belongs to the process that opened it.
     """
     apart.clear()
     while _held:
@@ -51,11 +51,12 @@ def children() -> list[int]:
 
 
 def ended() -> Iterator[int]:
-    """Yield ended children. The caller must reap each before the next. Raises ChildProcessError if no child is left.
+    """Yield ended children. The caller must reap each child before it requests the next.
 
-    Live children in `apart` do not count. A child can make us its tracer with PTRACE_TRACEME. It then stops at each
-    signal, which waitid(2) also reports, and is detached here. Children may end and stop as fast as we check, so above
-    a limit, this sends SIGCHLD to itself and returns.
+    Raises ChildProcessError if no child is left. Live children in `apart` do not count. A child can make us its tracer
+    with PTRACE_TRACEME. The child then stops at each signal, which waitid(2) also reports. This function detaches such
+    children. Children may end and stop as fast as we check, so above a limit, this function sends SIGCHLD to its own
+    process and returns.
     """
     for _ in range(_MOST_LOOKS):
         found = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
@@ -105,7 +106,7 @@ def steps(pids: list[int]) -> Iterator[tuple[int, int] | None]:
 def wants_cpu(pid: int) -> bool:
     """Return whether a thread of this process or of processes below it runs or waits for a CPU.
 
-    Checks only a few threads. A thread that waits for a disk, a lock or time does not.
+    Checks only a few threads. A thread that waits for a disk, a lock or time does not count.
     """
     return any(state == b"R" for _, state in zip(range(_MOST_STATES), _states(pid), strict=False))
 
@@ -122,7 +123,7 @@ def _states(pid: int) -> Iterator[bytes]:
 
 
 def usage() -> tuple[int, int]:
-    """Return the bytes of memory and the number of tasks of all processes below us."""
+    """Return the bytes of memory and the number of tasks for all processes below us."""
     memory = tasks = 0
     ours = children()
     for pid in (found := [*ours, *(pid for pid, _parent in walk(ours))]):
@@ -133,7 +134,7 @@ def usage() -> tuple[int, int]:
 
 
 def _share(pid: int, resident: int) -> int:
-    """Return a process's memory with its share of shared pages, or its resident memory if the share is unknown."""
+    """Return a process's memory with its part of shared pages, or its resident memory if that part is unknown."""
     with contextlib.suppress(OSError), open(f"/proc/{pid}/smaps_rollup", "rb") as file:
         return sum(int(line.split()[1]) for line in file if line.startswith(b"Pss:")) << 10
     return resident
@@ -156,7 +157,7 @@ def parent(pid: int) -> int | None:
 
 
 def age(pid: int) -> int | None:
-    """Return the age of a process (ns), measured with BOOTTIME, which can't be set, or None if it exited."""
+    """Return a process's age (ns), measured with BOOTTIME, which can't be set, or None if the process exited."""
     born = birth(pid)
     return None if born is None else time.clock_gettime_ns(time.CLOCK_BOOTTIME) - born * TICK
 
@@ -170,8 +171,8 @@ def is_stopped(pid: int) -> bool:
 def signal_all(number: int) -> None:
     """Signal our children's process groups, and the processes below them that left these groups.
 
-    The number of a child's group can't be reused until we reap the child. A process further down is reaped by its own
-    parent, so its pid may be reused. Therefore a pidfd is opened and the process checked again before it is signalled.
+    A child's group ID can't be reused until we reap the child. A process further down is reaped by its own parent, so
+    its pid may be reused. Therefore we open a pidfd and re-check the process before we signal it.
     """
     ours = children()
     below = dict(walk(ours))  # first, because later a process may die and leave its children to us
@@ -198,7 +199,7 @@ def _signal_held(pid: int, parent: int, number: int) -> None:
 def end_all(until: float, patience: float = float("inf")) -> bool:
     """Wait for our children, including inherited ones, and kill them at `until` (CLOCK_MONOTONIC, s).
 
-    Returns False if they could not be killed within `patience` (s) after that.
+    Return False if they can't be killed within `patience` (s) after `until`.
     """
     while ours := children():
         if (left := until - time.monotonic()) <= 0:

@@ -1,4 +1,4 @@
-"""The resource use of an attempt, from its cgroup or, without one, from samples and rusage."""
+"""An attempt's resource use, from its cgroup, or from samples and rusage if it has no cgroup."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from jobqueued.child.processes.cgroup import Cgroup
 NEVER = float("inf")
 _FIRST, _LONGEST, _WATCHED = 0.1, 60.0, 1.0
 _DENSITY = 4
-"""The longest pause between two samples is the run's age divided by this, so that long runs need few samples."""
+"""The longest pause between two samples is the run's age divided by this number, so that long runs need few samples."""
 _BLOCK = 512
 """Unit (bytes) of ru_inblock and ru_oublock on every file system (getrusage(2), kernel/sys.c)."""
 
 
 class AttemptAccount:
-    """The resource use of an attempt. `at`: time of the next call of `sample` (CLOCK_MONOTONIC, s)."""
+    """An attempt's resource use. `at`: when to call `sample` next (CLOCK_MONOTONIC, s)."""
 
     def __init__(self, cgroup: Cgroup) -> None:
         self._cgroup = cgroup
@@ -44,7 +44,7 @@ class AttemptAccount:
         return used
 
     def so_far(self) -> Figures:
-        """Return the figures of a live attempt, from samples and the cgroup."""
+        """Return a live attempt's figures, from samples and the cgroup."""
         sampled: Figures = {
             "memory_peak": self._peak or None,
             "memory_mean": self._mean(),
@@ -82,9 +82,9 @@ class AttemptAccount:
 
 
 def _largest(processes: list[resource.struct_rusage]) -> tuple[int | None, int]:
-    """Return the memory peaks of the largest process and of this supervisor, in bytes.
+    """Return the memory peaks of the largest process and this supervisor, in bytes.
 
-    A process inherits our peak. If it did not exceed our peak, its own peak is unknown (None).
+    A process inherits our peak. If the process's peak did not exceed ours, it is unknown (None).
     """
     peak, floor = max(usage.ru_maxrss for usage in processes), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak * 1024 if peak > floor else None, floor * 1024

@@ -1,7 +1,7 @@
-"""The budget of lines that all supervisors of a launcher may send to journald, as token buckets in shared memory.
+"""The budget of lines that a launcher's supervisors may together send to journald, as token buckets in shared memory.
 
 journald has a limit (by default 10,000 lines in 30 s) for each unit, here the launcher's scope. If a run exceeds it,
-all runs in the unit lose lines. So the supervisors share the limit and remain below it.
+all runs in the unit lose lines. Therefore, the supervisors share the limit and remain below it.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ _BUCKETS, _NUMBER = 64, 8
 
 
 class Bucket:
-    """A bucket with at most `burst` tokens and `rate` new ones a second, for all processes that inherited it.
+    """A bucket with at most `burst` tokens and `rate` new tokens a second, for all processes that inherited it.
 
     The memory holds several buckets. Each `user` has a bucket, which several users may share. A bucket is a number: the
-    instant (CLOCK_MONOTONIC, ns) at which it will be full. A lock protects the numbers, but a process waits for it only
-    20 ms and then continues without it. So a process that was suspended with the lock may later restore tokens that
-    others took, at most a full bucket.
+    instant (CLOCK_MONOTONIC, ns) when it will be full. A lock protects the numbers, but a process waits for the lock
+    only 20 ms, then continues without it. So a process that was suspended with the lock may later restore tokens that
+    other processes took, at most a full bucket.
     """
 
     def __init__(self, burst: int, rate: int, clock: Callable[[], int] = time.monotonic_ns) -> None:
@@ -37,8 +37,8 @@ class Bucket:
     def take(self, wanted: int, lately: float, user: str = "") -> int:
         """Take up to `wanted` tokens for a run that took `lately` tokens recently. Return the number of taken tokens.
 
-        A run gets at most half of the remaining tokens, less the tokens that it took. So the last tokens are for runs
-        that sent little, and a new run always gets some.
+        A run gets at most half of the remaining tokens, after its recent tokens are subtracted from these. So the last
+        tokens are for runs that sent little, and a new run always gets some.
         """
         place, locked = sum(user.encode()) % _BUCKETS * _NUMBER, self._lock()
         try:
@@ -82,7 +82,7 @@ class CommonBudget(NamedTuple):
 def common() -> CommonBudget:
     """Return a budget of 8,000 lines in any 30 s, 5,000 at once.
 
-    The budgets of notes and of a user are half of this.
+    The budgets for notes and for a user are half as large.
     """
     return CommonBudget(Bucket(5_000, 100), Bucket(2_500, 50), Bucket(2_500, 50))
 

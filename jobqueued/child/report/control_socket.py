@@ -1,4 +1,4 @@
-"""The event loop of a supervisor, and the followers of an attempt on R/control, who may ask to stop it."""
+"""A supervisor's event loop, and an attempt's followers on R/control, which may request a stop."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from collections.abc import Callable
 from jobqueued.child.contract import unix_socket, wire
 
 _SHARE = 4
-"""Divisor: followers may use our limit of descriptors divided by this.
+"""Divisor: followers may use our descriptor limit divided by this number.
 
-Then a new follower replaces the newest follower.
+Above it, a new follower replaces the newest follower.
 """
 REST = 1.0
-"""Pause (s) of a descriptor after an error."""
+"""Pause (s) for a descriptor after an error."""
 _LONGEST_POLL = 2**31 - 1
 
 
@@ -48,7 +48,7 @@ class DescriptorLoop:
             self._poll.unregister(descriptor)
 
     def rest(self, descriptor: int) -> None:
-        """Pause the descriptor for REST s, because it would wake us again at once."""
+        """Pause the descriptor for REST s, because it would wake us immediately."""
         if descriptor in self._ready and descriptor not in self._resting:
             self._resting[descriptor] = time.monotonic() + REST
             self._poll.unregister(descriptor)
@@ -58,7 +58,7 @@ class DescriptorLoop:
         return descriptor in self._ready
 
     def turn(self, seconds: float) -> None:
-        """Wait at most `seconds` (infinity means no limit), and run the actions of readable descriptors."""
+        """Wait at most `seconds` (infinity means no limit), and run the actions for readable descriptors."""
         if self._resting:
             seconds = min(seconds, min(self._resting.values()) - time.monotonic())
         patience = None if seconds == float("inf") else min(max(0.0, seconds) * 1000 + 1, _LONGEST_POLL)
@@ -69,7 +69,7 @@ class DescriptorLoop:
             self.on(descriptor, self._ready[descriptor])
 
     def go_on(self, seconds: float) -> None:
-        """Run actions of readable descriptors for `seconds`."""
+        """Run actions for readable descriptors for `seconds`."""
         until = time.monotonic() + seconds
         while (left := until - time.monotonic()) > 0:
             self.turn(left)

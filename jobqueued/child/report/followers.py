@@ -1,4 +1,4 @@
-"""The audience of an attempt: the launcher, and the followers on R/control."""
+"""An attempt's audience: the launcher, and the followers on R/control."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Audience:
         self.reason = ""
 
     def listen(self, directory: int, loop: DescriptorLoop, asked: Callable[[str], None]) -> None:
-        """Make R/control in R (`directory`). `asked` is called when a follower asks to stop. Raises OSError."""
+        """Make R/control in R (`directory`). `asked` is called when a follower requests a stop. Raises OSError."""
         self._control = ControlSocket(directory, loop, self._greeting, asked)
         self.accept, self.close = self._control.accept, self._control.close
 
@@ -33,11 +33,11 @@ class Audience:
         """Send a notice to the launcher."""
         try:
             self._launcher.send(notice.encode()[: wire.NOTICE])
-        except OSError:  # R has the news for the next launcher, or for this one when we exit
+        except OSError:  # R contains this notice for the next launcher, or for this launcher when we exit
             self.leaves = True
 
     def stopping(self, reason: str) -> None:
-        """Notify launcher and followers of the reason why the attempt ends, or why it is not over yet."""
+        """Notify the launcher and the followers why the attempt ends, or why it is not over yet."""
         self.reason = reason
         self.say(f"stopping {self._name} {reason}")
         self._control.send_line(f"stopping {reason}")

@@ -19,14 +19,14 @@ from jobqueued.child.contract.documents import Journal
 from jobqueued.child.report.budget import CommonBudget
 
 LINE_MAX = 48 << 10
-"""Maximum bytes of a line, as journald's LineMax."""
+"""Maximum bytes in a line, like journald's LineMax."""
 BURST_SECONDS = 10
 """A burst may contain the lines that `journal_rate` allows in this time (s)."""
 OUTPUT_ID, UNSENT_ID = "0f5c3a86e2bd4c7196d1b24f7ae85d30", "9be1d7423c6f4f0aa85e60c1d4f3972b"
-"""MESSAGE_ID of output lines, and of the line with the number of unsent lines."""
+"""MESSAGE_IDs for output lines and for the line with the number of unsent lines."""
 
 _KEPT = 1 << 20
-"""Maximum bytes that wait while journald is slower than the job."""
+"""Maximum bytes that are queued while journald is slower than the job."""
 _HALF_LIFE = 20.0
 _PATIENCE = 0.25
 _CUT, _EOF = b"JOBQUEUE_LINE_BREAK=line-max\n", b"JOBQUEUE_LINE_BREAK=eof\n"
@@ -80,7 +80,7 @@ class JournalStream:
         self._address, self._rate, self._common, self._clock = address, rate, common, clock
         self._identity = {**identity, "OBJECT_SYSTEMD_UNIT": "jobqueued.service"} if os.geteuid() == 0 else identity
         self._fields = b""
-        """Encoded fields of each line, made at the first line, because most jobs print nothing."""
+        """Encoded fields for each line, made for the first line, because most jobs print nothing."""
         self._rest = b""
         self._tokens, self._lately, self._looked = float(rate * BURST_SECONDS), 0.0, clock()
         self._sent = 0
@@ -99,7 +99,7 @@ class JournalStream:
         return self._poll.fileno()
 
     def started(self, pid: int) -> None:
-        """Set the pid of the process whose output is sent."""
+        """Set the PID of the process whose output is sent."""
         self._identity = {**self._identity, "SYSLOG_PID": pid, "JOBQUEUE_PID": pid}
         self._fields = b""
 
@@ -109,7 +109,7 @@ class JournalStream:
         return datagram(fields)
 
     def feed(self, data: bytes) -> None:
-        """Add a piece of output. An incomplete last line waits for its end."""
+        """Add a piece of output. An incomplete last line waits until it is complete."""
         data = self._rest + data
         lines = data.split(b"\n")
         self._rest = lines.pop()
@@ -140,7 +140,7 @@ class JournalStream:
         return bool(self._kept)
 
     def report(self) -> Journal | None:
-        """Return the record's `journal`, or None without journald. Waiting lines count as unsent."""
+        """Return the record's `journal`, or None if journald is not used. Waiting lines count as unsent."""
         why = dict(self._unsent)
         if self._kept:
             why[_NOT_TAKEN] = why.get(_NOT_TAKEN, 0) + len(self._kept)
@@ -148,7 +148,7 @@ class JournalStream:
         return {"lines": self._sent, "dropped": unsent, "why": why} if self._found or not unsent else None
 
     def close(self, kept: str) -> None:
-        """Log the number of unsent lines and the place of the output (`kept`), and disconnect from journald."""
+        """Log the number of unsent lines and where the output is (`kept`), and disconnect from journald."""
         self._count(_NOT_TAKEN, len(self._kept))
         unsent = sum(self._unsent.values())
         if unsent and self._found and self._common.notes.take(1, 0):
@@ -175,7 +175,7 @@ class JournalStream:
     def _offer(self, lines: list[bytes], end: bytes, *, long: bool = False) -> None:
         """Send as many of these lines as the budget allows; some may be `long`. `end`: how the last line ended.
 
-        A long line counts as one more line for each KiB, so that few lines can't fill the journal.
+        A long line counts as one more line for each KiB, so that a few lines can't fill the journal.
         """
         pieces = sum(-(-len(line) // LINE_MAX) for line in lines) if long else len(lines)
         granted = self._granted(pieces) if pieces else 0
@@ -260,7 +260,7 @@ class JournalStream:
 
     def _disconnect(self) -> None:
         if self._socket is not None:
-            self._socket.close()  # closing also removes it from the poll
+            self._socket.close()  # closing also removes the socket from the poll
             self._socket = self._watched = None
 
     def _watch(self) -> None:
@@ -275,7 +275,7 @@ class JournalStream:
 
 
 def _may_be_long(data: bytes) -> bool:
-    """Return whether a line may exceed LINE_MAX, by a fast search for half this length without a newline."""
+    """Return whether a line may exceed LINE_MAX. A fast search looks for half this length without a newline."""
     half = LINE_MAX // 2 or 1
     return any(data.find(b"\n", start, start + half) < 0 for start in range(0, len(data), half))
 

@@ -1,4 +1,4 @@
-"""R and its marks, made by launcher and supervisor, and the files that outlive R."""
+"""R and its marks, made by the launcher and the supervisor, and the files that outlive R."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from jobqueued.child.contract.documents import LaunchSpec
 
 
 def parent_of_this_boot(parent: str) -> str:
-    """Return the parent directory of all R of this boot. Each boot has another directory."""
+    """Return the parent directory for all R during this boot. Each boot has a different directory."""
     with open("/proc/sys/kernel/random/boot_id") as file:
         return os.path.join(parent, file.read().strip())
 
 
 def make_parent(runs: str) -> None:
-    """Make the parent directory of all R of this boot if missing. Users may enter but not list it."""
+    """Make the parent directory for all R during this boot if missing. Users may enter but not list it."""
     os.makedirs(runs, 0o711, exist_ok=True)
 
 
 def make_directory(runs: str, name: str, attempts: Callable[[], list[str]]) -> None:
-    """Make an R. Raises FileExistsError if the attempt is in `attempts` or may have started, or OSError."""
+    """Make an R. Raises OSError (FileExistsError if the attempt is in `attempts` or may have started)."""
     path = f"{runs}/{name}"
     try:
         os.mkdir(path, 0o700)
@@ -39,7 +39,7 @@ def make_directory(runs: str, name: str, attempts: Callable[[], list[str]]) -> N
 
 
 def write_spec(path: str, spec: bytes) -> None:
-    """Write the launch spec into a new R. Raises OSError; R is then removed, now or when the spec is sent again."""
+    """Write the launch spec into a new R. Raises OSError; R is then removed, now or when the spec is re-sent."""
     try:
         wire.write_mark(None, f"{path}/{wire.SPEC}", spec)
     except OSError:
@@ -49,9 +49,10 @@ def write_spec(path: str, spec: bytes) -> None:
 
 
 def vacate(path: str) -> None:
-    """Remove an R in which nothing started: incomplete, or abandoned by recovery. Raises FileExistsError otherwise.
+    """Remove an R where nothing started, because R is incomplete or recovery abandoned it.
 
-    An earlier launcher's supervisor may still try to claim it, and then finds it deleted.
+    Raises FileExistsError otherwise. An earlier launcher's supervisor may still try to claim this R, and then finds it
+    deleted.
     """
     directory = wire.open_directory(path)
     try:
@@ -77,7 +78,7 @@ def declined(name: str, error: OSError) -> str:
 
 
 class Marks:
-    """The marks of an attempt in R (a descriptor). Methods raise OSError if R can't be written, unless noted."""
+    """An attempt's marks in R (a descriptor). Methods raise OSError if R can't be written, unless noted."""
 
     __slots__ = ("_beside", "_directory", "_name")
 
@@ -86,39 +87,39 @@ class Marks:
         self._beside = -1
 
     def spec(self) -> LaunchSpec:
-        """Return the launch spec. Raises OSError if it can't be read or is incomplete."""
+        """Return the launch spec. Raises OSError if the spec can't be read or is incomplete."""
         order = wire.read_spec(self._directory)
         if order is None:
             raise OSError(errno.ENODATA, "its launch spec is incomplete")
         return order
 
     def claim(self, mark: wire.SpawningMark) -> None:
-        """Make the token whose maker alone starts this attempt. Raises FileExistsError if it exists."""
+        """Make R/spawning. Only its maker starts this attempt. Raises FileExistsError if it exists."""
         wire.claim(self._directory, mark)
 
     def started(self, mark: wire.PidMark) -> None:
-        """Write R/pid if the disk has space. R/control shows that the supervisor lives."""
+        """Write R/pid if the disk has space. R/control shows that the supervisor is alive."""
         with contextlib.suppress(OSError):
             wire.write_mark(self._directory, wire.PID, mark.encode())
 
     def started_again(self, mark: wire.PidMark) -> None:
-        """Write R/pid again, because another process replaced the main process of the attempt."""
+        """Rewrite R/pid, because another process replaced the attempt's main process."""
         with contextlib.suppress(OSError):
             os.unlink(wire.PID, dir_fd=self._directory)
         self.started(mark)
 
     def telemetry(self, found: Mapping[str, Any]) -> None:
-        """Write the telemetry so far if the disk has space, for readers, and for the record if the supervisor dies."""
+        """Write the telemetry so far if the disk has space, for readers and, if the supervisor dies, for the record."""
         with contextlib.suppress(OSError):
             wire.replace_mark(self._directory, wire.TELEMETRY, found)
 
     def slurm(self, found: Mapping[str, Any]) -> None:
-        """Write the state of the Slurm job for readers, if the disk has space."""
+        """Write the Slurm job's state for readers, if the disk has space."""
         with contextlib.suppress(OSError):
             wire.replace_mark(self._directory, wire.SLURM, found)
 
     def are_there(self) -> bool:
-        """Return whether R exists. Without R, the run is lost, even if no scheduler decided so."""
+        """Return whether R exists. Without R, the run is lost, even if the scheduler has not declared it lost."""
         try:
             os.stat(wire.SPAWNING, dir_fd=self._directory)
         except FileNotFoundError:
@@ -136,7 +137,7 @@ class Marks:
             wire.write_mark(self._directory, wire.ENDED, wire.ended(record))
 
     def lose(self, status: int) -> None:
-        """Write the wait status of the command to R/lost, because no record will be written."""
+        """Write the command's wait status to R/lost, because no record will be written."""
         with contextlib.suppress(OSError):
             wire.write_mark(self._directory, wire.LOST, str(status).encode())
 

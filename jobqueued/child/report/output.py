@@ -1,4 +1,4 @@
-"""The output of an attempt, moved from a pipe to log file and journald, limited, counted, and never blocking."""
+"""Moves an attempt's output from a pipe to a log file and journald, with limits and counts, and without blocking."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from jobqueued.child.report.journald import JournalStream
 
 _CHUNK = 1 << 16
 _PART, _MOST_KEPT = 20, 4 << 30
-"""By default, 1/`_PART` of a disk is kept free, but at most `_MOST_KEPT` bytes."""
+"""By default, output leaves 1/`_PART` of a disk free, but at most `_MOST_KEPT` bytes."""
 _OF_USERS = 2
 """Factor by which users' runs leave more space free, so that the host's own jobs always have some."""
 TAIL = 2048
-"""Maximum bytes of output in the record itself."""
+"""Maximum output (bytes) in the record itself."""
 
 
 class OutputPump:
     """Pumps a pipe. The log file is made at the first byte. Bytes that do not fit or can't be written are counted.
 
-    Without `path` there is no file; without `stream` no line goes to the journal. The tail is always saved.
+    Without `path`, no file is written. Without `stream`, no line goes to the journal. The tail is always saved.
     """
 
     __slots__ = (
@@ -42,7 +42,7 @@ class OutputPump:
     ) -> None:
         """`limit`: maximum bytes of the file. `above`: the directory of all logs.
 
-        `keep_free`: bytes to leave free on its disk; None means the default. `reserves`: factor of these bytes.
+        `keep_free`: bytes to leave free on its disk; None means the default. `reserves`: factor for `keep_free`.
         """
         self._pipe, self.writing = os.pipe2(os.O_CLOEXEC)
         os.set_blocking(self._pipe, False)
@@ -78,7 +78,10 @@ class OutputPump:
         return cls(path, order["output_limit"], stream, order.get("keep_free"), order.get("log_directory"), reserves)
 
     def pump(self) -> bool:
-        """Move at most the pipe's capacity, so that much output can't delay the timeout. Return False at the end."""
+        """Move at most the pipe's capacity, so that a lot of output can't delay the timeout.
+
+        Return False at the end.
+        """
         if self._stream is not None:
             self._stream.flush()
         try:
@@ -126,7 +129,7 @@ class OutputPump:
             self._error = f"{path}: {error.strerror}"
 
     def _free(self, path: str, wanted: int) -> int:
-        """Return the usable bytes of the file's disk, except those to keep free, like systemd-journald.
+        """Return the usable bytes on the file's disk, minus the bytes to keep free, like systemd-journald.
 
         Raises OSError.
         """
@@ -190,14 +193,14 @@ class OutputPump:
         return self._error
 
     def _where(self) -> str:
-        """Describe the place of the whole output."""
+        """Describe where the whole output is."""
         if not self._written:
             return f"the record has the last {TAIL:,} bytes"
         return f"all of the output is in {self._path}" + (f", but {self._dropped:,} bytes" if self._dropped else "")
 
 
 def kept_by_default(disk: os.statvfs_result) -> int:
-    """Return the bytes that output leaves free on a disk without `keep_free`."""
+    """Return the bytes that output leaves free on a disk if `keep_free` is not set."""
     return min(disk.f_blocks * disk.f_frsize // _PART, _MOST_KEPT)
 
 
@@ -207,7 +210,7 @@ def shown(tail: bytes) -> str:
 
 
 def _user(order: LaunchSpec) -> str | None:
-    """Return the user whose runs share a budget of lines with this run, or None for the host's runs."""
+    """Return the user whose runs share a line budget with this run, or None for the host's runs."""
     return order["user"] if order.get("above") else None
 
 

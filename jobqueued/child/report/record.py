@@ -1,4 +1,4 @@
-"""The record of an attempt, from its first facts to its file."""
+"""An attempt's record, from the first facts to the file."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from jobqueued.child.start.identity import StartFailed
 _COUNTS = ("ru_maxrss", "ru_minflt", "ru_majflt", "ru_inblock", "ru_oublock", "ru_nvcsw", "ru_nivcsw")
 _TERMINATED = (-signal.SIGTERM, 128 + signal.SIGTERM)
 _SPAN = slice(36, 52)
-"""Slice of the span's id in a traceparent."""
+"""The slice that is the span's id in a traceparent."""
 _LIMIT_OF: dict[int, str] = {signal.SIGXCPU: "cpu_time", signal.SIGXFSZ: "file_size"}
 
 
@@ -59,7 +59,7 @@ class RecordDraft:
         _pid, self.status, self._usage = os.wait4(self.pid, 0)
 
     def conclude(self, cause: tuple[str, Reason] | None, status: int | None, used: ProcessEnd) -> None:
-        """Note the end of a command on Slurm: state and reason, wait status (None if unknown), and figures.
+        """Save the end of a command on Slurm: state and reason, wait status (None if unknown), and figures.
 
         At least `cause` or `status` is not None.
         """
@@ -97,7 +97,7 @@ class RecordDraft:
         return Reason(Code.LIMIT_USED_UP, **facts, limit=used_up[0]) if used_up else Reason(Code.SIGNAL, **facts)
 
     def facts(self, account: AttemptAccount) -> ProcessEnd:
-        """Return the exit of the main process, and the resources that all processes used."""
+        """Return the main process's exit, and the resources that all processes used."""
         assert self._usage is not None
         used: ProcessEnd = {"rusage": {name[3:]: getattr(self._usage, name) for name in _COUNTS}}
         if self._elsewhere is None:
@@ -111,7 +111,7 @@ class RecordDraft:
         return used
 
     def so_far(self, reason: str, account: AttemptAccount, output: OutputPump) -> Record:
-        """Return the live run's record with the facts of this attempt. `reason`: why the attempt is stopping, or ""."""
+        """Return the live run's record with this attempt's facts. `reason`: why the attempt is stopping, or ""."""
         known: ProcessEnd = {"pid": self.pid, "exit_code": None, "signal": None, "rusage": None}
         known.update(cast("ProcessEnd", account.so_far()))
         state, cause = ("stopping", of(reason)) if reason else ("running", None)
@@ -172,7 +172,7 @@ def is_told(order: LaunchSpec) -> bool:
 def write(order: LaunchSpec, record: Record) -> tuple[str, bytes]:
     """Write the record file. Return its path and the record's bytes.
 
-    The path is "" if the attempt did not start or the write failed; the record then has the error.
+    The path is "" if the attempt did not start or the write failed. If the write failed, the record has the error.
     """
     if record["state"] == UNSTARTED:
         return "", wire.encode(record)

@@ -1,4 +1,4 @@
-"""Calls of Slurm's commands with a timeout, and the interpretation of their answers."""
+"""Calls Slurm's commands with a timeout, and interprets their answers."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from jobqueued.child.contract.tuples import NamedTuple
 from jobqueued.child.slurm.ends import SqueueJob
 
 _SECONDS = 20.0
-"""Timeout (s) of a command, in case no controller answers. Slurm's own `MessageTimeout` is 10 s."""
+"""Timeout (s) for a command, in case no controller answers. Slurm's own `MessageTimeout` is 10 s."""
 _FIELDS = "%A|%T|%B|%k|%r"
 _ID = re.compile(r"(\d{1,10})(;.*)?", re.ASCII)
 _AWAY = (
@@ -29,7 +29,7 @@ _AWAY = (
     "message receive",
     "insane message",
 )
-"""Parts of error messages after which the request may have been carried out, because no valid answer arrived."""
+"""Parts of error messages which mean that no valid answer arrived, so the request may have been carried out."""
 _SHOWN = 300
 
 
@@ -49,7 +49,7 @@ class FoundJob(NamedTuple):
 
 
 def submitted(options: Sequence[str], script: str, argument: str) -> int:
-    """Submit a batch script with an argument, and return the job's number. Raises Away and SlurmRefused."""
+    """Submit a batch script with an argument, and return the job's ID. Raises Away and SlurmRefused."""
     said = _called(["sbatch", "--parsable", *options, script, argument])
     found = _ID.fullmatch(said.strip())
     if found is None:

@@ -1,4 +1,4 @@
-"""The directory of an attempt on Slurm, shared by host and node. wrapper.py lists its files."""
+"""The directory for an attempt on Slurm, shared by host and node. wrapper.py lists its files."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ class Directory:
 
     @property
     def is_revoked(self) -> bool:
-        """Return whether the claim was revoked, so that no wrapper can make it."""
+        """Return whether the claim was revoked, so that no wrapper can make a claim."""
         return self._content("claim") == REVOKED
 
     def claim(self) -> dict[str, Any] | None:
@@ -67,7 +67,7 @@ class Directory:
         return found
 
     def has_end(self) -> bool:
-        """Return whether the wrapper reported the end of its command."""
+        """Return whether the wrapper reported its command's end."""
         return os.path.exists(f"{self.path}/end")
 
     def end(self) -> dict[str, Any] | None:
@@ -83,7 +83,7 @@ class Directory:
     def copy_output(self) -> None:
         """Copy new output to our own."""
         try:
-            with open(f"{self.path}/output", "rb", buffering=0) as file:  # opened again, so that NFS checks for changes
+            with open(f"{self.path}/output", "rb", buffering=0) as file:  # re-opened, so that NFS checks for changes
                 file.seek(self._offset)
                 while data := file.read(_CHUNK):
                     self._offset += len(data)
@@ -93,7 +93,7 @@ class Directory:
             return
 
     def remove(self) -> None:
-        """Remove the directory as the last step. Without it, no command can start."""
+        """Remove the directory as the last step. Without the directory, no command can start."""
         for name in _NAMES:
             for aside in ("", atomic_file.TEMPORARY):
                 with contextlib.suppress(OSError):

@@ -1,4 +1,4 @@
-"""The end of a run on Slurm, from Slurm's state of the job and the wrapper's report."""
+"""The end of a run on Slurm, derived from the job's state in Slurm and the wrapper's report."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ FINAL = frozenset({
 """The states of an ended job (squeue(1)). In other states, the job waits or runs, or its node cleans up."""
 WAITING = frozenset({"PENDING", "REQUEUED", "REQUEUE_HOLD", "REQUEUE_FED", "SPECIAL_EXIT", "RESV_DEL_HOLD"})
 GONE = "GONE"
-"""Stands for the state of a job that Slurm no longer has (`MinJobAge` of slurm.conf(5))."""
+"""Placeholder for the state of a job that Slurm no longer has (`MinJobAge` in slurm.conf(5))."""
 _OVER_MEMORY = b"exceeded job memory limit"
-"""slurmstepd's message about a job that it ends without a cgroup limit (`JobAcctGatherParams=OverMemoryKill`)."""
+"""slurmstepd's message when it ends a job without a cgroup limit (`JobAcctGatherParams=OverMemoryKill`)."""
 _SHOWN = 300
 
 
 class SqueueJob(NamedTuple):
-    """A job in squeue(1)'s output. `reason`: the reason why it waits or failed."""
+    """A job in squeue(1)'s output. `reason`: why the job waits or failed."""
 
     job: int
     state: str
@@ -58,7 +58,7 @@ def verdict(
 ) -> SlurmEnd:
     """Return the end of a run whose job is over. `end`: the wrapper's report, or None.
 
-    `limits`: descriptions of its limits.
+    `limits`: descriptions of the job's limits.
     """
     status = None if end is None else int(end["status"])
     if end is not None and "failed" in end:
@@ -84,7 +84,7 @@ def _was_ended_by(status: int | None, *numbers: int) -> bool:
 
 
 def _reason(code: Code, seen: SqueueJob, *, detail: str = "", **params: Any) -> Reason:
-    """Return the reason that Slurm's state of a job gives."""
+    """Return the reason derived from a job's state in Slurm."""
     return Reason(code, **params, job=seen.description, job_state=f"{seen.state}{f': {detail}' if detail else ''}")
 
 
@@ -95,7 +95,7 @@ def _out_of_memory(seen: SqueueJob, limits: Mapping[str, Any]) -> Reason:
 
 
 def _without_end(seen: SqueueJob, said: bytes, *, has_begun: bool) -> SlurmEnd:
-    """Return the end of a run without a report about its end."""
+    """Return the end of a run that has no report about its end."""
     if (found := _LOST_BY.get(seen.state)) is not None:
         return SlurmEnd(("lost", _reason(found, seen)))
     words = printable(last_line(said))[:_SHOWN]
@@ -115,7 +115,7 @@ _ENDED_BY = {
 _OF_ITS_NODE = frozenset({"NODE_FAIL", "BOOT_FAIL"})
 """States of a job whose node failed. The node may still be alive, and may have ended the processes as ordered."""
 _TOLD_TO_END = frozenset({"CANCELLED", "PREEMPTED"})
-"""States in which the command gets a signal that it may handle."""
+"""States that send the command a signal that it may handle."""
 _LOST_BY = {
     "NODE_FAIL": Code.SLURM_NODE_FAILED,
     "BOOT_FAIL": Code.SLURM_NODE_NOT_BOOTED,

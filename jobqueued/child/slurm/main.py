@@ -4,8 +4,9 @@ It submits the job, follows it, copies its output, and reports to its supervisor
 lines of JSON to descriptor 4: submitted, running, state, unheard, warning, and finally unstarted, refused or end.
 
 If a request is repeated, Slurm makes another job. So before each submission, the helper searches for the job by name
-and comment, which are unique to this attempt; and the command starts at most once (wrapper.py). If this process dies at
-any step, a new helper resumes. SIGTERM ends the job, and is also sent if the supervisor dies.
+and comment, which are unique to this attempt. In addition, the command starts at most once (wrapper.py). If this
+process dies at any step, a new helper resumes. SIGTERM ends the job. The helper also gets SIGTERM if the supervisor
+dies.
 """
 
 from __future__ import annotations
@@ -35,9 +36,9 @@ ORDER, REPORTS = 3, 4
 _PR_SET_PDEATHSIG, _PR_SET_NAME = 1, 15
 _TELLING = {signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT}
 _SURE = 10.0
-"""Timeout (s) of Slurm's answer, after which the submission is revoked."""
+"""Timeout (s) for Slurm's answer. After a timeout, the helper revokes the submission."""
 _FIRST_LOOK, _LONGEST_LOOK = 0.1, 15.0
-"""First and longest pause (s) between two calls of Slurm. The pause is usually a tenth of the job's age."""
+"""First and longest pause (s) between two calls to Slurm. The pause is usually a tenth of the job's age."""
 _FIRST_TICK, _LONGEST_TICK = 0.05, 1.0
 """First and longest pause (s) between two checks of the job's files.
 
@@ -45,9 +46,12 @@ The pause is usually a fiftieth of the job's age.
 """
 _SHARE_OF_LOOK, _SHARE_OF_TICK = 10, 50
 _KILLS = (("--batch", f"--signal={int(KILL)}"), ("--full", "--signal=KILL"), ())
-"""Options of scancel(1) to kill a job, tried in this order. With the first, the wrapper still reports the end."""
+"""Options of scancel(1) to kill a job, tried in this order.
+
+With the first option, the wrapper still reports the end.
+"""
 _LATE_FILES = 10.0
-"""Time (s) to wait for the wrapper's report after Slurm reported the end, because network file systems may be late."""
+"""Time (s) to wait for the wrapper's report after Slurm reported the end, because network file systems may be slow."""
 
 
 class Over(Exception):
@@ -85,7 +89,7 @@ class Helper:
     # submission
 
     def _submit(self) -> None:
-        """Find the job or submit it. Raises Over if it is refused or can't exist."""
+        """Find the job or submit it. Raises Over if the job is refused or can't exist."""
         self._wait(self._order["pause"])
         try:
             self._directory.make()
@@ -150,7 +154,7 @@ class Helper:
         self._saw(SqueueJob(number, "PENDING"))
 
     def _give_up_in_time(self, why: str) -> None:
-        """After a timeout, revoke a submission with unknown result, unless its job started. Raises Over."""
+        """After a timeout, revoke a submission whose result is unknown, unless its job started. Raises Over."""
         if not (self._told_to_stop or time.monotonic() > self._since + _SURE) or not self._directory.revoke():
             return
         if self._told_to_stop:
@@ -178,7 +182,7 @@ class Helper:
             _report(running=claim["node"], job=claim["job"])
 
     def _look(self, now: float) -> None:
-        """Ask Slurm for the state of the job. Raises Over if the job is over."""
+        """Request the job's state from Slurm. Raises Over if the job is over."""
         assert self._seen is not None
         self._looked = now
         try:
@@ -193,7 +197,7 @@ class Helper:
             self._settle(now)
 
     def _settle(self, now: float) -> None:
-        """Wait for the files of an ended job, which may be late. Then raise Over with the end."""
+        """Wait for an ended job's files, which may be late. Then raise Over with the end."""
         assert self._seen is not None
         has_begun = bool(self._directory.claim())
         until = now + _LATE_FILES
@@ -245,7 +249,7 @@ class Helper:
                 self._kills += 1
                 self._kill_at = now + _LATE_FILES
                 calls.cancel(self._seen.job, *options)
-        except calls.SlurmRefused:  # the job is over, or soon will be
+        except calls.SlurmRefused:  # the job is over, or will be soon
             pass
         except calls.Away as away:
             self._is_signalled = False
@@ -271,7 +275,7 @@ def _batch(number: int) -> tuple[str, str]:
 
 
 _RAISES = "--nice=-"
-"""Prefix of an option that Slurm refuses from users other than root and operators."""
+"""Prefix of an option that Slurm refuses, except from root and operators."""
 _OTHER_PLACE = "name a directory that this host and the nodes have in common: slurm: {directory: …}"
 
 

@@ -25,7 +25,7 @@ import time
 from typing import Any, NoReturn
 
 KILL = signal.SIGTTOU
-"""The signal that orders the wrapper to kill the command's process group. No `stop_signal` can be this signal."""
+"""The signal that makes the wrapper kill the command's process group. It can't be a `stop_signal`."""
 OWN = {
     signal.SIGKILL,
     signal.SIGSTOP,
@@ -83,7 +83,7 @@ def main(directory: str) -> int:
 
 
 def _memory(peak: int, ours: int) -> dict[str, int | None]:
-    """Return the peak (bytes) of the largest process, or None if it is not above our peak, which processes inherit."""
+    """Return the largest process's peak (bytes), or None if it is not above our peak, which processes inherit."""
     return {"memory_peak": peak * 1024 if peak > ours else None, "memory_peak_below": ours * 1024}
 
 
@@ -133,7 +133,7 @@ def _become(directory: str, order: dict[str, Any], report: int) -> NoReturn:
 
 if __name__ == "__main__":
     ended = main(sys.argv[1])
-    if os.WIFSIGNALED(ended):  # so that Slurm also has the signal
+    if os.WIFSIGNALED(ended):  # so that Slurm also records the signal
         number = os.WTERMSIG(ended)
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
         if number not in (signal.SIGKILL, signal.SIGSTOP):

@@ -1,8 +1,8 @@
 """The spool of users' crontabs. A table is always complete, either old or new, even if a process dies.
 
 Other users may put files into the spool (Debian's crontab is set-group-id crontab), so no link is followed. A file
-counts only if its owner and type are right and it has one hard link. A lock of the directory admits one writer at a
-time. A writer removes the leftover of a writer that died.
+counts only if its owner and type are right and it has one hard link. A directory lock admits one writer at a time. A
+writer removes the file that a dead writer left behind.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from jobqueued.child.contract import atomic_file, trust
 from jobqueued.child.contract.text import printable
 
 LARGEST = 1 << 20
-"""Maximum bytes of a table; the daemon reads no more."""
+"""Maximum size (bytes) of a table; the daemon reads no more."""
 LARGEST_SENT = 128 << 10
-"""Maximum bytes of a table that is sent to the daemon. Root writes larger tables directly."""
+"""Maximum size (bytes) of a table that is sent to the daemon. Root writes larger tables directly."""
 PLACE = "var/spool/cron/crontabs"
 """Path of the spool below the host's root directory."""
 NONE = "none"
@@ -44,8 +44,8 @@ def allowed(host: str, name: str, asker: int) -> bool:
     """Return whether a user may have a crontab, under Debian's rules. Raises SpoolRefused if a list can't be read.
 
     If cron.allow exists, only its users may. Otherwise, if cron.deny exists, all except its users may. Without lists,
-    all may. Root always may. If Debian's crontab, which has only its group's rights, could not read the list, no other
-    user may, unless root makes the request.
+    all may. Root always may. Debian's crontab has only its group's rights. If it could not read the list, no other user
+    may have a crontab, unless root makes the request.
     """
     if name == "root":
         return True
@@ -136,7 +136,7 @@ class Spool:
         return f"{self.path}/{name}"
 
     def _make(self) -> None:
-        """Make the directory if missing. It gets owner, group and mode before its final name."""
+        """Make the directory if missing. The file gets its owner, group and mode before its final name."""
         if os.path.isdir(self.path):
             return
         parent, name = os.path.split(self.path)
@@ -180,7 +180,7 @@ class Spool:
     def _found(self, directory: int, name: str, uid: int) -> os.stat_result | None:
         """Return the file status of the table, or None if it is missing.
 
-        Raises SpoolRefused if it is not acceptable.
+        Raises SpoolRefused if the table is not acceptable.
         """
         try:
             found = os.stat(name, dir_fd=directory, follow_symlinks=False)
@@ -239,7 +239,10 @@ def _opened(path: str) -> Iterator[int]:
 
 @contextlib.contextmanager
 def _locked(path: str) -> Iterator[int]:
-    """Open a directory for one writer at a time. Only users who can list it can lock it, for the spool only root."""
+    """Open a directory for one writer at a time. Only users who can list the directory can lock it.
+
+    Only root can list the spool.
+    """
     with _opened(path) as directory:
         fcntl.flock(directory, fcntl.LOCK_EX)
         yield directory

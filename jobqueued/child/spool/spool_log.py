@@ -29,7 +29,7 @@ def say_forbidden(host: str, asker: str, pid: int) -> None:
 
 
 def _send(host: str, text: str, pid: int) -> None:
-    """Send a line as syslog(3) does, without waiting. Without a reader, the line is lost."""
+    """Send a line as syslog(3) does, without waiting. If no process reads the socket, the line is lost."""
     time.tzset()  # the host's time zone may have changed since our start
     moment = time.strftime("%b %e %H:%M:%S")
     line = f"<{_CRON_INFO}>{moment} crontab[{pid}]: {text}"

@@ -17,11 +17,11 @@ from jobqueued.child.start import identity
 
 READ, INSTALL, REMOVE = "read", "install", "remove"
 WHO = "who"
-"""The act of an order that only asks for the user whose files the caller may change."""
+"""The act in an order that only requests the user whose files the caller may change."""
 _SECONDS = 60
 """Timeout (s) after which this process ends if a disk or a user database hangs. Tables remain complete."""
 _PART = 450
-"""Bytes of a table in a message to the launcher."""
+"""Maximum bytes of a table in one message to the launcher."""
 _SHOWN = 800
 _UNLESS = "root can allow it with `users: {allow: [NAME]}` in jobqueued.yaml"
 
@@ -34,7 +34,7 @@ def carry_out(document: int) -> tuple[str, list[str]]:
     ``done STAMP``, ``none USER`` (no table), ``forbidden USER`` (by cron.allow or cron.deny), ``denied`` (another
     user's), ``changed``, ``refused WHY``.
 
-    An order that asks for a user has "lists" if cron.allow and cron.deny count, too; the answer is ``done UID NAME``.
+    An order that requests a user has "lists" if cron.allow and cron.deny also count; the answer is ``done UID NAME``.
     """
     with open(document, "rb", closefd=False) as file:
         file.seek(0)

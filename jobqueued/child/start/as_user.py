@@ -21,9 +21,9 @@ _ANSWER = 4096
 def opened(
     user: User, groups: tuple[int, list[int]], paths: list[str], opens: Callable[[str, int], int]
 ) -> Iterator[int]:
-    """Yield a descriptor of each path, which `opens` opened as the user. Raises OSError, FileRefused and StartFailed.
+    """Yield a descriptor for each path, which `opens` opened as the user. Raises OSError, FileRefused and StartFailed.
 
-    The user's process ends after the last path, or after the first that can't be opened.
+    The user's process ends after the last path, or after the first path that can't be opened.
     """
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     with ours:
@@ -59,7 +59,10 @@ def _received(ours: socket.socket) -> int:
 def _open_all(
     theirs: socket.socket, user: User, groups: tuple[int, list[int]], paths: list[str], opens: Callable[[str, int], int]
 ) -> None:
-    """Become the user irrevocably, then open the paths one by one. Answer with a descriptor or an error."""
+    """Become the user irrevocably, then open the paths one by one.
+
+    Answer with a descriptor or an error for each path.
+    """
     try:
         signal.set_wakeup_fd(-1)
         os.setgroups(groups[1])

@@ -12,13 +12,14 @@ from jobqueued.child.start.identity import StartFailed
 
 _SETTINGS = "by `users: {caps: …}` of jobqueued.yaml"
 _LONG = 1_000_000
-"""Time (µs) of waiting for CPUs above which the record gets a warning."""
+"""If the run waited for CPUs longer than this (µs), the record gets a warning."""
 
 
 class Caps:
-    """The limits of an attempt. Each of `order["caps"]` has a key, the cgroup file, and the value to write there.
+    """The limits of an attempt.
 
-    `enforced`: key → ``cgroup``, ``sampled`` (only memory), ``affinity`` (only cpus) or ``no``.
+    Each entry in `order["caps"]` has a key, a cgroup file, and the value to write to the file. `enforced`: key →
+    ``cgroup``, ``sampled`` (only memory), ``affinity`` (only cpus) or ``no``.
     """
 
     def __init__(self, order: LaunchSpec, cgroup: Cgroup) -> None:
@@ -32,7 +33,7 @@ class Caps:
         above = order.get("above")
         self._of_user = {} if above is None else {file: text for _, file, text in above["caps"]}
         self._before: dict[str, int] = {}
-        """Key → refusals by the limits that the user's runs share, before the start of this run."""
+        """Key → refusals by the limits that the user's runs share, before this run started."""
 
     def apply(self) -> None:
         """Set the limits before the start. Raises StartFailed if a required limit can't be enforced here."""
@@ -90,7 +91,7 @@ class Caps:
         return _out_of_memory(f"{why} (memory.events: oom_kill {count})")
 
     def limit_warnings(self, state: str) -> list[str]:
-        """Return warnings about limits that the run reached but that did not end it."""
+        """Return warnings about limits that the run reached without being ended."""
         killed = None if state == "oom_killed" else self.killed()
         limit = next((text for _, file, text in self._caps if file == "pids.max"), "")
         count = self._cgroup.refused_tasks()
@@ -110,7 +111,7 @@ class Caps:
             yield f"all runs of its user together have {cpus:g} CPUs, {_SETTINGS}, and waited {seconds} s for them"
 
     def _refused(self, key: str) -> int:
-        """Return the refusals by a limit that the user's runs share, since the start of this run."""
+        """Return the refusals by a limit that the user's runs share, since this run started."""
         return max(0, self._cgroup.refused_above().get(key, 0) - self._before.get(key, 0))
 
 
@@ -119,6 +120,6 @@ def _out_of_memory(why: str) -> Reason:
 
 
 def _cpus(text: str) -> float:
-    """Return the number of CPUs from the text of cpu.max."""
+    """Return the number of CPUs from cpu.max's text."""
     share, period = text.split()
     return int(share) / int(period)

@@ -1,4 +1,4 @@
-"""The environment of a job, built from an empty one. Later sources override earlier sources:
+"""A job's environment, built from an empty environment. Later sources override earlier sources:
 
 variables that every job gets, with TRACEPARENT; a login's variables (`login_environment`); `environment_file`;
 `environment`; and JOBQUEUE_….
@@ -18,7 +18,7 @@ from jobqueued.child.contract.trust import is_roots_alone
 from jobqueued.child.start.identity import StartFailed, User
 
 _OF_A_LOGIN = ("/etc/environment", "/etc/default/locale")
-"""Files that pam_env(8) reads at a login on Debian."""
+"""Files that pam_env(8) reads at login on Debian."""
 _LOGIN_SHELLS = frozenset({"ash", "bash", "dash", "ksh", "mksh", "sh", "yash", "zsh"})
 """Shells that accept ``-l -c``. For users with other shells, /bin/sh reads the profile."""
 _TOLD = 3
@@ -40,10 +40,10 @@ class Environment:
     __slots__ = ("_files", "_is_roots", "_set", "given", "login")
 
     def __init__(self, order: LaunchSpec, user: User) -> None:
-        """Read the environment files that are safe to read with our rights. `whole` reads the others as the user.
+        """Read the environment files that are safe to read with our rights.
 
-        The others might lead to files that the user may not read. A user's own job may name any file, so none of its
-        files are read here.
+        `whole` reads the remaining files as the user, because they might lead to files that the user may not read. A
+        user's own job may name any file, so none of its files are read here.
         """
         self._is_roots = order.get("owner") is None
         self._files = [
@@ -81,7 +81,7 @@ class Environment:
         return (self._of_profile(own) if self.login else self.given) | own
 
     def _of_profile(self, own: dict[str, str]) -> dict[str, str]:
-        """Return the variables that the profile sets. Its directory and umask have no effect."""
+        """Return the variables that the profile sets. The profile's directory and umask have no effect."""
         shell = self.given["SHELL"]
         shell = shell if os.path.basename(shell) in _LOGIN_SHELLS else "/bin/sh"
         memory = os.memfd_create("environment")
@@ -106,7 +106,7 @@ class Environment:
 
 
 def arguments(order: LaunchSpec) -> list[str]:
-    """Return the command as arguments: a list unchanged, or a string as an argument of the shell."""
+    """Return the command as arguments: an unchanged list, or a string as an argument for the shell."""
     command = order["command"]
     return [order["shell"], "-c", command] if isinstance(command, str) else list(command)
 
@@ -114,7 +114,7 @@ def arguments(order: LaunchSpec) -> list[str]:
 def read(path: str) -> Iterator[tuple[str, str]]:
     """Yield the variables in a file with lines NAME=VALUE.
 
-    The format is common to systemd.exec(5) and shells: values may be quoted, also over several lines, and nothing is
+    The format is common to systemd.exec(5) and shells. Values may be quoted, even over several lines, and nothing is
     expanded. Raises StartFailed with the first line that is not an assignment, a comment or blank.
     """
     text = _content(path)
@@ -143,14 +143,14 @@ def _read_by_user(path: str) -> Iterator[tuple[str, str]]:
 
 
 def _stripped(value: str) -> str:
-    """Return the value without blanks around it, except escaped blanks."""
+    """Return the value without surrounding blanks, except escaped blanks."""
     stripped = value.strip(" \t\r")
     escaped = (len(stripped) - len(stripped.rstrip("\\"))) % 2
     return stripped + value.lstrip(" \t\r")[len(stripped) :][:escaped]
 
 
 def _plain(part: re.Match[str]) -> str:
-    """Return the text of a quoted part of a value."""
+    """Return the text in a quoted part of a value."""
     single, double, escaped, _comment = part.groups()
     if double is not None:
         return _ESCAPED.sub(lambda found: found[1].strip("\n"), double)
