@@ -1,7 +1,7 @@
 """A supervisor carries out attempts one after another: it starts the job, pumps the output, waits, writes the record.
 
 A supervisor outlives the scheduler and the launcher, so it writes to R before it sends a notice. It is a subreaper and
-inherits all processes that the job leaves behind, so a run is over when no child is left.
+inherits all processes that the job leaves behind, so a run is over when no child process is left.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from jobqueued.child.spool import spool_orders
 from jobqueued.child.start import identity, spawn
 
 NAME, _IDLE = "jq-supervisor", "idle"
-"""Name of the process, and the title of an idle supervisor. During an attempt, the title has the attempt's name."""
+"""Process name, and an idle supervisor's title. During an attempt, the title has the attempt's name."""
 MOST_ATTEMPTS = 1000
 """Number of attempts after which a supervisor is replaced, which limits memory leaks in libraries."""
 JOB_NOFILE = 1024
@@ -36,9 +36,9 @@ _MSG_CMSG_CLOEXEC = 0x40000000
 QUESTION = "account "
 """Prefix of an order to look up a user or group. Supervisors do this because the host's databases may be slow."""
 NOTIFY = "notify "
-"""Prefix of an order to send a notice. The order comes with a descriptor of the notice."""
+"""Prefix of an order to send a notice. A descriptor for the notice comes with the order."""
 CRONTAB = "crontab "
-"""Prefix of an order about a user's crontab. The order comes with a descriptor of the details."""
+"""Prefix of an order about a user's crontab. A descriptor for the details comes with the order."""
 _ASKING_SECONDS = 60
 
 
@@ -68,7 +68,7 @@ def become(launcher: socket.socket, common: CommonBudget, home: int, inherited: 
 
 
 def serve(launcher: socket.socket, common: CommonBudget, home: int) -> None:
-    """Carry out attempts and orders until the launcher exits. `home`: descriptor of the place of cgroups."""
+    """Carry out attempts and orders until the launcher exits. `home`: see cgroup.prepare."""
     try:
         wakeups, wakeup = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
     except OSError as error:
@@ -132,7 +132,7 @@ def _is_sent(launcher: socket.socket, notice: bytes) -> bool:
 
 
 def _answer(order: str) -> bytes:
-    """Return the answer to a question about an account, or a refusal of an order without its descriptor.
+    """Answer a question about an account, or refuse an order whose descriptor is missing.
 
     If the user database hangs, an alarm kills this supervisor, and the launcher repeats the question. A descriptor is
     missing only if this process has too many open files.
@@ -152,7 +152,7 @@ def _answer(order: str) -> bytes:
 
 
 def _receive(launcher: socket.socket, gone: select.poll) -> tuple[str, int] | None:
-    """Return name and descriptor (R for an attempt, -1 if missing) of the next order.
+    """Return the next order's name and descriptor (R for an attempt, -1 if missing).
 
     Return None if the launcher exited.
     """

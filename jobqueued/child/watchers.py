@@ -1,9 +1,9 @@
 """The launcher's view of users' watchers: processes that it started, but whose reports it does not trust.
 
-A user has at most one watcher, even if the user kills or blocks it, because the next starts after the previous was
-reaped. The launcher forwards a report with the number that the scheduler chose, which no user can forge. It accepts a
-burst of 20 reports from each watcher, then 4 a second; from all watchers together 100, then 50 a second. Above these
-limits, only the watchers wait.
+A user has at most one watcher, even if the user kills or blocks it, because the next watcher starts only after the
+launcher reaped the previous one. The launcher forwards a report with the number that the scheduler chose, which no user
+can forge. It accepts a burst of 20 reports from each watcher, then 4 a second; from all watchers together 100, then 50
+a second. Above these limits, only the watchers wait.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ from jobqueued.child.watching import WATCH
 from jobqueued.child.worker import Seat
 
 BURST, EVERY = 20, 0.25
-"""Limit of a watcher: reports accepted at once, and seconds between later reports."""
+"""A watcher's limit: reports accepted at once, and seconds between later reports."""
 BURST_OF_ALL, EVERY_OF_ALL = 100, 0.02
 STARTING, PATIENCE = 4, 10.0
-"""Number of new watchers without a report that delay the start of others, and maximum delay (s)."""
+"""Number of new watchers without a report that delay other watchers' start, and maximum delay (s)."""
 _A_TURN = 16
 _LONGEST = 5000
 _WORD = re.compile(rb"(\d{1,5}) (-|\d{1,19}) (/[^\0]{0,4200})", re.DOTALL)
@@ -43,7 +43,7 @@ class _UserWatcher:
 
 
 class Watchers:
-    """All watchers. `poll` gets a single descriptor for all their sockets.
+    """All watchers. `poll` gets a single descriptor for all watchers' sockets.
 
     The handler of SIGCHLD must already be installed.
     """
@@ -53,13 +53,13 @@ class Watchers:
         self._poll, self._ears = poll, select.epoll()
         self._poll.register(self._ears, select.POLLIN)
         self._orders: dict[int, tuple[int, bytes]] = {}
-        """UID → number and order that no supervisor has yet."""
+        """UID → number and order that no supervisor has received yet."""
         self._ready: deque[int] = deque()
         """The UIDs whose orders wait only for a supervisor."""
         self._of_pid: dict[int, _UserWatcher] = {}
         self._of_uid: dict[int, _UserWatcher] = {}
         self._silent: dict[_UserWatcher, float] = {}
-        """New watcher without a report → time (s) until which it delays others."""
+        """New watcher without a report → time (s) when it stops delaying other watchers."""
         self._hearing: dict[int, _UserWatcher] = {}
         """Descriptor of a socket → its connected watcher."""
         self._resting: deque[tuple[float, _UserWatcher]] = deque()
@@ -116,7 +116,7 @@ class Watchers:
         return bool(self._ready) and self._opens(now) <= now
 
     def _opens(self, now: float) -> float:
-        """Return the time (s) at which another watcher may start."""
+        """Return the time (s) when another watcher may start."""
         while self._silent and next(iter(self._silent.values())) <= now:
             del self._silent[next(iter(self._silent))]
         return next(iter(self._silent.values())) if len(self._silent) >= STARTING else now
@@ -142,7 +142,7 @@ class Watchers:
     # the watchers' reports
 
     def rest(self, now: float) -> list[float]:
-        """Read again from watchers whose pause is over. Return the seconds until the next action, or []."""
+        """Resume reading from watchers whose pause is over. Return the seconds until the next action, or []."""
         self._hear_again(now)
         times = [at for at, _ in list(self._resting)[:1]]
         times += [] if self._deaf_until is None else [self._deaf_until]
@@ -171,7 +171,7 @@ class Watchers:
                 continue
             except OSError:
                 said = b""
-            if not said:  # the socket was closed, but the watcher may live
+            if not said:  # the socket was closed, but the watcher may be alive
                 self._end(watcher)
                 continue
             self._silent.pop(watcher, None)

@@ -1,7 +1,8 @@
 """The start of a watcher: a supervisor becomes a process that runs as the user, and executes the watcher's program.
 
-The watcher keeps only two descriptors and nothing of the launcher's memory. The user controls it, also with ptrace(2),
-but it can't start a process, write a file or exceed its limits, and gets only CPU time that others do not use.
+The watcher keeps only two descriptors, and none of the launcher's memory. The user controls the watcher, even with
+ptrace(2). But it can't start a process, write a file or exceed its limits, and gets only CPU time that other processes
+do not use.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from jobqueued.child.start import identity, spawn
 from jobqueued.child.start.identity import StartFailed, User
 
 WATCH = "watch"
-"""The order to a supervisor to become a watcher. A descriptor with the document comes with the order."""
+"""The order that makes a supervisor become a watcher. A descriptor with the document comes with the order."""
 PROGRAM = os.path.join(os.path.dirname(os.path.abspath(__file__)), "watcher", "main.py")
 _LIMITS = {
     resource.RLIMIT_AS: 128 << 20,
@@ -40,7 +41,7 @@ _OPTIONS = (
 _NICE = 10
 _PATHS = 3
 _SECONDS = 60
-"""Timeout (s) of a user database."""
+"""Timeout (s) for a user database."""
 
 
 def become(launcher: socket.socket, order: int) -> NoReturn:
@@ -66,7 +67,7 @@ def become(launcher: socket.socket, order: int) -> NoReturn:
 
 
 def _paths(paths: list[str], home: str) -> int:
-    """Return a descriptor of the paths for the watcher, each with a NUL at its end."""
+    """Return a descriptor with the paths for the watcher, each with a NUL at its end."""
     whole = (f"{home.rstrip('/')}{path[1:]}" if path.startswith("~/") else path for path in paths)
     descriptor = os.memfd_create("paths", os.MFD_CLOEXEC)
     with open(descriptor, "wb", closefd=False) as file:
@@ -98,7 +99,7 @@ def _execute(launcher: socket.socket, paths: int, user: User, groups: list[int])
     os.set_inheritable(_PATHS, True)
     for target, source in ((0, launcher.fileno()), (1, _null()), (2, _null())):
         os.dup2(source, target)
-    for number, limit in _LIMITS.items():  # after the change of user, which checks RLIMIT_NPROC
+    for number, limit in _LIMITS.items():  # after changing the user, which checks RLIMIT_NPROC
         most = resource.getrlimit(number)[1]
         limits = (limit, limit) if most == resource.RLIM_INFINITY or limit < most else (most, most)
         resource.setrlimit(number, limits)

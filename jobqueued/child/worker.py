@@ -14,18 +14,15 @@ CPUS = len(os.sched_getaffinity(0))
 AT_ONCE = max(2, min(8, CPUS))
 """Number of supervisors that are forked for a burst without waiting for a busy supervisor."""
 ENOUGH = min(4 * CPUS, 16)
-"""Number of young attempts that want a CPU, above which no supervisor is forked.
-
-Fewer would get too little CPU time.
-"""
+"""If this many young attempts need a CPU, no supervisor is forked. Fewer attempts would get too little CPU time."""
 YOUNG = 2.0
 """Age (s) after which an attempt counts as long, so that other attempts no longer wait for its end."""
 PATIENCE = 0.005
-"""Minimum pause (s) between two forks (2 ms each). A supervisor that becomes idle in this time is cheaper."""
+"""Minimum pause (s) between two forks, which take 2 ms each. Waiting this long for an idle supervisor is cheaper."""
 PAUSE = 0.05
 """Minimum pause (s) between two checks of the attempts' CPU use, which take about 0.1 ms per attempt."""
 LONGEST = max(PAUSE, 0.5 / CPUS)
-"""Maximum pause (s) between two starts while attempts wait, even if many want a CPU."""
+"""Maximum pause (s) between two starts while attempts wait, even if many attempts need a CPU."""
 
 _WORN = 50
 """Number of attempts after which a supervisor uses about 1.2 MiB more than a new one."""
@@ -41,7 +38,7 @@ class Seat:
         self.name = self.left = ""
         self.idle_since = time.monotonic()
         self.taken = float("-inf")
-        """Time (CLOCK_MONOTONIC, s) at which it got its newest attempt."""
+        """Time (CLOCK_MONOTONIC, s) when the supervisor got its newest attempt."""
 
     def take(self, name: str, directory: int) -> None:
         """Give the supervisor an attempt with its R. Raises OSError."""
@@ -55,7 +52,7 @@ class Seat:
         return self._attempts > _WORN
 
     def hear(self) -> bytes | None:
-        """Return the next notice, None if there is none now, or b"" if the supervisor exited."""
+        """Return the next notice, None if no notice has arrived, or b"" if the supervisor exited."""
         try:
             return self.socket.recv(wire.NOTICE)
         except BlockingIOError:
@@ -67,7 +64,7 @@ class Seat:
 def spare(idle: list[Seat], least: int, before: float = float("inf")) -> list[Seat]:
     """Return the idle supervisors that are not needed: all except the newest `least`, if idle since before `before`.
 
-    If only `least` are idle, return the worn supervisors, which new ones should replace.
+    If only `least` are idle, return the worn supervisors, which new supervisors should replace.
     """
     found = idle[:-least] or [seat for seat in idle if seat.is_worn]
     return [seat for seat in found if seat.idle_since < before]
@@ -77,14 +74,14 @@ class Hiring:
     """Decides when to fork another supervisor while attempts wait and no supervisor is idle.
 
     An attempt that waits for a disk, a lock or time needs no CPU, so other attempts can start. If enough young attempts
-    want a CPU, another supervisor would not start an attempt sooner, and only need memory.
+    need a CPU, another supervisor would not start an attempt sooner, and would only use memory.
     """
 
     def __init__(self) -> None:
         self._handed_over = self._next = float("-inf")
 
     def handed_over(self, now: float) -> None:
-        """Note that an attempt was given to a supervisor.
+        """Record that an attempt was given to a supervisor.
 
         For a moment, waiting for an idle supervisor is cheaper than a fork.
         """
@@ -95,7 +92,7 @@ class Hiring:
         return max(0.0, self._next - now)
 
     def may_help(self, seats: Collection[Seat], now: float) -> bool:
-        """Return whether another supervisor would start an attempt sooner than the present supervisors."""
+        """Return whether another supervisor would start an attempt sooner than the current supervisors."""
         if len(seats) < AT_ONCE:
             return True
         if now < self._next:
@@ -107,7 +104,7 @@ class Hiring:
 
 
 def _want_cpus(seats: Iterable[Seat], now: float) -> int:
-    """Return the number of young attempts that want a CPU. Only the newest attempts, twice `ENOUGH`, are checked."""
+    """Return the number of young attempts that need a CPU. Only the newest attempts, twice `ENOUGH`, are checked."""
     young = [seat for seat in seats if now - seat.taken < YOUNG]
     newest = sorted(young, key=lambda seat: seat.taken, reverse=True)[: 2 * ENOUGH]
     return sum(tree.wants_cpu(seat.pid) for seat in newest)

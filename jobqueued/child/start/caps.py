@@ -76,7 +76,7 @@ class Caps:
         return _out_of_memory(f"it used {size(used)}, and its limit is {size(self.sampled)}")
 
     def killed(self) -> Reason | None:
-        """Return the reason if the kernel killed processes of the run, with data from memory.events, or None."""
+        """Return the reason if the kernel killed run processes, with data from memory.events, or None if it did not."""
         events = self._cgroup.events()
         if not (count := events.get("oom_kill")):
             return None

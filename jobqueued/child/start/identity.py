@@ -82,7 +82,7 @@ def user_of_order(order: LaunchSpec) -> User:
 
 
 def _trouble_with_owner(found: int, name: str, uid: int) -> str:
-    """Return why jobs of an owner with this name and UID can't run, or "". `found`: the present UID of the name."""
+    """Return why the jobs of the owner with this name and UID can't run, or "". `found`: the name's current UID."""
     if uid == NOBODY:
         return f"uid {NOBODY} stands for users without a uid on this host, so it can't have jobs"
     if found != uid:
@@ -97,7 +97,8 @@ def _trouble_with_owner(found: int, name: str, uid: int) -> str:
 def groups_of(order: LaunchSpec, user: User) -> tuple[int, list[int]]:
     """Return the primary and supplementary groups, from the job or else from the databases.
 
-    Raises StartFailed if a user's own job has a group that does not include the user, unless the site permits this.
+    Raises StartFailed if a user's own job has a group that does not include the user, unless the site permits the
+    group.
     """
     gid = user.gid if order["group"] is None else _gid(order["group"])
     owner = order.get("owner")
@@ -114,9 +115,9 @@ def groups_of(order: LaunchSpec, user: User) -> tuple[int, list[int]]:
 
 
 def groups_lacking(order: LaunchSpec, user: User) -> tuple[int, list[int]] | None:
-    """Return the groups for root's cron job if this process does not have all, or None if no change is needed.
+    """Return the groups for root's cron job if this process does not have all of them, or None if no change is needed.
 
-    A daemon started by systemd has no supplementary groups, but cron gives root those in the databases.
+    A daemon started by systemd has no supplementary groups, but cron gives root the groups in the databases.
     """
     if _ME or not order.get("asks_pam"):
         return None
@@ -149,7 +150,7 @@ def keep_from_jobs() -> None:
     """Keep jobs from inheriting descriptors that the user database's modules left open, such as LDAP's connection."""
     try:
         _LIBC.close_range(3, 0xFFFFFFFF, _CLOSE_RANGE_CLOEXEC)
-    except AttributeError:  # the C library has no close_range
+    except AttributeError:  # the C library does not have close_range
         for name in os.listdir("/proc/self/fd"):
             if int(name) > 2 and os.path.exists(f"/proc/self/fd/{name}"):
                 os.set_inheritable(int(name), False)
@@ -166,10 +167,10 @@ def name_of(number: str) -> str:
 
 
 def trouble_with(kind: str, name: str | list[Any]) -> str:
-    """Return why jobs can't run as a user or with a group, or "" if they can or only their start can show it.
+    """Return why jobs can't run as a user or with a group, or "" if they can or if only their start can show it.
 
     `name` is the name of a user or group. A group that must include a user is ``[GROUP, USER]``. The owner of jobs is
-    ``[NAME, UID, ALLOW, DENY]`` with the lists of `barred`. The user of a crontab is the same without UID.
+    ``[NAME, UID, ALLOW, DENY]`` with the lists of `barred`. The user of a crontab is ``[NAME, ALLOW, DENY]``.
     """
     try:
         match kind, name:
@@ -194,7 +195,7 @@ def trouble_with(kind: str, name: str | list[Any]) -> str:
 def barred(user: User, allow: list[str] | None, deny: list[str]) -> str:
     """Return the reason why a user may not have jobs, or "".
 
-    `allow` and `deny` contain names of users and, with an ``@``, of groups. `allow` None allows all users. An unknown
+    `allow` and `deny` contain user names and, with an ``@``, group names. `allow` None allows all users. An unknown
     group counts as empty.
     """
     if _is_among(user, deny):

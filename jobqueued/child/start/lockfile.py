@@ -1,4 +1,4 @@
-"""Lock files: flock(2) on the paths in a job's `locks`, held while its run lives.
+"""Lock files: flock(2) on the paths in a job's `locks`, held while the run lives.
 
 The supervisor holds the locks. Jobs do not get the descriptors, which are close-on-exec.
 """
@@ -23,7 +23,7 @@ _STEP = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _OURS, _OTHERS = 0o600, 0o077
 _ME = os.geteuid()
 _WHERE = 5
-"""Index of the file in a line of /proc/locks; the pid is the word before it."""
+"""Index of the file in a line of /proc/locks; the PID is the word before the file."""
 _LOOKS = 10_000
 """Maximum descriptors checked to find a holder: about 0.2 s."""
 
@@ -33,7 +33,7 @@ class Withheld(Exception):
 
 
 class LockFiles:
-    """The locks of an attempt, from `take` to `free`."""
+    """An attempt's locks, from `take` to `free`."""
 
     def __init__(self, order: LaunchSpec) -> None:
         """`order["locks"]`: the paths, and whether each lock is exclusive.
@@ -73,7 +73,7 @@ class LockFiles:
             self._trouble = StartFailed("lock", number, f"{path}: {os.strerror(number) if number else error}")
 
     def _opened(self) -> Generator[int]:
-        """Yield a descriptor of each file. Raises OSError, FileRefused and StartFailed."""
+        """Yield a descriptor for each file. Raises OSError, FileRefused and StartFailed."""
         paths = [path for path, _ in self._wanted]
         owner = self._order["record"].get("owner")
         user = user_of(self._user) if owner is not None else None
@@ -104,10 +104,10 @@ class LockFiles:
 
 
 def _opened(path: str, user: int) -> int:
-    """Return a descriptor of the file, and create it if missing.
+    """Return a descriptor of the file, and create the file if missing.
 
-    Raises OSError, and FileRefused at another user's link. Any user who can read the file can lock it, so only its
-    owner can read a new file.
+    Raises OSError, or FileRefused at another user's link. Any user who can read the file can lock it, so only its owner
+    can read a new file.
     """
     directory, name = os.path.split(path)
     step = os.open("/", _STEP)
@@ -153,7 +153,7 @@ def _holders(found: os.stat_result) -> str:
     takers = _takers(where)
     everybody = (int(name) for name in sorted(os.listdir("/proc")) if name.isdigit())
     holders = list(_having(where, takers, unseen=True))
-    if not holders:  # the first holder found is enough
+    if not holders:  # finding the first holder is enough
         holders = [pid for _, pid in zip(range(1), _having(where, everybody), strict=False)]
     if None in holders:
         return f"a process that was not found among the first {_LOOKS:,} descriptors of this host"
@@ -162,21 +162,21 @@ def _holders(found: os.stat_result) -> str:
 
 
 def _takers(where: str) -> list[int]:
-    """Return the pids of processes that acquired a lock on a file, if /proc/locks shows them."""
+    """Return the PIDs of processes that acquired a lock on a file, if /proc/locks shows them."""
     with contextlib.suppress(OSError), open("/proc/locks") as file:
         return [pid for line in file for pid in _taker(line, where)]
     return []
 
 
 def _taker(line: str, where: str) -> Iterator[int]:
-    """Yield the pid in a line of /proc/locks or fdinfo, if the line is about a flock(2) lock on this file."""
+    """Yield the PID in a line of /proc/locks or fdinfo, if the line is about a flock(2) lock on this file."""
     words = line.removeprefix("lock:").split()
     if len(words) > _WHERE and words[1] == "FLOCK" and words[_WHERE] == where:
         yield int(words[_WHERE - 1])
 
 
 def _having(where: str, pids: Iterable[int], *, unseen: bool = False) -> Iterator[int | None]:
-    """Yield the pids of those processes that have a descriptor with the lock, then None if the limit was reached.
+    """Yield the PIDs of processes that have a descriptor with the lock, then None if the limit was reached.
 
     `unseen`: include processes that we may not inspect.
     """

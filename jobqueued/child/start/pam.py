@@ -33,7 +33,7 @@ def check(order: LaunchSpec, user: User) -> None:
 
 
 def refusal(user: str, directory: str) -> str:
-    """Return the reason why no job of a user may run now, or "".
+    """Return the reason why none of a user's jobs may run now, or "".
 
     PAM modules may be slow and change the process, so call this only in a process that will exec a program.
     """

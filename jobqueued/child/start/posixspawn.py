@@ -11,15 +11,15 @@ _SETSIGDEF, _SETSIGMASK, _SETSID, _SETCGROUP = 0x04, 0x08, 0x80, 0x100
 AVAILABLE = hasattr(_LIBC, "posix_spawnattr_setcgroup_np")
 _MOST_STREAMS = 8
 _ROOM = 1024
-"""Bytes reserved for each of glibc's structures, which need at most 344 on all platforms."""
+"""Bytes reserved for each of glibc's structures, which need at most 344 bytes on all platforms."""
 
 
 def spawn(
     program: str, arguments: list[str], environment: dict[str, str], streams: tuple[int, ...], cgroup: int
 ) -> int:
-    """Start a process in `cgroup` (a descriptor, or -1 for ours) and a new session, with these streams. Return its pid.
+    """Start a process in `cgroup` (a descriptor, or -1 for our cgroup) and in a new session, with these streams.
 
-    No signal is blocked or ignored in it. Raises OSError if it can't start.
+    Return its pid. The process has no blocked or ignored signals. Raises OSError if it can't start.
     """
     attributes, actions, signals = (ctypes.create_string_buffer(_ROOM) for _ in range(3))
     pid = ctypes.c_int()

@@ -91,7 +91,7 @@ def spawn(
 
 
 def _stdin(text: str) -> int:
-    """Return a descriptor of a text of any length, which a job of any user can read."""
+    """Return a descriptor for a text of any length, which any user's job can read."""
     try:
         if not text:
             return os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC)
@@ -191,7 +191,7 @@ _NEEDS = {
     )
 }
 _START_SECONDS = 60.0
-"""Timeout (s) of the start, because a slow file system must not delay a run's timeout and stop."""
+"""Timeout (s) for the start, because a slow file system must not delay a run's timeout and stop."""
 
 
 def _forked() -> int:
@@ -202,7 +202,7 @@ def _forked() -> int:
 
 
 def _become(plan: _Plan, report: int) -> NoReturn:
-    """Run the forked child from fork to exec. The first failed step ends it and is reported."""
+    """Run the forked child from fork to exec. The child reports the first failed step and exits."""
     steps = _Steps(plan, report)
     try:
         steps.take()
@@ -217,7 +217,7 @@ def _become(plan: _Plan, report: int) -> NoReturn:
 
 
 class _Steps:
-    """The steps of the forked child; `step` and `detail` name the current one."""
+    """The steps of the forked child; `step` and `detail` name the current step."""
 
     def __init__(self, plan: _Plan, report: int) -> None:
         self.step = self.detail = ""
@@ -260,7 +260,10 @@ class _Steps:
         start_report.warn(self._report, text)
 
     def _limit(self, limits: Mapping[str, list[Any]]) -> None:
-        """Set limits. The hard `cpu_time` is some seconds higher, so that SIGXCPU shows the cause before SIGKILL."""
+        """Set limits.
+
+        The hard `cpu_time` limit is some seconds higher, so that SIGXCPU shows the cause before SIGKILL.
+        """
         for name, (key, *limit) in limits.items():
             self.step, self.detail = "resource_limits", f"{key}: "
             number = getattr(resource, name)
@@ -281,7 +284,7 @@ class _Steps:
         if not self._plan.user.is_us:
             pam.check(self._plan.order, self._plan.user)
             self.step = "stdio"
-            for output in self._plan.outputs:  # opening /dev/stderr opens the pipe again
+            for output in self._plan.outputs:  # opening /dev/stderr re-opens the pipe
                 if stat.S_ISFIFO(os.fstat(output).st_mode):  # a device keeps its owner
                     os.fchown(output, uid, gid)
             self.step = "keyring"
@@ -292,7 +295,7 @@ class _Steps:
         os.setresgid(gid, gid, gid)
         self.step = "setuid"
         os.setresuid(uid, uid, uid)
-        prctl(PR_SET_DUMPABLE, 0)  # until the exec, this is our memory, independent of fs.suid_dumpable
+        prctl(PR_SET_DUMPABLE, 0)  # until the exec, the memory is ours, whatever fs.suid_dumpable is
 
     def _execute(self, env: dict[str, str]) -> None:
         plan, limits = self._plan, self._plan.attributes.get("limits", {})
@@ -316,13 +319,13 @@ class _Steps:
 
 
 def _explained(program: str, error: OSError) -> str:
-    """Return a better message for an error of execve(2) whose usual message is misleading."""
+    """Return a better message for an execve(2) error whose usual message is misleading."""
     if error.errno == errno.EACCES and os.path.isdir(program):
         return "it is a directory"
     if error.errno == errno.ENOEXEC:
         return f"{error.strerror}: a script needs a first line such as #!/bin/sh"
     if error.errno == errno.ENOENT and os.path.exists(program):
-        with contextlib.suppress(OSError):  # unreadable for the user, or the job can't open files
+        with contextlib.suppress(OSError):  # the user can't read the file, or the job can't open files
             return _what_is_missing(program)
     return str(error.strerror)
 
@@ -355,7 +358,7 @@ def prctl(option: int, value: int = 1) -> None:
 
 
 def _nice(value: int) -> None:
-    """Set the nice value of process and session.
+    """Set the nice value of the process and its session.
 
     If the kernel schedules by session, the process's value matters little.
     """
@@ -385,7 +388,7 @@ def _ionice(text: str) -> None:
 
 
 def join_keyring() -> None:
-    """Join a new session keyring (keyrings(7)). In ours, the job could read keys of other jobs.
+    """Join a new session keyring (keyrings(7)). In our keyring, the job could read other jobs' keys.
 
     The keyring belongs to root, so that it does not count toward the user's quota.
     """
@@ -411,12 +414,12 @@ _ATTRIBUTES: tuple[tuple[str, Callable[[Any], None]], ...] = (
 
 
 def is_system_trouble(failure: StartFailed) -> bool:
-    """Return whether the host, and not the job, caused a failed start."""
+    """Return whether the host, rather than the job, caused a failed start."""
     return failure.number in wire.SYSTEM_TROUBLE
 
 
 def forgo_oom_protection() -> None:
-    """Remove a protection from the OOM killer that our parent set, because jobs must not have it."""
+    """Remove the OOM killer protection that our parent set, because jobs must not have it."""
     with open("/proc/self/oom_score_adj") as file:
         spared = int(file.read()) < 0
     if spared:
@@ -430,5 +433,5 @@ def call_ourselves(name: str) -> None:
 
 
 def become_subreaper() -> None:
-    """Make orphans below this process children of this process, and not of PID 1."""
+    """Make orphans below this process its children, instead of children of PID 1."""
     prctl(_PR_SET_CHILD_SUBREAPER)

@@ -1,4 +1,4 @@
-"""The report of a forked child before its exec: steps that may block, warnings, and the failed step."""
+"""A forked child's report before its exec: steps that may block, warnings, and the failed step."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _FAILED, _AT = "\0", "\1"
 
 
 class StartReport(NamedTuple):
-    """Warnings of the child, and the reason why it did not reach its exec, or None."""
+    """The child's warnings, and the reason why it did not reach its exec, or None if it did."""
 
     warnings: list[str]
     trouble: StartFailed | None

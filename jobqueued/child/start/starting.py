@@ -1,4 +1,4 @@
-"""Start a process within its limits: first its cgroup is made and limited, then the process starts in it."""
+"""Start a process within its limits: first make and limit its cgroup, then start the process in the cgroup."""
 
 from __future__ import annotations
 

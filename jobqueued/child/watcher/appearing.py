@@ -1,11 +1,11 @@
 """Files that appear in watched directories, reported with inotify(7) when they are complete.
 
 While a directory is missing, the nearest existing directory above it is watched. Times are CLOCK_MONOTONIC (ns), except
-files' times.
+file times.
 
 Other users may write into the directories, so the work of a turn is limited: one read of events, with a pause after a
 burst, and one slice of a directory listing (`listing`), which starts at most every 5 s. Each path is reported up to 10
-times at once, then once a second. A report stands for all files that appeared after the previous report, so none is
+times at once, then once a second. A report covers all files that appeared after the previous report, so no file is
 missed.
 """
 
@@ -29,13 +29,16 @@ RESCAN = 60 * SECOND
 READ = 16 << 10
 """Maximum bytes of events read in a turn: at most a thousand events, about 2 ms."""
 STORM = 50
-"""Number of events in a read above which more may wait. Fewer are all, because an event has at most 272 bytes."""
+"""If a read returns more events than this, more may be pending.
+
+Otherwise none are, because an event has at most 272 bytes.
+"""
 REST = SECOND // 50
-"""Pause (ns) before the next read in a burst of events, which then takes a tenth of a CPU."""
+"""Pause (ns) before the next read in a burst of events. With this pause, a burst takes a tenth of a CPU."""
 PAUSE = 5 * SECOND
 """Minimum time (ns) between two listings of a directory that needs several slices."""
 EVERY, BURST = SECOND, 10
-"""Interval (ns) between reports of a path, and maximum number of reports at once after a calm period."""
+"""Interval (ns) between reports for a path, and maximum number of reports at once after a calm period."""
 TOLD = 64
 """Maximum paths reported in a turn."""
 
@@ -50,7 +53,7 @@ _NOW = -1
 
 
 class Appeared(NamedTuple):
-    """A path to report, with a matching file. `instant`: the file's last change (wall, ns), or None for now."""
+    """A path to report, with a matching file. `instant`: the file's last change (wall, ns); None means now."""
 
     path: str
     instant: int | None
@@ -76,7 +79,7 @@ class Appearing:
         self._ways: set[str] = set()
         """The directories of the paths, and all directories above them."""
         self._watches: dict[int, set[str]] = {}
-        """Number of a watch → paths of its directory.
+        """Number of a watch → paths in its directory.
 
         The kernel has only one watch for a directory with several paths.
         """
@@ -94,7 +97,7 @@ class Appearing:
         self._appeared: dict[str, tuple[int, str]] = {}
         """Path to report → last change of its file (`_NOW` if it just appeared), and the file name."""
         self._paid: dict[str, int] = {}
-        """Path → time at which its reports no longer count toward the limit ("virtual scheduling" in ATM's GCRA)."""
+        """Path → time when its reports no longer count toward the limit ("virtual scheduling" in ATM's GCRA)."""
 
     @property
     def trouble(self) -> Trouble | None:
@@ -111,19 +114,19 @@ class Appearing:
 
     @property
     def deadline(self) -> int | None:
-        """The time of the next read or listing, or None if none is planned."""
+        """Return the time of the next read or listing, or None if none is planned."""
         times = [self._listed.get(directory, -PAUSE) + PAUSE for directory in self._unlisted]
         times += [at for at in (self._look_at, self._rests_until) if at is not None]
         return min(times, default=None)
 
     @property
     def tells_at(self) -> int | None:
-        """The time at which `pop_due` has a path to return, or None if no path is waiting."""
+        """Return the time when `pop_due` has a path to return, or None if no path is waiting."""
         return min((self._paid.get(path, 0) - (BURST - 1) * EVERY for path in self._appeared), default=None)
 
     @property
     def has_more(self) -> bool:
-        """Return whether a listing or an update of the watches is not finished."""
+        """Return whether a listing or an update of the watches is unfinished."""
         return self._listing is not None or self._has_moved
 
     def read(self, mono: int) -> None:
@@ -160,7 +163,7 @@ class Appearing:
         return found
 
     def want(self, paths: Iterable[str]) -> None:
-        """Wait for exactly these paths. They are absolute, with ``*``, ``?`` and ``[…]`` only in the last part."""
+        """Wait for exactly these paths: absolute, with ``*``, ``?`` and ``[…]`` only in the last part."""
         wanted: dict[str, list[str]] = {}
         for path in paths:
             wanted.setdefault(os.path.dirname(path), []).append(path)
@@ -185,7 +188,7 @@ class Appearing:
     # events
 
     def _take(self, happened: Iterable[inotify.InotifyEvent]) -> None:
-        """Handle events, those with the same name together."""
+        """Handle events. Events with the same name are handled together."""
         names: dict[tuple[str, str], int] = {}
         for event in happened:
             self._has_moved |= bool(event.mask & _GONE)
@@ -202,7 +205,7 @@ class Appearing:
     def _watch(self) -> set[str]:
         """Watch each directory, or the nearest existing directory above it. Return the newly watched directories.
 
-        If there are any, the next turn calls this again, because paths may have changed before their watch began.
+        If there are any, the next turn repeats this call, because paths may have changed before their watch began.
         """
         self._unwatched, self._look_at = None, None
         wanted: dict[int, set[str]] = {}
@@ -233,7 +236,7 @@ class Appearing:
     # listings
 
     def _list_all(self) -> None:
-        """List all directories, and try to watch them again."""
+        """List all directories, and retry to watch them."""
         self._inotify = _inotify() if self._inotify is None else self._inotify
         since, self._looked = self._looked, _coarse()
         self._watch()
@@ -248,7 +251,7 @@ class Appearing:
             self._unlisted[directory] = min(since, self._unlisted.get(directory, since))
 
     def _list(self, mono: int) -> None:
-        """List the next slice of a directory. A directory that was just listed waits."""
+        """List the next slice of a directory. A directory that was just listed has to wait."""
         if self._listing is None:
             ready = (name for name in self._unlisted if self._listed.get(name, -PAUSE) + PAUSE <= mono)
             if (directory := next(ready, None)) is None:
@@ -283,7 +286,7 @@ def _inotify() -> int | None:
 
 
 def _coarse() -> int:
-    """Return the time (wall, ns) of the clock for file timestamps."""
+    """Return the time (wall, ns) on the clock for file timestamps."""
     return time.clock_gettime_ns(_CLOCK_REALTIME_COARSE)
 
 

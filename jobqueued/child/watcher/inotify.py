@@ -1,4 +1,4 @@
-"""inotify(7), which Python does not wrap. Constants are as in the manual page; functions raise OSError."""
+"""inotify(7), which Python does not wrap. Constants have the manual page's names; functions raise OSError."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _CHUNK = 64 << 10
 
 
 class InotifyEvent(NamedTuple):
-    """An event: its watch, its bits, and the name in the watched directory, or "" for the directory itself."""
+    """An event: its watch, its bits, and the file name in the watched directory, or "" for the directory itself."""
 
     watch: int
     mask: int

@@ -22,7 +22,7 @@ MOST = 100_000
 
 
 class Patterns:
-    """The patterns of names in a directory, and their paths."""
+    """The name patterns in a directory, and their paths."""
 
     def __init__(self, paths: Iterable[str]) -> None:
         self._names: dict[str, str] = {}
@@ -56,7 +56,7 @@ class FileListing:
     """A listing of files that changed since an instant. Call `go_on` until `is_over`. `looked` counts the names."""
 
     def __init__(self, directory: str, patterns: Patterns, since: int, *, newest: bool) -> None:
-        """`newest`: search for the newest file of each path; otherwise any file is enough."""
+        """`newest`: search for each path's newest file; otherwise any file is enough."""
         self._patterns, self._since, self._newest = patterns, since, newest
         self._found: dict[str, ListedFile] = {}
         self.looked, self.is_over = 0, False

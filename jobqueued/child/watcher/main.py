@@ -30,7 +30,7 @@ from jobqueued.child.watcher.appearing import SECOND, Appearing, Trouble
 
 CHANNEL, PATHS = 0, 3
 LONGEST = 4096
-"""Maximum bytes of a reported path; system calls accept no longer paths."""
+"""Maximum bytes of a reported path. System calls do not accept longer paths."""
 _APART = SECOND
 """Minimum time (ns) between two reports of problems."""
 
@@ -107,7 +107,7 @@ def _paths() -> list[str]:
 
 def main() -> None:
     """Watch until the launcher hangs up."""
-    signal.signal(signal.SIGURG, signal.SIG_IGN)  # sent if a writer breaks our lease
+    signal.signal(signal.SIGURG, signal.SIG_IGN)  # the kernel sends it if a writer breaks our lease
     os.set_blocking(CHANNEL, False)
     with contextlib.suppress(OSError), open("/proc/self/comm", "w") as file:
         file.write("jq-watcher")
