@@ -188,7 +188,7 @@ class Launcher:
             self._backlog.append(name)
 
     def _attempts(self) -> list[str]:
-        """Return the names of all unfinished attempts: waiting, running, or without a supervisor."""
+        """Return the names of all unfinished attempts: attempts that wait, run, or have no supervisor."""
         live = [seat.name for seat in self._seats.values() if seat.name and not is_question(seat.name)]
         return [*self._backlog, *live, *self._lost]
 

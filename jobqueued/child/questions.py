@@ -67,7 +67,7 @@ class Questions:
 
 
 def is_question(name: str) -> bool:
-    """Return whether a supervisor's task is such an order, and not an attempt."""
+    """Return whether a supervisor's task is one of these orders, rather than an attempt."""
     return name.startswith((QUESTION, NOTIFY, CRONTAB))
 
 

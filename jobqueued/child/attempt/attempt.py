@@ -60,7 +60,10 @@ class Attempt:
         *,
         last: bool,
     ) -> None:
-        """`home`: see cgroup.prepare. `cgroups`: this supervisor's cgroups. `last`: its last attempt."""
+        """`home`: see cgroup.prepare. `cgroups`: this supervisor's cgroups.
+
+        `last`: whether this is its last attempt.
+        """
         self.name, self._directory = name, directory
         self._state = State.CLAIMING
         self._last = last

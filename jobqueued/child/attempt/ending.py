@@ -33,7 +33,7 @@ def ended_all(turn: Callable[[float], object], is_empty: Callable[[], bool]) -> 
 class Ending:
     """The ending of an attempt. `deadline`: when it times out. `kill_at`: when to send SIGKILL (CLOCK_MONOTONIC, s).
 
-    `cause`: state and reason if the attempt was stopped, whatever the command's exit status, or None if it was not.
+    `cause`: if the attempt was stopped, its state and reason, whatever the command's exit status; otherwise None.
     """
 
     __slots__ = ("_cgroup", "_order", "_pause", "cause", "deadline", "kill_at")

@@ -238,7 +238,7 @@ class Above(TypedDict):
     """The cgroup above a run's cgroup, and its limits in the format of the launch spec's `caps`.
 
     The name "" means the cgroup of the run's user, whose UID the scheduler does not have. A limit with the key "" is a
-    default. If a default can't be set, the record gets no warning, because no user asked for it.
+    default. If a default can't be set, the record gets no warning, because no user requested it.
     """
 
     name: str

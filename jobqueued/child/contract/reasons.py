@@ -1,7 +1,7 @@
 """The reasons why a run was skipped, ended, or waits. Each has a code, parameters, and a text for people.
 
 Programs compare codes, not texts. Records of older versions, state.db, and the line protocol between scheduler and
-supervisor contain only the text of a reason. `parse` finds the code of such a text.
+supervisor contain only the text of a reason. `parse` finds the code for this text.
 """
 
 from __future__ import annotations
@@ -243,7 +243,7 @@ def _plain_value(value: Any) -> Any:
 
 
 def of_record(told: Mapping[str, Any]) -> Reason | None:
-    """Return the reason in a record or an attempt, or None if it has none. Another version may have written it.
+    """Return the reason in a record or an attempt, or None if it has no reason. Another version may have written it.
 
     If code and text differ, the text counts, because an older version copies a code that it does not recognize.
     """

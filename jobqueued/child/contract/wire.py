@@ -27,7 +27,7 @@ Scheduler (→) and launcher (←) exchange lines over a stream socket:
     → notify NUMBER ORDER      ← part NUMBER PART ANSWER (for each part that has its own answer), then
                                  notified NUMBER ANSWER (of the notifier: sent, later …, never …)
     → crontab NUMBER ORDER     ← the same, with the parts of a table, and an answer of spool_orders.carry_out; also to
-                                 ask for a user's identity
+                                 get a user's identity
     → watch NUMBER UID ORDER   ← from the user's only watcher (ORDER: see watching.become): appeared NUMBER PLACE
                                  INSTANT FILE (for the path at PLACE; "-": now; a JSON string), unnoticed NUMBER PLACE
                                  ERRNO ("-" 0: nothing is missed now); unwatched NUMBER: the watcher ended
@@ -35,8 +35,8 @@ Scheduler (→) and launcher (←) exchange lines over a stream socket:
 
 Launcher and supervisor exchange packets: NAME with the descriptor of R, "sync", and the notices above. A supervisor
 that leaves the pool sends "left" instead of "ended". CGROUPS is "cgroups" with the controllers that attempts' cgroups
-have (``cgroups,memory,pids``), or "-" without cgroups. On R/control a follower reads "live", "stopping REASON", and
-"ended" at the end; it may write "stop REASON".
+have (``cgroups,memory,pids``), or "-" if attempts have no cgroups. On R/control a follower reads "live", "stopping
+REASON", and "ended" at the end; it may write "stop REASON".
 """
 
 from __future__ import annotations

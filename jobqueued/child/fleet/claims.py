@@ -33,7 +33,7 @@ SKIPPED, OVERDUE, FREED = f"{ROOT}skipped/", f"{ROOT}overdue/", f"{ROOT}{RETURNE
 _RETURNED = re.compile(rf"{FREED}(.+)/f([1-9][0-9]{{9}})")
 _SKIP = re.compile(r"\S+ skipped ([0-9]{1,10})")
 MOST = 64
-"""Maximum transactions in a batch. etcd's default limit is 128 operations, of which the batch itself uses some."""
+"""Maximum transactions in a batch. etcd's default limit is 128 operations, and the batch itself uses some of them."""
 
 
 class StoredKey(NamedTuple):
@@ -89,7 +89,7 @@ class FleetAttempt(NamedTuple):
 
     @property
     def before(self) -> str | None:
-        """Return the key of the previous attempt, or None if this is the first."""
+        """Return the previous attempt's key, or None if this is the first attempt."""
         return FleetAttempt(self.second, self.number - 1).key if self.number > 1 else None
 
 
@@ -318,7 +318,7 @@ def _lost(job: str, loss: Loss) -> tuple[list[Message], list[Message]]:
 
 
 def is_newest(job: str, known: int) -> Message:
-    """Return the condition that the job's newest skip has the revision `known` (0 means that it has no skip)."""
+    """Return the condition that the job's newest skip has the revision `known`. 0 means that the job has no skip."""
     return {"key": coded(f"{SKIPPED}{job}"), "target": "MOD", "mod_revision": str(known)}
 
 

@@ -55,7 +55,7 @@ class Conversation:
         self.is_outdated = False
         """True if another snapshot is needed, because changes were missed."""
         self.keep = 0
-        """Time (s) for which etcd must remember occurrences."""
+        """Time (s) that etcd must remember occurrences."""
         self.until = 0
         """The instant (BOOTTIME, ns) when this host loses its locks unless they are confirmed."""
         self._session = Session("", "", 0)

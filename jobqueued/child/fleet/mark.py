@@ -50,7 +50,7 @@ def settling(found: EtcdMark, seen: EtcdMark, age: str) -> Message | None:
 
 
 def guarded(batch: Message, seen: EtcdMark) -> Message:
-    """Return a batch that raises the mark, and that etcd carries out only if it contains all writes up to this mark.
+    """Return a batch that raises the mark. etcd carries it out only if etcd contains all writes up to this mark.
 
     If etcd does not carry out the batch, the answer has etcd's mark.
     """

@@ -130,7 +130,7 @@ class Outgoing:
 
 
 def _of_occurrence(request: Request) -> bool:
-    """Return whether a request creates the key of an occurrence or of its return."""
+    """Return whether a request creates an occurrence's key, or a key that announces its return."""
     if isinstance(request, GiveBackRequest):
         return request.state == RETURNED
     return isinstance(request, SkipRequest) or (isinstance(request, AskRequest) and request.claim.run is not None)

@@ -30,7 +30,7 @@ class SkipRequest(NamedTuple):
     """A request to skip a job's occurrences from second `first` to `last`. etcd must remember the skip for `keep` s.
 
     `spec`: the job's definition that must be in force ("" means any). `newest`: revision of the job's newest skip, as
-    this host has seen it. `own`: the newest revision of this host's occurrences in the range, none of which is live.
+    this host has seen it. `own`: newest revision among this host's occurrences in the range; none of these is live.
     """
 
     job: str

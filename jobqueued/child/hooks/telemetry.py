@@ -98,7 +98,7 @@ def merged(telemetry: Mapping[str, Any], update: Mapping[str, Any]) -> Telemetry
 
 
 def failed(name: str, moment: str = "", why: str = "") -> str:
-    """Return the warning about a failed hook; without `moment`, only its prefix."""
+    """Return the warning about a failed hook; without `moment`, return only its prefix."""
     return f"telemetry hook {name}, {moment}: {why}" if moment else f"telemetry hook {name}, "
 
 

@@ -32,7 +32,7 @@ _PR_SET_DUMPABLE = 4
 def send(data: bytes) -> str:
     """Send a notice. Return a verdict line for each part, then the verdict.
 
-    All text is printable and without secrets.
+    The text is printable and contains no secrets.
     """
     try:
         given = notice.read(data)

@@ -159,7 +159,7 @@ class NoticeToSend(NamedTuple):
         self.secrets.extend(each for piece in (text, *words) for each in (piece, unquote(piece)))
 
     def quoted(self, text: str) -> str:
-        """Return text from a receiver or a template without secrets, for a verdict."""
+        """Remove secrets from a receiver's or template's text, and return it for a verdict."""
         for secret in sorted(filter(str.strip, self.secrets), key=len, reverse=True):
             text = text.replace(secret, "…") if len(secret) >= _SHORTEST else re.sub(_as_word(secret), "…", text)
         return text

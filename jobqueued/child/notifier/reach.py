@@ -31,7 +31,10 @@ class _Bounds:
 
 @contextmanager
 def bounded(permitted: Collection[str] | None) -> Iterator[None]:
-    """In the block, refuse these addresses to all code in this process, except `permitted`. None refuses none."""
+    """In the block, refuse these addresses to all code in this process, except `permitted`.
+
+    None means that no address is refused.
+    """
     if permitted is not None and not _Bounds.is_hooked:
         sys.addaudithook(_audit)
         _Bounds.is_hooked = True

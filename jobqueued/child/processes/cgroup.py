@@ -108,7 +108,7 @@ def _directory_of(process: str) -> str | None:
 
 
 def unified(membership: str) -> str | None:
-    """Return the cgroup v2 in the text of /proc/PID/cgroup, such as ``/system.slice/ssh.service``, or None."""
+    """Return the cgroup v2 from /proc/PID/cgroup's text, such as ``/system.slice/ssh.service``, or None."""
     return next((line[3:] for line in membership.splitlines() if line.startswith("0::")), None)
 
 
@@ -223,7 +223,7 @@ class Cgroup:
         return self._pairs("pids.events").get("max", 0) if self.directory >= 0 else 0
 
     def close(self) -> None:
-        """Close the descriptor, without removing the cgroup."""
+        """Close the descriptor, but do not remove the cgroup."""
         if self.directory >= 0:
             os.close(self.directory)
             self.directory = -1
@@ -282,7 +282,7 @@ class Cgroup:
         write(self._home, "cgroup.subtree_control", word)
 
     def now(self) -> tuple[int, int] | None:
-        """Return the bytes of memory and the number of tasks in use, or None if unknown."""
+        """Return the memory (bytes) and the number of tasks in use, or None if unknown."""
         if self.directory < 0:
             return None
         memory, tasks = self._number("memory.current"), self._number("pids.current")

@@ -26,12 +26,12 @@ class Stat(NamedTuple):
 
 
 def stat(pid: int) -> Stat | None:
-    """Return a process's figures, or None if it does not exist."""
+    """Return a process's figures, or None if the process does not exist."""
     return _stat(f"/proc/{pid}/stat")
 
 
 def thread(pid: int, task: int) -> Stat | None:
-    """Return a thread's figures, or None if it does not exist."""
+    """Return a thread's figures, or None if the thread does not exist."""
     return _stat(f"/proc/{pid}/task/{task}/stat")
 
 

@@ -123,7 +123,7 @@ def _states(pid: int) -> Iterator[bytes]:
 
 
 def usage() -> tuple[int, int]:
-    """Return the bytes of memory and the number of tasks for all processes below us."""
+    """Return the memory (bytes) and the number of tasks for all processes below us."""
     memory = tasks = 0
     ours = children()
     for pid in (found := [*ours, *(pid for pid, _parent in walk(ours))]):
@@ -172,7 +172,7 @@ def signal_all(number: int) -> None:
     """Signal our children's process groups, and the processes below them that left these groups.
 
     A child's group ID can't be reused until we reap the child. A process further down is reaped by its own parent, so
-    its pid may be reused. Therefore we open a pidfd and re-check the process before we signal it.
+    its PID may be reused. Therefore we open a pidfd and re-check the process before we signal it.
     """
     ours = children()
     below = dict(walk(ours))  # first, because later a process may die and leave its children to us

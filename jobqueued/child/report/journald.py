@@ -1,7 +1,7 @@
 """Send a job's lines to journald with its native protocol, without waiting for journald.
 
 Fields and framing: systemd.journal-fields(7) and https://systemd.io/JOURNAL_NATIVE_PROTOCOL/. Lines are split as
-journald splits a service's stdout: at newlines, without empty lines, and after LINE_MAX bytes.
+journald splits a service's stdout: at newlines and after LINE_MAX bytes, with empty lines omitted.
 """
 
 from __future__ import annotations

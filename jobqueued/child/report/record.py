@@ -50,7 +50,7 @@ class RecordDraft:
         self.warnings: list[str] = []
 
     def begin(self) -> None:
-        """Note the begin of the start."""
+        """Record when the start begins."""
         self.started = time.time_ns()
 
     def end(self) -> None:

@@ -133,7 +133,7 @@ class Helper:
         return bool(own)
 
     def _chosen(self, own: list[SqueueJob]) -> SqueueJob:
-        """Return the job that started the command, or else the first job, and cancel the others."""
+        """Return the job that started the command, or else the first job, and cancel the other jobs."""
         claim = self._directory.claim()
         first, *others = sorted(own, key=lambda seen: (claim is None or str(seen.job) != claim["job"], seen.job))
         for seen in others:

@@ -83,7 +83,7 @@ def main(directory: str) -> int:
 
 
 def _memory(peak: int, ours: int) -> dict[str, int | None]:
-    """Return the largest process's peak (bytes), or None if it is not above our peak, which processes inherit."""
+    """Return the largest process's peak (bytes), or None if it does not exceed our peak, which processes inherit."""
     return {"memory_peak": peak * 1024 if peak > ours else None, "memory_peak_below": ours * 1024}
 
 

@@ -43,9 +43,9 @@ class Changed(SpoolRefused):
 def allowed(host: str, name: str, asker: int) -> bool:
     """Return whether a user may have a crontab, under Debian's rules. Raises SpoolRefused if a list can't be read.
 
-    If cron.allow exists, only its users may. Otherwise, if cron.deny exists, all except its users may. Without lists,
-    all may. Root always may. Debian's crontab has only its group's rights. If it could not read the list, no other user
-    may have a crontab, unless root makes the request.
+    If cron.allow exists, only its users may. Otherwise, if cron.deny exists, all except its users may. If neither list
+    exists, all users may. Root always may. Debian's crontab has only its group's rights. If it could not read the list,
+    no other user may have a crontab, unless root makes the request.
     """
     if name == "root":
         return True

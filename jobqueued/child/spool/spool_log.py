@@ -24,7 +24,7 @@ def say(host: str, asker: str, event: str, user: str, pid: int) -> None:
 
 
 def say_forbidden(host: str, asker: str, pid: int) -> None:
-    """Log that a user requested a table but may not have one."""
+    """Log that a user requested a table, although the user may not have a table."""
     _send(host, f"({printable(asker)}) AUTH (crontab command not allowed)", pid)
 
 

@@ -95,7 +95,7 @@ def _carried_out(order: dict[str, Any]) -> tuple[str, list[str]]:
 
 
 def _entry(asker: int, user: str | None) -> pwd.struct_passwd:
-    """Return the owner of the table: the named user, or the asker if none is named. Raises SpoolRefused."""
+    """Return the owner of the table: the named user, or the asker if no user is named. Raises SpoolRefused."""
     try:
         return pwd.getpwuid(asker) if user is None else pwd.getpwnam(user)
     except (KeyError, ValueError, UnicodeError):

@@ -91,7 +91,7 @@ class Caps:
         return _out_of_memory(f"{why} (memory.events: oom_kill {count})")
 
     def limit_warnings(self, state: str) -> list[str]:
-        """Return warnings about limits that the run reached without being ended."""
+        """Return warnings about limits that the run reached, but that did not end the run."""
         killed = None if state == "oom_killed" else self.killed()
         limit = next((text for _, file, text in self._caps if file == "pids.max"), "")
         count = self._cgroup.refused_tasks()

@@ -44,7 +44,7 @@ class User:
 
     @property
     def is_us(self) -> bool:
-        """Return whether a job of this user can run without a change of user."""
+        """Return whether this user's job can run without changing the user."""
         return self.uid == _ME
 
 

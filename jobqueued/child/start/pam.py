@@ -12,7 +12,7 @@ from jobqueued.child.start.identity import StartFailed, User
 _SYSTEM = "/etc/pam.d"
 DIRECTORY = _SYSTEM
 SERVICES = ("jobqueued", "cron", "crond")
-"""PAM services; the first that exists decides. Without such a service or PAM, all users may run jobs."""
+"""PAM services; the first that exists decides. If none of these services or no PAM exists, all users may run jobs."""
 _SUCCESS, _CONVERSATION_FAILED, _SILENT = 0, 19, 0x8000
 _Answer = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p)
 

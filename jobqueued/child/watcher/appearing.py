@@ -31,7 +31,7 @@ READ = 16 << 10
 STORM = 50
 """If a read returns more events than this, more may be pending.
 
-Otherwise none are, because an event has at most 272 bytes.
+Otherwise, no event is pending, because an event has at most 272 bytes.
 """
 REST = SECOND // 50
 """Pause (ns) before the next read in a burst of events. With this pause, a burst takes a tenth of a CPU."""
@@ -114,7 +114,7 @@ class Appearing:
 
     @property
     def deadline(self) -> int | None:
-        """Return the time of the next read or listing, or None if none is planned."""
+        """Return the time of the next read or listing, or None if neither is planned."""
         times = [self._listed.get(directory, -PAUSE) + PAUSE for directory in self._unlisted]
         times += [at for at in (self._look_at, self._rests_until) if at is not None]
         return min(times, default=None)
@@ -278,7 +278,7 @@ class Appearing:
 
 
 def _inotify() -> int | None:
-    """Return a descriptor of inotify(7), or None if none is available."""
+    """Return an inotify(7) descriptor, or None if no descriptor is available."""
     try:
         return inotify.instance()
     except OSError:

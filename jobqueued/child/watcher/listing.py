@@ -101,9 +101,9 @@ def _is_being_written(entry: os.DirEntry[str]) -> bool:
 def has_writer(descriptor: int) -> bool:
     """Return whether a file has a writer, because the kernel then refuses a read lease (fcntl(2)). False if unknown.
 
-    The owner of a file gets a lease without any capability, so root's sandboxed daemon gets one for all files that it
-    trusts. A process that opens the file for writing during the lease waits some microseconds, and we get a signal
-    without effect.
+    The owner of a file gets a lease without any capability, so root's sandboxed daemon gets leases for all files that
+    it trusts. A process that opens the file for writing during the lease waits some microseconds, and we get a signal
+    that has no effect.
     """
     try:
         fcntl.fcntl(descriptor, _F_SETSIG, signal.SIGURG)

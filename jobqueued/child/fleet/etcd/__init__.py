@@ -1,4 +1,4 @@
 """Calls of etcd's JSON gateway: HTTP, TLS, key prefixes, and a parser that limits values.
 
-Other packages define the values' meaning. Begin with `gateway`.
+Other modules define the values' meaning. Begin with `gateway`.
 """

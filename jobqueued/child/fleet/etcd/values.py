@@ -29,7 +29,7 @@ class HostValue(NamedTuple):
 class CommonSettings(NamedTuple):
     """The settings that all hosts of a fleet share.
 
-    `lock_grace` (s) is the time for which an unreachable host keeps its locks. `resources` are the units of the fleet's
+    `lock_grace` (s) is the time that an unreachable host keeps its locks. `resources` are the units of the fleet's
     locks (``license=5,tape=2``).
     """
 
