@@ -44,7 +44,7 @@ _FORMAT = "%a %b %e %H:%M:%S %Y"
 _PATIENT = -100
 """Priority of a `batch` submission.
 
-So low a run does not start under pressure; its priority rises only with its age.
+At this priority, a run does not start under pressure; its priority rises only with its age.
 """
 
 
@@ -243,7 +243,7 @@ def _is_job(word: str) -> bool:
 
 
 def _is_meant(word: str, job: str) -> bool:
-    """Return whether a word is the number or the id of a submission."""
+    """Return whether a word is a submission's number or id."""
     return word in (job, _number(job))
 
 
@@ -253,7 +253,7 @@ def _number(job: str) -> str:
 
 
 def _own() -> tuple[str, ...]:
-    """Return the possible prefixes of the ids of the caller's submissions."""
+    """Return the prefixes that the caller's submission ids may have."""
     try:
         return "host", pwd.getpwuid(os.getuid()).pw_name, f"u{os.getuid()}"
     except KeyError:

@@ -1,4 +1,4 @@
-"""jobqueuectl emit: emit an event, which makes due all jobs that wait for it."""
+"""jobqueuectl emit: emit an event, so that all jobs that wait for it become due."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from jobqueued.ctl.base.records import own_span
 from jobqueued.settings.paths import Paths
 
 _MOST = 1 << 20
-"""Maximum bytes read from a file, including blanks."""
+"""Maximum number of bytes to read from a file, including blanks."""
 
 
 def _read(text: str) -> dict[str, Any]:

@@ -71,9 +71,9 @@ def stop(paths: Paths, names: tuple[str, ...], wait: bool, lost: bool) -> None:
 
 
 def _waiting_first(paths: Paths, runs: list[str], *, is_alone: bool) -> list[str]:
-    """Return the runs, live ones last: otherwise a waiting run could start with the locks of a run that was stopped.
+    """Sort live runs last, because a waiting run could otherwise start with the locks of a stopped run.
 
-    `is_alone`: no other run is stopped, so the order does not matter.
+    `is_alone` means that the command stops only one run, so the order does not matter.
     """
     return runs if is_alone else sorted(runs, key=lambda run: _is_live(paths, run))
 
@@ -85,7 +85,7 @@ def _is_live(paths: Paths, run: str) -> bool:
 
 
 def _live_without_it(paths: Paths, names: tuple[str, ...]) -> str:
-    """Return text about the live runs with these names, and the commands that end them without the daemon."""
+    """Return a message about the live runs with these names, with the commands that end them without the daemon."""
     from jobqueued.ctl.past import offline
 
     found = [run for run in offline.live(paths) if {run["run"], run["job"]} & {*names}]

@@ -30,7 +30,7 @@ _TOO_LARGE = 190 << 10
 
 
 def _pairs(_context: click.Context, _parameter: click.Parameter, texts: tuple[str, ...]) -> dict[str, str]:
-    """Parse texts such as NAME=AMOUNT,NAME=AMOUNT. Raises BadParameter."""
+    """Parse strings such as NAME=AMOUNT,NAME=AMOUNT. Raises BadParameter."""
     pairs = [text.partition("=") for each in texts for text in each.split(",")]
     for name, given, amount in pairs:
         if not (name and given and amount):
@@ -163,7 +163,7 @@ def hand_in(paths: Paths, document: Message) -> Message:
 
 
 def in_seconds(instant: int) -> str:
-    """Format an instant of a whole second for a job file."""
+    """Format an instant, which must be a whole second, for a job file."""
     return to_text(instant).replace(".000000", "")
 
 
@@ -188,7 +188,7 @@ def zone() -> str:
 
 
 def _document(words: list[str], file: str | None, options: dict[str, Any]) -> tuple[Message, int | None]:
-    """Return the document of a submission, and the instant of its start, or None for now. Raises NotRead."""
+    """Return a submission's document and start instant; None means now. Raises NotRead."""
     text = None if file is None else _script(file)
     given = {} if text is None else submit_input.directives(text, "the standard input" if file == "-" else str(file))
     own = {name: given.pop(name) for name in submit_input.OWN_KEYS if name in given}
@@ -289,7 +289,7 @@ def _follow(paths: Paths, run: str) -> None:
 
 
 def wait_for(paths: Paths, job: str) -> int:
-    """Wait for the end of a submission and print its result on stderr; return its exit status."""
+    """Wait until a submission ends, and print its result on stderr; return its exit status."""
     from jobqueued.ctl.base.records import result
     from jobqueued.ctl.base.waiting import Interrupted
 

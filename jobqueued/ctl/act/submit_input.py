@@ -19,7 +19,7 @@ OF_THE_SESSION = frozenset((
     "TERMCAP", "TRACEPARENT", "UID", "VTE_VERSION", "WATCHDOG_PID", "WATCHDOG_USEC", "WAYLAND_DISPLAY", "WINDOW",
     "WINDOWID", "XAUTHORITY", "_",
 ))  # fmt: skip
-"""Variables about the submitter's terminal, shell or login, which mean nothing to a later run."""
+"""Variables about the submitter's terminal, shell or login, which are useless to a later run."""
 _PREFIXES = ("JOBQUEUE_", "KONSOLE_", "LISTEN_", "SSH_", "SUDO_", "TERM_", "TMUX", "XDG_SESSION_", "XDG_RUNTIME_")
 MOST = 32 << 10
 """Maximum total bytes of the variables."""
@@ -31,18 +31,18 @@ _SHELL = ("/bin/sh", "-c", 'exec "$@" 3<&0 </dev/null', "sh")
 _FILE = "/dev/fd/3"
 LARGEST = 128 << 10
 OWN_KEYS = ("name", "array", "after", "in", "key", "mail", "env")
-"""Keys of a #JOBQUEUE line that are not keys of job files; each has the meaning of the option with this name."""
+"""Keys that are valid in #JOBQUEUE lines but not in job files; each means the same as the option with its name."""
 
 
 class NotRead(ValueError):
-    """Raised for a value that is not accepted; str() is the message."""
+    """Raised for an invalid value; str() is the message."""
 
 
 def environment(variables: Mapping[str, str], wishes: Iterable[str]) -> dict[str, str]:
     """Return a job's variables, selected from its submitter's variables. Raises NotRead.
 
-    `wishes` are names (the job gets their values), assignments, and `all` or `none`. Without `all` or `none`, the job
-    gets all variables, except those of the terminal or the login. Variables that are invalid in job files are omitted.
+    `wishes` contains names of variables to pass, assignments, and `all` or `none`. If it is empty, the job gets all
+    variables except those about the terminal or the login. Variables that are invalid in job files are omitted.
     """
     wishes = list(wishes)
     words = [wish for wish in wishes if wish in (NONE, ALL)]
@@ -68,7 +68,7 @@ def _is_of_session(name: str) -> bool:
 
 
 def script(text: str, arguments: Iterable[str] = ()) -> dict[str, Any]:
-    """Return the job keys that run a script with the program of its #! line, or with /bin/sh if it has none.
+    """Return the job keys that run a script with the program of its #! line, or with /bin/sh if there is no such line.
 
     Raises NotRead.
     """

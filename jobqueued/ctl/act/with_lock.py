@@ -1,4 +1,4 @@
-"""jobqueuectl with-lock: run a command that holds a lock or a resource of the queue."""
+"""jobqueuectl with-lock: run a command while it holds a lock or a resource of the queue."""
 
 from __future__ import annotations
 

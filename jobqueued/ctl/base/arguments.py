@@ -47,7 +47,7 @@ def chosen(context: click.Context) -> Paths:
 
 
 def _meant(context: click.Context) -> str:
-    """Return a hint at --of-user if the command has that option, because the user may have meant it, else ""."""
+    """Return a hint about --of-user if the command has this option, else ""; the user may have meant it."""
     group, name = context.command, context.invoked_subcommand
     command = group.get_command(context, name) if isinstance(group, click.Group) and name else None
     has_it = command is not None and any("--of-user" in it.opts for it in command.params)
@@ -65,7 +65,9 @@ def past_time(_context: click.Context, _parameter: click.Parameter, text: str | 
 
 
 def kept_time(context: click.Context, parameter: click.Parameter, text: str | None) -> int | None:
-    """Parse a time in the past to an instant (wall, ns). Raises BadParameter for 1970, before which no data exists."""
+    """Parse a time in the past to an instant (wall, ns). Raises BadParameter for a time at or before the start of 1970,
+    because no data is that old.
+    """
     instant = past_time(context, parameter, text)
     if instant == 0:
         raise click.BadParameter(f"{text!r} is before all saved records")
@@ -73,7 +75,7 @@ def kept_time(context: click.Context, parameter: click.Parameter, text: str | No
 
 
 def check_period(since: int | None, until: int | None) -> None:
-    """Raise UsageError if the period is empty, because one end is probably mistyped."""
+    """Raise UsageError if the period is empty, because the user probably mistyped one end."""
     if since is not None and until is not None and until <= since:
         begin, end = (f"{to_datetime(instant).astimezone():%Y-%m-%d %H:%M:%S %Z}" for instant in (since, until))
         raise click.UsageError(f"--since ({begin}) is not before --until ({end}).")
@@ -184,7 +186,7 @@ class NoZone(ValueError):
 def zone_here() -> str:
     """Return the time zone for times such as `tomorrow 3pm`: $TZ if set, else the host's.
 
-    Raises NoZone if TZ is not the name of a zone.
+    Raises NoZone if TZ is not a zone's name.
     """
     name = os.environ.get("TZ", "").removeprefix(":")
     if name:
@@ -209,12 +211,13 @@ def _moment(text: str) -> datetime:
     moment, zone = datetime.fromisoformat(named[1]), named[2]
     if zone == "UTC":
         return moment.replace(tzinfo=UTC)
-    both = [moment.replace(fold=fold).astimezone() for fold in (0, 1)]  # in a repeated hour, the name decides
+    # in a repeated hour, the zone's name selects one
+    both = [moment.replace(fold=fold).astimezone() for fold in (0, 1)]
     return next(it for it in both if it.tzname() == zone)
 
 
 def _there(moment: datetime, text: str) -> datetime:
-    """Return the moment in the local zone. Raises BadParameter if the clocks are set forward over this time."""
+    """Return the moment in the local zone. Raises BadParameter if a clock change skips this time."""
     here = moment.astimezone()
     if moment.tzinfo is None and ":" in text and here.replace(tzinfo=None) != moment:
         raise click.BadParameter(f"{text!r} does not exist: a clock change skips it")
@@ -222,7 +225,9 @@ def _there(moment: datetime, text: str) -> datetime:
 
 
 def _day_or_hour(text: str, direction: int) -> datetime | None:
-    """Parse `yesterday`, `today`, `tomorrow` or a time of day, next or last by `direction`; None for other texts."""
+    """Parse `yesterday`, `today`, `tomorrow` or a time of day; `direction` selects the next or last one. Return None
+    for other texts.
+    """
     now = datetime.now()
     midnight = now.replace(hour=0, minute=0, second=0, microsecond=0)
     days = {"yesterday": -1, "today": 0, "tomorrow": 1}
@@ -236,6 +241,6 @@ def _day_or_hour(text: str, direction: int) -> datetime | None:
 
 
 def of_environment() -> Paths:
-    """Return the paths for programs without jobqueued's options: below $JOBQUEUE_ROOT if set, else the system's."""
+    """Return the paths for programs without jobqueued's options: below $JOBQUEUE_ROOT if set, else the system paths."""
     root = os.environ.get("JOBQUEUE_ROOT")
     return Paths.chosen(Path(root) if root else None).as_left()

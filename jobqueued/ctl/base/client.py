@@ -50,19 +50,19 @@ _REFUSALS = {
 class DaemonUnreachable(click.ClickException):
     """Raised if the daemon does not reply, or sends an invalid reply.
 
-    The message has the cause, and the remedy if known.
+    The message contains the cause, and the remedy if there is one.
     """
 
     exit_code = 2
 
     def __init__(self, seen: str, remedy: str = "", *, is_down: bool = False) -> None:
-        """`is_down`: certainly no daemon runs."""
+        """`is_down` means that certainly no daemon runs."""
         super().__init__(reaching(f"{seen}; {remedy}" if remedy else seen))
         self.seen, self.remedy, self.is_down = seen, remedy, is_down
 
     @property
     def state(self) -> str:
-        """The daemon's state, as far as this client knows."""
+        """The daemon's state: "down" if certain, else "unknown"."""
         return "down" if self.is_down else "unknown"
 
     def with_more(self, text: str) -> DaemonUnreachable:
@@ -76,7 +76,7 @@ class CallRefused(click.ClickException):
     exit_code = 1
 
     def __init__(self, message: str, error: str = "") -> None:
-        """`error`: the interface's name of the error, or ""."""
+        """`error` is the error's name in the interface, or ""."""
         super().__init__(reaching(message))
         self.error = error
 
@@ -84,8 +84,8 @@ class CallRefused(click.ClickException):
 def ask(control: Path, method: str, timeout: float | None = TIMEOUT, **parameters: object) -> Message:
     """Call a method of `interface.INTERFACE` and return the reply's parameters.
 
-    `timeout`: maximum seconds without a reply. Raises DaemonUnreachable or CallRefused, whose messages name cause and
-    remedy. Prints a warning on stderr if the daemon could not save the call's effect.
+    `timeout`: maximum seconds without a reply. Raises DaemonUnreachable or CallRefused, whose messages name the cause
+    and the remedy. Prints a warning on stderr if the daemon could not save the call's effect.
     """
     with Call(control, method, timeout, **parameters) as call:
         answer = call.answer()
@@ -159,7 +159,7 @@ class Call:
             return False
         if self._pause == _SHORTEST:
             click.echo(printable(f"{localised(reply['parameters']['reason'])}; trying again"), err=True)
-        time.sleep(self._pause * (1 + os.getpid() % 8 / 8))  # varied, to spread clients that arrive together
+        time.sleep(self._pause * (1 + os.getpid() % 8 / 8))  # varied, so that clients that arrive together spread out
         self._pause = min(2 * self._pause, _LONGEST)
         self._peer.close()
         self._begin()
@@ -202,7 +202,7 @@ def own_only(control: Path) -> str:
 
 
 def warn_of_own_only(control: Path) -> None:
-    """If the user sees only their own jobs, print this on stderr."""
+    """If the user sees only their own jobs, print a notice on stderr."""
     if words := own_only(control):
         click.echo(words[0].upper() + words[1:], err=True)
 
@@ -220,7 +220,9 @@ _NOT_THERE = (FileNotFoundError, ConnectionRefusedError)
 
 
 def connected(control: Path, timeout: float | None) -> socket.socket:
-    """Connect to the daemon. Prefer the socket of root and operators, which no one else can block. Raises OSError."""
+    """Connect to the daemon. Prefer the socket for root and operators, because other users can't block it. Raises
+    OSError.
+    """
     try:
         return _by(control.with_name(OPERATORS), timeout)
     except (*_NOT_THERE, PermissionError):
@@ -248,7 +250,7 @@ def _by(path: Path, timeout: float | None) -> socket.socket:
 
 
 def _cause(error: OSError | MessageError, control: Path) -> tuple[str, str]:
-    """Return the cause of a failed call, and its remedy ("" if unknown)."""
+    """Return the cause of a failed call, and its remedy or "" if there is none."""
     from jobqueued.settings.instance import Instance
 
     match error:
@@ -280,7 +282,7 @@ def _refusal(reply: Message, control: Path) -> click.ClickException:
 
 
 def removed(control: Path) -> dict[str, str]:
-    """Return overdue job in no job file → sentence about it; {} if the daemon does not answer."""
+    """Return a sentence for each overdue job that is in no job file; {} if the daemon does not answer."""
     try:
         found = [one for one in ask(control, "Status")["attention"] if one["kind"] == "overdue"]
         known = {row["id"] for row in ask(control, "List")["jobs"]} if found else set()
@@ -292,14 +294,16 @@ def removed(control: Path) -> dict[str, str]:
 
 
 def _has_run(control: Path, run: str) -> bool:
-    """Return whether a record of a run is saved. Raises DaemonUnreachable."""
+    """Return whether the daemon has a record of the run. Raises DaemonUnreachable."""
     with contextlib.suppress(CallRefused):
         return bool(ask(control, "Show", run=run))
     return False
 
 
 def _nearest(error: str, parameters: Message, control: Path) -> str:
-    """Return a sentence about an unknown job or run with a hint, such as the most similar name, or "" if none helps."""
+    """Return a sentence about an unknown job or run with a hint, such as the most similar name, or "" if there is no
+    hint.
+    """
     wanted = str(parameters["job" if error == _NO_JOB else "run"])
     job, at, number = wanted.rpartition("@") if error == _NO_RUN else (wanted, "", "")
     try:

@@ -40,7 +40,7 @@ def hosts(context: click.Context, _parameter: click.Parameter, begun: str) -> li
 
 
 def codes(_context: click.Context, _parameter: click.Parameter, begun: str) -> list[CompletionItem]:
-    """Return the codes of findings with this prefix, each with its title."""
+    """Return the finding codes with this prefix, each with its title."""
     from click.shell_completion import CompletionItem
 
     from jobqueued.ctl.base.findings import FINDINGS

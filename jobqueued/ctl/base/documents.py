@@ -100,7 +100,10 @@ type Simulated (
 """
 
 _OF_HOSTS = "hosts: [string]object, failed: [string]string"
-"""Additional fields of fleet commands: host → the rest of its document, and host → the reason if it has none."""
+"""Additional fields of fleet commands.
+
+`hosts` maps a host to the rest of its document. `failed` maps a host without a document to the reason.
+"""
 
 DOCUMENTS = {
     "--fleet history": f"(runs: []Record, {_OF_HOSTS})",
@@ -267,7 +270,7 @@ def _of_typed_dict(kind: Any) -> Schema:
 
 
 def _with_names(fields: dict[str, Schema]) -> dict[str, Schema]:
-    """Return the fields, and the fields for the user names that commands add to UIDs."""
+    """Return the fields, including the fields with user names that commands add to UIDs."""
     told = [name for name, beside in ASKERS.items() if name in fields and beside in fields]
     return {**fields, **{f"{name}_name": _nullable(_PLAIN["string"]) for name in told}}
 

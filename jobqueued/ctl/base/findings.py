@@ -1,4 +1,4 @@
-"""The table of findings: code → kind of problem that users see, with a wrong and a right example.
+"""The table of findings: code → kind of problem, with a wrong and a right example.
 
 `jobqueuectl check --explain` and docs/check.md come from this table. A code is never reused for another finding.
 """
@@ -25,7 +25,7 @@ SEVERITIES = {
 class FindingKind(NamedTuple):
     """A kind of problem: severity, name, meaning and remedy.
 
-    `wrong` and `right` are the texts of a job file or of another file (`file`); "" if no file can show the problem.
+    `wrong` and `right` are the contents of a job file, or of another file (`file`); "" if no file can show the problem.
     `given` describes the host's state in the example.
     """
 

@@ -1,4 +1,4 @@
-"""Messages about causes that prevent starts: a hold of the host, a pause, an invalid or disabled job."""
+"""Messages about causes that prevent starts: a hold, a pause, or an invalid or disabled job."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def resumed_by(job: str) -> str:
 
 
 def hold(answer: Message) -> str | None:
-    """Return a text about the host's hold from the fields in a reply, or None without a hold."""
+    """Describe the host's hold from the fields in a reply, or return None if the host is not on hold."""
     if answer.get("held_by") is None:
         return None
     lasts = until(answer["held_until"]) or " until the next boot" * answer["draining"]
@@ -26,7 +26,7 @@ def hold(answer: Message) -> str | None:
 
 
 def warn_of_hold(answer: Message) -> None:
-    """If the host is on hold, print this on stderr."""
+    """If the host is on hold, print a notice on stderr."""
     if words := hold(answer):
         click.echo(printable(f"The host is {'being drained' if answer['draining'] else 'on hold'} {words}"), err=True)
 

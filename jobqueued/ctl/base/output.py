@@ -22,13 +22,13 @@ CHUNK = 1 << 16
 
 
 class OutputSource(Protocol):
-    """A place from which output is read."""
+    """A source of a run's output."""
 
     watched: Path | None
     """The file to watch with inotify, or None if this user may not read it."""
 
     def read(self, offset: int, limit: int) -> bytes:
-        """Return at most `limit` bytes, or b"" at the present end. Raises FileNotFoundError if no output exists."""
+        """Return at most `limit` bytes, or b"" at the current end. Raises FileNotFoundError if no output exists."""
 
     def size(self) -> int:
         """Return the number of bytes so far. Raises FileNotFoundError if no output exists."""
@@ -118,7 +118,7 @@ class Sink(Protocol):
     """A format for printing output."""
 
     def write(self, data: bytes, offset: int, /) -> None:
-        """Print a piece of the output. `offset`: its first byte in the whole output."""
+        """Print a piece of the output. `offset` is the position of the piece in the whole output."""
 
     def close(self) -> None:
         """Print the rest."""

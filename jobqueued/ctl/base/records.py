@@ -38,7 +38,7 @@ def history(paths: Paths, query: Message, since: int | None = None, until: int |
 def wait_for_end(paths: Paths, run: str, meanwhile: str) -> Record:
     """Wait until a run ends, print its result on stderr, and return its record. Before its start, print why it waits.
 
-    `meanwhile`: text about the run's fate if the daemon stops. Raises DaemonUnreachable, or Interrupted on ^C.
+    `meanwhile` describes what happens to the run if the daemon stops. Raises DaemonUnreachable, or Interrupted on ^C.
     """
     try:
         with Call(paths.control, "Wait", None, run=run) as call:
@@ -75,13 +75,13 @@ def result(record: Record) -> str:
 
 
 def reason(record: Mapping[str, Any]) -> str | None:
-    """Return the reason for the run's state; for a skip by request, with the user who asked."""
+    """Return the reason for the run's state; for a requested skip, include the user who requested it."""
     found, asker = record["reason"], record.get("asked_by")
     return f"{found}, asked by {asker}" if asker and record["trigger"] == "schedule" else found
 
 
 def elapsed(record: Mapping[str, Any]) -> str | None:
-    """Format the time from start to end, as in ``2 min 3 s``, or return None without a start or an end."""
+    """Format the time from start to end, as in ``2 min 3 s``, or return None if either is missing."""
     started, ended = record["started"], record["ended"]
     if not (started and ended):
         return None
@@ -101,7 +101,7 @@ def repeats(record: Mapping[str, Any]) -> str:
 
 
 def print_runs(heading: str, name: str, records: Iterable[Mapping[str, Any]]) -> None:
-    """Print a run or attempt per line. `name`: the field of the records that has the name."""
+    """Print one run or attempt per line. `name` is the record field that contains the name."""
     print_table(
         (heading, "STATE", "STARTED", "TOOK", "ENDED WITH", "REASON"),
         (

@@ -28,18 +28,20 @@ class StyledText(NamedTuple):
 Cell = str | StyledText
 _GAP = 2
 _WIDEST = 200
-"""Widest column in a pipe (cells). A longer cell exceeds its column, so that the other rows need no blanks for it."""
+"""Maximum width of a column in a pipe (cells). A longer cell exceeds its column, so that the other rows need no blanks
+for it.
+"""
 _LAST, _FIRST, _OTHER = 16, 4, 10
 """Minimum widths (cells) of the last, the first, and any other column when columns are narrowed."""
 
 
 class Table:
-    """Rows of cells as lines for a screen."""
+    """Rows of cells, formatted as lines for a screen."""
 
     def __init__(
         self, screen: Console | None, rows: Iterable[Sequence[Cell]], wrapped: Sequence[int], width: int | None
     ):
-        """`screen`: the terminal, or None without colours.
+        """`screen` is the terminal, or None for no colours.
 
         `wrapped`: the columns that are never cut, the most important first. `width`: maximum width in cells, or None.
         """
@@ -69,7 +71,7 @@ class Table:
         return self._painted(cell) + " " * (max(0, width - _width(cell)) + _GAP)
 
     def _folded(self, cells: list[Cell]) -> Iterator[str]:
-        """Yield the lines of a row in which a cell is wider than its column."""
+        """Yield the lines of a row with a cell that is wider than its column."""
         if _width(cells[0]) > self._widths[0]:
             yield self._painted(cells[0])
             cells[0] = ""
@@ -120,7 +122,7 @@ def _widest(column: Sequence[Cell]) -> int:
 
 
 def _fitting(natural: Sequence[int], room: int, wrapped: Sequence[int]) -> list[int]:
-    """Return the columns that fit. First drop columns not in `wrapped`, from the right, then those in it.
+    """Return the columns that fit. First drop columns not in `wrapped`, from the right, then columns in `wrapped`.
 
     Never drop the two most important columns of `wrapped`.
     """

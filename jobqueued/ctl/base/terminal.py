@@ -59,7 +59,9 @@ def print_json_line(document: Mapping[str, object]) -> None:
 
 
 def print_json_list(document: Mapping[str, object], name: str, items: Iterable[Mapping[str, object]]) -> None:
-    """Print a JSON document whose last field `name` has many items: print an item per line, and keep none in memory."""
+    """Print a JSON document whose last field `name` has many items: print one item per line without keeping the items
+    in memory.
+    """
     head, between = json.dumps({"schema": JSON_SCHEMA, **document}).removesuffix("}"), ""
     sys.stdout.write(f'{head}, "{name}": [\n')
     for item in items:
@@ -70,7 +72,7 @@ def print_json_list(document: Mapping[str, object], name: str, items: Iterable[M
 
 
 ASKERS = {"asked_by": "asked_by", "held_by": "held_until"}
-"""Field that may contain a UID → another field, which shows that an object has such a field."""
+"""Field that may contain a UID → field whose presence in the same object confirms the UID."""
 
 
 def named(value: Any) -> Any:
@@ -95,12 +97,12 @@ def user_named(text: str) -> str | None:
 
 
 def styled(word: str | None, like: str = "") -> StyledText:
-    """Return a state, status or severity in its colour. `like`: use the colour of this state instead."""
+    """Return a state, status or severity in its colour. If `like` is given, use that state's colour instead."""
     return StyledText(printable(word or "-"), _STYLES.get(like or word or "", ""))
 
 
 def print_line(line: str, style: str = "") -> None:
-    """Print a text as one line, however long."""
+    """Print a text as one line, however long it is."""
     _write(Table(console(), [[StyledText(printable(line), style)]], (0,), None))
 
 
@@ -172,7 +174,7 @@ def print_values(rows: Iterable[Sequence[object]]) -> None:
 def print_facts(facts: Iterable[tuple[str, str | StyledText | None]]) -> None:
     """Print one fact per line, after its name; omit facts that are None.
 
-    A terminal gets a value of several lines, such as a command, as several lines below each other.
+    On a terminal, a value with several lines, such as a command, is printed as several lines.
     """
     width = room()
     rows: list[list[Cell]] = []
@@ -186,7 +188,7 @@ def print_facts(facts: Iterable[tuple[str, str | StyledText | None]]) -> None:
 def _write(found: Table) -> None:
     for line in found.lines():
         sys.stdout.write(f"{line}\n")
-    sys.stdout.flush()  # here, so that the caller reports a full disk
+    sys.stdout.flush()  # flush here, so that the caller reports a full disk
 
 
 def moment(text: str | None) -> str:

@@ -26,7 +26,7 @@ The pauses grow, because each check costs the daemon time, and many commands may
 
 
 class Interrupted(click.ClickException):
-    """Raised if the user interrupted a wait (Ctrl-C). The message has the effect on the awaited run or lock."""
+    """Raised if the user interrupted a wait (Ctrl-C). The message describes the effect on the awaited run or lock."""
 
     exit_code = 130
 
@@ -69,7 +69,7 @@ def _looked(look: Look) -> WaitCause:
 
 
 def for_run(paths: Paths, run: str) -> Look:
-    """Return a function that returns the cause why a run has not started."""
+    """Return a function that returns the reason why a run has not started."""
 
     def look() -> WaitCause:
         why = ask(paths.control, "Why", run=run)["why"]
@@ -88,7 +88,7 @@ def _gist(why: Message) -> object:
 
 
 def for_lock(paths: Paths, lock: str) -> Look:
-    """Return a function that returns the holders of this process's awaited lock, or another cause of the wait."""
+    """Return a function that returns the holders of the lock that this process awaits, or another cause of the wait."""
 
     def look() -> WaitCause:
         claims = ask(paths.control, "Locks", lock=lock)["claims"]

@@ -35,7 +35,7 @@ _RECORD: _Kinds = {
 }
 _CLAIM: _Kinds = {"resource": _TEXT, "mode": _TEXT, "units": _INTEGER}
 _OWNER: _Kinds = {"name": _TEXT}
-"""Field → checked type, for an owner; the next tables are for other objects in a record. Null counts as missing."""
+"""Field of an owner → checked type; the next tables are for other objects in a record. Null counts as missing."""
 _NEEDED = ("job", "number", "state", "due")
 _TEXTS = frozenset({"tags", "waited_for", "command", "warnings"})
 _TIMES = frozenset({"due", "queued", "started", "ended", "last_due", "given_up"})
@@ -140,7 +140,7 @@ def _fill(it: dict[str, Any], lacking: Mapping[str, Any]) -> None:
 
 
 def _require(it: Any, kinds: _Kinds, where: str = "", needed: Collection[str] = ()) -> None:
-    """Raise ValueError if `it` is not an object, does not have a needed field, or has an invalid field."""
+    """Raise ValueError if `it` is not an object, does not have a required field, or has an invalid field."""
     if not isinstance(it, dict):
         raise ValueError(f"{where}it is not an object")
     wrong = [name for name in needed if it.get(name) is None]

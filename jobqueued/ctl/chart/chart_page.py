@@ -27,7 +27,7 @@ Value = TypeVar("Value")
 
 
 def page(runs: Runs, span: tuple[int, int], now: int) -> str:
-    """Return the page for a span of time (ms). `now`: shown as the end of unfinished runs."""
+    """Return the page for a span of time (ms). `now` is shown as the end of unfinished runs."""
     style = _PLACE.joinpath("timeline.css").read_text()
     script = "".join(_PLACE.joinpath(name).read_text() for name in _SCRIPTS)
     parts = {
@@ -50,7 +50,7 @@ def packed(runs: Runs, span: tuple[int, int], now: int) -> bytes:
     A column has numbers of the same width: first the lowest byte of every number, then the next byte, because similar
     bytes compress well. Run numbers and due times are differences between successive runs of a job, where 0, 1, 2, 3, 4
     stand for 0, -1, 1, -2, 2. `queued` and `started` are counted from the due time, `ended` from the start. A value
-    that may be unknown is stored plus 1, and 0 means unknown.
+    that may be unknown is increased by 1, so that 0 means unknown.
     """
     begin, end = span
     shapes, data = list[tuple[str, int]](), bytearray()
@@ -108,13 +108,13 @@ def _since(columns: list[array[int]], name: str, place: Mapping[str, int]) -> It
 
 
 def _pauses(runs: Runs, begin: int) -> Iterator[tuple[int, list[int]]]:
-    """Yield the index among all runs of each run with pauses, and the begin and end of each pause."""
+    """For each run with pauses, yield its index among all runs, and the start and end of each pause."""
     for place, pauses in _of_runs(runs, runs.pauses):
         yield place, [moment - begin for pause in pauses for moment in pause]
 
 
 def _of_runs(runs: Runs, known: Mapping[tuple[str, int], list[Value]]) -> Iterator[tuple[int, list[Value]]]:
-    """Yield the index among all runs of each run in `known`, and its values there."""
+    """For each run in `known`, yield its index among all runs, and its values."""
     first, number = 0, ChartRun._fields.index("number")
     having = {job for job, _ in known}
     for job, columns in runs.of.items():

@@ -19,7 +19,7 @@ from jobqueued.model.run_states import LIVE, PENDING, RunState
 
 NONE = -1
 OF_HOST = "of_host"
-"""Additional field of a record with its job's host, in charts of several hosts."""
+"""Additional field for the job's host in a record, in charts of several hosts."""
 STATES = [state.value for state in RunState]
 _GOES_ON = LIVE | PENDING
 _EPOCH, _MILLISECOND = datetime(1970, 1, 1, tzinfo=UTC), timedelta(milliseconds=1)
@@ -94,7 +94,7 @@ class Runs:
 
     @property
     def lists(self) -> list[tuple[str, ...]]:
-        """The tags of runs, and the awaited claims, that runs refer to."""
+        """The lists of tags and of awaited claims that runs refer to."""
         return [*self._lists]  # type: ignore[list-item]
 
     @property
@@ -109,7 +109,7 @@ class Runs:
 
     @property
     def are_of_hosts(self) -> bool:
-        """True if the runs are of several hosts."""
+        """True if the runs are from several hosts."""
         return any(self.whose[job][0] for job in self.of)
 
     def add(self, record: Record) -> None:
@@ -211,7 +211,7 @@ class Runs:
         return found
 
     def span(self, now: int) -> tuple[int, int]:
-        """Return the first due time and the last end (`now` for unfinished runs), or (now, now) without runs."""
+        """Return the first due time and the last end (`now` for unfinished runs), or (now, now) if no runs exist."""
         begins = [min(columns[_DUE]) for columns in self.of.values()]
         ends = [
             max(now if NONE in columns[_ENDED] else 0, *map(max, (columns[at] for at in (_DUE, _STARTED, _ENDED))))
@@ -230,7 +230,7 @@ def collected(records: Iterable[Record]) -> Runs:
 
 
 def plain(runs: Runs) -> Iterator[dict[str, object]]:
-    """Yield each run as JSON. Facts that records also have get the names of their fields."""
+    """Yield each run as JSON. A fact that is also in records has the same field name."""
     texts, lists = runs.texts, runs.lists
     for job in runs.of:
         host, its_id = runs.whose[job]
@@ -288,7 +288,7 @@ def _ended(record: Record) -> int:
 
 
 def _reason(record: Record) -> str:
-    """Return the reason for the state, with the number of skips in the record, and the user who asked for a skip."""
+    """Return the reason for the state, with the number of skips in the record, and the user who requested a skip."""
     count, reason, asked_by = record.get("count") or 1, record.get("reason") or "", record.get("asked_by")
     if asked_by and record.get("trigger") == "schedule":
         reason = f"{reason}, asked by {asked_by}"
@@ -296,7 +296,9 @@ def _reason(record: Record) -> str:
 
 
 def _trigger(record: Record) -> str:
-    """Return the trigger of a run and the user who caused it. For another run's end, return only that run's job."""
+    """Return the trigger of a run and the user who caused it. If another run's end was the trigger, return only that
+    run's job.
+    """
     trigger, asked_by = (record.get("trigger") or "").partition("@")[0], record.get("asked_by")
     return f"{trigger} by {asked_by}" if asked_by and trigger != "schedule" else trigger
 

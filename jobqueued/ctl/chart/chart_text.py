@@ -78,7 +78,7 @@ def chart(runs: Runs, window: Window, now: int, width: int) -> Iterator[list[Cel
 
 
 class _JobCells:
-    """The cells of a job's row. Each has its worst state, how long runs were live, and whether runs waited."""
+    """The cells of a job's row. Each cell has its worst state, how long runs were live, and whether runs waited."""
 
     def __init__(self, window: Window, now: int) -> None:
         self._window, self._now = window, now

@@ -1,8 +1,8 @@
-"""Find the holder that kept a run from starting: the last run to release the claim that it waited for.
+"""Find the holder that kept a run from starting: the last run to release the claim that the waiting run needed.
 
 A daemon's record names the claims that its run waited for and held, but not the holder. A record in a file may name the
 holder in `held_by`. Otherwise the holder is the run that held the claim and ended last during the wait. If a record has
-no claims, the job's present claims are used. Each host has separate locks and resources, except the fleet's.
+no claims, the job's current claims are used. Each host has separate locks and resources, except the fleet's.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _OF_FLEET = FLEET.removeprefix(":")
 _NOTICED = 1000
 """Shortest wait (ms) that counts as a wait for an earlier run of the same job, if the record names no claim."""
 _LOOKED_AT = 64
-"""Maximum earlier runs of the same job that are searched for the holder."""
+"""Maximum number of earlier runs of the same job to search for the holder."""
 
 Claims = Mapping[str, Mapping[str, bool]]
 """Job → name of each claim of its runs → True if exclusive."""
@@ -102,7 +102,7 @@ class _Finder:
         return max((it for it in ends if it is not None), default=(0, None))[1]
 
     def _last(self, at: Place, run: ChartRun, name: str) -> tuple[int, Place] | None:
-        """Return end and place of the run that held the claim `name` and ended last while `run` waited, or None."""
+        """Return the end and place of the run that held the claim `name` and ended last while `run` waited, or None."""
         wants_alone = self._of(at[0], run.claims).get(name, False)
         host = None if name.startswith(_OF_FLEET) else self._runs.whose[at[0]][0]
         held = self._holders(name, host, shared=name != SLOT and not wants_alone)
@@ -115,7 +115,7 @@ class _Finder:
         return None
 
     def _holders(self, name: str, host: str | None, *, shared: bool) -> list[tuple[int, Place]]:
-        """Return the ended runs that blocked others by the claim `name`, sorted by end. `host` None means all hosts.
+        """Return the ended runs whose claim `name` blocked other runs, sorted by end. `host` None means all hosts.
 
         `shared`: return only runs that blocked even a shared claim.
         """
@@ -131,12 +131,14 @@ class _Finder:
         return self._held[name, shared, host]
 
     def _of(self, job: str, claims: int) -> Mapping[str, bool]:
-        """Return the claims at an index, or the job's present claims for NONE."""
+        """Return the claims at an index, or the job's current claims for NONE."""
         return self._claims[job] if claims == NONE else self._told[claims]
 
     @staticmethod
     def _keeps(claims: Mapping[str, bool], name: str, *, shared: bool) -> bool:
-        """Return whether a run with these claims blocks other runs' claim `name`; `shared`: even a shared claim."""
+        """Return whether a run with these claims blocks the claim `name` of other runs; with `shared`, even a shared
+        claim.
+        """
         return claims.get(name, not shared and name in _ALL) or (not shared and claims.get(name) is False)
 
     def _earlier(self, job: str, place: int, run: ChartRun) -> Place | None:

@@ -90,7 +90,9 @@ def timeline(
 
 
 def form_of(**wanted: bool) -> str:
-    """Return the chosen format, or "" if none is. Raises UsageError for several formats, or for HTML on a terminal."""
+    """Return the chosen format, or "" if none was chosen. Raises UsageError for several formats, or for HTML on a
+    terminal.
+    """
     forms = [form for form, is_wanted in wanted.items() if is_wanted]
     if len(forms) > 1:
         raise click.UsageError("choose one format: --html, --chrome-trace or --json")
@@ -100,7 +102,7 @@ def form_of(**wanted: bool) -> str:
 
 
 class Chart:
-    """A chart of the chosen runs in a format. `fetched`: filter for the records to read, which may include more runs.
+    """A chart of the chosen runs in a format. `fetched` filters the records to read, and may match more runs.
 
     If the runs do not come from a file, the chart covers the chosen period, by default the last day.
     """

@@ -61,7 +61,7 @@ def main(words: list[str] | None = None, paths: Paths | None = None) -> int:
     except SpoolFailure as failure:
         _to_stderr(str(failure))
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # because the reader closed the pipe
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # the reader closed the pipe
     except KeyboardInterrupt:
         return 130
     except OSError as error:
@@ -114,7 +114,7 @@ def _owner(named: list[str], paths: Paths) -> TableOwner:
 
 
 def _orphan(name: str, paths: Paths) -> str:
-    """Return the remedy if a deleted user's table is left, else ""."""
+    """Return the remedy if a deleted user's table remains, else ""."""
     place = paths.crontabs[2] / name
     if not fits(name) or not os.path.lexists(place):
         return ""
@@ -198,7 +198,7 @@ def _replace(name: str, table: UserTable, owner: TableOwner, paths: Paths, *, dr
 
 
 def _content(name: str) -> bytes:
-    """Read a file, cut after one byte more than allowed, so that a longer file is noticed. Raises SpoolFailure."""
+    """Read a file, up to one byte more than allowed, so that a longer file is noticed. Raises SpoolFailure."""
     try:
         if name == "-":
             with open(0, "rb", closefd=False) as file:

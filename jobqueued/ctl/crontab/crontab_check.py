@@ -39,7 +39,7 @@ class CrontabVerdict(NamedTuple):
 
 
 def check(table: bytes, name: str, user: str, paths: Paths) -> CrontabVerdict:
-    """Check a user's table; messages call it `name`."""
+    """Check a user's table; messages call the table `name`."""
     if len(table) > MOST_BYTES:
         return CrontabVerdict([f"crontab is too long; expected at most {size(MOST_BYTES)}."], [], ())
     if table.count(b"\n") > MOST_LINES:
@@ -74,7 +74,9 @@ def _of_flaw(flaw: LineFlaw) -> str:
 
 
 def _summed_up(errors: list[str], ends_early: bool) -> list[str]:
-    """Return the first errors, the number of further errors, and a summary in Debian's words; [] without errors."""
+    """Return the first errors, the number of remaining errors, and a summary in Debian's words; [] if there are no
+    errors.
+    """
     if errors:
         more = [f"and {len(errors) - _ERRORS} more"] if len(errors) > _ERRORS else []
         return [*errors[:_ERRORS], *more, "errors in crontab file, can't install."]
@@ -82,7 +84,7 @@ def _summed_up(errors: list[str], ends_early: bool) -> list[str]:
 
 
 def next_starts(jobs: tuple[Job, ...]) -> list[str]:
-    """Return the next starts of all jobs as lines with their commands, or else the jobs that start at boot."""
+    """Return the next starts of all jobs as lines with their commands; without starts, the jobs that start at boot."""
     now = time.time_ns()
     starts = [(start, job) for job in jobs if job.enabled for start in job.next_starts(now, NEXT)]
     found = nsmallest(NEXT, starts, key=lambda each: each[0])
