@@ -92,7 +92,7 @@ TASKS = {
 }
 """Task → command → the command's module, its function there, and the first sentence of its help.
 
-A command's module is imported only when the command is called. The list of commands is made from this table.
+A command's module is imported only when the command is called. This table also provides the list of commands.
 """
 _COMMANDS = {name: entry for commands in TASKS.values() for name, entry in commands.items()}
 
@@ -129,9 +129,9 @@ class _CommandGroup(click.Group):
         return found is not None and any(option in parameter.opts for parameter in found.params)
 
     def resolve_command(self, context: click.Context, words: list[str]) -> Any:
-        """Find a command, or with --fleet its version for several hosts.
+        """Find a command, or its version for several hosts if --fleet is given.
 
-        For another program's command, suggest ours.
+        For a command of another program, suggest our command.
         """
         if words[0] in _ELSEWHERE and words[0] not in self.commands:
             context.fail(f"No such command '{words[0]}'. Use: jobqueuectl {_ELSEWHERE[words[0]]}")
@@ -167,7 +167,7 @@ class _CommandGroup(click.Group):
             sys.exit(_INTERRUPTED)
 
     def main(self, *arguments: Any, **options: Any) -> Any:
-        """Run a command. If stdout can't be written (full disk), print a sentence instead of a traceback."""
+        """Run a command. If writing to stdout fails (full disk), print a sentence instead of a traceback."""
         gc.set_threshold(_NEW_OBJECTS)
         try:
             return super().main(*arguments, **options)
@@ -193,10 +193,12 @@ _ELSEWHERE = {
     "forecast": "simulate", "predict": "simulate", "at": "submit --at TIME -- COMMAND", "atq": "list",
     "atrm": "withdraw", "queue": "list", "squeue": "list", "scancel": _CANCEL, "help": "--help", "version": "--version",
 }  # fmt: skip
-"""Name in another program → our command."""
+"""Command name in another program → our command."""
 _INTERRUPTED = 130
 _NEW_OBJECTS = 50_000
-"""Number of new objects that triggers a garbage collection. Short commands avoid it, and start a tenth faster."""
+"""Number of new objects that triggers a garbage collection. Short commands avoid the collection, and start a tenth
+faster.
+"""
 _WITH_VALUE = ("--root", "--config", "--jobs", "--run", "--logs", "--host", "--ssh", "--timeout")
 
 

@@ -22,7 +22,7 @@ from jobqueued.settings.paths import Paths
 
 
 class SpoolFailure(Exception):
-    """Raised if the request failed; str() is the message for the user."""
+    """Raised if a request failed; str() is the message for the user."""
 
 
 class TableOwner(NamedTuple):
@@ -50,7 +50,7 @@ class UserTable:
         self._paths, self._owner, self._spool = paths, owner, Spool(str(paths.host))
         self._direct = os.geteuid() == 0 or _is_ours(paths.host)
         self.is_run = True
-        """After `install`: True if the daemon or another cron on this host runs crontabs."""
+        """After `install`: True if the daemon or another cron on this host runs users' crontabs."""
         if not (fits(owner.name) and SPOOL.reads(owner.name)):
             raise SpoolFailure(
                 f"crontab: {printable(owner.name)!r} can't have a crontab, because files of that name are not read"
@@ -72,7 +72,7 @@ class UserTable:
     def read(self, *, edits: bool = False) -> tuple[bytes, str]:
         """Return the table in the spool and its stamp, or (b"", NONE) if it is missing.
 
-        `edits`: the table is read for an edit. Raises SpoolFailure.
+        `edits` means that the user edits the table. Raises SpoolFailure.
         """
         if self._direct:
             self._log(spool_log.BEGIN_EDIT if edits else spool_log.LIST)
@@ -82,7 +82,7 @@ class UserTable:
         return (b"", NONE) if answer is None else (base64.b64decode(answer["table"]), answer["stamp"])
 
     def install(self, table: bytes, stamp: str | None = None) -> None:
-        """Install a table; with `stamp`, only if the present table has this stamp. Raises SpoolFailure."""
+        """Install a table; with `stamp`, only if the current table has this stamp. Raises SpoolFailure."""
         from jobqueued.host.other_cron import other_cron
         from jobqueued.settings.settings import read_settings
 
@@ -110,7 +110,7 @@ class UserTable:
         return self._ask("CrontabRemove") is not None
 
     def end_edit(self) -> None:
-        """Log the end of an edit to syslog, because the daemon does not know about it."""
+        """Log the end of an edit to syslog, because the daemon does not see it."""
         self._log(spool_log.END_EDIT)
 
     def _log(self, event: str) -> None:
@@ -152,11 +152,11 @@ class UserTable:
 
 def _asker() -> str:
     """Return the name of the calling user."""
-    return pwd.getpwuid(os.getuid()).pw_name  # never missing, because such a user has no table
+    return pwd.getpwuid(os.getuid()).pw_name  # a user without a name never gets here: such a user can't have a table
 
 
 def _is_ours(host: Path) -> bool:
-    """Return whether the caller owns this root directory, because a daemon was started with --root."""
+    """Return whether the caller owns this root directory, as with a daemon that the caller started with --root."""
     try:
         return host != Path("/") and host.stat().st_uid == os.geteuid()
     except OSError:

@@ -37,7 +37,9 @@ from jobqueued.settings.settings import machine_id, read_settings
 
 @dataclass(slots=True)
 class Plan:
-    """A job file to write: its source, path and text, and the present content at the path, or None if it is missing."""
+    """A job file to write: its source, path and text, and the current content at the path, or None if the file is
+    missing.
+    """
 
     found: ImportFile
     source: ImportedFile
@@ -160,13 +162,13 @@ def _plans(paths: Paths, files: tuple[Path, ...], wish: Wish) -> tuple[list[Plan
 
 
 _MANY = 100
-"""Minimum number of jobs for which progress is shown; their comparison takes about a second."""
+"""Minimum number of jobs to show progress for; comparing them takes about a second."""
 Told = Callable[[list[JobDraft]], Iterable[JobDraft]]
 
 
 @contextlib.contextmanager
 def _compared(jobs: int) -> Iterator[Told]:
-    """Show the progress of the comparison on a terminal; a job takes about 10 ms."""
+    """Show the comparison's progress on a terminal; a job takes about 10 ms."""
     if jobs < _MANY or not _is_at_terminal():
         yield lambda drafts: drafts
         return
@@ -285,7 +287,7 @@ def _not_imported(source: ImportedFile) -> int:
 
 
 def _write(paths: Paths, plans: list[Plan], *, force: bool, disable: bool) -> bool:
-    """Write the valid job files, and return whether a file could not be written."""
+    """Write the valid job files; return whether any could not be written."""
     failed = False
     for plan in plans:
         if not plan.source.drafts:

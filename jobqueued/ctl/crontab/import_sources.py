@@ -1,4 +1,4 @@
-"""Files of other schedulers, on this host or named by the user, that are read for an import. Nothing is executed."""
+"""Files of other schedulers to import, from this host or named by the user. Nothing is executed."""
 
 from __future__ import annotations
 
@@ -34,9 +34,9 @@ _UNITS = tuple(
         Path, ("/etc/systemd/system", "/run/systemd/system", "/usr/local/lib/systemd/system", "/usr/lib/systemd/system")
     )
 )
-"""systemd's directories of units."""
+"""systemd's unit directories."""
 _AT_JOBS = Path("var/spool/cron/atjobs")
-"""The spool of Debian's at, below the host's root directory."""
+"""The spool directory of Debian's at, relative to the host's root directory."""
 
 
 class SourceKind(StrEnum):
@@ -74,8 +74,8 @@ class ImportFile:
 class Wish:
     """The options of an import.
 
-    `kind` and `user` apply to files whose path does not show them. `expand`: make a job for each script that run-parts
-    runs. `cron`: the cron to compare with.
+    `kind` and `user` apply to files whose path does not show them. `expand` makes a job for each script that run-parts
+    runs. `cron` is the cron to compare with.
     """
 
     kind: SourceKind | None = None
@@ -85,7 +85,7 @@ class Wish:
 
 
 Failure = tuple[Path, str]
-"""A file that can't be read, and the reason."""
+"""The path of a file that can't be read, and the reason."""
 
 
 def of_host(paths: Paths) -> Iterator[ImportFile | Failure]:
@@ -136,12 +136,12 @@ def has_user(name: str) -> bool:
 
 
 def place_of(found: ImportFile, wish: Wish) -> TablePlace:
-    """Return name, owner and format of a table for the parser."""
+    """Return a table's name, owner and format for the parser."""
     return TablePlace(found.name, found.owner, wish.expand, periodic=found.kind is SourceKind.ANACRON)
 
 
 def sources(found: Iterable[ImportFile], config: Settings, wish: Wish, taken: set[str]) -> list[ImportedFile]:
-    """Parse the files. `taken`: ids of other jobs, which are not used again."""
+    """Parse the files. `taken` contains the ids of other jobs, which new jobs can't get."""
     ids, scripts = UniqueIds(taken), Scripts(watched=False)
     host = host_of(config, config.zone)
     return [_source(each, host._replace(scripts=scripts.of_table(str(each.path))), wish, ids) for each in found]
@@ -207,7 +207,7 @@ def _at_job(file: Path) -> ImportFile | Failure:
 
 
 def _timer(file: Path) -> ImportFile | Failure:
-    """Read a timer with its service and the drop-ins of both, from its directory or another directory of units."""
+    """Read a timer with its service and the drop-ins of both, from its directory or another unit directory."""
     try:
         if not file.is_file():
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))

@@ -15,7 +15,7 @@ _FORMATS = {0x17: "%y%m%d%H%M%SZ", 0x18: "%Y%m%d%H%M%SZ"}
 
 
 def ends(pem: str) -> list[datetime]:
-    """Return the expiry times of the certificates in a PEM file, in its order. Raises ValueError."""
+    """Return the expiry times of the certificates in a PEM file, in the file's order. Raises ValueError."""
     try:
         return [_end(base64.b64decode(block)) for block in _BLOCK.findall(pem)]
     except (IndexError, KeyError, StopIteration) as error:

@@ -31,7 +31,7 @@ _CGROUPS, _VERSION_1 = Path("/sys/fs/cgroup"), Path("/proc/cgroups")
 
 
 class _Subject(StrEnum):
-    """Subjects of findings about files."""
+    """The subjects of findings about files."""
 
     SETTINGS = "settings"
     JOB_FILES = "job files"
@@ -114,11 +114,11 @@ def _daemon(paths: Paths, status: Message) -> Iterator[HealthFinding]:
 
 def _jobs(paths: Paths, status: Message) -> Iterator[HealthFinding]:
     problems = [Problem(**problem) for problem in status["problems"]]
-    if not any(paths.has_settings(problem.file) for problem in problems):  # the daemon may hide them from us
+    if not any(paths.has_settings(problem.file) for problem in problems):  # the daemon may not show them to this user
         problems += settings_of(paths)[1]
     known = {str(problem) for problem in problems}
     found = read_files(paths, (paths.jobs,), looks=True)
-    of_notices = filter(_is_of_notices, found.problems)  # mostly problems that only doctor checks for
+    of_notices = filter(_is_of_notices, found.problems)  # mostly problems that only doctor finds
     problems += [problem for problem in of_notices if str(problem) not in known]
     yield from _problems(paths, problems)
     yield from fleet_health.load(found.jobs, status["fleet_hosts"] or 0, time.time_ns())
@@ -199,7 +199,7 @@ def _cgroups(paths: Paths) -> Iterator[HealthFinding]:
 
 
 def _without_version_1(*controllers: str) -> str:
-    """Return the remedy for those of the controllers that cgroups version 1 uses, or "" if it uses none."""
+    """Return the remedy if cgroups version 1 uses some of these controllers, else ""."""
     names = {"blkio" if name == "io" else name for name in controllers}
     lines = _VERSION_1.read_text().splitlines()[1:]
     taken = [name for name, hierarchy, *_ in map(str.split, lines) if name in names and hierarchy != "0"]

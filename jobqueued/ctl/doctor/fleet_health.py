@@ -1,4 +1,4 @@
-"""Checks of this host as a member of a fleet, for jobqueuectl doctor: agent, file permissions, certificates."""
+"""Checks of this host as a fleet member, for jobqueuectl doctor: agent, file permissions and certificates."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _STARTS = 5
 _TOLD, _MANY = 60e-6, 2.0
 """CPU time (s) that etcd needs to notify a host of a run, and the number of CPUs above which doctor warns.
 
-The time was measured with `python -m bench etcd`. A host that gets notices late asks etcd for the state.
+The time was measured with `python -m bench etcd`. A host that gets notices late requests the state from etcd.
 """
 _SHOWN = "ActiveState,Result,User,MainPID,NeedDaemonReload"
 
@@ -110,7 +110,9 @@ def _files(settings: FleetSettings, user: str, credentials: Path) -> Iterator[He
 
 
 def _file(name: str, path: str, agent: Sender | None) -> Iterator[HealthFinding]:
-    """Check a file. `agent`: the user who reads it, or None if systemd passes it as a credential. Raises OSError."""
+    """Check a file. `agent` is the user who reads the file, or None if systemd passes it as a credential. Raises
+    OSError.
+    """
     mode = os.stat(path).st_mode
     if agent is not None:
         if barred := agent.barred(path):
@@ -126,7 +128,9 @@ def _file(name: str, path: str, agent: Sender | None) -> Iterator[HealthFinding]
 
 
 def _validity(name: str, path: str, remedy: str) -> Iterator[HealthFinding]:
-    """Check the validity of a file's certificates; the certificate that expires last counts. Raises OSError."""
+    """Check when a file's certificate expires: for `authority`, the one that expires last; else the first in the file.
+    Raises OSError.
+    """
     from jobqueued.ctl.doctor.certificates import ends
 
     try:

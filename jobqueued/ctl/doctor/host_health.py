@@ -53,7 +53,7 @@ def host(paths: Paths, etc: Path = Path("/etc")) -> Iterator[HealthFinding]:
 
 
 def metrics(paths: Paths) -> Iterator[HealthFinding]:
-    """Check that the metrics file's directory exists. Not needed while the daemon runs, which reports this."""
+    """Check that the metrics file's directory exists. While the daemon runs, it reports a missing directory itself."""
     if path := settings_of(paths)[0].metrics.get("textfile"):
         directory = os.path.dirname(path)
         if not os.path.isdir(directory):
@@ -93,7 +93,7 @@ def _directory(paths: Paths, path: Path) -> HealthFinding:
 def _mount(path: Path, lost: str, *, is_database: bool) -> Iterator[HealthFinding]:
     """Check that written files survive a power loss and a reboot.
 
-    `lost`: the content that a reboot would lose, or "" if the content is not needed.
+    `lost` describes the content that a reboot would lose, or is "" if the content is not needed.
     """
     real = Path(os.path.realpath(path))
     above = {str(real), *map(str, real.parents)}
@@ -118,7 +118,7 @@ def _mount(path: Path, lost: str, *, is_database: bool) -> Iterator[HealthFindin
 
 
 def _mounts() -> Iterator[tuple[str, str, str]]:
-    """Yield the place, type and options of each mount, in the order of mounting."""
+    """Yield each mount's place, type and options, in mount order."""
     for line in _MOUNTS.read_bytes().splitlines():
         _, place, kind, options, *_ = line.split(b" ")
         whole = _OCTAL.sub(lambda found: bytes([int(found[1], 8)]), place)
@@ -138,7 +138,7 @@ def _journal(path: Path) -> HealthFinding:
 
 
 def _linger(paths: Paths) -> Iterator[HealthFinding]:
-    """Check that a user's own instance survives the user's logout."""
+    """Check that a user's instance survives the user's logout."""
     if paths.runtime is None or not _LOGIND.exists():
         return
     name = user_name(os.geteuid())
@@ -185,7 +185,7 @@ def _zone(paths: Paths, etc: Path) -> Iterator[HealthFinding]:
 
 
 def _lists(etc: Path) -> Iterator[HealthFinding]:
-    """Show how many users can't have jobs because of cron's and at's lists."""
+    """Show how many users can or can't have jobs because of cron's and at's lists."""
     for program, act in (("cron", "have crontabs and add job files"), ("at", "submit work that starts later")):
         path = next((it for it in (etc / f"{program}.allow", etc / f"{program}.deny") if os.path.lexists(it)), None)
         if path is None or (content := _content(path)) is None:

@@ -19,9 +19,9 @@ _LAUNCHER = b"/child/launcher.py"
 
 
 def replaced(pid: int, code: Iterable[Path]) -> str:
-    """Return a file that was replaced after the start of the process that runs it, or "" if none is or none is visible.
+    """Return a file that was replaced after the start of the process that runs it, or "" if no such file is visible.
 
-    `code`: the files and directories of files that Python loaded into the process.
+    `code` contains the files that Python loaded into the process, and directories of such files.
     """
     found = process.stat(pid)
     try:
@@ -37,7 +37,7 @@ def code_of(*packages: str) -> list[Path]:
 
 
 def listener(path: Path) -> int:
-    """Return the pid in our pid namespace of the process that listens on a socket, or 0 if it is not visible."""
+    """Return the pid of the process that listens on a socket, or 0 if our pid namespace does not show the process."""
     try:
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as peer:
             unix_socket.connect(peer, str(path))
@@ -48,7 +48,7 @@ def listener(path: Path) -> int:
 
 
 def launchers(runs: Path) -> list[int]:
-    """Return the pids of the launchers that use this directory of runs."""
+    """Return the pids of the launchers that use this `runs` directory."""
     found = []
     for entry in os.listdir("/proc"):
         try:
@@ -80,7 +80,9 @@ def _mapped(pid: int) -> Iterator[str]:
 
 
 def _newer(instant: float, code: Iterable[Path]) -> Iterator[str]:
-    """Yield files installed after an instant (seconds since 1970), by their ctime, because packages set the mtime."""
+    """Yield files installed after an instant (seconds since 1970), judged by their ctime, because packages set the
+    mtime.
+    """
     for place in code:
         for file in (place,) if place.is_file() else place.rglob("*.py"):
             if file.stat().st_ctime > instant:

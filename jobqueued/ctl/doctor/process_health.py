@@ -24,7 +24,7 @@ _CAPABILITIES = {
     23: ("SYS_NICE", "`nice` below 0 and real-time `cpu_scheduling` fail"),
     24: ("SYS_RESOURCE", "limits above the launcher's own and `oom_score_adj` below 0 fail"),
 }
-"""Number of a capability in capability.h → its name, and the effect if it is missing."""
+"""Capability number in capability.h → its name, and the effect if it is missing."""
 _NAMESPACES = {
     "mnt": "files",
     "net": "network",
@@ -34,7 +34,7 @@ _NAMESPACES = {
     "ipc": "shared memory",
 }
 _A_RUN = 2
-"""Minimum processes of a run: its command and its supervisor."""
+"""Minimum number of processes of a run: its command and its supervisor."""
 _SPARE_DESCRIPTORS = 64
 _CAPS = "`users: {caps: {memory: …, tasks: …}}` in jobqueued.yaml"
 _USUAL = 500
@@ -42,7 +42,7 @@ _USUAL = 500
 
 
 def processes(instance: Instance, scheduler: int, most: int | None) -> Iterator[HealthFinding]:
-    """Check the scheduler and the launchers. `most`: `max_running` in the settings, or None."""
+    """Check the scheduler and the launchers. `most` is `max_running` in the settings, or None."""
     found = launchers(instance.run / "runs")
     yield from _code(instance, scheduler, found)
     for launcher in found:
@@ -54,7 +54,7 @@ def processes(instance: Instance, scheduler: int, most: int | None) -> Iterator[
 
 
 def users(caps: Mapping[str, Any], scheduler: int) -> Iterator[HealthFinding]:
-    """Show the limits that all runs of a user share. `caps`: the limits in the settings."""
+    """Show the limits that all runs of a user share. `caps` contains the limits in the settings."""
     bounds = {**capacity.caps_by_default(scheduler), **caps}
     memory, tasks = bounds["memory"], bounds.get("tasks")
     most = f"memory {'unlimited' if memory is None else size(memory)}, tasks {tasks or 'unlimited'}"
@@ -121,7 +121,7 @@ def _rights(instance: Instance, launcher: int) -> Iterator[HealthFinding]:
 
 
 def _lacking(status: dict[str, str]) -> dict[str, list[str]]:
-    """Return effect → missing capabilities that cause it, for root's launcher."""
+    """Return effect → missing capabilities that cause it, if root's user ID runs the launcher."""
     found: dict[str, list[str]] = {}
     for bit, (name, follows) in _CAPABILITIES.items() if status["Uid"].split()[1] == "0" else ():
         if not int(status["CapEff"], 16) >> bit & 1:
@@ -146,7 +146,7 @@ def _room(scheduler: int, launcher: int, most: int | None) -> Iterator[HealthFin
 
 
 def _bounds(pid: int) -> Iterator[tuple[int, str]]:
-    """Yield each limit of processes, and the kernel's file that contains it."""
+    """Yield each limit on the number of processes, and the kernel's file that contains it."""
     own = capacity.cgroup_of(pid)
     places = [] if own is None else [own, *capacity.parents(pid)]
     for most, file in (*capacity.kernel_tasks(), *capacity.limits(places, "pids.max")):

@@ -114,7 +114,7 @@ def print_trace(found: Iterator[Record]) -> None:
 
 
 def _said_if_none(found: Iterator[Record]) -> Iterator[Record]:
-    """Return the runs. If there are none, print this on stderr, because an empty output could look valid."""
+    """Return the runs. If there are none, print a notice on stderr, because empty output could look valid."""
     first = next(found, None)
     if first is None:
         click.echo("no such runs", err=True)
@@ -123,7 +123,7 @@ def _said_if_none(found: Iterator[Record]) -> Iterator[Record]:
 
 
 def _print_crontab(paths: Paths, ids: tuple[str, ...]) -> None:
-    """Print the jobs in the job files as a crontab. Exit with 1 if the crontab can't express a part of a job."""
+    """Print the jobs in the job files as a crontab. Exit with 1 if the crontab format can't express a part of a job."""
     from jobqueued.ctl.files.job_files import read_files
     from jobqueued.ctl.files.job_units import user_of_daemon
     from jobqueued.exchange.to_crontab import crontab_of
@@ -178,7 +178,7 @@ def _send(url: Url, batches: Iterator[ExportRequest]) -> None:
 
 
 def _how_to_go_on(runs: int, batch: ExportRequest) -> str:
-    """Return the option that sends the remaining runs, the older ones, or "" if no run was sent."""
+    """Return the option that sends the remaining, older runs, or "" if no run was sent."""
     if not runs:
         return ""
     rest = to_text(to_instant(datetime.fromisoformat(batch.newest)) + _MICROSECOND)

@@ -16,13 +16,13 @@ from jobqueued.child.contract.tuples import NamedTuple
 from jobqueued.ctl.export.run_spans import RunSpan, Value, of_run
 
 MOST_SPANS, MOST_BYTES = 512, 1 << 20
-"""Maximum spans and bytes of a request. Runs are never split: a larger run gets a separate request."""
+"""Maximum number of spans, and of bytes, in a request. Runs are never split: a larger run gets a separate request."""
 _INTERNAL, _CLIENT, _ERROR = 1, 3, 2
 """SPAN_KIND_INTERNAL; SPAN_KIND_CLIENT (for attempts, which start a program); STATUS_CODE_ERROR."""
 
 
 class ExportRequest(NamedTuple):
-    """A request: its text (ASCII), its numbers of runs and spans, and the latest queueing time of its runs."""
+    """A request: its text (ASCII), its numbers of runs and spans, and the latest time when a run was queued."""
 
     text: str
     runs: int
@@ -45,7 +45,7 @@ def batches(records: Iterable[Record]) -> Iterator[ExportRequest]:
 
 
 class _Kept:
-    """The next request so far, by host name: records have several names if the host was renamed."""
+    """The next request so far, grouped by host name: records have several names if the host was renamed."""
 
     def __init__(self) -> None:
         self.runs = self.spans = self.size = 0

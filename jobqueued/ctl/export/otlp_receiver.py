@@ -30,7 +30,7 @@ _SILENCE, _LONGEST = 10, 60
 """Maximum silence of a receiver, and maximum duration of a request (s)."""
 _PASSING = frozenset({429, 502, 503, 504})
 _TRIES, _PATIENCE = 5, 60
-"""Maximum tries of a request, and longest Retry-After (s) that is respected between two tries."""
+"""Maximum number of tries for a request, and the longest Retry-After (s) that the client respects."""
 _ANSWER, _QUOTED = 1 << 16, 300
 _REMEDIES = {
     400: "the request is not accepted: does the receiver take OTLP as JSON?",
@@ -44,7 +44,7 @@ _REMEDIES = {
 
 
 class NotTaken(Exception):
-    """Raised if a request failed; the message has the place, the cause and the remedy."""
+    """Raised if a request failed; the message contains the URL, the cause and the remedy."""
 
 
 class Url(NamedTuple):
@@ -123,7 +123,7 @@ class Receiver:
         raise AssertionError("the last try returns or raises")
 
     def _answer(self, content: bytes) -> tuple[int, str, int | None, bytes]:
-        """Send a request, and return status, reason, Retry-After (s) and body.
+        """Send a request, and return the reply's status, reason, Retry-After (s) and body.
 
         Reconnects once if the receiver closed a used connection. Raises NotTaken.
         """

@@ -1,4 +1,4 @@
-"""The spans of a run, from its record: the run (from its due time to its end), its wait, and each attempt."""
+"""A run's spans, from its record: one for the run (from its due time to its end), its wait, and each attempt."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from jobqueued.model.run_states import FAILURES
 
 Value = str | bool | int | float | Sequence[str]
 _LONGEST = 4096
-"""Maximum characters of a string, and maximum strings of a list, in a span."""
+"""Maximum number of characters in a string, and of strings in a list, in a span."""
 _WAIT = 0
 _USED = ("cpu_user", "cpu_system", "memory_peak", "memory_mean", "tasks_peak", "io_read", "io_write", "throttled")
 

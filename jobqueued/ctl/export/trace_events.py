@@ -18,7 +18,7 @@ from jobqueued.ctl.export.run_spans import RunSpan, of_run
 def lines(records: Iterable[Record]) -> Iterator[str]:
     """Yield the lines of the document.
 
-    The runs may be in any order; sorted with the newest first, they need the fewest tracks.
+    The runs may be in any order; runs sorted with the newest first need the fewest tracks.
     """
     tracks = _Tracks()
     yield '{"displayTimeUnit":"ms","traceEvents":['
@@ -57,7 +57,7 @@ def _slice(span: RunSpan, host: int, track: int) -> dict[str, Any]:
 
 
 class _Tracks:
-    """The tracks of each job. Each has a number, and the begin of the earliest run on it."""
+    """The tracks of each job. Each track has a number, and the start of the earliest run on it."""
 
     def __init__(self) -> None:
         self._hosts: dict[str, int] = {}
@@ -65,7 +65,7 @@ class _Tracks:
         self._last = 0
 
     def of(self, host: str, job: str, run: RunSpan) -> tuple[int, int]:
-        """Return the numbers of the host and of a free track. On a free track, all runs begin after this run's end."""
+        """Return the numbers of the host and of a free track. On a free track, all runs start after this run's end."""
         number = self._hosts.setdefault(host, len(self._hosts) + 1)
         tracks = self._of.setdefault((number, job), [])
         free = next((track for track in tracks if run.end <= track[1]), None)

@@ -121,7 +121,7 @@ def check(
 
 
 def _read(paths: Paths, files: tuple[Path, ...], owner: Owner | None) -> Reading:
-    """Return the jobs and problems of the files, or of all files if none is given. Settings have no jobs."""
+    """Return the jobs and problems in the files, or in all files if no file is given. Settings have no jobs."""
     settings = [file for file in files if _is_settings(file)]
     rest = [file for file in files if file not in settings]
     found = read_files(paths, rest, owner, looks=True) if rest or not files else NOTHING
@@ -133,7 +133,7 @@ def _is_settings(file: Path) -> bool:
 
 
 def _settings_problems(file: Path) -> list[Problem]:
-    """Return the problems of a settings file. Raises DaemonUnreachable if the file is missing."""
+    """Return the problems in a settings file. Raises DaemonUnreachable if the file is missing."""
     from jobqueued.settings.settings import read_settings
 
     if not file.is_file():
@@ -142,7 +142,7 @@ def _settings_problems(file: Path) -> list[Problem]:
 
 
 def _form(form: str | None, *, as_json: bool, diff: bool, explains: bool) -> str:
-    """Return the output format. Raises UsageError if options exclude each other."""
+    """Return the output format. Raises UsageError if options conflict."""
     if as_json and form not in (None, "json"):
         raise click.UsageError("--json and --format exclude each other.")
     found = "json" if as_json else form or "text"

@@ -1,4 +1,4 @@
-"""The kinds of findings as text: with examples for the terminal, and as a list for docs/check.md."""
+"""Text about the kinds of findings: with examples for the terminal, and as a list for docs/check.md."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _WIDTH = 78
 
 
 def found(code: str) -> FindingKind:
-    """Return the kind of finding with a code (upper or lower case, with or without JQ). Raises UsageError."""
+    """Return the kind of finding that has a code (upper or lower case, with or without JQ). Raises UsageError."""
     wanted = code.strip().upper()
     finding = FINDINGS.get(wanted) or FINDINGS.get(f"JQ{wanted}")
     if finding is None:
@@ -37,7 +37,7 @@ def _lines(finding: FindingKind) -> Iterator[str]:
 
 
 def _examples(finding: FindingKind) -> Iterator[tuple[str, str]]:
-    """Yield the heading and the text of each example; nothing if no file can show the problem."""
+    """Yield each example's heading and text; yield nothing if no file can show the problem."""
     if not finding.right:
         return
     place = "" if finding.file == FindingKind._field_defaults["file"] else finding.file

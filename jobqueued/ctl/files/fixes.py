@@ -45,7 +45,7 @@ class Mend(NamedTuple):
     def write(self) -> None:
         """Replace the file with the fixed text durably. Raises Unwritten or OSError. A symbolic link is not followed.
 
-        A file with several hard links is refused, because its other names would keep the old text.
+        The function refuses a file with several hard links, because its other names would keep the old text.
         """
         directory = os.open(os.path.dirname(self.path) or ".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         name = os.path.basename(self.path)
@@ -81,7 +81,7 @@ def _lines(text: str) -> list[str]:
 
 
 def _unchanged(directory: int, name: str, text: bytes) -> os.stat_result:
-    """Return the status of the file if it still has this text. Raises Unwritten."""
+    """Return the file's status if it still has this text. Raises Unwritten."""
     try:
         descriptor = os.open(name, _OLD, dir_fd=directory)
     except OSError as error:

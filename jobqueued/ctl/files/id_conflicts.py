@@ -1,4 +1,4 @@
-"""Conflicts of job ids: if two files have the same id, the daemon refuses the file that got it later."""
+"""Conflicts between job ids: if two files use the same id, the daemon refuses the file that got the id later."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Files = Mapping[str, tuple[Job, ...]]
 def conflicts(paths: Paths, good: Files, bad: Iterable[str]) -> dict[str, list[Problem]]:
     """Return the conflicts that keep a `good` file from being accepted. `bad` files keep their last good jobs.
 
-    Asks the daemon, or reads state.db while the daemon is down, only if their jobs could change the result.
+    Only if the daemon's jobs could change the result, asks the daemon, or reads state.db while the daemon is down.
     """
     found, names = Catalog().conflicts_among(good), [*good, *bad]
     own = {name: path for path in names if (name := _own_name(paths, path))}
@@ -39,7 +39,7 @@ def _own_name(paths: Paths, path: str) -> str:
 
 
 def _in_force(paths: Paths, own: Mapping[str, str]) -> Iterator[Job]:
-    """Yield the jobs in force from these files, as far as the daemon shows them."""
+    """Yield the jobs in force from these files, if the daemon shows them to this user."""
     try:
         rows = ask(paths.control, "List")["jobs"]
     except CallRefused:
@@ -55,7 +55,7 @@ def _in_force(paths: Paths, own: Mapping[str, str]) -> Iterator[Job]:
 
 
 def _left(paths: Paths, own: Mapping[str, str]) -> Iterator[Job]:
-    """Yield the saved jobs of these files, which the daemon will start with; none if state.db can't be read."""
+    """Yield these files' saved jobs, which the daemon will start with; yield none if state.db can't be read."""
     from jobqueued.state.db.faults import StoreError
     from jobqueued.state.db.opening import left
 

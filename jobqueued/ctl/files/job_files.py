@@ -1,4 +1,4 @@
-"""Job files, read in the same way as by the daemon, but without it."""
+"""Job files, read in the daemon's way but without the daemon."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 
 
 class Reading(NamedTuple):
-    """Accepted jobs, causes of invalid jobs, problems, number of refused files, and whether a file was unreadable."""
+    """Accepted jobs, causes of invalid jobs, problems, number of refused files, and True if a file was unreadable."""
 
     jobs: list[Job]
     invalid: dict[str, str]
@@ -56,8 +56,8 @@ NOTHING = Reading([], {}, [], 0, False)
 def read_files(paths: Paths, files: Iterable[Path] = (), owner: Owner | None = None, *, looks: bool = False) -> Reading:
     """Read files and directories in this order; by default, all files that the daemon reads, including cron's tables.
 
-    For files in the daemon's directories and tables in cron's directories, owner and mode are checked as by the daemon.
-    `owner`: other files are read as this user's files. `looks`: also check the programs and files that jobs need on
+    For files in the daemon's directories and tables in cron's directories, check owner and mode as the daemon does.
+    Read other files as files of the user `owner`. With `looks`, also check the programs and files that jobs need on
     this host.
     """
     daemon = user_of_daemon(paths)
@@ -106,7 +106,7 @@ def _unlikely(jobs: Sequence[Job], config: Settings, paths: Paths, daemon: int) 
 
 
 def _tables(paths: Paths, config: Settings, daemon: int, files: Iterable[Path]) -> TableFiles | None:
-    """Return the reader of cron's tables, or None if no table must be read, because its imports are slow."""
+    """Return the reader of cron's tables, or None if no table must be read; the reader's imports are slow."""
     places = {path for file in files for path in (file.absolute(), file.absolute().parent)}
     if not (places.intersection(paths.crontabs) if files else config.cron.get("live")):
         return None
@@ -116,7 +116,7 @@ def _tables(paths: Paths, config: Settings, daemon: int, files: Iterable[Path]) 
 
 
 def read_text(paths: Paths, file: Path, text: bytes, owner: Owner | None = None) -> Content:
-    """Return the jobs and problems of a text, read as a file at this path without drop-ins."""
+    """Return the jobs and problems in a text, read like a file at this path without drop-ins."""
     daemon, (config, _) = user_of_daemon(paths), settings_of(paths)
     jobs, problems = _jobs_of(text, str(file), paths, config, owner)
     told = [problem for _, _, problem in _unknown_accounts(jobs)]
@@ -124,7 +124,7 @@ def read_text(paths: Paths, file: Path, text: bytes, owner: Owner | None = None)
 
 
 def _content(found: Unit, paths: Paths, config: Settings, owner: Owner | None, tables: TableFiles | None) -> Content:
-    """Return the jobs and problems of a job file or a table. Raises OSError."""
+    """Return the jobs and problems in a job file or a table. Raises OSError."""
     try:
         if tables and tables.is_table(Path(found.file)):
             return tables.read(Path(found.file))
@@ -134,7 +134,7 @@ def _content(found: Unit, paths: Paths, config: Settings, owner: Owner | None, t
 
 
 def _read(found: Unit, paths: Paths, config: Settings, owner: Owner | None) -> Content:
-    """Return the jobs and problems of a job file. Raises FileRefused or OSError."""
+    """Return the jobs and problems in a job file. Raises FileRefused or OSError."""
     data = found.text()
     jobs, problems = _jobs_of(data, found.file, paths, config, owner)
     main = parts_of(data, found.file)[0]
@@ -151,7 +151,7 @@ def _jobs_of(data: bytes, file: str, paths: Paths, config: Settings, owner: Owne
 
 
 def _beyond(rules: UserRules, name: str, data: bytes, jobs: int) -> list[Problem]:
-    """Return the problems of a whole user's file: its size, its number of jobs, the user's right to have jobs."""
+    """Return the problems of a user's file as a whole: its size, number of jobs, and the user's right to have jobs."""
     from jobqueued.child.start.identity import trouble_with
 
     problems, most, (uid, user) = list[Problem](), rules.limits.jobs, rules.owner
@@ -177,7 +177,7 @@ def _kept(paths: Paths, ids: set[str]) -> list[Job]:
 
 
 def _surroundings(paths: Paths) -> Surroundings:
-    """Return the surroundings of the daemon with this job directory; the directory's owner shows its user."""
+    """Return the surroundings of the daemon that uses this job directory; the daemon's user owns the directory."""
     try:
         owner = paths.jobs.stat().st_uid
     except OSError:
@@ -194,7 +194,7 @@ def _distrust(paths: Paths) -> list[Problem]:
     """Return the reasons why the daemon would not trust its own directories."""
     problems = []
     for directory in map(str, paths.job_directories):
-        with suppress(OSError):  # it is missing, or its listing reports the error
+        with suppress(OSError):  # the directory is missing, or listing it reports the error
             try:
                 check_path(directory, user_of_daemon(paths))
             except FileRefused as refused:
@@ -203,7 +203,7 @@ def _distrust(paths: Paths) -> list[Problem]:
 
 
 def _unknown_accounts(jobs: Iterable[Job]) -> Iterator[tuple[str, str, Problem]]:
-    """Yield the jobs whose user or group does not exist, with reason and warning; the daemon accepts their files."""
+    """Yield the jobs whose user or group is missing, each with reason and warning; the daemon accepts their files."""
     for job in jobs:
         for account in filter(is_unknown, accounts(job)):
             kind, name = account[:2]
@@ -216,7 +216,7 @@ def _unknown_accounts(jobs: Iterable[Job]) -> Iterator[tuple[str, str, Problem]]
 
 
 def _barred(jobs: Iterable[Job], config: Settings) -> Iterator[tuple[str, str, Problem]]:
-    """Yield the jobs in crontabs of users who may not have jobs, with the reason and the table's problem."""
+    """Yield the jobs in the crontabs of users who may not have jobs, each with the reason and the table's problem."""
     if config.users.allow is None and not config.users.deny:
         return
     from jobqueued.child.start.identity import trouble_with
@@ -235,10 +235,10 @@ def _barred(jobs: Iterable[Job], config: Settings) -> Iterator[tuple[str, str, P
 def _impossible(
     jobs: tuple[Job, ...], refused: list[Job], paths: Paths, config: Settings
 ) -> Iterator[tuple[str, str, Problem]]:
-    """Yield the jobs that are invalid on this host for another reason, considering the daemon's other jobs.
+    """Yield the jobs that are invalid on this host because of its limits or of other jobs, including the daemon's jobs.
 
     Jobs of a `refused` file count as existing, but without dependencies, so that a cycle through that file is not
-    reported for other jobs. Nothing is computed if no job can be invalid.
+    reported for other jobs. If no job can be invalid, nothing is computed.
     """
     if not any(may_ask_too_much(job) or awaited(job) for job in jobs):
         return

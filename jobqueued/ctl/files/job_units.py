@@ -1,4 +1,4 @@
-"""The job files for names on the command line, found and read in the same way as by the daemon, but without it."""
+"""The job files for names on the command line, found and read in the daemon's way but without the daemon."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ STANDARD_INPUT, _HERE = Path("-"), Path()
 
 
 class Unit:
-    """A job file that can be read; `file` is its name in the catalog."""
+    """A job file that can be read; `file` is the job file's name in the catalog."""
 
     def __init__(self, file: str, assembly: Assembly | None = None) -> None:
         """`assembly` reads the file with its drop-ins. None reads the file alone, even through a pipe or a link."""
@@ -48,7 +48,7 @@ class Unit:
 def units(paths: Paths, files: Iterable[Path], tables: TableFiles | None = None) -> Iterator[Unit | Problem]:
     """Yield the job files in these files and directories in this order, and warnings about files that are not read.
 
-    The daemon's own directory means all directories that the daemon reads.
+    The daemon's own directory stands for all directories that the daemon reads.
     """
     for path in files:
         if path == STANDARD_INPUT:
@@ -90,7 +90,7 @@ def _with_drop_in(paths: Paths, directory: Path, name: str) -> Unit:
 
 
 def _assembly(directories: list[str], daemon: int | None) -> Assembly:
-    """Return the reader of job files for a daemon that runs as this UID. With None, files may have any owner."""
+    """Return the reader of job files for a daemon that runs as this UID. None accepts files of any owner."""
 
     def read(number: int, path: str) -> bytes:
         return read_trusted(os.path.join(directories[number], path), daemon)
@@ -117,7 +117,7 @@ def _units(directories: list[str], listings: list[list[str]], daemon: int | None
 
 
 def read_file(file: Path) -> bytes:
-    """Read a file, cut after one byte more than allowed; ``-`` is the standard input.
+    """Read a file, up to one byte more than allowed; ``-`` is the standard input.
 
     Raises FileRefused for a FIFO without a writer.
     """

@@ -1,7 +1,7 @@
 """jobqueuectl language-server: show check's findings in an editor while the user writes job files.
 
-Language Server Protocol 3.17: JSON-RPC messages after a Content-Length, on standard input and output. The editor sends
-whole texts and gets diagnostics. The server has no other feature.
+Language Server Protocol 3.17: Each JSON-RPC message follows a Content-Length header, on standard input and output. The
+editor sends complete texts and gets diagnostics. The server has no other feature.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from jobqueued.settings.paths import Paths
 
 Message = dict[str, Any]
 Look = Callable[[Path, bytes], list[Problem]]
-"""Returns the problems of a text at a path."""
+"""Returns the problems in a text at a path."""
 _LARGEST = 16 << 20
 _UNKNOWN_METHOD = -32601
 _SEVERITIES = {"error": 1, "warning": 2, "note": 3}

@@ -1,4 +1,4 @@
-"""The files of a name on the command line, and the file and line of each key of a job."""
+"""The files for a name on the command line, and the file and line of each key in a job."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from jobqueued.settings.paths import Paths
 
 
 class Origin(NamedTuple):
-    """The place of a job's key, which may be in `defaults`."""
+    """The file and line of a job's key, which may be in `defaults`."""
 
     key: str
     file: str
@@ -27,7 +27,7 @@ class Origin(NamedTuple):
 
 
 def parts_meant(paths: Paths, name: str) -> list[FileText]:
-    """Return the file with its drop-ins, for a file name, a path or the id of a job.
+    """Return the file with its drop-ins, for a file name, a path or a job's id.
 
     Raises CallRefused if none exists; OSError or FileRefused if the file can't be read.
     """
@@ -69,7 +69,7 @@ def _of_job(paths: Paths, job: str) -> list[FileText] | None:
 
 
 def origins_of(paths: Paths, job: str) -> list[Origin]:
-    """Return the places of all keys of a job in the present files. Raises CallRefused if no file has the job."""
+    """Return the places of all of a job's keys in the current files. Raises CallRefused if no file has the job."""
     for unit in _units(paths):
         with suppress(OSError, Distrusted):
             parts = parts_of(unit.text(), unit.file)
@@ -89,7 +89,7 @@ def _origins(tree: Mapping, body: YamlEntry, paths: Sequence[str]) -> Iterator[O
 
 
 def _with_shared(own: dict[str, YamlEntry], shared: dict[str, YamlEntry]) -> Iterator[tuple[str, YamlEntry]]:
-    """Yield the entries of a job; mappings also get the entries that only `defaults` has."""
+    """Yield a job's entries; mappings also get the entries that only `defaults` has."""
     for name, entry in own.items():
         below, value = shared[name].value if name in shared else None, entry.value
         if isinstance(below, Mapping) and isinstance(value, Mapping):

@@ -1,7 +1,7 @@
-"""Needs of notices that this host probably does not meet: programs, credentials, packages, the sending user.
+"""Requirements for notices that this host probably does not meet: programs, credentials, packages, the sending user.
 
-Only check and doctor check these needs, because a missing program may be installed before a notice is sent. The daemon
-reports notices that it could not send.
+Only check and doctor check these requirements, because a missing program may be installed before a notice is sent. The
+daemon reports notices that it could not send.
 """
 
 from __future__ import annotations
@@ -44,14 +44,14 @@ class Sender(NamedTuple):
 
     @classmethod
     def of_uid(cls, uid: int) -> Sender:
-        """Return the user with this UID, who may have no name, as in a container."""
+        """Return the user with this UID, who may have no name, for example in a container."""
         try:
             return cls.of(pwd.getpwuid(uid).pw_name)
         except KeyError:
             return cls(f"uid {uid}", uid, frozenset(os.getgroups() if uid == os.geteuid() else ()))
 
     def may(self, wanted: int, path: str) -> bool:
-        """Return whether the user has a permission (4 read, 1 execute) for a file, by the file's mode.
+        """Return whether the file's mode gives the user a permission (4 read, 1 execute).
 
         Raises OSError.
         """
@@ -67,7 +67,7 @@ class Sender(NamedTuple):
 
 
 def problems(jobs: Iterable[Job], config: Settings, paths: Paths, daemon: int) -> Iterator[Problem]:
-    """Yield a warning for each unmet need: at the line of a job, or in jobqueued.yaml for rules and mail.
+    """Yield a warning for each unmet requirement: at a job's line, or in jobqueued.yaml for rules and mail.
 
     `daemon`: the daemon's UID.
     """

@@ -17,7 +17,7 @@ from jobqueued.ctl.base.findings import FINDINGS
 
 _SCHEMA = "https://json.schemastore.org/sarif-2.1.0.json"
 _KINDS = {"error": "error", "warning": "warning", "note": "notice"}
-"""Severity → GitHub's word for it. SARIF uses our words."""
+"""Severity → its name on GitHub. SARIF uses our words."""
 
 
 def sarif(problems: Iterable[Problem]) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Checks of schedules against the calendar, clock changes, other jobs' schedules, and the duration of runs."""
+"""Checks of schedules against the calendar, clock changes, other jobs' schedules, and run durations."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ from jobqueued.timing.clock_changes import ClockChange, next_changes
 from jobqueued.timing.schedule import Schedule, Seconds
 
 MANY = 10
-"""Minimum number of jobs with the same start for a note."""
+"""Minimum number of jobs that start at the same time to cause a note."""
 ENOUGH = 5
-"""Minimum runs with a known duration, from which the usual duration is calculated."""
+"""Minimum number of runs with a known duration to calculate a usual duration."""
 _RUNS, _STARTS, _OFTEN, _NAMED = 10, 30, 6, 5
 _RARE = 367 * DAY
 _WHOLE_DAY = (1 << 24) - 1
@@ -39,7 +39,7 @@ _UNUSUAL = {
     Overlap.REPLACE: "each run stops the one before it",
 }
 Usual = Callable[[str], int | None]
-"""Job → usual duration of its runs (ns), or None if unknown."""
+"""Returns the usual duration (ns) of a job's runs, or None if unknown."""
 
 
 class _Holder(NamedTuple):
@@ -49,7 +49,7 @@ class _Holder(NamedTuple):
 
 
 def rhythms(jobs: Iterable[Job], now: int, usual: Usual) -> Iterator[Problem]:
-    """Yield a warning or note for each odd schedule, at the line of its job. Ignore disabled jobs."""
+    """Yield a warning or note for each odd schedule, at its job's line. Ignore disabled jobs."""
     jobs = [job for job in jobs if job.enabled]
     for job in jobs:
         yield from (_about(job, "JQ303", "schedule", text) for text in _rarely(job, now))
@@ -60,7 +60,7 @@ def rhythms(jobs: Iterable[Job], now: int, usual: Usual) -> Iterator[Problem]:
 
 
 def usual_times(paths: Paths) -> Usual:
-    """Return a function that returns the usual duration of a job's runs, from its newest readable records."""
+    """Return a function that returns the usual duration of a job's runs, based on the job's newest readable records."""
 
     @cache
     def usual(job: str) -> int | None:
@@ -108,7 +108,7 @@ def _of_changes(job: Job, now: datetime) -> Iterator[str]:
 
 
 def _goes_on(schedule: Schedule) -> bool:
-    """Return whether a schedule has starts in every hour and counts elapsed time, so that no clock change matters."""
+    """Return whether a schedule has starts in every hour and counts elapsed time, so clock changes do not matter."""
     return not schedule.is_fixed and schedule.times_of_day[1] == _WHOLE_DAY and not schedule.starts_in_gaps
 
 
@@ -131,7 +131,7 @@ def _too_long(job: Job, now: int, usual: Usual) -> Iterator[str]:
 
 
 def _interval(job: Job, now: int) -> int | None:
-    """Return the shortest time between two of the next starts (ns), or None if there is at most one."""
+    """Return the shortest time (ns) between two of the next starts, or None if there is at most one start."""
     return min((later - sooner for sooner, later in pairwise(job.next_starts(now, _RUNS))), default=None)
 
 
@@ -157,7 +157,7 @@ def _crowd(instant: int, found: list[Job]) -> str:
 
 
 def _starved(jobs: list[Job], now: int, usual: Usual) -> Iterator[Problem]:
-    """Yield a warning for each lock that shared holders without a `timeout` may occupy all the time.
+    """Yield a warning for each lock that may be held all the time by shared holders without a `timeout`.
 
     A run that needs the lock exclusively may then never start, because its reservation lapses after its job's `drain`.
     """

@@ -1,4 +1,4 @@
-"""Cron's tables in the directories of this host's crons, read in the same way as by the daemon, but without it."""
+"""Cron's tables in the directories of this host's crons, read in the daemon's way but without the daemon."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 class TableFiles:
-    """The tables of this host as a daemon with these settings and this user reads them."""
+    """This host's tables, as read by a daemon with these settings that runs as this user."""
 
     def __init__(self, paths: Paths, config: Settings, daemon: int) -> None:
         self._paths, self._config, self._daemon = paths, config, daemon
@@ -31,7 +31,7 @@ class TableFiles:
         self._host = host_of(config, config.zone)
 
     def all_live(self) -> Iterator[Path]:
-        """Yield the tables and directories of tables that the daemon runs; none without `cron: {live: true}`."""
+        """Yield the tables and table directories that the daemon runs; none unless `cron: {live: true}` is set."""
         if self._config.cron.get("live"):
             (etc, kind), *others = kinds_by_place(self._paths).items()
             tables = [etc / name for name in ("crontab", "anacrontab") if kind.reads(name)]
@@ -47,7 +47,7 @@ class TableFiles:
         return None if directory.absolute() == self._paths.crontabs[0] else self._kinds.get(directory.absolute())
 
     def distrust(self, directory: Path) -> list[Problem]:
-        """Return why the daemon does not trust a directory of tables; [] if it does, or for other directories."""
+        """Return why the daemon does not trust a table directory; [] if it does, or for other directories."""
         if kind := self.kind_in(directory):
             try:
                 check_path(str(directory.absolute()), self._daemon, sticky=kind.sticky)
@@ -58,7 +58,7 @@ class TableFiles:
         return []
 
     def read(self, file: Path) -> Content:
-        """Return the jobs and problems of a table. Raises FileRefused or OSError."""
+        """Return the jobs and problems in a table. Raises FileRefused or OSError."""
         path, name = str(file.absolute()), str(file)
         kind = self._kinds[file.absolute().parent]
         if not kind.reads(file.name):

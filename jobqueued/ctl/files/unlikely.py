@@ -1,7 +1,7 @@
-"""Needs of jobs that this host probably does not meet: programs, directories, limits, and an `at` in the past.
+"""Job requirements that this host probably does not meet: programs, directories, limits, and an `at` in the past.
 
-The daemon does not check these needs when it reads a file, because a check of a path can block forever (autofs, an
-unreachable network disk), and a missing program may be installed before the run starts. Otherwise the run's record
+The daemon does not check these requirements when it reads a file, because a check of a path can block forever (autofs,
+an unreachable network disk), and a missing program may be installed before the run starts. Otherwise the run's record
 names the missing file.
 """
 
@@ -36,11 +36,11 @@ _OF_SHELLS = (
     "false|fc|fg|for|function|getopts|hash|help|if|jobs|kill|let|local|popd|printf|pushd|pwd|read|readonly|return|select|set|shift|shopt|source|"
     "test|time|times|true|trap|type|typeset|ulimit|umask|unalias|unset|until|wait|while"
 )
-"""Regular expression for first words of a shell line that are not programs."""
+"""Regular expression for words that are not programs at the start of a shell line."""
 
 
 def unlikely(jobs: Iterable[Job], paths: Paths, daemon: int) -> Iterator[Problem]:
-    """Yield a warning for each unmet need, at the line of its job. `daemon`: the daemon's UID."""
+    """Yield a warning for each unmet requirement, at its job's line. `daemon`: the daemon's UID."""
     jobs, now = tuple(jobs), time.time_ns()
     status = _status(paths) if any(job.enforce == "required" for job in jobs) else None
     for job in jobs:
@@ -56,7 +56,7 @@ def unlikely(jobs: Iterable[Job], paths: Paths, daemon: int) -> Iterator[Problem
 
 
 def _status(paths: Paths) -> Message | None:
-    """Return the daemon's status, or None if it is down or refuses."""
+    """Return the daemon's status, or None if it is down or refuses the call."""
     with suppress(CallRefused, DaemonUnreachable):
         return ask(paths.control, "Status")
     return None
@@ -122,7 +122,7 @@ def misplaced_user(job: Job) -> str:
 
 
 def _exists(path: str) -> bool:
-    """Return whether a path exists. Raises PermissionError if only the daemon can know."""
+    """Return whether a path exists. Raises PermissionError if only the daemon can check this."""
     try:
         os.stat(path)
     except (FileNotFoundError, NotADirectoryError):
@@ -139,7 +139,7 @@ def _user(job: Job, daemon: int) -> pwd.struct_passwd | None:
 
 
 def _of_variables(job: Job, path: str, user: pwd.struct_passwd | None) -> str:
-    """Return why the job can't read an environment file, or "" if it can or we can't check this."""
+    """Return why the job can't read an environment file, or "" if it can, or if this user can't check."""
     with suppress(PermissionError):
         if not _exists(path):
             return f"{printable(path)} does not exist here"
@@ -159,7 +159,7 @@ def _of_variables(job: Job, path: str, user: pwd.struct_passwd | None) -> str:
 
 
 def _of_writers(path: str, user: pwd.struct_passwd | None) -> str:
-    """Return the reason why a user other than root and the job's user can change a file, or "" if none can."""
+    """Return the reason why a user other than root and the job's user can change a file, or "" if no such user can."""
     if user is not None:
         try:
             check_path(path, user.pw_uid)
@@ -173,7 +173,7 @@ def _of_writers(path: str, user: pwd.struct_passwd | None) -> str:
 def _program(job: Job, command: str | tuple[str, ...]) -> tuple[str, str]:
     """Return the path of a command's program and "", or "" and a message if the program is missing.
 
-    Returns two empty strings if the program is unknown before the run.
+    Returns two empty strings if the program can't be determined before the run.
     """
     word = command[0] if isinstance(command, tuple) else _first_word(command) if re.fullmatch(_SHELL, job.shell) else ""
     path = dict(job.environment).get("PATH", DEFAULT_PATH)

@@ -259,7 +259,7 @@ class _FileEdit:
 
 
 def _set(paths: Paths, name: str, text: bytes, user: str | None, stamp: str | None) -> Message:
-    """Store a text in the daemon, and return the reply."""
+    """Send a file's text to the daemon to store, and return the reply."""
     if len(text) > LARGEST_FILE:
         raise CallRefused(
             f"the file has more than {size(LARGEST_FILE)}; expected at most that; divide it into several files",

@@ -1,4 +1,4 @@
-"""Tables with the documents of several hosts: for each command, the list with the rows, its columns and its order."""
+"""Tables with several hosts' documents: for each command, the list that has the rows, its columns and its order."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from jobqueued.ctl.base.terminal import Columns, distance, local, localised, mom
 from jobqueued.model.run_states import LIVE
 
 Options = Mapping[str, Any]
-"""The parsed options and arguments of a command."""
+"""A command's parsed options and arguments."""
 
 
 class _Keyed(Protocol):
@@ -29,8 +29,8 @@ R = TypeVar("R", bound=_Keyed)
 class DocumentTable(NamedTuple):
     """A table of the items in a document's list `name`, with its columns and sort key. `most`: maximum rows.
 
-    `nothing`: the text if no host has an item. `whole`: the document itself is the only item. `those`: a function that
-    returns the items of a document.
+    `nothing` is the text to print if no host has an item. `whole` makes the document itself the only item. `those` is a
+    function that returns a document's items.
     """
 
     name: str
@@ -54,7 +54,9 @@ class DocumentTable(NamedTuple):
 
 
 class FleetView(NamedTuple):
-    """A command for several hosts: its tables (by options), notes about a host, and options only for a single host."""
+    """A command for several hosts: its tables (by options), notes about a host, and options that work only for a single
+    host.
+    """
 
     parts: Callable[[Options], list[DocumentTable]]
     notes: Callable[[Message], Sequence[str]] = lambda _: ()
@@ -173,7 +175,7 @@ def _held(answer: Message) -> list[str]:
 
 
 def _idle(answer: Message) -> list[str]:
-    """Return the notes in a reply of Why, except those about runs."""
+    """Return the notes in the reply of Why, except notes about runs."""
     more = [f"{answer['more']:,} more wait"] if answer.get("more") else []
     return more + ([localised(answer["idle"])] if answer.get("idle") else [])
 

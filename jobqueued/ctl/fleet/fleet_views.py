@@ -29,12 +29,12 @@ from jobqueued.ctl.fleet.over_ssh import HostReply, Way
 T = TypeVar("T")
 
 _ACTING = ("hold", "pause", "release", "reload", "resume", "skip-next", "stop")
-"""Commands that every host carries out, and that print text."""
+"""Commands that run on every host and print text."""
 _OF_ONE = ("emit", "logs", "rerun", "retry", "run")
-"""Commands that only a single host carries out."""
+"""Commands that run only on a single host."""
 _MOST_ERRORS = 20
 _UNREACHED = 2
-"""Exit status if a host did not reply."""
+"""Exit status if any host did not reply."""
 
 
 def of_hosts(context: click.Context, command: click.Command, words: Sequence[str]) -> click.Command:
@@ -58,7 +58,7 @@ class _JoinedRow(NamedTuple):
 
 @dataclass()
 class _HostCommand:
-    """A command with its words, and the options parsed from them."""
+    """A command with its words, and the options parsed from the words."""
 
     context: click.Context
     name: str
@@ -109,7 +109,9 @@ class _HostCommand:
 
     @cached_property
     def _hosts(self) -> list[str]:
-        """Return the named hosts, or all in the fleet. Raises CallRefused or DaemonUnreachable if these are unknown."""
+        """Return the named hosts, or all hosts in the fleet. Raises CallRefused or DaemonUnreachable if the fleet's
+        hosts are unknown.
+        """
         named = named_hosts(self.context)
         return named or [name for name in fleet.known(self._fleet) if self._is_host(name)]
 
@@ -182,7 +184,7 @@ class _HostCommand:
         if self.options.get("as_json"):
             lists = {name: [row.item for row in those] for name, those in chosen.items()}
             merged = {"schema": JSON_SCHEMA, **lists, "hosts": rest, "failed": self.failed}
-            click.echo(json.dumps(merged, indent=2))  # has the user names that the hosts added
+            click.echo(json.dumps(merged, indent=2))  # includes the user names that the hosts added
         elif rest:
             _print(parts, rows, chosen, notes)
 
@@ -205,7 +207,7 @@ class _HostCommand:
                 yield reply.host, document, found
 
     def _draw(self) -> list[str]:
-        """Draw the chart of all hosts' runs. Return the words of the command that each host got."""
+        """Draw the chart of all hosts' runs. Return the words of the command that ran on each host."""
         from jobqueued.child.contract.documents import Record
         from jobqueued.ctl.chart import timeline
         from jobqueued.ctl.chart.chart_file import checked
@@ -263,7 +265,7 @@ class _HostCommand:
         sink.close()
 
     def _newest(self) -> tuple[str, str]:
-        """Return the job's newest started run on any host, and this host; print run and host on stderr."""
+        """Return the job's newest started run on any host, and this host; print the run and the host on stderr."""
         job = str(self.options["name"])
         words = [*options_given(), "history", "--json", "--runs", str(_FEW), "--", job]
         found = list[tuple[str, str, str]]()
@@ -283,9 +285,9 @@ class _HostCommand:
 
 _PATIENCE = 30.0
 _FEW = 20
-"""Number of a job's newest runs that are searched for a started run."""
+"""Number of a job's newest runs to search for a started run."""
 _ALL = 1_000_000
-"""More runs than fit in the output limit of a host."""
+"""More runs than a host's output limit allows."""
 _LONGEST_LINE = 1 << 20
 _ODD = (LookupError, TypeError, ValueError, AttributeError, RecursionError)
 """Errors raised if a host's output does not have the expected structure."""

@@ -1,4 +1,4 @@
-"""Run a command of jobqueuectl on several hosts at once, over ssh except on this host, with limits of time and size."""
+"""Run a command of jobqueuectl on several hosts at once, over ssh except on this host, with time and size limits."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ from jobqueued.base.text import printable, size
 from jobqueued.child.contract.tuples import NamedTuple
 
 SSH = "ssh -o BatchMode=yes -o ConnectTimeout=10 -o LogLevel=ERROR"
-"""Default program to reach a host; it never prompts and prints no banner."""
+"""Default program to reach a host; the program never prompts and prints no banner."""
 _AT_ONCE = 8
 _MOST = 64 << 20
-"""Maximum output of a host (bytes). A document of 100,000 jobs has half of this size."""
+"""Maximum output of a host (bytes). A document with 100,000 jobs has half this size."""
 _HERE = (
     f"import sys; sys.path.insert(0, {str(Path(__file__).parents[3])!r}); "
     "from jobqueued.ctl.main import main; main(prog_name='jobqueuectl')"
 )
-"""Python program that runs this jobqueuectl, and not another installed version."""
+"""Python program that runs this jobqueuectl instead of another installed version."""
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,252}")
 A_HOST = "a name of letters, digits, '.', '_' and '-' that begins with a letter or digit"
 
 
 def is_host(name: str) -> bool:
-    """Return whether a name can be a host name, without characters that ssh or a shell would interpret."""
+    """Return whether a name can be a host name, and has no characters that ssh or a shell would interpret."""
     return _NAME.fullmatch(name) is not None
 
 
@@ -52,13 +52,13 @@ class Way(NamedTuple):
         return [*self.program, host, "--", shlex.join(["jobqueuectl", *words])]
 
     def shown(self, host: str, words: Sequence[str]) -> str:
-        """Return the command as a user would type it."""
+        """Return the command in the form that a user would type."""
         own = ["jobqueuectl", *words]
         return printable(shlex.join(own if host == self.here else self.command(host, words)))
 
 
 class HostReply(NamedTuple):
-    """The result of a command on a host: exit status and output. `problem`: the reason if the output is incomplete."""
+    """The result of a command on a host: exit status and output. `problem` is the reason for incomplete output."""
 
     host: str
     code: int = 0
@@ -70,7 +70,7 @@ class HostReply(NamedTuple):
 def replies(hosts: Sequence[str], command: Callable[[str], list[str]], seconds: float) -> Iterator[HostReply]:
     """Run a command on each host, several at once, and yield the replies in the order of the hosts.
 
-    `seconds`: time limit for all hosts together.
+    `seconds` is the time limit for all hosts together.
     """
     deadline = time.monotonic() + seconds
     with ThreadPoolExecutor(_AT_ONCE) as places:
