@@ -1,7 +1,7 @@
 """jobqueued: a job queue daemon for Linux that replaces cron.
 
 The scheduler's core is a library: ``from jobqueued import Scheduler, Job``.  Names are resolved on first use, so that
-the small programs in ``jobqueued.child`` can live in this package without paying for the rest of it.
+the small programs in ``jobqueued.child`` can be in this package without loading the rest of it.
 """
 
 from __future__ import annotations

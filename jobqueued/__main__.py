@@ -1,4 +1,4 @@
-"""The command line of jobqueued(8): everything to check before the loop starts; each error has its remedy."""
+"""The command line of jobqueued(8): the checks before the main loop starts, whose errors name the remedy."""
 
 from __future__ import annotations
 
@@ -37,11 +37,12 @@ class CannotStart(Exception):
 
 
 def main(arguments: list[str] | None = None, launcher: Path | None = None) -> int:
-    """Run the daemon and return the exit status. `launcher`: the launcher's program; None: our own."""
+    """Run the daemon and return the exit status. `launcher` is the launcher's program; None means our own."""
     try:
         _open_standard_descriptors()
         options = _options(arguments)
-        signal.pthread_sigmask(signal.SIG_SETMASK, {signal.SIGHUP})  # SIGHUP stays pending until it is caught
+        # SIGHUP remains pending until the program handles it
+        signal.pthread_sigmask(signal.SIG_SETMASK, {signal.SIGHUP})
         return _serve(options, launcher)
     except CannotStart as error:
         print(f"jobqueued: {error}", file=sys.stderr)
@@ -49,7 +50,7 @@ def main(arguments: list[str] | None = None, launcher: Path | None = None) -> in
 
 
 def _open_standard_descriptors() -> None:
-    """Open /dev/null as 0, 1 and 2 if they are closed, so that no other file or log gets that number."""
+    """Open /dev/null as 0, 1 and 2 if they are closed, so that no other file or log gets these numbers."""
     try:
         while (descriptor := os.open(os.devnull, os.O_RDWR)) <= _STDERR:
             os.set_inheritable(descriptor, True)
@@ -170,7 +171,7 @@ def _serve(options: argparse.Namespace, launcher: Path | None) -> int:
             from jobqueued.settings.paths import NoPlace, Paths
             from jobqueued.settings.settings import read_settings
             from jobqueued.state.db.faults import StoreError
-    except OSError as error:  # too many open files, or a disk that fails
+    except OSError as error:  # too many open files, or a disk error
         raise CannotStart(f"{error.filename}: {error.strerror}") from None
     try:
         paths = Paths.chosen(
@@ -244,7 +245,7 @@ def _nobody_waits() -> None:
 
 
 def _make_directories(paths: Paths, operators: tuple[str, ...]) -> None:
-    """Make the missing directories. State and logs may be read-only or immutable for a while."""
+    """Make the missing directories. The directories for state and logs may be read-only or immutable for a while."""
     is_new = not paths.logs.exists()
     modes = {paths.state: 0o700, paths.logs: 0o750, paths.run: 0o755, paths.runs: 0o711}
     for directory, mode in modes.items():
@@ -255,7 +256,7 @@ def _make_directories(paths: Paths, operators: tuple[str, ...]) -> None:
             raise CannotStart(f"{directory}: {error.strerror}; jobqueued needs write permission there") from None
         if why and not (remedy and directory in (paths.state, paths.logs)):
             raise CannotStart(f"{directory}: {why}; jobqueued needs write permission there{remedy}")
-    if paths.runtime is not None:  # elsewhere a package or an administrator made it
+    if paths.runtime is not None:  # otherwise a package or an administrator made it
         with contextlib.suppress(OSError):  # the first scan of the directory reports the reason
             paths.jobs.mkdir(parents=True, exist_ok=True)
     _check_trust(paths)
@@ -264,7 +265,7 @@ def _make_directories(paths: Paths, operators: tuple[str, ...]) -> None:
 
 
 def _unwritable(directory: Path) -> tuple[str, str]:
-    """Return why no file can be made in a directory, and a remedy if no user can make one; "", "" if it is writable."""
+    """Return why this user can't make files in a directory, and a remedy if no user can; "", "" if it is writable."""
     if os.access(directory, os.W_OK | os.X_OK):
         return "", ""
     if os.statvfs(directory).f_flag & os.ST_RDONLY:
@@ -289,7 +290,7 @@ def _check_trust(paths: Paths) -> None:
 
 
 def _give_to_operators(logs: Path, operators: tuple[str, ...]) -> None:
-    """Let the operators read the records in a directory that was just made, as a package would set it up."""
+    """Let the operators read the records in a new directory, with the modes that a package would set."""
     for name in operators[:1]:
         with contextlib.suppress(KeyError, PermissionError):  # the group does not exist, or we may not use it
             os.chown(logs, -1, grp.getgrnam(name).gr_gid)
@@ -311,7 +312,7 @@ def _alone(state: Path, run: Path, pid_file: Path | None) -> Iterator[list[Insta
         yield held
     finally:
         if pid_file is not None:
-            with contextlib.suppress(OSError):  # on a read-only file system the file stays, unlocked
+            with contextlib.suppress(OSError):  # on a read-only file system the file remains, unlocked
                 pid_file.unlink()
         for lock in held:
             os.close(lock.descriptor)
@@ -328,11 +329,11 @@ def _write_pid(held: list[InstanceLock], pid_file: Path | None) -> None:
 
 
 def _made_again(paths: Paths, lock: InstanceLock) -> None:
-    """Make an emptied run directory again and lock it; end if another daemon already has it."""
+    """Recreate the contents of an emptied run directory and lock it; end if another daemon already has the lock."""
     paths.make_run()
     try:
         lock.retake()
-    except CannotLock as error:  # no descriptor or no space: the listener retries
+    except CannotLock as error:  # no free descriptor or no space: the listener retries
         if error.errno == errno.EADDRINUSE:
             os.kill(os.getpid(), signal.SIGTERM)
         raise

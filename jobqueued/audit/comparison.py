@@ -1,4 +1,4 @@
-"""The comparison of due times with records: every due time must have exactly one record, of a run or a skip."""
+"""The comparison of due times with records: every due time must have exactly one record, of either a run or a skip."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ _CLOCK = re.compile(r"c(\d{1,18})\.\d+", re.ASCII)
 
 @dataclass(frozen=True, slots=True, order=True)
 class Cover:
-    """The part of a record that the comparison needs: the record covers `count` scheduled due times, from `first` to
+    """The part of a record that the comparison needs. The record covers `count` scheduled due times, from `first` to
     `last`.
 
-    `era` is None for an unscheduled run. `is_pending`: whether the record is not final, and may be merged into another
+    `era` is None for an unscheduled run. If `is_pending`, the record is not final, and may be merged into another
     record.
     """
 
@@ -39,12 +39,12 @@ class Cover:
 
     @property
     def key(self) -> tuple[int | None, int]:
-        """The identity of the first occurrence."""
+        """The identity of the record's first occurrence."""
         return self.era, self.first
 
     @property
     def begins(self) -> int:
-        """The instant such that the runs of all earlier due times have lower numbers."""
+        """Runs for due times before this instant have lower numbers."""
         return self.queued if self.era is None else min(self.queued, self.first) - 1
 
 
@@ -73,7 +73,9 @@ def _instant(text: str) -> int:
 
 @dataclass(frozen=True, slots=True)
 class DueFinding:
-    """Consecutive due times without a record ("hole") or with two ("double"); `runs`: numbers of the related runs."""
+    """Consecutive due times without a record ("hole") or with two ("double"). `runs` contains the numbers of the
+    related runs.
+    """
 
     what: str
     first: int
@@ -86,7 +88,7 @@ class DueFinding:
 class JobComparison(NamedTuple):
     """The result for one job: the number of due times after `since`, and the findings.
 
-    `before`: why due times up to `since` were not compared.
+    `before` is the reason why due times up to `since` were not compared.
     """
 
     job: str
@@ -103,7 +105,7 @@ ASKED = ""
 
 @dataclass()
 class Comparison:
-    """The comparison for one job. `kept`: the number of runs, and of skips, that retention keeps for a job."""
+    """The comparison for one job. `kept` is the number of runs, and also of skips, that retention keeps for a job."""
 
     job: str
     spans: Sequence[DefinitionSpan]
@@ -134,7 +136,7 @@ class Comparison:
         )
 
     def _records_begin(self) -> int:
-        """Return the instant from which on no record can have expired."""
+        """Return the instant after which no record can have expired."""
         numbers = {cover.number for cover in self.covers}
         if len(numbers) == max(numbers, default=0):  # no record has expired
             return 0
@@ -158,7 +160,7 @@ class Comparison:
     def _judged(self, span: DefinitionSpan, begin: int, until: int) -> Iterator[int]:
         """Yield the times that were certainly due; if `max_runs` may be used up, stop at the job's last record.
 
-        Times that the clock passed twice are omitted, because a record does not show for which of the two it is.
+        Times that the clock passed twice are omitted, because a record does not show to which of the two it belongs.
         """
         limit = span.job.max_runs
         if limit is not None and max((cover.number for cover in self.covers), default=0) >= limit:
@@ -247,7 +249,7 @@ class Comparison:
             is_sure = len(about) == 1 and {one.era for one in beside} - {None} == {cover.era}
             is_sure = is_sure and about[0].after < cover.first and cover.last <= about[0].until
             is_sure = is_sure and about[0].job.max_runs is None
-            if hits > cover.count or is_sure:  # otherwise more times may have been due than are certain
+            if hits > cover.count or is_sure:  # otherwise more times may have been due than the certain ones
                 what, other = ("hole", hits - cover.count) if hits > cover.count else ("double", cover.count - hits)
                 cause = f"{run} counts {cover.count} of {hits} due times that have no other record"
                 yield DueFinding(what, cover.first, cover.last, other, (cover.number,), cause)

@@ -1,4 +1,6 @@
-"""The facts from which the audit explains what a job did at an instant, its answer, and the periods of attempts."""
+"""The facts for the audit's explanation of a job's state at an instant, the audit's answer, and the periods of
+attempts.
+"""
 
 from __future__ import annotations
 
@@ -15,12 +17,12 @@ from jobqueued.model.saved import Past
 class Known(NamedTuple):
     """The facts from which the audit explains what a job did at an instant.
 
-    `runs`: the job's records around the instant. `is_whole`: whether no record before them is missing. `looked_back`:
-    the instant of the oldest record that was searched for long runs, or "" if all were searched. `others`: records of
-    any jobs' runs that may have been live at the instant; `has_all_others`: whether these are all such runs. `past`:
-    recorded changes of the job and of the host, oldest first. `downs`: for each time without a daemon, the last sign of
-    life before it, and the next start. `standing`: whether the job is enabled, disabled or gone now. `next_due`: the
-    job's next scheduled due time, or None.
+    `runs` are the job's records around the instant; `is_whole` means that no earlier record is missing. `looked_back`
+    is the instant of the oldest record that was searched for long runs, or "" if all records were searched. `others`
+    are records of any job's runs that may have been live at the instant; `has_all_others` means that no such record is
+    missing. `past` contains recorded changes of the job and of the host, oldest first. `downs` has, for each time
+    without a daemon, the last sign of life before it and the next start. `standing` shows whether the job is now
+    enabled, disabled or gone. `next_due` is the job's next scheduled due time, or None.
     """
 
     job: str
@@ -36,10 +38,11 @@ class Known(NamedTuple):
 
 
 class AuditAnswer(NamedTuple):
-    """The audit's answer about a job at an instant. `reasons` are sentences for people; the first is the answer itself.
+    """The audit's answer about a job at an instant. `reasons` are sentences for people; the first sentence is the
+    answer.
 
-    `kind` is running, down, gone, waiting, retrying, ended, disabled, paused, skipped, not_due or unknown. `run`: the
-    run that the answer is about, or None. `unknown`: sentences about facts that are unknown.
+    `kind` is running, down, gone, waiting, retrying, ended, disabled, paused, skipped, not_due or unknown. `run` is the
+    run that the answer is about, or None. `unknown` contains sentences about unknown facts.
     """
 
     kind: str
@@ -83,7 +86,7 @@ def spans(record: Record) -> list[AttemptSpan]:
 
 
 def dues(record: Record) -> tuple[int, int]:
-    """Return the first and the last due time that a record covers."""
+    """Return the first and last due times that a record covers."""
     return instant(record["due"]), instant(record.get("last_due") or record["due"])
 
 

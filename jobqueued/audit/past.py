@@ -1,6 +1,6 @@
 """The past of a job: why it was not running at an instant, from records and recorded changes by users and job files.
 
-The audit does not ask the scheduler. It reports missing facts as unknown, and does not guess.
+The audit does not use the scheduler. It reports missing facts as unknown, and does not guess.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _OF_PAUSES, _OF_HOLDS, _OF_FILES = ("paused", "resumed"), ("held", "released"), 
 
 
 def answer(known: Known, at: int, run: str | None = None) -> AuditAnswer:
-    """Return why the job, or this run of the job, was not running at an instant (wall)."""
+    """Return the reason why the job, or this run of the job, was not running at an instant (wall)."""
     at = _meant(known.runs, at)
     context = list(_context(known, at))
     found = next(_answers(known, at, run))
@@ -36,9 +36,9 @@ def answer(known: Known, at: int, run: str | None = None) -> AuditAnswer:
 
 
 def _meant(runs: Iterable[Record], at: int) -> int:
-    """Return the instant that a user means by the due time `at` of a run: its start, or when it was queued.
+    """Return the instant that a user means by a run's due time `at`: when the run started, or when it was queued.
 
-    Both are some milliseconds after the due time. If neither is within a second, return `at`.
+    Both instants are usually some milliseconds after the due time. If neither is within a second, return `at`.
     """
     for record in runs:
         if record["state"] != RunState.SKIPPED and dues(record)[0] == at:
@@ -129,8 +129,8 @@ def _whose(past: Past) -> str:
 
 
 def _lasting(past: Iterable[Past], job: str, whats: tuple[str, str], at: int) -> Past | None:
-    """Return the pause or hold that was in force at an instant, or None if none was. `whats`: the words for its start
-    and end.
+    """Return the pause or hold that was in force at an instant, or None if there was none. `whats` contains the words
+    for its start and end.
     """
     last = max((it for it in past if it.job == job and it.what in whats and it.at <= at), default=None, key=_at)
     return last if last is not None and last.what == whats[0] and (last.until is None or at < last.until) else None
@@ -152,7 +152,7 @@ def _standing(known: Known, at: int) -> tuple[str, str]:
 
 
 def _taken_up(runs: Iterable[Record], at: int) -> Iterator[str]:
-    """Yield what became of the occurrences that were due while the daemon was down."""
+    """Yield a sentence about each occurrence that was due while the daemon was down."""
     for record in runs:
         due, last = dues(record)
         if due <= at <= last or (due <= at < instant(record["queued"])):
@@ -202,7 +202,7 @@ def _last(before: Iterable[Record], at: int) -> Record:
 
 
 def _unkept(known: Known, at: int) -> list[str]:
-    """Return what is unknown because records of that time have expired."""
+    """Return the facts that are unknown because records of that time have expired."""
     what, before = f"the past of {known.job} at that time: its records", _before(known.runs, at)
     if before:
         last = _last(before, at)
@@ -216,7 +216,7 @@ def _unkept_lives(known: Known, at: int) -> list[str]:
     """Return the facts that are unknown because earlier runs, whose records have expired, may still have been live."""
     before = sorted(_before(known.runs, at), key=_number)
     begun = max((it["number"] for it in before if (times := spans(it)) and times[0].begin <= at), default=0)
-    ordered = [it for it in before if it["number"] >= begun]  # runs before the newest live run were over
+    ordered = [it for it in before if it["number"] >= begun]  # runs before the newest live run had ended
     is_lacking = not begun and not known.is_whole and bool(ordered) and ordered[0]["number"] > 1
     if is_lacking or any(_is_gap(known.runs, one, other) for one, other in pairwise(ordered)):
         return [f"whether a run of {known.job} whose record is no longer saved waited or was still live"]
@@ -224,7 +224,7 @@ def _unkept_lives(known: Known, at: int) -> list[str]:
 
 
 def _unsure_waits(runs: Iterable[Record], at: int) -> Iterator[str]:
-    """Yield the facts that are unknown because a record that several skips share has the end of only one wait."""
+    """Yield the facts that are unknown because a record shared by several skips has the end of only one wait."""
     for record in runs:
         end = given_up(record)
         if end is not None and record.get("count", 1) > 1 and instant(record["due"]) <= at < end:
@@ -232,9 +232,7 @@ def _unsure_waits(runs: Iterable[Record], at: int) -> Iterator[str]:
 
 
 def _after_a_gap(runs: Iterable[Record], last: Record, at: int) -> Record | None:
-    """Return the record that follows `last` if records between the two are missing and the instant is after `last`, or
-    None.
-    """
+    """If records after `last` are missing and the instant is after `last`, return the next record, else None."""
     following = min((it for it in runs if it["number"] > last["number"]), key=_number, default=None)
     if following is None or at <= dues(last)[1] or not _is_gap(runs, last, following):
         return None
@@ -242,7 +240,7 @@ def _after_a_gap(runs: Iterable[Record], last: Record, at: int) -> Record | None
 
 
 def _is_gap(runs: Iterable[Record], one: Record, other: Record) -> bool:
-    """Return whether records between these two are missing, because runs and skips expire separately, the oldest first.
+    """Return whether records between these two are missing: runs and skips expire separately, the oldest first.
 
     A run that was merged into a skip also leaves a gap in the numbers, but its record is not missing.
     """
@@ -269,7 +267,7 @@ def _skipped(record: Record, at: int) -> AuditAnswer:
 
 
 def _following(known: Known, at: int) -> str:
-    """Return a text about the next due time after an instant, or "" if it is unknown."""
+    """Describe the next due time after an instant, or return "" if it is unknown."""
     later = [due for record in known.runs for due in dues(record) if due > at]
     if known.next_due is not None and known.next_due > at:
         later.append(known.next_due)

@@ -1,9 +1,9 @@
-"""The timeline: the spans in which one definition made a job due, from the recorded changes.
+"""The timeline: the spans during which one definition made a job due, from the recorded changes.
 
 An edit that keeps a job's rhythm continues the span. A new rhythm makes nothing due before the edit. A forward step of
 the clock of up to 3 h counts as a gap, and every time in the gap is due once. A larger step is a correction, and the
 skipped times are not due. After a step back, intervals are due again; fixed times are due again only after a step of
-more than 3 h. The scheduler uses its cursor; the audit checks that both agree.
+more than 3 h. The scheduler uses a cursor instead; the audit checks that the timeline and the cursor agree.
 """
 
 from __future__ import annotations
@@ -21,11 +21,13 @@ Read = Callable[[DueChange], Iterable[Job] | None]
 
 STEP = 3 * HOUR
 SLACK = 2 * SECOND
-"""Period (ns) before the last commit of a daemon that died. Its due times may have had no decision yet."""
+"""Period (ns) before the last commit of a daemon that died. The daemon may not have decided about due times in this
+period.
+"""
 
 
 class DefinitionSpan(NamedTuple):
-    """The span in which one definition made a job due: after `after` and up to `until`."""
+    """The span during which one definition made a job due: after `after` and up to `until`."""
 
     job: Job
     after: int
@@ -40,7 +42,7 @@ class DefinitionSpan(NamedTuple):
 
 
 class Down(NamedTuple):
-    """A period in which the daemon was down, or (with `step`) over which a step of the clock passed."""
+    """A period when the daemon was down, or (with `step`) a period that a clock step skipped."""
 
     begin: int
     end: int
@@ -49,9 +51,9 @@ class Down(NamedTuple):
 
 @dataclass(slots=True)
 class _Clock:
-    """The clock of one job at a place in the timeline: due times `after` an instant count, or none if `job` is None.
+    """A job's clock at a place in the timeline: due times later than `after` count; if `job` is None, none count.
 
-    Due times up to `reached` have already been covered.
+    Due times up to `reached` are already covered.
     """
 
     job: Job | None = None
@@ -67,7 +69,7 @@ class _Clock:
         self.after = self.reached = max(self.after, until)
 
     def define(self, job: Job | None, change: DueChange) -> None:
-        """Use another definition from now on."""
+        """Use another definition after this change."""
         old, offset = self.job, 0 if self.job is None else self.job.offset
         if job is not None and old is not None and _same(old, job):
             self.job = job
@@ -86,7 +88,7 @@ class _Clock:
             self.reached = max(self.reached, change.until - self.job.offset)
 
     def correct(self, change: DueChange) -> None:
-        """Continue from the new time, after a correction: later times are due, even if they were due before."""
+        """Continue from the corrected time: later times are due, even if they were already due."""
         self.close(change.until - (self.job.offset if self.job else 0) - SLACK)
         self.after, self.reached = change.since, 0
 
@@ -112,7 +114,7 @@ class Timeline:
         self._files: dict[str, dict[str, Job]] = {}
         self._clocks: dict[str, _Clock] = {}
         self.unreadable: set[str] = set()
-        """Files with a text that can't be read."""
+        """Files with a recorded text that this version can't read."""
         self.downs: list[Down] = []
         self.since = 0
         """The instant of the newest change (wall)."""
@@ -138,7 +140,7 @@ class Timeline:
         old, self._files[change.name] = self._files.get(change.name, {}), new
         for name in (*new, *(old.keys() - new.keys())):
             job = new.get(name) or next((jobs[name] for jobs in self._files.values() if name in jobs), None)
-            is_own = job is not None and job.scope is Scope.HOST  # records of fleet jobs are on several hosts
+            is_own = job is not None and job.scope is Scope.HOST  # a fleet job's records are on several hosts
             due = job is not None and is_own and job.enabled and job.triggers
             self._clocks.setdefault(name, _Clock()).define(job if due else None, change)
 
@@ -151,7 +153,7 @@ class Timeline:
                 clock.set_back(change)
 
     def spans(self, until: int) -> dict[str, list[DefinitionSpan]]:
-        """Return job → its spans up to an instant, for each job that was ever scheduled."""
+        """Return a mapping of job → its spans up to an instant, for each job that was ever scheduled."""
         found = {}
         for name, clock in self._clocks.items():
             end = max(until - clock.job.offset, clock.reached) if clock.job else 0
@@ -162,5 +164,5 @@ class Timeline:
 
 
 def _same(old: Job, new: Job) -> bool:
-    """Return whether the new definition continues the old one's span, because rhythm and `max_runs` are the same."""
+    """Return whether the new definition continues the old one's span, because the rhythm and `max_runs` are equal."""
     return (old.rhythm, old.max_runs) == (new.rhythm, new.max_runs)

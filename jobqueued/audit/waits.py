@@ -1,4 +1,4 @@
-"""Runs that waited at an instant: the resources for which each run waited, and their holders, from the records."""
+"""Runs that waited at an instant: the resources that each run needed, and their holders, from the records."""
 
 from __future__ import annotations
 
@@ -11,14 +11,12 @@ from jobqueued.child.contract.documents import Record
 from jobqueued.model.run_states import RunState
 
 _STARTING = SECOND
-"""Maximum time (ns) between the admission and the start of a run."""
+"""Maximum time (ns) between a run's admission and its start."""
 _MOST_NAMED = 5
 
 
 def pending(known: Known, runs: Iterable[Record], at: int, *, is_held: bool) -> Iterator[AuditAnswer]:
-    """Yield answers about the runs that, at an instant, had not started or waited for another attempt, whatever their
-    ends.
-    """
+    """Yield answers about the runs that waited at an instant for a start or another attempt, whatever their ends."""
     for record in sorted(runs, key=lambda it: it["number"]):
         if record["state"] == RunState.SKIPPED:
             if (since := _waited_since(record, at)) is not None:
@@ -35,9 +33,9 @@ def pending(known: Known, runs: Iterable[Record], at: int, *, is_held: bool) -> 
 
 
 def _waited_since(record: Record, at: int) -> int | None:
-    """Return since when a run that was skipped later had waited, or None if the run did not wait at the instant `at`.
+    """Return when a run that was later skipped began to wait, or None if it did not wait at the instant `at`.
 
-    If several skips share the record, the run is the last of them.
+    If several skips share the record, the result is about the last skip.
     """
     end, since = given_up(record), instant(record["queued"])
     if record.get("count", 1) > 1:
@@ -66,7 +64,7 @@ def _waiting(known: Known, record: Record, at: int, queued: int, start: int | No
 
 
 def _why_not(known: Known, record: Record, at: int, start: int | None) -> Iterator[str]:
-    """Yield the unknown facts about a queued run for which, according to the records, nothing was missing."""
+    """Yield the unknown facts about a queued run that, according to its records, waited for nothing."""
     if start is not None and start - at <= _STARTING:
         return
     waited_for = record.get("waited_for")
@@ -80,7 +78,7 @@ def _why_not(known: Known, record: Record, at: int, start: int | None) -> Iterat
 
 
 def _word(known: Known, record: Record, at: int, what: str) -> str:
-    """Describe the wait of a run; `what` is the recorded obstacle."""
+    """Describe a run's wait; `what` is the recorded obstacle."""
     kind, _, name = what.partition(" ")
     match kind:
         case "dependency":
@@ -132,7 +130,7 @@ def _retrying(record: Record, attempt: int, times: Sequence[AttemptSpan]) -> Aud
 
 
 def lacked_claims(record: Record, live: Iterable[Record]) -> Iterator[tuple[Mapping[str, Any], list[str]]]:
-    """Yield the claims that a run could not get because of these live runs, each with the holders."""
+    """Yield the claims that a run could not get because of these live runs, each with its holders."""
     held: dict[str, list[tuple[str, Mapping[str, Any]]]] = {}
     names = list[str]()
     for other in live:

@@ -1,4 +1,4 @@
-"""Small general helpers: text, instants, file names, problems of a file, shared equal values.
+"""Small general helpers: text, instants, file names, problems in a file, shared equal values.
 
 Every other folder may import them; they import only `child/contract`. Pure. Begin with `instants`.
 """

@@ -1,6 +1,6 @@
 """File names of jobs and attempts, and the names that users give their job files.
 
-The IDs of jobs in crontabs and of users' jobs contain a slash, and no ID contains a plus. Therefore a file name has a
+The IDs of crontab jobs and users' jobs contain a slash, and no ID contains a plus. Therefore a file name has a
 plus in place of the slash.
 """
 

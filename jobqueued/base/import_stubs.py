@@ -1,4 +1,4 @@
-"""Imports of libraries that omit modules which the libraries would load but the program never uses."""
+"""Import libraries without the modules that the libraries would load but that the program never uses."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ class _Hollow(ModuleType):
 def without(absent: Sequence[str] = (), hollow: Sequence[str] = (), covered: Sequence[str] = ()) -> Iterator[None]:
     """Replace modules during the imports of the `with` block.
 
-    An `absent` module can't be imported, and a `hollow` module has only functions that raise NotImplementedError; both
-    remain as they are if already loaded. A `covered` module is hollow even if it is already loaded.
+    An `absent` module can't be imported, and a `hollow` module has only functions that raise NotImplementedError; a
+    module that is already loaded remains unchanged. A `covered` module is hollow even if it is already loaded.
     """
     instead: dict[str, ModuleType | None] = {**dict.fromkeys(absent), **{name: _Hollow(name) for name in hollow}}
     instead = {name: module for name, module in instead.items() if name not in sys.modules}
@@ -46,7 +46,7 @@ def without(absent: Sequence[str] = (), hollow: Sequence[str] = (), covered: Seq
 
 @contextmanager
 def own_copy(library: str) -> Iterator[None]:
-    """Forget the library that the `with` block imports, so that a later import elsewhere loads it again, completely.
+    """Forget the library that the `with` block imports, so that a later import elsewhere reloads it completely.
 
     If the library was already loaded before the block, do nothing.
     """

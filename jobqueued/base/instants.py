@@ -12,19 +12,19 @@ HOUR, DAY = 60 * MINUTE, 24 * 60 * MINUTE
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 INSTANTS = range(-DAY, 7_258_118_400 * SECOND + DAY)
-"""The accepted instants: the years 1970 to 2199 in every timezone. 64 bits would last until 2262."""
+"""The accepted instants: the years 1970 to 2199 in every timezone. 64-bit integers would last until 2262."""
 STEP_LIMIT = 3 * HOUR
 """Limit (ns) of a normal clock step. If a handled due time is further ahead of the clock, the clock was wrong
 before.
 """
 LEAPING = "right/"
-"""Prefix of timezones that count leap seconds. The host's clock does not count them, so jobs would be due half a minute
-early.
+"""Prefix of timezones that count leap seconds. The host's clock does not count leap seconds, so jobs would be due half
+a minute early.
 """
 
 
 class Trigger(Protocol):
-    """A rule of the clock that makes a job due."""
+    """A time-based rule that makes a job due."""
 
     @property
     def starts_twice(self) -> bool:

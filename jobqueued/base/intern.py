@@ -1,4 +1,4 @@
-"""Sharing of equal values, to save memory, because a host may have 100,000 jobs, most of them alike."""
+"""Sharing of equal values to save memory, because a host may have 100,000 jobs, most of them alike."""
 
 from __future__ import annotations
 

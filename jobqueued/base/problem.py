@@ -1,4 +1,4 @@
-"""The problems of a file, as shown to people."""
+"""The problems in a file, as shown to people."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ class Problem(NamedTuple):
     """One problem in a file that a person can fix; `job` is the ID of the affected job, or "".
 
     Lines and columns count from 1; 0 means unknown. The severity is "error", "warning" or "note". `code` is the kind of
-    the problem, which `jobqueuectl check --explain` explains; ctl/base/findings.py lists all codes.
+    problem, which `jobqueuectl check --explain` explains; ctl/base/findings.py lists all codes.
     """
 
     file: str

@@ -12,7 +12,7 @@ T = TypeVar("T")
 
 
 def changed(noun: T, **changes: Any) -> T:
-    """Return a copy with changed fields. It does the same as dataclasses.replace, in a third of the time.
+    """Return a copy with changed fields. This function does the same as dataclasses.replace in a third of the time.
 
     The dataclass must have slots and no __post_init__.
     """

@@ -1,4 +1,4 @@
-"""SHA-256 in Python's own implementation, because hashlib would load OpenSSL, which takes longer than the hashing."""
+"""SHA-256 in Python's own implementation, because hashlib would load OpenSSL, and loading takes longer than hashing."""
 
 from jobqueued.base.import_stubs import own_copy, without
 

@@ -37,7 +37,7 @@ def ended(state: str, took: str, reason: Reason | None) -> str:
 
 
 def reaching(text: str, ctl: str) -> str:
-    """Replace jobqueuectl in a message's remedies (``see: jobqueuectl list``) by `ctl`, the command that reaches the
+    """Replace `jobqueuectl` in a message's remedies (``see: jobqueuectl list``) by `ctl`, the command that reaches the
     daemon.
     """
     return re.sub(r"(?<=[:,] )jobqueuectl (?=[a-z])", lambda _: f"{ctl} ", text)
@@ -49,7 +49,7 @@ def settled_times(until: str) -> str:
 
 
 def slurm_job(job: Mapping[str, Any]) -> str:
-    """Describe the Slurm job of a run: ``job 42 on n1 (RUNNING)``, ``job 42 (PENDING: Resources)``."""
+    """Describe a run's Slurm job: ``job 42 on n1 (RUNNING)``, ``job 42 (PENDING: Resources)``."""
     where = f" on {job['node']}" if job["node"] else ""
     reason = job.get("reason", "")
     why = f": {reason}" if reason not in ("", "None") else ""

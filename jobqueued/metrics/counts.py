@@ -41,7 +41,7 @@ class Histogram:
         self.longest = max(self.longest, seconds)
 
     def samples(self) -> list[Sample]:
-        """Return the samples: the cumulative buckets, the number and the sum of the values."""
+        """Return the samples: the cumulative buckets, and the number and sum of the values."""
         found, so_far = list[Sample](), 0
         for bound, count in zip((*self.bounds, float("inf")), self.counts, strict=True):
             so_far += count
@@ -58,10 +58,10 @@ class Counts:
         self.ended = Counter[tuple[str, str]]()
         """(job, state) → number of ended runs."""
         self.skipped = Counter[tuple[str, str]]()
-        """(job, label of the reason) → number of skipped occurrences."""
+        """(job, reason label) → number of skipped occurrences."""
         self.retried = Counter[tuple[str]]()
         self.took: dict[str, tuple[int, float]] = {}
-        """Job → number of runs that started and ended, and their total seconds."""
+        """Job → number of runs that started and ended, and their total duration (s)."""
         self.succeeded: dict[str, float] = {}
         """Job with a separate label → start (seconds since 1970) of its last successful run."""
         self.delays, self.run_times = Histogram(DELAYS), Histogram(RUN_TIMES)
@@ -80,7 +80,7 @@ class Counts:
                 count(each.fields)
 
     def label(self, job: str) -> str:
-        """Return the label of a job: its ID while labels are left. All submissions of a user share one label, such as
+        """Return a job's label: its ID while unused labels remain. All submissions of a user share one label, such as
         ``alice/``.
         """
         if is_numbered(job):
@@ -105,7 +105,7 @@ class Counts:
             self.succeeded.pop(job, None)
 
     def _started(self, fields: Mapping[str, Any]) -> None:
-        if "late" in fields:  # only a first attempt has this field, because a later attempt is not the start of a run
+        if "late" in fields:  # only a first attempt has this field, because a later attempt does not start a run
             self.delays.add(fields["late"] / SECOND)
 
     def _ended(self, fields: Mapping[str, Any]) -> None:

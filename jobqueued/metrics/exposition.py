@@ -11,7 +11,7 @@ Told = tuple[Family, Iterable[list[Sample]]]
 
 
 def text(told: Iterable[Told], *, openmetrics: bool = True) -> Iterator[str]:
-    """Yield the text in pieces. In the older format, a counter is described under its name with the suffix."""
+    """Yield the text in pieces. The older format describes a counter under its name with the suffix."""
     for family, pieces in told:
         name = family.name if openmetrics or family.kind != "counter" else f"{family.name}_total"
         yield f"# HELP {name} {_escaped(family.help)}\n# TYPE {name} {family.kind}\n"

@@ -5,9 +5,9 @@ from __future__ import annotations
 from jobqueued.child.contract.tuples import NamedTuple
 
 JOB = "job_id"
-"""The name of the label with a job's ID, because Prometheus reserves ``job``."""
+"""Name of the label with a job's ID. Prometheus reserves ``job``."""
 OTHERS = ":others"
-"""The value of the label for all jobs or locks without a separate label; no job or lock can have this name."""
+"""Label value for all jobs or locks without a separate label; no job or lock can have this name."""
 
 
 class Family(NamedTuple):
@@ -22,7 +22,7 @@ class Family(NamedTuple):
 
 
 class Sample(NamedTuple):
-    """One value of a family; `suffix` is added to the name of the family."""
+    """One value of a family; `suffix` is appended to the family's name."""
 
     suffix: str
     labels: dict[str, str]

@@ -19,7 +19,7 @@ from jobqueued.model.run_states import ATTENTION, LIVE, PENDING, RunState
 from jobqueued.notices.notices import Notices
 
 MOST_LOCKS = 200
-"""Maximum number of locks with a separate label, in order of name; the other locks share one label."""
+"""Maximum number of locks with a separate label, in name order; the other locks share one label."""
 _PIECE = 250
 """Number of jobs or samples to read at once, in about 0.3 ms."""
 
@@ -28,9 +28,9 @@ Named = tuple[str, Iterable[list[Sample]]]
 
 
 class Readings:
-    """A reader of all counters, and of all metrics of the scheduler and of the notices.
+    """A reader of all counters, and of all metrics about the scheduler and the notices.
 
-    `health` returns family → figure, for metrics of the daemon itself.
+    `health` returns a mapping of family → figure, for metrics about the daemon itself.
     """
 
     def __init__(
@@ -101,7 +101,7 @@ class Readings:
     def _of_jobs(
         self, labels: Mapping[str, str], read: Callable[[Readings, Job], float | None], *, adds_up: bool
     ) -> Iterator[list[Sample]]:
-        """Yield samples with the value of each job that has one. With `adds_up`, one sample is the sum of all jobs
+        """Yield samples with the value of each job that has a value. With `adds_up`, one sample is the sum of all jobs
         without a separate label.
         """
         rest, names = 0.0, iter(labels)
@@ -128,8 +128,8 @@ class Readings:
         return None if last is None else last / SECOND
 
     def _last_success(self, job: Job) -> float | None:
-        """Return the start (s since 1970) of a job's last known success, or None. After a restart, only the last run is
-        known.
+        """Return the start (s since 1970) of a job's last known success, or None. After a restart, a success is
+        available only if it was the last run.
         """
         stats = self._scheduler[job.id].saved.stats
         if stats.last_state is RunState.SUCCEEDED and stats.last_run is not None:
@@ -200,7 +200,7 @@ def _cut(samples: Iterable[Sample]) -> Iterator[list[Sample]]:
 
 
 def _oldest(claims: list[LockClaim], labels: Mapping[str, str]) -> dict[str, float]:
-    """Return lock → the earliest known start (seconds since 1970) of these claims."""
+    """Return a mapping of lock → the earliest start (seconds since 1970) of these claims, if any start is recorded."""
     found = dict[str, float]()
     for one in claims:
         if one.since:

@@ -1,7 +1,7 @@
-"""The choice of runs by job, state, time, tag, user, reason, exit code and duration.
+"""Selection of runs by job, state, time, tag, user, reason, exit code and duration.
 
-The daemon filters by state and time, because it has indexes for them. This module filters by the rest, record by
-record, so that no search blocks the daemon.
+The daemon filters by state and time, because it has indexes for them. This module filters by the other criteria, record
+by record, so that no search blocks the daemon.
 """
 
 from __future__ import annotations
@@ -34,15 +34,15 @@ _STATES = [state.value for state in RunState if state not in PENDING or state is
 ENDED = frozenset(_STATES) - LIVE - PENDING
 PAGE = 50
 MOST_LOOKED_AT = 100_000
-"""Maximum records that a command reads to filter by their content."""
+"""Maximum number of records that a command reads to filter by their content."""
 USUAL = "usual"
 _UNUSUAL = 2
-"""Factor of the usual duration above which a run took longer than usual."""
+"""A run takes longer than usual if it exceeds the usual duration by this factor."""
 
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """A filter for runs; a field that is None or () does not filter.
+    """A filter for runs; fields that are None or () are ignored.
 
     A run must have all `tags`. `longer_than` is in seconds, or `USUAL`. `since` and `until` limit the queueing time,
     and `ended_since` the end (wall, ns).
@@ -70,16 +70,16 @@ class Wanted:
 
     @property
     def asked_states(self) -> list[str] | None:
-        """The states in calls to the daemon. A filter by exit code or duration excludes skips and retrying runs."""
+        """The states to request from the daemon. A filter by exit code or duration excludes skips and retrying runs."""
         states = self.states
         if states is None and (self.exit_codes or self.longer_than is not None):
             states = tuple(state for state in _STATES if state not in (RunState.SKIPPED, RunState.RETRYING))
         return None if states is None else list(states)
 
     def takes(self, record: Record, usual: Callable[[Record], float | None], daemon: str | None = None) -> bool:
-        """Return whether a record passes the part of the filter that needs its content.
+        """Return whether a record passes the part of the filter that needs the record's content.
 
-        `usual` returns the usual duration (s) of a record's job. `daemon`: the user of runs without the field `user`.
+        `usual` returns the usual duration (s) of a record's job. `daemon` is the user of runs without the field `user`.
         """
         user, owner = record["user"], record.get("owner")
         if user is None and owner is None and record["command"] is not None:
@@ -104,7 +104,7 @@ class Wanted:
 
 
 def _ended(record: Record) -> int:
-    """Return the latest known instant of an ended run, or -1 if it has not ended."""
+    """Return the latest instant in an ended run's record, or -1 if the run has not ended."""
     if record["state"] in LIVE | PENDING:
         return -1
     known = record["queued"], record.get("ended"), record.get("given_up"), record.get("last_due")
@@ -112,7 +112,7 @@ def _ended(record: Record) -> int:
 
 
 def seconds(record: Record) -> float | None:
-    """Return the seconds from start to end, or to now for a live run, or None if unknown or not started."""
+    """Return the seconds from start to end (to now for a live run), or None if unknown or not started."""
     if not record["started"] or not (record["ended"] or record["state"] in LIVE):
         return None
     begin = datetime.fromisoformat(record["started"]).timestamp()
@@ -177,7 +177,7 @@ def of_runs(command: Callable[..., None]) -> Callable[..., None]:
 
 
 def words_of(wanted: Wanted) -> list[str]:
-    """Return the options that choose the same runs in another command. An empty set of states needs no option."""
+    """Return the options that choose the same runs in another command. If `states` is empty, no option is needed."""
     times = {"since": wanted.since, "until": wanted.until, "ended-since": wanted.ended_since}
     longer = wanted.longer_than
     given = {
@@ -203,8 +203,8 @@ def matching(
 ) -> Iterator[Record]:
     """Yield the wanted runs of these jobs, or of all jobs, newest first. Read files while the daemon is down.
 
-    `page`: runs per call. If the filter needs records, or if `bounded`, only the newest `MOST_LOOKED_AT` runs are
-    searched, and a message on stderr shows this. `also`: more jobs, which the daemon may not have.
+    `page`: runs per call. If the filter needs records, or if `bounded`, search only the newest `MOST_LOOKED_AT` runs,
+    and report this limit on stderr. `also` contains more jobs, which may be absent from the daemon.
     """
     looks = wanted.looks_into_records
     found = _by_state_and_time(paths, jobs, wanted, PAGE if looks else page, also)

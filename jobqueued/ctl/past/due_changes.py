@@ -26,7 +26,7 @@ from jobqueued.settings.paths import Paths
 from jobqueued.state import record_files
 
 SETTLED = 2 * SECOND
-"""Time (ns) after which a due occurrence must have its run. A younger occurrence may not have a run yet."""
+"""Time (ns) after which a due occurrence must have a run. A younger occurrence may not have a run yet."""
 _NONSENSE = (AttributeError, LookupError, TypeError, ValueError)
 
 
@@ -39,7 +39,9 @@ class Sources(NamedTuple):
     pending: dict[str, list[Cover]]
     until: int
     told: dict[str, list[Cover]] | None = None
-    """Job → the daemon's records, if requested for all jobs at once; None if requested for each job separately."""
+    """Job → the daemon's records, if requested for all jobs at once; None if each job's records are requested
+    separately.
+    """
 
     def covers(self, job: str, since: int) -> list[Cover]:
         """Return a job's undamaged records queued since an instant, the previous record, and the job's waiting runs."""
@@ -54,7 +56,7 @@ class Sources(NamedTuple):
 
 
 def sources(paths: Paths, *, with_all: bool = False) -> Sources:
-    """Ask the daemon, or read state.db while it is down. `with_all`: get all records at once.
+    """Request the data from the daemon, or read state.db while the daemon is down. `with_all`: get all records at once.
 
     Raises DaemonUnreachable.
     """
@@ -87,7 +89,7 @@ def _left(paths: Paths, now: int, down: DaemonUnreachable) -> Sources:
 
 
 def reader(paths: Paths) -> Callable[[DueChange], tuple[Job, ...] | None]:
-    """Return a function that parses a former text of a file; it returns None if this version can't read the text."""
+    """Return a function that parses a file's former text, or returns None if this version can't read the text."""
     host = settings_of(paths)[0].locality
     seed = host.seed
 
@@ -107,7 +109,7 @@ def reader(paths: Paths) -> Callable[[DueChange], tuple[Job, ...] | None]:
 
 
 def defined(changes: Iterable[DueChange], job: str, instant: int, paths: Paths) -> Job | None:
-    """Return a job's definition at an instant (wall, ns), from the texts of files, or None if unknown."""
+    """Return a job's definition at an instant (wall, ns), from the files' texts, or None if unknown."""
     read, last = reader(paths), job.rpartition("/")[2].encode()
     found: dict[str, Job] = {}
     for change in changes:

@@ -20,13 +20,13 @@ if TYPE_CHECKING:
 _A_DAY = 24 * 3600 * SECOND
 _STATES = ["failed", "timed_out", "oom_killed", "lost"]
 _MOST_PAGES = 20
-"""Maximum pages that are read, each with 50 failures of all jobs. Older failures are omitted."""
+"""Maximum number of pages to read, each with 50 failures of any jobs. Older failures are omitted."""
 
 
 def lines(paths: Paths, known: Container[str] = (), names: tuple[str, ...] = ()) -> Iterator[str]:
-    """Yield a line for each submission with a failed run, newest first, except `known` jobs.
+    """Yield a line for each submission with a failed run, newest first; omit `known` jobs.
 
-    `names`: names or globs of the jobs to include; () means all jobs.
+    `names` contains names or globs of the jobs to include; () includes all jobs.
     """
     found: dict[str, list[Record]] = {}
     for record in _failed(paths):

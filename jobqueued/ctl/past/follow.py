@@ -22,7 +22,7 @@ _COMES = inotify.IN_CREATE | inotify.IN_MOVED_TO
 
 
 def follow(paths: Paths, run: RunId, source: OutputSource, copy: Callable[[], None]) -> Record:
-    """Call `copy` when there may be more output, and once after the run's end. Return the run's record.
+    """Call `copy` when more output may exist, and once after the run's end. Return the run's record.
 
     The daemon reports the end. While it is down, the supervisor, the run directory and the record file show the end.
     """
@@ -37,7 +37,7 @@ def follow(paths: Paths, run: RunId, source: OutputSource, copy: Callable[[], No
 
 
 class _Wakeups:
-    """Descriptors that become readable when there may be more output or the run ended."""
+    """Descriptors that become readable when more output may exist or the run ended."""
 
     def __init__(self, paths: Paths, run: RunId, source: OutputSource) -> None:
         self._paths, self._run, self._source = paths, run, source

@@ -106,7 +106,7 @@ def history(
 
 
 def _waiting(paths: Paths, job: str) -> list[str]:
-    """Return the runs of a job that wait to start or for another attempt; none if the daemon is down."""
+    """Return the runs of a job that wait to start or for another attempt; [] if the daemon is down."""
     with suppress(CallRefused, DaemonUnreachable):
         return [run["run"] for run in ask(paths.control, "Describe", job=job)["runs"] if run["state"] in PENDING]
     return []

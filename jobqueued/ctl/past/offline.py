@@ -1,6 +1,6 @@
 """Answers while the daemon is down, from job files, records, and the run directories (R).
 
-These files do not contain waiting runs, pauses and counters.
+These files do not contain waiting runs, pauses or counters.
 """
 
 from __future__ import annotations
@@ -37,11 +37,11 @@ if TYPE_CHECKING:  # not needed to read a record
 
 _GREETING_SECONDS = 1.0
 _COUNTED = 20
-"""Maximum records of a job that are read for its row in the list."""
+"""Maximum number of records to read for a job's row in the list."""
 
 
 def explain(paths: Paths, down: DaemonUnreachable, unknown: str = "") -> None:
-    """Print on stderr that files are read, why, how old the saved state is, and which facts are missing."""
+    """Print on stderr why this program reads files, how old the saved state is, and which facts are missing."""
     click.echo(f"{down.message}\nReading the files in {_shown(paths.logs)} and {_shown(paths.run)} instead.", err=True)
     if saved := _last_saved(paths):
         click.echo(f"The daemon last saved its state at {moment(to_text(saved))}.", err=True)
@@ -94,7 +94,7 @@ def _shown(path: Path) -> str:
 
 
 def live(paths: Paths) -> list[Record]:
-    """Return the records so far of the live runs, which have an R without an end."""
+    """Return the current records of the live runs, which have an R without an end."""
     return [record for record in _records_in_directories(paths) if record["state"] in LIVE]
 
 
@@ -125,17 +125,17 @@ def _directories(paths: Paths) -> RunDirectory:
 
 def _records_in_directories(paths: Paths) -> list[Record]:
     directories = _directories(paths)
-    with contextlib.suppress(OSError):  # no run since the boot, or hidden, which `explain` prints
+    with contextlib.suppress(OSError):  # no run since boot, or no permission, which `explain` prints
         return [record for name in directories.names() if (record := record_so_far(directories, name)) is not None]
     return []
 
 
 def record_so_far(directories: RunDirectory, name: Name) -> Record | None:
-    """Return an attempt's record so far from R, or None if R has none or the attempt never started."""
+    """Return an attempt's current record from R, or None if R has no record or the attempt never started."""
     with directories.opened(name) as directory:
         if directory is None:
             return None
-        greeting = _greeting(directory)  # must come first: a supervisor writes R/ended before it exits
+        greeting = _greeting(directory)  # read this first: a supervisor writes R/ended before it exits
         ended, begun = directories.record(name), directories.begun(name)
         if ended is not None:
             return None if ended["state"] == UNSTARTED else ended
@@ -146,7 +146,7 @@ def record_so_far(directories: RunDirectory, name: Name) -> Record | None:
 
 
 def _going_on(directories: RunDirectory, name: Name, record: Record, greeting: str | None, *, spawning: bool) -> Record:
-    """Return the record of an unfinished attempt. `greeting`: its supervisor's first message, or None."""
+    """Return the record of an unfinished attempt. `greeting` is the supervisor's first message, or None."""
     from jobqueued.host.usage import usage
 
     started = directories.started(name)
@@ -172,7 +172,7 @@ def _going_on(directories: RunDirectory, name: Name, record: Record, greeting: s
 
 
 def _greeting(directory: int) -> str | None:
-    """Return a supervisor's first message, "" if it is slow, or None without a supervisor."""
+    """Return a supervisor's first message, "" if it is slow, or None if there is no supervisor."""
     connection = unix_socket.connected(directory, wire.CONTROL)
     if connection is None:
         return None
@@ -232,7 +232,7 @@ def _attempts(paths: Paths, run: RunId) -> list[Name]:
 
 
 def _latest_record(paths: Paths, run: RunId) -> Record | None:
-    """Return the record in the newest R that has one, else the record in the record file, or None."""
+    """Return the record in the newest R that has a record, else the record in the record file, or None."""
     with contextlib.suppress(OSError):
         for name in reversed(_attempts(paths, run)):
             if (found := record_so_far(_directories(paths), name)) is not None:
@@ -241,7 +241,7 @@ def _latest_record(paths: Paths, run: RunId) -> Record | None:
 
 
 def _filed(paths: Paths, run: RunId) -> Record | None:
-    """Return the record in a run's record file, or None if missing or damaged."""
+    """Return the record in a run's record file, or None if the file is missing or damaged."""
     from jobqueued.core.records.record_checks import Damaged
 
     with contextlib.suppress(Damaged):
@@ -250,7 +250,7 @@ def _filed(paths: Paths, run: RunId) -> Record | None:
 
 
 def history(paths: Paths, job: str | None = None, since: str = "") -> Iterator[Record]:
-    """Yield first the runs without a record file (mostly live), then the others; both groups newest first."""
+    """Yield the runs without a record file (mostly live runs), then all other runs; each group newest first."""
     found = _records_in_directories(paths)
     fileless = (record for record in found if record["state"] in LIVE or not _has_file(paths, record))
     running = sorted(fileless, key=_queued, reverse=True)
@@ -287,7 +287,7 @@ def jobs(paths: Paths) -> list[tuple[Job, str | None]]:
 def job_row(paths: Paths, job: Job, invalid: str | None, running: list[Record], now: int) -> Message:
     """Return a job's row as the interface's type Job, with null for unknown fields.
 
-    `running`: live runs of all jobs.
+    `running` contains the live runs of all jobs.
     """
     from jobqueued.control.views import views
     from jobqueued.core.explain.attention import is_over

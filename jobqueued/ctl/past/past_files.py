@@ -18,7 +18,7 @@ from jobqueued.state.db.faults import StoreError
 from jobqueued.state.db.opening import left
 
 _LOOKED_AT = 1000
-"""Maximum records read of the job, and of all jobs; the newest records queued until the instant are read."""
+"""Maximum number of records to read for the job, and for all jobs: the newest ones queued until the instant."""
 
 
 def why(paths: Paths, down: DaemonUnreachable, job: str, at: int, run: str | None) -> AuditAnswer:

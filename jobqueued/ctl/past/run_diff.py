@@ -12,14 +12,16 @@ from jobqueued.child.contract.tuples import NamedTuple
 from jobqueued.ctl.past.run_stats import cpu_of, took_of
 
 OUTPUT_BYTES, OUTPUT_LINES = 256 << 10, 2000
-"""Maximum bytes and lines at the end of each output that are compared. Time grows with the square of the lines."""
+"""Maximum number of bytes and of lines to compare at the end of each output. The time grows with the square of the
+number of lines.
+"""
 _PLAIN = (
     "job", "command", "user", "host", "priority", "tags", "metadata", "trigger", "asked_by", "state", "reason",
     "exit_code", "signal", "waited_for", "enforced", "warnings",
 )  # fmt: skip
 _FIGURES = ("memory_peak", "memory_mean", "tasks_peak", "io_read", "io_write", "throttled")
 _WORTH = 0.1
-"""Relative difference up to which figures count as equal."""
+"""Maximum relative difference between figures that count as equal."""
 _OF_A_DEFINITION = frozenset(("id", "command", "user", "priority", "tags", "metadata"))
 """Fields that both definitions and records have."""
 
@@ -89,7 +91,7 @@ def _variables(environment: Difference) -> Iterator[Difference]:
 
 
 def output_lines(data: bytes) -> list[str]:
-    """Return the last lines of an output, which are compared."""
+    """Return the last lines of an output, for the comparison."""
     return data.decode(errors="backslashreplace").split("\n")[-OUTPUT_LINES:]
 
 

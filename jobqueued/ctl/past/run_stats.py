@@ -12,9 +12,9 @@ from jobqueued.child.contract.tuples import NamedTuple
 from jobqueued.model.run_states import LIVE, RunState
 
 _ENOUGH = 9
-"""Minimum successful runs for a trend, three in each third."""
+"""Minimum number of successful runs for a trend: three in each third."""
 _STEADY = 0.1
-"""Relative change up to which a trend is steady."""
+"""Maximum relative change in a steady trend."""
 
 
 class Trend(NamedTuple):
@@ -38,8 +38,8 @@ class Trend(NamedTuple):
 class Stats(NamedTuple):
     """The statistics of a job: the numbers of ended `runs`, of runs that `succeeded`, and of `skipped` occurrences.
 
-    `p50` and `p95` are durations (s) of successful runs, or None without such runs. `cpu`: CPU time (s) of all runs
-    with known usage, or None without such runs.
+    `p50` and `p95` are durations (s) of successful runs, or None if there are none. `cpu` is the CPU time (s) of all
+    runs with known usage, or None if there are none.
     """
 
     job: str
@@ -55,7 +55,7 @@ class Stats(NamedTuple):
 
     @property
     def rate(self) -> float | None:
-        """The share of successful runs, or None without runs."""
+        """The share of successful runs, or None if there are no runs."""
         return self.succeeded / self.runs if self.runs else None
 
     @property
@@ -126,14 +126,14 @@ def cpu_of(record: Record) -> float | None:
 
 
 def percentile(values: Sequence[float], part: int) -> float | None:
-    """Return the nearest-rank percentile `part` (%) of the values, or None without values."""
+    """Return the nearest-rank percentile `part` (%) of the values, or None if there are no values."""
     if not values:
         return None
     return sorted(values)[max(0, -(-len(values) * part // 100) - 1)]
 
 
 def trend_of(took: Sequence[float]) -> Trend | None:
-    """Return the trend of durations (newest first), or None if there are too few."""
+    """Return the trend of durations (newest first), or None if there are too few durations."""
     if len(took) < _ENOUGH:
         return None
     third = len(took) // 3

@@ -98,7 +98,8 @@ def _made(paths: Paths, begin: int, end: int, standing: PresentProblems) -> RunR
 
 def _is_next(paths: Paths, record: Record) -> bool:
     """Return whether the record of the job's previous run is saved."""
-    until = to_instant(datetime.fromisoformat(record["queued"])) + 1000  # several may be queued in the same microsecond
+    # several runs may be queued in the same microsecond
+    until = to_instant(datetime.fromisoformat(record["queued"])) + 1000
     try:
         older = records.history(paths, {"job": record["job"]}, until=until)
         return _is_before(older, record)
@@ -123,7 +124,7 @@ def _light(found: Iterator[Record]) -> Iterator[Record]:
 
 
 def _standing(paths: Paths) -> PresentProblems:
-    """Return the present problems, first the host's, then the jobs'."""
+    """Return the current problems, first the host's, then the jobs'."""
     try:
         answer = ask(paths.control, "Status")
     except (CallRefused, DaemonUnreachable) as error:

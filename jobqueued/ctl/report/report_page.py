@@ -9,7 +9,7 @@ from html import escape
 from jobqueued.ctl.report.run_report import ReportPart, ReportRow, RunReport, harmless, local
 
 _WIDTH = 80
-"""Width (columns) of a text that is not printed on a terminal."""
+"""Width (columns) of text that does not go to a terminal."""
 _STYLE = """\
 body{font:14px/1.5 sans-serif;max-width:60em;margin:2em auto;padding:0 1em;color:#222}
 table{border-collapse:collapse;margin-bottom:1em}
@@ -39,7 +39,7 @@ def _rows(part: ReportPart, width: int) -> Iterator[str]:
 
 
 def _row(row: ReportRow, widths: list[int], width: int) -> Iterator[str]:
-    """Yield the lines of a row. A last cell that does not fit gets the next line; the note always does."""
+    """Yield the lines of a row. A last cell that does not fit gets a separate line, and the note always gets one."""
     padded = [cell.ljust(each) for cell, each in zip(row.cells, widths, strict=False)]
     head, last = f"  {'  '.join(padded)}", row.cells[-1]
     if len(head) <= width // 2 + 4:

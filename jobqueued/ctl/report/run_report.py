@@ -16,13 +16,13 @@ from jobqueued.ctl.past.run_stats import Stats, hours, stats_of, took_of
 from jobqueued.model.run_states import FAILURES, LIVE, RunState
 
 _FAILED_OF_A_JOB, _ROWS, _TOP = 3, 50, 5
-"""Maximum failed runs shown for a job, rows of a part, and rows of longest waits and of most CPU time."""
+"""Maximum number of failed runs shown for a job, of rows in a part, and of rows for longest waits and for CPU time."""
 _LONG = 60.0
-"""Shortest wait that is listed (s)."""
+"""Shortest wait to list (s)."""
 _LINE = 160
-"""Maximum characters of a last line of output."""
+"""Maximum number of characters shown of an output's last line."""
 _ENOUGH, _SLOWER, _RARER = 3, 1.5, 0.1
-"""Minimum runs for a comparison, and the factor of P50 and loss of success rate that make a job worse."""
+"""Minimum number of runs for a comparison, and the P50 factor and the loss of success rate that make a job worse."""
 
 
 class ReportRow(NamedTuple):
@@ -34,9 +34,11 @@ class ReportRow(NamedTuple):
 
 
 class ReportPart(NamedTuple):
-    """A part of a report. `number`: rows, including omitted rows. `more`: text about the omitted rows, or the total.
+    """A part of a report. `number` counts all rows, including omitted rows. `more` is text about the omitted rows, or
+    about the total.
 
-    `is_wrong`: the part needs a user's attention. `total`: seconds of all jobs together, if the part is about time.
+    `is_wrong` means that the part needs a user's attention. `total` is the sum (s) of all jobs, if the part is about
+    time.
     """
 
     kind: str
@@ -50,7 +52,7 @@ class ReportPart(NamedTuple):
 
 
 class PresentProblems(NamedTuple):
-    """The present problems. `more`: number of problems without a row."""
+    """The current problems. `more` is the number of problems without a row."""
 
     rows: Sequence[ReportRow] = ()
     more: int = 0
@@ -79,9 +81,9 @@ def report(
     standing: PresentProblems,
     kept: Sequence[tuple[str, str]] = (),
 ) -> RunReport:
-    """Build the report of a period from its records (`now`), the records of the period `before`, and present problems.
+    """Build a period's report from its records (`now`), the previous period's records (`before`), and current problems.
 
-    `kept`: jobs whose records do not reach back to the begin of the period, each with its earliest saved instant.
+    `kept` contains the jobs whose records start later than the period, each with its earliest saved instant.
     """
     ended = [record for record in now if record["state"] not in LIVE]
     skips = [record for record in ended if record["state"] == RunState.SKIPPED]
@@ -140,7 +142,7 @@ def _not_kept(kept: Sequence[tuple[str, str]]) -> ReportPart:
 
 
 def _failures(failed: Sequence[Record]) -> ReportPart:
-    """Return the newest failed runs of each job, first the job with the most failures."""
+    """Return the newest failed runs of each job, starting with the job that has the most failures."""
     jobs = Counter(record["job"] for record in failed)
     rows = []
     for job, count in jobs.most_common(_ROWS):
@@ -193,7 +195,7 @@ def _skipped(kind: str, title: str, skips: Sequence[Record], *, is_wrong: bool) 
 
 
 def _worse(now: dict[str, Stats], before: dict[str, Stats]) -> ReportPart:
-    """Return the jobs that succeed less often, or take longer, than in the period before."""
+    """Return the jobs that succeed less often, or take longer, than in the previous period."""
     rows = []
     for job, new in now.items():
         old = before.get(job)
@@ -249,10 +251,10 @@ def _costs(stats: Iterable[Stats]) -> ReportPart:
 
 
 def kept_since(found: Iterable[Record], begin: str, is_next: Callable[[Record], bool]) -> Iterator[tuple[str, str]]:
-    """Yield the jobs whose records have a gap after `begin` or begin later, with the start of the gapless records.
+    """Yield the jobs whose records start after `begin` or have a gap after it, with the start of the gapless records.
 
-    `found`: all records from an instant before `begin`, including unfinished runs. `is_next` returns whether the
-    previous run of a record's job also has a record.
+    `found` contains all records from an instant before `begin`, including unfinished runs. `is_next` returns whether
+    the previous run of a record's job also has a record.
     """
     jobs = dict[str, list[Record]]()
     for record in found:

@@ -1,4 +1,4 @@
 """jobqueuectl simulate: future runs simulated with the real scheduler, and forecasts that are saved and checked.
 
-`snapshot` returns the present host, where a simulation begins. Begin with `simulate`.
+`snapshot` returns the host's current state, where a simulation starts. Begin with `simulate`.
 """

@@ -24,15 +24,15 @@ from jobqueued.settings.paths import Paths
 _MORE = (MINUTE, HOUR, DAY // 4)
 """Times (ns) to simulate after the last due time. The shortest is tried first, because most runs start in time."""
 _AFFORDED = 50_000
-"""Maximum simulated runs and skips, which may take ten seconds."""
+"""Maximum number of simulated runs and skips, which may take ten seconds."""
 _SPANS = (HOUR, DAY)
 """Times (ns) to simulate for waiting runs. The shortest is tried first, because most runs start soon."""
 
 
 def expected_starts(paths: Paths, starts: Mapping[str, list[int]]) -> KeptForecast:
-    """Return the expected starts of some jobs in the next day. `starts`: job → planned starts.
+    """Return the expected starts of some jobs in the next day. `starts` maps jobs to planned starts.
 
-    Each group of competing jobs is simulated only until the planned starts happened.
+    Each group of competing jobs is simulated only until its planned starts have happened.
     """
     begin = time.time_ns()
     until, expected = begin + DAY, dict[str, list[ExpectedStart]]()
@@ -65,10 +65,10 @@ def _until_started(host: HostSnapshot, last: int, dues: set[tuple[str, int]]) ->
 
 
 def expected_of_waiting(paths: Paths, job: str, runs: list[RunId]) -> dict[RunId, Message | None]:
-    """Return waiting run → expected start with its range, for these runs of a job before their first attempt.
+    """Return run → expected start with its range, for these waiting runs of a job if they had no attempt yet.
 
-    The value is None if the run does not start within a day in most futures. Raises CallRefused if the daemon hides
-    waiting runs.
+    The value is None unless more than half of the futures start the run within a day. Raises CallRefused if the daemon
+    hides waiting runs.
     """
     found = snapshot(paths, {}, None, only=(job,))
     if found.without:

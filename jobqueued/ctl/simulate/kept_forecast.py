@@ -30,7 +30,7 @@ _LAST = 10**10 * SECOND
 
 
 class KeptForecast(NamedTuple):
-    """A forecast, its begin and end (wall, ns), and the number of simulated futures (`draws`)."""
+    """A forecast, its start and end (wall, ns), and the number of simulated futures (`draws`)."""
 
     since: int
     until: int
@@ -97,7 +97,7 @@ _DAILY = [f"{prefix}/share/jobqueued/jobqueued-forecast.yaml" for prefix in ("/u
 
 
 def newest_over(paths: Paths) -> KeptForecast:
-    """Return the previous day's forecast, or else the newest forecast. Raises CallRefused."""
+    """Return the previous day's forecast, or the newest forecast if there is none. Raises CallRefused."""
     for path in (paths.forecast_before, paths.forecast):
         if os.path.lexists(path):
             return read(path)
@@ -121,7 +121,7 @@ def save_runs(path: Path, found: Iterable[dict[str, Any]], jobs: Mapping[str, Jo
 
 
 def read(path: Path, only: Collection[str] | None = None) -> KeptForecast:
-    """Read a forecast from a file. `only`: read the part about these jobs. Raises CallRefused."""
+    """Read a forecast from a file. If `only` is given, read just the part about these jobs. Raises CallRefused."""
     try:
         document = json.loads(path.read_bytes())
         if document["version"] != calibration.VERSION:
@@ -143,7 +143,8 @@ def read(path: Path, only: Collection[str] | None = None) -> KeptForecast:
 def came(paths: Paths, kept: KeptForecast) -> dict[str, dict[int, int | None]]:
     """Return job → due time → real start, or None for a skip. Occurrences without a readable record are omitted.
 
-    A skip of several due times counts only for its first and last due time, because its record has no others.
+    A skip of several due times counts only for its first and last due time, because its record does not include its
+    other due times.
     """
     found: dict[str, dict[int, int | None]] = {}
     for name in kept.forecast:

@@ -1,4 +1,4 @@
-"""Simulate futures in parallel, in a process for each CPU."""
+"""Simulate futures in parallel, with one process per CPU."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from multiprocessing.context import ForkProcess
 
 _WORTH_IT = 100 * DAY
-"""Simulated time (ns, sum of all jobs) below which a single process is as fast."""
+"""If the simulated time (ns, sum of all jobs) is shorter, a single process is as fast."""
 
 
 def play_in_parallel(
@@ -63,7 +63,7 @@ def play_in_parallel(
 
 
 def _gathered(pipes: dict[Connection, int], progress: Callable[[float], None]) -> dict[int, list[Tally]]:
-    """Collect the tallies of each process. Raises CallRefused if a process died."""
+    """Collect each process's tallies. Raises CallRefused if a process died."""
     from multiprocessing.connection import wait
 
     done, found = [0.0] * len(pipes), dict[int, list[Tally]]()

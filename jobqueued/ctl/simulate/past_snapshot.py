@@ -1,4 +1,6 @@
-"""A snapshot of the host at a past instant, from records. Forecasts from it can be compared with the real runs."""
+"""A snapshot of the host at a past instant, from records. Forecasts from such a snapshot can be compared with the real
+runs.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +29,7 @@ from jobqueued.state import record_files
 def back_then(paths: Paths, at: int, default: int | None) -> HostSnapshot:
     """Return the host at an instant, with its live and waiting runs and the durations known at that time.
 
-    The jobs are the present jobs. `default`: duration (ns) of runs of jobs without a known duration.
+    The jobs are the current jobs. `default` is the duration (ns) for jobs without a known duration.
     """
     jobs, limits, _ = host_of_files(paths)
     slots = limits.max_running is not None
@@ -68,7 +70,7 @@ def _before(logs: Path, job: Job, at: int) -> Iterator[Record]:
 
 
 def _as_it_was(record: Record, job: Job, at: int, *, slots: bool) -> Run | None:
-    """Return the run in its state at the instant `at`, or None if it had ended or never started."""
+    """Return the run in its state at the instant `at`, or None if the run had ended or never started."""
     first, last = began(record), over(record)
     if first is None or last is None or last <= at:
         return None

@@ -76,12 +76,12 @@ _ALONE = {
     "back": {"as_json", "span", "seed", "default"},
     "keeps": {"as_json", "span", "draws", "seed", "default", "all_jobs"},
 }
-"""Option that does something other than print a simulation → the options allowed with it."""
+"""Option that replaces the printed simulation by another action → options allowed with it."""
 _TRIALS = 3
-"""Number of simulated futures to try a change."""
+"""Number of futures to simulate for each tried change."""
 _FILE = click.Path(path_type=Path, dir_okay=False)
 _KEPT = Path()
-"""The value of --check without a file, which means the forecast that --keep saved."""
+"""Value of --check if no file is given: the forecast that --keep saved."""
 
 
 @click.command()
@@ -218,7 +218,7 @@ def simulate(
 
 
 def _refuse_ignored(context: click.Context) -> None:
-    """Raise UsageError for an option that has no effect with another given option."""
+    """Raise UsageError if one of the given options prevents the effect of another."""
     source, options = context.get_parameter_source, {it.name: it for it in context.command.params if it.name}
     typed = [name for name in options if source(name) is ParameterSource.COMMANDLINE]
     for name in _ALONE.keys() & typed:
@@ -234,7 +234,7 @@ def _refuse_unknown(given: dict[str, int], found: Snapshot, other: Snapshot | No
 
 
 def _with(paths: Paths, found: Snapshot, directory: Path, given: dict[str, int], default: int | None) -> Snapshot:
-    """Return the host as if the files of a directory were installed. Exit with 1 if the files would be refused."""
+    """Return the host as if a directory's files were installed. Exit with 1 if the files would be refused."""
     other = with_files(paths, found, directory, given, default)
     for problem in other.problems:
         click.echo(printable(in_a_line(problem)), err=True)
@@ -294,7 +294,9 @@ def _check(paths: Paths, kept: KeptForecast, *, as_json: bool) -> int:
 
 @contextmanager
 def _progress(steps: int) -> Iterator[Callable[[int], Callable[[float], None]]]:
-    """Show a progress bar on a terminal. Yields a function that returns a step's callback for its finished share."""
+    """Show a progress bar on a terminal. Yield a function that returns a step's callback for reporting the finished
+    share.
+    """
     if not sys.stderr.isatty():
         yield lambda _: lambda _: None
         return

@@ -21,10 +21,10 @@ if TYPE_CHECKING:
     from jobqueued.foresight.suggestions import Suggestion
 
 _SHOWN = 20
-"""Maximum jobs listed without --all."""
+"""Maximum number of jobs to list without --all."""
 _PEAKS = 3
 _WITH = ", WITH"
-"""Suffix of table headings for the host with other files."""
+"""Suffix of table headings about the host with other files."""
 
 
 class Result(NamedTuple):

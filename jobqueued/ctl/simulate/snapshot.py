@@ -1,4 +1,4 @@
-"""A snapshot of the present host, where a simulation begins: jobs, durations of runs, live and waiting runs."""
+"""A snapshot of the host's current state, where a simulation starts: jobs, run durations, live and waiting runs."""
 
 from __future__ import annotations
 
@@ -45,13 +45,14 @@ from jobqueued.settings.settings import limits_of, machine_id
 from jobqueued.state import record_files
 
 _LOOKED_AT = 500
-"""Maximum newest records of a job that are searched for durations, because many may be skips."""
+"""Number of a job's newest records to search for durations, because many records may be skips."""
 
 
 class Snapshot(NamedTuple):
-    """The host, and missing facts. `unknown`: jobs without a recorded duration.
+    """The host, and missing facts. `unknown` contains the jobs without a recorded duration.
 
-    `without`: why live and waiting runs are unknown, or "". `unread`: why records can't be read, or "".
+    `without` is the reason why live and waiting runs are unknown, or "". `unread` is the reason why records can't be
+    read, or "".
     """
 
     host: HostSnapshot
@@ -64,10 +65,10 @@ class Snapshot(NamedTuple):
 def snapshot(
     paths: Paths, given: Mapping[str, int], default: int | None, only: Collection[str] | None = None
 ) -> Snapshot:
-    """Read files and records, and ask the daemon for live and waiting runs.
+    """Read files and records, and get live and waiting runs from the daemon.
 
-    `given`: job → duration (ns) of its runs. `default`: duration (ns) for jobs without a record. `only`: include only
-    these jobs and the jobs that compete with them.
+    `given` maps jobs to run durations (ns). `default` is the duration (ns) for jobs without a record. If `only` is
+    given, include just these jobs and the jobs that compete with them.
     """
     begin = time.time_ns()
     jobs, limits, problems = host_of_files(paths)
@@ -119,12 +120,12 @@ def _of_users(paths: Paths, timezone: str) -> list[Job]:
 
 
 def chance(seed: int, number: int) -> Chance:
-    """Return the source of random streams for the future with this number."""
+    """Return the random source for the future with this number."""
     return lambda name: random.Random(f"{seed}/{number}/{name}").random
 
 
 def _samples(paths: Paths, job: str, given: Mapping[str, int]) -> list[DurationSample]:
-    """Return the job's duration in `given`, or else the durations of its newest runs."""
+    """Return the job's duration in `given`, or the durations of its newest runs if `given` does not include it."""
     return [DurationSample(given[job])] if job in given else known_samples(paths.logs, job)
 
 
@@ -143,10 +144,10 @@ def known_samples(logs: Path, job: str) -> list[DurationSample]:
 
 
 def _as_it_goes(paths: Paths, host: HostSnapshot) -> HostSnapshot:
-    """Return the host with the daemon's present state. Raises DaemonUnreachable or CallRefused."""
+    """Return the host with the daemon's current state. Raises DaemonUnreachable or CallRefused."""
     answer = ask(paths.control, "List")
     jobs = {job.id: job for job in host.jobs}
-    ask(paths.control, "Notices")  # refused to users who see only their own runs
+    ask(paths.control, "Notices")  # the daemon refuses this to users who see only their own runs
     slots = host.limits.max_running is not None
     told = records.history(paths, {"states": sorted(LIVE | PENDING)})
     runs = [_run(document, jobs[document["job"]], slots=slots) for document in told if document["job"] in jobs]
@@ -173,7 +174,7 @@ def _as_it_goes(paths: Paths, host: HostSnapshot) -> HostSnapshot:
 
 
 def _run(document: Record, job: Job, *, slots: bool) -> Run:
-    """Return the run with an unfinished record, as the scheduler has it."""
+    """Return the run of an unfinished record in the same form as in the scheduler."""
     so_far = document if document["attempts"] and not is_final(document) else None
     run = changed(run_of(document), so_far=so_far)
     if run.state is RunState.RETRYING and so_far is not None:
@@ -188,7 +189,7 @@ def _run(document: Record, job: Job, *, slots: bool) -> Run:
 
 
 def _retrying(run: Run, job: Job, so_far: Record) -> Run:
-    """Return a run that waits for its next attempt, with the time and state that the scheduler decided."""
+    """Return a run that waits for its next attempt, with the same time and state as in the scheduler."""
     last = so_far["attempts"][-1]
     again = another(job, run, cast("Record", {**so_far, **last})) or NextAttempt(0, failover=False)
     not_before = _instant(last["ended"]) + again.delay if last["ended"] else 0
@@ -220,7 +221,7 @@ def _instant(text: str) -> int:
 def with_files(
     paths: Paths, found: Snapshot, directory: Path, given: Mapping[str, int], default: int | None
 ) -> Snapshot:
-    """Return the snapshot as if the files of a directory were installed.
+    """Return the snapshot as if a directory's files were installed.
 
     A file replaces the installed file with its name. The snapshot's problems are errors, and warnings about jobs and
     files that are not simulated.
@@ -240,7 +241,7 @@ def with_files(
 
 
 _UNPLAYED = {"JQ401", "JQ402", "JQ404", "JQ503", "JQ504", "JQ505"}
-"""Codes for jobs that will not run on this host, and for files that are unread or masked."""
+"""Codes for jobs that will not run on this host, and for files that the daemon does not read or that are masked."""
 
 
 def _twice(old: Job, new: Job) -> Problem:

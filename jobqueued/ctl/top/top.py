@@ -1,4 +1,4 @@
-"""jobqueuectl top: show the present usage of live runs and of the host, and the waiting runs; act on them by keys."""
+"""jobqueuectl top: show the current usage of live runs and of the host, and the waiting runs; keys act on runs."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from jobqueued.settings.paths import Paths
 
 _STDOUT = 1
 _SHARE = 20
-"""Minimum pause between calls for the queue, as a multiple of the last call's duration."""
+"""Minimum pause between two requests for the queue, as a multiple of the last request's duration."""
 _KEYS = {
     "\x1b[A": "up",
     "\x1b[B": "down",
@@ -91,7 +91,7 @@ def top(paths: Paths, jobs: tuple[str, ...], sort: str, once: bool, as_json: boo
 
 
 def _user_of_daemon(paths: Paths) -> str:
-    """Return the name of the daemon's user, for filters, from the owner of the daemon's directories."""
+    """Return the name of the daemon's user, who owns the daemon's directories, for filters."""
     from jobqueued.child.contract.trust import name_of
     from jobqueued.ctl.files.job_units import user_of_daemon
 
@@ -99,7 +99,7 @@ def _user_of_daemon(paths: Paths) -> str:
 
 
 def _require(paths: Paths, jobs: tuple[str, ...]) -> None:
-    """Raise CallRefused if neither a job nor a run of it exists or is visible to the caller."""
+    """Raise CallRefused if the caller can see neither a job nor any of its runs."""
     with contextlib.suppress(DaemonUnreachable):
         for job in jobs:
             ask(paths.control, "History", job=job, states=None, limit=1)
@@ -151,7 +151,7 @@ def _pressed(keys: int | None) -> list[str]:
 
 
 def _ready(descriptors: list[int | None], patience: int) -> list[int]:
-    """Wait at most `patience` milliseconds for a readable descriptor. Return the readable descriptors."""
+    """Wait at most `patience` milliseconds until a descriptor is readable. Return the readable descriptors."""
     poll = select.poll()
     for descriptor in descriptors:
         if descriptor is not None:
@@ -175,7 +175,7 @@ def _keys() -> Iterator[int | None]:
 
 
 class _Daemon:
-    """Frames from the daemon, one per second. `lasts`: the first frame also has the history."""
+    """Frames from the daemon, one per second. With `lasts`, the first frame also has the history."""
 
     patience = 5000
 

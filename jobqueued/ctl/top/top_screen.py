@@ -1,4 +1,4 @@
-"""The keys of `top`, which move the mark, act on the marked run, and show its output or its waits."""
+"""The keys of `top`: they move the mark, act on the marked run, and show its output or its waits."""
 
 from __future__ import annotations
 
@@ -42,10 +42,10 @@ _STEPS = {"up": -1, "k": -1, "down": 1, "j": 1, "page up": -10, "page down": 10}
 
 
 def queue(paths: Paths, jobs: Collection[str] = ()) -> Message:
-    """Return the newest waiting runs of these jobs, or of all jobs (`waiting`), each with its waits.
+    """Return `waiting`: the newest waiting runs of these jobs, or of all jobs, each with its waits.
 
-    `more_wait`: whether more runs wait. `unwell`: the problems as text. `incidents`: the number of open incidents. All
-    values are limited to what the caller may see.
+    `more_wait` shows whether more runs wait, `unwell` describes the problems, and `incidents` is the number of open
+    incidents. All values include only facts that the caller may see.
     """
     waiting, more_wait = list[Record](), False
     names: Collection[str | None] = jobs or [None]
@@ -66,7 +66,7 @@ def queue(paths: Paths, jobs: Collection[str] = ()) -> Message:
 
 
 def _waiting(paths: Paths, job: str | None) -> Iterator[Record]:
-    """Yield the waiting runs of a job or of all jobs, newest first; none if the job no longer exists."""
+    """Yield the waiting runs of a job or of all jobs, newest first; yield none if the job no longer exists."""
     with suppress(CallRefused):
         found = records.history(paths, {"states": sorted(PENDING), "job": job})
         yield from (run for run in found if run["state"] in PENDING)  # a run may have ended after the call began
@@ -110,7 +110,7 @@ class Screen:
         self._paths, self._view = paths, view
         self._page: _Page | None = None
         self._asked: Callable[[], str] | None = None
-        """Function to call if the user answers the question with y, or None without a question."""
+        """Function to call if the user answers the question with y, or None if no question is open."""
         self._typed: str | None = None
         """The filter typed so far, or None if no filter is being typed."""
         self._said = ""
@@ -212,11 +212,11 @@ _ACTS = {
     "p": ("pause", "{} is paused", "Pause", "job"),
     "P": ("resume", "{} is resumed", "Resume", "job"),
 }
-"""Key → verb in the question, message after the call, method, and whether the method acts on the run or the job."""
+"""Key → verb in the question, message after the call, method, and "run" or "job", on which the method acts."""
 
 
 class _Page:
-    """A title and a visible part of the lines below it. `_follows`: show the last part until the user scrolls."""
+    """A title and a visible part of the lines below it. `_follows` shows the last part until the user scrolls."""
 
     _follows = False
 

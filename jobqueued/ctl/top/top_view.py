@@ -22,12 +22,12 @@ from jobqueued.ctl.base.terminal import distance, localised, room, styled, table
 
 HIDDEN = "no permission to see live runs"
 UNKNOWN: Message = {"waiting": None, "more_wait": None, "unwell": "the daemon is not reachable", "incidents": 0}
-"""The queue while the daemon is down, when waiting runs are unknown."""
+"""The queue while the daemon is down: its waiting runs are unknown."""
 _BARS = " ▁▂▃▄▅▆▇█"
 _BARS_SHOWN = 20
 _PROGRESS = 6
 _LEAST = 3
-"""Minimum lines of a section: a blank line, the headings, and a run."""
+"""Minimum number of lines in a section: a blank line, the headings, and a run."""
 _NAME, _BESIDE = 16, 52
 """Minimum width (cells) of a name, and the width of CPU, memory, state and progress next to the name."""
 HEADINGS = (
@@ -54,7 +54,7 @@ ORDERS: dict[str, Callable[[Message], Any]] = {
 
 
 class TopView:
-    """The screen for the frames so far. `note`: a remark above the runs.
+    """The screen for the frames so far. `note` is a remark above the runs.
 
     `daemon` returns the user of runs without the field `user`.
     """
@@ -112,7 +112,7 @@ class TopView:
     def shown(self, width: int = 0, height: int = 0, foot: str = "") -> RenderableType:
         """Return the screen for a terminal of this size, with as many runs as fit.
 
-        Size 0 means all runs, printed once.
+        With size 0, include all runs, because the screen is printed once.
         """
         if not self._frame:
             return Line(self.note or "measuring …")
@@ -218,7 +218,7 @@ class TopView:
         return [self._name(run, width), *waiting_cells(run)]
 
     def _fits(self, word: str, run: Message) -> bool:
-        """Return whether a run matches a filter word: ``tag:db``, ``user:alice``, ``state:late``, part of its name."""
+        """Return whether a run matches a filter: ``tag:db``, ``user:alice``, ``state:late``, or a part of its name."""
         key, colon, value = word.partition(":")
         match key if colon else "":
             case "tag":
@@ -230,9 +230,9 @@ class TopView:
         return word in run["run"]
 
     def _bars(self, name: str, full: float) -> str:
-        """Return bars of the recent CPU usage, newest on the right.
+        """Return bars for the recent CPU usage, newest on the right.
 
-        A full bar is the highest sample, or `full` if higher.
+        A full bar stands for the highest sample, or for `full` if that is higher.
         """
         newest = list(self._cpu[name])[-_BARS_SHOWN:]
         top = max([full, *newest])
@@ -280,7 +280,7 @@ def _pressure(pressure: Message) -> str:
 
 
 def bar(text: str) -> Line:
-    """Return a text in the style of the screen's last line."""
+    """Return text in the style of the screen's last line."""
     return Line(text, "reverse", no_wrap=True, overflow="ellipsis")
 
 

@@ -132,7 +132,7 @@ def _address(each: str | Mapping[str, Any]) -> str:
 
 _MOST_VARIABLES = 10
 _OF_SUBMISSIONS = frozenset({"max_waiting", "catch_up_window"})
-"""Keys that every submission has, which are not shown."""
+"""Keys to omit, because every submission has them."""
 _AS: dict[str, Callable[[Any], str | None]] = {
     "command": command_line,
     "failover": command_line,

@@ -1,4 +1,6 @@
-"""jobqueuectl list: all jobs, one per line. While the daemon is down, the list is made from job files and records."""
+"""jobqueuectl list: all jobs, one per line. While the daemon is down, the command lists jobs from job files and
+records.
+"""
 
 from __future__ import annotations
 
@@ -92,7 +94,7 @@ def list_jobs(
       jobqueuectl list --failed --tsv | cut -f1 | xargs -n1 jobqueuectl run
       jobqueuectl list --json | jq -r '.jobs[] | select(.status == "Failed") | .id'
     """
-    gc.disable()  # a long reply lives until the exit, and each collection would scan it
+    gc.disable()  # a long reply exists until this program exits, and each collection would scan it
     click.get_current_context().call_on_close(gc.enable)
     try:
         answer = ask(paths.control, "List")
@@ -163,7 +165,9 @@ ORDERS: dict[str, Callable[[Message], Any]] = {
 
 
 def _whole_names(jobs: list[Message], names: tuple[str, ...]) -> tuple[str, ...]:
-    """Return the names. Replace a name without a job by the ids that have it after a slash; stderr shows these."""
+    """Return the names. If no job has a name, replace the name by the ids that have it after a slash, and print these
+    ids on stderr.
+    """
     ids, found = [job["id"] for job in jobs] if names else [], list[str]()
     for name in names:
         if "/" in name or any(fnmatchcase(one, name) for one in ids):
@@ -176,7 +180,7 @@ def _whole_names(jobs: list[Message], names: tuple[str, ...]) -> tuple[str, ...]
 
 
 def _chosen(jobs: list[Message], names: tuple[str, ...], tags: set[str], *, failed: bool) -> list[Message]:
-    """Return the jobs that match a name, if any is given, have all tags, and (with `failed`) need attention."""
+    """Return the jobs that match a name (if names are given), have all tags, and need attention (with `failed`)."""
     return [
         job
         for job in jobs
@@ -187,9 +191,9 @@ def _chosen(jobs: list[Message], names: tuple[str, ...], tags: set[str], *, fail
 
 
 def _removed(paths: Paths, names: tuple[str, ...], known: set[str]) -> str:
-    """Return a line for each overdue job in no file, and for each ended submission that failed in the last day.
+    """Return a line for each overdue job that is in no file, and for each ended submission that failed in the last day.
 
-    `names`: only jobs and submissions with one of these names.
+    If `names` is not empty, include only jobs and submissions with these names.
     """
     found = removed(paths.control).items()
     overdue = [it for job, it in found if not names or any(fnmatchcase(job, name) for name in names)]

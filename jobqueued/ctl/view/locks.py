@@ -86,7 +86,7 @@ CLAIMS = Columns(
 
 
 def warn_of_slip(answer: Message, lock: str | None) -> None:
-    """If no job uses a lock with this name but a similar name exists, print this on stderr."""
+    """If no job uses a lock with this name but a similar name exists, print a hint on stderr."""
     if lock and answer["known"] and (near := nearest(lock, answer["known"])):
         click.echo(f"no job uses a lock {printable(lock)}; did you mean {near}?", err=True)
 

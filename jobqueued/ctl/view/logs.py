@@ -35,7 +35,7 @@ _UNBOUNDED = 1 << 62
 _LOOK = 2.0
 """Pause (s) between two checks for the next run of a job."""
 _ALL = {"offset": 0, "bytes": _UNBOUNDED}
-"""Place of an attempt's output if the record does not have it."""
+"""Position of an attempt's output if the record does not contain it."""
 
 
 @click.command()
@@ -92,7 +92,7 @@ def copied(
     colour: bool = False,
     as_json: bool = False,
 ) -> Record:
-    """Print the output of a run and return its record. `follow`: continue until the run ends."""
+    """Print the output of a run and return its record. With `follow`, continue until the run ends."""
     if "@" in name:
         record = offline.find_record(paths, run_id(name))
     else:
@@ -116,7 +116,7 @@ def copied(
 
 
 def _newest(paths: Paths, job: str, *, follow: bool) -> Record:
-    """Return a job's newest run with output; with `follow`, a live run even without output. Raises CallRefused."""
+    """Return a job's newest run with output; with `follow`, a live run may have no output yet. Raises CallRefused."""
     for record in _history(paths, job):
         is_live = record["state"] in LIVE
         has_output = record_files.whole_output(record)["file"] or (
@@ -203,7 +203,7 @@ class Excerpt:
             self._place += len(data)
 
     def copy_if_any(self) -> None:
-        """Copy the output so far, if any exists."""
+        """Copy the output so far, if there is any."""
         with suppress(FileNotFoundError):
             self.copy()
 
@@ -213,9 +213,9 @@ class Excerpt:
 
 
 def _bounds(record: Record, attempt: int) -> tuple[int, int]:
-    """Return the begin and end of an attempt's output (bytes).
+    """Return the start and end of an attempt's output (bytes).
 
-    A live attempt begins after all others, and its end is unlimited.
+    A live attempt's output starts after all other output, and its end is unlimited.
     """
     pieces = {known["attempt"]: known.get("output", _ALL) for known in record["attempts"]}
     if attempt in pieces:
@@ -234,7 +234,7 @@ def _no_output(paths: Paths, record: Record) -> CallRefused:
 
 
 def _is_full(paths: Paths) -> bool:
-    """Return whether the file system of the output is full; False if this user can't see it."""
+    """Return whether the file system of the output is full; False if this user can't check."""
     with suppress(OSError):
         return not os.statvfs(paths.logs).f_bavail
     return False

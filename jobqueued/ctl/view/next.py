@@ -126,7 +126,7 @@ def _print_all(paths: Paths, count: int, *, expect: bool, as_json: bool) -> None
 def _print(
     rows: list[tuple[str, str]], expected: list[Message | None] | None, kept: str | None, jobs: list[str] | None = None
 ) -> None:
-    """Print scheduled starts and, if given, the expected lateness, the jobs, and the forecast's age (`kept`)."""
+    """Print scheduled starts and, if given, their expected lateness, the jobs, and the forecast's age (`kept`)."""
     columns = dict(zip(HEADINGS, zip(*rows, strict=True), strict=True))
     if expected is not None:
         columns[EXPECTED] = tuple(map(lateness, expected))
@@ -138,9 +138,9 @@ def _print(
 
 
 def _foreseen(paths: Paths, starts: list[tuple[str, str]], *, expect: bool) -> tuple[str, list[Message | None]] | None:
-    """Return a forecast's age as text, and its lateness for each start (None if unknown), or None without a forecast.
+    """Return a forecast's date, and the lateness of each start (None if unknown), or None if there is no forecast.
 
-    `expect`: simulate, instead of using the saved forecast.
+    With `expect`, simulate instead of using the saved forecast.
     """
     planned: dict[str, list[int]] = {}
     for at, name in starts:
@@ -159,7 +159,9 @@ def _foreseen(paths: Paths, starts: list[tuple[str, str]], *, expect: bool) -> t
 
 
 def _kept(paths: Paths, jobs: Iterable[str]) -> KeptForecast | None:
-    """Return the saved forecast for some jobs, or None if it is missing or unreadable, or invalid, which is printed."""
+    """Return the saved forecast for some jobs, or None if it is missing, unreadable or invalid. Print a message if it
+    is invalid.
+    """
     if not os.access(paths.forecast, os.R_OK):
         return None
     from jobqueued.ctl.simulate.kept_forecast import read

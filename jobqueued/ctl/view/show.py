@@ -1,4 +1,4 @@
-"""jobqueuectl show: a job with its newest runs, or a run. While the daemon is down, files are read."""
+"""jobqueuectl show: a job with its newest runs, or a run. While the daemon is down, the command reads files."""
 
 from __future__ import annotations
 
@@ -222,7 +222,8 @@ def _consumption(record: Record) -> list[Fact]:
     enforced = record.get("enforced") or {}
     unsent = journal["dropped"] if journal else 0
     bound = _unless_none("below {}, too small to be measured", record["memory_peak_below"], size)
-    by_samples = "" if record.get("tasks_peak") is not None else "at least "  # sampled, because the run had no cgroup
+    # without a cgroup, the run's usage was sampled
+    by_samples = "" if record.get("tasks_peak") is not None else "at least "
     return [
         ("CPU", _cpu(record)),
         ("memory peak", _unless_none(f"{by_samples}{{}}", record["memory_peak"], size) or bound),

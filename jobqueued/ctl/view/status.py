@@ -124,7 +124,7 @@ def _print(answer: Message, problems: list[Problem], submissions: list[str]) -> 
 
 
 _SHOWN = 5
-"""Maximum jobs or runs of a kind in the output, so that it fits a screen."""
+"""Maximum number of jobs or runs of a kind in the output, so that the output fits a screen."""
 _SEE_ALL = dict.fromkeys(("failing", "late", "overdue", "outdated"), "jobqueuectl list --failed")
 
 
@@ -138,7 +138,7 @@ def _attention(answer: Message) -> Iterator[tuple[str, str]]:
 
 
 def _fleet(answer: Message) -> str | None:
-    """Return the host's fleet and its number of hosts as text, or None if the host is in no fleet."""
+    """Return the name of the host's fleet and the number of its hosts as text, or None if the host is in no fleet."""
     if not answer.get("fleet"):
         return None
     hosts = answer["fleet_hosts"]
@@ -159,7 +159,7 @@ def _because(one: Message) -> str:
 
 
 def _failure(one: Message) -> str:
-    """Return a text about a job's last failure, and the command that shows more."""
+    """Describe a job's last failure at the end of its line, with the command that shows more."""
     return f"{_because(one)}; see: {command('show ' + (one['run'] or one['job']))}"
 
 
