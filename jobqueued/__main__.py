@@ -1,4 +1,4 @@
-"""The command line of jobqueued(8): the checks before the main loop starts, whose errors name the remedy."""
+"""The command line of jobqueued(8): the checks before the main loop starts. Each error names its remedy."""
 
 from __future__ import annotations
 

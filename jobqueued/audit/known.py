@@ -1,6 +1,4 @@
-"""The facts for the audit's explanation of a job's state at an instant, the audit's answer, and the periods of
-attempts.
-"""
+"""The facts that explain what a job did at an instant, the audit's answer, and the periods of attempts."""
 
 from __future__ import annotations
 
@@ -15,12 +13,12 @@ from jobqueued.model.saved import Past
 
 
 class Known(NamedTuple):
-    """The facts from which the audit explains what a job did at an instant.
+    """The facts that explain what a job did at an instant.
 
     `runs` are the job's records around the instant; `is_whole` means that no earlier record is missing. `looked_back`
     is the instant of the oldest record that was searched for long runs, or "" if all records were searched. `others`
     are records of any job's runs that may have been live at the instant; `has_all_others` means that no such record is
-    missing. `past` contains recorded changes of the job and of the host, oldest first. `downs` has, for each time
+    missing. `past` contains recorded changes to the job and to the host, oldest first. `downs` has, for each time
     without a daemon, the last sign of life before it and the next start. `standing` shows whether the job is now
     enabled, disabled or gone. `next_due` is the job's next scheduled due time, or None.
     """

@@ -1,6 +1,6 @@
 """The past of a job: why it was not running at an instant, from records and recorded changes by users and job files.
 
-The audit does not use the scheduler. It reports missing facts as unknown, and does not guess.
+The audit does not use the scheduler. The audit reports missing facts as unknown, and does not guess.
 """
 
 from __future__ import annotations
@@ -170,7 +170,7 @@ def _skips_then(known: Known, at: int) -> Iterator[str]:
 
 
 def _due(known: Known, runs: Sequence[Record], at: int, run: str | None) -> Iterator[AuditAnswer]:
-    """Yield answers about the last occurrence before an instant, or an answer that none was due yet."""
+    """Yield answers about the last occurrence before an instant, or the answer that no occurrence was due yet."""
     before = _before(runs, at)
     if run is None and (lacking := _unkept(known, at)):
         yield AuditAnswer("unknown", None, [], lacking)

@@ -1,9 +1,9 @@
 """The timeline: the spans during which one definition made a job due, from the recorded changes.
 
-An edit that keeps a job's rhythm continues the span. A new rhythm makes nothing due before the edit. A forward step of
-the clock of up to 3 h counts as a gap, and every time in the gap is due once. A larger step is a correction, and the
-skipped times are not due. After a step back, intervals are due again; fixed times are due again only after a step of
-more than 3 h. The scheduler uses a cursor instead; the audit checks that the timeline and the cursor agree.
+An edit that keeps a job's rhythm continues the span. A new rhythm makes nothing due before the edit. A forward clock
+step of up to 3 h counts as a gap, and every time in the gap is due once. A larger step is a correction, and the skipped
+times are not due. After a step back, intervals are due again; fixed times are due again only after a step of more than
+3 h. The scheduler uses a cursor instead; the audit checks that the timeline and the cursor agree.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from jobqueued.model.job import Job, Scope
 from jobqueued.model.saved import DueChange
 
 Read = Callable[[DueChange], Iterable[Job] | None]
-"""Function from a recorded text to the jobs that it defines, or None if the text can't be read."""
+"""Returns the jobs that a recorded text defines, or None if this version can't read the text."""
 
 STEP = 3 * HOUR
 SLACK = 2 * SECOND

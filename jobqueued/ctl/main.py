@@ -174,11 +174,11 @@ class _CommandGroup(click.Group):
         except OSError as error:
             if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EIO):
                 raise
-            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # the rest of the output is dropped
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # the rest of the output is lost
             click.echo(f"Error: cannot write the output: {error.strerror}", err=True)
             sys.exit(2)
         finally:
-            gc.freeze()  # otherwise the interpreter scans every object again before it exits
+            gc.freeze()  # otherwise the interpreter rescans every object before it exits
 
 
 _CANCEL = "stop RUN, or withdraw --stop JOB for all of a submission"

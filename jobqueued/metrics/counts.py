@@ -22,7 +22,7 @@ MOST_JOBS = 1000
 DELAYS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 15.0, 60.0, 300.0, 1800.0, 7200.0)
 RUN_TIMES = (0.1, 0.5, 1.0, 5.0, 15.0, 60.0, 300.0, 900.0, 3600.0, 10800.0, 28800.0, 86400.0)
 SHORT_TIMES = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0)
-"""Upper bounds (s) of the buckets: one list for start delays, one for run times, and one for turns and commits."""
+"""Upper bounds (s) of the buckets, for start delays, for run times, and for turns and commits."""
 
 
 class Histogram:

@@ -53,7 +53,7 @@ class _Failure(Exception):
 
 
 def main(words: list[str] | None = None, paths: Paths | None = None, program: str | None = None) -> int:
-    """Run a command line and return the exit status. `program`: at, batch, atq or atrm."""
+    """Run a command line and return the exit status. `program` is at, batch, atq or atrm."""
     name = os.path.basename(sys.argv[0]) if program is None else program
     try:
         return _carried_out(name, sys.argv[1:] if words is None else words, paths or of_environment())

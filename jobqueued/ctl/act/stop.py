@@ -85,7 +85,7 @@ def _is_live(paths: Paths, run: str) -> bool:
 
 
 def _live_without_it(paths: Paths, names: tuple[str, ...]) -> str:
-    """Return a message about the live runs with these names, with the commands that end them without the daemon."""
+    """Return a message about the live runs with these names, and how to end them without the daemon."""
     from jobqueued.ctl.past import offline
 
     found = [run for run in offline.live(paths) if {run["run"], run["job"]} & {*names}]

@@ -22,12 +22,14 @@ OF_THE_SESSION = frozenset((
 """Variables about the submitter's terminal, shell or login, which are useless to a later run."""
 _PREFIXES = ("JOBQUEUE_", "KONSOLE_", "LISTEN_", "SSH_", "SUDO_", "TERM_", "TMUX", "XDG_SESSION_", "XDG_RUNTIME_")
 MOST = 32 << 10
-"""Maximum total bytes of the variables."""
+"""Maximum total size (bytes) of the variables."""
 NONE, ALL = "none", "all"
 
 _LINE = re.compile(r"#JOBQUEUE(?:[ \t]+(.*))?", re.ASCII)
 _SHELL = ("/bin/sh", "-c", 'exec "$@" 3<&0 </dev/null', "sh")
-"""Command for a script on the standard input. It moves the script to descriptor 3, so the script reads /dev/null."""
+"""Command for a script on the standard input. The command moves the script to descriptor 3, so the script's own input
+is /dev/null.
+"""
 _FILE = "/dev/fd/3"
 LARGEST = 128 << 10
 OWN_KEYS = ("name", "array", "after", "in", "key", "mail", "env")
@@ -41,8 +43,8 @@ class NotRead(ValueError):
 def environment(variables: Mapping[str, str], wishes: Iterable[str]) -> dict[str, str]:
     """Return a job's variables, selected from its submitter's variables. Raises NotRead.
 
-    `wishes` contains names of variables to pass, assignments, and `all` or `none`. If it is empty, the job gets all
-    variables except those about the terminal or the login. Variables that are invalid in job files are omitted.
+    `wishes` contains names of variables to pass, assignments, and `all` or `none`. If `wishes` is empty, the job gets
+    all variables except those about the terminal or the login. Variables that are invalid in job files are omitted.
     """
     wishes = list(wishes)
     words = [wish for wish in wishes if wish in (NONE, ALL)]

@@ -83,7 +83,7 @@ def with_lock(
             os.environ.update(call.answer()["environment"], JOBQUEUE_LOCK=lock)
     except KeyboardInterrupt:
         raise Interrupted(f"no longer waiting for lock {printable(lock)}; {printable(program)} was not run") from None
-    for number in (signal.SIGPIPE, signal.SIGXFSZ):  # Python ignores these
+    for number in (signal.SIGPIPE, signal.SIGXFSZ):  # Python ignores these signals
         signal.signal(number, signal.SIG_DFL)
     try:
         os.execvp(program, words)

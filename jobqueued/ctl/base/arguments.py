@@ -82,7 +82,9 @@ def check_period(since: int | None, until: int | None) -> None:
 
 
 def future_time(_context: click.Context, _parameter: click.Parameter, text: str | None) -> int | None:
-    """Parse a time in the future to an instant (wall, ns). The duration `2h` means in 2 hours. Raises BadParameter."""
+    """Parse a time in the future to an instant (wall, ns). The duration `2h` means 2 hours from now. Raises
+    BadParameter.
+    """
     instant = None if text is None else _instant(text, 1, "2h or 1d12h (from now), 18:00, 5pm, 'monday 9am', tomorrow")
     if instant is not None and instant <= time.time_ns():
         raise click.BadParameter(f"{text!r} is in the past")

@@ -27,7 +27,7 @@ _SHORTEST, _LONGEST = 0.1, 2.0
 _CROWDED = 0.01
 """Pause (s) between two tries to connect while the socket's backlog is full."""
 _LIMIT = 1 << 28
-"""Maximum bytes of a reply; a list of 100,000 jobs has 30 MiB."""
+"""Maximum size (bytes) of a reply; a list of 100,000 jobs takes 30 MiB."""
 
 _WHO_MAY = "run this as root, or as a member of a group in `operators` or `readers` of jobqueued.yaml"
 OWN_ONLY = "only your own jobs and their runs are shown"
@@ -62,7 +62,7 @@ class DaemonUnreachable(click.ClickException):
 
     @property
     def state(self) -> str:
-        """The daemon's state: "down" if certain, else "unknown"."""
+        """The daemon's state: "down" if certainly no daemon runs, else "unknown"."""
         return "down" if self.is_down else "unknown"
 
     def with_more(self, text: str) -> DaemonUnreachable:
@@ -84,8 +84,8 @@ class CallRefused(click.ClickException):
 def ask(control: Path, method: str, timeout: float | None = TIMEOUT, **parameters: object) -> Message:
     """Call a method of `interface.INTERFACE` and return the reply's parameters.
 
-    `timeout`: maximum seconds without a reply. Raises DaemonUnreachable or CallRefused, whose messages name the cause
-    and the remedy. Prints a warning on stderr if the daemon could not save the call's effect.
+    `timeout` is the maximum time (s) without a reply. Raises DaemonUnreachable or CallRefused, whose messages name the
+    cause and the remedy. Prints a warning on stderr if the daemon could not save the call's effect.
     """
     with Call(control, method, timeout, **parameters) as call:
         answer = call.answer()

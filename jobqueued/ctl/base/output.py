@@ -127,7 +127,7 @@ class Sink(Protocol):
 class JsonLines:
     """Prints each line of output as a JSON object. Bytes that are not UTF-8 become lone surrogates, as in records.
 
-    A line longer than `longest` bytes is cut.
+    Cuts lines that are longer than `longest` bytes.
     """
 
     def __init__(self, run: RunId, longest: int = 48 << 10) -> None:

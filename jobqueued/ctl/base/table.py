@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from jobqueued.base.text import printable
 from jobqueued.child.contract.tuples import NamedTuple
 
-if TYPE_CHECKING:  # slow to import, needed only for terminals and wide cells
+if TYPE_CHECKING:  # rich is slow to import, and needed only for terminals and wide cells
     from rich.console import Console
 
 
@@ -43,7 +43,8 @@ class Table:
     ):
         """`screen` is the terminal, or None for no colours.
 
-        `wrapped`: the columns that are never cut, the most important first. `width`: maximum width in cells, or None.
+        `wrapped` lists the columns that are never cut, the most important first. `width` is the maximum width in cells,
+        or None.
         """
         self._screen, self._wrapped, self._is_bounded = screen, wrapped, width is not None
         self._rows = [[cell if isinstance(cell, StyledText) else printable(cell) for cell in row] for row in rows]

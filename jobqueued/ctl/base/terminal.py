@@ -1,4 +1,4 @@
-"""Output to the terminal: fitting tables, readable times and sizes, and no control characters from jobs."""
+"""Output to the terminal: tables that fit, readable times and sizes, and no control characters from jobs."""
 
 from __future__ import annotations
 
@@ -107,7 +107,7 @@ def print_line(line: str, style: str = "") -> None:
 
 
 def print_pieces(lines: Iterable[Iterable[Cell]]) -> None:
-    """Print lines that consist of pieces. A StyledText is printed in its style, a str unchanged."""
+    """Print lines that consist of pieces. A StyledText is printed in its style, and a str unchanged."""
     screen = console()
     for line in lines:
         sys.stdout.write("".join(painted(piece, screen) for piece in line).rstrip() + "\n")
@@ -152,7 +152,7 @@ class Columns(NamedTuple):
 
 
 def table(headings: Sequence[str], rows: Iterable[Sequence[Cell]], keep: Sequence[str], width: int | None) -> Table:
-    """Return a table with its headings. `keep`: the columns dropped last, by default the first two."""
+    """Return a table with its headings. `keep` lists the columns to drop last, by default the first two."""
     kept = [headings.index(heading) for heading in keep or headings[:2]]
     return Table(console(), [[StyledText(heading, "bold") for heading in headings], *rows], kept, width)
 
@@ -222,7 +222,7 @@ CHOOSING = ("root", "user", "config", "jobs", "run", "logs")
 def localised(text: str) -> str:
     """Return the daemon's text with local user names (``stopped by alice``) and local times.
 
-    Its remedies get the options that reach the same daemon.
+    The text's remedies get the options that reach the same daemon.
     """
 
     words = re.sub(r"\buid \d+\b", lambda found: user_named(found[0]) or found[0], text)

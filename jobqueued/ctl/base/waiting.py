@@ -36,7 +36,7 @@ class Interrupted(click.ClickException):
 
 
 class WaitCause(NamedTuple):
-    """The cause of a wait as text, or "" if nothing is to be printed. The text is printed again when `gist` changes."""
+    """The cause of a wait as text, or "" to print nothing. A new text is printed only when `gist` changes."""
 
     words: str
     gist: object

@@ -1,6 +1,6 @@
 """Names of jobs and runs without the owner before the slash, such as ``batch`` for ``host/batch``.
 
-Only jobs in `jobqueuectl list` are found, not ended submissions.
+This works only for jobs in `jobqueuectl list`, not for ended submissions.
 """
 
 from __future__ import annotations

@@ -41,7 +41,7 @@ _TEXTS = frozenset({"tags", "waited_for", "command", "warnings"})
 _TIMES = frozenset({"due", "queued", "started", "ended", "last_due", "given_up"})
 _FIRST, _LAST = to_datetime(0), to_datetime(INSTANTS.stop)
 _MOST = 1 << 52
-"""Maximum of all numbers in a record except `number`, so that differences of times (ms) fit into 64 bits."""
+"""Maximum of all numbers in a record except `number`, so that time differences (ms) fit into 64 bits."""
 _USUALLY = (0, _MOST)
 _BOUNDS = {
     "number": (1, 10**MAX_DIGITS),
@@ -59,7 +59,7 @@ _LACKING: Mapping[str, Any] = {
     "span_id": "",
     "tags": [],
 }
-"""Field → default. The daemon's records always have these fields; records in other files may not."""
+"""Field → default. The daemon's records always have these fields; records in other files may lack them."""
 _LACKING_ATTEMPT: Mapping[str, Any] = {"started": None, "ended": None, "state": None, "reason": None}
 
 
@@ -109,7 +109,7 @@ def _of(document: Any) -> Iterator[Record]:
 def checked(record: Any, *, is_of_hosts: bool = False) -> Record:
     """Return the record with defaults for missing fields, if every checked field is valid. Raises ValueError.
 
-    `is_of_hosts`: the record comes from `--fleet history --json`, so it names its host's job.
+    `is_of_hosts` means that the record comes from `--fleet history --json`, and names its host's job.
     """
     _require(record, _RECORD, needed=(*_NEEDED, "host") if is_of_hosts else _NEEDED)
     record.pop(OF_HOST, None)

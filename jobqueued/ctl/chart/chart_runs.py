@@ -24,7 +24,7 @@ STATES = [state.value for state in RunState]
 _GOES_ON = LIVE | PENDING
 _EPOCH, _MILLISECOND = datetime(1970, 1, 1, tzinfo=UTC), timedelta(milliseconds=1)
 _LONGEST = 200
-"""Maximum characters of a string in a chart."""
+"""Maximum number of characters of a string in a chart."""
 _Try = tuple[str | None, str | None, str | None]
 """Start, end and state of an attempt."""
 
@@ -69,10 +69,10 @@ class ChartRun(NamedTuple):
 class Runs:
     """The runs of all jobs. After `sort`, each job's runs are sorted by due time.
 
-    With several hosts, the jobs of each host are separate and have names such as ``db1: backup``. `whose`: name → host
-    (or "") and job id. `texts` and `lists` contain each value once; the first value is empty. `pauses`: job and number
-    of a run → begin and end of each pause between two attempts, which may be equal. `tries`: job and number of a run →
-    state of the attempt before each pause, as an index of STATES.
+    With several hosts, the jobs of each host are separate and have names such as ``db1: backup``. `whose` maps a name
+    to the host (or "") and the job id. `texts` and `lists` contain each value once; the first value is empty. `pauses`
+    maps a run's job and number to the start and end of each pause between two attempts; both may be equal. `tries` maps
+    a run's job and number to the state of the attempt before each pause, as an index of STATES.
     """
 
     def __init__(self) -> None:
@@ -124,7 +124,7 @@ class Runs:
             column.append(value)
         tries: list[_Try] = [(it["started"], it["ended"], it.get("state")) for it in record.get("attempts") or ()]
         if record["state"] in LIVE:
-            tries.append((record.get("started"), None, None))  # the present attempt
+            tries.append((record.get("started"), None, None))  # the current attempt
         if len(tries) > 1:
             self._add_tries((name, record["number"]), tries, record["state"])
 

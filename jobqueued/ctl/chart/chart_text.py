@@ -15,7 +15,7 @@ from jobqueued.ctl.chart.chart_waits import Wait
 
 _NARROWEST, _WIDEST_NAME = 20, 24
 _APART = 10
-"""Minimum cells between two times on the axis."""
+"""Minimum number of cells between two times on the axis."""
 _NONE, _WAIT, _ON = " ", "░", "▶"
 _BARS = "▁▂▃▄▅▆▇█"
 _LETTERS = {

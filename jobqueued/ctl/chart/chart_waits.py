@@ -1,4 +1,4 @@
-"""Find the holder that kept a run from starting: the last run to release the claim that the waiting run needed.
+"""Find the holder that kept a run from starting: the last run that released the claim that the waiting run needed.
 
 A daemon's record names the claims that its run waited for and held, but not the holder. A record in a file may name the
 holder in `held_by`. Otherwise the holder is the run that held the claim and ended last during the wait. If a record has
@@ -29,7 +29,7 @@ _LOOKED_AT = 64
 Claims = Mapping[str, Mapping[str, bool]]
 """Job → name of each claim of its runs → True if exclusive."""
 Place = tuple[str, int]
-"""A run: its job, and its index among the job's runs."""
+"""A run, as its job and its index among the job's runs."""
 _ENDED, _WAITED_FOR, _CLAIMS = map(ChartRun._fields.index, ("ended", "waited_for", "claims"))
 _LAST: Place = ("\U0010ffff", 0)
 
@@ -117,7 +117,7 @@ class _Finder:
     def _holders(self, name: str, host: str | None, *, shared: bool) -> list[tuple[int, Place]]:
         """Return the ended runs whose claim `name` blocked other runs, sorted by end. `host` None means all hosts.
 
-        `shared`: return only runs that blocked even a shared claim.
+        With `shared`, return only runs that blocked even a shared claim.
         """
         if (name, shared, host) not in self._held:
             self._held[name, shared, host] = sorted(

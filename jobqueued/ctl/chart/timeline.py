@@ -119,7 +119,7 @@ class Chart:
         self.fetched, self._is_of_file = replace(wanted, tags=()), is_of_file  # no tags: holders may not have them
 
     def draw(self, found: Iterable[Record], claims: Callable[[], Claims], **head: object) -> None:
-        """Print the chart of the runs, which may be in any order. `head`: fields before the runs in JSON."""
+        """Print the chart of the runs, which may be in any order. `head` contains the JSON fields before the runs."""
         if self._form == "chrome_trace":
             self._print_trace(found)
             return

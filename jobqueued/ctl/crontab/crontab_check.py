@@ -23,9 +23,9 @@ from jobqueued.settings.paths import Paths
 from jobqueued.settings.settings import read_settings
 
 MOST_LINES = 10_000
-"""Maximum lines of a table, as in Debian's crontab."""
+"""Maximum number of lines in a table, as in Debian's crontab."""
 MOST_BYTES = LARGEST - 1024
-"""Maximum bytes of a table, without the header that crontab adds."""
+"""Maximum size (bytes) of a table, without the header that crontab adds."""
 NEXT = 3
 _SHOWN, _ERRORS = 60, 20
 

@@ -98,7 +98,7 @@ class _CrontabEdit:
                 return 1 if again is None else 0
 
     def _edited(self) -> bytes | None:
-        """Return the table after the edit, or None if unchanged. Raises SpoolFailure."""
+        """Return the table after the edit, or None if the table is unchanged. Raises SpoolFailure."""
         trouble = run(self._file, "crontab")
         try:
             edited, changed = self._read()

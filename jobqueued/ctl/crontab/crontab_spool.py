@@ -1,4 +1,4 @@
-"""A user's crontab. The owner of the spool reads and writes it directly, other users call the daemon."""
+"""A user's crontab. The spool's owner reads and writes it directly; other users call the daemon."""
 
 from __future__ import annotations
 

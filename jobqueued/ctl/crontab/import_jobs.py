@@ -199,7 +199,7 @@ def _target(found: ImportFile) -> str:
 def _plan(
     found: ImportFile, source: ImportedFile, target: Path, host: real_cron.RealCronHost, wish: Wish, told: Told
 ) -> Plan:
-    """Build the job file of a source, parse it, and compare its jobs with the source."""
+    """Build a source's job file, parse the job file, and compare its jobs with the source."""
     where = "standard input" if found.path == STANDARD_INPUT else printable(str(found.path))
     text = text_of(source.drafts, f"From {where}, by jobqueuectl import.", source.head, source.tail)
     jobs, wrong = read_jobs(text.encode(), str(target), timezone=host.zone, seed=machine_id())

@@ -50,14 +50,14 @@ class SourceKind(StrEnum):
 
 
 class Unclear(Exception):
-    """Raised if the name of a file does not show its kind."""
+    """Raised if a file's name does not show its kind."""
 
 
 @dataclass(frozen=True, slots=True)
 class ImportFile:
     """A file to import and its content.
 
-    `owner`: the table's user. `is_of_host`: a cron on this host reads this file.
+    `owner` is the table's user. `is_of_host` means that a cron on this host reads this file.
     """
 
     path: Path

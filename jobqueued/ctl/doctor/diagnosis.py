@@ -5,7 +5,8 @@ from __future__ import annotations
 from jobqueued.child.contract.tuples import NamedTuple
 
 OK, WARNING, ERROR = "ok", "warning", "error"
-"""Verdicts. A warning: a feature does not work, works differently, or will fail after a reboot or power loss."""
+"""Verdicts. A warning means that a feature does not work, works differently, or will fail after a reboot or power loss.
+"""
 
 
 class HealthFinding(NamedTuple):

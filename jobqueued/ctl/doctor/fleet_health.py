@@ -38,7 +38,7 @@ Unit = dict[str, str]
 def fleet(paths: Paths, credentials: Path = CREDENTIALS) -> Iterator[HealthFinding]:
     """Check the agent's unit and files for errors that prevent a connection to etcd.
 
-    Whether etcd replies is not checked.
+    The check does not include whether etcd replies.
     """
     settings, instance = settings_of(paths)[0].fleet, Instance.of(paths.run)
     if settings is None:

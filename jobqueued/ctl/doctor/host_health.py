@@ -100,7 +100,7 @@ def _mount(path: Path, lost: str, *, is_database: bool) -> Iterator[HealthFindin
     mounts = [each for each in _mounts() if each[0] in above]
     if not lost or not mounts:
         return
-    place, kind, options = max(reversed(mounts), key=lambda each: len(each[0]))  # the last at a path is visible
+    place, kind, options = max(reversed(mounts), key=lambda each: len(each[0]))  # the last mount at a path is visible
     if kind in _VOLATILE:
         seen = f"{path} is in memory ({kind}): a reboot loses {lost}"
         yield HealthFinding("file system", WARNING, seen, "mount a disk there, or use a bind mount")
@@ -197,7 +197,7 @@ def _lists(etc: Path) -> Iterator[HealthFinding]:
 
 
 def _of_zone(name: str) -> set[bytes]:
-    """Return the contents of the installed files of this zone."""
+    """Return the contents of this zone's installed files."""
     return {content for place in zoneinfo.TZPATH if (content := _content(Path(place, name))) is not None}
 
 

@@ -49,7 +49,7 @@ def processes(instance: Instance, scheduler: int, most: int | None) -> Iterator[
         try:
             yield from _rights(instance, launcher)
             yield from _room(scheduler, launcher, most)
-        except OSError:  # it exited, or belongs to another user
+        except OSError:  # the process exited, or belongs to another user
             continue
 
 
@@ -121,7 +121,7 @@ def _rights(instance: Instance, launcher: int) -> Iterator[HealthFinding]:
 
 
 def _lacking(status: dict[str, str]) -> dict[str, list[str]]:
-    """Return effect → missing capabilities that cause it, if root's user ID runs the launcher."""
+    """Return effect → missing capabilities that cause it, if the launcher runs as root."""
     found: dict[str, list[str]] = {}
     for bit, (name, follows) in _CAPABILITIES.items() if status["Uid"].split()[1] == "0" else ():
         if not int(status["CapEff"], 16) >> bit & 1:

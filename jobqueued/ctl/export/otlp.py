@@ -70,7 +70,7 @@ def _of_host(host: str, spans: list[str]) -> str:
 
 
 def document(span: RunSpan) -> dict[str, Any]:
-    """Return a span as OTLP's message Span."""
+    """Return a span as an OTLP Span message."""
     return {
         "traceId": span.trace,
         "spanId": span.id,

@@ -71,7 +71,7 @@ def of_run(record: Record) -> list[RunSpan]:
 
 
 def _attempt(record: Record, attempt: AttemptRecord, trace: str, run: str) -> RunSpan:
-    """Return the span of an attempt; an unknown start or end makes it as short as possible."""
+    """Return the span of an attempt; an unknown start or end makes the span as short as possible."""
     begin = _instant(attempt["started"] or record["started"] or record["queued"])
     end = max(begin, _instant(attempt["ended"])) if attempt["ended"] else begin
     number = attempt["attempt"]

@@ -83,7 +83,7 @@ def _listing(directory: Path) -> list[str] | None:
 
 
 def _with_drop_in(paths: Paths, directory: Path, name: str) -> Unit:
-    """Return the file that a drop-in in this directory belongs to."""
+    """Return the file that drop-ins in this directory belong to."""
     is_own = directory in paths.job_directories
     directories = [str(each) for each in (paths.job_directories if is_own else (directory,))]
     return Unit(os.path.join(directories[0], name), _assembly(directories, user_of_daemon(paths) if is_own else None))

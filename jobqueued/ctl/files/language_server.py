@@ -1,6 +1,6 @@
 """jobqueuectl language-server: show check's findings in an editor while the user writes job files.
 
-Language Server Protocol 3.17: Each JSON-RPC message follows a Content-Length header, on standard input and output. The
+Language Server Protocol 3.17: each JSON-RPC message follows a Content-Length header, on standard input and output. The
 editor sends complete texts and gets diagnostics. The server has no other feature.
 """
 

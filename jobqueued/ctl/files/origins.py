@@ -42,7 +42,9 @@ def parts_meant(paths: Paths, name: str) -> list[FileText]:
 
 
 def _of_file(paths: Paths, name: str) -> list[FileText] | None:
-    """Return a file with its drop-ins, by its name, its path or a drop-in's path, or None if the daemon has none."""
+    """Return a file with its drop-ins, by its name, its path or a drop-in's path, or None if the daemon has no such
+    file.
+    """
     directory, base = os.path.split(os.path.abspath(name) if "/" in name else name)
     if file := file_of_drop_ins(os.path.basename(directory)):
         directory, base = os.path.dirname(directory), file

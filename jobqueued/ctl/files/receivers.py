@@ -69,7 +69,7 @@ class Sender(NamedTuple):
 def problems(jobs: Iterable[Job], config: Settings, paths: Paths, daemon: int) -> Iterator[Problem]:
     """Yield a warning for each unmet requirement: at a job's line, or in jobqueued.yaml for rules and mail.
 
-    `daemon`: the daemon's UID.
+    `daemon` is the daemon's UID.
     """
     jobs, file = tuple(jobs), str(paths.config)
     wishes = [rule.notify for rule in config.notify]

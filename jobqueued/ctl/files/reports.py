@@ -1,4 +1,4 @@
-"""Problems in formats for other programs: SARIF 2.1.0, and workflow commands of GitHub Actions.
+"""Problems in formats for other programs: SARIF 2.1.0, and GitHub Actions workflow commands.
 
 Names and contents of files are escaped, so they can't forge a part of the format or harm a terminal.
 """

@@ -40,7 +40,7 @@ _OF_SHELLS = (
 
 
 def unlikely(jobs: Iterable[Job], paths: Paths, daemon: int) -> Iterator[Problem]:
-    """Yield a warning for each unmet requirement, at its job's line. `daemon`: the daemon's UID."""
+    """Yield a warning for each unmet requirement, at its job's line. `daemon` is the daemon's UID."""
     jobs, now = tuple(jobs), time.time_ns()
     status = _status(paths) if any(job.enforce == "required" for job in jobs) else None
     for job in jobs:
@@ -195,7 +195,7 @@ def _program(job: Job, command: str | tuple[str, ...]) -> tuple[str, str]:
         return "", ""
     if job.asks_pam and (told := misplaced_user(job)):
         return "", told
-    remedy = "`PATH=…` above its line" if job.asks_pam else "`environment: {PATH: …}`"  # for a table, for a job file
+    remedy = "`PATH=…` above its line" if job.asks_pam else "`environment: {PATH: …}`"  # in a table, or in a job file
     return "", f"found no program {word} in the job's PATH ({path}); expected its full path, or {remedy}"
 
 

@@ -27,7 +27,8 @@ R = TypeVar("R", bound=_Keyed)
 
 
 class DocumentTable(NamedTuple):
-    """A table of the items in a document's list `name`, with its columns and sort key. `most`: maximum rows.
+    """A table of the items in a document's list `name`, with its columns and sort key. `most` is the maximum number of
+    rows.
 
     `nothing` is the text to print if no host has an item. `whole` makes the document itself the only item. `those` is a
     function that returns a document's items.
@@ -170,7 +171,7 @@ def _standing(it: Message) -> list[Cell]:
 
 
 def _held(answer: Message) -> list[str]:
-    """Return the note about a host's hold, or [] if it is not on hold."""
+    """Return the note about a host's hold, or [] if the host is not on hold."""
     return [f"on hold {words}"] if (words := hold_messages.hold(answer)) else []
 
 

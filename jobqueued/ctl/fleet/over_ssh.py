@@ -21,7 +21,7 @@ SSH = "ssh -o BatchMode=yes -o ConnectTimeout=10 -o LogLevel=ERROR"
 """Default program to reach a host; the program never prompts and prints no banner."""
 _AT_ONCE = 8
 _MOST = 64 << 20
-"""Maximum output of a host (bytes). A document with 100,000 jobs has half this size."""
+"""Maximum size (bytes) of a host's output. A document with 100,000 jobs has half this size."""
 _HERE = (
     f"import sys; sys.path.insert(0, {str(Path(__file__).parents[3])!r}); "
     "from jobqueued.ctl.main import main; main(prog_name='jobqueuectl')"

@@ -203,8 +203,9 @@ def matching(
 ) -> Iterator[Record]:
     """Yield the wanted runs of these jobs, or of all jobs, newest first. Read files while the daemon is down.
 
-    `page`: runs per call. If the filter needs records, or if `bounded`, search only the newest `MOST_LOOKED_AT` runs,
-    and report this limit on stderr. `also` contains more jobs, which may be absent from the daemon.
+    `page` is the number of runs per call. If the filter needs records, or if `bounded`, search only the newest
+    `MOST_LOOKED_AT` runs, and report this limit on stderr. `also` contains more jobs, which may be absent from the
+    daemon.
     """
     looks = wanted.looks_into_records
     found = _by_state_and_time(paths, jobs, wanted, PAGE if looks else page, also)

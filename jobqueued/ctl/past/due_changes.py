@@ -56,7 +56,8 @@ class Sources(NamedTuple):
 
 
 def sources(paths: Paths, *, with_all: bool = False) -> Sources:
-    """Request the data from the daemon, or read state.db while the daemon is down. `with_all`: get all records at once.
+    """Request the data from the daemon, or read state.db while the daemon is down. With `with_all`, get all records at
+    once.
 
     Raises DaemonUnreachable.
     """
@@ -70,7 +71,7 @@ def sources(paths: Paths, *, with_all: bool = False) -> Sources:
 
 
 def _left(paths: Paths, now: int, down: DaemonUnreachable) -> Sources:
-    """Return the sources from state.db. Raises DaemonUnreachable if it can't be read."""
+    """Return the sources from state.db. Raises DaemonUnreachable if state.db can't be read."""
     from jobqueued.core.records import record
     from jobqueued.core.records.host_limits import HostLimits
     from jobqueued.state.db.faults import StoreError
@@ -125,7 +126,7 @@ def defined(changes: Iterable[DueChange], job: str, instant: int, paths: Paths) 
 
 
 def known(found: Sources) -> Sources:
-    """Return the sources. Raises DaemonUnreachable if they contain no text of a job file."""
+    """Return the sources. Raises DaemonUnreachable if the sources contain no text of a job file."""
     if not any(change.kind == "file" for change in found.changes):
         raise DaemonUnreachable(
             "no text of a job file is recorded", "the daemon records a text at its start and when a file changes"

@@ -30,7 +30,7 @@ from jobqueued.model.run_states import LIVE, PENDING, RunState
 from jobqueued.settings.paths import Paths
 from jobqueued.state import record_files
 
-if TYPE_CHECKING:  # not needed to read a record
+if TYPE_CHECKING:  # reading a record does not need these
     from jobqueued.control.calls.monitor import RunProcess
     from jobqueued.model.saved import JobStats
     from jobqueued.runs.run_directory import Name, RunDirectory
@@ -184,7 +184,7 @@ def _greeting(directory: int) -> str | None:
 
 
 def find_record(paths: Paths, run: RunId) -> Record:
-    """Return a run's record, from files if the daemon is down. Raises CallRefused or DaemonUnreachable."""
+    """Return a run's record. If the daemon is down, read files. Raises CallRefused or DaemonUnreachable."""
     try:
         answer: Record = ask(paths.control, "Show", run=str(run))["record"]
     except DaemonUnreachable as down:
@@ -198,7 +198,7 @@ def find_record(paths: Paths, run: RunId) -> Record:
 
 def _record(paths: Paths, run: RunId) -> Record | None:
     if run.job not in record_files.jobs(paths.logs) and not any(found["run"] == str(run) for found in live(paths)):
-        return None  # a name must not lead out of the directory
+        return None  # a name must not reach outside the directory
     return _latest_record(paths, run)
 
 

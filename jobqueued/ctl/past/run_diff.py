@@ -69,7 +69,9 @@ def _differ(first: float | None, second: float | None) -> bool:
 
 
 def definition_differences(first: Mapping[str, Any], second: Mapping[str, Any]) -> list[Difference]:
-    """Return the keys that differ between two definitions, except fields of records. Variables are compared singly."""
+    """Return the keys that differ between two definitions, except fields of records. Each variable is compared
+    separately.
+    """
     found = [Difference(name, first.get(name), second.get(name)) for name in first if name not in _OF_A_DEFINITION]
     return [
         each

@@ -68,7 +68,7 @@ class Stats(NamedTuple):
 
 
 def stats_of(found: Iterable[Record]) -> list[Stats]:
-    """Return the statistics of each job, sorted by id, from records (newest first). Live runs are not counted."""
+    """Return the statistics of each job, sorted by id, from records (newest first). Live runs do not count."""
     jobs = dict[str, list[Record]]()
     for record in found:
         if record["state"] not in LIVE:

@@ -135,7 +135,7 @@ def _standing(paths: Paths) -> PresentProblems:
 
 
 def _of_host(answer: Message) -> Iterator[ReportRow]:
-    named: Message = dict.fromkeys(ATTENTION, 0) | {"troubles": [], "problems": []}  # they have separate rows
+    named: Message = dict.fromkeys(ATTENTION, 0) | {"troubles": [], "problems": []}  # these problems have separate rows
     for words in unwell({**answer, **named}):
         yield _row("not well", words, answer["host"])
     for trouble in answer["troubles"]:

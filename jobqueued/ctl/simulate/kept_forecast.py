@@ -79,7 +79,7 @@ def save(path: Path, kept: KeptForecast) -> None:
 def keep(paths: Paths, kept: KeptForecast) -> None:
     """Save a forecast in the state directory. Raises CallRefused.
 
-    If half of the saved forecast's time is over, it becomes the previous day's forecast.
+    If half of the saved forecast's time is over, the saved forecast becomes the previous day's forecast.
     """
     try:
         before = read(paths.forecast)

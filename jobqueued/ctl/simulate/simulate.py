@@ -270,7 +270,7 @@ def _result(
 def _foreseen(
     paths: Paths, at: int, span: int, default: int | None, seed: int, progress: Callable[[float], None]
 ) -> KeptForecast:
-    """Return the forecast that would have been made at an instant, for the past part of `span`."""
+    """Return the forecast that a simulation at an instant would have made, for the past part of `span`."""
     from jobqueued.ctl.simulate.past_snapshot import back_then
 
     require_records(paths)

@@ -132,7 +132,7 @@ def _samples(paths: Paths, job: str, given: Mapping[str, int]) -> list[DurationS
 def known_samples(logs: Path, job: str) -> list[DurationSample]:
     """Return the durations of a job's newest runs from their record files, oldest first.
 
-    Ignores damaged records.
+    Ignore damaged records.
     """
     found: list[list[DurationSample]] = []
     for number in reversed(record_files.numbers(logs, job)[-_LOOKED_AT:]):

@@ -161,7 +161,7 @@ def _ready(descriptors: list[int | None], patience: int) -> list[int]:
 
 @contextlib.contextmanager
 def _keys() -> Iterator[int | None]:
-    """Make the terminal deliver each key at once, without Enter. Yields None if stdin is not a terminal."""
+    """Make the terminal deliver each key at once, without Enter. Yield None if stdin is not a terminal."""
     if not sys.stdin.isatty():
         yield None
         return

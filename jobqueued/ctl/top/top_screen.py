@@ -225,7 +225,7 @@ class _Page:
         self._top = 0
 
     def refresh(self) -> None:
-        """Make the lines again. Raises ClickException."""
+        """Update the lines. Raises ClickException."""
         self._lines = [printable(line) for line in self._make()]
 
     def press(self, key: str) -> bool:
