@@ -30,7 +30,7 @@ BACKOFF_MAX = 60 * SECOND
 
 
 def launch(turn: Turn, run: Run) -> None:
-    """Launch an admitted run, or ask other hosts first if the run needs their consent."""
+    """Launch an admitted run, or first request other hosts' consent if the run needs it."""
     state, now = turn.state, turn.now
     if is_kept_back(turn, run):
         return
@@ -50,7 +50,7 @@ def is_kept_back(turn: Turn, run: Run) -> bool:
     state, now = turn.state, turn.now
     if run.so_far is not None or not state.is_used_up(state.catalog[run.id.job]):
         return False
-    back = state.put_back(run, now)  # until those starts are reported
+    back = state.put_back(run, now)  # waits until those starts are reported
     state.change(back, waits=noted(back, now.wall, Obstacle(Bar.MAX_RUNS).word))
     return True
 
@@ -115,7 +115,7 @@ def ended(turn: Turn, event: events.RunEnded) -> None:
 
 
 def lost(turn: Turn, event: events.RunLost) -> None:
-    """End an attempt whose supervisor exited, with a record in state `lost`, because the attempt may have run."""
+    """End an attempt whose supervisor exited. Its record gets the state `lost`, because the attempt may have run."""
     state = turn.state
     run = _live(turn, event.run, event.attempt)
     if run is not None:
@@ -143,7 +143,7 @@ def lingers(turn: Turn, event: events.RunLingers) -> None:
 
 
 def runs_emptied(turn: Turn, _event: events.RunsEmptied) -> None:
-    """Mark all starts that no supervisor has reported as doubtful, because their run directories may have been
+    """Mark as doubtful all starts that no supervisor has reported, because their run directories may have been
     removed.
     """
     for run in list(turn.state.runs.values()):
@@ -153,7 +153,7 @@ def runs_emptied(turn: Turn, _event: events.RunsEmptied) -> None:
 
 
 def lost_asked(turn: Turn, event: events.LostAsked) -> None:
-    """End, for a user, an attempt whose supervisor exited while its processes may still be alive."""
+    """At a user's request, end an attempt whose supervisor exited while its processes may still be alive."""
     over = event.over
     if over.run not in turn.state.lingering:
         turn.refuse(event.ticket, "Refused", reason=f"{over.run} is not lost")
@@ -170,8 +170,8 @@ def lost_asked(turn: Turn, event: events.LostAsked) -> None:
 
 
 def never_started(turn: Turn, event: events.NeverStarted) -> None:
-    """Send again an attempt that certainly never started: at once if nothing failed, else after 1 s, 2 s, … up to
-    60 s.
+    """Resend an attempt that certainly never started: at once if nothing failed, otherwise after 1 s, 2 s, … up to 60
+    s.
     """
     state, now = turn.state, turn.now
     run = _live(turn, event.run, event.attempt)
@@ -204,7 +204,7 @@ def never_started(turn: Turn, event: events.NeverStarted) -> None:
 
 
 def _return(turn: Turn, run: Run, pause: int, cause: Unstarted) -> Run:
-    """Put back a run that did not start: delay it for `pause`, or add it to the queue or to the due runs of its job."""
+    """Put back a run that did not start: delay it for `pause`, or add it to the queue or to its job's due runs."""
     state, now = turn.state, turn.now
     job = state.catalog.get(run.id.job)
     state.stir(run.id.job)
@@ -218,9 +218,7 @@ def _return(turn: Turn, run: Run, pause: int, cause: Unstarted) -> Run:
 
 
 def _pause(run: Run, cause: Unstarted) -> tuple[int, int]:
-    """Return the pause (ns) before an attempt is sent again, and its number of failed starts (at least 1 for a busy
-    path).
-    """
+    """Return the pause (ns) before an attempt is resent, and its number of failed starts (at least 1 for a busy path)."""
     if cause is Unstarted.NO_FAULT:
         return 0, run.failures
     if cause is Unstarted.PATH_BUSY:
@@ -229,8 +227,7 @@ def _pause(run: Run, cause: Unstarted) -> tuple[int, int]:
 
 
 def found(turn: Turn, event: events.Found) -> None:
-    """Count an attempt as launched although the commit of its launch failed, so that its run's row does not show the
-    launch.
+    """Count an attempt as launched although the commit of its launch failed and its run's row does not show the launch.
 
     If the run has no row, also mark its number and occurrence as used.
     """
@@ -262,7 +259,7 @@ def found(turn: Turn, event: events.Found) -> None:
 
 
 def recorded(turn: Turn, event: events.Recorded) -> None:
-    """Prevent the cause of a run that has a record from making a second run due."""
+    """Prevent the cause of a recorded run from making a second run due."""
     _keep_from_coming_again(turn, event.run)
 
 

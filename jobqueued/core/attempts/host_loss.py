@@ -1,4 +1,4 @@
-"""The loss of a host of the fleet.
+"""The loss of a fleet host.
 
 Another host takes over each unfinished run of the lost host, as a run of the same occurrence whose first attempt is
 lost. If the job has `on_host_loss: rerun`, a second attempt follows.
@@ -29,7 +29,7 @@ _AT_ONCE = 100
 
 
 def lost(turn: Turn, event: HostLost) -> None:
-    """Schedule this host's request for the occurrence of a lost host, after the turns of the hosts that come first."""
+    """Schedule this host's request for a lost host's occurrence, after the turns of the hosts that come first."""
     state, job = turn.state, turn.state.catalog.get(event.job)
     if job is not None and job.scope is Scope.FLEET:
         at = turn.now.mono + state.fleet.turn_of(state.limits.name, job, event.key)
@@ -38,7 +38,7 @@ def lost(turn: Turn, event: HostLost) -> None:
 
 
 def look(turn: Turn, name: str) -> None:
-    """Ask for at most `_AT_ONCE` lost runs of a job if the hosts that come first have had their turn."""
+    """Request at most `_AT_ONCE` lost runs of a job if the hosts that come first have had their turn."""
     state = turn.state
     if name not in state.fleet.losses:
         return
@@ -53,7 +53,7 @@ def look(turn: Turn, name: str) -> None:
 
 
 def _ask(turn: Turn, event: HostLost) -> None:
-    """Ask for a lost run: now, or as soon as this host may start runs again."""
+    """Request a lost run now, or as soon as this host may resume starting runs."""
     state = turn.state
     job = state.catalog.get(event.job)
     if job is None or job.scope is not Scope.FLEET or not _may_have(turn, job, event.key):

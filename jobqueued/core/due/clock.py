@@ -25,9 +25,9 @@ from jobqueued.model.run import Run
 from jobqueued.model.saved import SavedJob
 
 HELD_FROM_CLOCK = 1
-"""Limit of unstarted runs up to which the clock adds runs to a job without `max_waiting`."""
+"""Number of unstarted runs up to which the clock adds runs to a job without `max_waiting`."""
 FUSE, NEW = 100, 10 * SECOND
-"""Limit of a job's new occurrences per minute, and the age (ns) up to which an occurrence counts as new."""
+"""Limit on a job's new occurrences per minute, and the age (ns) up to which an occurrence counts as new."""
 _MISSED, _PAUSED = Reason(Code.MISSED), Reason(Code.PAUSED)
 
 
@@ -46,7 +46,7 @@ def catch_clock(turn: Turn, job: Job) -> None:
 def comes_due(turn: Turn, job: Job) -> bool:
     """Handle a job's due times up to now.
 
-    Return False if the clock must wait, because other hosts have not answered a question about a skip.
+    Return False if the clock must wait because other hosts have not answered a question about a skip.
     """
     while (start := turn.state.due_times.next(job.id)) is not None and start <= turn.now.wall:
         if not _come_due(turn, job, at_once=False):
@@ -65,8 +65,8 @@ def cover(turn: Turn, job: str) -> None:
     """Move a job's cursor past the occurrences that run directories or records show; other past due times become due
     again.
 
-    Such an occurrence may lie in the future, if the clock was set back and the step was not saved.  Due times between
-    now and that occurrence were handled before the step, so they are skipped.
+    These occurrences may lie in the future if the clock was set back and the step was not saved. Due times between now
+    and a future occurrence were handled before the step, so they are skipped.
     """
     state = turn.state
     if job in state.catalog:
@@ -224,7 +224,7 @@ def _waits(turn: Turn, job: Job, run: Run) -> bool:
 def clock_stepped(turn: Turn, event: events.ClockStepped) -> None:
     """Handle a step of the system clock.
 
-    A step forward of up to 3 h counts as a gap.  A larger step counts as a correction: the clocks of jobs continue from
+    A step forward of up to 3 h counts as a gap. A larger step counts as a correction: the jobs' clocks continue from
     the new time, as they do after a step back.
     """
     state, wall = turn.state, turn.now.wall
@@ -256,12 +256,12 @@ def _follow_step(turn: Turn, job: Job, step: int) -> None:
 
 
 def _stand(turn: Turn, job: str, after: SavedJob) -> None:
-    """Save the position of a job's clock, which `after` contains."""
+    """Save a job's clock position from `after`."""
     turn.state.remember(job, cursor=after.cursor, previous=after.previous, era=after.era, settled=after.settled)
 
 
 def slept(turn: Turn, event: events.Slept) -> None:
-    """Shift all instants from which durations are measured; due times during the sleep are handled like those of any
+    """Shift all instants that durations are measured from; due times during the sleep are handled like due times in a
     gap.
     """
     turn.state.others.slept(event.duration, turn.now.mono)

@@ -25,7 +25,7 @@ from jobqueued.model.run_states import RunState
 from jobqueued.model.users import awaited_path, share_of
 
 HELD_FROM_OTHERS = 100
-"""Limit of unstarted runs of a job that has no `max_waiting`."""
+"""Maximum unstarted runs of a job without `max_waiting`."""
 
 
 def booted(turn: Turn, boot: str) -> None:
@@ -223,13 +223,13 @@ def _again(state: SchedulerState, occurrence: Occurrence) -> Run | None:
 
 
 def run_of(state: SchedulerState, job: str, key: str) -> Run | None:
-    """Return the unfinished run of an occurrence, or None if it has none."""
+    """Return the unfinished run of an occurrence, or None if no such run exists."""
     runs = map(state.runs.__getitem__, state.standing(job).unfinished)
     return next((run for run in runs if run.key == key), None)
 
 
 def _look_up(turn: Turn, job: Job) -> bool:
-    """Look up those of a job's accounts that may not exist; return False if all are known to exist."""
+    """Look up a job's accounts that may be missing; return False if all its accounts have been found."""
     unknown = list(turn.state.accounts_to_look_up(job))
     for account in unknown:
         turn.do(LookUp(account))

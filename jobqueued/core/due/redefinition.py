@@ -24,7 +24,7 @@ class Redefinition(NamedTuple):
     past: int | None
     """The due time of the key `at`, if it had passed when the daemon first read the job; else None."""
     ahead: int
-    """Time (ns) by which the last due time is ahead of the system clock, or 0. The job's clock continues from now."""
+    """How far (ns) the last due time is ahead of the system clock, or 0. The job's clock continues from now."""
 
 
 def dues(job: Job, cursor: int, wall: int, settled: int = 0) -> tuple[list[int], int | None]:

@@ -56,7 +56,7 @@ def _is_twice(trigger: Trigger, job: Job) -> bool:
 
 
 def _repeats(saved: SavedJob, job: Job, begin: int, back: int) -> bool:
-    """Return whether a handled due time comes again as an occurrence of the next era."""
+    """Return whether a handled due time recurs as an occurrence of the next era."""
     elapsing = changed(job, triggers=tuple(trigger for trigger in job.triggers if _is_twice(trigger, job)))
     first = elapsing.next_after(begin)
     if first is None or first > saved.cursor:

@@ -30,8 +30,8 @@ Named = Callable[[Holder], str]
 def explain(state: SchedulerState, name: RunId, now: Now, asker: Owner | None = None) -> Why:
     """Explain a run in the format of `interface.INTERFACE`; `reasons` are texts that describe the run's wait.
 
-    For a live run, `reasons` contains why the run is stopping; it is empty if the run is not. `asker`: a user who
-    learns only that other users' runs exist, or None for a user who may see everything.
+    For a live run, `reasons` contains the reason why the run is stopping, or is empty if the run is not stopping.
+    `asker`: a user who learns only that other users' runs exist, or None for a user who may see everything.
 
     Raises KeyError if no such run exists, or if it ended.
     """

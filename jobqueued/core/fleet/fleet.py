@@ -1,8 +1,8 @@
 """The fleet: several hosts with the same jobs.  One host runs each occurrence, and one host holds each lock.
 
-For an admitted run, the host asks the fleet for its occurrence and all its fleet claims together, and starts the run
-when the fleet grants them. While the fleet can't be asked, its jobs are suspended. Due times that pass in this period
-are handled like those of any gap.
+For an admitted run, the host requests the run's occurrence and all its fleet claims together, and starts the run when
+the fleet grants them. While the fleet is unreachable, its jobs are suspended. Due times that pass in this period are
+handled like due times in any gap.
 """
 
 from __future__ import annotations
@@ -43,13 +43,13 @@ from jobqueued.queue.locks import PLACES, Locks, asks_fleet, of_fleet
 from jobqueued.timing import catch_up
 
 _ANEW = 0
-"""The number that all questions about locks that this host already holds share."""
+"""The common number of all questions about locks that this host already holds."""
 _COUNTED_AS_GONE, _FORGOTTEN = Reason(Code.COUNTED_AS_GONE), Reason(Code.FORGOTTEN_BY_FLEET)
 _ELSEWHERE = Reason(Code.ON_ANOTHER_HOST)
 
 
 def up(turn: Turn, event: FleetUp) -> None:
-    """If the fleet can be asked, resume its jobs and ask all open questions again; otherwise suspend its jobs."""
+    """If the fleet is reachable, resume its jobs and repeat all open questions; otherwise suspend its jobs."""
     state, fleet = turn.state, turn.state.fleet
     was_down, fleet.down = fleet.down, event.reason
     if fleet.down and not was_down:
@@ -89,7 +89,7 @@ def up(turn: Turn, event: FleetUp) -> None:
 
 
 def _give_up_forgotten(turn: Turn, was_there: int) -> None:
-    """Give up runs whose occurrences another host may have run during this host's absence and the fleet may have
+    """Give up runs of occurrences that another host may have run during this host's absence and that the fleet may have
     forgotten.
 
     `was_there`: when this host was last in the fleet (wall; 0 if unknown).
@@ -105,7 +105,7 @@ def _give_up_forgotten(turn: Turn, was_there: int) -> None:
 
 
 def _lock_anew(turn: Turn) -> None:
-    """Ask again for the locks that this host holds: after a long absence, the fleet may have freed them."""
+    """Re-request the locks that this host holds, because the fleet may have freed them during a long absence."""
     for run in list(turn.state.runs.values()):
         if run.state in LIVE and (wanted := of_fleet(run.claims)):
             job = turn.state.catalog.get(run.id.job)
@@ -115,7 +115,7 @@ def _lock_anew(turn: Turn) -> None:
 
 
 def granted(turn: Turn, event: Granted) -> None:
-    """Handle a grant of the fleet: launch the run for which this host asked."""
+    """Handle a grant from the fleet: launch the run that this host requested it for."""
     if isinstance(event.run, LockClientId):
         fleet_clients.granted(turn, event.run, event)
         return
@@ -137,7 +137,7 @@ def granted(turn: Turn, event: Granted) -> None:
 
 
 def marked(turn: Turn, mark: FleetMark) -> None:
-    """Save a new mark of the fleet, before the runs that the fleet granted after the mark start."""
+    """Save the fleet's new mark before any run starts that the fleet granted after this mark."""
     turn.state.fleet.presence.mark = mark
     _save_mark(turn)
 
@@ -154,7 +154,7 @@ def troubled(turn: Turn, trouble: FleetTrouble) -> None:
 
 
 def accepted(turn: Turn, event: FleetAccepted) -> None:
-    """Accept the fleet's state for a user, although the fleet has forgotten some occurrences."""
+    """At a user's request, accept the fleet's state although the fleet has forgotten some occurrences."""
     fleet = turn.state.fleet
     if not fleet.name:
         turn.refuse(event.ticket, "Refused", reason="this host is in no fleet; to join one: fleet in jobqueued.yaml")
@@ -241,7 +241,7 @@ def _covers(span: SkippedSpan, key: str) -> bool:
 
 
 def may_skip(turn: Turn, event: MaySkip) -> None:
-    """Skip for all hosts the due times that the fleet left to this host to skip; later due times need another
+    """Skip, for all hosts, the due times whose skip the fleet left to this host; later due times need another
     answer.
     """
     state, fleet = turn.state, turn.state.fleet
@@ -264,8 +264,8 @@ def may_skip(turn: Turn, event: MaySkip) -> None:
 
 
 def _note_elsewhere(turn: Turn, job: Job, event: Taken) -> None:
-    """Note an occurrence of another host that the job's clock has yet to reach; ask again about a skip that overlaps
-    the occurrence.
+    """Record another host's occurrence that the job's clock has yet to reach; repeat the question about a skip that
+    overlaps the occurrence.
     """
     state, span = turn.state, span_of(event.state, second_of(event.key))
     if job.enabled:
@@ -319,7 +319,7 @@ def _let_go(turn: Turn, run: Run, event: Taken) -> None:
 
 
 def held(turn: Turn, event: Held) -> None:
-    """Note the claims that a run of another host holds now; a claim on a lock with one unit counts as exclusive."""
+    """Record the current claims of another host's run; a claim on a lock with one unit counts as exclusive."""
     admission = turn.state.admission
     if event.holder in admission.locks:
         admission.release(event.holder)
@@ -329,7 +329,7 @@ def held(turn: Turn, event: Held) -> None:
 
 
 def host_seen(turn: Turn, event: HostSeen) -> None:
-    """Note that a host joined or left the fleet."""
+    """Record that a host joined or left the fleet."""
     turn.state.fleet.note_host(event)
 
 
@@ -355,7 +355,7 @@ def askable(state: SchedulerState) -> dict[str, int]:
 
 
 def _as_held(locks: Locks, claim: Claim) -> Claim:
-    """Return another host's claim as it is held there: exclusive if the lock has one unit.
+    """Return a claim in the form that another host holds: exclusive if the lock has one unit.
 
     A job's places are an exception, because their number may still be unknown on this host.
     """
@@ -376,8 +376,8 @@ def ours(turn: Turn, event: Ours) -> None:
 
 
 def _is_to_come(turn: Turn, event: Ours) -> bool:
-    """Return whether a job's clock has yet to reach an occurrence again: the cursor was beyond it before, but this was
-    not saved.
+    """Return whether a job's clock must reach an occurrence a second time, because its earlier move past the occurrence
+    was not saved.
     """
     job = turn.state.catalog.get(event.job)
     if job is None or not is_of_fleet(event.key) or hosts_before(event.key):

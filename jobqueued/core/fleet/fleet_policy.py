@@ -1,4 +1,4 @@
-"""The policy of a host in a fleet: its answers to the questions of the scheduler about other hosts."""
+"""A fleet host's policy: its answers to the scheduler's questions about other hosts."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class FleetPolicy(OtherHosts):
     # the clock
 
     def is_clock_waiting(self, job: Job) -> bool:
-        """Return whether a job's clock waits because its fleet can't be asked or has a newer definition of the job."""
+        """Return whether a job's clock waits because the fleet is unreachable or has a newer definition of the job."""
         return self._fleet.rests(job)
 
     def hold_up(
@@ -82,9 +82,10 @@ class FleetPolicy(OtherHosts):
     def sort_out(
         self, job: Job, found: list[int], wall: int, cursor: int, *, complete: bool, since: int | None
     ) -> catch_up.Sorted:
-        """Sort due times within the memory of the fleet, then omit those that other hosts have.
+        """Sort due times within the fleet's memory, then omit the due times that other hosts have.
 
-        Omitting them first would be wrong, because all hosts must choose the same due times to catch up on.
+        Omitting due times before sorting would be wrong, because all hosts must choose the same due times to catch up
+        on.
         """
         todo = self._sorted(job, found, wall, complete=complete, since=since)
         if job.scope is Scope.FLEET:
@@ -99,19 +100,19 @@ class FleetPolicy(OtherHosts):
         return [] if job.id in self._fleet.outdated else self._fleet.elsewhere.leave_out(job.id, dues)
 
     def clock_stepped(self, step: int, mono: int) -> None:
-        """Note a step of the system clock; after a correction, drop open questions about skips."""
+        """Record a step of the system clock; after a correction, drop open questions about skips."""
         self._fleet.presence.stepped(step, mono)
         if abs(step) > STEP_LIMIT:
             self._fleet.verdicts.clear()
 
     def slept(self, duration: int, mono: int) -> None:
-        """Note that the host slept."""
+        """Record that the host slept."""
         self._fleet.presence.stepped(duration, mono)
 
     # runs that have yet to start
 
     def can_be_asked(self, job: Job) -> bool:
-        """Return whether runs of a job need no grant of the fleet, or the fleet can be asked."""
+        """Return whether a job's runs need no grant from the fleet, or whether the fleet is reachable."""
         return not (self._fleet.down and asks_fleet(job))
 
     def has_newer(self, job: Job) -> bool:
@@ -119,13 +120,15 @@ class FleetPolicy(OtherHosts):
         return job.id in self._fleet.outdated
 
     def is_put_off(self, run: Run) -> bool:
-        """Return whether this host still waits to ask for the skip of a run, because other hosts come first."""
+        """Return whether this host must still wait before it requests the skip of a run, because other hosts come
+        first.
+        """
         asked = self._fleet.asked.get(run.id)
         return asked is not None and asked.asks_at is not None
 
     def skip_late(self, turn: Turn, job: Job, run: Run) -> bool:
-        """Ask to skip a run for all hosts. Return False, and do nothing, if the run's occurrence does not belong to the
-        fleet.
+        """Request the skip of a run for all hosts. Return False, and do nothing, if the run's occurrence does not
+        belong to the fleet.
         """
         if not is_of_fleet(run.key):
             return False
@@ -133,13 +136,13 @@ class FleetPolicy(OtherHosts):
         return True
 
     def skip_all_late(self, turn: Turn, job: Job) -> None:
-        """Ask to skip, for all hosts, the due runs of a fleet job that missed their start deadline."""
+        """Request, for all hosts, the skip of a fleet job's due runs that missed their start deadline."""
         for run in [turn.state.runs[run] for run in turn.state[job.id].due]:
             if is_of_fleet(run.key) and is_late(turn, job, run):
                 verdicts.ask_of_run(turn, job, run, DEADLINE)
 
     def end_pause(self, turn: Turn, job: str) -> None:
-        """End the pause of a job on all hosts, if the pause that is over was for all hosts."""
+        """End a job's expired pause on all hosts, if it was a pause for all hosts."""
         if shared := turn.state[job].saved.shared_pause:
             turn.do(Pause(job, "", shared))
 
@@ -154,9 +157,9 @@ class FleetPolicy(OtherHosts):
         return Reason(Code.LABEL_REMOVED, label=lacking[0]) if lacking else None
 
     def ask(self, turn: Turn, run: Run, priority: float, waited_for: list[str]) -> bool:
-        """Ask the fleet for the occurrence and the claims of a run; return False if none of them belongs to the fleet.
+        """Request a run's occurrence and claims from the fleet; return False if none of them belongs to the fleet.
 
-        If the fleet can't be asked, put the run back, and return True.
+        If the fleet is unreachable, put the run back and return True.
         """
         state, fleet = turn.state, self._fleet
         job = state.catalog[run.id.job]
@@ -177,11 +180,11 @@ class FleetPolicy(OtherHosts):
         return True
 
     def note_wait(self, holder: Holder, claims: Claims) -> None:
-        """Note the fleet locks that a run or client waits for."""
+        """Record the fleet locks that a run or client waits for."""
         self._fleet.note_wait(holder, claims)
 
     def leave_queue(self, holder: Holder, runs: Mapping[RunId, Run]) -> bool:
-        """Note that a run or client no longer waits, and withdraw its question to the fleet.
+        """Record that a run or client no longer waits, and withdraw its question to the fleet.
 
         Return whether a question was open.
         """

@@ -35,8 +35,8 @@ def span_of(state: str, second: int) -> SkippedSpan:
 class Elsewhere:
     """The occurrences of other hosts, by job.
 
-    If a job has too many, the oldest are dropped. This does no harm: if a host asks the fleet for such an occurrence,
-    the fleet denies it.
+    If a job has too many, the oldest are dropped. This does no harm: if a host requests a dropped occurrence, the fleet
+    denies it.
     """
 
     def __init__(self) -> None:
@@ -44,7 +44,7 @@ class Elsewhere:
         self._skipped = defaultdict[str, list[SkippedSpan]](list)
 
     def note(self, job: str, span: SkippedSpan, cursor: int) -> None:
-        """Note that another host has these occurrences, unless the cursor is past them."""
+        """Record that another host has these occurrences, unless the cursor is past them."""
         if span.last <= cursor // SECOND:
             return
         if span.first == span.last:
@@ -57,7 +57,7 @@ class Elsewhere:
             del self._skipped[job][: _MOST_SPANS // 2]
 
     def returned(self, job: str, second: int) -> None:
-        """Note that no host has an occurrence any longer."""
+        """Record that no host has an occurrence any longer."""
         if job in self._taken:
             self._taken[job].discard(second)
 

@@ -1,4 +1,4 @@
-"""The fleet as this host sees it: whether it can be asked, the open questions, and the occurrences of other hosts."""
+"""The fleet as this host sees it: whether it is reachable, the open questions, and other hosts' occurrences."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class FleetQuestion(NamedTuple):
 
 
 class SkipWish(NamedTuple):
-    """The wish of this host to skip due times for all hosts: the due times, in order, and the reason.
+    """This host's request to skip due times for all hosts: the due times, in order, and the reason.
 
     The job's clock has reached these due times. `asks_at`: instant (monotonic, ns) until which other hosts may ask
     first, or None if the fleet was asked.
@@ -47,7 +47,7 @@ class SkipWish(NamedTuple):
 
 
 class Pausing(NamedTuple):
-    """A user's request to pause or resume a job of the fleet, and the value that it sets in the fleet.
+    """A user's request to pause or resume a fleet job, and the value that it sets in the fleet.
 
     The user gets the reply when the fleet has carried out the request (`is_made`) and has reported the new value back
     (`is_heard`). Therefore the request has taken effect before the reply. `was_paused`: whether the job was paused on
@@ -80,9 +80,7 @@ def hosts_before(key: str) -> int:
 
 
 def is_begun_elsewhere(run: Run) -> bool:
-    """Return whether a run represents one that a lost host started and that the fleet has not yet granted to this
-    host.
-    """
+    """Return whether a run stands for a lost host's run that the fleet has not yet granted to this host."""
     return not run.attempt and hosts_before(run.key) > 0
 
 
@@ -105,7 +103,7 @@ class FleetState:
     def __init__(self, name: str, labels: tuple[str, ...] = ()) -> None:
         self.name, self.labels = name, labels
         self.down = "its fleet has not been reached yet" if name else ""
-        """The reason why the fleet can't be asked, or "" if it can be asked."""
+        """The reason why the fleet is unreachable, or "" if it is reachable."""
         self.asked: dict[RunId, FleetQuestion] = {}
         self.specs: dict[str, str] = {}
         """Fleet job → hash of its definition on this host (core/jobs/agreement.py)."""
@@ -122,10 +120,10 @@ class FleetState:
         self._orders: dict[tuple[str, ...], HostOrder] = {}
         """Labels that a job requires → the order of the hosts with these labels."""
         self._announced: Announce | None = None
-        """The announcement of this host that the other hosts have, or None if unknown."""
+        """This host's announcement that the other hosts have, or None if unknown."""
         self._number = 0
         self.elsewhere = Elsewhere()
-        """The occurrences of other hosts that the clock has yet to reach."""
+        """Other hosts' occurrences that the clock has yet to reach."""
         self._newest, self._succeeded = dict[str, tuple[int, int]](), dict[str, int]()
         """Job → newest attempt whose end is known (UTC second of the occurrence, number of hosts lost before); and job
         → newest occurrence (UTC second) that succeeded on another host.
@@ -148,7 +146,7 @@ class FleetState:
         (wall) this host waits for the fleet's answer about it.
         """
         self.pausing: list[Pausing] = []
-        """Users' requests to pause or resume jobs of the fleet that have no reply yet."""
+        """Users' requests, still without a reply, to pause or resume fleet jobs."""
         self.line: set[str] = set()
         """Locks whose line (queue of hosts) this host has joined."""
         self._moved: set[str] = set()
@@ -164,11 +162,11 @@ class FleetState:
         """
 
     def rests(self, job: Job) -> bool:
-        """Return whether a job's clock waits, because its fleet can't be asked or has a newer definition of the job."""
+        """Return whether a job's clock waits because the fleet is unreachable or has a newer definition of the job."""
         return job.scope is Scope.FLEET and (bool(self.down) or job.id in self.outdated)
 
     def is_outdated(self, job: Job) -> bool:
-        """Return whether the fleet can be asked and has a newer definition of a job that would run here."""
+        """Return whether the fleet is reachable and has a newer definition of a job that would run here."""
         return job.id in self.outdated and not self.down and not self.lacks(job)
 
     def memory(self, job: Job, wall: int) -> int | None:
@@ -180,7 +178,7 @@ class FleetState:
         return known.reach(wall) if job.scope is Scope.FLEET and known.window else None
 
     def remembers(self, job: Job, due: int) -> int:
-        """Return for how long (ns) the fleet remembers an occurrence due at `due` (wall) after a host had it."""
+        """Return how long (ns) the fleet remembers an occurrence due at `due` (wall) after a host had it."""
         known = memory.parse_definition(self.definitions.get(job.id, ""))
         return known.kept(due) if known.window else memory.looks_back(job)
 
@@ -205,20 +203,20 @@ class FleetState:
         return ""
 
     def ask(self, run: Run, claims: Claims, priority: float, waited_for: list[str]) -> int:
-        """Note a question about a run with these claims; return the question's number."""
+        """Record a question about a run with these claims; return the question's number."""
         number = self.question(claims)
         self.asked[run.id] = FleetQuestion(number, priority, waited_for, claims)
         self.given_back.pop((run.id.job, run.key), None)
         return number
 
     def ask_to_skip(self, run: Run, reason: Reason, asks_at: int) -> None:
-        """Note that this host will ask the fleet, at `asks_at` (monotonic, ns), whether this host may skip a run for
-        all hosts.
+        """Record that this host will ask the fleet, at `asks_at` (monotonic, ns), whether it may skip a run for all
+        hosts.
         """
         self.asked[run.id] = FleetQuestion(self.question(()), 0, [], (), reason, asks_at)
 
     def question(self, claims: Claims) -> int:
-        """Note a question about these claims; return its number."""
+        """Record a question about these claims; return its number."""
         self._number += 1
         self._asking.update(claim.resource for claim in claims)
         return self._number
@@ -230,7 +228,7 @@ class FleetState:
         return asked
 
     def answered_part(self, claims: Claims) -> None:
-        """Note that a question about these claims is over."""
+        """Record that a question about these claims is over."""
         for claim in claims:
             self._asking[claim.resource] -= 1
             if not self._asking[claim.resource]:
@@ -252,9 +250,7 @@ class FleetState:
                 self.is_newer_end(run.id.job, run.key)
 
     def is_newer_end(self, job: str, key: str) -> bool:
-        """Note the end of an occurrence's attempt; return whether the attempt is newer than all whose ends are
-        known.
-        """
+        """Record the end of an occurrence's attempt; return whether the attempt is newer than all recorded before."""
         attempt = second_of(key), hosts_before(key)
         is_newer = attempt > self._newest.get(job, (0, 0))
         if is_newer:
@@ -262,9 +258,7 @@ class FleetState:
         return is_newer
 
     def is_newer_success(self, job: str, key: str) -> bool:
-        """Note an occurrence that succeeded on another host; return whether it is newer than all such occurrences known
-        before.
-        """
+        """Record an occurrence that succeeded on another host; return whether it is newer than all recorded before."""
         second = second_of(key)
         is_newer = second > self._succeeded.get(job, 0)
         if is_newer:
@@ -276,7 +270,7 @@ class FleetState:
         self.given_back[name] = state or self.given_back.get(name, "")
 
     def note_wait(self, holder: Holder, claims: Claims = ()) -> None:
-        """Note the claims for which a run or client of this host now waits; () means that it no longer waits."""
+        """Record the claims that a run or client of this host now waits for; () means that it no longer waits."""
         if not self.name:
             return
         before = self._waiters.pop(holder, ())
@@ -307,7 +301,7 @@ class FleetState:
         self.line.clear()
 
     def take_moves(self, *, is_held: bool) -> list[Stand | Announce]:
-        """Remove and return the changes since the last call that other hosts need: this host's announcement and
+        """Remove and return the changes that other hosts need since the last call: this host's announcement and
         lines.
         """
         news: list[Stand | Announce] = []
@@ -336,7 +330,7 @@ class FleetState:
         return [label for label in job.hosts if label not in self.labels]
 
     def note_host(self, host: HostSeen) -> None:
-        """Note that a host has a session; an empty `store` means that it no longer has one."""
+        """Record that a host has a session; an empty `store` means that it no longer has one."""
         self.hosts[host.name] = host
         if not host.store:
             del self.hosts[host.name]
@@ -348,7 +342,7 @@ class FleetState:
         self._orders.clear()
 
     def turn_of(self, own: str, job: Job, key: str, within: int | None = None) -> int:
-        """Return for how long (ns) this host, named `own`, leaves an occurrence or report to hosts that come first.
+        """Return how long (ns) this host, named `own`, leaves an occurrence or report to the hosts that come first.
 
         `within`: maximum time (ns) of the turns of all hosts.
         """

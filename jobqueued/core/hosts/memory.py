@@ -1,8 +1,8 @@
-"""The fleet's memory of the occurrences of a job that ran: how long an occurrence is remembered.
+"""The fleet's memory of a job's occurrences: how long an occurrence that ran is remembered.
 
-etcd keeps an occurrence for as long as hosts with the same definition may ask for it. A later definition may look back
-farther, to occurrences that etcd has forgotten. Therefore the definition in etcd includes the period that is remembered
-(child/fleet/claims.py), and no host starts an older occurrence.
+etcd keeps an occurrence for as long as hosts with the same definition may request it. A later definition may look back
+farther, to occurrences that etcd has forgotten. Therefore the definition in etcd includes the period that etcd
+remembers (child/fleet/claims.py), and no host starts an older occurrence.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _ON_ITS_WAY = HOUR // SECOND
 
 
 class Definition(NamedTuple):
-    """A job's definition in its fleet: its `spec`, and for how long (s) occurrences are remembered.
+    """A job's definition in its fleet: its `spec`, and how long (s) occurrences are remembered.
 
     Occurrences due in the second `since` or later are remembered for `window`, earlier occurrences for `before`. A
     `window` of 0 means that the time is unknown, because no host wrote it.
@@ -40,7 +40,7 @@ class Definition(NamedTuple):
         return min(self.window * SECOND, max(self.before * SECOND, wall - self.since * SECOND))
 
     def kept(self, due: int) -> int:
-        """Return for how long (ns) an occurrence due at `due` (wall) is remembered after a host had it."""
+        """Return how long (ns) an occurrence due at `due` (wall) is remembered after a host had it."""
         return SECOND * (self.window if due >= self.since * SECOND else self.before)
 
 

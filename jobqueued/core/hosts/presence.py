@@ -1,4 +1,4 @@
-"""The last instant when a host was in its fleet, corrected for later steps of the clock and sleep of the host."""
+"""The last instant when a host was in its fleet, corrected for later clock steps and sleep."""
 
 from __future__ import annotations
 
@@ -23,22 +23,22 @@ class Presence:
         """Instant (monotonic) and length (ns) of the last forward step of the clock or sleep of the host."""
 
     def stepped(self, step: int, mono: int) -> None:
-        """Note a step of the clock, or a sleep of the host."""
+        """Record a step of the clock, or a sleep of the host."""
         if step > 0:
             self._forward = mono, step
         else:
             self._back -= step
 
     def end(self, now: Now) -> None:
-        """Note that the host left the fleet; a host that slept notices this only after it woke up."""
+        """Record that the host left the fleet; a host that slept notices this only after it woke up."""
         mono, step = self._forward
         is_recent = step > 0 and now.mono - mono <= MINUTE
         self.ended, self._back = now.wall - step if is_recent else now.wall, 0
 
     def until(self, known: int, wall: int) -> int:
-        """Return when the host was last in the fleet, as its clock now counts, or 0 if unknown.
+        """Return when the host was last in the fleet, by its current clock, or 0 if unknown.
 
-        `known`: this instant as it was saved before the scheduler started.
+        `known`: the instant that was saved before the scheduler started.
         """
         was_there = (self.ended or known) - self._back
         return was_there if was_there <= wall else 0

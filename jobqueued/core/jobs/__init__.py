@@ -1,4 +1,4 @@
-"""Changes of jobs by files and users: new, changed, removed, paused, submitted, agreed with the fleet.
+"""Changes of jobs by files and users: jobs are added, changed, removed, paused, submitted or agreed with the fleet.
 
 `jobs` puts the jobs of a file into the catalog. Begin with `jobs`.
 """

@@ -1,11 +1,11 @@
-"""The agreement of a fleet about each job: if its hosts have different definitions, the newest is used.
+"""A fleet's agreement about each job: if its hosts have different definitions, the fleet uses the newest.
 
-Each definition has a hash, its spec. A host publishes its spec if it differs from the spec that all hosts last agreed
-on. A host that still has this last agreed spec leaves the job to hosts with a newer one.
+Each definition has a hash, its spec. A host publishes its spec if this spec differs from the one that all hosts last
+agreed on. A host that still has the last agreed spec leaves the job to hosts with a newer spec.
 
-A host publishes its next definition only when the outcome of its last publication is known.  The outcome is known when
+A host publishes its next definition only when the outcome of its last publication is known. The outcome is known when
 the fleet reports another definition than before, or its whole content after a reconnect. Until then, the published
-definition counts as the fleet's. Files that change in this period are newer.
+definition counts as the fleet's. A file that changes before the outcome is known counts as newer.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ def defined(turn: Turn, job: Job) -> None:
 
 
 def published(turn: Turn, event: Published) -> None:
-    """Note the fleet's current definition of a job, and compare this host's definition with it."""
+    """Record the fleet's current definition of a job, and compare this host's definition with it."""
     fleet = turn.state.fleet
     fleet.published[event.job] = event.spec
     job = turn.state.catalog.get(event.job)
@@ -81,8 +81,8 @@ def published(turn: Turn, event: Published) -> None:
 def _settle(turn: Turn, job: Job, there: str) -> None:
     """Handle the outcome of the definition that this host published last.
 
-    If the fleet uses the published definition, it becomes the last agreed one. Then any other definition on this host
-    is newer, even if the files were changed back.
+    If the fleet uses the published definition, it becomes the last agreed one. After that, any other definition on this
+    host is newer, even if the files were changed back.
     """
     turn.state.fleet.offers.pop(job.id, None)
     saved = turn.state[job.id].saved
@@ -91,7 +91,7 @@ def _settle(turn: Turn, job: Job, there: str) -> None:
 
 
 def agree(turn: Turn, job: Job) -> None:
-    """Compare this host's spec of a job with the fleet's: publish it if it is newer, and note whether it is
+    """Compare this host's spec of a job with the fleet's: publish it if it is newer, and record whether it is
     outdated.
     """
     state, fleet = turn.state, turn.state.fleet

@@ -80,7 +80,7 @@ def _without(turn: Turn, event: events.JobsRead, taken: list[str]) -> events.Job
 
 
 def loaded(turn: Turn, event: events.JobsLoaded) -> None:
-    """Continue after all files were read at the start: give up pending runs whose job no longer exists."""
+    """Complete the start after all files were read: give up pending runs whose job no longer exists."""
     state = turn.state
     state.loaded = True
     state.complete = state.complete or event.complete
@@ -97,9 +97,7 @@ def loaded(turn: Turn, event: events.JobsLoaded) -> None:
 
 
 def history_gone(turn: Turn, event: events.HistoryGone) -> None:
-    """Forget a job that no longer exists and has no history, unless it is paused, expected to succeed, or a
-    dependency.
-    """
+    """Forget a deleted job without history, unless the job is paused, expected to succeed, or a dependency."""
     state, name = turn.state, event.job
     known = state.jobs.get(name)
     if known is None or name in state.catalog or known.unfinished or not state.complete:
@@ -110,12 +108,12 @@ def history_gone(turn: Turn, event: events.HistoryGone) -> None:
 
 
 def reloaded(turn: Turn) -> None:
-    """Look up the accounts of all jobs again, because a user asked for a reload."""
+    """Look up all jobs' accounts once more, because a user requested a reload."""
     _look_up(turn, turn.state.catalog)
 
 
 def account_known(turn: Turn, event: events.AccountKnown) -> None:
-    """Note whether a user or group exists. If not, make the jobs of this account invalid, and give up their pending
+    """Record whether a user or group exists. If the account is missing, make its jobs invalid and give up their pending
     runs.
     """
     state = turn.state
@@ -142,8 +140,8 @@ def _that_wait(state: SchedulerState, account: Account) -> list[Job]:
 
 
 def skip_asked(turn: Turn, event: events.SkipAsked) -> None:
-    """Skip the next scheduled occurrence of a job. A repeated request skips one more; `undo` cancels the last
-    request.
+    """Skip the next scheduled occurrence of a job. A repeated request skips one more occurrence; `undo` cancels the
+    last request.
     """
     state = turn.state
     job = state.catalog.get(event.job)
@@ -185,8 +183,8 @@ def _tell_skip(turn: Turn, job: Job, ticket: int, due: int, what: str) -> None:
 
 
 def defined(turn: Turn, job: Job, old: Job | None) -> None:
-    """Handle a new definition of a job; `old` is the definition before, or None for the first since the daemon
-    started.
+    """Handle a new definition of a job; `old` is the previous definition, or None for the first definition since the
+    daemon started.
     """
     state, wall = turn.state, turn.now.wall
     if state[job.id].saved.owner != job.owner:

@@ -1,7 +1,7 @@
-"""Pauses of jobs: waiting runs are held back until the job is resumed; live runs continue.
+"""Job pauses: a pause holds back waiting runs until the job is resumed; live runs continue.
 
-A pause of a fleet job is valid on all hosts: the fleet stores it, and each host applies it.  While the fleet can't be
-asked, no pause is accepted, and no pause ends; none of the fleet's jobs starts anyway.
+A pause of a fleet job is valid on all hosts: the fleet stores it, and each host applies it. While the fleet is
+unreachable, no pause of a fleet job is accepted and none ends; no fleet job starts then anyway.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class FleetPause(NamedTuple):
 
 
 def asked(turn: Turn, event: PauseAsked) -> None:
-    """Pause a job, or resume it, for a user."""
+    """Pause or resume a job at a user's request."""
     job = turn.state.catalog.get(event.job)
     if job is None:
         turn.refuse(event.ticket, "NoSuchJob", job=event.job)
@@ -61,7 +61,7 @@ def parse_pause(text: str) -> FleetPause:
 def _is_of_fleet(turn: Turn, job: Job) -> bool:
     """Return whether a user's pause or resumption of a job is for all hosts.
 
-    The end of a pause that is valid only on this host is for this host alone.
+    Ending a pause that is valid only on this host does not affect other hosts.
     """
     saved = turn.state[job.id].saved
     is_own = saved.paused and not saved.shared_pause
@@ -81,7 +81,7 @@ def _ask_fleet(turn: Turn, job: Job, event: PauseAsked) -> None:
 
 
 def paused(turn: Turn, event: FleetPaused) -> None:
-    """Apply the fleet's pause of a job, or the end of such a pause."""
+    """Apply a pause that the fleet set for a job, or the end of the pause."""
     fleet = turn.state.fleet
     if event.text:
         fleet.paused[event.job] = event.text
@@ -98,7 +98,7 @@ def paused(turn: Turn, event: FleetPaused) -> None:
 
 
 def made(turn: Turn, event: PauseMade) -> None:
-    """Note that the fleet carried out the first of this host's open requests for this pause or resumption."""
+    """Record that the fleet carried out the first of this host's open requests for this pause or resumption."""
     pausing = turn.state.fleet.pausing
     alike = (number for number, each in enumerate(pausing) if (each.ask.job, each.text) == event and not each.is_made)
     for number in islice(alike, 1):
@@ -116,10 +116,10 @@ def _answer_over(turn: Turn) -> None:
 
 
 def take_over(turn: Turn, job: Job, asked_by: str = "") -> None:
-    """Pause or resume a job on this host as in its fleet. `asked_by`: the user who just asked for the change, or "".
+    """Pause or resume a job on this host as in its fleet. `asked_by`: the user who just requested the change, or "".
 
-    The function first handles the due times before now (`clock.comes_due`). If they must wait for the fleet, nothing
-    changes, and the caller must call this function again later.
+    The function first handles the due times before now (`clock.comes_due`). If these due times must wait for the fleet,
+    nothing changes, and the caller must repeat the call later.
     """
     state = turn.state
     if job.scope is not Scope.FLEET:
@@ -142,7 +142,7 @@ def take_over(turn: Turn, job: Job, asked_by: str = "") -> None:
 
 
 def look(turn: Turn, name: str) -> None:
-    """Resume a job whose pause is over; if the pause is the fleet's, wait until the fleet can be asked."""
+    """Resume a job whose pause is over; for a pause on all hosts, wait until the fleet is reachable."""
     job, saved = turn.state.catalog.get(name), turn.state.standing(name).saved
     if saved.paused_until is None or saved.paused_until > turn.now.wall:
         return
@@ -156,7 +156,7 @@ def look(turn: Turn, name: str) -> None:
 
 
 def up(turn: Turn) -> None:
-    """If the fleet can be asked, apply all its pauses, and repeat the requests that were not carried out.
+    """If the fleet is reachable, apply all its pauses, and repeat the requests that it has not carried out.
 
     Otherwise refuse all open requests.
     """

@@ -28,8 +28,8 @@ from jobqueued.model.run_states import RunState
 from jobqueued.model.submission import MOST_BYTES, MOST_RUNS, Resized, is_numbered
 
 MADE_A_TURN, AHEAD = 500, 100
-"""Maximum number of runs to create in one turn, and the number of waiting runs to maintain while a submission has more
-to create.
+"""Maximum number of runs to create in one turn; also the number of waiting runs to maintain while a submission has more
+runs to create.
 """
 
 
@@ -56,7 +56,7 @@ def asked(turn: Turn, event: events.Submitted) -> None:
 
 
 def _catch_up(turn: Turn, job: Job, failed: tuple[str, ...]) -> None:
-    """Apply the ends that a new submission waits for and that came before it."""
+    """Apply ends that a new submission waits for but that came before the submission."""
     submission = job.as_submission
     over = turn.state.submitted.over
     for name in failed:
@@ -108,7 +108,7 @@ def _refusal(state: SchedulerState, job: Job, text: str, failed: tuple[str, ...]
 
 
 def _impossible(state: SchedulerState, job: Job) -> str:
-    """Return why a job can never run on this host as the host is now, or "" if it can."""
+    """Return why a job can never run on this host in its current setup, or "" if it can."""
     trouble = next(filter(None, map(state.accounts.get, accounts(job))), "")
     return trouble or validity.shortage(state, job)
 
@@ -143,7 +143,7 @@ def awaited_over(turn: Turn, event: events.AwaitedOver) -> None:
 
 
 def withdraw_asked(turn: Turn, event: events.WithdrawAsked) -> None:
-    """Give up the waiting runs of a submission for a user; with `stop`, also stop its live runs."""
+    """At a user's request, give up a submission's waiting runs; with `stop`, also stop its live runs."""
     job = turn.state.catalog.get(event.job)
     if job is None or job.submission is None or event.job not in turn.state.submitted:
         turn.refuse(event.ticket, "NoSuchJob", job=event.job)
@@ -158,7 +158,7 @@ def withdraw_asked(turn: Turn, event: events.WithdrawAsked) -> None:
 
 
 def resized(turn: Turn, event: Resized) -> None:
-    """Change, for a user, how many runs of a submission may be live at a time; live runs continue."""
+    """At a user's request, change how many runs of a submission may be live at a time; live runs continue."""
     state, old = turn.state, turn.state.catalog.get(event.job)
     if old is None or event.job not in state.submitted:
         turn.refuse(event.ticket, "NoSuchJob", job=event.job)
@@ -221,16 +221,14 @@ def _leave(turn: Turn, job: Job) -> None:
 
 
 def _resolve(turn: Turn, name: str, word: str, *, succeeded: bool) -> None:
-    """Handle the end of a run or submission for the submissions that wait for it: let them continue, or give them
-    up.
-    """
+    """Let submissions that wait for the end of a run or submission continue, or give them up."""
     turn.state.submitted.over[name] = SubmissionEnd(word, succeeded)
     for job in turn.state.catalog.followers(name):
         _settle(turn, job, name, word, succeeded=succeeded)
 
 
 def _settle(turn: Turn, job: Job, name: str, word: str, *, succeeded: bool) -> None:
-    """Handle the end of a run or submission for a submission that waits for it: let it continue, or give it up."""
+    """Let a submission that waits for the end of a run or submission continue, or give it up."""
     state = turn.state
     awaited = next(after for after in job.as_submission.after if after.name == name)
     if succeeded or awaited.result == "any":

@@ -1,4 +1,4 @@
-"""Runs that are late and jobs that are overdue; each is reported once.
+"""Late runs and overdue jobs; each is reported once.
 
 `lateness` is about runs, `expectation` about jobs with the key `expect`. Begin with `lateness`.
 """

@@ -46,14 +46,14 @@ def succeeded(turn: Turn, name: str, ended: int, run: str) -> None:
 
 
 def succeeded_elsewhere(turn: Turn, name: str, ended: int) -> None:
-    """Note that a job succeeded on another host at `ended` or later; ignore a success that is too old to matter."""
+    """Record that a job succeeded on another host at `ended` or later; ignore a success that is too old to matter."""
     expected = turn.state.standing(name).saved.expected
     if expected is not None and expected.since < ended and turn.now.wall < ended + expected.within:
         succeeded(turn, name, ended, "a run of another host")
 
 
 def forget_asked(turn: Turn, event: ForgetAsked) -> None:
-    """End the expectation of a job that is in no file, because a user asked for it."""
+    """At a user's request, end the expectation of a job that is in no file."""
     job = turn.state.catalog.get(event.job)
     is_expected = turn.state.standing(event.job).saved.expected is not None
     if job is not None:
@@ -89,7 +89,7 @@ def look(turn: Turn, limit: int) -> None:
 
 
 def shift(turn: Turn, step: int) -> None:
-    """Shift all expectations by a step of the clock, because the step is not time that passed."""
+    """Shift all expectations by a step of the clock, because no time passed during the step."""
     for name in {*turn.state.patience.jobs, *turn.state.noted}:
         if (expected := turn.state[name].saved.expected) is not None:
             _put(turn, name, expected._replace(since=expected.since + step), "")
@@ -118,7 +118,7 @@ def _put(turn: Turn, name: str, expected: Expected | None, why: str) -> None:
 
 
 def wishes_of(state: SchedulerState, name: str) -> Job | None:
-    """Return the saved part of a job that is in no file, or None if the job is not expected to succeed."""
+    """Return what was saved of a job that is in no file, or None if the job is not expected to succeed."""
     expected = state[name].saved.expected if name in state.noted else None
     return None if expected is None else _kept_of(name, expected)
 

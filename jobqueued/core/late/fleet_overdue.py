@@ -25,7 +25,7 @@ _SKEW = 5 * SECOND
 
 
 class OverdueReport(NamedTuple):
-    """A report in the fleet that a job is overdue: the host that made it, and when (wall, ns)."""
+    """A report in the fleet that a job is overdue: the reporting host and the time of the report (wall, ns)."""
 
     host: str
     at: int
@@ -37,8 +37,8 @@ def parse_report(text: str) -> OverdueReport | None:
 
 
 def teller(turn: Turn, job: Job, expected: Expected) -> str | None:
-    """Return the host that notifies people of an overdue job, or None if this is undecided; then a later check is
-    scheduled.
+    """Return the host that notifies people of an overdue job. If it is undecided, return None and schedule a later
+    check.
     """
     state, fleet = turn.state, turn.state.fleet
     own, wall, since = state.limits.name, turn.now.wall, expected.since + expected.within
@@ -70,7 +70,7 @@ def _is_of(said: OverdueReport, expected: Expected, wall: int) -> bool:
 
 
 def seen(turn: Turn, event: SaidOverdue) -> None:
-    """Note a report from the fleet and check its job again; while the fleet is down, `up` does this check later."""
+    """Record a report from the fleet and recheck its job; while the fleet is down, `up` rechecks the job later."""
     fleet = turn.state.fleet
     fleet.overdue[event.job] = event.text
     if not event.text:
@@ -81,7 +81,7 @@ def seen(turn: Turn, event: SaidOverdue) -> None:
 
 
 def up(turn: Turn) -> None:
-    """Check all overdue jobs again if the fleet can be asked; else forget all reports."""
+    """Recheck all overdue jobs if the fleet is reachable; otherwise forget all reports."""
     fleet = turn.state.fleet
     if fleet.down:
         fleet.overdue.clear()
@@ -91,7 +91,7 @@ def up(turn: Turn) -> None:
 
 
 def _look_again(turn: Turn, name: str) -> None:
-    """Schedule another check of an overdue job: now, or in this host's turn if no host has reported the job.
+    """Schedule another check of an overdue job: now, or at this host's turn if no host has reported the job.
 
     If the job is not overdue, withdraw this host's report.
     """
@@ -105,7 +105,7 @@ def _look_again(turn: Turn, name: str) -> None:
 
 
 def over(turn: Turn, name: str) -> None:
-    """Withdraw the report of a job that is no longer overdue, if this host made it and the fleet can be asked."""
+    """Withdraw this host's report of a job that is no longer overdue, if the fleet is reachable."""
     fleet = turn.state.fleet
     known = fleet.overdue.get(name, "")
     if (said := parse_report(known)) is not None and said.host == turn.state.limits.name and not fleet.down:

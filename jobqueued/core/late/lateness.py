@@ -1,7 +1,7 @@
 """Lateness: people are notified once of a run that has not started or ended within its usual time.
 
-Each unfinished run has one deadline, set when the run is created and again when it starts.  A run that a user holds
-back by a pause or a hold is not late; its time starts again afterwards.
+Each unfinished run has one deadline, which is set when the run is created and renewed when it starts. A run that a user
+holds back by a pause or a hold is not late; its time restarts afterwards.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ def watch(turn: Turn, run: Run) -> None:
 
 
 def has_waited(state: SchedulerState, run: Run) -> bool:
-    """Return whether a run waited only for its turn in the queue, up to its start or so far."""
+    """Return whether a run has waited only for its turn in the queue, until its start or until now."""
     return run.id not in state.patience.held and run.id not in state.patience.set_back
 
 
@@ -74,7 +74,7 @@ def lacked(state: SchedulerState, run: Run, owner: Owner | None) -> tuple[str, .
 
 
 def go_on(turn: Turn, runs: Iterable[RunId]) -> None:
-    """Restart the time of these runs, except those that have started, because a user held them back until now."""
+    """Restart the time of these runs, unless they have started, because a user held them back until now."""
     for run in map(turn.state.runs.__getitem__, runs):
         if run.state in PENDING and begun(run) is None:
             turn.state.patience.held.add(run.id)
@@ -97,7 +97,9 @@ def look(turn: Turn, limit: int) -> None:
 
 
 def over(turn: Turn, run: Run) -> None:
-    """Note the end of a run; if it was the last late run of its job, log that no run of the job is late any longer."""
+    """Record the end of a run; if the run was its job's last late run, log that no run of the job is late any
+    longer.
+    """
     late = turn.state[run.id.job].saved.late
     if run.id.number not in late:
         return

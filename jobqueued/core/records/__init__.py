@@ -1,4 +1,4 @@
-"""The record of a run, and the values that are derived from a job's records: usual times, counts, the last success.
+"""Run records, and the values derived from a job's records: usual times, counts and the last success.
 
 `lifecycle` is the table of a run's states. Begin with `lifecycle`.
 """

@@ -1,4 +1,4 @@
-"""The data of an event: a JSON object that its emitter passes to the triggered runs."""
+"""Event data: a JSON object that an event's emitter passes to the triggered runs."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 from jobqueued.child.contract.json_values import compact, flaws
 
 MOST = 16 << 10
-"""Limit of the text (bytes), which runs get as a variable."""
+"""Limit on the text (bytes) that runs get as a variable."""
 ACCEPTED = 'a JSON object such as {"version": 7}'
 
 

@@ -1,4 +1,4 @@
-"""Limits of a host: its resources for jobs."""
+"""A host's limits: its resources for jobs."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class HostLimits(NamedTuple):
     calm: int = 0
     """Lowest effective priority that a run needs to start while the host is under pressure."""
     machine: str = ""
-    """The ID of the host, different even for hosts with the same name."""
+    """The host's ID, which differs even between hosts with the same name."""
     most_of_a_user: int | None = None
     """Maximum number of live runs of each user, for jobs that users own, or None for no limit."""
     waiting_of_a_user: int | None = None

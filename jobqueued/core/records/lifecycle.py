@@ -1,4 +1,4 @@
-"""The life of a run: one table, (state, step) → next state. Any other step is a bug of the caller and changes
+"""The life of a run: one table, (state, step) → next state. Any other step is a bug in the caller and changes
 nothing.
 """
 

@@ -1,7 +1,7 @@
-"""Recollection: updates of a job's saved values from the record of one more run.
+"""Update a job's saved values with the record of one more run.
 
-In normal operation, this code updates the counters. If state.db is lost or older than the record files, it restores the
-saved values from these files.
+In normal operation, this code updates the counters. If state.db is lost or older than the record files, the code
+restores the saved values from these files.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ def is_ahead(record: Record, other: Record) -> bool:
 
 
 def final(record: Record, why: str) -> Record:
-    """Return a record with a final state; for a run between two attempts, this is the state of its last attempt."""
+    """Return a record with a final state; for a run between two attempts, use the state of its last attempt."""
     if is_final(record):
         return record
     last = record["attempts"][-1]
@@ -117,7 +117,7 @@ def counted(stats: JobStats, run: Run, at: int, record: Record, *, is_last: bool
 
 
 def _was_deliberate(run: Run, record: Record) -> bool:
-    """Return whether a user or a newer run stopped a run."""
+    """Return whether a run was stopped by a user or a newer run."""
     reason = of_record(record)
     return run.state is RunState.KILLED and reason is not None and reason.code in (Code.STOPPED, Code.REPLACED)
 
