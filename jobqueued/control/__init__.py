@@ -1,5 +1,5 @@
-"""The control socket, and the metrics file for other programs.
+"""The control socket and the metrics file, for other programs.
 
-`protocol/` has the socket's protocol and the rights of callers. `calls/` answers the methods. `views/` converts jobs
-and runs to plain data. Begin with `server`.
+`protocol/` has the socket's protocol and the callers' rights. `calls/` answers the methods. `views/` converts jobs and
+runs to plain data. Begin with `server`.
 """

@@ -1,4 +1,4 @@
-"""The dispatch of calls on the control socket to their functions, under the rules of the methods."""
+"""Pass each call on the control socket to its function, under the method's rule."""
 
 from __future__ import annotations
 

@@ -53,7 +53,7 @@ def _order_matters(state: SchedulerState) -> bool:
 
 
 def _under_pressure(turn: Turn, event: events.UnderPressure) -> None:
-    """Note that work waits too long on this host, and set a timer for the end of this pressure."""
+    """Record that work waits too long on this host, and set a timer for the end of this pressure."""
     turn.state.pressure[event.name] = event.until
     turn.state.timers.after(event.until, HostTimer.PRESSURE)
 
@@ -216,14 +216,12 @@ class Scheduler:
         return self._state.accounts.get(Account("owner", owner.name, owner.uid)) == ""
 
     def lingers(self, run: RunId) -> str:
-        """Return a description of the processes that may survive of a run whose supervisor exited, or "" for any other
-        run.
-        """
+        """Return a description of the surviving processes of a run whose supervisor exited, or "" for any other run."""
         return self._state.lingering.get(run, "")
 
     def needs(self, kind: str, job: str) -> bool:
-        """Return whether a problem of a job lasts: for the kind `late`, a late run; for another kind, that the job is
-        overdue.
+        """Return whether a job's problem lasts: for the kind `late`, whether a run is late; for another kind, whether
+        the job is overdue.
         """
         saved = self[job].saved
         return bool(saved.late) if kind == "late" else saved.is_overdue
@@ -241,7 +239,7 @@ class Scheduler:
         return [*self.catalog, *kept]
 
     def submission_of(self, share: str, key: str) -> str | None:
-        """Return the unfinished submission that a user made with this key, or None."""
+        """Return the unfinished submission that a user made with this key, or None if no such submission exists."""
         return self._state.submitted.of_key(share, key)
 
     @property
@@ -258,7 +256,7 @@ class Scheduler:
         return self._state.submitted.text(job)
 
     def is_nowhere(self, job: str) -> bool:
-        """Return True if this ID certainly has neither a job nor an unfinished run."""
+        """Return whether this ID certainly has neither a job nor an unfinished run."""
         known = self._state.jobs.get(job)
         return self._state.complete and job not in self.catalog and not (known and known.unfinished)
 
@@ -283,7 +281,7 @@ class Scheduler:
         return turn.finish()
 
     def settle(self, now: Now) -> list[Command]:
-        """Decide the consequences of a turn's events, before the turn's commit. `admit` includes this step."""
+        """Decide the consequences of a turn's events before the turn is committed. `admit` includes this step."""
         turn = Turn(self._state, now)
         self._work_off(turn)
         return turn.finish()
@@ -351,8 +349,8 @@ class Scheduler:
             turn.say("held_up", run=state.name_of(waiting), holders=list(map(state.name_of, holders)))
 
     def next_wakeup(self, now: Now) -> int | None:
-        """Return the wall instant (ns) before which only an event can change anything, or None if only an event ever
-        can.
+        """Return the next wall instant (ns) when anything can change without an event, or None if only events can
+        change anything.
         """
         state = self._state
         times = [state.due_times.soonest(), state.timers.soonest(now), state.patience.soonest(now)]

@@ -1,4 +1,4 @@
-"""The trace: all inputs and decisions of the scheduler, to read and to replay.
+"""The trace: all inputs and decisions of the scheduler, for reading and replaying.
 
 Each event gets a number and is added to a ring buffer before it is handled.  A trace file is the ring as lines of JSON
 (docs/trace.md).  If a trace begins with a start of the daemon, a replay yields the same commands.
@@ -43,7 +43,7 @@ Line = dict[str, Any]
 
 
 class Started(NamedTuple):
-    """A scheduler started with the state that an earlier one saved."""
+    """A scheduler started with the state that an earlier scheduler saved."""
 
     limits: HostLimits
     jobs: tuple[SavedJob, ...]
@@ -61,7 +61,7 @@ class TurnOver(NamedTuple):
 
 @dataclass(slots=True)
 class TraceEntry:
-    """One input of the scheduler.  `bug`: the exception that handling the input raised, or ""."""
+    """One input of the scheduler. `bug`: the exception raised by the handling of the input, or ""."""
 
     number: int
     now: Now
@@ -70,8 +70,8 @@ class TraceEntry:
 
 
 class Packed:
-    """A record, compressed with another record as the dictionary: about 400 bytes instead of a hundred objects with 8
-    KiB.
+    """A record, compressed with another record as the dictionary: it takes about 400 bytes instead of 8 KiB in a
+    hundred objects.
     """
 
     __slots__ = ("_data", "_like")
@@ -90,7 +90,7 @@ class Recorder:
     """A scheduler whose inputs and decisions are recorded.
 
     `ring` has the newest inputs without the decisions, because commands would cost the garbage collector twice as much
-    as all events. `note` is called with each input and decision, as a line, when it occurs.
+    as all events. `note` gets each input and decision as a line when it occurs.
     """
 
     def __init__(self, scheduler: Scheduler, note: Callable[[Line], None] | None = None) -> None:
@@ -103,14 +103,14 @@ class Recorder:
         self._quiet: TraceEntry | None = None
 
     def restore(self, jobs: Iterable[SavedJob], runs: Iterable[Run], now: Now, hold: Hold | None) -> None:
-        """Let the scheduler restore the state that an earlier one saved."""
+        """Let the scheduler restore the state that an earlier scheduler saved."""
         started = Started(self._scheduler.limits, tuple(jobs), tuple(runs), hold)
         entry = self._begin(started, now)
         self._scheduler.restore(started.jobs, started.runs, now, hold)
         self._end(entry, ())
 
     def handle(self, event: Event, now: Now) -> Sequence[Command]:
-        """Let the scheduler handle an event.  An exception is recorded and raised again."""
+        """Let the scheduler handle an event. An exception is recorded and re-raised."""
         entry = self._begin(event, now)
         self._is_quiet = False
         try:
@@ -124,7 +124,7 @@ class Recorder:
     def over(self, now: Now, *, admit: bool = True) -> Sequence[Command]:
         """Let the scheduler decide the consequences at the end of a turn.
 
-        Of consecutive turns without inputs and decisions, only the last is recorded.
+        If consecutive turns have no inputs and decisions, only the last of these turns is recorded.
         """
         entry = TraceEntry(self._number, now, TurnOver(admit))
         try:
@@ -176,7 +176,7 @@ class Recorder:
 
 
 def lines_of(entry: TraceEntry) -> list[Line]:
-    """Return the lines of an entry of the ring: the input and, if any, the bug."""
+    """Return the lines of a ring entry: the input and, if any, the bug."""
     return [input_line(entry), decided_line(entry, ())] if entry.bug else [input_line(entry)]
 
 
@@ -274,7 +274,7 @@ def _hints(kind: type) -> dict[str, Any]:
 
 
 class Broken(Exception):
-    """A file is not a trace, or can't be used in this way; the message says why."""
+    """A file is not a trace, or can't be used in this way; the message gives the reason."""
 
 
 def replay(lines: Iterable[Line]) -> Iterator[str]:

@@ -46,7 +46,7 @@ class SubmissionCalls:
 
     @method("Resize", _OF_JOB)
     def resize(self, asked: dict[str, Any], asker: Asker) -> None:
-        """Set a submission's maximum of live runs."""
+        """Set a submission's maximum number of live runs."""
         name, runs = asked["job"], asked["runs"]
         job = self._scheduler.catalog.get(name)
         if job is None or job.submission is None:
@@ -60,7 +60,7 @@ class SubmissionCalls:
 
     @method("Await", AccessRule(Rank.READER, own=True, names="job"), waits=True)
     def await_end(self, asked: dict[str, Any], asker: Asker) -> dict[str, Any] | None:
-        """Return the result of an ended submission; for an unfinished one, reply when it ends."""
+        """Return the result of an ended submission; for an unfinished submission, reply when it ends."""
         name = asked["job"]
         job = self._scheduler.catalog.get(name)
         if job is not None and job.submission is not None:
@@ -69,7 +69,9 @@ class SubmissionCalls:
         return self._end(name)
 
     def _end(self, name: str) -> dict[str, Any]:
-        """Return a submission's numbers of runs and successes, and the record of its first failed or its last run."""
+        """Return how many runs a submission had, how many succeeded, and the record of its first failed run or its last
+        run.
+        """
         runs, succeeded, telling = self._batch.tally(name)
         if not runs:
             raise VarlinkError("NoSuchJob", {"job": name})

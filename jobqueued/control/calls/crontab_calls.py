@@ -1,6 +1,6 @@
 """Calls about users' crontabs.
 
-The launcher's supervisors read and write crontabs, because they are not in a sandbox.
+The launcher's supervisors read and write crontabs, because the supervisors are not in a sandbox.
 """
 
 from __future__ import annotations
@@ -103,7 +103,7 @@ class CrontabCalls:
         return answered
 
     def _answer(self, act: str, answer: str, table: bytes) -> tuple[dict[str, Any], str | None]:
-        """Return the parameters of the reply, and its error or None."""
+        """Return the reply's parameters, and its error or None."""
         verb, _, rest = answer.partition(" ")
         match verb:
             case "done" if act == spool_orders.READ:

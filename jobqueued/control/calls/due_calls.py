@@ -14,7 +14,7 @@ from jobqueued.state.db.store import Store
 from jobqueued.state.write_batch import WriteBatch
 
 PAGE, PAGE_BYTES = 100, 1 << 20
-"""Maximum changes on a page, and the total size of texts (bytes) at which a page ends."""
+"""Maximum number of changes on a page, and the total size of texts (bytes) that ends a page."""
 
 
 class DueCalls:
@@ -28,7 +28,7 @@ class DueCalls:
         AccessRule(Rank.ROOT, reason="job files may hold secrets; run this as root, or the daemon's user"),
     )
     def due_changes(self, asked: dict[str, Any], asker: Asker) -> dict[str, Any]:
-        """Return a page of the changes after a number. The last page includes the uncommitted changes.
+        """Return a page of the changes that follow a change number. The last page includes the uncommitted changes.
 
         Raises StoreError.
         """

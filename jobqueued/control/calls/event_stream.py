@@ -42,7 +42,7 @@ class _Line(NamedTuple):
 
 
 class _LogWatcher(NamedTuple):
-    """A watcher, which received all lines before number `at`. An empty selection means everything."""
+    """A watcher that received all lines before number `at`. An empty selection means everything."""
 
     at: int
     events: Collection[str]
@@ -81,7 +81,7 @@ class EventStream(Source):
             self._lines.clear()
 
     def hear(self, event: str, fields: Mapping[str, Any]) -> None:
-        """Receive a log line of the daemon."""
+        """Receive a log line from the daemon."""
         if not self._watchers:
             return
         job, record = job_of(fields), fields.get("record")

@@ -28,7 +28,7 @@ class JobCalls:
 
     @method("Next", AccessRule(Rank.READER, own=True, names="job"))
     def next_starts(self, asked: dict[str, Any], asker: Asker) -> dict[str, Any]:
-        """Return the next starts of a job, and the reasons why it does not start."""
+        """Return a job's next starts, and the reasons why it does not start."""
         name, count = asked["job"], asked["count"]
         job = self._scheduler.catalog.get(name)
         if job is None:

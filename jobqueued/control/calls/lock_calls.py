@@ -30,7 +30,7 @@ class LockCalls:
 
     @method("Lock", AccessRule(Rank.OPERATOR))
     def ask_for(self, asked: dict[str, Any], asker: Asker) -> None:
-        """Add a process to the queue for a lock; the reply comes when it has the lock."""
+        """Add a process to the queue for a lock; reply when the process has the lock."""
         name, units = asked["lock"], asked.get("units") or 0
         resource, is_of_fleet = f":{name}", f":{name}".startswith(FLEET)
         if is_of_fleet:
@@ -63,7 +63,7 @@ class LockCalls:
         """Return the claims of runs and processes that hold locks or wait for locks, sorted by lock.
 
         Callers who are not readers see only locks that their own jobs use. Another user's claim appears without its
-        facts.
+        details.
         """
         name, own = asked.get("lock"), None if asker.sees_all else self._used_by(asker)
         claims = [
@@ -121,7 +121,7 @@ class LockCalls:
         self._happen(EvictAsked(asker.ticket(), client, asker.peer.name))
 
     def left(self, ticket: int) -> None:
-        """Release a process that left before its reply."""
+        """Release the locks of a process that left before its reply."""
         if (over := self._processes.left(ticket)) is not None:
             self._happen(over)
 

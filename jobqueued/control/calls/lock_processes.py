@@ -1,7 +1,6 @@
 """Processes that hold locks or wait for locks with `jobqueuectl with-lock`, and the marks of holders.
 
-A mark is a file in the run directory. It tells the next scheduler which locks a process holds, as long as the process
-lives.
+A mark is a file in the run directory. A mark informs the next scheduler which locks a live process holds.
 """
 
 from __future__ import annotations
@@ -33,11 +32,11 @@ _COMMAND = 4096
 
 
 OF_A_USER = 64
-"""Maximum with-lock commands of a user; root and our own user have no limit."""
+"""Maximum number of a user's with-lock commands; root and the daemon's own user have no limit."""
 
 
 class LockProcess(NamedTuple):
-    """A process that holds or waits for locks: its pid and start time, its user, and the ticket of its call."""
+    """A process that holds or waits for locks: its PID, its start time, its user, and its call's ticket."""
 
     pid: int
     birth: int
@@ -51,7 +50,7 @@ class LockProcess(NamedTuple):
 
 
 class LockProcesses(Source):
-    """The processes, each followed to its end.
+    """The processes, each watched until it ends.
 
     `directory` contains the marks, named by the numbers of the processes.
     """
@@ -104,12 +103,12 @@ class LockProcesses(Source):
         self._troubles.append(text)
 
     def come(self, peer: Peer) -> LockClientId:
-        """Return an id for a process that requests locks, and follow the process until it ends or is forgotten.
+        """Return an ID for a process that requests locks, and watch the process until it ends or is forgotten.
 
-        Raises OSError if the process can't be followed, and ProcessLookupError if it exited.
+        Raises OSError if the process can't be watched, and ProcessLookupError if it exited.
         """
         born = birth(peer.pid)
-        if born is None or (peer.process >= 0 and _has_ended(peer.process)):  # if it lives, the pid is not reused
+        if born is None or (peer.process >= 0 and _has_ended(peer.process)):  # if it lives, the PID is not reused
             raise ProcessLookupError(errno.ESRCH, os.strerror(errno.ESRCH))
         if peer.process < 0:
             raise OSError(errno.EMFILE, "the daemon had no free file descriptor for the connection")
@@ -129,7 +128,7 @@ class LockProcesses(Source):
         return client
 
     def waits(self, client: LockClientId, ticket: int) -> None:
-        """Note the ticket of a process that waits for its reply."""
+        """Remember the ticket of a process that waits for its reply."""
         self._asked[client] = self._asked[client]._replace(ticket=ticket)
 
     def _note_asked(self, client: LockClientId, asked: LockProcess) -> None:
@@ -138,7 +137,7 @@ class LockProcesses(Source):
             self._descriptors[asked.descriptor] = client
 
     def _follow(self, client: LockClientId, asked: LockProcess) -> bool:
-        """Follow a holder that outlived an earlier scheduler. Return False if it ended."""
+        """Watch a holder that outlived an earlier scheduler. Return False if it ended."""
         try:
             descriptor = os.pidfd_open(asked.pid)
         except OverflowError:  # no process has such a pid
@@ -165,7 +164,7 @@ class LockProcesses(Source):
 
     @property
     def deadline(self) -> int | None:
-        """The time (CLOCK_MONOTONIC, ns) to check processes without a pidfd, or None."""
+        """The time (CLOCK_MONOTONIC, ns) to check processes without a pidfd, or None if all processes have one."""
         return self._look_at if self._unseen else None
 
     def turn(self, now: Now) -> list[LockOver]:
@@ -182,7 +181,7 @@ class LockProcesses(Source):
         return None if client is None else self._over(client)
 
     def command_of(self, client: LockClientId) -> tuple[int, str] | None:
-        """Return the pid and the current command of a process, or None if it ended."""
+        """Return a process's PID and current command, or None if it ended."""
         asked = self._asked.get(client)
         if asked is None or (asked.descriptor is not None and _has_ended(asked.descriptor)):
             return None
@@ -225,7 +224,7 @@ class LockProcesses(Source):
         return [] if client is None else [self._over(client)]
 
     def forget(self, client: LockClientId) -> None:
-        """Stop following a process and remove its mark; ignore an unknown id."""
+        """Stop watching a process and remove its mark; ignore an unknown ID."""
         asked = self._asked.pop(client, None)
         if asked is None:
             return

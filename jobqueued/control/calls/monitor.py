@@ -1,4 +1,4 @@
-"""Live monitoring: the usage of each live run and of the host, sampled once a second while a client watches.
+"""Live monitoring: while a client watches, the usage of the host and of each live run is sampled once a second.
 
 Sampling many runs takes several turns of the loop. All clients share the results as JSON.
 """
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 EVERY = SECOND
 _FIRST = 3 * SECOND // 10
-"""Pause (ns) between the first two samples; clients first see the usage between them.
+"""Pause (ns) between the first two samples; clients first see the usage during this pause.
 
 The pause is a multiple of 100 ms, the period of the CPU bandwidth limit.
 """
@@ -83,7 +83,9 @@ class Trace:
     """Samples of usage over time, the newest last, in the format of `interface.INTERFACE`."""
 
     def __init__(self, before: Usage, most: float = float("inf")) -> None:
-        """`most`: number of CPUs, which limits `cpu`, because the kernel's count of ticks could exceed it slightly."""
+        """`most`: number of CPUs, which limits `cpu`, because the kernel's tick count could slightly exceed this
+        number.
+        """
         self._before, self._most = before, most
         self._facts = ""
         self.samples: deque[str] = deque(maxlen=HISTORY)
@@ -128,7 +130,7 @@ class HostUsage(Trace):
 
 
 class Live(Trace):
-    """Usage of a live run; its first sample covers the time since its start."""
+    """A live run's usage; the first sample covers the time since the run's start."""
 
     def __init__(self, process: RunProcess, now: Now, supervisor: int | None) -> None:
         self.run = process.name.run
@@ -202,7 +204,7 @@ class Monitor(Source):
             self.turn(now)
 
     def measure(self, run: Run, then: Callable[[dict[str, Any] | OSError | None], None]) -> None:
-        """Sample a live run in steps. `then` gets its usage, the error, or None if the run ended."""
+        """Sample a live run in steps. `then` gets the run's usage, the error, or None if the run ended."""
         self._alone.append(self._look_at(Name(run.id, run.attempt), run.pid or 0, then))
 
     def _look_at(self, name: Name, pid: int, then: Callable[[dict[str, Any] | OSError | None], None]) -> Iterator[None]:

@@ -1,4 +1,4 @@
-"""The part of Why about an instant: a job's past, as far as it is saved."""
+"""The part of Why about an instant: the saved part of a job's past."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ class PastCalls:
         return document
 
     def _so_far(self, run: Run) -> Record:
-        """Return an unfinished run's record so far; for a waiting run, with its claims."""
+        """Return an unfinished run's record so far; a waiting run's record includes its claims."""
         begun, job, limits = self._begun(run), self._scheduler.catalog.get(run.id.job), self._scheduler.limits
         if run.state in LIVE or job is None:
             return begun
@@ -81,7 +81,7 @@ class PastCalls:
         return {**begun, "claims": list(record.claims(wanted, job, limits))}
 
     def _with_others(self, known: Known, at: int, asker: Asker) -> Known:
-        """Add to `known` the other runs that were live at the instant, with names that the caller may see."""
+        """Add to `known` the other runs that were live at the instant, under the names that the caller may see."""
         going_on = [self._so_far(run) for run in self._scheduler.live if run.queued <= at]
         found = {it["run"]: it for it in [*past.live(self._store, at), *self._batch.ended.values(), *going_on]}
         others = [self._as_known_to(asker, it) for it in found.values()]

@@ -37,7 +37,7 @@ _PAGE_RUNS, _PAGE_BYTES = 50, 1 << 16
 _LIVE_PLACE = "live/"
 _UNENDED = {state.value for state in LIVE | PENDING}
 _ANY = 1 << 63
-"""An instant later than all others."""
+"""An instant later than any other instant."""
 
 _SEES_RUN = AccessRule(Rank.READER, own=True, names="run")
 
@@ -72,7 +72,7 @@ class RecordCalls:
 
     @method("Show", _SEES_RUN)
     def show(self, asked: dict[str, Any], asker: Asker) -> dict[str, Any] | None:
-        """Return an ended run's record. For a live run, reply later, when its usage was measured."""
+        """Return an ended run's record. For a live run, reply later, after its usage was measured."""
         run = self._scheduler.runs.get(run_of(asked["run"]))
         if run is None:
             return {"record": self.ended(asked["run"])}
@@ -200,7 +200,9 @@ class RecordCalls:
         return {**begun, "pid": run.pid, "started": to_text(run.started) if run.started else None, "ended": ended}
 
     def _fresh(self, job: str | None, before: HistoryMark, wanted: Container[str]) -> list[tuple[HistoryMark, Run]]:
-        """Return live runs, runs in `wanted` states, and runs whose end is not saved yet, all older than `before`."""
+        """Return live runs, runs in the `wanted` states, and runs whose end is not saved yet; all are older than
+        `before`.
+        """
         live = [run for run in self._scheduler.runs.values() if run.state in LIVE or run.state in wanted]
         runs = live + [run for run, record in self._batch.runs.values() if record is not None]
         marks = ((HistoryMark(run.queued, *run.id), run) for run in runs if job in (None, run.id.job))
@@ -211,7 +213,9 @@ class RecordCalls:
 
 
 def _may_see_secrets(job: Job, asker: Asker) -> bool:
-    """Return whether the caller may see a job's secrets: only root, the daemon's user and the job's user may."""
+    """Return whether the caller may see a job's secrets: only root, the daemon's user and the job's user may see
+    them.
+    """
     peer = asker.peer
     if peer.uid in (0, os.geteuid()):
         return True

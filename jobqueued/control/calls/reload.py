@@ -1,7 +1,7 @@
 """A reload, requested with SIGHUP or the method Reload. It ends when every changed file is in force.
 
-Another request makes the daemon list all files again; both requests end together. A hold or
-a drain of the host remains.
+During a reload, another request makes the daemon relist all files; both requests end together. A host's hold or drain
+remains.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ class Reload(Source):
     """The requested reloads without a reply.
 
     A reload lists all files, because inotify does not see changes on network file systems and may lose events; a
-    missing file counts as deleted at once. `complete` is called when every file was read and its jobs are in force. So
-    this source comes before the job files, whose events take effect only after the turn.
+    missing file counts as deleted at once. `complete` is called when every file was read and its jobs are in force.
+    This source must come before the job files, because their events take effect only after the turn.
     """
 
     def __init__(
@@ -36,7 +36,7 @@ class Reload(Source):
         self._under_way = False
 
     def begin(self, ticket: int | None = None) -> None:
-        """Start a reload. The reply to `ticket` will contain the changes from now on."""
+        """Start a reload. The reply to `ticket` will contain all later changes."""
         self._watches.settle()
         self._under_way = True
         if ticket is not None:

@@ -31,7 +31,7 @@ class RunCalls:
 
     @method("Rerun", _OF_RUN)
     def rerun(self, asked: dict[str, Any], asker: Asker) -> None:
-        """Make the job of a run due once more."""
+        """Make a run's job due once more."""
         run = run_of(asked["run"])
         known = self._scheduler.runs.get(run)
         by = self._records.ended(asked["run"]).get("triggered_by") if known is None else known.triggered_by

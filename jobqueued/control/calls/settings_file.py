@@ -1,4 +1,4 @@
-"""The settings files, which the daemon reads only when it starts, and their later changes."""
+"""The settings files and their later changes; the daemon reads these files only when it starts."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from jobqueued.settings.settings import Settings, read_settings
 
 
 class SettingsFile:
-    """The settings in force, and the current files: `paths.config` or its alternative, and drop-ins."""
+    """The settings in force, and the current files: `paths.config` or the alternative file, and drop-ins."""
 
     def __init__(self, paths: Paths, in_force: Settings) -> None:
         self._paths, self._in_force = paths, in_force
@@ -55,7 +55,7 @@ class SettingsFile:
 
 
 def _signature(path: str) -> Signature:
-    """Return the signature of the file at a path and of its drop-ins."""
+    """Return the signature of a file and its drop-ins."""
     folder, names = drop_in_directory(path), list[str]()
     with suppress(OSError, FileRefused):  # reading the file will report the same error
         names = sorted(listed(folder, None))

@@ -35,7 +35,7 @@ _MOST_AWAITED = 1000
 
 
 class Submitters:
-    """The users who may submit under `access` and `limits`, and the number of their calls in this minute."""
+    """The users who may submit under `access` and `limits`, and their number of calls in this minute."""
 
     def __init__(self, access: Access, limits: UserLimits, call_rate: CallRate) -> None:
         self._access, self._limits, self._call_rate = access, limits, call_rate
@@ -64,7 +64,7 @@ class Submitters:
 
 
 class SubmitCalls:
-    """Accepts submissions. `keep` notes a request that no commit has saved, and returns a warning for the caller."""
+    """Accepts submissions. `keep` stores a request that no commit has saved, and returns a warning for the caller."""
 
     def __init__(
         self,
@@ -82,7 +82,7 @@ class SubmitCalls:
 
     @method("Submit", AccessRule(Rank.ROOT, own=True))
     def submit(self, asked: dict[str, Any], asker: Asker) -> dict[str, Any] | None:
-        """Accept a submission, and reply later. Reply at once only if it was accepted before."""
+        """Accept a submission, and reply later. Reply at once only if the submission was accepted before."""
         document, owner = asked["submission"], self._submitters.owner(asker)
         if document.get("tool") == "at":
             self._check_at(owner, needs_list=True)
@@ -116,7 +116,7 @@ class SubmitCalls:
         return self._config.users.allow is None and job.at is not None and job.at > now.wall
 
     def _known(self, asked: ParsedSubmission, ownership: Ownership) -> str | None:
-        """Return the earlier submission with the same key, or None if no job or record of one is saved.
+        """Return the earlier submission with the same key, or None if no job or record of it is saved.
 
         Raises Wrong.
         """
@@ -174,7 +174,7 @@ class SubmitCalls:
 def _check_owner(job: Job, after: After, ownership: Ownership) -> None:
     """Raise Wrong unless the job's user owns the run or submission in `after`.
 
-    Do not reveal whether another user's exists.
+    Do not reveal whether another user's run or submission exists.
     """
     if job.owner is None:
         return
@@ -211,7 +211,7 @@ def kept(store: Store, config: Settings) -> tuple[SubmissionsKept, list[str]]:
 
 
 def unheard(scheduler: Scheduler, jobs: Iterable[Job], batch: WriteBatch) -> Iterable[AwaitedOver]:
-    """Yield the ends that submissions wait for, if they happened while no scheduler was running."""
+    """Yield the ends that submissions wait for and that happened while no scheduler was running."""
     names = dict.fromkeys(after.name for job in jobs if job.submission for after in job.submission.after)
     for name in names:
         if name in scheduler.catalog or ("@" in name and RunId.parse(name) in scheduler.runs):
@@ -220,7 +220,7 @@ def unheard(scheduler: Scheduler, jobs: Iterable[Job], batch: WriteBatch) -> Ite
 
 
 def _at_allows(etc: Path, name: str, *, without_lists: bool) -> bool:
-    """Return whether at.allow or, if missing, at.deny lets a user use at(1).
+    """Return whether at.allow or, if it is missing, at.deny lets a user use at(1).
 
     An unreadable list denies all users. `without_lists`: the result if both lists are missing.
     """
@@ -236,7 +236,7 @@ def _at_allows(etc: Path, name: str, *, without_lists: bool) -> bool:
 
 
 def _has(named: Iterable[str], name: str, gids: Iterable[int]) -> bool:
-    """Return whether names of users and, with an @, of groups include a user."""
+    """Return whether these names of users, or of groups with an @, include a user."""
     named = set(named)
     if name in named:
         return True

@@ -43,14 +43,14 @@ _OWN = AccessRule(Rank.ROOT, own=True)
 _MOST_LISTED = 1000
 _NEXT = 3
 _BYTES_OF_A_CALL = 128
-"""Bytes of a text that count as another call in the user's call rate, because parsing takes time."""
+"""Number of a text's bytes that count as one more call in the user's call rate, because parsing takes time."""
 _STEPS = 16
-"""Maximum steps of parsing a text in a turn: about 10 ms."""
+"""Maximum number of parsing steps in a turn: about 10 ms."""
 _LAUNCHER_SILENT = "the launcher does not answer; see: systemctl status jobqueued-launcher"
 _EMPTY = "found an empty file; expected `jobs: {}` for a file without jobs, or: jobqueuectl remove"
 
 Answer = tuple[dict[str, Any], str | None]
-"""The parameters of a reply, and its error or None."""
+"""A reply's parameters, and its error or None."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,7 +154,9 @@ class UserFileCalls(Source):
                 self._finish(call, _refused(_LAUNCHER_SILENT))
 
     def _who(self, call: _FileCall) -> dict[str, Any]:
-        """Return a supervisor's order: identify the caller and, before a file is stored, check the user's right."""
+        """Return a supervisor's order: it identifies the caller and, before a file is stored, checks the user's
+        right.
+        """
         adds = call.act == _SET
         allow, deny = (self._limits.allow, self._limits.deny) if adds else (None, ())
         return {
@@ -349,12 +351,12 @@ class UserFileCalls(Source):
         return {on.name for job in others for on in job.on if on.kind == "path"}
 
     def _as_shown(self, problem: Problem, file: UserFile) -> Problem:
-        """Return the problem with the names that the user gave to the files."""
+        """Return the problem, with the file names that the user chose."""
         begin = f"{self._files.directory}/{file.owner.name}:{file.owner.uid}+"
         return problem._replace(file=file.shown, message=problem.message.replace(begin, ""))
 
     def _in_force(self, path: str, text: bytes, now: Now) -> dict[str, Any]:
-        """Return the reply about a stored text that is in force."""
+        """Return the reply to a call whose stored text is in force."""
         jobs = self._scheduler.catalog.of_file(path)
         soonest = [(start, job.id) for job in jobs if (start := self._scheduler.next_start(job.id)) is not None]
         some = [self._scheduler.catalog[name] for _, name in nsmallest(_NEXT, soonest)]

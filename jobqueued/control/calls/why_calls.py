@@ -17,7 +17,7 @@ from jobqueued.core.scheduler import Scheduler
 from jobqueued.state.write_batch import WriteBatch
 
 _EXPLAINED_RUNS = 10
-"""Maximum waiting runs of a job that are explained."""
+"""Maximum number of a job's waiting runs that are explained."""
 
 
 class WhyCalls:

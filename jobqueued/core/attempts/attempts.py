@@ -218,7 +218,9 @@ def _return(turn: Turn, run: Run, pause: int, cause: Unstarted) -> Run:
 
 
 def _pause(run: Run, cause: Unstarted) -> tuple[int, int]:
-    """Return the pause (ns) before an attempt is resent, and its number of failed starts (at least 1 for a busy path)."""
+    """Return the pause (ns) before an attempt is resent, and its number of failed starts (at least 1 if a path is
+    busy).
+    """
     if cause is Unstarted.NO_FAULT:
         return 0, run.failures
     if cause is Unstarted.PATH_BUSY:

@@ -188,7 +188,7 @@ def succeeded(expected: Expected | None, ended: int) -> Expected | None:
 
 
 def after(saved: SavedJob, run: Run, record: Record) -> SavedJob:
-    """Return a job's saved state after the end of one more run that is known only from its record."""
+    """Return a job's saved state after the end of one more run, based only on the run's record."""
     before = up_to(saved, run.id.number - 1)
     ended = _instant(record["ended"] or record["started"] or record["queued"])
     stats, more = before.stats, dict[str, Any]()
@@ -214,7 +214,7 @@ def after(saved: SavedJob, run: Run, record: Record) -> SavedJob:
 def up_to(saved: SavedJob, number: int) -> SavedJob:
     """Return a job's saved state with all run numbers up to `number` marked as used.
 
-    The missing numbers belong to unknown runs. These count as started, so that `max_runs` is not exceeded.
+    The missing numbers belong to unknown runs. The missing runs count as started, so that `max_runs` is not exceeded.
     """
     unknown = number - saved.last_number
     if unknown < 1:
@@ -251,5 +251,5 @@ def way_of(record: Record) -> str:
 
 
 def end_of(record: Record) -> str:
-    """Return the end of a run in the fleet's format: ``failed exit code 3``, ``timed_out``."""
+    """Return the end of a run in the fleet's format, such as ``failed exit code 3`` or ``timed_out``."""
     return " ".join(dict.fromkeys([record["state"], way_of(record)]))

@@ -1,4 +1,4 @@
-"""The record: the JSON document about one run.  The scheduler starts and ends it; supervisors add attempts."""
+"""The record: the JSON document about one run. The scheduler starts and ends the record; supervisors add attempts."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _KINDS = {"end": "job"}
 
 
 def begin(run: Run, job: Job | None, limits: HostLimits) -> Record:
-    """Return the record of a run so far, with its ended attempts; `job` is None if the job is no longer defined."""
+    """Return a run's record so far, with its ended attempts; `job` is None if the job is no longer defined."""
     if run.so_far is not None:
         before = cast("Record", {**run.so_far, "state": run.state.value, **reasons.fields(run.reason)})
         return before if "trace_id" in before else {**before, **spans.ids(run, limits)}  # from an older version
@@ -91,7 +91,7 @@ def owner_of(record: Record) -> Owner | None:
 
 
 def triggered_by(run: Run) -> TriggeredBy:
-    """Return the cause of a run: the kind of its trigger, and its known details."""
+    """Return the cause of a run: its trigger's kind and any saved details."""
     word = run.trigger.partition(" ")[0]
     by: TriggeredBy = {"kind": _KINDS.get(word, word)}
     return by if run.triggered_by is None else {**by, **(_without(run.triggered_by, "traceparent") or {})}
@@ -105,7 +105,7 @@ def extra_cause(record: Record) -> TriggeredBy | None:
 
 
 def repeated(by: TriggeredBy | None) -> TriggeredBy | None:
-    """Return the part of a run's cause that a rerun of the run also gets, or None if it gets nothing."""
+    """Return the part of a run's cause that is passed on to a rerun, or None if nothing is passed on."""
     return _without(by, "kind", "traceparent", "pattern", "ends")
 
 
@@ -164,7 +164,7 @@ def lost(
 
 
 def _own(output: OutputPlaces | None, offset: int) -> OutputPlaces:
-    """Return the part of an output from `offset` on.
+    """Return the part of an output that starts at `offset`.
 
     The tail of this part contains nothing from before `offset`. If the output is not UTF-8, the tail may be too short.
     """

@@ -14,7 +14,7 @@ from jobqueued.model.run_states import RunState
 
 
 class Damaged(Exception):
-    """A document is invalid; the message says why."""
+    """A document is invalid; the message gives the reason."""
 
 
 _NUMBER, _TEXT, _TEXT_OR_NONE = (int, NoneType), (str,), (str, NoneType)
@@ -57,7 +57,8 @@ INT64 = range(-1 << 63, 1 << 63)
 
 
 def checked(document: Any, run: RunId) -> Record:
-    """Return a document as the record of this run, which was skipped, has ended, or is between two attempts.
+    """Return a document as this run's record, after checking that the run was skipped, has ended, or is between two
+    attempts.
 
     Raises Damaged if the document is no such record.
     """
@@ -70,7 +71,7 @@ def checked(document: Any, run: RunId) -> Record:
 
 
 def checked_end(document: Any, run: RunId) -> Record:
-    """Return a document as the record that a supervisor wrote after an attempt of this run.
+    """Return a document as the record that a supervisor wrote after one of this run's attempts.
 
     Raises Damaged if the document is no such record.
     """
@@ -81,7 +82,7 @@ def checked_end(document: Any, run: RunId) -> Record:
 
 
 def _check_record(document: Any, run: RunId, kinds: Kinds, of_attempt: Kinds, instants: Iterable[str]) -> None:
-    """Check the fields of a record, of its attempts and of its output. Raises Damaged if one is invalid."""
+    """Check the fields of a record, of its attempts and of its output. Raises Damaged if any field is invalid."""
     check(document, kinds)
     if (document["job"], document["number"], document["run"]) != (*run, str(run)):
         raise Damaged(f"it belongs to {short(document['run'])}")

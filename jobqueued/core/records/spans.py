@@ -1,4 +1,4 @@
-"""Spans: the ids that let a tracing system join related runs (W3C Trace Context), without a tracing library.
+"""Spans: IDs that let a tracing system join related runs (W3C Trace Context), without a tracing library.
 
 A run is a span in the trace of its cause, or in a new trace. Each attempt is a child span of its run. Spans that the
 command creates are children of the attempt.  https://www.w3.org/TR/trace-context/
@@ -15,12 +15,12 @@ from jobqueued.core.records.host_limits import HostLimits
 from jobqueued.model.run import Run
 
 _TRACE, _SPAN = 32, 16
-"""Lengths of the ids in hexadecimal digits."""
+"""Lengths of the IDs in hexadecimal digits."""
 _TRACEPARENT = re.compile(r"(?!ff)[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-f]{16})-[0-9a-f]{2}(?:-.*)?")
 
 
 class SpanIds(TypedDict):
-    """The ids of a run, as in its record."""
+    """A run's IDs, as in its record."""
 
     trace_id: str
     span_id: str
@@ -39,7 +39,7 @@ def ids(run: Run, limits: HostLimits) -> SpanIds:
 
 
 def of_record(record: Record) -> SpanIds:
-    """Return the IDs of a run from its record; for a record of an earlier version, which has none, derive them from its
+    """Return a run's IDs from its record; if an earlier version wrote the record without IDs, derive them from its
     fields.
     """
     if "trace_id" in record:
@@ -50,7 +50,7 @@ def of_record(record: Record) -> SpanIds:
 
 
 def of_attempt(span: str, attempt: int) -> str:
-    """Return the span ID of an attempt of a run; attempt 0 is the wait before the first one."""
+    """Return the span ID of a run's attempt; attempt 0 is the wait before the first attempt."""
     return sha256(f"{span}.{attempt}".encode()).hexdigest()[:_SPAN]
 
 

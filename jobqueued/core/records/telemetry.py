@@ -1,4 +1,4 @@
-"""Telemetry hooks that are functions, for programs that use jobqueued as a library; supervisors call hooks that are
+"""Telemetry hooks as functions, for programs that use jobqueued as a library; supervisors call the hooks that are
 commands.
 """
 
@@ -15,15 +15,15 @@ from jobqueued.model.job import Job
 from jobqueued.model.telemetry import TelemetryHook
 
 _LONGEST = 60
-"""Maximum length (characters) of a hook's name that is made from its command."""
+"""Maximum length (characters) of a hook name that is derived from the hook's command."""
 
 
 def tell_hooks(job: Job, moment: str, record: Record) -> Record:
     """Call the job's functions for a moment of its run (start, sample, end); return the record with their results.
 
-    Each function gets its own copy of the record, with the results of earlier functions.  It returns the values to
-    merge, or None (docs/library.md).  A function that raises an exception, or returns values that no record can hold,
-    gets one entry in the warnings.
+    Each function gets its own copy of the record, with the results of earlier functions. A function returns the values
+    to merge, or None (docs/library.md). A function that raises an exception, or returns values that a record can't
+    hold, gets one entry in the warnings.
     """
     found: Record = {**record, "telemetry": record.get("telemetry", {}), "warnings": [*record.get("warnings", ())]}
     for hook in job.telemetry_hooks:
@@ -40,7 +40,7 @@ def tell_hooks(job: Job, moment: str, record: Record) -> Record:
 
 
 def name_of(job: Job, hook: TelemetryHook) -> str:
-    """Return the name of a hook for people: its function, or the start of its command."""
+    """Return a hook's name for people: its function, or the start of its command."""
     if callable(hook.command):
         return getattr(hook.command, "__qualname__", type(hook.command).__name__)
     told = job.redacted(hook.command) or ""

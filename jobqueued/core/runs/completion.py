@@ -82,7 +82,7 @@ def finish(turn: Turn, run: Run, step: RunStep, document: Record) -> None:
 
 
 def _learned(state: SchedulerState, run: Run, document: Record) -> dict[str, Any]:
-    """Return the changes of the job's usual times, with this run's wait and duration if they count."""
+    """Return the changes of the job's usual times, including this run's wait and duration if they count."""
     waited, ran = lateness.has_waited(state, run), run.id not in state.patience.set_back
     return learned(state[run.id.job].saved, run, document, waited=waited, ran=ran)
 
@@ -118,7 +118,7 @@ def give_up(turn: Turn, run: Run, reason: Reason, *, stopped: bool = False, job:
 
 
 def stop_asked(turn: Turn, event: StopAsked) -> None:
-    """Stop a run for a user. If the user repeats the request, send the stop order to the supervisor again."""
+    """Stop a run for a user. If the user repeats the request, resend the stop order to the supervisor."""
     run = turn.state.runs.get(event.run)
     if run is None:
         turn.refuse(event.ticket, "Refused", reason=f"{event.run} has ended")
@@ -146,6 +146,6 @@ def stop(turn: Turn, run: Run, reason: Reason) -> None:
 
 
 def stopping(turn: Turn, run: Run, reason: Reason) -> None:
-    """Note that a live run is stopping, for this reason."""
+    """Record that a live run is stopping, and the reason."""
     turn.state.step(run, RunStep.STOP, reason=reason)
     turn.say("run_stopping", run=str(run.id), reason=reason)

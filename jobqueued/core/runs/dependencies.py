@@ -1,13 +1,13 @@
-"""Dependencies: whether the jobs on which a run depends allow it to start, and when the ends of these jobs make a job
-due.
+"""Dependencies: whether the jobs that a run depends on allow its start, and when the ends of these jobs make a job due.
 
 For a job with a clock, let T be the due time of a run, and P the job's previous due time, or when the job was loaded.
 For each dependency, the newest occurrence due in (P, T] must have succeeded. If this occurrence is under way, the run
 waits for its end. If no occurrence is due in (P, T], or if the newest was skipped, the run waits for the dependency's
 next success.
 
-A job without a clock is due when each dependency has succeeded since the job was last due.  Such a job is out of step
-if it would use a success from a dependency's previous round. Then the job waits for the end of the current round.
+A job without a clock is due when each dependency has succeeded since the job was last due. Such a job is out of step if
+it would use a success from a dependency's previous round. A job that is out of step waits for the end of the current
+round.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class DependencyStates(Enum):
 
 
 class DependencyVerdict(NamedTuple):
-    """The state of one dependency, or of the dependency that decides for all, and the reason."""
+    """The state of a run's dependency, or of the deciding one if several exist, and the reason."""
 
     standing: DependencyStates
     dependency: str = ""
@@ -57,7 +57,7 @@ def hold_back(job: Job) -> bool:
 
 
 def verdict(state: SchedulerState, job: Job, run: Run, now: Now) -> DependencyVerdict:
-    """Return the verdict on the dependencies of a run: on a failed dependency if there is one, else on an awaited
+    """Return the verdict on a run's dependencies: on a failed dependency if one exists, otherwise on an awaited
     dependency.
     """
     if run.trigger != "schedule" or run.so_far is not None or not hold_back(job):
@@ -82,8 +82,8 @@ def note_outcome(turn: Turn, run: Run) -> None:
 
 
 def _needed(state: SchedulerState, name: str, outcomes: tuple[Outcome, ...]) -> tuple[Outcome, ...]:
-    """Return the outcomes of a job to save: the newest, the last success, and those on which pending or future runs
-    depend.
+    """Return a job's outcomes to save: the newest, the last success, and the outcomes that pending or future runs
+    depend on.
     """
     spans = [(0, max(known.due for known in outcomes))]
     for job in map(state.catalog.__getitem__, state.catalog.dependents(name)):
@@ -138,7 +138,7 @@ def _moving(state: SchedulerState, name: str) -> list[Run]:
 
 
 def _next_success(state: SchedulerState, name: str, moving: list[Run]) -> DependencyVerdict:
-    """Return the verdict on a dependency that has not run in time: awaited if a later success is possible, else
+    """Return the verdict on a dependency that has not run in time: awaited if a later success is possible, otherwise
     failed.
     """
     job = state.catalog.get(name)
@@ -161,10 +161,10 @@ def _next_success(state: SchedulerState, name: str, moving: list[Run]) -> Depend
 
 
 def satisfy(turn: Turn, ended: Run, job: Job, *, counts: bool) -> tuple[RunId, ...]:
-    """Note the end of a run that `job` depends on; `counts` is whether the end counts as a success.
+    """Record the end of a run that `job` depends on; `counts`: whether the end counts as a success.
 
-    Return the ends that make `job` due, one for each dependency, sorted by name, or () if the job is not due.  An end
-    does not count again if it already made a run due that only a run directory or record shows. A job that is out of
+    Return the ends that make `job` due, one for each dependency, sorted by name, or () if the job is not due. An end
+    does not count twice if it already made a run due that only a run directory or record shows. A job that is out of
     step waits for one more end.
     """
     state, saved = turn.state, turn.state[job.id].saved
@@ -192,7 +192,7 @@ def _used_up(state: SchedulerState, job: Job, names: Iterable[str], wall: int) -
     """Yield the successes that have already made a job due: a dependency's newest success, if it was due before the job
     was last due.
 
-    Earlier versions did not save which ends made a job due, so such a success could count again.
+    Earlier versions did not save which ends made a job due, so a used success could count twice.
     """
     for name in names:
         succeeded = [known for known in state[name].saved.outcomes if known.state == RunState.SUCCEEDED]
@@ -202,7 +202,7 @@ def _used_up(state: SchedulerState, job: Job, names: Iterable[str], wall: int) -
 
 
 def _last_due(state: SchedulerState, name: str, wall: int) -> int:
-    """Return when the newest run of a job was due, or 0 if no run is known or this time is in the future."""
+    """Return when a job's newest run was due, or 0 if no run is known or this time is in the future."""
     dues = {known.run: known.due for known in state[name].saved.outcomes}
     dues |= {run.number: state.runs[run].due for run in state[name].unfinished}
     last = dues[max(dues)] if dues else 0
@@ -212,7 +212,7 @@ def _last_due(state: SchedulerState, name: str, wall: int) -> int:
 def _of_last_round(turn: Turn, ended: Run, job: Job, ends: Iterable[RunId]) -> Iterator[tuple[RunId, RunId]]:
     """Yield the ends that belong to the previous round, each with the dependency's newer run that is under way.
 
-    The run of such an end was due before the job was last due. The newer run was due no later than `ended`.
+    The ended run was due before the job was last due. The newer run was due no later than `ended`.
     """
     state, last = turn.state, _last_due(turn.state, job.id, turn.now.wall)
     for end in ends:

@@ -29,17 +29,17 @@ from jobqueued.model.saved import Past
 DEADLINE = Reason(Code.START_DEADLINE)
 _MOST_WAITS = 32
 UNKEPT = "?"
-"""Placeholder in a run's list of waits for obstacles that were dropped because the list was too long."""
+"""Placeholder in a run's list of waits; it stands for obstacles that were dropped because the list was too long."""
 
 
 class Bar(Enum):
-    """The kinds of obstacles of a due run."""
+    """The kinds of obstacles that a due run can have."""
 
     UNDEFINED = auto()
     PAUSED = auto()
     ACCOUNT_UNKNOWN = auto()
     FLEET = auto()
-    """Other hosts must consent, but can't be asked."""
+    """Other hosts must consent, but are unreachable."""
     OUTDATED = auto()
     """Other hosts have a newer definition of the job."""
     TURN = auto()
@@ -53,7 +53,7 @@ class Bar(Enum):
 
 
 OF_THE_JOB = frozenset(Bar) - {Bar.TURN, Bar.MAX_RUNS, Bar.DEPENDENCY}
-"""Obstacles that keep all due runs of the job from the queue."""
+"""Obstacles that keep all of a job's due runs from the queue."""
 
 
 class Obstacle(NamedTuple):
@@ -64,7 +64,7 @@ class Obstacle(NamedTuple):
 
     @property
     def word(self) -> str:
-        """The obstacle in the form that records use: ``paused``, ``dependency backup``."""
+        """The obstacle in the form that records use, such as ``paused`` or ``dependency backup``."""
         if self.verdict is not None:
             return wait_for_dependency(self.verdict.dependency)
         return self.bar.name.lower()
@@ -82,7 +82,7 @@ def obstacle(state: SchedulerState, run: Run, now: Now) -> Obstacle | None:
     if state[job.id].under_way >= job.concurrency:
         return Obstacle(Bar.CONCURRENCY)
     if run.so_far is None and state.is_used_up(job):
-        return Obstacle(Bar.MAX_RUNS)  # until the last starts are reported
+        return Obstacle(Bar.MAX_RUNS)  # waits until the last starts are reported
     verdict = dependencies.verdict(state, job, run, now)
     return None if verdict.standing is DependencyStates.MET else Obstacle(Bar.DEPENDENCY, verdict)
 
@@ -100,7 +100,7 @@ def noted(run: Run, wall: int, what: str) -> tuple[tuple[int, str], ...]:
 
 
 def barred(state: SchedulerState, job: Job) -> Bar | None:
-    """Return the obstacle that keeps all runs of a job from the queue, or None if there is none."""
+    """Return the obstacle that keeps all of a job's runs from the queue, or None if no obstacle exists."""
     if state[job.id].saved.paused:
         return Bar.PAUSED
     if not state.others.can_be_asked(job):
@@ -136,7 +136,7 @@ def promote(turn: Turn, name: str) -> None:
         if found is None:
             since, waits = run.since or turn.now.wall, noted(run, turn.now.wall, "")
             state.enqueue(state.step(run, RunStep.QUEUE, since=since, waits=waits), turn.now)
-        elif found.bar is Bar.ACCOUNT_UNKNOWN:  # until the account is looked up
+        elif found.bar is Bar.ACCOUNT_UNKNOWN:  # waits until the account is looked up
             return
         elif found.bar in OF_THE_JOB:
             word = found.word
@@ -166,7 +166,7 @@ def _rest(turn: Turn, run: Run, word: str) -> None:
 
 
 def give_up_all(turn: Turn, job: Job, reason: Reason) -> None:
-    """Give up all runs of a job that are not live."""
+    """Give up all of a job's runs that are not live."""
     for run in turn.state[job.id].pending:
         give_up(turn, turn.state.runs[run], reason, job=job)
 
@@ -211,7 +211,7 @@ def look_at_run(turn: Turn, name: RunId) -> None:
     if is_late(turn, job, run):
         if not state.others.skip_late(turn, job, run):
             give_up(turn, run, DEADLINE)
-    elif state.others.is_put_off(run):  # the clock was set back after this host noted the question
+    elif state.others.is_put_off(run):  # the clock was set back after this host recorded the question
         watch_over(turn, job, state.put_back(run, turn.now))
     elif delay is None:
         state.stir(name.job)
@@ -247,7 +247,7 @@ def _go_on(turn: Turn, job: Job, run: Run) -> None:
 
 
 def retry_asked(turn: Turn, event: RetryAsked) -> None:
-    """End the delay before a run's next attempt for a user: the attempt joins the queue now."""
+    """At a user's request, end the delay before a run's next attempt: the attempt joins the queue now."""
     state, now = turn.state, turn.now
     run, job = state.runs.get(event.run), state.catalog.get(event.run.job)
     delay = state[event.run.job].delayed.get(event.run) if run is not None else None
@@ -277,14 +277,14 @@ def _no_delay(name: RunId, run: Run | None) -> str:
 
 
 def _retried(so_far: Record, asked_by: str) -> Record:
-    """Return the record of a run with the note that this user asked for an early retry."""
+    """Return a run's record with a note that this user requested an early retry."""
     *before, last = so_far["attempts"]
     return {**so_far, "attempts": [*before, {**last, "retried_by": asked_by}]}
 
 
 def _gone(job: Job, run: Run) -> Reason | None:
-    """Return a reason if the job no longer has the retries or the failover for the run's next attempt, or None if it
-    has.
+    """Return a reason if the job no longer has the retries or failover for the run's next attempt; otherwise return
+    None.
     """
     if run.failover:
         return None if job.failover is not None else Reason(Code.FAILOVER_REMOVED)
@@ -292,7 +292,7 @@ def _gone(job: Job, run: Run) -> Reason | None:
 
 
 def resume(turn: Turn, name: str, asked_by: str) -> None:
-    """Resume a paused job. If its pause has expired and was for all hosts, also end the pause on the other hosts."""
+    """Resume a paused job. If the pause has expired and was for all hosts, also end it on the other hosts."""
     if asked_by == UNTIL:
         turn.state.others.end_pause(turn, name)
     turn.state.remember(name, paused=False, paused_until=None, shared_pause="")

@@ -19,13 +19,13 @@ def halt(state: SchedulerState) -> str:
 
 
 def unsaved(turn: Turn, event: StateUnsaved) -> None:
-    """Start no run while the state can't be saved; continue once it is saved."""
+    """Start no run while the state can't be saved; resume once it is saved."""
     turn.state.unsaved = event.reason
     _go_on(turn)
 
 
 def asked(turn: Turn, event: HoldAsked) -> None:
-    """Hold the host for a user, or release it."""
+    """At a user's request, hold or release the host."""
     before = turn.state.hold
     if event.hold is None:
         if before is not None:
@@ -48,7 +48,7 @@ def hold(turn: Turn, hold: Hold) -> None:
 
 
 def release(turn: Turn, asked_by: str) -> None:
-    """Start new runs on this host again."""
+    """Resume starting runs on this host."""
     turn.state.hold_host(None)
     turn.do(SavePast(Past(turn.now.wall, "", "released", by=asked_by)))
     _go_on(turn)

@@ -17,11 +17,11 @@ from jobqueued.model.run_states import RunState
 AT_ONCE, LEAST = 5, SECOND
 """Number of first retries without a minimum pause, and the minimum pause (ns) before later retries."""
 MOST_LOST = 1
-"""Maximum number of hosts lost during a run after which another host still reruns it. After more, the run itself may be
-the cause.
+"""Maximum number of hosts lost during a run after which another host still reruns it. If more hosts were lost, the run
+itself may be the cause.
 """
 JITTER = 10
-"""Divisor of the pause: at most this part of the pause is added at random, so that runs that failed together do not
+"""Divisor of the pause: at most this fraction of the pause is added at random, so that runs that failed together do not
 retry together.
 """
 
@@ -34,7 +34,7 @@ class NextAttempt(NamedTuple):
 
 
 def another(job: Job, run: Run, record: Record) -> NextAttempt | None:
-    """Return the attempt that follows the one that ended with this record, or None if no attempt follows.
+    """Return the attempt that follows after an attempt ended with this record, or None if no attempt follows.
 
     After a stop by a user or a shutdown of the host, no retry follows. A lost attempt may have done its work, so it is
     retried only if `retry_on` allows it, or on another host if `on_host_loss` allows it.

@@ -1,10 +1,10 @@
-"""Skips: occurrences that will not run, with records of the reasons.
+"""Skips: occurrences that will not run, and their records, which contain the reasons.
 
 Each caller passes its reason, with a `Code` from `child/contract/reasons.py`.
 
-Consecutive skips of a job with the same cause and reason share a record, but only within an era of the clock. The
-reason is that a record has the era of its first due time. If its last due time were in a later era, the scheduler would
-start this later era again after a loss of state.db.
+Consecutive skips of a job with the same cause and reason share a record, but only within an era of the clock. This is
+because a record has the era of its first due time. If its last due time were in a later era, the scheduler would
+restart this later era after a loss of state.db.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from jobqueued.model.run import Run
 
 
 class Cause(NamedTuple):
-    """The cause of an occurrence: its trigger, the user who asked for it, if any, and details for the run."""
+    """The cause of an occurrence: its trigger, the user who requested it, if any, and details for the run."""
 
     trigger: str = "schedule"
     asked_by: str | None = None
@@ -83,7 +83,7 @@ def _given_up(turn: Turn, run: Run, known: Run | None) -> dict[str, Any]:
 
 def _like(preceding: Run | None, run: Run, reason: Reason) -> Run | None:
     """Return the preceding skip if it can cover this run: the reason is the same, and the run is scheduled and was
-    never launched. Return None otherwise.
+    never launched. Otherwise return None.
     """
     if preceding is None or run.trigger != CLOCK.trigger or run.attempt:
         return None

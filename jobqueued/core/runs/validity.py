@@ -1,6 +1,7 @@
 """Validity: reasons outside a job's file that keep the job from running on this host.
 
-The scheduler judges a job again after every change that may affect it. Such a reason never makes the job file invalid.
+The scheduler rejudges a job after every change that may affect it. A reason outside the job file never makes the file
+invalid.
 """
 
 from __future__ import annotations
@@ -50,7 +51,7 @@ def judge(turn: Turn) -> None:
 
 
 def say_invalid(turn: Turn, job: Job, reason: str) -> None:
-    """Log that a job is invalid, and why."""
+    """Log that a job is invalid, with the reason."""
     turn.say("job_invalid", job=job.id, reason=reason, file=written_in(job), line=job.line)
 
 
@@ -72,7 +73,7 @@ def verdicts(state: SchedulerState, names: Iterable[str] | None) -> Iterator[tup
 
 
 def to_be_judged(state: SchedulerState, change: CatalogChange) -> Iterator[str]:
-    """Yield the IDs of the jobs that may have become valid or invalid by a change of definitions."""
+    """Yield the IDs of the jobs that a change of definitions may have made valid or invalid."""
     yield from (job.id for job in (*change.added, *change.edited))
     for job in (*change.added, *change.edited, *change.removed):
         yield from state.catalog.dependents(job.id)
@@ -92,7 +93,7 @@ def _unknown(state: SchedulerState, job: Job) -> Invalidity | None:
 
 
 def _elsewhere(state: SchedulerState, job: Job) -> Invalidity | None:
-    """Return a fault if a job depends on a fleet job, whose runs may be on other hosts; else None."""
+    """Return a fault if a job depends on a fleet job, because its runs may be on other hosts; otherwise return None."""
     others = (state.catalog[name] for name in awaited(job) if name in state.catalog)
     other = next((other for other in others if other.scope is Scope.FLEET), None)
     if other is None:
@@ -120,7 +121,9 @@ def _impossible(state: SchedulerState, job: Job) -> Invalidity | None:
 
 
 def too_much_at_once(parts: Iterable[Part]) -> str:
-    """Return a message if these parts have more units than one transaction of the fleet can claim, or "" if not."""
+    """Return a message if these parts have more units than one fleet transaction can claim, or "" if the fleet can
+    claim them.
+    """
     units = sum(part.units for part in parts)
     remedy = "to hold several units of one lock: its `units`"
     text = f"it asks its fleet for {units} units at once, but can have at most {MOST_AT_ONCE}; {remedy}"
@@ -135,7 +138,7 @@ def shortage(state: SchedulerState, job: Job) -> str:
 
 
 def impossible(claim: Claim, resources: dict[str, int]) -> str:
-    """Return a message, with the remedy, about a claim that asks for more units than the host or fleet has."""
+    """Return a message, with the remedy, about a claim on more units than the host or fleet has."""
     name, there = claim.resource, resources.get(claim.resource)
     if name in (CPU, MEMORY):
         units = f"{claim.units / CORE:g}" if name == CPU else f"{-(-claim.units // (1 << 20))}M"

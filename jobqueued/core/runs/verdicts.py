@@ -1,9 +1,9 @@
 """Verdicts for all hosts of a fleet: one host skips an occurrence that no host will run, and keeps the record of the
 skip.
 
-Such an occurrence was missed while no host could ask the fleet, was due during a pause on all hosts, or did not start
-in time. This host asks the fleet for the skip as it would ask for a run. Until the answer, the job's clock or the run
-waits. Questions are not saved; after a restart, the host asks again and gets the same grant.
+The skipped occurrence was missed while the fleet was unreachable, was due during a pause on all hosts, or did not start
+in time. This host requests the skip from the fleet as it would request a run. Until the answer, the job's clock or the
+run waits. Questions are not saved; after a restart, the host repeats the question and gets the same grant.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ def ask(turn: Turn, job: Job, verdict: SkipWish, period: int | None) -> None:
     """Ask the fleet whether this host may skip due times for all hosts, after the hosts that come first.
 
     `period`: the time to the next occurrence (ns), or None. The turns of all hosts take only a part of this time,
-    because no run of the job starts here during the turns, and more occurrences may be missed.
+    because no run of the job starts here during the turns, so more occurrences may be missed.
     """
     within = None if period is None else max(_LEAST, period // 4)
     is_first = job.id in turn.state.fleet.leading
@@ -38,7 +38,7 @@ def ask(turn: Turn, job: Job, verdict: SkipWish, period: int | None) -> None:
 
 
 def look(turn: Turn, name: str) -> None:
-    """Ask the fleet for the skips of a job if the hosts that come first have had their turn."""
+    """Request a job's skips from the fleet if the hosts that come first have had their turn."""
     verdicts, job = turn.state.fleet.verdicts, turn.state.catalog.get(name)
     verdict = verdicts.get(name)
     if job is not None and verdict is not None and _is_over(turn, verdict.asks_at):
@@ -59,7 +59,7 @@ def decide_here(turn: Turn, job: Job) -> None:
 def ask_of_run(turn: Turn, job: Job, run: Run, reason: Reason) -> None:
     """Ask the fleet whether this host may skip a run for all hosts, after the hosts that come first.
 
-    The run did not start in time.  It waits for the answer, even if the fleet can't be asked yet.
+    The run did not start in time. The run waits for the answer, even if the fleet is still unreachable.
     """
     state = turn.state
     if state.fleet.rests(job) or state.fleet.down:
@@ -95,7 +95,7 @@ def _ask(turn: Turn, job: Job, first: int, last: int) -> None:
 
 
 def ask_anew(turn: Turn, job: Job) -> None:
-    """Ask again for the skips of a job, because the fleet did not grant them."""
+    """Re-request a job's skips, because the fleet did not grant them."""
     state = turn.state
     if state.fleet.verdicts.pop(job.id, None) is not None:
         state.wind(job)

@@ -23,7 +23,7 @@ class Agenda:
         self._stirred: dict[str, None] = {}
 
     def judge(self, jobs: Iterable[str] | None) -> None:
-        """Note that the validity of these jobs must be judged; None means all jobs."""
+        """Record that the validity of these jobs must be judged; None means all jobs."""
         if jobs is None:
             self._unjudged = None
         elif self._unjudged is not None:
@@ -35,7 +35,7 @@ class Agenda:
         return unjudged
 
     def follow(self, ended: Run, record: Record) -> None:
-        """Note the end of a run with this record, so that it can make other jobs due."""
+        """Record the end of a run with this record, so that the end can make other jobs due."""
         self._ended.append((ended, record))
 
     def take_ended(self) -> tuple[Run, Record] | None:
@@ -43,7 +43,7 @@ class Agenda:
         return self._ended.pop(0) if self._ended else None
 
     def note_over(self, run: Run) -> None:
-        """Note that a run is over, whatever its state, so that submissions that wait for it are checked."""
+        """Record that a run is over, whatever its state, so that submissions that wait for it are checked."""
         self._over.append(run)
 
     def take_over(self) -> Run | None:
@@ -51,7 +51,7 @@ class Agenda:
         return self._over.popleft() if self._over else None
 
     def look_at(self, job: str) -> None:
-        """Note that the due runs of a job must be checked."""
+        """Record that a job's due runs must be checked."""
         self._stirred[job] = None
 
     def take_stirred(self) -> str | None:

@@ -1,4 +1,6 @@
-"""Changes to save: for each run and job, only the newest. `take` removes and returns them for one commit."""
+"""Changes to save: for each run and job, only the newest change. `take` removes and returns the changes for one
+commit.
+"""
 
 from __future__ import annotations
 
@@ -22,19 +24,19 @@ class Changes:
         return bool(self._runs or self._jobs or self._host or self._submissions)
 
     def note_run(self, change: SaveRun | ForgetRun) -> None:
-        """Note the newest change of a run, replacing an earlier one."""
+        """Record the newest change of a run, which replaces an earlier change."""
         self._runs[(change.run if isinstance(change, ForgetRun) else change.run.id)] = change
 
     def note_job(self, job: str) -> None:
-        """Note that the saved state of a job has changed."""
+        """Record that a job's saved state has changed."""
         self._jobs[job] = None
 
     def note_host(self, change: SaveBoot | SaveHold) -> None:
-        """Note a change of the host's saved state."""
+        """Record a change of the host's saved state."""
         self._host.append(change)
 
     def note_submission(self, change: SaveSubmission | ForgetJob) -> None:
-        """Note a new submission, or the end of a submission. After its end, its job need not be saved."""
+        """Record a new submission, or the end of a submission. After a submission's end, its job need not be saved."""
         self._submissions[change.job] = change
         if isinstance(change, ForgetJob):
             self._jobs.pop(change.job, None)

@@ -1,4 +1,4 @@
-"""Users' commands that hold claims or wait for claims, and the name of a run for users who may not see it."""
+"""Users' commands that hold claims or wait for claims, and the substitute name for a run that a user may not see."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ ANOTHERS_RUN = "a run of another user"
 
 
 PARKED = -1
-"""Value of `question` for a client that waits until the fleet can be asked."""
+"""Value of `question` for a client that waits until the fleet is reachable."""
 
 
 class LockClient(NamedTuple):
-    """A user's command that waits for claims or, if `ticket` is 0, holds them; `since`: when it began to (wall; 0 if
-    unknown).
+    """A user's command that waits for claims or, if `ticket` is 0, holds them; `since`: when the command began to wait
+    or hold (wall; 0 if unknown).
 
     `question`: the number of its question to the fleet, PARKED, or 0 for none. `at_once`: whether the command must be
     refused if it would have to wait.

@@ -54,7 +54,7 @@ def _validate_claims(state: SchedulerState) -> None:
 
 
 def _validate_units(state: SchedulerState) -> None:
-    """Raise AssertionError unless the units in use are those assigned to runs and clients."""
+    """Raise AssertionError unless the units in use are exactly the units assigned to runs and clients."""
     used = Counter[tuple[str, int]]()
     runs = [(run.placed, run.claims) for run in state.runs.values()]
     for placed, claims in (*runs, *((client.placed, client.claims) for client in state.lock_clients.values())):

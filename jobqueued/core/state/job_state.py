@@ -14,12 +14,12 @@ from jobqueued.model.saved import SavedJob
 
 
 class JobFault(Enum):
-    """The kinds of faults that make a job invalid on this host."""
+    """The kinds of fault that make a job invalid on this host."""
 
     IMPOSSIBLE = auto()
     """The job claims more than the host has, so none of its runs can ever be admitted."""
     UNKNOWN_JOB = auto()
-    """The job depends on a job that does not exist. This fault and those below prevent only new runs."""
+    """The job depends on a job that does not exist. This fault and the faults below prevent only new runs."""
     CIRCULAR = auto()
     ELSEWHERE = auto()
     """The job depends on a fleet job."""
@@ -49,7 +49,7 @@ class JobState:
     its next attempt, or after a failed start) and `live`. Only `SchedulerState` changes these four fields and `saved`,
     so that each change is saved.
 
-    `waiting` and `live` are dictionaries because an empty one takes a third of the memory of an empty set.
+    `waiting` and `live` are dictionaries because an empty dictionary takes a third of an empty set's memory.
 
     `skip` is the newest run if that run is a skip; the next skip for the same reason is added to it. `preceding` is the
     skip before the newest run; if the newest run is skipped for the same reason, it is added to `preceding`. `recent`
@@ -68,7 +68,7 @@ class JobState:
     fuse_blown: bool = False
 
     def precede(self) -> None:
-        """Note that a newer run exists, so that `skip` is now the preceding run."""
+        """Record that a newer run exists, so that `skip` is now the preceding run."""
         self.preceding, self.skip = self.skip, None
 
     @property
@@ -103,7 +103,7 @@ class JobState:
 
 
 def leave(place: dict[RunId, Any], run: RunId) -> None:
-    """Remove a run from a place if it is in it; an empty place frees its memory (160 bytes per job)."""
+    """Remove a run from a place if the place contains it; an empty place frees its memory (160 bytes per job)."""
     if run in place:
         del place[run]
         if not place:

@@ -58,8 +58,8 @@ class Deadlines(Generic[Subject]):
 class Patience:
     """The deadlines of runs (`runs`: monotonic, ns) and of expected jobs (`jobs`: wall, ns).
 
-    A run in `held` waited for more than its turn: for a pause, a hold or a restart.  A run in `set_back` existed when
-    the clock was set or the host slept.  Their times don't count for the usual times.
+    A run in `held` waited for more than its turn: for a pause, a hold or a restart. A run in `set_back` existed when
+    the clock was set or the host slept. The times of runs in `held` or `set_back` don't count for the usual times.
     """
 
     def __init__(self) -> None:

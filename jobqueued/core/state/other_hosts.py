@@ -1,7 +1,7 @@
 """The interface between the scheduler and other hosts that run the same jobs.
 
-`OtherHosts` is the policy of a host that is alone.  The policy of a host in a fleet (core/fleet/fleet_policy.py)
-derives from it.
+`OtherHosts` is the policy of a host without a fleet. A fleet host's policy (core/fleet/fleet_policy.py) derives from
+it.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ from jobqueued.timing import catch_up
 
 
 class OtherHosts:
-    """The policy of a host that is alone.
+    """The policy of a host without a fleet.
 
-    `turn` is a `core.state.turn.Turn`. The annotation is Any, because the module of `Turn` imports this module.
+    `turn` is a `core.state.turn.Turn`. The annotation is Any because the module of `Turn` imports this module.
     """
 
     # the clock
 
     def is_clock_waiting(self, job: Job) -> bool:
-        """Return whether a job's clock waits because other hosts can't be asked or have a newer definition."""
+        """Return whether a job's clock waits because other hosts are unreachable or have a newer definition."""
         return False
 
     def hold_up(
@@ -35,8 +35,8 @@ class OtherHosts:
     ) -> bool:
         """Return whether a job's clock must wait at these due times until other hosts answer a question about a skip.
 
-        `following`: the next due time after them. `since` as in catch_up.sort_out. `at_once`: whether the clock can't
-        wait.
+        `following`: the next due time after these due times. `since` is the same as in catch_up.sort_out. `at_once`:
+        whether the clock can't wait.
         """
         return False
 
@@ -49,7 +49,9 @@ class OtherHosts:
     def sort_out(
         self, job: Job, found: list[int], wall: int, cursor: int, *, complete: bool, since: int | None
     ) -> catch_up.Sorted:
-        """Sort due times as in catch_up.sort_out, and omit those of other hosts; the job's clock is at `cursor` now."""
+        """Sort due times as in catch_up.sort_out, and omit other hosts' due times; the job's clock is at `cursor`
+        now.
+        """
         return catch_up.sort_out(job, found, wall, complete=complete, since=since)
 
     def own_skips(self, job: Job, dues: list[int]) -> list[int]:
@@ -57,10 +59,10 @@ class OtherHosts:
         return dues
 
     def clock_stepped(self, step: int, mono: int) -> None:
-        """Note a step (ns) of the system clock."""
+        """Record a step (ns) of the system clock."""
 
     def slept(self, duration: int, mono: int) -> None:
-        """Note that the host slept for this time (ns)."""
+        """Record that the host slept for this time (ns)."""
 
     def shares(self, job: Job) -> bool:
         """Return whether a job's occurrences belong to a whole fleet, so that their keys are the same in all eras."""
@@ -69,7 +71,7 @@ class OtherHosts:
     # runs that have yet to start
 
     def can_be_asked(self, job: Job) -> bool:
-        """Return whether runs of a job need no consent of other hosts, or these hosts can be asked now."""
+        """Return whether a job's runs need no consent from other hosts, or whether these hosts are reachable now."""
         return True
 
     def has_newer(self, job: Job) -> bool:
@@ -77,11 +79,13 @@ class OtherHosts:
         return False
 
     def has_begun(self, run: Run) -> bool:
-        """Return whether a run represents one that another host started."""
+        """Return whether a run stands for a run that another host started."""
         return hosts_before(run.key) > 0
 
     def is_put_off(self, run: Run) -> bool:
-        """Return whether this host still waits to ask for the skip of a run, because other hosts come first."""
+        """Return whether this host must still wait before it requests the skip of a run, because other hosts come
+        first.
+        """
         return False
 
     def skip_late(self, turn: Any, job: Job, run: Run) -> bool:
@@ -94,7 +98,7 @@ class OtherHosts:
         """Ask other hosts whether this host may skip the due runs of a job that missed their start deadlines."""
 
     def end_pause(self, turn: Any, job: str) -> None:
-        """End the pause of a job on all hosts, if the pause that is over was for all hosts."""
+        """End a job's expired pause on all hosts, if it was a pause for all hosts."""
 
     # runs that are about to start, and claims
 
@@ -107,10 +111,10 @@ class OtherHosts:
         return False
 
     def note_wait(self, holder: Holder, claims: Claims) -> None:
-        """Note the claims that a run or client in the queue waits for."""
+        """Record the claims that a run or client in the queue waits for."""
 
     def leave_queue(self, holder: Holder, runs: Mapping[RunId, Run]) -> bool:
-        """Note that a run or client left the queue; return whether it holds claims, because a question to other hosts
+        """Record that a run or client left the queue; return whether it holds claims because a question to other hosts
         was open.
         """
         return False

@@ -1,11 +1,11 @@
-"""The state of the scheduler, and the functions that keep it consistent.
+"""The scheduler's state, and the functions that keep it consistent.
 
-Every unfinished run is in exactly one place of its job's `JobState`.  Only live runs and clients with locks hold
-claims.  `invariants.validate` has all the rules.
+Every unfinished run is in exactly one place of its job's `JobState`. Only live runs and clients with locks hold claims.
+`invariants.validate` checks all the rules.
 
 Only the functions here change state that must survive a restart: `keep`, `close` and the moves change runs, `remember`
-changes jobs, `hold_host` and `note_boot` change the host. Each function notes its change, and `take_saves` returns the
-commands that save the changes, one for each run and job. Therefore no decision can forget to save a change.
+changes jobs, `hold_host` and `note_boot` change the host. Each function records its change, and `take_saves` returns
+the commands that save the changes, one for each run and job. Therefore no decision can forget to save a change.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ class SchedulerState:
         self.patience = Patience()
         """Deadlines after which runs are late and jobs overdue.  `lateness` and `expectation` change them."""
         self.agenda = Agenda()
-        """The work that is left for the end of the turn."""
+        """The work left for the end of the turn."""
         self.accounts: dict[Account, str] = {}
         """Jobs' user or group → its error, or "" if the account exists. An account that is not listed is being looked
         up (`account_known`).
@@ -79,7 +79,7 @@ class SchedulerState:
         self.queue_stuck = False
         """True if no pass over the queue is needed, because nothing can start before a holder ends or a run joins."""
         self.lock_clients: dict[LockClientId, LockClient] = {}
-        """Users' commands that wait for locks or hold them.  `lock_clients` changes it."""
+        """Users' commands that wait for locks or hold locks. `lock_clients` changes it."""
         self.impatient: list[LockClientId] = []
         """The clients that leave the queue unless the next pass grants them their claims."""
         self.hold: Hold | None = None
@@ -107,7 +107,7 @@ class SchedulerState:
         self._arrivals, self.changes = 0, Changes()
 
     def restore(self, saved: Iterable[SavedJob], runs: Iterable[Run], hold: Hold | None, now: Now) -> None:
-        """Restore the saved state: live runs hold their claims again; other runs wait until their jobs are read."""
+        """Restore the saved state: live runs regain their claims; other runs wait until their jobs are read."""
         self.jobs.update((job.job, JobState(job)) for job in saved)
         self.noted = {name for name, state in self.jobs.items() if state.saved.is_noteworthy}
         for run in sorted(runs, key=lambda run: run.arrival):
@@ -153,7 +153,7 @@ class SchedulerState:
         return state.saved
 
     def hand_over(self, job: str, owner: Owner | None) -> None:
-        """Note the owner of a job ID; a new owner learns nothing about the earlier owner's runs."""
+        """Record the owner of a job ID; a new owner can't see the earlier owner's runs."""
         self[job].saved = self[job].saved.of(owner)
         self.remember(job)
 
@@ -207,12 +207,12 @@ class SchedulerState:
         self.changes.note_host(SaveBoot(boot))
 
     def name_of(self, holder: Holder) -> str:
-        """Return the name of a holder for people."""
+        """Return a holder's name for people."""
         client = self.lock_clients.get(holder) if isinstance(holder, LockClientId) else None
         return str(holder) if client is None else f"a command of {client.asked_by} (with-lock)"
 
     def name_for(self, holder: Holder, asker: Owner | None) -> str:
-        """Return the name of a holder as `asker` may see it; None means a user who may see everything."""
+        """Return a holder's name in the form that `asker` may see; None means a user who may see everything."""
         if asker is not None and isinstance(holder, RunId) and share_of(holder.job):
             run = self.runs.get(holder)
             if run is None or run.owner != asker:
@@ -279,7 +279,7 @@ class SchedulerState:
         return state.saved.stats.started + sum(_has_started(run) for run in under_way)
 
     def accounts_to_look_up(self, job: Job) -> Iterator[Account]:
-        """Yield the job's user and groups that are not known to exist on this host."""
+        """Yield those of the job's user and groups whose existence on this host is unconfirmed."""
         return (account for account in accounts(job) if self.accounts.get(account) != "")
 
     def invalid(self, job: Job) -> str:
@@ -290,7 +290,7 @@ class SchedulerState:
     # runs
 
     def number(self, occurrence: Occurrence, queued: int, **fields: Any) -> Run:
-        """Create a run of an occurrence, with its job's next number and these fields. The caller must put the run in a
+        """Create a run of an occurrence with its job's next number and these fields. The caller must put the run in a
         place.
         """
         number, job = self[occurrence.job].saved.last_number + 1, self.catalog.get(occurrence.job)

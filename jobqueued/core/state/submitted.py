@@ -1,4 +1,4 @@
-"""The unfinished submissions: their texts, which a restart needs, and their totals."""
+"""The unfinished submissions: their texts, which a restart needs, and totals for each user."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class SubmissionEnd(NamedTuple):
 
 
 class UnfinishedSubmissions:
-    """Unfinished submissions by job ID. A caller that adds or removes a submission must save this in the same
+    """Unfinished submissions by job ID. A caller that adds or removes a submission must save the change in the same
     commit.
     """
 
@@ -69,21 +69,23 @@ class UnfinishedSubmissions:
         return ForgetJob(job)
 
     def number(self, share: str) -> int:
-        """Return the next number for a submission of a user."""
+        """Return the next number for a user's submission."""
         return self._numbers.get(share, 0) + 1
 
     def used(self, job: str) -> None:
-        """Note an ID that consists of a share and a number, so that the number is never assigned again."""
+        """Record an ID that consists of a share and a number, so that the number is never reused."""
         share, _, number = job.partition("/")
         self._numbers[share] = max(self._numbers.get(share, 0), int(number))
 
     def go_on(self, numbers: Mapping[str, int]) -> None:
-        """Continue after these numbers, which were used before the restart."""
+        """Continue the numbering after these numbers, which were used before the restart."""
         for share, number in numbers.items():
             self.used(f"{share}/{number}")
 
     def of_key(self, share: str, key: str) -> str | None:
-        """Return the ID of the unfinished submission that a user made with this key, or None if there is none."""
+        """Return the ID of the unfinished submission that a user made with this key, or None if no such submission
+        exists.
+        """
         return self._ids.get((share, key))
 
     def __contains__(self, job: object) -> bool:

@@ -1,4 +1,4 @@
-"""Timers: the instants, wall or monotonic, at which subjects must be checked again."""
+"""Timers: wall or monotonic instants when subjects must be rechecked."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from jobqueued.model.run import RunId
 
 
 class HostTimer(Enum):
-    """The timers of the host: the end of its hold, and the end of pressure on it."""
+    """The host's timers: the end of its hold, and the end of pressure on it."""
 
     HOLD = auto()
     PRESSURE = auto()

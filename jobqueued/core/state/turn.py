@@ -11,7 +11,7 @@ from jobqueued.model.job import Now
 
 
 class Turn:
-    """The first argument of the scheduler's functions, which change its `state` and add commands to it."""
+    """The first argument of the scheduler's functions: they change the turn's `state` and add commands to the turn."""
 
     __slots__ = ("_commands", "now", "state")
 
@@ -36,8 +36,8 @@ class Turn:
         self._commands.append(Reply(ticket, value, error))
 
     def finish(self) -> list[Command]:
-        """Return all commands of the turn: first those that save changes, last those that give claims back to the
-        fleet.
+        """Return all commands of the turn: commands that save changes come first, and commands that give claims back to
+        the fleet last.
         """
         given_back = self.state.fleet.take_given_back() if self.state.fleet.given_back else ()
         return [*self.state.take_saves(), *_briefly(self._commands), *given_back]

@@ -1,4 +1,4 @@
 """Users' commands that hold locks in the queue (jobqueuectl with-lock).
 
-`fleet_clients` handles locks of the fleet. Begin with `lock_clients`.
+`fleet_clients` handles the fleet's locks. Begin with `lock_clients`.
 """

@@ -1,6 +1,6 @@
-"""Users' commands that want fleet locks: they queue like runs, and this host asks the fleet after it has admitted them.
+"""Users' commands that need fleet locks: they queue like runs, and this host asks the fleet after it has admitted them.
 
-While the fleet can't be asked, they wait outside the queue.
+While the fleet is unreachable, these commands wait outside the queue.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from jobqueued.queue.locks import of_fleet
 
 
 def grant(turn: Turn, name: LockClientId) -> None:
-    """Grant an admitted client its claims; if some are fleet locks, hold all claims on this host and ask the fleet
-    first.
+    """Grant an admitted client its claims; if some claims are on fleet locks, first hold all claims on this host and
+    ask the fleet.
     """
     state, client = turn.state, turn.state.lock_clients[name]
     state.leave_queue(name)
@@ -48,14 +48,14 @@ def granted(turn: Turn, name: LockClientId, event: Granted) -> None:
 
 
 def denied(turn: Turn, name: LockClientId, event: Denied) -> None:
-    """Let a client wait, because other hosts hold its claims."""
+    """Let a client wait because other hosts hold its claims."""
     client = _answered(turn, name, event.number)
     if client is not None:
         _wait_on(turn, name, client)
 
 
 def ours(turn: Turn, key: str) -> None:
-    """Give back a client's claims in the fleet, if the client's process ended, or if it waits without an open
+    """Give a client's claims back to the fleet if the client's process ended, or if it waits without an open
     question.
     """
     client = next((client for name, client in turn.state.lock_clients.items() if name.key == key), None)
@@ -64,8 +64,8 @@ def ours(turn: Turn, key: str) -> None:
 
 
 def lock_anew(turn: Turn, number: int) -> None:
-    """Ask again, with this question number, for the locks that clients hold: after a long absence, the fleet may have
-    freed them.
+    """Re-request, with this question number, the locks that clients hold, because the fleet may have freed them during
+    a long absence.
     """
     for name, client in turn.state.lock_clients.items():
         if not client.ticket and (wanted := of_fleet(client.claims)):
@@ -73,7 +73,7 @@ def lock_anew(turn: Turn, number: int) -> None:
 
 
 def up(turn: Turn) -> None:
-    """Move the clients with open questions out of the queue; if the fleet can be asked, queue them again."""
+    """Move the clients with open questions out of the queue; if the fleet is reachable, requeue them."""
     state = turn.state
     for name, client in list(state.lock_clients.items()):
         if client.question > 0:
@@ -114,7 +114,7 @@ def _park(turn: Turn, name: LockClientId) -> None:
 
 
 def _refuse(turn: Turn, name: LockClientId) -> None:
-    """Refuse a client that does not want to wait."""
+    """Refuse a client that must not wait."""
     client = turn.state.lock_clients.pop(name)
     down = turn.state.fleet.down
     reason = f"its fleet is unreachable: {down}" if down else lock_clients.keeps_waiting(turn, client.claims)

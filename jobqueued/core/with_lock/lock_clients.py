@@ -1,7 +1,7 @@
 """Users' commands that hold locks in the queue (jobqueuectl with-lock): they wait, hold and release like runs.
 
 A client is a process that holds its claims while it lives. The daemon reports the end of the process to the scheduler,
-and finds the process again after a restart of the daemon.
+and finds a live process after the daemon restarts.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ def enqueue(turn: Turn, name: LockClientId) -> None:
 
 
 def refuse_impatient(turn: Turn) -> None:
-    """After a pass, refuse the remaining clients that do not want to wait."""
+    """After a pass, refuse the remaining clients that must not wait."""
     state = turn.state
     while state.impatient:
         name = state.impatient.pop()
@@ -134,8 +134,8 @@ def over(turn: Turn, event: LockOver) -> None:
 
 
 def evict_asked(turn: Turn, event: EvictAsked) -> None:
-    """Remove a client's claims or its place in the queue, for a user; the client's process may continue without the
-    locks.
+    """At a user's request, remove a client's claims or its place in the queue; the client's process may continue
+    without the locks.
     """
     client = turn.state.lock_clients.get(event.client)
     if client is None:
@@ -167,7 +167,7 @@ class LockClaim(NamedTuple):
 def claims(state: SchedulerState) -> Iterator[LockClaim]:
     """Yield the held locks, in the order of the grants, then the awaited locks, in order of arrival.
 
-    The last items are lock files that runs wait for and that another program holds.
+    The last items are lock files that another program holds and that runs wait for.
     """
     admission = state.admission
     for holder in admission.locks:
@@ -192,7 +192,7 @@ def _claims(state: SchedulerState, holder: Holder, claims: Claims, *, held: bool
 
 
 def _withheld(state: SchedulerState, holder: Holder, claims: Claims, claim: Claim) -> str | None:
-    """Return why a claim that could be granted alone is not granted, or None if it can't be granted alone."""
+    """Return why a claim is not granted although it could be granted alone, or None if it can't be granted alone."""
     queue = state.admission
     if queue.locks.missing((claim,)) is not None:
         return None
