@@ -1,6 +1,6 @@
-"""The listening sockets at their paths.
+"""The listening sockets and their paths.
 
-If a socket is removed, the daemon makes it again, and retries after a failure. inotify(7) reports removals.
+If a socket file is removed, the daemon recreates it, and retries after a failure. inotify(7) reports removals.
 """
 
 from __future__ import annotations
@@ -21,7 +21,9 @@ from jobqueued.host.log import Log
 
 AGAIN = 10 * SECOND
 _REST = SECOND
-"""Pause (ns) before accepting connections again if no descriptor is free. Without the pause, the loop would spin."""
+"""Pause (ns) before the daemon resumes accepting connections if no descriptor is free. Without the pause, the loop
+would spin.
+"""
 _BACKLOG = 512
 _MASK = (
     inotify.IN_DELETE
@@ -37,7 +39,7 @@ class Listener:
     """The listening sockets in a directory. `make_directory` makes the directory and its other files.
 
     `doors`: path → function that sets who may connect, and returns "" or why some of these users can't connect.
-    `deadline`: the time (CLOCK_MONOTONIC, ns) of the next `look`, or None if only an event triggers one.
+    `deadline`: the time (CLOCK_MONOTONIC, ns) of the next `look`, or None if only an event triggers a `look`.
     """
 
     def __init__(
@@ -58,14 +60,16 @@ class Listener:
             self._log_and_retry(error, 0)
 
     def descriptors(self, *, accepts: bool) -> dict[int, int]:
-        """Return the descriptor of inotify, and those of the sockets if more callers are accepted."""
+        """Return inotify's descriptor, and the sockets' descriptors if more callers are accepted."""
         found = {} if self._inotify is None else {self._inotify: select.POLLIN}
         if accepts and not self._rests:
             found |= {it.fileno(): select.POLLIN for it in self._sockets.values()}
         return found
 
     def accept(self, descriptor: int, mono: int) -> socket.socket | None:
-        """Accept a caller of a socket, or return None if none waits. For inotify's descriptor, check the sockets."""
+        """Accept a caller of a socket, or return None if no caller waits. For inotify's descriptor, check the
+        sockets.
+        """
         if descriptor == self._inotify:
             self.look(mono)
         listener = next((it for it in self._sockets.values() if it.fileno() == descriptor), None)
@@ -84,7 +88,7 @@ class Listener:
         return None
 
     def look(self, mono: int) -> None:
-        """Listen again at each path that no longer has our socket."""
+        """Resume listening at each path that no longer has this daemon's socket."""
         self._rests, self.deadline = False, None
         self._forget_news()
         if not (gone := self._lost_paths()):
@@ -95,7 +99,7 @@ class Listener:
             self._make_directory()
             self._listen(mono)
         except OSError as error:
-            self._forget_news()  # otherwise events about our own removals would cause an endless retry
+            self._forget_news()  # otherwise events about the daemon's own removals would cause endless retries
             self._log_and_retry(error, mono)
         else:
             self.trouble = ""
@@ -108,11 +112,11 @@ class Listener:
                 list(inotify.events(self._inotify))
 
     def _lost_paths(self) -> list[Path]:
-        """Return the paths where our socket is missing."""
+        """Return the paths where this daemon's socket is missing."""
         return [path for path in self._doors if path not in self._sockets or self._places[path] != _place(path)]
 
     def _keep_directory(self, mono: int) -> None:
-        """Make the directory's other files again if a cleanup removed them after the sockets."""
+        """Recreate the directory's other files if a cleanup removed them after the sockets."""
         try:
             self._make_directory()
         except OSError as error:
@@ -130,7 +134,7 @@ class Listener:
             self._log.say("trouble", text=text)
 
     def _listen(self, mono: int) -> None:
-        """Listen at each path without our socket. Raise the first OSError after trying all paths."""
+        """Listen at each path where this daemon's socket is missing. Raise the first OSError after trying all paths."""
         failed: OSError | None = None
         for path in self._lost_paths():
             try:

@@ -32,7 +32,7 @@ CLASSES: tuple[type, ...] = (
 def rules() -> dict[str, AccessRule]:
     """Return method → rule, sorted by rank, then by ownership, then in the interface's order.
 
-    For crontabs, supervisors decide about ownership (`child/spool/spool_orders.py`).
+    For crontabs, supervisors determine the owner (`child/spool/spool_orders.py`).
     """
     order = re.findall(r"^method (\w+)", INTERFACE, re.M)
     found = [each for one in CLASSES for each in declared_in(one).values()]

@@ -18,14 +18,14 @@ from jobqueued.model.source import Source
 EVERY, HEARTBEAT = 15 * SECOND, 60 * SECOND
 _READABLE = 0o644
 _PIECES = 8
-"""Maximum pieces of text in a turn: about 3 ms."""
+"""Maximum number of pieces of text in a turn: about 3 ms."""
 
 
 class MetricsFile(Source):
     """Writes the metrics that `told` returns to the file `path`; None means no file. `version` grows with each change.
 
-    A failed write is retried each minute, and reported as a problem until a write succeeds. `tell_bug` logs a bug; this
-    version is then not written.
+    A failed write is retried each minute, and reported as a problem until a write succeeds. If a bug prevents a write,
+    `tell_bug` logs it, and the version is not written.
     """
 
     def __init__(
@@ -38,7 +38,7 @@ class MetricsFile(Source):
     ) -> None:
         self._path, self._told, self._version, self._log, self._tell_bug = path, told, version, log, tell_bug
         self._at: int | None = None
-        """Time (CLOCK_MONOTONIC, ns) when the last write started, or None."""
+        """Time (CLOCK_MONOTONIC, ns) when the last write started, or None before the first write."""
         self._written = -1
         """The version that was written last, or is being written."""
         self._parts: list[str] = []
@@ -47,7 +47,7 @@ class MetricsFile(Source):
 
     @property
     def troubles(self) -> list[str]:
-        """The reason why the file can't be written."""
+        """The reason why the file can't be written, if any."""
         return [self._trouble] if self._trouble else []
 
     @property
@@ -57,7 +57,7 @@ class MetricsFile(Source):
 
     @property
     def deadline(self) -> int | None:
-        """The time (CLOCK_MONOTONIC, ns) of the next write, or None without a file."""
+        """The time (CLOCK_MONOTONIC, ns) of the next write, or None if no file is written."""
         if self._path is None or self._at is None:
             return None if self._path is None else 0
         return self._at + (HEARTBEAT if self._trouble or self._written == self._version() else EVERY)

@@ -1,8 +1,8 @@
 """The control socket: a varlink service for ``jobqueuectl`` and ``varlinkctl``. No client can block the loop.
 
-Operators, readers and strangers have separate limits of connections; root gets the remaining connections. In each turn,
-one stranger and all other callers are served. Strangers without a name on this host count as one user and come last, so
-a user with many UIDs (subuid(5)) can't keep others out.
+Operators, readers and strangers have separate connection limits; root gets the remaining connections. In each turn, the
+daemon serves one stranger and all callers of other ranks. Strangers without a name on this host count as one user and
+come last, so a user with many UIDs (subuid(5)) can't keep others out.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from jobqueued.model.users import Owner
 
 
 class ConnectionPlaces(NamedTuple):
-    """Maximum connections of a rank: total, and for each user."""
+    """Maximum connections of a rank: in total and for each user."""
 
     in_all: int
     of_a_user: int
@@ -45,13 +45,15 @@ PLACES = {
 WAITING = ConnectionPlaces(64, 32)
 """Additional connections for callers that only wait, for example for the end of a run."""
 CLIENTS = 320
-"""Maximum total connections. Connections beyond the limits of the ranks are reserved for root and our own user."""
+"""Maximum total connections. Connections beyond the ranks' limits are reserved for root and the daemon's own user."""
 _NAMELESS = -1
 """Stands for all strangers without a name, which share the limit of one user."""
 IDLE = 10 * SECOND
 """Time (ns) after which an idle stranger is disconnected."""
 _ACCEPTED = 16
-"""Maximum connections accepted in a turn, so that a caller waits few turns even after many refused callers."""
+"""Maximum number of connections accepted in a turn, so that a caller waits few turns even after many refused
+callers.
+"""
 _QUEUED = 64
 """Maximum calls queued while an earlier call of the client waits for its reply."""
 _BACKLOG = 1 << 22
@@ -75,7 +77,8 @@ class Methods(Protocol):
 
 
 class _Client:
-    """A client's connection. `since`: time (CLOCK_MONOTONIC, ns) of its acceptance or of the last answered call.
+    """A client's connection. `since`: time (CLOCK_MONOTONIC, ns) when the client was accepted or its last call was
+    answered.
 
     `drop` disconnects a client to which a message can't be sent.
     """
@@ -124,12 +127,12 @@ class _Client:
 
     @property
     def is_stranger(self) -> bool:
-        """Return whether the client is a stranger, served after the other ranks."""
+        """Return whether the client is a stranger, who is served after the other ranks."""
         return self.rank is Rank.STRANGER
 
     @property
     def comes_last(self) -> bool:
-        """Return whether the client is a stranger without a name, served after other strangers."""
+        """Return whether the client is a stranger without a name, who is served after other strangers."""
         return self.counts_as == _NAMELESS
 
     @property
@@ -141,7 +144,7 @@ class _Client:
     def is_to_be_answered(self) -> bool:
         """Return whether the next call can be answered now.
 
-        A stranger must first read all replies; other clients most of them.
+        A stranger must first read all replies; other clients must have read most of their replies.
         """
         takes = not self.outbox if self.is_stranger else self.unread <= _BACKLOG
         return bool(self.queue) and self.pending is None and takes and self.service is not None
@@ -157,7 +160,7 @@ class _Client:
         return not self.outbox
 
     def finish(self) -> None:
-        """Note that the last reply to the call was sent."""
+        """Record that the last reply to the call was sent."""
         self.pending, self.waits = None, False
 
     def send(self, message: bytes = b"") -> None:
@@ -166,7 +169,7 @@ class _Client:
             self.put(message)
         try:
             self.flush()
-        except OSError:  # it left, which no read reports while calls are queued
+        except OSError:  # the client left; no read reports this while calls are queued
             self._drop(self)
 
     def put(self, message: bytes) -> None:
@@ -218,13 +221,15 @@ class ControlServer(Source):
 
     @property
     def deadline(self) -> int | None:
-        """The time (CLOCK_MONOTONIC, ns) to check the listener, or to disconnect a stranger, or None."""
+        """The time (CLOCK_MONOTONIC, ns) to check the listener or to disconnect a stranger, or None if neither is
+        due.
+        """
         times = [client.since + IDLE for client in self._strangers() if client.is_idle]
         return min([*times, *([] if self._listener.deadline is None else [self._listener.deadline])], default=None)
 
     @property
     def troubles(self) -> list[str]:
-        """The reason why users can't connect."""
+        """The reason why users can't connect, if any."""
         return [self._listener.trouble] if self._listener.trouble else []
 
     @property
@@ -233,7 +238,7 @@ class ControlServer(Source):
         return any(client.is_to_be_answered for client in self._clients.values())
 
     def turn(self, now: Now) -> tuple[()]:
-        """Answer a call of each client, but of only one stranger, so that the turn remains short."""
+        """Answer one call from each client, but only from one stranger, so that the turn remains short."""
         if self._listener.deadline is not None and self._listener.deadline <= now.mono:
             self._listener.look(now.mono)
         for client in self._strangers():
@@ -322,7 +327,7 @@ class ControlServer(Source):
         if client.connection.fileno() < 0 or not client.is_to_be_read:
             return
         if client.is_stranger:
-            if self._heard == now.mono:  # one stranger in a turn; poll(2) returns the others again
+            if self._heard == now.mono:  # one stranger in a turn; poll(2) will report the other strangers once more
                 return
             self._heard = now.mono
             self._clients[client.connection.fileno()] = self._clients.pop(client.connection.fileno())

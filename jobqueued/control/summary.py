@@ -10,7 +10,7 @@ from jobqueued.model.run_states import LIVE
 
 
 def summary(scheduler: Scheduler, refused: int, degraded: str | None) -> str:
-    """Return the state in one line: ``3 jobs, 1 running, 2 waiting, next backup, due 2026-11-24 02:00:00``."""
+    """Return the state in one line, such as ``3 jobs, 1 running, 2 waiting, next backup, due 2026-11-24 02:00:00``."""
     if degraded:
         return f"degraded: {degraded}"
     jobs, counts, soonest = len(scheduler.catalog), views.counts(scheduler), views.next_job(scheduler)

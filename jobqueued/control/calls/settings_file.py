@@ -57,7 +57,7 @@ class SettingsFile:
 def _signature(path: str) -> Signature:
     """Return the signature of a file and its drop-ins."""
     folder, names = drop_in_directory(path), list[str]()
-    with suppress(OSError, FileRefused):  # reading the file will report the same error
+    with suppress(OSError, FileRefused):  # the later read of the file reports the same error
         names = sorted(listed(folder, None))
     drop_ins = (signature_of(f"{folder}/{name}") for name in names)
     return (signature_of(path), signature_of(folder), *drop_ins)

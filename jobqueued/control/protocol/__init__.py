@@ -1,5 +1,5 @@
-"""The varlink interface of the control socket, its wire format, and the identity and rights of callers.
+"""The control socket's varlink interface, its wire format, and the callers' identity and rights.
 
-`interface` describes every method. `declaration` has the decorator for the function and the rule of a method. Begin
+`interface` describes every method. `declaration` has the decorator that declares a method's function and rule. Begin
 with `interface`.
 """

@@ -12,9 +12,9 @@ from jobqueued.child.contract.tuples import NamedTuple
 
 
 class Rank(IntEnum):
-    """The rank of a caller. Strangers see ids, states and times, readers everything.
+    """The rank of a caller. Strangers see IDs, states and times; readers see everything.
 
-    Operators, root and our user also act.
+    Operators, root and the daemon's user may also act.
     """
 
     STRANGER = 0
@@ -24,7 +24,7 @@ class Rank(IntEnum):
 
 
 class Whose(Enum):
-    """The owner of the job, run or event that a call names: the host, the caller, another user, or no one."""
+    """The owner of the job, run or event that a call names: the host, the caller, another user, or no owner."""
 
     HOST = "host"
     OWN = "own"

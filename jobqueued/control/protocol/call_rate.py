@@ -1,22 +1,22 @@
-"""The maximum of changing calls that each user may make in a minute."""
+"""The maximum number of changing calls that each user may make in a minute."""
 
 from __future__ import annotations
 
 from jobqueued.base.instants import MINUTE
 
 _MANY = 1000
-"""Number of users above which expired minutes are removed."""
+"""Number of users above which expired counts are removed."""
 
 
 class CallRate:
-    """The calls of each UID in the minute that began with its first call."""
+    """Each UID's calls in the minute that began with the UID's first call."""
 
     def __init__(self, most: int) -> None:
         self._most = most
         self._spent: dict[int, tuple[int, int]] = {}
 
     def take(self, uid: int, mono: int, cost: int = 1) -> int:
-        """Spend `cost` calls and return 0. If too few calls are left, spend none and return the time (ns) to wait.
+        """Spend `cost` calls and return 0. If too few calls are left, spend no call and return the time (ns) to wait.
 
         A cost above the maximum counts as the maximum.
         """

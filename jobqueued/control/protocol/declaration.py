@@ -1,4 +1,4 @@
-"""The declaration of a method of the control socket: a decorator with the method's name and rule.
+"""The declaration of a control socket method: a decorator with the method's name and rule.
 
 ``@method("Pause", Rule(Rank.OPERATOR, own=True, names="job"))`` decorates a function of a class. The function gets the
 checked parameters and the caller. It returns the reply, or None if the reply comes later. `methods.py` lists the
@@ -20,7 +20,8 @@ Handler = Callable[[dict[str, Any], Asker], dict[str, Any] | None]
 
 
 class Declared:
-    """A declared method, and the function that answers it. Reading it from an object returns the bound function.
+    """A declared method, and the function that answers it. Reading the declaration from an object returns the bound
+    function.
 
     `waits`: a caller that waits for the reply may use an additional connection (`server.WAITING`).
     """
@@ -42,7 +43,7 @@ def method(
 ) -> Callable[[Callable[..., dict[str, Any] | None]], Declared]:
     """Return a decorator that declares a function as the answer to a method of `interface.py`.
 
-    Raises ValueError if the interface has no such method, or the method has no parameter that the rule names.
+    Raises ValueError if the interface has no such method, or if the method lacks a parameter that the rule names.
     """
     parameters = varlink.signature(name)
     if parameters is None or not parameters.keys() >= set(rule.names.split()):

@@ -25,7 +25,7 @@ def doors(paths: Paths, access: Access) -> dict[Path, Callable[[Path], str]]:
 
 
 def admit_everybody(path: Path) -> str:
-    """Let every user connect, because the peer's credentials decide about rights.
+    """Let every user connect, because the peer's credentials determine the rights.
 
     Return "", because no user is kept out.
     """
@@ -34,9 +34,9 @@ def admit_everybody(path: Path) -> str:
 
 
 def admit_operators(path: Path, access: Access) -> str:
-    """Let root, the owner and operators connect, but not the user who sends notices. Raises OSError.
+    """Let root, the owner and operators connect, but not the user that sends notices. Raises OSError.
 
-    Returns the reason why operators can't connect, or "" if they can or no operators exist.
+    Returns the reason why operators can't connect, or "" if operators can connect or no operators exist.
     """
     path.chmod(0o600)
     if not access.operators:

@@ -1,4 +1,4 @@
-"""The identities of callers, each a name and a UID."""
+"""The callers' identities, each a name and a UID."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from collections.abc import Callable
 from jobqueued.model.users import Owner
 
 _MOST_WAITING = 64
-"""Maximum callers of a UID that wait for its name; older callers were disconnected anyway."""
+"""Maximum number of callers that wait for their UID's name; older callers were disconnected anyway."""
 _MOST_NAMED = 1000
-"""Maximum existing UIDs from other databases that are kept; the oldest are forgotten."""
+"""Maximum number of existing UIDs from other databases to keep; the oldest are forgotten."""
 
 Then = Callable[[Owner | None], None]
 
@@ -31,7 +31,7 @@ class Identities:
         return uid in self._known() or uid in self._named
 
     def look_up(self, uid: int, then: Then) -> None:
-        """Pass the user of a UID to `then`, at once or later; pass None if the host has no such user."""
+        """Pass a UID's user to `then`, at once or later; pass None if the host has no such user."""
         if (name := self._known().get(uid)) is not None:
             then(Owner(uid, name))
             return

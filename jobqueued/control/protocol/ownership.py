@@ -1,4 +1,6 @@
-"""The owner of the job, run or event that a call names. Owner and rank decide whether the call is allowed."""
+"""The owner of the job, run or event that a call names. The owner and the caller's rank determine whether the call is
+allowed.
+"""
 
 from __future__ import annotations
 
@@ -25,9 +27,9 @@ class Ownership:
         self._scheduler, self._batch = scheduler, batch
 
     def job(self, name: str, user: Owner | None) -> Whose:
-        """Return the owner of a job id, relative to a user. Raises StoreError.
+        """Return the owner of a job ID, relative to a user. Raises StoreError.
 
-        An id without a job or a record counts as the user's own if only this user could use it.
+        An ID without a job or a record counts as the user's own if only this user could use it.
         """
         if (whose := by_name(name, user)) is not Whose.OWN:
             return whose
@@ -38,7 +40,7 @@ class Ownership:
         return Whose.OWN if owner == user else Whose.ANOTHERS
 
     def run(self, run: RunId, user: Owner | None) -> Whose:
-        """Return the owner of a run, even if another user has its job now. Raises StoreError."""
+        """Return a run's owner, even if another user now owns its job. Raises StoreError."""
         if (whose := by_name(run.job, user)) is not Whose.OWN:
             return whose
         live = self._scheduler.runs.get(run)
@@ -74,7 +76,7 @@ def by_name(name: str, user: Owner | None) -> Whose:
 
 
 def refusal(rule: AccessRule, parameters: dict[str, Any], whose: Whose) -> VarlinkError:
-    """Return the error for a refused caller, which does not reveal whether another user's job or run exists."""
+    """Return the error for a refused caller; it does not reveal whether another user's job or run exists."""
     if rule.reason:
         return VarlinkError("Refused", {"reason": rule.reason})
     if whose is Whose.ANOTHERS:
@@ -100,12 +102,14 @@ class Asker(NamedTuple):
 
     @property
     def sees_all(self) -> bool:
-        """True if the caller sees everything; False if only their own jobs and the public part of the host's jobs."""
+        """True if the caller sees everything; False if the caller sees only their own jobs and the public part of the
+        host's jobs.
+        """
         return self.rank >= Rank.READER
 
     @property
     def owner(self) -> Owner | None:
-        """The user whose jobs and runs the reply is about, or None if it is about everything."""
+        """The user whose jobs and runs the reply is about, or None if the reply is about everything."""
         return None if self.sees_all else self.peer.owner or NO_USER
 
     def has(self, record: Record) -> bool:

@@ -1,4 +1,4 @@
-"""Parsers of the parameters of calls."""
+"""Parsers for call parameters."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from jobqueued.model.run import RunId
 from jobqueued.model.users import share_of
 
 MOST_RUNS = 1000
-"""Maximum runs in one reply about a job."""
+"""Maximum number of runs in one reply about a job."""
 
 
 def wrong(parameter: str) -> VarlinkError:
@@ -44,7 +44,7 @@ def instant_of(asked: dict[str, Any], name: str) -> int | None:
     """Return the instant in this parameter, or None if it is missing. Raises VarlinkError."""
     try:
         return to_instant(datetime.fromisoformat(asked[name])) if name in asked else None
-    except (ValueError, TypeError):  # TypeError if it has no time zone
+    except (ValueError, TypeError):  # TypeError if the time has no zone
         raise wrong(name) from None
 
 

@@ -28,7 +28,7 @@ class Peer(NamedTuple):
     process: int = -1
     """A pidfd of the process (pidfd_open(2)), or -1 if unavailable."""
     owner: Owner | None = None
-    """The process's user, or None if the name is not known yet, or the host has no such user."""
+    """The process's user, or None if the user's name is not known yet or the host has no such user."""
 
     @classmethod
     def of(cls, connection: socket.socket) -> Peer:
@@ -40,7 +40,7 @@ class Peer(NamedTuple):
         return cls(uid, frozenset({gid, *struct.unpack(f"{len(groups) // 4}I", groups)}), pid)
 
     def followed(self, connection: socket.socket, is_spare: Callable[[int], bool]) -> Peer:
-        """Return the peer with a pidfd of its process, if one is free; the caller must close it."""
+        """Return the peer with a pidfd of its process, if a descriptor is free; the caller must close the pidfd."""
         process = -1
         with contextlib.suppress(OSError, OverflowError):
             process = self._process(connection)
@@ -53,7 +53,7 @@ class Peer(NamedTuple):
         try:
             return connection.getsockopt(socket.SOL_SOCKET, _SO_PEERPIDFD)
         except OSError as error:
-            if error.errno != errno.ENOPROTOOPT:  # kernels before 6.5 provide only the pid
+            if error.errno != errno.ENOPROTOOPT:  # kernels before 6.5 provide only the PID
                 raise
         process = os.pidfd_open(self.pid)
         try:
@@ -76,10 +76,10 @@ class Peer(NamedTuple):
 
 
 class Access(NamedTuple):
-    """The groups (gids) whose members are operators and readers.
+    """The groups (GIDs) whose members are operators and readers.
 
-    `notifier`: UID of the user who sends notices, or -1 if none. This user is a member of a group to read output, but
-    must not act on runs, because libraries that talk to other hosts run as this user.
+    `notifier`: UID of the user that sends notices, or -1 if no such user exists. This user is in a group so that it can
+    read output. It must not act on runs, because libraries that talk to other hosts run as this user.
     """
 
     operators: frozenset[int]

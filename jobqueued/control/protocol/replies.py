@@ -8,7 +8,7 @@ from typing import Any, Protocol
 from jobqueued.control.protocol.varlink import VarlinkError, encode
 
 TellBug = Callable[[str, Exception], str]
-"""Logs an exception with a description of the failed work, and returns the place in the program for the caller."""
+"""Logs an exception with a description of the failed work, and returns its place in the code, for the caller."""
 Reply = Callable[[int, dict[str, Any], str | None], None]
 """Sends a reply, or an error with its parameters, to the caller with a ticket."""
 
@@ -28,7 +28,7 @@ class Caller(Protocol):
         """Send a whole message, and disconnect a caller that left."""
 
     def finish(self) -> None:
-        """Note that the last reply to the call was sent."""
+        """Record that the last reply to the call was sent."""
 
 
 class Replies:

@@ -18,7 +18,7 @@ Message = dict[str, Any]
 Method = Callable[[dict[str, Any]], dict[str, Any] | None]
 """Takes a call's checked parameters.
 
-Returns the reply's parameters, or None if it comes later, or raises VarlinkError.
+Returns the reply's parameters, or None if the reply comes later. Raises VarlinkError.
 """
 
 LIMIT = 3 << 16
@@ -96,7 +96,7 @@ class Decoder:
         self._partial = bytearray()
 
     def feed(self, data: bytes) -> list[Message]:
-        """Return the messages that `data` completes. Raises MessageError at the first invalid one."""
+        """Return the messages that `data` completes. Raises MessageError at the first invalid message."""
         head, *rest = data.split(b"\0")
         self._extend(head)
         messages = []
@@ -149,7 +149,9 @@ _IS: dict[str, Callable[[Any], bool]] = {
     "object": lambda value: isinstance(value, dict),
     "[]string": lambda value: isinstance(value, list) and all(map(_IS["string"], value)),
 }
-"""Type of the interface → check of a JSON value. A string must not contain a lone surrogate, which JSON allows."""
+"""Type of the interface → check of a JSON value. A string must not contain a lone surrogate, although JSON allows
+it.
+"""
 
 
 def _fits(kind: str, value: Any) -> bool:
@@ -158,7 +160,7 @@ def _fits(kind: str, value: Any) -> bool:
 
 
 def _signatures(interface: str, text: str) -> dict[str, dict[str, str]]:
-    """Return method → parameters: ``{"io.jobqueue.Describe": {"job": "string", "runs": "?int"}}``."""
+    """Return method → parameters, such as ``{"io.jobqueue.Describe": {"job": "string", "runs": "?int"}}``."""
     methods = re.findall(r"^method (\w+)\((.*?)\)", text, re.M)
     return {f"{interface}.{name}": dict(re.findall(r"(\w+): (\??(?:\[\])?\w+)", fields)) for name, fields in methods}
 
@@ -168,14 +170,14 @@ _METHODS = _signatures(_SERVICE, _SERVICE_INTERFACE) | _signatures(NAME, INTERFA
 
 
 def signature(name: str) -> dict[str, str] | None:
-    """Return parameter → type for a method of `INTERFACE`, or None if it has no such method."""
+    """Return parameter → type for a method of `INTERFACE`, or None if `INTERFACE` has no such method."""
     return _METHODS.get(f"{NAME}.{name}")
 
 
 class Service:
     """Answers calls. `methods`: short name in `INTERFACE` → function.
 
-    A call of another method gets "not implemented".
+    A call to any other method gets "not implemented".
     """
 
     def __init__(self, methods: Mapping[str, Method]) -> None:

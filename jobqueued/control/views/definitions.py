@@ -55,7 +55,7 @@ def definition(job: Job, *, whole: bool = True) -> dict[str, Any]:
 
 
 def _late(late: Late | None) -> bool | dict[str, float]:
-    """Return the limit as the key `late` in a job file has it."""
+    """Return the limit in the format of the key `late` in a job file."""
     if late is None or late == USUALLY:
         return late is not None
     after = {} if late.after is None else {"after": late.after / SECOND}
@@ -83,7 +83,7 @@ def _hook(hook: TelemetryHook, command: object) -> dict[str, Any]:
 
 
 def _notify(wish: Notify) -> dict[str, Any]:
-    """Return the setting as the key `notify` in a job file has it, or {} if no one is notified."""
+    """Return the setting in the format of the key `notify` in a job file, or {} if no one is notified."""
     if wish == NOBODY:
         return {}
     plain = {name: value for name, value in wish.plain().items() if name != "owner"}

@@ -13,7 +13,7 @@ from jobqueued.model.users import Owner, share_of
 
 
 class VisibleView(NamedTuple):
-    """The jobs and files that a user sees: the public part of the host's jobs, and the user's own.
+    """The jobs and files that a user sees: the public part of the host's jobs, and the user's own jobs.
 
     `job` returns whether the user sees a job; `user` is None for a user without jobs.
     """
@@ -39,7 +39,7 @@ def seen_status(status: dict[str, Any], seen: VisibleView) -> dict[str, Any]:
 
 
 def public_status(status: dict[str, Any], seen: VisibleView) -> dict[str, Any]:
-    """Return the reply of Status for a user; it has only the names of files and the numbers of problems."""
+    """Return Status's reply for a user; it has only the names of files and the number of problems in each."""
     own = [one for one in status["attention"] if share_of(one["job"])]  # only the user's jobs are in it
     problems = [
         Problem(name, 0, 0, "", f"problems: {len(found)}; {WHO_MAY}", _worst(found), code="JQ500")._asdict()
@@ -59,7 +59,9 @@ def public_status(status: dict[str, Any], seen: VisibleView) -> dict[str, Any]:
 
 
 def unwatched(words: dict[Owner, str], seen: VisibleView | None) -> list[str]:
-    """Return warnings that files for users' path triggers may be missed; with `seen`, only for its user."""
+    """Return warnings that files for users' path triggers may be missed; with `seen`, return only the warnings for its
+    user.
+    """
     if seen is not None:
         return [found for owner, found in words.items() if owner == seen.user]
     some = [f"{owner.name}: {found}" for owner, found in list(words.items())[:_MOST_USERS]]

@@ -1,6 +1,6 @@
 """Replies that many callers share: written once, piece by piece, and sent to all callers until the data changes.
 
-A list of 20,000 jobs takes a second to write. No start waits for it, even if many callers ask often.
+A list of 20,000 jobs takes a second to write. No start waits for this list, even if many callers request it often.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ from jobqueued.model.source import Source
 from jobqueued.model.users import Owner
 
 _SLICE = 150
-"""Jobs written in a turn: about 3 ms."""
+"""Number of jobs written in a turn: about 3 ms."""
 _PUBLIC_FOR = SECOND
 _METRICS_FOR = SECOND
 _PIECE, _PIECES = 30_000, 10
-"""Characters of metrics, and maximum readings, in a turn: about 3 ms."""
+"""Number of metrics characters, and maximum number of readings, in a turn: about 3 ms."""
 
 _USERS = 64
-"""Maximum users whose texts are kept; more only if they are waiting for their texts."""
+"""Maximum number of users whose texts are kept; users who are waiting for their texts may exceed it."""
 _FIRST, _LAST = b'{"parameters":{"jobs":[', b"],"
 """The bytes before the first job of a list, and after the last job."""
 
@@ -58,7 +58,7 @@ class SharedReply:
         return bool(self._waiting or self._served)
 
     def ask(self, ticket: int, version: int, mono: int) -> bytes | None:
-        """Return the current text, or None if the ticket must wait until it is written."""
+        """Return the current text, or None if the ticket must wait until the text is written."""
         if self._pieces is None and self._is_good(version, mono):
             return self._text
         self._waiting.append(ticket)
@@ -84,7 +84,7 @@ class SharedReply:
         return self._text, self._handed_over()
 
     def fail(self) -> list[int]:
-        """Drop the text, because writing it failed. Return the tickets that waited for it."""
+        """Drop the text because its writing failed. Return the tickets that waited for the text."""
         self._text, self._pieces, self._version = b"", None, -1
         return self._handed_over()
 
@@ -121,13 +121,13 @@ class Texts(Source):
         self.public_status = SharedReply(lambda: self._public_status(None), _PUBLIC_FOR)
         self.metrics = SharedReply(self._metrics, _METRICS_FOR, ages=True)
         self._own: dict[Owner, _OfUser] = {}
-        """User → texts; users who asked recently come last."""
+        """User → texts; the users with the most recent requests come last."""
         self._heads: dict[int, bytes] = {}
-        """Ticket → the written list of the caller's own jobs, while it waits for the public list."""
+        """Ticket → the written list of the caller's own jobs, while the caller waits for the public list."""
         self._is_wanted = False
 
     def note_change(self) -> None:
-        """Note a change, after which texts may be out of date."""
+        """Record a change; texts may now be out of date."""
         self.version += 1
 
     def ask_jobs(self, asker: Asker, now: Now) -> None:
@@ -147,7 +147,7 @@ class Texts(Source):
         self.ask(self._of(user).status if user and has_some else self.public_status, asker.ticket(), now)
 
     def _of(self, user: Owner) -> _OfUser:
-        """Return the texts of a user, and mark the user as the last to ask."""
+        """Return a user's texts, and mark the user's request as the most recent."""
         known = self._own.pop(user, None)
         if known is None:
             of_user = partial(self._scheduler.catalog.of_owner, user)
@@ -246,7 +246,7 @@ class Texts(Source):
 
 
 def gathered(texts: Iterable[str]) -> Pieces:
-    """Join small texts into larger pieces, because each piece takes a turn. Many empty texts also end a piece."""
+    """Join small texts into larger pieces, because each piece takes a turn. Many empty texts also complete a piece."""
     parts, size = list[str](), 0
     for text in texts:
         parts.append(text)

@@ -28,7 +28,7 @@ from jobqueued.queue.placement import CPUS
 
 
 def moment(instant: int | None) -> str | None:
-    """Return an instant as JSON text, or None."""
+    """Return an instant as JSON text; None remains None."""
     return None if instant is None else to_text(instant)
 
 
@@ -44,7 +44,7 @@ class BatchProgress(NamedTuple):
 
 
 class JobCondition(NamedTuple):
-    """The state of a job. None means unknown, because the files of a stopped daemon do not show it.
+    """A job's state. None means unknown, because a stopped daemon's files do not show the value.
 
     `later`: number of runs between two attempts; `is_retrying`: some of these runs retry. `is_used_up`: `max_runs` have
     started. `is_over`: no schedule makes the job due again. `has_missed`: no run of the job ever started. `late`:
@@ -119,7 +119,7 @@ _PRIVATE: dict[str, Any] = {
     "line": 0,
     "drop_ins": [],
 }
-"""Fields that strangers see empty: all text from the job's file, and the file's path."""
+"""Fields that are empty for strangers: all text from the job's file, and the file's path."""
 
 
 def public_job_row(job: Job, it: JobCondition) -> dict[str, Any]:
@@ -159,7 +159,8 @@ def _batch(job: Job, state: JobState) -> BatchProgress | None:
 
 
 def idleness(job: Job, it: JobCondition, newest: Iterable[Record], set_back: int | None = None) -> str:
-    """Return the reasons why no run of a job waits to start, first those of skipped runs in `newest`, and the remedy.
+    """Return the reasons why no run of a job waits to start, beginning with the reasons of skipped runs in `newest`,
+    and the remedy.
 
     `set_back`: if the clock was set back, the instant up to which the job's fixed times were already handled.
     """
@@ -205,7 +206,7 @@ def _event(on: On) -> str:
 
 
 def lock_claim(one: LockClaim, pid: int | None, command: str | None) -> dict[str, Any]:
-    """Return the interface's type LockClaim for a holder with this pid and command."""
+    """Return the interface's type LockClaim for a holder with this PID and command."""
     claim = one.claim
     return {
         "lock": claim.resource.removeprefix(":"),
@@ -245,7 +246,7 @@ def stats(state: JobState) -> dict[str, Any]:
 
 
 def _next(scheduler: Scheduler, job: Job) -> int | None:
-    """Return the job's next scheduled start after its pause, or None."""
+    """Return the job's next scheduled start after its pause, or None if no start follows."""
     saved, start = scheduler[job.id].saved, scheduler.next_start(job.id)
     if scheduler.invalid(job) or start is None:
         return None
@@ -255,11 +256,11 @@ def _next(scheduler: Scheduler, job: Job) -> int | None:
 
 
 _LOOKS = 500
-"""Maximum starts searched for the first start that a user may see."""
+"""Maximum number of starts to search for the first start that a user may see."""
 
 
 def next_job(scheduler: Scheduler, seen: VisibleView | None = None) -> tuple[int, str] | None:
-    """Return the next start of all jobs, and its job, or None.
+    """Return the next start of any job, with the job, or None if no start follows.
 
     With `seen`, search only the jobs that a user may see.
     """
@@ -292,7 +293,7 @@ def hold(scheduler: Scheduler) -> dict[str, Any]:
 
 
 def exclusive(scheduler: Scheduler) -> dict[str, Any]:
-    """Return the live run that is alone on this host because its job is exclusive, or None."""
+    """Return the live run that is alone on this host because its job is exclusive, or None if no such run exists."""
     alone = (run.id for run in scheduler.live if any(it.resource == HOST and it.exclusive for it in run.claims))
     return {"exclusive": next(map(str, alone), None)}
 
@@ -311,7 +312,7 @@ def fleet(scheduler: Scheduler, *, whole: bool) -> dict[str, Any]:
 
 
 def fleet_counted(scheduler: Scheduler) -> dict[str, Any]:
-    """Return the name of the fleet, and the number of its hosts with a session, or None if unknown."""
+    """Return the fleet's name, and the number of its hosts with a session, or None if unknown."""
     known = scheduler.fleet
     return {"fleet": known.name or None, "fleet_hosts": len(known.hosts) if known.name and not known.down else None}
 
@@ -320,7 +321,7 @@ MOST_NAMED = 100
 
 
 def attention(found: Iterable[Attention]) -> dict[str, Any]:
-    """Return the items that need a person's attention: at most `MOST_NAMED` of each kind, and each kind's number."""
+    """Return the items that need a person's attention: at most `MOST_NAMED` of each kind, and each kind's total."""
     kinds = {kind: list(those) for kind, those in groupby(found, attrgetter("kind"))}
     named = [one for those in kinds.values() for one in those[:MOST_NAMED]]
     return {
