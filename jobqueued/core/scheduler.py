@@ -208,7 +208,7 @@ class Scheduler:
         return self._state.due_times.in_order(limit)
 
     def invalid(self, job: Job) -> str:
-        """Return the reason outside its file why a job can't run, or "" if none is known."""
+        """Return the reason, outside the job's file, why a job can't run, or "" if no such reason is known."""
         return self._state.invalid(job)
 
     def may_have_jobs(self, owner: Owner) -> bool:

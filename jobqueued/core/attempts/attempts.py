@@ -272,7 +272,7 @@ def _keep_from_coming_again(turn: Turn, run: Run) -> None:
 
 
 def _use(turn: Turn, event: events.Found) -> None:
-    """Mark a run's number, and its occurrence if known, as used."""
+    """Mark a run's number as used, and also its occurrence if the event contains it."""
     state, name = turn.state, event.run.job
     saved, sent = state[name].saved, event.sent
     state.remember(name, last_number=max(saved.last_number, event.run.number))

@@ -22,7 +22,7 @@ class Redefinition(NamedTuple):
     forgone: list[int]
     """Due times, in the previous era, whose start the `spread` of the old definition had deferred."""
     past: int | None
-    """The due time of the key `at`, if it had passed when the daemon first read the job; else None."""
+    """The due time of the key `at` if it had passed when the daemon first read the job, otherwise None."""
     ahead: int
     """How far (ns) the last due time is ahead of the system clock, or 0. The job's clock continues from now."""
 

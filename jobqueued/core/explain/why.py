@@ -188,7 +188,7 @@ def _of_waiting(state: SchedulerState, run: Run, ordered: list[Holder], now: Now
 
 
 def _of_user(state: SchedulerState, share: str) -> list[str]:
-    """Return a reason if the user has reached the limit of live runs, else []."""
+    """Return a reason if the user has reached the limit of live runs, otherwise []."""
     if not state.admission.is_full(share):
         return []
     return [f"{counted(state.admission.most_of_a_user or 0, 'run')} of {share} are live, and no user may have more"]

@@ -149,7 +149,7 @@ def _save_mark(turn: Turn) -> None:
 
 
 def troubled(turn: Turn, trouble: FleetTrouble) -> None:
-    """Log a problem with another host or the fleet, or the end of the problem."""
+    """Log a problem with another host or the fleet, or the problem's end."""
     turn.say("recovered" if trouble.is_over else "trouble", text=trouble.text)
 
 
@@ -167,7 +167,7 @@ def accepted(turn: Turn, event: FleetAccepted) -> None:
 
 
 def denied(turn: Turn, event: Denied) -> None:
-    """Let a run wait because other hosts hold its claims; if no holder is known, retry in 1 s."""
+    """Let a run wait because other hosts hold its claims; if the holder is unknown, retry in 1 s."""
     state, now = turn.state, turn.now
     if event.number == _ANEW:
         _lose_lock(turn, event.run)

@@ -24,8 +24,8 @@ class SkippedSpan(NamedTuple):
 
 
 def span_of(state: str, second: int) -> SkippedSpan:
-    """Return the span that ends at `second`. It starts at FIRST if the occurrence's state is ``skipped FIRST``, else at
-    `second`.
+    """Return the span that ends at `second`. The span starts at FIRST if the occurrence's state is ``skipped FIRST``,
+    otherwise at `second`.
     """
     end, _, first = state.partition(" ")
     is_span = end == "skipped" and first.isascii() and first.isdecimal() and len(first) <= len(str(second))

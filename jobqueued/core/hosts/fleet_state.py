@@ -29,7 +29,7 @@ class FleetQuestion(NamedTuple):
     waited_for: list[str]
     claims: Claims
     skip: Reason | None = None
-    """The reason for the skip, if the question is about a skip; None if the run is to start."""
+    """The reason for the skip if the question is about a skip; None if the run is to start."""
     asks_at: int | None = None
     """Instant (monotonic, ns) until which other hosts may ask first, or None if the fleet was asked."""
 
@@ -97,7 +97,7 @@ class FleetState:
     """The state of the fleet; `name` is "" if the host is in no fleet.
 
     While a question about a run is open, the run holds its claims on this host and remains in its job's `waiting`.
-    Questions are not saved: if the host asks again after a restart, it gets the same grant.
+    Questions are not saved: if the host repeats a question after a restart, it gets the same grant.
     """
 
     def __init__(self, name: str, labels: tuple[str, ...] = ()) -> None:
@@ -112,7 +112,9 @@ class FleetState:
         self.definitions: dict[str, str] = {}
         """Job → its definition in the fleet, or the definition that this host has published to replace it."""
         self.offers: dict[str, str] = {}
-        """Job → its definition in the fleet before this host published a new one; removed once the outcome is known."""
+        """Job → its definition in the fleet before this host published a new definition; removed once the outcome is
+        known.
+        """
         self.outdated: set[str] = set()
         """Jobs that have a newer definition in the fleet."""
         self.hosts: dict[str, HostSeen] = {}

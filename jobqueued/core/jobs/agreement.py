@@ -4,8 +4,8 @@ Each definition has a hash, its spec. A host publishes its spec if this spec dif
 agreed on. A host that still has the last agreed spec leaves the job to hosts with a newer spec.
 
 A host publishes its next definition only when the outcome of its last publication is known. The outcome is known when
-the fleet reports another definition than before, or its whole content after a reconnect. Until then, the published
-definition counts as the fleet's. A file that changes before the outcome is known counts as newer.
+the fleet reports a changed definition, or its whole content after a reconnect. Until the outcome is known, the
+published definition counts as the fleet's. A file that changes before the outcome is known counts as newer.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Job pauses: a pause holds back waiting runs until the job is resumed; live runs continue.
 
 A pause of a fleet job is valid on all hosts: the fleet stores it, and each host applies it. While the fleet is
-unreachable, no pause of a fleet job is accepted and none ends; no fleet job starts then anyway.
+unreachable, no pause on all hosts is accepted or ends; no fleet job starts during this time.
 """
 
 from __future__ import annotations

@@ -63,8 +63,8 @@ def likely(times: str, mean: int | None, limit: int | None = None, passed: int =
     """Return the likely duration (ns) of a run from a list of earlier durations, or None if unknown.
 
     The result is the median, because one hung run does not move a median. If the run has taken `passed` ns so far, only
-    durations of at least `passed` count. `limit` is an upper limit, and the result if no duration is known. The `mean`
-    is used if the list is empty, and in place of durations below a second, which are 0 in the list.
+    durations of at least `passed` count. `limit` is an upper limit; it is the result if no duration and no `mean` is
+    known. The `mean` is used if the list is empty, and in place of durations below a second, which are 0 in the list.
     """
     short = min(SECOND, mean or 0)
     known = [time or short for time in durations(times)[-RECENT:]] or [

@@ -1,4 +1,4 @@
-"""The end of a run: a live attempt ends or is stopped; then another attempt follows, or the run is over.
+"""The end of a run: after a live attempt ends or is stopped, another attempt follows or the run is over.
 
 When a run is over, its record and counters are saved, people are notified, and other jobs react to the end.
 """

@@ -202,7 +202,7 @@ def _used_up(state: SchedulerState, job: Job, names: Iterable[str], wall: int) -
 
 
 def _last_due(state: SchedulerState, name: str, wall: int) -> int:
-    """Return when a job's newest run was due, or 0 if no run is known or this time is in the future."""
+    """Return when a job's newest run was due, or 0 if the job has no known run or if the time is in the future."""
     dues = {known.run: known.due for known in state[name].saved.outcomes}
     dues |= {run.number: state.runs[run].due for run in state[name].unfinished}
     last = dues[max(dues)] if dues else 0

@@ -98,7 +98,9 @@ def era(key: str) -> str:
 
 
 def _skipped(turn: Turn, run: Run, job: Job | None, first: int, count: int) -> None:
-    """Save and log a skip (`run`) to which `count` occurrences were added; the first of these was due at `first`."""
+    """Save and log a skip (`run`) to which `count` occurrences were added; the first of these occurrences was due at
+    `first`.
+    """
     state, name = turn.state, run.id.job
     document = record.skipped(run, job, state.limits)
     state.close(run, document)

@@ -23,7 +23,7 @@ NO_SLURM = (
     "of the daemon"
 )
 MANY = 200
-"""Maximum number of names in which to search for a similar name; more would keep the daemon busy."""
+"""Maximum number of names to search for a similar name; more would keep the daemon busy."""
 
 
 def judge(turn: Turn) -> None:

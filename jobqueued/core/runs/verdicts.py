@@ -49,7 +49,7 @@ def look(turn: Turn, name: str) -> None:
 def decide_here(turn: Turn, job: Job) -> None:
     """Stop waiting for an answer about a job that is about to change.
 
-    If this host has not asked the fleet yet, it asks now, so that the other hosts learn of the skip.
+    If this host has not asked the fleet yet, it asks now, so that the other hosts get the skip.
     """
     verdict = turn.state.fleet.verdicts.pop(job.id, None)
     if verdict is not None and verdict.asks_at is not None:

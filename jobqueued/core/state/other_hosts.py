@@ -89,8 +89,8 @@ class OtherHosts:
         return False
 
     def skip_late(self, turn: Any, job: Job, run: Run) -> bool:
-        """Ask other hosts whether this host may skip a run that missed its start deadline; return False if it need not
-        ask.
+        """Ask other hosts whether this host may skip a run that missed its start deadline; return False if no consent
+        is needed.
         """
         return False
 

@@ -283,7 +283,7 @@ class SchedulerState:
         return (account for account in accounts(job) if self.accounts.get(account) != "")
 
     def invalid(self, job: Job) -> str:
-        """Return the reason outside its file why a job can't run, or "" if none is known."""
+        """Return the reason, outside the job's file, why a job can't run, or "" if no such reason is known."""
         troubles = filter(None, map(self.accounts.get, accounts(job)))
         return invalid.text if (invalid := self[job.id].invalid) is not None else next(troubles, "")
 
