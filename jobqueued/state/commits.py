@@ -1,7 +1,7 @@
-"""Commits, and reports while commits fail: the state is degraded, and the daemon retries the commit every 10 s.
+"""Commit the state. While commits fail, the state is degraded, and the daemon retries every 10 s.
 
-If the daemon can't commit at its start, no new run starts, because only state.db would show it. If commits fail later,
-scheduling continues, because run directories show the launch and the end of each run.
+If the daemon can't commit at its start, it starts no new run, because only state.db would record that run. If commits
+fail later, scheduling continues, because run directories show the launch and the end of each run.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from jobqueued.state.write_batch import WriteBatch
 
 _RETRY = 10 * SECOND
 _AT_MOST_EVERY = SECOND
-"""Minimum time (ns) between two tries. Without it, each turn of a busy host would retry, with all unsaved changes."""
+"""Minimum time (ns) between two commit attempts; otherwise a busy host would retry all unsaved changes in each turn."""
 _MOST_TOLD = 100
 """Maximum number of users' lost requests to list when the daemon ends."""
 
@@ -46,9 +46,9 @@ class Commits(Source):
         """The fault that makes commits fail, and its remedy."""
         self._asked = deque[str](maxlen=_MOST_TOLD)
         self._asked_in_all = 0
-        """The newest unsaved requests of users (`_asked`), and the number of all unsaved requests."""
+        """Users' newest unsaved requests (`_asked`), and the number of all unsaved requests."""
         self._holds = True
-        """True until the daemon's first commit, before which no new run starts."""
+        """True until the daemon's first commit; until then, no new run starts."""
         self._is_proven = False
         """True if a commit succeeded since the start or since the last failure."""
         self.times, self.failures = Histogram(SHORT_TIMES), 0
@@ -60,9 +60,7 @@ class Commits(Source):
         return bool(self.batch or not self._is_proven or self.store.failure)
 
     def of_fleet(self) -> tuple[str, FleetMark] | None:
-        """Return the unique ID of the state, and the last saved mark of the fleet, or None if nothing can be saved
-        now.
-        """
+        """Return the state's unique ID and the fleet's last saved mark, or None if nothing can be saved now."""
         with contextlib.suppress(StoreError):
             name, mark = self.store.of_fleet()
             return (name, mark) if name and not self.degraded else None
@@ -75,16 +73,16 @@ class Commits(Source):
 
     @property
     def deadline(self) -> int | None:
-        """The time (monotonic, ns) of the next try, for which the loop must wake, or None if commits succeed."""
+        """The time (monotonic, ns) when the loop must wake to retry the commit, or None if commits succeed."""
         return self._tried_at + _RETRY if self.degraded else None
 
     @property
     def has_more(self) -> bool:
-        """True once a state that could not be saved at the start is saved."""
+        """Whether commits succeed while new runs are still held back."""
         return self._holds and self.degraded is None
 
     def turn(self, now: Now) -> Iterable[StateUnsaved]:
-        """Let new runs start, if they were held until the state was saved."""
+        """Allow new runs if they were held back until the state was saved."""
         if not self.has_more:
             return ()
         self._holds = False
@@ -117,7 +115,7 @@ class Commits(Source):
         self._asked_in_all = 0
         if self.degraded:
             self.degraded = None
-            self.store.tidy()  # also creates the ballast again
+            self.store.tidy()  # also re-creates the ballast
             self._log.say("recovered", text=f"{self._paths.state}: the state is saved again", of="state")
         return True
 
@@ -127,7 +125,7 @@ class Commits(Source):
         return self.make()
 
     def keep(self, asked: str) -> str:
-        """Note a user's request whose effect no commit has saved; return a warning for the user."""
+        """Record a user's request that no commit has saved yet; return a warning for the user."""
         unsaved = f"saved in memory only; a restart will lose it: {self._cause}"
         if asked not in self._asked:
             self._asked.append(asked)
@@ -155,7 +153,7 @@ class Commits(Source):
         return self.batch.commit()
 
     def _mend(self) -> None:
-        """Open state.db again after a failure.
+        """Reopen state.db after a failure.
 
         If the file is new or was changed by another program, put the whole state from memory into the next commit.
         """
@@ -176,7 +174,7 @@ class Commits(Source):
             self._log.say("trouble", text=f"{lost}; the daemon writes everything else again; {found}")
 
     def degrade(self, error: CommitFailed) -> None:
-        """Note a failed commit; log only the first failure."""
+        """Record a failed commit; log only the first failure."""
         risk = f"starts and ends are saved only in {self._paths.run}, so runs may repeat if the host goes down"
         effect = "live runs continue, but nothing new starts" if self._holds else f"runs start and continue, but {risk}"
         self._cause = f"{self._paths.state}/state.db can't be written ({error}); {error.fault.remedy}"

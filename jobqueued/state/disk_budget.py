@@ -22,19 +22,19 @@ class Room:
         self._kept: dict[str, int] = {}
         self._of_users = Counter[str]()
         self._bounds: dict[str, int] = {}
-        """Job → its limit (bytes), while all jobs together exceed their common limit."""
+        """Job → its limit (bytes), while all jobs together, or one user's jobs, exceed their common limit."""
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._kept)
 
     def note(self, job: str, size: int) -> None:
-        """Note the bytes that a job uses."""
+        """Record the number of bytes that a job uses."""
         self.forget(job)
         self._kept[job] = size
         self._add(job, size)
 
     def forget(self, job: str) -> None:
-        """Note that a job no longer uses space."""
+        """Record that a job no longer uses space."""
         if job in self._kept:
             self._add(job, -self._kept.pop(job))
 
@@ -46,7 +46,7 @@ class Room:
                 del self._of_users[share]
 
     def bound(self, job: str, most: int) -> int:
-        """Return the limit (bytes) of a job's runs, at most `most`; for a pool (``alice/``), at most the limit of a
+        """Return the limit (bytes) of a job's runs, at most `most`; for a pool (``alice/``), at most the limit for a
         user.
         """
         if job.endswith("/") and share_of(job) and self._of_a_user != UNBOUNDED:

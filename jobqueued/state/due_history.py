@@ -21,13 +21,13 @@ _NEWEST = "SELECT name, digest, timezone FROM due_change WHERE kind = 'file' GRO
 _GONE = ("", "")
 
 Noted = Callable[[str, bytes], bytes]
-"""Function from a file's name and text to a text that defines all jobs of the file without other files."""
+"""Function that converts a file's name and text to a text that defines all jobs of the file without other files."""
 
 
 class DueHistory:
     """The changes of due times since the start of the daemon. `zone` returns the timezone of jobs that set none.
 
-    An earlier daemon saved `newest` (file → last noted digest and timezone), `texts` (file → last accepted text) and
+    An earlier daemon saved `newest` (file → last recorded digest and timezone), `texts` (file → last accepted text) and
     `saved_at` (its last commit, wall, or 0). `noted` converts a file's text to the form to save.
     """
 
@@ -50,7 +50,9 @@ class DueHistory:
 
     @classmethod
     def of(cls, store: Store, zone: Callable[[], str], noted: Noted = lambda _, text: text) -> DueHistory:
-        """Return a history that continues the one in state.db; if that history can't be read, note all files again."""
+        """Return a history that continues the one in state.db; if the saved history can't be read, record all files
+        once more.
+        """
         with contextlib.suppress(StoreError):
             newest = {name: (digest, zone) for name, digest, zone in store.query(_NEWEST)}
             found = store.query("SELECT CAST(value AS INTEGER) FROM meta WHERE name = 'saved'")
@@ -72,7 +74,7 @@ class DueHistory:
                     yield from self._changed(self._name(path), wall)
 
     def anew(self, texts: Mapping[str, bytes | None]) -> Iterator[DueChange]:
-        """Yield changes that note these texts of accepted files from now on, because state.db was lost."""
+        """Yield changes that record these texts of accepted files as current from now on, because state.db was lost."""
         wall = time.time_ns()
         for name, text in texts.items():
             if text is not None:
@@ -103,6 +105,6 @@ class DueHistory:
         version = self._version(text)
         if version != self._newest.get(name, _GONE):
             self._newest[name] = version
-            if version == _GONE:  # this limits memory, because users may create files with ever new names
+            if version == _GONE:  # this limits memory, because users may keep creating files with new names
                 del self._newest[name]
             yield DueChange("file", name, self._saved_at if is_first else wall, wall, *version, text)

@@ -1,7 +1,7 @@
 """Ballast: a file to remove when the disk is full, so that the ends of live runs can still be committed.
 
-Errors are not reported: either the ballast exists, or the disk had no room for it. If no ballast exists, the oldest
-state.db that was set aside is removed instead, and the daemon logs the removal.
+Errors are not reported: either the ballast exists, or the disk had no room for it. If no ballast exists, the daemon
+removes the oldest set-aside state.db instead, and logs the removal.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ class Ballast:
 
 
 def set_aside(path: Path) -> list[Path]:
-    """Return all databases that were set aside (``state.db.broken-N``), the oldest first.  Raises OSError."""
+    """Return all set-aside databases (``state.db.broken-N``), oldest first. Raises OSError."""
     name = re.compile(rf"{re.escape(path.name)}\.broken-(\d+)({'|'.join(PARTS)})", re.A)
     numbers = {int(found[1]) for other in path.parent.iterdir() if (found := name.fullmatch(other.name))}
     return [path.with_name(f"{path.name}.broken-{number}") for number in sorted(numbers)]

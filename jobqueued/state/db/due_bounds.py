@@ -1,4 +1,4 @@
-"""Limits of the history of due times, and the choice of the changes to delete."""
+"""Limits for the history of due times, and the choice of changes to delete."""
 
 from __future__ import annotations
 
@@ -8,12 +8,10 @@ from collections.abc import Iterable
 from jobqueued.model.saved import DueChange
 
 CHANGES_OF_A_FILE, BYTES_OF_A_FILE, CHANGES, BYTES = 750, 3 << 20, 19_750, 15 << 20
-"""Limits that a check enforces: number of changes of a file, bytes of a file's texts, number of all changes, bytes of
-all texts.
-"""
+"""Limits that a check enforces: changes per file, bytes of text per file, changes in total, bytes of text in total."""
 DROPS_EACH, _CHANGES_A_BYTE = 250, 250 / (1 << 20)
-"""Number of new changes between two checks, which take up to 50 ms each. A MiB of texts counts as this number of
-changes.
+"""Number of new changes between two checks of up to 50 ms each, and the number of changes that a byte of text counts
+as.
 """
 
 SIZES = """

@@ -29,7 +29,7 @@ class StateFault(Enum):
 
     @property
     def remedy(self) -> str:
-        """The remedy, as a text for people."""
+        """The remedy, as text for people."""
         return self.value
 
 
@@ -92,7 +92,7 @@ def failure(error: Exception, directory: Path) -> CommitFailed:
     if (found := _asked(directory)) is not None:
         return CommitFailed(f"{error}: {found.strerror}", _OF_ERRNO.get(found.errno or 0, StateFault.FAILING))
     path = str(directory / "state.db")
-    is_fixed = os.path.exists(path) and not os.access(path, os.W_OK)  # as by chattr(1): SQLite opens it read-only
+    is_fixed = os.path.exists(path) and not os.access(path, os.W_OK)  # e.g. by chattr(1); SQLite opens it read-only
     fault = StateFault.DENIED if is_fixed or code & 0xFF == sqlite3.SQLITE_READONLY else StateFault.FAILING
     return CommitFailed(f"{error}, {getattr(error, 'sqlite_errorname', code)}", fault)
 

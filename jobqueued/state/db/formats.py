@@ -1,8 +1,8 @@
 """Formats of state.db: its tables, and the steps from older to newer formats.
 
-Each format has one step from the previous format, which never changes again, and a fixture that a version with this
-format wrote (tests/fixtures/state).  An upgrade makes all its steps in one transaction, so the file has either its old
-format or the current one. No step leads back to an older format.
+Each step upgrades one format to the next, and is never changed later. Each format has a fixture that a version with
+this format wrote (tests/fixtures/state). An upgrade runs all its steps in one transaction, so the file has either its
+old format or the current one. No step leads back to an older format.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ CREATE INDEX unfinished ON run (job, number) WHERE record IS NULL;
 """
 
 ENDED = f"state NOT IN {tuple(str(state) for state in RunState if state in LIVE | PENDING)}"
-"""SQL condition for the row of an ended run. It must equal the condition of the index `history`, also in older files;
+"""SQL condition for the row of an ended run. The index `history` must have the same condition, even in older files;
 otherwise SQLite does not use the index.
 """
 
@@ -67,7 +67,7 @@ CREATE INDEX asked_job ON asked (job);
 CREATE TABLE number (share TEXT PRIMARY KEY, last INTEGER NOT NULL) WITHOUT ROWID;
 """,
 }
-"""Format → statements that turn it into the next one."""
+"""Format → statements that upgrade this format to the next one."""
 
 CLEAR = tuple(
     f"DELETE FROM {table}"
@@ -114,8 +114,8 @@ def refuse_newer(version: int, path: Path) -> None:
 def format_on_disk(path: Path) -> int:
     """Return the format of a database from the bytes of its files, or 0 if it has none or can't be read.
 
-    The function does not use SQLite, which would move the log into the file at the close, and so change a file of
-    another version. The last committed copy of page 1 in the log counts.  https://sqlite.org/fileformat2.html has the
+    The function does not use SQLite, because SQLite would move the log into the file on closing, and so change another
+    version's file. The last committed copy of page 1 in the log counts. https://sqlite.org/fileformat2.html has the
     offsets.
     """
     version = 0

@@ -1,5 +1,4 @@
-"""A copy in memory of the data that is otherwise only in state.db, for a new state.db if the old one becomes
-unreadable.
+"""An in-memory copy of data that only state.db has, to write a new state.db if the old one becomes unreadable.
 
 The scheduler has all other data except history. The copy is compact, because there may be many texts and keys.
 """
@@ -16,7 +15,7 @@ from jobqueued.model.run import Run
 from jobqueued.model.submission import KEY
 
 _OF_A_COMMIT = ("saved", "untaken")
-"""Names of facts about the host that each commit sets again."""
+"""Names of facts about the host that every commit rewrites."""
 
 
 class Keys:
@@ -66,7 +65,7 @@ class Mirror:
 
     @property
     def meta(self) -> dict[str, str]:
-        """The facts by name, without those that each commit sets again."""
+        """The facts by name, except facts that every commit rewrites."""
         return {name: value for name, value in self._meta.items() if name not in _OF_A_COMMIT}
 
     @property
@@ -81,7 +80,7 @@ class Mirror:
 
 
 def keys_in(ends: Iterable[tuple[Run, Record | None]]) -> dict[str, str]:
-    """Return the keys of submissions by job, from records of their runs."""
+    """Return job → key of its submission, from records of the job's runs."""
     told = ((run.id.job, record.get("submission_key")) for run, record in ends if record is not None)
     return {job: key for job, key in told if isinstance(key, str) and KEY.fullmatch(key)}
 

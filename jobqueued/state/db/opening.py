@@ -1,8 +1,8 @@
 """Open state.db, for writing or only for reading. A file that can't be trusted is set aside as a whole, never deleted.
 
 To write, the daemon locks the file for itself (`locking_mode=EXCLUSIVE`) before SQLite reads the write-ahead log.
-SQLite then keeps the log's index in its own memory. In a mapped file, a full or read-only file system would cause a
-SIGBUS.
+SQLite then keeps the log's index in its own memory. If the index were in a mapped file, a full or read-only file system
+would cause a SIGBUS.
 
 A start does not read history, which is a hundred times as large as the rest: reading 470 MB from a disk takes 8 s.
 After an unclean end, which leaves the log behind, SQLite checks the whole file if it is not larger than 1 GiB. Other
@@ -45,7 +45,7 @@ _HEADER, _WRITE_VERSION, _WAL_MODE = 19, 18, b"\2"
 mode, the highest that SQLite can write.
 """
 _NONSENSE = (None, sqlite3.SQLITE_ERROR)
-"""Error codes that mean damage: None, for Python's error about text that is not UTF-8, and SQLite's code for missing
+"""Error codes that mean damage: Python's error about text that is not UTF-8 (None), and SQLite's error about missing
 tables.
 """
 
@@ -54,7 +54,7 @@ class OpenState(NamedTuple):
     """An open state.db.
 
     `is_new`: whether no commit was ever made. `kept`: the state that was read from the file. `broken`: why the file
-    can't be read, or "". `damage`: an error that SQLite found in a part that no start needs, or "".
+    can't be read, or "". `damage`: an error that SQLite found in a part that a start does not need, or "".
     """
 
     db: sqlite3.Connection
@@ -74,7 +74,7 @@ def to_write(path: Path, *, at_start: bool) -> OpenState:
         raise SetAside(set_aside(path, what))
     log = path.with_name(f"{path.name}-wal")
     size = _size(path)
-    if 0 < size < LEAST or (not size and _size(log)):  # otherwise SQLite would create the file again and delete the log
+    if 0 < size < LEAST or (not size and _size(log)):  # otherwise SQLite would re-create the file and delete the log
         raise SetAside(set_aside(path, f"was cut to {size} bytes"))
     checked = at_start and log.exists() and size <= CHECKED
     refuse_newer(format_on_disk(path), path)
@@ -140,8 +140,8 @@ def left(directory: Path) -> Left:
 
 
 def _is_no_file(path: Path) -> str:
-    """Describe a directory, device or other non-file in place of state.db or one of its files; return "" if there is
-    none.
+    """Describe a directory, device or other non-file found in place of state.db or one of its files; return "" if none
+    is found.
     """
     for part in (path.with_name(path.name + ending) for ending in ballast.PARTS):
         try:
@@ -174,7 +174,7 @@ def _version(db: sqlite3.Connection, path: Path) -> int:
 
 
 def _own_id(path: Path) -> str | None:
-    """Return the state's unique ID as in the database file alone, without its log; None if no log exists or the file is
+    """Return the state's unique ID from the database file without its log, or None if no log exists or the file is
     unreadable.
     """
     if _size(path.with_name(f"{path.name}-wal")):
@@ -214,8 +214,8 @@ def set_aside(path: Path, what: str) -> str:
 
 @contextlib.contextmanager
 def _connected(path: Path, uri: str, patience: float, *, aside: bool) -> Iterator[sqlite3.Connection]:
-    """Yield an exclusive connection.  On an error, close it, and raise the fault: SetAside with `aside`, or
-    CommitFailed.
+    """Yield an exclusive connection. On an error, close the connection and raise CommitFailed, or SetAside if the file
+    is broken and `aside` is true.
     """
     with contextlib.ExitStack() as closing:
         try:
@@ -228,7 +228,7 @@ def _connected(path: Path, uri: str, patience: float, *, aside: bool) -> Iterato
             failed = _verdict(error, path.parent)
             if not aside or failed.fault is not StateFault.BROKEN:
                 raise failed from None
-            words = set_aside(path, f"is corrupt ({failed})")  # before the close, which would delete the log
+            words = set_aside(path, f"is corrupt ({failed})")  # before closing, because that deletes the log
             raise SetAside(words) from None
 
 
@@ -256,8 +256,8 @@ def _read(db: sqlite3.Connection) -> rows.SavedState:
 
 
 def _damage(db: sqlite3.Connection) -> str:
-    """Describe the damage to any part of the file, or return "" if none is found. A temporarily unreadable disk is not
-    damage.
+    """Describe the damage to any part of the file, or return "" if none is found. A temporarily unreadable disk does
+    not count as damage.
     """
     try:
         return _flaw(db, "integrity_check(1)")

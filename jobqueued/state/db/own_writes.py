@@ -1,8 +1,8 @@
-"""Detection of writes by other programs to state.db and its log: any change since the daemon's last write.
+"""Detection of other programs' writes to state.db and its log. Any change since the daemon's last write counts.
 
-SQLite's lock keeps other programs from opening the files in SQLite, but not from truncating or overwriting them.  Each
-commit checks both files before it writes, and the log again afterwards. A commit changes state.db itself only if the
-log is so long that SQLite moves it into the database.
+SQLite's lock keeps other programs from opening the files in SQLite, but not from truncating or overwriting them. Each
+commit checks both files before it writes, and checks the log once more afterwards. A commit changes state.db itself
+only if the log is so long that SQLite moves it into the database.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _LEAST_HOLE = 128
 class Look(NamedTuple):
     """The state of a file from stat(2). `blocks`: number of its blocks of 512 bytes, not counting holes.
 
-    File systems change this number without a write: XFS frees preallocated blocks, and ZFS updates the number late.
+    File systems may change this number without a write: XFS frees preallocated blocks, and ZFS updates the number late.
     """
 
     device: int
@@ -43,8 +43,8 @@ class OwnWrites:
     def note(self) -> None:
         """Remember the state of both files after a commit.
 
-        Keep the earlier state of a file that was replaced or truncated, or that has a new hole, because no commit does
-        this.
+        Keep the earlier state of a file that was replaced or truncated, or that has a new hole, because a commit never
+        does this.
         """
         try:
             log = _look(self._log)

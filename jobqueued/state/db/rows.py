@@ -54,8 +54,7 @@ _MORE_OF_RUN = (
     "ends_by",
     "so_far",
 )
-"""Fields that few unfinished runs and no ended run need; a row has them as one JSON object, without fields at their
-defaults.
+"""Fields that few unfinished runs and no ended runs need. A row stores them as one JSON object, without default values.
 """
 _TRIGGER, _WITH_TRIGGER = _RUN_FIELDS.index("trigger"), ("owner", "waits", "given_up", "lacked", "doubted")
 _RUN_COLUMNS = f"job, number, more, {', '.join(_RUN_FIELDS)}"
@@ -77,8 +76,9 @@ PUT_JOB = f"INSERT OR REPLACE INTO job ({_JOB_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?
 def run_row(run: Run, record: Record | None) -> tuple[object, ...]:
     """Return the values of PUT_RUN.
 
-    In the column of the trigger, `triggered_by`, owner and waits follow after a NUL. An older version reads them as
-    part of the trigger; if they were unknown fields instead, it would set the whole state aside.
+    After a NUL, the trigger's column also has `triggered_by` and rare fields such as owner and waits. An older version
+    reads these fields as part of the trigger; because of unknown fields, the older version would set the whole state
+    aside.
     """
     values = _run_fields(run)
     if (record is None or run.state is RunState.SKIPPED) and (more := _cause_document(run)):
@@ -229,7 +229,7 @@ DUE_CHANGES = f"SELECT id, {_DUE_COLUMNS} FROM due_change WHERE id > ? ORDER BY 
 
 
 def due_change_in(row: tuple[Any, ...]) -> DueChange:
-    """Return the change of due times in a row. Raises one of NONSENSE if the row is damaged."""
+    """Return the change of due times that a row contains. Raises one of NONSENSE if the row is damaged."""
     change = DueChange(*row)
     _look_at(change)
     return change
@@ -239,7 +239,7 @@ PAST = "past"
 
 
 def past_change(past: Past) -> DueChange:
-    """Return the past change as a row. Its text column is empty, because the newest text of a name would never be
+    """Return the past change as a row. The row's text column is empty, because each name's newest text is never
     deleted.
     """
     told = json_values.line(past._asdict())
@@ -247,7 +247,7 @@ def past_change(past: Past) -> DueChange:
 
 
 def past_in(change: DueChange) -> Past:
-    """Return the past change in a row. Raises one of NONSENSE if the row is damaged."""
+    """Return the past change that a row contains. Raises one of NONSENSE if the row is damaged."""
     past = Past(**json.loads(change.timezone))
     _look_at(past)
     return past
@@ -259,7 +259,7 @@ def of_submissions(
     """Return the statements that save new submissions, and delete ended submissions (`over`) with the state of their
     jobs.
 
-    They also save the last numbers, from these submissions and from `last` (share → number), because an ended
+    The statements also save the last numbers, from these submissions and from `last` (share → number), because an ended
     submission may leave no other trace. `keys`: job → key, for new submissions and for jobs that may already be saved.
     """
     if not (new or over or last or keys):
@@ -289,7 +289,7 @@ def read_submissions(db: sqlite3.Connection) -> tuple[list[SaveSubmission], dict
 class SavedState(NamedTuple):
     """Everything that a start needs.
 
-    `runs`: unfinished runs, and each job's newest run if this is a skip. `boot`: the last boot with a complete
+    `runs`: unfinished runs, and each job's newest run if this run is a skip. `boot`: the last boot with a complete
     recovery. `files`: name → text of an accepted file. `incidents`: open problems. `notices`: unsent notices.
     `submissions`: unfinished submissions. `numbers`: user → last number of a submission. `keys`: the keys of all
     submissions, including ended ones. `meta`: all facts about the host.
@@ -381,8 +381,8 @@ def _look_at(noun: Any) -> None:
 
 @cache
 def _kinds(noun: type) -> list[tuple[str, Any, tuple[type, ...], object]]:
-    """Return, for each field of a class, its name, its annotation, the types that need no further check, and `()` if an
-    empty tuple is valid.
+    """Return, for each field of a class, its name, its annotation, the types whose values need no more checks, and `()`
+    if an empty tuple is valid.
     """
     hints = get_type_hints(noun)
     return [

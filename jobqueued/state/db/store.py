@@ -63,7 +63,7 @@ class Page(NamedTuple):
 class Mended(NamedTuple):
     """The result of `Store.mend` if state.db must get the whole state from memory.
 
-    `mirror` has the part that the scheduler does not have. `is_new`: whether state.db has no history yet.
+    `mirror` has the data that the scheduler does not have. `is_new`: whether state.db has no history yet.
     """
 
     mirror: Mirror
@@ -74,7 +74,7 @@ class Store:
     """One open state.db in `directory`.
 
     `lost`: a message about a broken state.db that was set aside or ignored, or None. `is_new`: whether state.db was
-    empty at the start. `failure`: why state.db can't be written until `mend` opens it again, or None.
+    empty at the start. `failure`: why state.db can't be written until `mend` reopens it, or None.
     """
 
     def __init__(self, directory: Path) -> None:
@@ -132,8 +132,8 @@ class Store:
         return meta.get("id", ""), parsed(FleetMark, meta.get("fleet", "[]")) or FleetMark()
 
     def mend(self) -> Mended | None:
-        """Open state.db again after a failure; return None if the file still has all commits. Raises CommitFailed if
-        this fails.
+        """Reopen state.db after a failure; return None if the file still has all commits. Raises CommitFailed if this
+        fails.
         """
         if self.failure is None:
             return None
@@ -159,7 +159,7 @@ class Store:
         return Mended(self._mirror, is_new) if is_new or is_doubted else None
 
     def load(self) -> tuple[list[SavedJob], list[Run]]:
-        """Return the saved state of jobs, unfinished runs, and each job's newest run if it is a skip."""
+        """Return the saved state of all jobs, all unfinished runs, and each job's newest run if this run is a skip."""
         with self._reading():
             kept, self._kept = self._kept or rows.read(self._db), None
         return kept.jobs, kept.runs
@@ -170,7 +170,7 @@ class Store:
             return rows.read_meta(self._db).get("boot") == boot_id
 
     def hold(self) -> Hold | None:
-        """Return the hold of the host, or None."""
+        """Return the host's hold, or None."""
         with self._reading():
             return rows.hold_in(rows.read_meta(self._db))
 
@@ -193,13 +193,13 @@ class Store:
             return [(number, rows.due_change_in(row)) for number, *row in found]
 
     def states(self, job: str) -> list[str]:
-        """Return the final states of a job's runs, each once.  Raises StoreError."""
+        """Return the distinct final states of a job's runs. Raises StoreError."""
         query = f"SELECT DISTINCT state FROM run WHERE job = ? AND {ENDED}"
         with self._reading():
             return [state for (state,) in self._db.execute(query, (job,))]
 
     def tally(self, job: str) -> dict[int, tuple[str, int]]:
-        """Return run number → (final state, number of occurrences) for the ended runs of a job. Raises StoreError."""
+        """Return run number → (final state, number of occurrences) for a job's ended runs. Raises StoreError."""
         query = f"SELECT number, state, count FROM run WHERE job = ? AND {ENDED}"
         with self._reading():
             return {number: (state, count) for number, state, count in self._db.execute(query, (job,))}
@@ -235,9 +235,9 @@ class Store:
         """Save all changes, or nothing.  Raises CommitFailed.  If the disk is full, free the ballast and retry.
 
         None deletes a file, an incident, a notice or a value of `meta`. Names in `meta` are, for example, "boot" (the
-        boot in which all live runs were recovered), "hold", and "untaken" (whether records may have no rows). Of
-        submissions that are `over`, only the keys are kept, as long as there is history. `keys`: the keys of earlier
-        submissions. `anew`: whether to delete the old state, except history, first.
+        boot in which all live runs were recovered), "hold", and "untaken" (whether records may have no rows). For
+        submissions that are `over`, only the keys remain, until their history is deleted. `keys`: the keys of earlier
+        submissions. `anew`: whether to delete the old state first, except history.
         """
         due, new = list(due_changes), list(submissions)
         keys = {**(keys or {}), **keys_in(runs.values()), **{it.job: it.key for it in new if it.key}}
@@ -267,7 +267,7 @@ class Store:
     def _write(self, changes: Sequence[tuple[str, Sequence[tuple[object, ...]]]], *, drops: bool = False) -> None:
         """Make one transaction; with `drops`, also limit the history of due times. Raises CommitFailed.
 
-        After an error, SQLite's answers may be wrong, so the next transaction needs `mend`, which opens the file again.
+        After an error, SQLite's results may be wrong, so the next transaction needs `mend`, which reopens the file.
         """
         if (failing := self._failing()) is not None:
             raise failing.with_traceback(None)
@@ -295,7 +295,7 @@ class Store:
         raise failed
 
     def _failing(self) -> CommitFailed | None:
-        """Return the failure that prevents a commit, including writes of other programs, or None."""
+        """Return the failure that prevents a commit, including writes by other programs, or None."""
         if self.failure is None:
             self.failure = self._own.trouble()
             self._is_doubted |= self.failure is not None and self.failure.fault is StateFault.FOREIGN
@@ -307,7 +307,7 @@ class Store:
         return found.get(run.number)
 
     def history(self, job: str, limit: int) -> dict[int, Record]:
-        """Return the newest records of a job by number, newest first.  Raises StoreError."""
+        """Return a job's newest records by run number, newest first. Raises StoreError."""
         return self._read("job = ? AND record IS NOT NULL ORDER BY number DESC LIMIT ?", job, limit)
 
     def ended(
@@ -318,8 +318,8 @@ class Store:
         wanted: Callable[[HistoryMark, str], bool],
         job: str | None = None,
     ) -> Page:
-        """Return a page of the newest records before a place, of the runs for which `wanted(mark, state)` is true.
-        Raises StoreError.
+        """Return a page of the newest records before a place, for runs where `wanted(mark, state)` is true. Raises
+        StoreError.
         """
         values: tuple[object, ...]
         query, values, looks = _ALL_ENDED, (*before, since), _LOOKS
@@ -356,9 +356,7 @@ class Store:
         return {row[1]: record for row in found if (record := rows.record_in(*row)) is not None}
 
     def forget(self, runs: Iterable[RunId]) -> None:
-        """Delete the rows of these runs, except unfinished runs, because retention removed them. Raises
-        CommitFailed.
-        """
+        """Delete the rows of these runs, which retention removed, but not of unfinished runs. Raises CommitFailed."""
         self._write([("DELETE FROM run WHERE job = ? AND number = ? AND record IS NOT NULL", list(runs))])
 
     def forget_keys(self, jobs: Iterable[str]) -> None:
@@ -383,7 +381,7 @@ class Store:
         return given
 
     def tidy(self) -> None:
-        """Move the write-ahead log into the database, and create the ballast again. Call this when nothing else is due.
+        """Move the write-ahead log into the database, and re-create the ballast. Call this when nothing else is due.
 
         A failure loses nothing, and the next commit raises CommitFailed.
         """
@@ -396,7 +394,7 @@ class Store:
 
     @contextlib.contextmanager
     def _reading(self) -> Iterator[None]:
-        """Convert errors of SQLite, and errors about impossible rows, to StoreError."""
+        """Convert SQLite's errors, and errors about impossible rows, to StoreError."""
         try:
             yield
         except (sqlite3.Error, *rows.NONSENSE) as error:
