@@ -1,7 +1,7 @@
 """Housekeeping: retention, missing record files, and the write-ahead log.
 
-Some time after a run of a job ended, each turn checks a few runs of this job. A row of history is deleted only under
-the rules of retention, never because its record file is missing. A missing file is written again as soon as the disk
+Some time after a job's run ended, each turn checks a few runs of this job. A row of history is deleted only under the
+rules of retention, never because its record file is missing. Housekeeping rewrites a missing file as soon as the disk
 has room.
 """
 
@@ -36,9 +36,9 @@ RUNS_A_TURN = AT_ONCE
 MOST_KNOWN = 4096
 """Maximum number of jobs whose last check is remembered, so that their next check need only cover new runs."""
 _COST_OF_JOB = 10
-"""Cost of listing a job's files and rows, as the number of run checks that take as long."""
+"""Cost of listing a job's files and rows, expressed as the number of run checks that take equally long."""
 OF_SUBMISSIONS = 100
-"""Factor by which all ended submissions of a user together, or an array, may exceed retention's `runs`."""
+"""Factor by which an array, or all of a user's ended submissions together, may exceed retention's `runs`."""
 _NOTHING = Retention(runs=0)
 ANY = 1 << 62
 """A number that is larger than any run number."""
@@ -58,8 +58,8 @@ class Limits(NamedTuple):
 class Housekeeping(Source):
     """The checks of jobs with runs that may be beyond retention, or with missing records.
 
-    `live` returns the runs to spare. `filed` is called with each run whose record was written or removed. `is_nowhere`
-    returns whether a job certainly does not exist.
+    `live` returns the live runs, which must remain. `filed` is called with each run whose record was written or
+    removed. `is_nowhere` returns whether a job certainly does not exist.
     """
 
     def __init__(
@@ -74,7 +74,7 @@ class Housekeeping(Source):
     ) -> None:
         self._is_nowhere, self._room = is_nowhere, Room(limits.max_use, limits.of_a_user)
         self._gone: list[str] = []
-        """Jobs whose last history was deleted since the last turn."""
+        """Jobs whose remaining history was deleted since the last turn."""
         self._keep_free, self._missing = limits.keep_free, MissingRecords(commits.store, logs, log, filed)
         self._store, self._logs, self._retention, self._live = commits.store, logs, limits.retention, live
         self._commits, self._filed = commits, filed
@@ -87,9 +87,9 @@ class Housekeeping(Source):
         self._only_missing: set[str] = set()
         """Jobs that must be checked only because records are missing."""
         self._again: set[str] = set()
-        """Jobs to check again later, because records could not be written now."""
+        """Jobs to recheck later, because records could not be written now."""
         self._going_on: Iterator[int] = iter(())
-        """The rest of the current check of a job, which yields numbers of checked runs."""
+        """The current check, which continues in each turn and yields numbers of checked runs."""
         self._at: int | None = None
         self._try_again_at = 0
         self._all_at = 0
@@ -110,19 +110,19 @@ class Housekeeping(Source):
         self._at, self._all_at = now.mono, now.mono + DAY
 
     def _pool(self, job: str) -> str:
-        """Return the name under which a job is checked; all ended submissions of a user are checked together, as
+        """Return the name under which a job is checked; a user's ended submissions are checked together as
         ``alice/``.
         """
         return pool_of(job) if is_numbered(job) and self._is_nowhere(job) else job
 
     def note(self, job: str, now: Now) -> None:
-        """Note that a run of this job ended, or that this job no longer exists."""
+        """Schedule a check because a run of this job ended, or because this job no longer exists."""
         self._jobs[self._pool(job)] = None
         soon = now.mono + MINUTE
         self._at = soon if self._at is None else min(self._at, soon)
 
     def miss(self, run: RunId, error: OSError, now: Now) -> None:
-        """Note that this run's record could not be written; the write is retried as soon as possible."""
+        """Remember that this run's record could not be written, to retry the write as soon as possible."""
         if not self._missing.note(run):
             self._jobs[run.job] = None
             self._only_missing.add(run.job)
@@ -194,7 +194,7 @@ class Housekeeping(Source):
         self._jobs |= dict.fromkeys(sorted(self._again))
         self._uncompared |= self._again
         self._only_missing, self._again = self._again | (self._only_missing & self._jobs.keys()), set()
-        if now.mono >= self._all_at:  # the records of jobs that no longer run can become too old too
+        if now.mono >= self._all_at:  # records of jobs that no longer run also become too old
             self._jobs |= dict.fromkeys(map(self._pool, self._room))
             self._known.clear()
             self._all_at = now.mono + DAY
@@ -204,9 +204,7 @@ class Housekeeping(Source):
         give_back_memory()
 
     def _look_at(self, job: str, now: Now) -> Iterator[int]:
-        """Check the runs of a job, the newest first; check only new runs if this is sufficient. Yield numbers of
-        checked runs.
-        """
+        """Check a job's runs, newest first; check only new runs if they suffice. Yield numbers of checked runs."""
         known, is_nowhere = self._known.pop(job, None), self._is_nowhere(job)
         if (
             known is not None
@@ -295,7 +293,7 @@ class Housekeeping(Source):
         return found if eldest.all_stay and len(rows) < RUNS_A_TURN else None
 
     def _learn(self, job: str, kept: int, standing: CheckedRuns | None) -> None:
-        """Note the runs of a job that remain after a check; `kept` is their size (bytes)."""
+        """Remember the runs of a job that remain after a check; `kept` is their size (bytes)."""
         self._room.note(job, kept)
         if standing is not None:
             self._known[job] = standing
@@ -303,15 +301,16 @@ class Housekeeping(Source):
                 del self._known[next(iter(self._known))]
 
     def _retention_of(self, job: str) -> Retention:
-        """Return the present retention of a job.
+        """Return a job's current retention.
 
-        All ended submissions of a user together, or an unfinished array, may keep as many runs as OF_SUBMISSIONS jobs.
+        An unfinished array, or all of a user's ended submissions together, may keep as many runs as OF_SUBMISSIONS
+        jobs.
         """
         runs = self._retention.runs * (OF_SUBMISSIONS if job.endswith("/") or is_numbered(job) else 1)
         return replace(self._retention, runs=runs, bytes=self._room.bound(job, self._retention.bytes))
 
     def _look_at_pool(self, pool: str, now: Now) -> Iterator[int]:
-        """Check the ended submissions of a user, the newest runs first. Yield numbers of checked runs."""
+        """Check a user's ended submissions, newest runs first. Yield numbers of checked runs."""
         compares = pool in self._uncompared
         self._uncompared.discard(pool)
         found = list[tuple[int, RunId, HistoryEnd]]()
@@ -353,8 +352,8 @@ class Housekeeping(Source):
     def _care_for(
         self, job: str, found: Mapping[int, HistoryEnd | None], tally: RetentionTally, *, compares: bool
     ) -> list[RunId]:
-        """Remove the files of runs beyond retention, and restore missing records of the others; return the runs whose
-        rows must be deleted.
+        """Remove the files of runs beyond retention, and restore missing records of all other runs; return the runs
+        whose rows must be deleted.
         """
         live, gone = self._live(), list[RunId]()
         for number, end in found.items():
@@ -387,7 +386,9 @@ class Housekeeping(Source):
         return True
 
     def _remove_unfinished(self, job: str, numbers: list[int]) -> None:
-        """Remove the partial records that a crash left, except those of live runs, which may still be written."""
+        """Remove the partial records that a crash left, but not a live run's partial record, which may still be
+        completed.
+        """
         live = self._live()
         for run in (RunId(job, number) for number in numbers):
             if run not in live:

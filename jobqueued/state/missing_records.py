@@ -34,7 +34,7 @@ MOST = 10_000
 
 
 class MissingRecords:
-    """Runs whose record files must be written again, and the log lines about them.
+    """Runs whose record files must be rewritten, and the log lines about these runs.
 
     `filed` is called with each run whose record was written.
     """
@@ -54,7 +54,7 @@ class MissingRecords:
         """The error that was logged, or "" if all records could be written."""
 
     def begin(self, went_down: int | None) -> None:
-        """Note, at start, when (wall) the host went down; None means that it did not."""
+        """At the start, remember when (wall) the host went down; None means that it did not."""
         self._unsure_since = _NEVER if went_down is None else went_down - _UNSYNCED
 
     def __bool__(self) -> bool:
@@ -81,9 +81,7 @@ class MissingRecords:
             yield AT_ONCE
 
     def write_some(self, live: Callable[[], Container[RunId]]) -> int:
-        """Write some missing records, except those of live runs, while the disk has room; return the number of checked
-        records.
-        """
+        """Write some missing records of ended runs while the disk has room; return the number of checked records."""
         looked, spared = 0, live() if self._runs else ()
         while self._runs and not self.has_no_room and looked < AT_ONCE:
             run, _ = self._runs.popitem(last=False)
@@ -97,7 +95,7 @@ class MissingRecords:
         return looked
 
     def try_again(self) -> None:
-        """Let the records that could not be written be tried again."""
+        """Allow a retry of the records that could not be written."""
         self._runs |= self._again
         self._again.clear()
         self.has_no_room = False
@@ -107,7 +105,7 @@ class MissingRecords:
         return end.by_scheduler or files.modified >= self._unsure_since
 
     def write(self, run: RunId, files: Files) -> bool:
-        """Write the record file of a run if it is missing or older than its row.
+        """Write a run's record file if it is missing or older than its row.
 
         Return False if the write must be retried.
         """
@@ -130,7 +128,7 @@ class MissingRecords:
         return True
 
     def _is_older(self, record: Record) -> bool:
-        """Return whether a run's record file differs from this record from state.db and is not newer. Raises
+        """Return whether a run's record file differs from this record (from state.db) without being newer. Raises
         OSError.
         """
         try:

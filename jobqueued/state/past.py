@@ -1,6 +1,6 @@
 """The saved past: records around an instant, changes by users and job files, and periods without a daemon.
 
-Each query is bounded, so that it takes only some milliseconds, however long the history is.
+Each query is bounded, so that it takes only a few milliseconds, however long the history is.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from jobqueued.state.db.formats import ENDED
 from jobqueued.state.db.store import Store
 
 _NEAR = 50
-"""Number of records to read before an instant, and after it."""
+"""Number of records to read before an instant, and number to read after the instant."""
 _FAR = 1000
 """Number of records before an instant to search for runs that lasted until that instant."""
 _RECORD = "SELECT job, number, CAST(record AS BLOB) FROM run"
@@ -48,7 +48,7 @@ class Around(NamedTuple):
 
 
 def around(store: Store, job: str, at: int) -> Around:
-    """Return the records of a job around an instant (wall), and those of older runs that lasted until that instant.
+    """Return a job's records around an instant (wall), and records of older runs that lasted until that instant.
 
     Raises StoreError.
     """
@@ -86,8 +86,8 @@ def _number_after(store: Store, job: str, at: int) -> int:
 
 
 def live(store: Store, at: int) -> list[Record]:
-    """Return the records of the runs that may have been live at an instant (wall), among those queued last before
-    it.
+    """Return the records of runs that may have been live at an instant (wall), among the last runs queued before the
+    instant.
     """
     return _records(store.query(_LIVE, (at, at, to_text(at))))
 
@@ -110,5 +110,5 @@ def noted(store: Store, waiting: Iterable[DueChange], job: str) -> list[Past]:
 
 
 def downs(store: Store, at: int) -> list[tuple[int, int]]:
-    """Return the periods around an instant in which no daemon ran, or none could commit. Raises StoreError."""
+    """Return the periods around an instant when no daemon ran or could commit. Raises StoreError."""
     return [(until, since) for until, since in store.query(_DOWNS, (at, at))]

@@ -96,7 +96,7 @@ def read_output(logs: Path, run: RunId, offset: int, limit: int) -> tuple[bytes,
 def shortage(logs: Path, keep_free: int | None) -> str:
     """Return why output or records can't be stored in the directory, or "" if they can.
 
-    `keep_free` as in the settings. A missing directory is no error, because it will be created again.
+    `keep_free` as in the settings. A missing directory is not an error, because it will be re-created.
     """
     try:
         disk = os.statvfs(logs)
@@ -134,7 +134,7 @@ def found_output(logs: Path, run: RunId) -> OutputPlaces | None:
 def whole_output(document: Record) -> OutputPlaces:
     """Return the output of all attempts of a run, from the record.
 
-    The field `output` of a record is only that of the last attempt, or the file's content so far.
+    A record's field `output` has only the last attempt's output, or the file's content so far.
     """
     last = document["output"]
     pieces = [attempt["output"] for attempt in document["attempts"] if "output" in attempt]
@@ -179,7 +179,7 @@ def jobs(logs: Path) -> list[str]:
 
 
 def remove_directory(logs: Path, job: str) -> bool:
-    """Remove the directory of a job if it is empty; return False if it remains."""
+    """Remove a job's directory if it is empty; return False if it remains."""
     try:
         os.rmdir(directory_of(logs, job))
     except FileNotFoundError:
@@ -267,7 +267,7 @@ def files(logs: Path, run: RunId) -> Files:
 
 
 def remove(logs: Path, run: RunId) -> None:
-    """Remove a run's files, the record last. Raises OSError if files remain."""
+    """Remove a run's files, with the record last. Raises OSError if files remain."""
     for ending in (_OUTPUT, _END):
         with contextlib.suppress(FileNotFoundError):
             os.unlink(path_of(logs, run) + ending)

@@ -65,7 +65,7 @@ def is_beyond(retention: Retention, count: int, size: int, changed: int, oldest:
 
 
 class RetentionTally:
-    """A count of a job's history, from its newest run on, to decide which runs it may keep; skips are counted
+    """A count of a job's history, starting with the newest run, to decide which runs to keep; skips are counted
     separately.
     """
 
@@ -83,7 +83,7 @@ class RetentionTally:
         """The total size (bytes) of the kept runs."""
 
     def exceeds(self, modified: int, files: Files, *, is_skip: bool) -> bool:
-        """Count one more, older run; return whether this run is beyond retention."""
+        """Count the next older run; return whether this run is beyond retention."""
         self.runs, self.skips, self.bytes = self.runs + (not is_skip), self.skips + is_skip, self.bytes + files.bytes
         self.files += files.names
         count = self.skips if is_skip else self.runs
@@ -91,9 +91,7 @@ class RetentionTally:
         return beyond and self.runs + self.skips > self._least
 
     def keep(self, number: int, files: Files, *, is_skip: bool, is_open: bool) -> None:
-        """Note that a run is kept. A skip among the two newest runs is open, because more occurrences may be added to
-        it.
-        """
+        """Count a kept run. A skip among the two newest runs is open, because more occurrences may be added to it."""
         self.kept += files.bytes
         if is_open or (is_skip and number >= self.newest - 1):
             self._open.add(number)
@@ -108,11 +106,11 @@ class RetentionTally:
             self._first, self._since = number, min(self._since, files.modified)
 
     def differs(self) -> None:
-        """Note that a run deviates from the rules or can't be checked, so that the next check must cover all runs."""
+        """Remember that a run deviates from the rules or can't be checked; the next check must then cover all runs."""
         self._is_even = False
 
     def standing(self, before: CheckedRuns | None = None) -> CheckedRuns | None:
-        """Return all kept runs, including those that an earlier check left (`before`).
+        """Return all kept runs, including runs that an earlier check kept (`before`).
 
         Return None if the next check must cover all runs, or if a full check costs no more.
         """
@@ -131,15 +129,15 @@ class RetentionTally:
 
 
 class Eldest:
-    """The decision which of the oldest runs of a `CheckedRuns` to remove, given newer runs in a tally; it goes from the
-    oldest run on.
+    """The choice of the oldest runs of a `CheckedRuns` to remove, given newer runs in a tally. The oldest run is judged
+    first.
     """
 
     def __init__(self, retention: Retention, wall: int, known: CheckedRuns, newer: RetentionTally) -> None:
         self._kept, self._oldest = retention, wall - retention.age
         self._left, self._bytes = [known.runs + newer.runs, known.skips + newer.skips], known.bytes + newer.bytes
         self._is_in_order, self._rest, self._stays = known.latest is not None, known.oldest, UNBOUNDED
-        """Whether the runs were changed in the order of their numbers, and two instants (wall).
+        """Whether the runs' files were changed in the order of the run numbers, and two instants (wall).
 
         No remaining run was changed before `_rest`, and no kept run was changed before `_stays`.
         """

@@ -108,7 +108,7 @@ class Takeover:
         self.recorded = [run for run in self._runs_of(before) if self._may_come_again(run)]
         """Runs that were taken over and whose causes must not make a second run due; the scheduler gets them.
 
-        They include runs that an earlier start took over, if this start was killed before the scheduler had used up
+        They include runs that an earlier start took over, if that start was killed before the scheduler had used up
         their causes.
         """
         if len(self.recorded) != len(before):
@@ -147,7 +147,7 @@ class Takeover:
         except FileNotFoundError:
             pass
         except OSError as error:
-            if error.errno in wire.SHORTAGE:  # otherwise runs could start again
+            if error.errno in wire.SHORTAGE:  # otherwise runs could start twice
                 raise
             self._unreadable = f"{self._logs}: {error.strerror}"
         except StoreError as error:
@@ -218,7 +218,7 @@ class Takeover:
             del self._runs[preceding]
 
     def _preceding(self, job: str) -> RunId | None:
-        """Return the skip before a job's newest row, and note the skip as unsettled; return None if there is no such
+        """Return the skip before a job's newest row, and mark the skip as unsettled; return None if there is no such
         skip.
 
         The newest run may have been merged into this skip after the last commit.
@@ -238,7 +238,7 @@ class Takeover:
         newest, unsettled = saved.last_number, self._unsettled.get(saved.job, set())
         if self.saved_at and saved.job in self._memories:
             settled: Container[int] = range(newest + 1)
-        else:  # ended submissions exist only as rows, and a breaking state.db loses its rows
+        else:  # ended submissions exist only as rows, and a broken state.db loses its rows
             settled = set() if self._is_breaking else _numbers(self._store, saved.job)
         live = (number for number in self._found.get(saved.job, ()) if number > newest)
         return sorted({*live, *(number for number in used if number in unsettled or number not in settled)})
@@ -264,7 +264,7 @@ class Takeover:
         final = recollection.final(document, "state.db was lost, or is older than the record")
         run = recollection.run_of(final)
         if final is not document:
-            run = replace(run, attempt=run.attempt + 1)  # the same as for any run that is given up between two attempts
+            run = replace(run, attempt=run.attempt + 1)  # as for any run that ends between two attempts
         self._records += 1
         self._jobs.add(run.id.job)
         if self._has_room or row is not None:
@@ -282,7 +282,7 @@ class Takeover:
         return recollection.after(saved, run, final)
 
     def _let_join(self, row: Run, skip: Run) -> None:
-        """Forget the runs, never sent to a launcher, that were merged into a skip after the skip's row was saved."""
+        """Forget runs that were never sent to a launcher and were merged into a skip after the skip's row was saved."""
         since, until = (it.due if it.last_due is None else it.last_due for it in (row, skip))
         for run in [RunId(row.id.job, number) for number in self._unsettled.get(row.id.job, ())]:
             it = self._runs.get(run)
@@ -294,8 +294,8 @@ class Takeover:
                 self._joined += 1
 
     def _may_come_again(self, run: Run) -> bool:
-        """Return whether the scheduler may receive the cause of a run again, because the cause is this boot or the end
-        of another run.
+        """Return whether the scheduler may receive a run's cause a second time, because the cause is this boot or
+        another run's end.
         """
         kind, cause = run.key[:1], run.key[1:]
         if kind == "b":
@@ -304,7 +304,7 @@ class Takeover:
         return any(map(self._may_end, [*ends, *(run.triggered_by or {}).get("ends", ())]))
 
     def _may_end(self, name: str) -> bool:
-        """Return whether the scheduler may receive the end of a run again."""
+        """Return whether the scheduler may receive a run's end a second time."""
         with contextlib.suppress(ValueError):
             run = RunId.parse(name)
             return run in self._runs or run.number in self._found.get(run.job, ())
@@ -318,7 +318,7 @@ class Takeover:
                     yield recollection.run_of(document)
 
     def _is_ahead(self, document: Record, row: Run) -> bool:
-        """Return whether a record is newer than its row. If the row is that of a live attempt with a run directory,
+        """Return whether a record is newer than its row. If the row belongs to a live attempt with a run directory,
         recovery handles the end.
         """
         skips, last = document["state"] == RunState.SKIPPED, recollection.last_attempt(document)
@@ -372,7 +372,9 @@ def _meta(store: Store) -> dict[str, str]:
 
 
 def _recorded(meta: dict[str, str]) -> list[str]:
-    """Return the names of runs that an earlier start took over and whose causes the scheduler may receive again."""
+    """Return the names of runs that an earlier start took over and whose causes the scheduler may receive a second
+    time.
+    """
     with contextlib.suppress(ValueError):
         names = json.loads(meta.get("recorded", "[]"))
         return [name for name in names if isinstance(name, str)] if isinstance(names, list) else []

@@ -64,8 +64,7 @@ def _counted(record: Record) -> tuple[str, int]:
 class WriteBatch:
     """The unsaved `Save…` commands and accepted files of one turn, or of many turns while the disk is full.
 
-    `due_anew` is a function from the texts of job files to the first changes in the history of due times of a new
-    state.db.
+    `due_anew` is a function that converts the texts of job files to the first due-time changes of a new state.db.
     """
 
     def __init__(
@@ -140,11 +139,13 @@ class WriteBatch:
         return list(self._due_changes.values())
 
     def note_untaken(self, *, some: bool) -> None:
-        """Note whether rows of records may be missing, so that the next start must check all records."""
+        """Remember whether rows of records may be missing, so that the next start must check all records."""
         self._meta["untaken"] = "1" if some else None
 
     def note_recorded(self, runs: Iterable[RunId]) -> None:
-        """Note the runs that were taken over from records and that a cause in a run directory could make due again."""
+        """Remember the runs that were taken over from records and that a cause in a run directory could make due a
+        second time.
+        """
         self._meta["recorded"] = json.dumps(list(map(str, runs))) if runs else None
 
     def drop(self, run: RunId) -> None:
@@ -167,7 +168,7 @@ class WriteBatch:
         return [found[number] for number in sorted(found, reverse=True)][:limit]
 
     def states(self, job: str) -> list[str]:
-        """Return the final states of a job's runs, saved or not, each once.  Raises StoreError."""
+        """Return the distinct final states of a job's runs, saved or not. Raises StoreError."""
         ended = [record["state"] for run, record in self.ended.items() if run.job == job]
         return list(dict.fromkeys([*ended, *self._store.states(job)]))
 
@@ -207,7 +208,7 @@ class WriteBatch:
         self._meta["untaken"] = "1"
 
     def commit(self, *, proven: bool = True) -> str:
-        """Save the batch. Raises CommitFailed if this fails; the batch is kept.
+        """Save the batch. Raises CommitFailed if this fails; the batch remains.
 
         If the disk has no room for the whole batch, save it without the texts of files, and return the reason if it is
         new, else "". Unless it is `proven` that commits succeed, commit even an empty batch.
