@@ -8,7 +8,7 @@ from jobqueued.model.users import budget_of
 
 
 class Account(NamedTuple):
-    """An account: as its `kind` says, a user, a group, the owner of jobs, or the user of a crontab.
+    """An account: a user, a group, the owner of jobs, or the user of a crontab, depending on its `kind`.
 
     An owner must have this `uid`. A group with a `uid` must contain the user with this UID, whose name is `member`.
     """

@@ -41,7 +41,7 @@ class _Conflict(NamedTuple):
 
 
 class Catalog:
-    """All jobs by ID. Iteration is in the order in which the IDs were added."""
+    """All jobs by ID. An iteration yields IDs in the order of their addition."""
 
     def __init__(self, jobs: Iterable[Job] = ()) -> None:
         self._jobs: dict[str, Job] = {}
@@ -81,7 +81,7 @@ class Catalog:
         return tuple(self._jobs[job_id] for job_id in sorted(self._accounts.get(account, ())))
 
     def of_owner(self, owner: Owner | None) -> tuple[Job, ...]:
-        """Return the jobs of a user, sorted by ID, or () if `owner` is None."""
+        """Return a user's jobs, sorted by ID, or () if `owner` is None."""
         return tuple(self._jobs[job_id] for job_id in sorted(self._owned.get(owner, ()))) if owner else ()
 
     def limited(self) -> list[Job]:
@@ -103,7 +103,7 @@ class Catalog:
         return tuple(self._jobs[job_id] for job_id in sorted(self._followers.get(name, ())))
 
     def listeners(self, kind: str, name: str) -> tuple[Job, ...]:
-        """Return the jobs that an event makes due, sorted by ID; `kind` and `name` are those of `On`."""
+        """Return the jobs that an event makes due, sorted by ID; `kind` and `name` as in `On`."""
         return tuple(self._jobs[job_id] for job_id in sorted(self._listeners.get((kind, name), ())))
 
     def patterns(self, job_id: str) -> list[str]:
@@ -120,7 +120,7 @@ class Catalog:
         return sorted(name for (kind, name), ids in self._listeners.items() if kind == of_kind and ids)
 
     def paths_of_user(self, owner: Owner) -> list[str]:
-        """Return the paths that jobs of a user wait for."""
+        """Return the paths that a user's jobs wait for."""
         return sorted({on.name for job in self.of_owner(owner) for on in job.on if on.kind == "path"})
 
     def awaiting_paths(self) -> tuple[Job, ...]:
@@ -149,7 +149,7 @@ class Catalog:
         return () if job is None else awaited(job)
 
     def add(self, job: Job) -> None:
-        """Add a job. Raises ValueError if its ID exists."""
+        """Add a job. Raises ValueError if the ID already exists."""
         if job.id in self._jobs:
             raise ValueError(f"there is a job {job.id!r} already")
         self._put(job)
@@ -161,7 +161,7 @@ class Catalog:
         return self._pop(job_id)
 
     def replace_file(self, file: str, jobs: Iterable[Job]) -> CatalogChange:
-        """Replace the jobs of `file` by `jobs`, which may include jobs that move there from another file.
+        """Replace the jobs of `file` by `jobs`, which may include jobs that moved to `file` from another file.
 
         The result omits jobs that only moved, within the file or to the file.
         """
@@ -179,8 +179,8 @@ class Catalog:
         return CatalogChange(tuple(added), tuple(edited), removed)
 
     def conflicts(self, file: str, jobs: tuple[Job, ...]) -> list[Problem]:
-        """Return the problems that keep `file` from having `jobs`; for example, an ID belongs to the file that had it
-        first.
+        """Return the problems that keep `file` from having `jobs`; for example, an ID already belongs to another
+        file.
         """
         return self.conflicts_among({file: jobs}).get(file, [])
 
@@ -190,8 +190,8 @@ class Catalog:
         """Return file → problems that keep the file from being accepted, for files that changed at the same time.
 
         The files are judged together, so that two files can swap IDs. A new ID goes to the first file by name (in byte
-        order); the IDs of `vanished` files are free. If files close a cycle, the last of them by name is refused, and
-        the others are judged as if it did not exist.
+        order); the IDs of `vanished` files are free. If files close a cycle, the last of these files by name is
+        refused, and the others are judged as if the refused file did not exist.
         """
         refused = self._taken(files, vanished)
         for patience in count(_PATIENCE, -1):
@@ -234,9 +234,7 @@ class Catalog:
         while found := self._conflicts({f: jobs for f, jobs in files.items() if f not in refused}, vanished):
             sure = {file: conflict for file, conflict in found.items() if conflict.holders - found.keys()}
             refused |= sure or found
-        for file in sorted(
-            refused
-        ):  # try again the files that were refused only because of one another, in order of name
+        for file in sorted(refused):  # retry, in order of name, the files that were refused only because of one another
             if refused[file].holders <= refused.keys():
                 others = {other: jobs for other, jobs in files.items() if other == file or other not in refused}
                 if not self._conflicts(others, vanished):
@@ -258,7 +256,7 @@ class Catalog:
         return found
 
     def _holders(self, files: Map[str, tuple[Job, ...]], vanished: Container[str]) -> dict[str, Job]:
-        """Return ID → the job that has it if all `files` are accepted; a file that already had an ID keeps it."""
+        """Return ID → the job that has it if all `files` are accepted; a file that already had an ID keeps this ID."""
         holders: dict[str, Job] = {}
         for file in sorted(files):
             for job in files[file]:
@@ -344,9 +342,9 @@ _definition = attrgetter(*(field.name for field in fields(Job) if field.name not
 
 
 def is_same(old: Job, new: Job) -> bool:
-    """Return whether two definitions differ at most in their place.
+    """Return whether two definitions are equal except for their place (file and line).
 
-    Compiled triggers need no comparison except of their timezones, because the rest depends on the definition.
+    Of compiled triggers, only the timezones are compared, because the rest depends on the definition.
     """
     return bool(_definition(old) == _definition(new)) and all(map(_has_same_zone, old.triggers, new.triggers))
 

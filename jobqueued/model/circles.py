@@ -12,9 +12,7 @@ _FIRST, _LAST = 4, 2
 
 
 def circles(names: Iterable[str], after: After) -> Iterator[list[str]]:
-    """Yield the groups, reachable from `names`, in which each name waits for every name, including itself (Tarjan
-    1972).
-    """
+    """Yield the groups reachable from `names` where each name waits for every name, including itself (Tarjan 1972)."""
     index: dict[str, int] = {}
     lowest: dict[str, int] = {}
     open_: dict[str, None] = {}

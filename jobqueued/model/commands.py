@@ -55,13 +55,13 @@ class SaveHold(NamedTuple):
 
 
 class SaveFleetMark(NamedTuple):
-    """Save the last mark of the fleet that this host received; a mark whose `age` is "" means that there is none."""
+    """Save the last fleet mark that this host received; if its `age` is "", the host has no mark."""
 
     mark: FleetMark
 
 
 class SavePast(NamedTuple):
-    """Save a change, such as a pause of a job or a hold of the host, to answer later questions about the past."""
+    """Save a change, such as a job's pause or the host's hold, to answer later questions about the past."""
 
     past: Past
 
@@ -74,7 +74,7 @@ class SaveIncident(NamedTuple):
 
 
 class SaveNotice(NamedTuple):
-    """Save a notice that is to be sent."""
+    """Save a notice to send later."""
 
     notice: Notice
 
@@ -127,12 +127,12 @@ class Launch(NamedTuple):
 
 
 class Ask(NamedTuple):
-    """Ask the fleet for a run's occurrence, if the run is of a fleet job, and for these parts of locks: all or nothing.
+    """Request these parts of locks from the fleet and, for a fleet job's run, the occurrence: all or nothing.
 
-    A with-lock command asks only for parts. The run's job and `key` are its name in the fleet. The answer is `Granted`
-    or `Denied` with this `number`, or `Taken`. `keep`: for how long (ns) hosts may still ask for the occurrence.
-    `spec`: the definition that the run requires, or "" for any. The daemon asks only after the commit that saves the
-    run.
+    A with-lock command requests only parts of locks. The run's job and `key` are its name in the fleet. The answer is
+    `Granted` or `Denied` with this `number`, or `Taken`. `keep`: how long (ns) hosts may still request the occurrence.
+    `spec`: the definition that the run requires, or "" for any. The daemon sends the request only after the commit that
+    saves the run.
     """
 
     run: RunId | LockClientId
@@ -147,7 +147,7 @@ class AskToSkip(NamedTuple):
     """Ask the fleet whether this host may skip, for all hosts, a job's occurrences from one UTC second to another.
 
     The answer is `MaySkip`, or `Taken` for one of the occurrences, or `Published` for the job. After `Taken` or
-    `Published`, the host may ask again.
+    `Published`, the host may retry.
     """
 
     job: str
@@ -170,14 +170,14 @@ class Publish(NamedTuple):
 
 
 class Accept(NamedTuple):
-    """Accept the fleet's present state as the truth, although the fleet has lost a part of its state."""
+    """Accept the fleet's current state as the truth, although the fleet has lost a part of its state."""
 
 
 class GiveBack(NamedTuple):
-    """Give all claims of a run back to the fleet; a `state` means that the run ended in this state, and its occurrence
+    """Return all of a run's claims to the fleet; a `state` means that the run ended in this state, and its occurrence
     is over.
 
-    The daemon does so only after the commit that saves the end of the claims.
+    The daemon returns the claims only after the commit that saves their end.
     """
 
     job: str
@@ -186,7 +186,7 @@ class GiveBack(NamedTuple):
 
 
 class Pause(NamedTuple):
-    """Set the pause of a job on all hosts of the fleet to `text`; "" resumes the job.
+    """Set a job's pause on all hosts of the fleet to `text`; "" resumes the job.
 
     `before`: the pause that the fleet must still have. If `before` is "", any pause is replaced, and a caller waits for
     the answer.
@@ -198,8 +198,8 @@ class Pause(NamedTuple):
 
 
 class TellOverdue(NamedTuple):
-    """Report to the fleet that a job is overdue, if the last report is still `before`; `text` "" means that the job no
-    longer is.
+    """Report to the fleet that a job is overdue, if the last report is still `before`; if `text` is "", the job is no
+    longer overdue.
     """
 
     job: str
@@ -232,15 +232,15 @@ class Stop(NamedTuple):
 class NoteWhole(NamedTuple):
     """Mark the directory of all R as complete, so that an R that is absent from now on was never written.
 
-    The directory was emptied earlier. Therefore the daemon does this only after the commit that saves the runs with a
-    doubtful start.
+    The directory was emptied earlier. Therefore the daemon writes this mark only after the commit that saves the runs
+    with a doubtful start.
     """
 
 
 class RemoveMarks(NamedTuple):
     """Remove R, an attempt's directory, after the commit that saves the attempt's end, and once the record file exists.
 
-    `again`: the attempt never started and will be sent again under the same name, so its R is empty and is removed at
+    `again`: the attempt never started and will be re-sent under the same name, so its R is empty and is removed at
     once. `known`: the end was saved in an earlier turn, so no supervisor has just written the record file.
     """
 
@@ -251,7 +251,7 @@ class RemoveMarks(NamedTuple):
 
 
 class WriteRecord(NamedTuple):
-    """Write, after the commit, a record file that no supervisor wrote, such as that of a skipped or lost run."""
+    """Write, after the commit, a record file that no supervisor wrote, such as the record of a skipped or lost run."""
 
     record: Record
 

@@ -43,7 +43,7 @@ class JobsLoaded(NamedTuple):
 
 
 class Reloaded(NamedTuple):
-    """A user asked for a reload, and every changed file was read; or the host's users or groups changed."""
+    """A user requested a reload, and every changed file was read; or the host's users or groups changed."""
 
 
 class AccountKnown(NamedTuple):
@@ -54,7 +54,7 @@ class AccountKnown(NamedTuple):
 
 
 class Woke(NamedTuple):
-    """The time that `next_wakeup` returned has passed, or may have; the scheduler checks `now`."""
+    """The time that `next_wakeup` returned has passed or may have passed; the scheduler checks `now`."""
 
 
 class ClockStepped(NamedTuple):
@@ -81,8 +81,8 @@ class RunStarted(NamedTuple):
 
 
 class RunStopping(NamedTuple):
-    """The supervisor is stopping the attempt, because its time is up, processes were left behind, or a user asked for
-    it.
+    """The supervisor is stopping the attempt, because its time is up, because processes were left behind, or because a
+    user requested the stop.
     """
 
     run: RunId
@@ -137,7 +137,7 @@ class NeverStarted(NamedTuple):
 
 
 class Granted(NamedTuple):
-    """The fleet granted the request of `Ask` with this number."""
+    """The fleet granted the `Ask` request with this number."""
 
     run: RunId | LockClientId
     number: int
@@ -171,7 +171,7 @@ class Taken(NamedTuple):
 
 
 class HostLost(NamedTuple):
-    """This host may ask for an occurrence under this key, because the `host` that had the occurrence failed before the
+    """This host may request an occurrence under this key, because the `host` that had the occurrence failed before the
     end.
     """
 
@@ -228,13 +228,13 @@ class Found(NamedTuple):
 
 
 class Recorded(NamedTuple):
-    """A record shows a run that no commit contains; the cause of this run may be reported again."""
+    """A record shows a run that no commit contains; the cause of this run may be reported a second time."""
 
     run: Run
 
 
 class RunAsked(NamedTuple):
-    """A user wants a job to run now, or wants to repeat an ended run of the job (`again`).
+    """A user wants a job to run now, or wants to repeat the job's ended run `again`.
 
     `key`: a random key from the caller's program. The answer goes to `ticket`. `triggered_by`: details about the cause,
     for the run.
@@ -378,7 +378,7 @@ class HoldAsked(NamedTuple):
 
 
 class FleetAccepted(NamedTuple):
-    """A user accepts the fleet's present state as the truth; the answer goes to `ticket`."""
+    """A user accepts the fleet's current state as the truth; the answer goes to `ticket`."""
 
     ticket: int
     asked_by: str
@@ -400,7 +400,7 @@ class StateUnsaved(NamedTuple):
 
 
 class LockAsked(NamedTuple):
-    """A command wants to hold locks until it exits; with `at_once`, it does not want to wait. The answer goes to
+    """A command requests locks until it exits; with `at_once`, the command does not wait for them. The answer goes to
     `ticket`.
     """
 
@@ -428,7 +428,7 @@ class LockOver(NamedTuple):
 
 
 class EvictAsked(NamedTuple):
-    """A user takes away the locks or the request of a command; the answer goes to `ticket`."""
+    """A user revokes a command's locks, or its request for locks; the answer goes to `ticket`."""
 
     ticket: int
     client: LockClientId

@@ -41,7 +41,7 @@ class Part(NamedTuple):
 class FleetUp(NamedTuple):
     """The fleet is reachable, and this host received all its claims; or the fleet is unreachable for this `reason`.
 
-    `known`: the last instant (wall) when this host was in the fleet, as it was saved before the host's agent connected.
+    `known`: the last instant (wall) when this host was in the fleet, as saved before the host's agent connected.
     """
 
     reason: str
@@ -67,8 +67,8 @@ class FleetSettings:
     them.
 
     `name` and `timezone` decide when fleet jobs are due, so all hosts need the same values. A host keeps its locks for
-    `lock_grace` (ns) after its last sign of life. `resources`: lock with several units → its units.  `labels`: labels
-    of this host, which jobs may require.
+    `lock_grace` (ns) after its last sign of life. `resources`: lock with several units → number of its units. `labels`:
+    labels of this host, which jobs may require.
 
     `authority`, `certificate` and `key` are PEM files, given as an absolute path or as the name of a credential of the
     agent's unit, or "".
@@ -112,7 +112,7 @@ class PauseMade(NamedTuple):
 
 
 class SaidOverdue(NamedTuple):
-    """Event: a host of the fleet reported a job as overdue; `text` "" means that no such report exists now.
+    """Event: a host of the fleet reported a job as overdue; if `text` is "", no such report exists now.
 
     core/late/fleet_overdue.py has the format of `text`.
     """
@@ -122,7 +122,7 @@ class SaidOverdue(NamedTuple):
 
 
 class Returned(NamedTuple):
-    """Event: a host gave back an occurrence that it had not run; the first host that asks for the occurrence gets it.
+    """Event: a host gave back an occurrence that it had not run; the first host that requests the occurrence gets it.
 
     `store` identifies the state of the host that gave it back, or is "" if the occurrence is no longer available.
     """

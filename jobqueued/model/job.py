@@ -29,7 +29,7 @@ from jobqueued.model.telemetry import TelemetryHook
 from jobqueued.model.users import Owner
 
 UNBOUNDED = 1 << 62  # greater than any real value
-MAX_DIGITS = 18  # of a run's number, so that it fits an int64
+MAX_DIGITS = 18  # of a run number, so that it fits into an int64
 RECORD_VERSION = 1
 HIDDEN = "***"  # shown in place of a secret to users who may not see it
 CommandLine = str | tuple[str, ...]  # a string for the shell, or a program and its arguments
@@ -86,9 +86,7 @@ class Scope(StrEnum):
 
 
 class OnHostLoss(StrEnum):
-    """The fate of a live run if its host leaves the fleet: the run is lost, or another host runs the occurrence
-    again.
-    """
+    """The fate of a live run if its host leaves the fleet: the run is lost, or another host reruns the occurrence."""
 
     LOST = "lost"
     RERUN = "rerun"
@@ -138,7 +136,7 @@ class Job:
     """The definition of a job: its command, its due times and its rules. `keys.JOB_KEYS` documents the fields with the
     names of keys.
 
-    `triggers`: all rules of the clock, compiled. `offset` (ns): the job's part of `spread`. `escalation` None means the
+    `triggers`: all clock triggers, compiled. `offset` (ns): the job's part of `spread`. `escalation` None means the
     host's setting; `owner` None means the host. `asks_pam`: whether PAM may refuse the job. `more_groups`: groups that
     the job may have in addition to its user's groups. `line` is a line of `origin` or, if there is no origin, of
     `file`. `hosts`: labels that a host must have to run the job.
@@ -234,7 +232,7 @@ class Job:
 
     @property
     def as_submission(self) -> Submission:
-        """The submission that this job is. Raises TypeError for a job of a file."""
+        """The part of this job that only submissions have. Raises TypeError for a job from a file."""
         if self.submission is None:
             raise TypeError(f"{self.id} is no submission")
         return self.submission
@@ -283,7 +281,7 @@ class Job:
 
 
 class Occurrence(NamedTuple):
-    """One due time of one job, the unit of "exactly once".
+    """One due time of one job; the promise "exactly once" applies to each occurrence.
 
     `key` is unique for the job, forever: ``c<era>.<UTC second>`` for clock triggers, ``x<64-bit hex>`` for other
     triggers. A fleet job's key is ``f<UTC second>`` on all hosts, and ``f<UTC second>.2`` for the rerun after the first
@@ -301,5 +299,5 @@ class Occurrence(NamedTuple):
 
     @classmethod
     def fleet(cls, job: str, due: int) -> Occurrence:
-        """Return the occurrence of a fleet job's clock. Its key has no era, because each host has a different era."""
+        """Return a fleet job's scheduled occurrence. The key has no era, because each host has a different era."""
         return cls(job, f"f{due // SECOND}", due)

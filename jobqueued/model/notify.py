@@ -99,7 +99,7 @@ class Webhook(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Notify:
-    """One rule: notices of the events `on` go to all these addresses.
+    """One rule: notices about the events `on` go to all these addresses.
 
     `remind` (ns): pause between two reminders. `sender`: the From address of the rule's mails, or "" for the host's
     setting. `owner`: the user whose job has the rule, or None for the host.

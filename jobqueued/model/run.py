@@ -35,7 +35,7 @@ class LockClientId(NamedTuple):
 
     @classmethod
     def parse(cls, text: str) -> LockClientId:
-        """Return the ID whose str() is `text`. Raises ValueError if there is none."""
+        """Return the ID whose str() is `text`. Raises ValueError if `text` is not such an ID."""
         number = text.removeprefix(_LOCK_CLIENT)
         if number == text or not (number.isascii() and number.isdigit() and len(number) <= MAX_DIGITS):
             raise ValueError(f"{text!r} is not a with-lock command; one is written {_LOCK_CLIENT}3")
@@ -43,7 +43,7 @@ class LockClientId(NamedTuple):
 
 
 class RunId(NamedTuple):
-    """A run's name for people: ``backup@142``. The numbers of a job's runs count from 1 and are never reused."""
+    """A run's name for people: ``backup@142``. A job's runs are numbered from 1, and numbers are never reused."""
 
     job: str
     number: int
@@ -53,8 +53,8 @@ class RunId(NamedTuple):
 
     @classmethod
     def parse(cls, text: str) -> RunId:
-        """Return the ID whose str() is `text`. Raises ValueError, with the wrong text in its message, if there is
-        none.
+        """Return the ID whose str() is `text`. Raises ValueError, with `text` in its message, if `text` is not a run's
+        ID.
         """
         job, at, number = text.rpartition("@")
         if not (at and job and number.isascii() and number.isdigit() and len(number) <= MAX_DIGITS and int(number)):
@@ -73,8 +73,8 @@ class Run:
     `reason`: why the run is stopping, or why it ended in its state. `attempt`: number of the attempt, from 1, or 0 if
     no attempt was ever sent. `failover`: whether this attempt is the failover. `doubted`: whether its R may have been
     removed before its start was reported. `stop_asked`: whether no other attempt may follow. `arrival`: the order of
-    runs that are otherwise equal. In a skip of several occurrences, `due` is that of the first and `last_due` that of
-    the last; `count` is their number. `triggered_by`: details of the trigger. `owner`: the job's owner when the run was
+    runs that are otherwise equal. In a skip of several occurrences, `due` is the first due time and `last_due` the
+    last; `count` is their number. `triggered_by`: details of the trigger. `owner`: the job's owner when the run was
     created.
 
     `since`: the start of the run's ageing, or 0 if it does not age; `waited`: its age (ns) before `since`.
@@ -84,8 +84,8 @@ class Run:
     A live run holds `claims`, with the numbered units in `placed`, and ends by `ends_by` (None if unknown). `so_far`:
     the record of its ended attempts. `waits`: for each wait before the run's start, when the wait began, and the
     obstacle, or "" for the queue. If a run that had waited was skipped, `given_up` is the end of the wait, and `lacked`
-    has the resources that were missing in the queue; in a skip of several runs, they are those of the last run that
-    waited. All instants are wall times; a step of the clock shifts the instants from which durations are measured.
+    has the resources that were missing in the queue; in a skip of several runs, both describe the last run that waited.
+    All instants are wall times; a step of the clock shifts the instants from which durations are measured.
     """
 
     id: RunId

@@ -34,7 +34,7 @@ WELL = frozenset({"paused", "set_back"})
 
 
 class Unstarted(StrEnum):
-    """Causes why an attempt was not started. NO_FAULT means that no error occurred, but the launcher or supervisor had
+    """Reasons why an attempt was not started. NO_FAULT means that no error occurred, but the launcher or supervisor had
     exited.
     """
 

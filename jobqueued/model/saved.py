@@ -1,4 +1,4 @@
-"""State that survives restarts, in addition to definitions and runs: the progress of jobs, holds, incidents,
+"""State that survives restarts, in addition to definitions and runs: the progress of jobs, holds, incidents and
 notices.
 """
 
@@ -31,19 +31,19 @@ class JobStats:
     This average is the usual duration of runs that take less than a second; for longer runs, see core/records/usual.py.
     """
     failing_since: int | None = None
-    """The start (wall) of the first failed run in the present series of failures, or None if the job is not failing.
+    """The start (wall) of the first failed run in the current series of failures, or None if the job is not failing.
     Runs that a user stopped do not count.
     """
     failing_run: int | None = None
     failing_reason: str | None = None
-    """The number (`failing_run`) and the reason of the last failed run in the present series."""
+    """The number (`failing_run`) and the reason of the last failed run in the current series of failures."""
     by_failover: bool = False
     """Whether the last run succeeded only by its failover."""
 
     @property
     def fails_since(self) -> int | None:
-        """The instant `failing_since`. If an earlier version did not save it, the start of the last run if this run
-        failed, else None.
+        """The instant `failing_since`. If an earlier version did not save this instant, the start of the last run if
+        that run failed, else None.
         """
         is_older = self.failing_since is None and self.last_state in FAILURES - {RunState.KILLED}
         return self.last_run if is_older else self.failing_since
@@ -70,7 +70,7 @@ class Skip(NamedTuple):
 
 
 class Expected(NamedTuple):
-    """The expectation that a job succeeds at least each `within` ns.
+    """The expectation that a job succeeds at least once every `within` ns.
 
     `since`: the instant (wall) since which the job has not succeeded. `told`: when (wall) people were notified, or 0.
     `wishes`: the fields of the definition that select the receivers.
@@ -87,12 +87,12 @@ class SavedJob:
     """The saved state of a job ID in addition to its definition, such as the progress of its clock and its run numbers.
 
     `cursor`: the due time up to which records cover all scheduled occurrences; it is valid only for `rhythm`.
-    `settled`: after a step back of the clock, only triggers that start twice are due again up to this instant; 0 means
-    no such instant. `previous`: the last due time before a change of the rhythm, until the new rhythm makes the job
-    due. `skips`: scheduled due times to skip, in the order of the requests. `appeared`: files of `on: {path: …}` that
-    appeared up to this instant no longer trigger the job.
+    `settled`: after the clock was set back, only triggers that may start twice are due up to this instant; 0 means that
+    there is no such instant. `previous`: the last due time before a change of the rhythm, until the new rhythm makes
+    the job due. `skips`: scheduled due times to skip, in the order of the requests. `appeared`: files of
+    `on: {path: …}` that appeared up to this instant no longer trigger the job.
 
-    `outcomes`: outcomes that dependent jobs use or may use. `satisfied`: for a job that its dependencies make due, the
+    `outcomes`: outcomes that dependent jobs may use. `satisfied`: for a job that its dependencies make due, the
     dependencies that succeeded since it was last due; `ends`: the runs that succeeded. `took` and `delays`: durations
     of the newest successful runs, and waits before starts (core/records/usual.py). `late`: numbers of unfinished runs
     that were reported as late.
@@ -137,7 +137,7 @@ class SavedJob:
     def outcomes_with(self, run: Run, ended: int) -> tuple[Outcome, ...]:
         """Add the outcome of a run; return the newest outcomes and the last success.
 
-        Outcomes that no job needs are dropped at the next end of a run.
+        Outcomes that no job needs are dropped when the next run ends.
         """
         due = run.due if run.last_due is None else run.last_due
         others = [known for known in self.outcomes if known.run != run.id.number]
@@ -154,7 +154,7 @@ class SavedJob:
 
     @property
     def skippers(self) -> tuple[str | None, ...]:
-        """The users who asked for the skips, one for each skip, or () if no user was recorded."""
+        """The users who requested the skips, one for each skip, or () if no user was recorded."""
         askers = tuple(it.asked_by for it in self.skips) if self.skips else ()
         return askers if any(askers) else ()
 
@@ -162,8 +162,8 @@ class SavedJob:
     def is_noteworthy(self) -> bool:
         """True if a user may have to act.
 
-        This is so if the job is paused, late or overdue, was only ever skipped, or is failing, or if the clock was set
-        back.
+        A user may have to act if the job is paused, late, overdue or failing, if it was only ever skipped, or if the
+        clock was set back.
         """
         was_skipped = bool(self.stats.skipped and not self.stats.started)
         lasts = self.paused or self.is_overdue or bool(self.late) or self.settled > 0
@@ -180,13 +180,13 @@ class SavedJob:
         return self.expected.since if self.expected is not None and self.expected.told else None
 
     def next_due(self, job: Job, after: int) -> int | None:
-        """Return the job's first scheduled due time after an instant, without settled due times, or None if none
+        """Return the job's first scheduled due time after an instant, except settled due times, or None if none
         follows.
         """
         return job.next_after(after, self.settled)
 
     def starts(self, job: Job, count: int) -> list[int]:
-        """Return at most `count` next scheduled starts of the job, after its pause and without those that a user
+        """Return at most `count` next scheduled starts of the job, after its pause and without starts that a user
         skips.
         """
         if not job.enabled or (self.paused and self.paused_until is None):
@@ -214,7 +214,7 @@ class Hold(NamedTuple):
 
 
 class Incident(NamedTuple):
-    """An open problem: since when (wall) it exists, how often it occurred, its first run, and when each target was last
+    """An open problem: when (wall) it began, how often it occurred, its first run, and when each target was last
     notified.
 
     `elsewhere`: whether another host of the fleet notified people; that host also reports the problem's end.

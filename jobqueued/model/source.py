@@ -1,4 +1,4 @@
-"""Sources of events for the loop: each says what to poll and when to check, and returns what happened.
+"""Sources of events for the loop. Each returns the descriptors to poll, the time of its next check, and its events.
 
 To add a source, derive a class from `Source`, override the methods that the source needs, and add a line to the list in
 `Daemon._sources`. The methods return events (model/events.py), which the scheduler handles.  The loop needs no change.
@@ -25,12 +25,14 @@ class Source:
     """A source without events: the base class of all others."""
 
     def descriptors(self) -> Mapping[int, int]:
-        """Return the descriptors to wait for, each with its bits for poll(2). The loop calls it before each sleep."""
+        """Return the descriptors to wait for, each with its bits for poll(2). The loop calls this method before each
+        sleep.
+        """
         return {}
 
     @property
     def deadline(self) -> int | None:
-        """The time (CLOCK_MONOTONIC, ns) when `turn` must be called, or None if it need not be."""
+        """The time (CLOCK_MONOTONIC, ns) when the loop must call `turn`, or None if no call is needed."""
         return None
 
     @property

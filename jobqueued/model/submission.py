@@ -1,4 +1,4 @@
-"""Submissions: jobs that a user submits to run once. A submission is removed when all its runs are over."""
+"""Submissions: jobs that a user submits to run once. A submission is removed when all its runs have ended."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from jobqueued.child.contract.tuples import NamedTuple
 FILE = "(submitted)"
 """Text in place of a submission's file, because a submission has no file."""
 OF_THE_HOST = "host"
-"""First part of the IDs of submissions of root or of the daemon's own user: ``host/17``."""
+"""First part of the IDs of submissions by root or by the daemon's own user: ``host/17``."""
 MOST_RUNS = 100_000
 """Maximum number of runs in an array, and of submissions or runs that wait at a time."""
 MOST_BYTES = 64 << 20
@@ -73,7 +73,7 @@ class Resized(NamedTuple):
 
 
 def pool_of(job: str) -> str:
-    """Return the name of the pool of all submissions of one user, such as ``alice/``, from the ID of one of them."""
+    """Return the name of a user's pool of submissions, such as ``alice/``, from the ID of any of these submissions."""
     return f"{job.partition('/')[0]}/"
 
 

@@ -1,4 +1,4 @@
-"""Users with jobs of their own: their identity and their rights on this host.
+"""Users with their own jobs: their identity and their rights on this host.
 
 A user's job has an ID such as ``alice/backup``. Name and UID together identify a user, because either may later belong
 to another user.
@@ -46,13 +46,13 @@ def _is_share(name: str) -> bool:
 
 
 def share_of(job: str) -> str:
-    """Return the share of the user whose job has this ID, or "" for a job of the host."""
+    """Return the share of the user whose job has this ID, or "" for the host's jobs."""
     share, slash, _ = job.partition("/")
     return share if slash and share not in _TABLES else ""
 
 
 def budget_of(job: str) -> str:
-    """Return the share against whose limits a job's runs count, or "" for a job of the host.
+    """Return the share whose limits apply to a job's runs, or "" for the host's jobs.
 
     This is the share of the job's owner, or of the crontab's user. System tables belong to the host, regardless of the
     users in their lines. If the name of a crontab's user can't be a share, the crontab has separate limits, under
@@ -89,11 +89,11 @@ def awaited_path(name: str) -> str:
 class UserLimits:
     """The key `users` of jobqueued.yaml: which users may have jobs, and the limits of each.
 
-    `allow` and `deny` list users, and groups with an ``@``; `allow` None means all users.  `interval`: shortest time
+    `allow` and `deny` list users, and groups with an ``@``; `allow` None means all users. `interval`: shortest time
     (ns) between two scheduled starts of one job. `live` and `waiting`: maximum numbers of runs. `logs`: maximum bytes
-    of records and output. `calls`: maximum number of calls per minute that add, change or submit. `permit`: keys that
-    otherwise only root may use. `groups`: groups that a user's jobs may have even if the user is not a member. `reach`:
-    addresses of this host to which notices may be sent, such as ``127.0.0.1:80``.
+    of records and output. `calls`: maximum number of calls per minute that add, change or submit jobs. `permit`: keys
+    that otherwise only root may use. `groups`: groups that a user's jobs may have even if the user is not a member.
+    `reach`: addresses of this host to which notices may be sent, such as ``127.0.0.1:80``.
 
     `caps`: limits for all runs of a user together, in the format of `resource_limits`. `defaults`: values for limits
     that are not in `caps`. No job is refused because of these defaults, because they depend on the host.
@@ -115,7 +115,5 @@ class UserLimits:
 
     @property
     def output_of_a_run(self) -> int:
-        """Maximum output (bytes) of one run, such that the output of all live runs of a user together remains below
-        `logs`.
-        """
+        """Maximum output (bytes) of one run, so that a user's live runs together write no more than `logs`."""
         return self.logs // max(1, self.live)
