@@ -1,5 +1,5 @@
-"""Questions about users and groups. Processes of the launcher answer them, because a query of the user databases may
-hang.
+"""Questions about users and groups. The launcher's processes answer the questions, because a query of the user
+databases may hang.
 """
 
 from __future__ import annotations

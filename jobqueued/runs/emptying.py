@@ -1,7 +1,7 @@
 """Detection that the directory of all R was emptied: a file in the directory disappears with the rest.
 
-The file is named `emptied` until a commit contains the doubtful starts, and `whole` afterwards.  If neither name
-exists, the directory was emptied again, and all launches until now are doubtful.
+The file is named `emptied` until a commit contains the doubtful starts, and `whole` afterwards. If neither name exists,
+the directory was emptied once more, and all launches until now are doubtful.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ _AGAIN = 10 * SECOND
 
 
 class Emptying:
-    """The file in the directory `runs`, as one scheduler uses it."""
+    """The file in the directory `runs`, for the lifetime of one scheduler."""
 
     def __init__(self, runs: str) -> None:
         self._runs, self._times = runs, 0
@@ -30,7 +30,7 @@ class Emptying:
         return self._times if any(os.path.exists(f"{self._runs}/{name}") for name in names) else None
 
     def begin(self) -> bool:
-        """Start a new era, in which launches before it without a reported start are doubtful. Return False if the file
+        """Start a new era, which makes all earlier launches without a reported start doubtful. Return False if the file
         can't be written.
         """
         self.deadline = time.monotonic_ns() + _AGAIN
@@ -43,8 +43,8 @@ class Emptying:
         return True
 
     def settle(self) -> None:
-        """Note that a commit contains the doubtful starts, so that a later scheduler need not doubt them again."""
+        """Record that a commit contains the doubtful starts, so that later schedulers do not treat them as doubtful."""
         try:
             os.rename(f"{self._runs}/{EMPTIED}", f"{self._runs}/{WHOLE}")
-        except OSError:  # the directory was emptied again, or is read-only
+        except OSError:  # the directory was emptied once more, or is read-only
             self.deadline = time.monotonic_ns() + _AGAIN

@@ -1,4 +1,4 @@
-"""The connection to the fleet's agent, a program between scheduler and etcd (protocol: child/fleet/lines.py)."""
+"""The connection to the fleet's agent, a program between the scheduler and etcd (protocol: child/fleet/lines.py)."""
 
 from __future__ import annotations
 
@@ -49,8 +49,8 @@ from jobqueued.settings.instance import Instance
 AGENT = Path(__file__).parent.parent / "child" / "fleet" / "agent.py"
 _FIRST_PAUSE, _LONGEST_PAUSE = SECOND // 2, 10 * SECOND
 _SILENT = 30 * SECOND
-"""Timeout (ns) for an answer of the agent. The agent answers, or reports that the fleet is unreachable, in less than
-half this time.
+"""Timeout (ns) for the agent's answer. The agent answers, or reports that the fleet is unreachable, in less than half
+this time.
 """
 _PART = 1 << 14
 """Maximum number of bytes to read from the agent in one turn."""
@@ -149,11 +149,11 @@ class FleetLink(Source):
         """Instant (CLOCK_MONOTONIC, ns) of the first line that the agent has not answered yet, or None."""
         self._call_at, self._pause = 0, _FIRST_PAUSE
         self._down = ""
-        """Reason why the fleet is unreachable, as reported to the scheduler, or "" if the fleet is reachable or this is
-        unknown.
+        """Reason why the fleet is unreachable, as reported to the scheduler, or "" if the fleet is reachable or its
+        status is unknown.
         """
         self._known = 0
-        """Instant (wall, ns) when the mark that the agent received was saved."""
+        """Last saved instant (wall, ns) when this host was in the fleet, as the agent received it, or 0."""
         self._has_news = False
         """True if the next turn must report the value of `_down`."""
         self._instance = Instance.of(address.parent)
@@ -173,7 +173,7 @@ class FleetLink(Source):
                 del self._outbox[: self._connection.send(self._outbox)]
 
     def lose(self, reason: str) -> None:
-        """Disconnect for this reason; after the next connection, the agent sends the whole state again."""
+        """Disconnect for this reason; after the next connection, the agent re-sends the whole state."""
         self.close()
         self._down, self._has_news = reason, True
         self._call_at = time.monotonic_ns() + self._pause
@@ -236,7 +236,7 @@ class FleetLink(Source):
                     happened = [FleetMark(age, number, self._known, self._fleet.name)]
                 case ["up", str(reason)]:
                     self._down, happened = reason, [FleetUp(reason, self._known)]
-                    if reason:  # afterwards the agent sends the whole state again
+                    if reason:  # afterwards the agent re-sends the whole state
                         self._outbox += lines.encode(["since", self._since()])
                         self._neighbours.forget()
                 case ["host", str(name), *_, str(common)]:
@@ -277,7 +277,7 @@ class FleetLink(Source):
         self.flush()
 
     def _agent_settings(self, state: str) -> dict[str, Any]:
-        """Return the first line for the agent: its settings, with the identity `state` of this host."""
+        """Return the first line for the agent: its settings, with this host's identity `state`."""
         assert self._fleet is not None
         files = {name: getattr(self._fleet, name) for name in ("etcd", "authority", "certificate", "key")}
         return {

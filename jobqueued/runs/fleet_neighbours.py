@@ -1,6 +1,6 @@
 """Conflicts in a fleet: hosts with different shared settings, and other fleets in the same etcd with the same jobs.
 
-Each host detects them by itself, so both sides report each other.
+Each host detects conflicts by itself, so each side reports the other.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ _SHOWN = 5
 
 
 def common_of(settings: FleetSettings) -> CommonSettings:
-    """Return those settings of this host that must be the same on all hosts of its fleet."""
+    """Return this host's settings that must be equal on all hosts of its fleet."""
     resources = ",".join(f"{name}={units}" for name, units in sorted(settings.resources.items()))
     return CommonSettings(settings.timezone, settings.lock_grace // SECOND, resources)
 
 
 def to_json(common: CommonSettings) -> str:
-    """Return these settings in the form in which this host announces them to other hosts."""
+    """Return these settings in the form that this host announces to other hosts."""
     return json.dumps(common, separators=(",", ":"))
 
 

@@ -1,5 +1,5 @@
-"""Attempts whose ends no launcher reports: the daemon follows supervisors of earlier launchers, and checks unsettled
-attempts again.
+"""Attempts whose ends no launcher reports: the daemon follows supervisors of earlier launchers, and rechecks unsettled
+attempts.
 
 While a process listens on R/control, its attempt is never declared lost, because the supervisor may be suspended or
 wait for a disk.
@@ -43,9 +43,9 @@ class _Supervisor:
 
 
 class Following:
-    """The followed supervisors, and unsettled attempts, which are checked again after pauses that grow to a minute.
+    """The followed supervisors, and unsettled attempts, which are rechecked after pauses that grow to a minute.
 
-    `held`: the attempts of the present launcher, which itself reports the death of a supervisor.
+    `held`: the attempts of the current launcher, which itself reports a supervisor's death.
     """
 
     def __init__(self, marks: RunDirectory, held: set[Name], lost_attempts: LostAttempts) -> None:
@@ -56,8 +56,8 @@ class Following:
         self._news: list[str] = []
 
     def take(self, recovery: Recovery) -> None:
-        """Follow the supervisors that a recovery adopted, pass its dead attempts on, and check its unsettled attempts
-        again later.
+        """Follow the supervisors that a recovery adopted, pass on its dead attempts, and recheck its unsettled attempts
+        later.
         """
         now = time.monotonic_ns()
         for name, connection in recovery.adopted:
@@ -96,14 +96,14 @@ class Following:
 
     @property
     def deadline(self) -> int | None:
-        """The time (monotonic, ns) to check unsettled attempts again or to report a silent supervisor, or None."""
+        """The time (monotonic, ns) to recheck unsettled attempts or to report a silent supervisor, or None."""
         times = [
             each.silent_since + SILENT for each in self._supervisors.values() if each.silent_since and not each.told
         ]
         return min([*times, *([self._look_at] if self._unsettled else [])], default=None)
 
     def look(self, mono: int) -> Iterator[events.Event]:
-        """Check unsettled attempts again if it is time, and report silent supervisors."""
+        """Recheck unsettled attempts if it is time, and report silent supervisors."""
         for each in self._supervisors.values():
             if each.silent_since and not each.told and each.silent_since + SILENT <= mono:
                 each.told = True

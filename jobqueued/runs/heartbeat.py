@@ -26,8 +26,8 @@ _FIRST_PAUSE = 10 * SECOND
 
 
 class HeartbeatSender(Source):
-    """The sender of the pings of `wish`, if any, as `user` (None means the daemon's user), unless `stands_still`
-    returns a reason.
+    """A source that sends the pings of `wish`, if any, as `user` (None means the daemon's user), except while
+    `stands_still` returns a reason.
     """
 
     def __init__(

@@ -93,7 +93,7 @@ def _owner(job: Job) -> JobOwner | None:
 
 
 def _of_array(job: Job, run: Run) -> dict[str, str]:
-    """Return the environment variable with the index of a run in its array, or {} if the job is no array."""
+    """Return the environment variable with the index of a run in its array, or {} if the job is not an array."""
     array = job.submission.array if job.submission else None
     return {} if array is None else {"JOBQUEUE_ARRAY_INDEX": str(array.index_of(run.id.number))}
 
@@ -198,9 +198,7 @@ def above(owner: Owner | None, users: UserLimits) -> Above:
 
 
 def unenforced(job: Job, controllers: list[str] | None) -> list[str]:
-    """Return the limits of a job that cgroups with these controllers can't enforce; None means that runs have no
-    cgroups.
-    """
+    """Return a job's limits that cgroups with these controllers can't enforce; None means that runs have no cgroups."""
     have = set(controllers or ())
     return [
         key

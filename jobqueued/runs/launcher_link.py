@@ -42,7 +42,7 @@ NOTICES = 4096
 
 Answered = Callable[[int | None, str], None]
 HearWatcher = Callable[[str, int, str], Iterator[events.Event]]
-"""Function that handles a notice of a watcher; its arguments are the verb, the number of the order, and the rest."""
+"""Function that handles a watcher's notice; its arguments are the verb, the number of the order, and the rest."""
 
 
 class LauncherError(Exception):
@@ -60,8 +60,8 @@ def unstarted(name: Name, reason: str) -> events.NeverStarted:
 
 
 def _not_at_once(event: events.Event) -> events.Event:
-    """Return the verdict on an attempt whose R could not be removed, changed so that the attempt is launched again
-    after a pause.
+    """Return the verdict on an attempt whose R could not be removed, changed so that the attempt is relaunched after a
+    pause.
     """
     if not isinstance(event, events.NeverStarted):
         return event
@@ -88,7 +88,7 @@ class LauncherLink:
         self._address, self._own, self._words = address, own, words
         self._instance = Instance.of(paths.run)
         self.see = self._instance.see_launcher
-        """A hint for messages that says how to find out why the launcher does not answer."""
+        """A hint for messages: how to find out why the launcher does not answer."""
         self._runs, self._logs, self._journal = paths.runs, paths.logs, paths.journal
         runtime = {} if paths.runtime is None else {"runtime_directory": str(paths.runtime)}
         self._common = {"log_directory": atomic_file.kept(str(paths.logs)), **runtime}
@@ -305,7 +305,7 @@ class LauncherLink:
         return ""
 
     def look_up(self, account: Account) -> None:
-        """Queue a question about a user or group; a new launcher gets the question again."""
+        """Queue a question about a user or group; a new launcher also gets the question."""
         self._outbox += self.accounts.ask(account)
 
     def name_of(self, uid: int, then: Callable[[str], None]) -> None:
@@ -330,13 +330,13 @@ class LauncherLink:
     def _order(self, verb: str, document: dict[str, Any], answered: Answered) -> None:
         self._last_order = max(
             self._last_order + 1, time.time_ns()
-        )  # this is never the number of an order of an earlier scheduler
+        )  # an earlier scheduler's order never has this number
         self._orders[self._last_order] = answered
         self._outbox += f"{verb} {self._last_order} {json_values.line(document)}\n".encode()
 
     def watch(self, number: int, order: str, heard: HearWatcher) -> None:
-        """Queue the order for a watcher; `heard` handles the watcher's notices. A new launcher does not get the order
-        again.
+        """Queue the order for a watcher; `heard` handles the watcher's notices. A new launcher does not get this
+        order.
         """
         self._watchers[number] = heard
         self._outbox += f"watch {number} {order}\n".encode()
@@ -428,7 +428,7 @@ class LauncherLink:
                     yield unstarted(name, detail)
 
     def _verdict_on(self, name: Name, status: int | None) -> Iterator[events.Event]:
-        """Yield the end of an attempt whose supervisor died; if the attempt's marks can't be read now, check them again
+        """Yield the end of an attempt whose supervisor died; if the attempt's marks can't be read now, recheck them
         later.
         """
         try:

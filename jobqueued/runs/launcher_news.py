@@ -1,4 +1,6 @@
-"""The source of notices from the launcher and from supervisors. If the launcher exits, it calls a new launcher."""
+"""The source of notices from the launcher and from supervisors. If the launcher exits, the source calls a new
+launcher.
+"""
 
 from __future__ import annotations
 
@@ -46,8 +48,8 @@ class LauncherNews(Source):
 
     @property
     def deadline(self) -> int | None:
-        """The time (monotonic, ns) to call a launcher again, to report a silent launcher, or to check attempts or run
-        directories.
+        """The time (monotonic, ns) to retry calling a launcher, to report a silent launcher, or to check attempts or
+        run directories.
         """
         link = self._link
         times = (self._call_again_at, link.overdue, link.following.deadline, link.marks.emptying.deadline)
@@ -85,7 +87,7 @@ class LauncherNews(Source):
             self._call_again_at = time.monotonic_ns() + _CALL_AGAIN
 
     def turn(self, now: Now) -> list[Event]:
-        """If it is time, call a launcher again, report a silent launcher, and check the attempts that no launcher
+        """If it is time, retry calling a launcher, report a silent launcher, and check the attempts that no launcher
         reports.
         """
         if self._call_again_at is not None and self._call_again_at <= now.mono:
@@ -102,7 +104,7 @@ class LauncherNews(Source):
 
     def _call(self) -> None:
         """Call a launcher. Until a launcher answers, admitted attempts remain `starting`; the recovery then decides
-        about them.
+        about these attempts.
         """
         try:
             self._link.call()

@@ -66,7 +66,7 @@ class Details(NamedTuple):
 
 
 class Clues(NamedTuple):
-    """Clues by which an attempt's processes can be recognized.
+    """Clues that identify an attempt's processes.
 
     `since`: earliest possible birth (ticks). `identity`: variables that the job's processes got. `main`: the attempt's
     main process (PID, and the earliest and latest tick of its birth). `cgroup`: the attempt's cgroup, or None.
@@ -95,7 +95,7 @@ class Processes:
     """All processes found during a check, and their relations. `ourselves`: the checking process, which belongs to no
     attempt.
 
-    The caller adds all processes first, then notes the details of each of the `tops`.
+    The caller first adds all processes, then adds the details of each of the `tops`.
     """
 
     def __init__(self, ourselves: int) -> None:
@@ -119,7 +119,7 @@ class Processes:
         self._session_births[it.session] = min(it.birth, self._session_births.get(it.session, it.birth))
 
     def entitle(self, it: LeftoverProcess, words: Sequence[str]) -> None:
-        """Note a supervisor's title: the program's name, the attempt, and the directory of all R, which may be
+        """Add a supervisor's title: the program's name, the attempt, and the directory of all R, which may be
         truncated.
         """
         if len(words) > 1:
@@ -149,7 +149,7 @@ class Processes:
         return it.parent in self._reapers or (it.parent != _NONE and it.parent not in self._of)
 
     def note(self, top: LeftoverProcess, known: Details) -> None:
-        """Note the details of the top of a process tree."""
+        """Add the details of the top of a process tree."""
         self._known[top.pid] = known
         run = None if known.environment is None else known.environment.get(_RUN)
         if run is not None:
@@ -182,8 +182,8 @@ class Processes:
         return [each for each in candidates if identity.items() <= (self._known[each.pid].environment or {}).items()]
 
     def _closed(self, tops: list[LeftoverProcess], since: int) -> dict[int, LeftoverProcess]:
-        """Return those of these processes, their descendants and the members of their sessions that were born at
-        `since` or later, except the checking process.
+        """Return these processes, their descendants and their sessions' members, if born at `since` or later, except
+        the checking process.
         """
         found: dict[int, LeftoverProcess] = {}
         queue = list(tops)
@@ -218,8 +218,8 @@ def identity(environment: object) -> dict[str, str]:
 
 
 def identity_of(run: str, attempt: int) -> dict[str, str]:
-    """Return the identifying variables that are known without a launch spec. A run of another daemon on this host may
-    have the same.
+    """Return the identifying variables that are available without a launch spec. A run of another daemon on this host
+    may have the same variables.
     """
     return {_RUN: run, _ATTEMPT: str(attempt)}
 
@@ -244,12 +244,13 @@ def named(processes: list[LeftoverProcess]) -> str:
 def look(processes: Processes, since: int) -> Iterator[None]:
     """Add all processes of this host, in steps, for a check of attempts that started at `since` (tick) or later.
 
-    Raises OSError if this is impossible now, or if so many processes started meanwhile that a PID may have been reused.
+    Raises OSError if this is impossible now, or if so many processes started during the check that a PID may have been
+    reused.
     """
     seen, births = set[int](), _births()
     for _round in range(
         _ROUNDS
-    ):  # a round finds processes born during the round before, whose parents may have exited unread
+    ):  # a round finds processes born during the previous round, whose parents may have exited unread
         new = {int(name) for name in os.listdir("/proc") if name.isdigit()} - seen
         if not new:
             break
@@ -278,8 +279,8 @@ def _births() -> int:
 
 
 def _numbers() -> int:
-    """Return the number of PIDs that the kernel uses before it reuses one, or the smallest such number of any kernel if
-    unknown.
+    """Return the number of PIDs that the kernel uses before it reuses one, or, if unknown, the smallest number that any
+    kernel uses.
     """
     with contextlib.suppress(FileNotFoundError), open("/proc/sys/kernel/pid_max", "rb") as file:
         return int(file.read())
@@ -325,7 +326,7 @@ def _environment(pid: int) -> dict[str, str] | None:
 
 def _uid(pid: int) -> int:
     """Return the real UID of a process, or the daemon's UID if the process exited. The owner of /proc/PID may differ
-    from it.
+    from the real UID.
     """
     lines = (_file(pid, "status") or b"").splitlines()
     return next((int(line.split()[1]) for line in lines if line.startswith(b"Uid:")), os.geteuid())

@@ -35,7 +35,7 @@ _IN_THIS_LOOK = 1 << 62
 """Value of `look_at` while a check runs and no event requires another check."""
 _WATCHED = 64
 """Maximum number of watched processes of one attempt, whose ends wake the daemon. The next timed check finds the ends
-of others.
+of other processes.
 """
 
 
@@ -124,7 +124,7 @@ class LostAttempts(Source):
         return self._looking is not None
 
     def ready(self, descriptor: int, now: Now) -> tuple[()]:
-        """Note that a watched process ended; schedule a check of its attempt if it was the last one."""
+        """Handle the end of a watched process; schedule a check of its attempt if this was the last watched process."""
         for lost in self._lost.values():
             if descriptor in lost.watched:
                 lost.watched.remove(descriptor)

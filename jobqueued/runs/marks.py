@@ -86,8 +86,8 @@ def slurm(data: bytes) -> SlurmJob:
 
 
 def sent(data: bytes, run: RunId) -> Run:
-    """Return the run of an attempt as it was launched, from an R/spec of this or an older version. Raises Damaged if
-    the spec is invalid.
+    """Return an attempt's run as it was launched, from an R/spec of this or an older version. Raises Damaged if the
+    spec is invalid.
     """
     document = spec(data)
     told = document["run"]
@@ -107,7 +107,7 @@ def sent(data: bytes, run: RunId) -> Run:
 
 
 def _so_far(begun: Record, run: RunId) -> Record | None:
-    """Return the record as it was before this attempt started, or None if there was no earlier attempt."""
+    """Return the record from before this attempt started, or None if there was no earlier attempt."""
     if not begun["attempts"]:
         return None
     last = begun["attempts"][-1]

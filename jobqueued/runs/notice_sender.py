@@ -20,7 +20,7 @@ from jobqueued.runs.launch_spec import above
 from jobqueued.runs.launcher_link import LauncherLink
 
 _HEARD = frozenset({"refused", "flawed", "mended", "degraded", "recovered"})
-"""Log events that come not from a command of the scheduler, but from other parts of the daemon."""
+"""Log events that come not from the scheduler's commands, but from other parts of the daemon."""
 
 
 _OF_EARLIER = "never an earlier version wrote it without the user of its channel"
@@ -33,7 +33,7 @@ class TooMany(Exception):
 
 
 class NoticeSender(Source):
-    """The sender of the outbox, as `user` (None means the daemon's user), with these `settings` of mail.
+    """A source that sends the outbox's messages as `user` (None means the daemon's user), with these mail `settings`.
 
     Notices for targets in users' own jobs are sent as these users, within their `limits`. `clocks` reads both clocks.
     """
@@ -52,7 +52,7 @@ class NoticeSender(Source):
         self._heard: list[Happening] = []
         self._decided: list[Command] = []
         self._jobs: Callable[[], Iterable[Job]] | None = None
-        """Function that returns all jobs, or None until they are known."""
+        """Function that returns all jobs, or None before the first call of `retain`."""
         self._parts: dict[int, dict[int, str]] = {}
         """Number of a batch → ping → verdict so far."""
 
@@ -79,7 +79,7 @@ class NoticeSender(Source):
         return now.mono + at - now.wall if at > now.wall else 0
 
     def turn(self, now: Now) -> tuple[()]:
-        """Send all due messages. The function reads the clock again, because answers in this turn use a later time than
+        """Send all due messages. The function rereads the clock, because answers in this turn use a later time than
         `now`.
         """
         wall = self._clocks().wall
@@ -157,8 +157,8 @@ class NoticeSender(Source):
         self._decided += self._notices.retain(jobs)
 
     def test(self, job: str | None) -> list[Notice]:
-        """Queue a test for each target of a job; None means for each target of all rules and jobs. Raises TooMany if
-        these are too many.
+        """Queue a test for each target of a job; None means all targets of all rules and jobs. Raises TooMany if there
+        are too many targets.
         """
         wall = self._clocks().wall
         jobs = self._jobs() if self._jobs is not None else ()

@@ -1,4 +1,4 @@
-"""A program that listens at a socket and that PID 1 or the daemon starts."""
+"""A program that listens on a socket and that PID 1 or the daemon starts."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _ENVIRONMENT = ("PATH", "LANG", "LD_LIBRARY_PATH")
 
 
 def connected(address: Path) -> socket.socket:
-    """Return a connection to the program that listens at a socket, without waiting. Raises OSError."""
+    """Return a connection to the program that listens on a socket, without waiting. Raises OSError."""
     connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
     try:
         unix_socket.connect(connection, str(address))

@@ -57,7 +57,7 @@ KNOWN = "its end was known already"
 class Dead(NamedTuple):
     """An attempt whose supervisor died: the reason why the attempt is lost, and the clues to its live processes.
 
-    `is_leftover`: whether its end is already known, so that other runs may have its claims. `unheard`: the era of
+    `is_leftover`: whether its end is already recorded, so that other runs may have its claims. `unheard`: the era of
     `emptying` if no start was reported, else None. If no start was reported, and neither a process nor a record exists,
     the attempt never started, unless the directory of all R was emptied since.
     """
@@ -68,8 +68,8 @@ class Dead(NamedTuple):
     unheard: int | None = None
 
     def over(self, name: Name, marks: RunDirectory) -> events.AttemptOver:
-        """Return the end of the attempt, none of whose processes is alive any longer. Raises OSError if a mark can't be
-        read now.
+        """Return the end of the attempt, which no longer has a live process. Raises OSError if a mark can't be read
+        now.
         """
         end = marks.lost(name, self.reason)
         never = self.unheard is not None and self.unheard == marks.emptying.era and isinstance(end, events.RunLost)
@@ -79,7 +79,7 @@ class Dead(NamedTuple):
 class Recovery:
     """One recovery.
 
-    `held`: attempts of the present launcher. `unsent`: attempts that no launcher received. `followed`: number of
+    `held`: attempts of the current launcher. `unsent`: attempts that no launcher received. `followed`: number of
     supervisors that the daemon already follows. The recovery collects supervisors to follow in `adopted`, attempts
     without a verdict (with the reason) in `unsettled`, and attempts whose supervisor died without a report in `dead`.
     """
@@ -102,7 +102,7 @@ class Recovery:
     def _of_each(
         self, runs: Mapping[RunId, Run], is_final: Callable[[RunId], bool], *, same_boot: bool
     ) -> Iterator[Iterator[events.Event]]:
-        """Yield, for each run, its verdicts."""
+        """Yield the verdicts, grouped by run."""
         names = self._marks.names()
         for run, attempts in groupby(names, key=lambda name: name.run):
             if is_final(run):
@@ -126,8 +126,8 @@ class Recovery:
             yield from found
 
     def verdict(self, name: Name) -> Iterator[events.Event]:
-        """Yield the verdict on one attempt that the scheduler knows as live, or nothing if the attempt must be checked
-        again.
+        """Yield the verdict on one attempt that the scheduler has as live, or nothing if the attempt must be
+        rechecked.
         """
         try:
             yield from self._verdict(name)
@@ -135,7 +135,7 @@ class Recovery:
             self.unsettled[name] = str(error.strerror)
 
     def _of_run(self, attempts: list[Name], row: Run | None) -> Iterator[events.Event]:
-        """Yield the verdicts on all attempts of an unfinished run; `row` is None if the scheduler does not know the
+        """Yield the verdicts on all attempts of an unfinished run; `row` is None if the scheduler does not have the
         run.
         """
         if row is not None and row.state in LIVE and [name.attempt for name in attempts] == [row.attempt]:
@@ -155,7 +155,7 @@ class Recovery:
                 yield from self._leftover(name)
 
     def _leftover(self, name: Name) -> Iterator[events.Event]:
-        """Handle an attempt whose end is known but whose marks still exist."""
+        """Handle an attempt whose end is recorded but whose marks still exist."""
         if (end := self._marks.end(name)) is not None:
             yield end
         else:
@@ -182,7 +182,7 @@ class Recovery:
         yield from self._by_supervisor(name)
 
     def _by_supervisor(self, name: Name) -> Iterator[events.Event]:
-        """Yield the verdict on an attempt whose end only its supervisor can know, or nothing if the launcher will
+        """Yield the verdict on an attempt whose end only its supervisor can report, or nothing if the launcher will
         report the end.
         """
         connection = self._marks.follow(name)
@@ -221,8 +221,8 @@ class Recovery:
             yield from self._without(name, leftover_processes.since(begin), self._era if is_unheard else None)
 
     def _without(self, name: Name, since: int = 0, unheard: int | None = None) -> Iterator[events.Event]:
-        """Yield the end in the record of an attempt without R. If no record exists, note the attempt as dead, for a
-        check of its processes.
+        """Yield the end in the record of an attempt without R. If no record exists, add the attempt to `dead`, so that
+        its processes are checked.
         """
         end = self._marks.lost(name, NO_DIRECTORY)
         if isinstance(end, events.RunLost):

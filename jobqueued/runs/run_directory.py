@@ -39,7 +39,7 @@ class Name(NamedTuple):
 
     @classmethod
     def parse(cls, text: str) -> Name:
-        """Return the name that a text contains. Raises ValueError if the text is not a name."""
+        """Return the name whose str() is `text`. Raises ValueError if `text` is not a name."""
         run, _, attempt = named_by_file(text).rpartition(".")
         if not (attempt.isascii() and attempt.isdigit()):
             raise ValueError(f"{text!r} is not an attempt")
@@ -83,7 +83,7 @@ class RunDirectory:
     def follow(self, name: Name) -> socket.socket | None:
         """Return a connection to the attempt's supervisor, or None if the supervisor does not listen.
 
-        Raises OSError if this can't be found out, because too many connections wait or no descriptor is free.
+        Raises OSError if this is unknown, because too many connections wait or no descriptor is free.
         """
         with self.opened(name) as directory:
             return None if directory is None else unix_socket.connected(directory, wire.CONTROL)
@@ -157,7 +157,7 @@ class RunDirectory:
         return None
 
     def sent(self, name: Name) -> Run | None:
-        """Return the run of an attempt as it was launched, from R/spec or the record in R/ended, or None if both are
+        """Return an attempt's run as it was launched, from R/spec or the record in R/ended, or None if both are
         unreadable.
         """
         data = self._read(name, wire.SPEC)
@@ -198,7 +198,7 @@ class RunDirectory:
         return mark.supervisor if born is not None and born <= mark.after // process.TICK + 1 else None
 
     def lost(self, name: Name, reason: str, status: int | None = None) -> events.AttemptOver:
-        """Return the end of an attempt whose supervisor is dead: from the record file if this has the end, else as
+        """Return the end of an attempt whose supervisor is dead: from the record file if it contains the end, else as
         lost.
 
         Raises OSError if a mark can't be read now.
