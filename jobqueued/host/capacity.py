@@ -1,4 +1,4 @@
-"""The capacity of the host, which all runs share."""
+"""The host's capacity, which all runs share."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ def host_has() -> tuple[list[int], int, bool]:
 def caps_by_default(pid: int | str = "self", root: Path = _ROOT) -> dict[str, int]:
     """Return the default limits for all runs of one user together: four fifths of the memory, and a third of the tasks.
 
-    They are parts of the host's capacity, or of lower limits in the cgroups above that of the daemon (`pid`). The
+    They are parts of the host's capacity, or of lower limits in the cgroups above the cgroup of the daemon (`pid`). The
     daemon's own cgroup does not count, because runs are in the launcher's cgroup. `root` contains /proc and /sys. If no
-    file has a limit of tasks, the result has none either.
+    file has a limit of tasks, the result does not have one either.
     """
     above = parents(pid, root)
     memory = min([_memory(root), *(most for most, _ in limits(above, "memory.max"))])
@@ -54,7 +54,7 @@ def cgroup_of(pid: int | str, root: Path = _ROOT) -> Path | None:
 
 
 def parents(pid: int | str, root: Path = _ROOT) -> list[Path]:
-    """Return the cgroups above that of a process, including the root of the tree, which may have limits in a
+    """Return the cgroups above a process's cgroup, including the root of the tree, which may have limits in a
     container.
     """
     place, top = cgroup_of(pid, root), root / "sys/fs/cgroup"

@@ -10,7 +10,9 @@ from collections.abc import Callable
 import daemon
 
 _READY = b"\0"
-"""The byte that tells the process at the terminal that the daemon is ready; all bytes before it are text for people."""
+"""The byte that signals to the process at the terminal that the daemon is ready; all bytes before it are text for
+people.
+"""
 
 
 def detach(kept: list[int]) -> Callable[[], None]:

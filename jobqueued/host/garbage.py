@@ -6,7 +6,7 @@ import gc
 
 
 def freeze() -> None:
-    """Exclude all present objects from later garbage collections, because a collection with 100,000 jobs takes half a
+    """Exclude all current objects from later garbage collections, because a collection with 100,000 jobs takes half a
     second.
 
     The function collects existing garbage first, because it would never be collected later. For the same reason,

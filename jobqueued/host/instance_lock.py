@@ -1,4 +1,4 @@
-"""Locks of the daemon's directories and of its PID file, so that each has only one daemon. The kernel releases them
+"""Locks on the daemon's directories and its PID file, so that only one daemon uses each. The kernel releases the locks
 when the daemon ends.
 """
 
@@ -26,8 +26,8 @@ class InstanceLock:
     """The lock of one file.
 
     Any user who can read a file can lock it. Therefore, for files that other users can read, such as a PID file, only
-    locks of the daemon's user count. `name`: the purpose of the file. `option`: the command-line option that selects
-    another file.
+    locks held by the daemon's user count. `name`: the purpose of the file. `option`: the command-line option that
+    selects another file.
     """
 
     def __init__(self, file: Path, name: str, option: str, mode: int = PRIVATE) -> None:
@@ -36,7 +36,9 @@ class InstanceLock:
         self.descriptor = self._taken()
 
     def retake(self) -> None:
-        """Acquire the lock again if the file was removed or replaced.  Raises CannotLock if another process has it."""
+        """Reacquire the lock if the file was removed or replaced. Raises CannotLock if another process holds the
+        lock.
+        """
         if self._is_there():
             return
         old, self.descriptor = self.descriptor, self._taken()
@@ -88,7 +90,7 @@ def _given_up(descriptor: int, number: int | None, text: str) -> CannotLock:
 
 
 def _is_ours(pid: str) -> bool:
-    """Return whether a PID is that of a live process of the daemon's user."""
+    """Return whether a PID belongs to a live process that runs as the daemon's user."""
     try:
         return os.stat(f"/proc/{pid}").st_uid == os.geteuid()
     except OSError:
@@ -116,7 +118,7 @@ def _holder(descriptor: int) -> str:
 
 
 def _opened(file: Path, mode: int) -> int:
-    """Open or create the file. If it is not writable, open it read-only, which suffices for a lock."""
+    """Open or create the file. If the file is not writable, open it read-only, which suffices for a lock."""
     flags = os.O_CLOEXEC | os.O_NOFOLLOW
     try:
         return os.open(file, flags | os.O_RDWR | os.O_CREAT, mode)

@@ -36,8 +36,8 @@ def arm(timer: int, instant: int) -> bool:
     """Arm the timer for an absolute instant (ns). If the clock is set afterwards, read(2) of the timer fails with
     ECANCELED.
 
-    Return False if the clock was set since the last call. The kernel reports this only once; the caller must then arm
-    the timer again.
+    Return False if the clock was set since the last call. The kernel reports this only once; the caller must then rearm
+    the timer.
     """
     spec = _ITIMERSPEC.pack(0, 0, *divmod(instant, 1_000_000_000))
     flags = _TFD_TIMER_ABSTIME | _TFD_TIMER_CANCEL_ON_SET
@@ -66,7 +66,7 @@ def has_just_booted() -> bool:
 
 
 def has_own_tmp() -> bool:
-    """Return whether this process has a private /tmp (systemd's PrivateTmp=), in which users' files do not appear."""
+    """Return whether this process has a private /tmp (systemd's PrivateTmp=), where users' files do not appear."""
     try:
         with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as mounts:
             return any("/systemd-private-" in root and point == "/tmp" for root, point in map(_mounted, mounts))

@@ -60,10 +60,10 @@ _PIECE = 1024
 
 
 class _Stderr:
-    """The present standard error; `detach` may replace it.
+    """The current standard error; `detach` may replace it.
 
-    If no process reads it, lines are dropped; the records have the same facts. If a line was written only in part, it
-    is ended before the next line.
+    If no process reads the output, lines are dropped; the records have the same facts. A line that was written only in
+    part is ended before the next line.
     """
 
     def __init__(self) -> None:
@@ -106,7 +106,7 @@ def _stderr_is_journal() -> bool:
 
 
 def _add_message(ctl: str, _logger: object, _method: str, fields: Fields) -> Fields:
-    """Add the text from the vocabulary to the fields of a line."""
+    """Add the vocabulary's text to a line's fields."""
     text = VOCABULARY[fields["event"]].text(fields)
     fields["message"] = printable(reaching(text, ctl))
     return fields
@@ -130,7 +130,7 @@ _JSON = [
     JSONRenderer(lambda fields, **_: _encode(fields)),
 ]
 _DRESSES: dict[str, list[Any]] = {"text": _TEXT, "json": _JSON, "journal": [_to_journald, *_JSON]}
-"""Format → structlog's processors from the fields of a line to its text."""
+"""Format → structlog's processors that convert a line's fields to its text."""
 
 
 def somebody_listens() -> bool:

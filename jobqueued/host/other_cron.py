@@ -74,12 +74,14 @@ class OtherCron(Source):
     """A source that detects the start and the end of another cron daemon, with inotify(7) on the PID file and
     pidfd_open(2).
 
-    `words` describes the other daemon, or is "" if none runs.  A daemon that locks no file and is not systemd-cron is
-    found only at the start.  A daemon counts as ended only after PATIENCE, because a restart stops it first too.
+    `words` describes the other daemon, or is "" if none runs. A daemon that locks no file and is not systemd-cron is
+    found only at the start. A daemon counts as ended only after PATIENCE, because a restart also stops it first.
     """
 
     def __init__(self, host: Path, changed: Callable[[bool, str], None]) -> None:
-        """Detect another cron daemon. `changed` gets whether one exists now, and the text for the log."""
+        """Detect another cron daemon. `changed` gets two arguments: whether another daemon exists now, and the text for
+        the log.
+        """
         self._host, self._changed = host, changed
         self._inotify: int | None = None
         self._process: int | None = None
@@ -115,7 +117,7 @@ class OtherCron(Source):
         return self._again
 
     def ready(self, descriptor: int, now: Now) -> tuple[()]:
-        """Schedule a check at once whether another daemon started, and a later check whether it ended."""
+        """Schedule an immediate check for the start of another daemon, and a later check for its end."""
         if descriptor == self._process:
             self._follow(0)
         elif descriptor != self._inotify or not {it.name for it in inotify.events(descriptor)} & _TELLING:
@@ -143,7 +145,7 @@ class OtherCron(Source):
         self._follow(found.pid)
 
     def _follow(self, pid: int) -> None:
-        """Watch for the end of this process, and of no other."""
+        """Watch only this process for its end."""
         if self._process is not None:
             os.close(self._process)
             self._process = None

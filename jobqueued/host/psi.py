@@ -62,7 +62,7 @@ def _trigger(path: Path, percent: int) -> int:
 
 
 def averages(directory: Path = DIRECTORY) -> dict[str, float | None]:
-    """Return resource (cpu, memory, io) → share (%) of the last 10 s in which some task waited for it, or None if
+    """Return resource (cpu, memory, io) → share (%) of the last 10 s when some task waited for it, or None if
     unknown.
     """
     return {name: _average(directory / name) for name in ("cpu", "memory", "io")}

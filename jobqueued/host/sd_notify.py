@@ -1,5 +1,5 @@
-"""Notifications to PID 1 about start, reload, status, watchdog and end (sd_notify(3)). If NOTIFY_SOCKET is not set,
-none is sent.
+"""Notifications to PID 1 about start, reload, status, watchdog and end (sd_notify(3)). If NOTIFY_SOCKET is not set, no
+notification is sent.
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ class ServiceManager(Source):
         self._notify("STOPPING=1", f"STATUS={text}")
 
     def _notify(self, *assignments: str) -> None:
-        """Send assignments as UTF-8. The library encodes as Latin-1, and would drop texts with other letters."""
+        """Send assignments as UTF-8. The library would encode them as Latin-1, and drop texts with other letters."""
         self._notifier.notify("\n".join(map(printable, assignments)).encode().decode("latin-1"))
 
 

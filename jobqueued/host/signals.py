@@ -23,7 +23,7 @@ class Signals(Source):
         """True once the daemon must stop."""
 
     def catch(self) -> None:
-        """Receive signals from now on, including those that the parent process had blocked."""
+        """Receive signals from now on, including signals that the parent process had blocked."""
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             signal.signal(number, self._note)
         signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # a launcher that the daemon started must not become a zombie

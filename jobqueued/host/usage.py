@@ -15,7 +15,7 @@ from jobqueued.child.processes.cgroup import Cgroup
 class Usage(NamedTuple):
     """Resource use at an instant (CLOCK_MONOTONIC, ns); None means unknown.
 
-    CPU seconds, and bytes read from and written to disks, are totals so far. Memory (bytes) and tasks are present
+    CPU seconds, and bytes read from and written to disks, are totals so far. Memory (bytes) and tasks are current
     values. `partial`: whether the run has more processes than were read.
     """
 
@@ -134,7 +134,7 @@ def _of_process(pid: int) -> tuple[float, int, int, int | None, int | None] | No
     """Return a process's CPU time (with reaped children), memory, tasks, bytes read and bytes written, as in Usage, or
     None if it ended.
 
-    The bytes are None if permission is missing or the kernel does not report them.
+    The bytes are None if permission is denied or the kernel does not report them.
     """
     import psutil
 

@@ -31,7 +31,7 @@ class WallTimer:
         return self._armed is not None
 
     def rang(self) -> None:
-        """Note that the timer fired, so that it is armed again."""
+        """Handle the timer's expiry, so that the timer is rearmed."""
         self._armed = None
         with contextlib.suppress(OSError):  # ECANCELED means that the clock was set, which `step` reports
             os.read(self._timer, 8)

@@ -3,13 +3,13 @@
 The first run that can't be admitted *reserves* its claims, as if it held them; lower runs may take the rest.
 
 A later run that only live runs keep from starting reserves the resources that it has ever waited for and that other
-runs also want. It reserves no slot, because each run before it needs a slot too.  A run that waits for a reservation
-reserves nothing, because it could not use the claims.  A run that waits for a lock held by another host of the fleet
+runs also need. It reserves no slot, because each run before it needs a slot too. A run that waits for a reservation
+reserves nothing, because it could not use the claims. A run that waits for a lock held by another host of the fleet
 reserves nothing either. With these rules, no run is overtaken forever, and no resource is kept idle before it is
 needed.
 
-If all runs that want a resource were refused, a run that waits only for this resource does not affect other runs. Such
-a run is parked (waiting.py), unless it may be the first to reserve.
+If all runs that need a resource were refused, a run that waits only for this resource does not affect other runs. This
+run is parked (waiting.py), unless it may be the first to reserve.
 
 A lower run that needs reserved claims may still start (backfill) if it certainly ends by H, the latest end of the
 current holders. The run that reserved first starts by H, unless a higher run arrives. If a holder has no `timeout`, its
@@ -34,7 +34,7 @@ from jobqueued.queue.locks import SLOT, Claims, Locks, of_fleet
 from jobqueued.queue.waiting import Group, Head, Waiting
 
 OUTPUT_DRAIN = 2_000_000_000
-"""Maximum time (ns) from the end of a run's last process to its record."""
+"""Maximum time (ns) from the end of a run's last process until its record is written."""
 
 
 _SOMEBODY = LockClientId(0)
@@ -43,7 +43,7 @@ USER = ":user"
 
 
 class Reservation(NamedTuple):
-    """A promise to a run that can't be admitted yet; each pass over the queue makes all reservations again.
+    """A promise to a run that can't be admitted yet; each pass over the queue recreates all reservations.
 
     `holders_end_by`: the latest expected end of the runs that hold the claims (monotonic, ns), or None if unknown.
     """
@@ -95,14 +95,14 @@ class Admission:
         """
 
     def hold(self, run: Holder, claims: Claims, ends_at: int | None) -> None:
-        """Note that a run is live and holds these claims, even beyond the current capacity."""
+        """Count a run as live and as the holder of these claims, even beyond the current capacity."""
         self.locks.grant(run, claims, found=True)
         self._wake(claims)
         self._ends[run] = ends_at
         self._count(run, 1)
 
     def release(self, run: Holder) -> None:
-        """Note that a run is no longer live, and release its claims."""
+        """Count a run as no longer live, and release its claims."""
         self._wake(self.locks.held(run))
         self.locks.release(run)
         del self._ends[run]
@@ -111,7 +111,7 @@ class Admission:
     def only(self, runs: Iterable[Holder], drain: int | None = None) -> Admission:
         """Return a copy of the queue with only these runs, to play it forward.
 
-        `drain`: how long (ns) other runs are held back for each of these runs from now on, or None to keep the present
+        `drain`: how long (ns) other runs are held back for each of these runs from now on, or None to keep the current
         state.
         """
         some = Admission(Locks(self.locks.capacities), self.most_of_a_user)
@@ -141,7 +141,7 @@ class Admission:
         return bool(share) and self.most_of_a_user is not None and self.waiting.live[share] >= self.most_of_a_user
 
     def forget(self, holder: Holder) -> None:
-        """Remove a run or client from the queue, if present."""
+        """Remove a run or client if it is in the queue."""
         self.waiting.remove(holder)
         self.refusals.pop(holder, None)
         self._promises.pop(holder, None)
@@ -193,10 +193,10 @@ class Admission:
         self._park(refused)
 
     def _park(self, refused: dict[str, list[Group]]) -> None:
-        """Park the groups whose claim on a resource was refused, if no other group wants this resource.
+        """Park the groups whose claim on a resource was refused, if no other group needs this resource.
 
-        Several groups are parked only if the ends of all holders are known. Otherwise they must be seen in each pass,
-        because they may hold others back (drains.py).
+        Several groups are parked only if the ends of all holders are known. Otherwise each pass must see them, because
+        they may hold others back (drains.py).
         """
         for resource, groups in refused.items():
             has_an_end = all(self._ends[holder] is not None for holder in self.locks.holders(resource))

@@ -1,5 +1,5 @@
-"""Drains: if a run waits for a holder with an unknown end, other runs are held back for a while; then they go first for
-as long.
+"""Drains: if a run waits for a holder with an unknown end, other runs are held back for a while. Afterwards the other
+runs go first for equally long.
 
 All waiting runs of the host share these turns, because with separate turns, two waiting runs could hold others back
 forever. While others go first, no run holds them back. Afterwards the turns start again.
@@ -37,8 +37,8 @@ class Drains:
         return copied
 
     def found(self, run: Holder, drain: int, began: int) -> None:
-        """Note that an earlier scheduler held others back for a run, since the turn that started at `began`; continue
-        its turns.
+        """Continue the turns of an earlier scheduler, which held others back for a run since the turn that started at
+        `began`.
         """
         self.runs[run], self._found[run] = drain, began
 
@@ -65,7 +65,9 @@ class Drains:
         self._found = {}
 
     def hold_back(self, run: Holder, drain: int, mono: int) -> bool:
-        """Note that a run waits for a holder with an unknown end; return whether others are held back for it."""
+        """Hold others back for a run that waits for a holder with an unknown end; return whether others are now held
+        back.
+        """
         if self._lapse is None or run in self._before:
             self.runs[run] = drain
         if self.since is None:

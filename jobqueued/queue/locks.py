@@ -4,8 +4,8 @@ The class `Claim` covers everything that a run may wait for: the host, a slot of
 CPU, memory and named resources. A resource has units (one by default). A claim takes some units, or the whole resource
 (`exclusive`, without any other holder), or no unit (a share, which only excludes exclusive holders).
 
-The lock manager works in memory and saves nothing.  Claims belong to live runs. Therefore, after a crash, the scheduler
-first grants the claims again to the live runs that it finds, before it admits other runs.
+The lock manager works in memory and saves nothing. Claims belong to live runs. Therefore, after a crash, the scheduler
+first re-grants claims to the live runs that it finds, before it admits other runs.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _SHARE_OF_HOST, _ALL_OF_HOST, _ONE_SLOT = Claim(HOST), Claim(HOST, exclusive=Tru
 
 
 def claims_of(job: Job, *, slots: bool) -> Claims:
-    """Return the claims of each run of a job. `slots`: whether the host has a `max_running`."""
+    """Return the claims that each run of a job needs. `slots`: whether the host has a `max_running`."""
     host = _ALL_OF_HOST if job.exclusive else _SHARE_OF_HOST
     place = (_place(job),) if job.scope is Scope.FLEET else ()
     return (host, *((_ONE_SLOT,) if slots else ()), *job.locks, *job.resources, *place)
@@ -49,7 +49,7 @@ def places_of(job: Job) -> dict[str, int]:
 
 
 def asks_fleet(job: Job) -> bool:
-    """Return whether runs of a job need a grant of the fleet."""
+    """Return whether a job's runs need the fleet's grant."""
     return job.scope is Scope.FLEET or bool(of_fleet(job.locks))
 
 
@@ -59,14 +59,14 @@ def of_fleet(claims: Claims) -> Claims:
 
 
 def may_ask_too_much(job: Job) -> bool:
-    """Return whether a job may ask for claims that a host does not have; each host has at least one unit of each
+    """Return whether a job may request claims that a host does not have; each host has at least one unit of each
     lock.
     """
     return asks_fleet(job) or bool(job.resources) or any(claim.units > 1 for claim in job.locks)
 
 
 def least_claims(*, slots: bool) -> Claims:
-    """Return the claims that every run has."""
+    """Return the claims that every run needs."""
     return (_SHARE_OF_HOST, *((_ONE_SLOT,) if slots else ()))
 
 
@@ -158,7 +158,7 @@ class Locks:
         return self._held[holder]
 
     def give_places(self, job: Job) -> None:
-        """Set how many runs of a job may be live in the fleet, as its definition says."""
+        """Set how many runs of a job may be live in the fleet, according to its definition."""
         self.take_places(job.id)
         self.capacities.update(places_of(job))
 
@@ -167,9 +167,9 @@ class Locks:
         self.capacities.pop(f"{PLACES}{job}", None)
 
     def parts(self, claims: Claims) -> tuple[Part, ...]:
-        """Return claims in the form of a question to the fleet.
+        """Return claims in the form of a request to the fleet.
 
-        An exclusive claim asks for all units or, if it is on a job's place, for one.
+        An exclusive claim requests all units or, if it is on a job's place, one unit.
         """
         parts = list[Part]()
         for resource, units, exclusive in claims:

@@ -1,8 +1,8 @@
 """Placement: the choice of numbered units of a resource, and of CPUs, for a run.
 
 `spread` chooses the units that were used least, so that all are used evenly over time. `pack` chooses the first free
-units, so that the others remain free. A run gets fixed CPUs only if it asks for CPU and for a placement. For other
-runs, the kernel balances better, because it can move them.
+units, so that the other units remain free. A run gets fixed CPUs only if its job requests CPU and a placement. For
+other runs, the kernel balances better, because it can move them.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class _Units:
 
 
 class Placement:
-    """The numbered units of the host.  `named`: resource → number of units; `cpus`: the numbers of its CPUs."""
+    """The host's numbered units. `named`: resource → number of units; `cpus`: the numbers of the host's CPUs."""
 
     def __init__(self, named: dict[str, int], cpus: Iterable[int]) -> None:
         numbered = {name: count for name, count in named.items() if name not in (CPU, MEMORY) and count <= NUMBERED}
@@ -68,11 +68,11 @@ class Placement:
         return tuple(chosen)
 
     def take(self, placed: Placed, claims: Iterable[Claim], mono: int) -> None:
-        """Note that a run has these units from now on."""
+        """Assign these units to a run."""
         self._change(placed, claims, mono, 1)
 
     def give_back(self, placed: Placed, claims: Iterable[Claim], mono: int) -> None:
-        """Note that a run gave these units back."""
+        """Release a run's units."""
         self._change(placed, claims, mono, -1)
 
     def _change(self, placed: Placed, claims: Iterable[Claim], mono: int, sign: int) -> None:
@@ -91,7 +91,7 @@ class Placement:
         return tuple(sorted(free if claim.exclusive else free[: claim.units]))
 
     def _cpus(self, asked: int, placement: str, mono: int) -> tuple[int, ...]:
-        """Choose as many CPUs as a run asks for, rounded up."""
+        """Choose as many CPUs as a run requests, rounded up."""
         units = self._units[CPUS]
         count = min(-(-asked // CORE), len(units.load))
         share = asked // count

@@ -1,11 +1,11 @@
 """The order of the queue: runs that wait for admission, highest effective priority first.
 
-Effective priority = priority + points × waited ÷ every. It is exact, linear and unlimited. Ties are broken by due time,
-then by arrival.  Runs on the same terms keep their order while they wait.  Therefore each group of such runs is a heap,
-and a pass compares only the heads of the groups.
+Effective priority = priority + points × waited ÷ every. Effective priority is exact, linear and unlimited. Ties are
+broken by due time, then by arrival. Runs on the same terms keep their order while they wait. Therefore each group of
+such runs is a heap, and a pass compares only the heads of the groups.
 
-Users' runs go after all runs of the host, regardless of priority. Among users, the one with the fewest live runs goes
-first.
+Users' runs go after all of the host's runs, regardless of priority. Among users, the user with the fewest live runs
+goes first.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ class Group:
         others = {claim.resource for claim in terms.claims} - {HOST, SLOT}
         is_plain = not (terms.share or Claim(HOST, exclusive=True) in terms.claims)
         self.only: str | None = others.pop() if len(others) == 1 and is_plain else None
-        """The only resource that the group's runs want in addition to a share of the host and a slot, or None; always
+        """The only resource that the group's runs need in addition to a share of the host and a slot, or None; always
         None for users' runs.
         """
         self.is_parked = False
@@ -90,13 +90,14 @@ group.
 class Waiting:
     """The queue, with a heap for each group of runs.
 
-    When a run leaves the queue or changes its place, a dead entry remains in the heap. It is dropped when it reaches
-    the top. If most entries are dead, all dead entries are dropped, because the first run may wait for days while
-    others come and go.
+    When a run leaves the queue or changes its place, a dead entry remains in the heap. A dead entry is dropped when it
+    reaches the top. If most entries are dead, all dead entries are dropped, because the first run may wait for days
+    while others come and go.
 
-    A group that waits only for one resource is parked while no group can get this resource.  `heads` omits a parked
+    A group that waits only for one resource is parked while no group can get this resource. `heads` omits a parked
     group, unless it is the first of similar groups. The parked groups of a resource wake when a holder takes or
-    releases some of the resource, when another group wants it, or when one of them gets another first run.
+    releases some of the resource, when another group needs the resource, or when one of the parked groups gets another
+    first run.
     """
 
     def __init__(self) -> None:
@@ -110,7 +111,7 @@ class Waiting:
         """
         self._entries = count()
         self.wanted: Counter[str] = Counter()
-        """Resource → number of groups that want it."""
+        """Resource → number of groups that need it."""
         self._places: dict[Holder, tuple[Group, _Key]] = {}
         self.live: Counter[str] = Counter()
         """User's share → number of live runs."""
@@ -158,7 +159,7 @@ class Waiting:
             self._wake_group(group)
 
     def park(self, resource: str, groups: Iterable[Group], *, has_an_end: bool) -> None:
-        """Park these groups, which are all groups that want a resource and wait for nothing else.
+        """Park these groups, which are all groups that need a resource and wait for nothing else.
 
         `has_an_end`: whether the ends of the resource's holders are known. No group is parked if one of them is no
         longer awake, or if its first entry is dead.
@@ -201,7 +202,7 @@ class Waiting:
             self.wake(group.only)
 
     def _first_parked(self) -> Iterator[Group]:
-        """Yield, of each kind of similar parked groups, the one that goes first."""
+        """For each kind of similar parked groups, yield the group that goes first."""
         for like, heap in list(self._firsts.items()):
             while heap and not self._is_parked_so(heap[0]):
                 heappop(heap)
@@ -229,7 +230,7 @@ class Waiting:
 
     def heads(self, mono: int) -> list[Head]:
         """Return a heap of the first runs of all groups that are awake, and of the parked groups that go first among
-        similar ones.
+        similar groups.
         """
         groups = [*self._awake.values(), *self._first_parked()]
         found = [head for group in groups if (head := self.head(group, mono)) is not None]
