@@ -22,9 +22,9 @@ def host_has() -> tuple[list[int], int, bool]:
 def caps_by_default(pid: int | str = "self", root: Path = _ROOT) -> dict[str, int]:
     """Return the default limits for all runs of one user together: four fifths of the memory, and a third of the tasks.
 
-    They are parts of the host's capacity, or of lower limits in the cgroups above the cgroup of the daemon (`pid`). The
-    daemon's own cgroup does not count, because runs are in the launcher's cgroup. `root` contains /proc and /sys. If no
-    file has a limit of tasks, the result does not have one either.
+    These limits are parts of the host's capacity, or of lower limits in the cgroups above the cgroup of the daemon
+    (`pid`). The daemon's own cgroup does not count, because runs are in the launcher's cgroup. `root` contains /proc
+    and /sys. If no file has a limit of tasks, the result does not have one either.
     """
     above = parents(pid, root)
     memory = min([_memory(root), *(most for most, _ in limits(above, "memory.max"))])

@@ -45,7 +45,7 @@ _REMEDY = "systemctl disable --now cron"
 def other_cron(host: Path) -> str:
     """Describe another cron daemon, or return "" if none runs.
 
-    Such a daemon is the process that locks the PID file, or a root process with a known name.
+    The other daemon is the process that locks the PID file, or a root process with a known name.
     """
     return _found(host).words
 

@@ -43,7 +43,7 @@ class PressureTriggers(Source):
         return self._troubles
 
     def descriptors(self) -> dict[int, int]:
-        """Return the descriptors of the triggers; poll(2) reports POLLPRI for one when its limit is exceeded."""
+        """Return the descriptors of the triggers; poll(2) reports POLLPRI for a trigger when its limit is exceeded."""
         return dict.fromkeys(self._triggers, select.POLLPRI)
 
     def ready(self, descriptor: int, now: Now) -> list[UnderPressure]:

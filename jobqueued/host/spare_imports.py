@@ -1,5 +1,5 @@
-"""Imports of libraries that omit modules which the daemon does not need. This saves 2.5 MiB, and 8 MiB more for rich
-and asyncio.
+"""Library imports that omit modules that the daemon does not need. This saves 2.5 MiB, and 8 MiB more for rich and
+asyncio.
 
 structlog would load asyncio for its coroutine methods, and rich and greenlet if they are installed. hashlib would load
 OpenSSL, although Python has its own SHA-256. timing/expansion.py omits modules for croniter in the same way.

@@ -326,7 +326,7 @@ def _discard(index: dict[Key, set[str]], key: Key, job_id: str) -> None:
 
 
 def written_in(job: Job) -> str:
-    """Return the path of the file to which the job's `line` refers: the job file, or a drop-in that was merged into
+    """Return the path of the file that contains the job's `line`: the job file, or a drop-in that was merged into
     it.
     """
     return job.origin or job.file

@@ -181,7 +181,7 @@ class HostLost(NamedTuple):
 
 
 class Held(NamedTuple):
-    """A run on another host, or the next one in the fleet's queue, now has these claims of the fleet; () means none."""
+    """A run on another host, or the next run in the fleet's queue, now has these claims of the fleet; () means none."""
 
     holder: str
     claims: tuple[Claim, ...]

@@ -212,7 +212,7 @@ class Ping(NamedTuple):
     failure: str = ""
     output: bool = True
     owner: Owner | None = None
-    """The user whose job has the ping and as whom the ping is sent, or None for a job of the host."""
+    """The user whose job has the ping and as whom the ping is sent, or None for the host's jobs."""
 
     @property
     def target(self) -> Target:

@@ -197,7 +197,7 @@ class SavedJob:
 
 
 class Hold(NamedTuple):
-    """A hold of the host, during which no new run starts.
+    """The host's hold: no new run starts while the hold is in force.
 
     The hold lasts until a user releases it, until an instant (wall), or, if `boot` is set, until the next boot.
     Afterwards the earlier hold `below`, if any, comes back into force.
@@ -267,7 +267,7 @@ class Notice:
     """A notice that waits to be sent to a target; `about` is the content (docs/notices.md).
 
     `more`: number of later notices that were dropped for lack of room. `tries`: number of failed attempts to send it;
-    `error`: why the last one failed.
+    `error`: why the last attempt to send it failed.
     """
 
     id: int

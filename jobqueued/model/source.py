@@ -22,7 +22,7 @@ def soonest(times: Iterable[int | None]) -> int | None:
 
 
 class Source:
-    """A source without events: the base class of all others."""
+    """A source without events: the base class of all sources."""
 
     def descriptors(self) -> Mapping[int, int]:
         """Return the descriptors to wait for, each with its bits for poll(2). The loop calls this method before each

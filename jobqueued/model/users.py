@@ -14,8 +14,8 @@ from jobqueued.child.contract.tuples import NamedTuple
 from jobqueued.model.submission import OF_THE_HOST
 
 _NAME = r"(?a)(?!u[0-9]+$)[a-z_][a-z0-9_.-]{0,31}"
-"""Pattern of a user name that can be a share. It excludes names such as ``u1000``, which is the share of the user with
-UID 1000.
+"""Pattern of a user name that can be a share. The pattern excludes names such as ``u1000``, which is the share of the
+user with UID 1000.
 """
 _CRONTABS = "crontabs"
 _TABLES = frozenset(("cron.d", _CRONTABS, OF_THE_HOST))

@@ -1,8 +1,8 @@
 """Drains: if a run waits for a holder with an unknown end, other runs are held back for a while. Afterwards the other
 runs go first for equally long.
 
-All waiting runs of the host share these turns, because with separate turns, two waiting runs could hold others back
-forever. While others go first, no run holds them back. Afterwards the turns start again.
+All waiting runs of the host share these turns, because with separate turns, two waiting runs could hold other runs back
+forever. While other runs go first, no run holds them back. Afterwards the turns start over.
 """
 
 from __future__ import annotations
@@ -17,17 +17,17 @@ class Drains:
 
     def __init__(self) -> None:
         self.runs: dict[Holder, int] = {}
-        """Run for which others are held back, now or in the last turn → maximum time (ns) for which they are held
+        """Run for which other runs are held back, now or in the last turn → maximum time (ns) for which they are held
         back.
         """
         self._told: set[Holder] = set()
         self.since: int | None = None
         """The start of the current turn, or None if no turn is current."""
         self._lapse: int | None = None
-        """The time (ns) for which others go first in the current turn, or None while they are held back."""
+        """The time (ns) for which other runs go first in the current turn, or None while they are held back."""
         self._before: dict[Holder, int] = {}
         self._found: dict[Holder, int] = {}
-        """Run → start of the turn in which an earlier scheduler first held others back for this run."""
+        """Run → start of the turn when an earlier scheduler first held other runs back for this run."""
 
     def copy(self) -> Drains:
         """Return a copy of the turns in their current state, to play them forward."""
@@ -65,9 +65,7 @@ class Drains:
         self._found = {}
 
     def hold_back(self, run: Holder, drain: int, mono: int) -> bool:
-        """Hold others back for a run that waits for a holder with an unknown end; return whether others are now held
-        back.
-        """
+        """Add a run that waits for a holder with an unknown end; return whether other runs are now held back for it."""
         if self._lapse is None or run in self._before:
             self.runs[run] = drain
         if self.since is None:
@@ -84,16 +82,16 @@ class Drains:
 
     @property
     def new(self) -> list[Holder]:
-        """The runs for which others are held back from this pass on."""
+        """The runs for which other runs are held back from this pass on."""
         return [run for run in self.runs if run not in self._before] if self._lapse is None else []
 
     @property
     def over(self) -> list[Holder]:
-        """The runs for which others are no longer held back, because these runs start or wait for a known end."""
+        """The runs for which no run is held back any more, because they start or wait for a known end."""
         return [run for run in self._before if run not in self.runs]
 
     def reports_lapse(self, run: Holder) -> bool:
-        """Return True once for each run, when others that were held back for this run start to go first."""
+        """Return True once for each run: when the other runs that were held back for this run start to go first."""
         news = self._lapse is not None and run in self.runs and run not in self._told
         if news:
             self._told.add(run)

@@ -148,7 +148,7 @@ class NoticeSender(Source):
     def reconcile(
         self, refused: Collection[str], invalid: Callable[[str], bool | None], lasts: Callable[[str, str], bool]
     ) -> None:
-        """End incidents that ended while the daemon did not run; the arguments are those of Notices.reconcile."""
+        """End incidents that ended while the daemon did not run; the arguments are as in Notices.reconcile."""
         self._decided += self._notices.reconcile(refused, invalid, lasts, self._clocks().wall)
 
     def retain(self, jobs: Callable[[], Iterable[Job]]) -> None:
@@ -188,8 +188,8 @@ class NoticeSender(Source):
 
 
 def ping_order(receiver: str, pings: Sequence[Mapping[str, Any]], seconds: int = 40) -> dict[str, Any]:
-    """Return the notice with pings for one receiver; the sender answers that it could not send the pings left after
-    `seconds`.
+    """Return the notice with pings for one receiver; after `seconds`, the sender reports the remaining pings as not
+    sent.
     """
     return {
         "version": 1,

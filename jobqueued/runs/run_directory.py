@@ -190,7 +190,9 @@ class RunDirectory:
         return None if mark is None else events.RunStarted(*name, mark.pid, mark.started)
 
     def supervisor(self, name: Name) -> int | None:
-        """Return the PID in R/pid of the attempt's live supervisor, or None if there is none or R has the end."""
+        """Return the PID in R/pid of the attempt's live supervisor, or None if no supervisor is alive or R has the
+        end.
+        """
         mark = self._pid(name)
         if mark is None or mark.supervisor is None or self._has_ended(name):
             return None

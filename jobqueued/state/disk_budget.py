@@ -46,7 +46,7 @@ class Room:
                 del self._of_users[share]
 
     def bound(self, job: str, most: int) -> int:
-        """Return the limit (bytes) of a job's runs, at most `most`; for a pool (``alice/``), at most the limit for a
+        """Return the limit (bytes) of a job's runs, at most `most`; for a pool (``alice/``), at most the limit of each
         user.
         """
         if job.endswith("/") and share_of(job) and self._of_a_user != UNBOUNDED:

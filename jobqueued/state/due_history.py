@@ -25,7 +25,7 @@ Noted = Callable[[str, bytes], bytes]
 
 
 class DueHistory:
-    """The changes of due times since the start of the daemon. `zone` returns the timezone of jobs that set none.
+    """The changes of due times since the start of the daemon. `zone` returns the timezone of jobs that set no timezone.
 
     An earlier daemon saved `newest` (file → last recorded digest and timezone), `texts` (file → last accepted text) and
     `saved_at` (its last commit, wall, or 0). `noted` converts a file's text to the form to save.

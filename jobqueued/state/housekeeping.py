@@ -58,8 +58,8 @@ class Limits(NamedTuple):
 class Housekeeping(Source):
     """The checks of jobs with runs that may be beyond retention, or with missing records.
 
-    `live` returns the live runs, which must remain. `filed` is called with each run whose record was written or
-    removed. `is_nowhere` returns whether a job certainly does not exist.
+    `live` returns the runs to leave untouched, such as live runs. `filed` is called with each run whose record was
+    written or removed. `is_nowhere` returns whether a job certainly does not exist.
     """
 
     def __init__(
@@ -386,9 +386,7 @@ class Housekeeping(Source):
         return True
 
     def _remove_unfinished(self, job: str, numbers: list[int]) -> None:
-        """Remove the partial records that a crash left, but not a live run's partial record, which may still be
-        completed.
-        """
+        """Remove the partial records that a crash left, but not a live run's record, which may still be written."""
         live = self._live()
         for run in (RunId(job, number) for number in numbers):
             if run not in live:

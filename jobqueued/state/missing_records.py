@@ -81,7 +81,9 @@ class MissingRecords:
             yield AT_ONCE
 
     def write_some(self, live: Callable[[], Container[RunId]]) -> int:
-        """Write some missing records of ended runs while the disk has room; return the number of checked records."""
+        """Write some missing records, but not of live runs, while the disk has room; return the number of checked
+        records.
+        """
         looked, spared = 0, live() if self._runs else ()
         while self._runs and not self.has_no_room and looked < AT_ONCE:
             run, _ = self._runs.popitem(last=False)

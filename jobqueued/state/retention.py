@@ -16,7 +16,7 @@ FEW = 10
 class CheckedRuns(NamedTuple):
     """The runs of a job that remained after a check, so that the next check can be limited to new runs.
 
-    They are all runs up to the number `newest`, each with a record file. Runs that may still change are in `open` and
+    These are all runs up to the number `newest`, each with a record file. Runs that may still change are in `open` and
     are not counted. The files of the counted runs were last changed at `oldest` (wall) or later. `last` is the greatest
     counted number, and `latest` is when the files of that run were changed, or None if the files were not changed in
     the order of the numbers.

@@ -1,7 +1,7 @@
-"""The takeover of history that is in record files but not in state.db, before any decision at a start.
+"""At a start, take over history that is in record files but not in state.db, before any decision.
 
-History is absent from state.db if the file is missing or was set aside, if an older copy was put back, or if the file
-could not be written before the daemon ended.  The takeover checks the directories of jobs that changed after the last
+History is absent from state.db if the file is missing or was set aside, if an older copy was restored, or if the file
+could not be written before the daemon ended. The takeover checks the directories of jobs that changed after the last
 commit:
 
 number                        record                    result
@@ -108,8 +108,8 @@ class Takeover:
         self.recorded = [run for run in self._runs_of(before) if self._may_come_again(run)]
         """Runs that were taken over and whose causes must not make a second run due; the scheduler gets them.
 
-        They include runs that an earlier start took over, if that start was killed before the scheduler had used up
-        their causes.
+        These runs include runs that an earlier start took over, if that start was killed before the scheduler had used
+        up their causes.
         """
         if len(self.recorded) != len(before):
             self._batch.note_recorded([run.id for run in self.recorded])

@@ -185,7 +185,7 @@ class WriteBatch:
         return sum(count for _, count in counts.values()), succeeded, min(failed, default=max(counts, default=0))
 
     def submission_of(self, share: str, key: str) -> str | None:
-        """Return the submission that a user made with this key, whether ended or not and saved or not, or None. Raises
+        """Return the submission that a user made with this key (ended or not, saved or not), or None. Raises
         StoreError.
         """
         for it in self.submissions.values():

@@ -77,8 +77,7 @@ def run_row(run: Run, record: Record | None) -> tuple[object, ...]:
     """Return the values of PUT_RUN.
 
     After a NUL, the trigger's column also has `triggered_by` and rare fields such as owner and waits. An older version
-    reads these fields as part of the trigger; because of unknown fields, the older version would set the whole state
-    aside.
+    reads these fields as part of the trigger, whereas unknown fields would make that version set the whole state aside.
     """
     values = _run_fields(run)
     if (record is None or run.state is RunState.SKIPPED) and (more := _cause_document(run)):
@@ -239,7 +238,7 @@ PAST = "past"
 
 
 def past_change(past: Past) -> DueChange:
-    """Return the past change as a row. The row's text column is empty, because each name's newest text is never
+    """Return the past change as a row. The row's text column is empty, because a name's newest text would never be
     deleted.
     """
     told = json_values.line(past._asdict())

@@ -127,7 +127,7 @@ class Store:
         raise CommitFailed("jobqueued can't read back what it writes there", StateFault.FAILING)
 
     def of_fleet(self) -> tuple[str, FleetMark]:
-        """Return the unique ID of this state, or "" before its first commit, and the last saved mark of the fleet."""
+        """Return this state's unique ID ("" before its first commit) and the fleet's last saved mark."""
         meta = dict(self.query("SELECT name, value FROM meta WHERE name IN ('id', 'fleet')"))
         return meta.get("id", ""), parsed(FleetMark, meta.get("fleet", "[]")) or FleetMark()
 
@@ -165,7 +165,7 @@ class Store:
         return kept.jobs, kept.runs
 
     def has_seen_boot(self, boot_id: str) -> bool:
-        """Return whether an earlier daemon recovered all live runs in this boot of the host."""
+        """Return whether an earlier daemon recovered all live runs since the host's last boot."""
         with self._reading():
             return rows.read_meta(self._db).get("boot") == boot_id
 
@@ -235,9 +235,9 @@ class Store:
         """Save all changes, or nothing.  Raises CommitFailed.  If the disk is full, free the ballast and retry.
 
         None deletes a file, an incident, a notice or a value of `meta`. Names in `meta` are, for example, "boot" (the
-        boot in which all live runs were recovered), "hold", and "untaken" (whether records may have no rows). For
-        submissions that are `over`, only the keys remain, until their history is deleted. `keys`: the keys of earlier
-        submissions. `anew`: whether to delete the old state first, except history.
+        last boot with a complete recovery), "hold", and "untaken" (whether records may have no rows). For submissions
+        that are `over`, only the keys remain, until their history is deleted. `keys`: the keys of earlier submissions.
+        `anew`: whether to delete the old state first, except history.
         """
         due, new = list(due_changes), list(submissions)
         keys = {**(keys or {}), **keys_in(runs.values()), **{it.job: it.key for it in new if it.key}}
@@ -356,7 +356,7 @@ class Store:
         return {row[1]: record for row in found if (record := rows.record_in(*row)) is not None}
 
     def forget(self, runs: Iterable[RunId]) -> None:
-        """Delete the rows of these runs, which retention removed, but not of unfinished runs. Raises CommitFailed."""
+        """Delete the rows of these runs, which retention removed; keep rows of unfinished runs. Raises CommitFailed."""
         self._write([("DELETE FROM run WHERE job = ? AND number = ? AND record IS NOT NULL", list(runs))])
 
     def forget_keys(self, jobs: Iterable[str]) -> None:
