@@ -153,7 +153,7 @@ class FleetLink(Source):
         status is unknown.
         """
         self._known = 0
-        """Last saved instant (wall, ns) when this host was in the fleet, as the agent received it, or 0."""
+        """Last instant (wall, ns) when this host was in the fleet, as saved before the agent connected, or 0."""
         self._has_news = False
         """True if the next turn must report the value of `_down`."""
         self._instance = Instance.of(address.parent)

@@ -187,7 +187,8 @@ def caps(key: str, value: float | None) -> list[tuple[str, str, str]]:
 
 
 def above(owner: Owner | None, users: UserLimits) -> Above:
-    """Return the cgroup for all runs of a user, with limits; for a crontab's user, the supervisor sets its name.
+    """Return the cgroup for all runs of a user, with limits; for a crontab's user, the supervisor sets the cgroup's
+    name.
 
     If this cgroup runs out of memory, the kernel kills only the largest run or process.
     """

@@ -1,4 +1,6 @@
-"""The connections to the launcher and to supervisors of earlier launchers.  Their lines are only hints to check R."""
+"""The connections to the launcher and to supervisors of earlier launchers. Lines on these connections are only hints to
+check R.
+"""
 
 from __future__ import annotations
 
@@ -98,7 +100,7 @@ class LauncherLink:
         self._calls = 0
         self.greeted = False
         """True once the launcher has answered hello. No order is sent before this answer, and the launcher drops orders
-        from before hello.
+        that arrive before hello.
         """
         self.controllers: list[str] | None = None
         """The controllers of the runs' cgroups, as the launcher reported them, or None if runs have no cgroups."""

@@ -85,7 +85,7 @@ class Clues(NamedTuple):
 
 
 class Kin(NamedTuple):
-    """The processes that certainly belong to an attempt, and those that possibly belong to the attempt."""
+    """The processes that certainly belong to an attempt, and the processes that possibly belong to the attempt."""
 
     certain: list[LeftoverProcess]
     uncertain: list[LeftoverProcess]

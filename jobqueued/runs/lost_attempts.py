@@ -1,8 +1,8 @@
 """Lost attempts: an attempt whose supervisor died is over when none of its processes is alive.
 
-The daemon repeatedly kills the processes that certainly belong to an attempt (leftover_processes.py). It does not touch
-processes that only possibly belong to the attempt. The run keeps its claims until these processes end, or until a user
-declares that they are not the run's (`jobqueuectl stop --lost RUN`).
+The daemon repeatedly kills the processes that certainly belong to an attempt (leftover_processes.py). The daemon does
+not touch processes that only possibly belong to the attempt. The run keeps its claims until these processes end, or
+until a user declares that they are not the run's (`jobqueuectl stop --lost RUN`).
 """
 
 from __future__ import annotations
@@ -55,8 +55,8 @@ class _Lost:
     watched: set[int] = field(default_factory=set)
 
     def rest(self) -> None:
-        """Schedule the next check after the pause, unless an event during this check has already scheduled it
-        earlier.
+        """Schedule the next check after the pause, unless an event during this check has already scheduled an earlier
+        check.
         """
         if self.look_at == _IN_THIS_LOOK:
             self.look_at = time.monotonic_ns() + self.pause
@@ -230,8 +230,8 @@ def _close(lost: _Lost) -> None:
 
 
 def _is_helper(it: LeftoverProcess, dead: Dead) -> bool:
-    """Return whether a process represents a job on Slurm: SIGTERM makes it end the job, SIGKILL would leave the job
-    behind.
+    """Return whether a process represents a job on Slurm: after SIGTERM, the process ends the job; SIGKILL would leave
+    the job behind.
     """
     return dead.clues.has_helper and it.name == SLURM_HELPER
 

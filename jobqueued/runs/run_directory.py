@@ -83,7 +83,7 @@ class RunDirectory:
     def follow(self, name: Name) -> socket.socket | None:
         """Return a connection to the attempt's supervisor, or None if the supervisor does not listen.
 
-        Raises OSError if this is unknown, because too many connections wait or no descriptor is free.
+        Raises OSError if neither is certain, because too many connections wait or no descriptor is free.
         """
         with self.opened(name) as directory:
             return None if directory is None else unix_socket.connected(directory, wire.CONTROL)
@@ -311,8 +311,8 @@ class RunDirectory:
         self._flaws[f"{self._runs}/{name}/{mark}: {text}"] = None
 
     def flaws(self) -> list[str]:
-        """Return messages about marks found damaged since the last call, and the consequences; each message is returned
-        once.
+        """Return messages about marks found damaged since the last call, and about the consequences; each message is
+        returned once.
         """
         told = list(self._flaws)
         self._flaws.clear()
