@@ -78,7 +78,7 @@ class Commits(Source):
 
     @property
     def has_more(self) -> bool:
-        """Whether commits succeed while new runs are still held back."""
+        """True if commits succeed but new runs are still held back."""
         return self._holds and self.degraded is None
 
     def turn(self, now: Now) -> Iterable[StateUnsaved]:
