@@ -1,5 +1,5 @@
 """The watched directories of job files and cron's tables.
 
-`inbox` collects changed names, `watch` reads the files, `acceptance` keeps the last good jobs of a refused file. Begin
-with `watch`.
+`inbox` collects changed names, `watch` reads the files, `acceptance` keeps a refused file's last good jobs. Begin with
+`watch`.
 """

@@ -1,6 +1,6 @@
-"""Acceptance of job files: the jobs of a parsed file replace its last good jobs if no other file has their ids.
+"""Acceptance of job files: a parsed file's jobs replace its last good jobs if no other file has their ids.
 
-Files that change together are judged together, so that an id can move between them.
+Files that change together are checked together, so that an id can move between them.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ PATIENCE = 5 * SECOND
 """How long (ns) a file may be missing before its jobs are removed: editors and package managers re-create files."""
 
 SLICE_JOBS, _AGREED_AS_ONE_REPORTED = 60, 10
-"""Maximum jobs reported in one call of `events` (some 10 ms). Agreeing on 10 jobs counts as reporting one."""
+"""Maximum number of jobs that one call of `events` reports (about 10 ms). Checking 10 jobs counts as reporting one."""
 
 Content = tuple[tuple[Job, ...], list[Problem]]
 Read = Callable[[bytes, str], Steps[Content]]
 
 
 class File(NamedTuple):
-    """A good file: its text, its jobs, and the problems that do not refuse it."""
+    """A good file: its text, its jobs, and the problems that do not prevent its acceptance."""
 
     text: bytes
     jobs: tuple[Job, ...]
@@ -41,13 +41,14 @@ class File(NamedTuple):
 class Acceptance:
     """The last good jobs and the problems of each file.
 
-    Call `begin` for a batch, `offer` its files, and `agree`. `events` then yields the resulting events, slice by slice.
+    Call `begin` to start a batch, `offer` for each file, and `agree` at the end. `events` then yields the resulting
+    events, slice by slice.
     """
 
     def __init__(
         self, read: Read, kept: Mapping[str, bytes], kind: DirectoryKind, is_gone: Callable[[str], bool]
     ) -> None:
-        """`read` parses a file's bytes and path into its jobs, in steps; `kept` are the last accepted texts, by path.
+        """`read` parses a file's bytes and path into its jobs, in steps; `kept` has the last accepted texts, by path.
 
         `is_gone` returns whether a path's file is missing; False if unknown.
         """
@@ -61,11 +62,11 @@ class Acceptance:
         """Files that are accepted except for some of their lines."""
         self._batch: dict[str, File] = {}
         self._held: dict[str, File] = {}
-        """Good files with an id that another file has; each batch offers them again."""
+        """Good files with an id that another file has; each new batch includes them."""
         self._recalled: dict[str, File] = {}
-        """Good files from before the start that are not accepted again yet."""
+        """Good files that an earlier daemon accepted, and this daemon has not accepted yet."""
         self._away: dict[str, bytes] = {}
-        """path → text from before the start, of files that were missing at the start."""
+        """Path → last accepted text, for each file that was missing at the start."""
         self._vanished: dict[str, int] = {}
         """Missing file → the time (CLOCK_MONOTONIC, ns) at which it counts as deleted."""
         self._ready: deque[tuple[str, File]] = deque()
@@ -80,11 +81,11 @@ class Acceptance:
 
     @property
     def flaws(self) -> dict[str, list[Problem]]:
-        """Problems of the files that are accepted except for some of their lines, by path."""
+        """Problems in files that are accepted except for some of their lines, by path."""
         return {path: self._said[path] for path in sorted(self._flawed)}
 
     def last_good(self, path: str) -> tuple[Job, ...]:
-        """Return the last good jobs of a file, which stay in force while it is refused."""
+        """Return a file's last good jobs, which remain in force while the file is refused."""
         return self._catalog.of_file(path)
 
     @property
@@ -103,7 +104,7 @@ class Acceptance:
         return bool(self._ready or self._leaving)
 
     def say(self, path: str, problems: list[Problem], *, counts: bool = False) -> None:
-        """Save a file's problems, also in `changes` if they are new.
+        """Save a file's problems, and add them to `changes` if they differ from the last saved ones.
 
         `counts`: the file is accepted in spite of its errors.
         """
@@ -123,7 +124,7 @@ class Acceptance:
         self._batch = dict(self._held)
 
     def recall(self, mono: int) -> list[str]:
-        """Restore an earlier daemon's last good jobs, and return the files that keep them until they are read.
+        """Restore an earlier daemon's last good jobs, which apply until their files are read. Return these files.
 
         A missing file has no jobs until it returns, which may happen within PATIENCE.
         """
@@ -167,7 +168,10 @@ class Acceptance:
             self._vanished[path] = mono + PATIENCE
 
     def reprieve(self) -> list[str]:
-        """Let files keep their jobs if their directory is missing too; return the files for a later check."""
+        """Let missing files keep their jobs because their directory is missing too.
+
+        Return the files, to check them later.
+        """
         spared = [path for path in self._vanished if path not in self._away]
         for path in spared:
             del self._vanished[path]
@@ -177,7 +181,8 @@ class Acceptance:
         """Accept the good files whose ids no other file has, and hold the others until the ids are free.
 
         A job that moves between files always remains in force, because the file that receives it is reported first. A
-        file that both receives and loses jobs is reported twice, first still with the lost jobs.
+        file that both receives and loses jobs is reported twice: the first report still includes the jobs that it
+        loses.
         """
         jobs = {path: file.jobs for path, file in self._batch.items()}
         refused = self._catalog.conflicts_among(jobs, self._vanished)
@@ -197,17 +202,17 @@ class Acceptance:
         self._ready.extend([(path, self._recalled[path]) for path in stale])
 
     def leave(self) -> None:
-        """Treat all files as deleted, also existing ones, and forget their problems."""
+        """Treat all files as deleted, even existing ones, and forget their problems."""
         self._leaving.extend(sorted({job.file for job in self._catalog} - {*self._leaving}))
         for forgotten in (self._said, self._flawed, self._batch, self._held, self._away, self._vanished, self._ready):
             forgotten.clear()
 
     @property
     def is_ready(self) -> bool:
-        """True if the batch can be agreed on before all changed files were read.
+        """True if the batch can be agreed on before all changed files have been read.
 
-        An id in a cron table names its table, so no table must wait for another, and a thousand tables do not take one
-        long turn.
+        A job id in a cron table includes the table's name, so no table has to wait for another. Therefore a thousand
+        tables do not take one long turn.
         """
         return self._kind.lenient and not self._recalled and bool(self._batch)
 
@@ -246,7 +251,10 @@ class Acceptance:
             self._leaving.append(path)
 
     def _recall_one(self, path: str) -> None:
-        """Restore the jobs of a file that was missing at the start: they remain in force while it is refused."""
+        """Restore the jobs of a file that was missing at the start.
+
+        These jobs remain in force while the file is refused.
+        """
         file = at_once(self._parsed(path, self._away.pop(path))) if path in self._away else None
         if isinstance(file, File) and not self._catalog.conflicts(path, file.jobs):
             self._recalled[path] = file
@@ -261,11 +269,11 @@ class Acceptance:
         return problems if self._refuses(problems) else File(text, jobs, problems)
 
     def _refuses(self, problems: list[Problem]) -> bool:
-        """Return whether an error refuses the whole file, and not only a line."""
+        """Return whether an error prevents the acceptance of the whole file, not only of a line."""
         return any(problem.severity == "error" and not (problem.line and self._kind.lenient) for problem in problems)
 
     def _name(self, path: str) -> str:
-        """Return the name of a file in state.db."""
+        """Return a file's name in state.db."""
         return self._kind.prefix + os.path.basename(path)
 
     def _takes_over(self, path: str, jobs: tuple[Job, ...]) -> bool:
@@ -274,7 +282,10 @@ class Acceptance:
 
 
 def _emptied(path: str) -> Problem:
-    """Return the problem of an empty file that had jobs. Its jobs remain, because a full disk may have emptied it."""
+    """Return the problem to report for an empty file that had jobs.
+
+    Its jobs remain, because a full disk may have emptied it.
+    """
     message = "found an empty file that had jobs; to remove all of them, write `jobs: {}`"
     return Problem(path, 0, 0, "", message, code="JQ112")
 

@@ -1,6 +1,6 @@
-"""The files of the host's local users and groups. When they change, the daemon looks up the accounts of jobs again.
+"""The files of the host's local users and groups. When these files change, the daemon refreshes the jobs' accounts.
 
-The daemon asks databases in the network only at its start, at a reload, and when it reads jobs.
+The daemon queries network databases only at its start, at a reload, and when it reads jobs.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class AccountFiles(Source):
             self._inotify = None
 
     def descriptors(self) -> dict[int, int]:
-        """Return the descriptor of inotify."""
+        """Return the inotify descriptor, or {} if inotify is not available."""
         return {} if self._inotify is None else {self._inotify: select.POLLIN}
 
     @property
@@ -49,7 +49,7 @@ class AccountFiles(Source):
         return None if self._changed is None else self._changed + _CALM
 
     def ready(self, descriptor: int, now: Now) -> tuple[()]:
-        """Read inotify's events, and note whether a file changed; an overflow counts as a change."""
+        """Read inotify events, and record whether a file changed; an overflow counts as a change."""
         for event in inotify.events(descriptor):
             if event.name in _FILES or event.mask & inotify.IN_Q_OVERFLOW:
                 self._changed = now.mono

@@ -25,15 +25,15 @@ if TYPE_CHECKING:
 _ANACRON = "usr/sbin/anacron"
 _ROOT = "root"
 _TOLD = b"\n#!jobqueued "
-"""Separates a table from its scripts in the saved text of a table, for the history of due jobs."""
+"""Separates a table from its scripts' names in the text that is saved for the history of due jobs."""
 
 
 def readers(
     paths: Paths, config: Settings, scripts: Scripts, zone: Callable[[], str], *, boots: bool = True
 ) -> list[tuple[Path, Read, DirectoryKind]]:
-    """Return the directories of cron's tables, with the reader and kind of each; `zone` returns the host's zone.
+    """Return each directory of cron's tables with its reader and kind; `zone` returns the host's zone.
 
-    `boots`: this start of the daemon may be the first after a boot.
+    `boots`: whether this may be the daemon's first start after a boot.
     """
     boots = boots and not (paths.host / REBOOTED).exists()
     host = host_of(config)._replace(boots=boots)
@@ -53,7 +53,7 @@ def kinds_by_place(paths: Paths, *, beside_anacron: bool = False) -> dict[Path, 
 
 
 def kinds_of_host(paths: Paths) -> dict[Path, DirectoryKind]:
-    """Return all directories that may contain tables: those below the daemon's root, and those of the host's cron."""
+    """Return all directories that may contain tables, below the daemon's root and below the host's root."""
     return {**kinds_by_place(Paths.system(), beside_anacron=True), **kinds_by_place(paths, beside_anacron=True)}
 
 
@@ -71,7 +71,7 @@ def with_scripts(scripts: Scripts | None, expand: bool, name: str, text: bytes) 
 
 
 def jobs_of_text(name: str, text: bytes, host: CronHost) -> tuple[Job, ...]:
-    """Return the jobs of a saved text (`with_scripts`)."""
+    """Return the jobs in a text that `with_scripts` made."""
     kind = next((kind for kind in (CRON_D, SPOOL) if name.startswith(kind.prefix)), CRONTAB)
     table, expand, scripts = _apart(text) if kind is not SPOOL or os.path.basename(name) == _ROOT else (text, False, {})
     place = place_of(kind, name, expand=expand)
@@ -79,7 +79,7 @@ def jobs_of_text(name: str, text: bytes, host: CronHost) -> tuple[Job, ...]:
 
 
 def _apart(text: bytes) -> tuple[bytes, bool, dict[str, tuple[str, ...]]]:
-    """Split a saved text (`with_scripts`) into the table, `expand` and the scripts."""
+    """Split a text that `with_scripts` made into the table, `expand` and the scripts."""
     table, _, told = text.rpartition(_TOLD)
     try:
         noted = json.loads(told)
@@ -99,7 +99,7 @@ def place_of(kind: DirectoryKind, path: str, *, expand: bool = False) -> TablePl
 
 
 def host_of(config: Settings, timezone: str = "") -> CronHost:
-    """Return the facts about this host that tables depend on, with these settings."""
+    """Return the facts about this host that affect tables, given these settings."""
     any_sender = "notify" in config.users.permit
     return CronHost(timezone, machine_id(), takes_mails(config), name=os.uname().nodename, any_sender=any_sender)
 

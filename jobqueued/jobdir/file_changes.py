@@ -1,4 +1,6 @@
-"""The interface of watched directories for `Watch`: one directory (`inbox.py`), or several in one (`layers.py`)."""
+"""The interface of watched directories for `Watch`: one directory (`inbox.py`), or several directories combined
+(`layers.py`).
+"""
 
 from __future__ import annotations
 
@@ -34,7 +36,7 @@ class FileChanges(Protocol):
 
     @property
     def was_listed(self) -> bool:
-        """True if each directory was listed since the start."""
+        """True if each directory has been listed since the start."""
 
     @property
     def is_unreadable(self) -> bool:
@@ -42,14 +44,14 @@ class FileChanges(Protocol):
 
     @property
     def deadline(self) -> int | None:
-        """The time (CLOCK_MONOTONIC, ns) to retry `take` because a read or a watch failed, or None."""
+        """When (CLOCK_MONOTONIC, ns) to retry `take` after a failed read or watch, or None if neither failed."""
 
     @property
     def mounts(self) -> int | None:
-        """A descriptor on which poll(2) sets POLLPRI after a mount or unmount, or None without /proc."""
+        """A descriptor on which poll(2) sets POLLPRI after a mount or unmount, or None if /proc is missing."""
 
     def fileno(self) -> int | None:
-        """Return the inotify descriptor, or None if there is none."""
+        """Return the inotify descriptor, or None if inotify is not in use."""
 
     def close(self) -> None:
         """Stop watching."""
@@ -58,25 +60,25 @@ class FileChanges(Protocol):
         """Process the pending inotify events."""
 
     def remounted(self) -> None:
-        """List again the directories that a changed mount touches."""
+        """Re-list the directories that a changed mount affects."""
 
     def touch(self, name: str) -> None:
         """Treat a file as changed."""
 
     def relist(self) -> None:
-        """List all directories again."""
+        """Re-list all directories."""
 
     def forget_all(self) -> None:
         """Treat all files as changed."""
 
     def rescan(self, mono: int) -> None:
-        """List again each directory that was not listed for a minute."""
+        """Re-list each directory that has not been listed for a minute."""
 
     def take(self, mono: int) -> News:
         """Return the changes since the last call."""
 
     def read(self, name: str) -> bytes:
-        """Read a file that no process is writing. Raises FileNotFoundError, InWriting, FileRefused, OSError."""
+        """Read a file that no process is writing. Raises FileNotFoundError, InWriting, FileRefused and OSError."""
 
     def put_back(self, name: str) -> bool:
         """Defer a file that is being written. Return whether inotify will report its close."""
@@ -88,7 +90,7 @@ class FileChanges(Protocol):
         """Save the signature that a file had before it was read, regardless of the result."""
 
     def expect(self, name: str) -> None:
-        """Note that a file exists although it was not read. If a later listing does not include it, it was deleted."""
+        """Record that a file exists although it was not read. If it is absent from a later listing, it was deleted."""
 
     def look_again(self, name: str, mono: int) -> None:
         """Retry a file that can't be read now."""
@@ -97,10 +99,10 @@ class FileChanges(Protocol):
         """Forget a missing file, and return whether it existed."""
 
     def is_gone(self, name: str) -> bool:
-        """Return whether the file does not exist; False also if a file system fails."""
+        """Return whether the file does not exist. Also return False if a file system fails."""
 
     def place(self, name: str) -> str:
         """Return the path of a file."""
 
     def orphans(self, name: str) -> list[str]:
-        """Return a file's directories of drop-ins."""
+        """Return a file's drop-in directories."""

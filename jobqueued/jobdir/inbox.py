@@ -1,7 +1,7 @@
-"""The names of changed files in a job directory, from inotify(7), the table of mounts and listings.
+"""The names of changed files in a job directory, from inotify(7), the mount table and directory listings.
 
-A missing or unreadable directory does not mean that its files were deleted; an empty one does. A file is read after its
-writer closed it, never while it is being written, because half a command may be a valid command.
+A missing or unreadable directory does not mean that its files were deleted; an empty directory does. A file is read
+after its writer closed it, never while it is being written, because half a command may be a valid command.
 """
 
 from __future__ import annotations
@@ -34,16 +34,16 @@ _ENTRIES = inotify.IN_CREATE | inotify.IN_MOVED_TO | inotify.IN_ATTRIB
 CHANGES_IN_DIRECTORY = _ENTRIES | inotify.IN_CLOSE_WRITE | inotify.IN_MOVED_FROM | inotify.IN_DELETE | inotify.IN_MODIFY
 
 _UNREAD: Signature = (0,)
-"""A signature that differs from that of every file."""
+"""A signature that differs from every file's signature."""
 
 
 class Ears:
-    """Sources of the kernel's notices: an inotify instance, which inboxes may share, and the table of mounts."""
+    """Sources of the kernel's notices: an inotify instance, which inboxes may share, and the mount table."""
 
     def __init__(self, *, heard: bool = True) -> None:
         self.inotify: int | None = None
         self.mounts = _opened(_MOUNTS) if heard else None
-        """A descriptor on which poll(2) sets POLLPRI after a mount or unmount, or None if there is none."""
+        """A descriptor on which poll(2) sets POLLPRI after a mount or unmount, or None if mounts are not watched."""
 
     def open(self) -> None:
         """Create an inotify instance unless one exists. Raises OSError."""
@@ -81,18 +81,18 @@ class Inbox:
         self._listed_at = 0
         self._again: set[str] = set()
         self.deadline: int | None = None
-        """The time (CLOCK_MONOTONIC, ns) to retry `take` because a read or a watch failed, or None."""
+        """When (CLOCK_MONOTONIC, ns) to retry `take` after a failed read or watch, or None if neither failed."""
         self._watch = self._parent = 0
         self._mounted = self._mounts_here(mount_table())
         self._arm()
 
     def fileno(self) -> int | None:
-        """Return the inotify descriptor, or None if there is none."""
+        """Return the inotify descriptor, or None if inotify is not in use."""
         return self._ears.inotify
 
     @property
     def mounts(self) -> int | None:
-        """A descriptor on which poll(2) sets POLLPRI after a mount or unmount, or None without /proc."""
+        """A descriptor on which poll(2) sets POLLPRI after a mount or unmount, or None if /proc is missing."""
         return self._ears.mounts
 
     def close(self) -> None:
@@ -116,7 +116,7 @@ class Inbox:
             self._hear_else(event)
 
     def remounted(self, table: Sequence[Mount] | None = None) -> None:
-        """List the directory again if a mount on it, in it, or on its parents changed."""
+        """Re-list the directory if a mount changed on the directory, inside it, or on one of its parents."""
         before, self._mounted = self._mounted, self._mounts_here(mount_table() if table is None else table)
         if before != self._mounted:
             self.relist()
@@ -127,7 +127,10 @@ class Inbox:
         self.has_news = True
 
     def relist(self) -> None:
-        """List the directory again for a user's reload, because inotify reports no changes on network file systems."""
+        """Make the next `take` list the directory.
+
+        A reload needs this on network file systems, where inotify reports no changes.
+        """
         self._lost_track = self.has_news = True
         self._in_writing.clear()
 
@@ -137,7 +140,9 @@ class Inbox:
         self.relist()
 
     def rescan(self, mono: int) -> None:
-        """List the directory again if a minute has passed, because network file systems report no changes."""
+        """Re-list the directory if the last listing is a minute old, because inotify reports no changes on network file
+        systems.
+        """
         if mono >= self._listed_at + RESCAN:
             self.relist()
 
@@ -165,8 +170,8 @@ class Inbox:
     def read(self, name: str) -> bytes:
         """Read a file that no process is writing. Raises InWriting, and the errors of the kind's `read`.
 
-        The file is read if its close was reported, or if the kernel has no writer of it. The kernel reports a close a
-        moment before it forgets the writer, so after such a report the writer is not checked.
+        The file is read if its close was reported, or if no process has the file open for writing. The kernel reports a
+        close a moment before it forgets the writer, so the writer is not checked after such a report.
         """
         if name in self._in_writing and self._is_told:
             raise InWriting
@@ -186,7 +191,7 @@ class Inbox:
         self._seen[name] = signature
 
     def expect(self, name: str) -> None:
-        """Note that a file exists although it was not read. If a later listing does not include it, it was deleted."""
+        """Record that a file exists although it was not read. If it is absent from a later listing, it was deleted."""
         self._seen.setdefault(name, _UNREAD)
 
     def look_again(self, name: str, mono: int) -> None:
@@ -260,22 +265,22 @@ class Inbox:
             return 0
 
     def _mounts_here(self, table: Sequence[Mount]) -> list[bytes]:
-        """Return the lines of the mounts on the directory, in it, or on its parents."""
+        """Return the mount table's lines for the directory, its subdirectories and its parents."""
         directory = os.fsencode(os.path.realpath(self._directory))
         return [line for line, point in table if _inside(point, directory) or _inside(directory, point)]
 
     def _distrust(self) -> FileRefused | None:
-        """Return why the directory can't be trusted, because another user can change it, or None."""
+        """Return an exception if another user can change the directory, or None if the directory can be trusted."""
         try:
             check_path(str(self._directory), os.geteuid(), sticky=self._kind.sticky)
         except FileRefused as distrust:
             return distrust
-        except OSError:  # listing it reports the same error
+        except OSError:  # the listing reports the same error
             pass
         return None
 
     def _listed(self, mono: int, distrust: FileRefused | None) -> tuple[set[str], list[Problem]]:
-        """List the directory: return the files that changed while unwatched, and problems of the directory."""
+        """List the directory; return the files that changed while unwatched, and the directory's problems."""
         self._arm()
         directory = str(self._directory)
         try:
@@ -299,7 +304,7 @@ class Inbox:
         return {name for name in known if self._seen.get(name) != self.signature(name)}, trouble
 
     def _listed_well(self, is_watched: object, mono: int) -> list[Problem]:
-        """Note a complete listing.
+        """Record a complete listing.
 
         Return [], or a problem if the directory can't be watched and is listed once a minute.
         """
@@ -320,15 +325,15 @@ class Inbox:
         return set()
 
     def _others(self, names: Sequence[str]) -> set[str]:
-        """Return the job files of other names in a listing, such as directories of drop-ins."""
+        """Return the job files that own other names in a listing, such as the names of drop-in directories."""
         return set()
 
     def is_gone(self, name: str) -> bool:
-        """Return whether the directory exists but the file does not; False also if the file system fails."""
+        """Return whether the directory exists but the file does not. Also return False if the file system fails."""
         return self.is_missing_in(name) and os.path.isdir(self._directory)
 
     def is_missing_in(self, name: str) -> bool:
-        """Return whether the file or its directory is missing; False also if the file system fails."""
+        """Return whether the file or its directory is missing. Also return False if the file system fails."""
         try:
             os.lstat(f"{self._directory}/{name}")
         except (FileNotFoundError, NotADirectoryError):
@@ -342,21 +347,21 @@ class Inbox:
         return f"{self._directory}/{name}"
 
     def orphans(self, name: str) -> list[str]:
-        """Return a file's directories of drop-ins."""
+        """Return a file's drop-in directories."""
         return []
 
     def signature(self, name: str) -> Signature:
-        """Return the signature of a file. If files of this kind may be links, add the target's signature."""
+        """Return a file's signature. If files of this kind may be links, add the target's signature."""
         path = f"{self._directory}/{name}"
         return signature_of(path) + (signature_of(path, os.stat) if self._kind.follows else ())
 
 
 Mount = tuple[bytes, bytes]
-"""A line of the table of mounts, and its mount point."""
+"""A line of the mount table, and its mount point."""
 
 
 def mount_table() -> list[Mount]:
-    """Return all mounts; [] without /proc."""
+    """Return all mounts, or [] if /proc is missing."""
     try:
         with open(_MOUNTS, "rb") as file:
             lines = file.readlines()
@@ -366,7 +371,7 @@ def mount_table() -> list[Mount]:
 
 
 def signature_of(path: str, look: Callable[[str], os.stat_result] = os.lstat) -> Signature:
-    """Return a tuple that differs after each change or replacement of a file; () if the file does not exist."""
+    """Return a tuple that differs after each change or replacement of a file, or () if the file does not exist."""
     try:
         found = look(path)
     except OSError:

@@ -1,4 +1,7 @@
-"""The watched directories as a source of events: the jobs of accepted files, their texts for state.db, and problems."""
+"""The watched directories as an event source.
+
+It reports accepted files' jobs, their texts for state.db, and problems.
+"""
 
 from __future__ import annotations
 
@@ -46,7 +49,7 @@ class Watches:
 
     @property
     def problems(self) -> dict[str, list[Problem]]:
-        """Problems of refused files, and of files that are accepted except for some of their lines, by path."""
+        """Problems of refused and partly accepted files, by path."""
         flaws = {watch.place(path): found for watch in self._watches for path, found in watch.flaws.items()}
         return {**self.refused, **flaws}
 
@@ -63,7 +66,7 @@ class Watches:
 
     @property
     def complete(self) -> bool:
-        """True if all existing jobs are known."""
+        """True if all existing jobs have been read."""
         return all(watch.complete for watch in self._watches)
 
     def hold_tables(self, held: bool) -> None:
@@ -73,13 +76,13 @@ class Watches:
                 watch.hold(held=held)
 
     def settle(self) -> None:
-        """List all directories again, and treat missing files as deleted at once."""
+        """Re-list all directories, and treat missing files as deleted at once."""
         for watch in self._watches:
             watch.settle()
         self._ask_for_zones()
 
     def rescan(self, mono: int) -> None:
-        """List again each directory that was not listed for a minute."""
+        """Re-list each directory that has not been listed for a minute."""
         for watch in self._watches:
             watch.inbox.rescan(mono)
         if self.scripts is not None:
@@ -87,7 +90,7 @@ class Watches:
         self._ask_for_zones()
 
     def zone(self) -> str:
-        """Return the zone of jobs without the key `timezone`; UTC without `zones`."""
+        """Return the zone of jobs without the key `timezone`, or UTC if there is no `zones`."""
         return "UTC" if self.zones is None else self.zones.name()
 
     def _ask_for_zones(self) -> None:
@@ -95,7 +98,7 @@ class Watches:
             self.zones.ask()
 
     def follow_zones(self, mono: int) -> list[str]:
-        """Read all files again if rules of zones changed; return the changes, for people."""
+        """Re-read all files if timezone rules changed; return the changes as readable text."""
         news = [] if self.zones is None else self.zones.news(mono)
         if news:
             for watch in self._watches:
@@ -103,7 +106,7 @@ class Watches:
         return news
 
     def read_again(self, paths: Iterable[str]) -> None:
-        """Read these files again."""
+        """Re-read these files."""
         for path in paths:
             for watch in self._watches:
                 watch.read_again(path)
@@ -112,9 +115,9 @@ class Watches:
 def watches_of(
     paths: Paths, config: Settings, kept: Mapping[str, bytes], users: UserFiles, *, of_cron: bool, boots: bool
 ) -> Watches:
-    """Return the watches of a daemon: its job files, users' job files, and with `of_cron` cron's tables.
+    """Return a daemon's watches: for its job files, for users' job files and, with `of_cron`, for cron's tables.
 
-    `kept` are the last accepted texts of files; `boots`: this may be the first start after a boot.
+    `kept` has the files' last accepted texts; `boots`: whether this may be the first start after a boot.
     """
     where = Surroundings(len(host_has()[0]), user_name(os.geteuid()), has_own_tmp())
     scripts, zones = Scripts() if of_cron else None, TimeZones(config)
@@ -136,7 +139,7 @@ class JobFiles(Source):
         self._complete = True
 
     def descriptors(self) -> dict[int, int]:
-        """Return each watch's descriptors of inotify and of the table of mounts."""
+        """Return the descriptors of inotify and of the mount table, for all watches."""
         scripts, zones = self._watches.scripts, self._watches.zones
         wanted = [(None if it is None else it.fileno(), select.POLLIN) for it in (scripts, zones)]
         for inbox in (watch.inbox for watch in self._watches):
@@ -194,7 +197,7 @@ class JobFiles(Source):
             yield event
 
     def read_once(self) -> bool:
-        """End the start, in which each file is read once, and return whether all existing jobs are known.
+        """End the start, after the first read of each file. Return whether all existing jobs have been read.
 
         If not, `turn` reports JobsLoaded later.
         """

@@ -36,12 +36,12 @@ class DirectoryKind:
     """A kind of directory.
 
     `reads` returns whether a file with a name is read; `is_foreign` returns whether an unread file deserves a warning.
-    `read` gets a path, the user of the daemon, and whether the file is known to have no writer; it raises FileRefused,
+    `read` gets a path, the user of the daemon, and whether the file certainly has no writer; it raises FileRefused,
     InWriting and OSError. In state.db, `prefix` precedes the names. `lenient`: an error in a line disables only that
     line. `optional`: the directory may be missing. `sticky`: other users may put their own files into it. `follows`: a
-    file may be a link. `drop_ins`: a file may have drop-ins, and lie in one of several directories. `vital`: jobs
-    elsewhere may depend on those of an unreadable file. `heard`: inotify reports changes; otherwise the code that
-    writes the files does.
+    file may be a link. `drop_ins`: a file may have drop-ins, and may be in one of several directories. `vital`: jobs in
+    other directories may depend on jobs in an unreadable file. `heard`: inotify reports changes; otherwise the code
+    that writes the files reports them.
     """
 
     reads: Callable[[str], bool] = is_job_file
@@ -97,7 +97,10 @@ def _read_of_system(path: str, daemon: int, closed: bool) -> bytes:
 
 
 def _read_of_user(path: str, daemon: int, closed: bool) -> bytes:
-    """Read a user's table. It must belong to the user or root, have one hard link, and deny access to other users."""
+    """Read a user's table.
+
+    The table must belong to the user or root, have one hard link, and deny access to other users.
+    """
     user = os.path.basename(path)
     owners = {0, daemon, _uid(user)}
     try:
@@ -125,7 +128,7 @@ def _read_of_user(path: str, daemon: int, closed: bool) -> bytes:
 
 
 def _uid(user: str) -> int | None:
-    """Return the UID of a user, or None. Ask databases in the network only for users absent from /etc/passwd."""
+    """Return a user's UID, or None if unknown. Query network databases only for users absent from /etc/passwd."""
     with suppress(OSError), open("/etc/passwd", errors="replace") as file:
         for line in file:
             if line.startswith(f"{user}:") and (number := line.split(":")[2]).isdigit():
@@ -162,7 +165,7 @@ CRONTAB = DirectoryKind(
     follows=True,
 )
 CRONTAB_AND_ANACRONTAB = replace(CRONTAB, reads=frozenset(("crontab", "anacrontab")).__contains__)
-"""The kind of /etc if anacron is not installed, so the daemon also reads anacrontab."""
+"""The kind for /etc if anacron is not installed: the daemon also reads anacrontab."""
 SPOOL = DirectoryKind(
     reads=_is_of_spool,
     is_foreign=_never,

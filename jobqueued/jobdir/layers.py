@@ -1,7 +1,9 @@
-"""The directories of job files as one inbox. For each name, the file in the first directory counts, and all drop-ins.
+"""The directories of job files as one inbox.
 
-While a directory can't be read, no change takes effect, because its files may replace files in other directories. A
-directory that other users can change is ignored, except the first.
+For each name, only the file in the first directory counts, but all drop-ins do.
+
+While a directory can't be read, no change takes effect, because its files may replace files in other directories.
+Except for the first directory, a directory that other users can change is ignored.
 """
 
 from __future__ import annotations
@@ -35,13 +37,13 @@ from jobqueued.settings.drop_in_files import drop_in_directory, file_of_drop_ins
 
 _has_news, _deadline = attrgetter("has_news"), attrgetter("deadline")
 _NONE = -1
-"""Stands for the watch of a path that is not a directory; its parent's watch reports if it becomes a directory."""
+"""Stands for the watch of a path that is not a directory; the parent's watch reports when the path becomes one."""
 
 
 class Layer(Inbox):
-    """A directory of job files, and the directories of drop-ins in it.
+    """A directory of job files, and the drop-in directories in it.
 
-    A change of a drop-in counts as a change of its file.
+    A change to a drop-in counts as a change to its file.
     """
 
     def __init__(self, directory: Path, kind: DirectoryKind, ears: Ears) -> None:
@@ -51,28 +53,28 @@ class Layer(Inbox):
         super().__init__(directory, kind, ears)
 
     def drop_ins(self, name: str) -> list[str]:
-        """Return the names of the drop-ins of a file. Raises FileRefused or OSError."""
+        """Return the names of a file's drop-ins. Raises FileRefused or OSError."""
         return listed(self._of_drop_ins(name), os.geteuid()) if name in self._watches else []
 
     def has_drop_ins(self, name: str) -> bool:
-        """Return whether a file has a directory of drop-ins."""
+        """Return whether a file has a drop-in directory."""
         return name in self._watches
 
     def put_back(self, name: str) -> bool:
-        """Defer a file that is being written, or whose drop-in is."""
+        """Defer a file because the file or its drop-in is being written."""
         self._in_writing.add(name)
         directory, slash, _ = name.rpartition("/")
         self.expect(file_of_drop_ins(directory) if slash else name)
         return self._is_told
 
     def signature(self, name: str) -> Signature:
-        """Return the signature of a file with its drop-ins in this directory."""
+        """Return the signature of a file and its drop-ins in this directory."""
         own = super().signature(name)
         if name not in self._watches:
             return own
         directory = self._of_drop_ins(name)
         names = list[str]()
-        with suppress(Exception):  # reading it reports the same error
+        with suppress(Exception):  # the read reports the same error
             names = sorted(listed(directory, None))
         return sum(
             (signature_of(f"{directory}/{each}") for each in names), (*own, *signature_of(directory), len(names))
@@ -91,7 +93,7 @@ class Layer(Inbox):
             super()._note(name, mask)
 
     def _hear_else(self, event: inotify.InotifyEvent) -> None:
-        """Process an event about a directory of drop-ins."""
+        """Process an event about a drop-in directory."""
         file = self._files.get(event.watch)
         if file is None:
             return
@@ -104,7 +106,7 @@ class Layer(Inbox):
             self._take_in(f"{drop_in_directory(file)}/{event.name}", event.mask, file)
 
     def _others(self, names: Sequence[str]) -> set[str]:
-        """Watch exactly the directories of drop-ins in a listing; return the names of their files."""
+        """Watch exactly the drop-in directories in a listing; return the names of their files."""
         found = {file for name in names if (file := file_of_drop_ins(name))}
         for file in self._watches.keys() - found:
             self._forsake(file)
@@ -117,7 +119,7 @@ class Layer(Inbox):
         return all(self._watches.values())
 
     def _follow(self, file: str) -> None:
-        """Watch a file's directory of drop-ins if it exists; replace the watch of an earlier directory."""
+        """Watch a file's drop-in directory if it exists; replace the watch of an earlier directory."""
         directory, old, new = self._of_drop_ins(file), self._watches.get(file), 0
         is_directory = None
         try:
@@ -159,15 +161,15 @@ class OptionalLayer(Layer):
         return super().read(name)
 
     def drop_ins(self, name: str) -> list[str]:
-        """Return the names of the drop-ins of a file. Raises FileRefused or OSError."""
+        """Return the names of a file's drop-ins. Raises FileRefused or OSError."""
         return [] if self._is_left_out else super().drop_ins(name)
 
     def has_drop_ins(self, name: str) -> bool:
-        """Return whether a file has a directory of drop-ins."""
+        """Return whether a file has a drop-in directory."""
         return not self._is_left_out and super().has_drop_ins(name)
 
     def signature(self, name: str) -> Signature:
-        """Return the signature of a file with its drop-ins, or () while the directory is ignored."""
+        """Return the signature of a file and its drop-ins, or () while the directory is ignored."""
         return () if self._is_left_out else super().signature(name)
 
     def is_missing_in(self, name: str) -> bool:
@@ -175,7 +177,7 @@ class OptionalLayer(Layer):
         return self._is_left_out or super().is_missing_in(name)
 
     def _listed(self, mono: int, distrust: FileRefused | None) -> tuple[set[str], list[Problem]]:
-        """List the directory. While other users can change it, ignore it, so that no other directory waits for it."""
+        """List the directory. Ignore it while other users can change it, so that no other directory waits for it."""
         self._is_left_out = distrust is not None
         if distrust is None:
             return super()._listed(mono, None)
@@ -216,7 +218,7 @@ class Layers:
 
     @property
     def was_listed(self) -> bool:
-        """True if all directories were listed since the start."""
+        """True if all directories have been listed since the start."""
         return all(part.was_listed for part in self.parts)
 
     @property
@@ -226,16 +228,16 @@ class Layers:
 
     @property
     def deadline(self) -> int | None:
-        """The time (CLOCK_MONOTONIC, ns) to `take` again, or None if only an event makes it necessary."""
+        """When (CLOCK_MONOTONIC, ns) to call `take` next, or None if no call is due before an event."""
         return soonest(map(_deadline, self.parts))
 
     def fileno(self) -> int | None:
-        """Return the inotify descriptor, or None if there is none."""
+        """Return the inotify descriptor, or None if inotify is not in use."""
         return self._ears.inotify
 
     @property
     def mounts(self) -> int | None:
-        """A descriptor on which poll(2) sets POLLPRI after a mount or unmount, or None without /proc."""
+        """A descriptor on which poll(2) sets POLLPRI after a mount or unmount, or None if /proc is missing."""
         return self._ears.mounts
 
     def close(self) -> None:
@@ -249,7 +251,7 @@ class Layers:
                 part.hear(event)
 
     def remounted(self) -> None:
-        """List again the directories that a changed mount touches."""
+        """Re-list the directories that a changed mount affects."""
         table = mount_table()
         for part in self.parts:
             part.remounted(table)
@@ -259,7 +261,7 @@ class Layers:
         self.parts[0].touch(name)
 
     def relist(self) -> None:
-        """List all directories again."""
+        """Re-list all directories."""
         for part in self.parts:
             part.relist()
 
@@ -269,7 +271,7 @@ class Layers:
             part.forget_all()
 
     def rescan(self, mono: int) -> None:
-        """List again each directory that was not listed for a minute."""
+        """Re-list each directory that has not been listed for a minute."""
         for part in self.parts:
             part.rescan(mono)
 
@@ -309,7 +311,10 @@ class Layers:
         return self.parts[number].drop_ins(name)
 
     def put_back(self, name: str) -> bool:
-        """Defer a file, because its last read part is being written. Return whether inotify will report its close."""
+        """Defer a file because the part that was read last is being written.
+
+        Return whether inotify will report its close.
+        """
         part, path = self._writing
         self.expect(name)
         return part.put_back(path)
@@ -327,7 +332,7 @@ class Layers:
                 part.forget(name)
 
     def expect(self, name: str) -> None:
-        """Note that a file exists although it was not read."""
+        """Record that a file exists although it was not read."""
         self.parts[0].expect(name)
 
     def look_again(self, name: str, mono: int) -> None:
@@ -345,12 +350,12 @@ class Layers:
         return first.is_gone(name) and all(part.is_missing_in(name) for part in others)
 
     def place(self, name: str) -> str:
-        """Return the path of a file in the first directory that has it, or else in the first directory."""
+        """Return a file's path in the first directory that has the file, or in the first directory if none has it."""
         paths = [f"{directory}/{name}" for directory in self._directories]
         return next(filter(os.path.lexists, paths), paths[0])
 
     def orphans(self, name: str) -> list[str]:
-        """Return a file's directories of drop-ins."""
+        """Return a file's drop-in directories."""
         return [
             f"{directory}/{drop_in_directory(name)}"
             for part, directory in zip(self.parts, self._directories, strict=True)

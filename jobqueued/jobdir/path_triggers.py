@@ -1,6 +1,6 @@
 """Files that the host's jobs wait for (`on: {path: …}`). Users' jobs have a separate watcher process for each user.
 
-Each turn handles only a part of the events, as in `child/watcher/appearing.py`.
+Each turn handles only some of the events, as in `child/watcher/appearing.py`.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class PathTriggers(Source):
 
     @property
     def deadline(self) -> int | None:
-        """The time (CLOCK_MONOTONIC, ns) to read events, search a directory, or report a path again, or None."""
+        """When (CLOCK_MONOTONIC, ns) to read events, search a directory or report a path next, or None."""
         return min((at for at in (self._files.deadline, self._files.tells_at) if at is not None), default=None)
 
     @property
@@ -49,7 +49,7 @@ class PathTriggers(Source):
         return self._pop_due(now.mono)
 
     def turn(self, now: Now) -> list[PathAppeared]:
-        """Do a part of the work, and return the files that appeared."""
+        """Do part of the work, and return the files that appeared."""
         self._files.turn(now.mono)
         return self._pop_due(now.mono)
 
@@ -59,7 +59,7 @@ class PathTriggers(Source):
 
 
 def event_of(path: str, instant: int | None, file: str, wall: int) -> PathAppeared:
-    """Return the event for a path, at `instant` or, if that is None, at `wall`."""
+    """Return the event for a path at `instant`, or at `wall` if `instant` is None."""
     return PathAppeared(path, wall if instant is None else instant, f"x{os.urandom(8).hex()}", file)
 
 

@@ -23,7 +23,7 @@ _CHANGES = (
 
 
 class Scripts:
-    """The directories that tables run, each with its last reported scripts and its tables."""
+    """The directories that tables run, each with its tables and the scripts that were reported last."""
 
     def __init__(self, *, watched: bool = True) -> None:
         """`watched`: whether to watch the directories for changes."""
@@ -78,7 +78,7 @@ class Scripts:
 
 
 class _Asked(Mapping[str, tuple[str, ...]]):
-    """A mapping of directory → scripts that notes which directories a table runs."""
+    """A mapping of directory → scripts that records which directories a table runs."""
 
     def __init__(self, scripts: Scripts, table: str) -> None:
         self._scripts, self._table = scripts, table
@@ -94,7 +94,7 @@ class _Asked(Mapping[str, tuple[str, ...]]):
 
 
 def _listed(directory: str) -> tuple[str, ...]:
-    """Return the executable files whose names run-parts accepts, in its order."""
+    """Return the executable files whose names run-parts accepts, in the order of run-parts."""
     try:
         with os.scandir(directory) as entries:
             names = [entry.name for entry in islice(entries, _MOST_NAMES) if is_script(entry.name) and _runs(entry)]
