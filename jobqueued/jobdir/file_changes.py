@@ -1,6 +1,4 @@
-"""The interface of watched directories for `Watch`: one directory (`inbox.py`), or several directories combined
-(`layers.py`).
-"""
+"""The interface of watched directories for `Watch`: one directory (`inbox.py`), or several combined (`layers.py`)."""
 
 from __future__ import annotations
 

@@ -140,9 +140,7 @@ class Inbox:
         self.relist()
 
     def rescan(self, mono: int) -> None:
-        """Re-list the directory if the last listing is a minute old, because inotify reports no changes on network file
-        systems.
-        """
+        """Re-list the directory if the last listing is a minute old, because network file systems report no changes."""
         if mono >= self._listed_at + RESCAN:
             self.relist()
 

@@ -45,7 +45,7 @@ class Scripts:
     def of_table(self, table: str) -> Mapping[str, tuple[str, ...]]:
         """Return a mapping of directory → scripts for the table at this path.
 
-        If they change, the table must be read again.
+        If the scripts change, the table must be re-read.
         """
         return _Asked(self, table)
 
@@ -53,19 +53,19 @@ class Scripts:
         """Return the scripts that run-parts finds in a directory."""
         self._tables.setdefault(directory, set()).add(table)
         if self._watched:
-            with suppress(OSError):  # a rescan each minute finds changes, or the directory is missing
+            with suppress(OSError):  # without a watch, a rescan finds changes once a minute
                 self._inotify = inotify.instance() if self._inotify is None else self._inotify
                 inotify.watch(self._inotify, directory, _CHANGES)
         self._told[directory] = found = _listed(directory)
         return found
 
     def reported_to(self, name: str) -> dict[str, tuple[str, ...]]:
-        """Return directory → scripts as last reported to the table with this name in state.db."""
+        """Return directory → scripts, as reported last to the table that has this name in state.db."""
         of_table = (each for each, tables in self._tables.items() if any(it.endswith(f"/{name}") for it in tables))
         return {directory: self._told[directory] for directory in sorted(of_table)}
 
     def drain(self) -> set[str]:
-        """Process inotify's events; return the tables that must be read again."""
+        """Process inotify's events; return the tables that must be re-read."""
         if self._inotify is not None:
             for _ in inotify.events(self._inotify):
                 pass

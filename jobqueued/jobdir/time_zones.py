@@ -1,6 +1,6 @@
 """The host's time zone, and the rules of the zones that jobs use, which may change while the daemon runs.
 
-After a change, job files and tables are read again, because due times and the instants of `at` depend on zones.
+After a change, the daemon re-reads job files and tables, because due times and the instants of `at` depend on zones.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ _CALM = SECOND
 
 
 class TimeZones:
-    """The zones that job files are read with. Checking all zones reads one file for each."""
+    """The zones that jobs in job files use. A check of all zones reads one file for each zone."""
 
     def __init__(self, config: Settings, etc: Path = Path("/etc")) -> None:
         self._host, self._config = config.locality, config
         self._rules: dict[str, str] = {}
-        """zone → digest of its file when jobs were read; "" if the file is missing."""
+        """Zone → digest of its file when the daemon read the jobs; "" if the file is missing."""
         self._inotify: int | None = None
         self._etc = self._watch(str(etc))
         self._changed: int | None = None
@@ -47,12 +47,12 @@ class TimeZones:
         return self._host.timezone
 
     def fileno(self) -> int | None:
-        """Return the inotify descriptor, or None without inotify; zones are also checked once a minute."""
+        """Return the inotify descriptor, or None if inotify is not available; a rescan checks zones once a minute."""
         return self._inotify
 
     @property
     def deadline(self) -> int | None:
-        """The time (CLOCK_MONOTONIC, ns) to check the zones after a change, or None without a change."""
+        """When (CLOCK_MONOTONIC, ns) to check the zones after a change, or None if nothing changed."""
         return None if self._changed is None else self._changed + _CALM
 
     def follow(self, names: Iterable[str]) -> None:
@@ -71,7 +71,7 @@ class TimeZones:
                 self._changed = mono
 
     def ask(self) -> None:
-        """Make the next call of `news` check at once."""
+        """Make the next call of `news` check the zones at once."""
         self.is_asked = True
 
     def news(self, mono: int) -> list[str]:
@@ -83,9 +83,9 @@ class TimeZones:
         return [*self._of_rules(), *self._of_host()]
 
     def _of_rules(self) -> Iterator[str]:
-        """Clear the cache of zones whose rules changed, and yield a line about them.
+        """Remove zones whose rules changed from the cache, and yield a line about these zones.
 
-        A zone without a file keeps its rules.
+        A zone whose file is missing keeps its rules.
         """
         found = {name: _digest(_path(name)) for name in self._rules}
         changed = sorted(name for name, known in self._rules.items() if found[name] not in ("", known))

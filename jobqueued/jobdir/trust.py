@@ -1,4 +1,4 @@
-"""Trust in files of the job directory, decided by name, type, owner and mode, and only while no process writes them.
+"""Decides whether to trust files in the job directory, by name, type, owner and mode, and only while no process writes.
 
 `child/contract/trust.py` checks who can change the directory itself.
 """
@@ -27,7 +27,7 @@ class InWriting(Exception):
 
 
 MASKED = b"jobs: {}  # a link to /dev/null\n"
-"""The text that a link to /dev/null stands for. Such a link disables a job file, as it masks a systemd unit.
+"""The text that replaces a link to /dev/null. Such a link disables a job file, as it masks a systemd unit.
 
 The link must belong to root or the daemon's user, and point directly to /dev/null.
 """
@@ -47,9 +47,9 @@ _LEFTOVERS = (
 
 
 def is_foreign(name: str) -> bool:
-    """Return whether an unread file may be a job file with a wrong name: no leftover, not disabled by its name.
+    """Return whether an unread file may be a misnamed job file: not a leftover, and not disabled by its name.
 
-    An editor's temporary file looks the same while the editor saves, so call this for listings only.
+    Call this function for listings only, because a temporary file looks like such a job file while an editor saves.
     """
     return is_meant(name) or not (is_job_file(name) or is_leftover(name))
 
@@ -60,11 +60,11 @@ def is_leftover(name: str) -> bool:
 
 
 def read_trusted(path: str, daemon: int | None, *, closed: bool = False) -> bytes:
-    """Return a file's bytes, cut after one byte more than allowed.
+    """Return a file's bytes, or one byte more than the limit if the file is too large.
 
     Raises FileRefused like `check_trusted`, and OSError. `daemon` is the UID of the daemon that reads the file. None
-    means that no daemon does, so any user may own and write the file. For a daemon, raises InWriting if a process is
-    writing the file, unless it is known to be `closed`.
+    means that no daemon reads the file, so any user may own and write it. For a daemon, raises InWriting if a process
+    is writing the file, unless the caller found it `closed`.
     """
     try:
         descriptor = os.open(path, OPEN | os.O_NOFOLLOW)
@@ -82,9 +82,9 @@ def read_trusted(path: str, daemon: int | None, *, closed: bool = False) -> byte
 
 
 def read_checked(descriptor: int, check: Callable[[os.stat_result], None], *, asks: bool) -> bytes:
-    """Return the bytes of a descriptor, like `read_trusted`, and close it; `check` raises FileRefused.
+    """Read a descriptor's bytes as `read_trusted` does, and close the descriptor; `check` raises FileRefused.
 
-    With `asks`, raises InWriting if a process is writing it.
+    With `asks`, raises InWriting if a process is writing the file.
     """
     try:
         check(os.fstat(descriptor))
@@ -92,14 +92,17 @@ def read_checked(descriptor: int, check: Callable[[os.stat_result], None], *, as
             raise InWriting
         with open(descriptor, "rb", closefd=False) as file:
             data = file.read(MAX_BYTES + 1)
-        check(os.fstat(descriptor))  # again, in case its owner or mode changed during the read
+        check(os.fstat(descriptor))  # in case the owner or mode changed during the read
         return data
     finally:
         os.close(descriptor)
 
 
 def check_trusted(found: os.stat_result, path: str, daemon: int | None) -> None:
-    """Raise FileRefused unless it is a regular file; for a daemon, with one name, writable for root or it only."""
+    """Raise FileRefused unless the file is a regular file.
+
+    For a daemon, the file must also have only one name, and only root and the daemon's user may be able to write to it.
+    """
     if not stat.S_ISREG(found.st_mode):
         raise FileRefused(f"found a {_KINDS.get(stat.S_IFMT(found.st_mode), 'special file')}; expected a regular file")
     if daemon is None:

@@ -1,4 +1,4 @@
-"""The assembly of a job file: its file in the first directory that has one, and its drop-ins in all directories."""
+"""Assembles a job file from the file in the first directory that has one, and the drop-ins in all directories."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from jobqueued.jobfile.tree.yamltext import MAX_BYTES
 from jobqueued.settings.drop_in_files import drop_in_directory, places
 
 ORPHANS = "is ignored, because there is no {}; expected drop-ins of a job file"
-"""Warning about a directory of drop-ins whose job file is missing."""
+"""Warning about a drop-in directory whose job file is missing."""
 
 
 class Assembly:
-    """Reads files with their drop-ins. `at` is the path that was read last, which errors are about.
+    """Reads files with their drop-ins. `at` is the path that was read last, for error messages.
 
-    `read` gets the number of a directory and a path in it. `drop_ins` gets the number of a directory and a file name.
+    `read` gets a directory's number and a path in this directory. `drop_ins` gets a directory's number and a file name.
     """
 
     def __init__(
@@ -37,7 +37,7 @@ class Assembly:
         return packed(self.parts(name), os.path.join(self._directories[0], name))
 
     def parts(self, name: str) -> list[FileText]:
-        """Return the file and its drop-ins, without masked ones. Raises the same errors as `text`."""
+        """Return the file and its drop-ins, except masked drop-ins. Raises the same errors as `text`."""
         main = self._main(name)
         if main.text == MASKED:
             return [main]

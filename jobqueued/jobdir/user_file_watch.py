@@ -33,9 +33,9 @@ USERS = DirectoryKind(
 def watch(
     files: UserFiles, limits: UserLimits, host: Callable[[], Locality], where: Surroundings, kept: Mapping[str, bytes]
 ) -> Watch:
-    """Watch the files. `kept` are the last accepted texts of all kinds of files.
+    """Watch the files. `kept` has the last accepted texts of all kinds of files.
 
-    `host` returns facts for reading a file.
+    `host` returns the facts about the host that are needed to read a file.
     """
     return Watch(files.directory, partial(read, limits, host, where), kept, USERS)
 

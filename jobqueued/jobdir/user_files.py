@@ -1,6 +1,6 @@
-"""Users' job files, below the state directory. Each file name contains the name and the UID of its user.
+"""Users' job files, below the state directory. Each file name contains the user's name and UID.
 
-Only the daemon writes there. A crash during a write leaves either the old or the new file.
+Only the daemon writes to this directory. A crash during a write leaves either the old or the new file.
 """
 
 from __future__ import annotations
@@ -28,24 +28,24 @@ _LONGEST = 255 - len(atomic_file.TEMPORARY)
 
 
 class UserFile(NamedTuple):
-    """A file, existing or not: its user, and the name that the user gave it."""
+    """A file that may be missing: its user, and the name that the user chose."""
 
     owner: Owner
     name: str
 
     @property
     def stored_as(self) -> str:
-        """The name of the file in the directory."""
+        """The file's name in the directory."""
         return f"{self.owner.name}:{self.owner.uid}+{self.name}.yaml"
 
     @property
     def shown(self) -> str:
-        """The name of the file for messages."""
+        """The file's name in messages."""
         return f"{self.name}.yaml"
 
     @classmethod
     def parse(cls, stored_as: str) -> UserFile | None:
-        """Return the file with this name in the directory, or None if it is not the name of a user's file."""
+        """Return the file with this name in the directory, or None if the name does not belong to a user's file."""
         found = _FILE.fullmatch(stored_as)
         return None if found is None else cls(Owner(int(found[2]), found[1]), found[3])
 
@@ -57,7 +57,7 @@ def fits(file: UserFile) -> bool:
 
 
 def stamp_of(text: bytes) -> str:
-    """Return the digest that distinguishes versions of a text."""
+    """Return the digest that distinguishes a text's versions."""
     return sha256(text).hexdigest()
 
 
@@ -79,7 +79,7 @@ class UserFiles:
         return sorted(file for name in names if (file := UserFile.parse(name)) is not None)
 
     def path(self, file: UserFile) -> str:
-        """Return the path of a file, existing or not."""
+        """Return a file's path, even if the file is missing."""
         return f"{self.directory}/{file.stored_as}"
 
     def read(self, file: UserFile) -> tuple[bytes, str]:
@@ -104,7 +104,10 @@ class UserFiles:
         return True
 
     def made_durable(self) -> str:
-        """Sync the last write or removal, so that it survives a crash of the host; return the error or ""."""
+        """Sync the last write or removal, so that it survives a host crash.
+
+        Return the error, or "" if there is none.
+        """
         try:
             descriptor = os.open(self.directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
             try:
@@ -123,7 +126,7 @@ def of_state(name: str) -> UserFile | None:
 
 
 def jobs_of_text(file: UserFile, text: bytes, timezone: str, seed: str) -> tuple[Job, ...] | None:
-    """Return the jobs of a text that was accepted before, without applying limits, or None if it can't be read."""
+    """Return the jobs in an accepted text, without a check of limits, or None if the text can't be read."""
     rules = UserRules(file.owner, UserLimits(permit=PERMITS, interval=0))
     found, problems = read_jobs(text, file.shown, timezone=timezone, seed=seed, rules=rules)
     return None if any(problem.severity == "error" for problem in problems) else found

@@ -1,9 +1,9 @@
 """Files that users' jobs wait for. Each user has a watcher, a process that runs as the user.
 
 The launcher starts a watcher and forwards its lines. A user could forge these lines, so they name only the user's
-paths, by their number in the order, and have no effect that the user's jobs could not have. The launcher limits their
-amount. After a watcher ends, for any reason, this module orders a new one after a pause. A new watcher first looks for
-recent changes, so no file is missed; each job saves the instant up to which it was notified.
+paths, by their number in the watcher's order, and have no effect that the user's jobs could not have. The launcher
+limits the number of lines. If a watcher ends for any reason, this module orders a new watcher after a pause. A new
+watcher first looks for recent changes, so no file is missed; each job saves the instant up to which it was notified.
 """
 
 from __future__ import annotations
@@ -29,32 +29,32 @@ from jobqueued.runs.launcher_link import LauncherLink
 APART = SECOND
 """Minimum time (ns) between two orders for one user."""
 CALM = 60 * SECOND
-"""Lifetime (ns) after which a watcher that ends has not failed."""
+"""Minimum lifetime (ns) of a watcher whose end does not count as a failure in a series."""
 LONGEST_PAUSE = 300 * SECOND
 A_TURN = 16
 """Maximum orders in a turn."""
 _FULL = 1 << 16
-"""Maximum unsent bytes to the launcher; beyond it no watcher is ordered."""
+"""Maximum unsent bytes to the launcher; while there are more, no watcher is ordered."""
 _SHOWN_AFTER = 3
 _LATEST = 1 << 63
 
 
 @dataclass(slots=True)
 class _Watched:
-    """The paths that a user's jobs name; a watcher reports a path by its index in this sequence."""
+    """The paths that a user's jobs wait for; a watcher reports a path by its index in `paths`."""
 
     owner: Owner
     paths: tuple[str, ...]
     order_at: int | None = 0
-    """The time (CLOCK_MONOTONIC, ns) to order the watcher, or None if it was ordered."""
+    """When (CLOCK_MONOTONIC, ns) to order the watcher, or None if it was ordered."""
     number: int = 0
-    """Number of the watcher's order, or 0 if no order was sent or the watcher ended."""
+    """Number of the order for the watcher, or 0 if no order was sent or the watcher ended."""
     ordered: int = -APART
     failures: int = 0
     trouble: Trouble | None = None
 
     def pause(self, mono: int) -> int:
-        """Note the watcher's end, and return the pause (ns) before the next watcher."""
+        """Record the watcher's end, and return the pause (ns) before the next watcher."""
         self.failures = self.failures + 1 if mono - self.ordered < CALM else 1
         self.number, self.trouble = 0, None
         return min(SECOND << min(self.failures - 1, 20), LONGEST_PAUSE)
@@ -106,7 +106,7 @@ class UserWatchers(Source):
 
     @property
     def deadline(self) -> int | None:
-        """The time to order the next watcher, or None if no order is due or the launcher's backlog is full."""
+        """When to order the next watcher, or None if no order is due or the launcher's backlog is full."""
         if not self._link.greeted or self._link.unsent_bytes > _FULL:
             return None
         if self._greeting != self._link.greetings:
@@ -116,7 +116,10 @@ class UserWatchers(Source):
         return min((it.order_at for it in self._of_owner.values() if it.order_at is not None), default=None)
 
     def turn(self, now: Now) -> tuple[()]:
-        """Order the watchers that are due; after a restart of the launcher, order all, because it has none."""
+        """Order the watchers that are due.
+
+        After a launcher restart, order all watchers, because the new launcher has none.
+        """
         if self._greeting != self._link.greetings:
             self._greeting = self._link.greetings
             self._of_number.clear()
@@ -139,7 +142,7 @@ class UserWatchers(Source):
         self._link.watch(watched.number, f"{uid} {json.dumps(document, separators=(',', ':'))}", self._hear)
 
     def _hear(self, verb: str, number: int, rest: str) -> Iterator[PathAppeared]:
-        """Handle a watcher's line, or its end, and yield the events for the scheduler."""
+        """Handle a watcher's line or end, and yield the events for the scheduler."""
         if (watched := self._of_number.get(number)) is None:
             return
         if verb == "unwatched":

@@ -25,14 +25,14 @@ from jobqueued.model.job import Job
 from jobqueued.model.source import soonest
 
 SLICE = 16
-"""Maximum files started, and reading steps, in one call of `scan`: some 10 ms."""
+"""Maximum number of files to start, and of reading steps, in one call of `scan` (about 10 ms)."""
 MOST_UNREAD = 20
-"""Maximum warnings about unread files in one batch; more do not help."""
+"""Maximum number of warnings about unread files in one batch, because more would not help."""
 _OVER = object()
 
 
 class Watch:
-    """The files of a directory, or of several directories of which the first with a file counts.
+    """The files in one or several directories: for each name, the first directory with such a file counts.
 
     Call `scan` while `has_more`, and at `deadline`; `inbox` gets the kernel's notices.
     """
@@ -47,8 +47,8 @@ class Watch:
     ) -> None:
         """Start to watch; `read` parses a file's bytes and path into its jobs, in steps. The directory need not exist.
 
-        `kept` are the last accepted texts, by name; an existing file that can't be accepted now keeps its last accepted
-        jobs. `below` are the other directories. A file's path is always its real or possible path in the first
+        `kept` has the last accepted texts, by name; an existing file that can't be accepted now keeps its last accepted
+        jobs. `below` lists the other directories. A file's path is always its real or possible path in the first
         directory.
         """
         self.directory = self._directory = directory.absolute()
@@ -62,11 +62,11 @@ class Watch:
         """The file that is being read."""
         self._recalls = bool(own)
         self._is_agreed = True
-        """Whether the last batch was agreed on."""
+        """Whether `agree` was called for the last batch."""
         self._is_held = self._leaves = False
-        """Whether another cron runs the files, and whether their deletion must still be reported."""
+        """Whether another cron runs the files' jobs, and whether the files' deletion must still be reported."""
         self._is_asked = self._settles = False
-        """Whether a user asked for a reload after the current batch began, and whether before it began."""
+        """Whether a user requested a reload after the current batch began, and whether a user requested one before."""
 
     @property
     def is_table(self) -> bool:
@@ -94,20 +94,23 @@ class Watch:
         return self._acceptance.flaws
 
     def last_good(self, path: str) -> tuple[Job, ...]:
-        """Return the last good jobs of a file, which stay in force while it is refused."""
+        """Return a file's last good jobs, which remain in force while the file is refused."""
         return self._acceptance.last_good(path)
 
     def is_gone(self, path: str) -> bool:
-        """Return whether the file does not exist; False also if the file system fails or the directory is missing."""
+        """Return whether the file does not exist.
+
+        Also return False if the file system fails or the directory is missing.
+        """
         return self.inbox.is_gone(os.path.basename(path))
 
     def place(self, path: str) -> str:
-        """Return the path of a file for messages; other paths are returned unchanged."""
+        """Return a file's path for messages; return other paths unchanged."""
         return self.inbox.place(os.path.basename(path)) if os.path.dirname(path) == str(self._directory) else path
 
     @property
     def complete(self) -> bool:
-        """True if all existing jobs were reported: each file was read, and each refused one has last good jobs."""
+        """True if all existing jobs were reported: each file was read, and each refused file has last good jobs."""
         if self._is_held:
             return not self.has_more
         if self._is_busy:
@@ -117,7 +120,7 @@ class Watch:
 
     @property
     def deadline(self) -> int | None:
-        """The time (CLOCK_MONOTONIC, ns) of the next scan, or None if neither a missing file nor a retry is due."""
+        """When (CLOCK_MONOTONIC, ns) to scan next, or None if neither a missing file nor a retry will be due."""
         return soonest((self._acceptance.deadline, self.inbox.deadline))
 
     @property
@@ -130,12 +133,12 @@ class Watch:
         return bool(self._todo or self._reading or self._acceptance.has_more) or not self._is_agreed
 
     def read_again(self, path: str) -> None:
-        """Read a file again if it is in this directory, because a file that it depends on changed."""
+        """Re-read a file if it is in this directory, because another file that it depends on changed."""
         if os.path.dirname(path) == str(self._directory):
             self.inbox.touch(os.path.basename(path))
 
     def settle(self) -> None:
-        """List the directory again, and treat missing files as deleted at once, because a user asked for a reload."""
+        """Re-list the directory, and treat missing files as deleted at once, because a user requested a reload."""
         self.inbox.relist()
         self._is_asked = True
 
@@ -147,7 +150,7 @@ class Watch:
     def scan(self, mono: int) -> list[JobsRead | FileGone]:
         """Read a slice of the changed files and return the events: jobs of accepted files, and deleted files.
 
-        A refused file keeps its last good jobs, so it has no event. Its problems are in `problems`, and once in
+        A refused file keeps its last good jobs, so it has no event. Its problems are in `problems`, and only once in
         `changes`.
         """
         acceptance = self._acceptance
@@ -169,7 +172,7 @@ class Watch:
         return found
 
     def _agree(self) -> None:
-        """Agree on the files read so far, if the batch is complete or does not need to wait for the rest."""
+        """Accept the files that were read so far, if the batch is complete or need not wait for the other files."""
         if self._reading is not None:
             return
         if not self._todo:
@@ -180,7 +183,7 @@ class Watch:
             self._acceptance.begin()
 
     def _read_slice(self, mono: int) -> None:
-        """Continue with the files of the batch."""
+        """Continue to read the batch's files."""
         for _ in range(SLICE):
             if self._reading is None:
                 if not self._todo:
@@ -244,7 +247,7 @@ class Watch:
         self.inbox.has_read(name, signature)
 
     def _say_orphans(self, name: str, messages: list[str]) -> None:
-        """Report these warnings about the drop-in directories of a file."""
+        """Report these warnings about a file's drop-in directories."""
         for path in self.inbox.orphans(name):
             found = [Problem(path, 0, 0, "", message, "warning", code="JQ503") for message in messages]
             self._acceptance.say(path, found)

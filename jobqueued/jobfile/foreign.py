@@ -1,4 +1,4 @@
-"""Other programs' names for job keys, and the key or advice that replaces each.
+"""Other programs' names for job keys, and the key or advice that replaces each name.
 
 The names come from cron's variables, systemd, launchd, Kubernetes, Nomad, dkron, yacron and cronstable, Airflow,
 APScheduler, Ansible, and from users' likely guesses.
@@ -101,7 +101,7 @@ _WORDS = {
     "accuracysec wakesystem wantedby type unit remainafterexit cronfile":
         "the file without it; jobqueued has no such setting",
 }  # fmt: skip
-"""Names that do not correspond to a single key → the text to write instead."""
+"""Names that do not correspond to one key → the text to write instead."""
 
 ELSEWHERE = {word: key for key, words in _KEYS.items() for word in words.split()}
 """Names that other schedulers use, in lower case without - and _ → our key, or advice."""

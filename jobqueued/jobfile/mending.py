@@ -21,7 +21,7 @@ from jobqueued.jobfile.types.types import MAX_PROBLEMS
 
 _MARK = b"\xef\xbb\xbf"
 _ROUNDS = 20
-"""Maximum rounds; each fixes up to `MAX_PROBLEMS`."""
+"""Maximum number of rounds; each round fixes up to `MAX_PROBLEMS` problems."""
 _TABS = re.compile(r"^\t+", re.MULTILINE)
 _WIDTHS = (2, 4, 8)
 _OF_YAML = "JQ1"
@@ -35,7 +35,7 @@ class _Edit(NamedTuple):
 
 
 class _Read(NamedTuple):
-    """The errors found in a text, and the refusals that some of them came from."""
+    """The errors in a text, and the refusals that caused some of these errors."""
 
     errors: list[Problem]
     refusals: list[Refusal]
@@ -46,7 +46,7 @@ class _Read(NamedTuple):
 
 
 def mended(data: bytes) -> bytes:
-    """Return the text of a job file or drop-in with all possible fixes; unchanged if nothing can be fixed."""
+    """Return a job file's or drop-in's text with all possible fixes, or unchanged if nothing can be fixed."""
     if len(data) > MAX_BYTES:
         return data
     try:
@@ -87,7 +87,7 @@ def _better(text: str) -> str:
         lines = {edit.line for edit in edits}
         found = _edited(text, edits)
         more = [edit for edit in _edits(found, _read(found).refusals) if edit.line in lines]
-        found = _edited(found, more)  # a value under a key that was unknown before
+        found = _edited(found, more)  # a value under a key that the edit made valid
         after = _read(found)
         new = {line for line, _, _ in after.error_keys - before.error_keys}
         if not new & lines and (not new or len(before.errors) >= MAX_PROBLEMS):

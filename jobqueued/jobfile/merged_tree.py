@@ -1,4 +1,4 @@
-"""The tree of a job file with its drop-ins."""
+"""The tree of a job file and its drop-ins."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _EMPTY = "found an empty drop-in; expected `{}`, or a link to /dev/null, for a d
 
 
 class Merged(NamedTuple):
-    """The tree of a file with its drop-ins, the errors in their YAML, and the keys that remove nothing."""
+    """The tree of a file and its drop-ins, the YAML errors, and the keys in drop-ins that remove nothing."""
 
     tree: Node | None
     problems: list[Problem]
@@ -25,7 +25,7 @@ class Merged(NamedTuple):
 
 
 def merged_tree(parts: Sequence[FileText]) -> Steps[Merged]:
-    """Return the tree of all parts, in steps."""
+    """Build the tree from all parts, in steps."""
     (tree, problems), *others = yield from read_trees_in_steps(parts)
     refusals, of_no_effect = list[Problem](), list[Problem]()
     if others and (tree is None or is_null(tree)):

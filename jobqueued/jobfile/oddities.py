@@ -1,4 +1,4 @@
-"""Warnings about jobs that will probably fail on this host as written, with the remedy."""
+"""Warnings about jobs that will probably fail on this host, each with a remedy."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _TEMPORARY = "/(var/)?tmp/"
 
 
 class Surroundings(NamedTuple):
-    """The daemon's host and account: number of CPUs, its user (None for root), and whether its /tmp is private."""
+    """The daemon's host and account: the number of CPUs, the user (None means root), and whether /tmp is private."""
 
     cpus: int
     user: str | None = None
@@ -42,7 +42,7 @@ class Surroundings(NamedTuple):
 def read_here(
     where: Surroundings, data: bytes, file: str, host: Locality = NOWHERE, *, rules: UserRules | None = None
 ) -> Steps[tuple[tuple[Job, ...], list[Problem]]]:
-    """Read the jobs of a file with its drop-ins like `read_packed`, and add the warnings about this host."""
+    """Read the jobs in a file and its drop-ins as `read_packed` does, and add the warnings about this host."""
     jobs, problems = yield from read_parts_in_steps(parts_of(data, file), file, host, rules=rules)
     return jobs, [*problems, *oddities(jobs, where)][:MAX_PROBLEMS]
 
@@ -91,13 +91,13 @@ def _of(job: Job, where: Surroundings) -> Iterator[tuple[str, str, str]]:
 
 
 def _text_of(job: Job, key: str) -> str:
-    """Return the value of a text key, or several values joined."""
+    """Return a text key's value, or its values joined if there are several."""
     value = getattr(job, key)
     return " ".join(value) if isinstance(value, tuple) else value or ""
 
 
 def _of_line(line: str, job: Job) -> Iterator[tuple[str, str]]:
-    """Yield code and message for each form that works in a crontab or a terminal, but not in a job file."""
+    """Yield a code and a message for each construct that works in a crontab or terminal, but not in a job file."""
     if re.search(_BACKGROUND, line) and not job.leave_children:
         detached = "found & at the end, so the run ends at once and the daemon kills the background process"
         remedy = "the command without & (and without nohup), or `leave_children: true`"
@@ -107,7 +107,7 @@ def _of_line(line: str, job: Job) -> Iterator[tuple[str, str]]:
 
 
 def _of_variable(value: str) -> str:
-    """Return the warning about a value that only a shell would expand, or "".
+    """Return the warning about a value that only a shell would expand, or "" if there is none.
 
     The value may be a secret: don't quote it.
     """
@@ -121,7 +121,7 @@ def _of_variable(value: str) -> str:
 
 
 def _of_words(words: tuple[str, ...]) -> str:
-    """Return the warning about a list with words that only a shell would understand, or ""."""
+    """Return the warning about a list with words that only a shell would understand, or "" if there is none."""
     if re.fullmatch(_SHELLS, words[0]):
         return ""
     odd = next((word for word in words if re.fullmatch(_OPERATORS, word) or re.fullmatch(_EXPANDED, word)), "")

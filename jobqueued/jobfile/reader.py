@@ -1,6 +1,6 @@
 """One job file: bytes → Jobs, or all its problems.
 
-The file is accepted or refused as a whole. `defaults` apply to each job of the file: maps merge one level; lists and
+The file is accepted or refused as a whole. `defaults` apply to each job in the file: maps merge one level; lists and
 other values are replaced.
 """
 
@@ -34,23 +34,26 @@ from jobqueued.timing.schedule import At, Every, Schedule, ScheduleError, Second
 
 _BODY = mapping("a mapping of job keys", dict)
 MAX_JOBS = 1000
-"""Maximum jobs of one file, because all of them come into force in one turn of the main loop."""
+"""Maximum number of jobs in one file, because all of them come into force in one turn of the main loop."""
 MAX_EXPRESSIONS = 500
-"""Maximum cron expressions of one job, because one step compiles all of them (some 10 ms)."""
+"""Maximum number of cron expressions in one job, because one step compiles all of them (about 10 ms)."""
 MAX_ID = 64
 MAX_COST, EXPRESSION = 15_000, 3
-"""Maximum cost of one file: a copied variable costs 1, a cron expression EXPRESSION (5,000 take 30 ms in a turn)."""
+"""Maximum cost of one file.
+
+A copied variable costs 1, and a cron expression costs EXPRESSION; 5,000 expressions take 30 ms in a turn.
+"""
 JOBS_A_STEP = 5
-"""Jobs in one step, about half a millisecond."""
+"""Number of jobs in one step, which takes about half a millisecond."""
 _COST_OF_A_JOB = 10 * EXPRESSION
-"""Cost of a job, which takes as long as ten expressions."""
+"""Cost of a job, because reading a job takes as long as reading ten expressions."""
 _OF_CRON = {
     "MAILTO": ("notify", "for mail, write `notify`"),
     "CRON_TZ": ("timezone", "write `timezone`"),
     "SHELL": ("shell", "write `shell`"),
     "RANDOM_DELAY": ("spread", "write `spread`"),
 }
-"""Variable of a crontab → the key that replaces it, and the advice if the job does not have that key."""
+"""Crontab variable → the key that replaces it, and the advice for a job without this key."""
 
 Entries = dict[str, YamlEntry]
 
@@ -58,10 +61,13 @@ Entries = dict[str, YamlEntry]
 def read_jobs(
     data: bytes, file: str, *, timezone: str = "UTC", seed: str = "", rules: UserRules | None = None
 ) -> tuple[tuple[Job, ...], list[Problem]]:
-    """Return the jobs of a file, in its order; none if any Problem has the severity "error".
+    """Return a file's jobs, in the file's order, and its Problems.
 
-    `timezone` applies to jobs without the key `timezone`. `seed` (the machine id) decides the values of `H`. `rules`
-    are given for a user's file. Problems are sorted, errors first, then by place; at most `MAX_PROBLEMS`. Never raises.
+    Return no jobs if any Problem has the severity "error".
+
+    `timezone` applies to jobs without the key `timezone`. `seed` (the machine id) determines the values of `H`. `rules`
+    has the limits for a user's file. Problems are sorted, errors first, then by place; at most `MAX_PROBLEMS`. Never
+    raises.
     """
     return at_once(read_in_steps(data, file, Locality(timezone, seed), rules=rules))
 
@@ -74,7 +80,7 @@ def read_in_steps(
 
 
 def read_packed(text: bytes, file: str, host: Locality = NOWHERE) -> tuple[tuple[Job, ...], list[Problem]]:
-    """Return the jobs of a text that `packed` joined from a file and its drop-ins; each Problem names its own file."""
+    """Return the jobs in a text that `packed` joined from a file and its drop-ins. Each Problem names its own file."""
     return at_once(read_parts_in_steps(parts_of(text, file), file, host))
 
 
@@ -86,7 +92,7 @@ def read_parts_in_steps(
     rules: UserRules | None = None,
     refused: list[Refusal] | None = None,
 ) -> Steps[tuple[tuple[Job, ...], list[Problem]]]:
-    """Read a file and its drop-ins in steps. `file` is the file's name in the catalog, also of its jobs.
+    """Read a file and its drop-ins in steps. `file` is the file's name in the catalog, and the `file` of its jobs.
 
     If `refused` is given, the refusals that became Problems are added to it.
     """
@@ -102,9 +108,9 @@ def read_parts_in_steps(
 
 @dataclass(slots=True)
 class _FileReading:
-    """A file that is being read, and its problems so far, each with the id of the job in which it was found first.
+    """A file that is being read, and its problems so far, each with the id of the first job that has the problem.
 
-    An error in `defaults` appears again in each job, but counts once. `stood_for`: keys that the file has under another
+    An error in `defaults` recurs in each job, but counts once. `stood_for`: keys that the file contains under another
     program's name. Line numbers are positions in the merged tree (drop_ins.py); `paths` has the path of each part.
     """
 
@@ -121,7 +127,7 @@ class _FileReading:
     refused: list[Refusal] | None = None
 
     def note(self, refusals: list[Problem], of_no_effect: list[Problem]) -> None:
-        """Add the problems that were found before this reading."""
+        """Add the problems that an earlier step found."""
         self._note(self.errors, *refusals)
         self._note(self.warnings, *of_no_effect)
 
@@ -132,7 +138,7 @@ class _FileReading:
         return sorted(problems, key=lambda problem: (self.paths.index(problem.file), *problem[1:]))
 
     def _place(self, key: Scalar) -> dict[str, Any]:
-        """Return the fields of a Job that contain its place."""
+        """Return the Job fields that contain its place."""
         number, line = divmod(key.line, PART)
         place: dict[str, Any] = {"file": self.file, "line": line}
         if self.paths != [self.file]:
@@ -173,7 +179,10 @@ class _FileReading:
         return jobs
 
     def _costs_too_much(self, place: Scalar) -> bool:
-        """Refuse a file above MAX_COST, and return True: each job reads `defaults` again, which could take minutes."""
+        """If a file's cost exceeds MAX_COST, refuse the file and return True.
+
+        Each job re-reads `defaults`, which could take minutes.
+        """
         if self.cost > MAX_COST:
             counting = f"a cron expression counts as {EXPRESSION}, and `defaults` count for each job"
             found = f"more than {MAX_COST} variables ({counting})"
@@ -217,7 +226,7 @@ class _FileReading:
         return job
 
     def _check_claims(self, values: dict[str, Any], entries: Entries) -> None:
-        """Refuse a name that is both a lock and a resource: a run claims each once."""
+        """Refuse a name that is both a lock and a resource, because a run claims each name once."""
         locks = {claim.resource for claim in values.get("locks", ())}
         for claim in values.get("resources", ()):
             if claim.resource in locks:
@@ -226,7 +235,7 @@ class _FileReading:
                 self._refuse(twice.below("resources"))
 
     def _own(self, defaults: Entries, given: Entries) -> Entries:
-        """Return a job's entries: maps merged with those of `defaults`, other values as the job has them."""
+        """Return a job's entries: its maps are merged with the maps in `defaults`; other values remain unchanged."""
         own = dict(given)
         for name in defaults.keys() & given.keys():
             key, mine = given[name]
@@ -237,7 +246,7 @@ class _FileReading:
         return own
 
     def _when(self, job: str, values: dict[str, Any], entries: Entries, own: Entries) -> dict[str, Any]:
-        """Return the fields of a Job that contain its triggers."""
+        """Return the Job fields that contain its triggers."""
         expressions, seconds = values.get("schedule", ()), values.get("seconds")
         self.cost += EXPRESSION * len(expressions)
         if len(expressions) > MAX_EXPRESSIONS:
@@ -374,7 +383,7 @@ _INDENT = "a line `jobs:` above it, and the job with its keys indented below tha
 
 
 def _misplaced(name: str, node: Node) -> str:
-    """Return advice if a job, or a crontab line, stands where `jobs` is expected, or ""."""
+    """Return advice if a job or a crontab line stands where `jobs` is expected; otherwise return ""."""
     if isinstance(node, Mapping):
         return _INDENT if "command" in node.entries else ""
     keys = in_a_job(f"{name}: {node.text}") if isinstance(node, Scalar) else ""

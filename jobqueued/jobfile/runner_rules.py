@@ -17,7 +17,7 @@ _WITH_PROCESS = frozenset({"open_files", "file_size", "core", "cpu_time", "stack
 
 
 class _SlurmRule(NamedTuple):
-    """A key that a job on Slurm can't have. `found` returns the part of a job that is refused, or "" if none is."""
+    """A key that a job on Slurm can't have. `found` returns the refused part of a job, or "" if no part is refused."""
 
     key: str
     found: Callable[[Job], str]

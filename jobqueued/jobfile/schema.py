@@ -1,7 +1,7 @@
 """The JSON Schema of job files, for editors. It agrees with the parser, because both use the table of keys.
 
 It accepts every file that the parser accepts. Only the parser can refuse errors in cron expressions, unknown zones,
-durations out of range, and ids of other files.
+durations out of range, and ids that other files have.
 """
 
 from __future__ import annotations

@@ -12,11 +12,11 @@ from jobqueued.model.job import Claim, Job, OnHostLoss, Overlap, Scope
 from jobqueued.timing.schedule import Schedule
 
 ONLY_OF_HOST = "one of this host; only root's job files may have those of the fleet"
-"""What is accepted instead of a fleet's lock in files other than root's."""
+"""The text for messages that names the accepted alternative to a fleet's lock in files other than root's."""
 
 
 def lock_of_fleet(locks: Iterable[Claim]) -> str:
-    """Return the name of the first lock that belongs to the fleet, or ""."""
+    """Return the name of the first lock that belongs to the fleet, or "" if there is none."""
     found = (lock.resource.removeprefix(FLEET) for lock in locks if lock.resource.startswith(FLEET))
     return next(found, "")
 
@@ -29,7 +29,9 @@ class Locality(NamedTuple):
     fleet: FleetSettings | None = None
 
     def of(self, scope: Scope) -> tuple[str, str]:
-        """Return the default zone of jobs, and the seed of `H` and `spread`. For fleet jobs, all hosts get the same.
+        """Return the default zone of jobs, and the seed of `H` and `spread`.
+
+        All hosts get the same zone and seed for fleet jobs.
 
         On a host without a fleet, jobs with `scope: fleet` are read like the host's jobs, but do not run.
         """
@@ -43,7 +45,7 @@ NOWHERE = Locality()
 
 
 class _FleetRule(NamedTuple):
-    """A key that a fleet's job can't have. `found` returns the part of a job that is refused, or "" if none is."""
+    """A key that a fleet's job can't have. `found` returns the refused part of a job, or "" if no part is refused."""
 
     key: str
     found: Callable[[Job], str]
@@ -55,7 +57,7 @@ def _boot(job: Job) -> bool:
 
 
 def _on(job: Job) -> str:
-    """Return the job's first trigger that concerns only one host, such as `'boot'`, or ""."""
+    """Return the job's first trigger that concerns only one host, such as `'boot'`, or "" if there is none."""
     if job.at_boot and not _boot(job):
         return quoted("boot")
     return next((f"the {on.kind.removesuffix('s')} {quoted(on.name)}" for on in job.on if on.kind != "event"), "")

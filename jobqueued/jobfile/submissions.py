@@ -1,6 +1,6 @@
-"""Submissions: a document with keys of a job file, an array and awaited runs → a Job, or its problems.
+"""Submissions: turns a document with job-file keys, an array and awaited runs into a Job or its problems.
 
-The daemon saves the document of an accepted submission, and reads it again at its next start.
+The daemon saves an accepted submission's document, and re-reads it at the next start.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ KEYS: dict[str, Key] = {
         "no_new_privs", "output", "output_limit", "journal_rate", "redact", "notify", "late", "tags", "metadata",
     )
 }  # fmt: skip
-"""The keys of job files that a submission may have."""
+"""The job-file keys that a submission may have."""
 _ARRAY = re.compile(r"(?:(\d{1,10})-)?(\d{1,10})(?::(\d{1,10}))?(?:%(\d{1,10}))?", re.ASCII)
 A_RANGE = "a range such as 1-100, 0-9:3 (every third) or 1-100%10 (10 at a time)"
 _AFTER = re.compile(rf"(?:(any|success):)?([^/@:\s]{{1,64}}/{NAME}(?:@[1-9][0-9]{{0,17}})?)", re.ASCII)
@@ -51,7 +51,7 @@ _DEEPEST = 16
 
 
 class Wrong(Exception):
-    """A submission is not accepted; str() is the message for the user."""
+    """A submission was refused; str() is the message for the user."""
 
 
 class ParsedSubmission(NamedTuple):
@@ -73,7 +73,8 @@ def read(
 ) -> ParsedSubmission:
     """Parse the document of a user's submission under these limits. `owner` is None for the host. Raises Wrong.
 
-    `mails`: this host can send mail. `again`: it was accepted before, so the present limits do not matter.
+    `mails`: whether this host can send mail. `again`: whether the submission was accepted before, so that the current
+    limits do not matter.
     """
     known = {"v", "owner", "keys", "name", "array", "after", "key", "mail", "tool"}
     if odd := sorted(document.keys() - known):
@@ -112,7 +113,7 @@ def read(
 
 
 def read_again(text: str, job: str, limits: UserLimits, timezone: str, *, mails: bool) -> Job:
-    """Return the job of a saved submission, with this id. Raises Wrong for the text of an incompatible version."""
+    """Return the job of a saved submission, with this id. Raises Wrong if an incompatible version saved the text."""
     try:
         document = json.loads(text)
         owner = None if document["owner"] is None else Owner(*document["owner"])
@@ -122,14 +123,17 @@ def read_again(text: str, job: str, limits: UserLimits, timezone: str, *, mails:
 
 
 def resized(text: str, at_a_time: int) -> str:
-    """Return the text of a saved array submission with its maximum of live runs changed to `at_a_time`."""
+    """Return a saved array submission's text, with its maximum number of live runs changed to `at_a_time`."""
     document = json.loads(text)
     array = f"{document['array'].partition('%')[0]}%{at_a_time}"
     return json.dumps({**document, "array": array}, ensure_ascii=False, separators=(",", ":"))
 
 
 def read_array(text: object) -> tuple[Array, int | None]:
-    """Return the array in a text such as ``1-100%10``, and its maximum of live runs or None. Raises Wrong."""
+    """Return the array in a text such as ``1-100%10``, and its maximum number of live runs, or None if not set.
+
+    Raises Wrong.
+    """
     found = _ARRAY.fullmatch(text) if isinstance(text, str) else None
     if found is None:
         raise Wrong(f"array: found {text!r}; expected {A_RANGE}")
@@ -171,7 +175,7 @@ def _values(keys: object) -> tuple[dict[str, YamlEntry], dict[str, Any]]:
 
 
 def _variables(keys: object) -> tuple[tuple[str, str], ...]:
-    """Return a submission's variables if all are valid; () if there are none, or if each must be checked alone.
+    """Return a submission's variables if all are valid, or () if there are none or each must be checked alone.
 
     A user may submit thousands of variables, and the daemon reads all waiting submissions before it is ready, so all
     variables are checked at once.
@@ -222,7 +226,7 @@ def _mail(when: object, name: str) -> Notify:
 
 
 def _name(name: object) -> str:
-    """Return the user's chosen part of the id, or "". Raises Wrong."""
+    """Return the part of the id that the user chose, or "" if there is none. Raises Wrong."""
     if name is None:
         return ""
     if not isinstance(name, str) or not _NAME.fullmatch(name) or name.isdigit():

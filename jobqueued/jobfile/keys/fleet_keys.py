@@ -1,4 +1,4 @@
-"""The key `fleet` of jobqueued.yaml: the etcd of the host's fleet, and settings that all its hosts share."""
+"""The key `fleet` in jobqueued.yaml: the fleet's etcd, and the settings that all the fleet's hosts share."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _URL = url(
 
 
 def _member(node: Scalar) -> str:
-    """Return the URL of an etcd member in its only spelling: lower case, with its port."""
+    """Return an etcd member's URL in its normal form: lower case, with the port."""
     if "@" in node.text:  # may be a secret
         accepted = "a URL without a user; `certificate` identifies this host"
         raise NotAccepted(Refusal.of(node, accepted, "a user in the URL of a member"))

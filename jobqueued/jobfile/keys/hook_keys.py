@@ -1,4 +1,4 @@
-"""The keys of telemetry hooks: which programs get the record of a run, and when."""
+"""The keys of telemetry hooks: which programs get a run's record, and when."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from jobqueued.jobfile.types.types import either, made, one_or_more, section
 from jobqueued.model.telemetry import TelemetryHook
 
 MOST = 8
-"""Maximum hooks of a job, because together they may delay the end of its runs."""
+"""Maximum number of hooks in a job, because together the hooks may delay the end of its runs."""
 
 _HOOK = section(table(
     Key("command", COMMAND, "",

@@ -55,7 +55,10 @@ _HEADERS = mapping(
     {"additionalProperties": _HEADER.schema},
 )
 _PART = r"[^\s@<>,;:\\\"()\[\]|/-][^\s@<>,;:\\\"()\[\]]*"
-"""Part of a mail address. Excluded because of sendmail(8): a leading - (an option), | (a program), and / (a file)."""
+"""Part of a mail address.
+
+Addresses that sendmail(8) could misread: a leading - (an option), | (a program) or / (a file).
+"""
 ADDRESS = text(
     "a mail address such as ops@example.org", f"(?!.{{255}}){_PART}(@{_PART})?"
 )  # RFC 5321 allows a path of 254
@@ -126,7 +129,7 @@ _FIELDS = {"from": "sender"}
 
 
 def _notify(values: dict[str, Any]) -> Notify:
-    """Return a job's setting `notify` from its keys and values."""
+    """Return a job's `notify` setting from its keys and values."""
     return Notify(**{_FIELDS.get(name, name): value for name, value in values.items() if name in _NOTIFY})
 
 

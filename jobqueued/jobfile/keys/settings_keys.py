@@ -37,7 +37,7 @@ def _reserved(entries: dict[str, YamlEntry]) -> dict[str, int]:
 
 _BOTH = ("cpu", "memory")
 _VARIABLES = ("cpus", "job", "run", "attempt", "due", "invocation_id", "invocation-id", "invocation.id")
-"""Names whose variables (JOBQUEUE_JOB …) have another meaning for a command."""
+"""Names that can't be used, because their variables (JOBQUEUE_JOB …) have another meaning for a command."""
 _TAKEN = "cpus, job, run, attempt, due and invocation_id"
 _RESOURCES = mapping(AMOUNTS.accepted, _resources, AMOUNTS.schema)
 _RESERVE = mapping("a mapping with the keys cpu and memory such as {cpu: 0.5, memory: 1G}", _reserved)
@@ -153,14 +153,14 @@ _TOP = mapping(f"a mapping with the keys {_LIVE}", dict)
 
 
 _HOSTS = ("operators", "readers", "notifier", "cron", "users", "fleet")
-"""Keys about other users and hosts, which have nothing to do with a user's own instance."""
+"""Keys about other users and hosts, which a user's own instance does not have."""
 _NOT_OWN = "the file without it, because a user's own instance (--user) does not affect other users or hosts"
 
 
 def read_settings_parts(trees: Sequence[Node | None], *, of_user: bool = False) -> tuple[dict[str, Any], list[Refusal]]:
-    """Return the valid settings of a file and its drop-ins by key, and the refusals of the invalid ones.
+    """Return the valid settings in a file and its drop-ins, by key, and the refusals of invalid settings.
 
-    The tree of an empty file is None. `of_user`: the settings are for a user's own instance.
+    The tree of an empty file is None. `of_user`: whether the settings are for a user's own instance.
     """
     main, *others = trees
     try:

@@ -1,4 +1,4 @@
-"""The key `users` of jobqueued.yaml: which users may have jobs, and their limits."""
+"""The key `users` in jobqueued.yaml: which users may have jobs, and their limits."""
 
 from __future__ import annotations
 
@@ -17,7 +17,10 @@ _ONE = text(
     r"@?[^\s:,/@\x00-\x1f\x7f][^\s:,/\x00-\x1f\x7f]{0,63}",
 )
 _MOST = 25
-"""Maximum users and groups, because each look-up includes them all. For more users, a site can make a group."""
+"""Maximum number of users and groups, because each look-up includes them all.
+
+For more users, a site can make a group.
+"""
 
 
 def _few(node: Node) -> tuple[str, ...]:
@@ -56,9 +59,9 @@ PERMITS = (
     "notify",
     "drain",
 )
-"""Keys that let a job affect other jobs, the host or people. Users may use them only if the site permits it."""
+"""Keys that let a job affect other jobs, the host or people. Users may set these keys only if the site permits it."""
 _LIFTED = ("memory", "tasks")
-"""Keys with a default, which therefore also accept a word for "no limit"."""
+"""Keys that also accept a word for "no limit", because they have a default."""
 _CAPS = {
     "cpu": "CPU cores that all runs of a user can use together.",
     "memory": "Memory of all runs of a user together, including page cache. Beyond this limit, the kernel "

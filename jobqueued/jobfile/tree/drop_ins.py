@@ -1,7 +1,8 @@
 """A file and its drop-ins, joined into one text or merged into one tree.
 
-A drop-in changes the file and the drop-ins before it. If both have a mapping at a key, the mappings are merged by the
-same rule. Any other value in a drop-in replaces the old one, and an empty value (`key:`, `~`, `null`) removes it.
+A drop-in changes the file and the drop-ins before it. If both the file and the drop-in have a mapping at a key, the
+mappings are merged under the same rule. Any other value in a drop-in replaces the old value, and an empty value
+(`key:`, `~`, `null`) removes the old value.
 
 The file is part 0, and its drop-ins are parts 1, 2, …. A node in part N has the line N * PART + line, so a line number
 also identifies its file.
@@ -19,7 +20,7 @@ from jobqueued.jobfile.tree.yamltext import MAX_BYTES, PART, Mapping, YamlEntry,
 MAX_DROP_INS = 100
 """Maximum drop-ins of one file."""
 _MARK = b"\0drop-ins\0"
-"""Marks a packed text. It is not valid YAML, so no single file can look like a packed text."""
+"""Marks a packed text. This line is not valid YAML, so no single file can look like a packed text."""
 
 
 class FileText(NamedTuple):
@@ -32,7 +33,7 @@ class FileText(NamedTuple):
 def packed(parts: Sequence[FileText], file: str) -> bytes:
     """Join a file and its drop-ins into one text. A file at the path `file` without drop-ins is returned unchanged.
 
-    Their total is at most `MAX_BYTES`, which the caller checks.
+    The caller checks that the total size is at most `MAX_BYTES`.
     """
     first = parts[0]
     if len(parts) == 1 and first.path == file and not first.text.startswith(_MARK):
@@ -42,7 +43,7 @@ def packed(parts: Sequence[FileText], file: str) -> bytes:
 
 
 def parts_of(text: bytes, file: str) -> list[FileText]:
-    """Return the parts of a packed text. Any other text is a single part, at the path `file`."""
+    """Return a packed text's parts. Any other text is a single part, at the path `file`."""
     if not text.startswith(_MARK):
         return [FileText(file, text)]
     table, _, rest = text[len(_MARK) :].partition(b"\0")
@@ -54,7 +55,7 @@ def parts_of(text: bytes, file: str) -> list[FileText]:
 
 
 def main_path(text: bytes, file: str) -> str:
-    """Return the path of the file itself in a packed text."""
+    """Return the main file's path in a packed text."""
     return parts_of(text, file)[0].path if text.startswith(_MARK) else file
 
 
@@ -82,13 +83,13 @@ def _merged(below: Mapping, above: Mapping, of_no_effect: list[Problem], way: tu
 
 
 def in_its_file(problem: Problem, paths: Sequence[str]) -> Problem:
-    """Convert a Problem's line in the merged tree to its file and the line there."""
+    """Convert a Problem's line in the merged tree to its file and the line in this file."""
     number, line = divmod(problem.line, PART)
     return problem._replace(file=paths[number], line=line)
 
 
 def origins(tree: Mapping, paths: Sequence[str]) -> Iterator[tuple[str, str, int]]:
-    """Yield each key of a mapping, nested ones as ``environment.PATH``, with its file and line."""
+    """Yield each key of a mapping with its file and line; nested keys look like ``environment.PATH``."""
     for name, (key, value) in tree.entries.items():
         if isinstance(value, Mapping) and value.entries:
             yield from ((f"{name}.{inner}", file, line) for inner, file, line in origins(value, paths))

@@ -17,7 +17,7 @@ def is_name(word: str) -> bool:
 
 
 def is_variable(name: str) -> bool:
-    """Return whether a name can be that of an environment variable."""
+    """Return whether a name can be an environment variable's name."""
     return bool(re.fullmatch(VARIABLE, name))
 
 

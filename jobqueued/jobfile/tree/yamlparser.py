@@ -1,8 +1,8 @@
-"""PyYAML's parser: libyaml's if available. No other module imports yaml.
+"""PyYAML's parser, in the libyaml version if available. No other module imports yaml.
 
-`import yaml` would also load the parser in Python and the code that builds and writes values: nine tenths of the cost,
-unused here. So this module imports libyaml's parser without running the package's `__init__`. For text that can be
-decoded, the parser raises only errors with a mark; their class names differ.
+`import yaml` would also load the Python parser and the code that builds and writes values. They cause nine tenths of
+the cost, and are not used here. So this module imports libyaml's parser without running the package's `__init__`. For
+text that can be decoded, the parser raises only errors with a mark; their class names differ.
 """
 
 from types import SimpleNamespace

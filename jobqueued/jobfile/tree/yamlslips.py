@@ -1,4 +1,4 @@
-"""Common YAML mistakes in job files: the place of each, and the advice that replaces the parser's message."""
+"""Common YAML mistakes in job files: the place of each mistake, and the advice that replaces the parser's message."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _LINE_BREAK = "\r?\n"
 
 
 class YamlFault(Exception):
-    """A Problem whose file is unknown here. It is raised only if reading can't continue, otherwise collected."""
+    """A Problem without a file name. It is raised only if reading can't continue, and otherwise collected."""
 
     def __init__(self, line: int, column: int, message: str, code: str = "JQ101", severity: str = "error") -> None:
         super().__init__(line, column, message)
@@ -23,13 +23,13 @@ class YamlFault(Exception):
 
 
 def position(before: str) -> tuple[int, int]:
-    """Return line and column of the character after the text `before`."""
+    """Return the line and column of the character after the text `before`."""
     lines = re.split(_LINE_BREAK, before)
     return len(lines), len(lines[-1]) + 1
 
 
 def value_of_key(text: str, key: Any, value: Any, event: Any) -> Any:
-    """Return `value` unless it is missing, probably by mistake: then raise YamlFault."""
+    """Return `value`, or raise YamlFault if the value is missing, probably by mistake."""
     if getattr(value, "text", None) != "" or not (key.plain and value.plain):
         return value
     begin, end = event.start_mark, event.end_mark.index
@@ -51,7 +51,7 @@ _GLUED = r"([a-z_]+):([^\s:/][^\n]{0,60})"
 GLUED_KEY = r"([A-Za-z_][\w.-]{0,30}):([^ :/][^\n]{0,60})"
 """A key without a space after its colon, which YAML reads as part of a value."""
 _NEAR = 60
-"""Maximum characters quoted near a key."""
+"""Maximum number of quoted characters near a key."""
 NO_SPACE = "without a space after the colon"
 _LAST_WORD = r"\s([a-z_]{2,30})$"
 _LONE_WORD = r"\s*[\w.-]+\s*"
@@ -84,7 +84,7 @@ _REMEDIES = (
 
 
 def syntax_fault(error: Any, text: str) -> YamlFault:
-    """Return the parser's error, moved to the place of the mistake; the parser reports it where it noticed it."""
+    """Return the parser's error, moved to the mistake's place: the parser reports where it noticed the mistake."""
     problem, context = error.problem or "", error.context or ""
     mark = error.problem_mark or error.context_mark
     assert mark is not None
@@ -106,7 +106,7 @@ def syntax_fault(error: Any, text: str) -> YamlFault:
 
 
 def _opened(context: str, problem: str, rest: str, lines: int) -> str:
-    """Return the message about an unclosed bracket or quote, or a line without a colon, or "" for other mistakes."""
+    """Return the message about an unclosed bracket or quote or a line without a colon; return "" for other mistakes."""
     if context.startswith("while scanning a simple key"):
         if glued := re.match(_GLUED, rest):
             return f"found {glued[1]}: {NO_SPACE}; expected {glued[1]}: {glued[2]}"
@@ -142,7 +142,10 @@ def _remedy(problem: str, context: str, text: str, index: int) -> str:
 
 
 def _of_first(found: str, before: str, value: str) -> str:
-    """Return the message about a character that can't begin a plain value; it quotes a value that fills the line."""
+    """Return the message about a character that can't begin a plain value.
+
+    It quotes the value if the value fills the line.
+    """
     if before.strip() == "schedule:" and (keys := in_a_job(value)):
         return f"found a line of a crontab; expected a key for each part, as in {{{keys}}}"
     is_whole = re.fullmatch(r"\s*(- )?[a-z_]+: *", before) and re.fullmatch(r"[^&'\"#\\][^'\"#\\]{0,60}", value)
@@ -151,7 +154,7 @@ def _of_first(found: str, before: str, value: str) -> str:
 
 
 def _of_colon(before: str, above: str) -> str:
-    """Return the message about a misplaced colon, from the text before it and the line above."""
+    """Return the message about a misplaced colon, based on the text before the colon and on the line above."""
     if re.fullmatch(_LONE_WORD, before) and (glued := re.fullmatch(_GLUED, above.strip())):
         return f"found {glued[1]}: without a space after its colon in the line above; expected {glued[1]}: {glued[2]}"
     if re.fullmatch(_LONE_WORD, before):
@@ -169,6 +172,6 @@ _CONTINUES = re.compile(r"\s*(-|&&|\||;|>|<|[)}\]])")
 
 
 def are_joined(lines: list[str]) -> bool:
-    """Return whether lines that YAML joins may be separate commands: two of them without a sign of continuation."""
+    """Return whether lines that YAML joins may be separate commands: two or more, without a sign of continuation."""
     lines = [line for line in lines if line.strip() and not re.fullmatch(r">[-+0-9]*\s*(#.*)?", line.strip())]
     return any(not (_GOES_ON.search(line) or _CONTINUES.match(following)) for line, following in pairwise(lines))

@@ -1,8 +1,8 @@
 """The bytes of a YAML file → a tree of nodes with line and column, or Problems.
 
 The tree is built here from the parser's events, because load() and compose() recurse as deep as the input demands (100
-kB of ``[`` crash Debian's libyaml), silently keep the last of two equal keys, and read plain scalars by YAML 1.1, in
-which ``no`` is false, ``12:30`` is 750 and ``010`` is 8. Here YAML 1.2's core schema applies. Lines and columns count
+kB of ``[`` crash Debian's libyaml), silently keep the last of two equal keys, and read plain scalars as YAML 1.1, where
+``no`` is false, ``12:30`` is 750 and ``010`` is 8. This module uses YAML 1.2's core schema. Lines and columns count
 from 1.
 """
 
@@ -31,9 +31,12 @@ from jobqueued.jobfile.tree.yamlslips import (
 
 MAX_BYTES, MAX_NODES = 1 << 20, 100_000
 PART = 1 << 21
-"""More lines than a file can have. The lines of each drop-in start at a multiple of this number (drop_ins.py)."""
+"""A number that is larger than any file's number of lines.
+
+The lines of each drop-in start at a multiple of this number (drop_ins.py).
+"""
 NODES_A_STEP = 100
-"""Nodes in one step, about half a millisecond."""
+"""Number of nodes in one step, which takes about half a millisecond."""
 
 T = TypeVar("T")
 Steps = Generator[None, None, T]
@@ -51,7 +54,7 @@ def at_once(steps: Steps[T]) -> T:
 
 
 class Scalar(NamedTuple):
-    """A scalar with its text. `plain`: without quotes, so `meaning` may return a number.
+    """A scalar with its text. `plain`: the scalar has no quotes, so `meaning` may return a number.
 
     `joined`: several lines of the file became one, probably by mistake. `escaped`: the first escape in double quotes
     that became another character, or "" if none did: ``\\t``.
@@ -74,7 +77,7 @@ class Sequence(NamedTuple):
 
 
 class Mapping(NamedTuple):
-    """Entries by the text of their key, in the order of the file."""
+    """Entries by their key's text, in the file's order."""
 
     line: int
     column: int
@@ -94,7 +97,7 @@ Node = Scalar | Sequence | Mapping
 def read_tree(data: bytes, file: str) -> tuple[Node | None, list[Problem]]:
     """Return the root of the only document in `data`, and all its Problems. Never raises.
 
-    The root is None if `data` is empty or not YAML. If there are Problems, the tree may only be searched for more.
+    The root is None if `data` is empty or not YAML. If there are Problems, use the tree only to find more Problems.
     """
     return at_once(read_tree_in_steps(data, file))
 
@@ -106,10 +109,10 @@ def read_tree_in_steps(data: bytes, file: str) -> Steps[tuple[Node | None, list[
 
 
 def read_trees_in_steps(parts: Iterable[tuple[str, bytes]]) -> Steps[list[tuple[Node | None, list[Problem]]]]:
-    """Read the parts of a file, each with its path, in steps.
+    """Read a file's parts, each with its path, in steps.
 
-    The limit of nodes applies to all parts together. The lines of nodes in part N start at N * `PART`; a Problem has
-    the line in its own file.
+    The node limit applies to all parts together. The line numbers in part N start at N * `PART`; a Problem has the line
+    number in its own file.
     """
     found, nodes = [], 0
     for number, (file, data) in enumerate(parts):
@@ -143,7 +146,7 @@ def spans_of(text: str) -> dict[tuple[int, int], tuple[int, int]]:
 
 
 def meaning(scalar: Scalar) -> str | int | float | bool | None:
-    """Return the value of a scalar in YAML 1.2's core schema.
+    """Return a scalar's value in YAML 1.2's core schema.
 
     A number with a leading zero remains text, because its meaning is ambiguous. An integer beyond 64 bits is infinite,
     like a float beyond its range.
@@ -182,7 +185,7 @@ def described(node: Node) -> str:
 
 
 def quoted(text: str) -> str:
-    """Quote a text from the file for a message, escaped and shortened."""
+    """Return a text from the file for a message: quoted, escaped and shortened."""
     return repr(text if len(text) <= _SHOWN else text[: _SHOWN - 1] + "…")
 
 
@@ -202,12 +205,15 @@ _WORDS: dict[str, bool | None] = {
 
 _NOT_TEXT = "\r(?!\n)|[^\t\n\r\x20-\x7e\xa0-\u2027\u202a-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]"
 _LINE_ENDS = {"\r": "a carriage return alone", "\x85": "U+0085", "\u2028": "U+2028", "\u2029": "U+2029"}
-"""Characters that only some programs treat as the end of a line; after them, a comment could become a job."""
+"""Characters that only some programs treat as a line's end.
+
+The rest of a comment after such a character could become a job.
+"""
 _UTF_16 = re.compile(rb"\xff\xfe|\xfe\xff|[\t\n\r -~]\0[\t\n\r -~]\0|\0[\t\n\r -~]\0[\t\n\r -~]")
 
 
 def _decoded(data: bytes) -> str:
-    """Decode UTF-8, and refuse characters that YAML does not allow; the parser's error would name only a byte."""
+    """Decode UTF-8, and refuse characters that YAML forbids, because the parser's error would name only a byte."""
     if len(data) > MAX_BYTES:
         raise YamlFault(0, 0, "found more than 1 MiB; expected a file of at most 1 MiB", "JQ103")
     if _UTF_16.match(data):
@@ -230,7 +236,7 @@ def _decoded(data: bytes) -> str:
 
 
 class _Tree:
-    """The builder of a text's nodes; errors that do not stop it go to `faults`."""
+    """Builds a text's nodes; errors that do not stop the builder are added to `faults`."""
 
     def __init__(self, text: str, faults: list[YamlFault], lines: int, nodes: int) -> None:
         """`lines` is added to each node's line; `nodes` is the number of nodes in earlier parts."""
@@ -239,7 +245,7 @@ class _Tree:
         self._next: Callable[[], Any] = PARSER(text).get_event
         self._anchors: dict[str, Node] = {}
         self._unused: dict[str, Any] = {}
-        """anchor that no alias has used yet → its event"""
+        """Anchor that no alias has used yet → its event"""
         self.nodes = self._rested = nodes
 
     def root(self) -> Steps[Node | None]:
@@ -271,7 +277,7 @@ class _Tree:
         if event.anchor is None and event.tag is None:
             return (yield from self._bare(event, depth))
         if event.tag is not None:
-            known = event.tag.startswith(_OF_YAML)  # any other may be an unquoted password
+            known = event.tag.startswith(_OF_YAML)  # any other value may be an unquoted password
             tag = f"the tag {quoted(event.tag.replace(_OF_YAML, '!!', 1))}" if known else "a tag"
             self._refuse(
                 event, f"found {tag}; expected a value without a tag, or quotes around a value that starts with !"
@@ -295,7 +301,7 @@ class _Tree:
         if start.line != end.line or self._text[end.index : end.index + 1] in _BLANKS:
             return self._scalar(event)
         fields = (self._lines + start.line + 1, start.column + 1, sys.intern(event.value), not style, False, "")
-        return tuple.__new__(Scalar, fields)  # faster than its constructor: there are many nodes
+        return tuple.__new__(Scalar, fields)  # faster than the constructor, which matters because there are many nodes
 
     def _bare(self, event: Any, depth: int) -> Steps[Node]:
         mark = event.start_mark
@@ -309,7 +315,7 @@ class _Tree:
         return Mapping(self._lines + mark.line + 1, mark.column + 1, (yield from self._entries(depth + 1)))
 
     def _scalar(self, event: Any) -> Scalar:
-        """Return an event's scalar, with `joined` and `escaped`; warn of a comment that may be part of the value."""
+        """Return an event's scalar with `joined` and `escaped`. Warn if a comment may be part of the value."""
         start, end = event.start_mark, event.end_mark
         plain, value = not event.style, sys.intern(event.value)  # jobs repeat many texts
         if start.line == end.line and event.style != '"' and self._text[end.index : end.index + 1] not in " \t":

@@ -1,4 +1,4 @@
-"""The types of values in YAML files: the values that each accepts, how it reads them, and its JSON Schema.
+"""The types of values in YAML files: the accepted values, how each type reads them, and its JSON Schema.
 
-`refusal` writes the message about each value that is not accepted. Pure. Begin with `types`.
+`refusal` writes the message about each refused value. Pure. Begin with `types`.
 """
