@@ -1,5 +1,5 @@
-"""Simulation: the real scheduler under a virtual clock, with durations drawn from past runs.  Pure.
+"""Simulation: the real scheduler under a virtual clock, with durations drawn from past runs. Pure.
 
-`simulated_host` jumps from event to event; `futures` simulates a host several times, with different draws. Begin with
-`simulated_host`.
+`simulated_host` jumps from event to event; `futures` simulates a host several times, with different random durations.
+Begin with `simulated_host`.
 """

@@ -27,11 +27,11 @@ STEADY = 5 * SECOND
 EXACT = SECOND
 """Maximum median error (ns) of steady starts for which a forecast counts as exact."""
 _CHANCE = 2.33
-"""A value lies this many standard deviations below the mean, or more, with probability 1 %."""
+"""With probability 1 %, a value lies at least this number of standard deviations below the mean."""
 VERSION = 1
 _MILLISECOND = SECOND // 1000
 _MOST = 10**13
-"""Maximum value of a time in a document (s or ms), which is hundreds of years."""
+"""Maximum time in a document (s or ms), which is hundreds of years."""
 
 
 class ExpectedStart(NamedTuple):
@@ -52,9 +52,7 @@ Forecast = dict[str, list[ExpectedStart]]
 
 
 def forecast(futures: Sequence[Tally]) -> Forecast:
-    """Return the forecast for each occurrence that starts in most of the futures. The tallies must have recorded
-    starts.
-    """
+    """Return the forecast for each occurrence that starts in most futures. The tallies must have recorded starts."""
     found: Forecast = {}
     for name in sorted({name for future in futures for name in future.jobs}):
         late: dict[int, list[int]] = {}
@@ -83,8 +81,9 @@ def to_document(found: Forecast) -> dict[str, Any]:
 
 
 def of_document(document: Mapping[str, Any]) -> Forecast:
-    """Return the forecast from its JSON: the inverse of `to_document`. Raises ValueError or TypeError if it is not a
-    forecast.
+    """Return the forecast from the JSON that `to_document` returned.
+
+    Raises ValueError or TypeError if the JSON is not a forecast.
     """
     return {
         _name(name): [
@@ -108,8 +107,8 @@ def _whole(number: Any) -> int:
 
 
 class Calibration(NamedTuple):
-    """The comparison of forecast and real starts: their number, the number inside their bands, and the median error
-    (ns).
+    """The comparison of forecast and real starts: the number of starts, the number inside their bands, and the median
+    error (ns).
     """
 
     compared: int
@@ -126,7 +125,7 @@ class Calibration(NamedTuple):
 
     @property
     def is_within(self) -> bool:
-        """Return whether enough starts are inside their bands: the number may be that low by chance."""
+        """Return whether enough starts are inside their bands, or chance can explain the low number."""
         most = LEVEL * self.compared
         return self.inside >= most - _CHANCE * sqrt(most * (1 - LEVEL))
 
@@ -163,7 +162,7 @@ def together(found: Forecast, began: Mapping[str, Mapping[int, int | None]]) -> 
 
 
 def worst(verdicts: Mapping[str, Calibration]) -> Iterable[tuple[str, Calibration]]:
-    """Return the jobs and their comparisons, those with the most starts outside their bands first, then by largest
-    error.
+    """Return the jobs and their comparisons, sorted by the number of starts outside their bands, then by error, largest
+    first.
     """
     return sorted(verdicts.items(), key=lambda it: (it[1].inside - it[1].compared, -it[1].error, it[0]))

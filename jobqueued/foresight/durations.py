@@ -1,6 +1,6 @@
-"""Durations: how long the runs of each job take, and how they end, drawn from the known runs.
+"""Durations: how long the runs of each job take, and how they end, drawn from the recorded runs.
 
-Each known attempt is equally likely, so the draws have the distribution of the history. Each job has its own random
+Each recorded attempt is equally likely, so the draws have the distribution of the history. Each job has its own random
 stream, so that a change of one job does not change the draws of the others.
 """
 
@@ -20,7 +20,7 @@ Chance = Callable[[str], Callable[[], float]]
 """Function from a name to a stream of random numbers from 0 to below 1; the same name yields the same stream."""
 
 GUESSED = MINUTE
-"""Duration (ns) of a run if nothing is known about its job."""
+"""Duration (ns) of a run whose job has no samples."""
 
 
 class DurationSample(NamedTuple):
@@ -54,7 +54,7 @@ def _instant(text: str) -> int:
 class Durations:
     """The samples of each job.
 
-    Runs of a job without samples take the `given` duration (ns), else the job's timeout, else a minute.
+    A run whose job has no samples takes the `given` duration (ns), or else the job's timeout, or else a minute.
     """
 
     def __init__(self, known: Mapping[str, Sequence[DurationSample]], given: int | None = None) -> None:
@@ -74,14 +74,14 @@ class Durations:
 
 
 class Draws:
-    """The draws of one future, with a separate stream for each job."""
+    """The random draws in one future, with a separate stream for each job."""
 
     def __init__(self, durations: Durations, chance: Chance) -> None:
         self._durations, self._chance = durations, chance
         self._streams: dict[str, tuple[Sequence[DurationSample], Callable[[], float]]] = {}
 
     def next(self, job: Job) -> DurationSample:
-        """Draw the next attempt of a job."""
+        """Draw a job's next attempt."""
         stream = self._streams.get(job.id)
         if stream is None:
             stream = self._streams[job.id] = self._durations.of(job), self._chance(job.id)
@@ -89,8 +89,9 @@ class Draws:
         return found[int(draw() * len(found))] if len(found) > 1 else found[0]
 
     def rest(self, job: Job, passed: int) -> DurationSample:
-        """Draw an attempt that has already run for `passed` ns. If it has run longer than any sample, it is about to
-        end.
+        """Draw an attempt that has already run for `passed` ns.
+
+        An attempt that has run longer than any sample will end soon.
         """
         known = self._durations.of(job)
         found = [sample for sample in known if sample.took >= passed] or [DurationSample(passed + SOON)]

@@ -1,7 +1,8 @@
 """The fast path: a simulation without the scheduler, which would only start each due run while no run waits.
 
-At the first run that must wait for a claim, a simulated host with the real scheduler takes over, until no run waits. It
-gets the live runs and the positions of the jobs' clocks. Afterwards, the fast path takes the live runs back.
+At the first run that must wait for a claim, a simulated host with the real scheduler takes over, until no run waits.
+The simulated host gets the live runs and the positions of the jobs' clocks. Afterwards, the fast path takes the live
+runs back.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from jobqueued.queue.locks import SLOT, Locks, claims_of, places_of
 
 
 class Dues:
-    """The due times, after an instant, of all jobs with the same clock and the same part of `spread`."""
+    """The due times after an instant, for all jobs with the same triggers and the same delay within `spread`."""
 
     def __init__(self, job: Job, begin: int) -> None:
         self._job = job
@@ -37,9 +38,7 @@ class Dues:
         return found[place + 1]
 
     def before(self, place: int) -> int:
-        """Return the due time before the one with this index; for index 0, return the instant after which the due times
-        begin.
-        """
+        """Return the due time before this index; for index 0, return the instant after which the due times begin."""
         return self._found[place]
 
 
@@ -51,7 +50,7 @@ class Calendar:
         self._dues: dict[tuple[int, ...], Dues] = {}
 
     def of(self, job: Job) -> Dues:
-        """Return the due times of a job; jobs that share trigger objects share them."""
+        """Return a job's due times; jobs that share trigger objects share the due times."""
         key = (job.enabled, job.offset, *map(id, job.triggers))
         found = self._dues.get(key)
         if found is None:

@@ -1,4 +1,4 @@
-"""Futures: simulations of one host, each with other draws of durations."""
+"""Futures: simulations of one host, each with different random durations."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ class HostSnapshot:
     hold: Hold | None = None
 
     def without(self, jobs: Iterable[str]) -> HostSnapshot:
-        """Return the host without these jobs and their runs."""
+        """Return a copy of the host without these jobs and their runs."""
         gone = set(jobs)
         return self.with_jobs([job for job in self.jobs if job.id not in gone])
 
     def with_jobs(self, jobs: Iterable[Job]) -> HostSnapshot:
-        """Return the host with these jobs instead of its own, and only with runs of these jobs."""
+        """Return a copy of the host that has only these jobs and their runs."""
         found = tuple(jobs)
         known = {job.id for job in found}
         runs = tuple(run for run in self.runs if run.id.job in known)
@@ -109,8 +109,8 @@ def play(
 ) -> list[Tally]:
     """Simulate a host once for each stream of draws; `progress` gets the finished fraction.
 
-    `keeps_starts`: also record each start. `apart`: simulate groups of independent jobs separately, which is faster.
-    `first`: the tally to use for the first stream.
+    `keeps_starts`: whether to record each start too. `apart`: whether to simulate groups of independent jobs
+    separately, which is faster. `first`: the tally to use for the first stream.
     """
     tallies, calendar = list[Tally](), Calendar(host.begin)
     parts = groups(host.jobs, host.limits) if apart else [host.jobs]

@@ -1,10 +1,10 @@
-"""Groups of independent jobs, which can be simulated separately, because no job ever waits for a job of another group.
+"""Groups of independent jobs, which can be simulated separately, because no job ever waits for a job in another group.
 
-Jobs depend on each other if they claim the same resource, or if one reacts to the end of the other. If the host has a
-`max_running` or an exclusive job, all jobs share a resource.
+Jobs depend on each other if they claim the same resource, or if one job reacts to the other job's end. If the host has
+a `max_running` or an exclusive job, all jobs share a resource.
 
 The result is slightly inexact: on the real host, only one run is the first waiting run, which reserves all its claims
-(queue/admission.py).  In separate simulations, each group has a first waiting run. The difference matters to runs that
+(queue/admission.py). In separate simulations, each group has a first waiting run. The difference matters to runs that
 need two scarce resources.
 """
 
@@ -23,7 +23,7 @@ from jobqueued.queue.locks import HOST, SLOT
 
 
 def groups(jobs: Sequence[Job], limits: HostLimits) -> list[tuple[Job, ...]]:
-    """Return the independent groups of these jobs; the order of the jobs is kept."""
+    """Return the independent groups of these jobs, in the jobs' order."""
     parents = {job.id: job.id for job in jobs}
 
     def root(name: str) -> str:
@@ -44,7 +44,7 @@ def groups(jobs: Sequence[Job], limits: HostLimits) -> list[tuple[Job, ...]]:
 
 
 def _things(job: Job, limits: HostLimits, *, has_exclusive: bool) -> Iterator[str]:
-    """Yield the names of the resources and limits that a job uses and that other jobs may use too."""
+    """Yield the names of the resources and limits that a job may share with other jobs."""
     if has_exclusive:
         yield HOST
     if limits.max_running is not None:
@@ -55,7 +55,7 @@ def _things(job: Job, limits: HostLimits, *, has_exclusive: bool) -> Iterator[st
 
 
 def _heard(job: Job, known: Collection[str]) -> Iterator[str]:
-    """Yield the jobs to whose ends a job reacts."""
+    """Yield the jobs whose ends a job reacts to."""
     names = [*job.dependencies, *(on.name for on in job.on if on.kind == "job")]
     yield from (name for name in names if name in known)
     for on in job.on:
@@ -67,7 +67,7 @@ def is_plain(job: Job, limits: HostLimits, durations: Durations, saved: Mapping[
     """Return whether a job is plain: each run starts as soon as it is due and its claims are free, and ends without a
     retry.
 
-    A caller that checks all jobs of a group also makes sure that no job reacts to the ends of others.
+    A caller that checks all jobs in a group also makes sure that no job reacts to another job's end.
     """
     if job.dependencies or job.on or job.max_runs is not None or job.submission is not None:
         return False

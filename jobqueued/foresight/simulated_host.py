@@ -193,8 +193,8 @@ class World:
         heappush(self._ends, (max(begun.end, self.now.wall), run.id, run.attempt))
 
     def _blame(self, run: Run, waited_for: list[str]) -> tuple[Blame | None, RunId | None]:
-        """Return the cause of a wait that just ended, and the run whose end released the missing resource; either may
-        be None.
+        """Return the cause of a wait that just ended, and the run that released the missing resource; either may be
+        None.
         """
         freed = self._freed[0] if self._freed else None
         if not waited_for:
@@ -223,8 +223,8 @@ class World:
                 self._tally.waits(run.id, run.due, _planned(run, job), until, *self._blame_so_far(run, oldest))
 
     def _blame_so_far(self, run: Run, oldest: dict[str, RunId | None]) -> tuple[Blame | None, RunId | None]:
-        """Return the cause of a wait that still lasts, and the run that has held the missing resource longest; either
-        may be None.
+        """Return the cause of a current wait, and the run that has held the missing resource longest; either may be
+        None.
 
         `oldest` is a cache.
         """

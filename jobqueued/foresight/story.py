@@ -90,7 +90,7 @@ class Story(Tally):
 
 
 def _wait(blame: Blame | None, holder: RunId | None) -> dict[str, Any]:
-    """Return the fields of a record that describe a wait."""
+    """Return the record fields that describe a wait."""
     told: dict[str, Any] = {} if holder is None else {"held_by": str(holder)}
     if blame is not None and blame.lacked not in (DEPENDENCIES, CONCURRENCY, HOLD):
         told["waited_for"] = [reserved_for(str(holder)) if blame.lacked == RESERVATION else blame.lacked]

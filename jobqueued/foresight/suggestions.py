@@ -1,7 +1,7 @@
 """Suggestions: small changes that shorten waits; each is simulated before it is suggested.
 
-The possible changes are: a later start of a job, by its usual wait; `spread` for jobs that wait for the same resource;
-and a larger `max_running`.  The purpose of a lock is unknown, so a lock that delays runs is only reported
+The possible changes are: a job starts later, by its usual wait; `spread` for jobs that wait for the same resource; and
+a larger `max_running`. The purpose of a lock is unknown, so a lock that delays runs is only reported
 (`summary.lacked`).
 """
 
@@ -27,15 +27,16 @@ from jobqueued.timing.schedule import Schedule, offset
 TRIED = 8
 """Maximum number of changes to try."""
 _ENOUGH = 0.8
-"""Fraction to which the total wait must fall so that a change counts as a help."""
+"""Fraction to which a change must reduce the total wait to count as helpful."""
 _ROUND = 5 * MINUTE
 _SPREAD, _MANY = 10 * MINUTE, 3
 """The suggested `spread` (ns), and the minimum number of jobs that wait for the same resource."""
 
 
 class SuggestedChange(NamedTuple):
-    """A change of some jobs, or of the host if `jobs` is empty, and the text to write into the file. `apply` makes the
-    change.
+    """A change to some jobs, or to the host if `jobs` is empty, and the text to write into the file.
+
+    `apply` makes the change.
     """
 
     jobs: tuple[str, ...]
@@ -44,7 +45,7 @@ class SuggestedChange(NamedTuple):
 
 
 class Cost(NamedTuple):
-    """The missed deadlines and the waits (ns), each the mean of all futures."""
+    """The number of missed deadlines and the wait (ns), as means over all futures."""
 
     missed: float
     waited: float
@@ -57,7 +58,7 @@ class Cost(NamedTuple):
 
 
 class Suggestion(NamedTuple):
-    """A change that helps, with the costs, before and after the change, of all jobs that it may affect."""
+    """A change that helps, with the costs before and after the change for all jobs that it may affect."""
 
     change: SuggestedChange
     before: Cost
@@ -133,9 +134,7 @@ def _more_slots(most: int) -> SuggestedChange:
 
 
 def _may_be_spread(job: Job) -> bool:
-    """Return whether a job has no `spread`, and the time between its due times is at least three times the suggested
-    `spread`.
-    """
+    """Return whether a job has no `spread`, and its due times are at least three times the suggested `spread` apart."""
     if job.spread or not job.triggers:
         return False
     first = job.next_after(DAY)

@@ -1,4 +1,4 @@
-"""The rules for users' files: the owner of their jobs, and the keys that users need a permit for.
+"""The rules for users' files: the owner of their jobs, and the keys that require a permit.
 
 Ids, locks and events belong to the user: in alice's file, `x` means ``alice/x``. Resources belong to the host.
 """
@@ -26,7 +26,7 @@ Entries = Mapping[str, YamlEntry]
 _SETTINGS = "in jobqueued.yaml"
 _CODE = "JQ214"
 _MOST_TARGETS = 20
-"""Maximum addresses in a user's job, because each gets a separate message."""
+"""Maximum number of addresses in a user's job, because each gets a separate message."""
 
 
 class _Permit(NamedTuple):
@@ -61,14 +61,14 @@ _PERMITS = (
 
 
 class UserRules(NamedTuple):
-    """The rules for reading the files of a user."""
+    """The rules for reading a user's files."""
 
     owner: Owner
     limits: UserLimits
 
     @property
     def prefix(self) -> str:
-        """The prefix of the ids of this user's jobs."""
+        """The prefix of this user's job ids."""
         return f"{self.owner.share}/"
 
     def applied(self, job: Job, entries: Entries) -> tuple[Job, list[Refusal]]:
@@ -76,7 +76,9 @@ class UserRules(NamedTuple):
         return self._owned(job), [refusal for about in _RULES for refusal in about(self, job, entries)]
 
     def _owned(self, job: Job) -> Job:
-        """Return the job with the owner's prefix in its locks, dependencies and events; its id already has it."""
+        """Return the job with the owner's prefix in its locks, dependencies and events; the job's id already has the
+        prefix.
+        """
         own = self.prefix
         return replace(
             job,
@@ -93,7 +95,7 @@ class UserRules(NamedTuple):
 
 
 def _sent_as(owner: Owner, wish: Notify) -> Notify:
-    """Return the setting with the user as sender of its notices, except mail, which the host sends."""
+    """Return the setting with the user as the sender of all notices except mail, which the host sends."""
     is_own = any(target.channel != "email" for target in wish.targets())
     return replace(wish, owner=owner) if is_own else wish
 
@@ -116,7 +118,7 @@ def _of_user(rules: UserRules, job: Job, entries: Entries) -> Iterator[Refusal]:
 
 
 def _of_notices(rules: UserRules, job: Job, entries: Entries) -> Iterator[Refusal]:
-    """Refuse too many addresses. Without permission, refuse all except mail to the user, as in cron."""
+    """Refuse too many addresses. Without permission, refuse all notices except mail to the user, as cron does."""
     if (named := len({*job.notify.targets()})) > _MOST_TARGETS:
         accepted = f"at most {_MOST_TARGETS} addresses per job; one `command` can notify several people"
         yield Refusal.of(entries["notify"].value, accepted, str(named), code=_CODE).below("notify")
@@ -134,7 +136,7 @@ def _of_notices(rules: UserRules, job: Job, entries: Entries) -> Iterator[Refusa
 
 
 def of_the_host(job: Job, entries: Entries) -> Iterator[Refusal]:
-    """Refuse a path with ``~/`` in a file of the host, because only users' files may have such paths."""
+    """Refuse a path with ``~/`` in a host's file, because only users' files may have such paths."""
     name = next((on.name for on in job.on if on.kind == "path" and on.name.startswith("~")), None)
     if name is not None:
         accepted = "an absolute path; ~/ works only in files that users add (jobqueuectl add)"
@@ -197,7 +199,7 @@ def _time(nanoseconds: int) -> str:
 
 
 def _within(node: Node, key: str) -> Node:
-    """Return the node of a key in a mapping, or the node itself if it has no such key."""
+    """Return the node of a mapping's key, or the mapping itself if it has no such key."""
     return node.entries[key].value if isinstance(node, Tree) and key in node.entries else node
 
 

@@ -1,4 +1,4 @@
-"""Due times of jobs, in any timezone and across clock changes.  Pure.
+"""Due times of jobs, in any timezone and across clock changes. Pure.
 
-`schedule` has the triggers; `cronexpr` is the grammar of a cron expression. Begin with `schedule`.
+`schedule` has the triggers; `cronexpr` defines the grammar of cron expressions. Begin with `schedule`.
 """

@@ -7,33 +7,34 @@ from jobqueued.model.job import CatchUp, Job
 
 
 class Sorted(NamedTuple):
-    """Due times, oldest first: those that run, and those that are skipped as missed."""
+    """Due times, oldest first: the ones to run, and the ones to skip as missed."""
 
     run: list[int]
     missed: list[int]
 
 
 def window_of(job: Job, memory: int | None) -> int:
-    """Return how far back (ns) a job makes up for missed occurrences, at most the `memory` of its fleet."""
+    """Return how far back (ns) a job makes up for missed occurrences, at most its fleet's `memory`."""
     return job.catch_up_window if memory is None else min(job.catch_up_window, memory)
 
 
 def grace_of(job: Job, memory: int | None) -> int:
-    """Return how late (ns) an occurrence may be without being missed, at most the `memory` of its fleet."""
+    """Return how late (ns) an occurrence may start before it counts as missed, at most its fleet's `memory`."""
     return job.grace if memory is None else min(job.grace, memory)
 
 
 def sort_out(
     job: Job, dues: list[int], wall: int, *, complete: bool, since: int | None = None, memory: int | None = None
 ) -> Sorted:
-    """Sort due times: those at most `grace` late run; `catch_up` decides about older due times within
-    `catch_up_window`.
+    """Decide which due times run.
+
+    Due times that are at most `grace` late run; `catch_up` decides about older ones within `catch_up_window`.
 
     `catch_up: latest` means one run for the whole gap, so no missed occurrence runs if a newer one runs anyway.
-    `complete` is False if later due times follow in another call, so that the latest is not among these. `since`: the
-    instant from which a step of the clock passed over due times; the latest due time after it runs even with `catch_up:
-    none`. `memory` (ns): occurrences older than this do not run, because they may have run on another host of the
-    fleet; None means no limit.
+    `complete` is False if later due times follow in another call, so that these do not include the latest due time.
+    `since`: the instant from which a clock step passed over due times. The latest due time after `since` runs even with
+    `catch_up: none`. `memory` (ns): occurrences older than this do not run, because they may have run on another of the
+    fleet's hosts; None means no limit.
     """
     grace = grace_of(job, memory)
     fresh = [due for due in dues if wall - due <= grace]

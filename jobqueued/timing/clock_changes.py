@@ -1,4 +1,4 @@
-"""Future clock changes of a timezone: their instants, and the wall times that each one skips or repeats."""
+"""Future clock changes of a timezone: their instants, and the wall times that each change skips or repeats."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from jobqueued.child.contract.tuples import NamedTuple
 _DAY = timedelta(days=1)
 _SECOND = timedelta(seconds=1)
 _HORIZON = 400
-"""Number of days to search. In this time, the clock of a timezone with summer time changes at least twice."""
+"""Number of days to search. A period in which a timezone with summer time has at least two clock changes."""
 
 
 class ClockChange(NamedTuple):

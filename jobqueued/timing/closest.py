@@ -1,4 +1,4 @@
-"""The shortest time between two scheduled starts of a job, from the times of day, as if the job ran every day."""
+"""The shortest time between two scheduled starts of a job, from the times of day as if the job ran every day."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def closest(triggers: Iterable[Trigger], interval: int) -> int | None:
 
 
 def _of_a_day(minutes: int, hours: int) -> int:
-    """Return the matching minutes of the day as a bit mask, from the masks of the minutes of the hour and of the
+    """Return the matching minutes of the day as a bit mask, from the masks for the minutes of the hour and for the
     hours.
     """
     return sum(minutes << 60 * hour for hour in range(24) if hours >> hour & 1)

@@ -37,9 +37,9 @@ LASTING = datetime(2100, 1, 1, tzinfo=UTC)
 
 @dataclass(frozen=True, slots=True)
 class Pattern:
-    """The matching wall times, as bit masks; `days` has one mask for each shape of a month.
+    """The matching wall times, as bit masks; `days` has one mask for each month shape.
 
-    `wild`: whether the minute or hour field starts with `*`, which to Vixie's cron means a job that follows elapsed
+    `wild`: whether the minute or hour field starts with `*`, which in Vixie's cron means a job that follows elapsed
     time.
     """
 
@@ -109,8 +109,8 @@ def _on_weekdays(weekdays: int, week: int, first: int, length: int) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """One of the five fields: `*` stands for `low` to `high`, `H` for a number from `low` to `drawn`, and written
-    numbers go up to `top`.
+    """One of the five fields: `*` means `low` to `high`, `H` means a number from `low` to `drawn`, and written numbers
+    may go up to `top`.
     """
 
     index: int
@@ -140,7 +140,7 @@ _HASHED = re.compile(r"h(?:\(([^()/]+-[^()/]+)\))?(/\d{1,9})?", re.IGNORECASE)
 _NTH = re.compile(r"([a-z]{3}|\d)(?:#([1-5])|l)", re.IGNORECASE)
 _OURS = re.compile(rf"{_HASHED.pattern}|l|{_NTH.pattern}", re.IGNORECASE)
 _INTERVAL = r"(?i)(\d+[dhms])+"
-# Spellings of other crons, and valid spellings in the wrong field.
+# Other crons' spellings, and valid spellings in the wrong field.
 _REFUSED = (
     (r"\?", "write `*`"),
     (r"lw|wl", "write `L`, or `25-31` and let the command check for the last working day"),
@@ -178,7 +178,7 @@ def fields(expression: str) -> tuple[tuple[Field, str], ...]:
 
 
 def _in_ascii(texts: list[str]) -> str:
-    """Return advice on fields with characters that are not ASCII: the spelling with plain spaces if it is valid, else a
+    """Return advice on fields with non-ASCII characters: the spelling with plain spaces if it is valid, otherwise a
     hint.
     """
     plain = " ".join(texts)
@@ -197,7 +197,7 @@ def _check_commas(field: Field, text: str) -> None:
 
 
 def _miscounted(expression: str, texts: list[str]) -> str:
-    """Describe the error of an expression with more or fewer than five fields."""
+    """Describe the error in an expression with more or fewer than five fields."""
     if "{{" in expression:
         return f"found `{expression}`, a template that was not rendered: write five fields"
     if ";" in expression or "\n" in expression:
@@ -223,7 +223,7 @@ def _miscounted(expression: str, texts: list[str]) -> str:
 
 
 def _as_date(texts: list[str]) -> str:
-    """Return the value for the key `at` if the fields are one date with a year, else ""."""
+    """Return the value for the key `at` if the fields mean one date with a year; otherwise return ""."""
     try:
         minute, hour, day, month, year = (int(texts[place]) for place in (0, 1, 2, 3, 5))
         return f": `at: {datetime(year, month, day, hour, minute).isoformat(timespec='minutes')}`"
@@ -242,8 +242,9 @@ def _alias(name: str) -> str:
 
 @lru_cache(maxsize=4096)
 def pattern_of(text: str) -> Pattern:
-    """Return the pattern of five fields in which `H` is already replaced; equal texts share a pattern. Raises
-    ScheduleError.
+    """Return the pattern of five fields whose `H` are already replaced; equal texts share a pattern.
+
+    Raises ScheduleError.
     """
     minute, hour, day, month, weekday = text.split()
     wild = minute.startswith("*") or hour.startswith("*")
@@ -256,19 +257,19 @@ def pattern_of(text: str) -> Pattern:
 
 @lru_cache(maxsize=4096)
 def exists(day: str, month: str, weekday: str) -> bool:
-    """Return whether a date within 40 years matches the day fields, in which `H` is already replaced."""
+    """Return whether a date within 40 years matches the day fields, whose `H` are already replaced."""
     return Pattern(1, 1, _mask(_MONTH, month), _day_masks(day, weekday), wild=False).later(LASTING) is not None
 
 
 @lru_cache(maxsize=1024)
 def _day_masks(day: str, weekday: str) -> tuple[int, ...]:
-    """Expand both day fields: the matching days (bits 1 to 31) for each shape of a month."""
+    """Expand both day fields; return the matching days (bits 1 to 31) for each month shape."""
     items = day.split(",")
     numbers = [item for item in items if item not in _LAST_DAY]
     dates = _mask(_DAY, ",".join(numbers)) if numbers else 0
     last = len(numbers) < len(items)
     weeks = _weeks(weekday)
-    # Vixie's star bit: if a day field starts with `*`, both fields must match; otherwise one of them is enough.
+    # Vixie's star bit: if a day field starts with `*`, both fields must match; otherwise one match is enough.
     both = day.startswith("*") or weekday.startswith("*")
     masks = []
     for first, length in _SHAPES:
@@ -281,7 +282,7 @@ def _day_masks(day: str, weekday: str) -> tuple[int, ...]:
 
 
 def _weeks(text: str) -> list[tuple[int, int]]:
-    """Expand the day of week field: pairs of a week (0 for every week, 1 to 5, 6 for the last) and its weekdays."""
+    """Expand the day-of-week field: return pairs of week (0 for every week, 1 to 5, 6 for the last) and weekdays."""
     weeks = []
     plain = []
     for item in text.split(","):
@@ -294,7 +295,7 @@ def _weeks(text: str) -> list[tuple[int, int]]:
 
 @lru_cache(maxsize=4096)
 def _mask(field: Field, text: str) -> int:
-    """Expand one field of plain items with croniter. First rewrite the forms that croniter reads differently."""
+    """Use croniter to expand one field of plain items. First rewrite the forms that croniter reads differently."""
     texts = ["*"] * len(_FIELDS)
     items = (_bounds(field, item) for item in text.split(","))
     # Croniter reads `5-5` as the whole field.
@@ -305,7 +306,7 @@ def _mask(field: Field, text: str) -> int:
 
 
 def check_field(index: int, text: str) -> None:
-    """Raise ScheduleError unless a field of a crontab is valid at this index. A crontab can't have `L`, `#` and `H`."""
+    """Raise ScheduleError unless a crontab field is valid at this index. A crontab can't have `L`, `#` and `H`."""
     _check_commas(_FIELDS[index], text)
     if odd := next((item for item in text.split(",") if _OURS.fullmatch(item)), ""):
         raise ScheduleError(
@@ -315,7 +316,7 @@ def check_field(index: int, text: str) -> None:
 
 
 def seconds_of(text: str, job: str) -> tuple[int, ...]:
-    """Expand a field of seconds, in the grammar of the minute field. Raises ScheduleError."""
+    """Expand a seconds field, which has the minute field's grammar. Raises ScheduleError."""
     texts = text.split()
     if len(texts) != 1 or not text.isascii() or len(text) > MAX_CHARACTERS:
         raise ScheduleError(SECONDS.name, f"found {text!a}: write one field, like `*/10` or `0,30`")
@@ -330,7 +331,7 @@ def drawn(job: str, purpose: str) -> int:
 
 
 def with_draws(field: Field, text: str, job: str) -> str:
-    """Replace each `H` of a field by the number that this job draws. This number must be the same in all versions."""
+    """Replace each `H` in a field by the number that this job draws. This number must be the same in all versions."""
     if "h" not in text.lower():
         return text
     number = drawn(job, field.name)
@@ -346,7 +347,7 @@ def _drawn(field: Field, item: str, number: int) -> str:
 
 
 def _bounds(field: Field, item: str) -> tuple[int, int, int]:
-    """Return the first value, the last value and the step of one plain item, or of the range of an `H`."""
+    """Return the first value, the last value and the step of one plain item or of an `H` range."""
     text = item
     if hashed := _HASHED.fullmatch(item):
         text = (hashed[1] or f"{field.low}-{field.drawn}") + (hashed[2] or "")
@@ -402,14 +403,14 @@ def _refused(field: Field, item: str) -> ScheduleError:
 
 
 class Overstep(NamedTuple):
-    """An item of a field whose step is wider than its range, which is accepted but probably a mistake."""
+    """A field's item whose step is wider than its range, which is accepted but probably a mistake."""
 
     field: str
     item: str
 
     @property
     def text(self) -> str:
-        """The text of the warning, without the name of the field."""
+        """The warning's text, without the field's name."""
         return f"the step of `{self.item}` is wider than its range, so only one value matches"
 
     def __str__(self) -> str:

@@ -1,4 +1,4 @@
-"""Translation of crontab lines and times that people paste into a job file into keys of job files."""
+"""Translates crontab lines and times that people paste into a job file into job-file keys."""
 
 from __future__ import annotations
 
@@ -17,16 +17,14 @@ ALIASES = {
 """The nicknames of crontab(5), except @reboot, which is not a time."""
 
 _RANGES = ((0, 59), (0, 23), (1, 31), (1, 12), (0, 6))
-"""The first and the last number of each of the five fields."""
+"""The lowest and highest number in each of the five fields."""
 
 _TIME = rf"@reboot|{'|'.join(ALIASES)}|[\d*][\d*/,-]*(?:[ \t]+[\d*][\d*/,-]*){{2}}(?:[ \t]+[\w*/,-]+){{2}}"
 _LINE = rf"(?m)^[ \t]*(?P<time>{_TIME})[ \t]+(?P<rest>\S[^\n]*)"
 _WITH_USER = r"(?P<user>(?:root|nobody|www-data)\b|[a-z_][a-z0-9_-]*(?=\t|  | +(?:/|\[ |test )))[ \t]+(?P<command>\S.*)"
 _PLAIN = r"[\w/.][\w/. =+-]*"
 _PERCENT = r"(?<!\\)%"
-"""Pattern for the end of a command in a crontab. Standard input follows, in which each further match starts a new
-line.
-"""
+"""Pattern for the end of a command in a crontab. Standard input follows, where each later match starts a new line."""
 _MOST = 300
 _IN_WORDS = {
     "boot": "@reboot",
@@ -65,8 +63,8 @@ def _hashed(index: int, item: str) -> str:
 
 
 def in_a_job(text: str) -> str:
-    """Return the keys for the first crontab line in a text, such as ``schedule: "0 2 * * *", command: x``, or "" if it
-    has none.
+    """Return the keys for the first crontab line in a text, such as ``schedule: "0 2 * * *", command: x``, or "" if the
+    text has none.
     """
     found = re.search(_LINE, text)
     if found is None or len(found[0]) > _MOST:
@@ -75,7 +73,7 @@ def in_a_job(text: str) -> str:
 
 
 def behind_the_fields(text: str) -> str:
-    """Return the keys for the text after the five fields: a command, possibly after a user, as in /etc/crontab."""
+    """Return the keys for the text after the five fields: a command, or a user and a command as in /etc/crontab."""
     found = re.fullmatch(_WITH_USER, text)
     user = f"user: {found['user']}, " if found else ""
     command, *lines = (part.replace("\\%", "%") for part in re.split(_PERCENT, found["command"] if found else text))
@@ -84,7 +82,7 @@ def behind_the_fields(text: str) -> str:
 
 
 def _value(text: str) -> str:
-    """Return a text in the form of a YAML value."""
+    """Return a text as a YAML value."""
     return text if re.fullmatch(_PLAIN, text) and not text.endswith(" ") else "'" + text.replace("'", "''") + "'"
 
 

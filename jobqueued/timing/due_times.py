@@ -1,4 +1,4 @@
-"""The next start times of all jobs, in a heap. A stale entry is dropped when it reaches the top."""
+"""The next start times of all jobs, in a heap. A stale entry is removed when it reaches the top."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from jobqueued.base.instants import SECOND
 from jobqueued.model.job import Job
 
 FIRST, MOST = 2, 64
-"""Numbers of jobs that `take` returns: FIRST in the first call, then more from call to call while many are due, up to
+"""Numbers of jobs that `take` returns: FIRST in the first call, and more in each later call while many are due, up to
 MOST.
 """
 
@@ -17,7 +17,7 @@ _Entry = tuple[int, int, str]
 
 
 class DueTimes:
-    """The next start of every job that has one: its next due time plus its part of `spread`."""
+    """The next start of each job that has one: its next due time plus its delay within `spread`."""
 
     def __init__(self) -> None:
         self._heap: list[_Entry] = []
@@ -43,26 +43,27 @@ class DueTimes:
         self._tidy()
 
     def pass_over(self, since: int, to: int) -> None:
-        """Note that the clock jumped from one instant to another; a jump that ended where this jump begins becomes a
-        part of it.
+        """Record that the clock jumped from one instant to another.
+
+        Combine this jump with the previous jump if they overlap or follow each other directly.
         """
         before, end = self._passed_over
         self._passed_over = before if since <= end < to else since, to
 
     def jump(self, since: int, to: int) -> None:
-        """Note that the clock was set from one instant to another, while no time passed."""
+        """Record that the clock was set from one instant to another, while no time passed."""
         self._jumped = since, to
         if since < to:
             self.pass_over(since, to)
 
     def jumped(self, job: Job, due: int) -> bool:
-        """Return whether the last jump of the clock passed over a job's start for the due time `due`."""
+        """Return whether the last clock jump passed over a job's start for the due time `due`."""
         since, to = self._jumped
         return since < due + job.offset <= to
 
     def passed_since(self, job: Job, due: int) -> int | None:
-        """Return the instant from which the clock jumped over a job's start for the due time `due`, or None if it did
-        not.
+        """Return the instant before the clock jump that passed over a job's start for the due time `due`, or None if no
+        jump did.
 
         For jobs that do not outlast steps, the result is always None.
         """
@@ -82,7 +83,7 @@ class DueTimes:
             heapify(self._heap)
 
     def next(self, job: str) -> int | None:
-        """Return the next scheduled start (wall) of a job, or None if it has none."""
+        """Return a job's next scheduled start (wall), or None if the job has none."""
         return self._next[job][0] if job in self._next else None
 
     def first(self) -> tuple[int, str] | None:
@@ -99,9 +100,7 @@ class DueTimes:
         return self._next.get(entry[2]) == entry and entry[2] not in self._resting
 
     def in_order(self, limit: int) -> Iterator[tuple[int, str]]:
-        """Yield the next starts with their jobs, the earliest first; look at no more than `limit` entries of the
-        heap.
-        """
+        """Yield the next starts with their jobs, earliest first; read at most `limit` entries of the heap."""
         heap, found, told = self._heap, [(self._heap[0], 0)] if self._heap else [], set[str]()
         for _ in range(limit):
             if not found:
@@ -120,11 +119,10 @@ class DueTimes:
         return None if first is None else first[0]
 
     def take(self, wall: int) -> list[str]:
-        """Return some jobs that are due, in the order of start time and priority; the caller must set the next start of
-        each.
+        """Return some due jobs, ordered by start time and priority; the caller must set each job's next start.
 
-        If many jobs are due, the first call returns only few, so that these need not wait for the rest; later calls
-        return more, which is cheaper. After a gap, a call returns up to MOST jobs, because the order among jobs of
+        If many jobs are due, the first call returns only a few, so that these jobs need not wait for the rest; later
+        calls return more, which is cheaper. After a gap, a call returns up to MOST jobs, because the order of jobs with
         different instants matters.
         """
         ready: dict[str, None] = {}

@@ -1,8 +1,8 @@
 """A plain field of a cron expression, expanded by croniter.
 
-Stubs replace modules that croniter would load: dateutil, pytz, calendar, random and traceback. They also prevent that
-croniter, through the module platform, runs file(1) to get the machine's word size. Otherwise the import would take a
-large part of the start time of a command that reads job files.
+Stubs replace modules that croniter would load: dateutil, pytz, calendar, random and traceback. They also prevent
+croniter from running file(1) through the module platform to get the machine's word size. Without these stubs, the
+import would take a large part of the start time of commands that read job files.
 """
 
 from collections.abc import Sequence

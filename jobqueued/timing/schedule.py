@@ -1,7 +1,7 @@
 """Clock triggers: a cron expression in a timezone with a rule for clock changes, an interval, or one instant.
 
-The search for matches uses naive wall time; the `dst` rule then maps a match to UTC. Wall times only grow during the
-search, so the search always ends.
+The search for matches uses naive wall time; the `dst` rule then maps a match to UTC. Wall times only increase during
+the search, so the search always ends.
 """
 
 import re
@@ -37,8 +37,8 @@ __all__ = ["At", "Every", "Schedule", "ScheduleError", "Seconds", "offset"]
 class Schedule:
     """A cron expression in a timezone; `job_id` and `seed` (for example the machine ID) determine the values of `H`.
 
-    `dst` is the rule for clock changes. `cron` follows Vixie's cron: it means `once` for jobs at fixed hours, and
-    elapsed time for wildcard jobs. `once`: each wall time is due once. `both`: times of a repeated hour are due twice.
+    `dst` is the rule for clock changes. `cron` follows Vixie's cron: jobs at fixed hours follow `once`, and wildcard
+    jobs follow elapsed time. `once`: each wall time is due once. `both`: times of a repeated hour are due twice.
     `skip`: times of a skipped hour are not due. The expression may also be `@reboot`; then `at_boot` is true, and no
     due time exists.
     """
@@ -67,8 +67,8 @@ class Schedule:
             raise ScheduleError("dst", f"{found}: write `once`, or another hour", "JQ302")
 
     def _drawn_pattern(self, texts: tuple[tuple[Field, str], ...]) -> Pattern:
-        """Return the pattern of the fields with drawn numbers for `H`; draw again if the numbers result in a date that
-        never exists.
+        """Return the fields' pattern, with drawn numbers for `H`; redraw if the numbers result in a date that never
+        exists.
         """
         return pattern_of(" ".join(self._drawn_texts(texts))) if texts else _NEVER
 
@@ -102,7 +102,7 @@ class Schedule:
 
     @property
     def times_of_day(self) -> tuple[int, int]:
-        """The matching minutes of the hour and hours of the day, as two bit masks; both are 0 for `@reboot`."""
+        """The matching minutes of the hour and hours of the day, as two bit masks that are 0 for `@reboot`."""
         return self._pattern.minutes, self._pattern.hours
 
     @property
@@ -124,7 +124,7 @@ class Schedule:
 
     @property
     def warnings(self) -> tuple[Overstep, ...]:
-        """The steps that are wider than their range, which are accepted but probably a mistake."""
+        """The steps that are wider than their range, which are accepted but probably mistakes."""
         return tuple(oversteps(fields(self.expression)))
 
     def after(self, instant: datetime) -> datetime | None:
@@ -141,8 +141,9 @@ class Schedule:
         return self._first(instant, wall)
 
     def _first(self, instant: datetime, wall: datetime) -> datetime | None:
-        """Return the first due instant after `instant` whose wall time is after `wall`; the caller makes sure that no
-        repeated hour lies between the two.
+        """Return the first due instant after `instant` whose wall time is after `wall`.
+
+        The caller makes sure that no repeated hour lies between `instant` and the result.
         """
         while (found := self._pattern.later(wall)) is not None:
             early, late = _offsets(self._zone, found)
@@ -171,9 +172,7 @@ class Schedule:
 
 
 def schedule_of(job: str, expression: str, timezone: str, dst: str, seed: str) -> Schedule:
-    """Return the schedule of a job; jobs with equal expressions without an `H` share a schedule. Raises
-    ScheduleError.
-    """
+    """Return a job's schedule; jobs with equal expressions without an `H` share a schedule. Raises ScheduleError."""
     if "h" in expression.lower():
         return Schedule(expression, timezone, job, dst, seed=seed)
     return _common(expression, timezone, dst)
@@ -211,12 +210,12 @@ class Seconds:
 
     @property
     def of_a_minute(self) -> tuple[int, ...]:
-        """The seconds of the minute, in order."""
+        """The matching seconds of the minute, in order."""
         return tuple(offset.seconds for offset in self._offsets)
 
     @property
     def warnings(self) -> tuple[Overstep, ...]:
-        """The warnings of the schedule, and the steps of the seconds that are too wide."""
+        """The schedule's warnings, and the steps in `seconds` that are too wide."""
         return (*self.schedule.warnings, *oversteps([(SECONDS, self.seconds.strip())]))
 
     def after(self, instant: datetime) -> datetime | None:
@@ -260,7 +259,7 @@ class At:
 
     @classmethod
     def read(cls, moment: datetime, timezone: str) -> "At":
-        """Return the trigger for an aware datetime, or for a naive one as wall time of the timezone.
+        """Return the trigger for a datetime; a naive datetime is a wall time in the timezone.
 
         A skipped wall time means the instant of the clock change, and a repeated wall time means its first occurrence.
         """
@@ -281,7 +280,7 @@ class At:
 
 
 def forget_zones(names: list[str]) -> None:
-    """Let new schedules load the rules of these timezones again, because the tz database changed."""
+    """Make new schedules reload these timezones' rules, because the tz database changed."""
     ZoneInfo.clear_cache(only_keys=names)
     _common.cache_clear()
 
@@ -305,7 +304,7 @@ def _owner(seed: str, job_id: str) -> str:
 class _DstRule(NamedTuple):
     """The effect of a clock change on due times.
 
-    `in_gap`: whether matches in a skipped hour are due, once, at the change. `repeats`: whether a match in a repeated
+    `in_gap`: whether matches in a skipped hour are due at the change, once. `repeats`: whether a match in a repeated
     hour is due twice.
     """
 
@@ -338,7 +337,7 @@ def _zone(name: str) -> ZoneInfo:
     try:
         return ZoneInfo(name)
     except (KeyError, ValueError, OSError):
-        # OSError: the name is a directory of the database, like "Europe".
+        # OSError: the name is a directory in the database, such as "Europe".
         raise ScheduleError("timezone", f"found {name!a}: write {similar_zones(name) or _ANY_ZONE}") from None
 
 
@@ -356,7 +355,7 @@ _ABBREVIATIONS = {
     "AEST": "Australia/Sydney", "AEDT": "Australia/Sydney", "NZST": "Pacific/Auckland", "NZDT": "Pacific/Auckland",
     "Z": "UTC", "ZULU": "UTC",
 }  # fmt: skip
-"""Abbreviation that is not a name in the tz database → the usual timezone."""
+"""Abbreviation that is absent from the tz database → the usual timezone."""
 _AHEAD = r"(?a)(?:UTC|GMT)?([-+])0?(\d{1,2})(?::?00)?"
 
 
@@ -387,8 +386,9 @@ def _utc(wall: datetime, offset: timedelta) -> datetime:
 
 
 def _change(zone: ZoneInfo, wall: datetime) -> datetime:
-    """Return the instant of the clock change whose gap or repeated hour contains `wall`. It must be searched, because
-    zoneinfo does not list changes.
+    """Return the instant of the clock change whose gap or repeated hour contains `wall`.
+
+    The function searches for this instant, because zoneinfo does not list changes.
     """
     early, late = _offsets(zone, wall)
     low, high = sorted((_utc(wall.replace(microsecond=0), early), _utc(wall.replace(microsecond=0), late)))

@@ -1,7 +1,7 @@
 """Times that people write, such as ``tomorrow 03:00``, ``5pm + 2 days``, ``in 90m`` or ``noon``.
 
 The grammar is that of at(1) (/usr/share/doc/at/timespec), with more forms; time and date may come in either order. A
-text that could mean several instants or none is refused; the message shows accepted forms.
+text that is ambiguous or not a time is refused; the message shows accepted forms.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ _MONTHS = (
 )
 _UNITS = {"s": 1, "sec": 1, "second": 1, "m": 60, "minute": 60, "h": 3600, "hr": 3600, "hour": 3600}
 _SPANS = {"d": (0, 1), "day": (0, 1), "w": (0, 7), "week": (0, 7), "month": (1, 0), "year": (12, 0)}
-"""Unit of the calendar → its length in months and days."""
+"""Calendar unit → its length in months and days."""
 _MOST = 100_000
 
 
@@ -56,8 +56,9 @@ class PastTime(TimeError):
 
 
 def read(text: str, now: int, timezone: str) -> int:
-    """Return the instant that a text means at `now` in a timezone. If a time of day has passed, it means tomorrow.
-    Raises TimeError.
+    """Return the instant that a text means at `now` in a timezone.
+
+    A time of day that has passed today means tomorrow. Raises TimeError.
     """
     words = _Words(text, now, ZoneInfo(timezone))
     try:
@@ -92,7 +93,7 @@ def _shown(moment: datetime, zone: ZoneInfo) -> str:
 
 
 class _Words:
-    """The words of a text, which are read from left to right."""
+    """A text's words, to be read from left to right."""
 
     def __init__(self, text: str, now: int, zone: ZoneInfo, *, is_past: bool = False) -> None:
         self.text, self.zone, self._is_past = text, zone, is_past
@@ -202,8 +203,9 @@ class _Words:
         self._date = it
 
     def _of_month(self, month: int, day: int) -> date:
-        """Return the date of a day and month. The year is the next word of the text if it is a year, else the nearest
-        future or past year.
+        """Return the date of a day and month.
+
+        If the text's next word is a year, use this year; otherwise use the nearest future or past year.
         """
         if self._todo and self._todo[-1][0] == "number" and self._is_year():
             return _dated(self._todo.pop()[1], str(month), str(day))
@@ -232,8 +234,9 @@ class _Words:
             self._add(1, word)
 
     def _weekday(self, day: int) -> None:
-        """Set the date to the next day with this name; today's name means in a week. For past times, set it to the last
-        such day, which may be today.
+        """Set the date to the next day with this name; today's name means the day in a week.
+
+        For past times, set it to the last such day, which may be today.
         """
         if self._is_past:
             self._set_date(self.now.date() - timedelta(days=(self.now.weekday() - day) % 7))
@@ -287,7 +290,7 @@ class _Words:
         return self._unique(wall, zone) + seconds
 
     def _unique(self, wall: datetime, zone: ZoneInfo) -> datetime:
-        """Return the instant of a wall time.  Raises TimeError if the timezone skips or repeats it."""
+        """Return the instant of a wall time. Raises TimeError if the timezone skips or repeats this wall time."""
         early, late = (wall.replace(tzinfo=zone, fold=fold) for fold in (0, 1))
         if early.utcoffset() == late.utcoffset():
             return early.astimezone(UTC)
@@ -302,7 +305,7 @@ class _Words:
 
 
 def _place(word: str, names: tuple[str, ...]) -> int | None:
-    """Return the index of the name that begins with a word of at least three letters, or None."""
+    """Return the index of the name that begins with the word, which must have at least three letters, or None."""
     return next((at for at, name in enumerate(names) if len(word) >= 3 and name.startswith(word)), None)
 
 
@@ -322,7 +325,7 @@ def _dated(year: str, month: str, day: str) -> date:
 
 
 def _later(wall: datetime, months: int, days: int) -> datetime:
-    """Return `wall` plus months and days. If the resulting month does not have this day, use its last day."""
+    """Return `wall` plus months and days. If the resulting month does not have this day, use the month's last day."""
     if months:
         at = wall.year * 12 + wall.month - 1 + months
         year, month = divmod(at, 12)

@@ -1,4 +1,4 @@
-"""Types of values about a process, such as its command, user, variables and directory, made with types.py."""
+"""Types of values about a process, such as its command, user, variables and directory. They are made with types.py."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def _io_class(node: Scalar) -> str:
 
 
 def _command(node: Node) -> str | tuple[str, ...]:
-    """Return the words of a list (program and arguments), or a string for the shell."""
+    """Return a list's words (a program and its arguments), or a string for the shell."""
     if not isinstance(node, Sequence):
         return str(_COMMAND_LINE.read(node))
     words: tuple[str, ...] = sequence(WORD).read(node)

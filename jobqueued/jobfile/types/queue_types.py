@@ -1,4 +1,4 @@
-"""Types of values about the queue: locks, resources, escalation, events, made with types.py."""
+"""Types of values about the queue: locks, resources, escalation and events. They are made with types.py."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ CPU_AMOUNT = scalar(
 
 
 def _lock_name(node: Scalar) -> str:
-    """Return the name of a lock. Raises Instead with the right form for a resource or a path."""
+    """Return the name of a lock. Raises Instead with the correct form if the value is a resource or a path."""
     if node.text.startswith("/"):
         raise Instead(f"{{path: {node.text}}}")
     if node.text in (CPU, MEMORY):
@@ -56,7 +56,7 @@ def _lock_name(node: Scalar) -> str:
 
 
 def _value_of_name(node: Scalar) -> str:
-    """Return the value of the key `name` in a lock. Raises Instead with the right key if the value is a path."""
+    """Return the value of a lock's key `name`. Raises Instead with the correct key if the value is a path."""
     if node.text.startswith("/"):
         raise Instead(f"the key `path`, as in `path: {node.text}`")
     return _lock_name(node)
@@ -194,7 +194,10 @@ ESCALATION = made(section(_ESCALATION), lambda _node, values: Escalation(**value
 
 
 def _glob(node: Scalar) -> str:
-    """Return an absolute path whose last part may be a pattern. Only users' files can have ``~/``, checked later."""
+    """Return an absolute path whose last part may be a pattern.
+
+    Only users' files can have ``~/``, which a later step checks.
+    """
     directory, _, name = node.text.rpartition("/")
     if not node.text.startswith(("/", "~/")) or not name or re.search(r"[*?\[\0]", directory) or "\0" in name:
         raise ValueError
@@ -259,7 +262,10 @@ ENDS = {
     "finish": "any",
     "done": "any",
 }
-"""Words for the end of a run → the `result` meant. As names of events, they would wait for `jobqueuectl emit`."""
+"""Words for the end of a run → the matching `result`.
+
+If these words were event names, jobs would wait for `jobqueuectl emit`.
+"""
 
 
 def _boot(node: Scalar) -> str:

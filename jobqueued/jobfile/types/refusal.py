@@ -1,4 +1,4 @@
-"""A value that is not accepted, as data. Only this module writes its message: "found X; expected Y"."""
+"""A refused value, as data. Only this module writes its message: "found X; expected Y"."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from jobqueued.jobfile.tree.yamltext import Node, described
 
 
 class Refusal(NamedTuple):
-    """A value that is not accepted: its place in the file, a description of it, and the accepted values.
+    """A refused value: its place in the file, its description, and the accepted values.
 
-    `key` is the place inside a value: "", ``[2]``, ``.PATH``; the reader of the surrounding mapping adds its key.
-    `meant`: the spelling that was probably meant. `stands_for`: our key, if an unknown key is another program's name
-    for it. `code`: code of the Problem. `is_sure`: `meant` or `stands_for` is the only possible meaning.
+    `key` is the place inside a value: "", ``[2]``, ``.PATH``; the reader of the surrounding mapping adds the mapping's
+    key. `meant`: the spelling that was probably meant. `stands_for`: our key, if an unknown key is another program's
+    name for it. `code`: code of the Problem. `is_sure`: `meant` or `stands_for` is the value's only possible meaning.
     """
 
     line: int

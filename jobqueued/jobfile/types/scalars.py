@@ -34,7 +34,8 @@ Schema = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class ValueType:
-    """A type of value: its name, its description for people, and `read`: node → value, which raises NotAccepted.
+    """A type of value: its name, its description for people, and `read`, which turns a node into a value or raises
+    NotAccepted.
 
     `schema` is its JSON Schema, which accepts all values that `read` accepts, and may accept more. `keys` are the keys
     of a mapping with fixed keys. `is_mapping`: only a mapping is accepted.
@@ -91,13 +92,16 @@ def scalar(name: str, accepted: str, parse: Callable[[Scalar], Any], schema: Sch
 
 
 def _is_sure(text: str, meant: str) -> bool:
-    """Return whether `meant` is the only possible meaning. It is not if it only adds to the text, such as a unit."""
-    is_abbreviation = "/" in meant and text.isupper()  # of a zone; other zones may share it
+    """Return whether `meant` is the only possible meaning.
+
+    Return False if `meant` only adds to the text, such as a unit.
+    """
+    is_abbreviation = "/" in meant and text.isupper()  # part of a zone's name that other zones may share
     return bool(meant) and " or " not in meant and text not in meant and not is_abbreviation
 
 
 def _with_spaces(node: Scalar, parse: Callable[[Scalar], Any]) -> str:
-    """Return the text with odd spaces replaced or removed, if `parse` accepts the result, or ""."""
+    """Return the text with odd spaces replaced or removed, or "" if `parse` does not accept the result."""
     for space in " ", "":
         text = re.sub(ODD_SPACE, space, node.text).strip()
         if text != node.text:
@@ -186,7 +190,10 @@ def _within(parse: Callable[[str], int], low: str, high: str, *examples: str) ->
 
 
 def _measure(parse: Callable[[str], int], meant: Callable[[str], str], low: str, high: str) -> Callable[[Scalar], int]:
-    """Return a reader of numbers with units. It raises Instead with our spelling if it finds another program's."""
+    """Return a reader of numbers with units.
+
+    The reader raises Instead with our spelling if it finds another program's spelling.
+    """
     least, most = parse(low), parse(high)
 
     def read(node: Scalar) -> int:
@@ -202,7 +209,7 @@ def _measure(parse: Callable[[str], int], meant: Callable[[str], str], low: str,
 
 
 def choice(*words: str) -> ValueType:
-    """Return a type for one of these words; members of a StrEnum remain members."""
+    """Return a type that accepts one of these words; members of a StrEnum remain members."""
     values = {str(word): word for word in words}
     *others, last = values
 
@@ -228,7 +235,9 @@ def text(accepted: str, pattern: str = "(?s).+", name: str = "text") -> ValueTyp
 
 
 def url(accepted: str, *schemes: str, bare: bool = False) -> ValueType:
-    """Return a type for ASCII URLs with one of these schemes and a host; `bare`: nothing may follow host and port."""
+    """Return a type for ASCII URLs with one of these schemes and a host; `bare`: whether the URL must end after host
+    and port.
+    """
 
     def parse(node: Scalar) -> str:
         parts = urlsplit(node.text)

@@ -15,7 +15,7 @@ _UNIT = "|s|secs?|seconds?|m|mins?|minutes?|h|hrs?|hours?|d|days?|w|weeks?"
 
 
 class Instead(ValueError):
-    """A value is not accepted; the message is the spelling that was probably meant."""
+    """A value was refused; the message is the spelling that was probably meant."""
 
 
 def plain_name(name: str) -> str:
@@ -38,7 +38,10 @@ def is_alone(name: str, names: Iterable[str]) -> bool:
 
 
 def parse_duration(text: str) -> int:
-    """Return the nanoseconds in ``90s``, ``5m``, ``2h``, ``1d12h``. Raises ValueError for anything else."""
+    """Return the nanoseconds in a text such as ``90s``, ``5m``, ``2h`` or ``1d12h``.
+
+    Raises ValueError for anything else.
+    """
     match = re.fullmatch(DURATION, text)
     if match is None or not text:
         raise ValueError(f"{text!r} is not a duration such as 90s, 5m, 2h or 1d12h")
@@ -46,7 +49,10 @@ def parse_duration(text: str) -> int:
 
 
 def parse_size(text: str) -> int:
-    """Return the bytes in ``512M`` or ``2G`` (powers of 1024) or ``0``. Raises ValueError for anything else."""
+    """Return the bytes in a text such as ``512M`` or ``2G`` (powers of 1024) or ``0``.
+
+    Raises ValueError for anything else.
+    """
     match = re.fullmatch(SIZE, text)
     if match is None:
         raise ValueError(f"{text!r} is not a size such as 512M or 2G")
@@ -60,7 +66,7 @@ def meant_duration(text: str) -> str:
     if clock := re.fullmatch(r"(\d{1,4}):(\d\d)", text, re.ASCII):
         least = int(clock[1]) * 60 + int(clock[2])
         return f"{_in_units(least * 60)} or {_in_units(least)}" if least else ""
-    if re.search("[0-9] ?M", text) and not text.startswith("PT"):  # months, in formats with significant capitals
+    if re.search("[0-9] ?M", text) and not text.startswith("PT"):  # means months in formats where capitals matter
         return ""
     plain = re.sub(r" and |, ?(?=\d)| |^pt(?=\d)", "", text.lower())
     parts: list[tuple[str, str]] = re.findall(r"(\d{1,6}(?:\.\d{1,3})?)([a-z]*)", plain, re.ASCII)
@@ -76,7 +82,7 @@ def meant_duration(text: str) -> str:
 
 
 def spelled_duration(span: int) -> str:
-    """Return the text of a duration (ns) for `parse_duration`, in whole seconds: ``1h30m``, ``0s``."""
+    """Return a duration (ns) as text for `parse_duration`, in whole seconds: ``1h30m``, ``0s``."""
     return _in_units(span // SECOND) or "0s"
 
 
@@ -102,24 +108,24 @@ def meant_size(text: str) -> str:
 
 
 ODD_SPACE = "[\u00a0\u1680\u2000-\u200b\u202f\u205f\u2060\u3000]"
-"""Invisible characters, and those that look like a space but that shells, cron and YAML do not treat as spaces."""
+"""Characters that are invisible, or that look like a space but are no spaces for shells, cron and YAML."""
 
 
 def odd_space_in(text: str) -> str:
-    """Return the advice about the first odd space in a text, or "" if it contains none."""
+    """Return the advice about the first odd space in a text, or "" if the text has no odd space."""
     found = re.search(ODD_SPACE, text)
     advice = "which is not a space to a shell or a file system; expected a plain space, or none"
     return f"found {name_of_space(found[0])}, {advice}" if found else ""
 
 
 def name_of_space(character: str) -> str:
-    """Return the name of an odd space for a message."""
+    """Return an odd space's name for a message."""
     kind = {"\u00a0": "a no-break space", "\u200b": "a zero-width space"}.get(character, "an odd space")
     return f"{kind} (U+{ord(character):04X})"
 
 
 def _distance(one: str, other: str) -> int:
-    """Return how many letters to insert, delete or replace to change a word into the other (Levenshtein distance)."""
+    """Return how many letters to insert, delete or replace to change one word into the other (Levenshtein distance)."""
     row = list(range(len(other) + 1))
     for index, letter in enumerate(one, 1):
         above, row = row, [index]

@@ -1,4 +1,4 @@
-"""Types of values about time: zones, instants, cron expressions, made with types.py."""
+"""Types of values about time: zones, instants and cron expressions. They are made with types.py."""
 
 from __future__ import annotations
 
@@ -31,7 +31,9 @@ def _zone(node: Scalar) -> str:
 
 
 def _like(name: str) -> list[str]:
-    """Return the zones with the same first letter and about the same length, because comparing all zones is slow."""
+    """Return the zones with the same first letter and about the same length, because a comparison with all zones is
+    slow.
+    """
     return [zone for zone in zones() if zone[:1] == name[:1].upper() and abs(len(zone) - len(name)) <= _TYPO]
 
 

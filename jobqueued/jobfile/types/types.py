@@ -15,7 +15,7 @@ from jobqueued.jobfile.types.refusal import NotAccepted, Refusal
 from jobqueued.jobfile.types.scalars import Key, Schema, ValueType, reworded
 from jobqueued.jobfile.types.spelling import is_alone, nearest, plain_name
 
-MAX_PROBLEMS = 100  # in one file; more do not help, and each costs a search for the most similar key
+MAX_PROBLEMS = 100  # limit in one file, because each costs a search for the most similar key, and more would not help
 
 Value = TypeVar("Value")
 
@@ -23,7 +23,7 @@ Value = TypeVar("Value")
 def read_keys(
     entries: dict[str, YamlEntry], keys: dict[str, Key], elsewhere: dict[str, str] | None = None
 ) -> tuple[dict[str, Any], list[Refusal]]:
-    """Return the valid values by key, and the refusals of the invalid ones.
+    """Return the valid values by key, and the refusals of invalid values.
 
     `elsewhere`: another program's name, as `plain_name` returns it → our key, or advice.
     """
@@ -45,7 +45,7 @@ def read_keys(
 
 
 def _shown(refusal: Refusal, key: Key) -> Refusal:
-    """Add the key's example to a refusal of a whole value that should be a mapping."""
+    """Add the key's example to a refusal if the whole value should be a mapping."""
     is_whole = not (refusal.key or refusal.meant) and refusal.accepted == key.type.accepted
     example = f"{refusal.accepted}, such as {key.example}" if is_whole and key.type.is_mapping else ""
     return refusal._replace(accepted=example) if example else refusal
@@ -68,7 +68,7 @@ def sequence(item: ValueType, *, least: int = 1) -> ValueType:
 
 
 def one_or_more(item: ValueType, *, least: int = 1) -> ValueType:
-    """Return a type for one value, or a list of `least` or more; both are read as a tuple."""
+    """Return a type for one value or a list of `least` or more values; each is read as a tuple."""
     several = sequence(item, least=least)
     accepted = f"{item.accepted}, or a list of them"
     single = reworded(item, accepted)
@@ -192,7 +192,7 @@ def _finite(node: Scalar) -> Any:
 
 
 def _as_written(node: Scalar) -> Any:
-    """Return the meaning of a scalar; a number that JSON would write differently, such as 1.10, remains text."""
+    """Return a scalar's meaning; a number that JSON would write differently, such as 1.10, remains text."""
     value = _finite(node)
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
     return node.text if is_number and json.dumps(value) != node.text else value
