@@ -1,4 +1,4 @@
-"""Crontabs: the text becomes lines, as cron reads them, and then Jobs or problems. Pure.
+"""Crontabs: the text becomes lines, as in cron, and the lines become Jobs or problems. Pure.
 
-`table` reads the lines; `jobs` makes jobs that do what cron would do. Begin with `table`.
+`table` reads the lines; `jobs` makes jobs that behave as in cron. Begin with `table`.
 """

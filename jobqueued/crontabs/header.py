@@ -1,4 +1,4 @@
-"""The three lines that crontab(1) puts above a table in the spool, and removes when it shows the table.
+"""The three lines that crontab(1) adds above a table in the spool, and removes when it prints the table.
 
 Debian's crontab removes up to three comments at the top, whatever their text. Therefore a table needs this header;
 otherwise Debian's crontab would remove a user's comments.

@@ -1,4 +1,4 @@
-"""Conversion of a crontab's lines to Jobs, which do what cron would do. A line that can't be a job becomes a problem.
+"""Converts a crontab's lines to Jobs, which behave as in cron. A line that can't be a job becomes a problem.
 
 As with cron, a job's runs may overlap, missed starts are not made up for, and processes that a run leaves behind
 continue.
@@ -30,7 +30,7 @@ from jobqueued.timing.crontab import drawn_once
 from jobqueued.timing.schedule import At, Every, Schedule, ScheduleError, offset
 
 MAX_JOBS = 1000
-"""Maximum number of jobs in one table, as in a job file, because all come into force in one turn."""
+"""Maximum number of jobs in one table, as in a job file, because all its jobs come into force in one turn."""
 UNLIMITED = 1000
 """Maximum number of a job's runs at a time. Cron has no limit; this is the highest limit that a job can have."""
 _LINES_A_STEP = 20
@@ -40,17 +40,18 @@ _AS_OF_ANACRON: dict[str, Any] = {
     "catch_up": CatchUp.LATEST,
     "catch_up_window": 31 * DAY,
 }
-"""Settings of jobs for scripts: after downtime of the host, each script runs once, as with anacron."""
+"""Settings of jobs for scripts: after host downtime, each script runs once, as with anacron."""
 _LONGEST, _SHOWN = 1000, 300
-"""Maximum length (characters) of a message, and the length of its beginning and of its end that are kept if it is
-longer, because it may quote a huge value.
+"""Maximum length of a message, and length of the beginning and of the end that a longer message keeps (characters).
+
+A message may quote a huge value.
 """
 _NOT_RUN = "; this line is not run"
 
 
 class TablePlace(NamedTuple):
-    """The place of a table, from which its jobs get their names: `id` (``cron.d/munin``), and the owner, or None for
-    the system.
+    """A table's place, which its jobs' names are derived from: `id` (``cron.d/munin``), and the owner, or None for the
+    system.
 
     `expand`: whether a line with run-parts becomes one job for each script, unless an option of the line says
     otherwise. `periodic`: whether the table is an anacrontab.
@@ -70,7 +71,8 @@ class TablePlace(NamedTuple):
 
 
 class CronHost(NamedTuple):
-    """The facts about a host on which jobs depend: timezone, seed, whether it can send mail, and directory → scripts.
+    """The facts about a host that jobs depend on: the timezone, the seed, whether the host can send mail, and directory
+    → scripts.
 
     `boots`: whether jobs that are due at this boot may run, because no other cron has run them. `name`: the host's
     name. `any_sender`: whether MAILFROM in a user's table may be any address.
@@ -88,9 +90,7 @@ class CronHost(NamedTuple):
 def read_jobs_in_steps(
     data: bytes, file: str, place: TablePlace, host: CronHost
 ) -> Steps[tuple[tuple[Job, ...], list[Problem]]]:
-    """Return the jobs of a table and the problems of its other lines; each step takes about a millisecond. Never
-    raises.
-    """
+    """Return a table's jobs, and the problems in its other lines; each step takes about a millisecond. Never raises."""
     if len(data) > MAX_BYTES:
         message = f"found more than {size(MAX_BYTES)}; expected at most {size(MAX_BYTES)} per table"
         return (), [Problem(file, 0, 0, "", message, code="JQ103")]
@@ -107,7 +107,7 @@ def read_jobs_in_steps(
 
 @dataclass(slots=True)
 class _TableConversion:
-    """The conversion of one table. `loose`: line → comment with options that no job has used yet."""
+    """The conversion of one table. `loose`: line number → comment with options that no job has used yet."""
 
     file: str
     place: TablePlace
@@ -138,7 +138,7 @@ class _TableConversion:
                 self._take_entry(item)
 
     def _foreign_sender(self, text: str) -> str:
-        """Return why mail of this table can't be sent from this address, or "" if it can."""
+        """Return why this table's mail can't be sent from this address, or "" if it can."""
         owner, host = self.place.owner, self.host
         return "" if owner in (None, _ROOT) or host.any_sender else foreign_sender(text.strip(), owner, host.name)
 
@@ -182,7 +182,7 @@ class _TableConversion:
             self._add_problem(entry.line, f"{error}{_NOT_RUN}", error.code)
 
     def _jobs_of(self, entry: TableEntry, own: dict[str, Any]) -> Iterator[Job]:
-        """Yield the job of a line, or the jobs for the scripts that the line runs."""
+        """Yield a line's job, or the jobs for the scripts that the line runs."""
         name, expand = own.pop("id", None), own.pop("expand", self.place.expand)
         owner = self.place.owner or entry.user or _ROOT
         values: dict[str, Any] = {
@@ -208,8 +208,9 @@ class _TableConversion:
         yield self._job(job_id, entry, {**values, **own})
 
     def _free(self, job_id: str) -> str:
-        """Return an ID that no other job of the table has. Of several equal lines, the first gets `job_id`
-        unchanged.
+        """Return an ID that no other job in the table has.
+
+        If several lines are equal, the first line gets `job_id` unchanged.
         """
         found = job_id
         while found in self.taken:
@@ -219,7 +220,7 @@ class _TableConversion:
         return found
 
     def _periodic(self, entry: TableEntry, name: str | None, values: dict[str, Any]) -> Iterator[Job]:
-        """Yield the job of a line of an anacrontab."""
+        """Yield the job for a line in an anacrontab."""
         if is_run_by_crontab(entry):
             self._add_problem(
                 entry.line, "is not run, because /etc/crontab already runs this directory", "JQ605", "warning"

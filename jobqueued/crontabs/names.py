@@ -1,7 +1,7 @@
 """Names of a crontab's jobs: recognizable, and stable while schedule, user and command remain unchanged.
 
-The name of a line depends only on this line, not on other lines or saved state. Therefore the name is the same on each
-host, and survives changes of other lines and the loss of state.db.
+A line's name depends only on this line, not on other lines or saved state. Therefore the name is the same on each host,
+and survives changes to other lines and the loss of state.db.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _OF_THE_SHELL = frozenset((
     "[", "[[", "!", ":", ".", "test", "cd", "if", "then", "else", "elif", "fi", "for", "do", "done", "while",
     "sleep", "true", "set", "export", "umask",
 ))  # fmt: skip
-"""Words at the beginning of parts of a command that are not its purpose."""
+"""Words that may begin a part of a command but are not the command's purpose."""
 _AROUND = frozenset((
     "chronic", "command", "env", "exec", "flock", "ionice", "nice", "nohup", "sudo", "time", "timeout",
 ))  # fmt: skip
@@ -30,13 +30,16 @@ _FIXED = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*", re.ASCII)
 
 
 def of_line(entry: TableEntry, owner: str) -> str:
-    """Return the name of a line in its table: ``munin-cron-5c1e90``; `owner` is the user of lines that name none."""
+    """Return a line's name in its table, such as ``munin-cron-5c1e90``.
+
+    `owner` is the user for lines that name no user.
+    """
     told = "\0".join((entry.schedule, entry.user or owner, entry.command, entry.stdin or ""))
     return f"{word_of(entry.command)}-{sha256(told.encode()).hexdigest()[:_DIGITS]}"
 
 
 def of_table(name: str) -> str:
-    """Return a file's name in a form for IDs: unchanged if possible, otherwise shortened and with a digest."""
+    """Return a file's name for use in IDs: unchanged if possible, otherwise shortened and with a digest."""
     if len(name) <= LONGEST_TABLE and _FIXED.fullmatch(name):
         return name
     digits = sha256(name.encode(errors="surrogateescape")).hexdigest()[:_DIGITS]

@@ -1,6 +1,4 @@
-"""Options of a line: comments above the line, such as ``# jobqueue: {locks: [disk], timeout: 2h}``, with keys of a
-job.
-"""
+"""A line's options: comments above the line with job keys, such as ``# jobqueue: {locks: [disk], timeout: 2h}``."""
 
 from __future__ import annotations
 
@@ -50,7 +48,7 @@ _BARRED = {
     **dict.fromkeys(_OF_THE_LINE, "a key that neither the line nor a variable above it sets"),
     "scope": "the line without it; only root's job files may have jobs of the fleet",
 }
-"""Keys that no table may have, and what is accepted in their place."""
+"""Keys that no table may have → the accepted alternative, for messages."""
 
 
 def is_option(comment: Comment) -> bool:
@@ -65,8 +63,9 @@ def written(above: tuple[Comment, ...]) -> dict[str, Node]:
 
 
 def options(above: tuple[Comment, ...], owner: str | None) -> tuple[dict[str, Any], list[Problem]]:
-    """Return the values of all options above a line, and their problems. `owner`: the user whose table it is, or None
-    for the system's.
+    """Return the values of all options above a line, and their problems.
+
+    `owner`: the table's user, or None for a system table.
     """
     values: dict[str, Any] = {}
     problems: list[Problem] = []

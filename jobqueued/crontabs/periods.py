@@ -1,4 +1,6 @@
-"""Lines of an anacrontab. Anacron waits until a period has passed; here, a job has due times, and makes up for missed
+"""Lines of an anacrontab.
+
+Converts anacron's periods. Anacron waits until a period has passed; a job here has due times, and makes up for missed
 ones.
 """
 
@@ -18,7 +20,7 @@ _HOURS = re.compile(r"([01]?\d|2[0-3])(?:-\d{1,2})?", re.ASCII)
 _HALF_PAST_SEVEN = 7 * 60 + 30
 """The time at which Debian starts anacron, in minutes after midnight."""
 _DAYS = {1: "* * *", 7: "* * 0", 30: "1 * *", 31: "1 * *", 365: "1 1 *"}
-"""Length of a period (days) → day fields of its cron expression, for periods that the calendar has."""
+"""Length of a period (days) → day fields of its cron expression, for calendar periods: a day, a week, a month, a year."""
 _BY_CRONTAB = frozenset(("/etc/cron.hourly", "/etc/cron.daily", "/etc/cron.weekly", "/etc/cron.monthly"))
 OF_ANACRON: dict[str, Any] = {
     "concurrency": 1,
@@ -26,7 +28,7 @@ OF_ANACRON: dict[str, Any] = {
     "catch_up_window": 365 * DAY,
     "locks": (Claim("anacrontab", exclusive=True),),
 }
-"""Settings of each job: after downtime of the host, it runs once, and no two such jobs run at the same time."""
+"""Settings of each job: after host downtime, the job runs once, and no two of these jobs run at the same time."""
 
 
 def is_run_by_crontab(entry: TableEntry) -> bool:
@@ -36,7 +38,7 @@ def is_run_by_crontab(entry: TableEntry) -> bool:
 
 
 def when(entry: TableEntry) -> tuple[str, int | None]:
-    """Return the cron expression of an entry's period and None, or "" and the minute of the day at which the job is due
+    """Return the cron expression for an entry's period and None, or "" and the minute of the day when the job is due
     every N days.
     """
     hours = dict(entry.environment).get("START_HOURS_RANGE", "")

@@ -1,4 +1,4 @@
-"""Lines that run all scripts of a directory with run-parts(8), split into one job for each script.
+"""Splits lines that run all of a directory's scripts with run-parts(8) into one job for each script.
 
 Each job keeps the rest of the line: in ``test -x /usr/sbin/anacron || ( cd / && run-parts --report DIRECTORY )`` the
 script replaces only ``run-parts --report DIRECTORY``.
@@ -40,5 +40,5 @@ def parts_of(command: str) -> Parts | None:
 
 
 def is_script(name: str) -> bool:
-    """Return whether run-parts accepts a file of this name."""
+    """Return whether run-parts accepts a file with this name."""
     return _NAME.fullmatch(name) is not None

@@ -1,6 +1,6 @@
-"""Parsing of a crontab: each line becomes an item, as cron reads it; a faulty line becomes a LineFlaw.
+"""Parses a crontab: each line becomes an item, as cron reads it; a faulty line becomes a LineFlaw.
 
-A faulty line does not affect other lines. docs/moving-from-cron.md lists where this is stricter than cron.
+A faulty line does not affect other lines. docs/moving-from-cron.md lists where this parser is stricter than cron.
 """
 
 from __future__ import annotations
@@ -39,9 +39,7 @@ _TILDES = "write a range of this field, such as `1~5`"
 
 
 class Form(StrEnum):
-    """The forms of a table. A system table has a column with the user; an anacrontab has columns with period, delay and
-    name.
-    """
+    """The forms of a table. A system table has a user column; an anacrontab has columns for period, delay and name."""
 
     USER = "user"
     SYSTEM = "system"
@@ -92,7 +90,9 @@ class TableEntry(NamedTuple):
 
 
 class LineFlaw(NamedTuple):
-    """A faulty line, which has no effect. `reason` is cron's message; `message` is jobqueued's, with the correct form.
+    """A faulty line, which has no effect.
+
+    `reason` is cron's message; `message` is jobqueued's message, with the correct form.
 
     `is_half`: whether the line is incomplete, because the table ends without a newline.
     """
@@ -158,7 +158,7 @@ class _TableParser:
             self._add(number, raw, above)
 
     def take_rest(self, number: int, raw: bytes) -> None:
-        """Report a last line without a newline as faulty, because half a line may be a valid but wrong command."""
+        """Report a last line that has no newline as faulty, because half a line may be a valid but wrong command."""
         if (body := raw.strip(b" \t\r")) and not body.startswith(b"#"):
             message = "found no newline at its end; expected a newline, because a line without one may be incomplete"
             self.items.append(LineFlaw(number, "missing newline before EOF", message, _shown(raw), is_half=True))
@@ -199,7 +199,7 @@ class _TableParser:
         )
 
     def _periodic(self, number: int, line: str, above: tuple[Comment, ...], dos: bool) -> TableEntry:
-        """Return the entry for a line of an anacrontab. Raises _Wrong."""
+        """Return the entry for an anacrontab line. Raises _Wrong."""
         period, delay, name, command = (*_BLANKS.split(line, 3), "", "", "")[:4]
         if period not in _PERIODS and not _PERIOD.fullmatch(period):
             found = f"found the period {_short(period)}; expected 1 to 999 days, or {' '.join(_PERIODS)}"
@@ -223,9 +223,7 @@ class _TableParser:
         return self._environment
 
     def _user(self, rest: str) -> tuple[str | None, str]:
-        """Return the user in a line of a system table, and the rest of the line; for other tables, return None as the
-        user.
-        """
+        """Return the user in a system table's line, and the rest of the line. In other tables, the user is None."""
         if self._form is Form.USER or not rest or rest.startswith("*"):
             return None, rest
         user, *behind = _BLANKS.split(rest, 1)
@@ -297,5 +295,5 @@ def _no_command(command: str, form: Form) -> str:
 
 
 def _short(text: str, most: int = 80) -> str:
-    """Return an untrusted text, shortened and printable, for a message."""
+    """Return an untrusted text for a message, shortened and printable."""
     return printable(text if len(text) <= most else f"{text[:most]}…")

@@ -1,4 +1,4 @@
-"""Variables with a meaning for cron itself, translated into keys of a job."""
+"""Translates the variables that have a meaning for cron itself into job keys."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class VariableRefused(Exception):
 
 
 def keys_of(entry: TableEntry, owner: str, *, mails: bool) -> dict[str, Any]:
-    """Return the fields of a Job that the variables above a line set. Raises VariableRefused.
+    """Return the Job fields that the variables above a line set. Raises VariableRefused.
 
     `owner` gets the mail if MAILTO is not set. `mails`: whether the host can send mail.
     """
@@ -78,10 +78,9 @@ def _notify(given: Mapping[str, str], owner: str, only_on_error: bool) -> Notify
 
 
 def foreign_sender(sender: str, owner: str, host: str) -> str:
-    """Return why mail of a user's table can't be sent from this address, or "" if it is the user's own address on this
-    host.
+    """Return why a user's table can't send mail from this address, or "" if it is the user's own address on this host.
 
-    Return "" also for a text that is not an address, because the lines below such a variable are refused anyway.
+    Also return "" for a text that is not an address, because the lines below this variable are refused anyway.
     """
     name, at, domain = sender.partition("@")
     if not _is_address(sender) or (name == owner and (not at or domain.lower() == host.lower())):
@@ -100,7 +99,10 @@ def _is_address(text: str) -> bool:
 
 
 def _address(variable: str, text: str) -> str:
-    """Return the mail address in a text if job files accept this address. Raises VariableRefused if they don't."""
+    """Return the mail address in a text if job files accept this address.
+
+    Raises VariableRefused if they do not accept it.
+    """
     try:
         found: str = ADDRESS.read(Scalar(0, 0, text, plain=False))
     except NotAccepted as wrong:

@@ -1,4 +1,4 @@
-"""The parts of a crontab's line: an assignment, as cron's load_env() reads it, or a command and its standard input."""
+"""The parts of a crontab line: an assignment, as cron's load_env() reads it, or a command and its standard input."""
 
 from __future__ import annotations
 

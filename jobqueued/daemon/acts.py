@@ -1,4 +1,4 @@
-"""Acts: one commit of all changes in a turn, and then the execution of its commands, one by one, in the given order."""
+"""Acts: commits all of a turn's changes at once, then executes the turn's commands one by one, in the given order."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from jobqueued.state.commits import Commits
 
 
 class Acts:
-    """The execution of the scheduler's commands. `reply` sends a reply to a caller."""
+    """Executes the scheduler's commands. `reply` sends a reply to a caller."""
 
     def __init__(
         self,
@@ -42,7 +42,7 @@ class Acts:
         """
 
     def take(self, decided: Sequence[Command]) -> None:
-        """Add commands to the next commit; they are executed after this commit."""
+        """Add commands to the next commit, and execute them after this commit."""
         for command in decided:
             self._batch.take(command)
         self._taken += decided
@@ -76,8 +76,9 @@ class Acts:
             self._catch_up()
 
     def _ask_fleet(self, wishes: Sequence[commands.FleetCommand], committed: bool) -> None:
-        """Send commands to the fleet. If the commit failed, disconnect from the fleet instead, because this host could
-        not save a grant.
+        """Send commands to the fleet.
+
+        If the commit failed, disconnect from the fleet instead, because this host could not save a grant.
         """
         if not committed:
             self._fleet.lose("this host can't save its state, so it must not get new claims")
@@ -88,7 +89,7 @@ class Acts:
     def _act(self, command: Command, committed: bool) -> None:
         match command:
             case commands.Launch(run):
-                self._unsaved.pop(run.id, None)  # the supervisor has the record, and writes it from now on
+                self._unsaved.pop(run.id, None)  # the supervisor has the record and will write it
                 self._link.launch(command)
             case commands.Stop(run, attempt, reason):
                 self._complain(self._link.stop(Name(run, attempt), reason))

@@ -1,4 +1,4 @@
-"""The daemon's control socket: its server, all its methods, and the file of metrics."""
+"""The daemon's control socket: its server, all its methods, and the metrics file."""
 
 from __future__ import annotations
 
@@ -46,10 +46,10 @@ from jobqueued.model.run import RunId
 
 
 class Outside(NamedTuple):
-    """Functions of the daemon that the methods of the control socket need.
+    """Functions of the daemon that the control socket's methods need.
 
     `happen` adds an event. `status` and `health` return values that only the daemon has. `tell_bug` logs a bug.
-    `remake_run` creates the run directory again.
+    `remake_run` re-creates the run directory.
     """
 
     happen: Callable[[Event], None]
@@ -60,7 +60,7 @@ class Outside(NamedTuple):
 
 
 class ControlAssembly:
-    """All objects that answer callers."""
+    """All objects that reply to callers."""
 
     def __init__(
         self,
@@ -112,5 +112,5 @@ class ControlAssembly:
         self.server = ControlServer(listener, dispatcher, replies, access.rank, Identities(link.name_of))
 
     def notify_ended(self, run: RunId, record: Record) -> None:
-        """Reply to the callers that wait for the end of a run."""
+        """Reply to the callers that wait for a run's end."""
         self._records.notify_ended(run, record)

@@ -1,8 +1,8 @@
 """The composition root: one scheduler, four assemblies that serve it, and the turns of the loop.
 
-In each turn, the daemon collects events, lets the scheduler decide, commits, and acts.  Between turns the process
-sleeps in poll(2) until a descriptor is ready or the timer of the next wake-up fires; nothing polls periodically.
-Events come from a list of sources (model/source.py shows how to add one).
+In each turn, the daemon collects events, lets the scheduler decide, commits, and acts. Between turns the process sleeps
+in poll(2) until a descriptor is ready or the timer for the next wake-up fires; nothing polls periodically. Events come
+from a list of sources (model/source.py shows how to add one).
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from jobqueued.state.db.store import Store
 
 
 class Daemon:
-    """One daemon: a scheduler with all parts that serve it."""
+    """One daemon: a scheduler and all parts that serve it."""
 
     def __init__(
         self,
@@ -69,7 +69,7 @@ class Daemon:
         self._log.listen(self._control.events.hear)
 
     def _sources(self) -> tuple[Source, ...]:
-        """Return all sources of events, in the order of their calls in a turn."""
+        """Return all event sources, in the order of their calls in a turn."""
         state, jobs, runs, control = self._state, self._jobs, self._runs, self._control
         return (
             *jobs.first_sources, self._signals, jobs.path_triggers, runs.lock_processes, runs.news,
@@ -80,7 +80,7 @@ class Daemon:
         )  # fmt: skip
 
     def begin(self, boot_id: str) -> None:
-        """Restore the state of an earlier daemon.  Raises LauncherError, StoreError or OSError if this fails."""
+        """Restore an earlier daemon's state. Raises LauncherError, StoreError or OSError if this fails."""
         self._signals.catch()
         gc.disable()
         self._begin(boot_id)
@@ -117,7 +117,7 @@ class Daemon:
         self._happened += runs.lock_processes.found()
         link.connect()
         self._happened += runs.recover(same_boot=known)
-        runs.acts.take(self._decide(admit=False))  # an R may be removed only once its content is saved
+        runs.acts.take(self._decide(admit=False))  # an R may be removed only after its content was saved
         self._happened += submit_calls.unheard(self._scheduler, (it for it, *_ in kept.kept), state.batch)
         new_boot = None if known or takeover.lost else boot_id  # jobs with `@reboot` become due only once in each boot
         self._happened.append(events.JobsLoaded(jobs.job_files.read_once(), new_boot))
@@ -195,7 +195,7 @@ class Daemon:
     # reports
 
     def _problems(self) -> list[str]:
-        """Return descriptions of all lasting problems. The part that has a problem logs it when it begins."""
+        """Return descriptions of all lasting problems. The affected part logs a problem when the problem begins."""
         unknown_groups, cannot_start = self._control.unknown_groups, self._runs.shortfall()[1]
         return [*unknown_groups, *self._loop.troubles, *cannot_start, *self._decisions.troubles]
 

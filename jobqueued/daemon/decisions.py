@@ -1,7 +1,8 @@
-"""The scheduler's decisions, with a trace.  A bug in the scheduler is logged, and affects only one event.
+"""The scheduler's decisions, with a trace. A bug in the scheduler is logged, and affects only one event.
 
-Any exception counts as a bug, also an impossible step (lifecycle.IllegalRunStep). If the event is the end of an
-attempt, the run counts as lost. If this raises an exception too, the attempt is set aside until the next start.
+Any exception counts as a bug, even an impossible step (lifecycle.IllegalRunStep). If the event is an attempt's end, the
+run counts as lost. If the handling of the lost run raises an exception too, the attempt is set aside until the next
+start.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ _FILE_EVERY = 10 * MINUTE
 
 
 class Decisions:
-    """A scheduler and its trace. If `trace` is None, files about bugs are written to `directory`."""
+    """A scheduler and its trace. If `trace` is None, trace files about bugs are written to `directory`."""
 
     def __init__(self, scheduler: Scheduler, log: Log, directory: Path, trace: TraceFile | None) -> None:
         self._scheduler, self._log, self._directory, self._trace = scheduler, log, directory, trace
@@ -45,15 +46,15 @@ class Decisions:
 
     @property
     def troubles(self) -> list[str]:
-        """Descriptions of the lasting problems: attempts that a bug set aside, a stuck scheduler, and a trace that
-        ended.
+        """Descriptions of the lasting problems: attempts that were set aside after a bug, a stuck scheduler, and a
+        trace that ended.
         """
         trace = "" if self._trace is None else self._trace.trouble
         return [*self._set_aside.values(), *filter(None, (self._stuck, trace))]
 
     @property
     def stands_still(self) -> str:
-        """The reason (a bug, or unsaved state) why no run starts, or "" if runs start."""
+        """The reason why no run starts (a bug or unsaved state), or "" if runs start."""
         return self._stuck or self._scheduler.unsaved
 
     def restore(self, jobs: Iterable[SavedJob], runs: Iterable[Run], now: Now, hold: Hold | None) -> None:
@@ -77,16 +78,18 @@ class Decisions:
         return decided
 
     def next_wakeup(self, now: Now) -> int | None:
-        """Return when (wall, ns) the scheduler needs a turn, or None; while the scheduler is stuck, not before the next
-        retry.
+        """Return when (wall, ns) the scheduler needs a turn, or None if it needs none.
+
+        A stuck scheduler needs no turn before the next retry.
         """
         wake = self._scheduler.next_wakeup(now)
         rest = self._stuck_until - now.mono
         return wake if not self._stuck or rest <= 0 else max(wake or 0, now.wall + rest)
 
     def unanswered(self, what: str, error: Exception, now: Now) -> str:
-        """Log a bug because of which a caller gets no answer, once in ten minutes for each place; return its type and
-        place.
+        """Log a bug that prevents a reply to a caller, at most once in ten minutes for each place.
+
+        Return the bug's type and place.
         """
         kind = f"{type(error).__name__}{_place(error)}"
         if self._answered.get(kind, 0) <= now.mono:
@@ -104,7 +107,7 @@ class Decisions:
             return self._instead(event, name, error, now)
 
     def _instead(self, event: Event, name: Name | None, error: Exception, now: Now) -> Sequence[Command]:
-        """Handle an event, as far as possible, although the scheduler raised an exception for it."""
+        """Handle an event as far as possible after the scheduler raised an exception for it."""
         why, how = _where(error), self._told(name, now)
         if name is not None and isinstance(event, RunEnded | NeverStarted):
             try:
@@ -153,7 +156,7 @@ class Decisions:
 
 
 def _attempt(event: Event) -> Name | None:
-    """Return the attempt that an event is about, or None if it is about none."""
+    """Return the attempt that an event is about, or None if the event is not about an attempt."""
     run, attempt = getattr(event, "run", None), getattr(event, "attempt", None)
     return Name(run, attempt) if isinstance(run, RunId) and isinstance(attempt, int) else None
 

@@ -1,4 +1,4 @@
-"""The installation: the values with which a daemon is started, for all its parts."""
+"""The installation: a daemon's start values, for all its parts."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from jobqueued.settings.settings import Settings, limits_of
 
 
 class Installation(NamedTuple):
-    """The paths of a daemon, its settings, the name of its host, and its log."""
+    """A daemon's paths, settings, host name, and log."""
 
     paths: Paths
     settings: Settings
@@ -21,7 +21,7 @@ class Installation(NamedTuple):
 
     @property
     def limits(self) -> HostLimits:
-        """The limits of this host for its runs."""
+        """This host's limits for its runs."""
         return limits_of(self.settings, self.host, *host_has())
 
     @property

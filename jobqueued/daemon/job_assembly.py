@@ -1,4 +1,4 @@
-"""The daemon's jobs: their files, cron's tables, and the paths for which jobs wait."""
+"""The daemon's jobs: their files, cron's tables, and the paths that jobs wait for."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from jobqueued.state.db.store import Store
 
 
 def watched(installation: Installation, store: Store) -> Watches:
-    """Return the watches of all job files; they begin with the texts that `store` has saved."""
+    """Return the watches of all job files; the watches begin with the texts that `store` has saved."""
     paths, config, *_ = installation
     return watches_of(
         paths,
@@ -38,9 +38,7 @@ def watched(installation: Installation, store: Store) -> Watches:
 
 
 class JobAssembly:
-    """The sources of events about changed jobs. `keep` saves accepted texts; `reloaded` is called at the end of a
-    reload.
-    """
+    """The event sources for changed jobs. `keep` saves accepted texts; `reloaded` is called at the end of a reload."""
 
     def __init__(
         self,
@@ -76,11 +74,11 @@ class JobAssembly:
             yield from self.job_files.turn(read_clocks())
 
     def want_paths(self, catalog: Catalog) -> None:
-        """Watch the paths for which jobs of the host wait."""
+        """Watch the paths that the host's jobs wait for."""
         self.path_triggers.want(name for name in catalog.awaited_names("path") if not share_of(name))
 
     def _cron_changed(self, is_there: bool, told: str) -> None:
-        """Leave cron's tables to another cron daemon if one exists now (`is_there`), else take them back.
+        """Leave cron's tables to another cron daemon if one exists now (`is_there`); otherwise take them back.
 
         `told`: the message to log.
         """

@@ -16,7 +16,7 @@ _has_more, _deadline, _descriptors = attrgetter("has_more"), attrgetter("deadlin
 
 
 def read_clocks() -> Now:
-    """Return the present time of both clocks."""
+    """Return the current time of both clocks."""
     return Now(time.time_ns(), time.monotonic_ns())
 
 
@@ -30,7 +30,8 @@ class Loop:
             [source for source in sources if getattr(type(source), name) is not getattr(Source, name)]
             for name in ("descriptors", "deadline", "has_more")
         )
-        """The sources that override `descriptors`, those that override `deadline`, and those that override `has_more`.
+        """Three lists: the sources that override `descriptors`, `deadline` and `has_more`.
+
         Other sources need no call.
         """
         self._turning = [source for source in sources if source in self._timed or source in self._eager]
@@ -41,7 +42,7 @@ class Loop:
         """The end of the last sleep (CLOCK_MONOTONIC, ns)."""
 
     def start(self) -> None:
-        """Note that the first turn starts now."""
+        """Record that the first turn starts now."""
         self.woke = time.monotonic_ns()
 
     @property
@@ -50,9 +51,9 @@ class Loop:
         return [trouble for source in self._sources for trouble in source.troubles]
 
     def clock_changes(self) -> list[Event]:
-        """Return events about steps of the clock and sleep of the host since the last call.
+        """Return events about clock steps and host sleep since the last call.
 
-        The scheduler must get these before all other events. Otherwise it would use the new time for occurrences from
+        The scheduler must get these events before all others. Otherwise it would use the new time for occurrences from
         before the step.
         """
         step, slept = self._timer.step(), self._timer.slept()
@@ -60,7 +61,10 @@ class Loop:
         return [*changes, ClockStepped(step)] if step else changes
 
     def wait(self, happened: list[Event]) -> None:
-        """Sleep until a source has an event, unless `happened` has one, and append the events to `happened`."""
+        """Sleep until a source has an event, and append the events to `happened`.
+
+        Don't sleep if `happened` has events already.
+        """
         at_once = bool(happened) or any(map(_has_more, self._eager)) or not self._can_sleep()
         interests = list(map(_descriptors, self._polled))
         if interests != self._interests:

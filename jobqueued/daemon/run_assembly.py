@@ -29,8 +29,9 @@ from jobqueued.state.housekeeping import Housekeeping, Limits
 
 
 class RunAssembly:
-    """The launcher's `link`, and all parts that follow and end runs. `stands_still` returns why no run starts, or
-    "".
+    """The launcher's `link`, and all parts that follow and end runs.
+
+    `stands_still` returns why no run starts, or "" if runs start.
     """
 
     def __init__(
@@ -81,8 +82,9 @@ class RunAssembly:
         return self._directories.spared(self._scheduler.runs)
 
     def _is_final(self, run: RunId) -> bool:
-        """Return whether the end of a run is saved. If this can't be read, return False, so that the end is handled
-        again.
+        """Return whether a run's end is saved.
+
+        If the saved state can't be read, return False, so that the end is handled once more.
         """
         with contextlib.suppress(StoreError):
             return run not in self._scheduler.runs and self._batch.record(run) is not None

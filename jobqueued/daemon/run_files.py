@@ -21,7 +21,7 @@ from jobqueued.state.housekeeping import Housekeeping
 from jobqueued.state.write_batch import WriteBatch
 
 MOST_KEPT = 256
-"""Maximum number of runs whose R is retained until the record file can be written."""
+"""Maximum number of runs whose R is retained until their record files can be written."""
 
 
 class RunDirectories:
@@ -43,12 +43,12 @@ class RunDirectories:
         return {*live, *self._stuck} if self._stuck else live
 
     def filed(self, run: RunId) -> None:
-        """Remove the retained R of a run, because its record file exists now, or its history was deleted."""
+        """Remove a run's retained R, because the run's record file exists now, or its history was deleted."""
         for command in self._kept.pop(run, ()):
             self._remove(command)
 
     def remove(self, command: RemoveMarks, *, is_unwritten: bool) -> None:
-        """Remove an R together with the retained R of the same run, or retain it too.
+        """Remove an R together with the same run's retained R, or retain this R too.
 
         `is_unwritten`: whether the record file could not be written. Raises OSError if the record file can't be read.
         """
@@ -72,7 +72,7 @@ class RunDirectories:
         return not record_files.tells(self._logs, command.run, command.attempt)
 
     def _remove(self, command: RemoveMarks) -> None:
-        """Remove an R; if this succeeds, also try again to remove the R that could not be removed earlier."""
+        """Remove an R; on success, also retry the removal of each R that could not be removed earlier."""
         name = Name(command.run, command.attempt)
         if trouble := self._removal(name):
             if name not in self._stuck.get(name.run, ()):
@@ -98,8 +98,9 @@ class RunDirectories:
 
 
 class RunFiles:
-    """The files of ended runs: writes record files, and removes the R of runs that have one. `housekeeping` is notified
-    of missing files.
+    """The files of ended runs: writes record files, and removes the R of runs that have a record file.
+
+    `housekeeping` is notified of missing files.
     """
 
     def __init__(self, logs: Path, directories: RunDirectories, housekeeping: Housekeeping) -> None:
@@ -109,7 +110,7 @@ class RunFiles:
         """The runs whose record file could not be written in this turn."""
 
     def begin_turn(self) -> None:
-        """Forget which record files could not be written in the last turn."""
+        """Clear the list of record files that could not be written in the last turn."""
         self._failed.clear()
 
     def write(self, record: Record) -> None:

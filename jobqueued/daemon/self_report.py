@@ -1,4 +1,4 @@
-"""The daemon's report about itself: the line for systemctl, a part of the method Status, and its own metrics."""
+"""The daemon's self-report: the line for systemctl, a part of the Status reply, and the daemon's own metrics."""
 
 from __future__ import annotations
 
@@ -38,15 +38,15 @@ class SelfReport:
         """Durations of the loop's turns."""
 
     def summary(self) -> str:
-        """Return the state of the daemon in one line."""
+        """Return the daemon's state in one line."""
         return summary(self._scheduler, len(self._jobs.watches.refused), self._state.commits.degraded)
 
     def farewell(self) -> str:
-        """Describe the live runs when the daemon stops."""
+        """Return a description of the live runs, to log when the daemon stops."""
         return farewell(self._scheduler)
 
     def status(self) -> dict[str, Any]:
-        """Return the daemon's part of the method Status."""
+        """Return the daemon's part of the Status reply."""
         degraded, link = self._state.commits.degraded, self._runs.link
         return {
             "version": __version__,

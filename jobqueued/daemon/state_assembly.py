@@ -29,7 +29,7 @@ class StateAssembly:
         paths, config, host, log = installation
         self._paths, self._log, self._scheduler, self.store = paths, log, scheduler, store
         self._unrestored: Takeover | None = None
-        """The takeover whose results the scheduler has not received yet, or None."""
+        """The takeover whose results the scheduler has not received yet, or None if there is none."""
         self._boot: list[Command] = []
         """The command that saves this boot as recovered, or [] before the recovery."""
         noted = partial(with_scripts, watches.scripts, config.cron.get("expand", False))
@@ -45,8 +45,9 @@ class StateAssembly:
         self.due_history.take_files(files)
 
     def take_over(self, boot_id: str, live: Collection[RunId], progress: Callable[[], None]) -> Takeover:
-        """Take over, from record files, history that is absent from state.db. `progress` is called before each large
-        commit.
+        """Import history from record files if it is absent from state.db.
+
+        `progress` is called before each large commit.
         """
         limits = self._scheduler.limits
         commit = partial(self._commit_part, progress)
@@ -58,12 +59,12 @@ class StateAssembly:
         return takeover
 
     def note_restored(self) -> None:
-        """Restore the notices, and note that the scheduler has the results of the takeover."""
+        """Restore the notices, and record that the scheduler has the takeover's results."""
         self.notices.restore(*self.store.notices())
         self._unrestored = None
 
     def note_recovered(self, boot_id: str) -> None:
-        """Note that all live runs of this boot were recovered, so that a new state.db contains this fact."""
+        """Record that all of this boot's live runs were recovered, so that a new state.db contains this fact."""
         self._boot = [SaveBoot(boot_id)]
 
     def _commit_part(self, progress: Callable[[], None]) -> bool:

@@ -1,7 +1,7 @@
 """Trace files: the scheduler's events and decisions, as lines of JSON (docs/trace.md).
 
-python -m jobqueued.daemon.trace story FILE RUN     prints the history of one run
-python -m jobqueued.daemon.trace replay FILE        prints where this version would decide otherwise
+python -m jobqueued.daemon.trace story FILE RUN prints the history of one run python -m jobqueued.daemon.trace replay
+FILE prints where this version would decide differently
 """
 
 from __future__ import annotations
@@ -86,7 +86,7 @@ def write_ring(directory: Path, ring: Iterable[TraceEntry]) -> Path:
         with open(_created(path), "wb") as file:
             file.writelines([_encoded(_header()), *reversed(lines)])
     except OSError:
-        path.unlink(missing_ok=True)  # a partial file would look like a complete one
+        path.unlink(missing_ok=True)  # a partial file would look like a complete file
         raise
     for old in sorted(directory.glob("bug-*.trace"))[:-KEPT]:
         old.unlink(missing_ok=True)

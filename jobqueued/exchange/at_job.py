@@ -1,4 +1,4 @@
-"""Conversion of an at(1) job, from its spool file, to the draft of a job that is due once."""
+"""Converts an at(1) job, from its spool file, to a draft of a job that is due once."""
 
 from __future__ import annotations
 
@@ -15,8 +15,9 @@ from jobqueued.model.notify import NOBODY, Notify
 from jobqueued.timing.schedule import At
 
 NAME = re.compile(r"([a-zA-Z])([0-9a-f]{5})([0-9a-f]{8})")
-"""Pattern for the file name of a job in the spool: its queue, its number, and the minute since 1970. A name that begins
-with ``=`` does not match, because its job is already running.
+"""Pattern for a job's file name in the spool: the queue, the job number, and the due time in minutes since 1970.
+
+A name that begins with ``=`` does not match, because this job is already running.
 """
 _HEAD = re.compile(r"#! ?/bin/sh\n# atrun uid=(\d+) gid=\d+\n# mail +(\S+) (-?\d)\n")
 _UMASK = re.compile(r"umask ([0-7]{1,4})\n")
@@ -64,7 +65,7 @@ def read_at_job(
 
 
 def uid_of(data: bytes) -> int | None:
-    """Return the UID of the user who submitted a job, or None if the data are not a job of at(1)."""
+    """Return the UID of the user who submitted a job, or None if the data are not an at(1) job."""
     found = _HEAD.match(data[:4096].decode(errors="replace"))
     return int(found[1]) if found else None
 
@@ -89,8 +90,9 @@ def _job(job_id: str, keys: dict[str, Any], due: int, timezone: str) -> Job:
 
 
 def _keys(text: str, user: str, *, mails: bool) -> tuple[dict[str, Any], list[str]]:
-    """Return the keys for a job's script, and notes about it. Variables and other settings precede the commands. Raises
-    ValueError.
+    """Return the keys for a job's script, and notes about the script.
+
+    In the script, variables and other settings precede the commands. Raises ValueError.
     """
     head = _HEAD.match(text)
     if head is None:
@@ -137,5 +139,5 @@ def _unquoted(text: str) -> str:
 
 
 def _whole(text: str) -> str:
-    """Join the bytes of a text that at(1) escaped one by one. Raises UnicodeDecodeError if they are not UTF-8."""
+    """Join the bytes of a text that at(1) escaped one by one. Raises UnicodeDecodeError if the bytes are not UTF-8."""
     return text.encode(errors="surrogateescape").decode()

@@ -1,4 +1,4 @@
-"""Conversion of systemd's calendar events (systemd.time(7)) to cron expressions, if cron can express them."""
+"""Converts systemd's calendar events (systemd.time(7)) to cron expressions, if cron can express the events."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _ITEM = r"(\*|\d{1,2})(?:\.\.(\d{1,2}))?(?:/(\d{1,2}))?"
 
 
 class Unsayable(ValueError):
-    """Cron can't express a calendar event; the message names the part."""
+    """Cron can't express a calendar event; the message names the part that cron can't express."""
 
 
 class CronTime(NamedTuple):
@@ -40,7 +40,7 @@ class CronTime(NamedTuple):
 
 
 def cron_time(text: str) -> CronTime:
-    """Return the times of a calendar event in cron's form. Raises Unsayable if cron can't express them."""
+    """Return the times of a calendar event in cron's form. Raises Unsayable if cron can't express the times."""
     words = _WORDS.get(text.strip().lower(), text).split()
     zone = words.pop() if len(words) > 1 and re.fullmatch(_ZONE, words[-1]) and not _is_weekdays(words[-1]) else ""
     weekday = _weekdays(words.pop(0)) if words and words[0][0].isalpha() else "*"
@@ -88,7 +88,7 @@ def _weekday(text: str) -> int:
 
 
 def _field(text: str, low: int, high: int) -> str:
-    """Return a component of a date or time, with values from `low` to `high`, as a field of cron. Raises Unsayable."""
+    """Return a date or time component, with values from `low` to `high`, as a cron field. Raises Unsayable."""
     items = []
     for part in text.split(","):
         found = re.fullmatch(_ITEM, part)

@@ -1,6 +1,4 @@
-"""Conversion of a crontab to drafts of jobs that do the same as the live table, with its comments and notes about each
-line.
-"""
+"""Converts a crontab to drafts of jobs that behave like the live table, with its comments and notes about each line."""
 
 from __future__ import annotations
 
@@ -32,7 +30,7 @@ _NO_MAIL = (
 
 
 def read_table(data: bytes, file: str, name: str, place: TablePlace, host: CronHost, ids: UniqueIds) -> ImportedFile:
-    """Read a whole table. `name`: the name of the source, from which the job file gets its name. Never raises."""
+    """Read a whole table. `name`: the source's name, which the job file's name is derived from. Never raises."""
     source = ImportedFile(file, name)
     jobs, problems = at_once(read_jobs_in_steps(data, file, place, host))
     reading = _TableImport(source, place, host, ids, jobs, problems)
@@ -43,7 +41,7 @@ def read_table(data: bytes, file: str, name: str, place: TablePlace, host: CronH
 
 
 class _TableImport:
-    """The conversion of one table. `pending`: comments that belong to no draft yet."""
+    """The conversion of one table. `pending`: comments that do not belong to a draft yet."""
 
     def __init__(
         self,
@@ -160,8 +158,8 @@ def _left_out(line: int, text: str) -> str:
 
 
 def keys_of(job: Job, timezone: str) -> tuple[dict[str, Any], list[str]]:
-    """Return the keys for a job of a table, and notes on the parts that no job file can express; `timezone` is the
-    default timezone.
+    """Return the keys for a table's job, and notes on the parts that no job file can express; `timezone` is the default
+    timezone.
     """
     environment, differs = _environment(job)
     keys: dict[str, Any] = {
@@ -195,7 +193,7 @@ def keys_of(job: Job, timezone: str) -> tuple[dict[str, Any], list[str]]:
 
 
 def _environment(job: Job) -> tuple[dict[str, str], list[str]]:
-    """Return the variables of a job, and notes about omitted variables; the shell is a key, not a variable."""
+    """Return a job's variables, and notes about omitted variables; the shell is a key, not a variable."""
     given = {name: value for name, value in job.environment if (name, value) != ("SHELL", job.shell)}
     odd = [name for name in given if not is_variable(name)]
     for name in odd:
@@ -208,8 +206,9 @@ def _environment(job: Job) -> tuple[dict[str, str], list[str]]:
 
 
 def _lock(claim: Claim, differs: list[str]) -> Any:
-    """Return a lock in the form of a job file. A user's own lock gets a new name with the user's name; note this in
-    `differs`.
+    """Return a lock in a job file's form.
+
+    A user's own lock gets a new name that includes the user's name; record this in `differs`.
     """
     if claim.resource.startswith("/"):
         name = {"path": claim.resource}

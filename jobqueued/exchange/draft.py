@@ -1,4 +1,4 @@
-"""Drafts: jobs to write into a job file, with the meaning of their source, and notes about each line of a source."""
+"""Drafts: jobs to write into a job file, with their source's meaning, and notes about each line of the source."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from jobqueued.model.job import Job
 _LONGEST = 60
 _OTHER = "[^a-z0-9._-]+"
 DIFFERS = "JQ607"
-"""Code of the problem that a job does not mean the same as its source."""
+"""Problem code for a job whose meaning differs from its source."""
 
 
 SAID = frozenset(("schedule", "environment.MAILTO", "command"))
-"""Keys of a job file whose warnings are omitted, because they are for hand-written files or are already reported for
-the source.
+"""Job-file keys whose warnings are omitted, because they are for hand-written files or are already reported for the
+source.
 """
 
 
@@ -41,9 +41,9 @@ class JobDraft:
 
 @dataclass(slots=True)
 class ImportedFile:
-    """A file of another scheduler: its lines as `rows` in the form of ``import --json``, and its jobs.
+    """Another scheduler's file: its lines as `rows` in the form of ``import --json``, and its jobs.
 
-    `head` and `tail` are the comments at the beginning and the end of the file.
+    `head` and `tail` are the comments at the file's beginning and end.
     """
 
     file: str
@@ -66,7 +66,7 @@ class ImportedFile:
 
 
 class UniqueIds:
-    """A generator of IDs that are unique on a host."""
+    """Generates IDs that are unique on a host."""
 
     def __init__(self, taken: set[str] | None = None) -> None:
         self._taken = set(taken or ())
@@ -83,5 +83,5 @@ class UniqueIds:
 
 
 def name_of_file(name: str) -> str:
-    """Return the name of the job file for a source with this name."""
+    """Return the job file's name for a source with this name."""
     return f"{re.sub(_OTHER, '-', name.lower()).strip('-._') or 'imported'}.yaml"

@@ -1,4 +1,4 @@
-"""Conversion of drafts to the text of a job file, with the comments of the source, and with common keys as defaults."""
+"""Converts drafts to a job file's text, with the source's comments, and with common keys as defaults."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from jobqueued.exchange.draft import JobDraft
 from jobqueued.exchange.yaml_values import comment, flow, lines
 
 _OF_THE_JOB = frozenset(("schedule", "command", "stdin", "description", "at", "every", "on", "locks"))
-"""Keys that are never among the defaults of a file."""
+"""Keys that are never among a file's defaults."""
 _AS_ELSEWHERE = ("concurrency", "catch_up", "catch_up_window", "leave_children")
-"""Keys that imitate the old scheduler. They are among the defaults even if the file has only one job."""
+"""Keys that imitate the old scheduler. These keys are among the defaults even if the file has only one job."""
 _WITHIN = "  "
 
 
 def text_of(drafts: Iterable[JobDraft], first: str, head: Iterable[str] = (), tail: Iterable[str] = ()) -> str:
-    """Return the text of a job file; `first` is its first line, a comment."""
+    """Return the text of a job file; `first` is the file's first line, a comment."""
     drafts = tuple(drafts)
     shared = _shared(drafts)
     found = [comment(first)]
@@ -48,7 +48,7 @@ def _lines(name: str, value: Any, indent: str) -> list[str]:
 
 
 def _shared(drafts: tuple[JobDraft, ...]) -> dict[str, Any]:
-    """Return the keys for the file's defaults: those that all jobs have, each with its most common value."""
+    """Return the keys for the file's defaults: the keys that all jobs have, each with its most common value."""
     names = [name for name in drafts[0].keys if all(name in draft.keys for draft in drafts)] if drafts else []
     shared: dict[str, Any] = {}
     for name in names:
@@ -69,7 +69,7 @@ def _shared(drafts: tuple[JobDraft, ...]) -> dict[str, Any]:
 
 
 def _own(keys: Mapping[str, Any], shared: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the keys of a job that the defaults do not already set."""
+    """Return a job's keys that the defaults do not already set."""
     own: dict[str, Any] = {}
     for name, value in keys.items():
         given = value

@@ -1,5 +1,6 @@
-"""The proof that a written job does the same as its source: it compares fields, and due times that are computed in two
-ways.
+"""The proof that a written job behaves like its source.
+
+It compares fields, and due times that are computed in two ways.
 """
 
 from __future__ import annotations
@@ -39,8 +40,8 @@ _NOT_SAID = frozenset(
         "outlasts_steps",
     )
 )
-"""Fields in which source and job may differ: names, values derived from names, and values that are compared in another
-way.
+"""Fields that may differ between source and job: names, values derived from names, and values that are compared in
+another way.
 """
 
 
@@ -58,7 +59,7 @@ def check(drafts: Iterable[JobDraft], jobs: Iterable[Job], now: datetime) -> Ite
 
 
 def problems(file: str, differences: Iterable[tuple[JobDraft, str]]) -> list[Problem]:
-    """Return the differences as problems of a source."""
+    """Return the differences as problems in a source."""
     return [
         Problem(file, draft.line, 0, "", f"differs: {text}", "error", draft.id, DIFFERS) for draft, text in differences
     ]
@@ -73,7 +74,7 @@ def _of_fields(means: Job, job: Job) -> Iterator[str]:
 
 
 def _plain(job: Job, name: str) -> Any:
-    """Return the value of a field without irrelevant details, such as the order of variables, or SHELL among them."""
+    """Return a field's value without irrelevant details, such as the order of variables, or the variable SHELL."""
     value = getattr(job, name)
     if name == "environment":
         return {key: text for key, text in value if (key, text) != ("SHELL", job.shell)}
@@ -89,7 +90,7 @@ def _lock(claim: Claim) -> str:
 
 
 def _of_times(means: Job, job: Job, now: datetime) -> str:
-    """Describe the first due time that differs from those computed from the source alone, or return "" if none
+    """Describe the first due time that differs from the times computed from the source alone, or return "" if none
     differs.
     """
     for begin, end in windows((means.timezone,), now):
@@ -101,7 +102,7 @@ def _of_times(means: Job, job: Job, now: datetime) -> str:
 
 
 def windows(zones: Iterable[str], now: datetime) -> Iterator[tuple[datetime, datetime | None]]:
-    """Yield the periods in which to compare due times: (now, None) for the first due times, and the periods around
+    """Yield the periods for the comparison of due times: (now, None) for the first due times, and the periods around
     clock changes.
     """
     yield now, None
@@ -112,7 +113,7 @@ def windows(zones: Iterable[str], now: datetime) -> Iterator[tuple[datetime, dat
 def differs_at(wanted: Sequence[datetime], got: Sequence[datetime], end: datetime | None) -> int | None:
     """Return the index of the first difference between two lists of due times, or None if they are equal."""
     if end is None:
-        got = got[: len(wanted)]  # the job's list continues beyond the computed times
+        got = got[: len(wanted)]  # the job's due times continue after the computed times
     pairs = enumerate(zip(wanted, got, strict=False))
     if (place := next((n for n, (one, other) in pairs if one != other), None)) is not None:
         return place
@@ -143,8 +144,9 @@ def reckoned(
 
 
 def clock_of(job: Job) -> tuple[Trigger, ...]:
-    """Return a job's triggers. If no `H` depends on the job's ID, remove the ID from them, so that equal jobs share
-    cached times.
+    """Return a job's triggers.
+
+    Remove the job's ID from each schedule without an `H`, so that equal jobs share cached times.
     """
     return tuple(
         replace(trigger, job_id="") if isinstance(trigger, Schedule) and not trigger.is_drawn else trigger

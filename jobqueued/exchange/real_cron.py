@@ -1,5 +1,4 @@
-"""Real crons: for each line of a table, the first difference between what a real cron does and what the line's job here
-does.
+"""Real crons: for each table line, the first difference between a real cron and the line's job.
 
 If a cron refuses a whole table because of one line, all lines of the table differ.
 """
@@ -34,7 +33,7 @@ class Cron(StrEnum):
 
 
 class RealCronHost(NamedTuple):
-    """The host on which the cron runs: its timezone, the present time, and a function that returns whether a user
+    """The host on which the cron runs: its timezone, the current time, and a function that returns whether a user
     exists.
     """
 
@@ -46,7 +45,7 @@ class RealCronHost(NamedTuple):
 def problems(
     file: str, data: bytes, form: Form, drafts: Iterable[JobDraft], cron: Cron, host: RealCronHost
 ) -> Iterator[Problem]:
-    """Yield the differences between a cron and the jobs that a table becomes."""
+    """Yield the differences between a cron and the jobs that a table is converted to."""
     if form is Form.ANACRON:
         yield from (_problem(file, draft.line, text, draft.id) for draft, text in _of_anacron(data, drafts))
         return
@@ -74,9 +73,7 @@ def _entries(data: bytes, form: Form) -> dict[int, TableEntry]:
 
 
 def _of_line(draft: JobDraft, entry: TableEntry, cron: Cron, host: RealCronHost) -> str:
-    """Return the first difference between what a cron does with a line and what the line's job does, or "" if there is
-    none.
-    """
+    """Return the first difference in behavior between a cron's line and the line's job, or "" if there is none."""
     variables = dict(entry.environment)
     if cron is Cron.DEBIAN and entry.only_on_error:
         return f"{cron.sentence_name} reads -n as the beginning of the command"
@@ -127,8 +124,8 @@ def _difference(wanted: Sequence[datetime], got: Sequence[datetime], place: int,
 
 
 def _of_lost_change(name: str, now: datetime) -> str:
-    """Describe a clock change that cronie does not notice, because it checks only the flag of summer time, or return
-    "".
+    """Describe a clock change that cronie misses, because cronie checks only the summer-time flag; return "" if there
+    is none.
     """
     zone = ZoneInfo(name)
     for change in reckoning.changes(name, now, 2):
@@ -170,8 +167,9 @@ _FIELDS: tuple[_Field, ...] = (
 
 
 def refusal(data: bytes, form: Form, has_user: Callable[[str], bool]) -> tuple[int, str] | None:
-    """Return the number of the line that makes Debian's cron ignore a whole table, and cron's reason, or None if no
-    line does.
+    """Return the number of the line that makes Debian's cron ignore a whole table, and cron's reason.
+
+    Return None if there is no such line.
     """
     *lines, rest = data.decode("latin-1").split("\n")
     if len(lines) > _MOST_LINES:
@@ -184,7 +182,7 @@ def refusal(data: bytes, form: Form, has_user: Callable[[str], bool]) -> tuple[i
 
 
 def _wrong(line: str, form: Form, has_user: Callable[[str], bool]) -> str:
-    """Return Debian's cron's name for the error in a line, or "" if the line is valid."""
+    """Return the name that Debian's cron gives to the error in a line, or "" if the line is valid."""
     if not line or line.startswith("#") or _ASSIGNMENT.fullmatch(line):
         return ""
     if line.startswith("@"):

@@ -1,7 +1,7 @@
 """A second computation of a crontab line's due times, for a proof: day by day, as crontab(5) and cron(8) describe.
 
-The module also imitates real crons, which handle clock changes and odd fields differently. It shares no code with
-`timing/`, and is slower, because it checks each wall time of a day in the timezone.
+The module also imitates real crons, which handle clock changes and odd fields differently. The module shares no code
+with `timing/`, and is slower, because it checks each wall time of a day in the timezone.
 """
 
 from __future__ import annotations
@@ -16,8 +16,9 @@ from zoneinfo import ZoneInfo
 from jobqueued.child.contract.tuples import NamedTuple
 
 DEBIAN, CRONIE, CRON_TZ = "debian", "cronie", "cronie's CRON_TZ"
-"""The rules of real crons, in place of a `dst`. Cronie's rules for clock changes apply only to the host's timezone, so
-CRON_TZ has separate rules.
+"""The rules of real crons, which replace a `dst` rule.
+
+Cronie's rules for clock changes apply only to the host's timezone, so lines with CRON_TZ have separate rules.
 """
 _MONTHS = ["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"]
 _WEEKDAYS = ["sun", "mon", "tue", "wed", "thu", "fri", "sat"]
@@ -36,8 +37,9 @@ _DAY = timedelta(days=1)
 _LAST_YEAR = 2099
 _RULES = {"once": (True, False), "both": (True, True), "skip": (False, False), CRON_TZ: (False, True)}
 _LONGEST_GAP = timedelta(hours=3)
-"""Longest gap that Debian's cron treats as a clock change. It treats a longer gap as a correction of the clock, and
-drops the times in the gap.
+"""Longest gap that Debian's cron treats as a clock change.
+
+Debian's cron treats a longer gap as a clock correction, and drops the times in the gap.
 """
 _PART = re.compile(r"(\*|([A-Za-z0-9]+)(?:(-)([A-Za-z0-9]*))?)(?:(/)([A-Za-z0-9]*))?")
 
@@ -89,7 +91,8 @@ class Line(NamedTuple):
 def due_times(schedule: str, zone: str, start: datetime, dst: str = "cron", seconds: str = "0") -> Iterator[datetime]:
     """Yield the due times after an aware `start`, in UTC, until the end of the century. Raises ValueError.
 
-    A time at which a real cron would start the job several times is repeated. `seconds`: the seconds of each minute.
+    If a real cron would start the job several times at one time, this time is repeated. `seconds`: the seconds of each
+    minute.
     """
     offsets = [timedelta(seconds=number) for number in sorted(_numbers(seconds, 0, 59))]
     for minute in _minutes(Line.read(schedule, dst), ZoneInfo(zone), start.astimezone(UTC) - offsets[-1]):

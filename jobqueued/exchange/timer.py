@@ -1,6 +1,4 @@
-"""Conversion of a systemd timer and its service to the draft of a job, and a list of the settings that no job file can
-express.
-"""
+"""Converts a systemd timer and its service to a job draft, and lists the settings that no job file can express."""
 
 from __future__ import annotations
 
@@ -23,7 +21,7 @@ _IGNORED = frozenset((
     "AccuracySec", "Unit", "Documentation", "WantedBy", "Type", "RemainAfterExit", "StandardOutput", "StandardError",
     "SyslogIdentifier", "After", "Before", "Wants", "DefaultDependencies", "Also", "Alias", "RequiresMountsFor",
 ))  # fmt: skip
-"""Settings that make no difference to a job, or that only matter for the order of the boot."""
+"""Settings that do not affect a job, or only affect the boot order."""
 _SIMPLE = {
     "User": "user",
     "Group": "group",
@@ -32,12 +30,12 @@ _SIMPLE = {
     "OOMScoreAdjust": "oom_score_adj",
     "KillSignal": "stop_signal",
 }
-"""Setting of a service → the key of a job that is equivalent."""
+"""Service setting → the equivalent job key."""
 _MOST_GRACE = "1h"
 """The longest `kill_grace` that a job may have."""
 _NEVER = "infinity"
 _OF_USERS = "/systemd/user/"
-"""A part of the path of units that belong to a user's service manager."""
+"""Part of the path of units that belong to a user's service manager."""
 _IONICE = {"idle": "idle", "3": "idle", "best-effort": "best-effort:4", "2": "best-effort:4"}
 _PREFIXED = r"(?s)([-@:+!|]*)(.*)"
 
@@ -47,9 +45,7 @@ class _NotConvertible(Exception):
 
 
 def read_timer(timer: Unit, service: Unit | None, file: str, name: str, timezone: str, ids: UniqueIds) -> ImportedFile:
-    """Read the job of a timer with this `name`. `service` None means that the timer's service is missing. Never
-    raises.
-    """
+    """Read the job of a timer with this `name`. If `service` is None, the timer's service is missing. Never raises."""
     source = ImportedFile(file, name)
     reading = _TimerImport(timer, service or {}, "" if _OF_USERS in file else "/")
     try:
@@ -83,7 +79,7 @@ def read_timer(timer: Unit, service: Unit | None, file: str, name: str, timezone
 
 
 class _TimerImport:
-    """The conversion of two units to the keys of a job; settings that it does not use are reported as lost."""
+    """The conversion of two units to a job's keys; unused settings are reported as lost."""
 
     def __init__(self, timer: Unit, service: Unit, directory: str) -> None:
         self._directory = directory
@@ -98,16 +94,16 @@ class _TimerImport:
         self.lost: list[str] = []
 
     def all(self, name: str) -> list[str]:
-        """Return the values of a setting."""
+        """Return a setting's values."""
         self._asked.add(name)
         return self._settings.get(name, [])
 
     def last(self, name: str, default: str = "") -> str:
-        """Return the last value of a setting, which is the valid one, or `default` if there is none."""
+        """Return a setting's last value, which is the effective value, or `default` if there is none."""
         return (self.all(name) or [default])[-1]
 
     def keys(self) -> dict[str, Any]:
-        """Return all keys of the job; note settings without an equivalent key in `lost`."""
+        """Return all of the job's keys; add settings without an equivalent key to `lost`."""
         self._asked.clear()
         keys: dict[str, Any] = {"description": self.last("Description")}
         keys |= self._when() | self._command()
@@ -146,7 +142,7 @@ class _TimerImport:
         return {"timeout": _span(self._finite("RuntimeMaxSec")), "kill_grace": grace}
 
     def _finite(self, name: str) -> str:
-        """Return the time span of a setting, or "" if it is missing or infinite."""
+        """Return a setting's time span, or "" if the setting is missing or infinite."""
         return "" if (value := self.last(name)) == _NEVER else value
 
     def _plain(self, setting: str, value: str) -> str:
@@ -184,8 +180,8 @@ class _TimerImport:
         return keys
 
     def _command(self) -> dict[str, Any]:
-        """Return the key with the command: the words of one command, or a shell line if there are several commands or
-        some may fail.
+        """Return the key with the command: the words of one command, or a shell line if there are several commands or a
+        command may fail.
         """
         lines = list[tuple[str, list[str]]]()
         for setting in ("ExecStartPre", "ExecStart", "ExecStartPost"):
@@ -201,7 +197,7 @@ class _TimerImport:
         return {"command": " && ".join(f"{{ {text}; }}" if " || " in text else text for text in joined)}
 
     def _line(self, setting: str, text: str, first: str, *words: str) -> tuple[str, list[str]]:
-        """Return the prefixes of a command, and its words. Raises _NotConvertible."""
+        """Return a command's prefixes and words. Raises _NotConvertible."""
         found = re.fullmatch(_PREFIXED, first)
         prefix, program = (found[1], found[2]) if found else ("", first)
         if set(prefix) & set("@+!|"):

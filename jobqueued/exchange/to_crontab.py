@@ -1,6 +1,4 @@
-"""Conversion of jobs to a crontab in the form of /etc/cron.d; a comment above each line lists the keys that cron can't
-express.
-"""
+"""Converts jobs to a crontab for /etc/cron.d; a comment above each line lists the keys that cron can't express."""
 
 from __future__ import annotations
 
@@ -27,7 +25,7 @@ _SAID = frozenset((
     "drop_ins", "description", "concurrency", "catch_up", "catch_up_window", "leave_children", "grace", "asks_pam",
     "outlasts_steps",
 ))  # fmt: skip
-"""Fields of a Job that a line expresses, or that are handled in another way."""
+"""Job fields that a line expresses, or that are handled in another way."""
 _EVEN = (1, 3, 5, 15)
 """Intervals (minutes) whose starts fall on the same minutes of the hour in all timezones."""
 _UNSET = {"SHELL": "/bin/sh", "PATH": None, "MAILTO": None, "MAILFROM": ""}
@@ -55,7 +53,7 @@ class _Unsaid(Exception):
 
 
 def crontab_of(jobs: Iterable[Job], timezone: str, user: str) -> Exported:
-    """Return the crontab of these jobs for a host in a timezone; `user` is the user of jobs that name none."""
+    """Return the crontab of these jobs for a host in a timezone; `user` is the user for jobs that name no user."""
     jobs = tuple(jobs)
     variables: dict[str, str | None] = {**_UNSET, "CRON_TZ": timezone}
     found, losses, left_out = [comment(_HEAD)], list[tuple[str, str]](), list[str]()
@@ -96,7 +94,7 @@ def _variables(job: Job) -> dict[str, str]:
 
 
 def _losses(job: Job, timezone: str) -> Iterator[str]:
-    """Yield the losses of a job: its keys that no crontab line can express."""
+    """Yield a job's losses: the keys that no crontab line can express."""
     blank = Job(id=job.id, command=job.command)
     names = (field.name for field in fields(Job) if field.name not in _SAID)
     lost = [name for name in names if getattr(job, name) != getattr(blank, name)]
@@ -113,7 +111,7 @@ def _losses(job: Job, timezone: str) -> Iterator[str]:
 
 
 def _lines(job: Job, user: str) -> tuple[list[str], list[str]]:
-    """Return the lines of a job, and the reasons why lines are missing."""
+    """Return a job's lines, and the reasons why lines are missing."""
     lines, wrong = list[str](), list[str]()
     try:
         command, stdin = _command(job), _stdin(job)

@@ -1,4 +1,4 @@
-"""Unit files of systemd: parsing of the settings by section, and of command lines and time spans in them."""
+"""Parses systemd's unit files: their settings by section, and the command lines and time spans in settings."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ Unit = dict[str, dict[str, list[str]]]
 
 
 def read_unit(text: str, into: Unit | None = None) -> Unit:
-    """Return the settings of a unit file. With `into`, add the text of a drop-in to these earlier settings."""
+    """Return a unit file's settings. With `into`, add the text of a drop-in to these earlier settings."""
     unit: Unit = {} if into is None else into
     section: dict[str, list[str]] = {}
     for line in _joined(text):
@@ -53,8 +53,9 @@ def span_of(text: str) -> int:
 
 
 def words_of(text: str) -> list[str]:
-    """Return the words of a setting that is a list, with quotes and escapes resolved. Raises ValueError if a quote is
-    not closed or an escape is invalid.
+    """Return the words of a list setting, with quotes and escapes resolved.
+
+    Raises ValueError if a quote is not closed or an escape is invalid.
     """
     return [word for _, word in _tokens(text)]
 
@@ -73,8 +74,9 @@ def commands_of(text: str) -> Iterator[list[str]]:
 
 
 def _tokens(text: str) -> Iterator[tuple[str, str]]:
-    """Yield a pair for each word: the word as written, and with quotes and escapes resolved. Raises ValueError like
-    `words_of`.
+    """Yield a pair for each word: the word as written, and the word with quotes and escapes resolved.
+
+    Raises ValueError like `words_of`.
     """
     place = 0
     for found in _WORD.finditer(text):
@@ -121,5 +123,5 @@ def has_specifier(text: str) -> bool:
 
 
 def has_variable(text: str) -> bool:
-    """Return whether a word of a command has a variable such as ``$X``."""
+    """Return whether a command's word has a variable such as ``$X``."""
     return "$" in text.replace("$$", "")

@@ -1,4 +1,4 @@
-"""Conversion of plain values to YAML, as a person would write it; jobqueued's reader returns the same values."""
+"""Converts plain values to YAML as a person would write it; jobqueued's reader returns the same values."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 from jobqueued.jobfile.tree.yamltext import Mapping, Node, Scalar, Sequence, meaning
 
 _WIDTH = 100
-"""Maximum length (characters) of a list or a mapping on one line."""
+"""Maximum length (characters) of a one-line list or mapping."""
 _RAW = "\t\x20-\x7e\xa0-\u2027\u202a-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff"
 _ONE_LINE = f"[{_RAW}]*"
 _LINES = f"(?![ \t\n])[{_RAW}\n]*[{_RAW}]\n?"
@@ -19,15 +19,13 @@ _ESCAPED = f"[^{_RAW}]"
 
 
 class Written(str):
-    """A scalar that was written in YAML without quotes, and must be written without quotes again: ``0x1F``,
-    ``1.10``.
-    """
+    """A scalar that had no quotes in YAML, and must be written without quotes: ``0x1F``, ``1.10``."""
 
     __slots__ = ()
 
 
 def of_node(node: Node) -> Any:
-    """Return the value of a node; its scalars remain as they are written."""
+    """Return a node's value; its scalars remain as written."""
     match node:
         case Scalar():
             return Written(node.text) if node.plain else node.text
@@ -38,7 +36,7 @@ def of_node(node: Node) -> Any:
 
 
 def lines(name: str, value: Any, indent: str) -> list[str]:
-    """Return the YAML lines of a key and its value."""
+    """Return the YAML lines for a key and its value."""
     key = f"{indent}{scalar(name)}:"
     inner = f"{indent}  "
     if isinstance(value, dict) and len(flow(value)) > _WIDTH:
@@ -79,6 +77,6 @@ def scalar(value: str | float, plain: str = _PLAIN) -> str:
 
 
 def comment(text: str, indent: str = "") -> str:
-    """Return a YAML comment line with any text."""
+    """Return any text as a YAML comment line."""
     body = "".join(c if re.fullmatch(_ONE_LINE, c) else c.encode("unicode_escape").decode() for c in text)
     return f"{indent}{body if body.startswith('#') else f'# {body}'.rstrip()}"

@@ -51,7 +51,7 @@ class Cost(NamedTuple):
     waited: float
 
     def is_worse_than(self, other: Cost) -> bool:
-        """Return whether the other cost is so much better that the change is worth it."""
+        """Return whether the other cost is so much lower that the change is worthwhile."""
         saved = self.waited - other.waited
         much = saved >= MINUTE and other.waited <= _ENOUGH * self.waited
         return other.missed < self.missed or (other.missed == self.missed and much)
@@ -153,7 +153,7 @@ def _with(host: HostSnapshot, new: dict[str, Job]) -> HostSnapshot:
 
 
 def _later(job: Job, wait: int) -> SuggestedChange | None:
-    """Return a change that starts a job later by its usual wait, or None if this is impossible.
+    """Return a change that starts a job later by its usual wait, or None if the job can't be moved.
 
     Only jobs that start once an hour or once a day can be changed.
     """

@@ -1,4 +1,4 @@
-"""The summary of several futures: the minimum and the maximum of each figure."""
+"""The summary of several futures: each figure's minimum and maximum."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from jobqueued.foresight.tally import Blame, OfJob, Peak, Tally
 
 
 class Band(NamedTuple):
-    """The minimum and the maximum of a figure in all futures."""
+    """A figure's minimum and maximum over all futures."""
 
     least: int
     most: int
@@ -27,17 +27,17 @@ def band(figures: Iterable[int]) -> Band:
 
 
 class JobFigures(NamedTuple):
-    """The figures of a job in all futures; waits are in ns. `blamed`: the causes of waits, the worst first."""
+    """A job's figures over all futures; waits are in ns. `blamed`: the causes of waits, the worst first."""
 
     job: str
     runs: Band
     late: Band
-    """Runs that start late, or still wait at the end."""
+    """Number of runs that start late or still wait at the end."""
     waiting: Band
-    """Runs that still wait at the end."""
+    """Number of runs that still wait at the end."""
     half: int
     most: int
-    """The median and the 95th percentile of the runs' waits (ns)."""
+    """Median and 95th percentile of the runs' waits (ns)."""
     longest: int
     missed: Band
     skipped: dict[str, int]
@@ -45,7 +45,7 @@ class JobFigures(NamedTuple):
     failed: Band
     blamed: list[tuple[Blame, int]]
     waited: int
-    """Total wait (ns) of the job's runs, as the mean of all futures."""
+    """Total wait (ns) of the job's runs, as a mean over all futures."""
 
     @property
     def is_remarkable(self) -> bool:
@@ -58,7 +58,7 @@ _live = attrgetter("live")
 
 
 def peaks(futures: Sequence[Tally], count: int, apart: int, since: int) -> list[tuple[int, Band]]:
-    """Return `count` instants, from `since` (ns) on, when the most runs are live in any future, each with the band of
+    """Return the `count` instants since `since` (ns) when the most runs are live in any future, each with the band of
     live runs.
 
     Return at most one instant for each span of `apart` ns. The band also includes futures without a start in the span.
@@ -74,9 +74,7 @@ def peaks(futures: Sequence[Tally], count: int, apart: int, since: int) -> list[
 
 
 def rows(futures: Sequence[Tally]) -> list[JobFigures]:
-    """Return the figures of all jobs; jobs with the most missed deadlines, then those with the longest total waits,
-    come first.
-    """
+    """Return all jobs' figures, sorted by missed deadlines and then by total wait, largest first."""
     names = sorted({name for future in futures for name in future.jobs})
     found = [_row(name, [future.jobs.get(name, _NOTHING) for future in futures]) for name in names]
     return sorted(found, key=lambda row: (-row.missed.most, -row.waited, row.job))
@@ -112,9 +110,7 @@ def wait_at(level: float, waits: Sequence[int], runs: int) -> int:
 
 
 def lacked(found: Iterable[JobFigures]) -> list[tuple[str, int, list[tuple[str, int]]]]:
-    """Return each resource for which runs wait, the total wait (ns), and the jobs that make them wait, the worst
-    first.
-    """
+    """Return each resource that runs wait for, the total wait (ns), and the jobs that cause the wait, worst first."""
     waited, holders = Counter[str](), dict[str, Counter[str]]()
     for row in found:
         for blame, time in row.blamed:
@@ -125,5 +121,5 @@ def lacked(found: Iterable[JobFigures]) -> list[tuple[str, int, list[tuple[str, 
 
 
 def figures(futures: Sequence[Tally], figure: Callable[[Tally], int]) -> Band:
-    """Return the band of a figure of the whole host."""
+    """Return the band of a figure for the whole host."""
     return band(map(figure, futures))

@@ -1,7 +1,7 @@
-"""The tally of one future: the runs, waits and causes of waits of each job, and the load of the host.
+"""The tally of one future: each job's runs, waits and causes of waits, and the host's load.
 
 Instants and durations are nanoseconds. A run is *late* if its first attempt starts after its planned start, which is
-the due time plus the job's part of `spread`.
+the due time plus the job's delay within `spread`.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from jobqueued.model.run import RunId
 from jobqueued.model.run_states import RunState
 
 DEPENDENCIES, CONCURRENCY, RESERVATION, HOLD = "dependencies", "concurrency", "reservation", "hold"
-"""Causes of waits that are not locks or resources: dependencies, live runs of the same job, a reservation, a hold."""
+"""Causes of waits other than locks and resources: dependencies, live runs of the same job, a reservation, a hold."""
 
 
 class Blame(NamedTuple):
@@ -55,7 +55,7 @@ class OfJob:
 
     @property
     def missed(self) -> int:
-        """Occurrences that missed their `start_deadline`."""
+        """Number of occurrences that missed their `start_deadline`."""
         return self.skipped[DEADLINE]
 
     @property
@@ -65,7 +65,7 @@ class OfJob:
 
     @property
     def failed(self) -> int:
-        """Runs that ended without success."""
+        """Number of runs that ended without success."""
         return self.ends.total() - self.ends[RunState.SUCCEEDED.value]
 
 
@@ -111,7 +111,7 @@ class Tally:
         _wait(it, until - planned, blame)
 
     def attempted(self, run: RunId, start: int, end: int) -> None:
-        """Count an attempt; an attempt that is live at the end of the simulation ends there."""
+        """Count an attempt; an attempt that is live at the end of the simulation ends at this instant."""
         self._begun.append(start)
         self._over.append(end)
         self.of(run.job).busy += end - start
@@ -144,21 +144,21 @@ class Tally:
 
     @property
     def missed(self) -> int:
-        """Occurrences that missed their `start_deadline`."""
+        """Number of occurrences that missed their `start_deadline`."""
         return sum(it.missed for it in self.jobs.values())
 
     @property
     def failed(self) -> int:
-        """Runs that ended without success."""
+        """Number of runs that ended without success."""
         return sum(it.failed for it in self.jobs.values())
 
     @property
     def most_live(self) -> int:
-        """Greatest number of runs live at once."""
+        """Maximum number of runs that are live at the same time."""
         return max((live for _, live in _levels(self._begun, self._over)), default=0)
 
     def peaks(self, count: int | None, apart: int, since: int = 0) -> list[Peak]:
-        """Return the `count` instants from `since` on at which the most runs were live; None means all such instants.
+        """Return the `count` instants from `since` on when the most runs were live; None means all such instants.
 
         Return at most one instant for each span of `apart` ns.
         """
@@ -170,7 +170,7 @@ class Tally:
         return sorted(found.values(), key=lambda peak: (-peak.live, peak.instant))[:count]
 
     def live_at(self, instants: Iterable[int]) -> list[int]:
-        """Return, for each instant, the number of runs that started before it and end after it."""
+        """Return the number of runs that started before each instant and end after it."""
         begun, over = sorted(self._begun), sorted(self._over)
         return [bisect_left(begun, instant) - bisect_right(over, instant) for instant in instants]
 
@@ -189,7 +189,7 @@ class Peak(NamedTuple):
 
 
 def _levels(begun: Iterable[int], over: Iterable[int]) -> Iterable[tuple[int, int]]:
-    """Yield each start, with the number of live runs from this start on; a run that ends at the same instant does not
+    """Yield each start and the number of live runs from this start on; a run that ends at the same instant does not
     count.
     """
     ends, live = iter(sorted(over)), 0

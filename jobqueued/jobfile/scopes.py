@@ -12,7 +12,7 @@ from jobqueued.model.job import Claim, Job, OnHostLoss, Overlap, Scope
 from jobqueued.timing.schedule import Schedule
 
 ONLY_OF_HOST = "one of this host; only root's job files may have those of the fleet"
-"""The text for messages that names the accepted alternative to a fleet's lock in files other than root's."""
+"""Text for messages: the accepted alternative to a fleet's lock in files other than root's."""
 
 
 def lock_of_fleet(locks: Iterable[Claim]) -> str:

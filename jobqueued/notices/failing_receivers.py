@@ -18,15 +18,13 @@ Receiver = TypeVar("Receiver", bound=Hashable)
 
 
 class NotifierAnswer(NamedTuple):
-    """The answer of a notifier: whether the message was sent, or the error and the requested pause (ns) before a retry,
-    or 0.
-    """
+    """A notifier's answer: whether it sent the message, or the error and the requested pause (ns) before a retry."""
 
     sent: bool
     why: str = ""
     pause: int = 0
     is_final: bool = False
-    """True if the receiver refused the message for good."""
+    """True if the receiver permanently refused the message."""
 
     @classmethod
     def parse(cls, answer: str) -> NotifierAnswer:
@@ -50,7 +48,7 @@ def grown(first: int, tries: int) -> int:
 
 
 class _Trouble(NamedTuple):
-    """The last failure of a receiver, and the pause (ns) after the failure in which no message is sent."""
+    """A receiver's last failure, and the pause (ns) without messages after the failure."""
 
     shown: str
     error: str
@@ -61,13 +59,13 @@ class _Trouble(NamedTuple):
 
 
 class Troubles(Generic[Receiver]):
-    """Receivers that did not accept the last message. In messages, `what` precedes a receiver's name for people."""
+    """Receivers that did not accept the last message. In log messages, `what` precedes a receiver's readable name."""
 
     def __init__(self, what: str) -> None:
         self._what = what
         self._troubles: dict[Receiver, _Trouble] = {}
         self._said: dict[str, int] = {}
-        """Name of a receiver for people → when its failure was last logged (wall)."""
+        """A receiver's readable name → when its failure was last logged (wall)."""
 
     @property
     def describe_all(self) -> list[str]:
@@ -81,7 +79,10 @@ class Troubles(Generic[Receiver]):
         return 0 if known is None else known.times
 
     def note(self, receiver: Receiver, shown: str, answer: NotifierAnswer, pause: int, wall: int) -> bool:
-        """Note a failure and the pause (ns) after it; return whether to log it, because it was not logged for a day."""
+        """Record a failure and the pause (ns) after it.
+
+        Return whether to log the failure, because the last log line is a day old.
+        """
         self._troubles[receiver] = _Trouble(shown, answer.why, wall, pause, answer.is_final, self.times(receiver) + 1)
         said = self._said.get(shown)
         if said is not None and said <= wall < said + _SAID_EVERY:
@@ -90,7 +91,7 @@ class Troubles(Generic[Receiver]):
         return True
 
     def end(self, receiver: Receiver) -> None:
-        """Note that a receiver accepted a message. The next failure is not logged sooner because of it."""
+        """Record that a receiver accepted a message. The next failure is not logged sooner because of this success."""
         self._troubles.pop(receiver, None)
 
     def retain(self, receivers: Collection[Receiver]) -> None:
@@ -100,23 +101,24 @@ class Troubles(Generic[Receiver]):
         self._said = {receiver: at for receiver, at in self._said.items() if receiver in shown}
 
     def try_again(self, receiver: Receiver) -> None:
-        """End the pause of a receiver, so that the next message is sent at once."""
+        """End a receiver's pause, so that the next message is sent at once."""
         if (known := self._troubles.get(receiver)) is not None:
             self._troubles[receiver] = known._replace(pause=0, is_final=False)
 
     def is_refused(self, receiver: Receiver) -> bool:
-        """Return whether the receiver refused the last message for good."""
+        """Return whether the receiver permanently refused the last message."""
         known = self._troubles.get(receiver)
         return known is not None and known.is_final
 
     def rest(self, receiver: Receiver) -> list[tuple[int, int]]:
-        """Return [(instant, pause in ns)] of a receiver's last failure, or [] if it does not fail."""
+        """Return [(instant, pause in ns)] for a receiver's last failure, or [] if the receiver does not fail."""
         known = self._troubles.get(receiver)
         return [] if known is None else [(known.since, known.pause)]
 
     def spared(self, receivers: list[Receiver], busy: Collection[Receiver]) -> list[Receiver]:
-        """Return the receivers that may get a message while others are `busy`; only one failing receiver at a time
-        may.
+        """Return the receivers that may get a message while others are `busy`.
+
+        Only one failing receiver at a time may get one.
         """
         if not any(receiver in self._troubles for receiver in busy):
             return receivers
@@ -127,18 +129,21 @@ class Troubles(Generic[Receiver]):
         return receiver in self._troubles
 
     def __bool__(self) -> bool:
-        """Return whether any receiver fails."""
+        """Return whether any receiver is failing."""
         return bool(self._troubles)
 
 
 class Numbers:
-    """Numbers for notices, unique on this host forever. They are instants, each greater than the number before."""
+    """Numbers for notices, which are never reused on this host.
+
+    Each number is an instant that is later than the previous number.
+    """
 
     def __init__(self) -> None:
         self._last = 0
 
     def saw(self, number: int) -> None:
-        """Note a number that is in use; the next numbers are greater."""
+        """Record a number that is in use, so that all later numbers are greater."""
         self._last = max(self._last, number)
 
     def next(self, wall: int) -> int:

@@ -17,10 +17,11 @@ from jobqueued.model.users import share_of
 
 
 class Happening(NamedTuple):
-    """One event of `notify.EVENTS`, or "over": the end of a problem, of which only people who were notified of the
-    problem are notified.
+    """One event of `notify.EVENTS`, or "over": the end of a problem.
 
-    Happenings with the same `subject` belong to one incident while it lasts; people are notified again if the `kind`
+    Only people who were notified of the problem are notified of its end.
+
+    Happenings with the same `subject` belong to one incident while it lasts; people get another notice if the `kind`
     changes. The `subject` "" opens no incident. `closes`: the subjects whose incidents this happening ends.
     """
 
@@ -35,15 +36,15 @@ class Happening(NamedTuple):
 
 
 def of(event: str, fields: Mapping[str, Any]) -> Happening | None:
-    """Return the happening that a log line means, or None if people are never notified of such a line."""
+    """Return the happening that a log line reports, or None if people never get notices of this kind of line."""
     made = _MADE_OF.get(event)
     return None if made is None else made(fields)
 
 
 def output_of(event: str, fields: Mapping[str, Any]) -> Happening | None:
-    """Return the happening for the output of an ended run, for mail as from cron, or None if the run has no output.
+    """Return the happening for an ended run's output, which is mailed as by cron, or None if the run has no output.
 
-    The notice of the output is sent in addition to other notices of the run's end.
+    The output's notice is sent in addition to other notices of the run's end.
     """
     if event != "run_ended" or not fields["record"]["output"]["bytes"]:
         return None
@@ -78,7 +79,7 @@ def _run_ended(fields: Mapping[str, Any]) -> Happening | None:
         return Happening("failure", summary, subject, kind, (), job, record["run"], record)
     if succeeded:
         return Happening("success", summary, closes=_over(job), job=job, run=record["run"], record=record)
-    if state not in _EVENT_OF:  # a user, or the host's shutdown, stopped the run
+    if state not in _EVENT_OF:  # a user or the host's shutdown stopped the run
         return None
     return Happening(_EVENT_OF[state], summary, subject, way_of(record), (), job, record["run"], record)
 
@@ -89,8 +90,9 @@ def _over(job: str) -> tuple[str, ...]:
 
 
 def elsewhere(job: str, state: str) -> Happening | None:
-    """Return the happening for a run's end on another host, or None if it means none. `state` has the fleet's format:
-    ``failed exit code 3``.
+    """Return the happening for a run's end on another host, or None if this end needs no notice.
+
+    `state` has the fleet's format: ``failed exit code 3``.
     """
     if state == "succeeded":
         return Happening("over", f"{job} has succeeded on another host of its fleet", closes=_over(job), job=job)

@@ -1,4 +1,4 @@
-"""Incidents: people are notified once of a problem, of its changes, by reminders while it lasts, and of its end.
+"""Incidents: people are notified of a problem, its changes and its end, and reminded while it lasts.
 
 An incident has one subject, such as ``run backup``, and lasts from the first failure to the next success. A failure of
 another kind is a change of the same incident. `happenings` has the subjects and kinds.
@@ -16,9 +16,9 @@ from jobqueued.notices.happenings import Happening
 def with_happening(
     known: Incident | None, happening: Happening, wishes: Mapping[Target, int | None], wall: int
 ) -> tuple[Incident, dict[Target, str]]:
-    """Return the incident after a new happening, and target → event for the targets to notify now.
+    """Return the incident after a new happening, and the targets to notify now, each with its event.
 
-    `wishes`: target that wants this event → pause (ns) between two reminders, or None for no reminder.
+    `wishes`: target to notify of this event → pause (ns) between two reminders, or None for no reminders.
     """
     run = happening.run or ""
     if known is None:
@@ -48,8 +48,9 @@ def with_happening_elsewhere(
 
 
 def _is_due(told: int | None, remind: int | None, wall: int) -> bool:
-    """Return whether a target is due for a notice. A last notice in the future, from when the clock was ahead, causes
-    no delay.
+    """Return whether a target is due for a notice.
+
+    A last notice with a future time, from when the clock was ahead, causes no delay.
     """
     return told is None or (remind is not None and not told <= wall < told + remind)
 
@@ -59,5 +60,5 @@ def _marks(before: Mapping[str, int], told: Mapping[Target, str], wall: int) -> 
 
 
 def notified_targets(incident: Incident) -> list[Target]:
-    """Return the targets that were notified of an incident and must be notified of its end."""
+    """Return the targets that were notified of an incident and therefore must be notified of its end."""
     return [Target.parse(text) for text, _ in incident.told]

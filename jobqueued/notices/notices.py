@@ -1,4 +1,4 @@
-"""Incidents from log lines, and notices for the people who want them.
+"""Makes incidents from log lines, and notices for the people who subscribed to them.
 
 Call `about` with a turn's commands before the commit that saves them.
 """
@@ -29,8 +29,8 @@ from jobqueued.notices.pings import Pings
 class Notices:
     """The notices of a host.
 
-    `job` returns the job with an ID, `zone` the host's timezone. `rules`: the rules in jobqueued.yaml. `user`: the user
-    of jobs that name none.
+    `job` returns the job with an ID, and `zone` returns the host's timezone. `rules`: the rules in jobqueued.yaml.
+    `user`: the user for jobs that name no user.
     """
 
     def __init__(
@@ -46,7 +46,7 @@ class Notices:
         policies = {target: rule.policy for rule in reversed(rules) for target in rule.notify.targets()}
         numbers = Numbers()
         self._named = {target for rule in rules for target in rule.notify.targets()}
-        """The targets of the rules in jobqueued.yaml."""
+        """The targets in the rules in jobqueued.yaml."""
         self.outbox = Outbox(host, lambda target: policies.get(target, DEFAULT_POLICY), zone, numbers)
         self.pings = Pings(host, job, numbers)
         self.incidents: dict[str, Incident] = {}
@@ -83,9 +83,7 @@ class Notices:
         return saves
 
     def _of_another_host(self, ended: EndedElsewhere, wall: int) -> Iterator[Command]:
-        """Yield the commands that save the changes by the end of a run on another host; that host notifies people
-        itself.
-        """
+        """Yield the commands that save the changes after a run's end on another host, which notifies people itself."""
         happening = happenings.elsewhere(ended.job, ended.state)
         if happening is None:
             return
@@ -99,8 +97,9 @@ class Notices:
             yield SaveIncident(incident.subject, incident)
 
     def _of_line(self, said: Say, wall: int) -> list[Command]:
-        """Return the commands that save the changes by a log line. A run's output goes only to targets that get no
-        other notice of the run.
+        """Return the commands that save the changes after a log line.
+
+        A run's output is sent only to targets that get no other notice of the run.
         """
         happening, output = happenings.of(said.event, said.fields), happenings.output_of(said.event, said.fields)
         saves = [*self.note(happening, wall)] if happening else []
@@ -111,7 +110,7 @@ class Notices:
         return saves
 
     def _matters(self, fields: Mapping[str, Any]) -> bool:
-        """Return whether people may want a notice of a log line. This fast check skips runs of jobs without notices."""
+        """Return whether a log line may require a notice. This fast check skips runs of jobs without notices."""
         if self._rules or self.incidents:
             return True
         record, run = fields.get("record"), fields.get("run")
@@ -120,7 +119,7 @@ class Notices:
         return job is not None and job.notify is not NOBODY
 
     def note(self, happening: Happening, wall: int) -> Iterator[Command]:
-        """Yield the commands that save the notices and the incident of a happening."""
+        """Yield the commands that save a happening's notices and incident."""
         for subject in happening.closes:
             yield from self._close(subject, happening, wall)
         wishes = self._wishes(happening)
@@ -128,7 +127,7 @@ class Notices:
             yield from (self._put(target, happening, happening.event, None, wall) for target in wishes)
             return
         known = self.incidents.get(happening.subject)
-        if known is None and not wishes:  # no target wants a notice of the end either
+        if known is None and not wishes:  # no target needs a notice of the end either
             return
         incident, told = incidents.with_happening(known, happening, wishes, wall)
         self.incidents[incident.subject] = incident
@@ -137,8 +136,9 @@ class Notices:
             yield self._put(target, happening, event, incident, wall)
 
     def _is_once(self, happening: Happening) -> bool:
-        """Return whether a happening is the end of a submission's run. It opens no incident, because no later run can
-        end the incident.
+        """Return whether a happening is the end of a submission's run.
+
+        Such an end opens no incident, because no later run could end the incident.
         """
         job = self._job(happening.job) if happening.job is not None else None
         return job is not None and job.submission is not None and happening.event not in ("late", "overdue")
@@ -153,7 +153,7 @@ class Notices:
         """End incidents whose ends were not logged; incidents of a deleted job end without a notice.
 
         `refused`: the files that are refused now. `invalid` returns whether a job can't run, or None if no such job
-        exists. `lasts` returns whether a job is still late or overdue (the first argument).
+        exists. `lasts` returns whether a job is still late or overdue; its first argument is "late" or "overdue".
         """
         commands: list[Command] = []
         for subject in list(self.incidents):
@@ -174,8 +174,9 @@ class Notices:
         return commands
 
     def retain(self, jobs: Callable[[], Iterable[Job]]) -> list[Command]:
-        """Drop notices for receivers that no file names any longer. `jobs` returns all jobs; it is called only if
-        notices wait.
+        """Drop notices for receivers that no file names any more.
+
+        `jobs` returns all jobs; it is called only if notices wait.
         """
         if self.outbox.is_idle and self.pings.is_idle:
             return []
@@ -198,7 +199,7 @@ class Notices:
                 yield SaveIncident(subject, self.incidents[subject])
 
     def add_test(self, target: Target, job: str | None, wall: int) -> SaveNotice:
-        """Add a test notice for a target. `job`: the job that the notice is about, or None.
+        """Add a test notice for a target. `job` is the job that the notice is about, or None.
 
         The notice is sent at once, together with all waiting notices, even if the last message failed.
         """
@@ -220,9 +221,7 @@ class Notices:
         return list(dict.fromkeys(target for wish in wishes for target in wish.targets()))
 
     def all_targets(self, jobs: Iterable[Job]) -> dict[Target, str | None]:
-        """Return target → the first of these jobs that names the target, or None if a rule in jobqueued.yaml names
-        it.
-        """
+        """Return target → the first of these jobs with the target, or None if a rule in jobqueued.yaml names it."""
         found: dict[Target, str | None] = {target: None for rule in self._rules for target in rule.notify.targets()}
         for job in jobs:
             for target in job.notify.targets():
@@ -264,9 +263,7 @@ class Notices:
                 yield self._put(target, told, "recovery", incident, wall)
 
     def _wishes(self, happening: Happening) -> Mapping[Target, int | None]:
-        """Return target → pause (ns) between reminders, or None for none, for the targets that want notices of this
-        happening.
-        """
+        """Return targets to notify of this happening → pause (ns) between reminders, or None for no reminders."""
         job = self._job(happening.job) if happening.job is not None else None
         own = [job.notify] if job is not None else []
         site = [
@@ -280,7 +277,7 @@ class Notices:
         return self.outbox.put(target, self._document(it, event, incident, wall), wall)
 
     def _document(self, it: Happening, event: str, incident: Incident | None, wall: int) -> dict[str, Any]:
-        """Return the content of a notice, text and facts (docs/notices.md)."""
+        """Return a notice's content: text and facts (docs/notices.md)."""
         record, since = it.record, ""
         if incident is not None and event == "reminder":
             since = f" ({incident.times} times since {to_text(incident.since)})"

@@ -1,7 +1,7 @@
 """The outbox: notices that wait, are collected for each target, and are retried until they are sent or too old.
 
-Each output of a run is a separate message, as from cron, until the target's rate is used up. Notices are sent at least
-once: a notice is deleted only after the answer, so the same notice may be sent again, with the same ID.
+Each run's output is a separate message, as from cron, until the target's rate limit is reached. Notices are sent at
+least once: a notice is deleted only after the answer, so it may be re-sent with the same ID.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ from jobqueued.notices.failing_receivers import NotifierAnswer, Numbers, Trouble
 from jobqueued.notices.send_slots import SendSlots
 
 SENDING = 2
-"""Maximum number of messages to send at the same time."""
+"""Maximum number of messages that are sent at the same time."""
 MOST = 500
-"""Maximum number of waiting notices for one target; further notices are only counted."""
+"""Maximum number of waiting notices for one target; more notices are only counted."""
 MOST_OF_USER = 1000
-"""Maximum number of waiting notices for all targets of one user."""
+"""Maximum number of waiting notices for all of one user's targets."""
 SHOWN = 50
 """Maximum number of notices listed in one message."""
 _NAMED = 3
@@ -39,7 +39,7 @@ _LONGEST_PERIOD, _MANY = DAY, 64
 
 
 class Message(NamedTuple):
-    """One message to a target, with one or more notices.  `number` is unique on this host forever."""
+    """One message to a target, with one or more notices. `number` is never reused on this host."""
 
     number: int
     id: str
@@ -72,11 +72,11 @@ class Outbox:
         self._host, self._policy, self._zone, self._numbers = host, policy, zone, numbers
         self._waiting: dict[Lane, dict[int, Notice]] = {}
         self._of_users = Counter[Owner]()
-        """User → number of waiting notices for all targets of the user."""
+        """User → number of waiting notices for all of the user's targets."""
         self._sending: dict[int, tuple[Lane, list[int]]] = {}
         self._sent: dict[Lane, deque[int]] = {}
         self._many = _MANY
-        """Size of `_sent` above which old lanes are removed from it."""
+        """Size of `_sent` above which old lanes are removed from `_sent`."""
         self._troubles, self._places = Troubles[Target]("notices to "), SendSlots()
         self._known: tuple[int, int | None] | None = None
         """The argument and the result of the last `next_at`, or None after a change."""
@@ -114,8 +114,9 @@ class Outbox:
         return SaveNotice(notice)
 
     def _full(self, lane: Lane) -> Lane | None:
-        """Return the lane whose newest notice must count one more notice, because this target or its user has too many,
-        or None if neither has.
+        """Return the lane whose newest notice must count one more notice, because this target or its user has too many.
+
+        Return None if neither has too many.
         """
         waiting, owner = self._waiting.get(lane, {}), lane.target.owner
         if len(waiting) < MOST and (owner is None or self._of_users[owner] < MOST_OF_USER):
@@ -132,12 +133,12 @@ class Outbox:
                 del self._of_users[owner]
 
     def try_again(self, target: Target) -> None:
-        """Send the next message to a target at once, although the last one failed, because the problem may be fixed."""
+        """Send the next message to a target at once in spite of the last failure, because the problem may be fixed."""
         self._troubles.try_again(target)
         self._known = None
 
     def first(self, notice: Notice) -> Notice:
-        """Return the oldest notice in the lane of a notice; this one has the number of tries and the last error."""
+        """Return the oldest notice in a notice's lane; the oldest notice has the number of tries and the last error."""
         waiting = self._waiting[Lane.of(Target.parse(notice.target), notice.about)]
         return waiting[_oldest(waiting)]
 
@@ -185,8 +186,8 @@ class Outbox:
     # when
 
     def next_at(self, wall: int) -> int | None:
-        """Return the instant (wall) when `take` will have a message, or None if it has none before the next answer or
-        notice.
+        """Return the instant (wall) when `take` will have a message, or None if there will be none before the next
+        answer or notice.
         """
         if len(self._sending) >= SENDING:
             return None
@@ -210,8 +211,9 @@ class Outbox:
         return {lane.target for lane, _ in self._sending.values()}
 
     def _ready(self) -> list[Lane]:
-        """Return the lanes for which a message may be sent now. Targets that did not accept the last message use at
-        most one slot.
+        """Return the lanes for which a message may be sent now.
+
+        All targets that did not accept the last message together use at most one slot.
         """
         busy = self._busy()
         found = [lane for lane, waiting in self._waiting.items() if waiting and lane.target not in busy]
@@ -220,8 +222,9 @@ class Outbox:
         return [lane for lane in found if lane.target in spared]
 
     def _opens(self, lane: Lane, wall: int) -> int:
-        """Return the earliest instant (wall) for a lane's next message. Saved instants in the future, from when the
-        clock was ahead, cause no delay.
+        """Return the earliest instant (wall) for a lane's next message.
+
+        Saved future instants, from when the clock was ahead, cause no delay.
         """
         policy, waiting = self._policy(lane.target), self._waiting[lane]
         marks = [(waiting[_oldest(waiting)].created, policy.digest)]
@@ -234,8 +237,9 @@ class Outbox:
         return self._after_quiet(policy.quiet, opens)
 
     def _batch(self, lane: Lane, wall: int) -> list[Notice]:
-        """Return the notices for a lane's next message. A message has only one output, unless it is the last that the
-        rate allows.
+        """Return the notices for a lane's next message.
+
+        A message has only one output, unless it is the last message that the rate limit allows.
         """
         waiting, policy = list(self._waiting[lane].values()), self._policy(lane.target)
         most, period = policy.rate
@@ -243,7 +247,7 @@ class Outbox:
         return waiting[:1] if lane.is_output and not policy.digest and most - sent > 1 else waiting
 
     def _after_quiet(self, quiet: tuple[int, int] | None, instant: int) -> int:
-        """Return the instant, or the end of the quiet part of the day if the instant is in it."""
+        """Return the instant, or the end of the quiet hours if the instant is in the quiet hours."""
         if quiet is None:
             return instant
         local = datetime.fromtimestamp(instant // SECOND, ZoneInfo(self._zone()))
@@ -259,7 +263,7 @@ class Outbox:
     # sending
 
     def take(self, wall: int) -> Iterator[Message]:
-        """Yield the due messages. Each counts as being sent until `answered` is called for it."""
+        """Yield the due messages. Each message counts as being sent until `answered` is called for it."""
         if (at := self.next_at(wall)) is None or at > wall:
             return
         for lane in sorted(self._ready(), key=self._rank):
@@ -282,7 +286,7 @@ class Outbox:
         self._sending[number] = lane, [notice.id for notice in notices]
         name, about = f"{self._host}-{number}-{notices[-1].id}", together(notices)
         if lane.is_output and notices[0].tries and self._troubles.is_refused(lane.target):
-            about = _gathered(notices)  # the message may be too large or look like spam; a summary is neither
+            about = _gathered(notices)  # the message may be too large or look like spam; a summary does not
         return Message(number, name, lane.target, about, notices[0].about["job"])
 
     def answered(self, number: int, answer: str, wall: int) -> list[Command]:
@@ -323,8 +327,9 @@ class Outbox:
         return commands + self._give_up(lane, wall)
 
     def _give_up(self, lane: Lane, wall: int) -> list[Command]:
-        """Give up notices that are too old and were tried often enough. Age alone is no reason, because it may come
-        from a clock step.
+        """Give up notices that are too old and were tried often enough.
+
+        Age alone is no reason, because a clock step may have caused it.
         """
         waiting = self._waiting[lane]
         if waiting[_oldest(waiting)].tries < _TRIES:
@@ -344,17 +349,17 @@ class Outbox:
 
 
 def _oldest(waiting: dict[int, Notice]) -> int:
-    """Return the number of the first of these waiting notices, which are in order."""
+    """Return the number of the first waiting notice; the notices are sorted."""
     return next(iter(waiting))
 
 
 def _newest(waiting: dict[int, Notice]) -> Notice:
-    """Return the last of these waiting notices, which are in order."""
+    """Return the last waiting notice; the notices are sorted."""
     return waiting[next(reversed(waiting))]
 
 
 def together(notices: list[Notice]) -> dict[str, Any]:
-    """Return one document for a message: that of the only notice, or a digest of several notices."""
+    """Return one document for a message: the only notice's document, or a digest of several notices."""
     return notices[0].about if len(notices) == 1 and not notices[0].more else _gathered(notices)
 
 
@@ -378,8 +383,9 @@ def _gathered(notices: list[Notice]) -> dict[str, Any]:
 
 
 def _held(about: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the entry of one notice in a digest. An output's entry includes the tail of the output, because no other
-    message has it.
+    """Return a notice's entry in a digest.
+
+    An output's entry includes the output's tail, because no other message contains the output.
     """
     line = {**{name: about[name] for name in ("event", "at", "job", "run", "summary")}, "count": 1}
     return {**line, "tail": about["record"]["output"]["tail"]} if about["event"] == "output" else line

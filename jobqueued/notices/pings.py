@@ -1,6 +1,7 @@
-"""Pings: an outside monitor is notified of each run's start and end, so that it can alert people if they do not come.
+"""Pings: an outside monitor is notified of each run's start and end, so that it can alert people if these pings do not
+arrive.
 
-Pings report the present state. Therefore a newer ping of a check replaces a waiting ping, and a ping that is too old is
+Pings report the current state. Therefore a check's newer ping replaces a waiting ping, and a ping that is too old is
 given up. All other pings are sent at least once; a repeated ping has the same run ID.
 """
 
@@ -25,7 +26,7 @@ from jobqueued.notices.failing_receivers import NotifierAnswer, Numbers, Trouble
 from jobqueued.notices.send_slots import SendSlots
 
 SENDING = 2
-"""Maximum number of batches to send at the same time, each to a different receiver."""
+"""Maximum number of batches that are sent at the same time, each to a different receiver."""
 MOST = 50
 """Maximum number of checks in one batch."""
 _APART = SECOND
@@ -35,7 +36,7 @@ _TOO_OLD = DAY
 
 
 class PingBatch(NamedTuple):
-    """Pings for several checks of one receiver (`receiver_of`), in order, each with its number."""
+    """Pings for several of a receiver's checks (`receiver_of`), in order, each with its number."""
 
     number: int
     receiver: Target
@@ -111,9 +112,9 @@ class Pings:
         return [SaveNotice(notice), *self._prune(wish.target)]
 
     def _prune(self, target: Target) -> list[Command]:
-        """Drop the outdated pings of a check: all ends except the newest, and starts of ended runs.
+        """Drop a check's outdated pings: all ends except the newest, and starts of ended runs.
 
-        The newest end takes over the error of a dropped ping, because people look for the error at the newest ping.
+        The newest end takes over the error of a dropped ping, because people look for the error in the newest ping.
         """
         waiting, busy = self._waiting[target], self._on_way(target)
         ends = [notice for notice in waiting.values() if notice.about["event"] != "start"]
@@ -129,7 +130,7 @@ class Pings:
         return [*saves, *self._drop(target, dropped)]
 
     def _outdate(self, target: Target) -> list[Command]:
-        """Drop the waiting ends of a check, because a newer end needs no ping."""
+        """Drop a check's waiting end pings, because a newer end needs no ping."""
         waiting, busy = self._waiting.get(target, {}), self._on_way(target)
         ends = [it.id for it in waiting.values() if it.about["event"] != "start" and it.id not in busy]
         return self._drop(target, ends) if ends else []
@@ -157,8 +158,8 @@ class Pings:
     # when
 
     def next_at(self, wall: int) -> int | None:
-        """Return the instant (wall) when `take` will have a batch, or None if it has none before the next answer or
-        run.
+        """Return the instant (wall) when `take` will have a batch, or None if there will be none before the next answer
+        or run.
         """
         if not self._waiting or len(self._sending) >= SENDING:
             return None
@@ -215,8 +216,9 @@ class Pings:
         return commands
 
     def answered(self, batch: int, verdicts: Mapping[int, str], others: str, wall: int) -> list[Command]:
-        """Handle the answer about a batch. `verdicts`: number of a ping → verdict; `others`: the verdict on all other
-        pings.
+        """Handle the answer about a batch.
+
+        `verdicts`: ping number → verdict; `others`: the verdict for all other pings.
         """
         receiver, checks = self._sending.pop(batch)
         rest, found = (
@@ -260,20 +262,20 @@ _TOLD: dict[str, Callable[[Pings, Mapping[str, Any], int], Sequence[Command]]] =
 def receiver_of(target: Target) -> Target:
     """Return the receiver of a check's pings: scheme, host and port of the URL.
 
-    If this receiver is unreachable, so are all checks of the same user there.
+    If this receiver is unreachable, all of the same user's checks at this receiver are unreachable.
     """
     scheme, _, rest = target.address.partition("://")
     return Target("receiver", f"{scheme}://{re.split('[/?#]', rest, maxsplit=1)[0]}", target.owner)
 
 
 def run_id(host: str, run: str) -> str:
-    """Return the UUID (version 8) that links the pings of a run."""
+    """Return the UUID (version 8) that links a run's pings."""
     drawn = sha256(f"{host}\0{run}".encode()).hexdigest()
     return f"{drawn[:8]}-{drawn[8:12]}-8{drawn[12:15]}-8{drawn[15:18]}-{drawn[18:30]}"
 
 
 def _outcome(record: Record) -> tuple[str, str]:
-    """Return the event of a run's end, and the suffix for the check's URL: "", the exit code, or /fail."""
+    """Return a run's end event, and the suffix for the check's URL: "", the exit code, or /fail."""
     if record["state"] == "succeeded" and not has_failover(record):
         return "success", ""
     code = record["exit_code"]

@@ -1,4 +1,7 @@
-"""Slots: limits for messages that are sent at the same time. All users together have one slot, and use it in turn."""
+"""Slots: limits for messages that are sent at the same time.
+
+All users together have one slot, and take turns using it.
+"""
 
 from __future__ import annotations
 
@@ -12,8 +15,9 @@ _MANY = 1000
 
 
 class SendSlots:
-    """The limit of one slot for all users' receivers, because each may block a slot for the time limit of a process.
-    The other slots are the host's.
+    """The limit of one slot for all users' receivers, because each receiver may block a slot until a process times out.
+
+    The other slots are for the host's receivers.
     """
 
     def __init__(self) -> None:
@@ -27,15 +31,15 @@ class SendSlots:
         return [target for target in targets if target.owner is None or not is_taken]
 
     def rank(self, target: Target) -> int:
-        """Return the rank of a due target; the lowest goes first.
+        """Return a due target's rank; the lowest rank goes first.
 
-        Targets of the host and of users without a turn go first, then those of the user whose last turn was longest
-        ago.
+        The host's targets, and targets of users without a turn, go first. The targets of the user whose last turn was
+        longest ago follow.
         """
         return 0 if target.owner is None else self._turns.get(target.owner, 0)
 
     def give(self, target: Target) -> None:
-        """Note that a message is being sent to a target."""
+        """Record that a message is being sent to a target."""
         if target.owner is None:
             return
         self._last += 1

@@ -1,4 +1,4 @@
 """The daemon's paths and settings, from the command line and /etc/jobqueued.yaml.
 
-`instance` has the commands for remedies, for the system's daemon or a user's own. Begin with `settings`.
+`instance` has the commands for remedies, for the system's daemon or a user's own instance. Begin with `settings`.
 """

@@ -12,7 +12,7 @@ from jobqueued.base.instants import LEAPING
 def host_timezone(etc: Path = Path("/etc")) -> str:
     """Return the host's timezone: the target of /etc/localtime, or the content of /etc/timezone (on Debian), or UTC.
 
-    /etc/localtime comes first, because the C library reads only this file, and timedatectl(1) changes nothing else.
+    /etc/localtime comes first, because it is the only file that the C library reads and timedatectl(1) changes.
     """
     for name in (_linked_zone(etc / "localtime"), _written(etc / "timezone")):
         try:
@@ -23,8 +23,9 @@ def host_timezone(etc: Path = Path("/etc")) -> str:
 
 
 def machine_id(file: Path = Path("/etc/machine-id")) -> str:
-    """Return the host's unique ID, or "" if the host has none. Because of this ID, different hosts draw different
-    numbers for `H`.
+    """Return the host's unique ID, or "" if the host has none.
+
+    This ID makes different hosts draw different numbers for `H`.
     """
     return _written(file)
 

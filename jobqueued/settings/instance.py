@@ -1,4 +1,4 @@
-"""The instance to which a run directory belongs, for texts of remedies: the system's daemon, a user's own, or another
+"""The instance that a run directory belongs to, for remedies: the system's daemon, a user's own instance, or another
 one.
 """
 
@@ -36,7 +36,7 @@ class Instance:
     """One daemon.
 
     `manager`: the command that starts and stops the daemon's units, or "" if there is no service manager. `own`: the
-    paths if this is the own instance of the user who runs this program; otherwise None.
+    paths if the user who runs this program owns this instance; otherwise None.
     """
 
     run: Path
@@ -48,7 +48,7 @@ class Instance:
         """Return the instance with this run directory."""
         if run == Paths.system().run:
             return cls(run, "systemctl" * BOOTED.exists())
-        is_kept = os.path.exists(run.parent / "systemd")  # a user's manager has this directory
+        is_kept = os.path.exists(run.parent / "systemd")  # a user's service manager has this directory
         with contextlib.suppress(NoPlace):
             if (own := Paths.user()).run == run:
                 return cls(run, "systemctl --user" if is_kept else "", own)
@@ -61,7 +61,7 @@ class Instance:
 
     @property
     def ctl(self) -> str:
-        """The jobqueuectl command, with the options with which this user reaches the daemon; another user may need more
+        """The jobqueuectl command with the options that this user needs to reach the daemon; another user may need more
         options.
         """
         if self.own is not None:
@@ -95,7 +95,7 @@ class Instance:
 
     @property
     def renew(self) -> str:
-        """The command, or the instruction, to restart daemon and launcher. No run ends because of this restart."""
+        """The command, or the instruction, to restart the daemon and the launcher. This restart ends no runs."""
         if self.manager:
             own = {"systemctl": "jobqueuectl", "systemctl --user": "jobqueuectl --user"}.get(self.manager)
             command = f"{own} restart-launcher" if own else f"{self.manager} restart jobqueued-launcher.socket"
@@ -104,7 +104,7 @@ class Instance:
 
     @property
     def see_log(self) -> str:
-        """The command that shows the daemon's log, or the place of the log."""
+        """The command that shows the daemon's log, or the log's place."""
         if self.manager.startswith("systemctl --user"):
             return "see: journalctl --user -u jobqueued"
         return "see: journalctl -u jobqueued" if self.manager else "see its log"
@@ -116,7 +116,7 @@ class Instance:
 
     @property
     def start_launcher(self) -> str:
-        """The remedy if no launcher listens and the daemon does not start one itself."""
+        """The remedy if no launcher is listening and the daemon does not start a launcher itself."""
         return self._start("jobqueued-launcher.socket")
 
     @property
@@ -126,7 +126,7 @@ class Instance:
 
     @property
     def start_agent(self) -> str:
-        """The remedy if no agent of the fleet listens and the daemon does not start one itself."""
+        """The remedy if no fleet agent is listening and the daemon does not start an agent itself."""
         return self._start("jobqueued-fleet.socket")
 
     def _start(self, socket: str) -> str:

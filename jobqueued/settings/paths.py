@@ -1,4 +1,4 @@
-"""Paths of the daemon, as the command line selects them."""
+"""The daemon's paths, as selected on the command line."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from jobqueued.child.contract.unix_socket import JOURNALD
 _LEFT, _TOLD, _LONGEST = "paths.json", ("config", "jobs", "state", "logs"), 1 << 16
 _LAYERED = ("config", "jobs")
 _BELOW = ("run", "usr/local/lib", "usr/lib")
-"""The directories that /etc overrides, such as those of packages (as in systemd.unit(5))."""
+"""The directories that /etc overrides, such as the packages' directories (as in systemd.unit(5))."""
 OPERATORS = "operators"
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
@@ -38,25 +38,26 @@ class Paths:
     journal: Path
     """The socket of journald."""
     host: Path = Path("/")
-    """The directory below which cron's tables are: the host's root."""
+    """The host's root, which cron's tables are below."""
     runtime: Path | None = None
-    """$XDG_RUNTIME_DIR of a user's own instance; None for other instances."""
+    """The $XDG_RUNTIME_DIR of a user's own instance; None for other instances."""
     more_config: tuple[Path, ...] = ()
-    """The other places of the settings file, which `config` overrides, in order of precedence."""
+    """The other places for the settings file, in order of precedence; `config` overrides them."""
     more_jobs: tuple[Path, ...] = ()
-    """The other directories of job files, which `jobs` overrides, in order of precedence."""
+    """The other directories of job files, in order of precedence; `jobs` overrides them."""
 
     @classmethod
     def system(cls) -> Paths:
-        """Return the paths of the system's own daemon."""
+        """Return the paths of the system's daemon."""
         state, logs = Path("/var/lib/jobqueue"), Path("/var/log/jobqueue")
         run, journal = Path("/run/jobqueue"), Path(JOURNALD)
         return cls(Path("/etc/jobqueued.yaml"), Path("/etc/jobqueue.d"), state, run, logs, journal, **_below(Path("/")))
 
     @classmethod
     def under(cls, root: Path) -> Paths:
-        """Return paths that are all in one directory, for ``--root``; even the journal's socket is there, so nothing
-        goes to the host's journal.
+        """Return paths that are all in one directory, for ``--root``.
+
+        Even the journal's socket is in this directory, so nothing is written to the host's journal.
         """
         state, logs = root / "state", root / "logs"
         return cls(
@@ -96,10 +97,11 @@ class Paths:
 
     @classmethod
     def chosen(cls, root: Path | None, *, user: bool = False, **options: Path | None) -> Paths:
-        """Return the paths under `root`, or with `user` those of the user's own instance, or else the system's.
+        """Return the paths under `root`, or with `user` the paths of the user's own instance, or else the system's
+        paths.
 
-        An option replaces the path with the option's name, and also all other places of the same file. With `user`,
-        raises NoPlace.
+        An option replaces the path with the option's name, and all other places of the same file. With `user`, raises
+        NoPlace.
         """
         base = cls.user() if user else cls.system() if root is None else cls.under(root.absolute())
         given: dict[str, Any] = {name: path.absolute() for name, path in options.items() if path is not None}
@@ -113,7 +115,7 @@ class Paths:
 
     @property
     def config_files(self) -> tuple[Path, ...]:
-        """The places of the settings, in order of precedence."""
+        """The places of the settings file, in order of precedence."""
         return self.config, *self.more_config
 
     def has_settings(self, file: str) -> bool:
@@ -123,7 +125,7 @@ class Paths:
 
     @property
     def crontabs(self) -> tuple[Path, Path, Path]:
-        """The directories of cron's tables: of /etc/crontab, of the packages' tables, and of the users' crontabs."""
+        """The directories of cron's tables: for /etc/crontab, for the packages' tables, and for the users' crontabs."""
         return self.host / "etc", self.host / "etc/cron.d", self.host / "var/spool/cron/crontabs"
 
     @property
@@ -148,7 +150,7 @@ class Paths:
 
     @property
     def forecast_before(self) -> Path:
-        """The forecast that was saved before the one in `forecast`, about a day earlier."""
+        """The previous saved forecast, which is about a day older than `forecast`."""
         return self.state / "forecast-before.json"
 
     @property
@@ -177,11 +179,10 @@ class Paths:
         os.chmod(path, 0o644)
 
     def as_left(self, given: Container[str] = ()) -> Paths:
-        """Return these paths, but replace those that a daemon wrote into the run directory; `given` paths are not
-        replaced.
+        """Return these paths, but replace the paths that a daemon wrote into the run directory, except `given` paths.
 
-        The owner of the directory may be untrusted, so anything other than a small regular file, such as a link or
-        pipe, is ignored.
+        The directory's owner may be untrusted, so anything other than a small regular file, such as a link or pipe, is
+        ignored.
         """
         try:
             left = json.loads(_small_file(self.run / _LEFT))
@@ -195,11 +196,11 @@ class Paths:
             LookupError,
             TypeError,
             RecursionError,
-        ):  # the file is missing or in another format
+        ):  # the file is missing or has another format
             return self
 
     def changes(self, run: Path) -> list[str]:
-        """Return the options of the last start of a daemon with this run directory; `self` has the default paths."""
+        """Return the options of a daemon's last start with this run directory; `self` has the default paths."""
         last = replace(self, run=run).as_left()
         changed = [name for name in _TOLD if last._places(name) != self._places(name)]
         return [word for name in changed for word in (f"--{name}", str(getattr(last, name)))]
@@ -238,8 +239,8 @@ def _small_file(path: Path) -> bytes:
 
 
 def _base(environ: Mapping[str, str], name: str, usual: str) -> Path:
-    """Return a base directory of the user: the absolute path in the variable `name`, or `usual` in the home directory.
-    Raises NoPlace.
+    """Return one of the user's base directories: the absolute path in the variable `name`, or `usual` in the home
+    directory. Raises NoPlace.
     """
     named = Path(environ.get(f"XDG_{name}_HOME", ""))
     if named.is_absolute():

@@ -1,4 +1,4 @@
-"""The daemon's settings, from /etc/jobqueued.yaml; values of the host are the defaults."""
+"""The daemon's settings, from /etc/jobqueued.yaml; the host's values are the defaults."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ OPERATORS = ("jobqueue",)
 
 
 def user_name(uid: int) -> str | None:
-    """Return the name of a user, or the UID if the user has no name. Return None for root, who may act as any user."""
+    """Return a user's name, or the UID if the user has no name. Return None for root, who may act as any user."""
     if uid == 0:
         return None
     try:
@@ -67,7 +67,7 @@ class Settings:
     readers: tuple[str, ...] = ()
     max_use: int | None = None
     keep_free: int | None = None
-    """Bytes that output must leave free on its disk; None means a value that depends on the size of the disk."""
+    """Bytes that output must leave free on its disk; None means a value that depends on the disk's size."""
     notify: tuple[NotifyRule, ...] = ()
     notifier: str = "jobqueue"
     mail: dict[str, Any] = field(default_factory=dict)
@@ -79,7 +79,7 @@ class Settings:
 
     @property
     def zone(self) -> str:
-        """The timezone of jobs that set none: from the settings, or the host's present timezone."""
+        """The timezone of jobs that set none: from the settings, or the host's current timezone."""
         return self.timezone or host_timezone()
 
     @property
@@ -103,8 +103,8 @@ def capacity(config: Settings, cores: int, memory: int) -> dict[str, int]:
 
 
 def limits_of(config: Settings, host: str, cpus: list[int], memory: int, has_slurm: bool) -> HostLimits:
-    """Return the limits of a host with this name, these CPU numbers and this memory (bytes); `has_slurm`: whether it
-    has Slurm.
+    """Return the limits of a host with this name, these CPU numbers and this memory (bytes); `has_slurm`: whether the
+    host has Slurm.
     """
     return HostLimits(
         host,
@@ -128,9 +128,9 @@ def read_settings(
 ) -> tuple[Settings, list[Problem]]:
     """Return the settings in a file and its drop-ins, and the problems; a missing or wrong setting gets its default.
 
-    `daemon` is the user of the daemon that reads the files; files that other users than this user and root can change
-    are refused. None means no check. `more`: other places of the file, in order, in case `path` does not exist. The
-    drop-ins of all places are read. `of_user`: whether the settings are those of a user's own instance.
+    `daemon` is the user of the daemon that reads the files; files that users other than this user and root can change
+    are refused. None means no check. `more`: other places for the file, in order, in case `path` does not exist. The
+    drop-ins of all places are read. `of_user`: whether the settings are for a user's own instance.
     """
     parts, unread = _read_all(list(map(str, (path, *more))), daemon)
     if unread is not None:

@@ -57,7 +57,7 @@ _HEADERS = mapping(
 _PART = r"[^\s@<>,;:\\\"()\[\]|/-][^\s@<>,;:\\\"()\[\]]*"
 """Part of a mail address.
 
-Addresses that sendmail(8) could misread: a leading - (an option), | (a program) or / (a file).
+It does not begin with a character that sendmail(8) could misread: - (an option), | (a program) or / (a file).
 """
 ADDRESS = text(
     "a mail address such as ops@example.org", f"(?!.{{255}}){_PART}(@{_PART})?"
