@@ -20,7 +20,7 @@ _HOURS = re.compile(r"([01]?\d|2[0-3])(?:-\d{1,2})?", re.ASCII)
 _HALF_PAST_SEVEN = 7 * 60 + 30
 """The time at which Debian starts anacron, in minutes after midnight."""
 _DAYS = {1: "* * *", 7: "* * 0", 30: "1 * *", 31: "1 * *", 365: "1 1 *"}
-"""Length of a period (days) → day fields of its cron expression, for calendar periods: a day, a week, a month, a year."""
+"""Length of a period (days) → day fields of its cron expression, for calendar periods such as a week."""
 _BY_CRONTAB = frozenset(("/etc/cron.hourly", "/etc/cron.daily", "/etc/cron.weekly", "/etc/cron.monthly"))
 OF_ANACRON: dict[str, Any] = {
     "concurrency": 1,

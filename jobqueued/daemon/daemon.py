@@ -117,7 +117,7 @@ class Daemon:
         self._happened += runs.lock_processes.found()
         link.connect()
         self._happened += runs.recover(same_boot=known)
-        runs.acts.take(self._decide(admit=False))  # an R may be removed only after its content was saved
+        runs.acts.take(self._decide(admit=False))  # an R may be removed only once its content is saved
         self._happened += submit_calls.unheard(self._scheduler, (it for it, *_ in kept.kept), state.batch)
         new_boot = None if known or takeover.lost else boot_id  # jobs with `@reboot` become due only once in each boot
         self._happened.append(events.JobsLoaded(jobs.job_files.read_once(), new_boot))

@@ -42,7 +42,7 @@ class FileChanges(Protocol):
 
     @property
     def deadline(self) -> int | None:
-        """When (CLOCK_MONOTONIC, ns) to retry `take` after a failed read or watch, or None if neither failed."""
+        """The time (CLOCK_MONOTONIC, ns) to retry `take` after a failed read or watch, or None if neither failed."""
 
     @property
     def mounts(self) -> int | None:

@@ -81,7 +81,7 @@ class Inbox:
         self._listed_at = 0
         self._again: set[str] = set()
         self.deadline: int | None = None
-        """When (CLOCK_MONOTONIC, ns) to retry `take` after a failed read or watch, or None if neither failed."""
+        """The time (CLOCK_MONOTONIC, ns) to retry `take` after a failed read or watch, or None if neither failed."""
         self._watch = self._parent = 0
         self._mounted = self._mounts_here(mount_table())
         self._arm()

@@ -228,7 +228,7 @@ class Layers:
 
     @property
     def deadline(self) -> int | None:
-        """When (CLOCK_MONOTONIC, ns) to call `take` next, or None if no call is due before an event."""
+        """The time (CLOCK_MONOTONIC, ns) to call `take` next, or None if no call is due before an event."""
         return soonest(map(_deadline, self.parts))
 
     def fileno(self) -> int | None:

@@ -35,7 +35,7 @@ class PathTriggers(Source):
 
     @property
     def deadline(self) -> int | None:
-        """When (CLOCK_MONOTONIC, ns) to read events, search a directory or report a path next, or None."""
+        """The time (CLOCK_MONOTONIC, ns) to read events, search a directory or report a path next, or None."""
         return min((at for at in (self._files.deadline, self._files.tells_at) if at is not None), default=None)
 
     @property

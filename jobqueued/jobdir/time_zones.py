@@ -52,7 +52,7 @@ class TimeZones:
 
     @property
     def deadline(self) -> int | None:
-        """When (CLOCK_MONOTONIC, ns) to check the zones after a change, or None if nothing changed."""
+        """The time (CLOCK_MONOTONIC, ns) to check the zones after a change, or None if nothing changed."""
         return None if self._changed is None else self._changed + _CALM
 
     def follow(self, names: Iterable[str]) -> None:

@@ -49,7 +49,7 @@ _LEFTOVERS = (
 def is_foreign(name: str) -> bool:
     """Return whether an unread file may be a misnamed job file: not a leftover, and not disabled by its name.
 
-    Call this function for listings only, because a temporary file looks like such a job file while an editor saves.
+    Call this function for listings only, because an editor's temporary file looks misnamed too while the editor saves.
     """
     return is_meant(name) or not (is_job_file(name) or is_leftover(name))
 

@@ -46,7 +46,7 @@ class _Watched:
     owner: Owner
     paths: tuple[str, ...]
     order_at: int | None = 0
-    """When (CLOCK_MONOTONIC, ns) to order the watcher, or None if it was ordered."""
+    """The time (CLOCK_MONOTONIC, ns) to order the watcher, or None if it was ordered."""
     number: int = 0
     """Number of the order for the watcher, or 0 if no order was sent or the watcher ended."""
     ordered: int = -APART
@@ -106,7 +106,7 @@ class UserWatchers(Source):
 
     @property
     def deadline(self) -> int | None:
-        """When to order the next watcher, or None if no order is due or the launcher's backlog is full."""
+        """The time to order the next watcher, or None if no order is due or the launcher's backlog is full."""
         if not self._link.greeted or self._link.unsent_bytes > _FULL:
             return None
         if self._greeting != self._link.greetings:

@@ -120,7 +120,7 @@ class Watch:
 
     @property
     def deadline(self) -> int | None:
-        """When (CLOCK_MONOTONIC, ns) to scan next, or None if neither a missing file nor a retry will be due."""
+        """The time (CLOCK_MONOTONIC, ns) to scan next, or None if neither a missing file nor a retry will be due."""
         return soonest((self._acceptance.deadline, self.inbox.deadline))
 
     @property
