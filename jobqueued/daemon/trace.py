@@ -1,7 +1,7 @@
 """Trace files: the scheduler's events and decisions, as lines of JSON (docs/trace.md).
 
-python -m jobqueued.daemon.trace story FILE RUN prints the history of one run python -m jobqueued.daemon.trace replay
-FILE prints where this version would decide differently
+python -m jobqueued.daemon.trace story FILE RUN     prints the history of one run
+python -m jobqueued.daemon.trace replay FILE        prints where this version would decide differently
 """
 
 from __future__ import annotations
