@@ -37,8 +37,8 @@ TASKS = {
     },
     "Act": {
         "run": ("act.run", "run_job", "Queue a run of JOB now and print the run's id."),
-        "rerun": ("act.run", "rerun", "Queue the job of RUN again and print the new run's id."),
-        "retry": ("act.run", "retry", "Start the next attempt of RUN now, without its delay."),
+        "rerun": ("act.run", "rerun", "Queue RUN's job again and print the new run's id."),
+        "retry": ("act.run", "retry", "Start RUN's next attempt now, without its delay."),
         "submit": ("act.submit", "submit", "Submit COMMAND to run once, and print the submission's id."),
         "withdraw": ("act.submit", "withdraw", "Start no more runs of a submission."),
         "resize": ("act.submit", "resize", "Change how many runs of a submission may be live at once."),
@@ -181,7 +181,7 @@ class _CommandGroup(click.Group):
             gc.freeze()  # otherwise the interpreter rescans every object before it exits
 
 
-_CANCEL = "stop RUN, or withdraw --stop JOB for all of a submission"
+_CANCEL = "stop RUN, or withdraw --stop JOB for a whole submission"
 _ELSEWHERE = {
     "start": "run", "trigger": "run", "launch": "run", "sbatch": "submit", "batch": "submit", "kill": "stop",
     "cancel": _CANCEL, "abort": "stop", "ls": "list", "jobs": "list", "ps": "top", "info": "show", "describe": "show",
@@ -268,13 +268,13 @@ Exit status:
 @click.option("--jobs", type=_DIRECTORY, metavar="D", help="Directory of the job files.  [/etc/jobqueue.d]")
 @click.option("--run", type=_DIRECTORY, metavar="D", help="Directory of the control socket.  [/run/jobqueue]")
 @click.option("--logs", type=_DIRECTORY, metavar="D", help="Directory of the records.  [/var/log/jobqueue]")
-@click.option("--fleet", is_flag=True, help="Ask all hosts of the fleet by ssh, and show their answers as one.")
+@click.option("--fleet", is_flag=True, help="Query all fleet hosts by ssh, and combine their answers.")
 @click.option(
     "--host",
     multiple=True,
     metavar="H,…",
     shell_complete=_hosts,
-    help="Ask these hosts by ssh, whether in a fleet or not.  May be repeated.",
+    help="Query these hosts by ssh; they need not be in a fleet.  May be repeated.",
 )
 @click.option(
     "--ssh",
@@ -293,14 +293,14 @@ def main(context: click.Context, /, **options: object) -> None:
     A job has an id (backup).  Each of its runs has a number (backup@142).  You can write --root, --user, --fleet,
     --host and --json before or after the command.
 
-    With --fleet or --host, a command that shows something asks several hosts by ssh, and prints their answers as one
-    table or document.  A command that acts is carried out by each host.  The exit status is the highest of all hosts.
+    With --fleet or --host, a command that shows something queries several hosts by ssh, and prints their answers as
+    one table or document.  Each host carries out a command that acts.  The exit status is the highest of all hosts.
 
     Tables fit the terminal: a narrow terminal shows the most important columns and names the others, and columns
     without a value are omitted.  A pipe gets all columns, with one line per row.  Colour is used only on terminals, and
     not if $NO_COLOR is set.  Times are local and show their time zone.  With --json, times are in RFC 3339 and UTC,
-    durations in seconds, and sizes in bytes.  Each JSON document has a number `schema`.  It is 1 now, and grows when a
-    field is removed or changed.
+    durations in seconds, and sizes in bytes.  Each JSON document has a number `schema`.  The number is 1 now, and
+    increases when a field is removed or changed.
     """
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # for characters absent from the locale's charset

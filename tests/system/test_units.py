@@ -296,7 +296,7 @@ def test_a_host_that_was_tuned() -> None:
     for unit in dropins:
         assert f"unit: {unit}.service changed after systemd read it → systemctl daemon-reload" in unwell()
     sh("systemctl", "disable", "jobqueued")  # which reloads them, too
-    shown = "systemctl cat jobqueued-launcher shows which line takes it away"
+    shown = "systemctl cat jobqueued-launcher shows which line removes it"
     renewed = f"{shown}; then: jobqueuectl restart-launcher (live runs continue)"
     sh("jobqueuectl", "restart-launcher")
     assert [
@@ -304,9 +304,9 @@ def test_a_host_that_was_tuned() -> None:
         "launcher: it lacks CAP_SYS_NICE: `nice` below 0 and real-time `cpu_scheduling` fail → " + renewed,
         "launcher: it has no_new_privs: in runs, sudo, mail and other set-user-ID programs get no privileges → "
         + renewed,
-        f"launcher: runs have other namespaces than this shell, so they might see a different files → {renewed}",
+        f"launcher: runs are in other namespaces than this shell, so they might see a different files → {renewed}",
         "unit: jobqueued.service is disabled: it will not start at boot → systemctl enable jobqueued",
-        "unit: jobqueued.service has Restart=no: after a crash it may not start again → systemctl"
+        "unit: jobqueued.service has Restart=no: systemd might not restart it after a crash → systemctl"
         " cat jobqueued shows where; "
         "set Restart=always",
     ] == unwell()

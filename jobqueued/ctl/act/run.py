@@ -46,7 +46,7 @@ def run_job(paths: Paths, job: str, wait: bool) -> None:
 @_wait
 @click.pass_obj
 def rerun(paths: Paths, run: str, wait: bool) -> None:
-    """Queue the job of RUN again and print the new run's id.
+    """Queue RUN's job again and print the new run's id.
 
     The new run uses the present definition of the job.  Its record names RUN as its trigger.
 
@@ -64,7 +64,7 @@ def rerun(paths: Paths, run: str, wait: bool) -> None:
 @_wait
 @click.pass_obj
 def retry(paths: Paths, run: str, wait: bool) -> None:
-    """Start the next attempt of RUN now, without its delay.
+    """Start RUN's next attempt now, without its delay.
 
     Use `retry` if an attempt of RUN failed and RUN waits for its `retry_delay`, or if RUN could not be started and
     waits for another try.  The attempt counts as one of its `retries`, and waits in the queue like any other run.  If
@@ -80,7 +80,7 @@ def retry(paths: Paths, run: str, wait: bool) -> None:
     state = ask(paths.control, "Retry", TIMEOUT, run=run)["state"]
     click.echo(printable(f"{run} {state}"))
     if state == "due":
-        click.echo(reaching(f"it can't start yet; to see why: jobqueuectl why {run}"), err=True)
+        click.echo(reaching(f"{run} can't start yet; to see why: jobqueuectl why {run}"), err=True)
     if wait:
         sys.exit(wait_for_end(paths, run, "continues")["state"] != "succeeded")
 

@@ -22,7 +22,7 @@ from jobqueued.settings.paths import Paths
 @click.option(
     "--lost",
     is_flag=True,
-    help="Declare runs without a supervisor lost.  Use this only if no process of the run is left.",
+    help="Declare runs without a supervisor lost.  Use this only if none of the run's processes is left.",
 )
 @click.pass_obj
 def stop(paths: Paths, names: tuple[str, ...], wait: bool, lost: bool) -> None:
@@ -90,7 +90,7 @@ def _live_without_it(paths: Paths, names: tuple[str, ...]) -> str:
 
     found = [run for run in offline.live(paths) if {run["run"], run["job"]} & {*names}]
     lines = (
-        f"{run['run']} continues without the daemon; to end it now: kill {run['pid']}; its record will show this"
+        f"{run['run']} continues without the daemon; to end it now: kill {run['pid']}; its record will show the kill"
         for run in found
         if run["pid"] is not None
     )

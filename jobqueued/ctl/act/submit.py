@@ -93,10 +93,10 @@ def _pairs(_context: click.Context, _parameter: click.Parameter, texts: tuple[st
     "--file",
     "file",
     metavar="SCRIPT",
-    help="Run this script as it is now; - is the standard input.  "
-    "Its lines `#JOBQUEUE key: value` set keys of a job file, or these options.",
+    help="Run a copy of this script; - reads it from standard input.  "
+    "Its lines `#JOBQUEUE key: value` set job-file keys, or these options.",
 )
-@click.option("-w", "--wait", is_flag=True, help="Wait for the end, and exit with the exit code of COMMAND.")
+@click.option("-w", "--wait", is_flag=True, help="Wait until COMMAND ends, and exit with its exit code.")
 @click.option("--follow", is_flag=True, help="Print the output as it is written, and wait.")
 @json_option
 @click.argument("command", nargs=-1, type=click.UNPROCESSED, metavar="[--] [COMMAND...]")
@@ -139,7 +139,7 @@ def submit(
     if options["key"] == "":
         raise click.UsageError("the key is empty; enter a key, or omit --key")
     if follow and as_json:
-        raise click.UsageError("--json and --follow exclude each other: both print to the standard output")
+        raise click.UsageError("--json and --follow exclude each other: both print to standard output")
     answer = hand_in(paths, document)
     if as_json:
         print_json({"job": answer["job"], "is_new": answer["is_new"], "at": None if start is None else to_text(start)})

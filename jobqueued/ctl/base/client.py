@@ -263,7 +263,7 @@ def _cause(error: OSError | MessageError, control: Path) -> tuple[str, str]:
             return "no answer in time", Instance.of(control.parent).see_log
         case OSError():
             return str(error.strerror), Instance.of(control.parent).see_log
-    return f"another program listens there ({error})", ""
+    return f"another program listens on this socket ({error})", ""
 
 
 def _refusal(reply: Message, control: Path) -> click.ClickException:
@@ -277,7 +277,7 @@ def _refusal(reply: Message, control: Path) -> click.ClickException:
         if parameters.get("program") == "at":
             return CallRefused("You do not have permission to use at.", error)
         return CallRefused(printable(localised(_REFUSALS[name].format_map(parameters))), error)
-    remedy = "if its version differs from that of jobqueuectl, restart the daemon"
+    remedy = "if the daemon and jobqueuectl have different versions, restart the daemon"
     return DaemonUnreachable(printable(f"the daemon replied {name} {parameters}"), remedy)
 
 
@@ -289,7 +289,7 @@ def removed(control: Path) -> dict[str, str]:
     except (CallRefused, DaemonUnreachable):
         return {}
     gone = {one["job"]: one["since"] for one in found if one["job"] not in known}
-    so = "no job file has {0}, but it has been overdue since {1}; to stop expecting it: jobqueuectl forget {0}"
+    so = "no job file contains {0}, which has been overdue since {1}; to stop expecting it: jobqueuectl forget {0}"
     return {job: printable(so.format(job, moment(since))) for job, since in gone.items()}
 
 

@@ -90,7 +90,7 @@ FINDINGS = {finding.code: finding for finding in (
         ENTRY),
     FindingKind("JQ107", "error", "a crontab line in a job file",
         "A job file is YAML. Write a key for each part of the line, or convert the crontab with `jobqueuectl import`. "
-        "To keep the line as it is, put it into a file in /etc/cron.d, or into your crontab with `jobqueuectl "
+        "To keep the line unchanged, put it into a file in /etc/cron.d, or into your crontab with `jobqueuectl "
         "crontab`.",
         "0 2 * * * /usr/local/bin/backup\n",
         "jobs:\n"
@@ -114,7 +114,7 @@ FINDINGS = {finding.code: finding for finding in (
         "backup.yaml.d/10-site.yaml", "backup.yaml has a job backup"),
     FindingKind("JQ110", "warning", "a drop-in that removes a missing key",
         "In a drop-in, `key:` without a value removes this key. Neither the file nor an earlier drop-in has the key, "
-        "so there is nothing to remove. Compare the spelling.",
+        "so there is nothing to remove. Check the spelling.",
         "jobs:\n"
         "  backup:\n"
         "    timeout:\n",
@@ -237,7 +237,7 @@ FINDINGS = {finding.code: finding for finding in (
         "zzz.yaml", "backup.yaml has a job backup"),
     FindingKind("JQ214", "error", "a key or file that is not allowed here",
         "A user's file may not affect other users, unless root permits it in jobqueued.yaml; the message shows the "
-        "setting. A few keys are only for files of users, or only for files of the host. With `users: {allow: …, "
+        "setting. A few keys are allowed only in users' files, or only in the host's files. With `users: {allow: …, "
         "deny: …}` root refuses all files and crontabs of some users.",
         ENTRY + "    on: {path: ~/*.csv}\n",
         ENTRY + "    on: {path: /srv/*.csv}\n"),
@@ -273,7 +273,7 @@ FINDINGS = {finding.code: finding for finding in (
         ENTRY + '    schedule: "0 2 29 2 *"\n',
         ENTRY + '    schedule: "0 2 L 2 *"\n'),
     FindingKind("JQ304", "warning", "a step wider than its range",
-        "A step starts again with each range: */45 in the minute field matches minutes 0 and 45 of each hour, not "
+        "A step restarts with each range: */45 in the minute field matches minutes 0 and 45 of each hour, not "
         "every 45 minutes. A step wider than the range matches only the first value. To start a job at a fixed "
         "interval, use `every`.",
         ENTRY + '    schedule: "*/90 * * * *"\n',
@@ -307,8 +307,8 @@ FINDINGS = {finding.code: finding for finding in (
         "start. `overlap` decides whether the next run waits, is skipped, or replaces the live run."),
     # ── the queue ──
     FindingKind("JQ401", "warning", "a claim for more than exists",
-        "The job asks for more CPU, memory or units than this host has for jobs, or for a fleet although this host is "
-        "in none. None of its runs can start: the job is Invalid. Ask for less, or raise the amounts in "
+        "The job requests more CPU, memory or units than this host has for jobs, or needs a fleet although this host "
+        "is in none. None of its runs can start: the job is Invalid. Request less, or raise the amounts in "
         "jobqueued.yaml.",
         ENTRY + "    resources: {memory: 900T}\n",
         ENTRY + "    resources: {memory: 1M}\n"),
@@ -337,13 +337,13 @@ FINDINGS = {finding.code: finding for finding in (
         "    command: 'true'\n"
         "    dependencies: [a]\n"),
     FindingKind("JQ404", "warning", "a dependency that closes a circle",
-        "Through other jobs that the daemon has, the job waits for itself, so it does not become due. Remove one of "
-        "the dependencies."),
+        "The job waits for itself through other jobs that the daemon already has, so it does not become due. Remove "
+        "one of the dependencies."),
     FindingKind("JQ405", "warning", "a lock that might never be free",
-        "A run that wants a lock alone reserves it, and starts when all runs that share the lock have ended. If a run "
-        "that shares it has no `timeout`, the reservation lapses after the `drain` of the waiting run, for the same "
-        "time. In their newest records, the jobs that share this lock hold it without a pause, and for longer than "
-        "`drain`. Give these jobs a `timeout`, or set a `drain` that is longer than their runs."),
+        "A run that needs a lock exclusively reserves it, and starts when all runs that share the lock have ended. If "
+        "one of these runs has no `timeout`, the reservation lapses after the waiting run's `drain`, for an equally "
+        "long time. In their newest records, the jobs that share this lock hold it without a pause, and for longer "
+        "than `drain`. Give these jobs a `timeout`, or set a `drain` that is longer than their runs."),
     FindingKind("JQ406", "warning", "a dependency on a fleet job",
         "Runs of a job with `scope: fleet` may be on other hosts, and this host does not learn when they end. So the "
         "job that waits for them does not become due. Combine both into one job, or remove `scope: fleet`.",
@@ -363,8 +363,8 @@ FINDINGS = {finding.code: finding for finding in (
         given="jobqueued.yaml has `fleet: {etcd: http://127.0.0.1}`"),
     # ── the host ──
     FindingKind("JQ500", "error", "problems in a file that you may not see",
-        "You see only the number of problems in a file of the host. Root and the groups in jobqueued.yaml see the "
-        "problems themselves. This is a warning if none of them is an error."),
+        "You see only the number of problems in one of the host's files. Root and the groups in jobqueued.yaml see "
+        "the problems themselves. This is a warning if none of the problems is an error."),
     FindingKind("JQ501", "error", "a file that can't be read",
         "The message shows the kernel's reason. The daemon keeps the jobs that it read last.",
         file="missing.yaml"),
@@ -375,8 +375,8 @@ FINDINGS = {finding.code: finding for finding in (
         ENTRY,
         "jobqueue.d/backup.yaml", "any user can write to the file"),
     FindingKind("JQ503", "warning", "a file that is not read",
-        "The daemon reads files whose names end in .yaml or .yml, drop-ins of a file that exists, and in cron's "
-        "directories the names that cron accepts.",
+        "The daemon reads files whose names end in .yaml or .yml, drop-ins of a file that exists, and, in cron's "
+        "directories, files with names that cron accepts.",
         ENTRY,
         ENTRY,
         "jobqueue.d/backup.YAML", "the correct name is backup.yaml"),
@@ -415,7 +415,7 @@ FINDINGS = {finding.code: finding for finding in (
         ENTRY + "    working_directory: /nowhere\n",
         ENTRY + "    working_directory: /\n"),
     FindingKind("JQ511", "warning", "an unlikely limit",
-        "`cpu` counts cores, and the daemon has fewer; or `memory` is less than any program needs.",
+        "`cpu` is more cores than the daemon has, or `memory` is less than any program needs.",
         ENTRY + "    resource_limits: {cpu: 500}\n",
         ENTRY + "    resource_limits: {cpu: 50%}\n"),
     FindingKind("JQ512", "warning", "a limit that this host can't enforce",
@@ -424,10 +424,10 @@ FINDINGS = {finding.code: finding for finding in (
         "The daemon's unit has PrivateTmp=, so the daemon does not see what other programs put into /tmp and "
         "/var/tmp."),
     FindingKind("JQ514", "warning", "a sender that can't send notices",
-        "The user who sends notices does not exist, or may not start Python."),
+        "The user who sends notices does not exist, or is not allowed to start Python."),
     FindingKind("JQ515", "warning", "a notice program that can't be started",
-        "The program is missing or not executable, or the user who sends notices may not start it. See "
-        "docs/notices.md.",
+        "The program is missing or not executable, or the user who sends notices is not allowed to start it. "
+        "See docs/notices.md.",
         ENTRY + "    notify: {command: /nowhere/tell}\n",
         ENTRY + "    notify: {command: /bin/true}\n"),
     FindingKind("JQ516", "warning", "a secret with the wrong permissions",
@@ -490,5 +490,5 @@ FINDINGS = {finding.code: finding for finding in (
     FindingKind("JQ608", "warning", "an import that changes a setting",
         "A job file can't express this setting of the source exactly. The message shows what differs."),
     FindingKind("JQ609", "error", "a job that can't be imported",
-        "`jobqueuectl import` leaves this job out, so its present scheduler keeps running it."),
+        "`jobqueuectl import` leaves this job out, so its current scheduler keeps running it."),
 )}  # fmt: skip

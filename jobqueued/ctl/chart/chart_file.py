@@ -81,7 +81,7 @@ def records(source: IO[str]) -> Iterator[Record]:
                     _require_unicode(json.dumps(document, ensure_ascii=False))
                 yield from _of(document)
             except (ValueError, RecursionError) as error:
-                raise NoRecord(f"line {number}: not the record of a run: {error}") from None
+                raise NoRecord(f"line {number}: not a run record: {error}") from None
 
 
 def _lines(source: IO[str]) -> Iterator[tuple[int, str]]:

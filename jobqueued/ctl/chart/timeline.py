@@ -38,7 +38,7 @@ _DRAWN = tuple(state for state in RunState if state not in (RunState.DUE, RunSta
 @click.option(
     "--html",
     is_flag=True,
-    help="Print an HTML page that can zoom and filter, and shows each run.  The page needs no network.",
+    help="Print an HTML page that shows each run, and can zoom and filter.  The page needs no network.",
 )
 @click.option(
     "--chrome-trace", is_flag=True, help="Print the ended runs as Trace Events in JSON, like `export --chrome-trace`."

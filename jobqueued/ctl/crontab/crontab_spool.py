@@ -34,7 +34,7 @@ class TableOwner(NamedTuple):
 
 _FORBIDDEN = "You ({}) are not allowed to use this program (crontab)\nSee crontab(1) for more information"
 _CHANGED = "crontab: another edit or a program changed the table after this edit began"
-_DOWN = "{}\ncrontab: nothing was changed: ordinary users need the daemon for this; to start it, as root: {}"
+_DOWN = "{}\ncrontab: nothing was changed, because ordinary users need the daemon for this; to start it, as root: {}"
 _FORBIDDEN_ROOT = "The user {} cannot use this program (crontab)"
 
 
@@ -53,7 +53,7 @@ class UserTable:
         """After `install`: True if the daemon or another cron on this host runs users' crontabs."""
         if not (fits(owner.name) and SPOOL.reads(owner.name)):
             raise SpoolFailure(
-                f"crontab: {printable(owner.name)!r} can't have a crontab, because files of that name are not read"
+                f"crontab: {printable(owner.name)!r} can't have a crontab, because cron ignores files with this name"
             )
         if self._direct:
             self._check_right()

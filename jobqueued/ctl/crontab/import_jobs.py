@@ -56,15 +56,15 @@ class Plan:
     "--kind",
     type=click.Choice([each.value for each in SourceKind]),
     help="Format of each FILE: a user's crontab, "
-    "a crontab with a column of users, or the named format.  [by its place]",
+    "a crontab with a user column, or the named format.  [default: by its path]",
 )
-@click.option("--user", metavar="NAME", help="User of each FILE's crontab.  [you]")
+@click.option("--user", metavar="NAME", help="User of each FILE's crontab.  [default: you]")
 @click.option("--expand", is_flag=True, help="Make one job for each script that run-parts runs.")
 @click.option(
     "--as",
     "cron",
     type=click.Choice([each.value for each in Cron]),
-    help="Read the tables as Debian's cron or as cronie.  [the one installed, else Debian's]",
+    help="Read the tables like Debian's cron or like cronie.  [default: the installed one, else Debian's]",
 )
 @click.option("--dry-run", is_flag=True, help="Print the job files, and write nothing.  This is the default.")
 @click.option("--diff", "as_diff", is_flag=True, help="Print the changes that --write would make in the job directory.")
@@ -125,7 +125,7 @@ def import_jobs(
     if not as_json:
         _tell_of(plans, whose)
         if not (plans or failures):
-            _to_stderr(f"no tables of cron, anacron or at below {paths.host}")
+            _to_stderr(f"no cron, anacron or at tables below {paths.host}")
     is_unwritten = write and _write(paths, plans, force=force, disable=disable_source)
     bad = any(problem.severity == "error" for plan in plans for problem in plan.problems)
     sys.exit(2 if failures or is_unwritten else int(bad))
@@ -135,7 +135,7 @@ def _check_usage(
     files: tuple[Path, ...], kind: str | None, user: str | None, *, write: bool, disable: bool, others: int
 ) -> None:
     if write + others > 1:
-        raise click.UsageError("one of --dry-run, --diff and --write")
+        raise click.UsageError("expected only one of --dry-run, --diff and --write")
     if disable and not write:
         raise click.UsageError("--disable-source needs --write")
     if kind and not files:
@@ -325,7 +325,8 @@ def _hindrance(paths: Paths, plan: Plan, *, force: bool, disable: bool) -> str:
         return "it exists and differs; to compare, use --diff; to overwrite it, use --force"
     if config.cron.get("live") and plan.found.is_of_host and plan.found.kind not in _OFF and not disable:
         return (
-            f"jobqueued runs {plan.source.file} as it is (`cron: {{live: true}}` in {paths.config}); --disable-source"
+            f"jobqueued already runs {plan.source.file} (`cron: {{live: true}}` in {paths.config}); add"
+            " --disable-source"
         )
     if disable and (plan.found.path == STANDARD_INPUT or plan.found.path.is_symlink()):
         return f"{plan.source.file} is not a regular file, so its lines can't be turned into comments"
@@ -355,8 +356,8 @@ def _disable(plan: Plan) -> bool:
         found = path.stat()
         if not stat.S_ISREG(found.st_mode) or path.read_bytes() != plan.found.data:
             _to_stderr(
-                f"{path}: not changed, because it changed in the meantime; its jobs now run twice: repeat"
-                " the import with --force"
+                f"{path}: not changed, because another program changed it; its jobs now run twice;"
+                " repeat the import with --force"
             )
             return False
         atomic_file.replace(str(new), disabled(plan.found.data, plan.source.used), stat.S_IMODE(found.st_mode))

@@ -199,7 +199,7 @@ def _at_job(file: Path) -> ImportFile | Failure:
     if found.st_nlink > 1:
         return file, f"found {found.st_nlink} hard links to this file; expected a file with one name"
     if at_job.uid_of(data) not in (None, found.st_uid):
-        return file, "found a UID in it that is not its owner's; expected a job file that at(1) wrote"
+        return file, "found a UID in the file that is not its owner's; expected a job file that at(1) wrote"
     user = None
     with suppress(KeyError):
         user = pwd.getpwuid(found.st_uid).pw_name

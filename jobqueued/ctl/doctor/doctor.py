@@ -103,7 +103,7 @@ def _daemon(paths: Paths, status: Message) -> Iterator[HealthFinding]:
     for trouble in status["troubles"]:
         yield HealthFinding("trouble", ERROR, trouble)
     if status["held_by"] is not None:
-        seen = f"put on hold by {localised(status['held_by'])}: nothing new starts"
+        seen = f"{localised(status['held_by'])} put the host on hold: nothing new starts"
         yield HealthFinding("queue", WARNING, seen, command("release"))
     if status["pid"] == listener(paths.control):  # otherwise the daemon is in a container
         yield from process_health.processes(instance, status["pid"], status["max_running"])
@@ -168,7 +168,9 @@ def _limits(paths: Paths, status: Message) -> Iterator[HealthFinding]:
     found = status["controllers"]
     missing = [name for name in _WANTED if name not in (found or ())]
     if found is None:
-        seen = "runs have none: memory is only sampled, other limits are not enforced, usage is counted by process"
+        seen = (
+            "runs have no cgroups: memory is only sampled, other limits are not enforced, usage is counted by process"
+        )
         yield HealthFinding("cgroups", WARNING, seen, _cgroup_remedy(paths))
     elif missing:
         lost = "; ".join(f"no {name}: {_WANTED[name]}" for name in missing)
@@ -182,7 +184,7 @@ def _limits(paths: Paths, status: Message) -> Iterator[HealthFinding]:
         yield HealthFinding("limits", WARNING, limit)
     if found is not None and not posixspawn.AVAILABLE:
         yield HealthFinding(
-            "start", OK, "this C library can't start processes in a cgroup, so runs start by fork, some ms slower"
+            "start", OK, "this C library can't start processes in a cgroup, so runs start by fork, a few ms slower"
         )
 
 

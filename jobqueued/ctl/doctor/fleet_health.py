@@ -54,7 +54,7 @@ def load(jobs: Iterable[Job], hosts: int, now: int) -> Iterator[HealthFinding]:
     """Check whether etcd can notify all hosts of all runs, if these jobs become due as scheduled after `now` (ns)."""
     often = sum(_a_second(job, now) for job in jobs if job.scope is Scope.FLEET and job.enabled)
     if (cpus := often * hosts * _TOLD) > _MANY:
-        seen = f"etcd notifies {hosts:,} hosts of {often:.1f} runs a second, which needs {cpus:.1f} CPUs of its members"
+        seen = f"etcd notifies {hosts:,} hosts of {often:.1f} runs a second, which needs {cpus:.1f} CPUs on its members"
         remedy = "divide the hosts into several fleets, each with its own etcd"
         yield HealthFinding("fleet", WARNING, seen, remedy)
 

@@ -67,7 +67,7 @@ def _directory(paths: Paths, path: Path) -> HealthFinding:
         found = os.statvfs(path)
         paths.check(path, user)
         if not path.is_dir() or (user == os.geteuid() and not os.access(path, os.W_OK | os.X_OK)):
-            return HealthFinding("directory", ERROR, f"{path} is not a directory in which jobqueued can write")
+            return HealthFinding("directory", ERROR, f"{path} is not a directory that jobqueued can write to")
     except FileRefused as refused:
         return HealthFinding("directory", ERROR, f"{path}: {refused}")
     except FileNotFoundError as error:
@@ -155,12 +155,12 @@ def _clock(etc: Path) -> Iterator[HealthFinding]:
         has_one = any(Path(place, f"{unit}.service").exists() for place in _UNITS for unit in _SYNCHRONISERS)
         remedy = "timedatectl set-ntp true; then check: timedatectl" if has_one else "apt install systemd-timesyncd"
         if not BOOTED.exists():
-            remedy = "apt install chrony && service chrony start; in a container, check the clock of the host"
+            remedy = "apt install chrony && service chrony start; in a container, check the host's clock"
         yield HealthFinding(
-            "clock", WARNING, "it is not synchronised: if it is wrong, jobs start at the wrong time", remedy
+            "clock", WARNING, "the clock is not synchronised: if it is wrong, jobs start at the wrong time", remedy
         )
     elif state >= 0:
-        yield HealthFinding("clock", OK, "it is synchronised")
+        yield HealthFinding("clock", OK, "the clock is synchronised")
     if (_content(etc / "adjtime") or b"").split(b"\n")[2:3] == [b"LOCAL"]:
         seen = "the hardware clock has local time: after a change to or from summer time, a boot starts one hour off"
         yield HealthFinding("clock", WARNING, seen, "timedatectl set-local-rtc 0")
@@ -178,7 +178,7 @@ def _zone(paths: Paths, etc: Path) -> Iterator[HealthFinding]:
     elif not here & _of_zone(name):
         is_there = "has another zone or an old copy" if local else "is missing, which means UTC"
         seen = f"jobs use {name}; other programs use /etc/localtime, which {is_there}"
-        link = f"ln -sf {zoneinfo.TZPATH[0]}/{name} /etc/localtime, or link the zone you want"
+        link = f"ln -sf {zoneinfo.TZPATH[0]}/{name} /etc/localtime, or link the intended zone"
         yield HealthFinding("time zone", WARNING, seen, link)
     else:
         yield HealthFinding("time zone", OK, name)

@@ -17,7 +17,7 @@ from jobqueued.settings.instance import BOOTED, Instance
 
 _CAPABILITIES = {
     0: ("CHOWN", "runs of other users can't be started"),
-    1: ("DAC_OVERRIDE", "runs of root can't write to files whose mode forbids it"),
+    1: ("DAC_OVERRIDE", "root's runs can't write to files whose mode forbids it"),
     5: ("KILL", "runs of other users can't be ended"),
     6: ("SETGID", "runs of other users can't be started"),
     7: ("SETUID", "runs of other users can't be started"),
@@ -58,7 +58,7 @@ def users(caps: Mapping[str, Any], scheduler: int) -> Iterator[HealthFinding]:
     bounds = {**capacity.caps_by_default(scheduler), **caps}
     memory, tasks = bounds["memory"], bounds.get("tasks")
     most = f"memory {'unlimited' if memory is None else size(memory)}, tasks {tasks or 'unlimited'}"
-    yield HealthFinding("users", OK, f"limits of all runs of one user together: {most}; to change them: {_CAPS}")
+    yield HealthFinding("users", OK, f"limits for all of one user's runs together: {most}; to change them: {_CAPS}")
 
 
 def units(instance: Instance) -> Iterator[HealthFinding]:
@@ -80,7 +80,7 @@ def units(instance: Instance) -> Iterator[HealthFinding]:
             seen = f"{name} is {found['UnitFileState']}: it will not start at boot"
             yield HealthFinding("unit", WARNING, seen, f"{instance.manager} enable jobqueued")
         if found.get("Restart", "always") != "always":
-            seen = f"{name} has Restart={found['Restart']}: after a crash it may not start again"
+            seen = f"{name} has Restart={found['Restart']}: systemd might not restart it after a crash"
             yield HealthFinding("unit", WARNING, seen, f"{instance.manager} cat {unit} shows where; set Restart=always")
         if found.get("NeedDaemonReload") == "yes":
             seen = f"{name} changed after systemd read it"
@@ -101,7 +101,7 @@ def _rights(instance: Instance, launcher: int) -> Iterator[HealthFinding]:
     """Check the launcher's rights, which runs inherit, and whether runs see the same files as this shell."""
     status = _status(launcher)
     freed = (
-        f"{instance.manager} cat jobqueued-launcher shows which line takes it away; remove that"
+        f"{instance.manager} cat jobqueued-launcher shows which line removes it; delete that"
         f" line, then: {instance.renew}"
     )
     for follows, names in _lacking(status).items():
@@ -116,7 +116,7 @@ def _rights(instance: Instance, launcher: int) -> Iterator[HealthFinding]:
         yield HealthFinding("launcher", WARNING, seen, remedy)
     apart = [seen for name, seen in _NAMESPACES.items() if _namespace(launcher, name) != _namespace(os.getpid(), name)]
     if apart:
-        seen = f"runs have other namespaces than this shell, so they might see a different {', '.join(apart)}"
+        seen = f"runs are in other namespaces than this shell, so they might see a different {', '.join(apart)}"
         yield HealthFinding("launcher", WARNING, seen, freed if instance.manager else "")
 
 
@@ -137,7 +137,7 @@ def _room(scheduler: int, launcher: int, most: int | None) -> Iterator[HealthFin
         if files < 2 * wanted + _SPARE_DESCRIPTORS:
             seen = f"the {name} can open {files} files, too few for {counted(wanted, 'live run')}"
             yield HealthFinding(
-                "limits", WARNING, seen, "raise LimitNOFILE= of its unit, or ulimit -n before its start"
+                "limits", WARNING, seen, "raise LimitNOFILE= in its unit, or ulimit -n before its start"
             )
     for tasks, where in _bounds(launcher):
         if tasks < _A_RUN * wanted:
@@ -158,7 +158,7 @@ def _more_tasks(where: str) -> str:
         return f"sysctl -w {where.removeprefix('/proc/sys/').replace('/', '.')}=4194304"
     unit = Path(where).parent.name
     if not unit.endswith((".service", ".scope", ".slice")):
-        return "raise the limit of the container, such as with --pids-limit=-1"
+        return "raise the container's limit, such as with --pids-limit=-1"
     return f"systemctl set-property {unit} TasksMax=infinity"
 
 

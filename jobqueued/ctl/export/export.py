@@ -60,7 +60,7 @@ def _url(_context: click.Context, _parameter: click.Parameter, text: str | None)
 @click.option(
     "--crontab",
     is_flag=True,
-    help="Print the jobs, not their runs, as lines of /etc/cron.d.  Keys that "
+    help="Print the jobs, not their runs, as lines for /etc/cron.d.  Keys that "
     "cron can't express become comments, and are listed on standard error.",
 )
 @of_runs
@@ -173,7 +173,7 @@ def _send(url: Url, batches: Iterator[ExportRequest]) -> None:
             if runs:
                 click.echo(f"{counted(runs, 'run')} sent to {url}, {counted(spans, 'span')}", err=True)
     if refused:
-        click.echo(f"{counted(refused, 'span')} of these refused; see the warnings", err=True)
+        click.echo(f"{counted(refused, 'span')} were refused; see the warnings", err=True)
         sys.exit(1)
 
 
@@ -182,4 +182,4 @@ def _how_to_go_on(runs: int, batch: ExportRequest) -> str:
     if not runs:
         return ""
     rest = to_text(to_instant(datetime.fromisoformat(batch.newest)) + _MICROSECOND)
-    return f"\nThe others can be sent with the same options and --until {rest}"
+    return f"\nTo send the remaining runs, use the same options and --until {rest}"

@@ -33,13 +33,13 @@ _TRIES, _PATIENCE = 5, 60
 """Maximum number of tries for a request, and the longest Retry-After (s) that the client respects."""
 _ANSWER, _QUOTED = 1 << 16, 300
 _REMEDIES = {
-    400: "the request is not accepted: does the receiver take OTLP as JSON?",
+    400: "the receiver rejects the request: does it accept OTLP as JSON?",
     401: "set a header in OTEL_EXPORTER_OTLP_HEADERS",
     403: "check OTEL_EXPORTER_OTLP_HEADERS",
     404: f"check the path: it is usually {_PATH}",
     405: f"check the path: it is usually {_PATH}",
-    413: "raise its limit: a request has about 1 MiB",
-    415: "it does not accept JSON: enable OTLP/HTTP with JSON there",
+    413: "raise the receiver's limit: a request has about 1 MiB",
+    415: "the receiver does not accept JSON: enable OTLP/HTTP with JSON",
 }
 
 
@@ -206,23 +206,21 @@ def _connection(url: Url) -> http.client.HTTPConnection:
 
 def _remedy(status: int) -> str:
     if 300 <= status < 400:
-        return "it is a redirect; redirects are not followed: use the final URL"
-    return _REMEDIES.get(status, "check the log of the receiver")
+        return "the URL redirects, and redirects are not followed; use the final URL"
+    return _REMEDIES.get(status, "check the receiver's log")
 
 
 def _trouble(url: Url, error: OSError | http.client.HTTPException) -> str:
     """Describe a connection error, with a remedy."""
     if isinstance(error, ssl.SSLCertVerificationError):
-        trust = (
-            "copy the certificate of its authority into /usr/local/share/ca-certificates and run update-ca-certificates"
-        )
+        trust = "copy its CA certificate into /usr/local/share/ca-certificates and run update-ca-certificates"
         return f"{url}: its certificate is refused: {error.verify_message}; {trust}"
     if isinstance(error, ssl.SSLError):
         return f"{url}: TLS failed: {error.reason or error}; does the receiver use http instead?"
     if isinstance(error, TimeoutError):
         return f"{url}: no complete answer in time; is it an OTLP receiver?"
     if isinstance(error, ConnectionRefusedError):
-        return f"{url}: connection refused; is a receiver running there?  OTLP over HTTP usually has port 4318"
+        return f"{url}: connection refused; is a receiver running there?  OTLP over HTTP usually uses port 4318"
     if isinstance(error, http.client.HTTPException | ConnectionError):
         return f"{url}: it closed the connection, or does not use HTTP; usually port 4318 is HTTP, 4317 is gRPC"
     return f"{url}: {error.strerror or error}; check the URL"

@@ -31,23 +31,21 @@ from jobqueued.settings.paths import Paths
 @click.command()
 @click.argument("files", nargs=-1, type=click.Path(path_type=Path, readable=False), metavar="[FILE|DIR]...")
 @click.option("--user", metavar="NAME", help="Check the files as this user's own job files, under the rules for users.")
-@click.option("--host", is_flag=True, help="Check the files as files of the host, even if you are an ordinary user.")
+@click.option("--host", is_flag=True, help="Check the files as the host's files, even if you are an ordinary user.")
 @click.option(
     "--explain",
     metavar="CODE",
     shell_complete=completion.codes,
-    help="Explain the finding with this code, such as JQ204, or list all codes (all).  Nothing is checked.",
+    help="Explain the finding with this code, such as JQ204, or list all codes (`all`).  Checks nothing.",
 )
 @click.option(
     "--format",
     "form",
     type=click.Choice(["text", "json", "sarif", "github"]),
-    help="Format of the answer: text for people, the JSON of --json, SARIF 2.1.0, or workflow commands of GitHub.",
+    help="Output format: text for people, the JSON of --json, SARIF 2.1.0, or GitHub workflow commands.",
 )
-@click.option(
-    "--fix", is_flag=True, help="Show as a diff and write each correction that has only one meaning, then check."
-)
-@click.option("--diff", is_flag=True, help="Show the changes that --fix would write.  Nothing is written or checked.")
+@click.option("--fix", is_flag=True, help="Write each unambiguous correction and show it as a diff, then check.")
+@click.option("--diff", is_flag=True, help="Show the changes that --fix would write.  Writes and checks nothing.")
 @json_option
 @click.pass_obj
 def check(

@@ -33,7 +33,7 @@ _WHOLE_TEXTS = 1
 
 
 @click.command("language-server")
-@click.option("--host", is_flag=True, help="Check the files as files of the host, even if you are an ordinary user.")
+@click.option("--host", is_flag=True, help="Check the files as the host's files, even if you are an ordinary user.")
 @click.pass_obj
 def language_server(paths: Paths, host: bool) -> None:
     """Check job files in an editor while you write them.

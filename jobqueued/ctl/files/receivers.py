@@ -126,7 +126,7 @@ def _closed(url: str, permitted: Sequence[str]) -> str:
         shown = spelled(ip, parts.port or {"http": 80}.get(parts.scheme, 443))
         if (what := what_is(ip)) and shown not in permitted:
             permit = f"unless root permits this one with `users: {{reach: ['{shown}']}}` in jobqueued.yaml"
-            return f"{shown} is {what}, an address that notices of users can't reach; use another address, {permit}"
+            return f"{shown} is {what}, an address that users' notices can't reach; use another address, {permit}"
     return ""
 
 
@@ -192,7 +192,7 @@ def _of_credential(path: str, sender: Sender, *, is_own: bool = False) -> str:
             if not sender.may(4, path):
                 return f"{sender.name} may not read {printable(path)}; {_remedy(path, sender, is_own=is_own)}"
         except (FileNotFoundError, NotADirectoryError):
-            return f"{printable(path)} does not exist here; expected a file with one line, the secret"
+            return f"{printable(path)} does not exist here; expected a file whose only line is the secret"
     return ""
 
 

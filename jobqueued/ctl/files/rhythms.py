@@ -92,7 +92,7 @@ def _rarely(job: Job, now: int) -> Iterator[str]:
     first, second, *_ = [*job.next_starts(now, 2), None, None]
     if first is not None and (first - now > _RARE or (second is not None and second - first > _RARE)):
         then = "" if second is None else f", then {local(to_text(second))}"
-        yield f"found rare starts: {local(to_text(first))}{then}; keep them if you want them, or choose another day"
+        yield f"found rare starts: {local(to_text(first))}{then}; keep them if they are intended, or choose another day"
 
 
 def _of_changes(job: Job, now: datetime) -> Iterator[str]:

@@ -51,7 +51,7 @@ def _name(_context: click.Context, _option: click.Parameter, text: str | None) -
 
 @click.command()
 @click.argument("file", type=click.Path(path_type=Path, readable=False))
-@click.option("--name", callback=_name, metavar="NAME", help="Store the file under this name.  [that of FILE]")
+@click.option("--name", callback=_name, metavar="NAME", help="Store the file under this name.  [default: FILE's name]")
 @_user_option
 @json_option
 @click.pass_obj
@@ -75,7 +75,7 @@ def add(paths: Paths, file: Path, name: str | None, user: str | None, as_json: b
 
     if name is None:
         if file == STANDARD_INPUT:
-            raise click.UsageError("a name is missing for the file from the standard input: --name NAME")
+            raise click.UsageError("a file from standard input needs a name: --name NAME")
         name = _name_of(file)
     try:
         text = read_file(file)
@@ -139,7 +139,7 @@ def files(paths: Paths, file: str | None, user: str | None, as_json: bool) -> No
     if file is not None:
         answer = ask(paths.control, "UserFileGet", _SECONDS, name=file, user=user)
         if answer["stamp"] == "none":
-            raise CallRefused(f"no job file {file} of {printable(answer['user'])}; see: jobqueuectl files")
+            raise CallRefused(f"{printable(answer['user'])} has no job file {file}; see: jobqueuectl files")
         if as_json:
             print_json({"name": file, **answer})
         else:
@@ -251,7 +251,7 @@ class _FileEdit:
 
     def _kept(self) -> str:
         user = f" --user {self._user}" if self._user else ""
-        return f"your text is saved; to store it: jobqueuectl add{user} {printable(self._copy)}"
+        return f"your copy is not deleted; to store it: jobqueuectl add{user} {printable(self._copy)}"
 
     def _clean_up(self) -> None:
         with contextlib.suppress(OSError):
@@ -262,7 +262,7 @@ def _set(paths: Paths, name: str, text: bytes, user: str | None, stamp: str | No
     """Send a file's text to the daemon to store, and return the reply."""
     if len(text) > LARGEST_FILE:
         raise CallRefused(
-            f"the file has more than {size(LARGEST_FILE)}; expected at most that; divide it into several files",
+            f"the file has more than {size(LARGEST_FILE)}, the maximum; divide it into several files",
             "Refused",
         )
     encoded = base64.b64encode(text).decode()

@@ -38,7 +38,7 @@ def fleet(paths: Paths, action: str, as_json: bool) -> None:
     if as_json:
         raise click.UsageError("--json works only with `hosts`")
     ask(paths.control, "AcceptFleet")
-    print_line(f"this host accepted the state of etcd; to see whether the fleet is available: {command('status')}")
+    print_line(f"this host accepted etcd's state; to see whether the fleet is available: {command('status')}")
 
 
 def _list_hosts(paths: Paths, *, as_json: bool) -> None:

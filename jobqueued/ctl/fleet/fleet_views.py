@@ -91,19 +91,21 @@ class _HostCommand:
         """Raise UsageError if the command or an option can't be used for several hosts."""
         known = sorted([*VIEWS, *_ACTING, *_OF_ONE, "timeline"])
         if self.name not in known:
-            remedy = f"on one of them: ssh HOST jobqueuectl {self.name} …"
+            remedy = f"to use it on one of them: ssh HOST jobqueuectl {self.name} …"
             raise click.UsageError(
                 f"{self.name} does not work for other hosts; commands that do: {', '.join(known)}; {remedy}"
             )
         apart = VIEWS[self.name].apart if self.name in VIEWS else ()
         if odd := [option for option in apart if self.options[option]]:
-            raise click.UsageError(f"--{odd[0]} does not work for other hosts; on one of them: ssh HOST jobqueuectl …")
+            raise click.UsageError(
+                f"--{odd[0]} does not work for other hosts; to use it on one of them: ssh HOST jobqueuectl …"
+            )
         values = (self.options.get(name) for name in ("name", "names", "run"))
         names = [name for value in values for name in ((value,) if isinstance(value, str) else value or ())]
         if len(self._hosts) != 1 and (run := next((name for name in names if "@" in str(name)), None)):
-            raise click.UsageError(f"each host numbers its own runs; name the host of {run}: --host HOST")
+            raise click.UsageError(f"each host numbers its own runs; name the host that has {run}: --host HOST")
         if len(self._hosts) != 1 and self.name in _OF_ONE and self.name != "logs":
-            raise click.UsageError(f"`{self.name}` works for one host; name it: --host HOST")
+            raise click.UsageError(f"`{self.name}` works for one host only; name the host: --host HOST")
 
     # the hosts
 
@@ -117,7 +119,7 @@ class _HostCommand:
 
     def _is_host(self, name: str) -> bool:
         if not over_ssh.is_host(name):
-            self._fail(name, f"the fleet has a host of this name; expected {over_ssh.A_HOST}")
+            self._fail(name, f"the fleet has a host with this name; expected {over_ssh.A_HOST}")
         return over_ssh.is_host(name)
 
     @cached_property

@@ -79,7 +79,7 @@ def replies(hosts: Sequence[str], command: Callable[[str], list[str]], seconds: 
 
 def _reply(host: str, command: list[str], deadline: float) -> HostReply:
     if time.monotonic() >= deadline:
-        return HostReply(host, problem="it was not asked, because the time was up; to wait longer: --timeout")
+        return HostReply(host, problem="the time was up before this host was queried; to wait longer: --timeout")
     try:
         process = subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, bufsize=0

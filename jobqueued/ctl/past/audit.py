@@ -60,7 +60,7 @@ def audit(paths: Paths, jobs: tuple[str, ...], since: int | None, until: int | N
         timeline.take(change)
     spans = timeline.spans(end)
     if unknown := sorted(set(jobs) - spans.keys()):
-        raise CallRefused(f"no known schedule made {printable(', '.join(unknown))} due; see: jobqueuectl list")
+        raise CallRefused(f"no recorded schedule made {printable(', '.join(unknown))} due; see: jobqueuectl list")
     kept = config.retention.runs
     verdicts = [
         Comparison(job, spans[job], sources.covers(job, since or 0), kept, timeline.downs).verdict(since or 0, end)
@@ -101,7 +101,7 @@ def _finding(job: str, found: DueFinding) -> dict[str, object]:
 def _print(verdicts: Sequence[JobComparison], end: int, is_up: bool, unreadable: Sequence[str]) -> None:
     wrong = [(verdict.job, found) for verdict in verdicts for found in verdict.findings]
     for name in unreadable:
-        print_line(f"{name}: this version can't read a former text; the due times of its jobs at that time are unknown")
+        print_line(f"{name}: this version can't read an old text of the file; due times from that time are unknown")
     if not is_up:
         print_line("The daemon does not answer: the audit ends at the time when the daemon last saved its state.")
     due = counted(sum(verdict.due for verdict in verdicts), "due time")
@@ -118,7 +118,7 @@ def _print(verdicts: Sequence[JobComparison], end: int, is_up: bool, unreadable:
     elif any(verdict.due for verdict in verdicts):
         print_line(f"{due} until {local(to_text(end))}, each with exactly one record")
     else:
-        print_line(f"no known schedule was due until {local(to_text(end))}")
+        print_line(f"no recorded schedule was due until {local(to_text(end))}")
     print_table(
         ("JOB", "DUE TIMES", "SINCE", "WHY NOT EARLIER"),
         ((v.job, str(v.due), local(to_text(v.since)), v.before or "-") for v in verdicts),

@@ -148,8 +148,10 @@ def of_runs(command: Callable[..., None]) -> Callable[..., None]:
         metavar="TAG",
         help="Only runs whose job had this tag at the time.  Repeat to require several tags.",
     )
-    @click.option("--of-user", "user", metavar="NAME", help="Only runs as this user, or of this user's jobs.")
-    @click.option("--reason", metavar="TEXT", help="Only runs with TEXT in their reason, in upper or lower case.")
+    @click.option(
+        "--of-user", "user", metavar="NAME", help="Only runs that ran as this user, or whose job belongs to this user."
+    )
+    @click.option("--reason", metavar="TEXT", help="Only runs with TEXT in their reason; case is ignored.")
     @click.option(
         "--exit-code",
         "exit_codes",
@@ -163,7 +165,7 @@ def of_runs(command: Callable[..., None]) -> Callable[..., None]:
         callback=_longer,
         metavar="D",
         help="Only runs that took longer than D: 90s, 2h, or "
-        "`usual`: twice the median of the newest 50 successful runs of the job.",
+        "`usual`: twice the median of the job's newest 50 successful runs.",
     )
     @functools.wraps(command)
     def chosen(*args: Any, states: tuple[str, ...], failed: bool, **options: Any) -> None:

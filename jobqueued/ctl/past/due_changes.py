@@ -129,7 +129,7 @@ def known(found: Sources) -> Sources:
     """Return the sources. Raises DaemonUnreachable if the sources contain no text of a job file."""
     if not any(change.kind == "file" for change in found.changes):
         raise DaemonUnreachable(
-            "no text of a job file is recorded", "the daemon records a text at its start and when a file changes"
+            "no text of a job file is recorded", "the daemon records each file at its start and when the file changes"
         )
     return found
 

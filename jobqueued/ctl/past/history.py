@@ -38,7 +38,7 @@ from jobqueued.settings.paths import Paths
 @click.option(
     "--stats",
     is_flag=True,
-    help="Show figures of each job instead of runs: count, success rate, durations, "
+    help="Show figures for each job instead of runs: count, success rate, durations, "
     "trend and CPU hours, from at most 100,000 runs.",
 )
 @click.option(

@@ -42,7 +42,7 @@ def print_diff(paths: Paths, names: tuple[str, str], *, as_json: bool) -> None:
         found += _definitions(paths, first, second)
     except (CallRefused, DaemonUnreachable) as error:
         what = str(error.message).partition("\n")[0]
-        unknown.append(f"the rest of definition and environment: {what}")
+        unknown.append(f"the rest of the definitions and environments: {what}")
     before, after = (_output(paths, record, unknown) for record in (first, second))
     lines = [] if before is None or after is None else output_difference(before, after, names)
     if as_json:
@@ -55,7 +55,7 @@ def print_diff(paths: Paths, names: tuple[str, str], *, as_json: bool) -> None:
         print_line(f"unknown: {what}")
     _print_output(lines)
     if not (shown or lines):
-        print_line(f"{names[0]} and {names[1]} do not differ in any known detail")
+        print_line(f"{names[0]} and {names[1]} do not differ in any recorded detail")
 
 
 def _definitions(paths: Paths, first: Record, second: Record) -> list[Difference]:

@@ -34,7 +34,7 @@ def why(paths: Paths, down: DaemonUnreachable, job: str, at: int, run: str | Non
     try:
         changes = left(paths.state).due_changes
     except StoreError as error:
-        unknown.append(f"pauses, holds, former job files, and downtimes of the daemon: {error}")
+        unknown.append(f"pauses, holds, former job files, and the daemon's downtimes: {error}")
     standing = {each.id: "enabled" if each.enabled else "disabled" for each, _ in offline.jobs(paths)}
     known = Known(
         job,

@@ -38,7 +38,7 @@ _SECONDS = 60
 @click.option("--until", callback=past_time, metavar="T", help="Include the runs queued before T.  [now]")
 @click.option("--html", "as_html", is_flag=True, help="Print an HTML page.  With --mail, add the page to the mail.")
 @click.option(
-    "--mail", metavar="ADDRESS", help="Mail the report to ADDRESS by `mail` of jobqueued.yaml, and print nothing."
+    "--mail", metavar="ADDRESS", help="Mail the report to ADDRESS with `mail` in jobqueued.yaml, and print nothing."
 )
 @json_option
 @click.pass_obj

@@ -40,7 +40,7 @@ def expected_starts(paths: Paths, starts: Mapping[str, list[int]]) -> KeptForeca
         return KeptForecast(begin, until, FUTURES, {}, {})
     found = snapshot(paths, {}, None, only=starts)
     if found.unread:
-        click.echo(reaching(f"The durations of runs are unknown: {found.unread}"), err=True)
+        click.echo(reaching(f"Run durations are unknown: {found.unread}"), err=True)
     for jobs in groups(found.host.jobs, found.host.limits):
         near = {job.id: {it - job.offset for it in starts.get(job.id, ()) if it < until} for job in jobs}
         if dues := {(name, due) for name, of_job in near.items() for due in of_job}:

@@ -126,7 +126,7 @@ def read(path: Path, only: Collection[str] | None = None) -> KeptForecast:
         document = json.loads(path.read_bytes())
         if document["version"] != calibration.VERSION:
             raise CallRefused(
-                f"{printable(str(path))} is a forecast of another version; make a new one: simulate --save"
+                f"{printable(str(path))} is a forecast from another version; to make a new one: simulate --save"
             )
         since, until = (to_instant(datetime.fromisoformat(document[name])) for name in ("since", "until"))
         if not 0 <= since <= until <= _LAST:

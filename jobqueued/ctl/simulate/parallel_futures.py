@@ -73,7 +73,7 @@ def _gathered(pipes: dict[Connection, int], progress: Callable[[float], None]) -
                 told = pipe.recv()
             except EOFError:
                 raise CallRefused(
-                    "a process that simulated some of the draws died; to use less memory: --draws 1"
+                    "a process that simulated some of the draws was killed; to use less memory: --draws 1"
                 ) from None
             if isinstance(told, float):
                 done[pipes[pipe]] = told

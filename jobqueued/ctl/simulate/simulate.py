@@ -124,7 +124,7 @@ _KEPT = Path()
     metavar="D",
     help="Let runs of a job without earlier runs take D.  [their timeout, or 1m]",
 )
-@click.option("--suggest", is_flag=True, help="Try changes that may help, and list those that do.")
+@click.option("--suggest", is_flag=True, help="Try changes that might help, and list those that do.")
 @click.option(
     "--runs",
     "story",
@@ -198,7 +198,7 @@ def simulate(
         sys.exit(_check(paths, forecast, as_json=as_json))
     found = snapshot(paths, given, default)
     if is_unreadable(found.problems):
-        click.echo(reaching("Job files that are refused are left out; see: jobqueuectl check"), err=True)
+        click.echo(reaching("Refused job files are left out; see: jobqueuectl check"), err=True)
     other = None if directory is None else _with(paths, found, directory, given, default)
     _refuse_unknown(given, found, other)
     saves = kept is not None or keeps

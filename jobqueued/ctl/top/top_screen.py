@@ -31,9 +31,9 @@ x             stop it
 r             run its job now
 p, P          pause its job, resume it
 n             list the open incidents
-/             filter: part of a name, tag:db, user:alice, state:running or state:late; several fit together
+/             filter: part of a name, tag:db, user:alice, state:running or state:late; several combine
 c m i t s     sort by CPU, memory, I/O, tasks, start
-q             quit; Esc or q leaves what is shown over the list"""
+q             quit; Esc or q closes a view over the list"""
 _PATIENCE = 3.0
 """Timeout (s) of the daemon's reply to a key."""
 _MOST_WAITING, _OUTPUT = 2000, 1 << 16

@@ -47,7 +47,7 @@ from jobqueued.settings.paths import Paths
     is_flag=True,
     help="List only jobs that need attention: Failed, Invalid, Missed, Outdated, late, overdue.",
 )
-@click.option("--files", is_flag=True, help="Show the file and line of each job, and the drop-ins of the file.")
+@click.option("--files", is_flag=True, help="Show each job's file and line, and the file's drop-ins.")
 @click.option("--tsv", is_flag=True, help="Print tab-separated values for scripts, without headings.")
 @json_option
 @click.pass_obj

@@ -24,7 +24,7 @@ _KEPT = (
     "--evict",
     metavar="HOLDER",
     callback=arguments.holder,
-    help="Take from a with-lock command all locks that it holds or waits for, such as :with-lock@3.",
+    help="Take all held and awaited locks from a with-lock command, such as :with-lock@3.",
 )
 @click.argument("lock", required=False, callback=arguments.any_lock)
 @click.pass_obj

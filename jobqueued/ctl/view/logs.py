@@ -229,7 +229,7 @@ def _bounds(record: Record, attempt: int) -> tuple[int, int]:
 
 def _no_output(paths: Paths, record: Record) -> CallRefused:
     lost = record["state"] in LIVE and _is_full(paths)
-    reason = f"its output is dropped while {paths.logs} is full" if lost else record_files.no_output(record)
+    reason = f"the run's output is dropped while {paths.logs} is full" if lost else record_files.no_output(record)
     return CallRefused(printable(f"no output of {record['run']}: {reason}"))
 
 
@@ -247,10 +247,10 @@ def _announce(record: Record, source: OutputSource) -> None:
     elif record["state"] in PENDING:
         click.echo(f"{record['run']} has not started yet", err=True)
     if source.watched is None:
-        click.echo("no permission to read its output file: the rest follows when the run ends", err=True)
+        click.echo("no permission to read the output file: the rest follows when the run ends", err=True)
 
 
 def _report_dropped(record: Record) -> None:
     if dropped := record["output"]["dropped"]:
         cause = record["output"].get("error") or "output_limit reached"
-        click.echo(printable(f"another {size(dropped)} of output dropped: {cause}"), err=True)
+        click.echo(printable(f"another {size(dropped)} of output was dropped: {cause}"), err=True)

@@ -32,7 +32,7 @@ EXPECTED = "EXPECTED TO START"
 @click.command("next")
 @click.argument("job", required=False, shell_complete=completion.jobs)
 @click.option("-e", "--expression", metavar="E", help="Use this cron expression instead of a job's schedule.")
-@click.option("-z", "--timezone", metavar="Z", help="Time zone of E.  [that of jobqueued.yaml, else the host's]")
+@click.option("-z", "--timezone", metavar="Z", help="Time zone for E.  [default: from jobqueued.yaml, else the host's]")
 @click.option("--dst", default="cron", metavar="RULE", help="Rule for clock changes: cron, once, both, skip.  [cron]")
 @click.option("--seconds", metavar="F", help="Seconds field of the schedule E, as in the key `seconds`.")
 @click.option("-n", "--count", type=click.IntRange(1, _MOST), default=10, metavar="N", help="Show N times.  [10]")
@@ -181,7 +181,7 @@ def _of_all(paths: Paths, count: int) -> tuple[list[tuple[str, str]], int]:
         found = [(job["next"], job["id"]) for job in answer["jobs"] if job["next"]]
     except DaemonUnreachable as down:
         jobs = offline.jobs(paths)
-        offline.explain(paths, down, "pauses, coming skips or a hold of the host")
+        offline.explain(paths, down, "pauses, coming skips or the host's hold")
         all_ = ((_answer(job, int(invalid is None))["next"], job.id) for job, invalid in jobs if job.enabled)
         found = [(starts[0], name) for starts, name in all_ if starts]
     found.sort()
@@ -235,7 +235,7 @@ def _of_job(paths: Paths, name: str, count: int) -> Message:
         if job is None:
             place = printable(str(paths.jobs))
             raise DaemonUnreachable(f"{unreachable.message}\nNo job {printable(name)} in {place} either.") from None
-        offline.explain(paths, unreachable, "pauses, coming skips or a hold of the host")
+        offline.explain(paths, unreachable, "pauses, coming skips or the host's hold")
         return {**_answer(job, count if invalid is None else 0), "enabled": job.enabled, "invalid": invalid}
 
 

@@ -100,7 +100,7 @@ def _job(paths: Paths, job: str, count: int) -> Message:
         runs = list(islice(offline.history(paths, job), count))
         if defined is None and not runs:
             raise offline.no_record(paths, down, job) from None
-        offline.explain(paths, down, "its counters, pauses or waiting runs")
+        offline.explain(paths, down, "the job's counters, pauses or waiting runs")
         if defined is None:
             return {"runs": runs}
         row = offline.job_row(paths, defined, invalid, offline.live(paths), time.time_ns())

@@ -24,7 +24,7 @@ from jobqueued.model.run_states import PENDING, RunState
 from jobqueued.settings.paths import Paths
 
 _TO_START = {RunState.DUE, RunState.WAITING}
-_UNKNOWN = "Only the daemon knows what waits and why; live runs continue; see: jobqueuectl status, jobqueuectl show {}"
+_UNKNOWN = "Only the daemon can explain waiting runs; live runs continue; see: jobqueuectl status, jobqueuectl show {}"
 
 
 @click.command()

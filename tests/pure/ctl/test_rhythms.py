@@ -40,7 +40,7 @@ class TestRarely:
         """The next two starts are named."""
         assert [
             "JQ303 found rare starts: 2028-02-29 02:00:00 UTC, then 2032-02-29 02:00:00 UTC; "
-            "keep them if you want them, or choose another day"
+            "keep them if they are intended, or choose another day"
         ] == of_job("schedule: '0 2 29 2 *'")
 
     def test_the_next_is_near(self) -> None:

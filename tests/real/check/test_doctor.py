@@ -93,14 +93,16 @@ class TestProcesses:
     def test_namespaces(self, tmp_path: Path, launcher: Launcher, option: str, apart: str) -> None:
         launcher("unshare", option)
         (found,) = told(tmp_path)
-        assert found.startswith("launcher: runs have other namespaces than this shell, so they might see a different ")
+        assert found.startswith(
+            "launcher: runs are in other namespaces than this shell, so they might see a different "
+        )
         assert apart in found
 
     def test_descriptors(self, tmp_path: Path, launcher: Launcher) -> None:
         launcher("prlimit", "--nofile=200:200")
         assert [] == told(tmp_path, 68)
         assert [
-            "limits: the launcher can open 200 files, too few for 69 live runs → raise LimitNOFILE= of its unit, or "
+            "limits: the launcher can open 200 files, too few for 69 live runs → raise LimitNOFILE= in its unit, or "
             "ulimit -n before its start"
         ] == told(tmp_path, 69)
 
@@ -242,7 +244,7 @@ def test_the_bounds_of_users(monkeypatch: pytest.MonkeyPatch, caps: dict[str, in
     """It shows what one user's runs may take, by default or by the settings."""
     monkeypatch.setattr(capacity, "caps_by_default", lambda _pid: {"memory": 8 << 30, "tasks": 10_000})
     (finding,) = users(caps, os.getpid())
-    assert finding.seen.startswith(f"limits of all runs of one user together: {found}; to change them: ")
+    assert finding.seen.startswith(f"limits for all of one user's runs together: {found}; to change them: ")
 
 
 def test_cron_s_lists(tmp_path: Path) -> None:
@@ -274,7 +276,7 @@ class TestTime:
         (found,) = bad(paths, "time zone", place)
         assert found.startswith(
             "time zone: jobs use Europe/Berlin; other programs use /etc/localtime, which has another zone or an old "
-            "copy → ln -sf /usr/share/zoneinfo/Europe/Berlin /etc/localtime, or link the zone you want"
+            "copy → ln -sf /usr/share/zoneinfo/Europe/Berlin /etc/localtime, or link the intended zone"
         )
         paths.config.write_text("timezone: Asia/Tokyo\n")
         assert [] == bad(paths, "time zone", place), "the settings say so"

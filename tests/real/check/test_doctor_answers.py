@@ -48,13 +48,13 @@ class TestDoctor:
     @pytest.mark.parametrize(
         ("status", "verdict", "told"),
         [
-            ({"controllers": None}, "warning", "cgroups: runs have none: memory is only sampled"),
+            ({"controllers": None}, "warning", "cgroups: runs have no cgroups: memory is only sampled"),
             ({"controllers": ["memory", "pids"]}, "warning", "cgroups: runs have the controllers memory, pids; no io"),
             ({"unenforced": ["runs have no cgroups"]}, "warning", "limits: runs have no cgroups; "),
             ({"troubles": ["no inodes are left"]}, "error", "trouble: no inodes are left; "),
             ({"launcher": False}, "error", "launcher: it does not answer, so no run starts; see the log of the daemon"),
             ({"reason": "disk full"}, "error", "state: disk full; free space on its file system, or make it writable"),
-            ({"held_by": "root"}, "warning", "queue: put on hold by root: nothing new starts; jobqueuectl --root "),
+            ({"held_by": "root"}, "warning", "queue: root put the host on hold: nothing new starts; jobqueuectl "),
             ({"version": "0.0.9"}, "warning", "daemon: the daemon has version 0.0.9, but jobqueuectl has "),
             ({"problems": [PROBLEM]}, "error", "job files: /etc/jobqueue.d/b.yaml:3:5: schedule: found 'x'; "),
         ],
@@ -111,5 +111,5 @@ class TestDoctor:
         ]
         (tmp_path / "logs").rmdir()
         (tmp_path / "logs").touch()
-        told = f"directory: {tmp_path}/logs is not a directory in which jobqueued can write; "
+        told = f"directory: {tmp_path}/logs is not a directory that jobqueued can write to; "
         assert told in self.findings(tmp_path)[1]["error"]

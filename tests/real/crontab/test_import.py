@@ -170,7 +170,7 @@ def test_a_table_that_was_changed_meanwhile_is_left_alone(
     )
     done = run_import("--write", "--disable-source")
     assert (2, "# all new\n") == (done.exit_code, table.read_text())
-    assert f"{table}: not changed, because it changed in the meantime" in done.stderr
+    assert f"{table}: not changed, because another program changed it" in done.stderr
 
 
 def test_a_disk_without_room_loses_neither_file(
@@ -195,7 +195,7 @@ def test_a_live_table_is_not_run_twice(root: Path, run_import: Import) -> None:
     (root / "jobqueued.yaml").write_text("cron: {live: true}\n")
     done = run_import("--write")
     assert (2, {}) == (done.exit_code, content(root / "jobqueue.d"))
-    assert "jobqueued runs" in done.stderr
+    assert "jobqueued already runs" in done.stderr
     assert 1 == run_import("--write", "--disable-source").exit_code
 
 
@@ -242,7 +242,7 @@ def test_json_has_each_line_in_order(root: Path, run_import: Import, monkeypatch
     ("words", "said"),
     [
         (("--disable-source",), "--disable-source needs --write"),
-        (("--write", "--diff"), "one of --dry-run, --diff and --write"),
+        (("--write", "--diff"), "expected only one of --dry-run, --diff and --write"),
         (("--kind", "user"), "--kind needs a FILE"),
         (("--user", "x", "f"), "--user needs --kind user"),
         (("f",), "f does not exist"),
@@ -350,7 +350,7 @@ def test_a_job_of_at_that_names_another_user_is_not_imported(root: Path, run_imp
     job.parent.mkdir()
     job.write_text("#!/bin/sh\n# atrun uid=54321 gid=0\n# mail root 0\nx\n")
     done = run_import("--write", str(job))
-    assert (2, True) == (done.exit_code, f"{job}: found a UID in it that is not" in done.stderr)
+    assert (2, True) == (done.exit_code, f"{job}: found a UID in the file that is not" in done.stderr)
     assert "at-a0000701e3d5a0.yaml" not in content(root / "jobqueue.d")
 
 
@@ -386,7 +386,7 @@ def test_at_a_terminal_a_long_comparison_tells_how_far_it_is(
 def test_below_a_root(tmp_path: Path) -> None:
     """Where there is nothing, that is said; tables of the host's own cron are known by their places, too."""
     shown = run("--root", tmp_path, "import")
-    assert (0, "", f"no tables of cron, anacron or at below {tmp_path}\n") == (
+    assert (0, "", f"no cron, anacron or at tables below {tmp_path}\n") == (
         shown.returncode, shown.stdout, shown.stderr
     )  # fmt: skip
     assert {Path("/etc/cron.d"), tmp_path / "etc/cron.d"} <= set(kinds_of_host(Paths.under(tmp_path)))

@@ -184,7 +184,7 @@ class TestWhy:
         name = busy.run("failing")
         wait_for(lambda: busy.said("run_retrying"))
         assert 0 == ctl(busy, "pause", "failing")[0]
-        held = f"it can't start yet; to see why: jobqueuectl why {name}\n"
+        held = f"{name} can't start yet; to see why: jobqueuectl why {name}\n"
         assert (0, f"{name} due\n", held) == ctl(busy, "retry", name)
         busy.kill()
         busy.start()
@@ -693,7 +693,7 @@ def test_late_and_overdue(busy: Host) -> None:
     told = facts(ctl(busy, "show", "slow")[1])
     assert ("after 1 s", "1 run") == (told["late"], told["late now"])
     assert facts(ctl(busy, "show", "stays")[1])["overdue"].startswith("no success since ")
-    gone = rf"no job file has gone, but it has been overdue since {TIME} \(.*\)"
+    gone = rf"no job file contains gone, which has been overdue since {TIME} \(.*\)"
     gone += "; to stop expecting it: jobqueuectl forget gone\n"
     assert re.fullmatch(gone, ctl(busy, "list", "--failed")[2])
     for words in (["show", "gone"], ["why", "gone"], ["run", "gone"], ["list", "gone"], ["list", "g?ne", "--failed"]):

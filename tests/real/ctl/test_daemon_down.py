@@ -43,7 +43,7 @@ class TestDaemonDown:
         [
             (["locks"], "Live runs and with-lock commands keep what they hold; "),
             (["locks", "--evict", ":with-lock@3"], "Live runs and with-lock commands keep what they hold; "),
-            (["why", "a"], "Only the daemon knows what waits and why; live runs continue; see: jobqueuectl status, "),
+            (["why", "a"], "Only the daemon can explain waiting runs; live runs continue; see: jobqueuectl status, "),
             (["notify"], "The daemon keeps waiting notices and sends "),
             (["notify", "--test"], "The daemon keeps waiting notices and sends "),
         ],
@@ -65,7 +65,7 @@ class TestDaemonDown:
         pid = wait_for(lambda: host.call("Show", run=first)["record"]["pid"])
         host.kill()
         shown = run("--root", host.root, "stop", "a")
-        told = f"{first} continues without the daemon; to end it now: kill {pid}; its record will show this"
+        told = f"{first} continues without the daemon; to end it now: kill {pid}; its record will show the kill"
         assert (2, [told]) == (shown.returncode, shown.stderr.splitlines()[1:])
         os.kill(pid, signal.SIGTERM)
         record = wait_for(lambda: host.record(first))

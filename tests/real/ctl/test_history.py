@@ -192,8 +192,8 @@ class TestDiff:
     def test_the_same(self, down: Path) -> None:
         """Of runs that do not differ that is said; what job files had then is not known here, and said so."""
         shown = run("--root", down, "history", "--diff", "job@7", "job@8").stdout
-        assert "job@7 and job@8 do not differ in any known detail" in shown
-        assert "unknown: the rest of definition and environment" in shown
+        assert "job@7 and job@8 do not differ in any recorded detail" in shown
+        assert "unknown: the rest of the definitions and environments" in shown
 
     def test_no_such_run(self, down: Path) -> None:
         """A run without a record is an error, as is anything that is to choose others."""

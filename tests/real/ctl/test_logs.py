@@ -302,7 +302,7 @@ class TestNone:
         amend(kept, output={**RECORD["output"], "dropped": 3 << 20})
         shown = logs(kept, "nightly-backup@142")
         assert (0, b"one 1\ntwo 2\n") == (shown.returncode, shown.stdout)
-        assert b"another 3 MiB of output dropped: output_limit reached" in shown.stderr
+        assert b"another 3 MiB of output was dropped: output_limit reached" in shown.stderr
 
     @pytest.mark.parametrize("name", ["nightly-backup@7", "other", "../logs/nightly-backup@142", "../logs"])
     def test_no_record(self, kept: Path, name: str) -> None:
@@ -322,7 +322,7 @@ def test_lost_output_is_told(kept: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     assert told in shown.stderr.decode()
     monkeypatch.setattr(os, "statvfs", lambda _: SimpleNamespace(f_bavail=0))
     live = {**LIVE, "attempts": [], "output": {**output, "error": None, "dropped": 0}}
-    reason = f"its output is dropped while {kept}/logs is full"
+    reason = f"the run's output is dropped while {kept}/logs is full"
     assert f"no output of nightly-backup@143: {reason}" == _no_output(Paths.under(kept), live).message
 
 
@@ -568,7 +568,7 @@ class TestUsers:
         open_host.call("Reload")
         run = open_host.run("b")
         child, screen = begin_as_user(STRANGER, [GROUP], "--root", open_host.root, "logs", "-f", run)
-        assert "no permission to read its output file: the rest follows when the run ends\n" == screen.readline()
+        assert "no permission to read the output file: the rest follows when the run ends\n" == screen.readline()
         fifo.write_text("go\n")
         code, text = ended(child, screen)
         assert (0, "late\n") == (code, text.partition("b@1 succeeded after ")[0])

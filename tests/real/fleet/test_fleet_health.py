@@ -182,4 +182,4 @@ def test_a_fleet_that_is_too_large() -> None:
     jobs += [job(f"more{number}", "*/2 * * * *", scope=Scope.FLEET, enabled=number < 4000) for number in range(5000)]
     assert [] == list(fleet_health.load(jobs, 3, MIDNIGHT))
     (found,) = fleet_health.load(jobs, 1000, MIDNIGHT)
-    assert "etcd notifies 1,000 hosts of 35.3 runs a second, which needs 2.1 CPUs of its members" == found.seen
+    assert "etcd notifies 1,000 hosts of 35.3 runs a second, which needs 2.1 CPUs on its members" == found.seen

@@ -240,7 +240,7 @@ def test_the_size_of_a_file(site: Host, place: Path) -> None:
     reason = "the file has 64 KiB; expected at most 64 KiB; divide it into several files"
     assert reason.partition(";")[2] in put(site, filler + "#")["reason"]
     file = written(f"{place}/x.yaml", HELLO * 20_000)
-    told = Told(1, "", "Error: the file has more than 64 KiB; expected at most that; divide it into several files\n")
+    told = Told(1, "", "Error: the file has more than 64 KiB, the maximum; divide it into several files\n")
     assert told == ctl(site, "add", file)
     assert {f"{USER}:{UID}+x.yaml": filler} == stored(site)
 

@@ -81,7 +81,7 @@ def test_a_life(host: Host) -> None:
         re.sub(r"^\d+ due", "N due", line) for line in lasting(said.stdout)[: len(lasting(shown))]
     ]
     refused = run("--root", host.root, "audit", "tock")
-    assert (1, f"Error: no known schedule made tock due; see: jobqueuectl --root {host.root} list\n") == (
+    assert (1, f"Error: no recorded schedule made tock due; see: jobqueuectl --root {host.root} list\n") == (
         refused.returncode, refused.stderr
     )  # fmt: skip
 
@@ -95,6 +95,6 @@ def test_nothing_to_read(host: Host) -> None:
     done = run("--root", host.root, "audit")
     assert (2, "") == (done.returncode, done.stdout)
     assert (
-        "Error: no text of a job file is recorded; the daemon records a text at its start and when a file changes\n"
-        == done.stderr
+        "Error: no text of a job file is recorded; the daemon records each file at its start and when "
+        "the file changes\n" == done.stderr
     )

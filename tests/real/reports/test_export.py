@@ -145,7 +145,9 @@ def test_a_bad_day(export: Export) -> None:
         done = export("--otlp", receiver.url)
         assert (2, 6) == (done.exit_code, len(receiver.requests))
         assert "2 runs sent" in done.stderr
-        assert "warming up; try again later\nThe others can be sent with the same options and --until " in done.stderr
+        assert (
+            "warming up; try again later\nTo send the remaining runs, use the same options and --until " in done.stderr
+        )
         until = done.stderr.split("--until ")[1].split()[0]
         assert 0 == export("--otlp", receiver.url, "--until", until).exit_code
         assert ALL == sent([receiver.requests[0], *receiver.requests[6:]])
@@ -173,7 +175,10 @@ def test_a_hint_is_no_refusal(export: Export) -> None:
 @pytest.mark.parametrize(
     ("said", "told"),
     [
-        (answer("400 Bad Request", b'{"message": "no JSON"}'), "400 Bad Request: no JSON; the request is not accepted"),
+        (
+            answer("400 Bad Request", b'{"message": "no JSON"}'),
+            "400 Bad Request: no JSON; the receiver rejects the request",
+        ),
         (answer("401 Unauthorized"), "401 Unauthorized; set a header in OTEL_EXPORTER_OTLP_HEADERS"),
         (
             answer("404 Not Found", b"\n<html>no</html>"),

@@ -121,7 +121,7 @@ def test_with_other_files(host: Host) -> None:
     assert ([5, 5], [0, 0]) == (found["late"], found["with"]["late"])
     host.write("z.yaml", "jobs: {bad: {schedule: x}}")
     said = run("--root", host.root, "simulate", *words)
-    left_out = f"Job files that are refused are left out; see: jobqueuectl --root {host.root} check\n"
+    left_out = f"Refused job files are left out; see: jobqueuectl --root {host.root} check\n"
     assert (0, left_out) == (said.returncode, said.stderr)
     (changed,) = [line for line in said.stdout.splitlines() if line.startswith("slow ")]
     assert ["slow", "5", "5", "5", "s", "0", "5", "0", "0", "0"] == changed.split()
@@ -450,7 +450,7 @@ def test_a_process_that_dies(monkeypatch: pytest.MonkeyPatch) -> None:
         return os.abort() if os.getpid() != parent else lambda: 0.5  # type: ignore[return-value]
 
     host = a_host(*(job(f"j{n}", f"{n} * * * *") for n in range(50)))
-    with pytest.raises(CallRefused, match="draws died"):
+    with pytest.raises(CallRefused, match="draws was killed"):
         play_in_parallel(host, host.begin + 3 * DAY, [dies, chance(7, 1)])
     assert [] == active_children()
 

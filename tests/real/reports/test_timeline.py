@@ -93,7 +93,7 @@ def test_of_a_file(root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str
     assert ("1 run of 1 job" in shown, "held by dump-orders@703" in shown) == (True, True)
     file.write_text("{}\n")
     assert 1 == called(root, "--from", str(file))
-    assert f"{file}, line 1: not the record of a run: " in capsys.readouterr().err
+    assert f"{file}, line 1: not a run record: " in capsys.readouterr().err
 
 
 def test_chrome_trace(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -171,7 +171,7 @@ def test_a_file_of_something_else(root: Path, tmp_path: Path, capsys: pytest.Cap
             assert 1 == called(root, "--from", str(file), *form)
             found = capsys.readouterr()
             assert ("", 1) == (found.out, len(found.err.splitlines()))
-            assert f"{file}, line 2: not the record of a run: " in found.err
+            assert f"{file}, line 2: not a run record: " in found.err
 
 
 def test_a_file_that_breaks_off(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
