@@ -70,7 +70,7 @@ def _constant(word: str) -> None:
     "-d",
     "--data",
     metavar="JSON",
-    help="Pass this JSON object of at most 16 KiB to the runs.  @FILE reads it from a file, - from the standard input.",
+    help="Pass this JSON object of at most 16 KiB to the runs.  @FILE reads it from a file, - from standard input.",
 )
 @click.pass_obj
 def emit(paths: Paths, event: str, data: str | None) -> None:
@@ -80,7 +80,7 @@ def emit(paths: Paths, event: str, data: str | None) -> None:
     printed on standard error, and the exit status is 0.
 
     With --data, each run finds the data in the variable JOBQUEUE_TRIGGER_DATA, on one line.  Do not pass secrets: any
-    user who can read the record of a run can read its data.
+    user who can read a run's record can read its data.
 
     \b
     Examples:

@@ -62,8 +62,8 @@ def resume(paths: Paths, job: str) -> None:
 def forget(paths: Paths, job: str) -> None:
     """Stop expecting JOB to succeed.
 
-    A job with `expect` stays overdue after it is removed from its file, in case that was an accident.  Use `forget` if
-    it was not.  JOB must be in no job file.
+    A job with `expect` remains overdue after it is removed from its file, in case the removal was an accident.  Use
+    `forget` if it was not.  JOB must be in no job file.
 
     \b
     Example:

@@ -22,11 +22,11 @@ def restart_launcher(paths: Paths) -> None:
 
     Use this command after an update of jobqueued, Python or a library: the launcher and the daemon run their old code
     until they are restarted.  `jobqueuectl doctor` reports old code.  Live runs keep their supervisors, and no run
-    starts twice.  Runs that become due during the restart start afterwards.  On a host of a fleet, the agent is
-    restarted too and keeps the claims of the host.
+    starts twice.  Runs that become due during the restart start afterwards.  On a fleet host, the agent restarts too
+    and keeps the host's claims.
 
     The command returns when the daemon answers again.  It calls the service manager, so run it as root or, with --user,
-    as the user of the instance.
+    as the instance's user.
 
     Exits 1 if no service manager runs the daemon; 2 if the service manager reports an error.
 

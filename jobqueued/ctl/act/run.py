@@ -29,7 +29,7 @@ def run_job(paths: Paths, job: str, wait: bool) -> None:
     """Queue a run of JOB now and print the run's id.
 
     The run waits in the queue like any other run, but does not wait for its `dependencies`.  A disabled job can be run
-    too.  For an invalid job, no run is queued and the cause is printed.
+    too.  For an invalid job, the command queues no run and prints the cause.
 
     With --wait, exits 0 if the run succeeded, else 1.
 
@@ -48,7 +48,7 @@ def run_job(paths: Paths, job: str, wait: bool) -> None:
 def rerun(paths: Paths, run: str, wait: bool) -> None:
     """Queue RUN's job again and print the new run's id.
 
-    The new run uses the present definition of the job.  Its record names RUN as its trigger.
+    The new run uses the job's current definition.  Its record names RUN as its trigger.
 
     With --wait, exits 0 if the run succeeded, else 1.
 
@@ -66,7 +66,7 @@ def rerun(paths: Paths, run: str, wait: bool) -> None:
 def retry(paths: Paths, run: str, wait: bool) -> None:
     """Start RUN's next attempt now, without its delay.
 
-    Use `retry` if an attempt of RUN failed and RUN waits for its `retry_delay`, or if RUN could not be started and
+    Use `retry` if RUN's last attempt failed and RUN waits for its `retry_delay`, or if RUN could not be started and
     waits for another try.  The attempt counts as one of its `retries`, and waits in the queue like any other run.  If
     RUN ended, use `rerun` instead.
 

@@ -108,15 +108,15 @@ def submit(
 
     COMMAND runs as you, in this directory, with this umask and environment.  It waits in the queue like any other run,
     and runs even if you log out or the host reboots before its start.  Its runs are alice/17@1 and so on; use these ids
-    with `show`, `logs`, `why` and `stop`.  A submission leaves the list of jobs when all its runs have ended.  If
-    COMMAND is one word that contains a blank, /bin/sh runs it as a command line.
+    with `show`, `logs`, `why` and `stop`.  A submission leaves the job list when all its runs have ended.  If COMMAND
+    is one word that contains a blank, /bin/sh runs it as a command line.
 
-    With -f, the words are arguments of the script.  With --at, a time is refused if it is past, if the clock skips or
+    With -f, the words are arguments for the script.  With --at, a time is refused if it is past, if the clock skips or
     repeats it, or if it is ambiguous.
 
-    With --wait or --follow, exits with the exit code of COMMAND.  If a signal ended COMMAND, the exit status is 128
-    plus its number.  If COMMAND did not run, the exit status is 1.  For an array, the first run that did not succeed
-    sets the exit status.
+    With --wait or --follow, exits with COMMAND's exit code.  If a signal ended COMMAND, the exit status is 128 plus its
+    number.  If COMMAND did not run, the exit status is 1.  For an array, the first run that did not succeed sets the
+    exit status.
 
     \b
     Examples:

@@ -48,18 +48,18 @@ def with_lock(
     """Run COMMAND while holding LOCK or a resource.
 
     COMMAND waits in the queue like a run: it ages, and is not overtaken forever.  While it waits, standard error shows
-    the present holders.  COMMAND holds the lock until its process ends, even if the daemon stops.
+    the current holders.  COMMAND holds the lock until its process ends, even if the daemon stops.
 
-    In its environment, COMMAND finds the name of the lock (JOBQUEUE_LOCK) and the numbers of its units
-    (JOBQUEUE_GPU=1), as a job does.  COMMAND may run `with-lock` again for another lock only with --no-wait or --wait,
-    because two commands that wait for each other would wait forever.
+    In its environment, COMMAND finds the lock's name (JOBQUEUE_LOCK) and the numbers of its units (JOBQUEUE_GPU=1), as
+    a job does.  COMMAND may run `with-lock` again for another lock only with --no-wait or --wait, because two commands
+    that wait for each other would wait forever.
 
-    A lock of the fleet is named fleet/NAME.  For such a lock, COMMAND also finds a number in JOBQUEUE_FENCE; each later
+    A fleet lock is named fleet/NAME.  For a fleet lock, COMMAND also finds a number in JOBQUEUE_FENCE; each later
     holder gets a greater number.
 
     In a job, list the lock under `locks` instead.
 
-    Exits with the status of COMMAND; 127 if COMMAND is not found, 126 if it can't be executed.
+    Exits with COMMAND's exit status; 127 if COMMAND is not found, 126 if it can't be executed.
 
     \b
     Examples:

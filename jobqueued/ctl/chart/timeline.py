@@ -49,7 +49,7 @@ _DRAWN = tuple(state for state in RunState if state not in (RunState.DUE, RunSta
     type=click.File(encoding="utf-8", errors="surrogateescape"),
     metavar="FILE",
     help="Read the runs from FILE: one JSON record per line, or the --json output of `watch`, `history` or "
-    "`--fleet history`.  - is the standard input.",
+    "`--fleet history`.  - means standard input.",
 )
 @of_runs
 @json_option
@@ -65,11 +65,11 @@ def timeline(
 ) -> None:
     """Show the runs of the JOBs, or of all jobs, as a chart.
 
-    Each row is a job.  A row shows when the job ran, for how much of the time, and when its runs waited.  A letter
+    Each row is a job.  A row shows when the job ran, for what share of the time, and when its runs waited.  A letter
     marks each run that ended badly.  The longest waits are listed below the chart, with the lock or limit that the run
     waited for and the run that held it.  With --fleet or --host, each row is a job of one host.
 
-    Without --since, the chart shows the last day.  With --from, it shows all runs of the file.
+    Without --since, the chart shows the last day.  With --from, it shows all runs in the file.
 
     \b
     Examples:

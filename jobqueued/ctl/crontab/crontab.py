@@ -265,8 +265,8 @@ def crontab(
 ) -> NoReturn:
     """Install FILE as a crontab, or list, edit or remove one.
 
-    This is the program crontab of jobqueued, with the same messages and exit statuses: see jobqueue-crontab(1).  A FILE
-    of - is the standard input.  --json goes with -l, and prints the text and the jobs that the daemon made of it.
+    This is jobqueued's crontab program, with the same messages and exit statuses: see jobqueue-crontab(1).  A FILE of -
+    means standard input.  --json works with -l, and prints the text and the jobs that the daemon made from it.
 
     \b
     Examples:

@@ -91,15 +91,16 @@ def import_jobs(
 ) -> None:
     """Convert crontabs and systemd timers into job files.
 
-    Without a FILE, all tables that cron, anacron and at of this host run are read: /etc/crontab, /etc/cron.d, the
-    crontabs of users, /etc/anacrontab, and the spool of at(1).  A FILE of - is the standard input.  A systemd timer is
-    read with its service and the drop-ins of both.  No command is run, and without --write no file is changed.
+    Without a FILE, the command reads all tables that this host's cron, anacron and at run: /etc/crontab, /etc/cron.d,
+    users' crontabs, /etc/anacrontab, and the spool of at(1).  A FILE of - means standard input.  With a systemd timer,
+    the command also reads its service and the drop-ins of both.  It runs no jobs, and without --write it changes no
+    file.
 
-    Each job does what cron would do.  Comments of the source are copied above the job.  Then each job file is read
-    again and compared with its source: all fields, the next 1,000 due times, and the due times around each clock change
-    of two years.  Debian's cron and cronie read tables in different ways: Debian's ignores CRON_TZ and RANDOM_DELAY,
-    and ignores the whole table if one line has an error.  The first difference of each line is listed, and so is each
-    line that is not imported, with the reason.
+    Each job does what cron would do.  Comments in the source are copied above the job.  The command then rereads each
+    job file and compares it with its source: all fields, the next 1,000 due times, and the due times around each clock
+    change in two years.  Debian's cron and cronie read tables in different ways: Debian's ignores CRON_TZ and
+    RANDOM_DELAY, and ignores the whole table if one line has an error.  The command lists the first difference of each
+    line, and each line that it does not import, with the reason.
 
     Exits 1 if a line is not imported or a job differs, 2 if a file can't be read or written.
 

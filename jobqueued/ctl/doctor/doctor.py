@@ -57,10 +57,10 @@ _DELEGATE = (
 def doctor(paths: Paths, as_json: bool) -> None:
     """Check the daemon and this host, and suggest fixes.
 
-    Each finding is ok, a warning or an error.  A warning means that a feature does not work, works in another way, or
-    will fail after a reboot or a loss of power.  Warnings and errors come with a fix.
+    Each finding is ok, a warning or an error.  A warning means that a feature does not work, works differently, or will
+    fail after a reboot or a power loss.  Warnings and errors come with a fix.
 
-    Exits 1 if there is an error; 2 if the daemon is down.  Even then, all other checks are made.
+    Exits 1 if there is an error; 2 if the daemon is down.  While the daemon is down, `doctor` makes all other checks.
 
     \b
     Example:

@@ -78,12 +78,12 @@ def export(
     Choose one format: --otlp, --chrome-trace or --crontab.
 
     With --otlp, each run is a span from its due time to its end, with spans for its wait and each attempt.  A run that
-    another run caused belongs to the trace of that run.  The spans of a run are always the same, so you can send them
-    again.  The variable $OTEL_EXPORTER_OTLP_HEADERS has the headers for the receiver.
+    another run caused belongs to that run's trace.  A run's spans never change, so you can resend them.  The variable
+    $OTEL_EXPORTER_OTLP_HEADERS contains the headers for the receiver.
 
     The formats are explained in /usr/share/doc/jobqueued/metrics.md.
 
-    Exits 1 if the receiver refused spans, or if a crontab can't express something of a job.
+    Exits 1 if the receiver refused spans, or if a crontab can't express a part of a job.
 
     \b
     Examples:

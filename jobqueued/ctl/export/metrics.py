@@ -48,7 +48,7 @@ def metrics(paths: Paths, as_json: bool, usage: bool, listen: tuple[str, int] | 
     """Print metrics, or serve them to Prometheus.
 
     Only root, operators and readers (jobqueued.yaml) can read metrics.  With --listen, any user who can connect can
-    read them, without TLS or a password.  Listen on loopback only, or put a proxy before the port.
+    read them, without TLS or a password.  Listen on loopback only, or put a proxy in front of the port.
 
     With --listen, jobqueue_up is 0 while the daemon does not answer, and all other metrics are missing.
 

@@ -26,12 +26,13 @@ def cat(paths: Paths, names: tuple[str, ...], as_json: bool) -> None:
     """Print job files and their drop-ins, each under its path.
 
     A FILE is the path of a job file or a drop-in, or the name of a job file (backup.yaml).  A name is searched for in
-    the daemon's directories.  jobqueued.yaml prints the settings.  A JOB prints the file that has the job.
+    the daemon's directories.  For jobqueued.yaml, the command prints the settings.  For a JOB, it prints the file that
+    contains the job.
 
-    Files are printed as they are now, in the order in which they are applied.  If a file is refused, the daemon still
-    uses an older text: see `jobqueuectl status`.  With --json, the text of a masked file is null.
+    The command prints the current files, in the order that the daemon applies them.  If a file is refused, the daemon
+    still uses an older text: see `jobqueuectl status`.  With --json, the text of a masked file is null.
 
-    Exits 1 if there is no such file, 2 if a file can't be read.
+    Exits 1 if the file does not exist, 2 if a file can't be read.
 
     \b
     Examples:

@@ -61,31 +61,31 @@ def check(
 ) -> None:
     """Check job files and cron's tables without the daemon.
 
-    Problems are listed, each with a code in brackets; --explain explains the code.  Then the jobs that the daemon would
-    accept are listed, each with its next start.  Files of an ordinary user are checked under the rules for users, as in
-    `jobqueuectl add`.  Files in the daemon's own directory are checked as the host's.
+    The command lists problems, each with a code in brackets; --explain explains the code.  It then lists the jobs that
+    the daemon would accept, each with its next start.  It checks an ordinary user's files under the rules for users, as
+    in `jobqueuectl add`, and files in the daemon's own directory as the host's.
 
     Without arguments, `check` reads the daemon's own directories, with the owners and permissions of their files, and
     cron's tables if the daemon runs them.  In a DIR, it reads the *.yaml and *.yml files with their drop-ins.  A FILE
-    is checked alone; a drop-in is checked with its file and the other drop-ins.  A FILE of - is the standard input.
+    is checked alone; a drop-in is checked with its file and the other drop-ins.  A FILE of - means standard input.
     jobqueued.yaml and files in jobqueued.yaml.d are checked as settings.
 
     /etc/crontab, /etc/anacrontab, and files in /etc/cron.d and /var/spool/cron/crontabs are checked as cron's tables.
-    A line with an error counts as an error, although the daemon runs the other lines.  For a table in another place:
-    jobqueuectl crontab -n FILE.
+    A line with an error counts as an error, although the daemon runs the other lines.  To check a table in another
+    place: jobqueuectl crontab -n FILE.
 
-    If two files have the same id, the file that the daemon would refuse is reported: the file that did not have the id
-    before, or else the later file by name.
+    If two files have the same id, `check` reports the file that the daemon would refuse: the file that did not have the
+    id before, or else the file whose name sorts later.
 
-    A job that can't run on this host is a warning, because the daemon accepts the file: the job asks for more than the
-    host has, or for a user, group or job that does not exist.  Probable mistakes are warnings too, such as shell syntax
-    in a list, a missing program or an `at` in the past.  Other warnings are notices that can't be sent, because the
-    sender, a program or the package apprise is missing, and credentials that the sender can't read or any user can
+    A job that can't run on this host is a warning, because the daemon accepts the file: the job requests more than the
+    host has, or needs a user, group or job that does not exist.  Probable mistakes are warnings too, such as shell
+    syntax in a list, a missing program or an `at` in the past.  Other warnings are notices that can't be sent, because
+    the sender, a program or the package apprise is missing, and credentials that the sender can't read or any user can
     read.
 
     --fix corrects misspelled keys, keys named as in other programs, and values in another spelling, if only one meaning
-    is possible.  It also replaces tabs in the indentation with spaces.  All other bytes, the owner and the mode of the
-    file stay the same.  Links are not followed.
+    is possible.  It also replaces tabs in the indentation with spaces.  It changes no other bytes, and keeps the file's
+    owner and mode.  Links are not followed.
 
     Exits 1 if there is an error, or a job that can't run on this host; other warnings do not count.  Exits 2 if a file
     can't be read.  With --diff, exits 1 if --fix would change a file.

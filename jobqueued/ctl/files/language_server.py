@@ -39,7 +39,7 @@ def language_server(paths: Paths, host: bool) -> None:
     """Check job files in an editor while you write them.
 
     The program speaks the Language Server Protocol on standard input and output.  The editor starts it, and shows each
-    error or warning at its place, with its code.  Each file is checked alone, without drop-ins and other files.
+    error or warning at its place, with its code.  Each file is checked alone, without drop-ins or other files.
 
     \b
     Examples:

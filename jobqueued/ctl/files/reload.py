@@ -21,16 +21,16 @@ _PATIENCE = 300.0
 def reload(paths: Paths) -> None:
     """Read changed job files now and report what changed.
 
-    The daemon usually notices changes by itself.  Network file systems do not report changes, so the daemon checks them
-    once a minute.  `reload` returns when all files were read and their jobs are in force.  It starts no job and stops
-    no run.  The jobs of a missing file are removed at once; without `reload`, the daemon waits 5 s for the file to come
-    back.
+    The daemon usually notices changes itself.  Network file systems do not report changes, so the daemon checks them
+    once a minute.  `reload` returns when all files have been read and their jobs are in force.  It starts no job and
+    stops no run.  The jobs of a missing file are removed at once; without `reload`, the daemon waits 5 s for the file
+    to come back.
 
     The daemon uses changed settings in jobqueued.yaml after its next start.  `reload` reports if jobqueued.yaml changed
     or is refused.
 
     Exits 1 if a file is refused, or if a line of one of cron's tables has an error.  The last good jobs of a refused
-    file, and the other lines of a table, stay in force.  In these cases `systemctl reload jobqueued` also fails
+    file, and the other lines of a table, remain in force.  In these cases `systemctl reload jobqueued` also fails
     (`systemctl --user reload` for a user's own instance), and the journal has these messages.
 
     \b

@@ -59,10 +59,11 @@ def add(paths: Paths, file: Path, name: str | None, user: str | None, as_json: b
     """Add one of your job files to the daemon.
 
     The daemon stores a copy of FILE and runs its jobs as you.  To change the jobs later, edit the copy (jobqueuectl
-    edit NAME), or add FILE again, which replaces the copy.  A FILE of - is the standard input.  The job backup of alice
-    is shown as alice/backup, so other users and the host can use the same id.
+    edit NAME), or add FILE again, which replaces the copy.  A FILE of - means standard input.  Alice's job backup is
+    shown as alice/backup, so other users and the host can use the same id.
 
-    Problems are listed.  A file with an error is not stored.  Otherwise the next three starts are printed.
+    The command lists problems.  A file with an error is not stored.  Otherwise the command prints the next three
+    starts.
 
     Exits 1 if the file is not stored.
 
@@ -107,8 +108,7 @@ def remove(paths: Paths, file: str, user: str | None) -> None:
 
     Live runs continue; waiting runs are skipped.  Their records are saved as long as other records.
 
-    With --user, root removes the files of another user, even after that user was deleted.  `jobqueuectl files` lists
-    them.
+    With --user, root removes another user's files, even after that user was deleted.  `jobqueuectl files` lists them.
 
     \b
     Examples:
@@ -127,7 +127,7 @@ def remove(paths: Paths, file: str, user: str | None) -> None:
 def files(paths: Paths, file: str | None, user: str | None, as_json: bool) -> None:
     """List your job files that the daemon stores.
 
-    With FILE, that file is printed.  For root, the files of all users are listed.
+    With FILE, the command prints that file.  For root, it lists all users' files.
 
     Exits 1 if FILE does not exist.
 
@@ -178,12 +178,12 @@ def _listed(jobs: list[str]) -> str:
 def edit(paths: Paths, file: str, user: str | None) -> None:
     """Edit one of your job files in $VISUAL or $EDITOR.
 
-    The editor opens a copy.  When the editor ends, the daemon checks the copy.  If the copy has an error, the error is
-    listed and you can edit again.  Otherwise the copy is in force at once, and its next three starts are shown.  If
-    FILE does not exist, it is created.  The default of FILE is `jobs`.
+    The editor opens a copy.  When the editor exits, the daemon checks the copy.  If the copy has an error, the command
+    lists the error and lets you continue editing.  Otherwise the copy is in force at once, and the command prints its
+    next three starts.  If FILE does not exist, it is created.  The default of FILE is `jobs`.
 
-    If the daemon is unreachable, or the file was changed while you edited it, your copy is not deleted, and its path is
-    printed.
+    If the daemon is unreachable, or the file was changed while you edited it, the command keeps your copy and prints
+    its path.
 
     Exits 1 if the copy is not stored.
 

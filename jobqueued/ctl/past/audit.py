@@ -34,12 +34,12 @@ _WORDS = {"hole": "no record", "double": "two records"}
 def audit(paths: Paths, jobs: tuple[str, ...], since: int | None, until: int | None, as_json: bool) -> None:
     """Check that each due time has exactly one record.
 
-    A due time must have exactly one record, of a run or of a skip.  Due times with no record or two records are listed,
-    with the likely cause.  Then the number of due times is shown for each job, and the time at which its known due
-    times begin.
+    Each due time must have exactly one record: a run's or a skip's.  The command lists due times with no record or two
+    records, with the likely cause.  For each job, it then shows the number of due times and the instant from which they
+    can be audited.
 
-    The due times are computed from the history of the job files in state.db, and not from the decisions of the
-    scheduler.  Only scheduled starts are audited.  Jobs of a fleet are not audited, because other hosts run them too.
+    The due times are computed from the job files' history in state.db, and not from the scheduler's decisions.  Only
+    scheduled starts are audited.  Fleet jobs are not audited, because other hosts run them too.
 
     While the daemon is down, the command reads files, and the audit ends when the daemon last saved its state.  Only
     root and the daemon's own user can run `audit`, because job files may contain secrets.

@@ -59,16 +59,16 @@ def history(
     Live runs come first.  Ended and skipped runs follow, sorted by the time they were queued.  If a run never started,
     its due time is shown in brackets.  While the daemon is down, the command reads the records.
 
-    --tag, --of-user, --reason, --exit-code and --longer-than search the newest 100,000 runs.  A message on standard
-    error shows if older runs were not searched.
+    --tag, --of-user, --reason, --exit-code and --longer-than search the newest 100,000 runs.  If older runs were not
+    searched, a message on standard error reports this.
 
     With --stats, P50 and P95 are durations of the runs that succeeded: 50 % and 95 % of these runs took no longer.
     TREND compares the median of the oldest third of these runs with the median of the newest third.  A job with fewer
     than 9 such runs has no trend.
 
-    With --diff, figures that differ by less than a tenth are omitted.  Of each output, the last 2,000 lines, at most
-    256 KiB, are compared.  Only root and the daemon's own user see former job files, with the variables of the
-    environment; parts that are no longer saved are named.
+    With --diff, figures that differ by less than a tenth are omitted.  For each output, the last 2,000 lines, at most
+    256 KiB, are compared.  Only root and the daemon's own user see former job files and environment variables; the
+    command names the parts that are no longer saved.
 
     \b
     Examples:

@@ -50,12 +50,12 @@ def report(paths: Paths, since: int | None, until: int | None, as_html: bool, ma
     \b
     - runs that failed, with the reason and the last line of output
     - runs that did not start, and why
-    - jobs that became worse than in the period of the same length before: the
+    - jobs that became worse than in the previous period of the same length: the
       success rate fell by more than 10 percentage points, or P50 grew by more
       than half and by at least 1 s; jobs with fewer than 3 runs in either
       period are not compared
     - the longest waits, and CPU hours
-    - present problems, unless --until is given
+    - current problems, unless --until is given
 
     If there is no problem, the first line shows that.  The text is as wide as the terminal, or 80 columns.  At most
     the newest 100,000 runs are read.  While the daemon is down, the command reads the records.

@@ -162,22 +162,22 @@ def simulate(
 ) -> None:  # fmt: skip
     """Simulate coming runs: which jobs wait, how long and why.
 
-    The scheduler runs under a virtual clock, with the present job files, live runs and waiting runs.  Each simulated
+    The scheduler runs under a virtual clock, with the current job files, live runs and waiting runs.  Each simulated
     run takes as long as one of the newest runs of its job, drawn at random.  For each job that will wait, the table
     shows how many runs wait, and how long (the median, 95 % and the longest).  It also shows the lock or limit that the
     runs wait for, and the jobs that hold it.
 
-    Runs that files, events or users cause are not simulated.  Job files are read as by `jobqueuectl check`.  Only root
-    and the daemon's own user can read the files of users.
+    Runs that files, events or users cause are not simulated.  The command reads job files like `jobqueuectl check`.
+    Only root and the daemon's own user can read users' files.
 
-    With --suggest, a later minute, a `spread` or a larger `max_running` is tried for the jobs that wait most.  Changes
-    that do not help are omitted.  --keep saves a forecast for `jobqueuectl next`.  The job in
-    /usr/share/jobqueued/jobqueued-forecast.yaml does this each day.
+    With --suggest, the command tries a later minute, a `spread` or a larger `max_running` for the jobs that wait most.
+    Changes that do not help are omitted.  --keep saves a forecast for `jobqueuectl next`.  The job in
+    /usr/share/jobqueued/jobqueued-forecast.yaml saves a forecast each day.
 
-    With --check or --backtest, a forecast is compared with the starts that followed.  --backtest uses the present job
-    files, and ignores former pauses and holds.  Exits 1 if fewer than 95 % of the starts are in their forecast range
-    and chance does not explain the difference.  Exits 1 also if half of the starts with a range of at most 5 s are more
-    than 1 s off.  With --with, exits 1 if the files in DIR would be refused.
+    With --check or --backtest, the command compares a forecast with the starts that followed.  --backtest uses the
+    current job files, and ignores former pauses and holds.  Exits 1 if fewer than 95 % of the starts are in their
+    forecast range and chance does not explain the difference.  Exits 1 also if half of the starts with a range of at
+    most 5 s are more than 1 s off.  With --with, exits 1 if the files in DIR would be refused.
 
     \b
     Examples:

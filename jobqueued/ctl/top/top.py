@@ -61,11 +61,11 @@ _KEY = re.compile(r"\x1b(?:\[[0-9;]*[A-Za-z~]|O[A-Z])?|.", re.DOTALL)
 def top(paths: Paths, jobs: tuple[str, ...], sort: str, once: bool, as_json: bool) -> None:
     """Show what live runs use and which runs wait.
 
-    For each live run of the JOBs, or of all jobs, it shows CPU (100 % is one core), memory, tasks and disk I/O.  The
-    limits of the run are shown with its usage.  The progress of a run assumes that it takes as long as its job usually
-    does.  Usage is measured in the run's cgroup.  For a run without a cgroup, at most 2,000 of its processes are
-    measured; > marks a run that has more.  Below are the waiting runs, with the runs that they wait for.  While the
-    daemon is down, jobqueuectl measures the live runs itself.
+    For each live run of the JOBs, or of all jobs, the command shows CPU (100 % is one core), memory, tasks and disk
+    I/O, with the run's limits.  A run's progress assumes that the run takes as long as its job usually does.  Usage is
+    measured in the run's cgroup.  For a run without a cgroup, at most 2,000 of its processes are measured; > marks a
+    run that has more.  The waiting runs are listed below, with the runs that they wait for.  While the daemon is down,
+    jobqueuectl measures the live runs itself.
 
     On a terminal, the arrow keys mark a run.  Enter follows its output, w explains why it waits, x stops it, r runs its
     job again and p pauses its job.  / filters by name, tag:db, user:alice or state:running.  c, m, i, t and s sort by

@@ -63,12 +63,12 @@ def list_jobs(
 ) -> None:
     """List the jobs, one per line.
 
-    Without arguments, all jobs are listed; else the jobs whose id is a JOB or matches a GLOB.  If no job is named
-    batch, `jobqueuectl list batch` shows host/batch and alice/batch, and names them on standard error.
+    Without arguments, the command lists all jobs; otherwise, the jobs whose id is a JOB or matches a GLOB.  If no job
+    is named batch, `jobqueuectl list batch` shows host/batch and alice/batch, and names them on standard error.
 
     STATUS shows the state of the job, and whether one of its runs is late or the job is overdue: it has not succeeded
-    for longer than its `expect`.  A job is Outdated if its fleet uses a newer definition of the job than the files of
-    this host.  For a submission with several runs, STATUS also counts the runs that are done and those that failed.
+    for longer than its `expect`.  A job is Outdated if its fleet uses a newer definition of the job than this host's
+    files.  For a submission with several runs, STATUS also counts its finished and its failed runs.
 
     NEXT is the next scheduled start.  If a pause has an end, NEXT is the first start after the pause.  LAST is the
     start of the last run that ended, and ENDED is the result of that run.
@@ -76,14 +76,14 @@ def list_jobs(
     Standard error shows whether the host is on hold.  With --failed, it also names overdue jobs that are in no file,
     and finished submissions with a run that failed in the last 24 hours.
 
-    With --files, the table shows the file and line of each job.  For the place of each key of a job: `show --origin
-    JOB`.
+    With --files, the table shows the file and line of each job.  To see where each of a job's keys is set: `show
+    --origin JOB`.
 
     With --tsv, every line has the same columns.  NEXT and LAST are in RFC 3339 and UTC, and a missing value is an empty
     field.  Later versions may append columns.
 
-    While the daemon is down, the list is made from job files, records and live runs.  It then lacks pauses and waiting
-    runs.
+    While the daemon is down, the list is made from job files, records and live runs, and does not include pauses or
+    waiting runs.
 
     Exits 1 if you name jobs and none of them is listed.
 

@@ -51,15 +51,15 @@ _ALL = {"offset": 0, "bytes": _UNBOUNDED}
 def logs(paths: Paths, /, name: str, as_json: bool, **options: Any) -> None:
     """Print the output of a run or of a job's newest run.
 
-    For a JOB, the newest run that has output is chosen and named on standard error.  With -f, the newest run that
-    started and has not ended is followed, even while it waits for its next attempt.  If there is no such run, `logs -f`
-    waits for the next run of the job.
+    For a JOB, the command chooses the newest run that has output, and names it on standard error.  With -f, it follows
+    the newest run that started and has not ended, even while the run waits for its next attempt.  If there is no such
+    run, `logs -f` waits for the job's next run.
 
     A pipe gets the output byte for byte.  On a terminal, control characters are escaped, so that no output can harm the
     terminal.  All messages of `logs`, such as the run's result with -f, go to standard error.
 
-    With --json, each line of output is a JSON object: the `run`, its `text`, the `offset` of the line in all output of
-    the run, in bytes, and whether a `newline` ends the line.  A line of more than 48 KiB is cut.
+    With --json, each line of output is a JSON object: the `run`, its `text`, the line's `offset` in the run's whole
+    output, in bytes, and whether a `newline` ends the line.  A line of more than 48 KiB is split into several objects.
 
     `logs` also works while the daemon is down.
 

@@ -52,16 +52,16 @@ def next_times(
 ) -> None:
     """Show when JOB, or each job, starts next.
 
-    With JOB, its next starts are shown, in the job's time zone.  Without JOB, the next start of each job is shown, the
-    soonest first.  These are scheduled times: a run might start later because it waits for locks or limits.
+    With JOB, the command shows the job's next starts, in the job's time zone.  Without JOB, it shows each job's next
+    start, soonest first.  These are scheduled times: a run might start later because it waits for locks or limits.
 
-    If JOB is paused, invalid or disabled, or the host is on hold, a line shows it.  If a pause has an end, the starts
-    after the pause are shown.  With --expression, the starts of a job with that schedule are shown, and JOB is only the
-    id that determines the value of `H`.  While the daemon is down, the command reads the job files.
+    If JOB is paused, invalid or disabled, or the host is on hold, a line shows this.  If a pause has an end, the
+    command shows the starts after the pause.  With --expression, it shows the starts of a job with that schedule, and
+    JOB is only the id that determines the value of `H`.  While the daemon is down, the command reads the job files.
 
-    With --expect, the waits of the next day are simulated 39 times, as by `jobqueuectl simulate`.  The first figure is
-    the median; 95 % of the simulated starts are between the figures in brackets.  Without --expect, the same figures
-    are shown if `jobqueuectl simulate --keep` saved a forecast for these times.
+    With --expect, the command simulates the next day's waits 39 times, like `jobqueuectl simulate`.  The first figure
+    is the median; 95 % of the simulated starts are between the figures in brackets.  Without --expect, the command
+    shows these figures if `jobqueuectl simulate --keep` saved a forecast for these times.
 
     Exits 1 if there is no next start.
 

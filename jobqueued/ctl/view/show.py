@@ -54,11 +54,11 @@ Fact = tuple[str, str | StyledText | None]
 def show(paths: Paths, name: str, runs: int, origin: bool, as_json: bool) -> None:
     """Show a job or one of its runs.
 
-    For a JOB: its status, its definition and its newest runs.  For a run, JOB@N: its command, times, result, CPU time
-    and memory, and the end of its output.  For a live run: also its present usage.
+    For a JOB, the command shows its status, its definition and its newest runs.  For a run, JOB@N, it shows the run's
+    command, times, result, CPU time and memory, and the end of its output; for a live run, also its current usage.
 
     With --origin, the table shows where each key of the JOB is set: in its job file, in the `defaults` of that file, or
-    in a drop-in.  The files are read as they are now, which may differ from the definition in force.
+    in a drop-in.  The table is made from the current files, which may differ from the definition in force.
 
     While the daemon is down, the answer is made from job files, records and live runs.
 

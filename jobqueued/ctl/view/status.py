@@ -45,13 +45,13 @@ def status(paths: Paths, as_json: bool) -> None:
     - a run is late: it has not started or ended by the time that is usual for
       its job (`late` in jobqueue.d(5))
     - a job file is refused: its last good jobs stay in force
-    - jobqueued.yaml is refused: the daemon would not start again
+    - jobqueued.yaml is refused: the daemon could not restart
     - the host is on hold or draining
     - the daemon can't save its state, its launcher does not answer, or it has
       another problem, such as a full log disk
 
     It also lists paused jobs, jobs that wait because the clock was set back, and limits that this host does not
-    enforce.  Submissions with a run that failed in the last 24 hours are listed, too.  None of these changes the exit
+    enforce.  It lists submissions with a run that failed in the last 24 hours, too.  None of these changes the exit
     status.
 
     Exits 0 if everything is healthy, 1 if not; 2 if the daemon is down or does not answer.  In the last case, `status`

@@ -37,12 +37,12 @@ _STYLES = {"warning": "yellow", "error": "red", "critical": "bold red"}
 def watch(paths: Paths, jobs: tuple[str, ...], events: tuple[str, ...], lines: int | None, as_json: bool) -> None:
     """Print the lines of the daemon's log as they are written.
 
-    Lines about the JOBs, or all lines, are printed from now on.  Use the daemon's log for older lines.  jobqueued(8)
+    The command prints new lines about the JOBs, or all new lines.  Use the daemon's log for older lines.  jobqueued(8)
     lists the events.  The daemon saves each change before it writes the line about the change.
 
-    With --json, each line is a JSON object; the end of an attempt or a run comes with its whole record.  The first
-    object is {"event": "watching"}: every later event is printed.  If events arrive faster than `watch` reads them,
-    {"event": "missed"} has the number of lines that were left out.
+    With --json, each line is a JSON object; the line about the end of an attempt or a run includes the whole record.
+    The first object is {"event": "watching"}: every later event is printed.  If events arrive faster than `watch` reads
+    them, {"event": "missed"} contains the number of omitted lines.
 
     Exits 2 when the daemon ends, 130 at ^C.
 

@@ -42,25 +42,25 @@ _UNKNOWN = "Only the daemon can explain waiting runs; live runs continue; see: j
 def why(paths: Paths, name: str, all_ahead: bool, expect: bool, at: int | None, as_json: bool) -> None:
     """Explain why RUN, or a run of JOB, has not started.
 
-    For a waiting run, these are shown:
+    For a waiting run, the command shows:
 
     \b
-    - the locks and limits that the run lacks, and their holders
-    - the runs that go first and want the same locks or limits
-    - its present priority, and how it grows
+    - the locks and limits that the run waits for, and their holders
+    - the runs that go first and need the same locks or limits
+    - its current priority, and how it grows
     - the dependency that the run waits for
     - its expected start, if every run takes as long as its job usually does and
       no run arrives that goes first
 
-    For a late run, the delay is shown; for a stopping run, the cause.  For a JOB, the first 10 runs are explained and
-    the other runs are counted.  If no run of JOB waits, the cause is shown.
+    For a late run, the command shows the delay; for a stopping run, the cause.  For a JOB, it explains the first 10
+    runs and counts the other runs.  If no run of JOB waits, it shows the cause.
 
-    With --expect, all possible waits are simulated 39 times, as by `jobqueuectl simulate`.  The first time is the
-    median; 95 % of the simulated starts are between the two other times.
+    With --expect, the command simulates all possible waits 39 times, like `jobqueuectl simulate`.  The first time is
+    the median; 95 % of the simulated starts are between the two other times.
 
-    With --at, a past instant is explained: whether the job ran, waited, was paused, disabled, in no job file, skipped
-    or not due, or whether the daemon was down.  Causes that are no longer saved are shown as unknown.  While the daemon
-    is down, `why --at` reads the records, and for root also the other files.
+    With --at, the command explains a past instant: whether the job ran, waited, was paused, disabled, in no job file,
+    skipped or not due, or whether the daemon was down.  Causes that are no longer saved are shown as unknown.  While
+    the daemon is down, `why --at` reads the records, and for root also the other files.
 
     \b
     Examples:
