@@ -32,6 +32,8 @@ def pause(paths: Paths, job: str, until: int | None) -> None:
       jobqueuectl pause nightly-backup
       jobqueuectl pause nightly-backup --until tomorrow
     """
+    if "*" in job:
+        raise click.UsageError(f"expected one job; to keep all jobs from starting: {command('hold')}")
     ends = None if until is None else to_text(until)
     ask(paths.control, "Pause", job=job, until=ends)
     print_line(f"{job} is paused{hold_messages.until(ends)}{hold_messages.resumed_by(job)}")

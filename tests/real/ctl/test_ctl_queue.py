@@ -501,6 +501,8 @@ class TestHold:
         assert "succeeded" == busy.wait(before)["state"]
         assert [before] == started(busy)
         assert (0, "the host is not on hold: runs start again\n", "") == ctl(busy, "release")
+        code, _, refused = ctl(busy, "pause", "*")
+        assert (2, True) == (code, "to keep all jobs from starting: jobqueuectl hold" in refused)
         assert "succeeded" == busy.wait(waiting)["state"]
         assert "on hold" not in facts(ctl(busy, "status")[1])
 
