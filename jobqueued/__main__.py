@@ -101,11 +101,11 @@ def _parser() -> argparse.ArgumentParser:
     )
     for name, kind, what in (
         ("config", "F", "settings file  [/etc/jobqueued.yaml]"),
-        ("jobs", "D", "directory of job files  [/etc/jobqueue.d]"),
-        ("state", "D", "directory of the queue and its history  [/var/lib/jobqueue]"),
-        ("run", "D", "directory of sockets and live runs  [/run/jobqueue]"),
-        ("logs", "D", "directory of records and output  [/var/log/jobqueue]"),
-        ("journal", "SOCKET", "send the output of runs to journald at this socket  [/run/systemd/journal/socket]"),
+        ("jobs", "D", "directory for job files  [/etc/jobqueue.d]"),
+        ("state", "D", "directory for the queue and its history  [/var/lib/jobqueue]"),
+        ("run", "D", "directory for sockets and live runs  [/run/jobqueue]"),
+        ("logs", "D", "directory for records and output  [/var/log/jobqueue]"),
+        ("journal", "SOCKET", "send run output to journald at this socket  [/run/systemd/journal/socket]"),
     ):
         parser.add_argument(f"--{name}", type=Path, metavar=kind, help=what)
     parser.add_argument(
@@ -114,7 +114,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--delegated",
         action="store_true",
-        help="create the cgroups of runs below the current cgroup; use this in a user's session, started with"
+        help="create run cgroups below the current cgroup; use this in a user's session, started with"
         " systemd-run --user --scope --property=Delegate=yes",
     )
     parser.add_argument(
@@ -155,8 +155,7 @@ def _leave(paths: Paths, log: Log) -> None:
     except OSError as error:
         log.say(
             "trouble",
-            text=f"{paths.run}: {error.strerror}; while the daemon is down, jobqueuectl needs the options"
-            " of the daemon",
+            text=f"{paths.run}: {error.strerror}; while the daemon is down, jobqueuectl needs the daemon's options",
         )
 
 

@@ -215,9 +215,9 @@ class Comparison:
         for down in self.downs:
             if down.begin <= last and first <= down.end:
                 by = (
-                    "the clock was set forward past it"
+                    "the clock was set forward past the occurrence"
                     if down.step
-                    else "the daemon was down and did not make up for it"
+                    else "the daemon was down and did not make up for the occurrence"
                 )
                 return f"{by}; no run number is missing"
         return "no run number is missing: the occurrence never became due, or its record was the newest and was lost"

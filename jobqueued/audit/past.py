@@ -188,7 +188,7 @@ def _due(known: Known, runs: Sequence[Record], at: int, run: str | None) -> Iter
     if at < instant(last["queued"]):
         words = f"{last['run']} was due at {due} and was queued at {last['queued']} (`spread` or `catch_up`)"
         yield AuditAnswer("not_due", last["run"], [words], [])
-    words = f"it was not due: the last run before was {last['run']}, due at {due} ({_end(last)}){_following(known, at)}"
+    words = f"it was not due: the previous run was {last['run']}, due at {due} ({_end(last)}){_following(known, at)}"
     yield AuditAnswer("not_due", last["run"], [words], [])
 
 
@@ -202,14 +202,14 @@ def _last(before: Iterable[Record], at: int) -> Record:
 
 
 def _unkept(known: Known, at: int) -> list[str]:
-    """Return the facts that are unknown because records of that time have expired."""
-    what, before = f"the past of {known.job} at that time: its records", _before(known.runs, at)
+    """Return what is unknown because records of that time have expired."""
+    what, before = f"the state of {known.job} at that time: the job's records", _before(known.runs, at)
     if before:
         last = _last(before, at)
         following = _after_a_gap(known.runs, last, at)
         return [] if following is None else [f"{what} between {last['run']} and {following['run']} are no longer saved"]
     since = f": they begin at {min(it['queued'] for it in known.runs)}" if known.runs else ""
-    return [] if known.is_whole else [f"{what} of that time are no longer saved{since}"]
+    return [] if known.is_whole else [f"{what} from that time are no longer saved{since}"]
 
 
 def _unkept_lives(known: Known, at: int) -> list[str]:
@@ -262,7 +262,7 @@ def _skipped(record: Record, at: int) -> AuditAnswer:
     if last > at:
         due = f"since {to_text(first)}"
     return AuditAnswer(
-        "skipped", record["run"], [f"the last occurrence before ({due}) was skipped: {record['reason']}"], []
+        "skipped", record["run"], [f"the previous occurrence ({due}) was skipped: {record['reason']}"], []
     )
 
 

@@ -70,11 +70,11 @@ def _why_not(known: Known, record: Record, at: int, start: int | None) -> Iterat
     waited_for = record.get("waited_for")
     name = f"why {record['run']} waited at that time"
     if waited_for:
-        yield f"{name}; during its whole wait it lacked {', '.join(waited_for)}"
+        yield f"{name}; during the whole wait, the run was missing {', '.join(waited_for)}"
     elif not known.has_all_others:
-        yield f"{name}: not all runs that were live were examined"
+        yield f"{name}: not all live runs were examined"
     else:
-        yield f"{name}: runs that went first, a command with a lock, or pressure on the host"
+        yield f"{name}: the cause was runs that went first, a command with a lock, or pressure on the host"
 
 
 def _word(known: Known, record: Record, at: int, what: str) -> str:
@@ -85,19 +85,19 @@ def _word(known: Known, record: Record, at: int, what: str) -> str:
             return f"it waited for its dependency {name}"
         case "concurrency":
             others = [it["run"] for it in known.runs if it["run"] != record["run"] and _is_under_way(it, at)]
-            return f"the concurrency of {known.job} was used up{_by(others)}"
+            return f"{known.job}'s concurrency was used up{_by(others)}"
         case "paused":
             return f"{known.job} was paused"
         case "awaits":
-            return "a run that it starts after had not ended"
+            return "a run named in its `after` had not ended"
         case "max_runs":
-            return f"the max_runs of {known.job} might have been used up by runs that were about to start"
+            return f"{known.job}'s max_runs might have been used up by runs that were about to start"
         case "start":
             return "its start had failed for a reason outside the job, and a retry was pending"
         case "account_unknown":
             return f"the user or group of {known.job} was being looked up"
         case "fleet":
-            return f"the fleet of {known.job} was unreachable"
+            return f"{known.job}'s fleet was unreachable"
         case "outdated":
             return f"the fleet had a newer definition of {known.job}"
         case "turn":
@@ -166,6 +166,6 @@ def _lacked(known: Known, record: Record, at: int) -> Iterator[str]:
             case "max_running", _:
                 yield f"max_running {claim['of']} was used up{_by(holders)}"
             case resource, "units":
-                yield f"it asks for {claim['units']} of the {claim['of']} units of {resource}; held{_by(holders)}"
+                yield f"it needs {claim['units']} of the {claim['of']} units of {resource}; held{_by(holders)}"
             case resource, _:
                 yield f"lock {resource} was held{_by(holders)}"

@@ -118,7 +118,7 @@ class Launcher:
         self._resting_until = now + REST
         if now - self._complained >= COMPLAINTS:
             self._complained = now
-            _complain(f"{trouble}; {counted(len(self._backlog), 'attempt')} waiting; trying again every {REST:g} s")
+            _complain(f"{trouble}; {counted(len(self._backlog), 'attempt')} waiting; retrying every {REST:g} s")
 
     def _rested(self) -> None:
         if self._resting_until is not None and time.monotonic() >= self._resting_until:
@@ -341,7 +341,7 @@ class Launcher:
                 self._part(seat)
                 if seat in self._idle:  # unexpected, so a new supervisor might also die
                     self._idle.remove(seat)
-                    self._rest(f"an idle supervisor has ended, with wait status {status}")
+                    self._rest(f"an idle supervisor exited with wait status {status}")
                 if is_question(seat.name):
                     self._report(self._questions.lost(seat.name))
                 elif seat.name and (notice := self._lost.take(seat.name)):

@@ -37,7 +37,7 @@ _OWN = table(
         "Part of the job's id after the name of its table. With it, the id does not change when the line changes.",
         "backup",
     ),
-    Key("expand", FLAG, "false", "Make one job of each script that run-parts runs.", "true"),
+    Key("expand", FLAG, "false", "Make one job for each script that run-parts runs.", "true"),
 )
 MOVED = "# moved to jobqueued: "
 """Prefix of a line that is disabled because its job is in a job file now."""
@@ -46,7 +46,7 @@ _LONGEST = 4000
 _BODY = mapping("a mapping of job keys, as in {timeout: 2h}", dict)
 _BARRED = {
     **dict.fromkeys(_OF_THE_LINE, "a key that neither the line nor a variable above it sets"),
-    "scope": "the line without it; only root's job files may have jobs of the fleet",
+    "scope": "the line without it; only root's job files may have fleet jobs",
 }
 """Keys that no table may have → the accepted alternative, for messages."""
 
@@ -117,7 +117,7 @@ def _is_barred(name: str, owner: str | None) -> bool:
 
 
 def _not_here(name: str, key: Node, owner: str | None) -> Refusal:
-    accepted = _BARRED.get(name, f"the line without it, because the table of {owner} is not root's")
+    accepted = _BARRED.get(name, f"the line without it, because this is {owner}'s table, not root's")
     return Refusal.of(key, accepted, f"the key {name!r}", code="JQ606").below(name)
 
 

@@ -40,7 +40,7 @@ def read_at_job(
     try:
         found = NAME.fullmatch(spool_name)
         if found is None:
-            raise ValueError("does not have the name of a job of at(1)")
+            raise ValueError("is not named like an at(1) job")
         if user is None:
             raise ValueError("belongs to a user who does not exist on this host")
         due = int(found[3], 16) * MINUTE

@@ -51,9 +51,9 @@ def cron_time(text: str) -> CronTime:
         elif found := re.fullmatch(_DATE, word):
             year, month, day = found[1] or "*", found[2], found[3]
         else:
-            raise Unsayable(f"found {word!r}, which no cron expression can express")
+            raise Unsayable(f"found {word!r}, which cron expressions can't express")
     if year != "*":
-        raise Unsayable("found a year, which no cron expression can have")
+        raise Unsayable("found a year, which cron expressions can't have")
     fields = (_field(minute, 0, 59), _field(hour, 0, 23), _field(day, 1, 31), _field(month, 1, 12))
     if weekday != "*" and not fields[2].startswith("*"):
         raise Unsayable("found days of the month and of the week: systemd requires both to match, cron only one")
@@ -93,7 +93,7 @@ def _field(text: str, low: int, high: int) -> str:
     for part in text.split(","):
         found = re.fullmatch(_ITEM, part)
         if found is None:
-            raise Unsayable(f"found {part!r}, which no cron expression can express")
+            raise Unsayable(f"found {part!r}, which cron expressions can't express")
         begin, end, step = found.groups()
         first = low if begin == "*" else int(begin)
         last = int(end) if end else high

@@ -78,7 +78,7 @@ def _of_line(draft: JobDraft, entry: TableEntry, cron: Cron, host: RealCronHost)
     if cron is Cron.DEBIAN and entry.only_on_error:
         return f"{cron.sentence_name} reads -n as the beginning of the command"
     if cron is Cron.DEBIAN and draft.means.spread:
-        return f"starts later by a part of RANDOM_DELAY, which {cron.sentence_name} ignores"
+        return f"starts up to RANDOM_DELAY later, but {cron.sentence_name} ignores RANDOM_DELAY"
     if draft.means.at_boot or not draft.means.schedule or draft.means.schedule[0] == "@reboot":
         return ""
     zone = variables.get("CRON_TZ", "") if cron is Cron.CRONIE else ""
@@ -131,7 +131,7 @@ def _of_lost_change(name: str, now: datetime) -> str:
     for change in reckoning.changes(name, now, 2):
         before, after = (at.astimezone(zone).dst() for at in (change - timedelta(seconds=1), change))
         if bool(before) == bool(after):
-            return f"{name} changes its clock at {change} without summer time, and cronie does not notice that"
+            return f"{name} changes its clock at {change} without daylight saving time, and cronie ignores this change"
     return ""
 
 

@@ -66,7 +66,7 @@ def crontab_of(jobs: Iterable[Job], timezone: str, user: str) -> Exported:
         changed = {name: value for name, value in _variables(job).items() if variables[name] != value}
         above = [_assignment(name, value) for name, value in changed.items()]
         unsaid = list(_losses(job, timezone))
-        lines, wrong = _lines(job, user) if all(above) else ([], ["it has a variable that no crontab can express"])
+        lines, wrong = _lines(job, user) if all(above) else ([], ["it has a variable that crontabs can't express"])
         unsaid += wrong
         found += ["", comment(f"{job.id}{job.description and ': '}{job.description}")]
         found += [comment(f"not in this crontab: {text}") for text in unsaid]
@@ -122,7 +122,7 @@ def _lines(job: Job, user: str) -> tuple[list[str], list[str]]:
         if _is_read(line, when, job.user or user, command, job.stdin):
             lines.append(line)
         else:
-            wrong.append("it has something that no crontab can express, such as a backslash before % in its `stdin`")
+            wrong.append("it has something that crontabs can't express, such as a backslash before % in its `stdin`")
             break
     if not lines and not wrong:
         wrong.append("it has no clock time that starts it")

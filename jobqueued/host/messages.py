@@ -97,7 +97,7 @@ def _refused(fields: Fields) -> str:
     if not jobs:
         return f"{file}: refused; see: {see}"
     names = ", ".join(jobs[:10]) + (f" and {len(jobs) - 10} more" if len(jobs) > 10 else "")
-    return f"{file}: refused, stale: its last good jobs stay in force: {names}; see: {see}"
+    return f"{file}: refused, stale: its last good jobs remain in force: {names}; see: {see}"
 
 
 def _flawed(fields: Fields) -> str:
@@ -131,8 +131,8 @@ VOCABULARY: dict[str, LogEvent] = {
     ),
     "retry_asked": LogEvent(
         "info", "6781061588b1493f81799258dff68178",
-        lambda f: f"{f['run']}: attempt {f['attempt']} is due now, {duration(f['early'])} early:"
-        f" asked by {f['asked_by']}",
+        lambda f: f"{f['run']}: attempt {f['attempt']} is due now, {duration(f['early'])} early,"
+        f" requested by {f['asked_by']}",
     ),
     "run_stopping": LogEvent(
         "info", "4c8f1e0a7d3b4b62a9e5d2c6f7b80a93", lambda f: f"{f['run']} is stopping: {f['reason']}"
@@ -186,7 +186,7 @@ VOCABULARY: dict[str, LogEvent] = {
     ),
     "skips_next": LogEvent(
         "info", "3a7de9f04c6b4f1d8be25a90c7d1f683",
-        lambda f: f"{f['job']}: the run due {local_time(f['due'])} will be skipped: asked by {f['asked_by']};"
+        lambda f: f"{f['job']}: the run due {local_time(f['due'])} will be skipped, as requested by {f['asked_by']};"
         f" to undo: jobqueuectl skip-next --undo {f['job']}",
     ),
     "skips_not": LogEvent(
@@ -219,21 +219,21 @@ VOCABULARY: dict[str, LogEvent] = {
     ),
     "job_outdated": LogEvent(
         "warning", "5d0c4b8e7a614f0c9b1e52a6f3d7c810",
-        lambda f: f"job {f['job']}: {_fleet(f)} uses a newer definition than the files of this host; to run"
+        lambda f: f"job {f['job']}: {_fleet(f)} uses a newer definition than this host's files; to run"
         " the job here, update these files, or change the job in them: the last change counts",
     ),
     "job_agreed": LogEvent(
         "info", "c1a7e2d95b3f4860a8d4f6b0e9735c24",
-        lambda f: f"job {f['job']}: {_fleet(f)} uses the definition in the files of this host",
+        lambda f: f"job {f['job']}: {_fleet(f)} uses the definition in this host's files",
     ),
     "lock_granted": LogEvent(
         "info", "a6c1e8f3d9b74250b3e7c5d1f8a20694",
-        lambda f: f"with-lock: {', '.join(f['locks'])} granted to {f['guest']}, a command of {f['asked_by']},"
+        lambda f: f"with-lock: {', '.join(f['locks'])} granted to {f['asked_by']}'s command {f['guest']}"
         " until it ends",
     ),
     "lock_released": LogEvent(
         "info", "1c9d5e7b3a8f4062a4d6b8e0f2c71953",
-        lambda f: f"with-lock: {', '.join(f['locks'])} released by {f['guest']}, a command of {f['asked_by']}",
+        lambda f: f"with-lock: {', '.join(f['locks'])} released by {f['asked_by']}'s command {f['guest']}",
     ),
     "lock_evicted": LogEvent(
         "warning", "fe382162c7134d7aba14c38754dcc52e",
@@ -258,8 +258,8 @@ VOCABULARY: dict[str, LogEvent] = {
     ),
     "resized": LogEvent(
         "info", "bbfab9e295ee4300a59e4987568cc12a",
-        lambda f: f"{f['job']}: {counted(f['runs'], 'run')} at a time (before: {f['before']}):"
-        f" asked by {f['asked_by']}",
+        lambda f: f"{f['job']}: {counted(f['runs'], 'run')} at a time (before: {f['before']}),"
+        f" requested by {f['asked_by']}",
     ),
     "job_resumed": LogEvent(
         "info", "7a1d5e93b0c64f28a6f4c8e2d9b3170f", lambda f: f"{f['job']}: resumed by {f['asked_by']}"

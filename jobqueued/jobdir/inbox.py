@@ -295,7 +295,9 @@ class Inbox:
             none = f"; restore it, or, to have no jobs: mkdir {quoted(directory)}" if is_missing else ""
             cause = f"cannot be read: {error.strerror}" if isinstance(error, OSError) else str(error)
             code = "JQ501" if isinstance(error, OSError) else "JQ502"
-            return set(), [Problem(directory, 0, 0, "", f"{cause}; its last known jobs stay in force{none}", code=code)]
+            return set(), [
+                Problem(directory, 0, 0, "", f"{cause}; its last good jobs remain in force{none}", code=code)
+            ]
         known = {*filter(self._kind.reads, names), *self._others(names), *self._seen}
         self._unread |= set(filter(self._kind.is_foreign, names))
         trouble = self._listed_well(self._watch and self._hears_all, mono)

@@ -19,7 +19,7 @@ _UNREADABLE = (
     "cannot be read: Permission denied; the daemon needs CAP_DAC_READ_SEARCH, as in the drop-in cron.conf of"
     " docs/moving-from-cron.md"
 )
-NOT_OF_CRON = "is not read, as by cron; expected a name of A-Z a-z 0-9 _ and -"
+NOT_OF_CRON = "is not read, as in cron; expected a name of A-Z a-z 0-9 _ and -"
 _OF_RUN_PARTS = re.compile(r"[A-Za-z0-9_-]+", re.ASCII)
 
 
@@ -82,7 +82,7 @@ def _read_of_system(path: str, daemon: int, closed: bool) -> bytes:
     if is_link and os.path.realpath(path) == os.devnull:
         return b""
     if is_link and not os.path.exists(path):
-        raise FileRefused("found a broken link; expected a regular file, or a link that root made to one")
+        raise FileRefused("found a broken link; expected a regular file, or root's link to a regular file")
     if is_link:
         check_path(path, daemon)
     try:
@@ -90,7 +90,7 @@ def _read_of_system(path: str, daemon: int, closed: bool) -> bytes:
     except OSError as error:
         if error.errno in (errno.ELOOP, errno.ENXIO):  # it became a link just now, or is a socket
             raise FileRefused(
-                "found a special file; expected a regular file, or a link that root made to one"
+                "found a special file; expected a regular file, or root's link to a regular file"
             ) from None
         raise
     return trust.read_checked(descriptor, lambda found: trust.check_trusted(found, path, daemon), asks=not closed)

@@ -98,7 +98,7 @@ class TimeZones:
         before, self._host = self.name(), self._config.locality
         if (name := self.name()) != before:
             self.follow([name])
-            yield f"the time zone of the host is {name} now; it was {before}"
+            yield f"the host's time zone is {name} now; it was {before}"
 
     def _watch(self, directory: str) -> int:
         """Watch a directory if possible, and return the watch or 0. Watching a directory twice has no effect."""

@@ -74,7 +74,7 @@ def _of(job: Job, where: Surroundings) -> Iterator[tuple[str, str, str]]:
         yield "JQ511", "resource_limits.memory", message
     if where.user is not None and job.user not in (None, where.user):
         message = (
-            f"found {quoted(job.user or '')}, but the daemon runs as {where.user} and can't start jobs of other users"
+            f"found {quoted(job.user or '')}, but the daemon runs as {where.user} and can't start other users' jobs"
         )
         yield "JQ506", "user", f"{message}; use {where.user}, or run the daemon as root"
     for on in job.on:

@@ -38,8 +38,8 @@ _RULES = (
     _SlurmRule(
         "resources",
         _resources,
-        "`resource_limits: {cpu: …, memory: …}` to ask Slurm for them, because the "
-        "job uses no CPU or memory of this host",
+        "`resource_limits: {cpu: …, memory: …}` to request them from Slurm, because "
+        "the job uses none of this host's CPU or memory",
     ),
     _SlurmRule(
         "resource_limits", _limits, "cpu, memory and limits of setrlimit(2), because Slurm manages cgroups on nodes"

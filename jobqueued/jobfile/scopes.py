@@ -11,8 +11,8 @@ from jobqueued.model.fleet import FLEET, FleetSettings
 from jobqueued.model.job import Claim, Job, OnHostLoss, Overlap, Scope
 from jobqueued.timing.schedule import Schedule
 
-ONLY_OF_HOST = "one of this host; only root's job files may have those of the fleet"
-"""Text for messages: the accepted alternative to a fleet's lock in files other than root's."""
+ONLY_OF_HOST = "a lock of this host; only root's job files may have fleet locks"
+"""What is accepted instead of a fleet's lock in files other than root's."""
 
 
 def lock_of_fleet(locks: Iterable[Claim]) -> str:

@@ -145,7 +145,7 @@ def of_the_host(job: Job, entries: Entries) -> Iterator[Refusal]:
 
 def _of_locks(_rules: UserRules, job: Job, entries: Entries) -> Iterator[Refusal]:
     if any(claim.units for claim in job.locks):
-        accepted = "the whole lock; for units, use `resources` of the host"
+        accepted = "the whole lock; for units, use the host's `resources`"
         yield Refusal.of(entries["locks"].value, accepted, "units of a lock", code=_CODE).below("locks")
     if name := lock_of_fleet(job.locks):
         found = f"the lock {quoted(name)} of the fleet"

@@ -18,7 +18,7 @@ from jobqueued.model.circles import circles, format_way, way_back
 from jobqueued.model.job import Job
 from jobqueued.model.users import Owner, share_of
 
-_NO_CIRCLE = "jobs of which none waits for itself; take one out of `dependencies` or `on`"
+_NO_CIRCLE = "no job that waits for itself; remove one from `dependencies` or `on`"
 _PATIENCE = 10
 """Maximum number of passes that refuse one file for each cycle. After more passes, every file that closes a part of a
 cycle is refused.
@@ -223,7 +223,7 @@ class Catalog:
             for file in closing if all_of_them else [max(closing)] if closing else []:
                 job = closing[file]
                 way = format_way(way_back(job.id, members, after))
-                message = f"found a circle: {way}; expected {_NO_CIRCLE}"
+                message = f"found a cycle: {way}; expected {_NO_CIRCLE}"
                 problem = Problem(written_in(job), job.line, 0, "", message, code="JQ403")
                 found.setdefault(file, []).append(problem)
         return found
@@ -249,7 +249,7 @@ class Catalog:
                 holder = holders[job.id]
                 if holder.file != file:
                     where = f"{written_in(holder)}:{holder.line}"
-                    message = f"found the id {job.id!r}; expected an id that no other file has ({where} has it)"
+                    message = f"found the id {job.id!r}; expected an id that no other file uses ({where} has it)"
                     conflict = found.setdefault(file, _Conflict([], set()))
                     conflict.problems.append(Problem(written_in(job), job.line, 0, "", message, code="JQ213"))
                     conflict.holders.add(holder.file)

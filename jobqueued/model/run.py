@@ -38,7 +38,7 @@ class LockClientId(NamedTuple):
         """Return the ID whose str() is `text`. Raises ValueError if `text` is not such an ID."""
         number = text.removeprefix(_LOCK_CLIENT)
         if number == text or not (number.isascii() and number.isdigit() and len(number) <= MAX_DIGITS):
-            raise ValueError(f"{text!r} is not a with-lock command; one is written {_LOCK_CLIENT}3")
+            raise ValueError(f"{text!r} is not a with-lock command; expected a name such as {_LOCK_CLIENT}3")
         return cls(int(number))
 
 
@@ -58,7 +58,7 @@ class RunId(NamedTuple):
         """
         job, at, number = text.rpartition("@")
         if not (at and job and number.isascii() and number.isdigit() and len(number) <= MAX_DIGITS and int(number)):
-            raise ValueError(f"{text!r} is not a run; a run is written JOB@NUMBER, for example backup@142")
+            raise ValueError(f"{text!r} is not a run; expected JOB@NUMBER, for example backup@142")
         return cls(job, int(number))
 
 

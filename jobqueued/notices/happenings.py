@@ -168,7 +168,7 @@ def _valid(fields: Mapping[str, Any]) -> Happening:
 
 
 def _refused(fields: Mapping[str, Any]) -> Happening:
-    file, stale = str(fields["file"]), "; its last good jobs stay in force" if fields["jobs"] else ""
+    file, stale = str(fields["file"]), "; its last good jobs remain in force" if fields["jobs"] else ""
     see = "jobqueuectl check" if file.endswith((".yaml", ".yml")) else "jobqueuectl status"
     return Happening("config_error", f"{file}: refused{stale}; see: {see}", f"file {file}")
 

@@ -253,7 +253,7 @@ class Notices:
         known = incidents.notified_targets(incident)
         times = "once" if incident.times == 1 else f"{incident.times} times"
         span = duration(max(0, wall - incident.since) / SECOND)
-        summary = f"{happening.summary}; before, it had failed {times} in {span}"
+        summary = f"{happening.summary}; before that, it failed {times} in {span}"
         if not subject.startswith("run "):
             summary = happening.summary
         told = happening._replace(event="recovery", summary=summary)

@@ -164,4 +164,4 @@ def _silent(supervisor: _Supervisor) -> str:
 
 
 def _unsettled(name: Name, why: str) -> str:
-    return f"cannot find out whether {name} lives ({why}); it counts as live until the next check"
+    return f"cannot check whether {name} lives ({why}); it counts as live until the next check"

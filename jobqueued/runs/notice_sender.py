@@ -23,7 +23,7 @@ _HEARD = frozenset({"refused", "flawed", "mended", "degraded", "recovered"})
 """Log events that come not from the scheduler's commands, but from other parts of the daemon."""
 
 
-_OF_EARLIER = "never an earlier version wrote it without the user of its channel"
+_OF_EARLIER = "never an earlier version saved the notice without its channel's user"
 MOST_TESTED = 100
 """Maximum number of receivers of one test."""
 

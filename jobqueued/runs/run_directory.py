@@ -165,7 +165,7 @@ class RunDirectory:
             try:
                 return marks.sent(data, name.run)
             except Damaged as flaw:
-                self._note(name, wire.SPEC, f"{flaw}; nothing is known of its run")
+                self._note(name, wire.SPEC, f"{flaw}; its run is unknown")
         end = self.record(name)
         with contextlib.suppress(Damaged):
             return None if end is None else marks.of_record(end, name.run)
@@ -292,7 +292,7 @@ class RunDirectory:
         data = self._read(name, wire.PID)
         mark = None if data is None else wire.PidMark.parse(data)
         if mark is None and is_whole(data):
-            self._note(name, wire.PID, "it names no processes; its own are looked for without it")
+            self._note(name, wire.PID, "it names no processes; the run's processes are searched for without it")
         return mark
 
     def _read(self, name: Name, mark: str) -> bytes | None:

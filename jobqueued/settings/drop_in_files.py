@@ -58,12 +58,12 @@ def listed(directory: str, daemon: int | None) -> list[str]:
         names = [entry.name for entry in islice(entries, _MOST_NAMES + 1)]
     drop_ins = list(filter(is_job_file, names))
     if len(names) > _MOST_NAMES:
-        raise FileRefused(f"found more than {_MOST_NAMES} files; expected at most {MAX_DROP_INS} drop-ins of a file")
+        raise FileRefused(f"found more than {_MOST_NAMES} files; expected at most {MAX_DROP_INS} drop-ins for a file")
     return drop_ins
 
 
 def places(directories: Sequence[str], names: Callable[[int, str], Iterable[str]]) -> list[tuple[int, str]]:
-    """Return a file's drop-ins, sorted by name, each with the number of the first directory that has this name.
+    """Return the drop-ins for a file, sorted by name, each with the number of the first directory that has this name.
 
     `names` is called with the number and the path of each directory, and returns the names in the directory. Raises
     FileRefused if there are too many drop-ins, and passes on any exception of `names`.

@@ -258,7 +258,7 @@ def _unusable(runtime: Path) -> str:
         return "--user is for ordinary users: root uses the system's instance, or one with --root"
     me, usual = name_of(uid), f"/run/user/{uid}"
     if os.path.isdir(usual):
-        remedy = f"as a login would: export XDG_RUNTIME_DIR={usual}"
+        remedy = f"set it as a login does: export XDG_RUNTIME_DIR={usual}"
     elif os.path.isdir("/run/systemd/system"):
         remedy = f"log in without su or sudo; or, to use --user without a login: loginctl enable-linger {me}"
     else:

@@ -164,7 +164,7 @@ class Takeover:
             texts.append(
                 f"{self._store.lost or f'{state}/state.db was missing or empty'}; {came}: history, counters and run"
                 " numbers continue; waiting runs, submissions and their keys, notices, pauses, skip-next and the"
-                " hold of the host are lost, and missed occurrences are not made up for"
+                " host's hold are lost, and missed occurrences are not made up for"
             )
         elif self._records and self._is_untaken:
             texts.append(f"{state}/state.db lacked history; {came}")

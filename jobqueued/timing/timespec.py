@@ -299,9 +299,9 @@ class _Words:
             after = early.astimezone(UTC).astimezone(zone)
             before = late.astimezone(UTC).astimezone(zone)
             near = f"{before:%Y-%m-%d %H:%M} or {after:%Y-%m-%d %H:%M}"
-            raise TimeError(f"found {self.text!r}: the clock of {zone.key} skips {shown}; expected {near}")
+            raise TimeError(f"found {self.text!r}: clocks in {zone.key} skip {shown}; expected {near}")
         both = " or ".join(it.isoformat(timespec="minutes") for it in (early, late))
-        raise TimeError(f"found {self.text!r}: the clock of {zone.key} shows {shown} twice; expected {both}")
+        raise TimeError(f"found {self.text!r}: clocks in {zone.key} show {shown} twice; expected {both}")
 
 
 def _place(word: str, names: tuple[str, ...]) -> int | None:

@@ -64,7 +64,7 @@ def test_a_job_that_only_moved_has_not_changed() -> None:
 def test_an_id_stays_with_the_file_that_has_it() -> None:
     """A file is in conflict over each id of another file, and the Problem names the place that has it."""
     catalog = Catalog([job("a", "f", 3), job("b", "f", 5)])
-    message = "found the id 'b'; expected an id that no other file has (f:5 has it)"
+    message = "found the id 'b'; expected an id that no other file uses (f:5 has it)"
     assert [Problem("g", 9, 0, "", message, code="JQ213")] == catalog.conflicts(
         "g", (job("b", "g", 9), job("c", "g", 10))
     )

@@ -92,7 +92,7 @@ def test_what_was_there_goes_on() -> None:
     closing = (job("a", file="a", line=7, dependencies=("c",)), job("good", file="a"))
     (problem,) = catalog.conflicts("a", closing)
     assert ("a", 7) == (problem.file, problem.line)
-    assert problem.message.startswith("found a circle: a → c → b → a; expected ")
+    assert problem.message.startswith("found a cycle: a → c → b → a; expected ")
     opened = {"a": closing, "b": (job("b", file="b"),)}
     assert {} == catalog.conflicts_among(opened)
 
@@ -107,7 +107,7 @@ def test_of_new_files_the_last_is_refused() -> None:
     }
     refused = catalog.conflicts_among(files)
     assert ["b", "c"] == sorted(refused)
-    assert "found a circle: b → a → b" in refused["b"][0].message
+    assert "found a cycle: b → a → b" in refused["b"][0].message
 
 
 def test_many_circles_at_once_are_refused_at_once() -> None:

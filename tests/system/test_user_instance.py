@@ -163,7 +163,10 @@ def test_only_she_gets_there(alice: User) -> None:
     bob = ["runuser", "-u", "bob", "--", "jobqueuectl", "--run", str(alice.runtime / "jobqueue"), "list"]
     assert "permission denied" in subprocess.run(bob, capture_output=True, text=True, check=False).stderr
     lost = alice.told("jobqueuectl", "--user", "list", XDG_RUNTIME_DIR="")
-    assert (lost.returncode, f"as a login would: export XDG_RUNTIME_DIR={alice.runtime}" in lost.stderr) == (2, True)
+    assert (lost.returncode, f"set it as a login does: export XDG_RUNTIME_DIR={alice.runtime}" in lost.stderr) == (
+        2,
+        True,
+    )
     stranger = ["runuser", "-u", "bob", "--", "env", f"XDG_RUNTIME_DIR={alice.runtime}", "jobqueued", "--user"]
     done = subprocess.run(stranger, capture_output=True, text=True, check=False)
     assert (done.returncode, "loginctl enable-linger bob" in done.stderr) == (1, True), done.stderr

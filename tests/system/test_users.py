@@ -234,7 +234,9 @@ def test_who_eats_too_much() -> None:
     """What one user's runs take of memory beyond the caps costs that user; others' go on, and so do the host's."""
     neighbour = str(told("root", "Run", job="neighbour")["run"])
     record = ended("bob", run("bob", "eats"))
-    assert "out of memory: all runs of its user together may have 96 MiB, by `users" in json.dumps(record), record
+    assert "out of memory: all runs of its user together can have 96 MiB, the limit of `users" in json.dumps(record), (
+        record
+    )
     assert ended("root", neighbour)["state"] == "succeeded"
     assert told("alice", "Show", **LIVE)["record"]["state"] == "running"
 

@@ -146,7 +146,11 @@ class Slurm:
         self._deaths = self._deaths + 1 if time.monotonic() < self._born + _LONG else 1
         if self._deaths > _MOST_DEATHS:
             name = self._there["name"]
-            raise StartFailed("slurm", 0, f"its helper was killed {self._deaths} times; scancel --name={name}")
+            raise StartFailed(
+                "slurm",
+                0,
+                f"its helper was killed {self._deaths} times; to cancel its Slurm job: scancel --name={name}",
+            )
         return self._helper(taken, stopping=stopping)
 
     def _helper(self, taken: int, *, stopping: bool) -> StartedProcess:

@@ -36,7 +36,7 @@ _HOSTS, _JOBS, _PAUSED, _WAIT = (f"{ROOT}{kind}/" for kind in ("hosts", "jobs", 
 _REPORTED = (_HOSTS, _PAUSED, OVERDUE, FREED)
 _MOST_UNITS = 48
 """Maximum units in a request, because etcd allows 64 operations in each transaction of a batch."""
-_OVER = "etcd was unreachable for too long, so the session of this host expired"
+_OVER = "etcd was unreachable for too long, so this host's session expired"
 _UNREACHED = "etcd has not answered yet"
 
 

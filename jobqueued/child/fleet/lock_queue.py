@@ -75,7 +75,7 @@ class Turns:
         until = self._freed.get(lock, 0) + len(before) * MOMENT
         if len(before) <= spare or now >= until:
             return ""
-        turn = f"{before[0]}, which is next in the line for {lock}"
+        turn = f"{before[0]}, which is next in line for {lock}"
         self._passed[turn] = until
         return turn
 

@@ -103,7 +103,7 @@ def _whose(host: str, store: str, value: str) -> str:
             " another host has a copy of this host's state.db"
         )
     remedy = "each host needs its own name: hostnamectl hostname NAME"
-    return f"another host of the fleet has, or had until now, the name {host}; {remedy}"
+    return f"another host in the fleet uses, or used until now, the name {host}; {remedy}"
 
 
 def check(gateway: Gateway, store: str, seen: EtcdMark) -> EtcdMark:

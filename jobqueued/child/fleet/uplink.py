@@ -293,7 +293,7 @@ class Uplink:
                 self._conversation.until = max(self._conversation.until, locks)
                 if is_over or session.now() >= self._alive_until:
                     self._leases = None
-                    self._refuse_requests("the session of this host expired in etcd" if is_over else trouble)
+                    self._refuse_requests("this host's session expired in etcd" if is_over else trouble)
             self._wake()
 
     def _look_around(self, gateway: Gateway) -> None:
@@ -323,7 +323,7 @@ class Uplink:
             gateway.call("kv/range", {"key": coded(ROOT)})
         side = "ahead of" if gateway.ahead > 0 else "behind"
         limit = f"by more than {_MOST_AHEAD:.0f} s"
-        raise Closed(f"the clock of this host is {side} that of etcd {limit}; to see which is wrong: timedatectl")
+        raise Closed(f"this host's clock is {side} etcd's clock {limit}; to see which is wrong: timedatectl")
 
     # the watch thread
 
@@ -354,9 +354,7 @@ class Uplink:
                 # the session is alive, so etcd answered after the watch ended
                 has_answered = max(since + TTL * SECOND, session.now()) < self._alive_until
                 if mute > _MUTE and not is_past() and has_answered:
-                    self._refuse_requests(
-                        "etcd answers but sends no events: is there a proxy in between that holds them back?"
-                    )
+                    self._refuse_requests("etcd answers but sends no events: does a proxy hold them back?")
                 if self._changed.wait_for(is_past, _some(pause)):
                     return
             pause = min(2 * pause, _LONGEST_PAUSE)

@@ -31,7 +31,7 @@ PATIENCE = 5.0
 _MOMENT = 1.0
 """If hooks for the end run longer than this (s), the audience is notified, and the record file is synced."""
 _CHUNK = 1 << 16
-_INTERIM = "this record was written before its telemetry hooks ended; what they printed later is missing"
+_INTERIM = "this record was written before its telemetry hooks ended; their later output is missing"
 
 
 class Hooks:

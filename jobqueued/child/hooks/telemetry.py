@@ -35,7 +35,9 @@ def said(data: bytes) -> Telemetry:
     except UnicodeDecodeError as error:
         raise TelemetryRefused(f"printed bytes that are not UTF-8, the first after {error.start:,}") from None
     except json.JSONDecodeError as error:
-        raise TelemetryRefused(f"printed no JSON: {error.msg} in line {error.lineno}, column {error.colno}") from None
+        raise TelemetryRefused(
+            f"printed invalid JSON: {error.msg} in line {error.lineno}, column {error.colno}"
+        ) from None
     except RecursionError:
         raise TelemetryRefused("printed objects nested too deeply") from None
     except TelemetryRefused:

@@ -15,7 +15,7 @@ _REFUSED: dict[str, tuple[str, ...]] = {
         "255.255.255.255/32",
         "ff00::/8",
     ),
-    "where clouds have the metadata of a host": (
+    "an address for host metadata in clouds": (
         "100.100.100.200/32",
         "168.63.129.16/32",
         "192.0.0.192/32",

@@ -33,7 +33,7 @@ def send(notice: NoticeToSend) -> None:
     logging.getLogger("apprise").addHandler(log)
     service = apprise.Apprise()
     if not service.add(url):
-        said = f"found a URL that apprise does not know{notice.quoted(log.said)}"
+        said = f"found a URL that apprise does not support{notice.quoted(log.said)}"
         raise Never(f"apprise: {said}; expected slack://…, ntfy://…, see apprise(1)")
     known = notice_text.values(notice)
     template = notice.setting("template", str, "")

@@ -137,7 +137,7 @@ def _quoted(output: MailedOutput, shown: str, attached: int, run: str) -> str:
     if shown:
         blocks += [_heading(output.size), shown.rstrip("\n")]
     if attached and output.size is not None and attached < output.size:
-        blocks.append(f"The last {size(attached)} are attached; for all of it: jobqueuectl logs {run}")
+        blocks.append(f"The last {size(attached)} are attached; for the full output: jobqueuectl logs {run}")
     elif attached:
         blocks.append("The output is attached as it was written.")
     return "\n\n".join(blocks)
@@ -177,7 +177,7 @@ def _last(data: bytes, most: int) -> bytes:
 
 def _address(text: str, what: str) -> str:
     if not _ADDRESS.fullmatch(text):
-        raise Never(f"{what} is {text!r}; expected one address, in ASCII, without a name: ops@example.org")
+        raise Never(f"{what} is {text!r}; expected one ASCII address without a name, such as ops@example.org")
     return text
 
 

@@ -223,7 +223,7 @@ def _credential(path: str, user: str) -> str:
             mode = os.fstat(file.fileno()).st_mode
             content = file.read(_LARGEST_CREDENTIAL + 1)
     except OSError as error:
-        allow = f"; expected a file that {user} may read" if user else f": chgrp jobqueue {path} && chmod 640 {path}"
+        allow = f"; expected a file that {user} can read" if user else f": chgrp jobqueue {path} && chmod 640 {path}"
         allow = allow if error.errno == errno.EACCES else ""
         raise Never(f"{path}: {error.strerror}{allow}") from None
     if mode & (stat.S_IROTH | stat.S_IWOTH):

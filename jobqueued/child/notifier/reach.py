@@ -68,8 +68,8 @@ def _trouble(family: int, address: Any, permitted: Collection[str]) -> str:
     host, port = address[0], address[1]
     try:
         ip = meant(host)
-    except ValueError:  # the kernel would not use the checked address
-        return f"{host!r} is no address; a name is looked up before"
+    except ValueError:  # the kernel would use another address than the checked one
+        return f"{host!r} is not an IP address"
     shown = spelled(ip, port)
     what = what_is(ip) or (HOST if _is_ours(family, host) else "")
     if not what or shown in permitted:

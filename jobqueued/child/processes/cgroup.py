@@ -166,7 +166,7 @@ class Cgroup:
             os.mkdir(self._name, 0o755, dir_fd=parent)
         except FileExistsError:  # left by a failed start, or made by another daemon
             if b"populated 1" in (read(parent, f"{self._name}/cgroup.events") or b""):
-                raise OSError(errno.EBUSY, "a run of that name of another daemon is in it") from None
+                raise OSError(errno.EBUSY, "another daemon's run with the same name is in this cgroup") from None
         self.directory = _opened(parent, self._name)
 
     def _make_above(self, above: Above) -> int:

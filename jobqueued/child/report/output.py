@@ -195,7 +195,7 @@ class OutputPump:
     def _where(self) -> str:
         """Describe where the whole output is."""
         if not self._written:
-            return f"the record has the last {TAIL:,} bytes"
+            return f"the record contains the last {TAIL:,} bytes"
         return f"all of the output is in {self._path}" + (f", but {self._dropped:,} bytes" if self._dropped else "")
 
 

@@ -149,7 +149,7 @@ class Helper:
         files = (f"--output={path}/slurm", "--chdir=/")
         options = [it for it in self._order["options"] if not (os.geteuid() and it.startswith(_RAISES))]
         if len(options) < len(self._order["options"]):
-            _report(warning="its priority is 0 in Slurm, where only root and operators raise one")
+            _report(warning="its Slurm priority is 0, and only root and Slurm operators can raise a priority")
         number = calls.submitted([*options, *files], self._directory.script, path)
         self._saw(SqueueJob(number, "PENDING"))
 
@@ -275,8 +275,8 @@ def _batch(number: int) -> tuple[str, str]:
 
 
 _RAISES = "--nice=-"
-"""Prefix of an option that Slurm refuses, except from root and operators."""
-_OTHER_PLACE = "name a directory that this host and the nodes have in common: slurm: {directory: …}"
+"""Prefix of an option that Slurm refuses from users other than root and operators."""
+_OTHER_PLACE = "use a directory that this host and the nodes share: slurm: {directory: …}"
 
 
 def _end(end: Mapping[str, Any] | None, found: SlurmEnd) -> dict[str, Any]:

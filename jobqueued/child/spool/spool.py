@@ -201,7 +201,7 @@ class Spool:
         if found.st_uid not in (0, os.geteuid(), uid):
             remedy = f"chown {trust.quoted(name)} {trust.quoted(self._place(name))}"
             raise SpoolRefused(
-                f"{place}: user {trust.name_of(found.st_uid)} owns it; expected {printable(name)}'s own: {remedy}"
+                f"{place}: user {trust.name_of(found.st_uid)} owns it; expected owner {printable(name)}: {remedy}"
             )
 
     def _write(self, directory: int, table: bytes, uid: int) -> None:

@@ -10,7 +10,7 @@ from jobqueued.child.contract.text import size
 from jobqueued.child.processes.cgroup import Cgroup
 from jobqueued.child.start.identity import StartFailed
 
-_SETTINGS = "by `users: {caps: …}` of jobqueued.yaml"
+_SETTINGS = "the limit of `users: {caps: …}` in jobqueued.yaml"
 _LONG = 1_000_000
 """If the run waited for CPUs longer than this (µs), the record gets a warning."""
 
@@ -38,7 +38,7 @@ class Caps:
     def apply(self) -> None:
         """Set the limits before the start. Raises StartFailed if a required limit can't be enforced here."""
         self._before = self._cgroup.refused_above()
-        self.warnings += [f"a limit of all runs of its user was not enforced: {it}" for it in self._cgroup.troubles]
+        self.warnings += [f"a limit on all runs of its user was not enforced: {it}" for it in self._cgroup.troubles]
         if any(key == "cpu" for key, _, _ in self._caps):
             self._cgroup.share("cpu")
         self._place()
@@ -83,7 +83,7 @@ class Caps:
         limit = next((int(text) for _, file, text in self._caps if file == "memory.max"), None)
         of_user = self._of_user.get("memory.max", "max")
         if not events.get("oom") and of_user != "max" and self._refused("memory"):
-            why = f"all runs of its user together may have {size(int(of_user))}, {_SETTINGS}"
+            why = f"all runs of its user together can have {size(int(of_user))}, {_SETTINGS}"
         elif not events.get("oom"):
             why = "the host, or a limit above its own cgroup, had no free memory"
         else:

@@ -87,11 +87,7 @@ def _trouble_with_owner(found: int, name: str, uid: int) -> str:
         return f"uid {NOBODY} stands for users without a uid on this host, so it can't have jobs"
     if found != uid:
         return f"user {name!r} has uid {found} on this host, but the job belongs to uid {uid}"
-    return (
-        "root's jobs are files of the job directory; for the files of a user, add --user NAME"
-        if uid == 0 and _ME == 0
-        else ""
-    )
+    return "root's jobs are in the job directory; for a user's files, add --user NAME" if uid == 0 and _ME == 0 else ""
 
 
 def groups_of(order: LaunchSpec, user: User) -> tuple[int, list[int]]:

@@ -182,7 +182,7 @@ def _fork(plan: _Plan) -> StartedProcess:
 
 
 _NEEDS = {
-    step: f": jobs as other users need {capability}, which root lacks here"
+    step: f": jobs as other users need {capability}, which root does not have here"
     for step, capability in (
         ("stdio", "CAP_CHOWN"),
         ("setgroups", "CAP_SETGID"),
@@ -381,7 +381,7 @@ def _ionice(text: str) -> None:
     name, _, level = text.partition(":")
     number = _IOPRIO_SET.get(os.uname().machine)
     if number is None:
-        raise OSError(errno.ENOSYS, f"jobqueued does not know ioprio_set(2) on {os.uname().machine}")
+        raise OSError(errno.ENOSYS, f"jobqueued does not support ioprio_set(2) on {os.uname().machine}")
     if _LIBC.syscall(number, 1, 0, _IOPRIO_CLASSES[name] << 13 | int(level or 0)):
         number = ctypes.get_errno()
         raise OSError(number, os.strerror(number))

@@ -45,13 +45,14 @@ class NoticeCalls:
             tests = self._test(job)
         except TooMany as many:
             reason = (
-                f"a test would go to {many} recipients; to test those of one job: jobqueuectl notify --test --job JOB"
+                f"a test would go to {many} recipients; to test only one job's recipients:"
+                " jobqueuectl notify --test --job JOB"
             )
             raise VarlinkError("Refused", {"reason": reason}) from None
         if not tests:
             what = "anything" if job is None else job
             where = "or in any job" if job is None else "for it, or in its file"
-            reason = f"nobody is notified of {what}: there is no `notify` in jobqueued.yaml {where}"
+            reason = f"no one is notified about {what}: there is no `notify` in jobqueued.yaml {where}"
             raise VarlinkError("Refused", {"reason": reason})
         return {"notices": [self._notice(notice) for notice in tests]}
 

@@ -41,7 +41,7 @@ class SettingsFile:
         of_user = self._paths.runtime is not None
         settings, problems = read_settings(self._paths.config, os.geteuid(), self._paths.more_config, of_user=of_user)
         if any(problem.severity == "error" for problem in problems):
-            stays = "the settings of the last start stay in force, but jobqueued can't start again with this file"
+            stays = "the settings of the last start remain in force, but jobqueued can't start again with this file"
             return [problem._replace(message=f"{problem.message}; {stays}") for problem in problems]
         if settings == self._in_force:
             return []

@@ -86,12 +86,12 @@ type Problem (
   code: string
 )
 
-# A job or run that a person should look at. The kinds:
+# A job or run that needs attention. The kinds:
 # - invalid: the job cannot run on this host
 # - failing: the job's last run failed; run has its id
 # - missed: no run of the job ever started, and the job has no further start
 # - overdue: the job has not succeeded for longer than its expect. The job may be in no file any longer
-# - outdated: the job's fleet uses a newer definition than the files of this host have
+# - outdated: the job's fleet uses a newer definition than this host's files contain
 # - late: a run of the job has not started or ended at its usual time; run has its id
 # - paused: the job is paused; until is the end of the pause
 # - set_back: the clock was set back, and the job's fixed times up to the instant until are not due again
@@ -115,8 +115,8 @@ type Sample (
   io_write: ?float
 )
 
-# The usage of the whole host, and its number of CPUs and its memory. pressure is the percentage of the last 10 s in
-# which a task waited for the resource, null if the kernel does not report it.
+# The usage of the whole host, its number of CPUs and its memory. pressure is the percentage of the last 10 s that a
+# task spent waiting for the resource, null if the kernel does not report it.
 type HostUsage (
   cpus: int,
   memory: int,
@@ -127,7 +127,7 @@ type HostUsage (
 
 # The usage of a live run.
 # - by: how the daemon measures the usage: cgroup, or processes if the run has no cgroup
-# - limits: the limits of its cgroup; a limit that is not set is null
+# - limits: the limits of the run's cgroup; null means no limit
 # - throttled: seconds for which its CPU limit made the run wait, null without a cgroup
 # - stopped: true if a signal has stopped the run
 # - partial: true if the run has no cgroup and more than 2000 processes; only 2000 are measured
@@ -154,7 +154,7 @@ type RunUsage (
 )
 
 # A lock, or units of another resource, that the holder holds (held is true) or waits for. The holder is a run or a
-# user's command (:with-lock@3); pid and command are those of its process. reason is set if the holder waits although
+# user's command (:with-lock@3); pid and command describe its process. reason is set if the holder waits although
 # no run or command holds the lock: another program has the lock file, the lock is reserved for another run, or the
 # run waits for another resource.
 type LockClaim (
@@ -178,18 +178,18 @@ type LockClaim (
 #   unreachable
 # - controllers: the cgroup controllers of runs. Null if runs have no cgroup. Without cgroups, the daemon samples
 #   memory and enforces no other cgroup limits
-# - unenforced: the limits of jobs that this host does not enforce
+# - unenforced: the job limits that this host does not enforce
 # - launcher: false while the launcher does not answer. During this time, no run starts
 # - troubles: other things that the daemon cannot do
-# - unwatched: places where the daemon may not notice a new file that a user's job waits for. Users see only places of
-#   their own jobs
+# - unwatched: places where the daemon may not notice a new file that a user's job waits for. Users see only the
+#   places of their own jobs
 # - left: ended runs whose processes continue because the job has leave_children
 # - held_by, held_until, draining: the host's hold, during which no run starts. If draining is true, the hold ends at
 #   the next boot at the latest
 # - attention: at most 100 jobs and runs of each kind. invalid, failing, missed, late, overdue, outdated, paused and
 #   set_back are the total of each kind
-# - stale: refused files whose last good jobs stay in force
-# - problems: the problems of job files and of the present settings file
+# - stale: refused files whose last good jobs remain in force
+# - problems: the problems in job files and in the current settings file
 method Status() -> (
   unwell: []string,
   version: string,
@@ -243,18 +243,18 @@ method Describe(job: string, runs: ?int) -> (
   runs: []object
 )
 
-# The record of a run. For a live run, the record so far, and its present usage {cpu_seconds, memory, tasks, io_read,
+# The record of a run. For a live run, the record so far, and its current usage {cpu_seconds, memory, tasks, io_read,
 # io_write, throttled, stopped, partial}. triggered_by is the cause of the run: kind and, depending on the kind, {run,
 # state, exit_code, signal, ends, path, event, data}.
 method Show(run: string) -> (record: object)
 
 # The usage of the host and of all live runs. Without more, the daemon measures for 0.3 s and replies once; with more,
-# it replies each second. With history, the first reply has the samples of the last minute, if a client was watching
-# at that time.
+# it replies each second. With history, the first reply contains the samples of the last minute, if a client was
+# watching at that time.
 method Usage(history: ?bool) -> (host: HostUsage, runs: []RunUsage)
 
-# A line of the daemon's log: its event, level and message, as listed in jobqueued(8); its job and run; and the state
-# of the run at that time. The line that ends an attempt or a run has the record.
+# A line in the daemon's log: its event, level and message, as listed in jobqueued(8); its job and run; and the run's
+# state at that time. The line that reports the end of an attempt or a run contains the record.
 type Event (
   at: string,
   event: string,
@@ -266,14 +266,14 @@ type Event (
   record: ?object
 )
 
-# The lines of the daemon's log from now on, or only the lines with these events and about these jobs. Call Watch with
+# The daemon's log lines from now on, or only the lines with these events and about these jobs. Call Watch with
 # more. The first reply comes at once and has no lines. The daemon sends a line after its effect is saved, unless the
 # state is degraded. A client that reads too slowly loses lines; missed is their number, including lines that the
 # client did not select.
 method Watch(events: ?[]string, jobs: ?[]string) -> (events: []Event, missed: int)
 
-# Metrics for Prometheus. The kind of a family is counter, gauge, histogram or summary. The name of a sample is the
-# name of its family plus the suffix (_total, _bucket, _count, _sum).
+# Metrics for Prometheus. The kind of a family is counter, gauge, histogram or summary. A sample's name is its
+# family's name plus the suffix (_total, _bucket, _count, _sum).
 method Metrics() -> (
   families: [](
     name: string,
@@ -326,7 +326,7 @@ method Stop(run: string, lost: ?bool) -> (state: string, unsaved: ?string)
 # its concurrency).
 method Retry(run: string) -> (state: string, unsaved: ?string)
 
-# Make the job of a run due again. The run may be live or ended.
+# Make a run's job due again. The run may be live or ended.
 method Rerun(run: string, traceparent: ?string) -> (run: string, unsaved: ?string)
 
 # Report an event: make the jobs due that wait for it. runs are the new runs, including skipped runs; they find the
@@ -341,11 +341,11 @@ method Emit(event: string, data: ?object, traceparent: ?string) -> (
 
 # Why a run has not started, why it is stopping, or how it ended. Pass either run or job. With job, why is null, runs
 # explains the job's first 10 runs that wait to start, more is the number of its other waiting runs, and idle is why
-# none waits. The object for a run has:
+# no run waits. The object for a run has:
 # - reasons: sentences for people
 # - missing: the claims not granted, each {resource, mode, units, capacity, holders: {run, mode, units, since, held,
-#   ends_by, lingers}}. lingers is what may still live of a holder whose supervisor died
-# - ahead: the runs that go first and want the same locks or limits
+#   ends_by, lingers}}. lingers is what may still live of a run whose supervisor died
+# - ahead: the runs that go first and need the same locks or limits
 # - behind: the run for which its claims are reserved
 # - effective_priority: the priority now. It grows by the number points in each period of every seconds; growth
 #   describes this for people
@@ -363,11 +363,11 @@ method Why(run: ?string, job: ?string, at: ?string) -> (
 )
 
 # Start no run of a job until Resume, or until the instant until. Runs that come due during the pause are skipped;
-# waiting runs are held.
+# waiting runs start after the pause.
 method Pause(job: string, until: ?string) -> (unsaved: ?string)
 
 # Skip the next scheduled start of a job. due is the start that is skipped, and next is the following start, after a
-# pause; timezone is the job's time zone. With undo, cancel the last such skip.
+# pause; timezone is the job's time zone. With undo, cancel the last of these skips.
 method SkipNext(job: string, undo: ?bool) -> (due: string, next: ?string, timezone: string, unsaved: ?string)
 
 # Stop expecting a job that is in no file to succeed (expect). The job is no longer overdue.
@@ -377,11 +377,11 @@ method Forget(job: string) -> (unsaved: ?string)
 # the latest.
 method Hold(until: ?string, boot: ?bool) -> (unsaved: ?string)
 
-# End the hold of this host: runs start again.
+# End this host's hold: runs start again.
 method Release() -> (unsaved: ?string)
 
-# The fleet of this host, null if it has none, and the hosts that have a session now, sorted by name. host is this
-# host; about has the labels and holds of the hosts. down is why the fleet is unreachable, or null; while the fleet is
+# This host's fleet, null if the host is in no fleet, and the hosts that have a session now, sorted by name. host is
+# this host; about has the hosts' labels and holds. down is why the fleet is unreachable, or null; while the fleet is
 # unreachable, hosts is empty.
 method Fleet() -> (
   fleet: ?string,
@@ -391,7 +391,7 @@ method Fleet() -> (
   down: ?string
 )
 
-# Continue in a fleet whose etcd was restored to an earlier state, and so lost the newer claims of its hosts.
+# Continue in a fleet whose etcd was restored to an earlier state, and so lost its hosts' newer claims.
 method AcceptFleet() -> (unsaved: ?string)
 
 # Hold a lock for the calling process until that process ends: exclusive, shared, or some of its units. The reply
@@ -444,7 +444,7 @@ method Notices() -> (incidents: []Incident, notices: []Notice, more: int)
 # is no longer in Notices was sent.
 method Notify(job: ?string) -> (notices: []Notice)
 
-# End the pause of a job. This makes nothing due. was_paused is true if the job was paused. enabled and invalid show
+# End a job's pause. This makes nothing due. was_paused is true if the job was paused. enabled and invalid show
 # what else keeps the job from starting.
 method Resume(job: string) -> (was_paused: bool, enabled: bool, invalid: ?string, file: string, unsaved: ?string)
 
@@ -474,8 +474,8 @@ type DueChange (
 # the end.
 method DueChanges(after: ?int) -> (changes: []DueChange, next: ?int)
 
-# Read all changed job files. The reply comes when their jobs are in force. It has the ids that were added, edited and
-# removed, and the refused files and their problems.
+# Read all changed job files. The reply comes when their jobs are in force. The reply has the ids that were added,
+# edited and removed, and the refused files and their problems.
 method Reload() -> (
   jobs: int,
   added: []string,
@@ -497,7 +497,7 @@ method CrontabSet(table: string, user: ?string, stamp: ?string) -> (live: bool)
 method CrontabRemove(user: ?string) -> ()
 
 # A user's job file. jobs are its jobs in force; invalid is why one of them cannot run; refused is why the daemon
-# refuses the present file.
+# refuses the current file.
 type UserFile (
   name: string,
   user: string,
@@ -546,8 +546,8 @@ method Submit(submission: object) -> (job: string, is_new: bool, unsaved: ?strin
 # record of the first run that did not succeed. If all runs succeeded, record is the last run's.
 method Await(job: string) -> (runs: int, succeeded: int, record: ?object)
 
-# Start no more runs of a submission. waiting is how many runs waited, running how many are live. Live runs continue;
-# with stop, they are stopped.
+# Start no more runs of a submission. waiting is how many runs waited, and running is how many are live. Live runs
+# continue; with stop, they are stopped.
 method Withdraw(job: string, stop: ?bool) -> (running: int, waiting: int, unsaved: ?string)
 
 # Change how many runs of a submission may be live at a time; before is the old number. Live runs continue.

@@ -27,7 +27,7 @@ LIMIT = 3 << 16
 _SERVICE = "org.varlink.service"
 
 _SERVICE_INTERFACE = """\
-# What every varlink service says about itself.
+# The interface that every varlink service provides to describe itself.
 interface org.varlink.service
 
 # The service and the interfaces it implements.
@@ -109,7 +109,7 @@ class Decoder:
     def _extend(self, piece: bytes) -> None:
         self._partial += piece
         if len(self._partial) > self._limit:
-            raise MessageError(f"a message of more than {self._limit} bytes")
+            raise MessageError(f"a message has more than {self._limit} bytes")
 
 
 def _message(data: bytearray) -> Message:

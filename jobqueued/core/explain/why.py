@@ -191,7 +191,9 @@ def _of_user(state: SchedulerState, share: str) -> list[str]:
     """Return a reason if the user has reached the limit of live runs, otherwise []."""
     if not state.admission.is_full(share):
         return []
-    return [f"{counted(state.admission.most_of_a_user or 0, 'run')} of {share} are live, and no user may have more"]
+    return [
+        f"{counted(state.admission.most_of_a_user or 0, 'run')} of {share} are live, which is the limit for each user"
+    ]
 
 
 def _in_the_way(state: SchedulerState, claims: Claims, first: list[Holder]) -> list[Holder]:
@@ -295,9 +297,9 @@ def _lacks(missing: Why) -> str:
         case ((("cpu" | "memory") as resource), _):
             name = CPU if resource == "cpu" else MEMORY
             needs, there = amount(name, missing["units"]), amount(name, missing["capacity"])
-            return f"it asks for {needs} of the {there} that jobs have; held by {who}"
+            return f"it needs {needs} of the {there} that jobs can have; held by {who}"
         case resource, "units" if missing["capacity"] > 1:
-            return f"it asks for {missing['units']} of the {missing['capacity']} units of {resource}; held by {who}"
+            return f"it needs {missing['units']} of the {missing['capacity']} units of {resource}; held by {who}"
     return f"lock {missing['resource']} is held by {who}"
 
 

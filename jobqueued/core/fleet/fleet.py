@@ -157,7 +157,11 @@ def accepted(turn: Turn, event: FleetAccepted) -> None:
     """At a user's request, accept the fleet's state although the fleet has forgotten some occurrences."""
     fleet = turn.state.fleet
     if not fleet.name:
-        turn.refuse(event.ticket, "Refused", reason="this host is in no fleet; to join one: fleet in jobqueued.yaml")
+        turn.refuse(
+            event.ticket,
+            "Refused",
+            reason="this host is in no fleet; to join one: `fleet: {etcd: …}` in jobqueued.yaml",
+        )
         return
     fleet.presence.mark = FleetMark()
     turn.do(SaveFleetMark(FleetMark()))

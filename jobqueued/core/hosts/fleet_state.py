@@ -201,7 +201,7 @@ class FleetState:
             remedy = (
                 "to run the job here: update these files, or change the job in them, because the last change counts"
             )
-            return f"its fleet uses a newer definition of it than the files of this host have; {remedy}"
+            return f"its fleet uses a newer definition than this host's files have; {remedy}"
         return ""
 
     def ask(self, run: Run, claims: Claims, priority: float, waited_for: list[str]) -> int:

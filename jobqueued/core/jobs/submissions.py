@@ -169,7 +169,7 @@ def resized(turn: Turn, event: Resized) -> None:
     state.changes.note_submission(state.submitted.reword(job.id, event.text))
     jobs.defined(turn, job, old)
     turn.say("resized", job=job.id, runs=event.runs, before=old.concurrency, asked_by=event.asked_by)
-    asked = f"the limit of {counted(event.runs, 'run')} at a time for {job.id} by {event.asked_by}"
+    asked = f"the limit of {counted(event.runs, 'run')} at a time for {job.id}, set by {event.asked_by}"
     turn.reply(event.ticket, asked, before=old.concurrency)
 
 

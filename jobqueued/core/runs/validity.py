@@ -126,7 +126,7 @@ def too_much_at_once(parts: Iterable[Part]) -> str:
     """
     units = sum(part.units for part in parts)
     remedy = "to hold several units of one lock: its `units`"
-    text = f"it asks its fleet for {units} units at once, but can have at most {MOST_AT_ONCE}; {remedy}"
+    text = f"it needs {units} units of fleet locks at once, but can have at most {MOST_AT_ONCE}; {remedy}"
     return text if units > MOST_AT_ONCE else ""
 
 
@@ -144,7 +144,7 @@ def impossible(claim: Claim, resources: dict[str, int]) -> str:
         units = f"{claim.units / CORE:g}" if name == CPU else f"{-(-claim.units // (1 << 20))}M"
         asked, given = amount(name, claim.units), amount(name, there or 0)
         remedy = f"to allow more anyway: resources: {{{name}: {units}}} in jobqueued.yaml"
-        return f"it asks for {asked}, but jobs on this host can have at most {given}; {remedy}"
+        return f"it needs {asked}, but jobs on this host can have at most {given}; {remedy}"
     where, lock = ("fleet", name.removeprefix(FLEET)) if name.startswith(FLEET) else ("host", name)
     more = f"resources: {{{lock}: {claim.units}}}"
     remedy = f"to add some: {more if where == 'host' else f'fleet: {{{more}}}'} in jobqueued.yaml"
@@ -152,7 +152,7 @@ def impossible(claim: Claim, resources: dict[str, int]) -> str:
         others = [other.removeprefix(FLEET) for other in resources if other.startswith(FLEET) == (where == "fleet")]
         near = nearest(lock, [other for other in others if other not in (CPU, MEMORY)] or [""])
         remedy = f"did you mean {near}? {remedy}" if near else remedy
-    return f"it asks for {claim.units} of {lock}, but this {where} has {there or 'none'}; {remedy}"
+    return f"it needs {claim.units} of {lock}, but this {where} has {there or 'none'}; {remedy}"
 
 
 def amount(resource: str, units: int) -> str:

@@ -209,7 +209,7 @@ class SchedulerState:
     def name_of(self, holder: Holder) -> str:
         """Return a holder's name for people."""
         client = self.lock_clients.get(holder) if isinstance(holder, LockClientId) else None
-        return str(holder) if client is None else f"a command of {client.asked_by} (with-lock)"
+        return str(holder) if client is None else f"{client.asked_by}'s command (with-lock)"
 
     def name_for(self, holder: Holder, asker: Owner | None) -> str:
         """Return a holder's name in the form that `asker` may see; None means a user who may see everything."""

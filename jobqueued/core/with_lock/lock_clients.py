@@ -139,7 +139,7 @@ def evict_asked(turn: Turn, event: EvictAsked) -> None:
     """
     client = turn.state.lock_clients.get(event.client)
     if client is None:
-        turn.refuse(event.ticket, "Refused", reason=f"{event.client} neither holds nor wants a lock")
+        turn.refuse(event.ticket, "Refused", reason=f"{event.client} neither holds a lock nor waits for one")
         return
     turn.say("lock_evicted", guest=str(event.client), locks=_names(client.claims), asked_by=event.asked_by)
     if client.ticket:

@@ -81,7 +81,7 @@ def _resources(entries: dict[str, YamlEntry]) -> dict[str, int]:
 _RESOURCES = mapping("a mapping of locks to their units such as {license: 5}", _resources, AMOUNTS.schema)
 _FLEET = section(table(
     Key("etcd", replace(_MEMBERS, read=_members), "",
-        "URLs of the members of etcd. The default port is 2379.",
+        "URLs of the etcd members. The default port is 2379.",
         "[https://a.example.org:2379, https://b.example.org:2379, https://c.example.org:2379]"),
     Key("name", text(A_NAME, NAME, "name"), "fleet",
         "Name of the fleet, the same on all its hosts. `H` and `spread` of fleet jobs depend on it.", "web"),
@@ -90,7 +90,7 @@ _FLEET = section(table(
     Key("lock_grace", duration("30s", "1d"), "60s",
         "Time for which an unreachable host keeps its fleet locks, the same on all hosts of the fleet.", "5m"),
     Key("resources", _RESOURCES, "{}",
-        "Number of units of each fleet lock that has several, the same on all hosts of the fleet.", "{license: 5}"),
+        "Number of units for each fleet lock with several units, the same on all hosts of the fleet.", "{license: 5}"),
     Key("labels", LABELS, "",
         "Labels of this host. The key `hosts` of a job names the labels that the job needs.", "[gpu, site-a]"),
     Key("authority", _PEM, "",

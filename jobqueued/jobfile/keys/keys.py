@@ -108,14 +108,14 @@ SLURM = table(
         "account",
         SLURM_NAME,
         "",
-        "Account that is charged for the runs. The default is the one that Slurm has for the job's user.",
+        "Account that is charged for the runs. The default is the user's default account in Slurm.",
         "physics",
     ),
     Key(
         "qos",
         SLURM_NAME,
         "",
-        "Quality of service to request. The default is the one that Slurm has for the account.",
+        "Quality of service to request. The default is the account's default in Slurm.",
         "high",
     ),
     Key(
@@ -134,7 +134,7 @@ SLURM = table(
         "",
         "Directory that this host and the nodes share. The job's user must be able to write to it. Each attempt "
         "keeps its "
-        "files there until the attempt ends. The default is the directory in which the command starts.",
+        "files there until the attempt ends. The default is the directory where the command starts.",
         "/shared/jobqueue",
     ),
 )
@@ -148,8 +148,8 @@ GROUPS: dict[str, dict[str, Key]] = {
         Key("shell", PATH, "/bin/sh", "Shell that runs a `command` that is a string.", "/bin/bash"),
         Key("stdin", unshown(WORD), '""', "Text that the command reads from its standard input.", "hello"),
         Key("working_directory", DIRECTORY, "",
-            "Directory in which the command starts. The default is the user's home. If the path has a - before it and "
-            "the directory can't be entered, the command starts in / and the record has a warning.", "/srv"),
+            "Directory where the command starts. The default is the user's home directory. If a - precedes the path "
+            "and the directory can't be entered, the command starts in / and the record has a warning.", "/srv"),
         Key("environment", ENVIRONMENT, "{}",
             "Variables for the command, in addition to the variables that every run gets. Only root and the job's "
             "user see their values.", "{LANG: C.UTF-8}"),
@@ -161,7 +161,7 @@ GROUPS: dict[str, dict[str, Key]] = {
         Key("user", ACCOUNT, "", "User that runs the command. The default is the daemon's own user.", "backup"),
         Key("group", GROUP, "", "Primary group of the command. The default is the user's primary group.", "backup"),
         Key("groups", one_or_more(GROUP, least=0), "",
-            "Supplementary groups of the command. The default is the user's groups. For a job of root without "
+            "Supplementary groups of the command. The default is the user's groups. For root's job without "
             "`group`, the default is the daemon's groups.", "[tape, adm]"),
         Key("login_environment", FLAG, "false",
             "Give the command the environment that the user has after a login.", "true"),
@@ -190,7 +190,7 @@ GROUPS: dict[str, dict[str, Key]] = {
             "Longest delay of a scheduled start. Each job has a fixed delay up to this limit, so "
             "jobs that are due together start at different times.", "10m"),
         Key("catch_up", choice(*CatchUp), "latest",
-            "Missed occurrences that run after a downtime, a suspend or a clock change. An occurrence is missed if it "
+            "Missed occurrences that run after downtime, a suspend or a clock change. An occurrence is missed if it "
             "is late by more than `grace`.", "all"),
         Key("catch_up_window", duration("1m", "365d"), "1d",
             "Age up to which `catch_up` runs missed occurrences.", "12h"),
@@ -200,7 +200,7 @@ GROUPS: dict[str, dict[str, Key]] = {
             "Longest time between a due time (plus `spread`) and the start of its run. A run that does not start in "
             "this time is skipped.", "1h"),
         Key("enabled", FLAG, "true",
-            "Let the clock and events make the job due. With `false`, the job only runs on request (`jobqueuectl "
+            "Let the clock and events make the job due. With `false`, the job runs only on request (`jobqueuectl "
             "run`).", "false"),
         Key("max_runs", optional(integer(1, 1_000_000_000)), "none",
             "Number of runs after which the job is completed. Retries do not count.", "100"),
@@ -238,7 +238,7 @@ GROUPS: dict[str, dict[str, Key]] = {
             "(`resources`).", "{cpu: 1, memory: 400M, gpu: 1}"),
         Key("placement", choice("spread", "pack", "none"), "none",
             "Choice of units of the resources, and of CPUs, for a run. `spread`: the least used ones. `pack`: the "
-            "first free ones. `none`: the least used units, and no choice of CPUs. CPUs are only chosen for a run "
+            "first free ones. `none`: the least used units, and no choice of CPUs. CPUs are chosen only for a run "
             "with cpu in `resources`.", "spread"),
         Key("dependencies", one_or_more(ID, least=0), "",
             "Jobs that must succeed before this job runs.", "[rotate-logs]"),
@@ -274,8 +274,8 @@ GROUPS: dict[str, dict[str, Key]] = {
     ),
     "Slurm": table(
         Key("runner", choice("local", "slurm"), "local",
-            "Place where the job runs. `local`: this host. `slurm`: a node of Slurm, to which this host must be able "
-            "to submit.", "slurm"),
+            "Place where the job runs. `local`: this host. `slurm`: a Slurm node; this host must be able to submit to "
+            "Slurm.", "slurm"),
         Key("slurm", section(SLURM), "{}",
             "Options for submissions to Slurm.", "{partition: long, licenses: {matlab: 1}}"),
     ),
@@ -302,7 +302,7 @@ GROUPS: dict[str, dict[str, Key]] = {
             "dropped bytes.",
             "512M"),
         Key("journal_rate", integer(1, 1_000_000), "100",
-            "Lines of output per second that a run can send to the journal, and ten times as many in a burst. Lines "
+            "Lines of output per second that a run can send to the journal, or ten times as many in a burst. Lines "
             "above this limit are dropped, and the record has their number.", "20"),
         Key("redact", one_or_more(text("a string that is not empty")), "",
             "Words of `command` and `failover` to replace by ***. Records hide the words from all users. Other output "
@@ -311,7 +311,7 @@ GROUPS: dict[str, dict[str, Key]] = {
         Key("notify", NOTIFY, "{}",
             "Notices to send about the job, and their recipients.", "{on: failure, email: ops@example.org}"),
         Key("ping", PING, "",
-            "Check of a monitor such as healthchecks.io that gets each start, success and failure. Only root and the "
+            "Check at a monitor such as healthchecks.io, which gets each start, success and failure. Only root and the "
             "job's user see the part of the URL after the host.", "https://hc-ping.com/UUID"),
         Key("telemetry_hooks", HOOKS, "",
             "Programs that get the record of each run at its start, while it runs and at its end. The programs can "
@@ -319,7 +319,7 @@ GROUPS: dict[str, dict[str, Key]] = {
         Key("late", LATE, "true",
             "Limit after which one notice reports that a run has not started or has not ended. `true`: three times "
             "the mean, but at least the longest of the last 99 runs, and at least 1m (10m while fewer than 20 runs "
-            "are known). `false`: no limit.", "{after: 2h}"),
+            "are recorded). `false`: no limit.", "{after: 2h}"),
         Key("expect", optional(duration("1s", "365d")), "none",
             "Longest time between two successes. After this time, one notice reports that the job is overdue, even if "
             "the job is paused, invalid, or missing from its file.", "26h"),

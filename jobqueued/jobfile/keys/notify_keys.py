@@ -107,7 +107,7 @@ def _in_yaml(words: Iterable[str]) -> str:
 _WEBHOOK = replace(section(_HOOK), read=_webhook)
 _NOTIFY = table(
     Key("on", one_or_more(choice(*EVENTS)), _in_yaml(NOBODY.on),
-        "Events to send notices of. `failure` includes timeout, oom and lost. `skipped` includes missed. `output` "
+        "Events to send notices about. `failure` includes timeout, oom and lost. `skipped` includes missed. `output` "
         "includes failed_output.", "[failure, recovery, success]"),
     Key("email", one_or_more(ADDRESS), "", "Mail addresses that get the notices.", "ops@example.org"),
     Key("webhook", one_or_more(either(made(_URL, Webhook), _WEBHOOK)), "",
@@ -163,17 +163,17 @@ _OF_THE_SITE = table(
 _RULE = table(
     *{**_NOTIFY, **_OF_THE_SITE}.values(),
     Key("jobs", one_or_more(text("a job id, or a pattern of ids with * and ?", r"[A-Za-z0-9_.:/*?\[\]!-]+")), "",
-        "Ids or patterns of the jobs that the rule applies to. A rule without `jobs` and `users` applies to all jobs "
-        "of the host, but not to users' own jobs.", '["db-*", backup]'),
+        "Ids or patterns of the jobs that the rule applies to. A rule without `jobs` and `users` applies to all host "
+        "jobs, but not to users' own jobs.", '["db-*", backup]'),
     Key("tags", one_or_more(text("a string without a comma", "(?s)[^,]+")), "",
         "Apply the rule only to jobs with one of these tags.", "[nightly]"),
     Key("users", one_or_more(ACCOUNT), "", "Apply the rule only to jobs that run as one of these users.", "[www-data]"),
-    Key("quiet", scalar("part of the day", "a part of the day such as 22:00-07:00", _quiet), "",
-        "Part of the day in which notices are held back, in the time zone of `timezone`. At the end of this part, "
-        "they are sent together.", "22:00-07:00"),
+    Key("quiet", scalar("part of the day", "a daily period such as 22:00-07:00", _quiet), "",
+        "Daily period during which notices are held back, in the time zone `timezone`. At the end of this period, "
+        "the notices are sent together.", "22:00-07:00"),
     Key("digest", duration("1m", "30d"), "", "Time for which notices are collected into one message.", "1h"),
     Key("rate", scalar("rate", "a rate such as 10/1h: messages in 1m, 1h or 1d", _rate), "30/1h",
-        "Largest number of messages to each address in a period. Messages with outputs of runs are counted "
+        "Largest number of messages to each address in a period. Messages with run output are counted "
         "separately. Notices above this limit wait for the next message.", "10/1h"),
 )  # fmt: skip
 _MAIL = section(table(
@@ -215,14 +215,14 @@ def _rule(values: dict[str, Any]) -> NotifyRule:
 
 NOTIFY = made(section(_NOTIFY), _notify)
 _LATE = table(
-    Key("after", duration("1s", "365d"), "", "Longest time between the due time of a run and its end.", "2h"),
+    Key("after", duration("1s", "365d"), "", "Longest time between a run's due time and its end.", "2h"),
     Key(
         "level",
         number(0.5, 0.99),
         "",
-        "Share of usual runs that are in time. With 0.99, 1 of 100 usual runs is late; this needs 99 known runs. With "
-        "0.95, 1 of 20 usual runs is late; this needs 20 known runs. While fewer runs are known, the default limit "
-        "applies.",
+        "Share of usual runs that are on time. With 0.99, 1 of 100 usual runs is late; this needs 99 recorded runs. "
+        "With 0.95, 1 of 20 usual runs is late; this needs 20 recorded runs. While fewer runs are recorded, the "
+        "default limit applies.",
         "0.95",
     ),
 )

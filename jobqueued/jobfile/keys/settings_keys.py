@@ -92,7 +92,7 @@ _CRON = table(
         "expand",
         FLAG,
         "false",
-        "Make one job of each script in /etc/cron.daily and similar directories, instead of one job for all scripts.",
+        "Make one job for each script in /etc/cron.daily and similar directories, instead of one job for all scripts.",
         "true",
     ),
 )
@@ -107,25 +107,26 @@ SETTINGS_KEYS = table(
     Key("retention", section(RETENTION), "{}", "History to keep of each job.", "{runs: 500, age: 365d, bytes: 10G}"),
     Key("max_use", optional(size("1M", "999T")), "none",
         "Space for the records and output of all jobs together. Beyond this limit, the oldest runs of the job that "
-        "uses most space are deleted first.", "20G"),
+        "uses the most space are deleted first.", "20G"),
     Key("keep_free", size("0", "999T"), "",
-        "Free space that output leaves on the disk of the log directory. Output that would use this space is dropped, "
-        "and the record has the number of dropped bytes. The default is a twentieth of the disk, but at most 4G. Runs "
-        "of users leave twice as much.", "1G"),
+        "Free space that output must leave on the log directory's disk. Output that would use this space is dropped, "
+        "and the record has the number of dropped bytes. The default is a twentieth of the disk, but at most 4G. "
+        "Users' runs must leave twice as much.", "1G"),
     Key("resources", _RESOURCES, "{}",
-        "Units of each resource and lock that all live runs together can hold. The default for cpu and memory is that "
-        "of the host, less `reserve`.", "{gpu: 2, license: 5, memory: 16G}"),
+        "Units of each resource and lock that all live runs together can hold. The default for cpu and memory is the "
+        "host's amount minus `reserve`.", "{gpu: 2, license: 5, memory: 16G}"),
     Key("reserve", _RESERVE, "{}",
-        "CPU and memory of the host that jobs do not get. An amount that `resources` sets is not reduced.",
+        "Host CPU and memory that jobs do not get. An amount that `resources` sets is not reduced.",
         "{cpu: 0.5, memory: 1G}"),
     Key("escalation", ESCALATION, "{points: 1, every: 1m}",
-        "Growth of the priority while a run waits, for jobs that do not set it.",
+        "Growth of the priority while a run waits, for jobs without `escalation`.",
         "{points: 2, every: 5m}"),
     Key("pressure", _PRESSURE, "{}",
-        "Limits of the pressure on the host (PSI of the kernel). While a limit is exceeded, runs of low priority do "
+        "Limits on the host's pressure (the kernel's PSI). While a limit is exceeded, runs of low priority do "
         "not start.", "{cpu: 80%, io: 40%, below: 10}"),
     Key("operators", _GROUPS, "[jobqueue]",
-        "Groups whose members can see everything, and run, stop, pause and hold.", "[jobqueue, wheel]"),
+        "Groups whose members can see everything, run, stop and pause jobs, and put the host on hold.",
+        "[jobqueue, wheel]"),
     Key("readers", _GROUPS, "[]", "Groups whose members can see everything but change nothing.", "[adm]"),
     Key("notify", RULES, "[]",
         "Rules about jobs, job files and the daemon: the notices to send, and their recipients.",
@@ -142,7 +143,7 @@ SETTINGS_KEYS = table(
     Key("cron", section(_CRON), "{}",
         "Settings for running cron's tables; see docs/moving-from-cron.md.", "{live: true}"),
     Key("users", section(USERS), "{}",
-        "Limits of users' own jobs; see docs/users.md.", "{deny: ['@guests'], jobs: 20, live: 4, caps: {memory: 8G}}"),
+        "Limits on users' own jobs; see docs/users.md.", "{deny: ['@guests'], jobs: 20, live: 4, caps: {memory: 8G}}"),
     Key("fleet", FLEET_SETTINGS, "",
         "Fleet that this host is in. Without this key, the host is in no fleet.",
         "{etcd: https://etcd.example.org:2379}"),

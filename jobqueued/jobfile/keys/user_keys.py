@@ -63,12 +63,12 @@ PERMITS = (
 _LIFTED = ("memory", "tasks")
 """Keys that also accept a word for "no limit", because they have a default."""
 _CAPS = {
-    "cpu": "CPU cores that all runs of a user can use together.",
-    "memory": "Memory of all runs of a user together, including page cache. Beyond this limit, the kernel "
-    "kills the largest process, or the whole run of this process if the run has a limit of its own.",
-    "memory_high": "Memory of all runs of a user together, above which the kernel slows the runs down.",
-    "swap": "Swap space that all runs of a user can use together.",
-    "tasks": "Processes and threads that all runs of a user can have together.",
+    "cpu": "CPU cores that all of a user's runs can use together.",
+    "memory": "Memory that all of a user's runs can use together, including page cache. Beyond this limit, the kernel "
+    "kills the largest process, or the whole run of this process if the run has its own limit.",
+    "memory_high": "Memory of all of a user's runs together, above which the kernel slows the runs down.",
+    "swap": "Swap space that all of a user's runs can use together.",
+    "tasks": "Processes and threads that all of a user's runs can have together.",
 }
 CAPS = {
     name: replace(
@@ -80,30 +80,30 @@ CAPS = {
 }
 USERS = table(
     Key("allow", optional(_WHO, "all"), "all",
-        "Users that can have jobs of their own, including jobs of their crontabs.", "[alice, '@developers']"),
-    Key("deny", _WHO, "[]", "Users that can't have jobs of their own, even if `allow` names them.", "['@guests']"),
+        "Users who can have their own jobs, including jobs in their crontabs.", "[alice, '@developers']"),
+    Key("deny", _WHO, "[]", "Users who can't have their own jobs, even if `allow` names them.", "['@guests']"),
     Key("jobs", integer(0, 10_000), "100", "Maximum number of a user's jobs in job files.", "20"),
     Key("interval", duration("1s", "1d"), "1m", "Shortest time between two scheduled starts of a job.", "10m"),
     Key("live", integer(1, 100_000), "32",
-        "Runs of a user that can be live at the same time, including those of the user's crontab. Runs above this "
+        "A user's runs that can be live at the same time, including runs from the user's crontab. Runs above this "
         "limit wait.",
         "4"),
-    Key("waiting", integer(1, 1_000_000), "10000", "Runs of a user that can wait at the same time.", "500"),
+    Key("waiting", integer(1, 1_000_000), "10000", "A user's runs that can wait at the same time.", "500"),
     Key("logs", size("1M", "999T"), "2G",
         "Space for the records and output of a user's runs. Beyond this limit, the oldest are deleted. The output "
         "limit of each run is this space divided by `live`.", "200M"),
     Key("calls", integer(1, 1_000_000), "20000",
-        "Changes of job files and submissions that a user can make in a minute. Each counts as 1. A new text of a file "
-        "counts as 1 more for each 128 bytes.", "60"),
+        "Job file changes and submissions that a user can make in a minute. Each counts as 1. A new file text counts "
+        "as 1 more for each 128 bytes.", "60"),
     Key("permit", one_or_more(choice(*PERMITS), least=0), "[]",
         "Keys of job files that are not restricted for users. docs/users.md shows the restrictions.", "[nice, notify]"),
     Key("groups", _GROUPS, "[]",
-        "Groups that users' jobs can have, in addition to the groups of their user.", "[video]"),
+        "Groups that users' jobs can have, in addition to the user's groups.", "[video]"),
     Key("reach", one_or_more(_REACH, least=0), "[]",
-        "Loopback, link-local and other own addresses of this host that users' notices can be sent to. All other such "
-        "addresses are refused.", "['127.0.0.1:2586']"),
+        "This host's loopback, link-local and other addresses that users' notices can be sent to. All other addresses "
+        "of these kinds are refused.", "['127.0.0.1:2586']"),
     Key("caps", section(CAPS), "{}",
-        "Limits of all runs of a user together. Without `memory`, the limit is four fifths of the host's memory. "
-        "Without `tasks`, the limit is a third of what the host allows. `unlimited` removes the limit.",
+        "Limits on all of a user's runs together. Without `memory`, the limit is four fifths of the host's memory. "
+        "Without `tasks`, the limit is a third of the host's limit. `unlimited` removes the limit.",
         "{cpu: 2, memory: 8G, tasks: 500}"),
 )  # fmt: skip

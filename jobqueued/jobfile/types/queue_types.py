@@ -79,10 +79,10 @@ _LOCK_KEYS = table(
     Key("mode", choice("exclusive", "shared"), "exclusive",
         "Way to hold the lock. `exclusive`: alone. `shared`: together with other runs that share it.", "shared"),
     Key("units", UNITS, "",
-        "Units of the lock that the run holds. `resources` in jobqueued.yaml sets how many the lock has.", "2"),
+        "Units of the lock that the run holds. `resources` in jobqueued.yaml sets the lock's total.", "2"),
     Key("scope", choice(*Scope), "host",
-        "Hosts that share the lock. `host`: this host alone. `fleet`: all hosts of the fleet. A lock of the fleet "
-        "needs a `name`. `resources` of `fleet` in jobqueued.yaml can give the lock several units.", "fleet"),
+        "Hosts that share the lock. `host`: this host alone. `fleet`: all hosts of the fleet. A fleet lock needs a "
+        "`name`. `fleet: {resources: …}` in jobqueued.yaml can give the lock several units.", "fleet"),
 )  # fmt: skip
 
 
@@ -184,10 +184,8 @@ HOSTS = made(
 )
 
 _ESCALATION = table(
-    Key("points", integer(0, 1000), "1", "Points that are added to the priority in each period `every`.", "5"),
-    Key(
-        "every", duration("1s", "1d"), "1m", "Period of waiting after which the priority has grown by `points`.", "10m"
-    ),
+    Key("points", integer(0, 1000), "1", "Points that are added to the priority after each period `every`.", "5"),
+    Key("every", duration("1s", "1d"), "1m", "Waiting time after which the priority grows by `points`.", "10m"),
 )
 
 ESCALATION = made(section(_ESCALATION), lambda _node, values: Escalation(**values))

@@ -114,7 +114,7 @@ ODD_SPACE = "[\u00a0\u1680\u2000-\u200b\u202f\u205f\u2060\u3000]"
 def odd_space_in(text: str) -> str:
     """Return the advice about the first odd space in a text, or "" if the text has no odd space."""
     found = re.search(ODD_SPACE, text)
-    advice = "which is not a space to a shell or a file system; expected a plain space, or none"
+    advice = "which shells and file systems do not treat as a space; expected a plain space, or none"
     return f"found {name_of_space(found[0])}, {advice}" if found else ""
 
 

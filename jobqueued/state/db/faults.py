@@ -88,7 +88,9 @@ def failure(error: Exception, directory: Path) -> CommitFailed:
     if code is None:  # Python raised the error, because it could not pass the data to SQLite
         return CommitFailed(str(error), StateFault.BUG)
     if (known := of_code(code)) is not None:
-        return CommitFailed("the file is shorter than its header says" if code == _UNREADABLE else str(error), known)
+        return CommitFailed(
+            "the file is shorter than the size in its header" if code == _UNREADABLE else str(error), known
+        )
     if (found := _asked(directory)) is not None:
         return CommitFailed(f"{error}: {found.strerror}", _OF_ERRNO.get(found.errno or 0, StateFault.FAILING))
     path = str(directory / "state.db")

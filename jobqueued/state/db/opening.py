@@ -164,7 +164,7 @@ def _version(db: sqlite3.Connection, path: Path) -> int:
     """
     version = version_of(db, path)
     if not version and db.execute("SELECT 1 FROM sqlite_master").fetchone():
-        raise CommitFailed("its tables are not those of jobqueued", StateFault.BROKEN)
+        raise CommitFailed("its tables are not jobqueued's tables", StateFault.BROKEN)
     with open(path, "rb") as file:
         if file.read(_HEADER)[_WRITE_VERSION:] > _WAL_MODE:
             raise CommitFailed("its header marks it as read-only", StateFault.BROKEN)

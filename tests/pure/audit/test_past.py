@@ -96,7 +96,7 @@ def test_skips_that_go_on() -> None:
     """Of skips that share a record nothing is told that was due later."""
     of = known(a_record(5, "skipped", reason="missed", last_due=NOW + 20 * SECOND, count=3))
     begun, over = (answer(of, NOW + after * SECOND).reasons[0] for after in (10, 30))
-    assert "the last occurrence before (since 2027-01-15T08:00:05.000000Z) was skipped: missed" == begun
+    assert "the previous occurrence (since 2027-01-15T08:00:05.000000Z) was skipped: missed" == begun
     assert "2027-01-15T08:00:05.000000Z to 2027-01-15T08:00:20.000000Z, 3 times" in over
 
 

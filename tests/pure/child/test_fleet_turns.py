@@ -18,9 +18,9 @@ def test_each_in_turn() -> None:
     """The next asks at once, each further one a moment later, and whoever is in no line last."""
     turns = line("b", "a")
     assert "" == turns.lets_pass("tape", "b", 0, 0)
-    assert "b, which is next in the line for tape" == turns.lets_pass("tape", "a", 0, MOMENT - 1)
+    assert "b, which is next in line for tape" == turns.lets_pass("tape", "a", 0, MOMENT - 1)
     assert MOMENT == turns.deadline
-    assert ([], ["b, which is next in the line for tape"], []) == (
+    assert ([], ["b, which is next in line for tape"], []) == (
         turns.over(MOMENT - 1),
         turns.over(MOMENT),
         turns.over(MOMENT),
@@ -54,4 +54,4 @@ def test_what_is_forgotten() -> None:
     assert "" == turns.lets_pass("tape", "a", -1, MOMENT), "it was free for long"
     turns.freed("tape", 5)
     turns.lets_pass("tape", "a", -1, 5)
-    assert (["b, which is next in the line for tape"], None, []) == (turns.clear(), turns.deadline, turns.places("b"))
+    assert (["b, which is next in line for tape"], None, []) == (turns.clear(), turns.deadline, turns.places("b"))

@@ -51,10 +51,10 @@ def test_an_eviction() -> None:
     assert [] == world.scheduler.live
     assert [LockClientId(3)] == list(world.lock_clients), "the mark of who was evicted is still there"
     world.happen(events.EvictAsked(9, LockClientId(1), "root"))
-    assert ":with-lock@1 neither holds nor wants a lock" == refused(world, 9)
+    assert ":with-lock@1 neither holds a lock nor waits for one" == refused(world, 9)
 
 
-HELD = "lock tape is held by a command of alice (with-lock)"
+HELD = "lock tape is held by alice's command (with-lock)"
 
 
 @pytest.mark.parametrize(
@@ -86,10 +86,10 @@ def test_who_will_not_wait_is_told_who_has_its_lock() -> None:
     world = World()
     ask(world, 1, Claim("tape"))
     ask(world, 2, Claim("tape"))
-    held = "lock tape is held by a command of alice (with-lock), a command of alice (with-lock)"
+    held = "lock tape is held by alice's command (with-lock), alice's command (with-lock)"
     assert held == ask(world, 3, TAPE, at_once=True)
     ask(world, 4, TAPE)
-    first = "its claims are reserved for a command of alice (with-lock), which goes first"
+    first = "its claims are reserved for alice's command (with-lock), which goes first"
     assert first == ask(world, 5, Claim("tape"), at_once=True)
     assert [1, 2] == [int(str(client).rpartition("@")[2]) for client in world.lock_clients]
     assert [True, True, False] == [held for _, _, held, _, _ in claims(world)]
@@ -215,7 +215,7 @@ def test_for_whom_a_lock_is_kept() -> None:
         ask(world, number, *wants)
     world.happen(events.LockAsked(4, LockClientId(4), (other,), "bob"))
     ask(world, 5, Claim("other"))
-    named = "a command of bob (with-lock)"
+    named = "bob's command (with-lock)"
     assert f"its claims are reserved for {named}, which goes first" == ask(world, 6, Claim("other"), at_once=True)
     assert [None, None, f"reserved for {named}"] == [reason for _, _, held, _, reason in claims(world) if not held]
     world.happen(events.EvictAsked(9, LockClientId(4), "root"))

@@ -177,7 +177,7 @@ def test_a_user_who_has_too_many_live_runs_is_told_so() -> None:
     )  # fmt: skip
     for name in ("alice/a", "alice/b"):
         world.run(name)
-    assert ["1 run of alice are live, and no user may have more"] == world.why("alice/b@1")
+    assert ["1 run of alice are live, which is the limit for each user"] == world.why("alice/b@1")
 
 
 def test_skip_next() -> None:

@@ -198,7 +198,7 @@ def test_a_comment_above_a_line_adds_any_key_of_a_job() -> None:
         ("{locks: [a]", "f:1:"),
         (
             "{locks: {name: x, scope: fleet}}",
-            "f:1:21: locks: found the lock 'x' of the fleet; expected one of this host",
+            "f:1:21: locks: found the lock 'x' (`scope: fleet`); expected a lock of this host",
         ),
         (
             "{scope: fleet}",
@@ -285,7 +285,9 @@ def test_two_lines_draw_apart() -> None:
 def test_a_space_that_is_none() -> None:
     """What only looks like a space is a part of the word to the shell, which is told."""
     (found,) = problems_of("0 1 * * * a\u00a0b\n")
-    assert found.startswith("f:1: found a no-break space (U+00A0), which is not a space to a shell")
+    assert found.startswith(
+        "f:1: found a no-break space (U+00A0), which shells and file systems do not treat as a space"
+    )
 
 
 def test_mail_of_failures_only() -> None:

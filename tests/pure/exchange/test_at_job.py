@@ -60,7 +60,7 @@ def test_letters_of_several_bytes_are_one_again() -> None:
     [
         (HEAD + "umask 22\n", NAME, "alice", "has no command"),
         ("#!/bin/bash\nrm x\n", NAME, "alice", "does not begin like a job of at(1)"),
-        (HEAD + "x\n", "b", "alice", "does not have the name of a job of at(1)"),
+        (HEAD + "x\n", "b", "alice", "is not named like an at(1) job"),
         (HEAD + "x\n", NAME, None, "belongs to a user who does not exist on this host"),
         (HEAD + "x 'open\n", NAME, "alice", ""),
         (HEAD + "cd 'open || {\n echo\n exit 1\n}\nx\n", NAME, "alice", "No closing quotation"),

@@ -101,7 +101,7 @@ def test_cron_tz_has_no_effect_in_debian() -> None:
 
 def test_random_delay_and_n_have_no_effect_in_debian() -> None:
     """It starts what cronie delays at once, and gives -n to the shell."""
-    assert ["2: starts later by a part of RANDOM_DELAY, which Debian's cron ignores"] == differences(
+    assert ["2: starts up to RANDOM_DELAY later, but Debian's cron ignores RANDOM_DELAY"] == differences(
         "RANDOM_DELAY=45\n0 12 * * * root x\n", Cron.DEBIAN
     )
     assert ["1: Debian's cron reads -n as the beginning of the command"] == differences(

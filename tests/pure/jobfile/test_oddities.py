@@ -47,7 +47,7 @@ def test_a_space_that_is_none(body: str, key: str) -> None:
     """What only looks like a space is a part of the word to shells and file systems."""
     (warning,) = told(body)
     assert warning.startswith(f"{key}: found a")
-    assert warning.endswith(", which is not a space to a shell or a file system; expected a plain space, or none")
+    assert warning.endswith(", which shells and file systems do not treat as a space; expected a plain space, or none")
     assert [] == told("command: a, description: 'b\u00a0!', stdin: 'c\u00a0d'")
 
 

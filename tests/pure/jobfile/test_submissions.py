@@ -46,7 +46,7 @@ def test_the_hosts() -> None:
         document(locks=["db"], exclusive=True, nice=-5, environment_file="/etc/x"), None, UserLimits(), "UTC"
     ).job
     assert ("host/", None, (Claim("db", exclusive=True),), True) == (job.id, job.owner, job.locks, job.exclusive)
-    with pytest.raises(Wrong, match="found the lock 'x' of the fleet; expected one of this host"):
+    with pytest.raises(Wrong, match=r"found the lock 'x' \(`scope: fleet`\); expected a lock of this host"):
         read(document(locks=[{"name": "x", "scope": "fleet"}]), None, UserLimits(), "UTC")
 
 

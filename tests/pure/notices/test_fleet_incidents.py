@@ -53,7 +53,7 @@ def test_one_trouble_of_three_hosts() -> None:
     assert (
         fleet.hosts[0]
         .summaries[1]
-        .startswith("sync has succeeded on another host of its fleet; before, it had failed 4 ")
+        .startswith("sync has succeeded on another host of its fleet; before that, it failed 4 ")
     )
     assert [{}, {}, {}] == [host.incidents for host in fleet.hosts]
     fleet.ends(1, 1)

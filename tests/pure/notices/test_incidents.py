@@ -25,7 +25,7 @@ def test_a_day_of_failures() -> None:
     told.wait(MINUTE)
     assert ["failure", *["reminder"] * 4, "recovery"] == told.events
     assert told.summaries[0] == "sync@1 failed after 1 s: exit code 1"
-    assert told.summaries[-1].endswith("; before, it had failed 1441 times in 1 d")
+    assert told.summaries[-1].endswith("; before that, it failed 1441 times in 1 d")
     assert told.got[-1].about["incident"]["count"] == 1441
     assert ({}, {}) == (told.incidents, told.saved)
 

@@ -75,9 +75,9 @@ class TestCheck:
         told = shown.stdout.splitlines()
         assert (1, "6 jobs, 5 problems") == (shown.returncode, told[-1].strip())
         for line, job, code, reason in (
-            (2, "a", "JQ401", "it asks for 1 of gpuu, but this host has none; did you mean gpu? "),
-            (3, "b", "JQ401", "it asks for 3 of gpu, but this host has 2; to add some: resources: {gpu: 3} in "),
-            (4, "c", "JQ401", "it asks for 4000 CPUs, but jobs on this host can have at most "),
+            (2, "a", "JQ401", "it needs 1 of gpuu, but this host has none; did you mean gpu? "),
+            (3, "b", "JQ401", "it needs 3 of gpu, but this host has 2; to add some: resources: {gpu: 3} in "),
+            (4, "c", "JQ401", "it needs 4000 CPUs, but jobs on this host can have at most "),
             (5, "d", "JQ402", "it depends on job pwn, which does not exist; did you mean own?"),
             (6, "e", "JQ404", "it depends on itself: e → own → e"),
         ):
@@ -201,7 +201,7 @@ def test_check_blames_the_file_that_closes_a_circle(tmp_path: Path) -> None:
         (directory / f"{name}.yaml").write_text(f"jobs: {{{name}: {{command: 'true', dependencies: [{other}]}}}}")
     (directory / "m.yaml").symlink_to("/dev/null")
     (circle, masked, *rest) = run("--root", tmp_path, "check").stdout.splitlines()
-    assert circle.startswith(f"{directory}/b.yaml:1: found a circle: b → a → b; ")
+    assert circle.startswith(f"{directory}/b.yaml:1: found a cycle: b → a → b; ")
     assert f"{directory}/m.yaml: is masked by its link to /dev/null, so it has no jobs (warning) [JQ504]" == masked
     assert ["JOB  NEXT", "a    -", "1 job, 2 problems; 1 file refused with all jobs"] == rest
     assert 1 == json.loads(run("--root", tmp_path, "check", "--json").stdout)["refused"]

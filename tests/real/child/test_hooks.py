@@ -85,7 +85,7 @@ BAD = {
     "exit 3": "exit code 3",
     "echo one >&2; echo 'no \033[1mrows' >&2; exit 1": r"exit code 1: no \x1b[1mrows",
     "kill -9 $$": "ended by signal 9 (SIGKILL)",
-    "echo rows": "printed no JSON: Expecting value in line 1, column 1",
+    "echo rows": "printed invalid JSON: Expecting value in line 1, column 1",
     "yes": "printed more than 65,536 bytes",
     "exec /no/such": "exit code 127: ",
 }
@@ -200,7 +200,7 @@ def test_what_was_said_is_in_the_record_file_first(pool: Pool) -> None:
     (failure,) = document["warnings"]
     for name, telemetry, failures in (("first", {"begun": 1}, []), ("second", {"begun": 1, "rows": 7}, [failure])):
         found = json.loads((pool.root / name).read_bytes())
-        missing = "this record was written before its telemetry hooks ended; what they printed later is missing"
+        missing = "this record was written before its telemetry hooks ended; their later output is missing"
         assert ("succeeded", telemetry, [*failures, missing]) == (found["state"], found["telemetry"], found["warnings"])
         assert found["warnings"] == found["attempts"][-1]["warnings"]
     assert {"begun": 1, "rows": 7} == document["telemetry"]

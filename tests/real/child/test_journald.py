@@ -620,7 +620,7 @@ class TestPump:
     @pytest.mark.parametrize(
         ("file", "limit", "kept"),
         [
-            ("1.log", MEBI, "all of the output is in FILE"), (None, MEBI, "the record has the last 2,048 bytes"),
+            ("1.log", MEBI, "all of the output is in FILE"), (None, MEBI, "the record contains the last 2,048 bytes"),
             ("1.log", 4, "all of the output is in FILE, but 20 bytes"),
         ],
     )  # fmt: skip

@@ -340,7 +340,9 @@ class TestUsers:
         for (function, step), need in zip(steps.items(), needs, strict=True):
             with monkeypatch.context() as patch:
                 patch.setattr(os, function, refuse)
-                reason = f"{step}: Operation not permitted: jobs as other users need {need}, which root lacks here"
+                reason = (
+                    f"{step}: Operation not permitted: jobs as other users need {need}, which root does not have here"
+                )
                 assert reason == str(Way("other user").refused("echo started"))
 
     @NEEDS_ROOT
@@ -356,7 +358,7 @@ class TestUsers:
             ),
             ("no-such", account.pw_uid, "no user 'no-such' on this host"),
             (OTHER, 65534, "uid 65534 stands for users without a uid on this host, so it can't have jobs"),
-            ("root", 0, "root's jobs are files of the job directory; for the files of a user, add --user NAME"),
+            ("root", 0, "root's jobs are in the job directory; for a user's files, add --user NAME"),
         ):
             keys = {"user": name, "owner": owner(uid, name)}
             if not why:

@@ -207,7 +207,7 @@ class Kernel:
 
 
 LIMITS = {"memory": 8 << 30, "tasks": 500, "cpu": 2}
-BY = "by `users: {caps: …}` of jobqueued.yaml"
+BY = "the limit of `users: {caps: …}` in jobqueued.yaml"
 
 
 def test_a_run_that_its_users_limit_ends(home: int, tmp_path: Path) -> None:
@@ -217,7 +217,7 @@ def test_a_run_that_its_users_limit_ends(home: int, tmp_path: Path) -> None:
     others = "out of memory: the host, or a limit above its own cgroup, had no free memory (memory.events: oom_kill 1)"
     assert others == kernel.caps.killed()
     kernel.refuse(oom=8)
-    why = f"out of memory: all runs of its user together may have 8 GiB, {BY} (memory.events: oom_kill 1)"
+    why = f"out of memory: all runs of its user together can have 8 GiB, {BY} (memory.events: oom_kill 1)"
     assert why == kernel.caps.killed()
     kernel.kill(oom=1, oom_kill=1)
     assert "a limit below its own cgroup" in kernel.caps.killed()

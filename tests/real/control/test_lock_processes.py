@@ -34,8 +34,8 @@ PLACED = (("license", (0, 2)),)
 ME = "root" if os.geteuid() == 0 else f"uid {os.geteuid()}"
 NAME = pwd.getpwuid(os.geteuid()).pw_name
 """The same as people see it."""
-A_COMMAND = f"a command of {ME} (with-lock)"
-THEIRS = f"a command of {NAME} (with-lock)"
+A_COMMAND = f"{ME}'s command (with-lock)"
+THEIRS = f"{NAME}'s command (with-lock)"
 
 
 @pytest.fixture
@@ -555,7 +555,10 @@ class TestLocks:
         assert f"Error: refused: {told}\n" == refused
         assert "expected the HOLDER of a lock such as" in run("--root", busy.root, "locks", "--evict", "x").stderr
         again = run("--root", busy.root, "locks", "--evict", ":with-lock@1")
-        assert (1, "Error: refused: :with-lock@1 neither holds nor wants a lock\n") == (again.returncode, again.stderr)
+        assert (1, "Error: refused: :with-lock@1 neither holds a lock nor waits for one\n") == (
+            again.returncode,
+            again.stderr,
+        )
         assert (0, "", "") == holder.go()
         assert [":with-lock@1", ":with-lock@2"] == [line["guest"] for line in busy.said("lock_evicted")]
         assert [name] == [claim["holder"] for claim in busy.call("Locks", lock="tape")["claims"]]

@@ -110,7 +110,7 @@ def test_names_are_those_of_run_parts(tables: Tables) -> None:
     watch.scan(0)
     assert sorted(Path(path).name for path in watch.changes) == ["\\xe4", "backup.sh"]
     assert {p.message for found in watch.changes.values() for p in found} == {
-        "is not read, as by cron; expected a name of A-Z a-z 0-9 _ and -"
+        "is not read, as in cron; expected a name of A-Z a-z 0-9 _ and -"
     }
 
 
@@ -168,7 +168,7 @@ def test_links_to_nothing(tables: Tables) -> None:
     (tables.cron_d / "lost").symlink_to("nowhere")
     assert tables.scan() == {"masked": []}
     assert tables.refused() == {
-        "lost": ["found a broken link; expected a regular file, or a link that root made to one"]
+        "lost": ["found a broken link; expected a regular file, or root's link to a regular file"]
     }
 
 

@@ -59,7 +59,7 @@ def test_many_lines_have_few_live_runs(site: Host) -> None:
     wait_for(lambda: sum(row["waiting"] for row in rows(site)) == LINES - LIVE, why="all that wait")
     assert LIVE == len(site.marks()) == sum(row["running"] for row in rows(site))
     waits = next(row["id"] for row in rows(site) if row["waiting"])
-    assert f"{LIVE} runs of {USER} are live, and no user may have more" in str(site.call("Why", job=waits))
+    assert f"{LIVE} runs of {USER} are live, which is the limit for each user" in str(site.call("Why", job=waits))
     gate.touch()
     assert {"succeeded"} == {site.wait(run)["state"] for run in runs}
 

@@ -173,7 +173,7 @@ class TestWhy:
         first, second = busy.call("Show", run=name)["record"]["attempts"]
         assert (ME, None) == (first["retried_by"], second.get("retried_by"))
         (line,) = busy.said("retry_asked")
-        assert re.fullmatch(rf"{name}: attempt 2 is due now, (1 h|59 min).* early: asked by {ME}", line["message"])
+        assert re.fullmatch(rf"{name}: attempt 2 is due now, (1 h|59 min).* early, requested by {ME}", line["message"])
         ended = f"Error: refused: {name} has ended; to run its job again: jobqueuectl rerun {name}\n"
         assert (1, "", ended) == ctl(busy, "retry", name)
         code, shown, told = ctl(busy, "retry", "failing@9")
@@ -428,7 +428,7 @@ class TestSkipNext:
             assert ", because earlier starts will be skipped" in ctl(busy, "why", "nightly")[1]
         (line, _) = busy.said("skips_next")
         assert re.fullmatch(
-            rf"nightly: the run due {TIME} will be skipped: asked by {ME};"
+            rf"nightly: the run due {TIME} will be skipped, as requested by {ME};"
             rf" to undo: jobqueuectl --root {busy.root} skip-next --undo nightly",
             line["message"],
         )

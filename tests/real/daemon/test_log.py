@@ -60,7 +60,7 @@ SAMPLES: list[tuple[str, dict[str, Any], str]] = [
     (
         "refused",
         {"file": "/a.yaml", "jobs": ["backup", "x"]},
-        "/a.yaml: refused, stale: its last good jobs stay in force: backup, x; see: jobqueuectl check",
+        "/a.yaml: refused, stale: its last good jobs remain in force: backup, x; see: jobqueuectl check",
     ),
     ("refused", {"file": "/c/x", "jobs": []}, "/c/x: refused; see: jobqueuectl check"),
     ("flawed", {"file": "/c/x", "lines": [3]}, "/c/x: line 3 has an error and is ignored; the other lines run"),
@@ -80,7 +80,7 @@ SAMPLES: list[tuple[str, dict[str, Any], str]] = [
     (
         "retry_asked",
         {"run": "backup@142", "attempt": 2, "early": 250.0, "asked_by": "root"},
-        "backup@142: attempt 2 is due now, 4 min 10 s early: asked by root",
+        "backup@142: attempt 2 is due now, 4 min 10 s early, requested by root",
     ),
     ("run_stopping", {"run": "backup@142", "reason": "stopped by root"}, "backup@142 is stopping: stopped by root"),
     (
@@ -153,7 +153,7 @@ SAMPLES: list[tuple[str, dict[str, Any], str]] = [
     (
         "skips_next",
         {"job": "backup", "asked_by": "root", "due": MIDNIGHT},
-        f"backup: the run due {local_time(MIDNIGHT)} will be skipped: asked by root;"
+        f"backup: the run due {local_time(MIDNIGHT)} will be skipped, as requested by root;"
         " to undo: jobqueuectl skip-next --undo backup",
     ),
     (
@@ -188,23 +188,23 @@ SAMPLES: list[tuple[str, dict[str, Any], str]] = [
     (
         "job_outdated",
         {"job": "backup", "fleet": "fleet"},
-        "job backup: the fleet uses a newer definition than the files of this host; to run"
+        "job backup: the fleet uses a newer definition than this host's files; to run"
         " the job here, update these files, or change the job in them: the last change counts",
     ),
     (
         "job_agreed",
         {"job": "backup", "fleet": "web"},
-        "job backup: the fleet web uses the definition in the files of this host",
+        "job backup: the fleet web uses the definition in this host's files",
     ),
     (
         "lock_granted",
         {"guest": ":with-lock@1", "locks": ["tape", "db"], "asked_by": "root"},
-        "with-lock: tape, db granted to :with-lock@1, a command of root, until it ends",
+        "with-lock: tape, db granted to root's command :with-lock@1 until it ends",
     ),
     (
         "lock_released",
         {"guest": ":with-lock@1", "locks": ["tape"], "asked_by": "root"},
-        "with-lock: tape released by :with-lock@1, a command of root",
+        "with-lock: tape released by root's command :with-lock@1",
     ),
     (
         "lock_evicted",
@@ -237,7 +237,7 @@ SAMPLES: list[tuple[str, dict[str, Any], str]] = [
     (
         "resized",
         {"job": "host/batch", "runs": 4, "before": 2, "asked_by": "root"},
-        "host/batch: 4 runs at a time (before: 2): asked by root",
+        "host/batch: 4 runs at a time (before: 2), requested by root",
     ),
     ("job_resumed", {"job": "backup", "asked_by": "root"}, "backup: resumed by root"),
     (

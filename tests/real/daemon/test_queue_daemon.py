@@ -157,7 +157,7 @@ jobs:
         first, second = live(host, "gpu"), live(host, "gpu")
         third = host.run("gpu")
         (reason,) = host.call("Why", run=third)["why"]["reasons"]
-        assert reason.startswith("it asks for 1 of the 2 units of gpu; held by ")
+        assert reason.startswith("it needs 1 of the 2 units of gpu; held by ")
         host.kill()  # what was given is known again afterwards
         host.start()
         (host.root / "go").touch()

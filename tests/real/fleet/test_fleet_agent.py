@@ -135,9 +135,9 @@ def test_turns(two: list[Agent]) -> None:
     one.hear("held", "b on two", [["disk", 1]])  # and so what was before
     one.say("give_back", "a", "x1", "")
     one.ask("a", "x2", "tape", question=2)
-    one.hear("held", "two, which is next in the line for tape", [["tape", 1]])
+    one.hear("held", "two, which is next in line for tape", [["tape", 1]])
     one.hear("denied", "a", 1, 2)
-    one.hear("held", "two, which is next in the line for tape", [])
+    one.hear("held", "two, which is next in line for tape", [])
     one.ask("a", "x2", "tape", question=3)
     one.hear("granted", "a", 1, 3)
     other.say("leave", "tape")
@@ -285,7 +285,7 @@ def test_an_earlier_session(address: str, tmp_path: Path, monkeypatch: pytest.Mo
 def test_names_are_not_shared(two: list[Agent], address: str, tmp_path: Path) -> None:
     """A second host of the same name is in no fleet, and is told why."""
     again = Agent(tmp_path / "again", address, "one", store="another")
-    assert "another host of the fleet has, or had until now, the name one" in again.hear("up")[1]
+    assert "another host in the fleet uses, or used until now, the name one" in again.hear("up")[1]
     two[0].ask("backup", TICK)
     two[0].hear("granted", "backup")
     again.close()
@@ -315,11 +315,11 @@ def test_a_clock_that_is_wrong(
         return [line for line in lines if line[0] == "up"]
 
     wait_for(told)
-    assert f"{side} that of etcd" in told()[-1][1]
+    assert f"{side} etcd's clock" in told()[-1][1]
     clock.off = 0
     wait_for(lambda: told()[-1] == ["up", ""])
     clock.off = seconds
-    wait_for(lambda: f"{side} that of etcd" in told()[-1][1])
+    wait_for(lambda: f"{side} etcd's clock" in told()[-1][1])
     uplink.stop()
 
 
@@ -354,7 +354,7 @@ def test_leases_that_are_gone(two: list[Agent], address: str) -> None:
         gateway.call("lease/revoke", {"ID": lease["ID"]})
     gateway.close()
     for agent in two:
-        agent.hear("up", "the session of this host expired in etcd")
+        agent.hear("up", "this host's session expired in etcd")
     for agent in two:
         agent.hear("up", "")
     one.ask("backup", LATER, "tape")
@@ -398,7 +398,7 @@ def test_an_etcd_that_is_put_back_meanwhile(two: list[Agent], address: str) -> N
     for lease in etcd.call("lease/leases", {})["leases"]:
         etcd.call("lease/revoke", {"ID": lease["ID"]})
     etcd.close()
-    one.hear("up", "the session of this host expired in etcd")
+    one.hear("up", "this host's session expired in etcd")
     assert "etcd was restored to an earlier state" in one.hear("up")[1]
 
 

@@ -160,7 +160,7 @@ def test_endless_answers(begin: bytes, again: bytes, words: str) -> None:
 def test_an_endless_line() -> None:
     """No more of one is taken than a line may have, though the body may go on for ever."""
     pieces = chain([CHUNKED], repeat(b"3e8\r\n" + b"x" * 1000 + b"\r\n", 10))
-    with pytest.raises(Garbled, match="a line of it is longer than 5000 bytes"):
+    with pytest.raises(Garbled, match="a line of the reply is longer than 5000 bytes"):
         post(pieces)[0].readline(5000)
     assert list(pieces)
 

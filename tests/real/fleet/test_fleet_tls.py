@@ -90,11 +90,11 @@ def test_right_certificates(address: str, pem: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("given", "reason"),
     [
-        ({"authority": "another"}, "its certificate is not signed by an authority of PEM/another.pem: set `authority`"),
-        ({"authority": ""}, "its certificate is not signed by an authority of this host: set `authority`"),
-        ({"host": ""}, "it requires a certificate of this host: set `certificate` and `key`"),
-        ({"host": "expired"}, "the certificate of this host has expired: renew it"),
-        ({"host": "stranger"}, "it does not know the authority that signed the certificate of this host"),
+        ({"authority": "another"}, "its certificate is not signed by an authority in PEM/another.pem: set `authority`"),
+        ({"authority": ""}, "its certificate is not signed by an authority that this host trusts: set `authority`"),
+        ({"host": ""}, "it requires a certificate from this host: set `certificate` and `key`"),
+        ({"host": "expired"}, "this host's certificate has expired: renew it"),
+        ({"host": "stranger"}, "it does not trust the authority that signed this host's certificate"),
         ({"key": "member"}, "key: PEM/member.key does not belong to PEM/host.pem"),
         ({"host": "nowhere"}, "certificate: PEM/nowhere.pem: No such file or directory"),
     ],
@@ -152,7 +152,7 @@ def test_credentials(said: Said, address: str, pem: Path, monkeypatch: pytest.Mo
     """A name without a slash is a credential of the unit; one that this has not is named, with its remedy."""
     named = {name: f"{words}" for name, words in (("authority", "authority.pem"), ("certificate", "host.pem"))}
     monkeypatch.delenv("INVOCATION_ID", raising=False)
-    reason = "authority: credentials such as authority.pem exist only in a unit of systemd; write the path of a file"
+    reason = "authority: credentials such as authority.pem exist only in systemd units; use a file path"
     assert reason == said(address, **named, key="host.key")
     monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(pem))
     assert "" == said(address, **named, key="host.key")

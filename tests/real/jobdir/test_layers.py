@@ -68,7 +68,7 @@ def test_files_are_sorted_over_all_directories(tmp_path: Path) -> None:
     assert (["a.yaml: j", "c.yaml: c"], {"b.yaml"}) == (jobs.scan(), jobs.problems().keys())
     where = jobs.file("usr/lib/a.yaml")
     assert [
-        f"run/b.yaml:2: : found the id 'j'; expected an id that no other file has ({where}:2 has it)".replace(
+        f"run/b.yaml:2: : found the id 'j'; expected an id that no other file uses ({where}:2 has it)".replace(
             str(tmp_path), ""
         )
     ] == jobs.told()
@@ -347,7 +347,7 @@ def test_a_job_in_drop_ins_of_two_files_is_the_first_ones(jobs: Layered) -> None
     for name in ("a", "b"):
         jobs.put(f"etc/{name}.yaml.d/x.yaml", "\njobs:\n  same: {command: x}")
     assert ["a.yaml: a same"] == jobs.scan()
-    taken = "found the id 'same'; expected an id that no other file has (/etc/jobqueue.d/a.yaml.d/x.yaml:3 has it)"
+    taken = "found the id 'same'; expected an id that no other file uses (/etc/jobqueue.d/a.yaml.d/x.yaml:3 has it)"
     assert ([f"etc/b.yaml.d/x.yaml:3: : {taken}"], {"b": "x"}) == (jobs.told(), jobs.jobs("b.yaml"))
     jobs.file("etc/a.yaml.d/x.yaml").unlink()
     assert ["b.yaml: b same", "a.yaml: a"] == jobs.scan()
@@ -360,7 +360,7 @@ def test_a_circle_that_a_drop_in_closes_refuses_its_file(jobs: Layered) -> None:
     jobs.scan()
     jobs.put("etc/b.yaml.d/x.yaml", "jobs: {b: {dependencies: [a]}}")
     assert ([], {"b": "x"}) == (jobs.scan(), jobs.jobs("b.yaml"))
-    assert ["etc/b.yaml:2: : found a circle: b → a → b"] == [it.partition(";")[0] for it in jobs.told()]
+    assert ["etc/b.yaml:2: : found a cycle: b → a → b"] == [it.partition(";")[0] for it in jobs.told()]
 
 
 def many(directory: Path) -> None:
@@ -375,7 +375,7 @@ def big(directory: Path) -> None:
 
 OPEN = believing("everybody may write; expected one that only root can write: chmod go-w")
 REFUSED: dict[str, tuple[Callable[[Path], Any], str]] = {
-    "too many": (many, "etc/a.yaml.d:0: : found more than 1000 files; expected at most 100 drop-ins of a file"),
+    "too many": (many, "etc/a.yaml.d:0: : found more than 1000 files; expected at most 100 drop-ins for a file"),
     "too big": (big, "etc/a.yaml:0: : found more than 1 MiB in the file and its drop-ins; expected at most 1 MiB"),
     "a directory": (
         lambda directory: (directory / "x.yaml").mkdir(),

@@ -142,7 +142,7 @@ def test_a_directory_that_others_may_write_is_not_read(tmp_path: Path, place: st
     directory.write("a.yaml", "evil")
     directory.write("b.yaml", "b")
     reason = "found a directory that everybody may write; expected one that only root can write: chmod go-w"
-    refused = f"{reason} {tmp_path / place}; its last known jobs stay in force"
+    refused = f"{reason} {tmp_path / place}; its last good jobs remain in force"
     assert ([], {"jobqueue.d": [refused]}) == (directory.scan(), directory.problems())
     later = Directory(directory.path, {name: text for name, text in directory.kept.items() if text is not None})
     assert (["a.yaml: a"], AGAIN) == (later.scan(), later.watch.deadline)

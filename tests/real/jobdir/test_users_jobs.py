@@ -196,7 +196,7 @@ def test_who_may_have_none(site: Host) -> None:
         pwd.getpwnam(DENIED).pw_uid: by_settings,
         STRANGER: "uid 65534 stands for users without a uid on this host, so it can't have jobs",
         54321: "this host has no user with the uid 54321",
-        0: "root's jobs are files of the job directory; for the files of a user, add --user NAME",
+        0: "root's jobs are in the job directory; for a user's files, add --user NAME",
     }  # fmt: skip
     for uid, reason in reasons.items():
         assert {"error": REFUSED, "reason": reason} == put(site, HELLO, uid=uid)
@@ -229,7 +229,7 @@ def test_an_id_is_in_one_file(site: Host) -> None:
     """The other is named as the user knows it."""
     put(site, HELLO, "one")
     answer = put(site, HELLO, "two")
-    message = f"found the id '{USER}/hello'; expected an id that no other file has (one.yaml:2 has it)"
+    message = f"found the id '{USER}/hello'; expected an id that no other file uses (one.yaml:2 has it)"
     assert (False, [message]) == (answer["stored"], [problem["message"] for problem in answer["problems"]])
 
 
@@ -404,7 +404,7 @@ def test_a_file_of_which_no_job_can_run(site: Host, place: Path) -> None:
     file.write_text(f"jobs: {{bad: {bad}}}")
     told = ctl(site, "add", str(file))
     assert "none is saved, but none of its jobs can run" == told.out.splitlines()[0]
-    assert f"{USER}/bad does not run: it asks for 99 of gpu" in told.out + told.err
+    assert f"{USER}/bad does not run: it needs 99 of gpu" in told.out + told.err
     file.write_text(f"jobs: {{bad: {bad}, good: {{command: 'true'}}}}")
     assert f"none is in force: {USER}/good" == ctl(site, "add", str(file)).out.splitlines()[0]
 

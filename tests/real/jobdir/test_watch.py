@@ -145,7 +145,7 @@ def test_an_id_stays_with_the_file_that_had_it(jobs: Directory) -> None:
     jobs.write("a.yaml", "x", "y")
     assert [] == jobs.scan()
     where = f"{jobs.path}/b.yaml:2"
-    assert {"a.yaml": [f"found the id 'x'; expected an id that no other file has ({where} has it)"]} == jobs.problems()
+    assert {"a.yaml": [f"found the id 'x'; expected an id that no other file uses ({where} has it)"]} == jobs.problems()
     jobs.write("b.yaml", "z")
     assert (["a.yaml: x y", "b.yaml: z"], {}) == (jobs.scan(), jobs.problems())
 
@@ -189,7 +189,7 @@ def test_files_that_swap_ids_are_accepted_together(jobs: Directory) -> None:
 
 def missing(path: Path) -> dict[str, list[str]]:
     """The Problem of a directory that is not there."""
-    words = "cannot be read: No such file or directory; its last known jobs stay in force"
+    words = "cannot be read: No such file or directory; its last good jobs remain in force"
     return {path.name: [f"{words}; restore it, or, to have no jobs: mkdir {path}"]}
 
 
@@ -440,7 +440,7 @@ def test_a_directory_that_can_not_be_read_is_tried_again(
         patch.setattr(os, "lstat", _fails(number, ".yaml"))
         later = again(jobs)
         assert (["a.yaml: a", "b.yaml: b"], False, AGAIN) == (later.scan(), later.watch.complete, later.watch.deadline)
-        advice = f"cannot be read: {os.strerror(number)}; its last known jobs stay in force"
+        advice = f"cannot be read: {os.strerror(number)}; its last good jobs remain in force"
         assert {jobs.path.name: [advice]} == later.problems()
         assert ([], {}) == (later.scan(AGAIN), later.changes())
     assert (["a.yaml: a"], {}, True) == (later.scan(2 * AGAIN), later.problems(), later.watch.complete)

@@ -255,7 +255,7 @@ class TestOutput:
         assert data.endswith(b"\n" + end)
         text = text_of(mail)
         assert "Its output (the end of 11.25 MiB):\n\nline 6" in text
-        assert f"The last {size(len(end))} are attached; for all of it: jobqueuectl logs backup@142" in text
+        assert f"The last {size(len(end))} are attached; for the full output: jobqueuectl logs backup@142" in text
 
     def test_attach_nothing(self, server: tuple[MailServer, int], tmp_path: Path) -> None:
         """No attachment, if none is wanted."""

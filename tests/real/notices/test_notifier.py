@@ -248,7 +248,7 @@ class TestApprise:
             send(document("apprise", "bad://verysecret/token")) == "later 0 apprise: bad:// did not accept the notice"
         )
         assert send(document("apprise", "verysecret")).startswith(
-            "never apprise: found a URL that apprise does not know"
+            "never apprise: found a URL that apprise does not support"
         )
 
     @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # what it imports is its own business

@@ -96,7 +96,7 @@ def test_no_descriptor_to_read_marks(
     with monkeypatch.context() as short:
         short.setattr(atomic_file, "content", none_left)
         assert [] == list(link._hear([b"lost job@1.1 9"]))
-    assert [f"cannot find out whether {name} lives"] == [text.partition(" (")[0] for text in link.following.news()]
+    assert [f"cannot check whether {name} lives"] == [text.partition(" (")[0] for text in link.following.news()]
     over = [event for event in link.following.look(1 << 62) if isinstance(event, RunEnded | RunLost)]
     assert [RunLost if state is None else RunEnded] == [*map(type, over)]
 

@@ -284,7 +284,7 @@ def test_an_order_with_a_flaw(marks: RunDirectory, changes: dict[str, Any]) -> N
     put(marks, wire.SPEC, order(**changes))
     assert [events.Found(*NAME, None), events.RunLost(*NAME, GONE)] == verdicts(marks, None)
     (flaw,) = marks.flaws()
-    assert flaw.endswith("; nothing is known of its run")
+    assert flaw.endswith("; its run is unknown")
 
 
 def test_what_is_wrong_is_told_once(marks: RunDirectory) -> None:
@@ -294,8 +294,8 @@ def test_what_is_wrong_is_told_once(marks: RunDirectory) -> None:
     verdicts(marks, None)
     marks.started(NAME)
     assert sorted(line.rpartition("/")[2] for line in marks.flaws()) == [
-        "pid: it names no processes; its own are looked for without it",
-        "spec: it is no JSON; nothing is known of its run",
+        "pid: it names no processes; the run's processes are searched for without it",
+        "spec: it is no JSON; its run is unknown",
     ]
     assert [] == marks.flaws()
 

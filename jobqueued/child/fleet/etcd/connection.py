@@ -80,7 +80,7 @@ class Connection:
         looked = 0
         while (end := self._line_so_far.find(b"\n", looked) + 1) == 0:
             if (looked := len(self._line_so_far)) > most:
-                raise Garbled(f"a line of it is longer than {most} bytes")
+                raise Garbled(f"a line of the reply is longer than {most} bytes")
             if not (piece := next(self._body, b"")):
                 end = looked
                 break

@@ -203,7 +203,7 @@ def _rejection(connection: Connection, head: Head) -> Rejected:
         return _rejected(_document(words))
     except ValueError:  # a proxy answered, or the gateway is disabled
         return Rejected(
-            -1, f"HTTP {head.status} {head.reason}: it does not speak JSON, so it is probably not etcd's gateway"
+            -1, f"HTTP {head.status} {head.reason}: the reply is not JSON, so it is probably not etcd's gateway"
         )
 
 
@@ -211,7 +211,7 @@ def _document(data: bytes) -> Message:
     """Parse the gateway's answer. Raises ValueError for anything else."""
     document = json.loads(data)
     if not isinstance(document, dict):
-        raise ValueError("it is not an answer of etcd's gateway")
+        raise ValueError("the reply is not from etcd's gateway")
     return document
 
 

@@ -14,9 +14,9 @@ _EXPIRED, _NOT_YET, _OTHER_HOST, _OTHER_ADDRESS = 10, 9, 62, 64
 _UNKNOWN_AUTHORITY = frozenset({18, 19, 20, 21})
 """X509_V_ERR_… codes for an unknown authority; see openssl-verification-options(1)."""
 _ALERTS = {
-    "CERTIFICATE_REQUIRED": "it requires a certificate of this host: set `certificate` and `key`",
-    "CERTIFICATE_EXPIRED": "the certificate of this host has expired: renew it",
-    "UNKNOWN_CA": "it does not know the authority that signed the certificate of this host",
+    "CERTIFICATE_REQUIRED": "it requires a certificate from this host: set `certificate` and `key`",
+    "CERTIFICATE_EXPIRED": "this host's certificate has expired: renew it",
+    "UNKNOWN_CA": "it does not trust the authority that signed this host's certificate",
     "BAD_CERTIFICATE": "it refuses the certificate of this host: another authority signed it, or it is for"
     " another purpose",
 }
@@ -58,12 +58,12 @@ class Tls:
 
     def _refusal(self, error: ssl.SSLCertVerificationError) -> str:
         if error.verify_code in _UNKNOWN_AUTHORITY:
-            known = self._given["authority"] or "this host"
-            return f"is not signed by an authority of {known}: set `authority`"
+            known = f"in {name}" if (name := self._given["authority"]) else "that this host trusts"
+            return f"is not signed by an authority {known}: set `authority`"
         if error.verify_code in (_OTHER_HOST, _OTHER_ADDRESS):
             name = error.verify_message.rstrip(".").rpartition(" ")[2]
             return f"is not for {name}: in `etcd`, use a name from the certificate, or get a certificate for this name"
-        known_words = {_EXPIRED: "has expired", _NOT_YET: "is not valid yet, or the clock of this host is wrong"}
+        known_words = {_EXPIRED: "has expired", _NOT_YET: "is not valid yet, or this host's clock is wrong"}
         return known_words.get(error.verify_code, f"is refused: {error.verify_message}")
 
 
@@ -96,7 +96,5 @@ def _readable(name: str, given: str) -> str:
 def _credential(name: str, given: str) -> str:
     directory = os.environ.get("CREDENTIALS_DIRECTORY")
     if directory is None and "INVOCATION_ID" not in os.environ:
-        raise TlsUnusable(
-            f"{name}: credentials such as {given} exist only in a unit of systemd; write the path of a file"
-        )
+        raise TlsUnusable(f"{name}: credentials such as {given} exist only in systemd units; use a file path")
     return f"{directory or '/run/credentials'}/{given}"

@@ -379,7 +379,7 @@ def test_a_retry_of_what_can_never_run() -> None:
     world.write("jobs.yaml", replace(world.files["jobs.yaml"][0], resources=(Claim("gpu", 2),)))
     world.pass_time(300)
     run = world.rows[A][0]
-    why = "exit code 1; no retry: invalid: it asks for 2 of gpu, but this host has 1"
+    why = "exit code 1; no retry: invalid: it needs 2 of gpu, but this host has 1"
     assert (1, "failed", True) == (len(world.launched), run.state, (run.reason or "").startswith(why))
 
 

@@ -59,22 +59,22 @@ def test_what_a_command_has() -> None:
     world.pass_time(60)
     world.run("a", 2)
     one = {
-        "run": "a command of alice (with-lock)",
+        "run": "alice's command (with-lock)",
         "since": to_text(since),
         "held": "1 min",
         "ends_by": None,
         "lingers": None,
     }
-    two = {"run": "a command of bob (with-lock)", "since": None, "held": None, "ends_by": None, "lingers": None}
+    two = {"run": "bob's command (with-lock)", "since": None, "held": None, "ends_by": None, "lingers": None}
     told = explain(world, "a@1")
     assert [
         ("db", 1, [{**one, "mode": "exclusive", "units": 0}]), ("tape", 1, [{**two, "mode": "exclusive", "units": 0}]),
         ("gpu", 2, [{**one, "mode": "units", "units": 2}]),
     ] == [(it["resource"], it["capacity"], it["holders"]) for it in told["missing"]]  # fmt: skip
     assert [
-        "lock db is held by a command of alice (with-lock) for 1 min",
-        "lock tape is held by a command of bob (with-lock)",
-        "it asks for 1 of the 2 units of gpu; held by a command of alice (with-lock) for 1 min",
+        "lock db is held by alice's command (with-lock) for 1 min",
+        "lock tape is held by bob's command (with-lock)",
+        "it needs 1 of the 2 units of gpu; held by alice's command (with-lock) for 1 min",
     ] == told["reasons"]  # fmt: skip
 
 
@@ -208,4 +208,4 @@ def test_where_no_user_may_run() -> None:
     """The limit is told as it is."""
     world = World(job("alice/x", owner=ALICE), most_of_a_user=0)
     world.run("alice/x")
-    assert ["0 runs of alice are live, and no user may have more"] == world.why("alice/x@1")
+    assert ["0 runs of alice are live, which is the limit for each user"] == world.why("alice/x@1")

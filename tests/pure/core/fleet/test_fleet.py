@@ -179,7 +179,7 @@ def test_a_lock_with_units() -> None:
     one = next(host for host in found if not live(host))
     first, second = dict.fromkeys(value.partition(" ")[0] for value in fleet.etcd.values("/jq/locks/licence").values())
     others = f"some on {first}, some on {second}"
-    assert [f"it asks for 2 of the 5 units of fleet/licence; held by {others}"] == one.why("some@1")
+    assert [f"it needs 2 of the 5 units of fleet/licence; held by {others}"] == one.why("some@1")
     one.run("alone", 2)
     fleet.pass_time(100)
     assert ["some@1"] == live(one)
@@ -511,7 +511,7 @@ def test_more_than_goes_into_a_transaction() -> None:
     _, (one,) = hosts(TICK, names="a", of_fleet={f"{FLEET}licence": 200})
     one.happen(events.LockAsked(1, LockClientId(1), (Claim(f"{FLEET}licence", exclusive=True),), "root", False))
     assert (
-        one.replies[1].value["reason"].startswith("it asks its fleet for 200 units at once, but can have at most 32;")
+        one.replies[1].value["reason"].startswith("it needs 200 units of fleet locks at once, but can have at most 32;")
     )
     one.happen(events.LockAsked(2, LockClientId(2), (Claim(f"{FLEET}licence", 201),), "root", False))
     assert "fleet/licence has 200 units" == one.replies[2].value["reason"]

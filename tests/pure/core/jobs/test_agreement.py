@@ -66,7 +66,7 @@ def test_one_host_is_changed() -> None:
     fleet.pass_time(10 * 60)
     assert (5, 0, 0) == tuple(runs_of(fleet, host) for host in (one, two, three))
     two.run("tick")
-    assert two.why("tick@1")[0].startswith("its fleet uses a newer definition of it than the files of this host have")
+    assert two.why("tick@1")[0].startswith("its fleet uses a newer definition than this host's files have")
     for host in (two, three):
         host.write("jobs.yaml", LATER)
     fleet.pass_time(10 * 60)
@@ -125,7 +125,7 @@ def test_who_looks_sees_it() -> None:
     three.write("jobs.yaml", replace(TICK, enabled=False))
     one.write("jobs.yaml", LATER)
     fleet.pass_time(1)
-    because = "its fleet uses a newer definition of it than the files of this host have; to run the job here: "
+    because = "its fleet uses a newer definition than this host's files have; to run the job here: "
     remedy = "update these files, or change the job in them, because the last change counts"
     assert ([], [("outdated tick", because + remedy)], []) == tuple(map(attention, (one, two, three)))
     assert ["Idle", "Outdated", "Disabled"] == [word_of(host) for host in (one, two, three)]

@@ -325,7 +325,7 @@ def test_refused() -> None:
     """What could never run, has a name that is taken, or would be too much, is refused in words and leaves nothing."""
     world = World(job("host/a"), resources={"gpu": 2}, waiting_of_a_user=10)
     refusals = [
-        (submission(resources=(Claim("gpu", 3),)), "it asks for 3 of gpu, but this host has 2"),
+        (submission(resources=(Claim("gpu", 3),)), "it needs 3 of gpu, but this host has 2"),
         (submission("host/a"), "a job host/a already exists"),
         (submission(array=Array(1, 11)), "the submission has 11 runs; expected at most 10 per user"),
         (submission("host/", array=Array(1, MOST_RUNS + 1)), f"expected at most {MOST_RUNS}"),

@@ -43,7 +43,10 @@ def test_lines_of_a_crontab_wait() -> None:
     assert [it.id for it in lines[:2]] == live(world)
     waits = RunId(lines[2].id, 1)
     assert USER == world.scheduler.lacks(waits)
-    assert "2 runs of alice are live, and no user may have more" in world.scheduler.explain(waits, world.now)["reasons"]
+    assert (
+        "2 runs of alice are live, which is the limit for each user"
+        in world.scheduler.explain(waits, world.now)["reasons"]
+    )
     world.pass_time(3600)
     assert [it.id for it in lines[2:4]] == live(world)
 

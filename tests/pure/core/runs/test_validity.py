@@ -21,28 +21,28 @@ def invalid(world: World) -> dict[str, str]:
 @pytest.mark.parametrize(
     ("claim", "there", "words"),
     [
-        (Claim("gpu", 2), {"gpu": 1}, "it asks for 2 of gpu, but this host has 1; to add some: resources: {gpu: 2}"),
-        (Claim("gpu", 2), {}, "it asks for 2 of gpu, but this host has none; to add some: resources: {gpu: 2}"),
-        (Claim("gpu", 2), {"cpu": 1000, "memory": 1}, "it asks for 2 of gpu, but this host has none; to add some"),
-        (Claim("gpus", 1), {"gpu": 4}, "it asks for 1 of gpus, but this host has none; did you mean gpu? to add some"),
+        (Claim("gpu", 2), {"gpu": 1}, "it needs 2 of gpu, but this host has 1; to add some: resources: {gpu: 2}"),
+        (Claim("gpu", 2), {}, "it needs 2 of gpu, but this host has none; to add some: resources: {gpu: 2}"),
+        (Claim("gpu", 2), {"cpu": 1000, "memory": 1}, "it needs 2 of gpu, but this host has none; to add some"),
+        (Claim("gpus", 1), {"gpu": 4}, "it needs 1 of gpus, but this host has none; did you mean gpu? to add some"),
         (
             Claim("cpu", 2500), {"cpu": 2000},
-            "it asks for 2.5 CPUs, but jobs on this host can have at most 2 CPUs; to allow more anyway:"
+            "it needs 2.5 CPUs, but jobs on this host can have at most 2 CPUs; to allow more anyway:"
             " resources: {cpu: 2.5} in",
         ),
-        (Claim("cpu", 1000), {}, "it asks for 1 CPU, but jobs on this host can have at most 0 CPUs; to allow"),
+        (Claim("cpu", 1000), {}, "it needs 1 CPU, but jobs on this host can have at most 0 CPUs; to allow"),
         (
             Claim("memory", (3 << 20) + 1), {"memory": 1 << 20},
-            "it asks for 3 MiB, but jobs on this host can have at most 1 MiB; to allow more anyway:"
+            "it needs 3 MiB, but jobs on this host can have at most 1 MiB; to allow more anyway:"
             " resources: {memory: 4M}",
         ),
         (
             Claim(":fleet/gpu", 3), {"gpu": 4, ":fleet/gpu": 2},
-            "it asks for 3 of gpu, but this fleet has 2; to add some: fleet: {resources: {gpu: 3}} in",
+            "it needs 3 of gpu, but this fleet has 2; to add some: fleet: {resources: {gpu: 3}} in",
         ),
         (
             Claim(":fleet/gpus", 2), {"gpus": 2, ":fleet/gpu": 2},
-            "it asks for 2 of gpus, but this fleet has none; did you mean gpu? to add some: fleet:",
+            "it needs 2 of gpus, but this fleet has none; did you mean gpu? to add some: fleet:",
         ),
     ],
 )  # fmt: skip
@@ -57,7 +57,7 @@ def test_too_much_at_once() -> None:
     lock = ":fleet/gpu"
     alone, some = Claim(lock, exclusive=True), Claim(lock, 32)
     world = World(job("alone", locks=(alone,)), job("some", locks=(some,)), fleet="test", of_fleet={lock: 33})
-    told = "it asks its fleet for 33 units at once, but can have at most 32;"
+    told = "it needs 33 units of fleet locks at once, but can have at most 32;"
     told += " to hold several units of one lock: its `units`"
     assert {"alone": told} == invalid(world)
 
@@ -115,7 +115,7 @@ def test_an_account_and_what_it_asks_for() -> None:
     """What its file asks for is told first; when that is mended, what is wrong with its user is said."""
     world = World(job("a", user="eve", resources=(Claim("gpu", 1),)))
     world.happen(events.AccountKnown(Account("user", "eve"), "no user eve"))
-    assert next(iter(invalid(world).values())).startswith("it asks for 1 of gpu")
+    assert next(iter(invalid(world).values())).startswith("it needs 1 of gpu")
     mended = job("a", user="eve")
     world.write("jobs.yaml", mended)
     assert {"a": "no user eve"} == invalid(world)
