@@ -99,7 +99,7 @@ def _read(text: str, owner: str | None) -> tuple[dict[str, Any], list[Problem]]:
         if owner is not None and claim.resource.startswith("/")
     ]
     if name := lock_of_fleet(values.get("locks", ())):
-        found = f"the lock {name!r} of the fleet"
+        found = f"the fleet lock {name!r}"
         refusals.append(Refusal.of(entries["locks"].value, ONLY_OF_HOST, found, code="JQ606").below("locks"))
     locks = {claim.resource for claim in values.get("locks", ())}
     refusals += [

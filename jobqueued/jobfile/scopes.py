@@ -11,7 +11,7 @@ from jobqueued.model.fleet import FLEET, FleetSettings
 from jobqueued.model.job import Claim, Job, OnHostLoss, Overlap, Scope
 from jobqueued.timing.schedule import Schedule
 
-ONLY_OF_HOST = "a lock of this host; only root's job files may have fleet locks"
+ONLY_OF_HOST = "`scope: host`, because only root's job files may have fleet jobs and fleet locks"
 """What is accepted instead of a fleet's lock in files other than root's."""
 
 

@@ -166,7 +166,7 @@ def _values(keys: object) -> tuple[dict[str, YamlEntry], dict[str, Any]]:
     if refusals:
         raise Wrong("; ".join(map(_message, refusals)))
     if name := lock_of_fleet(values.get("locks", ())):
-        raise Wrong(f"locks: found the lock {name!r} (`scope: fleet`); expected {ONLY_OF_HOST}")
+        raise Wrong(f"locks: found the fleet lock {name!r}; expected {ONLY_OF_HOST}")
     if variables:
         values["environment"] = variables
     if "command" not in values:

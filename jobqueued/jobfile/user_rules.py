@@ -148,13 +148,13 @@ def _of_locks(_rules: UserRules, job: Job, entries: Entries) -> Iterator[Refusal
         accepted = "the whole lock; for units, use the host's `resources`"
         yield Refusal.of(entries["locks"].value, accepted, "units of a lock", code=_CODE).below("locks")
     if name := lock_of_fleet(job.locks):
-        found = f"the lock {quoted(name)} of the fleet"
+        found = f"the fleet lock {quoted(name)}"
         yield Refusal.of(entries["locks"].value, ONLY_OF_HOST, found, code=_CODE).below("locks")
 
 
 def _of_scope(_rules: UserRules, job: Job, entries: Entries) -> Iterator[Refusal]:
     if job.scope is Scope.FLEET:
-        yield Refusal.of(entries["scope"].value, ONLY_OF_HOST, "a job of the fleet", code=_CODE).below("scope")
+        yield Refusal.of(entries["scope"].value, ONLY_OF_HOST, "a fleet job", code=_CODE).below("scope")
 
 
 def _of_caps(rules: UserRules, job: Job, entries: Entries) -> Iterator[Refusal]:

@@ -131,7 +131,7 @@ def _without_twins(inner: ValueType) -> ValueType:
             raise NotAccepted(Refusal.of(node, "each lock once", found, code="JQ205"))
         if (number := sum(name.startswith(FLEET) for name in names)) > MOST_AT_ONCE:
             accepted = f"at most {MOST_AT_ONCE} of them"
-            raise NotAccepted(Refusal.of(node, accepted, f"{number} locks of the fleet", code="JQ103"))
+            raise NotAccepted(Refusal.of(node, accepted, f"{number} fleet locks", code="JQ103"))
         return claims
 
     return replace(inner, read=read)

@@ -113,7 +113,7 @@ class TestWhatIsNotKept:
         skip, later = a_record(2, "skipped", last_due=NOW + 5 * SECOND, count=4, reason="paused"), a_record(90)
         of = known(skip, later, is_whole=False)
         kind, _, words = told(answer(of, NOW + MINUTE))
-        assert ("unknown", True) == (kind, "its records between job@2 and job@90 are no longer saved" in words)
+        assert ("unknown", True) == (kind, "the job's records between job@2 and job@90 are no longer saved" in words)
         assert "skipped" == answer(of, NOW + 5 * SECOND).kind
         paused = [Past(NOW + MINUTE, "job", "paused", by="root")]
         kind, _, words = told(answer(of._replace(past=paused), NOW + MINUTE))
@@ -142,7 +142,7 @@ class TestWhatIsNotKept:
         """A run that lacked nothing that is known was kept by what is not; a moment before its start by nothing."""
         waited = a_record(7, queued=to_text(NOW), due=to_text(NOW), waited_for=["db"])
         (unknown,) = answer(known(waited), NOW + SECOND).unknown
-        assert "why job@7 waited at that time; during its whole wait it lacked db" == unknown
+        assert "why job@7 waited at that time; during the whole wait, the run was missing db" == unknown
         assert [] == answer(known(waited), NOW + 7 * SECOND).unknown
         (unknown,) = answer(known({**waited, "waited_for": []}, has_all_others=False), NOW + SECOND).unknown
         assert "not all runs that were live were examined" in unknown

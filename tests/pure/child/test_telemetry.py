@@ -41,7 +41,7 @@ def test_taken(output: bytes, expected: dict[str, Any]) -> None:
     [
         (b"rows=7", "printed invalid JSON: Expecting value in line 1, column 1"),
         (b'{"a": 1}\n{"a": 2}', "printed invalid JSON: Extra data in line 2, column 1"),
-        (b'{"a": 1', "printed no JSON"),
+        (b'{"a": 1', "printed invalid JSON"),
         (b"\xef\xbb\xbf{}", "printed invalid JSON: Unexpected UTF-8 BOM"),
         (b'{"a": "\xff"}', "printed bytes that are not UTF-8, the first after 7"),
         ('{"a": 1}'.encode("utf-16"), "not UTF-8"),

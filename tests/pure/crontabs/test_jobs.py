@@ -198,7 +198,7 @@ def test_a_comment_above_a_line_adds_any_key_of_a_job() -> None:
         ("{locks: [a]", "f:1:"),
         (
             "{locks: {name: x, scope: fleet}}",
-            "f:1:21: locks: found the lock 'x' (`scope: fleet`); expected a lock of this host",
+            "f:1:21: locks: found the fleet lock 'x'; expected `scope: host`",
         ),
         (
             "{scope: fleet}",

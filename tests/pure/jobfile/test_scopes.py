@@ -98,5 +98,5 @@ def test_how_many_locks() -> None:
     for count, scope in ((32, "fleet"), (33, "fleet"), (100, "host")):
         names = ", ".join(f"{{name: l{number}, scope: {scope}}}" for number in range(count))
         jobs, problems = read_jobs(f"jobs: {{a: {{command: x, locks: [{names}]}}}}".encode(), "f")
-        told = [] if count != 33 else ["f:1:31: a: locks: found 33 locks of the fleet; expected at most 32 of them"]
+        told = [] if count != 33 else ["f:1:31: a: locks: found 33 fleet locks; expected at most 32 of them"]
         assert (not told, told) == (bool(jobs), [str(problem) for problem in problems])

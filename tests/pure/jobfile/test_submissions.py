@@ -46,7 +46,7 @@ def test_the_hosts() -> None:
         document(locks=["db"], exclusive=True, nice=-5, environment_file="/etc/x"), None, UserLimits(), "UTC"
     ).job
     assert ("host/", None, (Claim("db", exclusive=True),), True) == (job.id, job.owner, job.locks, job.exclusive)
-    with pytest.raises(Wrong, match=r"found the lock 'x' \(`scope: fleet`\); expected a lock of this host"):
+    with pytest.raises(Wrong, match="found the fleet lock 'x'; expected `scope: host`"):
         read(document(locks=[{"name": "x", "scope": "fleet"}]), None, UserLimits(), "UTC")
 
 
@@ -87,7 +87,7 @@ def test_no_after(text: str) -> None:
         (document(resource_limits={"memory": "2G"}), "resource_limits.memory: found 2 GiB; expected at most 1 GiB"),
         (document(user="root"), "unknown key"),
         (document(locks=[{"name": "x", "units": 2}]), "found units of a lock"),
-        (document(locks=[{"name": "x", "scope": "fleet"}]), "found the lock 'x' of the fleet"),
+        (document(locks=[{"name": "x", "scope": "fleet"}]), "found the fleet lock 'x'"),
         (document(scope="fleet"), "unknown key"),
         (document(stdin="a\0b"), "found a NUL"),
         (document(description="\ud800"), "half of a character"),

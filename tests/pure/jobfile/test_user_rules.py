@@ -109,9 +109,9 @@ def test_a_name_that_cannot_stand_in_an_id_gives_a_share_by_number() -> None:
         ("locks: {name: license, units: 2}", "locks: found units of a lock; expected the whole lock"),
         (
             "locks: [a, {name: tape, scope: fleet}]",
-            "locks: found the lock 'tape' of the fleet; expected one of this host",
+            "locks: found the fleet lock 'tape'; expected `scope: host`",
         ),
-        ("scope: fleet", "scope: found a job of the fleet; expected one of this host"),
+        ("scope: fleet", "scope: found a fleet job; expected `scope: host`"),
         ("ping: https://hc-ping.com/x", "ping: found the key `ping`; expected a job without it"),
         ("notify: {email: alice, from: root}", "notify: found `from`; expected only `email: alice`"),
         ("notify: {command: /bin/true}", "notify: found command /bin/true; expected"),

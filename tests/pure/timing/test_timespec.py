@@ -147,7 +147,7 @@ def test_words_on_a_monday(line: str) -> None:
         ),
         (
             "2027-10-31 02:30",
-            "shows 2027-10-31 02:30 twice; expected 2027-10-31T02:30+02:00 or 2027-10-31T02:30+01:00",
+            "show 2027-10-31 02:30 twice; expected 2027-10-31T02:30+02:00 or 2027-10-31T02:30+01:00",
         ),
         ("5pm\0", "expected"),
         ("x" * 10_000, "expected"),
