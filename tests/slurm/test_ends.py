@@ -220,8 +220,8 @@ def test_its_node_fails(runs: Runs) -> None:
         ({"partition": "nowhere"}, {}, "sbatch: Invalid partition name specified"),
         ({"licenses": {"unknown": 1}}, {}, "sbatch: Invalid license specification"),
         ({}, {"memory": 1 << 50}, "sbatch: Requested node configuration is not available"),
-        ({"directory": "/no/such"}, {}, "/no/such/FILES: No such file or directory; name a directory that this host and"
-            " the nodes have in common: slurm: {directory: …}"),
+        ({"directory": "/no/such"}, {}, "/no/such/FILES: No such file or directory; use a directory that this host and"
+            " the nodes share: slurm: {directory: …}"),
     ],
 )  # fmt: skip
 def test_slurm_refuses(runs: Runs, slurm: dict[str, Any], limits: dict[str, int], why: str) -> None:

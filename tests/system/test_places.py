@@ -198,7 +198,8 @@ def test_two_daemons_in_one_container(tmp_path: Path) -> None:
     until("it runs", (box / f"{run}.1" / "cpu.max").exists)
     inside = f"nsenter --cgroup --mount --target {one.ctl('status')['pid']}"
     other = Place(second, ["sh", "-c", f'echo 0 >{box}/self/cgroup.procs; exec {inside} "$@"', "sh"])
-    assert other.finished("shared")["reason"].startswith("start_failed: cgroup: a run of that name of another daemon")
+    why = "start_failed: cgroup: another daemon's run with the same name is in this cgroup"
+    assert other.finished("shared")["reason"].startswith(why)
     for _ in range(2):
         other.finished("brief")
     assert (box / f"{run}.1" / "cpu.max").read_text() == "50000 100000\n"

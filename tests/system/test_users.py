@@ -254,7 +254,7 @@ def test_who_hogs_the_queue() -> None:
     ended("alice", run("alice", "where"))
     ended("root", str(told("root", "Run", job="backup")["run"]))
     last = replies[-1]["parameters"]["run"]
-    assert "no user may have more" in json.dumps(told("bob", "Why", run=last))
+    assert "which is the limit for each user" in json.dumps(told("bob", "Why", run=last))
     told("bob", "UserFileRemove", name="test")
     live = [record["run"] for record in told("bob", "History")["runs"] if record["state"] == "running"]
     assert 3 == len(live)
