@@ -258,12 +258,12 @@ class Housekeeping(Source):
             new = sorted(came, reverse=True)
             if not known.covers(old, found) or found.unfinished or max(len(rows), len(new)) >= RUNS_A_TURN:
                 return 0
-            newest, keeps_one = max([known.newest, *new]), new[:1] > [known.newest]
-            tally = RetentionTally(retention, now.wall, newest=newest, keeps_one=keeps_one)
+            newest = max([known.newest, *new])
+            tally = RetentionTally(retention, now.wall, newest=newest, keeps_one=newest in came)
             gone = self._care_for(job, {number: rows.get(number) for number in new}, tally, compares=False)
             self._let_go(gone)
             eldest = Eldest(retention, now.wall, known, tally)
-            oldest = None if gone else self._oldest(job, old, eldest)
+            oldest = None if gone else self._oldest(job, [number for number in old if number != newest], eldest)
         except (OSError, StoreError):
             return 0
         if oldest is None or (oldest and new and max(oldest) > new[-1]):

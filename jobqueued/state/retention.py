@@ -71,7 +71,7 @@ class RetentionTally:
 
     def __init__(self, retention: Retention, wall: int, *, newest: int = 0, keeps_one: bool = True) -> None:
         """Start a count. `newest`: the number of the newest run. `keeps_one`: whether the newest run is kept regardless
-        of its age.
+        of its age and size.
         """
         self._retention, self._oldest, self._least = retention, wall - retention.age, int(keeps_one)
         self.runs = self.skips = self.bytes = self.files = 0

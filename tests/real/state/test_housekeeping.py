@@ -326,6 +326,22 @@ class TestRetention:
         house.sweep(Retention(runs=1, age=DAY, bytes=1))
         assert [2] == house.files
 
+    @pytest.mark.parametrize("is_skip", [False, True])
+    def test_the_newest_stays_when_another_job_needs_the_room(self, house: House, is_skip: bool) -> None:
+        """Of a job without a new run since the last check, too."""
+        numbers = range(1, 15)
+        house.rows(*numbers[:-1])
+        house.rows(numbers[-1], state="skipped" if is_skip else "succeeded")
+        for number in numbers:
+            house.keep(number, size=10)
+        house.keep(1, job="other")
+        housekeeping = house.sweep(max_use=5000)
+        assert list(numbers) == house.files
+        house.keep(2, job="other", size=9000)
+        housekeeping.note("other", Now(NOW, MINUTE))
+        house.go_on(housekeeping, HOUR)
+        assert ([numbers[-1]], [2]) == (house.files, record_files.numbers(house.logs, "other"))
+
     def test_strangers_stay(self, house: House) -> None:
         """Retention lets go of runs only."""
         for number in (1, 2):
