@@ -1,4 +1,4 @@
-"""Lock files: flock(2) on the paths in a job's `locks`, held while the run lives.
+"""Locks that an attempt must have to start: unexpired locks of the fleet, and flock(2) on the paths in a job's `locks`.
 
 The supervisor holds the locks. Jobs do not get the descriptors, which are close-on-exec.
 """

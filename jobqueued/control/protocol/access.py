@@ -33,7 +33,10 @@ class Whose(Enum):
 
 
 class AccessScope(Enum):
-    """The part of a reply that a caller gets: everything; the public part and the caller's own jobs; or nothing."""
+    """The part of a reply that a caller gets: everything; the public part and the caller's own jobs; or nothing.
+
+    With `ALL` and `IN_PART` the call itself is allowed.
+    """
 
     ALL = "all"
     IN_PART = "in part"
@@ -63,9 +66,10 @@ def table(rules: Mapping[str, AccessRule]) -> Iterator[tuple[str, ...]]:
 
 
 def scope(rule: AccessRule, rank: Rank, whose: Whose = Whose.NOBODYS) -> AccessScope:
-    """Return the part of a reply that a caller of this rank gets. Only this function decides.
+    """Return the part of a reply that a caller of this rank gets.
 
-    `whose`: see `ownership.py`.
+    `whose`: the owner of the job or run that the call names; see `ownership.py`. A name that no job or run can have
+    counts as the caller's own, so that the method refuses the name.
     """
     if rank >= rule.rank:
         return AccessScope.ALL

@@ -165,7 +165,7 @@ class Store:
         return kept.jobs, kept.runs
 
     def has_seen_boot(self, boot_id: str) -> bool:
-        """Return whether an earlier daemon recovered all live runs since the host's last boot."""
+        """Return whether an earlier daemon recovered all live runs and started `@reboot` jobs since the last boot."""
         with self._reading():
             return rows.read_meta(self._db).get("boot") == boot_id
 
