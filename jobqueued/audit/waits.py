@@ -35,7 +35,7 @@ def pending(known: Known, runs: Iterable[Record], at: int, *, is_held: bool) -> 
 def _waited_since(record: Record, at: int) -> int | None:
     """Return when a run that was later skipped began to wait, or None if it did not wait at the instant `at`.
 
-    If several skips share the record, the result is about the last skip.
+    If several skips share the record, the result describes the last skip.
     """
     end, since = given_up(record), instant(record["queued"])
     if record.get("count", 1) > 1:

@@ -28,7 +28,7 @@ from jobqueued.child.start import identity, spawn
 NAME, _IDLE = "jq-supervisor", "idle"
 """Process name, and an idle supervisor's title. During an attempt, the title has the attempt's name."""
 MOST_ATTEMPTS = 1000
-"""Number of attempts after which a supervisor is replaced, which limits memory leaks in libraries."""
+"""Number of attempts after which a supervisor is replaced, to limit the effect of memory leaks in libraries."""
 JOB_NOFILE = 1024
 """Soft limit of open files for jobs, low because programs that use select(2) need it."""
 _MSG_CMSG_CLOEXEC = 0x40000000

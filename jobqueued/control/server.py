@@ -127,7 +127,7 @@ class _Client:
 
     @property
     def is_stranger(self) -> bool:
-        """Return whether the client is a stranger, who is served after the other ranks."""
+        """Return whether the client has the rank STRANGER, which is served last."""
         return self.rank is Rank.STRANGER
 
     @property

@@ -80,7 +80,7 @@ def _notify(given: Mapping[str, str], owner: str, only_on_error: bool) -> Notify
 def foreign_sender(sender: str, owner: str, host: str) -> str:
     """Return why a user's table can't send mail from this address, or "" if it is the user's own address on this host.
 
-    Also return "" for a text that is not an address, because the lines below this variable are refused anyway.
+    Also return "" for a string that is not an address, because the lines below this variable are refused anyway.
     """
     name, at, domain = sender.partition("@")
     if not _is_address(sender) or (name == owner and (not at or domain.lower() == host.lower())):
@@ -99,7 +99,7 @@ def _is_address(text: str) -> bool:
 
 
 def _address(variable: str, text: str) -> str:
-    """Return the mail address in a text if job files accept this address.
+    """Return the mail address in a string if job files accept this address.
 
     Raises VariableRefused if they do not accept it.
     """

@@ -33,7 +33,7 @@ TASKS = {
         "next": ("view.next", "next_times", "Show when JOB, or each job, starts next."),
         "locks": ("view.locks", "locks", "List each lock's holders and waiters."),
         "report": ("report.report", "report", "Report failures, skips, slowdowns, waits and CPU hours."),
-        "notify": ("view.notify", "notify", "List open incidents and waiting notices, or send a test."),
+        "notify": ("view.notify", "notify", "List open incidents and pending notices, or send a test."),
     },
     "Act": {
         "run": ("act.run", "run_job", "Queue a run of JOB now and print the run's id."),
@@ -74,7 +74,7 @@ TASKS = {
         "simulate": ("simulate.simulate", "simulate", "Simulate coming runs: which jobs wait, how long and why."),
     },
     "Export": {
-        "export": ("export.export", "export", "Export ended runs, or jobs as a crontab."),
+        "export": ("export.export", "export", "Export ended runs as traces, or jobs as a crontab."),
         "metrics": ("export.metrics", "metrics", "Print metrics, or serve them to Prometheus."),
     },
     "Cron": {

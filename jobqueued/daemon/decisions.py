@@ -132,7 +132,7 @@ class Decisions:
         self._say(f"{self._stuck}: {_where(error)}; to start again, restart jobqueued; {self._told(None, now)}")
 
     def _told(self, name: Name | None, now: Now) -> str:
-        """Write a trace file, at most one in ten minutes, and return a text that refers to this file."""
+        """Write a trace file, at most one in ten minutes, and return a string that refers to this file."""
         if self._trace is not None and self._trace.is_whole:
             path = self._trace.path
         else:
@@ -162,7 +162,7 @@ def _attempt(event: Event) -> Name | None:
 
 
 def _subject(event: Event) -> str:
-    """Return a text that names the run, job or file that an event is about."""
+    """Return a string that names the run, job or file that an event is about."""
     found = (getattr(event, name, None) for name in ("run", "job", "file", "user", "path", "client"))
     return next((f" of {subject}" for subject in found if subject), "")
 

@@ -31,7 +31,7 @@ class StateAssembly:
         self._unrestored: Takeover | None = None
         """The takeover whose results the scheduler has not received yet, or None if there is none."""
         self._boot: list[Command] = []
-        """The command that saves this boot as recovered, or [] before the recovery."""
+        """The command that saves that the runs of this boot are recovered, or [] before the recovery."""
         noted = partial(with_scripts, watches.scripts, config.cron.get("expand", False))
         self.due_history = DueHistory.of(store, watches.zone, noted)
         self.batch = WriteBatch(store, self.due_history.anew)

@@ -139,5 +139,5 @@ def _unquoted(text: str) -> str:
 
 
 def _whole(text: str) -> str:
-    """Join the bytes of a text that at(1) escaped one by one. Raises UnicodeDecodeError if the bytes are not UTF-8."""
+    """Join the bytes that at(1) escaped one by one. Raises UnicodeDecodeError if the bytes are not UTF-8."""
     return text.encode(errors="surrogateescape").decode()

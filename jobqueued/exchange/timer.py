@@ -154,7 +154,7 @@ class _TimerImport:
         keys: dict[str, Any] = {}
         times = [cron_time(text) for text in self.all("OnCalendar")]
         if len({(time.seconds, time.timezone) for time in times}) > 1:
-            raise Unsayable("`OnCalendar=` has several zones or seconds, but a job can have only one")
+            raise Unsayable("`OnCalendar=` has several time zones or seconds, but a job can have only one of each")
         if times:
             schedules = [time.schedule for time in times]
             keys |= {"schedule": schedules if len(schedules) > 1 else schedules[0], "dst": "skip"}

@@ -118,7 +118,7 @@ def _meant(found: re.Match[str]) -> str:
 
 
 def has_specifier(text: str) -> bool:
-    """Return whether a text has a specifier such as ``%i``, which systemd would replace."""
+    """Return whether a string has a specifier such as ``%i``, which systemd would replace."""
     return "%" in text.replace("%%", "")
 
 

@@ -71,7 +71,7 @@ def with_scripts(scripts: Scripts | None, expand: bool, name: str, text: bytes) 
 
 
 def jobs_of_text(name: str, text: bytes, host: CronHost) -> tuple[Job, ...]:
-    """Return the jobs in a text that `with_scripts` made."""
+    """Return the jobs in a string that `with_scripts` made."""
     kind = next((kind for kind in (CRON_D, SPOOL) if name.startswith(kind.prefix)), CRONTAB)
     table, expand, scripts = _apart(text) if kind is not SPOOL or os.path.basename(name) == _ROOT else (text, False, {})
     place = place_of(kind, name, expand=expand)
@@ -79,7 +79,7 @@ def jobs_of_text(name: str, text: bytes, host: CronHost) -> tuple[Job, ...]:
 
 
 def _apart(text: bytes) -> tuple[bytes, bool, dict[str, tuple[str, ...]]]:
-    """Split a text that `with_scripts` made into the table, `expand` and the scripts."""
+    """Split a string that `with_scripts` made into the table, `expand` and the scripts."""
     table, _, told = text.rpartition(_TOLD)
     try:
         noted = json.loads(told)

@@ -57,7 +57,7 @@ def fits(file: UserFile) -> bool:
 
 
 def stamp_of(text: bytes) -> str:
-    """Return the digest that distinguishes a text's versions."""
+    """Return the digest that distinguishes a string's versions."""
     return sha256(text).hexdigest()
 
 

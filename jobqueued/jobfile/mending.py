@@ -35,7 +35,7 @@ class _Edit(NamedTuple):
 
 
 class _Read(NamedTuple):
-    """The errors in a text, and the refusals that caused some of these errors."""
+    """The errors in a string, and the refusals that caused some of these errors."""
 
     errors: list[Problem]
     refusals: list[Refusal]

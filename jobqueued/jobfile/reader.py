@@ -46,7 +46,7 @@ A copied variable costs 1, and a cron expression costs EXPRESSION; 5,000 express
 JOBS_A_STEP = 5
 """Number of jobs in one step, which takes about half a millisecond."""
 _COST_OF_A_JOB = 10 * EXPRESSION
-"""Cost of a job, because reading a job takes as long as reading ten expressions."""
+"""Cost of a job, in expressions: reading one job takes as long as reading ten expressions."""
 _OF_CRON = {
     "MAILTO": ("notify", "for mail, write `notify`"),
     "CRON_TZ": ("timezone", "write `timezone`"),
@@ -80,7 +80,8 @@ def read_in_steps(
 
 
 def read_packed(text: bytes, file: str, host: Locality = NOWHERE) -> tuple[tuple[Job, ...], list[Problem]]:
-    """Return the jobs in a text that `packed` joined from a file and its drop-ins. Each Problem names its own file."""
+    """Return the jobs in the output of `packed`, which joins a file and its drop-ins. Each Problem names its own
+    file."""
     return at_once(read_parts_in_steps(parts_of(text, file), file, host))
 
 

@@ -130,7 +130,7 @@ def resized(text: str, at_a_time: int) -> str:
 
 
 def read_array(text: object) -> tuple[Array, int | None]:
-    """Return the array in a text such as ``1-100%10``, and its maximum number of live runs, or None if not set.
+    """Return the array in a string such as ``1-100%10``, and its maximum number of live runs, or None if not set.
 
     Raises Wrong.
     """
@@ -147,7 +147,7 @@ def read_array(text: object) -> tuple[Array, int | None]:
 
 
 def read_after(text: object) -> After:
-    """Return the dependency in a text such as ``alice/17`` or ``any:alice/17@3``. Raises Wrong."""
+    """Return the dependency in a string such as ``alice/17`` or ``any:alice/17@3``. Raises Wrong."""
     found = _AFTER.fullmatch(text) if isinstance(text, str) else None
     if found is None:
         accepted = (

@@ -272,7 +272,7 @@ class Job:
 
     @property
     def rhythm(self) -> str:
-        """A text that identifies the clock triggers; a cursor is valid only for the rhythm under which it was set."""
+        """A string that identifies the clock triggers; a cursor is valid only for the rhythm under which it was set."""
         lines = [*self.schedule, self.timezone, self.dst] if self.schedule else []
         lines += [] if self.seconds is None else [f"seconds {self.seconds}"]
         lines += [] if self.every is None else [f"every {self.every}"]

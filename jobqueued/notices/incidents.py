@@ -16,7 +16,7 @@ from jobqueued.notices.happenings import Happening
 def with_happening(
     known: Incident | None, happening: Happening, wishes: Mapping[Target, int | None], wall: int
 ) -> tuple[Incident, dict[Target, str]]:
-    """Return the incident after a new happening, and the targets to notify now, each with its event.
+    """Update the incident with a new happening; return it, and the targets to notify now, each with its event.
 
     `wishes`: target to notify of this event → pause (ns) between two reminders, or None for no reminders.
     """

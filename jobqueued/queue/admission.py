@@ -266,7 +266,8 @@ class Admission:
         return known
 
     def _promised(self, run: Holder, claims: Claims) -> int | None:
-        """Return H for a run, or None if unknown; H never grows while the run waits, so that backfilled runs do not
+        """Return the end of the holders (H) for a run, or None if unknown; H never grows while the run waits, so that
+        backfilled runs do not
         extend the backfill.
         """
         until, before = self.honoured_by(claims), self._promises.get(run)

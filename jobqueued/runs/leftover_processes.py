@@ -288,8 +288,8 @@ def _numbers() -> int:
 
 
 def _read(pid: int) -> LeftoverProcess | None:
-    """Return a process, or None if it is not alive. A process whose first thread ended is alive while another thread
-    runs.
+    """Return a process, or None if it is not alive. A process whose main thread has ended is alive as long as another
+    thread runs.
     """
     line = _file(pid, "stat")
     if line is None:

@@ -21,7 +21,7 @@ _NEWEST = "SELECT name, digest, timezone FROM due_change WHERE kind = 'file' GRO
 _GONE = ("", "")
 
 Noted = Callable[[str, bytes], bytes]
-"""Function that converts a file's name and text to a text that defines all jobs of the file without other files."""
+"""Function that converts a file's name and text to a string that defines all jobs of the file without other files."""
 
 
 class DueHistory:

@@ -63,7 +63,7 @@ def _hashed(index: int, item: str) -> str:
 
 
 def in_a_job(text: str) -> str:
-    """Return the keys for the first crontab line in a text, such as ``schedule: "0 2 * * *", command: x``, or "" if the
+    """Return the keys for the first crontab line, such as ``schedule: "0 2 * * *", command: x``, or "" if the
     text has none.
     """
     found = re.search(_LINE, text)
@@ -82,7 +82,7 @@ def behind_the_fields(text: str) -> str:
 
 
 def _value(text: str) -> str:
-    """Return a text as a YAML value."""
+    """Return a string as a YAML value."""
     return text if re.fullmatch(_PLAIN, text) and not text.endswith(" ") else "'" + text.replace("'", "''") + "'"
 
 

@@ -82,7 +82,7 @@ class Schedule:
 
     @property
     def zone(self) -> ZoneInfo:
-        """The timezone with its rules; after `forget_zones`, this is another object."""
+        """The timezone with its rules; a new object after `forget_zones`."""
         return self._zone
 
     @property
@@ -361,7 +361,7 @@ _AHEAD = r"(?a)(?:UTC|GMT)?([-+])0?(\d{1,2})(?::?00)?"
 
 @lru_cache(maxsize=1024)
 def similar_zones(name: str) -> str:
-    """Return a text with the timezones that an unknown name may mean, or "" if there is no guess."""
+    """Return a string with the timezones that an unknown name may mean, or "" if there is no guess."""
     wanted = name.strip().casefold().replace(" ", "_")
     if name.upper() in _ABBREVIATIONS:
         return _ABBREVIATIONS[name.upper()]

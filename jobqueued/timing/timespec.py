@@ -44,19 +44,19 @@ _MOST = 100_000
 
 
 class TimeError(ValueError):
-    """A text is not a time or is ambiguous; the message quotes the text and shows accepted forms."""
+    """A string is not a time or is ambiguous; the message quotes the text and shows accepted forms."""
 
 
 class NoTime(TimeError):
-    """A text is not a time."""
+    """A string is not a time."""
 
 
 class PastTime(TimeError):
-    """A text means a time in the past."""
+    """A string means a time in the past."""
 
 
 def read(text: str, now: int, timezone: str) -> int:
-    """Return the instant that a text means at `now` in a timezone.
+    """Return the instant that a string means at `now` in a timezone.
 
     A time of day that has passed today means tomorrow. Raises TimeError.
     """
@@ -73,7 +73,7 @@ def read(text: str, now: int, timezone: str) -> int:
 
 
 def read_past(text: str, now: int, timezone: str) -> int:
-    """Return the past instant that a text means; ``yesterday`` is accepted too.  Raises TimeError.
+    """Return the past instant that a string means; ``yesterday`` is accepted too.  Raises TimeError.
 
     A time of day, a weekday or a day of a month means the last one before `now`.
     """
@@ -93,7 +93,7 @@ def _shown(moment: datetime, zone: ZoneInfo) -> str:
 
 
 class _Words:
-    """A text's words, to be read from left to right."""
+    """A string's words, to be read from left to right."""
 
     def __init__(self, text: str, now: int, zone: ZoneInfo, *, is_past: bool = False) -> None:
         self.text, self.zone, self._is_past = text, zone, is_past

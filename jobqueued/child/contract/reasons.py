@@ -1,4 +1,4 @@
-"""The reasons why a run was skipped, ended, or waits. Each has a code, parameters, and a text for people.
+"""The reasons why a run was skipped, ended, or waits. Each has a code, parameters, and a string for people.
 
 Programs compare codes, not texts. Records of older versions, state.db, and the line protocol between scheduler and
 supervisor contain only the text of a reason. `parse` finds the code for this text.
@@ -123,7 +123,7 @@ class Code(StrEnum):
     FLEET_TOOK_OTHER = "fleet_took_other", "another host just had it"
 
     OTHER = "other", "{text}"
-    """A cause without a code, or a text that this version does not recognize."""
+    """A cause without a code, or a string that this version does not recognize."""
 
 
 JOB_REMOVED = frozenset(

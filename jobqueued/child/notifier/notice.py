@@ -211,7 +211,7 @@ def read(data: bytes) -> NoticeToSend:
 
 
 def _as_word(text: str) -> str:
-    """Return a pattern that matches a text with no adjacent letter or digit, except in an escape such as %2F."""
+    """Return a pattern that matches a string with no adjacent letter or digit, except in an escape such as %2F."""
     before = r"(?:(?<![^\W_])|(?<=%[0-9A-Fa-f]{2}))" if text[0].isalnum() else ""
     return f"{before}{re.escape(text)}" + r"(?![^\W_])" * text[-1].isalnum()
 

@@ -1,4 +1,4 @@
-"""Pings to a receiver, one after another over one connection: GET, or POST if the ping has a text.
+"""Pings to a receiver, one after another over one connection: GET, or POST if the ping has a string.
 
 Each URL gets a verdict. If the receiver itself fails, it gets one verdict, and the remaining pings are not sent.
 """

@@ -19,7 +19,7 @@ def parent_of_this_boot(parent: str) -> str:
 
 
 def make_parent(runs: str) -> None:
-    """Make the parent directory for all R during this boot if missing. Users may enter but not list it."""
+    """Make the directory that contains every R of this boot, if it is missing. Users may enter but not list it."""
     os.makedirs(runs, 0o711, exist_ok=True)
 
 

@@ -1,4 +1,5 @@
-"""The batch script of a run on Slurm. On a node, it starts the command, measures it, and reports its end.
+"""The batch script of a run on Slurm. The wrapper runs on a node: it starts the command, measures it, and reports how
+it ended.
 
     wrapper DIRECTORY
 

@@ -38,8 +38,7 @@ class LockFiles:
     def __init__(self, order: LaunchSpec) -> None:
         """`order["locks"]`: the paths, and whether each lock is exclusive.
 
-        For a user's own job, a process that runs as the user opens the files, so that only files with the user's rights
-        are used.
+        For a user's own job, a process that runs as the user opens the files, so that the user's rights apply.
         """
         self._order, self._wanted, self._user = order, order["locks"], order["user"]
         self._held: list[int] = []

@@ -91,7 +91,7 @@ def spawn(
 
 
 def _stdin(text: str) -> int:
-    """Return a descriptor for a text of any length, which any user's job can read."""
+    """Return a descriptor for a string of any length, which any user's job can read."""
     try:
         if not text:
             return os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC)

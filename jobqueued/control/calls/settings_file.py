@@ -49,7 +49,13 @@ class SettingsFile:
         place = next(filter(os.path.lexists, map(str, self._paths.config_files)), str(self._paths.config))
         return [
             Problem(
-                place, 0, 0, "", f"was changed after the start; to apply the changes: {remedy}", "warning", code="JQ519"
+                place,
+                0,
+                0,
+                "",
+                f"has changed since the daemon started; to apply the changes: {remedy}",
+                "warning",
+                code="JQ519",
             )
         ]
 

@@ -25,8 +25,8 @@ _PUBLIC = AccessRule(Rank.READER, own=True, public=True)
 class StatusCalls:
     """Answers Status, List and Metrics, mostly from `texts`.
 
-    `status` returns the daemon's own part of Status. `clocks` re-reads both clocks, because a text may be written some
-    time after the call.
+    `status` returns the daemon's own part of Status. `clocks` re-reads both clocks, because a reply may be written
+    after the call.
     """
 
     def __init__(

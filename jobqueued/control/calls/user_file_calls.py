@@ -1,7 +1,7 @@
 """Calls about users' job files. A stored file is in force before the reply.
 
-Calls are handled one at a time. A supervisor identifies the caller, because a user database may hang. A text is parsed
-in slices, like other files.
+Calls are handled one at a time. A supervisor identifies the caller, because a user database may hang. A text is
+parsed in slices, like other files.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ _OWN = AccessRule(Rank.ROOT, own=True)
 _MOST_LISTED = 1000
 _NEXT = 3
 _BYTES_OF_A_CALL = 128
-"""Number of a text's bytes that count as one more call in the user's call rate, because parsing takes time."""
+"""Number of a string's bytes that count as one more call in the user's call rate, because parsing takes time."""
 _STEPS = 16
 """Maximum number of parsing steps in a turn: about 10 ms."""
 _LAUNCHER_SILENT = "the launcher does not answer; see: systemctl status jobqueued-launcher"
@@ -67,7 +67,7 @@ class _FileCall:
 
 
 class _TextReading(NamedTuple):
-    """A text that is being parsed."""
+    """A string that is being parsed."""
 
     call: _FileCall
     file: UserFile
@@ -287,7 +287,7 @@ class UserFileCalls(Source):
 
     @property
     def has_more(self) -> bool:
-        """Return whether a text is being parsed, or a stored change just came into force."""
+        """Return whether a string is being parsed, or a stored change just came into force."""
         return self._reading is not None or (self._answered is not None and not self._watch.has_more)
 
     def turn(self, now: Now) -> tuple[()]:

@@ -345,7 +345,7 @@ method Emit(event: string, data: ?object, traceparent: ?string) -> (
 # - reasons: sentences for people
 # - missing: the claims not granted, each {resource, mode, units, capacity, holders: {run, mode, units, since, held,
 #   ends_by, lingers}}. lingers is what may still live of a run whose supervisor died
-# - ahead: the runs that go first and need the same locks or limits
+# - ahead: the runs ahead of this run that need the same locks or limits
 # - behind: the run for which its claims are reserved
 # - effective_priority: the priority now. It grows by the number points in each period of every seconds; growth
 #   describes this for people

@@ -162,14 +162,14 @@ class Texts(Source):
         return known
 
     def ask(self, text: SharedReply, ticket: int, now: Now) -> None:
-        """Reply with a text, at once or when it is written."""
+        """Reply with a string, at once or when it is written."""
         if (written := text.ask(ticket, self.version, now.mono)) is not None:
             self._give(text, ticket, written, now)
         else:
             self._is_wanted = True
 
     def _give(self, text: SharedReply, ticket: int, written: bytes, now: Now) -> None:
-        """Reply with a text. Add the public list to a user's own jobs."""
+        """Reply with a string. Add the public list to a user's own jobs."""
         if any(text is own.jobs for own in self._own.values()):
             self._heads[ticket] = written[len(_FIRST) : written.rindex(_LAST)]
             self.ask(self.public_jobs, ticket, now)

@@ -36,7 +36,8 @@ class _LateRule(Enum):
 
 
 class _Limit(NamedTuple):
-    """A limit: a run must start or end `within` ns after `begun` (wall). `runs`: number of past runs on which the limit
+    """A limit: a run must start or end no later than `within` ns after `begun` (wall). `runs`: number of past runs on
+    which the limit
     is based.
     """
 

@@ -109,7 +109,7 @@ def _circular(way: str) -> Invalidity | None:
 def _impossible(state: SchedulerState, job: Job) -> Invalidity | None:
     if asks_fleet(job) and not state.limits.fleet:
         remedy = "to join one: `fleet: {etcd: …}` in jobqueued.yaml"
-        return Invalidity(JobFault.IMPOSSIBLE, f"it needs a fleet of hosts, and this host is in none; {remedy}")
+        return Invalidity(JobFault.IMPOSSIBLE, f"it needs a fleet of hosts, but this host belongs to none; {remedy}")
     if job.runner == "slurm" and not state.limits.has_slurm:
         return Invalidity(JobFault.IMPOSSIBLE, NO_SLURM)
     unknown = next((claim for claim in job.resources if claim.resource not in state.limits.resources), None)

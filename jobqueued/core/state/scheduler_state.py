@@ -86,7 +86,7 @@ class SchedulerState:
         self.unsaved = ""
         """The reason why the state can't be saved, or "" if it can.  `host_hold.unsaved` changes it."""
         self.pressure: dict[str, int] = {}
-        """Kind of pressure → the instant (monotonic, ns) until which it lasts. `Scheduler` changes it."""
+        """Kind of pressure → the instant (monotonic, ns) when the pressure ends. `Scheduler` updates this mapping."""
         self._runs, self._terms = dict[RunId, Run](), dict[str, Terms]()
         self.runs: Mapping[RunId, Run] = MappingProxyType(self._runs)
         """All unfinished runs."""

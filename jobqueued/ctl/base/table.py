@@ -19,7 +19,7 @@ if TYPE_CHECKING:  # rich is slow to import, and needed only for terminals and w
 
 
 class StyledText(NamedTuple):
-    """A text in one of rich's styles, such as ``bold``; "" means no style."""
+    """A string in one of rich's styles, such as ``bold``; "" means no style."""
 
     plain: str
     style: str = ""
@@ -98,7 +98,7 @@ class Table:
 
 
 def painted(cell: Cell, screen: Console | None) -> str:
-    """Return a text with its style's escape sequences, if the screen has colours."""
+    """Return a string with its style's escape sequences, if the screen has colours."""
     if isinstance(cell, str):
         return cell
     if screen is None or screen.color_system is None or screen.no_color:

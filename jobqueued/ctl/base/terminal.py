@@ -90,7 +90,7 @@ def named(value: Any) -> Any:
 
 @cache
 def user_named(text: str) -> str | None:
-    """Return the user name for a text such as ``uid 1000``, or None if this host has no such user."""
+    """Return the user name for a string such as ``uid 1000``, or None if this host has no such user."""
     with suppress(KeyError, OverflowError):
         return pwd.getpwuid(int(text.removeprefix("uid "))).pw_name if text.startswith("uid ") else text
     return None
@@ -102,7 +102,7 @@ def styled(word: str | None, like: str = "") -> StyledText:
 
 
 def print_line(line: str, style: str = "") -> None:
-    """Print a text as one line, however long it is."""
+    """Print a string as one line, however long it is."""
     _write(Table(console(), [[StyledText(printable(line), style)]], (0,), None))
 
 

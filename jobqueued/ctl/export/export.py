@@ -73,7 +73,7 @@ def export(
     crontab: bool,
     wanted: Wanted,
 ) -> None:
-    """Export ended runs, or jobs as a crontab.
+    """Export ended runs as traces, or jobs as a crontab.
 
     Choose one format: --otlp, --chrome-trace or --crontab.
 

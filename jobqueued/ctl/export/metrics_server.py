@@ -20,7 +20,7 @@ from jobqueued.metrics.families import FAMILIES, Sample
 
 _CONNECTIONS = 16
 _READ, _LONGEST = 5, 30
-"""Maximum silence of a client, and maximum duration of a connection (s)."""
+"""Idle timeout of a client, and maximum duration of a connection (s)."""
 _NO_LIBRARY = "--listen needs prometheus_client; to install it: apt install python3-prometheus-client"
 
 

@@ -17,7 +17,8 @@ Files = Mapping[str, tuple[Job, ...]]
 
 
 def conflicts(paths: Paths, good: Files, bad: Iterable[str]) -> dict[str, list[Problem]]:
-    """Return the conflicts that keep a `good` file from being accepted. `bad` files keep their last good jobs.
+    """Return the conflicts that keep a `good` file from being accepted. Jobs last read from `bad` files, which can't be
+    read now, stay in force.
 
     Only if the daemon's jobs could change the result, asks the daemon, or reads state.db while the daemon is down.
     """

@@ -116,7 +116,7 @@ def _tables(paths: Paths, config: Settings, daemon: int, files: Iterable[Path]) 
 
 
 def read_text(paths: Paths, file: Path, text: bytes, owner: Owner | None = None) -> Content:
-    """Return the jobs and problems in a text, read like a file at this path without drop-ins."""
+    """Return the jobs and problems in a string, read like a file at this path without drop-ins."""
     daemon, (config, _) = user_of_daemon(paths), settings_of(paths)
     jobs, problems = _jobs_of(text, str(file), paths, config, owner)
     told = [problem for _, _, problem in _unknown_accounts(jobs)]
@@ -268,7 +268,7 @@ _INVALID = {"IMPOSSIBLE": "JQ401", "UNKNOWN_JOB": "JQ402", "CIRCULAR": "JQ404", 
 
 
 def _others(paths: Paths, ids: set[str]) -> Iterator[Job]:
-    """Yield the jobs in the daemon's own directories, except those with these ids."""
+    """Yield the jobs in the daemon's own directories, except jobs whose IDs are given."""
     for found in units(paths, (paths.jobs,)):
         if isinstance(found, Unit):
             with suppress(OSError, FileRefused):

@@ -25,7 +25,7 @@ from jobqueued.settings.paths import Paths
 
 Message = dict[str, Any]
 Look = Callable[[Path, bytes], list[Problem]]
-"""Returns the problems in a text at a path."""
+"""Returns the problems in a string at a path."""
 _LARGEST = 16 << 20
 _UNKNOWN_METHOD = -32601
 _SEVERITIES = {"error": 1, "warning": 2, "note": 3}

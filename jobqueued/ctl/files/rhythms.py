@@ -131,7 +131,7 @@ def _too_long(job: Job, now: int, usual: Usual) -> Iterator[str]:
 
 
 def _interval(job: Job, now: int) -> int | None:
-    """Return the shortest time (ns) between two of the next starts, or None if there is at most one start."""
+    """Return the shortest interval (ns) between consecutive future starts, or None if there are fewer than two."""
     return min((later - sooner for sooner, later in pairwise(job.next_starts(now, _RUNS))), default=None)
 
 

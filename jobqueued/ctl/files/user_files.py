@@ -270,7 +270,7 @@ def _set(paths: Paths, name: str, text: bytes, user: str | None, stamp: str | No
 
 
 def _print(name: str, answer: Message) -> None:
-    """Print whether a text was accepted, its problems, and the next starts."""
+    """Print whether a string was accepted, its problems, and the next starts."""
     print_problems(Problem(**problem) for problem in answer["problems"])
     if not answer["stored"]:
         errors = sum(problem["severity"] == "error" for problem in answer["problems"])

@@ -18,7 +18,8 @@ from jobqueued.state.db.faults import StoreError
 from jobqueued.state.db.opening import left
 
 _LOOKED_AT = 1000
-"""Maximum number of records to read for the job, and for all jobs: the newest ones queued until the instant."""
+"""Maximum numbers of records to read: for the job, and for all jobs. The newest runs queued before the instant
+count."""
 
 
 def why(paths: Paths, down: DaemonUnreachable, job: str, at: int, run: str | None) -> AuditAnswer:

@@ -24,7 +24,7 @@ def _job(context: click.Context, parameter: click.Parameter, text: str | None) -
 @click.command()
 @json_option
 @click.option(
-    "--list", "wants_list", is_flag=True, help="List open incidents and waiting notices.  This is the default."
+    "--list", "wants_list", is_flag=True, help="List open incidents and pending notices.  This is the default."
 )
 @click.option(
     "--test",
@@ -34,7 +34,7 @@ def _job(context: click.Context, parameter: click.Parameter, text: str | None) -
 @click.option("--job", metavar="JOB", callback=_job, help="With --test: send only to the recipients of this job.")
 @click.pass_obj
 def notify(paths: Paths, as_json: bool, wants_list: bool, test: bool, job: str | None) -> None:
-    """List open incidents and waiting notices, or send a test.
+    """List open incidents and pending notices, or send a test.
 
     An incident is a lasting problem: a job that fails or can't run, a refused file, or a state that can't be saved.  A
     notice is sent when an incident opens, when its cause changes, and at every `remind` interval until it ends.

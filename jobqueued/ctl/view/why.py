@@ -46,7 +46,7 @@ def why(paths: Paths, name: str, all_ahead: bool, expect: bool, at: int | None, 
 
     \b
     - the locks and limits that the run waits for, and their holders
-    - the runs that go first and need the same locks or limits
+    - the runs ahead of this run that need the same locks or limits
     - its current priority, and how it grows
     - the dependency that the run waits for
     - its expected start, if every run takes as long as its job usually does and

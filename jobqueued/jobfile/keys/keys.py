@@ -58,7 +58,13 @@ _RATE = size("1K", "1000000T")
 
 RESOURCE_LIMITS = table(
     Key("cpu", CPU_AMOUNT, "", "CPU cores that the processes of the run can use together.", "0.5"),
-    Key("memory", _RATE, "", "Memory of the run, including its page cache. A run that needs more is killed.", "512M"),
+    Key(
+        "memory",
+        _RATE,
+        "",
+        "Memory limit of the run, including its page cache. A run that exceeds the limit is killed.",
+        "512M",
+    ),
     Key("memory_high", _RATE, "", "Memory of the run above which the kernel slows the run down.", "400M"),
     Key("swap", _BYTES, "", "Swap space that the run can use.", "0"),
     Key("tasks", UNITS, "", "Processes and threads that the run can have at the same time.", "64"),
@@ -209,7 +215,7 @@ GROUPS: dict[str, dict[str, Key]] = {
         Key("priority", integer(-1000, 1000), "0",
             "Rank in the queue. A run with a higher priority starts first.", "10"),
         Key("escalation", ESCALATION, "",
-            "Growth of the priority while a run waits. The default is `escalation` of jobqueued.yaml.",
+            "How fast a run's priority grows while the run waits. The default is `escalation` of jobqueued.yaml.",
             "{points: 5, every: 1m}"),
         Key("scope", choice(*Scope), "host",
             "Hosts that share the occurrences of the job. `host`: each host that has the file runs every occurrence. "
@@ -225,7 +231,7 @@ GROUPS: dict[str, dict[str, Key]] = {
             "ends.", "true"),
         Key("concurrency", integer(1, 1000), "1", "Runs of this job that can be live at the same time.", "2"),
         Key("overlap", choice(*Overlap), "queue",
-            "Action if a run becomes due while the job has reached its `concurrency`. `queue`: the new run waits. "
+            "Action if a run becomes due while as many runs are live as `concurrency` allows. `queue`: the new run waits. "
             "`skip`: the new run is skipped. `replace`: the live run is stopped, and the new run starts.", "skip"),
         Key("max_waiting", or_unbounded(integer(1, 100_000)), "",
             "Runs of this job that can wait at the same time. Runs above this limit are skipped. The default is 1 "

@@ -119,7 +119,7 @@ SETTINGS_KEYS = table(
         "Host CPU and memory that jobs do not get. An amount that `resources` sets is not reduced.",
         "{cpu: 0.5, memory: 1G}"),
     Key("escalation", ESCALATION, "{points: 1, every: 1m}",
-        "Growth of the priority while a run waits, for jobs without `escalation`.",
+        "How fast a run's priority grows while the run waits, for jobs without `escalation`.",
         "{points: 2, every: 5m}"),
     Key("pressure", _PRESSURE, "{}",
         "Limits on the host's pressure (the kernel's PSI). While a limit is exceeded, runs of low priority do "

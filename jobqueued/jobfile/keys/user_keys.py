@@ -66,8 +66,8 @@ _CAPS = {
     "cpu": "CPU cores that all of a user's runs can use together.",
     "memory": "Memory that all of a user's runs can use together, including page cache. Beyond this limit, the kernel "
     "kills the largest process, or the whole run of this process if the run has its own limit.",
-    "memory_high": "Memory of all of a user's runs together, above which the kernel slows the runs down.",
-    "swap": "Swap space that all of a user's runs can use together.",
+    "memory_high": "Memory use of all of a user's runs together above which the kernel slows these runs down.",
+    "swap": "Maximum swap space for all of a user's runs together.",
     "tasks": "Processes and threads that all of a user's runs can have together.",
 }
 CAPS = {

@@ -22,5 +22,5 @@ def is_variable(name: str) -> bool:
 
 
 def is_value(text: str) -> bool:
-    """Return whether a text has only allowed characters."""
+    """Return whether a string has only allowed characters."""
     return re.search(NOT_VALUE, text) is None

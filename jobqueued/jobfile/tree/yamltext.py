@@ -185,7 +185,7 @@ def described(node: Node) -> str:
 
 
 def quoted(text: str) -> str:
-    """Return a text from the file for a message: quoted, escaped and shortened."""
+    """Return a string from the file for a message: quoted, escaped and shortened."""
     return repr(text if len(text) <= _SHOWN else text[: _SHOWN - 1] + "…")
 
 

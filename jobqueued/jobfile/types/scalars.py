@@ -1,6 +1,6 @@
 """Types of a single scalar in YAML files: its accepted values, its reader, and its JSON Schema.
 
-Where a text is expected, a number or a word such as ``true`` is read as written: ``command: [sleep, 5]``.
+Where a string is expected, a number or a word such as ``true`` is read as written: ``command: [sleep, 5]``.
 """
 
 from __future__ import annotations
@@ -223,7 +223,7 @@ def choice(*words: str) -> ValueType:
 
 
 def text(accepted: str, pattern: str = "(?s).+", name: str = "text") -> ValueType:
-    """Return a type for a text that the pattern matches completely."""
+    """Return a type for a string that the pattern matches completely."""
 
     def parse(node: Scalar) -> str:
         if is_null(node) or not re.fullmatch(pattern, node.text):

@@ -38,7 +38,7 @@ def is_alone(name: str, names: Iterable[str]) -> bool:
 
 
 def parse_duration(text: str) -> int:
-    """Return the nanoseconds in a text such as ``90s``, ``5m``, ``2h`` or ``1d12h``.
+    """Return the nanoseconds in a string such as ``90s``, ``5m``, ``2h`` or ``1d12h``.
 
     Raises ValueError for anything else.
     """
@@ -49,7 +49,7 @@ def parse_duration(text: str) -> int:
 
 
 def parse_size(text: str) -> int:
-    """Return the bytes in a text such as ``512M`` or ``2G`` (powers of 1024) or ``0``.
+    """Return the bytes in a string such as ``512M`` or ``2G`` (powers of 1024) or ``0``.
 
     Raises ValueError for anything else.
     """
@@ -112,7 +112,7 @@ ODD_SPACE = "[\u00a0\u1680\u2000-\u200b\u202f\u205f\u2060\u3000]"
 
 
 def odd_space_in(text: str) -> str:
-    """Return the advice about the first odd space in a text, or "" if the text has no odd space."""
+    """Return the advice about the first odd space in a string, or "" if the text has no odd space."""
     found = re.search(ODD_SPACE, text)
     advice = "which shells and file systems do not treat as a space; expected a plain space, or none"
     return f"found {name_of_space(found[0])}, {advice}" if found else ""

@@ -26,7 +26,7 @@ class Ballast:
         """Names of set-aside databases whose removal is not logged yet."""
 
     def lay(self) -> None:
-        """Create the ballast, unless the space that remains free afterwards would be less than its size."""
+        """Create the ballast, unless less space than the ballast's size would remain free."""
         with contextlib.suppress(OSError):
             there = os.statvfs(self._path.parent)
             if there.f_bavail * there.f_frsize >= 2 * BALLAST and not self._is_whole():

@@ -232,7 +232,7 @@ def test_each_change_of_settings_is_told(tmp_path: Path) -> None:
     assert [] == watched.problems
     for change in ({"etc": "max_running: 2"}, {"a__run": "max_running: 3"}, {"a__run": "max_running: 4"}):
         settings_of(tmp_path, **change)
-        assert ["was changed after the start"] == [it.message.partition(";")[0] for it in watched.problems]
+        assert ["has changed since the daemon started"] == [it.message.partition(";")[0] for it in watched.problems]
     (tmp_path / "run/jobqueued.yaml.d/a.yaml").write_text("max_running: 1")
     assert [] == watched.problems
     (tmp_path / "run/jobqueued.yaml.d/a.yaml").unlink()

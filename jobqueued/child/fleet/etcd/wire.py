@@ -14,7 +14,7 @@ def text(data: str) -> str:
 
 
 def coded(words: str) -> str:
-    """Return a text as a base64 string for the gateway."""
+    """Return a string as a base64 string for the gateway."""
     return b64encode(words.encode(errors="surrogateescape")).decode()
 
 
