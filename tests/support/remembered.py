@@ -317,7 +317,7 @@ class RememberedWorld(World):
         assert found.run is not None
         if found.run not in seen.pending:
             return None if any(map(self._is_shared, seen.pending)) else f"{seen.pending} waited"
-        words = {"paused": "was paused", "concurrency": "concurrency of", "dependency": "its dependency"}
+        words = {"paused": "was paused", "concurrency": "'s concurrency", "dependency": "its dependency"}
         obstacles = seen.pending[found.run].split("|")
         parts = [(words[kind], name) for kind, _, name in (each.partition(" ") for each in obstacles) if kind]
         if parts and not any(word in told and name in told for word, name in parts):

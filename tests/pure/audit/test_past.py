@@ -145,7 +145,7 @@ class TestWhatIsNotKept:
         assert "why job@7 waited at that time; during the whole wait, the run was missing db" == unknown
         assert [] == answer(known(waited), NOW + 7 * SECOND).unknown
         (unknown,) = answer(known({**waited, "waited_for": []}, has_all_others=False), NOW + SECOND).unknown
-        assert "not all runs that were live were examined" in unknown
+        assert "not all live runs were examined" in unknown
 
     def test_too_many_waits(self) -> None:
         """A time of many waits is told to be one."""
