@@ -728,7 +728,7 @@ def test_an_answer_to_an_earlier_question() -> None:
 def test_a_host_in_no_fleet() -> None:
     """A job of a fleet is invalid there, with what mends it."""
     world = World(TICK)
-    remedy = "this host is in none; to join one: `fleet: {etcd: …}` in jobqueued.yaml"
+    remedy = "but this host belongs to none; to join one: `fleet: {etcd: …}` in jobqueued.yaml"
     assert world.scheduler.invalid(TICK).endswith(remedy)
     world.pass_time(120)
     assert [] == world.launched
