@@ -232,7 +232,8 @@ GROUPS: dict[str, dict[str, Key]] = {
         Key("concurrency", integer(1, 1000), "1", "Runs of this job that can be live at the same time.", "2"),
         Key("overlap", choice(*Overlap), "queue",
             "Action if a run becomes due while as many runs are live as `concurrency` allows. `queue`: the new run "
-            "waits. `skip`: the new run is skipped. `replace`: the live run is stopped, and the new run starts.", "skip"),
+            "waits. `skip`: the new run is skipped. `replace`: the live run is stopped, and the new run starts.",
+            "skip"),
         Key("max_waiting", or_unbounded(integer(1, 100_000)), "",
             "Runs of this job that can wait at the same time. Runs above this limit are skipped. The default is 1 "
             "for scheduled "
