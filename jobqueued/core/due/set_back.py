@@ -7,7 +7,7 @@ occurrences of the next era.
 
 from __future__ import annotations
 
-from jobqueued.base.instants import MINUTE, STEP_LIMIT, Trigger, to_text
+from jobqueued.base.instants import MINUTE, STEP_LIMIT, Trigger
 from jobqueued.base.replace import changed
 from jobqueued.model.job import Job, Scope
 from jobqueued.model.saved import SavedJob
@@ -43,11 +43,6 @@ def waits_until(saved: SavedJob, job: Job, wall: int) -> int | None:
     first = fixed.next_after(wall - job.offset)
     is_over = fixed.next_after(saved.settled) is None
     return None if first is None or first > saved.settled or is_over else saved.settled + job.offset
-
-
-def describe_wait(until: int) -> str:
-    """Return a message that fixed times were already handled up to an instant (wall)."""
-    return f"fixed times until {to_text(until)} were handled before the clock was set back"
 
 
 def _is_twice(trigger: Trigger, job: Job) -> bool:
