@@ -33,13 +33,24 @@ from tests.support.stranger import as_user, public
 from tests.support.users import NEEDS_ROOT, OTHER
 from tests.support.world import job
 
-FILE = """\
+
+def jobs_file(slow: str = "", following: str = "") -> str:
+    """A job file. `slow`, `following`: minutes and hours of two jobs, by default half an hour from now, so
+    that neither becomes due during a test.
+    """
+    half = f"{minute()} *"
+    return f"""\
 jobs:
-  slow: {command: 'sleep 0.3', schedule: '0 * * * *', locks: [tape]}
-  next: {command: 'true', schedule: '0 * * * *', locks: [tape]}
-  gate: {command: 'sleep 60', locks: [tape]}
-  held: {command: 'true', locks: [tape], max_waiting: 5}
+  slow: {{command: 'sleep 0.3', schedule: '{slow or half} * * *', locks: [tape]}}
+  next: {{command: 'true', schedule: '{following or half} * * *', locks: [tape]}}
+  gate: {{command: 'sleep 60', locks: [tape]}}
+  held: {{command: 'true', locks: [tape], max_waiting: 5}}
 """
+
+
+def minute(later: int = 0) -> int:
+    """The minute (of any hour) half an hour from now, or some minutes later."""
+    return (datetime.now().astimezone().minute + 30 + later) % 60
 
 
 def simulated(host: Host, *words: str) -> dict[str, Any]:
@@ -57,7 +68,7 @@ def of(found: dict[str, Any], job: str) -> dict[str, Any]:
 def test_history_and_what_is_live(host: Host) -> None:
     """Run times come from records; what is live and waits goes on; given times count instead; without a daemon all is
     said to begin with nothing."""
-    host.write("a.yaml", FILE)
+    host.write("a.yaml", jobs_file())
     host.start()
     host.wait(host.run("slow"))
     host.run("gate")
@@ -110,12 +121,10 @@ def test_what_waits_for_its_retry(host: Host) -> None:
 
 def test_with_other_files(host: Host) -> None:
     """Files that are not installed are compared with today's; one that would be refused is a problem."""
-    host.write("a.yaml", FILE)
+    host.write("a.yaml", jobs_file())
     other = host.root / "new"
     other.mkdir()
-    (other / "a.yaml").write_text(
-        FILE.replace("  next: {command: 'true', schedule: '0 *", "  next: {command: 'true', schedule: '5 *")
-    )
+    (other / "a.yaml").write_text(jobs_file(following=f"{minute(5)} *"))
     words = ("--for", "5h", "--draws", "1", "--duration", "slow=4m", "--duration", "next=1s", "--with", str(other))
     found = simulated(host, *words)
     assert ([5, 5], [0, 0]) == (found["late"], found["with"]["late"])
@@ -136,7 +145,7 @@ def test_files_in_the_place_of_others(host: Host) -> None:
     """A file without jobs takes all of the one of its name away; what is not read, or not played, is said; a new job
     takes what is given, what an earlier one of its id took, or is named as unknown.
     """
-    host.write("a.yaml", FILE)
+    host.write("a.yaml", jobs_file())
     host.write("b.yaml", "jobs: {gone: {command: 'true', schedule: '0 * * * *'}}")
     host.start()
     host.wait(host.run("gone"))
@@ -173,9 +182,7 @@ jobs:
 
 def test_next_under_contention(host: Host) -> None:
     """The next starts are expected when what has the lock usually lets go of it; further ones are not foreseen."""
-    host.write(
-        "a.yaml", FILE.replace("next: {command: 'true', schedule: '0 *", "next: {command: 'true', schedule: '1 3")
-    )
+    host.write("a.yaml", jobs_file("0 *", "1 3"))
     host.start()
     host.wait(host.run("slow"))
     record = host.root / "logs" / "slow" / "1.json"
@@ -316,7 +323,7 @@ def test_a_forecast_is_compared_with_what_has_come(host: Host) -> None:
         {"jobs": {"\0": [[0, 0, 0, 0]]}}, {"jobs": {"..": [[0, 0, 0, 0]]}}, {"jobs": {"tick": [[0, 0, 0, "1"]]}},
     ]  # fmt: skip
     wrongs = [(json.dumps(whole | it), "is not a forecast") for it in odd]
-    for text, told in (*wrongs, ("{}", "is not a forecast"), ('{"version": 0}', "of another version")):
+    for text, told in (*wrongs, ("{}", "is not a forecast"), ('{"version": 0}', "from another version")):
         file.write_text(text)
         wrong = run("--root", host.root, "simulate", "--check", str(file))
         assert (1, True) == (wrong.returncode, told in wrong.stderr), (text, wrong)
@@ -461,7 +468,7 @@ def test_who_may_not_know() -> None:
     with public() as directory:
         host = Host(directory / "host")
         host.root.chmod(0o755)
-        host.write("a.yaml", FILE)
+        host.write("a.yaml", jobs_file())
         try:
             host.start()
             host.wait(host.run("slow"))
