@@ -253,7 +253,7 @@ class Oracle:
         if value.get("unsaved") is None:
             self._promised[job] = 1 if batch is None else batch.runs
             if batch is not None:
-                self.batches[job] = batch
+                self.batches.setdefault(job, batch)
 
     def committed(self, rows: list[tuple[Any, ...]]) -> None:
         """A commit has succeeded."""

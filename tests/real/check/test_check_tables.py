@@ -130,7 +130,7 @@ def test_what_cron_does_not_read(root: Path, check: Check) -> None:
     (root / "etc/cron.d/x").chmod(0o666)
     (root / "etc/cron.d/backup.sh").write_text("@daily root true\n")
     exit_code, lines = check(root / "etc/cron.d")
-    assert (1, 2) == (exit_code, sum("is not read, as by cron" in line or "chmod go-w" in line for line in lines)), (
+    assert (1, 2) == (exit_code, sum("is not read, as in cron" in line or "chmod go-w" in line for line in lines)), (
         lines
     )
     assert 0 == check(root / "etc/cron.d/backup.sh").exit_code

@@ -219,7 +219,7 @@ class TestSupervisors:
                 kill(pid)
             wait_for(lambda: not small.children())
         names = [small.launch(number, "exit 7") for number in range(1, 13)]
-        wait_for(lambda: " waiting; trying again" in small.stderr())
+        wait_for(lambda: " waiting; retrying every" in small.stderr())
         before = _switches(small.pid)
         time.sleep(0.5)
         assert _switches(small.pid) - before < 30

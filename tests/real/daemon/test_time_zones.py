@@ -123,7 +123,7 @@ def test_a_look_is_a_second_after_the_last_change(rules: Rules) -> None:
     rules.name = "Asia/Kabul"
     assert drained(zones, 3) == 3 + SECOND
     assert [] == zones.news(2 + SECOND)
-    assert ["the time zone of the host is Asia/Kabul now; it was UTC"] == zones.news(3 + SECOND)
+    assert ["the host's time zone is Asia/Kabul now; it was UTC"] == zones.news(3 + SECOND)
     assert ([], None, "Asia/Kabul") == (zones.news(9 * SECOND), zones.deadline, zones.name())
 
 
@@ -177,7 +177,7 @@ def test_the_host_gets_another_zone(place: Place) -> None:
     place.link("Asia/Kabul")
     wait_for(lambda: place.next("here") == "08:00", why="the zone of the host")
     wait_for(lambda: place.nexts() == ("08:00", "08:00", "03:30", "03:30"), why="that of tables")
-    assert ["the time zone of the host is Asia/Kabul now; it was UTC"] == place.told()
+    assert ["the host's time zone is Asia/Kabul now; it was UTC"] == place.told()
     assert [] == place.host.call("History")["runs"]
     assert [] == place.host.said("trouble")
     place.host.call("Reload")

@@ -90,7 +90,7 @@ def test_an_alarm_without_mail_and_journal(host: Host, tmp_path: Path) -> None:
     host.write("a.yaml", f"jobs: {{disk-space: {{command: exit 1, notify: {{command: {tmp_path}/var/alarm}}}}}}")
     host.start()
     host.wait(host.run("disk-space"))
-    (name,) = re.findall(r"`(var/alarm\.\w+)` has the alarms", FIRST_STEPS)
+    (name,) = re.findall(r"Alarms then go to `(var/alarm\.\w+)`", FIRST_STEPS)
     kept = tmp_path / name
     wait_for(lambda: kept.exists() and kept.read_text())
     assert re.fullmatch(r"disk-space@1 failed after [\d.]+ m?s: exit code 1\n", kept.read_text())

@@ -160,7 +160,7 @@ def test_a_test(told: Told) -> None:
     (told.root / "jobqueued.yaml").write_text("{}")
     told.stop()
     told.begin_again()
-    assert "nobody is notified" in json.dumps(told.call("Notify"))
+    assert "no one is notified" in json.dumps(told.call("Notify"))
 
 
 KEYED = """\

@@ -296,4 +296,4 @@ class TestMail:
         shown = run("--root", root, *DAY_BEFORE, "--mail", "ops@example.org")
         assert (2, True) == (shown.returncode, "exit code 75: full" in shown.stderr), shown.stderr
         shown = run("--root", root, *DAY_BEFORE, "--mail", "two words")
-        assert (2, True) == (shown.returncode, "expected one address" in shown.stderr), shown.stderr
+        assert (2, True) == (shown.returncode, "expected one ASCII address" in shown.stderr), shown.stderr
