@@ -177,7 +177,7 @@ def test_a_daemon_that_is_down() -> None:
     with public() as directory:
         down = (
             f"crontab: cannot reach the daemon at {directory}/run/control: it is not running\n"
-            "crontab: nothing was changed:"
+            "crontab: nothing was changed, because"
             f" ordinary users need the daemon for this; to start it, as root: jobqueued --root {directory}\n"
         )
         call = partial(crontab, directory, uid=STRANGER)

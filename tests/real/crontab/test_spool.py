@@ -200,7 +200,7 @@ def test_a_table_of_somebody_else(place: Path) -> None:
     """Under this user's name, but another's: refused."""
     install(spool_of(place))
     os.chown(place / ME.pw_name, STRANGER, -1)
-    with pytest.raises(SpoolRefused, match=f"user nobody owns it; expected {ME.pw_name}'s own: chown {ME.pw_name} "):
+    with pytest.raises(SpoolRefused, match=f"user nobody owns it; expected owner {ME.pw_name}: chown {ME.pw_name} "):
         spool_of(place).read(*US)
 
 

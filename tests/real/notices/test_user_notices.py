@@ -125,7 +125,7 @@ def test_a_secret_is_one_that_the_user_may_read(site: Host, place: Path, how: st
         named.symlink_to(secret)
     ended(site, f"secret-{how}", f"webhook: {{url: 'http://{how}.invalid/x', secret_file: {named}}}")
     told = wait_for(lambda: error(site, f"{how}.invalid"), why="the refusal")
-    assert told == f"{named}: Permission denied; expected a file that {USER} may read"
+    assert told == f"{named}: Permission denied; expected a file that {USER} can read"
 
 
 def test_an_address_of_the_host(site: Host, open_to_users: WebServer) -> None:
@@ -217,7 +217,7 @@ ME_AGAIN = {"uid": UID, "name": USER}
         (ME_AGAIN, [["root"], []], "can't have jobs here, because of `users: {allow: …}`"),
         (ME_AGAIN, [None, [f"@{USER}"]], "can't have jobs here, because of `users: {deny: …}`"),
         ({**ME_AGAIN, "uid": UID + 1}, [None, []], f"user '{USER}' has uid {UID} on this host"),
-        ({"uid": 0, "name": "root"}, [None, []], "root's jobs are files of the job directory"),
+        ({"uid": 0, "name": "root"}, [None, []], "root's jobs are in the job directory"),
         ({"uid": 0, "name": USER}, [None, []], f"user '{USER}' has uid {UID} on this host"),
         ({"uid": UID, "name": "no-such-user"}, [None, []], "no user 'no-such-user' on this host"),
     ],
