@@ -174,7 +174,7 @@ class Notices:
         return commands
 
     def retain(self, jobs: Callable[[], Iterable[Job]]) -> list[Command]:
-        """Drop notices for receivers that no file names any more.
+        """Drop notices for receivers that are no longer in any file.
 
         `jobs` returns all jobs; it is called only if notices wait.
         """

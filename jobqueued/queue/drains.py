@@ -87,7 +87,7 @@ class Drains:
 
     @property
     def over(self) -> list[Holder]:
-        """The runs for which no run is held back any more, because they start or wait for a known end."""
+        """The runs for which other runs are no longer held back, because these runs start or wait for a known end."""
         return [run for run in self._before if run not in self.runs]
 
     def reports_lapse(self, run: Holder) -> bool:

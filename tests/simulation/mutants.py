@@ -71,7 +71,7 @@ _DISKS = replace(_KILLS, faults=30, kinds=frozenset({"kill", "kill-all", "give-w
 _EMPTIED = replace(_KILLS, jobs=12, faults=0, kinds=frozenset({"emptied"}))
 _SET_BACK = Terms(hours=1, jobs=6, faults=0, people=0, kinds=frozenset({"set-back"}))
 _BATCHES = Terms(hours=1, jobs=1, faults=40, people=0, kinds=frozenset({"kill", "batch", "resize", "retry"}))
-_LOST_BATCHES = replace(_BATCHES, faults=40, kinds=frozenset({"kill", "disk", "batch", "resize"}))
+_LOST_BATCHES = replace(_BATCHES, kinds=frozenset({"kill", "disk", "batch", "resize"}))
 _CALLS = Terms(hours=1, jobs=2, faults=0, people=30, kinds=frozenset({"submit"}))
 
 

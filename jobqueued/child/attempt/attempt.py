@@ -330,7 +330,7 @@ class Attempt:
 
     def _signal_end(self, reason: str, *, told: bool = False) -> None:
         self._audience.stopping(reason)
-        self._ending.signal_stop(time.monotonic(), told=told)
+        self._ending.signal_stop(time.monotonic(), is_signalled=told)
 
     def _kill(self, now: float) -> None:
         if warning := self._ending.warning():

@@ -49,10 +49,13 @@ class Ending:
         if self._order["timeout"] is not None:
             self.deadline = now + self._order["timeout"]
 
-    def signal_stop(self, now: float, *, told: bool = False) -> None:
-        """Send `stop_signal` now, and SIGKILL after `kill_grace`. `told`: whether all processes already got SIGTERM."""
+    def signal_stop(self, now: float, *, is_signalled: bool = False) -> None:
+        """Send `stop_signal` now, and SIGKILL after `kill_grace`.
+
+        `is_signalled`: whether all processes already got SIGTERM.
+        """
         number = signal_number(self._order["stop_signal"])
-        if not told or number != signal.SIGTERM:
+        if not is_signalled or number != signal.SIGTERM:
             tree.signal_all(number)
         tree.signal_all(signal.SIGCONT)  # a suspended process would not handle the signal
         self.deadline = NEVER

@@ -93,8 +93,9 @@ class SubmitCalls:
                 self._check_at(owner, needs_list=False)
             by = asker.peer.name if owner is None else owner.name
             if found.key and (known := self._known(found, asker.ownership)):
+                if not self._scheduler.is_submitted(known):
+                    self._check_whole(known, found.job.as_submission.runs)
                 is_saved = known not in self._batch.submissions
-                self._check_whole(known, found.job.as_submission.runs)
                 unsaved = None if is_saved else self._keep(f"{known}, submitted by {by}")
                 return {"job": known, "is_new": False, "unsaved": unsaved}
             job, failed = self._awaiting(found.job, asker.ownership)
@@ -127,21 +128,21 @@ class SubmitCalls:
         return known
 
     def _check_whole(self, known: str, runs: int) -> None:
-        """Raise Wrong if a submission lost its last runs because state.db was lost, or not written before a restart.
+        """Raise Wrong if nothing is saved about the last runs of a submission that the scheduler does not have.
 
-        `runs`: number of runs in the repeated request, which counts if none has ended, so that no record has the
-        number.
+        A restart lost these runs if state.db was lost, or could not be written. `runs`: number of runs in the repeated
+        request; it counts only while no run has ended, because records contain the number.
         """
-        if self._scheduler.is_submitted(known) or known in self._batch.submissions:
-            return
         records = self._batch.history(known, 1)
         runs = records[0].get("submission_runs", 1) if records else runs
         newest = [record["number"] + record.get("count", 1) - 1 for record in records]
         live = [run.number for run in self._scheduler[known].unfinished]
         if (last := max([*newest, *live], default=runs)) < runs:
-            lost = f"its run {runs}" if last + 1 == runs else f"its runs {last + 1} to {runs}"
-            fix = "submit them with another key"
-            raise Wrong(f"the submission {known} has this key, but the host lost {lost} before they started; {fix}")
+            lost = f"run {runs}" if last + 1 == runs else f"runs {last + 1} to {runs}"
+            why = (
+                f"submission {known} has this key, but nothing is saved about its {lost}, which a restart may have lost"
+            )
+            raise Wrong(f"{why}; to run them: submit them with another key")
 
     def _awaiting(self, job: Job, ownership: Ownership) -> tuple[Job, tuple[str, ...]]:
         """Return the job with the rest of its `after`, and the names that ended without success. Raises Wrong."""

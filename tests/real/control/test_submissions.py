@@ -241,7 +241,7 @@ def test_a_key_of_an_array_whose_rest_is_lost(host: Host, tmp_path: Path, how: s
     if how == "older":
         (host.root / "before").rename(host.root / "state")
     host.start()
-    refused = "the submission host/1 has this key, but the host lost its runs 3 to 5 before they started"
+    refused = "submission host/1 has this key, but nothing is saved about its runs 3 to 5"
     assert submit(host, **asked)["reason"].startswith(refused)
     gate.write_text("go\n")
     wait_for(lambda: host.record("host/1@2") is not None)
