@@ -42,11 +42,11 @@ def bounded(permitted: Collection[str] | None) -> Iterator[None]:
     try:
         yield
     finally:
-        _Bounds.permitted = None
+        _Bounds.permitted = _Bounds.last = None
 
 
 def refusal() -> AddressRefused | None:
-    """Return the last refusal, which a library may have hidden, or None."""
+    """Return the last refusal in this block, which a library may have hidden, or None."""
     return _Bounds.last
 
 

@@ -171,7 +171,9 @@ def test_every_way_out() -> None:
             udp.sendmsg([b"x"], [], 0, ("127.0.0.1", 1))
         with socket.socket(socket.AF_UNIX) as unix, pytest.raises(AddressRefused):
             unix.connect("/run/docker.sock")
+        assert "family" in str(reach.refusal())
         udp.connect(("192.0.2.1", 9)) if own_address() else None
+    assert reach.refusal() is None  # the next notice does not fail for it
     with socket.socket(type=socket.SOCK_DGRAM) as udp:  # the bound ends with the notice
         udp.sendto(b"x", ("127.0.0.1", 9))
 
