@@ -7,13 +7,16 @@ import os
 import pwd
 import select
 import socket
+import statistics
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from bench.rig import Rig, cpu_seconds, daemon, pss_kib, wait_for
+from bench.storm import STARTS, delays
 from jobqueued.child.contract import unix_socket
 from jobqueued.control.protocol.varlink import Decoder, encode
 from jobqueued.ctl.base.client import ask
@@ -26,8 +29,9 @@ _SETTINGS = "max_running: 4\nusers: {waiting: 20000, calls: 1000000}\n"
 
 def flood() -> dict[str, Any]:
     """10,000 calls of Submit by one user on four connections, in four parts: of each the seconds, the CPU time of the
-    scheduler, its memory, state.db, and how long `list` takes; then, between them and the runs that go on, how many of
-    the flood start before a run of root's and before each of two other users'.  Needs root.
+    scheduler, its memory, state.db, and how long `list` takes; the delays of root's runs meanwhile, beside the same in
+    peace; then, between them and the runs that go on, how many of the flood start before a run of root's and before
+    each of two other users'.  Needs root.
     """
     if os.geteuid():
         raise SystemExit("bench flood: needs root, to submit as other users")
@@ -36,8 +40,11 @@ def flood() -> dict[str, Any]:
         os.chmod(rig.run, 0o755)
         os.chmod(rig.directory, 0o755)
         control = rig.run / "control"
+        figures |= _named("root_in_peace", delays(control, "own", STARTS))
+        meanwhile: list[float] = []
         for part in range(PARTS):
-            figures[f"part_{part + 1}"] = _part(rig, control)
+            figures[f"part_{part + 1}"] = _part(rig, control, meanwhile)
+        figures |= _named("root_meanwhile", meanwhile)
         figures |= _delays(rig, control)
         begin, left = time.monotonic(), _left(control)
         time.sleep(10)
@@ -45,11 +52,20 @@ def flood() -> dict[str, Any]:
     return figures
 
 
-def _part(rig: Rig, control: Path) -> dict[str, float]:
+def _named(what: str, found: list[float]) -> dict[str, float]:
+    return {f"{what}_median_ms": statistics.median(found), f"{what}_longest_ms": max(found)}
+
+
+def _part(rig: Rig, control: Path, meanwhile: list[float]) -> dict[str, float]:
+    """A part of the flood; root runs `own` again and again beside it, and `meanwhile` gets the delays in ms."""
     scheduler = rig.process.pid
     before, used, begin = pss_kib([scheduler]), cpu_seconds([scheduler]), time.monotonic()
     stored = _stored(rig)
-    _as(FLOODER, lambda: submit(control, COUNT // PARTS, ["sleep", "0.1"]))
+    with ThreadPoolExecutor() as beside:
+        flood = beside.submit(_as, FLOODER, lambda: submit(control, COUNT // PARTS, ["sleep", "0.1"]))
+        while not flood.done():
+            meanwhile += delays(control, "own", 1)
+    flood.result()
     took = time.monotonic() - begin
     asked = time.monotonic()
     ask(control, "List", 120)

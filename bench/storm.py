@@ -42,9 +42,9 @@ def storm() -> dict[str, Any]:
         os.chmod(rig.run, 0o755)
         control = rig.run / "control"
         ask(control, "List")
-        peace = _delays(control)
+        peace = delays(control, "probe", STARTS)
         with _callers(control) as answers:
-            stormy = _delays(control)
+            stormy = delays(control, "probe", STARTS)
             answered = answers()
     return {
         "jobs": JOBS, "peace_median_ms": statistics.median(peace), "storm_median_ms": statistics.median(stormy),
@@ -53,14 +53,14 @@ def storm() -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _delays(control: Path) -> list[float]:
+def delays(control: Path, job: str, count: int) -> list[float]:
     """Milliseconds from each call to the start of its run."""
-    delays = []
-    for _ in range(STARTS):
+    found = []
+    for _ in range(count):
         asked = time.time()
-        record = ask(control, "Wait", 60, run=ask(control, "Run", 60, job="probe")["run"])["record"]
-        delays.append((datetime.fromisoformat(record["started"]).timestamp() - asked) * 1000)
-    return delays
+        record = ask(control, "Wait", 60, run=ask(control, "Run", 60, job=job)["run"])["record"]
+        found.append((datetime.fromisoformat(record["started"]).timestamp() - asked) * 1000)
+    return found
 
 
 @contextlib.contextmanager
