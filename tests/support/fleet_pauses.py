@@ -62,6 +62,7 @@ class Pauses:
         wishes = [
             each for each in self._open if (each.job, each.pauses) == (job, bool(value)) and by in ("", each.host)
         ]
-        wish = next((each for each in wishes if not each.is_made), None)
+        # of wishes that are alike, the one that somebody waits for: a lost one may never have reached the fleet
+        wish = min((each for each in wishes if not each.is_made), key=lambda each: each.is_lost, default=None)
         assert wish, f"{job} is {f'paused: {value}' if value else 'resumed'}, and nobody has asked for that by now"
         wish.is_made = True
