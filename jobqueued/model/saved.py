@@ -99,7 +99,8 @@ class SavedJob:
 
     `owner`: the job's last owner. `agreed`: the last definition on which the fleet and this host agreed; `offered`: the
     last published definition while the outcome is unknown (core/jobs/agreement.py).  `shared_pause`: the fleet's pause
-    that pauses the job (core/jobs/pauses.py).
+    that pauses the job (core/jobs/pauses.py). `to_return`: keys of occurrences that this host skipped for itself
+    although it may have claimed them, so that they belong to the other hosts (core/hosts/to_return.py).
     """
 
     job: str
@@ -124,6 +125,7 @@ class SavedJob:
     offered: str = ""
     shared_pause: str = ""
     settled: int = 0
+    to_return: tuple[str, ...] = ()
     stats: JobStats = JobStats()
 
     def of(self, owner: Owner | None) -> SavedJob:
@@ -132,7 +134,8 @@ class SavedJob:
         """
         if self.owner in (None, owner):
             return changed(self, owner=owner)
-        return SavedJob(job=self.job, era=self.era + 1, last_number=self.last_number, owner=owner)
+        kept = {"last_number": self.last_number, "to_return": self.to_return}
+        return SavedJob(job=self.job, era=self.era + 1, owner=owner, **kept)
 
     def outcomes_with(self, run: Run, ended: int) -> tuple[Outcome, ...]:
         """Add the outcome of a run; return the newest outcomes and the last success.

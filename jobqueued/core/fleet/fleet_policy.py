@@ -8,11 +8,13 @@ from jobqueued.base.instants import STEP_LIMIT
 from jobqueued.child.contract.documents import Record
 from jobqueued.child.contract.reasons import Code, Reason
 from jobqueued.core.due.clock import is_of_pause
+from jobqueued.core.hosts import to_return
 from jobqueued.core.hosts.fleet_state import FleetState, SkipWish, hosts_before, is_begun_elsewhere, is_of_fleet
 from jobqueued.core.hosts.memory import looks_back
 from jobqueued.core.runs import verdicts
 from jobqueued.core.runs.eligibility import DEADLINE, Bar, Obstacle, is_late, noted
 from jobqueued.core.state.other_hosts import OtherHosts
+from jobqueued.core.state.scheduler_state import SchedulerState
 from jobqueued.core.state.turn import Turn
 from jobqueued.model.commands import Ask, Pause
 from jobqueued.model.job import Job, Scope
@@ -174,6 +176,7 @@ class FleetPolicy(OtherHosts):
             state.change(back, waits=noted(back, turn.now.wall, Obstacle(Bar.FLEET).word))
             return True
         state.leave_queue(run.id)
+        to_return.forget(state, run)
         state.admission.hold(run.id, claims, None if bound is None else turn.now.mono + bound)
         number, spec = fleet.ask(run, wanted, priority, waited_for), fleet.definition(job.id)
         turn.do(Ask(run.id, run.key, state.admission.locks.parts(wanted), number, looks_back(job), spec))
@@ -194,8 +197,12 @@ class FleetPolicy(OtherHosts):
         self._fleet.withdraw(runs[holder])
         return True
 
-    def give_back(self, run: Run, record: Record | None = None) -> None:
+    def give_back(self, state: SchedulerState, run: Run, record: Record | None = None) -> None:
         """Give back the occurrence and claims that the fleet may have granted to a run; with a record, the run has
         ended.
         """
-        self._fleet.give_back(run, record)
+        if record is not None and to_return.belongs_to_others(run, record):
+            to_return.remember(state, run)
+            self._fleet.give_back_unused(run)
+        else:
+            self._fleet.give_back(run, record)

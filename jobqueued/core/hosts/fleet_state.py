@@ -251,6 +251,10 @@ class FleetState:
             if record is not None and is_of_fleet(run.key) and record["state"] != RunState.SKIPPED:
                 self.is_newer_end(run.id.job, run.key)
 
+    def give_back_unused(self, run: Run) -> None:
+        """Give back the occurrence and claims that the fleet may have granted to a run that does not start here."""
+        self._note(run, unstarted(run))
+
     def is_newer_end(self, job: str, key: str) -> bool:
         """Record the end of an occurrence's attempt; return whether the attempt is newer than all recorded before."""
         attempt = second_of(key), hosts_before(key)

@@ -119,5 +119,8 @@ class OtherHosts:
         """
         return False
 
-    def give_back(self, run: Run, record: Record | None = None) -> None:
-        """Give back the occurrence and claims that were granted to a run; with a record, the run has ended."""
+    def give_back(self, state: Any, run: Run, record: Record | None = None) -> None:
+        """Give back the occurrence and claims that were granted to a run; with a record, the run has ended.
+
+        `state` is a `core.state.scheduler_state.SchedulerState`.
+        """

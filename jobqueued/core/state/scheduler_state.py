@@ -176,7 +176,7 @@ class SchedulerState:
     def close(self, run: Run, record: Record) -> None:
         """End a run with its record, and remove it from its place."""
         if run.id in self._runs:  # a skip that never was a run has no grant to give back
-            self.others.give_back(run, record)
+            self.others.give_back(self, run, record)
         self._let_go(run)
         self.agenda.note_over(run)
         self.changes.note_run(SaveRun(run, record))
@@ -185,7 +185,7 @@ class SchedulerState:
         """Forget a run that never started: `record` covers it or, if None, another host has its occurrence."""
         self._let_go(run)
         if record is not None:
-            self.others.give_back(run, record)
+            self.others.give_back(self, run, record)
         self.changes.note_run(ForgetRun(run.id, record))
 
     def _let_go(self, run: Run) -> None:
@@ -395,7 +395,7 @@ class SchedulerState:
         self.lingering.pop(run.id, None)
         self.admission.release(run.id)
         self.placement.give_back(run.placed, run.claims, now.mono)
-        self.others.give_back(run)
+        self.others.give_back(self, run)
         self.queue_stuck = False
 
     def leave_queue(self, holder: Holder) -> None:

@@ -64,6 +64,7 @@ _MORE_OF_JOB = {
     "outcomes": "outcomes", "satisfied": "satisfied", "took": "took", "delays": "delays", "late": "late",
     "expected": "expected", "owner": "owner", "skips_by": "skippers", "agreed": "agreed",
     "shared_pause": "shared_pause", "ends": "ends", "offered": "offered", "settled": "settled",
+    "to_return": "to_return",
 }  # fmt: skip
 """Name in the row's JSON → field that few jobs need; older versions use some of these names too."""
 _MORE_STATS = ("failing_since", "failing_run", "failing_reason", "by_failover")
@@ -173,6 +174,7 @@ def _memory(
         expected=_expected(rare["expected"]) if "expected" in rare else None,
         owner=Owner(*rare["owner"]) if "owner" in rare else None, agreed=rare.get("agreed", ""),
         offered=rare.get("offered", ""), shared_pause=rare.get("shared_pause", ""), settled=rare.get("settled", 0),
+        to_return=tuple(rare.get("to_return", ())),
     )  # fmt: skip
 
 
