@@ -11,6 +11,7 @@ from random import Random
 from typing import Any, NamedTuple
 
 from jobqueued.base.instants import SECOND
+from jobqueued.child.contract.reasons import JOB_REMOVED
 from jobqueued.child.fleet import claims, mark, writes
 from jobqueued.child.fleet.claims import NOTHING, ROOT, Session, StoredKey, kept
 from jobqueued.child.fleet.conversation import Conversation
@@ -453,7 +454,7 @@ class Host(World):
         self.doom: tuple[int, int] | None = None
         self._dies: tuple[str, type[Command]] | None = None
         self.asks: list[Ask] = []
-        self.as_it_asks: events.Event | None = None
+        self.as_it_asks: Callable[[Ask], events.Event] | None = None
         """What happens a moment after it asks the next time."""
         self.told: list[Say] = []
         """What people are told: a notice is saved with what it is about, and survives a scheduler that can't log it."""
@@ -461,6 +462,10 @@ class Host(World):
         """How runs of other hosts have ended, as people are told of it."""
         self.left = set[tuple[str, int, int]]()
         """What came due of jobs, from an instant to another, while this host left them to those that are up to date."""
+        self.lacked = list[tuple[str, int, int]]()
+        """Jobs that were not in its files, from an instant to another."""
+        self.for_itself = set[int]()
+        """The places, in `said`, of what was skipped as its job was removed."""
         fleet.hosts[store] = self
         self.agent = Agent(fleet, store, rules)
         super().__init__(*jobs, fleet=NAME, name=store, **options)
@@ -482,7 +487,11 @@ class Host(World):
             if turns <= 0:
                 die_after = acts
         outdated = {job: self.cursor(job) for job in self.scheduler._state.fleet.outdated}
+        before = len(self.said)
         super().happen(*happened, admit=admit, die_after=die_after)
+        for place, said in enumerate(self.said[before:], before):
+            if said.event == "run_skipped" and said.fields["job"] not in self.scheduler.catalog:
+                self.for_itself.add(place)
         self.left |= {(job, since, self.cursor(job)) for job, since in outdated.items()}
         if die_after is not None:
             self.is_alive = False
@@ -527,13 +536,21 @@ class Host(World):
 
     def has_given_up(self, job: str, due: int) -> bool:
         """Whether a skip of this host covers a due time, or it went down with a run of that as it was to start, or left
-        it to others.
+        it to others, or had no such job.
         """
-        if any(name == job and since < due <= to for name, since, to in self.left):
+        if any(name == job and since < due <= to for name, since, to in (*self.left, *self.lacked)):
             return True
         given_up = (RunState.SKIPPED, RunState.LOST)
         skips = (run for run, _ in self.rows.values() if run.id.job == job and run.state in given_up)
         return any(run.due <= due <= (run.last_due or run.due) for run in skips)
+
+    def has_removed(self, job: str, due: int) -> bool:
+        """Whether this host has skipped a due time as its files had no such job any more: others may run it."""
+        return any(
+            run.id.job == job and run.due <= due <= (run.last_due or run.due)
+            and run.reason is not None and run.reason.code in JOB_REMOVED
+            for run, _ in self.rows.values()
+        )  # fmt: skip
 
     def stranded(self) -> set[tuple[str, str]]:
         """What this host has in the fleet though it is on hold, and has not begun, by job and key."""
@@ -547,10 +564,10 @@ class Host(World):
     def skipped_for_all(self, job: str, due: int) -> dict[str, str]:
         """The records by which this host has skipped a due time for all, as far as it has said so, with the reasons."""
         found = dict[str, str]()
-        for said in self.said:
+        for place, said in enumerate(self.said):
             it = said.fields
             is_it = said.event == "run_skipped" and it["job"] == job and it["first"] <= due <= it["due"]
-            if is_it and it["reason"] in ("missed", "paused", "start_deadline"):
+            if is_it and place not in self.for_itself and it["reason"] in ("missed", "paused", "start_deadline"):
                 found[str(it["run"])] = str(it["reason"])
         return found
 
@@ -562,9 +579,9 @@ class Host(World):
             if isinstance(command, Ask):
                 assert command.run in self.rows or isinstance(command.run, LockClientId), "asked before the commit"
                 self.asks.append(command)
-                if self.as_it_asks is not None:
-                    self.fleet.at(self.fleet.now + SECOND // 1000, partial(self.happen, self.as_it_asks))
-                    self.as_it_asks = None
+                if self.as_it_asks is not None and isinstance(command.run, RunId):
+                    event, self.as_it_asks = self.as_it_asks, None
+                    self.fleet.at(self.fleet.now + SECOND // 1000, lambda: self.happen(event(command)))
             self.agent.request(command)
         elif isinstance(command, EndedElsewhere):
             self.heard.append(command.state)
@@ -744,7 +761,8 @@ class Fleet:
                 due = job.next_after(due)
                 continue  # and that was forgotten
             able = [host for host in self.hosts.values() if host.may_have(job)]
-            asked = able if owner is None else [self.hosts[owner.store]]
+            is_anyones = owner is None or self.hosts[owner.store].has_removed(job.id, due)
+            asked = able if owner is None or is_anyones else [self.hosts[owner.store]]
             tried = {key, claims.next_attempt(key) if owner is None else owner.key}
             has_run = any((job.id, each) in self.started for each in tried)
             if not has_run and not all(host.has_given_up(job.id, due) for host in asked):

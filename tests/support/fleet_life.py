@@ -74,6 +74,8 @@ class FleetLife:
         self.ticket = 0
         self.paused: set[tuple[str, str]] = set()
         self.clients = defaultdict[str, list[LockClientId]](list)
+        self.removed = dict[str, tuple[str, int]]()
+        """The job that a host's files lack, and since when."""
         self.stranded = dict[tuple[str, str, str], int]()
         """Since when hosts on hold have what they have not begun."""
         seconds = {
@@ -108,7 +110,8 @@ class FleetLife:
         """Let so much happen, then let all be well, and judge."""
         acts = [self._crash, self._crash, self._cut, self._heal, self._reboot, self._pause, self._pauses, self._hold,
                 self._ask, self._stop, self._edit, self._edit_and_back, self._restart_agent, self._lock,
-                self._unlock, *[self._be_away] * self.forgets]  # fmt: skip
+                self._unlock, *[self._be_away] * self.forgets,
+                *[self._remove, self._remove] * (not self.forgets)]  # fmt: skip
         for _ in range(steps):
             self.random.choice(acts)()
             self.fleet.pass_time(self.random.choice([0.003, 0.02, 1, 30, 200, 600]))
@@ -169,7 +172,7 @@ class FleetLife:
         if host.is_alive:
             hold = events.HoldAsked(self._ticket(), "root", None if host.hold is not None else Hold("root"))
             if hold.hold is not None and self.random.random() < 0.7:
-                host.as_it_asks = hold
+                host.as_it_asks = lambda _: hold
             else:
                 host.happen(hold)
 
@@ -208,7 +211,34 @@ class FleetLife:
         """A host gets other definitions of the same jobs."""
         host = self.fleet.hosts[self._host()]
         if host.is_alive:
-            host.write("jobs.yaml", *(replace(each, priority=self.random.randint(0, 3)) for each in self.jobs))
+            there = [each for each in self.jobs if each.id not in self.removed.get(host.store, ())]
+            host.write("jobs.yaml", *(replace(each, priority=self.random.randint(0, 3)) for each in there))
+
+    def _remove(self) -> None:
+        """A job is removed from a host, mostly just as that asks for it, or comes back there."""
+        host = self.fleet.hosts[self._host()]
+        if host.store in self.removed:
+            self._bring_back(host)
+        elif host.is_alive and self.random.random() < 0.7:
+            host.as_it_asks = lambda ask: self._removal(host, ask.run.job)
+        else:
+            removal = self._removal(host, self.random.choice([each.id for each in self.jobs]))
+            if host.is_alive:
+                host.happen(removal)
+
+    def _removal(self, host: Host, name: str) -> events.JobsRead:
+        self._bring_back(host)
+        self.removed[host.store] = name, self.fleet.now
+        if self.random.random() < 0.5:  # its scheduler dies as it removes the job
+            host.doom = 0, self.random.randint(-1, 2)
+        host.files["jobs.yaml"] = tuple(each for each in host.files["jobs.yaml"] if each.id != name)
+        return events.JobsRead("jobs.yaml", host.files["jobs.yaml"])
+
+    def _bring_back(self, host: Host) -> None:
+        if host.store in self.removed:
+            name, since = self.removed.pop(host.store)
+            host.lacked.append((name, since, self.fleet.now))
+            host.write("jobs.yaml", *self.jobs)
 
     def _edit_and_back(self) -> None:
         """A host gets another definition of a job, and has the one from before again, soon or not so soon after."""
@@ -272,6 +302,7 @@ class FleetLife:
         """Everything is mended, and there is time enough for all that waits."""
         for host in self.fleet.hosts.values():
             host.doom = host.as_it_asks = None
+            self._bring_back(host)
             host.agent.heal()
             if not host.is_alive:
                 host.boot()

@@ -39,8 +39,18 @@ class Pauses:
         for wish in [each for each in self._open if (each.host, each.ticket) == (host, ticket)]:
             wish.is_lost = True
             if error is None:
+                self._credit(wish)
                 assert wish.is_made or not wish.pauses, f"{wish} was confirmed, and not made"
                 self._open.remove(wish)
+
+    def _credit(self, wish: Wish) -> None:
+        """Take the write that a wish alike was credited with, if that has no answer yet: a write that ends a pause does
+        not tell whose it is.
+        """
+        hosts = (wish.host,) if wish.pauses else {each.host for each in self._open}
+        alike = (each for each in self._open if (each.job, each.pauses) == (wish.job, wish.pauses))
+        if not wish.is_made and (one := next((each for each in alike if each.is_made and each.host in hosts), None)):
+            wish.is_made, one.is_made = True, False
 
     def forget(self, host: str) -> None:
         """The scheduler of a host has ended, and with it all who have asked there."""
