@@ -134,8 +134,9 @@ class SavedJob:
         """
         if self.owner in (None, owner):
             return changed(self, owner=owner)
-        kept = {"last_number": self.last_number, "to_return": self.to_return}
-        return SavedJob(job=self.job, era=self.era + 1, owner=owner, **kept)
+        return SavedJob(
+            job=self.job, era=self.era + 1, last_number=self.last_number, owner=owner, to_return=self.to_return
+        )
 
     def outcomes_with(self, run: Run, ended: int) -> tuple[Outcome, ...]:
         """Add the outcome of a run; return the newest outcomes and the last success.
