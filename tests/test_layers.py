@@ -66,7 +66,7 @@ FOLDERS = {
         "core/jobs": "agreement pauses jobs submissions",
         "core/with_lock": "lock_clients fleet_clients",
         "core/attempts": "attempts host_loss",
-        "core/fleet": "fleet fleet_policy",
+        "core/fleet": "fleet to_return fleet_policy",
         "core/explain": "attention forecast why",
         "core": "scheduler trace",
         "foresight": """

@@ -8,7 +8,7 @@ from jobqueued.base.instants import STEP_LIMIT
 from jobqueued.child.contract.documents import Record
 from jobqueued.child.contract.reasons import Code, Reason
 from jobqueued.core.due.clock import is_of_pause
-from jobqueued.core.hosts import to_return
+from jobqueued.core.fleet import to_return
 from jobqueued.core.hosts.fleet_state import FleetState, SkipWish, hosts_before, is_begun_elsewhere, is_of_fleet
 from jobqueued.core.hosts.memory import looks_back
 from jobqueued.core.runs import verdicts
