@@ -99,8 +99,8 @@ class SavedJob:
 
     `owner`: the job's last owner. `agreed`: the last definition on which the fleet and this host agreed; `offered`: the
     last published definition while the outcome is unknown (core/jobs/agreement.py).  `shared_pause`: the fleet's pause
-    that pauses the job (core/jobs/pauses.py). `to_return`: keys of occurrences that this host skipped for itself
-    although it may have claimed them, so that they belong to the other hosts (core/fleet/to_return.py).
+    that pauses the job (core/jobs/pauses.py). `to_return`: keys of skipped occurrences that this host must return
+    to the fleet if it claimed them (core/fleet/to_return.py).
     """
 
     job: str

@@ -48,7 +48,7 @@ BREAKS: dict[str, Try] = {
     "what nobody wants any more is not given back": Try(
         Break(
             "core/fleet/fleet.py",
-            '        turn.do(GiveBack(event.job, event.key, RETURNED if is_returned else "over"))\n',
+            '        turn.do(GiveBack(event.job, event.key, RETURNED if is_for_others else "over"))\n',
             "        pass\n",
         ),
         ("held", "missed"), "killed",

@@ -463,9 +463,9 @@ class Host(World):
         self.left = set[tuple[str, int, int]]()
         """What came due of jobs, from an instant to another, while this host left them to those that are up to date."""
         self.lacked = list[tuple[str, int, int]]()
-        """Jobs that were not in its files, from an instant to another."""
+        """Each job that its files lacked, with the first and the last instant of that time."""
         self.for_itself = set[int]()
-        """The places, in `said`, of what was skipped as its job was removed."""
+        """The indexes, in `said`, of the skips of jobs that this host no longer had."""
         fleet.hosts[store] = self
         self.agent = Agent(fleet, store, rules)
         super().__init__(*jobs, fleet=NAME, name=store, **options)
@@ -545,7 +545,7 @@ class Host(World):
         return any(run.due <= due <= (run.last_due or run.due) for run in skips)
 
     def has_removed(self, job: str, due: int) -> bool:
-        """Whether this host has skipped a due time as its files had no such job any more: others may run it."""
+        """Return whether this host skipped a due time because the job was removed; other hosts may run it."""
         return any(
             run.id.job == job and run.due <= due <= (run.last_due or run.due)
             and run.reason is not None and run.reason.code in JOB_REMOVED
@@ -761,8 +761,10 @@ class Fleet:
                 due = job.next_after(due)
                 continue  # and that was forgotten
             able = [host for host in self.hosts.values() if host.may_have(job)]
-            is_anyones = owner is None or self.hosts[owner.store].has_removed(job.id, due)
-            asked = able if owner is None or is_anyones else [self.hosts[owner.store]]
+            if owner is None or self.hosts[owner.store].has_removed(job.id, due):
+                asked = able
+            else:
+                asked = [self.hosts[owner.store]]
             tried = {key, claims.next_attempt(key) if owner is None else owner.key}
             has_run = any((job.id, each) in self.started for each in tried)
             if not has_run and not all(host.has_given_up(job.id, due) for host in asked):

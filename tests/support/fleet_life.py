@@ -75,7 +75,7 @@ class FleetLife:
         self.paused: set[tuple[str, str]] = set()
         self.clients = defaultdict[str, list[LockClientId]](list)
         self.removed = dict[str, tuple[str, int]]()
-        """The job that a host's files lack, and since when."""
+        """Host → the job that its files lack, and since when."""
         self.stranded = dict[tuple[str, str, str], int]()
         """Since when hosts on hold have what they have not begun."""
         seconds = {
@@ -211,11 +211,12 @@ class FleetLife:
         """A host gets other definitions of the same jobs."""
         host = self.fleet.hosts[self._host()]
         if host.is_alive:
-            there = [each for each in self.jobs if each.id not in self.removed.get(host.store, ())]
+            removed, _ = self.removed.get(host.store, ("", 0))
+            there = [each for each in self.jobs if each.id != removed]
             host.write("jobs.yaml", *(replace(each, priority=self.random.randint(0, 3)) for each in there))
 
     def _remove(self) -> None:
-        """A job is removed from a host, mostly just as that asks for it, or comes back there."""
+        """Remove a job from a host, usually while the host requests a run of the job; or bring a removed job back."""
         host = self.fleet.hosts[self._host()]
         if host.store in self.removed:
             self._bring_back(host)

@@ -44,8 +44,9 @@ class Pauses:
                 self._open.remove(wish)
 
     def _credit(self, wish: Wish) -> None:
-        """Take the write that a wish alike was credited with, if that has no answer yet: a write that ends a pause does
-        not tell whose it is.
+        """If a wish was not made, and an equal wish without an answer was, swap the two.
+
+        Equal wishes cause equal writes: a write that ends a pause does not contain its host.
         """
         hosts = (wish.host,) if wish.pauses else {each.host for each in self._open}
         alike = (each for each in self._open if (each.job, each.pauses) == (wish.job, wish.pauses))
@@ -72,7 +73,7 @@ class Pauses:
         wishes = [
             each for each in self._open if (each.job, each.pauses) == (job, bool(value)) and by in ("", each.host)
         ]
-        # of wishes that are alike, the one that somebody waits for: a lost one may never have reached the fleet
+        # a wish that somebody waits for comes first: a lost wish may never have reached the fleet
         wish = min((each for each in wishes if not each.is_made), key=lambda each: each.is_lost, default=None)
         assert wish, f"{job} is {f'paused: {value}' if value else 'resumed'}, and nobody has asked for that by now"
         wish.is_made = True

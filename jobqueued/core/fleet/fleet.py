@@ -374,8 +374,8 @@ def ours(turn: Turn, event: Ours) -> None:
         return
     run = run_of(turn.state, event.job, event.key)
     if run is None:
-        is_returned = event.key in turn.state.standing(event.job).saved.to_return or _is_to_come(turn, event)
-        turn.do(GiveBack(event.job, event.key, RETURNED if is_returned else "over"))
+        is_for_others = event.key in turn.state.standing(event.job).saved.to_return or _is_to_come(turn, event)
+        turn.do(GiveBack(event.job, event.key, RETURNED if is_for_others else "over"))
     elif run.state not in LIVE and run.id not in turn.state.fleet.asked:
         turn.do(GiveBack(event.job, event.key, unstarted(run)))
 

@@ -252,7 +252,7 @@ class FleetState:
                 self.is_newer_end(run.id.job, run.key)
 
     def give_back_unused(self, run: Run) -> None:
-        """Give back the occurrence and claims that the fleet may have granted to a run that does not start here."""
+        """Give back the occurrence and claims that the fleet may have granted to an unstarted run."""
         self._note(run, unstarted(run))
 
     def is_newer_end(self, job: str, key: str) -> bool:

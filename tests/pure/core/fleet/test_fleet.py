@@ -789,40 +789,6 @@ def test_what_people_do_while_it_rests(act: str) -> None:
     }[act] == one.covered("tick")
 
 
-def _claimed(fleet: Fleet) -> Host:
-    """The host that has an occurrence and has not heard of it yet: it is cut off from now on."""
-    while not (keys := [value for key, value in fleet.etcd.keys.items() if key[0] == "run"]):
-        fleet.pass_time(0.001)
-    host = fleet.hosts[keys[0].store]
-    host.agent.cut()
-    assert not host.launched
-    return host
-
-
-@pytest.mark.parametrize("ends", ["cut", "killed", "while down", "connected"])
-def test_a_job_that_is_removed_where_it_was_claimed(ends: str) -> None:
-    """Another host runs it: who has no such job any more does not decide for the others."""
-    tick = job("tick", "0 1 * * *", scope=Scope.FLEET)
-    fleet, found = hosts(tick)
-    fleet.pass_time(HOUR / SECOND - 2)
-    one = _claimed(fleet)
-    if ends == "connected":
-        one.agent.heal()
-    if ends == "while down":
-        one.leave()
-        del one.files["jobs.yaml"]
-    else:
-        one.write("jobs.yaml")
-    if ends == "killed":
-        one.leave()
-    fleet.pass_time(5)
-    one.agent.heal() if one.is_alive else one.come_back()
-    fleet.pass_time(60)
-    assert ["01:00 job_removed"] == one.covered("tick")
-    assert [("tick", f"f{(MIDNIGHT + HOUR) // SECOND}")] == list(fleet.started)
-    assert ["succeeded"] == [state for host in found if host is not one for state in host.states().values()]
-
-
 @pytest.mark.parametrize("is_asked", [False, True])
 def test_a_job_that_leaves_the_fleet(is_asked: bool) -> None:
     """A run that is the fleet's waits until that can be asked, and holds nothing meanwhile."""
