@@ -18,11 +18,16 @@ CAPTURES = os.environ.get("JOBQUEUED_CAPTURES")
 
 
 class Terminal:
-    """`program` on a terminal of this size; tmux needs a `directory` of its own."""
+    """`program` on a terminal of this size; tmux needs a `directory` of its own.
+
+    tmux remains a child of the test: a process without a parent might belong to a lost run of another test's daemon.
+    """
 
     def __init__(self, directory: Path, program: Sequence[str], columns: int = 80, lines: int = 24) -> None:
         self._tmux = [need("tmux"), "-S", str(directory / "tmux"), "-f", "/dev/null"]
         size = ["-x", str(columns), "-y", str(lines)]
+        self._server = subprocess.Popen([*self._tmux, "-D"], env=environment(), cwd=REPO, stdin=subprocess.DEVNULL)
+        wait_for((directory / "tmux").exists)
         self._run("new-session", "-d", *size, shlex.join(program))
         self._run("set-option", "-g", "escape-time", "0")
 
@@ -69,3 +74,4 @@ class Terminal:
     def close(self) -> None:
         """End it."""
         self._run("kill-server")
+        self._server.wait()
