@@ -195,7 +195,7 @@ class SavedJob:
         """
         if not job.enabled or (self.paused and self.paused_until is None):
             return []
-        since = max(self.cursor + job.offset, self.paused_until or 0)
+        since = max(self.cursor + job.offset, (self.paused_until or 0) - 1)
         found = job.next_starts(since, count + len(self.skips), self.settled)
         return [start for start in found if start - job.offset not in self.skipped][:count]
 

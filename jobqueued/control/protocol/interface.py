@@ -31,7 +31,7 @@ type Batch (
 # A job, its status, and the file that defines it.
 # - skips: the starts that SkipNext removed
 # - scope: host, or fleet if one host of the fleet runs each occurrence
-# - next: the next scheduled start; if the job is paused until an instant, the first start after it. Null if a pause
+# - next: the next scheduled start; if the job is paused until an instant, the first start from then on. Null if a pause
 #   has no end, or the job is disabled or invalid
 # - settled: set after the system clock was set back. Fixed times up to this instant are not due again; times that
 #   follow elapsed time are
@@ -284,7 +284,7 @@ method Metrics() -> (
 )
 
 # The next scheduled starts of a job: at most count (1000 at most). If the job is paused until an instant, these are
-# the starts after it. The other fields show what keeps the job from starting, including the host's hold. timezone is
+# the starts from then on. The other fields show what keeps the job from starting, including the host's hold. timezone is
 # the job's time zone.
 method Next(job: string, count: int) -> (
   timezone: string,

@@ -165,15 +165,15 @@ def _come_due(turn: Turn, job: Job, *, at_once: bool, until: int | None = None) 
 
 
 def is_of_pause(turn: Turn, job: Job, due: int) -> bool:
-    """Return whether an occurrence came due before the end of its job's pause."""
+    """Return whether an occurrence was to start before the end of its job's pause."""
     until = turn.state[job.id].saved.paused_until
-    return until is None or until >= turn.now.wall or due + job.offset <= until
+    return until is None or until > turn.now.wall or due + job.offset < until
 
 
 def _after_pause(turn: Turn, job: Job, found: list[int]) -> list[int]:
     """Skip the due times during a job's pause, resume the job if its pause is over, and return the later due times."""
     until = turn.state[job.id].saved.paused_until
-    is_over = until is not None and until < turn.now.wall
+    is_over = until is not None and until <= turn.now.wall
     during = [due for due in found if is_of_pause(turn, job, due)]
     skip_dues(turn, job, turn.state.others.own_skips(job, during), _PAUSED)
     if not is_over:

@@ -18,15 +18,15 @@ from jobqueued.settings.paths import Paths
 @click.command()
 @click.argument("job", shell_complete=completion.jobs)
 @click.option(
-    "--until", callback=future_time, metavar="T", help="Resume JOB after this time: 2h, 18:00, tomorrow, 2026-11-24."
+    "--until", callback=future_time, metavar="T", help="Resume JOB at this time: 2h, 18:00, tomorrow, 2026-11-24."
 )
 @click.pass_obj
 def pause(paths: Paths, job: str, until: int | None) -> None:
     """Pause JOB: start none of its runs until JOB is resumed.
 
     Occurrences that become due during the pause are skipped, with a record.  Waiting runs stay queued, and live runs
-    continue.  An occurrence at exactly the time of --until is skipped too.  A pause survives restarts, edits of the job
-    file and even the removal of the job.
+    continue.  An occurrence at exactly the time of --until starts.  A pause survives restarts, edits of the job file
+    and even the removal of the job.
 
     \b
     Examples:

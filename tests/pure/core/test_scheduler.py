@@ -798,12 +798,25 @@ def test_a_hold_that_is_over_before_its_time() -> None:
 
 
 def test_a_pause_until_between_due_time_and_start() -> None:
-    """What starts, by `spread`, after the end of the pause runs; what would have started before it is skipped."""
-    for minutes, covered in ((5, ["01:00"]), (15, ["01:00 paused"])):
+    """The pause skips an occurrence that `spread` starts before its end, and none that starts at its end or later."""
+    for minutes, covered in ((5, ["01:00"]), (10, ["01:00"]), (15, ["01:00 paused"])):
         world = World(job("a", "0 1 * * *", offset=10 * MINUTE))
         world.pause("a", until=MIDNIGHT + HOUR + minutes * MINUTE)
+        told = [to_text(start) for start in world.scheduler["a"].saved.starts(world.scheduler.catalog["a"], 1)]
         world.pass_time(7200)
         assert covered == world.covered("a")
+        assert (told == [to_text(MIDNIGHT + HOUR + 10 * MINUTE)]) == (covered == ["01:00"])
+
+
+def test_an_occurrence_at_the_end_of_a_pause() -> None:
+    """It runs, also where the daemon was down at that instant."""
+    for is_down in (False, True):
+        world = World(job("a", "0 * * * *", catch_up=CatchUp.ALL))
+        world.pause("a", until=MIDNIGHT + 2 * HOUR)
+        if is_down:
+            world.reboot(9000)
+        world.pass_time(9000)
+        assert ["01:00 paused", "02:00"] == world.covered("a")[:2], is_down
 
 
 def test_an_event_of_which_some_hear() -> None:

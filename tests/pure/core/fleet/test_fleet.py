@@ -237,10 +237,10 @@ def test_a_pause_whose_time_is_over() -> None:
 
 
 def test_a_pause_of_a_job_that_joins_the_fleet() -> None:
-    """What came due before its time was over is skipped for that, also where that is as the fleet can't be asked."""
+    """What came due before the pause ended is skipped, also while the fleet cannot be reached."""
     mine = job("tick", "*/10 * * * *", catch_up=CatchUp.ALL, max_waiting=99)
     fleet, (one,) = hosts(mine, names="a")
-    one.pause("tick", until=MIDNIGHT + 25 * MINUTE)
+    one.pause("tick", until=MIDNIGHT + 30 * MINUTE)
     one.write("jobs.yaml", replace(mine, scope=Scope.FLEET))
     one.agent.cut()
     fleet.pass_time(35 * 60)
