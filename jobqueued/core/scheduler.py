@@ -33,7 +33,7 @@ from jobqueued.model import events
 from jobqueued.model.accounts import Account
 from jobqueued.model.catalog import Catalog
 from jobqueued.model.commands import Command, Save
-from jobqueued.model.fleet import FleetMark, FleetTrouble, FleetUp, MaySkip, PauseMade, Returned, SaidOverdue
+from jobqueued.model.fleet import FleetMark, FleetReachability, FleetTrouble, MaySkip, PauseMade, Returned, SaidOverdue
 from jobqueued.model.job import Job, Now
 from jobqueued.model.run import Holder, LockClientId, Run, RunId
 from jobqueued.model.saved import Hold, SavedJob
@@ -112,7 +112,7 @@ _DECIDERS: dict[type, Callable[[Turn, Any], None]] = {
     events.RunLingers: attempts.lingers,
     events.RunsEmptied: attempts.runs_emptied,
     events.NeverStarted: attempts.never_started,
-    FleetUp: fleet.up,
+    FleetReachability: fleet.reachability_changed,
     events.Granted: fleet.granted,
     events.Denied: fleet.denied,
     events.Taken: fleet.taken,

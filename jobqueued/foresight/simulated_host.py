@@ -22,7 +22,7 @@ from jobqueued.foresight.durations import Draws, DurationSample
 from jobqueued.foresight.tally import CONCURRENCY, DEPENDENCIES, HOLD, RESERVATION, Blame, Tally
 from jobqueued.model import events
 from jobqueued.model.commands import Ask, Command, Launch, Say, Stop
-from jobqueued.model.fleet import NO_GRANT, FleetUp
+from jobqueued.model.fleet import NO_GRANT, FleetReachability
 from jobqueued.model.job import Job, Now
 from jobqueued.model.notify import NOBODY
 from jobqueued.model.run import Run, RunId
@@ -115,7 +115,7 @@ class World:
             if it.shared_pause:
                 self._happen(events.FleetPaused(it.job, it.shared_pause))
         if limits.fleet:  # simulate this host as the only live host of its fleet
-            self._happen(FleetUp(""))
+            self._happen(FleetReachability(""))
         self._settle()
 
     @property

@@ -7,7 +7,16 @@ from typing import Any
 from jobqueued.child.contract.documents import OutputPlaces, Record, TriggeredBy
 from jobqueued.child.contract.tuples import NamedTuple
 from jobqueued.model.accounts import Account
-from jobqueued.model.fleet import FleetMark, FleetTrouble, FleetUp, Grant, MaySkip, PauseMade, Returned, SaidOverdue
+from jobqueued.model.fleet import (
+    FleetMark,
+    FleetReachability,
+    FleetTrouble,
+    Grant,
+    MaySkip,
+    PauseMade,
+    Returned,
+    SaidOverdue,
+)
 from jobqueued.model.job import Claim, Job
 from jobqueued.model.run import LockClientId, Run, RunId
 from jobqueued.model.run_states import Unstarted
@@ -451,7 +460,7 @@ Event = (
     | RunLingers
     | RunsEmptied
     | NeverStarted
-    | FleetUp
+    | FleetReachability
     | Granted
     | Denied
     | Taken

@@ -38,8 +38,8 @@ class Part(NamedTuple):
     of: int
 
 
-class FleetUp(NamedTuple):
-    """The fleet is reachable, and this host received all its claims; or the fleet is unreachable for this `reason`.
+class FleetReachability(NamedTuple):
+    """The fleet is reachable (`reason` is ""), and this host received all its claims; or it is unreachable.
 
     `known`: the last instant (wall) when this host was in the fleet, as saved before the host's agent connected.
     """

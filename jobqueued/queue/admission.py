@@ -31,7 +31,7 @@ from jobqueued.model.run import Holder, LockClientId, RunId
 from jobqueued.model.users import budget_of
 from jobqueued.queue.drains import Drains
 from jobqueued.queue.locks import SLOT, Claims, Locks, of_fleet
-from jobqueued.queue.waiting import Group, Head, Waiting
+from jobqueued.queue.waiting import Group, GroupHead, Waiting
 
 OUTPUT_DRAIN = 2_000_000_000
 """Maximum time (ns) from the end of a run's last process until its record is written."""
@@ -222,7 +222,7 @@ class Admission:
         ends = [promise.holders_end_by for promise in self.reservations if promise.touches(claims)]
         return all(until is not None and mono + bound <= until for until in ends)
 
-    def _refused(self, head: Head, missing: Claim | None, reserved: Locks, mono: int) -> None:
+    def _refused(self, head: GroupHead, missing: Claim | None, reserved: Locks, mono: int) -> None:
         *_, run, rank, group = head
         claims = group.terms.claims
         lacked = self._note_refusal(run, claims, missing)
@@ -306,7 +306,7 @@ class Admission:
             if faster > 0 and self.waiting.share_rank(promise.group) == self.waiting.share_rank(group):
                 self._look_again((rank * their_every - promise.rank * every) // faster + 1)
 
-    def _note_reaching(self, least: int, heads: list[Head]) -> None:
+    def _note_reaching(self, least: int, heads: list[GroupHead]) -> None:
         """Schedule a pass for the instant when the first of these runs, whose priority is too low, has aged enough."""
         for *_, rank, group in heads:
             self._look_again(group.reaching(least, rank))

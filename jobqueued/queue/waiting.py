@@ -81,7 +81,7 @@ class Group:
         return -(-(priority * every + rank) // points) if points else None
 
 
-Head = tuple[int, int, int, int, Holder, int, Group]
+GroupHead = tuple[int, int, int, int, Holder, int, Group]
 """A group's first run at an instant: values that order it among other groups (lowest first), the run, its rank, and the
 group.
 """
@@ -211,7 +211,7 @@ class Waiting:
             else:
                 del self._firsts[like]
 
-    def head(self, group: Group, mono: int) -> Head | None:
+    def head(self, group: Group, mono: int) -> GroupHead | None:
         """Return the first run of a group, or None if the group is empty; drop an empty group."""
         heap, places = group.heap, self._places
         while heap:
@@ -228,7 +228,7 @@ class Waiting:
                     del self.wanted[claim.resource]
         return None
 
-    def heads(self, mono: int) -> list[Head]:
+    def heads(self, mono: int) -> list[GroupHead]:
         """Return a heap of the first runs of all groups that are awake, and of the parked groups that go first among
         similar groups.
         """

@@ -31,8 +31,8 @@ from jobqueued.model.commands import (
 from jobqueued.model.fleet import (
     FLEET,
     FleetMark,
+    FleetReachability,
     FleetSettings,
-    FleetUp,
     Grant,
     MaySkip,
     PauseMade,
@@ -95,7 +95,7 @@ def event_of(line: Line) -> events.Event:
     """Return the event that a line from the agent reports. Raises ValueError if the line is malformed."""
     match line:
         case ["up", str(reason)]:
-            return FleetUp(reason)
+            return FleetReachability(reason)
         case ["mark", str(age), int(number)]:
             return FleetMark(age, number)
         case ["granted", str(job), int(number), int(question), int(fence), int(until)]:
@@ -235,7 +235,7 @@ class FleetLink(Source):
                 case ["mark", str(age), int(number)]:
                     happened = [FleetMark(age, number, self._known, self._fleet.name)]
                 case ["up", str(reason)]:
-                    self._down, happened = reason, [FleetUp(reason, self._known)]
+                    self._down, happened = reason, [FleetReachability(reason, self._known)]
                     if reason:  # afterwards the agent re-sends the whole state
                         self._outbox += lines.encode(["since", self._since()])
                         self._neighbours.forget()
@@ -253,7 +253,7 @@ class FleetLink(Source):
             self.lose(f"its agent does not answer; {self._instance.see_agent}")
         if self._has_news:
             self._has_news = False
-            yield FleetUp(self._down)
+            yield FleetReachability(self._down)
 
     def _call(self, now: Now) -> None:
         state = self._state()

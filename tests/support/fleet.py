@@ -32,7 +32,7 @@ from jobqueued.core.hosts.claimed_by_others import span_of
 from jobqueued.core.hosts.fleet_state import second_of
 from jobqueued.model import events
 from jobqueued.model.commands import Ask, Command, EndedElsewhere, FleetCommand, Launch, Reply, Save, SaveFleetMark, Say
-from jobqueued.model.fleet import FleetMark, FleetUp
+from jobqueued.model.fleet import FleetMark, FleetReachability
 from jobqueued.model.job import Job
 from jobqueued.model.run import LockClientId, RunId
 from jobqueued.model.run_states import PENDING, RunState
@@ -215,7 +215,7 @@ class Agent:
         if connection == self.connection and host.is_alive:
             if isinstance(event, FleetMark):
                 event = event._replace(at=self.known)
-            if isinstance(event, FleetUp):
+            if isinstance(event, FleetReachability):
                 event = event._replace(known=self.known)
                 self.since = host.scheduler.askable() if event.reason else self.since
             host.happen(event)
@@ -252,7 +252,7 @@ class Agent:
         self.cut()
         self.conversation = Conversation(PATIENCE)
         self.connection += 1
-        self.fleet.hosts[self.store].happen(FleetUp("its agent exited"))
+        self.fleet.hosts[self.store].happen(FleetReachability("its agent exited"))
 
     def start(self) -> None:
         """Begin anew, and be called."""
@@ -574,7 +574,7 @@ class Host(World):
     def _act(self, command: Command) -> None:
         if isinstance(command, FleetCommand) and "state" in self.full:  # as Acts does
             self.agent.connection += 1
-            self.answers.append(FleetUp("this host can't save its state, so it must not get new claims"))
+            self.answers.append(FleetReachability("this host can't save its state, so it must not get new claims"))
         elif isinstance(command, FleetCommand):
             if isinstance(command, Ask):
                 assert command.run in self.rows or isinstance(command.run, LockClientId), "asked before the commit"

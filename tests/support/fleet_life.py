@@ -8,7 +8,7 @@ from random import Random
 
 from jobqueued.base.instants import DAY, HOUR, MINUTE, SECOND
 from jobqueued.model import events
-from jobqueued.model.fleet import FLEET, FleetUp
+from jobqueued.model.fleet import FLEET, FleetReachability
 from jobqueued.model.job import CatchUp, Claim, Job, OnHostLoss, Scope
 from jobqueued.model.run import LockClientId, RunId
 from jobqueued.model.run_states import PENDING
@@ -276,7 +276,7 @@ class FleetLife:
         """An agent begins anew, beside a scheduler that lives."""
         host = self.fleet.hosts[self._host()]
         if host.is_alive and host.agent.cut_since is None:
-            host.happen(FleetUp("the agent has ended"))
+            host.happen(FleetReachability("the agent has ended"))
             host.agent.connect()
 
     def _explain(self) -> None:

@@ -284,8 +284,8 @@ method Metrics() -> (
 )
 
 # The next scheduled starts of a job: at most count (1000 at most). If the job is paused until an instant, these are
-# the starts from then on. The other fields show what keeps the job from starting, including the host's hold. timezone is
-# the job's time zone.
+# the starts from then on. The other fields show what keeps the job from starting, including the host's hold. timezone
+# is the job's time zone.
 method Next(job: string, count: int) -> (
   timezone: string,
   next: []string,

@@ -35,7 +35,7 @@ from jobqueued.core.state.turn import Turn
 from jobqueued.core.with_lock import fleet_clients
 from jobqueued.model.commands import Accept, Ask, EndedElsewhere, GiveBack, SaveFleetMark
 from jobqueued.model.events import Denied, FleetAccepted, Granted, Held, HostSeen, Ours, Taken
-from jobqueued.model.fleet import FleetMark, FleetTrouble, FleetUp, MaySkip, Returned
+from jobqueued.model.fleet import FleetMark, FleetReachability, FleetTrouble, MaySkip, Returned
 from jobqueued.model.job import Claim, Job, Occurrence, Scope
 from jobqueued.model.run import WITH_LOCK, Holder, LockClientId, Run, RunId
 from jobqueued.model.run_states import LIVE, PENDING, RunState
@@ -48,7 +48,7 @@ _COUNTED_AS_GONE, _FORGOTTEN = Reason(Code.COUNTED_AS_GONE), Reason(Code.FORGOTT
 _ELSEWHERE = Reason(Code.ON_ANOTHER_HOST)
 
 
-def up(turn: Turn, event: FleetUp) -> None:
+def reachability_changed(turn: Turn, event: FleetReachability) -> None:
     """If the fleet is reachable, resume its jobs and repeat all open questions; otherwise suspend its jobs."""
     state, fleet = turn.state, turn.state.fleet
     was_down, fleet.down = fleet.down, event.reason
@@ -61,9 +61,9 @@ def up(turn: Turn, event: FleetUp) -> None:
     fleet.leading.clear()
     for run in sorted(fleet.asked, reverse=True):
         state.put_back(state.runs[run], turn.now)
-    fleet_clients.up(turn)
-    pauses.up(turn)
-    fleet_overdue.up(turn)
+    fleet_clients.reachability_changed(turn)
+    pauses.reachability_changed(turn)
+    fleet_overdue.reachability_changed(turn)
     for job in filter(asks_fleet, state.catalog):
         if job.id in fleet.specs and not fleet.down:
             agreement.agree(turn, job)

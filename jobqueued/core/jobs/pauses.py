@@ -155,7 +155,7 @@ def look(turn: Turn, name: str) -> None:
     resume(turn, name, UNTIL)
 
 
-def up(turn: Turn) -> None:
+def reachability_changed(turn: Turn) -> None:
     """If the fleet is reachable, apply all its pauses, and repeat the requests that it has not carried out.
 
     Otherwise refuse all open requests.

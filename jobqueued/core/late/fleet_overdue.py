@@ -80,7 +80,7 @@ def seen(turn: Turn, event: SaidOverdue) -> None:
         _look_again(turn, event.job)
 
 
-def up(turn: Turn) -> None:
+def reachability_changed(turn: Turn) -> None:
     """Recheck all overdue jobs if the fleet is reachable; otherwise forget all reports."""
     fleet = turn.state.fleet
     if fleet.down:

@@ -72,7 +72,7 @@ def lock_anew(turn: Turn, number: int) -> None:
             turn.do(Ask(name, name.key, turn.state.admission.locks.parts(wanted), number, 0))
 
 
-def up(turn: Turn) -> None:
+def reachability_changed(turn: Turn) -> None:
     """Move the clients with open questions out of the queue; if the fleet is reachable, requeue them."""
     state = turn.state
     for name, client in list(state.lock_clients.items()):

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jobqueued.child.fleet.etcd import connection
-from jobqueued.child.fleet.etcd.connection import Connection, Garbled, Head
+from jobqueued.child.fleet.etcd.connection import Connection, Garbled, ResponseHead
 from tests.support.receivers import answer
 
 MOST = 1 << 20
@@ -50,7 +50,7 @@ class Wire:
         """It never waits."""
 
 
-def post(pieces: Iterable[bytes]) -> tuple[Connection, Head, Wire]:
+def post(pieces: Iterable[bytes]) -> tuple[Connection, ResponseHead, Wire]:
     """The head of an answer that comes so."""
     wire: Any = Wire(pieces)
     with pytest.MonkeyPatch.context() as patch:

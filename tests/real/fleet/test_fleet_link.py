@@ -11,7 +11,7 @@ import pytest
 from jobqueued.base.instants import SECOND
 from jobqueued.child.fleet import lines
 from jobqueued.model.events import Event
-from jobqueued.model.fleet import FleetMark, FleetSettings, FleetUp
+from jobqueued.model.fleet import FleetMark, FleetReachability, FleetSettings
 from jobqueued.model.job import Now
 from jobqueued.runs.fleet_link import FleetLink
 from tests.support.host import DEADLINE
@@ -49,7 +49,7 @@ def test_no_agent(tmp_path: Path) -> None:
     """The reason has the remedy, and stays a trouble until there is one."""
     told = link(tmp_path)
     reason = f"no agent at {tmp_path}/fleet (No such file or directory); start one there, or omit --launcher"
-    assert ([FleetUp(reason)], trouble(reason)) == (turned(told, SINCE), told.troubles)
+    assert ([FleetReachability(reason)], trouble(reason)) == (turned(told, SINCE), told.troubles)
 
 
 @pytest.mark.usefixtures("listener")
@@ -60,7 +60,7 @@ def test_a_silent_agent(tmp_path: Path) -> None:
     assert told.deadline is not None
     assert [] == turned(told, told.deadline - 1)
     reason = "its agent does not answer; see the log of the daemon"
-    assert ([FleetUp(reason)], trouble(reason)) == (turned(told, told.deadline), told.troubles)
+    assert ([FleetReachability(reason)], trouble(reason)) == (turned(told, told.deadline), told.troubles)
 
 
 def test_from_when_on_it_is_told(tmp_path: Path, listener: socket.socket) -> None:
@@ -88,7 +88,7 @@ def test_what_an_agent_says(tmp_path: Path, listener: socket.socket) -> None:
     (descriptor,) = told.descriptors()
     for reason in ("https://a:2379: no answer in time", ""):
         agent.sendall(lines.encode(["up", reason]))
-        assert [FleetUp(reason)] == list(told.ready(descriptor, Now(mono=SINCE, wall=0)))
+        assert [FleetReachability(reason)] == list(told.ready(descriptor, Now(mono=SINCE, wall=0)))
         assert (trouble(reason) if reason else [], None) == (told.troubles, told.deadline)
     agent.close()
     told.close()
@@ -107,7 +107,7 @@ def test_when_the_host_was_there(tmp_path: Path, listener: socket.socket) -> Non
         agent.sendall(lines.encode(["mark", "age", 9]) + lines.encode(["up", ""]))
         (descriptor,) = told.descriptors()
         happened = list(told.ready(descriptor, Now(mono=SINCE, wall=0)))
-        assert [FleetMark("age", 9, 123, "fleet"), FleetUp("", 123)] == happened
+        assert [FleetMark("age", 9, 123, "fleet"), FleetReachability("", 123)] == happened
     told.close()
 
 
@@ -124,5 +124,5 @@ def test_a_host_that_comes_from_another_fleet(tmp_path: Path, listener: socket.s
         agent.sendall(lines.encode(["mark", "other", 2]) + lines.encode(["up", ""]))
         (descriptor,) = told.descriptors()
         happened = list(told.ready(descriptor, Now(mono=SINCE, wall=0)))
-        assert [FleetMark("other", 2, 0, "east"), FleetUp("")] == happened
+        assert [FleetMark("other", 2, 0, "east"), FleetReachability("")] == happened
     told.close()

@@ -22,7 +22,7 @@ class Garbled(Exception):
     """An answer is not HTTP, or exceeds a limit."""
 
 
-class Head(NamedTuple):
+class ResponseHead(NamedTuple):
     """An answer's head: its status, and the server's clock."""
 
     status: int
@@ -50,7 +50,7 @@ class Connection:
             with self.socket:  # after success, the new socket owns the descriptor
                 self.socket = tls.wrap_socket(self.socket, server_hostname=host)
 
-    def post(self, path: str, body: bytes, fields: Mapping[str, str]) -> Head:
+    def post(self, path: str, body: bytes, fields: Mapping[str, str]) -> ResponseHead:
         """Send a request and return the head of its answer."""
         self.is_kept = False
         own = {"Host": self._name, "Content-Type": "application/json", "Content-Length": len(body), **fields}
@@ -64,7 +64,7 @@ class Connection:
         found = self._fields()
         self._deadline = None
         self._body = self._pieces(found, is_kept=version == "HTTP/1.1" and found.get("connection", "") != "close")
-        return Head(_number(status), reason.strip(), found.get("date", ""))
+        return ResponseHead(_number(status), reason.strip(), found.get("date", ""))
 
     def read(self, most: int) -> bytes:
         """Return the body of the answer. Raises Garbled if the body is longer than `most` bytes."""

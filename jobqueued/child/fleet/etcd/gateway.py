@@ -12,7 +12,7 @@ import ssl
 import time
 from collections.abc import Iterator, Mapping, Sequence
 
-from jobqueued.child.fleet.etcd.connection import Connection, Garbled, Head
+from jobqueued.child.fleet.etcd.connection import Connection, Garbled, ResponseHead
 from jobqueued.child.fleet.etcd.host_order import drawn_from
 from jobqueued.child.fleet.etcd.namespace import named, nameless
 from jobqueued.child.fleet.etcd.tls import Tls, TlsUnusable
@@ -110,7 +110,9 @@ class Gateway:
         self.close()
         return EtcdUnreachable(f"{member}: {trouble}")
 
-    def _asked(self, path: str, message: Message, headers: Mapping[str, str] = _NONE) -> tuple[Connection, Head]:
+    def _asked(
+        self, path: str, message: Message, headers: Mapping[str, str] = _NONE
+    ) -> tuple[Connection, ResponseHead]:
         """Return the unread answer of the first member that answers. Members that failed move to the end."""
         troubles = list[str]()
         for member in list(self._members):
@@ -128,7 +130,9 @@ class Gateway:
                 troubles.append(str(self._left(self._trouble(member, error))))
         raise EtcdUnreachable("; ".join(troubles))
 
-    def _ask(self, member: str, path: str, message: Message, headers: Mapping[str, str]) -> tuple[Connection, Head]:
+    def _ask(
+        self, member: str, path: str, message: Message, headers: Mapping[str, str]
+    ) -> tuple[Connection, ResponseHead]:
         if self._connection is not None and not self._connection.is_kept:
             self.close()
         is_kept, connection = self._connection is not None, self._connection or self._connected(member)
@@ -196,7 +200,7 @@ def _last_word(connection: Connection, error: Exception) -> Exception:
     return error
 
 
-def _rejection(connection: Connection, head: Head) -> Rejected:
+def _rejection(connection: Connection, head: ResponseHead) -> Rejected:
     """Return the error in an answer. Raises OSError and Garbled."""
     words = connection.read(_MOST)
     try:

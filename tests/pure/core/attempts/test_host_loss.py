@@ -15,7 +15,7 @@ from jobqueued.base.instants import MINUTE, SECOND
 from jobqueued.core.attempts import host_loss
 from jobqueued.model import events
 from jobqueued.model.commands import Ask, GiveBack, Launch, WriteRecord
-from jobqueued.model.fleet import FLEET, FleetUp
+from jobqueued.model.fleet import FLEET, FleetReachability
 from jobqueued.model.job import Claim, Job, OnHostLoss, Scope
 from jobqueued.model.run_states import LIVE, PENDING, RunState
 from jobqueued.model.saved import Hold
@@ -252,7 +252,7 @@ def test_a_loss_that_waits() -> None:
     scene.go_down(scene.first)
     scene.pass_time(GONE + 2)
     (waits,) = (run for run in other.scheduler.runs.values() if "." in run.key)
-    other.happen(events.HoldAsked(2, "root", None), FleetUp("etcd is away"))
+    other.happen(events.HoldAsked(2, "root", None), FleetReachability("etcd is away"))
     other.boot()
     scene.pass_time(30)
     run, _ = other.rows[waits.id]

@@ -18,7 +18,7 @@ from jobqueued.core.hosts.claimed_by_others import SkippedSpan
 from jobqueued.core.state.holders import PARKED
 from jobqueued.model import events
 from jobqueued.model.commands import FleetCommand, GiveBack
-from jobqueued.model.fleet import FLEET, FleetUp
+from jobqueued.model.fleet import FLEET, FleetReachability
 from jobqueued.model.job import CatchUp, Claim, On, Overlap, Scope
 from jobqueued.model.run import LockClientId, RunId
 from jobqueued.model.saved import Hold
@@ -162,7 +162,7 @@ def test_what_waits_as_the_fleet_goes_down() -> None:
     for number in range(3):
         one.run("some", number + 1)
     assert 3 == len(one.scheduler._state.fleet.asked)
-    one.happen(FleetUp("no member of etcd answers"), admit=False)
+    one.happen(FleetReachability("no member of etcd answers"), admit=False)
     assert [1, 2, 3] == [run.number for run in one.scheduler._state["some"].due]
 
 
@@ -423,7 +423,7 @@ def test_a_command_as_the_fleet_goes_down() -> None:
     _, (one,) = hosts(job("tape", locks=(TAPE,)), names="a")
     first = LockClientId(1)
     one.happen(events.LockAsked(1, first, (TAPE,), "root", False))
-    one.happen(FleetUp("no member of etcd answers"), admit=False)
+    one.happen(FleetReachability("no member of etcd answers"), admit=False)
     state = one.scheduler._state
     assert (PARKED, False) == (state.lock_clients[first].question, first in state.admission.waiting)
 
@@ -463,7 +463,7 @@ def test_a_place_in_line() -> None:
     one.happen(events.LockAsked(2, second, (TAPE,), "root", False))
     fleet.pass_time(1)
     assert ["/jq/wait/a/tape"] == [*fleet.etcd.values("/jq/wait/")]
-    one.happen(FleetUp("the agent has ended"))
+    one.happen(FleetReachability("the agent has ended"))
     one.agent.connect()
     fleet.pass_time(1)
     assert ["/jq/wait/a/tape"] == [*fleet.etcd.values("/jq/wait/")]
@@ -499,7 +499,7 @@ def test_more_places_than_before() -> None:
     for host in found:
         host.write("jobs.yaml", wide)
     for host in found:
-        host.happen(FleetUp("the agent has ended"))
+        host.happen(FleetReachability("the agent has ended"))
         host.agent.connect()
     fleet.pass_time(125)
     assert 3 == sum(len(live(host)) for host in found)
@@ -619,7 +619,7 @@ def test_another_reason_why_it_cannot_be_asked() -> None:
     _, (one,) = hosts(job("tick", "* * * * *", scope=Scope.FLEET), names="a")
     one.said.clear()
     for reason in ("no member answers", "no member answers", "this host is another's", "", ""):
-        one.happen(FleetUp(reason))
+        one.happen(FleetReachability(reason))
     told = [(it.event, it.fields.get("reason")) for it in one.said if it.event.startswith("fleet")]
     assert [("fleet_down", "no member answers"), ("fleet_down", "this host is another's"), ("fleet_up", None)] == told
 

@@ -11,7 +11,7 @@ import pytest
 from jobqueued.base.instants import DAY, HOUR, MINUTE, SECOND
 from jobqueued.core.fleet.fleet import _FORGOTTEN
 from jobqueued.model import events
-from jobqueued.model.fleet import FleetMark, FleetUp
+from jobqueued.model.fleet import FleetMark, FleetReachability
 from jobqueued.model.job import CatchUp, Claim, Job, Scope
 from tests.support.fleet import Fleet, Host
 from tests.support.world import MIDNIGHT, job
@@ -75,13 +75,13 @@ def stand_still(
     host.is_alive = True
     host.now = host.now._replace(wall=host.now.wall - step, mono=host.now.mono - step)
     if is_told_first:
-        host.happen(FleetUp("the session is over"))
+        host.happen(FleetReachability("the session is over"))
     host.now = host.now._replace(wall=host.now.wall + step)
     host.happen(event(step))
     if mark is not None:
         host.happen(mark)
     if not is_told_first:
-        host.happen(FleetUp("the session is over"))
+        host.happen(FleetReachability("the session is over"))
 
 
 @pytest.mark.parametrize("event", [events.ClockStepped, events.Slept])

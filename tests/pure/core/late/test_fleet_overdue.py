@@ -16,7 +16,7 @@ from jobqueued.core.late import expectation, fleet_overdue
 from jobqueued.core.state.turn import Turn
 from jobqueued.model.commands import Say, TellOverdue
 from jobqueued.model.events import HostSeen
-from jobqueued.model.fleet import FleetUp, SaidOverdue
+from jobqueued.model.fleet import FleetReachability, SaidOverdue
 from jobqueued.model.job import Job, Scope
 from jobqueued.notices import happenings
 from tests.support.fleet import Fleet, Host
@@ -219,7 +219,7 @@ def test_what_was_told_before_the_clock_was_set_back() -> None:
     assert expected.told
     state.remember("tick", expected=expected._replace(since=host.now.wall))
     before = fleet.etcd.values(OVERDUE)
-    host.happen(FleetUp(""))
+    host.happen(FleetReachability(""))
     fleet.pass_time(5)
     assert before == fleet.etcd.values(OVERDUE) != {}
     expectation.succeeded_elsewhere(Turn(state, host.now), "tick", host.now.wall - HOUR)
@@ -451,7 +451,7 @@ def test_a_fleet_that_comes_and_goes() -> None:
     for _ in range(12):
         host.agent.die()
         fleet.pass_time(5)
-        host.happen(FleetUp(""))
+        host.happen(FleetReachability(""))
         fleet.pass_time(5)
     assert ["a"] == tellers(fleet)
 
