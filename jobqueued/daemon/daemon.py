@@ -157,7 +157,7 @@ class Daemon:
         if (decided := self._decide(admit=admit)) or self._state.commits:
             for run, record in self._runs.acts.carry_out(decided):
                 self._control.notify_ended(run, record)
-                self._runs.files.check(run.job)
+                self._runs.files.check(run.job, record["output"]["bytes"])
             self._control.submissions.answer()
 
     def _decide(self, *, admit: bool) -> list[Command]:

@@ -127,6 +127,8 @@ class RunFiles:
         """Remove or retain an R.  Raises OSError if the record file can't be read."""
         self._directories.remove(command, is_unwritten=command.run in self._failed)
 
-    def check(self, job: str) -> None:
-        """Schedule a check of a job's files, because one of the job's runs ended or the job no longer exists."""
-        self._housekeeping.note(job, read_clocks())
+    def check(self, job: str, output: int = 0) -> None:
+        """Schedule a check of a job's files, because one of the job's runs ended and left `output` (bytes), or because
+        the job no longer exists.
+        """
+        self._housekeeping.note(job, read_clocks(), output)

@@ -8,6 +8,9 @@ from collections.abc import Iterator
 from jobqueued.model.job import UNBOUNDED
 from jobqueued.model.users import budget_of, share_of
 
+URGENT = 4
+"""Part of a limit that output may use before runs are checked at once: a quarter."""
+
 
 class Room:
     """The bytes that the runs of each job used at the last check.
@@ -21,6 +24,8 @@ class Room:
         self._of_a_user = UNBOUNDED if of_a_user is None else of_a_user
         self._kept: dict[str, int] = {}
         self._of_users = Counter[str]()
+        self._unchecked = Counter[str]()
+        """User → bytes of output of the runs that ended since the last check; "" means the host's jobs."""
         self._bounds: dict[str, int] = {}
         """Job → its limit (bytes), while all jobs together, or one user's jobs, exceed their common limit."""
 
@@ -37,6 +42,19 @@ class Room:
         """Record that a job no longer uses space."""
         if job in self._kept:
             self._add(job, -self._kept.pop(job))
+
+    def is_check_urgent(self, job: str, output: int) -> bool:
+        """Count the output (bytes) of a run that ended; return whether such output may exceed a limit before the next
+        regular check.
+        """
+        share = budget_of(job)
+        self._unchecked[share] += output
+        of_a_user = share and self._unchecked[share] >= self._of_a_user // URGENT
+        return bool(of_a_user) or self._unchecked.total() >= self._max_use // URGENT
+
+    def note_checked(self) -> None:
+        """Record that all runs that ended were checked."""
+        self._unchecked.clear()
 
     def _add(self, job: str, size: int) -> None:
         self.total += size

@@ -115,10 +115,12 @@ class Housekeeping(Source):
         """
         return pool_of(job) if is_numbered(job) and self._is_nowhere(job) else job
 
-    def note(self, job: str, now: Now) -> None:
-        """Schedule a check because a run of this job ended, or because this job no longer exists."""
+    def note(self, job: str, now: Now, output: int = 0) -> None:
+        """Schedule a check because a run of this job ended and left `output` (bytes), or because this job no longer
+        exists.
+        """
         self._jobs[self._pool(job)] = None
-        soon = now.mono + MINUTE
+        soon = now.mono if self._room.is_check_urgent(job, output) else now.mono + MINUTE
         self._at = soon if self._at is None else min(self._at, soon)
 
     def miss(self, run: RunId, error: OSError, now: Now) -> None:
@@ -198,6 +200,7 @@ class Housekeeping(Source):
             self._jobs |= dict.fromkeys(map(self._pool, self._room))
             self._known.clear()
             self._all_at = now.mono + DAY
+        self._room.note_checked()
         pause = AGAIN if self._missing or self._only_missing else MINUTE
         self._at = now.mono + pause if self._jobs or self._missing else self._all_at
         self._store.tidy()

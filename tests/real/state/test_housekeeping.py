@@ -237,6 +237,19 @@ class TestWhatIsOver:
         kept = {job: record_files.numbers(house.logs, job) for job in house.left}
         assert {"alice/x": [3, 4], "alice/y": [1], "host/x": [1, 2, 3, 4]} == kept
 
+    def test_much_output_is_checked_at_once(self, house: House) -> None:
+        """The ends of a user's runs, or of all runs, wait no minute once their output used a quarter of a limit."""
+        housekeeping = house.sweep(of_a_user=400, max_use=4000)
+        ends = [("alice/x", 99), ("bob/x", 99), ("crontabs/alice:y", 1), ("host/x", 800), ("host/y", 100)]
+        soon = []
+        for job, output in ends:
+            housekeeping.note(job, Now(NOW, 5), output)
+            soon.append(housekeeping.deadline == 5)
+            house.go_on(housekeeping, 5)
+        assert [False, False, True, False, False] == soon
+        housekeeping.note("host/x", Now(NOW, 5), 100)
+        assert housekeeping.deadline == 5
+
     def test_an_array_that_goes_on_keeps_its_runs(self, house: House) -> None:
         """While it is not over it is no pool, and keeps as many as one."""
         for number in range(1, 8):
