@@ -151,9 +151,14 @@ def _of_anacron(data: bytes, drafts: Iterable[JobDraft]) -> Iterator[tuple[JobDr
 # ── a table that Debian's cron refuses ──
 
 _MOST_LINES, _LONGEST = 10_000, 998
+"""Maximum lines of a table; maximum characters of a command, or of a variable's line: cron drops the rest of this line.
+"""
 _ASSIGNMENT = re.compile(
-    r"""\s*(?:"[^"]*"|'[^']*'|[^\s"'=][^\s=]*|)\s*=\s*(?:"[^"]*"\s*|'[^']*'\s*|(?!["']).*)""", re.DOTALL
+    r"""\s*(?:"[^"=]*"|'[^'=]*'|[^\s"'=][^\s=]*|)\s*=\s*(?:"[^"]*"\s*|'[^']*'\s*|(?!["']).*)""", re.DOTALL
 )
+_COMMENT = re.compile(r"(?:^|\0)[ \t]*#.*")
+_PART = re.compile(r"[^\0]+|(?<![^\0])\0")
+"""A part of a line that cron reads as a line; a NUL is one if no text precedes it."""
 _BLANKS = re.compile(r"[ \t]+")
 _NICKNAMES = frozenset(("reboot", "yearly", "annually", "monthly", "weekly", "daily", "midnight", "hourly"))
 _Field = tuple[str, int, int]
@@ -169,21 +174,22 @@ _FIELDS: tuple[_Field, ...] = (
 def refusal(data: bytes, form: Form, has_user: Callable[[str], bool]) -> tuple[int, str] | None:
     """Return the number of the line that makes Debian's cron ignore a whole table, and cron's reason.
 
-    Return None if there is no such line.
+    Return None if there is no such line. A NUL ends a line like a newline, except in a comment.
     """
     *lines, rest = data.decode("latin-1").split("\n")
     if len(lines) > _MOST_LINES:
         return _MOST_LINES + 1, "too many lines"
     for number, line in enumerate(lines, 1):
-        if reason := _wrong(line.lstrip(" \t"), form, has_user):
-            return number, reason
-    rest = rest.lstrip(" \t")
-    return (len(lines) + 1, "missing newline before EOF") if rest and not rest.startswith("#") else None
+        for part in _PART.findall(_COMMENT.sub("", line)):
+            if reason := _wrong(part.lstrip(" \t"), form, has_user):
+                return number, reason
+    has_rest = _COMMENT.sub("", rest).strip(" \t")
+    return (len(lines) + 1, "missing newline before EOF") if has_rest else None
 
 
 def _wrong(line: str, form: Form, has_user: Callable[[str], bool]) -> str:
     """Return the name that Debian's cron gives to the error in a line, or "" if the line is valid."""
-    if not line or line.startswith("#") or _ASSIGNMENT.fullmatch(line):
+    if not line or _ASSIGNMENT.fullmatch(line[:_LONGEST]):
         return ""
     if line.startswith("@"):
         name, *behind = _BLANKS.split(line[1:], 1)

@@ -169,22 +169,28 @@ def _numbers(text: str, low: int, high: int, names: list[str] | None = None, bas
 def lax_numbers(text: str, low: int, high: int, names: list[str] | None = None, base: int = 0) -> set[int]:
     """Return the numbers that a field matches in Debian's cron. Raises ValueError if this cron refuses the whole table.
 
-    Debian's cron ignores garbage after a part, and a backward range is empty.
+    Debian's cron ignores garbage after a part, a backward range is empty, and a single number can't have a step.
     """
     found, place = set[int](), 0
     while part := _PART.match(text, place):
         span, begin, dash, end, slash, step = part.groups()
-        first, last = (low, high) if span == "*" else (_number(begin, names, base), _number(end or begin, names, base))
         is_range = span == "*" or dash is not None
-        width = int(step) if is_range and slash else 1
-        if not (low <= first <= high and low <= last <= high and width > 0) or end == "":
+        first, last = (low, high) if span == "*" else (_number(each, names, base) for each in (begin, end or begin))
+        first, last, width = map(_in_32_bits, (first, last, int(step) if slash else 1))
+        if not (low <= first <= high and low <= last <= high and width > 0) or end == "" or (slash and not is_range):
             raise ValueError(f"{text!r} is nothing that cron knows")
         found.update(range(first, last + 1, width))
-        place = part.end() if is_range else part.start() + len(span)
+        place = part.end()
         if text[place : place + 1] != ",":
             return found
         place += 1
     raise ValueError(f"{text!r} is nothing that cron knows")
+
+
+def _in_32_bits(number: int) -> int:
+    """Return a number as C's atoi() does: limited to a long, and then cut to an int."""
+    cut = min(number, 2**63 - 1) % 2**32
+    return cut if cut < 2**31 else cut - 2**32
 
 
 def _number(text: str, names: list[str] | None, base: int) -> int:

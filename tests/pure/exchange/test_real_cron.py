@@ -43,6 +43,12 @@ def differences(text: str, cron: Cron, place: TablePlace | None = None, zone: st
         ("@Daily root x", "bad time specifier"), ("@daily", "bad command"), ("foo", "bad minute"),
         ("A B=5", "bad minute"), ('"A=5', "bad minute"), ("B='y'z", "bad minute"), ("A='b", "bad minute"),
         ("* * * * * root true " + "x" * 994, "command too long"), ("\r", "bad minute"),
+        ("5/15 * * * * root x", "bad minute"), ("5,7/2 * * * * root x", "bad minute"),
+        ("* 0/1 * * * root x", "bad hour"), ("* * * jan/2 * root x", "bad month"),
+        ("* * * * mon/2 root x", "bad day-of-week"), ("*/4294967295 * * * * root x", "bad minute"),
+        ("9223372036854775813 * * * * root x", "bad minute"), ('"="=x', "bad minute"),
+        ('A="' + "x" * 995 + '"', "bad minute"), ("x" * 998 + "=1", "bad minute"), ('A="x\0y"', "bad minute"),
+        ("A=b\0c", "bad minute"), ("\0\0", "bad minute"), ("* * * * * root x\0y", "bad minute"),
     ],
 )  # fmt: skip
 def test_one_line_refuses_the_whole_table(line: str, reason: str) -> None:
@@ -59,7 +65,9 @@ def test_one_line_refuses_the_whole_table(line: str, reason: str) -> None:
         "00000001,2 5 * * * root x\n", "* * * * sun-sat root x\n", "* * * * 5-0 root x\n", "0 0 30 2 * root x\n",
         "* * * * * root  \n", "* * * * * root x%\n", "* * * * * root -n x\n", "@reboot root x\n",
         "* * * * * root true " + "x" * 993 + "\n", "A=" + "x" * 1200 + "\n", "* * * * * root x\r\n",
-        ",".join(["0"] * 200) + " * * * * root x\n",
+        ",".join(["0"] * 200) + " * * * * root x\n", "5#/2 * * * * root x\n", "4294967301 * * * * root x\n",
+        "*/4294967297 * * * * root x\n", '  A="' + "x" * 994 + '"\n', "x" * 997 + "=1\n", "A=b\0C=d\n",
+        "* * * * * root x\0 # \0y\n",
     ],
 )  # fmt: skip
 def test_a_table_may_have(text: str) -> None:
