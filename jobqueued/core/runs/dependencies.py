@@ -12,7 +12,7 @@ round.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from enum import Enum, auto
 
 from jobqueued.child.contract.reasons import Code, Reason
@@ -22,7 +22,7 @@ from jobqueued.core.state.turn import Turn
 from jobqueued.model.job import Job, Now
 from jobqueued.model.run import Run, RunId
 from jobqueued.model.run_states import LIVE, RunState
-from jobqueued.model.saved import Outcome
+from jobqueued.model.saved import Outcome, SavedJob
 
 
 class DependencyStates(Enum):
@@ -164,28 +164,34 @@ def satisfy(turn: Turn, ended: Run, job: Job, *, counts: bool) -> tuple[RunId, .
     """Record the end of a run that `job` depends on; `counts`: whether the end counts as a success.
 
     Return the ends that make `job` due, one for each dependency, sorted by name, or () if the job is not due. An end
-    does not count twice if it already made a run due that only a run directory or record shows. A job that is out of
-    step waits for one more end.
+    does not count twice if it already made a run due that only a run directory or record shows. The ends that it
+    replaced do not count either. A job that is out of step waits for one more end.
     """
     state, saved = turn.state, turn.state[job.id].saved
-    if f"d{ended.id}" in state.found.get(job.id, {}):
-        return ()
     ends = {end.job: end for end in saved.ends}
     satisfied = {*saved.satisfied} & set(job.dependencies)
+    if f"d{ended.id}" in state.found.get(job.id, {}):
+        _remember(state, job, satisfied - {ended.id.job}, ends)
+        return ()
     for old in sorted(_used_up(state, job, satisfied - ends.keys(), turn.now.wall)):
         turn.say("out_of_step", job=job.id, end=str(old), awaited=old.job)
         satisfied.discard(old.job)
     if counts:
         satisfied.add(ended.id.job)
         ends[ended.id.job] = ended.id
-        known = tuple(sorted(end for name, end in ends.items() if name in satisfied))
-        saved = state.remember(job.id, satisfied=tuple(sorted(satisfied)), ends=known)
+        saved = _remember(state, job, satisfied, ends)
     if satisfied != set(job.dependencies):
         return ()
     of_last_round = [*_of_last_round(turn, ended, job, saved.ends)] if counts else []
     for end, awaited in of_last_round:
         turn.say("out_of_step", job=job.id, end=str(end), awaited=str(awaited))
     return () if of_last_round else saved.ends
+
+
+def _remember(state: SchedulerState, job: Job, satisfied: set[str], ends: Mapping[str, RunId]) -> SavedJob:
+    """Save the dependencies that succeeded since a job was last due, and their ends."""
+    known = tuple(sorted(end for name, end in ends.items() if name in satisfied))
+    return state.remember(job.id, satisfied=tuple(sorted(satisfied)), ends=known)
 
 
 def _used_up(state: SchedulerState, job: Job, names: Iterable[str], wall: int) -> Iterator[RunId]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import product
 
 import pytest
 
@@ -52,6 +53,42 @@ def test_after_a_degraded_time(minutes: float, first: str, again: int | None) ->
     pairs = [(f"da@{number}", (f"a@{number}", f"z@{number}")) for number in range(1, len(rounds(world)) + 1)]
     assert pairs == rounds(world)
     assert len(pairs) == (minutes * 60 + 180 + 4 * 3600) // 3600
+
+
+def by_hand(names: str, pause: int, *, killed: bool, both: float = 1, first: float = 1) -> list[tuple[str, ...]]:
+    """The rounds if people run these jobs one after the other: the daemon can't save, and is killed before a `pause`.
+
+    `first`: how long the first run takes.
+    """
+    world = World(job("a", concurrency=2), job("z", concurrency=2), job("both", dependencies=("a", "z")))
+    for number, name in enumerate(names):
+        if number == pause:
+            world.pass_time(40, scheduler=not killed)
+            world.full.clear()
+            if killed:
+                world.boot()
+            world.pass_time(1)
+        world.seconds |= {name: 1 if number else first, "both": both}
+        world.run(name, number)
+        world.full |= {"state"} if number < pause else set()
+        world.pass_time(60)
+    world.pass_time(600)
+    return [ends for _, ends in rounds(world)]
+
+
+@pytest.mark.parametrize("both", [1, 130])
+def test_more_ends_of_one_than_of_the_other(both: float) -> None:
+    """An end that a later one has replaced is used up with this one, so a death makes nothing more due."""
+    for names in map("".join, product("az", repeat=5)):
+        for pause in range(1, 5):
+            expected = by_hand(names, pause, killed=False, both=both)
+            assert by_hand(names, pause, killed=True, both=both) == expected, (names, pause)
+
+
+def test_ends_that_overtook_one_another() -> None:
+    """The later end counts, whatever their numbers are: z@1 ends after z@2, and a@2 makes nothing due."""
+    assert by_hand("zzaa", 3, killed=False, first=90) == [("a@1", "z@1")]
+    assert by_hand("zzaa", 3, killed=True, first=90) == [("a@1", "z@1")]
 
 
 def test_rounds_that_have_not_run() -> None:
