@@ -68,6 +68,7 @@ class Mutant:
 _KILLS = Terms(hours=2, jobs=8, faults=24, people=0, kinds=frozenset({"kill", "kill-all", "give-way"}))
 _POWER = replace(_KILLS, kinds=frozenset({"kill", "power", "disk", "error"}))
 _DISKS = replace(_KILLS, faults=30, kinds=frozenset({"kill", "kill-all", "give-way", "disk"}))
+_LONG_DISKS = Terms(hours=3, jobs=3, faults=20, people=0, kinds=frozenset({"kill", "disk"}))
 _EMPTIED = replace(_KILLS, jobs=12, faults=0, kinds=frozenset({"emptied"}))
 _SET_BACK = Terms(hours=1, jobs=6, faults=0, people=0, kinds=frozenset({"set-back"}))
 _BATCHES = Terms(hours=1, jobs=1, faults=40, people=0, kinds=frozenset({"kill", "batch", "resize", "retry"}))
@@ -123,6 +124,14 @@ def _knows_the_key_only(keep: Any) -> Any:
 def _by_the_last_end(satisfy: Any) -> Any:
     def broken(turn: Any, ended: Any, job: Any, *, counts: bool) -> Any:
         return (ended.id,) if satisfy(turn, ended, job, counts=counts) else ()
+
+    return broken
+
+
+def _keeps_what_was_replaced(satisfy: Any) -> Any:
+    def broken(turn: Any, ended: Any, job: Any, *, counts: bool) -> Any:
+        is_used = f"d{ended.id}" in turn.state.found.get(job.id, {})
+        return () if is_used else satisfy(turn, ended, job, counts=counts)
 
     return broken
 
@@ -208,6 +217,8 @@ MUTANTS: dict[str, Mutant] = {
             Mutant(attempts, "_keep_from_coming_again", _knows_the_key_only, _DISKS, 0),
         ),
     ),
+    "an end that was replaced makes due again":
+        Mutant(dependencies, "satisfy", _keeps_what_was_replaced, _LONG_DISKS, 60),
     "the row wins over R": Mutant(Recovery, "_of_run", _row_wins, _POWER, 60),
     "what is in R/ended counts as lost": Mutant(RunDirectory, "end", _loses, _KILLS, 5),
     "claims of live runs are dropped by a restart": Mutant(Admission, "hold", _drops_found, _KILLS, 20),

@@ -64,6 +64,8 @@ class Row:
     """Of each attempt number, state, exit code and signal; None: the run has not ended."""
     changed: int
     """When it was committed last (mono)."""
+    used: tuple[str, ...] = ()
+    """The runs whose ends have made it due, as the record of an ended run has them."""
 
     @property
     def minutes(self) -> range:
@@ -262,6 +264,8 @@ class Oracle:
             record = None if row[-1] is None else json.loads(row[-1])
             ends = None if record is None else _ends(record)
             new = Row(row[3], row[4], row[5], state, row[11], row[15], row[16], ends, self._host.kernel.mono)
+            if record is not None:
+                new.used = tuple(record.get("triggered_by", {}).get("ends", ()))
             before = self.rows.get((job, number))
             self._host.note(f"commit {job}@{number} {state}.{new.attempt}")
             if before is not None and before.ends is not None:
@@ -333,6 +337,7 @@ class Oracle:
             self._of_occurrences,
             lambda: rounds.unfollowed(self),
             lambda: rounds.missed(self),
+            lambda: rounds.stale(self),
             self._of_promises,
         )
         for check in ends:

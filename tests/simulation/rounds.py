@@ -62,3 +62,20 @@ def missed(oracle: Oracle) -> Iterator[str]:
         known = sum(row.key.startswith("d") for (job, _), row in oracle.rows.items() if job == work.id)
         if known != due:
             yield f"{work.id} was due {known} times, and those that it waits for make that {due}"
+
+
+def stale(oracle: Oracle) -> Iterator[str]:
+    """Tell of each end that was used although an earlier run had used it, or an end that came after it."""
+    if oracle.excuses & _FORGETS:
+        return
+    for work in oracle.works.values():
+        if oracle.heard_late & {*work.needs}:
+            continue
+        newest = dict[str, int]()
+        for (job, number), row in sorted(oracle.rows.items()):
+            for run in row.used if job == work.id and work.needs else ():
+                name, _, of = run.rpartition("@")
+                end = max(it.over for it in oracle.executions.values() if (it.job, it.number) == (name, int(of)))
+                if end <= newest.get(name, -1):
+                    yield f"{job}@{number} has used {run}, and an earlier run has used it or a later end of {name}"
+                newest[name] = end
