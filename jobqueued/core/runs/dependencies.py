@@ -3,7 +3,7 @@
 For a job with a clock, let T be the due time of a run, and P the job's previous due time, or when the job was loaded.
 For each dependency, the newest occurrence due in (P, T] must have succeeded. If this occurrence is under way, the run
 waits for its end. If no occurrence is due in (P, T], or if the newest was skipped, the run waits for the dependency's
-next success.
+next success. If the clock was set back before T, due times that the dependency repeats do not count.
 
 A job without a clock is due when each dependency has succeeded since the job was last due. Such a job is out of step if
 it would use a success from a dependency's previous round. A job that is out of step waits for the end of the current
@@ -62,7 +62,7 @@ def verdict(state: SchedulerState, job: Job, run: Run, now: Now) -> DependencyVe
     """
     if run.trigger != "schedule" or run.so_far is not None or not hold_back(job):
         return _MET
-    found = [_of(state, name, run) for name in job.dependencies]
+    found = [_of(state, name, run, now) for name in job.dependencies]
     awaited = next((one for one in found if one.standing is DependencyStates.AWAITED), None)
     if awaited is not None and run.held and now.wall - run.held >= job.dependency_timeout:
         found.append(awaited._replace(standing=DependencyStates.FAILED, timed_out=True))
@@ -101,12 +101,13 @@ def _ended(outcome: Outcome) -> int:
     return outcome.ended
 
 
-def _of(state: SchedulerState, name: str, run: Run) -> DependencyVerdict:
+def _of(state: SchedulerState, name: str, run: Run, now: Now) -> DependencyVerdict:
     """Return the verdict on one dependency of a run: the job `name`, judged by its newest occurrence due after
     `run.previous` and up to the due time of `run`.
     """
     coming = state.due_times.next(name)
-    if coming is not None and coming - state.catalog[name].offset <= run.due:
+    past = _reached(state, name) if run.due > now.wall else 0  # after a step back, due times up to `past` may repeat
+    if coming is not None and past < coming - state.catalog[name].offset <= run.due:
         return DependencyVerdict(DependencyStates.AWAITED, name, "it is due and starts soon (`spread`)")
     newest = _newest(state[name].saved.outcomes, run.previous, run.due)
     moving = _moving(state, name)
@@ -124,6 +125,12 @@ def _of(state: SchedulerState, name: str, run: Run) -> DependencyVerdict:
     ):
         return _MET
     return _next_success(state, name, moving)
+
+
+def _reached(state: SchedulerState, name: str) -> int:
+    """Return the latest due time that the clock of a job has reached, as far as is known."""
+    saved, runs = state[name].saved, map(state.runs.__getitem__, state[name].unfinished)
+    return max([saved.settled, *(known.due for known in saved.outcomes), *(run.due for run in runs)])
 
 
 def _newest(outcomes: tuple[Outcome, ...], previous: int, due: int) -> Outcome | None:

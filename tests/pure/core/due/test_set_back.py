@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
@@ -101,6 +102,44 @@ def test_a_fixed_time_of_a_job_that_goes_on() -> None:
     world.pass_time(3600)
     assert ["00:20", "00:40", "01:00"] == world.covered("a")[4:]
     assert 0 == world.scheduler["a"].saved.settled
+
+
+@pytest.mark.parametrize("is_down", [False, True])
+@pytest.mark.parametrize("back", [-2, -61 * 60, BACK, -4 * 3600])
+@pytest.mark.parametrize("dependent", ["0 3 * * *", "*/10 * * * *", "0,10,20,30,40,50 0-23 * * *"])
+@pytest.mark.parametrize("dependency", ["*/10 * * * *", "0 * * * *", "0,10,20,30,40,50 0-23 * * *"])
+def test_a_run_that_waits_for_its_dependency(dependency: str, dependent: str, back: int, is_down: bool) -> None:
+    """It starts after the run that it waits for, though the clock shows due times of its dependency again."""
+    world = World(
+        *jobs(
+            f"p: {{command: x, schedule: '{dependency}'}},"
+            f" c: {{command: x, schedule: '{dependent}', dependencies: [p]}}"
+        ),
+        seconds={"p": 60},
+    )  # fmt: skip
+    world.pass_time(3 * 3600 + 5)
+    waits = max(run for run in world.scheduler.runs if run.job == "c")
+    world.step_clock(back, scheduler=not is_down)
+    if is_down:
+        world.boot()
+    world.pass_time(50)
+    assert world.states()[str(waits)] == "due"
+    world.pass_time(10)
+    assert world.states()[str(waits)] == "succeeded"
+
+
+def test_a_dependency_that_was_about_to_start() -> None:
+    """A run waits for a fixed time whose start was put off by `spread`, as it comes once however the clock is set."""
+    nightly, later = jobs(
+        "p: {command: x, schedule: '0 2,3 * * *'}, c: {command: x, schedule: '0 3 * * *', dependencies: [p]}"
+    )
+    world = World(replace(nightly, offset=10 * MINUTE), later)
+    world.pass_time(3 * 3600 + 5)
+    world.step_clock(-20 * 60)
+    world.pass_time(29 * 60)
+    assert {"p@1": "succeeded", "c@1": "due"} == world.states()
+    world.pass_time(120)
+    assert {"p@1": "succeeded", "p@2": "succeeded", "c@1": "succeeded"} == world.states()
 
 
 @pytest.mark.parametrize("catch_up", list(CatchUp))

@@ -106,6 +106,11 @@ TABLE: list[tuple[Job | None, tuple[Outcome, ...], Prepare, DependencyStates, st
     (HOURLY, (outcome(1, 30),), lambda state: state.remember("d", cursor=BEFORE) and state.wind(HOURLY), AWAITED,
      "it is due and starts soon (`spread`)"),
     (HOURLY, (outcome(1, 30),), lambda state: state.remember("d", cursor=DUE) and state.wind(HOURLY), MET, ""),
+    # that was set back, and comes to the same time again
+    (HOURLY, (outcome(1, 60),), lambda state: state.remember("d", cursor=BEFORE) and state.wind(HOURLY), MET, ""),
+    (HOURLY, (), both(moving(1, 60), lambda state: state.remember("d", cursor=BEFORE) and state.wind(HOURLY)), AWAITED,
+     "d@1 is due"),
+    (HOURLY, (), lambda state: state.remember("d", cursor=BEFORE, settled=DUE) and state.wind(HOURLY), AWAITED, LATER),
 ]  # fmt: skip
 
 
