@@ -15,7 +15,7 @@ from pathlib import Path
 
 from jobqueued.base.instants import SECOND
 from jobqueued.base.problem import Problem
-from jobqueued.child.contract.trust import FileRefused, check_path, quoted
+from jobqueued.child.contract.trust import FileRefused, distrust, quoted
 from jobqueued.child.watcher import inotify
 from jobqueued.jobdir.file_changes import News, Signature
 from jobqueued.jobdir.kinds import JOB_FILES, DirectoryKind
@@ -149,14 +149,15 @@ class Inbox:
         again = set[str]()
         if self.deadline is not None and self.deadline <= mono:
             again, self._again, self.deadline = self._again, set(), None
-        if distrust := self._distrust():
+        refused = distrust(str(self._directory), os.geteuid(), sticky=self._kind.sticky)
+        if refused is not None:
             self._lost_track = True
             self._again |= again
             again = set()
         self.has_news, self._is_told = False, not self._lost_track
         if self._lost_track:
             self._listed_at = mono
-            names, trouble = self._listed(mono, distrust)
+            names, trouble = self._listed(mono, refused)
         else:
             names, trouble = self._touched - self._in_writing, None
         unread = {f"{self._directory}/{name}" for name in self._unread}
@@ -267,23 +268,16 @@ class Inbox:
         directory = os.fsencode(os.path.realpath(self._directory))
         return [line for line, point in table if _inside(point, directory) or _inside(directory, point)]
 
-    def _distrust(self) -> FileRefused | None:
-        """Return an exception if another user can change the directory, or None if the directory can be trusted."""
-        try:
-            check_path(str(self._directory), os.geteuid(), sticky=self._kind.sticky)
-        except FileRefused as distrust:
-            return distrust
-        except OSError:  # the listing reports the same error
-            pass
-        return None
+    def _listed(self, mono: int, refused: FileRefused | None) -> tuple[set[str], list[Problem]]:
+        """List the directory; return the files that changed while unwatched, and the directory's problems.
 
-    def _listed(self, mono: int, distrust: FileRefused | None) -> tuple[set[str], list[Problem]]:
-        """List the directory; return the files that changed while unwatched, and the directory's problems."""
+        `refused` is the reason if other users can change the directory.
+        """
         self._arm()
         directory = str(self._directory)
         try:
-            if distrust is not None:
-                raise distrust
+            if refused is not None:
+                raise refused
             names = os.listdir(directory)
         except (OSError, FileRefused) as error:
             is_missing = isinstance(error, FileNotFoundError | NotADirectoryError)

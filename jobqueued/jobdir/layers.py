@@ -30,7 +30,7 @@ from jobqueued.jobdir.inbox import (
     signature_of,
 )
 from jobqueued.jobdir.kinds import DirectoryKind
-from jobqueued.jobdir.trust import InWriting
+from jobqueued.jobdir.trust import LEFT_OUT, InWriting
 from jobqueued.jobdir.units import Assembly
 from jobqueued.model.source import soonest
 from jobqueued.settings.drop_in_files import drop_in_directory, file_of_drop_ins, is_job_file, listed
@@ -176,17 +176,16 @@ class OptionalLayer(Layer):
         """Return whether the file is missing or the directory is ignored."""
         return self._is_left_out or super().is_missing_in(name)
 
-    def _listed(self, mono: int, distrust: FileRefused | None) -> tuple[set[str], list[Problem]]:
+    def _listed(self, mono: int, refused: FileRefused | None) -> tuple[set[str], list[Problem]]:
         """List the directory. Ignore it while other users can change it, so that no other directory waits for it."""
-        self._is_left_out = distrust is not None
-        if distrust is None:
+        self._is_left_out = refused is not None
+        if refused is None:
             return super()._listed(mono, None)
         self._arm()
-        unwatched = self._listed_well(self._watch, mono)
+        self._listed_well(self._watch, mono)
         self._lost_track = True
         self._take_again(mono + AGAIN)
-        why = Problem(str(self._directory), 0, 0, "", f"{distrust}; until then its files are ignored", code="JQ502")
-        return self._missing(), [why, *unwatched]
+        return self._missing(), [Problem(str(self._directory), 0, 0, "", f"{refused}; {LEFT_OUT}", code="JQ502")]
 
     def _missing(self) -> set[str]:
         return {*self._seen, *self._others([])}

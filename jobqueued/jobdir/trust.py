@@ -32,6 +32,8 @@ MASKED = b"jobs: {}  # a link to /dev/null\n"
 The link must belong to root or the daemon's user, and point directly to /dev/null.
 """
 IS_MASKED = "is masked by its link to /dev/null, so it has no jobs"
+LEFT_OUT = "until then its files are ignored"
+"""The result if other users can change a directory of job files, except the first directory."""
 UNREAD = "is ignored; expected a printable name that ends in .yaml or .yml (lower case)"
 
 

@@ -31,8 +31,17 @@ def check_path(path: str, user: int, *, sticky: bool = False) -> None:
     next part of the path is a directory. Other users can't replace this directory, or move another of root's
     directories to its place. They could do so with a file that root owns. `sticky`: the last directory may also be
     sticky and writable.
+
+    A user who can write to a directory on the way can make the next look-up fail with almost any error, so the check
+    of the way precedes such an error. The error of a missing path precedes the check.
     """
-    way = list(_way(path))
+    way, failure = list[tuple[str, os.stat_result]](), None
+    try:
+        way.extend(_way(path))  # keeps the steps before an error
+    except (FileNotFoundError, NotADirectoryError):
+        raise
+    except OSError as error:
+        failure = error
     safe = [*(stat.S_ISDIR(entry.st_mode) for _, entry in way[1:]), sticky]
     for (place, found), is_safe in zip(way, safe, strict=True):
         if is_safe and found.st_mode & stat.S_ISVTX and found.st_uid in (0, user):
@@ -41,6 +50,22 @@ def check_path(path: str, user: int, *, sticky: bool = False) -> None:
             accepted = f"a place in directories that only {_owners(user)} can write"
             raise FileRefused(f"found it in {place}, where everybody may write; expected {accepted}")
         check_status(found, place, user)
+    if failure is not None:
+        raise failure
+
+
+def distrust(path: str, user: int, *, sticky: bool = False) -> FileRefused | None:
+    """Return the exception that `check_path` raises if other users can change a path's target.
+
+    Return None if the path is trusted or a look-up fails; a later read reports the error of the look-up.
+    """
+    try:
+        check_path(path, user, sticky=sticky)
+    except FileRefused as refused:
+        return refused
+    except OSError:
+        pass
+    return None
 
 
 def followed(path: str, user: int) -> str:

@@ -14,14 +14,14 @@ from typing import TYPE_CHECKING
 
 from jobqueued.base.problem import Problem
 from jobqueued.base.text import size
-from jobqueued.child.contract.trust import FileRefused, check_path
+from jobqueued.child.contract.trust import FileRefused, distrust
 from jobqueued.child.contract.tuples import NamedTuple
 from jobqueued.ctl.base.client import CallRefused as NoAnswer
 from jobqueued.ctl.base.client import DaemonUnreachable, ask
 from jobqueued.ctl.files.id_conflicts import conflicts
 from jobqueued.ctl.files.job_units import Unit, units, user_of_daemon
 from jobqueued.host.capacity import host_has
-from jobqueued.jobdir.trust import IS_MASKED, MASKED
+from jobqueued.jobdir.trust import IS_MASKED, LEFT_OUT, MASKED
 from jobqueued.jobfile.oddities import Surroundings, read_here
 from jobqueued.jobfile.reader import read_packed
 from jobqueued.jobfile.tree.drop_ins import parts_of
@@ -193,12 +193,10 @@ def settings_of(paths: Paths) -> tuple[Settings, list[Problem]]:
 def _distrust(paths: Paths) -> list[Problem]:
     """Return the reasons why the daemon would not trust its own directories."""
     problems = []
-    for directory in map(str, paths.job_directories):
-        with suppress(OSError):  # the directory is missing, or listing it reports the error
-            try:
-                check_path(directory, user_of_daemon(paths))
-            except FileRefused as refused:
-                problems.append(Problem(directory, 0, 0, "", str(refused), code="JQ502"))
+    for directory in paths.job_directories:
+        if refused := distrust(str(directory), user_of_daemon(paths)):
+            message = f"{refused}" if directory == paths.jobs else f"{refused}; {LEFT_OUT}"
+            problems.append(Problem(str(directory), 0, 0, "", message, code="JQ502"))
     return problems
 
 

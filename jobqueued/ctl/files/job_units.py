@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from jobqueued.base.problem import Problem
-from jobqueued.child.contract.trust import FileRefused
+from jobqueued.child.contract.trust import FileRefused, distrust
 from jobqueued.jobdir.trust import UNREAD, is_foreign, read_trusted
 from jobqueued.jobdir.units import ORPHANS, Assembly
 from jobqueued.jobfile.tree.drop_ins import FileText, packed
@@ -48,7 +48,8 @@ class Unit:
 def units(paths: Paths, files: Iterable[Path], tables: TableFiles | None = None) -> Iterator[Unit | Problem]:
     """Yield the job files in these files and directories in this order, and warnings about files that are not read.
 
-    The daemon's own directory stands for all directories that the daemon reads.
+    The daemon's own directory stands for all directories that the daemon reads. A later directory that other users can
+    change is left out.
     """
     for path in files:
         if path == STANDARD_INPUT:
@@ -58,7 +59,7 @@ def units(paths: Paths, files: Iterable[Path], tables: TableFiles | None = None)
             yield _with_drop_in(paths, path.absolute().parent.parent, file)
             continue
         is_own = path.absolute() == paths.jobs
-        directories = paths.job_directories if is_own else (path,)
+        directories = _read_by_daemon(paths) if is_own else (path,)
         listings = [_listing(directory) for directory in directories]
         if listings[0] is None:
             yield Unit(str(path))  # not a directory, or unreadable: reading it raises the error
@@ -75,6 +76,12 @@ def units(paths: Paths, files: Iterable[Path], tables: TableFiles | None = None)
         yield from _units(named, [names or [] for names in listings], daemon)
 
 
+def _read_by_daemon(paths: Paths) -> tuple[Path, ...]:
+    """Return the daemon's directories of job files, except later directories that other users can change."""
+    daemon = user_of_daemon(paths)
+    return (paths.jobs, *(each for each in paths.more_jobs if distrust(str(each), daemon) is None))
+
+
 def _listing(directory: Path) -> list[str] | None:
     try:
         return os.listdir(directory)
@@ -85,7 +92,7 @@ def _listing(directory: Path) -> list[str] | None:
 def _with_drop_in(paths: Paths, directory: Path, name: str) -> Unit:
     """Return the file that drop-ins in this directory belong to."""
     is_own = directory in paths.job_directories
-    directories = [str(each) for each in (paths.job_directories if is_own else (directory,))]
+    directories = [str(each) for each in (_read_by_daemon(paths) if is_own else (directory,))]
     return Unit(os.path.join(directories[0], name), _assembly(directories, user_of_daemon(paths) if is_own else None))
 
 

@@ -20,7 +20,7 @@ from jobqueued.base.instants import to_text
 from jobqueued.base.problem import Problem
 from jobqueued.base.text import printable
 from jobqueued.child.contract.documents import DEFAULT_PATH
-from jobqueued.child.contract.trust import FileRefused, check_path, is_roots_alone
+from jobqueued.child.contract.trust import distrust, is_roots_alone
 from jobqueued.control.protocol.varlink import Message
 from jobqueued.ctl.base.client import CallRefused, DaemonUnreachable, ask
 from jobqueued.ctl.base.terminal import local
@@ -160,14 +160,8 @@ def _of_variables(job: Job, path: str, user: pwd.struct_passwd | None) -> str:
 
 def _of_writers(path: str, user: pwd.struct_passwd | None) -> str:
     """Return the reason why a user other than root and the job's user can change a file, or "" if no such user can."""
-    if user is not None:
-        try:
-            check_path(path, user.pw_uid)
-        except FileRefused as refused:
-            return f"{printable(path)}: {refused}"
-        except OSError:
-            pass
-    return ""
+    refused = None if user is None else distrust(path, user.pw_uid)
+    return "" if refused is None else f"{printable(path)}: {refused}"
 
 
 def _program(job: Job, command: str | tuple[str, ...]) -> tuple[str, str]:

@@ -142,6 +142,33 @@ def test_a_directory_that_is_left_out_from_the_start(tmp_path: Path) -> None:
     jobs.watch.inbox.close()
 
 
+@NEEDS_ROOT
+@pytest.mark.parametrize("target", ["jobqueue.d", "x" * 300, "/proc/1/mem/x", "nowhere", "/etc"])
+@pytest.mark.parametrize("from_the_start", [True, False])
+def test_a_link_of_others_keeps_nothing_from_being_read(tmp_path: Path, target: str, from_the_start: bool) -> None:
+    """A user who may write above a directory can make each look at it fail; it is left out, whatever the error."""
+    jobs, link = Layered(tmp_path), tmp_path / "usr/local/lib/jobqueue.d"
+    jobs.put("etc/a.yaml", A)
+    jobs.put("usr/lib/b.yaml", "jobs: {b: {command: x}}")
+    link.parent.mkdir(parents=True)
+    link.parent.chmod(0o777)
+    if not from_the_start:
+        assert ["a.yaml: j", "b.yaml: b"] == jobs.scan(0)
+    link.symlink_to(target)
+    jobs.put("etc/a.yaml", B)
+    assert {True: ["a.yaml: j", "b.yaml: b"], False: ["a.yaml: j"]}[from_the_start] == jobs.scan(0)
+    is_missing = target in ("nowhere", "/proc/1/mem/x")
+    left_out = [f"usr/local/lib:0: : {OPEN_TO_ALL} /usr/local/lib; until then its files are ignored"]
+    assert ([] if is_missing else left_out, {"j": "b"}) == (jobs.told(), jobs.jobs("a.yaml"))
+    jobs.file("usr/lib/b.yaml").unlink()
+    assert ([], ["b.yaml gone"]) == (jobs.scan(0), jobs.scan(PATIENCE))
+    link.parent.chmod(0o755)
+    if target == "jobqueue.d":  # a link of root's own is an error, which nothing is read without
+        jobs.put("etc/a.yaml", C)
+        assert ([], True) == (jobs.scan(PATIENCE + AGAIN), jobs.watch.inbox.is_unreadable)
+    jobs.watch.inbox.close()
+
+
 def test_without_the_first_directory_nothing_changes(jobs: Layered, tmp_path: Path) -> None:
     """Its masks and drop-ins are not known then: of /etc a directory that is not there is none that is empty."""
     jobs.put("usr/lib/a.yaml", A)

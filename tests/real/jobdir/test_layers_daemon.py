@@ -143,6 +143,31 @@ def test_check_reads_what_the_daemon_reads(host: Host) -> None:
     assert missing in run("--root", host.root, "check", lonely).stdout
 
 
+@NEEDS_ROOT
+def test_a_place_of_others_stops_no_job(host: Host) -> None:
+    """A link to itself where others may write: daemon, check and cat leave the directory out, and say so."""
+    put(host, "usr/local/lib/jobqueue.d/b.yaml", "jobs: {b: {command: 'true'}}")
+    place = host.root / "usr/local/lib"
+    place.chmod(0o777)
+    files = {"a": f"{host.root}/usr/lib/jobqueue.d/a.yaml"}
+    why = f"{place}/jobqueue.d: found a directory that everybody may write; expected one that only root can write: "
+    why += f"chmod go-w {place}; until then its files are ignored"
+    for step in range(2):
+        if step:
+            (place / "jobqueue.d").rename(place / "moved")
+            (place / "jobqueue.d").symlink_to("jobqueue.d")
+        host.start()
+        assert [["a"], [why]] == [
+            [job["id"] for job in host.call("List")["jobs"]],
+            [f"{problem['file']}: {problem['message']}" for problem in host.call("Status")["problems"]],
+        ]
+        host.stop()
+        checked = run("--root", host.root, "check")
+        assert [f"{why} [JQ502]", "JOB  NEXT", "a    -", "1 job, 1 problem"] == checked.stdout.splitlines()
+        assert files == {job.id: job.origin for job in read_files(Paths.under(host.root)).jobs}
+        assert 1 == run("--root", host.root, "cat", "b.yaml").returncode
+
+
 def test_an_option_is_the_only_place(host: Host) -> None:
     """With --jobs there is that directory, with its drop-ins, and no other; who asks the daemon's paths knows it."""
     host.start("--jobs", str(host.root / "jobqueue.d"))
