@@ -7,7 +7,7 @@ import time
 import click
 
 from jobqueued.base.instants import SECOND, to_text
-from jobqueued.base.text import printable, settled_times
+from jobqueued.base.text import duration, printable, settled_times
 from jobqueued.control.protocol.varlink import Message
 from jobqueued.ctl.base.terminal import command, localised, moment
 
@@ -55,14 +55,14 @@ def until(instant: str | None) -> str:
     return f" until {moment(instant)}" if instant else ""
 
 
-def progress(batch: Message) -> str:
-    """Format the progress of a submission with several runs: ``12 of 100 done, 1 failed``."""
-    failed = f", {batch['failed']:,} failed" if batch["failed"] else ""
-    return f"{batch['done']:,} of {batch['runs']:,} done{failed}"
-
-
-def whole_progress(batch: Message) -> str:
-    """Format the progress with the remaining runs and the expected end of the last run."""
-    left = batch["left"]
-    end = "" if left is None else f"; expected end {moment(to_text(time.time_ns() + round(left * SECOND)))}"
-    return f"{progress(batch)}, {batch['running']:,} running, {batch['waiting']:,} waiting{end}"
+def progress(batch: Message, *, brief: bool = False) -> str:
+    """Format the progress of a submission with several runs: ``12 of 100 done, 1 failed, 3 running, 85 waiting``, and
+    the expected end of the last run: an instant, or if `brief` the time until then.
+    """
+    counts = [f"{batch['done']:,} of {batch['runs']:,} done"] + [f"{batch['failed']:,} failed"] * bool(batch["failed"])
+    words = ", ".join([*counts, f"{batch['running']:,} running", f"{batch['waiting']:,} waiting"])
+    if (left := batch["left"]) is None:
+        return words
+    if brief:
+        return f"{words}, ends in ~{duration(left)}"
+    return f"{words}; expected end {moment(to_text(time.time_ns() + round(left * SECOND)))}"

@@ -68,7 +68,8 @@ def list_jobs(
 
     STATUS shows the state of the job, and whether one of its runs is late or the job is overdue: it has not succeeded
     for longer than its `expect`.  A job is Outdated if its fleet uses a newer definition of the job than this host's
-    files.  For a submission with several runs, STATUS also counts its finished and its failed runs.
+    files.  For a submission with several runs, STATUS also counts its finished, failed, live and waiting runs, and
+    shows the expected time until its last run ends.
 
     NEXT is the next scheduled start.  If a pause has an end, NEXT is the first start after the pause.  LAST is the
     start of the last run that ended, and ENDED is the result of that run.
@@ -151,7 +152,7 @@ _TROUBLES = ("failing_since", "late", "overdue_since")
 
 def _status(job: Message) -> StyledText:
     """Return the status of a job, the progress of its submission, and whether a run is late or the job is overdue."""
-    more = [hold_messages.progress(job["batch"])] if job.get("batch") else []
+    more = [hold_messages.progress(job["batch"], brief=True)] if job.get("batch") else []
     more += [word for word, fact in (("late", job["late"]), ("overdue", job["overdue_since"])) if fact]
     is_wrong = job["late"] or job["overdue_since"]
     return styled(", ".join([job["status"], *more]), "retrying" if is_wrong else job["status"])

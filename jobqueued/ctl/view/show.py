@@ -130,7 +130,7 @@ def _status(job: Message) -> list[Fact]:
         ("job", job["id"]),
         ("description", job["description"] or None),
         ("status", styled(job["status"])),
-        ("progress", hold_messages.whole_progress(job["batch"]) if job.get("batch") else None),
+        ("progress", hold_messages.progress(job["batch"]) if job.get("batch") else None),
         ("invalid", job["invalid"]),
         (
             "paused",
