@@ -84,7 +84,7 @@ class FakeEtcd:
     def values(self, prefix: str) -> dict[str, str]:
         """All that is below a prefix."""
         first, after = bisect_left(self._ordered, prefix), bisect_left(self._ordered, after_all(prefix))
-        return {key: text(self.kvs[key]["value"]) for key in self._ordered[first:after]}
+        return {key: text(self.kvs[key].get("value", "")) for key in self._ordered[first:after]}
 
     def since(self, revision: int) -> list[Change]:
         """The changes after a revision."""
@@ -106,7 +106,7 @@ class FakeEtcd:
                 known, wanted = int(kv.get("version", "0")), int(compare["version"])
                 return known > wanted if compare.get("result") == "GREATER" else known == wanted
             case "VALUE":
-                return kv.get("value") == compare["value"]
+                return bool(kv) and kv.get("value", "") == compare["value"]
         raise AssertionError(compare)
 
     def _range(self, wanted: Message) -> list[Message]:
@@ -157,8 +157,9 @@ class FakeEtcd:
             if before is None:
                 insort(self._ordered, key)
             version = str(int((before or {}).get("version", "0")) + 1)
-            kv = {"key": coded(key), "value": put["value"], "create_revision": created, "mod_revision": number,
-                  "version": version}  # fmt: skip
+            kv = {"key": coded(key), "create_revision": created, "mod_revision": number, "version": version}
+            if put["value"]:  # the gateway's JSON omits an empty value
+                kv["value"] = put["value"]
             if lease := (before or {}).get("lease", "") if put.get("ignore_lease") else put.get("lease", ""):
                 kv["lease"] = lease
             self.kvs[key] = kv

@@ -409,7 +409,7 @@ class Agent:
         for part in claims.answers(answer):
             for each in part.get("responses", ()):
                 for kv in each.get("response_range", {}).get("kvs", ()):
-                    kind, value = text(kv["key"]).split("/")[2], text(kv["value"])
+                    kind, value = text(kv["key"]).split("/")[2], kept(kv).value
                     is_off = {"runs": not self.rules.own_value, "locks": not self.rules.own_lock}.get(kind, False)
                     if is_off and value.split(" ")[0] == self.store:
                         kv["value"] = coded(f"another {value}")

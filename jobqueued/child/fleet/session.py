@@ -88,7 +88,7 @@ def open_session(gateway: Gateway, settings: Mapping[str, Any], path: str) -> Op
         return OpenSession(own._replace(created=revision, written=revision), leases, grace, NOTHING)
     for kv in answer["responses"][0]["response_range"].get("kvs", ()):
         if int(kv.get("lease", 0)) != session:
-            raise NotOver(_whose(host, store, text(kv["value"])))
+            raise NotOver(_whose(host, store, claims.kept(kv).value))
         own, last = own._replace(created=int(kv["create_revision"])), claims.read(answer).get(own.writes, NOTHING)
         answer = gateway.call("kv/txn", writes.taking_over(own, last, session))
         if answer.get("succeeded"):

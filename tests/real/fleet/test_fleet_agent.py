@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -289,6 +290,16 @@ def test_names_are_not_shared(two: list[Agent], address: str, tmp_path: Path) ->
     two[0].ask("backup", TICK)
     two[0].hear("granted", "backup")
     again.close()
+
+
+@pytest.mark.parametrize("value", ["", "x"])
+def test_a_name_that_another_program_wrote(value: str, address: str, tmp_path: Path) -> None:
+    """The agent reports that the name is in use, whatever the key's value is. etcd's JSON omits an empty value."""
+    store = Gateway([address], 5)
+    store.call("kv/put", {"key": coded(f"{claims.ROOT}hosts/three"), "value": coded(value)})
+    store.close()
+    with closing(Agent(tmp_path / "three", address, "three")) as three:
+        assert "another host in the fleet uses, or used until now, the name three" in three.hear("up")[1]
 
 
 def test_an_etcd_that_is_not_there(tmp_path: Path) -> None:
