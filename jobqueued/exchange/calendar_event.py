@@ -71,7 +71,7 @@ def _weekdays(text: str) -> str:
         ends = [_weekday(end) for end in re.split(r"\.\.|-", part)]
         if len(ends) > 2 or ends != sorted(ends):
             raise Unsayable(f"found {part!r}, which is not a valid list of weekdays")
-        items.append("-".join(_WEEKDAYS[end] for end in ends))
+        items.append("-".join(_WEEKDAYS[end] for end in sorted({*ends})))
     named = ",".join(items)
     return (
         "*"
@@ -99,6 +99,8 @@ def _field(text: str, low: int, high: int) -> str:
         last = int(end) if end else high
         if not low <= first <= last <= high or (step and int(step) < 1):
             raise Unsayable(f"found {part!r}, which never occurs")
+        if step and (begin == "*" or (end is None and first + int(step) > high)):
+            raise Unsayable(f"found {part!r}, which systemd refuses")
         if (begin == "*" or step) and (first, last) == (low, high):
             items.append(f"*/{int(step)}" if step and int(step) > 1 else "*")
         elif end or step:

@@ -11,7 +11,7 @@ from jobqueued.base.instants import SECOND
 from jobqueued.exchange.calendar_event import Unsayable, cron_time
 from jobqueued.exchange.draft import ImportedFile, JobDraft, UniqueIds
 from jobqueued.exchange.job_file import text_of
-from jobqueued.exchange.unit_files import Unit, commands_of, has_specifier, has_variable, span_of, words_of
+from jobqueued.exchange.unit_files import TRUE, Unit, commands_of, has_specifier, has_variable, span_of, words_of
 from jobqueued.exchange.yaml_values import Written
 from jobqueued.jobfile.reader import read_jobs
 from jobqueued.jobfile.types.spelling import spelled_duration
@@ -169,13 +169,13 @@ class _TimerImport:
             self.lost.append(f"`every: {keys['every']}` counts from 1 January 1970, 00:00 UTC, not from the last run")
         if not {"schedule", "on", "every"} & keys.keys():
             raise _NotConvertible("has no time that a job file can express")
-        persistent = self.last("Persistent") in ("true", "yes", "on", "1")
+        persistent = self.last("Persistent").lower() in TRUE
         keys["catch_up"] = "latest" if persistent else "none"
         if persistent:
             keys["catch_up_window"] = "365d"
         if delay := self.last("RandomizedDelaySec"):
             keys["spread"] = _span(delay)
-            if self.last("FixedRandomDelay") not in ("true", "yes", "on", "1"):
+            if self.last("FixedRandomDelay").lower() not in TRUE:
                 self.lost.append("`spread` is the same delay at each start, not a new random one")
         return keys
 

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Iterator
 
 from jobqueued.jobfile.types.spelling import meant_duration, parse_duration
 
+TRUE = ("1", "yes", "y", "true", "t", "on")
+"""The values of a setting that mean yes, in lower case."""
+_BLANKS = " \t\n\r"
+_LINE_END = re.compile(r"\r\n|[\n\r]")
 Unit = dict[str, dict[str, list[str]]]
 """Section → setting → all its values; an empty value in the file removes the values before it."""
 
@@ -19,7 +24,7 @@ def read_unit(text: str, into: Unit | None = None) -> Unit:
         if line.startswith("[") and line.endswith("]"):
             section = unit.setdefault(line[1:-1], {})
             continue
-        name, equals, value = (part.strip() for part in line.partition("="))
+        name, equals, value = (part.strip(_BLANKS) for part in line.partition("="))
         if equals:
             section[name] = [*section.get(name, []), value] if value else []
     return unit
@@ -30,17 +35,17 @@ def _joined(text: str) -> Iterator[str]:
     between them.
     """
     begun = ""
-    for raw in text.splitlines():
-        if raw.lstrip().startswith(("#", ";")):
+    for raw in _LINE_END.split(text):
+        if raw.lstrip(_BLANKS).startswith(("#", ";")):
             continue
         begun += raw
         if (len(raw) - len(raw.rstrip("\\"))) % 2:
             begun = f"{begun[:-1]} "
             continue
-        yield begun.strip()
+        yield begun.strip(_BLANKS)
         begun = ""
     if begun:
-        yield begun.strip()
+        yield begun.strip(_BLANKS)
 
 
 def span_of(text: str) -> int:
@@ -89,9 +94,8 @@ def _tokens(text: str) -> Iterator[tuple[str, str]]:
         raise ValueError("No closing quotation")
 
 
-_BLANKS = " \t\n\r"
 _QUOTED = r"\"(?:[^\"\\]|\\.)*\"|'(?:[^'\\]|\\.)*'"
-_WORD = re.compile(rf"(?s)[ \t\n\r]*(?:{_QUOTED}|\\.|[^\s\"'\\])*(?:[ \t\n\r]+|\\?$)")
+_WORD = re.compile(rf"(?s)[ \t\n\r]*(?:{_QUOTED}|\\.|[^ \t\n\r\"'\\])*(?:[ \t\n\r]+|\\?$)")
 _ESCAPE = r"\\(?:x[0-9A-Fa-f]{2}|[0-7]{3}|u[0-9A-Fa-f]{4}|U[0-9A-Fa-f]{8}|.)"
 _PIECE = re.compile(rf"(?s){_QUOTED}|{_ESCAPE}")
 _LETTERS = {"a": "\a", "b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "v": "\v", "s": " "}
@@ -112,8 +116,8 @@ def _meant(found: re.Match[str]) -> str:
     if not digits:
         return text
     number = int(text[1:], 8) if kind in "01234567" else int(digits, 16)
-    if not number or (kind not in "uU" and number > 127):
-        raise ValueError(f"found {text}, which is not an ASCII character")
+    if not number or number > (sys.maxunicode if kind in "uU" else 127):
+        raise ValueError(f"found {text}, which is not {'a Unicode' if kind in 'uU' else 'an ASCII'} character")
     return chr(number)
 
 

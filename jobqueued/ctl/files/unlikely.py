@@ -110,15 +110,15 @@ def _of_files(job: Job, daemon: int) -> Iterator[tuple[str, str, str]]:
 
 def misplaced_user(job: Job) -> str:
     """Return a message if a command in a user's table begins with a user name, as in /etc/crontab, else ""."""
-    word, _, rest = job.command.partition(" ") if isinstance(job.command, str) else ("", "", "")
-    if not rest.strip() or shutil.which(word, path=dict(job.environment).get("PATH", DEFAULT_PATH)):
+    words = job.command.split(maxsplit=1) if isinstance(job.command, str) else []
+    if len(words) < 2 or shutil.which(words[0], path=dict(job.environment).get("PATH", DEFAULT_PATH)):
         return ""
     try:
-        pwd.getpwnam(word)
+        pwd.getpwnam(words[0])
     except (KeyError, ValueError):
         return ""
     advice = "the command alone, because only system tables have a column for users"
-    return f"found the user {word} at the start of the command; use {advice}"
+    return f"found the user {words[0]} at the start of the command; use {advice}"
 
 
 def _exists(path: str) -> bool:

@@ -14,17 +14,48 @@ from jobqueued.exchange.job_file import text_of
 from jobqueued.exchange.timer import read_timer
 from jobqueued.exchange.unit_files import read_unit, span_of, words_of
 from jobqueued.jobfile.reader import read_jobs
-from jobqueued.model.job import Job
+from jobqueued.model.job import CatchUp, Job
 from tests.support.calendar_events import SAYABLE
 
 NOW = datetime(2027, 3, 1, tzinfo=UTC)
-UNSAYABLE = ("2027-01-01 00:00", "Mon *-*-1..7 00:00", "*-*~1 00:00", "*-*-* 24:00", "*-13-1", "tomorrow", "*:0/0.5")
+UNSAYABLE = (
+    "2027-01-01 00:00",
+    "Mon *-*-1..7 00:00",
+    "*-*~1 00:00",
+    "*-*-* 24:00",
+    "*-13-1",
+    "tomorrow",
+    "*:0/0.5",
+    "*:*/5",
+    "*/2:00",
+    "*-*-*/2",
+    "*:0/60",
+    "*-*-2/30",
+)
 
 
 @pytest.mark.parametrize(("event", "schedule"), SAYABLE.items())
 def test_a_calendar_event_is_a_cron_expression(event: str, schedule: str) -> None:
     """Of five fields."""
     assert (schedule, "") == (cron_time(event).schedule, cron_time(event).timezone)
+
+
+def test_a_range_of_one_weekday() -> None:
+    """It is this day."""
+    assert ["0 0 * * sun", "0 0 * * sat"] == [cron_time(event).schedule for event in ("sun..sun", "Sat..Sat")]
+
+
+@pytest.mark.parametrize("value", ["1", "yes", "Y", "True", "t", "ON"])
+def test_each_word_for_yes(value: str) -> None:
+    """As systemd reads it."""
+    _, (job,) = imported(f"[Timer]\nOnCalendar=daily\nPersistent={value}\n", "[Service]\nExecStart=/bin/x\n")
+    assert CatchUp.LATEST is job.catch_up
+
+
+def test_only_line_ends_and_blanks_part_words() -> None:
+    """Other white space of Unicode belongs to the word."""
+    _, (job,) = imported("[Timer]\nOnCalendar=daily\n", "[Service]\nExecStart=/bin/a x\u2028y z\fq \u00a0\n")
+    assert ("/bin/a", "x\u2028y", "z\fq", "\u00a0") == tuple(job.command)
 
 
 @pytest.mark.parametrize("event", UNSAYABLE)

@@ -99,9 +99,9 @@ def test_it_asks_whose_cron(root: Path, run_import: Import) -> None:
 def test_a_user_in_a_users_table_is_told(root: Path, run_import: Import) -> None:
     """Only tables of the system have a column of users: cron would run a program `root`."""
     spool = root / "var/spool/cron/crontabs/daemon"
-    spool.write_text("10 3 * * * root /opt/backup\n10 3 * * * sh -c x\n10 3 * * * root\n")
+    spool.write_text("10 3 * * * root /opt/backup\n10 3 * * *\troot\t/opt/b\n10 3 * * * sh -c x\n10 3 * * * root\n")
     done = run_import(str(spool))
-    assert (0, 1) == (done.exit_code, done.stderr.count("found the user"))
+    assert (0, 2) == (done.exit_code, done.stderr.count("found the user"))
     told = "found the user root at the start of the command; use the command alone, because only system tables"
     assert f"{spool}:1: daemon-root: {told}" in done.stderr
 
