@@ -158,15 +158,15 @@ class AskToSkip(NamedTuple):
 
 
 class Publish(NamedTuple):
-    """Publish a job's definition (its hash) if the fleet's definition is still `before`; "" means that the fleet has
-    none.
+    """Publish a job's definition (its hash) if the fleet's definition still has this `revision`; 0 means that the fleet
+    has none.
 
     The daemon publishes only after the commit that saves the job's file.
     """
 
     job: str
     spec: str
-    before: str
+    revision: int
 
 
 class Accept(NamedTuple):
@@ -198,13 +198,13 @@ class Pause(NamedTuple):
 
 
 class TellOverdue(NamedTuple):
-    """Report to the fleet that a job is overdue, if the last report is still `before`; if `text` is "", the job is no
-    longer overdue.
+    """Report to the fleet that a job is overdue, if the last report still has this `revision` (0 means no report); if
+    `text` is "", the job is no longer overdue.
     """
 
     job: str
     text: str
-    before: str
+    revision: int
 
 
 class Stand(NamedTuple):

@@ -197,10 +197,14 @@ class Held(NamedTuple):
 
 
 class Published(NamedTuple):
-    """The fleet now uses this definition of a job (see `Publish`); "" means that it has none yet."""
+    """The fleet now uses this definition of a job (see `Publish`); "" means that it has none yet.
+
+    `revision`: the revision that wrote the definition, or 0 without a definition.
+    """
 
     job: str
-    spec: str
+    spec: str = ""
+    revision: int = 0
 
 
 class HostSeen(NamedTuple):

@@ -114,11 +114,13 @@ class PauseMade(NamedTuple):
 class SaidOverdue(NamedTuple):
     """Event: a host of the fleet reported a job as overdue; if `text` is "", no such report exists now.
 
-    core/late/fleet_overdue.py has the format of `text`.
+    core/late/fleet_overdue.py has the format of `text`. `revision`: the revision that wrote the report, or 0 without a
+    report.
     """
 
     job: str
-    text: str
+    text: str = ""
+    revision: int = 0
 
 
 class Returned(NamedTuple):

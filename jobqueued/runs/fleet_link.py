@@ -83,7 +83,7 @@ def _asker(job: str, number: int) -> RunId | LockClientId:
     return LockClientId(number) if job == WITH_LOCK else RunId(job, number)
 
 
-_OF_JOBS: dict[str, Callable[[str, str], events.Event]] = {
+_OF_JOBS: dict[str, Callable[..., events.Event]] = {
     "paused": events.FleetPaused,
     "made": PauseMade,
     "overdue": SaidOverdue,
@@ -112,8 +112,8 @@ def event_of(line: Line) -> events.Event:
             return events.Held(holder, tuple(Claim(f"{FLEET}{name}", units) for name, units in locks))
         case ["host", str(name), str(store), list(labels), bool(is_held), str(_)]:
             return events.HostSeen(name, store, tuple(labels), is_held)
-        case [("paused" | "made" | "overdue" | "spec") as kind, str(job), str(text)]:
-            return _OF_JOBS[kind](job, text)
+        case [("paused" | "made") as kind, str(), str()] | [("overdue" | "spec") as kind, str(), str(), int()]:
+            return _OF_JOBS[kind](*line[1:])
         case ["returned", str(name), str(store)]:
             job, _, key = name.rpartition("/")
             return Returned(job, key, store)

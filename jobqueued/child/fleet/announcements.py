@@ -16,21 +16,28 @@ def place(host: str, lock: str) -> str:
     return f"{ROOT}wait/{host}/{lock}"
 
 
-def publication(job: str, spec: str, before: str) -> Message:
-    """Put a job's definition into force if `before` is in force ("" means no definition). Return the transaction."""
-    return _exchange(FleetClaim(job, "", ()).definition, spec, before)
+def publication(job: str, spec: str, revision: int) -> Message:
+    """Return the transaction that puts a job's definition into force.
+
+    It has an effect only if the definition in force has this revision (0 means no definition).
+    """
+    return _exchange(FleetClaim(job, "", ()).definition, spec, revision)
 
 
-def overdue(job: str, text: str, before: str) -> Message:
+def overdue(job: str, text: str, revision: int) -> Message:
     """Return the transaction that reports a job as overdue; the text "" means no longer overdue.
 
-    It has an effect only if the last report is `before` ("" means no report).
+    It has an effect only if the last report has this revision (0 means no report).
     """
-    return _exchange(f"{OVERDUE}{job}", text, before)
+    return _exchange(f"{OVERDUE}{job}", text, revision)
 
 
-def _exchange(key: str, value: str, before: str) -> Message:
-    unchanged = {"key": coded(key), "target": "VALUE", "value": coded(before)} if before else created(key, 0)
+def _exchange(key: str, value: str, revision: int) -> Message:
+    """Return the transaction that replaces a value.
+
+    It compares the revision, because a value may return after other values.
+    """
+    unchanged = {"key": coded(key), "target": "MOD", "mod_revision": str(revision)}
     put = {"request_put": {"key": coded(key), "value": coded(value)}}
     return {"compare": [unchanged], "success": [put if value else {"request_delete_range": {"key": coded(key)}}]}
 

@@ -396,7 +396,8 @@ class Conversation:
             self._report_spec(job, None)
 
     def _report_spec(self, job: str, known: StoredKey | None) -> None:
-        self.outbox.append(["spec", job, "" if known is None else known.value])
+        value, _, revision = known or NOTHING
+        self.outbox.append(["spec", job, value, revision])
 
     def _take_over(self, key: str, known: StoredKey | None) -> None:
         """Handle the current value of a key that is not a lock; None means that the key was deleted."""
@@ -413,7 +414,8 @@ class Conversation:
             if returned is not None and known is not None and self._skips.is_own(*returned):
                 return  # a late event: the occurrence was returned before this host skipped it
             kind, name = key.removeprefix(ROOT).split("/", 1)
-            line = [kind, name, "" if known is None else known.value]
+            value, _, revision = known or NOTHING
+            line = [kind, name, value, *[revision] * (kind == "overdue")]
             self.outbox.append(self._members.note_host(name, known) if kind == "hosts" else line)
         elif (occurrence := claims.name_of(key)) is not None and known is not None:
             self._report_occurrence(occurrence, known)

@@ -8,10 +8,10 @@
                                       ("": any)
     → skip JOB FIRST LAST KEEP SPEC   skip all occurrences from one second to another for all hosts
     → accept                          accept the state of etcd, whatever was SEEN
-    → publish JOB SPEC BEFORE         put a job's definition into force, if BEFORE ("": none) is in force
+    → publish JOB SPEC REVISION       put a job's definition into force, if the one in force has REVISION (0: none is)
     → join LOCK | leave LOCK          this host's runs wait for the lock, or no longer do
     → pause JOB TEXT BEFORE           set a job's pause for all hosts ("": none), if it is BEFORE ("": any)
-    → overdue JOB TEXT BEFORE         report a job as overdue ("": no longer), if the last report is BEFORE ("": none)
+    → overdue JOB TEXT REVISION       report a job as overdue ("": no longer), if the last report has REVISION (0: none)
     → announce LABELS HELD            this host's labels, and whether it is on hold
     → give_back JOB KEY STATE         give back its locks; with a STATE (``failed exit code 3``) its occurrence is over;
                                       ``returned``: any host may claim the occurrence again
@@ -27,8 +27,8 @@
     ← returned JOB/KEY STORE          an occurrence that a host gave back before it ran; "": no longer
     ← paused JOB TEXT                 the job's pause for all hosts; "": none
     ← made JOB TEXT                   this host set a pause with BEFORE "", maybe before the last `paused`
-    ← overdue JOB TEXT                the last report that the job is overdue; "": none, or that is over
-    ← spec JOB SPEC                   the definition in force
+    ← overdue JOB TEXT REVISION       the last report that the job is overdue; "" 0: none, or that is over
+    ← spec JOB SPEC REVISION          the definition in force; "" 0: none
     ← held HOLDER [[LOCK, UNITS]…]    everything that another host's run holds now; or the host whose turn it is
     ← host NAME STORE LABELS HELD COMMON    a host that has a session, its identity ("": no session anymore), and its
                                       announcement
@@ -42,7 +42,7 @@ SEEN is AGE NUMBER, the fleet's last mark that this host received (``"" 0`` mean
 was restored to an earlier state.
 
 In `publish` and `spec`, SPEC is the whole value (core/hosts/memory.py). Claims for a job's runs and skips also contain
-it.
+it. REVISION is the revision of etcd that wrote the value.
 
 SINCE is {JOB: SECOND}, the first second whose occurrence may be requested. For earlier occurrences and other jobs, the
 agent reports only `ours`, sometimes after `up`.
@@ -57,7 +57,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-VERSION = 5
+VERSION = 6
 RETURNED = "returned"
 """The STATE of an occurrence that a host returns without running it."""
 

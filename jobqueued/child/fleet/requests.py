@@ -42,11 +42,11 @@ class GiveBackRequest(NamedTuple):
 
 
 class PublishRequest(NamedTuple):
-    """Put a job's definition into force, if the previous definition is `before`."""
+    """Put a job's definition into force, if the definition in force has this `revision` (0 means no definition)."""
 
     job: str
     spec: str
-    before: str
+    revision: int
 
     @property
     def name(self) -> Name:
@@ -68,11 +68,11 @@ class PauseRequest(NamedTuple):
 
 
 class Overdue(NamedTuple):
-    """Report a job as overdue ("" means no longer overdue), if the last report is `before` ("" means no report)."""
+    """Report a job as overdue ("" means no longer overdue), if the last report has this `revision` (0 means none)."""
 
     job: str
     text: str
-    before: str
+    revision: int
 
     @property
     def name(self) -> Name:

@@ -98,12 +98,12 @@ class Uplink:
                     self._since = since
                 case ["accept"]:
                     self._seen, self._told_at, self._conversation.is_outdated = EtcdMark(), 0, True
-                case ["publish", str(job), str(spec), str(before)]:
-                    self._conversation.want(PublishRequest(job, spec, before))
+                case ["publish", str(job), str(spec), int(revision)]:
+                    self._conversation.want(PublishRequest(job, spec, revision))
                 case ["pause", str(job), str(text), str(before)]:
                     self._conversation.want(PauseRequest(job, text, before))
-                case ["overdue", str(job), str(text), str(before)]:
-                    self._conversation.want(Overdue(job, text, before))
+                case ["overdue", str(job), str(text), int(revision)]:
+                    self._conversation.want(Overdue(job, text, revision))
                 case ["give_back", str(job), str(key), str(state)]:
                     self._conversation.give_back(session.now(), job, key, state)
                 case _:

@@ -14,7 +14,8 @@ from jobqueued.core.hosts.claimed_by_others import Elsewhere
 from jobqueued.core.hosts.presence import Presence
 from jobqueued.core.records.recollection import end_of
 from jobqueued.model.commands import Announce, GiveBack, Stand
-from jobqueued.model.events import HostLost, HostSeen, PauseAsked
+from jobqueued.model.events import HostLost, HostSeen, PauseAsked, Published
+from jobqueued.model.fleet import SaidOverdue
 from jobqueued.model.job import Job, Scope
 from jobqueued.model.run import Holder, Run, RunId
 from jobqueued.model.run_states import RunState
@@ -107,12 +108,12 @@ class FleetState:
         self.asked: dict[RunId, FleetQuestion] = {}
         self.specs: dict[str, str] = {}
         """Fleet job → hash of its definition on this host (core/jobs/agreement.py)."""
-        self.published: dict[str, str] = {}
+        self.published: dict[str, Published] = {}
         """Job → its definition in the fleet (core/hosts/memory.py)."""
         self.definitions: dict[str, str] = {}
         """Job → its definition in the fleet, or the definition that this host has published to replace it."""
-        self.offers: dict[str, str] = {}
-        """Job → its definition in the fleet before this host published a new definition; removed once the outcome is
+        self.offers: dict[str, int] = {}
+        """Job → revision of the definition that this host's publication is to replace; removed once the outcome is
         known.
         """
         self.outdated: set[str] = set()
@@ -143,7 +144,7 @@ class FleetState:
         """
         self.paused: dict[str, str] = {}
         """Job → its pause on all hosts, as text (core/jobs/pauses.py)."""
-        self.overdue, self.unheard = dict[str, str](), dict[str, int]()
+        self.overdue, self.unheard = dict[str, SaidOverdue](), dict[str, int]()
         """Job → a host's report that the job is overdue (core/late/fleet_overdue.py); and overdue job → since when
         (wall) this host waits for the fleet's answer about it.
         """

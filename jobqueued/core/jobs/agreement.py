@@ -3,9 +3,13 @@
 Each definition has a hash, its spec. A host publishes its spec if this spec differs from the one that all hosts last
 agreed on. A host that still has the last agreed spec leaves the job to hosts with a newer spec.
 
+A publication replaces the definition with the revision that the host knows. Another host may have changed the
+definition since, and may have changed it back. Then the publication has no effect, even if it arrives late, and the
+host decides again.
+
 A host publishes its next definition only when the outcome of its last publication is known. The outcome is known when
-the fleet reports a changed definition, or its whole content after a reconnect. Until the outcome is known, the
-published definition counts as the fleet's. A file that changes before the outcome is known counts as newer.
+the fleet reports a definition with another revision, or its whole content after a reconnect. Until the outcome is
+known, the published definition counts as the fleet's. A file that changes before the outcome is known counts as newer.
 """
 
 from __future__ import annotations
@@ -71,7 +75,7 @@ def defined(turn: Turn, job: Job) -> None:
 def published(turn: Turn, event: Published) -> None:
     """Record the fleet's current definition of a job, and compare this host's definition with it."""
     fleet = turn.state.fleet
-    fleet.published[event.job] = event.spec
+    fleet.published[event.job] = event
     job = turn.state.catalog.get(event.job)
     if job is not None and job.id in fleet.specs and not fleet.down:
         agree(turn, job)
@@ -95,9 +99,10 @@ def agree(turn: Turn, job: Job) -> None:
     outdated.
     """
     state, fleet = turn.state, turn.state.fleet
-    own, text = fleet.specs[job.id], fleet.published.get(job.id, "")
+    own = fleet.specs[job.id]
+    _, text, revision = fleet.published.get(job.id, Published(job.id))
     there = memory.parse_definition(text).spec
-    if is_settled := fleet.offers.get(job.id) != text:
+    if is_settled := fleet.offers.get(job.id) != revision:
         _settle(turn, job, there)
         fleet.definitions[job.id] = text
     agreed = state[job.id].saved.agreed
@@ -105,10 +110,10 @@ def agree(turn: Turn, job: Job) -> None:
     if there == own and agreed != own:
         state.remember(job.id, agreed=own)
     if is_settled and there != own and (is_newer or not there):
-        fleet.offers[job.id] = text
+        fleet.offers[job.id] = revision
         fleet.definitions[job.id] = memory.next_definition(text, own, job, turn.now.wall).text
         state.remember(job.id, offered=own)
-        turn.do(Publish(job.id, fleet.definitions[job.id], text))
+        turn.do(Publish(job.id, fleet.definitions[job.id], revision))
     is_outdated = there != own and bool(there) and not is_newer
     if is_outdated and not agreed and is_settled:  # so that a later change of the job counts as newer
         state.remember(job.id, agreed=own)

@@ -44,8 +44,8 @@ def teller(turn: Turn, job: Job, expected: Expected) -> str | None:
     own, wall, since = state.limits.name, turn.now.wall, expected.since + expected.within
     if job.scope is not Scope.FLEET or not fleet.name:
         return own
-    known = fleet.overdue.get(job.id, "")
-    if (said := parse_report(known)) is not None and _is_of(said, expected, wall):
+    known = fleet.overdue.get(job.id, SaidOverdue(job.id))
+    if (said := parse_report(known.text)) is not None and _is_of(said, expected, wall):
         since = said.at + _PATIENCE
         is_believed = said.host == own or (since <= wall and said.host in fleet.hosts)
         if is_believed or since > wall:
@@ -59,7 +59,7 @@ def teller(turn: Turn, job: Job, expected: Expected) -> str | None:
     if again <= wall:  # always true while the fleet is down: no host has a turn
         again = fleet.unheard.setdefault(job.id, wall) + _PATIENCE
         if not fleet.down:
-            turn.do(TellOverdue(job.id, json.dumps([own, wall]), known))
+            turn.do(TellOverdue(job.id, json.dumps([own, wall]), known.revision))
     state.patience.jobs.set(job.id, again)
     return None
 
@@ -72,7 +72,7 @@ def _is_of(said: OverdueReport, expected: Expected, wall: int) -> bool:
 def seen(turn: Turn, event: SaidOverdue) -> None:
     """Record a report from the fleet and recheck its job; while the fleet is down, `up` rechecks the job later."""
     fleet = turn.state.fleet
-    fleet.overdue[event.job] = event.text
+    fleet.overdue[event.job] = event
     if not event.text:
         del fleet.overdue[event.job]
     if not fleet.down:
@@ -107,6 +107,6 @@ def _look_again(turn: Turn, name: str) -> None:
 def over(turn: Turn, name: str) -> None:
     """Withdraw this host's report of a job that is no longer overdue, if the fleet is reachable."""
     fleet = turn.state.fleet
-    known = fleet.overdue.get(name, "")
-    if (said := parse_report(known)) is not None and said.host == turn.state.limits.name and not fleet.down:
-        turn.do(TellOverdue(name, "", known))
+    known = fleet.overdue.get(name, SaidOverdue(name))
+    if (said := parse_report(known.text)) is not None and said.host == turn.state.limits.name and not fleet.down:
+        turn.do(TellOverdue(name, "", known.revision))

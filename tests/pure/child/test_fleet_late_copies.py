@@ -152,11 +152,11 @@ class Host:
     def _announcements(
         self, job: str, lock: str
     ) -> Iterator[PublishRequest | PauseRequest | Overdue | PlaceRequest | AnnounceRequest]:
-        defined, told, paused = (self._found(f"/jq/{kind}/{job}").value for kind in ("jobs", "overdue", "paused"))
-        yield PublishRequest(job, f"spec {self.random.randrange(3)}", defined)
+        defined, told, paused = (self._found(f"/jq/{kind}/{job}") for kind in ("jobs", "overdue", "paused"))
+        yield PublishRequest(job, f"spec {self.random.randrange(3)}", defined.modified)
         yield PauseRequest(job, self.random.choice(["", "paused"]), "")
-        yield PauseRequest(job, "", paused or "paused")
-        yield Overdue(job, self.random.choice(["", "late"]), told)
+        yield PauseRequest(job, "", paused.value or "paused")
+        yield Overdue(job, self.random.choice(["", "late"]), told.modified)
         yield PlaceRequest(lock, self.random.random() < 0.5)
         yield AnnounceRequest(("gpu",), self.random.random() < 0.5)
 

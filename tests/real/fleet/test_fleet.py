@@ -84,7 +84,7 @@ def test_a_pause_of_all(host: Host, other: Agent) -> None:
 def test_an_overdue_job(host: Host, other: Agent) -> None:
     """The host that has told the fleet first tells people, and takes that back as it is over."""
     host.write("overdue.yaml", "jobs: {late: {schedule: '0 0 1 1 *', scope: fleet, expect: 1s, command: 'true'}}\n")
-    other.say("overdue", "late", "something else", "")
+    other.say("overdue", "late", "something else", 0)
     other.hear("overdue", "late")
     host.start()
     name, at = json.loads(other.hear("overdue", "late")[2])
@@ -266,7 +266,7 @@ def test_hosts_that_differ(host: Host, other: Agent, tmp_path: Path) -> None:
     alone = Agent(tmp_path / "third", etcd, "third", fleet="flet", common=wrong)
     again = Agent(tmp_path / "fourth", etcd, "fourth", common=wrong)
     alone.hear("up", "")
-    alone.say("publish", "tick", "a spec", "")
+    alone.say("publish", "tick", "a spec", 0)
     alone.hear("spec", "tick", "a spec")
     host.start()
 

@@ -180,13 +180,18 @@ def test_definitions(two: list[Agent]) -> None:
     one.ask("backup", TICK, spec="old")
     one.hear("spec", "backup", "")
     one.hear("denied", "backup", 1, 1)
-    one.say("publish", "backup", "old", "")
+    one.say("publish", "backup", "old", 0)
     one.ask("backup", TICK, question=2, spec="old")
     one.hear("granted", "backup", 1, 2)
-    other.hear("spec", "backup", "old")
-    other.say("publish", "backup", "late", "")
-    other.say("publish", "backup", "new", "old")
-    one.hear("spec", "backup", "new")
+    revision = other.hear("spec", "backup", "old")[3]
+    other.say("publish", "backup", "late", 0)
+    other.say("publish", "backup", "new", revision)
+    again = one.hear("spec", "backup", "new")[3]
+    other.say("publish", "backup", "old", again)
+    one.hear("spec", "backup", "old")
+    one.say("publish", "backup", "late", revision)  # the value is the same, and the revision is not
+    other.say("publish", "backup", "new", other.hear("spec", "backup", "old")[3])
+    assert "new" == one.hear("spec", "backup")[2]
     one.ask("backup", LATER, question=3, spec="old")
     one.hear("denied", "backup", 1, 3)
 

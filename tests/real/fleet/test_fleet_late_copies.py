@@ -100,11 +100,10 @@ def test_each_kind_of_call(late: Late) -> None:
         one.say("announce", ["gpu"], held)
     for way in ("join", "leave"):
         one.say(way, "tape")
-    one.say("publish", "backup", "a spec", "")
-    other.hear("spec", "backup", "a spec")
-    other.say("publish", "backup", "", "a spec")  # as a fleet begins anew
-    for said, before in (("late", ""), ("", "late")):
-        one.say("overdue", "backup", said, before)
+    one.say("publish", "backup", "a spec", 0)
+    other.say("publish", "backup", "", other.hear("spec", "backup", "a spec")[3])  # as a fleet begins anew
+    one.say("overdue", "backup", "late", 0)
+    one.say("overdue", "backup", "", one.hear("overdue", "backup", "late")[3])
     one.ask("backup", RUN, "tape")
     one.hear("granted", "backup")
     one.say("give_back", "backup", RUN, "")

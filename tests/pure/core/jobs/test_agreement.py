@@ -283,3 +283,26 @@ def test_others_change_it_meanwhile() -> None:
     two.write("jobs.yaml", LATER)
     fleet.pass_time(10)
     assert (["tick"], []) == (outdated(one), outdated(two)), "what it had published once is not its own any more"
+
+
+@pytest.mark.parametrize(
+    "edits",
+    [
+        ["b1", "a2", "a0", "b0"],
+        ["b1", "a2", "b2", "a0", "b0"],
+        ["b1", "a2", "b2", "b0", "a0"],
+        ["b1", "a2", "c1", "a0", "c0", "b0"],
+    ],
+)
+def test_others_edit_it_and_edit_it_back(edits: list[str]) -> None:
+    """A publication that is still on its way has no effect after other hosts changed the job and changed it back."""
+    fleet, found = hosts()
+    fleet.hosts["b"].agent.delay = SECOND
+    for host, priority in edits:
+        fleet.hosts[host].write("jobs.yaml", replace(TICK, priority=int(priority)))
+        fleet.pass_time(0.1)
+    fleet.pass_time(60)
+    assert ([[], [], []], spec_of(TICK)) == ([*map(outdated, found)], spec_that_counts(fleet))
+    since = fleet.now
+    fleet.pass_time(5 * 60)
+    assert [] == fleet.missing(TICK, since, fleet.now - SECOND)

@@ -54,7 +54,7 @@ def is_overdue(host: Host) -> bool:
     return host.scheduler.needs("overdue", "tick")
 
 
-def known(host: Host) -> tuple[dict[str, str], dict[str, int]]:
+def known(host: Host) -> tuple[dict[str, SaidOverdue], dict[str, int]]:
     """What a host knows of what others say, and of which jobs it has heard nothing."""
     state = host.scheduler._state.fleet
     return state.overdue, state.unheard
