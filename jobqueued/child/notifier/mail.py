@@ -26,6 +26,8 @@ _SHOWN = 16 << 10
 """Maximum bytes from the end of the output that the text contains."""
 _ATTACHED, _MOST_ATTACHED = 1 << 20, 16 << 20
 _LONGEST_SUBJECT = 200
+_LONGEST_COMMAND = 900
+"""Maximum characters of a command in the subject of an output; cron has no limit, but a mail server may have one."""
 _LONGEST_LINE = 900
 """Longest line (bytes) that is sent without quoted-printable; RFC 5322 allows 998."""
 _ADDRESS = re.compile(
@@ -102,7 +104,7 @@ def _headers(notice: NoticeToSend, sender: str, recipient: str) -> Iterator[tupl
     user, domain = event.get("user") or "jobqueue", mail_delivery.domain(event)
     yield "From", f'"jobqueued (Cron Daemon)" <{sender}>'
     yield "To", recipient
-    yield "Subject", notice_text.cut(printable(_subject(event, user, recipient)), _LONGEST_SUBJECT)
+    yield "Subject", printable(_subject(event, user, recipient))
     yield "Date", format_datetime(_instant(event["at"]))
     yield "Message-ID", _message_id(notice.id, domain)
     if incident := event.get("incident"):
@@ -121,14 +123,15 @@ def _headers(notice: NoticeToSend, sender: str, recipient: str) -> Iterator[tupl
 
 def _subject(event: NoticeEvent, user: str, recipient: str) -> str:
     """Return a subject like cron's with the event, or at(1)'s subject for the user of an at(1) job."""
-    record, words = event.get("record"), notice_text.cut(notice_text.command(event), _LONGEST_SUBJECT // 2)
+    record, words = event.get("record"), notice_text.command(event)
     is_of_at = record is not None and any(tag.startswith(_OF_AT) for tag in record.get("tags", ()))
     if is_of_at and (event["event"] in ("output", "success") or recipient == user):
         return f"Output from your job {(event.get('job') or '').rpartition('/')[2]:>8}"
-    about = (f"{words}: " if words else "") + printable(event["summary"])
+    begin, is_failed = f"Cron <{user}@{event['host']}> ", record is not None and record["state"] != "succeeded"
     if event["event"] == "output":
-        about = f"{words} (failed)" if record is not None and record["state"] != "succeeded" else words
-    return f"Cron <{user}@{event['host']}> {about}"
+        return f"{begin}{notice_text.cut(words, _LONGEST_COMMAND)}{' (failed)' if is_failed else ''}"
+    words = notice_text.cut(words, _LONGEST_SUBJECT // 2)
+    return notice_text.cut(begin + (f"{words}: " if words else "") + printable(event["summary"]), _LONGEST_SUBJECT)
 
 
 def _quoted(output: MailedOutput, shown: str, attached: int, run: str) -> str:

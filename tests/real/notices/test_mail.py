@@ -107,6 +107,15 @@ class TestMessage:
         mailed(server[1], {**event, "record": {**event["record"], "state": "succeeded"}})
         assert server[0].mails[1]["Subject"] == "Cron <root@db1> /usr/local/bin/backup --full"
 
+    @pytest.mark.parametrize("length", [101, 900, 10_000])
+    def test_the_subject_of_a_long_command(self, server: tuple[MailServer, int], length: int) -> None:
+        """It is cron's to the last character, over several lines; a command that no header holds is cut at its end."""
+        command = f"x{'  é /srv/a' * length}"[:length]
+        about = an_event(event="output", command=command)
+        subject = the_mail(server, about)["Subject"]
+        assert subject == f"Cron <root@db1> {command if length <= 900 else f'{command[:899]}…'} (failed)"
+        assert max(map(len, server[0].envelopes[0].content.split(b"\r\n"))) <= 998
+
     def test_thread(self, server: tuple[MailServer, int]) -> None:
         """A second try is the same mail; what is about the same incident refers to the same, and to no mail itself."""
         assert ["sent"] * 3 == [mailed(server[1]), mailed(server[1]), mailed(server[1], an_event(incident=None))]
