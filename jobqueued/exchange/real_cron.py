@@ -156,8 +156,8 @@ _MOST_LINES, _LONGEST = 10_000, 998
 _ASSIGNMENT = re.compile(
     r"""\s*(?:"[^"=]*"|'[^'=]*'|[^\s"'=][^\s=]*|)\s*=\s*(?:"[^"]*"\s*|'[^']*'\s*|(?!["']).*)""", re.DOTALL
 )
-_COMMENT = re.compile(r"(?:^|\0)[ \t]*#.*")
-_PART = re.compile(r"[^\0]+|(?<![^\0])\0")
+_COMMENT = r"(?:^|\0)[ \t]*#.*"
+_PART = r"[^\0]+|(?<![^\0])\0"
 """A part of a line that cron reads as a line; a NUL is one if no text precedes it."""
 _BLANKS = re.compile(r"[ \t]+")
 _NICKNAMES = frozenset(("reboot", "yearly", "annually", "monthly", "weekly", "daily", "midnight", "hourly"))
@@ -180,10 +180,10 @@ def refusal(data: bytes, form: Form, has_user: Callable[[str], bool]) -> tuple[i
     if len(lines) > _MOST_LINES:
         return _MOST_LINES + 1, "too many lines"
     for number, line in enumerate(lines, 1):
-        for part in _PART.findall(_COMMENT.sub("", line)):
+        for part in re.findall(_PART, re.sub(_COMMENT, "", line)):
             if reason := _wrong(part.lstrip(" \t"), form, has_user):
                 return number, reason
-    has_rest = _COMMENT.sub("", rest).strip(" \t")
+    has_rest = re.sub(_COMMENT, "", rest).strip(" \t")
     return (len(lines) + 1, "missing newline before EOF") if has_rest else None
 
 

@@ -11,7 +11,7 @@ from jobqueued.jobfile.types.spelling import meant_duration, parse_duration
 TRUE = ("1", "yes", "y", "true", "t", "on")
 """The values of a setting that mean yes, in lower case."""
 _BLANKS = " \t\n\r"
-_LINE_END = re.compile(r"\r\n|[\n\r]")
+_LINE_END = r"\r\n|[\n\r]"
 Unit = dict[str, dict[str, list[str]]]
 """Section → setting → all its values; an empty value in the file removes the values before it."""
 
@@ -35,7 +35,7 @@ def _joined(text: str) -> Iterator[str]:
     between them.
     """
     begun = ""
-    for raw in _LINE_END.split(text):
+    for raw in re.split(_LINE_END, text):
         if raw.lstrip(_BLANKS).startswith(("#", ";")):
             continue
         begun += raw

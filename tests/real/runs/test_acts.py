@@ -64,7 +64,7 @@ class Ends:
         self.batch = batch = WriteBatch(Store(root / "state"))
         self.commits = Commits(batch._store, batch, list, Paths.chosen(root), Log("json"))
         housekeeping = SimpleNamespace(
-            miss=lambda run, *_: self.unwritten.append(run), note=lambda job, _: self.looked_after.append(job)
+            miss=lambda run, *_: self.unwritten.append(run), note=lambda job, *_: self.looked_after.append(job)
         )  # fmt: skip
         self.directories = RunDirectories(batch, cast("Any", self.link.marks), self.logs, Log("json"))
         self.acts = Acts(
