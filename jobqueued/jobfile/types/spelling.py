@@ -68,7 +68,7 @@ def meant_duration(text: str) -> str:
         return f"{_in_units(least * 60)} or {_in_units(least)}" if least else ""
     if re.search("[0-9] ?M", text) and not text.startswith("PT"):  # means months in formats where capitals matter
         return ""
-    plain = re.sub(r" and |, ?(?=\d)| |^pt(?=\d)", "", text.lower())
+    plain = re.sub(r" and |(?<=[a-z])(?:, ?| )(?=\d)| (?=[a-z])|^pt(?=\d)", "", text.lower())
     parts: list[tuple[str, str]] = re.findall(r"(\d{1,6}(?:\.\d{1,3})?)([a-z]*)", plain, re.ASCII)
     if "".join(count + unit for count, unit in parts) != plain or not parts:
         return ""
