@@ -99,7 +99,7 @@ def _field(text: str, low: int, high: int) -> str:
         last = int(end) if end else high
         if not low <= first <= last <= high or (step and int(step) < 1):
             raise Unsayable(f"found {part!r}, which never occurs")
-        if step and (begin == "*" or (end is None and first + int(step) > high)):
+        if (begin == "*" and (end or step)) or (step and end is None and first + int(step) > high):
             raise Unsayable(f"found {part!r}, which systemd refuses")
         if (begin == "*" or step) and (first, last) == (low, high):
             items.append(f"*/{int(step)}" if step and int(step) > 1 else "*")

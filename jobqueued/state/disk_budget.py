@@ -9,7 +9,7 @@ from jobqueued.model.job import UNBOUNDED
 from jobqueued.model.users import budget_of, share_of
 
 URGENT = 4
-"""Part of a limit that output may use before runs are checked at once: a quarter."""
+"""A check of ended runs becomes urgent when their output is a quarter of a limit."""
 
 
 class Room:
@@ -43,18 +43,19 @@ class Room:
         if job in self._kept:
             self._add(job, -self._kept.pop(job))
 
-    def is_check_urgent(self, job: str, output: int) -> bool:
-        """Count the output (bytes) of a run that ended; return whether such output may exceed a limit before the next
-        regular check.
-        """
-        share = budget_of(job)
-        self._unchecked[share] += output
-        of_a_user = share and self._unchecked[share] >= self._of_a_user // URGENT
-        return bool(of_a_user) or self._unchecked.total() >= self._max_use // URGENT
+    def note_output(self, job: str, output: int) -> None:
+        """Record that a run ended and left this output (bytes)."""
+        self._unchecked[budget_of(job)] += output
 
     def note_checked(self) -> None:
-        """Record that all runs that ended were checked."""
+        """Record that all ended runs were checked."""
         self._unchecked.clear()
+
+    @property
+    def is_check_urgent(self) -> bool:
+        """True if the output of runs that are not checked yet may soon exceed a limit."""
+        of_users = max((size for share, size in self._unchecked.items() if share), default=0)
+        return of_users >= self._of_a_user // URGENT or self._unchecked.total() >= self._max_use // URGENT
 
     def _add(self, job: str, size: int) -> None:
         self.total += size

@@ -120,7 +120,8 @@ class Housekeeping(Source):
         exists.
         """
         self._jobs[self._pool(job)] = None
-        soon = now.mono if self._room.is_check_urgent(job, output) else now.mono + MINUTE
+        self._room.note_output(job, output)
+        soon = now.mono if self._room.is_check_urgent else now.mono + MINUTE
         self._at = soon if self._at is None else min(self._at, soon)
 
     def miss(self, run: RunId, error: OSError, now: Now) -> None:

@@ -65,7 +65,7 @@ def missed(oracle: Oracle) -> Iterator[str]:
 
 
 def stale(oracle: Oracle) -> Iterator[str]:
-    """Tell of each end that was used although an earlier run had used it, or an end that came after it."""
+    """Yield each end that a run used too late: an earlier run had used the same end, or a later end of the same job."""
     if oracle.excuses & _FORGETS:
         return
     for work in oracle.works.values():

@@ -70,7 +70,9 @@ def _is_of(said: OverdueReport, expected: Expected, wall: int) -> bool:
 
 
 def seen(turn: Turn, event: SaidOverdue) -> None:
-    """Record a report from the fleet and recheck its job; while the fleet is down, `up` rechecks the job later."""
+    """Record a report from the fleet and recheck its job; while the fleet is down, `reachability_changed` rechecks
+    the job later.
+    """
     fleet = turn.state.fleet
     fleet.overdue[event.job] = event
     if not event.text:

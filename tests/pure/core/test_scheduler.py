@@ -802,14 +802,14 @@ def test_a_pause_until_between_due_time_and_start() -> None:
     for minutes, covered in ((5, ["01:00"]), (10, ["01:00"]), (15, ["01:00 paused"])):
         world = World(job("a", "0 1 * * *", offset=10 * MINUTE))
         world.pause("a", until=MIDNIGHT + HOUR + minutes * MINUTE)
-        told = [to_text(start) for start in world.scheduler["a"].saved.starts(world.scheduler.catalog["a"], 1)]
+        (following,) = world.scheduler["a"].saved.starts(world.scheduler.catalog["a"], 1)
         world.pass_time(7200)
         assert covered == world.covered("a")
-        assert (told == [to_text(MIDNIGHT + HOUR + 10 * MINUTE)]) == (covered == ["01:00"])
+        assert (following < MIDNIGHT + 2 * HOUR) == (covered == ["01:00"]), "the next start is told as it is"
 
 
 def test_an_occurrence_at_the_end_of_a_pause() -> None:
-    """It runs, also where the daemon was down at that instant."""
+    """It runs, even if the daemon was down at that instant."""
     for is_down in (False, True):
         world = World(job("a", "0 * * * *", catch_up=CatchUp.ALL))
         world.pause("a", until=MIDNIGHT + 2 * HOUR)

@@ -27,6 +27,7 @@ UNSAYABLE = (
     "tomorrow",
     "*:0/0.5",
     "*:*/5",
+    "*:*..5",
     "*/2:00",
     "*-*-*/2",
     "*:0/60",
@@ -41,13 +42,13 @@ def test_a_calendar_event_is_a_cron_expression(event: str, schedule: str) -> Non
 
 
 def test_a_range_of_one_weekday() -> None:
-    """It is this day."""
+    """A range that begins and ends with the same weekday is this day, Sunday too."""
     assert ["0 0 * * sun", "0 0 * * sat"] == [cron_time(event).schedule for event in ("sun..sun", "Sat..Sat")]
 
 
 @pytest.mark.parametrize("value", ["1", "yes", "Y", "True", "t", "ON"])
 def test_each_word_for_yes(value: str) -> None:
-    """As systemd reads it."""
+    """Systemd and import read the same values as yes."""
     _, (job,) = imported(f"[Timer]\nOnCalendar=daily\nPersistent={value}\n", "[Service]\nExecStart=/bin/x\n")
     assert CatchUp.LATEST is job.catch_up
 

@@ -101,7 +101,7 @@ def test_each_kind_of_call(late: Late) -> None:
     for way in ("join", "leave"):
         one.say(way, "tape")
     one.say("publish", "backup", "a spec", 0)
-    other.say("publish", "backup", "", other.hear("spec", "backup", "a spec")[3])  # as a fleet begins anew
+    other.say("publish", "backup", "", other.hear("spec", "backup", "a spec")[3])
     one.say("overdue", "backup", "late", 0)
     one.say("overdue", "backup", "", one.hear("overdue", "backup", "late")[3])
     one.ask("backup", RUN, "tape")

@@ -146,7 +146,7 @@ def test_a_directory_that_is_left_out_from_the_start(tmp_path: Path) -> None:
 @pytest.mark.parametrize("target", ["jobqueue.d", "x" * 300, "/proc/1/mem/x", "nowhere", "/etc"])
 @pytest.mark.parametrize("from_the_start", [True, False])
 def test_a_link_of_others_keeps_nothing_from_being_read(tmp_path: Path, target: str, from_the_start: bool) -> None:
-    """A user who may write above a directory can make each look at it fail; it is left out, whatever the error."""
+    """A user who may write to the parent can make each look-up fail. The directory is left out, whatever the error."""
     jobs, link = Layered(tmp_path), tmp_path / "usr/local/lib/jobqueue.d"
     jobs.put("etc/a.yaml", A)
     jobs.put("usr/lib/b.yaml", "jobs: {b: {command: x}}")

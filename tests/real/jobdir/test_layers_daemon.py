@@ -145,7 +145,7 @@ def test_check_reads_what_the_daemon_reads(host: Host) -> None:
 
 @NEEDS_ROOT
 def test_a_place_of_others_stops_no_job(host: Host) -> None:
-    """A link to itself where others may write: daemon, check and cat leave the directory out, and say so."""
+    """A user may write to the directory above, and makes a link to itself. Daemon, check and cat ignore the link."""
     put(host, "usr/local/lib/jobqueue.d/b.yaml", "jobs: {b: {command: 'true'}}")
     place = host.root / "usr/local/lib"
     place.chmod(0o777)

@@ -721,6 +721,16 @@ class Lived:
             self.house.keep(number, age=-mono, size=draw.choice((40, 60)), ending=".log")
 
 
+def test_much_output_does_not_wait_for_the_check(host: Host) -> None:
+    """Housekeeping hears of the output of ended runs, and deletes before its check after a minute."""
+    (host.root / "jobqueued.yaml").write_text("max_use: 1M")
+    host.write("job.yaml", "jobs: {job: {command: yes | head -c 300000}}")
+    host.start()
+    for _ in range(5):
+        host.wait(host.run("job"))
+    wait_for(lambda: len(record_files.numbers(host.root / "logs", "job")) <= 3, 30, "the limit of all jobs")
+
+
 def test_a_live_run_keeps_its_files(host: Host) -> None:
     """Retention does not touch a run that goes on, however many newer ones have ended."""
     (host.root / "jobqueued.yaml").write_text("retention: {runs: 1}")

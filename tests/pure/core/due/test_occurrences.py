@@ -94,7 +94,7 @@ def test_what_is_due_this_instant_is_due_before_what_people_ask() -> None:
 
 @pytest.mark.parametrize(("offset", "covered"), [(30, ["01:00"]), (31, ["01:00"]), (29, ["01:00 paused"])])
 def test_what_is_due_in_a_pause_and_starts_after_it(offset: int, covered: list[str]) -> None:
-    """Its start counts: it runs if that is at the end of the pause or later."""
+    """A job with an offset runs if its start, not its due time, is at the end of the pause or later."""
     world = World(job("a", "0 1 * * *", offset=offset * MINUTE, spread=HOUR))
     world.pause("a", until=MIDNIGHT + 90 * MINUTE)
     world.pass_time(100 * 60, scheduler=False)

@@ -237,7 +237,7 @@ def test_a_pause_whose_time_is_over() -> None:
 
 
 def test_a_pause_of_a_job_that_joins_the_fleet() -> None:
-    """What came due before the pause ended is skipped, also while the fleet cannot be reached."""
+    """The pause skips the occurrences before its end, even while this host cannot reach the fleet."""
     mine = job("tick", "*/10 * * * *", catch_up=CatchUp.ALL, max_waiting=99)
     fleet, (one,) = hosts(mine, names="a")
     one.pause("tick", until=MIDNIGHT + 30 * MINUTE)
