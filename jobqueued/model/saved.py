@@ -271,7 +271,7 @@ class Notice:
     """A notice that waits to be sent to a target; `about` is the content (docs/notices.md).
 
     `more`: number of later notices that were dropped for lack of room. `tries`: number of failed attempts to send it;
-    `error`: why the last attempt to send it failed.
+    `error`: why the last attempt to send it failed. `sender`: the From address of a mail, or "" for the host's setting.
     """
 
     id: int
@@ -281,3 +281,4 @@ class Notice:
     more: int = 0
     tries: int = 0
     error: str = ""
+    sender: str = ""

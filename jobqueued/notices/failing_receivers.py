@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Hashable
+from collections.abc import Collection, Hashable, Iterator
 from typing import Generic, TypeVar
 
 from jobqueued.base.instants import DAY, HOUR, SECOND
@@ -123,6 +123,10 @@ class Troubles(Generic[Receiver]):
         if not any(receiver in self._troubles for receiver in busy):
             return receivers
         return [receiver for receiver in receivers if receiver not in self._troubles]
+
+    def __iter__(self) -> Iterator[Receiver]:
+        """Iterate over the failing receivers."""
+        return iter(self._troubles)
 
     def __contains__(self, receiver: Receiver) -> bool:
         """Return whether the receiver did not accept the last message."""

@@ -189,9 +189,9 @@ class Notices:
 
     def _let_go(self, named: Collection[Target]) -> Iterator[Command]:
         """Drop notices for all targets except `named`; a target whose notices were dropped counts as not notified."""
-        waited = {notice.target for notice in self.outbox}
+        waited = self.outbox.targets()
         yield from self.outbox.retain(named)
-        gone = {target for target in waited if not self.outbox.waits_for(target)}
+        gone = waited - self.outbox.targets()
         for subject, incident in self.incidents.items():
             told = tuple(mark for mark in incident.told if mark[0] not in gone)
             if told != incident.told:
@@ -274,7 +274,8 @@ class Notices:
         return {t: each.remind for each in (*site, *own) if each.wants(happening.event) for t in each.targets()}
 
     def _put(self, target: Target, it: Happening, event: str, incident: Incident | None, wall: int) -> SaveNotice:
-        return self.outbox.put(target, self._document(it, event, incident, wall), wall)
+        sender = self.settings(target, it.job).get("from", "") if target.channel == "email" else ""
+        return self.outbox.put(target, self._document(it, event, incident, wall), wall, sender)
 
     def _document(self, it: Happening, event: str, incident: Incident | None, wall: int) -> dict[str, Any]:
         """Return a notice's content: text and facts (docs/notices.md)."""

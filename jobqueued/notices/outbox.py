@@ -1,6 +1,6 @@
 """The outbox: notices that wait, are collected for each target, and are retried until they are sent or too old.
 
-Each run's output is a separate message, as from cron, until the target's rate limit is reached. Notices are sent at
+Each run's output is a separate message, as from cron, until the lane's rate limit is reached. Notices are sent at
 least once: a notice is deleted only after the answer, so it may be re-sent with the same ID.
 """
 
@@ -20,16 +20,16 @@ from jobqueued.model.commands import Command, ForgetNotice, SaveNotice, Say
 from jobqueued.model.notify import Policy, Target
 from jobqueued.model.saved import Notice
 from jobqueued.model.submission import is_numbered
-from jobqueued.model.users import Owner
+from jobqueued.model.users import budget_of
 from jobqueued.notices.failing_receivers import NotifierAnswer, Numbers, Troubles, grown
 from jobqueued.notices.send_slots import SendSlots
 
 SENDING = 2
 """Maximum number of messages that are sent at the same time."""
 MOST = 500
-"""Maximum number of waiting notices for one target; more notices are only counted."""
+"""Maximum number of waiting notices in one lane; more notices are only counted."""
 MOST_OF_USER = 1000
-"""Maximum number of waiting notices for all of one user's targets."""
+"""Maximum number of waiting notices about all of one user's jobs."""
 SHOWN = 50
 """Maximum number of notices listed in one message."""
 _NAMED = 3
@@ -47,18 +47,44 @@ class Message(NamedTuple):
     about: dict[str, Any]
     job: str | None
     """The job of the first notice."""
+    sender: str = ""
+    """The From address of a mail, or "" for the host's setting."""
+
+
+class Recipient(NamedTuple):
+    """A target as one user's jobs reach it, or the host's jobs if `share` is "".
+
+    Each has its own failures and limits, so that no user can delay the notices of other users or of the host.
+    """
+
+    target: Target
+    share: str
 
 
 class Lane(NamedTuple):
-    """The notices of one kind for one target. Outputs are delayed and joined separately from other notices."""
+    """The notices of one kind for one receiver, from one sender. Outputs are delayed and joined separately from other
+    notices.
+    """
 
-    target: Target
+    receiver: Recipient
     is_output: bool
+    sender: str = ""
 
     @classmethod
-    def of(cls, target: Target, about: Mapping[str, Any]) -> Lane:
+    def of(cls, notice: Notice) -> Lane:
         """Return the lane of a notice."""
-        return cls(target, about["event"] == "output")
+        receiver = Recipient(Target.parse(notice.target), budget_of(notice.about.get("job") or ""))
+        return cls(receiver, notice.about["event"] == "output", notice.sender)
+
+    @property
+    def target(self) -> Target:
+        """The target of the lane's receiver."""
+        return self.receiver.target
+
+    @property
+    def limited(self) -> Lane:
+        """The lane whose messages count against the rate limit of this lane: all senders of a user together."""
+        return self._replace(sender="")
 
 
 class Outbox:
@@ -71,13 +97,13 @@ class Outbox:
     ) -> None:
         self._host, self._policy, self._zone, self._numbers = host, policy, zone, numbers
         self._waiting: dict[Lane, dict[int, Notice]] = {}
-        self._of_users = Counter[Owner]()
-        """User → number of waiting notices for all of the user's targets."""
+        self._of_users = Counter[str]()
+        """A user's share → number of waiting notices about the user's jobs."""
         self._sending: dict[int, tuple[Lane, list[int]]] = {}
         self._sent: dict[Lane, deque[int]] = {}
         self._many = _MANY
         """Size of `_sent` above which old lanes are removed from `_sent`."""
-        self._troubles, self._places = Troubles[Target]("notices to "), SendSlots()
+        self._troubles, self._places = Troubles[Recipient]("notices to "), SendSlots()
         self._known: tuple[int, int | None] | None = None
         """The argument and the result of the last `next_at`, or None after a change."""
 
@@ -93,53 +119,54 @@ class Outbox:
     def restore(self, notices: Iterable[Notice]) -> None:
         """Restore the notices that an earlier scheduler saved."""
         for notice in sorted(notices, key=lambda notice: notice.id):
-            lane = Lane.of(Target.parse(notice.target), notice.about)
+            lane = Lane.of(notice)
             self._waiting.setdefault(lane, {})[notice.id] = notice
             self._count(lane, 1)
             self._numbers.saw(notice.id)
         self._known = None
 
-    def put(self, target: Target, about: dict[str, Any], wall: int) -> SaveNotice:
-        """Add a notice."""
-        lane = Lane.of(target, about)
+    def put(self, target: Target, about: dict[str, Any], wall: int, sender: str = "") -> SaveNotice:
+        """Add a notice. `sender` is the From address of a mail, or "" for the host's setting."""
+        notice = Notice(self._numbers.next(wall), str(target), wall, about, sender=sender)
+        lane = Lane.of(notice)
         if (full := self._full(lane)) is not None:
             notice = changed(newest := _newest(self._waiting[full]), more=newest.more + 1)
             self._waiting[full][notice.id] = notice
             return SaveNotice(notice)
         if lane not in self._waiting:
             self._known = None
-        notice = Notice(self._numbers.next(wall), str(target), wall, about)
         self._waiting.setdefault(lane, {})[notice.id] = notice
         self._count(lane, 1)
         return SaveNotice(notice)
 
     def _full(self, lane: Lane) -> Lane | None:
-        """Return the lane whose newest notice must count one more notice, because this target or its user has too many.
+        """Return the lane whose newest notice must count one more notice, because this lane or its user has too many.
 
         Return None if neither has too many.
         """
-        waiting, owner = self._waiting.get(lane, {}), lane.target.owner
-        if len(waiting) < MOST and (owner is None or self._of_users[owner] < MOST_OF_USER):
+        waiting, share = self._waiting.get(lane, {}), lane.receiver.share
+        if len(waiting) < MOST and (not share or self._of_users[share] < MOST_OF_USER):
             return None
-        own = [lane] if waiting else [other for other in self._waiting if other.target.owner == owner]
+        own = [lane] if waiting else [other for other in self._waiting if other.receiver.share == share]
         found = max(own, key=lambda each: _newest(self._waiting[each]).id, default=lane)
         return found if own and _newest(self._waiting[found]).id not in self._on_way(found) else None
 
     def _count(self, lane: Lane, notices: int) -> None:
         """Add `notices` to the number of waiting notices of the lane's user, if the lane belongs to a user."""
-        if (owner := lane.target.owner) is not None:
-            self._of_users[owner] += notices
-            if not self._of_users[owner]:
-                del self._of_users[owner]
+        if share := lane.receiver.share:
+            self._of_users[share] += notices
+            if not self._of_users[share]:
+                del self._of_users[share]
 
     def try_again(self, target: Target) -> None:
         """Send the next message to a target at once in spite of the last failure, because the problem may be fixed."""
-        self._troubles.try_again(target)
+        for receiver in [it for it in self._troubles if it.target == target]:
+            self._troubles.try_again(receiver)
         self._known = None
 
     def first(self, notice: Notice) -> Notice:
         """Return the oldest notice in a notice's lane; the oldest notice has the number of tries and the last error."""
-        waiting = self._waiting[Lane.of(Target.parse(notice.target), notice.about)]
+        waiting = self._waiting[Lane.of(notice)]
         return waiting[_oldest(waiting)]
 
     @property
@@ -156,9 +183,9 @@ class Outbox:
         """Drop notices for all targets except these, and forget the problems of the dropped targets; keep notices that
         are being sent.
         """
-        busy = self._busy()
-        gone = [lane for lane in self._waiting if lane.target not in targets and lane.target not in busy]
-        self._troubles.retain(targets)
+        retained = {*targets, *(receiver.target for receiver in self._busy())}
+        gone = [lane for lane in self._waiting if lane.target not in retained]
+        self._troubles.retain({receiver for receiver in self._troubles if receiver.target in targets})
         self._known = None
         commands: list[Command] = []
         for lane in gone:
@@ -178,10 +205,9 @@ class Outbox:
             )
         return commands
 
-    def waits_for(self, target: str) -> bool:
-        """Return whether a notice waits for a target; `target` is the target's str()."""
-        asked = Target.parse(target)
-        return any(Lane(asked, is_output) in self._waiting for is_output in (False, True))
+    def targets(self) -> set[str]:
+        """Return the str() of each target for which a notice waits."""
+        return {str(lane.target) for lane in self._waiting}
 
     # when
 
@@ -196,7 +222,7 @@ class Outbox:
             if at is None or seen <= wall < at:
                 return at
         at = None
-        for lane in self._ready():
+        for lane in self._ready(self._waiting):
             opens = self._opens(lane, wall)
             if opens <= wall:
                 return wall
@@ -207,19 +233,20 @@ class Outbox:
     def _on_way(self, lane: Lane) -> set[int]:
         return {number for busy, ids in self._sending.values() if busy == lane for number in ids}
 
-    def _busy(self) -> set[Target]:
-        return {lane.target for lane, _ in self._sending.values()}
+    def _busy(self) -> set[Recipient]:
+        return {lane.receiver for lane, _ in self._sending.values()}
 
-    def _ready(self) -> list[Lane]:
-        """Return the lanes for which a message may be sent now.
+    def _ready(self, lanes: Iterable[Lane]) -> list[Lane]:
+        """Return those of the lanes for which a message may be sent now.
 
-        All targets that did not accept the last message together use at most one slot.
+        All receivers that did not accept the last message together use at most one slot.
         """
         busy = self._busy()
-        found = [lane for lane, waiting in self._waiting.items() if waiting and lane.target not in busy]
-        free = self._places.left((lane.target for lane in found), busy)
-        spared = set(self._troubles.spared(free, busy))
-        return [lane for lane in found if lane.target in spared]
+        targets = {receiver.target for receiver in busy}
+        found = [lane for lane in lanes if self._waiting[lane] and lane.target not in targets]
+        free = set(self._places.left((lane.target for lane in found), targets))
+        spared = set(self._troubles.spared([lane.receiver for lane in found if lane.target in free], busy))
+        return [lane for lane in found if lane.receiver in spared]
 
     def _opens(self, lane: Lane, wall: int) -> int:
         """Return the earliest instant (wall) for a lane's next message.
@@ -228,9 +255,9 @@ class Outbox:
         """
         policy, waiting = self._policy(lane.target), self._waiting[lane]
         marks = [(waiting[_oldest(waiting)].created, policy.digest)]
-        marks += self._troubles.rest(lane.target)
+        marks += self._troubles.rest(lane.receiver)
         most, period = policy.rate
-        sent = self._sent.get(lane, ())
+        sent = self._sent.get(lane.limited, ())
         if len(sent) >= most:
             marks.append((sent[-most], period))
         opens = max([wall, *(since + pause for since, pause in marks if since <= wall)])
@@ -243,7 +270,7 @@ class Outbox:
         """
         waiting, policy = list(self._waiting[lane].values()), self._policy(lane.target)
         most, period = policy.rate
-        sent = sum(wall - period < at <= wall for at in self._sent.get(lane, ()))
+        sent = sum(wall - period < at <= wall for at in self._sent.get(lane.limited, ()))
         return waiting[:1] if lane.is_output and not policy.digest and most - sent > 1 else waiting
 
     def _after_quiet(self, quiet: tuple[int, int] | None, instant: int) -> int:
@@ -266,28 +293,25 @@ class Outbox:
         """Yield the due messages. Each message counts as being sent until `answered` is called for it."""
         if (at := self.next_at(wall)) is None or at > wall:
             return
-        for lane in sorted(self._ready(), key=self._rank):
+        for lane in sorted(self._ready(self._waiting), key=self._rank):
             if len(self._sending) >= SENDING:
                 return
-            busy = self._busy()
-            is_free = lane.target not in busy and self._troubles.spared(self._places.left([lane.target], busy), busy)
-            if is_free and self._opens(lane, wall) <= wall:
+            if self._ready([lane]) and self._opens(lane, wall) <= wall:
                 self._known = None
                 self._places.give(lane.target)
                 yield self._message(lane, wall)
 
     def _rank(self, lane: Lane) -> tuple[int, bool, int]:
-        target = lane.target
-        return self._places.rank(target), target in self._troubles, _oldest(self._waiting[lane])
+        return self._places.rank(lane.target), lane.receiver in self._troubles, _oldest(self._waiting[lane])
 
     def _message(self, lane: Lane, wall: int) -> Message:
         notices = self._batch(lane, wall)
         number = notices[0].id
         self._sending[number] = lane, [notice.id for notice in notices]
         name, about = f"{self._host}-{number}-{notices[-1].id}", together(notices)
-        if lane.is_output and notices[0].tries and self._troubles.is_refused(lane.target):
+        if lane.is_output and notices[0].tries and self._troubles.is_refused(lane.receiver):
             about = _gathered(notices)  # the message may be too large or look like spam; a summary does not
-        return Message(number, name, lane.target, about, notices[0].about["job"])
+        return Message(number, name, lane.target, about, notices[0].about["job"], lane.sender)
 
     def answered(self, number: int, answer: str, wall: int) -> list[Command]:
         """Handle the answer about a message: ``sent``, ``later SECONDS WHY`` or ``never WHY``."""
@@ -306,12 +330,12 @@ class Outbox:
         self._count(lane, -len(notices))
         if not waiting:
             del self._waiting[lane]
-        self._sent.setdefault(lane, deque(maxlen=1000)).append(wall)
+        self._sent.setdefault(lane.limited, deque(maxlen=1000)).append(wall)
         if len(self._sent) > self._many:  # this limits memory, because each submission may have another target
             since = wall - _LONGEST_PERIOD
             self._sent = {other: marks for other, marks in self._sent.items() if since < marks[-1] <= wall}
             self._many = 2 * len(self._sent) + _MANY
-        self._troubles.end(lane.target)
+        self._troubles.end(lane.receiver)
         said = Say("notice_sent", {"target": lane.target.shown, "summary": together(notices)["summary"]})
         return [*map(ForgetNotice, ids), said]
 
@@ -321,7 +345,7 @@ class Outbox:
         waiting[first.id] = first
         pause = verdict.pause or grown(_FIRST_PAUSE, first.tries)
         commands: list[Command] = [SaveNotice(first)]
-        if self._troubles.note(target, target.shown, verdict, pause, wall):
+        if self._troubles.note(lane.receiver, target.shown, verdict, pause, wall):
             told = Say("notice_failed", {"target": target.shown, "reason": why, "waiting": len(waiting)})
             commands.append(told)
         return commands + self._give_up(lane, wall)

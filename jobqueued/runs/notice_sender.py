@@ -93,12 +93,14 @@ class NoticeSender(Source):
         return ()
 
     def _send(self, message: Message, wall: int) -> None:
-        number, name, target, about, job = message
+        number, name, target, about, job, sender = message
         if not self._notices.may_go(target, job):
             self._decided += self._notices.outbox.answered(number, _OF_EARLIER, wall)
             return
-        common = self._settings if target.channel == "email" else {}
-        settings = {**common, **self._notices.settings(target, job)}
+        if target.channel == "email":
+            settings = {**self._settings, **({"from": sender} if sender else {})}
+        else:
+            settings = self._notices.settings(target, job)
         notice = {
             "version": 1,
             "id": name,

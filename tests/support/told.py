@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Sequence
 from typing import Any
@@ -13,6 +14,7 @@ from jobqueued.model.notify import Notify, NotifyRule
 from jobqueued.model.saved import Incident, Notice
 from jobqueued.notices.notices import Notices
 from jobqueued.notices.outbox import Message
+from jobqueued.state.db.rows import notice_text
 
 BEGIN = 1_782_900_000 * SECOND
 OPS = NotifyRule(Notify(email=("ops@example.org",)))
@@ -59,7 +61,7 @@ class Told:
                 case SaveIncident(subject, incident):
                     self.incidents[subject] = incident
                 case SaveNotice(notice):
-                    self.saved[notice.id] = notice
+                    self.saved[notice.id] = Notice(**json.loads(notice_text(notice)))
                 case ForgetNotice(number):
                     del self.saved[number]
                 case Say():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 
 from jobqueued.base.instants import to_text
@@ -29,8 +29,9 @@ class NoticeCalls:
         """Return all incidents and the waiting notices, oldest first."""
         incidents = sorted(self._notices.incidents.values(), key=lambda incident: incident.since)
         waiting = sorted(self._notices.waiting(), key=lambda notice: notice.id)
+        unsent = self._notices.outbox.targets()
         return {
-            "incidents": [self._incident(incident) for incident in incidents[:_MOST]],
+            "incidents": [_incident(incident, unsent) for incident in incidents[:_MOST]],
             "notices": [self._notice(notice) for notice in waiting[:_MOST]],
             "more": max(0, len(incidents) - _MOST) + max(0, len(waiting) - _MOST),
         }
@@ -56,17 +57,6 @@ class NoticeCalls:
             raise VarlinkError("Refused", {"reason": reason})
         return {"notices": [self._notice(notice) for notice in tests]}
 
-    def _incident(self, incident: Incident) -> dict[str, Any]:
-        told = [target for target, _ in incident.told if not self._notices.outbox.waits_for(target)]
-        return {
-            "subject": incident.subject,
-            "kind": incident.kind,
-            "since": to_text(incident.since),
-            "times": incident.times,
-            "first_run": incident.first_run or None,
-            "told": [Target.parse(target).shown for target in told],
-        }
-
     def _notice(self, notice: Notice) -> dict[str, Any]:
         target = Target.parse(notice.target)
         first = notice if target.channel == "ping" else self._notices.outbox.first(notice)
@@ -81,3 +71,16 @@ class NoticeCalls:
             "tries": notice.tries,
             "error": notice.error or None,
         }
+
+
+def _incident(incident: Incident, unsent: Collection[str]) -> dict[str, Any]:
+    """Return an incident for people. `unsent`: the targets for which a notice still waits."""
+    told = [target for target, _ in incident.told if target not in unsent]
+    return {
+        "subject": incident.subject,
+        "kind": incident.kind,
+        "since": to_text(incident.since),
+        "times": incident.times,
+        "first_run": incident.first_run or None,
+        "told": [Target.parse(target).shown for target in told],
+    }

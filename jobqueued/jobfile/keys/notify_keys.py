@@ -173,8 +173,8 @@ _RULE = table(
         "the notices are sent together.", "22:00-07:00"),
     Key("digest", duration("1m", "30d"), "", "Time for which notices are collected into one message.", "1h"),
     Key("rate", scalar("rate", "a rate such as 10/1h: messages in 1m, 1h or 1d", _rate), "30/1h",
-        "Largest number of messages to each address in a period. Messages with run output are counted "
-        "separately. Notices above this limit wait for the next message.", "10/1h"),
+        "Largest number of messages to each address in a period. Messages with run output, and messages about each "
+        "user's jobs, are counted separately. Notices above this limit wait for the next message.", "10/1h"),
 )  # fmt: skip
 _MAIL = section(table(
     Key("from", ADDRESS, "", "Sender of mails. The default is jobqueue at the host's name.", "cron@example.org"),

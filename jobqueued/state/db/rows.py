@@ -211,8 +211,8 @@ def _incident(text: str) -> Incident:
 
 
 def notice_text(notice: Notice) -> str:
-    """Return the value of a notice's row."""
-    return json_values.line(asdict(notice))
+    """Return the value of a notice's row. The row has no empty sender, because older versions refuse this field."""
+    return json_values.line({name: it for name, it in asdict(notice).items() if it or name != "sender"})
 
 
 def read_notices(db: sqlite3.Connection) -> tuple[list[Incident], list[Notice]]:

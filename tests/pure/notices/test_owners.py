@@ -67,9 +67,12 @@ def test_one_program_of_the_host_and_of_users() -> None:
 @settings(max_examples=60, deadline=None)
 @given(st.lists(st.tuples(st.sampled_from(("alice/x", "alice/y", "bob/x", "h", "i")), st.sampled_from("fsrwn"))))
 def test_no_message_mixes_owners(happens: list[tuple[str, str]]) -> None:
-    """Whatever fails, is sent, refused or lost in a restart, a message is about jobs of the one as whom it is sent."""
-    named = {"command": (PAGE,), "webhook": (Webhook(URL),)}
-    hosts = [Job(id=name, command="x", notify=Notify(remind=0, **named)) for name in ("h", "i")]  # type: ignore[arg-type]
+    """Whatever fails, is sent, refused or lost in a restart, a message is about jobs of the one as whom it is sent.
+
+    A mail to one address is about the jobs of one user, too, and of one sender.
+    """
+    named: dict[str, Any] = {"command": (PAGE,), "webhook": (Webhook(URL),), "email": ("root",)}
+    hosts = [Job(id=name, command="x", notify=Notify(remind=0, sender=f"{name}@b.org", **named)) for name in "hi"]
     told = Told([], [job(ALICE, "x", **named), job(ALICE, "y", **named), job(BOB, "x", **named), *hosts])
     for name, what in happens:
         told.answer = "later 0 no" if what == "r" else "sent"
@@ -86,8 +89,11 @@ def test_no_message_mixes_owners(happens: list[tuple[str, str]]) -> None:
     assert {} == told.saved
     for message in told.got:
         about = message.about["held_back"] or [message.about]
-        share = "" if message.target.owner is None else message.target.owner.share
-        assert {share} == {share_of(each["job"]) for each in about}
+        (share,) = {share_of(each["job"]) for each in about}
+        if message.target.channel == "email":
+            assert {message.sender} == {told.jobs[each["job"]].notify.sender for each in about}
+        else:
+            assert share == ("" if message.target.owner is None else message.target.owner.share)
 
 
 def test_a_user_gets_no_settings_of_the_hosts() -> None:
@@ -168,6 +174,83 @@ def test_as_much_as_waits_for_a_user() -> None:
     told.ends(many[0].id, 1)
     told.commit(told.notices.retain(lambda: ()))
     assert ({}, {}) == (told.saved, told.notices.outbox._of_users)
+
+
+OUTPUT = Notify(on=("output",), email=("root",), remind=None)
+TABLE = Job(id="crontab:backup", command="x", notify=OUTPUT)
+
+
+@pytest.mark.parametrize("outputs", [31, 600, 1500])
+def test_no_user_uses_up_the_mails_of_the_host(outputs: int) -> None:
+    """However much alice's crontab writes to root, root's own mail goes at once and is whole; so does bob's."""
+    names = [f"crontabs/alice:{number}" for number in range(outputs)]
+    others = [TABLE, replace(TABLE, id="crontabs/bob:x")]
+    told = Told([], [*others, *(replace(TABLE, id=name, owner=None) for name in names)])
+    for name in names:
+        told.ends(name, output="spam")
+    told.wait(MINUTE)
+    for each in others:
+        told.ends(each.id, output="important")
+    told.wait(2 * MINUTE)
+    mine = [message for message in told.got if message.job in {each.id for each in others}]
+    assert ["important"] * 2 == [message.about["record"]["output"]["tail"] for message in mine]
+    told.wait(2 * HOUR)
+    assert {} == told.saved
+
+
+def test_as_many_mails_wait_for_a_user() -> None:
+    """A thousand, to all addresses together; the host's are not counted among them."""
+    jobs = [replace(TABLE, id=f"crontabs/alice:{n}", notify=replace(OUTPUT, email=(f"{n}",))) for n in range(1100)]
+    told = Told([], [*jobs, TABLE])
+    told.ends(TABLE.id, output="x")
+    for each in jobs:
+        told.ends(each.id, output="x")
+    assert len(told.saved) == MOST_OF_USER + 1
+    assert sum(1 + notice.more for notice in told.saved.values()) == 1101
+
+
+def test_a_mail_that_is_refused_holds_up_no_other_user() -> None:
+    """A server that refuses alice's mail to root for what is in it takes root's own."""
+    told = Told([], [TABLE, replace(TABLE, id="crontabs/alice:x")])
+    told.ends("crontabs/alice:x", output="looks like spam")
+    told.answer = "never 550 spam"
+    told.send()
+    told.answer = "sent"
+    told.ends(TABLE.id, output="important")
+    told.wait(MINUTE)
+    assert [TABLE.id] == [message.job for message in told.got]
+    told.commit([told.notices.add_test(Target("email", "root"), TABLE.id, told.wall)])
+    told.wait(MINUTE)
+    assert "crontabs/alice:x" in {message.job for message in told.got}
+
+
+def test_a_mail_has_its_own_sender() -> None:
+    """It is that of its table as its run ended, over restarts; no digest mixes two, and all have one rate together."""
+    tables = [replace(TABLE, id=f"cron.d/{x}:x", notify=replace(OUTPUT, sender=f"{x}@b.org")) for x in "ab"]
+    told = Told([], tables)
+    for number in range(40):
+        told.ends(tables[number % 2].id, output="x")
+    told.jobs = {name: replace(table, notify=OUTPUT) for name, table in told.jobs.items()}
+    told.restart()
+    told.wait(MINUTE)
+    assert len(told.got) <= 30
+    told.wait(2 * HOUR)
+    assert (40, {}) == (sum(len(message.about["held_back"]) or 1 for message in told.got), told.saved)
+    for message in told.got:
+        about = message.about["held_back"] or [message.about]
+        assert {message.sender} == {f"{each['job'][len('cron.d/')]}@b.org" for each in about}
+
+
+def test_a_mail_that_an_earlier_version_left() -> None:
+    """It has no sender, and is sent with the host's."""
+    told = Told([], [replace(TABLE, notify=replace(OUTPUT, sender="a@b.org"))])
+    told.ends(TABLE.id, output="x")
+    told.saved = {number: replace(notice, sender="") for number, notice in told.saved.items()}
+    told.restart()
+    it, link = sender(told)
+    it.turn(Now(told.wall, 1))
+    ((_, order),) = link.orders
+    assert MAIL == order["settings"]
 
 
 class Link:
