@@ -55,7 +55,8 @@ FOLDERS = {
             timer to_crontab""",
         "audit": "timeline comparison known waits past",
         "queue": "drains locks waiting admission placement",
-        "core/records": "event_data host_limits lifecycle spans record usual recollection record_checks telemetry",
+        "core/records": """
+            event_data host_limits lifecycle spans record usual recollection record_checks telemetry wishes""",
         "core/hosts": "claimed_by_others memory presence fleet_state",
         "core/state": """
             agenda changes holders job_state lateness_deadlines other_hosts submitted timers scheduler_state

@@ -257,10 +257,14 @@ class WriteRecord(NamedTuple):
 
 
 class Say(NamedTuple):
-    """Write one line to the log.  `event` is one of `messages.VOCABULARY`."""
+    """Write one line to the log.  `event` is one of `messages.VOCABULARY`.
+
+    `removed`: for the end of a run whose job was removed, the part of the job that notices need.
+    """
 
     event: str
     fields: dict[str, Any]
+    removed: Job | None = None
 
 
 class MarkLockHolder(NamedTuple):

@@ -230,6 +230,15 @@ class Ping(NamedTuple):
         path, _, query = self.url.partition("#")[0].partition("?")
         return f"{path.rstrip('/')}{how}?{f'{query}&' if query else ''}rid={run}"
 
+    def plain(self) -> dict[str, Any]:
+        """Return the settings as JSON."""
+        return {**self.settings, "owner": None if self.owner is None else list(self.owner)}
+
+    @classmethod
+    def of(cls, plain: Mapping[str, Any]) -> Ping:
+        """Return the settings from their JSON form: the inverse of `plain`."""
+        return cls(**{**plain, "owner": None if plain["owner"] is None else Owner(*plain["owner"])})
+
     @property
     def settings(self) -> dict[str, Any]:
         """The settings in the format of the key `ping`."""

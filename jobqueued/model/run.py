@@ -6,6 +6,7 @@ Instants and durations are integers in nanoseconds (`base/instants`).
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from jobqueued.base.filenames import file_name
 from jobqueued.base.replace import changed
@@ -82,9 +83,11 @@ class Run:
     `held`: since when dependencies hold the run back. `previous`: the due time before `due` in the job's rhythm.
 
     A live run holds `claims`, with the numbered units in `placed`, and ends by `ends_by` (None if unknown). `so_far`:
-    the record of its ended attempts. `waits`: for each wait before the run's start, when the wait began, and the
-    obstacle, or "" for the queue. If a run that had waited was skipped, `given_up` is the end of the wait, and `lacked`
-    has the resources that were missing in the queue; in a skip of several runs, both describe the last run that waited.
+    the record of its ended attempts. `wishes`: the settings for notices and pings of the newest attempt's job, in case
+    the job is removed before the run ends (core/records/wishes.py). `waits`: for each wait before the run's start, when
+    the wait began, and the obstacle, or "" for the queue. If a run that had waited was skipped, `given_up` is the end
+    of the wait, and `lacked` has the resources that were missing in the queue; in a skip of several runs, both describe
+    the last run that waited.
     All instants are wall times; a step of the clock shifts the instants from which durations are measured.
     """
 
@@ -121,6 +124,7 @@ class Run:
     given_up: int | None = None
     lacked: tuple[str, ...] = ()
     doubted: bool = False
+    wishes: dict[str, Any] | None = None
 
     def age(self, wall: int) -> int:
         """Return the run's age (ns) in the queue."""

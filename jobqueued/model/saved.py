@@ -4,7 +4,7 @@ notices.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from jobqueued.base.replace import changed
@@ -271,7 +271,7 @@ class Notice:
     """A notice that waits to be sent to a target; `about` is the content (docs/notices.md).
 
     `more`: number of later notices that were dropped for lack of room. `tries`: number of failed attempts to send it;
-    `error`: why the last attempt to send it failed. `sender`: the From address of a mail, or "" for the host's setting.
+    `error`: why the last attempt to send it failed. `settings`: the settings of the target when the notice was made.
     """
 
     id: int
@@ -281,4 +281,4 @@ class Notice:
     more: int = 0
     tries: int = 0
     error: str = ""
-    sender: str = ""
+    settings: dict[str, Any] = field(default_factory=dict)

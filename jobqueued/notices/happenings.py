@@ -13,6 +13,7 @@ from jobqueued.child.contract.reasons import Code, Reason, of_record
 from jobqueued.child.contract.tuples import NamedTuple
 from jobqueued.core.records.recollection import has_failover, way_of
 from jobqueued.core.state.holders import ANOTHERS_RUN
+from jobqueued.model.job import Job
 from jobqueued.model.users import share_of
 
 
@@ -22,7 +23,8 @@ class Happening(NamedTuple):
     Only people who were notified of the problem are notified of its end.
 
     Happenings with the same `subject` belong to one incident while it lasts; people get another notice if the `kind`
-    changes. The `subject` "" opens no incident. `closes`: the subjects whose incidents this happening ends.
+    changes. The `subject` "" opens no incident. `closes`: the subjects whose incidents this happening ends. `removed`:
+    see Say.
     """
 
     event: str
@@ -33,6 +35,7 @@ class Happening(NamedTuple):
     job: str | None = None
     run: str | None = None
     record: Record | None = None
+    removed: Job | None = None
 
 
 def of(event: str, fields: Mapping[str, Any]) -> Happening | None:

@@ -76,7 +76,7 @@ class Notices:
         """Return the commands that save the notices and incidents for these commands."""
         saves = list[Command]()
         for command in commands:
-            if isinstance(command, Say) and self._matters(command.fields):
+            if isinstance(command, Say) and (command.removed is not None or self._matters(command.fields)):
                 saves += self._of_line(command, wall)
             elif isinstance(command, EndedElsewhere) and self._matters({"job": command.job}):
                 saves += self._of_another_host(command, wall)
@@ -102,8 +102,9 @@ class Notices:
         A run's output is sent only to targets that get no other notice of the run.
         """
         happening, output = happenings.of(said.event, said.fields), happenings.output_of(said.event, said.fields)
-        saves = [*self.note(happening, wall)] if happening else []
+        saves = [*self.note(happening._replace(removed=said.removed), wall)] if happening else []
         if output is not None:
+            output = output._replace(removed=said.removed)
             told = {save.notice.target for save in saves if isinstance(save, SaveNotice)}
             wishes = [target for target in self._wishes(output) if str(target) not in told]
             saves += [self._put(target, output, "output", None, wall) for target in wishes]
@@ -136,10 +137,12 @@ class Notices:
             yield self._put(target, happening, event, incident, wall)
 
     def _is_once(self, happening: Happening) -> bool:
-        """Return whether a happening is the end of a submission's run.
+        """Return whether a happening is the end of a run of a submission or of a removed job.
 
         Such an end opens no incident, because no later run could end the incident.
         """
+        if happening.removed is not None:
+            return True
         job = self._job(happening.job) if happening.job is not None else None
         return job is not None and job.submission is not None and happening.event not in ("late", "overdue")
 
@@ -174,13 +177,13 @@ class Notices:
         return commands
 
     def retain(self, jobs: Callable[[], Iterable[Job]]) -> list[Command]:
-        """Drop notices for receivers that are no longer in any file.
+        """Drop notices for receivers that are no longer in any file; keep outputs of removed jobs.
 
         `jobs` returns all jobs; it is called only if notices wait.
         """
         if self.outbox.is_idle and self.pings.is_idle:
             return []
-        named = self._named | self.outbox.of_submissions()
+        named = self._named | self.outbox.of_past_jobs(self.knows)
         checks = set[Target]()
         for job in jobs():
             named.update(job.notify.targets())
@@ -239,7 +242,9 @@ class Notices:
 
     def settings(self, target: Target, job: str | None) -> dict[str, Any]:
         """Return the settings for sending a notice about this job to a target."""
-        own = self._job(job) if job is not None else None
+        return self._settings(target, self._job(job) if job is not None else None)
+
+    def _settings(self, target: Target, own: Job | None) -> dict[str, Any]:
         wishes = [*([] if own is None else [own.notify]), *(rule.notify for rule in self._rules)]
         return next((found for wish in wishes if (found := wish.settings(target))), {})
 
@@ -264,7 +269,7 @@ class Notices:
 
     def _wishes(self, happening: Happening) -> Mapping[Target, int | None]:
         """Return targets to notify of this happening → pause (ns) between reminders, or None for no reminders."""
-        job = self._job(happening.job) if happening.job is not None else None
+        job = self._job_of(happening)
         own = [job.notify] if job is not None else []
         site = [
             rule.notify
@@ -273,9 +278,14 @@ class Notices:
         ]
         return {t: each.remind for each in (*site, *own) if each.wants(happening.event) for t in each.targets()}
 
+    def _job_of(self, happening: Happening) -> Job | None:
+        """Return the job that a happening is about, even if the job was removed during its run."""
+        job = self._job(happening.job) if happening.job is not None else None
+        return job or happening.removed
+
     def _put(self, target: Target, it: Happening, event: str, incident: Incident | None, wall: int) -> SaveNotice:
-        sender = self.settings(target, it.job).get("from", "") if target.channel == "email" else ""
-        return self.outbox.put(target, self._document(it, event, incident, wall), wall, sender)
+        settings = self._settings(target, self._job_of(it))
+        return self.outbox.put(target, self._document(it, event, incident, wall), wall, settings)
 
     def _document(self, it: Happening, event: str, incident: Incident | None, wall: int) -> dict[str, Any]:
         """Return a notice's content: text and facts (docs/notices.md)."""

@@ -47,8 +47,8 @@ class Message(NamedTuple):
     about: dict[str, Any]
     job: str | None
     """The job of the first notice."""
-    sender: str = ""
-    """The From address of a mail, or "" for the host's setting."""
+    settings: dict[str, Any]
+    """The settings of the target when the first notice was made."""
 
 
 class Recipient(NamedTuple):
@@ -74,7 +74,7 @@ class Lane(NamedTuple):
     def of(cls, notice: Notice) -> Lane:
         """Return the lane of a notice."""
         receiver = Recipient(Target.parse(notice.target), budget_of(notice.about.get("job") or ""))
-        return cls(receiver, notice.about["event"] == "output", notice.sender)
+        return cls(receiver, notice.about["event"] == "output", notice.settings.get("from", ""))
 
     @property
     def target(self) -> Target:
@@ -125,9 +125,9 @@ class Outbox:
             self._numbers.saw(notice.id)
         self._known = None
 
-    def put(self, target: Target, about: dict[str, Any], wall: int, sender: str = "") -> SaveNotice:
-        """Add a notice. `sender` is the From address of a mail, or "" for the host's setting."""
-        notice = Notice(self._numbers.next(wall), str(target), wall, about, sender=sender)
+    def put(self, target: Target, about: dict[str, Any], wall: int, settings: dict[str, Any]) -> SaveNotice:
+        """Add a notice. `settings`: the present settings of the target."""
+        notice = Notice(self._numbers.next(wall), str(target), wall, about, settings=settings)
         lane = Lane.of(notice)
         if (full := self._full(lane)) is not None:
             notice = changed(newest := _newest(self._waiting[full]), more=newest.more + 1)
@@ -174,10 +174,16 @@ class Outbox:
         """True if no notice waits and no receiver has a problem."""
         return not (self._waiting or self._troubles)
 
-    def of_submissions(self) -> set[Target]:
-        """Return the targets of waiting notices about submissions, which no file names."""
-        waiting = self._waiting.items()
-        return {lane.target for lane, of in waiting if any(is_numbered(it.about["job"] or "") for it in of.values())}
+    def of_past_jobs(self, exists: Callable[[str], bool]) -> set[Target]:
+        """Return the targets that no file needs to name, because notices about submissions, or outputs of removed jobs,
+        wait for them.
+        """
+
+        def is_past(lane: Lane, notice: Notice) -> bool:
+            job = notice.about["job"] or ""
+            return is_numbered(job) or (lane.is_output and not exists(job))
+
+        return {lane.target for lane, of in self._waiting.items() if any(is_past(lane, it) for it in of.values())}
 
     def retain(self, targets: Collection[Target]) -> list[Command]:
         """Drop notices for all targets except these, and forget the problems of the dropped targets; keep notices that
@@ -311,7 +317,7 @@ class Outbox:
         name, about = f"{self._host}-{number}-{notices[-1].id}", together(notices)
         if lane.is_output and notices[0].tries and self._troubles.is_refused(lane.receiver):
             about = _gathered(notices)  # the message may be too large or look like spam; a summary does not
-        return Message(number, name, lane.target, about, notices[0].about["job"], lane.sender)
+        return Message(number, name, lane.target, about, notices[0].about["job"], notices[0].settings)
 
     def answered(self, number: int, answer: str, wall: int) -> list[Command]:
         """Handle the answer about a message: ``sent``, ``later SECONDS WHY`` or ``never WHY``."""

@@ -69,26 +69,26 @@ class Pings:
     def about(self, commands: Iterable[Command], wall: int) -> list[Command]:
         """Return the commands that save the pings for these commands."""
         said = (each for each in commands if isinstance(each, Say) and each.event in _TOLD)
-        return [command for each in said for command in _TOLD[each.event](self, each.fields, wall)]
+        return [command for each in said for command in _TOLD[each.event](self, each, wall)]
 
-    def _started(self, fields: Mapping[str, Any], wall: int) -> list[Command]:
-        run = fields["run"]
-        job, wish = self._wish(run.rpartition("@")[0])
-        if wish is None or "late" not in fields:  # this is a later attempt, not the start of the run
+    def _started(self, said: Say, wall: int) -> list[Command]:
+        run = said.fields["run"]
+        job, wish = self._wish(run.rpartition("@")[0], said)
+        if wish is None or "late" not in said.fields:  # this is a later attempt, not the start of the run
             return []
         return self._put(wish, "start", "/start", job, run, f"{run} started", "", wall)
 
-    def _ended(self, fields: Mapping[str, Any], wall: int) -> list[Command]:
-        record: Record = fields["record"]
-        job, wish = self._wish(record["job"])
+    def _ended(self, said: Say, wall: int) -> list[Command]:
+        record: Record = said.fields["record"]
+        job, wish = self._wish(record["job"], said)
         if wish is None or (record["state"] == "killed" and not record["started"]):
             return []
         event, how = _outcome(record)
         tail = record["output"]["tail"] if wish.output else ""
         return self._put(wish, event, how, job, record["run"], happenings.ending(record), tail, wall)
 
-    def _wish(self, name: str) -> tuple[str, Ping | None]:
-        job = self._job(name)
+    def _wish(self, name: str, said: Say) -> tuple[str, Ping | None]:
+        job = said.removed or self._job(name)
         return name, None if job is None else job.ping
 
     def _put(
@@ -253,7 +253,7 @@ class Pings:
         return commands
 
 
-_TOLD: dict[str, Callable[[Pings, Mapping[str, Any], int], Sequence[Command]]] = {
+_TOLD: dict[str, Callable[[Pings, Say, int], Sequence[Command]]] = {
     "run_started": Pings._started,
     "run_ended": Pings._ended,
 }

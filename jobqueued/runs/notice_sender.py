@@ -93,14 +93,14 @@ class NoticeSender(Source):
         return ()
 
     def _send(self, message: Message, wall: int) -> None:
-        number, name, target, about, job, sender = message
+        number, name, target, about, job, settings = message
         if not self._notices.may_go(target, job):
             self._decided += self._notices.outbox.answered(number, _OF_EARLIER, wall)
             return
         if target.channel == "email":
-            settings = {**self._settings, **({"from": sender} if sender else {})}
-        else:
-            settings = self._notices.settings(target, job)
+            settings = {**self._settings, **settings}
+        else:  # the present settings may be the fixed ones; a removed job has none
+            settings = self._notices.settings(target, job) or settings
         notice = {
             "version": 1,
             "id": name,

@@ -17,6 +17,7 @@ from jobqueued.core.due import clock
 from jobqueued.core.late import lateness
 from jobqueued.core.records import lifecycle, record
 from jobqueued.core.records.lifecycle import RunStep
+from jobqueued.core.records.wishes import wishes
 from jobqueued.core.runs.completion import attempt_ended, give_up, stopping
 from jobqueued.core.runs.eligibility import Bar, Obstacle, barred, noted, planned, watch_over
 from jobqueued.core.state.turn import Turn
@@ -60,7 +61,7 @@ def begin(turn: Turn, run: Run, priority: float, waited_for: list[str], grant: G
     state, job = turn.state, turn.state.catalog[run.id.job]
     if run.so_far is None:  # the first attempt uses the newest definition
         run = changed(run, owner=job.owner)
-    started = state.admit(run, turn.now)
+    started = state.admit(changed(run, wishes=wishes(job)), turn.now)
     begun = record.begin(started, job, state.limits)
     turn.do(Launch(started, job, {**begun, "effective_priority": priority, "waited_for": waited_for}, grant))
 
@@ -242,6 +243,7 @@ def found(turn: Turn, event: events.Found) -> None:
     wall = turn.now.wall
     sent = event.sent or row or Run(id=event.run, key="", due=wall, queued=wall, arrival=0, trigger="unknown")
     known = row or changed(sent, arrival=state.arrival())
+    job = state.catalog.get(event.run.job)
     run = changed(
         known,
         state=lifecycle.after(known.state, RunStep.FIND),
@@ -256,6 +258,7 @@ def found(turn: Turn, event: events.Found) -> None:
         started=None,
         reason=None,
         drains_since=0,
+        wishes=known.wishes if job is None else wishes(job),
     )
     state.put_live(run, turn.now)
 

@@ -14,12 +14,13 @@ from jobqueued.child.contract.reasons import Code, Reason, fields, more, of, of_
 from jobqueued.core.late import expectation, lateness
 from jobqueued.core.records.lifecycle import ENDS, RunStep
 from jobqueued.core.records.recollection import counted, has_failover, learned, over
+from jobqueued.core.records.wishes import removed_job
 from jobqueued.core.runs import retries
 from jobqueued.core.runs.dependencies import note_outcome
 from jobqueued.core.runs.skips import skip_run
 from jobqueued.core.state.scheduler_state import SchedulerState
 from jobqueued.core.state.turn import Turn
-from jobqueued.model.commands import Stop, WriteRecord
+from jobqueued.model.commands import Say, Stop, WriteRecord
 from jobqueued.model.events import StopAsked
 from jobqueued.model.job import Job
 from jobqueued.model.run import Run
@@ -75,7 +76,8 @@ def finish(turn: Turn, run: Run, step: RunStep, document: Record) -> None:
     state.agenda.follow(ended, document)
     if by_failover:
         turn.do(WriteRecord(document))
-    turn.say("run_ended", record=document)
+    removed = None if name in state.catalog else removed_job(document, run.wishes)
+    turn.do(Say("run_ended", {"record": document}, removed))
     lateness.over(turn, ended)
     if ended.state is RunState.SUCCEEDED:
         expectation.succeeded(turn, name, min(over(document) or turn.now.wall, turn.now.wall), str(ended.id))

@@ -25,7 +25,7 @@ from jobqueued.child.contract.reasons import parse
 from jobqueued.child.contract.tuples import NamedTuple
 from jobqueued.model.commands import SaveSubmission
 from jobqueued.model.job import Claim
-from jobqueued.model.notify import Notify
+from jobqueued.model.notify import Notify, Ping
 from jobqueued.model.run import Run, RunId
 from jobqueued.model.run_states import LIVE, PENDING, RunState
 from jobqueued.model.saved import DueChange, Expected, Hold, Incident, JobStats, Notice, Outcome, Past, SavedJob, Skip
@@ -56,7 +56,7 @@ _MORE_OF_RUN = (
 )
 """Fields that few unfinished runs and no ended runs need. A row stores them as one JSON object, without default values.
 """
-_TRIGGER, _WITH_TRIGGER = _RUN_FIELDS.index("trigger"), ("owner", "waits", "given_up", "lacked", "doubted")
+_TRIGGER, _WITH_TRIGGER = _RUN_FIELDS.index("trigger"), ("owner", "waits", "given_up", "lacked", "doubted", "wishes")
 _RUN_COLUMNS = f"job, number, more, {', '.join(_RUN_FIELDS)}"
 PUT_RUN = f"INSERT OR REPLACE INTO run ({_RUN_COLUMNS}, record) VALUES ({', '.join('?' * (len(_RUN_FIELDS) + 4))})"
 _MORE_OF_JOB = {
@@ -119,8 +119,17 @@ def _run(job: str, number: int, more: str, *rest: Any) -> Run:
     fields["waits"] = tuple((int(at), str(what)) for at, what in by.pop("waits", ()))
     fields["given_up"], fields["lacked"] = by.pop("given_up", None), tuple(map(str, by.pop("lacked", ())))
     fields["doubted"] = by.pop("doubted", False)
+    fields["wishes"] = _wishes(by.pop("wishes", None))
     fields["triggered_by"] = by or None
     return Run(id=RunId(job, number), claims=claims, placed=placed, **fields)
+
+
+def _wishes(plain: dict[str, Any] | None) -> dict[str, Any] | None:
+    """Return the wishes of a run from their JSON form.  Raises one of NONSENSE if they are damaged."""
+    if plain is not None:
+        Notify.of(plain["notify"])
+        _ = None if plain["ping"] is None else Ping.of(plain["ping"])
+    return plain
 
 
 def hold_text(hold: Hold | None) -> str | None:
@@ -211,8 +220,8 @@ def _incident(text: str) -> Incident:
 
 
 def notice_text(notice: Notice) -> str:
-    """Return the value of a notice's row. The row has no empty sender, because older versions refuse this field."""
-    return json_values.line({name: it for name, it in asdict(notice).items() if it or name != "sender"})
+    """Return the value of a notice's row. The row has no empty settings, because older versions refuse this field."""
+    return json_values.line({name: it for name, it in asdict(notice).items() if it or name != "settings"})
 
 
 def read_notices(db: sqlite3.Connection) -> tuple[list[Incident], list[Notice]]:

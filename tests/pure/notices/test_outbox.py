@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from copy import deepcopy
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -14,11 +15,13 @@ from hypothesis import strategies as st
 from jobqueued.base.instants import DAY, HOUR, MINUTE, SECOND, to_instant
 from jobqueued.child.notifier.notice import read
 from jobqueued.child.notifier.notice_text import held_back, values
+from jobqueued.model.commands import Say
+from jobqueued.model.job import Job
 from jobqueued.model.notify import Notify, NotifyRule, Policy, Target, Webhook
 from jobqueued.notices.failing_receivers import Numbers
 from jobqueued.notices.notices import Notices
 from jobqueued.notices.outbox import MOST, SENDING, SHOWN, Message, Outbox
-from tests.support.told import BEGIN, Told
+from tests.support.told import BEGIN, Told, record
 from tests.support.weight import weight
 
 OPS = Notify(email=("ops@example.org",))
@@ -153,6 +156,50 @@ def test_an_output_that_waits_as_long_as_after_a_refusal() -> None:
     assert ["output"] == told.events
 
 
+def test_an_output_of_a_removed_job() -> None:
+    """It is mailed, by rules for the job's tags too, and waits for an address that no file names, over a restart."""
+    told = Told([NotifyRule(Notify(on=("output",), email=("tag",)), tags=("x",))])
+    hook = Notify(on=("success",), webhook=(Webhook("https://example.org/x", "$title"),))
+    gone = Job(id="gone", command="", notify=replace(OUTPUT, sender="me@b.org"), tags=("x",))
+    told.answer = "later 0 away"
+    for each in (gone, replace(gone, id="other", notify=hook, tags=())):
+        end = {"record": record(each.id, 1, output="text")}
+        told.commit(told.notices.about([Say("run_ended", end, each)], told.wall))
+    told.send()
+    told.restart()
+    told.commit(told.notices.retain(lambda: ()))
+    assert ["notice_given_up"] == [said.event for said in told.said if "webhook" in said.fields["target"]][-1:]
+    told.answer = "sent"
+    told.wait(HOUR)
+    assert {"tag": {}, "alice": {"from": "me@b.org"}} == {it.target.address: it.settings for it in told.got}
+    told.commit(
+        told.notices.about([Say("run_ended", {"record": record("x", 1)}, replace(gone, notify=hook))], told.wall)
+    )
+    (message,) = told.send()
+    assert ({"template": "$title"}, {}) == (message.settings, told.notices.settings(message.target, "x"))
+
+
+def test_an_output_of_a_job_that_names_another_receiver() -> None:
+    """It is dropped when its job's file is corrected: the job is there to say so."""
+    wish = replace(OUTPUT, email=("wrong",))
+    told = Told([], [Job(id="a", command="x", notify=wish)])
+    told.answer = "never no such user"
+    told.ends("a", output="x")
+    told.send()
+    told.jobs["a"] = Job(id="a", command="x", notify=OUTPUT)
+    told.commit(told.notices.retain(told.jobs.values))
+    assert ({}, "notice_given_up") == (told.saved, told.said[-1].event)
+
+
+def test_a_removed_job_opens_no_incident() -> None:
+    """No later run could end it."""
+    told = Told()
+    end = {"record": record("gone", 1, 1)}
+    told.commit(told.notices.about([Say("run_ended", end, Job(id="gone", command=""))], told.wall))
+    told.wait(MINUTE)
+    assert (["failure"], {}) == (told.events, told.incidents)
+
+
 def test_a_digest_of_outputs() -> None:
     """Who asks for a digest of outputs gets one, with the end of each output."""
     told = Told([NotifyRule(OUTPUT, policy=Policy(digest=HOUR))])
@@ -170,7 +217,10 @@ def test_receivers_of_once_are_forgotten() -> None:
     for number in range(1, 3001):
         wall += 3 * MINUTE
         outbox.put(
-            Target("email", f"{number}@example.org"), {"event": "success", "summary": "", "job": f"host/{number}"}, wall
+            Target("email", f"{number}@example.org"),
+            {"event": "success", "summary": "", "job": f"host/{number}"},
+            wall,
+            {},
         )
         (message,) = outbox.take(wall)
         outbox.answered(message.number, "sent", wall)
@@ -478,7 +528,7 @@ def test_a_thousand_targets_cost_nothing() -> None:
 
     outbox = Outbox("db1", policy, lambda: "UTC", Numbers())
     for number in range(3000):
-        outbox.put(Target("email", f"team-{number % 1000}@example.org"), {"event": "success"}, BEGIN + number)
+        outbox.put(Target("email", f"team-{number % 1000}@example.org"), {"event": "success"}, BEGIN + number, {})
     assert [BEGIN + HOUR] * 100 == [outbox.next_at(BEGIN + 5000 + wall) for wall in range(100)]
     assert [] == list(outbox.take(BEGIN + MINUTE))
     assert looks == 1000

@@ -91,7 +91,8 @@ def test_no_message_mixes_owners(happens: list[tuple[str, str]]) -> None:
         about = message.about["held_back"] or [message.about]
         (share,) = {share_of(each["job"]) for each in about}
         if message.target.channel == "email":
-            assert {message.sender} == {told.jobs[each["job"]].notify.sender for each in about}
+            senders = {told.jobs[each["job"]].notify.sender for each in about}
+            assert senders == {message.settings.get("from", "")}
         else:
             assert share == ("" if message.target.owner is None else message.target.owner.share)
 
@@ -238,14 +239,14 @@ def test_a_mail_has_its_own_sender() -> None:
     assert (40, {}) == (sum(len(message.about["held_back"]) or 1 for message in told.got), told.saved)
     for message in told.got:
         about = message.about["held_back"] or [message.about]
-        assert {message.sender} == {f"{each['job'][len('cron.d/')]}@b.org" for each in about}
+        assert {message.settings["from"]} == {f"{each['job'][len('cron.d/')]}@b.org" for each in about}
 
 
 def test_a_mail_that_an_earlier_version_left() -> None:
     """It has no sender, and is sent with the host's."""
     told = Told([], [replace(TABLE, notify=replace(OUTPUT, sender="a@b.org"))])
     told.ends(TABLE.id, output="x")
-    told.saved = {number: replace(notice, sender="") for number, notice in told.saved.items()}
+    told.saved = {number: replace(notice, settings={}) for number, notice in told.saved.items()}
     told.restart()
     it, link = sender(told)
     it.turn(Now(told.wall, 1))

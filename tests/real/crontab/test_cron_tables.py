@@ -604,6 +604,34 @@ def test_jobs_that_end_together_have_a_mail_each(host: Host) -> None:
     }
 
 
+def test_a_line_that_goes_during_its_run(host: Host) -> None:
+    """Its output is mailed all the same, as by cron: to its MAILTO, from its MAILFROM, over a restart too."""
+    tables, go = host.root / "etc/cron.d", host.root / "go"
+    begin = "MAILTO=ops@example.org\nMAILFROM=me@b.org\n"
+    line = f"{ME.pw_name} until [ -e {go} ]; do sleep 0.05; done; echo output of"
+    texts = {"once": f"@daily {line} once", "edited": f"@daily {line} edited", "unseen": f"@daily {line} unseen"}
+    for name, text in texts.items():
+        (tables / name).write_text(f"{begin}{text}; rm -f {tables}/once\n")
+        (tables / name).chmod(0o644)
+    host.start("--config", str(host.root / "jobqueued.yaml"))
+    runs = [host.run(job["id"]) for job in host.call("List")["jobs"]]
+    wait_for(lambda: len(host.said("run_started")) == 3, why="their starts")
+    (tables / "once").unlink()
+    (tables / "edited").write_text((tables / "edited").read_text().replace("@daily", "@hourly"))
+    host.call("Reload")
+    host.kill()
+    (tables / "unseen").unlink()
+    host.start("--config", str(host.root / "jobqueued.yaml"))
+    go.touch()
+    for run in runs:
+        host.wait(run)
+    mails = host.root / "mails"
+    wait_for(lambda: mails.exists() and mails.read_text().count("\nTo: ops@example.org") == 3, why="three mails")
+    text = mails.read_text()
+    assert (3, 3) == (text.count("<me@b.org>"), sum(f"\noutput of {name}\n" in text for name in texts))
+    assert [] == host.said("notice_given_up")
+
+
 def test_a_home_that_is_missing(host: Host) -> None:
     """Its jobs run all the same, in /, and their records say so: Debian's cron runs them in its spool."""
     table = host.root / "etc/cron.d/x"

@@ -22,8 +22,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jobqueued.child.contract.documents import Record
-from jobqueued.model.job import Claim
-from jobqueued.model.notify import Notify, Webhook
+from jobqueued.core.records.wishes import wishes
+from jobqueued.model.job import Claim, Job
+from jobqueued.model.notify import Notify, Ping, Webhook
 from jobqueued.model.run import Run, RunId
 from jobqueued.model.run_states import RunState
 from jobqueued.model.saved import Expected, Hold, JobStats, Outcome, SavedJob, Skip
@@ -66,6 +67,9 @@ RUNS = st.builds(
     claims=CLAIMS, placed=PLACED, ends_by=st.none() | INSTANTS, so_far=st.none() | DOCUMENTS,
     triggered_by=st.none() | st.dictionaries(CAUSES, WORDS | NO_UTF_8, min_size=1), owner=OWNERS,
     waits=st.lists(st.tuples(INSTANTS, WORDS), max_size=3).map(tuple),
+    wishes=st.none() | st.builds(
+        lambda address, owner: wishes(Job(id="x", command="x", notify=Notify(email=(address,), owner=owner),
+            ping=Ping(address, owner=owner))), WORDS, OWNERS),
     given_up=st.none() | INSTANTS, doubted=st.booleans(), lacked=st.lists(WORDS, max_size=3).map(tuple),
 )  # fmt: skip
 STATS = st.builds(

@@ -12,6 +12,7 @@ from jobqueued.child.contract.documents import Record
 from jobqueued.child.contract.reasons import Code, Reason, fields, parse
 from jobqueued.model import events
 from jobqueued.model.commands import RemoveMarks, Reply, Say, Stop, WriteRecord
+from jobqueued.model.job import Job
 from jobqueued.model.run import RunId
 from jobqueued.model.run_states import RunState
 from jobqueued.model.saved import Hold
@@ -103,7 +104,7 @@ def test_a_failover_that_never_starts() -> None:
     removed = Reason(Code.JOB_REMOVED_WHILE_WAITING)
     reason = fields(Reason(Code.EXIT_CODE, exit_code=1, no_retry=removed))
     ended = {**document, **reason, "given_up": to_text(world.now.wall)}
-    assert [Say("run_ended", {"record": ended}), WriteRecord(ended)] == [
+    assert [Say("run_ended", {"record": ended}, Job(id="a", command="")), WriteRecord(ended)] == [
         it for it in world.did if isinstance(it, WriteRecord) or (isinstance(it, Say) and it.event == "run_ended")
     ]
 
