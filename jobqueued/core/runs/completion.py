@@ -20,7 +20,7 @@ from jobqueued.core.runs.dependencies import note_outcome
 from jobqueued.core.runs.skips import skip_run
 from jobqueued.core.state.scheduler_state import SchedulerState
 from jobqueued.core.state.turn import Turn
-from jobqueued.model.commands import Say, Stop, WriteRecord
+from jobqueued.model.commands import Stop, WriteRecord
 from jobqueued.model.events import StopAsked
 from jobqueued.model.job import Job
 from jobqueued.model.run import Run
@@ -77,7 +77,7 @@ def finish(turn: Turn, run: Run, step: RunStep, document: Record) -> None:
     if by_failover:
         turn.do(WriteRecord(document))
     removed = None if name in state.catalog else removed_job(document, run.wishes)
-    turn.do(Say("run_ended", {"record": document}, removed))
+    turn.say("run_ended", removed, record=document)
     lateness.over(turn, ended)
     if ended.state is RunState.SUCCEEDED:
         expectation.succeeded(turn, name, min(over(document) or turn.now.wall, turn.now.wall), str(ended.id))

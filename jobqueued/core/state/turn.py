@@ -7,7 +7,7 @@ from typing import Any
 from jobqueued.child.contract.reasons import Reason
 from jobqueued.core.state.scheduler_state import SchedulerState
 from jobqueued.model.commands import Command, Reply, Say
-from jobqueued.model.job import Now
+from jobqueued.model.job import Job, Now
 
 
 class Turn:
@@ -23,9 +23,9 @@ class Turn:
         """Add a command; the daemon executes commands in this order, after the commit."""
         self._commands.append(command)
 
-    def say(self, event: str, **fields: Any) -> None:
-        """Log a line; `event` is one of `messages.VOCABULARY`."""
-        self._commands.append(Say(event, fields))
+    def say(self, event: str, removed: Job | None = None, /, **fields: Any) -> None:
+        """Log a line; `event` is one of `messages.VOCABULARY`, and `removed` is described in Say."""
+        self._commands.append(Say(event, fields, removed))
 
     def reply(self, ticket: int, asked: str, **value: Any) -> None:
         """Reply to the caller with this ticket; `asked` is described in Reply."""

@@ -432,7 +432,7 @@ def uses(path: Path) -> Iterator[tuple[str, frozenset[str]]]:
     """The events that a file says, each with the names of its fields."""
     for node in ast.walk(ast.parse(path.read_text())):
         match node:
-            case ast.Call(func=ast.Attribute(attr="say"), args=[ast.Constant(value=event)], keywords=keywords):
+            case ast.Call(func=ast.Attribute(attr="say"), args=[ast.Constant(value=event), *_], keywords=keywords):
                 yield str(event), frozenset(keyword.arg for keyword in keywords if keyword.arg is not None)
             case ast.Call(func=ast.Name(id="Say"), args=[ast.Constant(value=event), ast.Dict(keys=keys)]):
                 yield str(event), frozenset(str(key.value) for key in keys if isinstance(key, ast.Constant))
