@@ -293,11 +293,16 @@ def removed(control: Path) -> dict[str, str]:
     return {job: printable(so.format(job, moment(since))) for job, since in gone.items()}
 
 
-def _has_run(control: Path, run: str) -> bool:
-    """Return whether the daemon has a record of the run. Raises DaemonUnreachable."""
-    with contextlib.suppress(CallRefused):
-        return bool(ask(control, "Show", run=run))
+def has_run(control: Path, run: str) -> bool:
+    """Return whether the daemon has a record of the run; False if the daemon does not answer."""
+    with contextlib.suppress(CallRefused, DaemonUnreachable):
+        return bool(ask(control, "Show", run=run)["record"]["run"] == run)
     return False
+
+
+def describe_ended(job: str) -> str:
+    """Return a sentence about a submission that has ended, with the command that shows its runs."""
+    return f"{printable(job)} has ended; its runs: jobqueuectl history {printable(job)}"
 
 
 def _nearest(error: str, parameters: Message, control: Path) -> str:
@@ -308,8 +313,8 @@ def _nearest(error: str, parameters: Message, control: Path) -> str:
     job, at, number = wanted.rpartition("@") if error == _NO_RUN else (wanted, "", "")
     try:
         jobs = [row["id"] for row in ask(control, "List")["jobs"]]
-        if error == _NO_JOB and "/" in wanted and _has_run(control, f"{wanted}@1"):
-            return f"{printable(wanted)} has ended; its runs: jobqueuectl history {printable(wanted)}"
+        if error == _NO_JOB and "/" in wanted and has_run(control, f"{wanted}@1"):
+            return describe_ended(wanted)
     except (CallRefused, DaemonUnreachable):
         return ""
     if error == _NO_RUN and wanted in jobs:

@@ -1,10 +1,11 @@
 """Names of jobs and runs without the owner before the slash, such as ``batch`` for ``host/batch``.
 
-This works only for jobs in `jobqueuectl list`, not for ended submissions.
+This works for jobs in `jobqueuectl list`, and for ended submissions of the host and of this user.
 """
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable
 from fnmatch import fnmatchcase
 from glob import escape
@@ -14,7 +15,8 @@ from typing import TypeVar
 import click
 
 from jobqueued.base.text import printable
-from jobqueued.ctl.base.client import CallRefused, ask
+from jobqueued.ctl.base.client import CallRefused, ask, has_run
+from jobqueued.ctl.base.terminal import user_named
 
 _MISSING = frozenset(("NoSuchJob", "NoSuchRun", "PermissionDenied"))
 """Errors that an unknown name may cause. PermissionDenied is included, because the daemon checks rights first."""
@@ -47,11 +49,21 @@ def by_whole_name(control: Path, name: str, act: Callable[[str], Found]) -> Foun
     return act(whole)
 
 
+def ended(control: Path, name: str, number: str = "") -> list[str]:
+    """Return the ended submissions with this name after a slash that the host or this user owns. `number` is a run that
+    must have a record; "" means the first run.
+    """
+    owners = filter(None, ("host", user_named(f"uid {os.getuid()}")))
+    return [f"{owner}/{name}" for owner in owners if has_run(control, f"{owner}/{name}@{number or 1}")]
+
+
 def _whole(control: Path, name: str) -> str:
     """Return the whole name of the only matching job or run, or "". Raises CallRefused if several match."""
     job, at, number = name.partition("@")
-    ids = [row["id"] for row in ask(control, "List")["jobs"]] if "/" not in name else []
-    found = [] if job in ids else sorted(owned(escape(job), ids))
+    if "/" in name:
+        return ""
+    ids = [row["id"] for row in ask(control, "List")["jobs"]]
+    found = [] if job in ids else sorted(owned(escape(job), ids)) or ended(control, job, number)
     if len(found) > 1:
         rest = f" and {len(found) - _SHOWN} more" if len(found) > _SHOWN else f" and {found.pop()}"
         raise CallRefused(

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable
 from contextlib import suppress
 from itertools import islice
+from typing import TypeVar
 
 import click
 
@@ -24,10 +25,13 @@ from jobqueued.ctl.base.terminal import (
     reaching,
     styled,
 )
+from jobqueued.ctl.base.whole_names import by_whole_name
 from jobqueued.ctl.past import run_stats
 from jobqueued.ctl.past.chosen_runs import PAGE, Wanted, matching, of_runs
 from jobqueued.model.run_states import PENDING
 from jobqueued.settings.paths import Paths
+
+Found = TypeVar("Found")
 
 
 @click.command()
@@ -85,11 +89,11 @@ def history(
 
         print_diff(paths, diff, as_json=as_json)
         return
-    jobs = [job] if job else []
     if stats:
-        _print_stats(paths, jobs, wanted, as_json=as_json)
+        _print_stats(paths, job, wanted, as_json=as_json)
         return
-    found = list(islice(matching(paths, jobs, wanted, min(runs + 1, PAGE)), runs + 1))
+    page = min(runs + 1, PAGE)
+    job, found = _by_name(paths, job, lambda jobs: list(islice(matching(paths, jobs, wanted, page), runs + 1)))
     more, found = found[runs:], found[:runs]
     if as_json:
         print_json({"runs": found})
@@ -103,6 +107,13 @@ def history(
         )
     else:
         print_line("no such runs")
+
+
+def _by_name(paths: Paths, job: str | None, find: Callable[[list[str]], Found]) -> tuple[str | None, Found]:
+    """Return the job's whole name and what `find` returns for this job, or for all jobs if `job` is None."""
+    if job is None:
+        return None, find([])
+    return by_whole_name(paths.control, job, lambda job: (job, find([job])))
 
 
 def _waiting(paths: Paths, job: str) -> list[str]:
@@ -129,8 +140,8 @@ def _why(record: Record) -> str:
     return records.repeats(record) + localised(records.reason(record) or ended_badly or "-")
 
 
-def _print_stats(paths: Paths, jobs: Sequence[str], wanted: Wanted, *, as_json: bool) -> None:
-    found = run_stats.stats_of(matching(paths, jobs, wanted, bounded=True))
+def _print_stats(paths: Paths, job: str | None, wanted: Wanted, *, as_json: bool) -> None:
+    _, found = _by_name(paths, job, lambda jobs: run_stats.stats_of(matching(paths, jobs, wanted, bounded=True)))
     if as_json:
         print_json({"jobs": [each.document for each in found]})
     elif found:

@@ -16,10 +16,10 @@ import click
 from jobqueued.base.text import printable
 from jobqueued.control.protocol.varlink import Message
 from jobqueued.ctl.base import completion, hold_messages
-from jobqueued.ctl.base.client import CallRefused, DaemonUnreachable, ask, removed
+from jobqueued.ctl.base.client import CallRefused, DaemonUnreachable, ask, describe_ended, has_run, removed
 from jobqueued.ctl.base.table import Cell, StyledText
 from jobqueued.ctl.base.terminal import Columns, distance, json_option, local, print_json, print_values, styled
-from jobqueued.ctl.base.whole_names import owned, print_found
+from jobqueued.ctl.base.whole_names import ended, owned, print_found
 from jobqueued.ctl.past import failed_submissions
 from jobqueued.settings.paths import Paths
 
@@ -106,7 +106,8 @@ def list_jobs(
     answer["jobs"].sort(key=ORDERS[sort])
     gone = _removed(paths, names, known) if not tags and (failed or not answer["jobs"]) else ""
     if names and not answer["jobs"]:
-        raise CallRefused(gone or f"no such job: {printable(' '.join(names))}; see: jobqueuectl list")
+        unknown = f"no such job: {printable(' '.join(names))}; see: jobqueuectl list"
+        raise CallRefused(gone or _ended(paths, names) or unknown)
     click.echo(gone, err=True, nl=bool(gone))
     if as_json:
         print_json(answer)
@@ -199,6 +200,13 @@ def _removed(paths: Paths, names: tuple[str, ...], known: set[str]) -> str:
     found = removed(paths.control).items()
     overdue = [it for job, it in found if not names or any(fnmatchcase(job, name) for name in names)]
     return "\n".join([*overdue, *failed_submissions.lines(paths, known, names)])
+
+
+def _ended(paths: Paths, names: tuple[str, ...]) -> str:
+    """Return a line for each ended submission with one of these names."""
+    whole = [name for name in names if "/" in name and has_run(paths.control, f"{name}@1")]
+    found = [*whole, *(it for name in names if "/" not in name for it in ended(paths.control, name))]
+    return "\n".join(map(describe_ended, found))
 
 
 def rhythm(text: str) -> str:

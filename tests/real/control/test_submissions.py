@@ -108,8 +108,8 @@ def test_withdrawn_with_all_that_is_live(host: Host) -> None:
 
 
 def test_a_name_without_whose_it_is(host: Host) -> None:
-    """Commands about one job find the only one of that name of a user or the host, and say so; of several they name
-    all, and do nothing.
+    """Commands about one job find the only one of that name of a user or the host, also after it ended, and say so; of
+    several they name all, and do nothing.
     """
 
     def told(*words: str) -> tuple[int, str]:
@@ -129,6 +129,16 @@ def test_a_name_without_whose_it_is(host: Host) -> None:
         (code, text), found = told(*words), f"{name}: host/{name}\n"
         assert (0, True, True) == (code, found in text, seen in text.replace(found, "", 1)), text
     wait_for(lambda: not left(host))
+    over = f"host/batch has ended; its runs: jobqueuectl --root {host.root} history host/batch\n"
+    for words, code, seen in (
+        (("list", "batch"), 1, over), (("list", "host/batch"), 1, over), (("show", "batch"), 1, over),
+        (("why", "batch"), 1, over), (("withdraw", "batch"), 1, over), (("history", "batch"), 0, "host/batch@1"),
+        (("history", "--stats", "batch"), 0, "host/batch"), (("logs", "batch"), 0, "hello\n"),
+        (("show", "batch@9"), 0, "withdrawn by root"),
+    ):  # fmt: skip
+        name, (found, text) = words[-1], told(*words)
+        said = "" if "list" in words else f"{name}: host/{name}\n"
+        assert (code, True, True) == (found, said in text, seen in text.replace(said, "", 1)), (words, text)
     code, text = told("show", "no-batch")
     assert (1, True) == (code, "no such job: no-batch; see: jobqueuectl" in text), text
 
