@@ -242,16 +242,24 @@ class FleetLife:
             host.write("jobs.yaml", *self.jobs)
 
     def _edit_and_back(self) -> None:
-        """A host gets another definition of a job, and has the one from before again, soon or not so soon after."""
-        host = self.fleet.hosts[self._host()]
-        if not host.is_alive:
+        """People change a job on some hosts, one host after another, and change it back, in any order.
+
+        The network of one host may be slow at that time, so that its publications arrive after those of other hosts.
+        """
+        there = [host for host in self.fleet.hosts.values() if host.is_alive]
+        before = {host.store: host.files["jobs.yaml"] for host in there}
+        some = [host for host in there if before[host.store]]
+        if not some:
             return
-        before = [*host.scheduler.catalog]
-        edited = self.random.choice(before)
-        host.write("jobs.yaml", *(replace(it, nice=it.nice + 1) if it is edited else it for it in before))
-        self.fleet.pass_time(self.random.choice([0, 0.001, 0.01, 0.5]))
-        if host.is_alive:
-            host.write("jobs.yaml", *before)
+        edited = self.random.choice(before[some[0].store]).id
+        some = self.random.sample(some, self.random.randint(1, len(some)))
+        some[0].agent.delay = round(self.random.choice([0, 0, 0.5, 2]) * SECOND)
+        edits = [(host, self.random.randint(1, 2)) for host in (*some, *some[1:])]
+        for host, more in (*edits, *((host, 0) for host in self.random.sample(some, len(some)))):
+            files = before[host.store]
+            host.write("jobs.yaml", *(replace(it, nice=it.nice + more) if it.id == edited else it for it in files))
+            self.fleet.pass_time(self.random.choice([0, 0.001, 0.01, 0.1, 0.5]))
+        some[0].agent.delay = 0
 
     def _be_away(self) -> None:
         """A host is away for so long that etcd forgets what the others run; some have jobs look back farther then.
@@ -313,6 +321,8 @@ class FleetLife:
             for each in self.jobs:
                 self._ask_for_pause(host, each.id, pause=False)
             host.happen(events.HoldAsked(self._ticket(), "root", None))
+        for _ in range(5):  # no later edit may hide what goes wrong now
+            self._edit_and_back()
         self.until = self.fleet.now
         self.fleet.pass_time(HOUR // 10**9)
         outdated = (host.scheduler._state.fleet.outdated for host in self.fleet.hosts.values())
