@@ -45,8 +45,8 @@ BREAKS: dict[str, tuple[Break, str]] = {
     "nobody is told of what happens in every second second": (
         Break(
             "notices/notices.py",
-            "isinstance(command, Say) and self._matters(command.fields):",
-            "isinstance(command, Say) and self._matters(command.fields) and wall // 1_000_000_000 % 2:",
+            "isinstance(command, Say) and (command.removed",
+            "isinstance(command, Say) and wall // 1_000_000_000 % 2 and (command.removed",
         ),
         "untold",
     ),

@@ -134,7 +134,7 @@ def test_a_name_without_whose_it_is(host: Host) -> None:
         (("list", "batch"), 1, over), (("list", "host/batch"), 1, over), (("show", "batch"), 1, over),
         (("why", "batch"), 1, over), (("withdraw", "batch"), 1, over), (("history", "batch"), 0, "host/batch@1"),
         (("history", "--stats", "batch"), 0, "host/batch"), (("logs", "batch"), 0, "hello\n"),
-        (("show", "batch@9"), 0, "withdrawn by root"),
+        (("show", "batch@9"), 0, "withdrawn by "),
     ):  # fmt: skip
         name, (found, text) = words[-1], told(*words)
         said = "" if "list" in words else f"{name}: host/{name}\n"
