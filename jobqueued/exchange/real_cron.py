@@ -47,7 +47,7 @@ def problems(
 ) -> Iterator[Problem]:
     """Yield the differences between a cron and the jobs that a table is converted to."""
     if form is Form.ANACRON:
-        yield from (_problem(file, draft.line, text, draft.id) for draft, text in _of_anacron(data, drafts))
+        yield from (_problem(file, draft.line, text, draft.id) for draft, text in _of_anacron(data, drafts, cron))
         return
     if cron is Cron.DEBIAN and (found := refusal(data, form, host.has_user)):
         line, reason = found
@@ -137,15 +137,41 @@ def _of_lost_change(name: str, now: datetime) -> str:
 
 # ── anacron ──
 
-_WHEN = {7: "each Sunday", 30: "on the first of each month", 31: "on the first of each month", 365: "on 1 January"}
+_WHEN = {
+    1: "each day",
+    7: "each Sunday",
+    30: "on the first of each month",
+    31: "on the first of each month",
+    365: "on 1 January",
+}
+_LENGTHS = {"@weekly": "7 days", "@monthly": "a month", "@yearly": "a year", "@annually": "a year"}
+_NAMED = frozenset(("@monthly", "@yearly"))
+"""The named periods of Debian's anacron."""
+_ONLY_CRONIE = {"START_HOURS_RANGE": "is due in START_HOURS_RANGE", "RANDOM_DELAY": "starts up to RANDOM_DELAY later"}
 
 
-def _of_anacron(data: bytes, drafts: Iterable[JobDraft]) -> Iterator[tuple[JobDraft, str]]:
+def _of_anacron(data: bytes, drafts: Iterable[JobDraft], cron: Cron) -> Iterator[tuple[JobDraft, str]]:
     entries = _entries(data, Form.ANACRON)
     for draft in drafts:
-        if (days := entries[draft.line].days) > 1:
-            when = _WHEN.get(days, f"every {days} days of the calendar")
-            yield draft, f"is due {when}, but anacron runs it {days} days after its last run"
+        if text := _of_period(entries[draft.line], cron):
+            yield draft, text
+
+
+def _of_period(entry: TableEntry, cron: Cron) -> str:
+    """Return the first difference between anacron and a line's job, or "" if there is none."""
+    period, days = entry.schedule, entry.days
+    if cron is Cron.DEBIAN:
+        if period.startswith("@") and period not in _NAMED:
+            return f"is due {_when(days)}, but Debian's anacron ignores the line, because it has no {period}"
+        if ignored := next(filter(dict(entry.environment).get, _ONLY_CRONIE), None):
+            return f"{_ONLY_CRONIE[ignored]}, but Debian's anacron ignores {ignored}"
+    if days == 1:
+        return ""
+    return f"is due {_when(days)}, but anacron runs it {_LENGTHS.get(period, f'{days} days')} after its last run"
+
+
+def _when(days: int) -> str:
+    return _WHEN.get(days, f"every {days} days of the calendar")
 
 
 # ── a table that Debian's cron refuses ──

@@ -154,5 +154,34 @@ def test_anacron_counts_from_the_last_time() -> None:
     """Here a period is a part of the calendar; a daily one is the same."""
     assert ["2: is due each Sunday, but anacron runs it 7 days after its last run",
             "3: is due every 10 days of the calendar, but anacron runs it 10 days after its last run"] == differences(
-        "1 5 a x\n@weekly 5 b y\n10 5 c z\n", Cron.DEBIAN, TablePlace("anacrontab", periodic=True)
+        "1 5 a x\n7 5 b y\n10 5 c z\n", Cron.DEBIAN, TablePlace("anacrontab", periodic=True)
     )  # fmt: skip
+
+
+def test_anacron_knows_these_periods() -> None:
+    """As anacron 2.3-43 of Debian and that of cronie 1.7.2 do: a month and a year have their own length, and a name
+    that Debian's does not know is a line without effect.
+    """
+    text = "@daily 5 a x\n@weekly 5 b x\n@monthly 5 c x\n@yearly 5 d x\n@annually 5 e x\n30 5 f x\n31 5 g x\n"
+    place = TablePlace("anacrontab", periodic=True)
+    month, year = "is due on the first of each month, but", "is due on 1 January, but"
+    numbers = [f"6: {month} anacron runs it 30 days after its last run",
+               f"7: {month} anacron runs it 31 days after its last run"]  # fmt: skip
+    names = [f"3: {month} anacron runs it a month after its last run",
+             f"4: {year} anacron runs it a year after its last run"]  # fmt: skip
+    ignores = "Debian's anacron ignores the line, because it has no"
+    assert [f"1: is due each day, but {ignores} @daily", f"2: is due each Sunday, but {ignores} @weekly", *names,
+            f"5: {year} {ignores} @annually", *numbers] == differences(text, Cron.DEBIAN, place)  # fmt: skip
+    assert ["2: is due each Sunday, but anacron runs it 7 days after its last run", *names,
+            f"5: {year} anacron runs it a year after its last run", *numbers
+            ] == differences(text, Cron.CRONIE, place)  # fmt: skip
+
+
+def test_only_cronies_anacron_has_these_variables() -> None:
+    place = TablePlace("anacrontab", periodic=True)
+    for text, told in (
+        ("START_HOURS_RANGE=3-22\n1 5 a x\n", "is due in START_HOURS_RANGE, but Debian's anacron ignores "),
+        ("RANDOM_DELAY=45\n1 5 a x\n", "starts up to RANDOM_DELAY later, but Debian's anacron ignores "),
+    ):
+        assert [f"2: {told}{text.partition('=')[0]}"] == differences(text, Cron.DEBIAN, place)
+        assert [] == differences(text, Cron.CRONIE, place)
