@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from datetime import UTC, date, datetime, time, timedelta
+from contextlib import suppress
+from datetime import UTC, date, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 from jobqueued.base.instants import LEAPING
@@ -46,48 +47,65 @@ def _expression(node: Scalar) -> Scalar:
 
 def _instant(node: Scalar) -> datetime:
     """Return an instant: aware if the text has a zone, otherwise naive. Raises ValueError."""
-    if not re.fullmatch(_INSTANT, node.text):
-        raise Instead(_meant_instant(node.text))
     try:
-        moment = datetime.fromisoformat(node.text)
+        return _of_spelling(node.text)
     except ValueError:
         raise Instead(_meant_instant(node.text)) from None
-    moment = moment if moment.tzinfo is None else moment.astimezone(UTC)
+
+
+def _of_spelling(text: str) -> datetime:
+    if not re.fullmatch(_INSTANT, text):
+        raise ValueError
+    moment = datetime.fromisoformat(text)
+    if moment.tzinfo is not None:
+        with suppress(OverflowError):  # in the years 1 and 9999
+            moment = moment.astimezone(UTC)
     if not 1970 <= moment.year < 2200:  # nanoseconds since 1970 in 64 bits end in 2262
         raise ValueError
     return moment
 
 
 def _meant_instant(text: str) -> str:
-    """Return our spelling of an instant in another format, or "" if there is no guess."""
+    """Return our spelling of an instant in another format, or "" if there is no guess, or none that is accepted."""
     if clock := re.fullmatch(r"(\d{1,2}):(\d\d)", text, re.ASCII):
-        daily = f'`schedule: "{int(clock[2])} {int(clock[1])} * * *"`'
-        return f"a date before the time, such as 2027-01-31T{int(clock[1]):02}:{clock[2]}; for every day, {daily}"
+        dated, daily = f"2027-01-31T{int(clock[1]):02}:{clock[2]}", f"{int(clock[2])} {int(clock[1])} * * *"
+        return f'a date before the time, such as {dated}; for every day, `schedule: "{daily}"`' * _is_instant(dated)
     if re.fullmatch("[1-9][0-9]{8,9}", text):
-        return datetime.fromtimestamp(int(text), UTC).isoformat().replace("+00:00", "Z")
+        spelled = datetime.fromtimestamp(int(text), UTC).isoformat().replace("+00:00", "Z")
+        return spelled * _is_instant(spelled)
     text = re.sub(r"(?a)(\d\d?)\.(\d\d?)\.(\d{4})", r"\3-\2-\1", " ".join(text.split()))
     text = re.sub(r"([-+]\d\d)(\d\d)$", r"\1:\2", text.replace(" UTC", "Z").replace(" Z", "Z").replace("/", "-"))
     like = re.fullmatch(_LIKE_AN_INSTANT, text)
     if like is None:
         return ""
     year, month, day, mark, hour, minute, second, offset = like.groups("")
+    is_midnight = (hour, minute, second) == ("24", "00", "")
+    daytime = f"{0 if is_midnight else int(hour or 0):02}:{minute or '00'}{second}{offset}"
     try:
-        days, is_midnight = _days(int(year), int(month), int(day)), (hour, minute, second) == ("24", "00", "")
-        daytime = f"{time(0 if is_midnight else int(hour or 0), int(minute or 0)):%H:%M}{second}{offset}"
-    except ValueError:
+        days = _days(int(year), int(month), int(day), is_midnight)
+    except (ValueError, OverflowError):
         return ""
-    spelled = " or ".join(f"{each + timedelta(days=is_midnight)}{mark or 'T'}{daytime}" for each in days)
-    is_plain = mark or text == spelled[: len(text)] or len(days) > 1
-    return spelled if is_plain else f"{spelled}, or another time of that day"
+    spelled = " or ".join(filter(_is_instant, (f"{each}{mark or 'T'}{daytime}" for each in days)))
+    is_plain = mark or text == spelled[: len(text)] or " or " in spelled
+    return spelled if is_plain or not spelled else f"{spelled}, or another time of that day"
 
 
-def _days(year: int, month: int, day: int) -> list[date]:
-    """Return the date; for a day beyond the month's end, return the month's last day and the day in the next month."""
+def _is_instant(text: str) -> bool:
+    with suppress(ValueError):
+        return bool(_of_spelling(text))
+    return False
+
+
+def _days(year: int, month: int, day: int, is_midnight: bool) -> list[date]:
+    """Return the date, or the next one if `is_midnight` ends it. For a day beyond the month's end, return the dates for
+    the month's last day and for the day in the next month.
+    """
     first = date(year, month, 1)
     found = first + timedelta(days=day - 1)
     if not 1 <= day <= _MOST_DAYS:
         raise ValueError
-    return [found] if found.month == month else [found - timedelta(days=found.day), found]
+    dates = [found] if found.month == month else [found - timedelta(days=found.day), found]
+    return [each + timedelta(days=is_midnight) for each in dates]
 
 
 ZONE = scalar("time zone", "a time zone of the tz database, such as UTC or Europe/Berlin", _zone)

@@ -27,10 +27,37 @@ def keys() -> Iterator[tuple[str, Key]]:
 
 
 KEYS = dict(keys())
+YEARS = ("0000", "0001", "1969", "1970", "2027", "2028", "2199", "2200", "9999")
+NEAR = st.sampled_from(["0", "1", "05", "9", "12", "13", "23", "24", "25", "28", "29", "30", "31", "32", "59", "60"])
+"""Parts of dates and times, more of them at the ends of their ranges than elsewhere."""
+INSTANTS = st.one_of(
+    st.builds(
+        "{}{}".format,
+        st.one_of(
+            st.builds("{}-{}-{}".format, st.sampled_from(YEARS), NEAR, NEAR),
+            st.builds("{}.{}.{}".format, NEAR, NEAR, st.sampled_from(YEARS)),
+        ),
+        st.one_of(
+            st.just(""),
+            st.builds(
+                "{}{}:{}{}{}".format,
+                st.sampled_from("T "),
+                NEAR,
+                NEAR,
+                st.sampled_from(["", ":00", ":59", ":60"]),
+                st.sampled_from(["", "Z", " UTC", "+01:00", "-0530", "+14:00", "-12:00", "+24:00", "-25:00"]),
+            ),
+        ),
+    ),
+    st.builds("{}:{}".format, NEAR, NEAR),
+    st.from_regex(r"\A[0-9]{8,11}\Z"),
+)
+"""Instants as people write them: many do not exist, or are of a year that is refused."""
 SPELLINGS = st.one_of(
     st.from_regex(r"\A[0-9]{1,4}(\.[0-9]{1,2})? ?([a-zA-Z]{0,7}|Mi?B|ms)\Z"),
     st.from_regex(r"\A([0-9]{1,3} ?[smhdw]){1,3}\Z"),
     st.from_regex(r"\A[0-9]{1,3}:[0-9]{2}(:[0-9]{2})?\Z"),
+    INSTANTS,
     st.sampled_from([word for key in KEYS.values() for word in re.findall(r"[\w:./+-]+", key.type.accepted)]),
     st.sampled_from(["UTC+2", "GMT-05:00", "CEST", "Europe/Berln", "yes", "OFF", "be:3", "9", "sigterm", "/x", "~"]),
     st.text("abcdefghijklmnoprstuvz0123456789.:/-+_ \u00a0", max_size=12),
@@ -43,11 +70,12 @@ def meant_of(key: Key, text: str) -> list[str]:
         key.type.read(Scalar(1, 1, text, True))
     except NotAccepted as wrong:
         quoted = [refusal.meant for refusal in wrong.refusals if refusal.meant]
-        return [value for words in quoted for value in re.sub(", (which|as) .*", "", words).split(" or ")]
+        shown = [re.sub(", (which|as|or another) .*|^a date before the time, such as |; .*", "", it) for it in quoted]
+        return [value for words in shown for value in words.split(" or ")]
     return []
 
 
-PROSE = ("no key at all", "a date and a time that exist", " below `resources`", "a date before it", "`")
+PROSE = ("no key at all", "`")
 """Remedies in words, which name no value of the key."""
 
 
@@ -62,6 +90,15 @@ def test_what_is_quoted_is_accepted(name: str, text: str) -> None:
             KEYS[name].type.read(tree)
 
 
+@given(INSTANTS)
+def test_what_is_said_of_an_instant_is_accepted(text: str) -> None:
+    """In a file: an instant of our spelling is accepted, and so is the schedule for a time without a date."""
+    for meant in meant_of(KEYS["at"], text):
+        assert "" == read_body(f"at: {meant}")
+    if daily := re.search("`(schedule: .*?)`", read_body(f"at: '{text}'")):
+        assert "" == read_body(daily[1])
+
+
 @pytest.mark.parametrize(
     ("key", "written", "meant"),
     [
@@ -73,6 +110,10 @@ def test_what_is_quoted_is_accepted(name: str, text: str) -> None:
         ("timezone", "Europe/Berln", "Europe/Berlin"), ("timezone", "CEST", "Europe/Berlin"),
         ("timezone", "GMT+5", "Etc/GMT-5, which is UTC+5"), ("timezone", "UTC-03:00", "Etc/GMT+3, which is UTC-3"),
         ("timezone", "/usr/share/zoneinfo/Asia/Tokyo", "Asia/Tokyo"), ("timezone", "nonsense", ""),
+        ("at", "2027-02-03 10:00:60", ""), ("at", "2027-02-03T10:00-25:00", ""), ("at", "9999-12-31", ""),
+        ("at", "2199-12-31 24:00", ""), ("at", "9999-12-31 24:00", ""), ("at", "25:00", ""), ("at", "9999999999", ""),
+        ("at", "0001-01-01T00:00+14:00", ""), ("at", "9999-12-31T23:59-12:00", ""),
+        ("at", "1.2.1970", "1970-02-01T00:00, or another time of that day"),
         ("enabled", "yes", "true"), ("enabled", "Off", "false"), ("catch_up", "Latest", "latest"),
         ("timeout", "2\u00a0h", "2h"), ("priority", "5\u200b", "5"), ("user", "ops\u00a0", "ops"),
         ("resource_limits.memory", "536870912", "512M"), ("resource_limits.memory", "1.5K", ""),
