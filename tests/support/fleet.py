@@ -161,7 +161,6 @@ class Agent:
         self.connection += 1
         host = self.fleet.hosts[self.store]
         self.since, known = host.scheduler.askable(), EtcdMark(host.mark.age, host.mark.number)
-        self._note_there()
         self.known = max(host.mark.at, self.there - 60 * SECOND) if known.age else 0  # it is told a mark each minute
         self.mark = self.mark if known.age and known.is_in(self.mark) else known
         self.conversation.hello()
@@ -222,9 +221,10 @@ class Agent:
 
     # the network
 
-    def _note_there(self) -> None:
-        """Note that its host is in the fleet now, if it has been told all that there is."""
-        if self.session is not None and not self.conversation.reason:
+    def note_there(self) -> None:
+        """Note that its host is in the fleet now: its scheduler lives, and has been told all that there is."""
+        host = self.fleet.hosts[self.store]
+        if host.is_alive and not host.scheduler.fleet.down and self.session is not None:
             self.there = self.fleet.now
 
     def cut(self) -> None:
@@ -232,7 +232,7 @@ class Agent:
         if self.cut_since is not None:
             return
         self.cut_since = since = self.fleet.now
-        self._note_there()
+        self.note_there()
         self.watch += 1
         conversation = self.conversation
 
@@ -481,6 +481,7 @@ class Host(World):
         """One turn, maybe its last."""
         if not self.is_alive:
             return
+        self.agent.note_there()
         if self.doom is not None and die_after is None:
             turns, acts = self.doom
             self.doom = None if turns <= 0 else (turns - 1, acts)
