@@ -11,7 +11,7 @@ from random import Random
 from typing import Any, NamedTuple
 
 from jobqueued.base.instants import SECOND
-from jobqueued.child.contract.reasons import JOB_REMOVED
+from jobqueued.child.contract.reasons import JOB_REMOVED, Code
 from jobqueued.child.fleet import claims, mark, writes
 from jobqueued.child.fleet.claims import NOTHING, ROOT, Session, StoredKey, kept
 from jobqueued.child.fleet.conversation import Conversation
@@ -34,7 +34,7 @@ from jobqueued.model import events
 from jobqueued.model.commands import Ask, Command, EndedElsewhere, FleetCommand, Launch, Reply, Save, SaveFleetMark, Say
 from jobqueued.model.fleet import FleetMark, FleetReachability
 from jobqueued.model.job import Job
-from jobqueued.model.run import LockClientId, RunId
+from jobqueued.model.run import LockClientId, Run, RunId
 from jobqueued.model.run_states import PENDING, RunState
 from jobqueued.queue.locks import FLEET, Locks, of_fleet, places_of
 from jobqueued.runs.fleet_link import event_of, line_of
@@ -441,6 +441,10 @@ class Agent:
                 self._go_on()
 
 
+def _is_forgotten(run: Run) -> bool:
+    return run.reason is not None and run.reason.code is Code.FORGOTTEN_BY_FLEET
+
+
 class Host(World):
     """A host of a fleet.  `doom` (n, k): its scheduler dies in the n-th turn from now, after k acts; `asks`: what it
     has asked, since it is there.
@@ -552,6 +556,19 @@ class Host(World):
             and run.reason is not None and run.reason.code in JOB_REMOVED
             for run, _ in self.rows.values()
         )  # fmt: skip
+
+    def has_record_for_all(self, job: str, due: int, owner: Value | None) -> bool:
+        """Return whether this host recorded a due time for all hosts: its skip, the loss of the host that had it, or,
+        if etcd knows no `owner`, that etcd forgot it.
+        """
+        if owner is not None and owner.state == RunState.LOST:
+            return any(run.due == due and run.state is RunState.LOST for run in self._rows_of(job))
+        if owner is None and any(run.due == due and _is_forgotten(run) for run in self._rows_of(job)):
+            return True
+        return (owner is None or owner.store == self.store) and bool(self.skipped_for_all(job, due))
+
+    def _rows_of(self, job: str) -> list[Run]:
+        return [run for run, _ in self.rows.values() if run.id.job == job]
 
     def stranded(self) -> set[tuple[str, str]]:
         """What this host has in the fleet though it is on hold, and has not begun, by job and key."""
@@ -758,9 +775,9 @@ class Fleet:
             owner = self._last_owner(job.id, key)
             if owner is None or owner.state == "over":  # it was asked for as another skipped it
                 owner = self._skipper(job.id, due) or owner
-            if owner is None and any(host.skipped_for_all(job.id, due) for host in self.hosts.values()):
+            if any(host.has_record_for_all(job.id, due, owner) for host in self.hosts.values()):
                 due = job.next_after(due)
-                continue  # and that was forgotten
+                continue
             able = [host for host in self.hosts.values() if host.may_have(job)]
             if owner is None or self.hosts[owner.store].has_removed(job.id, due):
                 asked = able

@@ -82,10 +82,12 @@ def _given_up(turn: Turn, run: Run, known: Run | None) -> dict[str, Any]:
 
 
 def _like(preceding: Run | None, run: Run, reason: Reason) -> Run | None:
-    """Return the preceding skip if it can cover this run: the reason is the same, and the run is scheduled and was
-    never launched. Otherwise return None.
+    """Return the preceding skip if it can cover this run: the reason is the same, and the run is scheduled, was never
+    launched and is not older than the skip. Otherwise return None.
     """
     if preceding is None or run.trigger != CLOCK.trigger or run.attempt:
+        return None
+    if run.due < (preceding.last_due or preceding.due):  # another host gave it back
         return None
     known, this = ((it.trigger, era(it.key), it.owner) for it in (preceding, run))
     is_like = reason.is_same(preceding.reason) and known == this

@@ -11,7 +11,7 @@ from jobqueued.base.instants import HOUR, MINUTE, SECOND
 from jobqueued.core.hosts.claimed_by_others import Elsewhere, SkippedSpan, span_of
 from jobqueued.model import events
 from jobqueued.model.commands import Ask, AskToSkip, GiveBack, WriteRecord
-from jobqueued.model.fleet import FLEET
+from jobqueued.model.fleet import FLEET, Returned
 from jobqueued.model.job import CatchUp, Claim, Job, Scope
 from jobqueued.model.run import Run
 from jobqueued.model.run_states import RunState
@@ -246,6 +246,17 @@ def test_a_start_deadline() -> None:
     fleet.pass_time(3600 + 5 * 60 + 5)
     assert ({}, [("60'", "start_deadline", 1)]) == (fleet.started, told(*found))
     assert 1 == sum(run.id.job == "tick" for host in found for run, _ in host.rows.values())
+
+
+def test_an_older_occurrence_that_another_host_gives_back() -> None:
+    """Its skip has its own record, because the record of a later skip does not cover its due time."""
+    tick = job("tick", "0 * * * *", scope=Scope.FLEET, start_deadline=5 * MINUTE, locks=(DISK,))
+    fleet, (one,) = hosts(tick, job("disk", locks=(DISK,)), names="a", seconds={"disk": 3 * 3600})
+    one.run("disk", 1)
+    fleet.pass_time(3600 + 6 * 60)
+    one.happen(Returned("tick", f"f{MIDNIGHT // SECOND}", "b:id"))
+    fleet.pass_time(60)
+    assert [("60'", "start_deadline", 1), ("0'", "start_deadline", 1)] == told(one)
 
 
 def test_a_deadline_while_nobody_can_ask() -> None:
