@@ -218,7 +218,7 @@ def _install(
 ) -> bool:
     """Install a table and return True. If it has errors, print them and return False.
 
-    At a terminal, also print warnings and the next starts.
+    Print warnings. At a terminal, also print the next starts.
     """
     from jobqueued.ctl.crontab.crontab_check import check
 
@@ -229,9 +229,8 @@ def _install(
     table.install(with_header(text, file, time.ctime(), f"jobqueued {__version__}"), stamp)
     if not table.is_run:
         _to_stderr(f"crontab: stored, but no program runs it: {paths.config} has no `cron: {{live: true}}`")
-    if sys.stderr.isatty():
-        _to_stderr("\n".join(verdict.warnings))
-        _tell_next(verdict.jobs)
+    _to_stderr("\n".join(verdict.warnings))
+    _tell_next(verdict.jobs)
     return True
 
 

@@ -92,10 +92,11 @@ def test_half_a_line_is_not_installed(call: Calls) -> None:
 
 
 def test_a_line_that_cron_takes_and_never_runs_is_installed(call: Calls) -> None:
-    """A program that changes another line must not fail of it; at a terminal, or asked by -n, it is told."""
-    assert Told(0, "", "") == call("-", text="0 0 30 2 * never\n")
-    status, _, err = call("-T", "-", text="0 0 30 2 * never\n")
-    assert (0, True) == (status, "this line is not run" in err)
+    """A program that changes another line must not fail of it; the warning is told, also outside a terminal."""
+    for option in ((), ("-T",)):
+        status, out, err = call(*option, "-", text="0 0 30 2 * never\n")
+        assert (0, "", True) == (status, out, "this line is not run" in err)
+    assert "MAILTO" in call("-", text="MAILTO=|id\n@daily x\n").err
 
 
 @pytest.mark.parametrize(
