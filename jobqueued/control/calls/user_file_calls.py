@@ -358,14 +358,16 @@ class UserFileCalls(Source):
     def _in_force(self, path: str, text: bytes, now: Now) -> dict[str, Any]:
         """Return the reply to a call whose stored text is in force."""
         jobs = self._scheduler.catalog.of_file(path)
-        soonest = [(start, job.id) for job in jobs if (start := self._scheduler.next_start(job.id)) is not None]
+        invalid = {job.id: self._scheduler.invalid(job) or None for job in jobs}
+        active = (job.id for job in jobs if invalid[job.id] is None)
+        soonest = [(start, name) for name in active if (start := self._scheduler.next_start(name)) is not None]
         some = [self._scheduler.catalog[name] for _, name in nsmallest(_NEXT, soonest)]
         starts = [(start, job) for job in some for start in job.next_starts(now.wall, _NEXT)]
         first = nsmallest(_NEXT, starts, key=lambda each: each[0])
         return {
             "stored": True,
             "stamp": stamp_of(text),
-            "jobs": [{"id": job.id, "invalid": self._scheduler.invalid(job) or None} for job in jobs],
+            "jobs": [{"id": name, "invalid": reason} for name, reason in invalid.items()],
             "next": [{"job": job.id, "at": to_text(start), "timezone": job.timezone} for start, job in first],
         }
 

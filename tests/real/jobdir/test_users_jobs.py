@@ -398,13 +398,14 @@ def test_check_as_the_user(site: Host, place: Path) -> None:
 
 
 def test_a_file_of_which_no_job_can_run(site: Host, place: Path) -> None:
-    """It is not said to be in force; of several jobs only those are named that can run."""
+    """It is not said to be in force, and has no next starts; of several jobs only those are named that can run."""
     file = place / "none.yaml"
-    bad = "{command: 'true', resources: {gpu: 99}}"
+    bad = "{command: 'true', every: 1h, resources: {gpu: 99}}"
     file.write_text(f"jobs: {{bad: {bad}}}")
     told = ctl(site, "add", str(file))
     assert "none is saved, but none of its jobs can run" == told.out.splitlines()[0]
     assert f"{USER}/bad does not run: it needs 99 of gpu" in told.out + told.err
+    assert "UTC" not in told.out
     file.write_text(f"jobs: {{bad: {bad}, good: {{command: 'true'}}}}")
     assert f"none is in force: {USER}/good" == ctl(site, "add", str(file)).out.splitlines()[0]
 
