@@ -72,7 +72,7 @@ FOLDERS = {
         "core": "scheduler trace",
         "foresight": """
             tally calibration durations simulated_host fast_path partition futures story summary suggestions""",
-        "notices": "failing_receivers happenings incidents send_slots outbox pings notices",
+        "notices": "failing_receivers happenings incidents send_slots lanes outbox pings notices",
         "metrics": "families counts exposition readings",
         "settings": "drop_in_files host_names paths instance settings",
         "host": """

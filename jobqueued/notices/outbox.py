@@ -20,8 +20,8 @@ from jobqueued.model.commands import Command, ForgetNotice, SaveNotice, Say
 from jobqueued.model.notify import Policy, Target
 from jobqueued.model.saved import Notice
 from jobqueued.model.submission import is_numbered
-from jobqueued.model.users import budget_of
 from jobqueued.notices.failing_receivers import NotifierAnswer, Numbers, Troubles, grown
+from jobqueued.notices.lanes import Lane, NoticeReceiver
 from jobqueued.notices.send_slots import SendSlots
 
 SENDING = 2
@@ -51,42 +51,6 @@ class Message(NamedTuple):
     """The settings of the target when the first notice was made."""
 
 
-class Recipient(NamedTuple):
-    """A target as one user's jobs reach it, or the host's jobs if `share` is "".
-
-    Each has its own failures and limits, so that no user can delay the notices of other users or of the host.
-    """
-
-    target: Target
-    share: str
-
-
-class Lane(NamedTuple):
-    """The notices of one kind for one receiver, from one sender. Outputs are delayed and joined separately from other
-    notices.
-    """
-
-    receiver: Recipient
-    is_output: bool
-    sender: str = ""
-
-    @classmethod
-    def of(cls, notice: Notice) -> Lane:
-        """Return the lane of a notice."""
-        receiver = Recipient(Target.parse(notice.target), budget_of(notice.about.get("job") or ""))
-        return cls(receiver, notice.about["event"] == "output", notice.settings.get("from", ""))
-
-    @property
-    def target(self) -> Target:
-        """The target of the lane's receiver."""
-        return self.receiver.target
-
-    @property
-    def limited(self) -> Lane:
-        """The lane whose messages count against the rate limit of this lane: all senders of a user together."""
-        return self._replace(sender="")
-
-
 class Outbox:
     """The waiting notices. `policy` returns when a target accepts notices; times of day are in the timezone that `zone`
     returns.
@@ -103,7 +67,7 @@ class Outbox:
         self._sent: dict[Lane, deque[int]] = {}
         self._many = _MANY
         """Size of `_sent` above which old lanes are removed from `_sent`."""
-        self._troubles, self._places = Troubles[Recipient]("notices to "), SendSlots()
+        self._troubles, self._places = Troubles[NoticeReceiver]("notices to "), SendSlots()
         self._known: tuple[int, int | None] | None = None
         """The argument and the result of the last `next_at`, or None after a change."""
 
@@ -239,7 +203,7 @@ class Outbox:
     def _on_way(self, lane: Lane) -> set[int]:
         return {number for busy, ids in self._sending.values() if busy == lane for number in ids}
 
-    def _busy(self) -> set[Recipient]:
+    def _busy(self) -> set[NoticeReceiver]:
         return {lane.receiver for lane, _ in self._sending.values()}
 
     def _ready(self, lanes: Iterable[Lane]) -> list[Lane]:
@@ -263,7 +227,7 @@ class Outbox:
         marks = [(waiting[_oldest(waiting)].created, policy.digest)]
         marks += self._troubles.rest(lane.receiver)
         most, period = policy.rate
-        sent = self._sent.get(lane.limited, ())
+        sent = self._sent.get(lane.rate_lane, ())
         if len(sent) >= most:
             marks.append((sent[-most], period))
         opens = max([wall, *(since + pause for since, pause in marks if since <= wall)])
@@ -276,7 +240,7 @@ class Outbox:
         """
         waiting, policy = list(self._waiting[lane].values()), self._policy(lane.target)
         most, period = policy.rate
-        sent = sum(wall - period < at <= wall for at in self._sent.get(lane.limited, ()))
+        sent = sum(wall - period < at <= wall for at in self._sent.get(lane.rate_lane, ()))
         return waiting[:1] if lane.is_output and not policy.digest and most - sent > 1 else waiting
 
     def _after_quiet(self, quiet: tuple[int, int] | None, instant: int) -> int:
@@ -336,7 +300,7 @@ class Outbox:
         self._count(lane, -len(notices))
         if not waiting:
             del self._waiting[lane]
-        self._sent.setdefault(lane.limited, deque(maxlen=1000)).append(wall)
+        self._sent.setdefault(lane.rate_lane, deque(maxlen=1000)).append(wall)
         if len(self._sent) > self._many:  # this limits memory, because each submission may have another target
             since = wall - _LONGEST_PERIOD
             self._sent = {other: marks for other, marks in self._sent.items() if since < marks[-1] <= wall}

@@ -222,7 +222,7 @@ class Agent:
     # the network
 
     def note_there(self) -> None:
-        """Note that its host is in the fleet now: its scheduler lives, and has been told all that there is."""
+        """Record that the host is in the fleet now, if its scheduler is alive and knows that the fleet is reachable."""
         host = self.fleet.hosts[self.store]
         if host.is_alive and not host.scheduler.fleet.down and self.session is not None:
             self.there = self.fleet.now
@@ -558,8 +558,10 @@ class Host(World):
         )  # fmt: skip
 
     def has_record_for_all(self, job: str, due: int, owner: Value | None) -> bool:
-        """Return whether this host recorded a due time for all hosts: its skip, the loss of the host that had it, or,
-        if etcd knows no `owner`, that etcd forgot it.
+        """Return whether this host has a record of a due time that counts for all hosts.
+
+        Such a record is the skip by the occurrence's `owner`, or the loss of the owner's host. If etcd has no owner,
+        any host's skip counts, and so does a record that etcd forgot the occurrence.
         """
         if owner is not None and owner.state == RunState.LOST:
             return any(run.due == due and run.state is RunState.LOST for run in self._rows_of(job))

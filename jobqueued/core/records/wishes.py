@@ -1,7 +1,7 @@
 """A run's wishes: its job's settings for notices and pings, saved while the run is unfinished.
 
-A job may be removed during its run, as by a crontab that deletes itself. People get the notices of this run
-nevertheless, as they get cron's mail.
+A job may be removed during its run, for example by a command that deletes its own crontab. People still get the notices
+about this run, as they get cron's mail.
 """
 
 from __future__ import annotations

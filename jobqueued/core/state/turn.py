@@ -24,7 +24,7 @@ class Turn:
         self._commands.append(command)
 
     def say(self, event: str, removed: Job | None = None, /, **fields: Any) -> None:
-        """Log a line; `event` is one of `messages.VOCABULARY`, and `removed` is described in Say."""
+        """Log a line. `event` is one of `messages.VOCABULARY`; for `removed`, see Say."""
         self._commands.append(Say(event, fields, removed))
 
     def reply(self, ticket: int, asked: str, **value: Any) -> None:

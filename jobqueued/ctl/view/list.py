@@ -97,17 +97,13 @@ def list_jobs(
     """
     gc.disable()  # a long reply exists until this program exits, and each collection would scan it
     click.get_current_context().call_on_close(gc.enable)
-    try:
-        answer = ask(paths.control, "List")
-    except DaemonUnreachable as down:
-        answer = _from_files(paths, down)
+    answer = _ask(paths)
     names, known = _whole_names(answer["jobs"], names), {job["id"] for job in answer["jobs"]}
     answer["jobs"] = _chosen(answer["jobs"], names, set(tags), failed=failed)
     answer["jobs"].sort(key=ORDERS[sort])
     gone = _removed(paths, names, known) if not tags and (failed or not answer["jobs"]) else ""
     if names and not answer["jobs"]:
-        unknown = f"no such job: {printable(' '.join(names))}; see: jobqueuectl list"
-        raise CallRefused(gone or _ended(paths, names) or unknown)
+        raise CallRefused(gone or _why_none(paths, names))
     click.echo(gone, err=True, nl=bool(gone))
     if as_json:
         print_json(answer)
@@ -202,16 +198,25 @@ def _removed(paths: Paths, names: tuple[str, ...], known: set[str]) -> str:
     return "\n".join([*overdue, *failed_submissions.lines(paths, known, names)])
 
 
-def _ended(paths: Paths, names: tuple[str, ...]) -> str:
-    """Return a line for each ended submission with one of these names."""
+def _why_none(paths: Paths, names: tuple[str, ...]) -> str:
+    """Return a line for each ended submission with one of these names, or a line that no such job exists."""
     whole = [name for name in names if "/" in name and has_run(paths.control, f"{name}@1")]
     found = [*whole, *(it for name in names if "/" not in name for it in ended(paths.control, name))]
-    return "\n".join(map(describe_ended, found))
+    unknown = f"no such job: {printable(' '.join(names))}; see: jobqueuectl list"
+    return "\n".join(map(describe_ended, found)) or unknown
 
 
 def rhythm(text: str) -> str:
     """Format a trigger of a job, and the time of an `at` in the local zone."""
     return f"at {local(text[3:])}" if text.startswith("at 2") else text
+
+
+def _ask(paths: Paths) -> Message:
+    """Return the daemon's list of jobs, or the list from job files if the daemon is down."""
+    try:
+        return ask(paths.control, "List")
+    except DaemonUnreachable as down:
+        return _from_files(paths, down)
 
 
 def _from_files(paths: Paths, down: DaemonUnreachable) -> Message:

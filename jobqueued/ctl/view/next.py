@@ -89,17 +89,22 @@ def next_times(
     if as_json:
         print_json(answer)
         raise SystemExit(not answer["next"])
-    hold_messages.warn_of_hold(answer)
-    reason = hold_messages.obstacle(job or "", answer)
-    if answer["next"]:
-        if reason:
-            click.echo(printable(reason), err=True)
-        zone_info = ZoneInfo(answer["timezone"])
-        rows = [(_wall(text, zone_info), distance(text)) for text in answer["next"]]
-        _print(rows, answer.get("expected"), None if expect else answer.get("foreseen"))
-    else:
-        print_line(reason or "it has no scheduled start")
+    _print_of_job(job or "", answer, expect=expect)
     raise SystemExit(not answer["next"])
+
+
+def _print_of_job(job: str, answer: Message, *, expect: bool) -> None:
+    """Print a job's next starts, or why it has none."""
+    hold_messages.warn_of_hold(answer)
+    reason = hold_messages.obstacle(job, answer)
+    if not answer["next"]:
+        print_line(reason or "it has no scheduled start")
+        return
+    if reason:
+        click.echo(printable(reason), err=True)
+    zone = ZoneInfo(answer["timezone"])
+    rows = [(_wall(text, zone), distance(text)) for text in answer["next"]]
+    _print(rows, answer.get("expected"), None if expect else answer.get("foreseen"))
 
 
 def _print_all(paths: Paths, count: int, *, expect: bool, as_json: bool) -> None:

@@ -66,13 +66,15 @@ def _of_spelling(text: str) -> datetime:
 
 
 def _meant_instant(text: str) -> str:
-    """Return our spelling of an instant in another format, or "" if there is no guess, or none that is accepted."""
+    """Return our spelling of an instant in another format, or "" if there is no guess that a job file accepts."""
     if clock := re.fullmatch(r"(\d{1,2}):(\d\d)", text, re.ASCII):
         dated, daily = f"2027-01-31T{int(clock[1]):02}:{clock[2]}", f"{int(clock[2])} {int(clock[1])} * * *"
-        return f'a date before the time, such as {dated}; for every day, `schedule: "{daily}"`' * _is_instant(dated)
+        if not _is_instant(dated):
+            return ""
+        return f'a date before the time, such as {dated}; for every day, `schedule: "{daily}"`'
     if re.fullmatch("[1-9][0-9]{8,9}", text):
         spelled = datetime.fromtimestamp(int(text), UTC).isoformat().replace("+00:00", "Z")
-        return spelled * _is_instant(spelled)
+        return spelled if _is_instant(spelled) else ""
     text = re.sub(r"(?a)(\d\d?)\.(\d\d?)\.(\d{4})", r"\3-\2-\1", " ".join(text.split()))
     text = re.sub(r"([-+]\d\d)(\d\d)$", r"\1:\2", text.replace(" UTC", "Z").replace(" Z", "Z").replace("/", "-"))
     like = re.fullmatch(_LIKE_AN_INSTANT, text)
@@ -85,9 +87,10 @@ def _meant_instant(text: str) -> str:
         days = _days(int(year), int(month), int(day), is_midnight)
     except (ValueError, OverflowError):
         return ""
-    spelled = " or ".join(filter(_is_instant, (f"{each}{mark or 'T'}{daytime}" for each in days)))
-    is_plain = mark or text == spelled[: len(text)] or " or " in spelled
-    return spelled if is_plain or not spelled else f"{spelled}, or another time of that day"
+    found = [spelled for each in days if _is_instant(spelled := f"{each}{mark or 'T'}{daytime}")]
+    if len(found) == 1 and not mark and not found[0].startswith(text):
+        return f"{found[0]}, or another time of that day"
+    return " or ".join(found)
 
 
 def _is_instant(text: str) -> bool:
@@ -97,8 +100,9 @@ def _is_instant(text: str) -> bool:
 
 
 def _days(year: int, month: int, day: int, is_midnight: bool) -> list[date]:
-    """Return the date, or the next one if `is_midnight` ends it. For a day beyond the month's end, return the dates for
-    the month's last day and for the day in the next month.
+    """Return the date, or the following date if `is_midnight`, because 24:00 is the end of a day.
+
+    For a day beyond the month's end, return two dates: for the month's last day and for the day in the next month.
     """
     first = date(year, month, 1)
     found = first + timedelta(days=day - 1)

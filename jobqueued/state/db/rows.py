@@ -125,10 +125,11 @@ def _run(job: str, number: int, more: str, *rest: Any) -> Run:
 
 
 def _wishes(plain: dict[str, Any] | None) -> dict[str, Any] | None:
-    """Return the wishes of a run from their JSON form.  Raises one of NONSENSE if they are damaged."""
+    """Return a run's wishes after checking them. Raises one of NONSENSE if they are damaged."""
     if plain is not None:
         Notify.of(plain["notify"])
-        _ = None if plain["ping"] is None else Ping.of(plain["ping"])
+        if plain["ping"] is not None:
+            Ping.of(plain["ping"])
     return plain
 
 

@@ -159,8 +159,8 @@ def test_anacron_counts_from_the_last_time() -> None:
 
 
 def test_anacron_knows_these_periods() -> None:
-    """As anacron 2.3-43 of Debian and that of cronie 1.7.2 do: a month and a year have their own length, and a name
-    that Debian's does not know is a line without effect.
+    """The proof knows the named periods of Debian's anacron 2.3-43 and of cronie 1.7.2's anacron. Debian's anacron
+    ignores a line whose name it does not know.
     """
     text = "@daily 5 a x\n@weekly 5 b x\n@monthly 5 c x\n@yearly 5 d x\n@annually 5 e x\n30 5 f x\n31 5 g x\n"
     place = TablePlace("anacrontab", periodic=True)

@@ -180,7 +180,7 @@ def test_an_output_of_a_removed_job() -> None:
 
 
 def test_an_output_of_a_job_that_names_another_receiver() -> None:
-    """It is dropped when its job's file is corrected: the job is there to say so."""
+    """The outbox drops the waiting output, because the job still exists and no longer names the old receiver."""
     wish = replace(OUTPUT, email=("wrong",))
     told = Told([], [Job(id="a", command="x", notify=wish)])
     told.answer = "never no such user"

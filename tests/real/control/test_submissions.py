@@ -108,8 +108,8 @@ def test_withdrawn_with_all_that_is_live(host: Host) -> None:
 
 
 def test_a_name_without_whose_it_is(host: Host) -> None:
-    """Commands about one job find the only one of that name of a user or the host, also after it ended, and say so; of
-    several they name all, and do nothing.
+    """A short name such as `batch` works if one user or the host has a job of this name, even after the job ended. If
+    several have one, the command names all of them and does nothing.
     """
 
     def told(*words: str) -> tuple[int, str]:

@@ -92,7 +92,7 @@ def test_half_a_line_is_not_installed(call: Calls) -> None:
 
 
 def test_a_line_that_cron_takes_and_never_runs_is_installed(call: Calls) -> None:
-    """A program that changes another line must not fail of it; the warning is told, also outside a terminal."""
+    """A program that changes another line still succeeds. The warning is printed outside a terminal, too."""
     for option in ((), ("-T",)):
         status, out, err = call(*option, "-", text="0 0 30 2 * never\n")
         assert (0, "", True) == (status, out, "this line is not run" in err)

@@ -398,7 +398,9 @@ def test_check_as_the_user(site: Host, place: Path) -> None:
 
 
 def test_a_file_of_which_no_job_can_run(site: Host, place: Path) -> None:
-    """It is not said to be in force, and has no next starts; of several jobs only those are named that can run."""
+    """`add` does not call such a file "in force", and prints no next starts. If some jobs can run, `add` names only
+    these.
+    """
     file = place / "none.yaml"
     bad = "{command: 'true', every: 1h, resources: {gpu: 99}}"
     file.write_text(f"jobs: {{bad: {bad}}}")

@@ -82,7 +82,9 @@ def test_a_retry_that_is_given_up() -> None:
 
 
 def test_a_job_that_exists() -> None:
-    """Its present definition counts, so an end has none; a run of a job that notifies nobody keeps nothing."""
+    """Its current definition counts, so the end of its run carries no removed job. If the job notifies nobody, its run
+    has no wishes.
+    """
     world = started(a_job())
     world.write("jobs.yaml", job("a", None))
     world.pass_time(20)
