@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import pwd
 import subprocess
@@ -10,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.system.vm import jobs, journal, sh, start, until
+from tests.system.vm import jobs, journal, sh, start, status, until
 
 PROGRAM = "/usr/lib/jobqueued/crontab"
 SPOOL = Path("/var/spool/cron/crontabs")
@@ -100,7 +99,7 @@ def test_root_needs_no_daemon() -> None:
     sh("systemctl", "start", "jobqueued")
     until("alice's job", names)
     assert "@daily true\n" == of_alice("-l")[1]
-    assert json.loads(sh("jobqueuectl", "status", "--json"))["problems"] == []
+    assert [] == status()["problems"]
 
 
 def test_a_full_disk() -> None:
