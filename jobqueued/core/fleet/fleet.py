@@ -61,12 +61,12 @@ def reachability_changed(turn: Turn, event: FleetReachability) -> None:
     fleet.leading.clear()
     for run in sorted(fleet.asked, reverse=True):
         state.put_back(state.runs[run], turn.now)
+    if not fleet.down:  # every question names the definition that the fleet has
+        agreement.agree_on_all(turn)
     fleet_clients.reachability_changed(turn)
     pauses.reachability_changed(turn)
     fleet_overdue.reachability_changed(turn)
     for job in filter(asks_fleet, state.catalog):
-        if job.id in fleet.specs and not fleet.down:
-            agreement.agree(turn, job)
         if fleet.down:
             for run in sorted(state[job.id].waiting, reverse=True):
                 state.put_back(state.runs[run], turn.now)

@@ -94,6 +94,12 @@ def _settle(turn: Turn, job: Job, there: str) -> None:
         turn.state.remember(job.id, agreed=there if there == saved.offered else saved.agreed, offered="")
 
 
+def agree_on_all(turn: Turn) -> None:
+    """Compare the specs of all jobs with the fleet's, because the fleet has just become reachable."""
+    for name in turn.state.fleet.specs:
+        agree(turn, turn.state.catalog[name])
+
+
 def agree(turn: Turn, job: Job) -> None:
     """Compare this host's spec of a job with the fleet's: publish it if it is newer, and record whether it is
     outdated.

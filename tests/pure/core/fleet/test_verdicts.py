@@ -223,6 +223,23 @@ def test_a_pause() -> None:
     assert {"paused"} == {run.reason for run in skipped(*found)}
 
 
+def test_a_pause_that_is_found_at_a_start() -> None:
+    """A scheduler that finds dues and a pause as it begins asks about them by the definition that its fleet has."""
+    fleet, (a, b) = hosts(TICK, names="ab")
+    a.leave()
+    fleet.pass_time(5 * 60)
+    b.happen(events.PauseAsked(1, "tick", "root", pause=True))
+    fleet.pass_time(5)
+    b.leave()
+    fleet.pass_time(30 * 60)
+    a.come_back()
+    fleet.pass_time(60)
+    a.happen(events.PauseAsked(2, "tick", "root", pause=False))
+    fleet.pass_time(10 * 60)
+    assert ("tick", f"f{(MIDNIGHT + 40 * MINUTE) // SECOND}") in fleet.started
+    assert [("10'", "missed", 2)] == told(a, b)
+
+
 def test_a_pause_that_ends_unseen() -> None:
     """A pause that ends while nobody can ask: what came due in it is skipped once, what came later goes on."""
     fleet, found = hosts(TICK)
