@@ -29,7 +29,7 @@ from jobqueued.child.fleet.requests import (
 )
 from jobqueued.child.fleet.skips import SkipRequest
 from jobqueued.core.hosts.claimed_by_others import span_of
-from jobqueued.core.hosts.fleet_state import second_of
+from jobqueued.core.hosts.fleet_state import hosts_before, is_of_fleet, second_of
 from jobqueued.model import events
 from jobqueued.model.commands import Ask, Command, EndedElsewhere, FleetCommand, Launch, Reply, Save, SaveFleetMark, Say
 from jobqueued.model.fleet import FleetMark, FleetReachability
@@ -52,6 +52,8 @@ NAME = "test"
 LATEST = 2000
 _PUT_OFF, _COPIED, _LATER = 0.03, 0.3, (0, 0.003, 0.05, 0.5, 5, 15, 100, LATEST)
 """The chances that something is carried out late, and late once more, and how much later (s)."""
+_STEPS_A_START = 40
+"""The steps of time that the hosts may take for each run that starts, as they catch up on hours."""
 _LAGS = (*[0] * 20, 0.1, 1, 8)
 """How much later (s) than an answer a watch may tell of a change."""
 
@@ -445,6 +447,10 @@ def _is_forgotten(run: Run) -> bool:
     return run.reason is not None and run.reason.code is Code.FORGOTTEN_BY_FLEET
 
 
+def _is_loss_elsewhere(run: Run) -> bool:
+    return run.state is RunState.LOST and hosts_before(run.key) > 0
+
+
 class Host(World):
     """A host of a fleet.  `doom` (n, k): its scheduler dies in the n-th turn from now, after k acts; `asks`: what it
     has asked, since it is there.
@@ -491,13 +497,14 @@ class Host(World):
             self.doom = None if turns <= 0 else (turns - 1, acts)
             if turns <= 0:
                 die_after = acts
-        outdated = {job: self.cursor(job) for job in self.scheduler._state.fleet.outdated}
-        before = len(self.said)
+        cursors = {job.id: self.cursor(job.id) for job in self.scheduler.catalog}
+        outdated, before = set(self.scheduler._state.fleet.outdated), len(self.said)
         super().happen(*happened, admit=admit, die_after=die_after)
         for place, said in enumerate(self.said[before:], before):
             if said.event == "run_skipped" and said.fields["job"] not in self.scheduler.catalog:
                 self.for_itself.add(place)
-        self.left |= {(job, since, self.cursor(job)) for job, since in outdated.items()}
+        outdated |= self.scheduler._state.fleet.outdated
+        self.left |= {(job, since, self.cursor(job)) for job, since in cursors.items() if job in outdated}
         if die_after is not None:
             self.is_alive = False
 
@@ -561,11 +568,12 @@ class Host(World):
         """Return whether this host has a record of a due time that counts for all hosts.
 
         Such a record is the skip by the occurrence's `owner`, or the loss of the owner's host. If etcd has no owner,
-        any host's skip counts, and so does a record that etcd forgot the occurrence.
+        any host's skip counts, and so does the loss of another host, or a record that etcd forgot the occurrence.
         """
+        rows = [run for run in self._rows_of(job) if run.due == due]
         if owner is not None and owner.state == RunState.LOST:
-            return any(run.due == due and run.state is RunState.LOST for run in self._rows_of(job))
-        if owner is None and any(run.due == due and _is_forgotten(run) for run in self._rows_of(job)):
+            return any(run.state is RunState.LOST for run in rows)
+        if owner is None and any(_is_forgotten(run) or _is_loss_elsewhere(run) for run in rows):
             return True
         return (owner is None or owner.store == self.store) and bool(self.skipped_for_all(job, due))
 
@@ -583,10 +591,11 @@ class Host(World):
 
     def skipped_for_all(self, job: str, due: int) -> dict[str, str]:
         """The records by which this host has skipped a due time for all, as far as it has said so, with the reasons."""
-        found = dict[str, str]()
+        found, by_people = dict[str, str](), {str(run.id) for run in self._rows_of(job) if not is_of_fleet(run.key)}
         for place, said in enumerate(self.said):
             it = said.fields
             is_it = said.event == "run_skipped" and it["job"] == job and it["first"] <= due <= it["due"]
+            is_it = is_it and str(it["run"]) not in by_people
             if is_it and place not in self.for_itself and it["reason"] in ("missed", "paused", "start_deadline"):
                 found[str(it["run"])] = str(it["reason"])
         return found
@@ -631,6 +640,8 @@ class Fleet:
     lossy: float = 0.0
     now: int = MIDNIGHT
     started: dict[tuple[str, str], tuple[str, RunId]] = field(default_factory=dict)
+    starts: int = 0
+    """The number of processes that have begun."""
     fences: dict[str, int] = field(default_factory=dict)
     pauses: Pauses = field(default_factory=Pauses)
     units: dict[str, int] = field(default_factory=dict)
@@ -657,10 +668,11 @@ class Fleet:
 
     def pass_time(self, seconds: float) -> None:
         """Let time pass on all hosts, jumping from one thing to the next."""
-        until, left = self.now + round(seconds * SECOND), 4000 + 4 * round(seconds)
+        until, steps, before = self.now + round(seconds * SECOND), 0, self.starts
         while True:
-            left -= 1
-            assert left, "somebody asks over and over again"
+            steps += 1
+            most = 4000 + 4 * round(seconds) + _STEPS_A_START * (self.starts - before)
+            assert steps < most, "somebody asks over and over again"
             soonest = min((until, *(t for host in self.hosts.values() if (t := self._next(host)) is not None)))
             if self._messages:
                 soonest = min(soonest, self._messages[0][0])
@@ -715,6 +727,7 @@ class Fleet:
     def begun(self, host: Host, launch: Launch) -> None:
         """A process has begun: its occurrence is nobody else's, and so are the locks that it holds in the fleet."""
         run, key = launch.run, launch.run.key
+        self.starts += 1
         if key.startswith("f"):
             known = self.started.setdefault((run.id.job, key), (host.store, run.id))
             assert known == (host.store, run.id), f"{run.id.job}/{key} runs on {host.store} and on {known}"

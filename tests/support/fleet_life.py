@@ -236,7 +236,8 @@ class FleetLife:
         return events.JobsRead("jobs.yaml", host.files["jobs.yaml"])
 
     def _bring_back(self, host: Host) -> None:
-        if host.store in self.removed:
+        """Bring the job back that the files of a host lack; while the host is down, nobody edits them."""
+        if host.store in self.removed and host.is_alive:
             name, since = self.removed.pop(host.store)
             host.lacked.append((name, since, self.fleet.now))
             host.write("jobs.yaml", *self.jobs)
@@ -311,10 +312,10 @@ class FleetLife:
         """Everything is mended, and there is time enough for all that waits."""
         for host in self.fleet.hosts.values():
             host.doom = host.as_it_asks = None
-            self._bring_back(host)
             host.agent.heal()
             if not host.is_alive:
                 host.boot()
+            self._bring_back(host)
         self.fleet.pass_time(5)  # a pause is over once the fleet can be asked
         for host in self.fleet.hosts.values():
             self._end_commands(host)
