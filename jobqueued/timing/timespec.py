@@ -12,8 +12,6 @@ from zoneinfo import ZoneInfo
 
 from jobqueued.base.instants import SECOND, to_datetime, to_instant
 
-ACCEPTED = "18:00, 5pm, noon, tomorrow 03:00, monday 9am, 2027-01-31 18:00, +2h, now + 3 days"
-ACCEPTED_PAST = "18:00, 2am, noon, yesterday 03:00, monday 9am, 2027-01-31 18:00, now - 3 days"
 _TOKEN = re.compile(
     r"(?P<iso>\d{4}-\d\d?-\d\d?t\d\d?:\d\d(?::\d\d)?(?:z|[+-]\d\d:?\d\d)?)"
     r"|(?P<date>\d{1,4}-\d\d?-\d\d?|\d\d?\.\d\d?\.\d{2,4}|\d\d?/\d\d?/\d{2,4})"
@@ -81,7 +79,7 @@ def read_past(text: str, now: int, timezone: str) -> int:
     try:
         instant = to_instant(words.moment())
     except (ValueError, OverflowError) as error:
-        raise error if isinstance(error, TimeError) else words.wrong(ACCEPTED_PAST) from None
+        raise error if isinstance(error, TimeError) else words.wrong() from None
     if instant > now:
         shown = _shown(to_datetime(instant), words.zone)
         raise TimeError(f"found {text!r}, which is in the future: {shown}; expected an earlier time")
@@ -104,10 +102,19 @@ class _Words:
         self._time: time | None = None
         self._is_now = self._weekly = False
         self._months = self._days = self._seconds = 0
+        self._ends_day = False
+        self._moved_years = 0
         self._zone: ZoneInfo | None = None
 
-    def wrong(self, accepted: str = ACCEPTED) -> TimeError:
-        return NoTime(f"found {self.text!r}; expected {accepted}")
+    def wrong(self, accepted: str = "") -> TimeError:
+        return NoTime(f"found {self.text!r}; expected {accepted or self._examples()}")
+
+    def _examples(self) -> str:
+        if self._is_past:
+            day = self.now.date() - timedelta(days=7)
+            return f"18:00, 2am, noon, yesterday 03:00, monday 9am, {day} 18:00, now - 3 days"
+        day = self.now.date() + timedelta(days=7)
+        return f"18:00, 5pm, noon, tomorrow 03:00, monday 9am, {day} 18:00, +2h, now + 3 days"
 
     def moment(self) -> datetime:
         if len(self.text) > 100 or not self._todo:
@@ -181,16 +188,17 @@ class _Words:
         elif len(digits) <= 2 and int(digits) <= 24:
             hour = int(digits) % 24
             spellings = [f"{hour:02}:00", *([f"{hour}am", f"{hour}pm"] if 1 <= hour <= 12 else [])]
-            raise self.wrong(f"{' or '.join(spellings)}; or another time, such as {ACCEPTED}")
+            raise self.wrong(f"{' or '.join(spellings)}; or another time, such as {self._examples()}")
         else:
             raise self.wrong()
 
     def _set_time(self, hour: int, minute: int, second: int = 0) -> None:
         if self._peek() in ("am", "pm"):
-            if not 1 <= hour <= 12:
+            if hour > 12:
                 raise self.wrong()
             hour = hour % 12 + 12 * (self._todo.pop()[1] == "pm")
-        self._put_time(time(hour, minute, second))
+        self._ends_day = (hour, minute, second) == (24, 0, 0)
+        self._put_time(time(0 if self._ends_day else hour, minute, second))
 
     def _put_time(self, it: time) -> None:
         if self._time is not None:
@@ -209,10 +217,9 @@ class _Words:
         """
         if self._todo and self._todo[-1][0] == "number" and self._is_year():
             return _dated(self._todo.pop()[1], str(month), str(day))
-        found, today = date(self.now.year, month, day), self.now.date()
-        if self._is_past:
-            return found if found <= today else date(self.now.year - 1, month, day)
-        return found if found >= today else date(self.now.year + 1, month, day)
+        found, today = (month, day), (self.now.month, self.now.day)
+        self._moved_years = -(found > today) if self._is_past else int(found < today)
+        return date(self.now.year + self._moved_years, month, day)
 
     def _is_year(self) -> bool:
         """Return whether the next number is a year and not a time of day: ``jul 31 2027``, ``jul 31 1730``."""
@@ -281,6 +288,7 @@ class _Words:
         if self._time is None and self._is_now:
             clock = now.time()
         wall, seconds = _later(datetime.combine(day, clock), self._months, self._days), timedelta(seconds=self._seconds)
+        wall = self._in_this_year(wall) + timedelta(days=self._ends_day)
         is_of_today = self._time is not None and self._date is None and not (self._months or self._days)
         is_early = wall.replace(tzinfo=zone).astimezone(UTC) + seconds <= now
         if self._is_past and not is_early:
@@ -288,6 +296,13 @@ class _Words:
         elif is_of_today and is_early and not self._is_past:
             wall += timedelta(days=1)
         return self._unique(wall, zone) + seconds
+
+    def _in_this_year(self, wall: datetime) -> datetime:
+        """Move `wall` back to this year if its date was moved to another year, but an increment moves it enough."""
+        this = _later(wall, -12 * self._moved_years, 0)
+        ahead = (this + timedelta(seconds=self._seconds)).date() - self.now.date()
+        is_enough = ahead <= timedelta(0) if self._is_past else ahead >= timedelta(0)
+        return this if is_enough else wall
 
     def _unique(self, wall: datetime, zone: ZoneInfo) -> datetime:
         """Return the instant of a wall time. Raises TimeError if the timezone skips or repeats this wall time."""
@@ -321,7 +336,8 @@ def _of_digits(word: str) -> date:
 
 
 def _dated(year: str, month: str, day: str) -> date:
-    return date(int(year) + (2000 if len(year) <= 2 else 0), int(month), int(day))
+    century = (2000 if int(year) < 70 else 1900) if len(year) <= 2 else 0
+    return date(century + int(year), int(month), int(day))
 
 
 def _later(wall: datetime, months: int, days: int) -> datetime:

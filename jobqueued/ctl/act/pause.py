@@ -18,7 +18,7 @@ from jobqueued.settings.paths import Paths
 @click.command()
 @click.argument("job", shell_complete=completion.jobs)
 @click.option(
-    "--until", callback=future_time, metavar="T", help="Resume JOB at this time: 2h, 18:00, tomorrow, 2026-11-24."
+    "--until", callback=future_time, metavar="T", help="Resume JOB at this time: 2h, 18:00, tomorrow, 'jan 31'."
 )
 @click.pass_obj
 def pause(paths: Paths, job: str, until: int | None) -> None:

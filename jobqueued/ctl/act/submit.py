@@ -43,7 +43,7 @@ def _pairs(_context: click.Context, _parameter: click.Parameter, texts: tuple[st
     "--at",
     "at",
     metavar="TIME",
-    help="Start at TIME: 18:00, 5pm, noon, 'tomorrow 03:00', 'monday 9am', '2027-01-31 18:00', 'now + 2 days'.",
+    help="Start at TIME: 18:00, 5pm, noon, 'tomorrow 03:00', 'monday 9am', 'jan 31 18:00', 'now + 2 days'.",
 )
 @click.option("--in", "after_time", metavar="D", help="Start after this delay: 30m, 2h or 1d12h.")
 @click.option(

@@ -162,7 +162,8 @@ def _instant(text: str, direction: int, accepted: str) -> int:
     except (ValueError, OverflowError, StopIteration):
         if (found := _in_words(text, direction)) is not None:
             return found
-        forms = f"{accepted}, 2026-11-24, '2026-11-24 02:00', or RFC 3339"
+        day = f"{datetime.now() + timedelta(days=7 * direction):%Y-%m-%d}"
+        forms = f"{accepted}, {day}, '{day} 18:00', or RFC 3339"
         raise click.BadParameter(f"{text!r}; expected {forms}") from None
 
 

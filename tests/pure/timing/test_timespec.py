@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jobqueued.base.instants import to_datetime, to_instant
-from jobqueued.timing.timespec import TimeError, read
+from jobqueued.base.instants import DAY, to_datetime, to_instant
+from jobqueued.timing.timespec import TimeError, read, read_past
 
 BERLIN = "Europe/Berlin"
 NOW = to_instant(datetime(2026, 11, 26, 20, 29, 30, tzinfo=ZoneInfo(BERLIN)))
@@ -63,6 +63,23 @@ thursday | 2026-12-03 20:29
 9pm thu | 2026-12-03 21:00
 20:30 thu | 2026-12-03 20:30
 11:59pm thu + 2 weeks | 2026-12-17 23:59
+24:00 | 2026-11-27 00:00
+2400 | 2026-11-27 00:00
+24:00 today | 2026-11-27 00:00
+24:00 monday | 2026-12-01 00:00
+24:00 dec 31 | 2027-01-01 00:00
+2400 + 1 week | 2026-12-04 00:00
+24:00 next month | 2026-12-27 00:00
+0am | 2026-11-27 00:00
+0pm | 2026-11-27 12:00
+0:30am tomorrow | 2026-11-27 00:30
+0:30pm | 2026-11-27 12:30
+dec 1 + 3 days | 2026-12-04 20:29
+nov 25 + 3 days | 2026-11-28 20:29
+nov 25 + 30 hours | 2026-11-27 02:29
+nov 25 + 2 hours | 2027-11-25 22:29
+jan 31 + 11 months | 2026-12-31 20:29
+18:00 jan 31 69 | 2069-01-31 18:00
 """
 """What at 3.2.5 has said, asked at that time in that zone."""
 
@@ -119,6 +136,12 @@ def test_words_on_a_monday(line: str) -> None:
     assert expected == f"{to_datetime(read(words, now, BERLIN)).astimezone(ZoneInfo(BERLIN)):%Y-%m-%d %H:%M}"
 
 
+def test_the_next_leap_day() -> None:
+    """It is searched in the next year if this year's February is over."""
+    now = to_instant(datetime(2027, 11, 26, 20, 29, tzinfo=UTC))
+    assert read("noon feb 29", now, "UTC") == to_instant(datetime(2028, 2, 29, 12, tzinfo=UTC))
+
+
 @pytest.mark.parametrize(
     ("words", "told"),
     [
@@ -128,6 +151,16 @@ def test_words_on_a_monday(line: str) -> None:
         ("", "found ''; expected"),
         ("25:00", "found '25:00'; expected"),
         ("13pm", "found '13pm'; expected"),
+        ("24am", "found '24am'; expected"),
+        ("24:30", "found '24:30'; expected"),
+        ("2430", "found '2430'; expected"),
+        ("12:60", "found '12:60'; expected"),
+        ("18,30", "found '18,30'; expected"),
+        ("13127", "found '13127'; expected"),
+        ("jan 31 70", "which is in the past: 1970-01-31 20:29"),
+        ("1/31/99", "which is in the past: 1999-01-31 20:29"),
+        ("75-01-31", "which is in the past: 1975-01-31 20:29"),
+        ("013175", "which is in the past: 1975-01-31 20:29"),
         ("noon noon", "expected"),
         ("tomorrow monday", "expected"),
         ("now 5pm", "expected"),
@@ -158,6 +191,17 @@ def test_refused(words: str, told: str) -> None:
     with pytest.raises(TimeError) as raised:
         read(words, NOW, BERLIN)
     assert told in str(raised.value)
+
+
+@given(st.integers(10 * DAY, 200 * 365 * DAY))
+def test_examples_are_accepted(now: int) -> None:
+    """At any time, a refusal's examples are themselves accepted, in either direction."""
+    for reader in (read, read_past):
+        for refused in ("foo", "tomorrow yesterday", "noon noon", "5pm\0", "25:00", "x" * 101):
+            with pytest.raises(TimeError) as raised:
+                reader(refused, now, "UTC")
+            for example in str(raised.value).partition("expected ")[2].split(", "):
+                reader(example, now, "UTC")
 
 
 def test_what_is_told_is_accepted() -> None:
