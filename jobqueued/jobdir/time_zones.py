@@ -19,8 +19,11 @@ from jobqueued.jobfile.scopes import Locality
 from jobqueued.settings.settings import Settings
 from jobqueued.timing.schedule import forget_zones
 
-_FILES = frozenset(("localtime", "timezone"))
-_CHANGES = inotify.IN_CREATE | inotify.IN_MOVED_TO | inotify.IN_CLOSE_WRITE | inotify.IN_DELETE | inotify.IN_ONLYDIR
+_FILES = ("localtime", "timezone")
+_ENTRIES = inotify.IN_CREATE | inotify.IN_DELETE | inotify.IN_MOVED_FROM | inotify.IN_MOVED_TO
+_CHANGES = _ENTRIES | inotify.IN_CLOSE_WRITE | inotify.IN_ONLYDIR
+_LOST = inotify.IN_Q_OVERFLOW | inotify.IN_UNMOUNT
+_MOST_LINKS = 40
 _CALM = SECOND
 """Pause (ns) after the last change, because packages change several files, and may remove a link before a new one."""
 
@@ -32,10 +35,13 @@ class TimeZones:
         self._host, self._config = config.locality, config
         self._rules: dict[str, str] = {}
         """Zone → digest of its file when the daemon read the jobs; "" if the file is missing."""
+        self._files = [str(etc / name) for name in _FILES]
         self._inotify: int | None = None
-        self._etc = self._watch(str(etc))
+        self._watched: dict[int, set[str]] = {}
+        """Watch of a directory → entries of this directory that lead to a zone."""
         self._changed: int | None = None
         self.is_asked = False
+        self._watch_all()
         self.follow([self.name()])
 
     def host(self) -> Locality:
@@ -58,16 +64,14 @@ class TimeZones:
     def follow(self, names: Iterable[str]) -> None:
         """Also watch the rules of these zones."""
         for name in set(names) - self._rules.keys():
-            path = _path(name)
-            self._rules[name] = _digest(path)
-            for directory in {os.path.dirname(path), os.path.dirname(os.path.realpath(path))} - {""}:
-                self._watch(directory)
+            self._watch_zone(name)
+            self._rules[name] = _digest(_path(name))
 
     def drain(self, mono: int) -> None:
         """Process inotify's events."""
         assert self._inotify is not None
         for event in inotify.events(self._inotify):
-            if event.watch != self._etc or event.name in _FILES:
+            if event.mask & _LOST or event.name in self._watched.get(event.watch, ()):
                 self._changed = mono
 
     def ask(self) -> None:
@@ -80,6 +84,7 @@ class TimeZones:
             return []
         self.is_asked, self._changed = False, None
         time.tzset()  # because the C library formats the times in the log
+        self._watch_all()
         return [*self._of_rules(), *self._of_host()]
 
     def _of_rules(self) -> Iterator[str]:
@@ -100,17 +105,59 @@ class TimeZones:
             self.follow([name])
             yield f"the host's time zone is {name} now; it was {before}"
 
-    def _watch(self, directory: str) -> int:
-        """Watch a directory if possible, and return the watch or 0. Watching a directory twice has no effect."""
-        with suppress(OSError):
-            self._inotify = inotify.instance() if self._inotify is None else self._inotify
-            return inotify.watch(self._inotify, directory, _CHANGES)
-        return 0
+    def _watch_all(self) -> None:
+        """Watch the current way to each file, because a change of a link or directory leads to other directories."""
+        before, self._watched = self._watched, {}
+        for path in self._files:
+            self._watch(path)
+        for name in self._rules:
+            self._watch_zone(name)
+        for watch in before.keys() - self._watched.keys():
+            with suppress(OSError):  # the directory was deleted
+                assert self._inotify is not None
+                inotify.unwatch(self._inotify, watch)
+
+    def _watch_zone(self, name: str) -> None:
+        for place in zoneinfo.TZPATH:
+            self._watch(path := os.path.join(place, name))
+            if os.path.isfile(path):
+                return
+
+    def _watch(self, path: str) -> None:
+        """Watch each directory on the way to a file if possible. Watching a directory twice has no effect."""
+        for directory, name in _steps(path):
+            with suppress(OSError):
+                self._inotify = inotify.instance() if self._inotify is None else self._inotify
+                watch = inotify.watch(self._inotify, directory, _CHANGES)
+                self._watched.setdefault(watch, set()).add(name)
 
 
 def _path(name: str) -> str:
     """Return the path of a zone's file, or "" if the host has no such file."""
     return next((path for place in zoneinfo.TZPATH if os.path.isfile(path := os.path.join(place, name))), "")
+
+
+def _steps(path: str) -> Iterator[tuple[str, str]]:
+    """Yield each directory and its entry on the way to a file, also of links.
+
+    An entry is yielded before it is read, so that a caller who watches its directory misses no change.
+    """
+    todo, directory, links = path.split("/")[::-1], "/", 0
+    while todo and links < _MOST_LINKS:
+        name = todo.pop()
+        if name == "..":
+            directory = os.path.dirname(directory)
+        elif name not in ("", "."):
+            yield directory, name
+            place = os.path.join(directory, name)
+            try:
+                target = os.readlink(place)
+            except OSError:  # not a link
+                directory = place
+                continue
+            links += 1
+            todo += target.split("/")[::-1]
+            directory = "/" if target.startswith("/") else directory
 
 
 def _digest(path: str) -> str:

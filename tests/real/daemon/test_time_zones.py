@@ -148,6 +148,61 @@ def test_only_zones_of_jobs_are_news(rules: Rules) -> None:
     assert [] == zones.news(0)
 
 
+def linked(path: Path, target: Path) -> None:
+    """Put a link in the place of another."""
+    new = path.with_name("new")
+    new.symlink_to(target)
+    new.rename(path)
+
+
+def test_each_link_of_localtime_is_watched(rules: Rules, tmp_path: Path) -> None:
+    """A change of a middle link or directory is noticed, wherever it is and however often it changes."""
+    for name in "a", "b", "c":
+        (tmp_path / name).mkdir()
+        linked(tmp_path / name / "zone", rules.place.root / "UTC")
+    linked(tmp_path / "a/link", Path("../b/zone"))
+    linked(rules.etc / "localtime", tmp_path / "a/link")
+    zones = rules.watched()
+    for at, target in enumerate(("../c/zone", "../b/zone", "../c/zone")):
+        linked(tmp_path / "a/link", Path(target))
+        assert drained(zones, at * SECOND) == (at + 1) * SECOND
+        zones.news((at + 1) * SECOND)
+    linked(tmp_path / "c/zone", rules.place.root / "Asia/Kabul")
+    assert drained(zones, 1) == 1 + SECOND
+    zones.news(9 * SECOND)
+    linked(tmp_path / "b/zone", rules.place.root / "Asia/Kabul")
+    assert drained(zones, 2) is None, "no link leads there"
+    linked(tmp_path / "a/link", tmp_path / "a/link")
+    assert drained(zones, 3) == 3 + SECOND
+    zones.news(9 * SECOND)
+    linked(tmp_path / "a/link", Path("../c/zone"))
+    assert drained(zones, 4) == 4 + SECOND
+
+
+def test_the_database_is_replaced_with_its_parent(rules: Rules, tmp_path: Path) -> None:
+    """Its new rules are noticed, also if it was missing in between; the replaced one is watched no longer."""
+    share, new = tmp_path / "share", tmp_path / "new"
+    shutil.copytree(rules.place.root, share / "zoneinfo")
+    shutil.copytree(rules.place.root, new / "zoneinfo")
+    zoneinfo.TZPATH = (str(share / "zoneinfo"), *zoneinfo.TZPATH)
+    zones = rules.watched()
+    zones.follow(["Asia/Tokyo"])
+    shutil.copy(new / "zoneinfo/Asia/Kabul", new / "zoneinfo/Asia/Tokyo")
+    share.rename(tmp_path / "old")
+    new.rename(share)
+    assert drained(zones, 0) == SECOND
+    assert ["new rules in the time zone database for: Asia/Tokyo"] == zones.news(SECOND)
+    (tmp_path / "old/zoneinfo/UTC").touch()
+    assert drained(zones, 0) is None
+    share.rename(tmp_path / "new")
+    assert drained(zones, 0) == SECOND
+    assert ["new rules in the time zone database for: Asia/Tokyo"] == zones.news(SECOND), "those of the next database"
+    (tmp_path / "old").rename(share)
+    shutil.copy(share / "zoneinfo/UTC", share / "zoneinfo/Asia/Tokyo")
+    assert drained(zones, 0) == SECOND
+    assert ["new rules in the time zone database for: Asia/Tokyo"] == zones.news(SECOND)
+
+
 def test_without_inotify_a_look_finds_it(rules: Rules, monkeypatch: pytest.MonkeyPatch) -> None:
     """Once a minute, and at a reload."""
     monkeypatch.setattr(inotify, "instance", failing)
