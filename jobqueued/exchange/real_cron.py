@@ -12,6 +12,7 @@ from enum import StrEnum
 from zoneinfo import ZoneInfo
 
 from jobqueued.base.problem import Problem
+from jobqueued.base.text import printable
 from jobqueued.child.contract.tuples import NamedTuple
 from jobqueued.crontabs.table import Form, TableEntry, read
 from jobqueued.exchange import reckoning
@@ -176,16 +177,18 @@ def _when(days: int) -> str:
 
 # ── a table that Debian's cron refuses ──
 
-_MOST_LINES, _LONGEST = 10_000, 998
-"""Maximum lines of a table; maximum characters of a command, or of a variable's line: cron drops the rest of this line.
+_MOST_LINES, _LONGEST = 10_003, 998
+"""Maximum lines up to an entry's end, with three lines of a header; maximum characters of a command, or of a variable's
+line: cron drops the rest of this line.
 """
 _ASSIGNMENT = re.compile(
-    r"""\s*(?:"[^"=]*"|'[^'=]*'|[^\s"'=][^\s=]*|)\s*=\s*(?:"[^"]*"\s*|'[^']*'\s*|(?!["']).*)""", re.DOTALL
+    r"""(?:"[^"=]*"|'[^'=]*'|[^\s"'=][^\s=]*|)\s*=\s*+(?:"[^"]*"\s*|'[^']*'\s*|(?!["']).*)""", re.DOTALL | re.ASCII
 )
-_COMMENT = r"(?:^|\0)[ \t]*#.*"
-_PART = r"[^\0]+|(?<![^\0])\0"
-"""A part of a line that cron reads as a line; a NUL is one if no text precedes it."""
-_BLANKS = re.compile(r"[ \t]+")
+_SKIPPED = re.compile(r"(?:[ \t]*(?:#[^\n]*)?(?:\n|\Z))*[ \t]*")
+_LINE = re.compile(r"([^\n\0]*)([\n\0]?)")
+_NICKNAME = re.compile(r"@([^ \t\n\0]*)[ \t]*")
+_FIELD = re.compile(r"([^ \t\n]*)[ \t]*")
+_USER = re.compile(r"([^ \t\0]*)([ \t\0]?)")
 _NICKNAMES = frozenset(("reboot", "yearly", "annually", "monthly", "weekly", "daily", "midnight", "hourly"))
 _Field = tuple[str, int, int]
 _FIELDS: tuple[_Field, ...] = (
@@ -200,32 +203,69 @@ _FIELDS: tuple[_Field, ...] = (
 def refusal(data: bytes, form: Form, has_user: Callable[[str], bool]) -> tuple[int, str] | None:
     """Return the number of the line that makes Debian's cron ignore a whole table, and cron's reason.
 
-    Return None if there is no such line. A NUL ends a line like a newline, except in a comment.
+    Return None if there is no such line. A NUL ends a command, a variable's line, a nickname and a user, like a
+    newline; in a comment or a field it is a character.
     """
-    *lines, rest = data.decode("latin-1").split("\n")
-    if len(lines) > _MOST_LINES:
-        return _MOST_LINES + 1, "too many lines"
-    for number, line in enumerate(lines, 1):
-        for part in re.findall(_PART, re.sub(_COMMENT, "", line)):
-            if reason := _wrong(part.lstrip(" \t"), form, has_user):
-                return number, reason
-    has_rest = re.sub(_COMMENT, "", rest).strip(" \t")
-    return (len(lines) + 1, "missing newline before EOF") if has_rest else None
+    text, at, number = data.decode("latin-1"), 0, 1
+    while number <= _MOST_LINES + 1:
+        begin = _end(_SKIPPED, text, at)
+        number += text.count("\n", at, begin)
+        line = _LINE.match(text, begin)
+        assert line is not None
+        if not line[2]:
+            return (number, "missing newline before EOF") if line[1] else None
+        try:
+            is_set = _ASSIGNMENT.fullmatch(line[1][:_LONGEST])
+            at = line.end() if is_set else _end_of_entry(text, begin, form, has_user)
+        except ValueError as error:
+            return number, str(error)
+        number += text.count("\n", begin, at)
+    return _MOST_LINES + 1, "too many lines"
 
 
-def _wrong(line: str, form: Form, has_user: Callable[[str], bool]) -> str:
-    """Return the name that Debian's cron gives to the error in a line, or "" if the line is valid."""
-    if not line or _ASSIGNMENT.fullmatch(line[:_LONGEST]):
-        return ""
-    if line.startswith("@"):
-        name, *behind = _BLANKS.split(line[1:], 1)
-        wrong = "" if name in _NICKNAMES else "bad time specifier"
+def _end(pattern: re.Pattern[str], text: str, at: int) -> int:
+    found = pattern.match(text, at)
+    assert found is not None
+    return found.end()
+
+
+def _end_of_entry(text: str, at: int, form: Form, has_user: Callable[[str], bool]) -> int:
+    """Return the end of the entry that begins at this index. Raises ValueError with the name that Debian's cron gives
+    to the error in the entry.
+    """
+    if name := _NICKNAME.match(text, at):
+        if name[1] not in _NICKNAMES:
+            raise ValueError("bad time specifier")
+        at = name.end()
     else:
-        fields = _BLANKS.split(line, 5)
-        behind = fields[5:]
-        pairs = zip(_FIELDS, [*fields[:5], *[""] * 5], strict=False)
-        wrong = next((f"bad {field[0]}" for field, text in pairs if not _is_good(field, text)), "")
-    return wrong or _wrong_command(behind[0] if behind else "", form, has_user)
+        for field in _FIELDS:
+            found = _FIELD.match(text, at)
+            assert found is not None
+            at = found.end()
+            if not _is_good(field, found[1]) or at == len(text):
+                raise ValueError(f"bad {field[0]}")
+    if form is Form.SYSTEM:
+        at = _end_of_user(text, at, has_user)
+    elif text.startswith("*", at):
+        raise ValueError("bad command")
+    command = _LINE.match(text, at)
+    assert command is not None
+    if len(command[1]) > _LONGEST:
+        raise ValueError("command too long")
+    if not command[2]:
+        raise ValueError("bad command")
+    return command.end()
+
+
+def _end_of_user(text: str, at: int, has_user: Callable[[str], bool]) -> int:
+    """Return the end of the user at this index, who may be in a later line. Raises ValueError like `_end_of_entry`."""
+    user = _USER.match(text, at)
+    assert user is not None
+    if not user[2]:
+        raise ValueError("bad command")
+    if not user[1] or "\n" in user[1] or not has_user(user[1]):
+        raise ValueError(f"bad username {printable(user[1])}".rstrip())
+    return user.end()
 
 
 def _is_good(field: _Field, text: str) -> bool:
@@ -235,16 +275,3 @@ def _is_good(field: _Field, text: str) -> bool:
     except ValueError:
         return False
     return True
-
-
-def _wrong_command(rest: str, form: Form, has_user: Callable[[str], bool]) -> str:
-    if form is Form.SYSTEM:
-        user, *rests = _BLANKS.split(rest, 1)
-        if not user or user.startswith("*") or not rests:
-            return "bad command"
-        if not has_user(user):
-            return f"bad username {user}"
-        rest = rests[0]
-    if rest.startswith("*"):
-        return "bad command"
-    return "command too long" if len(rest) > _LONGEST else ""

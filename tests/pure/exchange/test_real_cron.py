@@ -38,9 +38,11 @@ def differences(text: str, cron: Cron, place: TablePlace | None = None, zone: st
         ("*/0 * * * * root x", "bad minute"), ("1-3/2x 5 * * * root x", "bad minute"),
         ("~ 5 * * * root x", "bad minute"),
         ("-* * * * * root x", "bad minute"), ("H * * * * root x", "bad minute"), ("* * * *", "bad day-of-week"),
-        ("* * * * * nobody-here x", "bad username nobody-here"), ("* * * * * root", "bad command"),
-        ("* * * * * * root x", "bad command"), ("@every root x", "bad time specifier"),
-        ("@Daily root x", "bad time specifier"), ("@daily", "bad command"), ("foo", "bad minute"),
+        ("* * * * * nobody-here x", "bad username nobody-here"), 
+        ("* * * * * * root x", "bad username *"), ("* * * * * \0root x", "bad username"),
+        ("* * * * * ro\0t x", "bad username ro"), ("@hourly\0root x", "bad username"),
+        ("@every root x", "bad time specifier"),
+        ("@Daily root x", "bad time specifier"), ("A\0 \0", "bad minute"), ("foo", "bad minute"),
         ("A B=5", "bad minute"), ('"A=5', "bad minute"), ("B='y'z", "bad minute"), ("A='b", "bad minute"),
         ("* * * * * root true " + "x" * 994, "command too long"), ("\r", "bad minute"),
         ("5/15 * * * * root x", "bad minute"), ("5,7/2 * * * * root x", "bad minute"),
@@ -49,6 +51,9 @@ def differences(text: str, cron: Cron, place: TablePlace | None = None, zone: st
         ("9223372036854775813 * * * * root x", "bad minute"), ('"="=x', "bad minute"),
         ('A="' + "x" * 995 + '"', "bad minute"), ("x" * 998 + "=1", "bad minute"), ('A="x\0y"', "bad minute"),
         ("A=b\0c", "bad minute"), ("\0\0", "bad minute"), ("* * * * * root x\0y", "bad minute"),
+        ("A =\0 \0", "bad minute"), ("1 -5\0 * * * root x", "bad hour"),
+        ("* *\0,x\0 61 * * root x", "bad day-of-month"),
+        ("= \"'='#a", "bad minute"), ("\rA=b", "bad minute"),
     ],
 )  # fmt: skip
 def test_one_line_refuses_the_whole_table(line: str, reason: str) -> None:
@@ -67,7 +72,9 @@ def test_one_line_refuses_the_whole_table(line: str, reason: str) -> None:
         "* * * * * root true " + "x" * 993 + "\n", "A=" + "x" * 1200 + "\n", "* * * * * root x\r\n",
         ",".join(["0"] * 200) + " * * * * root x\n", "5#/2 * * * * root x\n", "4294967301 * * * * root x\n",
         "*/4294967297 * * * * root x\n", '  A="' + "x" * 994 + '"\n', "x" * 997 + "=1\n", "A=b\0C=d\n",
-        "* * * * * root x\0 # \0y\n",
+        "* * * * * root x\0 # \0y\n", "* * *\0-5 * 1\0\0 root x\n", "* * * * * root\0x\n", "* * * * * root *\n",
+        "* * * * * root \0A = b\n", "* * * * * root\0" + "x" * 998 + "\n", "#\n" * 10_100, "A=b\n" * 10_002,
+        "A\xa0=b\n",
     ],
 )  # fmt: skip
 def test_a_table_may_have(text: str) -> None:
@@ -81,7 +88,23 @@ def test_a_users_table() -> None:
         assert refusal(text.encode(), Form.USER, NAMES.__contains__) is None
     assert (1, "bad command") == refusal(b"* * * * * * x\n", Form.USER, NAMES.__contains__)
     assert (2, "missing newline before EOF") == refusal(b"@daily x\nA=5", Form.USER, NAMES.__contains__)
-    assert (10_001, "too many lines") == refusal(b"#\n" * 10_001, Form.USER, NAMES.__contains__)
+    assert (10_004, "too many lines") == refusal(b"A=b\n" * 10_004, Form.USER, NAMES.__contains__)
+
+
+def test_the_user_is_searched_in_the_next_line() -> None:
+    """Because Debian's cron reads the user up to a blank."""
+    for text in ("* * * * * root\n", "@daily\n"):
+        assert (1, "bad command") == refusal(text.encode(), Form.SYSTEM, NAMES.__contains__)
+    for text, name in (("* * * * * root\n* *", "root\\n*"), ("@daily\nroot x", "\\nroot"), ("@daily\n root x", "\\n")):
+        assert (1, f"bad username {name}") == refusal(f"{text}\n".encode(), Form.SYSTEM, NAMES.__contains__)
+
+
+def test_a_nul_in_a_users_table() -> None:
+    """It ends a command, but not a field."""
+    for text in ("* * * * *\0x\n", "* * * * * x\0", "@daily \0A=b\n", "# * *\0*\n"):
+        assert refusal(text.encode(), Form.USER, NAMES.__contains__) is None, text
+    for text in ("@daily\0x\n", "@daily \0x\n", "* * * * * \0x\n"):
+        assert (1, "bad minute") == refusal(text.encode(), Form.USER, NAMES.__contains__), text
 
 
 def test_a_refused_table_is_told_once() -> None:
