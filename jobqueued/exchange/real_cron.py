@@ -14,7 +14,8 @@ from zoneinfo import ZoneInfo
 from jobqueued.base.problem import Problem
 from jobqueued.base.text import printable
 from jobqueued.child.contract.tuples import NamedTuple
-from jobqueued.crontabs.table import Form, TableEntry, read
+from jobqueued.crontabs.periods import when
+from jobqueued.crontabs.table import Assignment, Form, TableEntry, read
 from jobqueued.exchange import reckoning
 from jobqueued.exchange.draft import DIFFERS, JobDraft
 from jobqueued.exchange.proof import clock_of, differs_at, reckoned, times_of, windows
@@ -148,18 +149,24 @@ _WHEN = {
 _LENGTHS = {"@weekly": "7 days", "@monthly": "a month", "@yearly": "a year", "@annually": "a year"}
 _NAMED = frozenset(("@monthly", "@yearly"))
 """The named periods of Debian's anacron."""
+_RANGE, _HOUR = re.compile(r"(\d{1,4})-(\d{1,4})", re.ASCII), re.compile(r"\d{1,4}", re.ASCII)
+_DAY = 24 * 60
 _ONLY_CRONIE = {"START_HOURS_RANGE": "is due in START_HOURS_RANGE", "RANDOM_DELAY": "starts up to RANDOM_DELAY later"}
 
 
 def _of_anacron(data: bytes, drafts: Iterable[JobDraft], cron: Cron) -> Iterator[tuple[JobDraft, str]]:
-    entries = _entries(data, Form.ANACRON)
+    items = read(data, Form.ANACRON)
+    entries = {item.line: item for item in items if isinstance(item, TableEntry)}
+    variables = [(item.name, item.value) for item in items if isinstance(item, Assignment)]
     for draft in drafts:
-        if text := _of_period(entries[draft.line], cron):
+        if text := _of_period(entries[draft.line], cron, variables):
             yield draft, text
 
 
-def _of_period(entry: TableEntry, cron: Cron) -> str:
-    """Return the first difference between anacron and a line's job, or "" if there is none."""
+def _of_period(entry: TableEntry, cron: Cron, variables: Iterable[tuple[str, str]]) -> str:
+    """Return the first difference between anacron and a line's job, or "" if there is none. `variables` has all
+    assignments of the table.
+    """
     period, days = entry.schedule, entry.days
     if cron is Cron.DEBIAN:
         if period.startswith("@") and period not in _NAMED:
@@ -167,12 +174,34 @@ def _of_period(entry: TableEntry, cron: Cron) -> str:
         if ignored := next(filter(dict(entry.environment).get, _ONLY_CRONIE), None):
             return f"{_ONLY_CRONIE[ignored]}, but Debian's anacron ignores {ignored}"
     if days == 1:
-        return ""
+        return _of_start(entry, variables) if cron is Cron.CRONIE else ""
     return f"is due {_when(days)}, but anacron runs it {_LENGTHS.get(period, f'{days} days')} after its last run"
 
 
 def _when(days: int) -> str:
     return _WHEN.get(days, f"every {days} days of the calendar")
+
+
+def _of_start(entry: TableEntry, variables: Iterable[tuple[str, str]]) -> str:
+    """Describe the start that cronie's anacron selects for a daily line, or return "" if the job starts then too.
+
+    Cron starts this anacron each hour at minute 1. It then starts the jobs that will be due in the allowed hours.
+    """
+    hours = preferred = range(24)
+    for name, value in variables:  # also below the line
+        if name == "START_HOURS_RANGE" and (found := _RANGE.fullmatch(value)):
+            hours = range(int(found[1]), int(found[2]))
+        elif name == "PREFERRED_HOUR" and _HOUR.fullmatch(value):
+            hour = int(value)
+            preferred = range(hour, hour + 1) if hour <= 24 else range(24)
+    starts = (hour * 60 + 1 + entry.delay for hour in range(24))
+    theirs = next((it % _DAY for it in starts if it // 60 % 24 in hours and it // 60 % 24 in preferred), None)
+    minute, hour = map(int, when(entry)[0].split()[:2])
+    ours = hour * 60 + minute
+    if theirs is not None and theirs in (ours, (ours + 1) % _DAY):
+        return ""
+    shown = "never starts it" if theirs is None else f"starts it at {theirs // 60:02}:{theirs % 60:02}"
+    return f"is due at {hour:02}:{minute:02}, but cronie's anacron {shown}"
 
 
 # ── a table that Debian's cron refuses ──
