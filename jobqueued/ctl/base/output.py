@@ -12,6 +12,7 @@ from typing import Protocol
 
 from jobqueued.base.text import printable
 from jobqueued.child.contract import atomic_file
+from jobqueued.control.protocol.varlink import Message
 from jobqueued.ctl.base.client import ask
 from jobqueued.ctl.base.terminal import print_json_line
 from jobqueued.model.run import RunId
@@ -70,13 +71,17 @@ class DaemonSource:
 
     def read(self, offset: int, limit: int) -> bytes:
         """Return at most `limit` bytes; see OutputSource. Raises CallRefused if the daemon can't read the output."""
-        answer = ask(self._control, "Logs", run=str(self._run), offset=offset, limit=limit)
-        return base64.b64decode(answer["data"])
+        return base64.b64decode(self._part(offset=offset, limit=limit)["data"])
 
     def size(self) -> int:
         """Return the number of bytes so far; see OutputSource."""
-        answer = ask(self._control, "Logs", run=str(self._run), limit=0)
-        return int(answer["size"])
+        return int(self._part(limit=0)["size"])
+
+    def _part(self, **wanted: int) -> Message:
+        answer = ask(self._control, "Logs", run=str(self._run), **wanted)
+        if not answer["size"]:
+            raise FileNotFoundError(f"no output of {self._run}")
+        return answer
 
 
 def source_of(paths: Paths, run: RunId) -> OutputSource:

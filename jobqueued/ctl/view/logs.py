@@ -17,10 +17,10 @@ from jobqueued.base.text import counted, printable, size
 from jobqueued.child.contract.documents import Record
 from jobqueued.ctl.base import completion
 from jobqueued.ctl.base.arguments import run_id
-from jobqueued.ctl.base.client import CallRefused, DaemonUnreachable
+from jobqueued.ctl.base.client import CallRefused, DaemonUnreachable, ask
 from jobqueued.ctl.base.output import CHUNK, Copy, JsonLines, OutputSource, Sink, beginning_of_last, source_of
 from jobqueued.ctl.base.records import history, result
-from jobqueued.ctl.base.terminal import distance, json_option, local, reaching
+from jobqueued.ctl.base.terminal import distance, json_option, local, localised, reaching
 from jobqueued.ctl.base.waiting import Interrupted
 from jobqueued.ctl.base.whole_names import by_whole_name
 from jobqueued.ctl.past import offline
@@ -51,9 +51,9 @@ _ALL = {"offset": 0, "bytes": _UNBOUNDED}
 def logs(paths: Paths, /, name: str, as_json: bool, **options: Any) -> None:
     """Print the output of a run or of a job's newest run.
 
-    For a JOB, the command chooses the newest run that has output, and names it on standard error.  With -f, it follows
-    the newest run that started and has not ended, even while the run waits for its next attempt.  If there is no such
-    run, `logs -f` waits for the job's next run.
+    For a JOB, the command chooses the newest run that has output or waits for its next attempt, and names it on
+    standard error.  With -f, it follows the newest run that started and has not ended.  If there is no such run, `logs
+    -f` waits for the job's next run.
 
     A pipe gets the output byte for byte.  On a terminal, control characters are escaped, so that no output can harm the
     terminal.  All messages of `logs`, such as the run's result with -f, go to standard error.
@@ -108,7 +108,7 @@ def copied(
         if not (follow and is_open):
             raise _no_output(paths, record) from None
     if follow and is_open:
-        _announce(record, source)
+        _announce(paths, record, source)
         record = follow_run(paths, run, source, excerpt.copy_if_any)
     excerpt.close()
     _report_dropped(record)
@@ -116,13 +116,16 @@ def copied(
 
 
 def _newest(paths: Paths, job: str, *, follow: bool) -> Record:
-    """Return a job's newest run with output; with `follow`, a live run may have no output yet. Raises CallRefused."""
+    """Return a job's newest run with output. A retrying run and, with `follow`, a live run may have no output yet.
+
+    Raises CallRefused.
+    """
     for record in _history(paths, job):
         is_live = record["state"] in LIVE
         has_output = record_files.whole_output(record)["file"] or (
             record["state"] in _OPEN and _has_output(paths, record)
         )
-        if has_output or (is_live and follow):
+        if has_output or record["state"] == RunState.RETRYING or (is_live and follow):
             return _named(record)
         if record["output"]["dropped"] or record["output"].get("error") or (is_live and _is_full(paths)):
             click.echo(_no_output(paths, record).message, err=True)
@@ -230,7 +233,16 @@ def _bounds(record: Record, attempt: int) -> tuple[int, int]:
 def _no_output(paths: Paths, record: Record) -> CallRefused:
     lost = record["state"] in LIVE and _is_full(paths)
     reason = f"the run's output is dropped while {paths.logs} is full" if lost else record_files.no_output(record)
-    return CallRefused(printable(f"no output of {record['run']}: {reason}"))
+    wait = f"; {_wait(paths, record)}" if record["state"] == RunState.RETRYING else ""
+    return CallRefused(printable(f"no output of {record['run']}: {reason}{wait}"))
+
+
+def _wait(paths: Paths, record: Record) -> str:
+    """Return why a retrying run waits, and how long if the daemon is reachable."""
+    found: list[str] = []
+    with suppress(CallRefused, DaemonUnreachable):
+        found = ask(paths.control, "Show", run=record["run"])["record"].get("waits_for", [])
+    return "; ".join(found) or "it waits for its next attempt"
 
 
 def _is_full(paths: Paths) -> bool:
@@ -240,10 +252,10 @@ def _is_full(paths: Paths) -> bool:
     return False
 
 
-def _announce(record: Record, source: OutputSource) -> None:
+def _announce(paths: Paths, record: Record, source: OutputSource) -> None:
     """Print on stderr why no output may arrive for a while."""
     if record["state"] == RunState.RETRYING:
-        click.echo(f"{record['run']} waits for its next attempt", err=True)
+        click.echo(printable(localised(f"{record['run']}: {_wait(paths, record)}")), err=True)
     elif record["state"] in PENDING:
         click.echo(f"{record['run']} has not started yet", err=True)
     if source.watched is None:
