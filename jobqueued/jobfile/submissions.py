@@ -15,8 +15,8 @@ from jobqueued.base.text import size
 from jobqueued.child.contract.tuples import NamedTuple
 from jobqueued.jobfile.keys.keys import JOB_KEYS
 from jobqueued.jobfile.scopes import ONLY_OF_HOST, lock_of_fleet
-from jobqueued.jobfile.tree.words import NAME, VARIABLE, is_value
-from jobqueued.jobfile.tree.yamltext import Mapping, Node, Scalar, Sequence, YamlEntry
+from jobqueued.jobfile.tree.words import A_NAME, NAME, VARIABLE, is_value
+from jobqueued.jobfile.tree.yamltext import Mapping, Node, Scalar, Sequence, YamlEntry, quoted, shortened
 from jobqueued.jobfile.types.refusal import Refusal
 from jobqueued.jobfile.types.scalars import Key
 from jobqueued.jobfile.types.types import read_keys
@@ -47,6 +47,7 @@ _AFTER = re.compile(rf"(?:(any|success):)?([^/@:\s]{{1,64}}/{NAME}(?:@[1-9][0-9]
 _NAME = re.compile(NAME)
 _VARIABLE = re.compile(VARIABLE)
 MAIL = ("output", "always")
+_KEYS = '{"command": "make"}'
 _DEEPEST = 16
 
 
@@ -90,7 +91,7 @@ def read(
     array, at_a_time = read_array(document["array"]) if "array" in document else (None, None)
     awaited = document.get("after", [])
     if not isinstance(awaited, list):
-        raise Wrong(f"after: found {awaited!r}; expected a list of submissions and runs")
+        raise Wrong(f"after: found {_shown(awaited)}; expected a list of submissions and runs such as [alice/17]")
     submission = Submission(array, tuple(map(read_after, awaited)), _key(document.get("key", "")))
     share = OF_THE_HOST if owner is None else owner.share
     fields = _fields(values, timezone)
@@ -136,13 +137,13 @@ def read_array(text: object) -> tuple[Array, int | None]:
     """
     found = _ARRAY.fullmatch(text) if isinstance(text, str) else None
     if found is None:
-        raise Wrong(f"array: found {text!r}; expected {A_RANGE}")
+        raise Wrong(f"array: found {_shown(text)}; expected {A_RANGE}")
     last, step, at_a_time = int(found[2]), int(found[3] or 1), None if found[4] is None else int(found[4])
     array = Array(last if found[1] is None else int(found[1]), last, step or 1)
     if step < 1 or at_a_time == 0 or array.first > array.last:
-        raise Wrong(f"array: found {text!r}; expected {A_RANGE}")
+        raise Wrong(f"array: found {_shown(text)}; expected {A_RANGE}")
     if array.runs > MOST_RUNS:
-        raise Wrong(f"array: found {array.runs} runs; expected at most {MOST_RUNS}")
+        raise Wrong(f"array: found {array.runs} runs; expected at most {MOST_RUNS}, such as 1-{MOST_RUNS}")
     return array, at_a_time
 
 
@@ -153,7 +154,7 @@ def read_after(text: object) -> After:
         accepted = (
             "a submission such as alice/17, or one of its runs such as alice/17@3; any: before it, if it may fail"
         )
-        raise Wrong(f"after: found {text!r}; expected {accepted}")
+        raise Wrong(f"after: found {_shown(text)}; expected {accepted}")
     return After(found[2], found[1] or "success")
 
 
@@ -161,7 +162,7 @@ def _values(keys: object) -> tuple[dict[str, YamlEntry], dict[str, Any]]:
     variables = _variables(keys)
     node = _node({**keys, "environment": {}} if variables and isinstance(keys, dict) else keys, 0)
     if not isinstance(node, Mapping):
-        raise Wrong("keys: expected keys of a job file and their values")
+        raise Wrong(f"keys: found {_shown(keys)}; expected keys of a job file and their values, such as {_KEYS}")
     values, refusals = read_keys(node.entries, KEYS)
     if refusals:
         raise Wrong("; ".join(map(_message, refusals)))
@@ -170,7 +171,7 @@ def _values(keys: object) -> tuple[dict[str, YamlEntry], dict[str, Any]]:
     if variables:
         values["environment"] = variables
     if "command" not in values:
-        raise Wrong(f"found no command; expected {KEYS['command'].type.accepted}")
+        raise Wrong(f"keys: found no command; expected keys with a command, such as {_KEYS}")
     return node.entries, values
 
 
@@ -221,7 +222,7 @@ def _fields(values: dict[str, Any], timezone: str) -> dict[str, Any]:
 
 def _mail(when: object, name: str) -> Notify:
     if when not in MAIL:
-        raise Wrong(f"mail: found {when!r}; expected {' or '.join(MAIL)}")
+        raise Wrong(f"mail: found {_shown(when)}; expected {' or '.join(MAIL)}")
     return Notify(("output",) if when == "output" else ("success", "failure"), (name,), remind=None)
 
 
@@ -230,12 +231,16 @@ def _name(name: object) -> str:
     if name is None:
         return ""
     if not isinstance(name, str) or not _NAME.fullmatch(name) or name.isdigit():
-        accepted = "up to 64 characters of a-z 0-9 . _ -, starting with a letter or digit, and not a number"
-        raise Wrong(f"name: found {name!r}; expected {accepted}")
+        raise Wrong(f"name: found {_shown(name)}; expected {A_NAME}, and not a number")
     return name
 
 
 def _key(key: object) -> str:
     if not isinstance(key, str) or (key and not KEY.fullmatch(key)):
-        raise Wrong("key: expected at most 100 ASCII characters without a space")
+        accepted = "at most 100 ASCII characters without a space, such as backup-2026-11-24"
+        raise Wrong(f"key: found {_shown(key)}; expected {accepted}")
     return key
+
+
+def _shown(value: object) -> str:
+    return quoted(value) if isinstance(value, str) else shortened(json.dumps(value))

@@ -234,7 +234,7 @@ def _list(value: Any) -> list[Any]:
 
 
 def _word(value: Any) -> Any:
-    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+    return str(value) if isinstance(value, int | float) and not isinstance(value, bool) else value
 
 
 def _start(at: object, delay: object) -> int | None:

@@ -186,7 +186,12 @@ def described(node: Node) -> str:
 
 def quoted(text: str) -> str:
     """Return a string from the file for a message: quoted, escaped and shortened."""
-    return repr(text if len(text) <= _SHOWN else text[: _SHOWN - 1] + "…")
+    return repr(shortened(text))
+
+
+def shortened(text: str) -> str:
+    """Return a string's beginning for a message."""
+    return text if len(text) <= _SHOWN else text[: _SHOWN - 1] + "…"
 
 
 _SHOWN = 60

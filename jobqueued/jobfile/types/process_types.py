@@ -49,7 +49,7 @@ def _command(node: Node) -> str | tuple[str, ...]:
 
 
 def _environment(entries: dict[str, YamlEntry]) -> tuple[tuple[str, str], ...]:
-    rule = "a name of letters, digits and _ that does not start with a digit"
+    rule = "a name such as PATH, of letters, digits and _, that does not start with a digit"
     return tuple(_named(entries, unshown(WORD), VARIABLE, rule).items())
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from typing import Any
 
@@ -10,7 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jobqueued.jobfile.submissions import LARGEST, Wrong, read, read_after, read_again, read_array
+from jobqueued.ctl.act.submit_input import directives
+from jobqueued.jobfile.submissions import KEYS, LARGEST, Wrong, read, read_after, read_again, read_array
+from jobqueued.jobfile.tree.yamltext import read_tree
 from jobqueued.model.job import Claim
 from jobqueued.model.submission import After, Array
 from jobqueued.model.users import Owner, UserLimits
@@ -77,7 +80,7 @@ def test_no_after(text: str) -> None:
     ("wrong", "told"),
     [
         ({"keys": {}}, "found no command"),
-        ({"keys": []}, "keys: expected"),
+        ({"keys": []}, "keys: found []; expected"),
         (document(comand="x"), "comand: found an unknown key"),
         (document(schedule="* * * * *"), "unknown key"),
         (document(timeout="soon"), "timeout: found"),
@@ -95,14 +98,16 @@ def test_no_after(text: str) -> None:
         (document(stdin="x" * LARGEST), "expected at most 160"),
         ({**document(), "name": "17"}, "not a number"),
         ({**document(), "name": "../x"}, "name: found"),
-        ({**document(), "key": "a b"}, "key: expected"),
+        ({**document(), "key": "a b"}, "key: found 'a b'; expected"),
         ({**document(), "mail": "never"}, "mail: found"),
         ({**document(), "uid": 0}, "found 'uid'"),
         ({**document(), "after": 5}, "after: found 5"),
-        ({**document(), "after": None}, "after: found None"),
+        ({**document(), "after": None}, "after: found null"),
         ({**document(), "after": [{}]}, "after: found {}"),
         ({**document(), "array": {}}, "array: found {}"),
         ({**document(), "name": {}}, "name: found {}"),
+        ({**document(), "name": "x" * LARGEST}, "found 160.1 KiB"),
+        ({**document(), "name": "x" * 1000}, f"name: found '{'x' * 59}…'; expected"),
         ({**document(), "mail": {"a": 1}}, "mail: found"),
     ],
 )
@@ -111,6 +116,34 @@ def test_refused(wrong: dict[str, Any], told: str) -> None:
     with pytest.raises(Wrong) as raised:
         read(wrong, ALICE, UserLimits(caps={"memory": 1 << 30}), "UTC")
     assert told in str(raised.value)
+
+
+def refusal(place: str, value: Any) -> str:
+    """What is said of a value of a key of a job file, or of a field of the submission; nothing if it is accepted."""
+    whole = document(**{place: value}) if place in KEYS else {**document(), place: value}
+    try:
+        read(whole, ALICE, UserLimits(permit=tuple(KEYS)), "UTC")
+    except Wrong as wrong:
+        return str(wrong)
+    return ""
+
+
+@pytest.mark.parametrize("value", [17, "17", -17, "foo?", "Ä b", 1.5, True, [[{}]]], ids=repr)
+@pytest.mark.parametrize("place", ["keys", "name", "key", "array", "after", "mail", *KEYS])
+def test_each_refusal_has_an_example_that_works(place: str, value: Any) -> None:
+    """A value that is refused is answered with one that is accepted in its place, as a #JOBQUEUE line gives it."""
+    told = refusal(place, value).partition("expected ")[2]
+    first = re.search(r" such as (\{.*\}|\[.*?\]|\S*[^\s,;:)])", told)
+    anywhere = [*re.findall(r"\{.*\}|\[.*?\]", told), *re.findall(r"\S*[^\s,;:]", told)]
+    words = [first[1]] if first else anywhere if place in KEYS or place == "mail" else []
+    meant = [directives(f"#JOBQUEUE {place}: {word}", "f")[place] for word in words if readable(word)]
+    assert not told or any(not refusal(place, it) for it in [*words, *([word] for word in words), *meant]), told
+
+
+def readable(text: str) -> bool:
+    """Whether a text is a value of YAML."""
+    tree, problems = read_tree(f"x: {text}".encode(), "")
+    return tree is not None and not any(it.severity == "error" for it in problems)
 
 
 def test_permits() -> None:
