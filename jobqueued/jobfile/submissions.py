@@ -95,8 +95,9 @@ def read(
     submission = Submission(array, tuple(map(read_after, awaited)), _key(document.get("key", "")))
     share = OF_THE_HOST if owner is None else owner.share
     fields = _fields(values, timezone)
-    if document.get("mail") and mails and "notify" not in fields:
-        fields["notify"] = _mail(document["mail"], "root" if owner is None else owner.name)
+    if mail := document.get("mail"):
+        notify = _mail(mail, "root" if owner is None else owner.name)
+        fields = {"notify": notify, **fields} if mails else fields
     job = Job(
         id=f"{share}/{_name(document.get('name'))}",
         file=FILE,

@@ -173,6 +173,14 @@ _NAMES = st.sampled_from(["keys", "name", "array", "after", "key", "mail", "tool
 _KEYS = st.sampled_from(["command", "at", "locks", "resources", "environment", "umask", "retry_on", "notify"])
 
 
+def test_a_mail_that_this_host_cannot_send() -> None:
+    """It is checked nevertheless, as the host may send mail when the submission is read again."""
+    with pytest.raises(Wrong, match="mail: found 'never'; expected output or always"):
+        read({**document(), "mail": "never"}, ALICE, UserLimits(), "UTC", mails=False)
+    with pytest.raises(Wrong, match="mail: found 'never'"):
+        read({**document(notify={"email": "alice"}), "mail": "never"}, ALICE, UserLimits(), "UTC")
+
+
 @given(st.dictionaries(_NAMES, _JSON, max_size=3), st.dictionaries(_KEYS, _JSON, max_size=3))
 def test_any_document(rest: dict[str, Any], keys: dict[str, Any]) -> None:
     """Whatever is handed in is a job of that user, or refused in words."""
