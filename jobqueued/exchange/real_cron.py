@@ -149,7 +149,7 @@ _WHEN = {
 _LENGTHS = {"@weekly": "7 days", "@monthly": "a month", "@yearly": "a year", "@annually": "a year"}
 _NAMED = frozenset(("@monthly", "@yearly"))
 """The named periods of Debian's anacron."""
-_RANGE, _HOUR = re.compile(r"(\d{1,4})-(\d{1,4})", re.ASCII), re.compile(r"\d{1,4}", re.ASCII)
+_RANGE, _HOUR = "([0-9]{1,4})-([0-9]{1,4})", "[0-9]{1,4}"
 _DAY = 24 * 60
 _ONLY_CRONIE = {"START_HOURS_RANGE": "is due in START_HOURS_RANGE", "RANDOM_DELAY": "starts up to RANDOM_DELAY later"}
 
@@ -189,9 +189,9 @@ def _of_start(entry: TableEntry, variables: Iterable[tuple[str, str]]) -> str:
     """
     hours = preferred = range(24)
     for name, value in variables:  # also below the line
-        if name == "START_HOURS_RANGE" and (found := _RANGE.fullmatch(value)):
+        if name == "START_HOURS_RANGE" and (found := re.fullmatch(_RANGE, value)):
             hours = range(int(found[1]), int(found[2]))
-        elif name == "PREFERRED_HOUR" and _HOUR.fullmatch(value):
+        elif name == "PREFERRED_HOUR" and re.fullmatch(_HOUR, value):
             hour = int(value)
             preferred = range(hour, hour + 1) if hour <= 24 else range(24)
     starts = (hour * 60 + 1 + entry.delay for hour in range(24))
@@ -210,14 +210,12 @@ _MOST_LINES, _LONGEST = 10_003, 998
 """Maximum lines up to an entry's end, with three lines of a header; maximum characters of a command, or of a variable's
 line: cron drops the rest of this line.
 """
-_ASSIGNMENT = re.compile(
-    r"""(?:"[^"=]*"|'[^'=]*'|[^\s"'=][^\s=]*|)\s*=\s*+(?:"[^"]*"\s*|'[^']*'\s*|(?!["']).*)""", re.DOTALL | re.ASCII
-)
-_SKIPPED = re.compile(r"(?:[ \t]*(?:#[^\n]*)?(?:\n|\Z))*[ \t]*")
-_LINE = re.compile(r"([^\n\0]*)([\n\0]?)")
-_NICKNAME = re.compile(r"@([^ \t\n\0]*)[ \t]*")
-_FIELD = re.compile(r"([^ \t\n]*)[ \t]*")
-_USER = re.compile(r"([^ \t\0]*)([ \t\0]?)")
+_ASSIGNMENT = r"""(?as)(?:"[^"=]*"|'[^'=]*'|[^\s"'=][^\s=]*|)\s*=\s*+(?:"[^"]*"\s*|'[^']*'\s*|(?!["']).*)"""
+_SKIPPED = r"(?:[ \t]*(?:#[^\n]*)?(?:\n|\Z))*[ \t]*"
+_LINE = r"([^\n\0]*)([\n\0]?)"
+_NICKNAME = r"@([^ \t\n\0]*)[ \t]*"
+_FIELD = r"([^ \t\n]*)[ \t]*"
+_USER = r"([^ \t\0]*)([ \t\0]?)"
 _NICKNAMES = frozenset(("reboot", "yearly", "annually", "monthly", "weekly", "daily", "midnight", "hourly"))
 _Field = tuple[str, int, int]
 _FIELDS: tuple[_Field, ...] = (
@@ -237,14 +235,13 @@ def refusal(data: bytes, form: Form, has_user: Callable[[str], bool]) -> tuple[i
     """
     text, at, number = data.decode("latin-1"), 0, 1
     while number <= _MOST_LINES + 1:
-        begin = _end(_SKIPPED, text, at)
+        begin = _match(_SKIPPED, text, at).end()
         number += text.count("\n", at, begin)
-        line = _LINE.match(text, begin)
-        assert line is not None
+        line = _match(_LINE, text, begin)
         if not line[2]:
             return (number, "missing newline before EOF") if line[1] else None
         try:
-            is_set = _ASSIGNMENT.fullmatch(line[1][:_LONGEST])
+            is_set = re.fullmatch(_ASSIGNMENT, line[1][:_LONGEST])
             at = line.end() if is_set else _end_of_entry(text, begin, form, has_user)
         except ValueError as error:
             return number, str(error)
@@ -252,24 +249,25 @@ def refusal(data: bytes, form: Form, has_user: Callable[[str], bool]) -> tuple[i
     return _MOST_LINES + 1, "too many lines"
 
 
-def _end(pattern: re.Pattern[str], text: str, at: int) -> int:
-    found = pattern.match(text, at)
+def _match(pattern: str, text: str, at: int) -> re.Match[str]:
+    """Return the match of a pattern that matches everywhere."""
+    found = re.compile(pattern).match(text, at)
     assert found is not None
-    return found.end()
+    return found
 
 
 def _end_of_entry(text: str, at: int, form: Form, has_user: Callable[[str], bool]) -> int:
     """Return the end of the entry that begins at this index. Raises ValueError with the name that Debian's cron gives
     to the error in the entry.
     """
-    if name := _NICKNAME.match(text, at):
+    if text.startswith("@", at):
+        name = _match(_NICKNAME, text, at)
         if name[1] not in _NICKNAMES:
             raise ValueError("bad time specifier")
         at = name.end()
     else:
         for field in _FIELDS:
-            found = _FIELD.match(text, at)
-            assert found is not None
+            found = _match(_FIELD, text, at)
             at = found.end()
             if not _is_good(field, found[1]) or at == len(text):
                 raise ValueError(f"bad {field[0]}")
@@ -277,8 +275,7 @@ def _end_of_entry(text: str, at: int, form: Form, has_user: Callable[[str], bool
         at = _end_of_user(text, at, has_user)
     elif text.startswith("*", at):
         raise ValueError("bad command")
-    command = _LINE.match(text, at)
-    assert command is not None
+    command = _match(_LINE, text, at)
     if len(command[1]) > _LONGEST:
         raise ValueError("command too long")
     if not command[2]:
@@ -288,8 +285,7 @@ def _end_of_entry(text: str, at: int, form: Form, has_user: Callable[[str], bool
 
 def _end_of_user(text: str, at: int, has_user: Callable[[str], bool]) -> int:
     """Return the end of the user at this index, who may be in a later line. Raises ValueError like `_end_of_entry`."""
-    user = _USER.match(text, at)
-    assert user is not None
+    user = _match(_USER, text, at)
     if not user[2]:
         raise ValueError("bad command")
     if not user[1] or "\n" in user[1] or not has_user(user[1]):
