@@ -22,10 +22,15 @@ class VisibleView(NamedTuple):
     user: Owner | None = None
 
     def file(self, path: str) -> bool:
-        """Return whether the user sees a job file. Users' files have names such as ``users/alice:1000+x.yaml``."""
-        kind, _, name = path.rpartition("/")
+        """Return whether the user sees a job file: one of the host or of this user.
+
+        Users' files have names such as ``users/alice:1000+x.yaml``; users' crontabs are in ``var/spool/cron/crontabs``.
+        """
+        directory, _, name = path.rpartition("/")
+        if directory.endswith("/var/spool/cron/crontabs"):
+            return name == "root" or (self.user is not None and name == self.user.name)
         own = None if self.user is None else f"{self.user.name}:{self.user.uid}+"
-        return kind.rpartition("/")[2] != "users" or (own is not None and name.startswith(own))
+        return directory.rpartition("/")[2] != "users" or (own is not None and name.startswith(own))
 
 
 def seen_status(status: dict[str, Any], seen: VisibleView) -> dict[str, Any]:
