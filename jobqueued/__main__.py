@@ -189,7 +189,8 @@ def _serve(options: argparse.Namespace, launcher: Path | None) -> int:
     log = Log(options.log, ctl)
     config, problems = read_settings(paths.config, os.geteuid(), paths.more_config, of_user=paths.runtime is not None)
     for problem in problems:
-        log.say("problem", text=str(problem), file=problem.file, code=problem.code)
+        event = "problem" if problem.severity == "error" else "odd"
+        log.say(event, text=str(problem), file=problem.file, code=problem.code)
     if file := next((problem.file for problem in problems if problem.severity == "error"), ""):
         raise CannotStart(f"{file} has errors; fix the errors above, or remove the file to use the defaults")
     os.umask(0o077 if paths.runtime else 0o022)

@@ -119,9 +119,10 @@ class Paths:
         return self.config, *self.more_config
 
     def has_settings(self, file: str) -> bool:
-        """Return whether a file is one of the settings files, or a drop-in of a settings file."""
+        """Return whether a path is one of the settings files, a directory of their drop-ins, or a drop-in there."""
         places = [str(place) for place in self.config_files]
-        return file in places or os.path.dirname(file) in [f"{place}.d" for place in places]
+        directories = [f"{place}.d" for place in places]
+        return file in (*places, *directories) or os.path.dirname(file) in directories
 
     @property
     def crontabs(self) -> tuple[Path, Path, Path]:

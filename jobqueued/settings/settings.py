@@ -12,7 +12,7 @@ from typing import Any
 from jobqueued.base.instants import DAY
 from jobqueued.base.problem import Problem
 from jobqueued.child.contract import atomic_file
-from jobqueued.child.contract.trust import FileRefused, check_path, check_status
+from jobqueued.child.contract.trust import FileRefused, check_path, check_status, distrust
 from jobqueued.core.records.host_limits import HostLimits
 from jobqueued.jobfile.keys.settings_keys import read_settings_parts
 from jobqueued.jobfile.scopes import Locality
@@ -130,34 +130,61 @@ def read_settings(
 
     `daemon` is the user of the daemon that reads the files; files that users other than this user and root can change
     are refused. None means no check. `more`: other places for the file, in order, in case `path` does not exist. The
-    drop-ins of all places are read. `of_user`: whether the settings are for a user's own instance.
+    drop-ins of all places are read. A place in `more` that other users can change is ignored, with a warning.
+    `of_user`: whether the settings are for a user's own instance.
     """
-    parts, unread = _read_all(list(map(str, (path, *more))), daemon)
-    if unread is not None:
-        return Settings(), [unread]
+    parts, found = _read_all(list(map(str, (path, *more))), daemon)
+    if not parts:
+        return Settings(), found
     trees, paths = at_once(read_trees_in_steps(parts)), [part.path for part in parts]
-    problems = [problem for _, found in trees for problem in found]
+    problems = [problem for _, those in trees for problem in those]
     values, refusals = read_settings_parts([tree for tree, _ in trees], of_user=of_user)
     if "retention" in values:
         values["retention"] = Retention(**values["retention"])
     if "users" in values:
         values["users"] = UserLimits(**values["users"])
     errors = [problem for problem in problems if problem.severity == "error"]
-    return Settings(**values), [*errors, *(in_its_file(refusal.problem(), paths) for refusal in refusals)]
+    return Settings(**values), [*found, *errors, *(in_its_file(refusal.problem(), paths) for refusal in refusals)]
 
 
-def settings_parts(places: Sequence[str]) -> list[FileText]:
-    """Return the settings file and its drop-ins, except missing or masked files. Raises OSError or FileRefused."""
-    parts, unread = _read_all(places, None)
-    if unread is not None:
-        raise FileRefused(str(unread))
+def settings_parts(places: Sequence[str], daemon: int) -> list[FileText]:
+    """Return the settings file and its drop-ins as this user's daemon reads them, except missing or masked files.
+
+    Raises FileRefused.
+    """
+    parts, problems = _read_all(places, daemon)
+    if not parts:
+        raise FileRefused(str(problems[-1]))
     return [part for part in parts if part.text]
 
 
-def _read_all(places: Sequence[str], daemon: int | None) -> tuple[list[FileText], Problem | None]:
-    """Return the parts (the file, empty if missing, and its drop-ins) and None, or [] and a Problem if a file can't be
-    read.
+def distrusted(place: str, daemon: int) -> FileRefused | None:
+    """Return the reason if users other than root and the daemon's user can create settings in a place."""
+    return distrust(drop_in_directory(place), daemon, may_miss=True)
+
+
+def _trusted(places: Sequence[str], daemon: int | None) -> tuple[list[str], list[Problem]]:
+    """Return the first place, the others that only root and the daemon's user can change, and warnings about the rest.
+
+    An ignored place without settings causes no warning.
     """
+    found, warnings = [places[0]], []
+    for place in places[1:]:
+        refused = None if daemon is None else distrusted(place, daemon)
+        if refused is None:
+            found.append(place)
+        elif file := next(filter(os.path.lexists, (place, drop_in_directory(place))), ""):
+            message = f"{refused}; until then the settings in {os.path.dirname(place)} are ignored"
+            warnings.append(Problem(file, 0, 0, "", message, "warning", code="JQ521"))
+    return found, warnings
+
+
+def _read_all(places: Sequence[str], daemon: int | None) -> tuple[list[FileText], list[Problem]]:
+    """Return the parts (the file, empty if missing, and its drop-ins) and warnings.
+
+    If a file can't be read, return [], and an error after the warnings.
+    """
+    places, warnings = _trusted(places, daemon)
     at = next(filter(os.path.lexists, places), places[0])
     folders = [drop_in_directory(place) for place in places]
 
@@ -174,10 +201,10 @@ def _read_all(places: Sequence[str], daemon: int | None) -> tuple[list[FileText]
             at = f"{folders[number]}/{name}"
             parts.append(_read(at, daemon))
     except OSError as error:
-        return [], Problem(at, 0, 0, "", f"cannot be read: {error.strerror}", code="JQ501")
+        return [], [*warnings, Problem(at, 0, 0, "", f"cannot be read: {error.strerror}", code="JQ501")]
     except FileRefused as refused:
-        return [], Problem(at, 0, 0, "", str(refused), code="JQ502")
-    return parts, None
+        return [], [*warnings, Problem(at, 0, 0, "", str(refused), code="JQ502")]
+    return parts, warnings
 
 
 def _read(path: str, daemon: int | None) -> FileText:

@@ -24,7 +24,7 @@ class FileRefused(Exception):
     """A path is not trusted. str() contains the problem, the accepted state, and the commands that fix it."""
 
 
-def check_path(path: str, user: int, *, sticky: bool = False) -> None:
+def check_path(path: str, user: int, *, sticky: bool = False, may_miss: bool = False) -> None:
     """Raise FileRefused unless only root and `user` can change or redirect an absolute path's target. Raises OSError.
 
     All directories and links on the way are checked. A sticky directory on the way may be writable for everybody if the
@@ -33,13 +33,15 @@ def check_path(path: str, user: int, *, sticky: bool = False) -> None:
     sticky and writable.
 
     A user who can write to a directory on the way can make the next look-up fail with almost any error, so the check
-    of the way precedes such an error. The error of a missing path precedes the check.
+    of the way precedes such an error. The error of a missing path precedes the check, unless the path `may_miss`: then
+    only its existing directories are checked.
     """
     way, failure = list[tuple[str, os.stat_result]](), None
     try:
         way.extend(_way(path))  # keeps the steps before an error
     except (FileNotFoundError, NotADirectoryError):
-        raise
+        if not may_miss:
+            raise
     except OSError as error:
         failure = error
     safe = [*(stat.S_ISDIR(entry.st_mode) for _, entry in way[1:]), sticky]
@@ -54,13 +56,13 @@ def check_path(path: str, user: int, *, sticky: bool = False) -> None:
         raise failure
 
 
-def distrust(path: str, user: int, *, sticky: bool = False) -> FileRefused | None:
+def distrust(path: str, user: int, *, sticky: bool = False, may_miss: bool = False) -> FileRefused | None:
     """Return the exception that `check_path` raises if other users can change a path's target.
 
     Return None if the path is trusted or a look-up fails; a later read reports the error of the look-up.
     """
     try:
-        check_path(path, user, sticky=sticky)
+        check_path(path, user, sticky=sticky, may_miss=may_miss)
     except FileRefused as refused:
         return refused
     except OSError:

@@ -12,7 +12,7 @@ from jobqueued.jobdir.inbox import signature_of
 from jobqueued.settings.drop_in_files import drop_in_directory, listed
 from jobqueued.settings.instance import Instance
 from jobqueued.settings.paths import Paths
-from jobqueued.settings.settings import Settings, read_settings
+from jobqueued.settings.settings import Settings, distrusted, read_settings
 
 
 class SettingsFile:
@@ -42,14 +42,19 @@ class SettingsFile:
         settings, problems = read_settings(self._paths.config, os.geteuid(), self._paths.more_config, of_user=of_user)
         if any(problem.severity == "error" for problem in problems):
             stays = "the settings of the last start remain in force, but jobqueued can't start again with this file"
-            return [problem._replace(message=f"{problem.message}; {stays}") for problem in problems]
+            return [
+                problem._replace(message=f"{problem.message}; {stays}") if problem.severity == "error" else problem
+                for problem in problems
+            ]
         if settings == self._in_force:
-            return []
+            return problems
         remedy = f"{Instance.of(self._paths.run).restart} (live runs continue)"
-        place = next(filter(os.path.lexists, map(str, self._paths.config_files)), str(self._paths.config))
+        ignored = {problem.file for problem in problems}
+        places = (place for place in map(str, self._paths.config_files) if place not in ignored)
         return [
+            *problems,
             Problem(
-                place,
+                next(filter(os.path.lexists, places), str(self._paths.config)),
                 0,
                 0,
                 "",
@@ -61,9 +66,10 @@ class SettingsFile:
 
 
 def _signature(path: str) -> Signature:
-    """Return the signature of a file and its drop-ins."""
-    folder, names = drop_in_directory(path), list[str]()
-    with suppress(OSError, FileRefused):  # the later read of the file reports the same error
-        names = sorted(listed(folder, None))
+    """Return the signature of a file, its trust and its drop-ins; the file's later read reports any error."""
+    folder, names, refused = drop_in_directory(path), list[str](), distrusted(path, os.geteuid())
+    if refused is None:
+        with suppress(OSError, FileRefused):
+            names = sorted(listed(folder, None))
     drop_ins = (signature_of(f"{folder}/{name}") for name in names)
-    return (signature_of(path), signature_of(folder), *drop_ins)
+    return (int(refused is None), signature_of(path), signature_of(folder), *drop_ins)

@@ -445,6 +445,14 @@ FINDINGS = {finding.code: finding for finding in (
     FindingKind("JQ520", "warning", "a user's channel that leads to this host",
         "Webhooks, proxies and pings of users can't reach an address of this host, of its local link, or of a cloud's "
         "metadata service. Root can permit an address in jobqueued.yaml: `users: {reach: …}`. See docs/users.md."),
+    FindingKind("JQ521", "warning", "settings in a directory that others can change",
+        "A user other than root and the daemon's user can write to /run, /usr/local/lib or /usr/lib, to a directory "
+        "above it, or to jobqueued.yaml.d there. The daemon starts with the settings of the other directories. On "
+        "Debian, the group staff can often write to /usr/local/lib. The message shows the command that fixes this. "
+        "If /etc itself has such settings, the daemon does not start: see JQ502.",
+        "max_running: 2\n",
+        "max_running: 2\n",
+        "usr/local/lib/jobqueued.yaml", "any user can write to /usr/local/lib"),
     # ── cron's tables ──
     FindingKind("JQ601", "error", "an invalid line",
         "The daemon does not run this line, but runs the other lines. Cron would refuse the whole table, or skip the "

@@ -14,6 +14,7 @@ from jobqueued.crontabs.jobs import MAX_JOBS, TablePlace, read_jobs_in_steps
 from jobqueued.crontabs.names import of_table
 from jobqueued.crontabs.table import Form, LineFlaw, TableEntry, read
 from jobqueued.ctl.base.terminal import local
+from jobqueued.ctl.files.job_units import user_of_daemon
 from jobqueued.ctl.files.unlikely import misplaced_user
 from jobqueued.jobdir.cron_tables import host_of
 from jobqueued.jobdir.kinds import SPOOL
@@ -47,7 +48,7 @@ def check(table: bytes, name: str, user: str, paths: Paths) -> CrontabVerdict:
     items = read(table, Form.USER)
     flaws = {item.line: item for item in items if isinstance(item, LineFlaw)}
     entries = {item.line for item in items if isinstance(item, TableEntry)}
-    settings, _ = read_settings(paths.config, more=paths.more_config)
+    settings, _ = read_settings(paths.config, user_of_daemon(paths), paths.more_config)
     place, host = TablePlace(SPOOL.prefix + of_table(user), user), host_of(settings, settings.zone)._replace(mails=True)
     jobs, problems = at_once(read_jobs_in_steps(table, name, place, host))
     wrong = [(flaw.line, _of_flaw(flaw)) for flaw in flaws.values() if not flaw.is_half]

@@ -83,6 +83,7 @@ class UserTable:
 
     def install(self, table: bytes, stamp: str | None = None) -> None:
         """Install a table; with `stamp`, only if the current table has this stamp. Raises SpoolFailure."""
+        from jobqueued.ctl.files.job_units import user_of_daemon
         from jobqueued.host.other_cron import other_cron
         from jobqueued.settings.settings import read_settings
 
@@ -90,7 +91,8 @@ class UserTable:
             with self._told():
                 self._spool.install(*self._owner, table, stamp)
             self._log(spool_log.REPLACE)
-            live = bool(read_settings(self._paths.config, more=self._paths.more_config)[0].cron.get("live"))
+            daemon, more = user_of_daemon(self._paths), self._paths.more_config
+            live = bool(read_settings(self._paths.config, daemon, more)[0].cron.get("live"))
         else:
             if len(table) > LARGEST_SENT:
                 most = f"expected at most {size(LARGEST_SENT)}; root may install more"

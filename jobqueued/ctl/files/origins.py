@@ -10,7 +10,7 @@ from jobqueued.base.text import printable
 from jobqueued.child.contract.trust import FileRefused as Distrusted
 from jobqueued.child.contract.tuples import NamedTuple
 from jobqueued.ctl.base.client import CallRefused, DaemonUnreachable, ask
-from jobqueued.ctl.files.job_units import Unit, units
+from jobqueued.ctl.files.job_units import Unit, units, user_of_daemon
 from jobqueued.jobfile.merged_tree import merged_tree
 from jobqueued.jobfile.tree.drop_ins import FileText, origins, parts_of
 from jobqueued.jobfile.tree.yamltext import Mapping, YamlEntry, at_once
@@ -34,7 +34,7 @@ def parts_meant(paths: Paths, name: str) -> list[FileText]:
     if os.path.basename(name) == paths.config.name or paths.has_settings(os.path.abspath(name)):
         from jobqueued.settings.settings import settings_parts
 
-        return settings_parts([str(place) for place in paths.config_files])
+        return settings_parts([str(place) for place in paths.config_files], user_of_daemon(paths))
     found = _of_file(paths, name) if is_job_file(name) else _of_job(paths, name)
     if found is None:
         raise CallRefused(f"no such job file, and no such job: {printable(name)}; see: jobqueuectl list --files")

@@ -194,11 +194,12 @@ def _of_all(paths: Paths, count: int) -> tuple[list[tuple[str, str]], int]:
 
 
 def _own_zone(paths: Paths) -> str:
+    from jobqueued.ctl.files.job_units import user_of_daemon
     from jobqueued.settings.settings import read_settings
 
-    config, problems = read_settings(paths.config, more=paths.more_config)
-    if problems:
-        raise CallRefused("\n".join(map(str, problems)))
+    config, problems = read_settings(paths.config, user_of_daemon(paths), paths.more_config)
+    if errors := [str(problem) for problem in problems if problem.severity == "error"]:
+        raise CallRefused("\n".join(errors))
     return config.zone
 
 

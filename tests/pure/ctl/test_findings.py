@@ -89,7 +89,7 @@ def test_the_table_is_in_order() -> None:
 @pytest.fixture
 def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A host with the files of `given` circumstances, as the working directory."""
-    for directory in ("jobqueue.d", "etc/cron.d", "files/backup.yaml.d", "bin"):
+    for directory in ("jobqueue.d", "etc/cron.d", "files/backup.yaml.d", "bin", "usr/local/lib"):
         (tmp_path / directory).mkdir(parents=True)
     (tmp_path / "jobqueued.yaml").write_text("notifier: root\nfleet: {etcd: http://127.0.0.1}\n")
     monkeypatch.chdir(tmp_path / "files")
@@ -116,8 +116,8 @@ def found(host: Path, finding: FindingKind, text: str, *, right: bool) -> list[t
     path.write_bytes(text.encode())
     if finding.code in GIVEN:
         GIVEN[finding.code](path, right)
-    asked = str(path) if name.startswith("backup.yaml") else str(path.parent)
-    problems = json.loads(check(host, "--json", asked).output)["problems"]
+    asked = [str(path) if name.startswith("backup.yaml") else str(path.parent)] * (path.name != "jobqueued.yaml")
+    problems = json.loads(check(host, "--json", *asked).output)["problems"]
     also = set() if os.geteuid() == 0 else _OF_USERS - {finding.code}
     return [(problem["code"], problem["severity"]) for problem in problems if problem["code"] not in also]
 
@@ -130,6 +130,7 @@ RENAMED = {"JQ503": "jobqueue.d/backup.yaml"}
 GIVEN: dict[str, Callable[[Path, bool], None]] = {
     "JQ502": lambda path, right: path.chmod(0o644 if right else 0o666),
     "JQ508": lambda path, right: (path.absolute().parents[1] / "bin/backup").chmod(0o755 if right else 0o757),
+    "JQ521": lambda path, right: path.parent.chmod(0o755 if right else 0o777),
 }
 
 

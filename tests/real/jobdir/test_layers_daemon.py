@@ -236,13 +236,16 @@ def test_settings_are_masked_by_links_to_dev_null(tmp_path: Path) -> None:
 
 @NEEDS_ROOT
 def test_settings_are_believed_from_roots_places_only(tmp_path: Path) -> None:
-    """A drop-in, its directory, or a mask of somebody else's refuses them, with the remedy."""
-    paths = settings_of(tmp_path, a__lib="max_use: 2G")
+    """A drop-in or a mask of somebody else's refuses them, with the remedy; a directory of theirs is left out."""
+    paths = settings_of(tmp_path, a__lib="max_use: 2G", b__local="max_running: 2")
     drop_in = tmp_path / "usr/lib/jobqueued.yaml.d/a.yaml"
-    for path in (drop_in, drop_in.parent):
+    for path, severity, running in ((drop_in, "error", None), (drop_in.parent, "warning", 2)):
         os.chown(path, 65534, -1)
-        (problem,) = read_settings(paths.config, 0, paths.more_config)[1]
-        assert (str(path), f"chown root {path}") == (problem.file, problem.message.partition("can write: ")[2])
+        config, (problem,) = read_settings(paths.config, 0, paths.more_config)
+        assert (str(path), severity, running, None) == (
+            problem.file, problem.severity, config.max_running, config.max_use,
+        )  # fmt: skip
+        assert f"chown root {path}" == problem.message.partition("can write: ")[2].partition(";")[0]
         os.chown(path, 0, -1)
     drop_in.unlink()
     drop_in.symlink_to("/dev/null")
