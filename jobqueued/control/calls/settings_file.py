@@ -61,7 +61,7 @@ class SettingsFile:
                 f"has changed since the daemon started; to apply the changes: {remedy}",
                 "warning",
                 code="JQ519",
-            )
+            ),
         ]
 
 
