@@ -103,7 +103,9 @@ class _Words:
         self._is_now = self._weekly = False
         self._months = self._days = self._seconds = 0
         self._ends_day = False
+        """Whether the time is 24:00."""
         self._moved_years = 0
+        """1 or -1 if a date without a year is in the next or last year, otherwise 0."""
         self._zone: ZoneInfo | None = None
 
     def wrong(self, accepted: str = "") -> TimeError:
@@ -298,7 +300,7 @@ class _Words:
         return self._unique(wall, zone) + seconds
 
     def _in_this_year(self, wall: datetime) -> datetime:
-        """Move `wall` back to this year if its date was moved to another year, but an increment moves it enough."""
+        """Return `wall` in this year if its increment moves it to the wanted side of now, otherwise return `wall`."""
         this = _later(wall, -12 * self._moved_years, 0)
         ahead = (this + timedelta(seconds=self._seconds)).date() - self.now.date()
         is_enough = ahead <= timedelta(0) if self._is_past else ahead >= timedelta(0)

@@ -53,7 +53,7 @@ LATEST = 2000
 _PUT_OFF, _COPIED, _LATER = 0.03, 0.3, (0, 0.003, 0.05, 0.5, 5, 15, 100, LATEST)
 """The chances that something is carried out late, and late once more, and how much later (s)."""
 _STEPS_A_START = 40
-"""The steps of time that the hosts may take for each run that starts, as they catch up on hours."""
+"""Maximum steps of time for each run that starts; a host that was away for hours starts many runs."""
 _LAGS = (*[0] * 20, 0.1, 1, 8)
 """How much later (s) than an answer a watch may tell of a change."""
 

@@ -236,7 +236,7 @@ class FleetLife:
         return events.JobsRead("jobs.yaml", host.files["jobs.yaml"])
 
     def _bring_back(self, host: Host) -> None:
-        """Bring the job back that the files of a host lack; while the host is down, nobody edits them."""
+        """Restore the job that was removed from the files of a host. Nobody edits the files of a host that is down."""
         if host.store in self.removed and host.is_alive:
             name, since = self.removed.pop(host.store)
             host.lacked.append((name, since, self.fleet.now))

@@ -61,7 +61,7 @@ def reachability_changed(turn: Turn, event: FleetReachability) -> None:
     fleet.leading.clear()
     for run in sorted(fleet.asked, reverse=True):
         state.put_back(state.runs[run], turn.now)
-    if not fleet.down:  # every question names the definition that the fleet has
+    if not fleet.down:  # first, because each later question contains the fleet's definition
         agreement.agree_on_all(turn)
     fleet_clients.reachability_changed(turn)
     pauses.reachability_changed(turn)

@@ -119,7 +119,7 @@ def test_refused(wrong: dict[str, Any], told: str) -> None:
 
 
 def refusal(place: str, value: Any) -> str:
-    """What is said of a value of a key of a job file, or of a field of the submission; nothing if it is accepted."""
+    """Return the refusal of a value of a job key or of a field of the submission, or "" if the value is accepted."""
     whole = document(**{place: value}) if place in KEYS else {**document(), place: value}
     try:
         read(whole, ALICE, UserLimits(permit=tuple(KEYS)), "UTC")
@@ -131,7 +131,7 @@ def refusal(place: str, value: Any) -> str:
 @pytest.mark.parametrize("value", [17, "17", -17, "foo?", "Ä b", 1.5, True, [[{}]]], ids=repr)
 @pytest.mark.parametrize("place", ["keys", "name", "key", "array", "after", "mail", *KEYS])
 def test_each_refusal_has_an_example_that_works(place: str, value: Any) -> None:
-    """A value that is refused is answered with one that is accepted in its place, as a #JOBQUEUE line gives it."""
+    """A refusal shows an example, and the same key accepts this example, also in a #JOBQUEUE line."""
     told = refusal(place, value).partition("expected ")[2]
     first = re.search(r" such as (\{.*\}|\[.*?\]|\S*[^\s,;:)])", told)
     anywhere = [*re.findall(r"\{.*\}|\[.*?\]", told), *re.findall(r"\S*[^\s,;:]", told)]

@@ -39,7 +39,7 @@ def test_no_output_yet(silent: Host) -> None:
 
 
 def test_follow_the_next_attempt(silent: Host) -> None:
-    """A follower is told when it starts, and gets its output."""
+    """`logs -f` says when the next attempt starts, and prints its output."""
     command = [*PROGRAM, "--root", str(silent.root), "logs", "-f", "a"]
     follower = subprocess.Popen(
         command, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, bufsize=0, text=True
@@ -49,7 +49,8 @@ def test_follow_the_next_attempt(silent: Host) -> None:
     assert re.fullmatch(f"a@2: {WAIT}a@2\n", follower.stderr.readline())
     silent.call("Retry", run="a@2")
     out, said = follower.communicate(timeout=DEADLINE)
-    assert (0, "new\n", True) == (follower.returncode, out, said.startswith("a@2 succeeded"))
+    assert (0, "new\n") == (follower.returncode, out)
+    assert said.startswith("a@2 succeeded")
 
 
 def test_without_the_daemon(silent: Host) -> None:

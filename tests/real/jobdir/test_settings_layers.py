@@ -16,7 +16,7 @@ from tests.support.users import believing
 
 @pytest.fixture
 def host(tmp_path: Path) -> Iterator[Host]:
-    """A host whose packages set `max_use`; all users may write in the directory that overrides it."""
+    """A host whose packages set `max_running`; all users may write in the directory that overrides it."""
     found = Host(tmp_path / "host")
     for place in ("usr/lib/jobqueued.yaml.d", "usr/local/lib"):
         (found.root / place).mkdir(parents=True)
@@ -79,7 +79,7 @@ def test_a_place_of_others_counts_again_after_its_remedy(host: Host) -> None:
     host.stop()
     host.start()
     assert (7, []) == (host.call("Status")["max_running"], codes())
-    place.chmod(0o775)
+    place.chmod(0o777)
     assert ["JQ521", "JQ519"] == codes()
     (host.root / "jobqueued.yaml").write_text("max_use: many")
     first, second = host.call("Status")["problems"]

@@ -224,7 +224,7 @@ def test_a_pause() -> None:
 
 
 def test_a_pause_that_is_found_at_a_start() -> None:
-    """A scheduler that finds dues and a pause as it begins asks about them by the definition that its fleet has."""
+    """A host that starts during a pause, after missed occurrences, asks for their skip with the fleet's definition."""
     fleet, (a, b) = hosts(TICK, names="ab")
     a.leave()
     fleet.pass_time(5 * 60)
