@@ -146,15 +146,14 @@ def test_remedies_name_her_units(alice: User) -> None:
     settings.write_text("max_running: 8\n")
     sh("chown", "alice:", str(settings))
     alice("systemctl", "--user", "reload", "jobqueued")
-    sh("journalctl", "--sync")
-    told = alice("journalctl", "-o", "cat", "_SYSTEMD_USER_UNIT=jobqueued.service")
-    assert "to apply the changes: systemctl --user restart jobqueued (live runs continue)" in told
+    told = alice.told("jobqueuectl", "--user", "reload")
+    assert "to apply the changes: systemctl --user restart jobqueued (live runs continue)" in told.stdout + told.stderr
     alice("systemctl", "--user", "stop", "jobqueued")
     down = alice.told("jobqueuectl", "--user", "status")
     assert (down.returncode, "(`systemctl --user start jobqueued`)" in down.stderr) == (2, True), down.stderr
     as_root = ["jobqueuectl", "--run", str(alice.runtime / "jobqueue"), "status"]
-    told = subprocess.run(as_root, capture_output=True, text=True, check=False).stderr
-    assert "(`systemctl --user -M alice@ start jobqueued`)" in told
+    from_root = subprocess.run(as_root, capture_output=True, text=True, check=False).stderr
+    assert "(`systemctl --user -M alice@ start jobqueued`)" in from_root
     alice("systemctl", "--user", "start", "jobqueued")
 
 
