@@ -87,8 +87,8 @@ FOLDERS = {
             run_directory recovery lost_attempts following slurm_order launch_spec launcher_link notice_sender
             heartbeat launcher_news""",
         "jobdir": """
-            trust kinds acceptance account_files scripts cron_tables file_changes inbox time_zones user_files units
-            layers watch user_file_watch job_files path_triggers user_watchers""",
+            trust kinds acceptance account_files scripts cron_tables file_changes inbox time_zones user_files
+            user_file_rules units layers watch user_file_watch job_files path_triggers user_watchers""",
         "control/protocol": """
             access peers interface varlink ownership declaration entrance identities parameters replies call_rate""",
         "control/views": "definitions problems seen views texts",

@@ -30,7 +30,7 @@ from jobqueued.core.state.turn import Turn
 from jobqueued.core.with_lock import fleet_clients, lock_clients
 from jobqueued.core.with_lock.lock_clients import LockClaim
 from jobqueued.model import events
-from jobqueued.model.accounts import Account
+from jobqueued.model.accounts import Account, accounts
 from jobqueued.model.catalog import Catalog
 from jobqueued.model.commands import Command, Save
 from jobqueued.model.fleet import FleetMark, FleetReachability, FleetTrouble, MaySkip, PauseMade, Returned, SaidOverdue
@@ -210,6 +210,10 @@ class Scheduler:
     def invalid(self, job: Job) -> str:
         """Return the reason, outside the job's file, why a job can't run, or "" if no such reason is known."""
         return self._state.invalid(job)
+
+    def unanswered(self, job: Job) -> Account | None:
+        """Return a user or group of the job that was never looked up on this host, or None if all have been."""
+        return next((account for account in accounts(job) if account not in self._state.accounts), None)
 
     def may_have_jobs(self, owner: Owner) -> bool:
         """Return whether this user exists and may have jobs; return False if this is unknown."""

@@ -19,7 +19,7 @@ class Account(NamedTuple):
     member: str = ""
 
     def __str__(self) -> str:
-        return f"{self.kind} {self.name}"
+        return f"{'group' if self.kind == 'group' else 'user'} {self.name}"
 
 
 def accounts(job: Job) -> tuple[Account, ...]:

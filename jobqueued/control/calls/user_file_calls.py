@@ -9,7 +9,7 @@ from __future__ import annotations
 import base64
 import os
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from heapq import nsmallest
 from pathlib import Path
@@ -18,7 +18,7 @@ from typing import Any
 from jobqueued.base.filenames import named
 from jobqueued.base.instants import to_text
 from jobqueued.base.problem import Problem
-from jobqueued.base.text import counted, duration, size
+from jobqueued.base.text import duration, size
 from jobqueued.child.contract.tuples import NamedTuple
 from jobqueued.child.spool import spool_orders
 from jobqueued.control.protocol.access import AccessRule, Rank
@@ -27,10 +27,12 @@ from jobqueued.control.protocol.declaration import method
 from jobqueued.control.protocol.ownership import Asker
 from jobqueued.control.protocol.replies import Reply
 from jobqueued.control.protocol.varlink import VarlinkError
+from jobqueued.core.explain.attention import is_over
 from jobqueued.core.scheduler import Scheduler
 from jobqueued.jobdir.acceptance import Content
 from jobqueued.jobdir.job_files import Watches
-from jobqueued.jobdir.user_files import UserFile, UserFiles, fits, stamp_of
+from jobqueued.jobdir.user_file_rules import UserFileRules, names_of
+from jobqueued.jobdir.user_files import UserFile, UserFiles, stamp_of
 from jobqueued.jobfile.tree.yamltext import Steps
 from jobqueued.model.job import Job, Now
 from jobqueued.model.source import Source
@@ -46,6 +48,8 @@ _BYTES_OF_A_CALL = 128
 """Number of a string's bytes that count as one more call in the user's call rate, because parsing takes time."""
 _STEPS = 16
 """Maximum number of parsing steps in a turn: about 10 ms."""
+_LONGEST_LOOK_UP = 5_000_000_000
+"""Maximum wait for an account before the reply (ns)."""
 _LAUNCHER_SILENT = "the launcher does not answer; see: systemctl status jobqueued-launcher"
 _EMPTY = "found an empty file; expected `jobs: {}` for a file without jobs, or: jobqueuectl remove"
 
@@ -74,6 +78,16 @@ class _TextReading(NamedTuple):
     steps: Steps[Content]
 
 
+class _Change(NamedTuple):
+    """A stored change that is not in force yet. `reply` returns the reply, later."""
+
+    call: _FileCall
+    path: str
+    deadline: int
+    """The time (CLOCK_MONOTONIC, ns) when the caller gets the reply, even if an account is still being looked up."""
+    reply: Callable[[Now], Answer]
+
+
 class UserFileCalls(Source):
     """Stores, returns and removes users' files."""
 
@@ -91,13 +105,13 @@ class UserFileCalls(Source):
         self._host = str(host)
         self._link, self._files, self._scheduler = link, files, scheduler
         self._limits, self._reply = limits, reply
+        self._rules = UserFileRules(files, scheduler.catalog, limits)
         self.call_rate = CallRate(limits.calls)
         self._waiting: deque[_FileCall] = deque()
         self._is_busy = False
         self._watch = next(watch for watch in watches if watch.directory == files.directory)
         self._reading: _TextReading | None = None
-        self._answered: tuple[_FileCall, Callable[[Now], Answer]] | None = None
-        """The call of a stored change, and the function that returns its reply when the change is in force."""
+        self._change: _Change | None = None
 
     @method("UserFiles", _OWN)
     def list_files(self, asked: dict[str, Any], asker: Asker) -> None:
@@ -208,13 +222,13 @@ class UserFileCalls(Source):
     def _carry_out_for_root(self, call: _FileCall) -> None:
         """Carry out root's call without looking up the owner, whose account may be deleted or renamed."""
         try:
-            files = [file for file in self._files.all() if call.user is None or call.user in _names(file.owner)]
+            files = [file for file in self._files.all() if call.user is None or call.user in names_of(file.owner)]
             if call.act == _LIST:
                 self._finish(call, self._listed(files))
                 return
             found = [file for file in files if file.name == call.name]
             if call.user is None or len(found) > 1:
-                users = " or ".join(f"--user {_names(file.owner)[1]}" for file in found[:3]) or "--user NAME"
+                users = " or ".join(f"--user {names_of(file.owner)[1]}" for file in found[:3]) or "--user NAME"
                 self._finish(call, _refused(f"root has no such file, but another user has: add {users}"))
             elif not found:
                 self._finish(call, _no_file(call))
@@ -249,29 +263,13 @@ class UserFileCalls(Source):
     # a change
 
     def _begin(self, call: _FileCall, file: UserFile) -> None:
-        if reason := self._against(call, file):
+        if reason := self._rules.against(file):
             self._finish(call, _refused(reason))
             return
         if call.stamp is not None and call.stamp != self._files.read(file)[1]:
             self._finish(call, ({"name": file.name}, "UserFileChanged"))
             return
         self._reading = _TextReading(call, file, self._watch.read(call.text, self._files.path(file)))
-
-    def _against(self, call: _FileCall, file: UserFile) -> str:
-        """Return the reason why a user may not store this file, independent of its text, or ""."""
-        owner, others = file.owner, self._files.all()
-        if not fits(file):
-            return f"a file {file.name} of a user with this name can't be stored"
-        former = next((each for each in others if each.owner != owner and each.owner.share == owner.share), None)
-        if former is not None:
-            was = _names(former.owner)[1]
-            remedy = f"root can remove it: jobqueuectl remove --user {was} {former.name}"
-            return f"an earlier user with this name still has files here ({was}, {former.shown}); {remedy}"
-        most = self._limits.jobs
-        own = [each for each in others if each.owner == owner and each.name != file.name]
-        if len(own) >= max(1, most):
-            return f"you have {counted(len(own), 'file')}, but at most {most} are allowed; add the jobs to one of them"
-        return ""
 
     def _remove(self, call: _FileCall, file: UserFile) -> None:
         if call.stamp is not None and call.stamp != self._files.read(file)[1]:
@@ -283,40 +281,53 @@ class UserFileCalls(Source):
             return
         unsaved = _unsaved(self._files.made_durable())
         self._watch.settle()
-        self._answered = call, lambda _now: ({"jobs": jobs, **unsaved}, None)
+        self._change = _Change(call, "", 0, lambda _now: ({"jobs": jobs, **unsaved}, None))
 
     @property
     def has_more(self) -> bool:
         """Return whether a string is being parsed, or a stored change just came into force."""
-        return self._reading is not None or (self._answered is not None and not self._watch.has_more)
+        return self._reading is not None or (self._change is not None and self._is_in_force(self._change))
+
+    @property
+    def deadline(self) -> int | None:
+        """The time when a reply no longer waits for an account."""
+        return None if self._change is None or self._watch.has_more else self._change.deadline
+
+    def _is_in_force(self, change: _Change) -> bool:
+        """Return whether the jobs of a change are loaded and their accounts known."""
+        if self._watch.has_more:
+            return False
+        return not any(map(self._scheduler.unanswered, self._scheduler.catalog.of_file(change.path)))
+
+    def _is_to_be_answered(self, change: _Change, now: Now) -> bool:
+        return self._is_in_force(change) or (now.mono >= change.deadline and not self._watch.has_more)
 
     def turn(self, now: Now) -> tuple[()]:
         """Continue the current call."""
         if self._reading is not None:
-            self._read_on(self._reading)
-        elif self._answered is not None and not self._watch.has_more:
-            call, answer = self._answered
-            self._answered = None
-            self._finish(call, answer(now))
+            self._read_on(self._reading, now)
+        elif (change := self._change) is not None and self._is_to_be_answered(change, now):
+            self._change = None
+            self._finish(change.call, change.reply(now))
         self._go_on()
         return ()
 
-    def _read_on(self, reading: _TextReading) -> None:
+    def _read_on(self, reading: _TextReading, now: Now) -> None:
         try:
             for _ in range(_STEPS):
                 next(reading.steps)
         except StopIteration as over:
             self._reading = None
             try:
-                self._judge(reading, *over.value)
+                self._judge(reading, now, *over.value)
             except OSError as error:
                 reason = f"it could not be stored, so nothing has changed: {self._files.directory}: {error.strerror}"
                 self._finish(reading.call, _refused(reason))
 
-    def _judge(self, reading: _TextReading, jobs: tuple[Job, ...], problems: list[Problem]) -> None:
+    def _judge(self, reading: _TextReading, now: Now, jobs: tuple[Job, ...], problems: list[Problem]) -> None:
         """Store the text if it has no error. Raises OSError if the text was not stored."""
         call, file, path = reading.call, reading.file, self._files.path(reading.file)
-        problems = [*problems, *self._scheduler.catalog.conflicts(path, jobs), *self._beyond(file, jobs)]
+        problems = [*problems, *self._scheduler.catalog.conflicts(path, jobs), *self._rules.beyond(file, jobs)]
         if not call.text.strip():
             problems = [Problem(path, 0, 0, "", _EMPTY, code="JQ112")]
         told = [self._as_shown(problem, file)._asdict() for problem in problems]
@@ -326,29 +337,11 @@ class UserFileCalls(Source):
         self._files.write(file, call.text)
         unsaved = _unsaved(self._files.made_durable())
         self._watch.read_again(path)
-        self._answered = call, lambda now: ({**self._in_force(path, call.text, now), "problems": told, **unsaved}, None)
 
-    def _beyond(self, file: UserFile, jobs: tuple[Job, ...]) -> Iterator[Problem]:
-        """Yield a problem if the user would have too many jobs or paths in all of the user's files together."""
-        of_user = (each for each in self._files.all() if each.owner == file.owner and each != file)
-        others = sum(len(self._scheduler.catalog.of_file(self._files.path(each))) for each in of_user)
-        most = self._limits.jobs
-        awaited = {on.name for job in jobs for on in job.on if on.kind == "path"}
-        if awaited and len(known := awaited | self._awaited_elsewhere(file)) > most:
-            accepted = f"at most {most} per user, as for jobs (users: {{jobs: …}} in jobqueued.yaml)"
-            message = f"found {counted(len(known), 'path')} that jobs wait for; expected {accepted}"
-            yield Problem(self._files.path(file), 0, 0, "on", message, code="JQ214")
-        if others + len(jobs) > most:
-            there = f" in addition to {others} in other files" if others else ""
-            found = f"found {counted(len(jobs), 'job')}{there}"
-            accepted = f"at most {most} per user (`users: {{jobs: …}}` in jobqueued.yaml)"
-            message = f"{found}; expected {accepted}"
-            yield Problem(self._files.path(file), 0, 0, "jobs", message, code="JQ214")
+        def reply(then: Now) -> Answer:
+            return {**self._in_force(path, call.text, then), "problems": told, **unsaved}, None
 
-    def _awaited_elsewhere(self, file: UserFile) -> set[str]:
-        """Return the paths that jobs in the user's other files wait for."""
-        others = (job for job in self._scheduler.catalog.of_owner(file.owner) if job.file != self._files.path(file))
-        return {on.name for job in others for on in job.on if on.kind == "path"}
+        self._change = _Change(call, path, now.mono + _LONGEST_LOOK_UP, reply)
 
     def _as_shown(self, problem: Problem, file: UserFile) -> Problem:
         """Return the problem, with the file names that the user chose."""
@@ -358,7 +351,7 @@ class UserFileCalls(Source):
     def _in_force(self, path: str, text: bytes, now: Now) -> dict[str, Any]:
         """Return the reply to a call whose stored text is in force."""
         jobs = self._scheduler.catalog.of_file(path)
-        invalid = {job.id: self._scheduler.invalid(job) or None for job in jobs}
+        invalid = {job.id: self._never_runs(job) for job in jobs}
         active = (job.id for job in jobs if invalid[job.id] is None)
         soonest = [(start, name) for name in active if (start := self._scheduler.next_start(name)) is not None]
         some = [self._scheduler.catalog[name] for _, name in nsmallest(_NEXT, soonest)]
@@ -371,14 +364,20 @@ class UserFileCalls(Source):
             "next": [{"job": job.id, "at": to_text(start), "timezone": job.timezone} for start, job in first],
         }
 
+    def _never_runs(self, job: Job) -> str | None:
+        """Return the reason why a job can't run, or None if it can."""
+        if reason := self._scheduler.invalid(job):
+            return reason
+        if (account := self._scheduler.unanswered(job)) is not None:
+            return f"{account} is still being looked up"
+        following, unfinished = self._scheduler.next_start(job.id), self._scheduler[job.id].unfinished
+        if job.at is not None and is_over(job, following, had_some=not unfinished):
+            return "the instant of its `at` has passed"
+        return None
+
 
 def _may_see_to_others(uid: int) -> bool:
     return uid in (0, os.geteuid())
-
-
-def _names(owner: Owner) -> tuple[str, str]:
-    """Return the two names that root may use for an owner: the user's name, and the unique name with the UID."""
-    return owner.name, f"{owner.name}:{owner.uid}"
 
 
 def _refused(reason: str) -> Answer:

@@ -26,6 +26,8 @@ from jobqueued.jobdir.job_files import Watches
 from jobqueued.jobdir.user_files import UserFile, UserFiles, stamp_of
 from jobqueued.jobfile.oddities import Surroundings
 from jobqueued.jobfile.scopes import NOWHERE
+from jobqueued.model.accounts import Account
+from jobqueued.model.events import AccountKnown
 from jobqueued.model.users import Owner, UserLimits
 from tests.support.askers import asker, bound
 from tests.support.world import World
@@ -61,6 +63,7 @@ class Site:
     def __init__(self, directory: Path, limits: UserLimits = LIMITS) -> None:
         self.directory, self.limits = directory, limits
         self.files, self.world, self.launcher = UserFiles(directory / "users"), World(), Launcher()
+        self.world.users = {}
         self.watch = user_file_watch.watch(self.files, limits, lambda: NOWHERE, Surroundings(1), {})
         watches = Watches([self.watch])
         link = cast(Any, self.launcher)
@@ -280,6 +283,36 @@ def test_a_disk_that_fails(site: Site, monkeypatch: pytest.MonkeyPatch, step: st
         assert b"jobs: {a: {command: x}}" == site.files.read(site.files.all()[0])[0]
     if step == "write" and act == "UserFileSet":
         assert error == "Refused"
+
+
+def test_an_account_is_looked_up_before_the_reply(site: Site) -> None:
+    """The reply waits for the answer, but not longer than five seconds."""
+    site.world.users = None
+    text = base64.b64encode(b"jobs: {a: {command: x}}").decode()
+    for trouble in ("", "user alice: may not have jobs"):
+        ticket = site.begin(71000, "UserFileSet", name="x", text=text)
+        site.settle()
+        assert (ticket in site.replies, site.calls.deadline) == (False, site.world.now.mono + 5 * SECOND)
+        site.world.happen(AccountKnown(Account("owner", "alice", 71000), trouble))
+        site.settle()
+        assert [{"id": "alice/a", "invalid": trouble or None}] == site.replies.pop(ticket)[0]["jobs"]
+        site.ask(71000, "UserFileRemove", name="x")
+        site.world.scheduler._state.accounts.clear()
+    ticket = site.begin(71000, "UserFileSet", name="x", text=text)
+    site.settle()
+    site.world.pass_time(5)
+    site.calls.turn(site.world.now)
+    assert [{"id": "alice/a", "invalid": "user alice is still being looked up"}] == site.replies.pop(ticket)[0]["jobs"]
+    assert site.calls.deadline is None
+
+
+def test_an_instant_that_has_passed(site: Site) -> None:
+    """The file is stored, and the reply says that the job does not run."""
+    answer = site.put(
+        71000, "x", b"jobs: {a: {command: x, at: 2001-01-31T02:00}, b: {command: x, at: 2091-01-31T02:00}}"
+    )
+    invalid = {job["id"]: job["invalid"] for job in answer["jobs"]}
+    assert {"alice/a": "the instant of its `at` has passed", "alice/b": None} == invalid
 
 
 def test_a_directory_that_can_not_be_synced(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
