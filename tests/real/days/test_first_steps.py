@@ -86,7 +86,9 @@ def test_an_alarm_without_mail_and_journal(host: Host, tmp_path: Path) -> None:
     """The program that the page has made keeps it in the file that it names."""
     (made,) = re.findall(r"^    \$ (mkdir .*)$", FIRST_STEPS, re.M)
     typed(made, tmp_path)
-    (host.root / "jobqueued.yaml").write_text(f"notifier: {ME.pw_name}\n")
+    (line, name) = re.findall(r"put the line `(.*)` in a new file\n`(jobqueued.yaml.d/\w+.yaml)`", FIRST_STEPS)[0]
+    (host.root / name).parent.mkdir()
+    (host.root / name).write_text(line.replace("root", ME.pw_name) + "\n")
     host.write("a.yaml", f"jobs: {{disk-space: {{command: exit 1, notify: {{command: {tmp_path}/var/alarm}}}}}}")
     host.start()
     host.wait(host.run("disk-space"))

@@ -6,6 +6,7 @@ import grp
 import json
 import os
 import pwd
+import shutil
 from dataclasses import fields
 from datetime import datetime
 from pathlib import Path
@@ -116,9 +117,10 @@ def test_no_file_means_the_defaults(tmp_path: Path) -> None:
     )
 
 
-def test_the_shipped_file_shows_the_defaults() -> None:
+def test_the_shipped_file_shows_the_defaults(tmp_path: Path) -> None:
     """The jobqueued.yaml that is installed changes nothing."""
-    assert (Settings(), []) == read_settings(Path(__file__).parents[3] / "etc/jobqueued.yaml")
+    shutil.copy(Path(__file__).parents[3] / "etc/jobqueued.yaml", tmp_path)
+    assert (Settings(), []) == read_settings(tmp_path / "jobqueued.yaml")
 
 
 def test_settings_are_read(tmp_path: Path) -> None:
