@@ -19,6 +19,7 @@ class StateFault(Enum):
     FULL = "free space on its file system"
     READ_ONLY = "remount it read-write (dmesg shows why it is read-only)"
     FAILING = "look for disk errors: dmesg"
+    GONE = "create this directory again, with mode 0700"
     DENIED = "make it writable for jobqueued"
     LIMIT = "raise the limit (LimitNOFILE=, LimitFSIZE= of the service; fs.file-max)"
     MEMORY = "free memory"
@@ -54,6 +55,7 @@ _OF_ERRNO = {
     **dict.fromkeys((errno.EACCES, errno.EPERM), StateFault.DENIED),
     **dict.fromkeys((errno.EMFILE, errno.ENFILE, errno.EFBIG), StateFault.LIMIT),
     errno.ENOMEM: StateFault.MEMORY,
+    errno.ENOENT: StateFault.GONE,
 }
 """errno → fault; any other error is FAILING."""
 

@@ -6,6 +6,8 @@ import os
 import random
 import shutil
 import sqlite3
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -168,3 +170,22 @@ def test_a_stop_in_order(host: Host, tmp_path: Path, way: str) -> None:
     WAYS[way][1](host.root / "state")
     host.stop()
     assert before == tables(host, tmp_path / "after")
+
+
+@pytest.mark.parametrize("how", ["renamed", "removed", "replaced"])
+def test_a_directory_that_is_gone(host: Host, tmp_path: Path, how: str) -> None:
+    """As soon as the directory exists again, all but history is in it; meanwhile the remedy is said."""
+    fill(host)
+    before, state = tables(host, tmp_path / "before"), host.root / "state"
+    shutil.rmtree(state) if how == "removed" else state.rename(host.root / "elsewhere")
+    if how != "replaced":
+        change(host)
+        assert "create this directory again" in host.call("Status")["reason"]
+    state.mkdir(mode=0o700)
+    change(host)
+    wait_for(lambda: host.call("Status")["reason"] is None)
+    assert before == tables(host, tmp_path / "after")
+    second = subprocess.run(
+        [sys.executable, "-m", "jobqueued", "--root", str(host.root)], capture_output=True, text=True, check=False
+    )
+    assert (second.returncode, "is in use by another jobqueued" in second.stderr) == (1, True)
