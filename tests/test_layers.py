@@ -42,7 +42,7 @@ FOLDERS = {
             requests outgoing conversation uplink agent fence""",
         "base": "filenames import_stubs instants intern problem replace sha256 text",
         "model": """
-            submission users notify run_states telemetry job accounts circles catalog fleet run saved commands
+            submission users notify run_states telemetry job accounts cycles catalog fleet run saved commands
             events source""",
         "timing": "catch_up clock_changes crontab expansion cronexpr schedule closest due_times timespec",
         "jobfile/tree": "words yamlparser yamlslips yamltext drop_ins",

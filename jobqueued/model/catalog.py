@@ -14,11 +14,11 @@ from jobqueued.base.instants import Trigger
 from jobqueued.base.problem import Problem
 from jobqueued.child.contract.tuples import NamedTuple
 from jobqueued.model.accounts import Account, accounts
-from jobqueued.model.circles import circles, format_way, way_back
+from jobqueued.model.cycles import cycles, format_way, way_back
 from jobqueued.model.job import Job
 from jobqueued.model.users import Owner, share_of
 
-_NO_CIRCLE = "no job that waits for itself; remove one from `dependencies` or `on`"
+_NO_CYCLE = "no job that waits for itself; remove one from `dependencies` or `on`"
 _PATIENCE = 10
 """Maximum number of passes that refuse one file for each cycle. After more passes, every file that closes a part of a
 cycle is refused.
@@ -133,13 +133,13 @@ class Catalog:
         ids.update(*(found for (kind, _), found in self._listeners.items() if kind == "job"))
         return [self._jobs[job_id] for job_id in sorted(ids)]
 
-    def circles(self) -> dict[str, str]:
+    def cycles(self) -> dict[str, str]:
         """Return job → its cycle, such as ``a → b → a``, for each job that waits for itself through other jobs.
 
         All jobs of a cycle have the same text.
         """
         ways: dict[str, str] = {}
-        for group in circles((job.id for job in self.depending()), self._awaited):
+        for group in cycles((job.id for job in self.depending()), self._awaited):
             way = format_way(way_back(min(group), {*group}, self._awaited))
             ways |= dict.fromkeys(group, way)
         return ways
@@ -217,13 +217,13 @@ class Catalog:
             return () if old is None or old.file in files or old.file in vanished else awaited(old)
 
         found: dict[str, list[Problem]] = {}
-        for group in circles((name for name, new in edges.items() if new), after):
+        for group in cycles((name for name, new in edges.items() if new), after):
             members = {*group}
             closing = {fresh[name].file: fresh[name] for name in group if edges.get(name, set()) & members}
             for file in closing if all_of_them else [max(closing)] if closing else []:
                 job = closing[file]
                 way = format_way(way_back(job.id, members, after))
-                message = f"found a cycle: {way}; expected {_NO_CIRCLE}"
+                message = f"found a cycle: {way}; expected {_NO_CYCLE}"
                 problem = Problem(written_in(job), job.line, 0, "", message, code="JQ403")
                 found.setdefault(file, []).append(problem)
         return found

@@ -62,13 +62,13 @@ def verdicts(state: SchedulerState, names: Iterable[str] | None) -> Iterator[tup
     If any of these jobs depends on another job, also yield all jobs that are in a cycle or were invalid.
     """
     jobs = [job for name in names if (job := state.catalog.get(name))] if names is not None else list(state.catalog)
-    circles: dict[str, str] = {}
+    cycles: dict[str, str] = {}
     if any(map(awaited, jobs)):
-        circles = state.catalog.circles()
-        others = {*circles, *state.invalid_jobs} - {job.id for job in jobs}
+        cycles = state.catalog.cycles()
+        others = {*cycles, *state.invalid_jobs} - {job.id for job in jobs}
         jobs += [job for name in sorted(others) if (job := state.catalog.get(name))]
     for job in jobs:
-        of_others = _unknown(state, job) or _elsewhere(state, job) or _circular(circles.get(job.id, ""))
+        of_others = _unknown(state, job) or _elsewhere(state, job) or _cyclic(cycles.get(job.id, ""))
         yield job, _impossible(state, job) or of_others
 
 
@@ -102,7 +102,7 @@ def _elsewhere(state: SchedulerState, job: Job) -> Invalidity | None:
     return Invalidity(JobFault.ELSEWHERE, f"it depends on job {other.id}, {why} (`scope: fleet`)")
 
 
-def _circular(way: str) -> Invalidity | None:
+def _cyclic(way: str) -> Invalidity | None:
     return Invalidity(JobFault.CIRCULAR, f"it depends on itself: {way}") if way else None
 
 

@@ -321,7 +321,7 @@ FINDINGS = {finding.code: finding for finding in (
         "  backup:\n"
         "    command: /usr/local/bin/backup\n"
         "    dependencies: [rotate]\n"),
-    FindingKind("JQ403", "error", "a circle of dependencies",
+    FindingKind("JQ403", "error", "a cycle of dependencies",
         "Each of these jobs waits for another one of them, so none could ever start. Remove one of the dependencies.",
         "jobs:\n"
         "  a:\n"
@@ -336,7 +336,7 @@ FINDINGS = {finding.code: finding for finding in (
         "  b:\n"
         "    command: 'true'\n"
         "    dependencies: [a]\n"),
-    FindingKind("JQ404", "warning", "a dependency that closes a circle",
+    FindingKind("JQ404", "warning", "a dependency that closes a cycle",
         "The job waits for itself through other jobs that the daemon already has, so it does not become due. Remove "
         "one of the dependencies."),
     FindingKind("JQ405", "warning", "a lock that might never be free",

@@ -193,15 +193,15 @@ class TestCheck:
         assert 2 == run("--root", tmp_path, "check", tmp_path / "away" / "jobqueued.yaml").returncode
 
 
-def test_check_blames_the_file_that_closes_a_circle(tmp_path: Path) -> None:
+def test_check_blames_the_file_that_closes_a_cycle(tmp_path: Path) -> None:
     """The other file is as good as it was, and a masked one is named."""
     directory = tmp_path / "jobqueue.d"
     directory.mkdir()
     for name, other in ("ab", "ba"):
         (directory / f"{name}.yaml").write_text(f"jobs: {{{name}: {{command: 'true', dependencies: [{other}]}}}}")
     (directory / "m.yaml").symlink_to("/dev/null")
-    (circle, masked, *rest) = run("--root", tmp_path, "check").stdout.splitlines()
-    assert circle.startswith(f"{directory}/b.yaml:1: found a cycle: b → a → b; ")
+    (cycle, masked, *rest) = run("--root", tmp_path, "check").stdout.splitlines()
+    assert cycle.startswith(f"{directory}/b.yaml:1: found a cycle: b → a → b; ")
     assert f"{directory}/m.yaml: is masked by its link to /dev/null, so it has no jobs (warning) [JQ504]" == masked
     assert ["JOB  NEXT", "a    -", "1 job, 2 problems; 1 file refused with all jobs"] == rest
     assert 1 == json.loads(run("--root", tmp_path, "check", "--json").stdout)["refused"]

@@ -380,7 +380,7 @@ def test_a_job_in_drop_ins_of_two_files_is_the_first_ones(jobs: Layered) -> None
     assert ["b.yaml: b same", "a.yaml: a"] == jobs.scan()
 
 
-def test_a_circle_that_a_drop_in_closes_refuses_its_file(jobs: Layered) -> None:
+def test_a_cycle_that_a_drop_in_closes_refuses_its_file(jobs: Layered) -> None:
     """What ran goes on without it."""
     jobs.put("etc/a.yaml", "jobs: {a: {command: x, dependencies: [b]}}")
     jobs.put("etc/b.yaml", "jobs:\n  b: {command: x}")

@@ -172,7 +172,7 @@ def test_a_renamed_file_keeps_its_jobs(jobs: Directory) -> None:
     assert ["a.yaml gone"] == jobs.scan(1 + PATIENCE)
 
 
-CIRCLE = ["a.yaml: x y", "b.yaml: y x", "a.yaml: y", "b.yaml: x"]
+CYCLE = ["a.yaml: x y", "b.yaml: y x", "a.yaml: y", "b.yaml: x"]
 """Told of two files that swap their ids: at first each still with what it gives away, so that nothing is removed."""
 
 
@@ -184,7 +184,7 @@ def test_files_that_swap_ids_are_accepted_together(jobs: Directory) -> None:
     jobs.write("a.yaml", "y")
     assert ([], ["a.yaml"]) == (jobs.scan(), list(jobs.problems()))
     jobs.write("b.yaml", "x")
-    assert (CIRCLE, {}) == (jobs.scan(), jobs.problems())
+    assert (CYCLE, {}) == (jobs.scan(), jobs.problems())
 
 
 def missing(path: Path) -> dict[str, list[str]]:
@@ -479,7 +479,7 @@ def test_ids_may_move_while_nobody_looks(jobs: Directory) -> None:
     jobs.write("a.yaml", "y")
     jobs.write("b.yaml", "x")
     later = again(jobs)
-    assert (CIRCLE, {}) == (later.scan(), later.problems())
+    assert (CYCLE, {}) == (later.scan(), later.problems())
     later.watch.inbox.close()
 
 
@@ -620,7 +620,7 @@ def test_a_thousand_files_at_once_may_swap_ids(jobs: Directory) -> None:
 
 @pytest.mark.parametrize("moves", [{"a": "b", "b": "a"}, {"a": "b", "b": "c", "c": "a"}])
 def test_jobs_that_change_places_are_never_removed(jobs: Directory, moves: dict[str, str]) -> None:
-    """Files that pass jobs around in a circle, in one step: whoever is told has every job all the time."""
+    """Files that pass jobs around in a cycle, in one step: whoever is told has every job all the time."""
     for name in moves:
         jobs.write(f"{name}.yaml", f"{name}1", f"{name}2")
     there: dict[str, set[str]] = {}

@@ -79,7 +79,7 @@ def test_a_job_that_there_is_not(others: int, hint: str) -> None:
 
 
 def test_when_it_is_judged_anew() -> None:
-    """When what it waits for comes or goes, by a dependency or an event of it, or a circle is opened."""
+    """When what it waits for comes or goes, by a dependency or an event of it, or a cycle is opened."""
     waits = (job("a", dependencies=("x",)), job("b", on=(On("job", "x", "any"),)))
     world = World(*waits)
     assert {"a", "b"} == set(invalid(world))
@@ -93,16 +93,16 @@ def test_when_it_is_judged_anew() -> None:
     world.write("jobs.yaml")
     world.write("more.yaml", job("p", dependencies=("q",), file="more.yaml"))
     world.write("yet.yaml", job("q", on=(On("job", "p", "any"),), file="yet.yaml"), job("z", file="yet.yaml"))
-    circle = "it depends on itself: "
-    assert {"p", "q"} == {name for name, why in invalid(world).items() if why.startswith(circle)}
-    assert 1 == sum(each.fields.get("reason", "").startswith(circle) for each in world.did if isinstance(each, Say))
+    cycle = "it depends on itself: "
+    assert {"p", "q"} == {name for name, why in invalid(world).items() if why.startswith(cycle)}
+    assert 1 == sum(each.fields.get("reason", "").startswith(cycle) for each in world.did if isinstance(each, Say))
     world.write("yet.yaml", job("z", file="yet.yaml"))
     assert {"p": "it depends on job q, which does not exist"} == invalid(world)
     world.write("more.yaml", job("p", file="more.yaml"))
     assert {} == invalid(world)
 
 
-def test_a_circle_that_a_removal_opens() -> None:
+def test_a_cycle_that_a_removal_opens() -> None:
     """All that were in it, or waited for it, are judged anew."""
     world = World(job("p", dependencies=("q",)), job("q", dependencies=("r",)))
     world.write("more.yaml", job("r", dependencies=("p",), file="more.yaml"), job("s", file="more.yaml"))

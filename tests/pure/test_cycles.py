@@ -1,4 +1,4 @@
-"""circles: who waits for itself, found in linear time, told in few words; no file that closes one is accepted."""
+"""cycles: who waits for itself, found in linear time, told in few words; no file that closes one is accepted."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from jobqueued.model import events
 from jobqueued.model.catalog import Catalog
-from jobqueued.model.circles import circles, format_way, way_back
+from jobqueued.model.cycles import cycles, format_way, way_back
 from jobqueued.model.job import Job, On
 from tests.support.world import World, job
 
@@ -31,7 +31,7 @@ def reached(name: str, edges: dict[str, set[str]]) -> set[str]:
 @given(EDGES)
 def test_groups_are_those_that_lead_to_one_another(edges: dict[str, set[str]]) -> None:
     """Whoever leads to itself is in the one group of those that it leads to, and that lead to it."""
-    found = sorted(sorted(group) for group in circles(edges, lambda name: edges.get(name, ())))
+    found = sorted(sorted(group) for group in cycles(edges, lambda name: edges.get(name, ())))
     leads = {name: reached(name, edges) for name in edges}
     expected = {tuple(other for other in "abcdef" if other in leads[name] and name in leads.get(other, ()))
                 for name in edges if name in leads[name]}  # fmt: skip
@@ -41,7 +41,7 @@ def test_groups_are_those_that_lead_to_one_another(edges: dict[str, set[str]]) -
 @given(EDGES)
 def test_a_way_leads_back(edges: dict[str, set[str]]) -> None:
     """Each step of it is an edge, and it ends where it began."""
-    for group in circles(edges, lambda name: edges.get(name, ())):
+    for group in cycles(edges, lambda name: edges.get(name, ())):
         for name in group:
             way = way_back(name, group, lambda one: edges.get(one, ()))
             assert (name, name) == (way[0], way[-1])
@@ -61,7 +61,7 @@ def ring(file: str = "ring.yaml", count: int = MANY) -> tuple[Job, ...]:
     )
 
 
-def test_a_big_circle_costs_as_much_as_its_edges() -> None:
+def test_a_big_cycle_costs_as_much_as_its_edges() -> None:
     """Nobody is asked oftener than three times for whom it waits for."""
     asked = list[str]()
 
@@ -69,13 +69,13 @@ def test_a_big_circle_costs_as_much_as_its_edges() -> None:
         asked.append(name)
         return [str((int(name) + 1) % MANY)]
 
-    (group,) = circles(["0"], after)
+    (group,) = cycles(["0"], after)
     assert MANY == len(group)
     way_back("0", {*group}, after)
     assert len(asked) <= 3 * MANY
 
 
-def test_a_big_circle_is_one_short_message() -> None:
+def test_a_big_cycle_is_one_short_message() -> None:
     """The file that brings it has one Problem; where it is in force all the same, the log gets one line."""
     (problem,) = Catalog().conflicts("ring.yaml", ring())
     assert ("ring.yaml", True) == (problem.file, len(problem.message) < 200)
@@ -87,7 +87,7 @@ def test_a_big_circle_is_one_short_message() -> None:
 
 
 def test_what_was_there_goes_on() -> None:
-    """The file that closes a circle is refused, whatever its name; the others stay, and it comes once there is none."""
+    """The file that closes a cycle is refused, whatever its name; the others stay, and it comes once there is none."""
     catalog = Catalog([job("b", file="b", dependencies=("a",)), job("c", file="c", on=(On("job", "b", "success"),))])
     closing = (job("a", file="a", line=7, dependencies=("c",)), job("good", file="a"))
     (problem,) = catalog.conflicts("a", closing)
@@ -110,8 +110,8 @@ def test_of_new_files_the_last_is_refused() -> None:
     assert "found a cycle: b → a → b" in refused["b"][0].message
 
 
-def test_many_circles_at_once_are_refused_at_once() -> None:
-    """Where each file closes another circle with all others, it does not take a round for each of them."""
+def test_many_cycles_at_once_are_refused_at_once() -> None:
+    """Where each file closes another cycle with all others, it does not take a round for each of them."""
     names = [f"j{number:02}" for number in range(40)]
     files = {
         name: (job(name, file=name, dependencies=tuple(other for other in names if other != name)),) for name in names
@@ -125,8 +125,8 @@ ROUNDS = st.lists(st.dictionaries(st.sampled_from("123"), EDGES, min_size=1), ma
 
 
 @given(ROUNDS)
-def test_no_circle_is_ever_in_force(rounds: list[dict[str, dict[str, set[str]]]]) -> None:
-    """Whatever comes together, what is accepted holds no circle, and who is refused keeps what it has."""
+def test_no_cycle_is_ever_in_force(rounds: list[dict[str, dict[str, set[str]]]]) -> None:
+    """Whatever comes together, what is accepted holds no cycle, and who is refused keeps what it has."""
     catalog = Catalog()
     for files in rounds:
         jobs = {
@@ -137,7 +137,7 @@ def test_no_circle_is_ever_in_force(rounds: list[dict[str, dict[str, set[str]]]]
         before = {each.id: each for each in catalog}
         for file in jobs.keys() - refused.keys():
             catalog.replace_file(file, jobs[file])
-        assert {} == catalog.circles()
+        assert {} == catalog.cycles()
         assert all(catalog.get(name) == each for name, each in before.items() if each.file in refused)
         accepted = [each for file in jobs.keys() - refused.keys() for each in jobs[file]]
         assert all(each == catalog.get(each.id) for each in accepted)

@@ -11,7 +11,7 @@ _FIRST, _LAST = 4, 2
 """Number of names to show at the beginning and at the end of a long path."""
 
 
-def circles(names: Iterable[str], after: After) -> Iterator[list[str]]:
+def cycles(names: Iterable[str], after: After) -> Iterator[list[str]]:
     """Yield the groups reachable from `names` where each name waits for every name, including itself (Tarjan 1972)."""
     index: dict[str, int] = {}
     lowest: dict[str, int] = {}
