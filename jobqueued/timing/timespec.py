@@ -135,7 +135,13 @@ class _Words:
         return self._todo[-1][1] if self._todo else ""
 
     def _exact(self, text: str) -> datetime:
-        moment = datetime.fromisoformat(text.upper())
+        day, clock = text.upper().split("T")
+        ends_day = clock.startswith("24:00")
+        moment = datetime.fromisoformat(f"{day}T{clock.replace('24:00', '00:00', 1) if ends_day else clock}")
+        if ends_day:
+            if moment.second:
+                raise self.wrong()
+            moment += timedelta(days=1)
         return moment if moment.tzinfo else self._unique(moment, self.zone)
 
     def _part(self, kind: str, word: str) -> None:
