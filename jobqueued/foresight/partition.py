@@ -10,7 +10,7 @@ need two scarce resources.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from fnmatch import fnmatchcase
 
 from jobqueued.core.records.host_limits import HostLimits
@@ -41,6 +41,27 @@ def groups(jobs: Sequence[Job], limits: HostLimits) -> list[tuple[Job, ...]]:
     for job in jobs:
         found.setdefault(root(job.id), []).append(job)
     return [tuple(group) for group in found.values()]
+
+
+def influencing(jobs: Sequence[Job], limits: HostLimits, names: Iterable[str]) -> tuple[Job, ...]:
+    """Return the jobs that can affect the runs of `names`, including these jobs, in the jobs' order.
+
+    A job that only reacts to the ends of others affects none of them.
+    """
+    known, has_exclusive = {job.id: job for job in jobs}, any(job.exclusive for job in jobs)
+    sharing = dict[str, list[str]]()
+    for job in jobs:
+        for thing in _things(job, limits, has_exclusive=has_exclusive):
+            sharing.setdefault(thing, []).append(job.id)
+    found, todo = set[str](), [name for name in names if name in known]
+    while todo:
+        if (name := todo.pop()) in found:
+            continue
+        found.add(name)
+        todo += _heard(known[name], known)
+        for thing in _things(known[name], limits, has_exclusive=has_exclusive):
+            todo += sharing.pop(thing, ())
+    return tuple(job for job in jobs if job.id in found)
 
 
 def _things(job: Job, limits: HostLimits, *, has_exclusive: bool) -> Iterator[str]:

@@ -31,7 +31,7 @@ from jobqueued.ctl.files.job_units import Unit, units
 from jobqueued.ctl.past.offline import is_hidden
 from jobqueued.foresight.durations import Chance, Durations, DurationSample, samples
 from jobqueued.foresight.futures import HostSnapshot
-from jobqueued.foresight.partition import groups
+from jobqueued.foresight.partition import influencing
 from jobqueued.host.capacity import host_has
 from jobqueued.jobdir import user_files
 from jobqueued.model.job import Job
@@ -68,13 +68,12 @@ def snapshot(
     """Read files and records, and get live and waiting runs from the daemon.
 
     `given` maps jobs to run durations (ns). `default` is the duration (ns) for jobs without a record. If `only` is
-    given, include just these jobs and the jobs that compete with them.
+    given, include just these jobs and the jobs that can affect them.
     """
     begin = time.time_ns()
     jobs, limits, problems = host_of_files(paths)
     if only is not None:
-        near = (group for group in groups(jobs, limits) if any(job.id in only for job in group))
-        jobs = tuple(job for group in near for job in group)
+        jobs = influencing(jobs, limits, only)
     known = {job.id: _samples(paths, job.id, given) for job in jobs}
     host = HostSnapshot(begin=begin, jobs=jobs, limits=limits, durations=Durations(known, default))
     unknown = sorted(job.id for job in jobs if not known[job.id])

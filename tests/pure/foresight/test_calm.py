@@ -12,7 +12,7 @@ from jobqueued.base.instants import HOUR, MINUTE, SECOND
 from jobqueued.core.records.host_limits import HostLimits
 from jobqueued.foresight.durations import DurationSample
 from jobqueued.foresight.futures import HostSnapshot, play
-from jobqueued.foresight.partition import groups
+from jobqueued.foresight.partition import groups, influencing
 from jobqueued.model.job import CatchUp, Claim, Escalation, Job, On, Overlap
 from jobqueued.model.run import Run, RunId
 from jobqueued.model.saved import SavedJob
@@ -81,6 +81,38 @@ def test_groups() -> None:
     assert ["abcdefghi"] == names(*jobs, job("i", exclusive=True))
     mine = [job("alice/a"), job("alice/b"), job("bob/a")]
     assert [3, 2] == [len(names(*mine, most_of_a_user=most)) for most in (None, 1)]
+
+
+def test_jobs_that_affect_others() -> None:
+    """Jobs affect others that react to them, or share a lock or a resource with them; an exclusive job affects all."""
+    lock = (Claim("tape", exclusive=True),)
+    jobs = [
+        job("a", locks=lock), job("b", locks=lock, dependencies=("c",)), job("c"), job("d", on=(On("job", "a"),)),
+        job("e", on=(On("jobs", "*"),)), job("f"),
+    ]  # fmt: skip
+
+    def names(*found: Job, of: str, **limits: Any) -> str:
+        return "".join(job.id for job in influencing(found, HostLimits(**limits), [*of, "gone"]))
+
+    assert ["abc", "abc", "c", "abcd", "abcdef", "f", "cf"] == [names(*jobs, of=of) for of in [*"abcdef", "fc"]]
+    assert "abcdef" == names(*jobs, of="f", max_running=9)
+    assert "abcdefg" == names(*jobs, job("g", exclusive=True), of="f")
+    mine = [job("alice/a"), job("alice/b"), job("bob/a")]
+    assert [1, 2] == [len(influencing(mine, HostLimits(most_of_a_user=most), ["alice/a"])) for most in (None, 1)]
+
+
+@settings(max_examples=50, derandomize=True, deadline=None)
+@given(hosts(), st.integers(0, 9), st.data())
+def test_jobs_that_affect_nobody_are_left_out(host: HostSnapshot, seed: int, data: st.DataObject) -> None:
+    """A simulation of the jobs that affect a job has the same runs of it as one of its whole group."""
+    name = data.draw(st.sampled_from([job.id for job in host.jobs]))
+    (group,) = (jobs for jobs in groups(host.jobs, host.limits) if name in {job.id for job in jobs})
+    few = influencing(host.jobs, host.limits, [name])
+    found, expected = (
+        play(host.with_jobs(jobs), host.begin + 8 * HOUR, [chance(seed)], keeps_starts=True)[0].of(name)
+        for jobs in (few, group)
+    )
+    assert expected == found
 
 
 def test_it_goes_on_after_a_wait() -> None:
