@@ -37,8 +37,8 @@ from jobqueued.child.worker import Hiring, Seat, spare
 
 IDLE, IDLE_SECONDS = 1, 30.0
 """Number of idle supervisors (1.5 MiB each) that remain, and seconds until the other idle supervisors leave."""
-POOL, ASKING = 8, 6
-"""Maximum pool size if only questions need it, and maximum number of questions answered at once."""
+ASKING = 6
+"""Maximum number of questions that supervisors answer at the same time."""
 REST = 1.0
 """Pause (s) after a failure, during which the launcher forks no supervisor and accepts no connection."""
 COMPLAINTS = 60.0
@@ -212,7 +212,7 @@ class Launcher:
     def _ask(self) -> None:
         """Hand out questions after attempts. At most ASKING supervisors answer, because a user database can hang."""
         asking = sum(is_question(seat.name) for seat in self._seats.values()) if self._questions else 0
-        if self._questions and not self._idle and len(self._seats) < POOL:
+        if self._questions and not self._idle and asking < ASKING:
             self._hired()
         while self._questions and self._idle and asking < ASKING:
             seat = self._idle.pop()

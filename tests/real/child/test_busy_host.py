@@ -65,6 +65,16 @@ def test_runs_that_sleep_do_not_wait_for_each_other(host: Host) -> None:
     assert [host.call("Stop", run=run)["state"] for run in runs] == ["stopping"] * 40
 
 
+def test_questions_beside_long_runs(host: Host) -> None:
+    """Calls that a supervisor must answer, such as those of users' files, do not wait for the end of live runs."""
+    host.write("job.yaml", "jobs: {long: {command: sleep 600, concurrency: 20}}")
+    host.start()
+    for live in range(1, 21):
+        host.run("long")
+        wait_for(lambda live=live: host.call("Status")["running"] == live)
+        assert host.call("UserFileSet", name="x", text="am9iczoge30K").keys() & {"error", "stored"}
+
+
 PROGRAMS = {
     "a loop": ("while True: pass", True),
     "a thread": ("import threading, time; threading.Thread(target=lambda: [None for _ in iter(int, 1)]).start()", True),
