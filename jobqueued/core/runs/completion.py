@@ -72,7 +72,8 @@ def finish(turn: Turn, run: Run, step: RunStep, document: Record) -> None:
     state.close(ended, document)
     started = turn.now.wall if ended.started is None else ended.started
     state.remember(name, stats=counted(state[name].saved.stats, ended, started, document), **times)
-    note_outcome(turn, ended)
+    end = min(over(document) or turn.now.wall, turn.now.wall)
+    note_outcome(turn, ended, None if state.loaded else end)
     state.agenda.follow(ended, document)
     if by_failover:
         turn.do(WriteRecord(document))
@@ -80,7 +81,7 @@ def finish(turn: Turn, run: Run, step: RunStep, document: Record) -> None:
     turn.say("run_ended", removed, record=document)
     lateness.over(turn, ended)
     if ended.state is RunState.SUCCEEDED:
-        expectation.succeeded(turn, name, min(over(document) or turn.now.wall, turn.now.wall), str(ended.id))
+        expectation.succeeded(turn, name, end, str(ended.id))
 
 
 def _learned(state: SchedulerState, run: Run, document: Record) -> dict[str, Any]:

@@ -72,12 +72,15 @@ def verdict(state: SchedulerState, job: Job, run: Run, now: Now) -> DependencyVe
     return awaited or _MET
 
 
-def note_outcome(turn: Turn, run: Run) -> None:
-    """Save the end of a job's occurrence, for jobs that depend on this job now or later."""
+def note_outcome(turn: Turn, run: Run, end: int | None = None) -> None:
+    """Save the end of a job's occurrence, for jobs that depend on this job now or later.
+
+    `end`: when the run ended (wall, ns), if this was before this turn.
+    """
     state, name, due = turn.state, run.id.job, run.due if run.last_due is None else run.last_due
     state.stir(name)
     others = [known for known in state[name].saved.outcomes if known.run != run.id.number]
-    outcome = Outcome(run.id.number, due, turn.now.wall, run.state.value)
+    outcome = Outcome(run.id.number, due, turn.now.wall if end is None else end, run.state.value)
     state.remember(name, outcomes=_needed(state, name, (*others, outcome)))
 
 

@@ -91,6 +91,54 @@ def test_ends_that_overtook_one_another() -> None:
     assert by_hand("zzaa", 3, killed=True, first=90) == [("a@1", "z@1")]
 
 
+@pytest.mark.parametrize("killed", [False, True])
+def test_the_last_success_of_a_degraded_time(killed: bool) -> None:
+    """The success that ended last is known after a death, even if a later run ended before it: z@3 overtook z@2."""
+    world = World(
+        job("a", concurrency=3), job("z", concurrency=3), job("both", dependencies=("a", "z")), seconds={"a": 30}
+    )
+    for name, seconds, pause in (("z", 1, 2), ("a", 30, 1), ("z", 70, 40)):
+        world.seconds[name] = seconds
+        world.run(name, pause)
+        world.pass_time(pause)
+    assert [("da@1", ("a@1", "z@1"))] == rounds(world)
+    world.full.add("state")
+    world.seconds["z"] = 1
+    world.run("z", 3)
+    world.pass_time(60)
+    world.full.clear()
+    if killed:
+        world.boot()
+    world.pass_time(1)
+    world.seconds |= {"z": 50, "a": 1}
+    world.run("z", 4)
+    world.run("a", 4)
+    world.pass_time(120)
+    assert [("z@2", "z@4")] == [
+        (it.fields["end"], it.fields["awaited"]) for it in world.said if it.event == "out_of_step"
+    ]
+    assert [("a@1", "z@1"), ("a@2", "z@4")] == [ends for _, ends in rounds(world)]
+
+
+@pytest.mark.parametrize("killed", [False, True])
+def test_a_success_before_a_death_is_not_the_next_one(killed: bool) -> None:
+    """d waits for the next success of p, which p@2 is not: it ended before d@3 was due, though that was not saved."""
+    world = World(job("p"), job("d", "*/10 * * * *", dependencies=("p",)))
+    world.pass_time(60)
+    world.run("p", 1)
+    world.pass_time(600)
+    world.full.add("state")
+    world.pass_time(60)
+    world.run("p", 2)
+    world.pass_time(1200)
+    world.full.clear()
+    if killed:
+        world.boot()
+    world.pass_time(60)
+    ran = [str(run.id) for run, record in world.rows.values() if run.id.job == "d" and record]
+    assert ["d@1", "d@2"] == sorted(ran)
+
+
 def test_rounds_that_have_not_run() -> None:
     """What was due in a degraded time, and waited, is due again, once for each round: by the same ends."""
     world = World(
