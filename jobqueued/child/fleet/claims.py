@@ -23,7 +23,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from jobqueued.child.contract.tuples import NamedTuple
-from jobqueued.child.fleet.etcd.values import LAST_SECOND
+from jobqueued.child.fleet.etcd.values import LAST_SECOND, pause_in
 from jobqueued.child.fleet.etcd.wire import Message, after_all, coded, text
 from jobqueued.child.fleet.lines import RETURNED
 
@@ -342,7 +342,7 @@ def outcome(
     if claim.is_first and newest != skipped:
         return Newer(newest)
     if claim.spec and claim.pause in now:
-        return Paused(now[claim.pause].value)
+        return Paused(pause_in(now[claim.pause].value))
     for key, value in wanted.items():
         if key in now and now[key].value != value:
             return ClaimDenied(key, now[key])

@@ -21,7 +21,7 @@ from jobqueued.child.fleet.claims import (
     StoredKey,
     attempt_of,
 )
-from jobqueued.child.fleet.etcd.values import end_of
+from jobqueued.child.fleet.etcd.values import end_of, pause_in
 from jobqueued.child.fleet.etcd.wire import Message, text
 from jobqueued.child.fleet.known_locks import LOCKS, KnownLocks, LockUnits, Name, Owner, lock_of
 from jobqueued.child.fleet.lines import Line
@@ -415,6 +415,7 @@ class Conversation:
                 return  # a late event: the occurrence was returned before this host skipped it
             kind, name = key.removeprefix(ROOT).split("/", 1)
             value, _, revision = known or NOTHING
+            value = pause_in(value) if known is not None and kind == "paused" else value
             line = [kind, name, value, *[revision] * (kind == "overdue")]
             self.outbox.append(self._members.note_host(name, known) if kind == "hosts" else line)
         elif (occurrence := claims.name_of(key)) is not None and known is not None:

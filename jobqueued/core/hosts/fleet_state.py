@@ -64,7 +64,8 @@ class Pausing(NamedTuple):
 
 def is_of_fleet(key: str) -> bool:
     """Return whether a key belongs to an occurrence of the whole fleet."""
-    return key[:1] == "f" and key.isascii() and key[1:].replace(".", "", 1).isdigit()
+    second, dot, attempt = key[1:].partition(".")
+    return key[:1] == "f" and key.isascii() and second.isdigit() and (not dot or attempt.isdigit())
 
 
 def second_of(key: str) -> int:

@@ -95,3 +95,8 @@ def _read(part: Any, hint: str) -> str | int | None:
 def end_of(value: str) -> str:
     """Return an occurrence's end from its value, or "" if it is not over. An invalid value counts as over."""
     return (parsed(OccurrenceValue, value) or OccurrenceValue("", "over")).end
+
+
+def pause_in(value: str) -> str:
+    """Return the value of a pause that exists, which is never "": an empty value becomes a malformed one."""
+    return value or " "

@@ -73,7 +73,7 @@ _KEYS = st.sampled_from([
     "runs/tick/1772409660/1", "runs/tick/1772409660/2", "runs/tick/1772409660/999", "runs/tick/9999999999/1",
     "runs/tick/1000000000/1", "runs/tick/99999999999/1", "runs/tick/x/1", "runs/tick", "runs/tick/1772409720/1",
     "returned/tick/f1772409660", "returned/tick/f9999999999", "returned/tick/x", "returned/tick/f",
-    "returned/tick/f1.2", "returned/x", f"jobs/{'j' * 1000}",
+    "returned/tick/f1.2", "returned/tick/f.1", "returned/tick/f1.", "returned/x", f"jobs/{'j' * 1000}",
 ])  # fmt: skip
 _PUTS = st.lists(st.tuples(_KEYS, _ODD), min_size=1, max_size=6)
 
@@ -96,6 +96,7 @@ def _numbers(value: object) -> Iterator[int]:
 @example([("overdue/tick", json.dumps(["a", 10**30]))], True)
 @example([("runs/tick/9999999999/1", "z")], True)
 @example([("returned/tick/f9999999999", "z")], True)
+@example([("paused/tick", ""), ("runs/tick/1000000000/1", " ")], False)
 def test_whatever_is_there(puts: list[tuple[str, str]], begins: bool) -> None:
     """Hosts hear of it, or begin with it, and go through it; once it is gone they run what comes due."""
     fleet = Fleet(Random(1))
