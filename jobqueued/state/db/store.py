@@ -394,7 +394,10 @@ class Store:
 
     @contextlib.contextmanager
     def _reading(self) -> Iterator[None]:
-        """Convert SQLite's errors, and errors about impossible rows, to StoreError."""
+        """Convert SQLite's errors, and errors about impossible rows, to StoreError.
+
+        After an error that damage may have caused, the next commit mends the file.
+        """
         try:
             yield
         except (sqlite3.Error, *rows.NONSENSE) as error:
@@ -403,6 +406,9 @@ class Store:
             ):  # `mend` could not open the file
                 text = f"{self._path} can't be opened: {self.failure}; {self.failure.fault.remedy}"
                 raise StoreError(text) from None
+            if self.failure is None and isinstance(error, sqlite3.DatabaseError):
+                found = failure(error, self._path.parent)
+                self.failure = found if found.fault in (StateFault.BROKEN, StateFault.FAILING) else None
             raise StoreError(f"{self._path}: {error}") from None
 
     def close(self) -> None:

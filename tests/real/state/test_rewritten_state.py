@@ -172,6 +172,22 @@ def test_a_stop_in_order(host: Host, tmp_path: Path, way: str) -> None:
     assert before == tables(host, tmp_path / "after")
 
 
+@pytest.mark.parametrize("way", [way for way in WAYS if "log" not in way and way != "an older one is copied over it"])
+def test_a_read_finds_it(host: Host, way: str) -> None:
+    """Where a read finds the damage, at most one call is refused, though nothing else makes the daemon commit."""
+    host.write("jobs.yaml", "jobs: {}")
+    host.start()
+    submit(host, "over")
+    host.call("Await", job="host/1")
+    host.stop()
+    host.start()
+    WAYS[way][1](host.root / "state")
+    answers = [submit(host, key) for key in ("one", "one", "two", "over")]
+    refused = [answer for answer in answers if "error" in answer]
+    assert refused in ([], answers[:1]), answers
+    assert ["host/2", "host/3", "host/1"] == [answer["job"] for answer in answers[1:]]
+
+
 @pytest.mark.parametrize("how", ["renamed", "removed", "replaced"])
 def test_a_directory_that_is_gone(host: Host, tmp_path: Path, how: str) -> None:
     """As soon as the directory exists again, all but history is in it; meanwhile the remedy is said."""
