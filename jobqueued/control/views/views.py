@@ -153,8 +153,10 @@ def _batch(job: Job, state: JobState) -> BatchProgress | None:
         return None
     runs, stats, running = job.submission.runs, state.saved.stats, len(state.live)
     done = stats.started + stats.skipped
-    turns = -(-(runs - done) // min(job.concurrency, runs))
-    left = None if state.usual is None else turns * state.usual / SECOND
+    at_once = min(job.concurrency, runs)
+    later = max(0, runs - done - max(running, at_once))
+    rounds = (done < runs) + -(-later // at_once)
+    left = None if state.usual is None else rounds * state.usual / SECOND
     return BatchProgress(runs, done, stats.failed, running, max(0, runs - done - running), left)
 
 
