@@ -203,16 +203,18 @@ async function sourceOf({ id, file, line }) {
   return text === null ? null : excerpt(text, line - 1, /\.ya?ml$/.test(file) ? id.replace(/^.*\//, "") : "");
 }
 
-// From a line on what is indented further; null: the line has no such name, as the file has changed.
+// The lines from this one up to the next key that is not indented further; comments and texts may be indented less. Without a name, the
+// line is one of cron's tables and stands alone. null: the line has no such name, as the file has changed.
 export function excerpt(text, first, name) {
   const lines = text.split("\n"), depth = line => line.search(/\S|$/), isComment = line => /^\s*#/.test(line);
   if (!lines[first]?.includes(name)) return null;
   const indent = depth(lines[first]);
-  const isPart = line => !line.trim() || depth(line) > indent || /^\s*[\]}]/.test(line);
+  const isOther = line => depth(line) <= indent && (/^\s*[^\s#].*:(\s|$)/.test(line) || /^(---|\.\.\.)/.test(line));
+  const isBetween = line => !line.trim() || (isComment(line) && depth(line) <= indent);
   let begin = first, end = first + 1;
   while (begin && isComment(lines[begin - 1]) && depth(lines[begin - 1]) === indent) begin--;
-  while (end < lines.length && isPart(lines[end])) end++;
-  return lines.slice(begin, end).map(line => line.slice(indent)).join("\n").trimEnd();
+  for (let next = end; name && next < lines.length && !isOther(lines[next]); next++) if (!isBetween(lines[next])) end = next + 1;
+  return lines.slice(begin, end).map(line => line.slice(Math.min(indent, depth(line)))).join("\n").trimEnd();
 }
 
 const SEVERITIES = { error: _("error"), warning: _("warning") };

@@ -27,6 +27,28 @@ FILE = "jobs:\n" + "".join(f"  {line}\n" if line else "\n" for line in BACKUP.sp
     "  # Words, no shell.\n"
     "  words: {command: [echo, a b, \"it's\", x], schedule: '0 3 * * *'}\n"
 )  # fmt: skip
+COMMENTS = """\
+  a:
+    command: |
+      # First:
+
+      # hidden: no
+      echo hi
+#    timeout: 1h
+  # was hourly
+    schedule: '@daily'
+    # The end."""
+CUT = """\
+a:
+  command: |
+    # First:
+
+    # hidden: no
+    echo hi
+#    timeout: 1h
+# was hourly
+  schedule: '@daily'
+  # The end."""
 FACTS = """Object.fromEntries(
     [...document.querySelectorAll("#view dt")].map(it => [it.innerText, it.nextSibling.innerText])
 )"""
@@ -106,7 +128,12 @@ def test_a_file_that_can_not_be_read(chromium: Browser, place: Path) -> None:
         ("jobs:\n  a: {\n    command: x\n  }\n  b: {}\n", 2, "a", "a: {\n  command: x\n}"),
         ("jobs:\n  a:\n    # why\n    command: x\n\n  # of b\n  b: {}\n", 2, "a", "a:\n  # why\n  command: x"),
         ("jobs:\n  b: {}\n\n  # one\n  # two\n  a: {}\n", 6, "a", "# one\n# two\na: {}"),
+        (f"jobs:\n{COMMENTS}\n# of b\n\n  # of b\n  b: {{}}\n", 2, "a", CUT),
+        (f"jobs:\n{COMMENTS}\n\n# the end\n", 2, "a", CUT), (f"jobs:\n{COMMENTS}\n# next\n---\n", 2, "a", CUT),
+        ("jobs:\n  a:\n    command: 'x\ny'\n    nice: 3\n  b: {}\n", 2, "a", "a:\n  command: 'x\ny'\n  nice: 3"),
+        ("jobs:\n  a:\n    command: x\nlimits: {}\n", 2, "a", "a:\n  command: x"),
         ("SHELL=/bin/sh\n0 2 * * * x\n0 3 * * * y\n", 2, "", "0 2 * * * x"),
+        ("0 2 * * * x\n  0 3 * * * y\n", 1, "", "0 2 * * * x"),
         ("jobs:\n  other: {}\n", 2, "gone", None), ("jobs: {}\n", 7, "a", None),
     ],
 )  # fmt: skip
