@@ -143,6 +143,7 @@ const texts = {
 "There is no run $0, or its record has expired.": "Den Lauf $0 gibt es nicht, oder seine Aufzeichnung ist abgelaufen.",
 "This host is on hold by $0: no new run starts until Release is pressed.": "Dieser Rechner ist von $0 angehalten: kein neuer Lauf startet, bis Freigeben gedrückt ist.",
 "timed out": "Zeit überschritten",
+"Time zone: $0.": "Zeitzone: $0.",
 "Timeline": "Zeitachse",
 "Times": "Anzahl",
 "To": "An",

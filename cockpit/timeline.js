@@ -18,6 +18,7 @@ const SHORT = 1000;
 // Of each run something is seen, however short it was; more of one that ended badly.
 const LEAST = 2;
 const LEAST_BAD = 4;
+const ZONE = new Intl.DateTimeFormat().resolvedOptions().timeZone;
 // In a narrow window the name of a job is above its lane, and a part of the chart is as wide as on the screen.
 const NARROW = 600;
 
@@ -41,7 +42,8 @@ export function timelineView() {
       draw(chart, ...known);
       const lanes = new Set(runs.map(run => run.job)).size;
       note.textContent = [
-        format(_("Runs: $0, jobs: $1."), runs.length, lanes), isAll ? "" : _("Older runs are omitted, unless they ended badly."),
+        format(_("Runs: $0, jobs: $1."), runs.length, lanes), format(_("Time zone: $0."), ZONE),
+        isAll ? "" : _("Older runs are omitted, unless they ended badly."),
         host.isStranger ? OWN : "", lanes > LANES ? format(_("Only the first $0 jobs are shown."), LANES) : "",
       ].join(" ");
       drawn = Date.now();

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 
@@ -146,3 +148,16 @@ def test_of_more_runs_than_are_drawn(chromium: Browser, own: str, answers: dict[
     chromium.tell("hours.value = 24; hours.dispatchEvent(new Event('change'))")
     chromium.until("document.querySelector('.chart a[href=\"#/run/old%401\"] rect.failed')")
     shows(chromium, "Older runs are omitted, unless they ended badly.")
+
+
+def test_the_zone_of_the_axis(chromium: Browser, own: str) -> None:
+    """The view names the zone once: the browser's, which the times of the axis are in."""
+    chromium.call("Emulation.setTimezoneOverride", timezoneId="Asia/Tokyo")
+    try:
+        bars(chromium, own, 6, 1100)
+        shows(chromium, "Time zone: Asia/Tokyo.")
+        first = chromium.tell("document.querySelector('.chart text').textContent")
+    finally:
+        chromium.call("Emulation.setTimezoneOverride", timezoneId="")
+    begin = datetime.now(ZoneInfo("Asia/Tokyo")) - timedelta(hours=6)
+    assert first in {(begin - timedelta(minutes=late)).strftime("%I:%M %p") for late in (0, 1)}
