@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterator
 
 import click
@@ -50,9 +51,9 @@ def status(paths: Paths, as_json: bool) -> None:
     - the daemon can't save its state, its launcher does not answer, or it has
       another problem, such as a full log disk
 
-    It also lists paused jobs, jobs that wait because the clock was set back, and limits that this host does not
-    enforce.  It lists submissions with a run that failed in the last 24 hours, too.  None of these changes the exit
-    status.
+    It also lists warnings about files, paused jobs, jobs that wait because the clock was set back, and limits that
+    this host does not enforce.  It lists submissions with a run that failed in the last 24 hours, too.  None of these
+    changes the exit status.
 
     Exits 0 if everything is healthy, 1 if not; 2 if the daemon is down or does not answer.  In the last case, `status`
     prints the live runs before it exits.
@@ -114,13 +115,19 @@ def _print(answer: Message, problems: list[Problem], submissions: list[str]) -> 
             ("draining" if answer["draining"] else "on hold", hold_messages.hold(answer)),
             ("left behind", ", ".join(answer["left"]) or None),
             ("next", soonest or "nothing"),
-            ("problems", str(len(problems)) if problems else None),
+            ("files", _by_severity(problems)),
             *_attention(answer),
             *_some("failed", submissions, "list --failed"),
         ]
     )
     print_stale(answer["stale"])
     print_problems(problems)
+
+
+def _by_severity(problems: list[Problem]) -> str | None:
+    """Count the problems in files, ``1 error, 2 warnings``; None if there are none."""
+    counts = Counter(problem.severity for problem in problems)
+    return ", ".join(counted(count, severity) for severity, count in sorted(counts.items())) or None
 
 
 _SHOWN = 5

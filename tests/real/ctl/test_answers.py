@@ -41,7 +41,7 @@ class TestAnswers:
         runs = "3 running of at most 8, 1 waiting, 0 due, 0 retrying"
         expected = {"state": "ok", "runs": runs, "jobs": "2"}
         assert expected == {name: facts(shown.stdout)[name] for name in expected}
-        assert (0, "", set()) == (shown.returncode, shown.stderr, {"on hold", "problems"} & facts(shown.stdout).keys())
+        assert (0, "", set()) == (shown.returncode, shown.stderr, {"on hold", "files"} & facts(shown.stdout).keys())
 
     def test_status_names(self, daemon: Daemon, tmp_path: Path) -> None:
         """What fails is shown with its last failure, what was missed with a remedy, what is outdated and why, what
@@ -78,21 +78,21 @@ class TestAnswers:
         assert facts(run("--root", tmp_path, "status").stdout)["on hold"].startswith("by root until ")
 
     @pytest.mark.parametrize(
-        ("trouble", "code"),
+        ("trouble", "code", "files"),
         [
-            ({"problems": [PROBLEM]}, 1),
-            ({"problems": [{**PROBLEM, "severity": "warning"}]}, 0),
-            ({"state": "degraded", "reason": "disk full"}, 1),
+            ({"problems": [PROBLEM]}, 1, "1 error"),
+            ({"problems": [{**PROBLEM, "severity": "warning"}] * 2}, 0, "2 warnings"),
+            ({"state": "degraded", "reason": "disk full"}, 1, None),
         ],
         ids=str,
     )
-    def test_status_of_trouble(self, daemon: Daemon, tmp_path: Path, trouble: Message, code: int) -> None:
+    def test_status_of_trouble(self, daemon: Daemon, tmp_path: Path, trouble: Message, code: int, files: str) -> None:
         """An error in a job file, or a degraded daemon, is shown and is exit status 1; a warning is only shown."""
         status = {**STATUS, **trouble}
         daemon.answers("Status", {**status, "unwell": unwell(status)})
         shown = run("--root", tmp_path, "status")
         told = "b.yaml:3:5: schedule: found 'x'" if "problems" in trouble else "disk full"
-        assert (code, True) == (shown.returncode, told in shown.stdout)
+        assert (code, True, files) == (shown.returncode, told in shown.stdout, facts(shown.stdout).get("files"))
 
     def test_list(self, tmp_path: Path) -> None:
         """A pipe gets a line for each job with all columns, however long."""
