@@ -32,8 +32,8 @@ _SHOWN = 240
 """Maximum characters in an answer, which must fit in a message to the launcher."""
 
 
-_NO_USER = "; create this user with systemd-sysusers, or set another `notifier` in jobqueued.yaml"
-_OTHER_USER = "; set `notifier` in jobqueued.yaml to a user who can"
+_NO_USER = "; create this user with systemd-sysusers, or set another `notifier` in jobqueued.yaml and restart jobqueued"
+_OTHER_USER = "; set `notifier` in jobqueued.yaml to a user who can, and restart jobqueued"
 _PART = re.compile(r"[0-9]{1,20} (sent|later|never)\b")
 
 

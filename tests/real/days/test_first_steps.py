@@ -86,9 +86,10 @@ def test_an_alarm_without_mail_and_journal(host: Host, tmp_path: Path) -> None:
     """The program that the page has made keeps it in the file that it names."""
     (made,) = re.findall(r"^    \$ (mkdir .*)$", FIRST_STEPS, re.M)
     typed(made, tmp_path)
-    (line, name) = re.findall(r"put the line `(.*)` in a new file\n`(jobqueued.yaml.d/\w+.yaml)`", FIRST_STEPS)[0]
-    (host.root / name).parent.mkdir()
-    (host.root / name).write_text(line.replace("root", ME.pw_name) + "\n")
+    settings, start = (FIRST_STEPS.index(text) for text in ("\n    mkdir -p etc/", "\n    make run\n"))
+    assert settings < start, "the daemon reads its settings when it starts"
+    command = FIRST_STEPS[settings:].split("\n")[1].strip()
+    typed(command.replace("etc/", f"{host.root}/").replace(": root", f": {ME.pw_name}"), tmp_path)
     host.write("a.yaml", f"jobs: {{disk-space: {{command: exit 1, notify: {{command: {tmp_path}/var/alarm}}}}}}")
     host.start()
     host.wait(host.run("disk-space"))

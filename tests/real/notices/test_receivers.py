@@ -253,8 +253,8 @@ def test_a_sender_who_can_not(what: str) -> None:
         done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=True, cwd=REPO)
     assert done.stdout.startswith("later 0 ")
     remedy = (
-        "create this user with systemd-sysusers, or set another `notifier` in jobqueued.yaml"
+        "create this user with systemd-sysusers, or set another `notifier` in jobqueued.yaml and restart jobqueued"
         if what == "user"
-        else "set `notifier` in jobqueued.yaml to a user who can"
+        else "set `notifier` in jobqueued.yaml to a user who can, and restart jobqueued"
     )
     assert done.stdout.endswith(f"; {remedy}\n")
