@@ -10,6 +10,8 @@ from jobqueued.control.protocol.access import table
 from jobqueued.control.protocol.interface import INTERFACE
 
 _DECLARED = re.compile(r"^((?:#.*\n)*)((interface|type|method|error) (\w+).*\n(?:(?: |\)).*\n)*)", re.M)
+_ITEM = re.compile(r"^- \w+(, \w+)*(?=:|$)")
+"""The names of fields, or of values, that an item of a list is about."""
 
 
 def page() -> Iterator[str]:
@@ -36,12 +38,14 @@ def _for_whom(heads: tuple[str, ...], cells: tuple[str, ...]) -> str:
 
 
 def _words(comment: str) -> str:
-    """A comment as paragraphs and lists. An item of a list begins with a dash; its other lines are indented."""
+    """A comment as paragraphs and lists. An item of a list begins with a dash; its other lines are indented, and the
+    names before its colon are code."""
     parts: list[str] = []
     for line in (line.removeprefix("#").removeprefix(" ") for line in comment.splitlines()):
         is_list = bool(parts) and parts[-1].startswith("- ")
         if line.startswith("- "):
-            parts += [line] if is_list or not parts else ["", line]
+            item = _ITEM.sub(lambda names: re.sub(r"\w+", r"`\g<0>`", names[0]), line)
+            parts += [item] if is_list or not parts else ["", item]
         elif parts and is_list == line.startswith("  "):
             parts[-1] += f" {line.strip()}"
         else:

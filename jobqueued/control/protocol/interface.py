@@ -153,10 +153,12 @@ type RunUsage (
   history: []Sample
 )
 
-# A lock, or units of another resource, that the holder holds (held is true) or waits for. The holder is a run or a
-# user's command (:with-lock@3); pid and command describe its process. reason is set if the holder waits although
-# no run or command holds the lock: another program has the lock file, the lock is reserved for another run, or the
-# run waits for another resource.
+# A lock, or units of another resource, that a holder holds or waits for:
+# - held: true if the holder holds the lock, false if it waits
+# - holder: a run, or a user's command such as :with-lock@3
+# - pid, command: the process of the holder
+# - reason: why the holder waits although no run or command holds the lock: another program has the lock file, the lock
+#   is reserved for another run, or the run waits for another resource. Null otherwise
 type LockClaim (
   lock: string,
   mode: string,
@@ -339,9 +341,13 @@ method Emit(event: string, data: ?object, traceparent: ?string) -> (
   unsaved: ?string
 )
 
-# Why a run has not started, why it is stopping, or how it ended. Pass either run or job. With job, why is null, runs
-# explains the job's first 10 runs that wait to start, more is the number of its other waiting runs, and idle is why
-# no run waits. The object for a run has:
+# Why a run has not started, why it is stopping, or how it ended. Pass either run or job. The reply has:
+# - why: with run, the object for the run
+# - runs: with run, the object for the run; with job, the objects for the job's first 10 runs that wait to start
+# - more: with job, the number of the job's other waiting runs
+# - idle: with job, the reason why no run waits
+# - past: with at, the object for that instant
+# The object for a run has:
 # - reasons: sentences for people
 # - missing: the claims not granted, each {resource, mode, units, capacity, holders: {run, mode, units, since, held,
 #   ends_by, lingers}}. lingers is what may still live of a run whose supervisor died
@@ -351,9 +357,11 @@ method Emit(event: string, data: ?object, traceparent: ?string) -> (
 #   describes this for people
 # - expected: when it will probably start
 # - late: how late it is, if it is late
-# With at, past is why the job or the run did not run at that instant, according to the records: {job, at, kind, run,
-# reasons, unknown}. kind is running, down (the daemon was down), gone (the job was in no job file), waiting,
-# retrying, ended, disabled, paused, skipped, not_due or unknown. unknown lists what the records do not show.
+# The object for an instant shows, according to the records, why the job or the run did not run then. It has:
+# - job, at, run, reasons
+# - kind: running, down (the daemon was down), gone (the job was in no job file), waiting, retrying, ended, disabled,
+#   paused, skipped, not_due or unknown
+# - unknown: the facts that the records do not show
 method Why(run: ?string, job: ?string, at: ?string) -> (
   why: ?object,
   runs: []object,
