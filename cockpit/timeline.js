@@ -1,13 +1,10 @@
 // The runs of the last hours as a chart: a lane for each job, waits before the runs and between their attempts.
 
 import { client, host, inTurn } from "./host.js";
-import { _, FAILURES, format, h, language, LIVE, OWN, quiet, section, stateName, svg, words } from "./elements.js";
-import { ENDED } from "./runs.js";
+import { _, FAILURES, format, h, language, LIVE, OWN, PENDING, quiet, section, stateName, svg, words } from "./elements.js";
 
 const HOURS = [1, 6, 24];
 const HOUR = 3600000;
-// Runs that have not started are not drawn.
-const DRAWN = [...LIVE, "retrying", ...ENDED];
 const RUNS = 1000;
 // Replies for them: the daemon looks at a part of its records for each.
 const PAGES = 40;
@@ -70,7 +67,7 @@ function legend() {
 
 // The newest runs; where there are more, so are all that ended badly.
 async function history(since) {
-  const newest = await read(since, DRAWN);
+  const newest = await read(since);
   if (newest.isAll) return newest;
   const bad = await read(since, FAILURES), found = new Map([...newest.runs, ...bad.runs].map(run => [run.run, run]));
   return { runs: [...found.values()], isAll: false };
@@ -137,7 +134,7 @@ export function pieces(run, until) {
     free = to;
   }
 
-  const isLive = LIVE.includes(run.state), over = isLive || run.state === "retrying" ? until : parse(run.ended) ?? until;
+  const isLive = LIVE.includes(run.state), over = isLive || PENDING.includes(run.state) ? until : parse(run.ended) ?? until;
   const tries = run.attempts?.length || isLive ? run.attempts ?? [] : [run];
   for (const { started, ended, state } of tries) if (started) add(parse(started), parse(ended) ?? over, state);
   if (isLive && run.started) add(parse(run.started), until, run.state);

@@ -21,7 +21,7 @@ from jobqueued.core.records import record_checks
 from jobqueued.core.records.record_checks import Damaged
 from jobqueued.model.job import MAX_DIGITS
 from jobqueued.model.run import RunId
-from jobqueued.model.run_states import LIVE, PENDING, RunState
+from jobqueued.model.run_states import LIVE, PENDING
 
 _END, _OUTPUT = ".json", ".log"
 _OF_A_RUN = [
@@ -150,7 +150,7 @@ def no_output(document: Record) -> str:
     """Return why the run with this record has no output file."""
     output, state = whole_output(document), document["state"]
     facts = (
-        (state in PENDING and state != RunState.RETRYING, "it has not started yet"),
+        (state in PENDING and not document["attempts"], "it has not started yet"),
         (state in LIVE, "it has written nothing so far"),
         (state == "skipped", f"it did not run: {document['reason']}"),
         (output.get("error"), f"it could not be stored: {output.get('error')}"),
@@ -161,7 +161,7 @@ def no_output(document: Record) -> str:
         ),
         (output["dropped"], f"all {output['dropped']} bytes were dropped"),
     )
-    silent = "it has written nothing so far" if state == RunState.RETRYING else "it wrote nothing"
+    silent = "it has written nothing so far" if state in PENDING else "it wrote nothing"
     return next((reason for fact, reason in facts if fact), silent)
 
 

@@ -18,8 +18,8 @@ from tests.support.chromium import Browser
 from tests.support.cockpit import cockpit, install, old_daemon, opened, shows
 
 FILE = "jobs: {}\n"
-ENDED = [*FAILURES, "succeeded", "skipped", "running"]
-"""The states that a reply has if none is requested."""
+STARTED = [*FAILURES, "succeeded", "skipped", "running", "waiting"]
+"""The states that a reply has if none is requested; the waiting runs started an attempt."""
 BARS = """[...document.querySelectorAll(".chart a")].flatMap(run => [...run.querySelectorAll("rect")].map(bar => {
     const { left, right, width, height } = bar.getBoundingClientRect();
     const isInView = left >= 0 && right <= innerWidth;
@@ -50,7 +50,7 @@ def the_runs() -> list[dict[str, Any]]:
     short = 0.003
     busy = [a_run("busy", 900 - n, "succeeded", (n * 4 + 4, n * 4 + 0.5, "succeeded")) for n in range(600)]
     busy[300] = a_run("busy", 600, "failed", (1204, 1204 - short, "failed"))
-    again = a_run("again", 1, "retrying", (1800, 1800 - short, "failed"))
+    again = a_run("again", 1, "waiting", (1800, 1800 - short, "failed"))
     gone = a_run("gone", 1, "failed", *((at, at - short, "failed") for at in (3000, 1800, 600)))
     live = {**a_run("live", 1, "running", (3000, 3000 - short, "failed")), "started": ago(1800)}
     new = a_run("new", 1, "failed", (0.004, 0.001, "failed"))
@@ -65,7 +65,7 @@ def answers() -> dict[str, Any]:
         "Status": {**STATUS}, "List": {"jobs": [], "held_by": None}, "Watch": {"events": [], "missed": 0},
         "Notices": {"incidents": [], "notices": [], "more": 0},
         "History": lambda asked: {
-            "runs": [run for run in runs if run["state"] in asked.get("states", ENDED)], "next": None,
+            "runs": [run for run in runs if run["state"] in asked.get("states", STARTED)], "next": None,
         },
     }  # fmt: skip
 

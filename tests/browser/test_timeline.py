@@ -328,11 +328,12 @@ def test_failed_attempts_of_a_run_that_succeeded(chromium: Browser, tmp_path: Pa
     assert [["--bad"], ["--bad", "--bad", "--good"]] == sorted(by_row, key=len), (by_row, rows[:4])
 
 
-def test_a_run_that_waits_for_a_retry(chromium: Browser, tmp_path: Path) -> None:
+@pytest.mark.parametrize("state", ["retrying", "waiting"])
+def test_a_run_that_waits_for_a_retry(chromium: Browser, tmp_path: Path, state: str) -> None:
     """It has strokes from the end of its attempt to now, also where that end is out of view."""
     one = next(record for record in a_day() if record["run"] == "dump-orders@714")
     times = {"started": "2026-11-26T12:00:00.000Z", "ended": "2026-11-26T12:00:00.003Z"}
-    waits: Any = {**one, "state": "retrying", "due": times["started"], "queued": times["started"], **times}
+    waits: Any = {**one, "state": state, "due": times["started"], "queued": times["started"], **times}
     opened(chromium, tmp_path / "retry.html", collected([{**waits, "attempts": [times]}]))
     at_bottom = """(() => {
         const colour = getComputedStyle(document.documentElement).getPropertyValue("--wait").match(/[0-9a-f]{2}/g);

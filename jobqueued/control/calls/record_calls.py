@@ -167,7 +167,7 @@ class RecordCalls:
         place, among_live = _place(asked.get("before", _LIVE_PLACE))
         fresh: list[tuple[HistoryMark, Run]] = []
         if among_live:
-            found = self._fresh(job, place, states or ())
+            found = self._fresh(job, place, states)
             fresh = [(mark, run) for mark, run in found if wanted(mark, run.state) and asker.has_run(run.id)][:limit]
             place = NEWEST._replace(queued=last)
         ended = self._batch.ended
@@ -199,12 +199,19 @@ class RecordCalls:
         ended = None if run.state in LIVE else begun["ended"]  # a waiting run's previous attempt ended
         return {**begun, "pid": run.pid, "started": to_text(run.started) if run.started else None, "ended": ended}
 
-    def _fresh(self, job: str | None, before: HistoryMark, wanted: Container[str]) -> list[tuple[HistoryMark, Run]]:
-        """Return live runs, runs in the `wanted` states, and runs whose end is not saved yet; all are older than
-        `before`.
+    def _fresh(
+        self, job: str | None, before: HistoryMark, states: Container[str] | None
+    ) -> list[tuple[HistoryMark, Run]]:
+        """Return unfinished runs and runs whose end is not saved yet; all are older than `before`.
+
+        The unfinished runs are those in these states, or all that started an attempt if `states` is None.
         """
-        live = [run for run in self._scheduler.runs.values() if run.state in LIVE or run.state in wanted]
-        runs = live + [run for run, record in self._batch.runs.values() if record is not None]
+        unfinished = self._scheduler.runs.values()
+        if states is None:
+            runs = [run for run in unfinished if run.state in LIVE or run.so_far is not None]
+        else:
+            runs = [run for run in unfinished if run.state in states]
+        runs += [run for run, record in self._batch.runs.values() if record is not None]
         marks = ((HistoryMark(run.queued, *run.id), run) for run in runs if job in (None, run.id.job))
         return sorted((found for found in marks if found[0] < before), key=itemgetter(0), reverse=True)
 

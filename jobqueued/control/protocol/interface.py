@@ -301,11 +301,11 @@ method Next(job: string, count: int) -> (
   draining: bool
 )
 
-# Records of one job, or of all jobs, by the time at which their runs were queued: live runs first, then ended runs,
-# newest first. states selects runs by state. since and until select runs that were queued at or after since and
-# before until. The reply has waiting runs only if states includes their state. A reply has at most limit runs (50,
-# the default and the maximum), and may have fewer. To get the next page, pass next as before; next is null at the
-# end.
+# Records of one job, or of all jobs, by the time at which their runs were queued: unfinished runs first, then ended
+# runs, newest first. states selects runs by state. Without states, the reply has every run, except those that wait
+# for their first attempt. since and until select runs that were queued at or after since and before until. A reply
+# has at most limit runs (50, the default and the maximum), and may have fewer. To get the next page, pass next as
+# before; next is null at the end.
 method History(job: ?string, states: ?[]string, since: ?string, until: ?string, before: ?string, limit: ?int) -> (
   runs: []object,
   next: ?string

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from contextlib import suppress
-from itertools import takewhile
 
 import click
 
@@ -98,7 +97,8 @@ def _live_without_it(paths: Paths, names: tuple[str, ...]) -> str:
 
 
 def _live_runs(paths: Paths, job: str) -> list[str]:
-    live = [run["run"] for run in takewhile(lambda run: run["state"] in LIVE, history(paths, {"job": job}))]
+    found = history(paths, {"job": job, "states": sorted(LIVE)})
+    live = [run["run"] for run in found if run["state"] in LIVE]
     if not live:
         raise CallRefused(f"{printable(job)} has no live run; to stop a waiting run, name it: JOB@N")
     return live

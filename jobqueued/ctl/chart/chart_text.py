@@ -12,6 +12,7 @@ from jobqueued.ctl.base.table import Cell, StyledText
 from jobqueued.ctl.base.terminal import styled
 from jobqueued.ctl.chart.chart_runs import NONE, STATES, ChartRun, Runs
 from jobqueued.ctl.chart.chart_waits import Wait
+from jobqueued.model.run_states import PENDING
 
 _NARROWEST, _WIDEST_NAME = 20, 24
 _APART = 10
@@ -92,6 +93,8 @@ class _JobCells:
         if ended < self._window.begin or run.due > self._window.end:
             return
         state, until = STATES[run.state], run.until if run.until != NONE else self._now
+        if state in PENDING and run.attempts:
+            state = "retrying"  # also while the next attempt waits for a lock
         if state != "skipped":
             self._wait(run.queued, until)
         for (begin, end), before in pauses:

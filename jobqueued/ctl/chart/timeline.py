@@ -29,8 +29,6 @@ from jobqueued.settings.paths import Paths
 
 _WIDTH = 80
 _LONGEST_WAITS = 5
-_DRAWN = tuple(state for state in RunState if state not in (RunState.DUE, RunState.WAITING))
-"""The states that a chart shows: all except the wait for the first start."""
 
 
 @click.command()
@@ -114,8 +112,6 @@ class Chart:
             wanted = replace(wanted, states=tuple(sorted(ended)))
         if not is_of_file and wanted.since is None:
             wanted = replace(wanted, since=self._now - DAY)
-        if not is_of_file and wanted.asked_states is None:
-            wanted = replace(wanted, states=_DRAWN)
         self.fetched, self._is_of_file = replace(wanted, tags=()), is_of_file  # no tags: holders may not have them
 
     def draw(self, found: Iterable[Record], claims: Callable[[], Claims], **head: object) -> None:

@@ -60,8 +60,9 @@ def history(
 ) -> None:
     """List the runs of JOB, or of all jobs, newest first.
 
-    Live runs come first.  Ended and skipped runs follow, sorted by the time they were queued.  If a run never started,
-    its due time is shown in brackets.  While the daemon is down, the command reads the records.
+    Live runs and runs that wait for their next attempt come first.  Ended and skipped runs follow, sorted by the time
+    they were queued.  If a run never started, its due time is shown in brackets.  While the daemon is down, the command
+    reads the records.
 
     --tag, --of-user, --reason, --exit-code and --longer-than search the newest 100,000 runs.  If older runs were not
     searched, a message on standard error reports this.
@@ -117,7 +118,7 @@ def _by_name(paths: Paths, job: str | None, find: Callable[[list[str]], Found]) 
 
 
 def _waiting(paths: Paths, job: str) -> list[str]:
-    """Return the runs of a job that wait to start or for another attempt; [] if the daemon is down."""
+    """Return the runs of a job that wait to start; [] if the daemon is down."""
     with suppress(CallRefused, DaemonUnreachable):
         return [run["run"] for run in ask(paths.control, "Describe", job=job)["runs"] if run["state"] in PENDING]
     return []

@@ -9,7 +9,7 @@ from typing import Any
 from jobqueued.base.text import duration
 from jobqueued.child.contract.documents import Record
 from jobqueued.child.contract.tuples import NamedTuple
-from jobqueued.model.run_states import LIVE, RunState
+from jobqueued.model.run_states import LIVE, PENDING, RunState
 
 _ENOUGH = 9
 """Minimum number of successful runs for a trend: three in each third."""
@@ -68,10 +68,10 @@ class Stats(NamedTuple):
 
 
 def stats_of(found: Iterable[Record]) -> list[Stats]:
-    """Return the statistics of each job, sorted by id, from records (newest first). Live runs do not count."""
+    """Return the statistics of each job, sorted by id, from records (newest first). Unfinished runs do not count."""
     jobs = dict[str, list[Record]]()
     for record in found:
-        if record["state"] not in LIVE:
+        if record["state"] not in LIVE | PENDING:
             jobs.setdefault(record["job"], []).append(_light(record))
     return [_of_job(job, jobs[job]) for job in sorted(jobs)]
 

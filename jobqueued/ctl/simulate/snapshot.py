@@ -176,10 +176,9 @@ def _run(document: Record, job: Job, *, slots: bool) -> Run:
     """Return the run of an unfinished record in the same form as in the scheduler."""
     so_far = document if document["attempts"] and not is_final(document) else None
     run = changed(run_of(document), so_far=so_far)
-    if run.state is RunState.RETRYING and so_far is not None:
-        return _retrying(run, job, so_far)
     if run.state not in LIVE:
-        return changed(run, pid=None, started=None, since=run.queued if run.state is RunState.WAITING else 0)
+        run = changed(run, pid=None, started=None, since=run.queued if run.state is RunState.WAITING else 0)
+        return run if so_far is None else _before_next_attempt(run, job, so_far)
     started = run.queued if run.started is None else run.started
     ends_by = None if job.timeout is None else started + job.timeout + job.kill_grace + OUTPUT_DRAIN
     return changed(
@@ -187,12 +186,13 @@ def _run(document: Record, job: Job, *, slots: bool) -> Run:
     )
 
 
-def _retrying(run: Run, job: Job, so_far: Record) -> Run:
+def _before_next_attempt(run: Run, job: Job, so_far: Record) -> Run:
     """Return a run that waits for its next attempt, with the same time and state as in the scheduler."""
     last = so_far["attempts"][-1]
     again = another(job, run, cast("Record", {**so_far, **last})) or NextAttempt(0, failover=False)
-    not_before = _instant(last["ended"]) + again.delay if last["ended"] else 0
-    return changed(run, pid=None, started=None, attempt=run.attempt + 1, failover=again.failover, not_before=not_before)
+    ended = last["ended"] if run.state is RunState.RETRYING else None
+    not_before = _instant(ended) + again.delay if ended else 0
+    return changed(run, attempt=run.attempt + 1, failover=again.failover, not_before=not_before)
 
 
 def _saved(paths: Paths, job: Job, row: Mapping[str, Any], newest: int, begin: int) -> SavedJob:

@@ -7,8 +7,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import suppress
-from heapq import merge
-from operator import itemgetter
+from itertools import chain, islice
 from typing import Any
 
 import click
@@ -26,12 +25,13 @@ from jobqueued.ctl.base.whole_names import by_whole_name
 from jobqueued.ctl.past import offline
 from jobqueued.ctl.past.follow import follow as follow_run
 from jobqueued.model.run import RunId
-from jobqueued.model.run_states import LIVE, PENDING, RunState
+from jobqueued.model.run_states import LIVE, PENDING
 from jobqueued.settings.paths import Paths
 from jobqueued.state import record_files
 
 _OPEN = LIVE | PENDING
 _UNBOUNDED = 1 << 62
+_PAGE = 50
 _LOOK = 2.0
 """Pause (s) between two checks for the next run of a job."""
 _ALL = {"offset": 0, "bytes": _UNBOUNDED}
@@ -116,20 +116,28 @@ def copied(
 
 
 def _newest(paths: Paths, job: str, *, follow: bool) -> Record:
-    """Return a job's newest run with output. A retrying run and, with `follow`, a live run may have no output yet.
+    """Return a job's newest run with output. A run that waits for its next attempt and, with `follow`, a live run may
+    have no output yet.
 
     Raises CallRefused.
     """
-    for record in _history(paths, job):
+    found = _history(paths, job)
+    first = sorted(islice(found, _PAGE), key=lambda record: (record["state"] in LIVE, record["number"]), reverse=True)
+    for record in chain(first, found):
         is_live = record["state"] in LIVE
         has_output = record_files.whole_output(record)["file"] or (
             record["state"] in _OPEN and _has_output(paths, record)
         )
-        if has_output or record["state"] == RunState.RETRYING or (is_live and follow):
+        if has_output or _waits_again(record) or (is_live and follow):
             return _named(record)
         if record["output"]["dropped"] or record["output"].get("error") or (is_live and _is_full(paths)):
             click.echo(_no_output(paths, record).message, err=True)
     raise CallRefused(f"no run of {printable(job)} has output")
+
+
+def _waits_again(record: Record) -> bool:
+    """Return whether a run waits for its next attempt: for the delay, a lock or anything else."""
+    return record["state"] in PENDING and bool(record["attempts"])
 
 
 def _named(record: Record) -> Record:
@@ -155,18 +163,12 @@ def _live(paths: Paths, job: str) -> Record:
 
 def _started(paths: Paths, job: str) -> Record | None:
     """Return a job's newest started run, live or ended, or None."""
-    return next((record for record in _begun(paths, job) if record["started"]), None)
-
-
-def _begun(paths: Paths, job: str) -> Iterator[Record]:
-    """Yield a job's runs that started or ended, newest first."""
-    retrying = history(paths, {"job": job, "states": ["retrying"]})
-    return merge(retrying, history(paths, {"job": job}), key=itemgetter("number"), reverse=True)
+    return next((it for it in history(paths, {"job": job}) if it["started"] or it["attempts"]), None)
 
 
 def _history(paths: Paths, job: str) -> Iterator[Record]:
     try:
-        yield from _begun(paths, job)
+        yield from history(paths, {"job": job})
     except DaemonUnreachable as down:
         offline.require_record(paths, down, job)
         offline.explain(paths, down)
@@ -233,12 +235,12 @@ def _bounds(record: Record, attempt: int) -> tuple[int, int]:
 def _no_output(paths: Paths, record: Record) -> CallRefused:
     lost = record["state"] in LIVE and _is_full(paths)
     reason = f"the run's output is dropped while {paths.logs} is full" if lost else record_files.no_output(record)
-    wait = f"; {_wait(paths, record)}" if record["state"] == RunState.RETRYING else ""
+    wait = f"; {_wait(paths, record)}" if _waits_again(record) else ""
     return CallRefused(printable(f"no output of {record['run']}: {reason}{wait}"))
 
 
 def _wait(paths: Paths, record: Record) -> str:
-    """Return why a retrying run waits, and how long if the daemon is reachable."""
+    """Return why a run's next attempt waits, and how long if the daemon is reachable."""
     found: list[str] = []
     with suppress(CallRefused, DaemonUnreachable):
         found = ask(paths.control, "Show", run=record["run"])["record"].get("waits_for", [])
@@ -254,7 +256,7 @@ def _is_full(paths: Paths) -> bool:
 
 def _announce(paths: Paths, record: Record, source: OutputSource) -> None:
     """Print on stderr why no output may arrive for a while."""
-    if record["state"] == RunState.RETRYING:
+    if _waits_again(record):
         click.echo(printable(localised(f"{record['run']}: {_wait(paths, record)}")), err=True)
     elif record["state"] in PENDING:
         click.echo(f"{record['run']} has not started yet", err=True)

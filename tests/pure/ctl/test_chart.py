@@ -265,10 +265,11 @@ def test_a_live_run_after_its_first_attempt(ended: float | None) -> None:
     assert "a ███F░░░░▶▶▶▶▶▶▶▶▶▶▶▶" == lines(runs, width=22)[2]
 
 
-def test_a_run_that_waits_for_a_retry() -> None:
-    """What follows its last attempt is a wait up to now, and no run."""
+@pytest.mark.parametrize("state", ["retrying", "waiting", "due"])
+def test_a_run_that_waits_for_a_retry(state: str) -> None:
+    """What follows its last attempt is a wait up to now, and no run, also after the delay."""
     first = a_run("a", 1, 0, 0, 12, state="failed")
-    runs = collected([a_run("a", 1, 0, 0, 12, state="retrying", attempts=[first])])
+    runs = collected([a_run("a", 1, 0, 0, 12, state=state, attempts=[first])])
     assert "a ███r░░░░░░░░░░░░░░░" == lines(runs, width=22)[2]
 
 

@@ -19,7 +19,8 @@ WAIT = r"its last attempt failed \(exit code 1\); attempt 2 in (1 h|59 min)[^;]*
 def silent(host: Host) -> Host:
     """A host with a run of `a` that had output, and one whose first attempt wrote nothing and failed."""
     command = "case $JOBQUEUE_RUN.$JOBQUEUE_ATTEMPT in a@1.*) echo old;; *.1) exit 1;; *) echo new;; esac"
-    host.write("a.yaml", f'jobs: {{a: {{command: "{command}", retries: 1, retry_delay: 1h}}}}')
+    wrong = 'b: {command: "echo wrong; exit 1", retries: 1, retry_delay: 1h}'
+    host.write("a.yaml", f'jobs: {{a: {{command: "{command}", retries: 1, retry_delay: 1h}}, {wrong}}}')
     host.start()
     host.wait(host.run("a"))
     host.run("a")
@@ -51,6 +52,36 @@ def test_follow_the_next_attempt(silent: Host) -> None:
     out, said = follower.communicate(timeout=DEADLINE)
     assert (0, "new\n") == (follower.returncode, out)
     assert said.startswith("a@2 succeeded")
+
+
+@pytest.mark.parametrize(("method", "state"), [("Pause", "due"), ("Hold", "waiting")])
+def test_after_the_delay(silent: Host, method: str, state: str) -> None:
+    """A run that can't start its next attempt is found like a run in its delay, by its job's name and its own."""
+    silent.run("b")
+    wait_for(lambda: 2 == len(silent.said("run_retrying")))
+    for job, run in (("a", "a@2"), ("b", "b@1")):
+        silent.call(method, **({"job": job} if method == "Pause" else {}))
+        assert state == silent.call("Retry", run=run)["state"]
+        assert run == silent.call("History", job=job)["runs"][0]["run"]
+        assert [] == silent.call("History", job=job, states=["retrying"])["runs"]
+    for name in ("a", "a@2"):
+        shown = run_raw("--root", silent.root, "logs", name)
+        assert (1, b"") == (shown.returncode, shown.stdout)
+        assert re.search(
+            "^Error: no output of a@2: it has written nothing so far; .*(paused|hold)", shown.stderr.decode(), re.M
+        )
+    shown = run_raw("--root", silent.root, "logs", "b")
+    assert (0, b"wrong\n") == (shown.returncode, shown.stdout)
+    assert shown.stderr.startswith(f"b@1, {state} ".encode())
+    shown = run_raw("--root", silent.root, "timeline")
+    assert re.search(r"^b +r░* *$", shown.stdout.decode(), re.M), shown.stdout.decode()
+    command = [*PROGRAM, "--root", str(silent.root), "logs", "-f", "b"]
+    follower = subprocess.Popen(command, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert follower.stdout is not None
+    assert "wrong\n" == follower.stdout.readline()
+    silent.call("Stop", run="b@1")
+    _, said = follower.communicate(timeout=DEADLINE)
+    assert re.match(f"b@1, {state} .*\nb@1: .*(paused|hold)", said), said
 
 
 def test_without_the_daemon(silent: Host) -> None:

@@ -130,17 +130,30 @@ class TestStop:
         assert [f"{runs[1]} skipped", f"{runs[2]} skipped", f"{runs[0]} stopping"] == shown.stdout.splitlines()
         assert 1 == len((host.root / "started").read_text().splitlines())
 
+    def test_a_newer_run_waits_for_its_next_attempt(self, host: Host) -> None:
+        """The live run of the job is found."""
+        command = "test $JOBQUEUE_RUN = a@1 && exec sleep 600; exit 3"
+        host.write("a.yaml", f"jobs: {{a: {{command: '{command}', retries: 1, retry_delay: 1h, concurrency: 2}}}}")
+        host.start()
+        live, retried = host.run("a"), host.run("a")
+        wait_for(lambda: host.call("Show", run=retried)["record"]["state"] == "retrying")
+        shown = run("--root", host.root, "stop", "a")
+        assert (0, f"{live} stopping\n") == (shown.returncode, shown.stdout), shown.stderr
+
     def test_what_has_ended_or_only_waits_is_named(self, host: Host) -> None:
-        """A submission that ended has its history; a job that waits for its first attempt to be repeated has a run."""
-        host.write("a.yaml", "jobs: {a: {command: exit 3, retries: 1, retry_delay: 1h}}")
+        """A submission that ended has its history; a run that waits for its first attempt is named."""
+        host.write("a.yaml", "jobs: {a: {command: exit 3, retries: 1, retry_delay: 1h}, b: {command: 'true'}}")
         host.start()
         assert 0 == run("--root", host.root, "submit", "--wait", "--", "true").returncode
         words = run("--root", host.root, "show", "host/1").stderr
         assert f"host/1 has ended; its runs: jobqueuectl --root {host.root} history host/1" in words
         retried = host.run("a")
         wait_for(lambda: host.call("Show", run=retried)["record"]["state"] == "retrying")
-        words = f"no run of a is live or has ended; waiting: {retried}; see: jobqueuectl --root {host.root} why a\n"
-        assert words == run("--root", host.root, "history", "a").stdout
+        assert re.search(r"^a@1 +retrying .* exit code 3$", run("--root", host.root, "history", "a").stdout, re.M)
+        host.call("Hold")
+        waiting = host.run("b")
+        words = f"no run of b is live or has ended; waiting: {waiting}; see: jobqueuectl --root {host.root} why b\n"
+        assert words == run("--root", host.root, "history", "b").stdout
 
 
 RELOADED: Message = {"jobs": 2, "added": ["a", "b"], "edited": [], "removed": ["c"], "stale": [], "problems": []}

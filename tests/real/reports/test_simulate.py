@@ -119,6 +119,21 @@ def test_what_waits_for_its_retry(host: Host) -> None:
     assert 3600 <= (again - datetime.fromisoformat(told["attempts"][0]["ended"])).total_seconds() < 4000
 
 
+def test_a_next_attempt_waits_for_a_lock(host: Host) -> None:
+    """The attempts before the wait count as attempts."""
+    fails = "fails: {command: 'exit 1', retries: 2, retry_delay: 1h, locks: [tape]}"
+    host.write("a.yaml", f"jobs: {{{fails}, holds: {{command: sleep 600, locks: [tape]}}}}")
+    host.start()
+    run_id = host.run("fails")
+    wait_for(lambda: (host.record(run_id) or {}).get("state") == "retrying")
+    host.run("holds")
+    assert "waiting" == host.call("Retry", run=run_id)["state"]
+    chart = host.root / "future"
+    simulated(host, "--for", "4h", "--duration", "holds=1m", "--runs", str(chart))
+    (told,) = (it for it in map(json.loads, chart.read_text().splitlines()) if it["job"] == "fails")
+    assert ("failed", 3) == (told["state"], len(told["attempts"]))
+
+
 def test_with_other_files(host: Host) -> None:
     """Files that are not installed are compared with today's; one that would be refused is a problem."""
     host.write("a.yaml", jobs_file())

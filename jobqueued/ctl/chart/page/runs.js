@@ -23,7 +23,6 @@ class Runs {
     this.states = head.states;
     this.pauses = new Map(head.pauses);
     this.tries = new Map(head.tries); // of a run the states of its attempts but the last
-    this.retrying = head.states.indexOf("retrying");
     this.signs = head.states.map(state => SIGNS[state]);
     this.jobs = head.jobs.map(job => job[0]);
     this.first = new Uint32Array(head.jobs.length + 1); // of each job its first run; the last is where all end
@@ -77,7 +76,7 @@ class Runs {
   startOf(run) { return this.due[run] + Math.max(0, this.started[run] - 1); }
   goesOn(run) { return this.ended[run] === 0; }
   endOf(run) { return this.goesOn(run) ? Math.max(this.startOf(run), this.now - this.begin) : this.startOf(run) + this.ended[run] - 1; }
-  untilOf(run) { return this.state[run] === this.retrying ? Math.max(this.endOf(run), this.now - this.begin) : this.endOf(run); } // with its wait for a retry
+  untilOf(run) { return this.signOf(run)[0] === "wait" ? Math.max(this.endOf(run), this.now - this.begin) : this.endOf(run); } // with its wait for a retry
   stateOf(run) { return this.states[this.state[run]]; }
   signOf(run) { return this.signs[this.state[run]]; }
   // The sign of an attempt by its number, and of all attempts of a run the one that matters most.
