@@ -19,7 +19,7 @@ from jobqueued.model.events import Event, WithdrawAsked
 from jobqueued.model.job import Job
 from jobqueued.model.run import RunId
 from jobqueued.model.run_states import LIVE
-from jobqueued.model.submission import MOST_RUNS, Resized
+from jobqueued.model.submission import MOST_RUNS, Resized, Submission
 from jobqueued.state.db.faults import StoreError
 from jobqueued.state.write_batch import WriteBatch
 
@@ -39,24 +39,28 @@ class SubmissionCalls:
     def withdraw(self, asked: dict[str, Any], asker: Asker) -> None:
         """Withdraw a submission: start no more of its runs."""
         name = asked["job"]
-        job = self._scheduler.catalog.get(name)
-        if job is None or job.submission is None:
-            raise VarlinkError("NoSuchJob", {"job": name})
+        self._require_submission(name, f"to start no more runs: jobqueuectl pause {name}")
         self._happen(WithdrawAsked(asker.ticket(), name, asker.peer.name_or_uid, bool(asked.get("stop"))))
 
     @method("Resize", _OF_JOB)
     def resize(self, asked: dict[str, Any], asker: Asker) -> None:
         """Set a submission's maximum number of live runs."""
         name, runs = asked["job"], asked["runs"]
-        job = self._scheduler.catalog.get(name)
-        if job is None or job.submission is None:
-            raise VarlinkError("NoSuchJob", {"job": name})
-        if job.submission.runs == 1:
+        if self._require_submission(name, "set `concurrency` in its file").runs == 1:
             raise VarlinkError("Refused", {"reason": f"{name} has only one run; expected a submission with --array"})
         if not 1 <= runs <= MOST_RUNS:
             raise VarlinkError("Refused", {"reason": f"found {runs}; expected a number from 1 to {MOST_RUNS}"})
         text = submissions.resized(self._scheduler.text_of(name), runs)
         self._happen(Resized(asker.ticket(), name, runs, text, asker.peer.name_or_uid))
+
+    def _require_submission(self, name: str, remedy: str) -> Submission:
+        """Return an unfinished submission. Raises VarlinkError, with the `remedy` if a file contains the job."""
+        job = self._scheduler.catalog.get(name)
+        if job is None:
+            raise VarlinkError("NoSuchJob", {"job": name})
+        if job.submission is None:
+            raise VarlinkError("Refused", {"reason": f"{name} is a job of a file, not a submission; {remedy}"})
+        return job.submission
 
     @method("Await", AccessRule(Rank.READER, own=True, names="job"), waits=True)
     def await_end(self, asked: dict[str, Any], asker: Asker) -> dict[str, Any] | None:

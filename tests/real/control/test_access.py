@@ -110,10 +110,10 @@ TABLE = {
     "CrontabGet": "++++++++++", "CrontabSet": "++++++++++", "CrontabRemove": "++++++++++",
     "UserFiles": "++++++++++", "UserFileGet": "++++++++++", "UserFileSet": "++++++++++",
     "UserFileRemove": "++++++++++", "Submit": "++++++++++", "Submissions": "++++++++++",
-    "Await": "---+-+++++", "Withdraw": "----------", "Resize": "----------",
+    "Await": "---+-+++++", "Withdraw": "---+---+++", "Resize": "---+---+++",
 }  # fmt: skip
 """By the method, who of CALLERS is answered (+), and who is refused (-).  Everybody has an own
-crontab, files and submissions; of what is none nothing can be withdrawn."""
+crontab, files and submissions; a job of a file can't be withdrawn, for another reason."""
 
 PARAMETERS: dict[str, dict[str, Any]] = {
     "Next": {"count": 1}, "Lock": {"lock": "spare"}, "Evict": {"holder": ":with-lock@1"},

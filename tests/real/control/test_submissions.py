@@ -143,6 +143,20 @@ def test_a_name_without_whose_it_is(host: Host) -> None:
     assert (1, True) == (code, "no such job: no-batch; see: jobqueuectl" in text), text
 
 
+def test_a_job_of_a_file_is_no_submission(host: Host) -> None:
+    """withdraw and resize name the job's kind, and what to do instead."""
+    host.write("a.yaml", "jobs: {flaky: {command: 'true'}}")
+    wait_for(lambda: host.call("List")["jobs"])
+    told = "Error: refused: flaky is a job of a file, not a submission; "
+    pause = f"to start no more runs: jobqueuectl --root {host.root} pause flaky\n"
+    for words, remedy in (
+        (("withdraw", "flaky"), pause),
+        (("resize", "flaky", "4"), "set `concurrency` in its file\n"),
+    ):
+        shown = run("--root", host.root, *words)
+        assert (1, told + remedy) == (shown.returncode, shown.stderr)
+
+
 def test_the_progress_of_a_batch(host: Host, tmp_path: Path) -> None:
     """`list`, also by the name without whose it is, and `show` say how much is done, failed, live and to come."""
     (tmp_path / "gate").mkdir()
