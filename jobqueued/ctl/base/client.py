@@ -18,6 +18,7 @@ from jobqueued.child.contract import unix_socket
 from jobqueued.control.protocol.interface import NAME
 from jobqueued.control.protocol.varlink import Decoder, Message, MessageError, encode
 from jobqueued.ctl.base.terminal import localised, moment, reaching
+from jobqueued.model.run_states import LIVE, PENDING
 from jobqueued.settings.paths import OPERATORS
 
 TIMEOUT = 10.0
@@ -140,17 +141,21 @@ class Call:
 
     def answer(self) -> Message:
         """Return the next reply's parameters. Raises CallRefused or DaemonUnreachable."""
+        reply = self.reply()
+        if "error" in reply:
+            raise _refusal(reply, self._control)
+        answer: Message = reply["parameters"]
+        return answer
+
+    def reply(self) -> Message:
+        """Return the next reply, which may be an error. Raises DaemonUnreachable."""
         with self._explaining():
             while True:
                 reply = self._reply()
                 self._replies.insert(0, reply)
                 if not self._is_turned_away():
                     break
-            self._replies.pop(0)
-        if "error" in reply:
-            raise _refusal(reply, self._control)
-        answer: Message = reply["parameters"]
-        return answer
+            return self._replies.pop(0)
 
     def _is_turned_away(self) -> bool:
         """If the daemon has no free connection, repeat the call after a pause and return True."""
@@ -293,10 +298,15 @@ def removed(control: Path) -> dict[str, str]:
     return {job: printable(so.format(job, moment(since))) for job, since in gone.items()}
 
 
-def has_run(control: Path, run: str) -> bool:
-    """Return whether the daemon has a record of the run; False if the daemon does not answer."""
-    with contextlib.suppress(CallRefused, DaemonUnreachable):
-        return bool(ask(control, "Show", run=run)["record"]["run"] == run)
+def has_record(control: Path, name: str) -> bool:
+    """Return whether the daemon has a record of the run, or of any run of the job; False if the daemon does not
+    answer.
+    """
+    method, asked = ("Show", {"run": name}) if "@" in name else ("History", {"job": name, "limit": 1})
+    with contextlib.suppress(DaemonUnreachable), Call(control, method, **asked) as call:
+        told = call.reply().get("parameters", {})  # the message of a refusal would look for a record again
+        runs = [told["record"]] if "record" in told else told.get("runs", [])
+        return any(name in (run["run"], run["job"]) for run in runs)
     return False
 
 
@@ -305,25 +315,35 @@ def describe_ended(job: str) -> str:
     return f"{printable(job)} has ended; its runs: jobqueuectl history {printable(job)}"
 
 
+def _not_a_run(control: Path, job: str) -> str:
+    """Return a sentence about a job that is no run, with its unfinished runs, which a user probably means."""
+    found: list[str] = []
+    with contextlib.suppress(CallRefused, DaemonUnreachable):
+        runs = ask(control, "Describe", job=job)["runs"]
+        found = [run["run"] for run in runs if run["state"] in LIVE | PENDING]
+    named = f"unfinished: {', '.join(found)}; for all" if found else "for"
+    return printable(f"{job} is a job, not a run; {named} its runs: jobqueuectl history {job}")
+
+
 def _nearest(error: str, parameters: Message, control: Path) -> str:
     """Return a sentence about an unknown job or run with a hint, such as the most similar name, or "" if there is no
     hint.
     """
     wanted = str(parameters["job" if error == _NO_JOB else "run"])
-    job, at, number = wanted.rpartition("@") if error == _NO_RUN else (wanted, "", "")
+    job, at, number = wanted.partition("@") if error == _NO_RUN else (wanted, "", "")
     try:
         jobs = [row["id"] for row in ask(control, "List")["jobs"]]
-        if error == _NO_JOB and "/" in wanted and has_run(control, f"{wanted}@1"):
-            return describe_ended(wanted)
     except (CallRefused, DaemonUnreachable):
         return ""
-    if error == _NO_RUN and wanted in jobs:
-        return f"{printable(wanted)} is a job, not a run; for its runs: jobqueuectl history {wanted}"
-    if error == _NO_RUN and job in jobs:
-        return f"no such run: {printable(wanted)}, or its record has expired; see: jobqueuectl history {job}"
+    if error == _NO_RUN and not at and job in jobs:
+        return _not_a_run(control, job)
+    is_over = "/" in job and job not in jobs and has_record(control, job)
+    if is_over and not at:
+        return describe_ended(job)
+    if at and (is_over or job in jobs):
+        return printable(f"no such run: {wanted}, or its record has expired; see: jobqueuectl history {job}")
     from jobqueued.jobfile.types.spelling import nearest
 
-    near = nearest(job or wanted, jobs) if jobs else ""
-    number = number if at else ""
+    near = nearest(job, jobs) if jobs and job not in jobs else ""
     kind = "run" if error == _NO_RUN else "job"
     return f"no such {kind}: {printable(wanted)}; did you mean {near}{at}{number}?" if near else ""

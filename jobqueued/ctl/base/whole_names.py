@@ -15,7 +15,7 @@ from typing import TypeVar
 import click
 
 from jobqueued.base.text import printable
-from jobqueued.ctl.base.client import CallRefused, ask, has_run
+from jobqueued.ctl.base.client import CallRefused, ask, has_record
 from jobqueued.ctl.base.terminal import user_named
 
 _MISSING = frozenset(("NoSuchJob", "NoSuchRun", "PermissionDenied"))
@@ -51,10 +51,11 @@ def by_whole_name(control: Path, name: str, act: Callable[[str], Found]) -> Foun
 
 def ended(control: Path, name: str, number: str = "") -> list[str]:
     """Return the ended submissions with this name after a slash that the host or this user owns. `number` is a run that
-    must have a record; "" means the first run.
+    must have a record; "" means any run.
     """
     owners = filter(None, ("host", user_named(f"uid {os.getuid()}")))
-    return [f"{owner}/{name}" for owner in owners if has_run(control, f"{owner}/{name}@{number or 1}")]
+    run = f"@{number}" if number else ""
+    return [f"{owner}/{name}" for owner in owners if has_record(control, f"{owner}/{name}{run}")]
 
 
 def _whole(control: Path, name: str) -> str:

@@ -16,7 +16,7 @@ import click
 from jobqueued.base.text import printable
 from jobqueued.control.protocol.varlink import Message
 from jobqueued.ctl.base import completion, hold_messages
-from jobqueued.ctl.base.client import CallRefused, DaemonUnreachable, ask, describe_ended, has_run, removed
+from jobqueued.ctl.base.client import CallRefused, DaemonUnreachable, ask, describe_ended, has_record, removed
 from jobqueued.ctl.base.table import Cell, StyledText
 from jobqueued.ctl.base.terminal import Columns, distance, json_option, local, print_json, print_values, styled
 from jobqueued.ctl.base.whole_names import ended, owned, print_found
@@ -200,7 +200,7 @@ def _removed(paths: Paths, names: tuple[str, ...], known: set[str]) -> str:
 
 def _why_none(paths: Paths, names: tuple[str, ...]) -> str:
     """Return a line for each ended submission with one of these names, or a line that no such job exists."""
-    whole = [name for name in names if "/" in name and has_run(paths.control, f"{name}@1")]
+    whole = [name for name in names if "/" in name and has_record(paths.control, name)]
     found = [*whole, *(it for name in names if "/" not in name for it in ended(paths.control, name))]
     unknown = f"no such job: {printable(' '.join(names))}; see: jobqueuectl list"
     return "\n".join(map(describe_ended, found)) or unknown

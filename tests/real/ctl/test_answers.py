@@ -109,6 +109,11 @@ class TestAnswers:
             (["pause", "zzz"], "no such job: zzz; see: jobqueuectl list"),
             (["show", "nightly-bakup@9"], "no such run: nightly-bakup@9; did you mean nightly-backup@9?"),
             (["show", "x@9"], "no such run: x@9, or its record has expired; see: jobqueuectl history x"),
+            (
+                ["retry", "nightly-backup"],
+                "nightly-backup is a job, not a run; unfinished: nightly-backup@143; for all its runs:"
+                " jobqueuectl history nightly-backup",
+            ),
         ],
         ids=str,
     )
@@ -116,9 +121,34 @@ class TestAnswers:
         """A name that there is not is answered with the nearest that there is, if one is near."""
         daemon.refuses("Pause", VarlinkError("NoSuchJob", {"job": words[1]}))
         daemon.refuses("Show", VarlinkError("NoSuchRun", {"run": words[1]}))
+        daemon.refuses("Retry", VarlinkError("NoSuchRun", {"run": words[1]}))
         shown = run("--root", tmp_path, *words)
         told = told.replace("jobqueuectl", f"jobqueuectl --root {tmp_path}")
         assert (1, f"Error: {told}\n") == (shown.returncode, shown.stderr)
+
+    def test_an_ended_submission_whose_first_record_expired(self, daemon: Daemon, tmp_path: Path) -> None:
+        """Any record shows that the submission existed, by its whole name and its short name."""
+
+        def history(asked: Message) -> Message:
+            if (job := asked.get("job")) not in (None, "host/many"):
+                raise VarlinkError("NoSuchJob", {"job": job})
+            return {"runs": [{**RECORD, "job": "host/many", "run": "host/many@130"}], "next": None}
+
+        daemon.methods["History"] = history
+        daemon.refuses("Describe", VarlinkError("NoSuchJob", {"job": "host/many"}))
+        daemon.refuses("Retry", VarlinkError("NoSuchRun", {"run": "host/many"}))
+        daemon.refuses("Show", VarlinkError("NoSuchRun", {"run": "host/many@1"}))
+        see = f"jobqueuectl --root {tmp_path} history host/many\n"
+        ended, expired = f"host/many has ended; its runs: {see}", f"host/many@1, or its record has expired; see: {see}"
+        for words, told in (
+            (("show", "host/many"), ended), (("show", "many"), ended), (("retry", "host/many"), ended),
+            (("list", "many"), ended), (("show", "host/many@1"), f"no such run: {expired}"),
+        ):  # fmt: skip
+            shown = run("--root", tmp_path, *words)
+            assert (1, True) == (shown.returncode, (shown.stdout + shown.stderr).endswith(told)), (words, shown)
+        daemon.refuses("Describe", VarlinkError("NoSuchJob", {"job": "host/none"}))
+        told = f"Error: no such job: host/none; see: jobqueuectl --root {tmp_path} list\n"
+        assert told == run("--root", tmp_path, "show", "host/none").stderr
 
     @pytest.mark.parametrize(("word", "told"), [("start", "Use: jobqueuectl run"), ("kill", "Use: jobqueuectl stop")])
     def test_commands_of_elsewhere(self, tmp_path: Path, word: str, told: str) -> None:
