@@ -51,6 +51,7 @@ _STEPS = 16
 _LONGEST_LOOK_UP = 5_000_000_000
 """Maximum wait for an account before the reply (ns)."""
 _LAUNCHER_SILENT = "the launcher does not answer; see: systemctl status jobqueued-launcher"
+_FOR_NEW = "for a user's new file, add --user NAME"
 _EMPTY = "found an empty file; expected `jobs: {}` for a file without jobs, or: jobqueuectl remove"
 
 Answer = tuple[dict[str, Any], str | None]
@@ -227,11 +228,12 @@ class UserFileCalls(Source):
                 self._finish(call, self._listed(files))
                 return
             found = [file for file in files if file.name == call.name]
-            if call.user is None or len(found) > 1:
-                users = " or ".join(f"--user {names_of(file.owner)[1]}" for file in found[:3]) or "--user NAME"
+            if not found:
+                new = f"no user has a job file {call.name}; root's jobs are in the job directory; {_FOR_NEW}"
+                self._finish(call, _refused(new) if call.user is None else _no_file(call))
+            elif call.user is None or len(found) > 1:
+                users = " or ".join(f"--user {names_of(file.owner)[1]}" for file in found[:3])
                 self._finish(call, _refused(f"root has no such file, but another user has: add {users}"))
-            elif not found:
-                self._finish(call, _no_file(call))
             elif call.act == _GET:
                 self._finish(call, self._file_reply(found[0]))
             else:

@@ -256,8 +256,15 @@ def test_what_root_can_mean(site: Site) -> None:
     assert "add --user old:7 or --user old:8" in site.replies[ticket][0]["reason"]
     assert {"jobs": []} == site.ask(0, "UserFileRemove", name="x", user="old:7")
     assert {"jobs": []} == site.ask(0, "UserFileRemove", name="x", user="old")
-    ticket = site.begin(0, "UserFileGet", name="x")
-    assert "add --user NAME" in site.replies[ticket][0]["reason"]
+    for method in ("UserFileGet", "UserFileRemove"):
+        site.put(71000, "x", b"jobs: {}")
+        ticket = site.begin(0, method, name="x")
+        user = site.ask(0, "UserFiles")["files"][0]["user"]
+        told = f"root has no such file, but another user has: add --user {user}:71000"
+        assert ({"reason": told}, "Refused") == site.replies[ticket]
+        ticket = site.begin(0, method, name="y")
+        told = "no user has a job file y; root's jobs are in the job directory; for a user's new file, add --user NAME"
+        assert ({"reason": told}, "Refused") == site.replies[ticket]
 
 
 @pytest.mark.parametrize("step", ["all", "read", "write", "remove"])
