@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from jobqueued import __version__
-from jobqueued.ctl.base.arguments import chosen, duration
+from jobqueued.ctl.base.arguments import chosen, duration, refuse_empty
 
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
@@ -121,7 +121,9 @@ class _Commands(dict[str, click.Command]):
 class _CommandGroup(click.Group):
     def parse_args(self, context: click.Context, words: list[str]) -> list[str]:
         """Parse the arguments. Options that all commands have, such as --root and --json, may be anywhere."""
-        return super().parse_args(context, in_place(words, self._is_own))
+        words = in_place(words, self._is_own)
+        refuse_empty(context, words)
+        return super().parse_args(context, words)
 
     def _is_own(self, command: str, option: str) -> bool:
         """Return whether a command itself has this option."""
@@ -138,6 +140,9 @@ class _CommandGroup(click.Group):
         if words[0] == "status" and len(words) > 1 and not words[1].startswith("-"):
             context.fail(f"status is about the daemon. For one job: jobqueuectl show {words[1]}")
         name, command, rest = super().resolve_command(context, words)
+        if command is not None:
+            settings = {**command.context_settings, "resilient_parsing": context.resilient_parsing}
+            refuse_empty(click.Context(command, context, name, **settings), rest)
         if command is not None and (context.params["fleet"] or context.params["host"]):
             from jobqueued.ctl.fleet.fleet_views import of_hosts
 

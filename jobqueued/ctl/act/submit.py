@@ -136,8 +136,6 @@ def submit(
         raise click.UsageError(
             "--follow works only for a single run that starts now; for other submissions: jobqueuectl logs -f JOB"
         )
-    if options["key"] == "":
-        raise click.UsageError("the key is empty; enter a key, or omit --key")
     if follow and as_json:
         raise click.UsageError("--json and --follow exclude each other: both print to standard output")
     answer = hand_in(paths, document)
@@ -193,9 +191,9 @@ def _document(words: list[str], file: str | None, options: dict[str, Any]) -> tu
     given = {} if text is None else submit_input.directives(text, "the standard input" if file == "-" else str(file))
     own = {name: given.pop(name) for name in submit_input.OWN_KEYS if name in given}
     at, delay = given.pop("at", None), own.pop("in", None)
-    if options["at"] or options["after_time"]:
+    if options["at"] is not None or options["after_time"] is not None:
         at, delay = options["at"], options["after_time"]
-    if at and delay:
+    if at is not None and delay is not None:
         raise NotRead("found a time and a delay; expected one of --at and --in")
     start = _start(at, delay)
     in_script = {name: _list(own.pop(name, [])) for name in ("env", "after")}

@@ -108,7 +108,11 @@ def directives(text: str, file: str) -> dict[str, Any]:
         return {}
     if not isinstance(tree, Mapping):
         raise NotRead(f"{file}:{tree.line}: expected #JOBQUEUE key: value, as in #JOBQUEUE timeout: 2h")
-    return {name: _plain(entry.value) for name, entry in tree.entries.items()}
+    keys = {name: _plain(entry.value) for name, entry in tree.entries.items()}
+    if empty := [name for name in (*OWN_KEYS, "at") if keys.get(name, name) in (None, "")]:
+        place = tree.entries[empty[0]].key.line
+        raise NotRead(f"{file}:{place}: {empty[0]} is empty; enter a value, or omit this line")
+    return keys
 
 
 def _plain(node: Node) -> Any:

@@ -54,6 +54,23 @@ def _meant(context: click.Context) -> str:
     return "; for the runs of a user: --of-user NAME" if has_it else ""
 
 
+def refuse_empty(context: click.Context, words: list[str]) -> None:
+    """Raise UsageError if an option or argument is empty, usually a script's unset variable.
+
+    Only the words of a COMMAND may be empty.
+    """
+    if context.resilient_parsing:
+        return
+    given, _, _ = context.command.make_parser(context).parse_args(list(words))
+    for parameter in context.command.params:
+        value = given.get(parameter.name or "")
+        if parameter.type is not click.UNPROCESSED and "" in (value if isinstance(value, list | tuple) else [value]):
+            is_option = isinstance(parameter, click.Option)
+            name = parameter.opts[-1] if is_option else parameter.human_readable_name.strip("[].")
+            remedy = "enter a value" if parameter.required else f"enter a value, or omit {name}"
+            raise click.UsageError(f"{name} is empty, perhaps because a variable is unset; {remedy}", context)
+
+
 def past_time(_context: click.Context, _parameter: click.Parameter, text: str | None) -> int | None:
     """Parse a time in the past to an instant (wall, ns). The duration `2h` means 2 hours ago. Raises BadParameter."""
     instant = (

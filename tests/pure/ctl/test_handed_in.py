@@ -41,6 +41,9 @@ def test_directives() -> None:
         ("#JOBQUEUE timeout", "s.sh:1: expected #JOBQUEUE key: value"),
         ("#\n#JOBQUEUE a: [1", "s.sh:2"),
         ("#JOBQUEUE a: 1\n#JOBQUEUE a: 2", "s.sh:2"),
+        ("#\n#JOBQUEUE at:", "s.sh:2: at is empty; enter a value, or omit this line"),
+        ("#JOBQUEUE key: ''", "s.sh:1: key is empty"),
+        ("#JOBQUEUE env: ~", "s.sh:1: env is empty"),
     ],
 )
 def test_what_is_wrong_with_a_line(line: str, told: str) -> None:

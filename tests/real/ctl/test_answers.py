@@ -344,7 +344,7 @@ class TestHistory:
             assert (0, "no such runs\n", "") == (shown.returncode, shown.stdout, shown.stderr)
         assert ["1970-01-01T00:00:00.000000Z"] * 2 == [each[option] for each in asked]
 
-    @pytest.mark.parametrize("text", ["2", "2x", "2026-13-01", "99999999d", ""])
+    @pytest.mark.parametrize("text", ["2", "2x", "2026-13-01", "99999999d"])
     def test_no_time(self, text: str) -> None:
         """A malformed time is refused, with the forms that are accepted."""
         shown = run("history", "--since", text)
