@@ -6,6 +6,7 @@ import errno
 import gc
 import io
 import os
+import re
 import sys
 from collections.abc import Callable
 from importlib import import_module
@@ -135,6 +136,8 @@ class _CommandGroup(click.Group):
 
         For a command of another program, suggest our command.
         """
+        if words[0] == "explain" and re.fullmatch("(?i)JQ[0-9]+", "".join(words[1:2])):
+            context.fail(f"No such command 'explain'. Use: jobqueuectl check --explain {words[1].upper()}")
         if words[0] in _ELSEWHERE and words[0] not in self.commands:
             context.fail(f"No such command '{words[0]}'. Use: jobqueuectl {_ELSEWHERE[words[0]]}")
         if words[0] == "status" and len(words) > 1 and not words[1].startswith("-"):

@@ -150,11 +150,21 @@ class TestAnswers:
         told = f"Error: no such job: host/none; see: jobqueuectl --root {tmp_path} list\n"
         assert told == run("--root", tmp_path, "show", "host/none").stderr
 
-    @pytest.mark.parametrize(("word", "told"), [("start", "Use: jobqueuectl run"), ("kill", "Use: jobqueuectl stop")])
-    def test_commands_of_elsewhere(self, tmp_path: Path, word: str, told: str) -> None:
+    @pytest.mark.parametrize(
+        ("words", "told"),
+        [
+            (["start", "nightly-backup"], "jobqueuectl run"), (["kill", "nightly-backup"], "jobqueuectl stop"),
+            (["explain", "nightly-backup"], "jobqueuectl why"), (["explain"], "jobqueuectl why"),
+            (["explain", "JQ202"], "jobqueuectl check --explain JQ202"),
+        ],
+    )  # fmt: skip
+    def test_commands_of_elsewhere(self, tmp_path: Path, words: list[str], told: str) -> None:
         """The name of a command in other programs is answered with ours."""
-        shown = run("--root", tmp_path, word, "nightly-backup")
-        assert (2, f"Error: No such command '{word}'. {told}") == (shown.returncode, shown.stderr.splitlines()[-1])
+        shown = run("--root", tmp_path, *words)
+        assert (2, f"Error: No such command '{words[0]}'. Use: {told}") == (
+            shown.returncode,
+            shown.stderr.splitlines()[-1],
+        )
 
     def test_no_jobs(self, daemon: Daemon, tmp_path: Path) -> None:
         """No jobs are no error."""
