@@ -54,8 +54,6 @@ _KEYS = {
     "cpu_scheduling": "cpuschedulingpolicy cpuschedulingpriority",
     "oom_score_adj": "oomscoreadjust",
     "no_new_privs": "nonewprivileges",
-    "output": "log logs logfile stdout stderr capturestdout capturestderr standardoutput standarderror "
-    "standardoutpath standarderrorpath outputfile",
     "output_limit": "savelimit logmaxsize",
     "journal_rate": "logratelimitburst logratelimitintervalsec",
     "retention": "successfuljobshistorylimit failedjobshistorylimit ttlsecondsafterfinished history keep",
@@ -92,6 +90,11 @@ _WORDS = {
         "`on: {path: /srv/in/*.csv}`",
     "mail mailto email owneremail": "`notify: {email: ops@example.org}`",
     "webhook webhooks slack": "`notify: {webhook: https://example.org/hook}`",
+    "log logs logfile stdout stderr capturestdout capturestderr standardoutput standarderror standardoutpath "
+    "standarderrorpath outputfile": "`output: both`, `output: file`, `output: journal` or `output: none`; to write to "
+        "another file, redirect the output in the command, as in `command: make >> /tmp/out`",
+    "host node nodename hostname": "`scope: fleet, hosts: {labels: [gpu]}` for hosts of a fleet, otherwise the file "
+        "without it, because a job runs on the host that has its file",
     "event": "`on: {event: deployed}`",
     "onsuccess parentjob": "`on: {job: backup, result: success}` in the job that should follow",
     "onfailure onerror onpermanentfailure failureaction errorhandler": _OF_FAILURES,

@@ -11,7 +11,7 @@ from jobqueued.jobfile.tree.yamltext import PART, Mapping, Node, Steps, is_null,
 from jobqueued.jobfile.types.refusal import Refusal
 from jobqueued.jobfile.types.types import mapping
 
-TOP = mapping("a mapping with the keys defaults and jobs", dict)
+TOP = mapping("a mapping with the keys defaults and jobs such as {jobs: {hello: {command: echo hi}}}", dict)
 _EMPTY = "found an empty drop-in; expected `{}`, or a link to /dev/null, for a drop-in without changes"
 
 

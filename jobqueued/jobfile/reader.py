@@ -32,7 +32,7 @@ from jobqueued.timing.cronexpr import SECONDS
 from jobqueued.timing.crontab import in_a_job
 from jobqueued.timing.schedule import At, Every, Schedule, ScheduleError, Seconds, offset, schedule_of
 
-_BODY = mapping("a mapping of job keys", dict)
+_BODY = mapping("a mapping of job keys such as {command: ls -l}", dict)
 MAX_JOBS = 1000
 """Maximum number of jobs in one file, because all of them come into force in one turn of the main loop."""
 MAX_EXPRESSIONS = 500
@@ -209,7 +209,7 @@ class _FileReading:
         entries = defaults | own
         values = {**self.shared, **self._values(own, JOB_KEYS, ELSEWHERE)}
         if "command" not in entries and "command" not in self.stood_for:
-            accepted = JOB_KEYS["command"].type.accepted
+            accepted = f"{JOB_KEYS['command'].type.accepted}, as in `command: ls -l`"
             self._refuse(Refusal.of(key, accepted, "no command", code="JQ203").below("command"))
         self._check_claims(values, entries)
         name = key.text if self.rules is None else self.rules.prefix + key.text

@@ -38,7 +38,7 @@ _RULES = (
     _SlurmRule(
         "resources",
         _resources,
-        "`resource_limits: {cpu: …, memory: …}` to request them from Slurm, because "
+        "`resource_limits: {cpu: 1, memory: 512M}` to request them from Slurm, because "
         "the job uses none of this host's CPU or memory",
     ),
     _SlurmRule(
@@ -57,7 +57,7 @@ _RULES = (
     _SlurmRule(
         "ionice",
         lambda job: "" if job.ionice is None else quoted(job.ionice),
-        "none, because it works on this host only",
+        "the job without `ionice`, because it works on this host only",
     ),
     _SlurmRule(
         "cpu_scheduling",

@@ -67,9 +67,13 @@ _RULES = (
     _FleetRule(
         "schedule",
         lambda job: quoted("@reboot") * _boot(job),
-        "clock times, because each host boots at a different time",
+        'a clock time such as "0 2 * * *", because each host boots at a different time',
     ),
-    _FleetRule("on", _on, "a named event, because boots, files and ends of runs concern only one host"),
+    _FleetRule(
+        "on",
+        _on,
+        "a named event such as {event: deployed}, because boots, files and ends of runs concern only one host",
+    ),
     _FleetRule(
         "max_runs",
         lambda job: "" if job.max_runs is None else str(job.max_runs),
@@ -100,7 +104,7 @@ _OF_HOST = (
     _FleetRule(
         "hosts",
         lambda job: quoted(", ".join(job.hosts)) if job.hosts else "",
-        "none, or `scope: fleet`, because with `scope: host` each host that has the file runs the job",
+        "the job without `hosts`, or `scope: fleet`, because otherwise each host that has the file runs the job",
     ),
 )
 

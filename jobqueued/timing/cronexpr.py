@@ -199,7 +199,7 @@ def _check_commas(field: Field, text: str) -> None:
 def _miscounted(expression: str, texts: list[str]) -> str:
     """Describe the error in an expression with more or fewer than five fields."""
     if "{{" in expression:
-        return f"found `{expression}`, a template that was not rendered: write five fields"
+        return f"found `{expression}`, a template that was not rendered: write five fields such as `0 2 * * *`"
     if ";" in expression or "\n" in expression:
         return f"found `{' '.join(texts)}`: write several expressions as a list"
     if len(texts) > len(_FIELDS) and any(text[0] == "," or text[-1] == "," for text in texts):
@@ -219,7 +219,7 @@ def _miscounted(expression: str, texts: list[str]) -> str:
     if len(texts) == len(_FIELDS) + 1:
         five = f'`schedule: "{" ".join(texts[1:])}"` and `seconds: "{texts[0]}"`'
         return f"found 6 fields: write five; if the first is for seconds, write {five}"
-    return f"found {counted(len(texts), 'field')}: write five, minute hour day-of-month month day-of-week"
+    return f"found {counted(len(texts), 'field')}: write five, minute hour day month weekday, such as `0 2 * * *`"
 
 
 def _as_date(texts: list[str]) -> str:

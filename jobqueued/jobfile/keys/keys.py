@@ -15,6 +15,7 @@ from jobqueued.jobfile.types.process_types import (
     GROUP,
     IO,
     MODE,
+    OUTPUT,
     PATHS_BY_NAME,
     SIGNAL,
     SLURM_GRES,
@@ -221,7 +222,8 @@ GROUPS: dict[str, dict[str, Key]] = {
             "Hosts that share the occurrences of the job. `host`: each host that has the file runs every occurrence. "
             "`fleet`: for each occurrence, one host of the fleet in jobqueued.yaml runs the job.", "fleet"),
         Key("hosts", HOSTS, "",
-            "Hosts of the fleet that can run the job: those with all of these `labels`.", "{labels: [gpu]}"),
+            "Hosts of the fleet that can run the job: those with all of these `labels`.", "{labels: [gpu]}",
+            needs="scope: fleet"),
         Key("on_host_loss", choice(*OnHostLoss), "lost",
             "Action for an unfinished run of a fleet job if its host is unreachable for longer than `lock_grace`. "
             "`lost`: another host records the run as lost. `rerun`: another host runs the job again, once. The "
@@ -284,7 +286,8 @@ GROUPS: dict[str, dict[str, Key]] = {
             "Place where the job runs. `local`: this host. `slurm`: a Slurm node; this host must be able to submit to "
             "Slurm.", "slurm"),
         Key("slurm", section(SLURM), "{}",
-            "Options for submissions to Slurm.", "{partition: long, licenses: {matlab: 1}}"),
+            "Options for submissions to Slurm.", "{partition: long, licenses: {matlab: 1}}",
+            needs="runner: slurm"),
     ),
     "Limits and scheduling": table(
         Key("resource_limits", section(RESOURCE_LIMITS), "{}",
@@ -302,7 +305,7 @@ GROUPS: dict[str, dict[str, Key]] = {
             "Prevent the command from gaining privileges, for example with set-user-ID programs.", "true"),
     ),
     "Output and records": table(
-        Key("output", choice("both", "file", "journal", "none"), "both",
+        Key("output", OUTPUT, "both",
             "Destination of the output: a file next to the record, the journal (line by line), both, or none.", "file"),
         Key("output_limit", size("1K", "1T"), "64M",
             "Largest output file of a run. Output above this limit is dropped, and the record has the number of "
@@ -342,9 +345,9 @@ JOB_KEYS = {name: key for group in GROUPS.values() for name, key in group.items(
 _JOB = {"$ref": "#/definitions/job"}
 
 FILE_KEYS = table(
-    Key("defaults", mapping("a mapping of job keys", dict, {"allOf": [_JOB]}), "{}",
+    Key("defaults", mapping("a mapping of job keys such as {user: backup}", dict, {"allOf": [_JOB]}), "{}",
         "Keys that the jobs of this file share.", "{user: backup}"),
-    Key("jobs", mapping("a mapping of ids to jobs", dict,
+    Key("jobs", mapping("a mapping of ids to jobs such as {hello: {command: echo hi}}", dict,
         {"propertyNames": {"pattern": f"^(?:{NAME})$"}, "additionalProperties": _JOB}), "{}",
         "Jobs by their ids.", "{hello: {command: echo hi}}"),
 )  # fmt: skip

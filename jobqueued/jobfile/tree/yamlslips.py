@@ -37,7 +37,8 @@ def value_of_key(text: str, key: Any, value: Any, event: Any) -> Any:
     if behind.startswith(":"):
         return value
     if before.endswith("?"):
-        message = f"found ? before a key that has no value; expected {key.text}: and a value"
+        accepted = f"the file without `? {key.text}`, or {key.text}: and a value"
+        message = f"found ? before a key that has no value; expected {accepted}"
     elif glued := re.fullmatch(GLUED_KEY, key.text):
         message = f"found {glued[1]}: {NO_SPACE}; expected {glued[1]}: {glued[2].strip()}"
     else:
@@ -60,12 +61,19 @@ AS_A_TEXT = "expected the whole command in quotes, as in command: '~/bin/x -a >/
 A_JOB_FILE = "a job file, as in jobs: {{backup: {{{}}}}}"
 """Advice for a crontab line in a job file."""
 
+_CLOSES_NOTHING = "a bracket that closes nothing; expected the line without this bracket"
 _REMEDIES = (
     ("", "\t", "a tab; expected spaces (`check --fix` replaces tabs at the start of a line)"),
     ("block sequence entries are not allowed", "",
         "a - inside a line; expected quotes around a value that starts with -, or a list with one item per line"),
     ("found character that cannot start any token", ">", "a > in brackets, but no shell reads a list; " + AS_A_TEXT),
     ("found character that cannot start any token", "|", "a | in brackets, but no shell reads a list; " + AS_A_TEXT),
+    ("did not find expected key", "}", _CLOSES_NOTHING),
+    ("did not find expected key", "]", _CLOSES_NOTHING),
+    ("did not find expected <document start>", "}", _CLOSES_NOTHING),
+    ("did not find expected <document start>", "]", _CLOSES_NOTHING),
+    ("did not find expected ',' or '}'", "]", "a ] inside braces; expected } in its place"),
+    ("did not find expected ',' or ']'", "}", "a } inside brackets; expected ] in its place"),
     ("did not find expected <document start>", "",
         "text after the end of the first value; expected one YAML mapping (not an INI file or a crontab)"),
     ("did not find expected ',' or", "",

@@ -168,7 +168,7 @@ def is_null(node: Node) -> bool:
 
 
 def described(node: Node) -> str:
-    """Describe a node for a message: ``nothing``, ``5``, ``'no'``, ``a list``."""
+    """Describe a node for a message: ``nothing``, ``5``, ``'no'``, ``a list``. Only strings in a file have quotes."""
     match node:
         case Sequence():
             return "a list" if node.items else "an empty list"
@@ -177,7 +177,7 @@ def described(node: Node) -> str:
     value = meaning(node)
     if value is None:
         return f"{node.text}, which means nothing" if node.text else "nothing"
-    if not node.plain and not isinstance(meaning(node._replace(plain=True)), str | None):
+    if not node.plain and node.line and not isinstance(meaning(node._replace(plain=True)), str | None):
         return f"the string {quoted(node.text)} in quotes"
     if node.plain and re.fullmatch("[-+]?0[0-9]+", node.text):
         return f"{quoted(node.text)}, a number with a leading zero"

@@ -11,7 +11,7 @@ from jobqueued.jobfile.tree.words import A_NAME, NAME, VARIABLE
 from jobqueued.jobfile.tree.yamltext import Node, Scalar, Sequence, YamlEntry, is_null, quoted
 from jobqueued.jobfile.types.queue_types import PATH
 from jobqueued.jobfile.types.refusal import NotAccepted, Refusal
-from jobqueued.jobfile.types.scalars import ValueType, integer, scalar, text
+from jobqueued.jobfile.types.scalars import ValueType, choice, integer, scalar, text
 from jobqueued.jobfile.types.spelling import Instead
 from jobqueued.jobfile.types.types import each, mapping, sequence
 
@@ -46,6 +46,17 @@ def _command(node: Node) -> str | tuple[str, ...]:
     if not words[0]:
         raise NotAccepted(Refusal.of(node.items[0], "the name or path of a program").below("[0]"))
     return words
+
+
+def _output(node: Node) -> str:
+    try:
+        return str(_OUTPUT.read(node))
+    except NotAccepted as wrong:
+        if not isinstance(node, Scalar) or "/" not in node.text:
+            raise
+        to_file = f"`command: make >> {node.text if re.fullmatch(_PLAIN_PATH, node.text) else '/tmp/out'}`"
+        accepted = f"{_OUTPUT.accepted}; to write to a file, redirect the output in the command, as in {to_file}"
+        raise NotAccepted(*(each._replace(accepted=accepted) for each in wrong.refusals)) from None
 
 
 def _environment(entries: dict[str, YamlEntry]) -> tuple[tuple[str, str], ...]:
@@ -96,6 +107,9 @@ COMMAND = ValueType(
     "command", _COMMAND_LINE.accepted, _command, {"anyOf": [_COMMAND_LINE.schema, sequence(WORD).schema]}
 )
 IO = scalar("text", "idle, or best-effort:N or realtime:N, N from 0 to 7", _io_class, {"pattern": f"^(?:{_IO_CLASS})$"})
+_PLAIN_PATH = r"[\w./~-]{1,60}"
+_OUTPUT = choice("both", "file", "journal", "none")
+OUTPUT = replace(_OUTPUT, read=_output)
 _SIGNALS = "HUP INT QUIT ABRT KILL USR1 USR2 PIPE ALRM TERM WINCH IO PWR SYS XCPU XFSZ VTALRM PROF TRAP"
 SIGNAL = text(
     "a signal that ends programs, such as SIGTERM, SIGINT or SIGRTMIN+3",

@@ -71,10 +71,11 @@ def _lock_path(node: Scalar) -> str:
     return str(PATH.read(node))
 
 
+_LOCK_PATH = "the absolute path of a file such as /run/lock/backup.lock, with no . or .. in it"
 _LOCK = scalar("name", A_NAME, _lock_name, {"type": ["string", "number", "boolean"], "pattern": f"^(?:{NAME})$"})
 _LOCK_KEYS = table(
     Key("name", scalar("name", A_NAME, _value_of_name, _LOCK.schema), "", "Name of the lock.", "tape"),
-    Key("path", scalar("path", "the absolute path of a file, with no . or .. in it", _lock_path, PATH.schema), "",
+    Key("path", scalar("path", _LOCK_PATH, _lock_path, PATH.schema), "",
         "File to lock with flock(2), instead of a name.", "/run/lock/backup.lock"),
     Key("mode", choice("exclusive", "shared"), "exclusive",
         "Way to hold the lock. `exclusive`: alone. `shared`: together with other runs that share it.", "shared"),

@@ -38,7 +38,7 @@ class ValueType:
     NotAccepted.
 
     `schema` is its JSON Schema, which accepts all values that `read` accepts, and may accept more. `keys` are the keys
-    of a mapping with fixed keys. `is_mapping`: only a mapping is accepted.
+    of a mapping with fixed keys.
     """
 
     name: str
@@ -46,14 +46,14 @@ class ValueType:
     read: Callable[[Node], Any]
     schema: Schema = field(repr=False)
     keys: dict[str, Key] = field(default_factory=dict, repr=False)
-    is_mapping: bool = field(default=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
 class Key:
     """A key; `default` and `example` are YAML. The default "" means that the key has no default.
 
-    `planned`: the key is not implemented yet. Its values are checked, but a file that uses it is refused.
+    `planned`: the key is not implemented yet. Its values are checked, but a file that uses it is refused. `needs`:
+    another key with the value without which a job can't have this key.
     """
 
     name: str
@@ -62,6 +62,7 @@ class Key:
     help: str
     example: str
     planned: bool = False
+    needs: str = ""
 
 
 def table(*keys: Key) -> dict[str, Key]:

@@ -40,16 +40,27 @@ def read_keys(
             try:
                 values[name] = keys[name].type.read(node)
             except NotAccepted as wrong:
-                refusals += [_shown(refusal, keys[name]).below(name) for refusal in wrong.refusals]
+                refusals += [_shown(refusal, keys[name], node, keys).below(name) for refusal in wrong.refusals]
     return values, refusals
 
 
-def _shown(refusal: Refusal, key: Key) -> Refusal:
-    """Add the key's example to a refusal if the whole value should be a mapping."""
-    is_whole = not (refusal.key or refusal.meant) and refusal.accepted == key.type.accepted
-    example = f"{refusal.accepted}, such as {key.example}" if is_whole and key.type.is_mapping else ""
-    return refusal._replace(accepted=example) if example else refusal
+def _shown(refusal: Refusal, key: Key, node: Node, keys: dict[str, Key]) -> Refusal:
+    """Add the key's example to a refusal of the whole value, if its type has none. If the value is a
+    mapping with another key of the job, add that key's place.
+    """
+    accepted = refusal.accepted
+    if refusal.key or refusal.meant or accepted != key.type.accepted:
+        return refusal
+    kind = key.type.name.partition(" or ")[0]
+    if kind in _WITHOUT_EXAMPLE or (kind == "mapping" and key.type.keys):
+        accepted += f", such as {key.example}" + (f" with `{key.needs}`" if key.needs else "")
+    if isinstance(node, Mapping) and (inside := next((name for name in node.entries if name in keys), "")):
+        accepted += f"; write `{inside}` next to `{key.name}`, not inside"
+    return refusal._replace(accepted=accepted)
 
+
+_WITHOUT_EXAMPLE = ("integer", "number", "command")
+"""Types whose descriptions have no example."""
 
 # ── several values ──
 
@@ -134,8 +145,7 @@ def section(keys: dict[str, Key]) -> ValueType:
         return values
 
     names = [name for name, key in keys.items() if not key.planned] or keys
-    whole = mapping(f"a mapping with the keys {', '.join(names)}", read, schema_of(keys))
-    return ValueType(whole.name, whole.accepted, whole.read, whole.schema, keys, is_mapping=True)
+    return replace(mapping(f"a mapping with the keys {', '.join(names)}", read, schema_of(keys)), keys=keys)
 
 
 def made(inner: ValueType, make: Callable[[Any], Any]) -> ValueType:

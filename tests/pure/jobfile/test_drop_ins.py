@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jobqueued.base.instants import MINUTE
-from jobqueued.jobfile.merged_tree import Merged, merged_tree
+from jobqueued.jobfile.merged_tree import TOP, Merged, merged_tree
 from jobqueued.jobfile.reader import read_packed
 from jobqueued.jobfile.tree.drop_ins import MAX_DROP_INS, FileText, main_path, origins, packed, parts_of
 from jobqueued.jobfile.tree.yamltext import MAX_NODES, Mapping, at_once
@@ -83,10 +83,10 @@ def test_a_problem_is_where_its_key_is() -> None:
         "jobs: {j: {nice: 1, nice: 2}}",
     )
     assert [
-        f"{FILE}.d/1:4:11: k: nice: found 'high'; expected a whole number from -20 to 19",
+        f"{FILE}.d/1:4:11: k: nice: found 'high'; expected a whole number from -20 to 19, such as 10",
         f"{FILE}.d/1:5:5: k: nicer: found an unknown key; expected 'nice'",
         f"{FILE}.d/2:3:3: l: command: found no command; expected a command for the shell, or a list of the program"
-        " and its arguments",
+        " and its arguments, as in `command: ls -l`",
         f"{FILE}.d/3:1:21: found the key 'nice' again; expected each key once (it is already on line 1)",
     ] == problems
 
@@ -95,11 +95,14 @@ def test_a_problem_is_where_its_key_is() -> None:
     ("text", "problem"),
     [
         ("", ": found an empty drop-in; expected `{}`, or a link to /dev/null, for a drop-in without changes"),
-        ("5", ":1:1: found 5; expected a mapping with the keys defaults and jobs"),
+        ("5", f":1:1: found 5; expected {TOP.accepted}"),
         ("[", ":2:1: this is not YAML: while parsing a flow"),
-        ("jobs: 5", ":1:7: jobs: found 5; expected a mapping of ids to jobs"),
-        ("jobs: [j]", ":1:7: jobs: found a list; expected a mapping of ids to jobs"),
-        ("jobs: {j: [x]}", ":1:11: j: found a list; expected a mapping of job keys"),
+        ("jobs: 5", ":1:7: jobs: found 5; expected a mapping of ids to jobs such as {hello: {command: echo hi}}"),
+        (
+            "jobs: [j]",
+            ":1:7: jobs: found a list; expected a mapping of ids to jobs such as {hello: {command: echo hi}}",
+        ),
+        ("jobs: {j: [x]}", ":1:11: j: found a list; expected a mapping of job keys such as {command: ls -l}"),
         ("job: {}", ":1:1: job: found an unknown key; expected 'jobs'"),
         ("\0", ":1:1: found the character U+0000; expected UTF-8 text without it"),
         ("&a [*a]", ":1:5: found an alias without its anchor"),

@@ -150,16 +150,19 @@ def test_values_are_read(text: str, value: object) -> None:
     assert ({name: value}, []) == read(text)
 
 
-FILE = "the absolute path of a file, with no . or .. in it"
+FILE = "the absolute path of a file such as /run/lock/backup.lock, with no . or .. in it"
 EVENTS = "boot, or a mapping with the keys path, event, job, result, or a list of them"
 CRON = 'expected a cron expression such as "0 2 * * *", or a list of them'
 FINITE = "expected a finite number of at most 64 bits, or a string in quotes"
 OCTAL = "expected an octal mode with a leading zero, such as 0022"
-PRIORITY = "expected a whole number from -1000 to 1000"
+PRIORITY = "expected a whole number from -1000 to 1000, such as 10"
 ZONE = "expected a time zone of the tz database, such as UTC or Europe/Berlin"
 SHORT = "expected a duration such as 90s, 5m or 2h, from "
 SPAN = "expected a duration such as 90s, 5m, 2h or 1d12h, from "
-LINE = "expected a command for the shell, or a list of the program and its arguments"
+LINE = (
+    "expected a command for the shell, or a list of the program and its arguments, "
+    "such as [/usr/local/bin/backup, --full]"
+)
 VARIABLE = "expected a name such as PATH, of letters, digits and _, that does not start with a digit"
 WORD = 'expected a string ("" for an empty one)'
 LATER = "found a key of a later version; expected the file without this key"
@@ -192,7 +195,7 @@ BAD = [
     ("priority: 1001", f"f:1:11: priority: found 1001; {PRIORITY}"),
     ("priority: true", f"f:1:11: priority: found true; {PRIORITY}"),
     ('priority: "1"', f"f:1:11: priority: found the string '1' in quotes; {PRIORITY}"),
-    ("concurrency: 0", "f:1:14: concurrency: found 0; expected a whole number from 1 to 1000"),
+    ("concurrency: 0", "f:1:14: concurrency: found 0; expected a whole number from 1 to 1000, such as 2"),
     ("enabled: no", "f:1:10: enabled: found 'no'; expected false (true or false)"),
     ("catch_up: al", "f:1:11: catch_up: found 'al'; expected none, latest or all"),
     ("dst: [once]", "f:1:6: dst: found a list; expected cron, once, both or skip"),
@@ -228,8 +231,8 @@ BAD = [
         "mapping with the keys path, event, job, result)"),
     ("exclusiv: true", "f:1:1: exclusiv: found an unknown key; expected 'exclusive'"),
     ("exclusive: 1", "f:1:12: exclusive: found 1; expected true (true or false)"),
-    ("retry_backoff: .nan", "f:1:16: retry_backoff: found .nan; expected a number from 1 to 10"),
-    ("retry_backoff: 0.5", "f:1:16: retry_backoff: found 0.5; expected a number from 1 to 10"),
+    ("retry_backoff: .nan", "f:1:16: retry_backoff: found .nan; expected a number from 1 to 10, such as 2"),
+    ("retry_backoff: 0.5", "f:1:16: retry_backoff: found 0.5; expected a number from 1 to 10, such as 2"),
     ("resources: {cpu: 4097}", f"f:1:18: resources.cpu: found 4097; {CORES}"),
     ("resources: {cpu: .inf}", f"f:1:18: resources.cpu: found .inf; {CORES}"),
     ("resources: {cpu: 0%}", f"f:1:18: resources.cpu: found '0%'; {CORES}"),

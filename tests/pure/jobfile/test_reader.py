@@ -21,7 +21,11 @@ from jobqueued.timing.schedule import Schedule
 from tests.support import EXAMPLES
 from tests.support.job_files import BODIES, SECTIONS, VALUES
 
-NO_COMMAND = "command: found no command; expected a command for the shell, or a list of the program and its arguments"
+TOP = "expected a mapping with the keys defaults and jobs such as {jobs: {hello: {command: echo hi}}}"
+NO_COMMAND = (
+    "command: found no command; expected a command for the shell, or a list of the program and its arguments, "
+    "as in `command: ls -l`"
+)
 
 
 def jobs(text: str) -> tuple[Job, ...]:
@@ -170,17 +174,17 @@ jobs:
 
 def test_a_wrong_default_is_named_once() -> None:
     """What is wrong in `defaults` is one Problem, however many jobs share it or replace it, or none."""
-    wrong = ["f:1:22: priority: found 'x'; expected a whole number from -1000 to 1000"]
+    wrong = ["f:1:22: priority: found 'x'; expected a whole number from -1000 to 1000, such as 10"]
     for rest in ("", "jobs: {a: {command: x}, b: {command: x}}", "jobs: {a: {command: x, priority: 1}}"):
         assert wrong == problems(f"defaults: {{priority: x}}\n{rest}")
 
 
 BAD = {
-    "5": ["f:1:1: found 5; expected a mapping with the keys defaults and jobs"],
-    "- jobs": ["f:1:1: found a list; expected a mapping with the keys defaults and jobs"],
+    "5": [f"f:1:1: found 5; {TOP}"],
+    "- jobs": [f"f:1:1: found a list; {TOP}"],
     "job: {}": ["f:1:1: job: found an unknown key; expected 'jobs'"],
-    "jobs: [a]": ["f:1:7: jobs: found a list; expected a mapping of ids to jobs"],
-    "jobs: {a: [x]}": ["f:1:11: a: found a list; expected a mapping of job keys"],
+    "jobs: [a]": ["f:1:7: jobs: found a list; expected a mapping of ids to jobs such as {hello: {command: echo hi}}"],
+    "jobs: {a: [x]}": ["f:1:11: a: found a list; expected a mapping of job keys such as {command: ls -l}"],
     "jobs: {a: }": [f"f:1:8: a: {NO_COMMAND}"],
     "jobs: {A b: {command: x}}": [
         "f:1:8: found 'A b'; expected an id such as nightly-backup: up to 64 characters "

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterable, Iterator
 
 import pytest
 from hypothesis import given
@@ -182,7 +182,7 @@ def test_foreign_names(word: str) -> None:
         ("memory_limit", "resource_limits: {memory: 512M}"), ("on_failure", "failover: "), ("start", "'schedule'"),
         ("concurrencyPolicy", "'overlap'"), ("startingDeadlineSeconds", "'start_deadline'"),
         ("backoffLimit", "'retries'"),
-        ("OnCalendar", "'schedule'"), ("ExecStart", "'command'"), ("captureStdout", "'output'"),
+        ("OnCalendar", "'schedule'"), ("ExecStart", "'command'"), ("captureStdout", "`output: none`"),
         ("suspend", "enabled: false"), ("OnBootSec", "on: boot"), ("WatchPaths", "on: {path: "),
         ("Restart", "'retries'"),
         ("terminationGracePeriodSeconds", "'kill_grace'"), ("MAILTO", "`notify: {email: ops@example.org}`"),
@@ -277,12 +277,20 @@ SLIPS = {
     "jobs:\n  a: command:x\n": "found command: without a space after the colon; expected command: x",
     "jobs:\n  a:\n    command: x\n    metadata: {b:c}\n": "found b: without a space after the colon; expected b: c",
     "jobs:\n  a:\n    command:\u00a0x\n": "found command: without a space after the colon; expected command: x",
-    "jobs:\n  ? 5\n": "found ? before a key that has no value; expected 5: and a value",
-    "jobs:\n  a:\n    command: x\n    metadata:\n      ? 5\n": "found ? before a key that has no value; expected 5:",
-    "jobs: {a: {command: x, metadata: {? 5}}}": "found ? before a key that has no value; expected 5: and a value",
+    "jobs:\n  ? 5\n": "expected the file without `? 5`, or 5: and a value",
+    "jobs:\n  a:\n    command: x\n    metadata:\n      ? 5\n": "expected the file without `? 5`, or 5:",
+    "jobs: {a: {command: x, metadata: {? 5}}}": "expected the file without `? 5`, or 5: and a value",
     "jobs: {a: {command: x, timeout: 5 minutes}}": "expected 5m (",
     "jobs: {a: {command: x, timezone: GMT+5}}": "expected Etc/GMT-5, which is UTC+5 (",
     "jobs:\n  a:\n    command: [a, b] && c\n": "expected ",
+    "jobs:\n  a: {command: ls, }}\n": "found a bracket that closes nothing; expected the line without this bracket",
+    "jobs:\n  a:\n    command: [ls]]\n": "found a bracket that closes nothing; expected the line without this bracket",
+    "jobs: {a: {command: ls}}}\n": "found a bracket that closes nothing; expected the line without this bracket",
+    "jobs: {a: {command: [ls}}\n": "found a } inside brackets; expected ] in its place",
+    "jobs: {a: {command: ls]}\n": "found a ] inside braces; expected } in its place",
+    "jobs: {a: {command: x, schedule: {every: 1s}}}": "write `every` next to `schedule`, not inside",
+    "jobs: {a: {command: x, output: /tmp/x}}": "as in `command: make >> /tmp/x`",
+    "jobs: {a: {command: x, output: '/tmp/$x y'}}": "as in `command: make >> /tmp/out`",
     "%JOBS 1\njobs: {}\n": "quotes around a value that starts with %, or # before a comment",
 }
 """The commonest slips, and what is said of each in our words."""
@@ -317,29 +325,55 @@ def test_each_example_of_a_measure_is_accepted(name: str) -> None:
         BOUNDED[name].type.read(Scalar(1, 1, example, True))
 
 
-@pytest.mark.parametrize("value", ["[[{}]]", "foo?", "-17"])
+@pytest.mark.parametrize("value", ["[[{}]]", "foo?", "-17", "{a: b}", "/tmp/x", "true", "''"])
 @pytest.mark.parametrize("name", sorted(name for name, key in KEYS.items() if "." not in name and not key.planned))
 def test_each_refusal_has_an_example_that_works(name: str, value: str) -> None:
-    """A refused value is answered with one that this key accepts: a word, a number, or all of a mapping."""
-    _, problems = read_jobs(f"jobs: {{a: {{command: x, {name}: {value}}}}}".encode(), "f")
-    if name == "command" or key_accepts(name)(value):
-        return
-    told = problems[0].message.partition("expected ")[2]
-    found = [*re.findall(r"\{.*\}|\"[^\"]+\"", told), *re.findall(r"\S*[^\s,;:]", told)]
-    assert any(map(key_accepts(name), found)), told
+    """A refused value is answered with one that a job with only this key and what the message names may have."""
+    for problem in read_jobs(f"jobs: {{a: {job_with(f'{name}: {value}')}}}".encode(), "f")[1]:
+        if problem.severity == "error" and problem.code != "JQ201":  # which has the names of keys, no values
+            told = re.split("expected |found .*: write ", problem.message)[1]
+            assert any(examples_that_work(told, {name, problem.key.partition("[")[0]})), problem
 
 
-def key_accepts(name: str) -> Callable[[str], bool]:
-    """Whether a text is accepted as the value of a key of a job."""
+def examples_that_work(told: str, keys: Iterable[str]) -> Iterator[str]:
+    """The words, mappings and lines of a message that are accepted as the value of one of these keys, with the keys in
+    the message that the example needs.
+    """
+    needed = "".join(f", {it}" for it in re.findall(r"with `([^`]+)`", told))
+    examples = [*re.findall(r"\{.*?\}+|\[.*?\]|\"[^\"]+\"|`[^`]+`", told), *re.findall(r"\S*[^\s,;:]", told)]
+    lines = re.findall(r"`(\w+: [^`]+)`", told)
+    for key in keys:
+        *outer, last = key.split(".")
+        before, after = "".join(f"{it}: {{" for it in outer), "}" * len(outer)
+        lines += [f"{before}{last}: {it.strip('`')}{after}{needed}" for it in examples]
+    yield from (line for line in lines if is_accepted(f"jobs: {{a: {job_with(line)}}}"))
 
-    def accepts(value: str) -> bool:
-        tree, problems = read_tree(value.encode(), "")
-        if tree is None or problems:
-            return False
-        try:
-            KEYS[name].type.read(tree)
-        except NotAccepted:
-            return False
-        return True
 
-    return accepts
+def job_with(line: str) -> str:
+    """A job with these keys, and a command if they have none."""
+    return f"{{{line}}}" if line.startswith("command:") else f"{{command: x, {line}}}"
+
+
+def is_accepted(text: str) -> bool:
+    """Whether a file has jobs and no error."""
+    jobs, problems = read_jobs(text.encode(), "f")
+    return bool(jobs) and all(problem.severity == "warning" for problem in problems)
+
+
+EMPTY = {
+    "": "[a]", "jobs": "jobs: [a]", "jobs.a": "jobs: {a: ls -l}", "jobs.a.command": "jobs: {a: {user: root}}",
+    "defaults": "defaults: 5",
+}  # fmt: skip
+"""Place → a file whose value there is no mapping, or a job without a command."""
+
+
+@pytest.mark.parametrize("place", EMPTY)
+def test_each_mapping_has_an_example_that_works(place: str) -> None:
+    """A mapping that is missing is answered with one that is accepted there."""
+    (problem,) = read_jobs(EMPTY[place].encode(), "f")[1]
+    example = re.search(r"(?:such as |as in `command: )(.*[^`])", problem.message)
+    assert example is not None, problem
+    for name in reversed(place.split(".") if place else []):
+        example = re.fullmatch("(.*)", f"{{{name}: {example[1]}}}")
+        assert example is not None
+    assert [] == read_jobs(example[1].encode(), "f")[1]

@@ -84,6 +84,7 @@ def test_no_after(text: str) -> None:
         (document(comand="x"), "comand: found an unknown key"),
         (document(schedule="* * * * *"), "unknown key"),
         (document(timeout="soon"), "timeout: found"),
+        (document(timeout="90"), "timeout: found '90'; expected 90s ("),
         (document(exclusive=True), "permit: [exclusive]"),
         (document(priority=1), "permit: [priority]"),
         (document(notify={"email": "a@b"}), "permit: [notify]"),

@@ -126,7 +126,7 @@ def test_check_reads_what_the_daemon_reads(host: Host) -> None:
     assert (1, True) == (told.returncode, f"{drop_in}: {refused} {drop_in}" in told.stdout)
     drop_in.chmod(0o644)
     told = run("--root", host.root, "check")
-    assert (1, f"{drop_in}:2:13: a: nice: found 99; expected a whole number from -20 to 19 [JQ202]") == (
+    assert (1, f"{drop_in}:2:13: a: nice: found 99; expected a whole number from -20 to 19, such as 10 [JQ202]") == (
         told.returncode,
         told.stdout.splitlines()[0],
     )

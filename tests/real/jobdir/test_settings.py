@@ -357,7 +357,7 @@ BAD = {
     "heartbeat: {every: 1m}": "1:12: heartbeat: found a mapping; expected its `url` as well",
     "heartbeat: {url: 'https://h/x', every: 5s}": "1:40: heartbeat.every: found '5s'; expected a duration such as "
     "90s, 5m or 2h, from 10s to 1d",
-    "max_running: 0": "1:14: max_running: found 0; expected a whole number from 1 to 100000, or none",
+    "max_running: 0": "1:14: max_running: found 0; expected a whole number from 1 to 100000, or none, such as 8",
     "timezone: Mars": "1:11: timezone: found 'Mars'; expected a time zone of the tz database, such as UTC or "
     "Europe/Berlin",
     "metrics: {textfile: x.prom}": "1:21: metrics.textfile: found 'x.prom'; expected an absolute path that ends in "

@@ -24,6 +24,7 @@ from jobqueued.jobdir.acceptance import PATIENCE
 from jobqueued.jobdir.inbox import AGAIN, RESCAN
 from jobqueued.jobdir.trust import read_trusted
 from jobqueued.jobdir.watch import MOST_UNREAD, SLICE
+from jobqueued.jobfile.merged_tree import TOP
 from jobqueued.jobfile.reader import read_jobs
 from jobqueued.model.events import JobsRead
 from jobqueued.settings.drop_in_files import is_job_file
@@ -91,7 +92,7 @@ def test_a_bad_file_harms_no_other_and_keeps_its_jobs(jobs: Directory) -> None:
     (jobs.path / "a.yaml").write_text("5")
     jobs.write("b.yaml", "b")
     assert ["b.yaml: b"] == jobs.scan()
-    wrong = {"a.yaml": ["found 5; expected a mapping with the keys defaults and jobs"]}
+    wrong = {"a.yaml": [f"found 5; expected {TOP.accepted}"]}
     assert (wrong, wrong) == (jobs.problems(), jobs.changes())
     (jobs.path / "a.yaml").write_text("5")
     assert ([], {}, wrong) == (jobs.scan(), jobs.changes(), jobs.problems())
