@@ -77,6 +77,12 @@ def _options(arguments: list[str] | None) -> argparse.Namespace:
     return options
 
 
+def _path(text: str) -> Path:
+    if not text:
+        raise argparse.ArgumentTypeError("found an empty path, perhaps because a variable is unset; omit the option")
+    return Path(text)
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="jobqueued",
@@ -88,7 +94,7 @@ def _parser() -> argparse.ArgumentParser:
     instance = parser.add_mutually_exclusive_group()
     instance.add_argument(
         "--root",
-        type=Path,
+        type=_path,
         metavar="D",
         help="use D/jobqueued.yaml, D/jobqueue.d, D/state, D/run and D/logs; also read settings and job files in D/run,"
         " D/usr/local/lib and D/usr/lib",
@@ -107,9 +113,9 @@ def _parser() -> argparse.ArgumentParser:
         ("logs", "D", "directory for records and output  [/var/log/jobqueue]"),
         ("journal", "SOCKET", "send run output to journald at this socket  [/run/systemd/journal/socket]"),
     ):
-        parser.add_argument(f"--{name}", type=Path, metavar=kind, help=what)
+        parser.add_argument(f"--{name}", type=_path, metavar=kind, help=what)
     parser.add_argument(
-        "--launcher", type=Path, metavar="SOCKET", help="use the launcher at this socket; never start another launcher"
+        "--launcher", type=_path, metavar="SOCKET", help="use the launcher at this socket; never start another launcher"
     )
     parser.add_argument(
         "--delegated",
@@ -130,11 +136,11 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--trace",
-        type=Path,
+        type=_path,
         metavar="F",
         help="write all events and decisions to F; at 64 MiB, F is renamed to F.1 and a new F is started",
     )
-    parser.add_argument("--pid-file", type=Path, metavar="F", help="write the PID to F; remove F on a clean exit")
+    parser.add_argument("--pid-file", type=_path, metavar="F", help="write the PID to F; remove F on a clean exit")
     return parser
 
 

@@ -9,6 +9,7 @@ import click
 import pytest
 from click.testing import CliRunner
 
+from jobqueued.__main__ import main as daemon
 from jobqueued.ctl.main import main
 
 
@@ -34,3 +35,11 @@ def test_the_words_of_a_command_may_be_empty(tmp_path: Path) -> None:
     for words in (("submit", "echo", "", "--at", ""), ("with-lock", "db", "--", "echo", "")):
         shown = CliRunner().invoke(main, ["--root", str(tmp_path), *words])
         assert "cannot reach the daemon" in shown.output
+
+
+@pytest.mark.parametrize("option", ["root", "config", "jobs", "state", "run", "logs", "journal", "launcher"])
+def test_the_daemon_refuses_an_empty_path(option: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """It does not take the working directory for it."""
+    with pytest.raises(SystemExit) as ended:
+        daemon([f"--{option}", ""])
+    assert (2, True) == (ended.value.code, "found an empty path" in capsys.readouterr().err)
