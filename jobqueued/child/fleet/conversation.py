@@ -24,7 +24,7 @@ from jobqueued.child.fleet.claims import (
 from jobqueued.child.fleet.etcd.values import end_of, pause_in
 from jobqueued.child.fleet.etcd.wire import Message, text
 from jobqueued.child.fleet.known_locks import LOCKS, KnownLocks, LockUnits, Name, Owner, lock_of
-from jobqueued.child.fleet.lines import Line
+from jobqueued.child.fleet.lines import RETURNED, Line
 from jobqueued.child.fleet.lock_queue import Turns
 from jobqueued.child.fleet.others import Others
 from jobqueued.child.fleet.outgoing import Outgoing
@@ -126,12 +126,15 @@ class Conversation:
     def give_back(self, now: int, job: str, key: str, state: str) -> None:
         """Queue the return of claims.
 
-        While requests are refused, drop it: the line `ours` makes the scheduler repeat it.
+        While requests are refused, drop it: the line `ours` makes the scheduler repeat it. An occurrence that this host
+        neither has nor requests can't be returned.
         """
-        if self.reason:
+        name = job, key
+        is_own = name in self._granted or name in self._open or self._requests.has(name)
+        if self.reason or (state == RETURNED and not is_own):
             return
-        self._requests.take(GiveBackRequest((job, key), state))
-        for lock in self._locks.units((job, key)):
+        self._requests.take(GiveBackRequest(name, state))
+        for lock in self._locks.units(name):
             self._turns.freed(lock, now)
 
     # work with etcd

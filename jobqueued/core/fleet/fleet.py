@@ -314,6 +314,8 @@ def _let_go(turn: Turn, run: Run, event: Taken) -> None:
         state.queue_stuck = False
         if run.key != event.key:  # a skip covers this occurrence, and the fleet may still grant it
             state.fleet.withdraw(run, "over")
+        elif not event.state:  # the event may be older than a grant: the other host may have returned the occurrence
+            state.fleet.withdraw(run)
     if run.so_far is not None:
         give_up(turn, run, _COUNTED_AS_GONE if event.state == RunState.LOST else _ELSEWHERE)
         return

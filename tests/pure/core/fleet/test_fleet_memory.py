@@ -319,8 +319,8 @@ def test_what_waits_on_a_host_that_is_there(schedule: str) -> None:
 def test_a_life_in_which_windows_are_lengthened(is_told: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without what the fleet tells of its memory this life goes wrong, which is well with that."""
     if is_told:
-        FleetLife(127).live(30)
+        FleetLife(431).live(30)
         return
     monkeypatch.setattr(FleetState, "memory", lambda *_: None)
     with pytest.raises(AssertionError, match=r"runs on h. and on"):
-        FleetLife(127).live(30)
+        FleetLife(431).live(30)

@@ -481,6 +481,20 @@ def test_a_question_about_what_a_skip_covers() -> None:
     assert (GiveBack("tick", first, "over") in one.did, {}) == (True, dict(one.scheduler.runs))
 
 
+def test_an_event_that_is_older_than_a_grant() -> None:
+    """A host that gives up a run because of a late event returns what the fleet granted meanwhile, so a run follows."""
+    fleet, (one,) = hosts(replace(TICK, locks=(Claim(f"{FLEET}tape", exclusive=True),)), names="a")
+    fleet.pass_time(10 * 60 - 5)
+    while not one.scheduler._state.fleet.asked:
+        fleet.pass_time(0.001)
+    (run,) = one.scheduler._state.fleet.asked
+    key = one.scheduler.runs[run].key
+    one.happen(events.Taken("tick", key, ""))
+    assert GiveBack("tick", key, "returned") in one.did
+    fleet.pass_time(25 * 60)
+    assert 2 <= len([each for each in fleet.started if each[1] > key])
+
+
 @pytest.mark.parametrize(
     "value", ["x skipped " + "9" * 5000, "x skipped 9999999999", "a skipped x", "", "x skipped 0"], ids=list("abcde")
 )
