@@ -57,7 +57,7 @@ def _meant(context: click.Context) -> str:
 def refuse_empty(context: click.Context, words: list[str]) -> None:
     """Raise UsageError if an option or argument is empty, usually a script's unset variable.
 
-    Only the words of a COMMAND may be empty.
+    Only unprocessed values may be empty: the words of a COMMAND, and the user of a crontab.
     """
     if context.resilient_parsing:
         return

@@ -248,7 +248,13 @@ def _to_stderr(text: str) -> None:
 
 
 @click.command()
-@click.option("-u", "--user", metavar="USER", help="Use the crontab of this user instead of your own.  For root only.")
+@click.option(
+    "-u",
+    "--user",
+    type=click.UNPROCESSED,  # crontab(1) takes "" for a user who does not exist
+    metavar="USER",
+    help="Use the crontab of this user instead of your own.  For root only.",
+)
 @click.option("-l", "--list", "acts", flag_value="-l", help="Print the crontab.")
 @click.option(
     "-e", "--edit", "acts", flag_value="-e", help="Edit the crontab with $VISUAL, $EDITOR or sensible-editor."

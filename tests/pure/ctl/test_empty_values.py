@@ -17,7 +17,9 @@ def command_lines() -> Iterator[tuple[str, ...]]:
     """Each option of each command, and each argument alone, with an empty value."""
     for name, command in [("", main), *main.commands.items()]:
         for it in command.params:
-            if isinstance(it, click.Argument) and it.type is not click.UNPROCESSED:
+            if it.type is click.UNPROCESSED:
+                continue
+            if isinstance(it, click.Argument):
                 yield name, ""
             elif isinstance(it, click.Option) and not (it.is_flag or it.count):
                 yield from ((*filter(None, [name]), option, *[""] * it.nargs) for option in it.opts)
@@ -35,6 +37,12 @@ def test_the_words_of_a_command_may_be_empty(tmp_path: Path) -> None:
     for words in (("submit", "echo", "", "--at", ""), ("with-lock", "db", "--", "echo", "")):
         shown = CliRunner().invoke(main, ["--root", str(tmp_path), *words])
         assert "cannot reach the daemon" in shown.output
+
+
+def test_an_empty_name_of_a_crontab_is_a_name() -> None:
+    """No user has it, as crontab(1) says."""
+    shown = CliRunner().invoke(main, ["crontab", "-u", "", "-l"])
+    assert (1, "crontab:  user `' unknown\n") == (shown.exit_code, shown.output)
 
 
 @pytest.mark.parametrize("option", ["root", "config", "jobs", "state", "run", "logs", "journal", "launcher"])
