@@ -433,7 +433,7 @@ class TestWithLock:
         ("options", "told"),
         [
             (["Tape"], "'Tape'; expected a name such as"), (["/run/tape.lock"], "expected a name such as"),
-            ([""], "expected a name such as"), (["cpu"], "only runs can hold 'cpu'; expected a lock"),
+            ([""], "LOCK is empty"), (["cpu"], "only runs can hold 'cpu'; expected a lock"),
             (["--shared", "--units", "2", "tape"], "either --shared or --units"),
             (["-w", "2", "tape"], "expected a duration such as 30s"),
         ],
