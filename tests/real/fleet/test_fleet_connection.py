@@ -97,6 +97,11 @@ def test_whole_answers(bodies: list[tuple[bytes, list[int]]], cuts: list[int], b
     )
 
 
+def shortened(value: object) -> str:
+    """The begin of a value, for a test's name: environments contain it."""
+    return ascii(value)[:40]
+
+
 @pytest.mark.parametrize("whole", WHOLE)
 def test_torn_answers(whole: bytes) -> None:
     """Wherever one ends too soon, it is none."""
@@ -124,6 +129,7 @@ def test_torn_answers(whole: bytes) -> None:
         (CHUNKED + b"1\r\nab\r\n", "a chunk is longer than its header says"),
         (answer("200 OK", b"x" * (MOST + 1)), "it is longer than 1048576 bytes"),
     ],
+    ids=shortened,
 )
 def test_wrong_answers(wrong: bytes, words: str) -> None:
     """What is no HTTP, or not as it says, is told."""
@@ -142,6 +148,7 @@ def test_wrong_answers(wrong: bytes, words: str) -> None:
         (CHUNKED, b"3e8\r\n" + b"x" * 1000 + b"\r\n", "it is longer than"),
         (answer("200 OK", Content_Length="999999999999999"), b"x" * 1000, "it is longer than"),
     ],
+    ids=shortened,
 )
 def test_endless_answers(begin: bytes, again: bytes, words: str) -> None:
     """No more of them is taken than an answer may have."""
