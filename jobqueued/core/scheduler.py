@@ -211,7 +211,7 @@ class Scheduler:
         """Return the reason, outside the job's file, why a job can't run, or "" if no such reason is known."""
         return self._state.invalid(job)
 
-    def unanswered(self, job: Job) -> Account | None:
+    def unknown_account(self, job: Job) -> Account | None:
         """Return a user or group of the job that was never looked up on this host, or None if all have been."""
         return next((account for account in accounts(job) if account not in self._state.accounts), None)
 

@@ -19,6 +19,7 @@ _TOKEN = re.compile(
     r"|(?P<number>\d+)|(?P<word>[a-z]+)|(?P<sign>[+-])|(?P<odd>\S)",
     re.ASCII,
 )
+_OFFSET = re.compile(r"(z|[+-]\d\d:?\d\d)$", re.ASCII)
 _NAMED = {"noon": time(12), "midday": time(12), "midnight": time(0), "teatime": time(16)}
 _DAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
 _MONTHS = (
@@ -135,14 +136,12 @@ class _Words:
         return self._todo[-1][1] if self._todo else ""
 
     def _exact(self, text: str) -> datetime:
-        day, clock = text.upper().split("T")
-        ends_day = clock.startswith("24:00")
-        moment = datetime.fromisoformat(f"{day}T{clock.replace('24:00', '00:00', 1) if ends_day else clock}")
-        if ends_day:
-            if moment.second:
-                raise self.wrong()
-            moment += timedelta(days=1)
-        return moment if moment.tzinfo else self._unique(moment, self.zone)
+        """Return the instant of an ISO time; without an offset, its date and time are read like other words."""
+        if _OFFSET.search(text):
+            return datetime.fromisoformat(text.upper())
+        day, clock = text.split("t")
+        self._todo = [("clock", clock), ("date", day)]
+        return self.moment()
 
     def _part(self, kind: str, word: str) -> None:
         match kind:

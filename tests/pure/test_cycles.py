@@ -1,4 +1,4 @@
-"""cycles: who waits for itself, found in linear time, told in few words; no file that closes one is accepted."""
+"""Cycles: found in linear time, described in few words; no file that closes a cycle is accepted."""
 
 from __future__ import annotations
 
@@ -111,7 +111,7 @@ def test_of_new_files_the_last_is_refused() -> None:
 
 
 def test_many_cycles_at_once_are_refused_at_once() -> None:
-    """Where each file closes another cycle with all others, it does not take a round for each of them."""
+    """If each file closes another cycle with all others, one round refuses all of them."""
     names = [f"j{number:02}" for number in range(40)]
     files = {
         name: (job(name, file=name, dependencies=tuple(other for other in names if other != name)),) for name in names

@@ -299,7 +299,7 @@ class UserFileCalls(Source):
         """Return whether the jobs of a change are loaded and their accounts known."""
         if self._watch.has_more:
             return False
-        return not any(map(self._scheduler.unanswered, self._scheduler.catalog.of_file(change.path)))
+        return not any(map(self._scheduler.unknown_account, self._scheduler.catalog.of_file(change.path)))
 
     def _is_to_be_answered(self, change: _Change, now: Now) -> bool:
         return self._is_in_force(change) or (now.mono >= change.deadline and not self._watch.has_more)
@@ -353,7 +353,7 @@ class UserFileCalls(Source):
     def _in_force(self, path: str, text: bytes, now: Now) -> dict[str, Any]:
         """Return the reply to a call whose stored text is in force."""
         jobs = self._scheduler.catalog.of_file(path)
-        invalid = {job.id: self._never_runs(job) for job in jobs}
+        invalid = {job.id: self._obstacle(job) for job in jobs}
         active = (job.id for job in jobs if invalid[job.id] is None)
         soonest = [(start, name) for name in active if (start := self._scheduler.next_start(name)) is not None]
         some = [self._scheduler.catalog[name] for _, name in nsmallest(_NEXT, soonest)]
@@ -366,11 +366,11 @@ class UserFileCalls(Source):
             "next": [{"job": job.id, "at": to_text(start), "timezone": job.timezone} for start, job in first],
         }
 
-    def _never_runs(self, job: Job) -> str | None:
-        """Return the reason why a job can't run, or None if it can."""
+    def _obstacle(self, job: Job) -> str | None:
+        """Return the reason why a job can't run now or ever, or None if it can."""
         if reason := self._scheduler.invalid(job):
             return reason
-        if (account := self._scheduler.unanswered(job)) is not None:
+        if (account := self._scheduler.unknown_account(job)) is not None:
             return f"{account} is still being looked up"
         following, unfinished = self._scheduler.next_start(job.id), self._scheduler[job.id].unfinished
         if job.at is not None and is_over(job, following, had_some=not unfinished):

@@ -75,7 +75,7 @@ def verdict(state: SchedulerState, job: Job, run: Run, now: Now) -> DependencyVe
 def note_outcome(turn: Turn, run: Run, end: int | None = None) -> None:
     """Save the end of a job's occurrence, for jobs that depend on this job now or later.
 
-    `end`: when the run ended (wall, ns), if this was before this turn.
+    `end`: when the run ended (wall, ns), for ends that the daemon finds at its start; None means now.
     """
     state, name, due = turn.state, run.id.job, run.due if run.last_due is None else run.last_due
     state.stir(name)

@@ -45,7 +45,7 @@ def judge(turn: Turn) -> None:
             turn.say("job_valid", job=job.id)
         elif invalid is None:
             say_invalid(turn, job, state.invalid(job))
-        elif invalid.fault is not JobFault.CIRCULAR or invalid.text not in said:
+        elif invalid.fault is not JobFault.CYCLIC or invalid.text not in said:
             said.add(invalid.text)
             say_invalid(turn, job, invalid.text)
 
@@ -103,7 +103,7 @@ def _elsewhere(state: SchedulerState, job: Job) -> Invalidity | None:
 
 
 def _cyclic(way: str) -> Invalidity | None:
-    return Invalidity(JobFault.CIRCULAR, f"it depends on itself: {way}") if way else None
+    return Invalidity(JobFault.CYCLIC, f"it depends on itself: {way}") if way else None
 
 
 def _impossible(state: SchedulerState, job: Job) -> Invalidity | None:

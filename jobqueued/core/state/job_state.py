@@ -20,7 +20,7 @@ class JobFault(Enum):
     """The job claims more than the host has, so none of its runs can ever be admitted."""
     UNKNOWN_JOB = auto()
     """The job depends on a job that does not exist. This fault and the faults below prevent only new runs."""
-    CIRCULAR = auto()
+    CYCLIC = auto()
     ELSEWHERE = auto()
     """The job depends on a fleet job."""
 

@@ -261,7 +261,7 @@ def _impossible(
             yield job.id, invalid.text, Problem(written_in(job), job.line, 0, "", message, "warning", job.id, code)
 
 
-_INVALID = {"IMPOSSIBLE": "JQ401", "UNKNOWN_JOB": "JQ402", "CIRCULAR": "JQ404", "ELSEWHERE": "JQ406"}
+_INVALID = {"IMPOSSIBLE": "JQ401", "UNKNOWN_JOB": "JQ402", "CYCLIC": "JQ404", "ELSEWHERE": "JQ406"}
 """Name of a `core.job_state.Fault` → code of the finding."""
 
 

@@ -267,7 +267,7 @@ def test_a_live_run_after_its_first_attempt(ended: float | None) -> None:
 
 @pytest.mark.parametrize("state", ["retrying", "waiting", "due"])
 def test_a_run_that_waits_for_a_retry(state: str) -> None:
-    """What follows its last attempt is a wait up to now, and no run, also after the delay."""
+    """The time from its last attempt to now is a wait, also after the delay."""
     first = a_run("a", 1, 0, 0, 12, state="failed")
     runs = collected([a_run("a", 1, 0, 0, 12, state=state, attempts=[first])])
     assert "a ███r░░░░░░░░░░░░░░░" == lines(runs, width=22)[2]

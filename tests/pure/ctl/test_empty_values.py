@@ -40,7 +40,7 @@ def test_the_words_of_a_command_may_be_empty(tmp_path: Path) -> None:
 
 
 def test_an_empty_name_of_a_crontab_is_a_name() -> None:
-    """No user has it, as crontab(1) says."""
+    """No user has this name; the message is crontab(1)'s."""
     shown = CliRunner().invoke(main, ["crontab", "-u", "", "-l"])
     assert (1, "crontab:  user `' unknown\n") == (shown.exit_code, shown.output)
 

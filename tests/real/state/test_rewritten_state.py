@@ -174,7 +174,7 @@ def test_a_stop_in_order(host: Host, tmp_path: Path, way: str) -> None:
 
 @pytest.mark.parametrize("way", [way for way in WAYS if "log" not in way and way != "an older one is copied over it"])
 def test_a_read_finds_it(host: Host, way: str) -> None:
-    """Where a read finds the damage, at most one call is refused, though nothing else makes the daemon commit."""
+    """If a read finds the damage, the daemon refuses at most one call, although nothing else makes it commit."""
     host.write("jobs.yaml", "jobs: {}")
     host.start()
     submit(host, "over")
@@ -190,7 +190,7 @@ def test_a_read_finds_it(host: Host, way: str) -> None:
 
 @pytest.mark.parametrize("how", ["renamed", "removed", "replaced"])
 def test_a_directory_that_is_gone(host: Host, tmp_path: Path, how: str) -> None:
-    """As soon as the directory exists again, all but history is in it; meanwhile the remedy is said."""
+    """The status shows the remedy. As soon as the directory exists again, it contains everything except history."""
     fill(host)
     before, state = tables(host, tmp_path / "before"), host.root / "state"
     shutil.rmtree(state) if how == "removed" else state.rename(host.root / "elsewhere")

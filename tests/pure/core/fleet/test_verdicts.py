@@ -493,6 +493,8 @@ def test_an_event_that_is_older_than_a_grant() -> None:
     assert GiveBack("tick", key, "returned") in one.did
     fleet.pass_time(25 * 60)
     assert 2 <= len([each for each in fleet.started if each[1] > key])
+    one.agent.conversation.give_back(fleet.now, "tick", "f1772999990", "returned")
+    assert not one.agent.conversation.wants, "the host has no such occurrence, so the agent sends nothing"
 
 
 @pytest.mark.parametrize(
