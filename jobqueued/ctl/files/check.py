@@ -7,6 +7,7 @@ import os
 import pwd
 import sys
 import time
+from collections import Counter
 from pathlib import Path
 from typing import TextIO
 
@@ -225,7 +226,7 @@ def _print(rows: list[Message], problems: list[Problem], refused: int, form: str
             print_problems(problems)
             if rows:
                 print_table(("JOB", "NEXT"), ((row["id"], distance(row["next"])) for row in rows))
-            notes = sum(problem.severity == "note" for problem in problems)
-            told = f"{counted(len(rows), 'job')}, {counted(len(problems) - notes, 'problem')}"
-            told += f", {counted(notes, 'note')}" if notes else ""
+            counts = Counter(problem.severity for problem in problems)
+            of_each = [counted(counts[it], it) for it in ("error", "warning", "note") if it in counts]
+            told = ", ".join([counted(len(rows), "job"), *(of_each or ["0 problems"])])
             print_line(f"{told}; {counted(refused, 'file')} refused with all jobs" if refused else told)

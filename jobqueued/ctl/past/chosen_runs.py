@@ -30,7 +30,7 @@ from jobqueued.ctl.past import offline
 from jobqueued.model.run_states import FAILURES, LIVE, PENDING, RunState
 from jobqueued.settings.paths import Paths
 
-_STATES = [state.value for state in RunState if state not in PENDING or state is RunState.RETRYING]
+_STATES = [state.value for state in RunState]
 ENDED = frozenset(_STATES) - LIVE - PENDING
 PAGE = 50
 MOST_LOOKED_AT = 100_000
@@ -70,10 +70,10 @@ class Wanted:
 
     @property
     def asked_states(self) -> list[str] | None:
-        """The states to request from the daemon. A filter by exit code or duration excludes skips and retrying runs."""
+        """The states to request from the daemon. A filter by exit code or duration excludes skips and pending runs."""
         states = self.states
         if states is None and (self.exit_codes or self.longer_than is not None):
-            states = tuple(state for state in _STATES if state not in (RunState.SKIPPED, RunState.RETRYING))
+            states = tuple(state for state in _STATES if state not in {RunState.SKIPPED, *PENDING})
         return None if states is None else list(states)
 
     def takes(self, record: Record, usual: Callable[[Record], float | None], daemon: str | None = None) -> bool:

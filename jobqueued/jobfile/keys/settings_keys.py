@@ -150,7 +150,7 @@ SETTINGS_KEYS = table(
 )  # fmt: skip
 
 _LIVE = ", ".join(name for name, key in SETTINGS_KEYS.items() if not key.planned)
-_TOP = mapping(f"a mapping with the keys {_LIVE}", dict)
+_TOP = mapping(f"a mapping with the keys {_LIVE} such as {{max_running: 8}}", dict)
 
 
 _HOSTS = ("operators", "readers", "notifier", "cron", "users", "fleet")

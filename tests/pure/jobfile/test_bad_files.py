@@ -12,6 +12,7 @@ import json
 import os
 import re
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from shutil import copy
@@ -158,7 +159,9 @@ def test_a_bad_file_gives_no_jobs(said: dict[str, Said]) -> None:
     """A bad file has an error and no jobs, which is exit status 1."""
     for name, answers in said.items():
         if not name.startswith("odd-"):
-            told = f"0 jobs, {counted(len(answers.problems), 'problem')}; 1 file refused with all jobs"
+            counts = Counter(problem.severity for problem in answers.problems)
+            found = ", ".join(counted(counts[it], it) for it in ("error", "warning", "note") if it in counts)
+            told = f"0 jobs, {found}; 1 file refused with all jobs"
             assert (name, [told]) == (name, answers.rest)
             assert (name, 1, []) == (name, answers.code, answers.answer["jobs"])
             assert (name, True) == (name, any(problem.severity == "error" for problem in answers.problems))

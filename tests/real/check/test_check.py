@@ -53,7 +53,7 @@ class TestCheck:
         """A warning is told and harms nothing."""
         (tmp_path / "a.yaml").write_text(CLEAN.replace("0 2 * * *", "*/90 2 * * *"))
         shown = run("check", tmp_path / "a.yaml")
-        assert (0, "2 jobs, 1 problem") == (shown.returncode, shown.stdout.splitlines()[-1].strip())
+        assert (0, "2 jobs, 1 warning") == (shown.returncode, shown.stdout.splitlines()[-1].strip())
         assert shown.stdout.splitlines()[0].endswith(" (warning) [JQ304]")
 
     def test_impossible(self, tmp_path: Path) -> None:
@@ -73,7 +73,7 @@ class TestCheck:
         )
         shown = run("--root", tmp_path, "check", tmp_path / "a.yaml")
         told = shown.stdout.splitlines()
-        assert (1, "6 jobs, 5 problems") == (shown.returncode, told[-1].strip())
+        assert (1, "6 jobs, 5 warnings") == (shown.returncode, told[-1].strip())
         for line, job, code, reason in (
             (2, "a", "JQ401", "it needs 1 of gpuu, but this host has none; did you mean gpu? "),
             (3, "b", "JQ401", "it needs 3 of gpu, but this host has 2; to add some: resources: {gpu: 3} in "),
@@ -203,7 +203,7 @@ def test_check_blames_the_file_that_closes_a_cycle(tmp_path: Path) -> None:
     (cycle, masked, *rest) = run("--root", tmp_path, "check").stdout.splitlines()
     assert cycle.startswith(f"{directory}/b.yaml:1: found a cycle: b → a → b; ")
     assert f"{directory}/m.yaml: is masked by its link to /dev/null, so it has no jobs (warning) [JQ504]" == masked
-    assert ["JOB  NEXT", "a    -", "1 job, 2 problems; 1 file refused with all jobs"] == rest
+    assert ["JOB  NEXT", "a    -", "1 job, 1 error, 1 warning; 1 file refused with all jobs"] == rest
     assert 1 == json.loads(run("--root", tmp_path, "check", "--json").stdout)["refused"]
 
 

@@ -77,11 +77,11 @@ def test_after_the_delay(silent: Host, method: str, state: str) -> None:
     assert re.search(r"^b +r░* *$", shown.stdout.decode(), re.M), shown.stdout.decode()
     command = [*PROGRAM, "--root", str(silent.root), "logs", "-f", "b"]
     follower = subprocess.Popen(command, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    assert follower.stdout is not None
-    assert "wrong\n" == follower.stdout.readline()
-    silent.call("Stop", run="b@1")
-    _, said = follower.communicate(timeout=DEADLINE)
+    assert follower.stderr is not None
+    said = follower.stderr.readline() + follower.stderr.readline()
     assert re.match(f"b@1, {state} .*\nb@1: .*(paused|hold)", said), said
+    silent.call("Stop", run="b@1")
+    assert "wrong\n" == follower.communicate(timeout=DEADLINE)[0]
 
 
 def test_without_the_daemon(silent: Host) -> None:

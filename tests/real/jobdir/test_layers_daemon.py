@@ -117,7 +117,7 @@ def test_check_reads_what_the_daemon_reads(host: Host) -> None:
     orphan = (
         f"{host.root}/run/jobqueue.d/c.yaml.d: is ignored, because there is no c.yaml; expected drop-ins of a job file"
     )
-    told = [f"{orphan} (warning) [JQ503]", "JOB  NEXT", "a    -", "b    -", "2 jobs, 1 problem"]
+    told = [f"{orphan} (warning) [JQ503]", "JOB  NEXT", "a    -", "b    -", "2 jobs, 1 warning"]
     assert told == checked.stdout.splitlines()
     drop_in = put(host, "jobqueue.d/a.yaml.d/x.yaml", "jobs:\n  a: {nice: 99}\n")
     drop_in.chmod(0o666)
@@ -163,7 +163,7 @@ def test_a_place_of_others_stops_no_job(host: Host) -> None:
         ]
         host.stop()
         checked = run("--root", host.root, "check")
-        assert [f"{why} [JQ502]", "JOB  NEXT", "a    -", "1 job, 1 problem"] == checked.stdout.splitlines()
+        assert [f"{why} [JQ502]", "JOB  NEXT", "a    -", "1 job, 1 error"] == checked.stdout.splitlines()
         assert files == {job.id: job.origin for job in read_files(Paths.under(host.root)).jobs}
         assert 1 == run("--root", host.root, "cat", "b.yaml").returncode
 

@@ -369,7 +369,7 @@ BAD = {
     "max_runing: 5": "1:1: max_runing: found an unknown key; expected 'max_running'",
     "[]": "1:1: found an empty list; expected a mapping with the keys max_running, timezone, retention, max_use, "
     "keep_free, resources, reserve, escalation, pressure, operators, readers, notify, notifier, mail, "
-    "heartbeat, metrics, cron, users, fleet",
+    "heartbeat, metrics, cron, users, fleet such as {max_running: 8}",
     "resources: [gpu]": "1:12: resources: found a list; expected a mapping of resources to amounts "
     "such as {cpu: 1, memory: 400M}",
     "resources: {gpu: 0}": "1:18: resources.gpu: found 0; expected a whole number from 1 to 1000000",
