@@ -12,7 +12,7 @@ from heapq import heapify, heappop, heappush
 
 from jobqueued.core.records.host_limits import HostLimits
 from jobqueued.foresight.durations import Draws
-from jobqueued.foresight.simulated_host import LiveAttempt, World
+from jobqueued.foresight.simulated_host import Beginning, LiveAttempt, SimulatedHost
 from jobqueued.foresight.tally import Tally
 from jobqueued.model.job import UNBOUNDED, Job
 from jobqueued.model.run import Run, RunId
@@ -58,7 +58,7 @@ class Calendar:
         return found
 
 
-class Calm:
+class FastPath:
     """The simulation of a group of plain jobs while no run waits."""
 
     def __init__(self, jobs: Sequence[Job], limits: HostLimits, draws: Draws, tally: Tally, calendar: Calendar) -> None:
@@ -95,8 +95,8 @@ class Calm:
         due = self._dues[place].at(self._places[place])
         return due + self._jobs[place].offset, place, due
 
-    def play(self, until: int) -> World | None:
-        """Start the runs that are due before an instant. If a claim of a run is not free, stop, and return the world in
+    def play(self, until: int) -> SimulatedHost | None:
+        """Start the runs that are due before an instant. If a claim of a run is not free, stop, and return the host in
         which the run waits; otherwise return None.
         """
         starts = self._starts
@@ -106,7 +106,7 @@ class Calm:
             while starts and starts[0][0] == now:
                 due.append(heappop(starts))
             if not all(self._may_start(place) for _, place, _ in due):
-                return self._world(now)
+                return self._as_host(now)
             for _, place, nominal in due:
                 self._begin(place, nominal, now)
                 heappush(starts, self._start(place))
@@ -145,14 +145,14 @@ class Calm:
         for _, _, begun in self._ends:
             self._tally.attempted(begun.run, begun.started, until)
 
-    def _world(self, now: int) -> World:
-        """Return a world that continues from the instant `now`."""
+    def _as_host(self, now: int) -> SimulatedHost:
+        """Return a simulated host that continues from the instant `now`."""
         saved = [
             SavedJob(job=job.id, rhythm=job.rhythm, cursor=dues.before(place), last_number=number)
             for job, dues, place, number in zip(self._jobs, self._dues, self._places, self._numbers, strict=True)
         ]
         live = [(self._run(place, begun), begun) for _, place, begun in sorted(self._ends, key=_by_start)]
-        return World(self._jobs, self._limits, now, self._draws, self._tally, saved=saved, live=live)
+        return SimulatedHost(self._jobs, self._limits, Beginning(now, saved, live=live), self._draws, self._tally)
 
     def _run(self, place: int, begun: LiveAttempt) -> Run:
         job = self._jobs[place]
@@ -171,14 +171,14 @@ class Calm:
             ends_by=ends_by,
         )
 
-    def take_over(self, world: World) -> None:
-        """Continue from a world in which no run waits."""
+    def take_over(self, host: SimulatedHost) -> None:
+        """Continue from a host on which no run waits."""
         for place, job in enumerate(self._jobs):
-            saved = world.scheduler[job.id].saved
+            saved = host.scheduler[job.id].saved
             self._numbers[place] = saved.last_number
             while self._dues[place].at(self._places[place]) <= saved.cursor:
                 self._places[place] += 1
-        self._go_on(world.live)
+        self._go_on(host.live)
 
 
 def _by_start(entry: tuple[int, int, LiveAttempt]) -> tuple[int, RunId]:

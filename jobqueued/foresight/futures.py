@@ -7,9 +7,9 @@ from dataclasses import dataclass, replace
 
 from jobqueued.core.records.host_limits import HostLimits
 from jobqueued.foresight.durations import Chance, Draws, Durations
-from jobqueued.foresight.fast_path import Calendar, Calm
+from jobqueued.foresight.fast_path import Calendar, FastPath
 from jobqueued.foresight.partition import groups, is_plain
-from jobqueued.foresight.simulated_host import LiveAttempt, World
+from jobqueued.foresight.simulated_host import Beginning, LiveAttempt, SimulatedHost
 from jobqueued.foresight.tally import Tally
 from jobqueued.model.job import Job
 from jobqueued.model.run import Run
@@ -48,44 +48,42 @@ class _JobGroup:
     """Jobs that are simulated together. If all are plain, the scheduler is used only while a run waits."""
 
     def __init__(
-        self, host: HostSnapshot, jobs: Sequence[Job], draws: Draws, tally: Tally, calendar: Calendar, *, calm: bool
+        self,
+        host: HostSnapshot,
+        jobs: Sequence[Job],
+        draws: Draws,
+        tally: Tally,
+        calendar: Calendar,
+        *,
+        may_be_fast: bool,
     ) -> None:
         ids = {job.id for job in jobs}
         saved = {it.job: it for it in host.saved if it.job in ids}
         runs = [run for run in host.runs if run.id.job in ids]
-        plain = calm and host.hold is None
+        plain = may_be_fast and host.hold is None
         plain = plain and all(is_plain(job, host.limits, host.durations, saved) for job in jobs)
-        self._calm = Calm(jobs, host.limits, draws, tally, calendar) if plain else None
+        self._fast = FastPath(jobs, host.limits, draws, tally, calendar) if plain else None
         self._least = 2 * len(jobs) if plain else None
-        self._world: World | None = None
+        self._host: SimulatedHost | None = None
         if runs or not plain:
             live = [(run, _going_on(host, draws, run)) for run in runs if run.started is not None]
             waiting = [run for run in runs if run.started is None]
-            self._world = World(
-                jobs,
-                host.limits,
-                host.begin,
-                draws,
-                tally,
-                saved=saved.values(),
-                live=live,
-                waiting=waiting,
-                hold=host.hold,
-            )
+            beginning = Beginning(host.begin, saved.values(), waiting, live, host.hold)
+            self._host = SimulatedHost(jobs, host.limits, beginning, draws, tally)
 
     def play(self, until: int) -> None:
         """Simulate everything that happens before an instant."""
         while True:
-            if self._calm is not None and self._world is None:
-                self._world = self._calm.play(until)
-            if self._world is None or not self._world.play(until, self._least) or self._calm is None:
+            if self._fast is not None and self._host is None:
+                self._host = self._fast.play(until)
+            if self._host is None or not self._host.play(until, self._least) or self._fast is None:
                 return
-            self._calm.take_over(self._world)
-            self._world = None
+            self._fast.take_over(self._host)
+            self._host = None
 
     def settle(self, until: int) -> None:
         """Count the live and waiting runs at the end of the simulation, which must have reached this instant."""
-        if (last := self._world or self._calm) is not None:
+        if (last := self._host or self._fast) is not None:
             last.settle(until)
 
 
@@ -120,7 +118,7 @@ def play(
         tally = first if first is not None and not tallies else tally
         for jobs in parts:
             slices = min(_SLICES, len(jobs))
-            group = _JobGroup(host, jobs, draws, tally, calendar, calm=apart)
+            group = _JobGroup(host, jobs, draws, tally, calendar, may_be_fast=apart)
             for number in range(1, slices + 1):
                 group.play(host.begin + (until - host.begin) * number // slices)
                 done += len(jobs) / slices

@@ -1,4 +1,4 @@
-"""The world of a future: the real scheduler on a virtual host, whose clock jumps from event to event.
+"""A simulated host: the real scheduler on a virtual host, whose clock jumps from event to event.
 
 A run starts as soon as the scheduler launches it, and ends after its drawn duration.  Nothing is saved, no notice is
 sent, and every account exists.  Users, files and events trigger no runs.
@@ -63,29 +63,30 @@ def bare(job: Job) -> Job:
     )
 
 
-class World:
-    """The simulation of one host from an instant on.
+class Beginning(NamedTuple):
+    """The instant (wall, ns) when a simulation begins, and the host's state then.
 
     `saved`: the state of the jobs. `waiting`: the runs that have not started. `live`: the live attempts, with their
     ends.
     """
 
+    instant: int
+    saved: Iterable[SavedJob] = ()
+    waiting: Iterable[Run] = ()
+    live: Iterable[tuple[Run, LiveAttempt]] = ()
+    hold: Hold | None = None
+
+
+class SimulatedHost:
+    """The simulation of one host from an instant on."""
+
     def __init__(
-        self,
-        jobs: Iterable[Job],
-        limits: HostLimits,
-        begin: int,
-        draws: Draws,
-        tally: Tally,
-        *,
-        saved: Iterable[SavedJob] = (),
-        waiting: Iterable[Run] = (),
-        live: Iterable[tuple[Run, LiveAttempt]] = (),
-        hold: Hold | None = None,
+        self, jobs: Iterable[Job], limits: HostLimits, beginning: Beginning, draws: Draws, tally: Tally
     ) -> None:
+        begin, saved, not_started, live, hold = beginning
         self.now = Now(begin, begin)
         self.starts = 0
-        """Number of attempts that started in this world."""
+        """Number of attempts that started on this host."""
         self._draws, self._tally = draws, tally
         self._live: dict[tuple[RunId, int], tuple[LiveAttempt, Mapping[str, Any]]] = {}
         self._ends: list[tuple[int, RunId, int]] = []
@@ -95,7 +96,7 @@ class World:
         by_file: dict[str, list[Job]] = {}
         for job in jobs:
             by_file.setdefault(job.file, []).append(bare(job))
-        found, waiting, known = list(live), list(waiting), {it.job: it for it in saved}
+        found, waiting, known = list(live), list(not_started), {it.job: it for it in saved}
         for of_file in by_file.values():
             for job in of_file:  # occurrences that were due before the beginning are not simulated
                 known.setdefault(job.id, SavedJob(job=job.id, rhythm=job.rhythm, cursor=begin - job.offset))

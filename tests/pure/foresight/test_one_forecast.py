@@ -12,7 +12,7 @@ from jobqueued.base.instants import HOUR, MINUTE, SECOND, to_text
 from jobqueued.core.records.host_limits import HostLimits
 from jobqueued.core.records.usual import likely
 from jobqueued.foresight.durations import Draws, Durations, DurationSample
-from jobqueued.foresight.simulated_host import World
+from jobqueued.foresight.simulated_host import Beginning, SimulatedHost
 from jobqueued.foresight.tally import Tally
 from jobqueued.model.events import RunStarted
 from jobqueued.model.job import Claim, Escalation, Job
@@ -53,7 +53,7 @@ def a_job(name: str, luck: random.Random) -> Job:
     )  # fmt: skip
 
 
-def a_world(luck: random.Random, starts: Starts) -> World:
+def a_host(luck: random.Random, starts: Starts) -> SimulatedHost:
     """A host on which some runs live and others wait by now; of each job it is known how long it takes."""
     jobs = {it.id: it for it in (a_job(f"j{number}", luck) for number in range(luck.randint(3, 9)))}
     limits = HostLimits(
@@ -70,26 +70,25 @@ def a_world(luck: random.Random, starts: Starts) -> World:
             state=RunState.WAITING, since=queued, trigger="manual",
         ))  # fmt: skip
     saved = [SavedJob(job=name, last_number=numbers[name], took=times[name]) for name in jobs]
-    world = World(
-        jobs.values(), limits, MIDNIGHT, Draws(Durations(known), chance()), starts, saved=saved, waiting=waiting
-    )  # fmt: skip
-    world.play(MIDNIGHT + luck.choice([1, 1, luck.randint(1, 30_000)]) * SECOND)
-    for begun in world.live:
-        world.scheduler.handle(RunStarted(begun.run, 1, 1, begun.started), world.now)
-    return world
+    beginning = Beginning(MIDNIGHT, saved, waiting)
+    host = SimulatedHost(jobs.values(), limits, beginning, Draws(Durations(known), chance()), starts)
+    host.play(MIDNIGHT + luck.choice([1, 1, luck.randint(1, 30_000)]) * SECOND)
+    for begun in host.live:
+        host.scheduler.handle(RunStarted(begun.run, 1, 1, begun.started), host.now)
+    return host
 
 
-def expected(world: World) -> dict[RunId, str | None]:
+def expected(host: SimulatedHost) -> dict[RunId, str | None]:
     """The start of each run that waits, as the scheduler tells when it is asked why it does."""
-    waiting = [run.id for run in world.scheduler.runs.values() if run.state is RunState.WAITING]
-    return {name: world.scheduler.explain(name, world.now)["expected"] for name in waiting}
+    waiting = [run.id for run in host.scheduler.runs.values() if run.state is RunState.WAITING]
+    return {name: host.scheduler.explain(name, host.now)["expected"] for name in waiting}
 
 
 @pytest.mark.parametrize("seed", [*range(60), *TELLING])
 def test_why_tells_what_is_simulated(seed: int) -> None:
     """Of whatever queue, also of one that has been played on for a while: each start that `why` tells comes so."""
     starts = Starts()
-    world = a_world(random.Random(seed), starts)
-    told = expected(world)
-    world.play(world.now.wall + LONG)
+    host = a_host(random.Random(seed), starts)
+    told = expected(host)
+    host.play(host.now.wall + LONG)
     assert {name: to_text(starts.began[name]) for name in told} == told

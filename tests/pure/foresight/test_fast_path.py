@@ -1,4 +1,4 @@
-"""Calm and apart: what is not asked of the scheduler comes out as it would have decided."""
+"""The fast path and separate groups: what is not asked of the scheduler comes out as it would have decided."""
 
 from __future__ import annotations
 
