@@ -112,14 +112,15 @@ class Daemon:
         beside = link.marks.sent_beside({run.id for run in takeover.saved[1]})
         self._happened += [*map(events.Recorded, (*takeover.recorded, *beside)), kept]
         self._happened += jobs.read_all()
-        known = state.store.has_seen_boot(boot_id)
+        same_boot = state.store.has_seen_boot(boot_id)
         self._turn(admit=False)
         self._happened += runs.lock_processes.found()
         link.connect()
-        self._happened += runs.recover(same_boot=known)
+        self._happened += runs.recover(same_boot=same_boot)
         runs.acts.take(self._decide(admit=False))  # an R may be removed only once its content is saved
         self._happened += submit_calls.unheard(self._scheduler, (it for it, *_ in kept.kept), state.batch)
-        new_boot = None if known or takeover.lost else boot_id  # jobs with `@reboot` become due only once in each boot
+        # A restart makes no `@reboot` due. If state.db was lost, nothing shows whether those jobs ran in this boot.
+        new_boot = None if same_boot or takeover.lost else boot_id
         self._happened.append(events.JobsLoaded(jobs.job_files.read_once(), new_boot))
         jobs.path_triggers.begin()
         self._turn(admit=False)
@@ -128,7 +129,7 @@ class Daemon:
         self._happened += state.commits.begun()
         self._say_ready(troubles)
         self._happened.append(events.Woke())
-        runs.housekeeping.begin(read_clocks(), None if known else takeover.saved_at)
+        runs.housekeeping.begin(read_clocks(), None if same_boot else takeover.saved_at)
 
     def _say_ready(self, troubles: list[str]) -> None:
         self._service_manager.tell_ready(self._report.summary())

@@ -160,18 +160,18 @@ class Notices:
         """
         commands: list[Command] = []
         for subject in list(self.incidents):
-            kind, _, name = subject.partition(" ")
-            if kind == "file" and name not in refused:
+            area, _, name = subject.partition(" ")
+            if area == "file" and name not in refused:
                 over = Happening("success", f"{name}: accepted again", closes=(subject,))
                 commands += self.note(over, wall)
-            elif kind == "invalid" and invalid(name) is False:
+            elif area == "invalid" and invalid(name) is False:
                 over = Happening("success", f"{name} is valid again", closes=(subject,), job=name)
                 commands += self.note(over, wall)
-            elif kind in ("late", "overdue"):
-                if not lasts(kind, name):
-                    over = Happening("over", f"{name} is no longer {kind}", closes=(subject,), job=name)
+            elif area in ("late", "overdue"):
+                if not lasts(area, name):
+                    over = Happening("over", f"{name} is no longer {area}", closes=(subject,), job=name)
                     commands += self.note(over, wall)
-            elif kind not in ("file", "state") and invalid(name) is None:
+            elif area not in ("file", "state") and invalid(name) is None:
                 del self.incidents[subject]
                 commands.append(SaveIncident(subject, None))
         return commands

@@ -1,11 +1,9 @@
-"""The order of the queue: runs that wait for admission, highest effective priority first.
+"""The order of the queue: the host's runs, then users' runs; among users, those of the user with the fewest live runs;
+then highest effective priority, earliest due time, earliest arrival.
 
-Effective priority = priority + points × waited ÷ every. Effective priority is exact, linear and unlimited. Ties are
-broken by due time, then by arrival. Runs on the same terms keep their order while they wait. Therefore each group of
+Effective priority = priority + points × waited ÷ every. Effective priority is exact, linear and unlimited. Runs on the
+same terms keep their order while they wait. Therefore each group of
 such runs is a heap, and a pass compares only the heads of the groups.
-
-Users' runs go after all of the host's runs, regardless of priority. Among users, the user with the fewest live runs
-goes first.
 """
 
 from __future__ import annotations
@@ -248,9 +246,7 @@ class Waiting:
         return self.priority(heads[0][4], mono) if heads else None
 
     def place(self, run: Holder, mono: int) -> tuple[int, int, int, int]:
-        """Return the sort key of a run at an instant; the lowest key goes first. Raises KeyError if the run is not
-        queued.
-        """
+        """Return the sort key of a run at an instant, as in `head`; the lowest key goes first. Raises KeyError."""
         group, key = self._places[run]
         return self.share_rank(group), -group.effective(key[0], mono), key[1], key[2]
 

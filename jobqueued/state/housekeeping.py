@@ -267,7 +267,7 @@ class Housekeeping(Source):
             gone = self._care_for(job, {number: rows.get(number) for number in new}, tally, compares=False)
             self._let_go(gone)
             eldest = Eldest(retention, now.wall, known, tally)
-            oldest = None if gone else self._oldest(job, [number for number in old if number != newest], eldest)
+            oldest = None if gone else self._too_old(job, [number for number in old if number != newest], eldest)
         except (OSError, StoreError):
             return 0
         if oldest is None or (oldest and new and max(oldest) > new[-1]):
@@ -281,7 +281,7 @@ class Housekeeping(Source):
         self._learn(job, tally.kept + left.bytes, tally.standing(left))
         return len(new) + len(oldest) or 1
 
-    def _oldest(self, job: str, numbers: list[int], eldest: Eldest) -> dict[int, HistoryEnd | None] | None:
+    def _too_old(self, job: str, numbers: list[int], eldest: Eldest) -> dict[int, HistoryEnd | None] | None:
         """Return the oldest runs to remove, with their rows, or None if more runs may have to be removed.
 
         Raises OSError or StoreError.

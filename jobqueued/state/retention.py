@@ -55,13 +55,13 @@ class CheckedRuns(NamedTuple):
         return as_many and found.records.issuperset(numbers)
 
 
-def is_beyond(retention: Retention, count: int, size: int, changed: int, oldest: int) -> bool:
+def is_beyond(retention: Retention, count: int, size: int, changed: int, too_old_before: int) -> bool:
     """Return whether a run is beyond retention.
 
     `count` and `size` (bytes) include the run and all newer runs. `changed`: when its files changed last (wall).
-    `oldest`: the instant (wall) before which runs are too old.
+    `too_old_before`: an instant (wall).
     """
-    return count > retention.runs or size > retention.bytes or changed < oldest
+    return count > retention.runs or size > retention.bytes or changed < too_old_before
 
 
 class RetentionTally:
@@ -73,7 +73,7 @@ class RetentionTally:
         """Start a count. `newest`: the number of the newest run. `keeps_one`: whether the newest run is kept regardless
         of its age and size.
         """
-        self._retention, self._oldest, self._least = retention, wall - retention.age, int(keeps_one)
+        self._retention, self._too_old_before, self._least = retention, wall - retention.age, int(keeps_one)
         self.runs = self.skips = self.bytes = self.files = 0
         """Totals of all counted runs."""
         self.newest, self._is_even = newest, True
@@ -87,7 +87,7 @@ class RetentionTally:
         self.runs, self.skips, self.bytes = self.runs + (not is_skip), self.skips + is_skip, self.bytes + files.bytes
         self.files += files.names
         count = self.skips if is_skip else self.runs
-        beyond = is_beyond(self._retention, count, self.bytes, modified, self._oldest)
+        beyond = is_beyond(self._retention, count, self.bytes, modified, self._too_old_before)
         return beyond and self.runs + self.skips > self._least
 
     def keep(self, number: int, files: Files, *, is_skip: bool, is_open: bool) -> None:
@@ -134,7 +134,7 @@ class Eldest:
     """
 
     def __init__(self, retention: Retention, wall: int, known: CheckedRuns, newer: RetentionTally) -> None:
-        self._kept, self._oldest = retention, wall - retention.age
+        self._kept, self._too_old_before = retention, wall - retention.age
         self._left, self._bytes = [known.runs + newer.runs, known.skips + newer.skips], known.bytes + newer.bytes
         self._is_in_order, self._rest, self._stays = known.latest is not None, known.oldest, UNBOUNDED
         """Whether the runs' files were changed in the order of the run numbers, and two instants (wall).
@@ -146,12 +146,12 @@ class Eldest:
     def all_stay(self) -> bool:
         """True if all remaining runs must be kept."""
         few = max(self._left) <= self._kept.runs and self._bytes <= self._kept.bytes
-        return few and self._rest >= self._oldest
+        return few and self._rest >= self._too_old_before
 
     def goes(self, files: Files, *, is_skip: bool) -> bool:
         """Return whether the next run, with these files, must be removed."""
         count = self._left[is_skip]
-        beyond = is_beyond(self._kept, count, self._bytes, files.modified, self._oldest)
+        beyond = is_beyond(self._kept, count, self._bytes, files.modified, self._too_old_before)
         self._left[is_skip], self._bytes = count - 1, self._bytes - files.bytes
         if self._is_in_order:
             self._rest = files.modified

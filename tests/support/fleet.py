@@ -11,7 +11,7 @@ from random import Random
 from typing import Any, NamedTuple
 
 from jobqueued.base.instants import SECOND
-from jobqueued.child.contract.reasons import JOB_REMOVED, Code
+from jobqueued.child.contract.reasons import REMOVALS, Code
 from jobqueued.child.fleet import claims, mark, writes
 from jobqueued.child.fleet.claims import NOTHING, ROOT, Session, StoredKey, kept
 from jobqueued.child.fleet.conversation import Conversation
@@ -560,7 +560,7 @@ class Host(World):
         """Return whether this host skipped a due time because the job was removed; other hosts may run it."""
         return any(
             run.id.job == job and run.due <= due <= (run.last_due or run.due)
-            and run.reason is not None and run.reason.code in JOB_REMOVED
+            and run.reason is not None and run.reason.code in REMOVALS
             for run, _ in self.rows.values()
         )  # fmt: skip
 

@@ -126,7 +126,7 @@ class Code(StrEnum):
     """A cause without a code, or a string that this version does not recognize."""
 
 
-JOB_REMOVED = frozenset(
+REMOVALS = frozenset(
     {
         Code.JOB_REMOVED,
         Code.JOB_REMOVED_WHILE_WAITING,
@@ -135,7 +135,7 @@ JOB_REMOVED = frozenset(
         Code.JOB_REMOVED_WHILE_STARTING,
     }
 )
-ON_PURPOSE = JOB_REMOVED | {
+ON_PURPOSE = REMOVALS | {
     Code.PAUSED,
     Code.SKIP_NEXT,
     Code.STOPPED,
@@ -147,7 +147,7 @@ ON_PURPOSE = JOB_REMOVED | {
 """The causes of intended skips, which a user or a setting requested."""
 TIMEOUTS = frozenset({Code.TIMEOUT, Code.SLURM_TIMEOUT})
 """The causes whose text already shows that the run timed out."""
-_SKIPS = JOB_REMOVED | {
+_SKIPS = REMOVALS | {
     Code.MISSED, Code.QUEUE_FULL, Code.CLOCK, Code.PAUSED, Code.PAST, Code.OVERLAP, Code.SUPERSEDED,
     Code.START_DEADLINE, Code.MAX_RUNS, Code.SKIP_NEXT, Code.FUSE, Code.EDITED, Code.INVALID, Code.DEPENDENCY,
     Code.DEPENDENCY_TIMEOUT, Code.AFTER, Code.WITHDRAWN, Code.STOPPED, Code.REPLACED,
@@ -344,7 +344,7 @@ _prefixes = {code: code.text.partition("{")[0] for code in Code if "{" in code.t
 
 def label(reason: Reason) -> str:
     """Return the label of a skip in the metrics. Some causes share a label. Fleet causes have the label ``other``."""
-    if reason.code in JOB_REMOVED:
+    if reason.code in REMOVALS:
         return Code.JOB_REMOVED.value
     return reason.code.value if reason.code in _SKIPS else Code.OTHER.value
 

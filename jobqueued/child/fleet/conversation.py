@@ -43,7 +43,8 @@ _UNREACHED = "etcd has not answered yet"
 class Conversation:
     """The conversation between a scheduler and etcd in one session. `outbox`: lines for the scheduler.
 
-    A host loses its live runs when it has had no session for `patience` (ns).
+    Other hosts count a host's live runs as lost when it has had no session for `patience` (ns); on that host they
+    continue.
     """
 
     def __init__(self, patience: int) -> None:

@@ -1,8 +1,8 @@
 """A fleet's other hosts, and the occurrences that they started. Pure.
 
-A host that is unreachable for too long loses its occurrences. This host gets occurrences from the watch, or from the
-sweep through all keys, and may miss their ends. So a loss found here is only a reason to send a claim to etcd, which
-decides.
+A host that is unreachable for too long loses its occurrences: other hosts may claim them, while its runs continue. This
+host gets occurrences from the watch, or from the sweep through all keys, and may miss their ends. So a loss found here
+is only a reason to send a claim to etcd, which decides.
 """
 
 from __future__ import annotations

@@ -21,7 +21,7 @@ from jobqueued.model.source import Source
 
 
 class Reload(Source):
-    """The requested reloads without a reply.
+    """The reload under way, and the requests that wait for its end.
 
     A reload lists all files, because inotify does not see changes on network file systems and may lose events; a
     missing file counts as deleted at once. `complete` is called when every file was read and its jobs are in force.
@@ -36,7 +36,7 @@ class Reload(Source):
         self._under_way = False
 
     def begin(self, ticket: int | None = None) -> None:
-        """Start a reload. The reply to `ticket` will contain all later changes."""
+        """Start a reload; during a reload, only relist all files. The reply to `ticket` will have all later changes."""
         self._watches.settle()
         self._under_way = True
         if ticket is not None:

@@ -66,7 +66,7 @@ def table(rules: Mapping[str, AccessRule]) -> Iterator[tuple[str, ...]]:
 
 
 def scope(rule: AccessRule, rank: Rank, whose: Whose = Whose.NOBODYS) -> AccessScope:
-    """Return the part of a reply that a caller of this rank gets.
+    """Decide whether a caller of this rank may make a call (not `NO`), and which part of the reply the caller gets.
 
     `whose`: the owner of the job or run that the call names; see `ownership.py`. A name that no job or run can have
     counts as the caller's own, so that the method refuses the name.

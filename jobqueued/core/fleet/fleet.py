@@ -49,7 +49,10 @@ _ELSEWHERE = Reason(Code.ON_ANOTHER_HOST)
 
 
 def reachability_changed(turn: Turn, event: FleetReachability) -> None:
-    """If the fleet is reachable, resume its jobs and repeat all open questions; otherwise suspend its jobs."""
+    """If the fleet is reachable, resume its jobs and repeat all open questions; otherwise suspend its jobs.
+
+    Runs that wait for an answer are put back. Live runs continue.
+    """
     state, fleet = turn.state, turn.state.fleet
     was_down, fleet.down = fleet.down, event.reason
     if fleet.down and not was_down:

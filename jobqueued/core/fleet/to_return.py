@@ -8,14 +8,14 @@ longer has a run with this key. Therefore the key is saved in the commit that sa
 from __future__ import annotations
 
 from jobqueued.child.contract.documents import Record
-from jobqueued.child.contract.reasons import JOB_REMOVED, Code, of_record
+from jobqueued.child.contract.reasons import REMOVALS, Code, of_record
 from jobqueued.child.fleet.lines import RETURNED
 from jobqueued.core.hosts.fleet_state import unstarted
 from jobqueued.core.state.scheduler_state import SchedulerState
 from jobqueued.model.run import Run
 from jobqueued.model.run_states import RunState
 
-_OF_THIS_HOST = JOB_REMOVED | {Code.INVALID, Code.LABEL_REMOVED}
+_OF_THIS_HOST = REMOVALS | {Code.INVALID, Code.LABEL_REMOVED}
 """The causes that concern only this host."""
 _MAX_KEYS = 1000
 """Maximum number of saved keys of a job; the keys that were saved first are dropped."""

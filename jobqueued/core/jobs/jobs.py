@@ -1,6 +1,7 @@
 """Changes of jobs by files and users: adding, editing or removing jobs, and skipping their next start.
 
-Nothing here starts or stops an attempt. Pending runs of a removed job are given up.
+Nothing here starts or stops an attempt. Pending runs of a removed job are given up: a run that
+had an attempt ends, another is skipped.
 """
 
 from __future__ import annotations
@@ -108,7 +109,7 @@ def history_gone(turn: Turn, event: events.HistoryGone) -> None:
 
 
 def reloaded(turn: Turn) -> None:
-    """Look up all jobs' accounts once more, because a user requested a reload."""
+    """Look up all jobs' accounts once more, after a reload or a change of the host's account files."""
     _look_up(turn, turn.state.catalog)
 
 

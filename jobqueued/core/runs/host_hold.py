@@ -1,4 +1,7 @@
-"""The host's hold: no run starts while a user holds the host, or while the state can't be saved."""
+"""The host's hold: no run starts while a user holds the host, or while the state can't be saved.
+
+A drain (`jobqueuectl drain`) is a hold until the next boot; the client waits until no run is live.
+"""
 
 from __future__ import annotations
 

@@ -78,7 +78,7 @@ def test_the_text_of_each_code(code: Code) -> None:
     }  # fmt: skip
     names = re.findall(r"\{(\w+)\}", code.text)
     reason = Reason(code, **{name: examples.get(name, name) for name in names})
-    assert (Code.JOB_REMOVED if code in reasons.JOB_REMOVED else code) is parse(str(reason)).code
+    assert (Code.JOB_REMOVED if code in reasons.REMOVALS else code) is parse(str(reason)).code
     assert code.value == code.name.lower()
 
 
