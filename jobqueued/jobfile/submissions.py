@@ -224,7 +224,7 @@ def _fields(values: dict[str, Any], timezone: str) -> dict[str, Any]:
 def _mail(when: object, name: str) -> Notify:
     if when not in MAIL:
         raise Wrong(f"mail: found {_shown(when)}; expected {' or '.join(MAIL)}")
-    return Notify(("output",) if when == "output" else ("success", "failure"), (name,), remind=None)
+    return Notify(("output",) if when == "output" else ("output", "success", "failure"), (name,), remind=None)
 
 
 def _name(name: object) -> str:

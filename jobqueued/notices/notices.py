@@ -99,16 +99,16 @@ class Notices:
     def _of_line(self, said: Say, wall: int) -> list[Command]:
         """Return the commands that save the changes after a log line.
 
-        A run's output is sent only to targets that get no other notice of the run.
+        A run's output is sent in addition to notices about incidents, because these notices may be delayed and joined.
         """
         happening, output = happenings.of(said.event, said.fields), happenings.output_of(said.event, said.fields)
-        saves = [*self.note(happening._replace(removed=said.removed), wall)] if happening else []
+        saves, receivers = list[Command](), list[Target]()
         if output is not None:
             output = output._replace(removed=said.removed)
-            told = {save.notice.target for save in saves if isinstance(save, SaveNotice)}
-            wishes = [target for target in self._wishes(output) if str(target) not in told]
-            saves += [self._put(target, output, "output", None, wall) for target in wishes]
-        return saves
+            receivers = [*self._wishes(output)]
+        if happening is not None:
+            saves += self.note(happening._replace(removed=said.removed), wall, receivers)
+        return saves + [self._put(target, output, "output", None, wall) for target in receivers if output]
 
     def _matters(self, fields: Mapping[str, Any]) -> bool:
         """Return whether a log line may require a notice. This fast check skips runs of jobs without notices."""
@@ -119,13 +119,18 @@ class Notices:
         job = self._job(name) if name else None
         return job is not None and job.notify is not NOBODY
 
-    def note(self, happening: Happening, wall: int) -> Iterator[Command]:
-        """Yield the commands that save a happening's notices and incident."""
+    def note(self, happening: Happening, wall: int, informed: Collection[Target] = ()) -> Iterator[Command]:
+        """Yield the commands that save a happening's notices and incident.
+
+        `informed`: the targets that get a notice of a happening only if it belongs to an incident.
+        """
         for subject in happening.closes:
             yield from self._close(subject, happening, wall)
         wishes = self._wishes(happening)
         if not happening.subject or self._is_once(happening):
-            yield from (self._put(target, happening, happening.event, None, wall) for target in wishes)
+            yield from (
+                self._put(target, happening, happening.event, None, wall) for target in wishes if target not in informed
+            )
             return
         known = self.incidents.get(happening.subject)
         if known is None and not wishes:  # no target needs a notice of the end either

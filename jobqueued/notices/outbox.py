@@ -236,12 +236,13 @@ class Outbox:
     def _batch(self, lane: Lane, wall: int) -> list[Notice]:
         """Return the notices for a lane's next message.
 
-        A message has only one output, unless it is the last message that the rate limit allows.
+        A message has only one output, unless the rate limit allows only one more message for each sender's outputs.
         """
         waiting, policy = list(self._waiting[lane].values()), self._policy(lane.target)
         most, period = policy.rate
         sent = sum(wall - period < at <= wall for at in self._sent.get(lane.rate_lane, ()))
-        return waiting[:1] if lane.is_output and not policy.digest and most - sent > 1 else waiting
+        senders = sum(other.rate_lane == lane.rate_lane for other in self._waiting)
+        return waiting[:1] if lane.is_output and not policy.digest and most - sent > senders else waiting
 
     def _after_quiet(self, quiet: tuple[int, int] | None, instant: int) -> int:
         """Return the instant, or the end of the quiet hours if the instant is in the quiet hours."""

@@ -184,7 +184,8 @@ def _document(text: str, queue: str, start: int, options: Mapping[str, str], *, 
         keys["nice"] = min(19, 2 * rank)
     document: Message = {"keys": keys, "tool": "at"}
     if "-u" in options:
-        keys["notify"] = {"on": "success" if "-m" in options else "output", "email": options["-u"]}
+        on = ["output", "success", "failure"] if "-m" in options else "output"
+        keys["notify"] = {"on": on, "email": options["-u"]}
     elif "-M" not in options:
         document["mail"] = "always" if "-m" in options else "output"
     return document

@@ -8,6 +8,7 @@ from jobqueued.base.instants import DAY, HOUR, MINUTE
 from jobqueued.child.contract.reasons import parse
 from jobqueued.model.job import Job
 from jobqueued.model.notify import EVENTS_OF_SITE, Notify, NotifyRule, Target, Webhook
+from jobqueued.model.submission import Submission
 from jobqueued.model.users import Owner
 from jobqueued.notices import happenings
 from tests.support.told import OPS, Told, record
@@ -54,7 +55,7 @@ def test_whose_failure_was_not_told() -> None:
 
 
 def test_output_is_told_as_cron_mails_it() -> None:
-    """Each run that wrote something, however it ended; in one message to whom its failure is told, too."""
+    """Each run that wrote something, however it ended; in addition to an alarm, and instead of another notice."""
     wish = Notify(on=("output",), email=("alice", "ops@example.org"), remind=None)
     told = Told([OPS], [Job(id="a", command="true", notify=wish)])
     for exit_code, state, output in ((0, "", "hi"), (0, "", ""), (1, "", "no"), (0, "killed", "half")):
@@ -67,12 +68,40 @@ def test_output_is_told_as_cron_mails_it() -> None:
         ("ops@example.org", "output", "a@1 succeeded after 1 s, with output"),
         ("alice", "output", "a@3 failed after 1 s: exit code 1, with output"),
         ("ops@example.org", "failure", "a@3 failed after 1 s: exit code 1"),
+        ("ops@example.org", "output", "a@3 failed after 1 s: exit code 1, with output"),
         ("alice", "output", "a@4 killed after 1 s, with output"),
         ("ops@example.org", "output", "a@4 killed after 1 s, with output"),
     ] == sorted(
         ((message.target.address, message.about["event"], message.about["summary"]) for message in told.got),
-        key=lambda message: (message[2].split()[0], message[0]),
+        key=lambda message: (message[2].split()[0], message),
     )
+
+
+@pytest.mark.parametrize("state", ["", "timed_out", "oom_killed", "lost"])
+def test_outputs_of_an_incident_go_one_by_one(state: str) -> None:
+    """Alarms and recoveries of jobs that end together may be joined; each output is a message of its table's sender."""
+    wish = Notify(on=("output",), email=("ops@example.org",), remind=None, sender="me@b.org")
+    told = Told([OPS], [Job(id=name, command="true", notify=wish) for name in "abc"])
+    for exit_code, how in ((1, state), (1, state), (0, "")):
+        told.got.clear()
+        for name in "abc":
+            told.ends(name, exit_code, state=how, output=f"disk {name} is full")
+        told.wait(MINUTE)
+        outputs = [it for it in told.got if it.about["event"] == "output"]
+        assert [f"disk {name} is full" for name in "abc"] == [it.about["record"]["output"]["tail"] for it in outputs]
+        assert [{"from": "me@b.org"}] * 3 == [it.settings for it in outputs]
+
+
+def test_an_output_is_instead_of_a_notice_without_an_incident() -> None:
+    """As from at -m: each run has one mail, with its output if it wrote one."""
+    wish = Notify(on=("output", "success", "failure"), email=("alice",), remind=None)
+    jobs = [Job(id=f"alice/{number}", command="true", notify=wish, submission=Submission()) for number in (1, 2)]
+    told = Told([], jobs)
+    for exit_code in (0, 1):
+        for each, output in zip(jobs, ("hi", ""), strict=True):
+            told.ends(each.id, exit_code, output=output)
+            told.wait(MINUTE)
+    assert ["output", "success", "output", "failure"] == told.events
 
 
 def test_output_of_failures_only() -> None:

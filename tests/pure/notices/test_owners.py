@@ -242,6 +242,20 @@ def test_a_mail_has_its_own_sender() -> None:
         assert {message.settings["from"]} == {f"{each['job'][len('cron.d/')]}@b.org" for each in about}
 
 
+def test_each_sender_has_a_part_of_the_rate() -> None:
+    """The last mails that the rate allows are digests, one for each sender, so that no sender waits for the others."""
+    tables = [replace(TABLE, id=f"cron.d/{x}:x", notify=replace(OUTPUT, sender=f"{x}@b.org")) for x in "abc"]
+    told = Told([], tables)
+    for table, count in zip(tables, (40, 3, 1), strict=True):
+        for _ in range(count):
+            told.ends(table.id, output="x")
+    told.wait(MINUTE)
+    assert (30, {}) == (len(told.got), told.saved)
+    assert [("a@b.org", 13), ("b@b.org", 3), ("c@b.org", 0)] == [
+        (message.settings["from"], len(message.about["held_back"])) for message in told.got[-3:]
+    ]
+
+
 def test_a_mail_that_an_earlier_version_left() -> None:
     """It has no sender, and is sent with the host's."""
     told = Told([], [replace(TABLE, notify=replace(OUTPUT, sender="a@b.org"))])
