@@ -21,7 +21,7 @@ from jobqueued.crontabs.options import MOVED, is_option, options
 from jobqueued.crontabs.periods import OF_ANACRON, is_run_by_crontab, when
 from jobqueued.crontabs.run_parts import Parts, parts_of
 from jobqueued.crontabs.table import Assignment, Comment, Form, Item, LineFlaw, TableEntry, read_in_steps
-from jobqueued.crontabs.variables import VariableRefused, foreign_sender, keys_of
+from jobqueued.crontabs.variables import VariableRefused, foreign_sender, keys_of, odd_mail
 from jobqueued.jobfile.tree.yamltext import MAX_BYTES, Steps
 from jobqueued.jobfile.types.spelling import odd_space_in
 from jobqueued.jobfile.types.types import MAX_PROBLEMS
@@ -132,10 +132,16 @@ class _TableConversion:
                 if item.name == "LOGNAME":
                     message = "has no effect: LOGNAME is the name of the user who runs the job"
                     self._add_problem(item.line, message, "JQ603", "warning")
-                elif item.name == "MAILFROM" and (wrong := self._foreign_sender(item.value)):
+                elif item.name in ("MAILTO", "MAILFROM"):
+                    self._warn_of_mail(item.line, odd_mail(item.name, item.value))
+                if item.name == "MAILFROM" and (wrong := self._foreign_sender(item.value)):
                     self._add_problem(item.line, f"MAILFROM has no effect: {wrong}", "JQ603", "warning")
             case TableEntry():
                 self._take_entry(item)
+
+    def _warn_of_mail(self, line: int, message: str) -> None:
+        if message:
+            self._add_problem(line, message, "JQ603", "warning")
 
     def _foreign_sender(self, text: str) -> str:
         """Return why this table's mail can't be sent from this address, or "" if it can."""
@@ -185,6 +191,8 @@ class _TableConversion:
         """Yield a line's job, or the jobs for the scripts that the line runs."""
         name, expand = own.pop("id", None), own.pop("expand", self.place.expand)
         owner = self.place.owner or entry.user or _ROOT
+        if self.host.mails and not any(name == "MAILTO" for name, _ in entry.environment):
+            self._warn_of_mail(entry.line, odd_mail("", owner))
         values: dict[str, Any] = {
             "user": entry.user or owner,
             "command": entry.command,

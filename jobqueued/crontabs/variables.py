@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from typing import Any
 
@@ -66,46 +66,57 @@ def _minutes(text: str) -> int:
 
 
 def _notify(given: Mapping[str, str], owner: str, only_on_error: bool) -> Notify:
-    """Return the setting that mails the output of a line's runs, or of failed runs only, to MAILTO; NOBODY if MAILTO is
-    empty.
+    """Return the setting that mails the output of a line's runs, or of failed runs only, to MAILTO; NOBODY if MAILTO
+    contains no address.
     """
-    addresses = [part.strip() for part in given.get("MAILTO", owner).split(",") if part.strip()]
-    if not addresses:
+    email = tuple(address for address in _parts(given.get("MAILTO", owner)) if not _refusal(address))
+    if not email:
         return NOBODY
-    email = tuple(_address("MAILTO", address) for address in addresses)
-    sender = _address("MAILFROM", text) if (text := given.get("MAILFROM", "").strip()) else ""
+    sender = given.get("MAILFROM", "").strip()
+    sender = "" if _refusal(sender) else sender
     return Notify(("failed_output" if only_on_error else "output",), email, remind=None, sender=sender)
+
+
+def odd_mail(name: str, value: str) -> str:
+    """Return a warning about the first string in a variable that is not a mail address, or "" if there is none.
+
+    `name`: MAILTO, MAILFROM, or "" for the owner of a line without MAILTO. The lines below the variable run, but the
+    mail program never gets this string.
+    """
+    for text in filter(None, [value.strip()]) if name == "MAILFROM" else _parts(value):
+        if accepted := _refusal(text):
+            return f"{_EFFECTS[name]}: found {quoted(text)}; expected {accepted}"
+    return ""
+
+
+_EFFECTS = {
+    "MAILTO": "a part of MAILTO gets no mail",
+    "MAILFROM": "MAILFROM has no effect",
+    "": "the owner gets no mail without MAILTO",
+}
+
+
+def _parts(value: str) -> Iterator[str]:
+    return filter(None, map(str.strip, value.split(",")))
 
 
 def foreign_sender(sender: str, owner: str, host: str) -> str:
     """Return why a user's table can't send mail from this address, or "" if it is the user's own address on this host.
 
-    Also return "" for a string that is not an address, because the lines below this variable are refused anyway.
+    Also return "" for a string that is not an address, because `odd_mail` reports this string.
     """
     name, at, domain = sender.partition("@")
-    if not _is_address(sender) or (name == owner and (not at or domain.lower() == host.lower())):
+    if _refusal(sender) or (name == owner and (not at or domain.lower() == host.lower())):
         return ""
     own = f"{owner}, {owner}@{host}" if host else owner
     permit = "any address if root permits it with `users: {permit: [notify]}` in jobqueued.yaml"
     return f"found {quoted(sender)}; accepted in the table of {owner}: {own}, or {permit}"
 
 
-def _is_address(text: str) -> bool:
+def _refusal(address: str) -> str:
+    """Return the rule for mail addresses if a string breaks it, or "" if job files accept the address."""
     try:
-        _address("MAILFROM", text)
-    except VariableRefused:
-        return False
-    return True
-
-
-def _address(variable: str, text: str) -> str:
-    """Return the mail address in a string if job files accept this address.
-
-    Raises VariableRefused if they do not accept it.
-    """
-    try:
-        found: str = ADDRESS.read(Scalar(0, 0, text, plain=False))
+        ADDRESS.read(Scalar(0, 0, address, plain=False))
     except NotAccepted as wrong:
-        accepted = wrong.refusals[0].accepted
-        raise VariableRefused(f"found {quoted(text)} in {variable} above this line; expected {accepted}") from None
-    return found
+        return wrong.refusals[0].accepted
+    return ""

@@ -461,7 +461,7 @@ FINDINGS = {finding.code: finding for finding in (
         "0 2 * * * root /usr/local/bin/backup\n",
         CRONTAB),
     FindingKind("JQ602", "error", "a variable with an invalid value",
-        "Cron itself uses this variable. SHELL and HOME are absolute paths, MAILTO is a list of addresses, "
+        "Cron itself uses this variable. SHELL and HOME are absolute paths, "
         "RANDOM_DELAY is a number of minutes. The daemon does not run the lines below the variable.",
         "SHELL=bash\n"
         "0 2 * * * root /usr/local/bin/backup\n",
@@ -469,8 +469,9 @@ FINDINGS = {finding.code: finding for finding in (
         "0 2 * * * root /usr/local/bin/backup\n",
         CRONTAB),
     FindingKind("JQ603", "warning", "a line without effect",
-        "Options (`# jobqueue: {…}`) must stand directly above the line of their job. LOGNAME can't be set. MAILFROM "
-        "in a user's own table must be an address of this user on this host.",
+        "Options (`# jobqueue: {…}`) must stand directly above the line of their job. LOGNAME can't be set. MAILTO "
+        "is a list of mail addresses, and the other strings in MAILTO get no mail. MAILFROM is a mail address, in a "
+        "user's own table an address of this user on this host.",
         "# jobqueue: {timeout: 2h}\n"
         "\n"
         "0 2 * * * root /usr/local/bin/backup\n",

@@ -15,7 +15,7 @@ from jobqueued.crontabs.names import of_table, word_of
 from jobqueued.crontabs.options import OF_A_USER
 from jobqueued.crontabs.run_parts import parts_of
 from jobqueued.jobfile.keys.keys import JOB_KEYS
-from jobqueued.jobfile.tree.yamltext import at_once
+from jobqueued.jobfile.tree.yamltext import at_once, quoted
 from jobqueued.model.job import CatchUp, Claim, Job
 from jobqueued.model.notify import NOBODY, Notify
 
@@ -97,17 +97,42 @@ def test_no_user_sends_mail_in_the_name_of_another(
     assert expected == [(f"f:{it.line}: {it.message}", it.severity, it.code) for it in problems]
 
 
+@pytest.mark.parametrize("place", [ALICE, SYSTEM])
+@pytest.mark.parametrize(
+    ("lines", "email", "odd"),
+    [
+        (f"MAILTO={odd}", (), [odd])
+        for odd in ("-oQ/tmp", "|/bin/sh", "/srv/mails", "a b", "root;x", "<root>", "games@[127.0.0.1]", "@@", "x\\y")
+    ]
+    + [
+        ("MAILTO= root ,, |id,-x", ("root",), ["|id"]),
+        ("MAILTO=root\nMAILFROM=@@", ("root",), ["@@"]),
+        ("MAILTO=root\nMAILFROM=-bs", ("root",), ["-bs"]),
+        ("MAILTO=root\nMAILFROM=<root>", ("root",), ["<root>"]),
+        ("MAILTO=root\nMAILFROM=root,x", ("root",), ["root,x"]),
+    ],
+)
+def test_an_odd_address_costs_only_the_mail(
+    lines: str, email: tuple[str, ...], odd: list[str], place: TablePlace
+) -> None:
+    """The lines below it run. Only addresses that job files accept get mail or send it."""
+    user = "alice " * (place is SYSTEM)
+    jobs, problems = at_once(read_jobs_in_steps(f"{lines}\n@daily {user}a\n".encode(), "f", place, HOST))
+    assert [Notify(("output",), email, remind=None) if email else NOBODY] == [job.notify for job in jobs]
+    expected = "expected a mail address such as ops@example.org"
+    effect = "MAILFROM has no effect" if "MAILFROM" in lines else "a part of MAILTO gets no mail"
+    line = len(lines.splitlines())
+    assert [(line, f"{effect}: found {quoted(each)}; {expected}", "warning") for each in odd] == [
+        (problem.line, problem.message, problem.severity) for problem in problems
+    ]
+
+
 @pytest.mark.parametrize(
     ("line", "said"),
     [
         ("SHELL=bash", "found SHELL='bash' above this line; expected an absolute path"),
         ("HOME=x", "found HOME='x' above this line; expected an absolute path"),
         ("RANDOM_DELAY=1h", "found RANDOM_DELAY='1h' above this line; expected 0 to 1440 minutes"),
-        ("MAILTO=-oQ/tmp", "found '-oQ/tmp' in MAILTO above this line; expected a mail address"),
-        ("MAILTO=|/bin/sh", "found '|/bin/sh' in MAILTO above this line; expected a mail address"),
-        ("MAILTO=/srv/mails", "found '/srv/mails' in MAILTO above this line; expected a mail address"),
-        ("MAILTO=a b", "found 'a b' in MAILTO above this line; expected a mail address"),
-        ("MAILFROM=x;y", "found 'x;y' in MAILFROM above this line; expected a mail address"),
         ("CRON_TZ=CET/Berlin", "timezone: found 'CET/Berlin': write Europe/Berlin"),
     ],
 )
@@ -120,6 +145,16 @@ def test_a_variable_that_cron_could_not_use_costs_the_jobs_behind_it(line: str, 
     (problem,) = problems
     assert str(problem).startswith(f"f:3: {said}")
     assert str(problem).endswith("; this line is not run")
+
+
+def test_an_owner_with_an_odd_name_gets_no_mail_without_mailto() -> None:
+    """Such as a domain's user of winbind: each line without MAILTO has a warning, and runs."""
+    text, owner = "@daily a\nMAILTO=root\n@daily b\n", r"DOM\alice"
+    jobs, problems = at_once(read_jobs_in_steps(text.encode(), "f", ALICE._replace(owner=owner), HOST))
+    assert [NOBODY, Notify(("output",), ("root",), remind=None)] == [job.notify for job in jobs]
+    expected = f"the owner gets no mail without MAILTO: found {quoted(owner)}; expected a mail address"
+    assert [(1, "warning")] == [(problem.line, problem.severity) for problem in problems]
+    assert problems[0].message.startswith(expected)
 
 
 def test_a_name_stays_while_schedule_user_and_command_do() -> None:
@@ -401,7 +436,7 @@ def test_ids_that_are_given_meet_none_that_are_made(wanted: tuple[str, ...]) -> 
 @pytest.mark.parametrize(
     "text",
     [
-        f"CRON_TZ={'A' * 100_000}\n", f"SHELL={'A' * 100_000}\n", f"MAILTO={'a' * 100_000}\n",
+        f"CRON_TZ={'A' * 100_000}\n", f"SHELL={'A' * 100_000}\n", 
         f"RANDOM_DELAY={'1' * 100_000}\n", f"HOME={'a' * 100_000}\n", f"{'0-59/1,' * 15_000}1 * * * * x\n",
         f"{'a' * 100_000} * * * * x\n", f"@{'a' * 100_000} x\n", f"# jobqueue: {{{'a' * 3000}: 1}}\n@daily x\n",
     ],
