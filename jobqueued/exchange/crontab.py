@@ -12,7 +12,7 @@ from jobqueued.crontabs import names
 from jobqueued.crontabs.jobs import CronHost, TablePlace, read_jobs_in_steps
 from jobqueued.crontabs.options import is_option, written
 from jobqueued.crontabs.table import Assignment, Comment, Item, LineFlaw, TableEntry, read
-from jobqueued.exchange.draft import ImportedFile, JobDraft, UniqueIds
+from jobqueued.exchange.draft import ImportedFile, JobDraft, UniqueIds, left_out
 from jobqueued.exchange.yaml_values import of_node
 from jobqueued.jobfile.tree.words import is_variable
 from jobqueued.jobfile.tree.yamltext import at_once
@@ -73,7 +73,7 @@ class _TableImport:
                 self._row(item.line, "env", name=item.name, value=item.value)
             case LineFlaw():
                 self._row(item.line, "error", reason=item.reason, text=item.text)
-                self._pending.append((item.line, _left_out(item.line, item.text)))
+                self._pending.append((item.line, left_out(item.line, item.text)))
             case TableEntry():
                 self._take_entry(item)
 
@@ -108,7 +108,7 @@ class _TableImport:
                 f"becomes one job per script: {', '.join(draft.id for draft in drafts)}"
             )
         if not drafts:
-            self._pending.append((entry.line, _left_out(entry.line, f"{entry.schedule} {entry.command}")))
+            self._pending.append((entry.line, left_out(entry.line, f"{entry.schedule} {entry.command}")))
             return
         for draft in drafts:
             for text in draft.differs:
@@ -151,10 +151,6 @@ class _TableImport:
 
 def _of_an_import(message: str) -> str:
     return message.replace("is not run", "is not imported")
-
-
-def _left_out(line: int, text: str) -> str:
-    return f"# line {line} is not imported: {text}"
 
 
 def keys_of(job: Job, timezone: str) -> tuple[dict[str, Any], list[str]]:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from jobqueued.base.problem import Problem
@@ -59,6 +59,23 @@ class ImportedFile:
         """The numbers of the lines that became jobs."""
         return {draft.line for draft in self.drafts}
 
+    def leave_out(self, ids: Collection[str]) -> None:
+        """Turn each line that became one of these jobs into a comment."""
+        lines = {draft.line for draft in self.drafts if draft.id in ids}
+        rows = {row["id"]: row for row in self.rows if row["type"] == "job"}
+        drafts, comments = self.drafts, list[str]()
+        self.drafts = []
+        for draft in drafts:
+            if draft.line not in lines:
+                self.drafts.append(replace(draft, apart=(*comments, *draft.apart)))
+                comments.clear()
+                continue
+            comments += [*draft.apart, *draft.above]
+            if row := rows.get(draft.id):  # of several jobs of a line, the row has the first
+                comments.append(left_out(draft.line, f"{row['schedule']} {row['command']}"))
+                row["id"] = None
+        self.tail = (*comments, *self.tail)
+
     def add_problem(self, line: int, message: str, severity: str = "warning") -> None:
         """Add a problem in a line."""
         code = "JQ608" if severity == "warning" else "JQ609"
@@ -80,6 +97,11 @@ class UniqueIds:
             found = f"{text}-{number}"
         self._taken.add(found)
         return found
+
+
+def left_out(line: int, text: str) -> str:
+    """Return the comment for a line that is not imported."""
+    return f"# line {line} is not imported: {text}"
 
 
 def name_of_file(name: str) -> str:

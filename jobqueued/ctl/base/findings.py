@@ -495,7 +495,8 @@ FINDINGS = {finding.code: finding for finding in (
         CRONTAB),
     FindingKind("JQ607", "error", "an import that would change when a job starts",
         "`jobqueuectl import` compares the due times of the source with those of the job file. They differ, and the "
-        "message shows the first difference."),
+        "message shows the first difference. The command does not import the line, unless you add "
+        "`--accept-differences`."),
     FindingKind("JQ608", "warning", "an import that changes a setting",
         "A job file can't express this setting of the source exactly. The message shows what differs."),
     FindingKind("JQ609", "error", "a job that can't be imported",

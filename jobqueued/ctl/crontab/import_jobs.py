@@ -31,6 +31,7 @@ from jobqueued.exchange.draft import DIFFERS, SAID, ImportedFile, JobDraft, name
 from jobqueued.exchange.job_file import text_of
 from jobqueued.exchange.real_cron import Cron
 from jobqueued.jobfile.reader import read_jobs
+from jobqueued.model.job import Job
 from jobqueued.settings.paths import Paths
 from jobqueued.settings.settings import machine_id, read_settings
 
@@ -66,6 +67,7 @@ class Plan:
     type=click.Choice([each.value for each in Cron]),
     help="Read the tables like Debian's cron or like cronie.  [default: the installed one, else Debian's]",
 )
+@click.option("--accept-differences", is_flag=True, help="Import the lines whose jobs differ, too.")
 @click.option("--dry-run", is_flag=True, help="Print the job files, and write nothing.  This is the default.")
 @click.option("--diff", "as_diff", is_flag=True, help="Print the changes that --write would make in the job directory.")
 @click.option("--write", is_flag=True, help="Write the job files into the job directory.")
@@ -82,6 +84,7 @@ def import_jobs(
     user: str | None,
     expand: bool,
     cron: str | None,
+    accept_differences: bool,
     dry_run: bool,
     as_diff: bool,
     write: bool,
@@ -100,7 +103,9 @@ def import_jobs(
     job file and compares it with its source: all fields, the next 1,000 due times, and the due times around each clock
     change in two years.  Debian's cron and cronie read tables in different ways: Debian's ignores CRON_TZ and
     RANDOM_DELAY, and ignores the whole table if one line has an error.  The command lists the first difference of each
-    line, and each line that it does not import, with the reason.
+    line, and each line that it does not import, with the reason.  A line whose job differs is not imported: it becomes
+    a comment in the job file, and remains unchanged in its source.  With --accept-differences, the command imports
+    these lines, too.
 
     Exits 1 if a line is not imported or a job differs, 2 if a file can't be read or written.
 
@@ -114,7 +119,9 @@ def import_jobs(
     """
     _check_usage(files, kind, user, write=write, disable=disable_source, others=dry_run + as_diff)
     whose = Cron(cron) if cron else import_sources.installed_cron(paths.host)
-    plans, failures = _plans(paths, files, Wish(SourceKind(kind) if kind else None, user, expand, whose))
+    plans, failures = _plans(
+        paths, files, Wish(SourceKind(kind) if kind else None, user, expand, whose, accept_differences)
+    )
     if as_json:
         print_json(_document(plans, failures))
     elif as_diff:
@@ -200,27 +207,59 @@ def _target(found: ImportFile) -> str:
 def _plan(
     found: ImportFile, source: ImportedFile, target: Path, host: real_cron.RealCronHost, wish: Wish, told: Told
 ) -> Plan:
-    """Build a source's job file, parse the job file, and compare its jobs with the source."""
-    where = "standard input" if found.path == STANDARD_INPUT else printable(str(found.path))
-    text = text_of(source.drafts, f"From {where}, by jobqueuectl import.", source.head, source.tail)
-    jobs, wrong = read_jobs(text.encode(), str(target), timezone=host.zone, seed=machine_id())
+    """Build a source's job file, parse the job file, and compare its jobs with the source.
+
+    A line whose job is refused or differs becomes a comment, unless the user accepts differences.
+    """
     lines = {draft.id: draft.line for draft in source.drafts}
+    text, jobs, wrong = _written(found, source, target, host)
+    refusals = list[Problem]()
+    while refused := {problem.job for problem in wrong if problem.severity == "error"} & lines.keys():
+        refusals += [problem for problem in wrong if problem.job in refused]
+        source.leave_out(refused)
+        text, jobs, wrong = _written(found, source, target, host)
+    is_good = not source.drafts or not any(problem.severity == "error" for problem in wrong)
     own = [
         problem._replace(file=source.file, line=lines.get(problem.job, 0), column=0)
-        for problem in wrong
+        for problem in refusals + wrong
         if problem.severity == "error" or problem.key not in SAID
     ]
-    is_good = not source.drafts or not any(problem.severity == "error" for problem in wrong)
     if source.drafts and is_good:
-        own += proof.problems(source.file, proof.check(told(source.drafts), jobs, host.now))
-        if found.kind is SourceKind.USER:
-            users = ((draft, misplaced_user(draft.means)) for draft in source.drafts)
-            own += [Problem(source.file, it.line, 0, "", text, "warning", it.id, "JQ608") for it, text in users if text]
-        if found.kind not in _OFF:
-            form = import_sources.place_of(found, wish).form
-            host = host if found.is_of_host else host._replace(has_user=lambda _: True)  # may come from another host
-            own += real_cron.problems(source.file, found.data, form, source.drafts, wish.cron, host)
+        own += _differences(found, source, jobs, host, wish, told)
+        differing = {problem.job for problem in own if problem.code == DIFFERS}
+        if differing and not wish.accepts:
+            source.leave_out(lines if "" in differing else differing)
+            text, _, _ = _written(found, source, target, host)
     return Plan(found, source, target, text, _content(target), [*source.problems, *own], is_good)
+
+
+def _written(
+    found: ImportFile, source: ImportedFile, target: Path, host: real_cron.RealCronHost
+) -> tuple[str, tuple[Job, ...], list[Problem]]:
+    """Return the text of a source's job file, and the jobs and problems that the daemon would find in this text."""
+    where = "standard input" if found.path == STANDARD_INPUT else printable(str(found.path))
+    text = text_of(source.drafts, f"From {where}, by jobqueuectl import.", source.head, source.tail)
+    return text, *read_jobs(text.encode(), str(target), timezone=host.zone, seed=machine_id())
+
+
+def _differences(
+    found: ImportFile,
+    source: ImportedFile,
+    jobs: Iterable[Job],
+    host: real_cron.RealCronHost,
+    wish: Wish,
+    told: Told,
+) -> list[Problem]:
+    """Return the differences between a source and its jobs, and warnings about the source's users."""
+    own = proof.problems(source.file, proof.check(told(source.drafts), jobs, host.now))
+    if found.kind is SourceKind.USER:
+        users = ((draft, misplaced_user(draft.means)) for draft in source.drafts)
+        own += [Problem(source.file, it.line, 0, "", text, "warning", it.id, "JQ608") for it, text in users if text]
+    if found.kind not in _OFF:
+        form = import_sources.place_of(found, wish).form
+        host = host if found.is_of_host else host._replace(has_user=lambda _: True)  # may come from another host
+        own += real_cron.problems(source.file, found.data, form, source.drafts, wish.cron, host)
+    return own
 
 
 def _content(target: Path) -> str | None:
@@ -269,7 +308,7 @@ def _tell_of(plans: list[Plan], cron: Cron) -> None:
         jobs, left = len(plan.source.drafts), _not_imported(plan.source)
         told = f"{plan.source.file}: {counted(jobs, 'job')}"
         told += f", {counted(left, 'line')} not imported" if left else ""
-        if jobs and not any(problem.code == DIFFERS for problem in plan.problems):
+        if jobs and plan.is_good and not _differs(plan):
             differs = any(draft.differs for draft in plan.source.drafts)
             told += (
                 ", equal to its source except for the differences above" if differs else ", each equal to its source"
@@ -278,6 +317,12 @@ def _tell_of(plans: list[Plan], cron: Cron) -> None:
                 f", as {cron.sentence_name} runs it" if plan.found.kind in (SourceKind.USER, SourceKind.SYSTEM) else ""
             )
         _to_stderr(told)
+
+
+def _differs(plan: Plan) -> bool:
+    """Return whether a job of the file differs from its line, because the user accepts differences."""
+    ids = {"", *(draft.id for draft in plan.source.drafts)}
+    return any(problem.code == DIFFERS and problem.job in ids for problem in plan.problems)
 
 
 def _not_imported(source: ImportedFile) -> int:

@@ -75,13 +75,14 @@ class Wish:
     """The options of an import.
 
     `kind` and `user` apply to files whose path does not show them. `expand` makes a job for each script that run-parts
-    runs. `cron` is the cron to compare with.
+    runs. `cron` is the cron to compare with. `accepts`: whether lines whose jobs differ are imported.
     """
 
     kind: SourceKind | None = None
     user: str | None = None
     expand: bool = False
     cron: Cron = Cron.DEBIAN
+    accepts: bool = False
 
 
 Failure = tuple[Path, str]
