@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import errno
+import grp
 import os
 import pwd
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from jobqueued.crontabs.names import of_table
 from jobqueued.ctl.files.job_units import STANDARD_INPUT, read_file, user_of_daemon
 from jobqueued.exchange import at_job
 from jobqueued.exchange.crontab import read_table
-from jobqueued.exchange.draft import ImportedFile, UniqueIds
+from jobqueued.exchange.draft import ImportedFile, JobDraft, UniqueIds
 from jobqueued.exchange.real_cron import Cron
 from jobqueued.exchange.timer import read_timer
 from jobqueued.exchange.unit_files import Unit, read_unit
@@ -145,7 +146,32 @@ def sources(found: Iterable[ImportFile], config: Settings, wish: Wish, taken: se
     """Parse the files. `taken` contains the ids of other jobs, which new jobs can't get."""
     ids, scripts = UniqueIds(taken), Scripts(watched=False)
     host = host_of(config, config.zone)
-    return [_source(each, host._replace(scripts=scripts.of_table(str(each.path))), wish, ids) for each in found]
+    read = [_source(each, host._replace(scripts=scripts.of_table(str(each.path))), wish, ids) for each in found]
+    groups = root_groups()
+    for each, source in zip(found, read, strict=True):
+        if groups and each.kind is not SourceKind.TIMER:
+            source.drafts = [_with_groups(draft, groups) for draft in source.drafts]
+    return read
+
+
+def _with_groups(draft: JobDraft, groups: tuple[str, ...]) -> JobDraft:
+    """Return root's job with these groups, which cron and at give root, unlike a job file without the key `groups`."""
+    if draft.means.user != "root" or draft.keys.keys() & {"group", "groups"}:
+        return draft
+    return replace(draft, keys={**draft.keys, "groups": list(groups)}, means=replace(draft.means, groups=groups))
+
+
+def root_groups() -> tuple[str, ...]:
+    """Return the names of root's groups on this host, or () if root is only in its primary group."""
+    try:
+        primary = pwd.getpwnam("root").pw_gid
+    except KeyError:
+        return ()
+    gids, names = os.getgrouplist("root", primary), list[str]()
+    for gid in gids if {*gids} != {primary} else ():
+        with suppress(KeyError):  # the group may have no name
+            names.append(grp.getgrgid(gid).gr_name)
+    return tuple(names)
 
 
 def _source(found: ImportFile, host: CronHost, wish: Wish, ids: UniqueIds) -> ImportedFile:

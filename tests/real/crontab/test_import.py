@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import pwd
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -12,7 +13,7 @@ from typing import NamedTuple
 
 import pytest
 
-from jobqueued.ctl.crontab import import_jobs
+from jobqueued.ctl.crontab import import_jobs, import_sources
 from jobqueued.ctl.main import main
 from jobqueued.jobdir.cron_tables import kinds_of_host
 from jobqueued.settings.paths import Paths
@@ -47,8 +48,9 @@ def root(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def run_import(root: Path, capsys: pytest.CaptureFixture[str]) -> Import:
-    """Call jobqueuectl import."""
+def run_import(root: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Import:
+    """Call jobqueuectl import, on a host whose root is only in the primary group."""
+    monkeypatch.setattr(import_sources, "root_groups", tuple)
 
     def call(*words: str) -> Done:
         with pytest.raises(SystemExit) as end:
@@ -189,6 +191,31 @@ def test_a_job_that_is_refused_hides_no_difference(root: Path, run_import: Impor
     assert f"{table}:2: w: differs: is due each Sunday, but anacron runs it 7 days after" in done.stderr
     assert f"{table}: 1 job, 3 lines not imported, each equal to its source\n" in done.stderr
     assert ["d"] == [line.strip(" :") for line in done.stdout.splitlines() if line in ("  y:", "  w:", "  d:", "  z:")]
+
+
+def test_a_job_of_root_keeps_roots_groups(root: Path, run_import: Import, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As with cron and at; other users' jobs, and jobs with groups of their own, need no key for them."""
+    monkeypatch.setattr(import_sources, "root_groups", lambda: ("root", "adm"))
+    table = root / "etc/cron.d/backup"
+    table.write_text("@hourly root a\n@hourly daemon b\n# jobqueue: {groups: [tape]}\n@hourly root c\n")
+    job = root / "var/spool/cron/atjobs/a0000701e3d5a0"
+    job.parent.mkdir()
+    job.write_text(f"#!/bin/sh\n# atrun uid={os.getuid()} gid=0\n# mail root 0\nx\n")
+    own = ["groups: [root, adm]"] if os.getuid() == 0 else []
+    for file, expected in ((table, ["groups: [root, adm]", "groups: [tape]"]), (job, own)):
+        done = run_import(str(file))
+        assert (0, expected) == (
+            done.exit_code, [line.strip() for line in done.stdout.splitlines() if "groups" in line]
+        )  # fmt: skip
+        assert "each equal to its source" in done.stderr
+
+
+def test_roots_groups_are_those_of_the_databases(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A host on which root is only in its primary group needs no key; a job file has only groups with names."""
+    primary = pwd.getpwnam("root").pw_gid
+    for gids, expected in (([primary], 0), ([primary, 1], 2), ([primary, 4_000_000_000], 1)):
+        monkeypatch.setattr(os, "getgrouplist", lambda *_, gids=gids: gids)
+        assert len(import_sources.root_groups()) == expected
 
 
 def test_a_table_that_was_changed_meanwhile_is_left_alone(
