@@ -133,6 +133,8 @@ def words(state: SchedulerState, run: Run, now: Now) -> str:
     wait = None if is_over else _limit(state, run, at_start=True)
     if wait is not None and wait.begun + wait.within <= first:
         return _worded(f"it waited {_in_words(first - wait.begun)} before it started", "start", wait)
+    if run.so_far is not None:
+        return _worded(f"it retries, and its first attempt started {_passed(first, now)} ago", "end", limit)
     return _worded(f"it has run for {_passed(first, now)}", "end", limit)
 
 

@@ -221,6 +221,12 @@ def test_retries_belong_to_the_run() -> None:
     world.ends["a"] = ["failed 1"]
     begin(world)
     assert 180 == until_late(world)
+    ends = "ago; usually it ends within 3 h (based on its last 20 runs)"
+    assert [f"it retries, and its first attempt started 3 h {ends}"] == reasons(world)
+    world.seconds["a"] = 9e9
+    world.pass_time(4 * 3600)
+    assert "starting" == world.states()["a@1"]
+    assert f"it retries, and its first attempt started 7 h {ends}" == late(world)
 
 
 def test_an_edit() -> None:
