@@ -173,7 +173,8 @@ type LockClaim (
 )
 
 # The daemon, its queue, and the files that it refused.
-# - unwell: every problem, one sentence each; empty if everything is healthy
+# - unwell: every problem, one sentence each; empty if everything is healthy. Failed submissions are not included:
+#   History has them, and jobqueuectl status adds them
 # - state, reason: state is ok or degraded; reason is why it is degraded, or null
 # - exclusive: the live run of an exclusive job; no other run starts while it is live
 # - fleet, fleet_hosts: the name of the fleet, and how many of its hosts have a session, null while the fleet is

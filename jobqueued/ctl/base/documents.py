@@ -105,6 +105,8 @@ _OF_HOSTS = "hosts: [string]object, failed: [string]string"
 `hosts` maps a host to the rest of its document. `failed` maps a host without a document to the reason.
 """
 
+_FAILED_SUBMISSIONS = "[](job: string, failed: int, last: Record)"
+
 DOCUMENTS = {
     "--fleet history": f"(runs: []Record, {_OF_HOSTS})",
     "--fleet list": f"(jobs: [](host: string, ...Job), {_OF_HOSTS})",
@@ -140,7 +142,7 @@ DOCUMENTS = {
         cpu_hours: ?float))""",
     "import": """(entries: []object, files: [](source: string, target: string, jobs: int, text: string),
         problems: []Problem)""",
-    "list": "List()",
+    "list": f"(...List(), failed_submissions: ?{_FAILED_SUBMISSIONS})",
     "locks": "Locks()",
     "logs": "(run: string, offset: int, text: string, newline: bool)",
     "metrics": "Metrics()",
@@ -162,7 +164,7 @@ DOCUMENTS = {
     "simulate --check": """(since: string, until: string, draws: int, foreseen: int, compared: int, inside: int,
         error: float, steady: int, steady_error: float, exact: bool, within: bool, jobs: [](job: string, compared: int,
         inside: int, error: float, steady: int, steady_error: float))""",
-    "status": "Status()",
+    "status": f"(...Status(), failed_submissions: {_FAILED_SUBMISSIONS})",
     "status (down)": "(state: string, reason: string, running: ?int, left: ?[]string, runs: ?[]Record)",
     "submit": "(job: string, is_new: bool, at: ?string)",
     "timeline": "(begin: string, end: string, runs: [](host: ?string, ...Charted))",

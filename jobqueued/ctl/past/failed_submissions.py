@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from jobqueued.base.instants import SECOND, to_text
 from jobqueued.base.text import counted, printable
+from jobqueued.control.protocol.varlink import Message
 from jobqueued.ctl.base.client import CallRefused, DaemonUnreachable, ask
 from jobqueued.ctl.base.records import result
 from jobqueued.ctl.base.terminal import command, distance
@@ -23,8 +24,9 @@ _MOST_PAGES = 20
 """Maximum number of pages to read, each with 50 failures of any jobs. Older failures are omitted."""
 
 
-def lines(paths: Paths, known: Container[str] = (), names: tuple[str, ...] = ()) -> Iterator[str]:
-    """Yield a line for each submission with a failed run, newest first; omit `known` jobs.
+def find(paths: Paths, known: Container[str] = (), names: tuple[str, ...] = ()) -> list[Message]:
+    """Return each submission with a failed run as `job`, the number of its `failed` runs and the `last` one's record,
+    newest first; omit `known` jobs.
 
     `names` contains names or globs of the jobs to include; () includes all jobs.
     """
@@ -32,12 +34,19 @@ def lines(paths: Paths, known: Container[str] = (), names: tuple[str, ...] = ())
     for record in _failed(paths):
         if record["trigger"] == "submitted" and record["job"] not in known:
             found.setdefault(record["job"], []).append(record)
-    for job, runs in found.items():
-        if not names or any(fnmatchcase(part, name) for name in names for part in (job, job.partition("/")[2])):
-            last = runs[0]
-            when = distance(last["ended"] or last["queued"])
-            told = f"{counted(len(runs), 'run')} failed, the last {when}: {last['run']} {result(last)}"
-            yield printable(f"{job}: {told}; see: {command('show ' + last['run'])}")
+    return [
+        {"job": job, "failed": len(runs), "last": runs[0]}
+        for job, runs in found.items()
+        if not names or any(fnmatchcase(part, name) for name in names for part in (job, job.partition("/")[2]))
+    ]
+
+
+def line(one: Message) -> str:
+    """Describe a submission that `find` returned, with the command that shows its last failed run."""
+    last = one["last"]
+    when = distance(last["ended"] or last["queued"])
+    told = f"{counted(one['failed'], 'run')} failed, the last {when}: {last['run']} {result(last)}"
+    return printable(f"{one['job']}: {told}; see: {command('show ' + last['run'])}")
 
 
 def _failed(paths: Paths) -> Iterator[Record]:

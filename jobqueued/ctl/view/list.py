@@ -5,6 +5,7 @@ records.
 from __future__ import annotations
 
 import gc
+import sys
 import time
 from collections.abc import Callable
 from fnmatch import fnmatchcase
@@ -18,9 +19,19 @@ from jobqueued.control.protocol.varlink import Message
 from jobqueued.ctl.base import completion, hold_messages
 from jobqueued.ctl.base.client import CallRefused, DaemonUnreachable, ask, describe_ended, has_record, removed
 from jobqueued.ctl.base.table import Cell, StyledText
-from jobqueued.ctl.base.terminal import Columns, distance, json_option, local, print_json, print_values, styled
+from jobqueued.ctl.base.terminal import (
+    Columns,
+    distance,
+    json_option,
+    local,
+    print_json,
+    print_values,
+    reaching,
+    styled,
+)
 from jobqueued.ctl.base.whole_names import ended, owned, print_found
 from jobqueued.ctl.past import failed_submissions
+from jobqueued.jobfile.types.spelling import nearest
 from jobqueued.settings.paths import Paths
 
 
@@ -86,7 +97,7 @@ def list_jobs(
     While the daemon is down, the list is made from job files, records and live runs, and does not include pauses or
     waiting runs.
 
-    Exits 1 if you name jobs and none of them is listed.
+    Exits 1 if there is no job for a name or glob that you give, or if --failed or --tag leaves out all named jobs.
 
     \b
     Examples:
@@ -98,13 +109,25 @@ def list_jobs(
     gc.disable()  # a long reply exists until this program exits, and each collection would scan it
     click.get_current_context().call_on_close(gc.enable)
     answer = _ask(paths)
-    names, known = _whole_names(answer["jobs"], names), {job["id"] for job in answer["jobs"]}
+    ids: list[str] = [job["id"] for job in answer["jobs"]]
+    names = _whole_names(ids, names)
+    unknown = tuple(name for name in names if not any(fnmatchcase(one, name) for one in ids))
     answer["jobs"] = _chosen(answer["jobs"], names, set(tags), failed=failed)
     answer["jobs"].sort(key=ORDERS[sort])
-    gone = _removed(paths, names, known) if not tags and (failed or not answer["jobs"]) else ""
+    told, failures = list[str](), list[Message]()
+    if failed and not tags:
+        failures = failed_submissions.find(paths, ids, names)
+        told = [*_overdue(paths, names), *map(failed_submissions.line, failures)]
+    told += [text for name in unknown for text in _why_none(paths, name, ids, failures) if text not in told]
     if names and not answer["jobs"]:
-        raise CallRefused(gone or _why_none(paths, names))
-    click.echo(gone, err=True, nl=bool(gone))
+        raise CallRefused("\n".join(told) or _left_out(names, "--failed" if failed else "--tag"))
+    for text in told:
+        click.echo(reaching(text), err=True)
+    _print(answer if not failed else {**answer, "failed_submissions": failures}, files=files, tsv=tsv, as_json=as_json)
+    sys.exit(bool(unknown))
+
+
+def _print(answer: Message, *, files: bool, tsv: bool, as_json: bool) -> None:
     if as_json:
         print_json(answer)
         return
@@ -162,11 +185,11 @@ ORDERS: dict[str, Callable[[Message], Any]] = {
 }
 
 
-def _whole_names(jobs: list[Message], names: tuple[str, ...]) -> tuple[str, ...]:
+def _whole_names(ids: list[str], names: tuple[str, ...]) -> tuple[str, ...]:
     """Return the names. If no job has a name, replace the name by the ids that have it after a slash, and print these
     ids on stderr.
     """
-    ids, found = [job["id"] for job in jobs] if names else [], list[str]()
+    found = list[str]()
     for name in names:
         if "/" in name or any(fnmatchcase(one, name) for one in ids):
             found.append(name)
@@ -188,22 +211,29 @@ def _chosen(jobs: list[Message], names: tuple[str, ...], tags: set[str], *, fail
     ]
 
 
-def _removed(paths: Paths, names: tuple[str, ...], known: set[str]) -> str:
-    """Return a line for each overdue job that is in no file, and for each ended submission that failed in the last day.
-
-    If `names` is not empty, include only jobs and submissions with these names.
-    """
+def _overdue(paths: Paths, names: tuple[str, ...]) -> list[str]:
+    """Return a line for each overdue job that is in no file and matches a name (if names are given)."""
     found = removed(paths.control).items()
-    overdue = [it for job, it in found if not names or any(fnmatchcase(job, name) for name in names)]
-    return "\n".join([*overdue, *failed_submissions.lines(paths, known, names)])
+    return [it for job, it in found if not names or any(fnmatchcase(job, name) for name in names)]
 
 
-def _why_none(paths: Paths, names: tuple[str, ...]) -> str:
-    """Return a line for each ended submission with one of these names, or a line that no such job exists."""
-    whole = [name for name in names if "/" in name and has_record(paths.control, name)]
-    found = [*whole, *(it for name in names if "/" not in name for it in ended(paths.control, name))]
-    unknown = f"no such job: {printable(' '.join(names))}; see: jobqueuectl list"
-    return "\n".join(map(describe_ended, found)) or unknown
+def _why_none(paths: Paths, name: str, ids: list[str], failures: list[Message]) -> list[str]:
+    """Return lines about a name that no job has: overdue jobs, ended submissions (except `failures`), or a similar
+    id.
+    """
+    if told := _overdue(paths, (name,)):
+        return told
+    whole = [name] if "/" in name and has_record(paths.control, name) else ended(paths.control, name)
+    if whole or any(fnmatchcase(part, name) for one in failures for part in (one["job"], one["job"].partition("/")[2])):
+        known = {one["job"] for one in failures}
+        return [describe_ended(one) for one in whole if one not in known]
+    near = nearest(name, ids) if ids else ""
+    remedy = f"did you mean {near}?" if near else "see: jobqueuectl list"
+    return [printable(f"no such job: {name}; {remedy}")]
+
+
+def _left_out(names: tuple[str, ...], option: str) -> str:
+    return f"nothing to list: {option} leaves out {printable(', '.join(names))}"
 
 
 def rhythm(text: str) -> str:

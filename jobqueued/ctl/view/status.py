@@ -39,6 +39,7 @@ def status(paths: Paths, as_json: bool) -> None:
 
     \b
     - a job is invalid, or its last run failed
+    - a run of a submission failed in the last 24 hours
     - a job missed its only start
     - a job is overdue: it has not succeeded for longer than its `expect`
     - a job is outdated: its fleet uses a newer definition of the job, so that
@@ -52,8 +53,7 @@ def status(paths: Paths, as_json: bool) -> None:
       another problem, such as a full log disk
 
     It also lists warnings about files, paused jobs, jobs that wait because the clock was set back, and limits that
-    this host does not enforce.  It lists submissions with a run that failed in the last 24 hours, too.  None of these
-    changes the exit status.
+    this host does not enforce.  None of these changes the exit status.
 
     Exits 0 if everything is healthy, 1 if not; 2 if the daemon is down or does not answer.  In the last case, `status`
     prints the live runs before it exits.
@@ -69,11 +69,13 @@ def status(paths: Paths, as_json: bool) -> None:
         _print_down(paths, down, as_json)
         sys.exit(down.exit_code)
     problems = [Problem(**problem) for problem in answer["problems"]]
+    failed = failed_submissions.find(paths, {one["job"] for one in answer["attention"]})
+    if failed:
+        answer["unwell"].append(f"{counted(len(failed), 'submission')} failed in the last 24 hours")
     if as_json:
-        print_json(answer)
+        print_json({**answer, "failed_submissions": failed})
     else:
-        known = {one["job"] for one in answer["attention"]}
-        _print(answer, problems, list(failed_submissions.lines(paths, known)))
+        _print(answer, problems, list(map(failed_submissions.line, failed)))
     sys.exit(bool(answer["unwell"]))
 
 

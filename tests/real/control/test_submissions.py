@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pwd
 import re
@@ -183,7 +184,10 @@ def test_the_progress_of_a_batch(host: Host, tmp_path: Path) -> None:
 
 
 def test_one_that_has_failed(host: Host) -> None:
-    """It is over, so in no list of jobs; `status` and `list --failed` name its last run that failed, for a day."""
+    """It is over, so in no list of jobs; `status` and `list --failed` name its last run that failed, for a day, also as
+    JSON, and `status` says that not all is well.
+    """
+    assert 0 == run("--root", host.root, "status").returncode
     words = ("submit", "--wait", "--name", "batch", "--array", "1-4", "--", "[ $JOBQUEUE_ARRAY_INDEX -lt 3 ]")
     assert 1 == run("--root", host.root, *words).returncode
     assert 0 == run("--root", host.root, "submit", "--wait", "--", "true").returncode
@@ -193,7 +197,16 @@ def test_one_that_has_failed(host: Host) -> None:
     for _ in range(2):
         listed = run("--root", host.root, "list", "--failed")
         assert re.fullmatch(line + "\n", listed.stderr), listed.stderr
-        assert re.fullmatch(line, facts(run("--root", host.root, "status").stdout)["failed"])
+        status = run("--root", host.root, "status")
+        wrong = "1 submission failed in the last 24 hours"
+        assert (1, f"no: {wrong}") == (status.returncode, facts(status.stdout)["all is well"])
+        assert re.fullmatch(line, facts(status.stdout)["failed"])
+        for words in (("status",), ("list", "--failed")):
+            document = json.loads(run("--root", host.root, *words, "--json").stdout)
+            assert [("host/batch", 2, "failed")] == [
+                (one["job"], one["failed"], one["last"]["state"]) for one in document["failed_submissions"]
+            ]
+            assert [wrong] == document.get("unwell", [wrong])
         assert "" == run("--root", host.root, "list", "--failed", "other*").stderr.partition("host/")[1]
         host.kill()
         host.start()

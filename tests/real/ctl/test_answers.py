@@ -265,8 +265,11 @@ class TestAnswers:
         ],
     )
     def test_json(self, tmp_path: Path, arguments: list[str], answer: Message) -> None:
-        """Every reading command's --json is the daemon's answer, whole and exact."""
-        assert {"schema": 1, **named(answer)} == json.loads(run("--root", tmp_path, *arguments, "--json").stdout)
+        """Every reading command's --json is the daemon's answer, whole and exact; `status` adds failed submissions."""
+        more = {"failed_submissions": []} if arguments == ["status"] else {}
+        assert {"schema": 1, **named(answer), **more} == json.loads(
+            run("--root", tmp_path, *arguments, "--json").stdout
+        )
 
     @pytest.mark.parametrize(
         ("error", "code", "told"),
@@ -464,6 +467,16 @@ class TestWords:
             shown.returncode,
             shown.stderr,
         )
+
+    def test_list_of_some_and_of_nobody(self, tmp_path: Path) -> None:
+        """The jobs are listed, each name without a job is told of, with a similar one, and the exit status is 1."""
+        for more, known in (((), "x"), (("--json",), '"x"'), (("--tsv",), "x"), (("--failed",), "nightly-backup")):
+            shown = run("--root", tmp_path, "list", *more, "x", "nosuch", "night_backup", "nightly-backup")
+            assert (1, True) == (shown.returncode, known in shown.stdout), more
+            see = f"no such job: nosuch; see: jobqueuectl --root {tmp_path} list\n"
+            assert f"{see}no such job: night_backup; did you mean nightly-backup?\n" == shown.stderr
+        shown = run("--root", tmp_path, "list", "--failed", "x")
+        assert (1, "Error: nothing to list: --failed leaves out x\n") == (shown.returncode, shown.stderr)
 
     def test_values_for_scripts(self, daemon: Daemon, tmp_path: Path) -> None:
         """--tsv has no headings, exact values, and one line a job with as many tabs, whatever is in them."""
