@@ -248,7 +248,7 @@ VOCABULARY: dict[str, LogEvent] = {
     "emitted": LogEvent("info", "b5e8d1a7c2f34069a8d4e6b3f7c91052", _emitted),
     "held_up": LogEvent(
         "warning", "c4d7a2e9f8b64135907ed3c6b1a8f520",
-        lambda f: f"{f['run']} is delayed: it waits for {', '.join(f['holders'])}, which might never end (no timeout);"
+        lambda f: f"{f['run']} is delayed: it waits for {', '.join(f['holders'])}, which may take longer than `drain`;"
         " other runs may start before it",
     ),
     "fuse": LogEvent(

@@ -125,7 +125,7 @@ def _held_up(fields: Mapping[str, Any]) -> Happening:
     run, job = fields["run"], fields["run"].rpartition("@")[0]
     share = share_of(job)
     known = [it if not share or share_of(it) in ("", share) else ANOTHERS_RUN for it in fields["holders"]]
-    summary = f"{run} is delayed: it waits for {', '.join(known)}, which might never end"
+    summary = f"{run} is delayed: it waits for {', '.join(known)}, which may take longer than `drain`"
     return Happening("held_up", summary, f"held_up {job}", "", (), job, run)
 
 

@@ -14,7 +14,8 @@ run is parked (waiting.py), unless it may be the first to reserve.
 A lower run that needs reserved claims may still start (backfill) if it certainly ends by H, the latest end of the
 current holders. The run that reserved first starts by H, unless a higher run arrives. If a holder has no `timeout`, its
 end is unknown, and no backfill is possible. In this case the reservation lapses after `drain`, for an equally long
-time, so that one run can't block the host (drains.py).
+time, so that one run can't block the host (drains.py).  If the run or a holder is a user's, the reservation also lapses
+if H is later than `drain`, because a user's long `timeout` may not hold others back for longer.
 
 At most `most_of_a_user` runs of a user are live at a time.  A run that waits only for this limit reserves nothing.
 """
@@ -65,6 +66,10 @@ class Lapse(NamedTuple):
 
     run: Holder
     holders: list[Holder]
+
+
+def _share(holder: Holder) -> str:
+    return budget_of(holder.job) if isinstance(holder, RunId) else ""
 
 
 def _conflict(one: Claim, other: Claim) -> bool:
@@ -133,7 +138,7 @@ class Admission:
     def _count(self, run: Holder, change: int) -> None:
         if isinstance(run, str):
             self._elsewhere += change
-        elif share := budget_of(run.job) if isinstance(run, RunId) else "":
+        elif share := _share(run):
             self.waiting.live[share] += change
 
     def is_full(self, share: str) -> bool:
@@ -195,11 +200,12 @@ class Admission:
     def _park(self, refused: dict[str, list[Group]]) -> None:
         """Park the groups whose claim on a resource was refused, if no other group needs this resource.
 
-        Several groups are parked only if the ends of all holders are known. Otherwise each pass must see them, because
-        they may hold others back (drains.py).
+        Several groups are parked only if the ends of all holders are known and no holder is a user's run. Otherwise
+        each pass must see them, because they may hold others back (drains.py).
         """
         for resource, groups in refused.items():
-            has_an_end = all(self._ends[holder] is not None for holder in self.locks.holders(resource))
+            holders = self.locks.holders(resource)
+            has_an_end = all(self._ends[holder] is not None and not _share(holder) for holder in holders)
             is_free = any(
                 self.locks.missing(group.terms.claims) is None for group in groups
             )  # the resource became free during this pass
@@ -239,12 +245,21 @@ class Admission:
             if not kept:
                 return
         until = self._promised(run, claims)
-        if until is None and not self.drains.hold_back(run, group.terms.drain, mono):
+        if self._may_lapse(group, mono) and not self.drains.hold_back(run, group.terms.drain, mono):
+            self._promises.pop(run, None)
             if self.drains.reports_lapse(run):
                 self.lapses.append(Lapse(run, self.holders(claims)))
             return
         self.reservations.append(Reservation(run, group, rank, kept, until))
         reserved.grant(run, kept)
+
+    def _may_lapse(self, group: Group, mono: int) -> bool:
+        """Return whether a reservation of the group's runs would lapse after `drain`."""
+        terms = group.terms
+        end = self.honoured_by(terms.claims)
+        if end is None or end - mono <= terms.drain:
+            return end is None
+        return any((terms.share, *map(_share, self.holders(terms.claims))))
 
     def _waits_for_another_host(self, claims: Claims) -> bool:
         """Return whether another host holds one of a run's claims; this host reserves nothing for such a run."""

@@ -258,7 +258,7 @@ GROUPS: dict[str, dict[str, Key]] = {
             "Action if a dependency failed. `skip`: the run is skipped. `run`: the run starts anyway.", "run"),
         Key("drain", duration("1s", "365d"), "1h",
             "Longest time that a waiting run keeps other runs from starting, while a run without `timeout` holds what "
-            "the waiting run needs.", "10m"),
+            "the waiting run needs. A user's run with a longer `timeout` counts as a run without.", "10m"),
     ),
     "The end of a run": table(
         Key("timeout", optional(duration("1s", "365d")), "none",

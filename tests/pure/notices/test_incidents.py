@@ -334,7 +334,7 @@ def test_nobody_is_told_of_another_users_runs() -> None:
     happening = happenings.of("held_up", fields)
     assert happening is not None
     waits = "backup@1, alice/y@2, a run of another user, :with-lock@1"
-    assert f"alice/x@1 is delayed: it waits for {waits}, which might never end" == happening.summary
+    assert f"alice/x@1 is delayed: it waits for {waits}, which may take longer than `drain`" == happening.summary
     of_the_host = happenings.of("held_up", {**fields, "run": "x@1"})
     assert of_the_host is not None
     assert "bob/z@3" in of_the_host.summary

@@ -501,6 +501,50 @@ def test_a_reservation_lapses_by_turns() -> None:
     assert [] == h.admission.lapses
 
 
+@pytest.mark.parametrize(
+    ("holder", "waits", "lapses"),
+    [("alice/long", "bob/big", True), ("alice/long", "alice/big", True), ("alice/long", "big", True),
+     ("long", "alice/big", True), ("long", "big", False)],
+)  # fmt: skip
+def test_a_users_long_timeout_lapses_as_well(holder: str, waits: str, lapses: bool) -> None:
+    """A reservation that has a user's run on either side holds others back no longer than `drain`, unless H is near."""
+    h = hall(gpu=4)
+    h.ask(holder, SHARE, Claim("gpu", 1), bound=365 * 24 * HOUR)
+    for name in ("carol/a", "carol/b"):
+        h.ask(name, SHARE)
+    h.turn()
+    h.ask(waits, SHARE, Claim("gpu", 4), drain=HOUR)
+    h.ask("carol/one", SHARE, Claim("gpu", 1))
+    h.ask("carol/short", SHARE, Claim("gpu", 1), bound=MINUTE)
+    assert ["carol/short"] == h.turn(), "it ends before H"
+    h.end("carol/short")
+    assert [] == h.turn()
+    h.mono += HOUR
+    assert ["carol/one"] * lapses == h.turn()
+    assert lapses == bool(h.admission.lapses)
+
+
+def test_a_users_reservation_is_firm_while_h_is_near() -> None:
+    """From `drain` before H on, others are held back until then; and H is that of today's holders, not an older one."""
+    h = hall(gpu=2)
+    h.ask("alice/long", SHARE, Claim("gpu", 1), bound=3 * HOUR)
+    h.turn()
+    h.ask("alice/big", SHARE, Claim("gpu", 2), drain=HOUR)
+    assert [] == h.turn()
+    h.mono += HOUR
+    h.ask("bob/one", SHARE, Claim("gpu", 1), bound=9 * HOUR)
+    assert ["bob/one"] == h.turn()
+    h.end("alice/long")
+    h.mono += 8 * HOUR
+    h.ask("bob/two", SHARE, Claim("gpu", 1), bound=2 * HOUR)
+    h.ask("bob/fits", SHARE, Claim("gpu", 1), bound=HOUR)
+    assert ["bob/fits"] == h.turn()
+    assert [h.mono + HOUR] == [kept.holders_end_by for kept in h.admission.reservations]
+    h.end("bob/fits")
+    h.mono += HOUR - 1
+    assert ([], []) == (h.turn(), h.admission.lapses)
+
+
 def test_a_faster_run_overtakes_who_has_reserved() -> None:
     """Who ages faster goes before who has reserved from the nanosecond on at which his priority is higher."""
     h = hall(gpu=2)

@@ -225,7 +225,7 @@ SAMPLES: list[tuple[str, dict[str, Any], str]] = [
     (
         "held_up",
         {"run": "backup@142", "holders": ["a@1", "b@2"]},
-        "backup@142 is delayed: it waits for a@1, b@2, which might never end (no timeout); other"
+        "backup@142 is delayed: it waits for a@1, b@2, which may take longer than `drain`; other"
         " runs may start before it",
     ),
     (
