@@ -90,7 +90,8 @@ FOLDERS = {
             trust kinds acceptance account_files scripts cron_tables file_changes inbox time_zones user_files
             user_file_rules units layers watch user_file_watch job_files path_triggers user_watchers""",
         "control/protocol": """
-            access peers interface varlink ownership declaration entrance identities parameters replies call_rate""",
+            access peers interface varlink at_lists ownership declaration entrance identities parameters replies
+            call_rate""",
         "control/views": "definitions problems seen views texts",
         "control/calls": """
             crontab_calls due_calls event_stream host_calls job_calls lock_processes lock_calls monitor notice_calls

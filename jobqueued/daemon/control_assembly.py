@@ -27,6 +27,7 @@ from jobqueued.control.calls.why_calls import WhyCalls
 from jobqueued.control.dispatcher import Dispatcher
 from jobqueued.control.listener import Listener
 from jobqueued.control.metrics_file import MetricsFile
+from jobqueued.control.protocol.at_lists import AtLists
 from jobqueued.control.protocol.entrance import doors
 from jobqueued.control.protocol.identities import Identities
 from jobqueued.control.protocol.ownership import Ownership
@@ -86,6 +87,7 @@ class ControlAssembly:
         self._records = RecordCalls(scheduler, store, batch, paths.logs, self.monitor, replies)
         self._status = StatusCalls(scheduler, ownership, daemon.status, readings.all, read_clocks, replies)
         self.texts, self.events = self._status.texts, EventStream(scheduler.owner_of, replies)
+        at_lists = AtLists(paths.host / "etc", config.users)
         submitters = Submitters(access, config.users, self.user_files.call_rate)
         calls = (
             self._status,
@@ -95,14 +97,14 @@ class ControlAssembly:
             self.user_files,
             self.submissions,
             WhyCalls(scheduler, batch, self._records, PastCalls(scheduler, store, batch, self._records.begun)),
-            JobCalls(scheduler, happen),
+            JobCalls(scheduler, happen, at_lists),
             RunCalls(scheduler, happen, self._records, link.lost_attempts),
             HostCalls(scheduler, happen, paths.runs.name),
             LockCalls(scheduler, runs.lock_processes, happen),
             NoticeCalls(state.notices, runs.notices.test),
             DueCalls(store, batch),
             CrontabCalls(link, paths.host, replies.reply, live=lambda: jobs.runs_tables, users=config.users),
-            SubmitCalls(scheduler, batch, happen, config, paths, submitters, state.commits.keep),
+            SubmitCalls(scheduler, batch, happen, config, paths, at_lists, submitters, state.commits.keep),
         )
         self.metrics_file = MetricsFile(
             config.metrics.get("textfile"), readings.all, lambda: self.texts.version, log, daemon.tell_bug

@@ -36,6 +36,7 @@ from jobqueued.control.calls.why_calls import WhyCalls
 from jobqueued.control.dispatcher import Dispatcher
 from jobqueued.control.listener import Listener
 from jobqueued.control.protocol import access
+from jobqueued.control.protocol.at_lists import AtLists
 from jobqueued.control.protocol.call_rate import CallRate
 from jobqueued.control.protocol.declaration import method
 from jobqueued.control.protocol.entrance import admit_everybody
@@ -309,13 +310,15 @@ class Real(Service):
         self.status = StatusCalls(scheduler, ownership, lambda: STATUS, readings.all, now, replies)
         self.crontabs = CrontabCalls(cast(Any, self.link), self.logs, replies.reply, live=lambda: False)
         paths, submitters = Paths.under(self.logs.parent), Submitters(self.access, UserLimits(), CallRate(9))
+        at_lists = AtLists(self.logs.parent, UserLimits())
         calls = (
             self.status, self.records, LockCalls(scheduler, LockProcesses(self.locks), happen), told,
-            DueCalls(self.store, batch), EventStream(scheduler.owner_of, replies), JobCalls(scheduler, happen),
+            DueCalls(self.store, batch), EventStream(scheduler.owner_of, replies),
+            JobCalls(scheduler, happen, at_lists),
             WhyCalls(scheduler, batch, self.records, PastCalls(scheduler, self.store, batch, self.records.begun)),
             RunCalls(scheduler, happen, self.records, LostAttempts(self.marks)), HostCalls(scheduler, happen, "boot1"),
             Reloads(self.reloads, paths, scheduler.catalog), self.crontabs, self.user_files(),
-            SubmitCalls(scheduler, batch, happen, Settings(), paths, submitters, str),
+            SubmitCalls(scheduler, batch, happen, Settings(), paths, at_lists, submitters, str),
             SubmissionCalls(scheduler, batch, happen, replies.reply),
         )  # fmt: skip
         self.methods = Dispatcher(calls, self.access, ownership, now)

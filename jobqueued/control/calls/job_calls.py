@@ -8,6 +8,7 @@ from typing import Any
 
 from jobqueued.base.instants import to_text
 from jobqueued.control.protocol.access import AccessRule, Rank
+from jobqueued.control.protocol.at_lists import AtLists
 from jobqueued.control.protocol.declaration import method
 from jobqueued.control.protocol.ownership import Asker
 from jobqueued.control.protocol.parameters import MOST_RUNS, cause_of, event_of, instant_of
@@ -23,8 +24,8 @@ _OF_JOB = AccessRule(Rank.OPERATOR, own=True, names="job")
 class JobCalls:
     """Answers calls about a job's starts; requests become events."""
 
-    def __init__(self, scheduler: Scheduler, happen: Callable[[Event], None]) -> None:
-        self._scheduler, self._happen = scheduler, happen
+    def __init__(self, scheduler: Scheduler, happen: Callable[[Event], None], at_lists: AtLists) -> None:
+        self._scheduler, self._happen, self._at_lists = scheduler, happen, at_lists
 
     @method("Next", AccessRule(Rank.READER, own=True, names="job"))
     def next_starts(self, asked: dict[str, Any], asker: Asker) -> dict[str, Any]:
@@ -59,9 +60,12 @@ class JobCalls:
 
     @method("Pause", _OF_JOB)
     def pause(self, asked: dict[str, Any], asker: Asker) -> None:
-        """Pause a job for a period or until it is resumed."""
-        until = instant_of(asked, "until")
-        self._happen(PauseAsked(asker.ticket(), asked["job"], asker.peer.name, pause=True, until=until))
+        """Pause a job for a period or until it is resumed. A submission's pause with an end is like its `at`."""
+        name, until = asked["job"], instant_of(asked, "until")
+        owner = self._scheduler.owner_of(name)
+        if self._scheduler.is_submitted(name) and owner is not None and owner.uid == asker.peer.uid:
+            self._at_lists.check_later(owner, until, asker.now.wall)
+        self._happen(PauseAsked(asker.ticket(), name, asker.peer.name, pause=True, until=until))
 
     @method("Resume", _OF_JOB)
     def resume(self, asked: dict[str, Any], asker: Asker) -> None:

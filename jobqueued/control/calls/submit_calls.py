@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 from jobqueued.child.contract.trust import name_of
 from jobqueued.control.protocol.access import AccessRule, Rank, Whose
+from jobqueued.control.protocol.at_lists import AtLists
 from jobqueued.control.protocol.call_rate import CallRate
 from jobqueued.control.protocol.declaration import method
 from jobqueued.control.protocol.ownership import Asker, Ownership
@@ -20,7 +20,7 @@ from jobqueued.jobdir.cron_tables import takes_mails
 from jobqueued.jobfile import submissions
 from jobqueued.jobfile.submissions import ParsedSubmission, Wrong
 from jobqueued.model.events import AwaitedOver, Event, SubmissionsKept, Submitted
-from jobqueued.model.job import Job, Now
+from jobqueued.model.job import Job
 from jobqueued.model.run import RunId
 from jobqueued.model.run_states import RunState
 from jobqueued.model.submission import After
@@ -73,11 +73,12 @@ class SubmitCalls:
         happen: Callable[[Event], None],
         config: Settings,
         paths: Paths,
+        at_lists: AtLists,
         submitters: Submitters,
         keep: Callable[[str], str],
     ) -> None:
         self._scheduler, self._batch, self._happen, self._config = scheduler, batch, happen, config
-        self._etc, self._logs, self._mails = paths.host / "etc", paths.logs, takes_mails(config)
+        self._logs, self._mails, self._at_lists = paths.logs, takes_mails(config), at_lists
         self._submitters, self._keep = submitters, keep
 
     @method("Submit", AccessRule(Rank.ROOT, own=True))
@@ -85,12 +86,11 @@ class SubmitCalls:
         """Accept a submission, and reply later. Reply at once only if the submission was accepted before."""
         document, owner = asked["submission"], self._submitters.owner(asker)
         if document.get("tool") == "at":
-            self._check_at(owner, needs_list=True)
+            self._at_lists.check(owner)
         try:
             self._submitters.count(asker)
             found = submissions.read(document, owner, self._config.users, self._config.zone, mails=self._mails)
-            if self._is_for_at(found.job, asker.now):
-                self._check_at(owner, needs_list=False)
+            self._at_lists.check_later(owner, found.job.at, asker.now.wall)
             by = asker.peer.name if owner is None else owner.name
             if found.key and (known := self._known(found, asker.ownership)):
                 if not self._scheduler.is_submitted(known):
@@ -103,18 +103,6 @@ class SubmitCalls:
             raise VarlinkError("Refused", {"reason": str(wrong)}) from None
         self._happen(Submitted(asker.ticket(), job, found.text, by, found.key, failed))
         return None
-
-    def _check_at(self, owner: Owner | None, *, needs_list: bool) -> None:
-        """Raise NotAllowed if a user may not use at(1).
-
-        `needs_list`: also raise it if neither at.allow nor at.deny exists.
-        """
-        if owner is not None and not _at_allows(self._etc, owner.name, without_lists=not needs_list):
-            raise VarlinkError("NotAllowed", {"user": owner.name, "program": "at"})
-
-    def _is_for_at(self, job: Job, now: Now) -> bool:
-        """Return whether at.allow and at.deny apply: to jobs that start later, if jobqueued.yaml names no users."""
-        return self._config.users.allow is None and job.at is not None and job.at > now.wall
 
     def _known(self, asked: ParsedSubmission, ownership: Ownership) -> str | None:
         """Return the earlier submission with the same key, or None if no job or record of it is saved.
@@ -218,22 +206,6 @@ def unheard(scheduler: Scheduler, jobs: Iterable[Job], batch: WriteBatch) -> Ite
         if name in scheduler.catalog or ("@" in name and RunId.parse(name) in scheduler.runs):
             continue
         yield AwaitedOver(name, bool(has_succeeded(batch, name)))
-
-
-def _at_allows(etc: Path, name: str, *, without_lists: bool) -> bool:
-    """Return whether at.allow or, if it is missing, at.deny lets a user use at(1).
-
-    An unreadable list denies all users. `without_lists`: the result if both lists are missing.
-    """
-    for file, listed in (("at.allow", True), ("at.deny", False)):
-        try:
-            lines = (etc / file).read_text(errors="replace").splitlines()
-        except FileNotFoundError:
-            continue
-        except OSError:
-            return False
-        return (name in map(str.strip, lines)) is listed
-    return without_lists
 
 
 def _has(named: Iterable[str], name: str, gids: Iterable[int]) -> bool:

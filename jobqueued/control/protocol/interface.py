@@ -372,7 +372,8 @@ method Why(run: ?string, job: ?string, at: ?string) -> (
 )
 
 # Start no run of a job until Resume, or until the instant until. Runs that come due during the pause are skipped;
-# waiting runs start after the pause.
+# waiting runs start after the pause. For a user's own submission, an until in the future needs the right to submit for
+# a later time.
 method Pause(job: string, until: ?string) -> (unsaved: ?string)
 
 # Skip the next scheduled start of a job. due is the start that is skipped, and next is the following start, after a

@@ -368,6 +368,10 @@ def test_users() -> None:
             (root / "host" / "etc" / "at.deny").write_text(f"{USER}\n")
             assert {"user": USER, "program": "at"}.items() <= asks(at=later).items()
             assert "job" in asks(at="2001-01-01T00:00:00Z")
+            assert {"user": USER, "program": "at"}.items() <= told("Pause", job=f"{USER}/2", until=later).items()
+            assert "error" not in told("Pause", job=f"{USER}/2", until="2001-01-01T00:00:00Z")
+            assert "error" not in told("Pause", job=f"{USER}/2")
+            assert "error" not in host.call("Pause", job=f"{USER}/2", until=later)
             (root / "host" / "etc" / "at.allow").mkdir()
             assert "NotAllowed" in asks(at=later)["error"], "a list that can't be read"
             assert "job" in asks()
