@@ -161,12 +161,16 @@ class UserFileCalls(Source):
             call = self._waiting.popleft()
             if call.act != _SET and _may_see_to_others(call.asker) and (call.user is not None or call.asker == 0):
                 self._carry_out_for_root(call)
-            elif self._link.greeted:
-                self._is_busy = True
-                self._link.see_to_crontab(self._who(call), self._heard_by(call))
-                self._link.flush()
             else:
-                self._finish(call, _refused(_LAUNCHER_SILENT))
+                self._look_up_owner(call)
+
+    def _look_up_owner(self, call: _FileCall) -> None:
+        if not self._link.greeted:
+            self._finish(call, _refused(_LAUNCHER_SILENT))
+            return
+        self._is_busy = True
+        self._link.see_to_crontab(self._who(call), self._heard_by(call))
+        self._link.flush()
 
     def _who(self, call: _FileCall) -> dict[str, Any]:
         """Return a supervisor's order: it identifies the caller and, before a file is stored, checks the user's
@@ -178,7 +182,7 @@ class UserFileCalls(Source):
             "host": self._host,
             "act": spool_orders.WHO,
             "asker": call.asker,
-            "user": call.user,
+            "user": call.user and call.user.partition(":")[0],
             "allow": allow,
             "deny": deny,
             "lists": adds and allow is None,
@@ -194,7 +198,11 @@ class UserFileCalls(Source):
             match verb:
                 case "done":
                     uid, _, name = rest.partition(" ")
-                    self._take(call, Owner(int(uid), name))
+                    owner = Owner(int(uid), name)
+                    if ":" in (call.user or "") and call.user != names_of(owner)[1]:
+                        self._finish(call, _refused(f"this host has no user {call.user}"))
+                    else:
+                        self._take(call, owner)
                 case "refused":
                     self._finish(call, _refused(rest))
                 case "denied":
@@ -221,14 +229,19 @@ class UserFileCalls(Source):
             self._finish(call, _refused(f"{self._files.directory}: {error.strerror}"))
 
     def _carry_out_for_root(self, call: _FileCall) -> None:
-        """Carry out root's call without looking up the owner, whose account may be deleted or renamed."""
+        """Carry out root's call without looking up the owner, whose account may be deleted or renamed.
+
+        Only for a file that does not exist, the owner's account must exist.
+        """
         try:
             files = [file for file in self._files.all() if call.user is None or call.user in names_of(file.owner)]
             if call.act == _LIST:
                 self._finish(call, self._listed(files))
                 return
             found = [file for file in files if file.name == call.name]
-            if not found:
+            if not found and call.act == _GET and call.user is not None:
+                self._look_up_owner(call)
+            elif not found:
                 new = f"no user has a job file {call.name}; root's jobs are in the job directory; {_FOR_NEW}"
                 self._finish(call, _refused(new) if call.user is None else _no_file(call))
             elif call.user is None or len(found) > 1:

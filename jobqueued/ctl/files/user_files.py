@@ -149,10 +149,11 @@ def files(paths: Paths, file: str | None, user: str | None, as_json: bool) -> No
     if as_json:
         print_json(answer)
         return
-    if not answer["files"]:
-        print_line(reaching("no job files; to make one: jobqueuectl edit"))
-        return
     whose = os.geteuid() == 0 and user is None
+    if not answer["files"]:
+        whom = f" --user {user}" if user is not None else " --user NAME" if whose else ""
+        print_line(reaching(f"no job files; to make one: jobqueuectl edit{printable(whom)}"))
+        return
     rows = [
         (*([f"{row['user']}:{row['uid']}"] if whose else []), row["name"], *_standing(row)) for row in answer["files"]
     ]

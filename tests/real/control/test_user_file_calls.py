@@ -53,8 +53,9 @@ class Launcher:
 
     def answer(self, text: str = "") -> None:
         order, answered = self.orders.pop(0)
-        uid = order["asker"] or next(uid for uid, name in USERS.items() if name == order["user"])
-        answered(None, text or f"done {uid} {USERS[uid]}")
+        uid = order["asker"] or next((uid for uid, name in USERS.items() if name == order["user"]), 0)
+        found = f"done {uid} {USERS[uid]}" if uid else f"refused this host has no user {order['user']}"
+        answered(None, text or found)
 
 
 class Site:
@@ -265,6 +266,22 @@ def test_what_root_can_mean(site: Site) -> None:
         ticket = site.begin(0, method, name="y")
         told = "no user has a job file y; root's jobs are in the job directory; for a user's new file, add --user NAME"
         assert ({"reason": told}, "Refused") == site.replies[ticket]
+
+
+def test_root_makes_a_users_file(site: Site) -> None:
+    """By either name of the user: what `edit` asks of a file that does not exist yet, and its text afterwards."""
+    name, text = USERS[71000], base64.b64encode(b"jobs: {}").decode()
+    for user in (name, f"{name}:71000"):
+        found = site.ask(0, "UserFileGet", name="x", user=user)
+        assert ("none", name) == (found["stamp"], found["user"])
+        assert site.ask(0, "UserFileSet", name="x", user=user, text=text, stamp="none")["stored"]
+        assert {"jobs": []} == site.ask(0, "UserFileRemove", name="x", user=user)
+    for method, more in (("UserFileGet", {}), ("UserFileSet", {"text": text})):
+        for user in (f"{name}:7", "nosuch", "nosuch:7"):
+            ticket = site.begin(0, method, name="x", user=user, **more)
+            site.settle()
+            reply, error = site.replies[ticket]
+            assert ("Refused", True) == (error, "this host has no user" in reply["reason"])
 
 
 @pytest.mark.parametrize("step", ["all", "read", "write", "remove"])

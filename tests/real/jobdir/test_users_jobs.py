@@ -129,6 +129,9 @@ def test_the_life_of_a_users_file(site: Host, place: Path) -> None:
     assert Told(0, f"removed backup with {USER}/hello\n", "") == ctl(site, "remove", "backup")
     assert ([], {}) == (jobs(site), stored(site))
     assert Told(0, f"no job files; to make one: jobqueuectl --root {site.root} edit\n", "") == ctl(site, "files")
+    if os.geteuid() == 0:
+        told = f"no job files; to make one: jobqueuectl --root {site.root} edit --user NAME\n"
+        assert Told(0, told, "") == ctl(site, "files", uid=0)
     refused = f"Error: no job file backup; see: jobqueuectl --root {site.root} files\n"
     assert Told(1, "", refused) == ctl(site, "remove", "backup")
 
