@@ -12,6 +12,7 @@ from jobqueued.ctl.base import completion, hold_messages
 from jobqueued.ctl.base.arguments import future_time
 from jobqueued.ctl.base.client import ask
 from jobqueued.ctl.base.terminal import command, distance, local, print_line
+from jobqueued.ctl.base.whole_names import ask_by_name
 from jobqueued.settings.paths import Paths
 
 
@@ -36,7 +37,7 @@ def pause(paths: Paths, job: str, until: int | None) -> None:
     if "*" in job:
         raise click.UsageError(f"expected one job; to keep all jobs from starting: {command('hold')}")
     ends = None if until is None else to_text(until)
-    ask(paths.control, "Pause", job=job, until=ends)
+    job, _ = ask_by_name(paths.control, "Pause", job, until=ends)
     print_line(f"{job} is paused{hold_messages.until(ends)}{hold_messages.resumed_by(job)}")
 
 
@@ -52,7 +53,7 @@ def resume(paths: Paths, job: str) -> None:
     Example:
       jobqueuectl resume nightly-backup
     """
-    answer = ask(paths.control, "Resume", job=job)
+    job, answer = ask_by_name(paths.control, "Resume", job)
     is_resumed = f"{job} is resumed; runs that were skipped during the pause do not start"
     print_line(is_resumed if answer["was_paused"] else f"{job} was not paused")
     if reason := hold_messages.obstacle(job, answer):
@@ -91,7 +92,7 @@ def skip_next(paths: Paths, job: str, undo: bool) -> None:
       jobqueuectl skip-next nightly-backup
       jobqueuectl skip-next --undo nightly-backup
     """
-    answer = ask(paths.control, "SkipNext", job=job, undo=undo)
+    job, answer = ask_by_name(paths.control, "SkipNext", job, undo=undo)
     zone = ZoneInfo(answer["timezone"])
     due, then = local(answer["due"], zone), "none"
     if answer["next"] is not None:

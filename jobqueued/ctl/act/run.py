@@ -8,9 +8,9 @@ import click
 
 from jobqueued.base.text import printable
 from jobqueued.ctl.base import completion
-from jobqueued.ctl.base.client import TIMEOUT, ask
 from jobqueued.ctl.base.records import own_run, own_span, wait_for_end
 from jobqueued.ctl.base.terminal import reaching
+from jobqueued.ctl.base.whole_names import ask_by_name
 from jobqueued.settings.paths import Paths
 
 _wait = click.option(
@@ -38,7 +38,7 @@ def run_job(paths: Paths, job: str, wait: bool) -> None:
       jobqueuectl run nightly-backup
       jobqueuectl run --wait nightly-backup && echo done
     """
-    _queue(paths, wait, "Run", job=job)
+    _queue(paths, wait, "Run", "job", job)
 
 
 @click.command("rerun")
@@ -56,7 +56,7 @@ def rerun(paths: Paths, run: str, wait: bool) -> None:
     Example:
       jobqueuectl rerun --wait nightly-backup@142
     """
-    _queue(paths, wait, "Rerun", run=run)
+    _queue(paths, wait, "Rerun", "run", run)
 
 
 @click.command("retry")
@@ -77,7 +77,8 @@ def retry(paths: Paths, run: str, wait: bool) -> None:
       jobqueuectl retry nightly-backup@142
     """
     _refuse_in_a_run(wait)
-    state = ask(paths.control, "Retry", TIMEOUT, run=run)["state"]
+    run, answer = ask_by_name(paths.control, "Retry", run, kind="run")
+    state = answer["state"]
     click.echo(printable(f"{run} {state}"))
     if state == "due":
         click.echo(reaching(f"{run} can't start yet; to see why: jobqueuectl why {run}"), err=True)
@@ -85,9 +86,10 @@ def retry(paths: Paths, run: str, wait: bool) -> None:
         sys.exit(wait_for_end(paths, run, "continues")["state"] != "succeeded")
 
 
-def _queue(paths: Paths, wait: bool, method: str, **parameters: object) -> None:
+def _queue(paths: Paths, wait: bool, method: str, kind: str, name: str) -> None:
     _refuse_in_a_run(wait)
-    run = ask(paths.control, method, TIMEOUT, traceparent=own_span(), **parameters)["run"]
+    _, answer = ask_by_name(paths.control, method, name, kind=kind, traceparent=own_span())
+    run = answer["run"]
     click.echo(run)
     if wait:
         sys.exit(wait_for_end(paths, run, "continues")["state"] != "succeeded")

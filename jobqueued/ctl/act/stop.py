@@ -9,8 +9,9 @@ import click
 
 from jobqueued.base.text import printable
 from jobqueued.ctl.base import completion
-from jobqueued.ctl.base.client import CallRefused, DaemonUnreachable, ask
+from jobqueued.ctl.base.client import CallRefused, DaemonUnreachable
 from jobqueued.ctl.base.records import history, own_run, wait_for_end
+from jobqueued.ctl.base.whole_names import ask_by_name, by_whole_name
 from jobqueued.model.run_states import LIVE
 from jobqueued.settings.paths import Paths
 
@@ -49,15 +50,15 @@ def stop(paths: Paths, names: tuple[str, ...], wait: bool, lost: bool) -> None:
                 if "@" in name:
                     runs.append(name)
                 else:
-                    live += _live_runs(paths, name)
+                    live += by_whole_name(paths.control, name, lambda job: _live_runs(paths, job))
             except CallRefused as refused:
                 refused.show()
                 failed = True
         for run in [*_waiting_first(paths, runs, is_alone=len(runs) == 1 and not live), *live]:
             try:
-                state = ask(paths.control, "Stop", run=run, lost=lost or None)["state"]
-                click.echo(printable(f"{run} {state}"))
-                stopped.append(run)
+                whole, answer = ask_by_name(paths.control, "Stop", run, kind="run", lost=lost or None)
+                click.echo(printable(f"{whole} {answer['state']}"))
+                stopped.append(whole)
             except CallRefused as refused:
                 refused.show()
                 failed = True
@@ -74,13 +75,17 @@ def _waiting_first(paths: Paths, runs: list[str], *, is_alone: bool) -> list[str
 
     `is_alone` means that the command stops only one run, so the order does not matter.
     """
-    return runs if is_alone else sorted(runs, key=lambda run: _is_live(paths, run))
+    if is_alone:
+        return runs
+    return [run for _, run in sorted((_looked_up(paths, run) for run in runs), key=lambda found: found[0])]
 
 
-def _is_live(paths: Paths, run: str) -> bool:
+def _looked_up(paths: Paths, run: str) -> tuple[bool, str]:
+    """Return whether a run is live, and its whole name."""
     with suppress(CallRefused):  # Stop reports it
-        return ask(paths.control, "Show", run=run)["record"]["state"] in LIVE
-    return False
+        run, answer = ask_by_name(paths.control, "Show", run, kind="run")
+        return answer["record"]["state"] in LIVE, run
+    return False, run
 
 
 def _live_without_it(paths: Paths, names: tuple[str, ...]) -> str:

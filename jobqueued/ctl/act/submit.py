@@ -19,7 +19,7 @@ from jobqueued.ctl.base import completion
 from jobqueued.ctl.base.arguments import NoZone, zone_here
 from jobqueued.ctl.base.client import TIMEOUT, Call, DaemonUnreachable, ask
 from jobqueued.ctl.base.terminal import json_option, local, print_json, reaching
-from jobqueued.ctl.base.whole_names import by_whole_name
+from jobqueued.ctl.base.whole_names import ask_by_name, whole_name
 from jobqueued.settings.paths import Paths
 
 if TYPE_CHECKING:
@@ -157,7 +157,14 @@ def hand_in(paths: Paths, document: Message) -> Message:
     """Submit a document and return the daemon's reply. Raises UsageError if the document is too large."""
     if (found := len(encode(document))) > _TOO_LARGE:
         raise click.UsageError(f"the submission has {size(found)}; expected at most {size(_TOO_LARGE)}")
-    return ask(paths.control, "Submit", TIMEOUT, submission=document)
+    after = [_awaited(paths, each) for each in document.get("after", ())]
+    return ask(paths.control, "Submit", TIMEOUT, submission={**document, **({"after": after} if after else {})})
+
+
+def _awaited(paths: Paths, after: Any) -> Any:
+    """Return a value of --after with the whole name of the run or submission."""
+    result, colon, name = str(after).rpartition(":")
+    return f"{result}{colon}{whole_name(paths.control, name)}" if isinstance(after, str) else after
 
 
 def in_seconds(instant: int) -> str:
@@ -333,9 +340,7 @@ def withdraw(paths: Paths, job: str, stop: bool) -> None:
       jobqueuectl withdraw alice/17
       jobqueuectl withdraw --stop alice/17
     """
-    job, answer = by_whole_name(
-        paths.control, job, lambda job: (job, ask(paths.control, "Withdraw", job=job, stop=stop or None))
-    )
+    job, answer = ask_by_name(paths.control, "Withdraw", job, stop=stop or None)
     running, waiting = counted(answer["running"], "run"), counted(answer["waiting"], "run")
     told = f"{printable(job)}: {waiting} waited and will not start"
     if answer["running"]:
@@ -359,6 +364,6 @@ def resize(paths: Paths, job: str, runs: int) -> None:
     Example:
       jobqueuectl resize alice/17 20
     """
-    job, answer = by_whole_name(paths.control, job, lambda job: (job, ask(paths.control, "Resize", job=job, runs=runs)))
+    job, answer = ask_by_name(paths.control, "Resize", job, runs=runs)
     before = answer["before"]
     click.echo(printable(f"{job}: {counted(runs, 'run')} at a time (before: {before:,})"), err=True)

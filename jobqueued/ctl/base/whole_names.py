@@ -15,7 +15,8 @@ from typing import TypeVar
 import click
 
 from jobqueued.base.text import printable
-from jobqueued.ctl.base.client import CallRefused, ask, has_record
+from jobqueued.control.protocol.varlink import Message
+from jobqueued.ctl.base.client import TIMEOUT, CallRefused, DaemonUnreachable, ask, has_record
 from jobqueued.ctl.base.terminal import user_named
 
 _MISSING = frozenset(("NoSuchJob", "NoSuchRun", "PermissionDenied"))
@@ -47,6 +48,35 @@ def by_whole_name(control: Path, name: str, act: Callable[[str], Found]) -> Foun
             raise
     print_found(name, [whole])
     return act(whole)
+
+
+def ask_by_name(
+    control: Path, method: str, name: str, timeout: float | None = TIMEOUT, *, kind: str = "job", **parameters: object
+) -> tuple[str, Message]:
+    """Call a method for the job or run with this name, as `by_whole_name`; return the whole name and the reply.
+
+    `kind`: the parameter for the name, "job" or "run".
+    """
+
+    def act(name: str) -> tuple[str, Message]:
+        return name, ask(control, method, timeout, **{kind: name}, **parameters)
+
+    return by_whole_name(control, name, act)
+
+
+def whole_name(control: Path, name: str) -> str:
+    """Return the whole name of the only job or run with this name after a slash, or `name` if it has records or the
+    daemon does not answer.
+
+    Raises CallRefused if several match.
+    """
+    try:
+        whole = "" if "/" in name or has_record(control, name) else _whole(control, name)
+    except DaemonUnreachable:
+        return name
+    if whole:
+        print_found(name, [whole])
+    return whole or name
 
 
 def ended(control: Path, name: str, number: str = "") -> list[str]:

@@ -19,6 +19,7 @@ from jobqueued.base.text import counted
 from jobqueued.child.contract.documents import Record
 from jobqueued.ctl.base import completion
 from jobqueued.ctl.base.terminal import json_option, local, print_json_list, print_line, print_pieces, room
+from jobqueued.ctl.base.whole_names import whole_name
 from jobqueued.ctl.chart.chart_file import NoRecord, records
 from jobqueued.ctl.chart.chart_runs import OF_HOST, Runs, collected, moment, plain
 from jobqueued.ctl.chart.chart_waits import Claims, claims_of, find_holders, related, waits
@@ -75,6 +76,8 @@ def timeline(
       jobqueuectl timeline --since 30d --html >month.html
     """
     form = form_of(html=html, chrome_trace=chrome_trace, as_json=as_json)
+    if source is None:
+        jobs = tuple(whole_name(paths.control, job) for job in jobs)
     chart = Chart(form, jobs, wanted, is_of_file=source is not None)
     claims = cache(lambda: claims_of(job for job, _ in offline.jobs(paths)))
     if source is not None:

@@ -17,6 +17,7 @@ from jobqueued.control.protocol.varlink import Message
 from jobqueued.ctl.base import completion, hold_messages
 from jobqueued.ctl.base.client import CallRefused, DaemonUnreachable, ask
 from jobqueued.ctl.base.terminal import command, distance, json_option, local, print_json, print_line, print_table
+from jobqueued.ctl.base.whole_names import ask_by_name
 from jobqueued.ctl.past import offline
 from jobqueued.model.job import Job
 from jobqueued.settings.paths import Paths
@@ -83,7 +84,7 @@ def next_times(
         _print_all(paths, count, expect=expect, as_json=as_json)
         return
     else:
-        answer = _of_job(paths, job, count)
+        job, answer = _of_job(paths, job, count)
         if foreseen := _foreseen(paths, [(at, job) for at in answer["next"]], expect=expect):
             answer["foreseen"], answer["expected"] = foreseen
     if as_json:
@@ -233,16 +234,16 @@ def _of_expression(expression: str, zone: str, dst: str, seconds: str | None, jo
     return _answer(Job(id=job or "x", command="", timezone=zone, triggers=(trigger,)), count)
 
 
-def _of_job(paths: Paths, name: str, count: int) -> Message:
+def _of_job(paths: Paths, name: str, count: int) -> tuple[str, Message]:
     try:
-        return ask(paths.control, "Next", job=name, count=count)
+        return ask_by_name(paths.control, "Next", name, count=count)
     except DaemonUnreachable as unreachable:
         job, invalid = next((found for found in offline.jobs(paths) if found[0].id == name), (None, None))
         if job is None:
             place = printable(str(paths.jobs))
             raise DaemonUnreachable(f"{unreachable.message}\nNo job {printable(name)} in {place} either.") from None
         offline.explain(paths, unreachable, "pauses, coming skips or the host's hold")
-        return {**_answer(job, count if invalid is None else 0), "enabled": job.enabled, "invalid": invalid}
+        return name, {**_answer(job, count if invalid is None else 0), "enabled": job.enabled, "invalid": invalid}
 
 
 def _answer(job: Job, count: int) -> Message:

@@ -124,11 +124,17 @@ def test_a_name_without_whose_it_is(host: Host) -> None:
         (("show", "batch"), "host/batch"), (("show", "batch@1"), "host/batch@1"),
         (("why", "batch"), "host/batch@2"), (("logs", "batch"), "hello\n"),
         (("resize", "batch", "2"), "host/batch: 2 runs at a time"),
+        (("timeline", "batch"), "host/batch"), (("pause", "batch"), "host/batch is paused"),
+        (("next", "batch"), "host/batch is paused"), (("resume", "batch"), "host/batch is resumed"),
+        (("skip-next", "batch"), "host/batch has no scheduled start"), (("retry", "batch@1"), "host/batch@1"),
+        (("rerun", "batch@1"), "host/batch"), (("run", "batch"), "host/batch"),
+        (("submit", "--after", "any:batch", "--", "true"), "host/"),
+        (("stop", "batch@8"), "host/batch@8 skipped"), (("stop", "batch"), "host/batch@1 "),
         (("withdraw", "--stop", "batch"), "waited and will not start; "),
     ):  # fmt: skip
-        name = next(word for word in words if word.startswith("batch"))
-        (code, text), found = told(*words), f"{name}: host/{name}\n"
-        assert (0, True, True) == (code, found in text, seen in text.replace(found, "", 1)), text
+        name = next(word.removeprefix("any:") for word in words if "batch" in word)
+        (_, text), found = told(*words), f"{name}: host/{name}\n"
+        assert (True, True) == (found in text, seen in text.replace(found, "", 1)), text
     wait_for(lambda: not left(host))
     over = f"host/batch has ended; its runs: jobqueuectl --root {host.root} history host/batch\n"
     for words, code, seen in (
