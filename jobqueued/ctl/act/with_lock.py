@@ -22,7 +22,7 @@ _LONGEST = 1e9
 """Longest wait (s), because select(2) does not accept much longer timeouts."""
 
 
-@click.command("with-lock", context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
+@click.command("with-lock", context_settings={"allow_interspersed_args": False})
 @click.option("-s", "--shared", is_flag=True, help="Share the lock with other holders that share it.")
 @click.option("-u", "--units", type=click.IntRange(1), metavar="N", help="Hold N units of a lock that has several.")
 @click.option("-n", "--no-wait", is_flag=True, help="Exit 1 if the lock is not granted at once.")
