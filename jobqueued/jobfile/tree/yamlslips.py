@@ -48,9 +48,8 @@ def value_of_key(text: str, key: Any, value: Any, event: Any) -> Any:
 
 _CONFLICT = "(?m)^(<{7} |={7}$|>{7} )"
 _BRACKET = r"[\[{]"
-_GLUED = r"([a-z_]+):([^\s:/][^\n]{0,60})"
-GLUED_KEY = r"([A-Za-z_][\w.-]{0,30}):([^ :/][^\n]{0,60})"
-"""A key without a space after its colon, which YAML reads as part of a value."""
+GLUED_KEY = r"([A-Za-z_][\w.-]{0,30}):(?![ :\\]|//)([^\n]{1,200})"
+"""A key without a space after its colon, which YAML reads as part of a value. Not a URL, and not a Windows path."""
 _NEAR = 60
 """Maximum number of quoted characters near a key."""
 NO_SPACE = "without a space after the colon"
@@ -62,10 +61,13 @@ A_JOB_FILE = "a job file, as in jobs: {{backup: {{{}}}}}"
 """Advice for a crontab line in a job file."""
 
 _CLOSES_NOTHING = "a bracket that closes nothing; expected the line without this bracket"
+_QUESTION = "a value that starts with ?; expected the value without ?, or the whole value in quotes"
 _REMEDIES = (
     ("", "\t", "a tab; expected spaces (`check --fix` replaces tabs at the start of a line)"),
     ("block sequence entries are not allowed", "",
         "a - inside a line; expected quotes around a value that starts with -, or a list with one item per line"),
+    ("mapping keys are not allowed", "?", _QUESTION),
+    ("did not find expected node content", "?", _QUESTION),
     ("found character that cannot start any token", ">", "a > in brackets, but no shell reads a list; " + AS_A_TEXT),
     ("found character that cannot start any token", "|", "a | in brackets, but no shell reads a list; " + AS_A_TEXT),
     ("did not find expected key", "}", _CLOSES_NOTHING),
@@ -105,10 +107,14 @@ def syntax_fault(error: Any, text: str) -> YamlFault:
     start = error.context_mark
     if start is not None and (opened := _opened(context, problem, text[start.index :], mark.line - start.line)):
         return YamlFault(start.line + 1, start.column + 1, opened)
-    if keys := in_a_job(text[text.rfind("\n", 0, mark.index) + 1 :].partition("\n")[0]):
+    line = text[text.rfind("\n", 0, mark.index) + 1 :].partition("\n")[0]
+    if keys := in_a_job(line):
         return YamlFault(mark.line + 1, 1, f"found a line of a crontab; expected {A_JOB_FILE.format(keys)}", "JQ107")
     if start is not None and context in ("while scanning an alias", "while scanning an anchor"):
         mark = start
+    if text[mark.index : mark.index + 1] in ("}", "]") and (glued := re.fullmatch(GLUED_KEY, line.lstrip(" -"))):
+        column = len(line) - len(line.lstrip(" -")) + 1
+        return YamlFault(mark.line + 1, column, f"found {glued[1]}: {NO_SPACE}; expected {glued[1]}: {glued[2]}")
     code = "JQ111" if text.startswith("\t", mark.index) else "JQ101"
     return YamlFault(mark.line + 1, mark.column + 1, _remedy(problem, context, text, mark.index), code)
 
@@ -116,7 +122,7 @@ def syntax_fault(error: Any, text: str) -> YamlFault:
 def _opened(context: str, problem: str, rest: str, lines: int) -> str:
     """Return the message about an unclosed bracket or quote or a line without a colon; return "" for other mistakes."""
     if context.startswith("while scanning a simple key"):
-        if glued := re.match(_GLUED, rest):
+        if glued := re.match(GLUED_KEY, rest):
             return f"found {glued[1]}: {NO_SPACE}; expected {glued[1]}: {glued[2]}"
         return "found a line without a colon; expected a key, a colon, a space, and its value"
     if context.startswith("while scanning a quoted scalar") and "end of stream" in problem:
@@ -163,7 +169,7 @@ def _of_first(found: str, before: str, value: str) -> str:
 
 def _of_colon(before: str, above: str) -> str:
     """Return the message about a misplaced colon, based on the text before the colon and on the line above."""
-    if re.fullmatch(_LONE_WORD, before) and (glued := re.fullmatch(_GLUED, above.strip())):
+    if re.fullmatch(_LONE_WORD, before) and (glued := re.fullmatch(GLUED_KEY, above.strip(" -"))):
         return f"found {glued[1]}: without a space after its colon in the line above; expected {glued[1]}: {glued[2]}"
     if re.fullmatch(_LONE_WORD, before):
         return (

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Container, Iterable
 from dataclasses import replace
 from math import isfinite
 from typing import Any, TypeVar
@@ -113,7 +113,12 @@ def either(simple: ValueType, structured: ValueType) -> ValueType:
     plain_one = reworded(simple, accepted)
 
     def read(node: Node) -> Any:
-        return (structured if isinstance(node, Mapping) and node.entries else plain_one).read(node)
+        try:
+            return (structured if isinstance(node, Mapping) and node.entries else plain_one).read(node)
+        except NotAccepted:
+            if told := _glued(node, structured.keys):
+                raise NotAccepted(told) from None
+            raise
 
     schema = {"anyOf": [simple.schema, structured.schema]}
     return ValueType(f"{simple.name} or mapping", accepted, read, schema, structured.keys)
@@ -127,12 +132,19 @@ def mapping(accepted: str, read: Callable[[dict[str, YamlEntry]], Value], schema
             return read(node.entries)
         if is_null(node):
             return read({})
-        if isinstance(node, Scalar) and node.plain and (glued := re.fullmatch(GLUED_KEY, node.text)):
-            told = Refusal.of(node, f"{glued[1]}: {glued[2].strip()}", f"{glued[1]}: {NO_SPACE}")
-            raise NotAccepted(told)
-        raise NotAccepted(Refusal.of(node, accepted))
+        raise NotAccepted(_glued(node) or Refusal.of(node, accepted))
 
     return ValueType("mapping", accepted, read_entries, {"type": ["object", "null"], **(schema or {})})
+
+
+def _glued(node: Node, keys: Container[str] = ()) -> Refusal | None:
+    """Return the refusal of a key without a space after its colon (if `keys` are given, one of them), or None."""
+    glued = re.fullmatch(GLUED_KEY, node.text) if isinstance(node, Scalar) and node.plain else None
+    if glued is None or (keys and glued[1] not in keys):
+        return None
+    several = re.search(r"\s[a-z_]+:\S", glued[2])  # YAML joins lines
+    accepted = "a space after the colon of each key" if several else f"{glued[1]}: {glued[2].strip()}"
+    return Refusal.of(node, accepted, f"{glued[1]}: {NO_SPACE}")
 
 
 def section(keys: dict[str, Key]) -> ValueType:
