@@ -84,8 +84,8 @@ FOLDERS = {
             housekeeping past takeover""",
         "runs": """
             account_questions emptying fleet_neighbours own_program fleet_link leftover_processes marks
-            run_directory recovery lost_attempts following slurm_order launch_spec launcher_link notice_sender
-            heartbeat launcher_news""",
+            run_directory recovery lost_attempts left_supervisors following slurm_order launch_spec launcher_link
+            notice_sender heartbeat launcher_news""",
         "jobdir": """
             trust kinds acceptance account_files scripts cron_tables file_changes inbox time_zones user_files
             user_file_rules units layers watch user_file_watch job_files path_triggers user_watchers""",

@@ -110,6 +110,7 @@ _DECIDERS: dict[type, Callable[[Turn, Any], None]] = {
     events.RunEnded: attempts.ended,
     events.RunLost: attempts.lost,
     events.RunLingers: attempts.lingers,
+    events.LeftBehind: attempts.left_behind,
     events.RunsEmptied: attempts.runs_emptied,
     events.NeverStarted: attempts.never_started,
     FleetReachability: fleet.reachability_changed,
@@ -168,6 +169,11 @@ class Scheduler:
     def runs(self) -> Mapping[RunId, Run]:
         """All unfinished runs."""
         return self._state.runs
+
+    @property
+    def left(self) -> set[RunId]:
+        """Users' runs whose attempts ended, but whose left processes and supervisors are alive."""
+        return {run for run, _attempt in self._state.admission.left}
 
     @property
     def hold(self) -> Hold | None:

@@ -105,8 +105,8 @@ class Acts:
                 self._complain(self._lock_processes.mark(command))
             case commands.ForgetLockClient(client):
                 self._lock_processes.forget(client)
-            case commands.LookAfter(job):
-                self._files.check(job)
+            case commands.LookAfter(job, output):
+                self._files.check(job, output)
             case commands.Say(event, fields):
                 self._log.say(event, **fields)
             case commands.Reply(ticket, value, error, asked):

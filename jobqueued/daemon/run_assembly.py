@@ -79,7 +79,8 @@ class RunAssembly:
         self.fleet.close()
 
     def _spared(self) -> Container[RunId]:
-        return self._directories.spared(self._scheduler.runs)
+        runs, left = self._scheduler.runs, self._scheduler.left
+        return self._directories.spared({*runs, *left} if left else runs)
 
     def _is_final(self, run: RunId) -> bool:
         """Return whether a run's end is saved.

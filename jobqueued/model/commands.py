@@ -287,11 +287,12 @@ class ForgetLockClient(NamedTuple):
 
 
 class LookAfter(NamedTuple):
-    """Check, some time after the commit, whether a job that was removed from its file and never ran has history to
-    keep.
+    """Check a job's history, some time after the commit: the job was removed from its file and never ran, or processes
+    that a run had left behind exited. `output`: bytes of this run's output.
     """
 
     job: str
+    output: int = 0
 
 
 class EndedElsewhere(NamedTuple):

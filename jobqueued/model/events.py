@@ -130,6 +130,18 @@ class RunLingers(NamedTuple):
     reason: str
 
 
+class LeftBehind(NamedTuple):
+    """A user's attempt ended, but processes that it left and its supervisor are alive; with `over`, they exited.
+
+    `output`: bytes of the run's output, with `over`.
+    """
+
+    run: RunId
+    attempt: int
+    over: bool = False
+    output: int = 0
+
+
 class RunsEmptied(NamedTuple):
     """The directory of all R was emptied or is new since a boot, so an attempt without an R may have started."""
 
@@ -462,6 +474,7 @@ Event = (
     | RunEnded
     | RunLost
     | RunLingers
+    | LeftBehind
     | RunsEmptied
     | NeverStarted
     | FleetReachability

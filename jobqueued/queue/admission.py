@@ -17,7 +17,8 @@ end is unknown, and no backfill is possible. In this case the reservation lapses
 time, so that one run can't block the host (drains.py).  If the run or a holder is a user's, the reservation also lapses
 if H is later than `drain`, because a user's long `timeout` may not hold others back for longer.
 
-At most `most_of_a_user` runs of a user are live at a time.  A run that waits only for this limit reserves nothing.
+At most `most_of_a_user` runs of a user are live at a time, including ended attempts with left processes.  A run that
+waits only for this limit reserves nothing.
 """
 
 from __future__ import annotations
@@ -83,6 +84,8 @@ class Admission:
         self.locks, self.waiting = locks, Waiting()
         self.most_of_a_user = most_of_a_user
         self._ends: dict[Holder, int | None] = {}
+        self.left: set[tuple[RunId, int]] = set()
+        """Ended attempts of users with live processes that they left; each counts as live."""
         self._elsewhere = 0
         """Number of runs on other hosts that hold claims."""
         self.drains = Drains()
@@ -140,6 +143,16 @@ class Admission:
             self._elsewhere += change
         elif share := _share(run):
             self.waiting.live[share] += change
+
+    def note_left(self, run: RunId, attempt: int, *, over: bool) -> bool:
+        """Count an ended attempt of a user, with live processes that it left, as live, or no longer with `over`; return
+        whether this is new.
+        """
+        if ((run, attempt) in self.left) is not over:
+            return False
+        self.left ^= {(run, attempt)}
+        self.waiting.live[budget_of(run.job)] += -1 if over else 1
+        return True
 
     def is_full(self, share: str) -> bool:
         """Return whether no more runs of a user may be live."""

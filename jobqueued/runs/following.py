@@ -19,6 +19,7 @@ from jobqueued.base.instants import SECOND
 from jobqueued.base.text import duration
 from jobqueued.child.contract import wire
 from jobqueued.model import events
+from jobqueued.runs.left_supervisors import LeftSupervisors
 from jobqueued.runs.lost_attempts import LostAttempts
 from jobqueued.runs.recovery import Recovery
 from jobqueued.runs.run_directory import Name, RunDirectory
@@ -51,6 +52,7 @@ class Following:
     def __init__(self, marks: RunDirectory, held: set[Name], lost_attempts: LostAttempts) -> None:
         self._marks, self._held, self._lost_attempts = marks, held, lost_attempts
         self._supervisors: dict[int, _Supervisor] = {}
+        self.left = LeftSupervisors(marks)
         self._unsettled: dict[Name, str] = {}
         self._look_at, self._pause = 0, SECOND
         self._news: list[str] = []
@@ -75,6 +77,11 @@ class Following:
         """Yield the verdicts on these attempts."""
         recovery = Recovery(self._marks, self._held, followed=len(self._supervisors))
         for name in names:
+            try:
+                yield from self.left.look(name)  # counts before the end gives the run's place to another
+            except OSError as error:
+                recovery.unsettled[name] = str(error.strerror)
+                continue
             yield from recovery.verdict(name)
             if name not in recovery.unsettled:
                 self._unsettled.pop(name, None)
@@ -85,14 +92,15 @@ class Following:
         for each in self._supervisors.values():
             each.connection.close()
         self._supervisors, self._unsettled = {}, {}
+        self.left.close()
 
     def __contains__(self, descriptor: int) -> bool:
         """Return whether a descriptor belongs to a connection to a followed supervisor."""
-        return descriptor in self._supervisors
+        return descriptor in self._supervisors or descriptor in self.left
 
     def descriptors(self) -> list[int]:
         """Return the descriptors of the connections."""
-        return list(self._supervisors)
+        return [*self._supervisors, *self.left.descriptors()]
 
     @property
     def deadline(self) -> int | None:
@@ -134,6 +142,9 @@ class Following:
 
     def read(self, descriptor: int) -> Iterator[events.Event]:
         """Handle a readable descriptor: a supervisor sent a line, or hung up."""
+        if descriptor in self.left:
+            yield from self.left.read(descriptor)
+            return
         each = self._supervisors[descriptor]
         try:
             said = each.connection.recv(2 * wire.NOTICE).decode(errors="replace").splitlines()

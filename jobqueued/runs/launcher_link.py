@@ -209,6 +209,7 @@ class LauncherLink:
         """Yield the verdicts on all attempts that may be live (recovery.py)."""
         recovery = Recovery(self.marks, self._held, unsent=self._unsent)
         yield from self.emptied()
+        yield from self.following.left.find()
         yield from recovery.verdicts(runs, is_final, same_boot=same_boot)
         self.following.take(recovery)
         self._unanswered -= self._unsent

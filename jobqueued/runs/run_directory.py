@@ -95,9 +95,23 @@ class RunDirectory:
         """
         directory = wire.open_directory(self._runs)
         try:
-            beside = [entry for entry in os.listdir(directory) if entry.endswith(wire.LEFT)]
-            live = [entry for entry in beside if _answers(directory, entry, tidy=tidy)]
-            return sorted(Name.parse(entry.removesuffix(wire.LEFT)) for entry in live)
+            return [name for name in self.beside() if _answers(directory, f"{name}{wire.LEFT}", tidy=tidy)]
+        finally:
+            os.close(directory)
+
+    def beside(self) -> list[Name]:
+        """Return the ended attempts with a socket next to R, whether or not a supervisor listens there."""
+        entries = os.listdir(self._runs)
+        return sorted(Name.parse(entry.removesuffix(wire.LEFT)) for entry in entries if entry.endswith(wire.LEFT))
+
+    def follow_left(self, name: Name) -> socket.socket | None:
+        """Return a connection to the supervisor that stays after its attempt, or None if no supervisor stays.
+
+        Raises OSError as `follow` does.
+        """
+        directory = wire.open_directory(self._runs)
+        try:
+            return unix_socket.connected(directory, f"{name}{wire.LEFT}")
         finally:
             os.close(directory)
 

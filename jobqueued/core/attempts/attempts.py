@@ -22,7 +22,7 @@ from jobqueued.core.runs.completion import attempt_ended, give_up, stopping
 from jobqueued.core.runs.eligibility import Bar, Obstacle, barred, noted, planned, watch_over
 from jobqueued.core.state.turn import Turn
 from jobqueued.model import events
-from jobqueued.model.commands import Launch, NoteWhole, RemoveMarks, Stop, WriteRecord
+from jobqueued.model.commands import Launch, LookAfter, NoteWhole, RemoveMarks, Stop, WriteRecord
 from jobqueued.model.fleet import NO_GRANT, Grant
 from jobqueued.model.run import Run, RunId
 from jobqueued.model.run_states import LIVE, RunState, Unstarted
@@ -141,6 +141,13 @@ def lingers(turn: Turn, event: events.RunLingers) -> None:
     if run.id not in turn.state.lingering:
         turn.say("run_lingers", run=str(run.id), reason=event.reason)
     turn.state.lingering[run.id] = event.reason
+
+
+def left_behind(turn: Turn, event: events.LeftBehind) -> None:
+    """Count a user's ended attempt as live while processes that it left are alive; then check its output."""
+    if turn.state.admission.note_left(event.run, event.attempt, over=event.over) and event.over:
+        turn.state.queue_stuck = False
+        turn.do(LookAfter(event.run.job, event.output))
 
 
 def runs_emptied(turn: Turn, _event: events.RunsEmptied) -> None:

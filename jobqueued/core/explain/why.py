@@ -19,7 +19,7 @@ from jobqueued.core.state.scheduler_state import SchedulerState
 from jobqueued.model.job import CPU, MEMORY, Claim, Job, Now
 from jobqueued.model.run import Holder, LockClientId, Run, RunId
 from jobqueued.model.run_states import RunState, Unstarted
-from jobqueued.model.users import Owner
+from jobqueued.model.users import Owner, budget_of
 from jobqueued.queue.admission import USER, Reservation
 from jobqueued.queue.locks import HOST, SLOT, Claims
 
@@ -191,9 +191,13 @@ def _of_user(state: SchedulerState, share: str) -> list[str]:
     """Return a reason if the user has reached the limit of live runs, otherwise []."""
     if not state.admission.is_full(share):
         return []
-    return [
+    text = (
         f"{counted(state.admission.most_of_a_user or 0, 'run')} of {share} are live, which is the limit for each user"
-    ]
+    )
+    if left := [str(run) for run, _attempt in sorted(state.admission.left) if budget_of(run.job) == share]:
+        names = ", ".join(left[:3]) + (f" and {len(left) - 3} more" if len(left) > 3 else "")
+        text += f"; ended runs count until the processes that they left end: {names}"
+    return [text]
 
 
 def _in_the_way(state: SchedulerState, claims: Claims, first: list[Holder]) -> list[Holder]:

@@ -48,6 +48,7 @@ def _validate_claims(state: SchedulerState) -> None:
     assert set(locks) == {run.id for run in live} | set(clients) | elsewhere | asked, "claims outlive their runs"
     assert all(locks.held(run.id) == run.claims for run in live), "a live run without its claims"
     holding = (*(run.id for run in live), *asked)
+    holding += tuple(run for run, _attempt in state.admission.left)
     of_users: Counter[str] = Counter(share for run in holding if (share := budget_of(run.job)))
     assert state.admission.waiting.live == of_users, "live runs of users are miscounted"
     locks.validate()

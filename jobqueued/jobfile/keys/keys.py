@@ -279,7 +279,8 @@ GROUPS: dict[str, dict[str, Key]] = {
             "Failures that are retried. The default is all except `lost`.", "[75, timeout]"),
         Key("failover", COMMAND, "", "Command to run if the last attempt fails.", "/usr/local/bin/backup-to-disk"),
         Key("leave_children", FLAG, "false",
-            "Let processes that outlive the command continue. With `false`, they are stopped.", "true"),
+            "Let processes that outlive the command continue. With `false`, they are stopped. "
+            "For a user's job, the run counts in `live` of `users` until these processes end.", "true"),
     ),
     "Slurm": table(
         Key("runner", choice("local", "slurm"), "local",

@@ -85,8 +85,8 @@ USERS = table(
     Key("jobs", integer(0, 10_000), "100", "Maximum number of a user's jobs in job files.", "20"),
     Key("interval", duration("1s", "1d"), "1m", "Shortest time between two scheduled starts of a job.", "10m"),
     Key("live", integer(1, 100_000), "32",
-        "A user's runs that can be live at the same time, including runs from the user's crontab. Runs above this "
-        "limit wait.",
+        "A user's runs that can be live at the same time, including runs from the user's crontab. An ended "
+        "run counts until the processes that it left (`leave_children`) end. Runs above this limit wait.",
         "4"),
     Key("waiting", integer(1, 1_000_000), "10000", "A user's runs that can wait at the same time.", "500"),
     Key("logs", size("1M", "999T"), "2G",

@@ -340,6 +340,11 @@ class Machine(RuleBasedStateMachine):
         name = sorted(self.world.processes)[pick % len(self.world.processes)]
         self._happen(events.RunLingers(*name, f"its supervisor is gone, and {pick} lives"), die)
 
+    @rule(number=st.integers(1, 3), over=st.booleans(), die=st.sampled_from([None, None, -1, 0]))
+    def leave_behind(self, number: int, over: bool, die: int | None) -> None:
+        """Processes that a user's ended run left are alive, or have ended."""
+        self._happen(events.LeftBehind(RunId("alice/left", number), 1, over), die)
+
     @precondition(lambda self: self.world.processes)
     @rule(pick=st.integers(0, 30), die=st.sampled_from([None, None, 0, 1, 2, 3]))
     def declare_lost(self, pick: int, die: int | None) -> None:

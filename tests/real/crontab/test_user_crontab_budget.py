@@ -64,6 +64,29 @@ def test_many_lines_have_few_live_runs(site: Host) -> None:
     assert {"succeeded"} == {site.wait(run)["state"] for run in runs}
 
 
+def test_processes_left_by_ended_runs_count_as_live(site: Host) -> None:
+    """Until they end, also after a restart of the daemon; `why` names the ended runs."""
+    gate, end = site.root / "gate", site.root / "end"
+    line = f"@daily (until [ -e {end} ]; do sleep 0.1; done; echo late) & until [ -e {gate} ]; do sleep 0.1; done; :"
+    lines = install(site, "".join(f"{line} {number}\n" for number in range(LINES)), LINES)
+    runs = [site.run(name) for name in lines]
+    gate.touch()
+    first = runs[:LIVE]
+    assert {"succeeded"} == {site.wait(run)["state"] for run in first}
+    for _ in range(2):
+        wait_for(lambda: sorted(first) == site.call("Status")["left"], why="the left processes")
+        assert LINES - LIVE == sum(row["waiting"] for row in rows(site))
+        reason = "ended runs count until the processes that they left end: " + ", ".join(sorted(first))
+        assert reason in str(site.call("Why", job=runs[-1].rpartition("@")[0]))
+        site.stop()
+        site.start()
+        wait_for(lambda: len(rows(site)) == LINES, why="the jobs of the crontab")
+    end.touch()
+    assert {"succeeded"} == {site.wait(run)["state"] for run in runs}
+    wait_for(lambda: not site.call("Status")["left"], why="no left processes")
+    assert {b"late\n"} == {site.output(run) for run in runs}
+
+
 def test_a_user_who_may_have_no_jobs(site: Host) -> None:
     """A table that root has put there does not run, and the job says why; the user can't install one, but remove it."""
     table, theirs = "@daily true\n", pwd.getpwnam(DENIED).pw_uid

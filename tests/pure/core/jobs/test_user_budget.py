@@ -6,6 +6,7 @@ import json
 
 import pytest
 
+from jobqueued.model import events
 from jobqueued.model.accounts import Account, accounts
 from jobqueued.model.job import Job
 from jobqueued.model.run import RunId
@@ -60,6 +61,24 @@ def test_all_ways_are_one_budget() -> None:
     assert ["alice/a", "crontabs/alice:x"] == live(world)
     world.pass_time(3600)
     assert ["alice/b"] == live(world)
+
+
+def test_left_processes_count_as_live() -> None:
+    """An ended attempt whose processes are alive takes a place of its user, each attempt one, until they end."""
+    world = a_world(job("alice/a", owner=ALICE), job("alice/b", owner=ALICE), line("x"), job("bob/a"))
+    left = [events.LeftBehind(RunId("alice/a", 7), attempt) for attempt in (1, 2)]
+    world.happen(left[0], *left)
+    for name in ("alice/b", "bob/a"):
+        world.run(name)
+    assert ["bob/a"] == live(world)
+    assert {RunId("alice/a", 7)} == world.scheduler.left
+    assert ["2 runs of alice are live, which is the limit for each user; ended runs count until the processes that "
+            "they left end: alice/a@7, alice/a@7"] == world.why("alice/b@1")  # fmt: skip
+    world.happen(left[1]._replace(over=True, output=5), left[1]._replace(over=True))
+    assert ["alice/b", "bob/a"] == live(world)
+    assert ["alice/a"] == world.looked_after
+    world.happen(left[0]._replace(over=True))
+    assert set() == world.scheduler.left
 
 
 @pytest.mark.parametrize("table", ["crontab", "cron.d/x", "anacrontab", "crontabs/root"])
