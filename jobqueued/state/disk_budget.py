@@ -72,6 +72,10 @@ class Room:
             most = self._of_a_user
         return min(most, self._bounds.get(job, UNBOUNDED))
 
+    def keeps_newest(self, job: str) -> bool:
+        """Return whether a job's newest run stays regardless of its size; not while its user must free space."""
+        return not (budget_of(job) and job in self._bounds)
+
     def largest(self) -> str | None:
         """Return the largest job if the limit of all jobs or of a user is exceeded, or None if neither is.
 

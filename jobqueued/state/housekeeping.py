@@ -210,8 +210,10 @@ class Housekeeping(Source):
     def _look_at(self, job: str, now: Now) -> Iterator[int]:
         """Check a job's runs, newest first; check only new runs if they suffice. Yield numbers of checked runs."""
         known, is_nowhere = self._known.pop(job, None), self._is_nowhere(job)
+        keeps = self._room.keeps_newest(job)
         if (
             known is not None
+            and keeps
             and not is_nowhere
             and job not in self._uncompared
             and (looked := self._look_at_new(job, known, now))
@@ -226,7 +228,7 @@ class Housekeeping(Source):
         self._remove_unfinished(job, found.unfinished)
         compares = job in self._uncompared
         self._uncompared.discard(job)
-        tally, before = RetentionTally(self._retention_of(job), now.wall, keeps_one=not is_nowhere), ANY
+        tally, before = RetentionTally(self._retention_of(job), now.wall, keeps_one=not is_nowhere and keeps), ANY
         while True:
             try:
                 rows = ends(self._store, job, before)

@@ -237,6 +237,16 @@ class TestWhatIsOver:
         kept = {job: record_files.numbers(house.logs, job) for job in house.left}
         assert {"alice/x": [3, 4], "alice/y": [1], "host/x": [1, 2, 3, 4]} == kept
 
+    def test_many_jobs_of_a_user_keep_no_more(self, house: House) -> None:
+        """Where each job has one run, some lose it, but not a live one; each job of the host keeps its newest."""
+        for name in "abcdef":
+            house.keep(1, size=100, job=f"alice/{name}")
+            house.keep(1, size=900, job=f"host/{name}")
+        house.live.add(RunId("alice/f", 1))
+        house.sweep(of_a_user=300)
+        kept = [job for job in house.left if record_files.numbers(house.logs, job)]
+        assert ["alice/a", "alice/b", "alice/f", *(f"host/{name}" for name in "abcdef")] == kept
+
     def test_much_output_is_checked_at_once(self, house: House) -> None:
         """The ends of a user's runs, or of all runs, wait no minute once their output used a quarter of a limit."""
         housekeeping = house.sweep(of_a_user=400, max_use=4000)
