@@ -585,25 +585,6 @@ def test_a_table_lives_and_its_output_is_mailed(host: Host) -> None:
     assert [] == host.said("trouble")
 
 
-def test_jobs_that_end_together_have_a_mail_each(host: Host) -> None:
-    """Of one MAILTO: each mail has the output of its job, and the sender that MAILFROM above the line names."""
-    table = host.root / "etc/cron.d/x"
-    line = f"@daily {ME.pw_name} until [ -e {host.root}/go ]; do sleep 0.05; done; echo output of"
-    table.write_text("MAILTO=ops@example.org\n" + "".join(f"MAILFROM={it}@b.org\n{line} {it}\n" for it in "vwxyz"))
-    table.chmod(0o644)
-    host.start("--config", str(host.root / "jobqueued.yaml"))
-    runs = [host.run(job["id"]) for job in host.call("List")["jobs"]]
-    (host.root / "go").touch()
-    for run in runs:
-        host.wait(run)
-    mails = host.root / "mails"
-    wait_for(lambda: mails.exists() and mails.read_text().count("\nTo: ") == 5, why="five mails")
-    found = [part for part in mails.read_text().split("From: ") if "\nSubject: Cron <" in part]
-    assert {(f"output of {it}", f"<{it}@b.org>") for it in "vwxyz"} == {
-        (part.rstrip().rpartition("\n")[2], part.split()[3]) for part in found
-    }
-
-
 def test_a_line_that_goes_during_its_run(host: Host) -> None:
     """Its output is mailed all the same, as by cron: to its MAILTO, from its MAILFROM, over a restart too."""
     tables, go = host.root / "etc/cron.d", host.root / "go"
