@@ -239,10 +239,12 @@ class Outbox:
         A message has only one output, unless the rate limit allows only one more message for each sender's outputs.
         """
         waiting, policy = list(self._waiting[lane].values()), self._policy(lane.target)
+        if not lane.is_output or policy.digest:
+            return waiting
         most, period = policy.rate
         sent = sum(wall - period < at <= wall for at in self._sent.get(lane.rate_lane, ()))
-        senders = sum(other.rate_lane == lane.rate_lane for other in self._waiting)
-        return waiting[:1] if lane.is_output and not policy.digest and most - sent > senders else waiting
+        senders = sum(other.receiver == lane.receiver and other.is_output for other in self._waiting)
+        return waiting[:1] if most - sent > senders else waiting
 
     def _after_quiet(self, quiet: tuple[int, int] | None, instant: int) -> int:
         """Return the instant, or the end of the quiet hours if the instant is in the quiet hours."""
