@@ -138,7 +138,7 @@ class UserFileCalls(Source):
         """Queue a call. Users may use their own files; root may use any user's files."""
         uid, user = asker.peer.uid, asked.get("user")
         if user is not None and not _may_see_to_others(uid):
-            raise VarlinkError("PermissionDenied")
+            raise VarlinkError("PermissionDenied", {"needs": "root"})
         if act in _CHANGES and not _may_see_to_others(uid):
             self._spend(uid, asker.now.mono, 1 + len(text) // _BYTES_OF_A_CALL)
         self._waiting.append(_FileCall(asker.ticket(), act, uid, user, name, text, asked.get("stamp")))
@@ -206,7 +206,7 @@ class UserFileCalls(Source):
                 case "refused":
                     self._finish(call, _refused(rest))
                 case "denied":
-                    self._finish(call, ({}, "PermissionDenied"))
+                    self._finish(call, ({"needs": "root"}, "PermissionDenied"))
                 case _:
                     self._finish(call, _refused(f"nothing was done: {rest.removeprefix('0 ')}; try again"))
             self._go_on()

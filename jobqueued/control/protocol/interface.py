@@ -587,7 +587,8 @@ error NoSuchRun (run: string)
 error NoOutput (run: string, reason: string)
 # The daemon understood the request but cannot fulfil it now.
 error Refused (reason: string)
-error PermissionDenied ()
+# needs: the lowest rank that may make the call: reader, operator or root.
+error PermissionDenied (needs: ?string)
 # The daemon has no room for another connection. This error replaces the reply to the first call, which was not
 # carried out.
 error Busy (reason: string)

@@ -83,7 +83,7 @@ def refusal(rule: AccessRule, parameters: dict[str, Any], whose: Whose) -> Varli
         for name, error in (("job", "NoSuchJob"), ("run", "NoSuchRun")):
             if name in parameters:
                 return VarlinkError(error, {name: parameters[name]})
-    return VarlinkError("PermissionDenied")
+    return VarlinkError("PermissionDenied", {"needs": rule.rank.name.lower()})
 
 
 class Asker(NamedTuple):

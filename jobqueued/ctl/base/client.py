@@ -31,15 +31,17 @@ _LIMIT = 1 << 28
 """Maximum size (bytes) of a reply; a list of 100,000 jobs takes 30 MiB."""
 
 _WHO_MAY = "run this as root, or as a member of a group in `operators` or `readers` of jobqueued.yaml"
+_RANKS = {"reader": _WHO_MAY, "operator": _WHO_MAY.replace(" or `readers`", ""), "root": "run this as root"}
+_OWN_IDS = "ids of your own jobs begin with your name: NAME/…"
 OWN_ONLY = "only your own jobs and their runs are shown"
-_NO_JOB, _NO_RUN = f"{NAME}.NoSuchJob", f"{NAME}.NoSuchRun"
+_NO_JOB, _NO_RUN, _DENIED = f"{NAME}.NoSuchJob", f"{NAME}.NoSuchRun", f"{NAME}.PermissionDenied"
 _REFUSALS = {
     _NO_JOB: "no such job: {job}; see: jobqueuectl list",
     _NO_RUN: "no such run: {run}, or its record has expired; see: jobqueuectl history",
     f"{NAME}.NoOutput": "no output of {run}: {reason}",
     f"{NAME}.Refused": "refused: {reason}",
     _BUSY: "refused: {reason}",
-    f"{NAME}.PermissionDenied": f"permission denied; {_WHO_MAY}; ids of your own jobs begin with your name: NAME/…",
+    _DENIED: "permission denied; {who_may}",
     f"{NAME}.NoCrontab": "no crontab for {user}",
     f"{NAME}.NotAllowed": "{user} is not allowed to use crontab; see: /etc/cron.allow, /etc/cron.deny",
     f"{NAME}.CrontabChanged": "the crontab was changed in the meantime",
@@ -277,6 +279,9 @@ def _refusal(reply: Message, control: Path) -> click.ClickException:
         return CallRefused(it)
     if name in (_NO_JOB, _NO_RUN) and (near := _nearest(name, parameters, control)):
         return CallRefused(near, name.removeprefix(f"{NAME}."))
+    if name == _DENIED:
+        needs = parameters.get("needs") or "reader"
+        parameters = {"who_may": _RANKS.get(needs, _WHO_MAY) + f"; {_OWN_IDS}" * (needs != "root")}
     if name in _REFUSALS:
         error = name.removeprefix(f"{NAME}.")
         if parameters.get("program") == "at":

@@ -12,7 +12,7 @@ from jobqueued.base.problem import Problem
 from jobqueued.base.text import counted
 from jobqueued.control.protocol.varlink import Message
 from jobqueued.ctl.base import hold_messages
-from jobqueued.ctl.base.client import DaemonUnreachable, ask
+from jobqueued.ctl.base.client import DaemonUnreachable, ask, own_only
 from jobqueued.ctl.base.problems import print_problems, print_stale
 from jobqueued.ctl.base.records import print_runs
 from jobqueued.ctl.base.terminal import (
@@ -26,6 +26,7 @@ from jobqueued.ctl.base.terminal import (
     styled,
 )
 from jobqueued.ctl.past import failed_submissions
+from jobqueued.model.users import share_of
 from jobqueued.settings.paths import Paths
 
 
@@ -75,7 +76,8 @@ def status(paths: Paths, as_json: bool) -> None:
     if as_json:
         print_json({**answer, "failed_submissions": failed})
     else:
-        _print(answer, problems, list(map(failed_submissions.line, failed)))
+        sees_all = not answer["attention"] or not own_only(paths.control)
+        _print(answer, problems, list(map(failed_submissions.line, failed)), sees_all=sees_all)
     sys.exit(bool(answer["unwell"]))
 
 
@@ -96,7 +98,7 @@ def _print_down(paths: Paths, down: DaemonUnreachable, as_json: bool) -> None:
         print_runs("RUN", "run", live)
 
 
-def _print(answer: Message, problems: list[Problem], submissions: list[str]) -> None:
+def _print(answer: Message, problems: list[Problem], submissions: list[str], *, sees_all: bool) -> None:
     limit, unwell = answer["max_running"], "; ".join(answer["unwell"])
     running = f"{answer['running']} running" + (f" of at most {limit}" if limit is not None else "")
     soonest = answer["next_job"] and f"{answer['next_job']}, {moment(answer['next'])}"
@@ -118,7 +120,7 @@ def _print(answer: Message, problems: list[Problem], submissions: list[str]) -> 
             ("left behind", ", ".join(answer["left"]) or None),
             ("next", soonest or "nothing"),
             ("files", _by_severity(problems)),
-            *_attention(answer),
+            *_attention(answer, sees_all=sees_all),
             *_some("failed", submissions, "list --failed"),
         ]
     )
@@ -137,11 +139,15 @@ _SHOWN = 5
 _SEE_ALL = dict.fromkeys(("failing", "late", "overdue", "outdated"), "jobqueuectl list --failed")
 
 
-def _attention(answer: Message) -> Iterator[tuple[str, str]]:
-    """Yield a line for each job or run that needs attention, by kind."""
+def _attention(answer: Message, *, sees_all: bool) -> Iterator[tuple[str, str]]:
+    """Yield a line for each job or run that needs attention, by kind.
+
+    `sees_all`: whether the caller may see and control the host's jobs.
+    """
     for kind, words in _WORDS.items():
         those = [one for one in answer["attention"] if one["kind"] == kind]
-        yield from ((_NAMES.get(kind, kind), words(one)) for one in those[:_SHOWN])
+        for one in those[:_SHOWN]:
+            yield _NAMES.get(kind, kind), words(one) if sees_all or share_of(one["job"]) else _public(one)
         if (more := answer.get(kind, 0) - _SHOWN) > 0:
             yield _NAMES.get(kind, kind), f"… and {more:,} more; see: {_SEE_ALL.get(kind, 'jobqueuectl list')}"
 
@@ -160,6 +166,11 @@ def _some(name: str, texts: list[str], where: str = "doctor") -> Iterator[tuple[
     yield from ((name, text) for text in texts[:_SHOWN])
     if (more := len(texts) - _SHOWN) > 0:
         yield name, f"… and {more:,} more; see: {command(where)}"
+
+
+def _public(one: Message) -> str:
+    """Describe a problem of the host's job for a user, who may not see more or act."""
+    return f"{one['run'] or one['job']}" + (f", since {moment(one['since'])}" if one["since"] else "")
 
 
 def _because(one: Message) -> str:

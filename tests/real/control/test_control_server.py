@@ -1042,11 +1042,12 @@ class TestPermission:
         client = real.as_peer(STRANGER, GROUP + 1)
         assert "error" not in client.ask("Describe", job="backup")
         for method, asked in (("Run", {"job": "backup"}), ("Hold", {}), ("Lock", {"lock": "tape"}), ("Reload", {})):
-            assert "io.jobqueue.PermissionDenied" == client.ask(method, **asked)["error"]
+            denied = client.ask(method, **asked)
+            assert ("io.jobqueue.PermissionDenied", {"needs": "operator"}) == (denied["error"], denied["parameters"])
         assert "job files may hold secrets" in client.ask("DueChanges")["parameters"]["reason"]
         assert ([], []) == (real.happened, real.reloads)
         denied = real.as_peer(STRANGER, GROUP + 2).ask("Describe", job="backup")
-        assert "io.jobqueue.PermissionDenied" == denied["error"]
+        assert ("io.jobqueue.PermissionDenied", {"needs": "reader"}) == (denied["error"], denied["parameters"])
 
     def test_ourselves(self, real: Real) -> None:
         """The daemon's own user may do everything."""

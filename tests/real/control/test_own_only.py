@@ -53,6 +53,24 @@ def test_it_is_said(host: Host, words: tuple[str, ...]) -> None:
 
 
 @NEEDS_ROOT
+def test_status_has_no_remedy_that_is_denied(host: Host) -> None:
+    """Of a host's job a stranger learns that it fails, not what only root may ask or do; root learns that, too."""
+    host.write("b.yaml", "jobs: {b: {command: 'false'}}")
+    wait_for(lambda: any(row["id"] == "b" for row in host.call("List")["jobs"]))
+    host.wait(host.run("b"))
+    host.call("Pause", job="a")
+    import_module("jobqueued.ctl.view.status")
+
+    def shown() -> list[str]:
+        return [line.split(None, 1)[1] for line in run("--root", host.root, "status").stdout.splitlines()
+                if line.startswith(("failing", "paused"))]  # fmt: skip
+
+    failing, paused = as_user(STRANGER, shown)
+    assert (True, False, "a") == (failing.startswith("b@1, since "), "see:" in failing, paused)
+    assert ["; see: jobqueuectl" in shown()[0], "resume a" in shown()[1]] == [True, True]
+
+
+@NEEDS_ROOT
 def test_not_of_a_job(host: Host) -> None:
     """Of a job that is another's the answer is no."""
 

@@ -278,6 +278,8 @@ class TestAnswers:
             (VarlinkError("NoSuchRun", {"run": "a@1"}), 1, "no such run: a@1"),
             (VarlinkError("Refused", {"reason": "not now"}), 1, "refused: not now"),
             (VarlinkError("PermissionDenied"), 1, "member of a group in `operators` or `readers`"),
+            (VarlinkError("PermissionDenied", {"needs": "operator"}), 1, "in `operators` of jobqueued.yaml; ids of"),
+            (VarlinkError("PermissionDenied", {"needs": "root"}), 1, "permission denied; run this as root\n"),
             (
                 VarlinkError("org.varlink.service.MethodNotFound", {"method": "X"}),
                 2,

@@ -29,7 +29,7 @@ DENIED = "news"
 CALLS = 3000
 SETTINGS = f"timezone: UTC\nusers: {{jobs: 5, calls: {CALLS}, interval: 5m, deny: [{DENIED}], permit: [nice]}}\n"
 HELLO = "jobs:\n  hello: {command: 'id -un', schedule: '0 3 * * *'}\n"
-REFUSED, DENIAL = "io.jobqueue.Refused", {"error": "io.jobqueue.PermissionDenied"}
+REFUSED, DENIAL = "io.jobqueue.Refused", {"error": "io.jobqueue.PermissionDenied", "needs": "root"}
 
 
 class Told(NamedTuple):
