@@ -240,7 +240,8 @@ def _there(moment: datetime, text: str) -> datetime:
     """Return the moment in the local zone. Raises BadParameter if a clock change skips this time."""
     here = moment.astimezone()
     if moment.tzinfo is None and ":" in text and here.replace(tzinfo=None) != moment:
-        raise click.BadParameter(f"{text!r} does not exist: a clock change skips it")
+        near = " or ".join(f"{it:%Y-%m-%d %H:%M}" for it in sorted([here, moment.replace(fold=1).astimezone()]))
+        raise click.BadParameter(f"{text!r} does not exist: a clock change skips it; expected {near}")
     return here
 
 
