@@ -175,7 +175,7 @@ class _Words:
         elif word == "next":
             self._next()
         elif (day := _place(word, _DAYS)) is not None:
-            self._weekday(day)
+            self._weekday(day, is_past=self._is_past)
         elif (month := _place(word, _MONTHS)) is not None:
             self._set_date(self._of_month(month + 1, int(self._take_number(2))))
         else:
@@ -243,16 +243,16 @@ class _Words:
     def _next(self) -> None:
         word = self._todo.pop()[1] if self._todo else ""
         if (day := _place(word, _DAYS)) is not None:
-            self._weekday(day)
+            self._weekday(day, is_past=False)
         else:
             self._add(1, word)
 
-    def _weekday(self, day: int) -> None:
+    def _weekday(self, day: int, *, is_past: bool) -> None:
         """Set the date to the next day with this name; today's name means the day in a week.
 
         For past times, set it to the last such day, which may be today.
         """
-        if self._is_past:
+        if is_past:
             self._set_date(self.now.date() - timedelta(days=(self.now.weekday() - day) % 7))
             self._weekly = True
             return

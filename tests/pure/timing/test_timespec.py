@@ -194,6 +194,13 @@ def test_refused(words: str, told: str) -> None:
     assert told in str(raised.value)
 
 
+@pytest.mark.parametrize("words", ["next monday", "next mon 9am", "02:00 next tuesday", "tomorrow", "next week"])
+def test_a_future_time_is_not_past(words: str) -> None:
+    """A day that is to come is refused as a past time, not taken as the day before it."""
+    with pytest.raises(TimeError, match="which is in the future"):
+        read_past(words, NOW, BERLIN)
+
+
 @given(st.integers(10 * DAY, 200 * 365 * DAY))
 def test_examples_are_accepted(now: int) -> None:
     """At any time, a refusal's examples are themselves accepted, in either direction."""
