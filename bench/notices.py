@@ -18,7 +18,7 @@ from bench.rig import cpu_seconds, daemon, pss_kib, wait_for
 from jobqueued.ctl.base.client import ask
 
 JOBS = 1000
-PATIENCE = 900
+LONGEST_WAIT = 900
 
 
 def notices() -> dict[str, Any]:
@@ -54,7 +54,7 @@ def _failures(target: str, got: list[tuple[float, int]]) -> dict[str, Any]:
             time.sleep(0.2)  # nobody asks the daemon meanwhile, as that would cost it
             return sum(number for _, number in got) == JOBS if target else len([*records()]) == JOBS
 
-        wait_for(is_over, PATIENCE)
+        wait_for(is_over, LONGEST_WAIT)
         used = cpu_seconds(scheduler) - used
         started = max(datetime.fromisoformat(json.loads(path.read_text())["started"]) for path in records())
         last = max((at for at, _ in got), default=due)

@@ -19,7 +19,7 @@ class Known(NamedTuple):
     is the instant of the oldest record that was searched for long runs, or "" if all records were searched. `others`
     are records of any job's runs that may have been live at the instant; `has_all_others` means that no such record is
     missing. `past` contains recorded changes to the job and to the host, oldest first. `downs` has, for each time
-    without a daemon, the last sign of life before it and the next start. `standing` shows whether the job is now
+    without a daemon, the last sign of life before it and the next start. `presence` shows whether the job is now
     enabled, disabled or gone. `next_due` is the job's next scheduled due time, or None.
     """
 
@@ -31,7 +31,7 @@ class Known(NamedTuple):
     has_all_others: bool
     past: Sequence[Past]
     downs: Sequence[tuple[int, int]]
-    standing: str
+    presence: str
     next_due: int | None
 
 

@@ -112,10 +112,10 @@ def _context(known: Known, at: int) -> Iterator[tuple[str, str]]:
                     f" and it started at {to_text(end)}"
                 ),
             )
-    standing, since = _standing(known, at)
-    if standing == "gone":
+    presence, since = _presence(known, at)
+    if presence == "gone":
         yield "gone", f"{known.job} was in no job file{since}"
-    if standing == "disabled":
+    if presence == "disabled":
         yield "disabled", f"{known.job} was disabled by its job file{since}"
     if (pause := _lasting(known.past, known.job, _OF_PAUSES, at)) is not None:
         yield "paused", f"{known.job} was paused{_whose(pause)}"
@@ -140,7 +140,7 @@ def _at(past: Past) -> int:
     return past.at
 
 
-def _standing(known: Known, at: int) -> tuple[str, str]:
+def _presence(known: Known, at: int) -> tuple[str, str]:
     """Return the job's status in its file at an instant, and its start as text; either is "" if unknown."""
     noted = [it for it in known.past if it.job == known.job and it.what in _OF_FILES]
     before = [it for it in noted if it.at <= at]
@@ -148,7 +148,7 @@ def _standing(known: Known, at: int) -> tuple[str, str]:
         return before[-1].what, f" since {to_text(before[-1].at)}"
     if noted:
         return noted[0].before, f" until {to_text(noted[0].at)}"
-    return (known.standing, "") if known.standing != "gone" else ("", "")
+    return (known.presence, "") if known.presence != "gone" else ("", "")
 
 
 def _taken_up(runs: Iterable[Record], at: int) -> Iterator[str]:

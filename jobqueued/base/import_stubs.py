@@ -11,7 +11,7 @@ from types import ModuleType
 from typing import NoReturn
 
 
-class _Hollow(ModuleType):
+class _Stub(ModuleType):
     """A module with a function for each imported name; a call raises NotImplementedError."""
 
     def __getattr__(self, name: str) -> object:
@@ -25,15 +25,15 @@ class _Hollow(ModuleType):
 
 
 @contextmanager
-def without(absent: Sequence[str] = (), hollow: Sequence[str] = (), covered: Sequence[str] = ()) -> Iterator[None]:
+def without(absent: Sequence[str] = (), stubbed: Sequence[str] = (), covered: Sequence[str] = ()) -> Iterator[None]:
     """Replace modules during the imports of the `with` block.
 
-    An `absent` module can't be imported, and a `hollow` module has only functions that raise NotImplementedError; a
-    module that is already loaded remains unchanged. A `covered` module is hollow even if it is already loaded.
+    An `absent` module can't be imported, and a `stubbed` module has only functions that raise NotImplementedError; a
+    module that is already loaded remains unchanged. A `covered` module is stubbed even if it is already loaded.
     """
-    instead: dict[str, ModuleType | None] = {**dict.fromkeys(absent), **{name: _Hollow(name) for name in hollow}}
+    instead: dict[str, ModuleType | None] = {**dict.fromkeys(absent), **{name: _Stub(name) for name in stubbed}}
     instead = {name: module for name, module in instead.items() if name not in sys.modules}
-    instead |= {name: _Hollow(name) for name in covered}
+    instead |= {name: _Stub(name) for name in covered}
     before = {name: sys.modules[name] for name in covered if name in sys.modules}
     sys.modules.update(instead)  # type: ignore[arg-type]
     try:

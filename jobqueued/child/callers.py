@@ -43,7 +43,7 @@ class Callers:
             self.drop(connection)
         return connection, said or []
 
-    def hail(self, scheduler: socket.socket) -> None:
+    def set_scheduler(self, scheduler: socket.socket) -> None:
         """Make this connection the scheduler's, and drop all others unread."""
         for other, _lines in list(self._lines.values()):
             if other is not scheduler:

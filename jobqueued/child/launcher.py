@@ -33,7 +33,7 @@ from jobqueued.child.processes import cgroup, tree
 from jobqueued.child.questions import Questions, is_question
 from jobqueued.child.report import budget, marks
 from jobqueued.child.start import spawn
-from jobqueued.child.worker import Hiring, Seat, spare
+from jobqueued.child.worker import SpawnLimit, Worker, spare
 
 IDLE, IDLE_SECONDS = 1, 30.0
 """Number of idle supervisors (1.5 MiB each) that remain, and seconds until the other idle supervisors leave."""
@@ -56,12 +56,12 @@ class Launcher:
         """`home`: descriptor of the place of the attempts' cgroups (cgroup.prepare)."""
         self._runs, self._home, self._exit_when_idle = runs, home, exit_when_idle
         self._listener, self._common = listener, budget.common()
-        self._seats: dict[int, Seat] = {}
-        self._idle: list[Seat] = []
+        self._workers: dict[int, Worker] = {}
+        self._idle: list[Worker] = []
         self._backlog: deque[str] = deque()
         self._questions = Questions()
         self._lost = AdoptedAttempts(runs, home)
-        self._hiring, self._complained = Hiring(), float("-inf")
+        self._spawn_limit, self._complained = SpawnLimit(), float("-inf")
         self._resting_until: float | None = None
         self._most = resource.getrlimit(resource.RLIMIT_NOFILE)[0] - _RESERVE
         self._visited = False
@@ -77,7 +77,7 @@ class Launcher:
 
     def serve(self) -> None:
         """Serve until the launcher is no longer needed; under systemd, serve forever."""
-        self._hired()  # more supervisors are forked when needed
+        self._spawned()  # more supervisors are forked when needed
         while not (self._exit_when_idle and self._needless()):
             ready = [descriptor for descriptor, _bits in self._poll.poll(self._wait())]
             for descriptor in ready:
@@ -89,12 +89,12 @@ class Launcher:
             self._callers.flush()
 
     def _needless(self) -> bool:
-        busy = len(self._idle) < len(self._seats)
+        busy = len(self._idle) < len(self._workers)
         return self._visited and not (self._callers.descriptors() or self._backlog or self._lost or busy)
 
     def _take(self, descriptor: int) -> None:
-        if descriptor in self._seats:
-            self._hear(self._seats[descriptor])
+        if descriptor in self._workers:
+            self._hear(self._workers[descriptor])
         elif descriptor in self._callers:
             self._obey(descriptor)
         elif descriptor in self._watchers:
@@ -107,7 +107,7 @@ class Launcher:
         if self._resting_until is not None:
             times = [max(0.0, self._resting_until - now)]
         elif self._backlog:
-            times.append(self._hiring.rest(now))
+            times.append(self._spawn_limit.rest(now))
         elif spare(self._idle, IDLE):
             times.append(IDLE_SECONDS)
         return min(times) * 1000 + 1 if times else None
@@ -159,7 +159,7 @@ class Launcher:
             self._watchers.obey(order.decode())
 
     def _greet(self, caller: socket.socket, version: int) -> None:
-        self._callers.hail(caller)
+        self._callers.set_scheduler(caller)
         self._questions.clear()
         self._watchers.clear()
         if version != wire.VERSION:
@@ -189,74 +189,74 @@ class Launcher:
 
     def _attempts(self) -> list[str]:
         """Return the names of all unfinished attempts: attempts that wait, run, or have no supervisor."""
-        live = [seat.name for seat in self._seats.values() if seat.name and not is_question(seat.name)]
+        live = [worker.name for worker in self._workers.values() if worker.name and not is_question(worker.name)]
         return [*self._backlog, *live, *self._lost]
 
     def _staff(self) -> None:
         """Hand the backlog to idle supervisors. Fork one per turn, unless a busy supervisor will soon be idle."""
         while self._backlog and (self._idle or self._is_short_of_supervisors()):
-            hired = not self._idle
-            if hired and not self._hired():
+            spawned = not self._idle
+            if spawned and not self._spawned():
                 return  # busy supervisors will soon be idle
-            if not self._hand_over(self._backlog.popleft(), self._idle.pop()) or hired:
+            if not self._hand_over(self._backlog.popleft(), self._idle.pop()) or spawned:
                 return
         self._ask()
         self._dismiss()
 
     def _is_short_of_supervisors(self) -> bool:
         """Return whether another supervisor would start an attempt sooner, and all supervisors' notices were read."""
-        if not self._hiring.may_help(self._seats.values(), time.monotonic()):
+        if not self._spawn_limit.may_help(self._workers.values(), time.monotonic()):
             return False
-        return not any(ready in self._seats for ready, _bits in self._poll.poll(0))
+        return not any(ready in self._workers for ready, _bits in self._poll.poll(0))
 
     def _ask(self) -> None:
         """Hand out questions after attempts. At most ASKING supervisors answer, because a user database can hang."""
-        asking = sum(is_question(seat.name) for seat in self._seats.values()) if self._questions else 0
+        asking = sum(is_question(worker.name) for worker in self._workers.values()) if self._questions else 0
         if self._questions and not self._idle and asking < ASKING:
-            self._hired()
+            self._spawned()
         while self._questions and self._idle and asking < ASKING:
-            seat = self._idle.pop()
-            seat.name = self._questions.hand_over(seat.socket)
+            worker = self._idle.pop()
+            worker.name = self._questions.hand_over(worker.socket)
             asking += 1
         self._make_watchers()
 
     def _make_watchers(self) -> None:
         """Turn idle supervisors into watchers for users. A watcher leaves the pool forever."""
-        while self._watchers.want(now := time.monotonic()) and (self._idle or self._hired()):
-            self._release(seat := self._idle.pop())
+        while self._watchers.want(now := time.monotonic()) and (self._idle or self._spawned()):
+            self._release(worker := self._idle.pop())
             try:
-                self._watchers.hand_over(seat, now)
+                self._watchers.hand_over(worker, now)
             except OSError as error:
-                seat.socket.close()
+                worker.socket.close()
                 self._rest(f"cannot start a watcher: {error.strerror}")
 
-    def _hand_over(self, name: str, seat: Seat) -> bool:
+    def _hand_over(self, name: str, worker: Worker) -> bool:
         """Give an attempt to a supervisor. Return False if no attempt can be handed over now."""
         try:
             directory = wire.open_directory(f"{self._runs}/{name}")
         except OSError as error:
-            self._idle.append(seat)
+            self._idle.append(worker)
             self._report(f"unstarted {name} {error.strerror}")
             return True
         try:
-            seat.take(name, directory)
-            self._hiring.handed_over(seat.taken)
+            worker.take(name, directory)
+            self._spawn_limit.handed_over(worker.taken)
         except OSError as error:
             self._backlog.appendleft(name)
             if error.errno not in _GONE:
-                self._idle.append(seat)
+                self._idle.append(worker)
                 self._rest(f"cannot hand an attempt to a supervisor: {error.strerror}")
                 return False
         finally:
             os.close(directory)
         return True  # if the supervisor is dead, its SIGCHLD follows
 
-    def _hear(self, seat: Seat) -> None:
-        notice = seat.hear()
+    def _hear(self, worker: Worker) -> None:
+        notice = worker.hear()
         if not notice:
             if notice is not None:
                 with contextlib.suppress(KeyError):
-                    self._poll.unregister(seat.socket)  # its SIGCHLD follows
+                    self._poll.unregister(worker.socket)  # its SIGCHLD follows
             return
         verb, _, rest = notice.partition(b" ")
         if verb == b"left":
@@ -267,27 +267,27 @@ class Launcher:
             return
         if verb in (b"ended", b"left") and self._callers.scheduler is None:
             with contextlib.suppress(OSError):
-                seat.socket.send(wire.SYNC.encode())
-        seat.name = ""
+                worker.socket.send(wire.SYNC.encode())
+        worker.name = ""
         if verb == b"left":
-            seat.left = rest.decode()
+            worker.left = rest.decode()
         else:
-            seat.idle_since = time.monotonic()
-            self._idle.append(seat)
+            worker.idle_since = time.monotonic()
+            self._idle.append(worker)
 
     # supervisors
 
-    def _hired(self) -> bool:
+    def _spawned(self) -> bool:
         """Fork a supervisor, and add it to the idle supervisors. Return False if this is currently impossible."""
         if self._resting_until is None:
             try:
-                self._idle.append(self._hire())
+                self._idle.append(self._spawn())
                 return True
             except OSError as error:
                 self._rest(f"cannot start a supervisor: {error.strerror}")
         return False
 
-    def _hire(self) -> Seat:
+    def _spawn(self) -> Worker:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         if theirs.fileno() >= self._most:
             raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
@@ -296,31 +296,31 @@ class Launcher:
             supervisor.become(theirs, self._common, self._home, [ours.fileno(), *self._own_descriptors()])
         theirs.close()
         ours.setblocking(False)
-        seat = self._seats[ours.fileno()] = Seat(pid, ours)
+        worker = self._workers[ours.fileno()] = Worker(pid, ours)
         self._poll.register(ours, select.POLLIN)
-        return seat
+        return worker
 
     def _own_descriptors(self) -> list[int]:
         """Return the launcher's own descriptors, which a supervisor closes."""
         others = [*self._callers.descriptors(), *self._watchers.descriptors()]
-        return [*self._private, self._listener.fileno(), *others, *self._seats]
+        return [*self._private, self._listener.fileno(), *others, *self._workers]
 
     def _dismiss(self) -> None:
         """Release supervisors that were not needed for IDLE_SECONDS, by closing their sockets."""
-        for seat in spare(self._idle, IDLE, time.monotonic() - IDLE_SECONDS):
-            self._idle.remove(seat)
-            self._part(seat)
-            if not self._seats:
-                self._hired()
+        for worker in spare(self._idle, IDLE, time.monotonic() - IDLE_SECONDS):
+            self._idle.remove(worker)
+            self._part(worker)
+            if not self._workers:
+                self._spawned()
 
-    def _part(self, seat: Seat) -> None:
-        self._release(seat)
-        seat.socket.close()
+    def _part(self, worker: Worker) -> None:
+        self._release(worker)
+        worker.socket.close()
 
-    def _release(self, seat: Seat) -> None:
+    def _release(self, worker: Worker) -> None:
         with contextlib.suppress(KeyError):
-            self._poll.unregister(seat.socket)
-        self._seats.pop(seat.socket.fileno(), None)
+            self._poll.unregister(worker.socket)
+        self._workers.pop(worker.socket.fileno(), None)
 
     def _reap(self) -> None:
         """Reap dead supervisors, and end their runs: kill the inherited processes, level by level."""
@@ -328,35 +328,36 @@ class Launcher:
             os.read(self._wakeups, 512)
         with contextlib.suppress(ChildProcessError):
             for pid in tree.ended():
-                self._bury(*os.waitpid(pid, 0))
-        self._report("\n".join(self._lost.end({*(seat.pid for seat in self._seats.values()), *self._watchers.pids})))
+                self._forget(*os.waitpid(pid, 0))
+        known = {*(worker.pid for worker in self._workers.values()), *self._watchers.pids}
+        self._report("\n".join(self._lost.end(known)))
 
-    def _bury(self, pid: int, status: int) -> None:
-        if (notice := self._watchers.bury(pid)) is not None:
+    def _forget(self, pid: int, status: int) -> None:
+        if (notice := self._watchers.reap(pid)) is not None:
             self._report(notice)
             return
-        for seat in list(self._seats.values()):
-            if seat.pid == pid:
-                self._hear_out(seat)
-                self._part(seat)
-                if seat in self._idle:  # unexpected, so a new supervisor might also die
-                    self._idle.remove(seat)
+        for worker in list(self._workers.values()):
+            if worker.pid == pid:
+                self._hear_out(worker)
+                self._part(worker)
+                if worker in self._idle:  # unexpected, so a new supervisor might also die
+                    self._idle.remove(worker)
                     self._rest(f"an idle supervisor exited with wait status {status}")
-                if is_question(seat.name):
-                    self._report(self._questions.lost(seat.name))
-                elif seat.name and (notice := self._lost.take(seat.name)):
+                if is_question(worker.name):
+                    self._report(self._questions.lost(worker.name))
+                elif worker.name and (notice := self._lost.take(worker.name)):
                     self._report(notice)
-                elif seat.left:
-                    self._lost.take_left(seat.left)
+                elif worker.left:
+                    self._lost.take_left(worker.left)
                 return
         self._lost.died(pid, status)
 
-    def _hear_out(self, seat: Seat) -> None:
+    def _hear_out(self, worker: Worker) -> None:
         """Handle the last notices of a dead supervisor, which still count."""
-        while select.select([seat.socket], [], [], 0)[0]:
-            busy = seat.name
-            self._hear(seat)
-            if not busy or seat.name:
+        while select.select([worker.socket], [], [], 0)[0]:
+            busy = worker.name
+            self._hear(worker)
+            if not busy or worker.name:
                 return
 
 

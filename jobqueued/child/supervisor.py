@@ -75,8 +75,8 @@ def serve(launcher: socket.socket, common: CommonBudget, home: int) -> None:
         raise SystemExit(f"{NAME}: cannot start: {error.strerror}") from None
     signal.signal(signal.SIGCHLD, lambda *_: None)
     signal.set_wakeup_fd(wakeup, warn_on_full_buffer=False)
-    employer = process.stat(os.getppid())
-    shutdown = Shutdown(1 if employer is None else employer.parent)
+    parent = process.stat(os.getppid())
+    shutdown = Shutdown(1 if parent is None else parent.parent)
     gone = _gone(launcher)
     cgroups = cgroup.membership()
     last, attempts = "", 0

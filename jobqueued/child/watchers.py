@@ -19,12 +19,12 @@ import socket
 from collections import deque
 
 from jobqueued.child.watching import WATCH
-from jobqueued.child.worker import Seat
+from jobqueued.child.worker import Worker
 
 BURST, EVERY = 20, 0.25
 """A watcher's limit: reports accepted at once, and seconds between later reports."""
 BURST_OF_ALL, EVERY_OF_ALL = 100, 0.02
-STARTING, PATIENCE = 4, 10.0
+STARTING, LONGEST_WAIT = 4, 10.0
 """Number of new watchers without a report that delay other watchers' start, and maximum delay (s)."""
 _A_TURN = 16
 _LONGEST = 5000
@@ -37,8 +37,8 @@ _LIBC = ctypes.CDLL(None, use_errno=True)
 class _UserWatcher:
     __slots__ = ("number", "paid", "pid", "socket", "uid")
 
-    def __init__(self, number: int, uid: int, seat: Seat) -> None:
-        self.number, self.uid, self.pid, self.socket = number, uid, seat.pid, seat.socket
+    def __init__(self, number: int, uid: int, worker: Worker) -> None:
+        self.number, self.uid, self.pid, self.socket = number, uid, worker.pid, worker.socket
         self.paid = 0.0
 
 
@@ -50,8 +50,8 @@ class Watchers:
 
     def __init__(self, poll: select.poll) -> None:
         _ignore_stops()
-        self._poll, self._ears = poll, select.epoll()
-        self._poll.register(self._ears, select.POLLIN)
+        self._poll, self._reports = poll, select.epoll()
+        self._poll.register(self._reports, select.POLLIN)
         self._orders: dict[int, tuple[int, bytes]] = {}
         """UID → number and order that no supervisor has received yet."""
         self._ready: deque[int] = deque()
@@ -68,7 +68,7 @@ class Watchers:
 
     def __contains__(self, descriptor: int) -> bool:
         """Return whether this is the descriptor in `poll`."""
-        return descriptor == self._ears.fileno()
+        return descriptor == self._reports.fileno()
 
     @property
     def pids(self) -> set[int]:
@@ -77,7 +77,7 @@ class Watchers:
 
     def descriptors(self) -> list[int]:
         """Return all open descriptors of this object."""
-        return [self._ears.fileno(), *self._hearing]
+        return [self._reports.fileno(), *self._hearing]
 
     # orders
 
@@ -121,7 +121,7 @@ class Watchers:
             del self._silent[next(iter(self._silent))]
         return next(iter(self._silent.values())) if len(self._silent) >= STARTING else now
 
-    def hand_over(self, seat: Seat, now: float) -> None:
+    def hand_over(self, worker: Worker, now: float) -> None:
         """Turn a supervisor into a watcher with the first order, after which its user controls it. Raises OSError."""
         uid = self._ready[0]
         number, document = self._orders[uid]
@@ -129,15 +129,15 @@ class Watchers:
         try:
             with open(descriptor, "wb", closefd=False) as file:
                 file.write(document)
-            socket.send_fds(seat.socket, [WATCH.encode()], [descriptor])
+            socket.send_fds(worker.socket, [WATCH.encode()], [descriptor])
         finally:
             os.close(descriptor)
         del self._orders[uid]
         self._ready.popleft()
-        watcher = self._of_pid[seat.pid] = self._of_uid[uid] = _UserWatcher(number, uid, seat)
-        self._hearing[seat.socket.fileno()] = watcher
-        self._silent[watcher] = now + PATIENCE
-        self._ears.register(seat.socket, select.EPOLLIN)
+        watcher = self._of_pid[worker.pid] = self._of_uid[uid] = _UserWatcher(number, uid, worker)
+        self._hearing[worker.socket.fileno()] = watcher
+        self._silent[watcher] = now + LONGEST_WAIT
+        self._reports.register(worker.socket, select.EPOLLIN)
 
     # the watchers' reports
 
@@ -152,16 +152,16 @@ class Watchers:
     def _hear_again(self, now: float) -> None:
         if self._deaf_until is not None and self._deaf_until <= now:
             self._deaf_until = None
-            self._poll.register(self._ears, select.POLLIN)
+            self._poll.register(self._reports, select.POLLIN)
         while self._resting and self._resting[0][0] <= now:
             _, watcher = self._resting.popleft()
             if self._hearing.get(watcher.socket.fileno()) is watcher:
-                self._ears.register(watcher.socket, select.EPOLLIN)
+                self._reports.register(watcher.socket, select.EPOLLIN)
 
     def hear(self, now: float) -> list[str]:
         """Read some reports, and return the notices."""
         found = []
-        for descriptor, _bits in self._ears.poll(0, _A_TURN):
+        for descriptor, _bits in self._reports.poll(0, _A_TURN):
             if self._deaf_until is not None:
                 break
             watcher = self._hearing[descriptor]
@@ -183,11 +183,11 @@ class Watchers:
     def _charge(self, watcher: _UserWatcher, now: float) -> None:
         watcher.paid = max(watcher.paid, now) + EVERY
         if watcher.paid > now + (BURST - 1) * EVERY:
-            self._ears.unregister(watcher.socket)
+            self._reports.unregister(watcher.socket)
             self._resting.append((now + EVERY, watcher))
         self._paid = max(self._paid, now) + EVERY_OF_ALL
         if self._deaf_until is None and self._paid > now + (BURST_OF_ALL - 1) * EVERY_OF_ALL:
-            self._poll.unregister(self._ears)
+            self._poll.unregister(self._reports)
             self._deaf_until = now + EVERY_OF_ALL
 
     # the watchers' ends
@@ -202,10 +202,10 @@ class Watchers:
         self._silent.pop(watcher, None)
         if self._hearing.pop(watcher.socket.fileno(), None) is not None:
             with contextlib.suppress(FileNotFoundError):  # its socket was paused
-                self._ears.unregister(watcher.socket)
+                self._reports.unregister(watcher.socket)
             watcher.socket.close()
 
-    def bury(self, pid: int) -> str | None:
+    def reap(self, pid: int) -> str | None:
         """Handle a reaped process.
 
         Return None if it was not a watcher, "" if another order waits for its user, or the notice.

@@ -17,7 +17,7 @@ ENOUGH = min(4 * CPUS, 16)
 """If this many young attempts need a CPU, no supervisor is forked. Fewer attempts would get too little CPU time."""
 YOUNG = 2.0
 """Age (s) after which an attempt counts as long, so that other attempts no longer wait for its end."""
-PATIENCE = 0.005
+SHORTEST_PAUSE = 0.005
 """Minimum pause (s) between two forks, which take 2 ms each. Waiting this long for an idle supervisor is cheaper."""
 PAUSE = 0.05
 """Minimum pause (s) between two checks of the attempts' CPU use, which take about 0.1 ms per attempt."""
@@ -28,7 +28,7 @@ _WORN = 50
 """Number of attempts after which a supervisor uses about 1.2 MiB more than a new one."""
 
 
-class Seat:
+class Worker:
     """A supervisor: its process, its socket, and its current attempt or question, or "" while it is idle."""
 
     __slots__ = ("_attempts", "idle_since", "left", "name", "pid", "socket", "taken")
@@ -61,16 +61,16 @@ class Seat:
             return b""
 
 
-def spare(idle: list[Seat], least: int, before: float = float("inf")) -> list[Seat]:
+def spare(idle: list[Worker], least: int, before: float = float("inf")) -> list[Worker]:
     """Return the idle supervisors that are not needed: all except the newest `least`, if idle since before `before`.
 
     If only `least` are idle, return the worn supervisors, which new supervisors should replace.
     """
-    found = idle[:-least] or [seat for seat in idle if seat.is_worn]
-    return [seat for seat in found if seat.idle_since < before]
+    found = idle[:-least] or [worker for worker in idle if worker.is_worn]
+    return [worker for worker in found if worker.idle_since < before]
 
 
-class Hiring:
+class SpawnLimit:
     """Decides when to fork another supervisor while attempts wait and no supervisor is idle.
 
     An attempt that waits for a disk, a lock or time needs no CPU, so other attempts can start. If enough young attempts
@@ -85,29 +85,29 @@ class Hiring:
 
         For a moment, waiting for an idle supervisor is cheaper than a fork.
         """
-        self._handed_over, self._next = now, max(self._next, now + PATIENCE)
+        self._handed_over, self._next = now, max(self._next, now + SHORTEST_PAUSE)
 
     def rest(self, now: float) -> float:
         """Return the time (s) until another fork may be useful."""
         return max(0.0, self._next - now)
 
-    def may_help(self, seats: Collection[Seat], now: float) -> bool:
+    def may_help(self, workers: Collection[Worker], now: float) -> bool:
         """Return whether another supervisor would start an attempt sooner than the current supervisors."""
-        if len(seats) < AT_ONCE:
+        if len(workers) < AT_ONCE:
             return True
         if now < self._next:
             return False
-        if now - self._handed_over < LONGEST and _is_crowded() and _want_cpus(seats, now) >= ENOUGH:
+        if now - self._handed_over < LONGEST and _is_crowded() and _want_cpus(workers, now) >= ENOUGH:
             self._next = now + PAUSE
             return False
         return True
 
 
-def _want_cpus(seats: Iterable[Seat], now: float) -> int:
+def _want_cpus(workers: Iterable[Worker], now: float) -> int:
     """Return the number of young attempts that need a CPU. Only the newest attempts, twice `ENOUGH`, are checked."""
-    young = [seat for seat in seats if now - seat.taken < YOUNG]
-    newest = sorted(young, key=lambda seat: seat.taken, reverse=True)[: 2 * ENOUGH]
-    return sum(tree.wants_cpu(seat.pid) for seat in newest)
+    young = [worker for worker in workers if now - worker.taken < YOUNG]
+    newest = sorted(young, key=lambda worker: worker.taken, reverse=True)[: 2 * ENOUGH]
+    return sum(tree.wants_cpu(worker.pid) for worker in newest)
 
 
 def _is_crowded() -> bool:

@@ -192,7 +192,7 @@ class Scheduler:
 
     def __getitem__(self, job: str) -> JobState:
         """Return the state of a job ID; an unknown ID has an empty state."""
-        return self._state.standing(job)
+        return self._state.peek(job)
 
     def owner_of(self, job: str) -> Owner | None:
         """Return the current or last owner of this job ID, or None if the host owns the job or the ID is unknown."""
@@ -363,7 +363,7 @@ class Scheduler:
         change anything.
         """
         state = self._state
-        times = [state.due_times.soonest(), state.timers.soonest(now), state.patience.soonest(now)]
+        times = [state.due_times.soonest(), state.timers.soonest(now), state.lateness.soonest(now)]
         if state.loaded and state.agenda:
             times.append(now.wall)
         if len(state.admission.waiting) and not host_hold.halt(state):

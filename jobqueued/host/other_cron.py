@@ -37,7 +37,7 @@ _CHANGES = (
     | inotify.IN_CLOSE_WRITE
     | inotify.IN_MODIFY
 )
-PATIENCE = 10 * SECOND
+LONGEST_WAIT = 10 * SECOND
 """Time (ns) after which a vanished cron daemon counts as ended."""
 _REMEDY = "systemctl disable --now cron"
 
@@ -75,7 +75,7 @@ class OtherCron(Source):
     pidfd_open(2).
 
     `words` describes the other daemon, or is "" if none runs. A daemon that locks no file and is not systemd-cron is
-    found only at the start. A daemon counts as ended only after PATIENCE, because a restart also stops it first.
+    found only at the start. A daemon counts as ended only after LONGEST_WAIT, because a restart also stops it first.
     """
 
     def __init__(self, host: Path, changed: Callable[[bool, str], None]) -> None:
@@ -111,7 +111,7 @@ class OtherCron(Source):
 
     @property
     def deadline(self) -> int | None:
-        """The time (CLOCK_MONOTONIC, ns) of the next check, or None. The check follows PATIENCE after an end, or 1 s
+        """The time (CLOCK_MONOTONIC, ns) of the next check, or None. It follows LONGEST_WAIT after an end, or 1 s
         after a start.
         """
         return self._again
@@ -123,7 +123,7 @@ class OtherCron(Source):
         elif descriptor != self._inotify or not {it.name for it in inotify.events(descriptor)} & _TELLING:
             return ()
         self._looks = not self.words
-        self._again = now.mono + (PATIENCE if self.words else SECOND)
+        self._again = now.mono + (LONGEST_WAIT if self.words else SECOND)
         return ()
 
     def turn(self, now: Now) -> tuple[()]:

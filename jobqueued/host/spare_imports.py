@@ -13,10 +13,10 @@ from importlib.util import find_spec
 from jobqueued.base.import_stubs import without
 
 _ABSENT = ("rich", "greenlet")
-_HOLLOW = ("asyncio",)
+_STUBBED = ("asyncio",)
 _OWN_HASHES = ("_sha2", "_sha256")
 
 
 def spare_imports() -> AbstractContextManager[None]:
     """Return a context in which imports omit these modules, unless they are already loaded."""
-    return without(absent=(*_ABSENT, *(("_hashlib",) if any(map(find_spec, _OWN_HASHES)) else ())), hollow=_HOLLOW)
+    return without(absent=(*_ABSENT, *(("_hashlib",) if any(map(find_spec, _OWN_HASHES)) else ())), stubbed=_STUBBED)

@@ -20,7 +20,7 @@ from jobqueued.model.catalog import Catalog
 from jobqueued.model.events import FileGone, JobsRead
 from jobqueued.model.job import Job
 
-PATIENCE = 5 * SECOND
+LONGEST_WAIT = 5 * SECOND
 """How long (ns) a file may be missing before its jobs are removed: editors and package managers re-create files."""
 
 SLICE_JOBS, _AGREED_AS_ONE_REPORTED = 60, 10
@@ -126,11 +126,11 @@ class Acceptance:
     def recall(self, mono: int) -> list[str]:
         """Restore an earlier daemon's last good jobs, which apply until their files are read. Return these files.
 
-        A missing file has no jobs until it returns, which may happen within PATIENCE.
+        A missing file has no jobs until it returns, which may happen within LONGEST_WAIT.
         """
         kept, self._kept = self._kept, {}
         self._away = {path: text for path, text in kept.items() if self._is_gone(path)}
-        self._vanished |= dict.fromkeys(self._away, mono + PATIENCE)
+        self._vanished |= dict.fromkeys(self._away, mono + LONGEST_WAIT)
         found = {path: at_once(self._parsed(path, text)) for path, text in kept.items() if path not in self._away}
         good = {path: file for path, file in found.items() if isinstance(file, File)}
         refused = self._catalog.conflicts_among({path: file.jobs for path, file in good.items()})
@@ -163,9 +163,9 @@ class Acceptance:
         self.say(path, [Problem(at, 0, 0, "", reason, code=code)])
 
     def miss(self, path: str, mono: int, *, was_there: bool) -> None:
-        """Keep the last good jobs of a missing file for PATIENCE."""
+        """Keep the last good jobs of a missing file for LONGEST_WAIT."""
         if was_there or path in self._recalled:
-            self._vanished[path] = mono + PATIENCE
+            self._vanished[path] = mono + LONGEST_WAIT
 
     def reprieve(self) -> list[str]:
         """Let missing files keep their jobs because their directory is missing too.
@@ -241,10 +241,10 @@ class Acceptance:
             yield JobsRead(path, file.jobs, "" if place == path else place)
 
     def expire(self, mono: int, *, at_once: bool) -> None:
-        """Report files that were missing for PATIENCE as deleted; with `at_once`, report all missing files."""
+        """Report files that were missing for LONGEST_WAIT as deleted; with `at_once`, report all missing files."""
         for path in sorted(path for path, due in self._vanished.items() if at_once or due <= mono):
             if not self._is_gone(path):  # it exists again and is being written, or its state is unknown
-                self._vanished[path] = mono + PATIENCE
+                self._vanished[path] = mono + LONGEST_WAIT
                 continue
             del self._vanished[path]
             self._away.pop(path, None)

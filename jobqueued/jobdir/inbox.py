@@ -37,7 +37,7 @@ _UNREAD: Signature = (0,)
 """A signature that differs from every file's signature."""
 
 
-class Ears:
+class KernelNotices:
     """Sources of the kernel's notices: an inotify instance, which inboxes may share, and the mount table."""
 
     def __init__(self, *, heard: bool = True) -> None:
@@ -64,9 +64,9 @@ class Ears:
 class Inbox:
     """A directory, maybe missing. Call `drain` if `fileno` is readable, and `remounted` if `mounts` has POLLPRI."""
 
-    def __init__(self, directory: Path, kind: DirectoryKind = JOB_FILES, ears: Ears | None = None) -> None:
+    def __init__(self, directory: Path, kind: DirectoryKind = JOB_FILES, kernel: KernelNotices | None = None) -> None:
         self._kind, self._is_optional = kind, kind.optional
-        self._ears = Ears(heard=kind.heard) if ears is None else ears
+        self._kernel = KernelNotices(heard=kind.heard) if kernel is None else kernel
         self.at = str(directory)
         """The path that was read last."""
         self.has_news, self.was_listed, self.is_unreadable = True, False, False
@@ -88,20 +88,20 @@ class Inbox:
 
     def fileno(self) -> int | None:
         """Return the inotify descriptor, or None if inotify is not in use."""
-        return self._ears.inotify
+        return self._kernel.inotify
 
     @property
     def mounts(self) -> int | None:
         """A descriptor on which poll(2) sets POLLPRI after a mount or unmount, or None if /proc is missing."""
-        return self._ears.mounts
+        return self._kernel.mounts
 
     def close(self) -> None:
         """Stop watching."""
-        self._ears.close()
+        self._kernel.close()
 
     def drain(self) -> None:
         """Process the pending inotify events."""
-        for event in self._ears.events():
+        for event in self._kernel.events():
             self.hear(event)
 
     def hear(self, event: inotify.InotifyEvent) -> None:
@@ -237,7 +237,7 @@ class Inbox:
         if not self._kind.heard:
             return
         try:
-            self._ears.open()
+            self._kernel.open()
         except OSError as error:
             self._watch = self._parent = 0
             self._unwatched = remedy(error)
@@ -252,13 +252,13 @@ class Inbox:
                 self._unwatch(number)
 
     def _unwatch(self, number: int) -> None:
-        assert self._ears.inotify is not None
-        inotify.unwatch(self._ears.inotify, number)
+        assert self._kernel.inotify is not None
+        inotify.unwatch(self._kernel.inotify, number)
 
     def _add(self, path: Path, mask: int) -> int:
-        assert self._ears.inotify is not None
+        assert self._kernel.inotify is not None
         try:
-            return inotify.watch(self._ears.inotify, str(path), mask | inotify.IN_MASK_ADD)
+            return inotify.watch(self._kernel.inotify, str(path), mask | inotify.IN_MASK_ADD)
         except OSError as error:
             self._unwatched = remedy(error)
             return 0

@@ -24,8 +24,8 @@ from jobqueued.jobdir.inbox import (
     AGAIN,
     CHANGES_IN_DIRECTORY,
     UNWATCHED,
-    Ears,
     Inbox,
+    KernelNotices,
     mount_table,
     signature_of,
 )
@@ -46,11 +46,11 @@ class Layer(Inbox):
     A change to a drop-in counts as a change to its file.
     """
 
-    def __init__(self, directory: Path, kind: DirectoryKind, ears: Ears) -> None:
+    def __init__(self, directory: Path, kind: DirectoryKind, kernel: KernelNotices) -> None:
         self._watches: dict[str, int] = {}
         """File → watch of its drop-ins, or 0 if they can't be watched."""
         self._files: dict[int, str] = {}
-        super().__init__(directory, kind, ears)
+        super().__init__(directory, kind, kernel)
 
     def drop_ins(self, name: str) -> list[str]:
         """Return the names of a file's drop-ins. Raises FileRefused or OSError."""
@@ -131,7 +131,7 @@ class Layer(Inbox):
             pass
         if is_directory is False:
             new = _NONE
-        elif self._ears.inotify is not None:
+        elif self._kernel.inotify is not None:
             new = self._add(Path(directory), CHANGES_IN_DIRECTORY | inotify.IN_ONLYDIR | inotify.IN_DONT_FOLLOW)
         if old is not None and old != new:
             self._forsake(file)
@@ -150,8 +150,8 @@ class Layer(Inbox):
 class OptionalLayer(Layer):
     """A directory that counts as empty while it is missing or not trusted. Packages may create and remove it."""
 
-    def __init__(self, directory: Path, kind: DirectoryKind, ears: Ears) -> None:
-        super().__init__(directory, kind, ears)
+    def __init__(self, directory: Path, kind: DirectoryKind, kernel: KernelNotices) -> None:
+        super().__init__(directory, kind, kernel)
         self._is_optional, self._is_left_out = True, False
 
     def read(self, name: str) -> bytes:
@@ -196,8 +196,8 @@ class Layers:
 
     def __init__(self, directories: Sequence[Path], kind: DirectoryKind) -> None:
         first, *others = directories
-        self._ears = Ears()
-        self.parts = (Layer(first, kind, self._ears), *(OptionalLayer(each, kind, self._ears) for each in others))
+        self._kernel = KernelNotices()
+        self.parts = (Layer(first, kind, self._kernel), *(OptionalLayer(each, kind, self._kernel) for each in others))
         self._troubles: list[list[Problem]] = [[] for _ in self.parts]
         self._held: set[str] = set()
         """Files that changed while another directory could not be read."""
@@ -232,20 +232,20 @@ class Layers:
 
     def fileno(self) -> int | None:
         """Return the inotify descriptor, or None if inotify is not in use."""
-        return self._ears.inotify
+        return self._kernel.inotify
 
     @property
     def mounts(self) -> int | None:
         """A descriptor on which poll(2) sets POLLPRI after a mount or unmount, or None if /proc is missing."""
-        return self._ears.mounts
+        return self._kernel.mounts
 
     def close(self) -> None:
         """Stop watching."""
-        self._ears.close()
+        self._kernel.close()
 
     def drain(self) -> None:
         """Process the pending inotify events."""
-        for event in self._ears.events():
+        for event in self._kernel.events():
             for part in self.parts:
                 part.hear(event)
 

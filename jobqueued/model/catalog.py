@@ -19,7 +19,7 @@ from jobqueued.model.job import Job
 from jobqueued.model.users import Owner, share_of
 
 _NO_CYCLE = "no job that waits for itself; remove one from `dependencies` or `on`"
-_PATIENCE = 10
+_ROUNDS = 10
 """Maximum number of passes that refuse one file for each cycle. After more passes, every file that closes a part of a
 cycle is refused.
 """
@@ -194,9 +194,9 @@ class Catalog:
         refused, and the others are judged as if the refused file did not exist.
         """
         refused = self._taken(files, vanished)
-        for patience in count(_PATIENCE, -1):
+        for rounds_left in count(_ROUNDS, -1):
             left = {file: jobs for file, jobs in files.items() if file not in refused}
-            closing = self._closing(left, vanished, all_of_them=patience < 0)
+            closing = self._closing(left, vanished, all_of_them=rounds_left < 0)
             if not closing:
                 break
             refused |= closing

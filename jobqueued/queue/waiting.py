@@ -132,7 +132,7 @@ class Waiting:
             self._wake_group(group)
         heappush(group.heap, key)
         if len(group.heap) > group.many:
-            self._bury(group)
+            self._drop_dead(group)
 
     def _group(self, terms: Terms) -> Group:
         """Return the group of runs on these terms; create the group if it is missing."""
@@ -144,7 +144,7 @@ class Waiting:
                 self.wake(claim.resource)
         return group
 
-    def _bury(self, group: Group) -> None:
+    def _drop_dead(self, group: Group) -> None:
         """Drop the dead entries of a group."""
         group.heap = [key for key in dict.fromkeys(group.heap) if self._places.get(key[3]) == (group, key)]
         heapify(group.heap)

@@ -20,7 +20,7 @@ from jobqueued.notices.pings import receiver_of
 from jobqueued.runs.launcher_link import LauncherLink
 from jobqueued.runs.notice_sender import ping_order
 
-_PATIENCE = 10
+_LONGEST_WAIT = 10
 """Timeout (s) of a ping."""
 _FIRST_PAUSE = 10 * SECOND
 
@@ -66,9 +66,9 @@ class HeartbeatSender(Source):
             return ()
         self._on_way = True
         target = Target("heartbeat", self._wish.url)
-        until = (now.mono + _PATIENCE * SECOND) / SECOND
+        until = (now.mono + _LONGEST_WAIT * SECOND) / SECOND
         ping = {"number": 0, "url": self._wish.url, "body": None, "until": until}
-        order = ping_order(receiver_of(target).address, [ping], _PATIENCE)
+        order = ping_order(receiver_of(target).address, [ping], _LONGEST_WAIT)
         self._link.notify({"user": self._user}, order, self._answered)
         self._link.flush()
         return ()

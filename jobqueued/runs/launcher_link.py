@@ -140,8 +140,8 @@ class LauncherLink:
         while not self.greeted:
             connection = self.call()
             until = time.monotonic() + HELLO_SECONDS
-            while not self.greeted and (patience := until - time.monotonic()) > 0:
-                if select.select([connection], [], [], patience)[0] and self.read(connection.fileno()) is None:
+            while not self.greeted and (longest_wait := until - time.monotonic()) > 0:
+                if select.select([connection], [], [], longest_wait)[0] and self.read(connection.fileno()) is None:
                     break
 
     def call(self) -> socket.socket:

@@ -1,4 +1,4 @@
-"""Kin: the processes that certainly or possibly belong to an attempt after its supervisor and launcher died.
+"""FoundProcesses: the processes that certainly or possibly belong to an attempt after its supervisor and launcher died.
 
 certainly                                    possibly
 a process in its cgroup                      its supervisor, by its title: it lives, but has lost R
@@ -84,7 +84,7 @@ class Clues(NamedTuple):
     """True if the attempt's process represents a job on Slurm and must end this job."""
 
 
-class Kin(NamedTuple):
+class FoundProcesses(NamedTuple):
     """The processes that certainly belong to an attempt, and the processes that possibly belong to the attempt."""
 
     certain: list[LeftoverProcess]
@@ -161,11 +161,11 @@ class Processes:
             self._by_cgroup[path].append(top)
             path = path.rpartition("/")[0]
 
-    def kin(self, clues: Clues) -> Kin:
+    def find(self, clues: Clues) -> FoundProcesses:
         """Return the processes that certainly and possibly belong to an attempt."""
         certain = self._closed(self._own(clues), clues.since)
         uncertain = {each.pid: each for each in self._uncertain(clues) if each.pid not in certain}
-        return Kin([certain[pid] for pid in sorted(certain)], [uncertain[pid] for pid in sorted(uncertain)])
+        return FoundProcesses([certain[pid] for pid in sorted(certain)], [uncertain[pid] for pid in sorted(uncertain)])
 
     def _own(self, clues: Clues) -> list[LeftoverProcess]:
         own = [] if clues.cgroup is None else list(self._by_cgroup.get(clues.cgroup, ()))

@@ -24,11 +24,11 @@ from jobqueued.model.job import Now
 from jobqueued.model.run import RunId
 from jobqueued.model.source import Source
 from jobqueued.runs import leftover_processes
-from jobqueued.runs.leftover_processes import Kin, LeftoverProcess, Processes, named
+from jobqueued.runs.leftover_processes import FoundProcesses, LeftoverProcess, Processes, named
 from jobqueued.runs.recovery import Dead, Recovery
 from jobqueued.runs.run_directory import Name, RunDirectory
 
-_PATIENCE = 2 * SECOND
+_LONGEST_WAIT = 2 * SECOND
 """Time (ns) that the kernel gets to remove killed processes before the daemon reports a live process."""
 _FIRST_PAUSE, _FIRST_LONG_PAUSE, _LONGEST_PAUSE = SECOND // 50, SECOND, 60 * SECOND
 _IN_THIS_LOOK = 1 << 62
@@ -173,13 +173,13 @@ class LostAttempts(Source):
                 yield None
             if self._lost.get(name) is not lost:
                 continue  # a user ended the attempt during the check
-            found = processes.kin(lost.dead.clues)
+            found = processes.find(lost.dead.clues)
             self._watch(lost, found)
             if not (found.certain or (found.uncertain and not lost.dead.is_leftover)):
                 over = lost.dead.over(name, self._marks)
                 self._forget(name)
                 yield over
-            elif found.certain and time.monotonic_ns() < lost.since + _PATIENCE:
+            elif found.certain and time.monotonic_ns() < lost.since + _LONGEST_WAIT:
                 lost.pause *= 2
                 lost.rest()
             else:
@@ -196,7 +196,7 @@ class LostAttempts(Source):
             lost.living = living
             yield RunLingers(*name, lost.report(name))
 
-    def _watch(self, lost: _Lost, found: Kin) -> None:
+    def _watch(self, lost: _Lost, found: FoundProcesses) -> None:
         """Kill the processes that certainly belong to an attempt, and watch all processes."""
         _close(lost)
         own = {each.pid for each in found.certain}
@@ -236,7 +236,7 @@ def _is_helper(it: LeftoverProcess, dead: Dead) -> bool:
     return dead.clues.has_helper and it.name == SLURM_HELPER
 
 
-def _living(found: Kin, dead: Dead) -> str:
+def _living(found: FoundProcesses, dead: Dead) -> str:
     helpers = [each for each in found.certain if _is_helper(each, dead)]
     others = [each for each in found.certain if each not in helpers]
     words = [f"{named(helpers)} is still ending its job on Slurm"] if helpers else []

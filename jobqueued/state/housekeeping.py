@@ -237,7 +237,7 @@ class Housekeeping(Source):
             until = bisect_left(found.runs, before)
             numbers = sorted({*rows, *found.runs[max(0, until - RUNS_A_TURN) : until]}, reverse=True)[:RUNS_A_TURN]
             if not numbers:
-                self._learn(job, tally.kept, None if is_nowhere else tally.standing())
+                self._learn(job, tally.kept, None if is_nowhere else tally.checked())
                 if is_nowhere and not tally.kept:
                     self._see_off([job])
                 return
@@ -280,7 +280,7 @@ class Housekeeping(Source):
         if len(gone) < len(oldest):
             return 0
         left = known.without(nothing, eldest.oldest)
-        self._learn(job, tally.kept + left.bytes, tally.standing(left))
+        self._learn(job, tally.kept + left.bytes, tally.checked(left))
         return len(new) + len(oldest) or 1
 
     def _too_old(self, job: str, numbers: list[int], eldest: Eldest) -> dict[int, HistoryEnd | None] | None:
@@ -298,11 +298,11 @@ class Housekeeping(Source):
                 break
         return found if eldest.all_stay and len(rows) < RUNS_A_TURN else None
 
-    def _learn(self, job: str, kept: int, standing: CheckedRuns | None) -> None:
+    def _learn(self, job: str, kept: int, checked: CheckedRuns | None) -> None:
         """Remember the runs of a job that remain after a check; `kept` is their size (bytes)."""
         self._room.note(job, kept)
-        if standing is not None:
-            self._known[job] = standing
+        if checked is not None:
+            self._known[job] = checked
             if len(self._known) > MOST_KNOWN:
                 del self._known[next(iter(self._known))]
 

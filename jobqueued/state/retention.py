@@ -109,7 +109,7 @@ class RetentionTally:
         """Remember that a run deviates from the rules or can't be checked; the next check must then cover all runs."""
         self._is_even = False
 
-    def standing(self, before: CheckedRuns | None = None) -> CheckedRuns | None:
+    def checked(self, before: CheckedRuns | None = None) -> CheckedRuns | None:
         """Return all kept runs, including runs that an earlier check kept (`before`).
 
         Return None if the next check must cover all runs, or if a full check costs no more.

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from jobqueued.base.import_stubs import own_copy, without
 
 _NEEDLESS = ("calendar", "dateutil", "dateutil.relativedelta", "dateutil.tz", "pytz", "random", "traceback")
-with own_copy("croniter"), without(hollow=_NEEDLESS, covered=("platform",)):
+with own_copy("croniter"), without(stubbed=_NEEDLESS, covered=("platform",)):
     from croniter import croniter
 
 

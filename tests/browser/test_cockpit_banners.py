@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from jobqueued.control.views.problems import unwell
+from jobqueued.control.views.problems import problem_texts
 from jobqueued.model.run_states import ATTENTION, WELL
 from tests.support.answers import JOB, PROBLEM, STATUS
 from tests.support.axe import violations
@@ -85,7 +85,7 @@ def test_each_thing_that_is_wrong_has_one(chromium: Browser, place: Path) -> Non
     with old_daemon(root / "run" / "control", answers), cockpit(place / "data-unwell") as own:
         opened(chromium, own, "runs")
         told = chromium.tell(BANNERS)
-    assert 5 + len(KINDS) == len(unwell(status))  # one more needs a banner, too
+    assert 5 + len(KINDS) == len(problem_texts(status))  # one more needs a banner, too
     assert [
         "The state of the daemon can't be saved: no space",
         "The launcher does not answer: no new run starts.",

@@ -25,7 +25,7 @@ from tests.support.stranger import as_user
 
 AGAIN = 1.0
 """Seconds before one that has ended by itself is started again (RestartSec=)."""
-PATIENCE = 30.0
+LONGEST_WAIT = 30.0
 _ASKING = 20.0
 _TAIL = 1 << 16
 _CTL = "import sys; from jobqueued.ctl.main import main; sys.exit(main())"
@@ -135,9 +135,9 @@ class Host:
             self.daemon.send_signal(number)
             self.daemon.send_signal(signal.SIGCONT)
             try:
-                self.daemon.wait(PATIENCE)
+                self.daemon.wait(LONGEST_WAIT)
             except subprocess.TimeoutExpired:
-                self.timeline.fail("starts", f"the daemon does not end {PATIENCE:g} s after {number.name}")
+                self.timeline.fail("starts", f"the daemon does not end {LONGEST_WAIT:g} s after {number.name}")
                 self.daemon.kill()
                 self.daemon.wait()
         self.daemon, self._start_at = None, time.monotonic() + down

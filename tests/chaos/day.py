@@ -11,7 +11,7 @@ from collections import Counter
 from typing import Any, NamedTuple
 
 from tests.chaos import faults, shortages
-from tests.chaos.daemon import PATIENCE, Host
+from tests.chaos.daemon import LONGEST_WAIT, Host
 from tests.chaos.disks import files_below
 from tests.chaos.episodes import episodes
 from tests.chaos.jobs import SETTINGS, Job, files, jobs, jobs_of_user
@@ -144,36 +144,36 @@ def put_right(host: Host) -> None:
 
 def get_well(host: Host, after: str) -> None:
     """Wait until the daemon says that it is well and jobs start again: all faults are lifted; CameToNothing."""
-    patience = _patience(host)
-    lifted, until = time.time_ns(), time.monotonic() + patience
+    longest_wait = _longest_wait(host)
+    lifted, until = time.time_ns(), time.monotonic() + longest_wait
     ledger = host.ledger / "ledger"
-    _wait_until_well(host, after, patience)
+    _wait_until_well(host, after, longest_wait)
     while not (ledger.exists() and ledger.stat().st_mtime_ns > lifted):
         host.sleep(LOOK)
         if time.monotonic() > until:
-            text = f"well, but no job starts within {patience:g} s after {after}: {host.status()}"
+            text = f"well, but no job starts within {longest_wait:g} s after {after}: {host.status()}"
             host.timeline.fail("starts", f"{text}\n{host.last_words()}")
             raise CameToNothing
     for hurt in host.timeline.hurts:
         hurt.over(time.time_ns())
 
 
-def _wait_until_well(host: Host, after: str, patience: float) -> None:
+def _wait_until_well(host: Host, after: str, longest_wait: float) -> None:
     """Wait until the daemon says that it is well; CameToNothing after so many seconds."""
-    until = time.monotonic() + patience
+    until = time.monotonic() + longest_wait
     while not host.is_well():
         host.sleep(LOOK)
         if time.monotonic() > until:
-            text = f"not well {patience:g} s after {after}: {host.status()}"
+            text = f"not well {longest_wait:g} s after {after}: {host.status()}"
             host.timeline.fail("starts", f"{text}\n{host.last_words()}")
             raise CameToNothing
 
 
-def _patience(host: Host) -> float:
+def _longest_wait(host: Host) -> float:
     """The seconds that a start may take: where state.db was lost it is rebuilt, at times by a later one."""
     if not (host.timeline.hurts or host.timeline.rewritten):
-        return PATIENCE
-    return PATIENCE + len(files_below(host.root, "logs/*/*.json")) / 1000
+        return LONGEST_WAIT
+    return LONGEST_WAIT + len(files_below(host.root, "logs/*/*.json")) / 1000
 
 
 def rest(host: Host, drawn: list[Job]) -> list[dict[str, Any]]:
@@ -199,7 +199,7 @@ def rest(host: Host, drawn: list[Job]) -> list[dict[str, Any]]:
     _wait_for_notices(host)
     if host.timeline.hurts or host.timeline.rewritten:  # what was written anew has no history before the next start
         host.end(signal.SIGTERM, 0)
-        _wait_until_well(host, "the last start", _patience(host))
+        _wait_until_well(host, "the last start", _longest_wait(host))
     code, text = host.ctl("history", "--json", "-n", "1000000", seconds=HISTORY_PATIENCE)
     host.end(signal.SIGTERM, 3600)
     if code:

@@ -33,7 +33,7 @@ def main() -> int:
     if shutil.which("etcd") is None:
         print("fleet: needs etcd (apt install etcd-server)", file=sys.stderr)
         return 2
-    plan = Plan(options.seed, options.minutes * 60, options.pause, options.patience, options.only)
+    plan = Plan(options.seed, options.minutes * 60, options.pause, options.longest_wait, options.only)
     if not options.keep:
         with tempfile.TemporaryDirectory(prefix="fleet-") as name:
             return lived(Path(name), plan)
@@ -93,7 +93,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--minutes", type=float, default=3, help="length of the day  [3]")
     parser.add_argument("--seed", type=int, default=1, help="seed of the faults  [1]")
     parser.add_argument("--pause", type=float, default=10, help="mean seconds from fault to fault, of each host  [10]")
-    parser.add_argument("--patience", type=float, default=180, help="seconds until all is caught up, and quiet  [180]")
+    parser.add_argument("--longest-wait", type=float, default=180, help="seconds until all is caught up  [180]")
     parser.add_argument("--only", default="", metavar="WORDS", help="only faults with these words in their names")
     parser.add_argument("--keep", type=Path, metavar="D", help="keep etcd, hosts and the book of the jobs in D")
     return parser.parse_args()

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from tests.support.breaks import Break, broken
 
-_DAY = ["--minutes", "1", "--pause", "4", "--patience", "30"]
+_DAY = ["--minutes", "1", "--pause", "4", "--longest-wait", "30"]
 
 
 class Try(NamedTuple):

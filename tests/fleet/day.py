@@ -37,14 +37,14 @@ _QUOTA = 24 << 20
 class Plan(NamedTuple):
     """What a day is to be: all but what clocks say follows from it.
 
-    `pause`: the mean seconds from fault to fault; `patience`: those in which all is to be caught up after the last, and
-    then nothing is to be held any more.
+    `pause`: the mean seconds from fault to fault; `longest_wait`: those in which all is to be caught up after the last,
+    and then nothing is to be held any more.
     """
 
     seed: int
     seconds: float
     pause: float
-    patience: float
+    longest_wait: float
     only: str
     """A word of the names of the faults; "": all."""
 
@@ -265,11 +265,11 @@ def live(root: Path, plan: Plan, switch: Switch | None) -> Day:
         found.say("no fault from now on")
         people.stop()
         found.live_until(people.resume, "a job that is resumed")
-        found.live(plan.patience, lambda: not found.missing(morning, evening))
+        found.live(plan.longest_wait, lambda: not found.missing(morning, evening))
         found.let(enabled=False)
         found.live(_READ)
         found.say("all is caught up" if not found.missing(morning, evening) else "NOT all is caught up")
-        found.say("all is quiet" if found.live(plan.patience, found.is_quiet) else "it is NOT quiet")
+        found.say("all is quiet" if found.live(plan.longest_wait, found.is_quiet) else "it is NOT quiet")
         faults = Counter(said.partition(": ")[2].rpartition(",")[0] for said in found.said if " s" in said)
         keys = found.keys()
         assert keys is not None, "etcd is gone"

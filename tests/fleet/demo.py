@@ -63,7 +63,7 @@ host=$1; shift 2
 JOBQUEUE_ROOT={root}/$host exec nsenter --net={root}/$host/net -- sh -c "$*"
 """
 _MARK = "\n## What it shows\n\n"
-_PATIENCE, _LOOK = 90.0, 0.2
+_LONGEST_WAIT, _LOOK = 90.0, 0.2
 
 
 class Demo:
@@ -137,9 +137,9 @@ class Demo:
     def _until(self, what: Callable[[], bool], why: str) -> None:
         """Let time pass until something is so."""
 
-        end = time.monotonic() + _PATIENCE
+        end = time.monotonic() + _LONGEST_WAIT
         while not what():
-            assert time.monotonic() < end, f"not within {_PATIENCE} s: {why}"
+            assert time.monotonic() < end, f"not within {_LONGEST_WAIT} s: {why}"
             for host in self._hosts:
                 host.tend()
             time.sleep(_LOOK)

@@ -39,7 +39,7 @@ jobs:
 _LOOKS = re.compile(r"fleet-etcdctl endpoint |jobqueuectl (fleet hosts|status|doctor|--fleet history )")
 """What only looks, and may be typed again until it shows what the page says."""
 _VARIES = {r"took = \S+": "took", r"^[a-d] +hello@\d+": "HOST hello@N"}
-_PATIENCE, _LOOK = 130.0, 0.3
+_LONGEST_WAIT, _LOOK = 130.0, 0.3
 
 
 class Block(NamedTuple):
@@ -325,9 +325,9 @@ class Setup:
         return [self._on(name, script) for name in _MEMBERS]
 
     def _until(self, what: Callable[[], object], why: str) -> None:
-        end = time.monotonic() + _PATIENCE
+        end = time.monotonic() + _LONGEST_WAIT
         while not what():
-            assert time.monotonic() < end, f"not within {_PATIENCE:.0f} s: {why}"
+            assert time.monotonic() < end, f"not within {_LONGEST_WAIT:.0f} s: {why}"
             time.sleep(_LOOK)
 
 

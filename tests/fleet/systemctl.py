@@ -24,7 +24,7 @@ from pathlib import Path
 
 _UNITS, _STATE, _CREDENTIALS = Path("/usr/lib/systemd/system"), Path("/run/units"), Path("/run/credentials")
 _AGENT, _SOCKET = "jobqueued-fleet", "/run/jobqueue/fleet"
-_PATIENCE = 90.0
+_LONGEST_WAIT = 90.0
 """The seconds in which a unit has to be ready, DefaultTimeoutStartSec=."""
 
 
@@ -83,7 +83,7 @@ def start(unit: str, *, waits: bool) -> None:
         notices.bind(str(address))
         address.chmod(0o666)
         process = spawn(unit, {"NOTIFY_SOCKET": str(address)})
-        end = time.monotonic() + _PATIENCE
+        end = time.monotonic() + _LONGEST_WAIT
         while waits:
             notices.settimeout(0.2)
             with contextlib.suppress(TimeoutError):
@@ -99,7 +99,7 @@ def stop(unit: str) -> None:
     with contextlib.suppress(ProcessLookupError):
         if pid := main_pid(unit):
             os.kill(pid, signal.SIGTERM)
-    end = time.monotonic() + _PATIENCE
+    end = time.monotonic() + _LONGEST_WAIT
     while main_pid(unit):
         if time.monotonic() > end:
             sys.exit(f"{unit} does not stop")

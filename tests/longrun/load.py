@@ -21,7 +21,7 @@ TICK = 0.1
 ENDS = 0.1
 """In the first and the last part of a run processes of the daemon end; between them one scheduler lives all along."""
 RESTS, SAMPLES = 12, 100
-PATIENCE = 600.0
+LONGEST_WAIT = 600.0
 _ASKED = (
     ("List", {}), ("Status", {}), ("History", {"limit": 50}), ("Metrics", {}), ("Locks", {}), ("Notices", {}),
     ("Submissions", {}), ("Why", {"job": "tick-000"}), ("Describe", {"job": "fails-000"}), ("DueChanges", {}),
@@ -89,7 +89,7 @@ class Load:
         self.host.write("edited.yaml", "jobs: {}\n")
         for name, text in self.mix.last_files().items():
             self.host.write(name, text)
-        wait_for(self._is_over, PATIENCE, "everything ends")
+        wait_for(self._is_over, LONGEST_WAIT, "everything ends")
         self._count()
 
     def _is_over(self) -> bool:
@@ -220,7 +220,7 @@ class Load:
         self._close_all()
         if "error" in (answer := self._ask("Hold")) or not answer:
             return
-        wait_for(self._is_quiet, PATIENCE, "all runs end under a hold")
+        wait_for(self._is_quiet, LONGEST_WAIT, "all runs end under a hold")
         for _ in range(50):  # what has hung up may not be noticed yet
             if (known := self.host.descriptors()) <= self._least:
                 break

@@ -17,7 +17,7 @@ from typing import Any
 
 from jobqueued.child import launcher as launcher_module
 from jobqueued.child import supervisor
-from jobqueued.child.launcher import Launcher, Seat
+from jobqueued.child.launcher import Launcher, Worker
 from jobqueued.child.report import marks
 from jobqueued.child.start.spawn import StartedProcess
 from jobqueued.daemon.daemon import Daemon
@@ -194,8 +194,8 @@ class Host:
             raise SystemExit(1) from error
         launcher.serve()
 
-    def hire(self, launcher: Any) -> Seat:
-        """Start a supervisor: what Launcher._hire does with fork(2)."""
+    def spawn(self, launcher: Any) -> Worker:
+        """Start a supervisor: what Launcher._spawn does with fork(2)."""
         self.kernel.enter("fork")
         parent = self.kernel.current
         assert parent is not None
@@ -208,9 +208,9 @@ class Host:
         process = self.kernel.spawn("supervisor", parent, run)
         self.kernel.open(end, process, 3)
         theirs.close()
-        seat = launcher._seats[ours.fileno()] = Seat(process.pid, ours)
+        worker = launcher._workers[ours.fileno()] = Worker(process.pid, ours)
         launcher._poll.register(ours, 1)
-        return seat
+        return worker
 
     def _died(self, process: Process) -> None:
         if process.role == "job":
@@ -412,7 +412,7 @@ class Shutdown:
         self._host, self._read = host, False
         self.descriptor = host.kernel.open(host.bell(lambda: host.going_down and not self._read))
 
-    def began(self, patience: float = 0) -> bool:
+    def began(self, longest_wait: float = 0) -> bool:
         """The host goes down; a signal that was read is not there any more."""
         self._read = self._host.going_down
         return self._read

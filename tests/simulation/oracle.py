@@ -117,7 +117,7 @@ class Oracle:
         """The submissions that were confirmed, each with the number of its runs."""
         self.batches: dict[str, Batch] = {}
         self._runs_promised: list[str] = []
-        self._patience = 0
+        self._longest_wait = 0
 
     def know(self, works: list[Work]) -> None:
         """The jobs that there are."""
@@ -327,7 +327,7 @@ class Oracle:
 
     def judge(self, calm: int) -> None:
         """Compare all that happened with all that was kept, after a calm of so long."""
-        self._patience = calm - 15 * _MINUTE
+        self._longest_wait = calm - 15 * _MINUTE
         ends = (
             self._of_notices,
             self._of_executions,
@@ -369,7 +369,7 @@ class Oracle:
                 yield f"{job}@{number} is {row.state} for ever"
             if row.state in _PENDING and job in self.works and job not in self.edited:
                 waited = now - row.queued
-                if waited > self._patience and "clock" not in self.excuses and not self._goes_on(job, number):
+                if waited > self._longest_wait and "clock" not in self.excuses and not self._goes_on(job, number):
                     yield f"{job}@{number} is {row.state} since {waited // SECOND} s"
 
     def _goes_on(self, job: str, number: int) -> bool:

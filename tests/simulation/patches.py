@@ -123,7 +123,7 @@ class NoWatchers:
     def clear(self) -> None:
         """Nobody is ended."""
 
-    def bury(self, _pid: int) -> None:
+    def reap(self, _pid: int) -> None:
         """It was none of these."""
 
 
@@ -238,8 +238,8 @@ def installed(host: Host) -> Iterator[None]:
                 before.append((module, each, vars(module).get(each, missing)))
                 setattr(module, each, value)
         launcher = importlib.import_module("jobqueued.child.launcher").Launcher
-        before.append((launcher, "_hire", launcher._hire))
-        launcher._hire = _method(host.hire)
+        before.append((launcher, "_spawn", launcher._spawn))
+        launcher._spawn = _method(host.spawn)
         yield
     finally:
         for owner, name, value in reversed(before):

@@ -18,7 +18,7 @@ from collections import deque
 from collections.abc import Iterator
 from typing import Any
 
-PATIENCE = 60
+LONGEST_WAIT = 60
 """Seconds for which no answer may come."""
 _OPTIONS = (
     "--headless=new", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-extensions", "--mute-audio",
@@ -72,7 +72,7 @@ class Browser:
 
     def _next(self) -> dict[str, Any]:
         while b"\0" not in self._rest:
-            if not select.select([self._back], [], [], PATIENCE)[0]:
+            if not select.select([self._back], [], [], LONGEST_WAIT)[0]:
                 raise Failed("the browser does not answer")
             data = os.read(self._back, 1 << 20)
             if not data:
@@ -103,18 +103,18 @@ class Browser:
 
     def until(self, condition: str) -> None:
         """Wait, frame by frame, until a condition holds in the page; Failed."""
-        patience = f"performance.now() < begin + {1000 * PATIENCE // 2}"
+        longest_wait = f"performance.now() < begin + {1000 * LONGEST_WAIT // 2}"
         met = self.tell(f"""new Promise(done => {{
             const begin = performance.now();
             const look = () => {{
                 const met = Boolean({condition});
-                if (met || !({patience})) done(met); else requestAnimationFrame(look);
+                if (met || !({longest_wait})) done(met); else requestAnimationFrame(look);
             }};
             look();
         }})""")
         if not met:
             raise Failed(
-                f"{condition}: not within {PATIENCE // 2} s; the page has: {self.tell('document.body.innerText')}"
+                f"{condition}: not within {LONGEST_WAIT // 2} s; the page has: {self.tell('document.body.innerText')}"
             )
 
     def spoken(self) -> list[tuple[str, str, str]]:
@@ -179,7 +179,7 @@ def browser(program: str | None = None, **environment: str) -> Iterator[Browser]
             found = Browser(to, back)
             yield found
             found.quit()
-            process.wait(PATIENCE)
+            process.wait(LONGEST_WAIT)
         finally:
             os.close(to)
             os.close(back)

@@ -43,7 +43,7 @@ from tests.support.fleet_pauses import Pauses
 from tests.support.world import MIDNIGHT, World
 
 TTL = 10 * SECOND
-PATIENCE = 50 * SECOND
+LONGEST_WAIT = 50 * SECOND
 """How long what a host has begun stays its own without a session: `lock_grace`, as it is by default, but for `TTL`."""
 LEASES = {"lock": 2, "session": 3}
 LEAST_KEEP, LEAST_MORE = 3600, 3600
@@ -134,7 +134,7 @@ class Agent:
 
     def __init__(self, fleet: Fleet, store: str, rules: Rules) -> None:
         self.fleet, self.store, self.rules = fleet, store, rules
-        self.conversation = Conversation(PATIENCE)
+        self.conversation = Conversation(LONGEST_WAIT)
         self.since = dict[str, int]()
         self.swept: Conversation | None = None
         """That which has looked through all occurrences."""
@@ -252,7 +252,7 @@ class Agent:
     def die(self) -> None:
         """End, with all that it knew: its session goes on for a while, and who had asked hears that it is gone."""
         self.cut()
-        self.conversation = Conversation(PATIENCE)
+        self.conversation = Conversation(LONGEST_WAIT)
         self.connection += 1
         self.fleet.hosts[self.store].happen(FleetReachability("its agent exited"))
 
@@ -310,8 +310,8 @@ class Agent:
         return self.conversation.next_batch({**LEASES, "run": self.lease.number}, keep)
 
     def _while(self) -> int:
-        patience = SECOND // 10 if self.is_late else 0
-        return self.delay + patience + self.fleet.random.randint(1, 9) * SECOND // 1000
+        longest_wait = SECOND // 10 if self.is_late else 0
+        return self.delay + longest_wait + self.fleet.random.randint(1, 9) * SECOND // 1000
 
     def _opened(self) -> StoredKey | None:
         """Open the session, or go on with it: its last write (child/fleet/session.py); None if another has the name."""

@@ -23,7 +23,7 @@ jobs:
     retry_delay: 0s
   quiet: {{command: 'true'}}
 """
-PATIENCE, RECOVERING, SETTLING = 2.0, 5.0, 15.0
+LONGEST_WAIT, RECOVERING, SETTLING = 2.0, 5.0, 15.0
 """Seconds until a life is cut off, for what it does once it is healed, and for what is left after the restart."""
 DEAD = "does not start again"
 RAN = "failed 7; starts 1+1"
@@ -57,7 +57,7 @@ class Life:
         self._start()
         if not self.host.daemon_ended():
             self._ask()
-            self._wait(self._is_cut, PATIENCE)
+            self._wait(self._is_cut, LONGEST_WAIT)
         if not self.host.daemon_ended() and self.fault != f"ENOSPC{LASTING}":
             self._heal()
             if not self._wait(self._is_settled, RECOVERING):

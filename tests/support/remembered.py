@@ -252,7 +252,7 @@ class RememberedWorld(World):
             yield found.word
         if found is not None and found.bar is Bar.CONCURRENCY:
             verdict = dependencies.verdict(state, state.catalog[run.id.job], run, self.now)
-            if verdict.standing is DependencyStates.AWAITED:
+            if verdict.state is DependencyStates.AWAITED:
                 yield Obstacle(Bar.DEPENDENCY, verdict).word
 
     def _lacks(self, name: RunId) -> dict[str, set[str]]:

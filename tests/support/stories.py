@@ -26,7 +26,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from jobqueued.base.instants import MINUTE, SECOND, to_datetime
-from jobqueued.control.views.views import standing, status
+from jobqueued.control.views.views import condition, status
 from jobqueued.host.messages import VOCABULARY
 from jobqueued.jobfile.reader import read_jobs
 from jobqueued.jobfile.types.spelling import parse_duration
@@ -302,7 +302,7 @@ class Teller:
     def do_list(self) -> None:
         """The status of each job."""
         for job in self.story.scheduler.catalog:
-            self.story.lines.append(f"    {job.id}: {status(job, standing(self.story.scheduler, job))}")
+            self.story.lines.append(f"    {job.id}: {status(job, condition(self.story.scheduler, job))}")
 
     def do_records(self, job: str) -> None:
         """What is on record, skips that share one unfolded."""

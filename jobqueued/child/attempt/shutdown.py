@@ -34,10 +34,10 @@ class Shutdown:
             number = ctypes.get_errno()
             raise OSError(number, f"signalfd: {os.strerror(number)}")
 
-    def began(self, patience: float = 0) -> bool:
-        """Return whether PID 1 or the manager sent SIGTERM, or sends it within `patience` (s)."""
-        if patience and not self._began:
-            select.select([self.descriptor], [], [], patience)
+    def began(self, longest_wait: float = 0) -> bool:
+        """Return whether PID 1 or the manager sent SIGTERM, or sends it within `longest_wait` (s)."""
+        if longest_wait and not self._began:
+            select.select([self.descriptor], [], [], longest_wait)
         with contextlib.suppress(BlockingIOError):
             while said := os.read(self.descriptor, _SIZE_OF_SIGINFO):
                 self._began = self._began or int.from_bytes(said[_SENDER], "little") in self._managers

@@ -89,7 +89,7 @@ class Agent:
         _, version, settings, seen, since = line
         if version != lines.VERSION:
             raise ValueError(version)
-        self._callers.hail(caller)
+        self._callers.set_scheduler(caller)
         if self._uplink is None or self._uplink.settings != settings:
             if self._uplink is not None:
                 self._uplink.stop()

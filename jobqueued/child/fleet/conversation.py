@@ -43,11 +43,11 @@ _UNREACHED = "etcd has not answered yet"
 class Conversation:
     """The conversation between a scheduler and etcd in one session. `outbox`: lines for the scheduler.
 
-    Other hosts count a host's live runs as lost when it has had no session for `patience` (ns); on that host they
+    Other hosts count a host's live runs as lost when it has had no session for `grace` (ns); on that host they
     continue.
     """
 
-    def __init__(self, patience: int) -> None:
+    def __init__(self, grace: int) -> None:
         self.outbox: list[Line] = []
         self.reason = _UNREACHED
         """The reason why requests are refused, or "" if they are accepted."""
@@ -70,7 +70,7 @@ class Conversation:
         """`_REPORTED` keys that the scheduler received, and such keys that are not yet in the current snapshot."""
         self._others = set[str]()
         """Holders that were reported to the scheduler before the current snapshot."""
-        self._members = Others(patience)
+        self._members = Others(grace)
 
     # lines from the scheduler
 

@@ -32,18 +32,18 @@ class LostOccurrence(NamedTuple):
 class Others:
     """The hosts with a session, and other hosts' live occurrences.
 
-    `patience`: time (ns) that a host without a session keeps its occurrences, unless the host announced a longer time.
+    `grace`: time (ns) that a host without a session keeps its occurrences, unless the host announced a longer time.
     """
 
-    def __init__(self, patience: int) -> None:
-        self._patience = patience
+    def __init__(self, grace: int) -> None:
+        self._grace = grace
         self._hosts = dict[str, tuple[str, int]]()
         """Host → its store, and the revision that created its key."""
         self._stores = dict[Name, str]()
         self._open, self._told = defaultdict[str, set[Name]](set), defaultdict[str, set[Name]](set)
         """Store → its live occurrences not reported as lost, and its occurrences reported as lost."""
-        self._patiences = dict[str, int]()
-        """Store → patience (ns), for hosts with a greater `lock_grace`."""
+        self._graces = dict[str, int]()
+        """Store → grace (ns), for hosts with a greater `lock_grace`."""
         self._gone = dict[str, int]()
         """Store without a session → instant (BOOTTIME, ns) when it loses its occurrences."""
 
@@ -64,14 +64,14 @@ class Others:
         if known is None or (host := values.parsed(values.HostValue, known.value)) is None:
             return ["host", name, "", [], False, ""]
         self._hosts[name] = host.store, known.created
-        self._patiences.pop(host.store, None)
+        self._graces.pop(host.store, None)
         common = values.parsed(values.CommonSettings, host.common)
-        if common is not None and (own := _patience_of(common)) > self._patience:
-            self._patiences[host.store] = own
+        if common is not None and (own := _grace_of(common)) > self._grace:
+            self._graces[host.store] = own
         self._gone.pop(host.store, None)
         self._take_back(host.store)
         labels = [] if host.labels == "-" else host.labels.split(",")
-        return ["host", name, host.store, labels, host.standing == "held", host.common]
+        return ["host", name, host.store, labels, host.condition == "held", host.common]
 
     def note_run(self, name: Name, value: str) -> None:
         """Save an occurrence's value. No host has an occurrence if its value is "" or includes an end."""
@@ -106,10 +106,10 @@ class Others:
         return min((until for store, until in self._gone.items() if store in self._open), default=None)
 
     def lost(self, now: int) -> Iterator[LostOccurrence]:
-        """Yield each lost occurrence once. Start the `patience` time for hosts that just became unreachable."""
+        """Yield each lost occurrence once. Start the `grace` time for hosts that just became unreachable."""
         present = {store for store, _ in self._hosts.values()}
         for store in sorted(self._open.keys() - present):
-            if self._gone.setdefault(store, now + self._patiences.get(store, self._patience)) <= now:
+            if self._gone.setdefault(store, now + self._graces.get(store, self._grace)) <= now:
                 self._told[store] |= (over := self._open.pop(store))
                 yield from (
                     LostOccurrence((job, next_attempt(key)), store.partition(":")[0]) for job, key in sorted(over)
@@ -118,7 +118,7 @@ class Others:
             del self._gone[store]
 
 
-def _patience_of(common: values.CommonSettings) -> int:
+def _grace_of(common: values.CommonSettings) -> int:
     """Return the time (ns) that a host with these settings keeps its occurrences without a session."""
     return (min(common.lock_grace, _MOST_GRACE) - _TTL) * 1_000_000_000
 

@@ -167,11 +167,11 @@ class Uplink:
             deadline = self._conversation.deadline
             self._changed.wait(None if deadline is None else max(0, deadline - session.now()) / SECOND)
 
-    def _gateway(self, patience: float) -> Gateway:
+    def _gateway(self, grace: float) -> Gateway:
         """Return a new connection to etcd."""
         tls = Tls(**{name: self.settings[name] for name in FILES})
         members = nearest_first(self.settings["etcd"], self.settings["host"])
-        return Gateway(members, patience, tls, self.settings["fleet"])
+        return Gateway(members, grace, tls, self.settings["fleet"])
 
     def _begin(self, gateway: Gateway) -> None:
         """Open the session, and read everything that the scheduler needs."""

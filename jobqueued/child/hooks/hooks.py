@@ -26,7 +26,7 @@ from jobqueued.child.report.followers import Audience
 from jobqueued.child.report.marks import Marks
 from jobqueued.child.report.record import verdict
 
-PATIENCE = 5.0
+LONGEST_WAIT = 5.0
 """Time (s) after a hook's timeout when the supervisor gives up on a hook that can't be killed (nfs(5))."""
 _MOMENT = 1.0
 """If hooks for the end run longer than this (s), the audience is notified, and the record file is synced."""
@@ -132,7 +132,7 @@ class Hooks:
         self._waiting.clear()
         if self._current is not None:
             self._hang_up()
-            self._until = min(self._until, time.monotonic() + PATIENCE)
+            self._until = min(self._until, time.monotonic() + LONGEST_WAIT)
         self._schedule()
 
     def reaped(self, pid: int) -> bool:
@@ -189,7 +189,7 @@ class Hooks:
                 self._note(index, moment, f"could not be started: {error.strerror}")
                 continue
             self._current, self._last_called, self._answer = (index, moment), index, b""
-            self._until = time.monotonic() + each["timeout"] + PATIENCE
+            self._until = time.monotonic() + each["timeout"] + LONGEST_WAIT
             self._loop.on(self._keeper.answer, self._read_answer)
         self._schedule()
 

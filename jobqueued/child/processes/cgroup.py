@@ -39,7 +39,7 @@ _DELEGATED = ("trusted.delegate", "user.delegate")
 _OF_A_USER = re.compile(r"u[0-9]+", re.ASCII)
 _GONE = (errno.ENOENT, errno.ENODEV)
 _ROUNDS = 10
-_PATIENCE = 1.0
+_LONGEST_WAIT = 1.0
 """Maximum time (s) to wait until the kernel has removed killed processes."""
 
 
@@ -151,13 +151,13 @@ class Cgroup:
 
     def make(self) -> None:
         """Make the cgroup. Raises OSError; EBUSY means that the cgroup already has processes."""
-        for patience in reversed(range(_ROUNDS if self._home >= 0 else 0)):
+        for rounds_left in reversed(range(_ROUNDS if self._home >= 0 else 0)):
             try:
                 self._make()
                 return
             except OSError as error:
                 self._let_go_of_parent()
-                if self.above is None or error.errno not in _GONE or not patience:  # an ended run removed it
+                if self.above is None or error.errno not in _GONE or not rounds_left:  # an ended run removed it
                     raise
 
     def _make(self) -> None:
@@ -328,11 +328,11 @@ class Cgroup:
         known = cast("Figures", {name: figure for name, figure in figures.items() if figure is not None})
         return {**known, "memory_peak_below": None} if "memory_peak" in known else known
 
-    def remove(self, patience: float = _PATIENCE) -> bool:
-        """Kill the processes and remove the cgroup, within `patience` (s). Return whether it was removed."""
+    def remove(self, longest_wait: float = _LONGEST_WAIT) -> bool:
+        """Kill the processes and remove the cgroup, within `longest_wait` (s). Return whether it was removed."""
         if self.directory < 0:
             return True
-        until = time.monotonic() + patience
+        until = time.monotonic() + longest_wait
         while not (gone := self._removed()):
             self.kill()
             if time.monotonic() >= until:

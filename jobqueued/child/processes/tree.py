@@ -196,14 +196,14 @@ def _signal_held(pid: int, parent: int, number: int) -> None:
         os.close(process)
 
 
-def end_all(until: float, patience: float = float("inf")) -> bool:
+def end_all(until: float, longest_wait: float = float("inf")) -> bool:
     """Wait for our children, including inherited ones, and kill them at `until` (CLOCK_MONOTONIC, s).
 
-    Return False if they can't be killed within `patience` (s) after `until`.
+    Return False if they can't be killed within `longest_wait` (s) after `until`.
     """
     while ours := children():
         if (left := until - time.monotonic()) <= 0:
-            if left < -patience:
+            if left < -longest_wait:
                 return False
             signal_all(signal.SIGKILL)
         one_ends(ours, max(left, 1.0))

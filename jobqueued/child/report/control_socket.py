@@ -61,8 +61,8 @@ class DescriptorLoop:
         """Wait at most `seconds` (infinity means no limit), and run the actions for readable descriptors."""
         if self._resting:
             seconds = min(seconds, min(self._resting.values()) - time.monotonic())
-        patience = None if seconds == float("inf") else min(max(0.0, seconds) * 1000 + 1, _LONGEST_POLL)
-        for descriptor, _bits in self._poll.poll(patience):
+        longest_wait = None if seconds == float("inf") else min(max(0.0, seconds) * 1000 + 1, _LONGEST_POLL)
+        for descriptor, _bits in self._poll.poll(longest_wait):
             if descriptor in self._ready:
                 self._act(descriptor)
         for descriptor in [resting for resting, until in self._resting.items() if until <= time.monotonic()]:

@@ -28,7 +28,7 @@ OUTPUT_ID, UNSENT_ID = "0f5c3a86e2bd4c7196d1b24f7ae85d30", "9be1d7423c6f4f0aa85e
 _KEPT = 1 << 20
 """Maximum bytes that are queued while journald is slower than the job."""
 _HALF_LIFE = 20.0
-_PATIENCE = 0.25
+_LONGEST_WAIT = 0.25
 _CUT, _EOF = b"JOBQUEUE_LINE_BREAK=line-max\n", b"JOBQUEUE_LINE_BREAK=eof\n"
 """Fields with the same values as journald's field _LINE_BREAK."""
 _SEND_BUFFER = 8 << 20
@@ -165,7 +165,7 @@ class JournalStream:
 
     def _send_note(self, note: bytes) -> None:
         """Send the note. If journald is busy, wait a moment, because the job is over."""
-        until, room = time.monotonic() + _PATIENCE, select.poll()
+        until, room = time.monotonic() + _LONGEST_WAIT, select.poll()
         while not self._try(note) and (left := until - time.monotonic()) > 0:
             room.register(self._connected(), select.POLLOUT)
             room.poll(left * 1000)

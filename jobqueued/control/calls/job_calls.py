@@ -36,7 +36,7 @@ class JobCalls:
             raise VarlinkError("NoSuchJob", {"job": name})
         saved = self._scheduler[name].saved
         starts = saved.starts(job, max(0, min(count, MOST_RUNS)))
-        row = views.job_row(job, views.standing(self._scheduler, job))
+        row = views.job_row(job, views.condition(self._scheduler, job))
         barred = {name: row[name] for name in ("enabled", "invalid", "paused", "paused_until")}
         return {
             "timezone": job.timezone,

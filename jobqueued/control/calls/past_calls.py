@@ -37,7 +37,7 @@ class PastCalls:
         known = self._known(job, at, asker)
         if run is not None and all(it["run"] != str(run) for it in known.runs):
             known = known._replace(runs=[*known.runs, self._named(asked["run"])])
-        if run is None and not known.runs and known.standing == "gone" and all(it.job != job for it in known.past):
+        if run is None and not known.runs and known.presence == "gone" and all(it.job != job for it in known.past):
             raise VarlinkError("NoSuchJob", {"job": job})
         found = answer(known, at, run and str(run))
         if found.kind == "waiting":
@@ -52,7 +52,7 @@ class PastCalls:
         found = {it["number"]: it for it in around.records} | unsaved
         runs = {number: it for number, it in found.items() if asker.has(it)} | going_on
         is_whole = around.is_whole or 1 in runs or not scheduler[name].saved.last_number
-        standing = "gone" if job is None else "enabled" if job.enabled else "disabled"
+        presence = "gone" if job is None else "enabled" if job.enabled else "disabled"
         return Known(
             name,
             list(runs.values()),
@@ -62,7 +62,7 @@ class PastCalls:
             True,
             past.noted(self._store, self._batch.due_changes, name),
             past.downs(self._store, at),
-            standing,
+            presence,
             scheduler.next_start(name),
         )
 

@@ -64,7 +64,7 @@ class RecordCalls:
         unfinished = sorted(state.unfinished, reverse=True)
         runs = [self.begun(self._scheduler.runs[run]) for run in unfinished[:limit]] + self._batch.history(name, limit)
         return {
-            "job": views.job_row(job, views.standing(self._scheduler, job)),
+            "job": views.job_row(job, views.condition(self._scheduler, job)),
             "definition": definition(job, whole=_may_see_secrets(job, asker)),
             "stats": views.stats(state),
             "runs": list(filter(asker.has, runs))[:limit],

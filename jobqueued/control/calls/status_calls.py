@@ -11,7 +11,7 @@ from jobqueued.control.protocol.declaration import method
 from jobqueued.control.protocol.ownership import Asker, Ownership
 from jobqueued.control.protocol.replies import Replies
 from jobqueued.control.views import views
-from jobqueued.control.views.problems import unwell
+from jobqueued.control.views.problems import problem_texts
 from jobqueued.control.views.seen import VisibleView, public_status, seen_status, unwatched
 from jobqueued.control.views.texts import Texts
 from jobqueued.core.scheduler import Scheduler
@@ -77,7 +77,7 @@ class StatusCalls:
             "next_job": soonest[1] if soonest else None,
             "unwatched": unwatched(own["unwatched"], seen),
         }
-        return {"unwell": unwell(status), **status}
+        return {"unwell": problem_texts(status), **status}
 
     def _status_for(self, user: Owner | None) -> dict[str, Any]:
         """Return the status for a user who is not a reader."""

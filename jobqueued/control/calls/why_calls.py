@@ -57,6 +57,6 @@ class WhyCalls:
         idle = None
         if not waiting:
             newest = filter(asker.has, self._batch.history(name, 1))
-            standing = views.standing(self._scheduler, job)
-            idle = views.idleness(job, standing, newest, waits_until(state.saved, job, now.wall))
+            condition = views.condition(self._scheduler, job)
+            idle = views.idleness(job, condition, newest, waits_until(state.saved, job, now.wall))
         return {"why": None, "runs": runs, "more": waiting - len(runs), "idle": idle, "past": None}

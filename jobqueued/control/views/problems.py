@@ -8,7 +8,7 @@ from typing import Any
 from jobqueued.base.text import counted
 
 
-def unwell(status: Mapping[str, Any]) -> list[str]:
+def problem_texts(status: Mapping[str, Any]) -> list[str]:
     """Return all problems in a reply of Status as text, or [] if everything is healthy."""
     wrong = len({problem["file"] for problem in status["problems"] if problem["severity"] == "error"})
     told = [

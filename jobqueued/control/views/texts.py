@@ -217,7 +217,7 @@ class Texts(Source):
         comma = ""
         for start in range(0, len(names), _SLICE):
             found = map(self._scheduler.catalog.get, names[start : start + _SLICE])
-            rows = [row(job, views.standing(self._scheduler, job)) for job in found if job is not None]
+            rows = [row(job, views.condition(self._scheduler, job)) for job in found if job is not None]
             if rows:
                 yield comma + text_of(rows)[1:-1]
                 comma = ","

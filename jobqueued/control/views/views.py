@@ -127,7 +127,7 @@ def public_job_row(job: Job, it: JobCondition) -> dict[str, Any]:
     return {**job_row(job, it), **_PRIVATE}
 
 
-def standing(scheduler: Scheduler, job: Job) -> JobCondition:
+def condition(scheduler: Scheduler, job: Job) -> JobCondition:
     """Return a job's state in the scheduler."""
     state = scheduler[job.id]
     saved, stats = state.saved, state.saved.stats

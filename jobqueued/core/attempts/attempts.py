@@ -83,7 +83,7 @@ def started(turn: Turn, event: events.RunStarted) -> None:
     lateness.watch(turn, run)
     if not known:
         turn.say("run_started", run=str(run.id), pid=run.pid, **after_due)
-        turn.state.stir(run.id.job)
+        turn.state.mark_for_check(run.id.job)
     if run.state is RunState.STOPPING:  # its supervisor may have missed the stop order
         turn.do(Stop(run.id, run.attempt, run.reason or ""))
 
@@ -215,7 +215,7 @@ def _return(turn: Turn, run: Run, pause: int, cause: Unstarted) -> Run:
     """Put back a run that did not start: delay it for `pause`, or add it to the queue or to its job's due runs."""
     state, now = turn.state, turn.now
     job = state.catalog.get(run.id.job)
-    state.stir(run.id.job)
+    state.mark_for_check(run.id.job)
     if pause or job is None:
         run = changed(run, waits=noted(run, now.wall, "start"))
         state.delay(run, now, cause)

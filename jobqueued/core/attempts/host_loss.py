@@ -65,7 +65,7 @@ def _ask(turn: Turn, event: HostLost) -> None:
         run = state.number(occurrence, turn.now.wall, reason=reason)
         state.put_due(run)
     if run.state is not RunState.DUE or barred(state, job) is not None or halt(state):
-        state.stir(job.id)
+        state.mark_for_check(job.id)
         return
     waiting = state.enqueue(state.step(run, RunStep.QUEUE, since=turn.now.wall), turn.now)
     attempts.launch(turn, waiting)

@@ -82,7 +82,7 @@ def cover(turn: Turn, job: str) -> None:
     state.remember(job, cursor=last)
     if job in state.catalog:
         _stand(turn, job, set_back(state[job].saved, state.catalog[job], turn.now.wall))
-        state.wind(state.catalog[job])
+        state.set_clock(state.catalog[job])
 
 
 def _catch_era(turn: Turn, job: Job) -> None:
@@ -115,7 +115,7 @@ def _take_up_era(turn: Turn, job: Job) -> None:
     settled = reached if cursor < reached <= wall + STEP_LIMIT else saved.settled
     if (era, settled) != (saved.era, saved.settled):
         state.remember(job.id, era=era, cursor=cursor, settled=settled)
-        state.wind(job)
+        state.set_clock(job)
         catch_clock(turn, job)
 
 
@@ -145,7 +145,7 @@ def _come_due(turn: Turn, job: Job, *, at_once: bool, until: int | None = None) 
     skips = tuple(it for it in before.skips if it.due > before.cursor)
     cursor, settled = found[-1], before.settled if before.settled > found[-1] else 0
     state.remember(job.id, cursor=cursor, previous=0, settled=settled, skips=skips)
-    state.wind(job)
+    state.set_clock(job)
     if state.others.keep_all(job, cursor):
         return True
     if known := state.found.get(job.id):
@@ -218,7 +218,7 @@ def _new_of_clock(turn: Turn, job: Job, occurrence: Occurrence, previous: int) -
 
 
 def _waits(turn: Turn, job: Job, run: Run) -> bool:
-    return dependencies.verdict(turn.state, job, run, turn.now).standing is DependencyStates.AWAITED
+    return dependencies.verdict(turn.state, job, run, turn.now).state is DependencyStates.AWAITED
 
 
 def clock_stepped(turn: Turn, event: events.ClockStepped) -> None:
@@ -252,7 +252,7 @@ def _follow_step(turn: Turn, job: Job, step: int) -> None:
     _stand(turn, job.id, after)
     if abs(step) > STEP_LIMIT and start is not None and start <= wall:
         skip_dues(turn, job, [start - job.offset], Reason(Code.CLOCK))
-    state.wind(job)
+    state.set_clock(job)
 
 
 def _stand(turn: Turn, job: str, after: SavedJob) -> None:
@@ -272,7 +272,7 @@ def slept(turn: Turn, event: events.Slept) -> None:
 
 def _shift(turn: Turn, step: int) -> None:
     state = turn.state
-    state.patience.set_back.update(state.runs)
+    state.lateness.set_back.update(state.runs)
     expectation.shift(turn, step)
     for run in list(state.runs.values()):
         if (shifted := run.shifted(step)) != run:

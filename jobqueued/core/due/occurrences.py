@@ -200,7 +200,7 @@ def new(
     if job.overlap is Overlap.REPLACE:
         _replace_older(turn, job, run)
     state.put_due(run)
-    state.stir(job.id)
+    state.mark_for_check(job.id)
     watch_over(turn, job, run)
     _look_up(turn, job)
     return run
@@ -224,7 +224,7 @@ def _again(state: SchedulerState, occurrence: Occurrence) -> Run | None:
 
 def run_of(state: SchedulerState, job: str, key: str) -> Run | None:
     """Return the unfinished run of an occurrence, or None if no such run exists."""
-    runs = map(state.runs.__getitem__, state.standing(job).unfinished)
+    runs = map(state.runs.__getitem__, state.peek(job).unfinished)
     return next((run for run in runs if run.key == key), None)
 
 

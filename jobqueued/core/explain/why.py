@@ -40,7 +40,7 @@ def explain(state: SchedulerState, name: RunId, now: Now, asker: Owner | None = 
 
 def explain_pending(state: SchedulerState, job: str, limit: int, now: Now, asker: Owner | None = None) -> list[Why]:
     """Explain the first `limit` runs of a job that have no live attempt."""
-    return _all_explained(state, [state.runs[name] for name in state.standing(job).pending[:limit]], now, asker)
+    return _all_explained(state, [state.runs[name] for name in state.peek(job).pending[:limit]], now, asker)
 
 
 def _all_explained(state: SchedulerState, runs: list[Run], now: Now, asker: Owner | None) -> list[Why]:

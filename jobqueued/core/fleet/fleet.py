@@ -73,10 +73,10 @@ def reachability_changed(turn: Turn, event: FleetReachability) -> None:
         if fleet.down:
             for run in sorted(state[job.id].waiting, reverse=True):
                 state.put_back(state.runs[run], turn.now)
-        state.wind(job)
-        state.stir(job.id)
+        state.set_clock(job)
+        state.mark_for_check(job.id)
     for left in sorted({run.id.job for run in state.runs.values() if is_of_fleet(run.key)}):
-        state.stir(left)
+        state.mark_for_check(left)
     if fleet.down:
         fleet.forget_hosts()
         for holder in [holder for holder in state.admission.locks if isinstance(holder, str)]:
@@ -231,7 +231,7 @@ def taken(turn: Turn, event: Taken) -> None:
             known = min(wall, max(at, state.fleet.presence.ended)) if state.fleet.down else wall
             expectation.succeeded_elsewhere(turn, event.job, known)
     span = span_of(event.state, second_of(event.key))
-    for run in map(state.runs.__getitem__, state.standing(event.job).unfinished):
+    for run in map(state.runs.__getitem__, state.peek(event.job).unfinished):
         if run.state not in LIVE and (run.key == event.key or _covers(span, run.key)):
             _let_go(turn, run, event)
 
@@ -266,7 +266,7 @@ def may_skip(turn: Turn, event: MaySkip) -> None:
         state.remember(job.id, cursor=dues[-1], previous=0)
     else:  # the fleet already counts these occurrences as this host's
         fleet.elsewhere.note(job.id, SkippedSpan(event.first, event.last), state[job.id].saved.cursor)
-    state.wind(job)
+    state.set_clock(job)
     pauses.take_over(turn, job)
 
 
@@ -305,7 +305,7 @@ def returned(turn: Turn, event: Returned) -> None:
     if job.enabled and not state.fleet.lacks(job) and may_wait:
         run = leave_to_others(state, job, state.number(Occurrence.fleet(job.id, due), wall), wall)
         state.put_due(run)
-        state.stir(job.id)
+        state.mark_for_check(job.id)
         watch_over(turn, job, run)
 
 
@@ -324,7 +324,7 @@ def _let_go(turn: Turn, run: Run, event: Taken) -> None:
         return
     state.forget(run)
     lateness.over(turn, changed(run, reason=_ELSEWHERE))
-    state.stir(event.job)
+    state.mark_for_check(event.job)
 
 
 def held(turn: Turn, event: Held) -> None:
@@ -379,7 +379,7 @@ def ours(turn: Turn, event: Ours) -> None:
         return
     run = run_of(turn.state, event.job, event.key)
     if run is None:
-        is_for_others = event.key in turn.state.standing(event.job).saved.to_return or _is_to_come(turn, event)
+        is_for_others = event.key in turn.state.peek(event.job).saved.to_return or _is_to_come(turn, event)
         turn.do(GiveBack(event.job, event.key, RETURNED if is_for_others else "over"))
     elif run.state not in LIVE and run.id not in turn.state.fleet.asked:
         turn.do(GiveBack(event.job, event.key, unstarted(run)))

@@ -133,5 +133,5 @@ def agree(turn: Turn, job: Job) -> None:
         turn.say("job_agreed", job=job.id, fleet=fleet.name)
     for run in sorted(state[job.id].waiting, reverse=True):
         state.put_back(state.runs[run], turn.now)
-    state.wind(job)
-    state.stir(job.id)
+    state.set_clock(job)
+    state.mark_for_check(job.id)

@@ -62,12 +62,12 @@ def _goes_on(old: Job, new: Job | None) -> bool:
 
 def _note_standing(turn: Turn, job: Job, old: Job | None) -> None:
     """Save that a job was added, enabled or disabled; do nothing while the daemon loads all jobs at its start."""
-    before = "gone" if old is None else _standing(old)
-    if turn.state.loaded and before != _standing(job):
-        turn.do(SavePast(Past(turn.now.wall, job.id, _standing(job), before)))
+    before = "gone" if old is None else _presence(old)
+    if turn.state.loaded and before != _presence(job):
+        turn.do(SavePast(Past(turn.now.wall, job.id, _presence(job), before)))
 
 
-def _standing(job: Job) -> str:
+def _presence(job: Job) -> str:
     return "enabled" if job.enabled else "disabled"
 
 
@@ -123,7 +123,7 @@ def account_known(turn: Turn, event: events.AccountKnown) -> None:
     for job in state.catalog.of_account(event.account) if is_news else _that_wait(state, event.account):
         if event.trouble:
             give_up_all(turn, job, Reason(Code.INVALID, why=event.trouble))
-        state.stir(job.id)
+        state.mark_for_check(job.id)
         if event.trouble and not before:
             validity.say_invalid(turn, job, event.trouble)
         elif before and not state.invalid(job):
@@ -204,7 +204,7 @@ def defined(turn: Turn, job: Job, old: Job | None) -> None:
     agreement.defined(turn, job)
     if not state.fleet.down:
         pauses.take_over(turn, job)
-    state.wind(job)
+    state.set_clock(job)
     expectation.defined(turn, job)
     _take_up(turn, job)
 
@@ -230,7 +230,7 @@ def _take_up(turn: Turn, job: Job) -> None:
         look_at_run(turn, run)
     if job_state.saved.paused_until is not None:
         state.timers.at(job_state.saved.paused_until, job.id)
-    state.stir(job.id)
+    state.mark_for_check(job.id)
 
 
 def _is_newly_held(job: Job, run: Run) -> bool:
@@ -240,7 +240,7 @@ def _is_newly_held(job: Job, run: Run) -> bool:
 
 def _removed(turn: Turn, job: Job) -> None:
     state = turn.state
-    turn.do(SavePast(Past(turn.now.wall, job.id, "gone", _standing(job))))
+    turn.do(SavePast(Past(turn.now.wall, job.id, "gone", _presence(job))))
     forgone = put_off(job, state[job.id].saved, turn.now.wall)
     if forgone:
         state.remember(job.id, cursor=forgone[-1])
@@ -253,7 +253,7 @@ def _removed(turn: Turn, job: Job) -> None:
     state.remember(job.id, rhythm="", satisfied=(), ends=())
     state[job.id].invalid = None
     state.invalid_jobs.discard(job.id)
-    state.stir(job.id)
+    state.mark_for_check(job.id)
     give_up_all(turn, job, Reason(Code.JOB_REMOVED_WHILE_WAITING))
     expectation.removed(turn, job)
     if not state[job.id].saved.last_number:  # jobs that had runs are checked each day

@@ -143,7 +143,7 @@ def take_over(turn: Turn, job: Job, asked_by: str = "") -> None:
 
 def look(turn: Turn, name: str) -> None:
     """Resume a job whose pause is over; for a pause on all hosts, wait until the fleet is reachable."""
-    job, saved = turn.state.catalog.get(name), turn.state.standing(name).saved
+    job, saved = turn.state.catalog.get(name), turn.state.peek(name).saved
     if saved.paused_until is None or saved.paused_until > turn.now.wall:
         return
     if job is not None and saved.shared_pause and job.scope is Scope.FLEET:
@@ -183,7 +183,7 @@ def _pause(turn: Turn, job: Job, asked_by: str, until: int | None) -> None:
     """
     state = turn.state
     state.remember(job.id, paused=True, paused_until=until)
-    state.stir(job.id)
+    state.mark_for_check(job.id)
     for run in sorted(state[job.id].waiting, reverse=True):
         state.put_back(state.runs[run], turn.now)
     if until is not None:
@@ -202,6 +202,6 @@ def _answer(turn: Turn, event: PauseAsked, *, was_paused: bool) -> None:
         turn.refuse(event.ticket, "NoSuchJob", job=event.job)
         return
     invalid = turn.state.invalid(job) or None
-    standing = {"was_paused": was_paused, "enabled": job.enabled, "invalid": invalid, "file": written_in(job)}
+    condition = {"was_paused": was_paused, "enabled": job.enabled, "invalid": invalid, "file": written_in(job)}
     what = f"the {'pause' if event.pause else 'resumption'} of {job.id} by {event.asked_by}"
-    turn.reply(event.ticket, what, **({} if event.pause else standing))
+    turn.reply(event.ticket, what, **({} if event.pause else condition))

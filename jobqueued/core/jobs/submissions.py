@@ -148,8 +148,8 @@ def withdraw_asked(turn: Turn, event: events.WithdrawAsked) -> None:
     if job is None or job.submission is None or event.job not in turn.state.submitted:
         turn.refuse(event.ticket, "NoSuchJob", job=event.job)
         return
-    state, standing = turn.state, turn.state[job.id]
-    live, waiting = list(standing.live), len(standing.pending) + job.submission.runs - standing.saved.last_number
+    state, job_state = turn.state, turn.state[job.id]
+    live, waiting = list(job_state.live), len(job_state.pending) + job.submission.runs - job_state.saved.last_number
     _abandon(turn, job, Reason(Code.WITHDRAWN, by=event.asked_by))
     for run in [state.runs[name] for name in live if event.stop and name not in state.lingering]:
         stop(turn, run, Reason(Code.STOPPED, by=event.asked_by))
@@ -233,7 +233,7 @@ def _settle(turn: Turn, job: Job, name: str, word: str, *, succeeded: bool) -> N
     awaited = next(after for after in job.as_submission.after if after.name == name)
     if succeeded or awaited.result == "any":
         state.remember(job.id, satisfied=tuple(sorted({*state[job.id].saved.satisfied, name})))
-        state.stir(job.id)
+        state.mark_for_check(job.id)
     elif name not in state[job.id].saved.satisfied:
         _abandon(turn, job, Reason(Code.AFTER, awaited=name, end=word))
 
@@ -251,7 +251,7 @@ def _abandon(turn: Turn, job: Job, reason: Reason) -> None:
     if job.at is not None:
         state.remember(job.id, cursor=max(state[job.id].saved.cursor, job.at))
         state.due_times.clear(job.id)
-    state.stir(job.id)
+    state.mark_for_check(job.id)
 
 
 def _is_awaited(state: SchedulerState, name: str) -> bool:

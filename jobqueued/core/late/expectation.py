@@ -47,7 +47,7 @@ def succeeded(turn: Turn, name: str, ended: int, run: str) -> None:
 
 def succeeded_elsewhere(turn: Turn, name: str, ended: int) -> None:
     """Record that a job succeeded on another host at `ended` or later; ignore a success that is too old to matter."""
-    expected = turn.state.standing(name).saved.expected
+    expected = turn.state.peek(name).saved.expected
     if expected is not None and expected.since < ended and turn.now.wall < ended + expected.within:
         succeeded(turn, name, ended, "a run of another host")
 
@@ -55,7 +55,7 @@ def succeeded_elsewhere(turn: Turn, name: str, ended: int) -> None:
 def forget_asked(turn: Turn, event: ForgetAsked) -> None:
     """At a user's request, end the expectation of a job that is in no file."""
     job = turn.state.catalog.get(event.job)
-    is_expected = turn.state.standing(event.job).saved.expected is not None
+    is_expected = turn.state.peek(event.job).saved.expected is not None
     if job is not None:
         to_end = "to stop expecting it, remove `expect` there"
         so = to_end if is_expected else "it has no `expect`"
@@ -76,7 +76,7 @@ def end(turn: Turn, name: str, why: str) -> None:
 def look(turn: Turn, limit: int) -> None:
     """Report at most `limit` of the jobs that are overdue now."""
     state, wall = turn.state, turn.now.wall
-    for name in state.patience.jobs.take(wall, limit):
+    for name in state.lateness.jobs.take(wall, limit):
         expected = state[name].saved.expected
         if expected is None:
             continue
@@ -90,7 +90,7 @@ def look(turn: Turn, limit: int) -> None:
 
 def shift(turn: Turn, step: int) -> None:
     """Shift all expectations by a step of the clock, because no time passed during the step."""
-    for name in {*turn.state.patience.jobs, *turn.state.noted}:
+    for name in {*turn.state.lateness.jobs, *turn.state.noted}:
         if (expected := turn.state[name].saved.expected) is not None:
             _put(turn, name, expected._replace(since=expected.since + step), "")
 
@@ -98,7 +98,7 @@ def shift(turn: Turn, step: int) -> None:
 def await_success(state: SchedulerState, saved: SavedJob) -> None:
     """Set the deadline of a job that is expected to succeed, unless it was already reported as overdue."""
     if saved.expected is not None and not saved.expected.told:
-        state.patience.jobs.set(saved.job, saved.expected.since + saved.expected.within)
+        state.lateness.jobs.set(saved.job, saved.expected.since + saved.expected.within)
 
 
 def _put(turn: Turn, name: str, expected: Expected | None, why: str) -> None:
@@ -113,7 +113,7 @@ def _put(turn: Turn, name: str, expected: Expected | None, why: str) -> None:
             fleet_overdue.over(turn, name)
     if expected is None or known is None or expected._replace(wishes={}) != known._replace(wishes={}):
         state.fleet.unheard.pop(name, None)
-        state.patience.jobs.clear(name)
+        state.lateness.jobs.clear(name)
         await_success(state, saved)
 
 
@@ -138,7 +138,7 @@ def _kept_of(name: str, expected: Expected) -> Job:
 
 def is_of_fleet(state: SchedulerState, name: str) -> bool:
     """Return whether a job belongs to the fleet, or did before it was removed from its file."""
-    job, expected = state.catalog.get(name), state.standing(name).saved.expected
+    job, expected = state.catalog.get(name), state.peek(name).saved.expected
     if job is None and expected is not None:
         job = _kept_of(name, expected)
     return job is not None and job.scope is Scope.FLEET

@@ -18,7 +18,7 @@ from jobqueued.model.fleet import SaidOverdue
 from jobqueued.model.job import Job, Scope
 from jobqueued.model.saved import Expected
 
-_PATIENCE = MINUTE
+_LONGEST_WAIT = MINUTE
 """Time (ns) to wait for the fleet's answer or for a reconnect, and for a dead host to leave the fleet."""
 _SKEW = 5 * SECOND
 """Upper limit of the difference between the clocks of two hosts (ns)."""
@@ -46,21 +46,21 @@ def teller(turn: Turn, job: Job, expected: Expected) -> str | None:
         return own
     known = fleet.overdue.get(job.id, SaidOverdue(job.id))
     if (said := parse_report(known.text)) is not None and _is_of(said, expected, wall):
-        since = said.at + _PATIENCE
+        since = said.at + _LONGEST_WAIT
         is_believed = said.host == own or (since <= wall and said.host in fleet.hosts)
         if is_believed or since > wall:
             fleet.unheard.pop(job.id, None)
         if is_believed:
             return said.host
-    if fleet.unheard.get(job.id, wall) + _PATIENCE <= wall:
+    if fleet.unheard.get(job.id, wall) + _LONGEST_WAIT <= wall:
         del fleet.unheard[job.id]
         return own
     again = since + fleet.turn_of(own, job, "overdue")
     if again <= wall:  # always true while the fleet is down: no host has a turn
-        again = fleet.unheard.setdefault(job.id, wall) + _PATIENCE
+        again = fleet.unheard.setdefault(job.id, wall) + _LONGEST_WAIT
         if not fleet.down:
             turn.do(TellOverdue(job.id, json.dumps([own, wall]), known.revision))
-    state.patience.jobs.set(job.id, again)
+    state.lateness.jobs.set(job.id, again)
     return None
 
 
@@ -98,12 +98,12 @@ def _look_again(turn: Turn, name: str) -> None:
     If the job is not overdue, withdraw this host's report.
     """
     state, fleet, wall = turn.state, turn.state.fleet, turn.now.wall
-    expected, job = state.standing(name).saved.expected, state.catalog.get(name)
+    expected, job = state.peek(name).saved.expected, state.catalog.get(name)
     if expected is None or (not expected.told and wall < expected.since + expected.within):
         over(turn, name)
     elif not expected.told:
         wait = 0 if job is None or name in fleet.overdue else fleet.turn_of(state.limits.name, job, "overdue")
-        state.patience.jobs.set(name, wall + wait)
+        state.lateness.jobs.set(name, wall + wait)
 
 
 def over(turn: Turn, name: str) -> None:

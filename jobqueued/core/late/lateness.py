@@ -52,16 +52,16 @@ def watch(turn: Turn, run: Run) -> None:
     state, now = turn.state, turn.now
     limit = None if run.id.number in state[run.id.job].saved.late else _limit(state, run)
     if limit is None:
-        state.patience.forget(run.id)
+        state.lateness.forget(run.id)
         return
-    counts = has_waited(state, run) if begun(run) is None else run.id not in state.patience.set_back
+    counts = has_waited(state, run) if begun(run) is None else run.id not in state.lateness.set_back
     passed = min(max(0, now.wall - limit.begun), limit.within) if counts else 0
-    state.patience.wait(run.id, now.mono + limit.within - passed, limit.within)
+    state.lateness.wait(run.id, now.mono + limit.within - passed, limit.within)
 
 
 def has_waited(state: SchedulerState, run: Run) -> bool:
     """Return whether a run has waited only for its turn in the queue, until its start or until now."""
-    return run.id not in state.patience.held and run.id not in state.patience.set_back
+    return run.id not in state.lateness.held and run.id not in state.lateness.set_back
 
 
 def lacked(state: SchedulerState, run: Run, owner: Owner | None) -> tuple[str, ...]:
@@ -78,20 +78,20 @@ def go_on(turn: Turn, runs: Iterable[RunId]) -> None:
     """Restart the time of these runs, unless they have started, because a user held them back until now."""
     for run in map(turn.state.runs.__getitem__, runs):
         if run.state in PENDING and begun(run) is None:
-            turn.state.patience.held.add(run.id)
+            turn.state.lateness.held.add(run.id)
             watch(turn, run)
 
 
 def look(turn: Turn, limit: int) -> None:
     """Report at most `limit` of the runs that are late now; a run whose usual time has grown gets more time."""
     state, now = turn.state, turn.now
-    for name, within in state.patience.over(now.mono, limit):
+    for name, within in state.lateness.over(now.mono, limit):
         run = state.runs[name]
         bound = _limit(state, run)
         if bound is None or _is_held_back(state, run):
             continue
         if bound.within > within:
-            state.patience.wait(name, now.mono + bound.within - within, bound.within)
+            state.lateness.wait(name, now.mono + bound.within - within, bound.within)
             continue
         state.remember(name.job, late=(*state[name.job].saved.late, name.number))
         turn.say("run_late", job=name.job, run=str(name), reason=words(state, run, now))
@@ -112,7 +112,7 @@ def over(turn: Turn, run: Run) -> None:
 
 def restored(state: SchedulerState) -> None:
     """After a restart, forget late runs that have ended, and mark all pending runs as held back."""
-    state.patience.held.update(run.id for run in state.runs.values() if run.state in PENDING)
+    state.lateness.held.update(run.id for run in state.runs.values() if run.state in PENDING)
     for name in {run.job for run in state.runs} | state.noted:
         late = tuple(number for number in state[name].saved.late if RunId(name, number) in state.runs)
         if late != state[name].saved.late:

@@ -86,7 +86,7 @@ def finish(turn: Turn, run: Run, step: RunStep, document: Record) -> None:
 
 def _learned(state: SchedulerState, run: Run, document: Record) -> dict[str, Any]:
     """Return the changes of the job's usual times, including this run's wait and duration if they count."""
-    waited, ran = lateness.has_waited(state, run), run.id not in state.patience.set_back
+    waited, ran = lateness.has_waited(state, run), run.id not in state.lateness.set_back
     return learned(state[run.id.job].saved, run, document, waited=waited, ran=ran)
 
 

@@ -36,7 +36,7 @@ class DependencyStates(Enum):
 class DependencyVerdict(NamedTuple):
     """The state of a run's dependency, or of the deciding one if several exist, and the reason."""
 
-    standing: DependencyStates
+    state: DependencyStates
     dependency: str = ""
     why: str = ""
     timed_out: bool = False
@@ -63,10 +63,10 @@ def verdict(state: SchedulerState, job: Job, run: Run, now: Now) -> DependencyVe
     if run.trigger != "schedule" or run.so_far is not None or not hold_back(job):
         return _MET
     found = [_of(state, name, run, now) for name in job.dependencies]
-    awaited = next((one for one in found if one.standing is DependencyStates.AWAITED), None)
+    awaited = next((one for one in found if one.state is DependencyStates.AWAITED), None)
     if awaited is not None and run.held and now.wall - run.held >= job.dependency_timeout:
-        found.append(awaited._replace(standing=DependencyStates.FAILED, timed_out=True))
-    failed = next((one for one in found if one.standing is DependencyStates.FAILED), None)
+        found.append(awaited._replace(state=DependencyStates.FAILED, timed_out=True))
+    failed = next((one for one in found if one.state is DependencyStates.FAILED), None)
     if failed is not None:
         return _MET if job.on_dependency_failure == "run" else failed
     return awaited or _MET
@@ -78,7 +78,7 @@ def note_outcome(turn: Turn, run: Run, end: int | None = None) -> None:
     `end`: when the run ended (wall, ns), for ends that the daemon finds at its start; None means now.
     """
     state, name, due = turn.state, run.id.job, run.due if run.last_due is None else run.last_due
-    state.stir(name)
+    state.mark_for_check(name)
     others = [known for known in state[name].saved.outcomes if known.run != run.id.number]
     outcome = Outcome(run.id.number, due, turn.now.wall if end is None else end, run.state.value)
     state.remember(name, outcomes=_needed(state, name, (*others, outcome)))

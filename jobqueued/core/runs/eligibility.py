@@ -84,7 +84,7 @@ def obstacle(state: SchedulerState, run: Run, now: Now) -> Obstacle | None:
     if run.so_far is None and state.is_used_up(job):
         return Obstacle(Bar.MAX_RUNS)  # waits until the last starts are reported
     verdict = dependencies.verdict(state, job, run, now)
-    return None if verdict.standing is DependencyStates.MET else Obstacle(Bar.DEPENDENCY, verdict)
+    return None if verdict.state is DependencyStates.MET else Obstacle(Bar.DEPENDENCY, verdict)
 
 
 def noted(run: Run, wall: int, what: str) -> tuple[tuple[int, str], ...]:
@@ -144,7 +144,7 @@ def promote(turn: Turn, name: str) -> None:
                 if held_back.since or not held_back.waits or held_back.waits[-1][1] != word:
                     _rest(turn, held_back, word)
             return
-        elif found.verdict is not None and found.verdict.standing is DependencyStates.FAILED:
+        elif found.verdict is not None and found.verdict.state is DependencyStates.FAILED:
             give_up(turn, run, found.verdict.reason)
         else:
             if found.bar is Bar.TURN:
@@ -214,7 +214,7 @@ def look_at_run(turn: Turn, name: RunId) -> None:
     elif state.others.is_put_off(run):  # the clock was set back after this host recorded the question
         watch_over(turn, job, state.put_back(run, turn.now))
     elif delay is None:
-        state.stir(name.job)
+        state.mark_for_check(name.job)
     elif delay.until <= turn.now.mono:
         _go_on(turn, job, run)
 
@@ -298,5 +298,5 @@ def resume(turn: Turn, name: str, asked_by: str) -> None:
     turn.state.remember(name, paused=False, paused_until=None, shared_pause="")
     turn.do(SavePast(Past(turn.now.wall, name, "resumed", by=asked_by)))
     lateness.go_on(turn, turn.state[name].pending)
-    turn.state.stir(name)
+    turn.state.mark_for_check(name)
     turn.say("job_resumed", job=name, asked_by=asked_by)

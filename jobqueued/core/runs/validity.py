@@ -40,7 +40,7 @@ def judge(turn: Turn) -> None:
             state.invalid_jobs.add(job.id)
         if invalid == before:
             continue
-        state.stir(job.id)
+        state.mark_for_check(job.id)
         if not state.invalid(job):
             turn.say("job_valid", job=job.id)
         elif invalid is None:

@@ -98,8 +98,8 @@ def ask_anew(turn: Turn, job: Job) -> None:
     """Re-request a job's skips, because the fleet did not grant them."""
     state = turn.state
     if state.fleet.verdicts.pop(job.id, None) is not None:
-        state.wind(job)
+        state.set_clock(job)
     asked = [run for run in state[job.id].waiting if run in state.fleet.asked and state.fleet.asked[run].skip]
     for run in sorted(asked, reverse=True):
         state.put_back(state.runs[run], turn.now)
-        state.stir(job.id)
+        state.mark_for_check(job.id)

@@ -55,7 +55,7 @@ class Deadlines(Generic[Subject]):
         return found
 
 
-class Patience:
+class LatenessDeadlines:
     """The deadlines of runs (`runs`: monotonic, ns) and of expected jobs (`jobs`: wall, ns).
 
     A run in `held` waited for more than its turn: for a pause, a hold or a restart. A run in `set_back` existed when

@@ -26,7 +26,7 @@ from jobqueued.core.state.agenda import Agenda
 from jobqueued.core.state.changes import Changes
 from jobqueued.core.state.holders import ANOTHERS_RUN, LockClient
 from jobqueued.core.state.job_state import Delay, JobState, leave
-from jobqueued.core.state.lateness_deadlines import Patience
+from jobqueued.core.state.lateness_deadlines import LatenessDeadlines
 from jobqueued.core.state.other_hosts import OtherHosts
 from jobqueued.core.state.submitted import UnfinishedSubmissions
 from jobqueued.core.state.timers import HostTimer, Timers
@@ -55,7 +55,7 @@ class SchedulerState:
         """Job → its next scheduled start: the first due time after its cursor."""
         self.timers = Timers()
         """Instants at which to check runs, jobs or the host; an unnecessary check does no harm."""
-        self.patience = Patience()
+        self.lateness = LatenessDeadlines()
         """Deadlines after which runs are late and jobs overdue.  `lateness` and `expectation` change them."""
         self.agenda = Agenda()
         """The work left for the end of the turn."""
@@ -127,9 +127,9 @@ class SchedulerState:
     def __getitem__(self, job: str) -> JobState:
         """Return the state of a job ID; for a new ID, add a state."""
         found = self.jobs.get(job)
-        return self.jobs.setdefault(job, self.standing(job)) if found is None else found
+        return self.jobs.setdefault(job, self.peek(job)) if found is None else found
 
-    def standing(self, job: str) -> JobState:
+    def peek(self, job: str) -> JobState:
         """Return the state of a job ID, for reading only; an unknown ID has an empty state."""
         return self.jobs.get(job) or JobState(SavedJob(job=job))
 
@@ -191,7 +191,7 @@ class SchedulerState:
     def _let_go(self, run: Run) -> None:
         if run.id in self._runs:
             self._take_out(run.id)
-            self.patience.end(run.id)
+            self.lateness.end(run.id)
             del self._runs[run.id]
             self.unfinished[budget_of(run.id.job)] -= 1
 
@@ -225,7 +225,7 @@ class SchedulerState:
 
     # jobs
 
-    def stir(self, job: str) -> None:
+    def mark_for_check(self, job: str) -> None:
         """Mark the due runs of a job and of its dependents for a check."""
         self.agenda.look_at(job)
         for name in self.catalog.dependents(job):
@@ -254,7 +254,7 @@ class SchedulerState:
             found = self._terms[job.id] = shared(Terms(claims, escalation, bound, job.drain, budget_of(job.id)))
         return found
 
-    def wind(self, job: Job) -> None:
+    def set_clock(self, job: Job) -> None:
         """Set a job's clock to the first occurrence after its cursor, or to none if the job is completed."""
         saved = self[job.id].saved
         if self.is_completed(job):

@@ -12,7 +12,7 @@ from jobqueued.ctl.base.client import ask
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
 
-_PATIENCE = 1.0
+_LONGEST_WAIT = 1.0
 _RUNS = 20
 
 
@@ -51,6 +51,6 @@ def codes(_context: click.Context, _parameter: click.Parameter, begun: str) -> l
 
 def _asked(context: click.Context, method: str, **parameters: Any) -> dict[str, Any]:
     try:
-        return ask(chosen(context.parent or context).control, method, _PATIENCE, **parameters)
+        return ask(chosen(context.parent or context).control, method, _LONGEST_WAIT, **parameters)
     except click.ClickException:  # a message would disturb the user's input
         return {}

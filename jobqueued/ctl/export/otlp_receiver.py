@@ -29,7 +29,7 @@ _PATH = "/v1/traces"
 _SILENCE, _LONGEST = 10, 60
 """Maximum silence of a receiver, and maximum duration of a request (s)."""
 _PASSING = frozenset({429, 502, 503, 504})
-_TRIES, _PATIENCE = 5, 60
+_TRIES, _LONGEST_WAIT = 5, 60
 """Maximum number of tries for a request, and the longest Retry-After (s) that the client respects."""
 _ANSWER, _QUOTED = 1 << 16, 300
 _REMEDIES = {
@@ -115,8 +115,8 @@ class Receiver:
             if status not in _PASSING:
                 raise NotTaken(f"{said}; {_remedy(status)}")
             seconds = 1 << (attempt - 1) if wait is None else wait
-            if attempt == _TRIES or seconds > _PATIENCE:
-                later = f"in {seconds} s" if seconds > _PATIENCE else "later"
+            if attempt == _TRIES or seconds > _LONGEST_WAIT:
+                later = f"in {seconds} s" if seconds > _LONGEST_WAIT else "later"
                 raise NotTaken(f"{said}; try again {later}")
             click.echo(f"{said}; trying again in {seconds} s", err=True)
             sleep(seconds)

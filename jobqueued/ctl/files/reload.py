@@ -13,7 +13,7 @@ from jobqueued.ctl.base.problems import print_problems, print_stale
 from jobqueued.ctl.base.terminal import print_line
 from jobqueued.settings.paths import Paths
 
-_PATIENCE = 300.0
+_LONGEST_WAIT = 300.0
 
 
 @click.command()
@@ -37,7 +37,7 @@ def reload(paths: Paths) -> None:
     Example:
       jobqueuectl reload && jobqueuectl list
     """
-    answer = ask(paths.control, "Reload", timeout=_PATIENCE)
+    answer = ask(paths.control, "Reload", timeout=_LONGEST_WAIT)
     changed = [(change, answer[change]) for change in ("added", "edited", "removed") if answer[change]]
     for change, jobs in changed:
         print_line(f"{change}: {', '.join(jobs)}")

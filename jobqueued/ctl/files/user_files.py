@@ -155,14 +155,14 @@ def files(paths: Paths, file: str | None, user: str | None, as_json: bool) -> No
         print_line(reaching(f"no job files; to make one: jobqueuectl edit{printable(whom)}"))
         return
     rows = [
-        (*([f"{row['user']}:{row['uid']}"] if whose else []), row["name"], *_standing(row)) for row in answer["files"]
+        (*([f"{row['user']}:{row['uid']}"] if whose else []), row["name"], *_condition(row)) for row in answer["files"]
     ]
     print_table((*(["USER"] if whose else []), "FILE", "JOBS", "PROBLEM"), rows)
     if answer["more"]:
         print_line(reaching(f"and {answer['more']} more; see: jobqueuectl files --user NAME"))
 
 
-def _standing(row: Message) -> tuple[str, str]:
+def _condition(row: Message) -> tuple[str, str]:
     wrong = f"refused: {row['refused']}" if row["refused"] else f"invalid: {row['invalid']}" if row["invalid"] else ""
     return _listed(row["jobs"]), printable(wrong)
 

@@ -158,10 +158,10 @@ def _usage_of_host(document: Message) -> list[str]:
 
 def _status(_options: Options) -> list[DocumentTable]:
     headings = ("ALL IS WELL", "STATE", "JOBS", "RUNNING", "WAITING", "NEXT", "VERSION")
-    return [DocumentTable("status", Columns(headings, _standing, keep=headings[:4]), whole=True)]
+    return [DocumentTable("status", Columns(headings, _condition, keep=headings[:4]), whole=True)]
 
 
-def _standing(it: Message) -> list[Cell]:
+def _condition(it: Message) -> list[Cell]:
     causes = it["unwell"] if "unwell" in it else [it["reason"]]  # a host without a reply has only a reason
     wrong = f"no: {'; '.join(causes)}" if causes else ""
     numbers = ("-" if it.get(name) is None else str(it[name]) for name in ("jobs", "running", "waiting"))

@@ -143,7 +143,7 @@ class _HostCommand:
         """Yield the replies of the hosts. After the last reply, print their warnings."""
         told = list[str]()
         for reply in over_ssh.replies(
-            self._hosts, lambda host: self._way.command(host, words), self.context.params["timeout"] or _PATIENCE
+            self._hosts, lambda host: self._way.command(host, words), self.context.params["timeout"] or _LONGEST_WAIT
         ):
             if reply.problem or reply.code not in range(_UNREACHED + 1):
                 self._fail(reply.host, reply.problem or _last(reply))
@@ -285,7 +285,7 @@ class _HostCommand:
         return host, run
 
 
-_PATIENCE = 30.0
+_LONGEST_WAIT = 30.0
 _FEW = 20
 """Number of a job's newest runs to search for a started run."""
 _ALL = 1_000_000

@@ -36,7 +36,7 @@ def why(paths: Paths, down: DaemonUnreachable, job: str, at: int, run: str | Non
         changes = left(paths.state).due_changes
     except StoreError as error:
         unknown.append(f"pauses, holds, former job files, and the daemon's downtimes: {error}")
-    standing = {each.id: "enabled" if each.enabled else "disabled" for each, _ in offline.jobs(paths)}
+    presence = {each.id: "enabled" if each.enabled else "disabled" for each, _ in offline.jobs(paths)}
     known = Known(
         job,
         found,
@@ -46,7 +46,7 @@ def why(paths: Paths, down: DaemonUnreachable, job: str, at: int, run: str | Non
         len(others) < _LOOKED_AT,
         _noted(changes, job),
         [(it.until, it.since) for it in changes if it.kind == "start"],
-        standing.get(job, "gone"),
+        presence.get(job, "gone"),
         None,
     )
     told = answer(known, at, run)

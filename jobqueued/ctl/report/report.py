@@ -15,7 +15,7 @@ from jobqueued.base.instants import DAY, to_instant, to_text
 from jobqueued.base.text import printable
 from jobqueued.child.contract.documents import Record
 from jobqueued.control.protocol.varlink import Message
-from jobqueued.control.views.problems import unwell
+from jobqueued.control.views.problems import problem_texts
 from jobqueued.ctl.base import records
 from jobqueued.ctl.base.arguments import check_period, past_time
 from jobqueued.ctl.base.client import CallRefused, DaemonUnreachable, ask
@@ -69,7 +69,7 @@ def report(paths: Paths, since: int | None, until: int | None, as_html: bool, ma
     now = time.time_ns()
     begin, end = now - DAY if since is None else since, now if until is None else until
     check_period(begin, end)
-    made = _made(paths, begin, end, _standing(paths) if until is None else PresentProblems())
+    made = _made(paths, begin, end, _present_problems(paths) if until is None else PresentProblems())
     if mail is not None:
         _send(paths, made, mail, to_text(now), as_html=as_html)
     elif as_json:
@@ -81,7 +81,7 @@ def report(paths: Paths, since: int | None, until: int | None, as_html: bool, ma
         sys.stdout.flush()
 
 
-def _made(paths: Paths, begin: int, end: int, standing: PresentProblems) -> RunReport:
+def _made(paths: Paths, begin: int, end: int, present: PresentProblems) -> RunReport:
     """Build the report of a period, compared with the previous period of the same length."""
     first, instant = max(0, 2 * begin - end), to_text(begin)
     wanted = Wanted(states=tuple(RunState), since=first or None, until=end)  # waiting runs also have numbers
@@ -93,7 +93,7 @@ def _made(paths: Paths, begin: int, end: int, standing: PresentProblems) -> RunR
     now = [record for record in found if record["queued"] >= instant]
     before = [record for record in found if record["queued"] < instant]
     host = found[0]["host"] if found else os.uname().nodename
-    return made_of(host, (instant, to_text(end)), now, before, standing, kept)
+    return made_of(host, (instant, to_text(end)), now, before, present, kept)
 
 
 def _is_next(paths: Paths, record: Record) -> bool:
@@ -123,7 +123,7 @@ def _light(found: Iterator[Record]) -> Iterator[Record]:
         yield {name: it for name, it in record.items() if name not in _HEAVY}  # type: ignore[misc]
 
 
-def _standing(paths: Paths) -> PresentProblems:
+def _present_problems(paths: Paths) -> PresentProblems:
     """Return the current problems, first the host's, then the jobs'."""
     try:
         answer = ask(paths.control, "Status")
@@ -136,7 +136,7 @@ def _standing(paths: Paths) -> PresentProblems:
 
 def _of_host(answer: Message) -> Iterator[ReportRow]:
     named: Message = dict.fromkeys(ATTENTION, 0) | {"troubles": [], "problems": []}  # these problems have separate rows
-    for words in unwell({**answer, **named}):
+    for words in problem_texts({**answer, **named}):
         yield _row("not well", words, answer["host"])
     for trouble in answer["troubles"]:
         yield _row("trouble", localised(trouble), "jobqueued")

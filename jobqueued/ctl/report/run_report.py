@@ -78,7 +78,7 @@ def report(
     period: tuple[str, str],
     now: Sequence[Record],
     before: Iterable[Record],
-    standing: PresentProblems,
+    present: PresentProblems,
     kept: Sequence[tuple[str, str]] = (),
 ) -> RunReport:
     """Build a period's report from its records (`now`), the previous period's records (`before`), and current problems.
@@ -91,7 +91,7 @@ def report(
     stats = {each.job: each for each in stats_of(ended)}
     unwanted = [it for it in skips if (reason := of_record(it)) is None or reason.code not in ON_PURPOSE]
     parts = [
-        _part("now", "Now", ("WHAT", "STATE", "SINCE, REASON"), standing.rows, more=standing.more),
+        _part("now", "Now", ("WHAT", "STATE", "SINCE, REASON"), present.rows, more=present.more),
         _not_kept(kept),
         _failures(failed),
         _skipped("not_run", "Did not run", unwanted, is_wrong=True),

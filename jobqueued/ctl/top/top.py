@@ -112,7 +112,7 @@ def _refresh(paths: Paths, view: TopView, waits: Callable[[], Message], keys: in
     source, screen, look = _source(paths, lasts=True), Screen(paths, view), 0.0
     with Live(console=rich_console(), screen=True, auto_refresh=False) as live:
         while True:
-            ready = _ready([keys, source.descriptor], source.patience)
+            ready = _ready([keys, source.descriptor], source.longest_wait)
             if keys in ready and not all(map(screen.press, _pressed(keys))):
                 return
             if source.descriptor in ready or (source.descriptor is None and not ready):
@@ -150,13 +150,13 @@ def _pressed(keys: int | None) -> list[str]:
     return [_KEYS.get(key, key) for key in _KEY.findall(data.decode(errors="replace"))] or [""]
 
 
-def _ready(descriptors: list[int | None], patience: int) -> list[int]:
-    """Wait at most `patience` milliseconds until a descriptor is readable. Return the readable descriptors."""
+def _ready(descriptors: list[int | None], longest_wait: int) -> list[int]:
+    """Wait at most `longest_wait` milliseconds until a descriptor is readable. Return the readable descriptors."""
     poll = select.poll()
     for descriptor in descriptors:
         if descriptor is not None:
             poll.register(descriptor, select.POLLIN)
-    return [descriptor for descriptor, _bits in poll.poll(patience)]
+    return [descriptor for descriptor, _bits in poll.poll(longest_wait)]
 
 
 @contextlib.contextmanager
@@ -177,7 +177,7 @@ def _keys() -> Iterator[int | None]:
 class _Daemon:
     """Frames from the daemon, one per second. With `lasts`, the first frame also has the history."""
 
-    patience = 5000
+    longest_wait = 5000
 
     def __init__(self, paths: Paths, *, lasts: bool) -> None:
         self._stream = ReplyStream(paths.control, "Usage", history=lasts)
@@ -195,7 +195,7 @@ class _Local:
     """Frames that this program measures while the daemon is down."""
 
     descriptor: int | None = None
-    patience = 1000
+    longest_wait = 1000
 
     def __init__(self, paths: Paths) -> None:
         from jobqueued.control.calls.monitor import Monitor

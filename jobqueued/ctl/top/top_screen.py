@@ -34,7 +34,7 @@ n             list the open incidents
 /             filter: part of a name, tag:db, user:alice, state:running or state:late; several combine
 c m i t s     sort by CPU, memory, I/O, tasks, start
 q             quit; Esc or q closes a view over the list"""
-_PATIENCE = 3.0
+_LONGEST_WAIT = 3.0
 """Timeout (s) of the daemon's reply to a key."""
 _MOST_WAITING, _OUTPUT = 2000, 1 << 16
 _NAMED = 4
@@ -61,7 +61,7 @@ def queue(paths: Paths, jobs: Collection[str] = ()) -> Message:
         | {"for": wanted.get(run["run"], [] if is_whole else None)}
         for run in waiting
     ]
-    unwell = _unwell(ask(paths.control, "Status", _PATIENCE))
+    unwell = _problem_text(ask(paths.control, "Status", _LONGEST_WAIT))
     return {"waiting": rows, "more_wait": more_wait, "unwell": unwell, "incidents": len(incidents(paths))}
 
 
@@ -74,7 +74,7 @@ def _waiting(paths: Paths, job: str | None) -> Iterator[Record]:
 
 def _wanted(paths: Paths) -> tuple[dict[str, list[str]], bool]:
     """Return run → awaited locks with their holders, and whether the list is complete."""
-    answer = ask(paths.control, "Locks", _PATIENCE)
+    answer = ask(paths.control, "Locks", _LONGEST_WAIT)
     claims = answer["claims"]
     holders: dict[str, list[str]] = {}
     for claim in claims:
@@ -91,12 +91,12 @@ def _wanted(paths: Paths) -> tuple[dict[str, list[str]], bool]:
 def incidents(paths: Paths) -> list[Message]:
     """Return the open incidents, or [] if the caller may not see them."""
     with suppress(CallRefused):
-        found: list[Message] = ask(paths.control, "Notices", _PATIENCE)["incidents"]
+        found: list[Message] = ask(paths.control, "Notices", _LONGEST_WAIT)["incidents"]
         return found
     return []
 
 
-def _unwell(status: Message) -> str:
+def _problem_text(status: Message) -> str:
     """Return the host's problems as text, with the jobs that they concern."""
     named = list(dict.fromkeys(one["job"] for one in status["attention"] if one["kind"] != "paused"))
     jobs = ", ".join([*named[:_NAMED], *(["…"] if len(named) > _NAMED else [])])
@@ -179,7 +179,7 @@ class Screen:
             self._try(lambda: setattr(self, "_said", asked()))
 
     def _act(self, method: str, parameters: dict[str, str], words: str) -> str:
-        answer = ask(self._paths.control, method, _PATIENCE, **parameters)
+        answer = ask(self._paths.control, method, _LONGEST_WAIT, **parameters)
         return words + (f": {answer['run']}" if "run" in answer else "")
 
     def _type(self, key: str) -> None:
@@ -271,7 +271,7 @@ class _Output(_Page):
         super().refresh()
 
     def _ask(self, offset: int, limit: int) -> Any:
-        return ask(self._paths.control, "Logs", _PATIENCE, run=self._run, offset=offset, limit=limit)
+        return ask(self._paths.control, "Logs", _LONGEST_WAIT, run=self._run, offset=offset, limit=limit)
 
 
 def _incidents(paths: Paths) -> Iterator[str]:
@@ -285,7 +285,7 @@ def _incidents(paths: Paths) -> Iterator[str]:
 
 
 def _why(paths: Paths, run: str) -> Iterator[str]:
-    why = ask(paths.control, "Why", _PATIENCE, run=run)["why"]
+    why = ask(paths.control, "Why", _LONGEST_WAIT, run=run)["why"]
     yield f"{why['run']}: {why['state']}"
     reasons = why["reasons"] or ["nothing is in its way" if why["state"] in PENDING else "it has started"]
     yield from map(localised, reasons)

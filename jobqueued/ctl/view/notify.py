@@ -14,7 +14,7 @@ from jobqueued.ctl.base.terminal import distance, json_option, print_json, print
 from jobqueued.settings.paths import Paths
 
 _KEPT = "The daemon keeps waiting notices and sends them when it runs again."
-_PATIENCE, _LOOK_EVERY = 60.0, 0.2
+_LONGEST_WAIT, _LOOK_EVERY = 60.0, 0.2
 
 
 def _job(context: click.Context, parameter: click.Parameter, text: str | None) -> str | None:
@@ -107,7 +107,7 @@ def _test(paths: Paths, job: str | None, *, as_json: bool) -> None:
     tests = ask(paths.control, "Notify", job=job)["notices"]
     waiting = {test["id"]: test for test in tests}
     results: list[dict[str, Any]] = []
-    until = time.monotonic() + _PATIENCE
+    until = time.monotonic() + _LONGEST_WAIT
     while waiting and time.monotonic() < until:
         left = {notice["id"]: notice for notice in ask(paths.control, "Notices")["notices"]}
         for number, test in list(waiting.items()):

@@ -36,7 +36,7 @@ LEAST = 512
 """Size of the smallest database (bytes)."""
 LONG = 4096
 """Number of frames in the log at which SQLite moves them into the database."""
-PATIENCE = 5.0
+LONGEST_WAIT = 5.0
 """Time (s) that a start waits for another program that has the file open."""
 
 _KINDS = {stat.S_IFREG: "", stat.S_IFDIR: "a directory", stat.S_IFIFO: "a pipe", stat.S_IFSOCK: "a socket"}
@@ -78,7 +78,7 @@ def to_write(path: Path, *, at_start: bool) -> OpenState:
         raise SetAside(set_aside(path, f"was cut to {size} bytes"))
     checked = at_start and log.exists() and size <= CHECKED
     refuse_newer(format_on_disk(path), path)
-    with _connected(path, path.as_uri(), PATIENCE if at_start else 0.0, aside=True) as db:
+    with _connected(path, path.as_uri(), LONGEST_WAIT if at_start else 0.0, aside=True) as db:
         version = _version(db, path)
         _keep_to_ourselves(path)
         db.execute("PRAGMA journal_mode = WAL")
@@ -213,13 +213,13 @@ def set_aside(path: Path, what: str) -> str:
 
 
 @contextlib.contextmanager
-def _connected(path: Path, uri: str, patience: float, *, aside: bool) -> Iterator[sqlite3.Connection]:
+def _connected(path: Path, uri: str, longest_wait: float, *, aside: bool) -> Iterator[sqlite3.Connection]:
     """Yield an exclusive connection. On an error, close the connection and raise CommitFailed, or SetAside if the file
     is broken and `aside` is true.
     """
     with contextlib.ExitStack() as closing:
         try:
-            db = sqlite3.connect(uri, uri=True, isolation_level=None, timeout=patience)
+            db = sqlite3.connect(uri, uri=True, isolation_level=None, timeout=longest_wait)
             closing.callback(db.close)
             db.execute("PRAGMA locking_mode = EXCLUSIVE")
             yield db

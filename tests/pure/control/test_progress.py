@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from jobqueued.control.views.views import standing
+from jobqueued.control.views.views import condition
 from jobqueued.model.submission import Array, Resized
 from tests.support.world import World, submission
 
@@ -22,6 +22,6 @@ def test_the_expected_end_after_resize(runs: int, resized: int, waiting: int, le
     world.pass_time(14)
     world.texts["more"] = replace(world.scheduler.catalog["alice/1"], concurrency=resized)
     world.happen(Resized(1, "alice/1", resized, "more", "alice"))
-    batch = standing(world.scheduler, world.scheduler.catalog["alice/1"]).batch
+    batch = condition(world.scheduler, world.scheduler.catalog["alice/1"]).batch
     assert batch is not None
     assert (waiting, left) == (batch.waiting, batch.left)

@@ -37,13 +37,13 @@ class Board:
         self.got: dict[int, Any] = {}
         self.bugs: dict[int, Exception] = {}
         self.written = 0
-        standing = views.standing
+        condition = views.condition
 
         def counted(*given: Any) -> Any:
             self.written += 1
-            return standing(*given)
+            return condition(*given)
 
-        monkeypatch.setattr(texts.views, "standing", counted)
+        monkeypatch.setattr(texts.views, "condition", counted)
 
     def _answer(self, ticket: int, text: bytes) -> None:
         self.got[ticket] = json.loads(text[:-1])["parameters"]

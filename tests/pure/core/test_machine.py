@@ -473,11 +473,11 @@ class Machine(RuleBasedStateMachine):
         assert self.world.fell_back or len(told) == len(set(told)), f"{told} are told twice"
         late = [RunId(name, number) for name in NAMES for number in state[name].saved.late]
         assert set(late) <= set(state.runs), f"{late} are late, and over"
-        assert set(state.patience.runs) <= set(state.runs) - set(late), "a deadline of nobody"
-        assert state.patience._within.keys() == set(state.patience.runs)
+        assert set(state.lateness.runs) <= set(state.runs) - set(late), "a deadline of nobody"
+        assert state.lateness._within.keys() == set(state.lateness.runs)
         expected = {name: state[name].saved.expected for name in NAMES}
         waiting = {name for name, one in expected.items() if one is not None and not one.told}
-        assert waiting == set(state.patience.jobs), f"{expected} without a deadline"
+        assert waiting == set(state.lateness.jobs), f"{expected} without a deadline"
 
     @invariant()
     def who_would_not_wait_does_not(self) -> None:

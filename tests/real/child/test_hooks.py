@@ -237,7 +237,7 @@ def test_a_keeper_that_is_killed(pool: Pool, at: tuple[str, ...]) -> None:
 
 def test_one_that_cannot_be_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The run ends all the same, and its supervisor leaves the pool; the hook is ended as soon as that can be."""
-    monkeypatch.setattr(hooks, "PATIENCE", 0.2)
+    monkeypatch.setattr(hooks, "LONGEST_WAIT", 0.2)
     pool = Pool(tmp_path)
     stuck = f"echo $PPID >{tmp_path}/keeper; echo $$ >{tmp_path}/pid; kill -STOP $PPID; exec sleep 1000"
     said, document = run(pool, "exit 3", hook(stuck, timeout=1), hook("""echo '{"a": 1}'"""))

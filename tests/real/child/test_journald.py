@@ -299,7 +299,7 @@ class TestBudget:
         sink, stream = world.listen(), world.handed_over()
         stream.feed(FLOOD)
         assert stream.waiting
-        monkeypatch.setattr(journald, "_PATIENCE", DEADLINE)
+        monkeypatch.setattr(journald, "_LONGEST_WAIT", DEADLINE)
         reader = threading.Timer(0.05, sink.reading)
         reader.start()
         found = closed(stream)
@@ -324,7 +324,7 @@ class TestBudget:
         monkeypatch.setattr(journald, "time", SimpleNamespace(monotonic=world.clock))
         monkeypatch.setattr(journald, "select", SimpleNamespace(poll=Poll, POLLOUT=select.POLLOUT))
         stream.close("it is in FILE")
-        assert [journald._PATIENCE * 1000] == waited
+        assert [journald._LONGEST_WAIT * 1000] == waited
         assert [] == sink.notes
 
     def test_one_alone(self, world: World) -> None:

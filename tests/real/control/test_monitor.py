@@ -50,7 +50,7 @@ jobs:
 
 class Here:
     """A monitor of processes, each with a parent as runs have, on a clock of its own; `replies` by ticket, until its
-    `patience` has run out.
+    `longest_wait` has run out.
     """
 
     def __init__(self, count: int) -> None:
@@ -60,7 +60,7 @@ class Here:
         self.gone: set[int] = set()
         self.now = Now(1_000 * SECOND, 5 * SECOND)
         self.replies: dict[int, list[Any]] = {}
-        self.patience: dict[int, int] = {}
+        self.lateness: dict[int, int] = {}
         marks = RunDirectory(Path("/no-such"), Path("/no-such"))
         self.monitor = Monitor(self.live, marks, self.reply)
 
@@ -71,7 +71,7 @@ class Here:
 
     def reply(self, ticket: int, text: str) -> bool:
         self.replies.setdefault(ticket, []).append(json.loads(text))
-        return len(self.replies[ticket]) < self.patience.get(ticket, 10**9)
+        return len(self.replies[ticket]) < self.lateness.get(ticket, 10**9)
 
     def wait(self, nanoseconds: int) -> None:
         """So much time passes, in which the monitor does what it has to."""
@@ -101,7 +101,7 @@ def test_nobody_looks(here: Here) -> None:
     """There is nothing to wake up for, before the first has looked and after the last."""
     assert here.monitor.at is None
     here.monitor.turn(here.now)
-    here.patience = {1: 1, 2: 3}
+    here.longest_wait = {1: 1, 2: 3}
     here.monitor.join(1, False, here.now)
     here.monitor.join(2, False, here.now)
     here.wait(60 * SECOND)
@@ -116,7 +116,7 @@ def test_what_can_not_be_read_is_tried_with_the_next_look(here: Here, monkeypatc
     def none_left() -> None:
         raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
 
-    here.patience = {1: 2}
+    here.longest_wait = {1: 2}
     with monkeypatch.context() as patch:
         patch.setattr(monitor, "HostUsage", none_left)
         here.monitor.join(1, False, here.now)

@@ -11,7 +11,7 @@ from jobqueued.control.calls.reload import Reload
 from jobqueued.control.calls.settings_file import SettingsFile
 from jobqueued.crontabs.jobs import CronHost, read_jobs_in_steps
 from jobqueued.daemon.loop import read_clocks
-from jobqueued.jobdir.acceptance import PATIENCE, SLICE_JOBS, Acceptance
+from jobqueued.jobdir.acceptance import LONGEST_WAIT, SLICE_JOBS, Acceptance
 from jobqueued.jobdir.cron_tables import place_of
 from jobqueued.jobdir.job_files import Watches
 from jobqueued.jobdir.kinds import CRON_D
@@ -72,7 +72,7 @@ class TestReload:
             file.unlink()
         watch.inbox.drain()
         self.turn(watch, catalog, 0)
-        assert (1, 1, PATIENCE) == (len(catalog), len(watch.problems), watch.deadline)
+        assert (1, 1, LONGEST_WAIT) == (len(catalog), len(watch.problems), watch.deadline)
         reload.begin(1)
         self.turn(watch, catalog, 0)
         assert reload.has_more

@@ -21,9 +21,9 @@ from jobqueued.base.instants import SECOND
 from jobqueued.child.watcher import inotify
 from jobqueued.crontabs.jobs import CronHost as Surroundings
 from jobqueued.host.linux import has_just_booted
-from jobqueued.host.other_cron import PATIENCE as GONE
+from jobqueued.host.other_cron import LONGEST_WAIT as GONE
 from jobqueued.host.other_cron import PID_FILE, REBOOTED, OtherCron, other_cron
-from jobqueued.jobdir.acceptance import PATIENCE
+from jobqueued.jobdir.acceptance import LONGEST_WAIT
 from jobqueued.jobdir.cron_tables import jobs_of_text, with_scripts
 from jobqueued.jobdir.inbox import RESCAN
 from jobqueued.model.events import FileGone, JobsRead
@@ -268,7 +268,7 @@ def test_a_table_that_is_emptied_or_removed_has_no_jobs(tables: Tables) -> None:
     table.unlink()
     assert tables.scan() == {}
     assert len(tables.last_good(table)) == 1
-    assert tables.scan(PATIENCE) == {"x": []}
+    assert tables.scan(LONGEST_WAIT) == {"x": []}
     assert tables.kept["cron.d/x"] is None
 
 

@@ -10,7 +10,7 @@ from tests.support import REPO
 from tests.support.users import NEEDS_ROOT
 
 SHORT = "kill,stop,journald,removed,refuse"
-PATIENCE = 300
+LONGEST_WAIT = 300
 
 
 @NEEDS_ROOT
@@ -19,7 +19,7 @@ def test_a_short_one(tmp_path: Path) -> None:
     figures = tmp_path / "figures"
     words = ["--seed", "3", "--minutes", "0.04", "--jobs", "12", "--rate", "3", "--pace", "9", "--only", SHORT]
     command = [sys.executable, "-m", "tests.chaos", *words, "--markdown", str(figures)]
-    done = subprocess.run(command, cwd=REPO, capture_output=True, text=True, timeout=PATIENCE, check=False)
+    done = subprocess.run(command, cwd=REPO, capture_output=True, text=True, timeout=LONGEST_WAIT, check=False)
     assert 0 == done.returncode, done.stdout + done.stderr
     told = dict(line.strip("| ").split(" | ") for line in figures.read_text().splitlines() if line.startswith("| "))
     assert int(told["faults"]) > 0

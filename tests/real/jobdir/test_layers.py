@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jobqueued.child.watcher import inotify
-from jobqueued.jobdir.acceptance import PATIENCE
+from jobqueued.jobdir.acceptance import LONGEST_WAIT
 from jobqueued.jobdir.inbox import AGAIN, RESCAN
 from jobqueued.jobfile.reader import read_packed
 from jobqueued.jobfile.tree.drop_ins import MAX_DROP_INS
@@ -45,8 +45,8 @@ def test_the_first_directory_that_has_a_file_counts(jobs: Layered) -> None:
         jobs.file(f"{place}/a.yaml").unlink()
         assert (["a.yaml: j"], {"j": following}) == (jobs.scan(), jobs.jobs("a.yaml"))
     jobs.file(f"{PLACES[-1]}/a.yaml").unlink()
-    assert ([], PATIENCE) == (jobs.scan(0), jobs.watch.deadline)
-    assert ["a.yaml gone"] == jobs.scan(PATIENCE)
+    assert ([], LONGEST_WAIT) == (jobs.scan(0), jobs.watch.deadline)
+    assert ["a.yaml gone"] == jobs.scan(LONGEST_WAIT)
 
 
 def test_what_is_overridden_is_not_read(jobs: Layered) -> None:
@@ -86,9 +86,9 @@ def test_a_package_that_goes_with_its_directory_takes_its_jobs_along(jobs: Layer
     (jobs.root / "usr/lib/jobqueue.d/b.yaml.d").rmdir()
     (jobs.root / "usr/lib/jobqueue.d").rmdir()
     assert (["b.yaml: "], []) == (jobs.scan(0), jobs.told())
-    assert ["a.yaml gone"] == jobs.scan(PATIENCE)
+    assert ["a.yaml gone"] == jobs.scan(LONGEST_WAIT)
     jobs.put("usr/lib/a.yaml", B)
-    assert ["a.yaml: j"] == jobs.scan(PATIENCE)
+    assert ["a.yaml: j"] == jobs.scan(LONGEST_WAIT)
 
 
 def test_a_new_version_of_a_broken_override_counts(jobs: Layered) -> None:
@@ -121,10 +121,10 @@ def test_a_directory_that_others_can_change_is_left_out(jobs: Layered) -> None:
     assert (["a.yaml: j", "b.yaml: b"], {"j": "b"}) == (jobs.scan(0), jobs.jobs("a.yaml"))
     assert ["jobqueue.d"] == list(jobs.problems())
     assert [f"run:0: : {OPEN_TO_ALL} /run/jobqueue.d; until then its files are ignored"] == jobs.told()
-    assert ["c.yaml gone"] == jobs.scan(PATIENCE)
+    assert ["c.yaml gone"] == jobs.scan(LONGEST_WAIT)
     directory.chmod(0o755)
     assert (["a.yaml: j", "b.yaml: b d", "c.yaml: c"], {"j": "c"}, []) == (
-        jobs.scan(PATIENCE + AGAIN), jobs.jobs("a.yaml"), jobs.told()
+        jobs.scan(LONGEST_WAIT + AGAIN), jobs.jobs("a.yaml"), jobs.told()
     )  # fmt: skip
 
 
@@ -161,11 +161,11 @@ def test_a_link_of_others_keeps_nothing_from_being_read(tmp_path: Path, target: 
     left_out = [f"usr/local/lib:0: : {OPEN_TO_ALL} /usr/local/lib; until then its files are ignored"]
     assert ([] if is_missing else left_out, {"j": "b"}) == (jobs.told(), jobs.jobs("a.yaml"))
     jobs.file("usr/lib/b.yaml").unlink()
-    assert ([], ["b.yaml gone"]) == (jobs.scan(0), jobs.scan(PATIENCE))
+    assert ([], ["b.yaml gone"]) == (jobs.scan(0), jobs.scan(LONGEST_WAIT))
     link.parent.chmod(0o755)
     if target == "jobqueue.d":  # a link of root's own is an error, which nothing is read without
         jobs.put("etc/a.yaml", C)
-        assert ([], True) == (jobs.scan(PATIENCE + AGAIN), jobs.watch.inbox.is_unreadable)
+        assert ([], True) == (jobs.scan(LONGEST_WAIT + AGAIN), jobs.watch.inbox.is_unreadable)
     jobs.watch.inbox.close()
 
 
@@ -343,7 +343,7 @@ def test_drop_ins_of_no_file_are_told_of(jobs: Layered) -> None:
     assert (["a.yaml: j"], {"j": "a"}) == (jobs.scan(0), jobs.jobs("a.yaml"))
     main.unlink()
     assert ([], [orphans]) == (jobs.scan(0), jobs.news())
-    assert ["a.yaml gone"] == jobs.scan(PATIENCE)
+    assert ["a.yaml gone"] == jobs.scan(LONGEST_WAIT)
 
 
 def test_a_drop_in_is_masked_and_overridden(jobs: Layered) -> None:
@@ -535,7 +535,7 @@ def test_a_directory_that_can_not_be_listed_changes_nothing(
         patch.setattr(os, "listdir", _fails(os.listdir, number, f"/{place}/jobqueue.d"))
         later = again(jobs)
         assert 4 == len(later.scan())
-        assert ([], AGAIN, False) == (later.scan(PATIENCE), later.watch.deadline, later.watch.complete)
+        assert ([], AGAIN, False) == (later.scan(LONGEST_WAIT), later.watch.deadline, later.watch.complete)
         assert ["x"] * 4 == [later.jobs(f"{name}.yaml")[name] for name in "abcd"]
     assert ([f"{name}.yaml: {name}" for name in "abcde"], []) == (later.scan(AGAIN), later.told())
     assert ["new"] * 5 == [later.jobs(f"{name}.yaml")[name] for name in "abcde"]
@@ -642,12 +642,12 @@ def test_what_was_told_is_what_is_there(
             case "relist":
                 jobs.watch.inbox.relist()
             case "wait":
-                mono += PATIENCE
+                mono += LONGEST_WAIT
             case "restart":
                 jobs.watch.inbox.close()
                 jobs = again(jobs)
         jobs.scan(mono)
-    jobs.scan(mono + PATIENCE)
+    jobs.scan(mono + LONGEST_WAIT)
     fresh = Layered(jobs.root)
     fresh.scan()
     for name in ("a.yaml", "b.yaml"):

@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from jobqueued.base.instants import SECOND
 from jobqueued.child.watcher import inotify
 from jobqueued.jobdir import trust
-from jobqueued.jobdir.acceptance import PATIENCE
+from jobqueued.jobdir.acceptance import LONGEST_WAIT
 from jobqueued.jobdir.inbox import AGAIN, RESCAN
 from jobqueued.jobdir.trust import read_trusted
 from jobqueued.jobdir.watch import MOST_UNREAD, SLICE
@@ -113,9 +113,9 @@ def test_a_vanished_file_is_gone_after_a_while(jobs: Directory) -> None:
     jobs.scan(0)
     (jobs.path / "a.yaml").unlink()
     assert ([], 7 + 5 * SECOND) == (jobs.scan(7), jobs.watch.deadline)
-    assert [] == jobs.scan(6 + PATIENCE)
-    assert (["a.yaml gone"], None) == (jobs.scan(7 + PATIENCE), jobs.watch.deadline)
-    assert [] == jobs.scan(8 + PATIENCE)
+    assert [] == jobs.scan(6 + LONGEST_WAIT)
+    assert (["a.yaml gone"], None) == (jobs.scan(7 + LONGEST_WAIT), jobs.watch.deadline)
+    assert [] == jobs.scan(8 + LONGEST_WAIT)
 
 
 def test_a_file_that_comes_back_in_time_was_never_gone(jobs: Directory) -> None:
@@ -127,7 +127,7 @@ def test_a_file_that_comes_back_in_time_was_never_gone(jobs: Directory) -> None:
         jobs.scan(1)
         (jobs.path / "a.yaml").write_text(text)
         assert (events, None) == (jobs.scan(2), jobs.watch.deadline)
-        assert [] == jobs.scan(3 * PATIENCE)
+        assert [] == jobs.scan(3 * LONGEST_WAIT)
 
 
 def test_a_refused_file_that_vanishes_is_forgotten(jobs: Directory) -> None:
@@ -136,7 +136,7 @@ def test_a_refused_file_that_vanishes_is_forgotten(jobs: Directory) -> None:
     jobs.scan(0)
     (jobs.path / "a.yaml").unlink()
     jobs.scan(1)
-    assert (["a.yaml gone"], {}, {"a.yaml": []}) == (jobs.scan(1 + PATIENCE), jobs.problems(), jobs.changes())
+    assert (["a.yaml gone"], {}, {"a.yaml": []}) == (jobs.scan(1 + LONGEST_WAIT), jobs.problems(), jobs.changes())
 
 
 def test_an_id_stays_with_the_file_that_had_it(jobs: Directory) -> None:
@@ -170,7 +170,7 @@ def test_a_renamed_file_keeps_its_jobs(jobs: Directory) -> None:
     jobs.scan(0)
     os.rename(jobs.path / "a.yaml", jobs.path / "b.yaml")
     assert ["b.yaml: x"] == jobs.scan(1)
-    assert ["a.yaml gone"] == jobs.scan(1 + PATIENCE)
+    assert ["a.yaml gone"] == jobs.scan(1 + LONGEST_WAIT)
 
 
 CYCLE = ["a.yaml: x y", "b.yaml: y x", "a.yaml: y", "b.yaml: x"]
@@ -216,12 +216,12 @@ def test_a_directory_that_goes_keeps_its_jobs(jobs: Directory, tmp_path: Path) -
     jobs.scan(0)
     os.rename(jobs.path, tmp_path / "old")
     assert ([], missing(jobs.path), None) == (jobs.scan(0), jobs.problems(), jobs.watch.deadline)
-    assert ([], ["a", "b"]) == (jobs.scan(2 * PATIENCE), in_force(jobs, "a.yaml", "b.yaml"))
+    assert ([], ["a", "b"]) == (jobs.scan(2 * LONGEST_WAIT), in_force(jobs, "a.yaml", "b.yaml"))
     jobs.path.mkdir()
     jobs.write("b.yaml", "b")
     (tmp_path / "old" / "c.yaml").write_text("jobs: {c: {command: x}}")
     assert (["b.yaml: b"], {}) == (jobs.scan(0), jobs.problems())
-    assert ["a.yaml gone"] == jobs.scan(PATIENCE)
+    assert ["a.yaml gone"] == jobs.scan(LONGEST_WAIT)
 
 
 def test_a_directory_that_is_removed_keeps_its_jobs(jobs: Directory) -> None:
@@ -230,15 +230,15 @@ def test_a_directory_that_is_removed_keeps_its_jobs(jobs: Directory) -> None:
         jobs.write(f"{name}.yaml", name)
     jobs.scan(0)
     (jobs.path / "a.yaml").unlink()
-    assert ([], PATIENCE) == (jobs.scan(0), jobs.watch.deadline)
+    assert ([], LONGEST_WAIT) == (jobs.scan(0), jobs.watch.deadline)
     shutil.rmtree(jobs.path)
     assert ([], missing(jobs.path), None) == (jobs.scan(1), jobs.problems(), jobs.watch.deadline)
-    assert ([], ["a", "b"]) == (jobs.scan(2 * PATIENCE), in_force(jobs, "a.yaml", "b.yaml"))
+    assert ([], ["a", "b"]) == (jobs.scan(2 * LONGEST_WAIT), in_force(jobs, "a.yaml", "b.yaml"))
     jobs.path.mkdir()
-    assert ([], {}, 3 * PATIENCE) == (jobs.scan(2 * PATIENCE), jobs.problems(), jobs.watch.deadline)
-    assert ["a.yaml gone", "b.yaml gone"] == jobs.scan(3 * PATIENCE)
+    assert ([], {}, 3 * LONGEST_WAIT) == (jobs.scan(2 * LONGEST_WAIT), jobs.problems(), jobs.watch.deadline)
+    assert ["a.yaml gone", "b.yaml gone"] == jobs.scan(3 * LONGEST_WAIT)
     jobs.write("d.yaml", "d")
-    assert (["d.yaml: d"], ["d.yaml"]) == (jobs.scan(3 * PATIENCE), jobs.read)
+    assert (["d.yaml: d"], ["d.yaml"]) == (jobs.scan(3 * LONGEST_WAIT), jobs.read)
 
 
 def in_force(jobs: Directory, *names: str) -> list[str]:
@@ -284,7 +284,7 @@ def test_lost_events_cost_no_change(jobs: Directory, monkeypatch: pytest.MonkeyP
     jobs.forget_events()
     overflow = [inotify.InotifyEvent(-1, inotify.IN_Q_OVERFLOW, "")]
     monkeypatch.setattr(inotify, "events", lambda _: iter(overflow))
-    assert (["b.yaml: b d"], ["b.yaml"], PATIENCE) == (jobs.scan(0), jobs.read, jobs.watch.deadline)
+    assert (["b.yaml: b d"], ["b.yaml"], LONGEST_WAIT) == (jobs.scan(0), jobs.read, jobs.watch.deadline)
 
 
 def test_a_reload_sees_what_inotify_cannot(jobs: Directory) -> None:
@@ -377,11 +377,11 @@ def test_what_went_while_nobody_looked_is_gone_after_a_while(jobs: Directory) ->
     jobs.scan()
     (jobs.path / "a.yaml").unlink()
     later = again(jobs)
-    assert (["b.yaml: b"], {}, 7 + PATIENCE) == (later.scan(7), later.accepted, later.watch.deadline)
+    assert (["b.yaml: b"], {}, 7 + LONGEST_WAIT) == (later.scan(7), later.accepted, later.watch.deadline)
     later.watch.inbox.relist()
-    assert ([], False) == (later.scan(6 + PATIENCE), later.watch.complete)
+    assert ([], False) == (later.scan(6 + LONGEST_WAIT), later.watch.complete)
     gone = ["a.yaml gone"], {"a.yaml": None}, None, True
-    assert gone == (later.scan(7 + PATIENCE), later.accepted, later.watch.deadline, later.watch.complete)
+    assert gone == (later.scan(7 + LONGEST_WAIT), later.accepted, later.watch.deadline, later.watch.complete)
     later.watch.inbox.close()
 
 
@@ -394,10 +394,10 @@ def test_what_is_away_for_a_moment_at_the_start_comes_back(jobs: Directory, text
     later = again(jobs)
     assert ([], False) == (later.scan(), later.watch.complete)
     (jobs.path / "a.yaml").write_text(text)
-    assert [f"a.yaml: {'a' if text.endswith('[') else 'b'}"] == later.scan(PATIENCE - 1)
-    assert ([], True, None) == (later.scan(2 * PATIENCE), later.watch.complete, later.watch.deadline)
+    assert [f"a.yaml: {'a' if text.endswith('[') else 'b'}"] == later.scan(LONGEST_WAIT - 1)
+    assert ([], True, None) == (later.scan(2 * LONGEST_WAIT), later.watch.complete, later.watch.deadline)
     (jobs.path / "a.yaml").write_text("5")
-    assert [] == later.scan(2 * PATIENCE)
+    assert [] == later.scan(2 * LONGEST_WAIT)
     assert later.watch.last_good(str(jobs.path / "a.yaml"))
     later.watch.inbox.close()
 
@@ -419,7 +419,7 @@ def test_a_file_that_can_not_be_read_is_tried_again(
         assert ([], ["a.yaml"], AGAIN) == (jobs.scan(), list(jobs.changes()), jobs.watch.deadline)
         later = again(jobs)
         assert (["a.yaml: a"], True, AGAIN) == (later.scan(), later.watch.complete, later.watch.deadline)
-        assert ([], {}, {}) == (later.scan(PATIENCE), later.changes(), later.accepted)
+        assert ([], {}, {}) == (later.scan(LONGEST_WAIT), later.changes(), later.accepted)
         assert ([], {}, 2 * AGAIN) == (later.scan(AGAIN), later.changes(), later.watch.deadline)
     for directory in (jobs, later):
         told = directory.scan(2 * AGAIN), directory.problems(), directory.watch.deadline
@@ -445,7 +445,7 @@ def test_a_directory_that_can_not_be_read_is_tried_again(
         assert {jobs.path.name: [advice]} == later.problems()
         assert ([], {}) == (later.scan(AGAIN), later.changes())
     assert (["a.yaml: a"], {}, True) == (later.scan(2 * AGAIN), later.problems(), later.watch.complete)
-    assert (["b.yaml gone"], {"b.yaml": None}) == (later.scan(2 * AGAIN + PATIENCE), later.accepted)
+    assert (["b.yaml gone"], {"b.yaml": None}) == (later.scan(2 * AGAIN + LONGEST_WAIT), later.accepted)
     later.watch.inbox.close()
 
 
@@ -681,11 +681,11 @@ def test_a_slow_writer_after_a_deletion_removes_nothing(jobs: Directory) -> None
     (jobs.path / "a.yaml").unlink()
     with open(jobs.path / "a.yaml", "w") as file:
         assert [] == jobs.scan(0)
-        assert [] == jobs.scan(2 * PATIENCE)
+        assert [] == jobs.scan(2 * LONGEST_WAIT)
         file.write("jobs: {b: {command: x}}")
         file.flush()
-        assert ([], {}) == (jobs.scan(3 * PATIENCE), jobs.changes())
-    assert (["a.yaml: b"], None) == (jobs.scan(3 * PATIENCE), jobs.watch.deadline)
+        assert ([], {}) == (jobs.scan(3 * LONGEST_WAIT), jobs.changes())
+    assert (["a.yaml: b"], None) == (jobs.scan(3 * LONGEST_WAIT), jobs.watch.deadline)
 
 
 def test_a_file_in_writing_at_the_start_can_vanish(jobs: Directory) -> None:
@@ -699,7 +699,7 @@ def test_a_file_in_writing_at_the_start_can_vanish(jobs: Directory) -> None:
         assert ["a.yaml: a"] == later.scan(0)
         (jobs.path / "a.yaml").unlink()
     later.scan(0)
-    assert ["a.yaml gone"] == later.scan(PATIENCE)
+    assert ["a.yaml gone"] == later.scan(LONGEST_WAIT)
     later.watch.inbox.close()
 
 
@@ -711,12 +711,12 @@ def test_a_directory_that_comes_late_has_its_good_texts(jobs: Directory, tmp_pat
     os.rename(jobs.path, tmp_path / "away")
     later = again(jobs)
     assert (["a.yaml: a", "b.yaml: b"], {}, missing(jobs.path)) == (later.scan(), later.accepted, later.problems())
-    assert ([], False) == (later.scan(2 * PATIENCE), later.watch.complete)
+    assert ([], False) == (later.scan(2 * LONGEST_WAIT), later.watch.complete)
     (tmp_path / "away" / "a.yaml").write_text("jobs: [")
     (tmp_path / "away" / "b.yaml").unlink()
     os.rename(tmp_path / "away", jobs.path)
     assert (["a.yaml"], ["a"]) == (later.scan(0) or list(later.problems()), in_force(later, "a.yaml"))
-    assert (["b.yaml gone"], True) == (later.scan(PATIENCE), later.watch.complete)
+    assert (["b.yaml gone"], True) == (later.scan(LONGEST_WAIT), later.watch.complete)
     later.watch.inbox.close()
 
 
@@ -748,7 +748,7 @@ for turn in range(3000):
         _listen(jobs, 0, there)
     assert 0 == writer.returncode
     _listen(jobs, 0, there)
-    _listen(jobs, PATIENCE, there)
+    _listen(jobs, LONGEST_WAIT, there)
     good = {path.name for path in jobs.path.glob("*.yaml")} - jobs.problems().keys()
     assert good
     for name in good:
@@ -939,9 +939,9 @@ def test_what_was_told_is_what_is_there(
             case "relist":
                 directory.watch.inbox.relist()
             case "wait":
-                mono += PATIENCE
+                mono += LONGEST_WAIT
         _listen(directory, mono, told)
-    _listen(directory, mono + PATIENCE, told)
+    _listen(directory, mono + LONGEST_WAIT, told)
     held = [job for ids in told.values() for job in ids]
     assert len(held) == len(set(held))
     for path in directory.path.iterdir():

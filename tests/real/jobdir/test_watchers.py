@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from jobqueued.child.watchers import BURST, BURST_OF_ALL, EVERY, EVERY_OF_ALL, PATIENCE, STARTING, Watchers
-from jobqueued.child.worker import Seat
+from jobqueued.child.watchers import BURST, BURST_OF_ALL, EVERY, EVERY_OF_ALL, LONGEST_WAIT, STARTING, Watchers
+from jobqueued.child.worker import Worker
 from tests.support.host import wait_for
 
 NOW = 1000.0
@@ -49,7 +49,7 @@ class Site:
             os.closerange(3, 1 << 16)
             signal.pause()
             os._exit(1)
-        self.watchers.hand_over(Seat(self.pids[number], ours), now)
+        self.watchers.hand_over(Worker(self.pids[number], ours), now)
         assert b"watch" == theirs.recv(100)
         self.theirs[number] = theirs
         return theirs
@@ -62,13 +62,13 @@ class Site:
             found += self.watchers.hear(now)
         return found
 
-    def bury(self, number: int) -> str | None:
+    def reap(self, number: int) -> str | None:
         """Reap one that has to have ended."""
         pid = self.pids.pop(number)
         ended = lambda: os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)  # noqa: E731
         wait_for(lambda: self.hear() or ended(), why="it has ended")
         assert (pid, signal.SIGKILL) == os.waitpid(pid, 0)
-        return self.watchers.bury(pid)
+        return self.watchers.reap(pid)
 
 
 @pytest.fixture
@@ -147,7 +147,7 @@ def test_who_says_too_much(site: Site) -> None:
 def test_many_who_say_too_much(site: Site) -> None:
     """All together are heard so often at once, then so often, each in its turn; none is forgotten."""
     for number in range(12):
-        flood(site.begin(number, now=NOW - PATIENCE * (12 - number)))
+        flood(site.begin(number, now=NOW - LONGEST_WAIT * (12 - number)))
     heard = site.hear()
     assert BURST_OF_ALL == len(heard)
     assert {str(number) for number in range(12)} == {word.split()[1] for word in heard}
@@ -161,8 +161,8 @@ def test_one_process_a_user(site: Site) -> None:
     site.begin(1, uid=1000)
     site.order(2, uid=1000)
     site.order(3, uid=1000)
-    assert not site.watchers.want(NOW + 2 * PATIENCE)
-    assert "" == site.bury(1)
+    assert not site.watchers.want(NOW + 2 * LONGEST_WAIT)
+    assert "" == site.reap(1)
     site.staff(3).send(b"! - 0")
     assert ["unnoticed 3 - 0"] == site.hear()
     assert not site.watchers.want(NOW)
@@ -182,7 +182,7 @@ def test_its_end(site: Site, how: str) -> None:
         case "is not wanted":
             site.watchers.obey("unwatch 1")
     site.hear()
-    assert ("unwatched 1", None) == (site.bury(1), site.watchers.bury(os.getpid()))
+    assert ("unwatched 1", None) == (site.reap(1), site.watchers.reap(os.getpid()))
     assert (set(), []) == (site.watchers.pids, site.watchers.rest(NOW))
     site.begin(2, uid=1000)
 
@@ -192,12 +192,12 @@ def test_who_is_silent_keeps_others_waiting_for_a_while_only(site: Site) -> None
     for number in range(STARTING):
         site.begin(number)
     site.order(STARTING)
-    assert (False, [PATIENCE]) == (site.watchers.want(NOW), site.watchers.rest(NOW))
+    assert (False, [LONGEST_WAIT]) == (site.watchers.want(NOW), site.watchers.rest(NOW))
     site.theirs[0].send(b"! - 0")
     site.hear()
     site.staff(STARTING)
     site.order(STARTING + 1)
-    assert (False, True) == (site.watchers.want(NOW), site.watchers.want(NOW + PATIENCE))
+    assert (False, True) == (site.watchers.want(NOW), site.watchers.want(NOW + LONGEST_WAIT))
 
 
 def test_nobody_hears(site: Site) -> None:
@@ -205,7 +205,7 @@ def test_nobody_hears(site: Site) -> None:
     site.begin(1)
     site.order(2)
     site.watchers.clear()
-    assert ("unwatched 1", False) == (site.bury(1), site.watchers.want(NOW))
+    assert ("unwatched 1", False) == (site.reap(1), site.watchers.want(NOW))
 
 
 def process_state(pid: int) -> str:

@@ -23,7 +23,7 @@ from jobqueued.model.job import Job, Now
 from jobqueued.model.run import Run, RunId
 from jobqueued.model.run_states import RunState
 from jobqueued.runs import leftover_processes, lost_attempts
-from jobqueued.runs.leftover_processes import Clues, Kin, LeftoverProcess, Processes
+from jobqueued.runs.leftover_processes import Clues, FoundProcesses, LeftoverProcess, Processes
 from jobqueued.runs.lost_attempts import LostAttempts
 from jobqueued.runs.recovery import GONE, NO_DIRECTORY, Dead, Recovery
 from jobqueued.runs.run_directory import Name, RunDirectory
@@ -272,9 +272,9 @@ def lost(tmp_path: Path) -> LostAttempts:
     return found
 
 
-def see(monkeypatch: pytest.MonkeyPatch, found: Kin) -> None:
+def see(monkeypatch: pytest.MonkeyPatch, found: FoundProcesses) -> None:
     """Let this be the kin of whoever is looked for."""
-    monkeypatch.setattr(Processes, "kin", lambda *_: found)
+    monkeypatch.setattr(Processes, "find", lambda *_: found)
 
 
 def said(lost: LostAttempts) -> list[str]:
@@ -287,10 +287,10 @@ def said(lost: LostAttempts) -> list[str]:
 
 def test_what_can_not_be_killed(lost: LostAttempts, sleeper: LeftoverProcess, monkeypatch: pytest.MonkeyPatch) -> None:
     """What does not end although it was killed is named, once, and the run is not lost."""
-    see(monkeypatch, Kin([sleeper], []))
+    see(monkeypatch, FoundProcesses([sleeper], []))
     monkeypatch.setattr(signal, "pidfd_send_signal", refused)
     assert [] == said(lost), "it is given some time"
-    monkeypatch.setattr(lost_attempts, "_PATIENCE", 0)
+    monkeypatch.setattr(lost_attempts, "_LONGEST_WAIT", 0)
     lives_on = f"pid {sleeper.pid} (sleep) can't be killed"
     told = f"{GONE}, but {lives_on}; if no process of the run is left: jobqueuectl stop --lost job@1"
     assert [told] == wait_for(lambda: said(lost))
@@ -307,13 +307,13 @@ def refused(*_: object) -> None:
 
 def test_its_end_is_heard(lost: LostAttempts, sleeper: LeftoverProcess, monkeypatch: pytest.MonkeyPatch) -> None:
     """When the last that was seen ends, it is looked again at once."""
-    see(monkeypatch, Kin([sleeper], []))
+    see(monkeypatch, FoundProcesses([sleeper], []))
     assert [] == said(lost), "it was killed just now"
     ((descriptor, bits),) = lost.descriptors().items()
     assert bits == select.POLLIN
     assert select.select([descriptor], [], [], DEADLINE)[0], "it was killed"
     lost.ready(descriptor, Now(0, 0))
-    see(monkeypatch, Kin([], []))
+    see(monkeypatch, FoundProcesses([], []))
     assert [GONE] == said(lost)
     assert ({}, None) == (lost.descriptors(), lost.deadline)
 
@@ -322,7 +322,7 @@ def test_a_number_that_is_another_s(
     lost: LostAttempts, sleeper: LeftoverProcess, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whoever got the number since the look is not signalled."""
-    see(monkeypatch, Kin([sleeper._replace(birth=sleeper.birth - 1)], []))
+    see(monkeypatch, FoundProcesses([sleeper._replace(birth=sleeper.birth - 1)], []))
     assert [] == said(lost)
     assert {} == lost.descriptors()
     assert lives(sleeper.pid)
@@ -338,13 +338,13 @@ def test_nobody_can_look(lost: LostAttempts, monkeypatch: pytest.MonkeyPatch) ->
         finally:
             resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
     assert ["Too many open files" in text for text in told] == [True]
-    see(monkeypatch, Kin([], []))
+    see(monkeypatch, FoundProcesses([], []))
     assert [GONE] == wait_for(lambda: said(lost))
 
 
 def test_nobody_can_read_its_marks(lost: LostAttempts, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing lives of it, and its end can't be told now: it is told later, and not forgotten, whoever asks."""
-    see(monkeypatch, Kin([], []))
+    see(monkeypatch, FoundProcesses([], []))
     with monkeypatch.context() as short:
         short.setattr(RunDirectory, "lost", none_left)
         assert ["its processes can't be listed (Too many open files)" in text for text in said(lost)] == [True]
@@ -375,7 +375,7 @@ def test_many_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_slices(lost: LostAttempts, monkeypatch: pytest.MonkeyPatch) -> None:
     """A turn looks at a slice of the processes only; news that comes in between is not missed, nor who is let go."""
     monkeypatch.setattr(leftover_processes, "SLICE", 2)
-    see(monkeypatch, Kin([], [LeftoverProcess(1, 0, 0, 0, "init")]))
+    see(monkeypatch, FoundProcesses([], [LeftoverProcess(1, 0, 0, 0, "init")]))
     assert ([], True, None) == (lost.turn(read_clocks()), lost.has_more, lost.deadline)
     turns = 1
     recovery = Recovery(RunDirectory(Path("/"), Path("/")), set())
@@ -398,7 +398,7 @@ def test_numbers_that_begin_anew(lost: LostAttempts, monkeypatch: pytest.MonkeyP
     births = iter((0, 1 << 14, 0, 0))
     monkeypatch.setattr(leftover_processes, "_births", lambda: next(births))
     monkeypatch.setattr(leftover_processes, "_numbers", lambda: 1 << 15)
-    see(monkeypatch, Kin([], []))
+    see(monkeypatch, FoundProcesses([], []))
     assert ["processes come and go too fast to be told apart" in text for text in said(lost)] == [True]
     assert [GONE] == wait_for(lambda: said(lost))
 
@@ -474,7 +474,7 @@ def test_who_calls_himself_its_supervisor(user: str | None) -> None:
             assert titled.stdout.readline() == b"\n"
             processes = Processes(os.getpid())
             list(leftover_processes.look(processes, 0))
-            _, found = processes.kin(Clues(0, cgroup="/none", title=("a@1.1", "/runs")))
+            _, found = processes.find(Clues(0, cgroup="/none", title=("a@1.1", "/runs")))
             titled.kill()
     assert (user is None) == (titled.pid in [each.pid for each in found])
 

@@ -22,7 +22,7 @@ class HostValue(NamedTuple):
     store: str
     boot: str = "-"
     labels: str = "-"
-    standing: str = "-"
+    condition: str = "-"
     common: str = ""
 
 

@@ -19,12 +19,12 @@ from jobqueued.model.fleet import FLEET, FleetReachability
 from jobqueued.model.job import Claim, Job, OnHostLoss, Scope
 from jobqueued.model.run_states import LIVE, PENDING, RunState
 from jobqueued.model.saved import Hold
-from tests.support.fleet import PATIENCE, TTL, Fleet, Host
+from tests.support.fleet import LONGEST_WAIT, TTL, Fleet, Host
 from tests.support.world import job
 
 HOUR = 3600
 LONG = 20 * MINUTE // SECOND
-GONE = (TTL + PATIENCE) // SECOND
+GONE = (TTL + LONGEST_WAIT) // SECOND
 """The seconds after which a host is counted as lost."""
 FIRST = "/jq/runs/long/1772409660/1"
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from jobqueued.base.instants import HOUR, MINUTE, SECOND, to_datetime
-from jobqueued.control.views.views import exclusive, standing, status
+from jobqueued.control.views.views import condition, exclusive, status
 from jobqueued.core.explain.attention import Attention, is_over
 from jobqueued.model import events
 from jobqueued.model.job import Job, On, Overlap
@@ -100,7 +100,7 @@ def test_a_deliberate_stop_is_no_failure() -> None:
 def statuses(world: World) -> dict[str, str]:
     """The word for each job."""
     jobs = world.scheduler.catalog
-    return {one.id: str(status(one, standing(world.scheduler, one))) for one in jobs}
+    return {one.id: str(status(one, condition(world.scheduler, one))) for one in jobs}
 
 
 def test_disabled_or_removed_ones_fail_nobody() -> None:

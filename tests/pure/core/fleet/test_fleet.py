@@ -24,7 +24,7 @@ from jobqueued.model.run import LockClientId, RunId
 from jobqueued.model.saved import Hold
 from jobqueued.queue.locks import places_of
 from jobqueued.timing.schedule import Every
-from tests.support.fleet import PATIENCE, Agent, Fleet, Host, Rules
+from tests.support.fleet import LONGEST_WAIT, Agent, Fleet, Host, Rules
 from tests.support.fleet_life import FleetLife
 from tests.support.world import MIDNIGHT, World, job
 
@@ -658,7 +658,7 @@ def test_the_hosts_of_a_fleet() -> None:
 
 def test_a_host_that_goes_unseen() -> None:
     """A snapshot that is read anew, as news of some time are lost, tells which hosts are there no more."""
-    told = Conversation(PATIENCE)
+    told = Conversation(LONGEST_WAIT)
     there = {f"{ROOT}hosts/{name}": StoredKey(f"{name}:id boot", 1, 1) for name in "ab"}
     era = told.begin(Session("a:id", "a", 1))
     told.read(era, 5, there)

@@ -84,17 +84,17 @@ def test_many() -> None:
     assert found.text.isprintable()
 
 
-@pytest.mark.parametrize(("grace", "patience"), [(30, 50), (60, 50), (600, 590), (10**9, 86390)])
-def test_a_host_with_a_longer_grace(grace: int, patience: int) -> None:
+@pytest.mark.parametrize(("grace", "longest_wait"), [(30, 50), (60, 50), (600, 590), (10**9, 86390)])
+def test_a_host_with_a_longer_grace(grace: int, longest_wait: int) -> None:
     """What it has begun is its own for as long as it has announced, and no shorter than this host has it."""
     others = Others(50 * SECOND)
     others.note_host("b", StoredKey(f'b:1 boot - - ["UTC",{grace},""]', 1, 1))
     others.note_run(("tick", "f1772409660"), "b:1")
     others.note_host("b", None)
     assert [] == [*others.lost(1000 * SECOND)]
-    assert (1000 + patience) * SECOND == others.deadline
-    assert [] == [*others.lost((1000 + patience) * SECOND - 1)]
-    assert 1 == len([*others.lost((1000 + patience) * SECOND)])
+    assert (1000 + longest_wait) * SECOND == others.deadline
+    assert [] == [*others.lost((1000 + longest_wait) * SECOND - 1)]
+    assert 1 == len([*others.lost((1000 + longest_wait) * SECOND)])
 
 
 def test_what_is_read() -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from jobqueued.base.instants import SECOND
-from jobqueued.control.views.views import standing, status
+from jobqueued.control.views.views import condition, status
 from jobqueued.core.hosts.memory import parse_definition
 from jobqueued.core.jobs.agreement import spec_of
 from jobqueued.model.job import CatchUp, Claim, Job, Scope
@@ -47,7 +47,7 @@ def attention(host: Host) -> list[tuple[str, str]]:
 def word_of(host: Host) -> str:
     """The status of the job there."""
     definition = host.scheduler.catalog["tick"]
-    return status(definition, standing(host.scheduler, definition))
+    return status(definition, condition(host.scheduler, definition))
 
 
 def runs_of(fleet: Fleet, host: Host) -> int:

@@ -43,7 +43,7 @@ def test_a_job_that_succeeds() -> None:
     world = hours(World(daily()), 10 * 24)
     assert ([], []) == (told(world), overdue(world))
     assert world.now.wall + HOUR == world.scheduler.next_wakeup(world.now)
-    assert 1 == len(world.scheduler._state.patience.jobs)
+    assert 1 == len(world.scheduler._state.lateness.jobs)
 
 
 def test_once_and_its_end() -> None:
@@ -243,11 +243,11 @@ def test_what_is_said() -> None:
     world.happen(events.ForgetAsked(3, "a", "root"))
     over = Say("overdue_over", {"job": "a", "reason": "forgotten by root"})
     assert [over, Reply(3, {}, asked="the order of root to forget a")] == world.did
-    assert 0 == len(world.scheduler._state.patience.jobs)
+    assert 0 == len(world.scheduler._state.lateness.jobs)
 
 
 def test_no_deadline_is_left() -> None:
     """Where a file expects nothing any more nobody wakes up for it."""
     world = World(daily(None))
     world.write("jobs.yaml", daily(None, expect=None))
-    assert (0, None) == (len(world.scheduler._state.patience.jobs), world.scheduler.next_wakeup(world.now))
+    assert (0, None) == (len(world.scheduler._state.lateness.jobs), world.scheduler.next_wakeup(world.now))

@@ -214,7 +214,7 @@ def test_what_was_told_before_the_clock_was_set_back() -> None:
     fleet.pass_time(2 * 3600 + 120)
     host = fleet.hosts[tellers(fleet)[0]]
     state = host.scheduler._state
-    expected = state.standing("tick").saved.expected
+    expected = state.peek("tick").saved.expected
     assert expected is not None
     assert expected.told
     state.remember("tick", expected=expected._replace(since=host.now.wall))

@@ -234,7 +234,7 @@ def test_an_edit() -> None:
     world = begin(world_with(job("a")))
     world.pass_time(3000)
     world.write("jobs.yaml", job("a", late=None))
-    assert 0 == len(world.scheduler._state.patience.runs)
+    assert 0 == len(world.scheduler._state.lateness.runs)
     world.pass_time(3 * 3600)
     assert [] == told(world)
     world.write("jobs.yaml", job("a"))
@@ -298,15 +298,15 @@ def test_nobody_wakes_for_a_run_that_has_ended() -> None:
     for each in jobs:
         world.memories[each.id] = SavedJob(job=each.id, took=HOURS)
     world.boot()
-    patience = world.scheduler._state.patience
+    lateness = world.scheduler._state.lateness
     for ticket, each in enumerate(jobs):
         world.run(each.id, ticket + 1)
         world.start(f"{each.id}@1")
-    assert 40 == len(patience.runs)
+    assert 40 == len(lateness.runs)
     assert world.now.wall + 3 * HOUR == world.scheduler.next_wakeup(world.now)
     world.pass_time(101)
-    assert (0, None) == (len(patience.runs), world.scheduler.next_wakeup(world.now))
-    assert len(patience._within) == 0
+    assert (0, None) == (len(lateness.runs), world.scheduler.next_wakeup(world.now))
+    assert len(lateness._within) == 0
 
 
 def test_deadlines() -> None:

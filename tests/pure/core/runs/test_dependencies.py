@@ -103,35 +103,36 @@ TABLE: list[tuple[Job | None, tuple[Outcome, ...], Prepare, DependencyStates, st
     ),
     (D, (), lambda state: setattr(state, "complete", False), AWAITED, LATER),
     # by the clock, which has yet to start it
-    (HOURLY, (outcome(1, 30),), lambda state: state.remember("d", cursor=BEFORE) and state.wind(HOURLY), AWAITED,
+    (HOURLY, (outcome(1, 30),), lambda state: state.remember("d", cursor=BEFORE) and state.set_clock(HOURLY), AWAITED,
      "it is due and starts soon (`spread`)"),
-    (HOURLY, (outcome(1, 30),), lambda state: state.remember("d", cursor=DUE) and state.wind(HOURLY), MET, ""),
+    (HOURLY, (outcome(1, 30),), lambda state: state.remember("d", cursor=DUE) and state.set_clock(HOURLY), MET, ""),
     # that was set back, and comes to the same time again
-    (HOURLY, (outcome(1, 60),), lambda state: state.remember("d", cursor=BEFORE) and state.wind(HOURLY), MET, ""),
-    (HOURLY, (), both(moving(1, 60), lambda state: state.remember("d", cursor=BEFORE) and state.wind(HOURLY)), AWAITED,
-     "d@1 is due"),
-    (HOURLY, (), lambda state: state.remember("d", cursor=BEFORE, settled=DUE) and state.wind(HOURLY), AWAITED, LATER),
+    (HOURLY, (outcome(1, 60),), lambda state: state.remember("d", cursor=BEFORE) and state.set_clock(HOURLY), MET, ""),
+    (HOURLY, (), both(moving(1, 60), lambda state: state.remember("d", cursor=BEFORE) and state.set_clock(HOURLY)),
+     AWAITED, "d@1 is due"),
+    (HOURLY, (), lambda state: state.remember("d", cursor=BEFORE, settled=DUE) and state.set_clock(HOURLY), AWAITED,
+     LATER),
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("job_d", "outcomes", "prepare", "standing", "why"), TABLE)
+@pytest.mark.parametrize(("job_d", "outcomes", "prepare", "expected", "why"), TABLE)
 def test_one_dependency(
-    job_d: Job | None, outcomes: tuple[Outcome, ...], prepare: Prepare, standing: DependencyStates, why: str
+    job_d: Job | None, outcomes: tuple[Outcome, ...], prepare: Prepare, expected: DependencyStates, why: str
 ) -> None:
     """The newest occurrence of the dependency that is due after the one before, and not after this one, decides."""
     state = state_with(job_d, *outcomes)
     prepare(state)
     found = verdict(state, state.catalog["a"], RUN, World().now)
-    assert (standing, why) == (found.standing, found.why)
+    assert (expected, why) == (found.state, found.why)
 
 
 def test_since_it_was_queued() -> None:
     """A run that was not held counts successes since it was queued, another since it was held."""
     state = state_with(D, outcome(1, -9, ended=-1))
-    assert AWAITED is verdict(state, state.catalog["a"], replace(RUN, queued=BEFORE), World().now).standing
+    assert AWAITED is verdict(state, state.catalog["a"], replace(RUN, queued=BEFORE), World().now).state
     run = replace(RUN, held=0)
-    assert AWAITED is verdict(state, state.catalog["a"], run, World().now).standing
-    assert MET is verdict(state, state.catalog["a"], replace(run, queued=DUE - MINUTE), World().now).standing
+    assert AWAITED is verdict(state, state.catalog["a"], run, World().now).state
+    assert MET is verdict(state, state.catalog["a"], replace(run, queued=DUE - MINUTE), World().now).state
 
 
 def test_of_several() -> None:
@@ -148,7 +149,7 @@ def test_of_several() -> None:
 
     def judged(name: str, run: Run = RUN, before: int = 0) -> str:
         found = verdict(state, state.catalog[name], run, now._replace(wall=now.wall - before))
-        return f"{found.standing.name} {found.dependency} {found.timed_out} {found.reason if found.why else ''}"
+        return f"{found.state.name} {found.dependency} {found.timed_out} {found.reason if found.why else ''}"
 
     assert f"FAILED awaited True dependency_timeout: awaited: {LATER}" == judged("a")
     assert f"AWAITED awaited False dependency awaited: {LATER}" == judged("a", before=1)
@@ -167,7 +168,7 @@ def test_what_is_kept() -> None:
     state = world.scheduler._state
     state.put_due(replace(RUN, id=RunId("a", 7), previous=BEFORE - 2 * HOUR, due=BEFORE - HOUR))
     state.remember("a", cursor=BEFORE)
-    state.wind(state.catalog["a"])
+    state.set_clock(state.catalog["a"])
     kept = {
         outcome(1, -90, "failed"): True,  # what a@7 goes by
         outcome(2, -95, "failed"): False,

@@ -236,8 +236,8 @@ def test_what_is_completed_has_no_clock() -> None:
     """Where its `max_runs` have started its clock has no next start, whatever is wound."""
     world = World(job("a", "0 * * * *", max_runs=1))
     state, it = world.scheduler._state, job("a", "0 * * * *", max_runs=1)
-    state.wind(it)
+    state.set_clock(it)
     assert None is not state.due_times.next("a")
     state.remember("a", stats=replace(state["a"].saved.stats, started=1))
-    state.wind(it)
+    state.set_clock(it)
     assert None is state.due_times.next("a")

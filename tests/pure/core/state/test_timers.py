@@ -6,7 +6,7 @@ import pytest
 
 from jobqueued.base.instants import SECOND
 from jobqueued.core.state.agenda import Agenda
-from jobqueued.core.state.lateness_deadlines import Deadlines, Patience
+from jobqueued.core.state.lateness_deadlines import Deadlines, LatenessDeadlines
 from jobqueued.core.state.timers import HostTimer, Timers
 from jobqueued.model.job import Now
 from jobqueued.model.run import Run, RunId
@@ -152,26 +152,26 @@ def test_many_deadlines_are_tidied_seldom(monkeypatch: pytest.MonkeyPatch) -> No
 
 def test_patience_of_both_clocks() -> None:
     """The soonest of runs (by the monotonic clock) and of jobs (by the wall clock) is an instant of the wall clock."""
-    patience = Patience()
-    assert patience.soonest(NOW) is None
-    patience.wait(A, NOW.mono + 5, 60)
-    assert NOW.wall + 5 == patience.soonest(NOW)
-    patience.jobs.set("job", NOW.wall + 4)
-    assert (NOW.wall + 4, later(1).wall - SECOND + 4) == (patience.soonest(NOW), patience.soonest(later(1)))
-    patience.jobs.clear("job")
-    assert later(1).wall == patience.soonest(later(1))
-    assert ([], [(A, 60)], []) == tuple(patience.over(NOW.mono + plus, 9) for plus in (4, 5, 6))
+    lateness = LatenessDeadlines()
+    assert lateness.soonest(NOW) is None
+    lateness.wait(A, NOW.mono + 5, 60)
+    assert NOW.wall + 5 == lateness.soonest(NOW)
+    lateness.jobs.set("job", NOW.wall + 4)
+    assert (NOW.wall + 4, later(1).wall - SECOND + 4) == (lateness.soonest(NOW), lateness.soonest(later(1)))
+    lateness.jobs.clear("job")
+    assert later(1).wall == lateness.soonest(later(1))
+    assert ([], [(A, 60)], []) == tuple(lateness.over(NOW.mono + plus, 9) for plus in (4, 5, 6))
 
 
 def test_what_has_ended_is_in_nobodys_patience() -> None:
     """Nothing is kept of it."""
-    patience = Patience()
-    patience.wait(A, 5, 60)
-    patience.held.add(A)
-    patience.set_back.add(A)
-    patience.end(A)
-    patience.end(B)
-    assert ([], set(), set(), {}) == (list(patience.runs), patience.held, patience.set_back, patience._within)
+    lateness = LatenessDeadlines()
+    lateness.wait(A, 5, 60)
+    lateness.held.add(A)
+    lateness.set_back.add(A)
+    lateness.end(A)
+    lateness.end(B)
+    assert ([], set(), set(), {}) == (list(lateness.runs), lateness.held, lateness.set_back, lateness._within)
 
 
 def test_an_agenda_hands_over_each_thing_once() -> None:

@@ -13,7 +13,7 @@ import pytest
 
 from jobqueued.child import worker
 from jobqueued.child.processes import tree
-from jobqueued.child.worker import PATIENCE, PAUSE, YOUNG, Hiring
+from jobqueued.child.worker import PAUSE, SHORTEST_PAUSE, YOUNG, SpawnLimit
 
 CPUS, AT_ONCE, ENOUGH, LONGEST = 2, 2, 8, 0.25
 """What a host with two CPUs has."""
@@ -44,7 +44,7 @@ class Crowd:
     forked: int = 0
     started: list[float] = field(default_factory=list)
     all: list[Busy] = field(default_factory=list)
-    hiring: Hiring = field(default_factory=Hiring)
+    limit: SpawnLimit = field(default_factory=SpawnLimit)
 
     def wanting(self) -> list[Busy]:
         """The supervisors that a CPU would carry on."""
@@ -67,7 +67,7 @@ class Crowd:
         while self.backlog and self.idle:
             self.idle -= 1
             self.hand_over()
-        if self.backlog and self.hiring.may_help(self.busy, self.now):  # type: ignore[arg-type]
+        if self.backlog and self.limit.may_help(self.busy, self.now):  # type: ignore[arg-type]
             self.forked += 1
             self.hand_over()
 
@@ -77,7 +77,7 @@ class Crowd:
         self.busy.append(Busy(len(self.started), self.now, need, self.now + blocked))
         self.all.append(self.busy[-1])
         self.started.append(self.now)
-        self.hiring.handed_over(self.now)
+        self.limit.handed_over(self.now)
 
     def live(self, seconds: float = 600) -> Crowd:
         """Until all attempts have a supervisor."""
@@ -125,7 +125,7 @@ def test_who_waits_for_something_else_holds_up_nobody(load: int, crowd: Made) ->
     """Runs that wait for a disk, a lock or the time have a supervisor each, one every few milliseconds."""
     it = crowd(load, [(0.001, FOREVER)] * 200).live()
     assert it.forked == 200
-    assert it.started[-1] - it.started[0] <= 200 * (PATIENCE + STEP)
+    assert it.started[-1] - it.started[0] <= 200 * (SHORTEST_PAUSE + STEP)
 
 
 @LOADS
@@ -152,20 +152,20 @@ def test_old_ones_delay_nobody(load: int, crowd: Made) -> None:
     it.backlog.extend([(0.001, FOREVER)] * 100)
     begin = it.now
     it.live()
-    assert it.now - begin <= PAUSE + 100 * (PATIENCE + STEP)
+    assert it.now - begin <= PAUSE + 100 * (SHORTEST_PAUSE + STEP)
 
 
 def test_rest(monkeypatch: pytest.MonkeyPatch) -> None:
     """The launcher sleeps until one more may be worth it: a moment after a hand-over, longer where all are served."""
     monkeypatch.setattr(tree, "wants_cpu", lambda _pid: True)
     monkeypatch.setattr(worker, "_is_crowded", lambda: True)
-    hiring, now = Hiring(), 1000.0
+    limit, now = SpawnLimit(), 1000.0
     pool = [Busy(number, now, 1.0, now) for number in range(ENOUGH)]
-    hiring.handed_over(now)
-    assert hiring.rest(now) == pytest.approx(PATIENCE)
-    assert not hiring.may_help(pool, now + PATIENCE / 2)  # type: ignore[arg-type]
-    assert not hiring.may_help(pool, now + PATIENCE * 2)  # type: ignore[arg-type]
-    assert hiring.rest(now + PATIENCE * 2) == pytest.approx(PAUSE)
+    limit.handed_over(now)
+    assert limit.rest(now) == pytest.approx(SHORTEST_PAUSE)
+    assert not limit.may_help(pool, now + SHORTEST_PAUSE / 2)  # type: ignore[arg-type]
+    assert not limit.may_help(pool, now + SHORTEST_PAUSE * 2)  # type: ignore[arg-type]
+    assert limit.rest(now + SHORTEST_PAUSE * 2) == pytest.approx(PAUSE)
 
 
 CROWD = "0.50 0.40 0.30 5/300 4711"

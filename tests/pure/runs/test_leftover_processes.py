@@ -1,4 +1,4 @@
-"""Kin: who is a lost attempt's own, who may be, and who is neither, among processes that are made up."""
+"""FoundProcesses: who is a lost attempt's own, who may be, and who is neither, among processes that are made up."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from jobqueued.runs.leftover_processes import (
     INVOCATION,
     Clues,
     Details,
-    Kin,
+    FoundProcesses,
     LeftoverProcess,
     Processes,
     identity,
@@ -57,7 +57,7 @@ def told(*processes: Known, clues: Clues = CLUES, host: list[LeftoverProcess] = 
     for top in processes.tops(clues.since):
         if top is not None:
             processes.note(top, details.get(top.pid, Details()))
-    found = processes.kin(clues)
+    found = processes.find(clues)
     return [each.pid for each in found.certain], [each.pid for each in found.uncertain]
 
 
@@ -180,4 +180,4 @@ def test_what_a_supervisor_has() -> None:
         for each in (*HOST, supervisor):
             processes.add(each)
         processes.entitle(supervisor, shown)
-        assert (Kin([], [supervisor] if found else [])) == processes.kin(clues), what
+        assert (FoundProcesses([], [supervisor] if found else [])) == processes.find(clues), what

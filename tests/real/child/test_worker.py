@@ -5,19 +5,19 @@ from __future__ import annotations
 import os
 import socket
 
-from jobqueued.child.worker import Seat, spare
+from jobqueued.child.worker import Worker, spare
 
 
 def test_who_is_spare() -> None:
     """All over the least; and the last one where a new one would take less memory, once it was idle for long."""
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    seats = [Seat(number, ours) for number in range(3)]
-    assert (seats[:2], []) == (spare(seats, 1), spare(seats[:1], 1))
+    workers = [Worker(number, ours) for number in range(3)]
+    assert (workers[:2], []) == (spare(workers, 1), spare(workers[:1], 1))
     for _ in range(51):
-        seats[2].take("backup@1.1", ours.fileno())
+        workers[2].take("backup@1.1", ours.fileno())
         for descriptor in socket.recv_fds(theirs, 64, 1)[1]:
             os.close(descriptor)
-    assert seats[2:] == spare(seats[2:], 1)
-    assert (seats[:2], []) == (spare(seats, 1), spare(seats, 1, before=seats[0].idle_since))
+    assert workers[2:] == spare(workers[2:], 1)
+    assert (workers[:2], []) == (spare(workers, 1), spare(workers, 1, before=workers[0].idle_since))
     ours.close()
     theirs.close()
