@@ -14,6 +14,7 @@ from jobqueued.child.fleet.lines import RETURNED
 from jobqueued.core.attempts import attempts, host_loss
 from jobqueued.core.due.clock import skip_dues
 from jobqueued.core.due.occurrences import HELD_FROM_OTHERS, leave_to_others, refusal, run_of
+from jobqueued.core.due.redefinition import dues
 from jobqueued.core.hosts.claimed_by_others import SkippedSpan, span_of
 from jobqueued.core.hosts.fleet_state import (
     FleetQuestion,
@@ -260,10 +261,11 @@ def may_skip(turn: Turn, event: MaySkip) -> None:
     if job is None or verdict is None:
         return
     fleet.leading.add(job.id)
-    dues = [due for due in verdict.dues if event.first <= due // SECOND <= event.last]
-    if dues:
-        skip_dues(turn, job, dues, verdict.reason)
-        state.remember(job.id, cursor=dues[-1], previous=0)
+    saved = state[job.id].saved  # the grant may be of an earlier question, about more due times
+    found, _ = dues(job, saved.cursor, (event.last + 1) * SECOND - 1, saved.settled)
+    if skipped := [due for due in found if event.first <= due // SECOND]:
+        skip_dues(turn, job, skipped, verdict.reason)
+        state.remember(job.id, cursor=skipped[-1], previous=0)
     else:  # the fleet already counts these occurrences as this host's
         fleet.elsewhere.note(job.id, SkippedSpan(event.first, event.last), state[job.id].saved.cursor)
     state.set_clock(job)

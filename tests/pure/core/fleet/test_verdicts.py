@@ -11,7 +11,7 @@ from jobqueued.base.instants import HOUR, MINUTE, SECOND
 from jobqueued.core.hosts.claimed_by_others import Elsewhere, SkippedSpan, span_of
 from jobqueued.model import events
 from jobqueued.model.commands import Ask, AskToSkip, GiveBack, WriteRecord
-from jobqueued.model.fleet import FLEET, Returned
+from jobqueued.model.fleet import FLEET, MaySkip, Returned
 from jobqueued.model.job import CatchUp, Claim, Job, Scope
 from jobqueued.model.run import Run
 from jobqueued.model.run_states import RunState
@@ -495,6 +495,24 @@ def test_an_event_that_is_older_than_a_grant() -> None:
     assert 2 <= len([each for each in fleet.started if each[1] > key])
     one.agent.conversation.give_back(fleet.now, "tick", "f1772999990", "returned")
     assert not one.agent.conversation.wants, "the host has no such occurrence, so the agent sends nothing"
+
+
+def test_a_grant_of_an_earlier_question() -> None:
+    """A host that asks for less, as another host has an occurrence, records all that the first question is granted."""
+    fleet, (one,) = hosts(TICK, names="a")
+    cut(fleet, 35)
+    one.agent.heal()
+    while not any(isinstance(each, AskToSkip) for each in one.did):
+        fleet.pass_time(0.001)
+    first, last = MIDNIGHT // SECOND + 600, MIDNIGHT // SECOND + 1200
+    one.happen(events.Taken("tick", f"f{first}", ""))
+    one.happen(events.Woke())
+    assert [last * SECOND] == one.scheduler._state.fleet.verdicts["tick"].dues
+    one.happen(Returned("tick", f"f{first}", "b"))
+    one.happen(MaySkip("tick", first, last))
+    assert [("10'", "missed", 2)] == told(one)
+    fleet.pass_time(60)
+    assert [("10'", "missed", 2)] == told(one)
 
 
 @pytest.mark.parametrize(
