@@ -581,11 +581,15 @@ class Host(World):
         return [run for run, _ in self.rows.values() if run.id.job == job]
 
     def stranded(self) -> set[tuple[str, str]]:
-        """What this host has in the fleet though it is on hold, and has not begun, by job and key."""
+        """What this host has in the fleet though it is on hold, and has not begun, by job and key.
+
+        A retry waits on its host, also one after the loss of another host.
+        """
         can_tell = self.is_alive and self.agent.cut_since is None and not self.scheduler.fleet.down
         if self.scheduler.hold is None or not can_tell:
             return set()
         waiting = (run for run in self.scheduler.runs.values() if run.state in PENDING and run.so_far is None)
+        waiting = (run for run in waiting if not hosts_before(run.key))
         own = ((run, self.fleet.etcd.keys.get(("run", run.id.job, run.key))) for run in waiting)
         return {(run.id.job, run.key) for run, it in own if it is not None and (it.store, it.state) == (self.store, "")}
 

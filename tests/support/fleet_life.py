@@ -391,6 +391,7 @@ class FleetLife:
         fleet.started.clear()
         fleet.fences.clear()
         for host in fleet.hosts.values():
+            host.occurrences.clear()  # as fleet.started: an occurrence that was returned may run here once more
             host.happen(events.FleetAccepted(self._ticket(), "root"))
         fleet.pass_time(300)
         down = {store: host.scheduler.fleet.down for store, host in fleet.hosts.items()}
