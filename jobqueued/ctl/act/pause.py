@@ -95,7 +95,9 @@ def skip_next(paths: Paths, job: str, undo: bool) -> None:
     job, answer = ask_by_name(paths.control, "SkipNext", job, undo=undo)
     zone = ZoneInfo(answer["timezone"])
     due, then = local(answer["due"], zone), "none"
-    if answer["next"] is not None:
+    if answer["next"] is None and ask(paths.control, "Next", job=job, count=1)["paused"]:
+        then = f"none while {job} is paused"
+    elif answer["next"] is not None:
         then = f"{local(answer['next'], zone)} ({distance(answer['next'])})"
     if undo:
         print_line(f"{job} starts at {due} after all; its next start: {then}")

@@ -342,7 +342,7 @@ def withdraw(paths: Paths, job: str, stop: bool) -> None:
     """
     job, answer = ask_by_name(paths.control, "Withdraw", job, stop=stop or None)
     running, waiting = counted(answer["running"], "run"), counted(answer["waiting"], "run")
-    told = f"{printable(job)}: {waiting} waited and will not start"
+    told = f"{printable(job)}: {waiting} waited and will not start or retry"
     if answer["running"]:
         is_one = answer["running"] == 1
         rest = f"{'is' if is_one else 'are'} being stopped" if stop else "continues" if is_one else "continue"

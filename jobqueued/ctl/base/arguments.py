@@ -114,8 +114,8 @@ def duration(_context: click.Context, _parameter: click.Parameter, text: str | N
 
     try:
         return None if text is None else parse_duration(text) / SECOND
-    except ValueError as error:
-        raise click.BadParameter(f"{error}; expected a duration such as 30s, 5m or 2h") from None
+    except ValueError:
+        raise click.BadParameter(f"found {text!r}; expected a duration such as 30s, 5m, 2h or 1d12h") from None
 
 
 def name(_context: click.Context, _parameter: click.Parameter, text: str) -> str:

@@ -316,8 +316,9 @@ def has_record(control: Path, name: str) -> bool:
 
 
 def describe_ended(job: str) -> str:
-    """Return a sentence about a submission that has ended, with the command that shows its runs."""
-    return f"{printable(job)} has ended; its runs: jobqueuectl history {printable(job)}"
+    """Return a sentence about an ended submission or a removed job, with the command that shows its runs."""
+    seen = "has ended" if job.startswith("host/") else "has ended, or its file was removed"
+    return f"{printable(job)} {seen}; its runs: jobqueuectl history {printable(job)}"
 
 
 def _not_a_run(control: Path, job: str) -> str:
@@ -350,5 +351,9 @@ def _nearest(error: str, parameters: Message, control: Path) -> str:
     from jobqueued.jobfile.types.spelling import nearest
 
     near = nearest(job, jobs) if jobs and job not in jobs else ""
+    if near and error == _NO_RUN and not at:
+        return printable(
+            f"no such run: {wanted}; did you mean a run of {near}? To see them: jobqueuectl history {near}"
+        )
     kind = "run" if error == _NO_RUN else "job"
     return f"no such {kind}: {printable(wanted)}; did you mean {near}{at}{number}?" if near else ""

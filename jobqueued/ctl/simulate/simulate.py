@@ -43,8 +43,8 @@ def _duration(_context: click.Context | None, _parameter: click.Parameter | None
     """Parse a duration to ns. Raises BadParameter."""
     try:
         found = None if text is None else parse_duration(text)
-    except ValueError as error:
-        raise click.BadParameter(f"{error}; expected a duration such as 30s, 5m or 2h") from None
+    except ValueError:
+        raise click.BadParameter(f"found {text!r}; expected a duration such as 30s, 5m, 2h or 1d12h") from None
     if found == 0:
         raise click.BadParameter("expected a duration that is not 0")
     return found

@@ -99,10 +99,10 @@ def test_withdrawn_with_all_that_is_live(host: Host) -> None:
     assert "host/batch\n" == run(*words).stdout
     wait_for(lambda: 2 == len(host.said("run_started")))
     told = run("--root", host.root, "withdraw", "host/batch").stderr
-    first = "host/batch: 7 runs waited and will not start; 2 runs continue; to stop: "
+    first = "host/batch: 7 runs waited and will not start or retry; 2 runs continue; to stop: "
     assert f"{first}jobqueuectl --root {host.root} stop host/batch\n" == told
     told = run("--root", host.root, "withdraw", "--stop", "host/batch").stderr
-    assert "host/batch: 0 runs waited and will not start; 2 runs are being stopped\n" == told
+    assert "host/batch: 0 runs waited and will not start or retry; 2 runs are being stopped\n" == told
     wait_for(lambda: not left(host))
     records = [host.record(f"host/batch@{number}") for number in (1, 2)]
     assert ["killed"] * 2 == [record and record["state"] for record in records]
@@ -130,7 +130,7 @@ def test_a_name_without_whose_it_is(host: Host) -> None:
         (("rerun", "batch@1"), "host/batch"), (("run", "batch"), "host/batch"),
         (("submit", "--after", "any:batch", "--", "true"), "host/"),
         (("stop", "batch@8"), "host/batch@8 skipped"), (("stop", "batch"), "host/batch@1 "),
-        (("withdraw", "--stop", "batch"), "waited and will not start; "),
+        (("withdraw", "--stop", "batch"), "waited and will not start or retry; "),
     ):  # fmt: skip
         name = next(word.removeprefix("any:") for word in words if "batch" in word)
         (_, text), found = told(*words), f"{name}: host/{name}\n"

@@ -107,6 +107,11 @@ class TestAnswers:
         [
             (["pause", "nightlybackup"], "no such job: nightlybackup; did you mean nightly-backup?"),
             (["pause", "zzz"], "no such job: zzz; see: jobqueuectl list"),
+            (
+                ["retry", "nightly-bakup"],
+                "no such run: nightly-bakup; did you mean a run of nightly-backup? "
+                "To see them: jobqueuectl history nightly-backup",
+            ),
             (["show", "nightly-bakup@9"], "no such run: nightly-bakup@9; did you mean nightly-backup@9?"),
             (["show", "x@9"], "no such run: x@9, or its record has expired; see: jobqueuectl history x"),
             (

@@ -413,6 +413,12 @@ def ended(host: Host, name: str) -> list[dict[str, Any]]:
 
 
 class TestSkipNext:
+    def test_paused(self, busy: Host) -> None:
+        """While its job is paused, no start follows the skipped one, and the pause is named."""
+        assert 0 == ctl(busy, "pause", "nightly")[0]
+        code, shown, _ = ctl(busy, "skip-next", "nightly")
+        assert (0, True) == (code, "; its next start: none while nightly is paused; to undo: " in shown), shown
+
     def test_printed(self, busy: Host) -> None:
         """When the skipped ones would have started is printed: asked again, one more is skipped."""
         now = datetime.now(UTC)

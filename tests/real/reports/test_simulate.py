@@ -289,7 +289,7 @@ def test_wrong_words(host: Host) -> None:
     forecast = host.root / "forecast"
     forecast.write_text("{}")
     for words, told in (
-        (("--for", "soon"), "expected a duration such as 30s, 5m or 2h"),
+        (("--for", "soon"), "found 'soon'; expected a duration such as 30s, 5m, 2h or 1d12h"),
         (("--for", "0s"), "expected a duration that is not 0"),
         (("--duration", "5m"), "expected JOB=DURATION"),
         (("--duration", "nosuch=3h"), "--duration: there is no such job: nosuch"),
