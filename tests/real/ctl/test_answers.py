@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from jobqueued.control.protocol.varlink import Message, VarlinkError
-from jobqueued.control.views.problems import unwell
+from jobqueued.control.views.problems import problem_texts
 from jobqueued.ctl.base.terminal import named
 from jobqueued.ctl.main import in_place
 from tests.support.answers import (
@@ -54,7 +54,7 @@ class TestAnswers:
         again = {**missed, "kind": "set_back", "job": "d", "until": JOB["next"]}
         found = {"attention": [failing, missed, outdated, again], "failing": 1, "missed": 1, "outdated": 1}
         found |= {"troubles": ["full"], "exclusive": "x@1"}
-        daemon.answers("Status", {**STATUS, **found, "unwell": unwell({**STATUS, **found})})
+        daemon.answers("Status", {**STATUS, **found, "unwell": problem_texts({**STATUS, **found})})
         shown = run("--root", tmp_path, "status")
         told = facts(shown.stdout)
         assert (1, True) == (
@@ -89,7 +89,7 @@ class TestAnswers:
     def test_status_of_trouble(self, daemon: Daemon, tmp_path: Path, trouble: Message, code: int, files: str) -> None:
         """An error in a job file, or a degraded daemon, is shown and is exit status 1; a warning is only shown."""
         status = {**STATUS, **trouble}
-        daemon.answers("Status", {**status, "unwell": unwell(status)})
+        daemon.answers("Status", {**status, "unwell": problem_texts(status)})
         shown = run("--root", tmp_path, "status")
         told = "b.yaml:3:5: schedule: found 'x'" if "problems" in trouble else "disk full"
         assert (code, True, files) == (shown.returncode, told in shown.stdout, facts(shown.stdout).get("files"))
