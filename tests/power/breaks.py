@@ -55,7 +55,7 @@ BREAKS = {
         "state/missing_records.py", " or files.modified >= self._unsure_since", ""
     ),
     "a state.db of another boot counts as this one's": Break(
-        "daemon/daemon.py", "known = state.store.has_seen_boot(boot_id)", "known = True"
+        "daemon/daemon.py", "same_boot = state.store.has_seen_boot(boot_id)", "same_boot = True"
     ),
 }
 

@@ -45,12 +45,10 @@ def read_keys(
 
 
 def _shown(refusal: Refusal, key: Key, node: Node, keys: dict[str, Key]) -> Refusal:
-    """Add the key's example to a refusal of the value or of a part of it, if the type has none. If the value is a
+    """Add the key's example to a refusal of the whole value, if the type has none. If the value is a
     mapping with another key of the job, add that key's place.
     """
     accepted = refusal.accepted
-    if refusal.key and not (refusal.meant or key.type.keys or re.search(_HAS_EXAMPLE, accepted)) and key.example:
-        return refusal._replace(accepted=f"{accepted}, as in `{key.name}: {key.example}`")
     if refusal.key or refusal.meant or accepted != key.type.accepted:
         return refusal
     kind = key.type.name.partition(" or ")[0]
@@ -61,8 +59,6 @@ def _shown(refusal: Refusal, key: Key, node: Node, keys: dict[str, Key]) -> Refu
     return refusal._replace(accepted=accepted)
 
 
-_HAS_EXAMPLE = r"such as|as in|in quotes|^the |: \S|\(\"\" |^[\w, ]+ or \w+$"
-"""Texts with an example, or with all words that are accepted."""
 _WITHOUT_EXAMPLE = {"integer", "number", "command", "boolean or mapping"}
 """Types whose descriptions have no example."""
 

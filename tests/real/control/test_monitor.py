@@ -60,7 +60,7 @@ class Here:
         self.gone: set[int] = set()
         self.now = Now(1_000 * SECOND, 5 * SECOND)
         self.replies: dict[int, list[Any]] = {}
-        self.lateness: dict[int, int] = {}
+        self.longest_wait: dict[int, int] = {}
         marks = RunDirectory(Path("/no-such"), Path("/no-such"))
         self.monitor = Monitor(self.live, marks, self.reply)
 
@@ -71,7 +71,7 @@ class Here:
 
     def reply(self, ticket: int, text: str) -> bool:
         self.replies.setdefault(ticket, []).append(json.loads(text))
-        return len(self.replies[ticket]) < self.lateness.get(ticket, 10**9)
+        return len(self.replies[ticket]) < self.longest_wait.get(ticket, 10**9)
 
     def wait(self, nanoseconds: int) -> None:
         """So much time passes, in which the monitor does what it has to."""

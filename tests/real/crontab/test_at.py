@@ -11,8 +11,9 @@ from typing import NamedTuple
 
 import pytest
 
-from jobqueued.control.calls.submit_calls import _at_allows
+from jobqueued.control.protocol.at_lists import AtLists
 from jobqueued.ctl.act import at
+from jobqueued.model.users import UserLimits
 from jobqueued.settings.paths import Paths
 from tests.support.host import Host, wait_for
 
@@ -117,7 +118,8 @@ def test_what_is_refused(call: Program, program: str, words: list[str], told: st
 
 def test_allowed(tmp_path: Path) -> None:
     """By at.allow, without it by at.deny; without both, what is asked decides: nobody but root, as in at.allow(5)."""
-    by_at, later = (partial(_at_allows, tmp_path, without_lists=without) for without in (False, True))
+    allows = AtLists(tmp_path, UserLimits())._allows
+    by_at, later = (partial(allows, without_lists=without) for without in (False, True))
     assert (False, True) == (by_at("alice"), later("alice"))
     (tmp_path / "at.deny").write_text("bob\n")
     assert (True, False) == (by_at("alice"), by_at("bob")) == (later("alice"), later("bob"))

@@ -44,6 +44,8 @@ OURS = {
     "jobfile.types.spelling",
     "model",
     "model.run_states",
+    "model.submission",
+    "model.users",
     "settings",
     "settings.host_names",
     "settings.instance",

@@ -166,7 +166,7 @@ def test_words_reach_a_host_as_they_are(fleet: Fleet, tmp_path: Path) -> None:
     """No shell on the way takes a word for its own."""
     done = fleet.ctl(*BOTH, "list", f"x; touch {tmp_path}/there", "$(touch there)", "it's")
     assert (1, "") == (done.returncode, done.stdout)
-    assert f"b: no such job: x; touch {tmp_path}/there $(touch there) it's; see: jobqueuectl list" in done.stderr
+    assert "b: no such job: it's; see: jobqueuectl list" in done.stderr, "of several lines a host's last one is shown"
     assert not (tmp_path / "there").exists()
 
 
