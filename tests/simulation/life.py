@@ -286,7 +286,7 @@ class Life:
 
             def answered(value: dict[str, Any], error: str | None, batch: Batch = batch) -> None:
                 if error is None and value.get("unsaved") is None:
-                    batch.most = most
+                    batch.lower(most, self.host.kernel.mono)
 
             self.host.ask(Call("Resize", {"job": job, "runs": most}, answered))
 

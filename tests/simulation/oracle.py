@@ -84,6 +84,18 @@ class Batch:
 
     runs: int
     most: int
+    earlier: list[tuple[int, int]] = field(default_factory=list)
+    """Until when (mono) more of its runs could be admitted, and how many."""
+
+    def lower(self, most: int, mono: int) -> None:
+        """Take the size that a resize confirmed."""
+        if most < self.most:
+            self.earlier.append((mono, self.most))
+        self.most = most
+
+    def most_since(self, mono: int) -> int:
+        """Count the runs that could be live at a time when a run was admitted, or later."""
+        return max([self.most, *(most for until, most in self.earlier if until >= mono)])
 
 
 class Oracle:
@@ -154,14 +166,14 @@ class Oracle:
         number = self._numbers.get((it.job, it.key), it.number)
         if number != it.number and (it.job, it.key) not in self._unsaved:
             yield f"occurrence {it.key} of {it.job} was started as {it.job}@{number} and as {it.name}"
-        yield from self._of_claims(it)
+        yield from self._of_claims(it, row.changed if row is not None else 0)
 
-    def _of_claims(self, it: Execution) -> Iterator[str]:
+    def _of_claims(self, it: Execution, admitted: int) -> Iterator[str]:
         work = self.works.get(it.job)
         living = {each.name: each for each in self._of.values() if not self._is_forgotten(each)}.values()
         same = [each for each in living if each.job == it.job]
-        if (batch := self.batches.get(it.job)) is not None and len(same) >= batch.most:
-            yield f"{it.name} was started beside {same[0].name}: {batch.most} of its batch may be live"
+        if (batch := self.batches.get(it.job)) is not None and len(same) >= (most := batch.most_since(admitted)):
+            yield f"{it.name} was started beside {same[0].name}: {most} of its batch may be live"
         if work is None:
             return
         if len(same) >= work.concurrency:
