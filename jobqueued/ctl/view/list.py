@@ -115,10 +115,13 @@ def list_jobs(
     answer["jobs"] = _chosen(answer["jobs"], names, set(tags), failed=failed)
     answer["jobs"].sort(key=ORDERS[sort])
     told, failures = list[str](), list[Message]()
+    overdue = removed(paths.control) if failed or unknown else {}
     if failed and not tags:
         failures = failed_submissions.find(paths, ids, names)
-        told = [*_overdue(paths, names), *map(failed_submissions.line, failures)]
-    told += [text for name in unknown for text in _why_none(paths, name, ids, failures) if text not in told]
+        told = [*_matching(overdue, names), *map(failed_submissions.line, failures)]
+    for name in unknown:
+        reasons = _matching(overdue, (name,)) or _why_none(paths, name, ids, failures)
+        told += [text for text in reasons if text not in told]
     if names and not answer["jobs"]:
         raise CallRefused("\n".join(told) or _left_out(names, "--failed" if failed else "--tag"))
     for text in told:
@@ -211,18 +214,13 @@ def _chosen(jobs: list[Message], names: tuple[str, ...], tags: set[str], *, fail
     ]
 
 
-def _overdue(paths: Paths, names: tuple[str, ...]) -> list[str]:
-    """Return a line for each overdue job that is in no file and matches a name (if names are given)."""
-    found = removed(paths.control).items()
-    return [it for job, it in found if not names or any(fnmatchcase(job, name) for name in names)]
+def _matching(overdue: dict[str, str], names: tuple[str, ...]) -> list[str]:
+    """Return the lines of the overdue jobs that match a name (if names are given)."""
+    return [line for job, line in overdue.items() if not names or any(fnmatchcase(job, name) for name in names)]
 
 
 def _why_none(paths: Paths, name: str, ids: list[str], failures: list[Message]) -> list[str]:
-    """Return lines about a name that no job has: overdue jobs, ended submissions (except `failures`), or a similar
-    id.
-    """
-    if told := _overdue(paths, (name,)):
-        return told
+    """Return lines about a name that no job has: ended submissions (except `failures`), or a similar id."""
     whole = [name] if "/" in name and has_record(paths.control, name) else ended(paths.control, name)
     if whole or any(fnmatchcase(part, name) for one in failures for part in (one["job"], one["job"].partition("/")[2])):
         known = {one["job"] for one in failures}

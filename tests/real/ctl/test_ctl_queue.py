@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import pwd
@@ -14,6 +15,8 @@ from typing import Any
 
 import pytest
 
+from jobqueued.ctl.main import main
+from jobqueued.ctl.view import list as list_command
 from tests.support.client import PROGRAM, environment, facts, run
 from tests.support.host import DEADLINE, Host, wait_for
 
@@ -715,6 +718,17 @@ def test_late_and_overdue(busy: Host) -> None:
     go(busy)
     wait_for(lambda: busy.said("late_over"), why="it is over")
     assert "stays@1 has succeeded" in busy.said("overdue_over")[-1]["message"]
+
+
+def test_an_overdue_job_is_named_once(
+    busy: Host, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The line says how long ago, which is another text a moment later."""
+    asked = itertools.count(3)
+    monkeypatch.setattr(list_command, "removed", lambda _: {"gone": f"gone is overdue since {next(asked)} s ago"})
+    with pytest.raises(SystemExit):
+        main(["--root", str(busy.root), "list", "--failed", "g?ne"])
+    assert "Error: gone is overdue since 3 s ago\n" == capsys.readouterr().err
 
 
 def test_an_interrupted_wait(busy: Host) -> None:
