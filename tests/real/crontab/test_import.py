@@ -201,6 +201,7 @@ def test_a_job_of_root_keeps_roots_groups(root: Path, run_import: Import, monkey
     job = root / "var/spool/cron/atjobs/a0000701e3d5a0"
     job.parent.mkdir()
     job.write_text(f"#!/bin/sh\n# atrun uid={os.getuid()} gid=0\n# mail root 0\nx\n")
+    (root / "jobqueued.yaml").write_text("mail: {smtp: smtp://localhost}\n")
     own = ["groups: [root, adm]"] if os.getuid() == 0 else []
     for file, expected in ((table, ["groups: [root, adm]", "groups: [tape]"]), (job, own)):
         done = run_import(str(file))
