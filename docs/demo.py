@@ -44,28 +44,29 @@ def main() -> int:
         ended(host, "load@1")
         print("All at once:\n")
         runs = [str(asked(host, "Run", job=name)["run"]) for name in ASKED]
-        foretold = foretell(host, runs)
+        expected = foretell(host, runs)
         for name in [*ASKED, "load"]:
             ended(host, f"{name}@2")
-        return compare(host, foretold, runs)
+        return compare(host, expected, runs)
 
 
-def foretell(host: Path, runs: list[str]) -> list[str]:
-    """What `why` says of each that waits; and the order in which it expects them to start, the live ones first."""
+def foretell(host: Path, runs: list[str]) -> dict[str, str]:
+    """Print what `why` says of each run that waits.  Return when it expects each to start: "" if it has started."""
     expected = {}
     for run in runs:
         told = asked(host, "Why", run=run)["why"]
-        expected[run] = told["expected"] or ""
-        if told["reasons"]:
+        expected[run] = told.get("expected") or ""
+        if told.get("reasons"):
             print(f"{run}: {told['state']}")
             print("".join(f"    {reason}\n" for reason in told["reasons"]), end="")
-    return sorted(runs, key=lambda run: (expected[run], runs.index(run)))
+    return expected
 
 
-def compare(host: Path, foretold: list[str], runs: list[str]) -> int:
-    """Print both orders."""
+def compare(host: Path, expected: dict[str, str], runs: list[str]) -> int:
+    """Print both orders; 1 if they differ."""
     started = {run: asked(host, "Show", run=run)["record"]["started"] for run in [*runs, "load@2"]}
     happened = sorted(runs, key=lambda run: started[run])
+    foretold = sorted(runs, key=lambda run: (expected[run], started[run]))
     print(f"\nforetold: {', '.join(foretold)}\nhappened: {', '.join(happened)}")
     print(f"and load@2 when fetch@2 had succeeded: {started['fetch@2'] < started['load@2']}")
     return foretold != happened or started["fetch@2"] >= started["load@2"]
