@@ -365,7 +365,7 @@ class Agent:
         self.fleet.pauses.begin_anew(self.store)
         assert self.session is not None
         self.watch += 1
-        era = self.conversation.begin(self.session, last)
+        era = self.conversation.begin(self.session, last, self.since)
         everything = {key: kept(kv) for key, kv in sorted(etcd.kvs.items())}
         ranges = claims.ranges(self.since)
         found = {key: it for key, it in everything.items() if any(begin <= key < end for begin, end in ranges)}

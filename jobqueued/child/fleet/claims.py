@@ -336,7 +336,7 @@ def outcome(
         return SessionOver()
     if claim.run in now and now[claim.run].value != session.store:
         return ClaimTaken(now[claim.run].value)
-    if (skip := _covering(claim, now)) is not None:
+    if claim.run not in now and (skip := _covering(claim, now)) is not None:
         return ClaimTaken(skip)
     newest = now.get(f"{SKIPPED}{claim.job}", NOTHING).modified
     if claim.is_first and newest != skipped:

@@ -8,6 +8,7 @@ answer may be newer than the watch, so the keys in answers are also used. For ea
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from types import MappingProxyType
 
 from jobqueued.child.fleet import claims, skips
 from jobqueued.child.fleet.claims import (
@@ -64,7 +65,7 @@ class Conversation:
         self._era = 0
         self._granted, self._open = set[Name](), set[Name]()
         """Occurrences granted on this connection, and any other unfinished occurrences that this host may have."""
-        self._locks, self._skips = KnownLocks(""), KnownSkips()
+        self._locks, self._skips = KnownLocks(""), KnownSkips({})
         self._turns = Turns()
         self._reported, self._unreported = set[str](), set[str]()
         """`_REPORTED` keys that the scheduler received, and such keys that are not yet in the current snapshot."""
@@ -103,7 +104,8 @@ class Conversation:
                 self.outbox += [["held", turn, [[part.lock, part.of]]], ["denied", job, number, question]]
                 return
         self.keep = max(self.keep, keep)
-        self._requests.take(AskRequest(claim, parts, number, question, keep, {}, self._skips.newest(job)))
+        skipped = self._skips.newest(job, attempt_of(key).second) if claim.is_first else 0
+        self._requests.take(AskRequest(claim, parts, number, question, keep, {}, skipped))
 
     def skip(self, skip: SkipRequest) -> None:
         """Queue a request to skip occurrences for all hosts.
@@ -114,7 +116,7 @@ class Conversation:
             self.outbox.append(line)
         elif not self.reason:
             self.keep = max(self.keep, skip.keep)
-            self._requests.take(skip._replace(newest=self._skips.newest(skip.job)))
+            self._requests.take(skip._replace(newest=self._skips.newest(skip.job, skip.first)))
 
     def want(self, request: Plain) -> None:
         """Queue an announcement, which needs no answer.
@@ -128,14 +130,15 @@ class Conversation:
         """Queue the return of claims.
 
         While requests are refused, drop it: the line `ours` makes the scheduler repeat it. An occurrence that this host
-        neither has nor requests can't be returned.
+        neither has nor requests can't be returned, but its locks are released.
         """
         name = job, key
-        is_own = name in self._granted or name in self._open or self._requests.has(name)
+        locks = self._locks.units(name)
+        is_own = name in self._granted or name in self._open or self._requests.has(name) or locks
         if self.reason or (state == RETURNED and not is_own):
             return
         self._requests.take(GiveBackRequest(name, state))
-        for lock in self._locks.units(name):
+        for lock in locks:
             self._turns.freed(lock, now)
 
     # work with etcd
@@ -162,13 +165,18 @@ class Conversation:
         """Return whether this host has locks."""
         return self._locks.has_own
 
-    def begin(self, session: Session, last: StoredKey = NOTHING) -> int:
-        """Start a new era and return its number. Its snapshot follows in parts. `last`: the host's previous write."""
+    def begin(
+        self, session: Session, last: StoredKey = NOTHING, since: Mapping[str, int] = MappingProxyType({})
+    ) -> int:
+        """Start a new era and return its number. Its snapshot follows in parts.
+
+        `last`: the host's previous write. `since`: job → first second whose occurrences are in the snapshot.
+        """
         self._note_made(last)
         self._drop()
         self._session, self._writes, self.is_outdated = session, Writes(session), False
         self._others.update(self._locks.others(), self._turns.clear())
-        self._locks, self._skips = KnownLocks(session.store), KnownSkips()
+        self._locks, self._skips = KnownLocks(session.store), KnownSkips(since)
         self._unreported = set(self._reported)
         return self._era
 
@@ -180,6 +188,8 @@ class Conversation:
         for key, known in found.items():
             if key.startswith(LOCKS):
                 self._locks.note(key, known, known.modified)
+            elif key.startswith(SKIPPED):
+                self._skips.begin(key.removeprefix(SKIPPED), known.modified)
             else:
                 self._take_over(key, known)
 
@@ -304,13 +314,16 @@ class Conversation:
                 self._members.note_before(ask.name, before)
                 self._report_taken(ask, value)
             case claims.ClaimDenied(key, found):
-                return self._handle_denied(ask, key, found, revision)
+                if self._is_refused(ask, key, found, revision):
+                    self._report_denied(ask, answer)
+                else:
+                    return ask._replace(claim=ask.claim._replace(locks=()), found={})
             case claims.Stale(definition):
                 self._report_no_spec(ask.claim.job, definition)
-                self.outbox.append(["denied", *told])
+                self._report_denied(ask, answer)
             case claims.Paused(who):
                 self._take_over(ask.claim.pause, StoredKey(who, revision, revision))
-                self.outbox.append(["denied", *told])
+                self._report_denied(ask, answer)
             case claims.SessionOver():
                 self.suspend(_OVER)
             case claims.Newer(newest):
@@ -319,14 +332,22 @@ class Conversation:
                 return ask._replace(found=known)
         return None
 
-    def _handle_denied(self, ask: AskRequest, key: str, found: StoredKey, revision: int) -> AskRequest | None:
-        """Report a lock's holder, or return the request that must be repeated."""
+    def _is_refused(self, ask: AskRequest, key: str, found: StoredKey, revision: int) -> bool:
+        """Report a lock's holder; return whether too few other units of the lock are free."""
         if revision > self.revision:  # otherwise the watch already reported this value, and possibly later values
             self._report_owners(*self._locks.note(key, found, found.modified))
-        if all(self._locks.spare(part, ask.name) >= 0 for part in ask.parts):  # other units are free
-            return ask._replace(claim=ask.claim._replace(locks=()), found={})
+        return any(self._locks.spare(part, ask.name) < 0 for part in ask.parts)
+
+    def _report_denied(self, ask: AskRequest, answer: Message) -> None:
+        """Report that a request is denied, and that this host has its keys if an earlier copy of the request, whose
+        answer was lost, got them.
+        """
         self.outbox.append(["denied", ask.claim.job, ask.number, ask.question])
-        return None
+        now = claims.read(answer)
+        own = (now.get(key, NOTHING).value == value for key, value in ask.claim.values(self._session.store).items())
+        if ask.question and any(own):
+            self._leave_open(ask.name)
+            self._report_ours(ask.name)
 
     def _handle_skip(self, skip: SkipRequest, answer: Message) -> SkipRequest | None:
         """Report the result of a request to skip, or return the request that must be repeated."""

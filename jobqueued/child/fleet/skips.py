@@ -16,6 +16,7 @@ from collections.abc import Mapping
 from jobqueued.child.contract.tuples import NamedTuple
 from jobqueued.child.fleet import claims
 from jobqueued.child.fleet.claims import FREED, NOTHING, ROOT, SKIPPED, FleetClaim, Session, created, is_newest
+from jobqueued.child.fleet.etcd.values import LAST_SECOND
 from jobqueued.child.fleet.etcd.wire import Message, coded
 from jobqueued.child.fleet.known_locks import Name
 from jobqueued.child.fleet.lines import Line
@@ -23,7 +24,7 @@ from jobqueued.child.fleet.lines import Line
 _MOST_READ, _DIGITS = 64, 10
 """Maximum number of occurrences in an answer, and number of digits in their seconds."""
 _MOST_KNOWN = 100
-"""Maximum remembered skips per job. Older skips are forgotten, because clocks are not set back that far."""
+"""Maximum remembered skips per job. An occurrence that a forgotten skip may cover is claimed as if no skip was seen."""
 
 
 class SkipRequest(NamedTuple):
@@ -137,16 +138,26 @@ class KnownSkips:
     """All hosts' skips that the watch reported, and the revision of each job's newest skip.
 
     A request that one of these skips covers is not sent. An occurrence that this host skipped is over, even if the
-    watch later reports its earlier return.
+    watch later reports its earlier return. `since`: job → first second whose occurrences are in the snapshot.
     """
 
-    def __init__(self) -> None:
-        self._newest = dict[str, int]()
+    def __init__(self, since: Mapping[str, int]) -> None:
+        self._since, self._newest = since, dict[str, int]()
+        self._known_from = dict[str, int]()
+        """Job → the first second that no unknown skip covers; 0 for a job without an entry."""
         self._spans, self._own = _spans(), _spans()
 
-    def newest(self, job: str) -> int:
-        """Return the revision of a job's newest skip, or 0 if this host has seen none."""
-        return self._newest.get(job, 0)
+    def newest(self, job: str, second: int) -> int:
+        """Return the revision of a job's newest skip; 0 if an unknown skip may cover the second, or if there is none.
+
+        With 0, etcd refuses a request about a job that has a skip, and its answer contains the skip of this second.
+        """
+        return 0 if second < self._known_from.get(job, 0) else self._newest.get(job, 0)
+
+    def begin(self, job: str, revision: int) -> None:
+        """Save the revision of a job's newest skip from the snapshot, which lacks the job's older occurrences."""
+        self._known_from[job] = self._since.get(job, LAST_SECOND + 1)
+        self.note_newest(job, revision)
 
     def note_newest(self, job: str, revision: int) -> None:
         """Save the revision of a job's newest skip; 0 means that the job has no skip."""
@@ -154,8 +165,11 @@ class KnownSkips:
 
     def note(self, job: str, second: int, value: str) -> None:
         """Save the value of the key for this second if it is a skip."""
-        if (first := claims.first_skipped(value)) is not None:
-            self._spans[job].append((min(first, second), second))
+        if (first := claims.first_skipped(value)) is None:
+            return
+        if len(spans := self._spans[job]) == _MOST_KNOWN:
+            self._known_from[job] = max(self._known_from.get(job, 0), spans[0][1] + 1)
+        spans.append((min(first, second), second))
 
     def note_own(self, job: str, skip: Mine) -> None:
         """Record that this host skips these occurrences."""

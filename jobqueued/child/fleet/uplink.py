@@ -181,12 +181,12 @@ class Uplink:
         self._check_clock(gateway)
         with self._changed:
             self._note(there)
-            era = self._conversation.begin(opened.session, opened.last)
+            since = self._since
+            era = self._conversation.begin(opened.session, opened.last, since)
             self._leases, self._alive_until = opened.leases, began + TTL * SECOND
             self._run_lease = RunLease()
             self._conversation.until = began + opened.grace * SECOND
             self._watch += 1
-            since = self._since
         revision = 0
         for revision, found in session.snapshot(gateway, since):
             with self._changed:

@@ -10,6 +10,7 @@ from jobqueued.child.fleet import claims, skips
 from jobqueued.child.fleet.claims import ClaimGranted, ClaimTaken, FleetClaim, Newer, Session, SessionOver, Stale
 from jobqueued.child.fleet.conversation import Conversation
 from jobqueued.child.fleet.etcd.wire import coded
+from jobqueued.child.fleet.known_locks import LockUnits
 from jobqueued.child.fleet.skips import KnownSkips, Mine, OccurrencesTaken, SkipRequest
 from tests.support.fake_etcd import FakeEtcd
 
@@ -187,7 +188,7 @@ def test_a_run_that_is_to_be_skipped() -> None:
 
 def test_what_was_told() -> None:
     """What covers something that is asked about is told again; what does not is no matter."""
-    known = KnownSkips()
+    known = KnownSkips({})
     known.note("tick", 60, "b:id skipped 20")
     known.note("tick", 80, "b:id succeeded")
     assert ["taken", "tick", "f30", "skipped 20"] == known.line_about("tick", 30, 30)
@@ -198,7 +199,7 @@ def test_what_was_told() -> None:
         known.line_about("other", 30, 30),
     )
     known.note_newest("tick", 7)
-    assert (7, 0) == (known.newest("tick"), known.newest("other"))
+    assert (7, 0) == (known.newest("tick", 30), known.newest("other", 30))
 
 
 def test_a_question_that_crosses_a_skip() -> None:
@@ -248,3 +249,90 @@ def test_a_return_that_is_told_after_the_skip(second: int) -> None:
     conversation.watched([{"kv": {**put, "mod_revision": str(revision)}}], revision, 0)
     is_over = 0 <= second <= 60
     assert ([] if is_over else [["returned", f"tick/f{FIRST + second}", "b:id"]]) == conversation.outbox
+
+
+def opened(etcd: FakeEtcd, since: dict[str, int]) -> Conversation:
+    """A conversation of host a after its snapshot, which has the occurrences from these seconds on."""
+    session = Session("a:id", "a", etcd.put("/jq/hosts/a", "a:id"), written=etcd.put("/jq/writes/a", "0 0"))
+    conversation = Conversation(0)
+    found = {
+        key: claims.kept(kv)
+        for key, kv in etcd.kvs.items()
+        if any(begin <= key < end for begin, end in claims.ranges(since))
+    }
+    conversation.read(conversation.begin(session, since=since), etcd.revision, found)
+    conversation.complete(1)
+    conversation.outbox.clear()
+    return conversation
+
+
+def sent(conversation: Conversation, etcd: FakeEtcd) -> Any:
+    """Send all that is asked; what the scheduler is told."""
+    while (batch := conversation.next_batch(LEASES | {"session": 3}, 60)) is not None:
+        conversation.answered(batch, etcd.txn(batch.message))
+    return conversation.outbox
+
+
+@pytest.mark.parametrize("since", [{}, {"tick": FIRST + 70}, {"tick": FIRST}])
+def test_a_job_that_comes_back(since: dict[str, int]) -> None:
+    """A job with an old clock, whose occurrences the snapshot lacks, runs nothing that was skipped for all; what lies
+    outside may run.
+    """
+    etcd = FakeEtcd()
+    etcd.put(f"/jq/runs/tick/{FIRST + 60}/1", f"b:id skipped {FIRST}")
+    etcd.put("/jq/skipped/tick", "b:id")
+    conversation = opened(etcd, since)
+    conversation.ask(0, "tick", 1, 1, f"f{FIRST + 30}", [], 60, "")
+    told = sent(conversation, etcd)
+    assert ["taken", "tick", "skipped"] == [told[0][0], told[0][1], told[0][3].split()[0]]
+    told.clear()
+    conversation.ask(0, "tick", 2, 2, f"f{FIRST + 61}", [], 60, "")
+    assert ["granted"] == [line[0] for line in sent(conversation, etcd)]
+
+
+def test_a_skip_that_was_forgotten() -> None:
+    """A wide skip, and more skips after it than are remembered: it still holds."""
+    etcd = FakeEtcd()
+    conversation = opened(etcd, {})
+    for number in range(skips._MOST_KNOWN + 1):
+        last = FIRST + 60 + number
+        put = {f"/jq/runs/tick/{last}/1": f"b:id skipped {last if number else FIRST}", "/jq/skipped/tick": "b:id"}
+        for key, value in put.items():
+            etcd.put(key, value)
+        conversation.watched([{"kv": etcd.kvs[key]} for key in put], etcd.revision, 0)
+    conversation.outbox.clear()
+    conversation.ask(0, "tick", 1, 1, f"f{FIRST + 30}", [], 60, "")
+    assert [["taken", "tick", f"f{FIRST + 30}", f"skipped {FIRST}"]] == sent(conversation, etcd)
+
+
+@pytest.mark.parametrize("meanwhile", [{"/jq/paused/tick": '["root"]'}, {"/jq/jobs/tick": "other 0 60 60"}])
+def test_a_grant_whose_answer_was_lost_before_a_pause(meanwhile: dict[str, str]) -> None:
+    """The repeated request is denied, and its host is told what it has in etcd, so that it gives it back."""
+    etcd = FakeEtcd()
+    etcd.put("/jq/jobs/tick", "spec 0 60 60")
+    conversation = opened(etcd, {})
+    conversation.ask(0, "tick", 1, 1, f"f{FIRST}", [LockUnits(":fleet/tape", 1, 1)], 60, "spec 0 60 60")
+    batch = conversation.next_batch(LEASES | {"session": 3}, 60)
+    assert batch is not None
+    etcd.txn(batch.message)
+    for key, value in meanwhile.items():
+        etcd.put(key, value)
+    lines = [line for line in sent(conversation, etcd) if line[0] in ("denied", "ours")]
+    assert [["denied", "tick", 1, 1], ["ours", "tick", f"f{FIRST}"]] == lines
+    conversation.watched([{"kv": etcd.kvs["/jq/locks/:fleet/tape"]}], etcd.revision, 0)
+    conversation.give_back(0, "tick", f"f{FIRST}", "returned")
+    sent(conversation, etcd)
+    assert {} == etcd.values("/jq/runs/") | etcd.values("/jq/locks/")
+
+
+def test_a_lock_of_an_occurrence_that_another_host_has() -> None:
+    """It is released with the return, which changes nothing else."""
+    etcd = FakeEtcd()
+    run, lock = f"/jq/runs/tick/{FIRST}/1", "/jq/locks/:fleet/tape"
+    etcd.put(lock, f"a:id tick f{FIRST}")
+    etcd.put(run, f"b:id skipped {FIRST}")
+    conversation = opened(etcd, {"tick": FIRST})
+    conversation.give_back(0, "tick", f"f{FIRST}", "returned")
+    sent(conversation, etcd)
+    assert {run: f"b:id skipped {FIRST}"} == etcd.values("/jq/runs/") | etcd.values("/jq/locks/")
+    assert {} == etcd.values("/jq/returned/")
