@@ -8,7 +8,6 @@ answer may be newer than the watch, so the keys in answers are also used. For ea
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from types import MappingProxyType
 
 from jobqueued.child.fleet import claims, skips
 from jobqueued.child.fleet.claims import (
@@ -165,18 +164,17 @@ class Conversation:
         """Return whether this host has locks."""
         return self._locks.has_own
 
-    def begin(
-        self, session: Session, last: StoredKey = NOTHING, since: Mapping[str, int] = MappingProxyType({})
-    ) -> int:
+    def begin(self, session: Session, last: StoredKey = NOTHING, since: Mapping[str, int] | None = None) -> int:
         """Start a new era and return its number. Its snapshot follows in parts.
 
-        `last`: the host's previous write. `since`: job → first second whose occurrences are in the snapshot.
+        `last`: the host's previous write. `since`: job → first second whose occurrences are in the snapshot; None if
+        the snapshot has no occurrences.
         """
         self._note_made(last)
         self._drop()
         self._session, self._writes, self.is_outdated = session, Writes(session), False
         self._others.update(self._locks.others(), self._turns.clear())
-        self._locks, self._skips = KnownLocks(session.store), KnownSkips(since)
+        self._locks, self._skips = KnownLocks(session.store), KnownSkips(since or {})
         self._unreported = set(self._reported)
         return self._era
 

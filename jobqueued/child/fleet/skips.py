@@ -105,17 +105,21 @@ def outcome(skip: SkipRequest, session: Session, answer: Message) -> Outcome:
     newest = found.pop(f"{SKIPPED}{skip.job}", NOTHING).modified
     if host is None or host.created != session.created:
         return claims.SessionOver()
-    others = dict[str, str]()
+    others, own_skips = dict[str, str](), list[int]()
     for key, it in found.items():
         second, first = _second(key, skip.first), claims.first_skipped(it.value)
         if second > skip.last and (first is None or first > skip.last):
             continue
-        if first is not None and it.value.startswith(f"{session.store} ") and first <= skip.first <= second:
-            return Mine(first, second)
-        if it.value != session.store:
+        if first is not None and first <= second and it.value.startswith(f"{session.store} "):
+            if first <= skip.first:
+                return Mine(first, second)
+            own_skips.append(first)
+        elif it.value != session.store:
             others[f"f{second}"] = it.value
     if others:
         return OccurrencesTaken(others)
+    if own_skips:  # the scheduler died before it recorded them: it records the occurrences before them first
+        return skip._replace(last=min(own_skips) - 1, own=0)
     if newest != skip.newest:
         return claims.Newer(newest)
     if skip.spec and (definition is None or definition.value != skip.spec):

@@ -144,8 +144,7 @@ def test_what_else_is_in_the_way() -> None:
         ("30/1", "", {f"f{FIRST + 30}": ""}),
         ("30/none", "x", {f"f{FIRST + 30}": "x"}),
         ("30/1", "a:id skipped x", {f"f{FIRST + 30}": "a:id skipped x"}),
-        ("30/1", f"a:id skipped {FIRST + 20}", {f"f{FIRST + 30}": f"a:id skipped {FIRST + 20}"}),
-        ("90/1", f"a:id skipped {FIRST + 50}", {f"f{FIRST + 90}": f"a:id skipped {FIRST + 50}"}),
+        ("30/1", f"a:id skipped {FIRST + 40}", {f"f{FIRST + 30}": f"a:id skipped {FIRST + 40}"}),
         ("90/1", "x skipped 1 2", {}),
     ],
 )
@@ -184,6 +183,17 @@ def test_a_run_that_is_to_be_skipped() -> None:
     hosts = Hosts()
     hosts.skip("a", 0, 60)
     assert ClaimTaken(f"a:id skipped {FIRST}") == hosts.run("a", 60) == hosts.run("a", 30)
+
+
+def test_a_skip_before_an_own_one() -> None:
+    """The scheduler died before it recorded the second skip. It records the occurrences before it first."""
+    hosts = Hosts()
+    assert Mine(FIRST + 60, FIRST + 120) == hosts.skip("a", 60, 120)
+    hosts.hear("a")
+    shorter = hosts.skip("a", 0, 120)
+    assert SkipRequest("tick", FIRST, FIRST + 59, 60, "", hosts.newest("a")) == shorter
+    assert Mine(FIRST, FIRST + 59) == hosts.skip("a", 0, 59)
+    assert Mine(FIRST + 60, FIRST + 120) == hosts.skip("a", 60, 180)
 
 
 def test_what_was_told() -> None:

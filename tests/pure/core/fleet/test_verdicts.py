@@ -516,7 +516,9 @@ def test_a_grant_of_an_earlier_question() -> None:
 
 
 @pytest.mark.parametrize(
-    "value", ["x skipped " + "9" * 5000, "x skipped 9999999999", "a skipped x", "", "x skipped 0"], ids=list("abcde")
+    "value",
+    ["x skipped " + "9" * 5000, "x skipped 9999999999", "a skipped x", "", "x skipped 0", "a skipped 9999999999"],
+    ids=list("abcdef"),
 )
 @pytest.mark.parametrize("place", ["600/1", "900/1", "900/x", "1200/1", "4800/1"])
 def test_what_no_host_has_written(place: str, value: str) -> None:
@@ -533,7 +535,7 @@ def test_what_no_host_has_written(place: str, value: str) -> None:
 
 @pytest.mark.parametrize("first", ["", "900"])
 def test_a_skip_of_this_host_that_it_does_not_know(first: str) -> None:
-    """What the fleet has this host have skipped, though its state does not, is left so; the rest is skipped."""
+    """This host died before it recorded its skip. It records all three occurrences, each once."""
     fleet, (one,) = hosts(TICK, names="a")
     cut(fleet, 45)
     last = MIDNIGHT // SECOND + 1200
@@ -541,7 +543,7 @@ def test_a_skip_of_this_host_that_it_does_not_know(first: str) -> None:
     fleet.etcd.put(f"/jq/runs/tick/{last}/1", f"a skipped {skipped_from}")
     one.agent.heal()
     fleet.pass_time(60)
-    assert [("10'", "missed", 2)] == told(one)
+    assert [("10'", "missed", 3)] == told(one)
     assert [("tick", f"f{(MIDNIGHT + 40 * MINUTE) // SECOND}")] == list(fleet.started)
 
 
