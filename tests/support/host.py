@@ -161,7 +161,7 @@ class Host:
             self.kill()
         self.kill_small_ones()
         for path in self.root.glob("run/runs/*/*/pid"):
-            kill(-int(path.read_text().split()[0]))
+            kill_run(path)
 
 
 def limited(most: int) -> tuple[str, ...]:
@@ -186,3 +186,10 @@ def kill(pid: int) -> None:
     """SIGKILL a process, or a group by its negative number, if it is there."""
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.kill(pid, signal.SIGKILL) if pid > 0 else os.killpg(-pid, signal.SIGKILL)
+
+
+def kill_run(path: Path) -> None:
+    """SIGKILL the group of the process in a run's file `pid`, which is empty if the writer was killed before."""
+    words = path.read_text().split()
+    if words:
+        kill(-int(words[0]))

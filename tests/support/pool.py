@@ -20,7 +20,7 @@ from jobqueued.model.job import Job
 from jobqueued.model.run import Run, RunId
 from jobqueued.model.run_states import RunState
 from jobqueued.runs import launch_spec
-from tests.support.host import kill, wait_for
+from tests.support.host import kill_run, wait_for
 
 
 def ended(path: Path) -> dict[str, Any]:
@@ -114,6 +114,6 @@ class Pool:
     def close(self) -> None:
         """Let the supervisor go; what is still live of a test that failed is ended, so that nobody waits for it."""
         for path in self.root.glob(f"*/{wire.PID}"):
-            kill(-int(path.read_text().split()[0]))
+            kill_run(path)
         self.socket.close()
         os.waitpid(self.pid, 0)
