@@ -331,7 +331,7 @@ class FleetLife:
         for host in self.fleet.hosts.values():  # nothing more is due: nobody is passed over for ever
             host.write("jobs.yaml", *(replace(each, enabled=False) for each in self.jobs))
         self.fleet.pass_time(HOUR // 10**9)
-        for _ in range(48 * self.forgets):  # there may be hours of them
+        for _ in range(48):  # there may be hours of them
             if any(host.scheduler.runs for host in self.fleet.hosts.values()):
                 self.fleet.pass_time(HOUR // 10**9)
 

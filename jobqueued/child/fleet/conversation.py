@@ -7,7 +7,7 @@ answer may be newer than the watch, so the keys in answers are also used. For ea
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from jobqueued.child.fleet import claims, skips
 from jobqueued.child.fleet.claims import (
@@ -263,6 +263,7 @@ class Conversation:
             request = self._requests.take_first()
             own, parts = parts[:size], parts[size:]
             if isinstance(request, GiveBackRequest):
+                self._note_releases(touched, own, revision)
                 self._granted.discard(request.name)
                 (self._open.discard if request.state else self._leave_open)(request.name)
                 if any(key not in touched for key, _ in self._locks.keys(request.name)):
@@ -278,6 +279,13 @@ class Conversation:
                 self._report_made(request)
         for each in reversed(again):
             self._requests.put_first(each)
+
+    def _note_releases(self, touched: Collection[str | Name], parts: Sequence[Message], revision: int) -> None:
+        """Save which locks a return released. Its first transactions release them, in the order of their keys."""
+        locks = sorted(key for key in touched if isinstance(key, str))
+        for key, part in zip(locks, parts, strict=False):
+            if part.get("succeeded"):
+                self._locks.note_release(key, revision)
 
     def _not_next(self, era: int, found: Mapping[str, StoredKey]) -> None:
         """Continue after a lost answer: etcd carried out another batch with the same write number."""

@@ -42,6 +42,8 @@ class KnownLocks:
         self._store = store
         self._found = dict[str, StoredKey]()
         self._held = defaultdict[Owner, set[str]](set)
+        self._released = dict[str, int]()
+        """Units that this host released, and the revisions of that. The watch has not reported them yet."""
 
     def owners(self) -> list[Owner]:
         """Return all holders."""
@@ -58,6 +60,9 @@ class KnownLocks:
 
     def note(self, key: str, known: StoredKey | None, modified: int) -> list[Owner]:
         """Save a unit's value, unless a newer value is saved. Return the previous and the current holder."""
+        if modified < self._released.get(key, 0):
+            return []
+        self._released.pop(key, None)
         before = self._found.get(key)
         if before is not None and before.modified >= modified:
             return []
@@ -73,6 +78,11 @@ class KnownLocks:
             self._held[owner].add(key)
             self._found[key] = known
         return changed
+
+    def note_release(self, key: str, revision: int) -> None:
+        """Save that this host released a unit, which the watch reports later."""
+        if self.note(key, None, revision):
+            self._released[key] = revision
 
     def keys(self, owner: Owner) -> list[tuple[str, StoredKey]]:
         """Return the keys of a holder."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from jobqueued.child.fleet.claims import Session
+from jobqueued.child.fleet.claims import Session, StoredKey
 from jobqueued.child.fleet.conversation import Conversation
 from jobqueued.child.fleet.etcd.wire import text
 from jobqueued.child.fleet.known_locks import LockUnits
@@ -104,3 +104,37 @@ def test_what_is_asked_anew() -> None:
     granted = [{"response_txn": {"succeeded": True}}]
     conversation.answered(batch, {"succeeded": True, "header": {"revision": "6"}, "responses": granted})
     assert ["tick/1772409660/1"] == [key for key, _ in puts(conversation)]
+
+
+def test_a_released_unit_before_the_watch_tells_of_it() -> None:
+    """It is asked for at once: a unit that another host has would be denied again and again until the watch tells."""
+    conversation, etcd = Conversation(0), FakeEtcd()
+    etcd.put("/jq/hosts/a", "a:id")
+    etcd.put("/jq/locks/licence", "b:id user c9")
+    era = conversation.begin(Session("a:id", "a", 1))
+    conversation.read(era, etcd.revision, {"/jq/locks/licence": StoredKey("b:id user c9", 2, 2)})
+    conversation.complete(era)
+
+    def told() -> list[str]:
+        conversation.outbox.clear()
+        batch = conversation.next_batch(LEASES, 3600)
+        assert batch is not None
+        conversation.answered(batch, etcd.txn(batch.message))
+        return [line[0] for line in conversation.outbox]
+
+    def ask_unit(question: int, key: str) -> None:
+        conversation.ask(0, "tick", 1, question, key, [LockUnits("licence", 1, 3)], 3600, "")
+
+    for question, key in enumerate(("c1", "c2"), 1):
+        ask_unit(question, key)
+        assert ["granted"] == told()
+    conversation.give_back(0, "tick", "c1", "succeeded")
+    assert [] == told()
+    ask_unit(3, "c3")
+    assert ["granted"] == told()
+    conversation.give_back(0, "tick", "c3", "succeeded")
+    assert [] == told()
+    for revision, changes in etcd.since(conversation.revision):
+        conversation.watched(changes, revision, 0)
+    assert [] == conversation.outbox, "what the watch tells of c1 and c3 is over"
+    assert ["b:id user c9", "a:id tick c2"] == [*etcd.values("/jq/locks/").values()]
