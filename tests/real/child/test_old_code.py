@@ -20,13 +20,16 @@ Start = Callable[..., int]
 
 @pytest.fixture
 def start() -> Iterator[Start]:
-    """Starts programs that wait, each ended after the test."""
+    """Starts copies of cat, each ended after the test. Each has copied a line, so that all of it is mapped."""
     started = list[subprocess.Popen[bytes]]()
 
     def start(*command: str) -> int:
-        process = subprocess.Popen(command, stdin=subprocess.PIPE)
+        process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0)
         started.append(process)
-        wait_for(lambda: os.readlink(f"/proc/{process.pid}/exe") == os.path.realpath(shutil.which(command[0]) or ""))
+        assert process.stdin is not None
+        assert process.stdout is not None
+        process.stdin.write(b"begun\n")
+        assert process.stdout.readline() == b"begun\n"
         return process.pid
 
     yield start
