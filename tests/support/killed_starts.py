@@ -57,6 +57,9 @@ class Night:
         lasting.unlink()
         wait_for(lambda: all((path / "ended").exists() for path in self.host.root.glob("run/runs/*/*@*")))
         wait_for(lambda: not self.host.small_ones())
+        found = {path.parent.name.rpartition(".")[0]: path for path in self.host.root.glob("run/runs/[az]/*@*/ended")}
+        self._order = sorted(found, key=lambda run: int(json.loads(found[run].read_bytes())["over"]))
+        """The runs whose ends the next start finds, in the order of these ends."""
         self._forget_calls()
         subprocess.run(["tar", "-C", directory, "--exclude=control", "-cf", self._kept, "."], check=True)
 
@@ -109,7 +112,8 @@ class Night:
         self.host.stop()
         with contextlib.closing(sqlite3.connect(self.host.root / "state" / "state.db")) as db:
             rows = db.execute("SELECT record FROM run ORDER BY job, number").fetchall()
-        return [*_wrong([json.loads(text) for (text,) in rows], self.ledger.read_text().splitlines())]
+        records = [json.loads(text) for (text,) in rows]
+        return [*_wrong(records, self.ledger.read_text().splitlines()), *_out_of_step(records, self._order)]
 
     def _is_settled(self) -> bool:
         status = self.host.call("Status")
@@ -145,7 +149,6 @@ def _wrong(records: list[Record], ledger: list[str]) -> Iterator[str]:
     ended = [record["run"] for record in records if record["job"] == "a" and record["state"] == "succeeded"]
     heard = {record["key"] for record in records if record["job"] == "heard"}
     yield from (f"nobody heard of the end of {run}" for run in ended if f"j{run}" not in heard)
-    yield from _out_of_step(records)
 
 
 def _gaps(job: str, period: int, records: list[Record]) -> Iterator[str]:
@@ -157,30 +160,31 @@ def _gaps(job: str, period: int, records: list[Record]) -> Iterator[str]:
 
 
 _CLOSE = 1.0
-"""The scheduler may hear of ends in another order if so few seconds are between them: it hears once all is written."""
+"""Ends with so few seconds between them may be heard of in another order: each is heard of once it is written down."""
 
 
-def _out_of_step(records: list[Record]) -> Iterator[str]:
-    """Tell which runs of `both` are not one for each pair of ends that it waits for."""
-    ends = sorted((it["ended"], it["job"]) for it in records if it["job"] in "az" and it["state"] == "succeeded")
+def _out_of_step(records: list[Record], order: list[str]) -> Iterator[str]:
+    """Tell which runs of `both` are not one for each pair of ends that it waits for; `order`: as far as it is known."""
+    ends = sorted((it["ended"], it["run"]) for it in records if it["job"] in "az" and it["state"] == "succeeded")
     states = {(0, "")}
-    for close in _close(ends):
+    for close in _close(ends, order):
         orders = list(_orders(close))
-        states = {_after(order, pairs, waiting) for pairs, waiting in states for order in orders}
+        states = {_after(jobs, pairs, waiting) for pairs, waiting in states for jobs in orders}
     runs = [(record["run"], record["key"], record["trigger"]) for record in records if record["job"] == "both"]
     if len(runs) not in (possible := {pairs for pairs, _ in states}):
-        yield f"{len(runs)} runs of both, and {possible} pairs: {runs}; {ends}"
+        yield f"{len(runs)} runs of both, and {possible} pairs: {runs}; {ends}; known: {order}"
 
 
-def _close(ends: list[tuple[str, str]]) -> Iterator[str]:
-    """Put the jobs of ends together that are close to one another."""
-    jobs, last = "", None
-    for instant, job in ((datetime.fromisoformat(text), job) for text, job in ends):
-        if last is not None and (instant - last).total_seconds() > _CLOSE:
-            yield jobs
-            jobs = ""
-        jobs, last = jobs + job, instant
-    yield jobs
+def _close(ends: list[tuple[str, str]], order: list[str]) -> list[str]:
+    """Put the jobs of ends together whose order is not known."""
+    groups, known, last = list[str](), iter(order), None
+    for text, run in ends:
+        instant = None if run in order else datetime.fromisoformat(text)
+        if instant is None or last is None or (instant - last).total_seconds() > _CLOSE:
+            groups.append("")
+        groups[-1] += (next(known) if instant is None else run)[0]
+        last = instant
+    return groups
 
 
 def _orders(jobs: str) -> Iterator[str]:
@@ -188,8 +192,8 @@ def _orders(jobs: str) -> Iterator[str]:
         yield "".join("a" if place in places else "z" for place in range(len(jobs)))
 
 
-def _after(order: str, pairs: int, waiting: str) -> tuple[int, str]:
+def _after(jobs: str, pairs: int, waiting: str) -> tuple[int, str]:
     """Return the number of pairs after these ends, and the job whose end waits for the other's ("": none)."""
-    for job in order:
+    for job in jobs:
         pairs, waiting = (pairs, job) if waiting in {"", job} else (pairs + 1, "")
     return pairs, waiting
