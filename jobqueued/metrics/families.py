@@ -41,7 +41,7 @@ _ALL = (
     Family("jobqueue_loop_longest_turn_seconds", "gauge", "Duration of the longest turn of the loop so far"),
     Family("jobqueue_commit_seconds", "histogram", "Duration of a successful commit"),
     Family("jobqueue_commit_failures", "counter", "Failed commits"),
-    Family("jobqueue_kept_bytes", "gauge", "Size of the retained records and output, as far as measured"),
+    Family("jobqueue_kept_bytes", "gauge", "Retained records and output, and 8 KiB for each run, as far as measured"),
     Family("jobqueue_jobs", "gauge", "Jobs in force"),
     Family("jobqueue_jobs_without_label", "gauge", f"Jobs that share the label {OTHERS}"),
     Family("jobqueue_attention", "gauge", "Jobs or runs that need attention", ("kind",)),

@@ -24,6 +24,10 @@ from jobqueued.model.run import RunId
 from jobqueued.model.run_states import LIVE, PENDING
 
 _END, _OUTPUT = ".json", ".log"
+RUN_OVERHEAD = 8 << 10
+"""Number of bytes that each run counts in addition to its files, for its row in state.db, its job's directory, and the
+rest of the last block of each.
+"""
 _OF_A_RUN = [
     re.compile(rf"/([1-9]\d{{0,{MAX_DIGITS - 1}}}){re.escape(ending)}(?=/)", re.A)
     for ending in (_END, _OUTPUT, f"{_END}{atomic_file.TEMPORARY}")
@@ -242,7 +246,7 @@ class Files(NamedTuple):
     """The files of a run.
 
     `record`: whether the record exists. `modified`: the last change (wall, ns) of the files, or 0 if none exist.
-    `bytes`: the total size of the files. `names`: their number.
+    `bytes`: the total size of the files and RUN_OVERHEAD, or 0 if none exist. `names`: the number of files.
     """
 
     record: bool
@@ -264,7 +268,7 @@ def files(logs: Path, run: RunId) -> Files:
             continue
         record = record or (ending == _END and status.st_size > 0)
         modified, total, count = max(modified, status.st_mtime_ns), total + status.st_size, count + 1
-    return Files(record, modified, total, count)
+    return Files(record, modified, total + RUN_OVERHEAD * bool(count), count)
 
 
 def remove(logs: Path, run: RunId) -> None:

@@ -104,7 +104,8 @@ RETENTION = table(
         "bytes",
         size("1M", "999T"),
         "1G",
-        "Space for the records and output of each job. Beyond this limit, the oldest are deleted.",
+        "Space for the records and output of each job, and 8 KiB for each run. Beyond this limit, the oldest are "
+        "deleted.",
         "10G",
     ),
 )

@@ -106,8 +106,8 @@ SETTINGS_KEYS = table(
         "Time zone of jobs that have no `timezone`. The default is the host's time zone.", "Europe/Berlin"),
     Key("retention", section(RETENTION), "{}", "History to keep of each job.", "{runs: 500, age: 365d, bytes: 10G}"),
     Key("max_use", optional(size("1M", "999T")), "none",
-        "Space for the records and output of all jobs together. Beyond this limit, the oldest runs of the job that "
-        "uses the most space are deleted first.", "20G"),
+        "Space for the records and output of all jobs together, and 8 KiB for each run. Beyond this limit, the oldest "
+        "runs of the job that uses the most space are deleted first.", "20G"),
     Key("keep_free", size("0", "999T"), "",
         "Free space that output must leave on the log directory's disk. Output that would use this space is dropped, "
         "and the record has the number of dropped bytes. The default is a twentieth of the disk, but at most 4G. "

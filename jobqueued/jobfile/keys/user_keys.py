@@ -90,8 +90,8 @@ USERS = table(
         "4"),
     Key("waiting", integer(1, 1_000_000), "10000", "A user's runs that can wait at the same time.", "500"),
     Key("logs", size("1M", "999T"), "2G",
-        "Space for the records and output of a user's runs. Beyond this limit, the oldest are deleted. The output "
-        "limit of each run is this space divided by `live`.", "200M"),
+        "Space for the records and output of a user's runs, and 8 KiB for each run. Beyond this limit, the oldest are "
+        "deleted. The output limit of each run is this space divided by `live`.", "200M"),
     Key("calls", integer(1, 1_000_000), "20000",
         "Job file changes and submissions that a user can make in a minute. Each counts as 1. A new file text counts "
         "as 1 more for each 128 bytes.", "60"),

@@ -28,6 +28,7 @@ from jobqueued.state.commits import Commits
 from jobqueued.state.db.faults import CommitFailed, StateFault
 from jobqueued.state.db.store import Store
 from jobqueued.state.housekeeping import AGAIN, RUNS_A_TURN, Housekeeping, Limits
+from jobqueued.state.record_files import RUN_OVERHEAD
 from jobqueued.state.write_batch import WriteBatch
 from tests.support.host import Host, wait_for
 from tests.support.records import DAMAGES, NOW, a_record, write
@@ -70,6 +71,14 @@ class House:
             self.keep(1, age=(1000 - number) * MINUTE, size=size, job=run.id.job)
         saves = [SaveSubmission(job, "{}", job.replace("/", "")) for job, _ in rows]
         self.store.commit(rows, {}, submissions=saves, over=[job for job, _ in rows])
+
+    @property
+    def pages(self) -> int:
+        """The bytes of state.db that are in use."""
+        return sum(
+            factor * self.store.query(f"PRAGMA {figure}")[0][0] * self.store.query("PRAGMA page_size")[0][0]
+            for factor, figure in ((1, "page_count"), (-1, "freelist_count"))
+        )
 
     @property
     def left(self) -> list[str]:
@@ -117,6 +126,17 @@ class House:
     def history(self) -> list[int]:
         """The numbers that have rows."""
         return sorted(self.store.history("job", 10_000))
+
+
+def blocks(directory: Path) -> int:
+    """The bytes that a directory and its content take of the disk."""
+    return sum(path.lstat().st_blocks * 512 for path in (directory, *directory.rglob("*")))
+
+
+@pytest.fixture(autouse=True)
+def files_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Count only the files, so that the tests can use small numbers."""
+    monkeypatch.setattr(record_files, "RUN_OVERHEAD", 0)
 
 
 @pytest.fixture
@@ -246,6 +266,23 @@ class TestWhatIsOver:
         house.sweep(of_a_user=300)
         kept = [job for job in house.left if record_files.numbers(house.logs, job)]
         assert ["alice/a", "alice/b", "alice/f", *(f"host/{name}" for name in "abcdef")] == kept
+
+    def test_small_runs_of_a_user_take_at_most_twice_the_space(
+        self, house: House, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """A user may rename jobs, so each run may have a directory, a file and a row."""
+        monkeypatch.setattr(record_files, "RUN_OVERHEAD", RUN_OVERHEAD)
+        jobs = [f"crontabs/alice:{number}" for number in range(400)]
+        before, rows = house.pages, {}
+        for job in jobs:
+            document = a_record(1, job=job)
+            record_files.write(house.logs, document)
+            rows[RunId(job, 1)] = run_of(document), document
+        house.store.commit(rows, {job: SavedJob(job=job, last_number=1) for job in jobs})
+        taken = house.pages - before + blocks(house.logs)
+        house.sweep(is_nowhere=lambda _: True, of_a_user=1 << 20)
+        left = house.pages - before + blocks(house.logs)
+        assert left <= 2 << 20 < taken, (left, taken)
 
     def test_much_output_is_checked_at_once(self, house: House) -> None:
         """The ends of a user's runs, or of all runs, wait no minute once their output used a quarter of a limit."""
