@@ -19,6 +19,7 @@ from jobqueued.base.instants import SECOND
 from jobqueued.base.text import duration
 from jobqueued.child.contract import wire
 from jobqueued.model import events
+from jobqueued.model.source import soonest
 from jobqueued.runs.left_supervisors import LeftSupervisors
 from jobqueued.runs.lost_attempts import LostAttempts
 from jobqueued.runs.recovery import Recovery
@@ -104,18 +105,22 @@ class Following:
 
     @property
     def deadline(self) -> int | None:
-        """The time (monotonic, ns) to recheck unsettled attempts or to report a silent supervisor, or None."""
+        """The time (monotonic, ns) to recheck unsettled attempts or supervisors that stay, or to report a silent
+        supervisor, or None.
+        """
         times = [
             each.silent_since + SILENT for each in self._supervisors.values() if each.silent_since and not each.told
         ]
-        return min([*times, *([self._look_at] if self._unsettled else [])], default=None)
+        silent = min(times, default=None)
+        return soonest((silent, self._look_at if self._unsettled else None, self.left.deadline))
 
     def look(self, mono: int) -> Iterator[events.Event]:
-        """Recheck unsettled attempts if it is time, and report silent supervisors."""
+        """Recheck unsettled attempts and supervisors that stay if it is time, and report silent supervisors."""
         for each in self._supervisors.values():
             if each.silent_since and not each.told and each.silent_since + SILENT <= mono:
                 each.told = True
                 self._news.append(_silent(each))
+        yield from self.left.recheck(mono)
         if self._unsettled and self._look_at <= mono:
             self._pause = min(2 * self._pause, _LONGEST_PAUSE)
             yield from self.settle(*self._unsettled)

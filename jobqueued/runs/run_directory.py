@@ -89,7 +89,8 @@ class RunDirectory:
             return None if directory is None else unix_socket.connected(directory, wire.CONTROL)
 
     def left(self, *, tidy: bool = False) -> list[Name]:
-        """Return ended attempts with live processes and a live supervisor (`leave_children`).
+        """Return ended attempts with live processes and a live supervisor (`leave_children`), and those whose
+        supervisor can't be checked now. Raises OSError if the directory can't be read.
 
         `tidy`: whether to remove the sockets of dead supervisors too, which only the directory's owner may do.
         """
@@ -339,7 +340,11 @@ def is_whole(data: bytes | None) -> TypeGuard[bytes]:
 
 
 def _answers(directory: int, name: str, *, tidy: bool) -> bool:
-    connection = unix_socket.connected(directory, name)
+    """Return whether a supervisor listens at a socket, or may listen there."""
+    try:
+        connection = unix_socket.connected(directory, name)
+    except OSError:
+        return True
     if connection is None:
         with contextlib.suppress(FileNotFoundError):
             if tidy:

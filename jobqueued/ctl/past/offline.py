@@ -110,11 +110,14 @@ def processes(paths: Paths) -> list[RunProcess]:
     return []
 
 
-def left_behind(paths: Paths) -> list[str]:
-    """Return the names of ended runs that left processes behind."""
-    with contextlib.suppress(OSError):
+def left_behind(paths: Paths) -> list[str] | None:
+    """Return the names of ended runs that left processes behind, or None if they are unknown."""
+    try:
         return [str(name.run) for name in _directories(paths).left()]
-    return []
+    except FileNotFoundError:
+        return []
+    except OSError:
+        return None
 
 
 def _directories(paths: Paths) -> RunDirectory:
@@ -173,7 +176,10 @@ def _going_on(directories: RunDirectory, name: Name, record: Record, greeting: s
 
 def _greeting(directory: int) -> str | None:
     """Return a supervisor's first message, "" if it is slow, or None if there is no supervisor."""
-    connection = unix_socket.connected(directory, wire.CONTROL)
+    try:
+        connection = unix_socket.connected(directory, wire.CONTROL)
+    except BlockingIOError:  # too many connections wait for the supervisor
+        return ""
     if connection is None:
         return None
     with contextlib.suppress(OSError), connection:

@@ -92,7 +92,8 @@ def _print_down(paths: Paths, down: DaemonUnreachable, as_json: bool) -> None:
         print_json({"state": down.state, "reason": down.message, "running": running, "left": left, "runs": live})
         return
     runs = None if live is None else f"{len(live)} running" + ", without the daemon" * down.is_down
-    print_facts([("state", styled(down.state)), ("runs", runs), ("left behind", ", ".join(left or ()) or None)])
+    behind = "unknown" if left is None and not hidden else ", ".join(left or ())
+    print_facts([("state", styled(down.state)), ("runs", runs), ("left behind", behind or None)])
     if live:
         print_line("")
         print_runs("RUN", "run", live)

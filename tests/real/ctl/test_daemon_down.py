@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
 import signal
 import socket
+import struct
 import subprocess
 import threading
 from pathlib import Path
@@ -16,6 +18,8 @@ import pytest
 
 from jobqueued.ctl.base.client import DaemonUnreachable, ask
 from jobqueued.ctl.main import main
+from jobqueued.model.run import RunId
+from jobqueued.runs.run_directory import Name, RunDirectory
 from jobqueued.settings.paths import Paths
 from tests.support.answers import (
     JOB,
@@ -25,6 +29,12 @@ from tests.support.answers import (
 )
 from tests.support.client import facts, run
 from tests.support.host import Host, wait_for
+
+
+def peer_of(connection: socket.socket) -> int:
+    """The PID of the process that listens."""
+    found = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
+    return int(struct.unpack("3i", found)[0])
 
 
 class TestDaemonDown:
@@ -254,6 +264,36 @@ class TestDaemonDown:
         os.kill(int(host.output(name)), 9)
         assert (name, [name], 0) == (facts(shown.stdout)["left behind"], answer["left"], answer["running"])
         wait_for(lambda: not json.loads(run("--root", host.root, "status", "--json").stdout)["left"])
+
+    def test_a_crowded_supervisor(self, host: Host) -> None:
+        """Runs whose supervisors hang, so that their backlogs are full, are live or left behind all the same."""
+        host.write(
+            "a.yaml",
+            "jobs: {a: {command: sleep 1000 & echo $!, leave_children: true}, b: {command: echo $$; exec sleep 1000}}",
+        )
+        host.start()
+        host.wait(left := host.run("a"))
+        live = host.run("b")
+        wait_for(lambda: host.call("Show", run=live)["record"]["output"]["tail"])
+        paths = Paths.under(host.root)
+        directory = RunDirectory(paths.runs, paths.logs)
+        names = [Name(RunId.parse(each), 1) for each in (left, live)]
+        with contextlib.ExitStack() as stack:
+            for name, follow in zip(names, (directory.follow_left, directory.follow), strict=True):
+                first = follow(name)
+                assert first is not None
+                supervisor = peer_of(stack.enter_context(first))
+                os.kill(supervisor, signal.SIGSTOP)
+                stack.callback(os.kill, supervisor, signal.SIGCONT)
+                with contextlib.suppress(BlockingIOError):
+                    while (waiting := follow(name)) is not None:
+                        stack.enter_context(waiting)
+            while_up = host.call("Status")["left"]
+            host.kill()
+            answer = json.loads(run("--root", host.root, "status", "--json").stdout)
+        for each in (left, live):
+            os.kill(int(host.output(each)), signal.SIGKILL)
+        assert ([left], [left], [live]) == (while_up, answer["left"], [each["run"] for each in answer["runs"]])
 
     def test_not_ours_to_see(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

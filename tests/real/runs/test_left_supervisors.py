@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import errno
+import os
 import socket
 from pathlib import Path
 
@@ -66,3 +68,75 @@ def test_what_can_not_be_found_out_is_no_end(tmp_path: Path, monkeypatch: pytest
     monkeypatch.setattr(unix_socket, "connected", full)
     with pytest.raises(OSError):  # noqa: PT011
         list(left.look(name_of("alice/a")))
+
+
+UNKNOWN = [errno.EAGAIN, errno.EMFILE, errno.ENFILE, errno.ENOMEM]
+
+
+def fail(monkeypatch: pytest.MonkeyPatch, error: int) -> None:
+    """Let each connection fail with this errno."""
+
+    def refuse(*_: object) -> None:
+        raise OSError(error, os.strerror(error))
+
+    monkeypatch.setattr(unix_socket, "connected", refuse)
+
+
+@pytest.mark.parametrize("error", UNKNOWN)
+def test_a_search_that_can_not_find_out_counts(tmp_path: Path, error: int) -> None:
+    """A supervisor counts until it is certain that it exited, also one that never answered a search."""
+    left = LeftSupervisors(RunDirectory(tmp_path, tmp_path))
+    counted = [LeftBehind(*name_of(job)) for job in ("alice/a", "bob/b")]
+    with supervisor(tmp_path, "alice/a"):
+        assert counted[:1] == list(left.find())
+        with supervisor(tmp_path, "bob/b"), supervisor(tmp_path, "host"), pytest.MonkeyPatch.context() as patch:
+            fail(patch, error)
+            assert counted == list(left.find())
+            at = left.deadline
+            assert at is not None
+            assert [] == list(left.recheck(at - 1))
+            assert counted == list(left.recheck(at))
+            assert [] == list(left.look(name_of("bob/b")))
+        assert left.deadline is not None
+        assert [counted[0], counted[1]._replace(over=True)] == list(left.recheck(left.deadline))
+        assert (None, 1) == (left.deadline, len(left.descriptors()))
+    left.close()
+
+
+def test_a_directory_that_can_not_be_listed_ends_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without a free descriptor the search fails, and the connections stay."""
+    left = LeftSupervisors(RunDirectory(tmp_path, tmp_path))
+    with supervisor(tmp_path, "alice/a"):
+        list(left.find())
+
+        def refuse(_: object) -> None:
+            raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "listdir", refuse)
+            with pytest.raises(OSError, match="Too many open files"):
+                list(left.find())
+        assert 1 == len(left.descriptors())
+        left.close()
+
+
+@pytest.mark.parametrize("error", UNKNOWN)
+def test_a_list_has_what_may_be_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: int) -> None:
+    """A socket is removed, and its run omitted, only if certainly nothing listens there."""
+    directory = RunDirectory(tmp_path, tmp_path)
+    with supervisor(tmp_path, "a"), monkeypatch.context() as patch:
+        fail(patch, error)
+        assert [name_of("a")] == directory.left(tidy=True) == directory.beside()
+
+
+def test_a_crowded_supervisor_is_left(tmp_path: Path) -> None:
+    """One that hangs accepts nobody, so its backlog fills."""
+    directory = RunDirectory(tmp_path, tmp_path)
+    with supervisor(tmp_path, "alice/a") as listener, contextlib.ExitStack() as stack:
+        listener.listen(0)
+        with contextlib.suppress(BlockingIOError):
+            while (waiting := directory.follow_left(name_of("alice/a"))) is not None:
+                stack.enter_context(waiting)
+        assert [name_of("alice/a")] == directory.left()
+        left = LeftSupervisors(directory)
+        assert [LeftBehind(*name_of("alice/a"))] == list(left.find())
