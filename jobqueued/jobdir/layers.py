@@ -17,7 +17,7 @@ from operator import attrgetter
 from pathlib import Path
 
 from jobqueued.base.problem import Problem
-from jobqueued.child.contract.trust import FileRefused
+from jobqueued.child.contract.trust import FileRefused, distrust
 from jobqueued.child.watcher import inotify
 from jobqueued.jobdir.file_changes import News, Signature
 from jobqueued.jobdir.inbox import (
@@ -148,17 +148,43 @@ class Layer(Inbox):
 
 
 class OptionalLayer(Layer):
-    """A directory that counts as empty while it is missing or not trusted. Packages may create and remove it."""
+    """A directory that counts as empty while it is missing or not trusted. Packages may create and remove it.
+
+    If other users can write to a directory on its way, they can create it after a check that found it missing. So the
+    way is checked once more after each listing and read.
+    """
 
     def __init__(self, directory: Path, kind: DirectoryKind, kernel: KernelNotices) -> None:
         super().__init__(directory, kind, kernel)
-        self._is_optional, self._is_left_out = True, False
+        self._is_optional, self._is_left_out, self._was_missing = True, False, False
 
     def read(self, name: str) -> bytes:
         """Read a file as Inbox does. Raises FileNotFoundError while the directory is ignored."""
         if self._is_left_out:
-            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), f"{self._directory}/{name}")
-        return super().read(name)
+            raise self._no_file(name)
+        try:
+            text = super().read(name)
+        except (FileNotFoundError, NotADirectoryError):
+            raise
+        except (OSError, FileRefused):
+            self._check_read(name)
+            raise
+        self._check_read(name)
+        return text
+
+    def _check_read(self, name: str) -> None:
+        """Raise FileNotFoundError, and ignore the directory from now on, if other users can put files there."""
+        if self._distrust_way() is not None:
+            self._is_left_out = True
+            self.relist()
+            raise self._no_file(name)
+
+    def _no_file(self, name: str) -> FileNotFoundError:
+        return FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), f"{self._directory}/{name}")
+
+    def _distrust_way(self) -> FileRefused | None:
+        """Return the reason if other users can change the directory, or create it if it is missing."""
+        return distrust(str(self._directory), os.geteuid(), may_miss=True)
 
     def drop_ins(self, name: str) -> list[str]:
         """Return the names of a file's drop-ins. Raises FileRefused or OSError."""
@@ -178,9 +204,13 @@ class OptionalLayer(Layer):
 
     def _listed(self, mono: int, refused: FileRefused | None) -> tuple[set[str], list[Problem]]:
         """List the directory. Ignore it while other users can change it, so that no other directory waits for it."""
-        self._is_left_out = refused is not None
+        self._is_left_out, self._was_missing = refused is not None, False
         if refused is None:
-            return super()._listed(mono, None)
+            found = super()._listed(mono, None)
+            refused = None if self._was_missing else self._distrust_way()
+            if refused is None:
+                return found
+            self._is_left_out = True
         self._arm()
         self._listed_well(self._watch, mono)
         self._lost_track = True
@@ -188,6 +218,7 @@ class OptionalLayer(Layer):
         return self._missing(), [Problem(str(self._directory), 0, 0, "", f"{refused}; {LEFT_OUT}", code="JQ502")]
 
     def _missing(self) -> set[str]:
+        self._was_missing = True
         return {*self._seen, *self._others([])}
 
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -167,6 +169,71 @@ def test_a_link_of_others_keeps_nothing_from_being_read(tmp_path: Path, target: 
         jobs.put("etc/a.yaml", C)
         assert ([], True) == (jobs.scan(LONGEST_WAIT + AGAIN), jobs.watch.inbox.is_unreadable)
     jobs.watch.inbox.close()
+
+
+@NEEDS_ROOT
+@pytest.mark.parametrize("stays", [True, False])
+@pytest.mark.parametrize("before", ["_arm", "signature"], ids=["the listing", "the read"])
+def test_a_link_that_appears_after_the_check(jobs: Layered, before: str, stays: bool) -> None:
+    """A user who may write to the parent can put a link there when it counts as missing, and remove it again."""
+    link, layer = jobs.root / "usr/local/lib/jobqueue.d", jobs.watch.inbox.parts[2]  # type: ignore[attr-defined]
+    link.parent.mkdir(parents=True)
+    link.parent.chmod(0o777)
+    jobs.put("usr/lib/a.yaml", A)
+    assert (["a.yaml: j"], []) == (jobs.scan(0), jobs.told())
+    original, listdir, read = getattr(layer, before), os.listdir, layer._kind.read
+
+    def appear(*given: Any) -> Any:
+        if not link.is_symlink():
+            link.symlink_to("jobqueue.d")
+        return original(*given)
+
+    def vanish(call: Callable[..., Any]) -> Callable[..., Any]:
+        def called(path: str, *given: Any) -> Any:
+            try:
+                return call(path, *given)
+            finally:
+                if not stays and path.startswith(str(link)):
+                    link.unlink(missing_ok=True)
+
+        return called
+
+    jobs.put("usr/lib/a.yaml", B)
+    jobs.watch.inbox.relist()  # type: ignore[attr-defined]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(layer, before, appear)
+        patch.setattr(os, "listdir", vanish(listdir))
+        patch.setattr(layer, "_kind", replace(layer._kind, read=vanish(read)))
+        assert (["a.yaml: j"], {"j": "b"}) == (jobs.scan(0), jobs.jobs("a.yaml"))
+        assert not jobs.watch.inbox.is_unreadable
+    link.unlink(missing_ok=True)
+    jobs.put("usr/lib/a.yaml", C)
+    assert (["a.yaml: j"], {"j": "c"}, []) == (jobs.scan(AGAIN), jobs.jobs("a.yaml"), jobs.told())
+
+
+@NEEDS_ROOT
+def test_files_that_appear_after_the_check(jobs: Layered) -> None:
+    """A user who may write to the parent can move a directory of root's there; its files are ignored at once."""
+    place, layer = jobs.root / "usr/local/lib/jobqueue.d", jobs.watch.inbox.parts[2]  # type: ignore[attr-defined]
+    place.parent.mkdir(parents=True)
+    place.parent.chmod(0o777)
+    jobs.put("usr/lib/a.yaml", A)
+    assert (["a.yaml: j"], []) == (jobs.scan(0), jobs.told())
+    for before in ("_arm", "signature"):
+        original = getattr(layer, before)
+
+        def appear(*given: Any, original: Callable[..., Any] = original) -> Any:
+            jobs.put("usr/local/lib/a.yaml", C)
+            return original(*given)
+
+        jobs.put("usr/lib/a.yaml", B)
+        jobs.watch.inbox.relist()  # type: ignore[attr-defined]
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(layer, before, appear)
+            jobs.scan(0)
+        assert {"j": "b"} == jobs.jobs("a.yaml")
+        shutil.rmtree(place)
+        jobs.scan(AGAIN)
 
 
 def test_without_the_first_directory_nothing_changes(jobs: Layered, tmp_path: Path) -> None:
