@@ -21,7 +21,7 @@ from jobqueued.crontabs.options import MOVED, is_option, options
 from jobqueued.crontabs.periods import OF_ANACRON, is_run_by_crontab, when
 from jobqueued.crontabs.run_parts import Parts, parts_of
 from jobqueued.crontabs.table import Assignment, Comment, Form, Item, LineFlaw, TableEntry, read_in_steps
-from jobqueued.crontabs.variables import VariableRefused, foreign_sender, keys_of, odd_mail
+from jobqueued.crontabs.variables import foreign_sender, keys_of, odd_mail, odd_value
 from jobqueued.jobfile.tree.yamltext import MAX_BYTES, Steps
 from jobqueued.jobfile.types.spelling import odd_space_in
 from jobqueued.jobfile.types.types import MAX_PROBLEMS
@@ -134,6 +134,8 @@ class _TableConversion:
                     self._add_problem(item.line, message, "JQ603", "warning")
                 elif item.name in ("MAILTO", "MAILFROM"):
                     self._warn_of_mail(item.line, odd_mail(item.name, item.value))
+                elif message := odd_value(item.name, item.value, is_of_anacron=self.place.periodic):
+                    self._add_problem(item.line, message, "JQ602", "warning")
                 if item.name == "MAILFROM" and (wrong := self._foreign_sender(item.value)):
                     self._add_problem(item.line, f"MAILFROM has no effect: {wrong}", "JQ603", "warning")
             case TableEntry():
@@ -182,8 +184,6 @@ class _TableConversion:
             return
         try:
             self.jobs += self._jobs_of(entry, own)
-        except VariableRefused as error:
-            self._add_problem(entry.line, f"{error}{_NOT_RUN}", "JQ602")
         except ScheduleError as error:
             self._add_problem(entry.line, f"{error}{_NOT_RUN}", error.code)
 

@@ -6,17 +6,14 @@ ones.
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
 from jobqueued.base.instants import DAY
 from jobqueued.crontabs.run_parts import parts_of
 from jobqueued.crontabs.table import TableEntry
-from jobqueued.crontabs.variables import VariableRefused
-from jobqueued.jobfile.tree.yamltext import quoted
+from jobqueued.crontabs.variables import first_hour
 from jobqueued.model.job import CatchUp, Claim
 
-_HOURS = re.compile(r"([01]?\d|2[0-3])(?:-\d{1,2})?", re.ASCII)
 _HALF_PAST_SEVEN = 7 * 60 + 30
 """The time at which Debian starts anacron, in minutes after midnight."""
 _DAYS = {1: "* * *", 7: "* * 0", 30: "1 * *", 31: "1 * *", 365: "1 1 *"}
@@ -41,11 +38,8 @@ def when(entry: TableEntry) -> tuple[str, int | None]:
     """Return the cron expression for an entry's period and None, or "" and the minute of the day when the job is due
     every N days.
     """
-    hours = dict(entry.environment).get("START_HOURS_RANGE", "")
-    begin = _HOURS.fullmatch(hours)
-    if hours and not begin:
-        raise VariableRefused(f"found START_HOURS_RANGE={quoted(hours)} above this line; expected hours, as in 6-22")
-    minutes = ((int(begin[1]) * 60 if begin else _HALF_PAST_SEVEN) + entry.delay) % (24 * 60)
+    hour = first_hour(entry.environment)
+    minutes = ((_HALF_PAST_SEVEN if hour is None else hour * 60) + entry.delay) % (24 * 60)
     if entry.days in _DAYS:
         return f"{minutes % 60} {minutes // 60} {_DAYS[entry.days]}", None
     return "", minutes

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Iterable, Iterator, Mapping
 from functools import lru_cache
 from typing import Any
 
@@ -19,12 +20,11 @@ _SHELL = "/bin/sh"
 _MOST_MINUTES = DAY // MINUTE
 
 
-class VariableRefused(Exception):
-    """A variable that cron itself uses has an invalid value; the message describes the problem."""
+_HOURS = re.compile(r"([01]?\d|2[0-3])(?:-\d{1,2})?", re.ASCII)
 
 
 def keys_of(entry: TableEntry, owner: str, *, mails: bool) -> dict[str, Any]:
-    """Return the Job fields that the variables above a line set. Raises VariableRefused.
+    """Return the Job fields that the variables above a line set. An invalid value has no effect, as in Debian's cron.
 
     `owner` gets the mail if MAILTO is not set. `mails`: whether the host can send mail.
     """
@@ -37,32 +37,48 @@ def _keys(environment: tuple[tuple[str, str], ...], owner: str | None, only_on_e
     given = dict(environment)
     given.pop("LOGNAME", None)
     found: dict[str, Any] = {
-        "shell": _absolute(given, "SHELL", _SHELL),
+        "shell": _shell(given.get("SHELL") or _SHELL),
         "environment": tuple({"PATH": DEFAULT_PATH, **given}.items()),
         "notify": NOBODY if owner is None else _notify(given, owner, only_on_error),
     }
     if "HOME" in given:
-        found["working_directory"] = "-" + _absolute(given, "HOME", "/")
+        found["working_directory"] = "-" + (given["HOME"] if given["HOME"].startswith("/") else "/")
     if given.get("CRON_TZ"):
         found["timezone"] = given["CRON_TZ"]
-    if given.get("RANDOM_DELAY"):
-        found["spread"] = _minutes(given["RANDOM_DELAY"]) * MINUTE
+    if _is_delay(delay := given.get("RANDOM_DELAY", "")):
+        found["spread"] = int(delay) * MINUTE
     return found
 
 
-def _absolute(given: Mapping[str, str], name: str, default: str) -> str:
-    value = given.get(name) or default
-    if not value.startswith("/"):
-        raise VariableRefused(f"found {name}={quoted(value)} above this line; expected an absolute path")
-    return value
+def _shell(text: str) -> str:
+    """Return a shell's path, which is relative to a run's directory if it is not absolute: cron does not use PATH."""
+    return text if "/" in text else f"./{text}"
 
 
-def _minutes(text: str) -> int:
-    if not (text.isascii() and text.isdigit() and len(text) < 6 and int(text) <= _MOST_MINUTES):
-        raise VariableRefused(
-            f"found RANDOM_DELAY={quoted(text)} above this line; expected 0 to {_MOST_MINUTES} minutes"
-        )
-    return int(text)
+def _is_delay(text: str) -> bool:
+    return text.isascii() and text.isdigit() and len(text) < 6 and int(text) <= _MOST_MINUTES
+
+
+def first_hour(environment: Iterable[tuple[str, str]]) -> int | None:
+    """Return the first hour of START_HOURS_RANGE, or None if it is not set or invalid."""
+    found = _HOURS.fullmatch(dict(environment).get("START_HOURS_RANGE", ""))
+    return None if found is None else int(found[1])
+
+
+def odd_value(name: str, value: str, *, is_of_anacron: bool) -> str:
+    """Return a warning about an invalid value of a variable that cron itself uses, or "". The lines below it run."""
+    path = "expected an absolute path"
+    if not value:
+        return ""
+    if name == "SHELL" and not value.startswith("/"):
+        return f"runs look for this SHELL in their working directory, as with cron: found {quoted(value)}; {path}"
+    if name == "HOME" and not value.startswith("/"):
+        return f"runs start in / instead of HOME: found {quoted(value)}; {path}"
+    if name == "RANDOM_DELAY" and not _is_delay(value):
+        return f"RANDOM_DELAY has no effect: found {quoted(value)}; expected 0 to {_MOST_MINUTES} minutes"
+    if name == "START_HOURS_RANGE" and is_of_anacron and first_hour([(name, value)]) is None:
+        return f"START_HOURS_RANGE has no effect: found {quoted(value)}; expected hours, as in 6-22"
+    return ""
 
 
 def _notify(given: Mapping[str, str], owner: str, only_on_error: bool) -> Notify:

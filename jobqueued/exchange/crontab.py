@@ -23,6 +23,9 @@ from jobqueued.model.notify import NOBODY, Notify
 _NOT_KEYS = ("id", "expand", "locks")
 """Options that a job file expresses in another way."""
 _SHELL = "/bin/sh"
+_RELATIVE_SHELL = (
+    "found a SHELL above this line that is not an absolute path, which a job file can't have; this line is not imported"
+)
 _NO_MAIL = (
     "MAILTO has no effect, as with cron, and no job gets `notify`: this host can't send mail (no sendmail, no `smtp` "
     "in jobqueued.yaml)"
@@ -90,6 +93,9 @@ class _TableImport:
 
     def _take_entry(self, entry: TableEntry) -> None:
         jobs = self._jobs[entry.line]
+        if any(not job.shell.startswith("/") for job in jobs):
+            jobs = []
+            self._source.add_problem(entry.line, _RELATIVE_SHELL, "error")
         drafts = [self._draft(job, entry) for job in jobs]
         user = jobs[0].user if jobs else entry.user or self._place.owner
         self._row(

@@ -16,6 +16,7 @@ from jobqueued.base.text import printable
 from jobqueued.child.contract.tuples import NamedTuple
 from jobqueued.crontabs.periods import when
 from jobqueued.crontabs.table import Assignment, Form, TableEntry, read
+from jobqueued.crontabs.variables import first_hour
 from jobqueued.exchange import reckoning
 from jobqueued.exchange.draft import DIFFERS, JobDraft
 from jobqueued.exchange.proof import clock_of, differs_at, reckoned, times_of, windows
@@ -151,7 +152,6 @@ _NAMED = frozenset(("@monthly", "@yearly"))
 """The named periods of Debian's anacron."""
 _RANGE, _HOUR = "([0-9]{1,4})-([0-9]{1,4})", "[0-9]{1,4}"
 _DAY = 24 * 60
-_ONLY_CRONIE = {"START_HOURS_RANGE": "is due in START_HOURS_RANGE", "RANDOM_DELAY": "starts up to RANDOM_DELAY later"}
 
 
 def _of_anacron(data: bytes, drafts: Iterable[JobDraft], cron: Cron) -> Iterator[tuple[JobDraft, str]]:
@@ -159,11 +159,11 @@ def _of_anacron(data: bytes, drafts: Iterable[JobDraft], cron: Cron) -> Iterator
     entries = {item.line: item for item in items if isinstance(item, TableEntry)}
     variables = [(item.name, item.value) for item in items if isinstance(item, Assignment)]
     for draft in drafts:
-        if text := _of_period(entries[draft.line], cron, variables):
+        if text := _of_period(draft, entries[draft.line], cron, variables):
             yield draft, text
 
 
-def _of_period(entry: TableEntry, cron: Cron, variables: Iterable[tuple[str, str]]) -> str:
+def _of_period(draft: JobDraft, entry: TableEntry, cron: Cron, variables: Iterable[tuple[str, str]]) -> str:
     """Return the first difference between anacron and a line's job, or "" if there is none. `variables` has all
     assignments of the table.
     """
@@ -171,8 +171,10 @@ def _of_period(entry: TableEntry, cron: Cron, variables: Iterable[tuple[str, str
     if cron is Cron.DEBIAN:
         if period.startswith("@") and period not in _NAMED:
             return f"is due {_when(days)}, but Debian's anacron ignores the line, because it has no {period}"
-        if ignored := next(filter(dict(entry.environment).get, _ONLY_CRONIE), None):
-            return f"{_ONLY_CRONIE[ignored]}, but Debian's anacron ignores {ignored}"
+        if first_hour(entry.environment) is not None:
+            return "is due in START_HOURS_RANGE, but Debian's anacron ignores START_HOURS_RANGE"
+        if draft.means.spread:
+            return "starts up to RANDOM_DELAY later, but Debian's anacron ignores RANDOM_DELAY"
     if days == 1:
         return _of_start(entry, variables) if cron is Cron.CRONIE else ""
     return f"is due {_when(days)}, but anacron runs it {_LENGTHS.get(period, f'{days} days')} after its last run"

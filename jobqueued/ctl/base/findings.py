@@ -460,9 +460,11 @@ FINDINGS = {finding.code: finding for finding in (
         "0 2 * * root\n",
         "0 2 * * * root /usr/local/bin/backup\n",
         CRONTAB),
-    FindingKind("JQ602", "error", "a variable with an invalid value",
-        "Cron itself uses this variable. SHELL and HOME are absolute paths, "
-        "RANDOM_DELAY is a number of minutes. The daemon does not run the lines below the variable.",
+    FindingKind("JQ602", "warning", "a variable with an invalid value",
+        "Cron itself uses this variable. HOME is an absolute path, RANDOM_DELAY a number of minutes and anacron's "
+        "START_HOURS_RANGE a range of hours. Another value has no effect, and the lines below it run, as with Debian's "
+        "cron. SHELL is an absolute path, because cron does not look for a shell in PATH. Runs look for another SHELL "
+        "in their working directory, and usually fail.",
         "SHELL=bash\n"
         "0 2 * * * root /usr/local/bin/backup\n",
         "SHELL=/bin/bash\n"

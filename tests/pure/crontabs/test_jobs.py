@@ -128,22 +128,42 @@ def test_an_odd_address_costs_only_the_mail(
 
 
 @pytest.mark.parametrize(
-    ("line", "said"),
+    ("line", "field", "value", "said"),
     [
-        ("SHELL=bash", "found SHELL='bash' above this line; expected an absolute path"),
-        ("HOME=x", "found HOME='x' above this line; expected an absolute path"),
-        ("RANDOM_DELAY=1h", "found RANDOM_DELAY='1h' above this line; expected 0 to 1440 minutes"),
-        ("CRON_TZ=CET/Berlin", "timezone: found 'CET/Berlin': write Europe/Berlin"),
+        *(
+            (f"SHELL={odd}", "shell", shell,
+             f"runs look for this SHELL in their working directory, as with cron: found '{odd}'; expected an absolute "
+             "path")
+            for odd, shell in (("bash", "./bash"), ("bin/sh", "bin/sh"))
+        ),
+        ("HOME=x", "working_directory", "-/",
+         "runs start in / instead of HOME: found 'x'; expected an absolute path"),
+        *(
+            (f"RANDOM_DELAY={odd}", "spread", 0,
+             f"RANDOM_DELAY has no effect: found '{odd}'; expected 0 to 1440 minutes")
+            for odd in ("1h", "-5", "+5", "4.5", "1441", "9" * 50, "0x1F", "٣")
+        ),
     ],
-)
-def test_a_variable_that_cron_could_not_use_costs_the_jobs_behind_it(line: str, said: str) -> None:
-    """Those above it, and those behind its correction, go on."""
-    name = line.partition("=")[0]
-    text = f"@daily a\n{line}\n@daily b\n{name}=\n@daily c\n"
+)  # fmt: skip
+def test_an_odd_value_has_no_effect_as_in_debians_cron(line: str, field: str, value: object, said: str) -> None:
+    """The lines below it run; cron does not look for SHELL in PATH, and enters no HOME like this."""
+    jobs, problems = at_once(read_jobs_in_steps(f"@daily a\n{line}\n@daily b\n".encode(), "f", ALICE, HOST))
+    assert ["a", "b"] == [job.command for job in jobs]
+    assert value == getattr(jobs[1], field)
+    name, _, given = line.partition("=")
+    assert given == dict(jobs[1].environment)[name]
+    assert [(f"f:2: {said}", "warning", "JQ602")] == [
+        (f"f:{it.line}: {it.message}", it.severity, it.code) for it in problems
+    ]
+
+
+def test_an_unknown_zone_costs_the_jobs_below_it() -> None:
+    """The jobs above it run, and the jobs below its correction."""
+    text = "@daily a\nCRON_TZ=CET/Berlin\n@daily b\nCRON_TZ=\n@daily c\n"
     jobs, problems = at_once(read_jobs_in_steps(text.encode(), "f", ALICE, HOST))
     assert ["a", "c"] == [job.command for job in jobs]
     (problem,) = problems
-    assert str(problem).startswith(f"f:3: {said}")
+    assert str(problem).startswith("f:3: timezone: found 'CET/Berlin': write Europe/Berlin")
     assert str(problem).endswith("; this line is not run")
 
 
@@ -406,7 +426,6 @@ START_HOURS_RANGE=3-22
         ("1 5 a/b x", "found the name 'a/b'; expected letters, digits and . _ -"),
         ("1 5 a", "found no command; expected a command after period, delay and name"),
         ("1", "found the delay ''; expected 0 to 9999 minutes"),
-        ("START_HOURS_RANGE=x\n1 5 a x", "found START_HOURS_RANGE='x' above this line; expected hours, as in 6-22"),
     ],
 )
 def test_a_wrong_line_of_an_anacrontab_costs_itself(line: str, said: str) -> None:
@@ -414,6 +433,15 @@ def test_a_wrong_line_of_an_anacrontab_costs_itself(line: str, said: str) -> Non
     jobs, (problem,) = at_once(read_jobs_in_steps(f"1 1 z y\n{line}\n".encode(), "f", ANACRON, HOST))
     assert ["anacrontab:z"] == [job.id for job in jobs]
     assert said in str(problem)
+
+
+def test_odd_hours_of_an_anacrontab_have_no_effect() -> None:
+    """Its jobs are due as without them; in a crontab this variable is the command's own."""
+    text = "START_HOURS_RANGE=x\n1 5 a x\n"
+    (job,) = jobs_of(text, ANACRON)
+    assert ("35 7 * * *",) == job.schedule
+    assert problems_of(text, ANACRON) == ["f:1: START_HOURS_RANGE has no effect: found 'x'; expected hours, as in 6-22"]
+    assert [] == problems_of("START_HOURS_RANGE=x\n@daily x\n")
 
 
 def test_however_much_is_wrong_the_rest_runs() -> None:
@@ -446,7 +474,7 @@ def test_what_is_told_of_a_long_line_is_short(text: str) -> None:
     _, problems = at_once(read_jobs_in_steps(f"{text}@daily y\n".encode(), "f", ALICE, HOST))
     assert problems
     assert all(len(problem.message) < 5000 for problem in problems)
-    assert all(problem.message.endswith((" is not run", "its job is not run")) for problem in problems)
+    assert all(problem.message.endswith((" is not run", "an absolute path", "1440 minutes")) for problem in problems)
 
 
 def test_options_of_a_line_that_is_switched_off_are_no_slip() -> None:

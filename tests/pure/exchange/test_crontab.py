@@ -113,6 +113,7 @@ def test_rows_say_each_line_as_cron_reads_it() -> None:
         "A=1\nB=2\n@daily x\nA=3\n@daily y\nC=4\n@daily z\n",
         "@daily x%\n@daily y%no newline at the end\n@daily z%%%\n@daily cat % leading blank%x\n",
         "0~59 3 * * * x\n~ ~5 1~ * mon~fri y\n0,30~40 1 * * * z\n",
+        "RANDOM_DELAY=1h\nHOME=srv\n@daily x\n",
         "no job at all\n",
         "",
     ],
@@ -157,6 +158,17 @@ def test_ids_are_words_that_nobody_else_has() -> None:
     assert ["munin-cron-2", "munin-other_one", "mine"] == [draft.id for draft in source.drafts]
     assert ["job", "a-b", "a-b-2"] == [ids.free(*words) for words in (("../",), ("A", "b"), ("a-B",))]
     assert "cron.d-x_y.yaml" == name_of_file("cron.d-x_y")
+
+
+def test_a_line_with_a_relative_shell_is_not_imported() -> None:
+    """Cron looks for it in HOME, and a job file can't say this."""
+    text = b"SHELL=bash\n@daily x\nSHELL=/bin/sh\n@daily y\n"
+    source = read_table(text, "f", "x", ALICE, HOST, UniqueIds())
+    assert ["y"] == [draft.means.command for draft in source.drafts]
+    assert [(1, "warning", "JQ602"), (2, "error", "JQ609")] == [
+        (problem.line, problem.severity, problem.code) for problem in source.problems
+    ]
+    assert "# line 2 is not imported: @daily x" in text_of(source.drafts, "From f.", source.head, source.tail)
 
 
 def test_what_a_job_file_cannot_say_is_told() -> None:

@@ -238,6 +238,7 @@ def test_only_cronies_anacron_has_these_variables() -> None:
         ("RANDOM_DELAY=45\n1 5 a x\n", "starts up to RANDOM_DELAY later, but Debian's anacron ignores "),
     ):
         assert [f"2: {told}{text.partition('=')[0]}"] == differences(text, Cron.DEBIAN, place)
+        assert [] == differences(text.replace("=", "=x"), Cron.DEBIAN, place)
         told_of_cronie = differences(text, Cron.CRONIE, place)
         assert (
             [] if "HOURS" in text else ["2: is due at 07:35, but cronie's anacron starts it at 00:06"]

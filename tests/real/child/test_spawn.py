@@ -72,6 +72,13 @@ class TestGiven:
         assert ("$HOME *", 0) == way.run(["printf", "%s", "$HOME *"])
         assert ("/bin/bash\n", 0) == way.run("echo $SHELL", shell="/bin/bash")
 
+    def test_relative_shell(self, way: Way, public: Path) -> None:
+        """As with cron, it is looked for in the job's directory, and not in PATH."""
+        (public / "mine").symlink_to("/bin/sh")
+        assert ("./mine\n", 0) == way.run("echo $0", shell="./mine", working_directory=str(public))
+        with pytest.raises(StartFailed, match=r"\./sh: No such file"):
+            way.run("echo $0", shell="./sh", working_directory=str(public))
+
     def test_output(self, way: Way) -> None:
         """stdout and stderr are one pipe, in order; stdin is empty."""
         assert ("1\n2\n3\n", 0) == way.run("echo 1; echo 2 >&2; cat; echo 3")
