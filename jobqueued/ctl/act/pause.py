@@ -12,7 +12,7 @@ from jobqueued.ctl.base import completion, hold_messages
 from jobqueued.ctl.base.arguments import future_time
 from jobqueued.ctl.base.client import ask
 from jobqueued.ctl.base.terminal import command, distance, local, print_line
-from jobqueued.ctl.base.whole_names import ask_by_name
+from jobqueued.ctl.base.whole_names import ask_by_name, removed_name
 from jobqueued.settings.paths import Paths
 
 
@@ -73,7 +73,7 @@ def forget(paths: Paths, job: str) -> None:
     Example:
       jobqueuectl forget nightly-backup
     """
-    ask(paths.control, "Forget", job=job)
+    job, _ = ask_by_name(paths.control, "Forget", removed_name(paths.control, job))
     print_line(f"{job} is no longer expected to succeed")
 
 

@@ -16,7 +16,7 @@ import click
 
 from jobqueued.base.text import printable
 from jobqueued.control.protocol.varlink import Message
-from jobqueued.ctl.base.client import TIMEOUT, CallRefused, DaemonUnreachable, ask, has_record
+from jobqueued.ctl.base.client import TIMEOUT, CallRefused, DaemonUnreachable, ask, has_record, removed
 from jobqueued.ctl.base.terminal import user_named
 
 _MISSING = frozenset(("NoSuchJob", "NoSuchRun", "PermissionDenied"))
@@ -79,6 +79,18 @@ def whole_name(control: Path, name: str) -> str:
     return whole or name
 
 
+def removed_name(control: Path, name: str) -> str:
+    """Return the whole name of the only overdue job in no file with this name after a slash, or `name` if none matches.
+
+    Raises CallRefused if several match.
+    """
+    gone = removed(control)
+    whole = "" if name in gone else _only(name, sorted(owned(escape(name), gone)))
+    if whole:
+        print_found(name, [whole])
+    return whole or name
+
+
 def ended(control: Path, name: str, number: str = "") -> list[str]:
     """Return the ended submissions with this name after a slash that the host or this user owns. `number` is a run that
     must have a record; "" means any run.
@@ -94,10 +106,15 @@ def _whole(control: Path, name: str) -> str:
     if "/" in name:
         return ""
     ids = [row["id"] for row in ask(control, "List")["jobs"]]
-    found = [] if job in ids else sorted(owned(escape(job), ids)) or ended(control, job, number)
+    whole = _only(job, [] if job in ids else sorted(owned(escape(job), ids)) or ended(control, job, number))
+    return f"{whole}{at}{number}" if whole else ""
+
+
+def _only(job: str, found: list[str]) -> str:
+    """Return the only name found for a job, or "" if none was found. Raises CallRefused if there are several."""
     if len(found) > 1:
         rest = f" and {len(found) - _SHOWN} more" if len(found) > _SHOWN else f" and {found.pop()}"
         raise CallRefused(
             printable(f"no such job: {job}; did you mean {', '.join(found[:_SHOWN])}{rest}?"), "NoSuchJob"
         )
-    return f"{found[0]}{at}{number}" if found else ""
+    return found[0] if found else ""

@@ -474,6 +474,28 @@ def test_an_edit_with_an_error(site: Host, place: Path) -> None:
     assert 1 == ctl(site, "edit", EDITOR="false", TMPDIR=str(place)).status
 
 
+def test_a_short_name_of_a_removed_job(site: Host) -> None:
+    """`forget` accepts it, too, unless the removed jobs of two users have it."""
+    text = "jobs: {gone: {command: 'true', expect: 1s}}"
+    put(site, HELLO, "other")
+    for uid in (UID, THEIRS):
+        put(site, text, uid=uid)
+    names = [f"{NEIGHBOUR}/gone", f"{USER}/gone"]
+
+    def overdue() -> list[str]:
+        return sorted(one["job"] for one in site.call("Status")["attention"] if one["kind"] == "overdue")
+
+    wait_for(lambda: sorted(names) == overdue(), why="both are overdue")
+    for uid in (UID, THEIRS):
+        ask(site, "UserFileRemove", uid, name="x")
+    several = ctl(site, "forget", "gone", uid=0)
+    assert (1, f"Error: no such job: gone; did you mean {' and '.join(sorted(names))}?\n") == several[::2]
+    wait_for(lambda: len(ask(site, "List")["jobs"]) == 1, why="users get a list that may be a second old")
+    assert (0, f"{USER}/gone is no longer expected to succeed\n", f"gone: {USER}/gone\n") == ctl(site, "forget", "gone")
+    assert f"{NEIGHBOUR}/gone is no longer" in ctl(site, "forget", "gone", uid=0).out
+    assert (1, True) == ((none := ctl(site, "forget", "gone", uid=0)).status, "no such job: gone" in none.err)
+
+
 def test_a_flood_of_calls(site: Host) -> None:
     """So many in a minute; then it is told for how long there is none, and others go on."""
     text = HELLO + "#" * (LARGEST_FILE - len(HELLO))
