@@ -65,7 +65,7 @@ class _HostCommand:
     typed: Sequence[str]
     options: Options
     failed: dict[str, str] = field(default_factory=dict)
-    """Host → reason why it has no reply."""
+    """Host → reason why it has no reply, in one or more lines."""
     code: int = 0
     """Highest exit status so far."""
 
@@ -84,7 +84,8 @@ class _HostCommand:
             self._act(words)
         for host, reason in self.failed.items():
             way = f"; to see it: {self._way.shown(host, words)}" if over_ssh.is_host(host) else ""
-            click.echo(printable(f"{host}: {reason}{way}"), err=True)
+            for line in f"{reason}{way}".split("\n"):
+                click.echo(printable(f"{host}: {line}"), err=True)
         return self.code
 
     def _check(self) -> None:
@@ -305,13 +306,22 @@ def _document(reply: HostReply) -> Message:
     except (ValueError, RecursionError):
         document = None
     if not isinstance(document, dict) or "schema" not in document:
-        raise _NoDocument(_last(reply) if reply.code or not reply.out else "its jobqueuectl printed no JSON document")
+        raise _NoDocument(
+            _refusal(reply) if reply.code or not reply.out else "its jobqueuectl printed no JSON document"
+        )
     if document["schema"] != JSON_SCHEMA:
         theirs = printable(str(document["schema"]))[:20]
         raise _NoDocument(
             f"its jobqueuectl prints schema {theirs}, but this host's jobqueuectl reads schema {JSON_SCHEMA}"
         )
     return document
+
+
+def _refusal(reply: HostReply) -> str:
+    """Return all lines of the error of a host's jobqueuectl, such as one for each unknown job, or else `_last`."""
+    errors = reply.errors[:_MOST_ERRORS]
+    first = next((place for place, line in enumerate(errors) if line.startswith("Error: ")), None)
+    return _last(reply) if first is None else "\n".join(errors[first:]).removeprefix("Error: ")
 
 
 def _last(reply: HostReply) -> str:

@@ -166,7 +166,10 @@ def test_words_reach_a_host_as_they_are(fleet: Fleet, tmp_path: Path) -> None:
     """No shell on the way takes a word for its own."""
     done = fleet.ctl(*BOTH, "list", f"x; touch {tmp_path}/there", "$(touch there)", "it's")
     assert (1, "") == (done.returncode, done.stdout)
-    assert "b: no such job: it's; see: jobqueuectl list" in done.stderr, "of several lines a host's last one is shown"
+    names = [f"x; touch {tmp_path}/there", "$(touch there)", "it's"]
+    assert [f"{host}: no such job: {name}; see: jobqueuectl" for host in "ab" for name in names] == [
+        line.partition(" list")[0].partition(" --root")[0] for line in done.stderr.splitlines()
+    ], "all lines of each host are shown"
     assert not (tmp_path / "there").exists()
 
 
