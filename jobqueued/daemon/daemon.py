@@ -7,11 +7,8 @@ from a list of sources (model/source.py shows how to add one).
 
 from __future__ import annotations
 
-import gc
 from collections.abc import Callable
 
-from jobqueued import __version__
-from jobqueued.base.instants import SECOND
 from jobqueued.control.calls import submit_calls
 from jobqueued.control.protocol.replies import Replies
 from jobqueued.core.scheduler import Scheduler
@@ -24,7 +21,7 @@ from jobqueued.daemon.run_assembly import RunAssembly
 from jobqueued.daemon.self_report import SelfReport
 from jobqueued.daemon.state_assembly import StateAssembly
 from jobqueued.daemon.trace import TraceFile
-from jobqueued.host.garbage import freeze
+from jobqueued.host import garbage
 from jobqueued.host.sd_notify import ServiceManager, Watchdog
 from jobqueued.host.signals import Signals
 from jobqueued.model import events
@@ -82,19 +79,18 @@ class Daemon:
     def begin(self, boot_id: str) -> None:
         """Restore an earlier daemon's state. Raises LauncherError, StoreError or OSError if this fails."""
         self._signals.catch()
-        gc.disable()
+        garbage.pause()
         self._begin(boot_id)
 
     def run(self, ready: Callable[[], None]) -> None:
         """Run jobs until the daemon is stopped; call `ready` before the first turn."""
         ready()
-        gc.freeze()
-        gc.enable()
+        garbage.resume()
         self._loop.start()
         while not self._signals.stop:
             self._turn()
             mono = read_clocks().mono
-            self._report.turns.add((mono - self._loop.woke) / SECOND)
+            self._report.add_turn(mono - self._loop.woke)
             self._service_manager.follow(mono, self._report.summary)
             self._loop.wait(self._happened)
         self._end()
@@ -135,7 +131,7 @@ class Daemon:
         self._service_manager.tell_ready(self._report.summary())
         for trouble in (*troubles, *self._problems(), *self._runs.shortfall()[0]):
             self._log.say("trouble", text=trouble)
-        self._log.say("ready", summary=f"jobqueued {__version__}, {self._report.summary()}")
+        self._log.say("ready", summary=self._report.greeting())
 
     def _end(self) -> None:
         self._runs.acts.last()
@@ -165,7 +161,7 @@ class Daemon:
         happened, self._happened[:] = [*self._loop.clock_changes(), *self._happened], ()
         state, jobs = self._state, self._jobs
         if jobs.job_files.has_more:
-            freeze()
+            garbage.freeze()
         now = read_clocks()
         decided = self._decisions.about(happened, now)
         jobs.user_watchers.follow(happened, now.mono)
@@ -184,7 +180,7 @@ class Daemon:
         self._jobs.want_paths(self._scheduler.catalog)
         self._reconcile_notices()
         self._control.counts.make_room(self._scheduler.catalog)
-        freeze()
+        garbage.freeze()
 
     def _reconcile_notices(self) -> None:
         catalog, invalid, watches = self._scheduler.catalog, self._scheduler.invalid, self._jobs.watches

@@ -34,12 +34,19 @@ class SelfReport:
     ) -> None:
         self._config, self._host, self._since = installation.settings, installation.host, time.time_ns()
         self._scheduler, self._state, self._jobs, self._runs, self._problems = scheduler, state, jobs, runs, problems
-        self.turns = Histogram(SHORT_TIMES)
-        """Durations of the loop's turns."""
+        self._turns = Histogram(SHORT_TIMES)
+
+    def add_turn(self, took: int) -> None:
+        """Add a turn of the loop and its duration (ns)."""
+        self._turns.add(took / SECOND)
 
     def summary(self) -> str:
         """Return the daemon's state in one line."""
         return summary(self._scheduler, len(self._jobs.watches.refused), self._state.commits.degraded)
+
+    def greeting(self) -> str:
+        """Return the version and the state, to log when the daemon is ready."""
+        return f"jobqueued {__version__}, {self.summary()}"
 
     def farewell(self) -> str:
         """Return a description of the live runs, to log when the daemon stops."""
@@ -76,8 +83,8 @@ class SelfReport:
             "jobqueue_on_hold": self._scheduler.hold is not None,
             "jobqueue_troubles": len(self._problems()),
             "jobqueue_files_refused": len(self._jobs.watches.refused),
-            "jobqueue_loop_turn_seconds": self.turns.samples(),
-            "jobqueue_loop_longest_turn_seconds": self.turns.longest,
+            "jobqueue_loop_turn_seconds": self._turns.samples(),
+            "jobqueue_loop_longest_turn_seconds": self._turns.longest,
             "jobqueue_commit_seconds": commits.times.samples(),
             "jobqueue_commit_failures": [Sample("_total", {}, commits.failures)],
             "jobqueue_kept_bytes": self._runs.housekeeping.kept,

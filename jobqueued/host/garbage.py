@@ -14,3 +14,14 @@ def freeze() -> None:
     """
     gc.collect(1)
     gc.freeze()
+
+
+def pause() -> None:
+    """Collect no garbage until `resume`: during a start almost every object is permanent."""
+    gc.disable()
+
+
+def resume() -> None:
+    """Collect garbage from now on, but none of the current objects."""
+    gc.freeze()
+    gc.enable()
