@@ -22,6 +22,7 @@ from jobqueued.child.contract import atomic_file, wire
 from jobqueued.child.processes import cgroup, process, tree
 from jobqueued.child.processes.title import entitle
 from jobqueued.child.report.budget import CommonBudget
+from jobqueued.child.report.marks import Marks
 from jobqueued.child.spool import spool_orders
 from jobqueued.child.start import identity, spawn
 
@@ -78,7 +79,7 @@ def serve(launcher: socket.socket, common: CommonBudget, home: int) -> None:
     parent = process.stat(os.getppid())
     shutdown = Shutdown(1 if parent is None else parent.parent)
     gone = _gone(launcher)
-    cgroups = cgroup.membership()
+    cgroups = cgroup.SupervisorCgroups(home, cgroup.membership())
     last, attempts = "", 0
     entitle(NAME, _IDLE)
     while (order := _receive(launcher, gone)) is not None:
@@ -98,9 +99,8 @@ def serve(launcher: socket.socket, common: CommonBudget, home: int) -> None:
         if shutdown.began():
             return  # the host shuts down, so no attempt starts
         attempts += 1
-        attempt = Attempt(
-            name, directory, launcher, wakeups, shutdown, common, home, cgroups, last=attempts >= MOST_ATTEMPTS
-        )
+        marks = Marks(directory, name)
+        attempt = Attempt(marks, launcher, wakeups, shutdown, common, cgroups, last=attempts >= MOST_ATTEMPTS)
         entitle(NAME, name)
         try:
             last = attempt.carry_out()

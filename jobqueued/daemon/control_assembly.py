@@ -88,7 +88,7 @@ class ControlAssembly:
         self._status = StatusCalls(scheduler, ownership, daemon.status, readings.all, read_clocks, replies)
         self.texts, self.events = self._status.texts, EventStream(scheduler.owner_of, replies)
         at_lists = AtLists(paths.host / "etc", config.users)
-        submitters = Submitters(access, config.users, self.user_files.call_rate)
+        submitters = Submitters(access, config.users, self.user_files.call_rate, at_lists)
         calls = (
             self._status,
             self._records,
@@ -104,7 +104,7 @@ class ControlAssembly:
             NoticeCalls(state.notices, runs.notices.test),
             DueCalls(store, batch),
             CrontabCalls(link, paths.host, replies.reply, live=lambda: jobs.runs_tables, users=config.users),
-            SubmitCalls(scheduler, batch, happen, config, paths, at_lists, submitters, state.commits.keep),
+            SubmitCalls(scheduler, batch, happen, config, paths, submitters, state.commits.keep),
         )
         self.metrics_file = MetricsFile(
             config.metrics.get("textfile"), readings.all, lambda: self.texts.version, log, daemon.tell_bug

@@ -1,5 +1,7 @@
 """The size budget: no file over 400 lines, no function over 60. Docstrings and tables of a file count for neither.
 
+No constructor has over 7 parameters, and the composition root has at most 25 imports.
+
 python tests/support/budget.py        prints what is over, and exits 1 if anything is
 """
 
@@ -9,11 +11,12 @@ import ast
 import sys
 from pathlib import Path
 
-FILE_LINES, FUNCTION_LINES = 400, 60
+FILE_LINES, FUNCTION_LINES, PARAMETERS, IMPORTS_OF_ROOT = 400, 60, 7, 25
 TABLE_LINES = 5
 """A top-level assignment of at least so many lines is a table."""
 
 PACKAGE = Path(__file__).resolve().parents[2] / "jobqueued"
+ROOT = PACKAGE / "daemon" / "daemon.py"
 
 
 def lines_of(node: ast.stmt) -> int:
@@ -40,6 +43,13 @@ def over(path: Path) -> list[str]:
     for node in ast.walk(tree):
         if isinstance(node, ast.FunctionDef) and (lines := lines_of(node) - of_docstrings(node)) > FUNCTION_LINES:
             found.append(f"{path}:{node.lineno}: {node.name} has {lines} lines")
+        if isinstance(node, ast.FunctionDef) and node.name == "__init__":
+            own = node.args
+            if (count := len([*own.posonlyargs, *own.args, *own.kwonlyargs]) - 1) > PARAMETERS:
+                found.append(f"{path}:{node.lineno}: a constructor has {count} parameters")
+    imported = sum(isinstance(node, ast.Import | ast.ImportFrom) for node in tree.body)
+    if path == ROOT and imported > IMPORTS_OF_ROOT:
+        found.append(f"{path}: {imported} imports")
     return found
 
 

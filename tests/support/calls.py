@@ -309,8 +309,8 @@ class Real(Service):
         readings = Readings(scheduler, notices, Counts(), dict)
         self.status = StatusCalls(scheduler, ownership, lambda: STATUS, readings.all, now, replies)
         self.crontabs = CrontabCalls(cast(Any, self.link), self.logs, replies.reply, live=lambda: False)
-        paths, submitters = Paths.under(self.logs.parent), Submitters(self.access, UserLimits(), CallRate(9))
-        at_lists = AtLists(self.logs.parent, UserLimits())
+        paths, at_lists = Paths.under(self.logs.parent), AtLists(self.logs.parent, UserLimits())
+        submitters = Submitters(self.access, UserLimits(), CallRate(9), at_lists)
         calls = (
             self.status, self.records, LockCalls(scheduler, LockProcesses(self.locks), happen), told,
             DueCalls(self.store, batch), EventStream(scheduler.owner_of, replies),
@@ -318,7 +318,7 @@ class Real(Service):
             WhyCalls(scheduler, batch, self.records, PastCalls(scheduler, self.store, batch, self.records.begun)),
             RunCalls(scheduler, happen, self.records, LostAttempts(self.marks)), HostCalls(scheduler, happen, "boot1"),
             Reloads(self.reloads, paths, scheduler.catalog), self.crontabs, self.user_files(),
-            SubmitCalls(scheduler, batch, happen, Settings(), paths, at_lists, submitters, str),
+            SubmitCalls(scheduler, batch, happen, Settings(), paths, submitters, str),
             SubmissionCalls(scheduler, batch, happen, replies.reply),
         )  # fmt: skip
         self.methods = Dispatcher(calls, self.access, ownership, now)

@@ -25,6 +25,7 @@ from jobqueued.child.contract.documents import UNSTARTED, Record
 from jobqueued.child.contract.reasons import Code, Reason, of
 from jobqueued.child.hooks.hooks import Hooks
 from jobqueued.child.processes import tree
+from jobqueued.child.processes.cgroup import SupervisorCgroups
 from jobqueued.child.report import record
 from jobqueued.child.report.account import NEVER, AttemptAccount
 from jobqueued.child.report.budget import CommonBudget
@@ -49,29 +50,23 @@ class Attempt:
 
     def __init__(
         self,
-        name: str,
-        directory: int,
+        marks: Marks,
         launcher: socket.socket,
         wakeups: int,
         shutdown: Shutdown,
         common: CommonBudget,
-        home: int,
-        cgroups: str,
+        cgroups: SupervisorCgroups,
         *,
         last: bool,
     ) -> None:
-        """`home`: see cgroup.prepare. `cgroups`: this supervisor's cgroups.
-
-        `last`: whether this is its last attempt.
-        """
-        self.name, self._directory = name, directory
+        """`wakeups`: becomes readable after each SIGCHLD. `last`: whether this is the supervisor's last attempt."""
+        self._marks, self._name = marks, marks.name
         self._state = State.CLAIMING
         self._last = last
         self._wakeups, self._shutdown, self._common = wakeups, shutdown, common
-        self._audience = Audience(name, launcher)
+        self._audience = Audience(marks.name, launcher)
         self._loop = DescriptorLoop(self._contain)
-        self._marks = Marks(directory, name)
-        self._home, self._cgroups = home, cgroups
+        self._cgroups = cgroups
         self._drain_until, self._mishaps = NEVER, 0
 
     @property
@@ -121,13 +116,13 @@ class Attempt:
         """
         try:
             self._order = self._marks.spec()
-            self._runner = runner_of(self._order, self._home, self.name, self._marks)
+            self._runner = runner_of(self._order, self._cgroups.home, self._marks)
             self._cgroup = self._runner.cgroup
             self._account = AttemptAccount(self._cgroup)
             self._caps = Caps(self._runner.order, self._cgroup)
             self._ending = Ending(self._runner.order, self._cgroup)
             self._draft = record.RecordDraft(self._order, self._caps)
-            self._hooks = Hooks(self.name, self._order, self._home, self._loop, self._marks, self._so_far)
+            self._hooks = Hooks(self._order, self._cgroups.home, self._loop, self._marks, self._so_far)
             self._locks = LockFiles(self._order)
             held.append(self._locks.free)
             self._listen()
@@ -137,9 +132,9 @@ class Attempt:
             self._locks.take()
             self._claim()
         except Withheld as why:
-            return f"unstarted {self.name} {why}"
+            return f"unstarted {self._name} {why}"
         except OSError as error:
-            return declined(self.name, error)
+            return declined(self._name, error)
         return None
 
     def _live(self) -> str:
@@ -233,14 +228,14 @@ class Attempt:
     # the start
 
     def _listen(self) -> None:
-        self._audience.listen(self._directory, self._loop, self._asked)
+        self._audience.listen(self._marks.directory, self._loop, self._asked)
 
     def _claim(self) -> None:
         """Claim R. From now on, the job may have run.
 
         R/spawning shows a later launcher which cgroups may have processes.
         """
-        self._marks.claim(wire.SpawningMark.now(self._cgroups, own=self._cgroup.is_own))
+        self._marks.claim(wire.SpawningMark.now(self._cgroups.own, own=self._cgroup.is_own))
         self._step(AttemptStep.CLAIM)
 
     def _start(self) -> None:
@@ -253,7 +248,7 @@ class Attempt:
         self._output.started(started.pid)
         self._write_pid(before)
         self._runner.watch(self._loop, self._draft, self._account, self._ending, self._caps.sampled is not None)
-        self._audience.say(f"started {self.name} {started.pid} {self._draft.started}")
+        self._audience.say(f"started {self._name} {started.pid} {self._draft.started}")
         self._hooks.begin(time.monotonic())
 
     def _write_pid(self, before: int) -> None:

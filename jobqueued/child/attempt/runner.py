@@ -10,7 +10,7 @@ from jobqueued.child.report.marks import Marks
 Runner = Local | Slurm
 
 
-def runner_of(order: LaunchSpec, home: int, name: str, marks: Marks) -> Runner:
+def runner_of(order: LaunchSpec, home: int, marks: Marks) -> Runner:
     """Return the runner for a launch spec. `home`: see cgroup.prepare."""
     there = order.get("slurm")
-    return Slurm(order, there, name, marks) if there else Local(order, home, name)
+    return Slurm(order, there, marks) if there else Local(order, home, marks.name)

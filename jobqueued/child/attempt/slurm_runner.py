@@ -49,9 +49,9 @@ _CHUNK = 1 << 16
 class Slurm:
     """Runs an attempt on Slurm, without a cgroup. `order`: the helper's launch spec."""
 
-    def __init__(self, order: LaunchSpec, there: SlurmOrder, name: str, marks: Marks) -> None:
+    def __init__(self, order: LaunchSpec, there: SlurmOrder, marks: Marks) -> None:
         self._order, self._there, self._marks = order, there, marks
-        self.cgroup = Cgroup(-1, name)
+        self.cgroup = Cgroup(-1, marks.name)
         self.order: LaunchSpec = {
             **order,
             "command": [sys.executable, "-I", "-S", HELPER],

@@ -41,10 +41,10 @@ class Hooks:
     """
 
     def __init__(
-        self, name: str, order: LaunchSpec, home: int, loop: DescriptorLoop, marks: Marks, record: Callable[[], Record]
+        self, order: LaunchSpec, home: int, loop: DescriptorLoop, marks: Marks, record: Callable[[], Record]
     ) -> None:
         """`home`: place of cgroups. `record` returns the live attempt's record for the hooks."""
-        self._name, self._order, self._home = name, order, home
+        self._order, self._home = order, home
         self._loop, self._marks, self._record = loop, marks, record
         self._hooks = order.get("hooks", [])
         self.telemetry = order["record"].get("telemetry", {})
@@ -184,7 +184,7 @@ class Hooks:
             record = self._record() if self._final is None else self._final
             try:
                 told: Record = {**record, "telemetry": self.telemetry}
-                self._keeper = hook.start_hook(self._name, self._order, each, moment, told, self._home)
+                self._keeper = hook.start_hook(self._marks.name, self._order, each, moment, told, self._home)
             except OSError as error:
                 self._note(index, moment, f"could not be started: {error.strerror}")
                 continue

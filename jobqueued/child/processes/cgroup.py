@@ -18,6 +18,7 @@ from typing import cast
 
 from jobqueued.child.contract import wire
 from jobqueued.child.contract.documents import Above, Figures
+from jobqueued.child.contract.tuples import NamedTuple
 from jobqueued.child.processes.cgroup_files import capped, pairs, read, total, write
 
 _MOUNT, _SELF = "/sys/fs/cgroup", "self"
@@ -119,6 +120,13 @@ def membership(process: str = "self") -> str:
             return file.read()
     except OSError:
         return ""
+
+
+class SupervisorCgroups(NamedTuple):
+    """A supervisor's cgroups: `home` (see `prepare`) and the supervisor's own (see `membership`)."""
+
+    home: int
+    own: str
 
 
 def _attribute(path: str, name: str) -> bytes:

@@ -78,50 +78,53 @@ def declined(name: str, error: OSError) -> str:
 
 
 class Marks:
-    """An attempt's marks in R (a descriptor). Methods raise OSError if R can't be written, unless noted."""
+    """The marks of the attempt `name` in R (the descriptor `directory`).
 
-    __slots__ = ("_beside", "_directory", "_name")
+    Methods raise OSError if R can't be written, unless noted.
+    """
+
+    __slots__ = ("_beside", "directory", "name")
 
     def __init__(self, directory: int, name: str) -> None:
-        self._directory, self._name = directory, name
+        self.directory, self.name = directory, name
         self._beside = -1
 
     def spec(self) -> LaunchSpec:
         """Return the launch spec. Raises OSError if the spec can't be read or is incomplete."""
-        order = wire.read_spec(self._directory)
+        order = wire.read_spec(self.directory)
         if order is None:
             raise OSError(errno.ENODATA, "its launch spec is incomplete")
         return order
 
     def claim(self, mark: wire.SpawningMark) -> None:
         """Make R/spawning. Only its maker starts this attempt. Raises FileExistsError if it exists."""
-        wire.claim(self._directory, mark)
+        wire.claim(self.directory, mark)
 
     def started(self, mark: wire.PidMark) -> None:
         """Write R/pid if the disk has space. R/control shows that the supervisor is alive."""
         with contextlib.suppress(OSError):
-            wire.write_mark(self._directory, wire.PID, mark.encode())
+            wire.write_mark(self.directory, wire.PID, mark.encode())
 
     def started_again(self, mark: wire.PidMark) -> None:
         """Rewrite R/pid, because another process replaced the attempt's main process."""
         with contextlib.suppress(OSError):
-            os.unlink(wire.PID, dir_fd=self._directory)
+            os.unlink(wire.PID, dir_fd=self.directory)
         self.started(mark)
 
     def telemetry(self, found: Mapping[str, Any]) -> None:
         """Write the telemetry so far if the disk has space, for readers and, if the supervisor dies, for the record."""
         with contextlib.suppress(OSError):
-            wire.replace_mark(self._directory, wire.TELEMETRY, found)
+            wire.replace_mark(self.directory, wire.TELEMETRY, found)
 
     def slurm(self, found: Mapping[str, Any]) -> None:
         """Write the Slurm job's state for readers, if the disk has space."""
         with contextlib.suppress(OSError):
-            wire.replace_mark(self._directory, wire.SLURM, found)
+            wire.replace_mark(self.directory, wire.SLURM, found)
 
     def are_there(self) -> bool:
         """Return whether R exists. Without R, the run is lost, even if the scheduler has not declared it lost."""
         try:
-            os.stat(wire.SPAWNING, dir_fd=self._directory)
+            os.stat(wire.SPAWNING, dir_fd=self.directory)
         except FileNotFoundError:
             return False
         except OSError:  # unknown now
@@ -131,24 +134,24 @@ class Marks:
     def end(self, record: bytes) -> None:
         """Write R/ended. Replace a partial file from an earlier try."""
         try:
-            wire.write_mark(self._directory, wire.ENDED, wire.ended(record))
+            wire.write_mark(self.directory, wire.ENDED, wire.ended(record))
         except FileExistsError:
-            os.unlink(wire.ENDED, dir_fd=self._directory)
-            wire.write_mark(self._directory, wire.ENDED, wire.ended(record))
+            os.unlink(wire.ENDED, dir_fd=self.directory)
+            wire.write_mark(self.directory, wire.ENDED, wire.ended(record))
 
     def lose(self, status: int) -> None:
         """Write the command's wait status to R/lost, because no record will be written."""
         with contextlib.suppress(OSError):
-            wire.write_mark(self._directory, wire.LOST, str(status).encode())
+            wire.write_mark(self.directory, wire.LOST, str(status).encode())
 
     def stay_reachable(self) -> None:
         """Move R/control next to R, which will be removed, so that followers can still stop the remaining processes."""
         with contextlib.suppress(OSError):
-            self._beside = os.open("..", os.O_PATH | os.O_CLOEXEC, dir_fd=self._directory)
-            os.rename(wire.CONTROL, self._name + wire.LEFT, src_dir_fd=self._directory, dst_dir_fd=self._beside)
+            self._beside = os.open("..", os.O_PATH | os.O_CLOEXEC, dir_fd=self.directory)
+            os.rename(wire.CONTROL, self.name + wire.LEFT, src_dir_fd=self.directory, dst_dir_fd=self._beside)
 
     def leave(self) -> None:
         """Remove the socket next to R, because no process is left."""
         with contextlib.suppress(OSError):
-            os.unlink(self._name + wire.LEFT, dir_fd=self._beside)
+            os.unlink(self.name + wire.LEFT, dir_fd=self._beside)
             os.close(self._beside)

@@ -35,10 +35,11 @@ _MOST_AWAITED = 1000
 
 
 class Submitters:
-    """The users who may submit under `access` and `limits`, and their number of calls in this minute."""
+    """The users who may submit under `access`, `limits` and `at_lists`, and their number of calls in this minute."""
 
-    def __init__(self, access: Access, limits: UserLimits, call_rate: CallRate) -> None:
+    def __init__(self, access: Access, limits: UserLimits, call_rate: CallRate, at_lists: AtLists) -> None:
         self._access, self._limits, self._call_rate = access, limits, call_rate
+        self.at_lists = at_lists
 
     def owner(self, asker: Asker) -> Owner | None:
         """Return the user that the caller's submission runs as, or None for the host. Raises VarlinkError."""
@@ -73,12 +74,11 @@ class SubmitCalls:
         happen: Callable[[Event], None],
         config: Settings,
         paths: Paths,
-        at_lists: AtLists,
         submitters: Submitters,
         keep: Callable[[str], str],
     ) -> None:
         self._scheduler, self._batch, self._happen, self._config = scheduler, batch, happen, config
-        self._logs, self._mails, self._at_lists = paths.logs, takes_mails(config), at_lists
+        self._logs, self._mails = paths.logs, takes_mails(config)
         self._submitters, self._keep = submitters, keep
 
     @method("Submit", AccessRule(Rank.ROOT, own=True))
@@ -86,11 +86,11 @@ class SubmitCalls:
         """Accept a submission, and reply later. Reply at once only if the submission was accepted before."""
         document, owner = asked["submission"], self._submitters.owner(asker)
         if document.get("tool") == "at":
-            self._at_lists.check(owner)
+            self._submitters.at_lists.check(owner)
         try:
             self._submitters.count(asker)
             found = submissions.read(document, owner, self._config.users, self._config.zone, mails=self._mails)
-            self._at_lists.check_later(owner, found.job.at, asker.now.wall)
+            self._submitters.at_lists.check_later(owner, found.job.at, asker.now.wall)
             by = asker.peer.name if owner is None else owner.name
             if found.key and (known := self._known(found, asker.ownership)):
                 if not self._scheduler.is_submitted(known):

@@ -19,6 +19,7 @@ from jobqueued.child.contract import wire
 from jobqueued.child.hooks import hook as hook_module
 from jobqueued.child.hooks import hooks
 from jobqueued.child.report.control_socket import DescriptorLoop
+from jobqueued.child.report.marks import Marks
 from jobqueued.ctl.past.offline import find_record
 from jobqueued.model.job import Claim, Job
 from jobqueued.model.run import RunId
@@ -162,7 +163,7 @@ def test_who_holds_up_samples(monkeypatch: pytest.MonkeyPatch) -> None:
     every: dict[str, Any] = {"at": ["sample"], "every": 1.0, "timeout": 10.0}
     order: Any = {"hooks": [{"name": "slow", **every}, {"name": "fast", **every}], "record": {}}
     nothing, record = cast("Any", None), cast("Any", dict)
-    them = hooks.Hooks("job@1.1", order, -1, DescriptorLoop(nothing), nothing, record)
+    them = hooks.Hooks(order, -1, DescriptorLoop(nothing), Marks(-1, "job@1.1"), record)
     them.begin(0)
     for second in range(1, 4):
         them.look(second)
