@@ -99,7 +99,7 @@ class _Client:
         "since",
         "unread",
         "waits",
-    )  # fmt: skip
+    )
 
     def __init__(
         self,

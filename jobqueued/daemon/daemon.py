@@ -69,12 +69,31 @@ class Daemon:
         """Return all event sources, in the order of their calls in a turn."""
         state, jobs, runs, control = self._state, self._jobs, self._runs, self._control
         return (
-            *jobs.first_sources, self._signals, jobs.path_triggers, runs.lock_processes, runs.news,
-            runs.link.lost_attempts, jobs.user_watchers, runs.pressure, jobs.reload, control.user_files, jobs.accounts,
-            jobs.job_files, control.server, control.texts, control.events, control.monitor, state.commits,
-            runs.housekeeping, *([] if self._config.fleet is None else [runs.fleet]), runs.notices, runs.heartbeat,
-            control.metrics_file, self._service_manager, Watchdog(self._service_manager, jobs.watches.rescan),
-        )  # fmt: skip
+            *jobs.first_sources,
+            self._signals,
+            jobs.path_triggers,
+            runs.lock_processes,
+            runs.news,
+            runs.link.lost_attempts,
+            jobs.user_watchers,
+            runs.pressure,
+            jobs.reload,
+            control.user_files,
+            jobs.accounts,
+            jobs.job_files,
+            control.server,
+            control.texts,
+            control.events,
+            control.monitor,
+            state.commits,
+            runs.housekeeping,
+            *([] if self._config.fleet is None else [runs.fleet]),
+            runs.notices,
+            runs.heartbeat,
+            control.metrics_file,
+            self._service_manager,
+            Watchdog(self._service_manager, jobs.watches.rescan),
+        )
 
     def begin(self, boot_id: str) -> None:
         """Restore an earlier daemon's state. Raises LauncherError, StoreError or OSError if this fails."""

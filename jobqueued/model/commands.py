@@ -338,7 +338,7 @@ Save = (
 FleetCommand = Ask | AskToSkip | GiveBack | Publish | Accept | Announce | Stand | Pause | TellOverdue
 """Commands to the fleet."""
 
-Command = (
-    Save | LookUp | FleetCommand | Launch | Stop | NoteWhole | RemoveMarks | WriteRecord | Say | MarkLockHolder
-    | ForgetLockClient | LookAfter | EndedElsewhere | Reply
-)  # fmt: skip
+RunCommand = Launch | Stop | NoteWhole | RemoveMarks | WriteRecord | LookAfter | EndedElsewhere
+"""Commands about runs, their processes and their files."""
+
+Command = Save | LookUp | FleetCommand | RunCommand | Say | MarkLockHolder | ForgetLockClient | Reply

@@ -153,13 +153,27 @@ class Live(Trace):
             yield
         self.is_there = used is not None
         if used is not None:
-            self.add(used, wall, {
-                "run": str(process.name.run), "job": process.name.run.job, "state": process.state, "pid": process.pid,
-                "started": to_text(process.started), "by": self._meter.by, "limits": self._meter.limits,
-                "cpu_seconds": round(used.cpu_seconds, 6), "throttled": used.throttled, "stopped": used.stopped,
-                "partial": used.partial, "late": process.late, "user": process.user, "tags": process.tags,
-                "usual": None if process.usual is None else process.usual / SECOND,
-            })  # fmt: skip
+            self.add(
+                used,
+                wall,
+                {
+                    "run": str(process.name.run),
+                    "job": process.name.run.job,
+                    "state": process.state,
+                    "pid": process.pid,
+                    "started": to_text(process.started),
+                    "by": self._meter.by,
+                    "limits": self._meter.limits,
+                    "cpu_seconds": round(used.cpu_seconds, 6),
+                    "throttled": used.throttled,
+                    "stopped": used.stopped,
+                    "partial": used.partial,
+                    "late": process.late,
+                    "user": process.user,
+                    "tags": process.tags,
+                    "usual": None if process.usual is None else process.usual / SECOND,
+                },
+            )
 
     def close(self) -> None:
         """Close the descriptor, because the run ended or no client watches."""

@@ -98,16 +98,37 @@ def status(job: Job, it: JobCondition) -> JobStatus:
 def job_row(job: Job, it: JobCondition) -> dict[str, Any]:
     """Return a job as the interface's type Job."""
     return {
-        "id": job.id, "description": job.description, "status": status(job, it).value, "enabled": job.enabled,
-        "paused": it.paused, "paused_until": it.paused_until, "skips": it.skips, "invalid": it.invalid,
-        "priority": job.priority, "concurrency": job.concurrency, "scope": job.scope.value, "schedule": rhythms(job),
-        "timezone": job.timezone, "next": it.next, "settled": it.settled, "last_run": it.last_run,
-        "last_state": it.last_state, "last_failover": it.last_failover, "failing_since": it.failing_since,
-        "due": it.due, "waiting": it.waiting,
-        "retrying": it.later, "running": it.running, "late": it.late, "overdue_since": it.overdue_since,
-        "tags": list(job.tags), "file": written_in(job), "line": job.line, "drop_ins": list(job.drop_ins),
+        "id": job.id,
+        "description": job.description,
+        "status": status(job, it).value,
+        "enabled": job.enabled,
+        "paused": it.paused,
+        "paused_until": it.paused_until,
+        "skips": it.skips,
+        "invalid": it.invalid,
+        "priority": job.priority,
+        "concurrency": job.concurrency,
+        "scope": job.scope.value,
+        "schedule": rhythms(job),
+        "timezone": job.timezone,
+        "next": it.next,
+        "settled": it.settled,
+        "last_run": it.last_run,
+        "last_state": it.last_state,
+        "last_failover": it.last_failover,
+        "failing_since": it.failing_since,
+        "due": it.due,
+        "waiting": it.waiting,
+        "retrying": it.later,
+        "running": it.running,
+        "late": it.late,
+        "overdue_since": it.overdue_since,
+        "tags": list(job.tags),
+        "file": written_in(job),
+        "line": job.line,
+        "drop_ins": list(job.drop_ins),
         "batch": None if it.batch is None else it.batch._asdict(),
-    }  # fmt: skip
+    }
 
 
 _PRIVATE: dict[str, Any] = {
@@ -133,18 +154,30 @@ def condition(scheduler: Scheduler, job: Job) -> JobCondition:
     saved, stats = state.saved, state.saved.stats
     had_some = bool(stats.last_state or stats.skipped)
     return JobCondition(
-        running=len(state.live), due=len(state.due), waiting=len(state.waiting), later=len(state.delayed),
+        running=len(state.live),
+        due=len(state.due),
+        waiting=len(state.waiting),
+        later=len(state.delayed),
         is_retrying=any(scheduler.runs[run].state is RunState.RETRYING for run in state.delayed),
-        paused=saved.paused, paused_until=moment(saved.paused_until),
-        skips=[to_text(due + job.offset) for due in saved.skipped], invalid=scheduler.invalid(job) or None,
-        rests=scheduler.rest_of(job), outdated=scheduler.is_outdated(job),
-        is_used_up=scheduler.is_completed(job), is_over=is_over(job, scheduler.next_start(job.id), had_some=had_some),
+        paused=saved.paused,
+        paused_until=moment(saved.paused_until),
+        skips=[to_text(due + job.offset) for due in saved.skipped],
+        invalid=scheduler.invalid(job) or None,
+        rests=scheduler.rest_of(job),
+        outdated=scheduler.is_outdated(job),
+        is_used_up=scheduler.is_completed(job),
+        is_over=is_over(job, scheduler.next_start(job.id), had_some=had_some),
         has_missed=not stats.started,
-        last_run=moment(stats.last_run), last_state=None if stats.last_state is None else str(stats.last_state),
-        last_failover=stats.by_failover, failing_since=moment(stats.fails_since), next=moment(_next(scheduler, job)),
-        settled=moment(saved.settled or None), late=len(saved.late), overdue_since=moment(saved.overdue_since),
+        last_run=moment(stats.last_run),
+        last_state=None if stats.last_state is None else str(stats.last_state),
+        last_failover=stats.by_failover,
+        failing_since=moment(stats.fails_since),
+        next=moment(_next(scheduler, job)),
+        settled=moment(saved.settled or None),
+        late=len(saved.late),
+        overdue_since=moment(saved.overdue_since),
         batch=_batch(job, state),
-    )  # fmt: skip
+    )
 
 
 def _batch(job: Job, state: JobState) -> BatchProgress | None:

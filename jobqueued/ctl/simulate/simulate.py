@@ -156,10 +156,22 @@ _KEPT = Path()
 @json_option
 @click.pass_obj
 def simulate(
-    paths: Paths, span: int, draws: int | None, seed: int, directory: Path | None, given: dict[str, int],
-    default: int | None, suggest: bool, story: Path | None, kept: Path | None, keeps: bool,
-    checked: Path | None, back: int | None, all_jobs: bool, as_json: bool,
-) -> None:  # fmt: skip
+    paths: Paths,
+    span: int,
+    draws: int | None,
+    seed: int,
+    directory: Path | None,
+    given: dict[str, int],
+    default: int | None,
+    suggest: bool,
+    story: Path | None,
+    kept: Path | None,
+    keeps: bool,
+    checked: Path | None,
+    back: int | None,
+    all_jobs: bool,
+    as_json: bool,
+) -> None:
     """Simulate coming runs: which jobs wait, how long and why.
 
     The scheduler runs under a virtual clock, with the current job files, live runs and waiting runs.  Each simulated

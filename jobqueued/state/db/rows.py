@@ -174,18 +174,31 @@ def _memory(
     rare = json.loads(more)
     counted = JobStats(**json.loads(stats), **{name: rare[name] for name in _MORE_STATS if name in rare})
     return SavedJob(
-        job=sys.intern(job), rhythm=sys.intern(rhythm), cursor=cursor, era=era, last_number=last_number,
-        paused=bool(paused), paused_until=rare.get("paused_until"), stats=shared(counted),
-        skips=_skips(rare), appeared=rare.get("appeared", 0),
+        job=sys.intern(job),
+        rhythm=sys.intern(rhythm),
+        cursor=cursor,
+        era=era,
+        last_number=last_number,
+        paused=bool(paused),
+        paused_until=rare.get("paused_until"),
+        stats=shared(counted),
+        skips=_skips(rare),
+        appeared=rare.get("appeared", 0),
         outcomes=tuple(Outcome(*outcome) for outcome in rare.get("outcomes", ())),
-        satisfied=tuple(rare.get("satisfied", ())), ends=tuple(RunId(*end) for end in rare.get("ends", ())),
+        satisfied=tuple(rare.get("satisfied", ())),
+        ends=tuple(RunId(*end) for end in rare.get("ends", ())),
         previous=rare.get("previous", 0),
-        took=_times(rare, "took"), delays=_times(rare, "delays"), late=tuple(rare.get("late", ())),
+        took=_times(rare, "took"),
+        delays=_times(rare, "delays"),
+        late=tuple(rare.get("late", ())),
         expected=_expected(rare["expected"]) if "expected" in rare else None,
-        owner=Owner(*rare["owner"]) if "owner" in rare else None, agreed=rare.get("agreed", ""),
-        offered=rare.get("offered", ""), shared_pause=rare.get("shared_pause", ""), settled=rare.get("settled", 0),
+        owner=Owner(*rare["owner"]) if "owner" in rare else None,
+        agreed=rare.get("agreed", ""),
+        offered=rare.get("offered", ""),
+        shared_pause=rare.get("shared_pause", ""),
+        settled=rare.get("settled", 0),
         to_return=tuple(rare.get("to_return", ())),
-    )  # fmt: skip
+    )
 
 
 def _skips(rare: dict[str, Any]) -> tuple[Skip, ...]:
