@@ -86,9 +86,14 @@ def internals_page_text(page: str) -> str:
 
 
 def security_page_text(page: str) -> str:
-    """docs/security.md with the rights as they are now."""
-    head, *rows = ("| " + " | ".join(row).replace("| - ", "| – ") + " |" for row in access.table(methods.rules()))
-    return _within(page, _BEGIN_OF_RIGHTS, ["", head, "|---|---|---|---|---|---|", *rows, ""])
+    """docs/security.md with the rights as they are now; methods with the same rights share a row."""
+    head, *rights = access.table(methods.rules())
+    sharing: dict[tuple[str, ...], list[str]] = {}
+    for method, *cells in rights:
+        sharing.setdefault(tuple(cells), []).append(method)
+    rows = [head, *((", ".join(names), *cells) for cells, names in sharing.items())]
+    first, *rest = ("| " + " | ".join(row).replace("| - ", "| – ") + " |" for row in rows)
+    return _within(page, _BEGIN_OF_RIGHTS, ["", first, "|---|---|---|---|---|---|", *rest, ""])
 
 
 def documents_text(_before: str) -> str:

@@ -5,8 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from jobqueued.control.methods import rules
-from jobqueued.control.protocol.access import table
 from jobqueued.control.protocol.interface import INTERFACE
 
 _DECLARED = re.compile(r"^((?:#.*\n)*)((interface|type|method|error) (\w+).*\n(?:(?: |\)).*\n)*)", re.M)
@@ -17,8 +15,6 @@ _ITEM = re.compile(r"^- \w+(, \w+)*(?=:|$)")
 def page() -> Iterator[str]:
     """The lines of three sections."""
     found = [(_words(comment), text.rstrip(), kind, name) for comment, text, kind, name in _DECLARED.findall(INTERFACE)]
-    head, *rights = table(rules())
-    whom = {row[0]: row[1:] for row in rights}
     yield from (found[0][0], "")
     for kind, title in (("method", "Methods"), ("type", "Types"), ("error", "Errors")):
         yield from (f"## {title}", "")
@@ -26,15 +22,7 @@ def page() -> Iterator[str]:
             if of_kind == kind:
                 yield from (f"### {name}", "")
                 yield from (words, "") if words else ()
-                yield from (f"*{_for_whom(head[1:], whom[name])}*", "") if name in whom else ()
                 yield from ("```text", text, "```", "")
-
-
-def _for_whom(heads: tuple[str, ...], cells: tuple[str, ...]) -> str:
-    """``For its owner, operators, root.``"""
-    said = {"yes": "", "in part": " (in part)"}
-    named = [f"{head}{said[cell]}" for head, cell in zip(heads, cells, strict=True) if cell in said]
-    return f"For {', '.join(named)}."
 
 
 def _words(comment: str) -> str:
