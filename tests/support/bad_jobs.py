@@ -205,7 +205,8 @@ def row(host: Host, title: str, run: str) -> str:
     said = [entry for event in ENDED for entry in host.said(event) if _about(entry) == run]
     lines = [entry["message"].removeprefix(f"{run} ") for entry in sorted(said, key=lambda entry: entry["time"])]
     shown = CliRunner().invoke(jobqueuectl, ["--root", str(host.root), "show", run], catch_exceptions=False).output
-    parts = (title, *map(_cell, (_recorded(record), lines, _facts(shown))))
+    more = [fact for fact in _facts(shown) if fact not in _repeated(record)]
+    parts = (title, *map(_cell, (_recorded(record), lines, more)))
     return same_everywhere("| " + " | ".join(parts) + " |", host.root)
 
 
@@ -231,6 +232,12 @@ _SHOWN = re.compile(r"^(state|reason|ended with|slurm|warnings?|dropped) +(\S.*)
 
 def _facts(shown: str) -> list[str]:
     return [f"{name}: {value.strip()}" for name, value in _SHOWN.findall(shown)]
+
+
+def _repeated(record: dict[str, Any]) -> list[str]:
+    """The lines of `show` that say what the record's column of the table says."""
+    warnings = "; ".join(record["warnings"])
+    return [f"state: {record['state']}", f"reason: {record['reason']}", f"warning: {warnings}", f"warnings: {warnings}"]
 
 
 def _cell(lines: list[str]) -> str:
@@ -262,11 +269,12 @@ def same_everywhere(row: str, root: Path, login: str = ME.pw_name) -> str:
 HEAD = """# Bad jobs
 
 Search this page for the words that you see in a log or a record. Each row has one kind of bad job, and how it looks
-in its record, in the journal and in `jobqueuectl show RUN`.
+in its record and in the journal. `jobqueuectl show RUN` prints the record's state, reason and warnings; the last column
+has the other lines that `show` prints about the end.
 
 A daemon wrote all these words. T, N and ROOT stand for a time, a number and a directory, which differ each time.
 
-| The job | Record | Journal | `show` |
+| The job | Record | Journal | `show` also |
 |---|---|---|---|
 """
 

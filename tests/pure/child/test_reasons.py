@@ -162,7 +162,11 @@ def test_the_label_of_a_skip(text: str, expected: str) -> None:
 def test_the_papers() -> None:
     """docs/records.md has a row for each code, with the text that people read."""
     paper = (REPO / "docs/records.md").read_text()
-    rows = re.findall(r"^\| ([a-z_]+) \| `(.*)` \|$", paper[paper.index("## Reasons") : paper.index("## Output")], re.M)
+    section = paper[paper.index("## Reasons") : paper.index("## Output")]
+    rows = re.findall(r"^\| ([a-z_]+) \| `(.*)` \|$", section, re.M)
+    (listed,) = re.findall(r"is the code itself: (.*?)\.$", section, re.M | re.S)
+    rows += [(code, code) for code in re.findall(r"`(\w+)`", listed)]
+    rows += [(code, "job_removed") for code in re.findall(r"^\| (job_removed\w*) \| .*\|$", section, re.M)]
     told = {Code.DEPENDENCY_TIMEOUT: "dependency_timeout: …`, with `job` and `why"}  # else it looks like a key of a job
     assert [(code.value, told.get(code, code.text)) for code in sorted(Code)] == sorted(rows)
 
