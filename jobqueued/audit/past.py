@@ -202,7 +202,7 @@ def _last(before: Iterable[Record], at: int) -> Record:
 
 
 def _unkept(known: Known, at: int) -> list[str]:
-    """Return what is unknown because records of that time have expired."""
+    """Return the facts that are unknown because records of that time have expired."""
     what, before = f"the state of {known.job} at that time: the job's records", _before(known.runs, at)
     if before:
         last = _last(before, at)

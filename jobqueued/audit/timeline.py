@@ -164,5 +164,5 @@ class Timeline:
 
 
 def _same(old: Job, new: Job) -> bool:
-    """Return whether the new definition continues the old one's span, because the rhythm and `max_runs` are equal."""
+    """Return whether two definitions have the same rhythm and `max_runs`, so that one span covers both."""
     return (old.rhythm, old.max_runs) == (new.rhythm, new.max_runs)

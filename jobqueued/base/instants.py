@@ -14,8 +14,8 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 INSTANTS = range(-DAY, 7_258_118_400 * SECOND + DAY)
 """The accepted instants: the years 1970 to 2199 in every timezone. 64-bit integers would last until 2262."""
 STEP_LIMIT = 3 * HOUR
-"""Limit (ns) of a normal clock step. If a handled due time is further ahead of the clock, the clock was wrong
-before.
+"""Longest step of the clock (ns) that is not a correction. If a due time that was already handled is further in the
+future, the clock was wrong when the due time was handled.
 """
 LEAPING = "right/"
 """Prefix of timezones that count leap seconds. The host's clock does not count leap seconds, so jobs would be due half

@@ -348,7 +348,7 @@ class _FileReading:
                 continue
             if node.joined:
                 message = (
-                    "found several lines, which the shell gets as one; expected | after the key, which keeps them apart"
+                    "found several lines, which the shell gets as one; expected | after the key, to keep line breaks"
                 )
                 self._note(self.warnings, _about(node, name, message, "JQ208", "warning"))
             if node.escaped:

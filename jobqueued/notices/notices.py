@@ -73,7 +73,7 @@ class Notices:
         return [*self.outbox.troubles, *self.pings.troubles.describe_all]
 
     def about(self, commands: Iterable[Command], wall: int) -> list[Command]:
-        """Return the commands that save the notices and incidents for these commands."""
+        """Return the commands that save the notices and incidents that these commands cause."""
         saves = list[Command]()
         for command in commands:
             if isinstance(command, Say) and (command.removed is not None or self._matters(command.fields)):

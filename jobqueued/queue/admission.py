@@ -85,7 +85,7 @@ class Admission:
         self.most_of_a_user = most_of_a_user
         self._ends: dict[Holder, int | None] = {}
         self.left: set[tuple[RunId, int]] = set()
-        """Ended attempts of users with live processes that they left; each counts as live."""
+        """Users' ended attempts that left processes behind. Each counts as live while a process is alive."""
         self._elsewhere = 0
         """Number of runs on other hosts that hold claims."""
         self.drains = Drains()
@@ -324,8 +324,9 @@ class Admission:
         return max(known, default=None) if len(known) == len(ends) else None
 
     def _note_overtaking(self, rank: int, group: Group) -> None:
-        """Schedule a pass for the instant when a run that only reservations hold back overtakes a run with a
-        reservation that ages more slowly.
+        """Schedule a pass for the instant when a run overtakes another run that has a reservation and ages more slowly.
+
+        Only reservations hold the first run back.
         """
         points, every = group.terms.escalation
         for promise in self.reservations:

@@ -32,7 +32,7 @@ _LONGEST_WAIT = 2 * SECOND
 """Time (ns) that the kernel gets to remove killed processes before the daemon reports a live process."""
 _FIRST_PAUSE, _FIRST_LONG_PAUSE, _LONGEST_PAUSE = SECOND // 50, SECOND, 60 * SECOND
 _IN_THIS_LOOK = 1 << 62
-"""Value of `look_at` while a check runs and no event requires another check."""
+"""Value of `look_at` during a check, unless an event has already requested the next check."""
 _WATCHED = 64
 """Maximum number of watched processes of one attempt, whose ends wake the daemon. The next timed check finds the ends
 of other processes.

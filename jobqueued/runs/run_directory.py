@@ -307,7 +307,7 @@ class RunDirectory:
         data = self._read(name, wire.PID)
         mark = None if data is None else wire.PidMark.parse(data)
         if mark is None and is_whole(data):
-            self._note(name, wire.PID, "it names no processes; the run's processes are searched for without it")
+            self._note(name, wire.PID, "it names no processes; the daemon searches for the run's processes without it")
         return mark
 
     def _read(self, name: Name, mark: str) -> bytes | None:

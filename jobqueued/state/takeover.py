@@ -106,10 +106,10 @@ class Takeover:
         self._records = self._damaged = 0
         before = _recorded(meta)
         self.recorded = [run for run in self._runs_of(before) if self._may_come_again(run)]
-        """Runs that were taken over and whose causes must not make a second run due; the scheduler gets them.
+        """Runs that were taken over, for the scheduler: the cause of such a run must not make a second run due.
 
-        These runs include runs that an earlier start took over, if that start was killed before the scheduler had used
-        up their causes.
+        If an earlier start took over runs and was killed before the scheduler had handled their causes, these runs are
+        included.
         """
         if len(self.recorded) != len(before):
             self._batch.note_recorded([run.id for run in self.recorded])

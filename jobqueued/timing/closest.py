@@ -1,4 +1,4 @@
-"""The shortest time between two scheduled starts of a job, from the times of day as if the job ran every day."""
+"""The shortest time between two scheduled starts of a job. It follows from the times of day, as if all days matched."""
 
 from __future__ import annotations
 

@@ -51,7 +51,7 @@ class DueTimes:
         self._passed_over = before if since <= end < to else since, to
 
     def jump(self, since: int, to: int) -> None:
-        """Record that the clock was set from one instant to another, while no time passed."""
+        """Record that the clock was set from `since` to `to`; no time passed."""
         self._jumped = since, to
         if since < to:
             self.pass_over(since, to)

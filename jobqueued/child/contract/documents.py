@@ -62,8 +62,8 @@ class Figures(TypedDict, total=False):
 class SlurmJob(TypedDict):
     """An attempt's Slurm job: its ID, its node, and its last state.
 
-    For a live job, `reason` explains why it waits, and `unheard` explains why Slurm does not reply. Both are "" if they
-    do not apply.
+    For a live job, `reason` explains why it waits, and `unheard` explains why Slurm does not reply. A field is "" if it
+    does not apply.
     """
 
     job: int

@@ -58,12 +58,12 @@ class Code(StrEnum):
 
     FAILOVER_REMOVED = "failover_removed", "the job no longer has a failover"
     FEWER_RETRIES = "fewer_retries", "the job now has fewer retries"
-    NO_FLEET = "no_fleet", "this host is in no fleet any more"
+    NO_FLEET = "no_fleet", "this host is no longer in a fleet"
     LABEL_REMOVED = "label_removed", "this host no longer has the label {label}"
     ON_ANOTHER_HOST = "on_another_host", "another host of the fleet has its occurrence"
     COUNTED_AS_GONE = (
         "counted_as_gone",
-        "its fleet has counted this host as gone since then, and another host has told that it is lost",
+        "its fleet counted this host as gone, and another host recorded the run as lost",
     )
     FORGOTTEN_BY_FLEET = (
         "forgotten_by_fleet",
@@ -86,11 +86,11 @@ class Code(StrEnum):
     SUPERVISOR_GONE = "supervisor_gone", "its supervisor is gone"
     SUPERVISOR_DIED = "supervisor_died", "its supervisor died"
     RUN_DIRECTORY_GONE = "run_directory_gone", "its run directory is gone"
-    START_NOT_RECORDED = "start_not_recorded", "its start was told, and its run directory knows of none"
+    START_NOT_RECORDED = "start_not_recorded", "its start was reported, but its run directory does not record it"
     HOST_WENT_DOWN = "host_went_down", "the host went down"
     HOST_GONE = "host_gone", "its host {host} is gone, and it may have run there"
     END_UNREADABLE = "end_unreadable", "its end can't be read: {why}"
-    END_NOT_HANDLED = "end_not_handled", "a bug in jobqueued: its end could not be taken in: {bug}"
+    END_NOT_HANDLED = "end_not_handled", "a bug in jobqueued: its end could not be handled: {bug}"
     RECORD_UNREADABLE = (
         "record_unreadable",
         "it may have run: its files are newer than state.db, and its record can't be read ({why})",
@@ -105,15 +105,15 @@ class Code(StrEnum):
     SLURM_OUT_OF_MEMORY = "slurm_out_of_memory", "out of memory ({job}: {job_state})"
     SLURM_NODE_FAILED = "slurm_node_failed", "its node failed ({job}: {job_state})"
     SLURM_NODE_NOT_BOOTED = "slurm_node_not_booted", "its node did not start ({job}: {job_state})"
-    SLURM_REVOKED = "slurm_revoked", "another cluster has it ({job}: {job_state})"
-    SLURM_FORGOT = "slurm_forgot", "Slurm knows it no more ({job}: {job_state})"
-    SLURM_NO_END = "slurm_no_end", "its wrapper told no end ({job}: {job_state})"
+    SLURM_REVOKED = "slurm_revoked", "another cluster started it ({job}: {job_state})"
+    SLURM_FORGOT = "slurm_forgot", "Slurm no longer has it ({job}: {job_state})"
+    SLURM_NO_END = "slurm_no_end", "its wrapper reported no end ({job}: {job_state})"
 
     SLURM_STOPPED_FIRST = "slurm_stopped_first", "stopped before it was submitted"
     SLURM_STOPPED_UNSURE = "slurm_stopped_unsure", "stopped before Slurm had it ({why})"
     SLURM_END_MISSING = (
         "slurm_end_missing",
-        "{job} is over, and {path} does not tell its end: do its node and this host have that directory in common?",
+        "{job} ended, but {path} does not record how: do its node and this host share that directory?",
     )
 
     # a start was deferred

@@ -50,7 +50,7 @@ def check_path(path: str, user: int, *, sticky: bool = False, may_miss: bool = F
             continue
         if place in _EVERYBODYS:  # these must be writable
             accepted = f"a place in directories that only {_owners(user)} can write"
-            raise FileRefused(f"found it in {place}, where everybody may write; expected {accepted}")
+            raise FileRefused(f"found it in {place}, where all users may write; expected {accepted}")
         check_status(found, place, user)
     if failure is not None:
         raise failure

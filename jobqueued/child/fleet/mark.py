@@ -3,8 +3,8 @@
     /jq/fleet                  AGE               every write of any host changes this key; its version is the mark
 
 In a restored etcd, the version is smaller, even if the revisions are not (`--bump-revision`). The host that notices
-this writes a new age. A host that saved another age claims nothing until a user accepts the new age, so a host that was
-down at that time also notices.
+this writes a new age. A host with another saved age claims nothing until a user accepts the new age. So a host that was
+down during the restore notices it later.
 """
 
 from __future__ import annotations

@@ -56,7 +56,7 @@ class OutOfTime(BaseException):
 
 
 class NoticeIncident(TypedDict):
-    """An incident, which several notices may be about. `count`: number of times it happened."""
+    """An incident. Several notices may be about one incident. `count`: how often it happened."""
 
     id: str
     since: str

@@ -24,10 +24,10 @@ _BUCKETS, _NUMBER = 64, 8
 class Bucket:
     """A bucket with at most `burst` tokens and `rate` new tokens a second, for all processes that inherited it.
 
-    The memory holds several buckets. Each `user` has a bucket, which several users may share. A bucket is a number: the
-    instant (CLOCK_MONOTONIC, ns) when it will be full. A lock protects the numbers, but a process waits for the lock
-    only 20 ms, then continues without it. So a process that was suspended with the lock may later restore tokens that
-    other processes took, at most a full bucket.
+    The shared memory contains several buckets. `user` selects a bucket; several users may share one. A bucket is a
+    number: the instant (CLOCK_MONOTONIC, ns) when it will be full. A lock protects the numbers, but a process waits for
+    the lock only 20 ms, then continues without it. So a process that was suspended with the lock may later restore
+    tokens that other processes took, at most a full bucket.
     """
 
     def __init__(self, burst: int, rate: int, clock: Callable[[], int] = time.monotonic_ns) -> None:

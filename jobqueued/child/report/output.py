@@ -15,7 +15,7 @@ _CHUNK = 1 << 16
 _PART, _MOST_KEPT = 20, 4 << 30
 """By default, output leaves 1/`_PART` of a disk free, up to `_MOST_KEPT` bytes."""
 _OF_USERS = 2
-"""Factor by which users' runs leave more space free, so that the host's own jobs always have some."""
+"""Users' runs leave this many times as much space free, so that the host's own jobs always have some."""
 TAIL = 2048
 """Maximum output (bytes) in the record itself."""
 

@@ -171,7 +171,7 @@ class Spool:
                 table = file.read(LARGEST + 1)
             if len(table) > LARGEST:
                 raise SpoolRefused(
-                    f"{printable(self._place(name))}: found more than {LARGEST} bytes; expected at most that"
+                    f"{printable(self._place(name))}: found more than {LARGEST} bytes, which is the limit"
                 )
             return table, _stamp(found)
         finally:

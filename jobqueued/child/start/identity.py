@@ -163,7 +163,7 @@ def name_of(number: str) -> str:
 
 
 def trouble_with(kind: str, name: str | list[Any]) -> str:
-    """Return why jobs can't run as a user or with a group, or "" if they can or if only their start can show it.
+    """Return why jobs can't run as a user or with a group. Return "" if they can, or if only a start can find out.
 
     `name` is the name of a user or group. A group that must include a user is ``[GROUP, USER]``. The owner of jobs is
     ``[NAME, UID, ALLOW, DENY]`` with the lists of `barred`. A crontab's user is given as ``[NAME, ALLOW, DENY]``.

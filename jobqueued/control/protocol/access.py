@@ -14,7 +14,7 @@ from jobqueued.child.contract.tuples import NamedTuple
 class Rank(IntEnum):
     """The rank of a caller. Strangers see IDs, states and times; readers see everything.
 
-    Operators, root and the daemon's user may also act.
+    Operators, root and the daemon's user may also change something.
     """
 
     STRANGER = 0

@@ -9,7 +9,7 @@ from jobqueued.model.users import Owner, UserLimits
 
 
 class AtLists:
-    """The lists in the directory `etc`. If `limits` names users, only at(1) itself obeys the lists."""
+    """The lists in the directory `etc`. If `limits` names users, the lists apply only to at(1) itself."""
 
     def __init__(self, etc: Path, limits: UserLimits) -> None:
         self._etc, self._limits = etc, limits

@@ -9,7 +9,9 @@ from collections.abc import Callable
 from jobqueued.model.users import Owner
 
 _MOST_WAITING = 64
-"""Maximum number of callers that wait for their UID's name; older callers were disconnected anyway."""
+"""Maximum number of callers that wait for one UID's name. If there are more, the oldest are dropped, because the daemon
+has already disconnected them.
+"""
 _MOST_NAMED = 1000
 """Maximum number of existing UIDs from other databases to keep; the oldest are forgotten."""
 

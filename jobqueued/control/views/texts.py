@@ -46,7 +46,7 @@ class SharedReply:
         self._write, self._keeps, self._ages = write, keeps, ages
         self._waiting: list[int] = []
         self._served: list[int] = []
-        """Tickets that get the text being written; tickets in `_waiting` came later."""
+        """Tickets that get the text which is being written. Later tickets are in `_waiting`."""
         self._pieces: Pieces | None = None
         self._parts: list[str] = []
         self._text = b""

@@ -256,7 +256,7 @@ def _follow_step(turn: Turn, job: Job, step: int) -> None:
 
 
 def _stand(turn: Turn, job: str, after: SavedJob) -> None:
-    """Save a job's clock position from `after`."""
+    """Save the clock position in `after` as the position of a job's clock."""
     turn.state.remember(job, cursor=after.cursor, previous=after.previous, era=after.era, settled=after.settled)
 
 

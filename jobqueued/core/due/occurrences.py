@@ -53,7 +53,7 @@ def asked(turn: Turn, event: events.RunAsked) -> None:
     if trouble := turn.state.invalid(job):
         run = skip(turn, job, [occurrence], Reason(Code.INVALID, why=trouble), cause)
         if _look_up(turn, job):
-            advice = "; the daemon checks this again: if it is fixed now, try again"
+            advice = "; if you fixed this just now, try again: the daemon checks it again"
     else:
         run = new(turn, job, occurrence, cause)
     if run.state is RunState.SKIPPED:

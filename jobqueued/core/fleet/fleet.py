@@ -249,9 +249,7 @@ def _covers(span: SkippedSpan, key: str) -> bool:
 
 
 def may_skip(turn: Turn, event: MaySkip) -> None:
-    """Skip, for all hosts, the due times whose skip the fleet left to this host; later due times need another
-    answer.
-    """
+    """Skip due times for all hosts, because the fleet chose this host to do so. Later due times need another answer."""
     state, fleet = turn.state, turn.state.fleet
     run = run_of(state, event.job, f"f{event.last}")
     if run is not None and (asked := fleet.answered(run.id)) is not None:

@@ -140,14 +140,14 @@ class FleetState:
         other hosts.
         """
         self.losses = defaultdict[str, dict[str, tuple[int, HostLost]]](dict)
-        """Job → key → the instant (monotonic, ns) until which hosts that come first may take over a lost run, and the
-        loss.
+        """Job → key → the instant (monotonic, ns) when this host may take over a lost run, and the loss. Other hosts come
+        first.
         """
         self.paused: dict[str, str] = {}
         """Job → its pause on all hosts, as text (core/jobs/pauses.py)."""
         self.overdue, self.unheard = dict[str, SaidOverdue](), dict[str, int]()
-        """Job → a host's report that the job is overdue (core/late/fleet_overdue.py); and overdue job → since when
-        (wall) this host waits for the fleet's answer about it.
+        """Two mappings about overdue jobs (core/late/fleet_overdue.py): job → a host's report that it is overdue; and
+        job → the instant (wall) since when this host waits for the fleet's answer about it.
         """
         self.pausing: list[Pausing] = []
         """Users' requests, still without a reply, to pause or resume fleet jobs."""

@@ -118,7 +118,7 @@ def _put(turn: Turn, name: str, expected: Expected | None, why: str) -> None:
 
 
 def wishes_of(state: SchedulerState, name: str) -> Job | None:
-    """Return what was saved of a job that is in no file, or None if the job is not expected to succeed."""
+    """Return the saved state of a job that is in no file, or None if the job is not expected to succeed."""
     expected = state[name].saved.expected if name in state.noted else None
     return None if expected is None else _kept_of(name, expected)
 
@@ -145,7 +145,7 @@ def is_of_fleet(state: SchedulerState, name: str) -> bool:
 
 
 def obstacle(state: SchedulerState, name: str, now: Now) -> str:
-    """Return what keeps a job from succeeding, and the remedy."""
+    """Return the reason why a job does not succeed, and the remedy."""
     job, it = state.catalog.get(name), state[name]
     if job is None:
         return f"it is in no job file; if it was removed on purpose: jobqueuectl forget {name}"

@@ -37,8 +37,8 @@ def parse_report(text: str) -> OverdueReport | None:
 
 
 def teller(turn: Turn, job: Job, expected: Expected) -> str | None:
-    """Return the host that notifies people of an overdue job. If it is undecided, return None and schedule a later
-    check.
+    """Return the host that notifies people of an overdue job. If no host is chosen yet, return None and schedule a
+    later check.
     """
     state, fleet = turn.state, turn.state.fleet
     own, wall, since = state.limits.name, turn.now.wall, expected.since + expected.within

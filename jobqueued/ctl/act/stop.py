@@ -31,9 +31,9 @@ def stop(paths: Paths, names: tuple[str, ...], wait: bool, lost: bool) -> None:
     All processes of a live run get the run's stop signal and, after its kill_grace, SIGKILL.  To stop a waiting run,
     name it as JOB@N; it then never starts.  The command prints the state of each run.
 
-    If a run's supervisor exited, the run keeps its locks and other claims while a process may belong to it.  `status`,
-    `why` and `doctor` name that process.  If the process does not belong to the run, use --lost: the run ends, and no
-    process is signalled.
+    If a run's supervisor died, the run keeps its locks and other claims as long as one of its processes may be alive.
+    `status`, `why` and `doctor` name that process.  If the process does not belong to the run, use --lost: the run
+    ends, and no process is signalled.
 
     Exits 1 if a run already ended, or if JOB has no live run.
 

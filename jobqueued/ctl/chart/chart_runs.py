@@ -71,8 +71,8 @@ class Runs:
 
     With several hosts, the jobs of each host are separate and have names such as ``db1: backup``. `whose` maps a name
     to the host (or "") and the job id. `texts` and `lists` contain each value once; the first value is empty. `pauses`
-    maps a run's job and number to the start and end of each pause between two attempts; both may be equal. `tries` maps
-    a run's job and number to the state of the attempt before each pause, as an index of STATES.
+    maps a run's job and number to the start and end of each pause between two attempts; a pause may be empty. `tries`
+    maps a run's job and number to the state of the attempt before each pause, as an index of STATES.
     """
 
     def __init__(self) -> None:

@@ -24,8 +24,8 @@ def fleet(paths: Paths, action: str, as_json: bool) -> None:
 
     Use `accept` after etcd was restored from a backup.  A host that saw writes newer than the backup makes no claims
     until you accept the restored state on that host.  Occurrences that ran after the backup may run again, so look at
-    `jobqueuectl history` of each host first.  If a job must not run again: put all hosts on hold, accept on each host,
-    pause the job, and release the hosts.
+    `jobqueuectl history` of each host first.  If a job must not run again, do this on each host:
+    `hold`, then `fleet accept`.  Then pause the job, and `release` each host.
 
     \b
     Examples:

@@ -317,8 +317,8 @@ GROUPS: dict[str, dict[str, Key]] = {
             "Lines of output per second that a run can send to the journal, or ten times as many in a burst. Lines "
             "above this limit are dropped, and the record has their number.", "20"),
         Key("redact", one_or_more(text("a string that is not empty")), "",
-            "Words of `command` and `failover` to replace by ***. Records hide the words from all users. Other output "
-            "hides them from all users except root and the job's user.", "[hunter2]"),
+            "Words of `command` and `failover` to replace by ***. Records show *** to all users. Other output shows "
+            "the words only to root and the job's user.", "[hunter2]"),
         Key("retention", section(RETENTION), "{}", "History of the job to keep.", "{runs: 500}", planned=True),
         Key("notify", NOTIFY, "{}",
             "Notices to send about the job, and their recipients.", "{on: failure, email: ops@example.org}"),

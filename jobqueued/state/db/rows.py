@@ -68,7 +68,7 @@ _MORE_OF_JOB = {
 }  # fmt: skip
 """Name in the row's JSON → field that few jobs need; older versions use some of these names too."""
 _MORE_STATS = ("failing_since", "failing_run", "failing_reason", "by_failover")
-"""Fields of JobStats that are stored here, because older versions would refuse them among the other statistics."""
+"""Fields of JobStats that have their own column: older versions would refuse these fields in the column `stats`."""
 _STATS = tuple(name for name in JobStats.__slots__ if name not in _MORE_STATS)
 _JOB_COLUMNS = "job, rhythm, cursor, era, last_number, paused, stats, more"
 PUT_JOB = f"INSERT OR REPLACE INTO job ({_JOB_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?)"

@@ -151,7 +151,7 @@ def test_damage(value: Any) -> None:
         ("missed", "missed"), ("invalid: no user 'x\"\n' on this host", "invalid"), ("stopped by root", "stopped"),
         ("replaced by a@2", "replaced"), ("dependency b: it is paused", "dependency"), ("job_removed", "job_removed"),
         ("dependency_timeout: b: x", "dependency_timeout"), ("withdrawn by root", "withdrawn"),
-        ("something new", "other"), ("this host is in no fleet any more", "other"), ("", "other"),
+        ("something new", "other"), ("this host is no longer in a fleet", "other"), ("", "other"),
     ],
 )  # fmt: skip
 def test_the_label_of_a_skip(text: str, expected: str) -> None:

@@ -42,7 +42,7 @@ def killed(state: str, reason: str, status: int | None = None) -> SlurmEnd:
         (judged("CANCELLED", 5 << 8), SlurmEnd(None, 5 << 8)),
         (judged("PREEMPTED"), killed("killed", "preempted in Slurm (Slurm job 7 on n1: PREEMPTED)")),
         (judged("NODE_FAIL"), killed("lost", "its node failed (Slurm job 7 on n1: NODE_FAIL)")),
-        (judged(GONE), killed("lost", "Slurm knows it no more (Slurm job 7 on n1: GONE)")),
+        (judged(GONE), killed("lost", "Slurm no longer has it (Slurm job 7 on n1: GONE)")),
         (judged("OUT_OF_MEMORY", 9),
             killed("oom_killed", "out of memory: its limit is 100 MiB (Slurm job 7 on n1: OUT_OF_MEMORY)", 9)),
         (judged("OUT_OF_MEMORY", 137 << 8),
@@ -53,7 +53,7 @@ def killed(state: str, reason: str, status: int | None = None) -> SlurmEnd:
         (judged("FAILED", None, b"no python3\n", begun=False, reason="NonZeroExitCode"),
             SlurmEnd(None, None, ("slurm", 0, "Slurm job 7 on n1: FAILED: NonZeroExitCode; no python3"))),
         (judged("FAILED", None, b"\x1b[2J\n"),
-            killed("lost", "its wrapper told no end (Slurm job 7 on n1: FAILED: \\x1b[2J)")),
+            killed("lost", "its wrapper reported no end (Slurm job 7 on n1: FAILED: \\x1b[2J)")),
     ],
 )  # fmt: skip
 def test_each_end_of_slurm_is_one_of_ours(found: SlurmEnd, expected: SlurmEnd) -> None:

@@ -75,7 +75,7 @@ def test_an_anchor_that_nobody_uses() -> None:
 def test_lines_that_become_one(value: str, joined: bool) -> None:
     """Commands on lines of their own that YAML makes one line are told; a line that goes on is meant so."""
     _, told = read(f"jobs:\n  a:\n    command: {value}")
-    message = "found several lines, which the shell gets as one; expected | after the key, which keeps them apart"
+    message = "found several lines, which the shell gets as one; expected | after the key, to keep line breaks"
     assert ([f"3:14:command:warning:{message}"] if joined else []) == told
     assert [] == read(f"jobs:\n  a:\n    command: x\n    description: {value}")[1]
 

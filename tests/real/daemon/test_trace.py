@@ -210,7 +210,7 @@ def test_an_end_that_can_not_be_taken_in(host: Host) -> None:
     host.start()
     record = host.wait(host.run("bad"))
     assert "lost" == record["state"]
-    assert record["reason"].startswith("a bug in jobqueued: its end could not be taken in: IndexError: no such step (")
+    assert record["reason"].startswith("a bug in jobqueued: its end could not be handled: IndexError: no such step (")
     assert "succeeded" == host.wait(host.run("good"))["state"]
     (said,) = host.said("bug")
     (path,) = (host.root / "state").glob("bug-*.trace")

@@ -294,7 +294,7 @@ def test_what_is_wrong_is_told_once(marks: RunDirectory) -> None:
     verdicts(marks, None)
     marks.started(NAME)
     assert sorted(line.rpartition("/")[2] for line in marks.flaws()) == [
-        "pid: it names no processes; the run's processes are searched for without it",
+        "pid: it names no processes; the daemon searches for the run's processes without it",
         "spec: it is no JSON; its run is unknown",
     ]
     assert [] == marks.flaws()

@@ -58,7 +58,7 @@ def test_a_start_that_was_told_is_not_taken_back() -> None:
     world.processes.clear()
     world.happen(events.NeverStarted(A, 1))
     run, record = world.rows[A]
-    assert ("lost", "its start was told, and its run directory knows of none") == (run.state, run.reason)
+    assert ("lost", "its start was reported, but its run directory does not record it") == (run.state, run.reason)
     assert (["a@1"], "lost") == ([name for name, _ in world.launched], (record or {})["state"])
 
 
