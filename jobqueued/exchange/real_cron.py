@@ -209,8 +209,8 @@ def _of_start(entry: TableEntry, variables: Iterable[tuple[str, str]]) -> str:
 # ── a table that Debian's cron refuses ──
 
 _MOST_LINES, _LONGEST = 10_003, 998
-"""Maximum lines up to an entry's end, with three lines of a header; maximum characters of a command, or of a variable's
-line: cron drops the rest of this line.
+"""Two limits of cron: the last line on which an entry may end (three lines are a header), and the maximum
+characters of a command or of a variable's line. Cron drops the rest of a longer line.
 """
 _ASSIGNMENT = r"""(?as)(?:"[^"=]*"|'[^'=]*'|[^\s"'=][^\s=]*|)\s*=\s*+(?:"[^"]*"\s*|'[^']*'\s*|(?!["']).*)"""
 _SKIPPED = r"(?:[ \t]*(?:#[^\n]*)?(?:\n|\Z))*[ \t]*"

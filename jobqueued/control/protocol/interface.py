@@ -333,8 +333,8 @@ method Retry(run: string) -> (state: string, unsaved: ?string)
 method Rerun(run: string, traceparent: ?string) -> (run: string, unsaved: ?string)
 
 # Report an event: make the jobs due that wait for it. `runs` are the new runs, including skipped runs; they find the
-# `data` in JOBQUEUE_TRIGGER_DATA (at most 16 KiB of JSON, 16 levels deep). `disabled` are jobs that wait for the event
-# but are disabled. If no job waits for the event, `nearest` is an event with a similar name for which a job waits.
+# `data` in JOBQUEUE_TRIGGER_DATA (at most 16 KiB of JSON, 16 levels deep). `disabled` are the disabled jobs that wait
+# for the event. If no job waits for the event, `nearest` is an event with a similar name for which a job waits.
 method Emit(event: string, data: ?object, traceparent: ?string) -> (
   runs: []string,
   disabled: []string,

@@ -25,9 +25,9 @@ from jobqueued.model.run import Run
 from jobqueued.model.saved import SavedJob
 
 HELD_FROM_CLOCK = 1
-"""Number of unstarted runs up to which the clock adds runs to a job without `max_waiting`."""
+"""Maximum number of unstarted runs of a job without `max_waiting`; above it, the clock adds no runs."""
 FUSE, NEW = 100, 10 * SECOND
-"""Limit on a job's new occurrences per minute, and the age (ns) up to which an occurrence counts as new."""
+"""Maximum number of a job's new occurrences per minute, and maximum age (ns) of a new occurrence."""
 _MISSED, _PAUSED = Reason(Code.MISSED), Reason(Code.PAUSED)
 
 

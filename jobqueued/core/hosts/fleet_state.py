@@ -140,8 +140,8 @@ class FleetState:
         other hosts.
         """
         self.losses = defaultdict[str, dict[str, tuple[int, HostLost]]](dict)
-        """Job → key → the instant (monotonic, ns) when this host may take over a lost run, and the loss. Other hosts come
-        first.
+        """Job → key → the instant (monotonic, ns) when this host may take over a lost run, and the loss. Other hosts
+        come first.
         """
         self.paused: dict[str, str] = {}
         """Job → its pause on all hosts, as text (core/jobs/pauses.py)."""

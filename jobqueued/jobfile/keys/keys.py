@@ -244,7 +244,7 @@ GROUPS: dict[str, dict[str, Key]] = {
         Key("locks", LOCKS, "", "Locks that a run holds while it is live.",
             "[database, {name: tape, mode: shared}, {name: license, units: 2}]"),
         Key("resources", RESOURCES, "{}",
-            "Resources that a run holds while it is live: cpu, memory, and those that jobqueued.yaml counts "
+            "Resources that a run holds while it is live: cpu, memory, and the resources that jobqueued.yaml defines "
             "(`resources`).", "{cpu: 1, memory: 400M, gpu: 1}"),
         Key("placement", choice("spread", "pack", "none"), "none",
             "Choice of units of the resources, and of CPUs, for a run. `spread`: the least used ones. `pack`: the "

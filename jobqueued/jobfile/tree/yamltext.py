@@ -312,7 +312,7 @@ class _Tree:
         mark = event.start_mark
         if isinstance(event, events.ScalarEvent):
             if event.style == '"' and (odd := re.search(NOT_VALUE, event.value)):
-                message = f"found an escape for U+{ord(odd[0]):04X}; expected text without it"
+                message = f"found an escape for U+{ord(odd[0]):04X}; expected text without this character"
                 self._refuse(event, message, "JQ102")
             return self._scalar(event)
         if isinstance(event, events.SequenceStartEvent):

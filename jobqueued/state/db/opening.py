@@ -42,7 +42,7 @@ LONGEST_WAIT = 5.0
 _KINDS = {stat.S_IFREG: "", stat.S_IFDIR: "a directory", stat.S_IFIFO: "a pipe", stat.S_IFSOCK: "a socket"}
 _HEADER, _WRITE_VERSION, _WAL_MODE = 19, 18, b"\2"
 """Number of bytes of the header to read, the offset of the write version in the header, and the write version of WAL
-mode, the highest that SQLite can write.
+mode. SQLite can't write to files with a higher write version.
 """
 _NONSENSE = (None, sqlite3.SQLITE_ERROR)
 """Error codes that mean damage: Python's error about text that is not UTF-8 (None), and SQLite's error about missing

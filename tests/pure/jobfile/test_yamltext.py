@@ -78,7 +78,7 @@ BAD = [
         "a: echo b: c",
         "f:1:10: found a colon inside a value; expected the value in quotes",
     ),
-    ('a: "\\0"', "f:1:4: found an escape for U+0000; expected text without it"),
+    ('a: "\\0"', "f:1:4: found an escape for U+0000; expected text without this character"),
     ("a: \x00", "f:1:4: found the character U+0000; expected UTF-8 text without it"),
     ("\ufeffa: 1", "f:1:1: found a byte order mark; expected UTF-8 text without it"),
     ("a: é\r\nb\x1b", "f:2:2: found the character U+001B; expected UTF-8 text without it"),
