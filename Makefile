@@ -1,4 +1,5 @@
-# make run: try it here, without root; make page: look at it.  make test: what must pass.  The rest: see README.
+# make run: try jobqueued here, without root. make page: its page in a browser. make test: all tests. CONTRIBUTING.md lists
+# the other targets.
 PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
@@ -11,19 +12,19 @@ run: $(VENV)/.installed
 	@mkdir -p var
 	@exec $(BIN)/jobqueued --root var --config etc/jobqueued.yaml --jobs etc/jobqueue.d --log text
 
-# The page beside `make run`, until Ctrl-C, by Debian's cockpit-ws and cockpit-bridge.  There is no login: whoever else is on
-# this host could come in, and would be you.
+# Serve the page of the daemon of `make run` until Ctrl-C, with Debian's cockpit-ws and cockpit-bridge. The page has no login:
+# any user of this host can open it and act as you.
 PORT ?= 9091
 COCKPIT_WS ?= /usr/lib/cockpit/cockpit-ws
 page:
-	@test -S var/run/control || { echo "first, in another terminal: make run" >&2; exit 1; }
-	@test -x $(COCKPIT_WS) || { echo "no $(COCKPIT_WS) here: apt install cockpit-ws cockpit-bridge" >&2; exit 1; }
+	@test -S var/run/control || { echo "no daemon runs here; in another terminal, first type: make run" >&2; exit 1; }
+	@test -x $(COCKPIT_WS) || { echo "$(COCKPIT_WS) is missing; to install it: apt install cockpit-ws cockpit-bridge" >&2; exit 1; }
 	@rm -rf build/page && mkdir -p build/page/cockpit && cp -r cockpit build/page/cockpit/jobqueued
 	@sed -i 's,"/run/jobqueue,"$(CURDIR)/var/run,' build/page/cockpit/jobqueued/varlink.js build/page/cockpit/jobqueued/manifest.json
 	@echo "http://127.0.0.1:$(PORT)/cockpit/@localhost/jobqueued/index.html"
 	@XDG_DATA_HOME="$(CURDIR)/build/page" exec $(COCKPIT_WS) --no-tls -a 127.0.0.1 -p $(PORT) --local-session=cockpit-bridge
 
-# Half of the tests wait for something most of the time.  `make test TESTS=tests/pure`: only these.
+# More workers than CPUs, because half of the tests wait most of the time. To run some tests: `make test TESTS=tests/pure`.
 WORKERS = $(shell expr $$(nproc) + 2)
 test: $(VENV)/.tested
 	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(TESTS)
@@ -36,7 +37,8 @@ lint: $(VENV)/.linted units
 	! LC_ALL=C.UTF-8 man --warnings -E UTF-8 -l -Tutf8 -Z man/*.[1-9] 2>&1 >/dev/null | grep .
 	! mandoc -T lint -W style man/*.[1-9] 2>/dev/null | grep -v 'referenced manual not found'
 
-# Ours, and those in docs/metrics.md.  Any word of systemd-analyze is a failure: its exit code lets unknown settings pass.
+# Check our units, and the units in docs/metrics.md. Any output of systemd-analyze is a failure, because it exits 0 even if a
+# setting is unknown.
 units:
 	t=$$(mktemp -d) && trap "rm -r $$t" EXIT && mkdir $$t/user && export XDG_RUNTIME_DIR=$$t && \
 	for unit in systemd/jobqueue* systemd/user/*; do \
@@ -45,29 +47,30 @@ units:
 	! systemd-analyze verify --man=no $$t/jobqueue* 2>&1 | grep . && \
 	! systemd-analyze --user verify --man=no $$t/user/* 2>&1 | grep .
 
-# What is written from tables: the JSON Schema, and parts of the man pages (man/generate.py).
+# Write the generated files: the JSON Schemas, and parts of the manual pages and docs (man/generate.py).
 generate: $(VENV)/.installed
 	$(BIN)/python -m man.generate
 
-# The papers, the varlink interface and the library's reference as pages: build/html/index.html.  SPHINX=/usr/bin/sphinx-build
-# takes Debian's, of python3-sphinx and python3-myst-parser, and Debian's libraries.
+# Write docs/, the varlink interface and the library's reference as HTML: build/html/index.html. SPHINX=/usr/bin/sphinx-build
+# uses Debian's python3-sphinx, python3-myst-parser and libraries.
 SPHINX ?= $(BIN)/sphinx-build
 docs: $(if $(filter $(BIN)/%,$(SPHINX)),$(VENV)/.documented)
 	PYTHONPATH=. $(SPHINX) --quiet --fail-on-warning --keep-going docs build/html
 
-# Which targets are met; as root also beside other schedulers, which are fetched, an hour a round.  PEERS: names and options.
+# Measure, and compare with the targets; as root, also measure other schedulers, which are downloaded (an hour for each round).
+# PEERS: names of schedulers, and options.
 PEERS ?= --rounds 1
 bench: $(VENV)/.tested
 	$(BIN)/python -m bench
 	[ "$$(id -u)" != 0 ] || $(BIN)/python -m bench.peers $(PEERS)
 
-# The guard: less than a minute; fails where something costs 1.3 times what it did when its bound was set.
+# Fail if a cost is more than 1.3 times the cost when its bound was set. This takes less than a minute.
 bench-quick: $(VENV)/.tested
 	$(BIN)/python -m bench.quick
 
-# Every clock change of every zone since 1970, some ten minutes; all that can happen to the queue, as long again or longer;
-# every run of a supervisor; 10,000 submissions of one user; simulated lives, hours, and whether broken programs are seen
-# by them; then slips in the core.  What fails does not keep the rest from being tried.
+# Long tests: every clock change of every zone since 1970 (ten minutes), random events for the queue (ten minutes or longer),
+# every run of a supervisor, 10,000 submissions of one user, simulated lives of a host (hours), whether these lives find
+# broken programs, and mutants of the core. All parts run, even if one fails.
 soak: $(VENV)/.tested
 	@failed=; \
 	JOBQUEUED_SOAK=1 $(BIN)/python -m pytest tests/pure/timing/test_zones.py tests/pure/core/test_machine.py \
@@ -77,44 +80,48 @@ soak: $(VENV)/.tested
 	$(BIN)/python -m tests.mutants --sample $(SAMPLE) --seed $(SEED) || failed="$$failed mutants"; \
 	[ -z "$$failed" ] || { echo "failed:$$failed" >&2; exit 1; }
 
-# Slips in the queue and the core, each of which a test must notice: SAMPLE of them by chance (minutes), or 0: all (hours).
+# Change single statements in the queue and the core; a test must notice each change. SAMPLE: number of random changes
+# (minutes), or 0 for all (hours).
 SAMPLE ?= 600
 mutants: $(VENV)/.tested
 	$(BIN)/python -m tests.mutants --sample $(SAMPLE) --seed $(SEED)
 
-# I/O that fails, at each call in each way: some minutes.  NTH=6: at each sixth.
+# Let I/O fail at each call, in each possible way (minutes). NTH=6: only at each sixth call.
 NTH ?= 1
 faults: $(VENV)/.tested
 	JOBQUEUED_FAULTS=$(NTH) $(BIN)/python -m pytest -n 4 --dist worksteal tests/real/days/test_faults.py tests/real/notices/test_notice_crash_points.py tests/real/runs/test_killed_starts.py
 
-# Our due times beside the real Debian cron and cronie, as root: fetched, not installed.  --write: docs/dev/realcron.md.
+# As root, compare our due times with the real Debian cron and cronie, which are downloaded but not installed. --write writes
+# docs/dev/realcron.md.
 realcron: $(VENV)/.installed
 	$(BIN)/python -m tests.realcron
 
-# Whole lives of a host by seed, in one process: docs/dev/simulation.md.
+# Simulate whole lives of a host in one process, one life for each seed (docs/dev/simulation.md).
 SEEDS ?= 1-10000
 simulation: $(VENV)/.tested
 	$(BIN)/python -m tests.simulation --seeds $(SEEDS)
 
-# Bad days, as root, judged by what the jobs wrote down (docs/dev/chaos.md).  DAY: more options, such as --markdown FILE.
+# As root, run bad days, and check them with the notes that the jobs wrote (docs/dev/chaos.md). DAY: more options, such as
+# --markdown FILE.
 MINUTES ?= 10
 SEED ?= 1
 chaos: $(VENV)/.tested
 	$(BIN)/python -m tests.chaos --minutes $(MINUTES) --seed $(SEED) $(DAY)
 
-# The program broken on purpose: does a short bad day see it?
+# Check that a short bad day finds bugs that were added on purpose.
 chaos-breaks: $(VENV)/.tested
 	$(BIN)/python -m tests.chaos.breaks
 
-# Three daemons beside three members of etcd, under faults of hosts, network and etcd (docs/dev/fleet-chaos.md); `make fleet`
-# takes some ten minutes, as root, and types docs/fleet-setup.md.  FLEET: more options, such as --pause 3, or --only "answers".
+# Run three daemons and three etcd members while hosts, network and etcd fail (docs/dev/fleet-chaos.md). `make fleet` needs
+# root and ten minutes, and also types the commands in docs/fleet-setup.md. FLEET: more options, such as --pause 3, or
+# --only "answers".
 fleet: $(VENV)/.tested
 	$(BIN)/python -m tests.fleet --minutes 1.8 --pause 4 --seed $(SEED) $(FLEET)
 	$(BIN)/python -m tests.fleet.scenes
 	$(BIN)/python -m tests.fleet.demo
 	$(BIN)/python -m tests.fleet.setup
 
-# The same as docs/dev/fleet-demo.md shows.  DEMO=--write: what was shown goes there.
+# Run the demonstration in docs/dev/fleet-demo.md. DEMO=--write writes its output to that page.
 DEMO ?=
 fleet-demo: $(VENV)/.tested
 	$(BIN)/python -m tests.fleet.demo $(DEMO)
@@ -125,11 +132,11 @@ fleet-chaos: $(VENV)/.tested
 fleet-scenes: $(VENV)/.tested
 	$(BIN)/python -m tests.fleet.scenes
 
-# Runs on Slurm, by Debian's slurm-wlm: a controller and three nodes of our own (docs/slurm.md), some three minutes.
+# Test runs on Slurm (docs/slurm.md) with Debian's slurm-wlm, a controller and three nodes. This takes three minutes.
 slurm: $(VENV)/.tested
 	$(BIN)/python -m pytest tests/slurm
 
-# Hosts under faked time, seed after seed, until OCCURRENCES have run.
+# Run hosts with a simulated clock, one life for each seed, until OCCURRENCES have run.
 OCCURRENCES ?= 1000000
 fleet-lives: $(VENV)/.tested
 	$(BIN)/python -m tests.fleet.lives --occurrences $(OCCURRENCES) --first $(SEED)
@@ -137,35 +144,35 @@ fleet-lives: $(VENV)/.tested
 fleet-breaks: $(VENV)/.tested
 	$(BIN)/python -m tests.fleet.breaks
 
-# N runs, really started as processes: nothing of the daemon may grow, and each of them starts once.  A million take
-# some 40 minutes of two idle CPUs, N=20000 less than one.  LONGRUN: further arguments.
+# Start N runs as real processes: each must start once, and the daemon must not grow. A million runs take 40 minutes on two
+# idle CPUs; N=20000 takes less than a minute. LONGRUN: more arguments.
 N ?= 1000000
 RATE ?= 400
 longrun: $(VENV)/.tested
 	$(BIN)/python -m tests.longrun --runs $(N) --rate $(RATE) $(LONGRUN)
 
-# The power goes off at each write, as root: images of a disk, each of which is started.  `make power IMAGES=40 SEED=7`
+# As root, simulate a power loss at each write: the daemon must start from each image of the disk.  `make power IMAGES=40 SEED=7`
 IMAGES ?= 600
 power: $(VENV)/.tested
 	$(BIN)/python -m tests.power --images $(IMAGES) --seed $(SEED)
 	$(BIN)/python -m tests.power.damaged
 
-# The program broken on purpose: do some images see it?
+# Check that some images find bugs that were added on purpose.
 power-breaks: $(VENV)/.tested
 	$(BIN)/python -m tests.power.breaks
 
-# Pages, in Chromium without a screen.  PICTURES=docs writes those of the docs.
+# Test the pages in Chromium without a screen. PICTURES=docs writes the images in docs.
 PICTURES ?=
 PAGES ?= tests/browser
 browser: $(VENV)/.tested build/axe/.fetched
 	JOBQUEUED_PICTURES=$(PICTURES) $(BIN)/python -m pytest $(PAGES)
 
-# axe-core, which looks for what is in the way of people, in the package of somebody who needs it too.
+# axe-core, which finds barriers for users with disabilities, from another project's package.
 build/axe/.fetched: $(VENV)/.installed
 	$(BIN)/pip install --quiet --no-deps --upgrade --target build/axe axe-playwright-python
 	touch $@
 
-# Each file of tests in a machine of its own, two at a time.  A line "# vm-run: …" in it is for vm-run.
+# Run each test file in a separate virtual machine, two at a time. A line "# vm-run: …" in a test file has options of vm-run.
 SYSTEM = $(wildcard tests/system/test_*.py)
 system:
 	$(MAKE) --no-print-directory --keep-going --jobs=2 --output-sync=target $(SYSTEM:%=vm/%)
@@ -173,12 +180,12 @@ system:
 vm/%:
 	tests/system/vm-run $$(sed -n 's/^# vm-run: //p' $*) $(LIMIT) -- $(ENV) python3 -m pytest -p no:cacheprovider -v $*
 
-# All starts of two weeks in the virtual machine beside the real cron's, not only those of rare lines: hours.
+# Compare all starts of two weeks with the real cron's in the virtual machine, not only those of rare lines (hours).
 twin: LIMIT = --timeout 20000
 twin: ENV = env JOBQUEUED_TWIN=1
 twin: vm/tests/system/test_twin.py
 
-# The packages are built outside of the machine, which has no network; it gets cron with them, to go back to.
+# The packages are built outside the virtual machine, which has no network. It also gets cron, to test the way back.
 vm/tests/system/test_package.py: build/deb/.with-cron
 
 build/deb/.with-cron: deb
@@ -194,13 +201,13 @@ from $(1) import main
 sys.exit(main())
 endef
 
-# As an administrator installs it without a package; settings that are there stay.
+# Install without a package. Existing settings remain.
 install: install-files
 	find jobqueued -name '*.py' -exec install -Dm644 '{}' '$(DESTDIR)$(PYTHONDIR)/{}' ';'
 	install -Dm644 -t $(DESTDIR)$(PYTHONDIR)/jobqueued/ctl/chart/page jobqueued/ctl/chart/page/*
 	/usr/bin/python3 -m compileall -q $(if $(DESTDIR),-s $(DESTDIR)) $(DESTDIR)$(PYTHONDIR)/jobqueued
 
-# All but the modules, which packages install in their own ways.
+# Install everything except the modules, which each package installs in its own way.
 install-files: export JOBQUEUED = $(call SCRIPT,jobqueued.__main__)
 install-files: export JOBQUEUECTL = $(call SCRIPT,jobqueued.ctl.main)
 install-files: export FENCE = $(call SCRIPT,jobqueued.child.fleet.fence)
@@ -236,7 +243,7 @@ install-files:
 	install -Dm644 -t $(DESTDIR)$(PREFIX)/share/doc/jobqueued/examples etc/jobqueued.yaml etc/jobqueue.d/examples.yaml systemd/cron.conf
 	install -Dm644 -t $(DESTDIR)$(PREFIX)/share/doc/jobqueued/container docs/container/*
 
-# Debian packages, into build/deb, by Debian's tools: `apt build-dep .` once.  Only what git knows is in them.
+# Build the Debian packages into build/deb, with Debian's tools (`apt build-dep .`). They contain only files that git tracks.
 deb:
 	rm -rf build/deb && mkdir -p build/deb/source
 	git ls-files -z --cached --others --exclude-standard | tar --null -T - -c | tar -xC build/deb/source
@@ -246,12 +253,12 @@ deb:
 	cd build/deb/source && dpkg-buildpackage --no-sign $(DEBFLAGS)
 	rm -r build/deb/source
 
-# Any word of lintian is a failure; what debian/*lintian-overrides leaves out has its reason there.
+# Any output of lintian is a failure. debian/*lintian-overrides lists the exceptions and their reasons.
 deb-check: deb
 	! lintian --allow-root --pedantic --display-info --info --tag-display-limit 0 build/deb/*.changes 2>&1 | grep .
 	python3 -m tests.support.dependents
 
-# An RPM package, into build/rpm, by rpmbuild.  Its dependencies have Fedora's names.
+# Build an RPM package into build/rpm, with rpmbuild. Its dependencies have Fedora's names.
 rpm:
 	rm -rf build/rpm && mkdir -p build/rpm/SOURCES
 	version=$$(sed -n 's/^__version__ = "\(.*\)"/\1/p' jobqueued/__init__.py) && \
@@ -259,7 +266,7 @@ rpm:
 		-czf build/rpm/SOURCES/jobqueued-$$version.tar.gz && \
 	rpmbuild --quiet --nodeps -D "_topdir $(CURDIR)/build/rpm" -ba packaging/jobqueued.spec
 
-# All that `make install` has put there, but for /etc; job files, state and records stay.
+# Remove everything that `make install` installed, except /etc. Job files, state and records remain.
 uninstall:
 	rm -rf $(DESTDIR)$(PYTHONDIR)/jobqueued $(DESTDIR)$(PREFIX)/share/jobqueued $(DESTDIR)$(PREFIX)/share/doc/jobqueued
 	rm -rf $(DESTDIR)$(PREFIX)/lib/jobqueued $(DESTDIR)$(PREFIX)/share/cockpit/jobqueued

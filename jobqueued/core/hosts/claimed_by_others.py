@@ -71,7 +71,7 @@ class Elsewhere:
         return [due for due in dues if not self.has(job, due)]
 
     def first_free(self, job: str, dues: list[int], own: set[int]) -> list[int]:
-        """Return the first free due times. They end before the next due time that is in `own` or that another host has."""
+        """Return the first free due times, up to the next due time that is in `own` or that another host has."""
         free = [due for due in self.leave_out(job, dues) if due not in own]
         if not free:
             return []

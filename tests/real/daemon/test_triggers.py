@@ -134,7 +134,7 @@ def test_the_example_that_tells_of_failures(host: Host) -> None:
 
 def told_of_failures(host: Host) -> list[str]:
     """The outputs of all runs of the example."""
-    return [path.read_text() for path in (host.root / "logs" / "tell-of-failures").glob("*.log")]
+    return [path.read_text() for path in (host.root / "logs" / "report-failures").glob("*.log")]
 
 
 def ended(host: Host, name: str) -> dict[str, Any] | None:
