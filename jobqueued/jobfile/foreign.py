@@ -102,7 +102,7 @@ _WORDS = {
     "execstartpre execstartpost execstop pre post before setup":
         "one `command` that runs all steps, such as `command: prepare && backup`",
     "accuracysec wakesystem wantedby type unit remainafterexit cronfile":
-        "the file without it; jobqueued has no such setting",
+        "the file without this key; jobqueued has no such setting",
 }  # fmt: skip
 """Names that do not correspond to one key → the text to write instead."""
 

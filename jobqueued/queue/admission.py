@@ -294,9 +294,9 @@ class Admission:
         return known
 
     def _promised(self, run: Holder, claims: Claims) -> int | None:
-        """Return the end of the holders (H) for a run, or None if unknown; H never grows while the run waits, so that
-        backfilled runs do not
-        extend the backfill.
+        """Return when all holders of a run's missing claims have ended (H), or None if unknown.
+
+        H never grows while the run waits. Otherwise, runs that pass by backfill would allow more backfill.
         """
         until, before = self.honoured_by(claims), self._promises.get(run)
         if until is not None:

@@ -91,18 +91,18 @@ CASES = [
     Case("SIGSEGV", {"command": "kill -SEGV $$", "resource_limits": {"core": "0"}}, begins=False),
     Case("no such command", {"command": ["/no/such/file"]}, begins=False),
     Case("exceeds its `timeout`", {"command": _WAIT, "timeout": "1s"}),
-    Case("exceeds Slurm's limit, as the supervisor did not see to it", {"command": _WAIT, "timeout": "2h"},
+    Case("exceeds a limit that was changed in Slurm", {"command": _WAIT, "timeout": "2h"},
         _let_slurm_time_out),
     Case("more memory than `resource_limits.memory`", {"command": _MEMORY, "resource_limits": {"memory": "100M"}}),
     Case("stopped by a person", {"command": _WAIT}, _stop),
     Case("stopped by a person, ignores SIGTERM", {"command": _DEAF, "kill_grace": "1s"}, _stop),
-    Case("scancel(1) by somebody", {"command": _WAIT}, _cancel),
+    Case("cancelled with scancel(1)", {"command": _WAIT}, _cancel),
     Case("its node fails", {"command": _WAIT}, _fail_the_node),
     Case("its helper is killed", {"command": _UNTIL_GO}, _kill_the_helper),
     Case("its supervisor is killed", {"command": _WAIT}, _kill_the_supervisor),
-    Case("slurmctld is away when it ends", {"command": _UNTIL_GO}, _restart_the_controller),
-    Case("a partition that there is not", {"command": "true", "slurm": {"partition": "none"}}, begins=False),
-    Case("a directory that there is not", {"command": "true", "slurm": {"directory": "/no/such"}}, begins=False),
+    Case("ends while slurmctld is down", {"command": _UNTIL_GO}, _restart_the_controller),
+    Case("a partition that does not exist", {"command": "true", "slurm": {"partition": "none"}}, begins=False),
+    Case("a directory that does not exist", {"command": "true", "slurm": {"directory": "/no/such"}}, begins=False),
 ]  # fmt: skip
 
 

@@ -74,7 +74,7 @@ TABLE: dict[tuple[State, AttemptStep], State] = {
 
 COMMAND_LIVES = frozenset({State.RUNNING, State.STOPPING})
 NOTHING_TO_END = frozenset({State.EMPTY, State.LEAVING})
-"""States that allow the record as soon as the output is drained."""
+"""States in which the record can be written as soon as all output is read."""
 
 
 def after(state: State, step: AttemptStep) -> State:

@@ -124,7 +124,7 @@ class FleetState:
         self._orders: dict[tuple[str, ...], HostOrder] = {}
         """Labels that a job requires → the order of the hosts with these labels."""
         self._announced: Announce | None = None
-        """This host's announcement that the other hosts have, or None if unknown."""
+        """The newest announcement of this host that reached the other hosts, or None if unknown."""
         self._number = 0
         self.elsewhere = Elsewhere()
         """Other hosts' occurrences that the clock has yet to reach."""

@@ -155,7 +155,7 @@ _TOP = mapping(f"a mapping with the keys {_LIVE} such as {{max_running: 8}}", di
 
 _HOSTS = ("operators", "readers", "notifier", "cron", "users", "fleet")
 """Keys about other users and hosts, which a user's own instance does not have."""
-_NOT_OWN = "the file without it, because a user's own instance (--user) does not affect other users or hosts"
+_NOT_OWN = "the file without this key, because a user's own instance (--user) does not affect other users or hosts"
 
 
 def read_settings_parts(trees: Sequence[Node | None], *, of_user: bool = False) -> tuple[dict[str, Any], list[Refusal]]:

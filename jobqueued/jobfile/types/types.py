@@ -223,7 +223,7 @@ def _as_written(node: Scalar) -> Any:
 ANYTHING = mapping("a mapping such as {owner: ops}", lambda entries: plain(Mapping(0, 0, entries), _as_written))
 
 _PLANNED = "a key of a later version"
-PLANNED_TOO = "the file without it (the key `{}` comes in a later version)"
+PLANNED_TOO = "the file without this key (the key `{}` comes in a later version)"
 
 
 def _unknown(key: Scalar, keys: dict[str, Key], elsewhere: dict[str, str]) -> Refusal:

@@ -221,7 +221,7 @@ BAD = [
     ("metadata: {a: 18446744073709551616}", f"f:1:15: metadata.a: found 18446744073709551616; {FINITE}"),
     ("shcedule: x", "f:1:1: shcedule: found an unknown key; expected 'schedule'"),
     ("credentials: {a: /a}", f"f:1:1: credentials: {LATER}"),
-    ("credential: {a: /a}", "f:1:1: credential: found an unknown key; expected the file without it "
+    ("credential: {a: /a}", "f:1:1: credential: found an unknown key; expected the file without this key "
         "(the key `credentials` comes in a later version)"),
     ("on: {path: srv/in}", "f:1:12: on.path: found 'srv/in'; expected an absolute path such as "
         "/srv/in/*.csv, with * ? and [] in its last part only"),

@@ -171,7 +171,7 @@ def test_foreign_names(word: str) -> None:
     if key is not None:
         fragments = [f"{key[1]}: {JOB_KEYS[key[1]].example}"]
     assert fragments or re.search(
-        "`(notify|retention|credentials|telemetry_hooks)`, which|the file without it|the id as", said
+        "`(notify|retention|credentials|telemetry_hooks)`, which|the file without this key|the id as", said
     )
     assert [""] * len(fragments) == list(map(read_body, fragments))
 

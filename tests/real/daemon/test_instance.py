@@ -165,7 +165,7 @@ class TestSettings:
         file.write_text("max_running: 2\ncron: {live: true}\nusers: {}\nreaderz: x\nfleet: {etcd: https://a}\n")
         settings, problems = read_settings(file, of_user=True)
         assert (2, {}, None) == (settings.max_running, settings.cron, settings.fleet)
-        found = "found a setting of the host; expected the file without it"
+        found = "found a setting of the host; expected the file without this key"
         assert [f"2:1: cron: {found}", f"3:1: users: {found}", f"5:1: fleet: {found}"] == [
             str(problem).removeprefix(f"{file}:").partition(",")[0] for problem in problems[:3]
         ]
