@@ -128,8 +128,8 @@ class Conversation:
     def give_back(self, now: int, job: str, key: str, state: str) -> None:
         """Queue the return of claims.
 
-        While requests are refused, drop it: the line `ours` makes the scheduler repeat it. An occurrence that this host
-        neither has nor requests can't be returned, but its locks are released.
+        While requests are refused, drop the return: the line `ours` makes the scheduler repeat it. An occurrence that
+        this host neither has nor requests can't be returned, but its locks are released.
         """
         name = job, key
         locks = self._locks.units(name)

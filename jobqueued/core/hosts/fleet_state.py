@@ -129,8 +129,8 @@ class FleetState:
         self.elsewhere = Elsewhere()
         """Other hosts' occurrences that the clock has yet to reach."""
         self._newest, self._succeeded = dict[str, tuple[int, int]](), dict[str, int]()
-        """Job → newest attempt whose end is known (UTC second of the occurrence, number of hosts lost before); and job
-        → newest occurrence (UTC second) that succeeded on another host.
+        """Two mappings: job → newest attempt whose end is known (UTC second of the occurrence, number of hosts lost
+        before); job → newest occurrence (UTC second) that succeeded on another host.
         """
         self.presence = Presence()
         self.verdicts: dict[str, SkipWish] = {}
@@ -146,7 +146,7 @@ class FleetState:
         self.paused: dict[str, str] = {}
         """Job → its pause on all hosts, as text (core/jobs/pauses.py)."""
         self.overdue, self.unheard = dict[str, SaidOverdue](), dict[str, int]()
-        """Two mappings about overdue jobs (core/late/fleet_overdue.py): job → a host's report that it is overdue; and
+        """Two mappings about overdue jobs (core/late/fleet_overdue.py): job → a host's report that it is overdue;
         job → the instant (wall) since when this host waits for the fleet's answer about it.
         """
         self.pausing: list[Pausing] = []
