@@ -27,7 +27,7 @@ class FileRefused(Exception):
 def check_path(path: str, user: int, *, sticky: bool = False, may_miss: bool = False) -> None:
     """Raise FileRefused unless only root and `user` can change or redirect an absolute path's target. Raises OSError.
 
-    All directories and links on the way are checked. A sticky directory on the way may be writable for everybody if the
+    All directories and links on the way are checked. A sticky directory on the way may be writable for all users if the
     next part of the path is a directory. Other users can't replace this directory, or move another of root's
     directories to its place. They could do so with a file that root owns. `sticky`: the last directory may also be
     sticky and writable.
@@ -151,7 +151,7 @@ def _writers(found: os.stat_result, path: str) -> str:
     With an access control list, the group bits are its mask.
     """
     if found.st_mode & stat.S_IWOTH:
-        return "everybody"
+        return "all users"
     if not found.st_mode & stat.S_IWGRP:
         return ""
     with contextlib.suppress(OSError):  # no access control list, or the file system does not support them

@@ -47,7 +47,7 @@ def test_a_program_that_everybody_may_write(place: Path, command: str) -> None:
     accepted = "expected one that only root can write" if os.geteuid() == 0 else "expected "
     ((code, key, message),) = told(place, keys)
     assert ("JQ508", "command") == (code, key)
-    assert message.startswith(f"{place}/prog: found a file that everybody may write; {accepted}")
+    assert message.startswith(f"{place}/prog: found a file that all users may write; {accepted}")
     assert message.endswith(f"chmod go-w {place}/prog")
 
 
@@ -91,7 +91,7 @@ def test_variables_that_can_not_be_read(place: Path, text: str | None, reason: s
 
 
 def test_variables_that_can_be_read(place: Path) -> None:
-    """Are no finding; those that everybody may write are one."""
+    """Are no finding; those that all users may write are one."""
     assert [] == told(place, f"command: 'true', environment_file: {place}/vars")
     (place / "vars").chmod(0o666)
     assert [("JQ508", "environment_file")] == codes(place, f"command: 'true', environment_file: {place}/vars")

@@ -125,14 +125,14 @@ class TestCheck:
         (tmp_path / "jobqueue.d" / "a.yaml").write_text(CLEAN)
         (tmp_path / "jobqueue.d" / "a.yaml").chmod(0o666)
         shown = run("--root", tmp_path, "check")
-        reason = "found a file that everybody may write; expected one that only root can write: chmod go-w"
+        reason = "found a file that all users may write; expected one that only root can write: chmod go-w"
         file = f"{tmp_path}/jobqueue.d/a.yaml"
         assert (1, believing(f"{file}: {reason} {file} [JQ502]")) == (shown.returncode, shown.stdout.splitlines()[0])
         assert run("check", tmp_path / "jobqueue.d").returncode == 0
         (tmp_path / "jobqueue.d" / "a.yaml").chmod(0o644)
         (tmp_path / "jobqueue.d").chmod(0o777)
         shown = run("--root", tmp_path, "check")
-        assert (1, True) == (shown.returncode, "found a directory that everybody may write" in shown.stdout)
+        assert (1, True) == (shown.returncode, "found a directory that all users may write" in shown.stdout)
 
     def test_a_fifo_without_a_writer(self, tmp_path: Path) -> None:
         """Nobody waits for one; one with a slow writer is read to its end."""

@@ -100,7 +100,7 @@ class TestDoctor:
         (tmp_path / "jobqueued.yaml").write_text(f"metrics: {{textfile: {tmp_path}/none/jq.prom}}\n")
         up = self.findings(tmp_path)[1]["error"]
         (told,) = (each for each in up if each.startswith("directory: "))
-        assert told.startswith(f"directory: {tmp_path}/logs: found a directory that everybody may write; expected ")
+        assert told.startswith(f"directory: {tmp_path}/logs: found a directory that all users may write; expected ")
         assert f"chmod go-w {tmp_path}/logs" in told
         (tmp_path / "run/control").unlink()
         down = self.findings(tmp_path)[1]["error"]

@@ -206,11 +206,11 @@ def test_a_table_of_somebody_else(place: Path) -> None:
 
 @pytest.mark.parametrize("broken", ["", "/..", "/../.."])
 def test_a_spool_that_others_may_exchange(place: Path, broken: str) -> None:
-    """Nothing is read or written below a directory that everybody may write and move."""
+    """Nothing is read or written below a directory that all users may write and move."""
     install(spool_of(place))
     Path(f"{place}{broken}").resolve().chmod(0o777)
     for act in (lambda: spool_of(place).read(*US), lambda: install(spool_of(place))):
-        with pytest.raises(SpoolRefused, match="everybody may write"):
+        with pytest.raises(SpoolRefused, match="all users may write"):
             act()
 
 

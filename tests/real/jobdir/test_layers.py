@@ -105,7 +105,7 @@ def test_a_new_version_of_a_broken_override_counts(jobs: Layered) -> None:
     assert (["a.yaml: j"], {"j": "b"}) == (jobs.scan(), jobs.jobs("a.yaml"))
 
 
-OPEN_TO_ALL = "found a directory that everybody may write; expected one that only root can write: chmod go-w"
+OPEN_TO_ALL = "found a directory that all users may write; expected one that only root can write: chmod go-w"
 
 
 @NEEDS_ROOT
@@ -467,7 +467,7 @@ def big(directory: Path) -> None:
         (directory / f"{number}.yaml").write_text("#" * (600 << 10))
 
 
-OPEN = believing("everybody may write; expected one that only root can write: chmod go-w")
+OPEN = believing("all users may write; expected one that only root can write: chmod go-w")
 REFUSED: dict[str, tuple[Callable[[Path], Any], str]] = {
     "too many": (many, "etc/a.yaml.d:0: : found more than 1000 files; expected at most 100 drop-ins for a file"),
     "too big": (big, "etc/a.yaml:0: : found more than 1 MiB in the file and its drop-ins; expected at most 1 MiB"),

@@ -121,7 +121,7 @@ def test_check_reads_what_the_daemon_reads(host: Host) -> None:
     assert told == checked.stdout.splitlines()
     drop_in = put(host, "jobqueue.d/a.yaml.d/x.yaml", "jobs:\n  a: {nice: 99}\n")
     drop_in.chmod(0o666)
-    refused = believing("found a file that everybody may write; expected one that only root can write: chmod go-w")
+    refused = believing("found a file that all users may write; expected one that only root can write: chmod go-w")
     told = run("--root", host.root, "check")
     assert (1, True) == (told.returncode, f"{drop_in}: {refused} {drop_in}" in told.stdout)
     drop_in.chmod(0o644)
@@ -150,7 +150,7 @@ def test_a_place_of_others_stops_no_job(host: Host) -> None:
     place = host.root / "usr/local/lib"
     place.chmod(0o777)
     files = {"a": f"{host.root}/usr/lib/jobqueue.d/a.yaml"}
-    why = f"{place}/jobqueue.d: found a directory that everybody may write; expected one that only root can write: "
+    why = f"{place}/jobqueue.d: found a directory that all users may write; expected one that only root can write: "
     why += f"chmod go-w {place}; until then its files are ignored"
     for step in range(2):
         if step:

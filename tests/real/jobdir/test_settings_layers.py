@@ -51,7 +51,7 @@ def test_settings_in_a_place_of_others_are_left_out(host: Host, made: str) -> No
     MADE[made](place)
     (file,) = place.iterdir()
     why = f"{file}: " + believing(
-        "found a directory that everybody may write; expected one that only root can write: "
+        "found a directory that all users may write; expected one that only root can write: "
         f"chmod go-w {place}; until then the settings in {place} are ignored"
     )
     host.start()

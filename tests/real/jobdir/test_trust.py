@@ -38,10 +38,10 @@ def test_files_of_root_and_of_the_daemons_user_are_believed(found: os.stat_resul
 
 UNTRUSTED = {
     "a file that user nobody owns": (status(0o644, NOBODY), "chown root '/no ne'"),
-    "a file that everybody may write": (status(0o646), "chmod go-w '/no ne'"),
+    "a file that all users may write": (status(0o646), "chmod go-w '/no ne'"),
     "a file that group nogroup may write": (status(0o664, 0, NOBODY), "chmod go-w '/no ne'"),
     "a file that group root may write": (status(0o664), "chmod go-w '/no ne'"),
-    "a file that user nobody owns and everybody may write": (
+    "a file that user nobody owns and all users may write": (
         status(0o666, NOBODY), "chown root '/no ne' && chmod go-w '/no ne'",
     ),
 }  # fmt: skip
@@ -126,7 +126,7 @@ def test_a_file_that_is_opened_while_it_is_read(tmp_path: Path, monkeypatch: pyt
         return False
 
     monkeypatch.setattr(trust, "has_writer", open_and_write)
-    with pytest.raises(FileRefused, match="everybody may write"):
+    with pytest.raises(FileRefused, match="all users may write"):
         trust.read_trusted(str(file), US)
 
 
@@ -141,7 +141,7 @@ def test_a_directory_that_others_may_write_is_not_read(tmp_path: Path, place: st
     (tmp_path / place).chmod(0o1777 if place.endswith(".d") else 0o777)
     directory.write("a.yaml", "evil")
     directory.write("b.yaml", "b")
-    reason = "found a directory that everybody may write; expected one that only root can write: chmod go-w"
+    reason = "found a directory that all users may write; expected one that only root can write: chmod go-w"
     refused = f"{reason} {tmp_path / place}; its last good jobs remain in force"
     assert ([], {"jobqueue.d": [refused]}) == (directory.scan(), directory.problems())
     later = Directory(directory.path, {name: text for name, text in directory.kept.items() if text is not None})
@@ -178,7 +178,7 @@ def test_settings_are_believed_as_job_files_are(tmp_path: Path) -> None:
     file = tmp_path / "jobqueued.yaml"
     file.write_text("max_running: 3")
     file.chmod(0o666)
-    reason = f"found a file that everybody may write; expected one that only root can write: chmod go-w {file}"
+    reason = f"found a file that all users may write; expected one that only root can write: chmod go-w {file}"
     config, problems = read_settings(file, US)
     assert (Settings(), [believing(reason)]) == (config, [problem.message for problem in problems])
     assert 3 == read_settings(file)[0].max_running
@@ -201,7 +201,7 @@ def test_a_live_daemon_says_whom_it_does_not_believe(tmp_path: Path) -> None:
         host.start()
         (host.root / "jobqueue.d").chmod(0o777)
         found = wait_for(lambda: host.call("Status")["problems"])
-        assert ["found a directory that everybody may write"] == [p["message"].partition(";")[0] for p in found]
+        assert ["found a directory that all users may write"] == [p["message"].partition(";")[0] for p in found]
         (host.root / "jobqueue.d").chmod(0o755)
         wait_for(lambda: not host.call("Status")["problems"])
     finally:
@@ -213,6 +213,6 @@ def test_a_shared_directory_stays_as_it_is() -> None:
     """Nobody is told to take /tmp from everybody: what is there has to go elsewhere."""
     with (
         tempfile.NamedTemporaryFile(dir="/tmp") as file,
-        pytest.raises(FileRefused, match="found it in /tmp, where everybody may write; expected a place"),
+        pytest.raises(FileRefused, match="found it in /tmp, where all users may write; expected a place"),
     ):
         check_path(file.name, 0)

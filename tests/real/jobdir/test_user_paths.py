@@ -76,7 +76,7 @@ def clean(site: Host) -> Iterator[None]:
 
 @pytest.fixture
 def place() -> Iterator[Path]:
-    """A directory where everybody may write."""
+    """A directory where all users may write."""
     with public() as directory:
         directory.chmod(0o1777)
         yield directory

@@ -107,7 +107,7 @@ def written(name: str, text: str) -> Path:
 
 @pytest.fixture
 def place() -> Iterator[Path]:
-    """A directory where everybody may write."""
+    """A directory where all users may write."""
     with public() as directory:
         directory.chmod(0o1777)
         yield directory

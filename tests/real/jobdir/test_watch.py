@@ -892,7 +892,7 @@ def test_permissions_are_judged_when_they_change(jobs: Directory) -> None:
     jobs.write("a.yaml", "a")
     jobs.scan()
     os.chmod(jobs.path / "a.yaml", 0o666)
-    reason = "found a file that everybody may write; expected one that only root can write: chmod go-w"
+    reason = "found a file that all users may write; expected one that only root can write: chmod go-w"
     assert ([], {"a.yaml": [believing(f"{reason} {jobs.path}/a.yaml")]}) == (jobs.scan(), jobs.problems())
     os.chmod(jobs.path / "a.yaml", 0o644)
     assert (["a.yaml: a"], {}) == (jobs.scan(), jobs.problems())
