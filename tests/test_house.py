@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import ast
+from collections import Counter
 from functools import cache
 from pathlib import Path
+from typing import NamedTuple
 
-import pytest
 from hypothesis import HealthCheck, settings
 
 TESTS = Path(__file__).resolve().parent
@@ -43,22 +44,36 @@ WATCHES = {
 """Who reads a clock, or sleeps, and why no verdict hangs on how fast the machine is."""
 
 
-@cache
-def tree(name: str) -> ast.Module:
-    """The syntax tree of a file of tests."""
-    return ast.parse((TESTS / name).read_text())
+class Used(NamedTuple):
+    """What a file of tests uses.  Its syntax tree is not kept: those of all files have some 200 MB."""
+
+    imports: frozenset[str]
+    calls: frozenset[str]
+    strings: tuple[str, ...]
 
 
 @cache
+def used(name: str) -> Used:
+    """Parse a file of tests, and return what it uses."""
+    imported, calls, strings = set[str](), set[str](), list[str]()
+    for node in ast.walk(ast.parse((TESTS / name).read_text())):
+        match node:
+            case ast.Import(names=names):
+                imported |= {alias.name for alias in names}
+            case ast.ImportFrom(module=module, names=names):
+                imported |= {str(module), *(f"{module}.{alias.name}" for alias in names)}
+            case ast.Call(func=ast.Name(id=called)):
+                calls.add(called)
+            case ast.Call(func=ast.Attribute(attr=called, value=ast.Name(id=before) | ast.Attribute(attr=before))):
+                calls.add(f"{before}.{called}")
+            case ast.Constant(value=str(text)):
+                strings.append(text)
+    return Used(frozenset(imported), frozenset(calls), tuple(strings))
+
+
 def imports(name: str) -> frozenset[str]:
     """Everything that a file imports, wherever in it: ``socket``, ``tests.support.host``, and its ``.Host``."""
-    found = set[str]()
-    for node in ast.walk(tree(name)):
-        if isinstance(node, ast.Import):
-            found |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom):
-            found |= {str(node.module), *(f"{node.module}.{alias.name}" for alias in node.names)}
-    return frozenset(found)
+    return used(name).imports
 
 
 def reached(name: str) -> set[str]:
@@ -71,39 +86,34 @@ def reached(name: str) -> set[str]:
     return found
 
 
-def calls(name: str) -> set[str]:
-    """What a file calls, with the module before it: ``time.sleep``."""
-    called = [ast.unparse(node.func) for node in ast.walk(tree(name)) if isinstance(node, ast.Call)]
-    return {".".join(call.split(".")[-2:]) for call in called}
+def calls(name: str) -> frozenset[str]:
+    """What a file calls by a name, with the module before it: ``time.sleep``."""
+    return used(name).calls
 
 
 def programs(name: str) -> list[str]:
     """The lines of programs in strings of a file that import something of the tests."""
-    strings = (node.value for node in ast.walk(tree(name)) if isinstance(node, ast.Constant))
-    lines = [line for text in strings if isinstance(text, str) for line in text.splitlines()]
+    lines = [line for text in used(name).strings for line in text.splitlines()]
     return [line for line in lines if line.startswith("from tests.")]
 
 
-@pytest.mark.parametrize("name", FILES)
-def test_no_test_is_a_library(name: str) -> None:
+def test_no_test_is_a_library() -> None:
     """What tests share lives in support (of the virtual machine: in vm.py); a test module is imported by nobody."""
-    modules = imports(name) | {line.split()[1] for line in programs(name)}
-    assert {module for module in modules if ".test_" in module or ".conftest" in module} == set()
+    modules = {name: imports(name) | {line.split()[1] for line in programs(name)} for name in FILES}
+    assert [] == [(name, one) for name in FILES for one in modules[name] if ".test_" in one or ".conftest" in one]
 
 
-@pytest.mark.parametrize("name", [name for name in FILES if name.startswith("pure/")])
-def test_a_pure_test_starts_nothing(name: str) -> None:
+def test_a_pure_test_starts_nothing() -> None:
     """Neither itself nor by a helper: no process, no socket, no thread."""
-    used = {(file, what) for file in reached(name) for what in (imports(file) & WORLDLY) | (calls(file) & STARTS)}
-    assert used == set()
+    worldly = {file: (imports(file) & WORLDLY) | (calls(file) & STARTS) for file in FILES}
+    pure = [name for name in FILES if name.startswith("pure/")]
+    assert [] == [(name, file, worldly[file]) for name in pure for file in reached(name) if worldly[file]]
 
 
-@pytest.mark.parametrize(
-    "folder", sorted({str(Path(name).parent) for name in FILES if name.startswith(("pure/", "real/"))})
-)
-def test_a_folder_is_small(folder: str) -> None:
+def test_a_folder_is_small() -> None:
     """A reader of `pure/` and `real/` finds the test of a subject by its folder."""
-    assert len([name for name in FILES if str(Path(name).parent) == folder]) <= 20
+    counts = Counter(str(Path(name).parent) for name in FILES if name.startswith(("pure/", "real/")))
+    assert {} == {folder: count for folder, count in counts.items() if count > 20}
 
 
 def test_hypothesis_has_no_deadline() -> None:

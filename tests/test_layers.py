@@ -9,14 +9,13 @@ import re
 import subprocess
 import sys
 from collections import Counter
-
-import pytest
+from collections.abc import Callable, Iterable, Iterator
 
 from jobqueued.child.processes import cgroup
 from jobqueued.model import job, run
 from jobqueued.model.run import RunId
 from jobqueued.runs.run_directory import Name
-from tests.support.house import PACKAGE, files, imports, tree
+from tests.support.house import PACKAGE, files, imports, nodes_of, tree
 from tests.support.papers import blocks
 
 FOLDERS = {
@@ -346,18 +345,20 @@ def test_every_file_has_its_place() -> None:
     assert sorted(HOUSE) == [name for name in files() if not name.endswith("__init__")]
 
 
-@pytest.mark.parametrize("folder", FOLDERS)
-def test_a_folder_is_small(folder: str) -> None:
+def test_a_folder_is_small() -> None:
     """A reader sees all files of a folder at once."""
-    assert len([*(PACKAGE / folder).glob("*.py")]) <= MOST_FILES
+    counts = {folder: len([*(PACKAGE / folder).glob("*.py")]) for folder in FOLDERS}
+    assert {} == {folder: count for folder, count in counts.items() if count > MOST_FILES}
 
 
-@pytest.mark.parametrize("folder", [folder for folder in FOLDERS if folder])
-def test_a_folder_is_on_the_map_and_says_where_to_begin(folder: str) -> None:
+def test_a_folder_is_on_the_map_and_says_where_to_begin() -> None:
     """docs/architecture.md has one row for each folder; the folder's docstring names the file to read first."""
-    assert 1 == sum(row.startswith(f"| `{folder}/`") for row in MAP.splitlines())
-    (begin,) = re.findall(r"Begin\s+with\s+`(\w+)`\.", ast.get_docstring(tree(f"{folder}/__init__")) or "")
-    assert begin in FOLDERS[folder]
+    folders = [folder for folder in FOLDERS if folder]
+    rows = Counter(re.findall(r"^\| `(\S+)/`", MAP, re.M))
+    assert [] == [folder for folder in folders if rows[folder] != 1]
+    for folder in folders:
+        (begin,) = re.findall(r"Begin\s+with\s+`(\w+)`\.", ast.get_docstring(tree(f"{folder}/__init__")) or "")
+        assert begin in FOLDERS[folder], folder
 
 
 def test_the_flow_of_data_is_by_folders() -> None:
@@ -389,39 +390,48 @@ def test_the_figure_of_processes_is_complete() -> None:
     assert {cgroup._SELF, str(Name(RunId("<job>", "<n>"), "<a>"))} == set(re.findall("─ (\\S+)/ ", figure))  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("name", HOUSE)
-def test_a_file_imports_only_what_stands_before_it(name: str) -> None:
+def violations(names: Iterable[str], found: Callable[[str], set[str]]) -> dict[str, set[str]]:
+    """Return what a rule finds in each of these files, without the files in which it finds nothing."""
+    return {name: wrong for name in names if (wrong := found(name))}
+
+
+def test_a_file_imports_only_what_stands_before_it() -> None:
     """Imports go downward in the order of the house, so there is no cycle either."""
-    assert ours(name) - set(HOUSE[: HOUSE.index(name)]) == set()
+    place = {name: number for number, name in enumerate(HOUSE)}
+    assert {} == violations(HOUSE, lambda name: {i for i in ours(name) if place.get(i, len(place)) >= place[name]})
 
 
-@pytest.mark.parametrize("name", [name for name in files() if name.endswith("__init__")])
-def test_the_doors_import_nothing(name: str) -> None:
+def test_the_doors_import_nothing() -> None:
     """The `__init__`s have a docstring; that of the package finds its names on first use."""
-    assert ours(name) == set()
+    assert {} == violations((name for name in files() if name.endswith("__init__")), ours)
 
 
-@pytest.mark.parametrize("name", PURE)
-def test_pure_files_use_harmless_libraries(name: str) -> None:
+def test_pure_files_use_harmless_libraries() -> None:
     """A pure file imports its one library, and harmless parts of the standard library; of the small world nothing that
     does I/O."""
-    own = {library for library, rooms in ROOMS.items() if name in rooms} | ({"importlib"} if name == IMPORTS else set())
-    assert others(name) - STANDARD - own == set()
-    assert {i for i in ours(name) if i not in PURE} - PURE_OF_CHILD == set()
+    own = {IMPORTS: {"importlib"}}
+    for library, rooms in ROOMS.items():
+        for name in rooms:
+            own.setdefault(name, set()).add(library)
+    assert {} == violations(PURE, lambda name: others(name) - STANDARD - own.get(name, set()))
+    assert {} == violations(PURE, lambda name: ours(name) - {*PURE} - PURE_OF_CHILD)
 
 
-@pytest.mark.parametrize("name", PURE)
-def test_pure_files_read_no_clock_and_no_file(name: str) -> None:
+def called(name: str) -> set[str]:
+    """The functions and methods that a file calls, without what stands before them."""
+    calls = [node.func for node in nodes_of(name) if isinstance(node, ast.Call)]
+    return {f.id for f in calls if isinstance(f, ast.Name)} | {f.attr for f in calls if isinstance(f, ast.Attribute)}
+
+
+def test_pure_files_read_no_clock_and_no_file() -> None:
     """No now(), today(), open() or print() in a pure file."""
-    calls = [node.func for node in ast.walk(tree(name)) if isinstance(node, ast.Call)]
-    names = {f.id for f in calls if isinstance(f, ast.Name)} | {f.attr for f in calls if isinstance(f, ast.Attribute)}
-    assert names & {"now", "today", "utcnow", "open", "print", "input", "read_text", "read_bytes"} == set()
+    worldly = {"now", "today", "utcnow", "open", "print", "input", "read_text", "read_bytes"}
+    assert {} == violations(PURE, lambda name: called(name) & worldly)
 
 
-@pytest.mark.parametrize(("library", "rooms"), ROOMS.items())
-def test_each_library_has_one_room(library: str, rooms: list[str]) -> None:
+def test_each_library_has_one_room() -> None:
     """A third-party package is imported by one file only."""
-    assert rooms == [name for name in files() if library in others(name)]
+    assert {library: [name for name in files() if library in others(name)] for library in ROOMS} == ROOMS
 
 
 def test_every_library_has_a_room() -> None:
@@ -433,11 +443,11 @@ def test_every_library_has_a_room() -> None:
     assert set(ROOMS) >= {library for name in files() if not name.startswith("ctl/") for library in foreign[name]}
 
 
-@pytest.mark.parametrize("name", [name for name in HOUSE if name.startswith("child/")])
-def test_the_small_world_imports_its_own_only(name: str) -> None:
+def test_the_small_world_imports_its_own_only() -> None:
     """launcher and supervisor import a fixed list of standard modules, and each other."""
     programs = {"notifier": MAILS_AND_POSTS, "watcher": WATCHER, "fleet": AGENT, "slurm": SLURM}
-    assert others(name) - SMALL - programs.get(name.split("/")[1], set()) == set()
+    small = [name for name in HOUSE if name.startswith("child/")]
+    assert {} == violations(small, lambda name: others(name) - SMALL - programs.get(name.split("/")[1], set()))
 
 
 def test_the_small_world_starts_small() -> None:
@@ -452,10 +462,9 @@ def test_the_small_world_starts_small() -> None:
     assert len(modules) - len(own) <= MODULES_OF_THE_SMALL_WORLD, modules
 
 
-@pytest.mark.parametrize("name", [name for name in files() if name not in NOTIFIER])
-def test_nobody_else_mails_or_posts(name: str) -> None:
+def test_nobody_else_mails_or_posts() -> None:
     """The files of the notifier are imported by each other only: who hangs in one is nobody but a notifier."""
-    assert ours(name) & set(NOTIFIER) - PURE_OF_CHILD == set()
+    assert {} == violations({*files()} - {*NOTIFIER}, lambda name: ours(name) & {*NOTIFIER} - PURE_OF_CHILD)
 
 
 def test_a_channel_pays_for_its_own_libraries() -> None:
@@ -496,15 +505,20 @@ def test_the_library_is_lazy() -> None:
 QUESTIONS = {"What", "Who", "Whose", "Whether", "How", "Why", "When", "Where", "Which", "Whatever"}
 
 
-@pytest.mark.parametrize("name", files())
-def test_docstrings_say_the_thing_first(name: str) -> None:
+def docstrings(name: str) -> Iterator[str]:
+    """The docstrings of a file, of its classes and of its functions."""
+    for node in nodes_of(name):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef):
+            yield ast.get_docstring(node, clean=False) or ""
+
+
+def test_docstrings_say_the_thing_first() -> None:
     """They begin with a verb or a noun, not with a question."""
-    documented = (ast.Module, ast.ClassDef, ast.FunctionDef)
-    texts = [ast.get_docstring(node) or "" for node in ast.walk(tree(name)) if isinstance(node, documented)]
-    assert [] == [text for text in texts if text.split(" ")[0] in QUESTIONS]
+    texts = ((name, text.split()) for name in files() for text in docstrings(name))
+    assert [] == [(name, *words) for name, words in texts if words and words[0] in QUESTIONS]
 
 
 def test_a_class_name_is_defined_once() -> None:
     """A reader who meets the name of a class knows which class it is."""
-    defined = Counter(node.name for name in files() for node in ast.walk(tree(name)) if isinstance(node, ast.ClassDef))
+    defined = Counter(node.name for name in files() for node in nodes_of(name) if isinstance(node, ast.ClassDef))
     assert [] == [name for name, times in defined.items() if times > 1]

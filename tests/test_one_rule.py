@@ -11,6 +11,7 @@ import random
 import re
 from collections.abc import Callable, Iterator
 from datetime import datetime
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -26,15 +27,15 @@ from jobqueued.ctl.simulate.snapshot import known_samples
 from jobqueued.model.saved import SavedJob
 from jobqueued.settings.paths import Paths
 from jobqueued.state.record_files import write
-from tests.support.house import files, tree
+from tests.support.house import files, nodes_of
 from tests.support.records import a_record
 
 
+@cache
 def literals(name: str) -> set[str]:
     """Every string of a file but its docstrings; the parts of an f-string one by one."""
-    nodes = list(ast.walk(tree(name)))
-    prose = {id(node.value) for node in nodes if isinstance(node, ast.Expr)}
-    found = [node.value for node in nodes if isinstance(node, ast.Constant) and id(node) not in prose]
+    prose = {id(node.value) for node in nodes_of(name) if isinstance(node, ast.Expr)}
+    found = [node.value for node in nodes_of(name) if isinstance(node, ast.Constant) and id(node) not in prose]
     return {
         text if isinstance(text, str) else text.decode(errors="replace")
         for text in found
@@ -42,9 +43,10 @@ def literals(name: str) -> set[str]:
     }
 
 
-def calls(name: str) -> Iterator[ast.Call]:
+@cache
+def calls(name: str) -> list[ast.Call]:
     """Every call of a file."""
-    return (node for node in ast.walk(tree(name)) if isinstance(node, ast.Call))
+    return [node for node in nodes_of(name) if isinstance(node, ast.Call)]
 
 
 def called(name: str) -> set[str]:
@@ -54,7 +56,7 @@ def called(name: str) -> set[str]:
 
 def imported(name: str) -> set[str]:
     """The modules that a file imports as a whole."""
-    return {alias.name for node in ast.walk(tree(name)) if isinstance(node, ast.Import) for alias in node.names}
+    return {alias.name for node in nodes_of(name) if isinstance(node, ast.Import) for alias in node.names}
 
 
 def reads_a_stat(name: str) -> bool:
@@ -91,7 +93,7 @@ def frames_fields(name: str) -> bool:
 
 def takes(name: str, module: str, what: str) -> bool:
     """True of a file that imports something by its name."""
-    froms = [node for node in ast.walk(tree(name)) if isinstance(node, ast.ImportFrom) and node.module == module]
+    froms = [node for node in nodes_of(name) if isinstance(node, ast.ImportFrom) and node.module == module]
     return what in {alias.name for node in froms for alias in node.names}
 
 
@@ -133,7 +135,7 @@ def says_trouble(name: str) -> bool:
 
 def tells_trouble(name: str) -> bool:
     """True of a file that can be asked for what lasts."""
-    everything = list(ast.walk(tree(name)))
+    everything = nodes_of(name)
     asked = any(isinstance(node, ast.FunctionDef) and node.name == "troubles" for node in everything)
     return asked or any(isinstance(node, ast.Attribute) and ast.unparse(node) == "self.trouble" for node in everything)
 
@@ -160,12 +162,13 @@ def test_connecting() -> None:
     assert [] == found
 
 
-def nodes(*own: str) -> Iterator[tuple[str, ast.AST]]:
-    """Every node of every file but the rule's `own`, with its place: ``core/explain/why.py:12``."""
+def nodes(*own: str, kinds: tuple[type[ast.AST], ...]) -> Iterator[tuple[str, ast.AST]]:
+    """Every node of these kinds in every file but the rule's `own`, with its place: ``core/explain/why.py:12``."""
     for name in files():
         if f"{name}.py" not in own:
-            for node in ast.walk(tree(name)):
-                yield f"{name}.py:{getattr(node, 'lineno', 0)}", node
+            for node in nodes_of(name):
+                if isinstance(node, kinds):
+                    yield f"{name}.py:{getattr(node, 'lineno', 0)}", node
 
 
 def named(node: ast.AST) -> set[str]:
@@ -191,7 +194,7 @@ def test_durations() -> None:
     unit = re.compile(r" ?(ms|min|h|d)\b")
     places = [
         place
-        for place, node in nodes("base/text.py")
+        for place, node in nodes("base/text.py", kinds=(ast.JoinedStr, ast.Constant))
         if any(unit.match(text) for text in behind_values(node))
         or (isinstance(node, ast.Constant) and node.value == "min")
     ]
@@ -204,7 +207,7 @@ def test_sizes() -> None:
     names = {"KiB", "MiB", "GiB", "TiB"}
     places = [
         place
-        for place, node in nodes("child/contract/text.py")
+        for place, node in nodes("child/contract/text.py", kinds=(ast.JoinedStr, ast.Constant))
         if any(unit.match(text) for text in behind_values(node))
         or (isinstance(node, ast.Constant) and node.value in names)
     ]
@@ -215,7 +218,7 @@ def test_plurals() -> None:
     """`text.counted` alone makes a plural of a noun."""
     places = [
         place
-        for place, node in nodes("child/contract/text.py")
+        for place, node in nodes("child/contract/text.py", kinds=(ast.BinOp,))
         if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Mult) and named(node.left) == {"s"}
     ]
     assert places == []
@@ -223,11 +226,10 @@ def test_plurals() -> None:
 
 def test_printable() -> None:
     """`text.printable` alone replaces letters that can't be printed."""
-    loops = (ast.GeneratorExp, ast.ListComp)
     places = [
         place
-        for place, node in nodes("child/contract/text.py")
-        if isinstance(node, loops) and isinstance(node.elt, ast.IfExp)
+        for place, node in nodes("child/contract/text.py", kinds=(ast.GeneratorExp, ast.ListComp))
+        if isinstance(node, ast.GeneratorExp | ast.ListComp) and isinstance(node.elt, ast.IfExp)
         if "isprintable" in (words := {word for each in ast.walk(node.elt) for word in named(each)})
         if "printable" not in words
     ]
@@ -239,7 +241,7 @@ def test_pending_states() -> None:
     states = {"due", "waiting", "retrying"}
     places = [
         place
-        for place, node in nodes("model/run_states.py")
+        for place, node in nodes("model/run_states.py", kinds=(ast.Set, ast.Tuple, ast.List, ast.Constant))
         if (
             isinstance(node, ast.Set | ast.Tuple | ast.List)
             and states <= {text for e in node.elts for text in named(e)}
@@ -253,12 +255,12 @@ def test_thousandths_of_a_core() -> None:
     """`model.CORE` alone says how many units of CPU a core is: who knows of CPU calculates with no 1000."""
     knowing = {
         place.partition(":")[0]
-        for place, node in nodes()
+        for place, node in nodes(kinds=(ast.ImportFrom,))
         if isinstance(node, ast.ImportFrom) and any(alias.name in ("CPU", "CORE") for alias in node.names)
     }
     thousand = {
         place
-        for place, node in nodes("model/job.py", "model/run.py")
+        for place, node in nodes("model/job.py", "model/run.py", kinds=(ast.BinOp, ast.Compare, ast.Assign))
         if isinstance(node, ast.BinOp | ast.Compare)
         or (isinstance(node, ast.Assign) and any("core" in word for target in node.targets for word in named(target)))
         if any(isinstance(part, ast.Constant) and part.value == 1000 for part in ast.iter_child_nodes(node))

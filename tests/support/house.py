@@ -10,6 +10,7 @@ from tests.support import REPO
 PACKAGE = REPO / "jobqueued"
 
 
+@cache
 def files() -> list[str]:
     """Every file of the package, as HOUSE names them."""
     return sorted(str(path.relative_to(PACKAGE).with_suffix("")) for path in PACKAGE.rglob("*.py"))
@@ -22,10 +23,16 @@ def tree(name: str) -> ast.Module:
 
 
 @cache
+def nodes_of(name: str) -> tuple[ast.AST, ...]:
+    """All nodes of a file's syntax tree, in the order of `ast.walk`."""
+    return tuple(ast.walk(tree(name)))
+
+
+@cache
 def imports(name: str) -> frozenset[str]:
     """Everything that a file imports, wherever in it, as full names: ``jobqueued.model.job``, ``os``."""
     found = set[str]()
-    for node in ast.walk(tree(name)):
+    for node in nodes_of(name):
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
