@@ -7,7 +7,10 @@ const NAMED = 3;
 const KINDS = ["invalid", "failing", "missed", "late", "overdue", "outdated"];
 
 // Of each banner its texts and links.
-export const banners = status => [...ofHost(status), ...ofFiles(status.problems), ...KINDS.filter(kind => status[kind]).map(kind => ofJobs(kind, status))];
+export const banners = (status, failed) => [
+  ...ofHost(status), ...ofFiles(status.problems), ...KINDS.filter(kind => status[kind]).map(kind => ofJobs(kind, status)),
+  ...ofSubmissions(failed.filter(run => !status.attention.some(it => it.job === run.job))),
+];
 
 // The file and line of a problem; of a file of others only its name is known.
 export const place = ({ file, line }) => line ? `${file}:${line}` : file;
@@ -33,6 +36,16 @@ function ofFiles(problems) {
 function ofJobs(kind, status) {
   const found = status.attention.filter(it => it.kind === kind).slice(0, NAMED), more = status[kind] - found.length;
   const named = found.map(it => kind === "late" ? [runLink(it.run)] : [jobLink(it.job), it.reason ? ` (${it.reason})` : ""]);
-  const all = more ? [...named, [link(format(_("$0 more"), more), "jobs")]] : named;
-  return [badge(kind), ": ", ...all.flatMap((parts, number) => number ? [", ", ...parts] : parts)];
+  return [badge(kind), ": ", ...list(named, more, "jobs")];
+}
+
+// An ended submission has no page: its last failed run says more.
+function ofSubmissions(failed) {
+  const named = failed.slice(0, NAMED).map(({ run }) => [runLink(run)]);
+  return failed.length ? [[_("Submissions failed in the last 24 hours"), ": ", ...list(named, failed.length - named.length, "runs")]] : [];
+}
+
+function list(named, more, view) {
+  const all = more ? [...named, [link(format(_("$0 more"), more), view)]] : named;
+  return all.flatMap((parts, number) => number ? [", ", ...parts] : parts);
 }

@@ -12,6 +12,11 @@ const LONGEST = 10000;
 // No event tells that a run waits, or that the daemon hangs: after so long it is asked all the same.
 const ASK = 10000;
 const POLL = 5000;
+// For so long a submission counts as failed, as in jobqueuectl status; without news it is asked for that often, in so many pages at most.
+const DAY = 24 * 3600 * 1000;
+const AGAIN = 60000;
+const PAGES = 4;
+const FAILED = ["failed", "timed_out", "oom_killed", "lost"];
 
 export const client = new Client();
 
@@ -31,6 +36,8 @@ class Host {
   jobs = [];
   error = null;
   changed = new Set();
+  // The last failed run of each submission that failed in the last day.
+  failed = [];
   // Whether who looks may see own runs only; null: that is not known yet.
   isStranger = null;
   wantsJobs = true;
@@ -44,6 +51,7 @@ class Host {
   #next = 0;
   #retry = PAUSE;
   #stop = null;
+  #failuresAt = -Infinity;
 
   // Tell `listener` of each change; `changed` are the runs of which the daemon has told since the last one.
   start(listener) {
@@ -123,6 +131,21 @@ class Host {
     }
   }
 
+  // A submission that has ended is not in the list of jobs any more.
+  async #askFailures() {
+    const now = Date.now(), since = new Date(now - DAY).toISOString(), found = new Map();
+    if (!this.changed.size && now < this.#failuresAt + AGAIN) return;
+    try {
+      for (let page = 0, before = null; page < PAGES && (!page || before !== null); page++) {
+        const { runs, next } = await client.call("History", { states: FAILED, since, before });
+        for (const run of runs) if (run.trigger === "submitted" && !found.has(run.job)) found.set(run.job, run);
+        before = next;
+      }
+      this.failed = [...found.values()];
+      this.#failuresAt = now;
+    } catch { /* Status says what is wrong */ }
+  }
+
   async #refresh() {
     this.#timer = null;
     this.#busy = true;
@@ -130,7 +153,7 @@ class Host {
     const begin = performance.now();
     try {
       const known = this.isStranger !== null || this.#ask();
-      const [status, list] = await Promise.all([client.call("Status"), this.wantsJobs && client.call("List"), known]);
+      const [status, list] = await Promise.all([client.call("Status"), this.wantsJobs && client.call("List"), known, this.#askFailures()]);
       this.status = status;
       if (list) this.jobs = list.jobs;
       this.error = null;

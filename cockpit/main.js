@@ -39,7 +39,7 @@ function update() {
   try {
     if (host.status) {
       tell(host.status);
-      wrong = banners(host.status);
+      wrong = banners(host.status, host.failed);
     }
     view?.update(host.changed);
   } catch (error) { // an answer lacks what this page reads

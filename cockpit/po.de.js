@@ -121,6 +121,7 @@ const texts = {
 "Stop": "Beenden",
 "Stop $0?": "$0 beenden?",
 "stopping": "wird beendet",
+"Submissions failed in the last 24 hours": "Einreichungen, die in den letzten 24 Stunden fehlschlugen",
 "succeeded": "erfolgreich",
 "Tags": "Schlagwörter",
 "that are disabled": "die abgeschaltet sind",

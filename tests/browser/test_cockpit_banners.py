@@ -13,6 +13,7 @@ from tests.support.axe import violations
 from tests.support.chromium import Browser
 from tests.support.cockpit import cockpit, install, old_daemon, opened, shows
 from tests.support.host import Host
+from tests.support.users import ME
 
 FILE = """\
 jobs:
@@ -54,6 +55,17 @@ def test_they_name_what_is_wrong_and_lead_there(chromium: Browser, address: str,
     assert [] == violations(chromium)
 
 
+def test_a_submission_that_failed(chromium: Browser, address: str, host: Host) -> None:
+    """It has ended, so it is in no list of jobs; the banner leads to the run."""
+    keys = {"command": "exit 4", "user": ME.pw_name, "working_directory": "/"}
+    run = f"{host.call('Submit', submission={'keys': keys})['job']}@1"
+    host.wait(run)
+    opened(chromium, address, "jobs")
+    shows(chromium, f"Submissions failed in the last 24 hours: {run}")
+    follow(chromium, run)
+    chromium.until(f"document.querySelector('h1').textContent === {json.dumps(run)}")
+
+
 def test_the_focus_stays_in_a_banner(chromium: Browser, address: str, host: Host) -> None:
     """News about something else leave a banner as it is: a link keeps the focus, and nothing is read out again."""
     host.wait(host.run("fails"))
@@ -81,9 +93,16 @@ def test_each_thing_that_is_wrong_has_one(chromium: Browser, place: Path) -> Non
         ], **dict.fromkeys(KINDS, 5),
     }  # fmt: skip
     status = {**STATUS, **wrong}
-    answers = {"Status": status, "List": {"jobs": [JOB], "held_by": None}, "Watch": {"events": [], "missed": 0}}
+    failures = [("bad", "submitted"), ("bad", "submitted"), ("failing-0", "submitted"), ("nightly", "schedule")]
+    failures += [(name, "submitted") for name in "xyz"]
+    runs = [{"run": f"{job}@{n}", "job": job, "trigger": trigger} for n, (job, trigger) in enumerate(failures)]
+    answers = {
+        "Status": status, "List": {"jobs": [JOB], "held_by": None}, "Watch": {"events": [], "missed": 0},
+        "History": {"runs": runs, "next": None},
+    }  # fmt: skip
     with old_daemon(root / "run" / "control", answers), cockpit(place / "data-unwell") as own:
         opened(chromium, own, "runs")
+        shows(chromium, "Submissions failed")
         told = chromium.tell(BANNERS)
     assert 5 + len(KINDS) == len(problem_texts(status))  # one more needs a banner, too
     assert [
@@ -94,6 +113,7 @@ def test_each_thing_that_is_wrong_has_one(chromium: Browser, place: Path) -> Non
         *(f"/etc/jobqueue.d/{name}.yaml:3: found 'x'" for name in "abc"),
         "More files have errors: 3",
         *(f"{kind}: {', '.join(named(kind, n) for n in range(3))}, 2 more" for kind in KINDS),
+        "Submissions failed in the last 24 hours: bad@0, x@4, y@5, 1 more",
     ] == told  # fmt: skip
 
 

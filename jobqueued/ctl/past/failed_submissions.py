@@ -41,6 +41,11 @@ def find(paths: Paths, known: Container[str] = (), names: tuple[str, ...] = ()) 
     ]
 
 
+def problems(found: list[Message]) -> list[str]:
+    """Return the problem that these submissions add to those of `Status`, or [] if there are none."""
+    return [f"{counted(len(found), 'submission')} failed in the last 24 hours"] if found else []
+
+
 def line(one: Message) -> str:
     """Describe a submission that `find` returned, with the command that shows its last failed run."""
     last = one["last"]

@@ -19,6 +19,7 @@ from jobqueued.control.protocol.varlink import Message
 from jobqueued.ctl.base import records
 from jobqueued.ctl.base.client import CallRefused, ask
 from jobqueued.ctl.base.terminal import localised, moment
+from jobqueued.ctl.past import failed_submissions
 from jobqueued.ctl.top.top_view import ORDERS, TopView, bar
 from jobqueued.model.run_states import PENDING
 from jobqueued.settings.paths import Paths
@@ -61,8 +62,7 @@ def queue(paths: Paths, jobs: Collection[str] = ()) -> Message:
         | {"for": wanted.get(run["run"], [] if is_whole else None)}
         for run in waiting
     ]
-    unwell = _problem_text(ask(paths.control, "Status", _LONGEST_WAIT))
-    return {"waiting": rows, "more_wait": more_wait, "unwell": unwell, "incidents": len(incidents(paths))}
+    return {"waiting": rows, "more_wait": more_wait, "unwell": _problem_text(paths), "incidents": len(incidents(paths))}
 
 
 def _waiting(paths: Paths, job: str | None) -> Iterator[Record]:
@@ -96,11 +96,15 @@ def incidents(paths: Paths) -> list[Message]:
     return []
 
 
-def _problem_text(status: Message) -> str:
+def _problem_text(paths: Paths) -> str:
     """Return the host's problems as text, with the jobs that they concern."""
-    named = list(dict.fromkeys(one["job"] for one in status["attention"] if one["kind"] != "paused"))
+    status = ask(paths.control, "Status", _LONGEST_WAIT)
+    named = [one["job"] for one in status["attention"] if one["kind"] != "paused"]
+    failed = failed_submissions.find(paths, {one["job"] for one in status["attention"]})
+    unwell, named = status["unwell"] + failed_submissions.problems(failed), [*named, *(one["job"] for one in failed)]
+    named = list(dict.fromkeys(named))
     jobs = ", ".join([*named[:_NAMED], *(["…"] if len(named) > _NAMED else [])])
-    return "; ".join(map(localised, status["unwell"])) + (f" ({jobs})" if named and status["unwell"] else "")
+    return "; ".join(map(localised, unwell)) + (f" ({jobs})" if named and unwell else "")
 
 
 class Screen:

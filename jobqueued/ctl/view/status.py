@@ -71,8 +71,7 @@ def status(paths: Paths, as_json: bool) -> None:
         sys.exit(down.exit_code)
     problems = [Problem(**problem) for problem in answer["problems"]]
     failed = failed_submissions.find(paths, {one["job"] for one in answer["attention"]})
-    if failed:
-        answer["unwell"].append(f"{counted(len(failed), 'submission')} failed in the last 24 hours")
+    answer["unwell"] += failed_submissions.problems(failed)
     if as_json:
         print_json({**answer, "failed_submissions": failed})
     else:

@@ -52,6 +52,14 @@ def test_all_that_wait(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
     assert "oldest@1  waiting" in run("--root", host.root, "top", "--once", "oldest").stdout
 
 
+def test_a_submission_that_failed(host: Host) -> None:
+    """For a day it is not well, as in `status`."""
+    assert 1 == run("--root", host.root, "submit", "--wait", "--name", "bad", "--", "false").returncode
+    assert "not well: 1 submission failed in the last 24 hours (host/bad)\n" in (
+        run("--root", host.root, "top", "--once").stdout
+    )
+
+
 def test_no_such_job(host: Host) -> None:
     """It is no job of which nothing is live."""
     for words in (("--once",), ("--json",)):
