@@ -9,6 +9,7 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 from jobqueued.child import watchers
+from jobqueued.child.processes import cgroup
 from jobqueued.settings.instance import Instance
 from jobqueued.state.db import opening
 from tests.simulation.doubles import daemon_doubles
@@ -157,13 +158,13 @@ def table(host: Host) -> dict[str, dict[str, Any]]:
         "Shutdown": lambda _manager=1: Shutdown(host),
         "entitle": lambda _name, what: host.entitle(what),
         "process": SimpleNamespace(stat=lambda _: SimpleNamespace(parent=1)),
-        "cgroup": SimpleNamespace(membership=lambda: "0::/simulated\n"),
+        "cgroup": SimpleNamespace(**vars(cgroup) | {"membership": lambda: "0::/simulated\n"}),
         "identity": SimpleNamespace(trouble_with=lambda *_: "", name_of=lambda _: "named somebody"),
         "sending": SimpleNamespace(send=host.receive),
     }
     found["child.launcher"] |= {
         "watchers": SimpleNamespace(**vars(watchers) | {"Watchers": NoWatchers}),
-        "cgroup": SimpleNamespace(controllers=lambda _: None),
+        "cgroup": SimpleNamespace(**vars(cgroup) | {"controllers": lambda _: None}),
         "budget": SimpleNamespace(common=lambda: None),
         "_complain": lambda text: host.note(f"launcher: {text}"),
     }

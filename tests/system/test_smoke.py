@@ -112,7 +112,7 @@ def test_a_user_that_comes_later_is_found() -> None:
     (JOBS / "late.yaml").write_text("jobs:\n  late:\n    command: id -un\n    user: latecomer\n")
     until("it is Invalid", lambda: {"late": "Invalid"}.items() <= {job["id"]: job["status"] for job in jobs()}.items())
     sh("useradd", "--system", "latecomer")
-    with pytest.raises(AssertionError, match="the daemon checks this again"):
+    with pytest.raises(AssertionError, match="the daemon checks it again"):
         sh("jobqueuectl", "run", "late", "--wait")
     until("it is valid", lambda: "Invalid" not in {job["status"] for job in jobs() if job["id"] == "late"})
     run = sh("jobqueuectl", "run", "late", "--wait").strip()
