@@ -30,8 +30,8 @@ def admission() -> dict[str, Any]:
         keys = [(-number % 97, number) for number in range(runs)]
         figures[f"{runs} runs, {groups} groups"] = {
             "first_turn_ms": _first_turn(runs, groups),
-            "turn_ms": _milliseconds(lambda hall=hall: list(hall.turn(10**15, 64))),  # type: ignore[misc]
-            "turn_of_pairs_ms": _milliseconds(lambda hall=beside: list(hall.turn(10**15, 64))),  # type: ignore[misc]
+            "turn_ms": _milliseconds(lambda hall=hall: list(hall.choose(10**15, 64))),  # type: ignore[misc]
+            "turn_of_pairs_ms": _milliseconds(lambda hall=beside: list(hall.choose(10**15, 64))),  # type: ignore[misc]
             "turn_of_64_ms": _milliseconds(lambda hall=hall: _turn_of_64(hall)),  # type: ignore[misc]
             "sort_ms": _milliseconds(lambda keys=keys: sorted(keys)),  # type: ignore[misc]
             "add_us": _milliseconds(lambda hall=hall: _add(hall)) * 1000,  # type: ignore[misc]
@@ -45,7 +45,7 @@ def _first_turn(runs: int, groups: int) -> float:
     for _ in range(3):
         hall = _filled(runs, groups)
         start = time.process_time()
-        list(hall.turn(10**15, 64))
+        list(hall.choose(10**15, 64))
         times.append(time.process_time() - start)
     return min(times) * 1000
 
@@ -71,7 +71,7 @@ def _turn_of_64(hall: Admission) -> None:
     """64 holders end, 64 start in their place, and are put back as they were."""
     for group in range(64):
         hall.release(RunId("holder", group + 1))
-    for run in hall.turn(10**15, 64):
+    for run in hall.choose(10**15, 64):
         terms = hall.waiting.terms(run)
         hall.hold(run, terms.claims, None)
         hall.waiting.remove(run)

@@ -7,7 +7,7 @@ from functools import partial
 from typing import Any, Protocol, runtime_checkable
 
 from jobqueued.control.protocol import access
-from jobqueued.control.protocol.access import AccessScope, Whose
+from jobqueued.control.protocol.access import Whose
 from jobqueued.control.protocol.declaration import Declared, Handler, declared_in
 from jobqueued.control.protocol.ownership import Asker, Ownership, refusal
 from jobqueued.control.protocol.peers import Access, Peer
@@ -71,5 +71,5 @@ class Dispatcher:
             return
         owner = asker.peer.owner
         whose = self._ownership.named(parameters, rule.names, owner) if rule.own else Whose.NOBODYS
-        if access.scope(rule, asker.rank, whose) is AccessScope.NO:
+        if not access.is_allowed(rule, asker.rank, whose):
             raise refusal(rule, parameters, whose)

@@ -343,7 +343,7 @@ class Scheduler:
         """Make one pass over the queue, and admit the runs and clients whose claims can be granted."""
         state, mono, granted = self._state, turn.now.mono, 0
         least = state.limits.calm if state.pressed(mono) else None
-        for holder in state.admission.turn(mono, LAUNCHES_A_TURN, least):
+        for holder in state.admission.choose(mono, LAUNCHES_A_TURN, least):
             if isinstance(holder, LockClientId):
                 fleet_clients.grant(turn, holder)
             elif isinstance(holder, RunId):

@@ -168,10 +168,10 @@ class Admission:
         """Return the latest end of a live run (monotonic, ns), or None if unknown."""
         return self._ends[run]
 
-    def turn(self, mono: int, limit: int, least: int | None = None) -> Iterator[Holder]:
-        """Yield at most `limit` runs to admit; the caller must remove each run from the queue and call `hold` for its
-        claims.
+    def choose(self, mono: int, limit: int, least: int | None = None) -> Iterator[Holder]:
+        """Pass over the queue once, and yield at most `limit` runs to admit.
 
+        The caller must remove each run from the queue and call `hold` for its claims.
         `least`: lowest effective priority of runs to admit, or None for any.
         """
         reserved = Locks(self.locks.capacities)

@@ -24,14 +24,15 @@ class Emptying:
         """Instant (monotonic, ns) to retry a failed write, or None if no write failed."""
 
     @property
-    def era(self) -> int | None:
-        """A number that changes with each emptying, or None if a new emptying has not been handled yet."""
+    def count(self) -> int | None:
+        """Number of handled emptyings, or None if the directory was emptied once more."""
         names = (WHOLE, EMPTIED) if self._times else (WHOLE,)
         return self._times if any(os.path.exists(f"{self._runs}/{name}") for name in names) else None
 
     def begin(self) -> bool:
-        """Start a new era, which makes all earlier launches without a reported start doubtful. Return False if the file
-        can't be written.
+        """Count an emptying, which makes all earlier launches without a reported start doubtful.
+
+        Return False if the file can't be written.
         """
         self.deadline = time.monotonic_ns() + _AGAIN
         try:

@@ -220,7 +220,7 @@ class LauncherLink:
     def emptied(self) -> list[events.Event]:
         """Return an event if the directory of all R was emptied, else []."""
         emptying, now = self.marks.emptying, time.monotonic_ns()
-        is_news = emptying.era is None or (emptying.deadline is not None and emptying.deadline <= now)
+        is_news = emptying.count is None or (emptying.deadline is not None and emptying.deadline <= now)
         return [events.RunsEmptied()] if is_news and emptying.begin() else []
 
     def close(self) -> None:

@@ -57,7 +57,7 @@ KNOWN = "its end was known already"
 class Dead(NamedTuple):
     """An attempt whose supervisor died: the reason why the attempt is lost, and the clues to its live processes.
 
-    `is_leftover`: whether its end is already recorded, so that other runs may have its claims. `unheard`: the era of
+    `is_leftover`: whether its end is already recorded, so that other runs may have its claims. `unheard`: the count of
     `emptying` if no start was reported, else None. If no start was reported, and neither a process nor a record exists,
     the attempt never started, unless the directory of all R was emptied since.
     """
@@ -72,7 +72,7 @@ class Dead(NamedTuple):
         now.
         """
         end = marks.lost(name, self.reason)
-        never = self.unheard is not None and self.unheard == marks.emptying.era and isinstance(end, events.RunLost)
+        never = self.unheard is not None and self.unheard == marks.emptying.count and isinstance(end, events.RunLost)
         return events.NeverStarted(*name) if never else end
 
 
@@ -88,7 +88,7 @@ class Recovery:
         self, marks: RunDirectory, held: set[Name], followed: int = 0, unsent: Container[Name] = frozenset()
     ) -> None:
         self._marks, self._held, self._followed, self._unsent = marks, held, followed, unsent
-        self._era = marks.emptying.era
+        self._emptyings = marks.emptying.count
         self.adopted: list[tuple[Name, socket.socket]] = []
         self.unsettled: dict[Name, str] = {}
         self.dead: dict[Name, Dead] = {}
@@ -218,7 +218,7 @@ class Recovery:
         else:
             begin = run.queued if run.started is None else run.started
             is_unheard = (run.pid is None or run.started is None) and not run.doubted
-            yield from self._without(name, leftover_processes.since(begin), self._era if is_unheard else None)
+            yield from self._without(name, leftover_processes.since(begin), self._emptyings if is_unheard else None)
 
     def _without(self, name: Name, since: int = 0, unheard: int | None = None) -> Iterator[events.Event]:
         """Yield the end in the record of an attempt without R. If no record exists, add the attempt to `dead`, so that

@@ -233,7 +233,7 @@ MUTANTS: dict[str, Mutant] = {
     "what has begun is taken for what has not":
         Mutant(wire, "may_have_started", lambda _: lambda _directory: False, _KILLS, 60),
     "what was emptied counts as whole":
-        Mutant(Emptying, "era", lambda _: property(lambda _: 0), _EMPTIED, 200),
+        Mutant(Emptying, "count", lambda _: property(lambda _: 0), _EMPTIED, 200),
     "a clock that is set back stands still": Mutant(clock, "set_back", _stands_still, _SET_BACK, 40),
     "the cursor goes back with the clock": Mutant(clock, "set_back", _goes_back, _SET_BACK, 40),
     "a definition waits for a clock that was set back":

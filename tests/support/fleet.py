@@ -365,14 +365,14 @@ class Agent:
         self.fleet.pauses.begin_anew(self.store)
         assert self.session is not None
         self.watch += 1
-        era = self.conversation.begin(self.session, last, self.since)
+        generation = self.conversation.begin(self.session, last, self.since)
         everything = {key: kept(kv) for key, kv in sorted(etcd.kvs.items())}
         ranges = claims.ranges(self.since)
         found = {key: it for key, it in everything.items() if any(begin <= key < end for begin, end in ranges)}
         half = len(found) // 2
         for part in (list(found.items())[:half], list(found.items())[half:]):
-            self.conversation.read(era, etcd.revision, dict(part))
-        self.conversation.complete(era)
+            self.conversation.read(generation, etcd.revision, dict(part))
+        self.conversation.complete(generation)
         if self.swept is not self.conversation:
             self.swept = self.conversation
             self.swept.swept(everything)

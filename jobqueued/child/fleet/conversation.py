@@ -61,7 +61,8 @@ class Conversation:
         """The instant (BOOTTIME, ns) when this host loses its locks unless they are confirmed."""
         self._session = Session("", "", 0)
         self._requests, self._writes = Outgoing(), Writes(self._session)
-        self._era = 0
+        self._generation = 0
+        """Number of times that all requests were dropped. Snapshots and batches of earlier generations are ignored."""
         self._granted, self._open = set[Name](), set[Name]()
         """Occurrences granted on this connection, and any other unfinished occurrences that this host may have."""
         self._locks, self._skips = KnownLocks(""), KnownSkips({})
@@ -165,7 +166,7 @@ class Conversation:
         return self._locks.has_own
 
     def begin(self, session: Session, last: StoredKey = NOTHING, since: Mapping[str, int] | None = None) -> int:
-        """Start a new era and return its number. Its snapshot follows in parts.
+        """Start a new generation and return its number. Its snapshot follows in parts.
 
         `last`: the host's previous write. `since`: job → first second whose occurrences are in the snapshot; None if
         the snapshot has no occurrences.
@@ -176,11 +177,11 @@ class Conversation:
         self._others.update(self._locks.others(), self._turns.clear())
         self._locks, self._skips = KnownLocks(session.store), KnownSkips(since or {})
         self._unreported = set(self._reported)
-        return self._era
+        return self._generation
 
-    def read(self, era: int, revision: int, found: Mapping[str, StoredKey]) -> None:
-        """Add a part of an era's snapshot; all parts have the same revision."""
-        if era != self._era:
+    def read(self, generation: int, revision: int, found: Mapping[str, StoredKey]) -> None:
+        """Add a part of a generation's snapshot; all parts have the same revision."""
+        if generation != self._generation:
             return
         self.revision = revision
         for key, known in found.items():
@@ -191,12 +192,12 @@ class Conversation:
             else:
                 self._take_over(key, known)
 
-    def complete(self, era: int) -> bool:
+    def complete(self, generation: int) -> bool:
         """Accept requests after a complete snapshot.
 
         Return False if another scheduler connected during the snapshot.
         """
-        if era != self._era:
+        if generation != self._generation:
             return False
         self._report_owners(*self._others, *self._locks.owners())
         self._others.clear()
@@ -247,18 +248,18 @@ class Conversation:
 
     def next_batch(self, leases: Mapping[str, int], keep: int) -> RequestBatch | None:
         """Return the first requests as a transaction (outgoing.py), or None if no request may be sent."""
-        return self._requests.batch(self._writes, self._locks, leases, keep, self._era)
+        return self._requests.batch(self._writes, self._locks, leases, keep, self._generation)
 
     def answered(self, batch: RequestBatch, answer: Message) -> None:
         """Handle the answer to a batch. Ignore answers to requests that were dropped after they were sent."""
         if not answer.get("succeeded"):
-            self._not_next(batch.era, claims.read(answer))
+            self._not_next(batch.generation, claims.read(answer))
             return
         revision, parts = claims.revision(answer), claims.answers(answer)
         self._writes.carried_out(revision)
         again = list[AskRequest | SkipRequest | GiveBackRequest]()
         for size, touched in batch.parts:
-            if batch.era != self._era:
+            if batch.generation != self._generation:
                 return
             request = self._requests.take_first()
             own, parts = parts[:size], parts[size:]
@@ -287,11 +288,11 @@ class Conversation:
             if part.get("succeeded"):
                 self._locks.note_release(key, revision)
 
-    def _not_next(self, era: int, found: Mapping[str, StoredKey]) -> None:
+    def _not_next(self, generation: int, found: Mapping[str, StoredKey]) -> None:
         """Continue after a lost answer: etcd carried out another batch with the same write number."""
         if found.get(self._session.key, NOTHING).created != self._session.created:
             self.suspend(_OVER)
-        elif era == self._era:
+        elif generation == self._generation:
             self._note_made(found.get(self._session.writes, NOTHING))
 
     def _note_made(self, last: StoredKey) -> None:
@@ -387,7 +388,7 @@ class Conversation:
     # queued requests
 
     def _drop(self) -> None:
-        self._era += 1
+        self._generation += 1
         self._members.clear()
         for name in (*self._granted, *self._requests.drop()):
             self._leave_open(name)

@@ -78,7 +78,7 @@ class Outgoing:
         return made
 
     def batch(
-        self, writes: Writes, locks: KnownLocks, leases: Mapping[str, int], keep: int, era: int
+        self, writes: Writes, locks: KnownLocks, leases: Mapping[str, int], keep: int, generation: int
     ) -> RequestBatch | None:
         """Return the first requests as one batch, or None if none may be sent.
 
@@ -111,7 +111,7 @@ class Outgoing:
             of_each.append((len(made), touched))
         if not of_each:
             return None
-        return RequestBatch(writes.batch(claims.batch(parts), announcements, leases["session"]), of_each, era)
+        return RequestBatch(writes.batch(claims.batch(parts), announcements, leases["session"]), of_each, generation)
 
     def _leave_out_withdrawn(self) -> None:
         """Drop claims whose return is queued. If they were granted now, their occurrences would belong to no run."""

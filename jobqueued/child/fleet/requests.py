@@ -112,12 +112,12 @@ Request = AskRequest | SkipRequest | GiveBackRequest | Plain
 class RequestBatch(NamedTuple):
     """Requests that are sent together. Each has its number of transactions, and the names and keys that it touches.
 
-    `era`: the conversation's era when these requests came first.
+    `generation`: the conversation's generation when these requests came first.
     """
 
     message: Message
     parts: list[tuple[int, Collection[str | Name]]]
-    era: int
+    generation: int
 
 
 def transactions(request: Request, session: Session, locks: KnownLocks, leases: Mapping[str, int]) -> list[Message]:

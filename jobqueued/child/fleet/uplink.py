@@ -182,7 +182,7 @@ class Uplink:
         with self._changed:
             self._note(there)
             since = self._since
-            era = self._conversation.begin(opened.session, opened.last, since)
+            generation = self._conversation.begin(opened.session, opened.last, since)
             self._leases, self._alive_until = opened.leases, began + TTL * SECOND
             self._run_lease = RunLease()
             self._conversation.until = began + opened.grace * SECOND
@@ -190,10 +190,10 @@ class Uplink:
         revision = 0
         for revision, found in session.snapshot(gateway, since):
             with self._changed:
-                self._conversation.read(era, revision, found)
+                self._conversation.read(generation, revision, found)
             self._wake()
         with self._changed:
-            if not self._conversation.complete(era):
+            if not self._conversation.complete(generation):
                 return
             watch = self._watch
             self._changed.notify_all()

@@ -32,17 +32,6 @@ class Whose(Enum):
     NOBODYS = "nobody's"
 
 
-class AccessScope(Enum):
-    """The part of a reply that a caller gets: everything; the public part and the caller's own jobs; or nothing.
-
-    With `ALL` and `IN_PART` the call itself is allowed.
-    """
-
-    ALL = "all"
-    IN_PART = "in part"
-    NO = "-"
-
-
 class AccessRule(NamedTuple):
     """The lowest rank that may call a method for all jobs. `own`: all users may call it for their own jobs and runs.
 
@@ -65,14 +54,10 @@ def table(rules: Mapping[str, AccessRule]) -> Iterator[tuple[str, ...]]:
         yield method, "in part" if rule.public else "-", "yes" if rule.own else "-", *ranks
 
 
-def scope(rule: AccessRule, rank: Rank, whose: Whose = Whose.NOBODYS) -> AccessScope:
-    """Decide whether a caller of this rank may make a call (not `NO`), and which part of the reply the caller gets.
+def is_allowed(rule: AccessRule, rank: Rank, whose: Whose = Whose.NOBODYS) -> bool:
+    """Return whether a caller of this rank may make a call. The method leaves out what the caller may not see.
 
     `whose`: the owner of the job or run that the call names; see `ownership.py`. A name that no job or run can have
     counts as the caller's own, so that the method refuses the name.
     """
-    if rank >= rule.rank:
-        return AccessScope.ALL
-    if (rule.own and whose in (Whose.OWN, Whose.NOBODYS)) or rule.public:
-        return AccessScope.IN_PART
-    return AccessScope.NO
+    return rank >= rule.rank or rule.public or (rule.own and whose in (Whose.OWN, Whose.NOBODYS))

@@ -48,7 +48,7 @@ def expected_starts(
     mono, idle, is_stuck = now.mono, 0, state.queue_stuck
     while idle <= IDLE_LOOKS:
         idle += 1
-        for run in () if is_stuck else queue.turn(mono, MOST):  # another pass would record another refusal
+        for run in () if is_stuck else queue.choose(mono, MOST):  # another pass would record another refusal
             if isinstance(run, RunId) and run in wanted:
                 found[run] = now.wall + mono - now.mono
                 if len(found) == len(wanted):

@@ -94,9 +94,9 @@ class Host:
             last = self._found(self.session.writes)
             answer = self._txn(writes.taking_over(self.session, last, self._own(0)))
             self.session = self.session._replace(written=claims.revision(answer))
-        era = self.conversation.begin(self.session, last)
-        self.conversation.read(era, self.etcd.revision, {key: kept(kv) for key, kv in self.etcd.kvs.items()})
-        self.conversation.complete(era)
+        generation = self.conversation.begin(self.session, last)
+        self.conversation.read(generation, self.etcd.revision, {key: kept(kv) for key, kv in self.etcd.kvs.items()})
+        self.conversation.complete(generation)
 
     def _found(self, key: str) -> StoredKey:
         return kept(self.etcd.kvs[key]) if key in self.etcd.kvs else NOTHING
@@ -216,9 +216,9 @@ class Pausing:
         """Begin with a snapshot."""
         revision = claims.revision(self.etcd.txn(message))
         self.session = self.session._replace(created=self.session.created or revision, written=revision)
-        era = self.talk.begin(self.session, last)
-        self.talk.read(era, revision, {key: kept(kv) for key, kv in self.etcd.kvs.items()})
-        self.talk.complete(era)
+        generation = self.talk.begin(self.session, last)
+        self.talk.read(generation, revision, {key: kept(kv) for key, kv in self.etcd.kvs.items()})
+        self.talk.complete(generation)
         self.lines()
 
     def lines(self) -> list[Line]:
@@ -264,9 +264,9 @@ def test_what_was_made_as_an_agent_begins_anew() -> None:
     pausing.talk.want(PauseRequest("tick", "by a", ""))
     pausing.lost()
     pausing.talk.want(PauseRequest("tape", "by a", ""))
-    era = pausing.talk.begin(pausing.session, kept(pausing.etcd.kvs["/jq/writes/a"]))
+    generation = pausing.talk.begin(pausing.session, kept(pausing.etcd.kvs["/jq/writes/a"]))
     assert [["made", "tick", "by a"]] == pausing.lines()
-    pausing.talk.complete(era)
+    pausing.talk.complete(generation)
     assert pausing.talk.next_batch(LEASES, 3600) is None, "who wants it asks again"
 
 

@@ -17,9 +17,9 @@ KEY = "f1772409660"
 def begun() -> Conversation:
     """A conversation that may ask."""
     conversation = Conversation(0)
-    era = conversation.begin(Session("a:id", "a", 1))
-    conversation.read(era, 5, {})
-    conversation.complete(era)
+    generation = conversation.begin(Session("a:id", "a", 1))
+    conversation.read(generation, 5, {})
+    conversation.complete(generation)
     return conversation
 
 

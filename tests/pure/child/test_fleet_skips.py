@@ -215,9 +215,9 @@ def test_what_was_told() -> None:
 def test_a_question_that_crosses_a_skip() -> None:
     """What the scheduler asks before it has heard of a skip that covers it is not asked; what is beside it is."""
     conversation = Conversation(0)
-    era = conversation.begin(Session("a:id", "a", 1))
-    conversation.read(era, 5, {})
-    conversation.complete(era)
+    generation = conversation.begin(Session("a:id", "a", 1))
+    conversation.read(generation, 5, {})
+    conversation.complete(generation)
     put = {f"/jq/runs/tick/{FIRST + 60}/1": f"b:id skipped {FIRST + 30}", "/jq/skipped/tick": "b:id"}
     events = [
         {"kv": {"key": coded(key), "value": coded(value), "create_revision": "7", "mod_revision": "7"}}

@@ -61,7 +61,7 @@ class Hall:
     def turn(self, limit: int = 64, least: int | None = None) -> list[str]:
         """Who starts now."""
         started = []
-        for run in self.admission.turn(self.mono, limit, least):
+        for run in self.admission.choose(self.mono, limit, least):
             terms = self.admission.waiting.terms(run)
             ends_at = None if terms.bound is None else self.mono + terms.bound
             self.admission.hold(run, terms.claims, ends_at)
@@ -770,7 +770,7 @@ def test_what_happens_during_a_pass() -> None:
         assert ["taped"] == h.turn()
         waits = h.ask("waits", SHARE, TAPE, priority=9, bound=MINUTE)
         h.ask("other", SHARE, bound=1)
-        for run in h.admission.turn(h.mono, 64):
+        for run in h.admission.choose(h.mono, 64):
             h.admission.waiting.remove(run)
             h.admission.forget(waits) if act == "forget" else h.end("taped")
         assert [] == parked(h)

@@ -159,9 +159,9 @@ def test_until_it_is_saved_what_is_in_doubt(place: Place) -> None:
     assert [RunsEmptied()] == place.link.emptied()
     place.launch(1)
     assert ([], [NeverStarted(ONE, 1)]) == (place.answer(), place.dead())
-    assert None is Emptying(str(place.paths.runs)).era
+    assert None is Emptying(str(place.paths.runs)).count
     place.emptying.settle()
-    assert 0 == Emptying(str(place.paths.runs)).era
+    assert 0 == Emptying(str(place.paths.runs)).count
 
 
 def test_emptied_again_before_that_was_saved(place: Place) -> None:
@@ -204,6 +204,6 @@ def test_what_can_not_be_noted(place: Place, monkeypatch: pytest.MonkeyPatch, ca
     assert 0 < news.deadline - read_clocks().mono <= 10 * SECOND
     monkeypatch.setattr("time.monotonic_ns", lambda at=news.deadline: at)
     assert [RunsEmptied()] == news.turn(Now(MIDNIGHT, news.deadline))
-    assert None is Emptying(str(place.paths.runs)).era
+    assert None is Emptying(str(place.paths.runs)).count
     place.emptying.settle()
-    assert (0, None, []) == (Emptying(str(place.paths.runs)).era, news.deadline, news.turn(read_clocks()))
+    assert (0, None, []) == (Emptying(str(place.paths.runs)).count, news.deadline, news.turn(read_clocks()))

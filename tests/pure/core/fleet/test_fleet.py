@@ -660,14 +660,14 @@ def test_a_host_that_goes_unseen() -> None:
     """A snapshot that is read anew, as news of some time are lost, tells which hosts are there no more."""
     told = Conversation(LONGEST_WAIT)
     there = {f"{ROOT}hosts/{name}": StoredKey(f"{name}:id boot", 1, 1) for name in "ab"}
-    era = told.begin(Session("a:id", "a", 1))
-    told.read(era, 5, there)
-    told.complete(era)
+    generation = told.begin(Session("a:id", "a", 1))
+    told.read(generation, 5, there)
+    told.complete(generation)
     assert [["host", "a", "a:id", [], False, ""], ["host", "b", "b:id", [], False, ""], ["up", ""]] == told.outbox
     told.outbox.clear()
-    era = told.begin(Session("a:id", "a", 1))
-    told.read(era, 9, {f"{ROOT}hosts/a": there[f"{ROOT}hosts/a"]})
-    told.complete(era)
+    generation = told.begin(Session("a:id", "a", 1))
+    told.read(generation, 9, {f"{ROOT}hosts/a": there[f"{ROOT}hosts/a"]})
+    told.complete(generation)
     assert [["host", "a", "a:id", [], False, ""], ["host", "b", "", [], False, ""], ["up", ""]] == told.outbox
 
 
