@@ -57,6 +57,8 @@ _STEPS_A_START = 40
 _LAGS = (*[0] * 20, 0.1, 1, 8)
 """How much later (s) than an answer a watch may tell of a change."""
 
+Started = dict[tuple[str, str], tuple[str, RunId]]
+"""Job and key of each occurrence that has started → its host and run."""
 Key = tuple[str, ...]
 """``("run", job, key)`` of an occurrence, ``("lock", resource)``."""
 
@@ -443,6 +445,14 @@ class Agent:
                 self._go_on()
 
 
+def _is_returnable(owner: Value) -> bool:
+    """Return whether a host that removes a job returns this occurrence to the others.
+
+    It keeps a run that it took over from a lost host, and an occurrence that it has already skipped for all hosts.
+    """
+    return not hosts_before(owner.key) and not owner.state.startswith("skipped ")
+
+
 def _is_forgotten(run: Run) -> bool:
     return run.reason is not None and run.reason.code is Code.FORGOTTEN_BY_FLEET
 
@@ -643,7 +653,7 @@ class Fleet:
     hosts: dict[str, Host] = field(default_factory=dict)
     lossy: float = 0.0
     now: int = MIDNIGHT
-    started: dict[tuple[str, str], tuple[str, RunId]] = field(default_factory=dict)
+    started: Started = field(default_factory=dict)
     starts: int = 0
     """The number of processes that have begun."""
     fences: dict[str, int] = field(default_factory=dict)
@@ -722,11 +732,22 @@ class Fleet:
         self.etcd.txn(message)
         assert before == self.etcd.revision, f"a late copy has changed {self.etcd.changes[-1]}, in {message}"
 
-    def put_back(self, snapshot: tuple[int, dict[str, Message]], bump: int, *, at_once: bool) -> None:
-        """Put etcd back to what it was; `at_once`: in less time than a session lives."""
+    def put_back(self, snapshot: tuple[int, dict[str, Message]], bump: int, *, at_once: bool) -> Started:
+        """Put etcd back to what it was; `at_once`: in less time than a session lives.
+
+        Return what had started by then. Etcd answers nobody meanwhile; a grant that an agent already has still arrives.
+        """
+        asking = [host.agent for host in self.hosts.values() if host.agent.cut_since is None]
+        for agent in asking:
+            agent.cut()
+        self.pass_time(0.01)
+        ran = dict(self.started)
         self.etcd.restore(snapshot, bump)
+        for agent in asking:
+            agent.heal()
         for host in self.hosts.values():
             host.agent.put_back(at_once=at_once)
+        return ran
 
     def begun(self, host: Host, launch: Launch) -> None:
         """A process has begun: its occurrence is nobody else's, and so are the locks that it holds in the fleet."""
@@ -798,7 +819,7 @@ class Fleet:
                 due = job.next_after(due)
                 continue
             able = [host for host in self.hosts.values() if host.may_have(job)]
-            if owner is None or self.hosts[owner.store].has_removed(job.id, due):
+            if owner is None or (_is_returnable(owner) and self.hosts[owner.store].has_removed(job.id, due)):
                 asked = able
             else:
                 asked = [self.hosts[owner.store]]

@@ -375,8 +375,7 @@ class FleetLife:
                 host.come_back()
                 fleet.pass_time(random.choice([20, 90]))
                 host.leave()
-        ran = dict(fleet.started)
-        fleet.put_back(snapshot, random.choice([0, 10**6]), at_once=random.random() < 0.5)
+        ran = fleet.put_back(snapshot, random.choice([0, 10**6]), at_once=random.random() < 0.5)
         fleet.pass_time(15)
         for host in away:
             host.come_back()
