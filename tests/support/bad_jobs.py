@@ -205,7 +205,9 @@ def row(host: Host, title: str, run: str) -> str:
     said = [entry for event in ENDED for entry in host.said(event) if _about(entry) == run]
     lines = [entry["message"].removeprefix(f"{run} ") for entry in sorted(said, key=lambda entry: entry["time"])]
     shown = CliRunner().invoke(jobqueuectl, ["--root", str(host.root), "show", run], catch_exceptions=False).output
-    more = [fact for fact in _facts(shown) if fact not in _repeated(record)]
+    repeated = [same_everywhere(fact, host.root) for fact in _repeated(record)]
+    facts = (same_everywhere(fact, host.root) for fact in _facts(shown))
+    more = [fact for fact in facts if fact not in repeated]
     parts = (title, *map(_cell, (_recorded(record), lines, more)))
     return same_everywhere("| " + " | ".join(parts) + " |", host.root)
 
