@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Iterable, Iterator
-from dataclasses import fields
+from dataclasses import fields, replace
 
 from jobqueued.base.instants import MINUTE
 from jobqueued.child.contract.documents import DEFAULT_PATH
@@ -52,8 +52,11 @@ class _Unsaid(Exception):
     """A crontab can't express a job, or one of its times."""
 
 
-def crontab_of(jobs: Iterable[Job], timezone: str, user: str) -> Exported:
-    """Return the crontab of these jobs for a host in a timezone; `user` is the user for jobs that name no user."""
+def crontab_of(jobs: Iterable[Job], timezone: str, user: str, root_groups: frozenset[str] = frozenset()) -> Exported:
+    """Return the crontab of these jobs for a host in a timezone.
+
+    `user`: the user of jobs that name no user. `root_groups`: the groups that cron gives root's jobs.
+    """
     jobs = tuple(jobs)
     variables: dict[str, str | None] = {**_UNSET, "CRON_TZ": timezone}
     found, losses, left_out = [comment(_HEAD)], list[tuple[str, str]](), list[str]()
@@ -65,7 +68,8 @@ def crontab_of(jobs: Iterable[Job], timezone: str, user: str) -> Exported:
     for job in jobs:
         changed = {name: value for name, value in _variables(job).items() if variables[name] != value}
         above = [_assignment(name, value) for name, value in changed.items()]
-        unsaid = list(_losses(job, timezone))
+        has_cron_groups = (job.user or user) == "root" and frozenset(job.groups or ()) == root_groups
+        unsaid = list(_losses(replace(job, groups=None) if has_cron_groups else job, timezone))
         lines, wrong = _lines(job, user) if all(above) else ([], ["it has a variable that crontabs can't express"])
         unsaid += wrong
         found += ["", comment(f"{job.id}{job.description and ': '}{job.description}")]

@@ -124,6 +124,7 @@ def _said_if_none(found: Iterator[Record]) -> Iterator[Record]:
 
 def _print_crontab(paths: Paths, ids: tuple[str, ...]) -> None:
     """Print the jobs in the job files as a crontab. Exit with 1 if the crontab format can't express a part of a job."""
+    from jobqueued.ctl.crontab.import_sources import root_groups
     from jobqueued.ctl.files.job_files import read_files
     from jobqueued.ctl.files.job_units import user_of_daemon
     from jobqueued.exchange.to_crontab import crontab_of
@@ -135,7 +136,8 @@ def _print_crontab(paths: Paths, ids: tuple[str, ...]) -> None:
     if unknown := [name for name in ids if name not in known]:
         raise click.UsageError(f"no such job in {paths.jobs}: {', '.join(unknown)}")
     chosen = [known[name] for name in ids] if ids else found.jobs
-    exported = crontab_of(chosen, config.zone, user_name(user_of_daemon(paths)) or "root")
+    user = user_name(user_of_daemon(paths)) or "root"
+    exported = crontab_of(chosen, config.zone, user, frozenset(root_groups()))
     sys.stdout.write(exported.text)
     sys.stdout.flush()
     for problem in found.problems:

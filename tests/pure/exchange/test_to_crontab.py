@@ -86,6 +86,16 @@ def test_what_cron_cannot_say_is_told_and_stands_above_the_line(keys: str, said:
     assert f"# not in this crontab: {said}" in found.text
 
 
+@pytest.mark.parametrize(
+    ("groups", "user", "lost"), [("adm", "root", False), ("disk", "root", True), ("adm", "bob", True)]
+)
+def test_groups_that_cron_gives_root_are_no_loss(groups: str, user: str, lost: bool) -> None:
+    """`import` writes them into root's jobs, so the way back is silent."""
+    job = Job(id="a", command="x", at_boot=True, user=user, groups=(groups,), concurrency=1000, leave_children=True)
+    found = crontab_of([job], "UTC", "root", frozenset({"adm"}))
+    assert [("a", "cron has no `groups`")] * lost == [loss for loss in found.losses if "groups" in loss[1]]
+
+
 @pytest.mark.parametrize("command", ["a\\nb", "-n x"])
 def test_a_command_that_no_crontab_can_hold_has_no_line(command: str) -> None:
     """Several lines, what cronie takes for an option."""
