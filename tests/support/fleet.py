@@ -79,6 +79,15 @@ class Etcd(FakeEtcd):
     def __init__(self) -> None:
         super().__init__()
         self._keys: tuple[int, dict[Key, Value]] = -1, {}
+        self.lapsed_skips = dict[Key, Value]()
+        """The skips that were remembered for as long as they are, by the occurrence."""
+
+    def lapse(self, *leases: int) -> None:
+        """End leases, with all keys that live by them."""
+        before = self.keys
+        super().lapse(*leases)
+        over = before.keys() - self.keys.keys()
+        self.lapsed_skips |= {key: before[key] for key in over if before[key].state.startswith("skipped ")}
 
     @property
     def keys(self) -> dict[Key, Value]:
@@ -819,7 +828,9 @@ class Fleet:
                 due = job.next_after(due)
                 continue
             able = [host for host in self.hosts.values() if host.may_have(job)]
-            if owner is None or (_is_returnable(owner) and self.hosts[owner.store].has_removed(job.id, due)):
+            if owner is None and (skipped := self.etcd.lapsed_skips.get(("run", job.id, key))) is not None:
+                asked = [self.hosts[skipped.store]]  # it may have died before it wrote the record
+            elif owner is None or (_is_returnable(owner) and self.hosts[owner.store].has_removed(job.id, due)):
                 asked = able
             else:
                 asked = [self.hosts[owner.store]]
