@@ -46,7 +46,7 @@ class SubmissionCalls:
     def resize(self, asked: dict[str, Any], asker: Asker) -> None:
         """Set a submission's maximum number of live runs."""
         name, runs = asked["job"], asked["runs"]
-        if self._require_submission(name, "set `concurrency` in its file").runs == 1:
+        if self._require_submission(name, "in YAML files, `concurrency` limits a job's live runs").runs == 1:
             raise VarlinkError("Refused", {"reason": f"{name} has only one run; expected a submission with --array"})
         if not 1 <= runs <= MOST_RUNS:
             raise VarlinkError("Refused", {"reason": f"found {runs}; expected a number from 1 to {MOST_RUNS}"})

@@ -158,7 +158,7 @@ def test_a_job_of_a_file_is_no_submission(host: Host) -> None:
     pause = f"to start no more runs: jobqueuectl --root {host.root} pause flaky\n"
     for words, remedy in (
         (("withdraw", "flaky"), pause),
-        (("resize", "flaky", "4"), "set `concurrency` in its file\n"),
+        (("resize", "flaky", "4"), "in YAML files, `concurrency` limits a job's live runs\n"),
     ):
         shown = run("--root", host.root, *words)
         assert (1, told + remedy) == (shown.returncode, shown.stderr)
