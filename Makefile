@@ -6,7 +6,7 @@ BIN = $(VENV)/bin
 PREFIX ?= /usr
 PYTHONDIR ?= $(PREFIX)/lib/python3/dist-packages
 
-.PHONY: run page test lint units generate docs bench bench-quick browser system twin soak mutants faults realcron chaos chaos-breaks fleet fleet-demo fleet-chaos fleet-scenes fleet-lives fleet-breaks slurm simulation longrun power power-breaks deb deb-check rpm install install-files uninstall clean
+.PHONY: run page test lint units native generate docs bench bench-quick browser system twin soak mutants faults realcron chaos chaos-breaks fleet fleet-demo fleet-chaos fleet-scenes fleet-lives fleet-breaks slurm simulation longrun power power-breaks deb deb-check rpm install install-files uninstall clean
 
 run: $(VENV)/.installed
 	@mkdir -p var
@@ -205,6 +205,7 @@ endef
 install: install-files
 	find jobqueued -name '*.py' -exec install -Dm644 '{}' '$(DESTDIR)$(PYTHONDIR)/{}' ';'
 	install -Dm644 -t $(DESTDIR)$(PYTHONDIR)/jobqueued/ctl/chart/page jobqueued/ctl/chart/page/*
+	test ! -x jobqueued/child/start/become || install -D -t $(DESTDIR)$(PYTHONDIR)/jobqueued/child/start jobqueued/child/start/become
 	/usr/bin/python3 -m compileall -q $(if $(DESTDIR),-s $(DESTDIR)) $(DESTDIR)$(PYTHONDIR)/jobqueued
 
 # Install everything except the modules, which each package installs in its own way.
@@ -278,6 +279,12 @@ uninstall:
 	rm -f $(DESTDIR)$(PREFIX)/share/bash-completion/completions/jobqueuectl
 	rm -f $(DESTDIR)$(PREFIX)/share/zsh/vendor-completions/_jobqueuectl
 	rm -f $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/jobqueuectl.fish
+
+# The program that starts runs of other users (docs/performance.md). Without it, supervisors fork.
+CFLAGS ?= -O2
+native: jobqueued/child/start/become
+jobqueued/child/start/become: jobqueued/child/start/become.c
+	$(CC) $(CPPFLAGS) $(CFLAGS) -Wall -Wextra -Werror $(LDFLAGS) -static -o $@ $<
 
 $(VENV)/.installed: pyproject.toml
 	$(PYTHON) -m venv $(VENV)

@@ -24,7 +24,8 @@ FOLDERS = {
         "child/contract": """
             atomic_file documents instants json_values reasons signals text trust tuples unix_socket wire""",
         "child/processes": "cgroup_files cgroup process title tree",
-        "child/start": "identity as_user caps environment lockfile pam posixspawn start_report spawn starting",
+        "child/start": """
+            identity as_user caps environment lockfile pam posixspawn attributes become start_report spawn starting""",
         "child/report": "account budget control_socket followers journald marks output record",
         "child/hooks": "telemetry hook hooks",
         "child/attempt": "attempt_life ending local_runner slurm_runner runner shutdown attempt",

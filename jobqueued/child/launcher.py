@@ -32,7 +32,7 @@ from jobqueued.child.contract.text import counted
 from jobqueued.child.processes import cgroup, tree
 from jobqueued.child.questions import Questions, is_question
 from jobqueued.child.report import budget, marks
-from jobqueued.child.start import spawn
+from jobqueued.child.start import attributes, spawn
 from jobqueued.child.worker import SpawnLimit, Worker, spare
 
 IDLE, IDLE_SECONDS = 1, 30.0
@@ -385,7 +385,7 @@ def _set_up(arguments: list[str]) -> Launcher:
     spawn.call_ourselves("jq-launcher")
     os.closerange(_LISTEN_FD + 1, 1 << 16)  # jobs must not inherit what the launcher's starter left open
     wire.limit_files(None)
-    spawn.forgo_oom_protection()
+    attributes.forgo_oom_protection()
     spawn.become_subreaper()
     tree.hold_children()
     home = cgroup.prepare(delegated="--delegated" in arguments)

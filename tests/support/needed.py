@@ -13,9 +13,9 @@ from collections.abc import Iterator
 import pytest
 
 PACKAGES = {
-    "ed": "ed", "etcd": "etcd-server", "mkfs.ext4": "e2fsprogs", "sbatch": "slurm-wlm", "slurmctld": "slurm-wlm",
-    "slurmd": "slurm-wlm", "ssh": "openssh-client", "sshd": "openssh-server", "systemd-analyze": "systemd",
-    "tmux": "tmux", "varlinkctl": "systemd",
+    "cc": "gcc libc6-dev", "ed": "ed", "etcd": "etcd-server", "mkfs.ext4": "e2fsprogs", "sbatch": "slurm-wlm",
+    "slurmctld": "slurm-wlm", "slurmd": "slurm-wlm", "ssh": "openssh-client", "sshd": "openssh-server",
+    "systemd-analyze": "systemd", "tmux": "tmux", "varlinkctl": "systemd",
 }  # fmt: skip
 """Program → Debian's package with it."""
 PLACES = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/local/sbin", "/usr/sbin", "/sbin"])

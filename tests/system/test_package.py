@@ -162,6 +162,25 @@ def test_beside_cron() -> None:
     sh("jobqueuectl", "doctor")
 
 
+def test_runs_of_other_users_without_a_fork() -> None:
+    """With jobqueued-native, its program starts them, also within the limits of our units."""
+    apt("install", deb("jobqueued-native"))
+    program = Path("/usr/lib/python3/dist-packages/jobqueued/child/start/become")
+    real, used = program.with_suffix(".real"), Path("/run/become-used")
+    program.rename(real)
+    program.write_text(f'#!/bin/sh\necho yes >{used}\nexec {real} "$@"\n')
+    program.chmod(0o755)
+    try:
+        (JOBS / "other.yaml").write_text("jobs: {other: {command: id -un, user: nobody}}\n")
+        until("the job is read", lambda: "other" in {job["id"] for job in jobs()})
+        assert "nobody\n" == output(sh("jobqueuectl", "run", "other", "--wait").strip())
+        assert "yes\n" == used.read_text()
+    finally:
+        real.rename(program)
+        used.unlink(missing_ok=True)
+        (JOBS / "other.yaml").unlink()
+
+
 def test_a_report_of_a_bug() -> None:
     """Has what doctor says."""
     said = sh("sh", "-c", "exec 3>&1; exec /usr/share/bug/jobqueued/script")

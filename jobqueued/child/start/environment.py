@@ -68,6 +68,11 @@ class Environment:
             for path in filter(os.path.exists, _OF_A_LOGIN):
                 self.given |= read(path)
 
+    @property
+    def is_read_by_user(self) -> bool:
+        """Return whether `whole` reads files that only the user may read."""
+        return any(variables is None for _, variables in self._files)
+
     def whole(self) -> dict[str, str]:
         """Return the whole environment. Call this as the job's user, because it reads the remaining files.
 

@@ -1,4 +1,4 @@
-"""Start a process. posix_spawn is used if it supports the launch spec.
+"""Start a process. posix_spawn is used if it supports the launch spec, for another user with the program `become`.
 
 Otherwise a forked child reports the failed step.
 """
@@ -20,14 +20,15 @@ from jobqueued.child.contract import wire
 from jobqueued.child.contract.documents import LaunchSpec
 from jobqueued.child.processes import process
 from jobqueued.child.processes.cgroup import Cgroup
-from jobqueued.child.start import pam, posixspawn, start_report
+from jobqueued.child.start import become, pam, posixspawn, start_report
+from jobqueued.child.start.attributes import ATTRIBUTES
+from jobqueued.child.start.become import Becoming
 from jobqueued.child.start.environment import Environment, arguments
 from jobqueued.child.start.identity import StartFailed, User, groups_lacking, groups_of, user_of_order
 
 _ALL_SIGNALS = sorted(signal.valid_signals())
 _LIBC = ctypes.CDLL(None, use_errno=True)
 PR_SET_PDEATHSIG, PR_SET_DUMPABLE, _PR_SET_NAME, _PR_SET_CHILD_SUBREAPER, PR_SET_NO_NEW_PRIVS = 1, 4, 15, 36, 38
-_IOPRIO_SET = {"x86_64": 251, "i686": 289, "aarch64": 30, "armv7l": 314, "riscv64": 30, "ppc64le": 273, "s390x": 282}
 _WIDE = sys.maxsize > 1 << 32
 _KEYCTL = {
     "x86_64": 250 if _WIDE else 288,
@@ -40,14 +41,6 @@ _KEYCTL = {
     "s390x": 280,
 }
 _KEYCTL_JOIN_SESSION_KEYRING = 1
-_IOPRIO_CLASSES = {"realtime": 1, "best-effort": 2, "idle": 3}
-_POLICIES = {
-    "other": os.SCHED_OTHER,
-    "batch": os.SCHED_BATCH,
-    "idle": os.SCHED_IDLE,
-    "fifo": os.SCHED_FIFO,
-    "rr": os.SCHED_RR,
-}
 _OF_OURSELVES = ("RLIMIT_AS", "RLIMIT_DATA", "RLIMIT_NOFILE")
 """Limits that this interpreter could exceed before the exec, so they are set last."""
 
@@ -84,8 +77,9 @@ def spawn(
     plan = _Plan(order, (output, output if errors is None else errors, *more), cgroup)
     try:
         able = cgroup.directory < 0 or posixspawn.AVAILABLE
-        able = able and plan.groups is None and not plan.attributes and not plan.environment.login
-        return (_spawn(plan) if able else None) or _fork(plan)
+        if plan.attributes or plan.environment.login or not able:
+            return _fork(plan)
+        return (_spawn(plan) if plan.groups is None else _spawn_as_user(plan)) or _fork(plan)
     finally:
         os.close(plan.stdin)
 
@@ -126,7 +120,7 @@ def _spawn(plan: _Plan) -> StartedProcess | None:
         _change_directory(plan.order, plan.user, warnings.append)
         env = plan.environment.whole()
         program = find(plan.argv[0], env["PATH"])
-        pid = _posix_spawn(plan, program, env)
+        pid = _posix_spawn(plan, program, plan.argv, env)
     except (OSError, StartFailed):
         return None
     finally:
@@ -135,25 +129,77 @@ def _spawn(plan: _Plan) -> StartedProcess | None:
     return StartedProcess(pid, warnings)
 
 
-def _posix_spawn(plan: _Plan, program: str, env: dict[str, str]) -> int:
-    streams = (plan.stdin, *plan.outputs)
+def _posix_spawn(plan: _Plan, program: str, argv: list[str], env: dict[str, str], *more: int) -> int:
+    streams = (plan.stdin, *plan.outputs, *more)
     if plan.cgroup.directory >= 0:
-        return posixspawn.spawn(program, plan.argv, env, streams, plan.cgroup.directory)
+        return posixspawn.spawn(program, argv, env, streams, plan.cgroup.directory)
     actions = [(os.POSIX_SPAWN_DUP2, source, target) for target, source in enumerate(streams)]
-    return os.posix_spawn(
-        program, plan.argv, env, file_actions=actions, setsid=True, setsigmask=(), setsigdef=_ALL_SIGNALS
+    return os.posix_spawn(program, argv, env, file_actions=actions, setsid=True, setsigmask=(), setsigdef=_ALL_SIGNALS)
+
+
+def _spawn_as_user(plan: _Plan) -> StartedProcess | None:
+    """Start as another user with the program `become`.
+
+    Return None if `become` is not installed, lacks what the start needs, or reports a failed step; a forked child then
+    repeats the start and reports the step. Raises NoAnswer.
+    """
+    is_able = not (plan.user.is_us or plan.order.get("asks_pam") or plan.environment.is_read_by_user)
+    if not (is_able and os.access(become.PROGRAM, os.X_OK)):
+        return None
+    previous = os.umask(plan.order["umask"])
+    try:
+        return _reported(plan, lambda report: _spawn_become(plan, report))
+    except start_report.NoAnswer:
+        raise
+    except (OSError, StartFailed, ValueError):
+        return None
+    finally:
+        os.umask(previous)
+
+
+def _spawn_become(plan: _Plan, report: int) -> int:
+    _give_outputs(plan)
+    file = _becoming(plan).plan()
+    try:
+        place = len(plan.outputs) + 1
+        return _posix_spawn(plan, become.PROGRAM, [become.PROGRAM, str(place), str(place + 1)], {}, file, report)
+    finally:
+        os.close(file)
+
+
+def _becoming(plan: _Plan) -> Becoming:
+    assert plan.groups is not None
+    order, user, program, env = plan.order, plan.user, plan.argv[0], plan.environment.whole()
+    if "/" not in program and not all(folder.startswith("/") for folder in env["PATH"].split(":")):
+        raise StartFailed("exec", 0, "only the user finds a program in a relative PATH")
+    return Becoming(
+        user.uid,
+        *plan.groups,
+        _directory(order, user),
+        _warning(order, user),
+        find(program, env["PATH"]),
+        plan.argv,
+        env,
     )
+
+
+def _give_outputs(plan: _Plan) -> None:
+    """Give the user the output pipes, because opening /dev/stderr re-opens the pipe. A device keeps its owner."""
+    assert plan.groups is not None
+    for output in plan.outputs:
+        if stat.S_ISFIFO(os.fstat(output).st_mode):
+            os.fchown(output, plan.user.uid, plan.groups[0])
 
 
 def _change_directory(order: LaunchSpec, user: User, warn: Callable[[str], object]) -> None:
     """Change to the job's directory, by default HOME. If HOME or a path after a dash can't be entered, change to /."""
-    directory, path = order["working_directory"] or "", _directory(order, user)
+    path, warning = _directory(order, user), _warning(order, user)
     try:
         os.chdir(path)
     except OSError as error:
-        if directory.startswith("/"):
-            raise StartFailed("chdir", error.errno or 0, f"{directory}: {error.strerror}") from None
-        warn(f"{'' if directory else 'the home '}{path}: {error.strerror}; it ran in /")
+        if not warning:
+            raise StartFailed("chdir", error.errno or 0, f"{path}: {error.strerror}") from None
+        warn(f"{warning}: {error.strerror}; it ran in /")
         os.chdir("/")
 
 
@@ -161,14 +207,23 @@ def _directory(order: LaunchSpec, user: User) -> str:
     return (order["working_directory"] or user.home).removeprefix("-")
 
 
+def _warning(order: LaunchSpec, user: User) -> str:
+    """Return the start of the warning that a job runs in / instead of its directory, or "" if it must not."""
+    directory = order["working_directory"] or ""
+    return "" if directory.startswith("/") else f"{'' if directory else 'the home '}{_directory(order, user)}"
+
+
 def _fork(plan: _Plan) -> StartedProcess:
+    return _reported(plan, lambda report: _forked(plan, report))
+
+
+def _reported(plan: _Plan, start: Callable[[int], int]) -> StartedProcess:
+    """Start a process that reports its steps, and wait until it has executed the command. Raises StartFailed."""
     reading, writing = map(posixspawn.raised, os.pipe2(os.O_CLOEXEC))
     seconds = min(_START_SECONDS, plan.order.get("timeout") or _START_SECONDS)
     try:
         try:
-            pid = _forked()
-            if not pid:
-                _become(plan, writing)
+            pid = start(writing)
         finally:
             os.close(writing)
         report = start_report.read(reading, seconds)
@@ -194,14 +249,17 @@ _START_SECONDS = 60.0
 """Timeout (s) for the start, because a slow file system must not delay a run's timeout and stop."""
 
 
-def _forked() -> int:
+def _forked(plan: _Plan, report: int) -> int:
     try:
-        return os.fork()
+        pid = os.fork()
     except OSError as error:
         raise StartFailed("fork", error.errno or 0) from None
+    if not pid:
+        _run_child(plan, report)
+    return pid
 
 
-def _become(plan: _Plan, report: int) -> NoReturn:
+def _run_child(plan: _Plan, report: int) -> NoReturn:
     """Run the forked child from fork to exec. The child reports the first failed step and exits."""
     steps = _Steps(plan, report)
     try:
@@ -232,7 +290,7 @@ class _Steps:
         os.setsid()
         os.umask(plan.order["umask"])
         self._limit(attributes.get("limits", {}))
-        for name, apply in _ATTRIBUTES:
+        for name, apply in ATTRIBUTES:
             if name in attributes:
                 self.step, self.detail = name, f"{attributes[name]}: "
                 apply(attributes[name])
@@ -284,9 +342,7 @@ class _Steps:
         if not self._plan.user.is_us:
             pam.check(self._plan.order, self._plan.user)
             self.step = "stdio"
-            for output in self._plan.outputs:  # opening /dev/stderr re-opens the pipe
-                if stat.S_ISFIFO(os.fstat(output).st_mode):  # a device keeps its owner
-                    os.fchown(output, uid, gid)
+            _give_outputs(self._plan)
             self.step = "keyring"
             join_keyring()
         self.step = "setgroups"
@@ -357,36 +413,6 @@ def prctl(option: int, value: int = 1) -> None:
         raise OSError(number, os.strerror(number))
 
 
-def _nice(value: int) -> None:
-    """Set the nice value of the process and its session.
-
-    If the kernel schedules by session, the process's value matters little.
-    """
-    os.setpriority(os.PRIO_PROCESS, 0, value)
-    _write("/proc/self/autogroup", value, optional=True)
-
-
-def _write(path: str, value: int, *, optional: bool = False) -> None:
-    try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
-        os.write(descriptor, b"%d" % value)
-        os.close(descriptor)
-    except OSError:
-        if not optional:
-            raise
-
-
-def _ionice(text: str) -> None:
-    """Set the I/O priority with ioprio_set(2), which the C library does not wrap."""
-    name, _, level = text.partition(":")
-    number = _IOPRIO_SET.get(os.uname().machine)
-    if number is None:
-        raise OSError(errno.ENOSYS, f"jobqueued does not support ioprio_set(2) on {os.uname().machine}")
-    if _LIBC.syscall(number, 1, 0, _IOPRIO_CLASSES[name] << 13 | int(level or 0)):
-        number = ctypes.get_errno()
-        raise OSError(number, os.strerror(number))
-
-
 def join_keyring() -> None:
     """Join a new session keyring (keyrings(7)). In our keyring, the job could read other jobs' keys.
 
@@ -399,31 +425,9 @@ def join_keyring() -> None:
             raise OSError(number, os.strerror(number))
 
 
-def _schedule(text: str) -> None:
-    policy, _, priority = text.partition(":")
-    os.sched_setscheduler(0, _POLICIES[policy], os.sched_param(int(priority or 0)))
-
-
-_ATTRIBUTES: tuple[tuple[str, Callable[[Any], None]], ...] = (
-    ("cpus", lambda cpus: os.sched_setaffinity(0, cpus)),
-    ("nice", _nice),
-    ("cpu_scheduling", _schedule),
-    ("ionice", _ionice),
-    ("oom_score_adj", lambda value: _write("/proc/self/oom_score_adj", value)),
-)
-
-
 def is_system_trouble(failure: StartFailed) -> bool:
     """Return whether the host, rather than the job, caused a failed start."""
     return failure.number in wire.SYSTEM_TROUBLE
-
-
-def forgo_oom_protection() -> None:
-    """Remove the OOM killer protection that our parent set, because jobs must not have it."""
-    with open("/proc/self/oom_score_adj") as file:
-        spared = int(file.read()) < 0
-    if spared:
-        _write("/proc/self/oom_score_adj", 0)
 
 
 def call_ourselves(name: str) -> None:

@@ -1,4 +1,4 @@
-"""A forked child's report before its exec: steps that may block, warnings, and the failed step."""
+"""The report of a new process before it executes the command: steps that may block, warnings, and the failed step."""
 
 from __future__ import annotations
 
@@ -11,6 +11,10 @@ from jobqueued.child.contract.tuples import NamedTuple
 from jobqueued.child.start.identity import StartFailed
 
 _FAILED, _AT = "\0", "\1"
+
+
+class NoAnswer(StartFailed):
+    """A step took too long, for example because of a file system."""
 
 
 class StartReport(NamedTuple):
@@ -28,11 +32,11 @@ def read(descriptor: int, seconds: float) -> StartReport:
         told, is_whole = told + more, not more
     text, has_failed, rest = told.decode(errors="replace").partition(_FAILED)
     lines = text.split("\n")[:-1]
-    trouble = None
+    trouble: StartFailed | None = None
     if not is_whole:
         steps = [line.removeprefix(_AT).partition(" ") for line in lines if line.startswith(_AT)]
         step, _, detail = steps[-1] if steps else ("start", "", "")
-        trouble = StartFailed(step, errno.ETIMEDOUT, f"{f'{detail}: ' if detail else ''}no answer in {seconds:g} s")
+        trouble = NoAnswer(step, errno.ETIMEDOUT, f"{f'{detail}: ' if detail else ''}no answer in {seconds:g} s")
     elif has_failed:
         number, step, detail = rest.split("\n", 2)
         trouble = StartFailed(step, int(number), detail)

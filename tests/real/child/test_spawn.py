@@ -256,9 +256,10 @@ class TestUsers:
         """A job of another user has a session keyring, but not the one that the jobs of root have."""
         spawn.join_keyring()
         ours = f"{spawn._LIBC.syscall(spawn._KEYCTL[os.uname().machine], 0, -3, 0):08x}"  # KEYCTL_GET_KEYRING_ID
-        seen = [Way(name).run("grep ' _ses:' /proc/keys")[0] for name in ("posix_spawn", "other user")]
-        assert [ours in keyrings for keyrings in seen] == [True, False]
-        assert len(seen[1].splitlines()) == 1
+        names = ("posix_spawn", "other user", "other user by become")
+        seen = [Way(name).run("grep ' _ses:' /proc/keys")[0] for name in names]
+        assert [ours in keyrings for keyrings in seen] == [True, False, False]
+        assert [len(keyrings.splitlines()) for keyrings in seen[1:]] == [1, 1]
 
     @NEEDS_ROOT
     def test_directory_as_the_user(self, public: Path) -> None:
