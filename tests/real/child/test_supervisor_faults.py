@@ -35,7 +35,8 @@ class Faulty(Pool):
 
     def __init__(self, root: Path) -> None:
         super().__init__(root)
-        wait_for(lambda: "anon_inode:[signalfd]" in self.descriptors(), why="it is set up")
+        title = Path(f"/proc/{self.pid}/cmdline")
+        wait_for(lambda: title.read_bytes().startswith(b"jq-supervisor\0idle"), why="it is set up")
 
     def fail(self, *faults: str) -> None:
         """From now on these, and no others."""
