@@ -181,6 +181,7 @@ def test_a_read_finds_it(host: Host, way: str) -> None:
     host.call("Await", job="host/1")
     host.stop()
     host.start()
+    wait_for((host.root / "state" / LOG).exists, why="the first commit makes it")
     WAYS[way][1](host.root / "state")
     answers = [submit(host, key) for key in ("one", "one", "two", "over")]
     refused = [answer for answer in answers if "error" in answer]
