@@ -6,7 +6,7 @@ from typing import Any
 
 from jobqueued.child.contract.reasons import Reason
 from jobqueued.core.state.scheduler_state import SchedulerState
-from jobqueued.model.commands import Command, Reply, Say
+from jobqueued.model.commands import Command, Reply, Say, WriteRecord
 from jobqueued.model.job import Job, Now
 
 
@@ -44,20 +44,30 @@ class Turn:
 
 
 def _briefly(commands: list[Command]) -> list[Command]:
-    """Merge the log lines of consecutive skips of one job for one reason into one line."""
-    found: list[Command] = []
+    """Merge the log lines of consecutive skips of one job for one reason into one line, and keep only the last record
+    of a skip that several occurrences joined.
+    """
+    found: list[Command | None] = []
     line: Say | None = None
+    place = 0
+    records: dict[tuple[str, int], int] = {}
     for command in commands:
         if isinstance(command, Say):
             if line is not None and _continues(line, command):
-                found.remove(line)
+                found[place] = None
                 line = _both(line, command)
             else:
                 line = command
+            place = len(found)
             found.append(line)
-        else:
-            found.append(command)
-    return found
+            continue
+        if isinstance(command, WriteRecord) and command.record["state"] == "skipped":
+            skip = command.record["job"], command.record["number"]
+            if skip in records:
+                found[records[skip]] = None
+            records[skip] = len(found)
+        found.append(command)
+    return [command for command in found if command is not None]
 
 
 def _continues(line: Say, it: Say) -> bool:

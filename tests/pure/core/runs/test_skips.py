@@ -194,7 +194,21 @@ def test_an_older_run_joins_no_newer_skip() -> None:
     for run in runs:
         skip_run(turn, run, parse("x"), it, joins=True)
     documents = [command.record for command in turn.finish() if isinstance(command, WriteRecord)]
-    assert [(2, 1), (1, 1), (2, 2)] == [(document["number"], document["count"]) for document in documents]
+    assert [(1, 1), (2, 2)] == [(document["number"], document["count"]) for document in documents]
+
+
+def test_one_record_a_turn() -> None:
+    """Occurrences that join one skip in one turn write its record once; another job's record stays in its place."""
+    world = World(job("a"), job("b"))
+    catalog = world.scheduler.catalog
+    turn = Turn(world.scheduler._state, world.now)
+    for due in range(3):
+        for name in "ab"[: 2 - due % 2]:
+            skip(turn, catalog[name], [Occurrence(name, f"c0.{due}", due)], parse("x"))
+    skip(turn, catalog["a"], [Occurrence("a", "c0.3", 3)], parse("y"))
+    documents = [command.record for command in turn.finish() if isinstance(command, WriteRecord)]
+    found = [(it["job"], it["number"], it["count"], it["reason"]) for it in documents]
+    assert [("a", 1, 3, "x"), ("b", 1, 2, "x"), ("a", 2, 1, "y")] == found
 
 
 def waits_twice(*schedules: str, **fields: Any) -> World:
