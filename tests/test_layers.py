@@ -104,7 +104,7 @@ FOLDERS = {
         "": "__main__",
         "ctl/base": """
             arguments table terminal client findings completion documents editor hold_messages output problems
-            waiting records whole_names""",
+            tags waiting records whole_names""",
         "ctl/files": """
             table_files job_units origins cat explain id_conflicts receivers unlikely job_files fixes reports
             rhythms check language_server reload user_files""",

@@ -9,6 +9,7 @@ import click
 from jobqueued.base.text import printable
 from jobqueued.ctl.base import completion
 from jobqueued.ctl.base.records import own_run, own_span, wait_for_end
+from jobqueued.ctl.base.tags import job_names, on_each, tag_option
 from jobqueued.ctl.base.terminal import reaching
 from jobqueued.ctl.base.whole_names import ask_by_name
 from jobqueued.settings.paths import Paths
@@ -17,28 +18,34 @@ _wait = click.option(
     "-w",
     "--wait",
     is_flag=True,
-    help="Wait until the run ends; exit 0 if it succeeded, else 1.  Standard error shows what the run waits for.",
+    help="Wait until the runs end; exit 0 if they succeeded, else 1.  Standard error shows what a run waits for.",
 )
 
 
 @click.command("run")
-@click.argument("job", shell_complete=completion.jobs)
+@click.argument("job", required=False, shell_complete=completion.jobs)
 @_wait
+@tag_option("Run all")
 @click.pass_obj
-def run_job(paths: Paths, job: str, wait: bool) -> None:
-    """Queue a run of JOB now and print the run's id.
+def run_job(paths: Paths, job: str | None, wait: bool, tags: tuple[str, ...]) -> None:
+    """Queue a run of JOB, or of each job with a tag, now.
 
-    The run waits in the queue like any other run, but does not wait for its `dependencies`.  A disabled job can be run
-    too.  For an invalid job, the command queues no run and prints the cause.
+    The command prints the id of each run.  The runs wait in the queue like any other run, but do not wait for their
+    `dependencies`.  A disabled JOB can be run too, but --tag leaves out disabled jobs.  For an invalid job, the command
+    queues no run and prints the cause.
 
-    With --wait, exits 0 if the run succeeded, else 1.
+    With --wait, exits 0 if all runs were queued and succeeded, else 1.
 
     \b
     Examples:
       jobqueuectl run nightly-backup
       jobqueuectl run --wait nightly-backup && echo done
+      jobqueuectl run --tag nightly
     """
-    _queue(paths, wait, "Run", "job", job)
+    _refuse_in_a_run(wait)
+    runs, names = list[str](), job_names(paths.control, job, tags, enabled=True)
+    is_queued = on_each(names, lambda name: runs.append(_queued(paths, "Run", "job", name)))
+    sys.exit(not (_have_succeeded(paths, runs, wait=wait) and is_queued))
 
 
 @click.command("rerun")
@@ -56,7 +63,8 @@ def rerun(paths: Paths, run: str, wait: bool) -> None:
     Example:
       jobqueuectl rerun --wait nightly-backup@142
     """
-    _queue(paths, wait, "Rerun", "run", run)
+    _refuse_in_a_run(wait)
+    sys.exit(not _have_succeeded(paths, [_queued(paths, "Rerun", "run", run)], wait=wait))
 
 
 @click.command("retry")
@@ -82,17 +90,21 @@ def retry(paths: Paths, run: str, wait: bool) -> None:
     click.echo(printable(f"{run} {state}"))
     if state == "due":
         click.echo(reaching(f"{run} can't start yet; to see why: jobqueuectl why {run}"), err=True)
-    if wait:
-        sys.exit(wait_for_end(paths, run, "continues")["state"] != "succeeded")
+    sys.exit(not _have_succeeded(paths, [run], wait=wait))
 
 
-def _queue(paths: Paths, wait: bool, method: str, kind: str, name: str) -> None:
-    _refuse_in_a_run(wait)
+def _queued(paths: Paths, method: str, kind: str, name: str) -> str:
+    """Queue a run, and print and return its id."""
     _, answer = ask_by_name(paths.control, method, name, kind=kind, traceparent=own_span())
-    run = answer["run"]
+    run: str = answer["run"]
     click.echo(run)
-    if wait:
-        sys.exit(wait_for_end(paths, run, "continues")["state"] != "succeeded")
+    return run
+
+
+def _have_succeeded(paths: Paths, runs: list[str], *, wait: bool) -> bool:
+    """With `wait`, wait until the runs end. Return whether none of them is known to have ended otherwise."""
+    ends = [wait_for_end(paths, run, "continues")["state"] for run in runs] if wait else []
+    return all(state == "succeeded" for state in ends)
 
 
 def _refuse_in_a_run(wait: bool) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from contextlib import suppress
+from typing import TYPE_CHECKING
 
 import click
 
@@ -11,22 +12,27 @@ from jobqueued.base.text import printable
 from jobqueued.ctl.base import completion
 from jobqueued.ctl.base.client import CallRefused, DaemonUnreachable
 from jobqueued.ctl.base.records import history, own_run, wait_for_end
+from jobqueued.ctl.base.tags import jobs_with, named, require_either, tag_option
 from jobqueued.ctl.base.whole_names import ask_by_name, by_whole_name
 from jobqueued.model.run_states import LIVE
 from jobqueued.settings.paths import Paths
 
+if TYPE_CHECKING:
+    from jobqueued.child.contract.documents import Record
+
 
 @click.command()
-@click.argument("names", nargs=-1, required=True, metavar="RUN|JOB...", shell_complete=completion.jobs_or_runs)
+@click.argument("names", nargs=-1, metavar="[RUN|JOB]...", shell_complete=completion.jobs_or_runs)
 @click.option("-w", "--wait", is_flag=True, help="Wait until the runs have ended, and print their results.")
 @click.option(
     "--lost",
     is_flag=True,
     help="Declare runs without a supervisor lost.  Use this only if none of the run's processes is left.",
 )
+@tag_option("Stop the live runs of all")
 @click.pass_obj
-def stop(paths: Paths, names: tuple[str, ...], wait: bool, lost: bool) -> None:
-    """Stop runs, or all live runs of a JOB.
+def stop(paths: Paths, names: tuple[str, ...], wait: bool, lost: bool, tags: tuple[str, ...]) -> None:
+    """Stop runs, or all live runs of a JOB or tag.
 
     All processes of a live run get the run's stop signal and, after its kill_grace, SIGKILL.  To stop a waiting run,
     name it as JOB@N; it then never starts.  The command prints the state of each run.
@@ -35,15 +41,19 @@ def stop(paths: Paths, names: tuple[str, ...], wait: bool, lost: bool) -> None:
     `status`, `why` and `doctor` name that process.  If the process does not belong to the run, use --lost: the run
     ends, and no process is signalled.
 
-    Exits 1 if a run already ended, or if JOB has no live run.
+    Exits 1 if a run already ended, or if JOB, or no job with the tag, has a live run.
 
     \b
     Examples:
       jobqueuectl stop nightly-backup
       jobqueuectl stop --wait nightly-backup@142 report@7
       jobqueuectl stop --lost nightly-backup@142
+      jobqueuectl stop --tag nightly
     """
+    require_either(names, tags, "RUN, JOB")
     runs, live, stopped, failed = list[str](), list[str](), list[str](), False
+    if tags:
+        live = _live_runs_with(paths, tags)
     try:
         for name in names:
             try:
@@ -101,9 +111,18 @@ def _live_without_it(paths: Paths, names: tuple[str, ...]) -> str:
     return printable("\n".join(lines))
 
 
+def _live_runs_with(paths: Paths, tags: tuple[str, ...]) -> list[str]:
+    jobs = {row["id"] for row in jobs_with(paths.control, tags)}
+    if not (live := [run["run"] for run in _all_live(paths) if run["job"] in jobs]):
+        raise CallRefused(f"no job with {named(tags)} has a live run")
+    return live
+
+
+def _all_live(paths: Paths, **query: str) -> list[Record]:
+    return [run for run in history(paths, {**query, "states": sorted(LIVE)}) if run["state"] in LIVE]
+
+
 def _live_runs(paths: Paths, job: str) -> list[str]:
-    found = history(paths, {"job": job, "states": sorted(LIVE)})
-    live = [run["run"] for run in found if run["state"] in LIVE]
-    if not live:
+    if not (live := [run["run"] for run in _all_live(paths, job=job)]):
         raise CallRefused(f"{printable(job)} has no live run; to stop a waiting run, name it: JOB@N")
     return live

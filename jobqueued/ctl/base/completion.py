@@ -49,6 +49,12 @@ def codes(_context: click.Context, _parameter: click.Parameter, begun: str) -> l
     return [CompletionItem(it.code, help=it.title) for it in found]
 
 
+def tags(context: click.Context, _parameter: click.Parameter, begun: str) -> list[str]:
+    """Return the tags of jobs with this prefix."""
+    found = {tag for row in _asked(context, "List").get("jobs", ()) for tag in row["tags"]}
+    return sorted(tag for tag in found if tag.startswith(begun))
+
+
 def _asked(context: click.Context, method: str, **parameters: Any) -> dict[str, Any]:
     try:
         return ask(chosen(context.parent or context).control, method, _LONGEST_WAIT, **parameters)

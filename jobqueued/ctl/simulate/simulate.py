@@ -15,6 +15,7 @@ from jobqueued.base.instants import DAY, SECOND
 from jobqueued.base.text import duration, printable
 from jobqueued.ctl.base.arguments import past_time
 from jobqueued.ctl.base.problems import in_a_line
+from jobqueued.ctl.base.tags import named, tag_option
 from jobqueued.ctl.base.terminal import json_option, print_json, reaching
 from jobqueued.ctl.simulate.kept_forecast import (
     KeptForecast,
@@ -28,9 +29,9 @@ from jobqueued.ctl.simulate.kept_forecast import (
     verdict_document,
 )
 from jobqueued.ctl.simulate.parallel_futures import play_in_parallel
-from jobqueued.ctl.simulate.simulated import Result, document, show, show_verdicts
+from jobqueued.ctl.simulate.simulated import Result, document, rows_of, show, show_verdicts
 from jobqueued.ctl.simulate.snapshot import Snapshot, chance, is_unreadable, require_records, snapshot, with_files
-from jobqueued.foresight import calibration, summary
+from jobqueued.foresight import calibration
 from jobqueued.foresight.calibration import FUTURES
 from jobqueued.foresight.durations import Chance
 from jobqueued.foresight.story import Story
@@ -153,6 +154,7 @@ _KEPT = Path()
     help="Simulate from WHEN on, with the records of that time, and compare with the real starts.",
 )
 @click.option("-a", "--all", "all_jobs", is_flag=True, help="List all jobs, not only those that wait.")
+@tag_option("List all")
 @json_option
 @click.pass_obj
 def simulate(
@@ -170,6 +172,7 @@ def simulate(
     checked: Path | None,
     back: int | None,
     all_jobs: bool,
+    tags: tuple[str, ...],
     as_json: bool,
 ) -> None:
     """Simulate coming runs: which jobs wait, how long and why.
@@ -181,6 +184,9 @@ def simulate(
 
     Runs that files, events or users cause are not simulated.  The command reads job files like `jobqueuectl check`.
     Only root and the daemon's own user can read users' files.
+
+    With --tag, all jobs are simulated, and the totals are for all of them, but the lists contain the jobs with this
+    tag, and no others.
 
     With --suggest, the command tries a later minute, a `spread` or a larger `max_running` for the jobs that wait most.
     Changes that do not help are omitted.  --keep saves a forecast for `jobqueuectl next`.  The job in
@@ -213,10 +219,11 @@ def simulate(
         click.echo(reaching("Refused job files are left out; see: jobqueuectl check"), err=True)
     other = None if directory is None else _with(paths, found, directory, given, default)
     _refuse_unknown(given, found, other)
+    listed = _with_tags(tags, found, other)
     saves = kept is not None or keeps
     chances = [chance(seed, number) for number in range(draws or (FUTURES if saves else 5))]
     until, first = found.host.begin + span, None if story is None else Story()
-    result = _result(found, other, until, chances, first, suggest=suggest, keeps_starts=saves)
+    result = _result(found, other, until, chances, first, listed, suggest=suggest, keeps_starts=saves)
     if story is not None and isinstance(told := result.futures[0], Story):
         save_runs(story, told.records(until), {job.id: job for job in found.host.jobs})
     if saves:
@@ -226,7 +233,7 @@ def simulate(
     if as_json:
         print_json(document(result))
     else:
-        show(result, all_jobs=all_jobs)
+        show(result, all_jobs=all_jobs or bool(tags))
 
 
 def _refuse_ignored(context: click.Context) -> None:
@@ -245,6 +252,16 @@ def _refuse_unknown(given: dict[str, int], found: Snapshot, other: Snapshot | No
         raise click.UsageError(f"--duration: there is no such job: {unknown}")
 
 
+def _with_tags(tags: tuple[str, ...], found: Snapshot, other: Snapshot | None) -> frozenset[str] | None:
+    """Return the jobs with these tags, or None without tags. Raises UsageError if no job has them."""
+    if not tags:
+        return None
+    every = (job for each in (found, other) if each is not None for job in each.host.jobs)
+    if not (jobs := frozenset(job.id for job in every if {*tags} <= {*job.tags})):
+        raise click.UsageError(f"--tag: no job has {named(tags)}")
+    return jobs
+
+
 def _with(paths: Paths, found: Snapshot, directory: Path, given: dict[str, int], default: int | None) -> Snapshot:
     """Return the host as if a directory's files were installed. Exit with 1 if the files would be refused."""
     other = with_files(paths, found, directory, given, default)
@@ -261,11 +278,12 @@ def _result(
     until: int,
     chances: Sequence[Chance],
     first: Story | None,
+    listed: frozenset[str] | None,
     *,
     suggest: bool,
     keeps_starts: bool,
 ) -> Result:
-    """Simulate the host, also with other files, and try changes that may help."""
+    """Simulate the host, also with other files, and try changes that may help the listed jobs."""
     steps = 1 + (other is not None) + suggest
     with _progress(steps) as progress:
         futures = play_in_parallel(found.host, until, chances, progress(0), keeps_starts=keeps_starts, first=first)
@@ -274,9 +292,9 @@ def _result(
         if suggest:
             from jobqueued.foresight.suggestions import suggestions
 
-            host, rows = (other or found).host, summary.rows(others or futures)
+            host, rows = (other or found).host, rows_of(others or futures, listed)
             advice = suggestions(host, until, rows, chances[:_TRIALS], machine_id(), progress(steps - 1))
-    return Result(found, until, futures, others, advice, [] if other is None else other.unknown)
+    return Result(found, until, futures, others, advice, [] if other is None else other.unknown, listed)
 
 
 def _foreseen(

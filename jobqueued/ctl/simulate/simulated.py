@@ -37,11 +37,18 @@ class Result(NamedTuple):
     advice: Sequence[Suggestion] | None = None
     unknown: Sequence[str] = ()
     """Jobs without a recorded duration, on the host with other files."""
+    listed: frozenset[str] | None = None
+    """The jobs to list, or None for all."""
 
     @property
     def guessed(self) -> list[str]:
         """The jobs without a recorded duration, with or without the other files."""
         return sorted({*self.found.unknown, *self.unknown})
+
+
+def rows_of(futures: Sequence[Tally], listed: frozenset[str] | None) -> list[JobFigures]:
+    """Return the figures of the listed jobs."""
+    return [row for row in summary.rows(futures) if listed is None or row.job in listed]
 
 
 def document(result: Result) -> Message:
@@ -54,10 +61,10 @@ def document(result: Result) -> Message:
         "from_now": not found.without,
         "guessed": result.guessed,
         "unread": found.unread or None,
-        **_figures(result.futures, found.host.begin),
+        **_figures(result, result.futures),
     }
     if result.others is not None:
-        told["with"] = _figures(result.others, found.host.begin)
+        told["with"] = _figures(result, result.others)
     if result.advice is not None:
         told["suggestions"] = [_advice(it) for it in result.advice]
     return told
@@ -68,8 +75,8 @@ def _advice(it: Suggestion) -> Message:
     return {"jobs": list(it.change.jobs), "change": it.change.text, "before": before, "after": after}
 
 
-def _figures(futures: Sequence[Tally], since: int) -> Message:
-    rows = summary.rows(futures)
+def _figures(result: Result, futures: Sequence[Tally]) -> Message:
+    rows = rows_of(futures, result.listed)
     return {
         **{name: _least_most(band) for name, band in _whole(futures)},
         "jobs": [_document(row) for row in rows],
@@ -79,7 +86,7 @@ def _figures(futures: Sequence[Tally], since: int) -> Message:
         ],
         "peaks": [
             {"at": to_text(instant), "live": live.most, "least": live.least}
-            for instant, live in summary.peaks(futures, 24, HOUR, since)
+            for instant, live in summary.peaks(futures, 24, HOUR, result.found.host.begin)
         ],
     }
 
@@ -116,9 +123,9 @@ def show(result: Result, *, all_jobs: bool) -> None:
     print_line(f"{counted(len(found.host.jobs), 'job')}, {span} from {begin}{draws}")
     _print_sources(found, result.guessed)
     _print_whole(result)
-    rows, most = summary.rows(futures), None if all_jobs else _SHOWN
+    rows, most = rows_of(futures, result.listed), None if all_jobs else _SHOWN
     if result.others is not None:
-        others = summary.rows(result.others)
+        others = rows_of(result.others, result.listed)
         _print_differences(rows, others, most)
         _print_locks(others, len(result.others), _WITH)
     else:

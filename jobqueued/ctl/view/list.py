@@ -19,6 +19,7 @@ from jobqueued.control.protocol.varlink import Message
 from jobqueued.ctl.base import completion, hold_messages
 from jobqueued.ctl.base.client import CallRefused, DaemonUnreachable, ask, describe_ended, has_record, removed
 from jobqueued.ctl.base.table import Cell, StyledText
+from jobqueued.ctl.base.tags import tag_option
 from jobqueued.ctl.base.terminal import (
     Columns,
     distance,
@@ -45,14 +46,7 @@ from jobqueued.settings.paths import Paths
     metavar="BY",
     help="Sort by name, next start or last start.",
 )
-@click.option(
-    "-t",
-    "--tag",
-    "tags",
-    multiple=True,
-    metavar="T",
-    help="List only jobs with this tag.  Repeat to require several tags.",
-)
+@tag_option("List only")
 @click.option(
     "--failed",
     is_flag=True,
