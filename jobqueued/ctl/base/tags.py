@@ -74,4 +74,4 @@ def jobs_with(control: Path, tags: tuple[str, ...]) -> list[Message]:
 
 def named(tags: tuple[str, ...]) -> str:
     """Name tags in a message: ``the tag nightly``."""
-    return f"the tag{'s' * (len(tags) > 1)} {printable(' and '.join(tags))}"
+    return f"the {'tags' if len(tags) > 1 else 'tag'} {printable(' and '.join(tags))}"

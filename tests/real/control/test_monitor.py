@@ -382,7 +382,7 @@ def test_a_stream(host: Host) -> None:
         looks.append((time.monotonic(), switches(host.daemon.pid)))  # type: ignore[union-attr]
         return any(count == looks[-1][1] and looks[-1][0] - at > 1.5 for at, count in looks)
 
-    wait_for(quiet, why="no wake-up in more than its rhythm")
+    wait_for(quiet, 120, why="no wake-up in more than its rhythm")
 
 
 def test_a_run_whose_command_has_ended(host: Host) -> None:

@@ -415,7 +415,7 @@ def test_a_start_that_nobody_heard_of(tmp_path: Path, gone: str, ends: str) -> N
     job = f"job-{os.getpid()}-{ends.replace(' ', '-')}"  # no test beside this one may have the same run
     os.mkfifo(go)
     path = pool.send(Job(id=job, command=f"read -r x <{go}; exit 3"), id=RunId(job, 1))
-    wait_for((path / wire.PID).exists)
+    wait_for(lambda: (path / wire.PID).exists() and (path / wire.PID).read_text())
     main = int((path / wire.PID).read_text().split()[0])
     shutil.rmtree(path)
     of_run = {"id": RunId(job, 1), "key": "x", "due": 0, "queued": queued, "arrival": 1, "attempt": 1}
