@@ -18,7 +18,7 @@ _wait = click.option(
     "-w",
     "--wait",
     is_flag=True,
-    help="Wait until the runs end; exit 0 if they succeeded, else 1.  Standard error shows what a run waits for.",
+    help="Wait for the end of each run; exit 0 if all succeeded, else 1.  Standard error shows what a run waits for.",
 )
 
 

@@ -41,7 +41,7 @@ def stop(paths: Paths, names: tuple[str, ...], wait: bool, lost: bool, tags: tup
     `status`, `why` and `doctor` name that process.  If the process does not belong to the run, use --lost: the run
     ends, and no process is signalled.
 
-    Exits 1 if a run already ended, or if JOB, or no job with the tag, has a live run.
+    Exits 1 if a run already ended, or if JOB or the jobs with the tag have no live run.
 
     \b
     Examples:
@@ -52,9 +52,9 @@ def stop(paths: Paths, names: tuple[str, ...], wait: bool, lost: bool, tags: tup
     """
     require_either(names, tags, "RUN, JOB")
     runs, live, stopped, failed = list[str](), list[str](), list[str](), False
-    if tags:
-        live = _live_runs_with(paths, tags)
     try:
+        if tags:
+            live = _live_runs_with(paths, tags)
         for name in names:
             try:
                 if "@" in name:
@@ -73,7 +73,7 @@ def stop(paths: Paths, names: tuple[str, ...], wait: bool, lost: bool, tags: tup
                 refused.show()
                 failed = True
     except DaemonUnreachable as down:
-        raise down.with_more(_live_without_it(paths, names)) from None
+        raise down.with_more(_live_without_it(paths, names, tags)) from None
     for run in stopped if wait else ():
         if run != own_run():  # this command can't wait for the end of its own run
             wait_for_end(paths, run, "is being stopped")
@@ -98,11 +98,15 @@ def _looked_up(paths: Paths, run: str) -> tuple[bool, str]:
     return False, run
 
 
-def _live_without_it(paths: Paths, names: tuple[str, ...]) -> str:
-    """Return a message about the live runs with these names, and how to end them without the daemon."""
+def _live_without_it(paths: Paths, names: tuple[str, ...], tags: tuple[str, ...]) -> str:
+    """Return a message about the live runs with these names or tags, and how to end them without the daemon."""
     from jobqueued.ctl.past import offline
 
-    found = [run for run in offline.live(paths) if {run["run"], run["job"]} & {*names}]
+    found = [
+        run
+        for run in offline.live(paths)
+        if {run["run"], run["job"]} & {*names} or (tags and {*tags} <= {*run["tags"]})
+    ]
     lines = (
         f"{run['run']} continues without the daemon; to end it now: kill {run['pid']}; its record will show the kill"
         for run in found

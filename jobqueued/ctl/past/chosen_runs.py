@@ -22,7 +22,7 @@ import click
 
 from jobqueued.base.instants import SECOND, to_instant, to_text
 from jobqueued.child.contract.documents import Record
-from jobqueued.ctl.base import records
+from jobqueued.ctl.base import completion, records
 from jobqueued.ctl.base.arguments import check_period, past_time
 from jobqueued.ctl.base.arguments import duration as read_duration
 from jobqueued.ctl.base.client import CallRefused, DaemonUnreachable, warn_of_own_only
@@ -146,6 +146,7 @@ def of_runs(command: Callable[..., None]) -> Callable[..., None]:
         "tags",
         multiple=True,
         metavar="TAG",
+        shell_complete=completion.tags,
         help="Only runs whose job had this tag at the time.  Repeat to require several tags.",
     )
     @click.option(

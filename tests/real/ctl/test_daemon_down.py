@@ -69,14 +69,15 @@ class TestDaemonDown:
 
     def test_stop(self, host: Host) -> None:
         """A live run can be ended all the same, and the way that is told does it."""
-        host.write("a.yaml", "jobs: {a: {command: sleep 600}, b: {command: sleep 600}}")
+        host.write("a.yaml", "jobs: {a: {command: sleep 600, tags: [long]}, b: {command: sleep 600}}")
         host.start()
         first, _ = host.run("a"), host.run("b")
         pid = wait_for(lambda: host.call("Show", run=first)["record"]["pid"])
         host.kill()
-        shown = run("--root", host.root, "stop", "a")
         told = f"{first} continues without the daemon; to end it now: kill {pid}; its record will show the kill"
-        assert (2, [told]) == (shown.returncode, shown.stderr.splitlines()[1:])
+        for words in (["a"], ["--tag", "long"]):
+            shown = run("--root", host.root, "stop", *words)
+            assert (2, [told]) == (shown.returncode, shown.stderr.splitlines()[1:])
         os.kill(pid, signal.SIGTERM)
         record = wait_for(lambda: host.record(first))
         assert ("failed", 15) == (record["state"], record["signal"])

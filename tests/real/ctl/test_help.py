@@ -68,7 +68,7 @@ def test_completion(tmp_path: Path) -> None:
     assert ["nightly-backup"] == completed(tmp_path, "jobqueuectl pause ni")
     assert ["nightly-backup", "x"] == completed(tmp_path, "jobqueuectl show ")
     assert ["143", "142"] == completed(tmp_path, "jobqueuectl show nightly-backup@14")
-    assert ["nightly"] == completed(tmp_path, "jobqueuectl pause --tag ")
+    assert [["nightly"]] * 2 == [completed(tmp_path, f"jobqueuectl {it} --tag ") for it in ("pause", "history")]
     assert [] == completed(tmp_path / "run", "jobqueuectl show ni")
     assert [] == completed(tmp_path, "jobqueuectl --user show ni"), "there is no such instance, and no traceback"
     assert ["--user"] == completed(tmp_path, "jobqueuectl --us")
