@@ -13,6 +13,8 @@ from jobqueued.model.run_states import RunState
 _STARTING = SECOND
 """Maximum time (ns) between a run's admission and its start."""
 _MOST_NAMED = 5
+_TAG = "tag/"
+"""Prefix of a claim on one of the runs that may be live with a tag, in a record."""
 
 
 def pending(known: Known, runs: Iterable[Record], at: int, *, is_held: bool) -> Iterator[AuditAnswer]:
@@ -165,6 +167,9 @@ def _lacked(known: Known, record: Record, at: int) -> Iterator[str]:
                 yield f"an exclusive run was live: {holders[0]}"
             case "max_running", _:
                 yield f"max_running {claim['of']} was used up{_by(holders)}"
+            case resource, _ if resource.startswith(_TAG):
+                tag = resource.removeprefix(_TAG)
+                yield f"the limit of {claim['of']} live for the tag {tag} was used up{_by(holders)}"
             case resource, "units":
                 yield f"it needs {claim['units']} of the {claim['of']} units of {resource}; held{_by(holders)}"
             case resource, _:

@@ -19,7 +19,7 @@ from jobqueued.model.run import Run, RunId
 from jobqueued.model.run_states import RunState
 from jobqueued.model.saved import SavedJob
 from jobqueued.queue.admission import OUTPUT_DRAIN
-from jobqueued.queue.locks import SLOT, Locks, claims_of, places_of
+from jobqueued.queue.locks import Locks, places_of
 
 
 class Dues:
@@ -65,11 +65,9 @@ class FastPath:
         self._jobs, self._limits = jobs, limits
         self._draws, self._tally = draws, tally
         self._dues = list(map(calendar.of, jobs))
-        slots = limits.max_running is not None
-        self._claims = [claims_of(job, slots=slots) for job in jobs]
+        self._claims = list(map(limits.claims_of, jobs))
         places = {name: units for job in jobs for name, units in places_of(job).items()}
-        slot = {SLOT: limits.max_running or 0} if slots else {}
-        self._capacities = {**limits.resources, **limits.of_fleet, **places, **slot}
+        self._capacities = {**limits.units, **places}
         self._shares = len(jobs) > 1 or jobs[0].concurrency > 1 or bool(jobs[0].resources)
         self._places, self._numbers = [0] * len(jobs), [0] * len(jobs)
         self._go_on([])

@@ -1,7 +1,7 @@
 """Groups of independent jobs, which can be simulated separately, because no job ever waits for a job in another group.
 
 Jobs depend on each other if they claim the same resource, or if one job reacts to the other job's end. If the host has
-a `max_running` or an exclusive job, all jobs share a resource.
+a `max_running` or an exclusive job, all jobs share a resource. Jobs with the same limited tag share one, too.
 
 The result is slightly inexact: on the real host, only one run is the first waiting run, which reserves all its claims
 (queue/admission.py). In separate simulations, each group has a first waiting run. The difference matters to runs that
@@ -19,7 +19,7 @@ from jobqueued.model.job import Job
 from jobqueued.model.run_states import RunState
 from jobqueued.model.saved import SavedJob
 from jobqueued.model.users import budget_of
-from jobqueued.queue.locks import HOST, SLOT
+from jobqueued.queue.locks import HOST
 
 
 def groups(jobs: Sequence[Job], limits: HostLimits) -> list[tuple[Job, ...]]:
@@ -66,11 +66,7 @@ def influencing(jobs: Sequence[Job], limits: HostLimits, names: Iterable[str]) -
 
 def _things(job: Job, limits: HostLimits, *, has_exclusive: bool) -> Iterator[str]:
     """Yield the names of the resources and limits that a job may share with other jobs."""
-    if has_exclusive:
-        yield HOST
-    if limits.max_running is not None:
-        yield SLOT
-    yield from (claim.resource for claim in (*job.locks, *job.resources))
+    yield from (claim.resource for claim in limits.claims_of(job) if has_exclusive or claim.resource != HOST)
     if limits.most_of_a_user is not None and budget_of(job.id):
         yield f":user {budget_of(job.id)}"
 

@@ -10,16 +10,19 @@ first re-grants claims to the live runs that it finds, before it admits other ru
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
 
 from jobqueued.model.fleet import FLEET, Part
 from jobqueued.model.job import Claim, Job, Scope
 from jobqueued.model.run import Holder
+from jobqueued.model.users import budget_of
 
 HOST, SLOT = ":host", ":max_running"
 """Names of the host and of a slot; no lock or resource can have them, because they begin with a colon, as `FLEET`
 does.
 """
+TAG = ":tag/"
+"""Prefix of a claim on one of the runs that may be live with a tag."""
 PLACES = f"{FLEET}job/"
 """Prefix of a claim on one of a job's places in the fleet; a job has as many places as runs that may be live."""
 
@@ -28,11 +31,17 @@ Claims = tuple[Claim, ...]
 _SHARE_OF_HOST, _ALL_OF_HOST, _ONE_SLOT = Claim(HOST), Claim(HOST, exclusive=True), Claim(SLOT, 1)
 
 
-def claims_of(job: Job, *, slots: bool) -> Claims:
-    """Return the claims that each run of a job needs. `slots`: whether the host has a `max_running`."""
+def claims_of(job: Job, *, slots: bool, tags: Container[str] = ()) -> Claims:
+    """Return the claims that each run of a job needs.
+
+    `slots`: whether the host has a `max_running`. `tags`: the tags with a limit of live runs, which only the host's
+    jobs share.
+    """
     host = _ALL_OF_HOST if job.exclusive else _SHARE_OF_HOST
     place = (_place(job),) if job.scope is Scope.FLEET else ()
-    return (host, *((_ONE_SLOT,) if slots else ()), *job.locks, *job.resources, *place)
+    limited = [tag for tag in dict.fromkeys(job.tags) if tag in tags and not budget_of(job.id)]
+    of_tags = (Claim(f"{TAG}{tag}", 1) for tag in limited)
+    return (host, *((_ONE_SLOT,) if slots else ()), *of_tags, *job.locks, *job.resources, *place)
 
 
 def _place(job: Job) -> Claim:

@@ -75,6 +75,8 @@ class Settings:
     metrics: dict[str, str] = field(default_factory=dict)
     cron: dict[str, bool] = field(default_factory=dict)
     users: UserLimits = _AS_USUAL
+    tags: dict[str, int] = field(default_factory=dict)
+    """Tag → maximum number of live runs of the host's jobs with this tag."""
     fleet: FleetSettings | None = None
 
     @property
@@ -120,6 +122,7 @@ def limits_of(config: Settings, host: str, cpus: list[int], memory: int, has_slu
         {} if config.fleet is None else {f"{FLEET}{name}": units for name, units in config.fleet.resources.items()},
         () if config.fleet is None else config.fleet.labels,
         has_slurm,
+        config.tags,
     )
 
 

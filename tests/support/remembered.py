@@ -21,7 +21,6 @@ from jobqueued.model.job import Claim, Job
 from jobqueued.model.run import Run, RunId
 from jobqueued.model.run_states import LIVE, RunState
 from jobqueued.model.saved import Hold, Past
-from jobqueued.queue.locks import claims_of
 from tests.support.world import World, job
 
 NAMES = ("a", "b", "c", "d", "e")
@@ -133,8 +132,7 @@ class RememberedWorld(World):
         begun = record.begin(run, job, self.limits)
         if run.state in LIVE:
             return {**begun, "started": None if begin is None else to_text(begin)}
-        claims = claims_of(job, slots=self.limits.max_running is not None)
-        return {**begun, "claims": list(record.claims(claims, job, self.limits))}
+        return {**begun, "claims": list(record.claims(self.limits.claims_of(job), job, self.limits))}
 
     # what happens
 

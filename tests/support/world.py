@@ -41,7 +41,7 @@ from jobqueued.model.run import LockClientId, Run, RunId
 from jobqueued.model.saved import Hold, SavedJob
 from jobqueued.model.submission import FILE, Submission
 from jobqueued.model.users import Owner
-from jobqueued.queue.locks import FLEET, SLOT
+from jobqueued.queue.locks import FLEET, SLOT, TAG
 from jobqueued.queue.placement import CPUS, Placed
 from jobqueued.runs.launcher_link import unstarted
 from jobqueued.runs.run_directory import Name
@@ -333,6 +333,8 @@ class World:
             there = self.limits.resources.get(resource, 1)
             if resource == SLOT:
                 there = self.limits.max_running or 0
+            if resource.startswith(TAG):
+                there = self.limits.tags.get(resource.removeprefix(TAG), len(claims))
             assert sum(claim.units for claim in claims) <= there, f"{resource}: {claims} of {there}"
 
     def pass_time(self, seconds: float, *, scheduler: bool = True) -> None:

@@ -18,7 +18,6 @@ from jobqueued.core.state.holders import ANOTHERS_RUN
 from jobqueued.model.run import Run
 from jobqueued.model.run_states import LIVE
 from jobqueued.model.users import share_of
-from jobqueued.queue.locks import claims_of
 from jobqueued.state import past
 from jobqueued.state.db.store import Store
 from jobqueued.state.write_batch import WriteBatch
@@ -77,8 +76,7 @@ class PastCalls:
         begun, job, limits = self._begun(run), self._scheduler.catalog.get(run.id.job), self._scheduler.limits
         if run.state in LIVE or job is None:
             return begun
-        wanted = claims_of(job, slots=limits.max_running is not None)
-        return {**begun, "claims": list(record.claims(wanted, job, limits))}
+        return {**begun, "claims": list(record.claims(limits.claims_of(job), job, limits))}
 
     def _with_others(self, known: Known, at: int, asker: Asker) -> Known:
         """Add to `known` the other runs that were live at the instant, under the names that the caller may see."""

@@ -21,7 +21,7 @@ from jobqueued.model.run import Holder, LockClientId, Run, RunId
 from jobqueued.model.run_states import RunState, Unstarted
 from jobqueued.model.users import Owner, budget_of
 from jobqueued.queue.admission import USER, Reservation
-from jobqueued.queue.locks import HOST, SLOT, Claims
+from jobqueued.queue.locks import HOST, SLOT, TAG, Claims
 
 Why = dict[str, Any]
 Named = Callable[[Holder], str]
@@ -298,6 +298,9 @@ def _lacks(missing: Why) -> str:
             return f"an exclusive run is live: {who}"
         case resource, _ if resource == SLOT[1:]:
             return f"max_running {missing['capacity']} is used up by {who}"
+        case resource, _ if resource.startswith(TAG[1:]):
+            tag = resource.removeprefix(TAG[1:])
+            return f"the limit of {missing['capacity']} live for the tag {tag} is used up by {who}"
         case ((("cpu" | "memory") as resource), _):
             name = CPU if resource == "cpu" else MEMORY
             needs, there = amount(name, missing["units"]), amount(name, missing["capacity"])

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from jobqueued.child.contract.tuples import NamedTuple
-from jobqueued.model.job import Escalation
+from jobqueued.model.job import Escalation, Job
+from jobqueued.queue.locks import SLOT, TAG, Claims, claims_of
 
 
 class HostLimits(NamedTuple):
@@ -34,8 +35,15 @@ class HostLimits(NamedTuple):
     """Labels of this host; fleet jobs choose hosts by labels."""
     has_slurm: bool = False
     """True if this host can submit to Slurm."""
+    tags: dict[str, int] = {}  # noqa: RUF012
+    """Tag → maximum number of live runs of the host's jobs with this tag."""
 
     @property
     def units(self) -> dict[str, int]:
-        """Resource, or lock with several units → its units."""
-        return {**self.resources, **self.of_fleet}
+        """Resource, slot, tag, or lock with several units → its units."""
+        slots = {} if self.max_running is None else {SLOT: self.max_running}
+        return {**self.resources, **self.of_fleet, **slots, **{f"{TAG}{tag}": live for tag, live in self.tags.items()}}
+
+    def claims_of(self, job: Job) -> Claims:
+        """Return the claims that each run of a job needs on this host."""
+        return claims_of(job, slots=self.max_running is not None, tags=self.tags)

@@ -22,7 +22,7 @@ from jobqueued.model.job import RECORD_VERSION, Job
 from jobqueued.model.run import Run
 from jobqueued.model.run_states import RunState
 from jobqueued.model.users import Owner
-from jobqueued.queue.locks import HOST, SLOT, Claims, claims_of, places_of
+from jobqueued.queue.locks import HOST, SLOT, Claims, places_of
 
 _KINDS = {"end": "job"}
 """First word of a trigger → its kind, if they differ."""
@@ -74,10 +74,10 @@ def begin(run: Run, job: Job | None, limits: HostLimits) -> Record:
 
 def claims(of: Claims, job: Job | None, limits: HostLimits) -> Iterator[dict[str, Any]]:
     """Yield the claims of a run, each with its units and the capacity; omit claims that every run has."""
-    units = {SLOT: limits.max_running, **limits.of_fleet, **({} if job is None else places_of(job))}
+    units = {SLOT: limits.max_running, **limits.units, **({} if job is None else places_of(job))}
     for claim in of:
         if claim.resource != HOST or claim.exclusive:
-            there = units.get(claim.resource, limits.resources.get(claim.resource, 1))
+            there = units.get(claim.resource, 1)
             name = claim.resource.removeprefix(":")
             yield {"resource": name, "mode": claim.mode, "units": claim.units, "of": there}
 
@@ -130,7 +130,7 @@ def _of_a_wait(run: Run, given_up: int, job: Job | None, limits: HostLimits) -> 
     """Return the part of a skip's record that describes the wait: the missing resources, the claims, and the end of the
     wait.
     """
-    wanted = () if job is None else claims_of(job, slots=limits.max_running is not None)
+    wanted = () if job is None else limits.claims_of(job)
     asked = list(claims(wanted, job, limits))
     told = {"waited_for": list(run.lacked), "given_up": to_text(given_up)}
     return {**told, "claims": asked} if asked else told

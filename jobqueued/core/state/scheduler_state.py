@@ -39,7 +39,7 @@ from jobqueued.model.run_states import LIVE, RunState, Unstarted
 from jobqueued.model.saved import Hold, SavedJob
 from jobqueued.model.users import Owner, budget_of, share_of
 from jobqueued.queue.admission import OUTPUT_DRAIN, Admission
-from jobqueued.queue.locks import SLOT, Locks, claims_of, least_claims
+from jobqueued.queue.locks import Locks, least_claims
 from jobqueued.queue.placement import Placement
 from jobqueued.queue.waiting import Terms
 from jobqueued.timing.due_times import DueTimes
@@ -71,8 +71,7 @@ class SchedulerState:
         """True once every job file was read after the start.  `jobs.loaded` sets it."""
         self.complete = False
         """True once all jobs are known. False if a file that could not be read at the start may define more jobs."""
-        slots = {} if limits.max_running is None else {SLOT: limits.max_running}
-        self.admission = Admission(Locks({**limits.units, **slots}), limits.most_of_a_user)
+        self.admission = Admission(Locks(limits.units), limits.most_of_a_user)
         """The queue (runs in `JobState.waiting`, clients with a ticket), and all claims that are held."""
         self.placement = Placement(limits.resources, limits.cpus)
         """The numbered units that holders of claims use."""
@@ -249,9 +248,9 @@ class SchedulerState:
         found = self._terms.get(job.id)
         if found is None:
             bound = None if job.timeout is None else job.timeout + job.kill_grace + OUTPUT_DRAIN
-            claims = claims_of(job, slots=self.limits.max_running is not None)
             escalation = job.escalation or self.limits.escalation
-            found = self._terms[job.id] = shared(Terms(claims, escalation, bound, job.drain, budget_of(job.id)))
+            terms = Terms(self.limits.claims_of(job), escalation, bound, job.drain, budget_of(job.id))
+            found = self._terms[job.id] = shared(terms)
         return found
 
     def set_clock(self, job: Job) -> None:

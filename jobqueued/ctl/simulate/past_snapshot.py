@@ -10,6 +10,7 @@ from pathlib import Path
 
 from jobqueued.base.replace import changed
 from jobqueued.child.contract.documents import Record
+from jobqueued.core.records.host_limits import HostLimits
 from jobqueued.core.records.recollection import began, over, run_of
 from jobqueued.core.records.record_checks import Damaged
 from jobqueued.core.records.usual import RECENT
@@ -21,7 +22,6 @@ from jobqueued.model.run import Run, RunId
 from jobqueued.model.run_states import RunState
 from jobqueued.model.saved import JobStats, SavedJob
 from jobqueued.queue.admission import OUTPUT_DRAIN
-from jobqueued.queue.locks import claims_of
 from jobqueued.settings.paths import Paths
 from jobqueued.state import record_files
 
@@ -32,7 +32,6 @@ def back_then(paths: Paths, at: int, default: int | None) -> HostSnapshot:
     The jobs are the current jobs. `default` is the duration (ns) for jobs without a known duration.
     """
     jobs, limits, _ = host_of_files(paths)
-    slots = limits.max_running is not None
     known: dict[str, list[DurationSample]] = {}
     saved, runs = list[SavedJob](), list[Run]()
     for job in jobs:
@@ -40,7 +39,7 @@ def back_then(paths: Paths, at: int, default: int | None) -> HostSnapshot:
         of_job = known.setdefault(job.id, [])
         for record in _before(paths.logs, job, at):
             newest = newest or record["number"]
-            if (run := _as_it_was(record, job, at, slots=slots)) is not None:
+            if (run := _as_it_was(record, job, at, limits)) is not None:
                 runs.append(run)
             elif ended < RECENT:
                 of_run = samples(record)
@@ -69,7 +68,7 @@ def _before(logs: Path, job: Job, at: int) -> Iterator[Record]:
                 yield record
 
 
-def _as_it_was(record: Record, job: Job, at: int, *, slots: bool) -> Run | None:
+def _as_it_was(record: Record, job: Job, at: int, limits: HostLimits) -> Run | None:
     """Return the run in its state at the instant `at`, or None if the run had ended or never started."""
     first, last = began(record), over(record)
     if first is None or last is None or last <= at:
@@ -78,6 +77,4 @@ def _as_it_was(record: Record, job: Job, at: int, *, slots: bool) -> Run | None:
     if first > at:
         return changed(run, state=RunState.WAITING, pid=None, started=None, attempt=0, since=run.queued)
     ends_by = None if job.timeout is None else first + job.timeout + job.kill_grace + OUTPUT_DRAIN
-    return changed(
-        run, state=RunState.RUNNING, started=first, attempt=1, claims=claims_of(job, slots=slots), ends_by=ends_by
-    )
+    return changed(run, state=RunState.RUNNING, started=first, attempt=1, claims=limits.claims_of(job), ends_by=ends_by)

@@ -39,7 +39,6 @@ from jobqueued.model.run import Run, RunId
 from jobqueued.model.run_states import LIVE, PENDING, RunState
 from jobqueued.model.saved import Hold, JobStats, SavedJob, Skip
 from jobqueued.queue.admission import OUTPUT_DRAIN
-from jobqueued.queue.locks import claims_of
 from jobqueued.settings.paths import Paths
 from jobqueued.settings.settings import limits_of, machine_id
 from jobqueued.state import record_files
@@ -147,9 +146,8 @@ def _as_it_goes(paths: Paths, host: HostSnapshot) -> HostSnapshot:
     answer = ask(paths.control, "List")
     jobs = {job.id: job for job in host.jobs}
     ask(paths.control, "Notices")  # the daemon refuses this to users who see only their own runs
-    slots = host.limits.max_running is not None
     told = records.history(paths, {"states": sorted(LIVE | PENDING)})
-    runs = [_run(document, jobs[document["job"]], slots=slots) for document in told if document["job"] in jobs]
+    runs = [_run(document, jobs[document["job"]], host.limits) for document in told if document["job"] in jobs]
     newest: dict[str, int] = {}
     for run in runs:
         newest[run.id.job] = max(run.id.number, newest.get(run.id.job, 0))
@@ -172,7 +170,7 @@ def _as_it_goes(paths: Paths, host: HostSnapshot) -> HostSnapshot:
     )
 
 
-def _run(document: Record, job: Job, *, slots: bool) -> Run:
+def _run(document: Record, job: Job, limits: HostLimits) -> Run:
     """Return the run of an unfinished record in the same form as in the scheduler."""
     so_far = document if document["attempts"] and not is_final(document) else None
     run = changed(run_of(document), so_far=so_far)
@@ -181,9 +179,7 @@ def _run(document: Record, job: Job, *, slots: bool) -> Run:
         return run if so_far is None else _before_next_attempt(run, job, so_far)
     started = run.queued if run.started is None else run.started
     ends_by = None if job.timeout is None else started + job.timeout + job.kill_grace + OUTPUT_DRAIN
-    return changed(
-        run, attempt=max(1, run.attempt), started=started, claims=claims_of(job, slots=slots), ends_by=ends_by
-    )
+    return changed(run, attempt=max(1, run.attempt), started=started, claims=limits.claims_of(job), ends_by=ends_by)
 
 
 def _before_next_attempt(run: Run, job: Job, so_far: Record) -> Run:

@@ -15,9 +15,9 @@ from jobqueued.jobfile.tree.yamltext import Mapping, Node, Scalar, YamlEntry, qu
 from jobqueued.jobfile.types.process_types import ACCOUNT, GROUP
 from jobqueued.jobfile.types.queue_types import AMOUNTS, ESCALATION
 from jobqueued.jobfile.types.refusal import NotAccepted, Refusal
-from jobqueued.jobfile.types.scalars import FLAG, Key, integer, optional, scalar, size, table, text
+from jobqueued.jobfile.types.scalars import FLAG, Key, integer, optional, reworded, scalar, size, table, text
 from jobqueued.jobfile.types.time_types import ZONE
-from jobqueued.jobfile.types.types import mapping, one_or_more, read_keys, section
+from jobqueued.jobfile.types.types import each, mapping, one_or_more, read_keys, section
 
 
 def _resources(entries: dict[str, YamlEntry]) -> dict[str, int]:
@@ -35,12 +35,34 @@ def _reserved(entries: dict[str, YamlEntry]) -> dict[str, int]:
     return dict(AMOUNTS.read(Mapping(0, 0, entries)))
 
 
+def _limit(node: Node) -> int:
+    """Return the maximum number of live runs of one tag."""
+    limits = _TAG.read(node)
+    if not limits:
+        raise NotAccepted(Refusal.of(node, _TAG.accepted))
+    return int(limits["live"])
+
+
+def _tags(entries: dict[str, YamlEntry]) -> dict[str, int]:
+    """Return tag → maximum number of live runs."""
+    lists = [entry.key for entry in entries.values() if "," in entry.key.text]
+    if lists:
+        raise NotAccepted(*(Refusal.of(key, "a tag without a comma", quoted(key.text)) for key in lists))
+    return dict(zip(entries, each(((f".{tag}", it.value) for tag, it in entries.items()), _limit), strict=True))
+
+
 _BOTH = ("cpu", "memory")
 _VARIABLES = ("cpus", "job", "run", "attempt", "due", "invocation_id", "invocation-id", "invocation.id")
 """Names that can't be used, because their variables (JOBQUEUE_JOB …) have another meaning for a command."""
 _TAKEN = "cpus, job, run, attempt, due and invocation_id"
 _RESOURCES = mapping(AMOUNTS.accepted, _resources, AMOUNTS.schema)
 _RESERVE = mapping("a mapping with the keys cpu and memory such as {cpu: 0.5, memory: 1G}", _reserved)
+
+_LIVE_RUNS = Key("live", integer(1, 100_000), "", "Runs of jobs with this tag that can be live at the same time.", "4")
+_TAG = reworded(section(table(_LIVE_RUNS)), "a mapping with the key live such as {live: 4}")
+_TAGS = mapping(
+    "a mapping of tags to their limits such as {nightly: {live: 4}}", _tags, {"additionalProperties": _TAG.schema}
+)
 
 _PERCENT = "([1-9][0-9]?)%"
 
@@ -121,6 +143,9 @@ SETTINGS_KEYS = table(
     Key("escalation", ESCALATION, "{points: 1, every: 1m}",
         "How fast a run's priority grows while the run waits, for jobs without `escalation`.",
         "{points: 2, every: 5m}"),
+    Key("tags", _TAGS, "{}",
+        "Limits of live runs that all jobs with a tag share. A run of a job with several tags counts for each of them. "
+        "Users' jobs do not count and are not limited.", "{nightly: {live: 4}, database: {live: 1}}"),
     Key("pressure", _PRESSURE, "{}",
         "Limits on the host's pressure (the kernel's PSI). While a limit is exceeded, runs of low priority do "
         "not start.", "{cpu: 80%, io: 40%, below: 10}"),

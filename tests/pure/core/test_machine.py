@@ -71,6 +71,7 @@ def definitions(draw: st.DrawFn, name: str) -> Job:
         "locks": LOCKS,
         "resources": GPUS,
         "exclusive": st.booleans(),
+        "tags": st.sampled_from([("night",), ("db", "night")]),
         "concurrency": st.integers(1, 3),
         "overlap": st.sampled_from(Overlap),
         "max_waiting": st.integers(1, 3),
@@ -103,9 +104,12 @@ class Machine(RuleBasedStateMachine):
 
     @initialize(
         slots=st.sampled_from([None, 1, 2]), of_a_user=st.sampled_from([None, 1, 2]), seconds=st.integers(1, 1500),
+        tags=st.sampled_from([{}, {"night": 1}, {"night": 2, "db": 1}]),
         jobs=st.tuples(*(definitions(name) for name in NAMES[:4])),
     )  # fmt: skip
-    def begin(self, slots: int | None, of_a_user: int | None, seconds: int, jobs: tuple[Job, ...]) -> None:
+    def begin(
+        self, slots: int | None, of_a_user: int | None, seconds: int, tags: dict[str, int], jobs: tuple[Job, ...]
+    ) -> None:
         """A host with some jobs."""
         times = {name: seconds * (number + 1) / 3 for number, name in enumerate(NAMES)}
         self.world = AuditedWorld(
@@ -113,6 +117,7 @@ class Machine(RuleBasedStateMachine):
             resources={"gpu": 2, "cpu": 2000, "memory": 1 << 30},
             seconds=times,
             most_of_a_user=of_a_user,
+            tags=tags,
         )
         self.tickets = 0
         self.seen: dict[str, tuple[str, int, int, int, int]] = {}

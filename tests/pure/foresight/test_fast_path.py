@@ -38,6 +38,7 @@ def hosts(draw: st.DrawFn) -> HostSnapshot:
             "timeout": draw(st.sampled_from([None, 20 * MINUTE])),
             "resources": draw(st.sampled_from([(), (Claim("gpu", 1),)])), "retries": draw(st.sampled_from([0, 0, 1])),
             "escalation": draw(st.sampled_from([None, Escalation(5)])),
+            "tags": draw(st.sampled_from([(), (), ("night",), ("db", "night")])),
         }  # fmt: skip
         if number and draw(st.booleans()) and draw(st.booleans()):
             fields["dependencies"] = (f"j{draw(st.integers(0, number - 1))}",)
@@ -47,7 +48,11 @@ def hosts(draw: st.DrawFn) -> HostSnapshot:
         seconds[f"j{number}"] = [
             DurationSample(n * SECOND + 7 * number + n, ends, int(ends == "failed")) for n in lasts
         ]
-    limits = {"max_running": draw(st.sampled_from([None, None, 2])), "resources": {"gpu": 2, "cpu": 4000, "memory": 1}}
+    limits = {
+        "max_running": draw(st.sampled_from([None, None, 2])),
+        "resources": {"gpu": 2, "cpu": 4000, "memory": 1},
+        "tags": draw(st.sampled_from([{}, {"night": 1}, {"night": 2, "db": 1}])),
+    }
     return a_host(*jobs, seconds=seconds, **limits)
 
 
@@ -78,6 +83,8 @@ def test_groups() -> None:
 
     assert ["abcf", "de", "gh"] == names(*jobs)
     assert ["abcdefgh"] == names(*jobs, max_running=9)
+    tagged = [job("a", tags=("night",)), job("b"), job("c", tags=("night",)), job("d", tags=("day",))]
+    assert ["ac", "b", "d"] == names(*tagged, tags={"night": 1, "none": 1})
     assert ["abcdefghi"] == names(*jobs, job("i", exclusive=True))
     mine = [job("alice/a"), job("alice/b"), job("bob/a")]
     assert [3, 2] == [len(names(*mine, most_of_a_user=most)) for most in (None, 1)]

@@ -17,6 +17,7 @@ Each of these was done to jobqueued/queue/locks.py by hand once, and each was no
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import NamedTuple
 
 import pytest
@@ -163,6 +164,9 @@ def test_the_claims_of_a_job() -> None:
     assert (Claim(HOST),) == claims_of(job(), slots=False)
     assert (Claim(HOST, exclusive=True), Claim(SLOT, 1)) == claims_of(job(exclusive=True), slots=True)
     assert (Claim(HOST), tape, gpu) == claims_of(job(locks=(tape,), resources=(gpu,)), slots=False)
+    tagged = job(tags=("db", "nightly", "db", "odd"))
+    assert (Claim(HOST), Claim(":tag/db", 1)) == claims_of(tagged, slots=False, tags={"db": 3, "other": 1})
+    assert (Claim(HOST),) == claims_of(replace(tagged, id="alice/a"), slots=False, tags={"db": 3})
 
 
 def test_the_least_claims() -> None:

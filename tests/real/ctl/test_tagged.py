@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime
 
 import pytest
 
@@ -101,3 +102,26 @@ def test_wrong_words(up: Host, command: str) -> None:
     nobody = run("--root", up.root, command, "--tag", "nightly", "--tag", "none")
     assert (1, "Error: no job has the tags nightly and none\n") == (nobody.returncode, nobody.stderr)
     assert ([], set()) == (up.call("History")["runs"], paused(up))
+
+
+def test_a_limit_of_live_runs(host: Host) -> None:
+    """`tags: {T: {live: 1}}`: one at a time, also after SIGKILL of the daemon; why, locks and record name the tag."""
+    host.write("a.yaml", FILE.replace("'true'", f"'until test -e {host.root}/GO; do sleep 0.05; done'"))
+    (host.root / "jobqueued.yaml").write_text("tags: {nightly: {live: 1}}\n")
+    host.start()
+    assert 0 == run("--root", host.root, "run", "--tag", "nightly").returncode
+    wait_for(lambda: host.call("Show", run="a@1")["record"]["state"] == "running")
+    host.kill()
+    host.start()
+    why = run("--root", host.root, "why", "b@1").stdout
+    assert "the limit of 1 live for the tag nightly is used up by a@1" in why
+    rows = json.loads(run("--root", host.root, "locks", "--json", "tag/nightly").stdout)["claims"]
+    assert [("a@1", True), ("b@1", False)] == [(row["holder"], row["held"]) for row in rows]
+    waited = datetime.now(UTC).isoformat()
+    (host.root / "GO").touch()
+    records = [host.wait(name) for name in ("a@1", "b@1")]
+    assert ["succeeded"] * 2 == [record["state"] for record in records]
+    assert records[0]["ended"] <= records[1]["started"]
+    assert ["tag/nightly"] == records[1]["waited_for"]
+    told = run("--root", host.root, "why", "b", "--at", waited).stdout
+    assert "the limit of 1 live for the tag nightly was used up by a@1" in told

@@ -133,6 +133,7 @@ retention: {runs: 5, age: 1d}
 resources: {gpu: 2, license: 5, cpu: 1.5, memory: 16G}
 reserve: {cpu: 50%, memory: 1G}
 escalation: {points: 5}
+tags: {nightly: {live: 4}, "2": {live: 1}}
 operators: [wheel]
 readers: [adm, no-such-group]
 """)
@@ -143,6 +144,7 @@ readers: [adm, no-such-group]
         resources={"gpu": 2, "license": 5, "cpu": 1500, "memory": 16 << 30},
         reserve={"cpu": 500, "memory": 1 << 30},
         escalation=Escalation(points=5, every=MINUTE),
+        tags={"nightly": 4, "2": 1},
         operators=("wheel",),
         readers=("adm", "no-such-group"),
     )
@@ -368,10 +370,19 @@ BAD = {
     "retention: {byte: 5}": "1:13: retention.byte: found an unknown key; expected 'bytes'",
     "max_runing: 5": "1:1: max_runing: found an unknown key; expected 'max_running'",
     "[]": "1:1: found an empty list; expected a mapping with the keys max_running, timezone, retention, max_use, "
-    "keep_free, resources, reserve, escalation, pressure, operators, readers, notify, notifier, mail, "
+    "keep_free, resources, reserve, escalation, tags, pressure, operators, readers, notify, notifier, mail, "
     "heartbeat, metrics, cron, users, fleet such as {max_running: 8}",
     "resources: [gpu]": "1:12: resources: found a list; expected a mapping of resources to amounts "
     "such as {cpu: 1, memory: 400M}",
+    "tags: nightly": "1:7: tags: found 'nightly'; expected a mapping of tags to their limits such as "
+    "{nightly: {live: 4}}",
+    "tags: {nightly: 4}": "1:17: tags.nightly: found 4; expected a mapping with the key live such as {live: 4}",
+    "tags: {nightly: {}}": "1:17: tags.nightly: found an empty mapping; expected a mapping with the key live such as "
+    "{live: 4}",
+    "tags: {nightly: {lives: 4}}": "1:18: tags.nightly.lives: found an unknown key; expected 'live'",
+    "tags: {nightly: {live: 0}}": "1:24: tags.nightly.live: found 0; expected a whole number from 1 to 100000, "
+    "such as 4",
+    'tags: {"a,b": {live: 1}}': "1:8: tags: found 'a,b'; expected a tag without a comma",
     "resources: {gpu: 0}": "1:18: resources.gpu: found 0; expected a whole number from 1 to 1000000",
     "resources: {memory: 16}": "1:21: resources.memory: found 16; expected a size such as 512K, 512M or 2G, from 1K "
     "to 1000000T",
