@@ -20,8 +20,9 @@ from jobqueued.core.runs.host_hold import UNTIL
 from jobqueued.core.runs.skips import CLOCK, skip
 from jobqueued.core.state.turn import Turn
 from jobqueued.model import events
-from jobqueued.model.job import CatchUp, Job, Occurrence
+from jobqueued.model.job import CatchUp, Job, Occurrence, Scope
 from jobqueued.model.run import Run
+from jobqueued.model.run_states import RunState
 from jobqueued.model.saved import SavedJob
 
 HELD_FROM_CLOCK = 1
@@ -159,8 +160,11 @@ def _come_due(turn: Turn, job: Job, *, at_once: bool, until: int | None = None) 
     if _blows_fuse(turn, job, sum(wall - instant <= NEW for instant in todo.run)):
         skip_dues(turn, job, todo.run, Reason(Code.FUSE))
         return True
-    for instant in todo.run:
-        _new_of_clock(turn, job, job.occurrence(before.era, instant), previous[instant])
+    for place, instant in enumerate(todo.run):
+        run = _new_of_clock(turn, job, job.occurrence(before.era, instant), previous[instant])
+        if run.reason is not None and _refuses_later(turn, job, run):
+            skip_dues(turn, job, todo.run[place + 1 :], run.reason)
+            break
     return True
 
 
@@ -202,19 +206,24 @@ def _blows_fuse(turn: Turn, job: Job, fresh: int) -> bool:
     return state.fuse_blown
 
 
-def _new_of_clock(turn: Turn, job: Job, occurrence: Occurrence, previous: int) -> None:
+def _new_of_clock(turn: Turn, job: Job, occurrence: Occurrence, previous: int) -> Run:
     """Turn a scheduled occurrence into a run or a skip; the new run replaces runs that wait for dependencies."""
     state = turn.state
     for asked in state[job.id].saved.skips:
         if asked.due == occurrence.due:
-            skip(turn, job, [occurrence], Reason(Code.SKIP_NEXT), CLOCK._replace(asked_by=asked.asked_by))
-            return
+            return skip(turn, job, [occurrence], Reason(Code.SKIP_NEXT), CLOCK._replace(asked_by=asked.asked_by))
     limit = HELD_FROM_OTHERS if job.catch_up is CatchUp.ALL else HELD_FROM_CLOCK
     waits = [run for run in map(state.runs.__getitem__, state[job.id].due) if _waits(turn, job, run)]
     if not refusal(turn, job, limit + len(waits)):
         for run in waits:
             give_up(turn, run, Reason(Code.SUPERSEDED))
-    new(turn, job, occurrence, CLOCK, limit, previous)
+    return new(turn, job, occurrence, CLOCK, limit, previous)
+
+
+def _refuses_later(turn: Turn, job: Job, run: Run) -> bool:
+    """Return whether the reason of this occurrence's skip applies to all later occurrences of the same turn, too."""
+    is_alone = job.scope is Scope.HOST and not turn.state[job.id].saved.skips
+    return run.state is RunState.SKIPPED and is_alone
 
 
 def _waits(turn: Turn, job: Job, run: Run) -> bool:

@@ -84,6 +84,23 @@ def test_how_many_wait() -> None:
     assert (101, "01:41 queue_full") == (len(world.covered("c")), world.covered("c")[-1])
 
 
+def test_many_due_times_in_one_turn() -> None:
+    """What is due after an occurrence that was refused is refused with it; one that somebody skips has its own record,
+    and those after it run.
+    """
+    world = World(job("a", "* * * * *", catch_up=CatchUp.ALL, max_waiting=1))
+    world.happen(events.HoldAsked(0, "root", Hold("root")))
+    for ticket in range(2):
+        world.happen(events.SkipAsked(ticket, "a", "root"))
+    world.pass_time(600, scheduler=False)
+    world.happen(events.Woke())
+    assert ["00:01…00:02 skip_next ×2", "00:03", "00:04…00:10 queue_full ×7"] == world.covered("a")
+    world.pass_time(600, scheduler=False)
+    world.happen(events.Woke())
+    assert ["00:01…00:02 skip_next ×2", "00:03", "00:04…00:20 queue_full ×17"] == world.covered("a")
+    assert 19 == world.memories["a"].stats.skipped
+
+
 def test_what_is_due_this_instant_is_due_before_what_people_ask() -> None:
     """A pause comes after it."""
     world = World(job("a", "0 * * * *"))
