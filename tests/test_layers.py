@@ -54,7 +54,7 @@ FOLDERS = {
             draft at_job calendar_event yaml_values crontab disabling job_file reckoning proof real_cron unit_files
             timer to_crontab""",
         "audit": "timeline comparison known waits past",
-        "queue": "drains locks waiting admission placement",
+        "queue": "drains locks rates waiting admission placement",
         "core/records": """
             event_data host_limits lifecycle spans record usual recollection record_checks telemetry wishes""",
         "core/hosts": "claimed_by_others memory presence fleet_state",

@@ -88,6 +88,8 @@ def _word(known: Known, record: Record, at: int, what: str) -> str:
         case "concurrency":
             others = [it["run"] for it in known.runs if it["run"] != record["run"] and _is_under_way(it, at)]
             return f"{known.job}'s concurrency was used up{_by(others)}"
+        case "rate":
+            return f"{known.job}'s rate was used up"
         case "paused":
             return f"{known.job} was paused"
         case "awaits":

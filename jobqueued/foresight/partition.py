@@ -86,7 +86,7 @@ def is_plain(job: Job, limits: HostLimits, durations: Durations, saved: Mapping[
 
     A caller that checks all jobs in a group also makes sure that no job reacts to another job's end.
     """
-    if job.dependencies or job.on or job.max_runs is not None or job.submission is not None:
+    if job.dependencies or job.on or job.max_runs is not None or job.rate is not None or job.submission is not None:
         return False
     if limits.most_of_a_user is not None and budget_of(job.id):
         return False

@@ -19,7 +19,7 @@ from jobqueued.core.records.host_limits import HostLimits
 from jobqueued.core.scheduler import Scheduler
 from jobqueued.core.state.holders import ANOTHERS_RUN
 from jobqueued.foresight.durations import Draws, DurationSample
-from jobqueued.foresight.tally import CONCURRENCY, DEPENDENCIES, HOLD, RESERVATION, Blame, Tally
+from jobqueued.foresight.tally import CONCURRENCY, DEPENDENCIES, HOLD, RATE, RESERVATION, Blame, Tally
 from jobqueued.model import events
 from jobqueued.model.commands import Ask, Command, Launch, Say, Stop
 from jobqueued.model.fleet import NO_GRANT, FleetReachability
@@ -202,6 +202,8 @@ class SimulatedHost:
             own = next((it for it in self._freed if it.job == run.id.job), None)
             if run.held:
                 return Blame(DEPENDENCIES, ""), freed
+            if any(word == RATE for _, word in run.waits):
+                return Blame(RATE, ""), None
             if any(word == CONCURRENCY for _, word in run.waits):
                 return Blame(CONCURRENCY, run.id.job), own
             return (Blame(HOLD, "") if self._was_held else None), None

@@ -7,7 +7,7 @@ from typing import Any
 
 from jobqueued.base.instants import to_text
 from jobqueued.child.contract.reasons import reserved_for
-from jobqueued.foresight.tally import CONCURRENCY, DEPENDENCIES, HOLD, RESERVATION, Blame, Tally
+from jobqueued.foresight.tally import CONCURRENCY, DEPENDENCIES, HOLD, RATE, RESERVATION, Blame, Tally
 from jobqueued.model.run import RunId
 from jobqueued.model.run_states import RunState
 
@@ -92,7 +92,7 @@ class Story(Tally):
 def _wait(blame: Blame | None, holder: RunId | None) -> dict[str, Any]:
     """Return the record fields that describe a wait."""
     told: dict[str, Any] = {} if holder is None else {"held_by": str(holder)}
-    if blame is not None and blame.lacked not in (DEPENDENCIES, CONCURRENCY, HOLD):
+    if blame is not None and blame.lacked not in (DEPENDENCIES, CONCURRENCY, RATE, HOLD):
         told["waited_for"] = [reserved_for(str(holder)) if blame.lacked == RESERVATION else blame.lacked]
     return told
 

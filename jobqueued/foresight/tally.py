@@ -17,8 +17,10 @@ from jobqueued.core.runs.eligibility import DEADLINE
 from jobqueued.model.run import RunId
 from jobqueued.model.run_states import RunState
 
-DEPENDENCIES, CONCURRENCY, RESERVATION, HOLD = "dependencies", "concurrency", "reservation", "hold"
-"""Causes of waits other than locks and resources: dependencies, live runs of the same job, a reservation, a hold."""
+DEPENDENCIES, CONCURRENCY, RATE, RESERVATION, HOLD = "dependencies", "concurrency", "rate", "reservation", "hold"
+"""Causes of waits other than locks and resources: dependencies, live runs of the same job, its rate, a reservation, a
+hold.
+"""
 
 
 class Blame(NamedTuple):

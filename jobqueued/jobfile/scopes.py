@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from jobqueued.child.contract.tuples import NamedTuple
 from jobqueued.jobfile.tree.yamltext import YamlEntry, quoted
 from jobqueued.jobfile.types.refusal import Refusal
+from jobqueued.jobfile.types.spelling import spelled_rate
 from jobqueued.model.fleet import FLEET, FleetSettings
 from jobqueued.model.job import Claim, Job, OnHostLoss, Overlap, Scope
 from jobqueued.timing.schedule import Schedule
@@ -77,6 +78,11 @@ _RULES = (
     _FleetRule(
         "max_runs",
         lambda job: "" if job.max_runs is None else str(job.max_runs),
+        "none, because each host counts its own runs",
+    ),
+    _FleetRule(
+        "rate",
+        lambda job: "" if job.rate is None else spelled_rate(*job.rate),
         "none, because each host counts its own runs",
     ),
     _FleetRule(

@@ -34,7 +34,7 @@ KEYS: dict[str, Key] = {
     for name in (
         "description", "command", "shell", "stdin", "working_directory", "environment", "environment_file", "umask",
         "group", "groups", "login_environment", "timezone", "at", "start_deadline", "priority", "escalation",
-        "exclusive", "locks", "resources", "placement", "drain", "timeout", "kill_grace", "stop_signal",
+        "exclusive", "rate", "locks", "resources", "placement", "drain", "timeout", "kill_grace", "stop_signal",
         "success_codes", "retries", "retry_delay", "retry_backoff", "retry_max_delay", "retry_on", "failover",
         "leave_children", "resource_limits", "enforce", "nice", "ionice", "cpu_scheduling", "oom_score_adj",
         "no_new_privs", "output", "output_limit", "journal_rate", "redact", "notify", "late", "tags", "metadata",

@@ -121,6 +121,13 @@ class Escalation(NamedTuple):
     every: int = MINUTE
 
 
+class Rate(NamedTuple):
+    """A limit for the starts of a job: `runs` at once, and after that evenly `runs` in `per` ns."""
+
+    runs: int
+    per: int
+
+
 class On(NamedTuple):
     """A trigger other than the clock. `kind` is event, path, job or jobs (a pattern); `result` is the end that the
     trigger awaits.
@@ -178,6 +185,7 @@ class Job:
     escalation: Escalation | None = None
     exclusive: bool = False
     concurrency: int = 1
+    rate: Rate | None = None
     runner: str = "local"
     slurm: dict[str, Any] = field(default_factory=lambda: _NO_LIMITS)
     scope: Scope = Scope.HOST

@@ -100,7 +100,8 @@ class SavedJob:
     `owner`: the job's last owner. `agreed`: the last definition on which the fleet and this host agreed; `offered`: the
     last published definition while the outcome is unknown (core/jobs/agreement.py).  `shared_pause`: the fleet's pause
     that pauses the job (core/jobs/pauses.py). `to_return`: keys of skipped occurrences that this host must return
-    to the fleet if it claimed them (core/fleet/to_return.py).
+    to the fleet if it claimed them (core/fleet/to_return.py). `rate_full`: when (wall, ns) the budget of the job's
+    `rate` is full again (queue/rates.py).
     """
 
     job: str
@@ -126,6 +127,7 @@ class SavedJob:
     shared_pause: str = ""
     settled: int = 0
     to_return: tuple[str, ...] = ()
+    rate_full: int = 0
     stats: JobStats = JobStats()
 
     def of(self, owner: Owner | None) -> SavedJob:

@@ -6,6 +6,7 @@ from dataclasses import fields
 from typing import Any
 
 from jobqueued.base.instants import SECOND, to_text
+from jobqueued.jobfile.types.spelling import spelled_rate
 from jobqueued.model.fleet import FLEET
 from jobqueued.model.job import CORE, CPU, HIDDEN, UNBOUNDED, Claim, Job, On
 from jobqueued.model.notify import NOBODY, USUALLY, Late, Notify
@@ -43,6 +44,7 @@ def definition(job: Job, *, whole: bool = True) -> dict[str, Any]:
     found["on"] = [*(["boot"] if job.at_boot else []), *(_on(on) for on in job.on)]
     if job.escalation is not None:
         found["escalation"] = {"points": job.escalation.points, "every": job.escalation.every / SECOND}
+    found["rate"] = None if job.rate is None else spelled_rate(*job.rate)
     found["max_waiting"] = "none" if job.max_waiting == UNBOUNDED else job.max_waiting
     found["late"] = _late(job.late)
     limits = dict(job.resource_limits)

@@ -243,6 +243,9 @@ def clock_stepped(turn: Turn, event: events.ClockStepped) -> None:
     for job in state.catalog.awaiting_paths():
         if state[job.id].saved.appeared > wall:  # otherwise no file would be new until the clock reaches that instant
             state.remember(job.id, appeared=wall)
+    for job in state.catalog:
+        if full_at := state[job.id].saved.rate_full:
+            state.remember(job.id, rate_full=full_at + event.step)
     if abs(event.step) <= STEP_LIMIT:
         state.due_times.jump(wall - event.step, wall)
         if event.step > 0:

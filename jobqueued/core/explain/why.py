@@ -12,10 +12,11 @@ from jobqueued.base.instants import MINUTE, SECOND, to_text
 from jobqueued.base.text import counted, duration
 from jobqueued.core.explain.forecast import expected_starts
 from jobqueued.core.late import lateness
-from jobqueued.core.runs.eligibility import Bar, Obstacle, awaited_by, obstacle
+from jobqueued.core.runs.eligibility import Bar, Obstacle, awaited_by, obstacle, rate_allows_at
 from jobqueued.core.runs.host_hold import halt
 from jobqueued.core.runs.validity import amount
 from jobqueued.core.state.scheduler_state import SchedulerState
+from jobqueued.jobfile.types.spelling import spelled_rate
 from jobqueued.model.job import CPU, MEMORY, Claim, Job, Now
 from jobqueued.model.run import Holder, LockClientId, Run, RunId
 from jobqueued.model.run_states import RunState, Unstarted
@@ -148,6 +149,10 @@ def _held_back(state: SchedulerState, run: Run, found: Obstacle, now: Now) -> st
         case Bar.CONCURRENCY:
             others = sorted([*job_state.live, *job_state.waiting, *job_state.delayed])
             return f"concurrency {job.concurrency} is used up by {', '.join(map(str, others))}"
+        case Bar.RATE:
+            pause = duration((rate_allows_at(state, job, now) - now.wall) / SECOND)
+            rate = "" if job.rate is None else spelled_rate(*job.rate)
+            return f"its rate of {rate} is used up; the next run can start in {pause}"
         case Bar.MAX_RUNS:
             return f"max_runs {job.max_runs} might be used up by runs that are about to start"
     return found.verdict.reason if found.verdict is not None else ""

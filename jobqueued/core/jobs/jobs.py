@@ -17,7 +17,7 @@ from jobqueued.core.jobs import agreement, pauses
 from jobqueued.core.late import expectation, lateness
 from jobqueued.core.runs import dependencies, host_hold, validity
 from jobqueued.core.runs.completion import give_up
-from jobqueued.core.runs.eligibility import give_up_all, look_at_run, watch_over
+from jobqueued.core.runs.eligibility import give_up_all, look_at_run, rate_allows_at, watch_over
 from jobqueued.core.state.scheduler_state import SchedulerState
 from jobqueued.core.state.turn import Turn
 from jobqueued.model import events
@@ -214,8 +214,10 @@ def _take_up(turn: Turn, job: Job) -> None:
     state, now = turn.state, turn.now
     job_state = state[job.id]
     beyond = max(0, job_state.under_way - job.concurrency)
+    is_above_rate = rate_allows_at(state, job, now, more=0) > now.wall
     for place, run in enumerate(sorted(job_state.waiting, reverse=True)):
-        if place < beyond or _is_newly_held(job, state.runs[run]):
+        is_new = not state.runs[run].attempt
+        if place < beyond or (is_new and is_above_rate) or _is_newly_held(job, state.runs[run]):
             state.put_back(state.runs[run], now)
         else:
             state.enqueue(state.runs[run], now)

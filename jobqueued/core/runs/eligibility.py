@@ -25,6 +25,7 @@ from jobqueued.model.job import Job, Now
 from jobqueued.model.run import Run, RunId
 from jobqueued.model.run_states import LIVE, PENDING, RunState
 from jobqueued.model.saved import Past
+from jobqueued.queue import rates
 
 DEADLINE = Reason(Code.START_DEADLINE)
 _MOST_WAITS = 32
@@ -47,12 +48,14 @@ class Bar(Enum):
     AWAITS = auto()
     """The job is a submission that waits for other runs or submissions to end."""
     CONCURRENCY = auto()
+    RATE = auto()
+    """The job's `rate` allows no further start now."""
     MAX_RUNS = auto()
     DEPENDENCY = auto()
     """A dependency is awaited or has failed; see `Obstacle.verdict`."""
 
 
-OF_THE_JOB = frozenset(Bar) - {Bar.TURN, Bar.MAX_RUNS, Bar.DEPENDENCY}
+OF_THE_JOB = frozenset(Bar) - {Bar.TURN, Bar.RATE, Bar.MAX_RUNS, Bar.DEPENDENCY}
 """Obstacles that keep all of a job's due runs from the queue."""
 
 
@@ -84,7 +87,17 @@ def obstacle(state: SchedulerState, run: Run, now: Now) -> Obstacle | None:
     if run.so_far is None and state.is_used_up(job):
         return Obstacle(Bar.MAX_RUNS)  # waits until the last starts are reported
     verdict = dependencies.verdict(state, job, run, now)
-    return None if verdict.state is DependencyStates.MET else Obstacle(Bar.DEPENDENCY, verdict)
+    if verdict.state is not DependencyStates.MET:
+        return Obstacle(Bar.DEPENDENCY, verdict)
+    return None if run.attempt or rate_allows_at(state, job, now) <= now.wall else Obstacle(Bar.RATE)
+
+
+def rate_allows_at(state: SchedulerState, job: Job, now: Now, more: int = 1) -> int:
+    """Return when (wall, ns) the job's `rate` allows the starts of the runs in the queue, and of so many more."""
+    if job.rate is None:
+        return now.wall
+    starts = state.unstarted_in_queue(job.id) + more
+    return rates.free_at(job.rate, state[job.id].saved.rate_full, now.wall, starts)
 
 
 def noted(run: Run, wall: int, what: str) -> tuple[tuple[int, str], ...]:
@@ -147,8 +160,9 @@ def promote(turn: Turn, name: str) -> None:
         elif found.verdict is not None and found.verdict.state is DependencyStates.FAILED:
             give_up(turn, run, found.verdict.reason)
         else:
-            if found.bar is Bar.TURN:
-                state.timers.after(turn.now.mono + run.not_before - turn.now.wall, run.id)
+            if found.bar in (Bar.TURN, Bar.RATE):
+                until = run.not_before if found.bar is Bar.TURN else rate_allows_at(state, job, turn.now)
+                state.timers.after(turn.now.mono + until - turn.now.wall, run.id)
             _rest(turn, run, found.word)
 
 

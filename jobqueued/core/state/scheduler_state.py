@@ -38,6 +38,7 @@ from jobqueued.model.run import Holder, LockClientId, Run, RunId
 from jobqueued.model.run_states import LIVE, RunState, Unstarted
 from jobqueued.model.saved import Hold, SavedJob
 from jobqueued.model.users import Owner, budget_of, share_of
+from jobqueued.queue import rates
 from jobqueued.queue.admission import OUTPUT_DRAIN, Admission
 from jobqueued.queue.locks import Locks, least_claims
 from jobqueued.queue.placement import Placement
@@ -286,6 +287,10 @@ class SchedulerState:
         troubles = filter(None, map(self.accounts.get, accounts(job)))
         return invalid.text if (invalid := self[job.id].invalid) is not None else next(troubles, "")
 
+    def unstarted_in_queue(self, job: str) -> int:
+        """Return how many runs of a job are in the queue for their first attempt."""
+        return sum(not self.runs[run].attempt for run in self[job].waiting)
+
     # runs
 
     def number(self, occurrence: Occurrence, queued: int, **fields: Any) -> Run:
@@ -382,6 +387,8 @@ class SchedulerState:
             drains_since=0,
             ends_by=None if bound is None else now.wall + bound,
         )
+        if job.rate is not None and not run.attempt:
+            self.remember(job.id, rate_full=rates.after_start(job.rate, self[job.id].saved.rate_full, now.wall))
         self.admission.hold(run.id, claims, None if bound is None else now.mono + bound)
         self.placement.take(placed, claims, now.mono)
         self._take_out(run.id)

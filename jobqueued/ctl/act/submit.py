@@ -25,7 +25,7 @@ from jobqueued.settings.paths import Paths
 if TYPE_CHECKING:
     from jobqueued.child.contract.documents import Record
 
-_KEYS = ("priority", "timeout", "retries")
+_KEYS = ("priority", "timeout", "retries", "rate")
 _TOO_LARGE = 190 << 10
 
 
@@ -87,6 +87,7 @@ def _pairs(_context: click.Context, _parameter: click.Parameter, texts: tuple[st
     metavar="A-B[:S][%K]",
     help="Start one run for each number, at most K at once.  Each run finds its number in $JOBQUEUE_ARRAY_INDEX.",
 )
+@click.option("--rate", metavar="N/D", help="Start at most N runs of the array at once, and N in each D after that.")
 @click.option("--mail", is_flag=True, help="Mail the output to you, if there is any.")
 @click.option(
     "-f",
@@ -123,6 +124,7 @@ def submit(
       jobqueuectl submit -- make -j4 all
       jobqueuectl submit --at 'tomorrow 03:00' --lock db -- ./migrate
       jobqueuectl submit --array 1-100%10 'render frame-$JOBQUEUE_ARRAY_INDEX'
+      jobqueuectl submit --array 1-500 --rate 100/1h 'fetch page-$JOBQUEUE_ARRAY_INDEX'
       jobqueuectl submit --after alice/17 --wait -- ./report
       jobqueuectl submit -f nightly.sh
     """

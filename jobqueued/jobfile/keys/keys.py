@@ -34,6 +34,7 @@ from jobqueued.jobfile.types.queue_types import (
     ID,
     LOCKS,
     PATH,
+    RATE,
     RESOURCES,
     UNITS,
 )
@@ -233,6 +234,10 @@ GROUPS: dict[str, dict[str, Key]] = {
             "Run alone on this host: a run starts only while no other run is live, and no other run starts until it "
             "ends.", "true"),
         Key("concurrency", integer(1, 1000), "1", "Runs of this job that can be live at the same time.", "2"),
+        Key("rate", optional(RATE), "none",
+            "Number of runs that can start in a time. So many runs can start at once, and after that one run in each "
+            "even part of the time: with `20/1d`, 20 runs, and then a run every 72 minutes. A run above the rate "
+            "waits. Further attempts of a run do not count.", "20/1d"),
         Key("overlap", choice(*Overlap), "queue",
             "Action if a run becomes due while as many runs are live as `concurrency` allows. `queue`: the new run "
             "waits. `skip`: the new run is skipped. `replace`: the live run is stopped, and the new run starts.",

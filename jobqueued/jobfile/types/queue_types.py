@@ -15,7 +15,7 @@ from jobqueued.jobfile.types.scalars import Key, ValueType, choice, duration, in
 from jobqueued.jobfile.types.spelling import Instead, nearest
 from jobqueued.jobfile.types.types import either, mapping, one_or_more, section
 from jobqueued.model.fleet import FLEET, MOST_AT_ONCE
-from jobqueued.model.job import CORE, CPU, MEMORY, Claim, Escalation, On, Scope
+from jobqueued.model.job import CORE, CPU, MEMORY, Claim, Escalation, On, Rate, Scope
 
 _PERCENT = "([0-9]{1,6})%"
 
@@ -188,6 +188,22 @@ _ESCALATION = table(
     Key("points", integer(0, 1000), "1", "Points that are added to the priority after each period `every`.", "5"),
     Key("every", duration("1s", "1d"), "1m", "Waiting time after which the priority grows by `points`.", "10m"),
 )
+
+_SPANS = duration("1s", "365d")
+
+
+def _rate(node: Scalar) -> Rate:
+    """Return the rate in ``20/1d``. Raises ValueError."""
+    runs, slash, per = node.text.partition("/")
+    if not slash or not re.fullmatch("[1-9][0-9]{0,5}", runs, re.ASCII):
+        raise ValueError
+    try:
+        return Rate(int(runs), _SPANS.read(node._replace(text=per)))
+    except NotAccepted:
+        raise ValueError from None
+
+
+RATE = scalar("rate", "a number of runs from 1 to 999999, and the time for them from 1s to 365d, such as 20/1d", _rate)
 
 ESCALATION = made(section(_ESCALATION), lambda _node, values: Escalation(**values))
 

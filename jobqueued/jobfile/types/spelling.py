@@ -86,6 +86,11 @@ def spelled_duration(span: int) -> str:
     return _in_units(span // SECOND) or "0s"
 
 
+def spelled_rate(runs: int, per: int) -> str:
+    """Return a rate of runs in `per` (ns) as in a job file: ``20/1d``."""
+    return f"{runs}/{spelled_duration(per)}"
+
+
 def _in_units(seconds: int) -> str:
     days, rest = divmod(seconds, 86400)
     hours, rest = divmod(rest, 3600)

@@ -19,7 +19,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from jobqueued.base.instants import HOUR, MINUTE, SECOND
 from jobqueued.model import events
-from jobqueued.model.job import CatchUp, Claim, Escalation, Job, On, Overlap
+from jobqueued.model.job import CatchUp, Claim, Escalation, Job, On, Overlap, Rate
 from jobqueued.model.notify import Late
 from jobqueued.model.run import LockClientId, Run, RunId
 from jobqueued.model.run_states import RunState
@@ -73,6 +73,7 @@ def definitions(draw: st.DrawFn, name: str) -> Job:
         "exclusive": st.booleans(),
         "tags": st.sampled_from([("night",), ("db", "night")]),
         "concurrency": st.integers(1, 3),
+        "rate": st.sampled_from([Rate(1, 10 * MINUTE), Rate(2, HOUR)]),
         "overlap": st.sampled_from(Overlap),
         "max_waiting": st.integers(1, 3),
         "catch_up": st.sampled_from(CatchUp),

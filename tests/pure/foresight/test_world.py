@@ -6,6 +6,7 @@ import io
 import json
 from collections.abc import Iterable
 from dataclasses import replace
+from itertools import pairwise
 from typing import Any
 
 from jobqueued.base.instants import HOUR, MINUTE, SECOND, to_text
@@ -17,8 +18,8 @@ from jobqueued.ctl.chart.chart_waits import find_holders, waits
 from jobqueued.ctl.export import trace_events
 from jobqueued.foresight.durations import DurationSample
 from jobqueued.foresight.story import Story
-from jobqueued.foresight.tally import CONCURRENCY, DEPENDENCIES, HOLD, RESERVATION, Blame, Peak
-from jobqueued.model.job import Claim, Overlap, Scope
+from jobqueued.foresight.tally import CONCURRENCY, DEPENDENCIES, HOLD, RATE, RESERVATION, Blame, Peak
+from jobqueued.model.job import Claim, Overlap, Rate, Scope
 from jobqueued.model.run import Run, RunId
 from jobqueued.model.run_states import RunState
 from jobqueued.model.saved import Hold, JobStats, SavedJob
@@ -79,6 +80,17 @@ def test_it_is_the_scheduler() -> None:
     assert launched == sorted((name, start) for name, it in found.jobs.items() for _, start in it.starts)
     assert len(launched) > 100
     assert found.waited > HOUR
+
+
+def test_a_rate() -> None:
+    """What a rate keeps waiting is blamed on it, also what waits at the end."""
+    host = a_host(
+        job("often", "*/10 * * * *", rate=Rate(2, 4 * HOUR), max_waiting=3), seconds={"often": 60},
+    )  # fmt: skip
+    found = future(host, hours=8, keeps_starts=True).of("often")
+    assert {RATE} == {blame.lacked for blame in found.blamed}
+    assert (5, {"queue_full"}) == (len(found.begun), {*found.skipped})
+    assert [110, 120, 120] == [(later - start) // MINUTE for start, later in pairwise(sorted(found.begun)[1:])]
 
 
 def test_a_deadline_is_missed() -> None:

@@ -77,8 +77,8 @@ def test_the_list_of_keys_is_closed() -> None:
         login_environment credentials
         schedule timezone dst seconds every anchor at on spread catch_up catch_up_window grace start_deadline enabled
         max_runs
-        priority escalation scope hosts on_host_loss exclusive concurrency overlap max_waiting locks resources placement
-        dependencies
+        priority escalation scope hosts on_host_loss exclusive concurrency rate overlap max_waiting locks resources
+        placement dependencies
         dependency_timeout on_dependency_failure drain
         timeout kill_grace stop_signal success_codes retries retry_delay retry_backoff retry_max_delay retry_on failover
         leave_children

@@ -98,6 +98,7 @@ MEMORIES = st.builds(
     ends=st.lists(st.builds(RunId, NAMES, st.integers(1, 10**18)), max_size=2).map(tuple),
     took=TIMES, delays=TIMES, late=st.lists(COUNTS, max_size=2).map(tuple), agreed=WORDS, offered=WORDS,
     shared_pause=WORDS, to_return=st.lists(WORDS, max_size=2).map(tuple),
+    rate_full=INSTANTS,
     expected=st.none() | st.builds(Expected, INSTANTS, INSTANTS, WISHES, INSTANTS), owner=OWNERS,
 )  # fmt: skip
 

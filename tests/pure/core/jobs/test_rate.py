@@ -1,0 +1,105 @@
+"""`rate: 3/1h`: three starts at once, and then one every 20 minutes; what is above it waits."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from jobqueued.base.instants import HOUR, MINUTE, SECOND
+from jobqueued.model.job import CatchUp, Claim, Job, Rate
+from jobqueued.model.run import RunId
+from jobqueued.model.submission import Array
+from tests.support.world import World, job, submission
+
+EACH_MINUTE = job("a", "* * * * *", rate=Rate(3, HOUR), max_waiting=100, catch_up=CatchUp.ALL)
+
+
+def starts(world: World, name: str = "a") -> list[int]:
+    """The minutes of the first attempts of a job, counted from its first start."""
+    found = {run: instant for run, instant in reversed(world.launched) if run.startswith(f"{name}@")}
+    return sorted((instant - min(found.values())) // MINUTE for instant in found.values())
+
+
+def a_world(defined: Job = EACH_MINUTE, seconds: float = 5) -> World:
+    return World(defined, seconds={defined.id: seconds})
+
+
+def test_they_wait() -> None:
+    """The starts are at the rate, and `why` and the record say for what a run waited."""
+    world = a_world()
+    world.pass_time(2 * 3600)
+    assert [0, 1, 2, 20, 40, 60, 80, 100] == starts(world)
+    assert ["its rate of 3/1h is used up; the next run can start in 1 min"] == world.why("a@9")
+    waits = [what for _, what in world.rows[RunId("a", 8)][0].waits]
+    assert {"rate", "concurrency", ""} == {*waits}
+    assert ["rate", ""] == waits[-2:]
+
+
+def test_a_restart_changes_nothing() -> None:
+    """It may come at any time, also while nothing runs for an hour."""
+    world = a_world()
+    for _ in range(12):
+        world.pass_time(590)
+        world.boot()
+    assert [0, 1, 2, 20, 40, 60, 80, 100] == starts(world)
+    world.pass_time(3600, scheduler=False)
+    world.boot()
+    world.pass_time(30)
+    assert 11 == len(starts(world))
+
+
+def test_only_first_attempts_count() -> None:
+    """A run that is retried has used up one start."""
+    world = World(replace(EACH_MINUTE, retries=2, retry_delay=SECOND), seconds={"a": 1})
+    world.ends["a"] = ["failed"] * 6 + ["succeeded"] * 100
+    world.pass_time(30 * 60)
+    assert [0, 1, 2, 20] == starts(world)
+
+
+def test_the_clock_is_set() -> None:
+    """A step of the clock neither gives nor takes starts."""
+    for step in (-2 * 3600, 2 * 3600, 9 * 86400):
+        world = World(replace(EACH_MINUTE, schedule=(), triggers=()), seconds={"a": 1})
+        for ticket in range(9):
+            world.run("a", ticket)
+        world.pass_time(600)
+        world.step_clock(step)
+        before = len(world.launched)
+        world.pass_time(590)
+        assert (3, 3) == (before, len(world.launched)), step
+        world.pass_time(20)
+        assert 4 == len(world.launched), step
+
+
+def test_what_waits_in_the_queue_has_its_start() -> None:
+    """Runs that wait for a lock do not start above the rate when they get it."""
+    lock = (Claim("tape", exclusive=True),)
+    world = World(replace(EACH_MINUTE, concurrency=9), job("hog", locks=lock), seconds={"a": 1, "hog": 3600})
+    world.write("jobs.yaml", replace(EACH_MINUTE, concurrency=9, locks=lock), job("hog", locks=lock))
+    world.run("hog")
+    world.pass_time(2 * 3600 + 70)
+    assert [0, 0, 0, 20, 40, 60] == starts(world)
+
+
+def test_the_rate_is_edited() -> None:
+    """A lower rate counts for what waits in the queue, too; without a rate all start."""
+    lock = (Claim("tape", exclusive=True),)
+    wide, hog = replace(EACH_MINUTE, concurrency=9, rate=Rate(9, HOUR), locks=lock), job("hog", locks=lock)
+    world = World(wide, hog, seconds={"a": 1, "hog": 1800})
+    world.run("hog")
+    world.pass_time(1000)
+    assert 9 == len(world.scheduler["a"].waiting)
+    world.write("jobs.yaml", replace(wide, rate=Rate(2, HOUR)), hog)
+    assert (0, 0) == (len(world.scheduler["a"].waiting) - 2, len(world.launched) - 1)
+    world.pass_time(900)
+    assert [0, 0] == starts(world)
+    world.write("jobs.yaml", replace(wide, rate=None), hog)
+    world.pass_time(60)
+    assert len(starts(world)) > 20
+
+
+def test_an_array() -> None:
+    """The runs of a submission start at its rate, too."""
+    world = World(seconds={"alice/1": 1})
+    world.submit(submission(array=Array(1, 5), concurrency=5, rate=Rate(2, HOUR)))
+    world.pass_time(3 * 3600)
+    assert [0, 0, 30, 60, 90] == starts(world, "alice/1")
