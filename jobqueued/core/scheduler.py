@@ -71,6 +71,7 @@ def _woke(turn: Turn, _event: events.Woke) -> None:
             case HostTimer.HOLD:
                 host_hold.look(turn)
             case str():
+                turn.state.mark_for_check(subject)
                 pauses.look(turn, subject)
                 verdicts.look(turn, subject)
                 host_loss.look(turn, subject)

@@ -243,9 +243,7 @@ def clock_stepped(turn: Turn, event: events.ClockStepped) -> None:
     for job in state.catalog.awaiting_paths():
         if state[job.id].saved.appeared > wall:  # otherwise no file would be new until the clock reaches that instant
             state.remember(job.id, appeared=wall)
-    for job in state.catalog:
-        if full_at := state[job.id].saved.rate_full:
-            state.remember(job.id, rate_full=full_at + event.step)
+    _keep_rates(turn, event.step)
     if abs(event.step) <= STEP_LIMIT:
         state.due_times.jump(wall - event.step, wall)
         if event.step > 0:
@@ -278,8 +276,18 @@ def slept(turn: Turn, event: events.Slept) -> None:
     """
     turn.state.others.slept(event.duration, turn.now.mono)
     _shift(turn, event.duration)
+    _keep_rates(turn, 0)
     if 0 < event.duration <= STEP_LIMIT:
         turn.state.due_times.pass_over(turn.now.wall - event.duration, turn.now.wall)
+
+
+def _keep_rates(turn: Turn, step: int) -> None:
+    """Keep the used part of each job's `rate` over a step of the clock (ns), and check the jobs at their new times."""
+    state = turn.state
+    for job in state.catalog:
+        if full_at := state[job.id].saved.rate_full:
+            state.remember(job.id, rate_full=full_at + step)
+            state.mark_for_check(job.id)
 
 
 def _shift(turn: Turn, step: int) -> None:

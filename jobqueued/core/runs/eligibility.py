@@ -160,10 +160,20 @@ def promote(turn: Turn, name: str) -> None:
         elif found.verdict is not None and found.verdict.state is DependencyStates.FAILED:
             give_up(turn, run, found.verdict.reason)
         else:
-            if found.bar in (Bar.TURN, Bar.RATE):
-                until = run.not_before if found.bar is Bar.TURN else rate_allows_at(state, job, turn.now)
-                state.timers.after(turn.now.mono + until - turn.now.wall, run.id)
+            _set_timer(turn, job, run, found.bar)
             _rest(turn, run, found.word)
+
+
+def _set_timer(turn: Turn, job: Job, run: Run, bar: Bar) -> None:
+    """Check a due run again when its obstacle ends by itself: when other hosts had their turn, or `rate` allows it."""
+    timers, job_state, now = turn.state.timers, turn.state[job.id], turn.now
+    if bar is Bar.TURN:
+        timers.after(now.mono + run.not_before - now.wall, run.id)
+    elif bar is Bar.RATE:
+        until = now.mono + rate_allows_at(turn.state, job, now) - now.wall
+        if not now.mono < job_state.rate_wakes <= until:  # no timer fires until then
+            job_state.rate_wakes = until
+            timers.after(until, job.id)
 
 
 def _rest(turn: Turn, run: Run, word: str) -> None:

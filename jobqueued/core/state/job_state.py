@@ -66,6 +66,8 @@ class JobState:
     invalid: Invalidity | None = None
     recent: tuple[int, int] = (0, 0)
     fuse_blown: bool = False
+    rate_wakes: int = 0
+    """When (monotonic, ns) the last timer fires that was set for the job's `rate`."""
 
     def precede(self) -> None:
         """Record that a newer run exists, so that `skip` is now the preceding run."""

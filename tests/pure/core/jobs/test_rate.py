@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from jobqueued.base.instants import HOUR, MINUTE, SECOND
+from jobqueued.model import events
 from jobqueued.model.job import CatchUp, Claim, Job, Rate
 from jobqueued.model.run import RunId
 from jobqueued.model.submission import Array
@@ -95,6 +96,46 @@ def test_the_rate_is_edited() -> None:
     world.write("jobs.yaml", replace(wide, rate=None), hog)
     world.pass_time(60)
     assert len(starts(world)) > 20
+
+
+def test_the_host_sleeps() -> None:
+    """The time of a suspend counts, and at the end of the suspend a run starts at once."""
+    world = World(replace(EACH_MINUTE, schedule=(), triggers=()), seconds={"a": 1})
+    for ticket in range(9):
+        world.run("a", ticket)
+    world.pass_time(10)
+    world._advance(world.now.wall + 25 * MINUTE)
+    world.now = world.now._replace(mono=world.now.mono - 25 * MINUTE)
+    world.happen(events.Slept(25 * MINUTE), events.Woke())
+    assert 4 == len(world.launched)
+    world.pass_time(16 * 60)
+    assert 5 == len(world.launched)
+
+
+def test_many_checks_need_one_timer() -> None:
+    """However often a job is looked at, and however many of its runs wait, one timer waits for the rate."""
+    world = World(replace(EACH_MINUTE, schedule=(), triggers=()), seconds={"a": 1})
+    for ticket in range(40):
+        world.run("a", ticket)
+    world.pass_time(10)
+    before = len(world.scheduler._state.timers)
+    for _ in range(100):
+        world.pause("a")
+        world.pause("a", pause=False)
+    assert len(world.scheduler._state.timers) <= before + 1
+    world.pass_time(1200)
+    assert 4 == len(starts(world))
+
+
+def test_the_first_that_waits_is_given_up() -> None:
+    """Those after it start when the rate allows it all the same."""
+    world = World(replace(EACH_MINUTE, schedule=(), triggers=()), seconds={"a": 1})
+    for ticket in range(5):
+        world.run("a", ticket)
+    world.pass_time(10)
+    world.stop("a@4")
+    world.pass_time(1200)
+    assert ["a@1", "a@2", "a@3", "a@5"] == [run for run, _ in world.launched]
 
 
 def test_an_array() -> None:
