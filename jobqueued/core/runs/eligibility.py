@@ -73,8 +73,11 @@ class Obstacle(NamedTuple):
         return self.bar.name.lower()
 
 
-def obstacle(state: SchedulerState, run: Run, now: Now) -> Obstacle | None:
-    """Return the obstacle that keeps a due run from the queue, or None if the run may join."""
+def obstacle(state: SchedulerState, run: Run, now: Now, left: int | None = None) -> Obstacle | None:
+    """Return the obstacle that keeps a due run from the queue, or None if the run may join.
+
+    `left`: the job's `starts_left`, if the caller knows it.
+    """
     job = state.catalog.get(run.id.job)
     if job is None:
         return Obstacle(Bar.UNDEFINED)
@@ -89,7 +92,17 @@ def obstacle(state: SchedulerState, run: Run, now: Now) -> Obstacle | None:
     verdict = dependencies.verdict(state, job, run, now)
     if verdict.state is not DependencyStates.MET:
         return Obstacle(Bar.DEPENDENCY, verdict)
-    return None if run.attempt or rate_allows_at(state, job, now) <= now.wall else Obstacle(Bar.RATE)
+    if run.attempt or (starts_left(state, job, now) if left is None else left) > 0:
+        return None
+    return Obstacle(Bar.RATE)
+
+
+def starts_left(state: SchedulerState, job: Job, now: Now) -> int:
+    """Return how many more runs the job's `rate` lets into the queue now; without a rate, any number."""
+    if job.rate is None:
+        return sys.maxsize
+    free = rates.free_starts(job.rate, state[job.id].saved.rate_full, now.wall)
+    return free - state.unstarted_in_queue(job.id)
 
 
 def rate_allows_at(state: SchedulerState, job: Job, now: Now, more: int = 1) -> int:
@@ -143,10 +156,11 @@ def promote(turn: Turn, name: str) -> None:
     if state.is_completed(job):
         complete(turn, job)
     state.others.skip_all_late(turn, job)
-    due = [state.runs[run] for run in state[name].due]
+    due, left = [state.runs[run] for run in state[name].due], starts_left(state, job, turn.now)
     for place, run in enumerate(due):
-        found = obstacle(state, run, turn.now)
+        found = obstacle(state, run, turn.now, left)
         if found is None:
+            left -= not run.attempt
             since, waits = run.since or turn.now.wall, noted(run, turn.now.wall, "")
             state.enqueue(state.step(run, RunStep.QUEUE, since=since, waits=waits), turn.now)
         elif found.bar is Bar.ACCOUNT_UNKNOWN:  # waits until the account is looked up
@@ -160,20 +174,25 @@ def promote(turn: Turn, name: str) -> None:
         elif found.verdict is not None and found.verdict.state is DependencyStates.FAILED:
             give_up(turn, run, found.verdict.reason)
         else:
-            _set_timer(turn, job, run, found.bar)
-            _rest(turn, run, found.word)
+            _hold_back(turn, run, found)
+    if left <= 0:
+        _wake_by_rate(turn, job)
 
 
-def _set_timer(turn: Turn, job: Job, run: Run, bar: Bar) -> None:
-    """Check a due run again when its obstacle ends by itself: when other hosts had their turn, or `rate` allows it."""
-    timers, job_state, now = turn.state.timers, turn.state[job.id], turn.now
-    if bar is Bar.TURN:
-        timers.after(now.mono + run.not_before - now.wall, run.id)
-    elif bar is Bar.RATE:
-        until = now.mono + rate_allows_at(turn.state, job, now) - now.wall
-        if not now.mono < job_state.rate_wakes <= until:  # no timer fires until then
-            job_state.rate_wakes = until
-            timers.after(until, job.id)
+def _hold_back(turn: Turn, run: Run, found: Obstacle) -> None:
+    """Leave a run due; check it again after the turn of other hosts."""
+    if found.bar is Bar.TURN:
+        turn.state.timers.after(turn.now.mono + run.not_before - turn.now.wall, run.id)
+    _rest(turn, run, found.word)
+
+
+def _wake_by_rate(turn: Turn, job: Job) -> None:
+    """Check the job's due runs again when its `rate` allows one more start, unless a timer fires until then."""
+    job_state, now = turn.state[job.id], turn.now
+    until = now.mono + rate_allows_at(turn.state, job, now) - now.wall
+    if job_state.due and not now.mono < job_state.rate_wakes <= until:
+        job_state.rate_wakes = until
+        turn.state.timers.after(until, job.id)
 
 
 def _rest(turn: Turn, run: Run, word: str) -> None:
