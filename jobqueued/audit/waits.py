@@ -13,7 +13,7 @@ from jobqueued.model.run_states import RunState
 _STARTING = SECOND
 """Maximum time (ns) between a run's admission and its start."""
 _MOST_NAMED = 5
-_TAG = "tag/"
+_TAG = "tag:"
 """Prefix of a claim on one of the runs that may be live with a tag, in a record."""
 
 

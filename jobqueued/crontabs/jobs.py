@@ -30,7 +30,7 @@ from jobqueued.timing.crontab import drawn_once
 from jobqueued.timing.schedule import At, Every, Schedule, ScheduleError, offset
 
 MAX_JOBS = 1000
-"""Maximum number of jobs in one table, as in a job file, because all its jobs come into force in one turn."""
+"""Maximum number of jobs in one table, as in a job file. All its jobs come into force in one turn."""
 UNLIMITED = 1000
 """Maximum number of a job's runs at a time. Cron has no limit; this is the highest limit that a job can have."""
 _LINES_A_STEP = 20

@@ -48,7 +48,7 @@ class Line(NamedTuple):
     """A crontab line: the five fields as sets, and which fields begin with ``*``. `in_gap`, `twice`: the effect of a
     clock change.
 
-    `each`: whether, in a gap of at most `longest`, every match is a separate start, as in a real cron.
+    `each`: whether every match in a gap is a separate start, as in a real cron, if the gap is at most `longest`.
     """
 
     minutes: list[int]

@@ -128,6 +128,15 @@ class Rate(NamedTuple):
     per: int
 
 
+class RateUse(NamedTuple):
+    """The used part of a job's rate: when (wall, ns) nothing of it is used any longer, and the time (ns) in which one
+    start refilled under the rate of then.
+    """
+
+    full_at: int = 0
+    refill: int = 1
+
+
 class On(NamedTuple):
     """A trigger other than the clock. `kind` is event, path, job or jobs (a pattern); `result` is the end that the
     trigger awaits.

@@ -9,7 +9,7 @@ from typing import Any
 
 from jobqueued.base.replace import changed
 from jobqueued.child.contract.tuples import NamedTuple
-from jobqueued.model.job import Job
+from jobqueued.model.job import Job, RateUse
 from jobqueued.model.run import Run, RunId
 from jobqueued.model.run_states import FAILURES, RunState
 from jobqueued.model.users import Owner
@@ -82,6 +82,9 @@ class Expected(NamedTuple):
     told: int = 0
 
 
+_UNUSED = RateUse()
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SavedJob:
     """The saved state of a job ID in addition to its definition, such as the progress of its clock and its run numbers.
@@ -100,8 +103,8 @@ class SavedJob:
     `owner`: the job's last owner. `agreed`: the last definition on which the fleet and this host agreed; `offered`: the
     last published definition while the outcome is unknown (core/jobs/agreement.py).  `shared_pause`: the fleet's pause
     that pauses the job (core/jobs/pauses.py). `to_return`: keys of skipped occurrences that this host must return
-    to the fleet if it claimed them (core/fleet/to_return.py). `rate_full`: when (wall, ns) the budget of the job's
-    `rate` is full again (queue/rates.py).
+    to the fleet if it claimed them (core/fleet/to_return.py). `rate_use`: the used part of the job's `rate`
+    (queue/rates.py).
     """
 
     job: str
@@ -127,7 +130,7 @@ class SavedJob:
     shared_pause: str = ""
     settled: int = 0
     to_return: tuple[str, ...] = ()
-    rate_full: int = 0
+    rate_use: RateUse = _UNUSED
     stats: JobStats = JobStats()
 
     def of(self, owner: Owner | None) -> SavedJob:

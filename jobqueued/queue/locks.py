@@ -21,7 +21,7 @@ HOST, SLOT = ":host", ":max_running"
 """Names of the host and of a slot; no lock or resource can have them, because they begin with a colon, as `FLEET`
 does.
 """
-TAG = ":tag/"
+TAG = ":tag:"
 """Prefix of a claim on one of the runs that may be live with a tag."""
 PLACES = f"{FLEET}job/"
 """Prefix of a claim on one of a job's places in the fleet; a job has as many places as runs that may be live."""

@@ -27,7 +27,7 @@ def connected(address: Path) -> socket.socket:
 
 
 def start(address: Path, program: Path, arguments: Sequence[str]) -> socket.socket:
-    """Start a program that outlives the daemon while it has work; return a connection to it.  Raises OSError.
+    """Start a program and return a connection to it. It outlives the daemon while it has work. Raises OSError.
 
     As under systemd, the program gets the listening socket as descriptor 3.
     """

@@ -162,7 +162,7 @@ def settings_parts(places: Sequence[str], daemon: int) -> list[FileText]:
 
 
 def distrusted(place: str, daemon: int) -> FileRefused | None:
-    """Return the reason if users other than root and the daemon's user can create settings in a place."""
+    """Return why a place can't be trusted, or None: other users than root and the daemon's can write to it."""
     return distrust(drop_in_directory(place), daemon, may_miss=True)
 
 

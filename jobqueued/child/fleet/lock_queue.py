@@ -1,4 +1,4 @@
-"""The line of hosts for a lock: a host requests it only after the hosts before it had time to do so. Pure.
+"""The line of hosts that wait for a lock: a host requests it only after the hosts before it had time to do so. Pure.
 
 A free lock goes to the first host that requests it. Without turns, this is always the host with the fastest connection
 to etcd, or the host that just released the lock. Therefore, a host waits a moment for each host before it. A busy or

@@ -35,7 +35,7 @@ class AskRequest(NamedTuple):
 
 
 class GiveBackRequest(NamedTuple):
-    """Return the claims granted to this name. `state`: the occurrence's state."""
+    """Give back the claims that were granted to this name. `state`: the occurrence's state."""
 
     name: Name
     state: str
@@ -81,7 +81,7 @@ class Overdue(NamedTuple):
 
 
 class PlaceRequest(NamedTuple):
-    """Join (`joins`) or leave the line of hosts for a lock."""
+    """Join (`joins`) or leave the line of hosts that wait for a lock."""
 
     lock: str
     joins: bool

@@ -102,7 +102,7 @@ def _key(secret: str) -> bytes:
     try:
         return base64.b64decode(text + "=" * (-len(text) % 4), validate=True)
     except ValueError:  # not base64, or not ASCII
-        raise Never("secret_file: expected base64 after whsec_, as from: openssl rand -base64 24") from None
+        raise Never("secret_file: expected base64 after whsec_; to create a secret: openssl rand -base64 24") from None
 
 
 def _own_headers(notice: NoticeToSend) -> dict[str, str]:

@@ -45,7 +45,7 @@ class LockFiles:
         self._trouble: StartFailed | None = None
 
     def take(self) -> None:
-        """Acquire all locks without waiting. Raises Withheld, with no lock held, if another program or host has one."""
+        """Acquire all locks without waiting. If another program or host has one, releases all and raises Withheld."""
         not_after = self._order.get("not_after", 0)
         if not_after and time.clock_gettime_ns(time.CLOCK_BOOTTIME) >= not_after:
             raise Withheld("another host might hold its fleet locks now")

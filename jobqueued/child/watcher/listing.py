@@ -87,7 +87,7 @@ def _entries(directory: str) -> Iterator[os.DirEntry[str]]:
 
 
 def _is_being_written(entry: os.DirEntry[str]) -> bool:
-    """Return whether a file is being written, so that its close will be reported."""
+    """Return whether a process has a file open for writing; its close will then be reported."""
     with contextlib.suppress(OSError):
         if entry.is_file(follow_symlinks=False):
             descriptor = os.open(entry.path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)

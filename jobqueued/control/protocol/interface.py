@@ -35,6 +35,7 @@ type Batch (
 #   has no end, or the job is disabled or invalid
 # - settled: set after the system clock was set back. Fixed times up to this instant are not due again; times that
 #   follow elapsed time are
+# - rate_full: when the used part of the job's rate is free again. Null if the job has no rate, or never used it
 # - last_run, last_state: the start and the state of the run that ended last
 # - last_failover: true if the last run succeeded only by its failover
 # - failing_since: the start of the first of the consecutive failed runs. Runs that a user stopped do not count
@@ -56,6 +57,7 @@ type Job (
   timezone: string,
   next: ?string,
   settled: ?string,
+  rate_full: ?string,
   last_run: ?string,
   last_state: ?string,
   last_failover: bool,

@@ -72,6 +72,7 @@ class JobCondition(NamedTuple):
     failing_since: str | None = None
     next: str | None = None
     settled: str | None = None
+    rate_full: str | None = None
     late: int = 0
     overdue_since: str | None = None
     batch: BatchProgress | None = None
@@ -113,6 +114,7 @@ def job_row(job: Job, it: JobCondition) -> dict[str, Any]:
         "timezone": job.timezone,
         "next": it.next,
         "settled": it.settled,
+        "rate_full": it.rate_full,
         "last_run": it.last_run,
         "last_state": it.last_state,
         "last_failover": it.last_failover,
@@ -174,6 +176,7 @@ def condition(scheduler: Scheduler, job: Job) -> JobCondition:
         failing_since=moment(stats.fails_since),
         next=moment(_next(scheduler, job)),
         settled=moment(saved.settled or None),
+        rate_full=None if job.rate is None else moment(saved.rate_use.full_at or None),
         late=len(saved.late),
         overdue_since=moment(saved.overdue_since),
         batch=_batch(job, state),

@@ -202,6 +202,7 @@ def never_started(turn: Turn, event: events.NeverStarted) -> None:
         reason=reasons.of(event.reason) if event.reason else run.reason,
     )
     state.release(run, now)
+    state.return_start(run)
     back = _return(turn, back, pause, event.cause)
     if failures != run.failures:
         turn.say("run_returned", run=str(run.id), reason=event.reason, again_in=pause / SECOND)
@@ -267,6 +268,8 @@ def found(turn: Turn, event: events.Found) -> None:
         drains_since=0,
         wishes=known.wishes if job is None else wishes(job),
     )
+    if job is not None:
+        state.use_start(job, run, turn.now)
     state.put_live(run, turn.now)
 
 

@@ -283,11 +283,10 @@ def slept(turn: Turn, event: events.Slept) -> None:
 
 def _keep_rates(turn: Turn, step: int) -> None:
     """Keep the used part of each job's `rate` over a step of the clock (ns), and check the jobs at their new times."""
-    state = turn.state
-    for job in state.catalog:
-        if full_at := state[job.id].saved.rate_full:
-            state.remember(job.id, rate_full=full_at + step)
-            state.mark_for_check(job.id)
+    for name, job_state in turn.state.jobs.items():
+        if (use := job_state.saved.rate_use).full_at:
+            turn.state.remember(name, rate_use=use._replace(full_at=use.full_at + step))
+            turn.state.mark_for_check(name)
 
 
 def _shift(turn: Turn, step: int) -> None:

@@ -21,6 +21,7 @@ from jobqueued.model.job import CPU, MEMORY, Claim, Job, Now
 from jobqueued.model.run import Holder, LockClientId, Run, RunId
 from jobqueued.model.run_states import RunState, Unstarted
 from jobqueued.model.users import Owner, budget_of
+from jobqueued.queue import rates
 from jobqueued.queue.admission import USER, Reservation
 from jobqueued.queue.locks import HOST, SLOT, TAG, Claims
 
@@ -150,12 +151,22 @@ def _held_back(state: SchedulerState, run: Run, found: Obstacle, now: Now) -> st
             others = sorted([*job_state.live, *job_state.waiting, *job_state.delayed])
             return f"concurrency {job.concurrency} is used up by {', '.join(map(str, others))}"
         case Bar.RATE:
-            pause = duration((rate_allows_at(state, job, now) - now.wall) / SECOND)
-            rate = "" if job.rate is None else spelled_rate(*job.rate)
-            return f"its rate of {rate} is used up; the next run can start in {pause}"
+            return _rate_used_up(state, job, now)
         case Bar.MAX_RUNS:
             return f"max_runs {job.max_runs} might be used up by runs that are about to start"
     return found.verdict.reason if found.verdict is not None else ""
+
+
+def _rate_used_up(state: SchedulerState, job: Job, now: Now) -> str:
+    if job.rate is None:
+        return ""
+    rate = spelled_rate(*job.rate)
+    if rates.free_starts(job.rate, state[job.id].saved.rate_use, now.wall) > 0:
+        first = [str(run) for run in sorted(state[job.id].waiting) if state.runs[run].so_far is None]
+        names = ", ".join(first[:3]) + (f" and {len(first) - 3} more" if len(first) > 3 else "")
+        return f"the starts that its rate of {rate} allows now are for the runs in the queue: {names}"
+    pause = duration((rate_allows_at(state, job, now) - now.wall) / SECOND)
+    return f"its rate of {rate} is used up; the next run can start in {pause}"
 
 
 def _delayed(run: Run, cause: Unstarted | None, now: Now) -> str:

@@ -27,6 +27,7 @@ from jobqueued.model.job import Job, Scope
 from jobqueued.model.run import Run
 from jobqueued.model.run_states import PENDING, RunState
 from jobqueued.model.saved import Past, Skip
+from jobqueued.queue import rates
 
 
 def read(turn: Turn, event: events.JobsRead) -> None:
@@ -214,9 +215,11 @@ def _take_up(turn: Turn, job: Job) -> None:
     state, now = turn.state, turn.now
     job_state = state[job.id]
     beyond = max(0, job_state.under_way - job.concurrency)
+    if job.rate is not None:
+        state.remember(job.id, rate_use=rates.bounded(job.rate, job_state.saved.rate_use, now.wall))
     is_above_rate = rate_allows_at(state, job, now, more=0) > now.wall
     for place, run in enumerate(sorted(job_state.waiting, reverse=True)):
-        is_new = not state.runs[run].attempt
+        is_new = state.runs[run].so_far is None
         if place < beyond or (is_new and is_above_rate) or _is_newly_held(job, state.runs[run]):
             state.put_back(state.runs[run], now)
         else:

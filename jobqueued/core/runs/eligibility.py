@@ -87,21 +87,20 @@ def obstacle(state: SchedulerState, run: Run, now: Now, left: int | None = None)
         return Obstacle(Bar.TURN)
     if state[job.id].under_way >= job.concurrency:
         return Obstacle(Bar.CONCURRENCY)
-    if run.so_far is None and state.is_used_up(job):
+    left = starts_left(state, job, now) if left is None else left
+    if run.so_far is None and left > 0 and state.is_used_up(job):
         return Obstacle(Bar.MAX_RUNS)  # waits until the last starts are reported
     verdict = dependencies.verdict(state, job, run, now)
     if verdict.state is not DependencyStates.MET:
         return Obstacle(Bar.DEPENDENCY, verdict)
-    if run.attempt or (starts_left(state, job, now) if left is None else left) > 0:
-        return None
-    return Obstacle(Bar.RATE)
+    return None if run.so_far is not None or left > 0 else Obstacle(Bar.RATE)
 
 
 def starts_left(state: SchedulerState, job: Job, now: Now) -> int:
     """Return how many more runs the job's `rate` lets into the queue now; without a rate, any number."""
     if job.rate is None:
         return sys.maxsize
-    free = rates.free_starts(job.rate, state[job.id].saved.rate_full, now.wall)
+    free = rates.free_starts(job.rate, state[job.id].saved.rate_use, now.wall)
     return free - state.unstarted_in_queue(job.id)
 
 
@@ -110,7 +109,7 @@ def rate_allows_at(state: SchedulerState, job: Job, now: Now, more: int = 1) -> 
     if job.rate is None:
         return now.wall
     starts = state.unstarted_in_queue(job.id) + more
-    return rates.free_at(job.rate, state[job.id].saved.rate_full, now.wall, starts)
+    return rates.free_at(job.rate, state[job.id].saved.rate_use, now.wall, starts)
 
 
 def noted(run: Run, wall: int, what: str) -> tuple[tuple[int, str], ...]:
@@ -160,7 +159,7 @@ def promote(turn: Turn, name: str) -> None:
     for place, run in enumerate(due):
         found = obstacle(state, run, turn.now, left)
         if found is None:
-            left -= not run.attempt
+            left -= run.so_far is None
             since, waits = run.since or turn.now.wall, noted(run, turn.now.wall, "")
             state.enqueue(state.step(run, RunStep.QUEUE, since=since, waits=waits), turn.now)
         elif found.bar is Bar.ACCOUNT_UNKNOWN:  # waits until the account is looked up
@@ -281,12 +280,22 @@ def _go_on(turn: Turn, job: Job, run: Run) -> None:
         give_up(turn, run, gone)
     elif job_state.can_never_run:
         give_up(turn, run, Reason(Code.INVALID, why=state.invalid(job)))
-    elif (bar := barred(state, job)) is not None or len(job_state.waiting) + len(job_state.live) >= job.concurrency:
+    elif (bar := _bar_after_delay(state, job, run, turn.now)) is not None:
         back = state.put_back(run, turn.now)
-        state.change(back, waits=noted(back, turn.now.wall, Obstacle(bar or Bar.CONCURRENCY).word))
+        state.change(back, waits=noted(back, turn.now.wall, Obstacle(bar).word))
+        state.mark_for_check(job.id)
     else:
         queued = state.step(run, RunStep.QUEUE) if run.state is RunState.RETRYING else run
         state.enqueue(queued, turn.now)
+
+
+def _bar_after_delay(state: SchedulerState, job: Job, run: Run, now: Now) -> Bar | None:
+    """Return the obstacle that keeps a run from the queue after its delay, or None if no obstacle exists."""
+    if (bar := barred(state, job)) is not None:
+        return bar
+    if len(state[job.id].waiting) + len(state[job.id].live) >= job.concurrency:
+        return Bar.CONCURRENCY
+    return Bar.RATE if run.so_far is None and starts_left(state, job, now) <= 0 else None
 
 
 def retry_asked(turn: Turn, event: RetryAsked) -> None:

@@ -20,7 +20,7 @@ from jobqueued.model.run import Run
 from jobqueued.model.run_states import RunState
 
 _LEAST = SECOND // 2
-"""Shortest period (ns) for the turns of all hosts, even if the next occurrence is near."""
+"""Minimum time (ns) in which all hosts take their turns, however near the next occurrence is."""
 
 
 def ask(turn: Turn, job: Job, verdict: SkipWish, period: int | None) -> None:

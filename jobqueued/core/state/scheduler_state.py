@@ -289,7 +289,18 @@ class SchedulerState:
 
     def unstarted_in_queue(self, job: str) -> int:
         """Return how many runs of a job are in the queue for their first attempt."""
-        return sum(not self.runs[run].attempt for run in self[job].waiting)
+        return sum(self.runs[run].so_far is None for run in self[job].waiting)
+
+    def use_start(self, job: Job, run: Run, now: Now) -> None:
+        """Count the start of a run's first attempt against the job's `rate`."""
+        if job.rate is not None and run.so_far is None:
+            self.remember(job.id, rate_use=rates.after_start(job.rate, self[job.id].saved.rate_use, now.wall))
+
+    def return_start(self, run: Run) -> None:
+        """Do not count the start of a first attempt that failed to start."""
+        use = self[run.id.job].saved.rate_use
+        if use.full_at and run.so_far is None:
+            self.remember(run.id.job, rate_use=rates.without_start(use))
 
     # runs
 
@@ -387,8 +398,7 @@ class SchedulerState:
             drains_since=0,
             ends_by=None if bound is None else now.wall + bound,
         )
-        if job.rate is not None and not run.attempt:
-            self.remember(job.id, rate_full=rates.after_start(job.rate, self[job.id].saved.rate_full, now.wall))
+        self.use_start(job, run, now)
         self.admission.hold(run.id, claims, None if bound is None else now.mono + bound)
         self.placement.take(placed, claims, now.mono)
         self._take_out(run.id)

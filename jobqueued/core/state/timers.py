@@ -34,11 +34,11 @@ class Timers:
         self._many = _MANY
 
     def at(self, wall: int, subject: Subject) -> None:
-        """Check a subject at this wall instant (ns)."""
+        """Set a timer that checks a subject at this wall instant (ns)."""
         self._push(self._wall, wall, subject)
 
     def after(self, mono: int, subject: Subject) -> None:
-        """Check a subject at this monotonic instant (ns)."""
+        """Set a timer that checks a subject at this monotonic instant (ns)."""
         self._push(self._mono, mono, subject)
 
     def _push(self, heap: _Heap, time: int, subject: Subject) -> None:

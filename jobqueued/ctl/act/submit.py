@@ -77,7 +77,7 @@ def _pairs(_context: click.Context, _parameter: click.Parameter, texts: tuple[st
     multiple=True,
     metavar="NAME[=VALUE]",
     help="Pass only the named variables, or `all` or "
-    "`none`.  May be repeated.  [default: all except variables of the terminal and the login]",
+    "`none`.  May be repeated.  [default: all except terminal and login variables]",
 )
 @click.option(
     "-k", "--key", metavar="K", help="Submit only once: a second call with the same key returns the first submission."
@@ -112,8 +112,8 @@ def submit(
     with `show`, `logs`, `why` and `stop`.  A submission leaves the job list when all its runs have ended.  If COMMAND
     is one word that contains a blank, /bin/sh runs it as a command line.
 
-    With -f, the words are arguments for the script.  With --at, a time is refused if it is past, if the clock skips or
-    repeats it, or if it is ambiguous.
+    With -f, the words are arguments for the script.  With --at, a time is refused if it is in the past, if the clock
+    skips or repeats it, or if it is ambiguous.
 
     With --wait or --follow, exits with COMMAND's exit code.  If a signal ended COMMAND, the exit status is 128 plus its
     number.  If COMMAND did not run, the exit status is 1.  For an array, the first run that did not succeed sets the
@@ -139,7 +139,7 @@ def submit(
             "--follow works only for a single run that starts now; for other submissions: jobqueuectl logs -f JOB"
         )
     if follow and as_json:
-        raise click.UsageError("--json and --follow exclude each other: both print to standard output")
+        raise click.UsageError("--json and --follow can't be combined: both print to standard output")
     answer = hand_in(paths, document)
     if as_json:
         print_json({"job": answer["job"], "is_new": answer["is_new"], "at": None if start is None else to_text(start)})

@@ -140,8 +140,8 @@ def lock_name(context: click.Context, parameter: click.Parameter, text: str) -> 
 
 
 def any_lock(context: click.Context, parameter: click.Parameter, text: str | None) -> str | None:
-    """Parse the name of a lock, the path of a lock file, or tag/ with a tag."""
-    return text if text is None or text.startswith(("/", "tag/")) else lock_name(context, parameter, text)
+    """Parse the name of a lock, the path of a lock file, or tag: with a tag."""
+    return text if text is None or text.startswith(("/", "tag:")) else lock_name(context, parameter, text)
 
 
 def holder(_context: click.Context, _parameter: click.Parameter, text: str | None) -> str | None:

@@ -158,7 +158,7 @@ def _more_tasks(where: str) -> str:
         return f"sysctl -w {where.removeprefix('/proc/sys/').replace('/', '.')}=4194304"
     unit = Path(where).parent.name
     if not unit.endswith((".service", ".scope", ".slice")):
-        return "raise the container's limit, such as with --pids-limit=-1"
+        return "raise the container's limit, for example with --pids-limit=-1"
     return f"systemctl set-property {unit} TasksMax=infinity"
 
 

@@ -66,7 +66,7 @@ def metrics(paths: Paths, as_json: bool, usage: bool, listen: tuple[str, int] | 
         else:
             sys.stdout.writelines(text(told))
     elif as_json:
-        raise click.UsageError("--json and --listen exclude each other")
+        raise click.UsageError("--json and --listen can't be combined")
     else:
         from jobqueued.ctl.export.metrics_server import serve
 

@@ -100,7 +100,7 @@ def check(
       jobqueuectl check --format github jobs/
     """
     if (host and user) or (fix and diff):
-        raise click.UsageError(f"{'--host and --user' if host and user else '--fix and --diff'} exclude each other.")
+        raise click.UsageError(f"{'--host and --user' if host and user else '--fix and --diff'} can't be combined.")
     form = _form(form, as_json=as_json, diff=diff, explains=explain is not None)
     if explain is not None:
         _explain(explain, form)

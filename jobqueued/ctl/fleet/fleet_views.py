@@ -120,7 +120,7 @@ class _HostCommand:
 
     def _is_host(self, name: str) -> bool:
         if not over_ssh.is_host(name):
-            self._fail(name, f"the fleet has a host with this name; expected {over_ssh.A_HOST}")
+            self._fail(name, f"ssh can't have this host's name as an argument; expected {over_ssh.A_HOST}")
         return over_ssh.is_host(name)
 
     @cached_property

@@ -31,7 +31,7 @@ from jobqueued.state import record_files
 
 _SECONDS, _BYTES = ("waited", "took", "cpu", "throttled"), ("memory_peak", "memory_mean", "io_read", "io_write")
 _SHOWN = 200
-"""Maximum number of lines to print about the difference between the outputs."""
+"""Maximum number of lines to print from the diff of the outputs."""
 
 
 def print_diff(paths: Paths, names: tuple[str, str], *, as_json: bool) -> None:

@@ -242,7 +242,7 @@ def _refuse_ignored(context: click.Context) -> None:
     typed = [name for name in options if source(name) is ParameterSource.COMMANDLINE]
     for name in _ALONE.keys() & typed:
         if others := [options[it].opts[-1] for it in typed if it not in _ALONE[name] and it != name]:
-            raise click.UsageError(f"{options[name].opts[-1]} and {', '.join(others)} exclude each other.")
+            raise click.UsageError(f"{options[name].opts[-1]} and {', '.join(others)} can't be combined.")
 
 
 def _refuse_unknown(given: dict[str, int], found: Snapshot, other: Snapshot | None) -> None:

@@ -34,11 +34,12 @@ from jobqueued.foresight.futures import HostSnapshot
 from jobqueued.foresight.partition import influencing
 from jobqueued.host.capacity import host_has
 from jobqueued.jobdir import user_files
-from jobqueued.model.job import Job
+from jobqueued.model.job import Job, RateUse
 from jobqueued.model.run import Run, RunId
 from jobqueued.model.run_states import LIVE, PENDING, RunState
 from jobqueued.model.saved import Hold, JobStats, SavedJob, Skip
 from jobqueued.queue.admission import OUTPUT_DRAIN
+from jobqueued.queue.rates import refill_time
 from jobqueued.settings.paths import Paths
 from jobqueued.settings.settings import limits_of, machine_id
 from jobqueued.state import record_files
@@ -204,9 +205,17 @@ def _saved(paths: Paths, job: Job, row: Mapping[str, Any], newest: int, begin: i
         paused=row["paused"],
         paused_until=None if until is None else _instant(until),
         settled=settled if settled > begin - job.offset else 0,
+        rate_use=_rate_use(job, row),
         skips=tuple(Skip(_instant(start) - job.offset) for start in row["skips"]),
         stats=JobStats(started=started),
     )
+
+
+def _rate_use(job: Job, row: Mapping[str, Any]) -> RateUse:
+    """Return the used part of a job's rate; the daemon has the definition that is simulated, or an earlier one."""
+    if job.rate is None or row.get("rate_full") is None:
+        return RateUse()
+    return RateUse(_instant(row["rate_full"]), refill_time(job.rate))
 
 
 def _instant(text: str) -> int:

@@ -31,7 +31,7 @@ _KEPT = (
 def locks(paths: Paths, as_json: bool, evict: str | None, lock: str | None) -> None:
     """List each lock's holders and waiters.
 
-    With LOCK, a name or the path of a lock file, the command lists only that lock; tag/T is the limit of the tag T.  A
+    With LOCK, a name or the path of a lock file, the command lists only that lock; tag:T is the limit of the tag T.  A
     holder is a run, or a command that `jobqueuectl with-lock` started (:with-lock@3).  If a run waits for a lock that
     no listed holder has, STATE shows why: another program has locked the file, the lock is reserved for a run that goes
     first, or the run also waits for something else.

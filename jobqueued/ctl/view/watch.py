@@ -44,7 +44,7 @@ def watch(paths: Paths, jobs: tuple[str, ...], events: tuple[str, ...], lines: i
     The first object is {"event": "watching"}: every later event is printed.  If events arrive faster than `watch` reads
     them, {"event": "missed"} contains the number of omitted lines.
 
-    Exits 2 when the daemon ends, 130 at ^C.
+    Exits with status 2 when the daemon ends, and 130 on ^C.
 
     \b
     Examples:

@@ -265,8 +265,8 @@ _PING = section(table(
         "URL of a check in the format of healthchecks.io: /start, /fail or the exit code is appended.",
         "https://hc-ping.com/UUID"),
     Key("start", _CHECK, "", "URL to request when a run starts.", "https://example.org/p/KEY?state=run"),
-    Key("success", _CHECK, "", "URL to request when a run succeeded.", "https://example.org/api/push/TOKEN?status=up"),
-    Key("failure", _CHECK, "", "URL to request when a run failed.", "https://example.org/api/push/TOKEN?status=down"),
+    Key("success", _CHECK, "", "URL to request when a run succeeds.", "https://example.org/api/push/TOKEN?status=up"),
+    Key("failure", _CHECK, "", "URL to request when a run fails.", "https://example.org/api/push/TOKEN?status=down"),
     Key("output", FLAG, "true", "Send the end of the output to `url`, with the result of the run.", "false"),
 ))  # fmt: skip
 _HEARTBEAT = section(

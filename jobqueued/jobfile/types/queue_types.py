@@ -229,8 +229,8 @@ _EVENTS = table(
         _GLOB,
         "",
         "Path or pattern of files. The job is due when a matching file has appeared and is complete. If many files "
-        "appear, the job is due 10 times at once, then at most once a second. In users' files the path can start with "
-        "~/.",
+        "appear together, the job is due up to 10 times at once, then at most once a second. In users' files the path "
+        "can start with ~/.",
         "/srv/in/*.csv",
     ),
     Key("event", EVENT_NAME, "", "Name of an event. The job is due when `jobqueuectl emit NAME` emits it.", "deployed"),

@@ -24,7 +24,7 @@ from jobqueued.child.contract.documents import Record
 from jobqueued.child.contract.reasons import parse
 from jobqueued.child.contract.tuples import NamedTuple
 from jobqueued.model.commands import SaveSubmission
-from jobqueued.model.job import Claim
+from jobqueued.model.job import Claim, RateUse
 from jobqueued.model.notify import Notify, Ping
 from jobqueued.model.run import Run, RunId
 from jobqueued.model.run_states import LIVE, PENDING, RunState
@@ -64,7 +64,7 @@ _MORE_OF_JOB = {
     "outcomes": "outcomes", "satisfied": "satisfied", "took": "took", "delays": "delays", "late": "late",
     "expected": "expected", "owner": "owner", "skips_by": "skippers", "agreed": "agreed",
     "shared_pause": "shared_pause", "ends": "ends", "offered": "offered", "settled": "settled",
-    "to_return": "to_return", "rate_full": "rate_full",
+    "to_return": "to_return", "rate_use": "rate_use",
 }  # fmt: skip
 """Name in the row's JSON → field that few jobs need; older versions use some of these names too."""
 _MORE_STATS = ("failing_since", "failing_run", "failing_reason", "by_failover")
@@ -198,7 +198,7 @@ def _memory(
         shared_pause=rare.get("shared_pause", ""),
         settled=rare.get("settled", 0),
         to_return=tuple(rare.get("to_return", ())),
-        rate_full=rare.get("rate_full", 0),
+        rate_use=RateUse(*rare["rate_use"]) if "rate_use" in rare else RateUse(),
     )
 
 

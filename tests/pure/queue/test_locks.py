@@ -165,7 +165,7 @@ def test_the_claims_of_a_job() -> None:
     assert (Claim(HOST, exclusive=True), Claim(SLOT, 1)) == claims_of(job(exclusive=True), slots=True)
     assert (Claim(HOST), tape, gpu) == claims_of(job(locks=(tape,), resources=(gpu,)), slots=False)
     tagged = job(tags=("db", "nightly", "db", "odd"))
-    assert (Claim(HOST), Claim(":tag/db", 1)) == claims_of(tagged, slots=False, tags={"db": 3, "other": 1})
+    assert (Claim(HOST), Claim(":tag:db", 1)) == claims_of(tagged, slots=False, tags={"db": 3, "other": 1})
     assert (Claim(HOST),) == claims_of(replace(tagged, id="alice/a"), slots=False, tags={"db": 3})
 
 

@@ -8,8 +8,8 @@ from fractions import Fraction
 import pytest
 
 from jobqueued.base.instants import DAY, HOUR, MINUTE, SECOND
-from jobqueued.model.job import Rate
-from jobqueued.queue.rates import after_start, free_at, free_starts, refill_time
+from jobqueued.model.job import Rate, RateUse
+from jobqueued.queue.rates import after_start, bounded, free_at, free_starts, refill_time, without_start
 
 
 @pytest.mark.parametrize("seed", range(8))
@@ -21,27 +21,31 @@ def test_never_over_and_never_under(seed: int) -> None:
     rate = Rate(luck.choice([1, 2, 3, 7, 20, 999_999]), luck.choice([SECOND, MINUTE, HOUR, DAY]))
     drop = refill_time(rate)
     assert rate.per <= drop * rate.runs < rate.per + rate.runs
-    now, full_at, level, count, least = 10**18, 0, Fraction(rate.runs), 0, 10**30
+    now, use, level, count, least = 10**18, RateUse(), Fraction(rate.runs), 0, 10**30
     for _ in range(20_000):
         pause = luck.choice([0, 0, 1, drop - 1, drop, luck.randrange(3 * drop), luck.randrange(3 * rate.per)])
         now, level = now + pause, min(Fraction(rate.runs), level + Fraction(pause, drop))
-        assert int(level) == free_starts(rate, full_at, now)
-        assert now + max(0, -((level - 1) * drop // 1)) == free_at(rate, full_at, now, 1)
+        assert int(level) == free_starts(rate, use, now)
+        assert now + max(0, -((level - 1) * drop // 1)) == free_at(rate, use, now, 1)
         if level >= 1:
-            full_at, level = after_start(rate, full_at, now), level - 1
+            assert use.full_at <= now or use == without_start(after_start(rate, use, now))
+            use, level = after_start(rate, use, now), level - 1
             least = min(least, count * drop - now)
             count += 1
             assert count * drop - now <= rate.runs * drop + least
 
 
 def test_another_rate_and_another_time() -> None:
-    """With another rate or after a step back of the clock, at most the whole budget is used up."""
-    full_at = 0
-    for _ in range(20):
-        full_at = after_start(Rate(20, DAY), full_at, DAY)
-    assert 0 == free_starts(Rate(20, DAY), full_at, DAY)
-    assert [0, 3] == [free_starts(Rate(3, HOUR), full_at, now) for now in (DAY, 2 * DAY)]
-    assert DAY + 20 * MINUTE == free_at(Rate(3, HOUR), full_at, DAY, 1)
-    assert SECOND + 72 * MINUTE == free_at(Rate(20, DAY), full_at, SECOND, 1)
-    assert DAY == free_at(Rate(20, DAY), 0, DAY, 20)
-    assert DAY + 72 * MINUTE == free_at(Rate(20, DAY), 0, DAY, 21)
+    """Under another rate as many starts are used up as before; after a step back of the clock, at most all are."""
+    use = RateUse()
+    for _ in range(5):
+        use = after_start(Rate(20, DAY), use, DAY)
+    assert [15, 1, 0, 5] == [
+        free_starts(rate, use, DAY) for rate in (Rate(20, DAY), Rate(6, HOUR), Rate(3, HOUR), Rate(10, DAY))
+    ]
+    assert DAY + 20 * MINUTE == free_at(Rate(3, HOUR), use, DAY, 1)
+    assert 0 == free_starts(Rate(20, DAY), use, SECOND)
+    use = bounded(Rate(20, DAY), use, SECOND)
+    assert [0, 1, 20] == [free_starts(Rate(20, DAY), use, SECOND + pause) for pause in (0, 72 * MINUTE, DAY)]
+    assert DAY == free_at(Rate(20, DAY), RateUse(), DAY, 20)
+    assert DAY + 72 * MINUTE == free_at(Rate(20, DAY), RateUse(), DAY, 21)

@@ -115,13 +115,13 @@ def test_a_limit_of_live_runs(host: Host) -> None:
     host.start()
     why = run("--root", host.root, "why", "b@1").stdout
     assert "the limit of 1 live for the tag nightly is used up by a@1" in why
-    rows = json.loads(run("--root", host.root, "locks", "--json", "tag/nightly").stdout)["claims"]
+    rows = json.loads(run("--root", host.root, "locks", "--json", "tag:nightly").stdout)["claims"]
     assert [("a@1", True), ("b@1", False)] == [(row["holder"], row["held"]) for row in rows]
     waited = datetime.now(UTC).isoformat()
     (host.root / "GO").touch()
     records = [host.wait(name) for name in ("a@1", "b@1")]
     assert ["succeeded"] * 2 == [record["state"] for record in records]
     assert records[0]["ended"] <= records[1]["started"]
-    assert ["tag/nightly"] == records[1]["waited_for"]
+    assert ["tag:nightly"] == records[1]["waited_for"]
     told = run("--root", host.root, "why", "b", "--at", waited).stdout
     assert "the limit of 1 live for the tag nightly was used up by a@1" in told

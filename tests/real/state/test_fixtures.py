@@ -173,7 +173,7 @@ class TestState:
             newer = ["failing_since", "failing_run", "failing_reason", "by_failover"]
             late = ["ends", "took", "delays", "late", "expected", "owner", "agreed", "offered", "shared_pause"]
             of_runs = ["triggered_by", "owner", "waits", "given_up", "lacked", "doubted", "wishes"]
-            unknown_then = {Run: of_runs, JobStats: newer, SavedJob: [*late, "settled", "to_return", "rate_full"]}
+            unknown_then = {Run: of_runs, JobStats: newer, SavedJob: [*late, "settled", "to_return", "rate_use"]}
             assert unknown == unknown_then[kind]
         assert {run.state for run in [*UNFINISHED, SKIP, *ENDED]} == set(RunState)
 

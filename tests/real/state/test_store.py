@@ -23,7 +23,7 @@ from hypothesis import strategies as st
 
 from jobqueued.child.contract.documents import Record
 from jobqueued.core.records.wishes import wishes
-from jobqueued.model.job import Claim, Job
+from jobqueued.model.job import Claim, Job, RateUse
 from jobqueued.model.notify import Notify, Ping, Webhook
 from jobqueued.model.run import Run, RunId
 from jobqueued.model.run_states import RunState
@@ -98,7 +98,7 @@ MEMORIES = st.builds(
     ends=st.lists(st.builds(RunId, NAMES, st.integers(1, 10**18)), max_size=2).map(tuple),
     took=TIMES, delays=TIMES, late=st.lists(COUNTS, max_size=2).map(tuple), agreed=WORDS, offered=WORDS,
     shared_pause=WORDS, to_return=st.lists(WORDS, max_size=2).map(tuple),
-    rate_full=INSTANTS,
+    rate_use=st.builds(RateUse, INSTANTS, st.integers(1, 10**18)),
     expected=st.none() | st.builds(Expected, INSTANTS, INSTANTS, WISHES, INSTANTS), owner=OWNERS,
 )  # fmt: skip
 

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
+
+import pytest
 
 from jobqueued.base.instants import HOUR, MINUTE, SECOND
 from jobqueued.model import events
@@ -136,6 +139,116 @@ def test_the_first_that_waits_is_given_up() -> None:
     world.stop("a@4")
     world.pass_time(1200)
     assert ["a@1", "a@2", "a@3", "a@5"] == [run for run, _ in world.launched]
+
+
+def by_hand(rate: Rate, runs: int, **fields: Any) -> World:
+    """A job without a clock, of which so many runs are asked for."""
+    world = World(replace(EACH_MINUTE, schedule=(), triggers=(), rate=rate, **fields), seconds={"a": 1})
+    for ticket in range(runs):
+        world.run("a", ticket)
+    world.pass_time(5)
+    return world
+
+
+def test_another_rate() -> None:
+    """What was used up stays used up, however long it took to come back under the rate before."""
+    slow = by_hand(Rate(1, 720 * HOUR), 2)
+    slow.write("jobs.yaml", replace(slow.scheduler.catalog["a"], rate=Rate(1, HOUR)))
+    slow.pass_time(3590)
+    assert 1 == len(slow.launched)
+    slow.pass_time(20)
+    assert 2 == len(slow.launched)
+    fast = by_hand(Rate(20, HOUR), 60, concurrency=99)
+    fast.write("jobs.yaml", replace(fast.scheduler.catalog["a"], rate=Rate(20, 24 * HOUR)))
+    fast.pass_time(3600)
+    assert 20 == len(fast.launched)
+
+
+@pytest.mark.parametrize("days", [-1, -30, -9000])
+def test_the_clock_is_set_while_the_daemon_is_down(days: int) -> None:
+    """Then at most the whole budget is used up."""
+    world = by_hand(Rate(3, HOUR), 9)
+    world.step_clock(days * 86400, scheduler=False)
+    world.boot()
+    world.pass_time(1210)
+    assert 4 == len(world.launched)
+    world.pass_time(1210)
+    assert 5 == len(world.launched)
+
+
+def test_a_host_whose_clock_is_right_only_later() -> None:
+    """It boots with an old time; the step to the right time takes nothing more."""
+    world = by_hand(Rate(3, HOUR), 9)
+    world.step_clock(-30 * 86400, scheduler=False)
+    world.boot()
+    world.pass_time(20)
+    world.step_clock(30 * 86400)
+    world.pass_time(1210)
+    assert 4 == len(world.launched)
+
+
+@pytest.mark.parametrize("step", [7200, -7200])
+def test_a_step_while_the_job_is_in_no_file(step: int) -> None:
+    """It counts all the same."""
+    world = by_hand(Rate(3, HOUR), 3)
+    defined = world.scheduler.catalog["a"]
+    world.write("jobs.yaml")
+    world.step_clock(step)
+    world.write("jobs.yaml", defined)
+    for ticket in range(10, 13):
+        world.run("a", ticket)
+    world.pass_time(1100)
+    assert 3 == len(world.launched)
+    world.pass_time(110)
+    assert 4 == len(world.launched)
+
+
+def test_starts_that_fail_do_not_pile_up() -> None:
+    """A start that failed counts when it succeeds."""
+    world = World(replace(EACH_MINUTE, schedule=(), triggers=(), concurrency=50), seconds={"a": 1})
+    world.full = {"run"}
+    for ticket in range(30):
+        world.run("a", ticket)
+    world.pass_time(6 * 3600)
+    assert [] == world.launched
+    world.full.clear()
+    world.pass_time(1190)
+    assert 3 == len(world.launched)
+    world.pass_time(3600)
+    assert 6 <= len(world.launched) <= 7
+
+
+def test_a_launch_whose_commit_failed() -> None:
+    """The next daemon counts it, when it finds the attempt."""
+    lock = (Claim("tape", exclusive=False),)
+    world = World(
+        replace(EACH_MINUTE, schedule=(), triggers=(), concurrency=9, locks=lock),
+        job("hog", locks=(Claim("tape", exclusive=True),)),
+        seconds={"a": 1, "hog": 60},
+    )
+    world.run("hog")
+    for ticket in range(9):
+        world.run("a", ticket)
+    world.full = {"state"}
+    world.pass_time(61)
+    world.full.clear()
+    world.boot()
+    world.pass_time(600)
+    assert 3 == sum(run.startswith("a@") for run, _ in world.launched)
+
+
+def test_a_start_that_is_kept_for_the_queue() -> None:
+    """`why` says for whom it is."""
+    lock = (Claim("tape", exclusive=True),)
+    world = World(
+        replace(EACH_MINUTE, schedule=(), triggers=(), rate=Rate(1, HOUR), concurrency=5, locks=lock),
+        job("hog", locks=lock),
+        seconds={"hog": 9e4},
+    )
+    world.run("hog")
+    world.run("a")
+    world.run("a", 2)
+    assert ["the starts that its rate of 1/1h allows now are for the runs in the queue: a@1"] == world.why("a@2")
 
 
 def test_an_array() -> None:

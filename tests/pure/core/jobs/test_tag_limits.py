@@ -31,10 +31,10 @@ def test_they_wait_for_each_other() -> None:
     assert "the limit of 1 live for the tag night is used up by a@1" in "\n".join(world.why("e@1"))
     world.pass_time(200)
     assert ["alice/f", "both", "c", "d"] == live(world)
-    assert ["tag/night"] == world.marks.specs[RunId("both", 1), 1].record["waited_for"]
+    assert ["tag:night"] == world.marks.specs[RunId("both", 1), 1].record["waited_for"]
     world.pass_time(600)
     assert ["e"] == live(world)
-    claim = {"resource": "tag/night", "mode": "units", "units": 1, "of": 1}
+    claim = {"resource": "tag:night", "mode": "units", "units": 1, "of": 1}
     assert [claim] == world.marks.specs[RunId("e", 1), 1].record["claims"]
 
 
