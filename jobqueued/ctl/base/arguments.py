@@ -38,7 +38,7 @@ def chosen(context: click.Context) -> Paths:
         typed = [name for name in ("root", "user") if context.get_parameter_source(name) == ParameterSource.COMMANDLINE]
         if len(typed) != 1:
             names = "--root and --user" if typed else "JOBQUEUE_ROOT and JOBQUEUE_USER"
-            raise click.UsageError(f"{names} exclude each other.", context)
+            raise click.UsageError(f"{names} can't be combined.", context)
         given["user" if typed == ["root"] else "root"] = None
     try:
         return Paths.chosen(given.pop("root"), user=bool(given.pop("user")), **given)

@@ -143,12 +143,12 @@ def _settings_problems(file: Path) -> list[Problem]:
 def _form(form: str | None, *, as_json: bool, diff: bool, explains: bool) -> str:
     """Return the output format. Raises UsageError if options conflict."""
     if as_json and form not in (None, "json"):
-        raise click.UsageError("--json and --format exclude each other.")
+        raise click.UsageError("--json and --format can't be combined.")
     found = "json" if as_json else form or "text"
     if diff and found != "text":
-        raise click.UsageError(f"--diff and {'--json' if as_json else f'--format {found}'} exclude each other.")
+        raise click.UsageError(f"--diff and {'--json' if as_json else f'--format {found}'} can't be combined.")
     if explains and found not in ("text", "json"):
-        raise click.UsageError(f"--explain and --format {found} exclude each other.")
+        raise click.UsageError(f"--explain and --format {found} can't be combined.")
     return found
 
 

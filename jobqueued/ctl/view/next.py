@@ -74,7 +74,7 @@ def next_times(
       jobqueuectl next -e '0 2 * * mon-fri' -z Europe/Berlin
     """
     if expect and expression is not None:
-        raise click.UsageError("--expect and --expression exclude each other")
+        raise click.UsageError("--expect and --expression can't be combined")
     if expression is not None:
         zone = timezone or _own_zone(paths)
         answer = _of_expression(expression, zone, dst, seconds, job, count)

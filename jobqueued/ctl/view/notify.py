@@ -48,7 +48,7 @@ def notify(paths: Paths, as_json: bool, wants_list: bool, test: bool, job: str |
       jobqueuectl notify --test --job backup
     """
     if test and wants_list:
-        raise click.UsageError("--list and --test exclude each other")
+        raise click.UsageError("--list and --test can't be combined")
     if job is not None and not test:
         raise click.UsageError("--job needs --test")
     with meanwhile(_KEPT):

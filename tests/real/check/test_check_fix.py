@@ -157,7 +157,7 @@ def test_a_hostile_text_is_shown_harmlessly(file: Path, check: Check) -> None:
 
 
 def test_wrong_usage(check: Check) -> None:
-    """--fix and --diff exclude each other, and so do forms and what has none of them."""
+    """--fix and --diff can't be combined, and so do forms and what has none of them."""
     for words in (
         ("--fix", "--diff"), ("--diff", "--json"), ("--diff", "--format", "sarif"), ("--diff", "--format", "json"),
         ("--explain", "JQ204", "--format", "sarif"), ("--explain", "JQ204", "--format", "github"),

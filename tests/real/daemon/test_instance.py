@@ -175,11 +175,11 @@ class TestSettings:
 
 class TestClient:
     def test_one_of_both(self, runtime: Path, tmp_path: Path) -> None:
-        """--root and --user exclude each other; what is typed wins over what a variable says."""
+        """--root and --user can't be combined; what is typed wins over what a variable says."""
         done = run("--root", tmp_path, "list", "--user")
-        assert (2, "--root and --user exclude each other." in done.stderr) == (done.returncode, True)
+        assert (2, "--root and --user can't be combined." in done.stderr) == (done.returncode, True)
         both = run("list", JOBQUEUE_ROOT=str(tmp_path), JOBQUEUE_USER="1")
-        assert (2, "JOBQUEUE_ROOT and JOBQUEUE_USER exclude each other." in both.stderr) == (both.returncode, True)
+        assert (2, "JOBQUEUE_ROOT and JOBQUEUE_USER can't be combined." in both.stderr) == (both.returncode, True)
         typed = run("--root", tmp_path, "list", JOBQUEUE_USER="1").stderr
         assert f"cannot reach the daemon at {tmp_path}/run/control" in typed
         lost = run("list", "--user", JOBQUEUE_ROOT=str(tmp_path))

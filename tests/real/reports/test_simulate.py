@@ -214,7 +214,7 @@ def test_next_under_contention(host: Host) -> None:
     rows = json.loads(run("--root", host.root, "next", "--expect", "--json").stdout)["next"]
     assert {"slow": 0.0, "next": 240.0} == {row["job"]: row["expected"]["late"] for row in rows}
     wrong = run("--root", host.root, "next", "-e", "0 0 * * *", "--expect")
-    assert (2, True) == (wrong.returncode, "--expect and --expression exclude each other" in wrong.stderr)
+    assert (2, True) == (wrong.returncode, "--expect and --expression can't be combined" in wrong.stderr)
 
 
 SPREAD = """\
@@ -298,8 +298,8 @@ def test_wrong_words(host: Host) -> None:
             ("--backtest", "8m", "--draws", "3", "--save", str(host.root / "x")),
             "--backtest and --draws, --save exclude",
         ),
-        (("--check", str(forecast), "--suggest"), "--check and --suggest exclude each other"),
-        (("--check", str(forecast), "--backtest", "1m"), "exclude each other"),
+        (("--check", str(forecast), "--suggest"), "--check and --suggest can't be combined"),
+        (("--check", str(forecast), "--backtest", "1m"), "can't be combined"),
     ):
         done = run("--root", host.root, "simulate", *words)
         assert (2, True) == (done.returncode, told in done.stderr), done
@@ -395,7 +395,7 @@ def test_the_forecast_of_yesterday_is_kept(host: Host) -> None:
     )
     assert fourth["since"] == json.loads(run("--root", host.root, "next", "--json").stdout)["foreseen"]
     alone = run("--root", host.root, "simulate", "--keep", "--duration", "tick=3s")
-    assert (2, True) == (alone.returncode, "--keep and --duration exclude each other" in alone.stderr), alone
+    assert (2, True) == (alone.returncode, "--keep and --duration can't be combined" in alone.stderr), alone
 
 
 TURNS = """\
