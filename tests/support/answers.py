@@ -19,7 +19,7 @@ JOB: Message = {
     "timezone": "Europe/Berlin",
     "next": "2100-01-01T01:00:00.000000Z", "last_run": "2026-11-24T01:00:00.000000Z", "last_state": "failed",
     "last_failover": False, "failing_since": "2026-11-24T01:00:00.000000Z", "due": 0,
-    "settled": None, "waiting": 1, "retrying": 0, "running": 0, "late": 0, "overdue_since": None,
+    "settled": None, "rate_full": None, "waiting": 1, "retrying": 0, "running": 0, "late": 0, "overdue_since": None,
     "tags": ["nightly"], "file": "/etc/jobqueue.d/backup.yaml", "line": 5, "drop_ins": [], "batch": None,
 }  # fmt: skip
 NONE_YET = dict.fromkeys(("next", "last_run", "last_state", "failing_since"))

@@ -296,7 +296,7 @@ def test_wrong_words(host: Host) -> None:
         (("--for", "367d"), "expected at most 366 d"),
         (
             ("--backtest", "8m", "--draws", "3", "--save", str(host.root / "x")),
-            "--backtest and --draws, --save exclude",
+            "--backtest and --draws, --save can't be combined",
         ),
         (("--check", str(forecast), "--suggest"), "--check and --suggest can't be combined"),
         (("--check", str(forecast), "--backtest", "1m"), "can't be combined"),
