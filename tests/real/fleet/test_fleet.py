@@ -194,7 +194,7 @@ def test_a_command_on_all_hosts(host: Host, other: Agent, tmp_path: Path) -> Non
     wait_for(lambda: len(host.call("Fleet")["hosts"]) == 3)
     done = run(*words, JOBQUEUE_SSH=str(ssh.path))
     assert (2, 3, 1) == (done.returncode, len(done.stdout.splitlines()), len(ssh.asked()))
-    assert done.stderr.startswith("-oProxyCommand=\\x1b: ssh can't have this host's name as an argument; expected a name of letters")
+    assert done.stderr.startswith("-oProxyCommand=\\x1b: ssh can't have this host's name as an argument;")
 
 
 @pytest.mark.parametrize("until", [10**30, (1 << 63) - 1])
